@@ -1,0 +1,349 @@
+"""Debian's archive through apt, with a private root per suite and architecture: own lists, nothing installed, no root.
+
+apt checks the signatures of the lists against Debian's keyring, and what is downloaded against the lists. A root of
+its own for each suite keeps a version's origin certain, and lets one suite fail without the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from hashlib import file_digest
+from pathlib import Path
+from typing import IO, cast
+from urllib.parse import quote, unquote
+
+import filelock
+from debian import deb822
+
+from runner.architecture import architecture
+from runner.caches import need_space
+from runner.deadline import Deadline
+from runner.errors import InfraError
+from runner.mirrors import KEYRING, MIRROR_VARIABLE, Mirrors, find_mirrors
+from runner.model import Package
+from runner.process import Completed, run, spawn
+from runner.store import write_atomically
+
+log = logging.getLogger(__name__)
+
+FRESH_S = 600  # lists younger than this are not fetched again
+_AT_ONCE = 4  # suites whose lists are fetched at the same time
+_HELPER = "/usr/lib/apt/apt-helper"
+_KERNEL_STANZA = re.compile(rb"Package: linux-(?:image|binary|modules|base)-\d")
+_URI_LINE = re.compile(
+    r"'\S+' (?P<name>[^_\s]+)_(?P<version>[^_\s]+)_(?P<arch>\S+)\.deb (?P<size>\d+) SHA256:(?P<sha256>\w+)"
+)
+_LOST = re.compile(r"Unable to locate package|was not found|no installation candidate")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A package in a list; `exact` are the (name, version) that it depends on with `=`."""
+
+    package: Package
+    exact: tuple[tuple[str, str], ...]
+
+
+class Archive:
+    """The archive as this host reaches it. Architectures are ours (`x86_64`), not Debian's."""
+
+    def __init__(self, cache: Path, *, mirrors: Mirrors | None = None) -> None:
+        self._folder = cache / "apt"
+        self._given = mirrors
+
+    def update(self, pairs: Iterable[tuple[str, str]], *, deadline: Deadline, max_age_s: float = FRESH_S) -> None:
+        """Fetch the lists of each (suite, architecture) unless they are younger than `max_age_s`.
+
+        Raises InfraError: no network, no such suite, a signature that is not Debian's.
+        """
+        todo = sorted(set(pairs))
+        if not KEYRING.exists():
+            raise InfraError(f"{KEYRING} is missing", hint="install the package debian-archive-keyring")
+        roots = [self._root(suite, arch, deadline) for suite, arch in todo]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            notices = set(pool.map(lambda root: root.update(deadline, max_age_s), roots))
+        for notice in sorted(notices - {""}):  # the same for each architecture
+            log.warning("%s", notice)
+
+    def kernel_packages(self, suite: str, arch: str, *, deadline: Deadline) -> tuple[Listed, ...]:
+        """Every version of every package that makes up a kernel; the lists are fetched when there are none."""
+        self.update([(suite, arch)], deadline=deadline, max_age_s=float("inf"))
+        root = self._root(suite, arch, deadline)
+        paragraphs = deb822.Packages.iter_paragraphs(root.index.read_bytes(), use_apt_pkg=False)
+        return tuple(_listed(paragraph, suite) for paragraph in paragraphs)
+
+    def closure(self, names: Iterable[str], suite: str, arch: str, *, deadline: Deadline) -> tuple[Package, ...]:
+        """The newest `names` of a suite with all that they depend on, as apt resolves it. InfraError when it cannot."""
+        self.update([(suite, arch)], deadline=deadline)
+        root = self._root(suite, arch, deadline)
+        # ForceHash: the default is to print the MD5 sum
+        options = ["-o", "Acquire::ForceHash=SHA256", "--print-uris", "-qq", "--no-install-recommends"]
+        printed = root.apt("apt-get", *options, "install", *names, deadline=deadline).stdout
+        found = [match for line in printed.splitlines() if (match := _URI_LINE.fullmatch(line.strip()))]
+        packages = (
+            Package(
+                name=match["name"],
+                version=unquote(match["version"]),
+                architecture=match["arch"],
+                suite=suite,
+                sha256=match["sha256"],
+                size_bytes=int(match["size"]),
+            )
+            for match in found
+        )
+        return tuple(sorted(packages, key=lambda package: package.name))
+
+    def lacks(self, packages: Iterable[Package], arch: str, *, deadline: Deadline) -> tuple[Package, ...]:
+        """Those of `packages` that the archive no longer has, byte for byte."""
+        missing: list[Package] = []
+        for suite, group in _by_suite(packages).items():
+            self.update([(suite, arch)], deadline=deadline)
+            root = self._root(suite, arch, deadline)
+            wanted = [f"{package.name}={package.version}" for package in group]
+            shown = root.apt("apt-cache", "show", *wanted, deadline=deadline, check=False).stdout
+            paragraphs = deb822.Packages.iter_paragraphs(shown, use_apt_pkg=False)
+            digests = {paragraph["SHA256"] for paragraph in paragraphs}
+            missing += [package for package in group if package.sha256 not in digests]
+        return tuple(missing)
+
+    def download(
+        self, packages: Iterable[Package], arch: str, into: Path, *, deadline: Deadline
+    ) -> dict[Package, Path]:
+        """Fetch exactly these into the folder `into`, each file's size and sha256 checked.
+
+        What came cut or damaged is reported, deleted and fetched once more, with fresh lists. Raises InfraError.
+        """
+        wanted = tuple(packages)
+        need_space(into, sum(package.size_bytes for package in wanted), "downloading")
+        files: dict[Package, Path] = {}
+        for suite, group in _by_suite(wanted).items():
+            self.update([(suite, arch)], deadline=deadline, max_age_s=float("inf"))
+            root = self._root(suite, arch, deadline)
+            left, faults = _fetch(root, group, into, deadline)
+            if left:
+                log.warning("fetching again: %s", "; ".join(faults))
+                self.update([(suite, arch)], deadline=deadline, max_age_s=0)
+                left, faults = _fetch(root, left, into, deadline)
+            if left:
+                raise _not_fetched(faults)
+            files |= {package: into / _file_name(package) for package in group}
+        return files
+
+    @cached_property
+    def _mirrors(self) -> Mirrors:
+        return self._given or find_mirrors(deadline=Deadline.after(60, "the limit for reading apt's configuration"))
+
+    def _root(self, suite: str, arch: str, deadline: Deadline) -> _Root:
+        root = _Root(self._folder / f"{suite}-{arch}", suite, architecture(arch).debian)
+        with root.locked(deadline):
+            root.configure(self._mirrors)
+        return root
+
+
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """One apt root. `index` holds the stanzas of the kernels' packages; its age is the age of the lists."""
+
+    folder: Path
+    suite: str
+    debian_arch: str
+
+    @property
+    def index(self) -> Path:
+        return self.folder / "kernels.Packages"
+
+    @property
+    def _config(self) -> Path:
+        return self.folder / "apt.conf"
+
+    @contextmanager
+    def locked(self, deadline: Deadline) -> Iterator[None]:
+        """One process at a time, and one thread."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self.folder / "lock", timeout=deadline.remaining_s):
+                yield
+        except filelock.Timeout:
+            raise InfraError(f"{self.folder} was in use by another process for {deadline.what}") from None
+
+    def configure(self, mirrors: Mirrors) -> None:
+        """Write the configuration where it is not what it must be; other sources make the lists stale."""
+        source = f"deb [signed-by={KEYRING}] {mirrors.of(self.suite)} {self.suite} main\n"
+        files = {
+            self._config: _APT_CONF.format(root=self.folder, arch=self.debian_arch) + mirrors.transport,
+            self.folder / "sources.list": source,
+            self.folder / "status": "",
+        }
+        if all(path.is_file() and path.read_text() == text for path, text in files.items()):
+            return
+        self.index.unlink(missing_ok=True)
+        for folder in ("state/lists/partial", "cache/archives/partial"):
+            (self.folder / folder).mkdir(parents=True, exist_ok=True)
+        for path, text in files.items():
+            write_atomically(path, text.encode())
+
+    def update(self, deadline: Deadline, max_age_s: float) -> str:
+        """Fetch the lists unless they are young. Returns what the reader must know about them, if anything."""
+        with self.locked(deadline):
+            now = datetime.now(UTC).timestamp()
+            if self.index.exists() and now - self.index.stat().st_mtime < max_age_s:
+                return ""
+            done = self.apt("apt-get", "update", "-qq", "--error-on=any", deadline=deadline, check=False)
+            if done.returncode != 0:
+                raise _update_failed(self.suite, done)
+            stanzas: list[bytes] = []
+            for packages in sorted((self.folder / "state/lists").glob("*_Packages*")):
+                with spawn([_HELPER, "cat-file", packages], stdout=subprocess.PIPE, env=self._env) as process:
+                    stanzas += _kernel_stanzas(cast("IO[bytes]", process.stdout))
+                    if process.wait() != 0:
+                        raise InfraError(f"cannot read {packages}", hint=f"delete {self.folder}")
+            write_atomically(self.index, b"\n\n".join(stanzas) + b"\n")
+            return self._notice()
+
+    def apt(
+        self, tool: str, *arguments: str, deadline: Deadline, cwd: Path | None = None, check: bool = True
+    ) -> Completed:
+        return run([tool, *arguments], deadline=deadline, cwd=cwd, env=self._env, check=check)
+
+    @property
+    def _env(self) -> dict[str, str]:
+        return {"APT_CONFIG": str(self._config), "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+
+    def _notice(self) -> str:
+        """A frozen mirror serves lists beyond their time: signed and usable, but no longer the newest."""
+        for release in (self.folder / "state/lists").glob("*_InRelease"):
+            fields = dict(re.findall(r"^(Date|Valid-Until): (.+)$", release.read_text(errors="replace"), re.MULTILINE))
+            until = fields.get("Valid-Until", "")
+            if until and parsedate_to_datetime(until) < datetime.now(UTC):
+                return (
+                    f"the mirror's lists of {self.suite} are of {fields.get('Date', 'an unknown date')} and were valid "
+                    f"until {until}: newer packages may exist"
+                )
+        return ""
+
+
+# The host's configuration is not read (Parts, Main), but its passwords for mirrors are. /dev/null is apt's own word
+# for "none". Sandbox: as root, apt would switch to a user who cannot write here. A frozen mirror is past Valid-Until.
+_APT_CONF = """\
+Dir "{root}";
+Dir::Etc::Main "/dev/null";
+Dir::Etc::Parts "/dev/null";
+Dir::Etc::Preferences "/dev/null";
+Dir::Etc::PreferencesParts "/dev/null";
+Dir::Etc::SourceList "{root}/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Dir::Etc::Trusted "/dev/null";
+Dir::Etc::TrustedParts "/dev/null";
+Dir::Etc::Netrc "/etc/apt/auth.conf";
+Dir::Etc::NetrcParts "/etc/apt/auth.conf.d";
+Dir::State "{root}/state";
+Dir::State::Status "{root}/status";
+Dir::Cache "{root}/cache";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+APT::Architecture "{arch}";
+APT::Architectures {{ "{arch}"; }};
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::GzipIndexes "true";
+Acquire::Check-Valid-Until "false";
+"""
+
+
+def _kernel_stanzas(stream: IO[bytes]) -> Iterator[bytes]:
+    """The stanzas of kernels' packages; a whole list is 60 MB, too much to hold or to parse in full."""
+    rest = b""
+    while chunk := stream.read(1 << 20):
+        *whole, rest = (rest + chunk).split(b"\n\n")
+        yield from (stanza for stanza in whole if _KERNEL_STANZA.match(stanza))
+    if _KERNEL_STANZA.match(rest):
+        yield rest.rstrip(b"\n")
+
+
+def _listed(paragraph: deb822.Packages, suite: str) -> Listed:
+    package = Package(
+        name=paragraph["Package"],
+        version=paragraph["Version"],
+        architecture=paragraph["Architecture"],
+        suite=suite,
+        sha256=paragraph["SHA256"],
+        size_bytes=int(paragraph["Size"]),
+    )
+    exact: list[tuple[str, str]] = []
+    for first, *others in paragraph.relations["depends"] or ():
+        relation, version = first.get("version") or ("", "")
+        if relation == "=" and not others:
+            exact.append((str(first["name"]), version))
+    return Listed(package, tuple(exact))
+
+
+def _by_suite(packages: Iterable[Package]) -> dict[str, list[Package]]:
+    groups: dict[str, list[Package]] = {}
+    for package in packages:
+        groups.setdefault(package.suite, []).append(package)
+    return groups
+
+
+def _file_name(package: Package) -> str:
+    """As apt names what it downloads."""
+    return f"{package.name}_{quote(package.version, safe='+~')}_{package.architecture}.deb".replace("%3A", "%3a")
+
+
+def _fetch(root: _Root, packages: list[Package], into: Path, deadline: Deadline) -> tuple[list[Package], list[str]]:
+    """(those that did not come whole, what went wrong with each). Files appear in `into` only when they are whole."""
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=into) as name:
+        folder = Path(name)
+        wanted = [f"{package.name}={package.version}" for package in packages]
+        done = root.apt("apt-get", "-qq", "download", *wanted, deadline=deadline, cwd=folder, check=False)
+        left, faults = [], []
+        for package in packages:
+            file = folder / _file_name(package)
+            if fault := damage(file, package):
+                left.append(package)
+                faults.append(fault)
+            else:
+                file.replace(into / file.name)
+    if left and done.stderr.strip():
+        faults.append(done.stderr.strip())
+    return left, faults
+
+
+def damage(file: Path, package: Package) -> str:
+    """What is wrong with a downloaded file; empty when it is the package."""
+    what = f"{package.name} {package.version}"
+    if not file.is_file():
+        return f"{what} did not come"
+    if file.stat().st_size != package.size_bytes:
+        return f"{what}: {file.stat().st_size} bytes instead of {package.size_bytes}"
+    with file.open("rb") as stream:
+        digest = file_digest(stream, "sha256").hexdigest()
+    return "" if digest == package.sha256 else f"{what}: sha256 is {digest} instead of {package.sha256}"
+
+
+def _not_fetched(faults: list[str]) -> InfraError:
+    text = "; ".join(faults)
+    if _LOST.search(text):
+        return InfraError(
+            f"the archive no longer has it: {text}", hint="`runner kernels lock` pins what the archive has now"
+        )
+    return InfraError(
+        f"the download failed twice: {text}", hint="check the network, the proxy and the disk, then repeat"
+    )
+
+
+def _update_failed(suite: str, done: Completed) -> InfraError:
+    errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
+    return InfraError(
+        f"cannot fetch the package lists of {suite}:\n" + "\n".join(errors[-5:] or [done.stderr.strip()[-500:]]),
+        hint=f"check the network and the proxy; {MIRROR_VARIABLE} names another mirror",
+    )

@@ -1,0 +1,52 @@
+"""Where downloaded and built things are kept between runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import platformdirs
+
+from runner.errors import InfraError, MatrixError
+
+CACHE_VARIABLE = "RUNNER_CACHE"
+# vng joins paths into shell lines unquoted, and apt.conf knows no escapes: refuse what either would misread
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9._/=:+-]+")
+
+
+def cache_root() -> Path:
+    """The cache folder, private to the user: $RUNNER_CACHE, else the user's cache folder (XDG_CACHE_HOME).
+
+    Raises MatrixError on a path that could not be handed to other programs, InfraError when it cannot be written.
+    """
+    named = os.environ.get(CACHE_VARIABLE)
+    root = Path(named or platformdirs.user_cache_dir("kfunc-runner")).absolute()
+    if not _PLAIN_PATH.fullmatch(str(root)):
+        raise MatrixError(
+            f"the cache folder {str(root)!r} has characters that cannot be passed on safely",
+            hint=f"set {CACHE_VARIABLE} to a path of letters, digits and ._/=:+-",
+        )
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InfraError(
+            f"cannot make the cache folder {root}: {error.strerror}", hint=f"set {CACHE_VARIABLE} to a folder of yours"
+        ) from error
+    if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
+        raise InfraError(
+            f"the cache folder {root} is not readable and writable",
+            hint=f"set {CACHE_VARIABLE} to a folder of yours",
+        )
+    return root
+
+
+def need_space(folder: Path, size_bytes: int, what: str) -> None:
+    """InfraError unless the file system of `folder` has `size_bytes` free."""
+    free = shutil.disk_usage(folder).free
+    if free < size_bytes:
+        raise InfraError(
+            f"{what} needs {size_bytes >> 20} MiB in {folder}, only {free >> 20} MiB are free",
+            hint=f"free some space, or set {CACHE_VARIABLE} to a folder on a larger disk",
+        )

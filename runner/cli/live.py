@@ -1,0 +1,104 @@
+"""What is seen while a run goes on: a live board on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from runner.execution.orders import Phase, Progress
+from runner.model import CellResult, Outcome
+
+_ACTIVE = (Phase.PREPARING, Phase.BOOTING, Phase.PROBING)
+
+
+@dataclass(slots=True)
+class Board:
+    """Where every cell is, and since when."""
+
+    cell_ids: tuple[str, ...]
+    clock: Callable[[], float] = time.monotonic
+    began: float = field(init=False)
+    phases: dict[str, tuple[Phase, float, str]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+        self.phases = dict.fromkeys(self.cell_ids, (Phase.WAITING, self.began, ""))
+
+    def take(self, progress: Progress) -> None:
+        if progress.cell_id in self.phases:
+            self.phases[progress.cell_id] = (progress.phase, self.clock(), progress.note)
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.clock() - self.began
+
+    def counts(self) -> str:
+        """`3 waiting · 1 booting · 1 probing · 3 done · 24 s`"""
+        number = Counter(phase for phase, _, _ in self.phases.values())
+        parts = [f"{number[phase]} {phase}" for phase in Phase if number[phase]]
+        return " · ".join([*parts, f"{self.elapsed_s:.0f} s"])
+
+    def active(self) -> Iterable[tuple[str, Phase, float, str]]:
+        """Cell, phase, seconds in it, note; in the order of the matrix."""
+        now = self.clock()
+        for cell_id, (phase, since, note) in self.phases.items():
+            if phase in _ACTIVE:
+                yield cell_id, phase, now - since, note
+
+
+class Display:
+    """Shows a Board. `describe` says in a few words what came of a cell."""
+
+    def __init__(self, console: Console, cell_ids: Iterable[str], describe: Callable[[CellResult], str]) -> None:
+        self._console = console
+        self._board = Board(tuple(cell_ids))
+        self._describe = describe
+        self._width = max((len(cell_id) for cell_id in self._board.cell_ids), default=0)
+        self._live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __rich__(self) -> RenderableType:
+        table = Table.grid(padding=(0, 2))
+        for cell_id, phase, seconds, note in self._board.active():
+            table.add_row(" ", cell_id, Text(phase, style="cyan"), f"{seconds:4.0f} s", Text(note, style="dim"))
+        return Group(table, Text(f"  {self._board.counts()}", style="dim"))
+
+    def progress(self, progress: Progress) -> None:
+        self._board.take(progress)
+        if not self._live and progress.phase in _ACTIVE:
+            self._line(progress.cell_id, str(progress.phase), progress.note)
+
+    def result(self, result: CellResult) -> None:
+        """A finished cell stays on the screen."""
+        said = self._describe(result)
+        if not self._live:
+            self._line(result.cell.id, "done", said)
+            return
+        good = result.outcome is Outcome.RAN
+        mark = Text("✓", style="green") if good else Text("✗", style="red")
+        took = f"{result.timings.total_s:6.1f} s" if result.timings.total_s is not None else " " * 8
+        line = Text.assemble("  ", mark, f" {result.cell.id:<{self._width}}  {took}  ", said)
+        self._console.print(line, overflow="ellipsis", no_wrap=True)
+
+    def _line(self, cell_id: str, phase: str, note: str) -> None:
+        text = f"{self._board.elapsed_s:7.1f} s  {cell_id:<{self._width}}  {phase:<9}  {note}".rstrip()
+        self._console.print(Text(text), soft_wrap=True)

@@ -1,0 +1,32 @@
+"""A moment by which something must be done. Passed down instead of seconds, so that nested waits share it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """`what` names the limit in messages: `boot_s of 60 s`."""
+
+    at: float  # time.monotonic(), which does not jump with the clock
+    what: str
+
+    @classmethod
+    def after(cls, seconds: float, what: str) -> Self:
+        return cls(time.monotonic() + seconds, f"{what} of {seconds:g} s")
+
+    @property
+    def remaining_s(self) -> float:
+        """Never negative."""
+        return max(0.0, self.at - time.monotonic())
+
+    @property
+    def expired(self) -> bool:
+        return self.remaining_s == 0.0
+
+    def sooner(self, other: Deadline) -> Deadline:
+        """Whichever comes first."""
+        return self if self.at <= other.at else other

@@ -1,0 +1,53 @@
+"""Whose fault is it? Every error that can reach a user is one of these.
+
+RunnerError
+├── MatrixError    the user's: the matrix, the claims or the command line is wrong      exit 64
+├── InfraError     the machine's: disk, network, tools, caches                          exit 2
+│   └── GuestLost      the host lost a guest that had booted (ssh dropped, qemu was killed)
+│       └── GuestSilent  the guest is there and says nothing
+└── BootError      the kernel's: it panicked or did not come up; carries the console's tail
+
+An InfraError is never an answer about a kernel. When in doubt, an error is an InfraError.
+"""
+
+from __future__ import annotations
+
+
+class RunnerError(Exception):
+    """What happened, where; `hint` says what to do about it."""
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  {self.hint}" if self.hint else self.what
+
+
+class MatrixError(RunnerError):
+    """The user's input is wrong. `what` begins with FILE:LINE where there is one."""
+
+
+class InfraError(RunnerError):
+    """This machine or its network failed; says nothing about a kernel."""
+
+
+class GuestLost(InfraError):
+    """A guest that had booted is gone, or no longer answers, and no panic was seen."""
+
+    def __init__(self, what: str, *, hint: str = "", console_tail: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.console_tail = console_tail
+
+
+class GuestSilent(GuestLost):
+    """A guest that still runs did not answer within a limit."""
+
+
+class BootError(RunnerError):
+    """The kernel did not boot, or died. `console_tail` holds its last lines."""
+
+    def __init__(self, what: str, *, console_tail: str, hint: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.console_tail = console_tail

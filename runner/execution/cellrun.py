@@ -1,0 +1,205 @@
+"""What happens to one cell on a worker: prepare, boot, ask, and boot again when a probe brought the guest down."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.architecture import architecture
+from runner.deadline import Deadline
+from runner.errors import BootError, GuestLost, GuestSilent, InfraError
+from runner.execution.machine import Machine
+from runner.execution.orders import CellOrder, Phase
+from runner.execution.transcript import Transcript
+from runner.guest.interface import BootOrder, Guest
+from runner.model import Ask, CellResult, Observation, Outcome, Timings
+
+_MAX_BOOTS = 8  # of one cell: each probe that kills its guest costs one
+_UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
+_AGENT = "cd /dev/shm/runner && exec python3 -m agent asks.json 2>agent.err"
+_PUSH_LIMIT_S = 30
+
+Tell = Callable[[Phase, str], None]
+
+
+@dataclass(slots=True)
+class _Record:
+    """What is known so far. Starts as `nothing was answered`; evidence improves it."""
+
+    order: CellOrder
+    transcript: Transcript
+    started: float = field(default_factory=time.monotonic)
+    outcome: Outcome = Outcome.INFRA_FAILED
+    cause: str = "the cell was not run to its end"
+    crashed: list[str] = field(default_factory=list)
+    prepare_s: float | None = None
+    boot_s: float | None = None
+    probe_s: float = 0.0
+    kernel_sha256: str = ""
+    image_sha256: str = ""
+    accel: str = ""
+
+    def end(self, outcome: Outcome, cause: str = "") -> None:
+        self.outcome, self.cause = outcome, cause
+
+    def freeze(self, host: str, console: str) -> CellResult:
+        left = self.transcript.unanswered(self.order.asks)
+        return CellResult(
+            cell=self.order.cell,
+            outcome=self.outcome,
+            cause=self.cause,
+            kernel_sha256=self.kernel_sha256,
+            image_sha256=self.image_sha256,
+            host=host,
+            accel=self.accel,
+            attempts=self.order.attempt,
+            timings=Timings(
+                prepare_s=self.prepare_s,
+                boot_s=self.boot_s,
+                probe_s=self.probe_s or None,
+                total_s=round(time.monotonic() - self.started, 3),
+            ),
+            facts=self.transcript.facts,
+            observations=tuple(self.transcript.observations.values()),
+            census=tuple(self.transcript.census.values()),
+            crashed=tuple(self.crashed),
+            unasked=tuple(ask.probe for ask in left if ask.probe not in self.crashed),
+            console=console,
+        )
+
+
+def run_cell(order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell) -> CellResult:
+    """Run one cell to its end, whatever happens. Never raises for a fault of the machine or the kernel."""
+    record = _Record(order, Transcript(order.asks))
+    folder.mkdir(parents=True, exist_ok=True)
+    console = _fresh_console(folder)
+    try:
+        boot_order = _prepare(record, machine, console, tell)
+        _ask_everything(record, boot_order, machine, payload, tell)
+    except InfraError as error:
+        lost = isinstance(error, GuestLost)
+        record.end(Outcome.LOST if lost else Outcome.INFRA_FAILED, str(error))
+    except OSError as error:
+        record.end(Outcome.INFRA_FAILED, f"{error.filename or 'this host'}: {error.strerror or error}")
+    text = console.read_bytes().decode(errors="replace") if console.exists() else ""
+    return record.freeze(machine.name, text)
+
+
+def _fresh_console(folder: Path) -> Path:
+    """An earlier attempt's console stays beside the new one."""
+    console = folder / "console.log"
+    if console.exists():
+        number = 1 + len(list(folder.glob("console.*.log")))
+        console.rename(folder / f"console.{number}.log")
+    return console
+
+
+def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> BootOrder:
+    cell = record.order.cell
+    tell(Phase.PREPARING, "")
+    kernel, image = machine.prepare(cell, deadline=Deadline.after(cell.limits.prepare_s, "prepare_s"))
+    accel = machine.accel(cell)
+    record.prepare_s = round(time.monotonic() - record.started, 3)
+    record.kernel_sha256, record.image_sha256, record.accel = kernel.sha256, image.sha256, accel
+    return BootOrder(
+        architecture=architecture(cell.arch),
+        kernel=kernel,
+        image=image,
+        size=cell.guest,
+        accel=accel,
+        console=console,
+        scratch=machine.scratch,
+    )
+
+
+def _ask_everything(record: _Record, boot: BootOrder, machine: Machine, payload: bytes, tell: Tell) -> None:
+    cell = record.order.cell
+    deadline = Deadline.after(cell.limits.cell_s, "cell_s")
+    for number in range(1, _MAX_BOOTS + 1):
+        left = _left(record)
+        tell(Phase.BOOTING, f"boot {number}" if number > 1 else "")
+        try:
+            begun = time.monotonic()
+            boot_deadline = Deadline.after(cell.limits.boot_s, "boot_s").sooner(deadline)
+            with machine.boot(boot, deadline=boot_deadline) as guest:
+                if record.boot_s is None:
+                    record.boot_s = round(time.monotonic() - begun, 3)
+                tell(Phase.PROBING, f"{len(left)} probes")
+                _ask(record, left, guest, payload, deadline)
+        except BootError as error:
+            if not _blamed(record, error):
+                record.end(Outcome.BOOT_FAILED, error.what)
+                return
+        except GuestSilent as error:
+            if not _gave_up(record, error):
+                raise
+        if not _left(record):
+            record.end(Outcome.RAN)
+            return
+    record.end(Outcome.RAN, f"gave up after {_MAX_BOOTS} boots")
+
+
+def _left(record: _Record) -> tuple[Ask, ...]:
+    return tuple(ask for ask in record.transcript.unanswered(record.order.asks) if ask.probe not in record.crashed)
+
+
+def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, deadline: Deadline) -> None:
+    """Push the agent and let it ask. Raises what the guest raises, and InfraError when the agent itself fails."""
+    transcript = record.transcript
+    transcript.ended = False
+    pushed = guest.run(
+        _UNPACK,
+        stdin=_with_asks(payload, asks, record.order.modules),
+        deadline=Deadline.after(_PUSH_LIMIT_S, "the limit for pushing the agent").sooner(deadline),
+    )
+    if pushed.status != 0:
+        raise InfraError(f"the agent could not be pushed: {pushed.output.strip()[-500:]}")
+    begun = time.monotonic()
+    try:
+        for line in guest.lines(_AGENT, silence_s=record.order.cell.limits.probe_s, deadline=deadline):
+            transcript.feed(line)
+    finally:
+        record.probe_s = round(record.probe_s + time.monotonic() - begun, 3)
+    if not transcript.ended:
+        said = guest.run("tail -c 2000 /dev/shm/runner/agent.err", deadline=deadline).output.strip()
+        noise = "\n".join(transcript.noise)
+        raise InfraError(f"the agent ended too early:\n{said or noise or '(it said nothing)'}")
+
+
+def _with_asks(payload: bytes, asks: tuple[Ask, ...], modules: tuple[str, ...]) -> bytes:
+    """The payload and the questions as one tar."""
+    document = {"modules": modules, "asks": [ask.model_dump(mode="json") for ask in asks]}
+    content = json.dumps(document).encode()
+    stream = io.BytesIO(payload)
+    with tarfile.open(fileobj=stream, mode="a") as archive:
+        info = tarfile.TarInfo("asks.json")
+        info.size = len(content)
+        archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
+
+
+def _blamed(record: _Record, error: BootError) -> bool:
+    """The kernel died: was it while a probe was in flight? Then that probe did it."""
+    probe = record.transcript.in_flight
+    if not probe:
+        return False
+    record.crashed.append(probe)
+    record.transcript.in_flight = ""
+    record.cause = error.what
+    return True
+
+
+def _gave_up(record: _Record, error: GuestSilent) -> bool:
+    """The guest fell silent in a probe: that one has no answer, the others are asked again on a fresh boot."""
+    probe = record.transcript.in_flight
+    if not probe:
+        return False
+    record.transcript.observations[probe] = Observation(probe=probe, failed=error.what)
+    record.transcript.done.add(probe)
+    record.transcript.in_flight = ""
+    return True

@@ -1,0 +1,58 @@
+"""What travels between controller and workers. Plain data: nothing is read from files on the other side."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import ConfigDict
+
+from runner.model import Ask, Cell, CellResult, Plain, SafeName
+
+ORDERS_KEY = "runner_orders"  # WorkerOrders as JSON, in xdist's workerinput
+DELIVERY_KEY = "runner_delivery"  # Delivery as JSON, a user property of a report
+
+
+class Phase(StrEnum):
+    """Where a cell is."""
+
+    WAITING = "waiting"
+    PREPARING = "preparing"
+    BOOTING = "booting"
+    PROBING = "probing"
+    DONE = "done"
+
+
+class CellOrder(Plain):
+    """One cell and what is to be asked in it."""
+
+    cell: Cell
+    asks: tuple[Ask, ...]
+    modules: tuple[SafeName, ...]  # to load before the first ask
+    attempt: int = 1
+
+
+class WorkerOrders(Plain):
+    """Everything that a worker needs. `payload` holds, for each byte order, a tar of the agent and the BPF objects."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+    orders: tuple[CellOrder, ...]
+    payload: dict[str, bytes]
+    folder: str  # the run's folder; consoles are written below it while they speak
+    offline: bool = False
+    machine: str = "runner.execution.realmachine:this_machine"  # module:function; another one is a fake
+
+
+class Progress(Plain):
+    """A cell entered a phase."""
+
+    cell_id: str
+    phase: Phase
+    note: str = ""
+
+
+class Delivery(Plain):
+    """What a worker sends with a report: exactly one of the two."""
+
+    progress: Progress | None = None
+    result: CellResult | None = None

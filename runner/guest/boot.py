@@ -1,0 +1,172 @@
+"""Boots one guest with vng and keeps it until the block ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.deadline import Deadline
+from runner.errors import BootError, GuestLost, InfraError
+from runner.guest import console
+from runner.guest.command import vng_argv
+from runner.guest.consolelog import ConsoleLog
+from runner.guest.interface import Answered, BootOrder, Guest
+from runner.guest.keys import Keys, make_keys
+from runner.guest.ssh import Ssh, greeted
+from runner.process import spawn
+
+log = logging.getLogger(__name__)
+
+_PORT_TRIES = 4
+_KNOCK_S = 0.3  # a guest that has just come up answers within this
+_PAUSE_S = 0.05
+_LAST_WORDS_S = 1.5  # from the break of the ssh connection to the end of the panic's text
+
+
+class _PortTakenError(Exception):
+    """Between our choice of a port and qemu's use of it, somebody else took it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveGuest:
+    """A guest under qemu. See interface.Guest."""
+
+    ssh: Ssh
+    log: ConsoleLog
+
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Answered:
+        with _blame(self.log):
+            return self.ssh.run(command, deadline=deadline, stdin=stdin)
+
+    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
+        with _blame(self.log):
+            yield from self.ssh.lines(command, silence_s=silence_s, deadline=deadline)
+
+    def interact(self) -> None:
+        with _blame(self.log):
+            self.ssh.interact()
+
+    @property
+    def console_text(self) -> str:
+        return self.log.text
+
+
+@contextmanager
+def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
+    """Boot `order`; the guest answers over ssh when the block begins and is gone, whole, when it ends.
+
+    Raises BootError when the kernel panics or does not come up, InfraError when this machine cannot start it.
+    """
+    for _ in range(_PORT_TRIES):
+        with ExitStack() as stack:
+            try:
+                guest = _start(order, stack, deadline)
+            except _PortTakenError:
+                log.info("the port was taken meanwhile, trying another one")
+                continue
+            yield guest
+            return
+    raise InfraError(f"no free port on 127.0.0.1 after {_PORT_TRIES} tries", hint="is this host short of ports?")
+
+
+def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> Guest:
+    order.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="guest-", dir=order.scratch))
+    keys = make_keys(folder / "keys")
+    port = _free_port()
+    vng = Path(sys.executable).with_name("vng")
+    argv = vng_argv(order, vng=vng, port=port, keys=folder / "keys", host_uname=platform.machine())
+    env = {
+        "PATH": f"{vng.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",  # vng looks for virtme-run there
+        "TMPDIR": os.fspath(folder),  # vng leaves files behind when it is killed
+        "HOME": os.fspath(folder),  # and reads ~/.config/virtme-ng: the same boot for everybody
+    }
+    process = stack.enter_context(spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, remove=folder))
+    guest_log = stack.enter_context(ConsoleLog.of(process.stdout, order.console))
+    stack.callback(process.terminate)
+    connection = _await_greeting(process, guest_log, port, deadline)
+    ssh = stack.enter_context(_authenticate(connection, keys, guest_log, deadline))
+    return LiveGuest(ssh, guest_log)
+
+
+def _free_port() -> int:
+    """Chosen by the kernel; free at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await_greeting(
+    process: subprocess.Popen[bytes], guest_log: ConsoleLog, port: int, deadline: Deadline
+) -> socket.socket:
+    while True:
+        text = guest_log.text
+        fatal = console.first_fatal(text)
+        if fatal:
+            raise BootError(f"the kernel died while booting: {fatal.line}", console_tail=console.tail(text))
+        if process.poll() is not None:
+            guest_log.ended.wait(_LAST_WORDS_S)
+            _explain_end(guest_log.text, process.returncode)
+        if deadline.expired:
+            _explain_silence(text, deadline)
+        connection = greeted(port, timeout_s=min(_KNOCK_S, deadline.remaining_s + 0.01))
+        if connection:
+            return connection
+        time.sleep(_PAUSE_S)
+
+
+def _explain_end(text: str, status: int) -> None:
+    """The guest ended before it answered: raise what that means."""
+    if console.port_taken(text):
+        raise _PortTakenError
+    fatal = console.first_fatal(text)
+    if fatal:
+        raise BootError(f"the kernel died while booting: {fatal.line}", console_tail=console.tail(text))
+    if console.kernel_started(text):
+        raise BootError("the guest powered off while booting", console_tail=console.tail(text))
+    raise InfraError(
+        f"vng ended with status {status} before a kernel said anything:\n{console.tail(text)}",
+        hint="`runner doctor` checks what a guest needs",
+    )
+
+
+def _explain_silence(text: str, deadline: Deadline) -> None:
+    if console.kernel_started(text):
+        raise BootError(f"no answer over ssh within {deadline.what}", console_tail=console.tail(text))
+    raise InfraError(
+        f"the console stayed empty for {deadline.what}",
+        hint="qemu or its firmware hangs, or this host is overloaded: fewer guests at once (-n), or a higher boot_s",
+    )
+
+
+@contextmanager
+def _authenticate(connection: socket.socket, keys: Keys, guest_log: ConsoleLog, deadline: Deadline) -> Iterator[Ssh]:
+    with ExitStack() as stack:
+        with _blame(guest_log):
+            ssh = stack.enter_context(Ssh.over(connection, keys, deadline=deadline))
+        yield ssh
+
+
+@contextmanager
+def _blame(guest_log: ConsoleLog) -> Iterator[None]:
+    """A broken connection is the kernel's doing only when the console says so."""
+    try:
+        yield
+    except GuestLost as error:
+        guest_log.ended.wait(_LAST_WORDS_S)
+        text = guest_log.text
+        fatal = console.first_fatal(text)
+        if fatal:
+            raise BootError(f"the kernel died: {fatal.line}", console_tail=console.tail(text)) from error
+        raise type(error)(error.what, hint=error.hint, console_tail=console.tail(text)) from error

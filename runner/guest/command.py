@@ -1,0 +1,60 @@
+"""The vng command line of a guest. Pure."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePath
+
+from runner.errors import InfraError
+from runner.guest.interface import BootOrder
+
+# vng joins its values into a shell line, most of them unquoted, and qemu splits options at commas.
+_SAFE = re.compile(r"[A-Za-z0-9._/=:+-]+")
+
+GUEST_ADDRESS = "10.0.2.15"  # where qemu's user network expects its first guest
+KEYS_IN_GUEST = "/run/key"
+# `-v` is what sends the kernel's console to us, and it asks for everything, which costs a second on an emulated
+# serial port. Warnings and worse are what a post-mortem needs.
+_LOGLEVEL = 5
+
+
+def vng_argv(order: BootOrder, *, vng: Path, port: int, keys: Path, host_uname: str) -> list[str]:
+    """The command that boots `order`, with ssh on 127.0.0.1:`port` and the folder `keys` shown to the guest.
+
+    `host_uname` is the host's `uname -m`. Raises InfraError for a path that a shell could misread.
+    """
+    row = order.architecture
+    netdev = f"user,id=ssh,restrict=on,hostfwd=tcp:127.0.0.1:{port}-{GUEST_ADDRESS}:22"
+    argv = [
+        os.fspath(vng),
+        "--run", _safe(order.kernel.image),
+        "--root-disk", _safe(order.image.disk),
+        "--root-fstype", "ext4",  # the driver; the disk is ext2
+        "--busybox", _safe(order.image.busybox),
+        "--rodir", f"{KEYS_IN_GUEST}={_safe(keys)}",
+        "--cpus", str(order.size.cpus),
+        "--memory", f"{order.size.memory_mib}M",
+        "--user", "root",
+        "--force-9p",  # the search for virtiofsd costs 3 s per shared folder where only qemu's old one is there
+        "--disable-monitor",
+        "--verbose",
+        "--append", f"loglevel={_LOGLEVEL}",
+        "--exec", "/usr/sbin/guest-start",  # --exec also sets panic=-1 and -no-reboot
+        f"--qemu-opts=-netdev {netdev} -device {row.net_device},netdev=ssh,romfile=",
+    ]  # fmt: skip
+    if row.uname != host_uname:  # vng refuses the name of its own architecture
+        argv += ["--arch", row.vng]
+    if order.accel == "tcg":  # vng takes KVM whenever the device opens, which does not mean that it works
+        argv.append("--disable-kvm")
+    return argv
+
+
+def _safe(path: PurePath) -> str:
+    text = os.fspath(path)
+    if not _SAFE.fullmatch(text):
+        raise InfraError(
+            f"{text!r} has characters that virtme-ng would hand to a shell",
+            hint="set RUNNER_CACHE to a folder named with letters, digits and ._/=:+- only",
+        )
+    return text

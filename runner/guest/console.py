@@ -1,0 +1,85 @@
+"""What a kernel's console says about its health. Pure; the text is hostile."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+)
+
+# What kernels print, by what it means. lib/panic.c, arch/*/kernel/traps.c, kernel/watchdog.c, kernel/hung_task.c,
+# kernel/rcu/tree_stall.h, mm/oom_kill.c.
+_SPLATS = (
+    ("panic", re.compile(r"Kernel panic - not syncing: .*")),
+    (
+        "oops",
+        re.compile(
+            r"(?:BUG: (?:unable to handle|kernel NULL)|Internal error: |Oops: |kernel BUG at |Unable to handle).*"
+        ),
+    ),
+    (
+        "lockup",
+        re.compile(r"watchdog: (?:BUG: soft|CPU\d+: Watchdog detected hard) (?:lockup|LOCKUP).*|BUG: soft lockup.*"),
+    ),
+    ("stall", re.compile(r"rcu: INFO: .* (?:self-)?detected (?:expedited )?stall.*")),
+    ("hung task", re.compile(r"INFO: task .* blocked for more than \d+ seconds.*")),
+    (
+        "out of memory",
+        re.compile(r"Out of memory: Killed process.*|Kernel panic - not syncing: System is deadlocked on memory.*"),
+    ),
+    ("warning", re.compile(r"WARNING: CPU: .*|WARNING: .* at .*")),
+)
+_FATAL = frozenset({"panic", "oops", "lockup", "stall", "hung task"})
+_FORWARDING = "Could not set up host forwarding rule"
+
+
+@dataclass(frozen=True, slots=True)
+class Splat:
+    """One thing that went wrong in the kernel, in its own words."""
+
+    kind: str
+    line: str
+
+    @property
+    def fatal(self) -> bool:
+        """Nothing that this kernel answers from here on can be trusted, if it answers at all."""
+        return self.kind in _FATAL
+
+
+def clean(text: str) -> str:
+    """Without escape sequences and control characters: safe to print. Newlines and tabs stay."""
+    return _CONTROL.sub("", text)
+
+
+def splats(text: str) -> tuple[Splat, ...]:
+    """Everything that went wrong, in order, one for each line at most."""
+    found = []
+    for line in clean(text).splitlines():
+        for kind, pattern in _SPLATS:
+            match = pattern.search(line)
+            if match:
+                found.append(Splat(kind, match.group().strip()[:300]))
+                break
+    return tuple(found)
+
+
+def first_fatal(text: str) -> Splat | None:
+    """What brought the kernel down; None when nothing did."""
+    return next((splat for splat in splats(text) if splat.fatal), None)
+
+
+def kernel_started(text: str) -> bool:
+    """Has the kernel itself printed anything?"""
+    return "Linux version " in text or re.search(r"^\[ *\d+\.\d{6}\] ", clean(text), re.MULTILINE) is not None
+
+
+def port_taken(text: str) -> bool:
+    """Did qemu not get its port? It was free a moment before."""
+    return _FORWARDING in text
+
+
+def tail(text: str, lines: int = 20) -> str:
+    """The last lines that are not empty."""
+    return "\n".join([line.rstrip() for line in clean(text).splitlines() if line.strip()][-lines:])

@@ -1,0 +1,59 @@
+"""What the rest of the program knows of a guest. A fake guest is anything that has these."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from runner.architecture import Architecture
+from runner.deadline import Deadline
+from runner.model import GuestSize, Image, Kernel
+
+Accel = Literal["kvm", "tcg"]
+
+
+@dataclass(frozen=True, slots=True)
+class BootOrder:
+    """All that a boot depends on."""
+
+    architecture: Architecture
+    kernel: Kernel
+    image: Image
+    size: GuestSize
+    accel: Accel
+    console: Path  # where the console log goes, from its first byte on
+    scratch: Path  # a folder for what lives as long as the guest
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a command in the guest left. Hostile text: nothing in it may be used as a path, a command or markup."""
+
+    status: int
+    output: str  # stdout and stderr as they came
+
+
+class Guest(Protocol):
+    """A live machine. Methods raise BootError when the kernel died, GuestLost when the guest is gone otherwise."""
+
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Answered:
+        """Run a shell command to its end."""
+
+    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
+        """The command's output, line by line as it comes; GuestLost when none comes for `silence_s`."""
+
+    def interact(self) -> None:
+        """Connect this terminal to a shell in the guest until it ends."""
+
+    @property
+    def console_text(self) -> str:
+        """What the console said up to now."""
+
+
+class Booter(Protocol):
+    """Boots a guest; it is gone, whole, when the block ends."""
+
+    def __call__(self, order: BootOrder, *, deadline: Deadline) -> AbstractContextManager[Guest]: ...

@@ -1,0 +1,134 @@
+"""The one way to start another program. What is started here is gone, with all its descendants, when the block ends.
+
+Every command runs under `supervise.py`, in a session of its own: a Ctrl-C reaches this program alone, which then ends
+what it started, and a SIGKILL of this program ends it as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.deadline import Deadline
+from runner.errors import InfraError
+
+log = logging.getLogger(__name__)
+
+Stdio = int | None  # a file descriptor, subprocess.PIPE or DEVNULL; None inherits
+_SUPERVISOR = Path(__file__).with_name("supervise.py")
+_TAIL_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a finished command left."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def require(tool: str) -> str:
+    """The path of a program. InfraError when it is not installed."""
+    found = shutil.which(tool)
+    if found is None:
+        raise InfraError(f"{tool} is not installed", hint="`runner doctor --fix` installs what is missing")
+    return found
+
+
+@contextlib.contextmanager
+def spawn(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    stdin: Stdio = subprocess.DEVNULL,
+    stdout: Stdio = None,
+    stderr: Stdio = None,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    remove: Path | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Start `argv` with `env` added to the environment. `remove` is a folder that goes when the command has gone.
+
+    Raises InfraError when the program does not exist.
+    """
+    command = [os.fspath(part) for part in argv]
+    command[0] = require(command[0])
+    log.info("$ %s", shlex.join(command))
+    read_end, write_end = os.pipe()
+    supervised = [
+        sys.executable,
+        "-I",
+        "-S",
+        os.fspath(_SUPERVISOR),
+        str(read_end),
+        str(remove or ""),
+        *command,
+    ]
+    try:
+        process = subprocess.Popen(
+            supervised,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            pass_fds=[read_end],
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(write_end)
+        raise
+    finally:
+        os.close(read_end)
+    with process:  # waits, and closes the pipes
+        try:
+            yield process
+        finally:
+            os.close(write_end)
+
+
+def run(
+    argv: Sequence[str | os.PathLike[str]],
+    *,
+    deadline: Deadline,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    input: bytes | None = None,  # noqa: A002  as in subprocess.run
+    check: bool = True,
+) -> Completed:
+    """Run `argv` to its end and keep what it printed.
+
+    Raises InfraError when the program does not exist, when `deadline` passes, and, unless `check` is False, when it
+    exits with anything but 0.
+    """
+    pipe = subprocess.PIPE
+    stdin = subprocess.DEVNULL if input is None else pipe
+    line = shlex.join(os.fspath(part) for part in argv)
+    with spawn(argv, stdin=stdin, stdout=pipe, stderr=pipe, cwd=cwd, env=env) as process:
+        try:
+            out, err = process.communicate(input, timeout=deadline.remaining_s)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            raise InfraError(f"`{line}` did not end within {deadline.what}") from None
+        except BaseException:
+            process.terminate()
+            raise
+    done = Completed(
+        tuple(os.fspath(part) for part in argv),
+        process.returncode,
+        out.decode(errors="replace"),
+        err.decode(errors="replace"),
+    )
+    if check and done.returncode != 0:
+        tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL_LINES:])
+        raise InfraError(f"`{line}` failed with exit status {done.returncode}:\n{tail}")
+    return done

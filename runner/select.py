@@ -1,0 +1,46 @@
+"""Picks cells: `arch=arm64,kernel=6.*`.
+
+A comma is "and", `|` is "or" between values: `kernel=6.12*|7.*,arch=x86_64`. In a value, * stands for anything.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Sequence
+
+from runner import yamlfile
+from runner.errors import MatrixError
+from runner.model import Cell
+
+_KEYS: dict[str, Callable[[Cell], tuple[str, ...]]] = {
+    "arch": lambda cell: (cell.arch,),
+    "kernel": lambda cell: (cell.name, cell.kernel.version),
+    "id": lambda cell: (cell.id,),
+}
+
+
+def select(cells: Sequence[Cell], expression: str) -> tuple[Cell, ...]:
+    """The cells that match `expression`, in their order; all of them when it is empty.
+
+    Raises MatrixError when it cannot be read, and when it matches nothing.
+    """
+    chosen = tuple(cells)
+    for term in filter(None, (part.strip() for part in expression.split(","))):
+        key, equals, values = term.partition("=")
+        names = _KEYS.get(key.strip())
+        patterns = [value.strip() for value in values.split("|") if value.strip()]
+        if names is None:
+            raise MatrixError(f"--only {expression!r}: unknown key {key.strip()!r}; {yamlfile.nearest(key, _KEYS)}")
+        if not equals or not patterns:
+            raise MatrixError(f"--only {expression!r}: {term!r} is not KEY=VALUE", hint="such as kernel=6.*|7.*")
+        before = chosen
+        chosen = tuple(
+            cell for cell in chosen if any(fnmatch.fnmatchcase(name, p) for name in names(cell) for p in patterns)
+        )
+        if not chosen:
+            there = dict.fromkeys(name for cell in before for name in names(cell))
+            raise MatrixError(
+                f"--only {expression!r} selects nothing: {term!r} matches none",
+                hint=f"{key.strip()}: {', '.join(there) or 'no cells at all'}",
+            )
+    return chosen

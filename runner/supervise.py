@@ -1,0 +1,101 @@
+"""Runs one command and ends its whole process tree with it: `python -I -S supervise.py FD DIR COMMAND...`.
+
+FD is the reading end of a pipe whose other end only the parent holds: when the parent is gone, however it went, the
+pipe closes and the tree is ended. As a child subreaper (prctl(2)) this process inherits every orphan below it, so
+qemu, which virtme-ng starts three processes deep, cannot get away. DIR, if not empty, is removed at the end.
+"""
+
+import ctypes
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+PR_SET_CHILD_SUBREAPER = 36
+GRACE_S = 2.0  # between SIGTERM and SIGKILL: enough for apt and mmdebstrap to clean up
+
+
+def descendants() -> list[int]:
+    """Every process below this one, parents first."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text(errors="replace")
+        except OSError:  # it ended meanwhile
+            continue
+        state, parent = text.rpartition(")")[2].split()[:2]
+        if state != "Z":
+            children.setdefault(int(parent), []).append(int(stat.parent.name))
+    found, queue = [], [os.getpid()]
+    while queue:
+        below = children.get(queue.pop(0), [])
+        found += below
+        queue += below
+    return found
+
+
+def signal_all(number: int) -> bool:
+    """Send it to every process below; False when there is none."""
+    below = descendants()
+    for pid in below:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+    return bool(below)
+
+
+def end_tree() -> None:
+    """SIGTERM, a short grace, then SIGKILL until nothing is left."""
+    end = time.monotonic() + GRACE_S
+    alive = signal_all(signal.SIGTERM)
+    signal_all(signal.SIGCONT)  # a stopped process does not see SIGTERM
+    while alive and time.monotonic() < end:
+        time.sleep(0.02)
+        alive = bool(descendants())
+    while signal_all(signal.SIGKILL):
+        time.sleep(0.01)
+
+
+def wait(child: "subprocess.Popen[bytes]", lifeline: int, wakeup: int) -> int | None:
+    """The child's exit status; None when this process must end first."""
+    while True:
+        ready, _, _ = select.select([lifeline, wakeup], [], [])
+        if lifeline in ready:
+            return None
+        signals = os.read(wakeup, 64)
+        if child.poll() is not None:
+            return child.returncode
+        if any(number in signals for number in (signal.SIGTERM, signal.SIGHUP)):
+            return None
+
+
+def main() -> int:
+    lifeline, folder, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    wakeup, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    try:
+        child = subprocess.Popen(command)
+        status = wait(child, lifeline, wakeup)
+        end_tree()
+    except OSError as error:
+        sys.stderr.write(f"{command[0]}: {error.strerror}\n")
+        status = 127
+    finally:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+    if status is None:
+        return 128 + signal.SIGTERM
+    return status if status >= 0 else 128 - status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""Fake guests and machines: for faults and for scale, never as evidence that something works.
+
+What a fake guest does is named by its cell's kernel name, e.g. `panic-at-boot`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+from tarfile import open as open_tar
+from typing import Any
+
+from runner.deadline import Deadline
+from runner.errors import BootError, GuestLost, GuestSilent, InfraError
+from runner.execution.orders import CellOrder, WorkerOrders
+from runner.guest.interface import Accel, Answered, Booter, BootOrder, Guest
+from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, LockedKernel, ProgType
+
+DIGEST = "0" * 64
+PANIC = "[    9.1] Kernel panic - not syncing: Fatal exception\n"
+
+
+def asks(count: int = 3) -> tuple[ClaimAsk, ...]:
+    return tuple(
+        ClaimAsk(probe=f"claim-{n}:tc", object="conntrack", program="tc_alloc", prog_type=ProgType.TC)
+        for n in range(count)
+    )
+
+
+def cell(behaviour: str = "fine", *, arch: str = "x86_64", number: int = 0) -> Cell:
+    kernel = LockedKernel(
+        source="debian:trixie/6.12", arch=arch, version=f"6.12.{number}", release=f"6.12.{number}-amd64", packages=()
+    )
+    return Cell(
+        id=f"{kernel.version}-{arch}",
+        name=behaviour,
+        kernel=kernel,
+        image=LockedImage(suite="trixie", arch=arch, packages=()),
+        probes=("conntrack",),
+        limits=Limits(boot_s=5, probe_s=5, cell_s=20),
+    )
+
+
+def cell_order(behaviour: str = "fine", *, number: int = 0, count: int = 3) -> CellOrder:
+    return CellOrder(cell=cell(behaviour, number=number), asks=asks(count), modules=())
+
+
+def worker_orders(folder: Path, *orders: CellOrder) -> WorkerOrders:
+    return WorkerOrders(
+        orders=orders,
+        payload={"little": EMPTY_TAR},
+        folder=os.fspath(folder),
+        machine="tests.fakes:fake_machine",
+    )
+
+
+def _empty_tar() -> bytes:
+    stream = BytesIO()
+    open_tar(fileobj=stream, mode="w").close()
+    return stream.getvalue()
+
+
+EMPTY_TAR = _empty_tar()
+
+
+@dataclass
+class FakeGuest:
+    """Answers every claim; misbehaves as its kernel's name says."""
+
+    behaviour: str
+    console: Path
+    pushed: dict[str, Any] = field(default_factory=dict)
+
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Answered:
+        if "tar xf" in command:
+            with open_tar(fileobj=BytesIO(stdin)) as tar:
+                member = tar.extractfile("asks.json")
+                assert member is not None
+                self.pushed = json.load(member)
+        return Answered(0, "")
+
+    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
+        yield json.dumps({"event": "hello", "facts": {"release": "6.12.0-amd64"}})
+        for number, ask in enumerate(self.pushed["asks"]):
+            yield json.dumps({"event": "ask", "probe": ask["probe"]})
+            self._misbehave(ask["probe"])
+            if self.behaviour == "nonsense" and number == 1:
+                yield '{"event": "observation", "probe": "../../etc/passwd"}'
+                yield "\x1b[2J\x00\xff not json"
+                yield json.dumps({"event": "observation", "probe": ask["probe"], "load_errno": "x"})
+            yield json.dumps({"event": "observation", "probe": ask["probe"], "load_errno": 0, "fields": {"error": -22}})
+        if self.behaviour != "ends-early":
+            yield json.dumps({"event": "end", "asked": len(self.pushed["asks"])})
+
+    def _misbehave(self, probe: str) -> None:
+        if probe != "claim-1:tc":
+            return
+        match self.behaviour:
+            case "dies-in-probe":
+                with self.console.open("a") as file:
+                    file.write(PANIC)
+                raise BootError("the kernel died: Kernel panic", console_tail=PANIC)
+            case "silent-in-probe":
+                raise GuestSilent("the guest said nothing for 5 s")
+            case "drops-in-probe":
+                raise GuestLost("the ssh connection broke")
+            case "kills-worker":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "kills-worker-once":
+                mark = self.console.with_name("killed-once")
+                if not mark.exists():
+                    mark.touch()
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+    def interact(self) -> None:
+        raise NotImplementedError
+
+    @property
+    def console_text(self) -> str:
+        return self.console.read_text()
+
+
+@contextmanager
+def fake_boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
+    behaviour = order.kernel.locked.source.rpartition("/")[2]
+    with order.console.open("a") as file:
+        file.write("[    0.0] Linux version 6.12.0\n")
+    match behaviour:
+        case "panic-at-boot":
+            raise BootError("the kernel died while booting: Kernel panic", console_tail=PANIC)
+        case "no-qemu":
+            raise InfraError("vng ended with status 1")
+        case "slow":
+            time.sleep(0.5)
+    yield FakeGuest(behaviour, order.console)
+
+
+@dataclass(frozen=True)
+class FakeMachine:
+    name: str = "fake"
+    scratch: Path = Path("/nonexistent")
+    boot: Booter = fake_boot
+
+    def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
+        if cell.name == "no-disk":
+            raise InfraError("no space left on the cache's disk")
+        here = PurePosixPath("/nonexistent")
+        locked = cell.kernel.model_copy(update={"source": f"fake:{cell.name}/{cell.name}"})
+        kernel = Kernel(locked=locked, sha256=DIGEST, root=here, image=here, config=here)
+        return kernel, Image(arch=cell.arch, sha256=DIGEST, disk=here, busybox=here)
+
+    def accel(self, cell: Cell) -> Accel:
+        return "tcg"
+
+
+def fake_machine(*, offline: bool) -> FakeMachine:
+    return FakeMachine()

@@ -1,0 +1,93 @@
+"""What happens to one cell, with fake guests: faults keep their names, and cost what they must and no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.execution.cellrun import run_cell
+from runner.execution.orders import Phase
+from runner.model import CellResult, Outcome
+from tests import fakes
+
+
+def run(folder: Path, behaviour: str, *, count: int = 4, phases: list[Phase] | None = None) -> CellResult:
+    order = fakes.cell_order(behaviour, count=count)
+
+    def tell(phase: Phase, note: str) -> None:
+        if phases is not None:
+            phases.append(phase)
+
+    return run_cell(order, fakes.EMPTY_TAR, fakes.fake_machine(offline=True), folder, tell)
+
+
+def test_a_healthy_cell_answers_everything(tmp_path: Path) -> None:
+    phases: list[Phase] = []
+    result = run(tmp_path, "fine", phases=phases)
+    assert result.outcome is Outcome.RAN
+    assert [observation.probe for observation in result.observations] == [f"claim-{n}:tc" for n in range(4)]
+    assert result.observations[0].fields == {"error": -22}
+    assert (result.unasked, result.crashed, result.cause) == ((), (), "")
+    assert phases == [Phase.PREPARING, Phase.BOOTING, Phase.PROBING]
+    assert result.facts.release == "6.12.0-amd64"
+
+
+def test_a_probe_that_kills_the_kernel_costs_only_itself(tmp_path: Path) -> None:
+    phases: list[Phase] = []
+    result = run(tmp_path, "dies-in-probe", phases=phases)
+    assert result.outcome is Outcome.RAN
+    assert result.crashed == ("claim-1:tc",)
+    assert {observation.probe for observation in result.observations} == {"claim-0:tc", "claim-2:tc", "claim-3:tc"}
+    assert phases.count(Phase.BOOTING) == 2
+    assert "Kernel panic" in result.console
+    assert result.console.count("Linux version") == 2
+
+
+def test_a_probe_after_which_the_guest_is_silent_has_no_answer_and_the_others_do(tmp_path: Path) -> None:
+    result = run(tmp_path, "silent-in-probe")
+    assert result.outcome is Outcome.RAN
+    assert result.crashed == ()
+    answers = {observation.probe: observation for observation in result.observations}
+    assert "said nothing" in answers["claim-1:tc"].failed
+    assert answers["claim-1:tc"].load_errno is None
+    assert answers["claim-3:tc"].load_errno == 0
+
+
+def test_a_connection_that_drops_without_a_panic_is_the_hosts_fault(tmp_path: Path) -> None:
+    result = run(tmp_path, "drops-in-probe")
+    assert result.outcome is Outcome.LOST
+    assert result.crashed == ()
+    assert result.unasked == ("claim-1:tc", "claim-2:tc", "claim-3:tc")
+    assert [observation.probe for observation in result.observations] == ["claim-0:tc"]
+
+
+def test_nonsense_from_the_guest_is_no_answer(tmp_path: Path) -> None:
+    result = run(tmp_path, "nonsense")
+    assert result.outcome is Outcome.RAN
+    assert {observation.probe for observation in result.observations} == {f"claim-{n}:tc" for n in range(4)}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "outcome", "cause"),
+    [
+        ("panic-at-boot", Outcome.BOOT_FAILED, "Kernel panic"),
+        ("no-qemu", Outcome.INFRA_FAILED, "vng ended"),
+        ("no-disk", Outcome.INFRA_FAILED, "no space left"),
+        ("ends-early", Outcome.INFRA_FAILED, "the agent ended too early"),
+    ],
+)
+def test_faults_keep_their_names(tmp_path: Path, behaviour: str, outcome: Outcome, cause: str) -> None:
+    result = run(tmp_path, behaviour)
+    assert result.outcome is outcome
+    assert cause in result.cause
+
+
+def test_a_cell_that_never_ran_lists_every_probe_as_unasked(tmp_path: Path) -> None:
+    assert run(tmp_path, "panic-at-boot").unasked == tuple(f"claim-{n}:tc" for n in range(4))
+
+
+def test_an_earlier_attempts_console_is_kept(tmp_path: Path) -> None:
+    run(tmp_path, "panic-at-boot")
+    run(tmp_path, "fine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["console.1.log", "console.log"]

@@ -1,0 +1,62 @@
+"""The vng command line, word for word, for each architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from runner.architecture import architecture
+from runner.errors import InfraError
+from runner.guest.command import vng_argv
+from runner.guest.interface import Accel, BootOrder
+from runner.model import GuestSize, Image, Kernel, LockedKernel
+
+DIGEST = "0" * 64
+GOLDEN = Path(__file__).parents[1] / "data" / "vng"
+
+
+def order(arch: str, accel: Accel = "tcg", cache: str = "/cache") -> BootOrder:
+    root = PurePosixPath(cache) / "kernels" / "k"
+    locked = LockedKernel(source="debian:trixie/6.12", arch=arch, version="6.12.1", release="6.12.1", packages=())
+    image = PurePosixPath(cache) / "images" / "i"
+    return BootOrder(
+        architecture=architecture(arch),
+        kernel=Kernel(
+            locked=locked, sha256=DIGEST, root=root, image=root / "boot/vmlinuz-6.12.1", config=root / "config"
+        ),
+        image=Image(arch=arch, sha256=DIGEST, disk=image / "disk.ext2", busybox=image / "busybox/busybox"),
+        size=GuestSize(cpus=1, memory_mib=1024),
+        accel=accel,
+        console=Path("/run/console.log"),
+        scratch=Path("/cache/scratch"),
+    )
+
+
+def argv(order: BootOrder, host_uname: str = "x86_64") -> list[str]:
+    return vng_argv(order, vng=Path("/venv/bin/vng"), port=40001, keys=Path("/cache/keys"), host_uname=host_uname)
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm64"])
+def test_command_line_is_the_golden_one(arch: str) -> None:
+    assert argv(order(arch)) == (GOLDEN / f"{arch}-on-x86_64.txt").read_text().splitlines()
+
+
+def test_nothing_assumes_that_the_host_is_x86_64() -> None:
+    native, foreign = argv(order("arm64", "kvm"), "aarch64"), argv(order("x86_64"), "aarch64")
+    assert "--arch" not in native
+    assert "--disable-kvm" not in native
+    assert foreign[foreign.index("--arch") + 1] == "amd64"
+    assert "--disable-kvm" in foreign
+
+
+def test_the_guest_is_cut_off_from_every_network() -> None:
+    (options,) = [word for word in argv(order("x86_64")) if word.startswith("--qemu-opts=")]
+    assert "restrict=on" in options
+    assert "hostfwd=tcp:127.0.0.1:40001-" in options
+
+
+@pytest.mark.parametrize("cache", ["/ca che", "/$(id)", "/a;b", "/a`id`", "/a'b", '/a"b', "/a,b", "/a\nb", "/ä"])
+def test_nothing_that_a_shell_or_qemu_could_misread_gets_through(cache: str) -> None:
+    with pytest.raises(InfraError, match="shell"):
+        argv(order("x86_64", cache=cache))

@@ -1,0 +1,87 @@
+"""The console parser, on what real kernels printed (tests/data/console) and on what a hostile one might."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.guest import console
+
+LOGS = Path(__file__).parents[1] / "data" / "console"
+
+
+def log(name: str) -> str:
+    return (LOGS / f"{name}.log").read_bytes().decode(errors="replace")
+
+
+@pytest.mark.parametrize("name", ["panic-sysrq-6.1.192-x86_64", "panic-sysrq-6.1.192-arm64"])
+def test_a_panic_is_fatal_and_named_in_the_kernels_words(name: str) -> None:
+    fatal = console.first_fatal(log(name))
+    assert fatal is not None
+    assert (fatal.kind, fatal.line) == ("panic", "Kernel panic - not syncing: sysrq triggered crash")
+
+
+def test_a_clean_boot_has_nothing_to_say() -> None:
+    text = log("clean-6.1.192-arm64")
+    assert console.kernel_started(text)
+    assert console.splats(text) == ()
+
+
+def test_running_out_of_memory_is_reported_and_not_fatal() -> None:
+    kinds = {splat.kind: splat for splat in console.splats(log("oom-6.1.192-x86_64"))}
+    assert "python3" in kinds["out of memory"].line
+    assert not kinds["out of memory"].fatal
+    assert console.first_fatal(log("oom-6.1.192-x86_64")) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("[  12.3] BUG: kernel NULL pointer dereference, address: 0000000000000010", "oops"),
+        ("[  12.3] Internal error: Oops: 0000000096000004 [#1] SMP", "oops"),
+        ("[  12.3] kernel BUG at net/netfilter/nf_conntrack_core.c:123!", "oops"),
+        ("[  52.3] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [python3:133]", "lockup"),
+        ("[  52.3] rcu: INFO: rcu_preempt self-detected stall on CPU", "stall"),
+        ("[ 241.7] INFO: task kworker/0:1:9 blocked for more than 120 seconds.", "hung task"),
+        ("[  12.3] WARNING: CPU: 0 PID: 133 at kernel/bpf/verifier.c:1234 foo+0x1/0x2", "warning"),
+    ],
+)
+def test_splats_are_told_apart(line: str, kind: str) -> None:
+    (splat,) = console.splats(f"noise\n{line}\nnoise")
+    assert splat.kind == kind
+    assert splat.fatal == (kind != "warning")
+
+
+def test_a_program_that_prints_an_escape_sequence_into_the_words_does_not_hide_them() -> None:
+    assert console.first_fatal("Kernel \x1b[31mpanic\x1b[0m - not syncing: x") is not None
+
+
+def test_clean_neutralises_what_a_terminal_would_obey() -> None:
+    hostile = "a\x1b[2Jb\x1b]0;title\x07c\x9bmd\x00e\x08f\rg\x1bPh"
+    assert console.clean(hostile) == "abcmdefgh"
+
+
+@given(st.text())
+def test_clean_leaves_no_control_character(text: str) -> None:
+    assert not any((ord(char) < 32 and char not in "\t\n") or 127 <= ord(char) < 160 for char in console.clean(text))
+
+
+@given(st.binary(max_size=4096))
+def test_any_bytes_can_be_parsed(content: bytes) -> None:
+    text = content.decode(errors="replace")
+    console.splats(text)
+    console.tail(text)
+    console.kernel_started(text)
+
+
+def test_tail_keeps_the_last_lines_that_say_something() -> None:
+    assert console.tail("a\n\nb\n \nc\n", lines=2) == "b\nc"
+
+
+def test_a_port_that_somebody_took_is_recognised() -> None:
+    said = "qemu-system-x86_64: -netdev user,id=ssh: Could not set up host forwarding rule 'tcp:127.0.0.1:22-:22'\n"
+    assert console.port_taken(said)
+    assert not console.kernel_started(said)
