@@ -51,7 +51,7 @@ def _quoted(value: object) -> object:
 
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_SERIES = r"[1-9]\d{0,2}(\.\d{1,5}){0,2}"
+_SERIES = r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}"
 _GLOB = r"[A-Za-z0-9._*?\[\]!-]{1,64}"
 
 Name = Annotated[

@@ -39,7 +39,7 @@ class Completed:
 
 def require(tool: str) -> str:
     """The path of a program. InfraError when it is not installed."""
-    found = shutil.which(tool)
+    found = shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin")  # not in an ordinary user's PATH
     if found is None:
         raise InfraError(f"{tool} is not installed", hint="`runner doctor --fix` installs what is missing")
     return found
@@ -94,6 +94,7 @@ def spawn(
             yield process
         finally:
             os.close(write_end)
+            process.wait()  # on a KeyboardInterrupt, Popen's own exit gives up after 0.25 s
 
 
 def run(

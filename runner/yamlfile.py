@@ -108,7 +108,7 @@ def validate(document: Document, model: type[ModelT]) -> ModelT:
         return model.model_validate_json(json.dumps(document.data), strict=True)
     except ValidationError as error:
         schema = model.model_json_schema()
-        details = error.errors(include_url=False)[:MAX_PROBLEMS]
+        details = [detail for detail in error.errors(include_url=False) if not _follows(detail)][:MAX_PROBLEMS]
         problems = [_problem(document, schema, detail) for detail in details]
         raise document.error(problems) from None
 
@@ -249,6 +249,12 @@ def _problem(document: Document, schema: Mapping[str, Yaml], detail: ErrorDetail
     if isinstance(found, dict | list):
         return loc, f"{what}, not a {'mapping' if isinstance(found, dict) else 'list'}"
     return loc, f"{what}, not {json.dumps(found, ensure_ascii=False)[:80]}"
+
+
+def _follows(detail: ErrorDetails) -> bool:
+    """Pydantic calls a list too short when too few of its entries are right; those are complained about already."""
+    found = detail["input"]
+    return detail["type"] == "too_short" and isinstance(found, list) and len(found) >= detail["ctx"]["min_length"]
 
 
 def _keys_at(schema: Mapping[str, Yaml], loc: Location) -> list[str]:

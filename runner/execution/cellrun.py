@@ -77,7 +77,8 @@ def run_cell(order: CellOrder, payload: bytes, machine: Machine, folder: Path, t
     """Run one cell to its end, whatever happens. Never raises for a fault of the machine or the kernel."""
     record = _Record(order, Transcript(order.asks))
     folder.mkdir(parents=True, exist_ok=True)
-    console = _fresh_console(folder)
+    console = folder / ("console.log" if order.attempt == 1 else f"console-{order.attempt}.log")
+    console.unlink(missing_ok=True)
     try:
         boot_order = _prepare(record, machine, console, tell)
         _ask_everything(record, boot_order, machine, payload, tell)
@@ -88,15 +89,6 @@ def run_cell(order: CellOrder, payload: bytes, machine: Machine, folder: Path, t
         record.end(Outcome.INFRA_FAILED, f"{error.filename or 'this host'}: {error.strerror or error}")
     text = console.read_bytes().decode(errors="replace") if console.exists() else ""
     return record.freeze(machine.name, text)
-
-
-def _fresh_console(folder: Path) -> Path:
-    """An earlier attempt's console stays beside the new one."""
-    console = folder / "console.log"
-    if console.exists():
-        number = 1 + len(list(folder.glob("console.*.log")))
-        console.rename(folder / f"console.{number}.log")
-    return console
 
 
 def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> BootOrder:

@@ -1,7 +1,7 @@
 """How fast this host runs guests, and how many at once.
 
-A /dev/kvm that can be opened proves nothing: it may abort or hang with the first instruction, as nested virtualisation
-does on some hosts. So a tiny guest must have spoken under KVM before KVM is used.
+A /dev/kvm that can be opened proves nothing: nested virtualisation may abort, hang, or interpret a guest's kernel one
+instruction at a time. So a tiny guest must have done some work under KVM before KVM is used.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.architecture import ARCHITECTURES, Architecture, by_uname
+from runner.caches import cache_root
 from runner.deadline import Deadline
 from runner.guest.interface import Accel
 from runner.guest.tinyguest import can_run
 from runner.model import GuestSize
 
-PROBE_S = 5.0  # under TCG, which is slower, the tiny guest needs well below one second
+PROBE_S = 5.0  # the tiny guest needs below one second under TCG, and KVM that is slower is of no use
 _DEVICE = Path("/dev/kvm")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -35,10 +36,11 @@ class Finding:
     why: str = ""
 
 
-def native_accel(*, deadline: Deadline, cache: Path | None = None) -> Finding:
+def native_accel(*, deadline: Deadline, cache: Path | None = None, refresh: bool = False) -> Finding:
     """KVM if a tiny guest speaks under it within 5 s or until `deadline`, else TCG.
 
-    The answer is kept in the folder `cache` until the host boots again or another qemu is installed.
+    The answer is kept in the folder `cache` until the host boots again or another qemu is installed; `refresh` asks
+    again.
     Raises InfraError when /dev/kvm can be opened but qemu is not installed.
     """
     host = by_uname(platform.machine())
@@ -49,7 +51,7 @@ def native_accel(*, deadline: Deadline, cache: Path | None = None) -> Finding:
     if not os.access(_DEVICE, os.R_OK | os.W_OK):
         return Finding("tcg", f"{_DEVICE} may not be opened: is this user in the group kvm?")
     entry = cache / f"accel-{_fingerprint(host)}" if cache else None
-    if entry and (known := _recall(entry)):
+    if entry and not refresh and (known := _recall(entry)):
         return known
     found, why = can_run(host, "kvm", deadline=deadline.sooner(Deadline.after(PROBE_S, "the limit")))
     finding = Finding("kvm") if found else Finding("tcg", why)
@@ -59,8 +61,11 @@ def native_accel(*, deadline: Deadline, cache: Path | None = None) -> Finding:
 
 
 def accelerations(deadline: Deadline, *, cache: Path | None = None) -> dict[str, Accel]:
-    """kvm or tcg for every known architecture; a foreign one is always emulated."""
-    return assign(native_accel(deadline=deadline, cache=cache).accel, platform.machine())
+    """kvm or tcg for every known architecture; a foreign one is always emulated.
+
+    The answer is kept in `cache`, by default the cache folder. Raises InfraError as `native_accel` does.
+    """
+    return assign(native_accel(deadline=deadline, cache=cache or cache_root()).accel, platform.machine())
 
 
 def assign(native: Accel, machine: str) -> dict[str, Accel]:

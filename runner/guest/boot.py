@@ -28,8 +28,8 @@ from runner.process import spawn
 log = logging.getLogger(__name__)
 
 _PORT_TRIES = 4
-_KNOCK_S = 0.3  # a guest that has just come up answers within this
-_PAUSE_S = 0.05
+_KNOCK_S = 5.0  # a server that listens greets within this, even on a busy host
+_PAUSE_S = 0.02
 _LAST_WORDS_S = 1.5  # from the break of the ssh connection to the end of the panic's text
 
 
@@ -120,9 +120,10 @@ def _await_greeting(
             _explain_end(guest_log.text, process.returncode)
         if deadline.expired:
             _explain_silence(text, deadline)
-        connection = greeted(port, timeout_s=min(_KNOCK_S, deadline.remaining_s + 0.01))
-        if connection:
-            return connection
+        if console.listening(text):
+            connection = greeted(port, timeout_s=min(_KNOCK_S, deadline.remaining_s + 0.01))
+            if connection:
+                return connection
         time.sleep(_PAUSE_S)
 
 

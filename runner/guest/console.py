@@ -32,6 +32,7 @@ _SPLATS = (
     ("warning", re.compile(r"WARNING: CPU: .*|WARNING: .* at .*")),
 )
 _FATAL = frozenset({"panic", "oops", "lockup", "stall", "hung task"})
+_LISTENING = "Not backgrounding"  # dropbear's svr-main.c, when its sockets are open
 _FORWARDING = "Could not set up host forwarding rule"
 
 
@@ -73,6 +74,11 @@ def first_fatal(text: str) -> Splat | None:
 def kernel_started(text: str) -> bool:
     """Has the kernel itself printed anything?"""
     return "Linux version " in text or re.search(r"^\[ *\d+\.\d{6}\] ", clean(text), re.MULTILINE) is not None
+
+
+def listening(text: str) -> bool:
+    """Has the guest's ssh server opened its sockets? A knock before that is lost, and makes the next one slower."""
+    return _LISTENING in text
 
 
 def port_taken(text: str) -> bool:

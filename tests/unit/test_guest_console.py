@@ -28,6 +28,8 @@ def test_a_clean_boot_has_nothing_to_say() -> None:
     text = log("clean-6.1.192-arm64")
     assert console.kernel_started(text)
     assert console.splats(text) == ()
+    assert console.listening(text)
+    assert not console.listening(text[: text.index("[207]")])
 
 
 def test_running_out_of_memory_is_reported_and_not_fatal() -> None:

@@ -1,0 +1,51 @@
+# `make run` boots the default matrix, `make test` runs every test. Both set up what is missing first, once.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint bench setup packages schema clean
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/ready
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
+
+run: setup  ## boot the default matrix and show what each kernel answered
+	$(VENV)/bin/runner matrix run
+
+test: lint  ## lint, type checks, and all tests; boots real guests
+	$(PY) -m pytest
+
+check: lint  ## lint, type checks and unit tests, without guests
+	$(PY) -m pytest tests/unit
+
+lint: setup
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+
+bench: setup  ## measure speed, as ratios
+	$(PY) -m tests.bench
+
+setup: packages $(READY)  ## Debian packages, virtual environment, this project
+
+packages:
+	@sh runner/packages.sh
+
+# Dependency groups need pip 25.1; what a new virtual environment brings may be older.
+$(READY): pyproject.toml | packages
+	@$(PYTHON) -c 'import sys; sys.exit("needs Python 3.11 or later: make PYTHON=...") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --progress-bar off --upgrade 'pip>=25.1'
+	$(PY) -m pip install --quiet --progress-bar off --editable . --group dev
+	@touch $@
+
+schema: setup  ## write matrix.schema.json again, from the code
+	$(PY) -c 'import json; from runner.matrix import json_schema; print(json.dumps(json_schema(), indent=2))' > matrix.schema.json
+
+clean:  ## remove the virtual environment and caches of tools; kernels, images and reports stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find runner tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,222 @@
+/* Programs that call the conntrack kfuncs: what conntrack.yaml asks about.
+ *
+ * The programs themselves are in conntrack_programs.h, which is included once per program type.
+ * `const volatile` globals are constants to the verifier; the other globals are the inputs of one run.
+ * What a run saw is left in `result`.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+#define UNTOUCHED 0x12345678 /* what opts.error holds when the kernel did not write it */
+#define CANARY 0xa5a5a5a5a5a5a5a5ULL
+#define SKIP (-1)
+
+/* The kernel's own names: these are CO-RE relocated against the running kernel. Only what is read is declared. */
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+union nf_inet_addr {
+	__u32 all[4];
+	__be32 ip;
+};
+
+struct nf_conntrack_man {
+	union nf_inet_addr u3;
+	union {
+		__be16 all;
+	} u;
+};
+
+struct nf_conntrack_tuple {
+	struct nf_conntrack_man src;
+	struct {
+		union nf_inet_addr u3;
+		union {
+			__be16 all;
+		} u;
+	} dst;
+};
+
+struct nf_conntrack_tuple_hash {
+	struct nf_conntrack_tuple tuple;
+};
+
+struct nf_conn {
+	__u32 timeout;
+	struct nf_conntrack_tuple_hash tuplehash[2];
+	unsigned long status;
+	__u32 mark;
+};
+
+struct nf_conn___init {
+	struct nf_conn ct;
+};
+
+#pragma clang attribute pop
+
+/* ABI between program and kernel since v6.11; until then 12 bytes, and bytes 10 and 11 were `reserved`. */
+struct bpf_ct_opts {
+	__s32 netns_id;
+	__s32 error;
+	__u8 l4proto;
+	__u8 dir;
+	__u16 ct_zone_id;
+	__u8 ct_zone_dir;
+	__u8 reserved[3];
+};
+
+#define IPS_SEEN_REPLY 2
+#define IPS_ASSURED 4
+
+enum nf_nat_manip_type { NF_NAT_MANIP_SRC, NF_NAT_MANIP_DST };
+
+/* Weak: a kernel without one of these can still load the programs that do not call it. */
+struct nf_conn___init *bpf_skb_ct_alloc(struct __sk_buff *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
+					__u32) __ksym __weak;
+struct nf_conn___init *bpf_xdp_ct_alloc(struct xdp_md *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
+					__u32) __ksym __weak;
+struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
+				  __u32) __ksym __weak;
+struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
+				  __u32) __ksym __weak;
+struct nf_conn *bpf_ct_insert_entry(struct nf_conn___init *) __ksym __weak;
+void bpf_ct_release(struct nf_conn *) __ksym __weak;
+void bpf_ct_set_timeout(struct nf_conn___init *, __u32 msec) __ksym __weak;
+int bpf_ct_change_timeout(struct nf_conn *, __u32 msec) __ksym __weak;
+int bpf_ct_set_status(const struct nf_conn___init *, __u32) __ksym __weak;
+int bpf_ct_change_status(struct nf_conn *, __u32) __ksym __weak;
+int bpf_ct_set_nat_info(struct nf_conn___init *, union nf_inet_addr *, int port, enum nf_nat_manip_type) __ksym __weak;
+
+/* Constants: what decides whether a program loads. */
+const volatile __u32 null_size = 0; /* the size that goes with a NULL pointer */
+
+/* Inputs: by default a legal call. `flow` is another one in every question, so that no question meets the entry of another. */
+__u32 flow = 0;
+__u32 family = 4;
+__u32 tuple_size = sizeof(((struct bpf_sock_tuple *)0)->ipv4);
+__u32 opts_size = 12;
+struct bpf_ct_opts opts = { .netns_id = BPF_F_CURRENT_NETNS, .error = UNTOUCHED, .l4proto = 6 };
+__u32 lookup_reverse = 0; /* look the entry up by its reply direction */
+struct bpf_ct_opts lookup_opts = { .netns_id = BPF_F_CURRENT_NETNS, .error = UNTOUCHED, .l4proto = 6 };
+__s32 set_timeout_ms = SKIP;
+__s32 change_timeout_ms = SKIP;
+__s32 set_status = SKIP;
+__s32 change_status = SKIP;
+__u32 mark = 0;
+__u32 nat_addr = 0x0a640001; /* host byte order: 10.100.0.1 */
+__s32 nat_port = 4242;
+__u32 nat_manip = NF_NAT_MANIP_SRC;
+
+/* Results: 0 until a program says otherwise. */
+struct {
+	__s32 error; /* opts.error after alloc, or after lookup in the programs that only look up */
+	__u32 acquired; /* ... and whether that returned an entry */
+	__u32 dir;
+	__u32 zone_id;
+	__u32 zone_dir;
+	__u32 overrun; /* bytes behind the options were written */
+	__u32 inserted;
+	__u32 inserted_again; /* another entry for the same tuple */
+	__u32 found; /* a later lookup returned the entry */
+	__s32 lookup_error;
+	__u32 lookup_dir;
+	__u32 hz; /* jiffies per second, from the timeout of 10 s that a new entry gets */
+	__u32 timeout_ms; /* time left right after insertion */
+	__u32 changed_timeout_ms;
+	__s32 set_ret; /* what bpf_ct_set_* returned */
+	__s32 change_ret; /* what bpf_ct_change_* returned */
+	__u64 new_status; /* of the entry before it was inserted */
+	__u64 status; /* at the end */
+	__u32 mark;
+	__u32 changed_mark;
+	__u32 nat_addr; /* host byte order, from the reply tuple */
+	__u32 nat_port;
+} result;
+
+struct call {
+	union {
+		struct bpf_ct_opts opts;
+		__u64 opts_mem[4];
+	};
+	union {
+		struct bpf_sock_tuple tuple;
+		__u64 tuple_mem[8];
+	};
+};
+
+/* The verifier needs to see that a size fits its buffer. */
+#define BOUND(size, mem) asm volatile("%0 &= %1" : "+r"(size) : "i"(sizeof(mem) - 1))
+
+static __always_inline void fill(struct call *call, const struct bpf_ct_opts *from, __u32 reverse)
+{
+	__u32 one = 0x0a000000 + flow, two = 0x0b000000 + flow;
+	__u16 port_one = 1024, port_two = 80;
+
+	__builtin_memset(call, 0, sizeof(*call));
+	call->opts_mem[2] = call->opts_mem[3] = CANARY;
+	call->opts = *from;
+	if (reverse) {
+		one = 0x0b000000 + flow;
+		two = 0x0a000000 + flow;
+		port_one = 80;
+		port_two = 1024;
+	}
+	if (family == 6) {
+		call->tuple.ipv6.saddr[0] = call->tuple.ipv6.daddr[0] = bpf_htonl(0xfd000000);
+		call->tuple.ipv6.saddr[3] = bpf_htonl(one);
+		call->tuple.ipv6.daddr[3] = bpf_htonl(two);
+		call->tuple.ipv6.sport = bpf_htons(port_one);
+		call->tuple.ipv6.dport = bpf_htons(port_two);
+	} else {
+		call->tuple.ipv4.saddr = bpf_htonl(one);
+		call->tuple.ipv4.daddr = bpf_htonl(two);
+		call->tuple.ipv4.sport = bpf_htons(port_one);
+		call->tuple.ipv4.dport = bpf_htons(port_two);
+	}
+}
+
+static __always_inline void record(const struct call *call)
+{
+	result.error = call->opts.error;
+	result.dir = call->opts.dir;
+	result.zone_id = call->opts.ct_zone_id;
+	result.zone_dir = call->opts.ct_zone_dir;
+	result.overrun = call->opts_mem[2] != CANARY || call->opts_mem[3] != CANARY;
+}
+
+static __always_inline __u32 timeout_left_ms(__u32 timeout)
+{
+	__u32 left = timeout - (__u32)bpf_jiffies64();
+
+	return result.hz ? (__u64)left * 1000 / result.hz : 0;
+}
+
+#define SECTION SEC("tc")
+#define T(name) tc_##name
+#define CTX struct __sk_buff
+#define CT_ALLOC bpf_skb_ct_alloc
+#define CT_LOOKUP bpf_skb_ct_lookup
+#define FOREIGN_CTX struct xdp_md
+#define FOREIGN_ALLOC bpf_xdp_ct_alloc
+#define FOREIGN_LOOKUP bpf_xdp_ct_lookup
+#include "conntrack_programs.h"
+#undef SECTION
+#undef T
+#undef CTX
+#undef CT_ALLOC
+#undef CT_LOOKUP
+#undef FOREIGN_CTX
+#undef FOREIGN_ALLOC
+#undef FOREIGN_LOOKUP
+
+#define SECTION SEC("xdp")
+#define T(name) xdp_##name
+#define CTX struct xdp_md
+#define CT_ALLOC bpf_xdp_ct_alloc
+#define CT_LOOKUP bpf_xdp_ct_lookup
+#define FOREIGN_CTX struct __sk_buff
+#define FOREIGN_ALLOC bpf_skb_ct_alloc
+#define FOREIGN_LOOKUP bpf_skb_ct_lookup
+#include "conntrack_programs.h"
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,126 @@
+"""`python3 -m agent ASKS.json`: asks the running kernel what the file says, one JSON line per event.
+
+ASKS.json is {"modules": [...], "asks": [...]}; BPF objects lie beside it. Events: `hello` with the guest's facts;
+`ask` names a probe before it is asked, so that whoever brings the guest down is known; then `observation`, or one
+`census` per kfunc and `done`; at last `end`. Whatever goes wrong in one probe is its `failed`; the next one is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from .census import may_call
+from .facts import Sysctls, enable_jit, facts, load_module
+from .kernelbtf import KernelBtf
+from .libbpf import Libbpf
+from .objects import Loader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TypedDict
+
+    class Ask(TypedDict):
+        """ClaimAsk or CensusAsk of the host."""
+
+        kind: str
+        probe: str
+        prog_type: str
+        object: str
+        program: str
+        constants: dict[str, int]
+        inputs: dict[str, int]
+        sysctl: dict[str, str]
+        kfuncs: list[str]
+
+
+LOG_CHARS = 16 << 10
+
+
+def say(event: str, content: Mapping[str, object]) -> None:
+    """One line, at once."""
+    sys.stdout.write(json.dumps({"event": event, **content}) + "\n")
+    sys.stdout.flush()
+
+
+def bounded(log: str) -> str:
+    """A log's beginning and end: the verdict is in its last lines, or, from v7.3 on, some way before them."""
+    if len(log) <= LOG_CHARS:
+        return log
+    half = LOG_CHARS // 2
+    return f"{log[:half]}\n[... {len(log) - LOG_CHARS} characters ...]\n{log[-half:]}"
+
+
+class Agent:
+    """Answers asks. Opens what it needs when it first needs it: what fails there is the failure of that probe."""
+
+    def __init__(self, libbpf: Libbpf, folder: str) -> None:
+        self._libbpf = libbpf
+        self._loader = Loader(libbpf, folder)
+        self._kernel_btf: KernelBtf | None = None
+
+    def claim(self, ask: Ask) -> dict[str, object]:
+        """The observation."""
+        found = self._loader.object(ask["object"], ask["constants"])
+        with Sysctls(ask["sysctl"]):
+            fd, refused, log = found.load(ask["program"])
+            observation: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
+            if not refused:
+                found.write(ask["inputs"])
+                failed, observation["retval"] = self._libbpf.test_run(fd)
+                observation["run_errno"] = failed
+                observation["fields"] = found.read()
+        return observation
+
+    def census(self, ask: Ask) -> None:
+        """One event for each kfunc."""
+        if self._kernel_btf is None:
+            self._kernel_btf = KernelBtf(self._libbpf)
+        names = ask["kfuncs"]
+        found = self._kernel_btf.find(names) if names else self._kernel_btf.tagged()
+        for name in names or sorted(found):
+            answer: dict[str, object] = {"kfunc": name, "prog_type": ask["prog_type"]}
+            if name in found:
+                fd, refused, log = may_call(self._libbpf, found[name], ask["prog_type"])
+                answer.update(object=found[name].object, load_errno=refused, log=bounded(log))
+                if not refused:
+                    os.close(fd)
+            say("census", answer)
+
+    def ask(self, ask: Ask) -> None:
+        """Answer one, whatever happens."""
+        say("ask", {"probe": ask["probe"]})
+        try:
+            if ask["kind"] == "census":
+                self.census(ask)
+            else:
+                say("observation", {"probe": ask["probe"], **self.claim(ask)})
+        except Exception as error:
+            failed = f"{type(error).__name__}: {error}"[:4000]
+            if ask["kind"] == "census":
+                for name in ask["kfuncs"]:
+                    say("census", {"kfunc": name, "prog_type": ask["prog_type"], "failed": failed})
+            else:
+                say("observation", {"probe": ask["probe"], "failed": failed})
+        if ask["kind"] == "census":
+            say("done", {"probe": ask["probe"]})
+
+
+def main(path: str) -> None:
+    """Ask everything that the file says."""
+    with open(path, encoding="ascii") as file:
+        document = json.load(file)
+    enable_jit()
+    modules = {name: load_module(name) for name in document["modules"]}
+    libbpf = Libbpf()
+    say("hello", {"facts": facts(modules, libbpf.version())})
+    agent = Agent(libbpf, os.path.dirname(os.path.abspath(path)))
+    for ask in document["asks"]:
+        agent.ask(ask)
+    say("end", {"asked": len(document["asks"])})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

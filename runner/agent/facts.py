@@ -1,0 +1,99 @@
+"""What the guest says about itself, and what is prepared before the first question: modules, the JIT."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+JIT = "net.core.bpf_jit_enable"
+_MODPROBE = "/usr/sbin/modprobe"
+
+
+def read(path: str) -> str:
+    """A small file's text without its line end; empty when there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def sysctl_path(name: str) -> str:
+    return "/proc/sys/" + name.replace(".", "/")
+
+
+def write_sysctl(name: str, value: str) -> None:
+    """Raises OSError."""
+    with open(sysctl_path(name), "w", encoding="ascii") as file:
+        file.write(value)
+
+
+def enable_jit() -> None:
+    """riscv64 has it off. Who boots with sysctl.net.core.bpf_jit_enable=0 wants it off."""
+    if read(sysctl_path(JIT)) == "0" and f"sysctl.{JIT}=" not in read("/proc/cmdline"):
+        try:
+            write_sysctl(JIT, "1")
+        except OSError:
+            return  # facts() reports what it is
+
+
+def load_module(name: str) -> str:
+    """Load a module: empty, or why it did not load."""
+    output, write_end = os.pipe()
+    arguments = [_MODPROBE, "--", name]
+    redirect = [(os.POSIX_SPAWN_DUP2, write_end, 1), (os.POSIX_SPAWN_DUP2, write_end, 2)]
+    try:
+        child = os.posix_spawn(_MODPROBE, arguments, {"PATH": "/usr/sbin:/usr/bin"}, file_actions=redirect)
+    except OSError as error:
+        os.close(output)
+        return f"{_MODPROBE}: {error.strerror}"
+    finally:
+        os.close(write_end)
+    with open(output, encoding="utf-8", errors="replace") as words:
+        said = words.read().strip()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return "" if status == 0 else (said or f"modprobe ended with status {status}")[-500:]
+
+
+def facts(modules: dict[str, str], libbpf: str) -> dict[str, object]:
+    """The document `Facts` of the host."""
+    name = os.uname()
+    try:
+        btf = sorted(os.listdir("/sys/kernel/btf"))
+    except OSError:
+        btf = []
+    return {
+        "release": name.release,
+        "build": name.version,
+        "machine": name.machine,
+        "cmdline": read("/proc/cmdline"),
+        "jit": read(sysctl_path(JIT)),
+        "btf": btf,
+        "modules": modules,
+        "libbpf": libbpf,
+        "python": sys.version.partition(" ")[0],
+    }
+
+
+class Sysctls:
+    """Sets them for a block, and puts back what was there."""
+
+    def __init__(self, wanted: dict[str, str]) -> None:
+        self._wanted = wanted
+        self._before: dict[str, str] = {}
+
+    def __enter__(self) -> None:
+        try:
+            for name, value in self._wanted.items():
+                before = read(sysctl_path(name))
+                write_sysctl(name, value)
+                self._before[name] = before
+        except OSError as error:
+            self.__exit__()
+            raise OSError(error.errno, f"sysctl {name}={value}: {errno.errorcode.get(error.errno or 0, '?')}") from None
+
+    def __exit__(self, *_: object) -> None:
+        for name, value in self._before.items():
+            write_sysctl(name, value)
+        self._before.clear()

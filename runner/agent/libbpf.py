@@ -1,0 +1,228 @@
+"""libbpf and the bpf system call, through ctypes. Nothing here knows of kfuncs."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint32, c_void_p
+
+TYPES = {"tc": 3, "xdp": 6}  # BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP
+LOG_BYTES = 4 << 20  # the verifier's own words; before v6.4 a log that does not fit is -ENOSPC
+
+# An Ethernet frame with IPv4 and TCP, 64 bytes. Shorter ones are refused by some kernels.
+PACKET = bytes.fromhex(
+    "020000000001 020000000002 0800"
+    "4500 0032 0001 0000 40 06 66c3 0a000001 0a000002"
+    "0400 0050 00000001 00000000 5002 2000 0000 0000"
+).ljust(64, b"\0")
+
+
+_POINTERS = (
+    "bpf_object__open_file",
+    "bpf_object__find_map_by_name",
+    "bpf_object__btf",
+    "bpf_map__initial_value",
+    "bpf_program__insns",
+    "btf__parse_raw",
+    "btf__raw_data",
+    "btf__type_by_id",
+)
+
+
+class LoadOpts(ctypes.Structure):
+    """struct bpf_prog_load_opts, as of libbpf 1.5."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("attempts", c_int),
+        ("expected_attach_type", c_int),
+        ("prog_btf_fd", c_uint32),
+        ("prog_flags", c_uint32),
+        ("prog_ifindex", c_uint32),
+        ("kern_version", c_uint32),
+        ("attach_btf_id", c_uint32),
+        ("attach_prog_fd", c_uint32),
+        ("attach_btf_obj_fd", c_uint32),
+        ("fd_array", ctypes.POINTER(c_int)),
+        ("func_info", c_void_p),
+        ("func_info_cnt", c_uint32),
+        ("func_info_rec_size", c_uint32),
+        ("line_info", c_void_p),
+        ("line_info_cnt", c_uint32),
+        ("line_info_rec_size", c_uint32),
+        ("log_level", c_uint32),
+        ("log_size", c_uint32),
+        ("log_buf", c_void_p),
+        ("log_true_size", c_uint32),
+        ("token_fd", c_uint32),
+    )
+
+
+class TestRunOpts(ctypes.Structure):
+    """struct bpf_test_run_opts."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("data_in", c_void_p),
+        ("data_out", c_void_p),
+        ("data_size_in", c_uint32),
+        ("data_size_out", c_uint32),
+        ("ctx_in", c_void_p),
+        ("ctx_out", c_void_p),
+        ("ctx_size_in", c_uint32),
+        ("ctx_size_out", c_uint32),
+        ("retval", c_uint32),
+        ("repeat", c_int),
+        ("duration", c_uint32),
+        ("flags", c_uint32),
+        ("cpu", c_uint32),
+        ("batch_size", c_uint32),
+    )
+
+
+class HandlerOpts(ctypes.Structure):
+    """struct libbpf_prog_handler_opts."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("cookie", c_long),
+        ("prog_setup_fn", c_void_p),
+        ("prog_prepare_load_fn", c_void_p),
+        ("prog_attach_fn", c_void_p),
+    )
+
+
+class BtfInfo(ctypes.Structure):
+    """struct bpf_btf_info."""
+
+    _fields_ = (
+        ("btf", ctypes.c_uint64),
+        ("btf_size", c_uint32),
+        ("id", c_uint32),
+        ("name", ctypes.c_uint64),
+        ("name_len", c_uint32),
+        ("kernel_btf", c_uint32),
+    )
+
+
+PREPARE_LOAD = ctypes.CFUNCTYPE(c_int, c_void_p, ctypes.POINTER(LoadOpts), c_long)
+# A va_list is, wherever this runs, a pointer or passed as one; only libc looks into it.
+_PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
+
+
+class LibbpfError(Exception):
+    """libbpf could not do what was asked, with its own words."""
+
+
+class Libbpf:
+    """The library, loaded. `take_words()` returns what it said since the last time."""
+
+    def __init__(self) -> None:
+        self.c = ctypes.CDLL("libbpf.so.1", use_errno=True)
+        self._vsnprintf = ctypes.CDLL(None).vsnprintf
+        self._vsnprintf.argtypes = (c_char_p, c_size_t, c_char_p, c_void_p)
+        self._words: list[str] = []
+        self._print = _PRINT(self._on_print)
+        self._log = ctypes.create_string_buffer(LOG_BYTES)
+        for name in [
+            "bpf_object__open_file",
+            "bpf_object__find_program_by_name",
+            "bpf_object__next_program",
+            "bpf_map__initial_value",
+            "bpf_object__find_map_by_name",
+            "bpf_program__insns",
+            "bpf_object__btf",
+            "btf__raw_data",
+            "btf__parse_raw",
+            "btf__type_by_id",
+        ]:
+            getattr(self.c, name).restype = c_void_p
+        for name in _POINTERS:
+            getattr(self.c, name).restype = c_void_p
+        for name in ("bpf_program__name", "libbpf_version_string"):
+            getattr(self.c, name).restype = c_char_p
+        self.c.bpf_program__insn_cnt.restype = c_size_t
+        self.c.libbpf_set_print(self._print)
+
+    def _on_print(self, level: int, text: bytes, values: int | None) -> int:
+        if level < 2:  # not LIBBPF_DEBUG
+            line = ctypes.create_string_buffer(1024)
+            self._vsnprintf(line, len(line), text, values)
+            self._words.append(line.value.decode("utf-8", "replace"))
+        return 0
+
+    def take_words(self) -> str:
+        words = "".join(self._words)
+        self._words.clear()
+        return words
+
+    def error(self, what: str) -> LibbpfError:
+        """`what` failed: with errno and libbpf's words."""
+        number = ctypes.get_errno()
+        return LibbpfError(f"{what}: {errno_name(number)}: {self.take_words().strip()}"[:4000])
+
+    def version(self) -> str:
+        return str(self.c.libbpf_version_string().decode())
+
+    def prog_load(self, prog_type: int, insns: bytes, opts: LoadOpts | None = None) -> tuple[int, int, str]:
+        """Load a program: its file descriptor (or -1), the errno (0: it was taken), and the verifier's log if refused.
+
+        The log is asked for only when the program was refused: writing it makes a successful load several times slower.
+        """
+        opts = opts or LoadOpts()
+        opts.sz = ctypes.sizeof(LoadOpts)
+        opts.attempts = 5
+        code = ctypes.create_string_buffer(insns, len(insns))
+        fd, refused = self._load(prog_type, code, len(insns) // 8, opts)
+        if not refused:
+            return fd, 0, ""
+        self._log[0] = b"\0"
+        opts.log_level, opts.log_size, opts.log_buf = 1, LOG_BYTES, ctypes.addressof(self._log)
+        fd, refused = self._load(prog_type, code, len(insns) // 8, opts)
+        log = ctypes.string_at(self._log).decode("utf-8", "replace") if refused else ""
+        opts.log_level, opts.log_size, opts.log_buf = 0, 0, None
+        return fd, refused, log
+
+    def _load(self, prog_type: int, code: object, count: int, opts: LoadOpts) -> tuple[int, int]:
+        # With log_level 0 and no buffer libbpf asks the kernel once.
+        fd = self.c.bpf_prog_load(prog_type, b"probe", b"GPL", code, c_size_t(count), ctypes.byref(opts))
+        return (-1, -fd) if fd < 0 else (fd, 0)
+
+    def test_run(self, fd: int) -> tuple[int, int]:
+        """Run a loaded program once on PACKET: errno and its return value."""
+        packet = ctypes.create_string_buffer(PACKET, len(PACKET))
+        opts = TestRunOpts(sz=ctypes.sizeof(TestRunOpts))
+        opts.data_in = ctypes.addressof(packet)
+        opts.data_size_in = len(PACKET)
+        failed = self.c.bpf_prog_test_run_opts(fd, ctypes.byref(opts))
+        return -failed, opts.retval
+
+    def kernel_btf_fds(self) -> dict[str, int]:
+        """The BTF of vmlinux and of each loaded module, as file descriptors that the caller owns."""
+        found: dict[str, int] = {}
+        btf_id = c_uint32(0)
+        while self.c.bpf_btf_get_next_id(btf_id, ctypes.byref(btf_id)) == 0:
+            fd = self.c.bpf_btf_get_fd_by_id(btf_id)
+            if fd < 0:
+                continue
+            name = ctypes.create_string_buffer(64)
+            info = BtfInfo(name=ctypes.addressof(name), name_len=len(name))
+            size = c_uint32(ctypes.sizeof(info))
+            if self.c.bpf_obj_get_info_by_fd(fd, ctypes.byref(info), ctypes.byref(size)) == 0 and info.kernel_btf:
+                found[name.value.decode()] = fd
+            else:
+                os.close(fd)
+        return found
+
+
+def errno_name(number: int) -> str:
+    """`EINVAL`; the kernel's own 524 is ENOTSUPP."""
+    return {524: "ENOTSUPP"}.get(number) or errno.errorcode.get(number, str(number))
+
+
+def instruction(code: int, dst: int, src: int, off: int, imm: int) -> bytes:
+    """One struct bpf_insn. Its two register fields are bit fields: their order is the machine's."""
+    registers = src << 4 | dst if sys.byteorder == "little" else dst << 4 | src
+    return bytes((code, registers)) + off.to_bytes(2, sys.byteorder) + imm.to_bytes(4, sys.byteorder, signed=True)

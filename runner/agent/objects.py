@@ -1,0 +1,212 @@
+"""BPF objects: opened and relocated by libbpf once, their programs loaded one by one when they are asked about.
+
+libbpf spends most of an object's load on the BTF of vmlinux. So one load relocates all programs of an object: each is
+handed to us just before it would go to the kernel, is kept, and is replaced by an empty one. What it would have loaded
+is loaded by us later, alone, so that each program has its own answer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from sys import byteorder
+
+from .btf import Btf, BtfError, Slot
+from .libbpf import PREPARE_LOAD, TYPES, HandlerOpts, Libbpf, LoadOpts, instruction
+
+_EMPTY = instruction(0xB7, 0, 0, 0, 0) + instruction(0x95, 0, 0, 0, 0)  # return 0
+_RESULT = "result"
+_WRITABLE = (".data", ".bss")
+
+
+class Relocated:
+    """A program as libbpf would have given it to the kernel."""
+
+    __slots__ = ("fds", "insns", "keep", "opts")
+
+    def __init__(self, insns: bytes, opts: LoadOpts) -> None:
+        self.insns = insns
+        self.keep: list[object] = []  # what opts points to
+        self.opts = LoadOpts()
+        self.opts.prog_btf_fd = opts.prog_btf_fd
+        self.opts.expected_attach_type = opts.expected_attach_type
+        self.opts.prog_flags = opts.prog_flags
+        for kind in ("func_info", "line_info"):
+            count, record = getattr(opts, kind + "_cnt"), getattr(opts, kind + "_rec_size")
+            copy = ctypes.create_string_buffer(count * record)
+            if count:
+                ctypes.memmove(copy, getattr(opts, kind), count * record)
+                setattr(self.opts, kind, ctypes.addressof(copy))
+                setattr(self.opts, kind + "_cnt", count)
+                setattr(self.opts, kind + "_rec_size", record)
+                self.keep.append(copy)
+        self.fds = _module_fds(insns, opts)
+        if self.fds:
+            self.opts.fd_array = self.fds
+            self.keep.append(self.fds)
+
+
+def _module_fds(insns: bytes, opts: LoadOpts) -> ctypes.Array[ctypes.c_int] | None:
+    """Our own copy of the BTF file descriptors that kfunc calls index: libbpf closes its own after the load."""
+    used = set()
+    for at in range(0, len(insns), 8):
+        kfunc_call = insns[at] == 0x85 and insns[at : at + 2] == instruction(0x85, 0, 2, 0, 0)[:2]
+        if kfunc_call:
+            used.add(int.from_bytes(insns[at + 2 : at + 4], byteorder))
+    used.discard(0)
+    if not used:
+        return None
+    fds = (ctypes.c_int * (max(used) + 1))()
+    for index in used:
+        fds[index] = os.dup(opts.fd_array[index])
+    return fds
+
+
+class Loader:
+    """Opens objects from a folder; each (object, constants) once."""
+
+    def __init__(self, libbpf: Libbpf, folder: str) -> None:
+        self._libbpf = libbpf
+        self._folder = folder
+        self._objects: dict[tuple[str, tuple[tuple[str, int], ...]], Object] = {}
+        self._taken: dict[str, Relocated] = {}
+        self._prepare = PREPARE_LOAD(self._on_prepare)  # must outlive every load
+        for section, prog_type in TYPES.items():
+            opts = HandlerOpts(sz=ctypes.sizeof(HandlerOpts))
+            opts.prog_prepare_load_fn = ctypes.cast(self._prepare, ctypes.c_void_p)
+            if libbpf.c.libbpf_register_prog_handler(section.encode(), prog_type, 0, ctypes.byref(opts)) < 0:
+                raise libbpf.error("libbpf_register_prog_handler")
+
+    def _on_prepare(self, program: int, opts: ctypes._Pointer[LoadOpts], cookie: int) -> int:  # noqa: ARG002
+        c, handle = self._libbpf.c, ctypes.c_void_p(program)
+        insns = ctypes.string_at(c.bpf_program__insns(handle), 8 * c.bpf_program__insn_cnt(handle))
+        self._taken[c.bpf_program__name(handle).decode()] = Relocated(insns, opts[0])
+        opts[0].func_info_cnt = opts[0].line_info_cnt = 0  # they describe what is no longer there
+        return int(c.bpf_program__set_insns(handle, _EMPTY, ctypes.c_size_t(len(_EMPTY) // 8)))
+
+    def object(self, name: str, constants: dict[str, int]) -> Object:
+        """The object `name`, relocated. Raises LibbpfError and BtfError."""
+        key = (name, tuple(sorted(constants.items())))
+        if key not in self._objects:
+            self._objects[key] = self._open(name, constants)
+        return self._objects[key]
+
+    def _open(self, name: str, constants: dict[str, int]) -> Object:
+        libbpf, path = self._libbpf, os.path.join(self._folder, f"{name}.bpf.o")
+        libbpf.take_words()
+        handle = ctypes.c_void_p(libbpf.c.bpf_object__open_file(path.encode(), None))
+        if not handle:
+            raise libbpf.error(f"opening {name}.bpf.o")
+        opened = Object(libbpf, handle, name)
+        opened.set_constants(constants)
+        self._taken = {}
+        if libbpf.c.bpf_object__load(handle) < 0:
+            raise libbpf.error(f"relocating {name}.bpf.o")
+        opened.ready(self._taken)
+        return opened
+
+
+class Object:
+    """An object whose maps are in the kernel and whose programs are relocated."""
+
+    def __init__(self, libbpf: Libbpf, handle: ctypes.c_void_p, name: str) -> None:
+        self._libbpf = libbpf
+        self._handle = handle
+        self._name = name
+        size = ctypes.c_uint32()
+        btf = ctypes.c_void_p(libbpf.c.bpf_object__btf(handle))
+        raw = libbpf.c.btf__raw_data(btf, ctypes.byref(size))
+        self._btf = Btf(ctypes.string_at(raw, size.value))
+        self._variables = self._btf.variables()
+        self._programs: dict[str, Relocated] = {}
+        self._loaded: dict[str, int] = {}
+        self._maps: dict[str, tuple[int, bytes]] = {}  # section: file descriptor, first contents
+        self.words = ""  # libbpf's, while it relocated
+
+    def _slot(self, path: str) -> tuple[str, Slot]:
+        """`opts.netns_id` -> its section and place. BtfError when there is no such global."""
+        name, *members = path.split(".")
+        if name not in self._variables:
+            raise BtfError(f"{self._name}.bpf.o has no global {name!r}")
+        section, offset, type_id = self._variables[name]
+        return section, self._btf.slot(offset, type_id, members)
+
+    def _map(self, section: str) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self._libbpf.c.bpf_object__find_map_by_name(self._handle, section.encode()))
+
+    def _initial(self, section: str) -> tuple[int, int]:
+        """Address and size of a section's first contents."""
+        size = ctypes.c_size_t()
+        address = self._libbpf.c.bpf_map__initial_value(self._map(section), ctypes.byref(size))
+        return address, size.value
+
+    def set_constants(self, constants: dict[str, int]) -> None:
+        for path, value in constants.items():
+            section, slot = self._slot(path)
+            if section != ".rodata":
+                raise BtfError(f"{path!r} is not a constant")
+            address, size = self._initial(section)
+            content = bytearray(ctypes.string_at(address, size))
+            store(content, path, slot, value)
+            ctypes.memmove(address, bytes(content), size)
+
+    def ready(self, programs: dict[str, Relocated]) -> None:
+        self._programs = programs
+        self.words = self._libbpf.take_words()
+        for section in _WRITABLE:
+            handle = self._map(section)
+            if handle:
+                address, size = self._initial(section)
+                self._maps[section] = (self._libbpf.c.bpf_map__fd(handle), ctypes.string_at(address, size))
+
+    def load(self, program: str) -> tuple[int, int, str]:
+        """File descriptor or -1, errno, log. A program that was taken stays loaded."""
+        if program not in self._programs:
+            raise BtfError(f"{self._name}.bpf.o has no program {program!r}")
+        if program in self._loaded:
+            return self._loaded[program], 0, ""
+        relocated = self._programs[program]
+        prog_type = TYPES[program.partition("_")[0]]
+        fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, relocated.opts)
+        if not refused:
+            self._loaded[program] = fd
+        return fd, refused, log
+
+    def write(self, inputs: dict[str, int]) -> None:
+        """Reset every writable global, then set these."""
+        contents = {section: bytearray(first) for section, (_, first) in self._maps.items()}
+        for path, value in inputs.items():
+            section, slot = self._slot(path)
+            if section not in contents:
+                raise BtfError(f"{path!r} is not an input")
+            store(contents[section], path, slot, value)
+        key = ctypes.c_uint32(0)
+        for section, content in contents.items():
+            if self._libbpf.c.bpf_map_update_elem(self._maps[section][0], ctypes.byref(key), bytes(content), 0) < 0:
+                raise self._libbpf.error(f"writing {section}")
+
+    def read(self) -> dict[str, int]:
+        """Every member of the global `result`."""
+        if _RESULT not in self._variables:
+            raise BtfError(f"{self._name}.bpf.o has no global {_RESULT!r}")
+        section, offset, type_id = self._variables[_RESULT]
+        fd, first = self._maps[section]
+        content = ctypes.create_string_buffer(len(first))
+        key = ctypes.c_uint32(0)
+        if self._libbpf.c.bpf_map_lookup_elem(fd, ctypes.byref(key), content) < 0:
+            raise self._libbpf.error(f"reading {section}")
+        return {
+            name: fetch(content.raw, self._btf.slot(offset, type_id, [name])) for name in self._btf.members(type_id)
+        }
+
+
+def store(content: bytearray, path: str, slot: Slot, value: int) -> None:
+    """Write a number. -1 may be stored in an unsigned slot. BtfError when it does not fit."""
+    bits = 8 * slot.size
+    if not -(1 << bits - 1) <= value < 1 << bits:
+        raise BtfError(f"{path} has {bits} bits: {value} does not fit")
+    content[slot.offset : slot.offset + slot.size] = (value % (1 << bits)).to_bytes(slot.size, byteorder)
+
+
+def fetch(content: bytes, slot: Slot) -> int:
+    return int.from_bytes(content[slot.offset : slot.offset + slot.size], byteorder, signed=slot.signed)

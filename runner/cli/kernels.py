@@ -1,0 +1,110 @@
+"""`runner kernels`: what the archive offers, what the matrix is pinned to, what is in the cache."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from runner.archive import Archive
+from runner.caches import cache_root
+from runner.cli.locking import settled
+from runner.cli.options import (
+    DEFAULT_MATRIX,
+    Format,
+    FormatOption,
+    MatrixFile,
+    Output,
+    Project,
+    Verbose,
+    emit,
+)
+from runner.deadline import Deadline
+from runner.images import ensure_image
+from runner.kernels import ensure_kernel, have_kernel
+from runner.kernels.debian import Offer, matches, offered
+from runner.suites import SUITES
+
+app = typer.Typer(help="Kernels: what there is, what is pinned, what is in the cache.", no_args_is_help=True)
+
+_LIST_LIMIT_S = 300
+_FETCH_LIMIT_S = 3600
+
+
+@app.command("list")
+def list_kernels(
+    series: Annotated[str, typer.Option(help="Only this series, such as 6.12.")] = "",
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    format_: FormatOption = Format.TEXT,
+    output: Output = None,
+    verbose: Verbose = False,
+) -> None:
+    """List the kernels that the Debian archive offers for the matrix's architectures.
+
+    Example: runner kernels list --series 6.12
+    """
+    project = Project.at(matrix)
+    archs = tuple(dict.fromkeys(wanted.arch for wanted in project.matrix.wanted()))
+    found = offered(Archive(cache_root()), archs, SUITES, deadline=Deadline.after(_LIST_LIMIT_S, "the list's limit"))
+    offers = [offer for offer in found if not series or matches(offer.version, series)]
+    if format_ is Format.JSON:
+        emit(json.dumps([_plain(offer) for offer in offers], indent=1), output)
+    else:
+        emit(_table(offers), output)
+
+
+def _plain(offer: Offer) -> dict[str, str]:
+    return {
+        "version": str(offer.version),
+        "arch": offer.arch,
+        "release": offer.release,
+        "suite": offer.suite,
+        "package_version": offer.debian_version,
+        "source": offer.source,
+    }
+
+
+def _table(offers: list[Offer]) -> Table:
+    table = Table("version", "architecture", "release", "package version", "suite", box=None, pad_edge=False)
+    for offer in offers:
+        table.add_row(str(offer.version), offer.arch, offer.release, offer.debian_version, offer.suite)
+    return table
+
+
+@app.command("lock")
+def lock(matrix: MatrixFile = DEFAULT_MATRIX, verbose: Verbose = False) -> None:
+    """Pin everything that the matrix names to the newest that the archive has, in the lock file.
+
+    Example: runner kernels lock
+    """
+    project = Project.at(matrix)
+    pinned = settled(project, mode="renew", offline=False)
+    console = Console(highlight=False)
+    for kernel in pinned.kernels:
+        console.print(f"{kernel.source:<32} {kernel.arch:<8} {kernel.version:<12} {kernel.release}")
+    console.print(f"written: {project.lock_path}")
+
+
+@app.command("fetch")
+def fetch(matrix: MatrixFile = DEFAULT_MATRIX, verbose: Verbose = False) -> None:
+    """Fetch and unpack every kernel and image of the matrix, so that `runner matrix run --offline` can start.
+
+    Example: runner kernels fetch
+    """
+    project = Project.at(matrix)
+    cells = project.matrix.cells(settled(project, mode="keep", offline=False))
+    cache, deadline = cache_root(), Deadline.after(_FETCH_LIMIT_S, "the limit for fetching")
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    console = Console(highlight=False)
+    with Progress(*columns, console=console, transient=True) as progress:
+        for cell in cells:
+            there = have_kernel(cell.kernel, cache)
+            task = progress.add_task(f"{cell.id}")
+            kernel = ensure_kernel(cell.kernel, cache, deadline=deadline)
+            ensure_image(cell.image, cache, deadline=deadline)
+            progress.remove_task(task)
+            console.print(f"{cell.id:<28} {'there' if there else 'fetched':<8} {kernel.sha256[:12]}")

@@ -1,0 +1,102 @@
+"""What several commands share: their options, where a project's files are, and how something is printed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+import typer
+from rich.console import Console, RenderableType
+from rich.logging import RichHandler
+
+from runner.errors import InfraError
+from runner.kernels.lock import read_lock
+from runner.matrix import Matrix, load_matrix
+from runner.model import Lock
+
+
+class Format(StrEnum):
+    """How a command that lists or shows prints."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def set_verbose(wanted: bool) -> None:
+    """Warnings always go to stderr; with -v, so does every command that is run."""
+    level = logging.INFO if wanted else logging.WARNING
+    handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False, show_level=not wanted)
+    logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what breaks is told by our own errors
+
+
+MatrixFile = Annotated[Path, typer.Option("--matrix", help="The matrix file.", show_default=True)]
+FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of printing.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=set_verbose, help="Show the commands that are run.")]
+
+DEFAULT_MATRIX = Path("matrix.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A matrix and the files beside it."""
+
+    matrix: Matrix
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """Raises MatrixError when the matrix is wrong; nothing else is touched."""
+        return cls(load_matrix(path))
+
+    @property
+    def root(self) -> Path:
+        return self.matrix.path.parent
+
+    @property
+    def lock_path(self) -> Path:
+        """matrix.lock beside matrix.yaml; nightly.lock beside nightly.yaml."""
+        return self.matrix.path.with_suffix(".lock")
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def database(self) -> Path:
+        return self.reports / "results.db"
+
+    def lock(self) -> Lock:
+        return read_lock(self.lock_path)
+
+
+def out_console() -> Console:
+    """For what a command is about. Pipes and NO_COLOR are respected by rich; a pipe is not 80 columns wide."""
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 160
+    return console
+
+
+def emit(content: str | RenderableType, output: Path | None) -> None:
+    """Print a text as it is, or anything that rich can draw; or write it to a file."""
+    with ExitStack() as stack:
+        target = sys.stdout
+        if output is not None:
+            try:
+                target = stack.enter_context(output.open("w", encoding="utf-8"))
+            except OSError as error:
+                raise InfraError(f"cannot write {output}: {error.strerror}") from error
+        if isinstance(content, str):
+            target.write(content if content.endswith("\n") else content + "\n")
+        elif output is None:
+            out_console().print(content)
+        else:
+            Console(file=target, width=160, highlight=False).print(content)

@@ -1,0 +1,110 @@
+"""One run, from cells to an exit status: orders, slots, display, store, reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.text import Text
+
+from runner import __version__
+from runner.caches import cache_root
+from runner.cli import EXIT_INTERRUPTED
+from runner.cli.judging import judged
+from runner.cli.live import Display
+from runner.cli.options import Project
+from runner.deadline import Deadline
+from runner.execution.controller import run_rounds
+from runner.execution.orders import WorkerOrders
+from runner.execution.prepare import worker_orders
+from runner.guest.accel import accelerations, host_cpus, host_memory_mib
+from runner.guest.accel import slots as slots_for
+from runner.model import Cell, CellResult, Outcome, Verdict
+from runner.probes import ClaimFile, judge
+from runner.reports.exitcode import exit_code
+from runner.reports.markdown import availability_markdown
+from runner.reports.summary import run_report
+from runner.results.model import JudgedRun, Run, new_run_id
+from runner.results.store import ResultStore
+from runner.store import write_atomically
+
+_ACCEL_LIMIT_S = 30
+_PREPARE_LIMIT_S = 1800
+
+
+def run_matrix(
+    project: Project,
+    cells: tuple[Cell, ...],
+    claims: tuple[ClaimFile, ...],
+    *,
+    slots: int | None,
+    offline: bool,
+    console: Console,
+) -> int:
+    """Run `cells`, keep and show what they answered; the exit status."""
+    started = datetime.now(UTC)
+    slots = min(slots or default_slots(cells), len(cells))
+    run = Run(
+        id=new_run_id(started),
+        started=started,
+        matrix_sha256=project.matrix.sha256,
+        runner_version=__version__,
+        slots=slots,
+        cells=cells,
+    )
+    orders = worker_orders(
+        cells,
+        claims,
+        root=project.root,
+        folder=project.reports / "runs" / run.id,
+        cache=cache_root(),
+        offline=offline,
+        deadline=Deadline.after(_PREPARE_LIMIT_S, "the limit for compiling the probes"),
+    )
+    console.print(Text(f"run {run.id}: {len(cells)} cells, {slots} at once"), soft_wrap=True)
+    with ResultStore(project.database) as store:
+        store.begin(run)
+        finished = _boot_all(run, orders, claims, slots, store, console)
+        if finished:
+            store.finish(run.id, datetime.now(UTC))
+        done = judged(store.load(run.id), claims)
+    show(done, project, console)
+    return exit_code(done) if finished else EXIT_INTERRUPTED
+
+
+def default_slots(cells: Sequence[Cell]) -> int:
+    """What this machine carries: the largest guest of the matrix counts."""
+    accel = accelerations(deadline=Deadline.after(_ACCEL_LIMIT_S, "the KVM check's limit"))
+    emulated = any(accel.get(cell.arch, "tcg") == "tcg" for cell in cells)
+    largest = max((cell.guest for cell in cells), key=lambda guest: (guest.memory_mib, guest.cpus))
+    return slots_for(host_cpus(), host_memory_mib(), largest, "tcg" if emulated else "kvm")
+
+
+def _boot_all(
+    run: Run, orders: WorkerOrders, claims: tuple[ClaimFile, ...], slots: int, store: ResultStore, console: Console
+) -> bool:
+    def keep(result: CellResult) -> None:
+        store.add(run.id, result)
+        display.result(result)
+
+    with Display(console, (cell.id for cell in run.cells), lambda result: describe(result, claims)) as display:
+        return run_rounds(orders, slots=slots, on_result=keep, on_progress=display.progress)
+
+
+def describe(result: CellResult, claims: tuple[ClaimFile, ...]) -> str:
+    """What came of a cell, in a few words: `96 claims hold, 2 broken`, or why it did not run."""
+    if result.outcome is not Outcome.RAN:
+        return f"{result.outcome}: {result.cause.splitlines()[0] if result.cause else ''}"
+    count = Counter(verdict.verdict for verdict in judge(result, claims))
+    parts = [f"{count[Verdict.HOLDS]} claims hold"]
+    parts += [f"{count[verdict]} {verdict}" for verdict in (Verdict.BROKEN, Verdict.NO_ANSWER) if count[verdict]]
+    return ", ".join(parts)
+
+
+def show(done: JudgedRun, project: Project, console: Console) -> None:
+    """The grid and the summary on the terminal, and the table that is worth committing."""
+    console.print()
+    console.print(run_report(done, every_hint="runner report show --all"))
+    write_atomically(project.reports / "availability.md", availability_markdown(done).encode())

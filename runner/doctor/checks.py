@@ -1,0 +1,213 @@
+"""The checks of `runner doctor`. Where something can be tried, it is tried: a file that exists proves little."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from runner.architecture import ARCHITECTURES, by_uname
+from runner.deadline import Deadline
+from runner.doctor.packages import missing_packages
+from runner.errors import InfraError
+from runner.guest.accel import host_cpus, host_memory_mib, native_accel, slots
+from runner.guest.tinyguest import can_run
+from runner.model import GuestSize
+from runner.process import require, run
+
+NEED_MIB = 3072  # two images, eight kernels, the packages they are made of
+GUEST_S = 20.0  # for a tiny guest, which needs below one second; a busy machine gets more
+_PACKAGES = "`runner doctor --fix` installs it"
+_EM_BPF = 247  # elf.h
+_TARGETS: tuple[tuple[str, Literal["little", "big"]], ...] = (("bpfel", "little"), ("bpfeb", "big"))
+_BPF_SOURCE = b"""#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+SEC("tc") int program(struct __sk_buff *context) { return context->len > 0; }
+"""
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARN = "warning"  # works, but worse than it could
+    BAD = "bad"  # a run will fail
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at. `todo` is empty when there is nothing to do."""
+
+    name: str
+    level: Level
+    found: str
+    todo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the checks depend on."""
+
+    cache: Path
+    guest: GuestSize
+    deadline: Deadline
+
+
+Check = Callable[[Context], Iterator[Finding]]
+
+
+def examine(cache: Path, guest: GuestSize, *, deadline: Deadline) -> Iterator[Finding]:
+    """Look at this machine: what each check finds, as it finds it. A check that fails is a finding."""
+    context = Context(cache, guest, deadline)
+    for name, check in CHECKS.items():
+        try:
+            yield from check(context)
+        except InfraError as error:
+            yield Finding(name, Level.BAD, error.what, error.hint)
+
+
+def _python(_: Context) -> Iterator[Finding]:
+    level = Level.OK if sys.prefix != sys.base_prefix else Level.WARN
+    where = f"in {sys.prefix}" if level is Level.OK else "outside of a virtual environment"
+    todo = "" if level is Level.OK else "`make setup` makes one"
+    yield Finding("python", level, f"{platform.python_version()} {where}", todo)
+
+
+def _packages(context: Context) -> Iterator[Finding]:
+    missing = missing_packages(deadline=context.deadline)
+    if missing:
+        yield Finding("packages", Level.BAD, f"missing: {' '.join(missing)}", "`runner doctor --fix` installs them")
+    else:
+        yield Finding("packages", Level.OK, "all Debian packages are installed")
+
+
+def _qemu(context: Context) -> Iterator[Finding]:
+    for arch in ARCHITECTURES.values():
+        name = f"qemu {arch.name}"
+        try:
+            said = run([arch.qemu, "--version"], deadline=context.deadline).stdout
+            limit = context.deadline.sooner(Deadline.after(GUEST_S, "a limit"))
+            speaks, why = can_run(arch, "tcg", deadline=limit)
+        except InfraError as error:
+            yield Finding(name, Level.BAD, error.what, error.hint)
+            continue
+        version = re.search(r"version (\S+)", said)
+        found = f"{version[1] if version else 'unknown version'}, {'runs a guest' if speaks else why}"
+        yield Finding(
+            name, Level.OK if speaks else Level.BAD, found, "" if speaks else f"reinstall {arch.qemu_package}"
+        )
+
+
+def _kvm(context: Context) -> Iterator[Finding]:
+    host = by_uname(platform.machine())
+    finding = native_accel(deadline=context.deadline, cache=context.cache, refresh=True)
+    if finding.accel == "kvm":
+        yield Finding("kvm", Level.OK, f"runs {host.name if host else ''} guests")
+        return
+    yield Finding("kvm", Level.WARN, f"not used: {finding.why}", "guests are emulated (TCG): the same answers, slower")
+
+
+def _virtme_ng(context: Context) -> Iterator[Finding]:
+    version = importlib.metadata.version("virtme-ng")
+    vng = Path(sys.executable).with_name("vng")
+    run([os.fspath(vng) if vng.exists() else "vng", "--version"], deadline=context.deadline)
+    yield Finding("virtme-ng", Level.OK, version)
+
+
+def _clang(context: Context) -> Iterator[Finding]:
+    """Compile a program for both byte orders, with the headers that the real ones use."""
+    headers = [
+        f"-I/usr/include/{arch.multiarch}" for arch in ARCHITECTURES.values() if arch.uname == platform.machine()
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "program.o"
+        for target, order in _TARGETS:
+            argv = ["clang", f"--target={target}", "-O2", "-g", *headers, "-x", "c", "-", "-c", "-o", str(made)]
+            run(argv, input=_BPF_SOURCE, deadline=context.deadline)
+            machine = int.from_bytes(made.read_bytes()[18:20], order)
+            if machine != _EM_BPF:
+                raise InfraError(
+                    f"clang --target={target} made no BPF object", hint="another clang comes first in PATH?"
+                )
+    said = run(["clang", "--version"], deadline=context.deadline).stdout.partition("\n")[0]
+    yield Finding("clang", Level.OK, f"compiles for BPF: {said}")
+
+
+def _tools(_: Context) -> Iterator[Finding]:
+    for tool, what in (
+        ("apt-get", "fetches kernels, checks their signatures"),
+        ("dpkg-deb", "unpacks kernels"),
+        ("depmod", "orders their modules"),
+        ("mmdebstrap", "makes images"),
+        ("genext2fs", "writes their file system"),
+        ("qemu-img", "puts a writable layer over them"),
+    ):
+        try:
+            yield Finding(tool, Level.OK, f"{require(tool)}: {what}")
+        except InfraError as error:
+            yield Finding(tool, Level.BAD, error.what, _PACKAGES)
+
+
+def _namespaces(context: Context) -> Iterator[Finding]:
+    """As an ordinary user mmdebstrap works in a user namespace."""
+    if os.geteuid() == 0:
+        return
+    done = run(["unshare", "--user", "--map-root-user", "true"], deadline=context.deadline, check=False)
+    if done.returncode == 0:
+        yield Finding("user namespaces", Level.OK, "allowed")
+    else:
+        todo = "allow them (sysctl kernel.unprivileged_userns_clone=1), or make the images as root"
+        yield Finding("user namespaces", Level.BAD, done.stderr.strip() or "not allowed", todo)
+
+
+def _keyring(_: Context) -> Iterator[Finding]:
+    found = sorted(Path("/usr/share/keyrings").glob("debian-archive-keyring.*"))
+    if found:
+        yield Finding("keyring", Level.OK, str(found[0]))
+    else:
+        yield Finding("keyring", Level.BAD, "no keys of the Debian archive", _PACKAGES)
+
+
+def _disk(context: Context) -> Iterator[Finding]:
+    free = shutil.disk_usage(context.cache).free >> 20
+    found = f"{free} MiB free in {context.cache}"
+    if free >= NEED_MIB:
+        yield Finding("disk", Level.OK, found)
+    else:
+        yield Finding("disk", Level.WARN, found, f"the default matrix with empty caches needs {NEED_MIB} MiB")
+
+
+def _capacity(context: Context) -> Iterator[Finding]:
+    cpus, memory_mib = host_cpus(), host_memory_mib()
+    native = native_accel(deadline=context.deadline, cache=context.cache).accel
+    found = f"{cpus} cores, {memory_mib} MiB free"
+    if memory_mib < context.guest.memory_mib:
+        yield Finding("memory", Level.BAD, found, f"a guest needs {context.guest.memory_mib} MiB")
+    else:
+        yield Finding("memory", Level.OK, found)
+    for name, arch in ARCHITECTURES.items():
+        accel = native if arch.uname == platform.machine() else "tcg"
+        number = slots(cpus, memory_mib, context.guest, accel)
+        yield Finding(f"slots {name}", Level.OK, f"{number} guests at once, {accel}")
+
+
+CHECKS: dict[str, Check] = {
+    "python": _python,
+    "packages": _packages,
+    "qemu": _qemu,
+    "kvm": _kvm,
+    "virtme-ng": _virtme_ng,
+    "clang": _clang,
+    "tools": _tools,
+    "user namespaces": _namespaces,
+    "keyring": _keyring,
+    "disk": _disk,
+    "memory": _capacity,
+}

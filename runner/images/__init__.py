@@ -1,0 +1,133 @@
+"""The guest's root disk: one per architecture, read-only, built from locked packages and kept."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from runner.architecture import ARCHITECTURES, architecture
+from runner.archive import Archive
+from runner.caches import need_space
+from runner.deadline import Deadline
+from runner.errors import InfraError
+from runner.images.build import build_image, recipe
+from runner.images.interpreter import ROOTS, Interpreter, host_parts, parts
+from runner.model import Image, LockedImage, Package
+from runner.store import Entry, Store, key_of
+
+log = logging.getLogger(__name__)
+
+PACKAGES = (
+    "busybox-static",  # the shell and the small tools; vng boots with it too
+    "bash",  # virtme-init and an interactive shell
+    "dropbear-bin",  # the ssh server
+    "kmod",
+    "iproute2",
+    "libbpf1",  # the agent calls it
+    "bpftool",
+    "libc6",
+    *ROOTS,  # Python: the agent's language
+)
+_UNPACKED_FACTOR = 12  # bytes on disk while building, for each byte of the packages
+
+
+def lock_image(suite: str, arch: str, archive: Archive, *, deadline: Deadline) -> LockedImage:
+    """Pin the newest packages of a suite; also the Python that compiles its bytecode on a host of another kind.
+
+    Raises InfraError.
+    """
+    packages = set(archive.closure(PACKAGES, suite, arch, deadline=deadline))
+    for other in ARCHITECTURES:
+        if other != arch:
+            packages.update(parts(archive.closure(ROOTS, suite, other, deadline=deadline)))
+    return LockedImage(
+        suite=suite,
+        arch=arch,
+        packages=tuple(sorted(packages, key=lambda package: (package.architecture, package.name))),
+    )
+
+
+def image_packages(locked: LockedImage) -> Iterator[Package]:
+    """Those that are in the image."""
+    return (package for package in locked.packages if package.architecture in (architecture(locked.arch).debian, "all"))
+
+
+def have_image(locked: LockedImage, cache: Path) -> bool:
+    """Is it in the cache? Does not verify it."""
+    return _store(cache).has(_key(locked))
+
+
+def ensure_image(locked: LockedImage, cache: Path, *, deadline: Deadline, offline: bool = False) -> Image:
+    """The image, verified; its packages fetched and the disk built first when the cache has none. InfraError."""
+    packages = tuple(image_packages(locked))
+
+    def make(tree: Path) -> None:
+        if offline:
+            raise InfraError(
+                f"the image {locked.suite} for {locked.arch} is not in the cache, or is damaged there",
+                hint="`runner kernels fetch` gets it, with network",
+            )
+        start = time.monotonic()
+        size = sum(package.size_bytes for package in packages)
+        need_space(tree.parent, _UNPACKED_FACTOR * size, f"the image {locked.suite} for {locked.arch}")
+        debs = tree.parent / "debs"
+        debs.mkdir()
+        files = Archive(cache).download(packages, locked.arch, debs, deadline=deadline)
+        interpreter = Interpreter(locked, cache, deadline=deadline)
+        fetched = time.monotonic()
+        build_image(locked, files, interpreter, tree, deadline=deadline)
+        log.info(
+            "image %s for %s: fetched in %.1f s, built in %.1f s",
+            locked.suite,
+            locked.arch,
+            fetched - start,
+            time.monotonic() - fetched,
+        )
+
+    entry = _store(cache).ensure(_key(locked), make, deadline=deadline)
+    disk = PurePosixPath("disk.ext2")
+    return Image(
+        arch=locked.arch,
+        sha256=entry.files[disk].sha256,
+        disk=PurePosixPath(entry.tree) / disk,
+        busybox=PurePosixPath(entry.tree) / "busybox/busybox",
+    )
+
+
+def ensure_bytecode(
+    source: Path, locked: LockedImage, cache: Path, *, deadline: Deadline, offline: bool = False
+) -> Entry:
+    """`source`, a folder of Python files, compiled for the image's Python: an entry of .pyc files, no sources.
+
+    Where the folder is `.../agent`, the entry's tree holds `agent/x.pyc`: a guest runs it by `python3 -m agent` beside.
+    Raises InfraError, also on a syntax error.
+    """
+    texts = {str(path.relative_to(source)): path.read_text() for path in sorted(source.rglob("*.py"))}
+    python = key_of(packages=sorted(package.sha256 for package in host_parts(locked)))
+
+    def make(tree: Path) -> None:
+        # a copy: the sources are those that the key was made of, whatever their editor does meanwhile
+        copy = tree.parent / "source" / source.name
+        for name, text in texts.items():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_text(text)
+        interpreter = Interpreter(locked, cache, deadline=deadline, offline=offline)
+        interpreter.compile(copy.parent, tree, prefix="", layout="beside", deadline=deadline)
+
+    key = key_of(recipe=recipe()["compile_tree.py"], python=python, name=source.name, texts=texts)
+    return Store(cache / "bytecode").ensure(key, make, deadline=deadline)
+
+
+def _store(cache: Path) -> Store:
+    return Store(cache / "images")
+
+
+def _key(locked: LockedImage) -> str:
+    return key_of(
+        recipe=recipe(),
+        suite=locked.suite,
+        arch=locked.arch,
+        packages=sorted(package.sha256 for package in image_packages(locked)),
+    )

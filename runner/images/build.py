@@ -1,0 +1,130 @@
+"""Makes a guest's root disk with mmdebstrap, from exactly the packages that the lock names.
+
+The packages are fetched and checked first, and put into a repository of their own: mmdebstrap sees no other archive.
+`trusted=yes` there is honest, for every file's digest was held against the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from debian.deb822 import Deb822
+from debian.debfile import DebFile
+
+from runner.architecture import architecture
+from runner.deadline import Deadline
+from runner.errors import InfraError
+from runner.images.interpreter import Interpreter, parts
+from runner.model import LockedImage, Package
+from runner.process import run
+
+_HERE = Path(__file__).parent
+_EPOCH = "1704067200"  # the time of every file in the image: the same packages make the same bytes
+_ETC = {
+    "passwd": "root:x:0:0:root:/root:/usr/bin/sh\n",
+    "shadow": "root:*:1::::::\n",
+    "group": "root:x:0:\ntty:x:5:\n",
+    "shells": "/usr/bin/sh\n/usr/bin/bash\n",  # dropbear refuses a user whose shell is not in here
+    "hosts": "127.0.0.1 localhost\n",
+    "fstab": "",
+    "ld.so.conf": "/usr/local/lib\n",
+}
+
+
+def recipe() -> dict[str, str]:
+    """All that the image depends on besides the packages."""
+    scripts = ("guest-start.sh", "shrink.sh", "compile_tree.py")
+    return {name: (_HERE / name).read_text() for name in scripts} | _ETC | {"epoch": _EPOCH, "recipe": "1"}
+
+
+def build_image(
+    locked: LockedImage, debs: Mapping[Package, Path], interpreter: Interpreter, tree: Path, *, deadline: Deadline
+) -> None:
+    """Fill the empty folder `tree` with disk.ext2 and busybox/busybox. InfraError with mmdebstrap's words."""
+    with _workplace(tree.parent) as work:
+        repository, overlay = work / "repository", work / "overlay"
+        repository.mkdir()
+        for deb in debs.values():
+            shutil.copyfile(deb, repository / deb.name)
+        write_index(repository, debs)
+        _fill_overlay(overlay, debs, interpreter, deadline)
+        hook = shutil.copy(_HERE / "shrink.sh", work)
+        _open_to_all(work)
+        Path(hook).chmod(0o755)
+        disk = tree / "disk.ext2"
+        run(
+            [
+                "mmdebstrap",
+                "--variant=extract",
+                f"--architectures={architecture(locked.arch).debian}",
+                f"--include={','.join(sorted(package.name for package in debs))}",
+                "--dpkgopt=path-exclude=/usr/share/*",
+                f"--extract-hook=sync-in {overlay} /",
+                f"--extract-hook={hook}",
+                "--format=ext2",
+                locked.suite,
+                disk,
+                f"deb [trusted=yes] copy://{repository} ./",
+            ],
+            deadline=deadline,
+            env={"SOURCE_DATE_EPOCH": _EPOCH, "TMPDIR": str(work)},
+        )
+        busybox = next(package for package in debs if package.name == "busybox-static")
+        run(["dpkg-deb", "--extract", debs[busybox], work / "busybox"], deadline=deadline)
+        (tree / "busybox").mkdir()
+        shutil.copy(_first((work / "busybox").rglob("bin/busybox")), tree / "busybox/busybox")
+
+
+@contextmanager
+def _workplace(beside: Path) -> Iterator[Path]:
+    """A folder for mmdebstrap. Without root it works as another user, who cannot enter a private cache."""
+    with tempfile.TemporaryDirectory(prefix="kfunc-image-", dir=beside if os.geteuid() == 0 else None) as name:
+        yield Path(name)
+
+
+def write_index(repository: Path, debs: Mapping[Package, Path]) -> None:
+    """The list `Packages` of a flat repository."""
+    with (repository / "Packages").open("wb") as stream:
+        for package, path in debs.items():
+            with path.open("rb") as deb:
+                stanza = Deb822(DebFile(fileobj=deb).debcontrol())
+            stanza["Filename"] = f"./{path.name}"
+            stanza["Size"] = str(package.size_bytes)
+            stanza["SHA256"] = package.sha256
+            stanza.dump(stream)
+            stream.write(b"\n")
+
+
+def _fill_overlay(overlay: Path, debs: Mapping[Package, Path], interpreter: Interpreter, deadline: Deadline) -> None:
+    """The files that no package brings."""
+    etc, sbin = overlay / "etc", overlay / "usr/sbin"
+    for folder in (etc, sbin, overlay / "root"):
+        folder.mkdir(parents=True)
+    for name, text in _ETC.items():
+        (etc / name).write_text(text)
+    shutil.copyfile(_HERE / "guest-start.sh", sbin / "guest-start")
+    (sbin / "guest-start").chmod(0o755)
+    python = overlay.parent / "python"
+    for package in parts(debs):
+        run(["dpkg-deb", "--extract", debs[package], python], deadline=deadline)
+    for standard in (python / "usr/lib").glob("python3*"):
+        relative = standard.relative_to(python)
+        interpreter.compile(standard, overlay / relative, prefix=f"/{relative}", layout="cache", deadline=deadline)
+
+
+def _open_to_all(folder: Path) -> None:
+    """Modes that do not depend on the user's umask: the image must not, and mmdebstrap's user must read."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+
+
+def _first(paths: Iterable[Path]) -> Path:
+    for path in paths:
+        return path
+    raise InfraError("the package busybox-static holds no busybox")

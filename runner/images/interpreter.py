@@ -1,0 +1,103 @@
+"""The image's Python, run on this host to compile bytecode for it.
+
+Bytecode depends on the Python version, not on the architecture, and compiling under emulation is slow. So the lock of
+an image holds the interpreter's packages for every architecture, and the host's are unpacked and run in place, through
+their own dynamic loader: nothing is installed, and this host's Python and libraries do not matter.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from runner.architecture import Architecture, by_uname
+from runner.archive import Archive
+from runner.deadline import Deadline
+from runner.errors import InfraError
+from runner.model import LockedImage, Package
+from runner.process import run
+from runner.store import Store, key_of
+
+ROOTS = ("python3-minimal", "libpython3-stdlib")
+_PART = re.compile(r"python3\.\d+-minimal|libpython3\.\d+-(minimal|stdlib)|libc6|libgcc-s1|libexpat1|zlib1g")
+_SCRIPT = Path(__file__).with_name("compile_tree.py")
+_RECIPE = 1
+
+
+def parts(packages: Iterable[Package]) -> tuple[Package, ...]:
+    """Those packages that an interpreter consists of."""
+    return tuple(package for package in packages if _PART.fullmatch(package.name))
+
+
+def host_architecture() -> Architecture:
+    """InfraError on a host that is none of ours."""
+    row = by_uname(platform.machine())
+    if row is None:
+        raise InfraError(f"this host's architecture {platform.machine()} is not supported")
+    return row
+
+
+def host_parts(locked: LockedImage) -> tuple[Package, ...]:
+    """The packages of the interpreter that runs here. InfraError when the lock has none for this host."""
+    row = host_architecture()
+    found = parts(package for package in locked.packages if package.architecture == row.debian)
+    if not found:
+        raise InfraError(
+            f"the lock of the image for {locked.arch} has no Python for {row.name}",
+            hint="`runner kernels lock` pins it anew",
+        )
+    return found
+
+
+class Interpreter:
+    """The Python of an image, in the cache, made when it is not there. InfraError."""
+
+    def __init__(self, locked: LockedImage, cache: Path, *, deadline: Deadline, offline: bool = False) -> None:
+        self._row = host_architecture()
+        packages = host_parts(locked)
+
+        def make(tree: Path) -> None:
+            if offline:
+                raise InfraError(
+                    "the Python that compiles for the guests is not in the cache, or is damaged there",
+                    hint="`runner kernels fetch` gets it, with network",
+                )
+            debs, root = tree.parent / "debs", tree.parent / "root"
+            debs.mkdir()
+            for deb in Archive(cache).download(packages, self._row.name, debs, deadline=deadline).values():
+                run(["dpkg-deb", "--extract", deb, root], deadline=deadline)
+            _flatten(root, tree, self._row)
+
+        self.key = key_of(recipe=_RECIPE, packages=sorted(package.sha256 for package in packages))
+        self._tree = Store(cache / "pythons").ensure(self.key, make, deadline=deadline).tree
+
+    def compile(
+        self, source: Path, target: Path, *, prefix: str, layout: Literal["cache", "beside"], deadline: Deadline
+    ) -> None:
+        """Compile what is below `source` into `target`. InfraError, with Python's words, on a syntax error."""
+        python = next((self._tree / "bin").glob("python3.*"))
+        # -s -S: nothing of this host's Python; -B: write no bytecode of its own into the cache
+        library = self._tree / "lib"
+        loader = library / Path(self._row.loader).name
+        argv = [loader, "--library-path", library, python, "-s", "-S", "-B", _SCRIPT, source, target, prefix, layout]
+        run(list(map(str, argv)), deadline=deadline, env={"PYTHONHOME": str(self._tree)})
+
+
+def _flatten(root: Path, tree: Path, row: Architecture) -> None:
+    """bin/python3.X, lib/python3.X/ and the libraries in lib/; links become files, for an entry holds nothing else."""
+    (tree / "bin").mkdir()
+    for python in (root / "usr/bin").glob("python3.*"):
+        shutil.copy(python, tree / "bin")
+    for standard in (root / "usr/lib").glob("python3.*"):
+        shutil.copytree(standard, tree / "lib" / standard.name, ignore_dangling_symlinks=True)
+    for folder in (root / "lib" / row.multiarch, root / "usr/lib" / row.multiarch):  # libc6 before and after 2024
+        for library in folder.glob("*.so*"):
+            shutil.copy(library, tree / "lib")
+    if not (tree / "bin").glob("python3.*"):
+        raise InfraError(
+            "the interpreter's packages hold no Python", hint="runner/images/interpreter.py names its parts"
+        )

@@ -1,0 +1,19 @@
+"""Claims and census on the host: what to ask, and what the answers mean. Never sees a guest."""
+
+from runner.probes.asks import asks_of, modules_of
+from runner.probes.claims import Claim, ClaimFile, load_claims
+from runner.probes.compile import compile_objects
+from runner.probes.judge import judge, states
+from runner.probes.matching import statement_true
+
+__all__ = [
+    "Claim",
+    "ClaimFile",
+    "asks_of",
+    "compile_objects",
+    "judge",
+    "load_claims",
+    "modules_of",
+    "statement_true",
+    "states",
+]

@@ -1,0 +1,217 @@
+"""Claims: what is said about kfuncs, and for which kernels. Read from bpf/NAME.yaml; docs/claims.md explains it."""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
+
+from runner import yamlfile
+from runner.model import Plain, ProgType, SafeName
+from runner.version import Interval, KernelVersion
+from runner.yamlfile import Location
+
+FOLDER = "bpf"  # of the project: holds NAME.yaml and OBJECT.bpf.c
+ENOTSUPP = 524  # the kernel's own, not in any libc: "this JIT cannot"
+
+# include/uapi/asm-generic/errno.h: the same on x86_64, arm64, riscv64 and s390x; ppc64le differs in EDEADLOCK only.
+ERRNO = {**{name: number for number, name in errno.errorcode.items()}, "ENOTSUPP": ENOTSUPP}
+_ERRNO_NAME = {number: name for name, number in ERRNO.items()}
+
+_Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+_Path = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z0-9_]+)*$")]
+_ClaimId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+_Sysctl = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
+_Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+def errno_name(number: int) -> str:
+    """`EINVAL` for 22; the number itself when it has no name."""
+    return _ERRNO_NAME.get(number, str(number))
+
+
+def _known_errno(name: str) -> str:
+    if name.removeprefix("-") not in ERRNO:
+        raise ValueError(f"{name!r} is not the name of an errno")
+    return name
+
+
+def _case(value: object) -> str:
+    """Which of several forms a value has, so that a message speaks of that form only."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "number"
+    return "text" if isinstance(value, str) else "other"
+
+
+class Range(Plain):
+    """Any number from `min` to `max`."""
+
+    min: int
+    max: int
+
+    @model_validator(mode="after")
+    def _some(self) -> Range:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+
+class Refusal(Plain):
+    """The kernel does not load the program. `log`: this, or one of these, is in the verifier's log, as whole words."""
+
+    errno: str | None = None
+    log: Annotated[
+        Annotated[_Text, Tag("text")] | Annotated[tuple[_Text, ...], Tag("other")], Discriminator(_case)
+    ] = ()
+
+    @field_validator("errno")
+    @classmethod
+    def _errno(cls, name: str | None) -> str | None:
+        return None if name is None else _known_errno(name)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.log,) if isinstance(self.log, str) else self.log
+
+
+_Load = Annotated[
+    Annotated[Literal["ok", "refused"], Tag("text")] | Annotated[Refusal, Tag("other")], Discriminator(_case)
+]
+_Value = Annotated[
+    Annotated[int, Tag("number")] | Annotated[str, Tag("text")] | Annotated[Range, Tag("other")], Discriminator(_case)
+]
+
+
+class Answer(Plain):
+    """A pattern for an observation. `load: refused` is any refusal. `fields` are members of `result`."""
+
+    load: _Load = "ok"
+    fields: dict[_Name, _Value] = Field(default_factory=dict)
+
+    @field_validator("fields")
+    @classmethod
+    def _errnos(cls, fields: dict[str, int | str | Range]) -> dict[str, int | str | Range]:
+        for value in fields.values():
+            if isinstance(value, str):
+                _known_errno(value)
+        return fields
+
+    @model_validator(mode="after")
+    def _refused_has_no_fields(self) -> Answer:
+        if self.load != "ok" and self.fields:
+            raise ValueError("a program that does not load has no fields")
+        return self
+
+
+class Span(Plain):
+    """The kernels from `since` on and before `until`, as points in stable series; see runner/version.py."""
+
+    since: tuple[str, ...] = ()
+    until: tuple[str, ...] = ()
+
+    @field_validator("since", "until")
+    @classmethod
+    def _points(cls, points: tuple[str, ...]) -> tuple[str, ...]:
+        Interval.parse(points)
+        return points
+
+    @property
+    def interval(self) -> Interval:
+        return Interval.parse(self.since, self.until)
+
+
+class Expectation(Span):
+    """Kernels that are known to answer otherwise than the claim says, and why."""
+
+    answer: Answer
+    why: _Text
+
+
+class Source(Plain):
+    """Who says it."""
+
+    kind: Literal["ebpf-docs", "commit", "source"]
+    ref: _Text
+
+
+class Claim(Span):
+    """One statement. `answer` is what it predicts; `expect` are the kernels on which it is known not to be true.
+
+    `since` and `until` are the kernels about which it says something at all.
+    """
+
+    id: _ClaimId
+    says: _Text
+    source: Source
+    kfunc: _Name  # a key of the file's `kfuncs`
+    types: Annotated[tuple[ProgType, ...], Field(min_length=1)] = (ProgType.TC, ProgType.XDP)
+    program: _Name  # without its prefix tc_ or xdp_
+    constants: dict[_Path, int] = Field(default_factory=dict)
+    inputs: dict[_Path, int] = Field(default_factory=dict)
+    sysctl: dict[_Sysctl, _Text] = Field(default_factory=dict)
+    usable: bool = False  # its answer shows that the kfunc does its work
+    answer: Answer
+    expect: tuple[Expectation, ...] = ()
+
+    def expected(self, version: KernelVersion) -> Answer:
+        """What this kernel should answer: the first expectation that has it, or else what the claim says."""
+        return next((entry.answer for entry in self.expect if version in entry.interval), self.answer)
+
+
+class _Written(Plain):
+    """The file as it is written."""
+
+    object: SafeName
+    modules: tuple[SafeName, ...] = ()
+    kfuncs: dict[_Name, dict[ProgType, _Name]]
+    claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
+
+
+class ClaimFile(_Written):
+    """A claim file, read and checked."""
+
+    name: SafeName
+
+    @property
+    def kfunc_names(self) -> tuple[str, ...]:
+        """Every kfunc that the file names, each once."""
+        return tuple(sorted({name for names in self.kfuncs.values() for name in names.values()}))
+
+    def kfunc(self, claim: Claim, prog_type: ProgType) -> str:
+        return self.kfuncs[claim.kfunc][prog_type]
+
+
+def load_claims(root: Path, names: Iterable[str]) -> tuple[ClaimFile, ...]:
+    """Read bpf/NAME.yaml below `root` for each name. MatrixError, FILE:LINE, when one is wrong."""
+    return tuple(_load(root / FOLDER / f"{name}.yaml", name) for name in names)
+
+
+def _load(path: Path, name: str) -> ClaimFile:
+    document = yamlfile.load(path)
+    written = yamlfile.validate(document, _Written)
+    if problems := list(_problems(written)):
+        raise document.error(problems)
+    return ClaimFile(
+        name=name, object=written.object, modules=written.modules, kfuncs=written.kfuncs, claims=written.claims
+    )
+
+
+def _problems(file: _Written) -> Iterable[tuple[Location, str]]:
+    """What only the whole file shows."""
+    ids = Counter(claim.id for claim in file.claims)
+    for index, claim in enumerate(file.claims):
+        place: Location = ("claims", index)
+        if ids[claim.id] > 1:
+            yield (*place, "id"), f"there are {ids[claim.id]} claims called {claim.id!r}"
+        if len(set(claim.types)) != len(claim.types):
+            yield (*place, "types"), "a program type is there twice"
+        if claim.kfunc not in file.kfuncs:
+            yield (*place, "kfunc"), f"not among `kfuncs`; {yamlfile.nearest(claim.kfunc, file.kfuncs)}"
+            continue
+        for prog_type in claim.types:
+            if prog_type not in file.kfuncs[claim.kfunc]:
+                yield (*place, "kfunc"), f"`kfuncs` has no {claim.kfunc} for {prog_type}"

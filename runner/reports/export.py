@@ -1,0 +1,107 @@
+"""The machine interface: one JSON document per run. Schema 1: fields are added, never renamed or removed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from runner.model import CellId, Outcome, Plain, ProgType, Sha256, State, Timings, Verdict
+from runner.results.model import JudgedCell, JudgedRun, RunId
+
+
+class ExportedRun(Plain):
+    id: RunId
+    started: AwareDatetime
+    finished: AwareDatetime | None  # null: it still goes on, or was killed
+    matrix_sha256: Sha256
+    runner_version: str
+
+
+class ExportedKernel(Plain):
+    name: str  # in the matrix
+    version: str  # upstream
+    release: str  # uname -r
+    source: str
+    sha256: Sha256 | None  # null: it was never prepared
+
+
+class ExportedClaim(Plain):
+    id: str
+    kfunc: str
+    prog_type: ProgType
+    verdict: Verdict
+    expected: str
+    observed: str
+    crashed: bool
+    cause: str  # why there is no answer, or why it does not apply
+
+
+class ExportedState(Plain):
+    kfunc: str
+    object: str
+    prog_type: ProgType
+    state: State
+    errno: int | None
+    log: str
+    cause: str  # why it is not usable
+
+
+class ExportedCell(Plain):
+    id: CellId
+    kernel: ExportedKernel
+    arch: str
+    outcome: Outcome
+    cause: str
+    host: str
+    accel: str
+    attempts: int  # 0: it never finished
+    timings: Timings
+    claims: tuple[ExportedClaim, ...]
+    census: tuple[ExportedState, ...]
+
+
+class Export(Plain):
+    """The whole document. Cells in the order of the matrix; claims and census by name, then program type."""
+
+    schema_: Literal[1] = Field(default=1, serialization_alias="schema")
+    run: ExportedRun
+    cells: tuple[ExportedCell, ...]
+
+
+def export(judged: JudgedRun) -> Export:
+    """Every cell that was to run is in it."""
+    header = judged.run.model_dump(include=set(ExportedRun.model_fields))
+    return Export(run=ExportedRun(**header), cells=tuple(exported_cell(cell) for cell in judged.cells))
+
+
+def exported_cell(cell: JudgedCell) -> ExportedCell:
+    """One cell of the document; also what `runner cell show --format json` prints."""
+    result = cell.result
+    locked = result.cell.kernel
+    claims = sorted(cell.claims, key=lambda claim: (claim.id, claim.prog_type))
+    census = sorted(cell.states, key=lambda state: (state.kfunc, state.prog_type))
+    return ExportedCell(
+        id=cell.id,
+        kernel=ExportedKernel(
+            name=result.cell.name,
+            version=locked.version,
+            release=locked.release,
+            source=locked.source,
+            sha256=result.kernel_sha256 or None,
+        ),
+        arch=result.cell.arch,
+        outcome=result.outcome,
+        cause=result.cause,
+        host=result.host,
+        accel=result.accel,
+        attempts=result.attempts,
+        timings=result.timings,
+        claims=tuple(ExportedClaim(**claim.model_dump(include=set(ExportedClaim.model_fields))) for claim in claims),
+        census=tuple(ExportedState(**state.model_dump()) for state in census),
+    )
+
+
+def to_json(document: Plain) -> str:
+    """Indented, and ASCII only: guests choose some of the text, and C1 controls would reach the terminal."""
+    return document.model_dump_json(indent=2, by_alias=True, ensure_ascii=True) + "\n"

@@ -1,0 +1,109 @@
+"""reports/availability.md: the grid, its causes and what is open, to be committed and read on a web page.
+
+Equal answers give equal text below the heading: nothing there tells a time, an attempt or a host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC
+
+from runner.model import Outcome, ProgType
+from runner.reports.findings import Finding, findings
+from runner.reports.marks import STATES
+from runner.reports.notes import Notes, notes
+from runner.reports.text import markdown, plain
+from runner.results.availability import Availability, availability
+from runner.results.model import JudgedRun
+
+_PROG_TYPES = {
+    ProgType.TC: "TC programs (`BPF_PROG_TYPE_SCHED_CLS`)",
+    ProgType.XDP: "XDP programs (`BPF_PROG_TYPE_XDP`)",
+}
+
+
+def availability_markdown(judged: JudgedRun, *, every_kfunc: bool = False) -> str:
+    """The document, with a newline at its end."""
+    grid = availability(judged, every_kfunc=every_kfunc)
+    why = notes(grid)
+    parts = [
+        _heading(judged),
+        _kernels(grid),
+        *(_states(grid, why, prog_type) for prog_type in ProgType),
+        _legend(grid),
+        _why(why),
+        _findings(findings(grid)),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _heading(judged: JudgedRun) -> str:
+    run = judged.run
+    begun = run.started.astimezone(UTC)
+    return (
+        "# Which kernel lets programs call which kfunc\n\n"
+        f"Measured by loading real programs: run `{run.id}` of {begun:%Y-%m-%d %H:%M} UTC, "
+        f"kfunc-runner {markdown(run.runner_version)}."
+    )
+
+
+def _kernels(grid: Availability) -> str:
+    rows = []
+    for column in grid.columns:
+        result = column.cell.result
+        locked = result.cell.kernel
+        ended = str(result.outcome)
+        if result.outcome is not Outcome.RAN:
+            ended = f"**{ended}**: {markdown(result.cause, 160)}"
+        release = f"`{plain(locked.release)}`"
+        rows.append((column.kernel, column.arch, release, markdown(locked.source), ended))
+    return "## Kernels\n\n" + _table(("kernel", "architecture", "release", "source", "outcome"), rows)
+
+
+def _states(grid: Availability, why: Notes, prog_type: ProgType) -> str:
+    head = ["kfunc", *(f"{kernel}<br>{column.arch}" for kernel, columns in grid.kernels for column in columns)]
+    rows = []
+    for row in (row for row in grid.rows if row.prog_type is prog_type):
+        fields = []
+        for column in grid.columns:
+            number = why.numbers.get((column.cell.id, row))
+            sign = STATES[grid.state(row, column).state].sign
+            fields.append(sign if number is None else f"{sign} <sup>{number}</sup>")
+        rows.append((f"`{plain(row.kfunc)}`", *fields))
+    return f"## {_PROG_TYPES[prog_type]}\n\n{_table(head, rows)}" if rows else ""
+
+
+def _legend(grid: Availability) -> str:
+    if not grid.rows:
+        return "No kfunc was asked about."
+    return ", ".join(f"{mark.sign} {state}" for state, mark in STATES.items())
+
+
+def _why(why: Notes) -> str:
+    if not why.notes:
+        return ""
+    lines = [
+        f"- <sup>{note.number}</sup> **{note.state}**: {markdown(note.cause)}. "
+        f"Seen for: {markdown('; '.join(note.where))}."
+        for note in why.notes
+    ]
+    return "## Why\n\n" + "\n".join(lines)
+
+
+def _findings(found: Iterable[Finding]) -> str:
+    lines = list(_finding_lines(found))
+    return "## Broken or unanswered\n\n" + ("\n".join(lines) or "Nothing: every claim has an answer, and it holds.")
+
+
+def _finding_lines(found: Iterable[Finding]) -> Iterator[str]:
+    for finding in found:
+        yield f"- **{finding.kind}**: {markdown(finding.what)}, on {markdown(finding.where)}"
+        for word, text in finding.details:
+            yield f"  - {word}: {markdown(text, 300) or 'nothing'}"
+        yield f"  - `{finding.command}`"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [list(head), *(list(row) for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,52 @@
+"""Text from guests is hostile: a kernel under test may print anything. It passes through here before it is shown.
+
+For the terminal the result goes into rich's Text, which knows no markup; for Markdown through `markdown`.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_ESCAPES = re.compile(
+    r"""
+      (?:\x1b\[|\x9b) [0-?]* [\ -/]* [@-~]     # CSI: colours, cursor
+      # OSC, DCS and their like: titles, links, the clipboard
+    | (?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]) [^\x07\x1b\x9c\n]* (?:\x07|\x1b\\|\x9c)
+    | \x1b [\ -/]* [0-~]                       # all others: charsets, resets
+    """,
+    re.VERBOSE,
+)
+# Cc controls, Cf invisible and bidirectional marks, Cs lone surrogates, Zl and Zp line breaks that are not \n
+_UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_MARKDOWN = re.compile(
+    r"""
+      [\\`*\[\]<>|~&]
+    | (?<!\w) _++ | (?<!_) _++ (?!\w)      # underscores inside a word, as in nf_conn___init, mean nothing
+    | ^ [#+=-] | (?<=^[0-9]) [.)] (?=\s|$) | (?<=^[0-9]{2}) [.)] (?=\s|$)
+    | (?<=http) :(?=//) | (?<=https) :(?=//) | (?<=ftp) :(?=//) | (?<=www) \. | @     # what GitHub makes into links
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def lines(text: str) -> list[str]:
+    """The lines of `text` without escape sequences, control characters and trailing blanks."""
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n")).replace("\r", "\n").expandtabs(8)
+    kept = "".join(char for char in text if char == "\n" or unicodedata.category(char) not in _UNSHOWN)
+    return [line.rstrip() for line in kept.split("\n")]
+
+
+def plain(text: str, width: int | None = None) -> str:
+    """`text` as one line, cut to `width` characters."""
+    line = " ".join(" ".join(lines(text)).split())
+    return line if width is None or len(line) <= width else f"{line[: width - 1].rstrip()}…"
+
+
+def markdown(text: str, width: int | None = None) -> str:
+    """`text` as one line of Markdown that shows exactly what `plain` shows: no HTML, no links, no broken tables."""
+    return _MARKDOWN.sub(_escaped, plain(text, width))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join(f"\\{char}" for char in found.group())

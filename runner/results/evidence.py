@@ -1,0 +1,65 @@
+"""The files that lie beside the database: per cell the console log, and the answers as they came.
+
+    runs/<run>/<cell>/console.log  observations.jsonl            the first attempt
+    runs/<run>/<cell>/console-2.log  observations-2.jsonl        a repeated one
+
+A file is never changed once it is there: an attempt whose result was not committed leaves files that nobody names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from runner.model import CellResult
+
+
+def console_path(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> Path:
+    """Where the console log of a cell's attempt (1, 2, ...) lies, below the folder `reports`."""
+    return _folder(reports, run_id, cell_id) / f"console{_suffix(attempt)}.log"
+
+
+def observations_path(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> Path:
+    """Where the raw answers of a cell's attempt lie: one JSON object per line."""
+    return _folder(reports, run_id, cell_id) / f"observations{_suffix(attempt)}.jsonl"
+
+
+def write(reports: Path, run_id: str, result: CellResult, attempt: int) -> None:
+    """Leave the console log and the raw answers of one attempt. Raises OSError."""
+    _publish(console_path(reports, run_id, result.cell.id, attempt), result.console)
+    lines = [_line("observation", seen.model_dump(mode="json")) for seen in result.observations]
+    lines += [_line("census", seen.model_dump(mode="json")) for seen in result.census]
+    _publish(observations_path(reports, run_id, result.cell.id, attempt), "".join(lines))
+
+
+def read_console(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> str:
+    """Empty when the file was removed: the answers are in the database and do not need it. Raises OSError."""
+    try:
+        raw = console_path(reports, run_id, cell_id, attempt).read_bytes()
+    except FileNotFoundError:
+        return ""
+    return raw.decode(errors="replace")
+
+
+def _folder(reports: Path, run_id: str, cell_id: str) -> Path:
+    return reports / "runs" / run_id / cell_id
+
+
+def _suffix(attempt: int) -> str:
+    return "" if attempt == 1 else f"-{attempt}"
+
+
+def _line(event: str, observation: dict[str, object]) -> str:
+    return json.dumps({"event": event, **observation}) + "\n"
+
+
+def _publish(path: Path, text: str) -> None:
+    """Write so that a reader sees the whole file or none, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.new")
+    with draft.open("wb") as file:
+        file.write(text.encode(errors="backslashreplace"))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.rename(path)

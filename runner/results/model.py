@@ -1,0 +1,134 @@
+"""A run and what it answered, as the store keeps it and as the reports read it. Frozen, no I/O."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+
+from runner.errors import MatrixError
+from runner.model import Cell, CellResult, ClaimVerdict, KfuncState, Outcome, Plain, Sha256
+
+# becomes a folder's name below reports/runs
+RunId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+
+NEVER_FINISHED = "never finished: the run was stopped, or still goes on"
+
+
+def new_run_id(started: datetime) -> str:
+    """`20261103-101501-3fa9`: sorts by time; two runs of one second differ."""
+    return f"{started.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+class RunHeader(Plain):
+    """A run without its cells. `finished` is None while it goes on, and for ever when it was killed."""
+
+    id: RunId
+    started: AwareDatetime
+    finished: AwareDatetime | None = None
+    matrix_sha256: Sha256
+    runner_version: str
+    slots: Annotated[int, Field(ge=1)] | None = None  # guests at once
+
+    @property
+    def wall_s(self) -> float | None:
+        return (self.finished - self.started).total_seconds() if self.finished else None
+
+
+class RunInfo(RunHeader):
+    """A run in a list of runs: how many cells were to run, and how many have a result."""
+
+    cells: int
+    finished_cells: int
+
+
+class Run(RunHeader):
+    """A run: every cell that was to run, and every result that came, in the order in which they came.
+
+    A cell that was repeated has several results; the last one counts.
+    """
+
+    cells: tuple[Cell, ...]
+    results: tuple[CellResult, ...] = ()
+
+    @model_validator(mode="after")
+    def _results_are_of_the_cells(self) -> Self:
+        ids = [cell.id for cell in self.cells]
+        if len(set(ids)) != len(ids):
+            raise ValueError("two cells with one id")
+        if strangers := {result.cell.id for result in self.results} - set(ids):
+            raise ValueError(f"results of cells that are not in the run: {', '.join(sorted(strangers))}")
+        return self
+
+    def attempts(self, cell_id: str) -> tuple[CellResult, ...]:
+        """All results of one cell, the first one first."""
+        return tuple(result for result in self.results if result.cell.id == cell_id)
+
+    def final(self, cell: Cell) -> CellResult:
+        """The result that counts. A cell without one never finished, which is no answer about its kernel."""
+        attempts = self.attempts(cell.id)
+        if not attempts:
+            return CellResult(cell=cell, outcome=Outcome.INFRA_FAILED, cause=NEVER_FINISHED, attempts=0)
+        last = attempts[-1]
+        return last.model_copy(update={"attempts": max(last.attempts, len(attempts))})
+
+
+class JudgedCell(Plain):
+    """One cell's result that counts, with its verdicts. `earlier` are the results that were repeated."""
+
+    result: CellResult
+    claims: tuple[ClaimVerdict, ...]
+    states: tuple[KfuncState, ...]
+    earlier: tuple[CellResult, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return self.result.cell.id
+
+
+class JudgedRun(Plain):
+    """A run with a verdict on each of its cells: no cell can be missing, that is checked here."""
+
+    run: Run
+    cells: tuple[JudgedCell, ...]
+
+    @model_validator(mode="after")
+    def _no_cell_is_missing(self) -> Self:
+        wanted, judged = [cell.id for cell in self.run.cells], [cell.id for cell in self.cells]
+        if wanted != judged:
+            raise ValueError(f"the run has the cells {wanted}, judged are {judged}")
+        return self
+
+    def cell(self, cell_id: str) -> JudgedCell:
+        """Raises MatrixError, naming the cells there are."""
+        known = {cell.id: cell for cell in self.cells}
+        if cell_id in known:
+            return known[cell_id]
+        near = get_close_matches(cell_id, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"its cells: {', '.join(known) or 'none'}"
+        raise MatrixError(f"run {self.run.id} has no cell {cell_id!r}", hint=hint)
+
+
+def judge_run(
+    run: Run,
+    *,
+    judge: Callable[[CellResult], Sequence[ClaimVerdict]],
+    states: Callable[[CellResult], Sequence[KfuncState]],
+) -> JudgedRun:
+    """Judge every cell of a run, also those that never finished."""
+    cells = []
+    for cell in run.cells:
+        result = run.final(cell)
+        cells.append(
+            JudgedCell(
+                result=result,
+                claims=tuple(judge(result)),
+                states=tuple(states(result)),
+                earlier=run.attempts(cell.id)[:-1],
+            )
+        )
+    return JudgedRun(run=run, cells=tuple(cells))

@@ -1,0 +1,43 @@
+"""`make bench`: the goals, as ratios measured in one run on one machine. Exit status 1 when one is missed.
+
+A ratio needs no fast machine: both sides of it are measured here, one after the other.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.boot import boot_ratio
+from tests.bench.matrix import controller_mib, shell_loop_ratio, utilisation
+from tests.bench.measure import Figure
+
+BENCHES: dict[str, Callable[[], Figure]] = {
+    "boot-x86_64": lambda: boot_ratio("x86_64", at_most=2.0),
+    "boot-arm64": lambda: boot_ratio("arm64", at_most=3.3),
+    "utilisation": utilisation,
+    "shell-loop": shell_loop_ratio,
+    "controller-memory": controller_mib,
+}
+
+
+def main(wanted: list[str]) -> int:
+    console = Console()
+    table = Table("goal", "measured", "limit", "how", box=None, pad_edge=False)
+    good = True
+    for name, bench in BENCHES.items():
+        if wanted and name not in wanted:
+            continue
+        figure = bench()
+        good = good and figure.good
+        mark = "[green]✓[/]" if figure.good else "[red]✗[/]"
+        table.add_row(f"{mark} {name}", f"{figure.value:.2f} {figure.unit}", figure.limit, figure.how)
+    console.print(table)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,115 @@
+"""From vng's start to a working ssh command, over a raw qemu boot of the same kernel to its first user program."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+from virtme.cpiowriter import CpioWriter
+
+from runner.architecture import architecture
+from runner.caches import cache_root
+from runner.deadline import Deadline
+from runner.guest.boot import boot
+from runner.guest.interface import BootOrder
+from runner.images import ensure_image
+from runner.kernels import ensure_kernel, read_lock
+from runner.matrix import load_matrix
+from runner.model import Cell, Image, Kernel
+from runner.process import spawn
+from tests.bench.measure import Figure
+
+ROUNDS = 3
+LIMIT_S = 120
+MARK = b"first user program"
+
+
+@cache
+def cells() -> tuple[Cell, ...]:
+    """The default matrix, pinned."""
+    return load_matrix(Path("matrix.yaml")).cells(read_lock(Path("matrix.lock")))
+
+
+def prepared(cell: Cell) -> tuple[Kernel, Image]:
+    """Its kernel and image, fetched if need be."""
+    limit = Deadline.after(cell.limits.prepare_s, "prepare_s")
+    return (
+        ensure_kernel(cell.kernel, cache_root(), deadline=limit),
+        ensure_image(cell.image, cache_root(), deadline=limit),
+    )
+
+
+def boot_ratio(arch: str, *, at_most: float) -> Figure:
+    """The median of ROUNDS pairs, each pair run one after the other, on the 6.12 kernel."""
+    cell = next(cell for cell in cells() if cell.arch == arch and cell.name == "6.12")
+    kernel, image = prepared(cell)
+    pairs = []
+    with tempfile.TemporaryDirectory(dir=cache_root()) as name:
+        folder = Path(name)
+        initrd = _initrd(Path(image.busybox), folder / "initrd")
+        for number in range(ROUNDS):
+            raw = _raw_s(cell, kernel, initrd)
+            ours = _ours_s(cell, kernel, image, folder / f"console-{number}.log")
+            pairs.append((raw, ours))
+    raw, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
+    how = f"{ours:.2f} s to ssh over {raw:.2f} s to /init, {cell.id}, tcg, {ROUNDS} rounds"
+    return Figure(ours / raw, "x", how, at_most=at_most)
+
+
+def _initrd(busybox: Path, path: Path) -> Path:
+    """Nothing but busybox and an /init that says one line."""
+    with path.open("wb") as file, busybox.open("rb") as body:
+        archive = CpioWriter(file)
+        for name in (b"bin", b"dev"):
+            archive.mkdir(name, 0o755)
+        archive.mkchardev(b"dev/console", (5, 1), mode=0o600)
+        archive.write_file(name=b"bin/busybox", body=body, mode=0o755)
+        archive.symlink(b"busybox", b"bin/sh")
+        archive.write_file(name=b"init", body=b"#!/bin/sh\necho " + MARK + b"\nwhile :; do sleep 9; done\n", mode=0o755)
+        archive.write_trailer()
+    return path
+
+
+def _raw_s(cell: Cell, kernel: Kernel, initrd: Path) -> float:
+    row = architecture(cell.arch)
+    # what vng passes for these two, so that both boots have the same machine
+    machine = {"x86_64": ("q35", "max", "ttyS0"), "arm64": ("virt", "cortex-a57", "ttyAMA0")}[cell.arch]
+    argv = [
+        row.qemu, "-machine", machine[0], "-cpu", machine[1], "-m", f"{cell.guest.memory_mib}M", "-smp", "1",
+        "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
+        "-kernel", str(kernel.image), "-initrd", str(initrd), "-append", f"console={machine[2]} quiet panic=-1",
+    ]  # fmt: skip
+    begun = time.monotonic()
+    with spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        if process.stdout is None:
+            raise RuntimeError("no pipe")
+        for line in process.stdout:
+            if MARK in line:
+                taken = time.monotonic() - begun
+                process.terminate()
+                return taken
+            if time.monotonic() - begun > LIMIT_S:
+                break
+        process.terminate()
+    raise RuntimeError(f"{cell.id}: a raw boot did not reach its first user program")
+
+
+def _ours_s(cell: Cell, kernel: Kernel, image: Image, console: Path) -> float:
+    order = BootOrder(
+        architecture=architecture(cell.arch),
+        kernel=kernel,
+        image=image,
+        size=cell.guest,
+        accel="tcg",
+        console=console,
+        scratch=cache_root() / "scratch",
+    )
+    begun = time.monotonic()
+    limit = Deadline.after(LIMIT_S, "the bench's limit")
+    with boot(order, deadline=limit) as guest:
+        guest.run("true", deadline=limit)
+        return time.monotonic() - begun

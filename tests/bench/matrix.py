@@ -1,0 +1,69 @@
+"""What the default matrix costs: how busy the slots are, how much a plain loop would take, what the controller needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tests.bench.measure import Figure
+
+RUNNER = Path(sys.executable).with_name("runner")
+
+
+@cache
+def _run() -> tuple[dict[str, Any], int, float]:
+    """One run of the default matrix with warm caches: its export, the controller's peak in KiB, its wall seconds."""
+    subprocess.run([RUNNER, "kernels", "fetch"], check=True, stdout=subprocess.DEVNULL)
+    begun = time.monotonic()
+    with subprocess.Popen([RUNNER, "matrix", "run"], stdout=subprocess.DEVNULL) as process:
+        peak_kib = 0
+        while process.poll() is None:
+            peak_kib = max(peak_kib, _peak_kib(process.pid))
+            time.sleep(0.2)
+    wall_s = time.monotonic() - begun
+    exported = subprocess.run([RUNNER, "report", "export"], check=True, stdout=subprocess.PIPE).stdout
+    return json.loads(exported), peak_kib, wall_s
+
+
+def _peak_kib(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+
+
+def utilisation() -> Figure:
+    """(sum of the cells' seconds / slots) / wall."""
+    document, _, _ = _run()
+    cells = [cell["timings"]["total_s"] for cell in document["cells"]]
+    begun, ended = (datetime.fromisoformat(document["run"][key]) for key in ("started", "finished"))
+    wall = (ended - begun).total_seconds()
+    slots = document["run"]["slots"]
+    how = f"{len(cells)} cells, {sum(cells):.1f} s in {slots} slots, wall {wall:.1f} s"
+    return Figure(sum(cells) / slots / wall, "", how, at_least=0.9)
+
+
+def controller_mib() -> Figure:
+    """The controller's peak resident size (VmHWM), its workers not counted."""
+    _, peak_kib, _ = _run()
+    return Figure(peak_kib / 1024, "MiB", "peak of the process `runner matrix run`", at_most=150)
+
+
+def shell_loop_ratio() -> Figure:
+    """A plain `vng` for each kernel, one after another, asking the same probes, over our whole run."""
+    from tests.bench.loop import loop_s  # noqa: PLC0415  builds a payload
+
+    _, _, wall_s = _run()
+    taken = loop_s()
+    how = (
+        f"`for k in ...; do vng --run $k --exec agent; done` {taken:.1f} s, ours {wall_s:.1f} s, {os.cpu_count()} cores"
+    )
+    return Figure(taken / wall_s, "x", how, at_least=2.0)

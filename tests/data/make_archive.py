@@ -1,0 +1,141 @@
+"""Makes tests/data/archive, a tiny signed Debian archive: `python -m tests.data.make_archive`. Needs gpg and dpkg-deb.
+
+The result is committed, and its private key was thrown away, so the tests need neither.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from runner.deadline import Deadline
+from runner.process import run
+
+HERE = Path(__file__).with_name("archive")
+LIMIT = Deadline.after(120, "the limit")
+RELEASE_DATE = "Sat, 01 Nov 2025 00:00:00 UTC"
+
+
+def kernel(release: str, version: str, parts: dict[str, list[str]]) -> list[dict[str, str]]:
+    """The packages of a kernel: the name of each part and what it depends on."""
+    return [
+        {
+            "Package": f"linux-{part}-{release}",
+            "Version": version,
+            "Architecture": "amd64",
+            "Depends": ", ".join(f"linux-{name}-{release} (= {version})" for name in needs),
+        }
+        for part, needs in parts.items()
+    ]
+
+
+SPLIT = {"image": ["base", "binary", "modules"], "base": [], "binary": ["base"], "modules": ["base"]}
+PACKAGES = {
+    "trixie": [
+        *kernel("6.12.9+deb13-amd64", "6.12.9-1", {"image": []}),
+        *kernel("6.12.10+deb13-amd64", "6.12.10-1", {"image": []}),
+        *kernel("6.12.10+deb13-cloud-amd64", "6.12.10-1", {"image": []}),
+        *kernel("7.1.2+deb13-amd64", "7.1.2-1", SPLIT),
+        *kernel("7.2.1+deb13-amd64", "7.2.1-1", {"image": SPLIT["image"], "base": [], "binary": ["base"]}),
+        *kernel("7.3-rc1-amd64", "7.3~rc1-1", SPLIT),
+        {
+            "Package": "linux-image-6.12-amd64",
+            "Version": "6.12.10-1",
+            "Architecture": "amd64",
+            "Depends": "linux-image-6.12.10+deb13-amd64 (= 6.12.10-1)",
+        },
+        {"Package": "tool", "Version": "1:1.0-1", "Architecture": "amd64", "Depends": "tool-data (>= 1.0)"},
+        {"Package": "tool-data", "Version": "1.0-1", "Architecture": "all", "Depends": ""},
+    ],
+    "forky": [{"Package": "tool", "Version": "2.0-1", "Architecture": "amd64", "Depends": ""}],
+}
+
+
+def content(package: dict[str, str], root: Path) -> None:
+    """What a package of that name holds, as far as unpacking looks."""
+    name = package["Package"]
+    part, _, release = name.removeprefix("linux-").partition("-")
+    folder = root / "usr/lib/modules" / release
+    files = {
+        "base": [folder / "config", *(folder / f"modules.{kind}" for kind in ("builtin", "builtin.modinfo", "order"))],
+        "binary": [folder / "vmlinuz"],
+        "modules": [folder / "kernel/empty"],
+        "image": [
+            root / f"boot/vmlinuz-{release}",
+            root / f"boot/config-{release}",
+            folder / "kernel/empty",
+            *(folder / f"modules.{kind}" for kind in ("builtin", "builtin.modinfo", "order")),
+        ],
+    }
+    wanted = files.get(part, [root / "usr/bin" / name])
+    if "linux-base" in package["Depends"] and part == "image":
+        wanted = []
+    for file in wanted:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("" if file.name.startswith("modules.") else f"{name} {package['Version']}\n")
+
+
+def build_deb(package: dict[str, str], pool: Path) -> Path:
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        content(package, root)
+        (root / "DEBIAN").mkdir()
+        fields = {**package, "Maintainer": "nobody <nobody@example.org>", "Description": "for tests"}
+        text = "".join(f"{key}: {value}\n" for key, value in fields.items() if value)
+        (root / "DEBIAN/control").write_text(text)
+        root.chmod(0o755)
+        run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", root, pool], deadline=LIMIT)
+    version = package["Version"].partition(":")[2] or package["Version"]
+    return pool / f"{package['Package']}_{version}_{package['Architecture']}.deb"
+
+
+def sign(folder: Path, home: Path) -> None:
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
+    release = folder / "Release"
+    run([*gpg, "--clearsign", "--output", str(folder / "InRelease"), str(release)], deadline=LIMIT)
+    release.unlink()
+
+
+def build_suite(suite: str, home: Path) -> None:
+    pool, dist = HERE / "pool", HERE / "dists" / suite
+    binary = dist / "main/binary-amd64"
+    for folder in (pool, binary):
+        folder.mkdir(parents=True, exist_ok=True)
+    stanzas = []
+    for package in PACKAGES[suite]:
+        deb = build_deb(package, pool)
+        digest = hashlib.sha256(deb.read_bytes()).hexdigest()
+        fields = {**package, "Filename": f"pool/{deb.name}", "Size": str(deb.stat().st_size), "SHA256": digest}
+        stanzas.append("".join(f"{key}: {value}\n" for key, value in fields.items() if value))
+    index = binary / "Packages.gz"
+    index.write_bytes(gzip.compress("\n".join(stanzas).encode(), mtime=0))
+    plain = gzip.decompress(index.read_bytes())
+    lines = "".join(
+        f" {hashlib.sha256(data).hexdigest()} {len(data)} main/binary-amd64/{name}\n"
+        for name, data in (("Packages.gz", index.read_bytes()), ("Packages", plain))
+    )
+    until = f"Valid-Until: {RELEASE_DATE}\n" if suite == "forky" else ""
+    head = f"Origin: Tests\nSuite: {suite}\nCodename: {suite}\nArchitectures: amd64\nComponents: main\n"
+    (dist / "Release").write_text(f"{head}Date: {RELEASE_DATE}\n{until}SHA256:\n{lines}")
+    sign(dist, home)
+
+
+def main() -> None:
+    shutil.rmtree(HERE, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        os.environ["SOURCE_DATE_EPOCH"] = "1761955200"
+        gpg = ["gpg", "--homedir", name, "--batch", "--quiet"]
+        key = ["--passphrase", "", "--quick-generate-key", "tests <tests@example.org>", "ed25519", "sign", "never"]
+        run([*gpg, *key], deadline=LIMIT)
+        for suite in PACKAGES:
+            build_suite(suite, home)
+        run([*gpg, "--output", str(HERE / "keyring.gpg"), "--export"], deadline=LIMIT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""A tiny signed archive (tests/data/make_archive.py) in the place of Debian's."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from runner import archive as archive_module
+from runner.archive import Archive
+from runner.deadline import Deadline
+from runner.mirrors import Mirrors
+
+DATA = Path(__file__).parents[1] / "data/archive"
+
+
+def soon() -> Deadline:
+    return Deadline.after(60, "the test's limit")
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Path:
+    """A copy of the archive that a test may damage."""
+    return Path(shutil.copytree(DATA, tmp_path / "mirror"))
+
+
+@pytest.fixture
+def archive(tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """The archive at `mirror`, with its cache in tmp_path/cache; ensure_kernel and ensure_image use it too."""
+    mirrors = Mirrors(f"copy:{mirror}", f"copy:{mirror}")
+    monkeypatch.setattr(archive_module, "KEYRING", mirror / "keyring.gpg")
+    monkeypatch.setattr(archive_module, "find_mirrors", lambda **_: mirrors)
+    return Archive(tmp_path / "cache")

@@ -1,0 +1,205 @@
+"""Generated runs that look like real ones: eight cells, eleven kfuncs, two program types, about a hundred claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from runner.model import (
+    Cell,
+    CellResult,
+    CensusObservation,
+    ClaimVerdict,
+    Facts,
+    KfuncState,
+    LockedImage,
+    LockedKernel,
+    Observation,
+    Outcome,
+    Package,
+    ProgType,
+    State,
+    Timings,
+    Verdict,
+)
+from runner.results.model import JudgedRun, Run, judge_run
+
+KERNELS = {"6.1": "6.1.192", "6.12": "6.12.117", "6.18": "6.18.15", "7": "7.3.4"}
+ARCHES = ("x86_64", "arm64")
+KFUNCS = (
+    "bpf_skb_ct_lookup",
+    "bpf_xdp_ct_lookup",
+    "bpf_ct_release",
+    "bpf_skb_ct_alloc",
+    "bpf_xdp_ct_alloc",
+    "bpf_ct_insert_entry",
+    "bpf_ct_set_timeout",
+    "bpf_ct_change_timeout",
+    "bpf_ct_set_status",
+    "bpf_ct_change_status",
+    "bpf_ct_set_nat_info",
+)
+OTHER = {ProgType.TC: "xdp", ProgType.XDP: "skb"}
+STARTED = datetime(2026, 11, 3, 10, 15, 1, tzinfo=UTC)
+FORBIDDEN = "calling kernel function bpf_dynptr_from_skb is not allowed"
+
+
+def cell(name: str, arch: str) -> Cell:
+    version = KERNELS[name]
+    package = Package(
+        name=f"linux-image-{version}-{arch.replace('_', '-')}",
+        version=f"{version}-1",
+        architecture="amd64" if arch == "x86_64" else arch,
+        suite="trixie-backports",
+        sha256="a" * 64,
+        size_bytes=70_000_000,
+    )
+    return Cell(
+        id=f"{version}-{arch}",
+        name=name,
+        kernel=LockedKernel(
+            source=f"debian:trixie-backports/{name}",
+            arch=arch,
+            version=version,
+            release=f"{version}+deb13-{package.architecture}",
+            packages=(package,),
+        ),
+        image=LockedImage(suite="trixie", arch=arch, packages=(package,)),
+        probes=("conntrack",),
+    )
+
+
+CELLS = tuple(cell(name, arch) for name in KERNELS for arch in ARCHES)
+
+
+def probes() -> Iterable[tuple[str, str, ProgType]]:
+    """(claim, kfunc, program type): about a hundred."""
+    for at in range(51):
+        for prog_type in ProgType:
+            kfunc = KFUNCS[at % len(KFUNCS)]
+            yield f"{kfunc.removeprefix('bpf_').replace('_', '-')}-{at}", kfunc, prog_type
+
+
+def result(of: Cell, outcome: Outcome = Outcome.RAN, cause: str = "", seed: int = 0) -> CellResult:
+    """A cell that ran holds an observation per probe, with a log of some 2 KiB, and a small census."""
+    if outcome is not Outcome.RAN:
+        return CellResult(cell=of, outcome=outcome, cause=cause, host="host-a", timings=Timings(total_s=20.0))
+    return CellResult(
+        cell=of,
+        outcome=outcome,
+        kernel_sha256="b" * 64,
+        image_sha256="c" * 64,
+        host="host-a",
+        accel="tcg",
+        timings=Timings(prepare_s=0.2, boot_s=6.5, probe_s=5.25, total_s=12.25),
+        facts=Facts(release=of.kernel.release, machine="x86_64", btf=("vmlinux", "nf_conntrack", "nf_nat")),
+        observations=tuple(
+            Observation(
+                probe=f"{claim}:{prog_type}",
+                load_errno=0,
+                log=f"func#0 @0\n{kfunc} {of.kernel.version}\n" + "0: R1=ctx() R10=fp0\n" * 100,
+                run_errno=0,
+                retval=0,
+                fields={"error": -22, "timeout": seed},
+            )
+            for claim, kfunc, prog_type in probes()
+        ),
+        census=tuple(
+            CensusObservation(kfunc=kfunc, prog_type=prog_type, object="nf_conntrack", load_errno=22, log="R1 bad")
+            for kfunc in KFUNCS
+            for prog_type in ProgType
+        ),
+        console="[    0.000000] Linux version\r\n\x1b[32m[  OK  ]\x1b[0m reached\r\n",
+    )
+
+
+def verdicts(of: CellResult) -> tuple[ClaimVerdict, ...]:
+    """Every claim holds in a cell that ran; none has an answer in any other."""
+    ran = of.outcome is Outcome.RAN
+    return tuple(
+        ClaimVerdict(
+            id=claim,
+            probe=f"{claim}:{prog_type}",
+            kfunc=kfunc,
+            prog_type=prog_type,
+            verdict=Verdict.HOLDS if ran else Verdict.NO_ANSWER,
+            expected="error -EINVAL",
+            observed="error -EINVAL" if ran else "",
+            cause="" if ran else f"{of.outcome}: {of.cause}",
+        )
+        for claim, kfunc, prog_type in probes()
+    )
+
+
+def states(of: CellResult) -> tuple[KfuncState, ...]:
+    """Nothing for a cell that did not run. XDP cannot use the skb functions nor TC the xdp ones; 6.1 lacks NAT on
+    arm64; and one kfunc that no claim is about is not allowed for XDP.
+    """
+    if of.outcome is not Outcome.RAN:
+        return ()
+    known = [
+        _state(of, kfunc, prog_type, "nf_nat" if "nat" in kfunc else "nf_conntrack")
+        for kfunc in KFUNCS
+        for prog_type in ProgType
+    ]
+    for prog_type, state, cause in ((ProgType.TC, State.USABLE, ""), (ProgType.XDP, State.NOT_ALLOWED, FORBIDDEN)):
+        known.append(
+            KfuncState(kfunc="bpf_dynptr_from_skb", object="vmlinux", prog_type=prog_type, state=state, cause=cause)
+        )
+    return tuple(known)
+
+
+def _state(of: CellResult, kfunc: str, prog_type: ProgType, owner: str) -> KfuncState:
+    state, cause, errno = State.USABLE, "", None
+    if OTHER[prog_type] in kfunc:
+        state, errno = State.REGISTERED, 22
+        cause = "wrong context: R1 is ctx expected STRUCT __sk_buff"
+    if kfunc == "bpf_ct_set_nat_info" and of.cell.id == "6.1.192-arm64":
+        state, owner = State.ABSENT, ""
+        cause = "not in the BTF of vmlinux nor of nf_nat, which is loaded"
+    return KfuncState(kfunc=kfunc, object=owner, prog_type=prog_type, state=state, cause=cause, errno=errno)
+
+
+def run(*results: CellResult, cells: tuple[Cell, ...] = CELLS, run_id: str = "20261103-101501-3fa9") -> Run:
+    return Run(
+        id=run_id,
+        started=STARTED,
+        finished=STARTED + timedelta(seconds=52),
+        matrix_sha256="d" * 64,
+        runner_version="0.1.0",
+        slots=2,
+        cells=cells,
+        results=results,
+    )
+
+
+def judged(*results: CellResult, cells: tuple[Cell, ...] = CELLS) -> JudgedRun:
+    return judge_run(run(*results, cells=cells), judge=verdicts, states=states)
+
+
+def clean_run() -> JudgedRun:
+    return judged(*(result(each) for each in CELLS))
+
+
+def with_claim(of: JudgedRun, cell_id: str, at: int, **changes: object) -> JudgedRun:
+    """`of` with one verdict changed."""
+    cells = []
+    for each in of.cells:
+        claims = list(each.claims)
+        if each.id == cell_id:
+            claims[at] = ClaimVerdict.model_validate(claims[at].model_dump() | changes)
+        cells.append(each.model_copy(update={"claims": tuple(claims)}))
+    return of.model_copy(update={"cells": tuple(cells)})
+
+
+def mixed_run() -> JudgedRun:
+    """One kernel did not boot, one cell never finished, one claim is broken on two cells, one crashed, one is open."""
+    boot = result(CELLS[7], Outcome.BOOT_FAILED, "kernel panicked: VFS: Unable to mount root fs on unknown-block(0,0)")
+    of = judged(*(result(each) for each in CELLS[:6]), boot)
+    for cell_id in ("6.12.117-x86_64", "6.12.117-arm64"):
+        of = with_claim(of, cell_id, 3, verdict=Verdict.BROKEN, observed="error 0")
+    of = with_claim(of, "6.18.15-arm64", 5, verdict=Verdict.BROKEN, crashed=True, observed="crashed the kernel")
+    no_module = "module nf_nat did not load: modprobe: FATAL: Module nf_nat not found"
+    for at in (20, 21):
+        of = with_claim(of, "6.1.192-arm64", at, verdict=Verdict.NO_ANSWER, observed="", cause=no_module)
+    return of

@@ -1,0 +1,220 @@
+"""matrix.lock: what stays, what is replaced, what is an error."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from runner.archive import Archive
+from runner.errors import InfraError, MatrixError
+from runner.kernels import ensure_kernel, have_kernel
+from runner.kernels import lock as lock_module
+from runner.kernels.lock import Mode, lock_text, read_lock, settle, write_lock
+from runner.model import Lock, LockedImage, LockedKernel, Wanted
+from tests.unit.archive_fixture import DATA, archive, mirror, soon
+
+__all__ = ["archive", "mirror"]  # fixtures
+
+ARCH = "x86_64"
+OLD = Wanted(name="old", source="debian:trixie/6.12", arch=ARCH)
+NEW = Wanted(name="new", source="debian:trixie/7", arch=ARCH)
+
+
+@pytest.fixture(autouse=True)
+def small_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image of one package: the archive of the tests has no more."""
+
+    def lock_image(suite: str, arch: str, archive: Archive, **limits: object) -> LockedImage:
+        return LockedImage(suite=suite, arch=arch, packages=archive.closure(["tool"], suite, arch, deadline=soon()))
+
+    monkeypatch.setattr(lock_module, "lock_image", lock_image)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def settled(
+    archive: Archive, cache: Path, lock: Lock, *wanted: Wanted, mode: Mode = "keep", offline: bool = False
+) -> tuple[Lock, tuple[str, ...]]:
+    return settle(wanted, "trixie", lock, archive, cache, mode=mode, offline=offline, deadline=soon())
+
+
+def older(lock: Lock, mirror: Path, *, in_archive: bool) -> Lock:
+    """The lock with its 6.12 pinned to 6.12.9, which the archive still has, or has never had."""
+    (pin,) = (kernel for kernel in lock.kernels if kernel.source == OLD.source)
+    file = mirror / "pool/linux-image-6.12.9+deb13-amd64_6.12.9-1_amd64.deb"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest() if in_archive else "0" * 64
+    package = pin.packages[0].model_copy(
+        update={
+            "name": "linux-image-6.12.9+deb13-amd64",
+            "version": "6.12.9-1",
+            "sha256": digest,
+            "size_bytes": file.stat().st_size,
+        }
+    )
+    update = {"version": "6.12.9", "release": "6.12.9+deb13-amd64", "packages": (package,)}
+    others = tuple(kernel for kernel in lock.kernels if kernel is not pin)
+    return lock.model_copy(update={"kernels": (*others, pin.model_copy(update=update))})
+
+
+def versions(lock: Lock) -> list[str]:
+    return sorted(kernel.version for kernel in lock.kernels)
+
+
+def test_what_is_missing_is_pinned_without_a_warning(archive: Archive, cache: Path) -> None:
+    lock, warnings = settled(archive, cache, Lock(), OLD, NEW)
+    assert versions(lock) == ["6.12.10", "7.1.2"]
+    assert [(image.suite, image.arch) for image in lock.images] == [("trixie", ARCH)]
+    assert warnings == ()
+
+
+def test_a_pin_stays_while_the_archive_has_it(archive: Archive, cache: Path, mirror: Path) -> None:
+    lock, _ = settled(archive, cache, Lock(), OLD)
+    lock = older(lock, mirror, in_archive=True)
+    assert settled(archive, cache, lock, OLD) == (lock, ())
+    assert settled(archive, cache, lock, OLD, mode="locked") == (lock, ())
+
+
+def test_a_pin_that_left_the_archive_is_replaced_with_a_warning_that_names_both(
+    archive: Archive, cache: Path, mirror: Path
+) -> None:
+    fresh, _ = settled(archive, cache, Lock(), OLD)
+    lock, warnings = settled(archive, cache, older(fresh, mirror, in_archive=False), OLD)
+    assert lock == fresh
+    (warning,) = warnings
+    assert "6.12.9+deb13-amd64" in warning
+    assert "6.12.10+deb13-amd64" in warning
+
+
+def test_locked_refuses_to_replace_and_to_add(archive: Archive, cache: Path, mirror: Path) -> None:
+    fresh, _ = settled(archive, cache, Lock(), OLD)
+    with pytest.raises(InfraError, match=r"6\.12\.9-1 left the archive") as caught:
+        settled(archive, cache, older(fresh, mirror, in_archive=False), OLD, mode="locked")
+    assert "runner kernels lock" in caught.value.hint
+    with pytest.raises(InfraError, match="not in the lock"):
+        settled(archive, cache, fresh, OLD, NEW, mode="locked")
+
+
+def test_renewing_pins_the_newest_and_drops_what_nobody_wants(archive: Archive, cache: Path, mirror: Path) -> None:
+    both, _ = settled(archive, cache, Lock(), OLD, NEW)
+    lock, warnings = settled(archive, cache, older(both, mirror, in_archive=True), OLD, mode="renew")
+    assert versions(lock) == ["6.12.10"]
+    assert warnings == ()
+
+
+def test_what_nobody_wants_now_stays_otherwise(archive: Archive, cache: Path) -> None:
+    both, _ = settled(archive, cache, Lock(), OLD, NEW)
+    assert settled(archive, cache, both, NEW) == (both, ())
+
+
+def test_a_cached_pin_needs_no_network(
+    archive: Archive, cache: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, _ = settled(archive, cache, Lock(), OLD)
+    ensure_kernel(lock.kernels[0], cache, deadline=soon())
+    monkeypatch.setattr(lock_module, "have_image", lambda *_: True)
+    shutil.rmtree(mirror)
+    shutil.rmtree(cache / "apt")
+    assert settled(archive, cache, lock, OLD) == (lock, ())
+    with pytest.raises(InfraError):
+        settled(archive, cache, lock, OLD, NEW)
+
+
+def test_offline_keeps_the_pins_and_refuses_new_ones(archive: Archive, cache: Path, mirror: Path) -> None:
+    lock, _ = settled(archive, cache, Lock(), OLD)
+    shutil.rmtree(mirror)
+    assert settled(archive, cache, lock, OLD, offline=True) == (lock, ())
+    with pytest.raises(InfraError, match="not in the lock"):
+        settled(archive, cache, lock, NEW, offline=True)
+
+
+def pinned(archive: Archive, cache: Path, wanted: Wanted) -> LockedKernel:
+    lock, _ = settled(archive, cache, Lock(), wanted)
+    return lock.kernels[0]
+
+
+@pytest.mark.parametrize("wanted", [OLD, NEW])
+def test_a_kernel_is_fetched_unpacked_and_kept(archive: Archive, cache: Path, mirror: Path, wanted: Wanted) -> None:
+    locked = pinned(archive, cache, wanted)
+    assert not have_kernel(locked, cache)
+    kernel = ensure_kernel(locked, cache, deadline=soon())
+    assert have_kernel(locked, cache)
+    assert Path(kernel.image).name == f"vmlinuz-{locked.release}"
+    assert locked.release in Path(kernel.image).read_text()
+    assert locked.release in Path(kernel.config).read_text()
+    assert (Path(kernel.root) / "lib/modules" / locked.release / "modules.dep").is_file()
+    shutil.rmtree(mirror)
+    assert ensure_kernel(locked, cache, deadline=soon(), offline=True) == kernel
+
+
+def test_offline_says_how_to_get_a_kernel(archive: Archive, cache: Path) -> None:
+    with pytest.raises(InfraError, match="not in the cache") as caught:
+        ensure_kernel(pinned(archive, cache, OLD), cache, deadline=soon(), offline=True)
+    assert "runner kernels fetch" in caught.value.hint
+
+
+def test_a_damaged_kernel_is_made_again(archive: Archive, cache: Path) -> None:
+    locked = pinned(archive, cache, OLD)
+    kernel = ensure_kernel(locked, cache, deadline=soon())
+    image = Path(kernel.image)
+    image.chmod(0o644)
+    image.write_text("damaged")
+    with pytest.raises(InfraError, match="damaged"):
+        ensure_kernel(locked, cache, deadline=soon(), offline=True)
+    assert ensure_kernel(locked, cache, deadline=soon()) == kernel
+    assert image.read_text() != "damaged"
+
+
+def test_the_file_is_the_same_for_the_same_lock(archive: Archive, cache: Path, tmp_path: Path) -> None:
+    lock, _ = settled(archive, cache, Lock(), OLD, NEW)
+    backwards = Lock(kernels=lock.kernels[::-1], images=lock.images)
+    assert lock_text(lock) == lock_text(backwards)
+    assert lock_text(lock).endswith("}\n")
+    path = tmp_path / "matrix.lock"
+    write_lock(path, backwards)
+    assert lock_text(read_lock(path)) == lock_text(lock)
+    write_lock(path, Lock())
+    assert read_lock(path) == Lock()
+    assert not list(tmp_path.glob(".matrix.lock*"))
+
+
+def test_a_missing_lock_is_empty(tmp_path: Path) -> None:
+    assert read_lock(tmp_path / "matrix.lock") == Lock()
+
+
+def conflict(text: str) -> str:
+    return f"<<<<<<< ours\n{text}"
+
+
+def strange_key(text: str) -> str:
+    return text.replace('"kernels"', '"kernel"', 1)
+
+
+def shell_in_a_release(text: str) -> str:
+    return text.replace("+deb13", ";reboot;")
+
+
+@pytest.mark.parametrize("harm", [conflict, strange_key, shell_in_a_release, lambda text: text[:-20]])
+def test_a_lock_that_cannot_be_read_is_the_users_and_names_the_file(
+    archive: Archive, cache: Path, tmp_path: Path, harm: Callable[[str], str]
+) -> None:
+    lock, _ = settled(archive, cache, Lock(), OLD)
+    path = tmp_path / "matrix.lock"
+    path.write_text(harm(lock_text(lock)))
+    with pytest.raises(MatrixError, match=r"matrix\.lock: ") as caught:
+        read_lock(path)
+    assert "runner kernels lock" in caught.value.hint
+
+
+def test_the_lock_of_this_project_is_in_its_own_form() -> None:
+    path = DATA.parents[2] / "matrix.lock"
+    lock = read_lock(path)
+    assert path.read_text() == lock_text(lock)
+    for image in lock.images:
+        assert {package.architecture for package in image.packages} == {"amd64", "arm64", "all"}

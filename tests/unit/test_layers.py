@@ -1,0 +1,133 @@
+"""Imports go one way; this is the picture of docs/architecture.md, held."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "runner"
+
+# Lowest first. A module may import from its own layer and those before it, without cycles between modules or packages.
+LAYERS: tuple[frozenset[str], ...] = (
+    frozenset({"errors", "version", "architecture", "deadline", "suites", "model", "process", "caches", "yamlfile"}),
+    frozenset({"store", "mirrors", "archive", "matrix", "select", "probes", "guest"}),
+    frozenset({"kernels", "images", "results"}),
+    frozenset({"execution", "reports", "doctor"}),
+    frozenset({"cli"}),
+)
+ALONE = frozenset({"agent", "supervise"})  # run by themselves, with Python's own library alone
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+
+
+def unit_of(file: Path) -> str:
+    """runner/guest/boot.py and runner/guest/__init__.py are of `guest`, runner/store.py is `store`."""
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(file: Path) -> set[str]:
+    """The absolute names of every module that a file imports, wherever in the file."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(), str(file))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            folder = file.parent.relative_to(PACKAGE.parent).parts
+            base = ".".join(folder[: len(folder) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def own_units(file: Path) -> set[str]:
+    """The parts of this program that a file imports, but for its own."""
+    parts = (name.split(".") for name in imported(file))
+    found = {one[1] for one in parts if one[0] == "runner" and len(one) > 1}
+    return {unit for unit in found if unit in RANK or unit in ALONE} - {unit_of(file)}
+
+
+FILES = sorted(file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py")
+
+
+def graph() -> dict[str, set[str]]:
+    units: dict[str, set[str]] = {}
+    for file in FILES:
+        units.setdefault(unit_of(file), set()).update(own_units(file))
+    return units
+
+
+def test_every_part_has_a_layer() -> None:
+    parts = {unit_of(file) for file in FILES} - {"__main__"}
+    assert parts <= RANK.keys() | ALONE, "give the new part a layer here and in docs/architecture.md"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_imports_go_down(file: Path) -> None:
+    unit = unit_of(file)
+    if unit == "__main__":
+        return
+    wrong = {
+        target
+        for target in own_units(file)
+        if unit in ALONE or target in ALONE or RANK.get(target, 0) > RANK.get(unit, len(LAYERS))
+    }
+    assert not wrong, f"{unit} may not import {', '.join(sorted(wrong))}"
+
+
+def test_there_are_no_cycles() -> None:
+    try:
+        order = list(TopologicalSorter(graph()).static_order())
+    except CycleError as error:
+        pytest.fail(f"parts import each other: {' -> '.join(error.args[1])}")
+    assert order
+
+
+def test_probes_know_no_guests() -> None:
+    below: set[str] = set()
+    queue = ["probes"]
+    units = graph()
+    while queue:
+        for unit in units.get(queue.pop(), set()) - below:
+            below.add(unit)
+            queue.append(unit)
+    assert "guest" not in below
+
+
+def test_reports_see_results_alone() -> None:
+    assert graph().get("reports", set()) <= LAYERS[0] | {"results"}
+
+
+@pytest.mark.parametrize("unit", sorted(ALONE))
+def test_what_runs_alone_needs_nothing_but_python(unit: str) -> None:
+    files = [file for file in FILES if unit_of(file) == unit]
+    assert files
+    for file in files:
+        relative = file.relative_to(PACKAGE)
+        for name in imported(file):
+            top = name.split(".")[0]
+            beside = (file.parent / f"{top}.py").exists()  # the agent is its own program, in its own folder
+            inside = name.startswith(f"runner.{unit}.")
+            assert top in sys.stdlib_module_names or top == "__future__" or beside or inside, f"{relative}: {name}"
+
+
+def test_only_the_command_line_exits() -> None:
+    for file in FILES:
+        if unit_of(file) in ALONE | {"cli", "__main__"}:
+            continue
+        exits = [name for name in imported(file) if name in ("sys.exit", "os._exit")]
+        calls = [
+            node
+            for node in ast.walk(ast.parse(file.read_text()))
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.exit", "os._exit")
+        ]
+        assert not exits, file
+        assert not calls, file
+
+
+def test_nothing_goes_through_a_shell() -> None:
+    for file in FILES:
+        words = [node.arg for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.keyword)]
+        assert "shell" not in words, file

@@ -1,0 +1,58 @@
+"""Where the archive is: the user's word, or the host's own apt."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.deadline import Deadline
+from runner.errors import InfraError, MatrixError
+from runner.mirrors import Mirrors, choose, find_mirrors
+
+
+def uris(*releases: str) -> list[str]:
+    return [f"'{release}/InRelease' some_file 0 " for release in releases]
+
+
+def test_the_mirror_with_an_updates_pocket_is_debians() -> None:
+    found = choose(
+        uris(
+            "https://packages.example/linux/debian/dists/trixie",
+            "http://mirror.example/debian/dists/trixie",
+            "http://mirror.example/debian/dists/trixie-updates",
+            "http://mirror.example/debian-security/dists/trixie-security",
+        )
+    )
+    assert found == Mirrors("http://mirror.example/debian", "http://mirror.example/debian-security")
+
+
+@pytest.mark.parametrize(
+    ("mirror", "suite"),
+    [("mirror+file:/etc/apt/mirrors/debian.list", "bookworm"), ("http://mirror.example/debian", "stable")],
+)
+def test_other_kinds_of_address_and_names_of_suites(mirror: str, suite: str) -> None:
+    assert choose(uris(f"{mirror}/dists/{suite}")).main == mirror
+
+
+def test_archives_of_others_are_not_debians() -> None:
+    assert choose(uris("http://ubuntu.example/ubuntu/dists/noble", "https://x.example/dists/stable-x")) == Mirrors("")
+    assert choose(["'http://mirror.example/debian/dists/trixie/main/binary-amd64/Packages.xz' x 0"]) == Mirrors("")
+
+
+def test_the_user_names_the_mirrors() -> None:
+    environ = {"RUNNER_MIRROR": "http://one.example/debian/", "RUNNER_SECURITY_MIRROR": "http://two.example/sec"}
+    found = find_mirrors(deadline=Deadline.after(20, "limit"), environ=environ)
+    assert found.of("trixie") == "http://one.example/debian"
+    assert found.of("trixie-security") == "http://two.example/sec"
+
+
+@pytest.mark.parametrize(
+    "address", ["mirror.example", "http://x.example/ y", 'http://x.example/"', "[trusted=yes] http://x"]
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(MatrixError, match="RUNNER_MIRROR"):
+        find_mirrors(deadline=Deadline.after(20, "limit"), environ={"RUNNER_MIRROR": address})
+
+
+def test_a_missing_security_mirror_is_told() -> None:
+    with pytest.raises(InfraError, match="trixie-security"):
+        Mirrors("http://one.example/debian").of("trixie-security")

@@ -1,0 +1,159 @@
+"""Child processes: whatever happens, nothing that was started here is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from runner.deadline import Deadline
+from runner.errors import InfraError
+from runner.process import require, run, spawn
+
+# A child that ignores SIGTERM, in a session of its own, whose parent is gone: nobody's process. Writes its pid.
+GRANDCHILD = """
+import os, signal, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with open(sys.argv[1] + ".part", "w") as file:
+            file.write(str(os.getpid()))
+        os.rename(sys.argv[1] + ".part", sys.argv[1])
+        time.sleep(600)
+    os._exit(0)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def soon() -> Deadline:
+    return Deadline.after(20, "the test's limit")
+
+
+def pid_in(file: Path) -> int:
+    """The pid that a child writes, as soon as it is there."""
+    end = time.monotonic() + 10
+    while not file.exists():
+        assert time.monotonic() < end, "the child did not start"
+        time.sleep(0.01)
+    return int(file.read_text())
+
+
+def is_gone(pid: int, within_s: float = 0) -> bool:
+    end = time.monotonic() + within_s
+    while True:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if stat.rpartition(")")[2].split()[0] == "Z":
+            return True
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.02)
+
+
+def test_output_status_and_input_come_back() -> None:
+    script = "import sys; sys.stdout.write(sys.stdin.read().upper()); sys.stderr.write('e'); sys.exit(3)"
+    done = run([sys.executable, "-c", script], input=b"abc", deadline=soon(), check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "ABC", "e")
+    assert done.argv == (sys.executable, "-c", script)
+
+
+def test_without_input_there_is_none_to_wait_for() -> None:
+    assert run(["cat"], deadline=soon()).stdout == ""
+
+
+def test_a_failure_names_command_status_and_last_words() -> None:
+    script = "for i in $(seq 100); do echo line $i >&2; done; exit 7"
+    with pytest.raises(InfraError, match=r"(?s)`sh -c .*` failed with exit status 7:.*line 100") as caught:
+        run(["sh", "-c", script], deadline=soon())
+    assert "line 50" not in str(caught.value)
+
+
+def test_a_signal_is_a_failure() -> None:
+    assert run(["sh", "-c", "kill -SEGV $$"], deadline=soon(), check=False).returncode == 128 + signal.SIGSEGV
+
+
+def test_environment_and_folder_are_handed_on(tmp_path: Path) -> None:
+    done = run(["sh", "-c", 'echo "$EXTRA $HOME"; pwd'], deadline=soon(), env={"EXTRA": "more"}, cwd=tmp_path)
+    assert done.stdout == f"more {os.environ.get('HOME', '')}\n{tmp_path}\n"
+
+
+def test_bytes_that_are_no_text_do_no_harm() -> None:
+    assert run(["printf", r"a\377b"], deadline=soon()).stdout == "a\ufffdb"
+
+
+def test_a_missing_tool_is_named_with_the_remedy() -> None:
+    with pytest.raises(InfraError, match=r"no-such-tool is not installed\n.*doctor --fix"):
+        run(["no-such-tool", "x"], deadline=soon())
+
+
+def test_tools_of_the_administrator_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert require("ldconfig").endswith("sbin/ldconfig")
+
+
+def test_a_deadline_ends_the_command() -> None:
+    started = time.monotonic()
+    with pytest.raises(InfraError, match=r"`sleep 600` did not end within the limit of 0\.3 s"):
+        run(["sleep", "600"], deadline=Deadline.after(0.3, "the limit"))
+    assert time.monotonic() - started < 5
+
+
+def test_descendants_go_with_the_deadline(tmp_path: Path) -> None:
+    """Even those that ignore SIGTERM, left their session and were given up by their parents."""
+    file = tmp_path / "pid"
+    with pytest.raises(InfraError, match="did not end within"):
+        run([sys.executable, "-c", GRANDCHILD, str(file), "600"], deadline=Deadline.after(1.5, "the limit"))
+    assert is_gone(pid_in(file))
+
+
+def test_descendants_go_when_the_command_ends_by_itself(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    with spawn([sys.executable, "-c", GRANDCHILD, str(file), "0.5"]) as process:
+        assert process.wait(timeout=20) == 0
+    assert is_gone(pid_in(file))
+
+
+def test_descendants_go_when_the_block_is_left(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+
+    def interrupted() -> None:
+        with spawn([sys.executable, "-c", GRANDCHILD, str(file), "600"]):
+            assert not is_gone(pid_in(file))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert is_gone(pid_in(file))
+
+
+def test_nothing_outlives_a_killed_program(tmp_path: Path) -> None:
+    """SIGKILL leaves no chance to clean up: the pipe to the supervisor closes, and that does it."""
+    file, scratch = tmp_path / "pid", tmp_path / "scratch"
+    scratch.mkdir()
+    program = (
+        "import sys; from pathlib import Path; from runner.process import spawn\n"
+        f"argv = [sys.executable, '-c', {GRANDCHILD!r}, {str(file)!r}, '600']\n"
+        f"with spawn(argv, remove=Path({str(scratch)!r})) as p:\n"
+        "    p.wait()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
+    try:
+        pid = pid_in(file)
+        assert not is_gone(pid)
+        assert scratch.exists()
+    finally:
+        parent.kill()
+        parent.wait()
+    assert is_gone(pid, within_s=10)
+    end = time.monotonic() + 5
+    while scratch.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not scratch.exists()

@@ -1,0 +1,304 @@
+"""The store keeps what was finished: through kill -9, repeats, damage, and a year of nightly runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from runner.errors import InfraError, MatrixError
+from runner.model import CellResult, Outcome
+from runner.results import schema
+from runner.results.evidence import console_path, observations_path
+from runner.results.store import ResultStore
+from tests.unit import results_samples as samples
+
+ROOT = Path(__file__).parents[2]
+FINISHED = samples.STARTED + timedelta(seconds=52)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "reports" / "results.db"
+
+
+def store_run(path: Path, *results: CellResult, run_id: str = "one") -> None:
+    with ResultStore(path) as store:
+        store.begin(samples.run(run_id=run_id))
+        for result in results:
+            store.add(run_id, result)
+        store.finish(run_id, FINISHED)
+
+
+def test_what_was_stored_comes_back(path: Path) -> None:
+    results = [samples.result(cell, seed=at) for at, cell in enumerate(samples.CELLS)]
+    store_run(path, *results)
+    with ResultStore(path, read_only=True) as store:
+        assert store.load("one", consoles=True) == samples.run(*results, run_id="one")
+        bare = store.load()
+        assert [result.console for result in bare.results] == [""] * 8
+        info = store.runs()[0]
+        assert (info.id, info.cells, info.finished_cells, info.finished) == ("one", 8, 8, FINISHED)
+
+
+def test_killed_run_has_no_end_and_its_cells_never_finished(path: Path) -> None:
+    with ResultStore(path) as store:
+        store.begin(samples.run(run_id="one"))
+        store.add("one", samples.result(samples.CELLS[2]))
+    with ResultStore(path, read_only=True) as store:
+        run = store.load()
+    assert run.finished is None
+    assert len(run.cells) == 8
+    assert [run.final(cell).outcome for cell in run.cells].count(Outcome.RAN) == 1
+
+
+def test_repeated_cell_keeps_both_results_and_both_consoles(path: Path) -> None:
+    first = samples.result(samples.CELLS[0], Outcome.LOST, "ssh dropped").model_copy(update={"console": "first\n"})
+    store_run(path, first, samples.result(samples.CELLS[0]))
+    with ResultStore(path, read_only=True) as store:
+        run = store.load(consoles=True)
+    assert run.attempts(samples.CELLS[0].id) == (first, samples.result(samples.CELLS[0]))
+    assert run.final(samples.CELLS[0]).attempts == 2
+    assert console_path(path.parent, "one", samples.CELLS[0].id).read_text() == "first\n"
+    second = console_path(path.parent, "one", samples.CELLS[0].id, attempt=2).read_bytes()
+    assert second == samples.result(samples.CELLS[0]).console.encode()  # escapes and \r\n as they came
+
+
+def test_raw_answers_lie_beside_as_json_lines(path: Path) -> None:
+    result = samples.result(samples.CELLS[0])
+    store_run(path, result)
+    lines = observations_path(path.parent, "one", result.cell.id).read_text().splitlines()
+    assert len(lines) == len(result.observations) + len(result.census)
+    assert lines[0].startswith('{"event": "observation", "probe": "skb-ct-lookup-0:tc"')
+    assert lines[-1].startswith('{"event": "census", "kfunc": "bpf_ct_set_nat_info"')
+
+
+def test_equal_answers_are_stored_once(path: Path) -> None:
+    for run_id in ("one", "two"):
+        store_run(path, *(samples.result(cell) for cell in samples.CELLS), run_id=run_id)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        per_version = 2 * 51  # the two architectures answered alike
+        assert db.execute("SELECT count(*) FROM observation").fetchone()[0] == 4 * per_version
+        assert db.execute("SELECT count(*) FROM census").fetchone()[0] == 22
+        assert db.execute("SELECT count(*) FROM answer").fetchone()[0] == 2 * 8 * 102
+
+
+def test_year_of_nightly_runs_fits(path: Path) -> None:
+    """20 cells, 365 nights, within 500 MB; every night some fields of every observation differ."""
+    nights, cells = 4, samples.CELLS
+    sizes = []
+    for night in range(nights):
+        store_run(path, *(samples.result(cell, seed=night) for cell in cells), run_id=f"night-{night}")
+        sizes.append(path.stat().st_size)
+    per_cell_bytes = (sizes[-1] - sizes[0]) / (nights - 1) / len(cells)
+    assert per_cell_bytes * 20 * 365 < 300e6
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from runner.results.store import ResultStore
+from tests.unit import results_samples as samples
+
+run_id = sys.argv[2]
+with ResultStore(Path(sys.argv[1])) as store:
+    store.begin(samples.run(run_id=run_id))
+    for at in range(100_000):
+        result = samples.result(samples.CELLS[at % 8], seed=at)
+        print("adding", flush=True)
+        store.add(run_id, result)
+        print("added", flush=True)
+"""
+
+
+@pytest.mark.parametrize("kill_after", [0, 1, 5, 12])
+def test_nothing_finished_is_lost_by_kill_9(path: Path, kill_after: int) -> None:
+    store_run(path, samples.result(samples.CELLS[0]), run_id="before")
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, os.fspath(path), "killed"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout
+        added = 0
+        for line in process.stdout:
+            added += line == "added\n"
+            if line == "adding\n" and added == kill_after:
+                process.send_signal(signal.SIGKILL)
+                break
+        added += process.stdout.read().count("added\n")
+    with ResultStore(path, read_only=True) as store:
+        run = store.load("killed")
+        assert added <= len(run.results) <= added + 1  # the one in flight is there whole, or not at all
+        assert run.finished is None
+        assert all(len(result.observations) == 102 for result in run.results)
+        assert len(store.load("before").results) == 1
+    store_run(path, samples.result(samples.CELLS[0]), run_id="after")  # the killed writer's lock is gone
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+DIES_WITHIN = """
+import os, signal, sys
+from pathlib import Path
+from runner.results.store import ResultStore
+from tests.unit import results_samples as samples
+
+asked = []
+answer = ResultStore._answer
+
+def dies(self, table, seen):
+    asked.append(seen)
+    if len(asked) == 102 + 22 + 50:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer(self, table, seen)
+
+ResultStore._answer = dies
+with ResultStore(Path(sys.argv[1])) as store:
+    store.begin(samples.run(run_id="one"))
+    store.add("one", samples.result(samples.CELLS[0]))
+    store.add("one", samples.result(samples.CELLS[2]))
+"""
+
+
+def test_cell_that_was_being_written_is_not_there_in_part(path: Path) -> None:
+    died = subprocess.run([sys.executable, "-c", DIES_WITHIN, os.fspath(path)], cwd=ROOT, check=False)
+    assert died.returncode == -signal.SIGKILL
+    with ResultStore(path) as store:
+        assert [result.cell.id for result in store.load().results] == [samples.CELLS[0].id]
+        store.add("one", samples.result(samples.CELLS[2]))
+        assert store.load(consoles=True).results[1] == samples.result(samples.CELLS[2])
+
+
+def test_reader_sees_finished_cells_while_a_run_writes(path: Path) -> None:
+    with ResultStore(path) as writer:
+        writer.begin(samples.run(run_id="one"))
+        with ResultStore(path, read_only=True) as reader:
+            assert reader.load().results == ()
+            writer.add("one", samples.result(samples.CELLS[0]))
+            assert len(reader.load().results) == 1
+
+
+def test_second_writer_is_refused(path: Path) -> None:
+    with ResultStore(path), pytest.raises(InfraError, match="another run is writing"), ResultStore(path):
+        pass
+    with ResultStore(path):
+        pass
+
+
+def test_reader_works_in_a_folder_that_cannot_be_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_run(path, samples.result(samples.CELLS[0]))
+    monkeypatch.setattr("runner.results.database.os.access", lambda *_: False)  # root may write everywhere
+    with ResultStore(path, read_only=True) as store:
+        assert len(store.load().results) == 1
+    assert not path.with_name("results.db-shm").exists()
+
+
+def test_reader_cannot_write(path: Path) -> None:
+    store_run(path)
+    with ResultStore(path, read_only=True) as store, pytest.raises(InfraError, match="readonly"):
+        store.begin(samples.run(run_id="two"))
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_file_that_is_no_database(path: Path, read_only: bool) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"\x7fELF" + bytes(range(256)) * 40)
+    with pytest.raises(InfraError, match="is corrupt") as caught, ResultStore(path, read_only=read_only):
+        pass
+    assert "move it away" in caught.value.hint
+
+
+def test_database_of_another_program(path: Path) -> None:
+    path.parent.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE bookmarks (url TEXT)")
+    with pytest.raises(InfraError, match="belongs to another program"), ResultStore(path):
+        pass
+
+
+def test_database_of_a_newer_version(path: Path) -> None:
+    store_run(path)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(InfraError, match="newer version") as caught, ResultStore(path, read_only=True):
+        pass
+    assert "update this program" in caught.value.hint
+
+
+def test_damage_in_the_middle_is_found_when_read(path: Path) -> None:
+    store_run(path, samples.result(samples.CELLS[0]))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE observation SET body = replace(body, '-22', '-71') WHERE seq = 7")
+        db.commit()
+    with ResultStore(path, read_only=True) as store, pytest.raises(InfraError, match="not what was stored"):
+        store.load()
+
+
+def test_overwritten_pages_are_found_when_read(path: Path) -> None:
+    store_run(path, *(samples.result(cell) for cell in samples.CELLS))
+    with path.open("r+b") as file:
+        file.seek(3 * 4096)
+        file.write(b"\xff" * (path.stat().st_size - 4 * 4096))
+    with pytest.raises(InfraError, match="corrupt"), ResultStore(path, read_only=True) as store:
+        store.load()
+
+
+def test_older_tables_are_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_run(path, samples.result(samples.CELLS[0]))
+    newer = (*schema.MIGRATIONS, ("ALTER TABLE run ADD COLUMN note TEXT", "UPDATE run SET note = 'migrated'"))
+    monkeypatch.setattr(schema, "MIGRATIONS", newer)
+    with ResultStore(path, read_only=True) as store:
+        assert len(store.load().results) == 1
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone()[0] == len(newer)
+        assert db.execute("SELECT note FROM run").fetchone()[0] == "migrated"
+
+
+def test_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_run(path)
+    good = schema.MIGRATIONS
+    monkeypatch.setattr(schema, "MIGRATIONS", (*good, ("ALTER TABLE run ADD COLUMN note TEXT", "SELECT nonsense")))
+    with pytest.raises(InfraError), ResultStore(path):
+        pass
+    monkeypatch.setattr(schema, "MIGRATIONS", good)
+    with ResultStore(path) as store:
+        assert store.runs()[0].id == "one"
+
+
+def test_result_of_a_stranger_is_refused(path: Path) -> None:
+    with ResultStore(path) as store:
+        store.begin(samples.run(run_id="one", cells=samples.CELLS[:2]))
+        with pytest.raises(InfraError, match="not a cell of run one"):
+            store.add("one", samples.result(samples.CELLS[5]))
+
+
+def test_missing_runs_are_the_users_error(path: Path) -> None:
+    with pytest.raises(MatrixError, match="there are no results"), ResultStore(path, read_only=True):
+        pass
+    with ResultStore(path) as store, pytest.raises(MatrixError, match="there are no results"):
+        store.load()
+    store_run(path)
+    with ResultStore(path) as store, pytest.raises(MatrixError, match="no run 'two'") as caught:
+        store.load("two")
+    assert "one" in caught.value.hint
+
+
+def test_full_disk_is_said_and_loses_nothing(path: Path) -> None:
+    with ResultStore(path) as store:
+        store.begin(samples.run(run_id="one"))
+        store.add("one", samples.result(samples.CELLS[0]))
+        pages = store._db.execute("PRAGMA page_count").fetchone()[0]
+        store._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(InfraError, match="full"):
+            store.add("one", samples.result(samples.CELLS[1], seed=1))
+        store._db.execute("PRAGMA max_page_count = 100000")
+        store.add("one", samples.result(samples.CELLS[2]))
+        assert [result.cell.id for result in store.load().results] == [samples.CELLS[0].id, samples.CELLS[2].id]

@@ -1,0 +1,55 @@
+"""--only: which cells it picks."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.errors import MatrixError
+from runner.model import Cell, LockedImage, LockedKernel
+from runner.select import select
+
+
+def cell(version: str, arch: str, name: str) -> Cell:
+    kernel = LockedKernel(source="debian:sid/7", arch=arch, version=version, release="r", packages=())
+    image = LockedImage(suite="trixie", arch=arch, packages=())
+    return Cell(id=f"{version}-{arch}", name=name, kernel=kernel, image=image, probes=("conntrack",))
+
+
+CELLS = tuple(
+    cell(version, arch, name)
+    for version, name in (("6.1.176", "6.1"), ("6.12.107", "stable"), ("7.1.5", "7"))
+    for arch in ("x86_64", "arm64")
+)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("", ["6.1.176-x86_64", "6.1.176-arm64", "6.12.107-x86_64", "6.12.107-arm64", "7.1.5-x86_64", "7.1.5-arm64"]),
+        ("arch=arm64", ["6.1.176-arm64", "6.12.107-arm64", "7.1.5-arm64"]),
+        ("arch=arm64,kernel=6.*", ["6.1.176-arm64", "6.12.107-arm64"]),
+        ("kernel=6.1", ["6.1.176-x86_64", "6.1.176-arm64"]),
+        ("kernel=stable", ["6.12.107-x86_64", "6.12.107-arm64"]),
+        ("kernel=6.1|7*, arch = x86_64|arm64", ["6.1.176-x86_64", "6.1.176-arm64", "7.1.5-x86_64", "7.1.5-arm64"]),
+        ("id=7.1.5-x86_64", ["7.1.5-x86_64"]),
+    ],
+)
+def test_terms_pick_cells(expression: str, expected: list[str]) -> None:
+    assert [cell.id for cell in select(CELLS, expression)] == expected
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("arhc=arm64", r"unknown key 'arhc'; did you mean 'arch'\?"),
+        ("arm64", r"unknown key 'arm64'; known: arch, kernel, id"),
+        ("arch", r"'arch' is not KEY=VALUE"),
+        ("arch=", r"'arch=' is not KEY=VALUE"),
+        ("arch=|", r"is not KEY=VALUE"),
+        ("arch=riscv64", r"selects nothing: 'arch=riscv64' matches none\n  arch: x86_64, arm64"),
+        ("arch=arm64,kernel=5.*", r"selects nothing: 'kernel=5\.\*' matches none\n  kernel: 6\.1, 6\.1\.176, stable"),
+    ],
+)
+def test_a_useless_expression_says_what_there_is(expression: str, expected: str) -> None:
+    with pytest.raises(MatrixError, match=expected):
+        select(CELLS, expression)

@@ -1,0 +1,212 @@
+"""The store: an entry is whole and verified, or it is not there, whatever happens to its maker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.deadline import Deadline
+from runner.errors import InfraError
+from runner.store import Store, key_of, write_atomically
+
+KEY = key_of(recipe=1, name="test")
+
+
+def soon(seconds: float = 30) -> Deadline:
+    return Deadline.after(seconds, "the test's limit")
+
+
+def make(tree: Path) -> None:
+    (tree / "lib").mkdir()
+    (tree / "lib/data").write_bytes(b"x" * 1000)
+    (tree / "run").write_text("#!/bin/sh\n")
+    (tree / "run").chmod(0o755)
+
+
+def never(tree: Path) -> None:
+    pytest.fail("made again")
+
+
+def test_an_entry_is_made_once_and_found_again(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.get(KEY) is None
+    assert not store.has(KEY)
+    first = store.ensure(KEY, make, deadline=soon())
+    assert store.has(KEY)
+    assert store.ensure(KEY, never, deadline=soon()) == first == store.get(KEY)
+    assert set(first.files) == {PurePosixPath("lib/data"), PurePosixPath("run")}
+    assert (first.tree / "lib/data").stat().st_mode & 0o777 == 0o444
+    assert (first.tree / "run").stat().st_mode & 0o777 == 0o555
+
+
+def test_the_digest_depends_on_the_content_alone(tmp_path: Path) -> None:
+    here, there = Store(tmp_path / "a"), Store(tmp_path / "b")
+    assert here.ensure(KEY, make, deadline=soon()).sha256 == there.ensure(KEY, make, deadline=soon()).sha256
+
+    def other(tree: Path) -> None:
+        make(tree)
+        (tree / "run").write_text("#!/bin/bash\n")
+
+    assert here.ensure("0" * 64, other, deadline=soon()).sha256 != here.ensure(KEY, never, deadline=soon()).sha256
+
+
+def flip(tree: Path) -> None:
+    (tree / "lib/data").chmod(0o644)
+    (tree / "lib/data").write_bytes(b"x" * 999 + b"y")
+
+
+def cut(tree: Path) -> None:
+    (tree / "lib/data").chmod(0o644)
+    (tree / "lib/data").write_bytes(b"x" * 10)
+
+
+def lose(tree: Path) -> None:
+    (tree / "lib/data").unlink()
+
+
+def add(tree: Path) -> None:
+    (tree / "lib/more").touch()
+
+
+def link(tree: Path) -> None:
+    (tree / "lib/more").symlink_to("/etc/passwd")
+
+
+def spoil_manifest(tree: Path) -> None:
+    (tree.parent / "manifest.json").write_text('{"files": [')
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (flip, "lib/data"),
+        (cut, "lib/data"),
+        (lose, "lib/data"),
+        (add, "lib/more"),
+        (link, "lib/more"),
+        (spoil_manifest, "manifest.json"),
+    ],
+)
+def test_a_damaged_entry_is_reported_and_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], None], named: str
+) -> None:
+    store = Store(tmp_path)
+    first = store.ensure(KEY, make, deadline=soon())
+    damage(first.tree)
+    with caplog.at_level(logging.WARNING):
+        assert store.get(KEY) is None
+    assert named in caplog.text
+    assert store.ensure(KEY, make, deadline=soon()) == first
+    assert sorted(path.name for path in tmp_path.iterdir()) == [KEY, f"{KEY}.lock"]
+
+
+def test_a_failed_maker_leaves_nothing(tmp_path: Path) -> None:
+    def fail(tree: Path) -> None:
+        make(tree)
+        raise InfraError("no network")
+
+    with pytest.raises(InfraError, match="no network"):
+        Store(tmp_path).ensure(KEY, fail, deadline=soon())
+    assert [path.name for path in tmp_path.iterdir()] == [f"{KEY}.lock"]
+
+
+def test_a_link_cannot_be_stored(tmp_path: Path) -> None:
+    with pytest.raises(InfraError, match="not a plain file"):
+        Store(tmp_path).ensure(KEY, lambda tree: (tree / "link").symlink_to("/etc/passwd"), deadline=soon())
+    assert not Store(tmp_path).has(KEY)
+
+
+MAKER = """
+import sys, time
+from pathlib import Path
+from runner.deadline import Deadline
+from runner.store import Store
+
+root, key, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+
+def make(tree):
+    (tree / "data").write_text("half")
+    with (root.parent / "made").open("a") as made:
+        made.write("x")
+    time.sleep(seconds)
+    (tree / "more").write_text("whole")
+
+print(Store(root).ensure(key, make, deadline=Deadline.after(30, "limit")).sha256)
+"""
+
+
+def start_maker(root: Path, seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", MAKER, str(root), KEY, str(seconds)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.01)
+
+
+def test_two_processes_make_an_entry_once(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    makers = [start_maker(root, 0.3) for _ in range(2)]
+    outputs = {maker.communicate(timeout=30)[0] for maker in makers}
+    assert [maker.returncode for maker in makers] == [0, 0]
+    assert len(outputs) == 1
+    assert (tmp_path / "made").read_text() == "x"
+
+
+@pytest.mark.parametrize("next_key", [KEY, key_of(name="other")])
+def test_what_a_killed_maker_left_is_never_an_entry_and_is_swept(tmp_path: Path, next_key: str) -> None:
+    root = tmp_path / "store"
+    maker = start_maker(root, 60)
+    wait_for(tmp_path / "made")
+    os.kill(maker.pid, signal.SIGKILL)
+    maker.communicate(timeout=30)
+    assert list(root.glob(f".making-{KEY}-*"))
+    store = Store(root)
+    assert store.get(KEY) is None
+    store.ensure(next_key, make, deadline=soon())
+    assert not list(root.glob(".making-*"))
+
+
+def test_a_living_maker_is_not_swept_and_its_lock_is_waited_for(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    maker = start_maker(root, 60)
+    try:
+        wait_for(tmp_path / "made")
+        Store(root).ensure(key_of(name="other"), make, deadline=soon())
+        assert list(root.glob(f".making-{KEY}-*"))
+        with pytest.raises(InfraError, match="another process"):
+            Store(root).ensure(KEY, make, deadline=soon(0.1))
+    finally:
+        maker.kill()
+        maker.communicate(timeout=30)
+
+
+@given(st.dictionaries(st.text(min_size=1, max_size=5), st.integers() | st.text() | st.lists(st.text())))
+def test_keys_do_not_depend_on_order_and_differ_with_content(parts: dict[str, object]) -> None:
+    key = key_of(parts=parts)
+    assert key == key_of(parts=dict(reversed(parts.items())))
+    assert key != key_of(parts={**parts, "one more": 1})
+
+
+def test_writing_atomically_keeps_the_old_file_when_it_fails(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    with pytest.raises(TypeError):
+        write_atomically(path, None)  # type: ignore[arg-type]
+    assert path.read_bytes() == b"old"
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
