@@ -125,8 +125,9 @@ SECTION int T(full)(CTX *ctx)
 	fill(&call, &opts, 1);
 	second = T(do_alloc)(ctx, &call);
 	record(&call);
-	result.acquired = second != NULL;
-	if (second) {
+	result.acquired = 0;
+	if (second) { /* asked once: the v6.1 verifier forgets the answer, and sees a leak */
+		result.acquired = 1;
 		ct = bpf_ct_insert_entry(second);
 		if (ct)
 			bpf_ct_release(ct);

@@ -189,8 +189,9 @@ class Matrix:
             if kernel and image:
                 pinned.append((wanted, kernel, image))
         if missing:
+            first, *others = missing
             raise MatrixError(
-                f"{self.path}: not in the lock file: {', '.join(missing)}",
+                f"{self.path}: not in the lock file: {first}" + (f" and {len(others)} more" if others else ""),
                 hint="`runner kernels lock` looks up the exact versions and writes them",
             )
         builds = Counter((kernel.version, kernel.arch) for _, kernel, _ in pinned)

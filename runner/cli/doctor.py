@@ -14,7 +14,7 @@ from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.options import Format, FormatOption, Output, Verbose, emit
 from runner.deadline import Deadline
 from runner.doctor.checks import Finding, Level, examine
-from runner.doctor.fix import fix as install_missing
+from runner.doctor.packages import fix as install_missing
 from runner.model import GuestSize
 
 _LIMIT_S = 120

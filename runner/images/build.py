@@ -25,6 +25,8 @@ from runner.process import run
 
 _HERE = Path(__file__).parent
 _EPOCH = "1704067200"  # the time of every file in the image: the same packages make the same bytes
+# bookworm leaves this to a maintainer script, and none is run
+_MERGE_USR = 'cd "$1" && for d in bin lib lib64 sbin; do mkdir -p "usr/$d"; ln -s "usr/$d" "$d"; done'
 _ETC = {
     "passwd": "root:x:0:0:root:/root:/usr/bin/sh\n",
     "shadow": "root:*:1::::::\n",
@@ -39,7 +41,7 @@ _ETC = {
 def recipe() -> dict[str, str]:
     """All that the image depends on besides the packages."""
     scripts = ("guest-start.sh", "shrink.sh", "compile_tree.py")
-    return {name: (_HERE / name).read_text() for name in scripts} | _ETC | {"epoch": _EPOCH, "recipe": "1"}
+    return {name: (_HERE / name).read_text() for name in scripts} | _ETC | {"epoch": _EPOCH, "setup": _MERGE_USR, "recipe": "1"}
 
 
 def build_image(
@@ -64,6 +66,7 @@ def build_image(
                 f"--architectures={architecture(locked.arch).debian}",
                 f"--include={','.join(sorted(package.name for package in debs))}",
                 "--dpkgopt=path-exclude=/usr/share/*",
+                f"--setup-hook={_MERGE_USR}",
                 f"--extract-hook=sync-in {overlay} /",
                 f"--extract-hook={hook}",
                 "--format=ext2",

@@ -2,7 +2,9 @@
 # Runs in mmdebstrap when the packages are extracted; $1 is the root. No maintainer script has run.
 set -e
 cd "$1"
-chown -hR 0:0 etc root usr/sbin/guest-start usr/lib/python3* # the overlay belonged to whoever builds the image
+# the overlay belonged to whoever builds the image
+chown -h 0:0 . usr usr/lib usr/sbin
+chown -hR 0:0 etc root usr/sbin/guest-start usr/lib/python3*
 # virtme-init and the tests are shell scripts: statically linked applets start several times faster under emulation
 for applet in '[' awk base64 basename cat chmod chown clear cp cut date dd df dirname dmesg du echo env expr false \
     find free grep head hostname id kill ln ls mkdir mknod mktemp mount mv nproc od poweroff printf ps pwd readlink \
@@ -12,6 +14,7 @@ for applet in '[' awk base64 basename cat chmod chown clear cp cut date dd df di
     ln -s busybox "usr/bin/$applet"
 done
 rm -f etc/hostname etc/resolv.conf # mmdebstrap copies this host's
+: > etc/apt/sources.list
 # What no guest needs; apt only wanted it installed. mmdebstrap itself still cleans up etc/apt and var.
 rm -rf usr/share usr/lib/*/gconv usr/lib/*/perl* usr/lib/apt usr/lib/dpkg usr/lib/systemd usr/lib/tmpfiles.d \
     usr/bin/dpkg* usr/sbin/dpkg* usr/bin/debconf* usr/bin/mawk usr/bin/openssl usr/lib/python3*/sitecustomize.py \

@@ -17,7 +17,8 @@ from runner.deadline import Deadline
 from runner.guest.boot import boot
 from runner.guest.interface import BootOrder
 from runner.images import ensure_image
-from runner.kernels import ensure_kernel, read_lock
+from runner.kernels import ensure_kernel
+from runner.kernels.lock import read_lock
 from runner.matrix import load_matrix
 from runner.model import Cell, Image, Kernel
 from runner.process import spawn

@@ -1,4 +1,4 @@
-"""What the default matrix costs: how busy the slots are, how much a plain loop would take, what the controller needs."""
+"""What the default matrix costs: how busy the slots are, what a plain loop takes, what the controller needs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def controller_mib() -> Figure:
 
 def shell_loop_ratio() -> Figure:
     """A plain `vng` for each kernel, one after another, asking the same probes, over our whole run."""
-    from tests.bench.loop import loop_s  # noqa: PLC0415  builds a payload
+    from tests.bench.loop import loop_s
 
     _, _, wall_s = _run()
     taken = loop_s()

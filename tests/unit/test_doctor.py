@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from runner.deadline import Deadline
-from runner.doctor import Finding, Level, checks, examine, fix, missing_packages
-from runner.doctor import packages
+from runner.doctor import checks, packages
+from runner.doctor.checks import Finding, Level, examine
+from runner.doctor.packages import fix, missing_packages
 from runner.errors import InfraError
 from runner.guest import accel
 from runner.model import GuestSize

@@ -15,13 +15,15 @@ from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.process import require, run, spawn
 
-# A child that ignores SIGTERM, in a session of its own, whose parent is gone: nobody's process. Writes its pid.
+# Makes a process in a session of its own, whose parent is gone: nobody's. It writes its pid, and ignores SIGTERM if the
+# last argument says so.
 GRANDCHILD = """
 import os, signal, sys, time
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if sys.argv[3:] == ["stubborn"]:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with open(sys.argv[1] + ".part", "w") as file:
             file.write(str(os.getpid()))
         os.rename(sys.argv[1] + ".part", sys.argv[1])
@@ -110,7 +112,7 @@ def test_descendants_go_with_the_deadline(tmp_path: Path) -> None:
     """Even those that ignore SIGTERM, left their session and were given up by their parents."""
     file = tmp_path / "pid"
     with pytest.raises(InfraError, match="did not end within"):
-        run([sys.executable, "-c", GRANDCHILD, str(file), "600"], deadline=Deadline.after(1.5, "the limit"))
+        run([sys.executable, "-c", GRANDCHILD, str(file), "600", "stubborn"], deadline=Deadline.after(1, "the limit"))
     assert is_gone(pid_in(file))
 
 

@@ -1,0 +1,69 @@
+"""What one would write without this project: a loop over kernels, a plain `vng --exec` for each, one after another."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+from runner.architecture import architecture, by_uname
+from runner.caches import cache_root
+from runner.deadline import Deadline
+from runner.execution.prepare import worker_orders
+from runner.matrix import load_matrix
+from runner.probes import load_claims
+from runner.process import spawn
+from tests.bench.boot import cells, prepared
+
+LIMIT_S = 600
+
+
+def loop_s() -> float:
+    """Seconds for the default matrix; the preparation is not counted, as it is not in a run with warm caches."""
+    file = load_matrix(Path("matrix.yaml")).file
+    orders = worker_orders(
+        cells(),
+        load_claims(Path(), file.probes),
+        root=Path(),
+        folder=Path("unused"),
+        cache=cache_root(),
+        offline=False,
+        deadline=Deadline.after(LIMIT_S, "the bench's limit"),
+    )
+    taken = 0.0
+    for order in orders.orders:
+        row = architecture(order.cell.arch)
+        kernel, image = prepared(order.cell)
+        with tempfile.TemporaryDirectory(dir=cache_root()) as name:
+            folder = Path(name)
+            with tarfile.open(fileobj=io.BytesIO(orders.payload[row.byte_order])) as archive:
+                archive.extractall(folder, filter="data")
+            asks = [ask.model_dump(mode="json") for ask in order.asks]
+            (folder / "asks.json").write_text(json.dumps({"modules": order.modules, "asks": asks}))
+            (folder / "ask.sh").write_text("cd /run/payload && python3 -m agent asks.json\n")
+            argv: list[str | Path] = [
+                Path(sys.executable).with_name("vng"), "--run", str(kernel.image), "--disable-kvm", "--user", "root",
+                "--root-disk", str(image.disk), "--root-fstype", "ext4", "--busybox", str(image.busybox),
+                "--cpus", "1", "--memory", f"{order.cell.guest.memory_mib}M", "--rodir", f"/run/payload={folder}",
+                "--exec", "sh /run/payload/ask.sh",
+            ]  # fmt: skip
+            if row != by_uname(os.uname().machine):
+                argv += ["--arch", row.vng]
+            taken += _vng_s(order.cell.id, argv, len(order.asks))
+    return taken
+
+
+def _vng_s(cell_id: str, argv: list[str | Path], asked: int) -> float:
+    begun = time.monotonic()
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={"PATH": path}) as process:
+        printed = process.communicate(timeout=LIMIT_S)[0].decode(errors="replace")
+    if f'"asked": {asked}' not in printed:
+        raise RuntimeError(f"{cell_id}: the loop's guest did not answer:\n{printed[-2000:]}")
+    return time.monotonic() - begun

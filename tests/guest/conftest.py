@@ -1,0 +1,70 @@
+"""Real guests: a project like a user's, and the runner as a user starts it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUNNER = Path(sys.executable).with_name("runner")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the default matrix, its lock and its claims; the cache is the user's own."""
+
+    root: Path
+
+    def runner(self, *arguments: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [RUNNER, *arguments],
+            cwd=self.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+
+    @contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(
+            [RUNNER, *arguments], cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        ) as process:
+            yield process
+
+    def guests(self) -> list[int]:
+        """The processes of every qemu, vng and supervisor that was started for this project."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environ = (folder / "environ").read_bytes()
+                command = (folder / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if f"PWD={self.root}\0".encode() in environ and (b"qemu" in command or b"vng" in command):
+                found.append(int(folder.name))
+        return found
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    for name in ("matrix.yaml", "matrix.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "bpf", tmp_path / "bpf")
+    monkeypatch.setenv("PWD", os.fspath(tmp_path))  # marks what it starts: see Project.guests
+    return Project(tmp_path)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.guest)

@@ -1,0 +1,111 @@
+"""Real kernels on two architectures, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+from typing import Any
+
+from tests.guest.conftest import RUNNER, Project
+
+ENDS_WITHIN_S = 30
+
+
+def exported(project: Project) -> dict[str, Any]:
+    done = project.runner("report", "export", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def test_two_architectures_answer_the_same(project: Project) -> None:
+    done = project.runner("matrix", "run", "--only", "kernel=6.12")
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = exported(project)
+    assert document["schema"] == 1
+    cells = {cell["arch"]: cell for cell in document["cells"]}
+    assert sorted(cells) == ["arm64", "x86_64"]
+    for cell in cells.values():
+        assert (cell["outcome"], cell["cause"]) == ("ran", "")
+        assert cell["kernel"]["version"].startswith("6.12.")
+        assert {claim["prog_type"] for claim in cell["claims"]} == {"tc", "xdp"}
+        assert len(cell["claims"]) >= 80
+        answers = {claim["id"] + ":" + claim["prog_type"]: claim["observed"] for claim in cell["claims"]}
+        assert "acquired 1" in answers["alloc-tcp:tc"]
+        assert "acquired 1" in answers["alloc-tcp:xdp"]
+        states = {(state["kfunc"], state["prog_type"]): state["state"] for state in cell["census"]}
+        assert states["bpf_skb_ct_alloc", "tc"] == "usable"
+        assert states["bpf_skb_ct_alloc", "xdp"] == "registered"
+        assert states["bpf_xdp_ct_alloc", "xdp"] == "usable"
+    verdicts = [
+        {claim["id"] + ":" + claim["prog_type"]: claim["verdict"] for claim in cell["claims"]}
+        for cell in cells.values()
+    ]
+    assert verdicts[0] == verdicts[1]
+    assert (project.root / "reports" / "availability.md").read_text().count("6.12.") > 2
+    assert project.guests() == []
+
+
+def test_a_controller_that_is_killed_leaves_no_guest_and_loses_nothing_that_was_finished(project: Project) -> None:
+    with project.started("matrix", "run", "--only", "kernel=6.1*,arch=x86_64", "-n", "1") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if " done " in line:
+                break
+        await_guests(project, some=True)
+        process.kill()
+    await_guests(project, some=False)
+    document = exported(project)
+    outcomes = {cell["id"]: (cell["outcome"], cell["cause"]) for cell in document["cells"]}
+    finished = [cell_id for cell_id, (outcome, _) in outcomes.items() if outcome == "ran"]
+    assert len(finished) == 1
+    assert all("never finished" in cause for cell_id, (_, cause) in outcomes.items() if cell_id not in finished)
+    assert project.runner("report", "show").returncode in {1, 2}
+
+
+def test_ctrl_c_ends_everything_and_says_what_is_missing(project: Project) -> None:
+    with project.started("matrix", "run", "--only", "kernel=6.12,arch=x86_64") as process:
+        await_guests(project, some=True)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=ENDS_WITHIN_S)
+    assert process.returncode == 130
+    assert "never finished" in out
+    await_guests(project, some=False)
+
+
+def await_guests(project: Project, *, some: bool) -> None:
+    end = time.monotonic() + ENDS_WITHIN_S
+    while bool(project.guests()) != some:
+        assert time.monotonic() < end, f"guests: {project.guests()}"
+        time.sleep(0.1)
+
+
+def test_a_shell_in_a_cell(project: Project) -> None:
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [RUNNER, "cell", "shell", "6.12", "x86_64"], cwd=project.root, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        said = read_until(ours, b"# ")
+        os.write(ours, b"echo $((6*7))-$(uname -r); exit\n")
+        said += read_until(ours, b"\0never\0")
+        assert process.wait(timeout=ENDS_WITHIN_S) == 0
+    assert b"42-6.12." in said
+    await_guests(project, some=False)
+
+
+def read_until(descriptor: int, mark: bytes) -> bytes:
+    said = b""
+    while mark not in said:
+        try:
+            chunk = os.read(descriptor, 4096)
+        except OSError:  # the other side is closed
+            break
+        if not chunk:
+            break
+        said += chunk
+    return said
