@@ -17,7 +17,7 @@ from runner import yamlfile
 from runner.architecture import ARCHITECTURES
 from runner.errors import MatrixError
 from runner.model import Cell, GuestSize, Limits, Lock, LockedImage, LockedKernel, Plain, Wanted
-from runner.suites import BASE_SUITES, SUITES
+from runner.suites import IMAGE_SUITES, SUITES
 from runner.yamlfile import Location
 
 MAX_ENTRIES = 256  # of kernels; many more than anyone boots
@@ -77,8 +77,8 @@ Suite = Annotated[
 ]
 BaseSuite = Annotated[
     str,
-    AfterValidator(_one_of("suite for an image", BASE_SUITES)),
-    WithJsonSchema({"type": "string", "enum": list(BASE_SUITES)}),
+    AfterValidator(_one_of("suite for an image", IMAGE_SUITES)),
+    WithJsonSchema({"type": "string", "enum": list(IMAGE_SUITES)}),
 ]
 Arch = Annotated[
     str,

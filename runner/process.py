@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 Stdio = int | None  # a file descriptor, subprocess.PIPE or DEVNULL; None inherits
 _SUPERVISOR = Path(__file__).with_name("supervise.py")
 _TAIL_LINES = 15
+_SHOWN_CHARS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,12 @@ def spawn(
             process.wait()  # on a KeyboardInterrupt, Popen's own exit gives up after 0.25 s
 
 
+def _shown(argv: Sequence[str | os.PathLike[str]]) -> str:
+    """The command, cut for a message; `-v` shows it whole."""
+    line = shlex.join(os.fspath(part) for part in argv)
+    return line if len(line) <= _SHOWN_CHARS else f"{line[:_SHOWN_CHARS]}…"
+
+
 def run(
     argv: Sequence[str | os.PathLike[str]],
     *,
@@ -113,7 +120,7 @@ def run(
     """
     pipe = subprocess.PIPE
     stdin = subprocess.DEVNULL if input is None else pipe
-    line = shlex.join(os.fspath(part) for part in argv)
+    line = _shown(argv)
     with spawn(argv, stdin=stdin, stdout=pipe, stderr=pipe, cwd=cwd, env=env) as process:
         try:
             out, err = process.communicate(input, timeout=deadline.remaining_s)

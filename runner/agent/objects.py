@@ -123,7 +123,7 @@ class Object:
         self._maps: dict[str, tuple[int, bytes]] = {}  # section: file descriptor, first contents
         self.words = ""  # libbpf's, while it relocated
 
-    def _slot(self, path: str) -> tuple[str, Slot]:
+    def slot(self, path: str) -> tuple[str, Slot]:
         """`opts.netns_id` -> its section and place. BtfError when there is no such global."""
         name, *members = path.split(".")
         if name not in self._variables:
@@ -142,7 +142,7 @@ class Object:
 
     def set_constants(self, constants: dict[str, int]) -> None:
         for path, value in constants.items():
-            section, slot = self._slot(path)
+            section, slot = self.slot(path)
             if section != ".rodata":
                 raise BtfError(f"{path!r} is not a constant")
             address, size = self._initial(section)
@@ -176,7 +176,7 @@ class Object:
         """Reset every writable global, then set these."""
         contents = {section: bytearray(first) for section, (_, first) in self._maps.items()}
         for path, value in inputs.items():
-            section, slot = self._slot(path)
+            section, slot = self.slot(path)
             if section not in contents:
                 raise BtfError(f"{path!r} is not an input")
             store(contents[section], path, slot, value)

@@ -73,7 +73,7 @@ def _said(project: Project, probe: str) -> tuple[str, str]:
     for file in claims_of(project):
         for claim in file.claims:
             if claim.id == claim_id:
-                return claim.says, str(claim.source)
+                return claim.says, f"{claim.source.kind}: {claim.source.ref}"
     return "", ""
 
 

@@ -41,7 +41,11 @@ _ETC = {
 def recipe() -> dict[str, str]:
     """All that the image depends on besides the packages."""
     scripts = ("guest-start.sh", "shrink.sh", "compile_tree.py")
-    return {name: (_HERE / name).read_text() for name in scripts} | _ETC | {"epoch": _EPOCH, "setup": _MERGE_USR, "recipe": "1"}
+    return (
+        {name: (_HERE / name).read_text() for name in scripts}
+        | _ETC
+        | {"epoch": _EPOCH, "setup": _MERGE_USR, "recipe": "1"}
+    )
 
 
 def build_image(

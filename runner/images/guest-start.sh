@@ -7,7 +7,10 @@ for device in /sys/class/net/*; do
     [ "$name" = lo ] && continue
     ip addr add 10.0.2.15/24 dev "$name" && ip link set "$name" up
 done
-chmod 755 /run # dropbear refuses keys below a folder that others can write to
+# dropbear wants its keys to be root's and nobody else's; on the host they belong to whoever started the guest
+mkdir -m 700 /run/ssh
+cp /run/key/host /run/key/authorized_keys /run/ssh/
+chmod 600 /run/ssh/*
 echo "<6>runner: ssh server" > /dev/kmsg
-# -F foreground, -E log to the console, -s no passwords, -D the folder of authorized_keys
-exec dropbear -F -E -s -r /run/key/host -p 22 -D /run/key -P /run/dropbear.pid
+# -F foreground, -E log to the console, -s no passwords; /root/.ssh is a link to /run/ssh
+exec dropbear -F -E -s -p 22 -r /run/ssh/host -P /run/dropbear.pid

@@ -21,4 +21,5 @@ rm -rf usr/share usr/lib/*/gconv usr/lib/*/perl* usr/lib/apt usr/lib/dpkg usr/li
     usr/lib/python3*/ensurepip usr/lib/python3*/idlelib usr/lib/python3*/lib2to3 usr/lib/python3*/pydoc_data \
     usr/lib/python3*/test usr/lib/python3*/tkinter usr/lib/python3*/turtledemo
 mkdir -p dev proc run sys tmp mnt root lib/modules var/log var/tmp usr/share # vng mounts over some of them
+ln -s /run/ssh root/.ssh
 chmod 1777 tmp var/tmp

@@ -1,0 +1,151 @@
+"""One private apt root: its configuration, its lists, and the commands that work on them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import IO, cast
+
+import filelock
+
+from runner.deadline import Deadline
+from runner.errors import InfraError
+from runner.mirrors import MIRROR_VARIABLE, Mirrors
+from runner.process import Completed, run, spawn
+from runner.store import write_atomically
+
+_HELPER = "/usr/lib/apt/apt-helper"
+_KERNEL_STANZA = re.compile(rb"Package: linux-(?:image|binary|modules|base)-\d")
+
+# The host's configuration is not read (Parts, Main), but its passwords for mirrors are. /dev/null is apt's own word
+# for "none". Sandbox: as root, apt would switch to a user who cannot write here. A frozen mirror is past Valid-Until.
+_APT_CONF = """\
+Dir "{root}";
+Dir::Etc::Main "/dev/null";
+Dir::Etc::Parts "/dev/null";
+Dir::Etc::Preferences "/dev/null";
+Dir::Etc::PreferencesParts "/dev/null";
+Dir::Etc::SourceList "{root}/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Dir::Etc::Trusted "/dev/null";
+Dir::Etc::TrustedParts "/dev/null";
+Dir::Etc::Netrc "/etc/apt/auth.conf";
+Dir::Etc::NetrcParts "/etc/apt/auth.conf.d";
+Dir::State "{root}/state";
+Dir::State::Status "{root}/status";
+Dir::Cache "{root}/cache";
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+APT::Architecture "{arch}";
+APT::Architectures {{ "{arch}"; }};
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::GzipIndexes "true";
+Acquire::Check-Valid-Until "false";
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AptRoot:
+    """One apt root. `index` holds the stanzas of the kernels' packages; its age is the age of the lists."""
+
+    folder: Path
+    suite: str
+    debian_arch: str
+
+    @property
+    def index(self) -> Path:
+        return self.folder / "kernels.Packages"
+
+    @property
+    def _config(self) -> Path:
+        return self.folder / "apt.conf"
+
+    @contextmanager
+    def locked(self, deadline: Deadline) -> Iterator[None]:
+        """One process at a time, and one thread."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with filelock.FileLock(self.folder / "lock", timeout=deadline.remaining_s):
+                yield
+        except filelock.Timeout:
+            raise InfraError(f"{self.folder} was in use by another process for {deadline.what}") from None
+
+    def configure(self, mirrors: Mirrors, keyring: Path) -> None:
+        """Write the configuration where it is not what it must be; other sources make the lists stale."""
+        source = f"deb [signed-by={keyring}] {mirrors.of(self.suite)} {self.suite} main\n"
+        files = {
+            self._config: _APT_CONF.format(root=self.folder, arch=self.debian_arch) + mirrors.transport,
+            self.folder / "sources.list": source,
+            self.folder / "status": "",
+        }
+        if all(path.is_file() and path.read_text() == text for path, text in files.items()):
+            return
+        self.index.unlink(missing_ok=True)
+        for folder in ("state/lists/partial", "cache/archives/partial"):
+            (self.folder / folder).mkdir(parents=True, exist_ok=True)
+        for path, text in files.items():
+            write_atomically(path, text.encode())
+
+    def update(self, deadline: Deadline, max_age_s: float) -> str:
+        """Fetch the lists unless they are young. Returns what the reader must know about them, if anything."""
+        with self.locked(deadline):
+            now = datetime.now(UTC).timestamp()
+            if self.index.exists() and now - self.index.stat().st_mtime < max_age_s:
+                return ""
+            done = self.apt("apt-get", "update", "-qq", "--error-on=any", deadline=deadline, check=False)
+            if done.returncode != 0:
+                raise _update_failed(self.suite, done)
+            stanzas: list[bytes] = []
+            for packages in sorted((self.folder / "state/lists").glob("*_Packages*")):
+                with spawn([_HELPER, "cat-file", packages], stdout=subprocess.PIPE, env=self._env) as process:
+                    stanzas += _kernel_stanzas(cast("IO[bytes]", process.stdout))
+                    if process.wait() != 0:
+                        raise InfraError(f"cannot read {packages}", hint=f"delete {self.folder}")
+            write_atomically(self.index, b"\n\n".join(stanzas) + b"\n")
+            return self._notice()
+
+    def apt(
+        self, tool: str, *arguments: str, deadline: Deadline, cwd: Path | None = None, check: bool = True
+    ) -> Completed:
+        return run([tool, *arguments], deadline=deadline, cwd=cwd, env=self._env, check=check)
+
+    @property
+    def _env(self) -> dict[str, str]:
+        return {"APT_CONFIG": str(self._config), "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+
+    def _notice(self) -> str:
+        """A frozen mirror serves lists beyond their time: signed and usable, but no longer the newest."""
+        for release in (self.folder / "state/lists").glob("*_InRelease"):
+            fields = dict(re.findall(r"^(Date|Valid-Until): (.+)$", release.read_text(errors="replace"), re.MULTILINE))
+            until = fields.get("Valid-Until", "")
+            if until and parsedate_to_datetime(until) < datetime.now(UTC):
+                return (
+                    f"the mirror's lists of {self.suite} are of {fields.get('Date', 'an unknown date')} and were valid "
+                    f"until {until}: newer packages may exist"
+                )
+        return ""
+
+
+def _kernel_stanzas(stream: IO[bytes]) -> Iterator[bytes]:
+    """The stanzas of kernels' packages; a whole list is 60 MB, too much to hold or to parse in full."""
+    rest = b""
+    while chunk := stream.read(1 << 20):
+        *whole, rest = (rest + chunk).split(b"\n\n")
+        yield from (stanza for stanza in whole if _KERNEL_STANZA.match(stanza))
+    if _KERNEL_STANZA.match(rest):
+        yield rest.rstrip(b"\n")
+
+
+def _update_failed(suite: str, done: Completed) -> InfraError:
+    errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
+    return InfraError(
+        f"cannot fetch the package lists of {suite}:\n" + "\n".join(errors[-5:] or [done.stderr.strip()[-500:]]),
+        hint=f"check the network and the proxy; {MIRROR_VARIABLE} names another mirror",
+    )

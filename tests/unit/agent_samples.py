@@ -1,0 +1,51 @@
+"""Real answers of real kernels, and the real claims, for tests."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from runner.execution.transcript import Transcript
+from runner.model import Cell, CellResult, Facts, LockedImage, LockedKernel, Outcome
+from runner.probes import ClaimFile, asks_of, load_claims
+from runner.version import KernelVersion
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tests" / "data"
+
+
+@cache
+def claims() -> tuple[ClaimFile, ...]:
+    return load_claims(ROOT, ["conntrack"])
+
+
+def cell(version: str, arch: str = "x86_64") -> Cell:
+    kernel = LockedKernel(source="debian:trixie/1", arch=arch, version=version, release="r", packages=())
+    image = LockedImage(suite="trixie", arch=arch, packages=())
+    return Cell(id=f"{version}-{arch}", name="k", kernel=kernel, image=image, probes=("conntrack",))
+
+
+@cache
+def transcript(version: str, variant: str = "x86_64") -> Transcript:
+    """What the agent said in a guest with this kernel; `variant` is the architecture and what was done to the guest."""
+    said = Transcript(asks_of(claims(), KernelVersion.parse(version)))
+    for line in (DATA / f"agent-{version}-{variant}.jsonl").read_text().splitlines():
+        said.feed(line)
+    return said
+
+
+def result(version: str, variant: str = "x86_64") -> CellResult:
+    said = transcript(version, variant)
+    return CellResult(
+        cell=cell(version, variant.partition("-")[0]),
+        outcome=Outcome.RAN,
+        facts=said.facts,
+        observations=tuple(said.observations.values()),
+        census=tuple(said.census.values()),
+        unasked=tuple(ask.probe for ask in said.unanswered(said.asks)),
+    )
+
+
+GOOD_FACTS = Facts(
+    btf=("nf_conntrack", "nf_nat", "vmlinux"), modules={"nf_conntrack": "", "nf_nat": ""}, jit="1", release="r"
+)

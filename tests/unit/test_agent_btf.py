@@ -1,0 +1,100 @@
+"""The agent's BTF parser, on BTF made here by hand."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.agent.btf import DATASEC, FUNC, INT, STRUCT, VAR, Btf, BtfError, sections
+
+STRINGS = b"\0int\0netns_id\0opts\0.data\0f\0u\0values\0flags\0"
+
+
+def name(text: str) -> int:
+    return STRINGS.index(b"\0" + text.encode() + b"\0") + 1
+
+
+def record(name_off: int, kind: int, vlen: int, size: int, *rest: int, flag: int = 0) -> bytes:
+    return struct.pack(f"={3 + len(rest)}I", name_off, flag << 31 | kind << 24 | vlen, size, *rest)
+
+
+TYPES = b"".join(
+    (
+        record(name("int"), INT, 0, 4, 1 << 24 | 32),  # 1: signed
+        record(name("u"), INT, 0, 1, 8),  # 2
+        record(0, 3, 0, 0, 2, 1, 3),  # 3: u[3]
+        record(0, STRUCT, 1, 4, name("values"), 3, 0),  # 4: unnamed struct { u values[3]; }
+        record(name("opts"), STRUCT, 3, 12, name("netns_id"), 1, 32, 0, 4, 64, name("flags"), 1, 3 << 24, flag=1),  # 5
+        record(name("opts"), VAR, 0, 5, 1),  # 6
+        record(name(".data"), DATASEC, 1, 40, 6, 16, 12),  # 7
+        record(name("f"), FUNC, 1, 1),  # 8
+    )
+)
+
+
+def blob(types: bytes = TYPES, strings: bytes = STRINGS) -> bytes:
+    return struct.pack("=HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings)) + types + strings
+
+
+def test_variables_and_members() -> None:
+    btf = Btf(blob())
+    assert btf.variables() == {"opts": (".data", 16, 5)}
+    assert btf.members(5) == {"netns_id": (4, 1), "values": (8, 3)}, "bit fields are left out, unnamed structs opened"
+
+
+def test_slots() -> None:
+    btf = Btf(blob())
+    signed = btf.slot(16, 5, ["netns_id"])
+    assert (signed.offset, signed.size, signed.signed) == (20, 4, True)
+    element = btf.slot(16, 5, ["values", "2"])
+    assert (element.offset, element.size, element.signed) == (26, 1, False)
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (["netns"], "no member 'netns'; there are: netns_id, values"),
+        (["values", "3"], "not an index below 3"),
+        (["values", "x"], "not an index"),
+        (["values"], "not a number"),
+        ([], "not a number"),
+    ],
+)
+def test_no_such_slot(path: list[str], words: str) -> None:
+    with pytest.raises(BtfError, match=words):
+        Btf(blob()).slot(0, 5, path)
+
+
+def test_split_btf_continues_its_base() -> None:
+    own = b"\0bpf_ct_release\0"
+    types = record(len(STRINGS) + 1, FUNC, 1, 1) + record(name("f"), FUNC, 1, 1)
+    btf = Btf(blob(types, own), first_id=9, base_strings=STRINGS)
+    assert [(type_id, btf.name(type_id)) for type_id in btf.of_kind(FUNC)] == [(9, "bpf_ct_release"), (10, "f")]
+    with pytest.raises(BtfError, match="no type 8 here"):
+        btf.kind(8)
+
+
+def test_another_byte_order_is_said() -> None:
+    swapped = bytes(reversed(blob()[:2])) + blob()[2:]
+    with pytest.raises(BtfError, match="another byte order"):
+        sections(swapped)
+
+
+@given(st.integers(min_value=0, max_value=len(blob()) - 1))
+def test_cut_anywhere_is_an_error(length: int) -> None:
+    with pytest.raises(BtfError):
+        Btf(blob()[:length])
+
+
+@given(st.binary(max_size=200))
+def test_garbage_types_never_raise_anything_else(types: bytes) -> None:
+    try:
+        btf = Btf(blob(types))
+        btf.variables()
+        for type_id in btf.ids():
+            btf.members(type_id)
+    except BtfError:
+        pass

@@ -1,0 +1,89 @@
+"""The agent's view of the real BPF object: opened by the host's libbpf, never loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.agent.btf import BtfError, Slot
+from runner.agent.libbpf import Libbpf
+from runner.agent.objects import Object, fetch, store
+from runner.deadline import Deadline
+from runner.probes import compile_objects
+from tests.unit.agent_samples import ROOT, claims
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Object:
+    folder = tmp_path_factory.mktemp("objects")
+    deadline = Deadline.after(120, "the test's limit")
+    objects = compile_objects(ROOT, ["conntrack"], ["little"], folder, deadline=deadline)
+    path = folder / "conntrack.bpf.o"
+    path.write_bytes(objects["little"]["conntrack.bpf.o"])
+    libbpf = Libbpf()
+    return Object(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__open_file(bytes(path), None)), "conntrack")
+
+
+def test_every_claim_names_what_the_object_has(opened: Object) -> None:
+    for claim in claims()[0].claims:
+        for path in claim.constants:
+            assert opened.slot(path)[0] == ".rodata", f"{claim.id}: {path} is not a constant"
+        for path in claim.inputs:
+            assert opened.slot(path)[0] in (".data", ".bss"), f"{claim.id}: {path} is not an input"
+        for answer in (claim.answer, *(entry.answer for entry in claim.expect)):
+            for field in answer.fields:
+                assert opened.slot(f"result.{field}")[0] == ".bss", f"{claim.id}: no result {field}"
+
+
+def test_every_claim_names_a_program() -> None:
+    source = (ROOT / "bpf" / "conntrack_programs.h").read_text()
+    programs = set(re.findall(r"^SECTION int T\((\w+)\)", source, re.MULTILINE))
+    named = {claim.program for claim in claims()[0].claims}
+    assert named == programs
+
+
+def test_unknown_names_are_refused(opened: Object) -> None:
+    with pytest.raises(BtfError, match="no global 'nothing'"):
+        opened.slot("nothing")
+    with pytest.raises(BtfError, match="no member 'nothing'"):
+        opened.slot("opts.nothing")
+    with pytest.raises(BtfError, match="'flow' is not a constant"):
+        opened.set_constants({"flow": 1})
+    with pytest.raises(BtfError, match="no program 'tc_nothing'"):
+        opened.load("tc_nothing")
+
+
+def test_reserved_bytes_are_where_the_kernel_has_them(opened: Object) -> None:
+    """The layout of struct bpf_ct_opts is ABI: bytes 13 to 15 are reserved since v6.11."""
+    start = opened.slot("opts.netns_id")[1].offset
+    assert [opened.slot(f"opts.reserved.{n}")[1].offset - start for n in range(3)] == [13, 14, 15]
+    assert opened.slot("opts.ct_zone_id")[1].offset - start == 10
+
+
+@given(st.sampled_from([1, 2, 4, 8]), st.data())
+def test_numbers_come_back(size: int, data: st.DataObject) -> None:
+    value = data.draw(st.integers(-(1 << 8 * size - 1), (1 << 8 * size) - 1))
+    signed = data.draw(st.booleans()) if value < 1 << 8 * size - 1 else False
+    content = bytearray(b"\xaa" * 16)
+    slot = Slot(3, size, signed)
+    store(content, "x", slot, value)
+    assert fetch(bytes(content), slot) == (value if signed else value % (1 << 8 * size))
+    assert content[:3] == b"\xaa" * 3
+    assert content[3 + size :] == b"\xaa" * (13 - size)
+
+
+@pytest.mark.parametrize("value", [256, -129])
+def test_numbers_that_do_not_fit(value: int) -> None:
+    with pytest.raises(BtfError, match="does not fit"):
+        store(bytearray(1), "opts.dir", Slot(0, 1, False), value)
+
+
+def test_the_agent_imports_little() -> None:
+    """Each of these costs the guest 50 ms or more under emulation."""
+    dear = re.compile(r"^(?:import|from) (re|dataclasses|argparse|subprocess|pathlib|logging|enum)\b", re.MULTILINE)
+    for path in (ROOT / "runner" / "agent").glob("*.py"):
+        assert dear.findall(path.read_text()) == [], path.name

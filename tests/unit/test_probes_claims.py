@@ -1,0 +1,120 @@
+"""Claim files: the real one, and wrong ones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from runner.errors import MatrixError
+from runner.model import CensusAsk, ClaimAsk, ProgType
+from runner.probes import asks_of, load_claims, modules_of
+from runner.version import KernelVersion
+from tests.unit.agent_samples import claims
+
+GOOD = """\
+object: thing
+modules: [m]
+kfuncs:
+  f: {tc: bpf_f, xdp: bpf_f}
+claims:
+  - id: one
+    says: It is so.
+    source: {kind: source, ref: here}
+    kfunc: f
+    program: p
+    answer: {load: ok, fields: {error: -EINVAL, count: {min: 1, max: 2}}}
+"""
+
+
+def load(tmp_path: Path, text: str) -> None:
+    (tmp_path / "bpf").mkdir()
+    (tmp_path / "bpf" / "thing.yaml").write_text(text)
+    load_claims(tmp_path, ["thing"])
+
+
+def test_a_small_file_loads(tmp_path: Path) -> None:
+    load(tmp_path, GOOD)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("    says: It is so.", "    say: It is so.", 7, "unknown key; did you mean 'says'?"),
+        ("error: -EINVAL", "error: -EINVALID", 11, "'-EINVALID' is not the name of an errno"),
+        ("    kfunc: f", "    kfunc: g", 9, "not among `kfuncs`"),
+        ("f: {tc: bpf_f, xdp: bpf_f}", "f: {tc: bpf_f}", 9, "`kfuncs` has no f for xdp"),
+        ("    program: p", "    program: p\n    types: [tc, tc]", 11, "a program type is there twice"),
+        ("    program: p", "    program: p\n    types: []", 11, "at least 1"),
+        ("    program: p", '    program: p\n    since: ["six"]', 11, "not a kernel version"),
+        ("    program: p", '    program: p\n    sysctl: {../../etc/passwd: "1"}', 11, "pattern"),
+        ("    program: p", "    program: p\n    inputs: {flow: many}", 11, 'whole number, not "many"'),
+        ("load: ok", "load: refused", 11, "a program that does not load has no fields"),
+        ("load: ok", "load: maybe", 11, "'ok' or 'refused', not \"maybe\""),
+        ("load: ok, fields: {error: -EINVAL, count: {min: 1, max: 2}}", "load: {errno: EWRONG}", 11, "not the name"),
+        ("{min: 1, max: 2}", "{min: 3, max: 2}", 11, "min 3 is above max 2"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
+    assert old in GOOD
+    with pytest.raises(MatrixError) as caught:
+        load(tmp_path, GOOD.replace(old, new))
+    assert words in caught.value.what
+    assert f"thing.yaml:{line}:" in caught.value.what
+
+
+def test_two_claims_of_one_name(tmp_path: Path) -> None:
+    again = GOOD[GOOD.index("  - id") :]
+    with pytest.raises(MatrixError, match="2 claims called 'one'"):
+        load(tmp_path, GOOD + again)
+
+
+def test_the_real_file_covers_the_family() -> None:
+    (file,) = claims()
+    assert len(file.kfunc_names) == 11
+    count = Counter(prog_type for claim in file.claims for prog_type in claim.types)
+    assert min(count[ProgType.TC], count[ProgType.XDP]) >= 60
+    shown = {file.kfunc(claim, t) for claim in file.claims if claim.usable for t in claim.types}
+    assert shown == set(file.kfunc_names), "every kfunc has a claim that shows it at work"
+
+
+def test_known_differences_say_why() -> None:
+    for claim in claims()[0].claims:
+        for entry in claim.expect:
+            assert entry.answer != claim.answer, f"{claim.id}: an expectation that is no exception"
+            assert len(entry.why) > 20, claim.id
+
+
+def test_expectations_by_version() -> None:
+    sized = next(claim for claim in claims()[0].claims if claim.id == "alloc-opts-size-must-be-12")
+    assert sized.expected(KernelVersion.parse("6.10.9")).fields["error"] == "-EINVAL"
+    assert sized.expected(KernelVersion.parse("6.11")).fields["acquired"] == 1
+
+
+def test_every_question_has_a_connection_of_its_own() -> None:
+    asks = asks_of(claims(), KernelVersion.parse("7.3.4"))
+    flows = [ask.inputs["flow"] for ask in asks if isinstance(ask, ClaimAsk)]
+    assert len(set(flows)) == len(flows)
+    assert 0 not in flows
+
+
+def test_a_question_is_the_same_on_every_kernel() -> None:
+    new = {ask.probe: ask for ask in asks_of(claims(), KernelVersion.parse("7.3.4"))}
+    old = {ask.probe: ask for ask in asks_of(claims(), KernelVersion.parse("6.18.15"))}
+    assert old.items() <= new.items()
+    assert {probe.partition(":")[0] for probe in new.keys() - old.keys()} == {"nat-manip-2", "nat-manip-3"}, (
+        "kernels without the fix are not asked what might crash them"
+    )
+
+
+def test_the_census_asks_each_type_about_all() -> None:
+    asks = asks_of(claims(), KernelVersion.parse("6.12"))
+    census = [ask for ask in asks if isinstance(ask, CensusAsk)]
+    assert [ask.probe for ask in census] == ["census:tc", "census:xdp"]
+    assert all(len(ask.kfuncs) == 11 for ask in census)
+    assert asks_of((), KernelVersion.parse("6.12")) == ()
+
+
+def test_modules_once() -> None:
+    assert modules_of(claims() * 2) == ("nf_conntrack", "nf_nat")

@@ -1,0 +1,57 @@
+"""Compiling BPF programs, with the real clang."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.deadline import Deadline
+from runner.errors import InfraError, MatrixError
+from runner.probes import compile_objects
+
+SOURCE = '#include "v.h"\nint value = VALUE;\n'
+
+
+def project(tmp_path: Path, source: str = SOURCE) -> Path:
+    (tmp_path / "bpf").mkdir()
+    (tmp_path / "bpf" / "a.bpf.c").write_text(source)
+    (tmp_path / "bpf" / "v.h").write_text("#define VALUE 1\n")
+    return tmp_path
+
+
+def objects(root: Path) -> dict[str, dict[str, bytes]]:
+    return compile_objects(root, ["a"], ["little", "big"], root / "cache", deadline=Deadline.after(60, "test"))
+
+
+def test_both_byte_orders(tmp_path: Path) -> None:
+    made = objects(project(tmp_path))
+    data = {order: files["a.bpf.o"][5] for order, files in made.items()}  # EI_DATA of the ELF header
+    assert data == {"little": 1, "big": 2}
+
+
+def test_made_again_only_when_a_source_changed(tmp_path: Path) -> None:
+    root = project(tmp_path)
+    first = objects(root)
+    entries = sorted((root / "cache" / "objects").iterdir())
+    assert objects(root) == first
+    assert sorted((root / "cache" / "objects").iterdir()) == entries
+    (root / "bpf" / "v.h").write_text("#define VALUE 2\n")
+    assert objects(root)["little"] != first["little"], "a header counts as well"
+
+
+def test_the_compilers_words_are_shown(tmp_path: Path) -> None:
+    with pytest.raises(MatrixError, match=r"a\.bpf\.c does not compile") as caught:
+        objects(project(tmp_path, "int broken(\n"))
+    assert "error: expected" in caught.value.what
+
+
+def test_no_source(tmp_path: Path) -> None:
+    with pytest.raises(MatrixError, match=r"a\.bpf\.c does not exist"):
+        objects(tmp_path)
+
+
+def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InfraError, match="clang is not installed"):
+        objects(project(tmp_path))

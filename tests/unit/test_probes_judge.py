@@ -1,0 +1,169 @@
+"""Judging, on what real kernels answered, and on what can go wrong around them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from runner.model import CellResult, CensusObservation, Facts, Observation, Outcome, ProgType, State, Verdict
+from runner.probes import judge, statement_true, states
+from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result, transcript
+
+KERNELS = [("6.1.192", "x86_64"), ("6.1.192", "arm64"), ("6.12.117", "x86_64"), ("6.18.15", "arm64")]
+# nf_conntrack's BTF in these builds has its own nf_conn and nf_conn___init, nf_nat's and vmlinux' are others
+DUPLICATED_BTF = [("6.18.15", "x86_64", {"mark-write", "nat-source", "nat-destination"})]
+DUPLICATED_BTF += [("7.3.4", "x86_64", DUPLICATED_BTF[0][2] | {"nat-manip-2", "nat-manip-3"})]
+
+
+def broken(cell_result: CellResult) -> set[str]:
+    return {verdict.id for verdict in judge(cell_result, claims()) if verdict.verdict is Verdict.BROKEN}
+
+
+def count(cell_result: CellResult) -> Counter[Verdict]:
+    return Counter(verdict.verdict for verdict in judge(cell_result, claims()))
+
+
+def state(cell_result: CellResult, kfunc: str, prog_type: ProgType) -> tuple[State, str]:
+    found = [s for s in states(cell_result, claims()) if (s.kfunc, s.prog_type) == (kfunc, prog_type)]
+    assert len(found) == 1
+    return found[0].state, found[0].cause
+
+
+@pytest.mark.parametrize(("version", "variant"), [*KERNELS, ("6.18.15", "x86_64"), ("7.3.4", "x86_64")])
+def test_real_transcripts_are_whole(version: str, variant: str) -> None:
+    said = transcript(version, variant)
+    assert said.noise == []
+    assert said.ended
+    assert said.unanswered(said.asks) == ()
+    assert len(said.observations) >= 200
+    assert len(said.census) == 22
+
+
+@pytest.mark.parametrize(("version", "variant"), KERNELS)
+def test_everything_holds_on_kernels_that_keep_their_word(version: str, variant: str) -> None:
+    seen = count(result(version, variant))
+    assert seen[Verdict.BROKEN] == seen[Verdict.NO_ANSWER] == 0
+    assert seen[Verdict.HOLDS] >= 200
+
+
+@pytest.mark.parametrize(("version", "variant", "ids"), DUPLICATED_BTF)
+def test_builds_with_duplicated_btf(version: str, variant: str, ids: set[str]) -> None:
+    assert broken(result(version, variant)) == ids
+    seen, cause = state(result(version, variant), "bpf_ct_set_nat_info", ProgType.TC)
+    assert seen is State.REGISTERED
+    assert "STRUCT nf_conn___init but R1 has a pointer to STRUCT nf_conn___init" in cause
+
+
+def test_states_of_a_real_kernel() -> None:
+    seen = result("6.12.117")
+    assert state(seen, "bpf_skb_ct_alloc", ProgType.TC) == (State.USABLE, "")
+    assert state(seen, "bpf_skb_ct_alloc", ProgType.XDP)[0] is State.REGISTERED
+    assert state(seen, "bpf_xdp_ct_lookup", ProgType.TC) == (State.REGISTERED, "R1 type=ctx expected=fp")
+    assert Counter(s.state for s in states(seen, claims())) == {State.USABLE: 18, State.REGISTERED: 4}
+
+
+def test_statements_and_expectations_are_two_things() -> None:
+    """The page says that alloc may return -ENOENT. It never does: the statement is false, the expectation holds."""
+    claim = next(claim for claim in claims()[0].claims if claim.id == "alloc-enoent")
+    seen = transcript("6.12.117").observations["alloc-enoent:tc"]
+    assert statement_true(claim, seen) is False
+    assert statement_true(claim, Observation(probe="x", failed="bug")) is None
+    assert "alloc-enoent" not in broken(result("6.12.117"))
+
+
+def test_without_jit_nothing_is_known() -> None:
+    seen = result("6.12.117", "x86_64-without-jit")
+    assert set(count(seen)) == {Verdict.NO_ANSWER}
+    assert {(s.state, s.cause) for s in states(seen, claims())} == {(State.NO_ANSWER, "the BPF JIT is off")}
+
+
+def test_a_module_that_does_not_load_is_not_an_absence() -> None:
+    seen = result("7.3.4", "x86_64-without-nf_nat")
+    what, cause = state(seen, "bpf_ct_set_nat_info", ProgType.XDP)
+    assert what is State.NO_ANSWER
+    assert cause.startswith("module nf_nat did not load: ")
+    assert state(seen, "bpf_skb_ct_alloc", ProgType.TC)[0] is State.USABLE
+    verdicts = {verdict.id: verdict for verdict in judge(seen, claims())}
+    assert verdicts["nat-source"].verdict is Verdict.NO_ANSWER
+    assert verdicts["set-nat-info-found"].verdict is Verdict.NO_ANSWER, "refused, but not for the reason that is meant"
+    assert verdicts["alloc-tcp"].verdict is Verdict.HOLDS
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.RAN])
+def test_a_cell_that_did_not_run_has_no_answers(outcome: Outcome) -> None:
+    seen = CellResult(cell=cell("6.12.117"), outcome=outcome, cause="the power went")
+    verdicts = judge(seen, claims())
+    assert len(verdicts) == sum(len(claim.types) for claim in claims()[0].claims)
+    assert {(v.verdict, v.cause) for v in verdicts} == {(Verdict.NO_ANSWER, f"{outcome}: the power went")}
+    assert {(s.state, s.cause) for s in states(seen, claims())} == {(State.NO_ANSWER, f"{outcome}: the power went")}
+
+
+def test_absent_needs_everything_to_be_there() -> None:
+    census = (CensusObservation(kfunc="bpf_ct_release", prog_type=ProgType.TC),)
+
+    def what(facts: Facts) -> tuple[State, str]:
+        seen = CellResult(cell=cell("6.12.117"), outcome=Outcome.RAN, facts=facts, census=census)
+        return state(seen, "bpf_ct_release", ProgType.TC)
+
+    assert what(GOOD_FACTS) == (State.ABSENT, "not in the kernel's BTF")
+    assert what(GOOD_FACTS.model_copy(update={"btf": ()})) == (State.NO_ANSWER, "the kernel has no BTF")
+    refused = GOOD_FACTS.model_copy(update={"btf": ("nf_nat", "vmlinux")})
+    assert what(refused) == (State.NO_ANSWER, "module nf_conntrack has no BTF in this kernel")
+    unloaded = GOOD_FACTS.model_copy(update={"modules": {"nf_conntrack": "no such device", "nf_nat": ""}})
+    assert what(unloaded) == (State.NO_ANSWER, "module nf_conntrack did not load: no such device")
+    assert what(Facts(btf=GOOD_FACTS.btf)) == (State.NO_ANSWER, "module nf_conntrack was not loaded")
+
+
+def with_observation(observation: Observation, facts: Facts = GOOD_FACTS, **more: object) -> CellResult:
+    base = CellResult(cell=cell("6.12.117"), outcome=Outcome.RAN, facts=facts, observations=(observation,))
+    return base.model_copy(update=more)
+
+
+def verdict_of(seen: CellResult, probe: str) -> tuple[Verdict, str]:
+    verdict = next(verdict for verdict in judge(seen, claims()) if verdict.probe == probe)
+    return verdict.verdict, verdict.cause
+
+
+POISONED = "12: (85) call unknown#2002000004\ninvalid func unknown#2002000004\nprocessed 9 insns"
+
+
+@pytest.mark.parametrize(
+    ("observation", "verdict", "cause"),
+    [
+        (Observation(probe="nat-source:tc", failed="BtfError: no"), Verdict.NO_ANSWER, "BtfError: no"),
+        (Observation(probe="nat-source:tc"), Verdict.NO_ANSWER, "not given to the kernel"),
+        (Observation(probe="nat-source:tc", load_errno=12, log=""), Verdict.NO_ANSWER, "loading failed: -ENOMEM"),
+        (Observation(probe="nat-source:tc", load_errno=1, log=""), Verdict.NO_ANSWER, "loading failed: -EPERM"),
+        (Observation(probe="nat-source:tc", load_errno=0), Verdict.NO_ANSWER, "loaded and not run"),
+        (Observation(probe="nat-source:tc", load_errno=0, run_errno=524), Verdict.NO_ANSWER, "TEST_RUN: -ENOTSUPP"),
+        (Observation(probe="nat-source:tc", load_errno=22, log=POISONED), Verdict.BROKEN, "does not have"),
+        (Observation(probe="set-nat-info-found:tc", load_errno=22, log=POISONED), Verdict.BROKEN, "does not have"),
+        (Observation(probe="nat-source:tc", load_errno=0, run_errno=0, fields={"set_ret": 0}), Verdict.BROKEN, ""),
+    ],
+)
+def test_what_counts_as_an_answer(observation: Observation, verdict: Verdict, cause: str) -> None:
+    seen, why = verdict_of(with_observation(observation), observation.probe)
+    assert seen is verdict
+    assert cause in why
+
+
+def test_a_crash_is_the_kernels_fault() -> None:
+    seen = with_observation(Observation(probe="x"), crashed=("nat-source:tc", "census:tc"), cause="Oops")
+    verdict = next(verdict for verdict in judge(seen, claims()) if verdict.probe == "nat-source:tc")
+    assert (verdict.verdict, verdict.crashed, verdict.observed) == (Verdict.BROKEN, True, "crashed the kernel")
+    assert state(seen, "bpf_ct_release", ProgType.TC) == (State.NO_ANSWER, "the census crashed the kernel")
+
+
+def test_claims_about_other_kernels_do_not_apply() -> None:
+    seen = judge(result("6.18.15", "arm64"), claims())
+    away = {verdict.id: verdict.cause for verdict in seen if verdict.verdict is Verdict.NOT_APPLICABLE}
+    assert away.keys() == {"nat-manip-2", "nat-manip-3"}
+    assert away["nat-manip-2"].startswith("says nothing about 6.18.15: since 6.1.191")
+
+
+def test_usable_is_never_lost_to_a_failed_census() -> None:
+    full = result("6.12.117")
+    seen = full.model_copy(update={"census": ()})
+    assert state(seen, "bpf_skb_ct_alloc", ProgType.TC) == (State.USABLE, "")
+    assert state(seen, "bpf_skb_ct_alloc", ProgType.XDP)[0] is State.NO_ANSWER

@@ -1,0 +1,99 @@
+"""The verifier's texts, and patterns held against observations."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.model import Observation, State
+from runner.probes.claims import Answer, Range, Refusal
+from runner.probes.matching import expected_words, matches, observed_words
+from runner.probes.verifier import calls_missing, permission, says, verdict_line
+from tests.unit.agent_samples import transcript
+
+
+@pytest.mark.parametrize(
+    ("refused", "log", "state"),
+    [
+        (0, "", State.REGISTERED),
+        (13, "calling kernel function bpf_x is not allowed\n", State.NOT_ALLOWED),
+        (22, "calling kernel function bpf_x is not allowed\nVerification failed: Policy\n...", State.NOT_ALLOWED),
+        (22, "cannot find address for kernel function bpf_x_impl\n", State.NOT_ALLOWED),
+        (13, "Possibly NULL pointer passed to trusted arg0\n", State.REGISTERED),
+        (13, "program must be sleepable to call sleepable kfunc bpf_x\n", State.REGISTERED),
+        (22, "R1 type=ctx expected=fp\n", State.REGISTERED),
+        (524, "JIT does not support calling kernel function\n", State.NO_ANSWER),
+        (524, "", State.NO_ANSWER),
+        (22, "metadata kfuncs require device-bound program\n", State.NO_ANSWER),
+        (22, "R1 arena pointer requires a program with an associated arena\n", State.NO_ANSWER),
+        (22, "cannot call kernel function from non-GPL compatible program\n", State.NO_ANSWER),
+        (71, "kfunc offset > 0 without fd_array is invalid\n", State.NO_ANSWER),
+        (22, "", State.NO_ANSWER),
+        (12, "", State.NO_ANSWER),
+        (1, "", State.NO_ANSWER),
+        (28, "cut", State.NO_ANSWER),
+    ],
+)
+def test_permission(refused: int, log: str, state: State) -> None:
+    reading = permission(refused, log)
+    assert reading.state is state
+    assert bool(reading.cause) is (state is not State.REGISTERED)
+
+
+@pytest.mark.parametrize("version", ["6.1.192", "6.12.117", "6.18.15", "7.3.4"])
+def test_the_verifiers_reason_is_found_in_real_logs(version: str) -> None:
+    observations = transcript(version).observations
+    assert verdict_line(observations["alloc-leak:tc"].log).startswith("Unreleased reference id=")
+    assert verdict_line(observations["alloc-tc-context:tc"].log) == "R1 type=ctx expected=fp"
+    for observation in observations.values():
+        if observation.load_errno:
+            line = verdict_line(observation.log)
+            assert line, observation.probe
+            assert not line.startswith(("processed", ";")), observation.probe
+
+
+def test_words_are_whole() -> None:
+    log = "expected pointer to STRUCT nf_conn___init but R1 has a pointer to STRUCT nf_conn___init\n"
+    assert says(log, "has a pointer to STRUCT nf_conn___init")
+    assert not says(log, "has a pointer to STRUCT nf_conn")
+
+
+def test_poisoned_calls() -> None:
+    assert calls_missing("invalid func unknown#2002000004")
+    assert calls_missing("invalid func unknown#195896080")
+    assert not calls_missing("invalid func unknown#300")
+
+
+RAN = Observation(probe="p", load_errno=0, run_errno=0, retval=0, fields={"error": -22, "n": 5})
+REFUSED = Observation(probe="p", load_errno=13, log="R2 type=scalar expected=fp\nprocessed 1 insns")
+
+
+@pytest.mark.parametrize(
+    ("answer", "observation", "expected"),
+    [
+        (Answer(fields={"error": "-EINVAL"}), RAN, True),
+        (Answer(fields={"error": -22, "n": Range(min=5, max=5)}), RAN, True),
+        (Answer(fields={"error": "-EPERM"}), RAN, False),
+        (Answer(fields={"n": Range(min=6, max=9)}), RAN, False),
+        (Answer(fields={"missing": 0}), RAN, False),
+        (Answer(load="refused"), RAN, False),
+        (Answer(load=Refusal()), RAN, False),
+        (Answer(), REFUSED, False),
+        (Answer(load="refused"), REFUSED, True),
+        (Answer(load=Refusal(errno="EACCES")), REFUSED, True),
+        (Answer(load=Refusal(errno="EINVAL")), REFUSED, False),
+        (Answer(load=Refusal(log=("nothing", "expected=fp"))), REFUSED, True),
+        (Answer(load=Refusal(log="nothing")), REFUSED, False),
+    ],
+)
+def test_matches(answer: Answer, observation: Observation, expected: bool) -> None:
+    assert matches(answer, observation) is expected
+
+
+def test_words() -> None:
+    answer = Answer(fields={"error": "-EINVAL", "n": Range(min=1, max=4)})
+    assert expected_words(answer) == "error -EINVAL, n 1..4"
+    assert observed_words(answer, RAN) == "error -EINVAL, n 5"
+    assert observed_words(answer, REFUSED) == 'load refused: -EACCES, "R2 type=scalar expected=fp"'
+    assert expected_words(Answer(load=Refusal(errno="EACCES", log="a"))) == 'load refused: -EACCES, "a"'
+    untouched = Answer(fields={"error": 0x12345678})
+    assert expected_words(untouched) == "error not written"
