@@ -70,11 +70,26 @@ def list_cells(
     Example: runner matrix list
     """
     project = Project.at(matrix)
-    cells = select(project.matrix.cells(project.lock()), only)
+    lock = project.lock()
+    pinned = {(kernel.source, kernel.arch) for kernel in lock.kernels}
+    if not all((wanted.source, wanted.arch) in pinned for wanted in project.matrix.wanted()):
+        emit(_unpinned(project), output)
+        return
+    cells = select(project.matrix.cells(lock), only)
     if format_ is Format.JSON:
         emit(json.dumps([cell.model_dump(mode="json") for cell in cells], indent=1), output)
     else:
         emit(_table(cells), output)
+
+
+def _unpinned(project: Project) -> Table:
+    """What is wanted, when the lock does not say yet which kernels that means."""
+    table = Table("kernel", "architecture", "source", box=None, pad_edge=False)
+    table.title = f"not pinned yet: `runner kernels lock` writes {project.lock_path}"
+    table.title_justify = "left"
+    for wanted in project.matrix.wanted():
+        table.add_row(wanted.name, wanted.arch, wanted.source)
+    return table
 
 
 def _table(cells: tuple[Cell, ...]) -> Table:

@@ -1,6 +1,7 @@
 #!/usr/bin/sh
 # The guest's only service: virtme-init has mounted everything, this brings up the network and becomes the ssh server.
 echo "<6>runner: network" > /dev/kmsg
+[ -c /dev/pts/ptmx ] || mount -t devpts devpts /dev/pts # virtme-init's options are not understood by busybox
 modprobe -q virtio_net # there is no udev that would
 for device in /sys/class/net/*; do
     name=${device##*/}

@@ -13,6 +13,7 @@ for applet in '[' awk base64 basename cat chmod chown clear cp cut date dd df di
     rm -f "usr/bin/$applet" "usr/sbin/$applet"
     ln -s busybox "usr/bin/$applet"
 done
+ln -sf bash-static usr/bin/bash
 rm -f etc/hostname etc/resolv.conf # mmdebstrap copies this host's
 : > etc/apt/sources.list
 # What no guest needs; apt only wanted it installed. mmdebstrap itself still cleans up etc/apt and var.
@@ -20,6 +21,8 @@ rm -rf usr/share usr/lib/*/gconv usr/lib/*/perl* usr/lib/apt usr/lib/dpkg usr/li
     usr/bin/dpkg* usr/sbin/dpkg* usr/bin/debconf* usr/bin/mawk usr/bin/openssl usr/lib/python3*/sitecustomize.py \
     usr/lib/python3*/ensurepip usr/lib/python3*/idlelib usr/lib/python3*/lib2to3 usr/lib/python3*/pydoc_data \
     usr/lib/python3*/test usr/lib/python3*/tkinter usr/lib/python3*/turtledemo
-mkdir -p dev proc run sys tmp mnt root lib/modules var/log var/tmp usr/share # vng mounts over some of them
+# virtme-init mounts something over each of these that is there: a fork and a mount, for nothing
+rm -rf var/cache var/lib/apt var/lib/dpkg var/log var/spool var/tmp
+mkdir -p dev home proc opt run srv sys tmp mnt root lib/modules usr/share # vng mounts over some of them
 ln -s /run/ssh root/.ssh
-chmod 1777 tmp var/tmp
+chmod 1777 tmp

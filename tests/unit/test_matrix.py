@@ -100,7 +100,7 @@ def test_exclude_and_include_change_what_is_wanted(tmp_path: Path) -> None:
     ]
     assert matrix.file.guest.memory_mib == 2048
     assert matrix.file.limits.boot_s == 240
-    assert matrix.file.image.suite == "bookworm"
+    assert matrix.file.image.suite == "trixie"
 
 
 def test_cells_carry_what_a_worker_needs(tmp_path: Path) -> None:
