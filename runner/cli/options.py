@@ -13,7 +13,6 @@ from typing import Annotated, Self
 
 import typer
 from rich.console import Console, RenderableType
-from rich.logging import RichHandler
 
 from runner.errors import InfraError
 from runner.kernels.lock import read_lock
@@ -28,12 +27,19 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class _Formatter(logging.Formatter):
+    """Commands as they are; anything worse says what it is."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"
+
+
 def set_verbose(wanted: bool) -> None:
     """Warnings always go to stderr; with -v, so does every command that is run."""
-    level = logging.INFO if wanted else logging.WARNING
-    handler = RichHandler(console=Console(stderr=True), show_path=False, show_time=False, show_level=not wanted)
-    logging.basicConfig(level=level, format="%(message)s", handlers=[handler], force=True)
-    logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what breaks is told by our own errors
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter())
+    logging.basicConfig(level=logging.INFO if wanted else logging.WARNING, handlers=[handler], force=True)
 
 
 MatrixFile = Annotated[Path, typer.Option("--matrix", help="The matrix file.", show_default=True)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,7 +97,9 @@ def _must_repeat(order: CellOrder, results: dict[str, CellResult]) -> bool:
 def _run_round(orders: WorkerOrders, slots: int, on_result: OnResult, on_progress: OnProgress) -> _Round | None:
     plugin = _Round(orders, on_result, on_progress)
     workers = max(1, min(slots, len(orders.orders)))
-    with _own_pytest() as folder, _sigterm_as_interrupt():
+    folder = Path(orders.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _own_plugins_only(), _sigterm_as_interrupt():
         status = pytest.main(_pytest_arguments(folder, workers), plugins=[plugin])
     if status == pytest.ExitCode.INTERRUPTED:
         return None
@@ -109,16 +110,15 @@ def _run_round(orders: WorkerOrders, slots: int, on_result: OnResult, on_progres
 
 def _pytest_arguments(folder: Path, workers: int) -> list[str]:
     """A pytest of our own: no terminal, no cache, no configuration or conftest of whoever's folder this is."""
-    ini = folder / "pytest.ini"
-    ini.write_text("[pytest]\n")
     return [
-        "-c", os.fspath(ini),
+        "-c", os.devnull,
         "--rootdir", os.fspath(folder),
         "--noconftest",
         "--capture=no",
         "-p", "no:terminal",
         "-p", "no:cacheprovider",
         "-p", "no:faulthandler",
+        "-p", "no:logging",
         "-p", "xdist.plugin",
         "-p", "runner.execution.worker",
         "--numprocesses", str(workers),
@@ -129,13 +129,12 @@ def _pytest_arguments(folder: Path, workers: int) -> list[str]:
 
 
 @contextmanager
-def _own_pytest() -> Iterator[Path]:
-    """An empty folder to run in, and no plugins of whoever's environment this is, in the workers neither."""
+def _own_plugins_only() -> Iterator[None]:
+    """No pytest plugins of whoever's environment this is; the workers inherit it."""
     before = os.environ.get(_NO_AUTOLOAD)
     os.environ[_NO_AUTOLOAD] = "1"
     try:
-        with tempfile.TemporaryDirectory(prefix="runner-round-") as name:
-            yield Path(name)
+        yield
     finally:
         if before is None:
             del os.environ[_NO_AUTOLOAD]

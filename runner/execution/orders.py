@@ -40,6 +40,7 @@ class WorkerOrders(Plain):
     payload: dict[str, bytes]
     folder: str  # the run's folder; consoles are written below it while they speak
     offline: bool = False
+    verbose: bool = False  # the workers say which commands they run
     machine: str = "runner.execution.realmachine:this_machine"  # module:function; another one is a fake
 
 

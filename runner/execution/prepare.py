@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,6 +37,7 @@ def worker_orders(
         payload={order: payload(agent, objects[order]) for order in byte_orders},
         folder=os.fspath(folder.absolute()),
         offline=offline,
+        verbose=logging.getLogger().isEnabledFor(logging.INFO),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,4 +77,6 @@ def pytest_configure(config: pytest.Config) -> None:
     workerinput: dict[str, str] | None = getattr(config, "workerinput", None)
     if workerinput is not None:
         orders = WorkerOrders.model_validate_json(workerinput[ORDERS_KEY])
+        name = workerinput["workerid"]  # stderr is the controller's own
+        logging.basicConfig(level=logging.INFO if orders.verbose else logging.WARNING, format=f"{name}: %(message)s")
         config.pluginmanager.register(CellPlugin(orders), "runner-cells")

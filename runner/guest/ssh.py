@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import codecs
 import io
+import logging
 import os
 import select
 import shutil
@@ -24,6 +25,8 @@ from runner.deadline import Deadline
 from runner.errors import GuestLost, GuestSilent
 from runner.guest.interface import Answered
 from runner.guest.keys import Keys
+
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what breaks is told by our own errors
 
 _POLL_S = 0.2
 _MAX_OUTPUT = 16 * 1024 * 1024  # of one command
