@@ -20,7 +20,7 @@ test: lint  ## lint, type checks, and all tests; boots real guests
 	$(PY) -m pytest
 
 check: lint  ## lint, type checks and unit tests, without guests
-	$(PY) -m pytest tests/unit
+	$(PY) -m pytest tests/unit -n auto
 
 lint: setup
 	$(PY) -m ruff check

@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 from tests.guest.conftest import RUNNER, Project
@@ -65,6 +66,17 @@ def test_a_controller_that_is_killed_leaves_no_guest_and_loses_nothing_that_was_
     assert len(finished) == 1
     assert all("never finished" in cause for cell_id, (_, cause) in outcomes.items() if cell_id not in finished)
     assert project.runner("report", "show").returncode in {1, 2}
+
+
+def test_a_killed_worker_takes_its_guest_with_it_and_its_cell_is_run_again(project: Project) -> None:
+    with project.started("matrix", "run", "--only", "kernel=6.12,arch=arm64") as process:
+        await_guests(project, some=True)
+        (worker,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(worker), signal.SIGKILL)
+        await_guests(project, some=False)
+        process.communicate(timeout=120)
+    (cell,) = exported(project)["cells"]
+    assert (process.returncode, cell["outcome"], cell["attempts"]) == (0, "ran", 2)
 
 
 def test_ctrl_c_ends_everything_and_says_what_is_missing(project: Project) -> None:
