@@ -16,6 +16,7 @@ class ExportedRun(Plain):
     finished: AwareDatetime | None  # null: it still goes on, or was killed
     matrix_sha256: Sha256
     runner_version: str
+    slots: int | None  # guests at once
 
 
 class ExportedKernel(Plain):
