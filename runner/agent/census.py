@@ -21,6 +21,7 @@ _LD_IMM64, _MOV_IMM, _CALL, _EXIT = 0x18, 0xB7, 0x85, 0x95
 _PSEUDO_MAP_FD, _PSEUDO_KFUNC_CALL = 1, 2
 _DEV_BOUND_ONLY = 1 << 6  # BPF_F_XDP_DEV_BOUND_ONLY
 _ARENA, _MMAPABLE = 33, 1 << 10  # BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE
+_ARENA_ADDRESS = 1 << 32  # where it would be mapped; it must have an address before a program may use it
 _RETURN = instruction(_MOV_IMM, 0, 0, 0, 0) + instruction(_EXIT, 0, 0, 0, 0)
 
 # The kernel says these before it looks whether the program type may call the kfunc: so ask again, without the obstacle.
@@ -112,5 +113,5 @@ class Census:
 
     def _arena_fd(self) -> int:
         if self._arena is None:
-            self._arena = self._libbpf.map_create(_ARENA, 1, _MMAPABLE)
+            self._arena = self._libbpf.map_create(_ARENA, 1, _MMAPABLE, _ARENA_ADDRESS)
         return self._arena

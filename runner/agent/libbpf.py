@@ -223,9 +223,9 @@ class Libbpf:
                 break
         return (fd, 0, "") if fd >= 0 else (-1, -fd, ctypes.string_at(self._log).decode("utf-8", "replace"))
 
-    def map_create(self, map_type: int, max_entries: int, flags: int) -> int:
+    def map_create(self, map_type: int, max_entries: int, flags: int, extra: int) -> int:
         """The file descriptor of a map without keys and values. Raises LibbpfError."""
-        opts = MapOpts(sz=ctypes.sizeof(MapOpts), map_flags=flags)
+        opts = MapOpts(sz=ctypes.sizeof(MapOpts), map_flags=flags, map_extra=extra)
         fd = self.c.bpf_map_create(map_type, b"probe", 0, 0, max_entries, ctypes.byref(opts))
         if fd < 0:
             raise self.error("bpf_map_create")

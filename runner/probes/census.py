@@ -98,7 +98,6 @@ def absence(result: CellResult, known: KfuncList, homes: Iterable[str]) -> tuple
 # What the verifier says when it comes to a flag. Most flags show only where a call goes wrong at just that point.
 _FLAGS = (
     ("must be sleepable to call sleepable kfunc", "KF_SLEEPABLE"),
-    ("trusted", "KF_TRUSTED_ARGS"),
     ("must be a rcu pointer", "KF_RCU"),
     ("Unreleased reference id", "KF_ACQUIRE"),
     ("release kernel function", "KF_RELEASE"),
@@ -106,6 +105,8 @@ _FLAGS = (
     ("destructive kfunc calls require", "KF_DESTRUCTIVE"),
     ("CAP_PERFMON", "KF_PERFMON"),
 )
+_ITERATOR = "expected pointer to an iterator on stack"  # which the kernel takes by name as well
+_ITERATOR_FLAGS = {"_new": "KF_ITER_NEW", "_next": "KF_ITER_NEXT", "_destroy": "KF_ITER_DESTROY"}
 _TAG_FLAGS = {"bpf_fastcall": "KF_FASTCALL"}
 
 
@@ -116,4 +117,6 @@ def flags(answers: Iterable[CensusObservation]) -> tuple[str, ...]:
         shown |= {_TAG_FLAGS[tag] for tag in answer.tags if tag in _TAG_FLAGS}
         words = [verdict_line(log) for log in (answer.log, answer.again_log)]
         shown |= {flag for text, flag in _FLAGS for line in words if text in line}
+        if any(_ITERATOR in line for line in words):
+            shown |= {flag for end, flag in _ITERATOR_FLAGS.items() if answer.kfunc.endswith(end)}
     return tuple(sorted(shown))

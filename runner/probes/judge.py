@@ -182,6 +182,8 @@ def _state(
         if state is State.REGISTERED:
             shown, why = _unshown(result, file, kfunc, prog_type, loads=refused == 0)
             cause, log = cause or shown, why or log
+        if answer.again:
+            log = f"{plain_words(log).rstrip()}\n\n{answer.again}:\n{answer.again_log}"
     return KfuncState(
         kfunc=kfunc,
         object=answer.object if answer else "",

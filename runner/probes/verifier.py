@@ -13,7 +13,8 @@ from runner.probes.claims import ENOTSUPP, ERRNO, errno_name
 _MISSING = re.compile(r"invalid func unknown#(200[2-9]\d{6}|195896080)")
 _FAILURES = {ERRNO[name] for name in ("ENOMEM", "EAGAIN", "EINTR", "ENOSPC", "EMFILE", "ENFILE", "EBUSY", "ETIMEDOUT")}
 _PROSE = "Verification failed:"  # v7.3 appends an explanation behind the old words
-_DULL = ("processed ", "max_states", "-- ", "BPF_EXIT instruction in ")
+_DULL = ("processed ", "max_states", "-- ")
+_LEAK = "would lead to reference leak"  # the line before says which
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def plain_words(log: str) -> str:
 def verdict_line(log: str) -> str:
     """The line in which the verifier says why."""
     lines = [line.strip() for line in plain_words(log).splitlines()]
-    said = [line for line in lines if line and not line.startswith(_DULL)]
+    said = [line for line in lines if line and not line.startswith(_DULL) and not line.endswith(_LEAK)]
     return said[-1] if said else ""
 
 
