@@ -28,10 +28,46 @@ class Plain(BaseModel):
 
 
 class ProgType(StrEnum):
-    """The program types that are asked about, by the words that people use for them."""
+    """The program types, by the words that people use for them: the kernel's own but for `tc`.
+
+    `ext` is missing: such a program may call what the program may call that it extends.
+    """
 
     TC = "tc"  # BPF_PROG_TYPE_SCHED_CLS
     XDP = "xdp"  # BPF_PROG_TYPE_XDP
+    # the census asks about the others when it is told to
+    SOCKET_FILTER = "socket_filter"
+    KPROBE = "kprobe"
+    SCHED_ACT = "sched_act"
+    TRACEPOINT = "tracepoint"
+    PERF_EVENT = "perf_event"
+    CGROUP_SKB = "cgroup_skb"
+    CGROUP_SOCK = "cgroup_sock"
+    LWT_IN = "lwt_in"
+    LWT_OUT = "lwt_out"
+    LWT_XMIT = "lwt_xmit"
+    SOCK_OPS = "sock_ops"
+    SK_SKB = "sk_skb"
+    CGROUP_DEVICE = "cgroup_device"
+    SK_MSG = "sk_msg"
+    RAW_TRACEPOINT = "raw_tracepoint"
+    CGROUP_SOCK_ADDR = "cgroup_sock_addr"
+    LWT_SEG6LOCAL = "lwt_seg6local"
+    LIRC_MODE2 = "lirc_mode2"
+    SK_REUSEPORT = "sk_reuseport"
+    FLOW_DISSECTOR = "flow_dissector"
+    CGROUP_SYSCTL = "cgroup_sysctl"
+    RAW_TRACEPOINT_WRITABLE = "raw_tracepoint_writable"
+    CGROUP_SOCKOPT = "cgroup_sockopt"
+    TRACING = "tracing"
+    STRUCT_OPS = "struct_ops"
+    LSM = "lsm"
+    SK_LOOKUP = "sk_lookup"
+    SYSCALL = "syscall"
+    NETFILTER = "netfilter"
+
+
+NETWORK_TYPES = (ProgType.TC, ProgType.XDP)  # those that the claims are about
 
 
 class Outcome(StrEnum):
@@ -206,7 +242,10 @@ class KfuncState(Plain):
     state: State
     cause: str = ""  # short, from evidence
     errno: int | None = None
-    log: str = ""
+    log: str = ""  # the verifier's own words, without the explanation that v7.3 appends
+    hidden: bool = False  # no answer, and asking again will not help: the kernel refuses before it looks
+    prototype: str = ""  # from BTF, as C has it
+    flags: tuple[str, ...] = ()  # as far as the kernel shows them: KF_SLEEPABLE
 
 
 # --- what is asked and answered ------------------------------------------------------------------------------------
@@ -230,12 +269,18 @@ class ClaimAsk(Plain):
 
 
 class CensusAsk(Plain):
-    """May programs of this type call these kfuncs? One observation each."""
+    """May programs of this type call the kfuncs? One observation of each that the kernel's BTF holds.
+
+    The agent asks of all that BTF calls a kfunc, and of `kfuncs` where they are functions of any kind: old kernels'
+    BTF does not tell. After a guest was lost, the rest is asked `careful`: each is named before it is asked.
+    """
 
     kind: Literal["census"] = "census"
     probe: str
     prog_type: ProgType
     kfuncs: tuple[str, ...]
+    careful: bool = False
+    skip: tuple[str, ...] = ()  # have an answer, or will get none
 
 
 Ask = Annotated[ClaimAsk | CensusAsk, Field(discriminator="kind")]
@@ -258,7 +303,10 @@ class Observation(Plain):
 
 
 class CensusObservation(Plain):
-    """What a kernel answered to "may a program of this type call this kfunc"."""
+    """What a kernel answered to "may a program of this type call this kfunc".
+
+    Where the kernel refuses for a reason that can be removed, it was asked `again`: "bound to eth0", "with an arena".
+    """
 
     kfunc: str
     prog_type: ProgType
@@ -266,6 +314,11 @@ class CensusObservation(Plain):
     load_errno: int | None = None
     log: str = ""
     failed: str = ""
+    again: str = ""
+    again_errno: int | None = None
+    again_log: str = ""
+    prototype: str = ""  # from BTF; empty where it has none
+    tags: tuple[str, ...] = ()  # the function's declaration tags: bpf_kfunc, bpf_fastcall
 
 
 class Facts(Plain):
@@ -306,6 +359,8 @@ class CellResult(Plain):
     facts: Facts = Facts()
     observations: tuple[Observation, ...] = ()
     census: tuple[CensusObservation, ...] = ()
+    census_ended: dict[ProgType, str] = {}  # whose census came to its end: empty, or why nothing could be asked
+    config: dict[str, str] = {}  # of the kernel's own .config what explains a "no": y, m, n, or another value
     crashed: tuple[str, ...] = ()  # probes that took the guest down
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
     console: str = ""  # the console log, control characters and all; stored beside the database

@@ -1,8 +1,10 @@
 """`python3 -m agent ASKS.json`: asks the running kernel what the file says, one JSON line per event.
 
 ASKS.json is {"modules": [...], "asks": [...]}; BPF objects lie beside it. Events: `hello` with the guest's facts;
-`ask` names a probe before it is asked, so that whoever brings the guest down is known; then `observation`, or one
-`census` per kfunc and `done`; at last `end`. Whatever goes wrong in one probe is its `failed`; the next one is asked.
+`ask` names a probe before it is asked, so that whoever brings the guest down is known; then its `observation`; at last
+`end`. Whatever goes wrong in one probe is its `failed`; the next one is asked.
+A census says `kfuncs`, what there is, once; then `census` with many answers each, and `done`. A careful census names
+each kfunc (`asking`) before it is asked, and waits until that is likely to have left the guest.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 
-from .census import may_call
-from .facts import Sysctls, enable_jit, facts, load_module
-from .kernelbtf import KernelBtf
+from .census import Census
+from .facts import Sysctls, enable_jit, facts, load_modules
 from .libbpf import Libbpf
 from .objects import Loader
 
@@ -34,9 +36,13 @@ if TYPE_CHECKING:
         inputs: dict[str, int]
         sysctl: dict[str, str]
         kfuncs: list[str]
+        careful: bool
+        skip: list[str]
 
 
 LOG_CHARS = 16 << 10
+CENSUS_BATCH = 48  # answers in one line
+DELIVERY_S = 0.02  # for a line to leave a guest that may be dead a moment later
 
 
 def say(event: str, content: Mapping[str, object]) -> None:
@@ -59,7 +65,7 @@ class Agent:
     def __init__(self, libbpf: Libbpf, folder: str) -> None:
         self._libbpf = libbpf
         self._loader = Loader(libbpf, folder)
-        self._kernel_btf: KernelBtf | None = None
+        self._census: Census | None = None
 
     def claim(self, ask: Ask) -> dict[str, object]:
         """The observation."""
@@ -74,38 +80,48 @@ class Agent:
                 observation["fields"] = found.read()
         return observation
 
-    def census(self, ask: Ask) -> None:
-        """One event for each kfunc."""
-        if self._kernel_btf is None:
-            self._kernel_btf = KernelBtf(self._libbpf)
-        names = ask["kfuncs"]
-        found = self._kernel_btf.find(names) if names else self._kernel_btf.tagged()
-        for name in names or sorted(found):
-            answer: dict[str, object] = {"kfunc": name, "prog_type": ask["prog_type"]}
-            if name in found:
-                fd, refused, log = may_call(self._libbpf, found[name], ask["prog_type"])
-                answer.update(object=found[name].object, load_errno=refused, log=bounded(log))
-                if not refused:
-                    os.close(fd)
-            say("census", answer)
+    def census(self, ask: Ask) -> str:
+        """Ask of every kfunc. Returns why none could be asked, or empty."""
+        prog_type = ask["prog_type"]
+        census = self._ready_census(ask["kfuncs"])
+        if reason := census.untestable(prog_type):
+            return reason
+        skip, batch = set(ask["skip"]), []
+        for kfunc in census.kfuncs.values():
+            if kfunc.name in skip:
+                continue
+            if ask["careful"]:
+                say("asking", {"probe": ask["probe"], "kfunc": kfunc.name})
+                time.sleep(DELIVERY_S)
+            answer = census.ask(kfunc, prog_type)
+            batch.append({**answer, "log": bounded(str(answer["log"]))})
+            if ask["careful"] or len(batch) >= CENSUS_BATCH:
+                say("census", {"probe": ask["probe"], "answers": batch})
+                batch = []
+        say("census", {"probe": ask["probe"], "answers": batch})
+        return ""
+
+    def _ready_census(self, names: list[str]) -> Census:
+        if self._census is None:
+            self._census = Census(self._libbpf, frozenset(names))
+            found = self._census.kfuncs.values()
+            told = [{"kfunc": it.name, "object": it.object, "prototype": it.prototype, "tags": it.tags} for it in found]
+            say("kfuncs", {"kfuncs": told})
+        return self._census
 
     def ask(self, ask: Ask) -> None:
         """Answer one, whatever happens."""
         say("ask", {"probe": ask["probe"]})
+        event = "done" if ask["kind"] == "census" else "observation"
+        answer: dict[str, object] = {"probe": ask["probe"]}
         try:
             if ask["kind"] == "census":
-                self.census(ask)
+                answer["failed"] = self.census(ask)
             else:
-                say("observation", {"probe": ask["probe"], **self.claim(ask)})
+                answer.update(self.claim(ask))
         except Exception as error:
-            failed = f"{type(error).__name__}: {error}"[:4000]
-            if ask["kind"] == "census":
-                for name in ask["kfuncs"]:
-                    say("census", {"kfunc": name, "prog_type": ask["prog_type"], "failed": failed})
-            else:
-                say("observation", {"probe": ask["probe"], "failed": failed})
-        if ask["kind"] == "census":
-            say("done", {"probe": ask["probe"]})
+            answer["failed"] = f"{type(error).__name__}: {error}"[:4000]
+        say(event, answer)
 
 
 def main(path: str) -> None:
@@ -113,7 +129,7 @@ def main(path: str) -> None:
     with open(path, encoding="ascii") as file:
         document = json.load(file)
     enable_jit()
-    modules = {name: load_module(name) for name in document["modules"]}
+    modules = load_modules(document["modules"])
     libbpf = Libbpf()
     say("hello", {"facts": facts(modules, libbpf.version())})
     agent = Agent(libbpf, os.path.dirname(os.path.abspath(path)))

@@ -24,8 +24,8 @@ from runner.cli.options import (
     out_console,
 )
 from runner.cli.running import run_matrix
-from runner.model import Cell
-from runner.probes import load_claims
+from runner.model import NETWORK_TYPES, Cell, ProgType
+from runner.probes import load_claims, load_kfuncs
 from runner.select import select
 
 app = typer.Typer(help="The matrix of kernels and architectures.", no_args_is_help=True)
@@ -41,6 +41,10 @@ def run(
         int | None, typer.Option("-n", "--slots", min=1, help="Guests at once. Default: what this machine can carry.")
     ] = None,
     locked: Annotated[bool, typer.Option("--locked", help="Fail when a pinned package has left the archive.")] = False,
+    every_type: Annotated[
+        bool,
+        typer.Option("--all-program-types", help="Ask of every kfunc for every program type, not only TC and XDP."),
+    ] = False,
     offline: Offline = False,
     verbose: Verbose = False,
 ) -> None:
@@ -55,7 +59,20 @@ def run(
     claims = load_claims(project.root, project.matrix.file.probes)
     lock = settled(project, mode="locked" if locked else "keep", offline=offline)
     cells = select(project.matrix.cells(lock), only)
-    raise Finished(run_matrix(project, cells, claims, slots=slots, offline=offline, console=out_console()))
+    known = load_kfuncs(project.root)
+    prog_types = tuple(ProgType) if every_type else NETWORK_TYPES
+    raise Finished(
+        run_matrix(
+            project,
+            cells,
+            claims,
+            known,
+            prog_types=prog_types,
+            slots=slots,
+            offline=offline,
+            console=out_console(),
+        )
+    )
 
 
 @app.command("list")

@@ -21,8 +21,8 @@ from runner.execution.orders import WorkerOrders
 from runner.execution.prepare import worker_orders
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
-from runner.model import Cell, CellResult, Outcome, Verdict
-from runner.probes import ClaimFile, judge
+from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
+from runner.probes import ClaimFile, KfuncList, judge
 from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report
@@ -38,7 +38,9 @@ def run_matrix(
     project: Project,
     cells: tuple[Cell, ...],
     claims: tuple[ClaimFile, ...],
+    known: KfuncList,
     *,
+    prog_types: tuple[ProgType, ...] = NETWORK_TYPES,
     slots: int | None,
     offline: bool,
     console: Console,
@@ -57,6 +59,8 @@ def run_matrix(
     orders = worker_orders(
         cells,
         claims,
+        known,
+        prog_types=prog_types,
         root=project.root,
         folder=project.reports / "runs" / run.id,
         cache=cache_root(),
@@ -69,7 +73,7 @@ def run_matrix(
         finished = _boot_all(run, orders, claims, slots, store, console)
         if finished:
             store.finish(run.id, datetime.now(UTC))
-        done = judged(store.load(run.id), claims)
+        done = judged(store.load(run.id), claims, known)
     show(done, project, console)
     return exit_code(done) if finished else EXIT_INTERRUPTED
 

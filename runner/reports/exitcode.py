@@ -15,6 +15,9 @@ def exit_code(judged: JudgedRun) -> int:
     whatever else is not known.
     2: something has no answer: a cell that never finished or was lost, a claim, a kfunc's state; also a run or a
     cell in which nothing was asked.
+
+    A state that is `hidden` is no reason for 2: the kernel did answer, the same words on every run, but with a refusal
+    that comes before the one that was asked about. Nothing that the user or the runner can repair is missing.
     """
     if any(_is_broken(cell) for cell in judged.cells):
         return BROKEN
@@ -37,5 +40,5 @@ def _is_open(cell: JudgedCell) -> bool:
         or bool(cell.result.unasked)
         or not (cell.claims or cell.states)
         or any(claim.verdict is Verdict.NO_ANSWER for claim in cell.claims)
-        or any(state.state is State.NO_ANSWER for state in cell.states)
+        or any(state.state is State.NO_ANSWER and not state.hidden for state in cell.states)
     )

@@ -46,6 +46,9 @@ class ExportedState(Plain):
     errno: int | None
     log: str
     cause: str  # why it is not usable
+    hidden: bool = False  # "no answer", and asking again will not help: the kernel refuses before it looks
+    prototype: str = ""  # from BTF
+    flags: tuple[str, ...] = ()  # KF_..., as far as the kernel shows them
 
 
 class ExportedCell(Plain):
@@ -60,6 +63,9 @@ class ExportedCell(Plain):
     timings: Timings
     claims: tuple[ExportedClaim, ...]
     census: tuple[ExportedState, ...]
+    config: dict[str, str] = Field(
+        default_factory=dict
+    )  # of the kernel's own .config, without CONFIG_: y, m, n, or another value
 
 
 class Export(Plain):
@@ -100,6 +106,7 @@ def exported_cell(cell: JudgedCell) -> ExportedCell:
         timings=result.timings,
         claims=tuple(ExportedClaim(**claim.model_dump(include=set(ExportedClaim.model_fields))) for claim in claims),
         census=tuple(ExportedState(**state.model_dump()) for state in census),
+        config=result.config,
     )
 
 

@@ -129,6 +129,15 @@ class ResultStore:
             ]
             return Run(**dict(header), cells=tuple(cells.values()), results=tuple(results))
 
+    def tagged_kfuncs(self) -> tuple[tuple[str, str], ...]:
+        """Every kfunc that any kernel's BTF called so, in any run, each with what holds it."""
+        with faults(self.path):
+            rows = self._db.execute(
+                "SELECT DISTINCT json_extract(body, '$.kfunc'), json_extract(body, '$.object')"
+                " FROM census, json_each(body, '$.tags') AS tag WHERE tag.value = 'bpf_kfunc' ORDER BY 2, 1"
+            ).fetchall()
+            return tuple((str(kfunc), str(holder)) for kfunc, holder in rows)
+
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _result(self, seq: int, cell: Cell, body: str, console: str) -> CellResult:

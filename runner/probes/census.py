@@ -1,0 +1,122 @@
+"""What the census of a kernel means. Pure; only the kernel's own words make anything but "no answer" of it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+
+from runner.model import NETWORK_TYPES, CellResult, CensusObservation, ProgType, State
+from runner.probes.asks import census_id
+from runner.probes.kfuncs import VMLINUX, KfuncList
+from runner.probes.verifier import NEEDS_DEVICE, Reading, permission, verdict_line
+
+# Of the kernel's own .config, kept with each result: what decides whether a kfunc is there and can be called.
+CONFIG_OPTIONS = (
+    "BPF_JIT",
+    "BPF_JIT_ALWAYS_ON",
+    "BPF_LSM",
+    "BPF_SYSCALL",
+    "CRASH_DUMP",
+    "CRYPTO_SKCIPHER",
+    "DEBUG_INFO_BTF",
+    "DEBUG_INFO_BTF_MODULES",
+    "HZ",
+    "MEMCG",
+    "NET_FOU",
+    "NF_CONNTRACK",
+    "NF_CONNTRACK_MARK",
+    "NF_CONNTRACK_ZONES",
+    "NF_FLOW_TABLE",
+    "NF_NAT",
+    "SCHED_CLASS_EXT",
+    "SYN_COOKIES",
+    "XFRM",
+    "XFRM_INTERFACE",
+)
+
+
+def asked_types(result: CellResult) -> tuple[ProgType, ...]:
+    """The program types that have states in a cell: TC and XDP, and what else it was asked about."""
+    more = {answer.prog_type for answer in result.census} | result.census_ended.keys()
+    return tuple(it for it in ProgType if it in NETWORK_TYPES or it in more)
+
+
+def read(answer: CensusObservation) -> Reading:
+    """What an answer to a census means; `load_errno` is there.
+
+    Some kfuncs are refused before the kernel looks whether the program type may call them. Where the obstacle can be
+    taken away they were asked again, and that answer counts. When the kernel binds no program of this type to a device
+    (-EINVAL without a word) then none can ever call what only device-bound programs may.
+    """
+    first = permission(answer.load_errno or 0, answer.log)
+    if answer.again_errno is None:
+        return first
+    second = permission(answer.again_errno, answer.again_log)
+    if second.state is not State.NO_ANSWER:
+        return Reading(second.state, f"asked {answer.again}: {second.cause}" if second.cause else "")
+    unbindable = answer.again_errno == errno.EINVAL and not answer.again_log.strip()
+    if NEEDS_DEVICE in answer.log and unbindable and answer.prog_type is not ProgType.XDP:
+        return Reading(State.NOT_ALLOWED, "for device-bound programs only, and none of this type can be bound")
+    return first
+
+
+def unanswered(result: CellResult, prog_type: ProgType) -> str:
+    """Why a whole census has no answer; empty when it came to its end."""
+    failed = result.census_ended.get(prog_type)
+    if failed is not None:
+        return failed
+    if any(probe == census_id(prog_type) for probe in result.crashed):
+        return "the census crashed the kernel"
+    return ""
+
+
+def absence(result: CellResult, known: KfuncList, homes: Iterable[str]) -> tuple[State, str]:
+    """A kfunc that no BTF of a kernel holds, `homes` being where other kernels have it: absent, or not known?
+
+    Absent only when everything was there in which it could have been, or the kernel was built without it.
+    """
+    facts = result.facts
+    if VMLINUX not in facts.btf:
+        return State.NO_ANSWER, "the kernel has no BTF"
+    for module in (home for home in homes if home != VMLINUX):
+        option = known.objects[module].config if module in known.objects else ""
+        built = result.config.get(option, "")
+        if built == "n":
+            return State.ABSENT, f"CONFIG_{option} is not set"
+        if module in facts.btf or built == "y":
+            continue
+        if module not in facts.modules:
+            return State.NO_ANSWER, f"module {module} was not loaded"
+        if reason := facts.modules[module]:
+            return State.NO_ANSWER, f"module {module} did not load: {reason}"
+        if result.config.get("DEBUG_INFO_BTF_MODULES") == "n":
+            return State.ABSENT, "CONFIG_DEBUG_INFO_BTF_MODULES is not set: no module has kfuncs"
+        return State.NO_ANSWER, f"module {module} has no BTF in this kernel"
+    return State.ABSENT, "not in the kernel's BTF"
+
+
+# What the verifier says when it comes to a flag. Most flags show only where a call goes wrong at just that point.
+_FLAGS = (
+    ("must be sleepable to call sleepable kfunc", "KF_SLEEPABLE"),
+    ("must be a rcu pointer", "KF_RCU"),
+    ("Unreleased reference id", "KF_ACQUIRE"),
+    ("release kernel function", "KF_RELEASE"),
+    ("release kfunc", "KF_RELEASE"),
+    ("destructive kfunc calls require", "KF_DESTRUCTIVE"),
+    ("CAP_PERFMON", "KF_PERFMON"),
+)
+_ITERATOR = "expected pointer to an iterator on stack"  # which the kernel takes by name as well
+_ITERATOR_FLAGS = {"_new": "KF_ITER_NEW", "_next": "KF_ITER_NEXT", "_destroy": "KF_ITER_DESTROY"}
+_TAG_FLAGS = {"bpf_fastcall": "KF_FASTCALL"}
+
+
+def flags(answers: Iterable[CensusObservation]) -> tuple[str, ...]:
+    """The KF_ flags of one kfunc as far as its tags, and the words that refused it, show them."""
+    shown = set()
+    for answer in answers:
+        shown |= {_TAG_FLAGS[tag] for tag in answer.tags if tag in _TAG_FLAGS}
+        words = [verdict_line(log) for log in (answer.log, answer.again_log)]
+        shown |= {flag for text, flag in _FLAGS for line in words if text in line}
+        if any(_ITERATOR in line for line in words):
+            shown |= {flag for end, flag in _ITERATOR_FLAGS.items() if answer.kfunc.endswith(end)}
+    return tuple(sorted(shown))
