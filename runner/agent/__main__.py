@@ -12,7 +12,7 @@ import os
 import sys
 
 from .census import may_call
-from .facts import Sysctls, enable_jit, facts, load_module
+from .facts import Sysctls, enable_jit, facts, load_module, panic_on_oops
 from .kernelbtf import KernelBtf
 from .libbpf import Libbpf
 from .objects import Loader
@@ -112,6 +112,7 @@ def main(path: str) -> None:
     """Ask everything that the file says."""
     with open(path, encoding="ascii") as file:
         document = json.load(file)
+    panic_on_oops()
     enable_jit()
     modules = {name: load_module(name) for name in document["modules"]}
     libbpf = Libbpf()

@@ -56,6 +56,7 @@ def show(
     found = judged.cell(cell)
     if probe and format_ is Format.JSON:
         seen = [one.model_dump(mode="json") for one in found.result.observations if one.probe == probe]
+        seen += [{**one.model_dump(), "crashed": True} for one in found.result.crashes if one.probe == probe]
         emit(json.dumps(seen[0] if seen else None, indent=1), output)
     elif probe:
         says, source = _said(project, probe)

@@ -17,7 +17,7 @@ from runner.execution.machine import Machine
 from runner.execution.orders import CellOrder, Phase
 from runner.execution.transcript import Transcript
 from runner.guest.interface import BootOrder, Guest
-from runner.model import Ask, CellResult, Observation, Outcome, Timings
+from runner.model import Ask, CellResult, Crash, Observation, Outcome, Timings
 
 _MAX_BOOTS = 8  # of one cell: each probe that kills its guest costs one
 _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
@@ -36,13 +36,16 @@ class _Record:
     started: float = field(default_factory=time.monotonic)
     outcome: Outcome = Outcome.INFRA_FAILED
     cause: str = "the cell was not run to its end"
-    crashed: list[str] = field(default_factory=list)
+    crashes: list[Crash] = field(default_factory=list)
     prepare_s: float | None = None
     boot_s: float | None = None
     probe_s: float = 0.0
     kernel_sha256: str = ""
     image_sha256: str = ""
     accel: str = ""
+
+    def crashed(self, probe: str) -> bool:
+        return any(crash.probe == probe for crash in self.crashes)
 
     def end(self, outcome: Outcome, cause: str = "") -> None:
         self.outcome, self.cause = outcome, cause
@@ -67,8 +70,8 @@ class _Record:
             facts=self.transcript.facts,
             observations=tuple(self.transcript.observations.values()),
             census=tuple(self.transcript.census.values()),
-            crashed=tuple(self.crashed),
-            unasked=tuple(ask.probe for ask in left if ask.probe not in self.crashed),
+            crashes=tuple(self.crashes),
+            unasked=tuple(ask.probe for ask in left if not self.crashed(ask.probe)),
             console=console,
         )
 
@@ -137,7 +140,7 @@ def _ask_everything(record: _Record, boot: BootOrder, machine: Machine, payload:
 
 
 def _left(record: _Record) -> tuple[Ask, ...]:
-    return tuple(ask for ask in record.transcript.unanswered(record.order.asks) if ask.probe not in record.crashed)
+    return tuple(ask for ask in record.transcript.unanswered(record.order.asks) if not record.crashed(ask.probe))
 
 
 def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, deadline: Deadline) -> None:
@@ -180,7 +183,7 @@ def _blamed(record: _Record, error: BootError) -> bool:
     probe = record.transcript.in_flight
     if not probe:
         return False
-    record.crashed.append(probe)
+    record.crashes.append(Crash(probe=probe, oops=error.console_tail))
     record.transcript.in_flight = ""
     record.cause = error.what
     return True
