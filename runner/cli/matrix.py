@@ -25,7 +25,7 @@ from runner.cli.options import (
 )
 from runner.cli.running import run_matrix
 from runner.model import Cell
-from runner.probes import load_claims
+from runner.probes import load_claims, load_issues
 from runner.select import select
 
 app = typer.Typer(help="The matrix of kernels and architectures.", no_args_is_help=True)
@@ -92,8 +92,10 @@ def validate(matrix: MatrixFile = DEFAULT_MATRIX) -> None:
     """
     project = Project.at(matrix)
     claims = load_claims(project.root, project.matrix.file.probes)
+    issues = load_issues(project.root)
     said = sum(len(file.claims) for file in claims)
     wanted = project.matrix.wanted()
     Console(highlight=False).print(
-        f"{matrix}: {len(wanted)} cells, {said} claims in {len(claims)} files", soft_wrap=True
+        f"{matrix}: {len(wanted)} cells, {said} claims in {len(claims)} files, {len(issues)} known issues",
+        soft_wrap=True,
     )

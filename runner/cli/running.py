@@ -12,7 +12,7 @@ from rich.text import Text
 from runner import __version__
 from runner.caches import cache_root
 from runner.cli import EXIT_INTERRUPTED
-from runner.cli.judging import judged
+from runner.cli.judging import judged, verdicts
 from runner.cli.live import Display
 from runner.cli.options import Project
 from runner.deadline import Deadline
@@ -22,7 +22,7 @@ from runner.execution.prepare import worker_orders
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
 from runner.model import Cell, CellResult, Outcome, Verdict
-from runner.probes import ClaimFile, judge
+from runner.probes import ClaimFile, Issue, load_issues
 from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report
@@ -45,6 +45,7 @@ def run_matrix(
 ) -> int:
     """Run `cells`, keep and show what they answered; the exit status."""
     started = datetime.now(UTC)
+    issues = load_issues(project.root)  # what is wrong with them is said before anything is booted
     slots = min(slots or default_slots(cells), len(cells))
     run = Run(
         id=new_run_id(started),
@@ -66,10 +67,10 @@ def run_matrix(
     console.print(Text(f"run {run.id}: {len(cells)} cells, {slots} at once"), soft_wrap=True)
     with ResultStore(project.database) as store:
         store.begin(run)
-        finished = _boot_all(run, orders, claims, slots, store, console)
+        finished = _boot_all(run, orders, claims, issues, slots, store, console)
         if finished:
             store.finish(run.id, datetime.now(UTC))
-        done = judged(store.load(run.id), claims)
+        done = judged(store.load(run.id), claims, issues)
     show(done, project, console)
     return exit_code(done) if finished else EXIT_INTERRUPTED
 
@@ -83,23 +84,32 @@ def default_slots(cells: Sequence[Cell]) -> int:
 
 
 def _boot_all(
-    run: Run, orders: WorkerOrders, claims: tuple[ClaimFile, ...], slots: int, store: ResultStore, console: Console
+    run: Run,
+    orders: WorkerOrders,
+    claims: tuple[ClaimFile, ...],
+    issues: tuple[Issue, ...],
+    slots: int,
+    store: ResultStore,
+    console: Console,
 ) -> bool:
     def keep(result: CellResult) -> None:
         store.add(run.id, result)
         display.result(result)
 
-    with Display(console, (cell.id for cell in run.cells), lambda result: describe(result, claims)) as display:
+    with Display(console, (cell.id for cell in run.cells), lambda result: describe(result, claims, issues)) as display:
         return run_rounds(orders, slots=slots, on_result=keep, on_progress=display.progress)
 
 
-def describe(result: CellResult, claims: tuple[ClaimFile, ...]) -> str:
-    """What came of a cell, in a few words: `96 claims hold, 2 broken`, or why it did not run."""
+def describe(result: CellResult, claims: tuple[ClaimFile, ...], issues: tuple[Issue, ...]) -> str:
+    """What came of a cell, in a few words: `96 claims hold, 2 broken, 4 by known issues`, or why it did not run."""
     if result.outcome is not Outcome.RAN:
         return f"{result.outcome}: {result.cause.splitlines()[0] if result.cause else ''}"
-    count = Counter(verdict.verdict for verdict in judge(result, claims))
+    judged_claims = verdicts(result, claims, issues)
+    known = sum(bool(verdict.known_issue) for verdict in judged_claims)
+    count = Counter(verdict.verdict for verdict in judged_claims if not verdict.known_issue)
     parts = [f"{count[Verdict.HOLDS]} claims hold"]
     parts += [f"{count[verdict]} {verdict}" for verdict in (Verdict.BROKEN, Verdict.NO_ANSWER) if count[verdict]]
+    parts += [f"{known} by known issues"] if known else []
     return ", ".join(parts)
 
 

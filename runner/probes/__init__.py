@@ -3,16 +3,21 @@
 from runner.probes.asks import asks_of, modules_of
 from runner.probes.claims import Claim, ClaimFile, load_claims
 from runner.probes.compile import compile_objects
+from runner.probes.issues import Issue, explained, issues_of, load_issues
 from runner.probes.judge import judge, states
 from runner.probes.matching import statement_true
 
 __all__ = [
     "Claim",
     "ClaimFile",
+    "Issue",
     "asks_of",
     "compile_objects",
+    "explained",
+    "issues_of",
     "judge",
     "load_claims",
+    "load_issues",
     "modules_of",
     "statement_true",
     "states",

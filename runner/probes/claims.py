@@ -11,11 +11,13 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from runner import yamlfile
+from runner.errors import MatrixError
 from runner.model import Plain, ProgType, SafeName
 from runner.version import Interval, KernelVersion
 from runner.yamlfile import Location
 
 FOLDER = "bpf"  # of the project: holds NAME.yaml and OBJECT.bpf.c
+ISSUES = "known-issues"  # the one file in it that holds no claims
 ENOTSUPP = 524  # the kernel's own, not in any libc: "this JIT cannot"
 
 # include/uapi/asm-generic/errno.h: the same on x86_64, arm64, riscv64 and s390x; ppc64le differs in EDEADLOCK only.
@@ -185,12 +187,19 @@ class ClaimFile(_Written):
         return self.kfuncs[claim.kfunc][prog_type]
 
 
+def folder(root: Path) -> Path:
+    """Where a project keeps its claims and programs."""
+    return root / FOLDER
+
+
 def load_claims(root: Path, names: Iterable[str]) -> tuple[ClaimFile, ...]:
     """Read bpf/NAME.yaml below `root` for each name. MatrixError, FILE:LINE, when one is wrong."""
-    return tuple(_load(root / FOLDER / f"{name}.yaml", name) for name in names)
+    return tuple(_load(folder(root) / f"{name}.yaml", name) for name in names)
 
 
 def _load(path: Path, name: str) -> ClaimFile:
+    if name == ISSUES:
+        raise MatrixError(f"{path} holds no claims", hint=f"it is always read; `probes` must not name {ISSUES!r}")
     document = yamlfile.load(path)
     written = yamlfile.validate(document, _Written)
     if problems := list(_problems(written)):

@@ -12,6 +12,7 @@ from runner.model import (
     CensusObservation,
     ClaimVerdict,
     KfuncState,
+    Level,
     Observation,
     Outcome,
     ProgType,
@@ -20,6 +21,7 @@ from runner.model import (
 )
 from runner.probes.asks import census_id, probe_id
 from runner.probes.claims import Claim, ClaimFile, errno_name
+from runner.probes.levels import levels
 from runner.probes.matching import expected_words, matches, observed_words
 from runner.probes.verifier import calls_missing, permission, platform_trouble, verdict_line
 
@@ -42,6 +44,7 @@ def states(result: CellResult, files: Iterable[ClaimFile]) -> tuple[KfuncState, 
     files = tuple(files)
     answers = {(answer.kfunc, answer.prog_type): answer for answer in result.census}
     usable = set(_usable(result, files))
+    reached = levels(result, files)
     owners = {name: file for file in reversed(files) for name in file.kfunc_names}
     return tuple(
         _state(
@@ -51,7 +54,7 @@ def states(result: CellResult, files: Iterable[ClaimFile]) -> tuple[KfuncState, 
             prog_type,
             answer=answers.get((kfunc, prog_type)),
             usable=(kfunc, prog_type) in usable,
-        )
+        ).model_copy(update={"level": reached.get((kfunc, prog_type), Level.NONE)})
         for kfunc in sorted(owners)
         for prog_type in ProgType
     )
