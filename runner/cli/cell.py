@@ -74,7 +74,7 @@ def _said(project: Project, probe: str) -> tuple[str, str]:
     for file in claims_of(project):
         for claim in file.claims:
             if claim.id == claim_id:
-                return claim.says, f"{claim.source.kind}: {claim.source.ref}"
+                return claim.says, f"{claim.source.kind}: {'; '.join(claim.source.refs)}"
     return "", ""
 
 

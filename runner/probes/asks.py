@@ -20,9 +20,13 @@ def census_id(prog_type: ProgType) -> str:
 
 
 def asks_of(files: Iterable[ClaimFile], version: KernelVersion) -> tuple[Ask, ...]:
-    """Everything to ask a kernel of this version. What a claim says nothing about is not asked."""
+    """Everything to ask a kernel of this version. What a claim says nothing about is not asked.
+
+    What may take the kernel down comes last: each such boot costs seconds, and what was answered before is kept.
+    """
     files = tuple(files)
-    return (*_census(files), *_claims(files, version))
+    risky = {probe_id(claim, kind) for file in files for claim in file.claims for kind in claim.types if claim.risky}
+    return (*_census(files), *sorted(_claims(files, version), key=lambda ask: ask.probe in risky))
 
 
 def modules_of(files: Iterable[ClaimFile]) -> tuple[str, ...]:

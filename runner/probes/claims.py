@@ -137,7 +137,12 @@ class Source(Plain):
     """Who says it."""
 
     kind: Literal["ebpf-docs", "commit", "source"]
-    ref: _Text
+    # one place or several; of ebpf-docs `<page>: <sentence>`
+    ref: Annotated[Annotated[_Text, Tag("text")] | Annotated[tuple[_Text, ...], Tag("other")], Discriminator(_case)]
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        return (self.ref,) if isinstance(self.ref, str) else self.ref
 
 
 class Claim(Span):
@@ -155,6 +160,7 @@ class Claim(Span):
     constants: dict[_Path, int] = Field(default_factory=dict)
     inputs: dict[_Path, int] = Field(default_factory=dict)
     sysctl: dict[_Sysctl, _Text] = Field(default_factory=dict)
+    risky: bool = False  # may take an old kernel down: asked last
     usable: bool = False  # its answer shows that the kfunc does its work
     answer: Answer
     expect: tuple[Expectation, ...] = ()
