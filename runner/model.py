@@ -89,6 +89,17 @@ class Verdict(StrEnum):
     NO_ANSWER = "no answer"
 
 
+class Level(StrEnum):
+    """How far programs of a type were seen to get with a kfunc, the least first. Only what was seen counts."""
+
+    NONE = "none"  # not in BTF, or nothing is known
+    IN_BTF = "in BTF"
+    MAY_BE_CALLED = "may be called"
+    LOADS = "loads"  # with real arguments
+    RUNS = "runs"
+    EFFECT = "effect seen"  # what a claim marked `usable` says was observed
+
+
 class State(StrEnum):
     """Of a (kfunc, program type) in a cell."""
 
@@ -231,6 +242,18 @@ class ClaimVerdict(Plain):
     observed: str  # in words: "error -EINVAL", "load -EACCES: calling kernel function ... is not allowed"
     cause: str = ""  # why there is no answer, or why it does not apply
     crashed: bool = False
+    known_issue: str = ""  # the id of the KnownIssue that explains why it is broken
+
+
+class KnownIssue(Plain):
+    """A deviation whose cause is understood. What it explains is shown apart, and does not fail a run."""
+
+    id: str
+    what: str
+    reason: str
+    link: str
+    # its kernels were run, every probe that it is about was answered, and none of the answers is the deviation any more
+    gone: bool = False
 
 
 class KfuncState(Plain):
@@ -246,6 +269,7 @@ class KfuncState(Plain):
     hidden: bool = False  # no answer, and asking again will not help: the kernel refuses before it looks
     prototype: str = ""  # from BTF, as C has it
     flags: tuple[str, ...] = ()  # as far as the kernel shows them: KF_SLEEPABLE
+    level: Level = Level.NONE
 
 
 # --- what is asked and answered ------------------------------------------------------------------------------------
@@ -335,6 +359,13 @@ class Facts(Plain):
     python: str = ""
 
 
+class Crash(Plain):
+    """A probe that took the guest down, and what the console said then."""
+
+    probe: str
+    oops: str = ""  # from the kernel's first complaint on; empty when the result comes from an older store
+
+
 class Timings(Plain):
     """Seconds; None: not reached."""
 
@@ -361,6 +392,11 @@ class CellResult(Plain):
     census: tuple[CensusObservation, ...] = ()
     census_ended: dict[ProgType, str] = {}  # whose census came to its end: empty, or why nothing could be asked
     config: dict[str, str] = {}  # of the kernel's own .config what explains a "no": y, m, n, or another value
-    crashed: tuple[str, ...] = ()  # probes that took the guest down
+    crashes: tuple[Crash, ...] = ()
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
     console: str = ""  # the console log, control characters and all; stored beside the database
+
+    @property
+    def crashed(self) -> tuple[str, ...]:
+        """The probes that took the guest down."""
+        return tuple(crash.probe for crash in self.crashes)

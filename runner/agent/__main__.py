@@ -15,7 +15,7 @@ import sys
 import time
 
 from .census import Census
-from .facts import Sysctls, enable_jit, facts, load_modules
+from .facts import Sysctls, enable_jit, facts, load_modules, panic_on_oops
 from .libbpf import Libbpf
 from .objects import Loader
 
@@ -128,6 +128,7 @@ def main(path: str) -> None:
     """Ask everything that the file says."""
     with open(path, encoding="ascii") as file:
         document = json.load(file)
+    panic_on_oops()
     enable_jit()
     modules = load_modules(document["modules"])
     libbpf = Libbpf()

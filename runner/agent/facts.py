@@ -38,6 +38,14 @@ def enable_jit() -> None:
             return  # facts() reports what it is
 
 
+def panic_on_oops() -> None:
+    """An oops would kill the process that asks and leave a guest with broken locks, whose answers are none."""
+    try:
+        write_sysctl("kernel.panic_on_oops", "1")
+    except OSError:
+        return
+
+
 def load_modules(names: list[str]) -> dict[str, str]:
     """Load modules, together: starting modprobe is half of the work. Each: empty, or why it did not load."""
     if not names or not load_module("-a", "--", *names):

@@ -1,27 +1,60 @@
-"""A run from the store, judged by the claims as they are now."""
+"""A run from the store, judged by what the project says now."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 from runner.cli.options import Project
-from runner.probes import ClaimFile, KfuncList, judge, load_claims, load_kfuncs, states, tagged
+from runner.model import CellResult, ClaimVerdict
+from runner.probes import (
+    ClaimFile,
+    Issue,
+    KfuncList,
+    explained,
+    issues_of,
+    judge,
+    load_claims,
+    load_issues,
+    load_kfuncs,
+    states,
+    tagged,
+)
 from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.store import ResultStore
 
 
-def claims_of(project: Project) -> tuple[ClaimFile, ...]:
-    return load_claims(project.root, project.matrix.file.probes)
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What a project says about kernels: its claims, the names of kfuncs, its known issues."""
 
+    claims: tuple[ClaimFile, ...]
+    kfuncs: KfuncList
+    issues: tuple[Issue, ...]
 
-def judged(run: Run, claims: tuple[ClaimFile, ...], known: KfuncList) -> JudgedRun:
-    """Every cell of a run with its verdicts. A kfunc that one of its kernels has is looked for in all of them."""
-    known = known.grown(kfunc for result in run.results for kfunc in tagged(result))
-    return judge_run(
-        run, judge=lambda result: judge(result, claims), states=lambda result: states(result, claims, known)
-    )
+    @classmethod
+    def of(cls, project: Project) -> Self:
+        """Raises MatrixError, with file and line, when one of the files is wrong."""
+        root = project.root
+        return cls(load_claims(root, project.matrix.file.probes), load_kfuncs(root), load_issues(root))
+
+    def verdicts(self, result: CellResult) -> tuple[ClaimVerdict, ...]:
+        """One cell's verdicts, with the known issues that explain some of them."""
+        return explained(result, judge(result, self.claims), self.issues)
+
+    def judged(self, run: Run) -> JudgedRun:
+        """Every cell of a run with its verdicts. A kfunc that one of its kernels has is looked for in all of them."""
+        known = self.kfuncs.grown(kfunc for result in run.results for kfunc in tagged(result))
+        return judge_run(
+            run,
+            judge=self.verdicts,
+            states=lambda result: states(result, self.claims, known),
+            known_issues=lambda cells: issues_of(cells, self.issues),
+        )
 
 
 def judged_run(project: Project, run_id: str | None, *, consoles: bool = False) -> JudgedRun:
     """A run, by default the last one. Raises MatrixError when there is none."""
     with ResultStore(project.database, read_only=True) as store:
         run = store.load(run_id, consoles=consoles)
-    return judged(run, claims_of(project), load_kfuncs(project.root))
+    return Knowledge.of(project).judged(run)

@@ -12,7 +12,7 @@ from rich.text import Text
 from runner import __version__
 from runner.caches import cache_root
 from runner.cli import EXIT_INTERRUPTED
-from runner.cli.judging import judged
+from runner.cli.judging import Knowledge
 from runner.cli.live import Display
 from runner.cli.options import Project
 from runner.deadline import Deadline
@@ -22,7 +22,6 @@ from runner.execution.prepare import worker_orders
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
-from runner.probes import ClaimFile, KfuncList, judge
 from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report
@@ -37,8 +36,7 @@ _PREPARE_LIMIT_S = 1800
 def run_matrix(
     project: Project,
     cells: tuple[Cell, ...],
-    claims: tuple[ClaimFile, ...],
-    known: KfuncList,
+    knowledge: Knowledge,
     *,
     prog_types: tuple[ProgType, ...] = NETWORK_TYPES,
     slots: int | None,
@@ -58,8 +56,8 @@ def run_matrix(
     )
     orders = worker_orders(
         cells,
-        claims,
-        known,
+        knowledge.claims,
+        knowledge.kfuncs,
         prog_types=prog_types,
         root=project.root,
         folder=project.reports / "runs" / run.id,
@@ -70,10 +68,10 @@ def run_matrix(
     console.print(Text(f"run {run.id}: {len(cells)} cells, {slots} at once"), soft_wrap=True)
     with ResultStore(project.database) as store:
         store.begin(run)
-        finished = _boot_all(run, orders, claims, slots, store, console)
+        finished = _boot_all(run, orders, knowledge, slots, store, console)
         if finished:
             store.finish(run.id, datetime.now(UTC))
-        done = judged(store.load(run.id), claims, known)
+        done = knowledge.judged(store.load(run.id))
     show(done, project, console)
     return exit_code(done) if finished else EXIT_INTERRUPTED
 
@@ -87,23 +85,26 @@ def default_slots(cells: Sequence[Cell]) -> int:
 
 
 def _boot_all(
-    run: Run, orders: WorkerOrders, claims: tuple[ClaimFile, ...], slots: int, store: ResultStore, console: Console
+    run: Run, orders: WorkerOrders, knowledge: Knowledge, slots: int, store: ResultStore, console: Console
 ) -> bool:
     def keep(result: CellResult) -> None:
         store.add(run.id, result)
         display.result(result)
 
-    with Display(console, (cell.id for cell in run.cells), lambda result: describe(result, claims)) as display:
+    with Display(console, (cell.id for cell in run.cells), lambda result: describe(result, knowledge)) as display:
         return run_rounds(orders, slots=slots, on_result=keep, on_progress=display.progress)
 
 
-def describe(result: CellResult, claims: tuple[ClaimFile, ...]) -> str:
-    """What came of a cell, in a few words: `96 claims hold, 2 broken`, or why it did not run."""
+def describe(result: CellResult, knowledge: Knowledge) -> str:
+    """What came of a cell, in a few words: `96 claims hold, 2 broken, 4 by known issues`, or why it did not run."""
     if result.outcome is not Outcome.RAN:
         return f"{result.outcome}: {result.cause.splitlines()[0] if result.cause else ''}"
-    count = Counter(verdict.verdict for verdict in judge(result, claims))
+    judged_claims = knowledge.verdicts(result)
+    known = sum(bool(verdict.known_issue) for verdict in judged_claims)
+    count = Counter(verdict.verdict for verdict in judged_claims if not verdict.known_issue)
     parts = [f"{count[Verdict.HOLDS]} claims hold"]
     parts += [f"{count[verdict]} {verdict}" for verdict in (Verdict.BROKEN, Verdict.NO_ANSWER) if count[verdict]]
+    parts += [f"{known} by known issues"] if known else []
     return ", ".join(parts)
 
 

@@ -18,7 +18,7 @@ from runner.execution.orders import CellOrder, Phase
 from runner.execution.transcript import Transcript
 from runner.guest.interface import BootOrder, Guest
 from runner.kernels.config import read_config
-from runner.model import Ask, CellResult, CensusAsk, Outcome, ProgType, Timings
+from runner.model import Ask, CellResult, CensusAsk, Crash, Outcome, ProgType, Timings
 from runner.probes import CONFIG_OPTIONS
 
 _MAX_BOOTS = 8  # of one cell: each probe that kills its guest costs one
@@ -38,7 +38,7 @@ class _Record:
     started: float = field(default_factory=time.monotonic)
     outcome: Outcome = Outcome.INFRA_FAILED
     cause: str = "the cell was not run to its end"
-    crashed: list[str] = field(default_factory=list)
+    crashes: list[Crash] = field(default_factory=list)
     prepare_s: float | None = None
     boot_s: float | None = None
     probe_s: float = 0.0
@@ -46,6 +46,9 @@ class _Record:
     image_sha256: str = ""
     accel: str = ""
     config: dict[str, str] = field(default_factory=dict)
+
+    def crashed(self, probe: str) -> bool:
+        return any(crash.probe == probe for crash in self.crashes)
 
     def end(self, outcome: Outcome, cause: str = "") -> None:
         self.outcome, self.cause = outcome, cause
@@ -72,15 +75,16 @@ class _Record:
             census=tuple(self.transcript.census.values()),
             census_ended=_census_ended(self.transcript),
             config=self.config,
-            crashed=(*self.crashed, *self._unexplained()),
-            unasked=tuple(ask.probe for ask in left if ask.probe not in self.crashed),
+            crashes=(*self.crashes, *self._unexplained()),
+            unasked=tuple(ask.probe for ask in left if not self.crashed(ask.probe)),
             console=console,
         )
 
-    def _unexplained(self) -> list[str]:
+    def _unexplained(self) -> list[Crash]:
         """Censuses in which the kernel died, and did not when each kfunc was named before it was asked."""
-        named = {probe.rpartition(":")[0] for probe in self.crashed}
-        return [probe for probe in self.transcript.died if probe not in named and probe not in self.crashed]
+        named = {crash.probe.rpartition(":")[0] for crash in self.crashes}
+        died = (probe for probe in self.transcript.died if probe not in named and not self.crashed(probe))
+        return [Crash(probe=probe) for probe in died]
 
 
 def _census_ended(transcript: Transcript) -> dict[ProgType, str]:
@@ -153,7 +157,7 @@ def _ask_everything(record: _Record, boot: BootOrder, machine: Machine, payload:
 
 
 def _left(record: _Record) -> tuple[Ask, ...]:
-    return tuple(ask for ask in record.transcript.unanswered(record.order.asks) if ask.probe not in record.crashed)
+    return tuple(ask for ask in record.transcript.unanswered(record.order.asks) if not record.crashed(ask.probe))
 
 
 def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, deadline: Deadline) -> None:
@@ -196,7 +200,7 @@ def _blamed(record: _Record, error: BootError) -> bool:
     probe = record.transcript.in_flight
     if not probe:
         return False
-    record.crashed.append(probe)
+    record.crashes.append(Crash(probe=probe, oops=error.console_tail))
     record.transcript.in_flight = ""
     record.cause = error.what
     return True

@@ -28,11 +28,16 @@ def asks_of(
 ) -> tuple[Ask, ...]:
     """Everything to ask a kernel of this version. What a claim says nothing about is not asked.
 
+    What may take the kernel down comes last: each such boot costs seconds, and what was answered before is kept.
     `known` are the kfuncs to ask about besides those that the kernel's BTF tells, `prog_types` those of the census.
     """
     files = tuple(files)
+    risky = {probe_id(claim, kind) for file in files for claim in file.claims for kind in claim.types if claim.risky}
     names = known.names.union(*(file.kfunc_names for file in files))
-    return (*_census(tuple(sorted(names)), prog_types), *_claims(files, version))
+    return (
+        *_census(tuple(sorted(names)), prog_types),
+        *sorted(_claims(files, version), key=lambda ask: ask.probe in risky),
+    )
 
 
 def modules_of(files: Iterable[ClaimFile], known: KfuncList = NO_KFUNCS) -> tuple[str, ...]:

@@ -11,11 +11,13 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from runner import yamlfile
+from runner.errors import MatrixError
 from runner.model import Plain, ProgType, SafeName
 from runner.version import Interval, KernelVersion
 from runner.yamlfile import Location
 
 FOLDER = "bpf"  # of the project: holds NAME.yaml and OBJECT.bpf.c
+ISSUES = "known-issues"  # the one file in it that holds no claims
 ENOTSUPP = 524  # the kernel's own, not in any libc: "this JIT cannot"
 
 # include/uapi/asm-generic/errno.h: the same on x86_64, arm64, riscv64 and s390x; ppc64le differs in EDEADLOCK only.
@@ -135,7 +137,12 @@ class Source(Plain):
     """Who says it."""
 
     kind: Literal["ebpf-docs", "commit", "source"]
-    ref: _Text
+    # one place or several; of ebpf-docs `<page>: <sentence>`
+    ref: Annotated[Annotated[_Text, Tag("text")] | Annotated[tuple[_Text, ...], Tag("other")], Discriminator(_case)]
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        return (self.ref,) if isinstance(self.ref, str) else self.ref
 
 
 class Claim(Span):
@@ -153,6 +160,7 @@ class Claim(Span):
     constants: dict[_Path, int] = Field(default_factory=dict)
     inputs: dict[_Path, int] = Field(default_factory=dict)
     sysctl: dict[_Sysctl, _Text] = Field(default_factory=dict)
+    risky: bool = False  # may take an old kernel down: asked last
     usable: bool = False  # its answer shows that the kfunc does its work
     answer: Answer
     expect: tuple[Expectation, ...] = ()
@@ -185,12 +193,19 @@ class ClaimFile(_Written):
         return self.kfuncs[claim.kfunc][prog_type]
 
 
+def folder(root: Path) -> Path:
+    """Where a project keeps its claims and programs."""
+    return root / FOLDER
+
+
 def load_claims(root: Path, names: Iterable[str]) -> tuple[ClaimFile, ...]:
     """Read bpf/NAME.yaml below `root` for each name. MatrixError, FILE:LINE, when one is wrong."""
-    return tuple(_load(root / FOLDER / f"{name}.yaml", name) for name in names)
+    return tuple(_load(folder(root) / f"{name}.yaml", name) for name in names)
 
 
 def _load(path: Path, name: str) -> ClaimFile:
+    if name == ISSUES:
+        raise MatrixError(f"{path} holds no claims", hint=f"it is always read; `probes` must not name {ISSUES!r}")
     document = yamlfile.load(path)
     written = yamlfile.validate(document, _Written)
     if problems := list(_problems(written)):

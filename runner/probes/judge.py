@@ -13,6 +13,7 @@ from runner.model import (
     CensusObservation,
     ClaimVerdict,
     KfuncState,
+    Level,
     Observation,
     Outcome,
     ProgType,
@@ -24,6 +25,7 @@ from runner.probes.asks import census_id, probe_id
 from runner.probes.census import asked_types
 from runner.probes.claims import Claim, ClaimFile, errno_name
 from runner.probes.kfuncs import NO_KFUNCS, KfuncList
+from runner.probes.levels import levels
 from runner.probes.matching import expected_words, matches, observed_words
 from runner.probes.verifier import calls_missing, plain_words, platform_trouble, verdict_line
 
@@ -46,6 +48,7 @@ def states(result: CellResult, files: Iterable[ClaimFile], known: KfuncList = NO
     files = tuple(files)
     answers = {(answer.kfunc, answer.prog_type): answer for answer in result.census}
     usable = set(_usable(result, files))
+    reached = levels(result, files)
     owners = {name: file for file in reversed(files) for name in file.kfunc_names}
     homes = {**dict.fromkeys(known.names | {answer.kfunc for answer in result.census}, ()), **known.homes()}
     homes |= {name: file.modules for name, file in owners.items() if not homes.get(name)}
@@ -61,7 +64,7 @@ def states(result: CellResult, files: Iterable[ClaimFile], known: KfuncList = NO
             answer=answers.get((kfunc, prog_type)),
             usable=(kfunc, prog_type) in usable,
             flags=flags.get(kfunc, ()),
-        )
+        ).model_copy(update={"level": reached.get((kfunc, prog_type), Level.NONE)})
         for kfunc in sorted(homes)
         for prog_type in asked_types(result)
     )

@@ -11,8 +11,8 @@ ANSWERED, BROKEN, NO_ANSWER = 0, 1, 2
 def exit_code(judged: JudgedRun) -> int:
     """0: every cell ran, everything has an answer, and it is the expected one.
 
-    1: a claim is broken, a probe crashed a kernel, or a kernel did not boot. This wins over 2: it is known to be wrong,
-    whatever else is not known.
+    1: a claim is broken and no known issue explains it, a probe crashed a kernel, or a kernel did not boot. This wins
+    over 2: it is known to be wrong, whatever else is not known.
     2: something has no answer: a cell that never finished or was lost, a claim, a kfunc's state; also a run or a
     cell in which nothing was asked.
 
@@ -30,7 +30,7 @@ def _is_broken(cell: JudgedCell) -> bool:
     return (
         cell.result.outcome is Outcome.BOOT_FAILED
         or bool(cell.result.crashed)
-        or any(claim.crashed or claim.verdict is Verdict.BROKEN for claim in cell.claims)
+        or any(claim.crashed or (claim.verdict is Verdict.BROKEN and not claim.known_issue) for claim in cell.claims)
     )
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from runner.model import CellId, Outcome, Plain, ProgType, Sha256, State, Timings, Verdict
+from runner.model import CellId, Level, Outcome, Plain, ProgType, Sha256, State, Timings, Verdict
 from runner.results.model import JudgedCell, JudgedRun, RunId
 
 
@@ -36,6 +36,7 @@ class ExportedClaim(Plain):
     observed: str
     crashed: bool
     cause: str  # why there is no answer, or why it does not apply
+    known_issue: str  # why it is broken: the id of one of `known_issues`; empty when none explains it
 
 
 class ExportedState(Plain):
@@ -49,6 +50,7 @@ class ExportedState(Plain):
     hidden: bool = False  # "no answer", and asking again will not help: the kernel refuses before it looks
     prototype: str = ""  # from BTF
     flags: tuple[str, ...] = ()  # KF_..., as far as the kernel shows them
+    level: Level  # the highest that was seen
 
 
 class ExportedCell(Plain):
@@ -68,18 +70,31 @@ class ExportedCell(Plain):
     )  # of the kernel's own .config, without CONFIG_: y, m, n, or another value
 
 
+class ExportedIssue(Plain):
+    id: str
+    what: str
+    reason: str
+    link: str
+    gone: bool  # its kernels were run, and it happens no more
+
+
 class Export(Plain):
     """The whole document. Cells in the order of the matrix; claims and census by name, then program type."""
 
     schema_: Literal[1] = Field(default=1, serialization_alias="schema")
     run: ExportedRun
     cells: tuple[ExportedCell, ...]
+    known_issues: tuple[ExportedIssue, ...] = ()  # those that this run shows, and those that are gone
 
 
 def export(judged: JudgedRun) -> Export:
     """Every cell that was to run is in it."""
     header = judged.run.model_dump(include=set(ExportedRun.model_fields))
-    return Export(run=ExportedRun(**header), cells=tuple(exported_cell(cell) for cell in judged.cells))
+    return Export(
+        run=ExportedRun(**header),
+        cells=tuple(exported_cell(cell) for cell in judged.cells),
+        known_issues=tuple(ExportedIssue(**issue.model_dump()) for issue in judged.known_issues),
+    )
 
 
 def exported_cell(cell: JudgedCell) -> ExportedCell:

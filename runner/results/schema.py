@@ -59,6 +59,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             observation INTEGER NOT NULL REFERENCES census,
             PRIMARY KEY (result, position)) WITHOUT ROWID""",
     ),
+    (
+        # `crashed`, names of probes, became `crashes`: each with what the console said
+        """UPDATE result SET body = json_remove(json_set(body, '$.crashes', (
+            SELECT json(json_group_array(json_object('probe', value, 'oops', ''))) FROM json_each(body, '$.crashed')
+            )), '$.crashed')""",
+    ),
 )
 
 

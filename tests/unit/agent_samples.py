@@ -19,8 +19,8 @@ def claims() -> tuple[ClaimFile, ...]:
     return load_claims(ROOT, ["conntrack"])
 
 
-def cell(version: str, arch: str = "x86_64") -> Cell:
-    kernel = LockedKernel(source="debian:trixie/1", arch=arch, version=version, release="r", packages=())
+def cell(version: str, arch: str = "x86_64", release: str = "r") -> Cell:
+    kernel = LockedKernel(source="debian:trixie/1", arch=arch, version=version, release=release, packages=())
     image = LockedImage(suite="trixie", arch=arch, packages=())
     return Cell(id=f"{version}-{arch}", name="k", kernel=kernel, image=image, probes=("conntrack",))
 

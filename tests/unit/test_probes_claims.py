@@ -38,6 +38,21 @@ def test_a_small_file_loads(tmp_path: Path) -> None:
     load(tmp_path, GOOD)
 
 
+def test_a_source_may_name_several_places(tmp_path: Path) -> None:
+    load(tmp_path, GOOD.replace("ref: here", "ref: [here, there]"))
+    (file,) = load_claims(tmp_path, ["thing"])
+    assert file.claims[0].source.refs == ("here", "there")
+
+
+def test_what_may_crash_a_kernel_is_asked_last(tmp_path: Path) -> None:
+    second = GOOD.partition("claims:\n")[2].replace("id: one", "id: two")
+    load(tmp_path, GOOD.replace("    program: p", "    program: p\n    risky: true") + second)
+    asks = asks_of(load_claims(tmp_path, ["thing"]), KernelVersion.parse("6.12"))
+    assert [ask.probe for ask in asks] == ["census:tc", "census:xdp", "two:tc", "two:xdp", "one:tc", "one:xdp"]
+    flows = {ask.probe: ask.inputs["flow"] for ask in asks if isinstance(ask, ClaimAsk)}
+    assert flows == {"one:tc": 1, "one:xdp": 2, "two:tc": 3, "two:xdp": 4}, "a question stays the same wherever it is"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [

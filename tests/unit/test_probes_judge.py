@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from runner.model import CellResult, CensusObservation, Facts, Observation, Outcome, ProgType, State, Verdict
+from runner.model import CellResult, CensusObservation, Crash, Facts, Observation, Outcome, ProgType, State, Verdict
 from runner.probes import judge, statement_true, states
 from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result, transcript
 
@@ -149,7 +149,8 @@ def test_what_counts_as_an_answer(observation: Observation, verdict: Verdict, ca
 
 
 def test_a_crash_is_the_kernels_fault() -> None:
-    seen = with_observation(Observation(probe="x"), crashed=("nat-source:tc", "census:tc"), cause="Oops")
+    crashes = (Crash(probe="nat-source:tc", oops="BUG: unable to handle"), Crash(probe="census:tc"))
+    seen = with_observation(Observation(probe="x"), crashes=crashes, cause="Oops")
     verdict = next(verdict for verdict in judge(seen, claims()) if verdict.probe == "nat-source:tc")
     assert (verdict.verdict, verdict.crashed, verdict.observed) == (Verdict.BROKEN, True, "crashed the kernel")
     assert state(seen, "bpf_ct_release", ProgType.TC) == (State.NO_ANSWER, "the census crashed the kernel")

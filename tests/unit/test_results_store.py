@@ -262,6 +262,25 @@ def test_older_tables_are_brought_up_to_date(path: Path, monkeypatch: pytest.Mon
         assert db.execute("SELECT note FROM run").fetchone()[0] == "migrated"
 
 
+def test_probes_that_crashed_a_kernel_are_known_from_older_tables(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 1 kept their names only."""
+    released = schema.MIGRATIONS
+    monkeypatch.setattr(schema, "MIGRATIONS", released[:1])
+    store_run(path, *(samples.result(cell) for cell in samples.CELLS[:2]))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        for at, crashed in enumerate(('["a:tc", "b:xdp"]', "[]"), start=1):
+            db.execute(
+                "UPDATE result SET body = json_set(json_remove(body, '$.crashes'), '$.crashed', json(?)) WHERE seq = ?",
+                (crashed, at),
+            )
+        db.commit()
+    monkeypatch.setattr(schema, "MIGRATIONS", released)
+    with ResultStore(path, read_only=True) as store:
+        results = store.load().results
+    assert [result.crashed for result in results] == [("a:tc", "b:xdp"), ()]
+    assert {crash.oops for crash in results[0].crashes} == {""}
+
+
 def test_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store_run(path)
     good = schema.MIGRATIONS
