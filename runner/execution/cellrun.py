@@ -70,6 +70,7 @@ class _Record:
             facts=self.transcript.facts,
             observations=tuple(self.transcript.observations.values()),
             census=tuple(self.transcript.census.values()),
+            missing=self.transcript.missing,
             census_ended=_census_ended(self.transcript),
             config=self.config,
             crashed=(*self.crashed, *self._unexplained()),

@@ -59,6 +59,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             observation INTEGER NOT NULL REFERENCES census,
             PRIMARY KEY (result, position)) WITHOUT ROWID""",
     ),
+    # CellResult.missing, one name a line; null in older results
+    ("ALTER TABLE result ADD COLUMN missing INTEGER REFERENCES content",),
 )
 
 

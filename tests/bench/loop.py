@@ -17,7 +17,7 @@ from runner.caches import cache_root
 from runner.deadline import Deadline
 from runner.execution.prepare import worker_orders
 from runner.matrix import load_matrix
-from runner.probes import load_claims
+from runner.probes import load_claims, load_kfuncs
 from runner.process import spawn
 from tests.bench.boot import cells, prepared
 
@@ -30,6 +30,7 @@ def loop_s() -> float:
     orders = worker_orders(
         cells(),
         load_claims(Path(), file.probes),
+        load_kfuncs(Path()),
         root=Path(),
         folder=Path("unused"),
         cache=cache_root(),
