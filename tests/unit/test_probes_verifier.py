@@ -10,7 +10,6 @@ from runner.probes.matching import expected_words, matches, observed_words
 from runner.probes.verifier import calls_missing, permission, says, verdict_line
 from tests.unit.agent_samples import transcript
 
-
 CALL = "0: R1=ctx() R10=fp0\n4: (85) call bpf_x#1234\n"
 PROSE = "Verification failed: Execution Context Safety: Operation is not allowed in this context\n\nReason:\n  ..."
 
