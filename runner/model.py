@@ -391,6 +391,7 @@ class CellResult(Plain):
     observations: tuple[Observation, ...] = ()
     census: tuple[CensusObservation, ...] = ()
     census_ended: dict[ProgType, str] = {}  # whose census came to its end: empty, or why nothing could be asked
+    missing: tuple[str, ...] = ()  # the names that the census looked for, and no BTF of the kernel has as a function
     config: dict[str, str] = {}  # of the kernel's own .config what explains a "no": y, m, n, or another value
     crashes: tuple[Crash, ...] = ()
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered

@@ -106,7 +106,7 @@ class Agent:
             self._census = Census(self._libbpf, frozenset(names))
             found = self._census.kfuncs.values()
             told = [{"kfunc": it.name, "object": it.object, "prototype": it.prototype, "tags": it.tags} for it in found]
-            say("kfuncs", {"kfuncs": told})
+            say("kfuncs", {"kfuncs": told, "missing": self._census.missing})
         return self._census
 
     def ask(self, ask: Ask) -> None:

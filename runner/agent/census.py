@@ -55,6 +55,7 @@ class Census:
         self._opts: dict[str, LoadOpts] = {}
         found = self._btf.kfuncs(names)
         self.kfuncs = {name: found[name] for name in sorted(found)}
+        self.missing = sorted(names - found.keys())
 
     def untestable(self, prog_type: str) -> str:
         """Why no program of this type can be loaded here, not even one that calls nothing; empty when one can."""

@@ -73,6 +73,7 @@ class _Record:
             facts=self.transcript.facts,
             observations=tuple(self.transcript.observations.values()),
             census=tuple(self.transcript.census.values()),
+            missing=self.transcript.missing,
             census_ended=_census_ended(self.transcript),
             config=self.config,
             crashes=(*self.crashes, *self._unexplained()),

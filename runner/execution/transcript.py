@@ -21,6 +21,7 @@ class Transcript:
     facts: Facts = field(default_factory=Facts)
     observations: dict[str, Observation] = field(default_factory=dict)
     kfuncs: dict[str, CensusObservation] = field(default_factory=dict)  # what is known of each, without an answer
+    missing: tuple[str, ...] = ()  # names that were looked for and are in no BTF
     census: dict[tuple[str, str], CensusObservation] = field(default_factory=dict)
     done: dict[str, str] = field(default_factory=dict)  # census probes that came to their end: why nothing was asked
     in_flight: str = ""  # named before it is asked, so that we know who brought the guest down
@@ -51,7 +52,7 @@ class Transcript:
                 self.observations[self._known(observation.probe).probe] = observation
                 self.in_flight = ""
             case "kfuncs":
-                self._take_kfuncs(event["kfuncs"])
+                self._take_kfuncs(event["kfuncs"], event["missing"])
             case "asking":
                 ask = self._known(event["probe"])
                 self._named.add((ask.probe, str(event["kfunc"])))
@@ -68,10 +69,13 @@ class Transcript:
             case _:
                 raise ValueError(kind)
 
-    def _take_kfuncs(self, told: object) -> None:
+    def _take_kfuncs(self, told: object, missing: object) -> None:
         for facts in _objects(told):
             kfunc = CensusObservation.model_validate({**facts, "prog_type": ProgType.TC})
             self.kfuncs[kfunc.kfunc] = kfunc
+        asked = {name for ask in self.asks if isinstance(ask, CensusAsk) for name in ask.kfuncs}
+        names = missing if isinstance(missing, list) else []
+        self.missing = tuple(sorted(asked.intersection(name for name in names if isinstance(name, str))))
 
     def _take_answers(self, prog_type: ProgType, answers: object) -> None:
         """Each with what was said before of its kfunc."""

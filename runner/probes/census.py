@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from runner.model import NETWORK_TYPES, CellResult, CensusObservation, ProgType, State
 from runner.probes.asks import census_id
-from runner.probes.kfuncs import VMLINUX, KfuncList
+from runner.probes.kfuncs import TAG, VMLINUX, KfuncList
 from runner.probes.verifier import NEEDS_DEVICE, Reading, permission, verdict_line
 
 # Of the kernel's own .config, kept with each result: what decides whether a kfunc is there and can be called.
@@ -70,8 +70,27 @@ def unanswered(result: CellResult, prog_type: ProgType) -> str:
     return ""
 
 
-def absence(result: CellResult, known: KfuncList, homes: Iterable[str]) -> tuple[State, str]:
-    """A kfunc that no BTF of a kernel holds, `homes` being where other kernels have it: absent, or not known?
+def has_tags(result: CellResult) -> bool:
+    """Does this kernel's BTF say itself what a kfunc is?"""
+    return any(TAG in answer.tags for answer in result.census)
+
+
+def homes(result: CellResult, claimed: Mapping[str, tuple[str, ...]], known: KfuncList) -> dict[str, tuple[str, ...]]:
+    """The kfuncs that a cell has states of, by name: those that claims are about, and those it was asked about.
+
+    Each with the objects that hold it on some kernel; of the `claimed` ones at least the modules that they name.
+    A name that became known later was not looked for; only a kernel whose BTF itself names all of its kfuncs has then
+    still said that this is none of them.
+    """
+    names = {answer.kfunc for answer in result.census}.union(result.missing, claimed)
+    if has_tags(result):
+        names |= known.names
+    elsewhere = known.homes()
+    return {name: elsewhere.get(name) or claimed.get(name, ()) for name in sorted(names)}
+
+
+def absence(result: CellResult, kfunc: str, known: KfuncList, homes: Iterable[str]) -> tuple[State, str]:
+    """A kfunc that has no answer in a census that ended, `homes` being where other kernels have it: absent, or unknown?
 
     Absent only when everything was there in which it could have been, or the kernel was built without it.
     """
@@ -92,7 +111,11 @@ def absence(result: CellResult, known: KfuncList, homes: Iterable[str]) -> tuple
         if result.config.get("DEBUG_INFO_BTF_MODULES") == "n":
             return State.ABSENT, "CONFIG_DEBUG_INFO_BTF_MODULES is not set: no module has kfuncs"
         return State.NO_ANSWER, f"module {module} has no BTF in this kernel"
-    return State.ABSENT, "not in the kernel's BTF"
+    if kfunc in result.missing:
+        return State.ABSENT, "not in the kernel's BTF"
+    if not has_tags(result):
+        return State.NO_ANSWER, "the census was not asked about it"
+    return State.ABSENT, "the kernel's BTF calls no function of this name a kfunc"
 
 
 # What the verifier says when it comes to a flag. Most flags show only where a call goes wrong at just that point.

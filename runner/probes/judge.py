@@ -44,14 +44,13 @@ def judge(result: CellResult, files: Iterable[ClaimFile]) -> tuple[ClaimVerdict,
 
 
 def states(result: CellResult, files: Iterable[ClaimFile], known: KfuncList = NO_KFUNCS) -> tuple[KfuncState, ...]:
-    """A state for every kfunc of `files`, of `known` and of the kernel's own BTF, and each program type."""
+    """A state for every kfunc that `files` are about or that the cell was asked about, and each program type."""
     files = tuple(files)
     answers = {(answer.kfunc, answer.prog_type): answer for answer in result.census}
     usable = set(_usable(result, files))
     reached = levels(result, files)
     owners = {name: file for file in reversed(files) for name in file.kfunc_names}
-    homes = {**dict.fromkeys(known.names | {answer.kfunc for answer in result.census}, ()), **known.homes()}
-    homes |= {name: file.modules for name, file in owners.items() if not homes.get(name)}
+    homes = census.homes(result, {name: file.modules for name, file in owners.items()}, known)
     flags = _flags(result)
     return tuple(
         _state(
@@ -65,7 +64,7 @@ def states(result: CellResult, files: Iterable[ClaimFile], known: KfuncList = NO
             usable=(kfunc, prog_type) in usable,
             flags=flags.get(kfunc, ()),
         ).model_copy(update={"level": reached.get((kfunc, prog_type), Level.NONE)})
-        for kfunc in sorted(homes)
+        for kfunc in homes
         for prog_type in asked_types(result)
     )
 
@@ -210,7 +209,7 @@ def _without_answer(
         return State.NO_ANSWER, cause
     if prog_type not in result.census_ended:
         return State.NO_ANSWER, _not_asked(result, "the census")
-    return census.absence(result, known, homes)
+    return census.absence(result, kfunc, known, homes)
 
 
 def _unshown(

@@ -70,7 +70,8 @@ def _states(grid: Availability, why: Notes, prog_type: ProgType) -> str:
             sign = STATES[grid.state(row, column).state].sign
             fields.append(sign if number is None else f"{sign} <sup>{number}</sup>")
         rows.append((f"`{plain(row.kfunc)}`", *fields))
-    return f"## {_PROG_TYPES[prog_type]}\n\n{_table(head, rows)}" if rows else ""
+    title = _PROG_TYPES.get(prog_type, f"`BPF_PROG_TYPE_{prog_type.upper()}` programs")
+    return f"## {title}\n\n{_table(head, rows)}" if rows else ""
 
 
 def _legend(grid: Availability) -> str:

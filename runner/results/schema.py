@@ -65,6 +65,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             SELECT json(json_group_array(json_object('probe', value, 'oops', ''))) FROM json_each(body, '$.crashed')
             )), '$.crashed')""",
     ),
+    # CellResult.missing, one name a line; null in older results
+    ("ALTER TABLE result ADD COLUMN missing INTEGER REFERENCES content",),
 )
 
 

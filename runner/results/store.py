@@ -19,7 +19,7 @@ from runner.results import evidence, schema
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
 from runner.results.model import Run, RunHeader, RunInfo
 
-_APART = {"cell", "observations", "census", "console"}  # the parts of a CellResult that have their own place
+_APART = {"cell", "observations", "census", "missing", "console"}  # the parts of a CellResult that have their own place
 
 _Answer = Observation | CensusObservation
 
@@ -81,8 +81,8 @@ class ResultStore:
             evidence.write(self.path.parent, run_id, result, attempt)
             with transaction(self._db):
                 seq = self._db.execute(
-                    "INSERT INTO result (cell, attempt, body) VALUES (?, ?, ?)",
-                    (cell, attempt, result.model_dump_json(exclude=_APART)),
+                    "INSERT INTO result (cell, attempt, body, missing) VALUES (?, ?, ?, ?)",
+                    (cell, attempt, result.model_dump_json(exclude=_APART), self._content("\n".join(result.missing))),
                 ).lastrowid
                 self._add_answers("answer", "observation", seq, result.observations)
                 self._add_answers("census_answer", "census", seq, result.census)
@@ -120,10 +120,12 @@ class ResultStore:
                 )
             }
             results = [
-                self._result(seq, cells[cell], body, self._console(header.id, cells[cell], attempt) if consoles else "")
-                for seq, cell, attempt, body in self._db.execute(
-                    "SELECT result.seq, result.cell, attempt, body FROM result JOIN cell ON cell.seq = result.cell"
-                    " WHERE run = ? ORDER BY result.seq",
+                self._result(
+                    seq, cells[cell], body, missing, self._console(header.id, cells[cell], attempt) if consoles else ""
+                )
+                for seq, cell, attempt, body, missing in self._db.execute(
+                    "SELECT result.seq, result.cell, attempt, body, missing"
+                    " FROM result JOIN cell ON cell.seq = result.cell WHERE run = ? ORDER BY result.seq",
                     (seq,),
                 ).fetchall()
             ]
@@ -140,12 +142,13 @@ class ResultStore:
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def _result(self, seq: int, cell: Cell, body: str, console: str) -> CellResult:
+    def _result(self, seq: int, cell: Cell, body: str, missing: int | None, console: str) -> CellResult:
         answers = {
             "observations": [Observation.model_validate(seen) for seen in self._answers("answer", "observation", seq)],
             "census": [
                 CensusObservation.model_validate(seen) for seen in self._answers("census_answer", "census", seq)
             ],
+            "missing": [] if missing is None else self._text(missing).split(),
         }
         return CellResult.model_validate({**json.loads(body), **answers, "cell": cell, "console": console})
 

@@ -42,6 +42,8 @@ def result(version: str, variant: str = "x86_64") -> CellResult:
         facts=said.facts,
         observations=tuple(said.observations.values()),
         census=tuple(said.census.values()),
+        census_ended={ask.prog_type: said.done[ask.probe] for ask in said.asks if ask.probe in said.done},
+        missing=said.missing,
         unasked=tuple(ask.probe for ask in said.unanswered(said.asks)),
     )
 

@@ -100,13 +100,19 @@ def test_a_cell_that_did_not_run_has_no_answers(outcome: Outcome) -> None:
 
 
 def test_absent_needs_everything_to_be_there() -> None:
-    census = (CensusObservation(kfunc="bpf_ct_release", prog_type=ProgType.TC),)
-
-    def what(facts: Facts) -> tuple[State, str]:
-        seen = CellResult(cell=cell("6.12.117"), outcome=Outcome.RAN, facts=facts, census=census)
+    def what(facts: Facts, ended: str | None = "") -> tuple[State, str]:
+        seen = CellResult(
+            cell=cell("6.12.117"),
+            outcome=Outcome.RAN,
+            facts=facts,
+            missing=("bpf_ct_release",),
+            census_ended={} if ended is None else {ProgType.TC: ended},
+        )
         return state(seen, "bpf_ct_release", ProgType.TC)
 
     assert what(GOOD_FACTS) == (State.ABSENT, "not in the kernel's BTF")
+    assert what(GOOD_FACTS, "OSError: no BTF") == (State.NO_ANSWER, "OSError: no BTF")
+    assert what(GOOD_FACTS, None) == (State.NO_ANSWER, "the census was not asked")
     assert what(GOOD_FACTS.model_copy(update={"btf": ()})) == (State.NO_ANSWER, "the kernel has no BTF")
     refused = GOOD_FACTS.model_copy(update={"btf": ("nf_nat", "vmlinux")})
     assert what(refused) == (State.NO_ANSWER, "module nf_conntrack has no BTF in this kernel")
@@ -165,6 +171,6 @@ def test_claims_about_other_kernels_do_not_apply() -> None:
 
 def test_usable_is_never_lost_to_a_failed_census() -> None:
     full = result("6.12.117")
-    seen = full.model_copy(update={"census": ()})
+    seen = full.model_copy(update={"census": (), "census_ended": {}})
     assert state(seen, "bpf_skb_ct_alloc", ProgType.TC) == (State.USABLE, "")
     assert state(seen, "bpf_skb_ct_alloc", ProgType.XDP)[0] is State.NO_ANSWER
