@@ -9,7 +9,8 @@ import json
 from tests.guest.conftest import Project
 
 CELL = "kernel=6.12,arch=x86_64"
-# Documentation/admin-guide/sysctl/vm.rst: "Setting this too high will OOM your machine instantly."
+# Documentation/admin-guide/sysctl/vm.rst: "Setting this too high will OOM your machine instantly." The program is
+# loaded for this question alone, so that memory is asked for while it is set.
 FATAL = """
     sysctl: {vm.panic_on_oom: "2", vm.min_free_kbytes: "4000000"}
     types: [tc]
@@ -19,7 +20,7 @@ FATAL = """
 
 def test_a_question_that_panics_a_kernel_costs_only_itself(project: Project) -> None:
     path = project.root / "bpf" / "conntrack.yaml"
-    head = "  - id: alloc-udp\n"
+    head = "  - id: release-twice\n"
     text = path.read_text()
     assert head in text
     path.write_text(text.replace(head, head + FATAL.lstrip("\n")))
@@ -29,14 +30,18 @@ def test_a_question_that_panics_a_kernel_costs_only_itself(project: Project) -> 
     (cell,) = json.loads(project.runner("report", "export").stdout)["cells"]
     assert cell["outcome"] == "ran"
     crashed = [claim for claim in cell["claims"] if claim["crashed"]]
-    assert [(claim["id"], claim["prog_type"], claim["verdict"]) for claim in crashed] == [("alloc-udp", "tc", "broken")]
+    assert [(claim["id"], claim["prog_type"], claim["verdict"]) for claim in crashed] == [
+        ("release-twice", "tc", "broken")
+    ]
     assert "Out of memory: compulsory panic_on_oom is enabled" in crashed[0]["cause"]
     assert all(claim["verdict"] in ("holds", "not applicable") for claim in cell["claims"] if not claim["crashed"])
-    shown = project.runner("cell", "show", cell["id"], "--probe", "alloc-udp:tc").stdout
+    shown = project.runner("cell", "show", cell["id"], "--probe", "release-twice:tc").stdout
     assert "it took the guest down" in shown
     assert "Call Trace:" in shown
     assert "out_of_memory" in shown
-    told = json.loads(project.runner("cell", "show", cell["id"], "--probe", "alloc-udp:tc", "--format", "json").stdout)
+    told = json.loads(
+        project.runner("cell", "show", cell["id"], "--probe", "release-twice:tc", "--format", "json").stdout
+    )
     assert told["crashed"] is True
     assert "Kernel panic - not syncing" in told["oops"]
 
