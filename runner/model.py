@@ -363,7 +363,8 @@ class Crash(Plain):
     """A probe that took the guest down, and what the console said then."""
 
     probe: str
-    oops: str = ""  # from the kernel's first complaint on; empty when the result comes from an older store
+    cause: str = ""  # one line
+    oops: str = ""  # from the kernel's first complaint on; empty in results of an older store
 
 
 class Timings(Plain):

@@ -201,7 +201,7 @@ def _blamed(record: _Record, error: BootError) -> bool:
     probe = record.transcript.in_flight
     if not probe:
         return False
-    record.crashes.append(Crash(probe=probe, oops=error.console_tail))
+    record.crashes.append(Crash(probe=probe, cause=error.what, oops=error.console_tail))
     record.transcript.in_flight = ""
     record.cause = error.what
     return True

@@ -27,6 +27,7 @@ from runner.probes.claims import Claim, ClaimFile, errno_name
 from runner.probes.kfuncs import NO_KFUNCS, KfuncList
 from runner.probes.levels import levels
 from runner.probes.matching import expected_words, matches, observed_words
+from runner.probes.missing import missing_words, other_prototype
 from runner.probes.verifier import calls_missing, plain_words, platform_trouble, verdict_line
 
 _CRASHED = "crashed the kernel"
@@ -86,7 +87,8 @@ def _verdict(
     observation = seen.get(probe)
     observed, crashed = "", False
     if probe in result.crashed:
-        verdict, cause, observed, crashed = Verdict.BROKEN, result.cause, _CRASHED, True
+        why = next(crash.cause for crash in result.crashes if crash.probe == probe)
+        verdict, cause, observed, crashed = Verdict.BROKEN, why or result.cause, _CRASHED, True
     elif version not in claim.interval:
         verdict, cause = Verdict.NOT_APPLICABLE, f"says nothing about {version}: {claim.interval}"
     elif cause := _no_answer(result, file, probe, observation):
@@ -95,7 +97,7 @@ def _verdict(
         assert observation is not None  # noqa: S101  _no_answer has a cause without one
         missing = bool(observation.load_errno) and calls_missing(observation.log)
         verdict = Verdict.HOLDS if matches(answer, observation) and not missing else Verdict.BROKEN
-        cause = "the program needs a kfunc or a field that this kernel does not have" if missing else ""
+        cause = missing_words(result, file, observation.log) if missing else ""
     return ClaimVerdict(
         id=claim.id,
         probe=probe,
@@ -120,7 +122,9 @@ def _no_answer(result: CellResult, file: ClaimFile, probe: str, seen: Observatio
     if seen.load_errno:
         if trouble := platform_trouble(seen.load_errno, seen.log):
             return trouble
-        return _unready(result, file) if calls_missing(seen.log) else ""
+        if calls_missing(seen.log):
+            return _unready(result, file) or other_prototype(result, file, seen.log)
+        return ""
     if seen.run_errno is None:
         return "the program was loaded and not run"
     return f"BPF_PROG_TEST_RUN: -{errno_name(seen.run_errno)}" if seen.run_errno else ""
@@ -226,6 +230,9 @@ def _unshown(
     showing = [claim for claim in mine if claim.usable]
     answers = [answer for claim in showing or mine if (answer := seen.get(probe_id(claim, prog_type)))]
     for answer in answers:
+        if answer.load_errno and calls_missing(answer.log):
+            why = _unready(result, file) or other_prototype(result, file, answer.log)
+            return why or missing_words(result, file, answer.log), answer.log
         if answer.load_errno:
             return verdict_line(answer.log) or f"load refused: -{errno_name(answer.load_errno)}", answer.log
     if not showing:

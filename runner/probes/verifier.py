@@ -11,6 +11,7 @@ from runner.probes.claims import ENOTSUPP, ERRNO, errno_name
 # libbpf replaces a call of a kfunc that the kernel lacks, or an access to a field that it lacks, by a call of a helper
 # with one of these impossible numbers (POISON_CALL_KFUNC_BASE, and bpf_core_poison_insn's).
 _MISSING = re.compile(r"invalid func unknown#(200[2-9]\d{6}|195896080)")
+_MISSING_KFUNC = re.compile(r"invalid func unknown#200[2-9]\d{6}")
 _FAILURES = {ERRNO[name] for name in ("ENOMEM", "EAGAIN", "EINTR", "ENOSPC", "EMFILE", "ENFILE", "EBUSY", "ETIMEDOUT")}
 _PROSE = "Verification failed:"  # v7.3 appends an explanation behind the old words
 _DULL = ("processed ", "max_states", "-- ")
@@ -85,6 +86,11 @@ def calls_missing(log: str) -> bool:
 def plain_words(log: str) -> str:
     """What every kernel says, without the explanation that v7.3 appends and that repeats it in other words."""
     return log.partition(_PROSE)[0]
+
+
+def lacks_kfunc(log: str) -> bool:
+    """Does the program call a kfunc that libbpf did not find, or found with another prototype?"""
+    return bool(_MISSING_KFUNC.search(log))
 
 
 def verdict_line(log: str) -> str:

@@ -62,7 +62,11 @@ def probe_report(cell: JudgedCell, probe: str, *, says: str = "", source: str = 
         parts.append(Text(f"There is no observation: {why}."))
     for crash in (crash for crash in cell.result.crashes if crash.probe == probe):
         oops = [Text(line, no_wrap=True, overflow="ignore") for line in lines(crash.oops)]
-        parts.append(_section("What the console said", Group(*oops) if crash.oops else Text("it was not kept")))
+        parts.append(
+            _section(
+                plain(crash.cause) or "What the console said", Group(*oops) if crash.oops else Text("it was not kept")
+            )
+        )
     for observation in seen:
         parts.append(_section("Observation", _pairs(_observation(observation))))
         log = [Text(line, no_wrap=True, overflow="ignore") for line in lines(observation.log.rstrip())]
