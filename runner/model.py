@@ -34,6 +34,20 @@ class ProgType(StrEnum):
     XDP = "xdp"  # BPF_PROG_TYPE_XDP
 
 
+class OtherType(StrEnum):
+    """Further types that a program may be given to the kernel as, to see that it is refused."""
+
+    CGROUP_SKB = "cgroup_skb"
+    KPROBE = "kprobe"
+    LWT_IN = "lwt_in"
+    NETFILTER = "netfilter"
+    SCHED_ACT = "sched_act"
+    SK_SKB = "sk_skb"
+    SOCK_OPS = "sock_ops"
+    SOCKET_FILTER = "socket_filter"
+    TRACEPOINT = "tracepoint"
+
+
 class Outcome(StrEnum):
     """How a cell ended. Only `RAN` holds answers; none of the others says anything about a kfunc."""
 
@@ -217,6 +231,8 @@ class ClaimAsk(Plain):
 
     `probe` is `<claim>:<prog type>`. Names in `constants` are `const volatile` globals of the BPF object (the verifier
     sees their values), names in `inputs` are its writable globals. `sysctl` is set before and restored after.
+    With `load_as` or another `license` the program is loaded only: the question is whether the kernel takes it.
+    With `netns` a network namespace has that id, as seen from the one in which the program runs.
     """
 
     kind: Literal["claim"] = "claim"
@@ -227,6 +243,9 @@ class ClaimAsk(Plain):
     constants: dict[str, int] = {}
     inputs: dict[str, int] = {}
     sysctl: dict[str, str] = {}
+    load_as: OtherType | None = None
+    license: str = "GPL"
+    netns: int | None = None
 
 
 class CensusAsk(Plain):

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TypedDict
 
+    from .namespaces import Numbered
+
     class Ask(TypedDict):
         """ClaimAsk or CensusAsk of the host."""
 
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
         constants: dict[str, int]
         inputs: dict[str, int]
         sysctl: dict[str, str]
+        load_as: str | None
+        license: str
+        netns: int | None
         kfuncs: list[str]
 
 
@@ -60,10 +65,16 @@ class Agent:
         self._libbpf = libbpf
         self._loader = Loader(libbpf, folder)
         self._kernel_btf: KernelBtf | None = None
+        self._namespaces: Numbered | None = None
 
     def claim(self, ask: Ask) -> dict[str, object]:
         """The observation."""
         found = self._loader.object(ask["object"], ask["constants"])
+        if ask["load_as"] or ask["license"] != "GPL":
+            refused, log = found.load_other(ask["program"], ask["load_as"], ask["license"])
+            return {"load_errno": refused, "log": bounded(log)}
+        if ask["netns"] is not None:
+            self._numbered().assign(ask["netns"])
         with Sysctls(ask["sysctl"]):
             fd, refused, log = found.load(ask["program"])
             observation: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
@@ -73,6 +84,13 @@ class Agent:
                 observation["run_errno"] = failed
                 observation["fields"] = found.read()
         return observation
+
+    def _numbered(self) -> Numbered:
+        if self._namespaces is None:
+            from .namespaces import Numbered  # noqa: PLC0415  under emulation an import is dear
+
+            self._namespaces = Numbered()
+        return self._namespaces
 
     def census(self, ask: Ask) -> None:
         """One event for each kfunc."""

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from runner import yamlfile
-from runner.model import Plain, ProgType, SafeName
+from runner.model import OtherType, Plain, ProgType, SafeName
 from runner.version import Interval, KernelVersion
 from runner.yamlfile import Location
 
@@ -27,6 +27,7 @@ _Path = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-
 _ClaimId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 _Sysctl = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
 _Text = Annotated[str, StringConstraints(min_length=1)]
+_License = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9 ./-]{1,32}$")]
 
 
 def errno_name(number: int) -> str:
@@ -153,6 +154,10 @@ class Claim(Span):
     constants: dict[_Path, int] = Field(default_factory=dict)
     inputs: dict[_Path, int] = Field(default_factory=dict)
     sysctl: dict[_Sysctl, _Text] = Field(default_factory=dict)
+    object: SafeName | None = None  # instead of the file's
+    load_as: OtherType | None = None
+    license: _License = "GPL"
+    netns: Annotated[int, Field(ge=0, le=0x7FFFFFFF)] | None = None
     usable: bool = False  # its answer shows that the kfunc does its work
     answer: Answer
     expect: tuple[Expectation, ...] = ()
@@ -180,6 +185,11 @@ class ClaimFile(_Written):
     def kfunc_names(self) -> tuple[str, ...]:
         """Every kfunc that the file names, each once."""
         return tuple(sorted({name for names in self.kfuncs.values() for name in names.values()}))
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The BPF objects of its claims, each once."""
+        return tuple(dict.fromkeys((self.object, *(claim.object for claim in self.claims if claim.object))))
 
     def kfunc(self, claim: Claim, prog_type: ProgType) -> str:
         return self.kfuncs[claim.kfunc][prog_type]

@@ -19,8 +19,8 @@ from runner.model import (
     Verdict,
 )
 from runner.probes.asks import census_id, probe_id
-from runner.probes.claims import Claim, ClaimFile, errno_name
-from runner.probes.matching import expected_words, matches, observed_words
+from runner.probes.claims import Answer, Claim, ClaimFile, errno_name
+from runner.probes.matching import expected_words, matches, names_words, observed_words
 from runner.probes.verifier import calls_missing, permission, platform_trouble, verdict_line
 
 _CRASHED = "crashed the kernel"
@@ -69,7 +69,7 @@ def _verdict(
         verdict, cause, observed, crashed = Verdict.BROKEN, result.cause, _CRASHED, True
     elif version not in claim.interval:
         verdict, cause = Verdict.NOT_APPLICABLE, f"says nothing about {version}: {claim.interval}"
-    elif cause := _no_answer(result, file, probe, observation):
+    elif cause := _no_answer(result, file, probe, answer, observation):
         verdict = Verdict.NO_ANSWER
     else:
         assert observation is not None  # noqa: S101  _no_answer has a cause without one
@@ -89,7 +89,7 @@ def _verdict(
     )
 
 
-def _no_answer(result: CellResult, file: ClaimFile, probe: str, seen: Observation | None) -> str:
+def _no_answer(result: CellResult, file: ClaimFile, probe: str, answer: Answer, seen: Observation | None) -> str:
     """Why there is no answer to a claim; empty when there is one."""
     if seen is None:
         return _not_asked(result, probe)
@@ -97,10 +97,14 @@ def _no_answer(result: CellResult, file: ClaimFile, probe: str, seen: Observatio
         return seen.failed
     if seen.load_errno is None:
         return "the program was not given to the kernel"
+    if names_words(answer) and matches(answer, seen):
+        return ""  # the refusal that it speaks of, even one that elsewhere shows nothing
     if seen.load_errno:
         if trouble := platform_trouble(seen.load_errno, seen.log):
             return trouble
         return _unready(result, file) if calls_missing(seen.log) else ""
+    if seen.run_errno is None and answer.load != "ok":
+        return ""  # it was to be refused
     if seen.run_errno is None:
         return "the program was loaded and not run"
     return f"BPF_PROG_TEST_RUN: -{errno_name(seen.run_errno)}" if seen.run_errno else ""
