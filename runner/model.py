@@ -226,6 +226,28 @@ class KfuncState(Plain):
 # --- what is asked and answered ------------------------------------------------------------------------------------
 
 
+class Attach(StrEnum):
+    """How a program is attached to a device."""
+
+    CLSACT = "clsact"  # TC, by a filter of the clsact queueing discipline
+    TCX = "tcx"  # TC, by a link; since v6.6
+    NATIVE = "native"  # XDP, in the driver
+    GENERIC = "generic"  # XDP, behind it
+
+    @property
+    def prog_type(self) -> ProgType:
+        return ProgType.TC if self in {Attach.CLSACT, Attach.TCX} else ProgType.XDP
+
+
+class Traffic(Plain):
+    """A real flow past an attached program, between network namespaces."""
+
+    attach: Attach
+    protocol: Literal["tcp", "udp"]
+    tracked: bool = False  # by the kernel too, where the program is attached; it then also translates addresses
+    virtual: bool = False  # to an address that nobody has
+
+
 class ClaimAsk(Plain):
     """One question about one program: load it with these constants, run it on these inputs, read everything back.
 
@@ -233,6 +255,7 @@ class ClaimAsk(Plain):
     sees their values), names in `inputs` are its writable globals. `sysctl` is set before and restored after.
     With `load_as` or another `license` the program is loaded only: the question is whether the kernel takes it.
     With `netns` a network namespace has that id, as seen from the one in which the program runs.
+    With `traffic` the program is attached and sees a flow, instead of being run once on a packet of ours.
     """
 
     kind: Literal["claim"] = "claim"
@@ -246,6 +269,7 @@ class ClaimAsk(Plain):
     load_as: OtherType | None = None
     license: str = "GPL"
     netns: int | None = None
+    traffic: Traffic | None = None
 
 
 class CensusAsk(Plain):
@@ -263,7 +287,8 @@ Ask = Annotated[ClaimAsk | CensusAsk, Field(discriminator="kind")]
 class Observation(Plain):
     """What a kernel answered to a ClaimAsk, as it came. Not interpreted.
 
-    `errno` is positive. `fields` are the members of the program's `result` global after the run.
+    `errno` is positive. `fields` are the members of the program's `result` global after the run; after a flow also what
+    was seen of it and of its entry in the kernel's table, see FIELDS of runner/agent/traffic.py.
     `failed` says why the agent itself could not ask; then there is no answer.
     """
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from .namespaces import Numbered
+    from .traffic import Traffic, Wanted
 
     class Ask(TypedDict):
         """ClaimAsk or CensusAsk of the host."""
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         load_as: str | None
         license: str
         netns: int | None
+        traffic: Wanted | None
         kfuncs: list[str]
 
 
@@ -66,6 +68,7 @@ class Agent:
         self._loader = Loader(libbpf, folder)
         self._kernel_btf: KernelBtf | None = None
         self._namespaces: Numbered | None = None
+        self._traffic: Traffic | None = None
 
     def claim(self, ask: Ask) -> dict[str, object]:
         """The observation."""
@@ -79,6 +82,9 @@ class Agent:
             fd, refused, log = found.load(ask["program"])
             observation: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
             if not refused:
+                if ask["traffic"]:
+                    flow = self._flows().flow(ask["traffic"], ask["inputs"]["flow"], fd, found, ask["inputs"])
+                    return {**observation, "run_errno": 0, "fields": flow}
                 found.write(ask["inputs"])
                 failed, observation["retval"] = self._libbpf.test_run(fd)
                 observation["run_errno"] = failed
@@ -91,6 +97,13 @@ class Agent:
 
             self._namespaces = Numbered()
         return self._namespaces
+
+    def _flows(self) -> Traffic:
+        if self._traffic is None:
+            from .traffic import Traffic  # noqa: PLC0415  under emulation an import is dear
+
+            self._traffic = Traffic(self._libbpf)
+        return self._traffic
 
     def census(self, ask: Ask) -> None:
         """One event for each kfunc."""

@@ -54,4 +54,5 @@ def _claims(files: tuple[ClaimFile, ...], version: KernelVersion) -> Iterator[Cl
                         load_as=claim.load_as,
                         license=claim.license,
                         netns=claim.netns,
+                        traffic=claim.traffic,
                     )

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from runner import yamlfile
-from runner.model import OtherType, Plain, ProgType, SafeName
+from runner.model import Attach, OtherType, Plain, ProgType, SafeName, Traffic
 from runner.version import Interval, KernelVersion
 from runner.yamlfile import Location
 
@@ -139,6 +139,14 @@ class Source(Plain):
     ref: _Text
 
 
+class Flow(Plain):
+    """The flow of a claim about traffic; see Traffic in runner/model.py."""
+
+    protocol: Literal["tcp", "udp"]
+    tracked: bool = False
+    virtual: bool = False
+
+
 class Claim(Span):
     """One statement. `answer` is what it predicts; `expect` are the kernels on which it is known not to be true.
 
@@ -158,9 +166,20 @@ class Claim(Span):
     load_as: OtherType | None = None
     license: _License = "GPL"
     netns: Annotated[int, Field(ge=0, le=0x7FFFFFFF)] | None = None
+    flow: Flow | None = None
+    attach: Attach | None = None
     usable: bool = False  # its answer shows that the kfunc does its work
     answer: Answer
     expect: tuple[Expectation, ...] = ()
+
+    @property
+    def traffic(self) -> Traffic | None:
+        return Traffic(attach=self.attach, **self.flow.model_dump()) if self.flow and self.attach else None
+
+    def attached(self, attach: Attach, since: tuple[str, ...]) -> Claim:
+        """The same claim of one way to attach its program, which kernels have from `since` on."""
+        changes = {"id": f"{self.id}-{attach}", "attach": attach, "types": (attach.prog_type,), "since": since}
+        return self.model_copy(update=changes if since else {**changes, "since": self.since})
 
     def expected(self, version: KernelVersion) -> Answer:
         """What this kernel should answer: the first expectation that has it, or else what the claim says."""
@@ -173,6 +192,7 @@ class _Written(Plain):
     object: SafeName
     modules: tuple[SafeName, ...] = ()
     kfuncs: dict[_Name, dict[ProgType, _Name]]
+    attach: dict[Attach, Span] = Field(default_factory=dict)  # each claim with a `flow` is one claim for each of these
     claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
 
 
@@ -205,9 +225,16 @@ def _load(path: Path, name: str) -> ClaimFile:
     written = yamlfile.validate(document, _Written)
     if problems := list(_problems(written)):
         raise document.error(problems)
-    return ClaimFile(
-        name=name, object=written.object, modules=written.modules, kfuncs=written.kfuncs, claims=written.claims
-    )
+    return ClaimFile(**{**dict(written), "name": name, "claims": tuple(_expanded(written))})
+
+
+def _expanded(file: _Written) -> Iterable[Claim]:
+    """Claims about traffic become one for each way to attach, those of one way together: to change it costs time."""
+    yield from (claim for claim in file.claims if not claim.flow or claim.attach)
+    for attach, span in file.attach.items():
+        for claim in file.claims:
+            if claim.flow and not claim.attach and attach.prog_type in claim.types:
+                yield claim.attached(attach, span.since)
 
 
 def _problems(file: _Written) -> Iterable[tuple[Location, str]]:
@@ -219,6 +246,8 @@ def _problems(file: _Written) -> Iterable[tuple[Location, str]]:
             yield (*place, "id"), f"there are {ids[claim.id]} claims called {claim.id!r}"
         if len(set(claim.types)) != len(claim.types):
             yield (*place, "types"), "a program type is there twice"
+        if claim.flow and not (claim.attach or file.attach):
+            yield (*place, "flow"), "neither the claim nor the file says how to `attach`"
         if claim.kfunc not in file.kfuncs:
             yield (*place, "kfunc"), f"not among `kfuncs`; {yamlfile.nearest(claim.kfunc, file.kfuncs)}"
             continue
