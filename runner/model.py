@@ -70,6 +70,20 @@ class ProgType(StrEnum):
 NETWORK_TYPES = (ProgType.TC, ProgType.XDP)  # those that the claims are about
 
 
+class OtherType(StrEnum):
+    """Further types that a program may be given to the kernel as, to see that it is refused."""
+
+    CGROUP_SKB = "cgroup_skb"
+    KPROBE = "kprobe"
+    LWT_IN = "lwt_in"
+    NETFILTER = "netfilter"
+    SCHED_ACT = "sched_act"
+    SK_SKB = "sk_skb"
+    SOCK_OPS = "sock_ops"
+    SOCKET_FILTER = "socket_filter"
+    TRACEPOINT = "tracepoint"
+
+
 class Outcome(StrEnum):
     """How a cell ended. Only `RAN` holds answers; none of the others says anything about a kfunc."""
 
@@ -275,11 +289,36 @@ class KfuncState(Plain):
 # --- what is asked and answered ------------------------------------------------------------------------------------
 
 
+class Attach(StrEnum):
+    """How a program is attached to a device."""
+
+    CLSACT = "clsact"  # TC, by a filter of the clsact queueing discipline
+    TCX = "tcx"  # TC, by a link; since v6.6
+    NATIVE = "native"  # XDP, in the driver
+    GENERIC = "generic"  # XDP, behind it
+
+    @property
+    def prog_type(self) -> ProgType:
+        return ProgType.TC if self in {Attach.CLSACT, Attach.TCX} else ProgType.XDP
+
+
+class Traffic(Plain):
+    """A real flow past an attached program, between network namespaces."""
+
+    attach: Attach
+    protocol: Literal["tcp", "udp"]
+    tracked: bool = False  # by the kernel too, where the program is attached; it then also translates addresses
+    virtual: bool = False  # to an address that nobody has
+
+
 class ClaimAsk(Plain):
     """One question about one program: load it with these constants, run it on these inputs, read everything back.
 
     `probe` is `<claim>:<prog type>`. Names in `constants` are `const volatile` globals of the BPF object (the verifier
     sees their values), names in `inputs` are its writable globals. `sysctl` is set before and restored after.
+    With `load_as` or another `license` the program is loaded only: the question is whether the kernel takes it.
+    With `netns` a network namespace has that id, as seen from the one in which the program runs.
+    With `traffic` the program is attached and sees a flow, instead of being run once on a packet of ours.
     """
 
     kind: Literal["claim"] = "claim"
@@ -290,6 +329,10 @@ class ClaimAsk(Plain):
     constants: dict[str, int] = {}
     inputs: dict[str, int] = {}
     sysctl: dict[str, str] = {}
+    load_as: OtherType | None = None
+    license: str = "GPL"
+    netns: int | None = None
+    traffic: Traffic | None = None
 
 
 class CensusAsk(Plain):
@@ -313,7 +356,8 @@ Ask = Annotated[ClaimAsk | CensusAsk, Field(discriminator="kind")]
 class Observation(Plain):
     """What a kernel answered to a ClaimAsk, as it came. Not interpreted.
 
-    `errno` is positive. `fields` are the members of the program's `result` global after the run.
+    `errno` is positive. `fields` are the members of the program's `result` global after the run; after a flow also what
+    was seen of it and of its entry in the kernel's table, see FIELDS of runner/agent/traffic.py.
     `failed` says why the agent itself could not ask; then there is no answer.
     """
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TypedDict
 
+    from .namespaces import Numbered
+    from .traffic import Traffic, Wanted
+
     class Ask(TypedDict):
         """ClaimAsk or CensusAsk of the host."""
 
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
         constants: dict[str, int]
         inputs: dict[str, int]
         sysctl: dict[str, str]
+        load_as: str | None
+        license: str
+        netns: int | None
+        traffic: Wanted | None
         kfuncs: list[str]
         careful: bool
         skip: list[str]
@@ -66,19 +73,43 @@ class Agent:
         self._libbpf = libbpf
         self._loader = Loader(libbpf, folder)
         self._census: Census | None = None
+        self._namespaces: Numbered | None = None
+        self._traffic: Traffic | None = None
 
     def claim(self, ask: Ask) -> dict[str, object]:
         """The observation."""
         found = self._loader.object(ask["object"], ask["constants"])
+        if ask["load_as"] or ask["license"] != "GPL":
+            refused, log = found.load_other(ask["program"], ask["load_as"], ask["license"])
+            return {"load_errno": refused, "log": bounded(log)}
+        if ask["netns"] is not None:
+            self._numbered().assign(ask["netns"])
         with Sysctls(ask["sysctl"]):
             fd, refused, log = found.load(ask["program"])
             observation: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
             if not refused:
+                if ask["traffic"]:
+                    flow = self._flows().flow(ask["traffic"], ask["inputs"]["flow"], fd, found, ask["inputs"])
+                    return {**observation, "run_errno": 0, "fields": flow}
                 found.write(ask["inputs"])
                 failed, observation["retval"] = self._libbpf.test_run(fd)
                 observation["run_errno"] = failed
                 observation["fields"] = found.read()
         return observation
+
+    def _numbered(self) -> Numbered:
+        if self._namespaces is None:
+            from .namespaces import Numbered  # noqa: PLC0415  under emulation an import is dear
+
+            self._namespaces = Numbered()
+        return self._namespaces
+
+    def _flows(self) -> Traffic:
+        if self._traffic is None:
+            from .traffic import Traffic  # noqa: PLC0415  under emulation an import is dear
+
+            self._traffic = Traffic(self._libbpf)
+        return self._traffic
 
     def census(self, ask: Ask) -> str:
         """Ask of every kfunc. Returns why none could be asked, or empty."""

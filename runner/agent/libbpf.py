@@ -187,7 +187,9 @@ class Libbpf:
     def version(self) -> str:
         return str(self.c.libbpf_version_string().decode())
 
-    def prog_load(self, prog_type: int, insns: bytes, opts: LoadOpts | None = None) -> tuple[int, int, str]:
+    def prog_load(
+        self, prog_type: int, insns: bytes, opts: LoadOpts | None = None, license_: str = "GPL"
+    ) -> tuple[int, int, str]:
         """Load a program: its file descriptor (or -1), the errno (0: it was taken), and the verifier's log if refused.
 
         The log is asked for only when the program was refused: writing it makes a successful load several times slower.
@@ -196,19 +198,19 @@ class Libbpf:
         opts.sz = ctypes.sizeof(LoadOpts)
         opts.attempts = 5
         code = ctypes.create_string_buffer(insns, len(insns))
-        fd, refused = self._load(prog_type, code, len(insns) // 8, opts)
+        fd, refused = self._load(prog_type, code, len(insns) // 8, opts, license_)
         if not refused:
             return fd, 0, ""
         self._log[0] = b"\0"
         opts.log_level, opts.log_size, opts.log_buf = 1, LOG_BYTES, ctypes.addressof(self._log)
-        fd, refused = self._load(prog_type, code, len(insns) // 8, opts)
+        fd, refused = self._load(prog_type, code, len(insns) // 8, opts, license_)
         log = ctypes.string_at(self._log).decode("utf-8", "replace") if refused else ""
         opts.log_level, opts.log_size, opts.log_buf = 0, 0, None
         return fd, refused, log
 
-    def _load(self, prog_type: int, code: object, count: int, opts: LoadOpts) -> tuple[int, int]:
+    def _load(self, prog_type: int, code: object, count: int, opts: LoadOpts, license_: str) -> tuple[int, int]:
         # With log_level 0 and no buffer libbpf asks the kernel once.
-        fd = self.c.bpf_prog_load(prog_type, b"probe", b"GPL", code, c_size_t(count), ctypes.byref(opts))
+        fd = self.c.bpf_prog_load(prog_type, b"probe", license_.encode(), code, c_size_t(count), ctypes.byref(opts))
         return (-1, -fd) if fd < 0 else (fd, 0)
 
     def prog_load_logged(self, prog_type: int, insns: bytes, opts: LoadOpts) -> tuple[int, int, str]:

@@ -32,7 +32,8 @@ def worker_orders(
 ) -> WorkerOrders:
     """Compile what changed and pack it. MatrixError when a BPF program does not compile."""
     byte_orders = sorted({architecture(cell.arch).byte_order for cell in cells})
-    objects = compile_objects(root, (file.object for file in claims), byte_orders, cache, deadline=deadline)
+    names = [name for file in claims for name in file.objects]
+    objects = compile_objects(root, names, byte_orders, cache, deadline=deadline)
     agent = ensure_bytecode(_AGENT, cells[0].image, cache, deadline=deadline, offline=offline).tree / _AGENT.name
     return WorkerOrders(
         orders=tuple(cell_orders(cells, claims, known, prog_types)),

@@ -59,10 +59,14 @@ def _claims(files: tuple[ClaimFile, ...], version: KernelVersion) -> Iterator[Cl
                 if version in claim.interval:
                     yield ClaimAsk(
                         probe=probe_id(claim, prog_type),
-                        object=file.object,
+                        object=claim.object or file.object,
                         program=f"{prog_type}_{claim.program}",
                         prog_type=prog_type,
                         constants=claim.constants,
                         inputs={FLOW: number, **claim.inputs},
                         sysctl=claim.sysctl,
+                        load_as=claim.load_as,
+                        license=claim.license,
+                        netns=claim.netns,
+                        traffic=claim.traffic,
                     )

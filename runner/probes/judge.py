@@ -23,10 +23,10 @@ from runner.model import (
 from runner.probes import census
 from runner.probes.asks import census_id, probe_id
 from runner.probes.census import asked_types
-from runner.probes.claims import Claim, ClaimFile, errno_name
+from runner.probes.claims import Answer, Claim, ClaimFile, errno_name
 from runner.probes.kfuncs import NO_KFUNCS, KfuncList
 from runner.probes.levels import levels
-from runner.probes.matching import expected_words, matches, observed_words
+from runner.probes.matching import expected_words, matches, names_words, observed_words
 from runner.probes.missing import missing_words, other_prototype
 from runner.probes.verifier import calls_missing, plain_words, platform_trouble, verdict_line
 
@@ -91,7 +91,7 @@ def _verdict(
         verdict, cause, observed, crashed = Verdict.BROKEN, why or result.cause, _CRASHED, True
     elif version not in claim.interval:
         verdict, cause = Verdict.NOT_APPLICABLE, f"says nothing about {version}: {claim.interval}"
-    elif cause := _no_answer(result, file, probe, observation):
+    elif cause := _no_answer(result, file, probe, answer, observation):
         verdict = Verdict.NO_ANSWER
     else:
         assert observation is not None  # noqa: S101  _no_answer has a cause without one
@@ -111,7 +111,7 @@ def _verdict(
     )
 
 
-def _no_answer(result: CellResult, file: ClaimFile, probe: str, seen: Observation | None) -> str:
+def _no_answer(result: CellResult, file: ClaimFile, probe: str, answer: Answer, seen: Observation | None) -> str:
     """Why there is no answer to a claim; empty when there is one."""
     if seen is None:
         return _not_asked(result, probe)
@@ -119,12 +119,16 @@ def _no_answer(result: CellResult, file: ClaimFile, probe: str, seen: Observatio
         return seen.failed
     if seen.load_errno is None:
         return "the program was not given to the kernel"
+    if names_words(answer) and matches(answer, seen):
+        return ""  # the refusal that it speaks of, even one that elsewhere shows nothing
     if seen.load_errno:
         if trouble := platform_trouble(seen.load_errno, seen.log):
             return trouble
         if calls_missing(seen.log):
             return _unready(result, file) or other_prototype(result, file, seen.log)
         return ""
+    if seen.run_errno is None and answer.load != "ok":
+        return ""  # it was to be refused
     if seen.run_errno is None:
         return "the program was loaded and not run"
     return f"BPF_PROG_TEST_RUN: -{errno_name(seen.run_errno)}" if seen.run_errno else ""

@@ -18,18 +18,28 @@ from tests.unit.agent_samples import ROOT, claims
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Object:
+def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Object]:
     folder = tmp_path_factory.mktemp("objects")
     deadline = Deadline.after(120, "the test's limit")
-    objects = compile_objects(ROOT, ["conntrack"], ["little"], folder, deadline=deadline)
-    path = folder / "conntrack.bpf.o"
-    path.write_bytes(objects["little"]["conntrack.bpf.o"])
+    names = [name for file in claims() for name in file.objects]
+    objects = compile_objects(ROOT, names, ["little"], folder, deadline=deadline)["little"]
     libbpf = Libbpf()
-    return Object(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__open_file(bytes(path), None)), "conntrack")
+    found = {}
+    for name in names:
+        path = folder / f"{name}.bpf.o"
+        path.write_bytes(objects[path.name])
+        found[name] = Object(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__open_file(bytes(path), None)), name)
+    return found
 
 
-def test_every_claim_names_what_the_object_has(opened: Object) -> None:
+@pytest.fixture(scope="module")
+def opened(objects: dict[str, Object]) -> Object:
+    return objects["conntrack"]
+
+
+def test_every_claim_names_what_the_object_has(objects: dict[str, Object]) -> None:
     for claim in claims()[0].claims:
+        opened = objects[claim.object or "conntrack"]
         for path in claim.constants:
             assert opened.slot(path)[0] == ".rodata", f"{claim.id}: {path} is not a constant"
         for path in claim.inputs:
@@ -40,9 +50,9 @@ def test_every_claim_names_what_the_object_has(opened: Object) -> None:
 
 
 def test_every_claim_names_a_program() -> None:
-    source = (ROOT / "bpf" / "conntrack_programs.h").read_text()
+    source = "".join((ROOT / "bpf" / f"conntrack_{part}.h").read_text() for part in ("programs", "details"))
     programs = set(re.findall(r"^SECTION int T\((\w+)\)", source, re.MULTILINE))
-    named = {claim.program for claim in claims()[0].claims}
+    named = {claim.program for claim in claims()[0].claims if not claim.object}
     assert named == programs
 
 

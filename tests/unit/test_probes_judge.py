@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from runner.model import CellResult, CensusObservation, Crash, Facts, Observation, Outcome, ProgType, State, Verdict
+from runner.model import CellResult, Crash, Facts, Observation, Outcome, ProgType, State, Verdict
 from runner.probes import judge, statement_true, states
 from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result, transcript
 
