@@ -22,7 +22,7 @@ from runner.guest.interface import Accel, Booter, BootOrder
 from runner.kernels.lock import read_lock
 from runner.matrix import load_matrix
 from runner.model import Cell, CellResult, Image, Kernel
-from runner.probes import ClaimFile, load_claims
+from runner.probes import ClaimFile, load_claims, load_kfuncs
 from runner.select import select
 
 _LIMIT_S = 1800
@@ -76,6 +76,7 @@ class OneCell:
         orders = worker_orders(
             (self.cell,),
             self.claims,
+            load_kfuncs(self.root),
             root=self.root,
             folder=self.root / "reports",
             cache=cache_root(),
