@@ -24,7 +24,8 @@ KERNEL = '{debian: trixie, series: "6.12"}'
 
 def folder_with_claims(folder: Path) -> Path:
     (folder / "bpf").mkdir()
-    (folder / "bpf" / "conntrack.yaml").touch()
+    for name in ("conntrack", "traffic"):
+        (folder / "bpf" / f"{name}.yaml").touch()
     return folder
 
 
