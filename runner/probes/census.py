@@ -82,11 +82,17 @@ def homes(result: CellResult, claimed: Mapping[str, tuple[str, ...]], known: Kfu
     A name that became known later was not looked for; only a kernel whose BTF itself names all of its kfuncs has then
     still said that this is none of them.
     """
-    names = {answer.kfunc for answer in result.census}.union(result.missing, claimed)
+    names = {answer.kfunc for answer in result.census}.union(result.missing, claimed, _deadly(result))
     if has_tags(result):
         names |= known.names
     elsewhere = known.homes()
     return {name: elsewhere.get(name) or claimed.get(name, ()) for name in sorted(names)}
+
+
+def _deadly(result: CellResult) -> set[str]:
+    """The kfuncs that took the guest down when they were asked about."""
+    starts = tuple(f"{census_id(prog_type)}:" for prog_type in ProgType)
+    return {probe.rpartition(":")[2] for probe in result.crashed if probe.startswith(starts)}
 
 
 def absence(result: CellResult, kfunc: str, known: KfuncList, homes: Iterable[str]) -> tuple[State, str]:

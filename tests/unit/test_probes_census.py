@@ -142,6 +142,25 @@ def test_what_became_known_later_is_absent_only_where_btf_names_all_kfuncs() -> 
     assert "calls no function of this name a kfunc" in new["bpf_brand_new"].cause
 
 
+def test_a_kfunc_that_crashed_the_kernel_has_no_answer() -> None:
+    seen = census("6.1.192-x86_64").model_copy(update={"crashed": ("census:tc:bpf_deadly",), "cause": "Oops"})
+    found = {it.kfunc: it for it in states(seen, (), known()) if it.prog_type is TC}
+    assert found["bpf_deadly"].state is State.NO_ANSWER
+    assert found["bpf_deadly"].cause == "asking crashed the kernel: Oops"
+    assert found["bpf_skb_ct_alloc"].state is State.REGISTERED
+
+
+def test_a_census_that_failed_has_no_answers_and_says_why() -> None:
+    seen = census(NEW)
+    only_xdp = tuple(it for it in seen.census if it.prog_type is XDP)
+    failed = seen.model_copy(update={"census": only_xdp, "census_ended": {TC: "OSError: no BTF", XDP: ""}})
+    found = all_states(failed)
+    assert {(it.state, it.cause) for it in found.values() if it.prog_type is TC} == {
+        (State.NO_ANSWER, "OSError: no BTF")
+    }
+    assert found["bpf_dynptr_from_xdp", XDP].state is State.REGISTERED
+
+
 GOOD = Facts(btf=("fou", "vmlinux"), modules={"fou": ""})
 
 
