@@ -157,11 +157,9 @@ class ObjectBtf:
                 found[self.string(name_off)] = _RECORD.unpack_from(self._types, offset)[2]
         return found
 
-    def prototypes(self, functions: dict[str, int]) -> dict[str, str]:
-        """Each function's prototype as C has it; of those that have one."""
-        if not functions:
-            return {}
-        return prototypes(self._libbpf, self.handle, {name: self._record(at)[2] for name, at in functions.items()})
+    def prototype(self, function: int) -> int:
+        """The id of a function's FUNC_PROTO."""
+        return self._record(function)[2]
 
 
 class KernelBtf:
@@ -179,22 +177,30 @@ class KernelBtf:
         BTF has such tags from v6.10 on, when pahole was new enough; before, `names` are all that is known.
         """
         shared = self.vmlinux.strings_among(names)  # a module's names are there too when vmlinux has the same string
-        found = self._of(self.vmlinux, VMLINUX, 0, shared)
+        found = _kfuncs_of(self.vmlinux, VMLINUX, 0, shared)
+        jobs = [_job(self.vmlinux, found)]
         for module in sorted(name for name in self._fds if name != VMLINUX):
             btf = ObjectBtf(self._libbpf, os.path.join(self._folder, module), self.vmlinux)
             candidates = (btf.strings_among(names) | shared) - found.keys()
-            found = {**self._of(btf, module, self._fds[module], candidates), **found}
-        return found
-
-    def _of(self, btf: ObjectBtf, owner: str, fd: int, names: frozenset[str]) -> dict[str, Kfunc]:
-        found = {name: Kfunc(name, owner, at, fd, (TAG,)) for name, at in btf.tagged(TAG).items()}
-        for tag in OTHER_TAGS if found else ():
-            for name in btf.tagged(tag).keys() & found.keys():
-                found[name].tags += (tag,)
-        for name in sorted(names - found.keys()):
-            type_id = btf.function(name)
-            if type_id is not None:
-                found[name] = Kfunc(name, owner, type_id, fd)
-        for name, prototype in btf.prototypes({name: kfunc.btf_id for name, kfunc in found.items()}).items():
+            more = _kfuncs_of(btf, module, self._fds[module], candidates)
+            jobs += [_job(btf, more)] if more else []
+            found = {**more, **found}
+        for name, prototype in prototypes(self._libbpf, jobs).items():
             found[name].prototype = prototype
         return found
+
+
+def _kfuncs_of(btf: ObjectBtf, owner: str, fd: int, names: frozenset[str]) -> dict[str, Kfunc]:
+    found = {name: Kfunc(name, owner, at, fd, (TAG,)) for name, at in btf.tagged(TAG).items()}
+    for tag in OTHER_TAGS if found else ():
+        for name in btf.tagged(tag).keys() & found.keys():
+            found[name].tags += (tag,)
+    for name in sorted(names - found.keys()):
+        type_id = btf.function(name)
+        if type_id is not None:
+            found[name] = Kfunc(name, owner, type_id, fd)
+    return found
+
+
+def _job(btf: ObjectBtf, kfuncs: dict[str, Kfunc]) -> tuple[ctypes.c_void_p, dict[str, int]]:
+    return btf.handle, {name: btf.prototype(kfunc.btf_id) for name, kfunc in kfuncs.items()}

@@ -154,7 +154,7 @@ class Libbpf:
     def __init__(self) -> None:
         self.c = ctypes.CDLL("libbpf.so.1", use_errno=True)
         self.libc = ctypes.CDLL(None)
-        self.libc.open_memstream.restype = c_void_p
+        self.libc.fdopen.restype = c_void_p
         self._vsnprintf = self.libc.vsnprintf
         self._vsnprintf.argtypes = (c_char_p, c_size_t, c_char_p, c_void_p)
         self._words: list[str] = []

@@ -82,11 +82,17 @@ def homes(result: CellResult, claimed: Mapping[str, tuple[str, ...]], known: Kfu
     A name that became known later was not looked for; only a kernel whose BTF itself names all of its kfuncs has then
     still said that this is none of them.
     """
-    names = {answer.kfunc for answer in result.census}.union(result.missing, claimed)
+    names = {answer.kfunc for answer in result.census}.union(result.missing, claimed, _deadly(result))
     if has_tags(result):
         names |= known.names
     elsewhere = known.homes()
     return {name: elsewhere.get(name) or claimed.get(name, ()) for name in sorted(names)}
+
+
+def _deadly(result: CellResult) -> set[str]:
+    """The kfuncs that took the guest down when they were asked about."""
+    starts = tuple(f"{census_id(prog_type)}:" for prog_type in ProgType)
+    return {probe.rpartition(":")[2] for probe in result.crashed if probe.startswith(starts)}
 
 
 def absence(result: CellResult, kfunc: str, known: KfuncList, homes: Iterable[str]) -> tuple[State, str]:
@@ -94,28 +100,35 @@ def absence(result: CellResult, kfunc: str, known: KfuncList, homes: Iterable[st
 
     Absent only when everything was there in which it could have been, or the kernel was built without it.
     """
-    facts = result.facts
-    if VMLINUX not in facts.btf:
+    if VMLINUX not in result.facts.btf:
         return State.NO_ANSWER, "the kernel has no BTF"
-    for module in (home for home in homes if home != VMLINUX):
+    for module in homes:
         option = known.objects[module].config if module in known.objects else ""
-        built = result.config.get(option, "")
-        if built == "n":
-            return State.ABSENT, f"CONFIG_{option} is not set"
-        if module in facts.btf or built == "y":
-            continue
-        if module not in facts.modules:
-            return State.NO_ANSWER, f"module {module} was not loaded"
-        if reason := facts.modules[module]:
-            return State.NO_ANSWER, f"module {module} did not load: {reason}"
-        if result.config.get("DEBUG_INFO_BTF_MODULES") == "n":
-            return State.ABSENT, "CONFIG_DEBUG_INFO_BTF_MODULES is not set: no module has kfuncs"
-        return State.NO_ANSWER, f"module {module} has no BTF in this kernel"
+        if module != VMLINUX and (missing := _without(result, module, option)):
+            return missing
     if kfunc in result.missing:
         return State.ABSENT, "not in the kernel's BTF"
     if not has_tags(result):
         return State.NO_ANSWER, "the census was not asked about it"
     return State.ABSENT, "the kernel's BTF calls no function of this name a kfunc"
+
+
+def _without(result: CellResult, module: str, option: str) -> tuple[State, str] | None:
+    """What it means for a module's kfuncs that the module is not there; None when it is. `option` builds it."""
+    facts, built = result.facts, result.config.get(option, "")
+    if built == "n":
+        return State.ABSENT, f"CONFIG_{option} is not set"
+    if built == "y":
+        return None  # then vmlinux has them
+    if module not in facts.modules:
+        return State.NO_ANSWER, f"module {module} was not loaded"
+    if reason := facts.modules[module]:
+        return State.NO_ANSWER, f"module {module} did not load: {reason}"
+    if module in facts.btf:
+        return None
+    if result.config.get("DEBUG_INFO_BTF_MODULES") == "n":
+        return State.ABSENT, "CONFIG_DEBUG_INFO_BTF_MODULES is not set: no module has kfuncs"
+    return State.NO_ANSWER, f"module {module} has no BTF in this kernel"
 
 
 # What the verifier says when it comes to a flag. Most flags show only where a call goes wrong at just that point.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.model import Outcome, State, Verdict
+from runner.model import NETWORK_TYPES, Outcome, State, Verdict
 from runner.results.model import JudgedCell, JudgedRun
 
 ANSWERED, BROKEN, NO_ANSWER = 0, 1, 2
@@ -18,6 +18,7 @@ def exit_code(judged: JudgedRun) -> int:
 
     A state that is `hidden` is no reason for 2: the kernel did answer, the same words on every run, but with a refusal
     that comes before the one that was asked about. Nothing that the user or the runner can repair is missing.
+    Nor are the states of program types besides TC and XDP: no claim is about those, and some kernels lack some of them.
     """
     if any(_is_broken(cell) for cell in judged.cells):
         return BROKEN
@@ -40,5 +41,8 @@ def _is_open(cell: JudgedCell) -> bool:
         or bool(cell.result.unasked)
         or not (cell.claims or cell.states)
         or any(claim.verdict is Verdict.NO_ANSWER for claim in cell.claims)
-        or any(state.state is State.NO_ANSWER and not state.hidden for state in cell.states)
+        or any(
+            state.state is State.NO_ANSWER and not state.hidden and state.prog_type in NETWORK_TYPES
+            for state in cell.states
+        )
     )

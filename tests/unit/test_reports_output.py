@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from runner.errors import MatrixError
-from runner.model import Crash, KnownIssue, Observation, Outcome, State, Timings, Verdict
+from runner.model import Crash, KfuncState, KnownIssue, Observation, Outcome, ProgType, State, Timings, Verdict
 from runner.reports.cell import cell_report, probe_report
 from runner.reports.exitcode import exit_code
 from runner.reports.export import export, exported_cell, to_json
@@ -85,6 +85,22 @@ def test_probe_that_crashed_or_was_never_asked_decides_without_a_verdict() -> No
         results = [samples.result(cell) for cell in samples.CELLS]
         results[3] = results[3].model_copy(update={field: (value,)})
         assert exit_code(samples.judged(*results)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 2),
+        ({"hidden": True}, 0),  # the kernel has answered, but with another refusal: it always will
+        ({"prog_type": ProgType.NETFILTER}, 0),  # 6.1 has no such programs
+    ],
+)
+def test_open_states_decide_when_something_can_be_done(changes: dict[str, object], expected: int) -> None:
+    found = KfuncState(kfunc="bpf_x", object="", prog_type=ProgType.TC, state=State.NO_ANSWER, cause="c")
+    more = found.model_copy(update=changes)
+    run = samples.clean_run().run
+    judged = judge_run(run, judge=samples.verdicts, states=lambda of: (*samples.states(of), more))
+    assert exit_code(judged) == expected
 
 
 # --- known issues ---------------------------------------------------------------------------------------------------
