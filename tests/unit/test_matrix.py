@@ -24,7 +24,8 @@ KERNEL = '{debian: trixie, series: "6.12"}'
 
 def folder_with_claims(folder: Path) -> Path:
     (folder / "bpf").mkdir()
-    (folder / "bpf" / "conntrack.yaml").touch()
+    for name in ("conntrack", "traffic"):
+        (folder / "bpf" / f"{name}.yaml").touch()
     return folder
 
 
@@ -72,7 +73,7 @@ def test_the_default_matrix_wants_four_kernels_on_two_architectures(tmp_path: Pa
         )
         for arch in ("x86_64", "arm64")
     ]
-    assert matrix.file.probes == ("conntrack",)
+    assert matrix.file.probes == ("conntrack", "traffic")
 
 
 def test_what_the_default_matrix_has_in_comments_is_right_as_well(tmp_path: Path) -> None:
