@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from runner.agent.btf import BtfError, Slot
 from runner.agent.libbpf import Libbpf
 from runner.agent.objects import Object, fetch, store
+from runner.agent.traffic import FIELDS
 from runner.deadline import Deadline
 from runner.probes import compile_objects
 from tests.unit.agent_samples import ROOT, claims
@@ -38,22 +39,28 @@ def opened(objects: dict[str, Object]) -> Object:
 
 
 def test_every_claim_names_what_the_object_has(objects: dict[str, Object]) -> None:
-    for claim in claims()[0].claims:
-        opened = objects[claim.object or "conntrack"]
+    for file, claim in ((file, claim) for file in claims() for claim in file.claims):
+        opened = objects[claim.object or file.object]
         for path in claim.constants:
             assert opened.slot(path)[0] == ".rodata", f"{claim.id}: {path} is not a constant"
         for path in claim.inputs:
             assert opened.slot(path)[0] in (".data", ".bss"), f"{claim.id}: {path} is not an input"
         for answer in (claim.answer, *(entry.answer for entry in claim.expect)):
-            for field in answer.fields:
+            for field in set(answer.fields) - (set(FIELDS) if claim.flow else set()):
                 assert opened.slot(f"result.{field}")[0] == ".bss", f"{claim.id}: no result {field}"
 
 
 def test_every_claim_names_a_program() -> None:
-    source = "".join((ROOT / "bpf" / f"conntrack_{part}.h").read_text() for part in ("programs", "details"))
-    programs = set(re.findall(r"^SECTION int T\((\w+)\)", source, re.MULTILINE))
-    named = {claim.program for claim in claims()[0].claims if not claim.object}
-    assert named == programs
+    for file in claims():
+        source = "".join(path.read_text() for path in (ROOT / "bpf").glob(f"{file.object}_*.h"))
+        programs = set(re.findall(r"^SECTION int T\((\w+)\)", source, re.MULTILINE))
+        assert {claim.program for claim in file.claims if not claim.object} == programs
+
+
+def test_what_is_seen_of_a_flow_is_not_what_the_program_saw(objects: dict[str, Object]) -> None:
+    for field in FIELDS:
+        with pytest.raises(BtfError):
+            objects["traffic"].slot(f"result.{field}")
 
 
 def test_unknown_names_are_refused(opened: Object) -> None:
