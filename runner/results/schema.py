@@ -59,14 +59,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             observation INTEGER NOT NULL REFERENCES census,
             PRIMARY KEY (result, position)) WITHOUT ROWID""",
     ),
+    # CellResult.missing, one name a line; null in older results
+    ("ALTER TABLE result ADD COLUMN missing INTEGER REFERENCES content",),
     (
         # `crashed`, names of probes, became `crashes`: each with what the console said
         """UPDATE result SET body = json_remove(json_set(body, '$.crashes', (
             SELECT json(json_group_array(json_object('probe', value, 'oops', ''))) FROM json_each(body, '$.crashed')
             )), '$.crashed')""",
     ),
-    # CellResult.missing, one name a line; null in older results
-    ("ALTER TABLE result ADD COLUMN missing INTEGER REFERENCES content",),
 )
 
 

@@ -81,6 +81,7 @@ def test_another_prototype_is_told_from_a_missing_kfunc(project: Project) -> Non
     for name, old, new in (
         ("conntrack.bpf.c", r"(void bpf_ct_set_timeout\(struct nf_conn___init \*), __u32 msec", r"\1, void *msec"),
         ("conntrack_programs.h", r"(bpf_ct_set_timeout\(.+), (set_timeout_ms|\d+)\);", r"\1, (void *)1000);"),
+        ("conntrack_details.h", r"(bpf_ct_set_timeout\(.+), (set_timeout_ms|\d+)\);", r"\1, (void *)1000);"),
     ):
         path = project.root / "bpf" / name
         changed, times = re.subn(old, new, path.read_text())
