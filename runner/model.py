@@ -207,6 +207,8 @@ class KfuncState(Plain):
     cause: str = ""  # short, from evidence
     errno: int | None = None
     log: str = ""
+    prototype: str = ""  # from BTF, as C has it
+    flags: tuple[str, ...] = ()  # as far as the kernel shows them: KF_SLEEPABLE
 
 
 # --- what is asked and answered ------------------------------------------------------------------------------------

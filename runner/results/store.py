@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,18 @@ from runner.results.database import connect, faults, only_writer, snapshot, tran
 from runner.results.model import Run, RunHeader, RunInfo
 
 _APART = {"cell", "observations", "census", "console"}  # the parts of a CellResult that have their own place
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """One cell of one run. `body` is a CellResult in JSON but for its cell and answers; equal `answers` are equal."""
+
+    run: str
+    started: datetime
+    cell: Cell
+    seq: int
+    body: str
+    answers: tuple[int, int]
 
 
 class ResultStore:
@@ -132,6 +145,38 @@ class ResultStore:
                 ).fetchall()
             ]
             return Run(**dict(header), cells=tuple(cells.values()), results=tuple(results))
+
+    def finals(self) -> tuple[Final, ...]:
+        """Of every run, the result of each cell that counts, without its answers; the earliest run first."""
+        cells: dict[int, Cell] = {}
+        found = []
+        with faults(self.path), snapshot(self._db):
+            for row in self._db.execute(
+                "SELECT run.id AS run, run.started, cell.content, result.seq, result.body, result.answer_set,"
+                " result.census_set FROM result JOIN cell ON cell.seq = result.cell JOIN run ON run.seq = cell.run"
+                " WHERE attempt = (SELECT max(attempt) FROM result WHERE cell = cell.seq)"
+                " ORDER BY run.started, run.seq, cell.position"
+            ):
+                content = row["content"]
+                if content not in cells:
+                    cells[content] = Cell.model_validate_json(answers.read_text(self._db, content))
+                found.append(
+                    Final(
+                        run=row["run"],
+                        started=datetime.fromisoformat(row["started"]),
+                        cell=cells[content],
+                        seq=row["seq"],
+                        body=row["body"],
+                        answers=(row["answer_set"], row["census_set"]),
+                    )
+                )
+        return tuple(found)
+
+    def result(self, final: Final) -> CellResult:
+        """The whole result, without its console."""
+        with faults(self.path), snapshot(self._db):
+            row = self._db.execute("SELECT * FROM result WHERE seq = ?", (final.seq,)).fetchone()
+            return self._result(row, final.cell, "")
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
