@@ -8,11 +8,14 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
+from runner.cli import EXIT_BROKEN, Finished
 from runner.cli.judging import claims_of
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
+from runner.cli.sides import compare, side
 from runner.errors import MatrixError
 from runner.model import ProgType
 from runner.probes import states
+from runner.reports.changes import changes_document, changes_report
 from runner.reports.over_time import over_time_document, over_time_report
 from runner.results.series import Measured, builds, measurements
 from runner.results.store import ResultStore
@@ -27,6 +30,7 @@ Arch = Annotated[str | None, typer.Option(help="Only this architecture.")]
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to `runner report`."""
     app.command("availability")(availability)
+    app.command("diff")(diff)
 
 
 def show(text: RenderableType, document: object, format_: Format, output: Output) -> None:
@@ -64,3 +68,26 @@ def availability(
     known_kfunc(kept, kfunc)
     found = overview(builds(kept), Only(kfunc, prog_type, arch))
     show(over_time_report(found), over_time_document(found), format_, output)
+
+
+def diff(
+    before: Annotated[str, typer.Argument(metavar="A", help="A run, `last`, `last~1`, a kernel, or a cell.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="What it is compared with: what became of A's answers.")],
+    texts: Annotated[bool, typer.Option("--texts", help="Also what differs in words alone.")] = False,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    format_: FormatOption = Format.TEXT,
+    output: Output = None,
+) -> None:
+    """Show what got better and worse from A to B; exits 1 when something got worse.
+
+    Of a kernel or a cell, the last answer that is kept is taken.
+
+    Example: runner report diff 6.12.117 6.18.15
+    """
+    project = Project.at(matrix)
+    claims = claims_of(project)
+    with ResultStore(project.database, read_only=True) as store:
+        found, names = compare(side(store, claims, before), side(store, claims, after), claims)
+    show(changes_report(found, names, texts=texts), changes_document(found, names), format_, output)
+    if found.worse:
+        raise Finished(EXIT_BROKEN)

@@ -72,15 +72,16 @@ def measurements(store: ResultStore, states: States) -> tuple[Measured, ...]:
     found = []
     for final in store.finals():
         body = json.loads(final.body)
-        outcome = Outcome(body["outcome"])
         key = _key(final, body)
-        if outcome is not Outcome.RAN:
+        if final.outcome is not Outcome.RAN:
             judged[key] = {}
         elif key not in judged:
             judged[key] = {Row(each.kfunc, each.prog_type): each for each in states(store.result(final))}
         locked = final.cell.kernel
         build = Build(locked.upstream, locked.release, body.get("kernel_sha256", ""), final.cell.arch)
-        found.append(Measured(final.run, final.started, final.cell, build, outcome, body.get("cause", ""), judged[key]))
+        found.append(
+            Measured(final.run, final.started, final.cell, build, final.outcome, body.get("cause", ""), judged[key])
+        )
     return tuple(found)
 
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from runner.errors import InfraError, MatrixError
-from runner.model import Cell, CellResult, CensusObservation, Observation
+from runner.model import Cell, CellResult, CensusObservation, Observation, Outcome
 from runner.results import answers, evidence, schema
 from runner.results.answers import CENSUS, OBSERVATIONS, Stored
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
@@ -28,6 +28,7 @@ class Final:
     run: str
     started: datetime
     cell: Cell
+    outcome: Outcome
     seq: int
     body: str
     answers: tuple[int, int]
@@ -153,6 +154,7 @@ class ResultStore:
         with faults(self.path), snapshot(self._db):
             for row in self._db.execute(
                 "SELECT run.id AS run, run.started, cell.content, result.seq, result.body, result.answer_set,"
+                " json_extract(result.body, '$.outcome') AS outcome,"
                 " result.census_set FROM result JOIN cell ON cell.seq = result.cell JOIN run ON run.seq = cell.run"
                 " WHERE attempt = (SELECT max(attempt) FROM result WHERE cell = cell.seq)"
                 " ORDER BY run.started, run.seq, cell.position"
@@ -165,6 +167,7 @@ class ResultStore:
                         run=row["run"],
                         started=datetime.fromisoformat(row["started"]),
                         cell=cells[content],
+                        outcome=Outcome(row["outcome"]),
                         seq=row["seq"],
                         body=row["body"],
                         answers=(row["answer_set"], row["census_set"]),
