@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 from runner.cli.options import Project
-from runner.model import CellResult
+from runner.model import CellResult, KfuncState
 from runner.probes import ClaimFile, judge, load_claims, states
 from runner.results.model import JudgedCell, JudgedRun, Run, judge_run
 from runner.results.store import ResultStore
@@ -18,9 +21,24 @@ def judged(run: Run, claims: tuple[ClaimFile, ...]) -> JudgedRun:
     return judge_run(run, judge=lambda result: judge(result, claims), states=lambda result: states(result, claims))
 
 
-def judged_cell(result: CellResult, claims: tuple[ClaimFile, ...]) -> JudgedCell:
-    """One result with its verdicts."""
-    return JudgedCell(result=result, claims=judge(result, claims), states=states(result, claims))
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Judges whatever is kept by the claims of a project."""
+
+    claims: tuple[ClaimFile, ...]
+
+    @classmethod
+    def of(cls, project: Project) -> Self:
+        return cls(claims_of(project))
+
+    def run(self, run: Run) -> JudgedRun:
+        return judged(run, self.claims)
+
+    def cell(self, result: CellResult) -> JudgedCell:
+        return JudgedCell(result=result, claims=judge(result, self.claims), states=self.states(result))
+
+    def states(self, result: CellResult) -> tuple[KfuncState, ...]:
+        return states(result, self.claims)
 
 
 def judged_run(project: Project, run_id: str | None, *, consoles: bool = False) -> JudgedRun:

@@ -9,12 +9,11 @@ import typer
 from rich.console import RenderableType
 
 from runner.cli import EXIT_BROKEN, Finished
-from runner.cli.judging import claims_of
+from runner.cli.judging import Judge
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
 from runner.cli.sides import compare, side
 from runner.errors import MatrixError
 from runner.model import ProgType
-from runner.probes import states
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.over_time import over_time_document, over_time_report
 from runner.results.series import Measured, builds, measurements
@@ -40,9 +39,9 @@ def show(text: RenderableType, document: object, format_: Format, output: Output
 
 def measured(project: Project) -> tuple[Measured, ...]:
     """Everything that is kept, judged by the claims as they are now."""
-    claims = claims_of(project)
+    judge = Judge.of(project)
     with ResultStore(project.database, read_only=True) as store:
-        return measurements(store, lambda result: states(result, claims))
+        return measurements(store, judge.states)
 
 
 def known_kfunc(kept: tuple[Measured, ...], kfunc: str | None) -> None:
@@ -85,9 +84,9 @@ def diff(
     Example: runner report diff 6.12.117 6.18.15
     """
     project = Project.at(matrix)
-    claims = claims_of(project)
+    judge = Judge.of(project)
     with ResultStore(project.database, read_only=True) as store:
-        found, names = compare(side(store, claims, before), side(store, claims, after), claims)
+        found, names = compare(side(store, judge, before), side(store, judge, after), judge)
     show(changes_report(found, names, texts=texts), changes_document(found, names), format_, output)
     if found.worse:
         raise Finished(EXIT_BROKEN)
