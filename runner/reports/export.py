@@ -46,6 +46,8 @@ class ExportedState(Plain):
     errno: int | None
     log: str
     cause: str  # why it is not usable
+    prototype: str
+    flags: tuple[str, ...]
 
 
 class ExportedCell(Plain):

@@ -25,6 +25,11 @@ def observations_path(reports: Path, run_id: str, cell_id: str, attempt: int = 1
     return _folder(reports, run_id, cell_id) / f"observations{_suffix(attempt)}.jsonl"
 
 
+def run_folder(reports: Path, run_id: str) -> Path:
+    """Where all the files of a run lie."""
+    return reports / "runs" / run_id
+
+
 def write(reports: Path, run_id: str, result: CellResult, attempt: int) -> None:
     """Leave the console log and the raw answers of one attempt. Raises OSError."""
     _publish(console_path(reports, run_id, result.cell.id, attempt), result.console)
@@ -43,7 +48,7 @@ def read_console(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> 
 
 
 def _folder(reports: Path, run_id: str, cell_id: str) -> Path:
-    return reports / "runs" / run_id / cell_id
+    return run_folder(reports, run_id) / cell_id
 
 
 def _suffix(attempt: int) -> str:

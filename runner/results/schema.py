@@ -109,6 +109,14 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
             UNION SELECT census_particulars FROM result WHERE census_particulars IS NOT NULL)""",
         "CREATE INDEX result_answers ON result (answer_set)",
         "CREATE INDEX result_census ON result (census_set)",
+        # without these, each row that goes costs a look at every row that may refer to it
+        "CREATE INDEX answer_observation ON answer (observation)",
+        "CREATE INDEX census_observation ON census_answer (observation)",
+        "CREATE INDEX observation_log ON observation (log)",
+        "CREATE INDEX census_log ON census (log)",
+        "CREATE INDEX cell_content ON cell (content)",
+        "CREATE INDEX result_asked ON result (observation_particulars)",
+        "CREATE INDEX result_named ON result (census_particulars)",
     ),
 )
 
@@ -151,3 +159,19 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def sweep(connection: sqlite3.Connection) -> None:
+    """Delete what nothing refers to any more. Inside a transaction of the caller's."""
+    for sets, members, rows in (("answer_set", "answer", "observation"), ("census_set", "census_answer", "census")):
+        used = f"(SELECT {sets} FROM result WHERE {sets} IS NOT NULL)"  # noqa: S608  names of tables
+        connection.execute(f"DELETE FROM {members} WHERE answers NOT IN {used}")  # noqa: S608
+        connection.execute(f"DELETE FROM {sets} WHERE seq NOT IN {used}")  # noqa: S608
+        connection.execute(f"DELETE FROM {rows} WHERE seq NOT IN (SELECT observation FROM {members})")  # noqa: S608
+    connection.execute(
+        """DELETE FROM content WHERE seq NOT IN (
+            SELECT content FROM cell UNION SELECT log FROM observation WHERE log IS NOT NULL
+            UNION SELECT log FROM census WHERE log IS NOT NULL
+            UNION SELECT observation_particulars FROM result WHERE observation_particulars IS NOT NULL
+            UNION SELECT census_particulars FROM result WHERE census_particulars IS NOT NULL)"""
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -110,6 +111,41 @@ class ResultStore:
         """Record that a run came to its end, by itself."""
         with faults(self.path), transaction(self._db):
             self._db.execute("UPDATE run SET finished = ? WHERE seq = ?", (_utc(finished), self._seq(run_id)))
+
+    # --- changing what is kept ----------------------------------------------------------------------------------------
+
+    def widen(self, run_id: str, cells: Sequence[Cell]) -> None:
+        """Give a run these cells, in this order; those that it has are among them."""
+        with faults(self.path), transaction(self._db):
+            seq = self._seq(run_id)
+            self._db.executemany(
+                "INSERT INTO cell (run, position, id, content) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (run, id) DO UPDATE SET position = excluded.position",
+                [
+                    (seq, at, cell.id, answers.write_text(self._db, cell.model_dump_json()))
+                    for at, cell in enumerate(cells)
+                ],
+            )
+
+    def restate(self, run_id: str, *, started: datetime, finished: datetime | None, slots: int | None) -> None:
+        """When a run was, after more of it came to light."""
+        with faults(self.path), transaction(self._db):
+            self._db.execute(
+                "UPDATE run SET started = ?, finished = ?, slots = ? WHERE seq = ?",
+                (_utc(started), finished and _utc(finished), slots, self._seq(run_id)),
+            )
+
+    def remove(self, run_ids: Iterable[str]) -> None:
+        """Forget runs, and every answer that no other run gave; then give the space back to the disk."""
+        with faults(self.path):
+            with transaction(self._db):
+                for run_id in run_ids:
+                    seq = self._seq(run_id)
+                    self._db.execute("DELETE FROM result WHERE cell IN (SELECT seq FROM cell WHERE run = ?)", (seq,))
+                    self._db.execute("DELETE FROM cell WHERE run = ?", (seq,))
+                    self._db.execute("DELETE FROM run WHERE seq = ?", (seq,))
+                schema.sweep(self._db)
+            self._db.execute("VACUUM")
 
     # --- reading ----------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from datetime import timedelta
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -121,48 +124,65 @@ def test_year_of_nightly_runs_fits(path: Path) -> None:
     assert per_cell_bytes * 20 * 365 < 300e6
 
 
-WRITER = """
-import sys
-from pathlib import Path
-from runner.results.store import ResultStore
-from tests.unit import results_samples as samples
-
-run_id = sys.argv[2]
-with ResultStore(Path(sys.argv[1])) as store:
-    store.begin(samples.run(run_id=run_id))
-    for at in range(100_000):
-        result = samples.result(samples.CELLS[at % 8], seed=at)
-        print("adding", flush=True)
-        store.add(run_id, result)
-        print("added", flush=True)
-"""
+KILLS = 50
 
 
-@pytest.mark.parametrize("kill_after", [0, 1, 5, 12])
-def test_nothing_finished_is_lost_by_kill_9(path: Path, kill_after: int) -> None:
+def test_nothing_finished_is_lost_by_kill_9(path: Path) -> None:
+    """One store, killed fifty times in the middle of writing, at every distance from the last commit."""
     store_run(path, samples.result(samples.CELLS[0]), run_id="before")
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, os.fspath(path), "killed"], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
-    with process:
-        assert process.stdout
-        added = 0
-        for line in process.stdout:
-            added += line == "added\n"
-            if line == "adding\n" and added == kill_after:
-                process.send_signal(signal.SIGKILL)
-                break
-        added += process.stdout.read().count("added\n")
+    added: dict[str, int] = {}
+    for kill in range(KILLS):
+        # from the moment in which a write begins to well after it ended: some hit it, some come between two
+        run_id, after, delay_s = f"killed-{kill}", kill % 3, (kill // 3) * 0.001
+        added[run_id] = _killed_writer(path, run_id, after, delay_s)
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok", run_id
+            assert db.execute("PRAGMA foreign_key_check").fetchall() == [], run_id
+    partly = 0
     with ResultStore(path, read_only=True) as store:
-        run = store.load("killed")
-        assert added <= len(run.results) <= added + 1  # the one in flight is there whole, or not at all
-        assert run.finished is None
-        assert all(len(result.observations) == 102 for result in run.results)
+        for run_id, number in added.items():
+            run = store.load(run_id)
+            assert number <= len(run.results) <= number + 1  # the one in flight is there whole, or not at all
+            assert run.results == tuple(_written(at) for at in range(len(run.results)))
+            assert run.finished is None
+            partly += len(run.results) == number
         assert len(store.load("before").results) == 1
-    store_run(path, samples.result(samples.CELLS[0]), run_id="after")  # the killed writer's lock is gone
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
-        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+    assert partly > 0  # some were killed before their commit
+    store_run(path, samples.result(samples.CELLS[0]), run_id="after")  # the last one's lock is gone
+
+
+def _written(at: int) -> CellResult:
+    return samples.result(samples.CELLS[at % 8], seed=at).model_copy(update={"console": ""})
+
+
+def _killed_writer(path: Path, run_id: str, after: int, delay_s: float) -> int:
+    """Kill a writer `delay_s` after it began to add its result number `after`; how many it said were added."""
+    servant = multiprocessing.get_context("forkserver")  # forks fast, and from a process without threads
+    servant.set_forkserver_preload([__name__])
+    reading, writing = servant.Pipe(duplex=False)
+    child = servant.Process(target=_write_for_ever, args=(path, run_id, writing))
+    child.start()
+    writing.close()
+    said: list[str] = []
+    while said.count("adding") <= after:
+        said.append(reading.recv())
+    time.sleep(delay_s)
+    child.kill()
+    child.join()
+    with contextlib.suppress(EOFError):
+        while True:
+            said.append(reading.recv())
+    return said.count("added")
+
+
+def _write_for_ever(path: Path, run_id: str, pipe: Connection) -> None:
+    with ResultStore(path) as store:
+        store.begin(samples.run(run_id=run_id))
+        for at in range(100_000):
+            result = samples.result(samples.CELLS[at % 8], seed=at)
+            pipe.send("adding")
+            store.add(run_id, result)
+            pipe.send("added")
 
 
 DIES_WITHIN = """
