@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from runner.cli.options import Project
-from runner.model import CellResult, KfuncState
+from runner.model import CellResult, ClaimVerdict, KfuncState
 from runner.probes import ClaimFile, judge, load_claims, states
 from runner.results.model import JudgedCell, JudgedRun, Run, judge_run
 from runner.results.store import ResultStore
@@ -35,7 +35,20 @@ class Judge:
         return judged(run, self.claims)
 
     def cell(self, result: CellResult) -> JudgedCell:
-        return JudgedCell(result=result, claims=judge(result, self.claims), states=self.states(result))
+        return JudgedCell(result=result, claims=self.verdicts(result), states=self.states(result))
+
+    def verdicts(self, result: CellResult) -> tuple[ClaimVerdict, ...]:
+        return judge(result, self.claims)
+
+    def about(self, kfunc: str) -> Self:
+        """One that knows only the claims about one kfunc, and is faster for that."""
+        files = [
+            file.model_copy(
+                update={"claims": tuple(it for it in file.claims if kfunc in file.kfuncs[it.kfunc].values())}
+            )
+            for file in self.claims
+        ]
+        return type(self)(tuple(files))
 
     def states(self, result: CellResult) -> tuple[KfuncState, ...]:
         return states(result, self.claims)

@@ -13,10 +13,13 @@ from runner.cli.judging import Judge
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
 from runner.cli.sides import compare, side
 from runner.errors import MatrixError
-from runner.model import ProgType
+from runner.model import ClaimVerdict, ProgType
 from runner.reports.changes import changes_document, changes_report
+from runner.reports.history import history_document, history_report, signatures_document, signatures_report
 from runner.reports.over_time import over_time_document, over_time_report
+from runner.results.history import Verdicts, history
 from runner.results.series import Measured, builds, measurements
+from runner.results.signatures import signatures
 from runner.results.store import ResultStore
 from runner.results.stories import Only, overview
 from runner.yamlfile import nearest
@@ -30,6 +33,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to `runner report`."""
     app.command("availability")(availability)
     app.command("diff")(diff)
+    app.command("history")(history_of)
+    app.command("signatures")(signatures_of)
 
 
 def show(text: RenderableType, document: object, format_: Format, output: Output) -> None:
@@ -42,6 +47,21 @@ def measured(project: Project) -> tuple[Measured, ...]:
     judge = Judge.of(project)
     with ResultStore(project.database, read_only=True) as store:
         return measurements(store, judge.states)
+
+
+def verdicts_about(store: ResultStore, judge: Judge, kfunc: str) -> Verdicts:
+    """The verdicts about one kfunc; each different answer of each kernel is judged once."""
+    about = judge.about(kfunc)
+    done: dict[tuple[object, ...], tuple[ClaimVerdict, ...]] = {}
+
+    def verdicts(measured: Measured) -> tuple[ClaimVerdict, ...]:
+        # an answer is what the kernel said, but also whether it could be asked: that is in the body
+        key = (measured.final.answers[0], measured.cell.kernel.version, id(measured.states))
+        if key not in done:
+            done[key] = about.verdicts(store.result(measured.final, census=False))
+        return tuple(claim for claim in done[key] if claim.kfunc == kfunc)
+
+    return verdicts
 
 
 def known_kfunc(kept: tuple[Measured, ...], kfunc: str | None) -> None:
@@ -90,3 +110,44 @@ def diff(
     show(changes_report(found, names, texts=texts), changes_document(found, names), format_, output)
     if found.worse:
         raise Finished(EXIT_BROKEN)
+
+
+OneKfunc = Annotated[str, typer.Option("--kfunc", help="The kfunc.")]
+
+
+def history_of(
+    kfunc: OneKfunc,
+    prog_type: Type = None,
+    arch: Arch = None,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    format_: FormatOption = Format.TEXT,
+    output: Output = None,
+) -> None:
+    """Show every change of what kernels answered about a kfunc, over all runs that are kept, with the evidence.
+
+    Example: runner report history --kfunc bpf_ct_set_nat_info
+    """
+    judge = Judge.of(Project.at(matrix))
+    with ResultStore(Project.at(matrix).database, read_only=True) as store:
+        kept = tuple(each for each in measurements(store, judge.states) if arch in (None, each.cell.arch))
+        known_kfunc(kept, kfunc)
+        types = (prog_type,) if prog_type else tuple(dict.fromkeys(row.prog_type for it in kept for row in it.states))
+        turns = history(kept, kfunc, verdicts_about(store, judge, kfunc), types)
+    runs = len({each.run for each in kept})
+    show(history_report(kfunc, turns, runs), history_document(kfunc, turns, runs), format_, output)
+
+
+def signatures_of(
+    kfunc: OneKfunc,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    format_: FormatOption = Format.TEXT,
+    output: Output = None,
+) -> None:
+    """Show a kfunc's prototype and flags over all kernels that were run, as their BTF has them.
+
+    Example: runner report signatures --kfunc bpf_skb_ct_alloc
+    """
+    kept = measured(Project.at(matrix))
+    known_kfunc(kept, kfunc)
+    found = signatures(builds(kept), kfunc)
+    show(signatures_report(kfunc, found), signatures_document(kfunc, found), format_, output)

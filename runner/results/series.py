@@ -51,6 +51,7 @@ class Measured:
     outcome: Outcome
     cause: str
     states: Mapping[Row, KfuncState]
+    final: Final  # where the whole result is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,16 @@ def measurements(store: ResultStore, states: States) -> tuple[Measured, ...]:
         locked = final.cell.kernel
         build = Build(locked.upstream, locked.release, body.get("kernel_sha256", ""), final.cell.arch)
         found.append(
-            Measured(final.run, final.started, final.cell, build, final.outcome, body.get("cause", ""), judged[key])
+            Measured(
+                run=final.run,
+                started=final.started,
+                cell=final.cell,
+                build=build,
+                outcome=final.outcome,
+                cause=body.get("cause", ""),
+                states=judged[key],
+                final=final,
+            )
         )
     return tuple(found)
 

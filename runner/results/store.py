@@ -211,20 +211,20 @@ class ResultStore:
                 )
         return tuple(found)
 
-    def result(self, final: Final) -> CellResult:
-        """The whole result, without its console."""
+    def result(self, final: Final, *, census: bool = True) -> CellResult:
+        """The whole result, without its console; reading a census takes most of the time."""
         with faults(self.path), snapshot(self._db):
             row = self._db.execute("SELECT * FROM result WHERE seq = ?", (final.seq,)).fetchone()
-            return self._result(row, final.cell, "")
+            return self._result(row, final.cell, "", census=census)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def _result(self, row: sqlite3.Row, cell: Cell, console: str) -> CellResult:
+    def _result(self, row: sqlite3.Row, cell: Cell, console: str, *, census: bool = True) -> CellResult:
         asked = answers.read(self._db, OBSERVATIONS, Stored(row["answer_set"], row["observation_particulars"]))
-        census = answers.read(self._db, CENSUS, Stored(row["census_set"], row["census_particulars"]))
+        all_of_it = answers.read(self._db, CENSUS, Stored(row["census_set"], row["census_particulars"]))
         parts = {
             "observations": [Observation.model_validate(seen) for seen in asked],
-            "census": [CensusObservation.model_validate(seen) for seen in census],
+            "census": [CensusObservation.model_validate(seen) for seen in all_of_it] if census else [],
         }
         return CellResult.model_validate({**json.loads(row["body"]), **parts, "cell": cell, "console": console})
 

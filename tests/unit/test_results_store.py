@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import multiprocessing
 import os
 import signal
@@ -77,7 +78,7 @@ def test_repeated_cell_keeps_both_results_and_both_consoles(path: Path) -> None:
 def test_raw_answers_lie_beside_as_json_lines(path: Path) -> None:
     result = samples.result(samples.CELLS[0])
     store_run(path, result)
-    lines = observations_path(path.parent, "one", result.cell.id).read_text().splitlines()
+    lines = gzip.decompress(observations_path(path.parent, "one", result.cell.id).read_bytes()).decode().splitlines()
     assert len(lines) == len(result.observations) + len(result.census)
     assert lines[0].startswith('{"event": "observation", "probe": "skb-ct-lookup-0:tc"')
     assert lines[-1].startswith('{"event": "census", "kfunc": "bpf_ct_set_nat_info"')
