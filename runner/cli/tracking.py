@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,8 +16,11 @@ from runner.cli.sides import compare, side
 from runner.errors import MatrixError
 from runner.model import ClaimVerdict, ProgType
 from runner.reports.changes import changes_document, changes_report
+from runner.reports.docscheck import docs_check_document, docs_check_report
 from runner.reports.history import history_document, history_report, signatures_document, signatures_report
 from runner.reports.over_time import over_time_document, over_time_report
+from runner.results.docscheck import docs_check
+from runner.results.ebpfdocs import load
 from runner.results.history import Verdicts, history
 from runner.results.series import Measured, builds, measurements
 from runner.results.signatures import signatures
@@ -33,6 +37,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module to `runner report`."""
     app.command("availability")(availability)
     app.command("diff")(diff)
+    app.command("docs-check")(docs_check_of)
     app.command("history")(history_of)
     app.command("signatures")(signatures_of)
 
@@ -151,3 +156,19 @@ def signatures_of(
     known_kfunc(kept, kfunc)
     found = signatures(builds(kept), kfunc)
     show(signatures_report(kfunc, found), signatures_document(kfunc, found), format_, output)
+
+
+def docs_check_of(
+    docs: Annotated[Path, typer.Option("--ebpf-docs", help="A checkout of the eBPF Docs project.")],
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    format_: FormatOption = Format.TEXT,
+    output: Output = None,
+) -> None:
+    """Hold what the eBPF Docs project says about kfuncs against what kernels answered; exits 1 when they disagree.
+
+    Example: runner report docs-check --ebpf-docs ../ebpf-docs
+    """
+    found = docs_check(load(docs), builds(measured(Project.at(matrix))))
+    show(docs_check_report(found), docs_check_document(found), format_, output)
+    if found.disagreements:
+        raise Finished(EXIT_BROKEN)
