@@ -16,6 +16,7 @@ from runner.model import KfuncState, ProgType, State
 from runner.results.availability import Row
 from runner.results.ebpfdocs import Docs, Documented
 from runner.results.series import Build, Known, Measured
+from runner.version import KernelVersion
 
 _CALLABLE = (State.REGISTERED, State.USABLE)
 
@@ -83,7 +84,7 @@ def docs_check(docs: Docs, known: Sequence[Known]) -> DocsCheck:
         disagreements += checked.disagreements()
         for why in checked.open():
             undecided[why].append(row)
-        if said.since and any(it.prog_type in (None, row.prog_type) for it in said.allowances):
+        if said.since_for(row.prog_type):
             all_points += 1
             points += checked.bracketed
     asked = {row.kfunc for row in answers}
@@ -154,27 +155,27 @@ class _Checked:
                 seen=known.evidence(self.row),
             )
 
+    @property
+    def _answered(self) -> list[KernelVersion]:
+        return [known.build.version for known, state in self.answers if state.state is not State.NO_ANSWER]
+
     def open(self) -> Iterator[str]:
-        if self.unanswered == len(self.answers):
+        if not self._answered:
             yield "no kernel gave an answer"
+            return
         if Dispute.ABSENT in self.wrong and self._never_there:
             yield "absent from every kernel: their configuration may leave it out"
-        oldest = min(it.build.version for it, _ in self.answers)
-        since = self.said.since
+        oldest, since = min(self._answered), self.said.since_for(self.row.prog_type)
         if since and since.series <= oldest.series and not self.wrong:
             yield f"there as documented, but {oldest} is the oldest kernel: since which version is not decided"
 
     @property
     def bracketed(self) -> bool:
         """Was a kernel before the documented version seen without it, and one from it on with it?"""
-        if not self.said.since or self.wrong:
+        since = self.said.since_for(self.row.prog_type)
+        if since is None or self.wrong:
             return False
-        sides = {
-            known.build.version.series >= self.said.since.series
-            for known, state in self.answers
-            if state.state is not State.NO_ANSWER
-        }
-        return len(sides) == 2
+        return len({version.series >= since.series for version in self._answered}) == 2
 
 
 def types_checked(check: DocsCheck) -> tuple[ProgType, ...]:

@@ -101,13 +101,20 @@ class Documented:
             return False
         return any(_holds(it, version) for it in self.allowances if it.prog_type in (None, prog_type))
 
+    def since_for(self, prog_type: ProgType) -> KernelVersion | None:
+        """The first version that has it for this type; None when it is not for this type, or no version is given."""
+        points = [max(filter(None, (self.since, it.since)), default=None) for it in self._allowances(prog_type)]
+        return min((point for point in points if point), default=None)
+
+    def _allowances(self, prog_type: ProgType) -> tuple[Allowance, ...]:
+        return tuple(it for it in self.allowances if it.prog_type in (None, prog_type))
+
     def words(self, prog_type: ProgType) -> str:
         """`for tc since 6.1`, `not for xdp`"""
-        mine = [it for it in self.allowances if it.prog_type in (None, prog_type)]
+        mine = self._allowances(prog_type)
         if not mine:
             return f"not for {prog_type}"
-        points = [max(filter(None, (self.since, it.since)), default=None) for it in mine]
-        since = min((point for point in points if point), default=None)
+        since = self.since_for(prog_type)
         until = max((it.until for it in mine if it.until), default=None) if all(it.until for it in mine) else None
         parts = [f"for {prog_type}", f"since {since}" if since else "", f"until {until}" if until else ""]
         return " ".join(filter(None, parts))
