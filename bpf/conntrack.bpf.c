@@ -1,6 +1,6 @@
 /* Programs that call the conntrack kfuncs: what conntrack.yaml asks about.
  *
- * The programs themselves are in conntrack_programs.h, which is included once per program type.
+ * The programs themselves are in conntrack_programs.h and conntrack_details.h, which are included once per program type.
  * `const volatile` globals are constants to the verifier; the other globals are the inputs of one run.
  * What a run saw is left in `result`.
  */
@@ -89,6 +89,7 @@ int bpf_ct_set_nat_info(struct nf_conn___init *, union nf_inet_addr *, int port,
 
 /* Constants: what decides whether a program loads. */
 const volatile __u32 null_size = 0; /* the size that goes with a NULL pointer */
+const volatile struct bpf_ct_opts readonly_opts = { .netns_id = BPF_F_CURRENT_NETNS, .l4proto = 6 };
 
 /* Inputs: by default a legal call. `flow` is another one in every question, so that no question meets the entry of another. */
 __u32 flow = 0;
@@ -115,15 +116,19 @@ struct {
 	__u32 zone_id;
 	__u32 zone_dir;
 	__u32 overrun; /* bytes behind the options were written */
+	__u32 outside; /* how many bytes at or behind opts + opts_size were changed */
 	__u32 inserted;
 	__u32 inserted_again; /* another entry for the same tuple */
 	__u32 found; /* a later lookup returned the entry */
+	__u32 found_dirs; /* bit N: it was found with a zone whose ct_zone_dir is N */
+	__u32 found_reply_dirs; /* the same, by its reply tuple */
 	__s32 lookup_error;
 	__u32 lookup_dir;
 	__u32 hz; /* jiffies per second, from the timeout of 10 s that a new entry gets */
 	__u32 timeout_ms; /* time left right after insertion */
 	__u32 changed_timeout_ms;
 	__s32 set_ret; /* what bpf_ct_set_* returned */
+	__s32 set_again_ret;
 	__s32 change_ret; /* what bpf_ct_change_* returned */
 	__u64 new_status; /* of the entry before it was inserted */
 	__u64 status; /* at the end */
@@ -131,6 +136,8 @@ struct {
 	__u32 changed_mark;
 	__u32 nat_addr; /* host byte order, from the reply tuple */
 	__u32 nat_port;
+	__u32 nat_other_addr; /* of the other translation, without `flow` */
+	__u32 nat_other_port;
 } result;
 
 struct call {
@@ -184,6 +191,29 @@ static __always_inline void record(const struct call *call)
 	result.overrun = call->opts_mem[2] != CANARY || call->opts_mem[3] != CANARY;
 }
 
+/* Without branches: 32 of them would be many paths for the verifier. */
+static __always_inline void record_outside(const struct call *call)
+{
+	const __u8 *after = (const __u8 *)call->opts_mem;
+	union {
+		struct bpf_ct_opts opts;
+		__u64 mem[sizeof(call->opts_mem) / 8];
+	} before;
+	__u32 count = 0;
+
+	before.mem[2] = before.mem[3] = CANARY;
+	before.opts = opts;
+#pragma clang loop unroll(disable)
+	for (__u32 i = 0; i < sizeof(call->opts_mem); i++) {
+		__u32 differs = after[i] ^ ((const __u8 *)before.mem)[i];
+		__u32 is_outside = opts_size - 1 - i;
+
+		asm volatile("" : "+r"(differs), "+r"(is_outside));
+		count += (differs + 255) >> 8 & is_outside >> 31;
+	}
+	result.outside = count;
+}
+
 static __always_inline __u32 timeout_left_ms(__u32 timeout)
 {
 	__u32 left = timeout - (__u32)bpf_jiffies64();
@@ -200,6 +230,7 @@ static __always_inline __u32 timeout_left_ms(__u32 timeout)
 #define FOREIGN_ALLOC bpf_xdp_ct_alloc
 #define FOREIGN_LOOKUP bpf_xdp_ct_lookup
 #include "conntrack_programs.h"
+#include "conntrack_details.h"
 #undef SECTION
 #undef T
 #undef CTX
@@ -218,5 +249,6 @@ static __always_inline __u32 timeout_left_ms(__u32 timeout)
 #define FOREIGN_ALLOC bpf_skb_ct_alloc
 #define FOREIGN_LOOKUP bpf_skb_ct_lookup
 #include "conntrack_programs.h"
+#include "conntrack_details.h"
 
 char _license[] SEC("license") = "GPL";

@@ -28,10 +28,60 @@ class Plain(BaseModel):
 
 
 class ProgType(StrEnum):
-    """The program types that are asked about, by the words that people use for them."""
+    """The program types, by the words that people use for them: the kernel's own but for `tc`.
+
+    `ext` is missing: such a program may call what the program may call that it extends.
+    """
 
     TC = "tc"  # BPF_PROG_TYPE_SCHED_CLS
     XDP = "xdp"  # BPF_PROG_TYPE_XDP
+    # the census asks about the others when it is told to
+    SOCKET_FILTER = "socket_filter"
+    KPROBE = "kprobe"
+    SCHED_ACT = "sched_act"
+    TRACEPOINT = "tracepoint"
+    PERF_EVENT = "perf_event"
+    CGROUP_SKB = "cgroup_skb"
+    CGROUP_SOCK = "cgroup_sock"
+    LWT_IN = "lwt_in"
+    LWT_OUT = "lwt_out"
+    LWT_XMIT = "lwt_xmit"
+    SOCK_OPS = "sock_ops"
+    SK_SKB = "sk_skb"
+    CGROUP_DEVICE = "cgroup_device"
+    SK_MSG = "sk_msg"
+    RAW_TRACEPOINT = "raw_tracepoint"
+    CGROUP_SOCK_ADDR = "cgroup_sock_addr"
+    LWT_SEG6LOCAL = "lwt_seg6local"
+    LIRC_MODE2 = "lirc_mode2"
+    SK_REUSEPORT = "sk_reuseport"
+    FLOW_DISSECTOR = "flow_dissector"
+    CGROUP_SYSCTL = "cgroup_sysctl"
+    RAW_TRACEPOINT_WRITABLE = "raw_tracepoint_writable"
+    CGROUP_SOCKOPT = "cgroup_sockopt"
+    TRACING = "tracing"
+    STRUCT_OPS = "struct_ops"
+    LSM = "lsm"
+    SK_LOOKUP = "sk_lookup"
+    SYSCALL = "syscall"
+    NETFILTER = "netfilter"
+
+
+NETWORK_TYPES = (ProgType.TC, ProgType.XDP)  # those that the claims are about
+
+
+class OtherType(StrEnum):
+    """Further types that a program may be given to the kernel as, to see that it is refused."""
+
+    CGROUP_SKB = "cgroup_skb"
+    KPROBE = "kprobe"
+    LWT_IN = "lwt_in"
+    NETFILTER = "netfilter"
+    SCHED_ACT = "sched_act"
+    SK_SKB = "sk_skb"
+    SOCK_OPS = "sock_ops"
+    SOCKET_FILTER = "socket_filter"
+    TRACEPOINT = "tracepoint"
 
 
 class Outcome(StrEnum):
@@ -51,6 +101,17 @@ class Verdict(StrEnum):
     BROKEN = "broken"
     NOT_APPLICABLE = "not applicable"
     NO_ANSWER = "no answer"
+
+
+class Level(StrEnum):
+    """How far programs of a type were seen to get with a kfunc, the least first. Only what was seen counts."""
+
+    NONE = "none"  # not in BTF, or nothing is known
+    IN_BTF = "in BTF"
+    MAY_BE_CALLED = "may be called"
+    LOADS = "loads"  # with real arguments
+    RUNS = "runs"
+    EFFECT = "effect seen"  # what a claim marked `usable` says was observed
 
 
 class State(StrEnum):
@@ -195,6 +256,18 @@ class ClaimVerdict(Plain):
     observed: str  # in words: "error -EINVAL", "load -EACCES: calling kernel function ... is not allowed"
     cause: str = ""  # why there is no answer, or why it does not apply
     crashed: bool = False
+    known_issue: str = ""  # the id of the KnownIssue that explains why it is broken
+
+
+class KnownIssue(Plain):
+    """A deviation whose cause is understood. What it explains is shown apart, and does not fail a run."""
+
+    id: str
+    what: str
+    reason: str
+    link: str
+    # its kernels were run, every probe that it is about was answered, and none of the answers is the deviation any more
+    gone: bool = False
 
 
 class KfuncState(Plain):
@@ -206,12 +279,36 @@ class KfuncState(Plain):
     state: State
     cause: str = ""  # short, from evidence
     errno: int | None = None
-    log: str = ""
+    log: str = ""  # the verifier's own words, without the explanation that v7.3 appends
+    hidden: bool = False  # no answer, and asking again will not help: the kernel refuses before it looks
     prototype: str = ""  # from BTF, as C has it
     flags: tuple[str, ...] = ()  # as far as the kernel shows them: KF_SLEEPABLE
+    level: Level = Level.NONE
 
 
 # --- what is asked and answered ------------------------------------------------------------------------------------
+
+
+class Attach(StrEnum):
+    """How a program is attached to a device."""
+
+    CLSACT = "clsact"  # TC, by a filter of the clsact queueing discipline
+    TCX = "tcx"  # TC, by a link; since v6.6
+    NATIVE = "native"  # XDP, in the driver
+    GENERIC = "generic"  # XDP, behind it
+
+    @property
+    def prog_type(self) -> ProgType:
+        return ProgType.TC if self in {Attach.CLSACT, Attach.TCX} else ProgType.XDP
+
+
+class Traffic(Plain):
+    """A real flow past an attached program, between network namespaces."""
+
+    attach: Attach
+    protocol: Literal["tcp", "udp"]
+    tracked: bool = False  # by the kernel too, where the program is attached; it then also translates addresses
+    virtual: bool = False  # to an address that nobody has
 
 
 class ClaimAsk(Plain):
@@ -219,6 +316,9 @@ class ClaimAsk(Plain):
 
     `probe` is `<claim>:<prog type>`. Names in `constants` are `const volatile` globals of the BPF object (the verifier
     sees their values), names in `inputs` are its writable globals. `sysctl` is set before and restored after.
+    With `load_as` or another `license` the program is loaded only: the question is whether the kernel takes it.
+    With `netns` a network namespace has that id, as seen from the one in which the program runs.
+    With `traffic` the program is attached and sees a flow, instead of being run once on a packet of ours.
     """
 
     kind: Literal["claim"] = "claim"
@@ -229,15 +329,25 @@ class ClaimAsk(Plain):
     constants: dict[str, int] = {}
     inputs: dict[str, int] = {}
     sysctl: dict[str, str] = {}
+    load_as: OtherType | None = None
+    license: str = "GPL"
+    netns: int | None = None
+    traffic: Traffic | None = None
 
 
 class CensusAsk(Plain):
-    """May programs of this type call these kfuncs? One observation each."""
+    """May programs of this type call the kfuncs? One observation of each that the kernel's BTF holds.
+
+    The agent asks of all that BTF calls a kfunc, and of `kfuncs` where they are functions of any kind: old kernels'
+    BTF does not tell. After a guest was lost, the rest is asked `careful`: each is named before it is asked.
+    """
 
     kind: Literal["census"] = "census"
     probe: str
     prog_type: ProgType
     kfuncs: tuple[str, ...]
+    careful: bool = False
+    skip: tuple[str, ...] = ()  # have an answer, or will get none
 
 
 Ask = Annotated[ClaimAsk | CensusAsk, Field(discriminator="kind")]
@@ -246,7 +356,8 @@ Ask = Annotated[ClaimAsk | CensusAsk, Field(discriminator="kind")]
 class Observation(Plain):
     """What a kernel answered to a ClaimAsk, as it came. Not interpreted.
 
-    `errno` is positive. `fields` are the members of the program's `result` global after the run.
+    `errno` is positive. `fields` are the members of the program's `result` global after the run; after a flow also what
+    was seen of it and of its entry in the kernel's table, see FIELDS of runner/agent/traffic.py.
     `failed` says why the agent itself could not ask; then there is no answer.
     """
 
@@ -260,7 +371,10 @@ class Observation(Plain):
 
 
 class CensusObservation(Plain):
-    """What a kernel answered to "may a program of this type call this kfunc"."""
+    """What a kernel answered to "may a program of this type call this kfunc".
+
+    Where the kernel refuses for a reason that can be removed, it was asked `again`: "bound to eth0", "with an arena".
+    """
 
     kfunc: str
     prog_type: ProgType
@@ -268,6 +382,11 @@ class CensusObservation(Plain):
     load_errno: int | None = None
     log: str = ""
     failed: str = ""
+    again: str = ""
+    again_errno: int | None = None
+    again_log: str = ""
+    prototype: str = ""  # from BTF; empty where it has none
+    tags: tuple[str, ...] = ()  # the function's declaration tags: bpf_kfunc, bpf_fastcall
 
 
 class Facts(Plain):
@@ -282,6 +401,14 @@ class Facts(Plain):
     modules: dict[str, str] = {}  # module that the probes need -> "" or why it did not load
     libbpf: str = ""
     python: str = ""
+
+
+class Crash(Plain):
+    """A probe that took the guest down, and what the console said then."""
+
+    probe: str
+    cause: str = ""  # one line
+    oops: str = ""  # from the kernel's first complaint on; empty in results of an older store
 
 
 class Timings(Plain):
@@ -308,6 +435,14 @@ class CellResult(Plain):
     facts: Facts = Facts()
     observations: tuple[Observation, ...] = ()
     census: tuple[CensusObservation, ...] = ()
-    crashed: tuple[str, ...] = ()  # probes that took the guest down
+    census_ended: dict[ProgType, str] = {}  # whose census came to its end: empty, or why nothing could be asked
+    missing: tuple[str, ...] = ()  # the names that the census looked for, and no BTF of the kernel has as a function
+    config: dict[str, str] = {}  # of the kernel's own .config what explains a "no": y, m, n, or another value
+    crashes: tuple[Crash, ...] = ()
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
     console: str = ""  # the console log, control characters and all; stored beside the database
+
+    @property
+    def crashed(self) -> tuple[str, ...]:
+        """The probes that took the guest down."""
+        return tuple(crash.probe for crash in self.crashes)

@@ -1,8 +1,10 @@
 """`python3 -m agent ASKS.json`: asks the running kernel what the file says, one JSON line per event.
 
 ASKS.json is {"modules": [...], "asks": [...]}; BPF objects lie beside it. Events: `hello` with the guest's facts;
-`ask` names a probe before it is asked, so that whoever brings the guest down is known; then `observation`, or one
-`census` per kfunc and `done`; at last `end`. Whatever goes wrong in one probe is its `failed`; the next one is asked.
+`ask` names a probe before it is asked, so that whoever brings the guest down is known; then its `observation`; at last
+`end`. Whatever goes wrong in one probe is its `failed`; the next one is asked.
+A census says `kfuncs`, what there is, once; then `census` with many answers each, and `done`. A careful census names
+each kfunc (`asking`) before it is asked, and waits until that is likely to have left the guest.
 """
 
 from __future__ import annotations
@@ -10,10 +12,10 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 
-from .census import may_call
-from .facts import Sysctls, enable_jit, facts, load_module
-from .kernelbtf import KernelBtf
+from .census import Census
+from .facts import Sysctls, enable_jit, facts, load_modules, panic_on_oops
 from .libbpf import Libbpf
 from .objects import Loader
 
@@ -21,6 +23,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TypedDict
+
+    from .namespaces import Numbered
+    from .traffic import Traffic, Wanted
 
     class Ask(TypedDict):
         """ClaimAsk or CensusAsk of the host."""
@@ -33,10 +38,18 @@ if TYPE_CHECKING:
         constants: dict[str, int]
         inputs: dict[str, int]
         sysctl: dict[str, str]
+        load_as: str | None
+        license: str
+        netns: int | None
+        traffic: Wanted | None
         kfuncs: list[str]
+        careful: bool
+        skip: list[str]
 
 
 LOG_CHARS = 16 << 10
+CENSUS_BATCH = 48  # answers in one line
+DELIVERY_S = 0.02  # for a line to leave a guest that may be dead a moment later
 
 
 def say(event: str, content: Mapping[str, object]) -> None:
@@ -59,61 +72,96 @@ class Agent:
     def __init__(self, libbpf: Libbpf, folder: str) -> None:
         self._libbpf = libbpf
         self._loader = Loader(libbpf, folder)
-        self._kernel_btf: KernelBtf | None = None
+        self._census: Census | None = None
+        self._namespaces: Numbered | None = None
+        self._traffic: Traffic | None = None
 
     def claim(self, ask: Ask) -> dict[str, object]:
         """The observation."""
         found = self._loader.object(ask["object"], ask["constants"])
+        if ask["load_as"] or ask["license"] != "GPL":
+            refused, log = found.load_other(ask["program"], ask["load_as"], ask["license"])
+            return {"load_errno": refused, "log": bounded(log)}
+        if ask["netns"] is not None:
+            self._numbered().assign(ask["netns"])
         with Sysctls(ask["sysctl"]):
             fd, refused, log = found.load(ask["program"])
             observation: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
             if not refused:
+                if ask["traffic"]:
+                    flow = self._flows().flow(ask["traffic"], ask["inputs"]["flow"], fd, found, ask["inputs"])
+                    return {**observation, "run_errno": 0, "fields": flow}
                 found.write(ask["inputs"])
                 failed, observation["retval"] = self._libbpf.test_run(fd)
                 observation["run_errno"] = failed
                 observation["fields"] = found.read()
         return observation
 
-    def census(self, ask: Ask) -> None:
-        """One event for each kfunc."""
-        if self._kernel_btf is None:
-            self._kernel_btf = KernelBtf(self._libbpf)
-        names = ask["kfuncs"]
-        found = self._kernel_btf.find(names) if names else self._kernel_btf.tagged()
-        for name in names or sorted(found):
-            answer: dict[str, object] = {"kfunc": name, "prog_type": ask["prog_type"]}
-            if name in found:
-                fd, refused, log = may_call(self._libbpf, found[name], ask["prog_type"])
-                answer.update(object=found[name].object, load_errno=refused, log=bounded(log))
-                if not refused:
-                    os.close(fd)
-            say("census", answer)
+    def _numbered(self) -> Numbered:
+        if self._namespaces is None:
+            from .namespaces import Numbered  # noqa: PLC0415  under emulation an import is dear
+
+            self._namespaces = Numbered()
+        return self._namespaces
+
+    def _flows(self) -> Traffic:
+        if self._traffic is None:
+            from .traffic import Traffic  # noqa: PLC0415  under emulation an import is dear
+
+            self._traffic = Traffic(self._libbpf)
+        return self._traffic
+
+    def census(self, ask: Ask) -> str:
+        """Ask of every kfunc. Returns why none could be asked, or empty."""
+        prog_type = ask["prog_type"]
+        census = self._ready_census(ask["kfuncs"])
+        if reason := census.untestable(prog_type):
+            return reason
+        skip, batch = set(ask["skip"]), []
+        for kfunc in census.kfuncs.values():
+            if kfunc.name in skip:
+                continue
+            if ask["careful"]:
+                say("asking", {"probe": ask["probe"], "kfunc": kfunc.name})
+                time.sleep(DELIVERY_S)
+            answer = census.ask(kfunc, prog_type)
+            batch.append({**answer, "log": bounded(str(answer["log"]))})
+            if ask["careful"] or len(batch) >= CENSUS_BATCH:
+                say("census", {"probe": ask["probe"], "answers": batch})
+                batch = []
+        say("census", {"probe": ask["probe"], "answers": batch})
+        return ""
+
+    def _ready_census(self, names: list[str]) -> Census:
+        if self._census is None:
+            self._census = Census(self._libbpf, frozenset(names))
+            found = self._census.kfuncs.values()
+            told = [{"kfunc": it.name, "object": it.object, "prototype": it.prototype, "tags": it.tags} for it in found]
+            say("kfuncs", {"kfuncs": told, "missing": self._census.missing})
+        return self._census
 
     def ask(self, ask: Ask) -> None:
         """Answer one, whatever happens."""
         say("ask", {"probe": ask["probe"]})
+        event = "done" if ask["kind"] == "census" else "observation"
+        answer: dict[str, object] = {"probe": ask["probe"]}
         try:
             if ask["kind"] == "census":
-                self.census(ask)
+                answer["failed"] = self.census(ask)
             else:
-                say("observation", {"probe": ask["probe"], **self.claim(ask)})
+                answer.update(self.claim(ask))
         except Exception as error:
-            failed = f"{type(error).__name__}: {error}"[:4000]
-            if ask["kind"] == "census":
-                for name in ask["kfuncs"]:
-                    say("census", {"kfunc": name, "prog_type": ask["prog_type"], "failed": failed})
-            else:
-                say("observation", {"probe": ask["probe"], "failed": failed})
-        if ask["kind"] == "census":
-            say("done", {"probe": ask["probe"]})
+            answer["failed"] = f"{type(error).__name__}: {error}"[:4000]
+        say(event, answer)
 
 
 def main(path: str) -> None:
     """Ask everything that the file says."""
     with open(path, encoding="ascii") as file:
         document = json.load(file)
+    panic_on_oops()
     enable_jit()
-    modules = {name: load_module(name) for name in document["modules"]}
+    modules = load_modules(document["modules"])
     libbpf = Libbpf()
     say("hello", {"facts": facts(modules, libbpf.version())})
     agent = Agent(libbpf, os.path.dirname(os.path.abspath(path)))

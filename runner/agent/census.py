@@ -1,14 +1,32 @@
-"""May programs of a type call a kfunc? Loads the smallest program that calls it, and keeps the verifier's words."""
+"""May programs of a type call a kfunc? Loads the smallest program that calls it, and keeps the verifier's words.
+
+Nothing is run: a kfunc that would crash or panic the kernel is loaded like any other.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
 
-from .kernelbtf import Kfunc
-from .libbpf import TYPES, Libbpf, LoadOpts, instruction
+from .kernelbtf import KernelBtf, Kfunc
+from .libbpf import Libbpf, LibbpfError, LoadOpts, errno_name, instruction
+from .progtypes import PROG_TYPES, devices
 
-_MOV_IMM, _CALL, _EXIT = 0xB7, 0x85, 0x95
-_PSEUDO_KFUNC_CALL = 2
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LD_IMM64, _MOV_IMM, _CALL, _EXIT = 0x18, 0xB7, 0x85, 0x95
+_PSEUDO_MAP_FD, _PSEUDO_KFUNC_CALL = 1, 2
+_DEV_BOUND_ONLY = 1 << 6  # BPF_F_XDP_DEV_BOUND_ONLY
+_ARENA, _MMAPABLE = 33, 1 << 10  # BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE
+_ARENA_ADDRESS = 1 << 32  # where it would be mapped; it must have an address before a program may use it
+_RETURN = instruction(_MOV_IMM, 0, 0, 0, 0) + instruction(_EXIT, 0, 0, 0, 0)
+
+# The kernel says these before it looks whether the program type may call the kfunc: so ask again, without the obstacle.
+_NEEDS_DEVICE = "require device-bound program"
+_NEEDS_ARENA = "requires a program with an associated arena"
 
 
 def program(kfunc: Kfunc) -> bytes:
@@ -19,13 +37,82 @@ def program(kfunc: Kfunc) -> bytes:
     zeros = b"".join(instruction(_MOV_IMM, register, 0, 0, 0) for register in range(2, 6))
     # 0 is vmlinux; anything else is an index into fd_array
     call = instruction(_CALL, 0, _PSEUDO_KFUNC_CALL, 1 if kfunc.fd else 0, kfunc.btf_id)
-    return zeros + call + instruction(_MOV_IMM, 0, 0, 0, 0) + instruction(_EXIT, 0, 0, 0, 0)
+    return zeros + call + _RETURN
 
 
-def may_call(libbpf: Libbpf, kfunc: Kfunc, prog_type: str) -> tuple[int, int, str]:
-    """File descriptor of the loaded program or -1, errno, log."""
-    opts = LoadOpts()
-    fds = (ctypes.c_int * 2)(0, kfunc.fd)
-    if kfunc.fd:
-        opts.fd_array = fds
-    return libbpf.prog_load(TYPES[prog_type], program(kfunc), opts)
+def with_map(fd: int, insns: bytes) -> bytes:
+    """The program, with a map that it uses: one load of its address, in front."""
+    return instruction(_LD_IMM64, 0, _PSEUDO_MAP_FD, 0, fd) + instruction(0, 0, 0, 0, 0) + insns
+
+
+class Census:
+    """What this kernel says about its kfuncs. Raises LibbpfError, BtfError, OSError."""
+
+    def __init__(self, libbpf: Libbpf, names: frozenset[str]) -> None:
+        self._libbpf = libbpf
+        self._btf = KernelBtf(libbpf)
+        self._arena: int | None = None
+        self._opts: dict[str, LoadOpts] = {}
+        found = self._btf.kfuncs(names)
+        self.kfuncs = {name: found[name] for name in sorted(found)}
+        self.missing = sorted(names - found.keys())
+
+    def untestable(self, prog_type: str) -> str:
+        """Why no program of this type can be loaded here, not even one that calls nothing; empty when one can."""
+        try:
+            opts = self._load_opts(prog_type)
+        except LookupError as error:
+            return str(error)
+        fd, refused, log = self._libbpf.prog_load_logged(PROG_TYPES[prog_type].number, _RETURN, opts)
+        if refused:
+            return f"a program that calls nothing does not load: -{errno_name(refused)} {log.strip()[-500:]}".strip()
+        os.close(fd)
+        return ""
+
+    def ask(self, kfunc: Kfunc, prog_type: str) -> dict[str, object]:
+        """`load_errno` and `log`; when it was asked again, also `again` (how), `again_errno`, `again_log`."""
+        insns = program(kfunc)
+        refused, log = self._load(kfunc, prog_type, insns)
+        answer: dict[str, object] = {"kfunc": kfunc.name, "load_errno": refused, "log": log}
+        if _NEEDS_DEVICE in log:
+            for again, (refused, log) in self._bound(kfunc, prog_type, insns):
+                answer.update(again=again, again_errno=refused, again_log=log)
+                if refused != errno.EOPNOTSUPP:
+                    break
+        elif _NEEDS_ARENA in log:
+            try:
+                insns = with_map(self._arena_fd(), insns)
+            except LibbpfError as error:
+                answer.update(again=f"not asked again: {error}")
+            else:
+                refused, log = self._load(kfunc, prog_type, insns)
+                answer.update(again="with an arena", again_errno=refused, again_log=log)
+        return answer
+
+    def _bound(self, kfunc: Kfunc, prog_type: str, insns: bytes) -> Iterator[tuple[str, tuple[int, str]]]:
+        """Bound to one network device after the other."""
+        for name, index in devices():
+            yield f"bound to {name}", self._load(kfunc, prog_type, insns, _DEV_BOUND_ONLY, index)
+
+    def _load(self, kfunc: Kfunc, prog_type: str, insns: bytes, flags: int = 0, ifindex: int = 0) -> tuple[int, str]:
+        opts = self._load_opts(prog_type)
+        opts.prog_flags |= flags
+        opts.prog_ifindex = ifindex
+        fds = (ctypes.c_int * 2)(0, kfunc.fd)
+        if kfunc.fd:
+            opts.fd_array = fds
+        fd, refused, log = self._libbpf.prog_load_logged(PROG_TYPES[prog_type].number, insns, opts)
+        if not refused:
+            os.close(fd)
+        return refused, log
+
+    def _load_opts(self, prog_type: str) -> LoadOpts:
+        """A copy: what a load changes in it is no one else's."""
+        if prog_type not in self._opts:
+            self._opts[prog_type] = PROG_TYPES[prog_type].opts(self._btf.vmlinux)
+        return LoadOpts.from_buffer_copy(self._opts[prog_type])
+
+    def _arena_fd(self) -> int:
+        if self._arena is None:
+            self._arena = self._libbpf.map_create(_ARENA, 1, _MMAPABLE, _ARENA_ADDRESS)
+        return self._arena

@@ -38,13 +38,29 @@ def enable_jit() -> None:
             return  # facts() reports what it is
 
 
-def load_module(name: str) -> str:
-    """Load a module: empty, or why it did not load."""
+def panic_on_oops() -> None:
+    """An oops would kill the process that asks and leave a guest with broken locks, whose answers are none."""
+    try:
+        write_sysctl("kernel.panic_on_oops", "1")
+    except OSError:
+        return
+
+
+def load_modules(names: list[str]) -> dict[str, str]:
+    """Load modules, together: starting modprobe is half of the work. Each: empty, or why it did not load."""
+    if not names or not load_module("-a", "--", *names):
+        return dict.fromkeys(names, "")
+    return {name: load_module("--", name) for name in names}
+
+
+def load_module(*arguments: str) -> str:
+    """Run modprobe: empty, or why it failed."""
     output, write_end = os.pipe()
-    arguments = [_MODPROBE, "--", name]
     redirect = [(os.POSIX_SPAWN_DUP2, write_end, 1), (os.POSIX_SPAWN_DUP2, write_end, 2)]
     try:
-        child = os.posix_spawn(_MODPROBE, arguments, {"PATH": "/usr/sbin:/usr/bin"}, file_actions=redirect)
+        child = os.posix_spawn(
+            _MODPROBE, [_MODPROBE, *arguments], {"PATH": "/usr/sbin:/usr/bin"}, file_actions=redirect
+        )
     except OSError as error:
         os.close(output)
         return f"{_MODPROBE}: {error.strerror}"

@@ -10,46 +10,89 @@ import ctypes
 import os
 import struct
 
-from .btf import DECL_TAG, FUNC, Btf, sections
+from .btf import DECL_TAG, FUNC, STRUCT, BtfError, sections
 from .libbpf import Libbpf
+from .prototypes import prototypes
 
 FOLDER = "/sys/kernel/btf"
+VMLINUX = "vmlinux"
 TAG = "bpf_kfunc"
+OTHER_TAGS = ("bpf_fastcall",)  # what else a kfunc's tags may say
 _HEAD = struct.Struct("=II")
+_RECORD = struct.Struct("=III")
+_LINKAGES = (1, 0, 2)  # global, static, extern
 
 
 class Kfunc:
-    """A kernel function: whose BTF holds it, its id there, and a file descriptor of that BTF (0 for vmlinux)."""
+    """A kernel function: whose BTF holds it, its id there, and a file descriptor of that BTF (0 for vmlinux).
 
-    __slots__ = ("btf_id", "fd", "name", "object")
+    `tags`: `bpf_kfunc` and what else its declaration tags say. `prototype` is empty where it cannot be had.
+    """
 
-    def __init__(self, name: str, owner: str, btf_id: int, fd: int) -> None:
+    __slots__ = ("btf_id", "fd", "name", "object", "prototype", "tags")
+
+    def __init__(self, name: str, owner: str, btf_id: int, fd: int, tags: tuple[str, ...] = ()) -> None:
         self.name = name
         self.object = owner
         self.btf_id = btf_id
         self.fd = fd
+        self.tags = tags
+        self.prototype = ""
 
 
-class Vmlinux:
-    """The BTF of vmlinux, searched."""
+class ObjectBtf:
+    """The BTF of vmlinux, or of a module on top of it. Raises LibbpfError and BtfError.
 
-    def __init__(self, libbpf: Libbpf, folder: str = FOLDER) -> None:
-        path = os.path.join(folder, "vmlinux")
+    It is searched as bytes first; libbpf parses it only when something was found.
+    """
+
+    def __init__(self, libbpf: Libbpf, path: str, base: ObjectBtf | None = None) -> None:
         with open(path, "rb") as file:
-            self._types, self.strings = sections(file.read())
-        self._c = libbpf.c
-        self._btf = ctypes.c_void_p(self._c.btf__parse_raw(path.encode()))
-        if not self._btf:
-            raise libbpf.error(f"parsing {path}")
-        self.count = int(self._c.btf__type_cnt(self._btf))  # void included
-        self._start = self._address(1)
+            self._types, self._strings = sections(file.read())
+        self._libbpf = libbpf
+        self._path = path
+        self._base = base
+        self._base_strings = base._strings if base else b""
+        self._parsed: ctypes.c_void_p | None = None
+        self._first = self._end = self._start = 0
+
+    @property
+    def handle(self) -> ctypes.c_void_p:
+        """libbpf's own."""
+        if self._parsed is None:
+            c, base = self._libbpf.c, self._base
+            parsed = ctypes.c_void_p(c.btf__parse_split(self._path.encode(), base.handle if base else None))
+            if not parsed:
+                raise self._libbpf.error(f"parsing {self._path}")
+            self._first = base._end if base else 1
+            self._end = int(c.btf__type_cnt(parsed))  # the first id that is not here
+            self._parsed = parsed
+            self._start = self._address(self._first)
+        return self._parsed
 
     def _address(self, type_id: int) -> int:
-        return int(self._c.btf__type_by_id(self._btf, ctypes.c_uint32(type_id)))
+        return int(self._libbpf.c.btf__type_by_id(self.handle, ctypes.c_uint32(type_id)) or 0)
+
+    def _record(self, type_id: int) -> tuple[int, int, int]:
+        """Name offset, info, size or type. BtfError when it is not here."""
+        at = self._address(type_id) - self._start
+        if not (self._first <= type_id < self._end and 0 <= at <= len(self._types) - _RECORD.size):
+            raise BtfError(f"no type {type_id} here")
+        record: tuple[int, int, int] = _RECORD.unpack_from(self._types, at)
+        return record
+
+    def string(self, offset: int) -> str:
+        own = offset - len(self._base_strings)
+        strings, start = (self._strings, own) if own >= 0 else (self._base_strings, offset)
+        end = strings.find(b"\0", start)
+        if end < 0:
+            raise BtfError(f"no string at {offset}")
+        return strings[start:end].decode("utf-8", "replace")
 
     def _id_at(self, offset: int) -> int | None:
         """The id of the type whose record begins at `offset`; None when none does."""
-        low, high = 1, self.count
+        self.handle  # noqa: B018  parses
+        low, high = self._first, self._end
         while low < high:
             middle = (low + high) // 2
             at = self._address(middle) - self._start
@@ -61,83 +104,103 @@ class Vmlinux:
                 high = middle
         return None
 
+    def _string_offsets(self, name: str) -> list[int]:
+        """Where a string is: its own or, in a module, the base's."""
+        wanted = b"\0" + name.encode() + b"\0"
+        found = [(self._base_strings.find(wanted), 1), (self._strings.find(wanted), len(self._base_strings) + 1)]
+        return [at + behind for at, behind in found if at >= 0]
+
     def _records(self, kind: int, linkage: int, name: str) -> list[int]:
         """Offsets of what may be records of a kind and name."""
-        wanted = b"\0" + name.encode() + b"\0"
-        found, at = [], self.strings.find(wanted)
-        if at < 0:
-            return []
-        head = _HEAD.pack(at + 1, kind << 24 | linkage)
-        at = self._types.find(head)
-        while at >= 0:
-            if at % 4 == 0:
-                found.append(at)
-            at = self._types.find(head, at + 1)
+        found = []
+        for string in self._string_offsets(name):
+            head = _HEAD.pack(string, kind << 24 | linkage)
+            at = self._types.find(head)
+            while at >= 0:
+                if at % 4 == 0:
+                    found.append(at)
+                at = self._types.find(head, at + 1)
         return found
+
+    def has_string(self, text: str) -> bool:
+        return bool(self._string_offsets(text))
+
+    def strings_among(self, wanted: frozenset[str]) -> frozenset[str]:
+        """Those that occur as strings here. One pass, however many they are."""
+        names = frozenset(name.encode() for name in wanted)
+        return frozenset(name.decode() for name in names.intersection(self._strings.split(b"\0")))
 
     def function(self, name: str) -> int | None:
         """The id of the function `name`."""
-        for linkage in (1, 0, 2):  # global, static, extern
-            for offset in self._records(FUNC, linkage, name):
+        return self._find(FUNC, _LINKAGES, name)
+
+    def struct(self, name: str) -> int | None:
+        """The id of the structure `name`."""
+        return self._find(STRUCT, range(1, 256), name)
+
+    def _find(self, kind: int, low_bits: tuple[int, ...] | range, name: str) -> int | None:
+        for linkage in low_bits:
+            for offset in self._records(kind, linkage, name):
                 type_id = self._id_at(offset)
                 if type_id is not None:
                     return type_id
         return None
 
-    def tagged(self) -> dict[str, int]:
-        """All functions that carry the tag `bpf_kfunc`, with their ids."""
+    def tagged(self, tag: str) -> dict[str, int]:
+        """All functions of this object that carry a declaration tag, with their ids."""
         found = {}
-        for offset in self._records(DECL_TAG, 0, TAG):
-            type_id = struct.unpack_from("=I", self._types, offset + 8)[0]
-            if 0 < type_id < self.count:
-                name_off, info = _HEAD.unpack_from(self._types, self._address(type_id) - self._start)
-                if info >> 24 & 0x1F == FUNC:
-                    found[self.strings[name_off : self.strings.index(b"\0", name_off)].decode()] = type_id
+        for offset in self._records(DECL_TAG, 0, tag):
+            if self._id_at(offset) is None:
+                continue  # the bytes of something else
+            name_off, info, _ = self._record(_RECORD.unpack_from(self._types, offset)[2])
+            if info >> 24 & 0x1F == FUNC:
+                found[self.string(name_off)] = _RECORD.unpack_from(self._types, offset)[2]
         return found
+
+    def prototype(self, function: int) -> int:
+        """The id of a function's FUNC_PROTO."""
+        return self._record(function)[2]
 
 
 class KernelBtf:
     """All BTF of the running kernel."""
 
     def __init__(self, libbpf: Libbpf, folder: str = FOLDER) -> None:
-        self._vmlinux = Vmlinux(libbpf, folder)
-        self._fds = libbpf.kernel_btf_fds()
+        self._libbpf = libbpf
         self._folder = folder
-        self._modules: dict[str, Btf] = {}
+        self.vmlinux = ObjectBtf(libbpf, os.path.join(folder, VMLINUX))
+        self._fds = libbpf.kernel_btf_fds()
 
-    def _module(self, name: str) -> Btf:
-        if name not in self._modules:
-            with open(os.path.join(self._folder, name), "rb") as file:
-                self._modules[name] = Btf(file.read(), self._vmlinux.count, self._vmlinux.strings)
-        return self._modules[name]
+    def kfuncs(self, names: frozenset[str]) -> dict[str, Kfunc]:
+        """Every function that its BTF calls a kfunc, and those of `names` that are functions of any kind.
 
-    def _module_names(self) -> list[str]:
-        return sorted(name for name in self._fds if name != "vmlinux")
-
-    def find(self, names: list[str]) -> dict[str, Kfunc]:
-        """Those of `names` that are functions of vmlinux or of a loaded module."""
-        found = {}
-        for name in names:
-            type_id = self._vmlinux.function(name)
-            if type_id is not None:
-                found[name] = Kfunc(name, "vmlinux", type_id, 0)
-        left = set(names) - set(found)
-        for module in self._module_names() if left else ():
-            btf = self._module(module)
-            for type_id in btf.of_kind(FUNC):
-                name = btf.name(type_id)
-                if name in left:
-                    found[name] = Kfunc(name, module, type_id, self._fds[module])
+        BTF has such tags from v6.10 on, when pahole was new enough; before, `names` are all that is known.
+        """
+        shared = self.vmlinux.strings_among(names)  # a module's names are there too when vmlinux has the same string
+        found = _kfuncs_of(self.vmlinux, VMLINUX, 0, shared)
+        jobs = [_job(self.vmlinux, found)]
+        for module in sorted(name for name in self._fds if name != VMLINUX):
+            btf = ObjectBtf(self._libbpf, os.path.join(self._folder, module), self.vmlinux)
+            candidates = (btf.strings_among(names) | shared) - found.keys()
+            more = _kfuncs_of(btf, module, self._fds[module], candidates)
+            jobs += [_job(btf, more)] if more else []
+            found = {**more, **found}
+        for name, prototype in prototypes(self._libbpf, jobs).items():
+            found[name].prototype = prototype
         return found
 
-    def tagged(self) -> dict[str, Kfunc]:
-        """Every function that its BTF calls a kfunc. Empty on kernels whose BTF has no such tags (before v6.10)."""
-        found = {name: Kfunc(name, "vmlinux", btf_id, 0) for name, btf_id in self._vmlinux.tagged().items()}
-        for module in self._module_names():
-            btf = self._module(module)
-            for tag_id in btf.of_kind(DECL_TAG):
-                type_id = btf.target(tag_id)
-                if btf.name(tag_id) == TAG and type_id in btf.ids() and btf.kind(type_id) == FUNC:
-                    name = btf.name(type_id)
-                    found[name] = Kfunc(name, module, type_id, self._fds[module])
-        return found
+
+def _kfuncs_of(btf: ObjectBtf, owner: str, fd: int, names: frozenset[str]) -> dict[str, Kfunc]:
+    found = {name: Kfunc(name, owner, at, fd, (TAG,)) for name, at in btf.tagged(TAG).items()}
+    for tag in OTHER_TAGS if found else ():
+        for name in btf.tagged(tag).keys() & found.keys():
+            found[name].tags += (tag,)
+    for name in sorted(names - found.keys()):
+        type_id = btf.function(name)
+        if type_id is not None:
+            found[name] = Kfunc(name, owner, type_id, fd)
+    return found
+
+
+def _job(btf: ObjectBtf, kfuncs: dict[str, Kfunc]) -> tuple[ctypes.c_void_p, dict[str, int]]:
+    return btf.handle, {name: btf.prototype(kfunc.btf_id) for name, kfunc in kfuncs.items()}

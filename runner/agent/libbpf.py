@@ -6,9 +6,10 @@ import ctypes
 import errno
 import os
 import sys
-from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint32, c_void_p
+from ctypes import c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
 
 TYPES = {"tc": 3, "xdp": 6}  # BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_XDP
+SHORT_LOG_BYTES = 32 << 10
 LOG_BYTES = 4 << 20  # the verifier's own words; before v6.4 a log that does not fit is -ENOSPC
 
 # An Ethernet frame with IPv4 and TCP, 64 bytes. Shorter ones are refused by some kernels.
@@ -25,9 +26,10 @@ _POINTERS = (
     "bpf_object__btf",
     "bpf_map__initial_value",
     "bpf_program__insns",
-    "btf__parse_raw",
+    "btf__parse_split",
     "btf__raw_data",
     "btf__type_by_id",
+    "btf_dump__new",
 )
 
 
@@ -94,6 +96,36 @@ class HandlerOpts(ctypes.Structure):
     )
 
 
+class DeclOpts(ctypes.Structure):
+    """struct btf_dump_emit_type_decl_opts."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("field_name", c_char_p),
+        ("indent_level", c_int),
+        ("strip_mods", c_bool),
+    )
+
+
+class MapOpts(ctypes.Structure):
+    """struct bpf_map_create_opts."""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("btf_fd", c_uint32),
+        ("btf_key_type_id", c_uint32),
+        ("btf_value_type_id", c_uint32),
+        ("btf_vmlinux_value_type_id", c_uint32),
+        ("inner_map_fd", c_uint32),
+        ("map_flags", c_uint32),
+        ("map_extra", c_uint64),
+        ("numa_node", c_uint32),
+        ("map_ifindex", c_uint32),
+        ("value_type_btf_obj_fd", ctypes.c_int32),
+        ("token_fd", c_uint32),
+    )
+
+
 class BtfInfo(ctypes.Structure):
     """struct bpf_btf_info."""
 
@@ -121,24 +153,13 @@ class Libbpf:
 
     def __init__(self) -> None:
         self.c = ctypes.CDLL("libbpf.so.1", use_errno=True)
-        self._vsnprintf = ctypes.CDLL(None).vsnprintf
+        self.libc = ctypes.CDLL(None)
+        self.libc.fdopen.restype = c_void_p
+        self._vsnprintf = self.libc.vsnprintf
         self._vsnprintf.argtypes = (c_char_p, c_size_t, c_char_p, c_void_p)
         self._words: list[str] = []
         self._print = _PRINT(self._on_print)
         self._log = ctypes.create_string_buffer(LOG_BYTES)
-        for name in [
-            "bpf_object__open_file",
-            "bpf_object__find_program_by_name",
-            "bpf_object__next_program",
-            "bpf_map__initial_value",
-            "bpf_object__find_map_by_name",
-            "bpf_program__insns",
-            "bpf_object__btf",
-            "btf__raw_data",
-            "btf__parse_raw",
-            "btf__type_by_id",
-        ]:
-            getattr(self.c, name).restype = c_void_p
         for name in _POINTERS:
             getattr(self.c, name).restype = c_void_p
         for name in ("bpf_program__name", "libbpf_version_string"):
@@ -166,7 +187,9 @@ class Libbpf:
     def version(self) -> str:
         return str(self.c.libbpf_version_string().decode())
 
-    def prog_load(self, prog_type: int, insns: bytes, opts: LoadOpts | None = None) -> tuple[int, int, str]:
+    def prog_load(
+        self, prog_type: int, insns: bytes, opts: LoadOpts | None = None, license_: str = "GPL"
+    ) -> tuple[int, int, str]:
         """Load a program: its file descriptor (or -1), the errno (0: it was taken), and the verifier's log if refused.
 
         The log is asked for only when the program was refused: writing it makes a successful load several times slower.
@@ -175,20 +198,40 @@ class Libbpf:
         opts.sz = ctypes.sizeof(LoadOpts)
         opts.attempts = 5
         code = ctypes.create_string_buffer(insns, len(insns))
-        fd, refused = self._load(prog_type, code, len(insns) // 8, opts)
+        fd, refused = self._load(prog_type, code, len(insns) // 8, opts, license_)
         if not refused:
             return fd, 0, ""
         self._log[0] = b"\0"
         opts.log_level, opts.log_size, opts.log_buf = 1, LOG_BYTES, ctypes.addressof(self._log)
-        fd, refused = self._load(prog_type, code, len(insns) // 8, opts)
+        fd, refused = self._load(prog_type, code, len(insns) // 8, opts, license_)
         log = ctypes.string_at(self._log).decode("utf-8", "replace") if refused else ""
         opts.log_level, opts.log_size, opts.log_buf = 0, 0, None
         return fd, refused, log
 
-    def _load(self, prog_type: int, code: object, count: int, opts: LoadOpts) -> tuple[int, int]:
+    def _load(self, prog_type: int, code: object, count: int, opts: LoadOpts, license_: str) -> tuple[int, int]:
         # With log_level 0 and no buffer libbpf asks the kernel once.
-        fd = self.c.bpf_prog_load(prog_type, b"probe", b"GPL", code, c_size_t(count), ctypes.byref(opts))
+        fd = self.c.bpf_prog_load(prog_type, b"probe", license_.encode(), code, c_size_t(count), ctypes.byref(opts))
         return (-1, -fd) if fd < 0 else (fd, 0)
+
+    def prog_load_logged(self, prog_type: int, insns: bytes, opts: LoadOpts) -> tuple[int, int, str]:
+        """As prog_load, with the log asked for at once: for small programs, most of which are refused."""
+        opts.sz = ctypes.sizeof(LoadOpts)
+        opts.attempts = 1
+        for size in (SHORT_LOG_BYTES, LOG_BYTES):
+            self._log[0] = b"\0"
+            opts.log_level, opts.log_size, opts.log_buf = 1, size, ctypes.addressof(self._log)
+            fd = self.c.bpf_prog_load(prog_type, b"probe", b"GPL", insns, c_size_t(len(insns) // 8), ctypes.byref(opts))
+            if fd != -errno.ENOSPC:
+                break
+        return (fd, 0, "") if fd >= 0 else (-1, -fd, ctypes.string_at(self._log).decode("utf-8", "replace"))
+
+    def map_create(self, map_type: int, max_entries: int, flags: int, extra: int) -> int:
+        """The file descriptor of a map without keys and values. Raises LibbpfError."""
+        opts = MapOpts(sz=ctypes.sizeof(MapOpts), map_flags=flags, map_extra=extra)
+        fd = self.c.bpf_map_create(map_type, b"probe", 0, 0, max_entries, ctypes.byref(opts))
+        if fd < 0:
+            raise self.error("bpf_map_create")
+        return int(fd)
 
     def test_run(self, fd: int) -> tuple[int, int]:
         """Run a loaded program once on PACKET: errno and its return value."""

@@ -17,6 +17,18 @@ from .libbpf import PREPARE_LOAD, TYPES, HandlerOpts, Libbpf, LoadOpts, instruct
 _EMPTY = instruction(0xB7, 0, 0, 0, 0) + instruction(0x95, 0, 0, 0, 0)  # return 0
 _RESULT = "result"
 _WRITABLE = (".data", ".bss")
+# enum bpf_prog_type, and the expected_attach_type without which the kernel does not look at the program
+_OTHER_TYPES = {
+    "socket_filter": (1, 0),
+    "kprobe": (2, 0),
+    "sched_act": (4, 0),
+    "tracepoint": (5, 0),
+    "cgroup_skb": (8, 0),
+    "lwt_in": (10, 0),
+    "sock_ops": (13, 0),
+    "sk_skb": (14, 0),
+    "netfilter": (32, 45),
+}
 
 
 class Relocated:
@@ -161,16 +173,32 @@ class Object:
 
     def load(self, program: str) -> tuple[int, int, str]:
         """File descriptor or -1, errno, log. A program that was taken stays loaded."""
-        if program not in self._programs:
-            raise BtfError(f"{self._name}.bpf.o has no program {program!r}")
+        relocated = self._relocated(program)
         if program in self._loaded:
             return self._loaded[program], 0, ""
-        relocated = self._programs[program]
         prog_type = TYPES[program.partition("_")[0]]
         fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, relocated.opts)
         if not refused:
             self._loaded[program] = fd
-        return fd, refused, log
+        # what libbpf could not do, such as a map that the kernel refused, is why the verifier refuses the rest
+        return fd, refused, self.words + log if refused else ""
+
+    def load_other(self, program: str, load_as: str | None, license_: str) -> tuple[int, str]:
+        """Errno and log of a load as another type, or under another license. What was taken is given back."""
+        relocated = self._relocated(program)
+        prog_type, relocated.opts.expected_attach_type = (
+            _OTHER_TYPES[load_as] if load_as else (TYPES[program.partition("_")[0]], 0)
+        )
+        fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, relocated.opts, license_)
+        relocated.opts.expected_attach_type = 0
+        if not refused:
+            os.close(fd)
+        return refused, self.words + log if refused else ""
+
+    def _relocated(self, program: str) -> Relocated:
+        if program not in self._programs:
+            raise BtfError(f"{self._name}.bpf.o has no program {program!r}")
+        return self._programs[program]
 
     def write(self, inputs: dict[str, int]) -> None:
         """Reset every writable global, then set these."""

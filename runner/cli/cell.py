@@ -12,7 +12,7 @@ from rich.console import Console
 
 from runner.architecture import architecture
 from runner.caches import cache_root
-from runner.cli.judging import claims_of, judged_run
+from runner.cli.judging import Knowledge, judged_run
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -56,6 +56,7 @@ def show(
     found = judged.cell(cell)
     if probe and format_ is Format.JSON:
         seen = [one.model_dump(mode="json") for one in found.result.observations if one.probe == probe]
+        seen += [{**one.model_dump(), "crashed": True} for one in found.result.crashes if one.probe == probe]
         emit(json.dumps(seen[0] if seen else None, indent=1), output)
     elif probe:
         says, source = _said(project, probe)
@@ -70,10 +71,10 @@ def show(
 def _said(project: Project, probe: str) -> tuple[str, str]:
     """The claim's words and who says them."""
     claim_id = probe.partition(":")[0]
-    for file in claims_of(project):
+    for file in Knowledge.of(project).claims:
         for claim in file.claims:
             if claim.id == claim_id:
-                return claim.says, f"{claim.source.kind}: {claim.source.ref}"
+                return claim.says, f"{claim.source.kind}: {'; '.join(claim.source.refs)}"
     return "", ""
 
 

@@ -1,61 +1,77 @@
-"""A run from the store, judged by the claims as they are now."""
+"""A run from the store, judged by what the project says now."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from runner.cli.options import Project
 from runner.model import CellResult, ClaimVerdict, KfuncState
-from runner.probes import ClaimFile, judge, load_claims, states
+from runner.probes import (
+    ClaimFile,
+    Issue,
+    KfuncList,
+    explained,
+    issues_of,
+    judge,
+    load_claims,
+    load_issues,
+    load_kfuncs,
+    states,
+    tagged,
+)
 from runner.results.model import JudgedCell, JudgedRun, Run, judge_run
 from runner.results.store import ResultStore
 
 
-def claims_of(project: Project) -> tuple[ClaimFile, ...]:
-    return load_claims(project.root, project.matrix.file.probes)
-
-
-def judged(run: Run, claims: tuple[ClaimFile, ...]) -> JudgedRun:
-    """Every cell of a run with its verdicts."""
-    return judge_run(run, judge=lambda result: judge(result, claims), states=lambda result: states(result, claims))
-
-
 @dataclass(frozen=True, slots=True)
-class Judge:
-    """Judges whatever is kept by the claims of a project."""
+class Knowledge:
+    """What a project says about kernels: its claims, the names of kfuncs, its known issues."""
 
     claims: tuple[ClaimFile, ...]
+    kfuncs: KfuncList
+    issues: tuple[Issue, ...]
 
     @classmethod
     def of(cls, project: Project) -> Self:
-        return cls(claims_of(project))
+        """Raises MatrixError, with file and line, when one of the files is wrong."""
+        root = project.root
+        return cls(load_claims(root, project.matrix.file.probes), load_kfuncs(root), load_issues(root))
 
-    def run(self, run: Run) -> JudgedRun:
-        return judged(run, self.claims)
+    def verdicts(self, result: CellResult) -> tuple[ClaimVerdict, ...]:
+        """One cell's verdicts, with the known issues that explain some of them."""
+        return explained(result, judge(result, self.claims), self.issues)
+
+    def judged(self, run: Run) -> JudgedRun:
+        """Every cell of a run with its verdicts. A kfunc that one of its kernels has is looked for in all of them."""
+        known = self.kfuncs.grown(kfunc for result in run.results for kfunc in tagged(result))
+        return judge_run(
+            run,
+            judge=self.verdicts,
+            states=lambda result: states(result, self.claims, known),
+            known_issues=lambda cells: issues_of(cells, self.issues),
+        )
+
+    def states(self, result: CellResult) -> tuple[KfuncState, ...]:
+        """One cell's states. Only kfuncs that the project or the cell itself names are looked for."""
+        return states(result, self.claims, self.kfuncs)
 
     def cell(self, result: CellResult) -> JudgedCell:
         return JudgedCell(result=result, claims=self.verdicts(result), states=self.states(result))
 
-    def verdicts(self, result: CellResult) -> tuple[ClaimVerdict, ...]:
-        return judge(result, self.claims)
-
     def about(self, kfunc: str) -> Self:
         """One that knows only the claims about one kfunc, and is faster for that."""
-        files = [
+        files = tuple(
             file.model_copy(
                 update={"claims": tuple(it for it in file.claims if kfunc in file.kfuncs[it.kfunc].values())}
             )
             for file in self.claims
-        ]
-        return type(self)(tuple(files))
-
-    def states(self, result: CellResult) -> tuple[KfuncState, ...]:
-        return states(result, self.claims)
+        )
+        return replace(self, claims=files)
 
 
 def judged_run(project: Project, run_id: str | None, *, consoles: bool = False) -> JudgedRun:
     """A run, by default the last one. Raises MatrixError when there is none."""
     with ResultStore(project.database, read_only=True) as store:
         run = store.load(run_id, consoles=consoles)
-    return judged(run, claims_of(project))
+    return Knowledge.of(project).judged(run)

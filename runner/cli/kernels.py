@@ -27,6 +27,9 @@ from runner.deadline import Deadline
 from runner.images import ensure_image
 from runner.kernels import ensure_kernel, have_kernel
 from runner.kernels.debian import Offer, matches, offered
+from runner.probes import kfuncs_path, load_kfuncs
+from runner.results.store import ResultStore
+from runner.store import write_atomically
 from runner.suites import SUITES
 
 app = typer.Typer(help="Kernels: what there is, what is pinned, what is in the cache.", no_args_is_help=True)
@@ -87,6 +90,37 @@ def lock(matrix: MatrixFile = DEFAULT_MATRIX, verbose: Verbose = False) -> None:
     for kernel in pinned.kernels:
         console.print(f"{kernel.source:<32} {kernel.arch:<8} {kernel.version:<12} {kernel.release}")
     console.print(f"written: {project.lock_path}")
+
+
+@app.command("census")
+def census(
+    update_names: Annotated[
+        bool, typer.Option("--update-names", help="Add what newer kernels have to the list of names, bpf/kfuncs.yaml.")
+    ] = False,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    format_: FormatOption = Format.TEXT,
+    output: Output = None,
+) -> None:
+    """List every kfunc that is known: those of bpf/kfuncs.yaml, and those that the kernels of past runs told of.
+
+    Example: runner kernels census --update-names
+    """
+    project = Project.at(matrix)
+    known = load_kfuncs(project.root)
+    with ResultStore(project.database, read_only=True) as store:
+        grown = known.grown(store.tagged_kfuncs())
+    if update_names:
+        write_atomically(kfuncs_path(project.root), grown.text().encode())
+    rows = [(kfunc, holder) for holder, holds in grown.objects.items() for kfunc in holds.kfuncs]
+    new = {(kfunc, holder) for kfunc, holder in rows if holder not in known.homes().get(kfunc, ())}
+    if format_ is Format.JSON:
+        told = [{"kfunc": kfunc, "object": holder, "new": (kfunc, holder) in new} for kfunc, holder in rows]
+        emit(json.dumps(told, indent=1), output)
+        return
+    table = Table("kfunc", "object", "", box=None, pad_edge=False)
+    for kfunc, holder in rows:
+        table.add_row(kfunc, holder, "new" if (kfunc, holder) in new else "")
+    emit(table, output)
 
 
 @app.command("fetch")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.cli import Finished
+from runner.cli.judging import Knowledge
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -25,8 +26,7 @@ from runner.cli.options import (
 )
 from runner.cli.running import run_matrix
 from runner.cli.watching import FailOn, checked_run_id, watched
-from runner.model import Cell
-from runner.probes import load_claims
+from runner.model import NETWORK_TYPES, Cell, ProgType
 from runner.select import select
 
 app = typer.Typer(help="The matrix of kernels and architectures.", no_args_is_help=True)
@@ -42,6 +42,10 @@ def run(
         int | None, typer.Option("-n", "--slots", min=1, help="Guests at once. Default: what this machine can carry.")
     ] = None,
     locked: Annotated[bool, typer.Option("--locked", help="Fail when a pinned package has left the archive.")] = False,
+    every_type: Annotated[
+        bool,
+        typer.Option("--all-program-types", help="Ask of every kfunc for every program type, not only TC and XDP."),
+    ] = False,
     offline: Offline = False,
     verbose: Verbose = False,
     baseline: Annotated[
@@ -66,19 +70,21 @@ def run(
     Example: runner matrix run --only 'arch=x86_64,kernel=6.*'
     """
     project = Project.at(matrix)
-    claims = load_claims(project.root, project.matrix.file.probes)
+    knowledge = Knowledge.of(project)  # what is wrong with it is said before anything is fetched
     lock = settled(project, mode="locked" if locked else "keep", offline=offline)
     cells = select(project.matrix.cells(lock), only)
+    prog_types = tuple(ProgType) if every_type else NETWORK_TYPES
     raise Finished(
         run_matrix(
             project,
             cells,
-            claims,
+            knowledge,
+            prog_types=prog_types,
             slots=slots,
             offline=offline,
             console=out_console(),
             run_id=checked_run_id(run_id),
-            watch=watched(project, baseline, fail_on),
+            watch=watched(knowledge, baseline, fail_on),
         )
     )
 
@@ -131,9 +137,7 @@ def validate(matrix: MatrixFile = DEFAULT_MATRIX) -> None:
     Example: runner matrix validate --matrix matrix.yaml
     """
     project = Project.at(matrix)
-    claims = load_claims(project.root, project.matrix.file.probes)
-    said = sum(len(file.claims) for file in claims)
-    wanted = project.matrix.wanted()
-    Console(highlight=False).print(
-        f"{matrix}: {len(wanted)} cells, {said} claims in {len(claims)} files", soft_wrap=True
-    )
+    knowledge = Knowledge.of(project)
+    said = sum(len(file.claims) for file in knowledge.claims)
+    counted = f"{said} claims in {len(knowledge.claims)} files, {len(knowledge.issues)} known issues"
+    Console(highlight=False).print(f"{matrix}: {len(project.matrix.wanted())} cells, {counted}", soft_wrap=True)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from runner.cli import Finished, tracking
-from runner.cli.judging import judged_run
+from runner.cli import EXIT_BROKEN, EXIT_OK, Finished, tracking
+from runner.cli.judging import Knowledge, judged_run
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
 from runner.reports.exitcode import exit_code
 from runner.reports.export import export, to_json
 from runner.reports.markdown import availability_markdown
+from runner.reports.statements import statements_markdown, statements_report
 from runner.reports.summary import run_report
+from runner.reports.text import plain
+from runner.reports.verdicts import WORDS, Wanted, claim_rows, verdicts_report
+from runner.results.differences import differences
+from runner.results.statements import statements
 from runner.results.store import ResultStore
+from runner.yamlfile import nearest
 
 app = typer.Typer(help="What a run answered. Nothing is booted.", no_args_is_help=True)
 tracking.register(app)
@@ -58,6 +66,96 @@ def export_run(
     if format_ is not Format.JSON:
         raise typer.BadParameter("an export is JSON; `runner report show` is text")
     emit(to_json(export(judged_run(Project.at(matrix), run))), output)
+
+
+@app.command("verdicts")
+def verdicts(
+    run: RunId = None,
+    kfunc: Annotated[str, typer.Option(help="Only kfuncs named like this: 'bpf_ct_*'.")] = "",
+    verdict: Annotated[list[str] | None, typer.Option(help=f"Only these: {', '.join(WORDS)}. Repeatable.")] = None,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    format_: FormatOption = Format.TEXT,
+    output: Output = None,
+) -> None:
+    """Judge what the kernels answered by the claims as they are now: every verdict of every claim; exits as a run does.
+
+    Example: runner report verdicts --verdict broken --verdict 'known issue'
+    """
+    for word in verdict or ():
+        if word not in WORDS:
+            raise typer.BadParameter(f"{word!r} is no verdict; {nearest(word, WORDS)}", param_hint="--verdict")
+    judged = judged_run(Project.at(matrix), run)
+    wanted = Wanted(kfunc, frozenset(verdict or ()))
+    if format_ is Format.JSON:
+        emit(json.dumps([row.model_dump(mode="json") for row in claim_rows(judged, wanted)], indent=1), output)
+    else:
+        emit(verdicts_report(judged, wanted), output)
+    raise Finished(exit_code(judged))
+
+
+class StatementFormat(StrEnum):
+    """Statements are worth publishing: also as Markdown."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+class SourceKind(StrEnum):
+    """Who says it."""
+
+    EBPF_DOCS = "ebpf-docs"
+    COMMIT = "commit"
+    SOURCE = "source"
+
+
+@app.command("claims")
+def claims(
+    run: RunId = None,
+    source: Annotated[SourceKind | None, typer.Option(help="Only what these say.")] = None,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    format_: Annotated[StatementFormat, typer.Option("--format", help="How to print.")] = StatementFormat.TEXT,
+    output: Output = None,
+) -> None:
+    """Show what is said about the kfuncs, and on which kernels it is true, false or out of date.
+
+    Example: runner report claims --source ebpf-docs
+    """
+    project = Project.at(matrix)
+    judged = judged_run(project, run)
+    found = statements(judged, Knowledge.of(project).claims, source.value if source else "")
+    if format_ is StatementFormat.JSON:
+        emit(json.dumps([statement.model_dump(mode="json") for statement in found], indent=1), output)
+    elif format_ is StatementFormat.MARKDOWN:
+        emit(statements_markdown(judged, found), output)
+    else:
+        emit(statements_report(judged, found), output)
+
+
+@app.command("compare")
+def compare(
+    before: Annotated[str, typer.Argument(help="A run's id.")],
+    after: Annotated[str | None, typer.Argument(help="Another run's id; by default the last run.")] = None,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    format_: FormatOption = Format.TEXT,
+    output: Output = None,
+) -> None:
+    """Show which answers differ between two runs: outcomes, errnos, verdicts, states. Exits with 1 when any does.
+
+    Example: runner report compare "$(runner report runs --format json | jq -r '.[1].id')"
+    """
+    project = Project.at(matrix)
+    found = differences(judged_run(project, before), judged_run(project, after))
+    if format_ is Format.JSON:
+        emit(json.dumps([one.model_dump() for one in found], indent=1), output)
+    elif not found:
+        emit("every answer is the same", output)
+    else:
+        table = Table("cell", "what", "before", "after", box=None, pad_edge=False)
+        for one in found:
+            table.add_row(one.cell, *(Text(plain(text)) for text in (one.what, one.before, one.after)))
+        emit(table, output)
+    raise Finished(EXIT_BROKEN if found else EXIT_OK)
 
 
 @app.command("runs")

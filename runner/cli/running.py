@@ -12,7 +12,7 @@ from rich.text import Text
 from runner import __version__
 from runner.caches import cache_root
 from runner.cli import EXIT_INTERRUPTED
-from runner.cli.judging import judged
+from runner.cli.judging import Knowledge
 from runner.cli.live import Display
 from runner.cli.options import Project
 from runner.cli.watching import ANSWERS, Watch, suspects
@@ -22,8 +22,7 @@ from runner.execution.orders import WorkerOrders
 from runner.execution.prepare import worker_orders
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
-from runner.model import Cell, CellResult, Outcome, Verdict
-from runner.probes import ClaimFile, judge
+from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
 from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report
@@ -38,8 +37,9 @@ _PREPARE_LIMIT_S = 1800
 def run_matrix(
     project: Project,
     cells: tuple[Cell, ...],
-    claims: tuple[ClaimFile, ...],
+    knowledge: Knowledge,
     *,
+    prog_types: tuple[ProgType, ...] = NETWORK_TYPES,
     slots: int | None,
     offline: bool,
     console: Console,
@@ -59,7 +59,9 @@ def run_matrix(
     )
     orders = worker_orders(
         cells,
-        claims,
+        knowledge.claims,
+        knowledge.kfuncs,
+        prog_types=prog_types,
         root=project.root,
         folder=project.reports / "runs" / run.id,
         cache=cache_root(),
@@ -70,19 +72,18 @@ def run_matrix(
     with ResultStore(project.database) as store:
         before = watch.before(store, cells) if watch else None
         store.begin(run)
-        finished = _boot_all(run, orders, claims, slots, store, console)
+        finished = _boot_all(run, orders, knowledge, slots, store, console)
         if finished:
             store.finish(run.id, datetime.now(UTC))
-        done = judged(store.load(run.id), claims)
+        done = knowledge.judged(store.load(run.id))
         if watch and before and finished:
             again = suspects(done, before, watch, orders)
             if again.orders:
-                console.print(
-                    Text(f"worse than {before.name}: {len(again.orders)} of {len(cells)} cells boot once more")
-                )
-                _boot_all(run, again, claims, slots, store, console, confirming=True)
+                number = f"{len(again.orders)} of {len(cells)} cells boot once more"
+                console.print(Text(f"worse than {before.name}: {number}"))
+                _boot_all(run, again, knowledge, slots, store, console, confirming=True)
                 store.finish(run.id, datetime.now(UTC))
-                done = judged(store.load(run.id), claims)
+                done = knowledge.judged(store.load(run.id))
     show(done, project, console)
     if not finished:
         return EXIT_INTERRUPTED
@@ -100,7 +101,7 @@ def default_slots(cells: Sequence[Cell]) -> int:
 def _boot_all(
     run: Run,
     orders: WorkerOrders,
-    claims: tuple[ClaimFile, ...],
+    knowledge: Knowledge,
     slots: int,
     store: ResultStore,
     console: Console,
@@ -114,18 +115,21 @@ def _boot_all(
         display.result(result)
 
     with Display(
-        console, (order.cell.id for order in orders.orders), lambda result: describe(result, claims)
+        console, (order.cell.id for order in orders.orders), lambda result: describe(result, knowledge)
     ) as display:
         return run_rounds(orders, slots=slots, on_result=keep, on_progress=display.progress)
 
 
-def describe(result: CellResult, claims: tuple[ClaimFile, ...]) -> str:
-    """What came of a cell, in a few words: `96 claims hold, 2 broken`, or why it did not run."""
+def describe(result: CellResult, knowledge: Knowledge) -> str:
+    """What came of a cell, in a few words: `96 claims hold, 2 broken, 4 by known issues`, or why it did not run."""
     if result.outcome is not Outcome.RAN:
         return f"{result.outcome}: {result.cause.splitlines()[0] if result.cause else ''}"
-    count = Counter(verdict.verdict for verdict in judge(result, claims))
+    judged_claims = knowledge.verdicts(result)
+    known = sum(bool(verdict.known_issue) for verdict in judged_claims)
+    count = Counter(verdict.verdict for verdict in judged_claims if not verdict.known_issue)
     parts = [f"{count[Verdict.HOLDS]} claims hold"]
     parts += [f"{count[verdict]} {verdict}" for verdict in (Verdict.BROKEN, Verdict.NO_ANSWER) if count[verdict]]
+    parts += [f"{known} by known issues"] if known else []
     return ", ".join(parts)
 
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import RenderableType
 
 from runner.cli import EXIT_BROKEN, Finished
-from runner.cli.judging import Judge
+from runner.cli.judging import Knowledge
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
 from runner.cli.sides import compare, side
 from runner.errors import MatrixError
@@ -49,14 +49,14 @@ def show(text: RenderableType, document: object, format_: Format, output: Output
 
 def measured(project: Project) -> tuple[Measured, ...]:
     """Everything that is kept, judged by the claims as they are now."""
-    judge = Judge.of(project)
+    knowledge = Knowledge.of(project)
     with ResultStore(project.database, read_only=True) as store:
-        return measurements(store, judge.states)
+        return measurements(store, knowledge.states)
 
 
-def verdicts_about(store: ResultStore, judge: Judge, kfunc: str) -> Verdicts:
+def verdicts_about(store: ResultStore, knowledge: Knowledge, kfunc: str) -> Verdicts:
     """The verdicts about one kfunc; each different answer of each kernel is judged once."""
-    about = judge.about(kfunc)
+    about = knowledge.about(kfunc)
     done: dict[tuple[object, ...], tuple[ClaimVerdict, ...]] = {}
 
     def verdicts(measured: Measured) -> tuple[ClaimVerdict, ...]:
@@ -109,9 +109,9 @@ def diff(
     Example: runner report diff 6.12.117 6.18.15
     """
     project = Project.at(matrix)
-    judge = Judge.of(project)
+    knowledge = Knowledge.of(project)
     with ResultStore(project.database, read_only=True) as store:
-        found, names = compare(side(store, judge, before), side(store, judge, after), judge)
+        found, names = compare(side(store, knowledge, before), side(store, knowledge, after), knowledge)
     show(changes_report(found, names, texts=texts), changes_document(found, names), format_, output)
     if found.worse:
         raise Finished(EXIT_BROKEN)
@@ -132,12 +132,12 @@ def history_of(
 
     Example: runner report history --kfunc bpf_ct_set_nat_info
     """
-    judge = Judge.of(Project.at(matrix))
+    knowledge = Knowledge.of(Project.at(matrix))
     with ResultStore(Project.at(matrix).database, read_only=True) as store:
-        kept = tuple(each for each in measurements(store, judge.states) if arch in (None, each.cell.arch))
+        kept = tuple(each for each in measurements(store, knowledge.states) if arch in (None, each.cell.arch))
         known_kfunc(kept, kfunc)
         types = (prog_type,) if prog_type else tuple(dict.fromkeys(row.prog_type for it in kept for row in it.states))
-        turns = history(kept, kfunc, verdicts_about(store, judge, kfunc), types)
+        turns = history(kept, kfunc, verdicts_about(store, knowledge, kfunc), types)
     runs = len({each.run for each in kept})
     show(history_report(kfunc, turns, runs), history_document(kfunc, turns, runs), format_, output)
 

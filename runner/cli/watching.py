@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK
-from runner.cli.judging import Judge
-from runner.cli.options import Project
+from runner.cli.judging import Knowledge
 from runner.cli.sides import Side, baseline, compare, of_run
 from runner.errors import MatrixError
 from runner.execution.orders import WorkerOrders
@@ -37,19 +36,19 @@ class FailOn(StrEnum):
 class Watch:
     """`word` names the baseline; empty: there is none."""
 
-    judge: Judge
+    knowledge: Knowledge
     word: str
     fail_on: frozenset[FailOn]
 
     def before(self, store: ResultStore, cells: tuple[Cell, ...]) -> Side | None:
         """What to compare with, read before this run is in the store. MatrixError when there is no such run."""
-        return baseline(store, self.judge, self.word, cells) if self.word else None
+        return baseline(store, self.knowledge, self.word, cells) if self.word else None
 
     def status(self, done: JudgedRun, before: Side | None, console: Console) -> int:
         """Say what changed; the exit status."""
         worse = False
         if before is not None and before.cells:
-            found, names = compare(before, of_run(done), self.judge)
+            found, names = compare(before, of_run(done), self.knowledge)
             console.print()
             console.print(changes_report(found, names))
             worse = bool(found.worse)
@@ -62,13 +61,13 @@ class Watch:
         return EXIT_NO_ANSWER if FailOn.INCOMPLETE in self.fail_on and incomplete(done) else EXIT_OK
 
 
-def watched(project: Project, word: str | None, fail_on: Sequence[FailOn] | None) -> Watch | None:
+def watched(knowledge: Knowledge, word: str | None, fail_on: Sequence[FailOn] | None) -> Watch | None:
     """None when the run is neither compared, nor exits in another way than by itself."""
     if word is None and fail_on is None:
         return None
     if word is None and FailOn.WORSE in (fail_on or ()):
         raise MatrixError("--fail-on worse: worse than what?", hint="say --baseline last, a run's id, or another store")
-    return Watch(Judge.of(project), word or "", frozenset(fail_on or FailOn))
+    return Watch(knowledge, word or "", frozenset(fail_on or FailOn))
 
 
 def checked_run_id(run_id: str | None) -> str | None:
@@ -83,7 +82,7 @@ def checked_run_id(run_id: str | None) -> str | None:
 
 def suspects(done: JudgedRun, before: Side, watch: Watch, orders: WorkerOrders) -> WorkerOrders:
     """The orders of the cells that got worse, to be booted once more."""
-    found, _ = compare(before, of_run(done), watch.judge)
+    found, _ = compare(before, of_run(done), watch.knowledge)
     worse = {change.key.cell for change in found.worse if not found.confirmed(change)}
     again = tuple(
         order.model_copy(update={"attempt": len(done.run.attempts(order.cell.id)) + 1})

@@ -17,7 +17,9 @@ from runner.execution.machine import Machine
 from runner.execution.orders import CellOrder, Phase
 from runner.execution.transcript import Transcript
 from runner.guest.interface import BootOrder, Guest
-from runner.model import Ask, CellResult, Observation, Outcome, Timings
+from runner.kernels.config import read_config
+from runner.model import Ask, CellResult, CensusAsk, Crash, Outcome, ProgType, Timings
+from runner.probes import CONFIG_OPTIONS
 
 _MAX_BOOTS = 8  # of one cell: each probe that kills its guest costs one
 _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
@@ -36,13 +38,17 @@ class _Record:
     started: float = field(default_factory=time.monotonic)
     outcome: Outcome = Outcome.INFRA_FAILED
     cause: str = "the cell was not run to its end"
-    crashed: list[str] = field(default_factory=list)
+    crashes: list[Crash] = field(default_factory=list)
     prepare_s: float | None = None
     boot_s: float | None = None
     probe_s: float = 0.0
     kernel_sha256: str = ""
     image_sha256: str = ""
     accel: str = ""
+    config: dict[str, str] = field(default_factory=dict)
+
+    def crashed(self, probe: str) -> bool:
+        return any(crash.probe == probe for crash in self.crashes)
 
     def end(self, outcome: Outcome, cause: str = "") -> None:
         self.outcome, self.cause = outcome, cause
@@ -67,10 +73,24 @@ class _Record:
             facts=self.transcript.facts,
             observations=tuple(self.transcript.observations.values()),
             census=tuple(self.transcript.census.values()),
-            crashed=tuple(self.crashed),
-            unasked=tuple(ask.probe for ask in left if ask.probe not in self.crashed),
+            missing=self.transcript.missing,
+            census_ended=_census_ended(self.transcript),
+            config=self.config,
+            crashes=(*self.crashes, *self._unexplained()),
+            unasked=tuple(ask.probe for ask in left if not self.crashed(ask.probe)),
             console=console,
         )
+
+    def _unexplained(self) -> list[Crash]:
+        """Censuses in which the kernel died, and did not when each kfunc was named before it was asked."""
+        named = {crash.probe.rpartition(":")[0] for crash in self.crashes}
+        died = (probe for probe in self.transcript.died if probe not in named and not self.crashed(probe))
+        return [Crash(probe=probe) for probe in died]
+
+
+def _census_ended(transcript: Transcript) -> dict[ProgType, str]:
+    asks = [ask for ask in transcript.asks if isinstance(ask, CensusAsk)]
+    return {ask.prog_type: transcript.done[ask.probe] for ask in asks if ask.probe in transcript.done}
 
 
 def run_cell(order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell) -> CellResult:
@@ -98,6 +118,7 @@ def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> Bo
     accel = machine.accel(cell)
     record.prepare_s = round(time.monotonic() - record.started, 3)
     record.kernel_sha256, record.image_sha256, record.accel = kernel.sha256, image.sha256, accel
+    record.config = read_config(Path(kernel.config), CONFIG_OPTIONS)
     return BootOrder(
         architecture=architecture(cell.arch),
         kernel=kernel,
@@ -124,11 +145,11 @@ def _ask_everything(record: _Record, boot: BootOrder, machine: Machine, payload:
                 tell(Phase.PROBING, f"{len(left)} probes")
                 _ask(record, left, guest, payload, deadline)
         except BootError as error:
-            if not _blamed(record, error):
+            if not record.transcript.look_closer(died=True) and not _blamed(record, error):
                 record.end(Outcome.BOOT_FAILED, error.what)
                 return
         except GuestSilent as error:
-            if not _gave_up(record, error):
+            if not record.transcript.look_closer(died=False) and not _gave_up(record, error):
                 raise
         if not _left(record):
             record.end(Outcome.RAN)
@@ -137,7 +158,7 @@ def _ask_everything(record: _Record, boot: BootOrder, machine: Machine, payload:
 
 
 def _left(record: _Record) -> tuple[Ask, ...]:
-    return tuple(ask for ask in record.transcript.unanswered(record.order.asks) if ask.probe not in record.crashed)
+    return tuple(ask for ask in record.transcript.unanswered(record.order.asks) if not record.crashed(ask.probe))
 
 
 def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, deadline: Deadline) -> None:
@@ -180,7 +201,7 @@ def _blamed(record: _Record, error: BootError) -> bool:
     probe = record.transcript.in_flight
     if not probe:
         return False
-    record.crashed.append(probe)
+    record.crashes.append(Crash(probe=probe, cause=error.what, oops=error.console_tail))
     record.transcript.in_flight = ""
     record.cause = error.what
     return True
@@ -188,10 +209,7 @@ def _blamed(record: _Record, error: BootError) -> bool:
 
 def _gave_up(record: _Record, error: GuestSilent) -> bool:
     """The guest fell silent in a probe: that one has no answer, the others are asked again on a fresh boot."""
-    probe = record.transcript.in_flight
-    if not probe:
+    if not record.transcript.in_flight:
         return False
-    record.transcript.observations[probe] = Observation(probe=probe, failed=error.what)
-    record.transcript.done.add(probe)
-    record.transcript.in_flight = ""
+    record.transcript.give_up(error.what)
     return True

@@ -169,5 +169,5 @@ def _blame(guest_log: ConsoleLog) -> Iterator[None]:
         text = guest_log.text
         fatal = console.first_fatal(text)
         if fatal:
-            raise BootError(f"the kernel died: {fatal.line}", console_tail=console.tail(text)) from error
+            raise BootError(f"the kernel died: {fatal.line}", console_tail=console.last_words(text)) from error
         raise type(error)(error.what, hint=error.hint, console_tail=console.tail(text)) from error

@@ -33,6 +33,9 @@ _SPLATS = (
 )
 _FATAL = frozenset({"panic", "oops", "lockup", "stall", "hung task"})
 _LISTENING = "Not backgrounding"  # dropbear's svr-main.c, when its sockets are open
+_LEAD_LINES = 3  # "cut here", and the warning or the lock's owner that comes before
+_MAX_LAST_LINES = 120
+_TAIL_LINES = 20
 _FORWARDING = "Could not set up host forwarding rule"
 
 
@@ -71,6 +74,16 @@ def first_fatal(text: str) -> Splat | None:
     return next((splat for splat in splats(text) if splat.fatal), None)
 
 
+def last_words(text: str) -> str:
+    """From just before the first fatal complaint on; the last lines when there is none."""
+    lines = [line.rstrip() for line in clean(text).splitlines() if line.strip()]
+    for at, line in enumerate(lines):
+        if first_fatal(line):
+            start = max(0, at - _LEAD_LINES)
+            return "\n".join(lines[start : start + _MAX_LAST_LINES])
+    return "\n".join(lines[-_TAIL_LINES:])
+
+
 def kernel_started(text: str) -> bool:
     """Has the kernel itself printed anything?"""
     return "Linux version " in text or re.search(r"^\[ *\d+\.\d{6}\] ", clean(text), re.MULTILINE) is not None
@@ -86,6 +99,6 @@ def port_taken(text: str) -> bool:
     return _FORWARDING in text
 
 
-def tail(text: str, lines: int = 20) -> str:
+def tail(text: str, lines: int = _TAIL_LINES) -> str:
     """The last lines that are not empty."""
     return "\n".join([line.rstrip() for line in clean(text).splitlines() if line.strip()][-lines:])

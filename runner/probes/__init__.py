@@ -1,19 +1,31 @@
 """Claims and census on the host: what to ask, and what the answers mean. Never sees a guest."""
 
 from runner.probes.asks import asks_of, modules_of
+from runner.probes.census import CONFIG_OPTIONS
 from runner.probes.claims import Claim, ClaimFile, load_claims
 from runner.probes.compile import compile_objects
+from runner.probes.issues import Issue, explained, issues_of, load_issues
 from runner.probes.judge import judge, states
+from runner.probes.kfuncs import KfuncList, kfuncs_path, load_kfuncs, tagged
 from runner.probes.matching import statement_true
 
 __all__ = [
+    "CONFIG_OPTIONS",
     "Claim",
     "ClaimFile",
+    "Issue",
+    "KfuncList",
     "asks_of",
     "compile_objects",
+    "explained",
+    "issues_of",
     "judge",
+    "kfuncs_path",
     "load_claims",
+    "load_issues",
+    "load_kfuncs",
     "modules_of",
     "statement_true",
     "states",
+    "tagged",
 ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from runner.model import Ask, CensusAsk, ClaimAsk, ProgType
+from runner.model import NETWORK_TYPES, Ask, CensusAsk, ClaimAsk, ProgType
 from runner.probes.claims import Claim, ClaimFile
+from runner.probes.kfuncs import NO_KFUNCS, KfuncList
 from runner.version import KernelVersion
 
 FLOW = "flow"  # the input by which every question has a connection of its own
@@ -19,20 +20,33 @@ def census_id(prog_type: ProgType) -> str:
     return f"census:{prog_type}"
 
 
-def asks_of(files: Iterable[ClaimFile], version: KernelVersion) -> tuple[Ask, ...]:
-    """Everything to ask a kernel of this version. What a claim says nothing about is not asked."""
+def asks_of(
+    files: Iterable[ClaimFile],
+    version: KernelVersion,
+    known: KfuncList = NO_KFUNCS,
+    prog_types: Iterable[ProgType] = NETWORK_TYPES,
+) -> tuple[Ask, ...]:
+    """Everything to ask a kernel of this version. What a claim says nothing about is not asked.
+
+    What may take the kernel down comes last: each such boot costs seconds, and what was answered before is kept.
+    `known` are the kfuncs to ask about besides those that the kernel's BTF tells, `prog_types` those of the census.
+    """
     files = tuple(files)
-    return (*_census(files), *_claims(files, version))
+    risky = {probe_id(claim, kind) for file in files for claim in file.claims for kind in claim.types if claim.risky}
+    names = known.names.union(*(file.kfunc_names for file in files))
+    return (
+        *_census(tuple(sorted(names)), prog_types),
+        *sorted(_claims(files, version), key=lambda ask: ask.probe in risky),
+    )
 
 
-def modules_of(files: Iterable[ClaimFile]) -> tuple[str, ...]:
+def modules_of(files: Iterable[ClaimFile], known: KfuncList = NO_KFUNCS) -> tuple[str, ...]:
     """The modules to load first, each once, in the order of the files."""
-    return tuple(dict.fromkeys(module for file in files for module in file.modules))
+    return tuple(dict.fromkeys([*(module for file in files for module in file.modules), *known.modules]))
 
 
-def _census(files: tuple[ClaimFile, ...]) -> Iterator[CensusAsk]:
-    names = tuple(sorted({name for file in files for name in file.kfunc_names}))
-    for prog_type in ProgType if names else ():
+def _census(names: tuple[str, ...], prog_types: Iterable[ProgType]) -> Iterator[CensusAsk]:
+    for prog_type in prog_types if names else ():
         yield CensusAsk(probe=census_id(prog_type), prog_type=prog_type, kfuncs=names)
 
 
@@ -45,10 +59,14 @@ def _claims(files: tuple[ClaimFile, ...], version: KernelVersion) -> Iterator[Cl
                 if version in claim.interval:
                     yield ClaimAsk(
                         probe=probe_id(claim, prog_type),
-                        object=file.object,
+                        object=claim.object or file.object,
                         program=f"{prog_type}_{claim.program}",
                         prog_type=prog_type,
                         constants=claim.constants,
                         inputs={FLOW: number, **claim.inputs},
                         sysctl=claim.sysctl,
+                        load_as=claim.load_as,
+                        license=claim.license,
+                        netns=claim.netns,
+                        traffic=claim.traffic,
                     )

@@ -11,11 +11,13 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from runner import yamlfile
-from runner.model import Plain, ProgType, SafeName
+from runner.errors import MatrixError
+from runner.model import Attach, OtherType, Plain, ProgType, SafeName, Traffic
 from runner.version import Interval, KernelVersion
 from runner.yamlfile import Location
 
 FOLDER = "bpf"  # of the project: holds NAME.yaml and OBJECT.bpf.c
+ISSUES = "known-issues"  # the one file in it that holds no claims
 ENOTSUPP = 524  # the kernel's own, not in any libc: "this JIT cannot"
 
 # include/uapi/asm-generic/errno.h: the same on x86_64, arm64, riscv64 and s390x; ppc64le differs in EDEADLOCK only.
@@ -27,6 +29,7 @@ _Path = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-
 _ClaimId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 _Sysctl = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
 _Text = Annotated[str, StringConstraints(min_length=1)]
+_License = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9 ./-]{1,32}$")]
 
 
 def errno_name(number: int) -> str:
@@ -135,7 +138,20 @@ class Source(Plain):
     """Who says it."""
 
     kind: Literal["ebpf-docs", "commit", "source"]
-    ref: _Text
+    # one place or several; of ebpf-docs `<page>: <sentence>`
+    ref: Annotated[Annotated[_Text, Tag("text")] | Annotated[tuple[_Text, ...], Tag("other")], Discriminator(_case)]
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        return (self.ref,) if isinstance(self.ref, str) else self.ref
+
+
+class Flow(Plain):
+    """The flow of a claim about traffic; see Traffic in runner/model.py."""
+
+    protocol: Literal["tcp", "udp"]
+    tracked: bool = False
+    virtual: bool = False
 
 
 class Claim(Span):
@@ -153,9 +169,25 @@ class Claim(Span):
     constants: dict[_Path, int] = Field(default_factory=dict)
     inputs: dict[_Path, int] = Field(default_factory=dict)
     sysctl: dict[_Sysctl, _Text] = Field(default_factory=dict)
+    risky: bool = False  # may take an old kernel down: asked last
+    object: SafeName | None = None  # instead of the file's
+    load_as: OtherType | None = None
+    license: _License = "GPL"
+    netns: Annotated[int, Field(ge=0, le=0x7FFFFFFF)] | None = None
+    flow: Flow | None = None
+    attach: Attach | None = None
     usable: bool = False  # its answer shows that the kfunc does its work
     answer: Answer
     expect: tuple[Expectation, ...] = ()
+
+    @property
+    def traffic(self) -> Traffic | None:
+        return Traffic(attach=self.attach, **self.flow.model_dump()) if self.flow and self.attach else None
+
+    def attached(self, attach: Attach, since: tuple[str, ...]) -> Claim:
+        """The same claim of one way to attach its program, which kernels have from `since` on."""
+        changes = {"id": f"{self.id}-{attach}", "attach": attach, "types": (attach.prog_type,), "since": since}
+        return self.model_copy(update=changes if since else {**changes, "since": self.since})
 
     def expected(self, version: KernelVersion) -> Answer:
         """What this kernel should answer: the first expectation that has it, or else what the claim says."""
@@ -168,6 +200,7 @@ class _Written(Plain):
     object: SafeName
     modules: tuple[SafeName, ...] = ()
     kfuncs: dict[_Name, dict[ProgType, _Name]]
+    attach: dict[Attach, Span] = Field(default_factory=dict)  # each claim with a `flow` is one claim for each of these
     claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
 
 
@@ -181,23 +214,42 @@ class ClaimFile(_Written):
         """Every kfunc that the file names, each once."""
         return tuple(sorted({name for names in self.kfuncs.values() for name in names.values()}))
 
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The BPF objects of its claims, each once."""
+        return tuple(dict.fromkeys((self.object, *(claim.object for claim in self.claims if claim.object))))
+
     def kfunc(self, claim: Claim, prog_type: ProgType) -> str:
         return self.kfuncs[claim.kfunc][prog_type]
 
 
+def folder(root: Path) -> Path:
+    """Where a project keeps its claims and programs."""
+    return root / FOLDER
+
+
 def load_claims(root: Path, names: Iterable[str]) -> tuple[ClaimFile, ...]:
     """Read bpf/NAME.yaml below `root` for each name. MatrixError, FILE:LINE, when one is wrong."""
-    return tuple(_load(root / FOLDER / f"{name}.yaml", name) for name in names)
+    return tuple(_load(folder(root) / f"{name}.yaml", name) for name in names)
 
 
 def _load(path: Path, name: str) -> ClaimFile:
+    if name == ISSUES:
+        raise MatrixError(f"{path} holds no claims", hint=f"it is always read; `probes` must not name {ISSUES!r}")
     document = yamlfile.load(path)
     written = yamlfile.validate(document, _Written)
     if problems := list(_problems(written)):
         raise document.error(problems)
-    return ClaimFile(
-        name=name, object=written.object, modules=written.modules, kfuncs=written.kfuncs, claims=written.claims
-    )
+    return ClaimFile(**{**dict(written), "name": name, "claims": tuple(_expanded(written))})
+
+
+def _expanded(file: _Written) -> Iterable[Claim]:
+    """Claims about traffic become one for each way to attach, those of one way together: to change it costs time."""
+    yield from (claim for claim in file.claims if not claim.flow or claim.attach)
+    for attach, span in file.attach.items():
+        for claim in file.claims:
+            if claim.flow and not claim.attach and attach.prog_type in claim.types:
+                yield claim.attached(attach, span.since)
 
 
 def _problems(file: _Written) -> Iterable[tuple[Location, str]]:
@@ -209,6 +261,8 @@ def _problems(file: _Written) -> Iterable[tuple[Location, str]]:
             yield (*place, "id"), f"there are {ids[claim.id]} claims called {claim.id!r}"
         if len(set(claim.types)) != len(claim.types):
             yield (*place, "types"), "a program type is there twice"
+        if claim.flow and not (claim.attach or file.attach):
+            yield (*place, "flow"), "neither the claim nor the file says how to `attach`"
         if claim.kfunc not in file.kfuncs:
             yield (*place, "kfunc"), f"not among `kfuncs`; {yamlfile.nearest(claim.kfunc, file.kfuncs)}"
             continue

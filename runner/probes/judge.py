@@ -5,6 +5,7 @@ No answer is the default. Only the kernel's own words make anything else of it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from runner.model import (
@@ -12,16 +13,22 @@ from runner.model import (
     CensusObservation,
     ClaimVerdict,
     KfuncState,
+    Level,
     Observation,
     Outcome,
     ProgType,
     State,
     Verdict,
 )
+from runner.probes import census
 from runner.probes.asks import census_id, probe_id
-from runner.probes.claims import Claim, ClaimFile, errno_name
-from runner.probes.matching import expected_words, matches, observed_words
-from runner.probes.verifier import calls_missing, permission, platform_trouble, verdict_line
+from runner.probes.census import asked_types
+from runner.probes.claims import Answer, Claim, ClaimFile, errno_name
+from runner.probes.kfuncs import NO_KFUNCS, KfuncList
+from runner.probes.levels import levels
+from runner.probes.matching import expected_words, matches, names_words, observed_words
+from runner.probes.missing import missing_words, other_prototype
+from runner.probes.verifier import calls_missing, plain_words, platform_trouble, verdict_line
 
 _CRASHED = "crashed the kernel"
 
@@ -37,24 +44,38 @@ def judge(result: CellResult, files: Iterable[ClaimFile]) -> tuple[ClaimVerdict,
     )
 
 
-def states(result: CellResult, files: Iterable[ClaimFile]) -> tuple[KfuncState, ...]:
-    """A state for every kfunc of `files` and each program type."""
+def states(result: CellResult, files: Iterable[ClaimFile], known: KfuncList = NO_KFUNCS) -> tuple[KfuncState, ...]:
+    """A state for every kfunc that `files` are about or that the cell was asked about, and each program type."""
     files = tuple(files)
     answers = {(answer.kfunc, answer.prog_type): answer for answer in result.census}
     usable = set(_usable(result, files))
+    reached = levels(result, files)
     owners = {name: file for file in reversed(files) for name in file.kfunc_names}
+    homes = census.homes(result, {name: file.modules for name, file in owners.items()}, known)
+    flags = _flags(result)
     return tuple(
         _state(
             result,
-            owners[kfunc],
             kfunc,
             prog_type,
+            known=known,
+            homes=homes[kfunc],
+            file=owners.get(kfunc),
             answer=answers.get((kfunc, prog_type)),
             usable=(kfunc, prog_type) in usable,
-        )
-        for kfunc in sorted(owners)
-        for prog_type in ProgType
+            flags=flags.get(kfunc, ()),
+        ).model_copy(update={"level": reached.get((kfunc, prog_type), Level.NONE)})
+        for kfunc in homes
+        for prog_type in asked_types(result)
     )
+
+
+def _flags(result: CellResult) -> dict[str, tuple[str, ...]]:
+    """What the answers of all program types together show of each kfunc."""
+    answers: dict[str, list[CensusObservation]] = defaultdict(list)
+    for answer in result.census:
+        answers[answer.kfunc].append(answer)
+    return {kfunc: census.flags(some) for kfunc, some in answers.items()}
 
 
 def _verdict(
@@ -66,16 +87,17 @@ def _verdict(
     observation = seen.get(probe)
     observed, crashed = "", False
     if probe in result.crashed:
-        verdict, cause, observed, crashed = Verdict.BROKEN, result.cause, _CRASHED, True
+        why = next(crash.cause for crash in result.crashes if crash.probe == probe)
+        verdict, cause, observed, crashed = Verdict.BROKEN, why or result.cause, _CRASHED, True
     elif version not in claim.interval:
         verdict, cause = Verdict.NOT_APPLICABLE, f"says nothing about {version}: {claim.interval}"
-    elif cause := _no_answer(result, file, probe, observation):
+    elif cause := _no_answer(result, file, probe, answer, observation):
         verdict = Verdict.NO_ANSWER
     else:
         assert observation is not None  # noqa: S101  _no_answer has a cause without one
         missing = bool(observation.load_errno) and calls_missing(observation.log)
         verdict = Verdict.HOLDS if matches(answer, observation) and not missing else Verdict.BROKEN
-        cause = "the program needs a kfunc or a field that this kernel does not have" if missing else ""
+        cause = missing_words(result, file, observation.log) if missing else ""
     return ClaimVerdict(
         id=claim.id,
         probe=probe,
@@ -89,7 +111,7 @@ def _verdict(
     )
 
 
-def _no_answer(result: CellResult, file: ClaimFile, probe: str, seen: Observation | None) -> str:
+def _no_answer(result: CellResult, file: ClaimFile, probe: str, answer: Answer, seen: Observation | None) -> str:
     """Why there is no answer to a claim; empty when there is one."""
     if seen is None:
         return _not_asked(result, probe)
@@ -97,10 +119,16 @@ def _no_answer(result: CellResult, file: ClaimFile, probe: str, seen: Observatio
         return seen.failed
     if seen.load_errno is None:
         return "the program was not given to the kernel"
+    if names_words(answer) and matches(answer, seen):
+        return ""  # the refusal that it speaks of, even one that elsewhere shows nothing
     if seen.load_errno:
         if trouble := platform_trouble(seen.load_errno, seen.log):
             return trouble
-        return _unready(result, file) if calls_missing(seen.log) else ""
+        if calls_missing(seen.log):
+            return _unready(result, file) or other_prototype(result, file, seen.log)
+        return ""
+    if seen.run_errno is None and answer.load != "ok":
+        return ""  # it was to be refused
     if seen.run_errno is None:
         return "the program was loaded and not run"
     return f"BPF_PROG_TEST_RUN: -{errno_name(seen.run_errno)}" if seen.run_errno else ""
@@ -140,29 +168,32 @@ def _usable(result: CellResult, files: Iterable[ClaimFile]) -> Iterator[tuple[st
 
 def _state(
     result: CellResult,
-    file: ClaimFile,
     kfunc: str,
     prog_type: ProgType,
     *,
+    known: KfuncList,
+    homes: tuple[str, ...],
+    file: ClaimFile | None,
     answer: CensusObservation | None,
     usable: bool,
+    flags: tuple[str, ...],
 ) -> KfuncState:
     refused, log = (answer.load_errno, answer.log) if answer else (None, "")
+    hidden = False
     if usable:  # it ran: whatever became of the census, the kernel has said yes
         state, cause = State.USABLE, ""
-    elif answer is None:
-        crashed = census_id(prog_type) in result.crashed
-        state, cause = State.NO_ANSWER, f"the census {_CRASHED}" if crashed else _not_asked(result, "the census")
-    elif answer.failed:
+    elif answer is not None and answer.failed:
         state, cause = State.NO_ANSWER, answer.failed
-    elif refused is None:
-        state, cause = _not_in_btf(result, file, answer)
+    elif answer is None or refused is None:
+        state, cause = _without_answer(result, known, homes, kfunc, prog_type)
     else:
-        reading = permission(refused, log)
-        state, cause = reading.state, reading.cause
+        reading = census.read(answer)
+        state, cause, hidden = reading.state, reading.cause, reading.hidden
         if state is State.REGISTERED:
-            cause, why = _unshown(result, file, kfunc, prog_type)
-            log = why or log
+            shown, why = _unshown(result, file, kfunc, prog_type, loads=refused == 0)
+            cause, log = cause or shown, why or log
+        if answer.again:
+            log = f"{plain_words(log).rstrip()}\n\n{answer.again}:\n{answer.again_log}"
     return KfuncState(
         kfunc=kfunc,
         object=answer.object if answer else "",
@@ -170,25 +201,42 @@ def _state(
         state=state,
         cause=cause,
         errno=refused,
-        log="" if state is State.USABLE else log,
+        log="" if state is State.USABLE else plain_words(log),
+        hidden=hidden,
+        prototype=answer.prototype if answer else "",
+        flags=flags,
     )
 
 
-def _not_in_btf(result: CellResult, file: ClaimFile, answer: CensusObservation) -> tuple[State, str]:
-    if answer.object:
-        return State.NO_ANSWER, f"found in {answer.object}, but not asked"
-    if unready := _unready(result, file):
-        return State.NO_ANSWER, unready
-    return State.ABSENT, "not in the kernel's BTF"
+def _without_answer(
+    result: CellResult, known: KfuncList, homes: tuple[str, ...], kfunc: str, prog_type: ProgType
+) -> tuple[State, str]:
+    if f"{census_id(prog_type)}:{kfunc}" in result.crashed:
+        return State.NO_ANSWER, f"asking {_CRASHED}: {result.cause}"
+    if cause := census.unanswered(result, prog_type):
+        return State.NO_ANSWER, cause
+    if prog_type not in result.census_ended:
+        return State.NO_ANSWER, _not_asked(result, "the census")
+    return census.absence(result, kfunc, known, homes)
 
 
-def _unshown(result: CellResult, file: ClaimFile, kfunc: str, prog_type: ProgType) -> tuple[str, str]:
-    """Why a kfunc that may be called was not seen at work, and the log that says so."""
+def _unshown(
+    result: CellResult, file: ClaimFile | None, kfunc: str, prog_type: ProgType, *, loads: bool
+) -> tuple[str, str]:
+    """Why a kfunc that may be called was not seen at work, and the log that says so.
+
+    That the smallest call of it loads shows no more than that it may be called: it was not run.
+    """
+    if file is None:
+        return "a call of it loads; no claim runs it" if loads else "may be called; no claim runs it", ""
     seen = {observation.probe: observation for observation in result.observations}
     mine = [claim for claim in file.claims if prog_type in claim.types and file.kfunc(claim, prog_type) == kfunc]
     showing = [claim for claim in mine if claim.usable]
     answers = [answer for claim in showing or mine if (answer := seen.get(probe_id(claim, prog_type)))]
     for answer in answers:
+        if answer.load_errno and calls_missing(answer.log):
+            why = _unready(result, file) or other_prototype(result, file, answer.log)
+            return why or missing_words(result, file, answer.log), answer.log
         if answer.load_errno:
             return verdict_line(answer.log) or f"load refused: -{errno_name(answer.load_errno)}", answer.log
     if not showing:

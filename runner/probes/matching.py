@@ -20,6 +20,11 @@ def matches(answer: Answer, seen: Observation) -> bool:
     return all(name in seen.fields and _is(value, seen.fields[name]) for name, value in answer.fields.items())
 
 
+def names_words(answer: Answer) -> bool:
+    """Does the answer say with which words the kernel refuses the program?"""
+    return isinstance(answer.load, Refusal) and bool(answer.load.log)
+
+
 def statement_true(claim: Claim, seen: Observation) -> bool | None:
     """Is what the claim says true on the kernel that was seen? None when the kernel was not asked."""
     if seen.failed or seen.load_errno is None:
@@ -78,4 +83,4 @@ def _word(name: str, value: int | str | Range) -> str:
         return "not written"
     if value < 0 and name.endswith(("error", "ret")):
         return f"-{errno_name(-value)}"
-    return hex(value) if "status" in name or "addr" in name else str(value)
+    return hex(value) if any(part in name for part in ("status", "addr", "dirs")) else str(value)

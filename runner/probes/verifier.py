@@ -11,9 +11,11 @@ from runner.probes.claims import ENOTSUPP, ERRNO, errno_name
 # libbpf replaces a call of a kfunc that the kernel lacks, or an access to a field that it lacks, by a call of a helper
 # with one of these impossible numbers (POISON_CALL_KFUNC_BASE, and bpf_core_poison_insn's).
 _MISSING = re.compile(r"invalid func unknown#(200[2-9]\d{6}|195896080)")
+_MISSING_KFUNC = re.compile(r"invalid func unknown#200[2-9]\d{6}")
 _FAILURES = {ERRNO[name] for name in ("ENOMEM", "EAGAIN", "EINTR", "ENOSPC", "EMFILE", "ENFILE", "EBUSY", "ETIMEDOUT")}
 _PROSE = "Verification failed:"  # v7.3 appends an explanation behind the old words
-_DULL = ("processed ", "max_states", "-- ", "BPF_EXIT instruction in ")
+_DULL = ("processed ", "max_states", "-- ")
+_LEAK = "would lead to reference leak"  # the line before says which
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,14 @@ class Reading:
 
     state: State
     cause: str
+    hidden: bool = False  # refused before the kernel looks at the program type: the answer stays hidden behind that
 
+
+NEEDS_DEVICE = "metadata kfuncs require device-bound program"
+_CALL = re.compile(r"^\d+: \(85\) call ", re.MULTILINE)  # the verifier got as far as the call
 
 # First match wins. The texts are the same from v6.1 to v7.3 except where it says otherwise.
 _TABLE = (
-    ("is not allowed", State.NOT_ALLOWED, "not registered for this program type"),
     ("JIT is required for calling kernel function", State.NO_ANSWER, "the BPF JIT is off"),
     ("JIT does not support calling kernel function", State.NO_ANSWER, "this architecture's JIT cannot call kfuncs"),
     ("not supported without CONFIG_DEBUG_INFO_BTF", State.NO_ANSWER, "the kernel has no BTF"),
@@ -37,30 +42,34 @@ _TABLE = (
     ("is not a function", State.NO_ANSWER, "the probe is wrong: not a function"),
     ("functions are allowed for CAP_BPF", State.NO_ANSWER, "no privilege"),
     ("cannot find address for kernel function", State.NOT_ALLOWED, "only in BTF: the kernel has no such function"),
-    # These two are said before the question whether the program type may call it
-    ("metadata kfuncs require device-bound program", State.NO_ANSWER, "only device-bound programs may ask"),
-    ("requires a program with an associated arena", State.NO_ANSWER, "only programs with an arena may ask"),  # v7.3
 )
+_NOT_ALLOWED = re.compile(r"calling kernel function \S+ is not allowed")
 
 
 def permission(refused: int, log: str) -> Reading:
     """What loading the smallest program that calls a kfunc has shown."""
     if refused == 0:
         return Reading(State.REGISTERED, "")
+    words = plain_words(log)
+    if _NOT_ALLOWED.search(words):
+        return Reading(State.NOT_ALLOWED, "not registered for this program type")
     for text, state, cause in _TABLE:
-        if text in log:
+        if text in words:
             return Reading(state, cause)
     if trouble := platform_trouble(refused, log):
         return Reading(State.NO_ANSWER, trouble)
     if not verdict_line(log):
         return Reading(State.NO_ANSWER, f"refused without a word: -{errno_name(refused)}")
+    if not _CALL.search(words):
+        return Reading(State.NO_ANSWER, f"hidden by an earlier refusal: {verdict_line(log)}", hidden=True)
     return Reading(State.REGISTERED, "")
 
 
 def platform_trouble(refused: int, log: str) -> str:
     """Why a refusal says nothing about a kfunc: no memory, no privilege, no JIT. Empty when it does."""
+    words = plain_words(log)
     for text, state, cause in _TABLE:
-        if state is State.NO_ANSWER and text in log:
+        if state is State.NO_ANSWER and text in words:
             return cause
     if refused == ENOTSUPP:
         return verdict_line(log) or "the kernel says ENOTSUPP: this platform cannot call kfuncs"
@@ -74,10 +83,20 @@ def calls_missing(log: str) -> bool:
     return bool(_MISSING.search(log))
 
 
+def plain_words(log: str) -> str:
+    """What every kernel says, without the explanation that v7.3 appends and that repeats it in other words."""
+    return log.partition(_PROSE)[0]
+
+
+def lacks_kfunc(log: str) -> bool:
+    """Does the program call a kfunc that libbpf did not find, or found with another prototype?"""
+    return bool(_MISSING_KFUNC.search(log))
+
+
 def verdict_line(log: str) -> str:
     """The line in which the verifier says why."""
-    lines = [line.strip() for line in log.partition(_PROSE)[0].splitlines()]
-    said = [line for line in lines if line and not line.startswith(_DULL)]
+    lines = [line.strip() for line in plain_words(log).splitlines()]
+    said = [line for line in lines if line and not line.startswith(_DULL) and not line.endswith(_LEAK)]
     return said[-1] if said else ""
 
 

@@ -13,15 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.errors import MatrixError
-from runner.model import CellResult, ClaimVerdict, KfuncState, Observation, State, Verdict
+from runner.model import CellResult, ClaimVerdict, KfuncState, Level, Observation, State, Verdict
 from runner.reports.findings import show_command
-from runner.reports.marks import STATES, VERDICTS
+from runner.reports.marks import KNOWN_ISSUE, STATES, VERDICTS
 from runner.reports.text import lines, plain
 from runner.reports.trimmed import Trimmed
 from runner.results.model import JudgedCell
 
 # what is wrong first; the rest as the claims file has it
 _VERDICTS = (Verdict.BROKEN, Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE, Verdict.HOLDS)
+_LEVELS = {level: f"{at}/{len(Level) - 1} {level}" for at, level in enumerate(Level)}
 _ENOTSUPP = 524  # the kernel's own, not in errno.h
 
 _Pairs = Iterable[tuple[str, str]]
@@ -51,7 +52,7 @@ def probe_report(cell: JudgedCell, probe: str, *, says: str = "", source: str = 
     """
     claim = next((claim for claim in cell.claims if claim.probe == probe), None)
     seen = [observation for observation in cell.result.observations if observation.probe == probe]
-    if claim is None and not seen:
+    if claim is None and not seen and probe not in cell.result.crashed:
         raise _unknown_probe(cell, probe)
     parts: list[RenderableType] = []
     if claim:
@@ -59,6 +60,13 @@ def probe_report(cell: JudgedCell, probe: str, *, says: str = "", source: str = 
     if not seen:
         why = "it took the guest down" if probe in cell.result.crashed else "the guest never answered it"
         parts.append(Text(f"There is no observation: {why}."))
+    for crash in (crash for crash in cell.result.crashes if crash.probe == probe):
+        oops = [Text(line, no_wrap=True, overflow="ignore") for line in lines(crash.oops)]
+        parts.append(
+            _section(
+                plain(crash.cause) or "What the console said", Group(*oops) if crash.oops else Text("it was not kept")
+            )
+        )
     for observation in seen:
         parts.append(_section("Observation", _pairs(_observation(observation))))
         log = [Text(line, no_wrap=True, overflow="ignore") for line in lines(observation.log.rstrip())]
@@ -115,6 +123,8 @@ def _claim(claim: ClaimVerdict, says: str, source: str) -> _Pairs:
     yield "expected", claim.expected
     yield "observed", claim.observed or "nothing"
     yield "verdict", f"{claim.verdict}{', it crashed the kernel' if claim.crashed else ''}"
+    if claim.known_issue:
+        yield "known issue", claim.known_issue
     if claim.cause:
         yield "cause", claim.cause
 
@@ -135,10 +145,10 @@ def _claims(claims: Iterable[ClaimVerdict]) -> RenderableType:
         table.add_column(overflow="fold")
     table.add_row(*(Text(word, "bold") for word in ("verdict", "probe", "expected", "observed")))
     for claim in sorted(claims, key=lambda claim: _VERDICTS.index(claim.verdict)):
-        mark = VERDICTS[claim.verdict]
+        mark = KNOWN_ISSUE if claim.known_issue else VERDICTS[claim.verdict]
         observed = claim.cause if claim.verdict in (Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE) else claim.observed
         table.add_row(
-            Text(str(claim.verdict), mark.style, no_wrap=True),
+            Text("known issue" if claim.known_issue else str(claim.verdict), mark.style, no_wrap=True),
             Text(plain(claim.probe)),
             Text(plain(claim.expected, 200)),
             Text(plain(observed, 200)),
@@ -148,14 +158,18 @@ def _claims(claims: Iterable[ClaimVerdict]) -> RenderableType:
 
 def _states(states: Iterable[KfuncState]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
-    for _ in range(4):
+    for _ in range(5):
         table.add_column(overflow="fold")
     for state in sorted(states, key=lambda state: (state.kfunc, state.prog_type)):
         where = f"in {plain(state.object)}" if state.object else "in no BTF"
         cause = f"{where}; {plain(state.cause, 200)}" if state.cause else where
         mark = STATES[state.state]
         table.add_row(
-            Text(plain(state.kfunc)), Text(state.prog_type), Text(state.state, mark.style, no_wrap=True), Text(cause)
+            Text(plain(state.kfunc)),
+            Text(state.prog_type),
+            Text(state.state, mark.style, no_wrap=True),
+            Text(_LEVELS[state.level], "dim", no_wrap=True),
+            Text(cause),
         )
     return table
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from runner.model import CellId, Outcome, Plain, ProgType, Sha256, State, Timings, Verdict
+from runner.model import CellId, Level, Outcome, Plain, ProgType, Sha256, State, Timings, Verdict
 from runner.results.model import JudgedCell, JudgedRun, RunId
 
 
@@ -36,6 +36,7 @@ class ExportedClaim(Plain):
     observed: str
     crashed: bool
     cause: str  # why there is no answer, or why it does not apply
+    known_issue: str  # why it is broken: the id of one of `known_issues`; empty when none explains it
 
 
 class ExportedState(Plain):
@@ -46,8 +47,10 @@ class ExportedState(Plain):
     errno: int | None
     log: str
     cause: str  # why it is not usable
-    prototype: str
-    flags: tuple[str, ...]
+    hidden: bool = False  # "no answer", and asking again will not help: the kernel refuses before it looks
+    prototype: str = ""  # from BTF
+    flags: tuple[str, ...] = ()  # KF_..., as far as the kernel shows them
+    level: Level  # the highest that was seen
 
 
 class ExportedCell(Plain):
@@ -62,6 +65,17 @@ class ExportedCell(Plain):
     timings: Timings
     claims: tuple[ExportedClaim, ...]
     census: tuple[ExportedState, ...]
+    config: dict[str, str] = Field(
+        default_factory=dict
+    )  # of the kernel's own .config, without CONFIG_: y, m, n, or another value
+
+
+class ExportedIssue(Plain):
+    id: str
+    what: str
+    reason: str
+    link: str
+    gone: bool  # its kernels were run, and it happens no more
 
 
 class Export(Plain):
@@ -70,12 +84,17 @@ class Export(Plain):
     schema_: Literal[1] = Field(default=1, serialization_alias="schema")
     run: ExportedRun
     cells: tuple[ExportedCell, ...]
+    known_issues: tuple[ExportedIssue, ...] = ()  # those that this run shows, and those that are gone
 
 
 def export(judged: JudgedRun) -> Export:
     """Every cell that was to run is in it."""
     header = judged.run.model_dump(include=set(ExportedRun.model_fields))
-    return Export(run=ExportedRun(**header), cells=tuple(exported_cell(cell) for cell in judged.cells))
+    return Export(
+        run=ExportedRun(**header),
+        cells=tuple(exported_cell(cell) for cell in judged.cells),
+        known_issues=tuple(ExportedIssue(**issue.model_dump()) for issue in judged.known_issues),
+    )
 
 
 def exported_cell(cell: JudgedCell) -> ExportedCell:
@@ -102,6 +121,7 @@ def exported_cell(cell: JudgedCell) -> ExportedCell:
         timings=result.timings,
         claims=tuple(ExportedClaim(**claim.model_dump(include=set(ExportedClaim.model_fields))) for claim in claims),
         census=tuple(ExportedState(**state.model_dump()) for state in census),
+        config=result.config,
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from runner.model import ClaimVerdict, Outcome, State, Verdict
+from runner.model import ClaimVerdict, KnownIssue, Outcome, State, Verdict
 from runner.reports.text import plain
 from runner.results.availability import Availability, places
 from runner.results.model import JudgedCell
@@ -22,6 +22,8 @@ class Kind(StrEnum):
     CRASHED = "crashed the kernel"
     BOOT_FAILED = "did not boot"
     BROKEN = "broken"
+    KNOWN = "known issue"
+    GONE = "known issue that is gone"
     CELL = "cell without an answer"
     NO_ANSWER = "no answer"
 
@@ -37,12 +39,17 @@ class Finding:
     command: str
 
 
-def findings(grid: Availability, run_id: str = "") -> tuple[Finding, ...]:
-    """Empty when everything was answered and every claim holds. All texts are plain.
+def findings(grid: Availability, issues: Iterable[KnownIssue] = (), run_id: str = "") -> tuple[Finding, ...]:
+    """Empty when everything was answered and every claim holds. All texts are plain. `issues` are the run's.
 
     The commands look at the last run, or at `run_id`.
     """
-    found = [*_cells(grid, run_id), *_broken(grid, run_id), *_unanswered(grid, run_id)]
+    found = [
+        *_cells(grid, run_id),
+        *_broken(grid, run_id),
+        *_known(grid, issues, run_id),
+        *_unanswered(grid, run_id),
+    ]
     return tuple(sorted(found, key=lambda finding: list(Kind).index(finding.kind)))
 
 
@@ -79,7 +86,7 @@ def _broken(grid: Availability, run_id: str) -> Iterator[Finding]:
     groups: dict[tuple[bool, str, str, str], list[JudgedCell]] = defaultdict(list)
     for cell in _in_order(grid):
         for claim in cell.claims:
-            if claim.verdict is Verdict.BROKEN or claim.crashed:
+            if (claim.verdict is Verdict.BROKEN and not claim.known_issue) or claim.crashed:
                 groups[claim.crashed, claim.probe, plain(claim.expected), plain(claim.observed)].append(cell)
     for (crashed, probe, expected, observed), cells in groups.items():
         yield Finding(
@@ -89,6 +96,26 @@ def _broken(grid: Availability, run_id: str) -> Iterator[Finding]:
             details=(("expected", expected), ("observed", observed)),
             command=show_command(cells[0].id, probe, run_id),
         )
+
+
+def _known(grid: Availability, issues: Iterable[KnownIssue], run_id: str) -> Iterator[Finding]:
+    """One finding per issue: what it explains, or that it is gone."""
+    for issue in issues:
+        explains = [(cell, claim) for cell in _in_order(grid) for claim in cell.claims if claim.known_issue == issue.id]
+        details = [("reason", issue.reason), ("see", issue.link)]
+        if issue.gone:
+            todo = ("to do", "it did not happen on any kernel that was run: delete its entry in bpf/known-issues.yaml")
+            yield Finding(Kind.GONE, issue.id, "no kernel", (todo, *details), "runner report verdicts")
+        elif explains:
+            probes = list(dict.fromkeys(claim.probe for _, claim in explains))
+            first_cell, first_claim = explains[0]
+            yield Finding(
+                kind=Kind.KNOWN,
+                what=issue.id,
+                where=places(grid, {cell.id for cell, _ in explains}),
+                details=(("what", issue.what), *details, ("explains", ", ".join(plain(probe) for probe in probes))),
+                command=show_command(first_cell.id, first_claim.probe, run_id),
+            )
 
 
 def _unanswered(grid: Availability, run_id: str) -> Iterator[Finding]:

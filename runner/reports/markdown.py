@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC
 
 from runner.model import Outcome, ProgType
-from runner.reports.findings import Finding, findings
+from runner.reports.findings import Finding, Kind, findings
 from runner.reports.marks import STATES
 from runner.reports.notes import Notes, notes
 from runner.reports.text import markdown, plain
@@ -32,7 +32,7 @@ def availability_markdown(judged: JudgedRun, *, every_kfunc: bool = False) -> st
         *(_states(grid, why, prog_type) for prog_type in ProgType),
         _legend(grid),
         _why(why),
-        _findings(findings(grid)),
+        _findings(findings(grid, judged.known_issues)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -70,7 +70,8 @@ def _states(grid: Availability, why: Notes, prog_type: ProgType) -> str:
             sign = STATES[grid.state(row, column).state].sign
             fields.append(sign if number is None else f"{sign} <sup>{number}</sup>")
         rows.append((f"`{plain(row.kfunc)}`", *fields))
-    return f"## {_PROG_TYPES[prog_type]}\n\n{_table(head, rows)}" if rows else ""
+    title = _PROG_TYPES.get(prog_type, f"`BPF_PROG_TYPE_{prog_type.upper()}` programs")
+    return f"## {title}\n\n{_table(head, rows)}" if rows else ""
 
 
 def _legend(grid: Availability) -> str:
@@ -91,8 +92,12 @@ def _why(why: Notes) -> str:
 
 
 def _findings(found: Iterable[Finding]) -> str:
-    lines = list(_finding_lines(found))
-    return "## Broken or unanswered\n\n" + ("\n".join(lines) or "Nothing: every claim has an answer, and it holds.")
+    found = tuple(found)
+    known = [finding for finding in found if finding.kind in (Kind.KNOWN, Kind.GONE)]
+    lines = list(_finding_lines(finding for finding in found if finding not in known))
+    holds = "Nothing: every other claim has" if known else "Nothing: every claim has"
+    text = "## Broken or unanswered\n\n" + ("\n".join(lines) or f"{holds} an answer, and it holds.")
+    return text + ("\n\n## Known issues\n\n" + "\n".join(_finding_lines(known)) if known else "")
 
 
 def _finding_lines(found: Iterable[Finding]) -> Iterator[str]:

@@ -29,6 +29,8 @@ VERDICTS = {
     Verdict.NO_ANSWER: Mark("?", "?", "bold magenta"),
 }
 
+KNOWN_ISSUE = Mark("!", "!", "yellow")  # broken, and a known issue says why
+
 
 def sign(mark: Mark, *, ascii_only: bool) -> str:
     return mark.ascii if ascii_only else mark.sign

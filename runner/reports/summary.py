@@ -13,7 +13,7 @@ from rich.text import Text
 from runner.model import Outcome, Verdict
 from runner.reports.findings import Finding, Kind, findings
 from runner.reports.grid import Grid
-from runner.reports.marks import VERDICTS, Mark, sign
+from runner.reports.marks import KNOWN_ISSUE, VERDICTS, Mark, sign
 from runner.reports.text import plain
 from runner.reports.totals import sentences, totals
 from runner.reports.trimmed import Trimmed
@@ -24,10 +24,17 @@ _TITLES = {
     Kind.CRASHED: "Crashed the kernel",
     Kind.BOOT_FAILED: "Did not boot",
     Kind.BROKEN: "Broken claims",
+    Kind.KNOWN: "Known issues",
+    Kind.GONE: "Known issues that are gone",
     Kind.CELL: "Cells without an answer",
     Kind.NO_ANSWER: "No answer",
 }
-_UNKNOWN = (Kind.CELL, Kind.NO_ANSWER)
+_MARKS = {
+    Kind.CELL: VERDICTS[Verdict.NO_ANSWER],
+    Kind.NO_ANSWER: VERDICTS[Verdict.NO_ANSWER],
+    Kind.KNOWN: KNOWN_ISSUE,
+    Kind.GONE: KNOWN_ISSUE,
+}
 
 
 def run_report(
@@ -55,8 +62,10 @@ class Summary:
             yield Text("Cells that are not clean", "bold")
             yield _cell_lines(unclean)
             yield Text()
-        for kind, group in groupby(findings(self._grid, self._named), key=lambda it: it.kind):
-            mark = VERDICTS[Verdict.NO_ANSWER if kind in _UNKNOWN else Verdict.BROKEN]
+        for kind, group in groupby(
+            findings(self._grid, self._judged.known_issues, self._named), key=lambda it: it.kind
+        ):
+            mark = _MARKS.get(kind, VERDICTS[Verdict.BROKEN])
             yield Text(_TITLES[kind], mark.style)
             for finding in group:
                 yield _finding(finding, mark, options.ascii_only)
@@ -71,7 +80,9 @@ def _is_clean(cell: JudgedCell) -> bool:
         and cell.result.attempts == 1
         and not cell.result.crashed
         and not cell.result.unasked
-        and not any(claim.verdict in (Verdict.BROKEN, Verdict.NO_ANSWER) for claim in cell.claims)
+        and not any(
+            claim.verdict in (Verdict.BROKEN, Verdict.NO_ANSWER) and not claim.known_issue for claim in cell.claims
+        )
     )
 
 
@@ -91,7 +102,7 @@ def _remarks(cell: JudgedCell) -> list[str]:
     result = cell.result
     remarks = [plain(result.cause, 120)] if result.cause else []
     if result.outcome is Outcome.RAN:
-        counts = Counter(claim.verdict for claim in cell.claims)
+        counts = Counter(claim.verdict for claim in cell.claims if not claim.known_issue)
         remarks += [f"{counts[it]} {it}" for it in (Verdict.BROKEN, Verdict.NO_ANSWER) if counts[it]]
         if result.unasked:
             remarks.append(f"{len(result.unasked)} never asked")

@@ -17,6 +17,7 @@ _Key = TypeVar("_Key", Outcome, Verdict)
 class Totals:
     cells: Mapping[Outcome, int]
     claims: Mapping[Verdict, int]
+    known: int  # of the broken claims, those that a known issue explains
     crashed: int  # probes that took a guest down
     wall_s: float | None  # None while the run goes on, and when it was killed
     cells_s: float  # the seconds of all cells, repeated ones included
@@ -27,6 +28,7 @@ def totals(judged: JudgedRun) -> Totals:
     return Totals(
         cells=Counter(cell.result.outcome for cell in judged.cells),
         claims=Counter(claim.verdict for cell in judged.cells for claim in cell.claims),
+        known=sum(bool(claim.known_issue) for cell in judged.cells for claim in cell.claims),
         crashed=sum(len(cell.result.crashed) for cell in judged.cells),
         wall_s=judged.run.wall_s,
         cells_s=sum(result.timings.total_s or 0.0 for result in judged.run.results),
@@ -40,6 +42,8 @@ def sentences(figures: Totals) -> tuple[str, ...]:
     cells = f"{count} cell{'' if count == 1 else 's'}: " + _counts(figures.cells, list(Outcome))
     words = {Verdict.HOLDS: "hold"}
     claims = f"{sum(figures.claims.values())} claims: " + _counts(figures.claims, list(Verdict), words)
+    if figures.known:
+        claims += f"; {figures.known} of the broken ones by known issues"
     if figures.crashed:
         claims += f"; {figures.crashed} crashed the kernel"
     return cells, claims, _time(figures)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from runner.architecture import ARCHITECTURES
-from runner.model import KfuncState, Outcome, ProgType, State
+from runner.model import NETWORK_TYPES, KfuncState, Outcome, ProgType, State
 from runner.results.model import JudgedCell, JudgedRun
 from runner.version import KernelVersion
 
@@ -52,12 +52,12 @@ class Availability:
 
 
 def availability(judged: JudgedRun, *, every_kfunc: bool = False) -> Availability:
-    """The grid of a run: the kfuncs that claims are about, or every one that was asked."""
+    """The grid of a run: the kfuncs that claims are about, for TC and XDP; or every one, for every type asked about."""
     claimed = {claim.kfunc for cell in judged.cells for claim in cell.claims}
     states = {(cell.id, Row(state.kfunc, state.prog_type)): state for cell in judged.cells for state in cell.states}
     asked = {row for _, row in states}
     asked |= {Row(claim.kfunc, claim.prog_type) for cell in judged.cells for claim in cell.claims}
-    shown = {row for row in asked if every_kfunc or row.kfunc in claimed}
+    shown = {row for row in asked if every_kfunc or (row.kfunc in claimed and row.prog_type in NETWORK_TYPES)}
     return Availability(
         columns=tuple(sorted((_column(cell) for cell in judged.cells), key=_column_order)),
         rows=tuple(sorted(shown)),

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from runner.errors import MatrixError
-from runner.model import Cell, CellResult, ClaimVerdict, KfuncState, Outcome, Plain, Sha256
+from runner.model import Cell, CellResult, ClaimVerdict, KfuncState, KnownIssue, Outcome, Plain, Sha256
 
 # becomes a folder's name below reports/runs
 RunId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -95,6 +95,7 @@ class JudgedRun(Plain):
 
     run: Run
     cells: tuple[JudgedCell, ...]
+    known_issues: tuple[KnownIssue, ...] = ()  # those that explain something in this run, and those that are gone
 
     @model_validator(mode="after")
     def _no_cell_is_missing(self) -> Self:
@@ -118,8 +119,9 @@ def judge_run(
     *,
     judge: Callable[[CellResult], Sequence[ClaimVerdict]],
     states: Callable[[CellResult], Sequence[KfuncState]],
+    known_issues: Callable[[Sequence[tuple[CellResult, Sequence[ClaimVerdict]]]], Sequence[KnownIssue]] = lambda _: (),
 ) -> JudgedRun:
-    """Judge every cell of a run, also those that never finished."""
+    """Judge every cell of a run, also those that never finished. `known_issues` are told of all cells at once."""
     cells = []
     for cell in run.cells:
         result = run.final(cell)
@@ -131,4 +133,5 @@ def judge_run(
                 earlier=run.attempts(cell.id)[:-1],
             )
         )
-    return JudgedRun(run=run, cells=tuple(cells))
+    issues = known_issues([(cell.result, cell.claims) for cell in cells])
+    return JudgedRun(run=run, cells=tuple(cells), known_issues=tuple(issues))

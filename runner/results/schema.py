@@ -65,6 +65,14 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
             PRIMARY KEY (result, position)) WITHOUT ROWID""",
     ),
     (
+        # `crashed`, names of probes, became `crashes`: each with what the console said
+        """UPDATE result SET body = json_remove(json_set(body, '$.crashes', (
+            SELECT json(json_group_array(json_object('probe', value, 'oops', ''))) FROM json_each(body, '$.crashed')
+            )), '$.crashed')""",
+    ),
+    # CellResult.missing, one name a line; null in older results
+    ("ALTER TABLE result ADD COLUMN missing INTEGER REFERENCES content",),
+    (
         # each result listed its answers; now results with the same answers share one set of them
         "ALTER TABLE observation RENAME TO old_observation",
         "ALTER TABLE census RENAME TO old_census",
@@ -106,7 +114,8 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
             SELECT content FROM cell UNION SELECT log FROM observation WHERE log IS NOT NULL
             UNION SELECT log FROM census WHERE log IS NOT NULL
             UNION SELECT observation_particulars FROM result WHERE observation_particulars IS NOT NULL
-            UNION SELECT census_particulars FROM result WHERE census_particulars IS NOT NULL)""",
+            UNION SELECT census_particulars FROM result WHERE census_particulars IS NOT NULL
+            UNION SELECT missing FROM result WHERE missing IS NOT NULL)""",
         "CREATE INDEX result_answers ON result (answer_set)",
         "CREATE INDEX result_census ON result (census_set)",
         # without these, each row that goes costs a look at every row that may refer to it
@@ -117,6 +126,7 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         "CREATE INDEX cell_content ON cell (content)",
         "CREATE INDEX result_asked ON result (observation_particulars)",
         "CREATE INDEX result_named ON result (census_particulars)",
+        "CREATE INDEX result_missing ON result (missing)",
     ),
 )
 
@@ -173,5 +183,6 @@ def sweep(connection: sqlite3.Connection) -> None:
             SELECT content FROM cell UNION SELECT log FROM observation WHERE log IS NOT NULL
             UNION SELECT log FROM census WHERE log IS NOT NULL
             UNION SELECT observation_particulars FROM result WHERE observation_particulars IS NOT NULL
-            UNION SELECT census_particulars FROM result WHERE census_particulars IS NOT NULL)"""
+            UNION SELECT census_particulars FROM result WHERE census_particulars IS NOT NULL
+            UNION SELECT missing FROM result WHERE missing IS NOT NULL)"""
     )

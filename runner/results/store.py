@@ -19,7 +19,7 @@ from runner.results.answers import CENSUS, OBSERVATIONS, Stored
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
 from runner.results.model import Run, RunHeader, RunInfo
 
-_APART = {"cell", "observations", "census", "console"}  # the parts of a CellResult that have their own place
+_APART = {"cell", "observations", "census", "missing", "console"}  # the parts of a CellResult that have their own place
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Final:
     outcome: Outcome
     seq: int
     body: str
-    answers: tuple[int, int]
+    answers: tuple[int, int, int | None]
 
 
 class ResultStore:
@@ -99,10 +99,11 @@ class ResultStore:
                 asked = answers.write(self._db, OBSERVATIONS, result.observations)
                 census = answers.write(self._db, CENSUS, result.census)
                 self._db.execute(
-                    "INSERT INTO result (cell, attempt, body, answer_set, observation_particulars, census_set,"
-                    " census_particulars) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO result (cell, attempt, body, missing, answer_set, observation_particulars, census_set,"
+                    " census_particulars) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         cell, attempt, result.model_dump_json(exclude=_APART),
+                        answers.write_text(self._db, "\n".join(result.missing)),
                         asked.answers, asked.particulars, census.answers, census.particulars,
                     ),
                 )  # fmt: skip
@@ -183,6 +184,15 @@ class ResultStore:
             ]
             return Run(**dict(header), cells=tuple(cells.values()), results=tuple(results))
 
+    def tagged_kfuncs(self) -> tuple[tuple[str, str], ...]:
+        """Every kfunc that any kernel's BTF called so, in any run, each with what holds it."""
+        with faults(self.path):
+            rows = self._db.execute(
+                "SELECT DISTINCT json_extract(body, '$.kfunc'), json_extract(body, '$.object')"
+                " FROM census, json_each(body, '$.tags') AS tag WHERE tag.value = 'bpf_kfunc' ORDER BY 2, 1"
+            ).fetchall()
+            return tuple((str(kfunc), str(holder)) for kfunc, holder in rows)
+
     def finals(self) -> tuple[Final, ...]:
         """Of every run, the result of each cell that counts, without its answers; the earliest run first."""
         cells: dict[int, Cell] = {}
@@ -190,8 +200,8 @@ class ResultStore:
         with faults(self.path), snapshot(self._db):
             for row in self._db.execute(
                 "SELECT run.id AS run, run.started, cell.content, result.seq, result.body, result.answer_set,"
-                " json_extract(result.body, '$.outcome') AS outcome,"
-                " result.census_set FROM result JOIN cell ON cell.seq = result.cell JOIN run ON run.seq = cell.run"
+                " result.census_set, result.missing, json_extract(result.body, '$.outcome') AS outcome"
+                " FROM result JOIN cell ON cell.seq = result.cell JOIN run ON run.seq = cell.run"
                 " WHERE attempt = (SELECT max(attempt) FROM result WHERE cell = cell.seq)"
                 " ORDER BY run.started, run.seq, cell.position"
             ):
@@ -206,7 +216,7 @@ class ResultStore:
                         outcome=Outcome(row["outcome"]),
                         seq=row["seq"],
                         body=row["body"],
-                        answers=(row["answer_set"], row["census_set"]),
+                        answers=(row["answer_set"], row["census_set"], row["missing"]),
                     )
                 )
         return tuple(found)
@@ -224,6 +234,7 @@ class ResultStore:
         all_of_it = answers.read(self._db, CENSUS, Stored(row["census_set"], row["census_particulars"]))
         parts = {
             "observations": [Observation.model_validate(seen) for seen in asked],
+            "missing": [] if row["missing"] is None else answers.read_text(self._db, row["missing"]).split(),
             "census": [CensusObservation.model_validate(seen) for seen in all_of_it] if census else [],
         }
         return CellResult.model_validate({**json.loads(row["body"]), **parts, "cell": cell, "console": console})

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.boot import boot_ratio
+from tests.bench.census import census_s
 from tests.bench.matrix import controller_mib, shell_loop_ratio, utilisation
 from tests.bench.measure import Figure
 from tests.bench.year import availability_s, year_mb
@@ -19,6 +20,7 @@ from tests.bench.year import availability_s, year_mb
 BENCHES: dict[str, Callable[[], Figure]] = {
     "boot-x86_64": lambda: boot_ratio("x86_64", at_most=2.0),
     "boot-arm64": lambda: boot_ratio("arm64", at_most=3.3),
+    "census": census_s,
     "utilisation": utilisation,
     "shell-loop": shell_loop_ratio,
     "controller-memory": controller_mib,

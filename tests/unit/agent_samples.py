@@ -16,13 +16,13 @@ DATA = ROOT / "tests" / "data"
 
 @cache
 def claims() -> tuple[ClaimFile, ...]:
-    return load_claims(ROOT, ["conntrack"])
+    return load_claims(ROOT, ["conntrack", "traffic"])
 
 
-def cell(version: str, arch: str = "x86_64") -> Cell:
-    kernel = LockedKernel(source="debian:trixie/1", arch=arch, version=version, release="r", packages=())
+def cell(version: str, arch: str = "x86_64", release: str = "r") -> Cell:
+    kernel = LockedKernel(source="debian:trixie/1", arch=arch, version=version, release=release, packages=())
     image = LockedImage(suite="trixie", arch=arch, packages=())
-    return Cell(id=f"{version}-{arch}", name="k", kernel=kernel, image=image, probes=("conntrack",))
+    return Cell(id=f"{version}-{arch}", name="k", kernel=kernel, image=image, probes=("conntrack", "traffic"))
 
 
 @cache
@@ -42,6 +42,8 @@ def result(version: str, variant: str = "x86_64") -> CellResult:
         facts=said.facts,
         observations=tuple(said.observations.values()),
         census=tuple(said.census.values()),
+        census_ended={ask.prog_type: said.done[ask.probe] for ask in said.asks if ask.probe in said.done},
+        missing=said.missing,
         unasked=tuple(ask.probe for ask in said.unanswered(said.asks)),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from runner.model import (
+    NETWORK_TYPES,
     Cell,
     CellResult,
     CensusObservation,
@@ -75,7 +76,7 @@ CELLS = tuple(cell(name, arch) for name in KERNELS for arch in ARCHES)
 def probes() -> Iterable[tuple[str, str, ProgType]]:
     """(claim, kfunc, program type): about a hundred."""
     for at in range(51):
-        for prog_type in ProgType:
+        for prog_type in NETWORK_TYPES:
             kfunc = KFUNCS[at % len(KFUNCS)]
             yield f"{kfunc.removeprefix('bpf_').replace('_', '-')}-{at}", kfunc, prog_type
 
@@ -107,7 +108,7 @@ def result(of: Cell, outcome: Outcome = Outcome.RAN, cause: str = "", seed: int 
         census=tuple(
             CensusObservation(kfunc=kfunc, prog_type=prog_type, object="nf_conntrack", load_errno=22, log="R1 bad")
             for kfunc in KFUNCS
-            for prog_type in ProgType
+            for prog_type in NETWORK_TYPES
         ),
         console="[    0.000000] Linux version\r\n\x1b[32m[  OK  ]\x1b[0m reached\r\n",
     )
@@ -140,7 +141,7 @@ def states(of: CellResult) -> tuple[KfuncState, ...]:
     known = [
         _state(of, kfunc, prog_type, "nf_nat" if "nat" in kfunc else "nf_conntrack")
         for kfunc in KFUNCS
-        for prog_type in ProgType
+        for prog_type in NETWORK_TYPES
     ]
     for prog_type, state, cause in ((ProgType.TC, State.USABLE, ""), (ProgType.XDP, State.NOT_ALLOWED, FORBIDDEN)):
         known.append(

@@ -12,38 +12,55 @@ from hypothesis import strategies as st
 from runner.agent.btf import BtfError, Slot
 from runner.agent.libbpf import Libbpf
 from runner.agent.objects import Object, fetch, store
+from runner.agent.traffic import FIELDS
 from runner.deadline import Deadline
 from runner.probes import compile_objects
 from tests.unit.agent_samples import ROOT, claims
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Object:
+def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Object]:
     folder = tmp_path_factory.mktemp("objects")
     deadline = Deadline.after(120, "the test's limit")
-    objects = compile_objects(ROOT, ["conntrack"], ["little"], folder, deadline=deadline)
-    path = folder / "conntrack.bpf.o"
-    path.write_bytes(objects["little"]["conntrack.bpf.o"])
+    names = [name for file in claims() for name in file.objects]
+    objects = compile_objects(ROOT, names, ["little"], folder, deadline=deadline)["little"]
     libbpf = Libbpf()
-    return Object(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__open_file(bytes(path), None)), "conntrack")
+    found = {}
+    for name in names:
+        path = folder / f"{name}.bpf.o"
+        path.write_bytes(objects[path.name])
+        found[name] = Object(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__open_file(bytes(path), None)), name)
+    return found
 
 
-def test_every_claim_names_what_the_object_has(opened: Object) -> None:
-    for claim in claims()[0].claims:
+@pytest.fixture(scope="module")
+def opened(objects: dict[str, Object]) -> Object:
+    return objects["conntrack"]
+
+
+def test_every_claim_names_what_the_object_has(objects: dict[str, Object]) -> None:
+    for file, claim in ((file, claim) for file in claims() for claim in file.claims):
+        opened = objects[claim.object or file.object]
         for path in claim.constants:
             assert opened.slot(path)[0] == ".rodata", f"{claim.id}: {path} is not a constant"
         for path in claim.inputs:
             assert opened.slot(path)[0] in (".data", ".bss"), f"{claim.id}: {path} is not an input"
         for answer in (claim.answer, *(entry.answer for entry in claim.expect)):
-            for field in answer.fields:
+            for field in set(answer.fields) - (set(FIELDS) if claim.flow else set()):
                 assert opened.slot(f"result.{field}")[0] == ".bss", f"{claim.id}: no result {field}"
 
 
 def test_every_claim_names_a_program() -> None:
-    source = (ROOT / "bpf" / "conntrack_programs.h").read_text()
-    programs = set(re.findall(r"^SECTION int T\((\w+)\)", source, re.MULTILINE))
-    named = {claim.program for claim in claims()[0].claims}
-    assert named == programs
+    for file in claims():
+        source = "".join(path.read_text() for path in (ROOT / "bpf").glob(f"{file.object}_*.h"))
+        programs = set(re.findall(r"^SECTION int T\((\w+)\)", source, re.MULTILINE))
+        assert {claim.program for claim in file.claims if not claim.object} == programs
+
+
+def test_what_is_seen_of_a_flow_is_not_what_the_program_saw(objects: dict[str, Object]) -> None:
+    for field in FIELDS:
+        with pytest.raises(BtfError):
+            objects["traffic"].slot(f"result.{field}")
 
 
 def test_unknown_names_are_refused(opened: Object) -> None:

@@ -38,6 +38,7 @@ def test_a_probe_that_kills_the_kernel_costs_only_itself(tmp_path: Path) -> None
     result = run(tmp_path, "dies-in-probe", phases=phases)
     assert result.outcome is Outcome.RAN
     assert result.crashed == ("claim-1:tc",)
+    assert [(crash.cause, crash.oops) for crash in result.crashes] == [("the kernel died: Kernel panic", fakes.PANIC)]
     assert {observation.probe for observation in result.observations} == {"claim-0:tc", "claim-2:tc", "claim-3:tc"}
     assert phases.count(Phase.BOOTING) == 2
     assert "Kernel panic" in result.console

@@ -35,6 +35,11 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def cells() -> tuple[Cell, ...]:
     """Two kernels of the matrix."""
     return tuple(

@@ -83,6 +83,25 @@ def test_tail_keeps_the_last_lines_that_say_something() -> None:
     assert console.tail("a\n\nb\n \nc\n", lines=2) == "b\nc"
 
 
+def test_last_words_begin_with_the_first_complaint_and_have_an_end() -> None:
+    before = [f"[    1.{n}] all is well" for n in range(50)]
+    oops = "[    2.0] BUG: unable to handle page fault for address: dead"
+    trace = [f"[    2.1]  nf_nat_setup_info+{n:#x}/0x99" for n in range(500)]
+    words = console.last_words("\n".join([*before, oops, *trace])).splitlines()
+    assert words[:4] == [*before[-3:], oops]
+    assert words[4:6] == trace[:2]
+    assert len(words) == 120
+    assert console.last_words("\n".join(before)) == console.tail("\n".join(before))
+
+
+@pytest.mark.parametrize("name", ["panic-sysrq-6.1.192-arm64", "panic-sysrq-6.1.192-x86_64"])
+def test_last_words_of_a_real_panic_hold_its_trace(name: str) -> None:
+    words = console.last_words(log(name))
+    assert "Kernel panic - not syncing: sysrq triggered crash" in words
+    assert "write_sysrq_trigger" in words
+    assert "Linux version" not in words
+
+
 def test_a_port_that_somebody_took_is_recognised() -> None:
     said = "qemu-system-x86_64: -netdev user,id=ssh: Could not set up host forwarding rule 'tcp:127.0.0.1:22-:22'\n"
     assert console.port_taken(said)

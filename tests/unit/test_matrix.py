@@ -24,7 +24,8 @@ KERNEL = '{debian: trixie, series: "6.12"}'
 
 def folder_with_claims(folder: Path) -> Path:
     (folder / "bpf").mkdir()
-    (folder / "bpf" / "conntrack.yaml").touch()
+    for name in ("conntrack", "traffic"):
+        (folder / "bpf" / f"{name}.yaml").touch()
     return folder
 
 
@@ -72,7 +73,7 @@ def test_the_default_matrix_wants_four_kernels_on_two_architectures(tmp_path: Pa
         )
         for arch in ("x86_64", "arm64")
     ]
-    assert matrix.file.probes == ("conntrack",)
+    assert matrix.file.probes == ("conntrack", "traffic")
 
 
 def test_what_the_default_matrix_has_in_comments_is_right_as_well(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_what_the_default_matrix_has_in_comments_is_right_as_well(tmp_path: Path
     matrix = loaded(tmp_path, text)
     assert len(matrix.wanted()) == 8 + 1 - 1
     assert Wanted(name="sid", source="debian:sid/7", arch="x86_64") in matrix.wanted()
-    defaults = MatrixFile(probes=("conntrack",))
+    defaults = MatrixFile(probes=("conntrack", "traffic"))
     assert (matrix.file.image, matrix.file.guest, matrix.file.limits) == (
         defaults.image,
         defaults.guest,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import MatrixError
-from runner.model import CensusAsk, ClaimAsk, ProgType
+from runner.model import Attach, CensusAsk, ClaimAsk, ProgType
 from runner.probes import asks_of, load_claims, modules_of
 from runner.version import KernelVersion
 from tests.unit.agent_samples import claims
@@ -38,6 +38,21 @@ def test_a_small_file_loads(tmp_path: Path) -> None:
     load(tmp_path, GOOD)
 
 
+def test_a_source_may_name_several_places(tmp_path: Path) -> None:
+    load(tmp_path, GOOD.replace("ref: here", "ref: [here, there]"))
+    (file,) = load_claims(tmp_path, ["thing"])
+    assert file.claims[0].source.refs == ("here", "there")
+
+
+def test_what_may_crash_a_kernel_is_asked_last(tmp_path: Path) -> None:
+    second = GOOD.partition("claims:\n")[2].replace("id: one", "id: two")
+    load(tmp_path, GOOD.replace("    program: p", "    program: p\n    risky: true") + second)
+    asks = asks_of(load_claims(tmp_path, ["thing"]), KernelVersion.parse("6.12"))
+    assert [ask.probe for ask in asks] == ["census:tc", "census:xdp", "two:tc", "two:xdp", "one:tc", "one:xdp"]
+    flows = {ask.probe: ask.inputs["flow"] for ask in asks if isinstance(ask, ClaimAsk)}
+    assert flows == {"one:tc": 1, "one:xdp": 2, "two:tc": 3, "two:xdp": 4}, "a question stays the same wherever it is"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
@@ -51,6 +66,9 @@ def test_a_small_file_loads(tmp_path: Path) -> None:
         ("    program: p", '    program: p\n    sysctl: {../../etc/passwd: "1"}', 11, "pattern"),
         ("    program: p", "    program: p\n    inputs: {flow: many}", 11, 'whole number, not "many"'),
         ("load: ok", "load: refused", 11, "a program that does not load has no fields"),
+        ("    program: p", "    program: p\n    load_as: socket", 11, "'cgroup_skb'"),
+        ("    program: p", "    program: p\n    netns: -1", 11, "0"),
+        ("    program: p", "    program: p\n    flow: {protocol: sctp}", 11, "'tcp' or 'udp'"),
         ("load: ok", "load: maybe", 11, "'ok' or 'refused', not \"maybe\""),
         ("load: ok, fields: {error: -EINVAL, count: {min: 1, max: 2}}", "load: {errno: EWRONG}", 11, "not the name"),
         ("{min: 1, max: 2}", "{min: 3, max: 2}", 11, "min 3 is above max 2"),
@@ -71,7 +89,7 @@ def test_two_claims_of_one_name(tmp_path: Path) -> None:
 
 
 def test_the_real_file_covers_the_family() -> None:
-    (file,) = claims()
+    file = claims()[0]
     assert len(file.kfunc_names) == 11
     count = Counter(prog_type for claim in file.claims for prog_type in claim.types)
     assert min(count[ProgType.TC], count[ProgType.XDP]) >= 60
@@ -117,4 +135,54 @@ def test_the_census_asks_each_type_about_all() -> None:
 
 
 def test_modules_once() -> None:
-    assert modules_of(claims() * 2) == ("nf_conntrack", "nf_nat")
+    once = modules_of(claims())
+    assert modules_of(claims() * 2) == once
+    assert once[:2] == ("nf_conntrack", "nf_nat")
+    assert len(set(once)) == len(once) == len(claims()[1].modules)
+
+
+TRAFFIC = GOOD.replace("    program: p\n", "    program: p\n    flow: {protocol: tcp, tracked: true}\n")
+ATTACH = "attach: {native: {}, clsact: {}, tcx: {since: ['6.6']}}\nclaims:\n"
+
+
+def test_a_claim_about_traffic_is_one_for_each_way_to_attach(tmp_path: Path) -> None:
+    load(tmp_path, TRAFFIC.replace("claims:\n", ATTACH))
+    (file,) = load_claims(tmp_path, ["thing"])
+    assert [(claim.id, claim.types) for claim in file.claims] == [
+        ("one-native", (ProgType.XDP,)),
+        ("one-clsact", (ProgType.TC,)),
+        ("one-tcx", (ProgType.TC,)),
+    ]
+    old, new = (asks_of([file], KernelVersion.parse(version)) for version in ("6.5", "6.6"))
+    assert [ask.probe for ask in old if isinstance(ask, ClaimAsk)] == ["one-native:xdp", "one-clsact:tc"]
+    asked = [ask.traffic for ask in new if isinstance(ask, ClaimAsk)]
+    assert [(flow.attach, flow.protocol, flow.tracked, flow.virtual) for flow in asked if flow] == [
+        (attach, "tcp", True, False) for attach in ("native", "clsact", "tcx")
+    ]
+
+
+def test_traffic_needs_a_way_to_attach(tmp_path: Path) -> None:
+    with pytest.raises(MatrixError, match=r"thing\.yaml:11: .*neither the claim nor the file says how to `attach`"):
+        load(tmp_path, TRAFFIC)
+
+
+def test_a_claim_of_one_type_is_attached_by_what_suits_it(tmp_path: Path) -> None:
+    load(tmp_path, TRAFFIC.replace("claims:\n", ATTACH).replace("    kfunc: f", "    kfunc: f\n    types: [xdp]"))
+    assert [claim.id for claim in load_claims(tmp_path, ["thing"])[0].claims] == ["one-native"]
+
+
+def test_the_real_traffic_is_asked_for_every_way_to_attach() -> None:
+    ids = [claim.id for claim in claims()[1].claims]
+    stems = {attach: [one.removesuffix(f"-{attach}") for one in ids if one.endswith(f"-{attach}")] for attach in Attach}
+    assert len(stems[Attach.CLSACT]) >= 20
+    assert all(stem == stems[Attach.CLSACT] for stem in stems.values())
+
+
+def test_a_program_under_another_type_license_or_namespace(tmp_path: Path) -> None:
+    more = "    load_as: sock_ops\n    license: BSD\n    netns: 7\n    object: other\n"
+    load(tmp_path, GOOD.replace("    program: p\n", "    program: p\n" + more))
+    (file,) = load_claims(tmp_path, ["thing"])
+    assert file.objects == ("thing", "other")
+    ask = asks_of([file], KernelVersion.parse("6.12"))[-1]
+    assert isinstance(ask, ClaimAsk)
+    assert (ask.load_as, ask.license, ask.netns, ask.object) == ("sock_ops", "BSD", 7, "other")

@@ -6,14 +6,28 @@ from collections import Counter
 
 import pytest
 
-from runner.model import CellResult, CensusObservation, Facts, Observation, Outcome, ProgType, State, Verdict
+from runner.model import (
+    Attach,
+    CellResult,
+    Crash,
+    Facts,
+    Observation,
+    Outcome,
+    ProgType,
+    State,
+    Verdict,
+)
 from runner.probes import judge, statement_true, states
 from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result, transcript
 
 KERNELS = [("6.1.192", "x86_64"), ("6.1.192", "arm64"), ("6.12.117", "x86_64"), ("6.18.15", "arm64")]
 # nf_conntrack's BTF in these builds has its own nf_conn and nf_conn___init, nf_nat's and vmlinux' are others
-DUPLICATED_BTF = [("6.18.15", "x86_64", {"mark-write", "nat-source", "nat-destination"})]
-DUPLICATED_BTF += [("7.3.4", "x86_64", DUPLICATED_BTF[0][2] | {"nat-manip-2", "nat-manip-3"})]
+MARKS_AND_NAT = {"mark-write", "mark-wide", "nat-source", "nat-destination"}
+MARKS_AND_NAT |= {f"nat-{what}" for what in ("both", "both-status", "port-0", "port-negative", "udp")}
+IN_TRAFFIC = ("made-mark", "made-nat-source", "own-mark", "translated-destination", "translated-source")
+MARKS_AND_NAT |= {f"{what}-{attach}" for what in IN_TRAFFIC for attach in Attach}
+DUPLICATED_BTF = [("6.18.15", "x86_64", MARKS_AND_NAT)]
+DUPLICATED_BTF += [("7.3.4", "x86_64", MARKS_AND_NAT | {"nat-manip-2", "nat-manip-3"})]
 
 
 def broken(cell_result: CellResult) -> set[str]:
@@ -94,19 +108,25 @@ def test_a_module_that_does_not_load_is_not_an_absence() -> None:
 def test_a_cell_that_did_not_run_has_no_answers(outcome: Outcome) -> None:
     seen = CellResult(cell=cell("6.12.117"), outcome=outcome, cause="the power went")
     verdicts = judge(seen, claims())
-    assert len(verdicts) == sum(len(claim.types) for claim in claims()[0].claims)
+    assert len(verdicts) == sum(len(claim.types) for file in claims() for claim in file.claims)
     assert {(v.verdict, v.cause) for v in verdicts} == {(Verdict.NO_ANSWER, f"{outcome}: the power went")}
     assert {(s.state, s.cause) for s in states(seen, claims())} == {(State.NO_ANSWER, f"{outcome}: the power went")}
 
 
 def test_absent_needs_everything_to_be_there() -> None:
-    census = (CensusObservation(kfunc="bpf_ct_release", prog_type=ProgType.TC),)
-
-    def what(facts: Facts) -> tuple[State, str]:
-        seen = CellResult(cell=cell("6.12.117"), outcome=Outcome.RAN, facts=facts, census=census)
+    def what(facts: Facts, ended: str | None = "") -> tuple[State, str]:
+        seen = CellResult(
+            cell=cell("6.12.117"),
+            outcome=Outcome.RAN,
+            facts=facts,
+            missing=("bpf_ct_release",),
+            census_ended={} if ended is None else {ProgType.TC: ended},
+        )
         return state(seen, "bpf_ct_release", ProgType.TC)
 
     assert what(GOOD_FACTS) == (State.ABSENT, "not in the kernel's BTF")
+    assert what(GOOD_FACTS, "OSError: no BTF") == (State.NO_ANSWER, "OSError: no BTF")
+    assert what(GOOD_FACTS, None) == (State.NO_ANSWER, "the census was not asked")
     assert what(GOOD_FACTS.model_copy(update={"btf": ()})) == (State.NO_ANSWER, "the kernel has no BTF")
     refused = GOOD_FACTS.model_copy(update={"btf": ("nf_nat", "vmlinux")})
     assert what(refused) == (State.NO_ANSWER, "module nf_conntrack has no BTF in this kernel")
@@ -125,6 +145,9 @@ def verdict_of(seen: CellResult, probe: str) -> tuple[Verdict, str]:
     return verdict.verdict, verdict.cause
 
 
+NOT_GPL = "cannot call kernel function from non-GPL compatible program\nprocessed 0 insns"
+NOT_ALLOWED = "calling kernel function bpf_skb_ct_alloc is not allowed\nprocessed 9 insns"
+NO_JIT = "JIT is required for calling kernel function\nprocessed 0 insns"
 POISONED = "12: (85) call unknown#2002000004\ninvalid func unknown#2002000004\nprocessed 9 insns"
 
 
@@ -140,6 +163,11 @@ POISONED = "12: (85) call unknown#2002000004\ninvalid func unknown#2002000004\np
         (Observation(probe="nat-source:tc", load_errno=22, log=POISONED), Verdict.BROKEN, "does not have"),
         (Observation(probe="set-nat-info-found:tc", load_errno=22, log=POISONED), Verdict.BROKEN, "does not have"),
         (Observation(probe="nat-source:tc", load_errno=0, run_errno=0, fields={"set_ret": 0}), Verdict.BROKEN, ""),
+        (Observation(probe="alloc-not-gpl:tc", load_errno=22, log=NOT_GPL), Verdict.HOLDS, ""),
+        (Observation(probe="alloc-not-in-kprobe:tc", load_errno=22, log=NOT_GPL), Verdict.NO_ANSWER, "not GPL"),
+        (Observation(probe="alloc-not-in-kprobe:tc", load_errno=13, log=NOT_ALLOWED), Verdict.HOLDS, ""),
+        (Observation(probe="alloc-not-in-kprobe:tc", load_errno=0), Verdict.BROKEN, ""),
+        (Observation(probe="alloc-not-in-kprobe:tc", load_errno=524, log=NO_JIT), Verdict.NO_ANSWER, "JIT is off"),
     ],
 )
 def test_what_counts_as_an_answer(observation: Observation, verdict: Verdict, cause: str) -> None:
@@ -149,7 +177,8 @@ def test_what_counts_as_an_answer(observation: Observation, verdict: Verdict, ca
 
 
 def test_a_crash_is_the_kernels_fault() -> None:
-    seen = with_observation(Observation(probe="x"), crashed=("nat-source:tc", "census:tc"), cause="Oops")
+    crashes = (Crash(probe="nat-source:tc", oops="BUG: unable to handle"), Crash(probe="census:tc"))
+    seen = with_observation(Observation(probe="x"), crashes=crashes, cause="Oops")
     verdict = next(verdict for verdict in judge(seen, claims()) if verdict.probe == "nat-source:tc")
     assert (verdict.verdict, verdict.crashed, verdict.observed) == (Verdict.BROKEN, True, "crashed the kernel")
     assert state(seen, "bpf_ct_release", ProgType.TC) == (State.NO_ANSWER, "the census crashed the kernel")
@@ -164,6 +193,6 @@ def test_claims_about_other_kernels_do_not_apply() -> None:
 
 def test_usable_is_never_lost_to_a_failed_census() -> None:
     full = result("6.12.117")
-    seen = full.model_copy(update={"census": ()})
+    seen = full.model_copy(update={"census": (), "census_ended": {}})
     assert state(seen, "bpf_skb_ct_alloc", ProgType.TC) == (State.USABLE, "")
     assert state(seen, "bpf_skb_ct_alloc", ProgType.XDP)[0] is State.NO_ANSWER

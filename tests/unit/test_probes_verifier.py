@@ -10,6 +10,9 @@ from runner.probes.matching import expected_words, matches, observed_words
 from runner.probes.verifier import calls_missing, permission, says, verdict_line
 from tests.unit.agent_samples import transcript
 
+CALL = "0: R1=ctx() R10=fp0\n4: (85) call bpf_x#1234\n"
+PROSE = "Verification failed: Execution Context Safety: Operation is not allowed in this context\n\nReason:\n  ..."
+
 
 @pytest.mark.parametrize(
     ("refused", "log", "state"),
@@ -18,9 +21,11 @@ from tests.unit.agent_samples import transcript
         (13, "calling kernel function bpf_x is not allowed\n", State.NOT_ALLOWED),
         (22, "calling kernel function bpf_x is not allowed\nVerification failed: Policy\n...", State.NOT_ALLOWED),
         (22, "cannot find address for kernel function bpf_x_impl\n", State.NOT_ALLOWED),
-        (13, "Possibly NULL pointer passed to trusted arg0\n", State.REGISTERED),
-        (13, "program must be sleepable to call sleepable kfunc bpf_x\n", State.REGISTERED),
-        (22, "R1 type=ctx expected=fp\n", State.REGISTERED),
+        (13, f"{CALL}Possibly NULL pointer passed to trusted arg0\n", State.REGISTERED),
+        (13, f"{CALL}program must be sleepable to call sleepable kfunc bpf_x\n", State.REGISTERED),
+        (13, f"{CALL}program must be sleepable to call sleepable kfunc bpf_x\n\n{PROSE}", State.REGISTERED),
+        (22, f"{CALL}R1 type=ctx expected=fp\n", State.REGISTERED),
+        (22, "R5 pointer type UNKNOWN  must point to scalar, or struct with scalar\n", State.NO_ANSWER),
         (524, "JIT does not support calling kernel function\n", State.NO_ANSWER),
         (524, "", State.NO_ANSWER),
         (22, "metadata kfuncs require device-bound program\n", State.NO_ANSWER),
@@ -37,6 +42,22 @@ def test_permission(refused: int, log: str, state: State) -> None:
     reading = permission(refused, log)
     assert reading.state is state
     assert bool(reading.cause) is (state is not State.REGISTERED)
+
+
+@pytest.mark.parametrize(
+    ("refused", "log", "hidden"),
+    [
+        (22, "R5 pointer type UNKNOWN  must point to scalar, or struct with scalar\n", True),
+        (22, "metadata kfuncs require device-bound program\n", True),
+        (22, "R1 arena pointer requires a program with an associated arena\n", True),
+        (22, f"{CALL}R5 pointer type UNKNOWN  must point to scalar, or struct with scalar\n", False),
+        (524, "JIT does not support calling kernel function\n", False),
+        (12, "", False),
+    ],
+)
+def test_a_refusal_before_the_call_hides_the_answer(refused: int, log: str, hidden: bool) -> None:
+    """What the verifier says once it is at the call comes after the question whether the program type may call it."""
+    assert permission(refused, log).hidden is hidden
 
 
 @pytest.mark.parametrize("version", ["6.1.192", "6.12.117", "6.18.15", "7.3.4"])

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from runner.errors import MatrixError
-from runner.model import Observation, Outcome, State, Timings, Verdict
+from runner.model import Crash, KfuncState, KnownIssue, Observation, Outcome, ProgType, State, Timings, Verdict
 from runner.reports.cell import cell_report, probe_report
 from runner.reports.exitcode import exit_code
 from runner.reports.export import export, exported_cell, to_json
@@ -18,6 +18,8 @@ from runner.reports.markdown import availability_markdown
 from runner.reports.summary import Summary, run_report
 from runner.results.model import JudgedCell, JudgedRun, judge_run
 from tests.unit import results_samples as samples
+
+OOPS = "BUG: unable to handle page fault for address: dead\n\x1b]0;screen\x07RIP: 0010:nf_nat_setup_info+0x1/0x2\n"
 
 
 def render(what: RenderableType, width: int = 120) -> str:
@@ -79,10 +81,75 @@ def test_broken_wins_over_unanswered() -> None:
 
 
 def test_probe_that_crashed_or_was_never_asked_decides_without_a_verdict() -> None:
-    for field, expected in (("crashed", 1), ("unasked", 2)):
+    for field, value, expected in (("crashes", Crash(probe="some:tc"), 1), ("unasked", "some:tc", 2)):
         results = [samples.result(cell) for cell in samples.CELLS]
-        results[3] = results[3].model_copy(update={field: ("some:tc",)})
+        results[3] = results[3].model_copy(update={field: (value,)})
         assert exit_code(samples.judged(*results)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 2),
+        ({"hidden": True}, 0),  # the kernel has answered, but with another refusal: it always will
+        ({"prog_type": ProgType.NETFILTER}, 0),  # 6.1 has no such programs
+    ],
+)
+def test_open_states_decide_when_something_can_be_done(changes: dict[str, object], expected: int) -> None:
+    found = KfuncState(kfunc="bpf_x", object="", prog_type=ProgType.TC, state=State.NO_ANSWER, cause="c")
+    more = found.model_copy(update=changes)
+    run = samples.clean_run().run
+    judged = judge_run(run, judge=samples.verdicts, states=lambda of: (*samples.states(of), more))
+    assert exit_code(judged) == expected
+
+
+# --- known issues ---------------------------------------------------------------------------------------------------
+
+ISSUE = KnownIssue(id="btf-twice", what="Two \x1b[31mtypes.", reason="The build.", link="docs/findings.md#x")
+
+
+def with_known_issue(issue: KnownIssue = ISSUE) -> JudgedRun:
+    judged = samples.clean_run()
+    if not issue.gone:
+        judged = samples.with_claim(
+            judged, "6.18.15-x86_64", 7, verdict=Verdict.BROKEN, observed="error 0", known_issue=issue.id
+        )
+    return judged.model_copy(update={"known_issues": (issue,)})
+
+
+def test_known_issue_is_shown_apart_and_does_not_fail_the_run() -> None:
+    judged = with_known_issue()
+    assert exit_code(judged) == 0
+    shown = render(Summary(judged))
+    assert "Broken claims" not in shown
+    assert "Known issues\n  ! btf-twice  6.18.15 (x86_64)" in shown
+    assert "docs/findings.md#x" in shown
+    assert "1 broken; 1 of the broken ones by known issues" in shown
+    text = availability_markdown(judged)
+    assert (
+        "Nothing: every other claim has an answer, and it holds.\n\n## Known issues\n\n- **known issue**: btf" in text
+    )
+    document = json.loads(to_json(export(judged)))
+    assert document["known_issues"] == [{**ISSUE.model_dump(), "what": "Two \x1b[31mtypes."}]
+    marked = [claim for cell in document["cells"] for claim in cell["claims"] if claim["known_issue"]]
+    assert [(claim["verdict"], claim["known_issue"]) for claim in marked] == [("broken", "btf-twice")]
+    assert "known issue" in render(cell_report(judged.cell("6.18.15-x86_64")))
+
+
+def test_known_issue_excuses_nothing_else() -> None:
+    judged = with_known_issue()
+    assert exit_code(samples.with_claim(judged, "6.18.15-x86_64", 8, verdict=Verdict.BROKEN)) == 1
+    assert exit_code(samples.with_claim(judged, "6.18.15-x86_64", 8, verdict=Verdict.NO_ANSWER)) == 2
+    assert exit_code(samples.with_claim(judged, "6.18.15-x86_64", 7, crashed=True)) == 1
+
+
+def test_known_issue_that_is_gone_is_reported_so_that_it_gets_deleted() -> None:
+    judged = with_known_issue(ISSUE.model_copy(update={"gone": True}))
+    assert exit_code(judged) == 0
+    shown = render(Summary(judged))
+    assert "Known issues that are gone" in shown
+    assert "delete its entry in bpf/known-issues.yaml" in shown
+    assert "delete its entry" in availability_markdown(judged)
 
 
 # --- JSON -----------------------------------------------------------------------------------------------------------
@@ -90,7 +157,7 @@ def test_probe_that_crashed_or_was_never_asked_decides_without_a_verdict() -> No
 
 def test_export_has_the_promised_shape() -> None:
     document = json.loads(to_json(export(samples.mixed_run())))
-    assert list(document) == ["schema", "run", "cells"]
+    assert list(document) == ["schema", "run", "cells", "known_issues"]
     assert document["schema"] == 1
     assert list(document["run"]) == ["id", "started", "finished", "matrix_sha256", "runner_version", "slots"]
     assert document["run"]["started"] == "2026-11-03T10:15:01Z"
@@ -320,8 +387,13 @@ def test_probe_without_an_observation_says_why() -> None:
     probe = judged.cells[0].claims[0].probe
     assert "the guest never answered it" in render(probe_report(judged.cell("7.3.4-arm64"), probe))
     crashed = judged.cell("7.3.4-arm64")
-    crashed = crashed.model_copy(update={"result": crashed.result.model_copy(update={"crashed": (probe,)})})
-    assert "it took the guest down" in render(probe_report(crashed, probe))
+    crashed = crashed.model_copy(
+        update={"result": crashed.result.model_copy(update={"crashes": (Crash(probe=probe, oops=OOPS),)})}
+    )
+    shown = render(probe_report(crashed, probe))
+    assert "it took the guest down" in shown
+    assert "RIP: 0010:nf_nat_setup_info" in shown
+    assert "screen" not in shown
 
 
 def test_unknown_probe_names_the_nearest() -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import sqlite3
 import zlib
 from pathlib import Path
 
 import pytest
 
-from runner.model import CellResult, CensusObservation, Observation, Outcome
+from runner.model import CellResult, CensusObservation, Crash, Observation, Outcome
 from runner.results import schema
 from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests.unit import results_samples as samples
 
-APART = {"cell", "observations", "census", "console"}
+APART = {"cell", "observations", "census", "missing", "console"}
 
 
 class FirstVersion:
@@ -59,13 +60,19 @@ class FirstVersion:
             for at, cell in enumerate(run.cells)
         }
         for result in run.results:
-            body = result.model_dump_json(exclude=APART)
+            body = json.dumps(_first_body(result))
             of = self._add("INSERT INTO result (cell, attempt, body) VALUES (?, 1, ?)", cells[result.cell.id], body)
             for at, seen in enumerate(result.observations):
                 self.db.execute("INSERT INTO answer VALUES (?, ?, ?)", (of, at, self._answer("observation", seen)))
             for at, each in enumerate(result.census):
                 self.db.execute("INSERT INTO census_answer VALUES (?, ?, ?)", (of, at, self._answer("census", each)))
         self.db.commit()
+
+
+def _first_body(result: CellResult) -> dict[str, object]:
+    """Of probes that crashed a kernel, the first version kept the names only."""
+    body: dict[str, object] = result.model_dump(mode="json", exclude=APART | {"crashes"})
+    return {**body, "crashed": [crash.probe for crash in result.crashes]}
 
 
 def with_address(result: CellResult, boot: int) -> CellResult:
@@ -128,3 +135,16 @@ def test_interrupted_step_leaves_the_old_tables(
         assert db.execute("PRAGMA user_version").fetchone()[0] == at
     with ResultStore(path) as store:
         assert store.load(runs[0].id) == runs[0]
+
+
+def test_probes_that_crashed_a_kernel_are_known(tmp_path: Path) -> None:
+    crashed = samples.result(samples.CELLS[0]).model_copy(
+        update={"crashes": (Crash(probe="a:tc", oops="BUG"), Crash(probe="b:xdp"))}
+    )
+    writer = FirstVersion(tmp_path / "results.db")
+    writer.run(samples.run(crashed, samples.result(samples.CELLS[1])))
+    writer.db.close()
+    with ResultStore(tmp_path / "results.db", read_only=True) as store:
+        results = store.load().results
+    assert [result.crashed for result in results] == [("a:tc", "b:xdp"), ()]
+    assert {crash.oops for crash in results[0].crashes} == {""}

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError, MatrixError
-from runner.model import CellResult, Outcome
+from runner.model import NETWORK_TYPES, Cell, CellResult, CensusObservation, Outcome
 from runner.results import schema
 from runner.results.evidence import console_path, observations_path
 from runner.results.store import ResultStore
@@ -344,3 +344,51 @@ def test_full_disk_is_said_and_loses_nothing(path: Path) -> None:
         store._db.execute("PRAGMA max_page_count = 100000")
         store.add("one", samples.result(samples.CELLS[2]))
         assert [result.cell.id for result in store.load().results] == [samples.CELLS[0].id, samples.CELLS[2].id]
+
+
+NAMES = tuple(f"bpf_{number:03}" for number in range(400))
+
+
+def with_census(cell: Cell) -> CellResult:
+    """As big as a real census of TC and XDP."""
+    census = tuple(
+        CensusObservation(kfunc=name, prog_type=it, object="vmlinux", load_errno=13, log=f"{name} no", tags=tags)
+        for name, tags in ((name, () if name < "bpf_300" else ("bpf_kfunc",)) for name in NAMES[:350])
+        for it in NETWORK_TYPES
+    )
+    ended = dict.fromkeys(NETWORK_TYPES, "")
+    more = {"census": census, "missing": NAMES[350:], "census_ended": ended, "config": {"NF_NAT": "m"}}
+    return samples.result(cell).model_copy(update=more)
+
+
+def test_a_census_is_kept_whole(path: Path) -> None:
+    result = with_census(samples.CELLS[0])
+    store_run(path, result)
+    with ResultStore(path, read_only=True) as store:
+        assert store.load(consoles=True).results == (result,)
+        assert store.tagged_kfuncs() == tuple((name, "vmlinux") for name in NAMES[300:350])
+
+
+def test_a_year_of_censuses_fits(path: Path) -> None:
+    """20 cells, 365 nights: what a night adds that answers as the one before did."""
+    sizes = []
+    for night in range(3):
+        store_run(path, *(with_census(cell) for cell in samples.CELLS), run_id=f"night-{night}")
+        sizes.append(path.stat().st_size)
+    assert (sizes[2] - sizes[1]) / len(samples.CELLS) * 20 * 365 < 150e6
+
+
+def test_results_from_before_the_census_are_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = samples.result(samples.CELLS[0])
+    good = schema.MIGRATIONS
+    monkeypatch.setattr(schema, "MIGRATIONS", good[:1])
+    body = result.model_dump_json(
+        exclude={"cell", "observations", "census", "console", "missing", "census_ended", "config"}
+    )
+    with ResultStore(path) as store:
+        store.begin(samples.run(run_id="one", cells=samples.CELLS[:1]))
+        store._db.execute("INSERT INTO result (cell, attempt, body) VALUES (1, 1, ?)", (body,))
+    monkeypatch.setattr(schema, "MIGRATIONS", good)
+    with ResultStore(path, read_only=True) as store:
+        (read,) = store.load().results
+    assert (read.missing, read.census_ended, read.config, read.host) == ((), {}, {}, result.host)

@@ -1,0 +1,150 @@
+/* Programs that make and change the conntrack entries of real flows: what traffic.yaml asks about.
+ *
+ * They are attached to the server's device, see the packets of one client port, and let everything pass.
+ * The programs themselves are in traffic_programs.h, which is included once per program type.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define SKIP (-1)
+#define FIRST_PORT 20000 /* runner/agent/traffic.py: the client's port is this + flow */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct nf_conn {
+	unsigned long status;
+	__u32 mark;
+};
+
+struct nf_conn___init {
+	struct nf_conn ct;
+};
+
+union nf_inet_addr {
+	__be32 ip;
+	__u32 all[4];
+};
+
+#pragma clang attribute pop
+
+/* ABI between program and kernel since v6.11; until then 12 bytes, and bytes 10 and 11 were `reserved`. */
+struct bpf_ct_opts {
+	__s32 netns_id;
+	__s32 error;
+	__u8 l4proto;
+	__u8 dir;
+	__u16 ct_zone_id;
+	__u8 ct_zone_dir;
+	__u8 reserved[3];
+};
+
+enum nf_nat_manip_type { NF_NAT_MANIP_SRC, NF_NAT_MANIP_DST };
+
+struct nf_conn___init *bpf_skb_ct_alloc(struct __sk_buff *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
+					__u32) __ksym __weak;
+struct nf_conn___init *bpf_xdp_ct_alloc(struct xdp_md *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
+					__u32) __ksym __weak;
+struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
+				  __u32) __ksym __weak;
+struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
+				  __u32) __ksym __weak;
+struct nf_conn *bpf_ct_insert_entry(struct nf_conn___init *) __ksym __weak;
+void bpf_ct_release(struct nf_conn *) __ksym __weak;
+void bpf_ct_set_timeout(struct nf_conn___init *, __u32 msec) __ksym __weak;
+int bpf_ct_change_timeout(struct nf_conn *, __u32 msec) __ksym __weak;
+int bpf_ct_set_status(const struct nf_conn___init *, __u32) __ksym __weak;
+int bpf_ct_change_status(struct nf_conn *, __u32) __ksym __weak;
+int bpf_ct_set_nat_info(struct nf_conn___init *, union nf_inet_addr *, int port, enum nf_nat_manip_type) __ksym __weak;
+
+/* Inputs. */
+__u32 flow = 0;
+__u32 opts_size = 12;
+__u32 zone = 0;
+__s32 set_timeout_ms = SKIP;
+__s32 change_timeout_ms = SKIP;
+__s32 set_status = SKIP;
+__s32 add_status = SKIP;
+__u32 mark = 0;
+__u32 nat_addr = 0; /* host byte order */
+__s32 nat_port = 0;
+__u32 nat_manip = NF_NAT_MANIP_SRC;
+__u32 nat_own_port = 0; /* add `flow` to nat_port: a source that was translated must be another one for every flow */
+
+/* Results: 0 until a program says otherwise. */
+struct {
+	__u32 packets; /* of the flow, from its client */
+	__s32 first_error; /* of the lookup or alloc for the first packet; 0: none */
+	__u32 inserted;
+	__u32 found; /* packets whose entry was found */
+	__u32 dir; /* what the last lookup that found one said */
+	__s32 set_ret;
+	__s32 nat_ret;
+	__s32 change_ret;
+	__s32 change_status_ret;
+} result;
+
+struct call {
+	union {
+		struct bpf_ct_opts opts;
+		__u64 opts_mem[2];
+	};
+	struct bpf_sock_tuple tuple;
+};
+
+/* Is the packet one of our flow? Then its tuple is in `call`. */
+static __always_inline int parse(void *data, void *data_end, struct call *call)
+{
+	struct ethhdr *eth = data;
+	struct iphdr *ip = (void *)(eth + 1);
+	__be16 *ports = (void *)(ip + 1); /* source and destination lead both headers */
+
+	if ((void *)(ports + 2) > data_end || eth->h_proto != bpf_htons(ETH_P_IP) || ip->ihl != 5)
+		return 0;
+	if (ip->protocol != IPPROTO_TCP && ip->protocol != IPPROTO_UDP)
+		return 0;
+	if (ports[0] != bpf_htons(FIRST_PORT + flow))
+		return 0;
+	__builtin_memset(call, 0, sizeof(*call));
+	call->opts.netns_id = BPF_F_CURRENT_NETNS;
+	call->opts.l4proto = ip->protocol;
+	call->opts.ct_zone_id = zone;
+	call->tuple.ipv4.saddr = ip->saddr;
+	call->tuple.ipv4.daddr = ip->daddr;
+	call->tuple.ipv4.sport = ports[0];
+	call->tuple.ipv4.dport = ports[1];
+	return 1;
+}
+
+static __always_inline __u32 known_size(void)
+{
+	return opts_size == 16 ? 16 : 12;
+}
+
+#define SECTION SEC("tc")
+#define T(name) tc_##name
+#define CTX struct __sk_buff
+#define PASS TC_ACT_OK
+#define CT_ALLOC bpf_skb_ct_alloc
+#define CT_LOOKUP bpf_skb_ct_lookup
+#include "traffic_programs.h"
+#undef SECTION
+#undef T
+#undef CTX
+#undef PASS
+#undef CT_ALLOC
+#undef CT_LOOKUP
+
+#define SECTION SEC("xdp")
+#define T(name) xdp_##name
+#define CTX struct xdp_md
+#define PASS XDP_PASS
+#define CT_ALLOC bpf_xdp_ct_alloc
+#define CT_LOOKUP bpf_xdp_ct_lookup
+#include "traffic_programs.h"
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,85 @@
+"""The program types, by the host's names for them, and what a program of each needs so that it loads at all."""
+
+from __future__ import annotations
+
+import os
+
+from .kernelbtf import ObjectBtf
+from .libbpf import LoadOpts
+
+_SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
+
+
+class ProgType:
+    """`constant` is the kernel's name without BPF_PROG_TYPE_. `function` or `struct` is what it attaches to."""
+
+    __slots__ = ("attach", "constant", "flags", "function", "number", "struct")
+
+    def __init__(
+        self, number: int, constant: str, *, attach: int = 0, flags: int = 0, function: str = "", struct: str = ""
+    ) -> None:
+        self.number = number
+        self.constant = constant
+        self.attach = attach  # expected_attach_type; for a struct_ops program the index of a member
+        self.flags = flags
+        self.function = function
+        self.struct = struct
+
+    def opts(self, vmlinux: ObjectBtf) -> LoadOpts:
+        """What to load with. LookupError when the kernel has no such type, or not what it attaches to."""
+        if not vmlinux.has_string(f"BPF_PROG_TYPE_{self.constant}"):
+            raise LookupError("the kernel does not know this program type")
+        opts = LoadOpts(expected_attach_type=self.attach, prog_flags=self.flags)
+        if self.function or self.struct:
+            target = vmlinux.function(self.function) if self.function else vmlinux.struct(self.struct)
+            if target is None:
+                raise LookupError(f"the kernel has no {self.function or self.struct} to attach to")
+            opts.attach_btf_id = target
+        return opts
+
+
+# include/uapi/linux/bpf.h: enum bpf_prog_type, enum bpf_attach_type. `ext` is not here: such a program may call what
+# the program may call that it extends.
+PROG_TYPES = {
+    "tc": ProgType(3, "SCHED_CLS"),
+    "xdp": ProgType(6, "XDP"),
+    "socket_filter": ProgType(1, "SOCKET_FILTER"),
+    "kprobe": ProgType(2, "KPROBE"),
+    "sched_act": ProgType(4, "SCHED_ACT"),
+    "tracepoint": ProgType(5, "TRACEPOINT"),
+    "perf_event": ProgType(7, "PERF_EVENT"),
+    "cgroup_skb": ProgType(8, "CGROUP_SKB"),
+    "cgroup_sock": ProgType(9, "CGROUP_SOCK", attach=2),  # BPF_CGROUP_INET_SOCK_CREATE
+    "lwt_in": ProgType(10, "LWT_IN"),
+    "lwt_out": ProgType(11, "LWT_OUT"),
+    "lwt_xmit": ProgType(12, "LWT_XMIT"),
+    "sock_ops": ProgType(13, "SOCK_OPS"),
+    "sk_skb": ProgType(14, "SK_SKB"),
+    "cgroup_device": ProgType(15, "CGROUP_DEVICE"),
+    "sk_msg": ProgType(16, "SK_MSG"),
+    "raw_tracepoint": ProgType(17, "RAW_TRACEPOINT"),
+    "cgroup_sock_addr": ProgType(18, "CGROUP_SOCK_ADDR", attach=8),  # BPF_CGROUP_INET4_BIND
+    "lwt_seg6local": ProgType(19, "LWT_SEG6LOCAL"),
+    "lirc_mode2": ProgType(20, "LIRC_MODE2"),
+    "sk_reuseport": ProgType(21, "SK_REUSEPORT"),
+    "flow_dissector": ProgType(22, "FLOW_DISSECTOR"),
+    "cgroup_sysctl": ProgType(23, "CGROUP_SYSCTL"),
+    "raw_tracepoint_writable": ProgType(24, "RAW_TRACEPOINT_WRITABLE"),
+    "cgroup_sockopt": ProgType(25, "CGROUP_SOCKOPT", attach=22),  # BPF_CGROUP_SETSOCKOPT
+    "tracing": ProgType(26, "TRACING", attach=24, function="bpf_fentry_test1"),  # BPF_TRACE_FENTRY
+    "struct_ops": ProgType(27, "STRUCT_OPS", struct="tcp_congestion_ops"),  # its first member is ssthresh()
+    "lsm": ProgType(29, "LSM", attach=27, function="bpf_lsm_file_open"),  # BPF_LSM_MAC
+    "sk_lookup": ProgType(30, "SK_LOOKUP", attach=36),  # BPF_SK_LOOKUP
+    "syscall": ProgType(31, "SYSCALL", flags=_SLEEPABLE),
+    "netfilter": ProgType(32, "NETFILTER", attach=45),  # BPF_NETFILTER
+}
+
+
+def devices(folder: str = "/sys/class/net") -> list[tuple[str, int]]:
+    """Names and indices of the network devices, but for the loopback."""
+    found = []
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name, "ifindex"), encoding="ascii") as file:
+            if name != "lo":
+                found.append((name, int(file.read())))
+    return found

@@ -1,0 +1,254 @@
+"""Real flows between network namespaces, past an attached program, and what the kernel's own table then says of them.
+
+A client, and two servers: in one's namespace the kernel tracks no connections, so that an entry stays as a program made
+it; in the other's it tracks them and translates addresses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import socket
+
+from .libbpf import Libbpf
+from .links import add_route, bring_up, make_pair
+from .namespaces import Namespace
+from .tracking import Entry, Table, switch_on
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from .objects import Object
+
+    class Wanted(TypedDict):
+        """Traffic of the host."""
+
+        attach: str
+        protocol: str
+        tracked: bool
+        virtual: bool
+
+
+FIRST_PORT = 20000  # bpf/traffic.bpf.c
+SERVER_PORT = 8080
+VIRTUAL = "10.99.0.1"  # nobody has this address; what goes there reaches the tracked server's device
+_DEVICE = "server0"
+_PATIENCE_S = 2.0
+_REQUEST, _REPLY = b"request", b"reply"
+_INGRESS, _REPLACE, _TCX_INGRESS = 1, 1, 46  # BPF_TC_INGRESS, BPF_TC_F_REPLACE, BPF_TCX_INGRESS
+_XDP_MODES = {"generic": 2, "native": 4}  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
+
+# Beside the program's own result. Addresses are numbers; entry_* are those of the flow's one entry, or 0.
+FIELDS = (
+    "delivered",  # requests that the server got
+    "answered",  # replies that the client got
+    "seen_addr",  # the client, as the server saw it
+    "seen_port",  # without the flow's number, as reply_dst_port
+    "entries",  # of the flow in the kernel's table
+    "entry_status",
+    "entry_timeout_s",
+    "entry_mark",
+    "entry_zone",
+    "entry_tcp_state",  # enum tcp_conntrack: 3 is TCP_CONNTRACK_ESTABLISHED
+    "reply_src_addr",
+    "reply_src_port",
+    "reply_dst_addr",
+    "reply_dst_port",
+)
+
+
+class TcHook(ctypes.Structure):
+    """struct bpf_tc_hook"""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("ifindex", ctypes.c_int),
+        ("attach_point", ctypes.c_int),
+        ("parent", ctypes.c_uint32),
+    )
+
+
+class TcOpts(ctypes.Structure):
+    """struct bpf_tc_opts"""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("prog_fd", ctypes.c_int),
+        ("flags", ctypes.c_uint32),
+        ("prog_id", ctypes.c_uint32),
+        ("handle", ctypes.c_uint32),
+        ("priority", ctypes.c_uint32),
+    )
+
+
+class Hooks:
+    """Where programs are attached to one device; one at a time, replaced in place while the kind stays the same."""
+
+    def __init__(self, libbpf: Libbpf, index: int) -> None:
+        self._libbpf = libbpf
+        self._index = index
+        self._kind = ""
+        self._link = -1
+        self._has_clsact = False
+
+    def attach(self, kind: str, fd: int) -> None:
+        """Raises LibbpfError."""
+        if self._kind != kind:
+            self.detach()
+        done = {"clsact": self._clsact, "tcx": self._tcx}.get(kind, self._xdp)(kind, fd)
+        if done < 0:
+            ctypes.set_errno(-done)
+            raise self._libbpf.error(f"attaching by {kind}")
+        self._kind = kind
+
+    def _hook(self) -> TcHook:
+        return TcHook(sz=ctypes.sizeof(TcHook), ifindex=self._index, attach_point=_INGRESS)
+
+    def _clsact(self, _: str, fd: int) -> int:
+        hook = self._hook()
+        if not self._has_clsact:
+            done = int(self._libbpf.c.bpf_tc_hook_create(ctypes.byref(hook)))
+            if done < 0:
+                return done
+            self._has_clsact = True
+        opts = TcOpts(sz=ctypes.sizeof(TcOpts), prog_fd=fd, flags=_REPLACE, handle=1, priority=1)
+        return int(self._libbpf.c.bpf_tc_attach(ctypes.byref(hook), ctypes.byref(opts)))
+
+    def _tcx(self, _: str, fd: int) -> int:
+        if self._link >= 0:
+            return int(self._libbpf.c.bpf_link_update(self._link, fd, None))
+        link = int(self._libbpf.c.bpf_link_create(fd, self._index, _TCX_INGRESS, None))
+        self._link = max(link, -1)
+        return link
+
+    def _xdp(self, kind: str, fd: int) -> int:
+        return int(self._libbpf.c.bpf_xdp_attach(self._index, fd, ctypes.c_uint32(_XDP_MODES[kind]), None))
+
+    def detach(self) -> None:
+        kind, self._kind = self._kind, ""
+        if kind == "clsact":
+            hook, opts = self._hook(), TcOpts(sz=ctypes.sizeof(TcOpts), handle=1, priority=1)
+            self._libbpf.c.bpf_tc_detach(ctypes.byref(hook), ctypes.byref(opts))
+        elif kind == "tcx":
+            os.close(self._link)
+            self._link = -1
+        elif kind:
+            self._libbpf.c.bpf_xdp_detach(self._index, ctypes.c_uint32(_XDP_MODES[kind]), None)
+
+
+class Server:
+    """A namespace with a device, two sockets that wait, and a table."""
+
+    def __init__(self, libbpf: Libbpf, client: Namespace, number: int, *, tracked: bool) -> None:
+        self.address, gateway, name = f"10.77.{number}.2", f"10.77.{number}.1", f"client{number}"
+        self.namespace = Namespace()
+        with client:
+            make_pair(name, _DEVICE, self.namespace.fd)
+            bring_up(name, gateway)
+        with self.namespace:
+            self.hooks = Hooks(libbpf, bring_up(_DEVICE, self.address))
+            add_route("0.0.0.0", 0, gateway)  # noqa: S104  to everywhere
+            if tracked:
+                switch_on()
+            self.table = Table()
+            self.udp = _socket(socket.SOCK_DGRAM, SERVER_PORT)
+            self.tcp = _socket(socket.SOCK_STREAM, SERVER_PORT)
+            self.tcp.listen(8)
+
+
+def _socket(kind: int, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET, kind)
+    made.settimeout(_PATIENCE_S)
+    made.bind(("0.0.0.0", port))  # noqa: S104  all addresses of a namespace of our own
+    return made
+
+
+class Traffic:
+    """The namespaces, made once, and the flows through them."""
+
+    def __init__(self, libbpf: Libbpf) -> None:
+        self._client = Namespace()
+        self._servers = {
+            tracked: Server(libbpf, self._client, number, tracked=tracked)
+            for number, tracked in enumerate((False, True))
+        }
+        with self._client:
+            add_route("10.99.0.0", 16, self._servers[True].address)
+
+    def flow(self, wanted: Wanted, number: int, fd: int, found: Object, inputs: dict[str, int]) -> dict[str, int]:
+        """One flow past the program: its result and FIELDS. OSError, LibbpfError, NetlinkError."""
+        server = self._servers[wanted["tracked"]]
+        with server.namespace:
+            server.table.clear()
+            server.hooks.attach(wanted["attach"], fd)
+        found.write(inputs)
+        address = VIRTUAL if wanted["virtual"] else server.address
+        with self._client:
+            client = _socket(
+                socket.SOCK_STREAM if wanted["protocol"] == "tcp" else socket.SOCK_DGRAM, FIRST_PORT + number
+            )
+        fields, ends = dict.fromkeys(FIELDS, 0), [client]
+        try:
+            with contextlib.suppress(TimeoutError):  # a flow that does not get through is an answer too
+                (_tcp if wanted["protocol"] == "tcp" else _udp)(ends, address, server, fields)
+            fields.update(found.read())
+            entries = [entry for entry in server.table.entries() if entry.orig.src_port == FIRST_PORT + number]
+        finally:  # not before the table was read: it shows when a connection ends
+            for end in ends:
+                end.close()
+        fields["entries"] = len(entries)
+        if len(entries) == 1:
+            fields.update(_described(entries[0]))
+            fields["reply_dst_port"] -= number
+        fields["seen_port"] -= number
+        return fields
+
+
+def _tcp(ends: list[socket.socket], address: str, server: Server, fields: dict[str, int]) -> None:
+    """Connect, ask twice. Adds the server's end of the connection to `ends`. TimeoutError."""
+    client = ends[0]
+    client.connect((address, SERVER_PORT))
+    there, seen = server.tcp.accept()
+    ends.append(there)
+    there.settimeout(_PATIENCE_S)
+    _saw(fields, seen)
+    for _ in range(2):
+        client.sendall(_REQUEST)
+        fields["delivered"] += there.recv(len(_REQUEST)) == _REQUEST
+        there.sendall(_REPLY)
+        fields["answered"] += client.recv(len(_REPLY)) == _REPLY
+    # Acknowledge the reply now: the entry of a connection with unacknowledged data has another timeout.
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def _udp(ends: list[socket.socket], address: str, server: Server, fields: dict[str, int]) -> None:
+    """Ask twice. TimeoutError."""
+    client = ends[0]
+    client.connect((address, SERVER_PORT))
+    for _ in range(2):
+        client.send(_REQUEST)
+        content, seen = server.udp.recvfrom(len(_REQUEST))
+        _saw(fields, seen)
+        fields["delivered"] += content == _REQUEST
+        server.udp.sendto(_REPLY, seen)
+        fields["answered"] += client.recv(len(_REPLY)) == _REPLY
+
+
+def _saw(fields: dict[str, int], seen: tuple[str, int]) -> None:
+    fields["seen_addr"], fields["seen_port"] = int.from_bytes(socket.inet_aton(seen[0]), "big"), seen[1]
+
+
+def _described(entry: Entry) -> dict[str, int]:
+    return {
+        "entry_status": entry.status,
+        "entry_timeout_s": entry.timeout_s,
+        "entry_mark": entry.mark,
+        "entry_zone": entry.zone,
+        "entry_tcp_state": entry.tcp_state,
+        "reply_src_addr": entry.reply.src,
+        "reply_src_port": entry.reply.src_port,
+        "reply_dst_addr": entry.reply.dst,
+        "reply_dst_port": entry.reply.dst_port,
+    }

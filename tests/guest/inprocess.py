@@ -1,0 +1,107 @@
+"""One cell of the default matrix in this process, with something done to its guest that no user can ask for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from runner.architecture import architecture
+from runner.caches import cache_root
+from runner.deadline import Deadline
+from runner.execution.cellrun import run_cell
+from runner.execution.machine import Machine
+from runner.execution.prepare import worker_orders
+from runner.execution.realmachine import this_machine
+from runner.guest import boot
+from runner.guest.command import vng_argv
+from runner.guest.interface import Accel, Booter, BootOrder
+from runner.kernels.lock import read_lock
+from runner.matrix import load_matrix
+from runner.model import Cell, CellResult, Image, Kernel
+from runner.probes import ClaimFile, load_claims, load_kfuncs
+from runner.select import select
+
+_LIMIT_S = 1800
+
+
+@dataclass(frozen=True)
+class AlteredMachine:
+    """This machine, but the kernel's tree is another one."""
+
+    real: Machine
+    tree: Path
+
+    @property
+    def name(self) -> str:
+        return self.real.name
+
+    @property
+    def scratch(self) -> Path:
+        return self.real.scratch
+
+    @property
+    def boot(self) -> Booter:
+        return self.real.boot
+
+    def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
+        kernel, image = self.real.prepare(cell, deadline=deadline)
+        root = PurePosixPath(self.tree)
+        moved = {name: root / getattr(kernel, name).relative_to(kernel.root) for name in ("image", "config")}
+        return kernel.model_copy(update={"root": root, **moved}), image
+
+    def accel(self, cell: Cell) -> Accel:
+        return self.real.accel(cell)
+
+
+@dataclass(frozen=True)
+class OneCell:
+    """A cell of a project, ready to run in this process."""
+
+    root: Path
+    only: str
+    cell: Cell
+    claims: tuple[ClaimFile, ...]
+
+    @classmethod
+    def of(cls, root: Path, only: str) -> OneCell:
+        matrix = load_matrix(root / "matrix.yaml")
+        (cell,) = select(matrix.cells(read_lock(root / "matrix.lock")), only)
+        return cls(root, only, cell, load_claims(root, matrix.file.probes))
+
+    def run(self, *, tree: Path | None = None) -> CellResult:
+        orders = worker_orders(
+            (self.cell,),
+            self.claims,
+            load_kfuncs(self.root),
+            root=self.root,
+            folder=self.root / "reports",
+            cache=cache_root(),
+            offline=False,
+            deadline=Deadline.after(_LIMIT_S, "the test's limit"),
+        )
+        machine = this_machine(offline=False)
+        payload = orders.payload[architecture(self.cell.arch).byte_order]
+        altered = AlteredMachine(machine, tree) if tree else machine
+        return run_cell(orders.orders[0], payload, altered, self.root / "reports", lambda phase, note: None)
+
+    def copy_tree(self, to: Path) -> Path:
+        """The kernel's tree, as hard links: what is changed must be replaced, not written to."""
+        kernel, _ = this_machine(offline=False).prepare(
+            self.cell, deadline=Deadline.after(_LIMIT_S, "the test's limit")
+        )
+        shutil.copytree(kernel.root, to, copy_function=os.link, symlinks=True)
+        return to
+
+
+def with_command_line(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    """Guests of this process get `words` on their kernel's command line."""
+
+    def altered(order: BootOrder, *, vng: Path, port: int, keys: Path, host_uname: str) -> list[str]:
+        argv = vng_argv(order, vng=vng, port=port, keys=keys, host_uname=host_uname)
+        return [*argv, "--append", words]
+
+    monkeypatch.setattr(boot, "vng_argv", altered)

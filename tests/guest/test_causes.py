@@ -1,0 +1,93 @@
+"""Something is taken from a real guest: the answers change to the right cause, and never to "absent"."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from runner.model import CellResult, Outcome, State, Verdict
+from runner.probes import judge, states
+from tests.guest.conftest import Project
+from tests.guest.inprocess import OneCell, with_command_line
+
+CELL = "kernel=6.12,arch=x86_64"
+
+
+def verdicts(cell: OneCell, result: CellResult) -> set[tuple[str, Verdict, str]]:
+    assert result.outcome is Outcome.RAN, result.cause
+    assert State.ABSENT not in {state.state for state in states(result, cell.claims)}
+    return {(verdict.id, verdict.verdict, verdict.cause) for verdict in judge(result, cell.claims)}
+
+
+def test_without_the_jit_nothing_is_known(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_command_line(monkeypatch, "sysctl.net.core.bpf_jit_enable=0")
+    cell = OneCell.of(project.root, CELL)
+    result = cell.run()
+    assert result.facts.jit == "0"
+    said = verdicts(cell, result)
+    assert {(verdict, cause) for _, verdict, cause in said} == {(Verdict.NO_ANSWER, "the BPF JIT is off")}
+    found = {(state.state, state.cause) for state in states(result, cell.claims)}
+    assert found == {(State.NO_ANSWER, "the BPF JIT is off")}
+
+
+def test_without_a_module_its_kfuncs_have_no_answer(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_command_line(monkeypatch, "module_blacklist=nf_nat")
+    cell = OneCell.of(project.root, CELL)
+    result = cell.run()
+    reason = result.facts.modules["nf_nat"]
+    assert "Operation not permitted" in reason
+    said = verdicts(cell, result)
+    unanswered = {name: cause for name, verdict, cause in said if verdict is Verdict.NO_ANSWER}
+    assert {"nat-source", "nat-destination", "set-nat-info-found"} <= unanswered.keys()
+    assert set(unanswered.values()) == {f"module nf_nat did not load: {reason}"}
+    assert {verdict for name, verdict, _ in said if name not in unanswered} <= {Verdict.HOLDS, Verdict.NOT_APPLICABLE}
+    nat = {state.cause for state in states(result, cell.claims) if state.kfunc == "bpf_ct_set_nat_info"}
+    assert nat == {f"module nf_nat did not load: {reason}"}
+
+
+def test_without_the_btf_of_a_module_its_kfuncs_have_no_answer(project: Project) -> None:
+    cell = OneCell.of(project.root, CELL)
+    tree = cell.copy_tree(project.root / "tree")
+    (module,) = tree.rglob("nf_conntrack.ko")
+    strip_btf(module)
+    result = cell.run(tree=tree)
+    assert result.facts.modules["nf_conntrack"] == ""
+    assert "nf_conntrack" not in result.facts.btf
+    cause = "module nf_conntrack has no BTF in this kernel"
+    assert (("alloc-tcp", Verdict.NO_ANSWER, cause)) in verdicts(cell, result)
+    assert {state.cause for state in states(result, cell.claims)} == {cause}
+
+
+def strip_btf(module: Path) -> None:
+    """Gives its section another name. The file is replaced: it is a hard link into the cache."""
+    content = unsigned(module.read_bytes())
+    module.unlink()
+    module.write_bytes(content.replace(b"\0.BTF\0", b"\0.OFF\0"))
+
+
+def unsigned(module: bytes) -> bytes:
+    """Without the signature at its end, which would be wrong now: that is refused, no signature is not."""
+    magic = b"~Module signature appended~\n"
+    if not module.endswith(magic):
+        return module
+    end = len(module) - len(magic)
+    signature_bytes = int.from_bytes(module[end - 4 : end], "big")  # the last member of struct module_signature
+    return module[: end - 12 - signature_bytes]
+
+
+def test_another_prototype_is_told_from_a_missing_kfunc(project: Project) -> None:
+    for name, old, new in (
+        ("conntrack.bpf.c", r"(void bpf_ct_set_timeout\(struct nf_conn___init \*), __u32 msec", r"\1, void *msec"),
+        ("conntrack_programs.h", r"(bpf_ct_set_timeout\(.+), (set_timeout_ms|\d+)\);", r"\1, (void *)1000);"),
+    ):
+        path = project.root / "bpf" / name
+        changed, times = re.subn(old, new, path.read_text())
+        assert times > 0
+        path.write_text(changed)
+    cell = OneCell.of(project.root, CELL)
+    said = verdicts(cell, cell.run())
+    differs = {name for name, verdict, cause in said if verdict is Verdict.NO_ANSWER and "signature differs" in cause}
+    assert {"set-timeout", "timeout-default", "change-timeout"} <= differs
+    assert {verdict for name, verdict, _ in said if name not in differs} <= {Verdict.HOLDS, Verdict.NOT_APPLICABLE}

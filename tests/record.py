@@ -1,0 +1,90 @@
+"""`python -m tests.record [DATA]`: record anew what real kernels answer, for the tests that judge stored transcripts.
+
+Boots each guest of RECORDED once, with the lock and the cache of this project, and writes tests/data/agent-*.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from unittest.mock import patch
+
+from runner.architecture import architecture
+from runner.caches import cache_root
+from runner.deadline import Deadline
+from runner.execution import cellrun
+from runner.execution.prepare import worker_orders
+from runner.execution.realmachine import this_machine
+from runner.execution.transcript import Transcript
+from runner.guest import command
+from runner.kernels.lock import read_lock
+from runner.matrix import load_matrix
+from tests.unit.agent_samples import DATA, ROOT, claims
+
+WITHOUT_JIT, WITHOUT_NAT = "without-jit", "without-nf_nat"
+RECORDED = (
+    ("6.1", "x86_64", ""),
+    ("6.1", "arm64", ""),
+    ("6.12", "x86_64", ""),
+    ("6.12", "x86_64", WITHOUT_JIT),
+    ("6.18", "x86_64", ""),
+    ("6.18", "arm64", ""),
+    ("7", "x86_64", ""),
+    ("7", "x86_64", WITHOUT_NAT),
+)
+_LOG_LINES = 4
+_PROSE = "Verification failed:"
+_HIDE_NAT = "mount --bind /dev/null $(modinfo -n nf_nat) && "
+
+
+def trimmed(line: str) -> str:
+    """A log's last lines are enough to judge it."""
+    event = json.loads(line)
+    if "log" in event:
+        log, prose, _ = event["log"].partition(_PROSE)
+        kept = "".join(log.splitlines(keepends=True)[-_LOG_LINES:])
+        event["log"] = kept + (f"{_PROSE} (cut)\n" if prose else "")
+    return json.dumps(event)
+
+
+def record(folder: Path) -> None:
+    """Write one file for each of RECORDED."""
+    cells = load_matrix(ROOT / "matrix.yaml").cells(read_lock(ROOT / "matrix.lock"))
+    deadline = Deadline.after(3600, "the recording's limit")
+    orders = worker_orders(
+        cells, claims(), root=ROOT, folder=folder, cache=cache_root(), offline=False, deadline=deadline
+    )
+    for kernel, arch, variant in RECORDED:
+        order = next(order for order in orders.orders if (order.cell.name, order.cell.arch) == (kernel, arch))
+        lines: list[str] = []
+        began = time.monotonic()
+        feed = Transcript.feed
+
+        def keep(self: Transcript, line: str, feed=feed, lines=lines) -> None:  # type: ignore[no-untyped-def]
+            lines.append(trimmed(line))
+            feed(self, line)
+
+        loglevel = "3 sysctl.net.core.bpf_jit_enable=0" if variant == WITHOUT_JIT else command._LOGLEVEL
+        agent = (_HIDE_NAT if variant == WITHOUT_NAT else "") + cellrun._AGENT
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            patch.object(Transcript, "feed", keep),
+            patch.object(command, "_LOGLEVEL", loglevel),
+            patch.object(cellrun, "_AGENT", agent),
+        ):
+            payload = orders.payload[architecture(arch).byte_order]
+            result = cellrun.run_cell(
+                order, payload, this_machine(offline=False), Path(scratch), lambda phase, note: None
+            )
+        name = "-".join(filter(None, ("agent", order.cell.kernel.version, arch, variant))) + ".jsonl"
+        (folder / name).write_text("\n".join(lines) + "\n")
+        print(  # noqa: T201
+            f"{name}: {result.outcome} {result.cause}, {len(lines)} lines, {time.monotonic() - began:.1f} s"
+        )
+
+
+if __name__ == "__main__":
+    record(Path(sys.argv[1]) if len(sys.argv) > 1 else DATA)

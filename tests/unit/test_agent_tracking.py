@@ -1,0 +1,88 @@
+"""Entries of the kernel's connection tracking table, as ctnetlink sends them, and as it does not."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.agent.netlink import NetlinkError, attribute, nested
+from runner.agent.tracking import Entry
+
+
+def side(src: str, dst: str, ports: tuple[int, int], proto: int = 6) -> bytes:
+    addresses = (bytes(map(int, address.split("."))) for address in (src, dst))
+    return nested(1, *(attribute(kind, address) for kind, address in enumerate(addresses, 1))) + nested(
+        2,
+        attribute(1, bytes([proto])),
+        *(attribute(kind, port.to_bytes(2, "big")) for kind, port in enumerate(ports, 2)),
+    )
+
+
+def entry(*more: bytes) -> bytes:
+    orig = nested(1, side("10.77.1.1", "10.99.0.1", (20000, 8080)))
+    reply = nested(2, side("10.77.1.2", "10.77.1.1", (8080, 20000)))
+    return b"\2\0\0\0" + orig + reply + b"".join(more)
+
+
+def big(kind: int, value: int, size: int = 4) -> bytes:
+    return attribute(kind, value.to_bytes(size, "big"))
+
+
+def test_an_entry() -> None:
+    seen = Entry(entry(big(3, 0x18E), big(7, 432000), big(8, 77), big(18, 10, 2), nested(4, nested(1, big(1, 3, 1)))))
+    assert (seen.orig.src, seen.orig.src_port, seen.orig.proto) == (0x0A4D0101, 20000, 6)
+    assert (seen.orig.dst, seen.orig.dst_port) == (0x0A630001, 8080)
+    assert (seen.reply.src, seen.reply.src_port, seen.reply.dst, seen.reply.dst_port) == (
+        0x0A4D0102,
+        8080,
+        0x0A4D0101,
+        20000,
+    )
+    assert (seen.status, seen.timeout_s, seen.mark, seen.zone, seen.tcp_state) == (0x18E, 432000, 77, 10, 3)
+
+
+def test_what_the_kernel_leaves_out_is_zero() -> None:
+    """It sends no mark of 0, no zone 0, and no state of a UDP flow."""
+    seen = Entry(entry(big(3, 8)))
+    assert (seen.status, seen.mark, seen.zone, seen.tcp_state) == (8, 0, 0, 0)
+    assert Entry(b"").orig.src_port == 0
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        big(3, 8, 8),  # a status of 8 bytes
+        big(18, 1, 4),  # a zone of 4 bytes
+        nested(1, nested(2, big(2, 1, 4))),  # a port of 4 bytes
+        nested(1, nested(1, attribute(1, b"\0" * 16))),  # an IPv6 address where one of IPv4 belongs
+        struct.pack("=HH", 200, 7),  # longer than the message
+        nested(4, b"\1\0\0\0\0\0\0\0"),  # shorter than its header
+    ],
+)
+def test_what_is_no_entry(wrong: bytes) -> None:
+    with pytest.raises(NetlinkError):
+        Entry(entry(wrong))
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_an_entry_or_refused(body: bytes) -> None:
+    try:
+        seen = Entry(body)
+    except NetlinkError:
+        return
+    assert 0 <= seen.status < 1 << 32
+    assert 0 <= seen.orig.src_port < 1 << 16
+
+
+@given(st.integers(0, 400), st.binary(min_size=1, max_size=8))
+def test_a_damaged_entry(at: int, damage: bytes) -> None:
+    whole = bytearray(entry(big(3, 8), big(7, 10)))
+    at %= len(whole)
+    whole[at : at + len(damage)] = damage
+    try:
+        Entry(bytes(whole))
+    except NetlinkError:
+        return

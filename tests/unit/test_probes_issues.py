@@ -1,0 +1,162 @@
+"""Known issues explain what fits them whole, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.errors import MatrixError
+from runner.model import CellResult, ClaimVerdict, Crash, KnownIssue, Observation, Outcome, Verdict
+from runner.probes import explained, issues_of, judge, load_claims, load_issues
+from runner.probes.asks import probe_id
+from runner.probes.issues import Issue
+from tests.unit.agent_samples import ROOT, claims, result, transcript
+
+ISSUES = load_issues(ROOT)
+BTF = "debian-amd64-module-btf"
+NAT = "nat-source:tc"
+
+
+def verdicts(seen: CellResult, issues: tuple[Issue, ...] = ISSUES) -> dict[str, ClaimVerdict]:
+    return {verdict.probe: verdict for verdict in explained(seen, judge(seen, claims()), issues)}
+
+
+def known(*cells: CellResult) -> tuple[KnownIssue, ...]:
+    return issues_of([(seen, tuple(verdicts(seen).values())) for seen in cells], ISSUES)
+
+
+def changed(seen: CellResult, **changes: object) -> CellResult:
+    """With what the kernel answered to NAT changed."""
+    observations = tuple(one.model_copy(update=changes) if one.probe == NAT else one for one in seen.observations)
+    return seen.model_copy(update={"observations": observations})
+
+
+@pytest.mark.parametrize("version", ["6.18.15", "7.3.4"])
+def test_everything_that_is_broken_on_real_kernels_is_explained(version: str) -> None:
+    broken = [verdict for verdict in verdicts(result(version)).values() if verdict.verdict is Verdict.BROKEN]
+    assert len(broken) >= 6
+    assert {verdict.known_issue for verdict in broken} == {BTF}
+    assert [(issue.id, issue.gone) for issue in known(result(version))] == [(BTF, False)]
+
+
+def test_what_holds_is_never_marked() -> None:
+    for seen in (result("6.18.15"), result("6.18.15", "arm64"), result("6.12.117")):
+        for verdict in verdicts(seen).values():
+            assert not verdict.known_issue or verdict.verdict is Verdict.BROKEN
+
+
+def test_another_log_another_errno_or_no_refusal_is_not_explained() -> None:
+    seen = result("6.18.15")
+    assert verdicts(seen)[NAT].known_issue == BTF
+    for changes in (
+        {"log": "R1 invalid mem access 'scalar'"},
+        {"load_errno": 13},
+        {"load_errno": 0, "run_errno": 0, "fields": {"set_ret": -22}},
+    ):
+        verdict = verdicts(changed(seen, **changes))[NAT]
+        assert (verdict.verdict, verdict.known_issue) == (Verdict.BROKEN, "")
+
+
+def test_another_release_architecture_or_version_is_not_explained() -> None:
+    seen = result("6.18.15")
+    own_build = seen.facts.model_copy(update={"release": "6.18.15-custom"})
+    assert verdicts(seen.model_copy(update={"facts": own_build}))[NAT].known_issue == ""
+    for changes in ({"arch": "arm64"}, {"version": "6.12.117"}):
+        locked = seen.cell.kernel.model_copy(update=changes)
+        elsewhere = seen.model_copy(update={"cell": seen.cell.model_copy(update={"kernel": locked})})
+        assert verdicts(elsewhere)[NAT].verdict is Verdict.BROKEN
+        assert verdicts(elsewhere)[NAT].known_issue == ""
+
+
+def test_a_crash_is_never_explained() -> None:
+    seen = result("6.18.15").model_copy(update={"crashes": (Crash(probe=NAT),)})
+    assert verdicts(seen)[NAT].crashed
+    assert verdicts(seen)[NAT].known_issue == ""
+
+
+def cured() -> CellResult:
+    """The same kernel, with the answers of one that was built well."""
+    well = {one.probe: one for one in transcript("6.18.15", "arm64").observations.values()}
+    seen = result("6.18.15")
+    return seen.model_copy(update={"observations": tuple(well[one.probe] for one in seen.observations)})
+
+
+def test_an_issue_that_no_longer_happens_is_gone() -> None:
+    assert [(issue.id, issue.gone) for issue in known(cured())] == [(BTF, True)]
+    assert [(issue.id, issue.gone) for issue in known(cured(), result("7.3.4"))] == [(BTF, False)]
+
+
+def test_an_issue_is_not_gone_because_nobody_looked() -> None:
+    assert known() == ()
+    assert known(result("6.12.117"), result("6.18.15", "arm64")) == ()
+    assert known(CellResult(cell=result("6.18.15").cell, outcome=Outcome.BOOT_FAILED)) == ()
+    silent = cured()
+    without = tuple(one for one in silent.observations if one.probe != NAT)
+    assert known(silent.model_copy(update={"observations": without})) == ()
+    failed = tuple(Observation(probe=NAT, failed="bug") if one.probe == NAT else one for one in silent.observations)
+    assert known(silent.model_copy(update={"observations": failed})) == ()
+
+
+def test_every_pattern_of_the_committed_file_names_a_probe() -> None:
+    probes = {probe_id(claim, kind) for file in claims() for claim in file.claims for kind in claim.types}
+    for issue in ISSUES:
+        for shown in issue.shows:
+            for pattern in shown.probes:
+                alone = shown.model_copy(update={"probes": (pattern,)})
+                assert any(alone.is_about(probe) for probe in probes), (issue.id, pattern)
+
+
+def test_links_into_the_documentation_exist() -> None:
+    for issue in ISSUES:
+        path, _, anchor = issue.link.partition("#")
+        if path.startswith("docs/"):
+            headings = [line.lstrip("# ") for line in (ROOT / path).read_text().splitlines() if line.startswith("#")]
+            slugs = {"".join(c for c in h.lower() if c.isalnum() or c in " -_").replace(" ", "-") for h in headings}
+            assert anchor in slugs, issue.link
+
+
+GOOD = """\
+issues:
+  - id: one
+    what: It is so.
+    reason: Because.
+    link: https://example.org/
+    since: ["6.16"]
+    architectures: [x86_64]
+    shows:
+      - {probes: ["a-b:*"], answer: {load: {errno: EINVAL, log: words}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("    reason: Because.\n", "", 2, "the key 'reason' is missing"),
+        ("    shows:", "    show:", 8, "unknown key; did you mean 'shows'?"),
+        ("[x86_64]", "[amd64]", 7, "unknown architecture 'amd64'"),
+        ("EINVAL", "EWRONG", 9, "not the name of an errno"),
+        ('["a-b:*"]', "[]", 9, "at least 1"),
+        ('"a-b:*"', '"A B"', 9, "pattern"),
+        ('["6.16"]', '["new"]', 6, "not a kernel version"),
+        (", answer: {load: {errno: EINVAL, log: words}}", "", 9, "the key 'answer' is missing"),
+        (GOOD[len("issues:\n") :], GOOD[len("issues:\n") :] * 2, 2, "there are 2 issues called 'one'"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
+    assert old in GOOD
+    (tmp_path / "bpf").mkdir()
+    path = tmp_path / "bpf" / "known-issues.yaml"
+    path.write_text(GOOD)
+    assert [issue.id for issue in load_issues(tmp_path)] == ["one"]
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(MatrixError) as caught:
+        load_issues(tmp_path)
+    assert f"known-issues.yaml:{line}: " in caught.value.what
+    assert words in caught.value.what
+
+
+def test_no_file_means_no_issues_and_it_is_no_claims_file(tmp_path: Path) -> None:
+    assert load_issues(tmp_path) == ()
+    with pytest.raises(MatrixError, match="holds no claims"):
+        load_claims(ROOT, ["known-issues"])

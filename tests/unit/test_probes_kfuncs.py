@@ -1,0 +1,71 @@
+"""The list of names: read, grown, written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.errors import MatrixError
+from runner.kernels.modules import WANTED
+from runner.probes import KfuncList, asks_of, kfuncs_path, load_kfuncs, modules_of
+from runner.probes.census import CONFIG_OPTIONS
+from runner.version import KernelVersion
+from tests.unit.agent_samples import ROOT, claims
+
+NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
+SEEN = st.lists(st.tuples(NAMES, st.sampled_from(["vmlinux", "fou", "nf_nat"])))
+
+
+def test_the_list_is_as_it_would_be_written() -> None:
+    """What --update-names writes differs only in what is new."""
+    assert load_kfuncs(ROOT).text() == kfuncs_path(ROOT).read_text()
+
+
+def test_the_list_is_what_the_rest_needs() -> None:
+    known = load_kfuncs(ROOT)
+    assert len(known.names) >= 350
+    assert set(known.modules) <= set(WANTED), "a module that is not taken from the packages cannot be loaded"
+    assert {holder.config for name, holder in known.objects.items() if name != "vmlinux"} <= set(CONFIG_OPTIONS)
+    assert set(claims()[0].kfunc_names) <= known.names
+
+
+def test_every_name_is_asked_about_and_every_module_loaded() -> None:
+    known = load_kfuncs(ROOT)
+    asks = asks_of(claims(), KernelVersion.parse("6.12"), known)
+    census = [ask for ask in asks if ask.kind == "census"]
+    assert [ask.probe for ask in census] == ["census:tc", "census:xdp"]
+    assert all(set(ask.kfuncs) == known.names for ask in census)
+    assert modules_of(claims(), known) == ("nf_conntrack", "nf_nat", "fou", "nf_flow_table", "xfrm_interface")
+
+
+@given(SEEN, SEEN)
+def test_growing_adds_and_never_takes_away(first: list[tuple[str, str]], second: list[tuple[str, str]]) -> None:
+    known = KfuncList().grown(first)
+    grown = known.grown(second)
+    assert grown.names == {name for name, _ in first + second}
+    assert all(holder in grown.homes()[name] for name, holder in first + second)
+    assert grown.grown(first) == grown
+    assert grown == KfuncList().grown(second + first)
+
+
+@given(SEEN)
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seen: list[tuple[str, str]]) -> None:
+    root = tmp_path_factory.mktemp("project")
+    kfuncs_path(root).parent.mkdir()
+    known = load_kfuncs(ROOT).grown(seen)
+    kfuncs_path(root).write_text(known.text())
+    assert load_kfuncs(root) == known
+
+
+def test_a_wrong_list_is_told_with_its_line(tmp_path: Path) -> None:
+    kfuncs_path(tmp_path).parent.mkdir()
+    kfuncs_path(tmp_path).write_text("objects:\n  vmlinux:\n    kfuncs:\n      - bpf_ok\n      - not a name\n")
+    with pytest.raises(MatrixError, match=r"kfuncs\.yaml:5: "):
+        load_kfuncs(tmp_path)
+
+
+def test_no_list_is_an_empty_one(tmp_path: Path) -> None:
+    assert load_kfuncs(tmp_path).names == frozenset()

@@ -1,0 +1,151 @@
+"""What is said, held against what real kernels answered."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import cache
+
+import pytest
+
+from runner.model import CellResult, Crash, Observation, Outcome
+from runner.probes import explained, issues_of, judge, load_issues, states
+from runner.reports.statements import statements_markdown, statements_report
+from runner.reports.verdicts import Wanted, claim_rows, verdicts_report
+from runner.results.model import JudgedRun, Run, judge_run
+from runner.results.statements import Standing, Statement, statements
+from tests.unit.agent_samples import ROOT, cell, claims, result
+from tests.unit.test_reports_output import render
+
+REAL = (("6.1.192", "x86_64"), ("6.12.117", "x86_64"), ("6.18.15", "arm64"), ("6.18.15", "x86_64"), ("7.3.4", "x86_64"))
+ISSUES = load_issues(ROOT)
+
+
+def judged(*results: CellResult) -> JudgedRun:
+    run = Run(
+        id="one",
+        started=datetime(2026, 11, 3, tzinfo=UTC),
+        matrix_sha256="d" * 64,
+        runner_version="0.1.0",
+        cells=tuple(one.cell for one in results),
+        results=results,
+    )
+    return judge_run(
+        run,
+        judge=lambda one: explained(one, judge(one, claims()), ISSUES),
+        states=lambda one: states(one, claims()),
+        known_issues=lambda cells: issues_of(cells, ISSUES),
+    )
+
+
+@cache
+def real() -> JudgedRun:
+    return judged(*(result(*each) for each in REAL))
+
+
+def statement(of: JudgedRun, probe: str, ref: str = "") -> Statement:
+    found = [one for one in statements(of, claims()) if probe in one.probes and ref in one.ref]
+    assert len(found) == 1, [one.ref for one in found]
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("probe", "ref", "standing", "turn"),
+    [
+        ("alloc-tcp:tc", "Allocate a new CT entry", Standing.TRUE, None),
+        ("alloc-enoent:tc", "", Standing.FALSE, None),
+        ("alloc-in-xdp:xdp", "", Standing.FALSE, None),
+        ("alloc-opts-size-must-be-12:tc", "-EINVAL", Standing.OUT_OF_DATE, ("6.1.192", "6.12.117")),
+        ("alloc-opts-size-must-be-12:tc", "must be 12", Standing.OUT_OF_DATE, ("6.1.192", "6.12.117")),
+        ("alloc-null-tuple:tc", "", Standing.OUT_OF_DATE, ("6.18.15", "7.3.4")),
+        ("alloc-reserved:tc", "-EINVAL", Standing.TRUE, None),
+        ("zone-found:tc", "", Standing.SINCE, ("6.1.192", "6.12.117")),
+        ("alloc-opts-size-4:tc", "", Standing.DEPENDS, None),  # 6.18 never got the fix
+        ("mark-write:tc", "", Standing.TRUE, None),  # where it is false, a known issue is why
+    ],
+)
+def test_standings_of_real_statements(probe: str, ref: str, standing: Standing, turn: tuple[str, str] | None) -> None:
+    found = statement(real(), probe, ref)
+    assert (found.standing, found.turn) == (standing, turn)
+
+
+def test_a_page_is_about_its_own_kfunc() -> None:
+    """What bpf_xdp_ct_alloc answers says nothing about the page of bpf_skb_ct_alloc."""
+    for one in statements(real(), claims(), "ebpf-docs"):
+        assert one.source == "ebpf-docs"
+        assert one.ref.startswith("bpf_skb_ct_alloc: ")
+        assert all(probe.endswith(":tc") or probe == "alloc-in-xdp:xdp" for probe in one.probes)
+
+
+def test_every_sentence_of_the_page_is_covered() -> None:
+    refs = "\n".join(one.ref for one in statements(real(), claims(), "ebpf-docs"))
+    for sentence in (
+        "v6.0", "Allocate a new", "prototype",
+        "bpf_tuple cannot be NULL", "opts cannot be NULL", "tuple__sz is the size",
+        "netns_id -1", "netns_id 0 to S32_MAX", "-EINVAL, bpf_tuple is NULL", "-EINVAL, opts->reserved",
+        "-EINVAL, netns_id", "-EINVAL, opts__sz", "-EPROTO", "-ENONET", "-ENOENT", "-EAFNOSUPPORT", "opts.l4proto is",
+        "opts.reserved must be 0", "opts__sz must be 12", "KF_ACQUIRE", "KF_RET_NULL", "BPF_PROG_TYPE_SCHED_CLS",
+        "BPF_PROG_TYPE_XDP",
+    ):  # fmt: skip
+        assert sentence in refs
+
+
+def test_one_false_claim_makes_a_sentence_false_and_says_which() -> None:
+    found = statement(real(), "alloc-opts-size-8:tc")
+    wrong = [decided for decided in found.decided if not decided.true]
+    assert len(wrong) == 1
+    assert wrong[0].why == "alloc-opts-size-must-be-12:tc: error not written, acquired 1"
+    assert set(wrong[0].cells) == {cell_id for cell_id in (f"{v}-{a}" for v, a in REAL) if cell_id != "6.1.192-x86_64"}
+
+
+def test_where_nothing_was_answered_nothing_is_decided() -> None:
+    for nothing in (
+        judged(CellResult(cell=cell("6.12.117"), outcome=Outcome.BOOT_FAILED, cause="panic")),
+        judged(result("6.12.117", "x86_64-without-jit")),
+        judged(CellResult(cell=cell("6.12.117"), outcome=Outcome.RAN)),
+    ):
+        found = statements(nothing, claims())
+        assert len(found) > 90
+        assert {one.standing for one in found} == {Standing.OPEN}
+        assert all(one.decided == () and one.open[0].cause for one in found)
+    assert "not decided by these kernels" in statements_markdown(nothing, found)
+
+
+def test_an_unanswered_part_leaves_a_sentence_open() -> None:
+    seen = result("6.1.192")
+    part = tuple(
+        Observation(probe=one.probe, failed="bug") if one.probe == "alloc-opts-size-8:tc" else one
+        for one in seen.observations
+    )
+    found = statement(judged(seen.model_copy(update={"observations": part})), "alloc-opts-size-8:tc")
+    assert (found.standing, found.open[0].cause) == (Standing.OPEN, "bug")
+
+
+def test_a_crash_makes_a_statement_false() -> None:
+    seen = result("6.12.117").model_copy(update={"crashes": (Crash(probe="alloc-udp:tc"),)})
+    found = statement(judged(seen), "alloc-udp:tc")
+    assert found.standing is Standing.FALSE
+    assert found.decided[0].why == "alloc-udp:tc: crashed the kernel"
+
+
+def test_statements_are_shown() -> None:
+    found = statements(real(), claims(), "ebpf-docs")
+    shown = render(statements_report(real(), found))
+    assert "out of date: true up to 6.1.192, false from 6.12.117 on  opts__sz must be 12" in shown
+    assert "false on every kernel: alloc-enoent:tc: error not written, acquired 1" in shown
+    text = statements_markdown(real(), found)
+    assert text.startswith("# What is said about kfuncs")
+    assert "- **false**: \\-ENOENT, lookup found no entry" in text
+    assert f"{len(found)} statements: " in text
+
+
+def test_verdicts_are_shown_compactly_and_can_be_chosen() -> None:
+    every = render(verdicts_report(real()), width=200)
+    assert "alloc-tcp                      tc, xdp  holds on every kernel\n" in every
+    assert "known issue on 6.18.15, 7.3.4 (x86_64): debian-amd64-module-btf" in every
+    nat = claim_rows(real(), Wanted("bpf_ct_set_nat*", frozenset({"known issue"})))
+    assert {row.kfunc for row in nat} == {"bpf_ct_set_nat_info"}
+    assert {one.cell for row in nat for one in row.cells} == {"6.18.15-x86_64", "7.3.4-x86_64"}
+    assert {one.known_issue for row in nat for one in row.cells} == {"debian-amd64-module-btf"}
+    assert claim_rows(real(), Wanted("", frozenset({"broken"}))) == ()
+    assert "No verdict is like that." in render(verdicts_report(real(), Wanted("nothing")))
+    assert sum(len(row.cells) for row in claim_rows(real())) == sum(len(one.claims) for one in real().cells)
