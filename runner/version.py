@@ -41,6 +41,10 @@ class KernelVersion:
         """(6, 12) for 6.12.107: the stable series."""
         return (self.major, self.minor)
 
+    @property
+    def is_candidate(self) -> bool:
+        return self.rc != _FINAL
+
     def _key(self) -> tuple[int, int, int, int]:
         return (self.major, self.minor, self.patch, self.rc)
 
@@ -49,7 +53,7 @@ class KernelVersion:
 
     def __str__(self) -> str:
         patch = f".{self.patch}" if self.patch else ""
-        rc = f"-rc{self.rc}" if self.rc != _FINAL else ""
+        rc = f"-rc{self.rc}" if self.is_candidate else ""
         return f"{self.major}.{self.minor}{patch}{rc}"
 
 

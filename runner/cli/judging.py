@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from runner.cli.options import Project
-from runner.model import CellResult, ClaimVerdict
+from runner.model import CellResult, ClaimVerdict, KfuncState
 from runner.probes import (
     ClaimFile,
     Issue,
@@ -20,7 +20,7 @@ from runner.probes import (
     states,
     tagged,
 )
-from runner.results.model import JudgedRun, Run, judge_run
+from runner.results.model import JudgedCell, JudgedRun, Run, judge_run
 from runner.results.store import ResultStore
 
 
@@ -51,6 +51,23 @@ class Knowledge:
             states=lambda result: states(result, self.claims, known),
             known_issues=lambda cells: issues_of(cells, self.issues),
         )
+
+    def states(self, result: CellResult) -> tuple[KfuncState, ...]:
+        """One cell's states. Only kfuncs that the project or the cell itself names are looked for."""
+        return states(result, self.claims, self.kfuncs)
+
+    def cell(self, result: CellResult) -> JudgedCell:
+        return JudgedCell(result=result, claims=self.verdicts(result), states=self.states(result))
+
+    def about(self, kfunc: str) -> Self:
+        """One that knows only the claims about one kfunc, and is faster for that."""
+        files = tuple(
+            file.model_copy(
+                update={"claims": tuple(it for it in file.claims if kfunc in file.kfuncs[it.kfunc].values())}
+            )
+            for file in self.claims
+        )
+        return replace(self, claims=files)
 
 
 def judged_run(project: Project, run_id: str | None, *, consoles: bool = False) -> JudgedRun:

@@ -25,6 +25,7 @@ from runner.cli.options import (
     out_console,
 )
 from runner.cli.running import run_matrix
+from runner.cli.watching import FailOn, checked_run_id, watched
 from runner.model import NETWORK_TYPES, Cell, ProgType
 from runner.select import select
 
@@ -47,11 +48,24 @@ def run(
     ] = False,
     offline: Offline = False,
     verbose: Verbose = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN|last|PATH", help="Compare with this run, the last answers, or another store's last run."
+        ),
+    ] = None,
+    fail_on: Annotated[
+        list[FailOn] | None, typer.Option("--fail-on", help="What exits 1 (incomplete: 2). Repeatable. Default: all.")
+    ] = None,
+    run_id: Annotated[
+        str | None, typer.Option("--run-id", help="The run's id: equal for the shards of one run, see `results merge`.")
+    ] = None,
 ) -> None:
     """Boot every cell, ask every probe, show what the kernels answered.
 
     Exit status: 0 everything answered and as expected; 1 a claim is broken, or a kernel crashed or did not boot;
-    2 something has no answer; 64 bad usage.
+    2 something has no answer; 64 bad usage. With --baseline, 1 also when an answer got worse; each such cell is booted
+    once more before that is said.
 
     Example: runner matrix run --only 'arch=x86_64,kernel=6.*'
     """
@@ -69,6 +83,8 @@ def run(
             slots=slots,
             offline=offline,
             console=out_console(),
+            run_id=checked_run_id(run_id),
+            watch=watched(knowledge, baseline, fail_on),
         )
     )
 

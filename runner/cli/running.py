@@ -15,6 +15,7 @@ from runner.cli import EXIT_INTERRUPTED
 from runner.cli.judging import Knowledge
 from runner.cli.live import Display
 from runner.cli.options import Project
+from runner.cli.watching import ANSWERS, Watch, suspects
 from runner.deadline import Deadline
 from runner.execution.controller import run_rounds
 from runner.execution.orders import WorkerOrders
@@ -42,12 +43,14 @@ def run_matrix(
     slots: int | None,
     offline: bool,
     console: Console,
+    run_id: str | None = None,
+    watch: Watch | None = None,
 ) -> int:
     """Run `cells`, keep and show what they answered; the exit status."""
     started = datetime.now(UTC)
     slots = min(slots or default_slots(cells), len(cells))
     run = Run(
-        id=new_run_id(started),
+        id=run_id or new_run_id(started),
         started=started,
         matrix_sha256=project.matrix.sha256,
         runner_version=__version__,
@@ -67,13 +70,24 @@ def run_matrix(
     )
     console.print(Text(f"run {run.id}: {len(cells)} cells, {slots} at once"), soft_wrap=True)
     with ResultStore(project.database) as store:
+        before = watch.before(store, cells) if watch else None
         store.begin(run)
         finished = _boot_all(run, orders, knowledge, slots, store, console)
         if finished:
             store.finish(run.id, datetime.now(UTC))
         done = knowledge.judged(store.load(run.id))
+        if watch and before and finished:
+            again = suspects(done, before, watch, orders)
+            if again.orders:
+                number = f"{len(again.orders)} of {len(cells)} cells boot once more"
+                console.print(Text(f"worse than {before.name}: {number}"))
+                _boot_all(run, again, knowledge, slots, store, console, confirming=True)
+                store.finish(run.id, datetime.now(UTC))
+                done = knowledge.judged(store.load(run.id))
     show(done, project, console)
-    return exit_code(done) if finished else EXIT_INTERRUPTED
+    if not finished:
+        return EXIT_INTERRUPTED
+    return watch.status(done, before, console) if watch else exit_code(done)
 
 
 def default_slots(cells: Sequence[Cell]) -> int:
@@ -85,13 +99,24 @@ def default_slots(cells: Sequence[Cell]) -> int:
 
 
 def _boot_all(
-    run: Run, orders: WorkerOrders, knowledge: Knowledge, slots: int, store: ResultStore, console: Console
+    run: Run,
+    orders: WorkerOrders,
+    knowledge: Knowledge,
+    slots: int,
+    store: ResultStore,
+    console: Console,
+    *,
+    confirming: bool = False,
 ) -> bool:
     def keep(result: CellResult) -> None:
-        store.add(run.id, result)
+        # a boot that was to confirm an answer and gave none does not take its place
+        if not confirming or result.outcome in ANSWERS:
+            store.add(run.id, result)
         display.result(result)
 
-    with Display(console, (cell.id for cell in run.cells), lambda result: describe(result, knowledge)) as display:
+    with Display(
+        console, (order.cell.id for order in orders.orders), lambda result: describe(result, knowledge)
+    ) as display:
         return run_rounds(orders, slots=slots, on_result=keep, on_progress=display.progress)
 
 

@@ -22,9 +22,14 @@ def exit_code(judged: JudgedRun) -> int:
     """
     if any(_is_broken(cell) for cell in judged.cells):
         return BROKEN
-    if not judged.cells or any(_is_open(cell) for cell in judged.cells):
+    if incomplete(judged):
         return NO_ANSWER
     return ANSWERED
+
+
+def incomplete(judged: JudgedRun) -> bool:
+    """Has something no answer, whatever else is known to be broken?"""
+    return not judged.cells or any(_is_open(cell) for cell in judged.cells)
 
 
 def _is_broken(cell: JudgedCell) -> bool:

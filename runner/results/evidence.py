@@ -1,13 +1,14 @@
 """The files that lie beside the database: per cell the console log, and the answers as they came.
 
-    runs/<run>/<cell>/console.log  observations.jsonl            the first attempt
-    runs/<run>/<cell>/console-2.log  observations-2.jsonl        a repeated one
+    runs/<run>/<cell>/console.log  observations.jsonl.gz         the first attempt
+    runs/<run>/<cell>/console-2.log  observations-2.jsonl.gz     a repeated one
 
 A file is never changed once it is there: an attempt whose result was not committed leaves files that nobody names.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 from pathlib import Path
@@ -21,16 +22,21 @@ def console_path(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> 
 
 
 def observations_path(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> Path:
-    """Where the raw answers of a cell's attempt lie: one JSON object per line."""
-    return _folder(reports, run_id, cell_id) / f"observations{_suffix(attempt)}.jsonl"
+    """Where the raw answers of a cell's attempt lie: one JSON object per line, packed to a thirtieth."""
+    return _folder(reports, run_id, cell_id) / f"observations{_suffix(attempt)}.jsonl.gz"
+
+
+def run_folder(reports: Path, run_id: str) -> Path:
+    """Where all the files of a run lie."""
+    return reports / "runs" / run_id
 
 
 def write(reports: Path, run_id: str, result: CellResult, attempt: int) -> None:
     """Leave the console log and the raw answers of one attempt. Raises OSError."""
-    _publish(console_path(reports, run_id, result.cell.id, attempt), result.console)
+    _publish(console_path(reports, run_id, result.cell.id, attempt), _raw(result.console))
     lines = [_line("observation", seen.model_dump(mode="json")) for seen in result.observations]
     lines += [_line("census", seen.model_dump(mode="json")) for seen in result.census]
-    _publish(observations_path(reports, run_id, result.cell.id, attempt), "".join(lines))
+    _publish(observations_path(reports, run_id, result.cell.id, attempt), gzip.compress(_raw("".join(lines)), mtime=0))
 
 
 def read_console(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> str:
@@ -43,7 +49,7 @@ def read_console(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> 
 
 
 def _folder(reports: Path, run_id: str, cell_id: str) -> Path:
-    return reports / "runs" / run_id / cell_id
+    return run_folder(reports, run_id) / cell_id
 
 
 def _suffix(attempt: int) -> str:
@@ -54,12 +60,16 @@ def _line(event: str, observation: dict[str, object]) -> str:
     return json.dumps({"event": event, **observation}) + "\n"
 
 
-def _publish(path: Path, text: str) -> None:
+def _raw(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")
+
+
+def _publish(path: Path, content: bytes) -> None:
     """Write so that a reader sees the whole file or none, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.new")
     with draft.open("wb") as file:
-        file.write(text.encode(errors="backslashreplace"))
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)

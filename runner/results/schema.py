@@ -1,17 +1,22 @@
 """The database's tables, and how an older database becomes a newer one.
 
-What was answered is stored by its content: two nights with the same answers share all rows but the links to them
-(`answer`, `census_answer`). Logs and cells are compressed and shared the same way.
+What was answered is stored by its content (runner.results.answers): two nights with the same answers share all of
+them. Logs and cells are compressed and shared the same way.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+
+from runner.results.regroup import regroup
+
+Step = str | Callable[[sqlite3.Connection], None]
 
 APPLICATION_ID = 0x6B66756E  # "kfun", in the header of the file: tells this database from a foreign one
 
 # MIGRATIONS[n] leads from version n to n + 1. Never change one that was released: add another.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
+MIGRATIONS: tuple[tuple[Step, ...], ...] = (
     (
         """CREATE TABLE content (      -- texts, by digest
             seq INTEGER PRIMARY KEY,
@@ -59,13 +64,69 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             observation INTEGER NOT NULL REFERENCES census,
             PRIMARY KEY (result, position)) WITHOUT ROWID""",
     ),
-    # CellResult.missing, one name a line; null in older results
-    ("ALTER TABLE result ADD COLUMN missing INTEGER REFERENCES content",),
     (
         # `crashed`, names of probes, became `crashes`: each with what the console said
         """UPDATE result SET body = json_remove(json_set(body, '$.crashes', (
             SELECT json(json_group_array(json_object('probe', value, 'oops', ''))) FROM json_each(body, '$.crashed')
             )), '$.crashed')""",
+    ),
+    # CellResult.missing, one name a line; null in older results
+    ("ALTER TABLE result ADD COLUMN missing INTEGER REFERENCES content",),
+    (
+        # each result listed its answers; now results with the same answers share one set of them
+        "ALTER TABLE observation RENAME TO old_observation",
+        "ALTER TABLE census RENAME TO old_census",
+        "ALTER TABLE answer RENAME TO old_answer",
+        "ALTER TABLE census_answer RENAME TO old_census_answer",
+        """CREATE TABLE observation (   -- model.Observation
+            seq INTEGER PRIMARY KEY,
+            sha256 BLOB NOT NULL UNIQUE,
+            body TEXT NOT NULL,          -- without its log
+            log INTEGER REFERENCES content)  -- without its particulars""",
+        """CREATE TABLE census (        -- model.CensusObservation
+            seq INTEGER PRIMARY KEY,
+            sha256 BLOB NOT NULL UNIQUE,
+            body TEXT NOT NULL,
+            log INTEGER REFERENCES content)""",
+        "CREATE TABLE answer_set (seq INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE)",
+        "CREATE TABLE census_set (seq INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE)",
+        """CREATE TABLE answer (
+            answers INTEGER NOT NULL REFERENCES answer_set,
+            position INTEGER NOT NULL,
+            observation INTEGER NOT NULL REFERENCES observation,
+            PRIMARY KEY (answers, position)) WITHOUT ROWID""",
+        """CREATE TABLE census_answer (
+            answers INTEGER NOT NULL REFERENCES census_set,
+            position INTEGER NOT NULL,
+            observation INTEGER NOT NULL REFERENCES census,
+            PRIMARY KEY (answers, position)) WITHOUT ROWID""",
+        "ALTER TABLE result ADD COLUMN answer_set INTEGER REFERENCES answer_set",
+        "ALTER TABLE result ADD COLUMN observation_particulars INTEGER REFERENCES content",
+        "ALTER TABLE result ADD COLUMN census_set INTEGER REFERENCES census_set",
+        "ALTER TABLE result ADD COLUMN census_particulars INTEGER REFERENCES content",
+        regroup,
+        "DROP TABLE old_answer",
+        "DROP TABLE old_census_answer",
+        "DROP TABLE old_observation",
+        "DROP TABLE old_census",
+        # logs that nothing refers to any more: what is left of them is without its particulars
+        """DELETE FROM content WHERE seq NOT IN (
+            SELECT content FROM cell UNION SELECT log FROM observation WHERE log IS NOT NULL
+            UNION SELECT log FROM census WHERE log IS NOT NULL
+            UNION SELECT observation_particulars FROM result WHERE observation_particulars IS NOT NULL
+            UNION SELECT census_particulars FROM result WHERE census_particulars IS NOT NULL
+            UNION SELECT missing FROM result WHERE missing IS NOT NULL)""",
+        "CREATE INDEX result_answers ON result (answer_set)",
+        "CREATE INDEX result_census ON result (census_set)",
+        # without these, each row that goes costs a look at every row that may refer to it
+        "CREATE INDEX answer_observation ON answer (observation)",
+        "CREATE INDEX census_observation ON census_answer (observation)",
+        "CREATE INDEX observation_log ON observation (log)",
+        "CREATE INDEX census_log ON census (log)",
+        "CREATE INDEX cell_content ON cell (content)",
+        "CREATE INDEX result_asked ON result (observation_particulars)",
+        "CREATE INDEX result_named ON result (census_particulars)",
+        "CREATE INDEX result_missing ON result (missing)",
     ),
 )
 
@@ -94,7 +155,10 @@ def migrate(connection: sqlite3.Connection) -> None:
         connection.execute("BEGIN EXCLUSIVE")
         try:
             for statement in MIGRATIONS[step]:
-                connection.execute(statement)
+                if callable(statement):
+                    statement(connection)
+                else:
+                    connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {step + 1}")
             connection.execute("COMMIT")
@@ -105,3 +169,20 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:
     return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def sweep(connection: sqlite3.Connection) -> None:
+    """Delete what nothing refers to any more. Inside a transaction of the caller's."""
+    for sets, members, rows in (("answer_set", "answer", "observation"), ("census_set", "census_answer", "census")):
+        used = f"(SELECT {sets} FROM result WHERE {sets} IS NOT NULL)"  # noqa: S608  names of tables
+        connection.execute(f"DELETE FROM {members} WHERE answers NOT IN {used}")  # noqa: S608
+        connection.execute(f"DELETE FROM {sets} WHERE seq NOT IN {used}")  # noqa: S608
+        connection.execute(f"DELETE FROM {rows} WHERE seq NOT IN (SELECT observation FROM {members})")  # noqa: S608
+    connection.execute(
+        """DELETE FROM content WHERE seq NOT IN (
+            SELECT content FROM cell UNION SELECT log FROM observation WHERE log IS NOT NULL
+            UNION SELECT log FROM census WHERE log IS NOT NULL
+            UNION SELECT observation_particulars FROM result WHERE observation_particulars IS NOT NULL
+            UNION SELECT census_particulars FROM result WHERE census_particulars IS NOT NULL
+            UNION SELECT missing FROM result WHERE missing IS NOT NULL)"""
+    )

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import sqlite3
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from runner.errors import InfraError, MatrixError
-from runner.model import Cell, CellResult, CensusObservation, Observation
-from runner.results import evidence, schema
+from runner.model import Cell, CellResult, CensusObservation, Observation, Outcome
+from runner.results import answers, evidence, schema
+from runner.results.answers import CENSUS, OBSERVATIONS, Stored
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
 from runner.results.model import Run, RunHeader, RunInfo
 
 _APART = {"cell", "observations", "census", "missing", "console"}  # the parts of a CellResult that have their own place
 
-_Answer = Observation | CensusObservation
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """One cell of one run. `body` is a CellResult in JSON but for its cell and answers; equal `answers` are equal."""
+
+    run: str
+    started: datetime
+    cell: Cell
+    outcome: Outcome
+    seq: int
+    body: str
+    answers: tuple[int, int, int | None]
 
 
 class ResultStore:
@@ -62,6 +73,8 @@ class ResultStore:
 
     def begin(self, run: Run) -> None:
         """Record a run and every cell that is to run, before the first one starts. `run.results` are not looked at."""
+        if any(known.id == run.id for known in self.runs()):
+            raise MatrixError(f"there is a run {run.id} in {self.path} already", hint="give it another id")
         with faults(self.path), transaction(self._db):
             seq = self._db.execute(
                 "INSERT INTO run (id, started, finished, matrix_sha256, runner_version, slots)"
@@ -70,7 +83,10 @@ class ResultStore:
             ).lastrowid
             self._db.executemany(
                 "INSERT INTO cell (run, position, id, content) VALUES (?, ?, ?, ?)",
-                [(seq, at, cell.id, self._content(cell.model_dump_json())) for at, cell in enumerate(run.cells)],
+                [
+                    (seq, at, cell.id, answers.write_text(self._db, cell.model_dump_json()))
+                    for at, cell in enumerate(run.cells)
+                ],
             )
 
     def add(self, run_id: str, result: CellResult) -> None:
@@ -80,17 +96,57 @@ class ResultStore:
             # evidence first: a result that is in the database always has its files
             evidence.write(self.path.parent, run_id, result, attempt)
             with transaction(self._db):
-                seq = self._db.execute(
-                    "INSERT INTO result (cell, attempt, body, missing) VALUES (?, ?, ?, ?)",
-                    (cell, attempt, result.model_dump_json(exclude=_APART), self._content("\n".join(result.missing))),
-                ).lastrowid
-                self._add_answers("answer", "observation", seq, result.observations)
-                self._add_answers("census_answer", "census", seq, result.census)
+                asked = answers.write(self._db, OBSERVATIONS, result.observations)
+                census = answers.write(self._db, CENSUS, result.census)
+                self._db.execute(
+                    "INSERT INTO result (cell, attempt, body, missing, answer_set, observation_particulars, census_set,"
+                    " census_particulars) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        cell, attempt, result.model_dump_json(exclude=_APART),
+                        answers.write_text(self._db, "\n".join(result.missing)),
+                        asked.answers, asked.particulars, census.answers, census.particulars,
+                    ),
+                )  # fmt: skip
 
     def finish(self, run_id: str, finished: datetime) -> None:
         """Record that a run came to its end, by itself."""
         with faults(self.path), transaction(self._db):
             self._db.execute("UPDATE run SET finished = ? WHERE seq = ?", (_utc(finished), self._seq(run_id)))
+
+    # --- changing what is kept ----------------------------------------------------------------------------------------
+
+    def widen(self, run_id: str, cells: Sequence[Cell]) -> None:
+        """Give a run these cells, in this order; those that it has are among them."""
+        with faults(self.path), transaction(self._db):
+            seq = self._seq(run_id)
+            self._db.executemany(
+                "INSERT INTO cell (run, position, id, content) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (run, id) DO UPDATE SET position = excluded.position",
+                [
+                    (seq, at, cell.id, answers.write_text(self._db, cell.model_dump_json()))
+                    for at, cell in enumerate(cells)
+                ],
+            )
+
+    def restate(self, run_id: str, *, started: datetime, finished: datetime | None, slots: int | None) -> None:
+        """When a run was, after more of it came to light."""
+        with faults(self.path), transaction(self._db):
+            self._db.execute(
+                "UPDATE run SET started = ?, finished = ?, slots = ? WHERE seq = ?",
+                (_utc(started), finished and _utc(finished), slots, self._seq(run_id)),
+            )
+
+    def remove(self, run_ids: Iterable[str]) -> None:
+        """Forget runs, and every answer that no other run gave; then give the space back to the disk."""
+        with faults(self.path):
+            with transaction(self._db):
+                for run_id in run_ids:
+                    seq = self._seq(run_id)
+                    self._db.execute("DELETE FROM result WHERE cell IN (SELECT seq FROM cell WHERE run = ?)", (seq,))
+                    self._db.execute("DELETE FROM cell WHERE run = ?", (seq,))
+                    self._db.execute("DELETE FROM run WHERE seq = ?", (seq,))
+                schema.sweep(self._db)
+            self._db.execute("VACUUM")
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -101,7 +157,7 @@ class ResultStore:
                 "SELECT id, started, finished, matrix_sha256, runner_version, slots,"
                 " (SELECT count(*) FROM cell WHERE run = run.seq) AS cells,"
                 " (SELECT count(DISTINCT cell) FROM result JOIN cell ON cell = cell.seq WHERE run = run.seq)"
-                " AS finished_cells FROM run ORDER BY seq DESC"
+                " AS finished_cells FROM run ORDER BY started DESC, run.seq DESC"
             ).fetchall()
             return tuple(RunInfo.model_validate(dict(row)) for row in rows)
 
@@ -114,18 +170,15 @@ class ResultStore:
             ).fetchone()
             header = RunHeader.model_validate(dict(row))
             cells = {
-                cell_seq: Cell.model_validate_json(self._text(content))
+                cell_seq: Cell.model_validate_json(answers.read_text(self._db, content))
                 for cell_seq, content in self._db.execute(
                     "SELECT seq, content FROM cell WHERE run = ? ORDER BY position", (seq,)
                 )
             }
             results = [
-                self._result(
-                    seq, cells[cell], body, missing, self._console(header.id, cells[cell], attempt) if consoles else ""
-                )
-                for seq, cell, attempt, body, missing in self._db.execute(
-                    "SELECT result.seq, result.cell, attempt, body, missing"
-                    " FROM result JOIN cell ON cell.seq = result.cell WHERE run = ? ORDER BY result.seq",
+                self._result(row, cells[row["cell"]], self._console(header.id, cells[row["cell"]], row, consoles))
+                for row in self._db.execute(
+                    "SELECT result.* FROM result JOIN cell ON cell.seq = result.cell WHERE run = ? ORDER BY result.seq",
                     (seq,),
                 ).fetchall()
             ]
@@ -140,20 +193,54 @@ class ResultStore:
             ).fetchall()
             return tuple((str(kfunc), str(holder)) for kfunc, holder in rows)
 
+    def finals(self) -> tuple[Final, ...]:
+        """Of every run, the result of each cell that counts, without its answers; the earliest run first."""
+        cells: dict[int, Cell] = {}
+        found = []
+        with faults(self.path), snapshot(self._db):
+            for row in self._db.execute(
+                "SELECT run.id AS run, run.started, cell.content, result.seq, result.body, result.answer_set,"
+                " result.census_set, result.missing, json_extract(result.body, '$.outcome') AS outcome"
+                " FROM result JOIN cell ON cell.seq = result.cell JOIN run ON run.seq = cell.run"
+                " WHERE attempt = (SELECT max(attempt) FROM result WHERE cell = cell.seq)"
+                " ORDER BY run.started, run.seq, cell.position"
+            ):
+                content = row["content"]
+                if content not in cells:
+                    cells[content] = Cell.model_validate_json(answers.read_text(self._db, content))
+                found.append(
+                    Final(
+                        run=row["run"],
+                        started=datetime.fromisoformat(row["started"]),
+                        cell=cells[content],
+                        outcome=Outcome(row["outcome"]),
+                        seq=row["seq"],
+                        body=row["body"],
+                        answers=(row["answer_set"], row["census_set"], row["missing"]),
+                    )
+                )
+        return tuple(found)
+
+    def result(self, final: Final, *, census: bool = True) -> CellResult:
+        """The whole result, without its console; reading a census takes most of the time."""
+        with faults(self.path), snapshot(self._db):
+            row = self._db.execute("SELECT * FROM result WHERE seq = ?", (final.seq,)).fetchone()
+            return self._result(row, final.cell, "", census=census)
+
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def _result(self, seq: int, cell: Cell, body: str, missing: int | None, console: str) -> CellResult:
-        answers = {
-            "observations": [Observation.model_validate(seen) for seen in self._answers("answer", "observation", seq)],
-            "census": [
-                CensusObservation.model_validate(seen) for seen in self._answers("census_answer", "census", seq)
-            ],
-            "missing": [] if missing is None else self._text(missing).split(),
+    def _result(self, row: sqlite3.Row, cell: Cell, console: str, *, census: bool = True) -> CellResult:
+        asked = answers.read(self._db, OBSERVATIONS, Stored(row["answer_set"], row["observation_particulars"]))
+        all_of_it = answers.read(self._db, CENSUS, Stored(row["census_set"], row["census_particulars"]))
+        parts = {
+            "observations": [Observation.model_validate(seen) for seen in asked],
+            "missing": [] if row["missing"] is None else answers.read_text(self._db, row["missing"]).split(),
+            "census": [CensusObservation.model_validate(seen) for seen in all_of_it] if census else [],
         }
-        return CellResult.model_validate({**json.loads(body), **answers, "cell": cell, "console": console})
+        return CellResult.model_validate({**json.loads(row["body"]), **parts, "cell": cell, "console": console})
 
-    def _console(self, run_id: str, cell: Cell, attempt: int) -> str:
-        return evidence.read_console(self.path.parent, run_id, cell.id, attempt)
+    def _console(self, run_id: str, cell: Cell, row: sqlite3.Row, wanted: bool) -> str:
+        return evidence.read_console(self.path.parent, run_id, cell.id, row["attempt"]) if wanted else ""
 
     def _next_attempt(self, run_id: str, cell_id: str) -> tuple[int, int]:
         row = self._db.execute(
@@ -164,68 +251,17 @@ class ResultStore:
             raise InfraError(f"a result came of {cell_id}, which is not a cell of run {run_id}; it was not stored")
         return row[0], row[1] + 1
 
-    def _add_answers(
-        self, links: Literal["answer", "census_answer"], table: str, result: int | None, answers: Sequence[_Answer]
-    ) -> None:
-        self._db.executemany(
-            f"INSERT INTO {links} (result, position, observation) VALUES (?, ?, ?)",  # noqa: S608  names of tables
-            [(result, at, self._answer(table, answer)) for at, answer in enumerate(answers)],
-        )
-
-    def _answer(self, table: str, answer: _Answer) -> int:
-        body = answer.model_dump_json(exclude={"log"})
-        digest = _digest(body, answer.log)
-        row = self._db.execute(f"SELECT seq FROM {table} WHERE sha256 = ?", (digest,)).fetchone()  # noqa: S608
-        if row:
-            return int(row[0])
-        log = self._content(answer.log) if answer.log else None
-        added = self._db.execute(
-            f"INSERT INTO {table} (sha256, body, log) VALUES (?, ?, ?)",  # noqa: S608
-            (digest, body, log),
-        )
-        return int(added.lastrowid or 0)
-
-    def _answers(self, links: str, table: str, result: int) -> Iterator[dict[str, object]]:
-        for sha256, body, log in self._db.execute(
-            f"SELECT sha256, body, log FROM {links} JOIN {table} ON seq = observation"  # noqa: S608
-            " WHERE result = ? ORDER BY position",
-            (result,),
-        ).fetchall():
-            text = "" if log is None else self._text(log)
-            if _digest(body, text) != sha256:
-                raise sqlite3.DatabaseError(f"an answer in {table} is not what was stored")
-            yield {**json.loads(body), "log": text}
-
-    def _content(self, text: str) -> int:
-        digest = _digest(text)
-        row = self._db.execute("SELECT seq FROM content WHERE sha256 = ?", (digest,)).fetchone()
-        if row:
-            return int(row[0])
-        body = zlib.compress(text.encode())
-        added = self._db.execute("INSERT INTO content (sha256, body) VALUES (?, ?)", (digest, body))
-        return int(added.lastrowid or 0)
-
-    def _text(self, content: int) -> str:
-        row = self._db.execute("SELECT body FROM content WHERE seq = ?", (content,)).fetchone()
-        if row is None:
-            raise sqlite3.DatabaseError("a stored text is gone")
-        return zlib.decompress(row[0]).decode()
-
     def _seq(self, run_id: str | None) -> int:
         if run_id is None:
-            row = self._db.execute("SELECT max(seq) FROM run").fetchone()
+            row = self._db.execute("SELECT seq FROM run ORDER BY started DESC, seq DESC LIMIT 1").fetchone()
         else:
             row = self._db.execute("SELECT seq FROM run WHERE id = ?", (run_id,)).fetchone()
         if row and row[0] is not None:
             return int(row[0])
         if run_id is None:
             raise MatrixError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
-        last = [row[0] for row in self._db.execute("SELECT id FROM run ORDER BY seq DESC LIMIT 5")]
+        last = [row[0] for row in self._db.execute("SELECT id FROM run ORDER BY started DESC, seq DESC LIMIT 5")]
         raise MatrixError(f"no run {run_id!r} in {self.path}", hint=f"the last runs: {', '.join(last) or 'none'}")
-
-
-def _digest(*parts: str) -> bytes:
-    return hashlib.sha256("\0".join(parts).encode()).digest()
 
 
 def _utc(moment: datetime) -> str:

@@ -1,0 +1,89 @@
+"""`runner results`: the store itself: join it with others, make it smaller."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Project
+from runner.errors import MatrixError
+from runner.results.merge import merge
+from runner.results.prune import Keep, Plan, plan, prune
+from runner.results.store import ResultStore
+
+app = typer.Typer(help="The results that are kept.", no_args_is_help=True)
+
+_KEEP = re.compile(r"(\d{1,6})(d?)")
+_NAMED = 8
+
+
+@app.command("merge")
+def merge_stores(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Stores of other machines or jobs: results.db")
+    ],
+    matrix: MatrixFile = DEFAULT_MATRIX,
+) -> None:
+    """Add what other stores hold to this one, with the consoles beside them. Doing it again changes nothing.
+
+    Runs with one id (`runner matrix run --run-id`) become one run, with the cells of all.
+
+    Example: runner results merge x86_64/reports/results.db arm64/reports/results.db
+    """
+    with ResultStore(Project.at(matrix).database) as store:
+        for path in files:
+            (done,) = merge(store, [path])
+            typer.echo(
+                f"{path}: {done.runs} runs that were not here, {done.cells} cells and {done.results} results added, "
+                f"{done.known} results were here"
+            )
+
+
+@app.command("prune")
+def prune_runs(
+    keep: Annotated[str, typer.Option(metavar="N|DAYSd", help="The newest N runs (30), or those of N days (90d).")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+) -> None:
+    """Remove old runs, their consoles, and answers that no other run gave. The newest run always stays.
+
+    Example: runner results prune --keep 90d --dry-run
+    """
+    wanted = _keep(keep)
+    with ResultStore(Project.at(matrix).database, read_only=dry_run) as store:
+        found = plan(store, wanted, datetime.now(UTC))
+        for line in _words(found, dry_run=dry_run):
+            typer.echo(line)
+        if found.going and not dry_run:
+            before = store.path.stat().st_size
+            prune(store, found)
+            typer.echo(f"{store.path}: {_mib(before)} before, {_mib(store.path.stat().st_size)} now")
+
+
+def _keep(word: str) -> Keep:
+    found = _KEEP.fullmatch(word)
+    if not found or not int(found[1]):
+        raise MatrixError(f"--keep {word}: not a number of runs (30) or days (90d)")
+    number = int(found[1])
+    return Keep(days=number) if found[2] else Keep(runs=number)
+
+
+def _words(found: Plan, *, dry_run: bool) -> list[str]:
+    verb = "would go" if dry_run else "go"
+    lines = [f"{len(found.going)} of {len(found.going) + len(found.staying)} runs {verb}"]
+    if found.going:
+        first, last = found.going[-1], found.going[0]
+        lines[0] += f": {first.id} to {last.id}, with {_mib(found.evidence_bytes)} of consoles and raw answers"
+    if found.lost_kernels:
+        named = ", ".join(found.lost_kernels[:_NAMED])
+        more = f" and {len(found.lost_kernels) - _NAMED} more" if len(found.lost_kernels) > _NAMED else ""
+        lines.append(f"no run that stays has these kernels, availability forgets them: {named}{more}")
+    return lines
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.1f} MiB"

@@ -1,0 +1,94 @@
+"""What a user may name to compare: a run, a kernel, a cell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runner.cli.judging import Knowledge
+from runner.errors import MatrixError
+from runner.model import Cell, Outcome
+from runner.reports.changes import Names
+from runner.results.diff import Difference, Matching, difference, match_kernels, match_runs
+from runner.results.model import JudgedCell, JudgedRun, RunInfo
+from runner.results.store import ResultStore
+
+_LAST = re.compile(r"last(?:~(\d{1,4}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """`runs`: which run each cell comes from, by the cell's id. `is_run`: a whole run, compared by name."""
+
+    name: str
+    cells: tuple[JudgedCell, ...]
+    runs: Mapping[str, str]
+    is_run: bool
+
+
+def side(store: ResultStore, knowledge: Knowledge, word: str) -> Side:
+    """`word`: a run's id, `last`, `last~1`; or a kernel (6.12.117) or a cell: its last answer that is kept."""
+    infos = store.runs()
+    if found := _LAST.fullmatch(word):
+        back = int(found[1] or 0)
+        if back >= len(infos):
+            raise MatrixError(f"{word}: only {len(infos)} runs are kept")
+        return of_run(knowledge.judged(store.load(infos[back].id)))
+    if any(info.id == word for info in infos):
+        return of_run(knowledge.judged(store.load(word)))
+    return _of_kernel(store, knowledge, word, infos)
+
+
+def of_run(run: JudgedRun) -> Side:
+    return Side(f"run {run.run.id}", run.cells, dict.fromkeys((cell.id for cell in run.cells), run.run.id), True)
+
+
+def compare(before: Side, after: Side, knowledge: Knowledge) -> tuple[Difference, Names]:
+    """What changed from one to the other; an earlier boot of a newer cell is looked at as well."""
+    both_runs = before.is_run and after.is_run
+    matching: Matching = (match_runs if both_runs else match_kernels)(before.cells, after.cells)
+    earlier = {cell.id: _earlier(cell, knowledge) for cell in after.cells if cell.earlier}
+    return difference(matching, earlier), Names(before.name, after.name, before.runs, after.runs, both_runs)
+
+
+def _earlier(cell: JudgedCell, knowledge: Knowledge) -> tuple[JudgedCell, ...]:
+    """Earlier boots that answered, judged."""
+    answered = [result for result in cell.earlier if result.outcome in (Outcome.RAN, Outcome.BOOT_FAILED)]
+    return tuple(knowledge.cell(result) for result in answered)
+
+
+def _of_kernel(store: ResultStore, knowledge: Knowledge, word: str, infos: tuple[RunInfo, ...]) -> Side:
+    finals = [it for it in store.finals() if word in (it.cell.id, it.cell.kernel.version)]
+    last = {it.cell.id: it for it in finals if it.outcome is Outcome.RAN}
+    if not last:
+        if finals:
+            raise MatrixError(
+                f"{word} never ran in the runs that are kept", hint=f"runner cell show {finals[-1].cell.id}"
+            )
+        runs = ", ".join(info.id for info in infos[:5])
+        raise MatrixError(f"{word!r} is no run, no kernel and no cell that is kept", hint=f"the last runs: {runs}")
+    cells = tuple(knowledge.cell(store.result(it)) for it in last.values())
+    return Side(word, cells, {cell_id: it.run for cell_id, it in last.items()}, False)
+
+
+def last_answers(store: ResultStore, knowledge: Knowledge, cells: Iterable[Cell]) -> Side:
+    """Of each of these kernels of the matrix, the last answer that is kept: a lost night in between hides no change."""
+    wanted = {(cell.name, cell.arch) for cell in cells}
+    last = {}
+    for it in store.finals():
+        if (it.cell.name, it.cell.arch) in wanted and it.outcome in (Outcome.RAN, Outcome.BOOT_FAILED):
+            last[it.cell.name, it.cell.arch] = it
+    found = tuple(knowledge.cell(store.result(it)) for it in last.values())
+    return Side("the last answers", found, {it.cell.id: it.run for it in last.values()}, True)
+
+
+def baseline(store: ResultStore, knowledge: Knowledge, word: str, cells: Iterable[Cell]) -> Side:
+    """`word`: `last`, the file of another store (its last run), or a run's id. Raises MatrixError when it is none."""
+    if word == "last":
+        return last_answers(store, knowledge, cells)
+    if "/" in word or Path(word).is_file():
+        with ResultStore(Path(word), read_only=True) as other:
+            return of_run(knowledge.judged(other.load()))
+    return of_run(knowledge.judged(store.load(word)))

@@ -1,0 +1,92 @@
+"""A run that is held against an earlier one: what got worse is confirmed by a fresh boot, and decides how it exits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+from rich.text import Text
+
+from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK
+from runner.cli.judging import Knowledge
+from runner.cli.sides import Side, baseline, compare, of_run
+from runner.errors import MatrixError
+from runner.execution.orders import WorkerOrders
+from runner.model import Cell, Outcome
+from runner.reports.changes import changes_report
+from runner.reports.exitcode import exit_code, incomplete
+from runner.results.model import JudgedRun, RunId
+from runner.results.store import ResultStore
+
+ANSWERS = (Outcome.RAN, Outcome.BOOT_FAILED)  # outcomes that say something about a kernel
+
+
+class FailOn(StrEnum):
+    """What makes a run fail."""
+
+    WORSE = "worse"
+    BROKEN = "broken"
+    INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """`word` names the baseline; empty: there is none."""
+
+    knowledge: Knowledge
+    word: str
+    fail_on: frozenset[FailOn]
+
+    def before(self, store: ResultStore, cells: tuple[Cell, ...]) -> Side | None:
+        """What to compare with, read before this run is in the store. MatrixError when there is no such run."""
+        return baseline(store, self.knowledge, self.word, cells) if self.word else None
+
+    def status(self, done: JudgedRun, before: Side | None, console: Console) -> int:
+        """Say what changed; the exit status."""
+        worse = False
+        if before is not None and before.cells:
+            found, names = compare(before, of_run(done), self.knowledge)
+            console.print()
+            console.print(changes_report(found, names))
+            worse = bool(found.worse)
+        elif before is not None:
+            console.print(Text("nothing to compare with yet: this is the first answer of these kernels"))
+        if (worse and FailOn.WORSE in self.fail_on) or (
+            FailOn.BROKEN in self.fail_on and exit_code(done) == EXIT_BROKEN
+        ):
+            return EXIT_BROKEN
+        return EXIT_NO_ANSWER if FailOn.INCOMPLETE in self.fail_on and incomplete(done) else EXIT_OK
+
+
+def watched(knowledge: Knowledge, word: str | None, fail_on: Sequence[FailOn] | None) -> Watch | None:
+    """None when the run is neither compared, nor exits in another way than by itself."""
+    if word is None and fail_on is None:
+        return None
+    if word is None and FailOn.WORSE in (fail_on or ()):
+        raise MatrixError("--fail-on worse: worse than what?", hint="say --baseline last, a run's id, or another store")
+    return Watch(knowledge, word or "", frozenset(fail_on or FailOn))
+
+
+def checked_run_id(run_id: str | None) -> str | None:
+    """It becomes a folder's name. Raises MatrixError."""
+    if run_id is None:
+        return None
+    try:
+        return TypeAdapter(RunId).validate_python(run_id)
+    except ValidationError:
+        raise MatrixError(f"{run_id!r} is no id of a run", hint="up to 64 of a-z 0-9 . _ -, a letter first") from None
+
+
+def suspects(done: JudgedRun, before: Side, watch: Watch, orders: WorkerOrders) -> WorkerOrders:
+    """The orders of the cells that got worse, to be booted once more."""
+    found, _ = compare(before, of_run(done), watch.knowledge)
+    worse = {change.key.cell for change in found.worse if not found.confirmed(change)}
+    again = tuple(
+        order.model_copy(update={"attempt": len(done.run.attempts(order.cell.id)) + 1})
+        for order in orders.orders
+        if order.cell.id in worse
+    )
+    return orders.model_copy(update={"orders": again})

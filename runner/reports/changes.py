@@ -1,0 +1,158 @@
+"""The difference between two runs, kernels or cells: for the terminal, and for scripts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from runner.reports.findings import show_command
+from runner.reports.text import plain
+from runner.results.diff import Change, Difference, Kind, Subject
+
+_STYLES = {
+    Kind.WORSE: "bold red",
+    Kind.UNANSWERED: "bold magenta",
+    Kind.OTHERWISE: "yellow",
+    Kind.BETTER: "green",
+    Kind.ANSWERED: "cyan",
+    Kind.TEXT: "dim",
+}
+_WIDTH = 160
+_NAMED = 6  # probes, cells
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How the two sides are called, and which run holds each cell's evidence, by the cell's id."""
+
+    before: str
+    after: str
+    old_runs: Mapping[str, str] = field(default_factory=dict)
+    new_runs: Mapping[str, str] = field(default_factory=dict)
+    runs: bool = True  # two runs were compared, not two kernels
+
+
+def changes_report(of: Difference, names: Names, *, texts: bool = False) -> RenderableType:
+    """For the terminal. Changes in words alone are counted; `texts` lists them."""
+    shown = [change for change in of.changes if texts or change.kind is not Kind.TEXT]
+    parts: list[RenderableType] = [Text(f"{names.before} -> {names.after}: {tally(of)}", "bold")]
+    for kind in Kind:
+        groups = _alike([change for change in shown if change.kind is kind])
+        if groups:
+            parts += [Text(), Text(kind.capitalize(), _STYLES[kind])]
+            parts += [line for group in groups for line in _lines(of, group, names)]
+    if of.once:
+        parts += [Text(), Text("Seen in one boot, not in a fresh one", "yellow")]
+        parts += [line for group in _alike(of.once) for line in _lines(of, group, names)]
+    parts += [Text(line) for line in _uncompared(of)]
+    return Group(*parts)
+
+
+def changes_document(of: Difference, names: Names) -> dict[str, object]:
+    """For scripts. Fields are added, never renamed."""
+    return {
+        "schema": 1,
+        "before": names.before,
+        "after": names.after,
+        "compared": of.compared,
+        "counts": _counts(of),
+        "changes": [_document(of, change, names) for change in of.changes],
+        "once": [_document(of, change, names) for change in of.once],
+        "gone": list(of.gone),
+        "new": list(of.new),
+    }
+
+
+def tally(of: Difference) -> str:
+    """`8 cells compared; 2 worse (2 confirmed by a fresh boot), 1 better`, or `... nothing changed`"""
+    counts = _counts(of)
+    parts = [f"{number} {kind}" for kind, number in counts.items() if number]
+    confirmed = sum(of.confirmed(change) for change in of.worse)
+    if confirmed:
+        parts[0] += f" ({confirmed} confirmed by a fresh boot)"
+    cells = f"{of.compared} {'cell' if of.compared == 1 else 'cells'} compared"
+    return f"{cells}; {', '.join(parts) or 'nothing changed'}"
+
+
+def _counts(of: Difference) -> dict[Kind, int]:
+    counts = Counter(change.kind for change in of.changes)
+    return {kind: counts[kind] for kind in Kind}
+
+
+def _alike(changes: Sequence[Change]) -> list[list[Change]]:
+    """Changes that differ only in the cell, or only in the name: a probe for several program types, several probes."""
+    by_name: dict[tuple[object, ...], list[Change]] = {}
+    for change in changes:
+        key = (change.key.subject, change.key.name, plain(change.before), plain(change.after))
+        by_name.setdefault(key, []).append(change)
+    groups: dict[tuple[object, ...], list[Change]] = {}
+    for (subject, _, before, after), same in by_name.items():
+        places = tuple((change.old_cell, change.key.cell) for change in same)
+        groups.setdefault((subject, before, after, places), []).extend(same)
+    return list(groups.values())
+
+
+def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[Text]:
+    first = group[0]
+    what = _some(list(dict.fromkeys(plain(change.key.name) or "the cell" for change in group)))
+    yield Text(f"  {what}  on {_some(list(dict.fromkeys(_place(change) for change in group)))}")
+    yield Text(f"    before   {plain(first.before, _WIDTH)}", "dim")
+    yield Text(f"    after    {plain(first.after, _WIDTH)}", "dim")
+    if first.kind is Kind.WORSE and first not in of.once and names.runs:
+        yield Text(f"    {_boots_words(of, group)}", "dim")
+    old = show_command(first.old_cell, first.probe, names.old_runs.get(first.old_cell, ""))
+    new = show_command(first.key.cell, first.probe, names.new_runs.get(first.key.cell, ""))
+    yield Text(f"    {old}", "dim", no_wrap=True, overflow="ignore")
+    yield Text(f"    {new}", "dim", no_wrap=True, overflow="ignore")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _boots_words(of: Difference, group: Sequence[Change]) -> str:
+    confirmed = sum(of.confirmed(change) for change in group)
+    if confirmed == len(group):
+        return "confirmed by a fresh boot"
+    if confirmed:
+        return f"confirmed by a fresh boot on {confirmed} of {len(group)}"
+    return "seen in one boot"
+
+
+def _place(change: Change) -> str:
+    return change.key.cell if change.old_cell == change.key.cell else f"{change.old_cell} -> {change.key.cell}"
+
+
+def _uncompared(of: Difference) -> Iterator[str]:
+    if of.gone or of.new:
+        yield ""
+    if of.gone:
+        yield f"Not run any more: {', '.join(of.gone)}"
+    if of.new:
+        yield f"New, with nothing to compare: {', '.join(of.new)}"
+
+
+def _document(of: Difference, change: Change, names: Names) -> dict[str, object]:
+    kfunc, _, prog_type = (
+        change.key.name.rstrip(")").rpartition(" (") if change.key.subject is Subject.KFUNC else ("",) * 3
+    )
+    return {
+        "kind": change.kind,
+        "subject": change.key.subject,
+        "probe": change.probe,
+        "kfunc": kfunc,
+        "prog_type": prog_type,
+        "cell": {"before": change.old_cell, "after": change.key.cell},
+        "run": {
+            "before": names.old_runs.get(change.old_cell, ""),
+            "after": names.new_runs.get(change.key.cell, ""),
+        },
+        "before": plain(change.before),
+        "after": plain(change.after),
+        "confirmed": of.confirmed(change),
+    }

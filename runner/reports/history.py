@@ -1,0 +1,126 @@
+"""The history of one kfunc, and its prototypes: for the terminal, and for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from runner.reports.findings import show_command
+from runner.reports.text import plain
+from runner.results.history import Turn
+from runner.results.signatures import Signature
+
+NOT_RECORDED = "not recorded"
+_WIDTH = 140
+
+
+def history_report(kfunc: str, turns: Sequence[Turn], runs: int) -> RenderableType:
+    """For the terminal: first answers, then each change with its evidence."""
+    if not turns:
+        return Text(f"No run has an answer about {kfunc}.")
+    firsts = [turn for turn in turns if turn.before is None]
+    changes = [turn for turn in turns if turn.before is not None]
+    parts: list[RenderableType] = [Text(f"{kfunc}: {len(changes)} changes in {runs} runs", "bold"), Text()]
+    parts += [Text("First answers", "bold"), *(Text(line) for line in _firsts(firsts))]
+    if changes:
+        parts += [Text(), Text("Changes", "bold")]
+        parts += [line for group in _together(changes) for line in _lines(group)]
+    return Group(*parts)
+
+
+def history_document(kfunc: str, turns: Sequence[Turn], runs: int) -> dict[str, object]:
+    """The same for scripts. Fields are added, never renamed."""
+    return {"schema": 1, "kfunc": kfunc, "runs": runs, "turns": [_document(turn) for turn in turns]}
+
+
+def signatures_report(kfunc: str, found: Sequence[Signature]) -> RenderableType:
+    """For the terminal."""
+    if not found:
+        return Text(f"No kernel that was run has {kfunc}.")
+    parts: list[RenderableType] = [Text(kfunc, "bold")]
+    for (prototype, flags, owner), places in _places(found).items():
+        parts.append(Text(f"  {'; '.join(places)}  in {plain(owner)}"))
+        parts.append(Text(f"    prototype  {plain(prototype) or NOT_RECORDED}", "" if prototype else "dim"))
+        words = ", ".join(flags) if flags else "none shown" if prototype else NOT_RECORDED
+        parts.append(Text(f"    flags      {plain(words)}", "" if flags else "dim"))
+    return Group(*parts)
+
+
+def signatures_document(kfunc: str, found: Sequence[Signature]) -> dict[str, object]:
+    """The same for scripts. A prototype that is null was not recorded."""
+    return {
+        "schema": 1,
+        "kfunc": kfunc,
+        "signatures": [
+            {"arch": it.arch, "kernels": [str(build) for build in it.builds], "object": it.owner,
+             "prototype": it.prototype or None, "flags": list(it.flags)}
+            for it in found
+        ],
+    }  # fmt: skip
+
+
+def _firsts(turns: Sequence[Turn]) -> Iterator[str]:
+    """One line for each answer and day, with the kernels that gave it."""
+    groups: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for turn in turns:
+        kernels = groups.setdefault((f"{turn.when:%Y-%m-%d}", turn.prog_type, plain(turn.after, _WIDTH)), {})
+        archs = kernels.setdefault(str(turn.new.build), [])
+        if turn.new.build.arch not in archs:
+            archs.append(turn.new.build.arch)
+    for (day, prog_type, words), kernels in groups.items():
+        yield f"  {day}  {prog_type:<4} {words}"
+        yield "      " + ", ".join(f"{kernel} ({', '.join(archs)})" for kernel, archs in kernels.items())
+
+
+def _together(turns: Sequence[Turn]) -> list[list[Turn]]:
+    """Changes of one cell in one run that say the same."""
+    groups: dict[tuple[object, ...], list[Turn]] = {}
+    for turn in turns:
+        key = (turn.new.run, turn.new.cell.id, plain(turn.before or ""), plain(turn.after))
+        groups.setdefault(key, []).append(turn)
+    return list(groups.values())
+
+
+def _lines(group: Sequence[Turn]) -> Iterator[Text]:
+    turn = group[0]
+    assert turn.old is not None  # noqa: S101  a change has something before it
+    what = ", ".join(each.probe or f"state ({each.prog_type})" for each in group)
+    kernels = f"{turn.old.build} -> {turn.new.build}" if turn.old.build != turn.new.build else str(turn.new.build)
+    yield Text(f"  {turn.when:%Y-%m-%d %H:%M}  {kernels} {turn.new.build.arch}  {plain(what)}")
+    same = "" if turn.old.build != turn.new.build else " (the same build)"
+    yield Text(f"    before   {plain(turn.before or '', _WIDTH)}", "dim")
+    yield Text(f"    after    {plain(turn.after, _WIDTH)}{same}", "dim")
+    if turn.unanswered:
+        yield Text(f"    no answer in {turn.unanswered} runs in between", "dim")
+    for seen in (turn.old, turn.new):
+        yield Text(f"    {show_command(seen.cell.id, turn.probe, seen.run)}", "dim", no_wrap=True, overflow="ignore")
+
+
+def _document(turn: Turn) -> dict[str, object]:
+    return {
+        "when": turn.when.isoformat(),
+        "prog_type": turn.prog_type,
+        "probe": turn.probe,
+        "arch": turn.new.build.arch,
+        "before": None if turn.before is None else plain(turn.before),
+        "after": plain(turn.after),
+        "kernel": {"before": None if turn.old is None else str(turn.old.build), "after": str(turn.new.build)},
+        "run": {"before": None if turn.old is None else turn.old.run, "after": turn.new.run},
+        "cell": {"before": None if turn.old is None else turn.old.cell.id, "after": turn.new.cell.id},
+        "unanswered": turn.unanswered,
+        "command": show_command(turn.new.cell.id, turn.probe, turn.new.run),
+    }
+
+
+def _places(found: Sequence[Signature]) -> dict[tuple[str, tuple[str, ...], str], list[str]]:
+    """For each signature, its kernels in words, by architecture."""
+    places: dict[tuple[str, tuple[str, ...], str], dict[str, list[str]]] = {}
+    for it in found:
+        first, last = it.builds[0], it.builds[-1]
+        words = str(first) if len(it.builds) == 1 else f"{first} to {last}"
+        places.setdefault((it.prototype, it.flags, it.owner), {}).setdefault(words, []).append(it.arch)
+    return {
+        key: [f"{words} ({', '.join(archs)})" for words, archs in kernels.items()] for key, kernels in places.items()
+    }

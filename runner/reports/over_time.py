@@ -1,0 +1,176 @@
+"""Availability over every kernel that was ever run: since when, where, and what is not as one would expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from runner.model import State
+from runner.reports.findings import show_command
+from runner.reports.marks import STATES
+from runner.reports.text import plain
+from runner.results.series import Build
+from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
+
+_CAUSE_WIDTH = 140
+_NAMED = 12  # kernels
+
+
+def over_time_report(overview: Overview) -> RenderableType:
+    """For the terminal."""
+    if not overview.stories:
+        return Text("Nothing is known of that: no kernel was asked.")
+    table = Table("kfunc", "type", "architecture", "usable since", "every kernel measured", box=None, pad_edge=False)
+    for (row, _), group in groupby(overview.stories, key=lambda it: (it.row, it.segments == ())):
+        for archs, story in _alike(list(group)):
+            table.add_row(
+                row.kfunc, row.prog_type, ", ".join(archs), since_words(story), _segments_text(story.segments)
+            )
+    parts: list[RenderableType] = [*(Text(line) for line in measured_lines(overview)), Text(), table]
+    if overview.events:
+        parts += [Text(), Text("Not as one would expect", "bold")]
+        for events in _same(overview.events):
+            parts += [Text(line, "dim" if line.startswith("    ") else "") for line in event_lines(*events)]
+    return Group(*parts)
+
+
+def over_time_document(overview: Overview) -> dict[str, object]:
+    """The same for scripts. Fields are added, never renamed."""
+    return {
+        "schema": 1,
+        "kernels": [
+            {"version": str(it.build), "release": it.build.release, "arch": it.build.arch, "sha256": it.build.sha256,
+             "runs": [each.run for each in it.measured]}
+            for it in overview.builds
+        ],
+        "availability": [_story_document(story) for story in overview.stories],
+        "events": [
+            {"kind": event.kind, "kfunc": event.row.kfunc, "prog_type": event.row.prog_type,
+             "between": [str(build) for build in event.between],
+             "answers": [
+                 {"state": state.state, "cause": plain(state.cause), "kernel": str(seen.build),
+                  "arch": seen.build.arch, "run": seen.run, "cell": seen.cell.id,
+                  "command": show_command(seen.cell.id, run_id=seen.run)}
+                 for state, seen in event.answers
+             ]}
+            for event in overview.events
+        ],
+    }  # fmt: skip
+
+
+def measured_lines(overview: Overview) -> Iterator[str]:
+    """What all of this rests on."""
+    for arch, group in groupby(overview.builds, key=lambda it: it.build.arch):
+        known = list(group)
+        names = (
+            ", ".join(str(it.build) for it in known) if len(known) <= 12 else f"{known[0].build} … {known[-1].build}"
+        )
+        boots = sum(len(it.measured) for it in known)
+        yield f"{arch}: {_count(len(known), 'kernel')}, {_count(boots, 'boot')}: {names}"
+
+
+def since_words(story: Story) -> str:
+    """`6.1.192 or earlier`; `after 6.1.192, by 6.12.117`. Of what it reached at most, when that is less than usable."""
+    if not story.segments:
+        return "no answer"
+    if not story.since:
+        return "on no kernel"
+    words = "; ".join(_point(point) for point in story.since)
+    return words if story.best is State.USABLE else f"on no kernel; {story.best}: {words}"
+
+
+def segment_words(segment: Segment) -> str:
+    """`usable in 6.1.192 to 6.12.117 (2 kernels)`"""
+    if segment.kernels == 1:
+        return f"{segment.state} in {segment.first}"
+    return f"{segment.state} in {segment.first} to {segment.last} ({segment.kernels} kernels)"
+
+
+def event_lines(event: Event, *others: Event) -> Iterator[str]:
+    """What happened, then the evidence, indented. `others` are the same for other program types."""
+    what = f"{event.row.kfunc} ({', '.join(it.row.prog_type for it in (event, *others))})"
+    (first, old), (last, new) = event.answers[0], event.answers[-1]
+    if event.kind is EventKind.LESS:
+        yield f"  {what} {new.build.arch}: {first.state} in {old.build}, {last.state} in {new.build}; {_between(event)}"
+    elif event.kind is EventKind.ARCHITECTURES:
+        said = ", ".join(f"{state.state} on {seen.build.arch}" for state, seen in event.answers)
+        yield f"  {what}: {said}, with {new.build}"
+    else:
+        said = ", then ".join(f"{state.state} in run {seen.run}" for state, seen in event.answers)
+        yield f"  {what} {new.build.arch}: the same build of {new.build} was {said}"
+    for state, seen in event.answers:
+        if state.cause:
+            yield f"    {seen.build} {seen.build.arch} {state.state}: {plain(state.cause, _CAUSE_WIDTH)}"
+    for _, seen in event.answers if event.kind is not EventKind.LESS else event.answers[1:]:
+        yield f"    {show_command(seen.cell.id, run_id=seen.run)}"
+
+
+def _same(events: Sequence[Event]) -> Iterator[list[Event]]:
+    """Events that differ in the program type only."""
+    groups: dict[tuple[object, ...], list[Event]] = {}
+    for event in events:
+        seen = tuple((state.state, state.cause, it.build, it.run) for state, it in event.answers)
+        groups.setdefault((event.kind, event.row.kfunc, event.between, seen), []).append(event)
+    yield from groups.values()
+
+
+def _between(event: Event) -> str:
+    (_, old), (_, new) = event.answers[0], event.answers[-1]
+    if event.between:
+        return f"no answer from {_names(event.between)} in between"
+    if Since(old.build, new.build).exact:
+        return "neighbours"
+    return "nothing in between was measured"
+
+
+def _point(point: Since) -> str:
+    if point.after is None:
+        return f"{point.by} or earlier"
+    return str(point.by) if point.exact else f"after {point.after}, by {point.by}"
+
+
+def _alike(stories: Sequence[Story]) -> Iterator[tuple[list[str], Story]]:
+    """Architectures that tell the same story, by version, share a line."""
+    told: dict[tuple[str, ...], tuple[list[str], Story]] = {}
+    for story in stories:
+        key = (since_words(story), *(segment_words(it) for it in story.segments))
+        told.setdefault(key, ([], story))[0].append(story.arch)
+    yield from told.values()
+
+
+def _segments_text(segments: Sequence[Segment]) -> Text:
+    text = Text()
+    for at, segment in enumerate(segments):
+        text.append(", " if at else "").append(segment_words(segment), STATES[segment.state].style)
+    return text
+
+
+def _story_document(story: Story) -> dict[str, object]:
+    return {
+        "kfunc": story.row.kfunc,
+        "prog_type": story.row.prog_type,
+        "arch": story.arch,
+        "best": story.best,
+        "since": [
+            {"after": None if it.after is None else str(it.after), "by": str(it.by), "exact": it.exact}
+            for it in story.since
+        ],
+        "segments": [
+            {"state": it.state, "cause": plain(it.cause), "first": str(it.first), "last": str(it.last),
+             "kernels": it.kernels}
+            for it in story.segments
+        ],
+        "no_answer": [str(build) for build in story.unanswered],
+    }  # fmt: skip
+
+
+def _names(builds: Sequence[Build]) -> str:
+    return ", ".join(map(str, builds))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

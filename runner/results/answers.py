@@ -1,0 +1,126 @@
+"""Answers in the database, each stored once: by their content, and the answers of a cell together as one set.
+
+Two boots of one kernel differ in the addresses that the verifier prints, two builds in the BTF ids. These particulars
+are taken out of a log before it is compared, and kept with the result: what is read back is what came, to the letter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from runner.model import CensusObservation, Observation
+
+Answer = Observation | CensusObservation
+
+_HOLE = "\x1a"  # stands for what was taken out; a log that holds one has it taken out as well
+_PARTICULAR = re.compile(rf"{_HOLE}|\b0x[0-9a-f]{{12,16}}\b|(?<=\w)#\d{{3,}}\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The tables of one kind of answers."""
+
+    answers: str  # every different one
+    sets: str
+    members: str
+
+
+OBSERVATIONS = Kind("observation", "answer_set", "answer")
+CENSUS = Kind("census", "census_set", "census_answer")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a result refers to: its set, and the text with its particulars, if there are any."""
+
+    answers: int
+    particulars: int | None
+
+
+def steady(text: str) -> tuple[str, list[str]]:
+    """A log without its particulars, and these in their order."""
+    return _PARTICULAR.sub(_HOLE, text), _PARTICULAR.findall(text)
+
+
+def write(db: sqlite3.Connection, kind: Kind, answers: Sequence[Answer]) -> Stored:
+    """Store answers, or find them. Inside a transaction of the caller's."""
+    particulars: list[str] = []
+    rows: list[tuple[int, bytes]] = []
+    for answer in answers:
+        log, own = steady(answer.log)
+        particulars += own
+        rows.append(_answer(db, kind, answer.model_dump_json(exclude={"log"}), log))
+    return Stored(_set(db, kind, rows), write_text(db, "\n".join(particulars)) if particulars else None)
+
+
+def read(db: sqlite3.Connection, kind: Kind, stored: Stored) -> Iterator[dict[str, object]]:
+    """The answers as they came. Raises sqlite3.DatabaseError when they are not what was stored."""
+    text = read_text(db, stored.particulars) if stored.particulars is not None else ""
+    particulars = iter(text.split("\n") if text else ())
+    for sha256, body, log in db.execute(
+        f"SELECT sha256, body, log FROM {kind.members} JOIN {kind.answers} ON seq = observation"  # noqa: S608  names of tables
+        " WHERE answers = ? ORDER BY position",
+        (stored.answers,),
+    ).fetchall():
+        template = "" if log is None else read_text(db, log)
+        if digest(body, template) != sha256:
+            raise sqlite3.DatabaseError(f"an answer in {kind.answers} is not what was stored")
+        try:
+            whole = re.sub(_HOLE, lambda _: next(particulars), template)
+        except StopIteration:
+            raise sqlite3.DatabaseError("the particulars of an answer are gone") from None
+        yield {**json.loads(body), "log": whole}
+
+
+def write_text(db: sqlite3.Connection, text: str) -> int:
+    """Store a text, or find it."""
+    sha256 = digest(text)
+    row = db.execute("SELECT seq FROM content WHERE sha256 = ?", (sha256,)).fetchone()
+    if row:
+        return int(row[0])
+    added = db.execute("INSERT INTO content (sha256, body) VALUES (?, ?)", (sha256, zlib.compress(text.encode())))
+    return int(added.lastrowid or 0)
+
+
+def read_text(db: sqlite3.Connection, content: int) -> str:
+    """Raises sqlite3.DatabaseError when it is not there."""
+    row = db.execute("SELECT body FROM content WHERE seq = ?", (content,)).fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("a stored text is gone")
+    return zlib.decompress(row[0]).decode()
+
+
+def digest(*parts: str) -> bytes:
+    return hashlib.sha256("\0".join(parts).encode()).digest()
+
+
+def _answer(db: sqlite3.Connection, kind: Kind, body: str, log: str) -> tuple[int, bytes]:
+    sha256 = digest(body, log)
+    row = db.execute(f"SELECT seq FROM {kind.answers} WHERE sha256 = ?", (sha256,)).fetchone()  # noqa: S608
+    if row:
+        return int(row[0]), sha256
+    added = db.execute(
+        f"INSERT INTO {kind.answers} (sha256, body, log) VALUES (?, ?, ?)",  # noqa: S608
+        (sha256, body, write_text(db, log) if log else None),
+    )
+    return int(added.lastrowid or 0), sha256
+
+
+def _set(db: sqlite3.Connection, kind: Kind, rows: Iterable[tuple[int, bytes]]) -> int:
+    rows = tuple(rows)
+    sha256 = hashlib.sha256(b"".join(each for _, each in rows)).digest()
+    row = db.execute(f"SELECT seq FROM {kind.sets} WHERE sha256 = ?", (sha256,)).fetchone()  # noqa: S608
+    if row:
+        return int(row[0])
+    seq = int(db.execute(f"INSERT INTO {kind.sets} (sha256) VALUES (?)", (sha256,)).lastrowid or 0)  # noqa: S608
+    db.executemany(
+        f"INSERT INTO {kind.members} (answers, position, observation) VALUES (?, ?, ?)",  # noqa: S608
+        [(seq, at, answer) for at, (answer, _) in enumerate(rows)],
+    )
+    return seq

@@ -1,0 +1,241 @@
+"""What became of the answers between two runs, two kernels, or two cells. Pure: judged cells in, changes out.
+
+A change is one of the answer. What differs from boot to boot (addresses, counters within what a claim allows) is none.
+Whether something got worse is said only where both sides have an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from runner.model import ClaimVerdict, KfuncState, Outcome, State, Verdict
+from runner.results.answers import steady
+from runner.results.model import JudgedCell
+from runner.results.stories import RANK
+
+_NUMBER = re.compile(r"\d+")
+
+
+class Kind(StrEnum):
+    """In the order in which they matter."""
+
+    WORSE = "worse"
+    UNANSWERED = "no answer any more"
+    OTHERWISE = "otherwise"  # neither better nor worse: broken in another way, or a claim that does not apply any more
+    BETTER = "better"
+    ANSWERED = "answered now"
+    TEXT = "other words"
+
+
+class Subject(StrEnum):
+    CELL = "cell"
+    CLAIM = "claim"
+    KFUNC = "kfunc"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a change is about. `name` is a probe, a kfunc with its program type, or empty for the cell itself."""
+
+    subject: Subject
+    name: str
+    cell: str  # the id of the newer one
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`before` and `after` in words. `probe` shows the evidence of both; empty where the whole cell does."""
+
+    kind: Kind
+    key: Key
+    before: str
+    after: str
+    old_cell: str
+    probe: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`gone` and `new` cells have nothing to be compared with. Both are ids."""
+
+    changes: tuple[Change, ...]
+    compared: int  # pairs of cells
+    gone: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    boots: Mapping[Key, int] = field(default_factory=dict)  # how many boots showed a change for the worse
+    once: tuple[Change, ...] = ()  # for the worse, in one boot; a fresh boot of the same cell did not show it
+
+    @property
+    def worse(self) -> tuple[Change, ...]:
+        return tuple(change for change in self.changes if change.kind is Kind.WORSE)
+
+    def confirmed(self, change: Change) -> bool:
+        return self.boots.get(change.key, 1) > 1
+
+
+Pair = tuple[JudgedCell, JudgedCell]
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """Which cell is compared with which; the ids of those that are gone, and that are new."""
+
+    pairs: tuple[Pair, ...]
+    gone: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+
+
+def match_runs(before: Sequence[JudgedCell], after: Sequence[JudgedCell]) -> Matching:
+    """The same kernel with itself; else what the matrix calls by the same name: a new build meets the one before."""
+    by_id = {cell.id: cell for cell in before}
+    by_name = {(cell.result.cell.name, cell.result.cell.arch): cell for cell in before}
+    return _match(
+        before, after, lambda cell: by_id.get(cell.id) or by_name.get((cell.result.cell.name, cell.result.cell.arch))
+    )
+
+
+def match_kernels(before: Sequence[JudgedCell], after: Sequence[JudgedCell]) -> Matching:
+    """One kernel with another: by architecture; a single cell with a single cell, whatever they are."""
+    if len(before) == len(after) == 1:
+        return Matching(((before[0], after[0]),))
+    by_arch = {cell.result.cell.arch: cell for cell in before}
+    return _match(before, after, lambda cell: by_arch.get(cell.result.cell.arch))
+
+
+def _match(
+    before: Sequence[JudgedCell], after: Sequence[JudgedCell], find: Callable[[JudgedCell], JudgedCell | None]
+) -> Matching:
+    found = [(find(cell), cell) for cell in after]
+    pairs = tuple((old, cell) for old, cell in found if old)
+    met = {old.id for old, _ in pairs}
+    return Matching(
+        pairs=pairs,
+        gone=tuple(cell.id for cell in before if cell.id not in met),
+        new=tuple(cell.id for old, cell in found if old is None),
+    )
+
+
+def difference(matching: Matching, earlier: Mapping[str, Sequence[JudgedCell]] | None = None) -> Difference:
+    """`earlier` are the judged results of newer cells that were booted again, by their ids, without the last one."""
+    changes = [change for old, cell in matching.pairs for change in cell_changes(old, cell)]
+    boots, once = _boots(matching.pairs, changes, earlier or {})
+    kinds = list(Kind)
+    return Difference(
+        changes=tuple(sorted(changes, key=lambda it: kinds.index(it.kind))),
+        compared=len(matching.pairs),
+        gone=matching.gone,
+        new=matching.new,
+        boots=boots,
+        once=once,
+    )
+
+
+def cell_changes(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
+    """What changed in one cell. A cell that did not run says so once, not for every claim."""
+    yield from _outcome(old, new)
+    if old.result.outcome is not Outcome.RAN or new.result.outcome is not Outcome.RAN:
+        return
+    claims = {claim.probe: claim for claim in old.claims}
+    for claim in new.claims:
+        if claim.probe in claims and (kind := _claim_kind(claims[claim.probe], claim)):
+            key = Key(Subject.CLAIM, claim.probe, new.id)
+            yield Change(kind, key, _claim_words(claims[claim.probe]), _claim_words(claim), old.id, claim.probe)
+    states = {(state.kfunc, state.prog_type): state for state in old.states}
+    for state in new.states:
+        earlier = states.get((state.kfunc, state.prog_type))
+        if earlier and (kind := _state_kind(earlier, state)):
+            key = Key(Subject.KFUNC, f"{state.kfunc} ({state.prog_type})", new.id)
+            yield Change(kind, key, _state_words(earlier), _state_words(state), old.id)
+
+
+def _boots(
+    matched: Iterable[Pair], changes: Iterable[Change], earlier: Mapping[str, Sequence[JudgedCell]]
+) -> tuple[dict[Key, int], tuple[Change, ...]]:
+    """How many boots showed each change for the worse; and those that only an earlier boot showed."""
+    boots = {change.key: 1 for change in changes if change.kind is Kind.WORSE}
+    once: dict[Key, Change] = {}
+    for old, new in matched:
+        for attempt in earlier.get(new.id, ()):
+            for change in cell_changes(old, attempt):
+                if change.kind is not Kind.WORSE:
+                    continue
+                if change.key in boots:
+                    boots[change.key] += 1
+                elif new.result.outcome in (Outcome.RAN, Outcome.BOOT_FAILED):
+                    once.setdefault(change.key, change)
+    return boots, tuple(once.values())
+
+
+def _outcome(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
+    before, after = old.result, new.result
+    if before.outcome is not after.outcome:
+        answers = (Outcome.RAN, Outcome.BOOT_FAILED)
+        if after.outcome not in answers:
+            kind = Kind.UNANSWERED if before.outcome in answers else Kind.TEXT
+        elif before.outcome not in answers:
+            kind = Kind.ANSWERED
+        else:
+            kind = Kind.BETTER if after.outcome is Outcome.RAN else Kind.WORSE
+        words = [f"{it.outcome}: {it.cause}" if it.cause else str(it.outcome) for it in (before, after)]
+        yield Change(kind, Key(Subject.CELL, "", new.id), words[0], words[1], old.id)
+    judged = {claim.probe for claim in new.claims}
+    for probe in after.crashed:
+        if probe not in before.crashed and probe not in judged:  # a claim says so itself
+            key = Key(Subject.CELL, probe, new.id)
+            yield Change(Kind.WORSE, key, "did not crash the kernel", "crashed the kernel", old.id, probe)
+
+
+_CLAIM_RANK = {Verdict.BROKEN: 1, Verdict.HOLDS: 2}
+
+
+def _claim_kind(old: ClaimVerdict, new: ClaimVerdict) -> Kind | None:
+    before, after = _claim_rank(old), _claim_rank(new)
+    if before is None and after is None:
+        return None if old.verdict is new.verdict else Kind.OTHERWISE
+    if after is None:
+        return Kind.UNANSWERED if new.verdict is Verdict.NO_ANSWER else Kind.OTHERWISE
+    if before is None:
+        return Kind.ANSWERED
+    if after != before:
+        return Kind.WORSE if after < before else Kind.BETTER
+    if new.verdict is Verdict.HOLDS:
+        # a counter within what the claim allows is no change
+        same = _NUMBER.sub("", _same_text(old.observed)) == _NUMBER.sub("", _same_text(new.observed))
+        return None if same else Kind.TEXT
+    return None if _same_text(old.observed) == _same_text(new.observed) else Kind.OTHERWISE
+
+
+def _claim_rank(claim: ClaimVerdict) -> int | None:
+    return 0 if claim.crashed else _CLAIM_RANK.get(claim.verdict)
+
+
+def _state_kind(old: KfuncState, new: KfuncState) -> Kind | None:
+    before, after = RANK.get(old.state), RANK.get(new.state)
+    if before is None and after is None:
+        return None
+    if after is None:
+        return Kind.UNANSWERED
+    if before is None:
+        return Kind.ANSWERED
+    if after != before:
+        return Kind.WORSE if after < before else Kind.BETTER
+    if new.state is State.USABLE or _same_text(old.cause) == _same_text(new.cause):
+        return None
+    return Kind.TEXT
+
+
+def _same_text(text: str) -> str:
+    return steady(text)[0]
+
+
+def _claim_words(claim: ClaimVerdict) -> str:
+    if claim.crashed:
+        return "crashed the kernel"
+    return ": ".join(filter(None, (str(claim.verdict), claim.observed or claim.cause)))
+
+
+def _state_words(state: KfuncState) -> str:
+    return ": ".join(filter(None, (str(state.state), state.cause)))

@@ -1,0 +1,183 @@
+"""What documentation says about kfuncs, held against what kernels answered.
+
+Its versions are those of the mainline: a stable kernel that has more than its series says got it as a backport, which
+is a disagreement worth to know. What is absent wherever it should be may be left out by the kernels' configuration, and
+that is said instead.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from runner.model import KfuncState, ProgType, State
+from runner.results.availability import Row
+from runner.results.ebpfdocs import Docs, Documented
+from runner.results.series import Build, Known, Measured
+from runner.version import KernelVersion
+
+_CALLABLE = (State.REGISTERED, State.USABLE)
+
+
+class Dispute(StrEnum):
+    """How they disagree."""
+
+    REFUSED = "documented, and not allowed"
+    ABSENT = "documented, and absent"
+    UNDOCUMENTED = "allowed, and not documented for this type"
+    EARLIER = "there earlier than documented"
+    LONGER = "still there after its documented end"
+    FLAGS = "the kernel shows flags that are not documented"
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """`builds` answered so; `seen` is the answer of the first, with where it is kept."""
+
+    kind: Dispute
+    row: Row
+    documented: str
+    builds: tuple[Build, ...]
+    state: KfuncState
+    seen: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """`why` these kernels cannot decide about `rows`."""
+
+    why: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DocsCheck:
+    """`agreements` counts answers: a kfunc, a program type, a kernel build. `points` are since-versions that kernels on
+    both sides of them confirm, of `all_points` that are documented for what was asked.
+    """
+
+    agreements: int
+    disagreements: tuple[Disagreement, ...]
+    undecided: tuple[Undecided, ...]
+    points: int
+    all_points: int
+    unknown: tuple[str, ...]  # kfuncs that kernels have, and the documentation does not
+    unasked: tuple[str, ...]  # documented kfuncs that no kernel was asked about
+    builds: tuple[Known, ...]
+
+
+def docs_check(docs: Docs, known: Sequence[Known]) -> DocsCheck:
+    """`known` as runner.results.series.builds gives it."""
+    answers: dict[Row, list[tuple[Known, KfuncState]]] = defaultdict(list)
+    for it in known:
+        for row, state in it.states.items():
+            answers[row].append((it, state))
+    agreements, points, all_points = 0, 0, 0
+    disagreements: list[Disagreement] = []
+    undecided: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(row for row in answers if row.kfunc in docs):
+        said = docs[row.kfunc]
+        checked = _Checked(said, row, answers[row])
+        agreements += checked.agreements
+        disagreements += checked.disagreements()
+        for why in checked.open():
+            undecided[why].append(row)
+        if said.since_for(row.prog_type):
+            all_points += 1
+            points += checked.bracketed
+    asked = {row.kfunc for row in answers}
+    there = {row.kfunc for row, seen in answers.items() if any(state.object for _, state in seen)}
+    return DocsCheck(
+        agreements=agreements,
+        disagreements=tuple(disagreements),
+        undecided=tuple(Undecided(why, tuple(rows)) for why, rows in undecided.items()),
+        points=points,
+        all_points=all_points,
+        unknown=tuple(sorted(there - docs.keys())),
+        unasked=tuple(sorted(docs.keys() - asked)),
+        builds=tuple(known),
+    )
+
+
+class _Checked:
+    """One kfunc and program type on all kernels."""
+
+    def __init__(self, said: Documented, row: Row, answers: Iterable[tuple[Known, KfuncState]]) -> None:
+        self.said = said
+        self.row = row
+        self.answers = tuple(answers)
+        self.wrong: dict[Dispute, list[tuple[Known, KfuncState]]] = defaultdict(list)
+        self.agreements = 0
+        self.unanswered = 0
+        for known, state in self.answers:
+            self._take(known, state)
+
+    def _take(self, known: Known, state: KfuncState) -> None:
+        expected = self.said.says(self.row.prog_type, known.build.version)
+        if state.state is State.NO_ANSWER:
+            self.unanswered += 1
+        elif expected == (state.state in _CALLABLE):
+            self.agreements += 1
+        elif expected:
+            kind = Dispute.ABSENT if state.state is State.ABSENT else Dispute.REFUSED
+            self.wrong[kind].append((known, state))
+        else:
+            self.wrong[self._why_not(known.build)].append((known, state))
+        if set(state.flags) - self.said.flags:
+            self.wrong[Dispute.FLAGS].append((known, state))
+
+    def _why_not(self, build: Build) -> Dispute:
+        """Why the documentation says that this kernel, which has it, does not."""
+        mine = [it for it in self.said.allowances if it.prog_type in (None, self.row.prog_type)]
+        if not mine:
+            return Dispute.UNDOCUMENTED
+        ended = any(it.until and it.until.series <= build.version.series for it in mine)
+        return Dispute.LONGER if ended else Dispute.EARLIER
+
+    @property
+    def _never_there(self) -> bool:
+        """It is in no kernel, so that nothing tells a wrong version from a configuration that leaves it out."""
+        return not any(state.object for _, state in self.answers)
+
+    def disagreements(self) -> Iterator[Disagreement]:
+        for kind, found in self.wrong.items():
+            if kind is Dispute.ABSENT and self._never_there:
+                continue
+            known, state = found[0]
+            yield Disagreement(
+                kind=kind,
+                row=self.row,
+                documented=self.said.words(self.row.prog_type),
+                builds=tuple(it.build for it, _ in found),
+                state=state,
+                seen=known.evidence(self.row),
+            )
+
+    @property
+    def _answered(self) -> list[KernelVersion]:
+        return [known.build.version for known, state in self.answers if state.state is not State.NO_ANSWER]
+
+    def open(self) -> Iterator[str]:
+        if not self._answered:
+            yield "no kernel gave an answer"
+            return
+        if Dispute.ABSENT in self.wrong and self._never_there:
+            yield "absent from every kernel: their configuration may leave it out"
+        oldest, since = min(self._answered), self.said.since_for(self.row.prog_type)
+        if since and since.series <= oldest.series and not self.wrong:
+            yield f"there as documented, but {oldest} is the oldest kernel: since which version is not decided"
+
+    @property
+    def bracketed(self) -> bool:
+        """Was a kernel before the documented version seen without it, and one from it on with it?"""
+        since = self.said.since_for(self.row.prog_type)
+        if since is None or self.wrong:
+            return False
+        return len({version.series >= since.series for version in self._answered}) == 2
+
+
+def types_checked(check: DocsCheck) -> tuple[ProgType, ...]:
+    """The program types that kernels were asked about."""
+    return tuple(dict.fromkeys(row.prog_type for it in check.builds for row in it.states))

@@ -1,0 +1,68 @@
+"""Old runs go, with their evidence and every answer that no other run gave."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from runner.results.evidence import run_folder
+from runner.results.model import RunInfo
+from runner.results.store import Final, ResultStore
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """The newest `runs`, or those of the last `days`. The newest run is always kept."""
+
+    runs: int | None = None
+    days: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`lost_kernels` are cells whose only answers go: availability over time will not know them any more."""
+
+    going: tuple[RunInfo, ...]
+    staying: tuple[RunInfo, ...]
+    evidence_bytes: int
+    lost_kernels: tuple[str, ...]
+
+
+def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
+    """What would go."""
+    infos = store.runs()
+    staying = tuple(info for at, info in enumerate(infos) if at == 0 or _stays(info, at, keep, now))
+    names = {info.id for info in staying}
+    going = tuple(info for info in infos if info.id not in names)
+    finals = store.finals()
+    known = {_kernel(it) for it in finals if it.run in names}
+    lost = {_kernel(it) for it in finals if it.run not in names} - known
+    return Plan(
+        going=going,
+        staying=staying,
+        evidence_bytes=sum(_size_bytes(run_folder(store.path.parent, info.id)) for info in going),
+        lost_kernels=tuple(sorted(lost)),
+    )
+
+
+def prune(store: ResultStore, of: Plan) -> None:
+    """Do it. Evidence goes first: when this is killed, the runs are still there, and it can be done again."""
+    for info in of.going:
+        shutil.rmtree(run_folder(store.path.parent, info.id), ignore_errors=True)
+    store.remove([info.id for info in of.going])
+
+
+def _stays(info: RunInfo, at: int, keep: Keep, now: datetime) -> bool:
+    if keep.runs is not None:
+        return at < keep.runs
+    return keep.days is None or now - info.started <= timedelta(days=keep.days)
+
+
+def _kernel(final: Final) -> str:
+    return f"{final.cell.kernel.version} {final.cell.arch}"
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,41 @@
+"""A step of the schema: answers that each result listed by itself become sets that results share.
+
+This reads the tables as they were then. It never changes, whatever becomes of runner.results.answers' callers.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+
+from runner.model import CensusObservation, Observation
+from runner.results import answers
+
+_MODELS: dict[answers.Kind, type[answers.Answer]] = {
+    answers.OBSERVATIONS: Observation,
+    answers.CENSUS: CensusObservation,
+}
+
+
+def regroup(db: sqlite3.Connection) -> None:
+    """Between the statements of the step: the old tables are called old_*, the new ones are empty."""
+    results = [row[0] for row in db.execute("SELECT seq FROM result ORDER BY seq").fetchall()]
+    for kind, model in _MODELS.items():
+        for result in results:
+            rows = db.execute(
+                f"SELECT old.body, content.body FROM old_{kind.members} AS link"  # noqa: S608  names of tables
+                f" JOIN old_{kind.answers} AS old ON old.seq = link.observation"
+                " LEFT JOIN content ON content.seq = old.log WHERE link.result = ? ORDER BY link.position",
+                (result,),
+            ).fetchall()
+            seen = [model.model_validate({**json.loads(body), "log": _text(log)}) for body, log in rows]
+            stored = answers.write(db, kind, seen)
+            db.execute(
+                f"UPDATE result SET {kind.sets} = ?, {kind.answers}_particulars = ? WHERE seq = ?",  # noqa: S608
+                (stored.answers, stored.particulars, result),
+            )
+
+
+def _text(body: bytes | None) -> str:
+    return "" if body is None else zlib.decompress(body).decode()

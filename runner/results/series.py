@@ -1,0 +1,131 @@
+"""Every answer that is kept, over all runs: which kernel build, when, and the state of each kfunc.
+
+A year of nightly runs holds few different answers. Each is judged once, whatever number of nights gave it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from runner.model import Cell, CellResult, KfuncState, Outcome, State
+from runner.results.availability import Row
+from runner.results.store import Final, ResultStore
+from runner.version import KernelVersion
+
+States = Callable[[CellResult], Sequence[KfuncState]]
+
+# What a state can not depend on: where and how fast it was asked, and which build of a series answered.
+_CIRCUMSTANCES = ("timings", "host", "accel", "attempts", "kernel_sha256", "image_sha256")
+_CIRCUMSTANTIAL_FACTS = ("release", "build", "machine", "cmdline", "libbpf", "python")
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One kernel image on one architecture, known by the digest of its files."""
+
+    version: KernelVersion
+    release: str
+    sha256: str
+    arch: str
+
+    @property
+    def order(self) -> tuple[KernelVersion, str, str]:
+        return (self.version, self.release, self.sha256)
+
+    def __str__(self) -> str:
+        return str(self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A cell of a run. `states` is the same object wherever the answers were the same; empty when it did not run."""
+
+    run: str
+    started: datetime
+    cell: Cell
+    build: Build
+    outcome: Outcome
+    cause: str
+    states: Mapping[Row, KfuncState]
+    final: Final  # where the whole result is kept
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of one build: the last answer to each question, and who gave it."""
+
+    build: Build
+    states: Mapping[Row, KfuncState]
+    measured: tuple[Measured, ...]  # those that ran, the earliest first
+
+    def evidence(self, row: Row) -> Measured:
+        """The last one that answered."""
+        return next((it for it in reversed(self.measured) if _answered(it, row)), self.measured[-1])
+
+
+def measurements(store: ResultStore, states: States) -> tuple[Measured, ...]:
+    """All that is kept, the earliest run first."""
+    judged: dict[tuple[object, ...], Mapping[Row, KfuncState]] = {}
+    found = []
+    for final in store.finals():
+        body = json.loads(final.body)
+        key = _key(final, body)
+        if final.outcome is not Outcome.RAN:
+            judged[key] = {}
+        elif key not in judged:
+            judged[key] = {Row(each.kfunc, each.prog_type): each for each in states(store.result(final))}
+        locked = final.cell.kernel
+        build = Build(locked.upstream, locked.release, body.get("kernel_sha256", ""), final.cell.arch)
+        found.append(
+            Measured(
+                run=final.run,
+                started=final.started,
+                cell=final.cell,
+                build=build,
+                outcome=final.outcome,
+                cause=body.get("cause", ""),
+                states=judged[key],
+                final=final,
+            )
+        )
+    return tuple(found)
+
+
+def builds(measured: Iterable[Measured]) -> tuple[Known, ...]:
+    """What is known of every build that ran, by architecture, then version. The last answer wins."""
+    groups: dict[Build, list[Measured]] = defaultdict(list)
+    for each in measured:
+        if each.outcome is Outcome.RAN:
+            groups[each.build].append(each)
+    known = [Known(build, _last_answers(group), tuple(group)) for build, group in groups.items()]
+    return tuple(sorted(known, key=lambda it: (it.build.arch, it.build.order)))
+
+
+def _key(final: Final, body: dict[str, object]) -> tuple[object, ...]:
+    """Equal keys, equal states."""
+    facts = body.get("facts")
+    rest = {name: value for name, value in body.items() if name not in (*_CIRCUMSTANCES, "facts")}
+    if isinstance(facts, dict):
+        rest["facts"] = {name: value for name, value in facts.items() if name not in _CIRCUMSTANTIAL_FACTS}
+    series = final.cell.kernel.upstream.series
+    return (final.answers, series, final.cell.arch, final.cell.probes, json.dumps(rest, sort_keys=True))
+
+
+def _last_answers(group: Sequence[Measured]) -> Mapping[Row, KfuncState]:
+    last = group[-1].states
+    different = {id(each.states): each.states for each in group}
+    if len(different) == 1:
+        return last
+    merged: dict[Row, KfuncState] = {}
+    for each in group:
+        merged |= {row: state for row, state in each.states.items() if state.state is not State.NO_ANSWER}
+    return {**{row: state for each in group for row, state in each.states.items()}, **merged}
+
+
+def _answered(measured: Measured, row: Row) -> bool:
+    state = measured.states.get(row)
+    return state is not None and state.state is not State.NO_ANSWER

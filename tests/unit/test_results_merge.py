@@ -1,0 +1,189 @@
+"""Stores are joined without loss or doubles, and made smaller without touching what stays."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from runner.errors import MatrixError
+from runner.model import Cell, CellResult, Outcome
+from runner.reports.export import export
+from runner.reports.markdown import availability_markdown
+from runner.results.evidence import console_path, run_folder
+from runner.results.merge import merge
+from runner.results.model import Run, judge_run
+from runner.results.prune import Keep, plan, prune
+from runner.results.store import ResultStore
+from tests.unit import results_samples as samples
+
+ARM = tuple(cell for cell in samples.CELLS if cell.arch == "arm64")
+X86 = tuple(cell for cell in samples.CELLS if cell.arch == "x86_64")
+DAY = timedelta(days=1)
+
+
+def stored(path: Path, run: Run, *, finished: bool = True) -> Path:
+    with ResultStore(path) as store:
+        store.begin(run)
+        for result in run.results:
+            store.add(run.id, result)
+        if finished and run.finished:
+            store.finish(run.id, run.finished)
+    return path
+
+
+def shard(cells: tuple[Cell, ...], run_id: str = "nightly", **changes: object) -> Run:
+    run = samples.run(*(samples.result(cell) for cell in cells), cells=cells, run_id=run_id)
+    return run.model_copy(update=changes)
+
+
+def loaded(path: Path, run_id: str | None = None) -> Run:
+    with ResultStore(path, read_only=True) as store:
+        return store.load(run_id, consoles=True)
+
+
+def merged(path: Path, *sources: Path) -> list[tuple[int, int, int, int]]:
+    with ResultStore(path) as store:
+        return [(it.runs, it.cells, it.results, it.known) for it in merge(store, sources)]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_halves_are_the_whole(tmp_path: Path, order: tuple[int, int]) -> None:
+    whole = loaded(stored(tmp_path / "whole" / "results.db", shard(samples.CELLS)))
+    halves = [
+        stored(tmp_path / "x86" / "results.db", shard(X86)),
+        stored(tmp_path / "arm" / "results.db", shard(ARM)),
+    ]
+    into = tmp_path / "all" / "results.db"
+    assert merged(into, *(halves[at] for at in order)) == [(1, 4, 4, 0), (0, 4, 4, 0)]
+    found = loaded(into)
+    assert found.cells == whole.cells
+    assert found.model_copy(update={"results": ()}) == whole.model_copy(update={"results": ()})
+    assert [found.final(cell) for cell in found.cells] == [whole.final(cell) for cell in whole.cells]
+    judged = [judge_run(run, judge=samples.verdicts, states=samples.states) for run in (found, whole)]
+    assert export(judged[0]) == export(judged[1])
+    assert availability_markdown(judged[0]) == availability_markdown(judged[1])
+    for cell in samples.CELLS:
+        assert console_path(into.parent, "nightly", cell.id).read_bytes() == samples.result(cell).console.encode()
+
+
+def test_merging_again_changes_nothing(tmp_path: Path) -> None:
+    into = stored(tmp_path / "results.db", shard(X86))
+    other = stored(tmp_path / "arm" / "results.db", shard(ARM))
+    merged(into, other)
+    before = loaded(into)
+    assert merged(into, other, other) == [(0, 0, 0, 4), (0, 0, 0, 4)]
+    assert loaded(into) == before
+
+
+def test_runs_of_other_ids_stay_apart_and_in_the_order_of_time(tmp_path: Path) -> None:
+    into = stored(tmp_path / "results.db", shard(X86, "monday"))
+    sunday = shard(ARM, "sunday", started=samples.STARTED - DAY, finished=samples.STARTED - DAY)
+    merged(into, stored(tmp_path / "arm" / "results.db", sunday))
+    with ResultStore(into, read_only=True) as store:
+        assert [info.id for info in store.runs()] == ["monday", "sunday"]
+        assert store.load().id == "monday"  # the last one in time, not the last one that came in
+
+
+def test_both_results_of_a_cell_that_two_shards_ran_are_kept(tmp_path: Path) -> None:
+    into = stored(tmp_path / "results.db", shard(X86))
+    lost = samples.result(X86[0], Outcome.LOST, "ssh dropped")
+    twice = samples.run(lost, samples.result(X86[0]), cells=X86[:1], run_id="nightly")
+    assert merged(into, stored(tmp_path / "other" / "results.db", twice)) == [(0, 0, 1, 1)]
+    assert len(loaded(into).attempts(X86[0].id)) == 2
+
+
+def test_run_that_went_on_after_it_was_copied(tmp_path: Path) -> None:
+    partial = samples.run(samples.result(ARM[0]), cells=ARM, run_id="nightly")
+    into = tmp_path / "results.db"
+    merged(into, stored(tmp_path / "early" / "results.db", partial, finished=False))
+    assert loaded(into).finished is None
+    assert merged(into, stored(tmp_path / "late" / "results.db", shard(ARM))) == [(0, 0, 3, 1)]
+    assert loaded(into) == loaded(tmp_path / "late" / "results.db")
+
+
+def test_shard_that_was_killed_leaves_the_run_without_an_end(tmp_path: Path) -> None:
+    into = stored(tmp_path / "results.db", shard(X86))
+    killed = samples.run(samples.result(ARM[0]), cells=ARM, run_id="nightly")
+    merged(into, stored(tmp_path / "arm" / "results.db", killed, finished=False))
+    found = loaded(into)
+    assert found.finished is None
+    assert len(found.cells) == 8
+    assert [found.final(cell).outcome for cell in found.cells].count(Outcome.RAN) == 5
+
+
+def test_what_is_no_shard_is_refused_and_nothing_written(tmp_path: Path) -> None:
+    into = stored(tmp_path / "results.db", shard(X86))
+    other = stored(tmp_path / "a" / "results.db", shard(ARM, matrix_sha256="e" * 64))
+    repinned = ARM[0].model_copy(update={"image": X86[0].image})
+    moved = stored(tmp_path / "b" / "results.db", shard((repinned,)))
+    before = loaded(into)
+    with pytest.raises(MatrixError, match="matrices differ"):
+        merged(into, other)
+    merged(into, stored(tmp_path / "c" / "results.db", shard(ARM)))
+    with pytest.raises(MatrixError, match="pinned to other packages"):
+        merged(into, moved)
+    with pytest.raises(MatrixError, match="into itself"):
+        merged(into, into)
+    assert loaded(into).cells[::2] == before.cells
+
+
+def nights(path: Path, number: int) -> Path:
+    """Every night has an answer of its own, and some that all share."""
+    for night in range(number):
+        results: list[CellResult] = [samples.result(cell, seed=night) for cell in X86]
+        run = samples.run(*results, cells=X86, run_id=f"night-{night}")
+        stored(path, run.model_copy(update={"started": samples.STARTED + night * DAY}))
+    return path
+
+
+@pytest.mark.parametrize("keep", [Keep(runs=2), Keep(days=1)])
+def test_pruning_takes_old_runs_with_all_that_is_theirs(tmp_path: Path, keep: Keep) -> None:
+    path = nights(tmp_path / "results.db", 5)
+    stays = loaded(path, "night-4")
+    with ResultStore(path) as store:
+        found = plan(store, keep, samples.STARTED + 4 * DAY)
+        assert [info.id for info in found.going] == ["night-2", "night-1", "night-0"]
+        assert found.evidence_bytes > 0
+        prune(store, found)
+        assert [info.id for info in store.runs()] == ["night-4", "night-3"]
+    assert loaded(path, "night-4") == stays
+    assert sorted(folder.name for folder in (tmp_path / "runs").iterdir()) == ["night-3", "night-4"]
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        assert db.execute("SELECT count(*) FROM observation").fetchone()[0] == 2 * 4 * 102
+    fresh = nights(tmp_path / "fresh" / "results.db", 2)
+    assert path.stat().st_size <= 1.1 * fresh.stat().st_size  # no answer of a run that went is left
+
+
+def test_plan_says_which_kernels_are_forgotten(tmp_path: Path) -> None:
+    path = stored(tmp_path / "results.db", shard(samples.CELLS, "old", started=samples.STARTED - 90 * DAY))
+    stored(path, shard(X86, "new"))
+    with ResultStore(path, read_only=True) as store:
+        found = plan(store, Keep(days=30), samples.STARTED)
+    assert [info.id for info in found.going] == ["old"]
+    assert found.lost_kernels == tuple(sorted(f"{cell.kernel.version} arm64" for cell in ARM))
+
+
+def test_newest_run_always_stays(tmp_path: Path) -> None:
+    path = nights(tmp_path / "results.db", 2)
+    with ResultStore(path, read_only=True) as store:
+        found = plan(store, Keep(days=3), samples.STARTED + 400 * DAY)
+    assert [info.id for info in found.staying] == ["night-1"]
+
+
+def test_pruning_that_was_killed_is_done_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = nights(tmp_path / "results.db", 3)
+    with ResultStore(path) as store:
+        found = plan(store, Keep(runs=1), samples.STARTED)
+        with monkeypatch.context() as patch:
+            patch.setattr(ResultStore, "remove", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                prune(store, found)
+        assert not run_folder(tmp_path, "night-0").exists()
+        assert len(store.load("night-0").results) == 4  # its answers are all there
+        prune(store, plan(store, Keep(runs=1), samples.STARTED))
+        assert [info.id for info in store.runs()] == ["night-2"]

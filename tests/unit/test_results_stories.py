@@ -1,0 +1,192 @@
+"""Since when, and what is not as one would expect: no more is said than was measured."""
+
+from __future__ import annotations
+
+import io
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console, RenderableType
+
+from runner.model import CellResult, KfuncState, Outcome, State
+from runner.reports.over_time import over_time_document, over_time_report, since_words
+from runner.results.series import builds, measurements
+from runner.results.store import ResultStore
+from runner.results.stories import RANK, EventKind, Only, Overview, Story, overview
+from tests.unit import agent_samples
+from tests.unit import results_samples as samples
+from tests.unit.tracking_samples import TC, XDP, A, N, Q, R, U, measured, simple, state
+
+
+def told(*pairs: tuple[str, State], arch: str = "x86_64") -> Overview:
+    return overview(builds(simple(version, of, arch=arch) for version, of in pairs))
+
+
+def only_story(of: Overview) -> Story:
+    (story,) = of.stories
+    return story
+
+
+def printed(what: RenderableType) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=240, color_system=None).print(what)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ((("6.1.192", U), ("6.12.117", U)), "6.1.192 or earlier"),
+        ((("6.1.192", A), ("6.12.117", U)), "after 6.1.192, by 6.12.117"),
+        ((("6.12.116", A), ("6.12.117", U)), "6.12.117"),
+        ((("6.12", A), ("6.12.1", U)), "6.12.1"),
+        ((("7.3-rc7", A), ("7.3.1", U)), "after 7.3-rc7, by 7.3.1"),
+        # backported: in each series on its own
+        (
+            (("6.1.150", A), ("6.1.191", U), ("6.12.100", A), ("6.12.117", U), ("6.18.1", U)),
+            "after 6.1.150, by 6.1.191; after 6.12.100, by 6.12.117",
+        ),
+        ((("6.1.192", A), ("6.12.117", N)), "on no kernel"),
+        ((("6.1.192", A), ("6.12.117", R)), "on no kernel; registered: after 6.1.192, by 6.12.117"),
+        ((("6.1.192", Q),), "no answer"),
+        # a kernel without an answer narrows nothing
+        ((("6.1.192", A), ("6.6.9", Q), ("6.12.117", U)), "after 6.1.192, by 6.12.117"),
+    ],
+)
+def test_since_says_what_is_known(answers: tuple[tuple[str, State], ...], words: str) -> None:
+    assert since_words(only_story(told(*answers))) == words
+
+
+def test_order_is_that_of_versions_not_of_runs() -> None:
+    kept = [simple("6.12.117", U, night=0), simple("6.1.192", A, night=5)]
+    assert since_words(only_story(overview(builds(kept)))) == "after 6.1.192, by 6.12.117"
+
+
+def test_getting_less_is_an_event_that_says_what_lies_between() -> None:
+    found = told(("6.1.192", U), ("6.6.9", Q), ("6.12.117", R), ("6.18.15", U))
+    (event,) = found.events
+    assert event.kind is EventKind.LESS
+    assert [(seen.build.version, it.state) for it, seen in event.answers] == [
+        (found.builds[0].build.version, U),
+        (found.builds[2].build.version, R),
+    ]
+    assert [str(it) for it in event.between] == ["6.6.9"]
+    text = printed(over_time_report(found))
+    assert "usable in 6.1.192, registered in 6.12.117; no answer from 6.6.9 in between" in text
+    assert "because registered" in text
+    assert "runner cell show 6.12.117-x86_64 --run night-0" in text
+
+
+def test_nothing_in_between_is_said_and_neighbours_are() -> None:
+    assert "nothing in between was measured" in printed(over_time_report(told(("6.1.192", U), ("6.12.117", A))))
+    assert "6.12.117; neighbours" in printed(over_time_report(told(("6.12.116", U), ("6.12.117", A))))
+
+
+def test_architectures_that_differ_on_one_version() -> None:
+    kept = [
+        simple("6.18.15", R),
+        simple("6.18.15", U, arch="arm64"),
+        simple("7.3.4", R),
+        simple("7.3.4", U, arch="arm64"),
+    ]
+    events = overview(builds(kept)).events
+    assert [event.kind for event in events] == [EventKind.ARCHITECTURES]  # told once, the stories show the rest
+    assert [seen.build.arch for _, seen in events[0].answers] == ["x86_64", "arm64"]
+
+
+def test_one_build_that_answered_differently_in_two_runs() -> None:
+    kept = [simple("6.12.117", U, night=1), simple("6.12.117", Q, night=2), simple("6.12.117", A, night=3)]
+    found = overview(builds(kept))
+    (event,) = found.events
+    assert event.kind is EventKind.RUNS
+    assert [seen.run for _, seen in event.answers] == ["night-1", "night-3"]
+    assert only_story(found).best is A  # the latest answer wins
+
+
+def test_no_answer_and_a_lost_cell_take_nothing_away() -> None:
+    kept = [
+        simple("6.12.117", U, night=1),
+        simple("6.12.117", Q, night=2),
+        simple("6.12.117", U, night=3, outcome=Outcome.LOST),
+    ]
+    found = overview(builds(kept))
+    assert not found.events
+    assert only_story(found).best is U
+    assert found.builds[0].evidence(TC).run == "night-1"
+
+
+def test_a_kernel_that_was_never_asked_is_no_kernel_without_it() -> None:
+    kept = [measured("6.1.192", {XDP: state(XDP, U)}), measured("6.12.117", {TC: state(TC, U), XDP: state(XDP, U)})]
+    story = next(it for it in overview(builds(kept), Only(prog_type=TC.prog_type)).stories)
+    assert since_words(story) == "6.12.117 or earlier"
+    assert [str(it) for it in story.unanswered] == ["6.1.192"]
+
+
+def test_document_holds_what_the_text_holds() -> None:
+    document = over_time_document(told(("6.1.192", U), ("6.12.117", R)))
+    assert document["availability"] == [
+        {
+            "kfunc": "bpf_ct_release", "prog_type": "tc", "arch": "x86_64", "best": "usable",
+            "since": [{"after": None, "by": "6.1.192", "exact": False}],
+            "segments": [
+                {"state": "usable", "cause": "", "first": "6.1.192", "last": "6.1.192", "kernels": 1},
+                {"state": "registered", "cause": "because registered", "first": "6.12.117", "last": "6.12.117",
+                 "kernels": 1},
+            ],
+            "no_answer": [],
+        }
+    ]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from([U, R, N, A, Q]), min_size=1, max_size=12))
+def test_every_answer_is_in_one_segment_and_events_are_where_it_gets_less(answers: list[State]) -> None:
+    found = told(*((f"6.{at}.5", of) for at, of in enumerate(answers)))
+    story = only_story(found)
+    given_ = [of for of in answers if of is not Q]
+    assert sum(segment.kernels for segment in story.segments) == len(given_)
+    assert len(story.unanswered) == len(answers) - len(given_)
+    less = sum(RANK[after] < RANK[before] for before, after in pairwise(given_))
+    assert len(found.events) == less
+    best = max(given_, key=RANK.__getitem__, default=Q)
+    assert story.best is best
+    if best in (U, R):
+        starts = sum(of is best and (at == 0 or given_[at - 1] is not best) for at, of in enumerate(given_))
+        assert len(story.since) == starts
+
+
+def test_equal_answers_are_judged_once_however_many_nights_gave_them(tmp_path: Path) -> None:
+    with ResultStore(tmp_path / "results.db") as store:
+        for night in range(5):
+            run = samples.run(run_id=f"night-{night}")
+            store.begin(run)
+            for cell in samples.CELLS:
+                result = samples.result(cell)
+                lost = night == 3 and cell is samples.CELLS[0]
+                store.add(run.id, samples.result(cell, Outcome.LOST, "ssh dropped") if lost else result)
+    asked: list[CellResult] = []
+
+    def states(result: CellResult) -> tuple[KfuncState, ...]:
+        asked.append(result)
+        return samples.states(result)
+
+    with ResultStore(tmp_path / "results.db", read_only=True) as store:
+        kept = measurements(store, states)
+    assert len(kept) == 5 * 8
+    assert len(asked) == 8
+    assert [it.outcome for it in kept].count(Outcome.LOST) == 1
+    assert all(len(it.measured) == (4 if it.build.arch == "x86_64" and str(it.build) == "6.1.192" else 5)
+               for it in builds(kept))  # fmt: skip
+
+
+def test_states_do_not_depend_on_the_build_of_a_series() -> None:
+    """What lets equal answers of two builds be judged once."""
+    from runner.probes import states
+
+    for version in ("6.1.192", "6.12.117", "7.3.4"):
+        result = agent_samples.result(version)
+        series = ".".join(version.split(".")[:2])
+        other = result.model_copy(update={"cell": agent_samples.cell(f"{series}.999")})
+        assert states(other, agent_samples.claims()) == states(result, agent_samples.claims())
