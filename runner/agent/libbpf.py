@@ -132,6 +132,7 @@ class Libbpf:
             "bpf_object__next_program",
             "bpf_map__initial_value",
             "bpf_object__find_map_by_name",
+            "bpf_object__next_map",
             "bpf_program__insns",
             "bpf_object__btf",
             "btf__raw_data",
@@ -141,7 +142,7 @@ class Libbpf:
             getattr(self.c, name).restype = c_void_p
         for name in _POINTERS:
             getattr(self.c, name).restype = c_void_p
-        for name in ("bpf_program__name", "libbpf_version_string"):
+        for name in ("bpf_map__name", "bpf_program__name", "libbpf_version_string"):
             getattr(self.c, name).restype = c_char_p
         self.c.bpf_program__insn_cnt.restype = c_size_t
         self.c.libbpf_set_print(self._print)
