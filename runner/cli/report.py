@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from runner.cli import Finished, formats
+from runner.cli import Finished, formats, site
 from runner.cli.judging import judged_run
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
 from runner.reports.exitcode import exit_code
@@ -19,6 +19,7 @@ from runner.results.store import ResultStore
 
 app = typer.Typer(help="What a run answered. Nothing is booted.", no_args_is_help=True)
 formats.add_to(app)
+app.command("html")(site.html_command)
 
 RunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id; by default the last run.")]
 All = Annotated[bool, typer.Option("--all", help="Every kfunc that was asked about, not only those of the claims.")]

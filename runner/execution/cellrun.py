@@ -8,6 +8,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.architecture import architecture
@@ -34,6 +35,7 @@ class _Record:
     order: CellOrder
     transcript: Transcript
     started: float = field(default_factory=time.monotonic)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     outcome: Outcome = Outcome.INFRA_FAILED
     cause: str = "the cell was not run to its end"
     crashed: list[str] = field(default_factory=list)
@@ -58,6 +60,7 @@ class _Record:
             host=host,
             accel=self.accel,
             attempts=self.order.attempt,
+            began=self.began,
             timings=Timings(
                 prepare_s=self.prepare_s,
                 boot_s=self.boot_s,
