@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.cli import Finished
+from runner.cli.jsonlines import EventConsole, JsonLines
+from runner.cli.judging import judged_run
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -26,6 +28,7 @@ from runner.cli.options import (
 from runner.cli.running import run_matrix
 from runner.model import Cell
 from runner.probes import load_claims
+from runner.reports.totals import totals
 from runner.select import select
 
 app = typer.Typer(help="The matrix of kernels and architectures.", no_args_is_help=True)
@@ -43,6 +46,9 @@ def run(
     locked: Annotated[bool, typer.Option("--locked", help="Fail when a pinned package has left the archive.")] = False,
     offline: Offline = False,
     verbose: Verbose = False,
+    format_: Annotated[
+        Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
+    ] = Format.TEXT,
 ) -> None:
     """Boot every cell, ask every probe, show what the kernels answered.
 
@@ -55,7 +61,13 @@ def run(
     claims = load_claims(project.root, project.matrix.file.probes)
     lock = settled(project, mode="locked" if locked else "keep", offline=offline)
     cells = select(project.matrix.cells(lock), only)
-    raise Finished(run_matrix(project, cells, claims, slots=slots, offline=offline, console=out_console()))
+    events = JsonLines() if format_ is Format.JSON else None
+    console = EventConsole(events) if events else out_console()
+    status = run_matrix(project, cells, claims, slots=slots, offline=offline, console=console)
+    if events:
+        done = judged_run(project, None)
+        events.finished(done.run.id, totals(done), status)
+    raise Finished(status)
 
 
 @app.command("list")

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from runner.model import ClaimVerdict, KfuncState, Observation, Outcome, Plain, ProgType
+from runner.model import ClaimVerdict, KfuncState, Observation, Outcome, Plain, ProgType, State
 from runner.reports.errnos import errno_words
 from runner.reports.findings import show_command
 from runner.reports.site.names import OUTCOME_CSS, STATE_CSS, VERDICT_CSS, slug, state_sign, verdict_sign
@@ -106,8 +106,8 @@ def _state_facts(state: KfuncState) -> Iterator[tuple[str, str]]:
     if state.cause:
         yield "cause", plain(state.cause)
     yield "found in", plain(state.object) or "no BTF of this kernel"
-    if state.errno is not None:
-        yield "a bare call", errno_words(state.errno, "the verifier accepted it")
+    if state.errno is not None and state.state is not State.USABLE:  # a bare call is refused where a good one works
+        yield "load", errno_words(state.errno, "the verifier accepted it")
     yield from _others(state, _SHOWN_STATE)
 
 

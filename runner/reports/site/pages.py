@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -20,6 +20,8 @@ from runner.reports.text import plain
 from runner.reports.totals import sentences, totals
 from runner.results.availability import Availability, Column, Row, availability
 from runner.results.model import JudgedCell, JudgedRun
+
+_WIDTHS = (8, 16, 24, 32, 40, 56)  # characters; what is longer is cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class Pages:
             run=judged.run,
             views=[(arch, [view for view in self._views if view.arch == arch]) for arch in archs],
         )
-        self._environment.filters.update(moment=_moment, plain=plain)
+        self._environment.filters.update(moment=_moment, plain=plain, width=_width)
 
     def grids(self) -> Iterator[tuple[str, str]]:
         """The first view is index.html too."""
@@ -214,6 +216,12 @@ def _outcome(cell: JudgedCell) -> tuple[str, str]:
     result = cell.result
     words = f"{result.outcome}{result.cause and f': {plain(result.cause, 160)}'}"
     return OUTCOME_CSS.get(result.outcome, "q"), words
+
+
+def _width(names: Iterable[str]) -> str:
+    """The class of style.css that has room for the names in a grid's first column."""
+    longest = max(map(len, names), default=0)
+    return f"w{next((width for width in _WIDTHS if longest <= width), _WIDTHS[-1])}"
 
 
 def _moment(moment: datetime) -> str:

@@ -167,6 +167,8 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
     } catch (error) { this.at.problem = error.message; }
   },
 
+  toEnd() { const box = this.$el; this.$nextTick(() => { box.scrollTop = box.scrollHeight; }); }, // where the reason is
+
   close() { this.$refs.dialog.close(); },
   closed() { this.go({ at: "" }); },
   outside(event) { if (event.target === this.$refs.dialog) this.close(); },
