@@ -101,8 +101,11 @@ def test_large_grid_is_filtered_as_one_types(page: Page, census: Path) -> None:
     page.goto(f"file://{census}/index.html")
     page.evaluate(TYPE, "warm up")
     for text, rows in (("c", 150), ("ct", 50), ("ct_op_0", 13), ("", 400), ("no such kfunc", 0), ("", 400)):
-        took = page.evaluate(TYPE, text)
-        assert took < FILTER_MS * SLACK, text
+        times = []
+        for _ in range(3):  # the fastest: the others measure what else this machine does
+            page.evaluate(TYPE, "rbtree" if text != "ct" else "x")
+            times.append(page.evaluate(TYPE, text))
+        assert min(times) < FILTER_MS * SLACK, f"{text!r}: {times}"
         assert len(visible(page)) == rows, text
     page.evaluate(TYPE, "CT 001")
     assert visible(page) == [name(1)]
@@ -185,7 +188,7 @@ def test_address_of_nothing_says_so(page: Page, mixed: Path) -> None:
 def test_kernels_and_names_stay_in_sight(page: Page, census: Path) -> None:
     page.set_viewport_size({"width": 700, "height": 700})
     page.goto(f"file://{census}/index.html")
-    page.locator("tbody tr").last.locator("td").last.scroll_into_view_if_needed()
+    page.evaluate("const box = document.querySelector('.scroll'); box.scrollIntoView(); box.scrollTo(1e6, 1e6);")
     kernel, last = page.locator("thead th").last.bounding_box(), page.locator("tbody th").last.bounding_box()
     assert kernel is not None
     assert last is not None
