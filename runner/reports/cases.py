@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from runner.model import ClaimVerdict, Outcome, State, Verdict
+from runner.model import ClaimVerdict, Outcome, Verdict
+from runner.reports.exitcode import is_open
 from runner.reports.findings import show_command
 from runner.reports.text import lines, plain
 from runner.results.model import JudgedCell, JudgedRun
@@ -116,7 +117,7 @@ def _other_probes(cell: JudgedCell) -> Iterator[Case]:
 
 def _census(cell: JudgedCell) -> Case:
     """The states of all kfuncs as one case: which state it is, is an answer and no failure."""
-    unknown = [f"{plain(it.kfunc)} ({it.prog_type})" for it in cell.states if it.state is State.NO_ANSWER]
+    unknown = [f"{plain(it.kfunc)} ({it.prog_type})" for it in cell.states if is_open(it)]
     details = tuple(f"{plain(it.kfunc)} ({it.prog_type}): {it.state}" for it in cell.states)
     if unknown:
         return Case("cell", "census", Status.ERROR, f"no answer for {_some(unknown)}", details)

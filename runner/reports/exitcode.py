@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.model import NETWORK_TYPES, Outcome, State, Verdict
+from runner.model import NETWORK_TYPES, KfuncState, Outcome, State, Verdict
 from runner.results.model import JudgedCell, JudgedRun
 
 ANSWERED, BROKEN, NO_ANSWER = 0, 1, 2
@@ -46,8 +46,10 @@ def _is_open(cell: JudgedCell) -> bool:
         or bool(cell.result.unasked)
         or not (cell.claims or cell.states)
         or any(claim.verdict is Verdict.NO_ANSWER for claim in cell.claims)
-        or any(
-            state.state is State.NO_ANSWER and not state.hidden and state.prog_type in NETWORK_TYPES
-            for state in cell.states
-        )
+        or any(is_open(state) for state in cell.states)
     )
+
+
+def is_open(state: KfuncState) -> bool:
+    """Is there no answer where there could be one?"""
+    return state.state is State.NO_ANSWER and not state.hidden and state.prog_type in NETWORK_TYPES

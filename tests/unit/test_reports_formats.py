@@ -17,7 +17,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped
 from tap.parser import Parser
 
 from runner.errors import MatrixError
-from runner.model import Outcome, State, Verdict
+from runner.model import Crash, Outcome, State, Verdict
 from runner.reports import kcidb
 from runner.reports.cases import Status, suites
 from runner.reports.csvtable import COLUMNS, csv_table
@@ -77,7 +77,7 @@ def test_open_kfunc_and_unasked_probe_are_errors() -> None:
     run = samples.clean_run()
     cell = run.cells[0]
     states = (cell.states[0].model_copy(update={"state": State.NO_ANSWER}), *cell.states[1:])
-    result = cell.result.model_copy(update={"unasked": ("census:tc",), "crashed": ("census:xdp",)})
+    result = cell.result.model_copy(update={"unasked": ("census:tc",), "crashes": (Crash(probe="census:xdp"),)})
     changed = cell.model_copy(update={"states": states, "result": result})
     named = {case.name: case for case in suites(run.model_copy(update={"cells": (changed, *run.cells[1:])}))[0].cases}
     assert named["census"].status is Status.ERROR
