@@ -33,7 +33,8 @@ def test_without_the_jit_nothing_is_known(project: Project, monkeypatch: pytest.
     result = cell.run()
     assert result.facts.jit == "0"
     said = verdicts(cell, result)
-    assert {(verdict, cause) for _, verdict, cause in said} == {(Verdict.NO_ANSWER, "the BPF JIT is off")}
+    open_ = {(verdict, cause) for _, verdict, cause in said if verdict is not Verdict.NOT_APPLICABLE}
+    assert open_ == {(Verdict.NO_ANSWER, "the BPF JIT is off")}
     found = {(state.state, state.cause) for state in conntrack_states(cell, result)}
     assert found == {(State.NO_ANSWER, "the BPF JIT is off")}
 
