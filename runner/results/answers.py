@@ -1,7 +1,8 @@
 """Answers in the database, each stored once: by their content, and the answers of a cell together as one set.
 
 Two boots of one kernel differ in the addresses that the verifier prints, two builds in the BTF ids. These particulars
-are taken out of a log before it is compared, and kept with the result: what is read back is what came, to the letter.
+are taken out of an answer before it is compared, and kept with the result: what is read back is what came, to the
+letter.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from runner.model import CensusObservation, Observation
 
 Answer = Observation | CensusObservation
 
-_HOLE = "\x1a"  # stands for what was taken out; a log that holds one has it taken out as well
-_PARTICULAR = re.compile(rf"{_HOLE}|\b0x[0-9a-f]{{12,16}}\b|(?<=\w)#\d{{3,}}\b")
+# What stands for a particular, in a text and in JSON; where there is one already, it is taken out as well.
+_HOLE, _JSON_HOLE = "\x1a", r"\u001a"
+_PARTICULAR = re.compile(r"\x1a|\\u001a|\b0x[0-9a-f]{12,16}\b|(?<=\w)#\d{3,}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class Stored:
 
 def steady(text: str) -> tuple[str, list[str]]:
     """A log without its particulars, and these in their order."""
-    return _PARTICULAR.sub(_HOLE, text), _PARTICULAR.findall(text)
+    return _taken(text, _HOLE)
 
 
 def write(db: sqlite3.Connection, kind: Kind, answers: Sequence[Answer]) -> Stored:
@@ -53,9 +56,10 @@ def write(db: sqlite3.Connection, kind: Kind, answers: Sequence[Answer]) -> Stor
     particulars: list[str] = []
     rows: list[tuple[int, bytes]] = []
     for answer in answers:
-        log, own = steady(answer.log)
-        particulars += own
-        rows.append(_answer(db, kind, answer.model_dump_json(exclude={"log"}), log))
+        body, of_body = _taken(answer.model_dump_json(exclude={"log"}), _JSON_HOLE)
+        log, of_log = steady(answer.log)
+        particulars += of_body + of_log
+        rows.append(_answer(db, kind, body, log))
     return Stored(_set(db, kind, rows), write_text(db, "\n".join(particulars)) if particulars else None)
 
 
@@ -71,11 +75,8 @@ def read(db: sqlite3.Connection, kind: Kind, stored: Stored) -> Iterator[dict[st
         template = "" if log is None else read_text(db, log)
         if digest(body, template) != sha256:
             raise sqlite3.DatabaseError(f"an answer in {kind.answers} is not what was stored")
-        try:
-            whole = re.sub(_HOLE, lambda _: next(particulars), template)
-        except StopIteration:
-            raise sqlite3.DatabaseError("the particulars of an answer are gone") from None
-        yield {**json.loads(body), "log": whole}
+        whole = _filled(body, _JSON_HOLE, particulars)
+        yield {**json.loads(whole), "log": _filled(template, _HOLE, particulars)}
 
 
 def write_text(db: sqlite3.Connection, text: str) -> int:
@@ -98,6 +99,18 @@ def read_text(db: sqlite3.Connection, content: int) -> str:
 
 def digest(*parts: str) -> bytes:
     return hashlib.sha256("\0".join(parts).encode()).digest()
+
+
+def _taken(text: str, hole: str) -> tuple[str, list[str]]:
+    return _PARTICULAR.sub(lambda _: hole, text), _PARTICULAR.findall(text)
+
+
+def _filled(template: str, hole: str, particulars: Iterator[str]) -> str:
+    first, *rest = template.split(hole)
+    own = tuple(islice(particulars, len(rest)))
+    if len(own) < len(rest):
+        raise sqlite3.DatabaseError("the particulars of an answer are gone")
+    return first + "".join(it + part for it, part in zip(own, rest, strict=True)) if rest else template
 
 
 def _answer(db: sqlite3.Connection, kind: Kind, body: str, log: str) -> tuple[int, bytes]:

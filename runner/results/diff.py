@@ -14,7 +14,7 @@ from enum import StrEnum
 from runner.model import ClaimVerdict, KfuncState, Outcome, State, Verdict
 from runner.results.answers import steady
 from runner.results.model import JudgedCell
-from runner.results.stories import RANK
+from runner.results.stories import RANK, is_less
 
 _NUMBER = re.compile(r"\d+")
 
@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
     WORSE = "worse"
     UNANSWERED = "no answer any more"
-    OTHERWISE = "otherwise"  # neither better nor worse: broken in another way, or a claim that does not apply any more
+    OTHERWISE = "otherwise"  # neither better nor worse: broken in another way, not there instead of not allowed
     BETTER = "better"
     ANSWERED = "answered now"
     TEXT = "other words"
@@ -221,7 +221,9 @@ def _state_kind(old: KfuncState, new: KfuncState) -> Kind | None:
     if before is None:
         return Kind.ANSWERED
     if after != before:
-        return Kind.WORSE if after < before else Kind.BETTER
+        if is_less(old.state, new.state):
+            return Kind.WORSE
+        return Kind.BETTER if is_less(new.state, old.state) else Kind.OTHERWISE
     if new.state is State.USABLE or _same_text(old.cause) == _same_text(new.cause):
         return None
     return Kind.TEXT

@@ -81,7 +81,11 @@ def docs_check(docs: Docs, known: Sequence[Known]) -> DocsCheck:
         said = docs[row.kfunc]
         checked = _Checked(said, row, answers[row])
         agreements += checked.agreements
-        disagreements += checked.disagreements()
+        # flags are the kfunc's own: one program type's answer tells of all
+        flagged = {it.row.kfunc for it in disagreements if it.kind is Dispute.FLAGS}
+        disagreements += [
+            it for it in checked.disagreements() if it.kind is not Dispute.FLAGS or it.row.kfunc not in flagged
+        ]
         for why in checked.open():
             undecided[why].append(row)
         if said.since_for(row.prog_type):
@@ -149,7 +153,7 @@ class _Checked:
             yield Disagreement(
                 kind=kind,
                 row=self.row,
-                documented=self.said.words(self.row.prog_type),
+                documented=self._documented(kind),
                 builds=tuple(it.build for it, _ in found),
                 state=state,
                 seen=known.evidence(self.row),
@@ -158,6 +162,11 @@ class _Checked:
     @property
     def _answered(self) -> list[KernelVersion]:
         return [known.build.version for known, state in self.answers if state.state is not State.NO_ANSWER]
+
+    def _documented(self, kind: Dispute) -> str:
+        if kind is Dispute.FLAGS:
+            return ", ".join(sorted(self.said.flags)) or "no flags"
+        return self.said.words(self.row.prog_type)
 
     def open(self) -> Iterator[str]:
         if not self._answered:

@@ -75,7 +75,7 @@ def test_claims(before: dict[str, object], after: dict[str, object], kind: Kind 
     ("before", "after", "kind"),
     [
         (State.USABLE, State.REGISTERED, Kind.WORSE),
-        (State.NOT_ALLOWED, State.ABSENT, Kind.WORSE),
+        (State.NOT_ALLOWED, State.ABSENT, Kind.OTHERWISE),
         (State.ABSENT, State.USABLE, Kind.BETTER),
         (State.USABLE, State.NO_ANSWER, Kind.UNANSWERED),
         (State.NO_ANSWER, State.ABSENT, Kind.ANSWERED),
