@@ -9,7 +9,7 @@ from rich.text import Text
 
 from runner.reports.findings import show_command
 from runner.reports.text import plain
-from runner.results.docscheck import Disagreement, Dispute, DocsCheck, types_checked
+from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck
 from runner.results.series import Build
 
 _NAMED = 8
@@ -20,7 +20,7 @@ def docs_check_report(check: DocsCheck) -> RenderableType:
     """For the terminal."""
     builds = _by_arch([it.build for it in check.builds])
     wrong = sum(len(it.builds) for it in check.disagreements if it.kind is not Dispute.FLAGS)
-    types = [str(prog_type) for prog_type in types_checked(check)]
+    types = [str(prog_type) for prog_type in check.types]
     parts: list[RenderableType] = [
         Text(f"{check.agreements} answers agree, {wrong} do not", "bold"),
         Text(f"kernels: {builds}; program types: {_some(types)}"),
@@ -31,6 +31,9 @@ def docs_check_report(check: DocsCheck) -> RenderableType:
         if groups:
             parts += [Text(), Text(kind.capitalize(), "bold red")]
             parts += [line for group in groups for line in _lines(group)]
+    if attached := [str(prog_type) for prog_type in check.types if prog_type in ATTACHED_TYPES]:
+        why = "the kernel may answer otherwise where such a program is attached to something else"
+        parts += [Text(), Text(f"{', '.join(attached)}: {why}", "yellow")]
     parts += [Text(), Text("What these kernels cannot decide", "bold")]
     for it in check.undecided:
         parts.append(Text(f"  {it.why}: {_some(list(dict.fromkeys(row.kfunc for row in it.rows)))}"))
@@ -84,10 +87,8 @@ def _lines(group: Sequence[Disagreement]) -> list[Text]:
     if it.kind is Dispute.FLAGS:
         what, observed = names, ", ".join(it.state.flags)
     else:
-        what, observed = (
-            f"{names} ({types})",
-            ": ".join(filter(None, (str(it.state.state), plain(it.state.cause, _WIDTH)))),
-        )
+        cause = plain(it.state.cause, _WIDTH)
+        what, observed = f"{names} ({types})", f"{it.state.state}: {cause}" if cause else str(it.state.state)
     return [
         Text(f"  {what}  on {_by_arch(it.builds)}"),
         Text(f"    documented {it.documented}", "dim"),

@@ -16,9 +16,13 @@ from runner.model import KfuncState, ProgType, State
 from runner.results.availability import Row
 from runner.results.ebpfdocs import Docs, Documented
 from runner.results.series import Build, Known, Measured
+from runner.results.stories import Only
 from runner.version import KernelVersion
 
 _CALLABLE = (State.REGISTERED, State.USABLE)
+
+# Filters of the kernel look at what such a program is attached to; the census attaches each type to one thing.
+ATTACHED_TYPES = (ProgType.STRUCT_OPS, ProgType.LSM, ProgType.TRACING, ProgType.KPROBE)
 
 
 class Dispute(StrEnum):
@@ -66,14 +70,17 @@ class DocsCheck:
     unknown: tuple[str, ...]  # kfuncs that kernels have, and the documentation does not
     unasked: tuple[str, ...]  # documented kfuncs that no kernel was asked about
     builds: tuple[Known, ...]
+    types: tuple[ProgType, ...]  # that kernels were asked about
 
 
-def docs_check(docs: Docs, known: Sequence[Known]) -> DocsCheck:
+def docs_check(docs: Docs, known: Sequence[Known], only: Only | None = None) -> DocsCheck:
     """`known` as runner.results.series.builds gives it."""
+    only = only or Only()
     answers: dict[Row, list[tuple[Known, KfuncState]]] = defaultdict(list)
     for it in known:
         for row, state in it.states.items():
-            answers[row].append((it, state))
+            if row in only:
+                answers[row].append((it, state))
     agreements, points, all_points = 0, 0, 0
     disagreements: list[Disagreement] = []
     undecided: dict[str, list[Row]] = defaultdict(list)
@@ -102,6 +109,7 @@ def docs_check(docs: Docs, known: Sequence[Known]) -> DocsCheck:
         unknown=tuple(sorted(there - docs.keys())),
         unasked=tuple(sorted(docs.keys() - asked)),
         builds=tuple(known),
+        types=tuple(it for it in ProgType if any(row.prog_type is it for row in answers)),
     )
 
 
@@ -185,8 +193,3 @@ class _Checked:
         if since is None or self.wrong:
             return False
         return len({version.series >= since.series for version in self._answered}) == 2
-
-
-def types_checked(check: DocsCheck) -> tuple[ProgType, ...]:
-    """The program types that kernels were asked about."""
-    return tuple(dict.fromkeys(row.prog_type for it in check.builds for row in it.states))
