@@ -98,7 +98,7 @@ def _lines(group: Sequence[Disagreement]) -> list[Text]:
 
 
 def _command(it: Disagreement) -> str:
-    return show_command(it.seen.cell.id, run_id=it.seen.run)
+    return show_command(it.seen.cell.id, run_id=it.seen.run, every=True)
 
 
 def _by_arch(builds: Sequence[Build]) -> str:

@@ -57,7 +57,7 @@ def over_time_document(overview: Overview) -> dict[str, object]:
              "answers": [
                  {"state": state.state, "cause": plain(state.cause), "kernel": str(seen.build),
                   "arch": seen.build.arch, "run": seen.run, "cell": seen.cell.id,
-                  "command": show_command(seen.cell.id, run_id=seen.run)}
+                  "command": show_command(seen.cell.id, run_id=seen.run, every=True)}
                  for state, seen in event.answers
              ]}
             for event in overview.events
@@ -110,7 +110,7 @@ def event_lines(event: Event, *others: Event) -> Iterator[str]:
         if state.cause:
             yield f"    {seen.build} {seen.build.arch} {state.state}: {plain(state.cause, _CAUSE_WIDTH)}"
     for _, seen in event.answers if event.kind is not EventKind.LESS else event.answers[1:]:
-        yield f"    {show_command(seen.cell.id, run_id=seen.run)}"
+        yield f"    {show_command(seen.cell.id, run_id=seen.run, every=True)}"
 
 
 def _same(events: Sequence[Event]) -> Iterator[list[Event]]:
