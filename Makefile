@@ -3,12 +3,13 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint bench setup packages schema clean
+.PHONY: help run test check lint bench setup packages schema vendor clean
 
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
+ALPINE := 3.17.4
 
 help:  ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile
@@ -45,6 +46,12 @@ $(READY): pyproject.toml | packages
 
 schema: setup  ## write matrix.schema.json again, from the code
 	$(PY) -c 'import json; from runner.matrix import json_schema; print(json.dumps(json_schema(), indent=2))' > matrix.schema.json
+
+vendor:  ## fetch the site's JavaScript again; needs npm. The version stands in runner/reports/static/LICENSES.md
+	tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
+	npm pack --silent --pack-destination "$$tmp" '@alpinejs/csp@$(ALPINE)'; \
+	tar -xzf "$$tmp"/*.tgz -C "$$tmp"; \
+	cp "$$tmp/package/dist/cdn.min.js" runner/reports/static/alpine.js
 
 clean:  ## remove the virtual environment and caches of tools; kernels, images and reports stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

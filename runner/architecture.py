@@ -23,6 +23,7 @@ class Architecture:
     loader: str  # the dynamic loader, relative to the root
     byte_order: Literal["little", "big"]
     cmdline_max: int  # bytes of kernel command line, COMMAND_LINE_SIZE in arch/*/include/*/setup.h
+    kernel_args: tuple[str, ...]  # that emulation needs
     tcg_cost: float  # seconds of a cell under TCG relative to x86_64, measured; only orders the work
 
 
@@ -39,6 +40,8 @@ _TABLE = (
         loader="usr/lib64/ld-linux-x86-64.so.2",
         byte_order="little",
         cmdline_max=2048,
+        # on a busy host the emulated timer is late, and the kernel panics: "IO-APIC + timer doesn't work!"
+        kernel_args=("no_timer_check",),
         tcg_cost=1.0,
     ),
     Architecture(
@@ -53,6 +56,7 @@ _TABLE = (
         loader="usr/lib/ld-linux-aarch64.so.1",
         byte_order="little",
         cmdline_max=2048,
+        kernel_args=(),
         tcg_cost=0.9,
     ),
 )

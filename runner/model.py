@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from runner.version import KernelVersion
 
@@ -431,6 +431,7 @@ class CellResult(Plain):
     host: str = ""
     accel: str = ""  # kvm or tcg
     attempts: int = 1
+    began: AwareDatetime | None = None  # when a worker took it up, by its own clock
     timings: Timings = Timings()
     facts: Facts = Facts()
     observations: tuple[Observation, ...] = ()

@@ -22,6 +22,7 @@ from runner.execution.transcript import Transcript
 from runner.guest import command
 from runner.kernels.lock import read_lock
 from runner.matrix import load_matrix
+from runner.probes.kfuncs import NO_KFUNCS
 from tests.unit.agent_samples import DATA, ROOT, claims
 
 WITHOUT_JIT, WITHOUT_NAT = "without-jit", "without-nf_nat"
@@ -40,22 +41,32 @@ _PROSE = "Verification failed:"
 _HIDE_NAT = "mount --bind /dev/null $(modinfo -n nf_nat) && "
 
 
-def trimmed(line: str) -> str:
-    """A log's last lines are enough to judge it."""
+def trimmed(line: str, kfuncs: frozenset[str]) -> str:
+    """A log's last lines are enough to judge it; of the census, what is asked about `kfuncs`."""
     event = json.loads(line)
-    if "log" in event:
-        log, prose, _ = event["log"].partition(_PROSE)
-        kept = "".join(log.splitlines(keepends=True)[-_LOG_LINES:])
-        event["log"] = kept + (f"{_PROSE} (cut)\n" if prose else "")
+    for key in ("answers", "kfuncs"):
+        if key in event:
+            event[key] = [entry for entry in event[key] if entry["kfunc"] in kfuncs]
+    for entry in (event, *event.get("answers", ())):
+        for key in ("log", "again_log"):
+            if entry.get(key):
+                entry[key] = _last_words(entry[key])
     return json.dumps(event)
+
+
+def _last_words(log: str) -> str:
+    log, prose, _ = log.partition(_PROSE)
+    kept = "".join(log.splitlines(keepends=True)[-_LOG_LINES:])
+    return kept + (f"{_PROSE} (cut)\n" if prose else "")
 
 
 def record(folder: Path) -> None:
     """Write one file for each of RECORDED."""
     cells = load_matrix(ROOT / "matrix.yaml").cells(read_lock(ROOT / "matrix.lock"))
     deadline = Deadline.after(3600, "the recording's limit")
+    names = frozenset().union(*(file.kfunc_names for file in claims()))
     orders = worker_orders(
-        cells, claims(), root=ROOT, folder=folder, cache=cache_root(), offline=False, deadline=deadline
+        cells, claims(), NO_KFUNCS, root=ROOT, folder=folder, cache=cache_root(), offline=False, deadline=deadline
     )
     for kernel, arch, variant in RECORDED:
         order = next(order for order in orders.orders if (order.cell.name, order.cell.arch) == (kernel, arch))
@@ -64,7 +75,7 @@ def record(folder: Path) -> None:
         feed = Transcript.feed
 
         def keep(self: Transcript, line: str, feed=feed, lines=lines) -> None:  # type: ignore[no-untyped-def]
-            lines.append(trimmed(line))
+            lines.append(trimmed(line, names))
             feed(self, line)
 
         loglevel = "3 sysctl.net.core.bpf_jit_enable=0" if variant == WITHOUT_JIT else command._LOGLEVEL

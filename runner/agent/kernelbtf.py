@@ -20,6 +20,8 @@ TAG = "bpf_kfunc"
 OTHER_TAGS = ("bpf_fastcall",)  # what else a kfunc's tags may say
 _HEAD = struct.Struct("=II")
 _RECORD = struct.Struct("=III")
+_TAGGED = struct.Struct("=II")  # of a DECL_TAG: what it is of, and of which part
+_WHOLE = 0xFFFFFFFF
 _LINKAGES = (1, 0, 2)  # global, static, extern
 
 
@@ -73,10 +75,14 @@ class ObjectBtf:
     def _address(self, type_id: int) -> int:
         return int(self._libbpf.c.btf__type_by_id(self.handle, ctypes.c_uint32(type_id)) or 0)
 
+    def _has(self, type_id: int) -> bool:
+        self.handle  # noqa: B018  parses
+        return self._first <= type_id < self._end
+
     def _record(self, type_id: int) -> tuple[int, int, int]:
         """Name offset, info, size or type. BtfError when it is not here."""
         at = self._address(type_id) - self._start
-        if not (self._first <= type_id < self._end and 0 <= at <= len(self._types) - _RECORD.size):
+        if not (self._has(type_id) and 0 <= at <= len(self._types) - _RECORD.size):
             raise BtfError(f"no type {type_id} here")
         record: tuple[int, int, int] = _RECORD.unpack_from(self._types, at)
         return record
@@ -150,11 +156,14 @@ class ObjectBtf:
         """All functions of this object that carry a declaration tag, with their ids."""
         found = {}
         for offset in self._records(DECL_TAG, 0, tag):
-            if self._id_at(offset) is None:
-                continue  # the bytes of something else
-            name_off, info, _ = self._record(_RECORD.unpack_from(self._types, offset)[2])
+            if offset + _HEAD.size + _TAGGED.size > len(self._types):
+                continue
+            type_id, component = _TAGGED.unpack_from(self._types, offset + _HEAD.size)
+            if component != _WHOLE or not self._has(type_id):
+                continue  # a parameter's tag, or the bytes of something else
+            name_off, info, _ = self._record(type_id)
             if info >> 24 & 0x1F == FUNC:
-                found[self.string(name_off)] = _RECORD.unpack_from(self._types, offset)[2]
+                found[self.string(name_off)] = type_id
         return found
 
     def prototype(self, function: int) -> int:

@@ -30,6 +30,10 @@ _POINTERS = (
     "btf__raw_data",
     "btf__type_by_id",
     "btf_dump__new",
+    "bpf_object__find_program_by_name",
+    "bpf_object__next_program",
+    "bpf_object__next_map",
+    "btf__parse_raw",
 )
 
 
@@ -162,7 +166,7 @@ class Libbpf:
         self._log = ctypes.create_string_buffer(LOG_BYTES)
         for name in _POINTERS:
             getattr(self.c, name).restype = c_void_p
-        for name in ("bpf_program__name", "libbpf_version_string"):
+        for name in ("bpf_map__name", "bpf_program__name", "libbpf_version_string"):
             getattr(self.c, name).restype = c_char_p
         self.c.bpf_program__insn_cnt.restype = c_size_t
         self.c.libbpf_set_print(self._print)

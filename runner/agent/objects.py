@@ -13,6 +13,7 @@ from sys import byteorder
 
 from .btf import Btf, BtfError, Slot
 from .libbpf import PREPARE_LOAD, TYPES, HandlerOpts, Libbpf, LoadOpts, instruction
+from .tagged import PREFIX, make
 
 _EMPTY = instruction(0xB7, 0, 0, 0, 0) + instruction(0x95, 0, 0, 0, 0)  # return 0
 _RESULT = "result"
@@ -111,6 +112,7 @@ class Loader:
             raise libbpf.error(f"opening {name}.bpf.o")
         opened = Object(libbpf, handle, name)
         opened.set_constants(constants)
+        opened.set_tagged_maps()
         self._taken = {}
         if libbpf.c.bpf_object__load(handle) < 0:
             raise libbpf.error(f"relocating {name}.bpf.o")
@@ -162,9 +164,21 @@ class Object:
             store(content, path, slot, value)
             ctypes.memmove(address, bytes(content), size)
 
+    def set_tagged_maps(self) -> None:
+        """Make the maps called tagged_TAG."""
+        c, found = self._libbpf.c, ctypes.c_void_p(None)
+        while (found := ctypes.c_void_p(c.bpf_object__next_map(self._handle, found))).value:
+            name = c.bpf_map__name(found).decode()
+            if name.startswith(PREFIX):
+                fd, words = make(self._libbpf, name.removeprefix(PREFIX))
+                self.words += words
+                if c.bpf_map__reuse_fd(found, fd) < 0:
+                    raise self._libbpf.error(f"the map {name}")
+                os.close(fd)  # libbpf has its own
+
     def ready(self, programs: dict[str, Relocated]) -> None:
         self._programs = programs
-        self.words = self._libbpf.take_words()
+        self.words += self._libbpf.take_words()
         for section in _WRITABLE:
             handle = self._map(section)
             if handle:

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from runner.cli.jsonlines import EventConsole
 from runner.execution.orders import Phase, Progress
 from runner.model import CellResult, Outcome
 
@@ -62,12 +63,15 @@ class Display:
         self._console = console
         self._board = Board(tuple(cell_ids))
         self._describe = describe
+        self._events = console.events if isinstance(console, EventConsole) else None
         self._width = max((len(cell_id) for cell_id in self._board.cell_ids), default=0)
         self._live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Self:
         if self._live:
             self._live.start()
+        if self._events:
+            self._events.cells(self._board.cell_ids)
         return self
 
     def __exit__(
@@ -84,12 +88,16 @@ class Display:
 
     def progress(self, progress: Progress) -> None:
         self._board.take(progress)
+        if self._events:
+            self._events.progress(progress)
         if not self._live and progress.phase in _ACTIVE:
             self._line(progress.cell_id, str(progress.phase), progress.note)
 
     def result(self, result: CellResult) -> None:
         """A finished cell stays on the screen."""
         said = self._describe(result)
+        if self._events:
+            self._events.result(result, said)
         if not self._live:
             self._line(result.cell.id, "done", said)
             return

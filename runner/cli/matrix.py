@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.cli import Finished
-from runner.cli.judging import Knowledge
+from runner.cli.jsonlines import EventConsole, JsonLines
+from runner.cli.judging import Knowledge, judged_run
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -27,6 +28,7 @@ from runner.cli.options import (
 from runner.cli.running import run_matrix
 from runner.cli.watching import FailOn, checked_run_id, watched
 from runner.model import NETWORK_TYPES, Cell, ProgType
+from runner.reports.totals import totals
 from runner.select import select
 
 app = typer.Typer(help="The matrix of kernels and architectures.", no_args_is_help=True)
@@ -60,6 +62,9 @@ def run(
     run_id: Annotated[
         str | None, typer.Option("--run-id", help="The run's id: equal for the shards of one run, see `results merge`.")
     ] = None,
+    format_: Annotated[
+        Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
+    ] = Format.TEXT,
 ) -> None:
     """Boot every cell, ask every probe, show what the kernels answered.
 
@@ -74,19 +79,22 @@ def run(
     lock = settled(project, mode="locked" if locked else "keep", offline=offline)
     cells = select(project.matrix.cells(lock), only)
     prog_types = tuple(ProgType) if every_type else NETWORK_TYPES
-    raise Finished(
-        run_matrix(
-            project,
-            cells,
-            knowledge,
-            prog_types=prog_types,
-            slots=slots,
-            offline=offline,
-            console=out_console(),
-            run_id=checked_run_id(run_id),
-            watch=watched(knowledge, baseline, fail_on),
-        )
+    events = JsonLines() if format_ is Format.JSON else None
+    status = run_matrix(
+        project,
+        cells,
+        knowledge,
+        prog_types=prog_types,
+        slots=slots,
+        offline=offline,
+        console=EventConsole(events) if events else out_console(),
+        run_id=checked_run_id(run_id),
+        watch=watched(knowledge, baseline, fail_on),
     )
+    if events:
+        done = judged_run(project, None)
+        events.finished(done.run.id, totals(done), status)
+    raise Finished(status)
 
 
 @app.command("list")

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from runner.cli import EXIT_BROKEN, EXIT_OK, Finished, tracking
+from runner.cli import EXIT_BROKEN, EXIT_OK, Finished, formats, site, tracking
 from runner.cli.judging import Knowledge, judged_run
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
 from runner.reports.exitcode import exit_code
@@ -27,6 +27,8 @@ from runner.yamlfile import nearest
 
 app = typer.Typer(help="What a run answered. Nothing is booted.", no_args_is_help=True)
 tracking.register(app)
+formats.add_to(app)
+app.command("html")(site.html_command)
 
 RunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id; by default the last run.")]
 All = Annotated[bool, typer.Option("--all", help="Every kfunc that was asked about, not only those of the claims.")]

@@ -8,6 +8,7 @@ import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.architecture import architecture
@@ -36,6 +37,7 @@ class _Record:
     order: CellOrder
     transcript: Transcript
     started: float = field(default_factory=time.monotonic)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
     outcome: Outcome = Outcome.INFRA_FAILED
     cause: str = "the cell was not run to its end"
     crashes: list[Crash] = field(default_factory=list)
@@ -64,6 +66,7 @@ class _Record:
             host=host,
             accel=self.accel,
             attempts=self.order.attempt,
+            began=self.began,
             timings=Timings(
                 prepare_s=self.prepare_s,
                 boot_s=self.boot_s,

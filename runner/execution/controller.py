@@ -21,7 +21,8 @@ OnResult = Callable[[CellResult], None]
 OnProgress = Callable[[Progress], None]
 
 _NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
-_REPEATED = frozenset({Outcome.LOST, Outcome.INFRA_FAILED})
+# the machine's faults; and a boot that failed, for a busy host can make one fail: a kernel is blamed for the second
+_REPEATED = frozenset({Outcome.LOST, Outcome.INFRA_FAILED, Outcome.BOOT_FAILED})
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class _Round:
 
 
 def run_rounds(orders: WorkerOrders, *, slots: int, on_result: OnResult, on_progress: OnProgress) -> bool:
-    """Run every cell; those that the machine lost are run once more, in a second round. False when interrupted.
+    """Run every cell; what was lost or did not boot is run once more, in a second round. False when interrupted.
 
     `on_result` is called in this thread, as soon as a cell is done, before anything else happens to it.
     Raises InfraError when no worker comes up.

@@ -40,6 +40,7 @@ def vng_argv(order: BootOrder, *, vng: Path, port: int, keys: Path, host_uname: 
         "--disable-monitor",
         "--verbose",
         "--append", f"loglevel={_LOGLEVEL}",
+        *(f"--append={word}" for word in row.kernel_args),
         "--exec", "/usr/sbin/guest-start",  # --exec also sets panic=-1 and -no-reboot
         f"--qemu-opts=-netdev {netdev} -device {row.net_device},netdev=ssh,romfile=",
     ]  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
+import yaml
 from pydantic import Field, StringConstraints
 
 from runner import yamlfile
@@ -76,8 +77,13 @@ class KfuncList(Plain):
             lines.append(f"  {name}:")
             lines += [f"    config: {holder.config}"] if holder.config else []
             lines.append("    kfuncs:")
-            lines += [f"      - {kfunc}" for kfunc in holder.kfuncs]
+            lines += [f"      - {_scalar(kfunc)}" for kfunc in holder.kfuncs]
         return "\n".join(lines) + "\n"
+
+
+def _scalar(name: str) -> str:
+    """In quotes where YAML would read something else than text, such as `on`."""
+    return name if yaml.safe_load(name) == name else f'"{name}"'
 
 
 NO_KFUNCS = KfuncList()

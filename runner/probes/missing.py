@@ -23,7 +23,7 @@ def other_prototype(result: CellResult, file: ClaimFile, log: str) -> str:
 
 def absent_kfuncs(result: CellResult, file: ClaimFile) -> tuple[str, ...]:
     """The kfuncs of the file that were looked for in this kernel's BTF and are not there."""
-    absent = {answer.kfunc for answer in result.census if not answer.object and not answer.failed}
+    absent = set(result.missing)
     return tuple(name for name in file.kfunc_names if name in absent)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections import Counter
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -14,6 +13,7 @@ from rich.text import Text
 
 from runner.errors import MatrixError
 from runner.model import CellResult, ClaimVerdict, KfuncState, Level, Observation, State, Verdict
+from runner.reports.errnos import errno_name, errno_words
 from runner.reports.findings import show_command
 from runner.reports.marks import KNOWN_ISSUE, STATES, VERDICTS
 from runner.reports.text import lines, plain
@@ -23,7 +23,6 @@ from runner.results.model import JudgedCell
 # what is wrong first; the rest as the claims file has it
 _VERDICTS = (Verdict.BROKEN, Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE, Verdict.HOLDS)
 _LEVELS = {level: f"{at}/{len(Level) - 1} {level}" for at, level in enumerate(Level)}
-_ENOTSUPP = 524  # the kernel's own, not in errno.h
 
 _Pairs = Iterable[tuple[str, str]]
 
@@ -130,11 +129,11 @@ def _claim(claim: ClaimVerdict, says: str, source: str) -> _Pairs:
 
 
 def _observation(seen: Observation) -> _Pairs:
-    yield "load", _errno(seen.load_errno, "the verifier accepted it")
-    yield "run", _errno(seen.run_errno, "it ran")
+    yield "load", errno_words(seen.load_errno, "the verifier accepted it")
+    yield "run", errno_words(seen.run_errno, "it ran")
     yield "returned", "nothing" if seen.retval is None else str(seen.retval)
     for name, value in seen.fields.items():
-        yield name, f"{value} ({f'-{_name(-value)}' if value < 0 else f'{value:#x}'})"
+        yield name, f"{value} ({f'-{errno_name(-value)}' if value < 0 else f'{value:#x}'})"
     if seen.failed:
         yield "not asked", seen.failed
 
@@ -199,18 +198,6 @@ def _tally(words: Iterable[Verdict | State]) -> str:
     counts = Counter(words)
     order = [*Verdict, *State]
     return ", ".join(f"{word} {counts[word]}" for word in sorted(counts, key=order.index)) or "none"
-
-
-def _errno(number: int | None, success: str) -> str:
-    if number is None:
-        return "never got that far"
-    if number == 0:
-        return success
-    return f"-{number} (-{_name(number)})"
-
-
-def _name(number: int) -> str:
-    return "ENOTSUPP" if number == _ENOTSUPP else errno.errorcode.get(number, "unknown")
 
 
 def _seconds(value: float | None) -> str:

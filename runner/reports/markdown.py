@@ -69,7 +69,7 @@ def _states(grid: Availability, why: Notes, prog_type: ProgType) -> str:
             number = why.numbers.get((column.cell.id, row))
             sign = STATES[grid.state(row, column).state].sign
             fields.append(sign if number is None else f"{sign} <sup>{number}</sup>")
-        rows.append((f"`{plain(row.kfunc)}`", *fields))
+        rows.append((_code(row.kfunc), *fields))
     title = _PROG_TYPES.get(prog_type, f"`BPF_PROG_TYPE_{prog_type.upper()}` programs")
     return f"## {title}\n\n{_table(head, rows)}" if rows else ""
 
@@ -106,6 +106,11 @@ def _finding_lines(found: Iterable[Finding]) -> Iterator[str]:
         for word, text in finding.details:
             yield f"  - {word}: {markdown(text, 300) or 'nothing'}"
         yield f"  - `{finding.command}`"
+
+
+def _code(name: str) -> str:
+    """A name out of a guest's BTF is code only when it can be a name."""
+    return f"`{name}`" if name.isidentifier() and name.isascii() else markdown(name)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -19,6 +19,7 @@ _ESCAPES = re.compile(
 )
 # Cc controls, Cf invisible and bidirectional marks, Cs lone surrogates, Zl and Zp line breaks that are not \n
 _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_ASCII_CONTROLS = dict.fromkeys({*range(0x20), 0x7F} - {ord("\n")})
 _MARKDOWN = re.compile(
     r"""
       [\\`*\[\]<>|~&]
@@ -33,7 +34,10 @@ _MARKDOWN = re.compile(
 def lines(text: str) -> list[str]:
     """The lines of `text` without escape sequences, control characters and trailing blanks."""
     text = _ESCAPES.sub("", text.replace("\r\n", "\n")).replace("\r", "\n").expandtabs(8)
-    kept = "".join(char for char in text if char == "\n" or unicodedata.category(char) not in _UNSHOWN)
+    if text.isascii():  # logs are, and there are megabytes of them
+        kept = text.translate(_ASCII_CONTROLS)
+    else:
+        kept = "".join(char for char in text if char == "\n" or unicodedata.category(char) not in _UNSHOWN)
     return [line.rstrip() for line in kept.split("\n")]
 
 

@@ -32,10 +32,11 @@ class Kind:
     answers: str  # every different one
     sets: str
     members: str
+    model: type[Answer]
 
 
-OBSERVATIONS = Kind("observation", "answer_set", "answer")
-CENSUS = Kind("census", "census_set", "census_answer")
+OBSERVATIONS = Kind("observation", "answer_set", "answer", Observation)
+CENSUS = Kind("census", "census_set", "census_answer", CensusObservation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +64,27 @@ def write(db: sqlite3.Connection, kind: Kind, answers: Sequence[Answer]) -> Stor
     return Stored(_set(db, kind, rows), write_text(db, "\n".join(particulars)) if particulars else None)
 
 
-def read(db: sqlite3.Connection, kind: Kind, stored: Stored) -> Iterator[dict[str, object]]:
+def read(db: sqlite3.Connection, kind: Kind, stored: Stored) -> Iterator[Answer]:
     """The answers as they came. Raises sqlite3.DatabaseError when they are not what was stored."""
     text = read_text(db, stored.particulars) if stored.particulars is not None else ""
     particulars = iter(text.split("\n") if text else ())
-    for sha256, body, log in db.execute(
-        f"SELECT sha256, body, log FROM {kind.members} JOIN {kind.answers} ON seq = observation"  # noqa: S608  names of tables
-        " WHERE answers = ? ORDER BY position",
-        (stored.answers,),
-    ).fetchall():
-        template = "" if log is None else read_text(db, log)
-        if digest(body, template) != sha256:
-            raise sqlite3.DatabaseError(f"an answer in {kind.answers} is not what was stored")
-        whole = _filled(body, _JSON_HOLE, particulars)
-        yield {**json.loads(whole), "log": _filled(template, _HOLE, particulars)}
+    for row in db.execute(f"{_rows(kind)} ORDER BY position", (stored.answers,)).fetchall():
+        body, log = _checked(kind, row)
+        yield _parsed(kind, _filled(body, _JSON_HOLE, particulars), _filled(log, _HOLE, particulars))
+
+
+def read_steady(db: sqlite3.Connection, kind: Kind, stored: Stored, known: dict[int, Answer]) -> list[Answer]:
+    """The answers without their particulars, which no verdict looks at. `known` keeps them, by their row.
+
+    Raises sqlite3.DatabaseError.
+    """
+    links = f"SELECT observation FROM {kind.members} WHERE answers = ? ORDER BY position"  # noqa: S608
+    wanted = [row[0] for row in db.execute(links, (stored.answers,))]
+    if not known.keys() >= set(wanted):
+        for row in db.execute(_rows(kind), (stored.answers,)).fetchall():
+            if row[0] not in known:
+                known[row[0]] = _parsed(kind, *_checked(kind, row))
+    return [known[seq] for seq in wanted]
 
 
 def write_text(db: sqlite3.Connection, text: str) -> int:
@@ -99,6 +107,28 @@ def read_text(db: sqlite3.Connection, content: int) -> str:
 
 def digest(*parts: str) -> bytes:
     return hashlib.sha256("\0".join(parts).encode()).digest()
+
+
+def _rows(kind: Kind) -> str:
+    return (
+        f"SELECT it.seq, it.sha256, it.body, log, content.body FROM {kind.members}"  # noqa: S608  names of tables
+        f" JOIN {kind.answers} AS it ON it.seq = observation LEFT JOIN content ON content.seq = log WHERE answers = ?"
+    )
+
+
+def _checked(kind: Kind, row: sqlite3.Row) -> tuple[str, str]:
+    """The body and the log of a row, without their particulars."""
+    _, sha256, body, log, packed = row
+    if log is not None and packed is None:
+        raise sqlite3.DatabaseError("a stored text is gone")
+    text = "" if packed is None else zlib.decompress(packed).decode()
+    if digest(body, text) != sha256:
+        raise sqlite3.DatabaseError(f"an answer in {kind.answers} is not what was stored")
+    return body, text
+
+
+def _parsed(kind: Kind, body: str, log: str) -> Answer:
+    return kind.model.model_validate({**json.loads(body), "log": log})
 
 
 def _taken(text: str, hole: str) -> tuple[str, list[str]]:

@@ -60,7 +60,7 @@ def test_a_cell_that_always_kills_its_worker_is_lost_twice_and_then_left(tmp_pat
 @pytest.mark.parametrize(
     ("behaviour", "outcomes"),
     [
-        ("panic-at-boot", [Outcome.BOOT_FAILED]),  # the kernel's fault: not repeated
+        ("panic-at-boot", [Outcome.BOOT_FAILED, Outcome.BOOT_FAILED]),
         ("no-qemu", [Outcome.INFRA_FAILED, Outcome.INFRA_FAILED]),
         ("no-disk", [Outcome.INFRA_FAILED, Outcome.INFRA_FAILED]),
         ("drops-in-probe", [Outcome.LOST, Outcome.LOST]),

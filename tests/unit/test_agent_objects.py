@@ -39,7 +39,7 @@ def opened(objects: dict[str, Object]) -> Object:
 
 
 def test_every_claim_names_what_the_object_has(objects: dict[str, Object]) -> None:
-    for file, claim in ((file, claim) for file in claims() for claim in file.claims):
+    for file, claim in ((of, claim) for of in claims() for claim in of.claims):
         opened = objects[claim.object or file.object]
         for path in claim.constants:
             assert opened.slot(path)[0] == ".rodata", f"{claim.id}: {path} is not a constant"

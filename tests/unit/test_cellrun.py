@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,11 @@ def run(folder: Path, behaviour: str, *, count: int = 4, phases: list[Phase] | N
 
 def test_a_healthy_cell_answers_everything(tmp_path: Path) -> None:
     phases: list[Phase] = []
+    before = datetime.now(UTC)
     result = run(tmp_path, "fine", phases=phases)
     assert result.outcome is Outcome.RAN
+    assert result.began is not None
+    assert before <= result.began <= datetime.now(UTC)
     assert [observation.probe for observation in result.observations] == [f"claim-{n}:tc" for n in range(4)]
     assert result.observations[0].fields == {"error": -22}
     assert (result.unasked, result.crashed, result.cause) == ((), (), "")

@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from runner.execution.transcript import Transcript
-from runner.model import CellResult, CensusObservation, Facts, KfuncState, Outcome, ProgType, State
+from runner.model import CellResult, CensusObservation, Crash, Facts, KfuncState, Outcome, ProgType, State
 from runner.probes import KfuncList, asks_of, load_kfuncs, states, tagged
 from runner.probes.census import CONFIG_OPTIONS, absence, read
 from runner.version import KernelVersion
@@ -143,7 +143,8 @@ def test_what_became_known_later_is_absent_only_where_btf_names_all_kfuncs() -> 
 
 
 def test_a_kfunc_that_crashed_the_kernel_has_no_answer() -> None:
-    seen = census("6.1.192-x86_64").model_copy(update={"crashed": ("census:tc:bpf_deadly",), "cause": "Oops"})
+    crash = Crash(probe="census:tc:bpf_deadly")
+    seen = census("6.1.192-x86_64").model_copy(update={"crashes": (crash,), "cause": "Oops"})
     found = {it.kfunc: it for it in states(seen, (), known()) if it.prog_type is TC}
     assert found["bpf_deadly"].state is State.NO_ANSWER
     assert found["bpf_deadly"].cause == "asking crashed the kernel: Oops"

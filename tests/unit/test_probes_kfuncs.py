@@ -38,7 +38,7 @@ def test_every_name_is_asked_about_and_every_module_loaded() -> None:
     census = [ask for ask in asks if ask.kind == "census"]
     assert [ask.probe for ask in census] == ["census:tc", "census:xdp"]
     assert all(set(ask.kfuncs) == known.names for ask in census)
-    assert modules_of(claims(), known) == ("nf_conntrack", "nf_nat", "fou", "nf_flow_table", "xfrm_interface")
+    assert modules_of(claims()[:1], known) == ("nf_conntrack", "nf_nat", "fou", "nf_flow_table", "xfrm_interface")
 
 
 @given(SEEN, SEEN)

@@ -35,6 +35,9 @@ def test_without_its_module_nothing_is_known_of_a_kfunc() -> None:
     assert level(seen, "bpf_ct_release") is Level.EFFECT
 
 
+REFUSED = "2: (85) call bpf_ct_set_nat_info#1\nR2 bad\n"
+
+
 @pytest.mark.parametrize(
     ("observation", "expected"),
     [
@@ -56,7 +59,11 @@ def test_without_its_module_nothing_is_known_of_a_kfunc() -> None:
 )
 def test_each_step(observation: Observation, expected: Level) -> None:
     census = CensusObservation(
-        kfunc="bpf_ct_set_nat_info", prog_type=ProgType.TC, object="nf_nat", load_errno=22, log="R2 bad\n"
+        kfunc="bpf_ct_set_nat_info",
+        prog_type=ProgType.TC,
+        object="nf_nat",
+        load_errno=22,
+        log=REFUSED,
     )
     seen = CellResult(
         cell=cell("6.12.117"),

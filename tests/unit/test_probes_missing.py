@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.model import CellResult, CensusObservation, ProgType, State, Verdict
+from runner.model import CellResult, ProgType, State, Verdict
 from runner.probes import judge, states
 from runner.probes.missing import missing_words, other_prototype
 from tests.unit.agent_samples import claims, result
@@ -47,14 +47,12 @@ def test_a_module_without_btf_is_the_cause_wherever_its_kfuncs_are_called() -> N
 
 
 def without(seen: CellResult, kfunc: str) -> CellResult:
-    census = tuple(
-        CensusObservation(kfunc=kfunc, prog_type=one.prog_type) if one.kfunc == kfunc else one for one in seen.census
-    )
-    return seen.model_copy(update={"census": census})
+    census = tuple(one for one in seen.census if one.kfunc != kfunc)
+    return seen.model_copy(update={"census": census, "missing": (*seen.missing, kfunc)})
 
 
 def test_what_the_kernel_really_lacks_is_named() -> None:
-    (file,) = claims()
+    file = claims()[0]
     seen = without(result("6.12.117"), "bpf_ct_set_nat_info")
     assert other_prototype(seen, file, POISONED) == ""
     assert missing_words(seen, file, POISONED).endswith("does not have: bpf_ct_set_nat_info")

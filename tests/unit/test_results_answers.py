@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runner.model import CensusObservation, Observation, ProgType
 from runner.results import schema
-from runner.results.answers import CENSUS, OBSERVATIONS, Stored, read, steady, write
+from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Stored, read, read_steady, steady, write
 
 HOSTILE = st.sampled_from(
     [
@@ -53,7 +53,7 @@ def test_every_text_comes_back_to_the_letter(texts: list[tuple[str, str]]) -> No
     ]
     db = database()
     stored = write(db, CENSUS, seen)
-    assert [CensusObservation.model_validate(each) for each in read(db, CENSUS, stored)] == seen
+    assert list(read(db, CENSUS, stored)) == seen
     db.close()
 
 
@@ -67,7 +67,7 @@ def test_boots_and_builds_share_what_they_differ_in_only_by_numbers(db: sqlite3.
     assert len({it.answers for it in stored}) == 1
     assert len({it.particulars for it in stored}) == 3
     for boot, it in enumerate(stored):
-        assert [Observation.model_validate(each) for each in read(db, OBSERVATIONS, it)] == answers(boot)
+        assert list(read(db, OBSERVATIONS, it)) == answers(boot)
 
 
 def test_the_second_question_is_shared_as_well(db: sqlite3.Connection) -> None:
@@ -91,3 +91,11 @@ def test_particulars_that_are_gone_are_said(db: sqlite3.Connection) -> None:
     stored = write(db, OBSERVATIONS, answers(1))
     with pytest.raises(sqlite3.DatabaseError, match="particulars"):
         list(read(db, OBSERVATIONS, Stored(stored.answers, None)))
+
+
+def test_what_is_read_without_particulars_is_read_once(db: sqlite3.Connection) -> None:
+    known: dict[int, Answer] = {}
+    seen = [read_steady(db, OBSERVATIONS, write(db, OBSERVATIONS, answers(boot)), known) for boot in range(2)]
+    assert [it.probe for it in seen[0] if isinstance(it, Observation)] == ["a:tc", "b:tc"]
+    assert seen[0][0] is seen[1][0]
+    assert "0xff" not in seen[0][0].log

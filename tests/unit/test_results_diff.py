@@ -49,6 +49,7 @@ CRASHED = {"verdict": Verdict.BROKEN, "observed": "crashed the kernel", "crashed
         ({}, BROKEN, Kind.WORSE),
         (BROKEN, {}, Kind.BETTER),
         (BROKEN, CRASHED, Kind.WORSE),
+        ({}, BROKEN | {"known_issue": "duplicated-btf"}, Kind.OTHERWISE),
         ({}, NO_ANSWER, Kind.UNANSWERED),
         (NO_ANSWER, BROKEN, Kind.ANSWERED),  # not known to be worse than it was
         (NO_ANSWER, NO_ANSWER | {"cause": "otherwise"}, None),

@@ -1,0 +1,42 @@
+"""A run as a static site: one folder, no server, no request to anywhere, opens from the disk.
+
+    index.html, <arch>-<type>.html   the grid kfunc x kernel
+    kfunc/<kfunc>.html               one kfunc over all kernels
+    runs.html, run/<run>.html        what changed, and how long each cell took
+    data/                            evidence, loaded when a square is opened; see evidence.py
+    static/                          style, scripts, licences
+
+Addresses stay from build to build. All texts of guests go through jinja2's escaping, or as JSON through Alpine's
+x-text; a content security policy in each page lets nothing run that is not a file of the site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import resources
+
+from runner.reports.site.evidence import Said, cell_scripts, kfunc_scripts
+from runner.reports.site.pages import Pages
+from runner.results.availability import availability
+from runner.results.model import JudgedRun
+
+STATIC = ("style.css", "site.js", "alpine.js", "LICENSES.md")
+
+__all__ = ["STATIC", "Said", "site"]
+
+
+def site(judged: JudgedRun, runs: Sequence[JudgedRun], said: Said) -> Iterator[tuple[str, str]]:
+    """(path, content) of every file. The grids show `judged`; each of `runs`, which hold `judged`, gets a page.
+
+    `said`: for each claim its words and who says them.
+    """
+    grid = availability(judged, every_kfunc=True)
+    pages = Pages(judged, tuple(runs), grid)
+    yield from pages.grids()
+    yield from pages.kfuncs()
+    yield from pages.runs()
+    yield from kfunc_scripts(grid, judged.run.id, said)
+    yield from cell_scripts(grid, judged.run.id)
+    static = resources.files("runner.reports") / "static"
+    for name in STATIC:
+        yield f"static/{name}", (static / name).read_text(encoding="utf-8")

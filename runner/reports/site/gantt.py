@@ -1,0 +1,90 @@
+"""How long each cell of a run took, and when, as bars of a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runner.model import CellResult
+from runner.reports.text import plain
+from runner.results.model import Run
+
+_PHASES = ("prepare", "boot", "probe")
+_ROW, _LABEL, _WIDTH = 22, 190, 900  # of the drawing
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    phase: str  # prepare, boot, probe, other
+    x: float
+    width: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    label: str
+    slot: str
+    y: int
+    seconds: float
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """In units of the drawing. When `measured` is false nothing is known of when a cell began: all bars begin at 0."""
+
+    width: int
+    height: int
+    label: int
+    row: int
+    bars: tuple[Bar, ...]
+    ticks: tuple[tuple[float, str], ...]
+    measured: bool
+
+
+def chart(run: Run) -> Chart:
+    """Every attempt that took time is a bar. Bars that share a slot stand below each other, in the order of time."""
+    attempts = [result for result in run.results if result.timings.total_s]
+    measured = bool(attempts) and all(result.began is not None for result in attempts)
+    begins = [_begin(run, result) if measured else 0.0 for result in attempts]
+    end = max((begin + (it.timings.total_s or 0) for begin, it in zip(begins, attempts, strict=True)), default=1.0)
+    scale = _WIDTH / end
+    slots = _slots(attempts, begins) if measured else [(plain(it.host), 0) for it in attempts]
+    order = sorted(range(len(attempts)), key=lambda at: (slots[at], begins[at])) if measured else range(len(attempts))
+    bars = tuple(_bar(attempts[at], slots[at], begins[at], place * _ROW, scale) for place, at in enumerate(order))
+    step = next((step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600) if end / step <= 12), 7200)
+    ticks = tuple((_LABEL + at * step * scale, f"{at * step} s") for at in range(int(end / step) + 1))
+    return Chart(_LABEL + _WIDTH + 70, len(bars) * _ROW + 26, _LABEL, _ROW, bars, ticks, measured)
+
+
+def _begin(run: Run, result: CellResult) -> float:
+    """Seconds since the run began; machines whose clocks differ are not before it."""
+    return max(0.0, (result.began - run.started).total_seconds()) if result.began else 0.0
+
+
+def _slots(attempts: Sequence[CellResult], begins: Sequence[float]) -> list[tuple[str, int]]:
+    """A host's cells that overlap in time were in different slots."""
+    free: dict[tuple[str, int], float] = {}
+    slots = [("", 0)] * len(attempts)
+    for at in sorted(range(len(attempts)), key=lambda at: begins[at]):
+        host, number = plain(attempts[at].host), 1
+        while free.get((host, number), 0.0) > begins[at] + 0.05:  # clocks are read one after the other
+            number += 1
+        slots[at] = (host, number)
+        free[host, number] = begins[at] + (attempts[at].timings.total_s or 0)
+    return slots
+
+
+def _bar(result: CellResult, slot: tuple[str, int], begin: float, y: int, scale: float) -> Bar:
+    took = result.timings.model_dump()
+    parts = [(phase, took.get(f"{phase}_s") or 0.0) for phase in _PHASES]
+    total = result.timings.total_s or 0.0
+    parts.append(("other", max(0.0, total - sum(seconds for _, seconds in parts))))
+    segments, x = [], _LABEL + begin * scale
+    for phase, seconds in parts:
+        if seconds:
+            segments.append(Segment(phase, round(x, 2), round(seconds * scale, 2), seconds))
+            x += seconds * scale
+    name = f"{slot[0]} {slot[1]}" if slot[1] else slot[0]
+    return Bar(result.cell.id, name, y, total, tuple(segments))

@@ -1,0 +1,28 @@
+"""The census of the newest kernel of the default matrix."""
+
+from __future__ import annotations
+
+from tests.guest.conftest import Project
+from tests.guest.test_matrix_run import exported
+
+
+def test_every_kfunc_of_the_newest_kernel_has_a_state(project: Project) -> None:
+    done = project.runner("matrix", "run", "--only", "kernel=7,arch=x86_64")
+    assert done.returncode in {0, 1}, done.stdout + done.stderr  # 1: what docs/findings.md tells of this build
+    (cell,) = exported(project)["cells"]
+    assert (cell["outcome"], cell["cause"]) == ("ran", "")
+    assert (cell["config"]["NF_CONNTRACK"], cell["config"]["DEBUG_INFO_BTF"]) == ("m", "y")
+    there = {(it["kfunc"], it["prog_type"]): it for it in cell["census"] if it["object"]}
+    assert len({kfunc for kfunc, _ in there}) >= 300
+    assert {prog_type for _, prog_type in there} == {"tc", "xdp"}
+    for state in there.values():
+        assert state["kfunc"] + "(" in state["prototype"]
+        assert state["state"] in {"not allowed", "registered", "usable"} or state["hidden"]
+    assert there["bpf_dynptr_from_skb", "tc"]["state"] == "registered"
+    assert there["bpf_dynptr_from_skb", "xdp"]["state"] == "not allowed"
+    assert there["bpf_xdp_metadata_rx_hash", "xdp"]["state"] == "registered"
+    assert there["bpf_skb_set_fou_encap", "tc"]["object"] == "fou"
+    assert there["crash_kexec", "tc"]["state"] == "registered"
+    before = (project.root / "bpf" / "kfuncs.yaml").read_text()
+    assert project.runner("kernels", "census", "--update-names").returncode == 0
+    assert (project.root / "bpf" / "kfuncs.yaml").read_text() == before, "bpf/kfuncs.yaml lacks a name: commit it"

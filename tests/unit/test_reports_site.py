@@ -1,0 +1,271 @@
+"""The site's files: complete, linked, permanent, and harmless whatever a guest says."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from posixpath import join, normpath
+
+import pytest
+
+from runner.cli.site import write_site
+from runner.errors import MatrixError
+from runner.model import CellResult, State, Verdict
+from runner.reports.site import STATIC, site
+from runner.reports.site.changes import changes
+from runner.reports.site.gantt import chart
+from runner.reports.site.names import slug
+from runner.results.model import JudgedRun, judge_run
+from tests.unit import results_samples as samples
+from tests.unit.hostile_samples import hostile_run
+
+Files = dict[str, str]
+
+
+class Reader(HTMLParser):
+    """What a browser would load, follow or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.elements: list[str] = []
+        self.handlers: list[str] = []
+        self.policy = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append(tag)
+        for name, value in attrs:
+            if name in ("href", "src", "action", "data", "srcset", "formaction"):
+                self.links.append(value or "")
+            if name == "id":
+                self.ids.add(value or "")
+            if name == "style" or name.startswith("on"):
+                self.handlers.append(f"{tag} {name}={value}")
+            if name == "content" and dict(attrs).get("http-equiv") == "Content-Security-Policy":
+                self.policy = value or ""
+
+
+def read(text: str) -> Reader:
+    reader = Reader()
+    reader.feed(text)
+    return reader
+
+
+def build(judged: JudgedRun) -> Files:
+    return dict(site(judged, [judged], {}))
+
+
+def data(files: Files, path: str) -> dict[str, object]:
+    found = re.fullmatch(r'evidence\("([^"]+)", (.*)\);\n', files[path])
+    assert found, path
+    assert path == f"data/{found[1]}.js"
+    loaded = json.loads(found[2])
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def files() -> Files:
+    return build(samples.mixed_run())
+
+
+def test_there_is_a_grid_for_each_architecture_and_type(files: Files) -> None:
+    for arch in samples.ARCHES:
+        for prog_type in ("tc", "xdp"):
+            page = files[f"{arch}-{prog_type}.html"]
+            assert page.count("<tr data-slug=") == len(samples.KFUNCS) + 1
+            assert re.findall(r'<th scope="col" data-cell="([^"]+)"', page) == [
+                cell.id for cell in samples.CELLS if cell.arch == arch
+            ]
+    assert files["index.html"] == files["x86_64-tc.html"]
+
+
+def test_squares_show_states_and_broken_claims(files: Files) -> None:
+    row = next(line for line in files["arm64-tc.html"].splitlines() if 'data-slug="bpf_ct_set_nat_info"' in line)
+    assert re.findall(r'<td class="(\w+)[^>]*>(.)', row) == [("a", "-"), ("u", "✓"), ("u", "✓"), ("q", "?")]
+    assert 'data-states="auq"' in row
+    broken = samples.mixed_run().cell("6.12.117-arm64").claims[3]
+    row = next(
+        line for line in files[f"arm64-{broken.prog_type}.html"].splitlines() if f'data-slug="{broken.kfunc}"' in line
+    )
+    assert [cells.endswith("bang") for cells in re.findall(r'<td class="([^"]+)"', row)] == [False, True, False, False]
+
+
+def test_every_link_leads_to_a_file_of_the_site(files: Files) -> None:
+    for path, text in files.items():
+        if path.endswith(".html"):
+            for link in read(text).links:
+                target, _, anchor = link.partition("#")
+                where = normpath(join(path, "..", target)) if target else path
+                assert where in files, f"{path}: {link}"
+                assert not anchor or anchor in read(files[where]).ids, f"{path}: {link}"
+
+
+def test_evidence_is_there_for_every_square(files: Files) -> None:
+    judged = samples.mixed_run()
+    for kfunc in samples.KFUNCS:
+        cells = data(files, f"data/kfunc/{slug(kfunc)}.js")["cells"]
+        assert isinstance(cells, dict)
+        assert set(cells) == {cell.id for cell in judged.cells}
+        assert all(set(types) == {"tc", "xdp"} for types in cells.values())
+    for cell in judged.cells:
+        assert data(files, f"data/cell/{cell.id}.js")["show"] == f"runner cell show {cell.id} --run {judged.run.id}"
+        for kfunc in {claim.kfunc for claim in cell.claims}:
+            logs = data(files, f"data/logs/{cell.id}/{slug(kfunc)}.js")
+            assert set(logs) == {claim.probe for claim in cell.claims if claim.kfunc == kfunc}
+
+
+def test_evidence_says_what_was_expected_and_observed(files: Files) -> None:
+    broken = samples.mixed_run().cell("6.12.117-arm64").claims[3]
+    cells = data(files, f"data/kfunc/{slug(broken.kfunc)}.js")["cells"]
+    assert isinstance(cells, dict)
+    claims = cells["6.12.117-arm64"][broken.prog_type]["claims"]
+    shown = next(claim for claim in claims if claim["probe"] == broken.probe)
+    assert shown["verdict"] == "broken"
+    assert ["observed", "error 0"] in shown["facts"]
+
+
+def test_nothing_comes_from_anywhere_else(files: Files) -> None:
+    for path, text in files.items():
+        if path.endswith(".html"):
+            reader = read(text)
+            assert not [link for link in reader.links if ":" in link or link.startswith("/")], path
+            assert "default-src 'none'" in reader.policy
+            assert "unsafe" not in reader.policy
+        if path.endswith(".css"):
+            assert "url(" not in text
+            assert "@import" not in text
+    assert "http" not in files["static/site.js"]
+
+
+def test_addresses_are_the_same_for_another_run(files: Files) -> None:
+    later = samples.clean_run()
+    later = later.model_copy(update={"run": later.run.model_copy(update={"id": "20261104-101501-aaaa"})})
+    changed = {path for path in set(build(later)) ^ set(files) if not path.startswith("data/logs/")}
+    assert changed == {"run/20261104-101501-aaaa.html", f"run/{samples.clean_run().run.id}.html"}
+
+
+def test_run_without_cells_has_a_site() -> None:
+    files = build(samples.judged(cells=()))
+    assert "No kfunc was asked about" in files["index.html"]
+
+
+# --- hostile guests -------------------------------------------------------------------------------------------------
+
+
+def test_no_text_of_a_guest_becomes_markup() -> None:
+    clean, hostile = build(samples.mixed_run()), build(hostile_run())
+    for path, text in hostile.items():
+        if not path.endswith(".html"):
+            continue
+        reader = read(text)
+        assert set(reader.elements) <= set().union(*(read(page).elements for page in clean.values()))
+        assert not reader.handlers, path
+        assert not [link for link in reader.links if "javascript" in link or ":" in link], path
+        assert [tag for tag in reader.elements if tag == "script"] == ["script"] * 2, path
+    assert "&lt;script&gt;" in hostile["x86_64-tc.html"], "the text itself is shown"
+
+
+def test_data_is_nothing_but_data() -> None:
+    for path, text in build(hostile_run()).items():
+        if path.startswith("data/"):
+            assert text.isascii()
+            data({path: text}, path)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "<script>", "", "a" * 500, "bpf_ok/../x", "ä", "."])
+def test_names_of_kfuncs_cannot_leave_the_folder(name: str) -> None:
+    assert re.fullmatch(r"x-[0-9a-f]{16}", slug(name))
+
+
+def test_ordinary_names_are_kept() -> None:
+    assert slug("bpf_skb_ct_alloc") == "bpf_skb_ct_alloc"
+
+
+# --- changes and times ----------------------------------------------------------------------------------------------
+
+
+def at(judged: JudgedRun, hours: int, run_id: str) -> JudgedRun:
+    run = judged.run
+    begun = run.started + timedelta(hours=hours)
+    return judged.model_copy(update={"run": run.model_copy(update={"id": run_id, "started": begun, "finished": None})})
+
+
+def test_changes_are_held_against_the_last_answer() -> None:
+    first, part = at(samples.clean_run(), 0, "first"), at(samples.judged(cells=samples.CELLS[:2]), 1, "part")
+    worse = samples.clean_run()
+    for cell in ("6.12.117-x86_64", "6.12.117-arm64"):
+        worse = samples.with_claim(worse, cell, 3, verdict=Verdict.BROKEN)
+    found = changes([at(samples.clean_run(), 3, "again"), at(worse, 2, "worse"), part, first])
+    assert found["first"] == found["part"] == ()
+    [change] = found["worse"]
+    assert (change.before, change.after, change.trend) == ("holds", "broken", "worse")
+    assert change.where == ("6.12.117-x86_64", "6.12.117-arm64")
+    assert [change.trend for change in found["again"]] == ["better"]
+
+
+def test_no_answer_is_no_change() -> None:
+    open_claim = samples.with_claim(samples.clean_run(), samples.CELLS[0].id, 0, verdict=Verdict.NO_ANSWER)
+    runs = [at(samples.clean_run(), 0, "a"), at(open_claim, 1, "b"), at(samples.clean_run(), 2, "c")]
+    assert changes(runs) == {"a": (), "b": (), "c": ()}
+
+
+def test_state_of_a_kfunc_that_is_gone_is_a_change_for_the_worse() -> None:
+    gone = samples.clean_run()
+    state = gone.cells[0].states[0].model_copy(update={"state": State.ABSENT})
+    cell = gone.cells[0].model_copy(update={"states": (state, *gone.cells[0].states[1:])})
+    gone = gone.model_copy(update={"cells": (cell, *gone.cells[1:])})
+    [change] = changes([at(samples.clean_run(), 0, "a"), at(gone, 1, "b")])["b"]
+    assert (change.what, change.after, change.trend) == (f"{state.kfunc} ({state.prog_type})", "absent", "worse")
+
+
+def timed(cell: int, begin_s: float) -> CellResult:
+    return samples.result(samples.CELLS[cell]).model_copy(
+        update={"began": samples.STARTED + timedelta(seconds=begin_s)}
+    )
+
+
+def test_cells_that_overlap_are_in_different_slots() -> None:
+    run = samples.run(timed(0, 0), timed(1, 0.1), timed(2, 12.3), timed(3, 12.6))
+    made = chart(run)
+    assert made.measured
+    assert [(bar.label, bar.slot) for bar in made.bars] == [
+        (samples.CELLS[0].id, "host-a 1"),
+        (samples.CELLS[2].id, "host-a 1"),
+        (samples.CELLS[1].id, "host-a 2"),
+        (samples.CELLS[3].id, "host-a 2"),
+    ]
+    assert made.bars[1].segments[0].x > made.bars[0].segments[-1].x
+    assert all(part.x + part.width <= made.width for bar in made.bars for part in bar.segments)
+
+
+def test_chart_without_beginnings_says_so() -> None:
+    made = chart(samples.run(samples.result(samples.CELLS[0]), samples.result(samples.CELLS[1])))
+    assert not made.measured
+    assert len({bar.segments[0].x for bar in made.bars}) == 1
+    judged = judge_run(samples.run(timed(0, 0)), judge=samples.verdicts, states=samples.states)
+    assert "did not record" not in build(judged)[f"run/{judged.run.id}.html"]
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def test_site_is_written_and_written_again(tmp_path: Path, files: Files) -> None:
+    folder = tmp_path / "site"
+    assert write_site(folder, files.items()) == len(files)
+    (folder / "run" / "older.html").write_text("kept")
+    write_site(folder, files.items())
+    there = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert there == {*files, "run/older.html"}
+    assert {f"static/{name}" for name in STATIC} <= there
+
+
+def test_folder_of_something_else_is_refused(tmp_path: Path, files: Files) -> None:
+    (tmp_path / "index.html").write_text("my page")
+    with pytest.raises(MatrixError, match="something else"):
+        write_site(tmp_path, files.items())
+    assert (tmp_path / "index.html").read_text() == "my page"
