@@ -29,7 +29,7 @@ from runner.results.stories import Only, overview
 from runner.yamlfile import nearest
 
 Kfunc = Annotated[str | None, typer.Option(help="Only this kfunc.")]
-Type = Annotated[ProgType | None, typer.Option("--type", help="Only this program type.")]
+Type = Annotated[ProgType | None, typer.Option("--type", help="Only this program type; by default tc and xdp.")]
 Arch = Annotated[str | None, typer.Option(help="Only this architecture.")]
 
 
@@ -160,6 +160,7 @@ def signatures_of(
 
 def docs_check_of(
     docs: Annotated[Path, typer.Option("--ebpf-docs", help="A checkout of the eBPF Docs project.")],
+    prog_type: Type = None,
     matrix: MatrixFile = DEFAULT_MATRIX,
     format_: FormatOption = Format.TEXT,
     output: Output = None,
@@ -168,7 +169,7 @@ def docs_check_of(
 
     Example: runner report docs-check --ebpf-docs ../ebpf-docs
     """
-    found = docs_check(load(docs), builds(measured(Project.at(matrix))))
+    found = docs_check(load(docs), builds(measured(Project.at(matrix))), Only(prog_type=prog_type))
     show(docs_check_report(found), docs_check_document(found), format_, output)
     if found.disagreements:
         raise Finished(EXIT_BROKEN)

@@ -53,6 +53,7 @@ def states(result: CellResult, files: Iterable[ClaimFile], known: KfuncList = NO
     owners = {name: file for file in reversed(files) for name in file.kfunc_names}
     homes = census.homes(result, {name: file.modules for name, file in owners.items()}, known)
     flags = _flags(result)
+    types = asked_types(result)
     return tuple(
         _state(
             result,
@@ -66,7 +67,7 @@ def states(result: CellResult, files: Iterable[ClaimFile], known: KfuncList = NO
             flags=flags.get(kfunc, ()),
         ).model_copy(update={"level": reached.get((kfunc, prog_type), Level.NONE)})
         for kfunc in homes
-        for prog_type in asked_types(result)
+        for prog_type in types
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from runner.model import State
 from runner.probes.claims import ENOTSUPP, ERRNO, errno_name
@@ -46,6 +47,7 @@ _TABLE = (
 _NOT_ALLOWED = re.compile(r"calling kernel function \S+ is not allowed")
 
 
+@lru_cache(maxsize=4096)  # most kfuncs are refused in the same words, by every kernel of a series
 def permission(refused: int, log: str) -> Reading:
     """What loading the smallest program that calls a kfunc has shown."""
     if refused == 0:

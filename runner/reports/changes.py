@@ -104,8 +104,9 @@ def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[Te
     yield Text(f"    after    {plain(first.after, _WIDTH)}", "dim")
     if first.kind is Kind.WORSE and first not in of.once and names.runs:
         yield Text(f"    {_boots_words(of, group)}", "dim")
-    old = show_command(first.old_cell, first.probe, names.old_runs.get(first.old_cell, ""))
-    new = show_command(first.key.cell, first.probe, names.new_runs.get(first.key.cell, ""))
+    every = first.key.subject is Subject.KFUNC
+    old = show_command(first.old_cell, first.probe, names.old_runs.get(first.old_cell, ""), every=every)
+    new = show_command(first.key.cell, first.probe, names.new_runs.get(first.key.cell, ""), every=every)
     yield Text(f"    {old}", "dim", no_wrap=True, overflow="ignore")
     yield Text(f"    {new}", "dim", no_wrap=True, overflow="ignore")
 

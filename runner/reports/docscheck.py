@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.reports.findings import show_command
 from runner.reports.text import plain
-from runner.results.docscheck import Disagreement, DocsCheck, types_checked
+from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck
 from runner.results.series import Build
 
 _NAMED = 8
@@ -20,17 +19,24 @@ _WIDTH = 140
 def docs_check_report(check: DocsCheck) -> RenderableType:
     """For the terminal."""
     builds = _by_arch([it.build for it in check.builds])
+    wrong = sum(len(it.builds) for it in check.disagreements if it.kind is not Dispute.FLAGS)
+    types = [str(prog_type) for prog_type in check.types]
     parts: list[RenderableType] = [
-        Text(f"{check.agreements} answers agree, {len(check.disagreements)} disagreements", "bold"),
-        Text(f"kernels: {builds}; program types: {', '.join(types_checked(check))}"),
+        Text(f"{check.agreements} answers agree, {wrong} do not", "bold"),
+        Text(f"kernels: {builds}; program types: {_some(types)}"),
         Text(f"since-versions with a kernel on both sides, which agree: {check.points} of {check.all_points}"),
     ]
-    for kind, group in groupby(sorted(check.disagreements, key=lambda it: it.kind), key=lambda it: it.kind):
-        parts += [Text(), Text(kind.capitalize(), "bold red")]
-        parts += [line for it in group for line in _lines(it)]
+    for kind in Dispute:
+        groups = _alike([it for it in check.disagreements if it.kind is kind])
+        if groups:
+            parts += [Text(), Text(kind.capitalize(), "bold red")]
+            parts += [line for group in groups for line in _lines(group)]
+    if attached := [str(prog_type) for prog_type in check.types if prog_type in ATTACHED_TYPES]:
+        why = "the kernel may answer otherwise where such a program is attached to something else"
+        parts += [Text(), Text(f"{', '.join(attached)}: {why}", "yellow")]
     parts += [Text(), Text("What these kernels cannot decide", "bold")]
     for it in check.undecided:
-        parts.append(Text(f"  {it.why}: {_some([f'{row.kfunc} ({row.prog_type})' for row in it.rows])}"))
+        parts.append(Text(f"  {it.why}: {_some(list(dict.fromkeys(row.kfunc for row in it.rows)))}"))
     if check.unasked:
         parts.append(Text(f"  documented, and no kernel was asked: {_some(check.unasked)}"))
     if check.unknown:
@@ -61,10 +67,30 @@ def docs_check_document(check: DocsCheck) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _lines(it: Disagreement) -> list[Text]:
-    observed = ": ".join(filter(None, (str(it.state.state), plain(it.state.cause, _WIDTH), ", ".join(it.state.flags))))
+def _alike(found: Sequence[Disagreement]) -> list[list[Disagreement]]:
+    """Disagreements that differ in the program type only, then those that differ in the kfunc only."""
+    types: dict[tuple[object, ...], list[Disagreement]] = {}
+    for it in found:
+        key = (it.row.kfunc, it.documented, it.builds, it.state.state, plain(it.state.cause))
+        types.setdefault(key, []).append(it)
+    kfuncs: dict[tuple[object, ...], list[Disagreement]] = {}
+    for (_, *rest), group in types.items():
+        flags = group[0].state.flags if group[0].kind is Dispute.FLAGS else ()
+        kfuncs.setdefault((tuple(it.row.prog_type for it in group), flags, *rest), []).extend(group)
+    return list(kfuncs.values())
+
+
+def _lines(group: Sequence[Disagreement]) -> list[Text]:
+    it = group[0]
+    names = _some(list(dict.fromkeys(plain(each.row.kfunc) for each in group)))
+    types = ", ".join(dict.fromkeys(each.row.prog_type for each in group))
+    if it.kind is Dispute.FLAGS:
+        what, observed = names, ", ".join(it.state.flags)
+    else:
+        cause = plain(it.state.cause, _WIDTH)
+        what, observed = f"{names} ({types})", f"{it.state.state}: {cause}" if cause else str(it.state.state)
     return [
-        Text(f"  {plain(it.row.kfunc)} ({it.row.prog_type})  {_by_arch(it.builds)}"),
+        Text(f"  {what}  on {_by_arch(it.builds)}"),
         Text(f"    documented {it.documented}", "dim"),
         Text(f"    observed   {observed}", "dim"),
         Text(f"    {_command(it)}", "dim", no_wrap=True, overflow="ignore"),
@@ -72,7 +98,7 @@ def _lines(it: Disagreement) -> list[Text]:
 
 
 def _command(it: Disagreement) -> str:
-    return show_command(it.seen.cell.id, run_id=it.seen.run)
+    return show_command(it.seen.cell.id, run_id=it.seen.run, every=True)
 
 
 def _by_arch(builds: Sequence[Build]) -> str:

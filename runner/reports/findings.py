@@ -53,11 +53,15 @@ def findings(grid: Availability, issues: Iterable[KnownIssue] = (), run_id: str 
     return tuple(sorted(found, key=lambda finding: list(Kind).index(finding.kind)))
 
 
-def show_command(cell_id: str, probe: str = "", run_id: str = "") -> str:
-    """The command that shows a cell, or one probe's raw observation in it; of the last run when none is named."""
+def show_command(cell_id: str, probe: str = "", run_id: str = "", *, every: bool = False) -> str:
+    """The command that shows a cell, with `every` kfunc that it was asked about, or one probe's raw observation in it.
+
+    Of the last run, when none is named.
+    """
     command = ["runner", "cell", "show", cell_id]
     command += ["--probe", plain(probe)] if probe else []
     command += ["--run", run_id] if run_id else []
+    command += ["--all"] if every and not probe else []
     return shlex.join(command)
 
 

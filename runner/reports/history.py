@@ -95,7 +95,12 @@ def _lines(group: Sequence[Turn]) -> Iterator[Text]:
     if turn.unanswered:
         yield Text(f"    no answer in {turn.unanswered} runs in between", "dim")
     for seen in (turn.old, turn.new):
-        yield Text(f"    {show_command(seen.cell.id, turn.probe, seen.run)}", "dim", no_wrap=True, overflow="ignore")
+        yield Text(
+            f"    {show_command(seen.cell.id, turn.probe, seen.run, every=True)}",
+            "dim",
+            no_wrap=True,
+            overflow="ignore",
+        )
 
 
 def _document(turn: Turn) -> dict[str, object]:
@@ -110,7 +115,7 @@ def _document(turn: Turn) -> dict[str, object]:
         "run": {"before": None if turn.old is None else turn.old.run, "after": turn.new.run},
         "cell": {"before": None if turn.old is None else turn.old.cell.id, "after": turn.new.cell.id},
         "unanswered": turn.unanswered,
-        "command": show_command(turn.new.cell.id, turn.probe, turn.new.run),
+        "command": show_command(turn.new.cell.id, turn.probe, turn.new.run, every=True),
     }
 
 

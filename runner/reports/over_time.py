@@ -9,7 +9,6 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner.model import State
 from runner.reports.findings import show_command
 from runner.reports.marks import STATES
 from runner.reports.text import plain
@@ -24,13 +23,17 @@ def over_time_report(overview: Overview) -> RenderableType:
     """For the terminal."""
     if not overview.stories:
         return Text("Nothing is known of that: no kernel was asked.")
-    table = Table("kfunc", "type", "architecture", "usable since", "every kernel measured", box=None, pad_edge=False)
+    table = Table(
+        "kfunc", "type", "architecture", "may be called since", "every kernel measured", box=None, pad_edge=False
+    )
     for (row, _), group in groupby(overview.stories, key=lambda it: (it.row, it.segments == ())):
         for archs, story in _alike(list(group)):
             table.add_row(
                 row.kfunc, row.prog_type, ", ".join(archs), since_words(story), _segments_text(story.segments)
             )
     parts: list[RenderableType] = [*(Text(line) for line in measured_lines(overview)), Text(), table]
+    if overview.other_types:
+        parts += [Text(), Text(f"--type shows what else was asked: {', '.join(overview.other_types)}", "dim")]
     if overview.events:
         parts += [Text(), Text("Not as one would expect", "bold")]
         for events in _same(overview.events):
@@ -54,7 +57,7 @@ def over_time_document(overview: Overview) -> dict[str, object]:
              "answers": [
                  {"state": state.state, "cause": plain(state.cause), "kernel": str(seen.build),
                   "arch": seen.build.arch, "run": seen.run, "cell": seen.cell.id,
-                  "command": show_command(seen.cell.id, run_id=seen.run)}
+                  "command": show_command(seen.cell.id, run_id=seen.run, every=True)}
                  for state, seen in event.answers
              ]}
             for event in overview.events
@@ -74,13 +77,12 @@ def measured_lines(overview: Overview) -> Iterator[str]:
 
 
 def since_words(story: Story) -> str:
-    """`6.1.192 or earlier`; `after 6.1.192, by 6.12.117`. Of what it reached at most, when that is less than usable."""
+    """Since when it may be called: `6.1.192 or earlier`; `after 6.1.192, by 6.12.117`."""
     if not story.segments:
         return "no answer"
     if not story.since:
         return "on no kernel"
-    words = "; ".join(_point(point) for point in story.since)
-    return words if story.best is State.USABLE else f"on no kernel; {story.best}: {words}"
+    return "; ".join(_point(point) for point in story.since)
 
 
 def segment_words(segment: Segment) -> str:
@@ -91,11 +93,13 @@ def segment_words(segment: Segment) -> str:
 
 
 def event_lines(event: Event, *others: Event) -> Iterator[str]:
-    """What happened, then the evidence, indented. `others` are the same for other program types."""
-    what = f"{event.row.kfunc} ({', '.join(it.row.prog_type for it in (event, *others))})"
+    """What happened, then the evidence, indented. `others` are the same for other program types or architectures."""
+    every = (event, *others)
+    what = f"{event.row.kfunc} ({', '.join(dict.fromkeys(it.row.prog_type for it in every))})"
+    archs = ", ".join(dict.fromkeys(it.answers[-1][1].build.arch for it in every))
     (first, old), (last, new) = event.answers[0], event.answers[-1]
     if event.kind is EventKind.LESS:
-        yield f"  {what} {new.build.arch}: {first.state} in {old.build}, {last.state} in {new.build}; {_between(event)}"
+        yield f"  {what} {archs}: {first.state} in {old.build}, {last.state} in {new.build}; {_between(event)}"
     elif event.kind is EventKind.ARCHITECTURES:
         said = ", ".join(f"{state.state} on {seen.build.arch}" for state, seen in event.answers)
         yield f"  {what}: {said}, with {new.build}"
@@ -106,16 +110,26 @@ def event_lines(event: Event, *others: Event) -> Iterator[str]:
         if state.cause:
             yield f"    {seen.build} {seen.build.arch} {state.state}: {plain(state.cause, _CAUSE_WIDTH)}"
     for _, seen in event.answers if event.kind is not EventKind.LESS else event.answers[1:]:
-        yield f"    {show_command(seen.cell.id, run_id=seen.run)}"
+        yield f"    {show_command(seen.cell.id, run_id=seen.run, every=True)}"
 
 
 def _same(events: Sequence[Event]) -> Iterator[list[Event]]:
-    """Events that differ in the program type only."""
-    groups: dict[tuple[object, ...], list[Event]] = {}
+    """Events that differ in the program type only, or in the architecture."""
+    types: dict[tuple[object, ...], list[Event]] = {}
     for event in events:
-        seen = tuple((state.state, state.cause, it.build, it.run) for state, it in event.answers)
-        groups.setdefault((event.kind, event.row.kfunc, event.between, seen), []).append(event)
-    yield from groups.values()
+        seen = tuple((state.state, plain(state.cause), it.build, it.run) for state, it in event.answers)
+        types.setdefault((event.kind, event.row.kfunc, event.between, seen), []).append(event)
+    archs: dict[tuple[object, ...], list[Event]] = {}
+    for group in types.values():
+        event = group[0]
+        where: tuple[object, ...] = tuple(
+            (state.state, plain(state.cause), str(it.build)) for state, it in event.answers
+        )
+        if event.kind is not EventKind.LESS:
+            where = (*where, *(it.build for _, it in event.answers), event.answers[0][1].run)
+        rows = tuple(it.row for it in group)
+        archs.setdefault((event.kind, rows, tuple(map(str, event.between)), where), []).extend(group)
+    yield from archs.values()
 
 
 def _between(event: Event) -> str:

@@ -1,7 +1,8 @@
 """Answers in the database, each stored once: by their content, and the answers of a cell together as one set.
 
 Two boots of one kernel differ in the addresses that the verifier prints, two builds in the BTF ids. These particulars
-are taken out of a log before it is compared, and kept with the result: what is read back is what came, to the letter.
+are taken out of an answer before it is compared, and kept with the result: what is read back is what came, to the
+letter.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from runner.model import CensusObservation, Observation
 
 Answer = Observation | CensusObservation
 
-_HOLE = "\x1a"  # stands for what was taken out; a log that holds one has it taken out as well
-_PARTICULAR = re.compile(rf"{_HOLE}|\b0x[0-9a-f]{{12,16}}\b|(?<=\w)#\d{{3,}}\b")
+# What stands for a particular, in a text and in JSON; where there is one already, it is taken out as well.
+_HOLE, _JSON_HOLE = "\x1a", r"\u001a"
+_PARTICULAR = re.compile(r"\x1a|\\u001a|\b0x[0-9a-f]{12,16}\b|(?<=\w)#\d{3,}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +32,11 @@ class Kind:
     answers: str  # every different one
     sets: str
     members: str
+    model: type[Answer]
 
 
-OBSERVATIONS = Kind("observation", "answer_set", "answer")
-CENSUS = Kind("census", "census_set", "census_answer")
+OBSERVATIONS = Kind("observation", "answer_set", "answer", Observation)
+CENSUS = Kind("census", "census_set", "census_answer", CensusObservation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ class Stored:
 
 def steady(text: str) -> tuple[str, list[str]]:
     """A log without its particulars, and these in their order."""
-    return _PARTICULAR.sub(_HOLE, text), _PARTICULAR.findall(text)
+    return _taken(text, _HOLE)
 
 
 def write(db: sqlite3.Connection, kind: Kind, answers: Sequence[Answer]) -> Stored:
@@ -53,29 +57,34 @@ def write(db: sqlite3.Connection, kind: Kind, answers: Sequence[Answer]) -> Stor
     particulars: list[str] = []
     rows: list[tuple[int, bytes]] = []
     for answer in answers:
-        log, own = steady(answer.log)
-        particulars += own
-        rows.append(_answer(db, kind, answer.model_dump_json(exclude={"log"}), log))
+        body, of_body = _taken(answer.model_dump_json(exclude={"log"}), _JSON_HOLE)
+        log, of_log = steady(answer.log)
+        particulars += of_body + of_log
+        rows.append(_answer(db, kind, body, log))
     return Stored(_set(db, kind, rows), write_text(db, "\n".join(particulars)) if particulars else None)
 
 
-def read(db: sqlite3.Connection, kind: Kind, stored: Stored) -> Iterator[dict[str, object]]:
+def read(db: sqlite3.Connection, kind: Kind, stored: Stored) -> Iterator[Answer]:
     """The answers as they came. Raises sqlite3.DatabaseError when they are not what was stored."""
     text = read_text(db, stored.particulars) if stored.particulars is not None else ""
     particulars = iter(text.split("\n") if text else ())
-    for sha256, body, log in db.execute(
-        f"SELECT sha256, body, log FROM {kind.members} JOIN {kind.answers} ON seq = observation"  # noqa: S608  names of tables
-        " WHERE answers = ? ORDER BY position",
-        (stored.answers,),
-    ).fetchall():
-        template = "" if log is None else read_text(db, log)
-        if digest(body, template) != sha256:
-            raise sqlite3.DatabaseError(f"an answer in {kind.answers} is not what was stored")
-        try:
-            whole = re.sub(_HOLE, lambda _: next(particulars), template)
-        except StopIteration:
-            raise sqlite3.DatabaseError("the particulars of an answer are gone") from None
-        yield {**json.loads(body), "log": whole}
+    for row in db.execute(f"{_rows(kind)} ORDER BY position", (stored.answers,)).fetchall():
+        body, log = _checked(kind, row)
+        yield _parsed(kind, _filled(body, _JSON_HOLE, particulars), _filled(log, _HOLE, particulars))
+
+
+def read_steady(db: sqlite3.Connection, kind: Kind, stored: Stored, known: dict[int, Answer]) -> list[Answer]:
+    """The answers without their particulars, which no verdict looks at. `known` keeps them, by their row.
+
+    Raises sqlite3.DatabaseError.
+    """
+    links = f"SELECT observation FROM {kind.members} WHERE answers = ? ORDER BY position"  # noqa: S608
+    wanted = [row[0] for row in db.execute(links, (stored.answers,))]
+    if not known.keys() >= set(wanted):
+        for row in db.execute(_rows(kind), (stored.answers,)).fetchall():
+            if row[0] not in known:
+                known[row[0]] = _parsed(kind, *_checked(kind, row))
+    return [known[seq] for seq in wanted]
 
 
 def write_text(db: sqlite3.Connection, text: str) -> int:
@@ -98,6 +107,40 @@ def read_text(db: sqlite3.Connection, content: int) -> str:
 
 def digest(*parts: str) -> bytes:
     return hashlib.sha256("\0".join(parts).encode()).digest()
+
+
+def _rows(kind: Kind) -> str:
+    return (
+        f"SELECT it.seq, it.sha256, it.body, log, content.body FROM {kind.members}"  # noqa: S608  names of tables
+        f" JOIN {kind.answers} AS it ON it.seq = observation LEFT JOIN content ON content.seq = log WHERE answers = ?"
+    )
+
+
+def _checked(kind: Kind, row: sqlite3.Row) -> tuple[str, str]:
+    """The body and the log of a row, without their particulars."""
+    _, sha256, body, log, packed = row
+    if log is not None and packed is None:
+        raise sqlite3.DatabaseError("a stored text is gone")
+    text = "" if packed is None else zlib.decompress(packed).decode()
+    if digest(body, text) != sha256:
+        raise sqlite3.DatabaseError(f"an answer in {kind.answers} is not what was stored")
+    return body, text
+
+
+def _parsed(kind: Kind, body: str, log: str) -> Answer:
+    return kind.model.model_validate({**json.loads(body), "log": log})
+
+
+def _taken(text: str, hole: str) -> tuple[str, list[str]]:
+    return _PARTICULAR.sub(lambda _: hole, text), _PARTICULAR.findall(text)
+
+
+def _filled(template: str, hole: str, particulars: Iterator[str]) -> str:
+    first, *rest = template.split(hole)
+    own = tuple(islice(particulars, len(rest)))
+    if len(own) < len(rest):
+        raise sqlite3.DatabaseError("the particulars of an answer are gone")
+    return first + "".join(it + part for it, part in zip(own, rest, strict=True)) if rest else template
 
 
 def _answer(db: sqlite3.Connection, kind: Kind, body: str, log: str) -> tuple[int, bytes]:

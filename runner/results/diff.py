@@ -14,7 +14,7 @@ from enum import StrEnum
 from runner.model import ClaimVerdict, KfuncState, Outcome, State, Verdict
 from runner.results.answers import steady
 from runner.results.model import JudgedCell
-from runner.results.stories import RANK
+from runner.results.stories import RANK, is_less
 
 _NUMBER = re.compile(r"\d+")
 
@@ -24,7 +24,7 @@ class Kind(StrEnum):
 
     WORSE = "worse"
     UNANSWERED = "no answer any more"
-    OTHERWISE = "otherwise"  # neither better nor worse: broken in another way, or a claim that does not apply any more
+    OTHERWISE = "otherwise"  # broken in another way, or by a known issue; not there instead of not allowed
     BETTER = "better"
     ANSWERED = "answered now"
     TEXT = "other words"
@@ -200,7 +200,9 @@ def _claim_kind(old: ClaimVerdict, new: ClaimVerdict) -> Kind | None:
     if before is None:
         return Kind.ANSWERED
     if after != before:
-        return Kind.WORSE if after < before else Kind.BETTER
+        if after < before:
+            return Kind.OTHERWISE if new.known_issue else Kind.WORSE  # it is understood, and fails no run either
+        return Kind.BETTER
     if new.verdict is Verdict.HOLDS:
         # a counter within what the claim allows is no change
         same = _NUMBER.sub("", _same_text(old.observed)) == _NUMBER.sub("", _same_text(new.observed))
@@ -221,7 +223,9 @@ def _state_kind(old: KfuncState, new: KfuncState) -> Kind | None:
     if before is None:
         return Kind.ANSWERED
     if after != before:
-        return Kind.WORSE if after < before else Kind.BETTER
+        if is_less(old.state, new.state):
+            return Kind.WORSE
+        return Kind.BETTER if is_less(new.state, old.state) else Kind.OTHERWISE
     if new.state is State.USABLE or _same_text(old.cause) == _same_text(new.cause):
         return None
     return Kind.TEXT
@@ -234,7 +238,8 @@ def _same_text(text: str) -> str:
 def _claim_words(claim: ClaimVerdict) -> str:
     if claim.crashed:
         return "crashed the kernel"
-    return ": ".join(filter(None, (str(claim.verdict), claim.observed or claim.cause)))
+    verdict = f"{claim.verdict} (known issue {claim.known_issue})" if claim.known_issue else str(claim.verdict)
+    return ": ".join(filter(None, (verdict, claim.observed or claim.cause)))
 
 
 def _state_words(state: KfuncState) -> str:

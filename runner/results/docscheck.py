@@ -16,9 +16,13 @@ from runner.model import KfuncState, ProgType, State
 from runner.results.availability import Row
 from runner.results.ebpfdocs import Docs, Documented
 from runner.results.series import Build, Known, Measured
+from runner.results.stories import Only
 from runner.version import KernelVersion
 
 _CALLABLE = (State.REGISTERED, State.USABLE)
+
+# Filters of the kernel look at what such a program is attached to; the census attaches each type to one thing.
+ATTACHED_TYPES = (ProgType.STRUCT_OPS, ProgType.LSM, ProgType.TRACING, ProgType.KPROBE)
 
 
 class Dispute(StrEnum):
@@ -66,14 +70,17 @@ class DocsCheck:
     unknown: tuple[str, ...]  # kfuncs that kernels have, and the documentation does not
     unasked: tuple[str, ...]  # documented kfuncs that no kernel was asked about
     builds: tuple[Known, ...]
+    types: tuple[ProgType, ...]  # that kernels were asked about
 
 
-def docs_check(docs: Docs, known: Sequence[Known]) -> DocsCheck:
+def docs_check(docs: Docs, known: Sequence[Known], only: Only | None = None) -> DocsCheck:
     """`known` as runner.results.series.builds gives it."""
+    only = only or Only()
     answers: dict[Row, list[tuple[Known, KfuncState]]] = defaultdict(list)
     for it in known:
         for row, state in it.states.items():
-            answers[row].append((it, state))
+            if row in only:
+                answers[row].append((it, state))
     agreements, points, all_points = 0, 0, 0
     disagreements: list[Disagreement] = []
     undecided: dict[str, list[Row]] = defaultdict(list)
@@ -81,7 +88,11 @@ def docs_check(docs: Docs, known: Sequence[Known]) -> DocsCheck:
         said = docs[row.kfunc]
         checked = _Checked(said, row, answers[row])
         agreements += checked.agreements
-        disagreements += checked.disagreements()
+        # flags are the kfunc's own: one program type's answer tells of all
+        flagged = {it.row.kfunc for it in disagreements if it.kind is Dispute.FLAGS}
+        disagreements += [
+            it for it in checked.disagreements() if it.kind is not Dispute.FLAGS or it.row.kfunc not in flagged
+        ]
         for why in checked.open():
             undecided[why].append(row)
         if said.since_for(row.prog_type):
@@ -98,6 +109,7 @@ def docs_check(docs: Docs, known: Sequence[Known]) -> DocsCheck:
         unknown=tuple(sorted(there - docs.keys())),
         unasked=tuple(sorted(docs.keys() - asked)),
         builds=tuple(known),
+        types=tuple(it for it in ProgType if any(row.prog_type is it for row in answers)),
     )
 
 
@@ -149,7 +161,7 @@ class _Checked:
             yield Disagreement(
                 kind=kind,
                 row=self.row,
-                documented=self.said.words(self.row.prog_type),
+                documented=self._documented(kind),
                 builds=tuple(it.build for it, _ in found),
                 state=state,
                 seen=known.evidence(self.row),
@@ -158,6 +170,11 @@ class _Checked:
     @property
     def _answered(self) -> list[KernelVersion]:
         return [known.build.version for known, state in self.answers if state.state is not State.NO_ANSWER]
+
+    def _documented(self, kind: Dispute) -> str:
+        if kind is Dispute.FLAGS:
+            return ", ".join(sorted(self.said.flags)) or "no flags"
+        return self.said.words(self.row.prog_type)
 
     def open(self) -> Iterator[str]:
         if not self._answered:
@@ -176,8 +193,3 @@ class _Checked:
         if since is None or self.wrong:
             return False
         return len({version.series >= since.series for version in self._answered}) == 2
-
-
-def types_checked(check: DocsCheck) -> tuple[ProgType, ...]:
-    """The program types that kernels were asked about."""
-    return tuple(dict.fromkeys(row.prog_type for it in check.builds for row in it.states))

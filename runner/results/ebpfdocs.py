@@ -110,14 +110,14 @@ class Documented:
         return tuple(it for it in self.allowances if it.prog_type in (None, prog_type))
 
     def words(self, prog_type: ProgType) -> str:
-        """`for tc since 6.1`, `not for xdp`"""
+        """`since 6.1`, `since 6.3 until 6.11`, `not for this type`, `without a version`"""
         mine = self._allowances(prog_type)
         if not mine:
-            return f"not for {prog_type}"
+            return "not for this type"
         since = self.since_for(prog_type)
         until = max((it.until for it in mine if it.until), default=None) if all(it.until for it in mine) else None
-        parts = [f"for {prog_type}", f"since {since}" if since else "", f"until {until}" if until else ""]
-        return " ".join(filter(None, parts))
+        parts = [f"since {since}" if since else "", f"until {until}" if until else ""]
+        return " ".join(filter(None, parts)) or "without a version"
 
 
 Docs = Mapping[str, Documented]  # by kfunc

@@ -9,19 +9,13 @@ import json
 import sqlite3
 import zlib
 
-from runner.model import CensusObservation, Observation
 from runner.results import answers
-
-_MODELS: dict[answers.Kind, type[answers.Answer]] = {
-    answers.OBSERVATIONS: Observation,
-    answers.CENSUS: CensusObservation,
-}
 
 
 def regroup(db: sqlite3.Connection) -> None:
     """Between the statements of the step: the old tables are called old_*, the new ones are empty."""
     results = [row[0] for row in db.execute("SELECT seq FROM result ORDER BY seq").fetchall()]
-    for kind, model in _MODELS.items():
+    for kind in (answers.OBSERVATIONS, answers.CENSUS):
         for result in results:
             rows = db.execute(
                 f"SELECT old.body, content.body FROM old_{kind.members} AS link"  # noqa: S608  names of tables
@@ -29,7 +23,7 @@ def regroup(db: sqlite3.Connection) -> None:
                 " LEFT JOIN content ON content.seq = old.log WHERE link.result = ? ORDER BY link.position",
                 (result,),
             ).fetchall()
-            seen = [model.model_validate({**json.loads(body), "log": _text(log)}) for body, log in rows]
+            seen = [kind.model.model_validate({**json.loads(body), "log": _text(log)}) for body, log in rows]
             stored = answers.write(db, kind, seen)
             db.execute(
                 f"UPDATE result SET {kind.sets} = ?, {kind.answers}_particulars = ? WHERE seq = ?",  # noqa: S608

@@ -151,7 +151,8 @@ def version(connection: sqlite3.Connection) -> int:
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring the tables up to date: one transaction per step, so that a kill leaves a whole version."""
-    for step in range(version(connection), len(MIGRATIONS)):
+    found = version(connection)
+    for step in range(found, len(MIGRATIONS)):
         connection.execute("BEGIN EXCLUSIVE")
         try:
             for statement in MIGRATIONS[step]:
@@ -165,6 +166,8 @@ def migrate(connection: sqlite3.Connection) -> None:
         except BaseException:
             connection.execute("ROLLBACK")
             raise
+    if 0 < found < len(MIGRATIONS):
+        connection.execute("VACUUM")  # what older tables took
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Self
 
 from runner.errors import InfraError, MatrixError
-from runner.model import Cell, CellResult, CensusObservation, Observation, Outcome
+from runner.model import Cell, CellResult, Outcome
 from runner.results import answers, evidence, schema
-from runner.results.answers import CENSUS, OBSERVATIONS, Stored
+from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Kind, Stored
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
 from runner.results.model import Run, RunHeader, RunInfo
 
@@ -47,6 +47,7 @@ class ResultStore:
         self.path = path
         self.read_only = read_only
         self._open = contextlib.ExitStack()
+        self._known: dict[Kind, dict[int, Answer]] = {OBSERVATIONS: {}, CENSUS: {}}
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -222,20 +223,27 @@ class ResultStore:
         return tuple(found)
 
     def result(self, final: Final, *, census: bool = True) -> CellResult:
-        """The whole result, without its console; reading a census takes most of the time."""
+        """The whole result, without its console and without what differs from boot to boot in its answers.
+
+        Reading a census takes most of the time.
+        """
         with faults(self.path), snapshot(self._db):
             row = self._db.execute("SELECT * FROM result WHERE seq = ?", (final.seq,)).fetchone()
-            return self._result(row, final.cell, "", census=census)
+            kinds = (OBSERVATIONS, CENSUS) if census else (OBSERVATIONS,)
+            seen = {kind: answers.read_steady(self._db, kind, _stored(row, kind), self._known[kind]) for kind in kinds}
+            return self._whole(row, final.cell, "", seen)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def _result(self, row: sqlite3.Row, cell: Cell, console: str, *, census: bool = True) -> CellResult:
-        asked = answers.read(self._db, OBSERVATIONS, Stored(row["answer_set"], row["observation_particulars"]))
-        all_of_it = answers.read(self._db, CENSUS, Stored(row["census_set"], row["census_particulars"]))
+    def _result(self, row: sqlite3.Row, cell: Cell, console: str) -> CellResult:
+        seen = {kind: list(answers.read(self._db, kind, _stored(row, kind))) for kind in (OBSERVATIONS, CENSUS)}
+        return self._whole(row, cell, console, seen)
+
+    def _whole(self, row: sqlite3.Row, cell: Cell, console: str, seen: Mapping[Kind, Sequence[Answer]]) -> CellResult:
         parts = {
-            "observations": [Observation.model_validate(seen) for seen in asked],
+            "observations": seen[OBSERVATIONS],
+            "census": seen.get(CENSUS, ()),
             "missing": [] if row["missing"] is None else answers.read_text(self._db, row["missing"]).split(),
-            "census": [CensusObservation.model_validate(seen) for seen in all_of_it] if census else [],
         }
         return CellResult.model_validate({**json.loads(row["body"]), **parts, "cell": cell, "console": console})
 
@@ -262,6 +270,10 @@ class ResultStore:
             raise MatrixError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
         last = [row[0] for row in self._db.execute("SELECT id FROM run ORDER BY started DESC, seq DESC LIMIT 5")]
         raise MatrixError(f"no run {run_id!r} in {self.path}", hint=f"the last runs: {', '.join(last) or 'none'}")
+
+
+def _stored(row: sqlite3.Row, kind: Kind) -> Stored:
+    return Stored(row[kind.sets], row[f"{kind.answers}_particulars"])
 
 
 def _utc(moment: datetime) -> str:

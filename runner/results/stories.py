@@ -13,12 +13,17 @@ from enum import StrEnum
 from itertools import groupby, pairwise
 
 from runner.architecture import ARCHITECTURES
-from runner.model import KfuncState, ProgType, State
+from runner.model import NETWORK_TYPES, KfuncState, ProgType, State
 from runner.results.availability import Row
 from runner.results.series import Build, Known, Measured
 from runner.version import KernelVersion
 
 RANK = {State.ABSENT: 0, State.NOT_ALLOWED: 1, State.REGISTERED: 2, State.USABLE: 3}
+
+
+def is_less(before: State, after: State) -> bool:
+    """Both are answers. What cannot be called gets no less when it goes."""
+    return max(RANK[after], RANK[State.NOT_ALLOWED]) < RANK[before]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Story:
     row: Row
     arch: str
     best: State  # NO_ANSWER: nothing is known
-    since: tuple[Since, ...]  # of `best`: one point, and one more for each series where it came otherwise
+    since: tuple[Since, ...]  # may be called: one point, and one more for each time that it came again
     segments: tuple[Segment, ...]
     unanswered: tuple[Build, ...]
 
@@ -81,20 +86,22 @@ class Overview:
     """Everything that is kept, by kfunc. `runs` of them were looked at; `measured` cells ran."""
 
     builds: tuple[Known, ...]
+    other_types: tuple[ProgType, ...]  # that kernels were asked about, and that are not shown here
     stories: tuple[Story, ...]
     events: tuple[Event, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """Which stories are wanted; None is all."""
+    """Which stories are wanted; None is all. Types: those that the claims are about, unless another is named."""
 
     kfunc: str | None = None
     prog_type: ProgType | None = None
     arch: str | None = None
 
     def __contains__(self, row: Row) -> bool:
-        return self.kfunc in (None, row.kfunc) and self.prog_type in (None, row.prog_type)
+        types = NETWORK_TYPES if self.prog_type is None else (self.prog_type,)
+        return self.kfunc in (None, row.kfunc) and row.prog_type in types
 
 
 def overview(known: Sequence[Known], only: Only | None = None) -> Overview:
@@ -102,7 +109,9 @@ def overview(known: Sequence[Known], only: Only | None = None) -> Overview:
     only = only or Only()
     known = tuple(it for it in known if only.arch in (None, it.build.arch))
     by_arch = {arch: tuple(group) for arch, group in groupby(known, key=lambda it: it.build.arch)}
-    rows = sorted({row for states in _different(known) for row in states if row in only})
+    asked = {row for states in _different(known) for row in states}
+    rows = sorted(row for row in asked if row in only)
+    shown = {row.prog_type for row in rows}
     stories, events = [], []
     for arch in sorted(by_arch, key=_arch_order):
         blocks = _blocks(by_arch[arch])
@@ -115,6 +124,7 @@ def overview(known: Sequence[Known], only: Only | None = None) -> Overview:
     kinds = list(EventKind)
     return Overview(
         builds=known,
+        other_types=tuple(it for it in ProgType if it not in shown and any(row.prog_type is it for row in asked)),
         stories=tuple(sorted(stories, key=lambda it: (it.row, _arch_order(it.arch)))),
         events=tuple(sorted(events, key=lambda it: (it.row, kinds.index(it.kind)))),
     )
@@ -146,7 +156,7 @@ def _story(row: Row, arch: str, blocks: Sequence[_Block]) -> tuple[Story, list[E
         row=row,
         arch=arch,
         best=best,
-        since=tuple(_since(answered, best)) if RANK.get(best, 0) >= RANK[State.REGISTERED] else (),
+        since=tuple(_since(answered)),
         segments=tuple(_segments(answered)),
         unanswered=tuple(unanswered),
     )
@@ -166,11 +176,11 @@ def _segments(answered: Sequence[tuple[KfuncState, _Block]]) -> Iterator[Segment
         )
 
 
-def _since(answered: Sequence[tuple[KfuncState, _Block]], best: State) -> Iterator[Since]:
+def _since(answered: Sequence[tuple[KfuncState, _Block]]) -> Iterator[Since]:
     before: Build | None = None
     had = False
     for state, block in answered:
-        has = state.state is best
+        has = RANK[state.state] >= RANK[State.REGISTERED]
         if has and not had:
             yield Since(before, block[0].build)
         before, had = block[-1].build, has
@@ -178,7 +188,7 @@ def _since(answered: Sequence[tuple[KfuncState, _Block]], best: State) -> Iterat
 
 def _less(row: Row, answered: Sequence[tuple[KfuncState, _Block]], unanswered: Sequence[Build]) -> Iterator[Event]:
     for (before, left), (after, right) in pairwise(answered):
-        if RANK[after.state] < RANK[before.state]:
+        if is_less(before.state, after.state):
             old, new = left[-1], right[0]
             between = tuple(it for it in unanswered if old.build.order < it.order < new.build.order)
             seen = ((before, old.evidence(row)), (after, new.evidence(row)))

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
-from runner.model import Cell, CellResult, CensusObservation, Facts, KfuncState, Outcome, ProgType, State
-from runner.probes.verifier import permission
+from runner.model import NETWORK_TYPES, Cell, CellResult, CensusObservation, Facts, KfuncState, Outcome
+from runner.probes import KfuncList, load_kfuncs
+from runner.probes import states as judged_states
 from runner.results import evidence
 from runner.results.model import Run
 from runner.results.series import builds, measurements
@@ -32,8 +34,12 @@ _ADDRESSES = 2  # of maps, in the log of each program that is refused
 
 
 def write(path: Path, nights: int = NIGHTS) -> None:
-    with ResultStore(path) as store:
+    """The files beside the database are left out after the first night: they are equal in size, and take long."""
+    with ExitStack() as stack:
+        store = stack.enter_context(ResultStore(path))
         for night in range(nights):
+            if night == 1:
+                stack.enter_context(patch.object(evidence, "write"))
             cells = tuple(_cell(series, arch, night) for series in SERIES for arch in ARCHES)
             started = BEGAN + timedelta(days=night)
             run = Run(
@@ -51,22 +57,13 @@ def write(path: Path, nights: int = NIGHTS) -> None:
 
 
 def states(result: CellResult) -> tuple[KfuncState, ...]:
-    """Of every kfunc that was asked about."""
-    return tuple(_states(result))
+    """As the reports judge them."""
+    return judged_states(result, agent_samples.claims(), _known())
 
 
-def _states(result: CellResult) -> Iterator[KfuncState]:
-    for seen in result.census:
-        reading = permission(seen.load_errno or 0, seen.log)
-        state = State.ABSENT if seen.load_errno is None else reading.state
-        yield KfuncState(
-            kfunc=seen.kfunc,
-            object=seen.object,
-            prog_type=seen.prog_type,
-            state=state,
-            cause=reading.cause,
-            log=seen.log,
-        )
+@cache
+def _known() -> KfuncList:
+    return load_kfuncs(agent_samples.ROOT)
 
 
 def _cell(series: str, arch: str, night: int) -> Cell:
@@ -105,7 +102,7 @@ def _census(series: str, arch: str, build: int) -> tuple[CensusObservation, ...]
     ids = Random(f"{series} {arch} {build}").randrange(60_000, 130_000)  # noqa: S311
     found = []
     for number in range(KFUNCS):
-        for prog_type in ProgType.TC, ProgType.XDP:
+        for prog_type in NETWORK_TYPES:
             if number > 250 + 15 * at:
                 found.append(CensusObservation(kfunc=f"bpf_kfunc_{number}", prog_type=prog_type))
                 continue
@@ -114,11 +111,11 @@ def _census(series: str, arch: str, build: int) -> tuple[CensusObservation, ...]
                 "R1 type=ctx expected=fp" if allowed else f"calling kernel function bpf_kfunc_{number} is not allowed"
             )
             log = f"3: (b7) r5 = 0 ; R5=0\n4: (85) call bpf_kfunc_{number}#{ids + number}\n{said}\nprocessed 5 insns\n"
-            found.append(
-                CensusObservation(
-                    kfunc=f"bpf_kfunc_{number}", prog_type=prog_type, object="vmlinux", load_errno=13, log=log
-                )
+            seen = CensusObservation(
+                kfunc=f"bpf_kfunc_{number}", prog_type=prog_type, object="vmlinux", load_errno=13, log=log
             )
+            twice = {"again": "with an arena", "again_errno": 13, "again_log": log}
+            found.append(seen.model_copy(update=twice) if number % 40 == 1 else seen)
     return tuple(found)
 
 

@@ -49,6 +49,7 @@ CRASHED = {"verdict": Verdict.BROKEN, "observed": "crashed the kernel", "crashed
         ({}, BROKEN, Kind.WORSE),
         (BROKEN, {}, Kind.BETTER),
         (BROKEN, CRASHED, Kind.WORSE),
+        ({}, BROKEN | {"known_issue": "duplicated-btf"}, Kind.OTHERWISE),
         ({}, NO_ANSWER, Kind.UNANSWERED),
         (NO_ANSWER, BROKEN, Kind.ANSWERED),  # not known to be worse than it was
         (NO_ANSWER, NO_ANSWER | {"cause": "otherwise"}, None),
@@ -75,7 +76,7 @@ def test_claims(before: dict[str, object], after: dict[str, object], kind: Kind 
     ("before", "after", "kind"),
     [
         (State.USABLE, State.REGISTERED, Kind.WORSE),
-        (State.NOT_ALLOWED, State.ABSENT, Kind.WORSE),
+        (State.NOT_ALLOWED, State.ABSENT, Kind.OTHERWISE),
         (State.ABSENT, State.USABLE, Kind.BETTER),
         (State.USABLE, State.NO_ANSWER, Kind.UNANSWERED),
         (State.NO_ANSWER, State.ABSENT, Kind.ANSWERED),

@@ -1,0 +1,101 @@
+"""Whatever an answer holds, what is read back is what came; and what only boots and builds differ in is stored once."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runner.model import CensusObservation, Observation, ProgType
+from runner.results import schema
+from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Stored, read, read_steady, steady, write
+
+HOSTILE = st.sampled_from(
+    [
+        "\x1a",
+        "\\u001a",
+        "\\\\u001a",
+        "0xff5c13688075d01c",
+        "call bpf_x#126637",
+        "#12",
+        "0x12",
+        '"',
+        "\\",
+        "\n",
+        "a",
+        "\x00",
+    ]
+)
+TEXTS = st.lists(HOSTILE | st.text(max_size=5), max_size=8).map("".join)
+
+
+def database() -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", isolation_level=None)
+    schema.migrate(db)
+    return db
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    connection = database()
+    yield connection
+    connection.close()
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS), max_size=4))
+def test_every_text_comes_back_to_the_letter(texts: list[tuple[str, str]]) -> None:
+    seen = [
+        CensusObservation(kfunc="bpf_x", prog_type=ProgType.TC, log=log, again="again", again_log=again)
+        for log, again in texts
+    ]
+    db = database()
+    stored = write(db, CENSUS, seen)
+    assert list(read(db, CENSUS, stored)) == seen
+    db.close()
+
+
+def answers(boot: int) -> list[Observation]:
+    log = f"0: (18) r2 = 0xff5c1368807{boot:05x} ; R2_w=map_value()\n4: (85) call bpf_ct_release#{12000 + boot}\n"
+    return [Observation(probe="a:tc", load_errno=13, log=log), Observation(probe="b:tc", load_errno=0)]
+
+
+def test_boots_and_builds_share_what_they_differ_in_only_by_numbers(db: sqlite3.Connection) -> None:
+    stored = [write(db, OBSERVATIONS, answers(boot)) for boot in range(3)]
+    assert len({it.answers for it in stored}) == 1
+    assert len({it.particulars for it in stored}) == 3
+    for boot, it in enumerate(stored):
+        assert list(read(db, OBSERVATIONS, it)) == answers(boot)
+
+
+def test_the_second_question_is_shared_as_well(db: sqlite3.Connection) -> None:
+    for build in range(3):
+        seen = CensusObservation(
+            kfunc="k", prog_type=ProgType.TC, again="with an arena", again_log=f"call k#{900 + build}"
+        )
+        write(db, CENSUS, [seen])
+    assert db.execute("SELECT count(*) FROM census").fetchone()[0] == 1
+    assert db.execute("SELECT json_extract(body, '$.kfunc') FROM census").fetchone()[0] == "k"  # the body stays JSON
+
+
+def test_other_words_are_another_answer(db: sqlite3.Connection) -> None:
+    one = write(db, OBSERVATIONS, [Observation(probe="a:tc", log="R1 is bad")])
+    other = write(db, OBSERVATIONS, [Observation(probe="a:tc", log="R2 is bad")])
+    assert one.answers != other.answers
+    assert steady("error 13, timeout 120")[1] == []  # only what looks like an address or a BTF id is taken out
+
+
+def test_particulars_that_are_gone_are_said(db: sqlite3.Connection) -> None:
+    stored = write(db, OBSERVATIONS, answers(1))
+    with pytest.raises(sqlite3.DatabaseError, match="particulars"):
+        list(read(db, OBSERVATIONS, Stored(stored.answers, None)))
+
+
+def test_what_is_read_without_particulars_is_read_once(db: sqlite3.Connection) -> None:
+    known: dict[int, Answer] = {}
+    seen = [read_steady(db, OBSERVATIONS, write(db, OBSERVATIONS, answers(boot)), known) for boot in range(2)]
+    assert [it.probe for it in seen[0] if isinstance(it, Observation)] == ["a:tc", "b:tc"]
+    assert seen[0][0] is seen[1][0]
+    assert "0xff" not in seen[0][0].log
