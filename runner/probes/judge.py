@@ -116,8 +116,8 @@ def _no_answer(result: CellResult, file: ClaimFile, probe: str, answer: Answer, 
     """Why there is no answer to a claim; empty when there is one."""
     if seen is None:
         return _not_asked(result, probe)
-    if seen.failed:
-        return seen.failed
+    if seen.failed:  # a module that is not there makes much else fail, too
+        return _unready(result, file) or seen.failed
     if seen.load_errno is None:
         return "the program was not given to the kernel"
     if names_words(answer) and matches(answer, seen):
