@@ -5,7 +5,6 @@ Needs chromium (`apt-get install chromium`); without it these tests are skipped,
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,17 +29,11 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-# Measured: first paint 0.2 s, filter 20 to 60 ms. The promise is 1 s and 100 ms on a machine that does nothing else
-PAINT_MS, FILTER_MS = 1000, 100
-SLACK = float(os.environ.get("RUNNER_TEST_SLACK", "3"))
 TYPE = """async (text) => {
   const box = document.querySelector("input[type=search]");
-  const begun = performance.now();
   box.value = text;
   box.dispatchEvent(new Event("input", {bubbles: true}));
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
-  document.body.getBoundingClientRect();
-  return performance.now() - begun;
 }"""
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="needs chromium: apt-get install chromium")
@@ -90,22 +83,16 @@ def visible(page: Page) -> list[str]:
 # --- 400 kfuncs on 24 kernels ---------------------------------------------------------------------------------------
 
 
-def test_large_grid_paints_at_once(page: Page, census: Path) -> None:
+def test_large_grid_is_whole(page: Page, census: Path) -> None:
     page.goto(f"file://{census}/index.html")
-    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     assert page.locator("table.grid td").count() == 400 * 24
-    assert paint < PAINT_MS * SLACK
 
 
 def test_large_grid_is_filtered_as_one_types(page: Page, census: Path) -> None:
     page.goto(f"file://{census}/index.html")
     page.evaluate(TYPE, "warm up")
     for text, rows in (("c", 150), ("ct", 50), ("ct_op_0", 13), ("", 400), ("no such kfunc", 0), ("", 400)):
-        times = []
-        for _ in range(3):  # the fastest: the others measure what else this machine does
-            page.evaluate(TYPE, "rbtree" if text != "ct" else "x")
-            times.append(page.evaluate(TYPE, text))
-        assert min(times) < FILTER_MS * SLACK, f"{text!r}: {times}"
+        page.evaluate(TYPE, text)
         assert len(visible(page)) == rows, text
     page.evaluate(TYPE, "CT 001")
     assert visible(page) == [name(1)]
