@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runner.model import (
+    NETWORK_TYPES,
     Cell,
     CellResult,
     ClaimVerdict,
@@ -31,7 +32,7 @@ def census_run(kfuncs: int = 400, kernels: int = 24, arches: tuple[str, ...] = s
         at = next(place for place, cell in enumerate(cells) if cell.id == of.cell.id) // len(arches)
         if of.outcome is not Outcome.RAN:
             return ()
-        return tuple(_state(number, at, prog_type) for number in range(kfuncs) for prog_type in ProgType)
+        return tuple(_state(number, at, prog_type) for number in range(kfuncs) for prog_type in NETWORK_TYPES)
 
     return judge_run(run, judge=_claims, states=states)
 
