@@ -14,7 +14,7 @@ from types import FrameType
 import pytest
 
 from runner.errors import InfraError
-from runner.execution.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders
+from runner.execution.orders import DELIVERY_KEY, ORDERS_KEY, Delivery, Phase, Progress, WorkerOrders
 from runner.model import CellResult, Outcome
 
 OnResult = Callable[[CellResult], None]
@@ -32,7 +32,7 @@ class _Round:
     orders: WorkerOrders
     on_result: OnResult
     on_progress: OnProgress
-    results: dict[str, CellResult] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)  # the results themselves are large, and kept elsewhere
     internal_error: str = ""
 
     @pytest.hookimpl(optionalhook=True)
@@ -51,14 +51,14 @@ class _Round:
             self._lost(report.nodeid, report.longreprtext)
 
     def _take(self, result: CellResult) -> None:
-        self.results[result.cell.id] = result
+        self.outcomes[result.cell.id] = result.outcome
         self.on_result(result)
         self.on_progress(Progress(cell_id=result.cell.id, phase=Phase.DONE, note=result.outcome))
 
     def _lost(self, cell_id: str, why: str) -> None:
         """xdist reports the item that a dead worker was at."""
         order = next((order for order in self.orders.orders if order.cell.id == cell_id), None)
-        if order is None or cell_id in self.results:
+        if order is None or cell_id in self.outcomes:
             return
         asked = tuple(ask.probe for ask in order.asks)
         cause = f"the worker died: {why.strip()}"
@@ -82,17 +82,12 @@ def run_rounds(orders: WorkerOrders, *, slots: int, on_result: OnResult, on_prog
     again = tuple(
         order.model_copy(update={"attempt": order.attempt + 1})
         for order in orders.orders
-        if _must_repeat(order, first.results)
+        if first.outcomes.get(order.cell.id) in {None, *_REPEATED}
     )
     if not again:
         return True
     second = _run_round(orders.model_copy(update={"orders": again}), slots, on_result, on_progress)
     return second is not None
-
-
-def _must_repeat(order: CellOrder, results: dict[str, CellResult]) -> bool:
-    result = results.get(order.cell.id)
-    return result is None or result.outcome in _REPEATED
 
 
 def _run_round(orders: WorkerOrders, slots: int, on_result: OnResult, on_progress: OnProgress) -> _Round | None:
@@ -104,7 +99,7 @@ def _run_round(orders: WorkerOrders, slots: int, on_result: OnResult, on_progres
         status = pytest.main(_pytest_arguments(folder, workers), plugins=[plugin])
     if status == pytest.ExitCode.INTERRUPTED:
         return None
-    if status == pytest.ExitCode.INTERNAL_ERROR or (plugin.internal_error and not plugin.results):
+    if status == pytest.ExitCode.INTERNAL_ERROR or (plugin.internal_error and not plugin.outcomes):
         raise InfraError(f"the workers failed:\n{plugin.internal_error[-2000:]}")
     return plugin
 
