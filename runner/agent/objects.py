@@ -13,23 +13,12 @@ from sys import byteorder
 
 from .btf import Btf, BtfError, Slot
 from .libbpf import PREPARE_LOAD, TYPES, HandlerOpts, Libbpf, LoadOpts, instruction
+from .progtypes import PROG_TYPES
 from .tagged import PREFIX, make
 
 _EMPTY = instruction(0xB7, 0, 0, 0, 0) + instruction(0x95, 0, 0, 0, 0)  # return 0
 _RESULT = "result"
 _WRITABLE = (".data", ".bss")
-# enum bpf_prog_type, and the expected_attach_type without which the kernel does not look at the program
-_OTHER_TYPES = {
-    "socket_filter": (1, 0),
-    "kprobe": (2, 0),
-    "sched_act": (4, 0),
-    "tracepoint": (5, 0),
-    "cgroup_skb": (8, 0),
-    "lwt_in": (10, 0),
-    "sock_ops": (13, 0),
-    "sk_skb": (14, 0),
-    "netfilter": (32, 45),
-}
 
 
 class Relocated:
@@ -200,10 +189,9 @@ class Object:
     def load_other(self, program: str, load_as: str | None, license_: str) -> tuple[int, str]:
         """Errno and log of a load as another type, or under another license. What was taken is given back."""
         relocated = self._relocated(program)
-        prog_type, relocated.opts.expected_attach_type = (
-            _OTHER_TYPES[load_as] if load_as else (TYPES[program.partition("_")[0]], 0)
-        )
-        fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, relocated.opts, license_)
+        as_type = PROG_TYPES[load_as or program.partition("_")[0]]
+        relocated.opts.expected_attach_type = as_type.attach
+        fd, refused, log = self._libbpf.prog_load(as_type.number, relocated.insns, relocated.opts, license_)
         relocated.opts.expected_attach_type = 0
         if not refused:
             os.close(fd)

@@ -12,7 +12,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, field_validat
 
 from runner import yamlfile
 from runner.errors import MatrixError
-from runner.model import Attach, OtherType, Plain, ProgType, SafeName, Traffic
+from runner.model import Attach, Plain, ProgType, SafeName, Traffic
 from runner.version import Interval, KernelVersion
 from runner.yamlfile import Location
 
@@ -171,7 +171,7 @@ class Claim(Span):
     sysctl: dict[_Sysctl, _Text] = Field(default_factory=dict)
     risky: bool = False  # may take an old kernel down: asked last
     object: SafeName | None = None  # instead of the file's
-    load_as: OtherType | None = None
+    load_as: ProgType | None = None
     license: _License = "GPL"
     netns: Annotated[int, Field(ge=0, le=0x7FFFFFFF)] | None = None
     flow: Flow | None = None

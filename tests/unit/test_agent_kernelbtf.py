@@ -105,7 +105,7 @@ def test_a_tag_of_something_else_is_no_kfunc(libbpf: Libbpf, tmp_path: Path) -> 
         assert ObjectBtf(libbpf, str(tmp_path / "vmlinux")).tagged("bpf_kfunc") == {}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(place=st.integers(0, len(VMLINUX) - 1), value=st.integers(0, 255), cut=st.integers(0, len(VMLINUX)))
 def test_damaged_btf_raises_nothing_else(libbpf: Libbpf, folder: Path, place: int, value: int, cut: int) -> None:
     """A kernel under test may hand out anything. Names may be lost, the agent may not."""

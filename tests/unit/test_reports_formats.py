@@ -62,7 +62,7 @@ def test_cases_agree_with_the_exit_status(run: Callable[[], JudgedRun]) -> None:
     ),
     st.sets(st.integers(0, 7), max_size=2),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_cases_agree_with_the_exit_status_of_any_run(
     changes: dict[tuple[int, int], tuple[Verdict, bool]], unfinished: set[int]
 ) -> None:

@@ -65,7 +65,8 @@ def complaint(folder: Path, text: str | bytes) -> str:
         ("a: \x01\n", "file.yaml:1: not YAML"),
         (b"a: 1\nb: caf\xe9\n", "file.yaml:2: not UTF-8: byte 0xe9"),
         ("a: 1\n".encode("utf-16"), "file.yaml:1: not UTF-8"),
-        ("\na: " + "[" * 100_000, "file.yaml:2: nested deeper than 32 levels"),
+        ("\na: " + "[" * 40, "file.yaml:2: nested deeper than 32 levels"),
+        ("\na: " + "[" * 100_000, "nest"),  # libyaml may refuse it first, in its own words
         ("a: " + "x" * (1 << 20), "file.yaml: larger than 1 MiB"),
     ],
 )
@@ -146,7 +147,7 @@ plain = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.text(), plain, max_size=4))
 def test_plain_data_comes_back_as_it_was_written(tmp_path: Path, data: dict[str, yamlfile.Yaml]) -> None:
     text = yaml.safe_dump(data)
@@ -155,7 +156,7 @@ def test_plain_data_comes_back_as_it_was_written(tmp_path: Path, data: dict[str,
     assert yamlfile.load(written(tmp_path, text)).data == data
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
 @given(st.binary(max_size=200) | st.text(alphabet="ab:-[]{}&*!|>?#'\"%\n\t ,.0", max_size=60).map(str.encode))
 def test_any_bytes_are_read_or_refused_with_a_place(tmp_path: Path, raw: bytes) -> None:
     path = written(tmp_path, raw)

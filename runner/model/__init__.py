@@ -1,0 +1,63 @@
+"""The shared data types: frozen, plain, no I/O. Controller, workers, guests and the store exchange nothing else.
+
+Each validates what it is built from, so reading one from text is also the check of that text (`model_validate_json`).
+"""
+
+from runner.model.answers import CellResult, CensusObservation, Crash, Facts, Observation, Timings
+from runner.model.asks import Ask, Attach, CensusAsk, ClaimAsk, Traffic
+from runner.model.cells import Cell, GuestSize, Limits
+from runner.model.judged import ClaimVerdict, KfuncState, KnownIssue
+from runner.model.kernels import Image, Kernel, Lock, LockedImage, LockedKernel, Package, Wanted
+from runner.model.words import (
+    NETWORK_TYPES,
+    CellId,
+    KernelSource,
+    Level,
+    Outcome,
+    Plain,
+    ProgType,
+    SafeName,
+    Seconds,
+    Sha256,
+    State,
+    Verdict,
+)
+
+__all__ = [
+    "NETWORK_TYPES",
+    "Ask",
+    "Attach",
+    "Cell",
+    "CellId",
+    "CellResult",
+    "CensusAsk",
+    "CensusObservation",
+    "ClaimAsk",
+    "ClaimVerdict",
+    "Crash",
+    "Facts",
+    "GuestSize",
+    "Image",
+    "Kernel",
+    "KernelSource",
+    "KfuncState",
+    "KnownIssue",
+    "Level",
+    "Limits",
+    "Lock",
+    "LockedImage",
+    "LockedKernel",
+    "Observation",
+    "Outcome",
+    "Package",
+    "Plain",
+    "ProgType",
+    "SafeName",
+    "Seconds",
+    "Sha256",
+    "State",
+    "Timings",
+    "Traffic",
+    "Verdict",
+    "Wanted",
+]

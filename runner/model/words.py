@@ -1,0 +1,107 @@
+"""What everything else is spelled with: safe strings, and one enumeration for each set of words."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+# What may become part of a command line, a path or a cell id. vng joins most of its values into a shell line unquoted.
+SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~:-]{0,127}$")]
+# <kind>:<what that kind understands>: debian:trixie-backports/6.18 is the newest 6.18.y of that suite
+KernelSource = Annotated[str, StringConstraints(pattern=r"^[a-z]+:[A-Za-z0-9][A-Za-z0-9._/+~-]*$")]
+CellId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
+
+
+class Plain(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ProgType(StrEnum):
+    """The program types, by the words that people use for them: the kernel's own but for `tc`.
+
+    `ext` is missing: such a program may call what the program may call that it extends.
+    """
+
+    TC = "tc"  # BPF_PROG_TYPE_SCHED_CLS
+    XDP = "xdp"  # BPF_PROG_TYPE_XDP
+    # the census asks about the others when it is told to
+    SOCKET_FILTER = "socket_filter"
+    KPROBE = "kprobe"
+    SCHED_ACT = "sched_act"
+    TRACEPOINT = "tracepoint"
+    PERF_EVENT = "perf_event"
+    CGROUP_SKB = "cgroup_skb"
+    CGROUP_SOCK = "cgroup_sock"
+    LWT_IN = "lwt_in"
+    LWT_OUT = "lwt_out"
+    LWT_XMIT = "lwt_xmit"
+    SOCK_OPS = "sock_ops"
+    SK_SKB = "sk_skb"
+    CGROUP_DEVICE = "cgroup_device"
+    SK_MSG = "sk_msg"
+    RAW_TRACEPOINT = "raw_tracepoint"
+    CGROUP_SOCK_ADDR = "cgroup_sock_addr"
+    LWT_SEG6LOCAL = "lwt_seg6local"
+    LIRC_MODE2 = "lirc_mode2"
+    SK_REUSEPORT = "sk_reuseport"
+    FLOW_DISSECTOR = "flow_dissector"
+    CGROUP_SYSCTL = "cgroup_sysctl"
+    RAW_TRACEPOINT_WRITABLE = "raw_tracepoint_writable"
+    CGROUP_SOCKOPT = "cgroup_sockopt"
+    TRACING = "tracing"
+    STRUCT_OPS = "struct_ops"
+    LSM = "lsm"
+    SK_LOOKUP = "sk_lookup"
+    SYSCALL = "syscall"
+    NETFILTER = "netfilter"
+
+
+NETWORK_TYPES = (ProgType.TC, ProgType.XDP)  # those that the claims are about
+
+
+class Outcome(StrEnum):
+    """How a cell ended. Only `RAN` holds answers; none of the others says anything about a kfunc."""
+
+    RAN = "ran"
+    BOOT_FAILED = "boot failed"
+    LOST = "lost"
+    INFRA_FAILED = "infrastructure failed"
+    SKIPPED = "skipped"
+
+
+class Verdict(StrEnum):
+    """An observation held against an expectation."""
+
+    HOLDS = "holds"
+    BROKEN = "broken"
+    NOT_APPLICABLE = "not applicable"
+    NO_ANSWER = "no answer"
+
+
+class Level(StrEnum):
+    """How far programs of a type were seen to get with a kfunc, the least first. Only what was seen counts."""
+
+    NONE = "none"  # not in BTF, or nothing is known
+    IN_BTF = "in BTF"
+    MAY_BE_CALLED = "may be called"
+    LOADS = "loads"  # with real arguments
+    RUNS = "runs"
+    EFFECT = "effect seen"  # what a claim marked `usable` says was observed
+
+
+class State(StrEnum):
+    """Of a (kfunc, program type) in a cell."""
+
+    ABSENT = "absent"
+    NOT_ALLOWED = "not allowed"
+    REGISTERED = "registered"
+    USABLE = "usable"
+    NO_ANSWER = "no answer"
+
+
+Seconds = Annotated[float, Field(gt=0, le=86400)]
