@@ -147,7 +147,7 @@ class Source(Plain):
 
 
 class Flow(Plain):
-    """The flow of a claim about traffic; see Traffic in runner/model.py."""
+    """The flow of a claim about traffic; see runner/model/asks.py."""
 
     protocol: Literal["tcp", "udp"]
     tracked: bool = False
