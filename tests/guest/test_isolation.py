@@ -1,0 +1,130 @@
+"""A real guest tries what a hostile kernel would try first: to reach its host, and to write where it may only read."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from runner.architecture import architecture
+from runner.deadline import Deadline
+from runner.execution.realmachine import this_machine
+from runner.guest.boot import LiveGuest
+from runner.guest.interface import BootOrder, Guest
+from tests.guest.conftest import Project
+from tests.guest.inprocess import OneCell
+
+_LIMIT_S = 300
+_HOST = "10.0.2.2"  # qemu's user network: the host's loopback
+_RESOLVER = "10.0.2.3"
+_TRY_TCP = "import socket; socket.create_connection(('{}', {}), timeout=2)"
+_TRY_UDP = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(2)
+s.sendto(bytes.fromhex('1234010000010000000000000161016200000100 01'), ('{}', 53))
+s.recv(512)
+"""
+
+
+@contextmanager
+def booted(project: Project) -> Iterator[Guest]:
+    cell = OneCell.of(project.root, "kernel=6.12,arch=x86_64").cell
+    machine = this_machine(offline=False)
+    deadline = Deadline.after(_LIMIT_S, "the test's limit")
+    kernel, image = machine.prepare(cell, deadline=deadline)
+    order = BootOrder(
+        architecture=architecture(cell.arch),
+        kernel=kernel,
+        image=image,
+        size=cell.guest,
+        accel=machine.accel(cell),
+        console=project.root / "console.log",
+        scratch=machine.scratch,
+    )
+    with machine.boot(order, deadline=deadline) as guest:
+        yield guest
+
+
+@contextmanager
+def listening() -> Iterator[tuple[int, list[object]]]:
+    """A server on every address of this machine; whoever connects is noted."""
+    callers: list[object] = []
+    with closing(socket.create_server(("0.0.0.0", 0))) as server:  # noqa: S104  the guest shall find it, if it can
+
+        def note() -> None:
+            try:
+                while True:
+                    connection, address = server.accept()
+                    callers.append(address)
+                    connection.close()
+            except OSError:
+                return
+
+        threading.Thread(target=note, daemon=True).start()
+        yield server.getsockname()[1], callers
+
+
+def in_guest(guest: Guest, command: str) -> tuple[int, str]:
+    done = guest.run(command, deadline=Deadline.after(60, "the test's limit"))
+    return done.status, done.output
+
+
+def python(guest: Guest, program: str) -> tuple[int, str]:
+    return in_guest(guest, f'python3 -c "{program}"')
+
+
+def test_a_guest_reaches_nothing_and_writes_nowhere(project: Project) -> None:
+    with booted(project) as guest, listening() as (port, callers):
+        assert python(guest, "print(6 * 7)") == (0, "42\n"), "or everything below would fail for another reason"
+        for address in (_HOST, "127.0.0.1"):
+            status, said = python(guest, _TRY_TCP.format(address, port))
+            assert status != 0, said
+            assert "timed out" in said or "refused" in said or "unreachable" in said, said
+        status, said = python(guest, _TRY_UDP.format(_RESOLVER))
+        assert status != 0, said
+        assert "timed out" in said or "unreachable" in said, said
+        assert callers == []
+        assert "default" not in in_guest(guest, "/usr/sbin/ip route")[1]
+
+        shares = [line.split()[1] for line in in_guest(guest, "cat /proc/mounts")[1].splitlines() if " 9p " in line]
+        assert "/run/key" in shares
+        for place in ("/run/key/authorized_keys", *(f"{share}/new" for share in shares)):
+            in_guest(guest, f"mount -o remount,rw {place.rpartition('/')[0]}")
+            status, said = in_guest(guest, f"echo x >> {place}")
+            assert status != 0, said
+            assert "Read-only file system" in said, said
+        status, said = in_guest(guest, "dd if=/dev/zero of=/dev/vda bs=512 count=1 conv=fsync")
+        assert status != 0, said
+        assert "not permitted" in said or "Read-only" in said or "I/O error" in said, said
+
+
+def test_only_this_machine_reaches_a_guest(project: Project) -> None:
+    with booted(project) as guest:
+        assert isinstance(guest, LiveGuest)
+        inodes = {line.split()[9]: line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]}
+        held = {
+            inodes[inode]
+            for link in Path("/proc").glob("[0-9]*/fd/*")
+            if (inode := _inode(link)) in inodes and b"qemu-system" in _command(link.parents[1])
+        }
+        listeners = {line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines() if " 0A " in line}
+        mine = held & listeners
+        assert mine
+        assert {address.partition(":")[0] for address in mine} == {"0100007F"}, "127.0.0.1, as the kernel writes it"
+
+
+def _inode(link: Path) -> str:
+    try:
+        return str(link.readlink()).removeprefix("socket:[").removesuffix("]")
+    except OSError:
+        return ""
+
+
+def _command(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""

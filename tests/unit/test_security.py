@@ -1,0 +1,63 @@
+"""What the code must never do with text that came from elsewhere. docs/security.md says why."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.guest.keys import make_keys
+
+PACKAGE = Path(__file__).parents[2] / "runner"
+FILES = sorted(PACKAGE.rglob("*.py"))
+# they run what they read
+FORBIDDEN_MODULES = frozenset({"pickle", "marshal", "shelve", "dill", "cloudpickle", "code", "pty"})
+FORBIDDEN_CALLS = frozenset({"eval", "exec", "os.system", "os.popen", "subprocess.getoutput", "yaml.load"})
+TEXT_ONLY = frozenset({"yaml.BaseLoader"})  # a YAML loader that makes nothing but text, lists and mappings
+
+
+def called(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and not any(ast.unparse(word.value) in TEXT_ONLY for word in node.keywords):
+            yield ast.unparse(node.func)
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
+@pytest.fixture(scope="module")
+def trees() -> dict[Path, ast.Module]:
+    return {file: ast.parse(file.read_text(), str(file)) for file in FILES}
+
+
+def test_nothing_that_was_read_is_run(trees: dict[Path, ast.Module]) -> None:
+    for file, tree in trees.items():
+        assert not FORBIDDEN_MODULES.intersection(imported(tree)), file
+        assert not FORBIDDEN_CALLS.intersection(called(tree)), file
+
+
+def test_the_site_escapes_by_itself(trees: dict[Path, ast.Module]) -> None:
+    environments = [
+        node
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Environment")
+    ]
+    assert environments
+    for call in environments:
+        assert any(word.arg == "autoescape" and ast.unparse(word.value) == "True" for word in call.keywords)
+
+
+def test_keys_are_their_owners_alone(tmp_path: Path) -> None:
+    keys = make_keys(tmp_path / "keys")
+    assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "keys").iterdir()} == {0o600}
+    written = b"".join(file.read_bytes() for file in (tmp_path / "keys").iterdir())
+    assert keys.client_private.encode() not in written, "the guest gets our public key alone"
