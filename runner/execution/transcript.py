@@ -30,6 +30,7 @@ class Transcript:
     ended: bool = False
     noise: list[str] = field(default_factory=list)
     _named: set[tuple[str, str]] = field(default_factory=set)  # probe, kfunc: of a careful census
+    _asking: tuple[Ask, str] | None = None  # the last of them; a kfunc's name may hold anything
 
     def feed(self, line: str) -> None:
         """Take one line of the agent's output."""
@@ -54,9 +55,9 @@ class Transcript:
             case "kfuncs":
                 self._take_kfuncs(event["kfuncs"], event["missing"])
             case "asking":
-                ask = self._known(event["probe"])
-                self._named.add((ask.probe, str(event["kfunc"])))
-                self.in_flight = f"{ask.probe}:{event['kfunc']}"
+                self._asking = (self._known(event["probe"]), str(event["kfunc"]))
+                self._named.add((self._asking[0].probe, self._asking[1]))
+                self.in_flight = f"{self._asking[0].probe}:{self._asking[1]}"
             case "census":
                 ask = self._known(event["probe"])
                 self._take_answers(ask.prog_type, event["answers"])
@@ -122,11 +123,10 @@ class Transcript:
             self.observations[probe] = Observation(probe=probe, failed=why)
         elif any(ask.probe == probe for ask in self.asks):
             self.done[probe] = why
-        else:
-            census, _, kfunc = probe.rpartition(":")
-            facts = self.kfuncs.get(kfunc, CensusObservation(kfunc=kfunc, prog_type=ProgType.TC))
-            failed = facts.model_copy(update={"prog_type": self._known(census).prog_type, "failed": why})
-            self.census[kfunc, failed.prog_type] = failed
+        elif self._asking and isinstance(self._asking[0], CensusAsk):
+            ask, kfunc = self._asking
+            facts = self.kfuncs.get(kfunc, CensusObservation(kfunc=kfunc, prog_type=ask.prog_type))
+            self.census[kfunc, ask.prog_type] = facts.model_copy(update={"prog_type": ask.prog_type, "failed": why})
 
 
 def _objects(value: object) -> list[dict[str, object]]:

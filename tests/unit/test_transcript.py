@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,15 @@ def test_a_kfunc_after_which_the_guest_is_silent_has_no_answer() -> None:
     transcript.give_up("the guest said nothing for 30 s")
     seen = transcript.census["bpf_b", "tc"]
     assert (seen.failed, seen.load_errno, seen.object) == ("the guest said nothing for 30 s", None, "vmlinux")
+    assert transcript.in_flight == ""
+
+
+@pytest.mark.parametrize(("probe", "kfunc"), [("census:tc", "b:tc"), ("census:tc", ""), ("claim-0:tc", "bpf_a")])
+def test_whatever_a_guest_names_before_it_is_silent_can_be_given_up(probe: str, kfunc: str) -> None:
+    transcript = in_a_census()
+    transcript.feed(json.dumps({"event": "asking", "probe": probe, "kfunc": kfunc}))
+    transcript.give_up("silent")
+    assert {(name, seen.failed) for (name, _), seen in transcript.census.items()} <= {(kfunc, "silent")}
     assert transcript.in_flight == ""
 
 
