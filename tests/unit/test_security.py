@@ -61,3 +61,11 @@ def test_keys_are_their_owners_alone(tmp_path: Path) -> None:
     assert {file.stat().st_mode & 0o777 for file in (tmp_path / "keys").iterdir()} == {0o600}
     written = b"".join(file.read_bytes() for file in (tmp_path / "keys").iterdir())
     assert keys.client_private.encode() not in written, "the guest gets our public key alone"
+
+
+def test_nothing_has_a_fixed_name_in_a_folder_that_users_share(trees: dict[Path, ast.Module]) -> None:
+    for file, tree in trees.items():
+        texts = [
+            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ]
+        assert not [text for text in texts if text.startswith(("/tmp", "/var/tmp", "/dev/shm"))], file
