@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from runner import yamlfile
 from runner.errors import MatrixError
-from runner.kernels import debian, path
+from runner.kernels import debian, installed, path, tree
 from runner.kernels.source import Source
 
-SOURCES: tuple[Source, ...] = (debian, path)
+SOURCES: tuple[Source, ...] = (debian, installed, path, tree)
 BY_WORD = {source.WORD: source for source in SOURCES}
 
 
