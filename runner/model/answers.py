@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, StringConstraints
 
 from runner.model.cells import Cell
 from runner.model.words import Outcome, Plain, ProgType
@@ -42,6 +44,21 @@ class CensusObservation(Plain):
     again_log: str = ""
     prototype: str = ""  # from BTF; empty where it has none
     tags: tuple[str, ...] = ()  # the function's declaration tags: bpf_kfunc, bpf_fastcall
+
+
+class Look(Plain):
+    """A closer look at the program of a ClaimAsk, when it was asked for: `runner cell repro`."""
+
+    probe: str
+    log: str = ""  # the verifier's, with every state, also of a program that it took
+    translated: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16})*$")] = (
+        ""  # instructions, in the kernel's form
+    )
+    byte_order: Literal["little", "big"] = "little"  # of `translated`
+    calls: dict[int, str] = {}  # what the call instruction with that number calls
+    jited_bytes: int = 0  # size of the machine code; 0: the program is interpreted
+    kernel: tuple[str, ...] = ()  # the kernel's own messages while the probe was asked
+    failed: str = ""
 
 
 class Facts(Plain):
@@ -96,6 +113,7 @@ class CellResult(Plain):
     config: dict[str, str] = {}  # of the kernel's own .config what explains a "no": y, m, n, or another value
     crashes: tuple[Crash, ...] = ()
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
+    looks: tuple[Look, ...] = ()  # none, unless they were asked for
     console: str = ""  # the console log, control characters and all; stored beside the database
 
     @property
