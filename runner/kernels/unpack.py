@@ -1,4 +1,4 @@
-"""Debian's kernel packages -> what a guest needs of them, in the layout that virtme-ng expects.
+"""A kernel's parts, wherever they lie -> what a guest needs of them, in the layout that virtme-ng expects.
 
     boot/vmlinuz-RELEASE  boot/config-RELEASE  lib/modules/RELEASE/
 
@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.deadline import Deadline
@@ -24,33 +25,91 @@ _PATH = {"PATH": f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"}
 _DEPMOD_INPUT = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where the parts of one kernel lie. `modules` are all that it has, by name, somewhere below `base`."""
+
+    release: str
+    image: Path
+    config: Path
+    lists: tuple[Path, ...]  # what depmod reads beside the modules
+    base: Path
+    modules: Mapping[str, Path]
+
+
 def unpack_kernel(debs: Iterable[Path], release: str, wanted: Iterable[str], tree: Path, *, deadline: Deadline) -> None:
     """Fill the empty folder `tree`. Takes some 500 MiB beside it for a while. InfraError when a part is not there."""
     with tempfile.TemporaryDirectory(prefix="unpacked-", dir=tree.parent) as name:
         root = Path(name)
         for deb in debs:
             run(["dpkg-deb", "--extract", deb, root], deadline=deadline)
-        folders = [root / "usr/lib/modules" / release, root / "lib/modules" / release]
-        boot = tree / "boot"
-        boot.mkdir()
-        images = [root / f"boot/vmlinuz-{release}", *(folder / "vmlinuz" for folder in folders)]
-        shutil.copyfile(_first(images), boot / f"vmlinuz-{release}")
-        configs = [root / f"boot/config-{release}", *(folder / "config" for folder in folders)]
-        shutil.copyfile(_first(configs), boot / f"config-{release}")
-        modules = tree / "lib/modules" / release
-        modules.mkdir(parents=True)
-        for file in _DEPMOD_INPUT:
-            shutil.copyfile(_first(folder / file for folder in folders), modules / file)
-        source = _first(folder / "kernel" for folder in folders).parent
-        for path in closure(available(source / "kernel"), wanted, deadline=deadline):
-            _decompress(path, modules / path.relative_to(source))
-        run(["depmod", "--basedir", tree, release], deadline=deadline, env=_PATH)
+        take_kernel(find_parts(root, release), wanted, tree, deadline=deadline)
 
 
-def available(kernel: Path) -> dict[str, Path]:
+def find_parts(root: Path, release: str) -> Parts:
+    """The parts of a kernel that is installed below `root`. InfraError when one is not there."""
+    folders = [root / "usr/lib/modules" / release, root / "lib/modules" / release]
+    images = [root / f"boot/vmlinuz-{release}", *(folder / "vmlinuz" for folder in folders)]
+    configs = [root / f"boot/config-{release}", *(folder / "config" for folder in folders)]
+    base = _first(folder / "kernel" for folder in folders)
+    return Parts(
+        release=release,
+        image=_first(images),
+        config=_first(configs),
+        lists=tuple(_first(folder / file for folder in folders) for file in _DEPMOD_INPUT),
+        base=base,
+        modules=available(base.rglob("*.ko*")),
+    )
+
+
+def parts_of(image: Path, modules: Path, config: Path | None = None) -> Parts:
+    """The parts of a kernel that were named. `modules` is called as the release. InfraError when one is not there."""
+    release = modules.name
+    return Parts(
+        release=release,
+        image=_first([image]),
+        config=_first([config] if config else [image.parent / f"config-{release}", modules / "config"]),
+        lists=tuple(_first([modules / file]) for file in _DEPMOD_INPUT),
+        base=_first([modules / "kernel"]),
+        modules=available((modules / "kernel").rglob("*.ko*")),
+    )
+
+
+def needed_of(parts: Parts, wanted: Iterable[str], *, deadline: Deadline) -> Parts:
+    """The kernel with no more modules than those that are wanted, and what they depend on."""
+    files = set(closure(parts.modules, wanted, deadline=deadline))
+    return replace(parts, modules={name: path for name, path in parts.modules.items() if path in files})
+
+
+def take_kernel(parts: Parts, wanted: Iterable[str], tree: Path, *, deadline: Deadline) -> None:
+    """Fill the empty folder `tree` with what is wanted of a kernel."""
+    lay_out(needed_of(parts, wanted, deadline=deadline), tree, deadline=deadline)
+
+
+def lay_out(parts: Parts, tree: Path, *, deadline: Deadline) -> None:
+    """Fill the empty folder `tree` with all of a kernel."""
+    boot = tree / "boot"
+    boot.mkdir()
+    shutil.copyfile(parts.image, boot / f"vmlinuz-{parts.release}")
+    shutil.copyfile(parts.config, boot / f"config-{parts.release}")
+    modules = tree / "lib/modules" / parts.release
+    modules.mkdir(parents=True)
+    for file in parts.lists:
+        shutil.copyfile(file, modules / file.name)
+    for path in sorted(parts.modules.values()):
+        _decompress(path, modules / "kernel" / path.relative_to(parts.base))
+    run(["depmod", "--basedir", tree, parts.release], deadline=deadline, env=_PATH)
+
+
+def releases_in(root: Path) -> list[str]:
+    """The releases that have modules below a root folder."""
+    folders = [*root.glob("usr/lib/modules/*/kernel"), *root.glob("lib/modules/*/kernel")]
+    return sorted({folder.parent.name for folder in folders})
+
+
+def available(files: Iterable[Path]) -> dict[str, Path]:
     """Module name -> file. The kernel does not tell `-` from `_` in names; neither does this."""
-    paths = (path for path in kernel.rglob("*.ko*") if path.is_file())
-    return {_name(path.name.partition(".ko")[0]): path for path in paths}
+    return {_name(path.name.partition(".ko")[0]): path for path in files if path.is_file()}
 
 
 def closure(modules: Mapping[str, Path], wanted: Iterable[str], *, deadline: Deadline) -> tuple[Path, ...]:
@@ -65,11 +124,11 @@ def closure(modules: Mapping[str, Path], wanted: Iterable[str], *, deadline: Dea
 
 def _dependencies(files: Iterable[Path], deadline: Deadline) -> Iterator[str]:
     """What modinfo says. depmod would say the same, but reads all 4000 modules of a kernel first: 9 s."""
-    for field in ("depends", "softdep"):
-        out = run(["modinfo", "--field", field, *files], deadline=deadline, env=_PATH).stdout
-        for word in out.replace(",", " ").split():
-            if not word.endswith(":"):  # softdep: "pre: crc32c post: ..."
-                yield _name(word)
+    for line in run(["modinfo", *files], deadline=deadline, env=_PATH).stdout.splitlines():
+        field, _, words = line.partition(":")
+        if field in {"depends", "softdep"}:
+            # softdep: "pre: crc32c post: ..."
+            yield from (_name(word) for word in words.replace(",", " ").split() if not word.endswith(":"))
 
 
 def _decompress(source: Path, target: Path) -> None:
@@ -93,6 +152,6 @@ def _first(paths: Iterable[Path]) -> Path:
         if path.exists():
             return path
     raise InfraError(
-        f"the kernel's packages hold no {candidates[0].name}",
-        hint="a new package layout? runner/kernels/unpack.py knows where the parts lie",
+        f"the kernel has no {candidates[0].name}",
+        hint=f"looked for {', '.join(map(str, candidates))}",
     )

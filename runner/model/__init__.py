@@ -7,7 +7,18 @@ from runner.model.answers import CellResult, CensusObservation, Crash, Facts, Lo
 from runner.model.asks import Ask, Asked, AskedCell, Attach, CensusAsk, ClaimAsk, Traffic
 from runner.model.cells import Cell, GuestSize, Limits
 from runner.model.judged import ClaimVerdict, KfuncState, KnownIssue
-from runner.model.kernels import Image, Kernel, Lock, LockedImage, LockedKernel, Package, Wanted
+from runner.model.kernels import (
+    Image,
+    Kernel,
+    KernelBuild,
+    Lock,
+    LockedImage,
+    LockedKernel,
+    Package,
+    PinnedFile,
+    Wanted,
+    Which,
+)
 from runner.model.words import (
     NETWORK_TYPES,
     CellId,
@@ -41,6 +52,7 @@ __all__ = [
     "GuestSize",
     "Image",
     "Kernel",
+    "KernelBuild",
     "KernelSource",
     "KfuncState",
     "KnownIssue",
@@ -53,6 +65,7 @@ __all__ = [
     "Observation",
     "Outcome",
     "Package",
+    "PinnedFile",
     "Plain",
     "ProgType",
     "SafeName",
@@ -63,4 +76,5 @@ __all__ = [
     "Traffic",
     "Verdict",
     "Wanted",
+    "Which",
 ]

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, StringConstraints
 
 from runner.model.cells import Cell
+from runner.model.kernels import KernelBuild
 from runner.model.words import Outcome, Plain, ProgType
 
 
@@ -111,6 +112,7 @@ class CellResult(Plain):
     census_ended: dict[ProgType, str] = {}  # whose census came to its end: empty, or why nothing could be asked
     missing: tuple[str, ...] = ()  # the names that the census looked for, and no BTF of the kernel has as a function
     config: dict[str, str] = {}  # of the kernel's own .config what explains a "no": y, m, n, or another value
+    build: KernelBuild = KernelBuild()
     crashes: tuple[Crash, ...] = ()
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
     looks: tuple[Look, ...] = ()  # none, unless they were asked for
