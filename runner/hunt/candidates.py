@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from debian.debian_support import Version
 
 from runner.archive import Archive
+from runner.caches import cache_root
+from runner.cellnames import cell_id
 from runner.deadline import Deadline
 from runner.errors import MatrixError
-from runner.kernels import offered
-from runner.matrix import Matrix, cell_id
+from runner.kernels import Means, offered
+from runner.matrix import Matrix
 from runner.model import Cell, LockedImage, LockedKernel
 from runner.results.hunts import Candidate
-from runner.suites import SUITES
 from runner.version import KernelVersion
 
 
@@ -35,14 +36,14 @@ class Bootable:
 def every_kernel(archive: Archive, archs: Iterable[str], *, deadline: Deadline) -> tuple[Bootable, ...]:
     """Every kernel that the sources offer, each build once, ordered by version, then build. InfraError."""
     found: dict[tuple[str, frozenset[str]], Bootable] = {}
-    for offer in offered(archive, archs, SUITES, deadline=deadline):
+    for offer in offered((), tuple(archs), Means(archive, cache_root(), deadline), words=("debian",)):
         candidate = Candidate(
-            key=f"{offer.debian_version}/{offer.arch}",
+            key=f"{offer.build}/{offer.arch}",
             version=str(offer.version),
             release=offer.release,
             arch=offer.arch,
             source=offer.source,
-            build=offer.debian_version,
+            build=offer.build,
             suite=offer.suite,
         )
         kernel = LockedKernel(
