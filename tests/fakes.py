@@ -20,7 +20,7 @@ from typing import Any
 from runner.deadline import Deadline
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.execution.orders import CellOrder, WorkerOrders
-from runner.guest.interface import Accel, Answered, Booter, BootOrder, Guest
+from runner.guest.interface import Accel, Access, Answered, Booter, BootOrder, Guest
 from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, LockedKernel, ProgType
 
 DIGEST = "0" * 64
@@ -122,6 +122,9 @@ class FakeGuest:
 
     def interact(self) -> None:
         raise NotImplementedError
+
+    def access(self) -> Access:
+        return Access(("ssh", "fake"))
 
     @property
     def console_text(self) -> str:

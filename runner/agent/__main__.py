@@ -1,10 +1,11 @@
 """`python3 -m agent ASKS.json`: asks the running kernel what the file says, one JSON line per event.
 
-ASKS.json is {"modules": [...], "asks": [...]}; BPF objects lie beside it. Events: `hello` with the guest's facts;
-`ask` names a probe before it is asked, so that whoever brings the guest down is known; then its `observation`; at last
-`end`. Whatever goes wrong in one probe is its `failed`; the next one is asked.
+ASKS.json is {"modules": [...], "asks": [...], "look": false}; BPF objects lie beside it. Events: `hello` with the
+guest's facts; `ask` names a probe before it is asked, so that whoever brings the guest down is known; then its
+`observation`; at last `end`. Whatever goes wrong in one probe is its `failed`; the next one is asked.
 A census says `kfuncs`, what there is, once; then `census` with many answers each, and `done`. A careful census names
 each kfunc (`asking`) before it is asked, and waits until that is likely to have left the guest.
+With `look` each claim's `observation` is followed by another `ask`, and a `look` at the same program.
 """
 
 from __future__ import annotations
@@ -69,8 +70,11 @@ def bounded(log: str) -> str:
 class Agent:
     """Answers asks. Opens what it needs when it first needs it: what fails there is the failure of that probe."""
 
-    def __init__(self, libbpf: Libbpf, folder: str) -> None:
+    _closely = False
+
+    def __init__(self, libbpf: Libbpf, folder: str, *, closely: bool = False) -> None:
         self._libbpf = libbpf
+        self._closely = closely
         self._loader = Loader(libbpf, folder)
         self._census: Census | None = None
         self._namespaces: Numbered | None = None
@@ -96,6 +100,14 @@ class Agent:
                 observation["run_errno"] = failed
                 observation["fields"] = found.read()
         return observation
+
+    def look(self, ask: Ask) -> dict[str, object]:
+        """The program that was asked about, loaded once more, with all that the kernel says of it."""
+        from .look import look  # noqa: PLC0415  under emulation an import is dear
+
+        found, as_type, license_ = self._loader.object(ask["object"], ask["constants"]), ask["load_as"], ask["license"]
+        with Sysctls(ask["sysctl"]):
+            return look(self._libbpf, lambda level: found.load_verbose(ask["program"], as_type, license_, level))
 
     def _numbered(self) -> Numbered:
         if self._namespaces is None:
@@ -142,6 +154,11 @@ class Agent:
 
     def ask(self, ask: Ask) -> None:
         """Answer one, whatever happens."""
+        closely = self._closely and ask["kind"] == "claim"
+        if closely:
+            from .look import KernelLog  # noqa: PLC0415  under emulation an import is dear
+
+            kernel_log = KernelLog()
         say("ask", {"probe": ask["probe"]})
         event = "done" if ask["kind"] == "census" else "observation"
         answer: dict[str, object] = {"probe": ask["probe"]}
@@ -153,6 +170,17 @@ class Agent:
         except Exception as error:
             answer["failed"] = f"{type(error).__name__}: {error}"[:4000]
         say(event, answer)
+        if closely:
+            self._look(ask, kernel_log.lines())
+
+    def _look(self, ask: Ask, said: list[str]) -> None:
+        """`said` is what the kernel said while it was asked. What brings the guest down here has a name, too."""
+        say("ask", {"probe": ask["probe"]})
+        try:
+            seen = self.look(ask)
+        except Exception as error:
+            seen = {"failed": f"{type(error).__name__}: {error}"[:4000]}
+        say("look", {"probe": ask["probe"], "kernel": said, **seen})
 
 
 def main(path: str) -> None:
@@ -164,7 +192,8 @@ def main(path: str) -> None:
     modules = load_modules(document["modules"])
     libbpf = Libbpf()
     say("hello", {"facts": facts(modules, libbpf.version())})
-    agent = Agent(libbpf, os.path.dirname(os.path.abspath(path)))
+    folder = os.path.dirname(os.path.abspath(path))
+    agent = Agent(libbpf, folder, closely=document.get("look", False))
     for ask in document["asks"]:
         agent.ask(ask)
     say("end", {"asked": len(document["asks"])})

@@ -212,6 +212,19 @@ class Libbpf:
         opts.log_level, opts.log_size, opts.log_buf = 0, 0, None
         return fd, refused, log
 
+    def prog_load_verbose(
+        self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str, log_level: int
+    ) -> tuple[int, int, str]:
+        """As prog_load, with the log of a program that was taken as well."""
+        opts.sz, opts.attempts = ctypes.sizeof(LoadOpts), 1
+        code = ctypes.create_string_buffer(insns, len(insns))
+        self._log[0] = b"\0"
+        opts.log_level, opts.log_size, opts.log_buf = log_level, LOG_BYTES, ctypes.addressof(self._log)
+        fd, refused = self._load(prog_type, code, len(insns) // 8, opts, license_)
+        log = ctypes.string_at(self._log).decode("utf-8", "replace")
+        opts.log_level, opts.log_size, opts.log_buf = 0, 0, None
+        return fd, refused, log
+
     def _load(self, prog_type: int, code: object, count: int, opts: LoadOpts, license_: str) -> tuple[int, int]:
         # With log_level 0 and no buffer libbpf asks the kernel once.
         fd = self.c.bpf_prog_load(prog_type, b"probe", license_.encode(), code, c_size_t(count), ctypes.byref(opts))

@@ -197,6 +197,17 @@ class Object:
             os.close(fd)
         return refused, self.words + log if refused else ""
 
+    def load_verbose(self, program: str, load_as: str | None, license_: str, log_level: int) -> tuple[int, int, str]:
+        """A load of its own, with the whole log: file descriptor or -1, which the caller owns, errno, log."""
+        relocated = self._relocated(program)
+        as_type = PROG_TYPES[load_as or program.partition("_")[0]]
+        relocated.opts.expected_attach_type = as_type.attach
+        fd, refused, log = self._libbpf.prog_load_verbose(
+            as_type.number, relocated.insns, relocated.opts, license_, log_level
+        )
+        relocated.opts.expected_attach_type = 0
+        return fd, refused, self.words + log if refused else log
+
     def _relocated(self, program: str) -> Relocated:
         if program not in self._programs:
             raise BtfError(f"{self._name}.bpf.o has no program {program!r}")

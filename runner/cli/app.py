@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from runner import __version__
-from runner.cli import cell, doctor, kernels, matrix, report, results
+from runner.cli import cell, doctor, hunt, kernels, matrix, report, results
 from runner.cli.options import set_verbose
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.add_typer(kernels.app, name="kernels")
 app.add_typer(cell.app, name="cell")
 app.add_typer(report.app, name="report")
 app.add_typer(results.app, name="results")
+app.command("hunt")(hunt.hunt)
 app.command("doctor")(doctor.doctor)
 
 

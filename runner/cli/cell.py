@@ -9,15 +9,18 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from runner.architecture import architecture
 from runner.caches import cache_root
+from runner.cli.holding import way_in
 from runner.cli.judging import Knowledge, judged_run
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
     FormatOption,
+    Gdb,
     MatrixFile,
     Offline,
     Output,
@@ -25,6 +28,7 @@ from runner.cli.options import (
     Verbose,
     emit,
 )
+from runner.cli.repro import repro
 from runner.deadline import Deadline
 from runner.errors import MatrixError
 from runner.execution.realmachine import this_machine
@@ -33,6 +37,9 @@ from runner.model import Cell
 from runner.reports.cell import cell_report, probe_report
 from runner.reports.export import exported_cell, to_json
 from runner.results import evidence
+from runner.results.asked import read_asked
+from runner.results.looks import read_look
+from runner.results.store import ResultStore
 
 app = typer.Typer(help="One cell, looked at closely.", no_args_is_help=True)
 
@@ -60,9 +67,14 @@ def show(
         emit(json.dumps(seen[0] if seen else None, indent=1), output)
     elif probe:
         says, source = _said(project, probe)
-        emit(probe_report(found, probe, says=says, source=source), output)
+        look = read_look(project.reports, judged.run.id, cell, probe)
+        emit(probe_report(found, probe, says=says, source=source, look=look), output)
+        if look is None and output is None:
+            hint = f"runner cell repro {cell} --probe {probe} --keep"
+            Console(stderr=True, highlight=False).print(Text(f"its instructions: `{hint}`", "dim"), soft_wrap=True)
     elif format_ is Format.JSON:
-        emit(to_json(exported_cell(found)), output)
+        asked = read_asked(project.reports, judged.run.id)
+        emit(to_json(exported_cell(found, asked.cells.get(cell) if asked else None)), output)
     else:
         path = evidence.console_path(project.reports, judged.run.id, cell, attempt=len(found.earlier) + 1)
         emit(cell_report(found, every_kfunc=every, console_path=str(path)), output)
@@ -78,20 +90,27 @@ def _said(project: Project, probe: str) -> tuple[str, str]:
     return "", ""
 
 
+app.command("repro")(repro)
+
+
 @app.command("shell")
 def shell(
-    kernel: Annotated[str, typer.Argument(help="A kernel's name or version in the matrix, such as 6.12.")],
-    arch: Annotated[str, typer.Argument(help="An architecture, such as arm64.")],
+    kernel: Annotated[
+        str, typer.Argument(metavar="ID|KERNEL", help="A cell's id, or a kernel's name or version in the matrix.")
+    ],
+    arch: Annotated[str, typer.Argument(help="An architecture, such as arm64, after a kernel.")] = "",
+    run: Annotated[str | None, typer.Option(help="A run's id, for a cell's id; by default the last run.")] = None,
+    gdb: Gdb = False,
     matrix: MatrixFile = DEFAULT_MATRIX,
     offline: Offline = False,
     verbose: Verbose = False,
 ) -> None:
-    """Boot a kernel of the matrix and open a shell in it. The guest is gone when the shell ends.
+    """Boot a cell of a run, or a kernel of the matrix, and open a shell in it. The guest is gone when the shell ends.
 
     Example: runner cell shell 6.12 arm64
     """
     project = Project.at(matrix)
-    cell = _find(project.matrix.cells(settled(project, mode="keep", offline=offline)), kernel, arch)
+    cell = _of_matrix(project, kernel, arch, offline=offline) if arch else _of_run(project, kernel, run)
     machine = this_machine(offline=offline)
     console = Console(stderr=True, highlight=False)
     ready, image = machine.prepare(cell, deadline=Deadline.after(cell.limits.prepare_s, "prepare_s"))
@@ -104,13 +123,28 @@ def shell(
             accel=machine.accel(cell),
             console=Path(folder) / "console.log",
             scratch=machine.scratch,
+            gdb=gdb,
         )
         console.print(f"booting {cell.id} ({order.accel}); `exit` ends the guest")
         with machine.boot(order, deadline=Deadline.after(cell.limits.boot_s, "boot_s")) as guest:
+            if gdb:
+                way_in(guest, console)
             guest.interact()
 
 
-def _find(cells: tuple[Cell, ...], kernel: str, arch: str) -> Cell:
+def _of_run(project: Project, cell_id: str, run_id: str | None) -> Cell:
+    """The cell of a run, with the packages of then, whatever the lock says now."""
+    with ResultStore(project.database, read_only=True) as store:
+        run = store.load(run_id)
+    for cell in run.cells:
+        if cell.id == cell_id:
+            return cell
+    there = ", ".join(cell.id for cell in run.cells)
+    raise MatrixError(f"run {run.id} has no cell {cell_id!r}", hint=f"it has: {there}; or say KERNEL ARCH")
+
+
+def _of_matrix(project: Project, kernel: str, arch: str, *, offline: bool) -> Cell:
+    cells = project.matrix.cells(settled(project, mode="keep", offline=offline))
     for cell in cells:
         if kernel in {cell.name, cell.kernel.version, cell.id} and cell.arch == arch:
             return cell

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from runner.cli import Finished
+from runner.cli import EXIT_INTERRUPTED, Finished
+from runner.cli.holding import hold_failures
 from runner.cli.jsonlines import EventConsole, JsonLines
 from runner.cli.judging import Knowledge, judged_run
 from runner.cli.locking import settled
@@ -17,6 +18,7 @@ from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
     FormatOption,
+    Gdb,
     MatrixFile,
     Offline,
     Output,
@@ -62,6 +64,10 @@ def run(
     run_id: Annotated[
         str | None, typer.Option("--run-id", help="The run's id: equal for the shards of one run, see `results merge`.")
     ] = None,
+    hold_on_fail: Annotated[
+        bool, typer.Option("--hold-on-fail", help="Keep a guest open in which what failed was asked again.")
+    ] = False,
+    gdb: Gdb = False,
     format_: Annotated[
         Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
     ] = Format.TEXT,
@@ -94,6 +100,8 @@ def run(
     if events:
         done = judged_run(project, None)
         events.finished(done.run.id, totals(done), status)
+    if hold_on_fail and status != EXIT_INTERRUPTED:
+        hold_failures(project, knowledge, judged_run(project, None), gdb=gdb, offline=offline)
     raise Finished(status)
 
 

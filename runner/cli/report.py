@@ -20,6 +20,7 @@ from runner.reports.statements import statements_markdown, statements_report
 from runner.reports.summary import run_report
 from runner.reports.text import plain
 from runner.reports.verdicts import WORDS, Wanted, claim_rows, verdicts_report
+from runner.results.asked import read_asked
 from runner.results.differences import differences
 from runner.results.statements import statements
 from runner.results.store import ResultStore
@@ -67,7 +68,9 @@ def export_run(
     """
     if format_ is not Format.JSON:
         raise typer.BadParameter("an export is JSON; `runner report show` is text")
-    emit(to_json(export(judged_run(Project.at(matrix), run))), output)
+    project = Project.at(matrix)
+    judged = judged_run(project, run)
+    emit(to_json(export(judged, read_asked(project.reports, judged.run.id))), output)
 
 
 @app.command("verdicts")

@@ -17,6 +17,7 @@ from runner.cli.live import Display
 from runner.cli.options import Project
 from runner.cli.watching import ANSWERS, Watch, suspects
 from runner.deadline import Deadline
+from runner.execution.again import asked_of
 from runner.execution.controller import run_rounds
 from runner.execution.orders import WorkerOrders
 from runner.execution.prepare import worker_orders
@@ -26,6 +27,7 @@ from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Ver
 from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report
+from runner.results.asked import write_asked
 from runner.results.model import JudgedRun, Run, new_run_id
 from runner.results.store import ResultStore
 from runner.store import write_atomically
@@ -72,6 +74,7 @@ def run_matrix(
     with ResultStore(project.database) as store:
         before = watch.before(store, cells) if watch else None
         store.begin(run)
+        write_asked(project.reports, run.id, asked_of(orders))
         finished = _boot_all(run, orders, knowledge, slots, store, console)
         if finished:
             store.finish(run.id, datetime.now(UTC))

@@ -32,10 +32,10 @@ def side(store: ResultStore, knowledge: Knowledge, word: str) -> Side:
     """`word`: a run's id, `last`, `last~1`; or a kernel (6.12.117) or a cell: its last answer that is kept."""
     infos = store.runs()
     if found := _LAST.fullmatch(word):
-        back = int(found[1] or 0)
-        if back >= len(infos):
-            raise MatrixError(f"{word}: only {len(infos)} runs are kept")
-        return of_run(knowledge.judged(store.load(infos[back].id)))
+        back, runs = int(found[1] or 0), [info for info in infos if not info.is_hunt]
+        if back >= len(runs):
+            raise MatrixError(f"{word}: only {len(runs)} runs are kept")
+        return of_run(knowledge.judged(store.load(runs[back].id)))
     if any(info.id == word for info in infos):
         return of_run(knowledge.judged(store.load(word)))
     return _of_kernel(store, knowledge, word, infos)

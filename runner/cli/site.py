@@ -34,7 +34,7 @@ def html_command(
     knowledge = Knowledge.of(project)
     with ResultStore(project.database, read_only=True) as store:
         shown = knowledge.judged(store.load(run, consoles=True))
-        listed = [info.id for info in store.runs()][:runs]
+        listed = [info.id for info in store.runs() if not info.is_hunt][:runs]
         others = [knowledge.judged(store.load(each)) for each in listed if each != shown.run.id]
     every = [claim for file in knowledge.claims for claim in file.claims]
     said = {claim.id: (claim.says, f"{claim.source.kind}: {'; '.join(claim.source.refs)}") for claim in every}

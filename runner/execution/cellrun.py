@@ -84,6 +84,7 @@ class _Record:
             build=self.build,
             crashes=(*self.crashes, *self._unexplained()),
             unasked=tuple(ask.probe for ask in left if not self.crashed(ask.probe)),
+            looks=tuple(self.transcript.looks.values()),
             console=console,
         )
 
@@ -177,7 +178,7 @@ def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, d
     transcript.ended = False
     pushed = guest.run(
         _UNPACK,
-        stdin=_with_asks(payload, asks, record.order.modules),
+        stdin=_with_asks(payload, asks, record.order),
         deadline=Deadline.after(_PUSH_LIMIT_S, "the limit for pushing the agent").sooner(deadline),
     )
     if pushed.status != 0:
@@ -194,9 +195,10 @@ def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, d
         raise InfraError(f"the agent ended too early:\n{said or noise or '(it said nothing)'}")
 
 
-def _with_asks(payload: bytes, asks: tuple[Ask, ...], modules: tuple[str, ...]) -> bytes:
+def _with_asks(payload: bytes, asks: tuple[Ask, ...], order: CellOrder) -> bytes:
     """The payload and the questions as one tar."""
-    document = {"modules": modules, "asks": [ask.model_dump(mode="json") for ask in asks]}
+    questions = [ask.model_dump(mode="json") for ask in asks]
+    document = {"modules": order.modules, "asks": questions, "look": order.look}
     content = json.dumps(document).encode()
     stream = io.BytesIO(payload)
     with tarfile.open(fileobj=stream, mode="a") as archive:

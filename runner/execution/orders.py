@@ -29,6 +29,7 @@ class CellOrder(Plain):
     asks: tuple[Ask, ...]
     modules: tuple[SafeName, ...]  # to load before the first ask
     attempt: int = 1
+    look: bool = False  # closely, at the program of every claim
 
 
 class WorkerOrders(Plain):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
-from runner.model import Ask, CensusAsk, CensusObservation, Facts, Observation, ProgType
+from runner.model import Ask, CensusAsk, CensusObservation, Facts, Look, Observation, ProgType
 
 _MAX_NOISE = 20
 
@@ -23,6 +23,7 @@ class Transcript:
     kfuncs: dict[str, CensusObservation] = field(default_factory=dict)  # what is known of each, without an answer
     missing: tuple[str, ...] = ()  # names that were looked for and are in no BTF
     census: dict[tuple[str, str], CensusObservation] = field(default_factory=dict)
+    looks: dict[str, Look] = field(default_factory=dict)
     done: dict[str, str] = field(default_factory=dict)  # census probes that came to their end: why nothing was asked
     in_flight: str = ""  # named before it is asked, so that we know who brought the guest down
     careful: set[str] = field(default_factory=set)  # census probes in which a guest was lost
@@ -51,6 +52,10 @@ class Transcript:
             case "observation":
                 observation = Observation.model_validate(event)
                 self.observations[self._known(observation.probe).probe] = observation
+                self.in_flight = ""
+            case "look":
+                look = Look.model_validate(event)
+                self.looks[self._known(look.probe).probe] = look
                 self.in_flight = ""
             case "kfuncs":
                 self._take_kfuncs(event["kfuncs"], event["missing"])

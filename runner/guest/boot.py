@@ -18,10 +18,10 @@ from pathlib import Path
 from runner.deadline import Deadline
 from runner.errors import BootError, GuestLost, InfraError
 from runner.guest import console
-from runner.guest.command import vng_argv
+from runner.guest.command import GDB_SOCKET, vng_argv
 from runner.guest.consolelog import ConsoleLog
-from runner.guest.interface import Answered, BootOrder, Guest
-from runner.guest.keys import Keys, make_keys
+from runner.guest.interface import Access, Answered, BootOrder, Guest
+from runner.guest.keys import Keys, leave_key, make_keys
 from runner.guest.ssh import Ssh, greeted
 from runner.process import spawn
 
@@ -43,6 +43,10 @@ class LiveGuest:
 
     ssh: Ssh
     log: ConsoleLog
+    folder: Path  # gone with the guest
+    port: int
+    keys: Keys
+    native: bool = True  # of this host's own architecture
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Answered:
         with _blame(self.log):
@@ -55,6 +59,11 @@ class LiveGuest:
     def interact(self) -> None:
         with _blame(self.log):
             self.ssh.interact()
+
+    def access(self) -> Access:
+        socket_path = self.folder / GDB_SOCKET
+        gdb = ("gdb" if self.native else "gdb-multiarch", "-ex", f"target remote {socket_path}")
+        return Access(leave_key(self.keys, self.folder, self.port), gdb if socket_path.exists() else ())
 
     @property
     def console_text(self) -> str:
@@ -96,7 +105,8 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> Guest:
     stack.callback(process.terminate)
     connection = _await_greeting(process, guest_log, port, deadline)
     ssh = stack.enter_context(_authenticate(connection, keys, guest_log, deadline))
-    return LiveGuest(ssh, guest_log)
+    native = order.architecture.uname == platform.machine()
+    return LiveGuest(ssh, guest_log, folder, port, keys, native)
 
 
 def _free_port() -> int:

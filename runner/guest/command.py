@@ -14,6 +14,8 @@ _SAFE = re.compile(r"[A-Za-z0-9._/=:+-]+")
 
 GUEST_ADDRESS = "10.0.2.15"  # where qemu's user network expects its first guest
 KEYS_IN_GUEST = "/run/key"
+GDB_SOCKET = "gdb"  # beside the folder of the keys
+_SOCKET_PATH_MAX = 107  # of a UNIX socket, unix(7)
 # `-v` is what sends the kernel's console to us, and it asks for everything, which costs a second on an emulated
 # serial port. Warnings and worse are what a post-mortem needs.
 _LOGLEVEL = 5
@@ -48,7 +50,17 @@ def vng_argv(order: BootOrder, *, vng: Path, port: int, keys: Path, host_uname: 
         argv += ["--arch", row.vng]
     if order.accel == "tcg":  # vng takes KVM whenever the device opens, which does not mean that it works
         argv.append("--disable-kvm")
+    if order.gdb:
+        argv += ["--append", "nokaslr"]  # so that symbols are where vmlinux has them
+        argv.append(f"--qemu-opts={_gdb_options(keys.with_name(GDB_SOCKET))}")
     return argv
+
+
+def _gdb_options(path: Path) -> str:
+    """A socket in a folder of the user's own instead of a port: whoever reaches it owns the guest, and ports race."""
+    if len(os.fsencode(path)) > _SOCKET_PATH_MAX:
+        raise InfraError(f"{path} is too long for a socket", hint="set RUNNER_CACHE to a folder with a shorter path")
+    return f"-chardev socket,id=gdb,path={_safe(path)},server=on,wait=off -gdb chardev:gdb"
 
 
 def _safe(path: PurePath) -> str:

@@ -26,6 +26,7 @@ class BootOrder:
     accel: Accel
     console: Path  # where the console log goes, from its first byte on
     scratch: Path  # a folder for what lives as long as the guest
+    gdb: bool = False  # qemu waits for a debugger's connection while the guest runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,14 @@ class Answered:
 
     status: int
     output: str  # stdout and stderr as they came
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to get into a guest from another terminal of this host, for as long as it lives."""
+
+    ssh: tuple[str, ...]
+    gdb: tuple[str, ...] = ()  # empty unless the guest was booted for it
 
 
 class Guest(Protocol):
@@ -47,6 +56,9 @@ class Guest(Protocol):
 
     def interact(self) -> None:
         """Connect this terminal to a shell in the guest until it ends."""
+
+    def access(self) -> Access:
+        """Lets its user in by other means than this program: the key is then on the disk, in the guest's folder."""
 
     @property
     def console_text(self) -> str:

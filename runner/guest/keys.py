@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,16 @@ def make_keys(folder: Path) -> Keys:
     _write(folder / "authorized_keys", client.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b"\n")
     private = client.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     return Keys(private.decode(), _strings(b"ssh-ed25519", _raw_public(host)))
+
+
+def leave_key(keys: Keys, folder: Path, port: int) -> tuple[str, ...]:
+    """Write our key and the guest's into `folder`; the ssh command that uses them, and nothing of the user's own."""
+    key, known = folder / "id", folder / "known_hosts"
+    _write(key, keys.client_private.encode())
+    _write(known, f"[127.0.0.1]:{port} ssh-ed25519 {base64.b64encode(keys.host_public).decode()}\n".encode())
+    options = (f"UserKnownHostsFile={known}", "IdentitiesOnly=yes", "LogLevel=ERROR")
+    words = ("ssh", "-F", "none", "-i", str(key), *(word for option in options for word in ("-o", option)))
+    return (*words, "-p", str(port), "root@127.0.0.1")
 
 
 def _write(path: Path, content: bytes) -> None:

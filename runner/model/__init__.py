@@ -3,8 +3,8 @@
 Each validates what it is built from, so reading one from text is also the check of that text (`model_validate_json`).
 """
 
-from runner.model.answers import CellResult, CensusObservation, Crash, Facts, Observation, Timings
-from runner.model.asks import Ask, Attach, CensusAsk, ClaimAsk, Traffic
+from runner.model.answers import CellResult, CensusObservation, Crash, Facts, Look, Observation, Timings
+from runner.model.asks import Ask, Asked, AskedCell, Attach, CensusAsk, ClaimAsk, Traffic
 from runner.model.cells import Cell, GuestSize, Limits
 from runner.model.judged import ClaimVerdict, KfuncState, KnownIssue
 from runner.model.kernels import (
@@ -37,6 +37,8 @@ from runner.model.words import (
 __all__ = [
     "NETWORK_TYPES",
     "Ask",
+    "Asked",
+    "AskedCell",
     "Attach",
     "Cell",
     "CellId",
@@ -59,6 +61,7 @@ __all__ = [
     "Lock",
     "LockedImage",
     "LockedKernel",
+    "Look",
     "Observation",
     "Outcome",
     "Package",

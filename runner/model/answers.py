@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import AwareDatetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, StringConstraints
 
 from runner.model.cells import Cell
 from runner.model.kernels import KernelBuild
@@ -43,6 +45,21 @@ class CensusObservation(Plain):
     again_log: str = ""
     prototype: str = ""  # from BTF; empty where it has none
     tags: tuple[str, ...] = ()  # the function's declaration tags: bpf_kfunc, bpf_fastcall
+
+
+class Look(Plain):
+    """A closer look at the program of a ClaimAsk, when it was asked for: `runner cell repro`."""
+
+    probe: str
+    log: str = ""  # the verifier's, with every state, also of a program that it took
+    translated: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16})*$")] = (
+        ""  # instructions, in the kernel's form
+    )
+    byte_order: Literal["little", "big"] = "little"  # of `translated`
+    calls: dict[int, str] = {}  # what the call instruction with that number calls
+    jited_bytes: int = 0  # size of the machine code; 0: the program is interpreted
+    kernel: tuple[str, ...] = ()  # the kernel's own messages while the probe was asked
+    failed: str = ""
 
 
 class Facts(Plain):
@@ -98,6 +115,7 @@ class CellResult(Plain):
     build: KernelBuild = KernelBuild()
     crashes: tuple[Crash, ...] = ()
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
+    looks: tuple[Look, ...] = ()  # none, unless they were asked for
     console: str = ""  # the console log, control characters and all; stored beside the database
 
     @property

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from runner.model.words import Plain, ProgType, SafeName
+from runner.model.words import CellId, Plain, ProgType, SafeName, Sha256
 
 
 class Attach(StrEnum):
@@ -72,3 +72,20 @@ class CensusAsk(Plain):
 
 
 Ask = Annotated[ClaimAsk | CensusAsk, Field(discriminator="kind")]
+
+
+class AskedCell(Plain):
+    """What one cell was asked, all of it."""
+
+    asks: tuple[Ask, ...]
+    modules: tuple[SafeName, ...]  # loaded before the first ask
+    programs: dict[SafeName, Sha256]  # the BPF objects, by file name
+
+
+class Asked(Plain):
+    """What cells were asked, and with which programs: enough to ask the very same again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+    cells: dict[CellId, AskedCell]
+    objects: dict[Sha256, bytes]

@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.errors import MatrixError
-from runner.model import CellResult, ClaimVerdict, KfuncState, Level, Observation, State, Verdict
+from runner.model import CellResult, ClaimVerdict, KfuncState, Level, Look, Observation, State, Verdict
 from runner.reports.errnos import errno_name, errno_words
 from runner.reports.findings import show_command
+from runner.reports.look import look_sections, probing_console
 from runner.reports.marks import KNOWN_ISSUE, STATES, VERDICTS
 from runner.reports.text import lines, plain
 from runner.reports.trimmed import Trimmed
@@ -44,8 +45,10 @@ def cell_report(
     return Trimmed(Group(*parts, _console(result, console_lines, console_path)))
 
 
-def probe_report(cell: JudgedCell, probe: str, *, says: str = "", source: str = "") -> RenderableType:
-    """One probe: the claim (`says` in words, `source` who says it), its verdict, and the raw observation.
+def probe_report(
+    cell: JudgedCell, probe: str, *, says: str = "", source: str = "", look: Look | None = None
+) -> RenderableType:
+    """One probe: the claim (`says` in words, `source` who says it), its verdict, the raw observation, a closer look.
 
     Raises MatrixError, naming the nearest probe, when the cell knows no such probe.
     """
@@ -70,6 +73,8 @@ def probe_report(cell: JudgedCell, probe: str, *, says: str = "", source: str = 
         parts.append(_section("Observation", _pairs(_observation(observation))))
         log = [Text(line, no_wrap=True, overflow="ignore") for line in lines(observation.log.rstrip())]
         parts.append(_section("Log of the load", Group(*log) if observation.log.strip() else Text("empty")))
+    parts += look_sections(look) if look else []
+    parts += probing_console(cell.result)
     return Trimmed(Group(*parts))
 
 

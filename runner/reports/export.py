@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from runner.model import CellId, Level, Outcome, Plain, ProgType, Sha256, State, Timings, Verdict
+from runner.model import (
+    Asked,
+    AskedCell,
+    Cell,
+    CellId,
+    ClaimVerdict,
+    Level,
+    Observation,
+    Outcome,
+    Plain,
+    ProgType,
+    Sha256,
+    State,
+    Timings,
+    Verdict,
+)
 from runner.results.model import JudgedCell, JudgedRun, RunId
 
 
@@ -41,6 +58,7 @@ class ExportedClaim(Plain):
     crashed: bool
     cause: str  # why there is no answer, or why it does not apply
     known_issue: str  # why it is broken: the id of one of `known_issues`; empty when none explains it
+    observation: Observation | None = None  # as it came; null: there is none
 
 
 class ExportedState(Plain):
@@ -55,6 +73,14 @@ class ExportedState(Plain):
     prototype: str = ""  # from BTF
     flags: tuple[str, ...] = ()  # KF_..., as far as the kernel shows them
     level: Level  # the highest that was seen
+
+
+class ExportedRecipe(Plain):
+    """All that it takes to boot the cell again and to ask it the same: `runner cell repro --from`."""
+
+    cell: Cell  # with the exact packages of kernel and image
+    image_sha256: Sha256 | None  # null: it was never prepared
+    asked: AskedCell | None  # null: the run did not keep it
 
 
 class ExportedCell(Plain):
@@ -72,6 +98,7 @@ class ExportedCell(Plain):
     config: dict[str, str] = Field(
         default_factory=dict
     )  # of the kernel's own .config, without CONFIG_: y, m, n, or another value
+    recipe: ExportedRecipe | None = None
 
 
 class ExportedIssue(Plain):
@@ -89,23 +116,28 @@ class Export(Plain):
     run: ExportedRun
     cells: tuple[ExportedCell, ...]
     known_issues: tuple[ExportedIssue, ...] = ()  # those that this run shows, and those that are gone
+    programs: dict[Sha256, str] = Field(default_factory=dict)  # the BPF objects that recipes name: zlib, then base64
 
 
-def export(judged: JudgedRun) -> Export:
-    """Every cell that was to run is in it."""
+def export(judged: JudgedRun, asked: Asked | None = None) -> Export:
+    """Every cell that was to run is in it. `asked` is what the run asked, where it was kept."""
+    recipes = asked.cells if asked else {}
+    objects = asked.objects if asked else {}
     header = judged.run.model_dump(include=set(ExportedRun.model_fields))
     return Export(
         run=ExportedRun(**header),
-        cells=tuple(exported_cell(cell) for cell in judged.cells),
+        cells=tuple(exported_cell(cell, recipes.get(cell.id)) for cell in judged.cells),
         known_issues=tuple(ExportedIssue(**issue.model_dump()) for issue in judged.known_issues),
+        programs={digest: base64.b64encode(zlib.compress(content)).decode() for digest, content in objects.items()},
     )
 
 
-def exported_cell(cell: JudgedCell) -> ExportedCell:
+def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> ExportedCell:
     """One cell of the document; also what `runner cell show --format json` prints."""
     result = cell.result
     locked = result.cell.kernel
     claims = sorted(cell.claims, key=lambda claim: (claim.id, claim.prog_type))
+    seen = {observation.probe: observation for observation in result.observations}
     census = sorted(cell.states, key=lambda state: (state.kfunc, state.prog_type))
     return ExportedCell(
         id=cell.id,
@@ -125,10 +157,15 @@ def exported_cell(cell: JudgedCell) -> ExportedCell:
         accel=result.accel,
         attempts=result.attempts,
         timings=result.timings,
-        claims=tuple(ExportedClaim(**claim.model_dump(include=set(ExportedClaim.model_fields))) for claim in claims),
+        claims=tuple(_claim(claim, seen.get(claim.probe)) for claim in claims),
         census=tuple(ExportedState(**state.model_dump()) for state in census),
         config=result.config,
+        recipe=ExportedRecipe(cell=result.cell, image_sha256=result.image_sha256 or None, asked=asked),
     )
+
+
+def _claim(claim: ClaimVerdict, seen: Observation | None) -> ExportedClaim:
+    return ExportedClaim(**claim.model_dump(include=set(ExportedClaim.model_fields)), observation=seen)
 
 
 def to_json(document: Plain) -> str:

@@ -33,10 +33,10 @@ def run_folder(reports: Path, run_id: str) -> Path:
 
 def write(reports: Path, run_id: str, result: CellResult, attempt: int) -> None:
     """Leave the console log and the raw answers of one attempt. Raises OSError."""
-    _publish(console_path(reports, run_id, result.cell.id, attempt), _raw(result.console))
+    publish(console_path(reports, run_id, result.cell.id, attempt), _raw(result.console))
     lines = [_line("observation", seen.model_dump(mode="json")) for seen in result.observations]
     lines += [_line("census", seen.model_dump(mode="json")) for seen in result.census]
-    _publish(observations_path(reports, run_id, result.cell.id, attempt), gzip.compress(_raw("".join(lines)), mtime=0))
+    publish(observations_path(reports, run_id, result.cell.id, attempt), gzip.compress(_raw("".join(lines)), mtime=0))
 
 
 def read_console(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> str:
@@ -64,7 +64,7 @@ def _raw(text: str) -> bytes:
     return text.encode(errors="backslashreplace")
 
 
-def _publish(path: Path, content: bytes) -> None:
+def publish(path: Path, content: bytes) -> None:
     """Write so that a reader sees the whole file or none, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.new")

@@ -16,6 +16,7 @@ from pathlib import Path
 from runner.architecture import ARCHITECTURES
 from runner.errors import MatrixError
 from runner.model import Cell, CellResult
+from runner.results.asked import join_asked
 from runner.results.model import Run
 from runner.results.store import ResultStore
 from runner.version import KernelVersion
@@ -54,6 +55,7 @@ def _merge(into: ResultStore, path: Path) -> Merged:
             run = source.load(run_id, consoles=True)
             counts["runs"] += run_id not in present
             counts.update(_join(into, run, present=run_id in present))
+            join_asked(into.path.parent, path.parent, run_id)
     return Merged(path, **counts)
 
 

@@ -16,6 +16,8 @@ from runner.model import Cell, CellResult, ClaimVerdict, KfuncState, KnownIssue,
 # becomes a folder's name below reports/runs
 RunId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
+HUNTS = "hunt-"  # ids of the runs that hold the boots of a hunt begin so; none of them is meant by "the last run"
+
 NEVER_FINISHED = "never finished: the run was stopped, or still goes on"
 
 
@@ -33,6 +35,10 @@ class RunHeader(Plain):
     matrix_sha256: Sha256
     runner_version: str
     slots: Annotated[int, Field(ge=1)] | None = None  # guests at once
+
+    @property
+    def is_hunt(self) -> bool:
+        return self.id.startswith(HUNTS)
 
     @property
     def wall_s(self) -> float | None:

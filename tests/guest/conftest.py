@@ -23,11 +23,11 @@ class Project:
 
     root: Path
 
-    def runner(self, *arguments: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
+    def runner(self, *arguments: str, timeout_s: float = 900, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [RUNNER, *arguments],
             cwd=self.root,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=timeout_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -60,3 +61,21 @@ def test_the_guest_is_cut_off_from_every_network() -> None:
 def test_nothing_that_a_shell_or_qemu_could_misread_gets_through(cache: str) -> None:
     with pytest.raises(InfraError, match="shell"):
         argv(order("x86_64", cache=cache))
+
+
+def test_a_debugger_comes_in_by_a_socket_of_the_users_own() -> None:
+    words = argv(replace(order("x86_64"), gdb=True))
+    assert words[-1] == "--qemu-opts=-chardev socket,id=gdb,path=/cache/gdb,server=on,wait=off -gdb chardev:gdb"
+    assert words[words.index("nokaslr") - 1] == "--append"
+    assert not any("gdb" in word for word in argv(order("x86_64")))
+
+
+def test_a_path_that_no_socket_can_have_is_said_before_qemu_says_it() -> None:
+    with pytest.raises(InfraError, match="too long for a socket"):
+        vng_argv(
+            replace(order("x86_64"), gdb=True),
+            vng=Path("/venv/bin/vng"),
+            port=1,
+            keys=Path("/") / ("k" * 110) / "keys",
+            host_uname="x86_64",
+        )

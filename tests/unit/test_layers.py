@@ -17,6 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"store", "mirrors", "aptroot", "archive", "cellnames", "select", "probes", "guest"}),
     frozenset({"kernels", "images", "matrix", "results"}),
     frozenset({"execution", "reports", "doctor"}),
+    frozenset({"hunt"}),
     frozenset({"cli"}),
 )
 ALONE = frozenset({"agent", "supervise"})  # run by themselves, with Python's own library alone

@@ -157,7 +157,7 @@ def test_known_issue_that_is_gone_is_reported_so_that_it_gets_deleted() -> None:
 
 def test_export_has_the_promised_shape() -> None:
     document = json.loads(to_json(export(samples.mixed_run())))
-    assert list(document) == ["schema", "run", "cells", "known_issues"]
+    assert list(document) == ["schema", "run", "cells", "known_issues", "programs"]
     assert document["schema"] == 1
     assert list(document["run"]) == ["id", "started", "finished", "matrix_sha256", "runner_version", "slots"]
     assert document["run"]["started"] == "2026-11-03T10:15:01Z"

@@ -1,0 +1,112 @@
+"""`runner hunt`: find where an answer changed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from runner.architecture import architecture
+from runner.archive import Archive
+from runner.caches import cache_root
+from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
+from runner.cli.hunting import Hunting
+from runner.cli.judging import Knowledge
+from runner.cli.options import (
+    DEFAULT_MATRIX,
+    Format,
+    FormatOption,
+    MatrixFile,
+    Output,
+    Project,
+    Verbose,
+    emit,
+    out_console,
+)
+from runner.deadline import Deadline
+from runner.errors import MatrixError
+from runner.hunt.candidates import Range, every_kernel
+from runner.hunt.questions import find
+from runner.reports.hunt import hunt_report
+from runner.results.hunts import Hunt
+
+_LIST_LIMIT_S = 300
+_SAMPLES = 4
+
+
+def hunt(
+    target: Annotated[
+        str, typer.Argument(metavar="CLAIM|KFUNC[:tc|xdp]", help="A claim, such as nat-manip-2, or a kfunc.")
+    ],
+    arch: Annotated[
+        list[str] | None, typer.Option(help="An architecture; repeatable with --version. Default: the matrix's first.")
+    ] = None,
+    first: Annotated[str, typer.Option("--from", metavar="K", help="The oldest kernel: version, release, build.")] = "",
+    last: Annotated[str, typer.Option("--to", metavar="K", help="The newest kernel.")] = "",
+    series: Annotated[str, typer.Option(help="All of a series, such as 6.12.")] = "",
+    version: Annotated[
+        str, typer.Option(help="All builds of one version, on every architecture of the matrix: each is asked.")
+    ] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every kernel that the sources offer.")] = False,
+    slots: Annotated[
+        int | None, typer.Option("-n", "--slots", min=1, help="Kernels at a time. Default: what this machine carries.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(min=0, help="How many kernels outside of what was found are asked as well.")
+    ] = _SAMPLES,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Boot also what the store has an answer of.")] = False,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    format_: FormatOption = Format.TEXT,
+    output: Output = None,
+    verbose: Verbose = False,
+) -> None:
+    """Find the kernels between which an answer changed, with few boots, and show the evidence.
+
+    A hunt that was interrupted goes on where it was when the same command is given again.
+
+    Exit status: 0 it came to its end; 2 no kernel answered, or an end of a change could not be confirmed.
+
+    Example: runner hunt nat-manip-2 --arch x86_64 --series 6.12
+    """
+    if sum(map(bool, (first or last, series, version, every))) != 1:
+        raise MatrixError("which kernels?", hint="one of: --from K --to K, --series 6.12, --version 6.12.117, --all")
+    project = Project.at(matrix)
+    knowledge = Knowledge.of(project)
+    asked = find(target, knowledge.claims, knowledge.kfuncs)
+    archs = _archs(project, arch, several=bool(version))
+    offered = every_kernel(
+        Archive(cache_root()), archs, deadline=Deadline.after(_LIST_LIMIT_S, "the limit for the lists")
+    )
+    done = Hunting(
+        project=project,
+        asked=asked,
+        kernels=Range(series, first, last, version).select(offered),
+        slots=slots,
+        samples=samples,
+        every=bool(version),
+        fresh=fresh,
+        console=Console(stderr=True, highlight=False) if format_ is Format.JSON or output else out_console(),
+    ).run()
+    emit(done.model_dump_json(indent=1) if format_ is Format.JSON else hunt_report(done), output)
+    raise Finished(_status(done))
+
+
+def _archs(project: Project, given: list[str] | None, *, several: bool) -> tuple[str, ...]:
+    """Kernels of several architectures have no order, so that only builds of one version may be of several."""
+    archs = tuple(dict.fromkeys(given or [wanted.arch for wanted in project.matrix.wanted()]))
+    for name in archs:
+        architecture(name)  # MatrixError when there is no such thing
+    if several or len(archs) == 1:
+        return archs
+    if given:
+        raise MatrixError("one architecture at a time", hint="--version V asks all builds of one version on several")
+    return archs[:1]
+
+
+def _status(done: Hunt) -> int:
+    found = done.found
+    if found is None or not found.answers:
+        return EXIT_NO_ANSWER
+    sides = (side for change in found.changes for side in (change.last_good, change.first_bad))
+    return EXIT_OK if all(side.confirmed for side in sides) else EXIT_NO_ANSWER

@@ -1,0 +1,196 @@
+"""One hunt, from the kernels that may be asked to what was found."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
+
+from runner.archive import Archive
+from runner.caches import cache_root
+from runner.cli.live import Display
+from runner.cli.options import Project
+from runner.cli.running import default_slots
+from runner.deadline import Deadline
+from runner.errors import InfraError
+from runner.execution.prepare import worker_orders
+from runner.hunt.boots import Boots, known_replies, new_run
+from runner.hunt.candidates import Bootable, cells_of
+from runner.hunt.changelog import changelog_of, mentions
+from runner.hunt.conclude import conclude, finished, likeness, question_words, source_words
+from runner.hunt.journal import Journal
+from runner.hunt.questions import Asked
+from runner.hunt.search import expected_rounds, search
+from runner.images import lock_image
+from runner.model import Cell, CellResult, LockedImage
+from runner.reports.text import plain
+from runner.results.hunts import Change, Found, Hunt, Why
+from runner.results.store import ResultStore
+
+_PREPARE_LIMIT_S = 1800
+_IMAGE_LIMIT_S = 600
+_CHANGELOG_LIMIT_S = 300
+
+
+@dataclass(slots=True)
+class Hunting:
+    """`kernels` are in their order. `every`: ask all of them; `fresh`: do not use what the store knows."""
+
+    project: Project
+    asked: Asked
+    kernels: Sequence[Bootable]
+    slots: int | None
+    samples: int
+    every: bool
+    fresh: bool
+    console: Console
+
+    def run(self) -> Hunt:
+        """To its end. KeyboardInterrupt when it was interrupted; what came until then is kept."""
+        cells = cells_of(self.kernels, self.project.matrix, self._images())
+        slots = min(self.slots or default_slots(tuple(cells.values())), len(cells))
+        candidates = [it.candidate for it in self.kernels]
+        journal = Journal.open(
+            self.project.reports,
+            self.asked.question,
+            candidates,
+            slots=slots,
+            samples=self.samples,
+            every=self.every,
+        )
+        with ResultStore(self.project.database) as store:
+            known = self._known(store, journal)
+            journal.keep()
+            self._say_begin(journal, len(known))
+            boots = self._boots(journal, cells, store)
+            board = search(
+                boots.keys,
+                journal.replies,
+                boots.ask,
+                slots=slots,
+                samples=self.samples,
+                every=self.every,
+                kept=journal.keep,
+            )
+            boots.close()
+            journal.keep()
+            found = conclude(journal.hunt, board, self.asked, self._results(store, journal, known, cells))
+        done = finished(journal.hunt, self._with_changelogs(journal.hunt, found))
+        journal.finish(done)
+        return journal.hunt
+
+    def _images(self) -> dict[str, LockedImage]:
+        """The guests' disks that the project is pinned to, or the newest."""
+        suite = self.project.matrix.file.image.suite
+        pinned = {image.arch: image for image in self.project.lock().images if image.suite == suite}
+        deadline = Deadline.after(_IMAGE_LIMIT_S, "the limit for the archive")
+        return {
+            arch: pinned.get(arch) or lock_image(suite, arch, Archive(cache_root()), deadline=deadline)
+            for arch in dict.fromkeys(it.kernel.arch for it in self.kernels)
+        }
+
+    def _known(self, store: ResultStore, journal: Journal) -> dict[str, CellResult]:
+        """What other runs answered; told to a hunt that begins."""
+        if self.fresh:
+            return {}
+        found = list(known_replies(store, self.asked, self.kernels, but=journal.hunt.id))
+        if not journal.resumed:
+            journal.replies += [reply for _, _, reply in found]
+        return {key: result for key, result, _ in found}
+
+    def _boots(self, journal: Journal, cells: Mapping[str, Cell], store: ResultStore) -> Boots:
+        hunt = journal.hunt
+        one_each = {cell.arch: cell for cell in cells.values()}
+        orders = worker_orders(
+            tuple(one_each.values()),
+            self.asked.needed,
+            self.asked.known,
+            root=self.project.root,
+            folder=self.project.reports / "runs" / hunt.id,
+            cache=cache_root(),
+            offline=False,
+            deadline=Deadline.after(_PREPARE_LIMIT_S, "the limit for compiling the probes"),
+        )
+
+        def show(batch: Sequence[tuple[Cell, Why]]) -> Display:
+            journal.round()
+            self._say_round(journal, batch)
+            return Display(self.console, [cell.id for cell, _ in batch], self._describe)
+
+        return Boots(
+            asked=self.asked,
+            keys=[candidate.key for candidate in hunt.candidates],
+            cells=cells,
+            orders=orders,
+            store=store,
+            run=new_run(hunt.id, hunt.started, self.project.matrix.sha256, hunt.slots),
+            slots=hunt.slots,
+            show=show,
+        )
+
+    def _describe(self, result: CellResult) -> str:
+        reading = self.asked.read(result)
+        return plain(reading.answer or f"no answer: {reading.cause}", 120)
+
+    def _say_begin(self, journal: Journal, known: int) -> None:
+        hunt = journal.hunt
+        words = f"hunt {hunt.id}: {hunt.question.target}, {len(hunt.candidates)} kernels, {hunt.slots} at once"
+        if not self.every:
+            words += f", about {expected_rounds(len(hunt.candidates), hunt.slots)} rounds"
+        if journal.resumed and hunt.rounds:
+            words += f"; goes on after {hunt.boots} boots"
+        elif known:
+            words += f"; {known} known from the store"
+        self.console.print(Text(words), soft_wrap=True)
+
+    def _say_round(self, journal: Journal, batch: Sequence[tuple[Cell, Why]]) -> None:
+        words = ", ".join(f"{cell.id} ({why})" for cell, why in batch)
+        self.console.print(Text(f"round {journal.hunt.rounds}: {words}"), soft_wrap=True)
+
+    def _results(
+        self, store: ResultStore, journal: Journal, known: Mapping[str, CellResult], cells: Mapping[str, Cell]
+    ) -> dict[str, list[CellResult]]:
+        """What there is of each candidate, that of this hunt last."""
+        found: dict[str, list[CellResult]] = defaultdict(list)
+        for key, result in known.items():
+            found[key].append(result)
+        if journal.hunt.boots:
+            keys = {cell.id: key for key, cell in cells.items()}
+            for result in store.load(journal.hunt.id).results:
+                found[keys[result.cell.id]].append(result)
+        return found
+
+    def _with_changelogs(self, hunt: Hunt, found: Found) -> Found:
+        texts: dict[str, str] = {}
+        changes = tuple(
+            change if change.differs == "architecture" else self._with_changelog(hunt, change, texts)
+            for change in found.changes
+        )
+        return found.model_copy(update={"changes": changes})
+
+    def _with_changelog(self, hunt: Hunt, change: Change, texts: dict[str, str]) -> Change:
+        """What the distribution changed between the two, what is most like the question first."""
+        after = change.first_bad
+        kernel = next(
+            it.kernel for it in self.kernels if (it.candidate.build, it.candidate.arch) == (after.build, after.arch)
+        )
+        self.console.print(Text(f"reading the changelog of {after.version} ({after.build})"), soft_wrap=True)
+        deadline = Deadline.after(_CHANGELOG_LIMIT_S, "the limit for the changelog")
+        cache = cache_root()
+        try:
+            if after.build not in texts:
+                texts[after.build] = changelog_of(kernel, Archive(cache), cache / "scratch", deadline=deadline)
+            said = mentions(texts[after.build], change.last_good.build, after.build, source_words(self.asked))
+        except (InfraError, ValueError) as error:  # the answer stands without it
+            return change.model_copy(update={"changelog_note": str(error)})
+        words = question_words(hunt)
+        note = "" if said else "says nothing about BPF, netfilter or the kfunc's file"
+        return change.model_copy(
+            update={
+                "changelog": tuple(sorted(said, key=lambda mention: -likeness(mention.text, words))),
+                "changelog_note": note,
+            }
+        )

@@ -1,0 +1,197 @@
+"""`runner cell repro`: exactly one cell once more, and whether it answers the same."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console, Group
+from rich.text import Text
+
+from runner.caches import cache_root
+from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished
+from runner.cli.earlier import Earlier, Payload, earlier_of_file, earlier_of_store, order_of, payload_of
+from runner.cli.holding import OpenMachine, hold, unlimited, wait_for_enter, way_in
+from runner.cli.judging import Knowledge
+from runner.cli.options import (
+    DEFAULT_MATRIX,
+    Format,
+    FormatOption,
+    Gdb,
+    MatrixFile,
+    Offline,
+    Output,
+    Project,
+    Verbose,
+    emit,
+)
+from runner.deadline import Deadline
+from runner.errors import MatrixError
+from runner.execution.cellrun import run_cell
+from runner.execution.orders import Phase
+from runner.execution.realmachine import this_machine
+from runner.guest.interface import Guest
+from runner.model import CellResult, Look, Outcome, Verdict
+from runner.reports.again import again_report
+from runner.reports.cell import probe_report
+from runner.results.differences import Difference
+from runner.results.looks import write_look
+from runner.results.same import answered, changed_answers
+
+_PREPARE_LIMIT_S = 1800
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """What the second boot gave. `probes` are those that were asked."""
+
+    earlier: Earlier
+    result: CellResult
+    probes: tuple[str, ...]
+    payload: Payload
+    changed: tuple[Difference, ...]
+
+    @property
+    def same_kernel(self) -> bool:
+        return self.result.kernel_sha256 == self.earlier.result.kernel_sha256
+
+    @property
+    def same_image(self) -> bool:
+        return self.result.image_sha256 == self.earlier.result.image_sha256
+
+    @property
+    def status(self) -> int:
+        """As exit status: 0 the same, 1 another answer, 2 there is none."""
+        before, now = self.earlier.result.outcome, self.result.outcome
+        if now in {Outcome.LOST, Outcome.INFRA_FAILED, Outcome.SKIPPED}:
+            return EXIT_NO_ANSWER
+        if now is not before:
+            return EXIT_BROKEN
+        if now is Outcome.RAN and not any(answered(self.result, probe) for probe in self.probes):
+            return EXIT_NO_ANSWER
+        return EXIT_BROKEN if self.changed else EXIT_OK
+
+
+def repro(
+    cell: Annotated[str, typer.Argument(metavar="ID", help="A cell's id, such as 6.12.117-x86_64.")],
+    probe: Annotated[str, typer.Option(help="Ask only this, and look closely. Default: all that was asked.")] = "",
+    run: Annotated[str | None, typer.Option(help="A run's id; by default the last run.")] = None,
+    from_: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="An export in JSON, of another machine perhaps.")
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the closer look in the store: `cell show --probe` shows it.")
+    ] = False,
+    hold_: Annotated[bool, typer.Option("--hold", help="Leave the guest open and print how to get in.")] = False,
+    gdb: Gdb = False,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    offline: Offline = False,
+    format_: FormatOption = Format.TEXT,
+    output: Output = None,
+    verbose: Verbose = False,
+) -> None:
+    """Boot exactly that cell again: same kernel, image, programs and parameters. Is the answer the same?
+
+    With --gdb nothing is asked before Enter. Exit status: 0 the same answer; 1 another one; 2 no answer.
+
+    Example: runner cell repro 6.12.117-x86_64 --probe nat-source:tc
+    """
+    project = Project.at(matrix)
+    knowledge = Knowledge.of(project)
+    if keep and (from_ or not probe):
+        raise MatrixError("--keep keeps the look at one --probe of a run of this store")
+    earlier = earlier_of_file(knowledge, from_, cell) if from_ else earlier_of_store(project, knowledge, cell, run)
+    console = Console(stderr=True, highlight=False)
+    done = _again(project, knowledge, earlier, probe, console, hold_open=hold_, gdb=gdb, offline=offline)
+    look = next((one for one in done.result.looks if one.probe == probe), None)
+    if keep and look:
+        write_look(project.reports, earlier.run_id, cell, look)
+    if format_ is Format.JSON:
+        emit(json.dumps(_plain(done, look), indent=1), output)
+    else:
+        parts = [again_report(earlier.where, earlier.result, done.result, done.changed, notes=_notes(done))]
+        if probe and done.result.outcome is Outcome.RAN:
+            parts.insert(0, probe_report(knowledge.cell(done.result), probe, look=look))
+        emit(Group(*parts), output)
+    raise Finished(done.status)
+
+
+def _again(
+    project: Project,
+    knowledge: Knowledge,
+    earlier: Earlier,
+    probe: str,
+    console: Console,
+    *,
+    hold_open: bool,
+    gdb: bool,
+    offline: bool,
+) -> Repeated:
+    order = order_of(earlier, probe, look=bool(probe))
+    if gdb:
+        order = order.model_copy(update={"cell": unlimited(order.cell)})
+
+    def attach_first(guest: Guest) -> None:
+        console.print(Text("The guest is up and was not asked anything yet:"))
+        way_in(guest, console)
+        console.print(Text("Enter asks it."))
+        wait_for_enter()
+
+    def keep_open(guest: Guest) -> None:
+        hold(guest, console, f"{order.cell.id}: {probe or 'everything'} was asked again")
+
+    def tell(phase: Phase, note: str) -> None:
+        console.print(Text(f"{order.cell.id}: {' '.join(filter(None, (phase, note)))}"), soft_wrap=True)
+
+    machine = OpenMachine(
+        this_machine(offline=offline),
+        before=attach_first if gdb else None,
+        after=keep_open if hold_open else None,
+        gdb=gdb,
+    )
+    deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for preparing")
+    payload = payload_of(project, earlier, offline=offline, deadline=deadline)
+    with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
+        result = run_cell(order, payload.tar, machine, Path(folder), tell)
+    result = result.model_copy(update={"cell": earlier.result.cell})
+    probes = tuple(ask.probe for ask in order.asks)
+    held = _holds(knowledge, earlier.result) & _holds(knowledge, result)
+    return Repeated(earlier, result, probes, payload, changed_answers(earlier.result, result, probes, held=held))
+
+
+def _holds(knowledge: Knowledge, result: CellResult) -> set[str]:
+    return {claim.probe for claim in knowledge.verdicts(result) if claim.verdict is Verdict.HOLDS}
+
+
+def _notes(done: Repeated) -> list[str]:
+    """What is not as it was then, so that another answer may come from that."""
+    notes = []
+    if not done.earlier.kept:
+        notes.append("the run did not keep what it asked: asked was what the claims say now")
+    elif not done.payload.same:
+        notes.append("the programs of then are not at hand: these were compiled now, from what may be another source")
+    if done.earlier.result.kernel_sha256 and not done.same_kernel:
+        notes.append("the kernel has another digest: the same packages, unpacked in another way")
+    if done.earlier.result.image_sha256 and not done.same_image:
+        notes.append("the image has another digest: the same packages, built in another way")
+    return notes
+
+
+def _plain(done: Repeated, look: Look | None) -> dict[str, object]:
+    return {
+        "cell": done.result.cell.id,
+        "earlier": done.earlier.where,
+        "outcome": done.result.outcome,
+        "cause": done.result.cause,
+        "same": done.status == EXIT_OK,
+        "answered": done.status != EXIT_NO_ANSWER,
+        "changed": [one.model_dump(exclude={"cell"}) for one in done.changed],
+        "notes": _notes(done),
+        "observations": [one.model_dump(mode="json") for one in done.result.observations],
+        "crashes": [one.model_dump() for one in done.result.crashes],
+        "look": look.model_dump(mode="json") if look else None,
+    }

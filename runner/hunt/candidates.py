@@ -1,0 +1,145 @@
+"""The kernels of a hunt: what the sources offer, in order, and the cells that ask them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from debian.debian_support import Version
+
+from runner.archive import Archive
+from runner.caches import cache_root
+from runner.cellnames import cell_id
+from runner.deadline import Deadline
+from runner.errors import MatrixError
+from runner.kernels import Means, offered
+from runner.matrix import Matrix
+from runner.model import Cell, LockedImage, LockedKernel
+from runner.results.hunts import Candidate
+from runner.version import KernelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Bootable:
+    """A candidate, and the packages that it is made of."""
+
+    candidate: Candidate
+    kernel: LockedKernel
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Equal for the same build, whatever suite it comes from."""
+        return frozenset(package.sha256 for package in self.kernel.packages)
+
+
+def every_kernel(archive: Archive, archs: Iterable[str], *, deadline: Deadline) -> tuple[Bootable, ...]:
+    """Every kernel that the sources offer, each build once, ordered by version, then build. InfraError."""
+    found: dict[tuple[str, frozenset[str]], Bootable] = {}
+    for offer in offered((), tuple(archs), Means(archive, cache_root(), deadline), words=("debian",)):
+        candidate = Candidate(
+            key=f"{offer.build}/{offer.arch}",
+            version=str(offer.version),
+            release=offer.release,
+            arch=offer.arch,
+            source=offer.source,
+            build=offer.build,
+            suite=offer.suite,
+        )
+        kernel = LockedKernel(
+            source=offer.source,
+            arch=offer.arch,
+            version=str(offer.version),
+            release=offer.release,
+            packages=offer.packages,
+        )
+        bootable = Bootable(candidate, kernel)
+        found.setdefault((offer.arch, bootable.digests), bootable)
+    return ordered(found.values())
+
+
+def ordered(kernels: Iterable[Bootable]) -> tuple[Bootable, ...]:
+    """By version, then build, then architecture."""
+    return tuple(sorted(kernels, key=lambda it: (it.kernel.upstream, Version(it.candidate.build), it.candidate.arch)))
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Which of them: `series` one of the stable series, `first` and `last` ends, each a version, release or build."""
+
+    series: str = ""
+    first: str = ""
+    last: str = ""
+    version: str = ""  # all builds of one version
+
+    def select(self, kernels: Sequence[Bootable]) -> tuple[Bootable, ...]:
+        """Those of `kernels`, which are in order. MatrixError, naming what there is near, when an end is not there."""
+        if self.version:
+            return _some([it for it in kernels if it.candidate.version == self.version], self.version, kernels)
+        if self.series:
+            return _some([it for it in kernels if _in_series(it, self.series)], self.series, kernels)
+        first = _places(kernels, self.first)[0] if self.first else 0
+        last = _places(kernels, self.last)[-1] if self.last else len(kernels) - 1
+        if first > last:
+            raise MatrixError(f"--from {self.first} is newer than --to {self.last}", hint="turn them round")
+        return tuple(kernels[first : last + 1])
+
+
+def _places(kernels: Sequence[Bootable], word: str) -> list[int]:
+    found = [at for at, it in enumerate(kernels) if _named(it, word)]
+    if not found:
+        raise _nothing(word, kernels)
+    return found
+
+
+def _named(it: Bootable, word: str) -> bool:
+    one = it.candidate
+    return word in {one.version, one.release, one.build, one.source} or _in_series(it, word)
+
+
+def _in_series(it: Bootable, word: str) -> bool:
+    """`6.12` and `7`; a whole version is no series."""
+    major, _, minor = word.partition(".")
+    if not major.isdecimal() or (minor and not minor.isdecimal()):
+        return False
+    version = it.kernel.upstream
+    return version.major == int(major) and (not minor or version.minor == int(minor))
+
+
+def _some(found: list[Bootable], word: str, kernels: Sequence[Bootable]) -> tuple[Bootable, ...]:
+    if not found:
+        raise _nothing(word, kernels)
+    return tuple(found)
+
+
+def _nothing(word: str, kernels: Sequence[Bootable]) -> MatrixError:
+    versions = sorted({it.kernel.upstream for it in kernels})
+    try:
+        wanted = KernelVersion.parse(word)
+        versions = [it for it in versions if it.series == wanted.series] or versions
+    except ValueError:
+        pass
+    there = ", ".join(map(str, versions[-12:]))
+    hint = (
+        f"there are {there}; `runner kernels list` shows all" if there else "`runner kernels list` shows what there is"
+    )
+    return MatrixError(f"no source offers a kernel {word}", hint=hint)
+
+
+def cells_of(kernels: Sequence[Bootable], matrix: Matrix, images: dict[str, LockedImage]) -> dict[str, Cell]:
+    """The cell that boots each candidate, by the candidate's key. Where a version has several builds, so do the ids."""
+    builds = Counter((it.kernel.version, it.kernel.arch) for it in kernels)
+    found = {}
+    for it in kernels:
+        several = builds[it.kernel.version, it.kernel.arch] > 1
+        revision = it.candidate.build.partition("-")[2] or it.candidate.build
+        found[it.candidate.key] = Cell(
+            id=cell_id(it.kernel, revision if several else ""),
+            name=it.kernel.release,
+            kernel=it.kernel,
+            image=images[it.kernel.arch],
+            probes=matrix.file.probes,
+            guest=matrix.file.guest,
+            limits=matrix.file.limits,
+        )
+    return found

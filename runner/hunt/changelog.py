@@ -1,0 +1,114 @@
+"""What the distribution says that it changed between two of its kernels, as far as it touches what is hunted.
+
+Each of Debian's kernel packages holds the whole changelog, and that lists the commits of every stable release:
+
+    linux (6.12.111-1) trixie-security; urgency=high
+
+      * New upstream stable update:
+        https://www.kernel.org/pub/linux/kernel/v6.x/ChangeLog-6.12.108
+        - RDMA/rxe: Fix responder UAF on IB_QP_MAX_DEST_RD_ATOMIC modify_qp
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import subprocess
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, cast
+
+from debian.changelog import Changelog, ChangelogParseError
+from debian.debian_support import Version
+
+from runner.archive import Archive
+from runner.caches import need_space
+from runner.deadline import Deadline
+from runner.errors import InfraError
+from runner.model import LockedKernel
+from runner.process import spawn
+from runner.results.hunts import Mention
+
+_LIMIT = 64 << 20  # bytes of a changelog; Debian's are 4 MiB
+_BLOCKS = 200  # entries, the newest first: some years
+_FILE = re.compile(r"(?:\./)?usr/share/doc/[^/]+/changelog(?:\.Debian)?\.gz")
+_STABLE = re.compile(r"/ChangeLog-(\d[\w.-]*)\s*$")
+_ITEM = re.compile(r"^\s*[*-]\s+")
+_REBUILD = re.compile(r"~(?:bpo|deb)\d.*$")  # 6.12.100-1~deb12u1 is 6.12.100-1, built for another release
+_SIGNED = re.compile(r"^(.*)\+(\d+[\w.~]*)$")  # linux-signed-amd64 writes 6.12.113+1 for 6.12.113-1
+_TOUCHES = r"\b(?:bpf|netfilter|nf_\w+|nft_\w+|conntrack|ctnetlink|kfuncs?|btf)\b"
+
+
+def changelog_of(kernel: LockedKernel, archive: Archive, scratch: Path, *, deadline: Deadline) -> str:
+    """The changelog in a kernel's packages; empty when none of them holds one. InfraError when they cannot be had."""
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="changelog-", dir=scratch) as name:
+        folder = Path(name)
+        for package in sorted(kernel.packages, key=lambda package: package.size_bytes):
+            need_space(folder, package.size_bytes, f"the changelog of {kernel.release}")
+            files = archive.download([package], kernel.arch, folder, deadline=deadline)
+            if text := packed_changelog(files[package]):
+                return text
+    return ""
+
+
+def packed_changelog(deb: Path) -> str:
+    """The changelog in a package, which is read no further than that; empty when there is none. InfraError."""
+    with spawn(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        try:
+            with tarfile.open(fileobj=cast("IO[bytes]", process.stdout), mode="r|") as tar:
+                for member in tar:
+                    if member.isfile() and _FILE.fullmatch(member.name) and (file := tar.extractfile(member)):
+                        with gzip.open(file) as stream:
+                            return stream.read(_LIMIT).decode(errors="replace")
+        except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+            raise InfraError(f"cannot read the changelog in {deb.name}: {error}") from error
+        finally:
+            process.terminate()
+    return ""
+
+
+def mentions(changelog: str, before: str, after: str, words: Iterable[str]) -> tuple[Mention, ...]:
+    """The lines between two builds, without the first and with the last, that touch BPF, netfilter or `words`. Pure.
+
+    ValueError when it is no changelog.
+    """
+    touches = re.compile("|".join([_TOUCHES, *(rf"\b{re.escape(word)}\b" for word in words)]), re.IGNORECASE)
+    try:
+        blocks = list(Changelog(changelog, max_blocks=_BLOCKS, strict=False))
+    except (ChangelogParseError, ValueError) as error:
+        raise ValueError(f"no changelog: {error}") from error
+    first, last = Version(_base(before)), Version(_base(after))
+    return tuple(
+        mention
+        for block in blocks
+        if first < Version(_base(str(block.version))) <= last
+        for mention in _lines(block.changes(), str(block.version))
+        if touches.search(mention.text)
+    )
+
+
+def _base(version: str) -> str:
+    """The version of the source that a build is of: the same changes, built again."""
+    plain = _REBUILD.sub("", version)
+    signed = _SIGNED.match(plain) if "-" not in plain else None
+    return f"{signed[1]}-{signed[2]}" if signed else plain
+
+
+def _lines(changes: Iterable[str], build: str) -> Iterator[Mention]:
+    """The items of one entry, each on one line, with the stable release under which it stands."""
+    upstream, item = "", ""
+    for line in [*changes, "* "]:
+        if found := _STABLE.search(line):
+            upstream = found[1]
+        elif _ITEM.match(line):
+            if item:
+                yield Mention(build=build, upstream=upstream, text=item)
+            if line.lstrip().startswith("*"):
+                upstream = ""
+            item = _ITEM.sub("", line).strip()
+        else:
+            item = f"{item} {line.strip()}".strip()

@@ -1,0 +1,266 @@
+"""The search: which candidates to ask next, as a pure function of every reply so far.
+
+k-section: with s slots, s candidates between two neighbours that answer differently are asked at once, which leaves
+1/(s+1) of them: log(n)/log(s+1) rounds. That it is a function of the replies alone is why a killed hunt goes on, why
+an answer that turns out wrong is corrected, and why all changes are found and not only the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from runner.results.hunts import Reply, Why
+
+LEAD = 2  # a candidate that answers in several ways is asked until one of them leads by so much,
+MOST = 7  # or so often; then it counts as one without an answer
+_TRIES = 2  # boots without an answer, after which an end stays unconfirmed
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one candidate stands. `answer` is empty while it has none."""
+
+    answer: str = ""
+    boots: int = 0  # that gave an answer
+    agree: int = 0  # of them, those that gave this one
+    failed: int = 0  # boots without any
+    fresh: int = 0  # boots for this hunt that gave this answer
+    open: bool = False  # it wavers, and is to be asked again
+    wavers: bool = False
+
+    @property
+    def dead(self) -> bool:
+        """It was asked and has no answer."""
+        return not self.answer and (self.failed > 0 or self.boots > 0)
+
+    @property
+    def confirmed(self) -> bool:
+        """At least two boots, one of them for this hunt, and no doubt."""
+        return bool(self.answer) and self.fresh >= 1 and 2 * self.agree - self.boots >= LEAD
+
+    @property
+    def untried(self) -> bool:
+        return not self.answer and not self.dead
+
+
+def standing(replies: Sequence[Reply]) -> Standing:
+    """What the replies of one candidate come to. Fresh boots outvote what the store knew."""
+    failed = sum(not reply.answer for reply in replies)
+    answers = [reply for reply in replies if reply.answer]
+    fresh = [reply for reply in answers if reply.fresh]
+    if len({reply.answer for reply in answers}) > 1 and fresh:
+        answers = fresh
+    if not answers:
+        return Standing(failed=failed)
+    votes = Counter(reply.answer for reply in answers).most_common()
+    leader, agree = votes[0]
+    lead = agree - (votes[1][1] if len(votes) > 1 else 0)
+    wavers = len(votes) > 1
+    undecided = wavers and lead < LEAD
+    return Standing(
+        answer="" if undecided and len(answers) >= MOST else leader,
+        boots=len(answers),
+        agree=agree,
+        failed=failed,
+        fresh=sum(reply.answer == leader for reply in fresh),
+        open=undecided and len(answers) < MOST,
+        wavers=wavers,
+    )
+
+
+_NEVER_ASKED = Standing()
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """One candidate to ask, by its place."""
+
+    at: int
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Two neighbours that answered; `inside` were not asked, `dead` have no answer."""
+
+    low: int
+    high: int
+    inside: tuple[int, ...]
+    dead: tuple[int, ...]
+
+
+class Board:
+    """All candidates, in their order, and where each stands."""
+
+    def __init__(self, keys: Sequence[str], replies: Iterable[Reply]) -> None:
+        places = {key: at for at, key in enumerate(keys)}
+        mine: dict[int, list[Reply]] = {}
+        self.samples = 0
+        for reply in replies:
+            if reply.candidate in places:
+                mine.setdefault(places[reply.candidate], []).append(reply)
+                self.samples += reply.why is Why.SAMPLE
+        self.size = len(keys)
+        self._standing = {at: standing(some) for at, some in mine.items()}
+        self.answered = sorted(at for at, it in self._standing.items() if it.answer)
+
+    def __getitem__(self, at: int) -> Standing:
+        return self._standing.get(at, _NEVER_ASKED)
+
+    def gap(self, low: int, high: int) -> Gap:
+        between = range(low + 1, high)
+        inside = tuple(at for at in between if self[at].untried)
+        return Gap(low, high, inside, tuple(at for at in between if self[at].dead))
+
+    @property
+    def edges(self) -> list[Gap]:
+        """Neighbours that answer differently: a change lies between them."""
+        return [self.gap(*pair) for pair in pairwise(self.answered) if self[pair[0]].answer != self[pair[1]].answer]
+
+    @property
+    def calm(self) -> list[Gap]:
+        """Where no change was seen, also before the first that answered and behind the last."""
+        outer = (-1, *self.answered, self.size)
+        return [
+            self.gap(low, high)
+            for low, high in pairwise(outer)
+            if low < 0 or high >= self.size or self[low].answer == self[high].answer
+        ]
+
+    @property
+    def dead(self) -> list[int]:
+        return sorted(at for at, it in self._standing.items() if it.dead)
+
+    @property
+    def wavering(self) -> list[int]:
+        return sorted(at for at, it in self._standing.items() if it.wavers)
+
+    @property
+    def monotonic(self) -> bool:
+        """No answer came back after it had gone."""
+        runs = [self[at].answer for at in self.answered]
+        changed = [answer for at, answer in enumerate(runs) if at == 0 or runs[at - 1] != answer]
+        return len(set(changed)) == len(changed)
+
+
+def plan(board: Board, *, slots: int, samples: int) -> tuple[Want, ...]:
+    """Whom to ask next, at most `slots`. Empty: the search is at its end."""
+    wants: dict[int, Want] = {}
+    for want in _wishes(board, slots, samples):
+        if want.at not in wants:
+            wants[want.at] = want
+        if len(wants) == slots:
+            break
+    return tuple(wants.values())
+
+
+def everyone(board: Board, *, slots: int) -> tuple[Want, ...]:
+    """Ask each candidate instead of searching; whom to ask next."""
+    wishes = [Want(at, Why.REPEAT) for at in range(board.size) if board[at].open]
+    wishes += [Want(at, Why.SEARCH) for at in range(board.size) if board[at].untried]
+    wishes += [Want(at, Why.CONFIRM) for gap in board.edges for at in (gap.low, gap.high) if _doubtful(board[at])]
+    return tuple({want.at: want for want in reversed(wishes)}.values())[::-1][:slots]
+
+
+def expected_rounds(candidates: int, slots: int) -> int:
+    """Rounds to narrow one change between two ends down to neighbours."""
+    return math.ceil(math.log(max(2, candidates) - 1) / math.log(slots + 1) - 1e-9) if candidates > 2 else 0
+
+
+def _wishes(board: Board, slots: int, samples: int) -> Iterator[Want]:
+    """In the order in which they matter."""
+    yield from (Want(at, Why.REPEAT) for at in range(board.size) if board[at].open)
+    ends = tuple(_ends(board))
+    yield from (Want(at, Why.ENDS) for at in ends)
+    edges = board.edges
+    if not board.answered and not board.dead:  # nothing is known: what the ends leave free is used between them
+        inner = board.gap(0, board.size - 1)
+        yield from (Want(at, Why.SEARCH) for at in spread([inner], slots - len(ends)))
+    yield from (Want(at, Why.SEARCH) for at in spread(edges, slots))
+    for gap in edges:
+        if not gap.inside:
+            yield from (Want(at, Why.CONFIRM) for at in (gap.low, gap.high) if _doubtful(board[at]))
+    left = (samples if edges else 2 * samples) - board.samples
+    if board.answered and left > 0:
+        yield from (Want(at, Why.SAMPLE) for at in spread(board.calm, min(left, slots)))
+
+
+def _doubtful(it: Standing) -> bool:
+    return not it.confirmed and it.failed < _TRIES
+
+
+def _ends(board: Board) -> Iterator[int]:
+    """The first and the last candidate; where one has no answer, further and further inside: 1, 3, 7, ... away."""
+    for order in (range(board.size), range(board.size - 1, -1, -1)):
+        step = 0
+        while step < board.size and board[order[step]].dead:
+            step = 2 * step + 1
+        if step < board.size and board[order[step]].untried and not any(board[at].answer for at in order[:step]):
+            yield order[step]
+
+
+def spread(gaps: Sequence[Gap], count: int) -> list[int]:
+    """`count` places in the gaps, so that the largest piece that stays is small."""
+    shares = [0] * len(gaps)
+    for _ in range(max(0, count)):
+        open_gaps = [at for at, gap in enumerate(gaps) if len(gap.inside) > shares[at]]
+        if not open_gaps:
+            break
+        largest = max(open_gaps, key=lambda at: len(gaps[at].inside) / (shares[at] + 1))
+        shares[largest] += 1
+    return [place for gap, share in zip(gaps, shares, strict=True) for place in _even(gap.inside, share)]
+
+
+def _even(inside: Sequence[int], count: int) -> Iterator[int]:
+    for at in range(1, count + 1):
+        yield inside[at * (len(inside) + 1) // (count + 1) - 1]
+
+
+# --- the loop ------------------------------------------------------------------------------------------------------
+
+Tell = Callable[[Reply], None]
+Ask = Callable[[Sequence[Want], Tell], None]
+
+
+def search(
+    keys: Sequence[str],
+    replies: list[Reply],
+    ask: Ask,
+    *,
+    slots: int,
+    samples: int,
+    every: bool = False,
+    kept: Callable[[], None] = lambda: None,
+) -> Board:
+    """Ask until nothing is left to ask. `replies` grows; `kept` is called after each reply, before anything else.
+
+    `ask` tells a reply for every candidate of its batch, in any order, each as soon as it is there.
+    """
+
+    def tell(reply: Reply) -> None:
+        replies.append(reply)
+        kept()
+
+    while True:
+        board = Board(keys, replies)
+        batch = everyone(board, slots=slots) if every else plan(board, slots=slots, samples=samples)
+        if not batch:
+            return board
+        known = len(replies)
+        ask(batch, tell)
+        told = {reply.candidate for reply in replies[known:]}
+        for want in batch:
+            if keys[want.at] not in told:
+                tell(Reply(candidate=keys[want.at], why=want.why, cause="nothing came of it"))
+
+
+def groups(keys: Sequence[str], board: Board) -> Mapping[str, tuple[str, ...]]:
+    """Each different answer, with those that gave it."""
+    found: dict[str, list[str]] = {}
+    for at in board.answered:
+        found.setdefault(board[at].answer, []).append(keys[at])
+    return {answer: tuple(names) for answer, names in found.items()}

@@ -1,0 +1,211 @@
+"""What a hunt found, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from runner.reports.errnos import errno_name, errno_words
+from runner.reports.text import plain
+from runner.reports.trimmed import Trimmed
+from runner.results.hunts import Answered, Change, Hunt, Unanswered
+
+_MENTIONS = 8
+_NAMED = 6  # kernels in a list, before it says how many more
+
+
+def hunt_report(hunt: Hunt) -> RenderableType:
+    """`hunt.found` is there."""
+    parts: list[RenderableType] = [_head(hunt)]
+    found = hunt.found
+    if found is None:
+        return Trimmed(Group(*parts, Text("not finished: the same command goes on")))
+    if len(found.changes) > 1:
+        parts += [Text(), *_all_changes(hunt)]
+    for change in found.changes:
+        parts += [Text(), *_change(change)]
+    parts += [Text(), *(Text(line) for line in remarks(hunt))]
+    return Trimmed(Group(*parts))
+
+
+def _head(hunt: Hunt) -> Text:
+    says = f": {plain(hunt.question.says)}" if hunt.question.says else ""
+    return Text(f"{plain(hunt.question.target)}{says}\n{how(hunt)}")
+
+
+def how(hunt: Hunt) -> str:
+    """What it took: candidates, rounds, boots."""
+    first, last = hunt.candidates[0], hunt.candidates[-1]
+    span = first.title if first == last else f"{first.title} to {last.title}"
+    known = len({reply.candidate for reply in hunt.replies if not reply.fresh})
+    parts = [
+        f"{_count(len(hunt.candidates), 'kernel')}: {span}",
+        f"{_count(hunt.boots, 'boot')} in {_count(hunt.rounds, 'round')}, {hunt.slots} at once",
+    ]
+    parts += [f"{known} known from the store"] if known else []
+    return "; ".join(parts)
+
+
+def summary(hunt: Hunt) -> str:
+    """What was found, in a line."""
+    found = hunt.found
+    if found is None:
+        return "not finished"
+    if not found.answers:
+        return "no kernel answered"
+    if not found.changes:
+        return f"no change seen: {plain(next(iter(found.answers)))}"
+    if hunt.last_good is None or hunt.first_bad is None:
+        return ""
+    words = f"changed between {hunt.last_good.version} ({hunt.last_good.build}) and {hunt.first_bad.version}"
+    more = f"; {len(found.changes)} changes in all" if len(found.changes) > 1 else ""
+    return f"{words} ({hunt.first_bad.build}){more}"
+
+
+def _all_changes(hunt: Hunt) -> Iterator[RenderableType]:
+    found = hunt.found
+    changes = found.changes if found else ()
+    back = "" if found and found.monotonic else ", and an answer came back that had gone"
+    yield Text(f"{len(changes)} changes{back}:", "bold")
+    table = Table.grid(padding=(0, 2))
+    for change in changes:
+        old, new = change.last_good, change.first_bad
+        table.add_row(
+            f"  {old.version} ({old.build}) {old.arch}",
+            f"{new.version} ({new.build}) {new.arch}",
+            Text(f"{plain(old.answer)} -> {plain(new.answer)}"),
+            "" if change.differs == "version" else f"same version, another {change.differs}",
+        )
+    yield table
+
+
+def _change(change: Change) -> Iterator[RenderableType]:
+    old, new = change.last_good, change.first_bad
+    table = Table.grid(padding=(0, 2))
+    for name, side in (("last good", old), ("first bad", new)):
+        kernel = f"{side.version} ({side.build}) {side.arch}"
+        table.add_row(Text(name, "bold"), kernel, Text(plain(side.answer)), Text(confidence(side), "dim"))
+    yield table
+    yield Text(what_differs(change), "dim")
+    if change.between:
+        yield Text(f"between them, without an answer: {_unanswered(change.between)}")
+    yield Text()
+    yield _side_by_side(change)
+    if change.log_difference:
+        at = change.log_difference
+        yield Text(f"verifier log, first difference in line {at.line}:")
+        yield Text(f"  - {plain(at.before)}", "red")
+        yield Text(f"  + {plain(at.after)}", "green")
+    yield Text()
+    yield from _sources(change)
+    commands = Table.grid(padding=(0, 2))
+    commands.add_row("evidence", Text(old.show))
+    commands.add_row("", Text(new.show))
+    commands.add_row("boot again", Text(old.again))
+    commands.add_row("", Text(new.again))
+    yield commands
+
+
+def confidence(side: Answered) -> str:
+    """`2 of 2 boots agree`."""
+    words = f"{side.agree} of {_count(side.boots, 'boot')} {'agrees' if side.agree == 1 else 'agree'}"
+    return words if side.confirmed else f"{words}; not confirmed"
+
+
+def what_differs(change: Change) -> str:
+    """Is it the version, or the build of one version?"""
+    if change.differs == "version":
+        return "good is how the older kernel answers, bad how the newer one does"
+    return f"one version, two answers: a difference of the {change.differs}, not of the version"
+
+
+def evidence_rows(change: Change) -> Iterator[tuple[str, str, str]]:
+    """The two observations side by side: what is it, of the last good, of the first bad."""
+    old, new = change.last_good, change.first_bad
+    yield "release", old.release, new.release
+    yield "load", errno_words(old.errno, "accepted"), errno_words(new.errno, "accepted")
+    if old.run_errno is not None or new.run_errno is not None:
+        yield "run", errno_words(old.run_errno, "it ran"), errno_words(new.run_errno, "it ran")
+    for name in dict.fromkeys((*old.fields, *new.fields)):
+        pair = _number(old, name), _number(new, name)
+        if pair[0] != pair[1] or name in old.answer.replace(",", " ").split():
+            yield plain(name), *pair
+    if old.prototype or new.prototype:
+        same = old.prototype == new.prototype
+        yield "prototype", plain(old.prototype) or "unknown", "the same" if same else plain(new.prototype) or "unknown"
+    for name, (before, after) in change.config_differences.items():
+        yield f"CONFIG_{name}", before, after
+
+
+def _side_by_side(change: Change) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    table.add_row("", Text("last good", "bold"), Text("first bad", "bold"))
+    for row in evidence_rows(change):
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def _sources(change: Change) -> Iterator[Text]:
+    if change.stable_range:
+        yield Text(f"upstream: git log {change.stable_range}")
+    if change.changelog:
+        count = _count(len(change.changelog), "line", "lines")
+        yield Text(f"the distribution's changelog between the two: {count} about BPF, netfilter or the kfunc's file,")
+        yield Text("those that are most like the question first")
+        for mention in change.changelog[:_MENTIONS]:
+            yield Text(f"  {mention.upstream or mention.build:<10} {plain(mention.text)}")
+        if len(change.changelog) > _MENTIONS:
+            yield Text(f"  and {len(change.changelog) - _MENTIONS} more, with --format json")
+    elif change.changelog_note:
+        yield Text(f"the distribution's changelog: {plain(change.changelog_note)}")
+    yield Text()
+
+
+def remarks(hunt: Hunt) -> Iterator[str]:
+    """What else must be known to trust the result."""
+    found = hunt.found
+    if found is None:
+        return
+    if not found.answers:
+        yield "no kernel answered, so nothing is known"
+    elif not found.changes:
+        answer, some = next(iter(found.answers.items()))
+        yield f"no change seen: {plain(answer)} on {_list(some)}"
+    if found.sampled:
+        yield f"outside of every change {_count(found.sampled, 'further kernel')} {_were(found.sampled)} sampled"
+    if found.wavering:
+        yield f"answered in more than one way: {_list(found.wavering)}"
+    if found.unanswered:
+        yield f"without an answer: {_unanswered(found.unanswered)}"
+
+
+def _unanswered(some: Sequence[Unanswered]) -> str:
+    words = [f"{it.version} ({it.build}) {it.arch}: {plain(it.cause, 100)}" for it in some[:_NAMED]]
+    more = [f"{len(some) - _NAMED} more"] if len(some) > _NAMED else []
+    return "; ".join([*words, *more])
+
+
+def _list(names: Iterable[str]) -> str:
+    some = list(names)
+    more = [f"{len(some) - _NAMED} more"] if len(some) > _NAMED else []
+    return ", ".join([*some[:_NAMED], *more])
+
+
+def _number(side: Answered, name: str) -> str:
+    if name not in side.fields:
+        return "none"
+    value = side.fields[name]
+    return f"{value} (-{errno_name(-value)})" if value < 0 and name.endswith(("error", "ret")) else str(value)
+
+
+def _count(number: int, word: str, plural: str = "") -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {plural or word + 's'}"
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"

@@ -1,0 +1,93 @@
+"""Reads one cell back from an export, of this machine or another. The text is hostile until parsed."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from runner.errors import MatrixError
+from runner.model import AskedCell, CellResult, Crash, Observation
+from runner.reports.export import ExportedRecipe
+
+_MAX_PROGRAM_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """`result` holds the answers to the claims; those of the census are not exported as they came."""
+
+    result: CellResult
+    asked: AskedCell | None
+    objects: dict[str, bytes]  # by digest
+
+
+def imported_cell(text: bytes, cell_id: str, where: str) -> Imported:
+    """Of `runner report export`, or `runner cell show --format json`. MatrixError, which names the file `where`."""
+    try:
+        document = json.loads(text)
+        cell = _find(document, cell_id, where)
+        if not cell.get("recipe"):
+            raise MatrixError(
+                f"{where} does not say how to boot {cell_id} again", hint="export it anew, with a newer version"
+            )
+        recipe = ExportedRecipe.model_validate(cell["recipe"])
+        return Imported(_result(cell, recipe), recipe.asked, dict(_objects(document.get("programs", {}))))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = _first(error) if isinstance(error, ValidationError) else str(error) or type(error).__name__
+        raise MatrixError(
+            f"{where} is not an export that this version can read: {reason}",
+            hint="`runner report export --format json` makes one",
+        ) from None
+
+
+def _find(document: dict[str, Any], cell_id: str, where: str) -> dict[str, Any]:
+    cells = {str(cell["id"]): cell for cell in document.get("cells", [document])}
+    if cell_id in cells:
+        found: dict[str, Any] = cells[cell_id]
+        return found
+    near = difflib.get_close_matches(cell_id, cells, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"its cells: {', '.join(cells)[:1000] or 'none'}"
+    raise MatrixError(f"{where} has no cell {cell_id!r}", hint=hint)
+
+
+def _result(cell: dict[str, Any], recipe: ExportedRecipe) -> CellResult:
+    claims = cell["claims"]
+    seen = [Observation.model_validate(claim["observation"]) for claim in claims if claim.get("observation")]
+    crashed = {f"{claim['id']}:{claim['prog_type']}": str(claim["cause"]) for claim in claims if claim["crashed"]}
+    return CellResult(
+        cell=recipe.cell,
+        outcome=cell["outcome"],
+        cause=cell["cause"],
+        kernel_sha256=cell["kernel"]["sha256"] or "",
+        image_sha256=recipe.image_sha256 or "",
+        host=cell["host"],
+        accel=cell["accel"],
+        observations=tuple({one.probe: one for one in seen}.values()),
+        crashes=tuple(Crash(probe=probe, cause=cause) for probe, cause in crashed.items()),
+    )
+
+
+def _objects(programs: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+    """By digest, which is checked. Raises ValueError."""
+    for digest, packed in programs.items():
+        try:
+            content = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), _MAX_PROGRAM_BYTES)
+        except (zlib.error, binascii.Error) as error:
+            raise ValueError(f"program {digest[:12]}: {error}") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError(f"program {digest[:12]} is not what its digest says")
+        yield digest, content
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -1,0 +1,46 @@
+"""A closer look at one program, and the console around it, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from runner.model import CellResult, Look
+from runner.reports.instructions import listing
+from runner.reports.text import lines
+
+_READY = "Not backgrounding"  # the ssh server's last words before the first question: what follows came while asking
+_MAX_CONSOLE_LINES = 60
+
+
+def look_sections(look: Look) -> list[RenderableType]:
+    """The verifier's whole log, the kernel's instructions, what the kernel said meanwhile."""
+    if look.failed:
+        return [_section("A closer look", [f"was not possible: {look.failed}"])]
+    parts = [_section("Verifier, every state", lines(look.log.rstrip()))]
+    if look.translated:
+        code = bytes.fromhex(look.translated)
+        jit = f"{look.jited_bytes} bytes of machine code" if look.jited_bytes else "interpreted"
+        title = f"Translated: {len(code) // 8} instructions, {jit}"
+        parts.append(_section(title, list(listing(code, look.byte_order, look.calls))))
+    said = [line for text in look.kernel for line in lines(text)]
+    parts.append(_section("The kernel said meanwhile", said or ["nothing"]))
+    return parts
+
+
+def probing_console(result: CellResult) -> list[RenderableType]:
+    """The console from the first question on, all probes together; nothing where it was not loaded or stayed silent."""
+    said = [line for line in lines(result.console.rpartition(_READY)[2].rstrip())[1:] if line.strip()]
+    if _READY not in result.console or not said:
+        return []
+    shown = said[-_MAX_CONSOLE_LINES:]
+    cut = [f"[... {len(said) - len(shown)} lines ...]"] if len(said) > len(shown) else []
+    return [_section("Console while all probes were asked", [*cut, *shown])]
+
+
+def _section(title: str, content: Iterable[str]) -> RenderableType:
+    body = Group(*(Text(line, no_wrap=True, overflow="ignore") for line in content))
+    return Group(Text(title, "bold"), Padding(body, (0, 0, 1, 2), expand=False))

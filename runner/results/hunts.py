@@ -1,0 +1,197 @@
+"""A hunt as it is kept: reports/hunts/<id>.json, written anew after each answer, so that a killed one goes on.
+
+What is asked, of which kernels, every reply that came, and, when it came to its end, what was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
+
+from runner.errors import InfraError
+from runner.model import Outcome, Plain, ProgType
+from runner.results.model import RunId
+
+
+class Why(StrEnum):
+    """Why a kernel is asked."""
+
+    ENDS = "end"
+    SEARCH = "search"
+    REPEAT = "repeat"  # it answered in two ways
+    CONFIRM = "confirm"  # it is an end of a change
+    SAMPLE = "sample"  # outside of every change that was found
+    KNOWN = "known"  # the store has its answer from another run
+
+
+class Candidate(Plain):
+    """A kernel that may be asked. `key` is its own among the candidates of a hunt."""
+
+    key: str
+    version: str
+    release: str
+    arch: str
+    source: str
+    build: str = ""  # the package's version, or what else tells two builds of one version apart
+    suite: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"{self.version} ({self.build or self.release}) {self.arch}"
+
+
+class Reply(Plain):
+    """What came of asking a candidate once. Without an `answer` there is a `cause`, and nothing is said about it."""
+
+    candidate: str
+    why: Why
+    answer: str = ""
+    cause: str = ""
+    outcome: Outcome = Outcome.RAN
+    run: str = ""
+    cell: str = ""
+
+    @property
+    def fresh(self) -> bool:
+        """Was it booted for this hunt?"""
+        return self.why is not Why.KNOWN
+
+    @property
+    def machines_fault(self) -> bool:
+        """It has no answer, and that was not the kernel's doing: asking again may help."""
+        return not self.answer and self.outcome not in (Outcome.RAN, Outcome.BOOT_FAILED)
+
+
+class Question(Plain):
+    """What is asked of each kernel."""
+
+    target: str  # as the command line names it: nat-manip-2:tc, bpf_ct_set_nat_info:xdp
+    kfunc: str
+    prog_type: ProgType
+    says: str = ""  # the claim's words
+
+
+class Answered(Plain):
+    """One end of a change: the kernel, its answer, the raw evidence, and how to see it again."""
+
+    version: str
+    release: str
+    source: str
+    arch: str
+    build: str
+    suite: str
+    answer: str
+    boots: int  # that gave an answer, those of other runs too
+    agree: int
+    confirmed: bool
+    run: str
+    cell: str
+    errno: int | None = None
+    run_errno: int | None = None
+    fields: dict[str, int] = Field(default_factory=dict)
+    log: str = ""
+    prototype: str = ""
+    config: dict[str, str] = Field(default_factory=dict)
+    show: str = ""  # the command that shows the raw answer
+    again: str = ""  # the command that boots this kernel and asks it again
+
+
+class Unanswered(Plain):
+    """A kernel that was asked and has no answer."""
+
+    version: str
+    build: str
+    arch: str
+    cause: str
+
+
+class LogDifference(Plain):
+    """The first line in which two logs of the verifier differ, counted from 1; empty where one has ended."""
+
+    line: int
+    before: str
+    after: str
+
+
+class Mention(Plain):
+    """A line of the distribution's changelog. `upstream`: of which stable release; empty: the distribution's own."""
+
+    build: str
+    upstream: str
+    text: str
+
+
+class Change(Plain):
+    """Two neighbours that answer differently, the older one first."""
+
+    last_good: Answered
+    first_bad: Answered
+    between: tuple[Unanswered, ...] = ()
+    differs: Literal["version", "build", "architecture"]
+    log_difference: LogDifference | None = None
+    config_differences: dict[str, tuple[str, str]] = Field(default_factory=dict)
+    stable_range: str = ""  # as git has it: v6.12.111..v6.12.113
+    changelog: tuple[Mention, ...] = ()
+    changelog_note: str = ""  # why there is none
+
+
+class Found(Plain):
+    """What a hunt came to. `answers`: each different one, with the kernels that gave it."""
+
+    changes: tuple[Change, ...]
+    monotonic: bool
+    answers: dict[str, tuple[str, ...]]
+    unanswered: tuple[Unanswered, ...]
+    wavering: tuple[str, ...]
+    sampled: int
+
+
+class Hunt(Plain):
+    """The document."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    id: RunId  # of the run that holds its boots as well
+    key: str  # equal for the same question to the same kernels
+    question: Question
+    started: AwareDatetime
+    finished: AwareDatetime | None = None
+    slots: int
+    samples: int
+    every: bool = False  # ask all of them, instead of searching
+    candidates: tuple[Candidate, ...]
+    replies: tuple[Reply, ...] = ()
+    rounds: int = 0
+    last_good: Answered | None = None
+    first_bad: Answered | None = None
+    found: Found | None = None
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
+
+    @property
+    def boots(self) -> int:
+        return sum(reply.fresh for reply in self.replies)
+
+
+def hunts_folder(reports: Path) -> Path:
+    return reports / "hunts"
+
+
+def hunt_path(reports: Path, hunt_id: str) -> Path:
+    return hunts_folder(reports) / f"{hunt_id}.json"
+
+
+def load_hunts(reports: Path) -> Iterator[Hunt]:
+    """Every hunt that is kept, the last one first. InfraError when one cannot be read."""
+    for path in sorted(hunts_folder(reports).glob("hunt-*.json"), reverse=True):
+        try:
+            yield Hunt.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise InfraError(f"cannot read {path}: {error.strerror}") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise InfraError(f"{path} is no hunt: {place}: {first['msg']}", hint="delete it") from None

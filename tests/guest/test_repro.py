@@ -1,0 +1,64 @@
+"""One cell of a real run is booted again: it answers the same, and shows more."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+from tests.guest.conftest import Project
+
+MATRIX = """schema: 1
+kernels:
+  - {debian: trixie, series: "6.12"}
+architectures: [x86_64]
+probes: [small]
+"""
+# a claim that holds, and one that is wrong
+CLAIMS = """object: conntrack
+modules: [nf_conntrack, nf_nat]
+kfuncs:
+  alloc: {tc: bpf_skb_ct_alloc, xdp: bpf_xdp_ct_alloc}
+claims:
+  - id: alloc-tcp
+    says: Allocates an entry.
+    source: {kind: commit, ref: d7e79c97c00c}
+    kfunc: alloc
+    program: alloc
+    answer: {load: ok, fields: {acquired: 1}}
+  - id: alloc-none
+    says: Allocates none.
+    source: {kind: commit, ref: d7e79c97c00c}
+    kfunc: alloc
+    program: alloc
+    answer: {load: ok, fields: {acquired: 0}}
+"""
+
+
+def test_a_cell_answers_again_what_it_answered(project: Project, tmp_path: Path) -> None:
+    small = ("--matrix", "small.yaml")
+    (project.root / "small.yaml").write_text(MATRIX)
+    (project.root / "bpf" / "small.yaml").write_text(CLAIMS)
+    shutil.copy(project.root / "matrix.lock", project.root / "small.lock")
+    held = project.runner("matrix", "run", *small, "--hold-on-fail", "--gdb", stdin="\n")
+    assert held.returncode == 1, held.stderr
+    assert "alloc-none:tc, alloc-none:xdp asked again. The guest is open:\n  ssh -F none -i " in held.stderr
+    assert re.search(r"\n  gdb -ex 'target remote \S+/gdb'\n", held.stderr)
+    (cell_id,) = (cell["id"] for cell in json.loads(project.runner("report", "export", *small).stdout)["cells"])
+
+    again = project.runner("cell", "repro", cell_id, "--probe", "alloc-tcp:tc", *small)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "The answer is the same as the stored one." in again.stdout
+    assert "Note:" not in again.stdout
+    assert re.search(r"\(85\) call bpf_skb_ct_alloc\n", again.stdout), again.stdout
+    assert "processed " in again.stdout  # the verifier's log of a program that it took
+
+    exported = project.root / "export.json"
+    assert project.runner("report", "export", *small, "--output", str(exported)).returncode == 0
+    shutil.rmtree(project.root / "reports")
+    words = ("--from", str(exported), "--probe", "alloc-none:tc", "--format", "json")
+    document = json.loads(project.runner("cell", "repro", cell_id, *words, *small).stdout)
+    assert (document["same"], document["notes"], document["changed"]) == (True, [], [])
+    assert document["observations"][0]["fields"]["acquired"] == 1
+    assert project.guests() == []
