@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "runner"
 # Lowest first. A module may import from its own layer and those before it, without cycles between modules or packages.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version", "architecture", "deadline", "suites", "model", "process", "caches", "yamlfile"}),
-    frozenset({"store", "mirrors", "aptroot", "archive", "matrix", "select", "probes", "guest"}),
+    frozenset({"store", "mirrors", "aptroot", "archive", "download", "openpgp", "matrix", "select", "probes", "guest"}),
     frozenset({"kernels", "images", "results"}),
     frozenset({"execution", "reports", "doctor"}),
     frozenset({"cli"}),
