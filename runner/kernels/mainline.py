@@ -1,0 +1,173 @@
+"""Upstream's releases, built for Ubuntu: `mainline:6.6`, `mainline:v6.0`, `mainline:>=6.0`.
+
+The server, the one that virtme-ng's own `--run v6.6` uses, has a folder for each version and in it one for each
+architecture, with packages and CHECKSUMS, signed in CHECKSUMS.gpg. The names and digests of packages are taken from
+there alone. Its kernels are builds without patches; a build that failed for an architecture is simply not there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from debian.debian_support import Version
+from pydantic import Field
+
+from runner.architecture import architecture
+from runner.download import NotThere, Server, server_from
+from runner.errors import InfraError
+from runner.kernels import served
+from runner.kernels.served import Named, NotWholeError, ServedEntry, VersionsField, candidates
+from runner.kernels.source import Means, Offer
+from runner.model import LockedKernel, PinnedFile
+from runner.openpgp import check_detached
+from runner.version import KernelVersion, exactly
+
+log = logging.getLogger(__name__)
+
+WORD = "mainline"
+LOCAL = False
+VARIABLE = "RUNNER_MAINLINE"
+KEYRING_VARIABLE = "RUNNER_MAINLINE_KEYRING"
+UNCHECKED = "unchecked"  # said instead of a keyring: the signature does not matter
+_SERVER = "https://kernel.ubuntu.com/mainline"
+_FINGERPRINT = "60AA7B6F30434AE68E569963E50C6A0917C622B0"  # Kernel PPA <kernel-ppa@canonical.com>
+_FOLDER = re.compile(r"""href=["'](?:\./)?v(\d{1,3}\.\d{1,3}(?:\.\d{1,4})?(?:-rc\d{1,2})?)/["']""")
+_SHA256_LINE = re.compile(r"^([0-9a-f]{64})\s+\*?(\S+\.deb)\s*$", re.MULTILINE)
+
+
+class MainlineEntry(ServedEntry):
+    """Upstream's releases, as they are built for Ubuntu."""
+
+    word: ClassVar[str] = WORD
+    mainline: Annotated[VersionsField, Field(description='in quotes: "6.6" (the newest), "v6.6", or ">=6.0"')]
+
+
+ENTRY = MainlineEntry
+
+
+def check(source: str) -> None:
+    """MatrixError unless the text can be understood."""
+    served.parse(WORD, source)
+
+
+def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator[Offer]:  # noqa: ARG001
+    """The versions that the server names. What of them is there for an architecture is seen when one is pinned."""
+    for version in _versions(_server(), means):
+        if version >= served.OLDEST:
+            for arch in archs:
+                yield Offer(source=f"{WORD}:{exactly(version)}", arch=arch, version=version, release="", suite=WORD)
+
+
+def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+    """Pin what a source means now. MatrixError when there is nothing; InfraError when a signature is not good."""
+    server = _server()
+    keyring = trusted_keys()
+    named = served.parse(WORD, source)
+    exact = not named.versions.is_range and exact_version(named)
+    groups = ((exact,),) if exact else candidates(_versions(server, means), named)
+    return served.pins(source, arch, groups, lambda version: _pin(source, version, arch, server, keyring, means))
+
+
+def lost(pin: LockedKernel, means: Means) -> str:
+    """What the server no longer has."""
+    return served.lost(_server(), pin, means.deadline)
+
+
+def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+    """Download, check and unpack."""
+    served.fetch(_server(), pin, tree, means)
+
+
+def exact_version(named: Named) -> KernelVersion | None:
+    """The one version that is named, if it is one: then no list is needed."""
+    try:
+        version = KernelVersion.parse(str(named.versions).removeprefix("v"))
+    except ValueError:
+        return None
+    return version if exactly(version) == str(named.versions) else None
+
+
+def trusted_keys(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The file of keys that the user trusts; None where the user said that signatures do not matter. InfraError."""
+    said = environ.get(KEYRING_VARIABLE, "")
+    if said == UNCHECKED:
+        log.warning("%s=%s: nobody's signature is checked for mainline kernels", KEYRING_VARIABLE, UNCHECKED)
+        return None
+    if not said:
+        raise InfraError(
+            "no key is known that could check the signatures of mainline kernels",
+            hint=f"set {KEYRING_VARIABLE} to a file with the public key {_FINGERPRINT}, "
+            f"or to `{UNCHECKED}` to do without: docs/kernels.md says how",
+        )
+    return Path(said)
+
+
+def _server() -> Server:
+    return server_from(VARIABLE, _SERVER)
+
+
+def _versions(server: Server, means: Means) -> tuple[KernelVersion, ...]:
+    page = server.text("", deadline=means.deadline).decode(errors="replace")
+    found = {KernelVersion.parse(text) for text in _FOLDER.findall(page)}
+    if not found:
+        raise InfraError(f"{server.base}/ names no kernels", hint=f"{VARIABLE} names another server")
+    return tuple(sorted(found))
+
+
+def _pin(
+    source: str, version: KernelVersion, arch: str, server: Server, keyring: Path | None, means: Means
+) -> LockedKernel:
+    folder = f"v{version}/{architecture(arch).debian}"
+    try:
+        checksums = server.text(f"{folder}/CHECKSUMS", deadline=means.deadline)
+        if keyring:
+            signature = server.text(f"{folder}/CHECKSUMS.gpg", deadline=means.deadline)
+    except NotThere as error:
+        raise NotWholeError(error.what) from None
+    if keyring:
+        key = check_detached(
+            checksums, signature, keyring, f"{server.base}/{folder}/CHECKSUMS", deadline=means.deadline
+        )
+        log.info("%s/CHECKSUMS is signed by %s", folder, key)
+    release, digests = kernel_of(checksums.decode(errors="replace"), version, architecture(arch).debian)
+    try:
+        files = tuple(
+            PinnedFile(
+                name=name,
+                sha256=digest,
+                size_bytes=server.size(f"{folder}/{name}", deadline=means.deadline),
+                where=f"{folder}/{name}",
+            )
+            for name, digest in digests.items()
+        )
+    except NotThere as error:
+        raise NotWholeError(error.what) from None
+    return LockedKernel(source=source, arch=arch, version=str(version), release=release, files=files)
+
+
+def kernel_of(checksums: str, version: KernelVersion, debian_arch: str) -> tuple[str, dict[str, str]]:
+    """(release, {package: sha256}) of the newest build of the generic flavour. NotWholeError. Pure.
+
+    The version is looked at in the names: an old list with a good signature must not pass for another version's.
+    """
+    numbers = rf"{version.major}\.{version.minor}\.{version.patch}"
+    candidate = rf"rc{version.rc}" if version.is_candidate else ""
+    package = re.compile(
+        rf"linux-(?P<part>image-unsigned|image|modules)-(?P<release>{numbers}-\d{{6}}{candidate}-generic)"
+        rf"_(?P<build>[0-9A-Za-z.~-]+)_{re.escape(debian_arch)}\.deb"
+    )
+    builds: dict[tuple[Version, str], dict[str, tuple[str, str]]] = {}
+    for digest, path in _SHA256_LINE.findall(checksums):
+        if found := package.fullmatch(path.rpartition("/")[2]):
+            part = found["part"].removesuffix("-unsigned")
+            builds.setdefault((Version(found["build"]), found["release"]), {})[part] = (found[0], digest)
+    for (_, release), parts in sorted(builds.items(), reverse=True):
+        if parts.keys() >= {"image", "modules"}:
+            return release, dict(sorted(parts.values()))
+    lacking = f"linux-{'modules' if any('image' in parts for parts in builds.values()) else 'image'}"
+    raise NotWholeError(f"the list of its packages has no {lacking} of {version} for {debian_arch}")
