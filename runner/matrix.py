@@ -2,114 +2,66 @@
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import itertools
-import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Union
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from runner import yamlfile
-from runner.architecture import ARCHITECTURES
+from runner.cellnames import cell_ids, kernel_names
 from runner.errors import MatrixError
-from runner.model import Cell, GuestSize, Limits, Lock, LockedImage, LockedKernel, Plain, Wanted
-from runner.suites import IMAGE_SUITES, SUITES
+from runner.kernels.entries import Arch, KernelEntry, Name, matches, one_of, quoted
+from runner.kernels.sources import BY_WORD, SOURCES
+from runner.model import Cell, GuestSize, Limits, Lock, LockedKernel, Plain, Wanted
+from runner.suites import IMAGE_SUITES
 from runner.yamlfile import Location
 
 MAX_ENTRIES = 256  # of kernels; many more than anyone boots
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
 
-def _one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
-    names = tuple(known)
-
-    def check(word: str) -> str:
-        if word not in names:
-            raise ValueError(f"unknown {what} {word!r}; {yamlfile.nearest(word, names)}")
-        return word
-
-    return check
-
-
-def _matches(what: str, pattern: str, rule: str) -> Callable[[str], str]:
-    def check(word: str) -> str:
-        if not re.fullmatch(pattern, word):
-            raise ValueError(f"{word!r} is not {what}: {rule}")
-        return word
-
-    return check
-
-
-def _quoted(value: object) -> object:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError('put it in quotes, like "6.12": without them, YAML reads 6.10 as the number 6.1')
-    return value
-
-
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_SERIES = r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}"
 _GLOB = r"[A-Za-z0-9._*?\[\]!-]{1,64}"
 
-Name = Annotated[
-    str,
-    BeforeValidator(_quoted),
-    AfterValidator(_matches("a name", _NAME, "letters, digits and `.`, `_`, `-`, at most 64, no sign at its start")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"}),
-]
-Series = Annotated[
-    str,
-    BeforeValidator(_quoted),
-    AfterValidator(_matches("a kernel series", _SERIES, 'like "6.12", "7", or one version, like "6.12.117"')),
-    WithJsonSchema({"type": "string", "pattern": f"^{_SERIES}$"}),
-]
 Glob = Annotated[
     str,
-    BeforeValidator(_quoted),
-    AfterValidator(_matches("a pattern", _GLOB, "a kernel's name, in which * stands for anything")),
+    BeforeValidator(quoted),
+    AfterValidator(matches("a pattern", _GLOB, "a kernel's name, in which * stands for anything")),
     WithJsonSchema({"type": "string", "pattern": f"^{_GLOB}$"}),
-]
-Suite = Annotated[
-    str, AfterValidator(_one_of("suite", SUITES)), WithJsonSchema({"type": "string", "enum": list(SUITES)})
 ]
 BaseSuite = Annotated[
     str,
-    AfterValidator(_one_of("suite for an image", IMAGE_SUITES)),
+    AfterValidator(one_of("suite for an image", IMAGE_SUITES)),
     WithJsonSchema({"type": "string", "enum": list(IMAGE_SUITES)}),
 ]
-Arch = Annotated[
-    str,
-    AfterValidator(_one_of("architecture", ARCHITECTURES)),
-    WithJsonSchema({"type": "string", "enum": list(ARCHITECTURES)}),
-]
-
 
 # --- the file, as it is written ------------------------------------------------------------------------------------
 
 
-class KernelEntry(Plain):
-    """A kernel of a Debian suite: the newest build of a series, or one version."""
-
-    debian: Annotated[Suite, Field(description="Debian suite whose packages are used")]
-    series: Annotated[Series, Field(description="in quotes: stable series, major version, or one exact version")]
-    name: Annotated[Name | None, Field(description="what cells and reports call it; by default the series")] = None
-
-    @property
-    def called(self) -> str:
-        return self.name or self.series
-
-    @property
-    def source(self) -> str:
-        return f"debian:{self.debian}/{self.series}"
+def _entry_tag(entry: object) -> str | None:
+    """Which source an entry is of: by its key, or by the key that looks most like one. None: of none, or of several."""
+    keys = [key for key in entry if isinstance(key, str)] if isinstance(entry, dict) else [SOURCES[0].WORD]
+    named = [key for key in keys if key in BY_WORD]
+    near = [word for key in keys for word in difflib.get_close_matches(key, BY_WORD, n=1)]
+    words = named or near[:1]
+    return f"{words[0]}:" if len(words) == 1 else None
 
 
-class IncludeEntry(KernelEntry):
-    """A kernel that is wanted on some architectures only."""
-
-    architectures: Annotated[tuple[Arch, ...], Field(min_length=1, description="the architectures for this kernel")]
+if TYPE_CHECKING:
+    AnyEntry = KernelEntry
+else:  # the tags end in a colon, so that none of them is a key of the file: they appear in the places of errors
+    AnyEntry = Annotated[
+        Union[tuple(Annotated[source.ENTRY, Tag(f"{source.WORD}:")] for source in SOURCES)],  # noqa: UP007
+        Discriminator(
+            _entry_tag,
+            custom_error_type=yamlfile.IN_OUR_WORDS,
+            custom_error_message=f"a kernel has one source: exactly one of the keys {', '.join(BY_WORD)}",
+        ),
+    ]
 
 
 class ExcludeEntry(Plain):
@@ -118,8 +70,9 @@ class ExcludeEntry(Plain):
     kernel: Annotated[Glob, Field(description="a kernel's name; * stands for anything")] = "*"
     arch: Annotated[Arch | None, Field(description="an architecture; by default all of them")] = None
 
-    def matches(self, wanted: Wanted) -> bool:
-        return fnmatch.fnmatchcase(wanted.name, self.kernel) and self.arch in (None, wanted.arch)
+    def matches(self, arch: str, *names: str) -> bool:
+        """Is one of the names of a kernel on `arch` meant?"""
+        return self.arch in (None, arch) and any(fnmatch.fnmatchcase(name, self.kernel) for name in names)
 
 
 class ImageEntry(Plain):
@@ -135,12 +88,13 @@ class MatrixFile(Plain):
 
     schema_: Annotated[Literal[1], Field(alias="schema", description="version of this format")] = 1
     kernels: Annotated[
-        tuple[KernelEntry, ...], Field(max_length=MAX_ENTRIES, description="kernels wanted on every architecture")
+        tuple[AnyEntry, ...], Field(max_length=MAX_ENTRIES, description="kernels wanted on every architecture")
     ] = ()
     architectures: Annotated[tuple[Arch, ...], Field(description="the architectures for `kernels`")] = ()
     probes: Annotated[tuple[Name, ...], Field(min_length=1, description="claim files to ask: NAME is bpf/NAME.yaml")]
     include: Annotated[
-        tuple[IncludeEntry, ...], Field(max_length=MAX_ENTRIES, description="further kernels, on some architectures")
+        tuple[AnyEntry, ...],
+        Field(max_length=MAX_ENTRIES, description="further kernels, each with its own architectures"),
     ] = ()
     exclude: Annotated[tuple[ExcludeEntry, ...], Field(max_length=MAX_ENTRIES, description="cells to leave out")] = ()
     image: Annotated[ImageEntry, Field(description="the guests' root disk")] = ImageEntry()
@@ -165,54 +119,46 @@ class Matrix:
     file: MatrixFile
 
     def wanted(self) -> tuple[Wanted, ...]:
-        """Every cell that is wanted, in the file's order: kernels first, then architectures."""
+        """Everything that is wanted, in the file's order: kernels first, then architectures."""
         left_out = self.file.exclude
-        return tuple(one for one in _expand(self.file) if not any(entry.matches(one) for entry in left_out))
+        return tuple(one for one in _expand(self.file) if not any(it.matches(one.arch, one.name) for it in left_out))
 
     def cells(self, lock: Lock) -> tuple[Cell, ...]:
         """The cells, with the exact kernels and images of `lock`.
 
-        A cell's id is VERSION-ARCH, or VERSION-NAME-ARCH where several kernels turn out to be of one version.
         Raises MatrixError when `lock` lacks something that is wanted.
         """
-        kernels = {(kernel.source, kernel.arch): kernel for kernel in lock.kernels}
+        pins: dict[tuple[str, str], list[LockedKernel]] = {}
+        for kernel in lock.kernels:
+            pins.setdefault((kernel.source, kernel.arch), []).append(kernel)
         images = {(image.suite, image.arch): image for image in lock.images}
-        pinned: list[tuple[Wanted, LockedKernel, LockedImage]] = []
-        missing: dict[str, None] = {}  # keeps the order
-        for wanted in self.wanted():
-            kernel = kernels.get((wanted.source, wanted.arch))
-            image = images.get((self.file.image.suite, wanted.arch))
-            if kernel is None:
-                missing[f"kernel {wanted.source} for {wanted.arch}"] = None
-            if image is None:
-                missing[f"image {self.file.image.suite} for {wanted.arch}"] = None
-            if kernel and image:
-                pinned.append((wanted, kernel, image))
+        suite, wanted = self.file.image.suite, self.wanted()
+        missing = [f"kernel {one.source} for {one.arch}" for one in wanted if (one.source, one.arch) not in pins]
+        missing += [f"image {suite} for {one.arch}" for one in wanted if (suite, one.arch) not in images]
         if missing:
-            first, *others = missing
+            first, *others = dict.fromkeys(missing)
             raise MatrixError(
                 f"{self.path}: not in the lock file: {first}" + (f" and {len(others)} more" if others else ""),
                 hint="`runner kernels lock` looks up the exact versions and writes them",
             )
-        builds = Counter((kernel.version, kernel.arch) for _, kernel, _ in pinned)
+        named = [
+            (name, kernel)
+            for one in wanted
+            for name, kernel in kernel_names(one, pins[one.source, one.arch])
+            if not any(entry.matches(one.arch, name, kernel.version) for entry in self.file.exclude if one.which)
+        ]
         return tuple(
             Cell(
-                id=cell_id(kernel, wanted.name if builds[kernel.version, kernel.arch] > 1 else ""),
-                name=wanted.name,
+                id=cell_id,
+                name=name,
                 kernel=kernel,
-                image=image,
+                image=images[suite, kernel.arch],
                 probes=self.file.probes,
                 guest=self.file.guest,
                 limits=self.file.limits,
             )
-            for wanted, kernel, image in pinned
+            for cell_id, name, kernel in cell_ids(named)
         )
-
-
-def cell_id(kernel: LockedKernel, name: str = "") -> str:
-    """6.12.107-x86_64, or 6.12.107-NAME-x86_64; only [a-z0-9._-]."""
-    parts = filter(None, (kernel.version, name, kernel.arch))
-    return re.sub(r"[^a-z0-9._-]", "-", "-".join(parts).lower())
 
 
 def load_matrix(path: Path) -> Matrix:
@@ -224,6 +170,7 @@ def load_matrix(path: Path) -> Matrix:
     file = yamlfile.validate(document, MatrixFile)
     problems = [
         *_repeated(file),
+        *_entry_problems(file),
         *_name_problems(file),
         *_missing_probes(file, path.parent),
         *_exclude_problems(file),
@@ -234,15 +181,10 @@ def load_matrix(path: Path) -> Matrix:
 
 
 def _expand(file: MatrixFile) -> Iterator[Wanted]:
-    """Every wanted kernel before `exclude`."""
-    for entry in file.kernels:
-        yield from _on(entry, file.architectures)
-    for extra in file.include:
-        yield from _on(extra, extra.architectures)
-
-
-def _on(entry: KernelEntry, architectures: Iterable[str]) -> Iterator[Wanted]:
-    return (Wanted(name=entry.called, source=entry.source, arch=arch) for arch in architectures)
+    """Everything that is wanted before `exclude`."""
+    for entry in (*file.kernels, *file.include):
+        for arch in entry.architectures or file.architectures:
+            yield from entry.wanted(arch)
 
 
 # --- what the types alone cannot say --------------------------------------------------------------------------------
@@ -253,28 +195,44 @@ def _repeated(file: MatrixFile) -> Iterator[tuple[Location, str]]:
         (("architectures",), file.architectures),
         (("probes",), file.probes),
     ]
-    lists += [(("include", index, "architectures"), entry.architectures) for index, entry in enumerate(file.include)]
+    lists += [((*loc, "architectures"), entry.architectures or ()) for loc, entry in _entries(file)]
     for loc, words in lists:
         for index, word in enumerate(words):
             if word in words[:index]:
                 yield (*loc, index), f"{word!r} is there already"
 
 
+def _entries(file: MatrixFile) -> list[tuple[Location, KernelEntry]]:
+    lists = {"kernels": file.kernels, "include": file.include}
+    return [((key, index), entry) for key, entries in lists.items() for index, entry in enumerate(entries)]
+
+
+def _entry_problems(file: MatrixFile) -> Iterator[tuple[Location, str]]:
+    for loc, entry in _entries(file):
+        here = entry.architectures or file.architectures
+        if loc[0] == "include" and not entry.architectures:
+            yield loc, "the key 'architectures' is missing"
+        elif here and not any(True for arch in here for _ in entry.wanted(arch)):
+            yield loc, f"it has no such build for {', '.join(here)}"
+
+
 def _name_problems(file: MatrixFile) -> Iterator[tuple[Location, str]]:
     """A name stands for one kernel, and a kernel is on an architecture once. Ids are in lower case, so case is no
     difference."""
-    entries: list[tuple[Location, KernelEntry, tuple[str, ...]]] = [
-        *((("kernels", index), entry, file.architectures) for index, entry in enumerate(file.kernels)),
-        *((("include", index), entry, entry.architectures) for index, entry in enumerate(file.include)),
-    ]
-    for (_, first, there), (loc, entry, here) in itertools.combinations(entries, 2):
+    for (_, first), (loc, entry) in itertools.combinations(_entries(file), 2):
         if first.called.lower() != entry.called.lower():
             continue
-        place: Location = (*loc, "name" if entry.name else "series")
-        if first.source != entry.source or loc[0] == "kernels":
+        place: Location = (*loc, "name" if entry.name else entry.key)
+        there, here = (set(one.architectures or file.architectures) for one in (first, entry))
+        if _content(first) != _content(entry) or loc[0] == "kernels":
             yield place, f"two kernels are called {entry.called!r}: give one of them another `name`"
-        elif both := sorted({*there} & {*here}):
+        elif both := sorted(there & here):
             yield place, f"{entry.called!r} is wanted on {', '.join(both)} already"
+
+
+def _content(entry: KernelEntry) -> dict[str, object]:
+    """What it says but for its name and where it is wanted."""
+    return entry.model_dump(exclude={"name", "architectures"})
 
 
 def _missing_probes(file: MatrixFile, folder: Path) -> Iterator[tuple[Location, str]]:
@@ -291,8 +249,10 @@ def _exclude_problems(file: MatrixFile) -> Iterator[tuple[Location, str]]:
         empty = [key for key in ("kernels", "architectures") if not getattr(file, key)]
         yield (empty[0],), f"the matrix is empty: there must be kernels and architectures; {' and '.join(empty)}: none"
         return
+    if any(one.which for one in everything):
+        return  # which kernels a range stands for is known to the lock alone
     for index, entry in enumerate(file.exclude):
-        if not any(entry.matches(wanted) for wanted in everything):
+        if not any(entry.matches(one.arch, one.name) for one in everything):
             yield ("exclude", index), f"excludes nothing; kernels: {', '.join({w.name: None for w in everything})}"
-    if all(any(entry.matches(wanted) for entry in file.exclude) for wanted in everything):
+    if all(any(entry.matches(one.arch, one.name) for entry in file.exclude) for one in everything):
         yield ("exclude",), "the matrix is empty: everything is excluded"

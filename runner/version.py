@@ -7,8 +7,9 @@ from 6.12.114 on in 6.12.y, from 7.1.5 on in 7.1.y, and in 7.2 and every later s
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import total_ordering
 from typing import Self
@@ -45,16 +46,71 @@ class KernelVersion:
     def is_candidate(self) -> bool:
         return self.rc != _FINAL
 
-    def _key(self) -> tuple[int, int, int, int]:
+    @property
+    def key(self) -> tuple[int, int, int, int]:
         return (self.major, self.minor, self.patch, self.rc)
 
     def __lt__(self, other: KernelVersion) -> bool:
-        return self._key() < other._key()
+        return self.key < other.key
 
     def __str__(self) -> str:
         patch = f".{self.patch}" if self.patch else ""
         rc = f"-rc{self.rc}" if self.is_candidate else ""
         return f"{self.major}.{self.minor}{patch}{rc}"
+
+
+_COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "": operator.eq,
+}
+_PART = r"[1-9]\d{0,2}(?:\.\d{1,5}){0,2}"
+_TERM = re.compile(rf"(?P<how>>=|<=|>|<|)(?P<version>{_PART}|{_PART}[-~]rc\d{{1,3}}|v{_PART})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The versions that people mean: `6.12` is that series, `7` every 7.x.y, `6.12.117`, `7.3-rc7` or `v6.12` that one.
+
+    `>=6.1,<7` is a range. Its bounds are as coarse as they are written: `<=6.12` ends with the last 6.12.y, and `<7`
+    before the first candidate of 7.0.
+    """
+
+    text: str
+    terms: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """ValueError when `text` is none of these."""
+        found = [_TERM.fullmatch(term) for term in text.split(",")]
+        terms = tuple((term["how"], _bound(term["version"])) for term in found if term)
+        if len(terms) != len(found) or (len(terms) > 1 and not all(how for how, _ in terms)):
+            raise ValueError(f"{text!r} is neither a series (7, 6.12) nor a version (6.12.117) nor a range (>=6.1,<7)")
+        return cls(text, terms)
+
+    @property
+    def is_range(self) -> bool:
+        return bool(self.terms[0][0])
+
+    def __contains__(self, version: KernelVersion) -> bool:
+        return all(_COMPARE[how](version.key[: len(bound)], bound) for how, bound in self.terms)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def exactly(version: KernelVersion) -> str:
+    """How `Versions` names this version alone: 6.12.117, and v6.12 for the first one of a series."""
+    return f"{version}" if version.patch or version.is_candidate else f"v{version}"
+
+
+def _bound(text: str) -> tuple[int, ...]:
+    if text.startswith("v") or "rc" in text:
+        text = text.removeprefix("v")
+        return KernelVersion.parse(text if "." in text else f"{text}.0").key
+    return tuple(map(int, text.split(".")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_PROBLEMS = 50  # in one message
+IN_OUR_WORDS = "in_our_words"  # the type of an error whose text is ours
 
 AnyLoader = yaml.SafeLoader | yaml.CSafeLoader
 _Loader: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -238,6 +239,8 @@ def _problem(document: Document, schema: Mapping[str, Yaml], detail: ErrorDetail
         return loc, f"unknown key; {nearest(str(last), known)}"
     if kind == "missing":
         return loc[:-1], f"the key {str(last)!r} is missing"
+    if kind == IN_OUR_WORDS:
+        return loc, detail["msg"]
     if kind in ("value_error", "assertion_error"):
         return loc, detail["msg"].partition(", ")[2]
     if kind in ("too_short", "too_long"):

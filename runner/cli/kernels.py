@@ -24,13 +24,15 @@ from runner.cli.options import (
     emit,
 )
 from runner.deadline import Deadline
+from runner.errors import MatrixError
 from runner.images import ensure_image
-from runner.kernels import ensure_kernel, have_kernel
-from runner.kernels.debian import Offer, matches, offered
+from runner.kernels import Means, Offer, ensure_kernel, have_kernel, offered
+from runner.kernels.sources import BY_WORD
 from runner.probes import kfuncs_path, load_kfuncs
 from runner.results.store import ResultStore
 from runner.store import write_atomically
-from runner.suites import SUITES
+from runner.version import Versions
+from runner.yamlfile import nearest
 
 app = typer.Typer(help="Kernels: what there is, what is pinned, what is in the cache.", no_args_is_help=True)
 
@@ -40,41 +42,69 @@ _FETCH_LIMIT_S = 3600
 
 @app.command("list")
 def list_kernels(
-    series: Annotated[str, typer.Option(help="Only this series, such as 6.12.")] = "",
+    series: Annotated[str, typer.Option(help="Only this series or range, such as 6.12 or '>=6.12,<7'.")] = "",
+    source: Annotated[
+        list[str] | None, typer.Option(help=f"Only this source: {', '.join(BY_WORD)}. Repeatable.")
+    ] = None,
+    flavour: Annotated[str, typer.Option(help="generic, rt, 16k, ..., or all.")] = "generic",
     matrix: MatrixFile = DEFAULT_MATRIX,
     format_: FormatOption = Format.TEXT,
     output: Output = None,
     verbose: Verbose = False,
 ) -> None:
-    """List the kernels that the Debian archive offers for the matrix's architectures.
+    """List the kernels that the sources offer for the matrix's architectures, oldest first.
 
     Example: runner kernels list --series 6.12
     """
     project = Project.at(matrix)
-    archs = tuple(dict.fromkeys(wanted.arch for wanted in project.matrix.wanted()))
-    found = offered(Archive(cache_root()), archs, SUITES, deadline=Deadline.after(_LIST_LIMIT_S, "the list's limit"))
-    offers = [offer for offer in found if not series or matches(offer.version, series)]
+    wanted = project.matrix.wanted()
+    archs = tuple(dict.fromkeys(one.arch for one in wanted))
+    words = tuple(_known_word(word) for word in source or ())
+    cache = cache_root()
+    means = Means(Archive(cache), cache, Deadline.after(_LIST_LIMIT_S, "the list's limit"))
+    versions = _versions(series)
+    offers = [
+        offer
+        for offer in offered(tuple(dict.fromkeys(one.source for one in wanted)), archs, means, words=words)
+        if (versions is None or offer.version in versions) and flavour in ("all", offer.variant or "generic")
+    ]
     if format_ is Format.JSON:
         emit(json.dumps([_plain(offer) for offer in offers], indent=1), output)
     else:
         emit(_table(offers), output)
 
 
-def _plain(offer: Offer) -> dict[str, str]:
+def _known_word(word: str) -> str:
+    if word not in BY_WORD:
+        raise MatrixError(f"--source {word}: there is no such source", hint=nearest(word, BY_WORD))
+    return word
+
+
+def _versions(series: str) -> Versions | None:
+    try:
+        return Versions.parse(series) if series else None
+    except ValueError as error:
+        raise MatrixError(f"--series: {error}") from None
+
+
+def _plain(offer: Offer) -> dict[str, str | int | None]:
     return {
         "version": str(offer.version),
         "arch": offer.arch,
         "release": offer.release,
         "suite": offer.suite,
-        "package_version": offer.debian_version,
+        "package_version": offer.build,
         "source": offer.source,
+        "variant": offer.variant,
+        "size_bytes": offer.size_bytes,
     }
 
 
 def _table(offers: list[Offer]) -> Table:
-    table = Table("version", "architecture", "release", "package version", "suite", box=None, pad_edge=False)
+    table = Table("version", "architecture", "release", "source", "package version", "MiB", box=None, pad_edge=False)
     for offer in offers:
-        table.add_row(str(offer.version), offer.arch, offer.release, offer.debian_version, offer.suite)
+        size = "" if offer.size_bytes is None else str(offer.size_bytes >> 20)
+        table.add_row(str(offer.version), offer.arch, offer.release, offer.source, offer.build, size)
     return table
 
 

@@ -1,37 +1,49 @@
-"""Where kernels come from. Each kind of source is a module: `debian:...` is runner/kernels/debian.py.
+"""Where kernels come from: `runner/kernels/source.py` says what a source is, `sources.py` lists them.
 
-A source pins what it names (`lock_kernel`), and what is pinned is fetched, unpacked and kept (`ensure_kernel`).
+A source pins what it names (`lock_kernels`), and what is pinned is fetched, unpacked and kept (`ensure_kernel`).
 """
 
 from __future__ import annotations
 
-import logging
-import time
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from runner.archive import Archive
-from runner.caches import need_space
 from runner.deadline import Deadline
 from runner.errors import InfraError
-from runner.kernels import debian, modules
-from runner.kernels.debian import Offer
-from runner.kernels.unpack import unpack_kernel
+from runner.kernels import modules
+from runner.kernels.source import Means, Offer
+from runner.kernels.sources import SOURCES, source_of
 from runner.model import Kernel, LockedKernel, Wanted
 from runner.store import Store, key_of
 
-__all__ = ["Offer", "ensure_kernel", "have_kernel", "lock_kernel", "offered"]
-
-log = logging.getLogger(__name__)
+__all__ = ["Means", "Offer", "ensure_kernel", "have_kernel", "lock_kernels", "offered"]
 
 _RECIPE = 1  # raise it when unpacking changes: every stored kernel is then made again
-_UNPACKED_FACTOR = 9  # bytes on disk while unpacking, for each byte of the packages: 7 measured with 6.1 on x86_64
-
-offered = debian.offered
 
 
-def lock_kernel(wanted: Wanted, archive: Archive, *, deadline: Deadline) -> LockedKernel:
-    """Pin the newest kernel that `wanted` names. MatrixError when there is none, InfraError without network."""
-    return debian.lock(wanted.source, wanted.arch, archive, deadline=deadline)
+def offered(
+    named: Sequence[str], archs: Sequence[str], means: Means, *, words: Sequence[str] = ()
+) -> tuple[Offer, ...]:
+    """Every kernel that the sources can give, oldest first; of these sources alone when `words` has any.
+
+    `named` are the texts in the matrix: some sources can list no more than what they are told of. InfraError.
+    """
+    asked = [source for source in SOURCES if not words or source.WORD in words]
+    found: list[Offer] = []
+    for source in asked:
+        mine = [text for text in named if source_of(text) is source]
+        found += source.offers(mine, archs, means)
+    return tuple(sorted(found))
+
+
+def lock_kernels(wanted: Wanted, means: Means) -> tuple[LockedKernel, ...]:
+    """Pin what `wanted` stands for: one kernel, or each of a range, the oldest first.
+
+    MatrixError when there is none, InfraError without network.
+    """
+    found = source_of(wanted.source).lock(wanted.source, wanted.arch, means)
+    return tuple(sorted(found, key=lambda pin: (pin.upstream, pin.release)))
 
 
 def have_kernel(locked: LockedKernel, cache: Path) -> bool:
@@ -43,26 +55,13 @@ def ensure_kernel(locked: LockedKernel, cache: Path, *, deadline: Deadline, offl
     """The kernel, verified; fetched and unpacked first when the cache has none. InfraError."""
 
     def make(tree: Path) -> None:
-        if offline:
+        source = source_of(locked.source)
+        if offline and not source.LOCAL:
             raise InfraError(
                 f"kernel {locked.release} is not in the cache, or is damaged there",
                 hint="`runner kernels fetch` gets it, with network",
             )
-        start = time.monotonic()
-        size = sum(package.size_bytes for package in locked.packages)
-        need_space(tree.parent, _UNPACKED_FACTOR * size, f"kernel {locked.release}")
-        debs = tree.parent / "debs"
-        debs.mkdir()
-        files = Archive(cache).download(locked.packages, locked.arch, debs, deadline=deadline)
-        fetched = time.monotonic()
-        unpack_kernel(files.values(), locked.release, modules.WANTED, tree, deadline=deadline)
-        log.info(
-            "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",
-            locked.release,
-            size >> 20,
-            fetched - start,
-            time.monotonic() - fetched,
-        )
+        source.fetch(locked, tree, Means(Archive(cache), cache, deadline))
 
     entry = _store(cache).ensure(_key(locked), make, deadline=deadline)
     root = PurePosixPath(entry.tree)
@@ -81,9 +80,12 @@ def _store(cache: Path) -> Store:
 
 
 def _key(locked: LockedKernel) -> str:
+    # files are named only where there are any: what was stored before there were files keeps its key
+    files = {"files": sorted(file.sha256 for file in locked.files)} if locked.files else {}
     return key_of(
         recipe=_RECIPE,
         release=locked.release,
         packages=sorted(package.sha256 for package in locked.packages),
         modules=sorted(modules.WANTED),
+        **files,
     )

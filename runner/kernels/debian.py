@@ -1,6 +1,7 @@
-"""Kernels from Debian's archive: `debian:<suite>/<series>`, the generic flavour of each architecture.
+"""Kernels from Debian's archive: `debian:SUITE/VERSIONS[/all][/FLAVOUR]`.
 
-A series is `6.12` (its newest 6.12.y), `7` (the newest 7.x.y) or one version (`6.12.117`, `7.3-rc7`).
+`debian:trixie/6.12` is the newest 6.12.y of the suite, `debian:trixie/6.12.117` that one, `debian:trixie/6.12/rt` that
+of another flavour, `debian:sid/>=6.12` the newest of each series from there on, `debian:sid/>=6.12/all` every one.
 """
 
 from __future__ import annotations
@@ -8,97 +9,137 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import total_ordering
+from pathlib import Path
+from typing import Annotated, NamedTuple, Self
 
 from debian.debian_support import Version
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from runner.architecture import architecture
-from runner.archive import Archive, Listed
-from runner.deadline import Deadline
+from runner.architecture import ARCHITECTURES, architecture
+from runner.archive import Listed
+from runner.caches import need_space
 from runner.errors import InfraError, MatrixError
-from runner.model import LockedKernel, Package
+from runner.kernels import modules
+from runner.kernels.entries import KernelEntry, Range, Series, WhichField, one_of
+from runner.kernels.source import Means, Offer, choose
+from runner.kernels.unpack import unpack_kernel
+from runner.model import LockedKernel, Package, Wanted, Which
 from runner.suites import SUITES
-from runner.version import KernelVersion
+from runner.version import KernelVersion, Versions, exactly
 
 log = logging.getLogger(__name__)
 
-KIND = "debian"
-_SOURCE = re.compile(rf"{KIND}:(?P<suite>[a-z-]+)/(?P<series>[0-9][0-9a-z.~-]*)")
-_MAJOR = re.compile(r"\d+")
-_MINOR = re.compile(r"\d+\.\d+")
+WORD = "debian"
+LOCAL = False
+GENERIC = "generic"
+# Where each is built. `cloud` is missing: it has no 9p, so virtme-ng cannot boot it.
+FLAVOURS: dict[str, tuple[str, ...]] = {
+    GENERIC: tuple(ARCHITECTURES),
+    "rt": ("x86_64", "arm64"),
+    "16k": ("arm64",),
+    "64k": ("ppc64le",),
+}
+_SOURCE = re.compile(rf"{WORD}:(?P<suite>[a-z-]+)/(?P<versions>[^/]+)(?P<all>/all)?(?:/(?P<flavour>[a-z0-9]+))?")
 # A stable suite's newest kernels come through these first; a kernel of theirs is a kernel of the suite.
 _POCKETS = ("-updates", "-security")
+_UNPACKED_FACTOR = 9  # bytes on disk while unpacking, for each byte of the packages: 7 measured with 6.1 on x86_64
+
+Suite = Annotated[
+    str, AfterValidator(one_of("suite", SUITES)), WithJsonSchema({"type": "string", "enum": list(SUITES)})
+]
+Flavour = Annotated[
+    str, AfterValidator(one_of("flavour", FLAVOURS)), WithJsonSchema({"type": "string", "enum": list(FLAVOURS)})
+]
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A kernel that the archive has, whole."""
+class DebianEntry(KernelEntry):
+    """Kernels of a Debian suite: the newest build of a series, one version, or a range of them."""
+
+    debian: Annotated[Suite, Field(description="Debian suite whose packages are used")]
+    series: Annotated[
+        Series | None, Field(description="in quotes: stable series, major version, or one exact version")
+    ] = None
+    versions: Annotated[Range | None, Field(description='instead of series: a range, such as ">=6.12,<7"')] = None
+    which: WhichField = None
+    flavours: Annotated[
+        tuple[Flavour, ...], Field(min_length=1, description="builds of it, each where the suite has one")
+    ] = (GENERIC,)
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        if self.series is None and self.versions is None:
+            raise ValueError("the key 'series' is missing, or 'versions' for a range")
+        if self.series is not None and self.versions is not None:
+            raise ValueError("'series' and 'versions' exclude each other")
+        if self.which and not self.versions:
+            raise ValueError("'which' says what is meant of a range: it needs 'versions'")
+        return self
+
+    @property
+    def default_name(self) -> str:
+        return self.series or self.debian
+
+    @property
+    def key(self) -> str:
+        return "series" if self.series else "versions"
+
+    def wanted(self, arch: str) -> Iterator[Wanted]:
+        which: Which | None = (self.which or "newest-of-series") if self.versions else None
+        for flavour in self.flavours:
+            if arch not in FLAVOURS[flavour]:
+                continue
+            named = Named(self.debian, Versions.parse(self.versions or self.series or ""), which, flavour)
+            name = self.called if flavour == GENERIC else f"{self.called}-{flavour}"
+            yield Wanted(name=name, source=named.text, arch=arch, which=which)
+
+
+ENTRY = DebianEntry
+
+
+class Named(NamedTuple):
+    """What a source's text says."""
 
     suite: str
-    arch: str
-    version: KernelVersion
-    release: str  # uname -r
-    packages: tuple[Package, ...]
+    versions: Versions
+    which: Which | None = None
+    flavour: str = GENERIC
 
     @property
-    def source(self) -> str:
-        """What names exactly this kernel in a matrix."""
-        return f"{KIND}:{self.suite}/{self.version}"
-
-    @property
-    def size_bytes(self) -> int:
-        """To be downloaded."""
-        return sum(package.size_bytes for package in self.packages)
-
-    @property
-    def debian_version(self) -> str:
-        return self.packages[0].version
-
-    def _key(self) -> tuple[KernelVersion, Version]:
-        return (self.version, Version(self.debian_version))
-
-    def __lt__(self, other: Offer) -> bool:
-        return self._key() < other._key()
+    def text(self) -> str:
+        text = f"{WORD}:{self.suite}/{self.versions}"
+        text += "/all" if self.which == "all" else ""
+        return text + ("" if self.flavour == GENERIC else f"/{self.flavour}")
 
 
-def parse_source(source: str) -> tuple[str, str]:
-    """(suite, series). MatrixError on an unknown suite or a malformed series. Needs no network."""
+def parse_source(source: str) -> Named:
+    """MatrixError on an unknown suite or flavour, or on malformed versions. Needs no network."""
     found = _SOURCE.fullmatch(source)
     if not found:
-        raise MatrixError(f"{source!r} is not a kernel source", hint=f"like {KIND}:trixie/6.12")
-    suite, series = found["suite"], found["series"]
-    if suite not in SUITES:
-        near = difflib.get_close_matches(suite, SUITES, n=1)
-        raise MatrixError(
-            f"unknown Debian suite {suite!r} in {source}",
-            hint=(f"did you mean {near[0]}? " if near else "") + f"known: {', '.join(SUITES)}",
-        )
-    if not _MAJOR.fullmatch(series):
-        try:
-            KernelVersion.parse(series)
-        except ValueError:
+        raise MatrixError(f"{source!r} is not a kernel source", hint=f"like {WORD}:trixie/6.12")
+    suite, flavour = found["suite"], found["flavour"] or GENERIC
+    for what, word, known in (("suite", suite, SUITES), ("flavour", flavour, tuple(FLAVOURS))):
+        if word not in known:
+            near = difflib.get_close_matches(word, known, n=1)
             raise MatrixError(
-                f"{series!r} in {source} is neither a kernel series nor a version", hint="like 7, 6.12 or 6.12.117"
-            ) from None
-    return suite, series
+                f"unknown Debian {what} {word!r} in {source}",
+                hint=(f"did you mean {near[0]}? " if near else "") + f"known: {', '.join(known)}",
+            )
+    try:
+        versions = Versions.parse(found["versions"])
+    except ValueError:
+        raise MatrixError(
+            f"{found['versions']!r} in {source} is neither a kernel series nor a version nor a range",
+            hint="like 7, 6.12, 6.12.117 or >=6.12",
+        ) from None
+    return Named(suite, versions, "all" if found["all"] else None, flavour)
 
 
-def matches(version: KernelVersion, series: str) -> bool:
-    """Is this version one of the series?"""
-    if _MAJOR.fullmatch(series):
-        return version.major == int(series)
-    wanted = KernelVersion.parse(series)
-    return version.series == wanted.series if _MINOR.fullmatch(series) else version == wanted
-
-
-def newest(offers: Iterable[Offer], series: str) -> Offer | None:
-    """The newest of the series; a release candidate only when there is nothing else."""
-    found = [offer for offer in offers if matches(offer.version, series)]
-    return max((o for o in found if "rc" not in str(o.version)), default=None) or max(found, default=None)
+def check(source: str) -> None:
+    """MatrixError unless the text can be understood."""
+    parse_source(source)
 
 
 def suites_of(suite: str) -> tuple[str, ...]:
@@ -106,19 +147,83 @@ def suites_of(suite: str) -> tuple[str, ...]:
     return (suite, *(suite + pocket for pocket in _POCKETS if suite + pocket in SUITES))
 
 
-def offered(archive: Archive, archs: Iterable[str], suites: Iterable[str], *, deadline: Deadline) -> tuple[Offer, ...]:
-    """Every whole kernel of these suites, oldest first. InfraError when the lists cannot be had."""
+def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> tuple[Offer, ...]:  # noqa: ARG001
+    """Every whole kernel of every suite, oldest first. InfraError when the lists cannot be had."""
+    return _offered(archs, SUITES, means)
+
+
+def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+    """Pin what a source means now. MatrixError, naming what there is, when there is nothing."""
+    suite, versions, which, flavour = parse_source(source)
+    found = list(_offered((arch,), (suite,), means))
+    for pocket in suites_of(suite)[1:]:
+        try:
+            found += _offered((arch,), (pocket,), means)
+        except InfraError as error:  # the suite itself was reached: this mirror has no such pocket
+            log.warning("%s is not searched for newer kernels: %s", pocket, error.what)
+    found = [offer for offer in found if offer.variant == _variant(flavour)]
+    chosen = choose(found, versions, which or "newest-of-series")
+    if not chosen:
+        known = ", ".join(sorted({str(offer.version) for offer in found}, key=KernelVersion.parse))
+        have = "have" if len(suites_of(suite)) > 1 else "has"
+        kind = "" if flavour == GENERIC else f"{flavour} "
+        raise MatrixError(
+            f"{' and '.join(suites_of(suite))} {have} no {kind}kernel {versions} for {arch}",
+            hint=f"there are {known}" if known else "`runner kernels list` shows what there is",
+        )
+    return tuple(
+        LockedKernel(
+            source=source,
+            arch=arch,
+            version=str(offer.version),
+            release=offer.release,
+            packages=offer.packages,
+            variant=offer.variant,
+        )
+        for offer in chosen
+    )
+
+
+def lost(pin: LockedKernel, means: Means) -> str:
+    """Which of its packages the archive no longer has."""
+    gone = means.archive.lacks(pin.packages, pin.arch, deadline=means.deadline)
+    names = sorted({f"{package.name} {package.version}" for package in gone})
+    return f"{', '.join(names)} left the archive" if names else ""
+
+
+def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+    """Download the packages, checked by apt, and unpack them."""
+    start = time.monotonic()
+    size = pin.size_bytes
+    need_space(tree.parent, _UNPACKED_FACTOR * size, f"kernel {pin.release}")
+    debs = tree.parent / "debs"
+    debs.mkdir()
+    files = means.archive.download(pin.packages, pin.arch, debs, deadline=means.deadline)
+    fetched = time.monotonic()
+    unpack_kernel(files.values(), pin.release, modules.WANTED, tree, deadline=means.deadline)
+    log.info(
+        "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",
+        pin.release,
+        size >> 20,
+        fetched - start,
+        time.monotonic() - fetched,
+    )
+
+
+def _offered(archs: Iterable[str], suites: Iterable[str], means: Means) -> tuple[Offer, ...]:
     pairs = [(suite, arch) for arch in archs for suite in suites]
-    archive.update(pairs, deadline=deadline)
+    means.archive.update(pairs, deadline=means.deadline)
     with ThreadPoolExecutor(2) as pool:
-        lists = pool.map(lambda pair: archive.kernel_packages(*pair, deadline=deadline), pairs)
+        lists = pool.map(lambda pair: means.archive.kernel_packages(*pair, deadline=means.deadline), pairs)
         found = [
-            offer for (suite, arch), listed in zip(pairs, lists, strict=True) for offer in offers(listed, suite, arch)
+            offer
+            for (suite, arch), listed in zip(pairs, lists, strict=True)
+            for offer in offers_of(listed, suite, arch)
         ]
     return tuple(sorted(found))
 
 
-def offers(listed: Iterable[Listed], suite: str, arch: str) -> tuple[Offer, ...]:
+def offers_of(listed: Iterable[Listed], suite: str, arch: str) -> tuple[Offer, ...]:
     """The kernels that the packages of one list make up. Pure.
 
     Some kernels stay in the lists when their modules have left the archive; those cannot boot and are left out.
@@ -127,43 +232,42 @@ def offers(listed: Iterable[Listed], suite: str, arch: str) -> tuple[Offer, ...]
     by_version = {(entry.package.name, entry.package.version): entry for entry in packages}
     found = []
     for entry in packages:
-        release = _release(entry.package.name, architecture(arch).debian)
+        release, flavour = release_of(entry.package.name, arch)
         if not release or _is_meta(entry):
             continue
         parts = _parts(entry, release, by_version)
         version = _upstream(entry.package.version)
         if parts and version:
-            found.append(Offer(suite, arch, version, release, parts))
+            found.append(
+                Offer(
+                    source=Named(suite, Versions.parse(exactly(version)), None, flavour).text,
+                    arch=arch,
+                    version=version,
+                    release=release,
+                    suite=suite,
+                    build=parts[0].version,
+                    variant=_variant(flavour),
+                    size_bytes=sum(package.size_bytes for package in parts),
+                    packages=parts,
+                )
+            )
     return tuple(found)
 
 
-def lock(source: str, arch: str, archive: Archive, *, deadline: Deadline) -> LockedKernel:
-    """Pin the newest kernel of a source. MatrixError, naming what there is, when there is none."""
-    suite, series = parse_source(source)
-    found = list(offered(archive, (arch,), (suite,), deadline=deadline))
-    for pocket in suites_of(suite)[1:]:
-        try:
-            found += offered(archive, (arch,), (pocket,), deadline=deadline)
-        except InfraError as error:  # the suite itself was reached: this mirror has no such pocket
-            log.warning("%s is not searched for newer kernels: %s", pocket, error.what)
-    best = newest(found, series)
-    if best is None:
-        known = ", ".join(sorted({str(offer.version) for offer in found}, key=KernelVersion.parse))
-        raise MatrixError(
-            f"{' and '.join(suites_of(suite))} have no kernel {series} for {arch}"
-            if len(suites_of(suite)) > 1
-            else f"{suite} has no kernel {series} for {arch}",
-            hint=f"there are {known}" if known else "`runner kernels list` shows what there is",
-        )
-    return LockedKernel(
-        source=source, arch=arch, version=str(best.version), release=best.release, packages=best.packages
+def _variant(flavour: str) -> str:
+    return "" if flavour == GENERIC else flavour
+
+
+def release_of(name: str, arch: str) -> tuple[str, str]:
+    """(`uname -r`, flavour) of an image's package: 6.12.117+deb13-rt-amd64, ...-arm64-16k. Empty for other packages."""
+    flavours = [flavour for flavour, archs in FLAVOURS.items() if arch in archs and flavour != GENERIC]
+    before = "|".join(flavours) or "-"
+    found = re.fullmatch(
+        rf"linux-image-(?P<release>\d[0-9a-z.+~]*(?:-\d[0-9a-z.+~]*|-rc\d+)*"
+        rf"(?:-(?P<before>{before}))?-{architecture(arch).debian}(?:-(?P<after>{before}))?)",
+        name,
     )
-
-
-def _release(name: str, debian_arch: str) -> str:
-    """`uname -r` of the generic flavour's package; empty for other flavours (cloud, rt, 16k, ...) and packages."""
-    found = re.fullmatch(rf"linux-image-(\d[0-9a-z.+~]*(?:-\d[0-9a-z.+~]*|-rc\d+)*-{debian_arch})", name)
-    return found[1] if found else ""
+    return (found["release"], found["before"] or found["after"] or GENERIC) if found else ("", "")
 
 
 def _is_meta(entry: Listed) -> bool:

@@ -13,7 +13,7 @@ import lzma
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from debian import deb822
 
@@ -32,10 +32,7 @@ from runner.store import write_atomically
 log = logging.getLogger(__name__)
 
 _LIST_LIMIT = 96 << 20  # bytes, compressed; sid's has 12 MB
-_OPEN: dict[str, Callable[[IO[bytes]], IO[bytes]]] = {
-    ".xz": lambda stream: lzma.open(stream),
-    ".gz": lambda stream: gzip.open(stream),
-}
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.decompress, ".gz": gzip.decompress}
 
 
 class Indexed(NamedTuple):
@@ -58,7 +55,7 @@ def indexed(server: Server, folder: str, suite: str, arch: str, means: Means) ->
     text = signed_text(document, KEYRING, f"{server.base}/{place}/InRelease", deadline=means.deadline)
     prefix = f"main/binary-{architecture(arch).debian}/Packages"
     digests = {entry["name"]: entry["sha256"] for entry in deb822.Release(text).get("SHA256", ())}
-    for ending in _OPEN:
+    for ending in _UNPACK:
         if digest := digests.get(prefix + ending):
             stanzas = _stanzas(server, f"{place}/{prefix}{ending}", digest, means)
             return _kernels(stanzas, suite, arch)
@@ -76,8 +73,8 @@ def _stanzas(server: Server, path: str, digest: str, means: Means) -> bytes:
             f"{server.base}/{path}: sha256 is {found}, and {digest} is signed",
             hint="the server, or something before it, serves another file",
         )
-    with _OPEN[Path(path).suffix](io.BytesIO(content)) as stream:
-        stanzas = b"\n\n".join(kernel_stanzas(stream)) + b"\n"
+    plain = _UNPACK[Path(path).suffix](content)
+    stanzas = b"\n\n".join(kernel_stanzas(io.BytesIO(plain))) + b"\n"
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(kept, stanzas)
     return stanzas

@@ -14,7 +14,8 @@ from runner.archive import Archive
 from runner.deadline import Deadline
 from runner.errors import InfraError, MatrixError
 from runner.images import have_image, image_packages, lock_image
-from runner.kernels import have_kernel, lock_kernel
+from runner.kernels import Means, have_kernel, lock_kernels
+from runner.kernels.sources import source_of
 from runner.model import Lock, LockedImage, LockedKernel, Package, Wanted
 from runner.store import write_atomically
 
@@ -53,7 +54,7 @@ def write_lock(path: Path, lock: Lock) -> None:
 
 def lock_text(lock: Lock) -> str:
     """The file's content: sorted, one value a line, so that a version control system shows what changed."""
-    kernels = sorted(lock.kernels, key=lambda kernel: (kernel.source, kernel.arch))
+    kernels = sorted(lock.kernels, key=lambda kernel: (kernel.source, kernel.arch, kernel.upstream, kernel.release))
     images = sorted(lock.images, key=lambda image: (image.suite, image.arch))
     return Lock(kernels=tuple(kernels), images=tuple(images)).model_dump_json(indent=1) + "\n"
 
@@ -74,76 +75,118 @@ def settle(
     Reaches for the archive only when something is neither pinned nor in the cache. Entries that are not wanted stay,
     unless everything is renewed. Raises MatrixError (no such kernel), InfraError (offline, no network, mode `locked`).
     """
-    rules = _Rules(archive, mode, offline, deadline, [])
-    kernels = {(pin.source, pin.arch): pin for pin in lock.kernels}
+    rules = _Rules(Means(archive, cache, deadline), mode, offline, [])
+    kernels: dict[tuple[str, str], tuple[LockedKernel, ...]] = {}
+    for pin in lock.kernels:
+        kernels[pin.source, pin.arch] = (*kernels.get((pin.source, pin.arch), ()), pin)
     images = {(pin.suite, pin.arch): pin for pin in lock.images}
-    new_kernels: dict[tuple[str, str], LockedKernel] = {}
+    new_kernels: dict[tuple[str, str], tuple[LockedKernel, ...]] = {}
     for kernel in wanted:
         place = (kernel.source, kernel.arch)
-        old = kernels.get(place)
-        what = f"kernel {kernel.source} for {kernel.arch}"
-        if old and rules.stays(what, old, cached=have_kernel(old, cache)):
-            new_kernels[place] = old
-        elif place not in new_kernels:
-            new_kernels[place] = new = lock_kernel(kernel, archive, deadline=rules.may_pin(what))
-            rules.note(what, _title(old) if old else None, _title(new))
-    new_images: dict[tuple[str, str], LockedImage] = {}
-    for arch in sorted({arch for _, arch in new_kernels}):
-        place = (image_suite, arch)
-        pinned = images.get(place)
-        what = f"image {image_suite} for {arch}"
-        if pinned and rules.stays(what, pinned, cached=have_image(pinned, cache)):
-            new_images[place] = pinned
-        else:
-            new_images[place] = fresh = lock_image(image_suite, arch, archive, deadline=rules.may_pin(what))
-            rules.note(what, *_changed(pinned, fresh))
+        if place not in new_kernels:
+            new_kernels[place] = rules.kernels(kernel, kernels.get(place, ()))
+    new_images = {
+        (image_suite, arch): rules.image(image_suite, arch, images.get((image_suite, arch)))
+        for arch in sorted({arch for _, arch in new_kernels})
+    }
     if mode != "renew":
         new_kernels, new_images = kernels | new_kernels, images | new_images
-    return Lock(kernels=tuple(new_kernels.values()), images=tuple(new_images.values())), tuple(rules.warnings)
+    pins = tuple(pin for group in new_kernels.values() for pin in group)
+    return Lock(kernels=pins, images=tuple(new_images.values())), tuple(rules.warnings)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
     """What may happen to a pin."""
 
-    archive: Archive
+    means: Means
     mode: Mode
     offline: bool
-    deadline: Deadline
     warnings: list[str]
 
-    def stays(self, what: str, pin: LockedKernel | LockedImage, *, cached: bool) -> bool:
-        """Offline, a pin that is not in the cache stays too: the cell that needs it will say that it has no answer."""
+    def kernels(self, wanted: Wanted, old: tuple[LockedKernel, ...]) -> tuple[LockedKernel, ...]:
+        """The pins of one source on one architecture: the old ones, but for those that cannot be had any more."""
+        what, local = f"kernel {wanted.source} for {wanted.arch}", source_of(wanted.source).LOCAL
+        lost = [(pin, why) for pin in old if (why := self._lost(what, pin, local=local))]
+        if old and not lost and self.mode != "renew":
+            return old
+        self._may_pin(what, local=local)
+        try:
+            fresh = lock_kernels(wanted, self.means)
+        except MatrixError:
+            # nothing takes its place, but what was copied into the cache before is still as good
+            if lost and all(have_kernel(pin, self.means.cache) for pin, _ in lost):
+                return old
+            raise
+        if not lost:
+            self._note(what, _titles(old), _titles(fresh))
+            return fresh
+        gone = {pin for pin, _ in lost}
+        kept = tuple(pin for pin in old if pin not in gone)
+        new = tuple(pin for pin in fresh if not kept or _takes_a_place(pin, gone, kept))
+        for pin, why in lost:
+            self.warnings.append(f"{what}: {_title(pin)}: {why}; replaced by {_titles(new) or 'nothing'}")
+        return (*kept, *new)
+
+    def _lost(self, what: str, pin: LockedKernel, *, local: bool) -> str:
+        """Why a pin cannot stay; empty when it can.
+
+        Offline, a pin that is not in the cache stays too: the cell that needs it will say that it has no answer.
+        """
+        cached = have_kernel(pin, self.means.cache)
+        if self.mode == "renew" or (cached and (not local or self.mode == "locked")) or (self.offline and not local):
+            return ""
+        why = source_of(pin.source).lost(pin, self.means)
+        if why and self.mode == "locked":
+            raise InfraError(f"{what}: {why}", hint=_RENEW)
+        return why
+
+    def image(self, suite: str, arch: str, old: LockedImage | None) -> LockedImage:
+        """The pin of an image."""
+        what = f"image {suite} for {arch}"
+        if old and self._image_stays(what, old):
+            return old
+        self._may_pin(what)
+        new = lock_image(suite, arch, self.means.archive, deadline=self.means.deadline)
+        before, after = _changed(old, new)
+        if before is not None and self.mode == "keep":
+            self.warnings.append(f"{what}: {before} left the archive, replaced by {after}")
+        else:
+            self._note(what, before or "", after)
+        return new
+
+    def _image_stays(self, what: str, pin: LockedImage) -> bool:
         if self.mode == "renew":
             return False
-        if cached or self.offline:
+        if self.offline or have_image(pin, self.means.cache):
             return True
-        lost = self.archive.lacks(needed(pin), pin.arch, deadline=self.deadline)
+        lost = self.means.archive.lacks(image_packages(pin), pin.arch, deadline=self.means.deadline)
         if lost and self.mode == "locked":
             raise InfraError(f"{what}: {_names(lost)} left the archive", hint=_RENEW)
         return not lost
 
-    def may_pin(self, what: str) -> Deadline:
-        """The deadline for pinning; InfraError when nothing may be pinned."""
+    def _may_pin(self, what: str, *, local: bool = False) -> None:
+        """InfraError when nothing may be pinned. What lies on this machine can be pinned without network."""
         if self.mode == "locked":
             raise InfraError(f"{what} is not in the lock", hint=_RENEW)
-        if self.offline:
+        if self.offline and not local:
             raise InfraError(f"{what} is not in the lock, and pinning it needs the network", hint=_RENEW)
-        return self.deadline
 
-    def note(self, what: str, old: str | None, new: str) -> None:
-        """A replacement is a warning; a first pin is not, and neither is a pin that came out the same."""
-        if old is None:
+    def _note(self, what: str, old: str, new: str) -> None:
+        if not old:
             log.info("%s: pinned %s", what, new)
-        elif self.mode == "keep":
-            self.warnings.append(f"{what}: {old} left the archive, replaced by {new}")
         elif old != new:
             log.info("%s: %s -> %s", what, old, new)
 
 
-def needed(pin: LockedKernel | LockedImage) -> tuple[Package, ...]:
-    """Those of the packages that this machine would download."""
-    return pin.packages if isinstance(pin, LockedKernel) else tuple(image_packages(pin))
+def _takes_a_place(pin: LockedKernel, gone: Iterable[LockedKernel], kept: Iterable[LockedKernel]) -> bool:
+    """In a range: is it of the series of one that is gone, and not there already?"""
+    series = {(old.upstream.series, old.variant) for old in gone}
+    return (pin.upstream.series, pin.variant) in series and pin.release not in {old.release for old in kept}
+
+
+def _titles(kernels: Iterable[LockedKernel]) -> str:
+    return ", ".join(map(_title, kernels))
 
 
 def _title(kernel: LockedKernel) -> str:

@@ -12,12 +12,13 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 from debian.debian_support import Version
 from pydantic import Field
 
 from runner.architecture import architecture
+from runner.deadline import Deadline
 from runner.download import NotThere, Server, server_from
 from runner.errors import InfraError
 from runner.kernels import served
@@ -50,6 +51,14 @@ class MainlineEntry(ServedEntry):
 ENTRY = MainlineEntry
 
 
+class _Site(NamedTuple):
+    """The server, and whose signatures count there."""
+
+    server: Server
+    keyring: Path | None
+    deadline: Deadline
+
+
 def check(source: str) -> None:
     """MatrixError unless the text can be understood."""
     served.parse(WORD, source)
@@ -65,12 +74,11 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator
 
 def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
     """Pin what a source means now. MatrixError when there is nothing; InfraError when a signature is not good."""
-    server = _server()
-    keyring = trusted_keys()
+    site = _Site(_server(), trusted_keys(), means.deadline)
     named = served.parse(WORD, source)
-    exact = not named.versions.is_range and exact_version(named)
-    groups = ((exact,),) if exact else candidates(_versions(server, means), named)
-    return served.pins(source, arch, groups, lambda version: _pin(source, version, arch, server, keyring, means))
+    exact = exact_version(named)
+    groups = ((exact,),) if exact else candidates(_versions(site.server, means), named)
+    return served.pins(source, arch, groups, lambda version: _pin(source, version, arch, site))
 
 
 def lost(pin: LockedKernel, means: Means) -> str:
@@ -119,35 +127,35 @@ def _versions(server: Server, means: Means) -> tuple[KernelVersion, ...]:
     return tuple(sorted(found))
 
 
-def _pin(
-    source: str, version: KernelVersion, arch: str, server: Server, keyring: Path | None, means: Means
-) -> LockedKernel:
+def _pin(source: str, version: KernelVersion, arch: str, site: _Site) -> LockedKernel:
     folder = f"v{version}/{architecture(arch).debian}"
     try:
-        checksums = server.text(f"{folder}/CHECKSUMS", deadline=means.deadline)
-        if keyring:
-            signature = server.text(f"{folder}/CHECKSUMS.gpg", deadline=means.deadline)
-    except NotThere as error:
-        raise NotWholeError(error.what) from None
-    if keyring:
-        key = check_detached(
-            checksums, signature, keyring, f"{server.base}/{folder}/CHECKSUMS", deadline=means.deadline
-        )
-        log.info("%s/CHECKSUMS is signed by %s", folder, key)
-    release, digests = kernel_of(checksums.decode(errors="replace"), version, architecture(arch).debian)
-    try:
-        files = tuple(
+        checksums = _checksums(folder, site)
+        release, digests = kernel_of(checksums, version, architecture(arch).debian)
+        files = [
             PinnedFile(
                 name=name,
                 sha256=digest,
-                size_bytes=server.size(f"{folder}/{name}", deadline=means.deadline),
+                size_bytes=site.server.size(f"{folder}/{name}", deadline=site.deadline),
                 where=f"{folder}/{name}",
             )
             for name, digest in digests.items()
-        )
+        ]
     except NotThere as error:
         raise NotWholeError(error.what) from None
-    return LockedKernel(source=source, arch=arch, version=str(version), release=release, files=files)
+    return LockedKernel(source=source, arch=arch, version=str(version), release=release, files=tuple(files))
+
+
+def _checksums(folder: str, site: _Site) -> str:
+    """The list of packages and digests. NotThere; InfraError when nobody who is trusted signed it."""
+    place = f"{folder}/CHECKSUMS"
+    content = site.server.text(place, deadline=site.deadline)
+    if site.keyring:
+        signature = site.server.text(f"{place}.gpg", deadline=site.deadline)
+        what = f"{site.server.base}/{place}"
+        key = check_detached(content, signature, site.keyring, what, deadline=site.deadline)
+        log.info("%s is signed by %s", what, key)
+    return content.decode(errors="replace")
 
 
 def kernel_of(checksums: str, version: KernelVersion, debian_arch: str) -> tuple[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from runner.caches import need_space
 from runner.deadline import Deadline
@@ -92,7 +92,9 @@ def parse(word: str, source: str) -> Named:
     try:
         versions = Versions.parse(found[1] if found else "")
     except ValueError:
-        raise MatrixError(f"{source!r} is not a kernel source", hint=f"like {word}:6.6, {word}:v6.0 or {word}:>=6.0")
+        raise MatrixError(
+            f"{source!r} is not a kernel source", hint=f"like {word}:6.6, {word}:v6.0 or {word}:>=6.0"
+        ) from None
     return Named(versions, "all" if found and found[2] else None)
 
 

@@ -1,4 +1,4 @@
-"""Debian's kernel packages -> what a guest needs of them, in the layout that virtme-ng expects.
+"""A kernel's parts, wherever they lie -> what a guest needs of them, in the layout that virtme-ng expects.
 
     boot/vmlinuz-RELEASE  boot/config-RELEASE  lib/modules/RELEASE/
 
@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.deadline import Deadline
@@ -21,7 +22,19 @@ from runner.process import run
 
 # A daemon's PATH often lacks these, and a normal user's does on Debian.
 _PATH = {"PATH": f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"}
-_DEPMOD_INPUT = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
+DEPMOD_INPUT = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Where the parts of one kernel lie. `modules` are all that it has, by name, somewhere below `base`."""
+
+    release: str
+    image: Path
+    config: Path
+    lists: tuple[Path, ...]  # what depmod reads beside the modules
+    base: Path
+    modules: Mapping[str, Path]
 
 
 def unpack_kernel(debs: Iterable[Path], release: str, wanted: Iterable[str], tree: Path, *, deadline: Deadline) -> None:
@@ -30,21 +43,51 @@ def unpack_kernel(debs: Iterable[Path], release: str, wanted: Iterable[str], tre
         root = Path(name)
         for deb in debs:
             run(["dpkg-deb", "--extract", deb, root], deadline=deadline)
-        folders = [root / "usr/lib/modules" / release, root / "lib/modules" / release]
-        boot = tree / "boot"
-        boot.mkdir()
-        images = [root / f"boot/vmlinuz-{release}", *(folder / "vmlinuz" for folder in folders)]
-        shutil.copyfile(_first(images), boot / f"vmlinuz-{release}")
-        configs = [root / f"boot/config-{release}", *(folder / "config" for folder in folders)]
-        shutil.copyfile(_first(configs), boot / f"config-{release}")
-        modules = tree / "lib/modules" / release
-        modules.mkdir(parents=True)
-        for file in _DEPMOD_INPUT:
-            shutil.copyfile(_first(folder / file for folder in folders), modules / file)
-        source = _first(folder / "kernel" for folder in folders).parent
-        for path in closure(available(source / "kernel"), wanted, deadline=deadline):
-            _decompress(path, modules / path.relative_to(source))
-        run(["depmod", "--basedir", tree, release], deadline=deadline, env=_PATH)
+        take_kernel(find_parts(root, release), wanted, tree, deadline=deadline)
+
+
+def find_parts(root: Path, release: str) -> Parts:
+    """The parts of a kernel that is installed below `root`. InfraError when one is not there."""
+    folders = [root / "usr/lib/modules" / release, root / "lib/modules" / release]
+    images = [root / f"boot/vmlinuz-{release}", *(folder / "vmlinuz" for folder in folders)]
+    configs = [root / f"boot/config-{release}", *(folder / "config" for folder in folders)]
+    base = _first(folder / "kernel" for folder in folders)
+    return Parts(
+        release=release,
+        image=_first(images),
+        config=_first(configs),
+        lists=tuple(_first(folder / file for folder in folders) for file in DEPMOD_INPUT),
+        base=base,
+        modules=available(base),
+    )
+
+
+def parts_of(image: Path, modules: Path, config: Path | None = None) -> Parts:
+    """The parts of a kernel that were named. `modules` is called as the release. InfraError when one is not there."""
+    release = modules.name
+    return Parts(
+        release=release,
+        image=_first([image]),
+        config=_first([config] if config else [image.parent / f"config-{release}", modules / "config"]),
+        lists=tuple(_first([modules / file]) for file in DEPMOD_INPUT),
+        base=_first([modules / "kernel"]),
+        modules=available(modules / "kernel"),
+    )
+
+
+def take_kernel(parts: Parts, wanted: Iterable[str], tree: Path, *, deadline: Deadline) -> None:
+    """Fill the empty folder `tree` with what is wanted of a kernel."""
+    boot = tree / "boot"
+    boot.mkdir()
+    shutil.copyfile(parts.image, boot / f"vmlinuz-{parts.release}")
+    shutil.copyfile(parts.config, boot / f"config-{parts.release}")
+    modules = tree / "lib/modules" / parts.release
+    modules.mkdir(parents=True)
+    for file in parts.lists:
+        shutil.copyfile(file, modules / file.name)
+    for path in closure(parts.modules, wanted, deadline=deadline):
+        _decompress(path, modules / "kernel" / path.relative_to(parts.base))
+    run(["depmod", "--basedir", tree, parts.release], deadline=deadline, env=_PATH)
 
 
 def available(kernel: Path) -> dict[str, Path]:
@@ -93,6 +136,6 @@ def _first(paths: Iterable[Path]) -> Path:
         if path.exists():
             return path
     raise InfraError(
-        f"the kernel's packages hold no {candidates[0].name}",
-        hint="a new package layout? runner/kernels/unpack.py knows where the parts lie",
+        f"the kernel has no {candidates[0].name}",
+        hint=f"looked for {', '.join(map(str, candidates))}",
     )

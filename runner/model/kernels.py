@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
@@ -13,12 +14,19 @@ from runner.version import KernelVersion
 # --- what the user wants: from matrix.yaml ---------------------------------------------------------------------------
 
 
+Which = Literal["newest-of-series", "all"]  # the kernels of a range
+
+
 class Wanted(Plain):
-    """A kernel on an architecture, as the matrix names it; matrix.lock pins it to exact packages."""
+    """A kernel on an architecture, as the matrix names it; matrix.lock pins it to exact packages.
+
+    With `which` it is a range: the source stands for any number of kernels, and `name` begins the name of each.
+    """
 
     name: SafeName  # the kernel's name in the matrix
     source: KernelSource
     arch: SafeName
+    which: Which | None = None
 
 
 # --- what is fixed before a run: matrix.lock ---------------------------------------------------------------------
@@ -35,18 +43,42 @@ class Package(Plain):
     size_bytes: Annotated[int, Field(gt=0)]
 
 
-class LockedKernel(Plain):
-    """A kernel that the matrix names, pinned to exact packages."""
+class PinnedFile(Plain):
+    """A file, or a set of files under one digest, of a kernel that is not made of a Debian archive's packages.
 
-    source: KernelSource
+    `where` is for the source alone: what finds the file again below what the source was told to look at.
+    """
+
+    name: SafeName
+    sha256: Sha256
+    size_bytes: Annotated[int, Field(ge=0)]
+    where: Annotated[str, Field(max_length=1024, exclude_if=operator.not_)] = ""
+
+
+class LockedKernel(Plain):
+    """A kernel that the matrix names, pinned by content: to exact packages, or to `files`, or to both."""
+
+    source: KernelSource  # as it is wanted; several pins have one source when that is a range
     arch: SafeName
     version: str  # upstream: 6.12.107
     release: SafeName  # uname -r: 6.12.107+deb13-amd64
-    packages: tuple[Package, ...]
+    packages: tuple[Package, ...] = ()
+    files: Annotated[tuple[PinnedFile, ...], Field(exclude_if=operator.not_)] = ()
+    variant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{0,16}$"), Field(exclude_if=operator.not_)] = ""
 
     @property
     def upstream(self) -> KernelVersion:
         return KernelVersion.parse(self.version)
+
+    @property
+    def size_bytes(self) -> int:
+        """Of what is to be fetched."""
+        return sum(one.size_bytes for one in self.packages) + sum(one.size_bytes for one in self.files)
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """What makes it this kernel: equal for one that another source has byte for byte."""
+        return tuple(sorted([one.sha256 for one in self.packages] + [one.sha256 for one in self.files]))
 
 
 class LockedImage(Plain):

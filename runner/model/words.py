@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 # What may become part of a command line, a path or a cell id. vng joins most of its values into a shell line unquoted.
 SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~:-]{0,127}$")]
-# <kind>:<what that kind understands>: debian:trixie-backports/6.18 is the newest 6.18.y of that suite
-KernelSource = Annotated[str, StringConstraints(pattern=r"^[a-z]+:[A-Za-z0-9][A-Za-z0-9._/+~-]*$")]
+# <word>:<what that source understands>: debian:trixie-backports/6.18 is the newest 6.18.y of that suite. For people and
+# for the source's own parser: never a part of a command line or of a file's name.
+KernelSource = Annotated[str, StringConstraints(pattern=r"^[a-z]+:[A-Za-z0-9/<>][A-Za-z0-9._/+~<>=,:@-]{0,511}$")]
 CellId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
 
 

@@ -17,7 +17,7 @@ from runner.process import run
 HERE = Path(__file__).with_name("mainline")
 LIMIT = Deadline.after(120, "the limit")
 # folder -> the builds in it: release, time of the build, parts
-SERVER = {
+SERVER: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
     "v6.6/amd64": [
         ("6.6.0-060600-generic", "202310292232", ("image-unsigned", "modules")),
         ("6.6.0-060600-generic", "202311020101", ("image-unsigned",)),  # built again, and only in part

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from debian import deb822
-from hypothesis import given
-from hypothesis import strategies as st
 
-from runner.archive import Archive, _listed
+from runner.archive import Archive, listed
 from runner.errors import MatrixError
-from runner.kernels import lock_kernel
-from runner.kernels.debian import Offer, matches, newest, offers, parse_source, suites_of
-from runner.model import Wanted
-from runner.version import KernelVersion
+from runner.kernels import Means, Offer, debian, lock_kernels
+from runner.kernels.debian import offers_of, parse_source, suites_of
+from runner.kernels.source import choose
+from runner.model import LockedKernel, Wanted, Which
+from runner.version import KernelVersion, Versions
 from tests.unit.archive_fixture import archive, mirror, soon
 
 __all__ = ["archive", "mirror"]  # fixtures
@@ -25,7 +25,8 @@ BACKPORTS = Path(__file__).parents[1] / "data/kernels/trixie-backports-amd64.Pac
 @pytest.fixture(scope="module")
 def backports() -> tuple[Offer, ...]:
     paragraphs = deb822.Packages.iter_paragraphs(BACKPORTS.read_text(), use_apt_pkg=False)
-    return offers([_listed(paragraph, "trixie-backports") for paragraph in paragraphs], "trixie-backports", "x86_64")
+    found = offers_of([listed(paragraph, "trixie-backports") for paragraph in paragraphs], "trixie-backports", "x86_64")
+    return tuple(offer for offer in found if not offer.variant)
 
 
 def test_every_whole_kernel_of_a_real_list_is_offered_and_no_other(backports: tuple[Offer, ...]) -> None:
@@ -58,36 +59,58 @@ def test_a_kernel_is_all_of_its_packages(
     [("6.18", "6.18.15"), ("6.17.8", "6.17.8"), ("6", "6.18.15"), ("7", "7.3.4"), ("7.2", "7.2.12")],
 )
 def test_the_newest_of_a_series(backports: tuple[Offer, ...], series: str, version: str) -> None:
-    found = newest(backports, series)
-    assert found is not None
+    (found,) = choose(backports, Versions.parse(series))
     assert str(found.version) == version
 
 
 def test_a_higher_debian_revision_of_a_version_is_newer(backports: tuple[Offer, ...]) -> None:
     (offer,) = (offer for offer in backports if str(offer.version) == "6.17.13")
     package = offer.packages[0].model_copy(update={"version": "6.17.13-10~bpo13+1"})
-    again = Offer(offer.suite, offer.arch, offer.version, offer.release, (package,))
+    again = replace(offer, build=package.version, packages=(package,))
     for order in ((offer, again), (again, offer)):
-        assert newest(order, "6.17") is again
+        assert choose(order, Versions.parse("6.17")) == (again,)
 
 
-@given(st.integers(0, 20), st.integers(0, 30), st.integers(1, 300))
-def test_a_version_is_in_its_own_series_only(major: int, minor: int, patch: int) -> None:
-    version = KernelVersion(major, minor, patch)
-    assert matches(version, f"{major}")
-    assert matches(version, f"{major}.{minor}")
-    assert matches(version, str(version))
-    assert not matches(version, f"{major}.{minor + 1}")
-    assert not matches(version, f"{major + 1}")
-    assert not matches(version, f"{major}.{minor}.{patch + 1}")
-    assert not matches(KernelVersion(major, minor), f"{major}.{minor}.{patch}")
+def of_versions(*texts: str) -> list[Offer]:
+    return [
+        Offer(source=f"debian:sid/{text}", arch="x86_64", version=KernelVersion.parse(text), release=text, suite="sid")
+        for text in texts
+    ]
 
 
 @pytest.mark.parametrize(
-    "source", ["debian:trixie/6.12", "debian:sid/7", "debian:experimental/7.3-rc7", "debian:sid/7.3~rc7"]
+    ("versions", "which", "expected"),
+    [
+        (">=6.12", "newest-of-series", ["6.12.9", "6.18.2", "7.4-rc2"]),
+        (">=6.12", "all", ["6.12.8", "6.12.9", "6.18.2", "7.4-rc1", "7.4-rc2"]),
+        (">=6.12,<7", "newest-of-series", ["6.12.9", "6.18.2"]),
+        ("<=6.12", "all", ["6.1.5", "6.12.8", "6.12.9"]),
+        ("6", "newest-of-series", ["6.18.2"]),
+        ("6.18-rc3", "newest-of-series", ["6.18-rc3"]),
+        (">=9", "all", []),
+    ],
+)
+def test_a_range_is_the_newest_of_each_series_or_all_of_it(versions: str, which: Which, expected: list[str]) -> None:
+    there = of_versions("7.4-rc2", "6.12.8", "6.18-rc3", "6.12.9", "6.1.5", "6.18.2", "7.4-rc1")
+    assert [str(offer.version) for offer in choose(there, Versions.parse(versions), which)] == expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "debian:trixie/6.12",
+        "debian:sid/7",
+        "debian:experimental/7.3-rc7",
+        "debian:sid/7.3~rc7",
+        "debian:trixie/>=6.12,<7",
+        "debian:trixie/>=6.12/all",
+        "debian:trixie/6.12/rt",
+        "debian:trixie/v7.3",
+        "debian:trixie/>=6.12/all/16k",
+    ],
 )
 def test_sources_that_are_understood(source: str) -> None:
-    assert "/".join(parse_source(source)) == source.removeprefix("debian:")
+    assert parse_source(source).text == source
 
 
 @pytest.mark.parametrize(
@@ -96,16 +119,24 @@ def test_sources_that_are_understood(source: str) -> None:
         ("debian:trixi/6.12", "did you mean trixie"),
         ("debian:buster/5.10", "unknown Debian suite 'buster'"),
         ("debian:trixie/6.12.x", "is not a kernel source|neither"),
+        ("debian:trixie/6.12/rtt", "unknown Debian flavour 'rtt' in .*\n.*did you mean rt"),
+        ("debian:trixie/6.12,7", "neither a kernel series nor a version nor a range"),
+        ("debian:trixie/>=6.12/every/rt", "is not a kernel source"),
         ("debian:trixie/6.", "neither a kernel series nor a version"),
         ("debian:trixie", "is not a kernel source"),
         ("ubuntu:noble/6.8", "is not a kernel source"),
-        ("debian:trixie/6.12;reboot", "is not a kernel source"),
+        ("debian:trixie/6.12;reboot", "neither a kernel series"),
     ],
 )
 def test_sources_that_are_not(source: str, message: str) -> None:
     with pytest.raises(MatrixError) as caught:
         parse_source(source)
     assert caught.match(message)
+
+
+def lock(archive: Archive, versions: str) -> tuple[LockedKernel, ...]:
+    means = Means(archive, Path("/nonexistent"), soon())
+    return lock_kernels(Wanted(name="k", source=f"debian:trixie/{versions}", arch="x86_64"), means)
 
 
 def test_a_stable_suite_includes_its_pockets() -> None:
@@ -117,19 +148,35 @@ def test_a_stable_suite_includes_its_pockets() -> None:
 def test_a_suite_is_locked_without_pockets_that_a_mirror_lacks(
     archive: Archive, caplog: pytest.LogCaptureFixture
 ) -> None:
-    locked = lock_kernel(Wanted(name="k", source="debian:trixie/6.12", arch="x86_64"), archive, deadline=soon())
+    (locked,) = lock(archive, "6.12")
     assert (locked.version, locked.release) == ("6.12.10", "6.12.10+deb13-amd64")
     assert "trixie-security is not searched" in caplog.text
 
 
 @pytest.mark.parametrize(("series", "version"), [("7", "7.1.2"), ("7.3", "7.3-rc1"), ("7.3-rc1", "7.3-rc1")])
 def test_a_candidate_is_taken_only_when_there_is_nothing_else(archive: Archive, series: str, version: str) -> None:
-    wanted = Wanted(name="k", source=f"debian:trixie/{series}", arch="x86_64")
-    assert lock_kernel(wanted, archive, deadline=soon()).version == version
+    assert [locked.version for locked in lock(archive, series)] == [version]
 
 
 @pytest.mark.parametrize("series", ["6.13", "7.2"])
 def test_a_series_that_is_not_there_says_what_is(archive: Archive, series: str) -> None:
     with pytest.raises(MatrixError, match=f"no kernel {series} for x86_64") as caught:
-        lock_kernel(Wanted(name="k", source=f"debian:trixie/{series}", arch="x86_64"), archive, deadline=soon())
+        lock(archive, series)
     assert caught.value.hint == "there are 6.12.9, 6.12.10, 7.1.2, 7.3-rc1"
+
+
+def test_a_range_is_locked_to_the_newest_of_each_series_or_to_all(archive: Archive) -> None:
+    assert [one.version for one in lock(archive, ">=6.12")] == ["6.12.10", "7.1.2", "7.3-rc1"]
+    assert [one.version for one in lock(archive, ">=6.12/all")] == ["6.12.9", "6.12.10", "7.1.2", "7.3-rc1"]
+    assert {one.source for one in lock(archive, ">=6.12,<7/all")} == {"debian:trixie/>=6.12,<7/all"}
+
+
+def test_every_offer_can_be_locked_by_its_own_source(archive: Archive) -> None:
+    means = Means(archive, Path("/nonexistent"), soon())
+    for offer in debian._offered(("x86_64",), ("trixie",), means):
+        (locked,) = debian.lock(offer.source, offer.arch, means)
+        assert (locked.version, locked.release, locked.packages) == (
+            str(offer.version),
+            offer.release,
+            offer.packages,
+        )

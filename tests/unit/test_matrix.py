@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -11,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from runner.cellnames import cell_id
 from runner.errors import MatrixError
-from runner.matrix import MAX_ENTRIES, Matrix, MatrixFile, Name, Series, cell_id, json_schema, load_matrix
+from runner.kernels.entries import Name, Series
+from runner.matrix import MAX_ENTRIES, Matrix, MatrixFile, json_schema, load_matrix
 from runner.model import CellId, Lock, LockedImage, LockedKernel, Package, Wanted
 
 ROOT = Path(__file__).parents[2]
@@ -47,10 +50,16 @@ def small(
     return f"kernels: {kernels}\narchitectures: {architectures}\nprobes: {probes}\n{rest}\n"
 
 
+def package(content: str) -> Package:
+    return PACKAGE.model_copy(update={"sha256": hashlib.sha256(content.encode()).hexdigest()})
+
+
 def lock_for(matrix: Matrix, versions: dict[str, str]) -> Lock:
     """A lock with the version that `versions` gives to each source."""
     kernels = tuple(
-        LockedKernel(source=w.source, arch=w.arch, version=versions[w.source], release="r", packages=(PACKAGE,))
+        LockedKernel(
+            source=w.source, arch=w.arch, version=versions[w.source], release="r", packages=(package(w.source),)
+        )
         for w in matrix.wanted()
     )
     archs = dict.fromkeys(wanted.arch for wanted in matrix.wanted())

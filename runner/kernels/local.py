@@ -1,0 +1,117 @@
+"""Kernels that lie on this machine: what the sources `installed`, `path` and `tree` share.
+
+Such a kernel is pinned by the digests of its image, its config and the modules that guests need, and copied into the
+cache when it is first used. What changed since it was pinned is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from runner.deadline import Deadline
+from runner.errors import InfraError, MatrixError
+from runner.kernels import modules
+from runner.kernels.config import built_for, upstream_version
+from runner.kernels.source import Means, Offer
+from runner.kernels.unpack import Parts, closure, take_kernel
+from runner.model import LockedKernel, PinnedFile
+from runner.version import KernelVersion
+
+
+def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> LockedKernel:
+    """Pin a kernel as it is now. MatrixError when it is none for this architecture."""
+    found = built_for(parts.config)
+    if found != arch:
+        raise MatrixError(
+            f"{source}: {parts.image} is a kernel for {found or 'an unknown architecture'}, wanted for {arch}",
+            hint=f"give it `architectures: [{found}]` in the matrix" if found else f"{parts.config} does not tell",
+        )
+    try:
+        return LockedKernel(
+            source=source,
+            arch=arch,
+            version=str(_version(source, parts)),
+            release=parts.release,
+            files=tuple(_pinned(parts, deadline)),
+        )
+    except ValidationError as error:
+        raise MatrixError(f"{source}: release {parts.release!r}: {error.errors()[0]['msg']}") from None
+    except OSError as error:
+        raise MatrixError(f"{source}: {error.filename}: {error.strerror}") from None
+
+
+def offer(source: str, parts: Parts, suite: str) -> Offer:
+    """A kernel of this machine, for a list."""
+    return Offer(
+        source=source,
+        arch=built_for(parts.config),
+        version=_version(source, parts),
+        release=parts.release,
+        suite=suite,
+        size_bytes=parts.image.stat().st_size,
+    )
+
+
+def changed(locked: LockedKernel, parts: Parts, *, deadline: Deadline) -> str:
+    """Which part is not what was pinned; empty when all are."""
+    there = {file.name: file for file in _pinned(parts, deadline)}
+    names = [file.name for file in locked.files if there.get(file.name) != file]
+    return f"{parts.release}: {' and '.join(names)} changed since it was pinned" if names else ""
+
+
+def copy(locked: LockedKernel, parts: Parts, tree: Path, means: Means) -> None:
+    """Fill `tree`. What is unpacked is a copy that was checked: a build may go on in the folder that it comes from."""
+    staged = _staged(parts, tree.parent / "staged", means.deadline)
+    if fault := changed(locked, staged, deadline=means.deadline):
+        raise InfraError(fault, hint="`runner kernels lock` pins what is there now")
+    take_kernel(staged, modules.WANTED, tree, deadline=means.deadline)
+
+
+def _version(source: str, parts: Parts) -> KernelVersion:
+    text = upstream_version(parts.config, parts.release)
+    try:
+        return KernelVersion.parse(text)
+    except ValueError:
+        raise MatrixError(f"{source}: neither {parts.config} nor {parts.release!r} tells a kernel version") from None
+
+
+def _pinned(parts: Parts, deadline: Deadline) -> Iterator[PinnedFile]:
+    yield _file("image", parts.image)
+    yield _file("config", parts.config)
+    whole, size = hashlib.sha256(), 0
+    files = closure(parts.modules, modules.WANTED, deadline=deadline)
+    names = [(str(path.relative_to(parts.base)), path) for path in files]
+    for name, path in sorted(names + [(path.name, path) for path in parts.lists]):
+        one = _file("module", path)
+        whole.update(f"{one.sha256}  {name}\n".encode())
+        size += one.size_bytes
+    yield PinnedFile(name="modules", sha256=whole.hexdigest(), size_bytes=size)
+
+
+def _file(name: str, path: Path) -> PinnedFile:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return PinnedFile(name=name, sha256=digest, size_bytes=path.stat().st_size)
+
+
+def _staged(parts: Parts, folder: Path, deadline: Deadline) -> Parts:
+    """A copy of the parts that count."""
+    wanted = closure(parts.modules, modules.WANTED, deadline=deadline)
+    base = folder / "modules"
+    base.mkdir(parents=True)
+    copies = {}
+    for name, path in parts.modules.items():
+        if path in wanted:
+            copies[name] = base / path.relative_to(parts.base)
+            copies[name].parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copies[name])
+    lists = tuple(Path(shutil.copyfile(path, folder / path.name)) for path in parts.lists)
+    image = Path(shutil.copyfile(parts.image, folder / "image"))
+    config = Path(shutil.copyfile(parts.config, folder / "config"))
+    return replace(parts, image=image, config=config, lists=lists, base=base, modules=copies)

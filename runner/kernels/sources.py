@@ -1,0 +1,19 @@
+"""The table of sources. `debian:...` is runner/kernels/debian.py; a new source is a module beside it and a row here."""
+
+from __future__ import annotations
+
+from runner import yamlfile
+from runner.errors import MatrixError
+from runner.kernels import debian, mainline, oci, path, snapshot
+from runner.kernels.source import Source
+
+SOURCES: tuple[Source, ...] = (debian, mainline, snapshot, oci, path)
+BY_WORD = {source.WORD: source for source in SOURCES}
+
+
+def source_of(text: str) -> Source:
+    """The source that a text begins with. MatrixError, naming the known ones."""
+    word, colon, _ = text.partition(":")
+    if not colon or word not in BY_WORD:
+        raise MatrixError(f"{text!r} is not a kernel source", hint=yamlfile.nearest(word, BY_WORD))
+    return BY_WORD[word]
