@@ -151,8 +151,11 @@ def _checksums(folder: str, site: _Site) -> str:
     place = f"{folder}/CHECKSUMS"
     content = site.server.text(place, deadline=site.deadline)
     if site.keyring:
-        signature = site.server.text(f"{place}.gpg", deadline=site.deadline)
         what = f"{site.server.base}/{place}"
+        try:
+            signature = site.server.text(f"{place}.gpg", deadline=site.deadline)
+        except NotThere:
+            raise InfraError(f"{what} has no signature", hint=f"{VARIABLE} names another server") from None
         key = check_detached(content, signature, site.keyring, what, deadline=site.deadline)
         log.info("%s is signed by %s", what, key)
     return content.decode(errors="replace")
