@@ -19,7 +19,8 @@ from runner.execution.orders import CellOrder, Phase
 from runner.execution.transcript import Transcript
 from runner.guest.interface import BootOrder, Guest
 from runner.kernels.config import read_config
-from runner.model import Ask, CellResult, CensusAsk, Crash, Outcome, ProgType, Timings
+from runner.kernels.needs import cannot_answer, read_build
+from runner.model import Ask, CellResult, CensusAsk, Crash, KernelBuild, Outcome, ProgType, Timings
 from runner.probes import CONFIG_OPTIONS
 
 _MAX_BOOTS = 8  # of one cell: each probe that kills its guest costs one
@@ -48,6 +49,7 @@ class _Record:
     image_sha256: str = ""
     accel: str = ""
     config: dict[str, str] = field(default_factory=dict)
+    build: KernelBuild = field(default_factory=KernelBuild)
 
     def crashed(self, probe: str) -> bool:
         return any(crash.probe == probe for crash in self.crashes)
@@ -79,6 +81,7 @@ class _Record:
             missing=self.transcript.missing,
             census_ended=_census_ended(self.transcript),
             config=self.config,
+            build=self.build,
             crashes=(*self.crashes, *self._unexplained()),
             unasked=tuple(ask.probe for ask in left if not self.crashed(ask.probe)),
             console=console,
@@ -104,7 +107,10 @@ def run_cell(order: CellOrder, payload: bytes, machine: Machine, folder: Path, t
     console.unlink(missing_ok=True)
     try:
         boot_order = _prepare(record, machine, console, tell)
-        _ask_everything(record, boot_order, machine, payload, tell)
+        if why := cannot_answer(boot_order.kernel, record.build):
+            record.end(Outcome.SKIPPED, why)
+        else:
+            _ask_everything(record, boot_order, machine, payload, tell)
     except InfraError as error:
         lost = isinstance(error, GuestLost)
         record.end(Outcome.LOST if lost else Outcome.INFRA_FAILED, str(error))
@@ -122,6 +128,7 @@ def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> Bo
     record.prepare_s = round(time.monotonic() - record.started, 3)
     record.kernel_sha256, record.image_sha256, record.accel = kernel.sha256, image.sha256, accel
     record.config = read_config(Path(kernel.config), CONFIG_OPTIONS)
+    record.build = read_build(Path(kernel.config))
     return BootOrder(
         architecture=architecture(cell.arch),
         kernel=kernel,

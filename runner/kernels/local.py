@@ -43,7 +43,9 @@ def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> LockedKe
     except ValidationError as error:
         raise MatrixError(f"{source}: release {parts.release!r}: {error.errors()[0]['msg']}") from None
     except OSError as error:
-        raise MatrixError(f"{source}: {error.filename}: {error.strerror}") from None
+        raise InfraError(
+            f"{source}: {error.filename}: {error.strerror}", hint="this user must be able to read it"
+        ) from None
 
 
 def offer(source: str, parts: Parts, suite: str) -> Offer:
@@ -60,14 +62,20 @@ def offer(source: str, parts: Parts, suite: str) -> Offer:
 
 def changed(locked: LockedKernel, parts: Parts, *, deadline: Deadline) -> str:
     """Which part is not what was pinned; empty when all are."""
-    there = {file.name: file for file in _pinned(parts, deadline)}
+    try:
+        there = {file.name: file for file in _pinned(parts, deadline)}
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
     names = [file.name for file in locked.files if there.get(file.name) != file]
     return f"{parts.release}: {' and '.join(names)} changed since it was pinned" if names else ""
 
 
 def copy(locked: LockedKernel, parts: Parts, tree: Path, means: Means) -> None:
     """Fill `tree`. What is unpacked is a copy that was checked: a build may go on in the folder that it comes from."""
-    staged = _staged(parts, tree.parent / "staged", means.deadline)
+    try:
+        staged = _staged(parts, tree.parent / "staged", means.deadline)
+    except OSError as error:
+        raise InfraError(f"{locked.source}: {error.filename}: {error.strerror}") from None
     if fault := changed(locked, staged, deadline=means.deadline):
         raise InfraError(fault, hint="`runner kernels lock` pins what is there now")
     take_kernel(staged, modules.WANTED, tree, deadline=means.deadline)

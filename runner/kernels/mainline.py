@@ -38,6 +38,7 @@ UNCHECKED = "unchecked"  # said instead of a keyring: the signature does not mat
 _SERVER = "https://kernel.ubuntu.com/mainline"
 _FINGERPRINT = "60AA7B6F30434AE68E569963E50C6A0917C622B0"  # Kernel PPA <kernel-ppa@canonical.com>
 _FOLDER = re.compile(r"""href=["'](?:\./)?v(\d{1,3}\.\d{1,3}(?:\.\d{1,4})?(?:-rc\d{1,2})?)/["']""")
+_OTHER_FLAVOUR = re.compile(r"generic-|lowlatency|-rt\b|-lpae\b|-\d+k\b")
 _SHA256_LINE = re.compile(r"^([0-9a-f]{64})\s+\*?(\S+\.deb)\s*$", re.MULTILINE)
 
 
@@ -164,17 +165,19 @@ def _checksums(folder: str, site: _Site) -> str:
 def kernel_of(checksums: str, version: KernelVersion, debian_arch: str) -> tuple[str, dict[str, str]]:
     """(release, {package: sha256}) of the newest build of the generic flavour. NotWholeError. Pure.
 
-    The version is looked at in the names: an old list with a good signature must not pass for another version's.
+    The version is looked at in the names: an old list with a good signature must not pass for another version's. A
+    server of one's own, with the same layout, need not call its kernels -060612-generic.
     """
     numbers = rf"{version.major}\.{version.minor}\.{version.patch}"
-    candidate = rf"rc{version.rc}" if version.is_candidate else ""
+    candidate = rf"[0-9A-Za-z.+~-]*rc{version.rc}(?!\d)" if version.is_candidate else r"(?!\S*rc\d)"
     package = re.compile(
-        rf"linux-(?P<part>image-unsigned|image|modules)-(?P<release>{numbers}-\d{{6}}{candidate}-generic)"
-        rf"_(?P<build>[0-9A-Za-z.~-]+)_{re.escape(debian_arch)}\.deb"
+        rf"linux-(?P<part>image-unsigned|image|modules)-(?P<release>{numbers}(?!\d){candidate}[0-9A-Za-z.+~-]*)"
+        rf"_(?P<build>[0-9A-Za-z.+~-]+)_{re.escape(debian_arch)}\.deb"
     )
     builds: dict[tuple[Version, str], dict[str, tuple[str, str]]] = {}
     for digest, path in _SHA256_LINE.findall(checksums):
-        if found := package.fullmatch(path.rpartition("/")[2]):
+        found = package.fullmatch(path.rpartition("/")[2])
+        if found and not _OTHER_FLAVOUR.search(found["release"]):
             part = found["part"].removesuffix("-unsigned")
             builds.setdefault((Version(found["build"]), found["release"]), {})[part] = (found[0], digest)
     for (_, release), parts in sorted(builds.items(), reverse=True):

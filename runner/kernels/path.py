@@ -18,7 +18,7 @@ from runner.errors import InfraError, MatrixError, RunnerError
 from runner.kernels import local
 from runner.kernels.entries import AbsolutePath, KernelEntry
 from runner.kernels.source import Means, Offer
-from runner.kernels.unpack import Parts, find_parts, parts_of
+from runner.kernels.unpack import Parts, find_parts, parts_of, releases_in
 from runner.model import LockedKernel, Wanted
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class PathEntry(KernelEntry):
 
     @property
     def default_name(self) -> str:
-        return Path(self.path).name.lstrip("._-=:") or WORD
+        return re.sub(r"[^A-Za-z0-9._-]", "-", Path(self.path).name).lstrip("._-")[:64] or WORD
 
     @property
     def key(self) -> str:
@@ -87,7 +87,7 @@ def lost(pin: LockedKernel, means: Means) -> str:
     """What changed."""
     try:
         return local.changed(pin, _parts(pin.source), deadline=means.deadline)
-    except MatrixError as error:
+    except RunnerError as error:
         return error.what
 
 
@@ -127,9 +127,3 @@ def _parts(source: str) -> Parts:
         f"{source}: no kernel in {first}: no folder lib/modules/RELEASE/kernel in it",
         hint="for a kernel's image, say where its `modules` are",
     )
-
-
-def releases_in(root: Path) -> list[str]:
-    """The releases that have modules below a root folder."""
-    folders = [*root.glob("usr/lib/modules/*/kernel"), *root.glob("lib/modules/*/kernel")]
-    return sorted({folder.parent.name for folder in folders})

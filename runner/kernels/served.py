@@ -125,7 +125,9 @@ def pins(
     source: str, arch: str, groups: Iterable[Iterable[KernelVersion]], pin: Callable[[KernelVersion], LockedKernel]
 ) -> tuple[LockedKernel, ...]:
     """Of each group the first version that is whole. MatrixError when nothing is, or nothing was meant."""
-    found, faults = [], []
+    found: list[LockedKernel] = []
+    faults: list[str] = []
+    missing: list[str] = []
     for group in groups:
         for version in group:
             try:
@@ -136,11 +138,13 @@ def pins(
                 continue
             break
         else:
-            log.warning("%s: no whole kernel for %s: %s", source, arch, faults[-1])
+            missing.append(faults[-1])
     if not found:
         raise MatrixError(
             f"{source}: no kernel for {arch}", hint="; ".join(faults[-3:]) or "the server names no such version"
         )
+    for fault in missing:
+        log.warning("%s: left out, as there is no whole kernel for %s: %s", source, arch, fault)
     return tuple(found)
 
 

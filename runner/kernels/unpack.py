@@ -58,7 +58,7 @@ def find_parts(root: Path, release: str) -> Parts:
         config=_first(configs),
         lists=tuple(_first(folder / file for folder in folders) for file in DEPMOD_INPUT),
         base=base,
-        modules=available(base),
+        modules=available(base.rglob("*.ko*")),
     )
 
 
@@ -71,7 +71,7 @@ def parts_of(image: Path, modules: Path, config: Path | None = None) -> Parts:
         config=_first([config] if config else [image.parent / f"config-{release}", modules / "config"]),
         lists=tuple(_first([modules / file]) for file in DEPMOD_INPUT),
         base=_first([modules / "kernel"]),
-        modules=available(modules / "kernel"),
+        modules=available((modules / "kernel").rglob("*.ko*")),
     )
 
 
@@ -87,13 +87,20 @@ def take_kernel(parts: Parts, wanted: Iterable[str], tree: Path, *, deadline: De
         shutil.copyfile(file, modules / file.name)
     for path in closure(parts.modules, wanted, deadline=deadline):
         _decompress(path, modules / "kernel" / path.relative_to(parts.base))
+    if packed := sorted(modules.rglob("*.zst")):  # Python reads these from 3.14 on
+        run(["zstd", "--decompress", "--rm", "--quiet", *packed], deadline=deadline)
     run(["depmod", "--basedir", tree, parts.release], deadline=deadline, env=_PATH)
 
 
-def available(kernel: Path) -> dict[str, Path]:
+def releases_in(root: Path) -> list[str]:
+    """The releases that have modules below a root folder."""
+    folders = [*root.glob("usr/lib/modules/*/kernel"), *root.glob("lib/modules/*/kernel")]
+    return sorted({folder.parent.name for folder in folders})
+
+
+def available(files: Iterable[Path]) -> dict[str, Path]:
     """Module name -> file. The kernel does not tell `-` from `_` in names; neither does this."""
-    paths = (path for path in kernel.rglob("*.ko*") if path.is_file())
-    return {_name(path.name.partition(".ko")[0]): path for path in paths}
+    return {_name(path.name.partition(".ko")[0]): path for path in files if path.is_file()}
 
 
 def closure(modules: Mapping[str, Path], wanted: Iterable[str], *, deadline: Deadline) -> tuple[Path, ...]:
@@ -117,7 +124,7 @@ def _dependencies(files: Iterable[Path], deadline: Deadline) -> Iterator[str]:
 
 def _decompress(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.suffix == ".ko":
+    if source.suffix in {".ko", ".zst"}:
         shutil.copyfile(source, target)
     elif source.suffix == ".xz":
         target.with_suffix("").write_bytes(lzma.decompress(source.read_bytes()))

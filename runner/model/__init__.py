@@ -7,7 +7,18 @@ from runner.model.answers import CellResult, CensusObservation, Crash, Facts, Ob
 from runner.model.asks import Ask, Attach, CensusAsk, ClaimAsk, Traffic
 from runner.model.cells import Cell, GuestSize, Limits
 from runner.model.judged import ClaimVerdict, KfuncState, KnownIssue
-from runner.model.kernels import Image, Kernel, Lock, LockedImage, LockedKernel, Package, PinnedFile, Wanted, Which
+from runner.model.kernels import (
+    Image,
+    Kernel,
+    KernelBuild,
+    Lock,
+    LockedImage,
+    LockedKernel,
+    Package,
+    PinnedFile,
+    Wanted,
+    Which,
+)
 from runner.model.words import (
     NETWORK_TYPES,
     CellId,
@@ -39,6 +50,7 @@ __all__ = [
     "GuestSize",
     "Image",
     "Kernel",
+    "KernelBuild",
     "KernelSource",
     "KfuncState",
     "KnownIssue",

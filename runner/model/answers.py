@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import AwareDatetime
 
 from runner.model.cells import Cell
+from runner.model.kernels import KernelBuild
 from runner.model.words import Outcome, Plain, ProgType
 
 
@@ -94,6 +95,7 @@ class CellResult(Plain):
     census_ended: dict[ProgType, str] = {}  # whose census came to its end: empty, or why nothing could be asked
     missing: tuple[str, ...] = ()  # the names that the census looked for, and no BTF of the kernel has as a function
     config: dict[str, str] = {}  # of the kernel's own .config what explains a "no": y, m, n, or another value
+    build: KernelBuild = KernelBuild()
     crashes: tuple[Crash, ...] = ()
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
     console: str = ""  # the console log, control characters and all; stored beside the database

@@ -112,6 +112,14 @@ class Kernel(Plain):
     config: PurePosixPath  # the kernel's .config
 
 
+class KernelBuild(Plain):
+    """What a kernel's own .config says about how it was built; empty where it says nothing."""
+
+    compiler: str = ""
+    pahole: str = ""  # which made its BTF
+    lacks: tuple[str, ...] = ()  # options that the probes or the guest need, without CONFIG_
+
+
 class Image(Plain):
     """A guest's root disk in the store: verified, read-only."""
 

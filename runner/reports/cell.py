@@ -95,6 +95,12 @@ def _kernel(result: CellResult) -> _Pairs:
     yield "release", locked.release
     yield "source", locked.source
     yield "sha256", result.kernel_sha256 or "never prepared"
+    yield "compiler", result.build.compiler or "unknown"
+    yield "pahole", result.build.pahole or "unknown"
+    if result.build.lacks:
+        yield "lacks", ", ".join(f"CONFIG_{option}" for option in result.build.lacks)
+    for file in locked.files:
+        yield "file", f"{file.name}, {file.size_bytes} bytes, sha256 {file.sha256}"
     for package in locked.packages:
         yield "package", f"{package.name} {package.version} ({package.suite}, {package.architecture})"
     yield "image", f"{result.image_sha256 or 'never prepared'} (packages: {len(result.cell.image.packages)})"

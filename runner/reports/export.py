@@ -25,6 +25,10 @@ class ExportedKernel(Plain):
     release: str  # uname -r
     source: str
     sha256: Sha256 | None  # null: it was never prepared
+    variant: str = ""  # Debian's flavour, but for the generic one
+    compiler: str = ""  # as the kernel's own .config has it
+    pahole: str = ""
+    lacks: tuple[str, ...] = ()  # options that the probes or the guest need and it was built without
 
 
 class ExportedClaim(Plain):
@@ -111,6 +115,8 @@ def exported_cell(cell: JudgedCell) -> ExportedCell:
             release=locked.release,
             source=locked.source,
             sha256=result.kernel_sha256 or None,
+            variant=locked.variant,
+            **result.build.model_dump(),
         ),
         arch=result.cell.arch,
         outcome=result.outcome,
