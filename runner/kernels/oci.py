@@ -269,7 +269,7 @@ def _taken(source: str, layers: Layers, folder: Path) -> Parts:
             lists[-1].touch()
     there.mkdir(exist_ok=True)
     kernel = there / "kernel" if (there / "kernel").is_dir() else there
-    return Parts(release, image, config, tuple(lists), kernel, available(kernel))
+    return Parts(release, image, config, tuple(lists), kernel, available(kernel.rglob("*.ko*")))
 
 
 def _one(source: str, paths: Sequence[str], layers: Layers) -> str:

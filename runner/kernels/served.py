@@ -143,8 +143,8 @@ def pins(
         raise MatrixError(
             f"{source}: no kernel for {arch}", hint="; ".join(faults[-3:]) or "the server names no such version"
         )
-    for fault in missing:
-        log.warning("%s: left out, as there is no whole kernel for %s: %s", source, arch, fault)
+    for text in missing:
+        log.warning("%s: left out, as there is no whole kernel for %s: %s", source, arch, text)
     return tuple(found)
 
 

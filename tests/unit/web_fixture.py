@@ -31,12 +31,16 @@ class Fault:
 class Web:
     """`files` by path, without a leading slash; `folders` are served as they are on disk; `faults` are used up.
 
+    `anywhere` has files by the last part of a path. What is below a path of `elsewhere` is redirected.
     A path that ends in a slash, and has no file, is a page of links to what lies below it.
     """
 
     address: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
+    types: dict[str, str] = field(default_factory=dict)  # Content-Type, by path
     folders: dict[str, Path] = field(default_factory=dict)
+    anywhere: dict[str, Path] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
     faults: dict[str, deque[Fault]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
@@ -46,6 +50,8 @@ class Web:
     def find(self, path: str) -> bytes | None:
         if path in self.files:
             return self.files[path]
+        if file := self.anywhere.get(path.rpartition("/")[2]):
+            return file.read_bytes()
         for prefix, folder in self.folders.items():
             file = folder / path.removeprefix(prefix).lstrip("/")
             if path.startswith(prefix) and ".." not in path and file.is_file():
@@ -63,13 +69,17 @@ def serving(web: Web) -> Iterator[Web]:
         def do_GET(self) -> None:
             path = self.path.lstrip("/")
             web.asked.append(f"{self.command} {path}")
+            for prefix, address in web.elsewhere.items():
+                if path.startswith(prefix):
+                    web.fail(path, Fault(status=302, headers={"Location": address + path.removeprefix(prefix)}))
             waiting = web.faults.get(path)
             fault = waiting.popleft() if waiting else Fault()
             content = fault.content if fault.content is not None else web.find(path)
             status = fault.status if content is not None or fault.status != 200 else 404
             content = content or b""
             self.send_response(status)
-            for name, value in {"Content-Length": str(len(content)), **fault.headers}.items():
+            sent = {"Content-Length": str(len(content)), "Content-Type": web.types.get(path, "text/html")}
+            for name, value in {**sent, **fault.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
             if self.command == "HEAD":
