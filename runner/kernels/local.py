@@ -19,7 +19,7 @@ from runner.errors import InfraError, MatrixError
 from runner.kernels import modules
 from runner.kernels.config import built_for, upstream_version
 from runner.kernels.source import Means, Offer
-from runner.kernels.unpack import Parts, closure, take_kernel
+from runner.kernels.unpack import Parts, lay_out, needed_of
 from runner.model import LockedKernel, PinnedFile
 from runner.version import KernelVersion
 
@@ -38,7 +38,7 @@ def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> LockedKe
             arch=arch,
             version=str(_version(source, parts)),
             release=parts.release,
-            files=tuple(_pinned(parts, deadline)),
+            files=tuple(_pinned(needed_of(parts, modules.WANTED, deadline=deadline))),
         )
     except ValidationError as error:
         raise MatrixError(f"{source}: release {parts.release!r}: {error.errors()[0]['msg']}") from None
@@ -62,23 +62,27 @@ def offer(source: str, parts: Parts, suite: str) -> Offer:
 
 def changed(locked: LockedKernel, parts: Parts, *, deadline: Deadline) -> str:
     """Which part is not what was pinned; empty when all are."""
+    return _difference(locked, needed_of(parts, modules.WANTED, deadline=deadline))
+
+
+def _difference(locked: LockedKernel, needed: Parts) -> str:
     try:
-        there = {file.name: file for file in _pinned(parts, deadline)}
+        there = {file.name: file for file in _pinned(needed)}
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
     names = [file.name for file in locked.files if there.get(file.name) != file]
-    return f"{parts.release}: {' and '.join(names)} changed since it was pinned" if names else ""
+    return f"{needed.release}: {' and '.join(names)} changed since it was pinned" if names else ""
 
 
 def copy(locked: LockedKernel, parts: Parts, tree: Path, means: Means) -> None:
     """Fill `tree`. What is unpacked is a copy that was checked: a build may go on in the folder that it comes from."""
     try:
-        staged = _staged(parts, tree.parent / "staged", means.deadline)
+        staged = _staged(needed_of(parts, modules.WANTED, deadline=means.deadline), tree.parent / "staged")
     except OSError as error:
         raise InfraError(f"{locked.source}: {error.filename}: {error.strerror}") from None
-    if fault := changed(locked, staged, deadline=means.deadline):
+    if fault := _difference(locked, staged):
         raise InfraError(fault, hint="`runner kernels lock` pins what is there now")
-    take_kernel(staged, modules.WANTED, tree, deadline=means.deadline)
+    lay_out(staged, tree, deadline=means.deadline)
 
 
 def _version(source: str, parts: Parts) -> KernelVersion:
@@ -89,12 +93,11 @@ def _version(source: str, parts: Parts) -> KernelVersion:
         raise MatrixError(f"{source}: neither {parts.config} nor {parts.release!r} tells a kernel version") from None
 
 
-def _pinned(parts: Parts, deadline: Deadline) -> Iterator[PinnedFile]:
+def _pinned(parts: Parts) -> Iterator[PinnedFile]:
     yield _file("image", parts.image)
     yield _file("config", parts.config)
     whole, size = hashlib.sha256(), 0
-    files = closure(parts.modules, modules.WANTED, deadline=deadline)
-    names = [(str(path.relative_to(parts.base)), path) for path in files]
+    names = [(str(path.relative_to(parts.base)), path) for path in parts.modules.values()]
     for name, path in sorted(names + [(path.name, path) for path in parts.lists]):
         one = _file("module", path)
         whole.update(f"{one.sha256}  {name}\n".encode())
@@ -108,17 +111,15 @@ def _file(name: str, path: Path) -> PinnedFile:
     return PinnedFile(name=name, sha256=digest, size_bytes=path.stat().st_size)
 
 
-def _staged(parts: Parts, folder: Path, deadline: Deadline) -> Parts:
-    """A copy of the parts that count."""
-    wanted = closure(parts.modules, modules.WANTED, deadline=deadline)
+def _staged(parts: Parts, folder: Path) -> Parts:
+    """A copy of the parts."""
     base = folder / "modules"
     base.mkdir(parents=True)
     copies = {}
     for name, path in parts.modules.items():
-        if path in wanted:
-            copies[name] = base / path.relative_to(parts.base)
-            copies[name].parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copies[name])
+        copies[name] = base / path.relative_to(parts.base)
+        copies[name].parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copies[name])
     lists = tuple(Path(shutil.copyfile(path, folder / path.name)) for path in parts.lists)
     image = Path(shutil.copyfile(parts.image, folder / "image"))
     config = Path(shutil.copyfile(parts.config, folder / "config"))

@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.deadline import Deadline
@@ -75,8 +75,19 @@ def parts_of(image: Path, modules: Path, config: Path | None = None) -> Parts:
     )
 
 
+def needed_of(parts: Parts, wanted: Iterable[str], *, deadline: Deadline) -> Parts:
+    """The kernel with no more modules than those that are wanted, and what they depend on."""
+    files = set(closure(parts.modules, wanted, deadline=deadline))
+    return replace(parts, modules={name: path for name, path in parts.modules.items() if path in files})
+
+
 def take_kernel(parts: Parts, wanted: Iterable[str], tree: Path, *, deadline: Deadline) -> None:
     """Fill the empty folder `tree` with what is wanted of a kernel."""
+    lay_out(needed_of(parts, wanted, deadline=deadline), tree, deadline=deadline)
+
+
+def lay_out(parts: Parts, tree: Path, *, deadline: Deadline) -> None:
+    """Fill the empty folder `tree` with all of a kernel."""
     boot = tree / "boot"
     boot.mkdir()
     shutil.copyfile(parts.image, boot / f"vmlinuz-{parts.release}")
@@ -85,7 +96,7 @@ def take_kernel(parts: Parts, wanted: Iterable[str], tree: Path, *, deadline: De
     modules.mkdir(parents=True)
     for file in parts.lists:
         shutil.copyfile(file, modules / file.name)
-    for path in closure(parts.modules, wanted, deadline=deadline):
+    for path in sorted(parts.modules.values()):
         _decompress(path, modules / "kernel" / path.relative_to(parts.base))
     if packed := sorted(modules.rglob("*.zst")):  # Python reads these from 3.14 on
         run(["zstd", "--decompress", "--rm", "--quiet", *packed], deadline=deadline)
@@ -115,11 +126,11 @@ def closure(modules: Mapping[str, Path], wanted: Iterable[str], *, deadline: Dea
 
 def _dependencies(files: Iterable[Path], deadline: Deadline) -> Iterator[str]:
     """What modinfo says. depmod would say the same, but reads all 4000 modules of a kernel first: 9 s."""
-    for field in ("depends", "softdep"):
-        out = run(["modinfo", "--field", field, *files], deadline=deadline, env=_PATH).stdout
-        for word in out.replace(",", " ").split():
-            if not word.endswith(":"):  # softdep: "pre: crc32c post: ..."
-                yield _name(word)
+    for line in run(["modinfo", *files], deadline=deadline, env=_PATH).stdout.splitlines():
+        field, _, words = line.partition(":")
+        if field in {"depends", "softdep"}:
+            # softdep: "pre: crc32c post: ..."
+            yield from (_name(word) for word in words.replace(",", " ").split() if not word.endswith(":"))
 
 
 def _decompress(source: Path, target: Path) -> None:

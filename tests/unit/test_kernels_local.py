@@ -1,0 +1,192 @@
+"""Kernels of this machine: installed, lying in a folder, built in a tree. Copied as they were pinned, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runner.archive import Archive
+from runner.deadline import Deadline
+from runner.errors import InfraError, MatrixError
+from runner.kernels import Means, ensure_kernel, lock_kernels, offered, unpack
+from runner.kernels import installed as installed_module
+from runner.kernels.sources import source_of
+from runner.model import LockedKernel, Wanted
+from tests.unit.archive_fixture import soon
+from tests.unit.kernel_samples import CONFIG, RELEASE, built, installed, module
+
+ARCH = "x86_64"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Reads what modules depend on without a process each time, but where that is what the test is about."""
+
+    def dependencies(files: Iterable[Path], deadline: Deadline) -> Iterator[str]:
+        for path in files:
+            yield path.read_bytes().partition(b"depends=")[2].partition(b"\0")[0].decode()
+
+    if "real_modinfo" not in request.fixturenames:
+        monkeypatch.setattr(unpack, "_dependencies", dependencies)
+
+
+@pytest.fixture
+def real_modinfo() -> None:
+    """Read the modules with modinfo."""
+
+
+@pytest.fixture
+def means(tmp_path: Path) -> Means:
+    return Means(Archive(tmp_path / "cache"), tmp_path / "cache", soon())
+
+
+def pinned(source: str, means: Means, arch: str = ARCH) -> LockedKernel:
+    (locked,) = lock_kernels(Wanted(name="k", source=source, arch=arch), means)
+    return locked
+
+
+def at_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(installed_module, "ROOT", installed(folder))
+    return f"installed:{RELEASE}"
+
+
+def at_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    return f"path:{installed(folder)}"
+
+
+def at_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    installed(folder)
+    return f"path:{folder}/boot/vmlinuz-{RELEASE},{folder}/lib/modules/{RELEASE},{folder}/boot/config-{RELEASE}"
+
+
+def at_tree(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    return f"tree:{built(folder)}"
+
+
+def at_old_tree(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    return f"tree:{built(folder, suffix='.ko')}"
+
+
+ways = pytest.mark.parametrize("way", [at_root, at_path, at_parts, at_tree, at_old_tree])
+Way = Callable[[Path, pytest.MonkeyPatch], str]
+
+
+@ways
+def test_what_guests_need_of_it_is_copied(
+    way: Way, tmp_path: Path, means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = way(tmp_path / "k", monkeypatch)
+    locked = pinned(source, means)
+    assert (locked.version, locked.release, locked.packages) == ("6.12.10", RELEASE, ())
+    assert [file.name for file in locked.files] == ["image", "config", "modules"]
+    assert source_of(source).lost(locked, means) == ""
+    kernel = ensure_kernel(locked, means.cache, deadline=soon(), offline=True)
+    assert Path(kernel.config).read_text() == CONFIG
+    assert "the image" in Path(kernel.image).read_text()
+    modules = Path(kernel.root) / "lib/modules" / RELEASE
+    assert {path.stem for path in modules.rglob("*.ko")} == {"virtio_blk", "nf_conntrack", "nf_defrag_ipv4"}
+    assert (modules / "kernel/net/netfilter/nf_conntrack.ko").is_file()
+    assert "nf_conntrack" in (modules / "modules.dep").read_text()
+
+
+@ways
+def test_it_is_offered_with_the_text_that_names_it(
+    way: Way, tmp_path: Path, means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = way(tmp_path / "k", monkeypatch)
+    word = source.partition(":")[0]
+    (offer,) = offered((source,), (ARCH,), means, words=(word,))
+    assert (offer.source, str(offer.version), offer.release, offer.arch) == (source, "6.12.10", RELEASE, ARCH)
+    assert offered((source,), ("arm64",), means, words=(word,)) == ()
+    assert pinned(offer.source, means).release == RELEASE
+
+
+def test_modinfo_says_what_modules_depend_on(tmp_path: Path, means: Means, real_modinfo: None) -> None:
+    (tmp_path / "k").mkdir()
+    source = f"path:{installed(tmp_path / 'k')}"
+    files = pinned(source, means).files
+    (tmp_path / f"k/lib/modules/{RELEASE}/kernel/net/ipv4/netfilter/nf_defrag_ipv4.ko").write_bytes(module("unneeded"))
+    assert pinned(source, means).files[2].size_bytes > files[2].size_bytes
+
+
+@pytest.mark.parametrize("file", ["boot/vmlinuz-*", "boot/config-*", "lib/modules/*/kernel/net/netfilter/*"])
+def test_a_change_under_the_pin_is_noticed(tmp_path: Path, means: Means, file: str) -> None:
+    source = f"path:{installed(tmp_path / 'k')}"
+    locked = pinned(source, means)
+    (path,) = (tmp_path / "k").glob(file)
+    path.write_bytes(path.read_bytes() + b"\n")
+    assert "changed since it was pinned" in source_of(source).lost(locked, means)
+    with pytest.raises(InfraError, match="changed since it was pinned") as caught:
+        ensure_kernel(locked, means.cache, deadline=soon())
+    assert "runner kernels lock" in caught.value.hint
+    assert pinned(source, means) != locked
+
+
+def test_a_change_of_what_no_guest_needs_is_none(tmp_path: Path, means: Means) -> None:
+    source = f"path:{installed(tmp_path / 'k')}"
+    locked = pinned(source, means)
+    (path,) = (tmp_path / "k").glob("lib/modules/*/kernel/net/unneeded.ko")
+    path.write_bytes(b"")
+    assert source_of(source).lost(locked, means) == ""
+
+
+@ways
+def test_on_a_machine_without_it_that_is_the_machines_fault(
+    way: Way, tmp_path: Path, means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = way(tmp_path / "k", monkeypatch)
+    locked = pinned(source, means)
+    (tmp_path / "k").rename(tmp_path / "gone")
+    assert source_of(source).lost(locked, means)
+    with pytest.raises(InfraError):
+        ensure_kernel(locked, means.cache, deadline=soon())
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("path:relative", "is not a kernel source"),
+        ("path:{}/none", "no kernel in"),
+        ("tree:{}/none", "not built: there is not the release"),
+        ("path:{}/boot/vmlinuz,{}/lib/modules/6.1", "the kernel has no vmlinuz"),
+        ("installed:9.9.9", "no such kernel for x86_64 is installed"),
+    ],
+)
+def test_what_is_not_there_is_the_users_fault(
+    tmp_path: Path, means: Means, source: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_root(tmp_path / "k", monkeypatch)
+    with pytest.raises(MatrixError, match=message):
+        pinned(source.replace("{}", str(tmp_path)), means)
+
+
+@ways
+def test_an_image_for_another_architecture_says_what_to_write(
+    way: Way, tmp_path: Path, means: Means, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(MatrixError, match="is a kernel for x86_64, wanted for arm64") as caught:
+        pinned(way(tmp_path / "k", monkeypatch), means, "arm64")
+    assert "architectures: [x86_64]" in caught.value.hint
+
+
+def test_the_newest_or_all_of_what_is_installed(tmp_path: Path, means: Means, monkeypatch: pytest.MonkeyPatch) -> None:
+    for release in ("6.12.9-custom", "6.12.10-custom", "6.1.0-9-amd64"):
+        version = "6.1.76" if release.startswith("6.1.") else release.partition("-")[0]
+        installed(tmp_path, release, CONFIG.replace("6.12.10", version))
+    (tmp_path / "lib/modules/6.6.6/kernel").mkdir(parents=True)  # the remains of one that was removed
+    monkeypatch.setattr(installed_module, "ROOT", tmp_path)
+    assert pinned("installed:newest", means).release == "6.12.10-custom"
+    every = lock_kernels(Wanted(name="k", source="installed:all", arch=ARCH), means)
+    assert [locked.version for locked in every] == ["6.1.76", "6.12.9", "6.12.10"]
+    with pytest.raises(MatrixError, match="there are") as caught:
+        pinned("installed:6.1.0-8-amd64", means)
+    assert "6.1.0-9-amd64 (x86_64)" in str(caught.value)
+
+
+def test_a_hostile_release_is_refused(tmp_path: Path, means: Means) -> None:
+    tree = built(tmp_path / "k")
+    (tree / "include/config/kernel.release").write_text("6.12; reboot\n")
+    with pytest.raises(MatrixError, match=r"release '6\.12; reboot'"):
+        pinned(f"tree:{tree}", means)
