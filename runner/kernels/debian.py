@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 WORD = "debian"
 LOCAL = False
+VARIABLE = ""
 GENERIC = "generic"
 # Where each is built. `cloud` is missing: it has no 9p, so virtme-ng cannot boot it.
 FLAVOURS: dict[str, tuple[str, ...]] = {

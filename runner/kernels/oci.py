@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 WORD = "oci"
 LOCAL = False
+VARIABLE = ""
 _REFERENCE = (
     r"(?P<name>(?:[a-z0-9-]+\.[a-z0-9.-]+|localhost)(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})|@(?P<digest>sha256:[0-9a-f]{64}))"

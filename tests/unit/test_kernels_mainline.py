@@ -11,7 +11,7 @@ import pytest
 from runner.archive import Archive
 from runner.deadline import Deadline
 from runner.errors import InfraError, MatrixError, RunnerError
-from runner.kernels import Means, ensure_kernel, lock_kernels, mainline
+from runner.kernels import Means, ensure_kernel, lock_kernels, mainline, offered
 from runner.kernels.mainline import MainlineEntry, kernel_of
 from runner.kernels.served import Named, NotWholeError, candidates
 from runner.model import LockedKernel, Wanted
@@ -237,3 +237,16 @@ def test_the_entry_of_a_matrix() -> None:
             MainlineEntry(mainline=wrong)
     with pytest.raises(ValueError, match="put it in quotes"):
         MainlineEntry.model_validate({"mainline": 6.10})
+
+
+def test_servers_that_nobody_named_are_not_asked(tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    means = Means(Archive(tmp_path), tmp_path, soon())
+    monkeypatch.setattr("runner.kernels.SOURCES", (mainline,))
+    monkeypatch.delenv("RUNNER_MAINLINE")
+    assert offered([], ["x86_64"], means) == ()
+    monkeypatch.setattr(mainline, "_SERVER", web.address)
+    assert offered(["mainline:6.6"], ["x86_64"], means)
+    assert offered([], ["x86_64"], means, words=["mainline"])
+    assert not offered(["mainline:6.6"], ["x86_64"], means, words=["debian"])
+    monkeypatch.setenv("RUNNER_MAINLINE", web.address)
+    assert offered([], ["x86_64"], means)
