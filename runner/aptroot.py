@@ -105,7 +105,7 @@ class AptRoot:
             stanzas: list[bytes] = []
             for packages in sorted((self.folder / "state/lists").glob("*_Packages*")):
                 with spawn([_HELPER, "cat-file", packages], stdout=subprocess.PIPE, env=self._env) as process:
-                    stanzas += _kernel_stanzas(cast("IO[bytes]", process.stdout))
+                    stanzas += kernel_stanzas(cast("IO[bytes]", process.stdout))
                     if process.wait() != 0:
                         raise InfraError(f"cannot read {packages}", hint=f"delete {self.folder}")
             write_atomically(self.index, b"\n\n".join(stanzas) + b"\n")
@@ -133,7 +133,7 @@ class AptRoot:
         return ""
 
 
-def _kernel_stanzas(stream: IO[bytes]) -> Iterator[bytes]:
+def kernel_stanzas(stream: IO[bytes]) -> Iterator[bytes]:
     """The stanzas of kernels' packages; a whole list is 60 MB, too much to hold or to parse in full."""
     rest = b""
     while chunk := stream.read(1 << 20):

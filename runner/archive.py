@@ -71,7 +71,7 @@ class Archive:
         self.update([(suite, arch)], deadline=deadline, max_age_s=float("inf"))
         root = self._root(suite, arch, deadline)
         paragraphs = deb822.Packages.iter_paragraphs(root.index.read_bytes(), use_apt_pkg=False)
-        return tuple(_listed(paragraph, suite) for paragraph in paragraphs)
+        return tuple(listed(paragraph, suite) for paragraph in paragraphs)
 
     def closure(self, names: Iterable[str], suite: str, arch: str, *, deadline: Deadline) -> tuple[Package, ...]:
         """The newest `names` of a suite with all that they depend on, as apt resolves it. InfraError when it cannot."""
@@ -141,7 +141,8 @@ class Archive:
         return root
 
 
-def _listed(paragraph: deb822.Packages, suite: str) -> Listed:
+def listed(paragraph: deb822.Packages, suite: str) -> Listed:
+    """A stanza of a list."""
     package = Package(
         name=paragraph["Package"],
         version=paragraph["Version"],

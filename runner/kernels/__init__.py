@@ -5,6 +5,7 @@ A source pins what it names (`lock_kernels`), and what is pinned is fetched, unp
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -28,13 +29,14 @@ def offered(
 ) -> tuple[Offer, ...]:
     """Every kernel that the sources can give, oldest first; of these sources alone when `words` has any.
 
-    `named` are the texts in the matrix: some sources can list no more than what they are told of. InfraError.
+    `named` are the texts in the matrix: some sources can list no more than what they are told of, and servers that not
+    everybody uses (`Source.VARIABLE`) are asked only where there is a reason to. InfraError.
     """
-    asked = [source for source in SOURCES if not words or source.WORD in words]
     found: list[Offer] = []
-    for source in asked:
+    for source in SOURCES:
         mine = [text for text in named if source_of(text) is source]
-        found += source.offers(mine, archs, means)
+        if source.WORD in words if words else mine or not source.VARIABLE or os.environ.get(source.VARIABLE):
+            found += source.offers(mine, archs, means)
     return tuple(sorted(found))
 
 

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 WORD = "debian"
 LOCAL = False
+VARIABLE = ""
 GENERIC = "generic"
 # Where each is built. `cloud` is missing: it has no 9p, so virtme-ng cannot boot it.
 FLAVOURS: dict[str, tuple[str, ...]] = {
@@ -222,7 +223,7 @@ def offers_of(listed: Iterable[Listed], suite: str, arch: str) -> tuple[Offer, .
     by_version = {(entry.package.name, entry.package.version): entry for entry in packages}
     found = []
     for entry in packages:
-        release, flavour = _release(entry.package.name, arch)
+        release, flavour = release_of(entry.package.name, arch)
         if not release or _is_meta(entry):
             continue
         parts = _parts(entry, release, by_version)
@@ -248,7 +249,7 @@ def _variant(flavour: str) -> str:
     return "" if flavour == GENERIC else flavour
 
 
-def _release(name: str, arch: str) -> tuple[str, str]:
+def release_of(name: str, arch: str) -> tuple[str, str]:
     """(`uname -r`, flavour) of an image's package: 6.12.117+deb13-rt-amd64, ...-arm64-16k. Empty for other packages."""
     flavours = [flavour for flavour, archs in FLAVOURS.items() if arch in archs and flavour != GENERIC]
     before = "|".join(flavours) or "-"

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 WORD = "installed"
 LOCAL = True
+VARIABLE = ""
 ALL, NEWEST = "all", "newest"
 ROOT = Path("/")
 _RELEASE = r"all|newest|[0-9][A-Za-z0-9._+~-]{0,100}"

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 WORD = "path"
 LOCAL = True
+VARIABLE = ""
 _SOURCE = re.compile(rf"{WORD}:(/[^,]*)(?:,(/[^,]*))?(?:,(/[^,]*))?")
 
 

@@ -80,6 +80,11 @@ class Source(Protocol):
     def LOCAL(self) -> bool:  # noqa: N802
         """On this machine's disk: needs no network to be pinned, and may change under its pin."""
 
+    @property
+    def VARIABLE(self) -> str:  # noqa: N802
+        """The environment variable for its server. What has one is listed only where it is set, where the matrix names
+        the source, or where the list of that source is asked for: such a server is not everybody's."""
+
     def check(self, source: str) -> None:
         """MatrixError unless `source` can be understood. Looks at nothing but the text."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from runner import yamlfile
 from runner.errors import MatrixError
-from runner.kernels import debian, installed, path, tree
+from runner.kernels import debian, installed, mainline, oci, path, snapshot, tree
 from runner.kernels.source import Source
 
-SOURCES: tuple[Source, ...] = (debian, installed, path, tree)
+SOURCES: tuple[Source, ...] = (debian, mainline, snapshot, oci, installed, path, tree)
 BY_WORD = {source.WORD: source for source in SOURCES}
 
 

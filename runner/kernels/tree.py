@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 WORD = "tree"
 LOCAL = True
+VARIABLE = ""
 _SOURCE = re.compile(rf"{WORD}:(/[^,]*)")
 # What qemu boots, as the kernel's own makefiles call it; the first one that is there.
 _IMAGES = {

@@ -22,7 +22,7 @@ from runner.process import run
 
 # A daemon's PATH often lacks these, and a normal user's does on Debian.
 _PATH = {"PATH": f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"}
-_DEPMOD_INPUT = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
+DEPMOD_INPUT = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def find_parts(root: Path, release: str) -> Parts:
         release=release,
         image=_first(images),
         config=_first(configs),
-        lists=tuple(_first(folder / file for folder in folders) for file in _DEPMOD_INPUT),
+        lists=tuple(_first(folder / file for folder in folders) for file in DEPMOD_INPUT),
         base=base,
         modules=available(base.rglob("*.ko*")),
     )
@@ -69,7 +69,7 @@ def parts_of(image: Path, modules: Path, config: Path | None = None) -> Parts:
         release=release,
         image=_first([image]),
         config=_first([config] if config else [image.parent / f"config-{release}", modules / "config"]),
-        lists=tuple(_first([modules / file]) for file in _DEPMOD_INPUT),
+        lists=tuple(_first([modules / file]) for file in DEPMOD_INPUT),
         base=_first([modules / "kernel"]),
         modules=available((modules / "kernel").rglob("*.ko*")),
     )
@@ -98,6 +98,8 @@ def lay_out(parts: Parts, tree: Path, *, deadline: Deadline) -> None:
         shutil.copyfile(file, modules / file.name)
     for path in sorted(parts.modules.values()):
         _decompress(path, modules / "kernel" / path.relative_to(parts.base))
+    if packed := sorted(modules.rglob("*.zst")):  # Python reads these from 3.14 on
+        run(["zstd", "--decompress", "--rm", "--quiet", *packed], deadline=deadline)
     run(["depmod", "--basedir", tree, parts.release], deadline=deadline, env=_PATH)
 
 
@@ -133,7 +135,7 @@ def _dependencies(files: Iterable[Path], deadline: Deadline) -> Iterator[str]:
 
 def _decompress(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    if source.suffix == ".ko":
+    if source.suffix in {".ko", ".zst"}:
         shutil.copyfile(source, target)
     elif source.suffix == ".xz":
         target.with_suffix("").write_bytes(lzma.decompress(source.read_bytes()))

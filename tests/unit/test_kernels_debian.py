@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from debian import deb822
 
-from runner.archive import Archive, _listed
+from runner.archive import Archive, listed
 from runner.errors import MatrixError
 from runner.kernels import Means, Offer, debian, lock_kernels
 from runner.kernels.debian import offers_of, parse_source, suites_of
@@ -25,9 +25,7 @@ BACKPORTS = Path(__file__).parents[1] / "data/kernels/trixie-backports-amd64.Pac
 @pytest.fixture(scope="module")
 def backports() -> tuple[Offer, ...]:
     paragraphs = deb822.Packages.iter_paragraphs(BACKPORTS.read_text(), use_apt_pkg=False)
-    found = offers_of(
-        [_listed(paragraph, "trixie-backports") for paragraph in paragraphs], "trixie-backports", "x86_64"
-    )
+    found = offers_of([listed(paragraph, "trixie-backports") for paragraph in paragraphs], "trixie-backports", "x86_64")
     return tuple(offer for offer in found if not offer.variant)
 
 

@@ -14,7 +14,9 @@ PACKAGE = Path(__file__).parents[2] / "runner"
 # Lowest first. A module may import from its own layer and those before it, without cycles between modules or packages.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version", "architecture", "deadline", "suites", "model", "process", "caches", "yamlfile"}),
-    frozenset({"store", "mirrors", "aptroot", "archive", "cellnames", "select", "probes", "guest"}),
+    frozenset(
+        {"store", "mirrors", "aptroot", "archive", "download", "openpgp", "cellnames", "select", "probes", "guest"}
+    ),
     frozenset({"kernels", "images", "matrix", "results"}),
     frozenset({"execution", "reports", "doctor"}),
     frozenset({"hunt"}),

@@ -1,0 +1,249 @@
+"""Files from an HTTP server: against a deadline, tried again when that can help, never left behind in part.
+
+What comes is as hostile as any network: a caller names the digest of a file, or checks a signature over the text.
+"""
+
+from __future__ import annotations
+
+import email.message
+import hashlib
+import http.client
+import logging
+import os
+import re
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeVar, cast
+from urllib.parse import quote, urlsplit
+
+from runner import __version__
+from runner.deadline import Deadline
+from runner.errors import InfraError, MatrixError
+
+log = logging.getLogger(__name__)
+
+_ADDRESS = re.compile(r"https?://[^\s?#]+")
+_TRIES = 5
+_PAUSE_S = 1.0  # before the second try; doubled for each further one
+_LONGEST_PAUSE_S = 60.0  # also where a server asks for more
+_SILENCE_S = 30.0  # a server that says nothing for so long is given up
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TEXT_LIMIT = 16 << 20  # bytes; an index or a list of checksums is smaller
+_CHUNK = 1 << 18
+
+_Result = TypeVar("_Result")
+
+
+class NotThere(InfraError):
+    """The server is there and does not have it (404, 410)."""
+
+
+class _PassingError(Exception):
+    """May be gone at the next try. `wait_s` is what the server asked for, 0 if it did not."""
+
+    def __init__(self, what: str, wait_s: float = 0) -> None:
+        super().__init__(what)
+        self.wait_s = wait_s
+
+
+def server_from(variable: str, default: str, environ: Mapping[str, str] = os.environ) -> Server:
+    """The server that an environment variable names. MatrixError when it is no address."""
+    base = environ.get(variable) or default
+    if not _ADDRESS.fullmatch(base):
+        raise MatrixError(f"{variable}={base!r} is not an address", hint=f"like {default}")
+    return Server(base.rstrip("/"), variable)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """`base` has no slash at its end. Paths are relative to it. `variable` may name another server."""
+
+    base: str
+    variable: str = ""
+
+    def text(self, path: str, *, deadline: Deadline, limit_bytes: int = _TEXT_LIMIT) -> bytes:
+        """A small file. NotThere, or another InfraError."""
+
+        def get() -> bytes:
+            content = bytearray()
+            with self._answer("GET", path, deadline) as answer:
+                for chunk in _chunks(answer, deadline):
+                    content += chunk
+                    if len(content) > limit_bytes:
+                        raise InfraError(f"{self._url(path)} is longer than {limit_bytes} bytes")
+            return bytes(content)
+
+        return self._tried(path, get, deadline)
+
+    def size(self, path: str, *, deadline: Deadline) -> int:
+        """How long the server says that a file is; 0 when it does not say. NotThere, or another InfraError."""
+
+        def head() -> int:
+            with self._answer("HEAD", path, deadline) as answer:
+                return _length(answer) or 0
+
+        return self._tried(path, head, deadline)
+
+    def file(self, path: str, target: Path, *, sha256: str, size_bytes: int, deadline: Deadline) -> None:
+        """Fetch a file whose digest is known. `target` appears only when it is whole and right.
+
+        A file of another digest is fetched once more: a proxy may have kept what was broken. NotThere, InfraError.
+        """
+        part = target.with_name(f".{target.name}.part")
+        try:
+            for last in (False, True):
+                digest = self._tried(path, lambda: self._write(path, part, size_bytes, deadline), deadline)
+                if digest == sha256:
+                    part.replace(target)
+                    return
+                fault = f"{self._url(path)}: sha256 is {digest} instead of {sha256}"
+                if last:
+                    raise InfraError(fault, hint="the server, or something before it, serves another file")
+                log.warning("fetching again: %s", fault)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _write(self, path: str, part: Path, size_bytes: int, deadline: Deadline) -> str:
+        """The digest of what came. Reading stops behind the size that is expected."""
+        digest, length = hashlib.sha256(), 0
+        with self._answer("GET", path, deadline) as answer, _written(part) as write:
+            for chunk in _chunks(answer, deadline):
+                length += len(chunk)
+                if length > size_bytes:
+                    raise InfraError(f"{self._url(path)} is longer than the {size_bytes} bytes that it should have")
+                digest.update(chunk)
+                write(chunk)
+        return digest.hexdigest()
+
+    @contextmanager
+    def _answer(self, method: str, path: str, deadline: Deadline) -> Iterator[http.client.HTTPResponse]:
+        headers = {"User-Agent": f"kfunc-runner/{__version__}", "Cache-Control": "no-cache"}
+        request = urllib.request.Request(self._url(path), method=method, headers=headers)  # noqa: S310  see _opener
+        patience = max(0.1, min(_SILENCE_S, deadline.remaining_s))
+        try:
+            with cast("http.client.HTTPResponse", _opener().open(request, timeout=patience)) as answer:
+                yield answer
+        except urllib.error.HTTPError as error:
+            with error:
+                raise self._refused(path, error) from None
+        except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, ssl.SSLCertVerificationError):
+                raise self._failed(path, f"its certificate is not valid: {reason.verify_message}") from None
+            raise _PassingError(str(reason) or type(reason).__name__) from None
+
+    def _refused(self, path: str, error: urllib.error.HTTPError) -> Exception:
+        if error.code in (404, 410):
+            return NotThere(f"{self._url(path)} is not there ({error.code})", hint=self._hint)
+        if error.code in _PASSING:
+            return _PassingError(f"{error.code} {error.reason}", _asked_wait_s(error.headers))
+        return self._failed(path, f"{error.code} {error.reason}")
+
+    def _tried(self, path: str, get: Callable[[], _Result], deadline: Deadline) -> _Result:
+        log.info("%s", self._url(path))
+        for number in range(_TRIES):
+            if deadline.expired:
+                raise self._failed(path, f"{deadline.what} is over")
+            try:
+                return get()
+            except _PassingError as error:
+                last = error
+            if number + 1 < _TRIES:
+                wait_s = min(_LONGEST_PAUSE_S, max(last.wait_s, _PAUSE_S * 2**number))
+                if wait_s >= deadline.remaining_s:
+                    raise self._failed(path, f"{last}; {deadline.what} leaves no time for another try") from None
+                log.info("%s: %s; again in %.1f s", self._url(path), last, wait_s)
+                time.sleep(wait_s)
+        raise self._failed(path, f"{last}, {_TRIES} times")
+
+    def _failed(self, path: str, why: str) -> InfraError:
+        return InfraError(f"cannot fetch {self._url(path)}: {why}", hint=self._hint)
+
+    @property
+    def _hint(self) -> str:
+        return "check the network and the proxy" + (f"; {self.variable} names another server" if self.variable else "")
+
+    def _url(self, path: str) -> str:
+        address, mark, query = path.partition("?")
+        return f"{self.base}/{quote(address, safe='/:@~+,;=')}{mark}{query}"
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows, but never from TLS to plain HTTP: someone on the way could have chosen the target."""
+
+    def redirect_request(  # noqa: PLR0917  as urllib calls it
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        target = urlsplit(newurl).scheme
+        if target not in ("http", "https") or (req.type == "https" and target != "https"):
+            raise InfraError(f"{req.full_url} redirects to {newurl}, which is not followed")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """HTTP and nothing else: urllib's own default would also open files and FTP."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        _Redirects(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
+
+
+@contextmanager
+def _written(part: Path) -> Iterator[Callable[[bytes], object]]:
+    """Writes a file. A disk that is full is this machine's fault, and no reason to ask the server again."""
+
+    def write(chunk: bytes) -> None:
+        try:
+            stream.write(chunk)
+        except OSError as error:
+            raise InfraError(f"cannot write {part}: {error.strerror}") from error
+
+    try:
+        stream = part.open("wb", buffering=0)
+    except OSError as error:
+        raise InfraError(f"cannot write {part}: {error.strerror}") from error
+    with stream:
+        yield write
+
+
+def _chunks(answer: http.client.HTTPResponse, deadline: Deadline) -> Iterator[bytes]:
+    """What comes, as it comes. http.client itself takes a cut answer for a whole one."""
+    told, got = _length(answer), 0
+    while chunk := answer.read1(_CHUNK):
+        got += len(chunk)
+        if deadline.expired:
+            raise InfraError(f"{answer.url}: {got} bytes came within {deadline.what}, and not all")
+        yield chunk
+    if told is not None and got != told:
+        raise _PassingError(f"cut: {got} of {told} bytes")
+
+
+def _length(answer: http.client.HTTPResponse) -> int | None:
+    text = answer.headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _asked_wait_s(headers: email.message.Message) -> float:
+    """Retry-After, where it is a number of seconds."""
+    text = str(headers.get("Retry-After", ""))
+    return float(text) if re.fullmatch(r"\d{1,6}", text, re.ASCII) else 0.0

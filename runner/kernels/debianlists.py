@@ -1,0 +1,89 @@
+"""A suite's list of packages below any folder of an HTTP server: signed by Debian, digests and all.
+
+apt does the same for mirrors, and keeps some 20 MB for each list. Of a day in the past only the kernels are kept here.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import logging
+import lzma
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from debian import deb822
+
+from runner.aptroot import kernel_stanzas
+from runner.architecture import architecture
+from runner.archive import listed
+from runner.download import NotThere, Server
+from runner.errors import InfraError
+from runner.kernels import debian
+from runner.kernels.source import Means, Offer
+from runner.mirrors import KEYRING
+from runner.model import Package
+from runner.openpgp import signed_text
+from runner.store import write_atomically
+
+log = logging.getLogger(__name__)
+
+_LIST_LIMIT = 96 << 20  # bytes, compressed; sid's has 12 MB
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.decompress, ".gz": gzip.decompress}
+
+
+class Indexed(NamedTuple):
+    """A kernel of a list, and the path of each of its packages below the folder that has the list."""
+
+    offer: Offer
+    files: tuple[tuple[Package, str], ...]
+
+
+def indexed(server: Server, folder: str, suite: str, arch: str, means: Means) -> tuple[Indexed, ...]:
+    """The whole kernels of a suite; none where there is no such suite, or no such architecture in it.
+
+    InfraError when Debian did not sign it, or when what comes is not what was signed.
+    """
+    place = f"{folder}/dists/{suite}"
+    try:
+        document = server.text(f"{place}/InRelease", deadline=means.deadline)
+    except NotThere:
+        return ()
+    text = signed_text(document, KEYRING, f"{server.base}/{place}/InRelease", deadline=means.deadline)
+    prefix = f"main/binary-{architecture(arch).debian}/Packages"
+    digests = {entry["name"]: entry["sha256"] for entry in deb822.Release(text).get("SHA256", ())}
+    for ending in _UNPACK:
+        if digest := digests.get(prefix + ending):
+            stanzas = _stanzas(server, f"{place}/{prefix}{ending}", digest, means)
+            return _kernels(stanzas, suite, arch)
+    return ()
+
+
+def _stanzas(server: Server, path: str, digest: str, means: Means) -> bytes:
+    """The kernels' part of a list. It is kept under the digest of the whole, which the signature covers."""
+    kept = means.cache / "snapshot" / f"{digest}.Packages"
+    with suppress(FileNotFoundError):
+        return kept.read_bytes()
+    content = server.text(path, deadline=means.deadline, limit_bytes=_LIST_LIMIT)
+    if (found := hashlib.sha256(content).hexdigest()) != digest:
+        raise InfraError(
+            f"{server.base}/{path}: sha256 is {found}, and {digest} is signed",
+            hint="the server, or something before it, serves another file",
+        )
+    plain = _UNPACK[Path(path).suffix](content)
+    stanzas = b"\n\n".join(kernel_stanzas(io.BytesIO(plain))) + b"\n"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(kept, stanzas)
+    return stanzas
+
+
+def _kernels(stanzas: bytes, suite: str, arch: str) -> tuple[Indexed, ...]:
+    paragraphs = list(deb822.Packages.iter_paragraphs(stanzas, use_apt_pkg=False))
+    paths = {paragraph["SHA256"]: paragraph["Filename"] for paragraph in paragraphs}
+    offers = debian.offers_of([listed(paragraph, suite) for paragraph in paragraphs], suite, arch)
+    return tuple(
+        Indexed(offer, tuple((package, paths[package.sha256]) for package in offer.packages)) for offer in offers
+    )

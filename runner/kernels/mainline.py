@@ -1,0 +1,187 @@
+"""Upstream's releases, built for Ubuntu: `mainline:6.6`, `mainline:v6.0`, `mainline:>=6.0`.
+
+The server, the one that virtme-ng's own `--run v6.6` uses, has a folder for each version and in it one for each
+architecture, with packages and CHECKSUMS, signed in CHECKSUMS.gpg. The names and digests of packages are taken from
+there alone. Its kernels are builds without patches; a build that failed for an architecture is simply not there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, NamedTuple
+
+from debian.debian_support import Version
+from pydantic import Field
+
+from runner.architecture import architecture
+from runner.deadline import Deadline
+from runner.download import NotThere, Server, server_from
+from runner.errors import InfraError
+from runner.kernels import served
+from runner.kernels.served import Named, NotWholeError, ServedEntry, VersionsField, candidates
+from runner.kernels.source import Means, Offer
+from runner.model import LockedKernel, PinnedFile
+from runner.openpgp import check_detached
+from runner.version import KernelVersion, exactly
+
+log = logging.getLogger(__name__)
+
+WORD = "mainline"
+LOCAL = False
+VARIABLE = "RUNNER_MAINLINE"
+KEYRING_VARIABLE = "RUNNER_MAINLINE_KEYRING"
+UNCHECKED = "unchecked"  # said instead of a keyring: the signature does not matter
+_SERVER = "https://kernel.ubuntu.com/mainline"
+_FINGERPRINT = "60AA7B6F30434AE68E569963E50C6A0917C622B0"  # Kernel PPA <kernel-ppa@canonical.com>
+_FOLDER = re.compile(r"""href=["'](?:\./)?v(\d{1,3}\.\d{1,3}(?:\.\d{1,4})?(?:-rc\d{1,2})?)/["']""")
+_OTHER_FLAVOUR = re.compile(r"generic-|lowlatency|-rt\b|-lpae\b|-\d+k\b")
+_SHA256_LINE = re.compile(r"^([0-9a-f]{64})\s+\*?(\S+\.deb)\s*$", re.MULTILINE)
+
+
+class MainlineEntry(ServedEntry):
+    """Upstream's releases, as they are built for Ubuntu."""
+
+    word: ClassVar[str] = WORD
+    mainline: Annotated[VersionsField, Field(description='in quotes: "6.6" (the newest), "v6.6", or ">=6.0"')]
+
+
+ENTRY = MainlineEntry
+
+
+class _Site(NamedTuple):
+    """The server, and whose signatures count there."""
+
+    server: Server
+    keyring: Path | None
+    deadline: Deadline
+
+
+def check(source: str) -> None:
+    """MatrixError unless the text can be understood."""
+    served.parse(WORD, source)
+
+
+def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator[Offer]:  # noqa: ARG001
+    """The versions that the server names. What of them is there for an architecture is seen when one is pinned."""
+    for version in _versions(_server(), means):
+        if version >= served.OLDEST:
+            for arch in archs:
+                yield Offer(source=f"{WORD}:{exactly(version)}", arch=arch, version=version, release="", suite=WORD)
+
+
+def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+    """Pin what a source means now. MatrixError when there is nothing; InfraError when a signature is not good."""
+    site = _Site(_server(), trusted_keys(), means.deadline)
+    named = served.parse(WORD, source)
+    exact = exact_version(named)
+    groups = ((exact,),) if exact else candidates(_versions(site.server, means), named)
+    return served.pins(source, arch, groups, lambda version: _pin(source, version, arch, site))
+
+
+def lost(pin: LockedKernel, means: Means) -> str:
+    """What the server no longer has."""
+    return served.lost(_server(), pin, means.deadline)
+
+
+def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+    """Download, check and unpack."""
+    served.fetch(_server(), pin, tree, means)
+
+
+def exact_version(named: Named) -> KernelVersion | None:
+    """The one version that is named, if it is one: then no list is needed."""
+    try:
+        version = KernelVersion.parse(str(named.versions).removeprefix("v"))
+    except ValueError:
+        return None
+    return version if exactly(version) == str(named.versions) else None
+
+
+def trusted_keys(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The file of keys that the user trusts; None where the user said that signatures do not matter. InfraError."""
+    said = environ.get(KEYRING_VARIABLE, "")
+    if said == UNCHECKED:
+        log.warning("%s=%s: nobody's signature is checked for mainline kernels", KEYRING_VARIABLE, UNCHECKED)
+        return None
+    if not said:
+        raise InfraError(
+            "no key is known that could check the signatures of mainline kernels",
+            hint=f"set {KEYRING_VARIABLE} to a file with the public key {_FINGERPRINT}, "
+            f"or to `{UNCHECKED}` to do without: docs/kernels.md says how",
+        )
+    return Path(said)
+
+
+def _server() -> Server:
+    return server_from(VARIABLE, _SERVER)
+
+
+def _versions(server: Server, means: Means) -> tuple[KernelVersion, ...]:
+    page = server.text("", deadline=means.deadline).decode(errors="replace")
+    found = {KernelVersion.parse(text) for text in _FOLDER.findall(page)}
+    if not found:
+        raise InfraError(f"{server.base}/ names no kernels", hint=f"{VARIABLE} names another server")
+    return tuple(sorted(found))
+
+
+def _pin(source: str, version: KernelVersion, arch: str, site: _Site) -> LockedKernel:
+    folder = f"v{version}/{architecture(arch).debian}"
+    try:
+        checksums = _checksums(folder, site)
+        release, digests = kernel_of(checksums, version, architecture(arch).debian)
+        files = [
+            PinnedFile(
+                name=name,
+                sha256=digest,
+                size_bytes=site.server.size(f"{folder}/{name}", deadline=site.deadline),
+                where=f"{folder}/{name}",
+            )
+            for name, digest in digests.items()
+        ]
+    except NotThere as error:
+        raise NotWholeError(error.what) from None
+    return LockedKernel(source=source, arch=arch, version=str(version), release=release, files=tuple(files))
+
+
+def _checksums(folder: str, site: _Site) -> str:
+    """The list of packages and digests. NotThere; InfraError when nobody who is trusted signed it."""
+    place = f"{folder}/CHECKSUMS"
+    content = site.server.text(place, deadline=site.deadline)
+    if site.keyring:
+        what = f"{site.server.base}/{place}"
+        try:
+            signature = site.server.text(f"{place}.gpg", deadline=site.deadline)
+        except NotThere:
+            raise InfraError(f"{what} has no signature", hint=f"{VARIABLE} names another server") from None
+        key = check_detached(content, signature, site.keyring, what, deadline=site.deadline)
+        log.info("%s is signed by %s", what, key)
+    return content.decode(errors="replace")
+
+
+def kernel_of(checksums: str, version: KernelVersion, debian_arch: str) -> tuple[str, dict[str, str]]:
+    """(release, {package: sha256}) of the newest build of the generic flavour. NotWholeError. Pure.
+
+    The version is looked at in the names: an old list with a good signature must not pass for another version's. A
+    server of one's own, with the same layout, need not call its kernels -060612-generic.
+    """
+    numbers = rf"{version.major}\.{version.minor}\.{version.patch}"
+    candidate = rf"[0-9A-Za-z.+~-]*rc{version.rc}(?!\d)" if version.is_candidate else r"(?!\S*rc\d)"
+    package = re.compile(
+        rf"linux-(?P<part>image-unsigned|image|modules)-(?P<release>{numbers}(?!\d){candidate}[0-9A-Za-z.+~-]*)"
+        rf"_(?P<build>[0-9A-Za-z.+~-]+)_{re.escape(debian_arch)}\.deb"
+    )
+    builds: dict[tuple[Version, str], dict[str, tuple[str, str]]] = {}
+    for digest, path in _SHA256_LINE.findall(checksums):
+        found = package.fullmatch(path.rpartition("/")[2])
+        if found and not _OTHER_FLAVOUR.search(found["release"]):
+            part = found["part"].removesuffix("-unsigned")
+            builds.setdefault((Version(found["build"]), found["release"]), {})[part] = (found[0], digest)
+    for (_, release), parts in sorted(builds.items(), reverse=True):
+        if parts.keys() >= {"image", "modules"}:
+            return release, dict(sorted(parts.values()))
+    lacking = f"linux-{'modules' if any('image' in parts for parts in builds.values()) else 'image'}"
+    raise NotWholeError(f"the list of its packages has no {lacking} of {version} for {debian_arch}")

@@ -1,0 +1,284 @@
+"""Kernels in container images, as cilium's ci-kernels are: `oci:HOST/NAME:TAG`, `oci:HOST/NAME@sha256:DIGEST`.
+
+An image has boot/vmlinuz or boot/vmlinuz-RELEASE, and what it has of modules in (usr/)lib/modules/RELEASE. skopeo gets
+it, with the user's own settings for registries and passwords; the lock names the digest of the image's manifest for one
+architecture, which names the digests of everything in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema
+
+from runner.architecture import architecture
+from runner.caches import need_space
+from runner.deadline import Deadline
+from runner.errors import InfraError, MatrixError
+from runner.kernels import bootimage, modules
+from runner.kernels.config import upstream_version
+from runner.kernels.entries import KernelEntry, matches
+from runner.kernels.ocilayers import Layers
+from runner.kernels.source import Means, Offer
+from runner.kernels.unpack import DEPMOD_INPUT, Parts, available, take_kernel
+from runner.model import LockedKernel, PinnedFile, Wanted
+from runner.process import require, run
+from runner.version import KernelVersion
+
+log = logging.getLogger(__name__)
+
+WORD = "oci"
+LOCAL = False
+VARIABLE = ""
+_REFERENCE = (
+    r"(?P<name>(?:[a-z0-9-]+\.[a-z0-9.-]+|localhost)(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})|@(?P<digest>sha256:[0-9a-f]{64}))"
+)
+_RULE = "with its registry and a tag or a digest, like ghcr.io/cilium/ci-kernels:6.6"
+_FOLDERS = ("usr/lib/modules", "lib/modules")
+_LARGEST_FILE = 512 << 20
+_LARGEST_IMAGE = 4 << 30
+_UNPACKED_FACTOR = 8  # bytes on disk while unpacking, for each byte of the compressed layers
+# Docker's names for architectures are Go's; they are Debian's but for these.
+_GO = {"ppc64el": "ppc64le"}
+
+Reference = Annotated[
+    str,
+    AfterValidator(matches("an image", _REFERENCE, _RULE)),
+    WithJsonSchema({"type": "string", "pattern": f"^{re.sub(r'[?]P<[a-z]+>', '?:', _REFERENCE)}$"}),
+]
+
+
+class OciEntry(KernelEntry):
+    """The kernel in a container image."""
+
+    oci: Annotated[Reference, Field(description=f"image {_RULE}")]
+
+    @property
+    def default_name(self) -> str:
+        name, _, rest = self.oci.rpartition("/")[2].partition("@sha256:")
+        return f"{name}-{rest[:12]}" if rest else name.replace(":", "-")
+
+    @property
+    def key(self) -> str:
+        return WORD
+
+    def wanted(self, arch: str) -> Iterator[Wanted]:
+        yield Wanted(name=self.called, source=f"{WORD}:{self.oci}", arch=arch)
+
+
+ENTRY = OciEntry
+
+
+class _Platform(BaseModel):
+    architecture: str
+    os: str = "linux"
+
+
+class _Blob(BaseModel):
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+    size: Annotated[int, Field(ge=0)]
+    platform: _Platform | None = None
+
+
+class _Manifest(BaseModel):
+    """An image of one architecture has `layers`, an index of several has `manifests`."""
+
+    layers: tuple[_Blob, ...] = ()
+    manifests: tuple[_Blob, ...] = ()
+
+
+def check(source: str) -> None:
+    """MatrixError unless the text can be understood."""
+    _named(source)
+
+
+def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> tuple[Offer, ...]:  # noqa: ARG001
+    """None: an image does not tell its kernel's version before it is pulled."""
+    return ()
+
+
+def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+    """Pull the image and pin it as it is now. MatrixError when it has no kernel for this architecture."""
+    name, wanted = _named(source)
+    digest, manifest = _resolved(source, name, wanted, arch, means.deadline)
+    size = sum(layer.size for layer in manifest.layers)
+    with tempfile.TemporaryDirectory(prefix="oci-", dir=_scratch(means)) as folder:
+        layers = _pulled(name, digest, size, Path(folder), means.deadline)
+        with _parts(source, layers, Path(folder) / "parts") as parts:
+            text = upstream_version(parts.config, parts.release)
+    try:
+        version = str(KernelVersion.parse(text))
+        pinned = PinnedFile(name="image", sha256=digest.removeprefix("sha256:"), size_bytes=size, where=name)
+        kernel = LockedKernel(source=source, arch=arch, version=version, release=parts.release, files=(pinned,))
+    except ValueError as error:  # ValidationError is one
+        raise MatrixError(f"{source}: release {parts.release!r} is not a kernel's: {error}") from None
+    return (kernel,)
+
+
+def lost(pin: LockedKernel, means: Means) -> str:
+    """Whether the registry still has it."""
+    name, digest = _pinned(pin)
+    try:
+        _raw(f"{name}@{digest}", means.deadline)
+    except InfraError as error:
+        if "manifest unknown" in error.what or "not found" in error.what.lower():
+            return f"{name} has no {digest} any more"
+        raise
+    return ""
+
+
+def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+    """Pull what is pinned, which skopeo checks against its digests, and take the kernel out of it."""
+    name, digest = _pinned(pin)
+    layers = _pulled(name, digest, pin.size_bytes, tree.parent, means.deadline)
+    try:
+        with _parts(pin.source, layers, tree.parent / "parts") as parts:
+            if parts.release != pin.release:
+                raise InfraError(f"{name}@{digest} has kernel {parts.release}, and {pin.release} was pinned")
+            take_kernel(parts, modules.WANTED, tree, deadline=means.deadline)
+    except MatrixError as error:  # it had a kernel when it was pinned
+        raise InfraError(error.what, hint=error.hint) from None
+
+
+def _named(source: str) -> tuple[str, str]:
+    """(name, `:TAG` or `@DIGEST`)."""
+    found = re.fullmatch(f"{WORD}:{_REFERENCE}", source)
+    if not found:
+        raise MatrixError(f"{source!r} is not a kernel source", hint=f"name an image {_RULE}")
+    return found["name"], f":{found['tag']}" if found["tag"] else f"@{found['digest']}"
+
+
+def _pinned(pin: LockedKernel) -> tuple[str, str]:
+    (file,) = pin.files
+    return _named(pin.source)[0], f"sha256:{file.sha256}"
+
+
+def _scratch(means: Means) -> Path:
+    folder = means.cache / "scratch"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _resolved(source: str, name: str, wanted: str, arch: str, deadline: Deadline) -> tuple[str, _Manifest]:
+    """The digest of the manifest for one architecture, and the manifest."""
+    go = architecture(arch).debian
+    go = _GO.get(go, go)
+    raw = _raw(f"{name}{wanted}", deadline)
+    manifest = _parsed(source, raw)
+    if manifest.manifests:
+        there = [one for one in manifest.manifests if one.platform and one.platform.os == "linux"]
+        fitting = [one for one in there if one.platform and one.platform.architecture == go]
+        if not fitting:
+            known = ", ".join(sorted({one.platform.architecture for one in there if one.platform}))
+            raise MatrixError(f"{source} has no image for {arch}", hint=f"it has {known or 'none at all'}")
+        digest = fitting[0].digest
+        raw = _raw(f"{name}@{digest}", deadline)
+        if f"sha256:{hashlib.sha256(raw).hexdigest()}" != digest:
+            raise InfraError(f"{name}@{digest} is not what its digest says")
+        manifest = _parsed(source, raw)
+    if not manifest.layers:
+        raise MatrixError(f"{source} is no image with layers")
+    return f"sha256:{hashlib.sha256(raw).hexdigest()}", manifest
+
+
+def _parsed(source: str, raw: bytes) -> _Manifest:
+    try:
+        return _Manifest.model_validate_json(raw)
+    except ValidationError as error:
+        raise InfraError(f"{source}: its manifest cannot be read: {error.errors()[0]['msg']}") from None
+
+
+def _skopeo(*arguments: str, deadline: Deadline) -> str:
+    try:
+        require("skopeo")
+    except InfraError:
+        raise InfraError(
+            "skopeo is not installed, which gets kernels out of registries",
+            hint="sudo apt-get install --no-install-recommends skopeo",
+        ) from None
+    return run(["skopeo", *arguments], deadline=deadline).stdout
+
+
+def _raw(reference: str, deadline: Deadline) -> bytes:
+    return _skopeo("inspect", "--retry-times", "3", "--raw", f"docker://{reference}", deadline=deadline).encode()
+
+
+def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline) -> Layers:
+    """The layers, not compressed, in a new folder `image`."""
+    need_space(folder, _UNPACKED_FACTOR * size, f"image {name}")
+    image = folder / "image"
+    _skopeo(
+        "copy", "--retry-times", "3", "--dest-decompress", f"docker://{name}@{digest}", f"dir:{image}",
+        deadline=deadline,
+    )  # fmt: skip
+    manifest = _parsed(name, (image / "manifest.json").read_bytes())
+    layers = [image / layer.digest.removeprefix("sha256:") for layer in manifest.layers]
+    total = sum(layer.stat().st_size for layer in layers)
+    if total > _LARGEST_IMAGE:
+        raise InfraError(f"image {name} has {total >> 20} MiB, more than {_LARGEST_IMAGE >> 20}: that is no kernel")
+    return Layers(layers)
+
+
+@contextmanager
+def _parts(source: str, layers: Layers, folder: Path) -> Iterator[Parts]:
+    """The kernel's files, taken out of the image into a folder that goes at the end. MatrixError: not one kernel."""
+    folder.mkdir()
+    try:
+        yield _taken(source, layers, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _taken(source: str, layers: Layers, folder: Path) -> Parts:
+    bases = {name: f"{base}/{name}" for base in _FOLDERS for name in layers.names(base)}
+    image_path = _one(source, [f"boot/{name}" for name in layers.names("boot") if name.startswith("vmlinuz")], layers)
+    image = folder / "vmlinuz"
+    layers.extract(image_path, image, limit_bytes=_LARGEST_FILE)
+    content = bootimage.read(image)
+    release = image_path.partition("vmlinuz-")[2] or bootimage.release_of(content)
+    if not release and len(bases) == 1:
+        (release,) = bases
+    if not release:
+        raise MatrixError(f"{source}: {image_path} does not tell its release", hint="name it boot/vmlinuz-RELEASE")
+    base = bases.get(release, "")
+    config = folder / "config"
+    for path in (f"boot/config-{release}", "boot/config", f"{base}/config"):
+        if layers.has(path):
+            layers.extract(path, config, limit_bytes=_LARGEST_FILE)
+            break
+    else:  # empty where it is not built in either: then nothing is known of its options
+        config.write_text(bootimage.config_of(content))
+    there = folder / "modules"
+    for path in layers.below(base) if base else ():
+        if ".ko" in path:
+            layers.extract(path, there / path.partition(f"{release}/")[2], limit_bytes=_LARGEST_FILE)
+    lists = []
+    for name in DEPMOD_INPUT:  # kernels without modules come without these; depmod wants them to be there
+        lists.append(folder / name)
+        if base and layers.has(f"{base}/{name}"):
+            layers.extract(f"{base}/{name}", lists[-1], limit_bytes=_LARGEST_FILE)
+        else:
+            lists[-1].touch()
+    there.mkdir(exist_ok=True)
+    kernel = there / "kernel" if (there / "kernel").is_dir() else there
+    return Parts(release, image, config, tuple(lists), kernel, available(kernel.rglob("*.ko*")))
+
+
+def _one(source: str, paths: Sequence[str], layers: Layers) -> str:
+    """The one image: links like boot/vmlinuz -> vmlinuz-6.6 are fine. MatrixError."""
+    found = [path for path in paths if layers.has(path)]
+    named = [path for path in found if path != "boot/vmlinuz"]
+    if len(named) > 1 or not found:
+        raise MatrixError(
+            f"{source} has {', '.join(named) if named else 'no boot/vmlinuz'}", hint="an image must hold one kernel"
+        )
+    return named[0] if named else found[0]

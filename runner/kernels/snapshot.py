@@ -1,0 +1,246 @@
+"""Kernels that Debian ever had: `snapshot:6.5.10`, `snapshot:6.5`, `snapshot:>=6.0`.
+
+Debian's snapshot archive keeps every package ever uploaded, and says as JSON which there are and when each was first
+seen. It signs nothing of that, so it only tells where to look: the packages and their digests are taken from the
+archive's own lists of that day, which Debian signed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, NamedTuple, TypeVar
+from urllib.parse import quote
+
+from debian.debian_support import Version
+from pydantic import BaseModel, Field, ValidationError
+
+from runner.architecture import architecture
+from runner.download import NotThere, Server, server_from
+from runner.errors import InfraError
+from runner.kernels import debian, served
+from runner.kernels.debianlists import Indexed, indexed
+from runner.kernels.served import NotWholeError, ServedEntry, VersionsField, candidates
+from runner.kernels.source import Means, Offer
+from runner.model import LockedKernel, PinnedFile
+from runner.suites import PROPOSED_SUITES, SECURITY_SUITES, backports_of
+from runner.version import KernelVersion, exactly
+
+log = logging.getLogger(__name__)
+
+WORD = "snapshot"
+LOCAL = False
+VARIABLE = "RUNNER_SNAPSHOT"
+_SERVER = "https://snapshot.debian.org"
+_ARCHIVES = ("debian-security", "debian")  # whose lists are signed by Debian's keys; the smaller one first
+_TIMESTAMP = re.compile(r"\d{8}T\d{6}Z")
+_PACKAGE_VERSION = re.compile(r"[0-9][A-Za-z0-9.+~:-]{0,100}")
+_Answer = TypeVar("_Answer", bound=BaseModel)
+_PATH = re.compile(r"pool/[A-Za-z0-9._+~%/-]+\.deb")
+
+
+class SnapshotEntry(ServedEntry):
+    """Every kernel that Debian ever had."""
+
+    word: ClassVar[str] = WORD
+    snapshot: Annotated[VersionsField, Field(description='in quotes: "6.5.10", "6.5" (the newest), or ">=6.0"')]
+
+
+ENTRY = SnapshotEntry
+
+
+# What the server says; of anything else that it says nothing is read.
+
+
+class _Name(BaseModel):
+    name: str
+
+
+class _Names(BaseModel):
+    result: tuple[_Name, ...]
+
+
+class _Version(BaseModel):
+    version: str
+
+
+class _Versions(BaseModel):
+    result: tuple[_Version, ...]
+
+
+class _File(BaseModel):
+    hash: str
+    architecture: str
+
+
+class _Seen(BaseModel):
+    archive_name: str
+    first_seen: str
+
+
+class _Files(BaseModel):
+    result: tuple[_File, ...]
+    fileinfo: dict[str, tuple[_Seen, ...]]
+
+
+class Place(NamedTuple):
+    """Where and when the archive had a package."""
+
+    archive: str
+    timestamp: str
+
+
+def check(source: str) -> None:
+    """MatrixError unless the text can be understood."""
+    served.parse(WORD, source)
+
+
+def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator[Offer]:  # noqa: ARG001
+    """The versions that the server names. What of them is whole for an architecture is seen when one is pinned."""
+    for version, builds in _versions(_server(), means).items():
+        if version >= served.OLDEST:
+            for arch in archs:
+                text = f"{WORD}:{exactly(version)}"
+                yield Offer(source=text, arch=arch, version=version, release="", suite=WORD, build=builds[0])
+
+
+def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+    """Pin what a source means now. MatrixError when there is nothing; InfraError when a signature is not good."""
+    server = _server()
+    builds = _versions(server, means)
+    groups = candidates(builds, served.parse(WORD, source))
+    return served.pins(source, arch, groups, lambda version: _pin(source, builds[version], arch, server, means))
+
+
+def lost(pin: LockedKernel, means: Means) -> str:
+    """What the server no longer has."""
+    return served.lost(_server(), pin, means.deadline)
+
+
+def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+    """Download, check and unpack."""
+    served.fetch(_server(), pin, tree, means)
+
+
+def _server() -> Server:
+    return server_from(VARIABLE, _SERVER)
+
+
+def _versions(server: Server, means: Means) -> dict[KernelVersion, list[str]]:
+    """Upstream version -> Debian's versions of it, the newest first: 6.5.10-1, 6.5.10-1~bpo12+1."""
+    answer = _asked(_Versions, server, "mr/package/linux/", means)
+    found: dict[KernelVersion, list[str]] = {}
+    for text in {one.version for one in answer.result if _PACKAGE_VERSION.fullmatch(one.version)}:
+        try:
+            found.setdefault(KernelVersion.parse(Version(text).upstream_version or ""), []).append(text)
+        except ValueError:
+            continue  # 6.5~rc4+dfsg and other forms that no kernel of ours has
+    return {version: sorted(builds, key=Version, reverse=True) for version, builds in sorted(found.items())}
+
+
+def _pin(source: str, builds: Iterable[str], arch: str, server: Server, means: Means) -> LockedKernel:
+    """The newest of these builds that is whole. NotWholeError when none is."""
+    faults = []
+    for build in builds:
+        try:
+            return _pin_build(source, build, arch, server, means)
+        except NotWholeError as fault:
+            faults.append(f"{build}: {fault}")
+    raise NotWholeError("; ".join(faults))
+
+
+def _pin_build(source: str, build: str, arch: str, server: Server, means: Means) -> LockedKernel:
+    release, places = _seen(build, arch, server, means)
+    for place in places:
+        for suite in suites_at(place.archive, build):
+            for entry in indexed(server, _folder(place), suite, arch, means):
+                if entry.offer.release == release and entry.offer.build == build:
+                    return _locked(source, arch, place, entry)
+    when = ", ".join(f"{place.archive} of {place.timestamp}" for place in places)
+    raise NotWholeError(f"no signed list names all packages of {release} (looked in {when})")
+
+
+def _locked(source: str, arch: str, place: Place, entry: Indexed) -> LockedKernel:
+    files = []
+    for package, path in entry.files:
+        if not _PATH.fullmatch(path) or ".." in path:
+            raise InfraError(f"a list of {place.archive} has {path!r} for the file of {package.name}")
+        files.append(
+            PinnedFile(
+                name=path.rpartition("/")[2],
+                sha256=package.sha256,
+                size_bytes=package.size_bytes,
+                where=f"{_folder(place)}/{path}",
+            )
+        )
+    return LockedKernel(
+        source=source,
+        arch=arch,
+        version=str(entry.offer.version),
+        release=entry.offer.release,
+        files=tuple(files),
+    )
+
+
+def _folder(place: Place) -> str:
+    return f"archive/{place.archive}/{place.timestamp}"
+
+
+def _seen(build: str, arch: str, server: Server, means: Means) -> tuple[str, tuple[Place, ...]]:
+    """(release, where its image was first seen) of a build's generic kernel. NotWholeError."""
+    try:
+        names = _asked(_Names, server, f"mr/package/linux/{quote(build)}/binpackages", means)
+        release = release_in((one.name for one in names.result), arch)
+        # the image that is signed for Secure Boot comes from another source package, so it is asked for by its own name
+        files = _asked(_Files, server, f"mr/binary/linux-image-{release}/{quote(build)}/binfiles?fileinfo=1", means)
+    except NotThere as error:
+        raise NotWholeError(error.what) from None
+    debian_arch = architecture(arch).debian
+    hashes = [file.hash for file in files.result if file.architecture == debian_arch]
+    seen = [one for digest in hashes for one in files.fileinfo.get(digest, ())]
+    places = {Place(one.archive_name, one.first_seen) for one in seen if _TIMESTAMP.fullmatch(one.first_seen)}
+    known = sorted(
+        (place for place in places if place.archive in _ARCHIVES),
+        key=lambda place: (_ARCHIVES.index(place.archive), place.timestamp),
+    )
+    if not known:
+        others = ", ".join(sorted({place.archive for place in places}))
+        why = f"it is only in {others}, whose keys are not Debian's own" if others else f"no image for {debian_arch}"
+        raise NotWholeError(why)
+    return release, tuple(known)
+
+
+def release_in(names: Iterable[str], arch: str) -> str:
+    """The release of the generic kernel among the packages that one build made. NotWholeError. Pure."""
+    for name in names:
+        for part in ("headers", "image", "binary", "modules"):
+            rest = name.removeprefix(f"linux-{part}-")
+            release, flavour = debian.release_of(f"linux-image-{rest.removesuffix('-unsigned')}", arch)
+            if rest != name and flavour == debian.GENERIC:
+                return release
+    raise NotWholeError(f"it was not built for {architecture(arch).debian}")
+
+
+def suites_at(archive: str, build: str) -> tuple[str, ...]:
+    """The suites whose lists may name a build when it was new, the likeliest first. Pure."""
+    if archive == "debian-security":
+        return SECURITY_SUITES
+    if found := re.search(r"~bpo(\d+)\+", build):
+        return backports_of(int(found[1]))
+    if "~exp" in build or "~rc" in build:
+        return ("experimental", "sid")
+    return ("sid", *PROPOSED_SUITES, "experimental")
+
+
+def _asked(form: type[_Answer], server: Server, path: str, means: Means) -> _Answer:
+    text = server.text(path, deadline=means.deadline)
+    try:
+        return form.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InfraError(
+            f"{server.base}/{path} answers what it should not: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            hint=f"is that a snapshot archive? {VARIABLE} names another server",
+        ) from None

@@ -1,0 +1,168 @@
+"""A real kernel that comes from servers with the layout of the mainline builds and of Debian's snapshot archive.
+
+Neither can be assumed to be reachable, so both are on 127.0.0.1. What they serve is real: the snapshot archive's signed
+lists are those of this host's own mirror, by redirects, and the kernel is Debian's. For mainline it is packed in two
+packages, with modules as Ubuntu compresses them.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import shutil
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.archive import Archive
+from runner.caches import cache_root
+from runner.deadline import Deadline
+from runner.kernels.lock import read_lock
+from runner.kernels.modules import WANTED
+from runner.kernels.snapshot import suites_at
+from runner.kernels.unpack import available, closure
+from runner.mirrors import find_mirrors
+from runner.model import LockedKernel
+from runner.process import run
+from tests.guest.conftest import ROOT, Project
+from tests.unit.web_fixture import Web, serving
+
+LIMIT_S = 600
+DAY = "20251101T083000Z"
+MATRIX = """\
+schema: 1
+kernels:
+  - {{mainline: "{version}", name: mainline}}
+  - {{snapshot: "{version}", name: snapshot}}
+architectures: [x86_64]
+probes: [conntrack]
+"""
+
+
+def soon() -> Deadline:
+    return Deadline.after(LIMIT_S, "the test's limit")
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serving(Web()) as site:
+        yield site
+
+
+@pytest.fixture
+def pin() -> LockedKernel:
+    kernels = read_lock(ROOT / "matrix.lock").kernels
+    return next(one for one in kernels if one.source == "debian:trixie/6.12" and one.arch == "x86_64")
+
+
+@pytest.fixture
+def deb(tmp_path: Path, pin: LockedKernel) -> Path:
+    """The kernel's package, which holds the modules as well."""
+    folder = tmp_path / "deb"
+    folder.mkdir()
+    (file,) = Archive(cache_root()).download(pin.packages, pin.arch, folder, deadline=soon()).values()
+    return file
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own cache but for its kernels: what is fetched here is of no use to anybody later."""
+    folder = tmp_path / "cache"
+    folder.mkdir()
+    for name in ("images", "apt", "pythons", "bytecode", "objects"):
+        real = cache_root() / name
+        real.mkdir(exist_ok=True)
+        (folder / name).symlink_to(real)
+    monkeypatch.setenv("RUNNER_CACHE", str(folder))
+    return folder
+
+
+def repacked(deb: Path, release: str, folder: Path) -> Iterator[Path]:
+    """The two packages of a mainline build."""
+    root = folder / "root"
+    run(["dpkg-deb", "--extract", deb, root], deadline=soon())
+    there = next(path for path in (root / "usr/lib/modules" / release, root / "lib/modules" / release) if path.exists())
+    parts = {"image-unsigned": folder / "image", "modules": folder / "modules"}
+    base = parts["modules"] / "lib/modules" / release
+    for file in closure(available((there / "kernel").rglob("*.ko*")), WANTED, deadline=soon()):
+        target = base / file.relative_to(there).with_suffix("")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(lzma.decompress(file.read_bytes()))
+    run(["zstd", "--quiet", "--rm", "-1", *base.rglob("*.ko")], deadline=soon())
+    for name in ("builtin", "builtin.modinfo", "order"):
+        shutil.copy(there / f"modules.{name}", base)
+    for part, name in (("image-unsigned", "vmlinuz"), ("modules", "config")):
+        (parts[part] / "boot").mkdir(parents=True)
+        shutil.copy(root / f"boot/{name}-{release}", parts[part] / "boot")
+    for part, tree in parts.items():
+        (tree / "DEBIAN").mkdir()
+        (tree / "DEBIAN/control").write_text(
+            f"Package: linux-{part}-{release}\nVersion: 1-1\nArchitecture: amd64\n"
+            "Maintainer: nobody <nobody@example.org>\nDescription: for tests\n"
+        )
+        tree.chmod(0o755)
+        run(["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, folder], deadline=soon())
+        yield folder / f"linux-{part}-{release}_1-1_amd64.deb"
+
+
+def serve_mainline(web: Web, deb: Path, pin: LockedKernel, folder: Path) -> None:
+    folder.mkdir()
+    debs = list(repacked(deb, pin.release, folder))
+    sums = "".join(f"{sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in debs)
+    web.files[f"mainline/v{pin.version}/amd64/CHECKSUMS"] = f"# Checksums-Sha256:\n{sums}".encode()
+    web.folders[f"mainline/v{pin.version}/amd64/"] = folder
+
+
+def serve_snapshot(web: Web, deb: Path, pin: LockedKernel) -> None:
+    (package,) = pin.packages
+    archive = "debian-security" if package.suite.endswith("-security") else "debian"
+    suite = suites_at(archive, package.version)[0]
+    mirror = find_mirrors(deadline=soon()).of(package.suite)
+    web.elsewhere[f"snapshot/archive/{archive}/{DAY}/dists/{suite}/"] = f"{mirror}/dists/{package.suite}/"
+    web.anywhere[deb.name] = deb
+    seen = {"hash": "0" * 40, "architecture": "amd64"}
+    place = {"archive_name": archive, "first_seen": DAY}
+    answers: dict[str, dict[str, object]] = {
+        "package/linux/": {"result": [{"version": package.version}]},
+        f"package/linux/{package.version}/binpackages": {"result": [{"name": f"linux-headers-{pin.release}"}]},
+        f"binary/{package.name}/{package.version}/binfiles?fileinfo=1": {
+            "result": [seen],
+            "fileinfo": {"0" * 40: [place]},
+        },
+    }
+    web.files |= {f"snapshot/mr/{path}": json.dumps(answer).encode() for path, answer in answers.items()}
+
+
+@pytest.fixture
+def servers(web: Web, pin: LockedKernel, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve_mainline(web, deb, pin, tmp_path / "mainline")
+    serve_snapshot(web, deb, pin)
+    monkeypatch.setenv("RUNNER_MAINLINE", f"{web.address}/mainline")
+    monkeypatch.setenv("RUNNER_MAINLINE_KEYRING", "unchecked")  # the unit tests have signatures
+    monkeypatch.setenv("RUNNER_SNAPSHOT", f"{web.address}/snapshot")
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_kernel_of_either_server_boots_and_answers_as_debians(
+    project: Project, pin: LockedKernel, cache: Path
+) -> None:
+    (project.root / "matrix.yaml").write_text(MATRIX.format(version=pin.version))
+
+    done = project.runner("matrix", "run")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    document: dict[str, Any] = json.loads(project.runner("report", "export", "--format", "json").stdout)
+    cells = {cell["kernel"]["name"]: cell for cell in document["cells"]}
+    assert sorted(cells) == ["mainline", "snapshot"]
+    for name, cell in cells.items():
+        assert (cell["outcome"], cell["cause"]) == ("ran", "")
+        assert cell["kernel"]["source"] == f"{name}:{pin.version}"
+        assert cell["kernel"]["release"] == pin.release
+        states = {(state["kfunc"], state["prog_type"]): state["state"] for state in cell["census"]}
+        assert states["bpf_skb_ct_alloc", "tc"] == "usable"
+    claims = [{claim["id"]: claim["observed"] for claim in cell["claims"]} for cell in cells.values()]
+    assert claims[0] == claims[1]
+    assert len(list((cache / "kernels").glob("*/manifest.json"))) == 2

@@ -1,0 +1,98 @@
+"""An image's layers as one tree: what is hidden, what is linked, what is refused."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from runner.errors import InfraError
+from runner.kernels.ocilayers import Layers
+from tests.unit.oci_fixture import files_layer, layer, link, member, on_disk
+
+
+def tree(folder: Path, *layers: bytes) -> Layers:
+    return Layers(on_disk(folder, *layers))
+
+
+def content(layers: Layers, path: str, folder: Path) -> bytes:
+    layers.extract(path, folder / "out", limit_bytes=1000)
+    return (folder / "out").read_bytes()
+
+
+def test_later_layers_win(tmp_path: Path) -> None:
+    found = tree(tmp_path, files_layer({"./boot/a": b"1", "boot/b": b"1"}), files_layer({"boot/a": b"2"}))
+    assert found.names("boot") == ("a", "b")
+    assert found.names("") == ("boot",)
+    assert content(found, "boot/a", tmp_path) == b"2"
+
+
+def test_a_whiteout_removes_a_file_or_a_folder(tmp_path: Path) -> None:
+    below = files_layer({"boot/a": b"1", "boot/b": b"1", "lib/modules/6.6/x": b"1", "lib/y": b"1"})
+    found = tree(tmp_path, below, files_layer({"boot/.wh.a": b"", "lib/.wh.modules": b""}))
+    assert found.names("boot") == ("b",)
+    assert not found.has("boot/a")
+    assert found.names("lib") == ("y",)
+    assert found.below("lib/modules") == ()
+
+
+def test_an_opaque_folder_keeps_what_its_own_layer_brings(tmp_path: Path) -> None:
+    above = layer(member("boot/new"), member("boot/.wh..wh..opq"), member("boot/newer"))
+    found = tree(tmp_path, files_layer({"boot/a": b"1", "bootleg": b"1"}), above)
+    assert found.names("boot") == ("new", "newer")
+    assert found.has("bootleg")
+
+
+def test_a_file_in_the_place_of_a_folder_and_the_other_way_round(tmp_path: Path) -> None:
+    found = tree(tmp_path, files_layer({"a/b": b"1", "c": b"1"}), files_layer({"a": b"2", "c/d": b"2"}))
+    assert found.has("a")
+    assert not found.has("a/b")
+    assert content(found, "c/d", tmp_path) == b"2"
+
+
+def test_links_stay_in_the_image(tmp_path: Path) -> None:
+    found = tree(
+        tmp_path,
+        layer(
+            member("usr/lib/modules/6.6/kernel/x.ko", b"x"),
+            link("lib", "usr/lib"),
+            link("boot/vmlinuz", "/boot/vmlinuz-6.6"),
+            member("boot/vmlinuz-6.6", b"k"),
+            member("boot/hard", kind=tarfile.LNKTYPE, to="boot/vmlinuz-6.6"),
+            link("boot/out", "../../../../etc/passwd"),
+            link("boot/loop", "loop"),
+        ),
+    )
+    assert found.names("lib/modules") == ("6.6",)
+    assert found.below("lib/modules/6.6") == ("usr/lib/modules/6.6/kernel/x.ko",)
+    assert content(found, "boot/vmlinuz", tmp_path) == b"k"
+    assert content(found, "boot/hard", tmp_path) == b"k"
+    for nothing in ("boot/out", "boot/loop", "boot", "nonesuch"):
+        assert not found.has(nothing)
+        with pytest.raises(InfraError, match="no regular file"):
+            found.extract(nothing, tmp_path / "out", limit_bytes=1000)
+
+
+@pytest.mark.parametrize("name", ["../evil", "boot/../../evil", "/etc/passwd", "a/../b"])
+def test_what_leads_out_of_the_image_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InfraError, match="leads out of the image"):
+        tree(tmp_path, layer(member(name, b"x")))
+    with pytest.raises(InfraError, match="leads out of the image"):
+        tree(tmp_path, layer(member("fine", kind=tarfile.LNKTYPE, to=name)))
+
+
+def test_devices_are_nothing(tmp_path: Path) -> None:
+    found = tree(tmp_path, layer(member("boot/vmlinuz", kind=tarfile.CHRTYPE), member("boot/p", kind=tarfile.FIFOTYPE)))
+    assert not found.has("boot/vmlinuz")
+    assert found.below("boot") == ()
+
+
+def test_a_damaged_layer_and_a_file_that_is_too_large(tmp_path: Path) -> None:
+    with pytest.raises(InfraError, match="cannot be read"):
+        tree(tmp_path, b"no archive at all")
+    with pytest.raises(InfraError, match="cannot be read"):
+        tree(tmp_path, files_layer({"boot/vmlinuz": b"x" * 5000})[:1500])
+    found = tree(tmp_path, files_layer({"boot/vmlinuz": b"x" * 5000}))
+    with pytest.raises(InfraError, match="more than 1000"):
+        content(found, "boot/vmlinuz", tmp_path)
