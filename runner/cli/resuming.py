@@ -11,9 +11,9 @@ from runner.cli import EXIT_INTERRUPTED
 from runner.cli.judging import Knowledge
 from runner.cli.options import Project
 from runner.cli.running import boot_all, default_slots, orders_of, show
+from runner.cli.stopping import stoppable
 from runner.cli.watching import Watch
 from runner.errors import MatrixError
-from runner.execution.interrupts import handled
 from runner.execution.orders import WorkerOrders
 from runner.model import NETWORK_TYPES, ProgType
 from runner.reports.exitcode import exit_code
@@ -39,7 +39,7 @@ def resume_matrix(
     """
     if not project.database.exists():
         raise MatrixError(f"there is no run to resume in {project.database}", hint="`runner matrix run` begins one")
-    with handled(), ResultStore(project.database) as store:
+    with stoppable(), ResultStore(project.database) as store:
         run = store.load(run_id)
         if run.matrix_sha256 != project.matrix.sha256:
             raise MatrixError(

@@ -16,11 +16,11 @@ from runner.cli import EXIT_INTERRUPTED
 from runner.cli.judging import Knowledge
 from runner.cli.live import Display
 from runner.cli.options import Project
+from runner.cli.stopping import stoppable
 from runner.cli.watching import ANSWERS, Watch, suspects
 from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.execution.controller import run_rounds
-from runner.execution.interrupts import handled
 from runner.execution.orders import WorkerOrders
 from runner.execution.prepare import worker_orders
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
@@ -65,7 +65,7 @@ def run_matrix(
     )
     orders = orders_of(project, run, knowledge, prog_types=prog_types, offline=offline)
     console.print(Text(f"run {run.id}: {len(cells)} cells, {slots} at once"), soft_wrap=True)
-    with handled(), ResultStore(project.database) as store:
+    with stoppable(), ResultStore(project.database) as store:
         before = watch.before(store, cells) if watch else None
         store.begin(run)
         finished = boot_all(run, orders, knowledge, slots, store, console)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # systemd and CI send SIGTERM, a closed terminal SIGHUP
-EXIT_AT_ONCE = 130
-_SHOW_CURSOR = "\x1b[?25h"
 
 
 @dataclass(slots=True)
@@ -22,18 +18,20 @@ class _State:
     came: bool = False
     pending: bool = False  # one came while it was held
     held: int = 0
+    at_once: Callable[[], None] = lambda: None
 
 
 _state = _State()
 
 
 @contextmanager
-def handled() -> Iterator[None]:
-    """Inside, the first signal is a KeyboardInterrupt. The second one ends the process, and its workers, at once."""
+def handled(at_once: Callable[[], None]) -> Iterator[None]:
+    """Inside, the first signal is a KeyboardInterrupt, and the second one calls `at_once`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     _state.came = _state.pending = False
+    _state.at_once = at_once
     before = {number: signal.signal(number, _handle) for number in _SIGNALS}
     try:
         yield
@@ -57,25 +55,12 @@ def held() -> Iterator[None]:
 
 def _handle(_number: int, _frame: FrameType | None) -> None:
     if _state.came:
-        _end_at_once()
+        _state.at_once()
     _state.came = True
     if _state.held:
         _state.pending = True
         return
     raise KeyboardInterrupt
-
-
-def _end_at_once() -> None:
-    """Guests go with their supervisors, which see that whoever started them is gone."""
-    if sys.stderr.isatty():
-        os.write(2, _SHOW_CURSOR.encode())
-    os.write(2, b"ended at once; `runner matrix run --resume` runs what is missing\n")
-    for pid in workers():
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    os._exit(EXIT_AT_ONCE)
 
 
 def workers() -> list[int]:

@@ -98,6 +98,7 @@ def serve(scenario: str, port: int, keys: Path) -> None:
     own, other = Ed25519PrivateKey.from_private_bytes(seed), Ed25519PrivateKey.generate()
     key = other if scenario == "has-another-host-key" else own
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+    recorded.hello()  # reads the file, before anybody measures a silence
     listener = socket.create_server(("127.0.0.1", port))
     say(LISTENS)
     while True:

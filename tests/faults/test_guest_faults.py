@@ -117,7 +117,7 @@ def run(fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CellRe
         return [sys.executable, str(FAKE), fault.scenario, str(port), str(keys)]
 
     monkeypatch.setattr(boot, "vng_argv", fake)
-    limits = Limits(boot_s=60 if fault.boots else 2, probe_s=2 if fault.silent else 60, cell_s=120)
+    limits = Limits(boot_s=60 if fault.boots else 2, probe_s=3 if fault.silent else 60, cell_s=120)
     machine = fakes.FakeMachine(scratch=tmp_path / "scratch", boot=boot.boot)
     return run_cell(order(limits), fakes.EMPTY_TAR, machine, tmp_path / "run", lambda phase, note: None)
 
