@@ -96,8 +96,8 @@ class AptRoot:
     def update(self, deadline: Deadline, max_age_s: float) -> str:
         """Fetch the lists unless they are young. Returns what the reader must know about them, if anything."""
         with self.locked(deadline):
-            now = datetime.now(UTC).timestamp()
-            if self.index.exists() and now - self.index.stat().st_mtime < max_age_s:
+            now = datetime.now(UTC).timestamp()  # a clock that was set back does not keep old lists fresh
+            if self.index.exists() and abs(now - self.index.stat().st_mtime) < max_age_s:
                 return ""
             done = self.apt("apt-get", "update", "-qq", "--error-on=any", deadline=deadline, check=False)
             if done.returncode != 0:

@@ -6,7 +6,9 @@ its own for each suite keeps a version's origin certain, and lets one suite fail
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import re
 import tempfile
 from collections.abc import Iterable
@@ -21,7 +23,7 @@ from debian import deb822
 
 from runner.aptroot import AptRoot
 from runner.architecture import architecture
-from runner.caches import need_space
+from runner.caches import FULL_DISK_HINT, need_space
 from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.mirrors import KEYRING, Mirrors, find_mirrors
@@ -208,6 +210,8 @@ def _not_fetched(faults: list[str]) -> InfraError:
         return InfraError(
             f"the archive no longer has it: {text}", hint="`runner kernels lock` pins what the archive has now"
         )
+    if os.strerror(errno.ENOSPC) in text:
+        return InfraError(f"the disk is full: {text}", hint=FULL_DISK_HINT)
     return InfraError(
         f"the download failed twice: {text}", hint="check the network, the proxy and the disk, then repeat"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import platformdirs
 from runner.errors import InfraError, MatrixError
 
 CACHE_VARIABLE = "RUNNER_CACHE"
+FULL_DISK_HINT = f"free some space where it lies; {CACHE_VARIABLE} names another folder for the caches"
 # vng joins paths into shell lines unquoted, and apt.conf knows no escapes: refuse what either would misread
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/=:+-]+")
 
@@ -40,6 +42,13 @@ def cache_root() -> Path:
             hint=f"set {CACHE_VARIABLE} to a folder of yours",
         )
     return root
+
+
+def disk_fault(error: OSError, what: str) -> InfraError:
+    """What a user is told of a file that could not be written or read."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    hint = FULL_DISK_HINT if full else "is the disk in order, and the folder writable?"
+    return InfraError(f"{what}: {error.strerror or error}", hint=hint)
 
 
 def need_space(folder: Path, size_bytes: int, what: str) -> None:

@@ -7,6 +7,7 @@ what it started, and a SIGKILL of this program ends it as well.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shlex
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.caches import FULL_DISK_HINT
 from runner.deadline import Deadline
 from runner.errors import InfraError
 
@@ -138,5 +140,6 @@ def run(
     )
     if check and done.returncode != 0:
         tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL_LINES:])
-        raise InfraError(f"`{line}` failed with exit status {done.returncode}:\n{tail}")
+        hint = FULL_DISK_HINT if os.strerror(errno.ENOSPC) in tail else ""
+        raise InfraError(f"`{line}` failed with exit status {done.returncode}:\n{tail}", hint=hint)
     return done

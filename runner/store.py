@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 import filelock
 from pydantic import Field, ValidationError
 
+from runner.caches import disk_fault
 from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.model import Plain, Sha256
@@ -86,7 +87,10 @@ class Store:
             return None
 
     def ensure(self, key: str, make: Callable[[Path], None], *, deadline: Deadline) -> Entry:
-        """The entry, verified; `make` fills an empty folder when there is none. Raises what `make` raises."""
+        """The entry, verified; `make` fills an empty folder when there is none.
+
+        Raises what `make` raises; InfraError for an OSError, as when the disk is full.
+        """
         if found := self.get(key):
             return found
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,6 +106,8 @@ class Store:
                 _seal(folder)
                 self._publish(folder, key)
                 return _verified(self._root / key)
+            except OSError as error:
+                raise disk_fault(error, f"{self._root / key} could not be made") from error
             except _DamagedError as fault:
                 raise InfraError(
                     f"{self._root / key} was damaged while it was made: {fault}", hint="check the disk and the memory"

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
+UNKILLABLE_S = 10.0  # a process that waits in the kernel, for a disk that hangs, does not even see SIGKILL
 GRACE_S = 2.0  # between SIGTERM and SIGKILL: enough for apt and mmdebstrap to clean up
 
 
@@ -50,14 +51,18 @@ def signal_all(number: int) -> bool:
 
 
 def end_tree() -> None:
-    """SIGTERM, a short grace, then SIGKILL until nothing is left."""
+    """SIGTERM, a short grace, then SIGKILL until nothing is left, or what is left cannot be killed."""
     end = time.monotonic() + GRACE_S
     alive = signal_all(signal.SIGTERM)
     signal_all(signal.SIGCONT)  # a stopped process does not see SIGTERM
     while alive and time.monotonic() < end:
         time.sleep(0.02)
         alive = bool(descendants())
+    end = time.monotonic() + UNKILLABLE_S
     while signal_all(signal.SIGKILL):
+        if time.monotonic() > end:
+            sys.stderr.write(f"cannot be ended, and are left: {descendants()}\n")
+            return
         time.sleep(0.01)
 
 

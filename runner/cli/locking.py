@@ -12,8 +12,6 @@ from runner.deadline import Deadline
 from runner.kernels.lock import Mode, settle, write_lock
 from runner.model import Lock
 
-_LIMIT_S = 600
-
 
 def settled(project: Project, *, mode: Mode, offline: bool) -> Lock:
     """The lock, written when it changed; what was replaced is said on stderr."""
@@ -27,7 +25,7 @@ def settled(project: Project, *, mode: Mode, offline: bool) -> Lock:
         cache,
         mode=mode,
         offline=offline,
-        deadline=Deadline.after(_LIMIT_S, "the limit for the archive"),
+        deadline=Deadline.after(project.matrix.file.limits.prepare_s, "prepare_s"),
     )
     console = Console(stderr=True, highlight=False)
     for warning in warnings:

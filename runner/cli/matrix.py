@@ -27,6 +27,7 @@ from runner.cli.options import (
     emit,
     out_console,
 )
+from runner.cli.resuming import resume_matrix, resumed_id
 from runner.cli.running import run_matrix
 from runner.cli.watching import FailOn, checked_run_id, watched
 from runner.model import NETWORK_TYPES, Cell, ProgType
@@ -40,8 +41,14 @@ Only = Annotated[str, typer.Option("--only", help="Only these cells: 'arch=arm64
 
 @app.command("run")
 def run(
+    resumed: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="With --resume: which run. Default: the last one.")
+    ] = None,
     matrix: MatrixFile = DEFAULT_MATRIX,
     only: Only = "",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run that was stopped: only what has no answer is booted.")
+    ] = False,
     slots: Annotated[
         int | None, typer.Option("-n", "--slots", min=1, help="Guests at once. Default: what this machine can carry.")
     ] = None,
@@ -77,31 +84,41 @@ def run(
     Exit status: 0 everything answered and as expected; 1 a claim is broken, or a kernel crashed or did not boot;
     2 something has no answer; 64 bad usage. With --baseline, 1 also when an answer got worse; each such cell is booted
     once more before that is said.
+    Ctrl-C stops: what is finished is kept, and --resume goes on. A second Ctrl-C ends at once.
 
     Example: runner matrix run --only 'arch=x86_64,kernel=6.*'
     """
     project = Project.at(matrix)
     knowledge = Knowledge.of(project)  # what is wrong with it is said before anything is fetched
-    lock = settled(project, mode="locked" if locked else "keep", offline=offline)
-    cells = select(project.matrix.cells(lock), only)
     prog_types = tuple(ProgType) if every_type else NETWORK_TYPES
     events = JsonLines() if format_ is Format.JSON else None
-    status = run_matrix(
-        project,
-        cells,
-        knowledge,
-        prog_types=prog_types,
-        slots=slots,
-        offline=offline,
-        console=EventConsole(events) if events else out_console(),
-        run_id=checked_run_id(run_id),
-        watch=watched(knowledge, baseline, fail_on),
-    )
-    if events:
-        done = judged_run(project, None)
-        events.finished(done.run.id, totals(done), status)
-    if hold_on_fail and status != EXIT_INTERRUPTED:
-        hold_failures(project, knowledge, judged_run(project, None), gdb=gdb, offline=offline)
+    console = EventConsole(events) if events else out_console()
+    old = resumed_id(resume, resumed or (checked_run_id(run_id) if resume else None), baseline=baseline, only=only)
+    watch = watched(knowledge, baseline, fail_on)
+    if resume:
+        status = resume_matrix(
+            project, knowledge, old,
+            prog_types=prog_types, slots=slots, offline=offline, console=console, watch=watch,
+        )  # fmt: skip
+    else:
+        lock = settled(project, mode="locked" if locked else "keep", offline=offline)
+        status = run_matrix(
+            project,
+            select(project.matrix.cells(lock), only),
+            knowledge,
+            prog_types=prog_types,
+            slots=slots,
+            offline=offline,
+            console=console,
+            run_id=checked_run_id(run_id),
+            watch=watch,
+        )
+    if events or (hold_on_fail and status != EXIT_INTERRUPTED):
+        done = judged_run(project, old if resume else run_id)
+        if events:
+            events.finished(done.run.id, totals(done), status)
+        if hold_on_fail and status != EXIT_INTERRUPTED:
+            hold_failures(project, knowledge, done, gdb=gdb, offline=offline)
     raise Finished(status)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 from rich.text import Text
@@ -15,8 +16,10 @@ from runner.cli import EXIT_INTERRUPTED
 from runner.cli.judging import Knowledge
 from runner.cli.live import Display
 from runner.cli.options import Project
+from runner.cli.stopping import stoppable
 from runner.cli.watching import ANSWERS, Watch, suspects
 from runner.deadline import Deadline
+from runner.errors import InfraError
 from runner.execution.again import asked_of
 from runner.execution.controller import run_rounds
 from runner.execution.orders import WorkerOrders
@@ -28,12 +31,10 @@ from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report
 from runner.results.asked import write_asked
+from runner.results.missing import missing_cells
 from runner.results.model import JudgedRun, Run, new_run_id
 from runner.results.store import ResultStore
 from runner.store import write_atomically
-
-_ACCEL_LIMIT_S = 30
-_PREPARE_LIMIT_S = 1800
 
 
 def run_matrix(
@@ -49,7 +50,12 @@ def run_matrix(
     watch: Watch | None = None,
 ) -> int:
     """Run `cells`, keep and show what they answered; the exit status."""
-    started = datetime.now(UTC)
+    started, begun = datetime.now(UTC), time.monotonic()
+
+    def now() -> datetime:
+        """By a clock that does not jump while the run goes on."""
+        return started + timedelta(seconds=time.monotonic() - begun)
+
     slots = min(slots or default_slots(cells), len(cells))
     run = Run(
         id=run_id or new_run_id(started),
@@ -59,8 +65,36 @@ def run_matrix(
         slots=slots,
         cells=cells,
     )
-    orders = worker_orders(
-        cells,
+    orders = orders_of(project, run, knowledge, prog_types=prog_types, offline=offline)
+    console.print(Text(f"run {run.id}: {len(cells)} cells, {slots} at once"), soft_wrap=True)
+    with stoppable(), ResultStore(project.database) as store:
+        before = watch.before(store, cells) if watch else None
+        store.begin(run)
+        write_asked(project.reports, run.id, asked_of(orders))
+        finished = boot_all(run, orders, knowledge, slots, store, console)
+        if finished:
+            store.finish(run.id, now())
+        done = knowledge.judged(store.load(run.id))
+        if watch and before and finished:
+            again = suspects(done, before, watch, orders)
+            if again.orders:
+                number = f"{len(again.orders)} of {len(cells)} cells boot once more"
+                console.print(Text(f"worse than {before.name}: {number}"))
+                boot_all(run, again, knowledge, slots, store, console, confirming=True)
+                store.finish(run.id, now())
+                done = knowledge.judged(store.load(run.id))
+        show(done, project, console, finished=finished)
+    if not finished:
+        return EXIT_INTERRUPTED
+    return watch.status(done, before, console) if watch else exit_code(done)
+
+
+def orders_of(
+    project: Project, run: Run, knowledge: Knowledge, *, prog_types: tuple[ProgType, ...], offline: bool
+) -> WorkerOrders:
+    """What the workers need for all cells of a run."""
+    return worker_orders(
+        run.cells,
         knowledge.claims,
         knowledge.kfuncs,
         prog_types=prog_types,
@@ -68,40 +102,19 @@ def run_matrix(
         folder=project.reports / "runs" / run.id,
         cache=cache_root(),
         offline=offline,
-        deadline=Deadline.after(_PREPARE_LIMIT_S, "the limit for compiling the probes"),
+        deadline=Deadline.after(project.matrix.file.limits.prepare_s, "prepare_s"),
     )
-    console.print(Text(f"run {run.id}: {len(cells)} cells, {slots} at once"), soft_wrap=True)
-    with ResultStore(project.database) as store:
-        before = watch.before(store, cells) if watch else None
-        store.begin(run)
-        write_asked(project.reports, run.id, asked_of(orders))
-        finished = _boot_all(run, orders, knowledge, slots, store, console)
-        if finished:
-            store.finish(run.id, datetime.now(UTC))
-        done = knowledge.judged(store.load(run.id))
-        if watch and before and finished:
-            again = suspects(done, before, watch, orders)
-            if again.orders:
-                number = f"{len(again.orders)} of {len(cells)} cells boot once more"
-                console.print(Text(f"worse than {before.name}: {number}"))
-                _boot_all(run, again, knowledge, slots, store, console, confirming=True)
-                store.finish(run.id, datetime.now(UTC))
-                done = knowledge.judged(store.load(run.id))
-    show(done, project, console)
-    if not finished:
-        return EXIT_INTERRUPTED
-    return watch.status(done, before, console) if watch else exit_code(done)
 
 
 def default_slots(cells: Sequence[Cell]) -> int:
     """What this machine carries: the largest guest of the matrix counts."""
-    accel = accelerations(deadline=Deadline.after(_ACCEL_LIMIT_S, "the KVM check's limit"))
+    accel = accelerations(deadline=Deadline.after(cells[0].limits.prepare_s, "prepare_s"))
     emulated = any(accel.get(cell.arch, "tcg") == "tcg" for cell in cells)
     largest = max((cell.guest for cell in cells), key=lambda guest: (guest.memory_mib, guest.cpus))
     return slots_for(host_cpus(), host_memory_mib(), largest, "tcg" if emulated else "kvm")
 
 
-def _boot_all(
+def boot_all(
     run: Run,
     orders: WorkerOrders,
     knowledge: Knowledge,
@@ -111,6 +124,8 @@ def _boot_all(
     *,
     confirming: bool = False,
 ) -> bool:
+    """Boot what `orders` say and keep what comes; False when interrupted."""
+
     def keep(result: CellResult) -> None:
         # a boot that was to confirm an answer and gave none does not take its place
         if not confirming or result.outcome in ANSWERS:
@@ -120,7 +135,11 @@ def _boot_all(
     with Display(
         console, (order.cell.id for order in orders.orders), lambda result: describe(result, knowledge)
     ) as display:
-        return run_rounds(orders, slots=slots, on_result=keep, on_progress=display.progress)
+        try:
+            return run_rounds(orders, slots=slots, on_result=keep, on_progress=display.progress)
+        except InfraError as error:
+            then = f"`runner matrix run --resume {run.id}` then goes on with what is missing"
+            raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error
 
 
 def describe(result: CellResult, knowledge: Knowledge) -> str:
@@ -136,8 +155,13 @@ def describe(result: CellResult, knowledge: Knowledge) -> str:
     return ", ".join(parts)
 
 
-def show(done: JudgedRun, project: Project, console: Console) -> None:
+def show(done: JudgedRun, project: Project, console: Console, *, finished: bool = True) -> None:
     """The grid and the summary on the terminal, and the table that is worth committing."""
     console.print()
     console.print(run_report(done, every_hint="runner report show --all"))
     write_atomically(project.reports / "availability.md", availability_markdown(done).encode())
+    missing = missing_cells(done.run)
+    if missing or not finished:
+        names = ", ".join(cell.id for cell in missing)
+        console.print(Text(f"{len(missing)} of {len(done.run.cells)} cells have no answer: {names}"), soft_wrap=True)
+        console.print(Text(f"`runner matrix run --resume {done.run.id}` runs only those"), soft_wrap=True)

@@ -7,16 +7,19 @@ import json
 import tarfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.architecture import architecture
+from runner.caches import disk_fault
 from runner.deadline import Deadline
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.execution.machine import Machine
 from runner.execution.orders import CellOrder, Phase
 from runner.execution.transcript import Transcript
+from runner.guest.boot import agent_lost
 from runner.guest.interface import BootOrder, Guest
 from runner.kernels.config import read_config
 from runner.kernels.needs import cannot_answer, read_build
@@ -26,7 +29,6 @@ from runner.probes import CONFIG_OPTIONS
 _MAX_BOOTS = 8  # of one cell: each probe that kills its guest costs one
 _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
 _AGENT = "cd /dev/shm/runner && exec python3 -m agent asks.json 2>agent.err"
-_PUSH_LIMIT_S = 30
 
 Tell = Callable[[Phase, str], None]
 
@@ -103,10 +105,11 @@ def _census_ended(transcript: Transcript) -> dict[ProgType, str]:
 def run_cell(order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell) -> CellResult:
     """Run one cell to its end, whatever happens. Never raises for a fault of the machine or the kernel."""
     record = _Record(order, Transcript(order.asks))
-    folder.mkdir(parents=True, exist_ok=True)
     console = folder / ("console.log" if order.attempt == 1 else f"console-{order.attempt}.log")
-    console.unlink(missing_ok=True)
+    text = ""
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        console.unlink(missing_ok=True)
         boot_order = _prepare(record, machine, console, tell)
         if why := cannot_answer(boot_order.kernel, record.build):
             record.end(Outcome.SKIPPED, why)
@@ -116,8 +119,9 @@ def run_cell(order: CellOrder, payload: bytes, machine: Machine, folder: Path, t
         lost = isinstance(error, GuestLost)
         record.end(Outcome.LOST if lost else Outcome.INFRA_FAILED, str(error))
     except OSError as error:
-        record.end(Outcome.INFRA_FAILED, f"{error.filename or 'this host'}: {error.strerror or error}")
-    text = console.read_bytes().decode(errors="replace") if console.exists() else ""
+        record.end(Outcome.INFRA_FAILED, str(disk_fault(error, str(error.filename or "this host"))))
+    with suppress(OSError):  # what is wrong with the disk was said above
+        text = console.read_bytes().decode(errors="replace")
     return record.freeze(machine.name, text)
 
 
@@ -174,22 +178,24 @@ def _left(record: _Record) -> tuple[Ask, ...]:
 
 def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, deadline: Deadline) -> None:
     """Push the agent and let it ask. Raises what the guest raises, and InfraError when the agent itself fails."""
-    transcript = record.transcript
+    transcript, limits = record.transcript, record.order.cell.limits
     transcript.ended = False
     pushed = guest.run(
         _UNPACK,
         stdin=_with_asks(payload, asks, record.order),
-        deadline=Deadline.after(_PUSH_LIMIT_S, "the limit for pushing the agent").sooner(deadline),
+        deadline=Deadline.after(limits.probe_s, "probe_s").sooner(deadline),
     )
     if pushed.status != 0:
         raise InfraError(f"the agent could not be pushed: {pushed.output.strip()[-500:]}")
     begun = time.monotonic()
     try:
-        for line in guest.lines(_AGENT, silence_s=record.order.cell.limits.probe_s, deadline=deadline):
+        for line in guest.lines(_AGENT, silence_s=limits.probe_s, deadline=deadline):
             transcript.feed(line)
     finally:
         record.probe_s = round(record.probe_s + time.monotonic() - begun, 3)
     if not transcript.ended:
+        if lost := agent_lost(guest.console_text):
+            raise lost
         said = guest.run("tail -c 2000 /dev/shm/runner/agent.err", deadline=deadline).output.strip()
         noise = "\n".join(transcript.noise)
         raise InfraError(f"the agent ended too early:\n{said or noise or '(it said nothing)'}")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
-from types import FrameType
+from typing import Any
 
 import pytest
 
-from runner.errors import InfraError
+from runner.errors import InfraError, RunnerError
+from runner.execution.interrupts import held, workers
 from runner.execution.orders import DELIVERY_KEY, ORDERS_KEY, Delivery, Phase, Progress, WorkerOrders
-from runner.model import CellResult, Outcome
+from runner.execution.watchdog import Watchdog
+from runner.model import Cell, CellResult, Outcome
 
 OnResult = Callable[[CellResult], None]
 OnProgress = Callable[[Progress], None]
@@ -25,35 +27,72 @@ _NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 _REPEATED = frozenset({Outcome.LOST, Outcome.INFRA_FAILED, Outcome.BOOT_FAILED})
 
 
-@dataclass(slots=True)
+@dataclass
 class _Round:
     """The plugin on the controller's side of one round."""
 
     orders: WorkerOrders
     on_result: OnResult
     on_progress: OnProgress
+    watchdog: Watchdog = field(default_factory=Watchdog)
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # the results themselves are large, and kept elsewhere
     internal_error: str = ""
+    fault: RunnerError | None = None  # of whoever takes the results: the store's, when its disk is full
 
     @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: object) -> None:
-        node.workerinput[ORDERS_KEY] = self.orders.model_dump_json()  # type: ignore[attr-defined]
+    def pytest_configure_node(self, node: Any) -> None:
+        node.workerinput[ORDERS_KEY] = self.wire
+        self.watchdog.starting(node.gateway.id, self.orders.orders[0].cell.limits, partial(_kill, node))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodeready(self, node: Any) -> None:
+        self.watchdog.done(node.gateway.id)
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Without this, execnet gives each worker five seconds before it tells it."""
+        for pid in workers():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGINT)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         delivered = dict(report.user_properties).get(DELIVERY_KEY)
         if isinstance(delivered, str):
             delivery = Delivery.model_validate_json(delivered)
             if delivery.progress:
+                self._watch(delivery.progress, report)
                 self.on_progress(delivery.progress)
             if delivery.result:
                 self._take(delivery.result)
         elif report.failed:
             self._lost(report.nodeid, report.longreprtext)
 
+    def _watch(self, progress: Progress, report: pytest.TestReport) -> None:
+        cell = self.cells.get(progress.cell_id)
+        if cell:
+            kill = partial(_kill, report.node)  # xdist's own attribute
+            self.watchdog.entered(cell, progress.phase, kill)
+
     def _take(self, result: CellResult) -> None:
-        self.outcomes[result.cell.id] = result.outcome
-        self.on_result(result)
+        self.watchdog.done(result.cell.id)
+        if result.cell.id in self.outcomes:  # nothing is counted twice
+            return
+        try:
+            with held():
+                self.on_result(result)
+                self.outcomes[result.cell.id] = result.outcome
+        except RunnerError as error:
+            self.fault = error
+            raise
         self.on_progress(Progress(cell_id=result.cell.id, phase=Phase.DONE, note=result.outcome))
+
+    @cached_property
+    def cells(self) -> dict[str, Cell]:
+        return {order.cell.id: order.cell for order in self.orders.orders}
+
+    @cached_property
+    def wire(self) -> str:
+        """As the workers get it: the same for each of them."""
+        return self.orders.model_dump_json()
 
     def _lost(self, cell_id: str, why: str) -> None:
         """xdist reports the item that a dead worker was at."""
@@ -61,7 +100,7 @@ class _Round:
         if order is None or cell_id in self.outcomes:
             return
         asked = tuple(ask.probe for ask in order.asks)
-        cause = f"the worker died: {why.strip()}"
+        cause = f"the worker died: {self.watchdog.overdue.get(cell_id) or why.strip()}"
         self._take(
             CellResult(cell=order.cell, outcome=Outcome.LOST, cause=cause, attempts=order.attempt, unasked=asked)
         )
@@ -74,7 +113,7 @@ def run_rounds(orders: WorkerOrders, *, slots: int, on_result: OnResult, on_prog
     """Run every cell; what was lost or did not boot is run once more, in a second round. False when interrupted.
 
     `on_result` is called in this thread, as soon as a cell is done, before anything else happens to it.
-    Raises InfraError when no worker comes up.
+    Raises InfraError when no worker comes up, and what `on_result` raises; nothing more is run then.
     """
     first = _run_round(orders, slots, on_result, on_progress)
     if first is None:
@@ -92,11 +131,16 @@ def run_rounds(orders: WorkerOrders, *, slots: int, on_result: OnResult, on_prog
 
 def _run_round(orders: WorkerOrders, slots: int, on_result: OnResult, on_progress: OnProgress) -> _Round | None:
     plugin = _Round(orders, on_result, on_progress)
-    workers = max(1, min(slots, len(orders.orders)))
+    number = max(1, min(slots, len(orders.orders)))
     folder = Path(orders.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with _own_plugins_only(), _sigterm_as_interrupt():
-        status = pytest.main(_pytest_arguments(folder, workers), plugins=[plugin])
+    with _own_plugins_only(), plugin.watchdog:
+        try:
+            status = pytest.main(_pytest_arguments(folder, number, len(orders.orders)), plugins=[plugin])
+        except KeyboardInterrupt:  # before or after pytest's own session
+            return None
+    if plugin.fault:
+        raise plugin.fault
     if status == pytest.ExitCode.INTERRUPTED:
         return None
     if status == pytest.ExitCode.INTERNAL_ERROR or (plugin.internal_error and not plugin.outcomes):
@@ -104,7 +148,12 @@ def _run_round(orders: WorkerOrders, slots: int, on_result: OnResult, on_progres
     return plugin
 
 
-def _pytest_arguments(folder: Path, workers: int) -> list[str]:
+def _kill(node: Any) -> None:
+    """End a worker of xdist's; it notices, and reports the cell that it was at."""
+    node.gateway._io.kill()
+
+
+def _pytest_arguments(folder: Path, workers: int, cells: int) -> list[str]:
     """A pytest of our own: no terminal, no cache, no configuration or conftest of whoever's folder this is."""
     return [
         "-c", os.devnull,
@@ -119,6 +168,7 @@ def _pytest_arguments(folder: Path, workers: int) -> list[str]:
         "-p", "runner.execution.worker",
         "--numprocesses", str(workers),
         "--dist", "load",
+        "--max-worker-restart", str(cells),  # each cell may bring its worker down
         "--maxschedchunk", "1",  # a worker takes one cell at a time, so a dead one takes one with it
         os.fspath(folder),
     ]  # fmt: skip
@@ -136,20 +186,3 @@ def _own_plugins_only() -> Iterator[None]:
             del os.environ[_NO_AUTOLOAD]
         else:
             os.environ[_NO_AUTOLOAD] = before
-
-
-@contextmanager
-def _sigterm_as_interrupt() -> Iterator[None]:
-    """systemd and CI systems end a job with SIGTERM: stop as cleanly as for Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

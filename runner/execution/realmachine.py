@@ -16,8 +16,6 @@ from runner.images import ensure_image
 from runner.kernels import ensure_kernel
 from runner.model import Cell, Image, Kernel
 
-_ACCEL_LIMIT_S = 30
-
 
 @dataclass(frozen=True, slots=True)
 class RealMachine:
@@ -38,7 +36,7 @@ class RealMachine:
         return kernel, image
 
     def accel(self, cell: Cell) -> Accel:
-        found = accelerations(deadline=Deadline.after(_ACCEL_LIMIT_S, "the KVM check's limit"))
+        found = accelerations(deadline=Deadline.after(cell.limits.prepare_s, "prepare_s"))
         return found.get(cell.arch, "tcg")
 
 

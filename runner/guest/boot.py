@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.deadline import Deadline
-from runner.errors import BootError, GuestLost, InfraError
+from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest import console
 from runner.guest.command import GDB_SOCKET, vng_argv
 from runner.guest.consolelog import ConsoleLog
+from runner.guest.emulator import KILLED_HINT, STOPPED_HINT, is_stopped
 from runner.guest.interface import Access, Answered, BootOrder, Guest
 from runner.guest.keys import Keys, leave_key, make_keys
 from runner.guest.ssh import Ssh, greeted
@@ -43,21 +44,23 @@ class LiveGuest:
 
     ssh: Ssh
     log: ConsoleLog
+    supervisor: int  # the process above vng and qemu
+    booted: int  # characters on the console when it had booted
     folder: Path  # gone with the guest
     port: int
     keys: Keys
     native: bool = True  # of this host's own architecture
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Answered:
-        with _blame(self.log):
+        with _blame(self.log, self.supervisor, self.booted):
             return self.ssh.run(command, deadline=deadline, stdin=stdin)
 
     def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
-        with _blame(self.log):
+        with _blame(self.log, self.supervisor, self.booted):
             yield from self.ssh.lines(command, silence_s=silence_s, deadline=deadline)
 
     def interact(self) -> None:
-        with _blame(self.log):
+        with _blame(self.log, self.supervisor, self.booted):
             self.ssh.interact()
 
     def access(self) -> Access:
@@ -84,11 +87,12 @@ def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
                 log.info("the port was taken meanwhile, trying another one")
                 continue
             yield guest
+            guest.log.check()
             return
     raise InfraError(f"no free port on 127.0.0.1 after {_PORT_TRIES} tries", hint="is this host short of ports?")
 
 
-def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> Guest:
+def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> LiveGuest:
     order.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="guest-", dir=order.scratch))
     keys = make_keys(folder / "keys")
@@ -104,9 +108,9 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> Guest:
     guest_log = stack.enter_context(ConsoleLog.of(process.stdout, order.console))
     stack.callback(process.terminate)
     connection = _await_greeting(process, guest_log, port, deadline)
-    ssh = stack.enter_context(_authenticate(connection, keys, guest_log, deadline))
+    ssh = stack.enter_context(_authenticate(connection, keys, guest_log, process.pid, deadline))
     native = order.architecture.uname == platform.machine()
-    return LiveGuest(ssh, guest_log, folder, port, keys, native)
+    return LiveGuest(ssh, guest_log, process.pid, len(guest_log.text), folder, port, keys, native)
 
 
 def _free_port() -> int:
@@ -121,6 +125,7 @@ def _await_greeting(
     process: subprocess.Popen[bytes], guest_log: ConsoleLog, port: int, deadline: Deadline
 ) -> socket.socket:
     while True:
+        guest_log.check()
         text = guest_log.text
         fatal = console.first_fatal(text)
         if fatal:
@@ -129,7 +134,7 @@ def _await_greeting(
             guest_log.ended.wait(_LAST_WORDS_S)
             _explain_end(guest_log.text, process.returncode)
         if deadline.expired:
-            _explain_silence(text, deadline)
+            _explain_silence(text, process.pid, deadline)
         if console.listening(text):
             connection = greeted(port, timeout_s=min(_KNOCK_S, deadline.remaining_s + 0.01))
             if connection:
@@ -144,40 +149,85 @@ def _explain_end(text: str, status: int) -> None:
     fatal = console.first_fatal(text)
     if fatal:
         raise BootError(f"the kernel died while booting: {fatal.line}", console_tail=console.tail(text))
-    if console.kernel_started(text):
+    if starved := console.trouble(text):
+        raise BootError(f"{_meaning(starved)}, while booting", console_tail=console.tail(text), hint=_hint(starved))
+    if console.powered_off(text):
         raise BootError("the guest powered off while booting", console_tail=console.tail(text))
+    if console.kernel_started(text):
+        raise GuestLost(
+            "qemu ended while the kernel booted, and the console does not say why",
+            hint=KILLED_HINT,
+            console_tail=console.tail(text),
+        )
     raise InfraError(
         f"vng ended with status {status} before a kernel said anything:\n{console.tail(text)}",
         hint="`runner doctor` checks what a guest needs",
     )
 
 
-def _explain_silence(text: str, deadline: Deadline) -> None:
+def _explain_silence(text: str, supervisor: int, deadline: Deadline) -> None:
+    if is_stopped(supervisor):
+        raise GuestLost(f"qemu was stopped, and did not go on within {deadline.what}", hint=STOPPED_HINT)
     if console.kernel_started(text):
-        raise BootError(f"no answer over ssh within {deadline.what}", console_tail=console.tail(text))
+        stuck = console.trouble(text)
+        why = f": {_meaning(stuck)}" if stuck else ""
+        raise BootError(
+            f"no answer over ssh within {deadline.what}{why}", console_tail=console.tail(text), hint=_hint(stuck)
+        )
     raise InfraError(
         f"the console stayed empty for {deadline.what}",
         hint="qemu or its firmware hangs, or this host is overloaded: fewer guests at once (-n), or a higher boot_s",
     )
 
 
+def _meaning(splat: console.Splat) -> str:
+    return f"{'the guest ran out of memory' if splat.starved else 'the kernel hangs'}: {splat.line}"
+
+
+def _hint(splat: console.Splat | None) -> str:
+    return "give it more: guest.memory_mib in matrix.yaml" if splat and splat.starved else ""
+
+
 @contextmanager
-def _authenticate(connection: socket.socket, keys: Keys, guest_log: ConsoleLog, deadline: Deadline) -> Iterator[Ssh]:
+def _authenticate(
+    connection: socket.socket, keys: Keys, guest_log: ConsoleLog, supervisor: int, deadline: Deadline
+) -> Iterator[Ssh]:
     with ExitStack() as stack:
-        with _blame(guest_log):
+        with _blame(guest_log, supervisor):
             ssh = stack.enter_context(Ssh.over(connection, keys, deadline=deadline))
         yield ssh
 
 
 @contextmanager
-def _blame(guest_log: ConsoleLog) -> Iterator[None]:
-    """A broken connection is the kernel's doing only when the console says so."""
+def _blame(guest_log: ConsoleLog, supervisor: int, booted: int = 0) -> Iterator[None]:
+    """A broken connection is the kernel's doing only when the console says that it died.
+
+    A kernel that is stuck, or has no memory left, gave no answer; a host that starves its guests can be the cause.
+    """
     try:
         yield
     except GuestLost as error:
-        guest_log.ended.wait(_LAST_WORDS_S)
+        stopped = is_stopped(supervisor)
+        gone = not stopped and guest_log.ended.wait(_LAST_WORDS_S)
         text = guest_log.text
         fatal = console.first_fatal(text)
         if fatal:
             raise BootError(f"the kernel died: {fatal.line}", console_tail=console.last_words(text)) from error
-        raise type(error)(error.what, hint=error.hint, console_tail=console.tail(text)) from error
+        tail = console.last_words(text)
+        if stopped:
+            raise GuestLost(f"qemu was stopped: {error.what}", hint=STOPPED_HINT, console_tail=tail) from error
+        if found := console.trouble(text[booted:]):  # not what it got over while it booted
+            why = f"{_meaning(found)}; {error.what}"
+            raise GuestSilent(why, hint=_hint(found), console_tail=tail) from error
+        if gone and not console.powered_off(text):
+            why = f"qemu ended, and the console does not say why: {error.what}"
+            raise GuestLost(why, hint=KILLED_HINT, console_tail=tail) from error
+        raise type(error)(error.what, hint=error.hint, console_tail=tail) from error
+
+
+def agent_lost(text: str) -> GuestSilent | None:
+    """Why the agent ended before its time, where the console tells of it: the kernel took its memory."""
+    found = console.trouble(text)
+    if not found or not found.starved:
+        return None
+    return GuestSilent(_meaning(found), hint=_hint(found), console_tail=console.last_words(text))

@@ -12,6 +12,10 @@ _CONTROL = re.compile(
 # What kernels print, by what it means. lib/panic.c, arch/*/kernel/traps.c, kernel/watchdog.c, kernel/hung_task.c,
 # kernel/rcu/tree_stall.h, mm/oom_kill.c.
 _SPLATS = (
+    (
+        "out of memory",
+        re.compile(r"Out of memory: Killed process.*|Kernel panic - not syncing: System is deadlocked on memory.*"),
+    ),
     ("panic", re.compile(r"Kernel panic - not syncing: .*")),
     (
         "oops",
@@ -25,13 +29,11 @@ _SPLATS = (
     ),
     ("stall", re.compile(r"rcu: INFO: .* (?:self-)?detected (?:expedited )?stall.*")),
     ("hung task", re.compile(r"INFO: task .* blocked for more than \d+ seconds.*")),
-    (
-        "out of memory",
-        re.compile(r"Out of memory: Killed process.*|Kernel panic - not syncing: System is deadlocked on memory.*"),
-    ),
     ("warning", re.compile(r"WARNING: CPU: .*|WARNING: .* at .*")),
 )
-_FATAL = frozenset({"panic", "oops", "lockup", "stall", "hung task"})
+_FATAL = frozenset({"panic", "oops"})
+_STUCK = frozenset({"lockup", "stall", "hung task"})
+_POWERED_OFF = re.compile(r"reboot: (?:Power down|Restarting system|System halted)")  # kernel/reboot.c
 _LISTENING = "Not backgrounding"  # dropbear's svr-main.c, when its sockets are open
 _LEAD_LINES = 3  # "cut here", and the warning or the lock's owner that comes before
 _MAX_LAST_LINES = 120
@@ -48,8 +50,18 @@ class Splat:
 
     @property
     def fatal(self) -> bool:
-        """Nothing that this kernel answers from here on can be trusted, if it answers at all."""
+        """The kernel died: nothing that it answers from here on can be trusted, if it answers at all."""
         return self.kind in _FATAL
+
+    @property
+    def stuck(self) -> bool:
+        """It makes no progress, for now or for ever. A host that starves its guests can be the cause."""
+        return self.kind in _STUCK
+
+    @property
+    def starved(self) -> bool:
+        """It has too little memory."""
+        return self.kind == "out of memory"
 
 
 def clean(text: str) -> str:
@@ -74,11 +86,18 @@ def first_fatal(text: str) -> Splat | None:
     return next((splat for splat in splats(text) if splat.fatal), None)
 
 
+def trouble(text: str) -> Splat | None:
+    """Why a guest that did not die gave no answer, as far as its console tells: no memory, or the kernel is stuck."""
+    found = splats(text)
+    starved = next((splat for splat in found if splat.starved), None)
+    return starved or next((splat for splat in found if splat.stuck), None)
+
+
 def last_words(text: str) -> str:
-    """From just before the first fatal complaint on; the last lines when there is none."""
+    """From just before the first complaint that explains an end on; the last lines when there is none."""
     lines = [line.rstrip() for line in clean(text).splitlines() if line.strip()]
     for at, line in enumerate(lines):
-        if first_fatal(line):
+        if first_fatal(line) or trouble(line):
             start = max(0, at - _LEAD_LINES)
             return "\n".join(lines[start : start + _MAX_LAST_LINES])
     return "\n".join(lines[-_TAIL_LINES:])
@@ -92,6 +111,11 @@ def kernel_started(text: str) -> bool:
 def listening(text: str) -> bool:
     """Has the guest's ssh server opened its sockets? A knock before that is lost, and makes the next one slower."""
     return _LISTENING in text
+
+
+def powered_off(text: str) -> bool:
+    """Did the kernel itself end the machine?"""
+    return _POWERED_OFF.search(clean(text)) is not None
 
 
 def port_taken(text: str) -> bool:

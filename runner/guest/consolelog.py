@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Self
 
+from runner.caches import disk_fault
+from runner.errors import InfraError
+
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 8 * 1024 * 1024  # a guest in a loop of oopses must not fill the disk; the rest is read and dropped
@@ -23,6 +26,7 @@ class ConsoleLog:
         self._lock = threading.Lock()
         self._content = bytearray()
         self.ended = threading.Event()  # qemu closed it
+        self._fault: InfraError | None = None
 
     @classmethod
     @contextmanager
@@ -45,6 +49,8 @@ class ConsoleLog:
                     self._keep(chunk, file)
         except (OSError, ValueError) as error:  # disk full; the pipe was closed under us
             log.warning("%s: the console log is cut short: %s", self._path, error)
+            if isinstance(error, OSError):
+                self._fault = disk_fault(error, f"the console log {self._path}")
             self._drain(stream)
         finally:
             self.ended.set()
@@ -67,6 +73,11 @@ class ConsoleLog:
                         self._content += chunk
         except (OSError, ValueError):
             return
+
+    def check(self) -> None:
+        """Raises InfraError when the log could not be written: what a guest says without one cannot be looked into."""
+        if self._fault:
+            raise self._fault
 
     @property
     def text(self) -> str:

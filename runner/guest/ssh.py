@@ -98,6 +98,8 @@ class Ssh:
                 yield from whole
                 if len(rest) > _MAX_LINE:
                     raise GuestLost(f"the guest printed a line of more than {_MAX_LINE} bytes")
+            if not self._transport.is_active():  # paramiko then shows an end like any other
+                raise GuestLost("the ssh connection broke")
 
     def interact(self) -> None:
         """A shell on this terminal, until it ends."""
@@ -115,9 +117,26 @@ class Ssh:
             channel = self._transport.open_session(timeout=max(1.0, deadline.remaining_s))
             channel.settimeout(_POLL_S)
             channel.set_combine_stderr(True)
-            channel.exec_command(command)
+            with _in_time(channel, deadline):
+                channel.exec_command(command)
         with channel:
             yield channel
+
+
+@contextmanager
+def _in_time(channel: paramiko.Channel, deadline: Deadline) -> Iterator[None]:
+    """paramiko waits for the answer to a request without a limit; a channel that is closed ends that."""
+    timer = threading.Timer(max(1.0, deadline.remaining_s), channel.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except paramiko.SSHException as error:
+        if deadline.expired:
+            raise GuestSilent(f"the guest did not start a command within {deadline.what}") from error
+        raise
+    finally:
+        timer.cancel()
 
 
 @contextmanager
@@ -126,7 +145,8 @@ def _broken(doing: str) -> Iterator[None]:
     try:
         yield
     except (paramiko.SSHException, OSError, EOFError) as error:
-        raise GuestLost(f"{doing}: {error or type(error).__name__}") from error
+        silent = "timeout" in str(error).lower() or isinstance(error, TimeoutError)
+        raise (GuestSilent if silent else GuestLost)(f"{doing}: {error or type(error).__name__}") from error
 
 
 def _chunks(channel: paramiko.Channel, *, silence_s: float, deadline: Deadline) -> Iterator[bytes]:

@@ -23,6 +23,7 @@ class Limits(Plain):
     prepare_s: Annotated[Seconds, Field(description="fetch and unpack a kernel and an image, for one cell")] = 1800
     boot_s: Annotated[Seconds, Field(description="from the start of vng to the first answer over ssh")] = 120
     probe_s: Annotated[Seconds, Field(description="one probe; a guest silent for longer is given up")] = 30
+    start_s: Annotated[Seconds, Field(description="from the start of a worker process until it is ready")] = 300
     cell_s: Annotated[Seconds, Field(description="one cell without its preparation")] = 600
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from runner.caches import disk_fault
 from runner.errors import InfraError
 from runner.results import schema
 
@@ -52,7 +53,7 @@ def only_writer(path: Path) -> Iterator[None]:
             f"another run is writing to {path}", hint="wait for its end, or write to another folder"
         ) from None
     except OSError as error:
-        raise InfraError(f"cannot write to {path.parent}: {error.strerror}") from error
+        raise disk_fault(error, f"cannot write to {path.parent}") from error
     try:
         yield
     finally:
@@ -98,4 +99,4 @@ def faults(path: Path) -> Iterator[None]:
     except (sqlite3.DatabaseError, zlib.error, ValueError) as error:  # pydantic's ValidationError is a ValueError
         raise InfraError(f"{path} is corrupt: {str(error).splitlines()[0]}", hint=aside) from error
     except OSError as error:
-        raise InfraError(f"{error.filename or path}: {error.strerror or error}") from error
+        raise disk_fault(error, str(error.filename or path)) from error

@@ -54,7 +54,8 @@ def test_running_out_of_memory_is_reported_and_not_fatal() -> None:
 def test_splats_are_told_apart(line: str, kind: str) -> None:
     (splat,) = console.splats(f"noise\n{line}\nnoise")
     assert splat.kind == kind
-    assert splat.fatal == (kind != "warning")
+    assert splat.fatal == (kind == "oops")
+    assert splat.stuck == (kind in {"lockup", "stall", "hung task"})
 
 
 def test_a_program_that_prints_an_escape_sequence_into_the_words_does_not_hide_them() -> None:

@@ -1,0 +1,46 @@
+"""What a real 6.12.117 said on x86_64, replayed: fakes give true answers, so that a wrong one shows.
+
+Python's own library alone: fakevng.py must start fast.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+_SAID = Path(__file__).parents[1] / "data" / "agent-6.12.117-x86_64.jsonl"
+FAULTY = "alloc-udp:tc"  # the probe in which the fakes misbehave
+
+
+@cache
+def _said() -> tuple[str, dict[str, list[str]]]:
+    """The greeting, and by probe every line from its announcement on."""
+    hello, probes, current = "", {}, ""
+    for line in _SAID.read_text().splitlines():
+        event = json.loads(line)
+        match event["event"]:
+            case "hello":
+                hello = line
+            case "ask":
+                current = event["probe"]
+                probes[current] = [line]
+            case "end":
+                break
+            case _:
+                probes[current].append(line)
+    return hello, probes
+
+
+def hello() -> str:
+    return _said()[0]
+
+
+def answers(probe: str) -> Iterator[str]:
+    """The lines of one probe, its announcement first."""
+    yield from _said()[1][probe]
+
+
+def end(probes: Iterable[str]) -> str:
+    return json.dumps({"event": "end", "asked": len(list(probes))})

@@ -1,0 +1,152 @@
+"""Everything that a guest can do wrong, against the real boot, console, ssh and supervisor; qemu is a fake.
+
+No fault is an answer: whatever happens, what was answered is what the real kernel said, and the rest has none.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from runner.execution.cellrun import run_cell
+from runner.execution.orders import CellOrder
+from runner.guest import boot
+from runner.guest.interface import BootOrder
+from runner.model import CellResult, KfuncState, Limits, Outcome, ProgType, State, Verdict
+from runner.probes import ClaimFile, asks_of, judge, states
+from tests import fakes
+from tests.faults import recorded
+from tests.faults.leftovers import Place, nothing_left
+from tests.unit import agent_samples
+
+CLAIMS = ("alloc-tcp", "alloc-udp", "alloc-ipv6")
+FAKE = Path(__file__).with_name("fakevng.py")
+
+
+@cache
+def claims() -> tuple[ClaimFile, ...]:
+    file = agent_samples.claims()[0]
+    return (file.model_copy(update={"claims": tuple(claim for claim in file.claims if claim.id in CLAIMS)}),)
+
+
+def order(limits: Limits) -> CellOrder:
+    cell = agent_samples.cell("6.12.117").model_copy(update={"limits": limits})
+    asks = asks_of(claims(), cell.kernel.upstream, prog_types=(ProgType.TC,))
+    return CellOrder(cell=cell, asks=asks, modules=())
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What becomes of the cell. `unanswered`: probes of claims without an answer; `says` is in the cause of the cell,
+    or in the cause of the probe FAULTY where the cell ran."""
+
+    scenario: str
+    outcome: Outcome
+    says: str
+    hint: str = ""
+    unanswered: frozenset[str] = frozenset()
+    crashed: bool = False
+    boots: bool = True  # what does not boot is waited for as long as boot_s
+    silent: bool = False  # and what says nothing as long as probe_s
+
+
+ALL = frozenset(f"{claim}:{kind}" for claim in CLAIMS for kind in ("tc", "xdp"))
+ONE = frozenset({recorded.FAULTY})
+REST = ALL - {"alloc-tcp:tc", "alloc-tcp:xdp"}  # asked from FAULTY on
+DEAD, LOST, INFRA, RAN = Outcome.BOOT_FAILED, Outcome.LOST, Outcome.INFRA_FAILED, Outcome.RAN
+
+FAULTS = (
+    Fault("ends-before-a-word", INFRA, "vng ended with status 1", "runner doctor", ALL, boots=False),
+    Fault("hangs-before-the-first-line", INFRA, "the console stayed empty for boot_s", "-n", ALL, boots=False),
+    Fault("hangs-in-the-middle-of-boot", DEAD, "no answer over ssh within boot_s", "", ALL, boots=False),
+    Fault("locks-up-at-boot", DEAD, "the kernel hangs: watchdog: BUG: soft lockup", "", ALL, boots=False),
+    Fault("panics-at-boot", DEAD, "Kernel panic - not syncing: Fatal exception", "", ALL, boots=False),
+    Fault("no-memory-at-boot", DEAD, "the guest ran out of memory", "", ALL, boots=False),
+    Fault("powers-off-at-boot", DEAD, "the guest powered off while booting", "", ALL, boots=False),
+    Fault("killed-at-boot", LOST, "qemu ended while the kernel booted", "out-of-memory killer", ALL, boots=False),
+    Fault("stopped-at-boot", LOST, "qemu was stopped", "SIGSTOP", ALL, boots=False),
+    Fault("accepts-and-says-nothing", DEAD, "no answer over ssh within boot_s", "", ALL, boots=False),
+    Fault("greets-and-says-nothing", LOST, "ssh handshake", "", ALL, boots=False),
+    Fault("stalls-at-boot-and-goes-on", RAN, ""),
+    Fault("garbage-on-the-console", RAN, ""),
+    Fault("agent-prints-nonsense", RAN, ""),
+    Fault("has-another-host-key", LOST, "an unknown host key answers", "", ALL),
+    Fault("starts-no-command", LOST, "did not start a command within probe_s", "", ALL, silent=True),
+    Fault("panics-in-a-probe", RAN, "Kernel panic - not syncing: Fatal exception", "", ONE, crashed=True),
+    Fault("oopses-in-a-probe", RAN, "BUG: unable to handle page fault", "", ONE, crashed=True),
+    Fault("is-silent-in-a-probe", RAN, "the guest said nothing for", "", ONE, silent=True),
+    Fault(
+        "lockup-in-a-probe",
+        RAN,
+        "the kernel hangs: watchdog: BUG: soft lockup - CPU#0 stuck for 26s!",
+        "",
+        ONE,
+        silent=True,
+    ),
+    Fault(
+        "stall-in-a-probe",
+        RAN,
+        "the kernel hangs: rcu: INFO: rcu_preempt self-detected stall on CPU",
+        "",
+        ONE,
+        silent=True,
+    ),
+    Fault(
+        "hung-task-in-a-probe",
+        RAN,
+        "the kernel hangs: INFO: task python3:133 blocked for more than",
+        "",
+        ONE,
+        silent=True,
+    ),
+    Fault("no-memory-in-a-probe", RAN, "the guest ran out of memory: Out of memory: Killed process", "", ONE),
+    Fault("killed-in-a-probe", LOST, "qemu ended, and the console does not say why", "out-of-memory killer", REST),
+    Fault("stopped-in-a-probe", LOST, "qemu was stopped", "SIGSTOP", REST, silent=True),
+    Fault("drops-in-an-answer", LOST, "ssh connection", "", REST),
+    Fault("agent-ends-early", INFRA, "the agent ended too early", "", REST),
+    Fault("agent-prints-an-endless-line", LOST, "a line of more than", "", REST),
+)
+
+
+def run(fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CellResult:
+    def fake(_: BootOrder, *, vng: Path, port: int, keys: Path, host_uname: str) -> list[str]:
+        return [sys.executable, str(FAKE), fault.scenario, str(port), str(keys)]
+
+    monkeypatch.setattr(boot, "vng_argv", fake)
+    limits = Limits(boot_s=60 if fault.boots else 2, probe_s=3 if fault.silent else 60, cell_s=120)
+    machine = fakes.FakeMachine(scratch=tmp_path / "scratch", boot=boot.boot)
+    return run_cell(order(limits), fakes.EMPTY_TAR, machine, tmp_path / "run", lambda phase, note: None)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.scenario)
+def test_a_guest_fault_names_itself_and_is_no_answer(
+    fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with nothing_left(Place(tmp_path, tmp_path / "scratch")):
+        result = run(fault, tmp_path, monkeypatch)
+    assert result.outcome is fault.outcome, result.cause
+    verdicts = {verdict.probe: verdict for verdict in judge(result, claims())}
+    assert verdicts.keys() == ALL
+    for probe, verdict in verdicts.items():
+        if probe not in fault.unanswered:
+            assert verdict.verdict is Verdict.HOLDS, verdict
+        elif fault.crashed:
+            assert (verdict.verdict, verdict.crashed) == (Verdict.BROKEN, True)
+        else:
+            assert verdict.verdict is Verdict.NO_ANSWER
+            assert verdict.cause
+    assert not {State.ABSENT, State.NOT_ALLOWED} & {state.state for state in mine(result)}
+    said = verdicts[recorded.FAULTY].cause if fault.outcome is RAN else result.cause
+    assert fault.says in said
+    assert fault.hint in result.cause
+    assert fault.crashed == bool(result.crashes)
+
+
+def mine(result: CellResult) -> list[KfuncState]:
+    """The states of the kfuncs that the claims call and that the real kernel lets a TC program call."""
+    names = {verdict.kfunc for verdict in judge(result, claims()) if verdict.prog_type is ProgType.TC}
+    return [it for it in states(result, claims()) if it.kfunc in names and it.prog_type is ProgType.TC]
