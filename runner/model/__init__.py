@@ -8,6 +8,7 @@ from runner.model.asks import Ask, Attach, CensusAsk, ClaimAsk, Traffic
 from runner.model.cells import Cell, GuestSize, Limits
 from runner.model.judged import ClaimVerdict, KfuncState, KnownIssue
 from runner.model.kernels import Image, Kernel, Lock, LockedImage, LockedKernel, Package, Wanted
+from runner.model.layouts import StructConstant, StructLayout, StructMember
 from runner.model.words import (
     NETWORK_TYPES,
     CellId,
@@ -56,6 +57,9 @@ __all__ = [
     "Seconds",
     "Sha256",
     "State",
+    "StructConstant",
+    "StructLayout",
+    "StructMember",
     "Timings",
     "Traffic",
     "Verdict",

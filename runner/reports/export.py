@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from runner.model import CellId, Level, Outcome, Plain, ProgType, Sha256, State, Timings, Verdict
+from runner.model import CellId, Level, Outcome, Plain, ProgType, Sha256, State, StructLayout, Timings, Verdict
 from runner.results.model import JudgedCell, JudgedRun, RunId
 
 
@@ -49,6 +49,7 @@ class ExportedState(Plain):
     cause: str  # why it is not usable
     hidden: bool = False  # "no answer", and asking again will not help: the kernel refuses before it looks
     prototype: str = ""  # from BTF
+    layouts: tuple[StructLayout, ...] = ()  # of the structures that programs hand to it, from BTF
     flags: tuple[str, ...] = ()  # KF_..., as far as the kernel shows them
     level: Level  # the highest that was seen
 
