@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
 
 LOG_CHARS = 16 << 10
+KFUNC_FACTS = ("object", "prototype", "tags", "layouts")
 CENSUS_BATCH = 48  # answers in one line
 DELIVERY_S = 0.02  # for a line to leave a guest that may be dead a moment later
 
@@ -148,7 +149,7 @@ class Agent:
         if self._census is None:
             self._census = Census(self._libbpf, frozenset(names))
             found = self._census.kfuncs.values()
-            told = [{"kfunc": it.name, "object": it.object, "prototype": it.prototype, "tags": it.tags} for it in found]
+            told = [{"kfunc": it.name, **{word: getattr(it, word) for word in KFUNC_FACTS}} for it in found]
             say("kfuncs", {"kfuncs": told, "missing": self._census.missing})
         return self._census
 

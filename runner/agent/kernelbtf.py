@@ -11,6 +11,7 @@ import os
 import struct
 
 from .btf import DECL_TAG, FUNC, STRUCT, BtfError, sections
+from .layouts import Layouts
 from .libbpf import Libbpf
 from .prototypes import prototypes
 
@@ -29,9 +30,10 @@ class Kfunc:
     """A kernel function: whose BTF holds it, its id there, and a file descriptor of that BTF (0 for vmlinux).
 
     `tags`: `bpf_kfunc` and what else its declaration tags say. `prototype` is empty where it cannot be had.
+    `layouts` are of the structures that programs hand to it.
     """
 
-    __slots__ = ("btf_id", "fd", "name", "object", "prototype", "tags")
+    __slots__ = ("btf_id", "fd", "layouts", "name", "object", "prototype", "tags")
 
     def __init__(self, name: str, owner: str, btf_id: int, fd: int, tags: tuple[str, ...] = ()) -> None:
         self.name = name
@@ -40,6 +42,7 @@ class Kfunc:
         self.fd = fd
         self.tags = tags
         self.prototype = ""
+        self.layouts: list[dict[str, object]] = []
 
 
 class ObjectBtf:
@@ -79,13 +82,38 @@ class ObjectBtf:
         self.handle  # noqa: B018  parses
         return self._first <= type_id < self._end
 
-    def _record(self, type_id: int) -> tuple[int, int, int]:
-        """Name offset, info, size or type. BtfError when it is not here."""
+    def _at(self, type_id: int) -> int:
+        """Where the record of a type begins. BtfError when it is not here."""
         at = self._address(type_id) - self._start
         if not (self._has(type_id) and 0 <= at <= len(self._types) - _RECORD.size):
             raise BtfError(f"no type {type_id} here")
-        record: tuple[int, int, int] = _RECORD.unpack_from(self._types, at)
+        return at
+
+    def record(self, type_id: int) -> tuple[int, int, int]:
+        """Name offset, info, size or type. BtfError when it is not here."""
+        record: tuple[int, int, int] = _RECORD.unpack_from(self._types, self._at(type_id))
         return record
+
+    def kind(self, type_id: int) -> int:
+        return self.record(type_id)[1] >> 24 & 0x1F
+
+    def name(self, type_id: int) -> str:
+        """Empty when it has none."""
+        return self.string(self.record(type_id)[0])
+
+    def behind(self, type_id: int, start: int, length: int) -> bytes:
+        """Bytes of what follows a type's record: its members, its parameters, its values."""
+        begin = self._at(type_id) + _RECORD.size + start
+        found = self._types[begin : begin + length]
+        if len(found) != length:
+            raise BtfError(f"type {type_id} is cut short")
+        return found
+
+    def holder(self, type_id: int) -> ObjectBtf | None:
+        """Whose type it is: this object's, or its base's."""
+        if self._has(type_id):
+            return self
+        return self._base.holder(type_id) if self._base else None
 
     def string(self, offset: int) -> str:
         own = offset - len(self._base_strings)
@@ -95,26 +123,51 @@ class ObjectBtf:
             raise BtfError(f"no string at {offset}")
         return strings[start:end].decode("utf-8", "replace")
 
-    def _id_at(self, offset: int) -> int | None:
-        """The id of the type whose record begins at `offset`; None when none does."""
+    def _id_before(self, offset: int) -> int | None:
+        """The id of the last type whose record begins at or before `offset`; None when none does."""
         self.handle  # noqa: B018  parses
         low, high = self._first, self._end
         while low < high:
             middle = (low + high) // 2
-            at = self._address(middle) - self._start
-            if at == offset:
-                return middle
-            if at < offset:
+            if self._address(middle) - self._start <= offset:
                 low = middle + 1
             else:
                 high = middle
-        return None
+        return low - 1 if low > self._first else None
+
+    def _id_at(self, offset: int) -> int | None:
+        """The id of the type whose record begins at `offset`; None when none does."""
+        type_id = self._id_before(offset)
+        return type_id if type_id and self._address(type_id) - self._start == offset else None
 
     def _string_offsets(self, name: str) -> list[int]:
         """Where a string is: its own or, in a module, the base's."""
         wanted = b"\0" + name.encode() + b"\0"
         found = [(self._base_strings.find(wanted), 1), (self._strings.find(wanted), len(self._base_strings) + 1)]
         return [at + behind for at, behind in found if at >= 0]
+
+    def strings_ending(self, end: str) -> list[tuple[str, int]]:
+        """Strings of this object that end so, with their offsets."""
+        found, wanted = [], end.encode() + b"\0"
+        at = self._strings.find(wanted)
+        while at >= 0:
+            begin = self._strings.rfind(b"\0", 0, at) + 1
+            word = self._strings[begin : at + len(end)].decode("utf-8", "replace")
+            found.append((word, begin + len(self._base_strings)))
+            at = self._strings.find(wanted, at + 1)
+        return found
+
+    def mentions(self, string: int) -> list[tuple[int, int]]:
+        """Types that may name a string of this object behind their records, and where."""
+        found, wanted = [], struct.pack("=I", string)
+        at = self._types.find(wanted)
+        while at >= 0:
+            type_id = self._id_before(at) if at % 4 == 0 else None
+            place = at - self._at(type_id) - _RECORD.size if type_id else -1
+            if type_id and place >= 0:
+                found.append((type_id, place))
+            at = self._types.find(wanted, at + 1)
+        return found
 
     def _records(self, kind: int, linkage: int, name: str) -> list[int]:
         """Offsets of what may be records of a kind and name."""
@@ -161,14 +214,14 @@ class ObjectBtf:
             type_id, component = _TAGGED.unpack_from(self._types, offset + _HEAD.size)
             if component != _WHOLE or not self._has(type_id):
                 continue  # a parameter's tag, or the bytes of something else
-            name_off, info, _ = self._record(type_id)
+            name_off, info, _ = self.record(type_id)
             if info >> 24 & 0x1F == FUNC:
                 found[self.string(name_off)] = type_id
         return found
 
     def prototype(self, function: int) -> int:
         """The id of a function's FUNC_PROTO."""
-        return self._record(function)[2]
+        return self.record(function)[2]
 
 
 class KernelBtf:
@@ -187,15 +240,21 @@ class KernelBtf:
         """
         shared = self.vmlinux.strings_among(names)  # a module's names are there too when vmlinux has the same string
         found = _kfuncs_of(self.vmlinux, VMLINUX, 0, shared)
-        jobs = [_job(self.vmlinux, found)]
+        homes = [(self.vmlinux, found)]
         for module in sorted(name for name in self._fds if name != VMLINUX):
             btf = ObjectBtf(self._libbpf, os.path.join(self._folder, module), self.vmlinux)
             candidates = (btf.strings_among(names) | shared) - found.keys()
             more = _kfuncs_of(btf, module, self._fds[module], candidates)
-            jobs += [_job(btf, more)] if more else []
+            homes += [(btf, more)] if more else []
             found = {**more, **found}
+        protos = [{name: btf.prototype(kfunc.btf_id) for name, kfunc in held.items()} for btf, held in homes]
+        jobs = [(btf.handle, ids) for (btf, _), ids in zip(homes, protos, strict=True)]
         for name, prototype in prototypes(self._libbpf, jobs).items():
             found[name].prototype = prototype
+        layouts = Layouts()
+        for (btf, held), ids in zip(homes, protos, strict=True):
+            for name, kfunc in held.items():
+                kfunc.layouts = layouts.of(btf, ids[name], kfunc.prototype)
         return found
 
 
@@ -209,7 +268,3 @@ def _kfuncs_of(btf: ObjectBtf, owner: str, fd: int, names: frozenset[str]) -> di
         if type_id is not None:
             found[name] = Kfunc(name, owner, type_id, fd)
     return found
-
-
-def _job(btf: ObjectBtf, kfuncs: dict[str, Kfunc]) -> tuple[ctypes.c_void_p, dict[str, int]]:
-    return btf.handle, {name: btf.prototype(kfunc.btf_id) for name, kfunc in kfuncs.items()}

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
-from rich.text import Text
 
-from runner.cli import EXIT_BROKEN, EXIT_OK, Finished, formats, site, tracking
+from runner.cli import Finished, formats, site, tracking
 from runner.cli.judging import Knowledge, judged_run
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
 from runner.reports.exitcode import exit_code
@@ -18,10 +17,8 @@ from runner.reports.export import export, to_json
 from runner.reports.markdown import availability_markdown
 from runner.reports.statements import statements_markdown, statements_report
 from runner.reports.summary import run_report
-from runner.reports.text import plain
 from runner.reports.verdicts import WORDS, Wanted, claim_rows, verdicts_report
 from runner.results.asked import read_asked
-from runner.results.differences import differences
 from runner.results.statements import statements
 from runner.results.store import ResultStore
 from runner.yamlfile import nearest
@@ -135,32 +132,6 @@ def claims(
         emit(statements_markdown(judged, found), output)
     else:
         emit(statements_report(judged, found), output)
-
-
-@app.command("compare")
-def compare(
-    before: Annotated[str, typer.Argument(help="A run's id.")],
-    after: Annotated[str | None, typer.Argument(help="Another run's id; by default the last run.")] = None,
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-) -> None:
-    """Show which answers differ between two runs: outcomes, errnos, verdicts, states. Exits with 1 when any does.
-
-    Example: runner report compare "$(runner report runs --format json | jq -r '.[1].id')"
-    """
-    project = Project.at(matrix)
-    found = differences(judged_run(project, before), judged_run(project, after))
-    if format_ is Format.JSON:
-        emit(json.dumps([one.model_dump() for one in found], indent=1), output)
-    elif not found:
-        emit("every answer is the same", output)
-    else:
-        table = Table("cell", "what", "before", "after", box=None, pad_edge=False)
-        for one in found:
-            table.add_row(one.cell, *(Text(plain(text)) for text in (one.what, one.before, one.after)))
-        emit(table, output)
-    raise Finished(EXIT_BROKEN if found else EXIT_OK)
 
 
 @app.command("runs")

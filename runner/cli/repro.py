@@ -38,9 +38,8 @@ from runner.guest.interface import Guest
 from runner.model import CellResult, Look, Outcome, Verdict
 from runner.reports.again import again_report
 from runner.reports.cell import probe_report
-from runner.results.differences import Difference
 from runner.results.looks import write_look
-from runner.results.same import answered, changed_answers
+from runner.results.same import Deviation, answered, changed_answers
 
 _PREPARE_LIMIT_S = 1800
 
@@ -53,7 +52,7 @@ class Repeated:
     result: CellResult
     probes: tuple[str, ...]
     payload: Payload
-    changed: tuple[Difference, ...]
+    changed: tuple[Deviation, ...]
 
     @property
     def same_kernel(self) -> bool:

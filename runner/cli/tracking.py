@@ -98,6 +98,7 @@ def diff(
     before: Annotated[str, typer.Argument(metavar="A", help="A run, `last`, `last~1`, a kernel, or a cell.")],
     after: Annotated[str, typer.Argument(metavar="B", help="What it is compared with: what became of A's answers.")],
     texts: Annotated[bool, typer.Option("--texts", help="Also what differs in words alone.")] = False,
+    same: Annotated[bool, typer.Option("--same", help="Exit 1 when anything changed, or a cell came or went.")] = False,
     matrix: MatrixFile = DEFAULT_MATRIX,
     format_: FormatOption = Format.TEXT,
     output: Output = None,
@@ -113,7 +114,7 @@ def diff(
     with ResultStore(project.database, read_only=True) as store:
         found, names = compare(side(store, knowledge, before), side(store, knowledge, after), knowledge)
     show(changes_report(found, names, texts=texts), changes_document(found, names), format_, output)
-    if found.worse:
+    if found.worse or (same and not found.nothing):
         raise Finished(EXIT_BROKEN)
 
 

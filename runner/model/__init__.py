@@ -19,6 +19,7 @@ from runner.model.kernels import (
     Wanted,
     Which,
 )
+from runner.model.layouts import StructConstant, StructLayout, StructMember
 from runner.model.words import (
     NETWORK_TYPES,
     CellId,
@@ -72,6 +73,9 @@ __all__ = [
     "Seconds",
     "Sha256",
     "State",
+    "StructConstant",
+    "StructLayout",
+    "StructMember",
     "Timings",
     "Traffic",
     "Verdict",

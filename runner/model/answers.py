@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, StringConstraints
 
 from runner.model.cells import Cell
 from runner.model.kernels import KernelBuild
+from runner.model.layouts import StructLayout
 from runner.model.words import Outcome, Plain, ProgType
 
 
@@ -44,6 +45,7 @@ class CensusObservation(Plain):
     again_errno: int | None = None
     again_log: str = ""
     prototype: str = ""  # from BTF; empty where it has none
+    layouts: tuple[StructLayout, ...] = ()  # of the structures that programs hand to it, as far as they are small
     tags: tuple[str, ...] = ()  # the function's declaration tags: bpf_kfunc, bpf_fastcall
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.model.layouts import StructLayout
 from runner.model.words import Level, Plain, ProgType, State, Verdict
 
 
@@ -43,5 +44,6 @@ class KfuncState(Plain):
     log: str = ""  # the verifier's own words, without the explanation that v7.3 appends
     hidden: bool = False  # no answer, and asking again will not help: the kernel refuses before it looks
     prototype: str = ""  # from BTF, as C has it
+    layouts: tuple[StructLayout, ...] = ()  # of the structures that programs hand to it, from BTF
     flags: tuple[str, ...] = ()  # as far as the kernel shows them: KF_SLEEPABLE
     level: Level = Level.NONE

@@ -205,6 +205,7 @@ def _state(
         log="" if state is State.USABLE else plain_words(log),
         hidden=hidden,
         prototype=answer.prototype if answer else "",
+        layouts=answer.layouts if answer else (),
         flags=flags,
     )
 

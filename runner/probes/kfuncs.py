@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -81,6 +82,7 @@ class KfuncList(Plain):
         return "\n".join(lines) + "\n"
 
 
+@cache
 def _scalar(name: str) -> str:
     """In quotes where YAML would read something else than text, such as `on`."""
     return name if yaml.safe_load(name) == name else f'"{name}"'

@@ -11,11 +11,11 @@ from rich.text import Text
 
 from runner.model import CellResult, Outcome
 from runner.reports.text import plain
-from runner.results.differences import Difference
+from runner.results.same import Deviation
 
 
 def again_report(
-    where: str, before: CellResult, now: CellResult, changed: Sequence[Difference], *, notes: Sequence[str] = ()
+    where: str, before: CellResult, now: CellResult, changed: Sequence[Deviation], *, notes: Sequence[str] = ()
 ) -> RenderableType:
     """`where` names what `before` is of. `notes` say what could not be made as it was."""
     table = Table.grid(padding=(0, 2))
@@ -44,7 +44,7 @@ def _outcome(result: CellResult) -> str:
     return f"{result.outcome}{result.cause and f': {result.cause}'}"
 
 
-def _verdict(before: CellResult, now: CellResult, changed: Sequence[Difference]) -> Text:
+def _verdict(before: CellResult, now: CellResult, changed: Sequence[Deviation]) -> Text:
     if now.outcome in {Outcome.LOST, Outcome.INFRA_FAILED, Outcome.SKIPPED}:
         return Text("There is no answer: this machine failed, which says nothing about the kernel.", "yellow")
     if now.outcome is not before.outcome:

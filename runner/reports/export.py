@@ -21,6 +21,7 @@ from runner.model import (
     ProgType,
     Sha256,
     State,
+    StructLayout,
     Timings,
     Verdict,
 )
@@ -71,6 +72,7 @@ class ExportedState(Plain):
     cause: str  # why it is not usable
     hidden: bool = False  # "no answer", and asking again will not help: the kernel refuses before it looks
     prototype: str = ""  # from BTF
+    layouts: tuple[StructLayout, ...] = ()  # of the structures that programs hand to it, from BTF
     flags: tuple[str, ...] = ()  # KF_..., as far as the kernel shows them
     level: Level  # the highest that was seen
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from runner.model import StructLayout
 from runner.reports.findings import show_command
 from runner.reports.text import plain
 from runner.results.history import Turn
@@ -40,11 +41,12 @@ def signatures_report(kfunc: str, found: Sequence[Signature]) -> RenderableType:
     if not found:
         return Text(f"No kernel that was run has {kfunc}.")
     parts: list[RenderableType] = [Text(kfunc, "bold")]
-    for (prototype, flags, owner), places in _places(found).items():
+    for (prototype, flags, layouts, owner), places in _places(found).items():
         parts.append(Text(f"  {'; '.join(places)}  in {plain(owner)}"))
         parts.append(Text(f"    prototype  {plain(prototype) or NOT_RECORDED}", "" if prototype else "dim"))
         words = ", ".join(flags) if flags else "none shown" if prototype else NOT_RECORDED
         parts.append(Text(f"    flags      {plain(words)}", "" if flags else "dim"))
+        parts += [Text(f"    {line}") for layout in layouts for line in _layout(layout)]
     return Group(*parts)
 
 
@@ -55,7 +57,8 @@ def signatures_document(kfunc: str, found: Sequence[Signature]) -> dict[str, obj
         "kfunc": kfunc,
         "signatures": [
             {"arch": it.arch, "kernels": [str(build) for build in it.builds], "object": it.owner,
-             "prototype": it.prototype or None, "flags": list(it.flags)}
+             "prototype": it.prototype or None, "flags": list(it.flags),
+             "layouts": [layout.model_dump() for layout in it.layouts]}
             for it in found
         ],
     }  # fmt: skip
@@ -119,13 +122,26 @@ def _document(turn: Turn) -> dict[str, object]:
     }
 
 
-def _places(found: Sequence[Signature]) -> dict[tuple[str, tuple[str, ...], str], list[str]]:
+def _layout(layout: StructLayout) -> Iterator[str]:
+    """`struct bpf_ct_opts: 12 bytes`, then a line for each member: where, how many bytes, what."""
+    constants = "".join(f"; {plain(it.name)} = {it.value}" for it in layout.constants)
+    yield f"struct {plain(layout.name)}: {layout.size} bytes{constants}"
+    for it in layout.members:
+        width = f": {it.bits}" if it.bits else ""
+        yield f"  {it.offset:>4} {it.size:>4}  {plain(it.type)} {plain(it.name)}{width}".rstrip()
+
+
+_Said = tuple[str, tuple[str, ...], tuple[StructLayout, ...], str]
+
+
+def _places(found: Sequence[Signature]) -> dict[_Said, list[str]]:
     """For each signature, its kernels in words, by architecture."""
-    places: dict[tuple[str, tuple[str, ...], str], dict[str, list[str]]] = {}
+    places: dict[_Said, dict[str, list[str]]] = {}
     for it in found:
         first, last = it.builds[0], it.builds[-1]
         words = str(first) if len(it.builds) == 1 else f"{first} to {last}"
-        places.setdefault((it.prototype, it.flags, it.owner), {}).setdefault(words, []).append(it.arch)
+        what = (it.prototype, it.flags, it.layouts, it.owner)
+        places.setdefault(what, {}).setdefault(words, []).append(it.arch)
     return {
         key: [f"{words} ({', '.join(archs)})" for words, archs in kernels.items()] for key, kernels in places.items()
     }

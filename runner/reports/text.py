@@ -19,7 +19,17 @@ _ESCAPES = re.compile(
 )
 # Cc controls, Cf invisible and bidirectional marks, Cs lone surrogates, Zl and Zp line breaks that are not \n
 _UNSHOWN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_ASCII_CONTROLS = dict.fromkeys({*range(0x20), 0x7F} - {ord("\n")})
+
+
+class _Shown(dict[int, int | None]):
+    """What str.translate makes of each character; asked of Unicode once per character, not once per occurrence."""
+
+    def __missing__(self, char: int) -> int | None:
+        self[char] = None if unicodedata.category(chr(char)) in _UNSHOWN else char
+        return self[char]
+
+
+_SHOWN = _Shown({ord("\n"): ord("\n")})
 _MARKDOWN = re.compile(
     r"""
       [\\`*\[\]<>|~&]
@@ -34,11 +44,7 @@ _MARKDOWN = re.compile(
 def lines(text: str) -> list[str]:
     """The lines of `text` without escape sequences, control characters and trailing blanks."""
     text = _ESCAPES.sub("", text.replace("\r\n", "\n")).replace("\r", "\n").expandtabs(8)
-    if text.isascii():  # logs are, and there are megabytes of them
-        kept = text.translate(_ASCII_CONTROLS)
-    else:
-        kept = "".join(char for char in text if char == "\n" or unicodedata.category(char) not in _UNSHOWN)
-    return [line.rstrip() for line in kept.split("\n")]
+    return [line.rstrip() for line in text.translate(_SHOWN).split("\n")]
 
 
 def plain(text: str, width: int | None = None) -> str:

@@ -22,7 +22,8 @@ Answer = Observation | CensusObservation
 
 # What stands for a particular, in a text and in JSON; where there is one already, it is taken out as well.
 _HOLE, _JSON_HOLE = "\x1a", r"\u001a"
-_PARTICULAR = re.compile(r"\x1a|\\u001a|\b0x[0-9a-f]{12,16}\b|(?<=\w)#\d{3,}\b")
+# Each begins with a character of its own and looks back from there, so that `re` skips what cannot begin one.
+_PARTICULAR = re.compile(r"\x1a|\\u001a|0(?<=\b0)x[0-9a-f]{12,16}\b|#(?<=\w#)\d{3,}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,8 @@ def _parsed(kind: Kind, body: str, log: str) -> Answer:
 
 
 def _taken(text: str, hole: str) -> tuple[str, list[str]]:
-    return _PARTICULAR.sub(lambda _: hole, text), _PARTICULAR.findall(text)
+    taken = _PARTICULAR.findall(text)
+    return _PARTICULAR.sub(lambda _: hole, text) if taken else text, taken
 
 
 def _filled(template: str, hole: str, particulars: Iterator[str]) -> str:

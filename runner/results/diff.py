@@ -72,6 +72,11 @@ class Difference:
     def worse(self) -> tuple[Change, ...]:
         return tuple(change for change in self.changes if change.kind is Kind.WORSE)
 
+    @property
+    def nothing(self) -> bool:
+        """Is everything the same?"""
+        return not (self.changes or self.gone or self.new)
+
     def confirmed(self, change: Change) -> bool:
         return self.boots.get(change.key, 1) > 1
 
@@ -226,9 +231,9 @@ def _state_kind(old: KfuncState, new: KfuncState) -> Kind | None:
         if is_less(old.state, new.state):
             return Kind.WORSE
         return Kind.BETTER if is_less(new.state, old.state) else Kind.OTHERWISE
-    if new.state is State.USABLE or _same_text(old.cause) == _same_text(new.cause):
-        return None
-    return Kind.TEXT
+    if (old.object, old.errno) != (new.object, new.errno):
+        return Kind.OTHERWISE
+    return None if new.state is State.USABLE or _same_text(old.cause) == _same_text(new.cause) else Kind.TEXT
 
 
 def _same_text(text: str) -> str:
@@ -243,4 +248,6 @@ def _claim_words(claim: ClaimVerdict) -> str:
 
 
 def _state_words(state: KfuncState) -> str:
-    return ": ".join(filter(None, (str(state.state), state.cause)))
+    errno = f"errno {state.errno}" if state.errno else ""
+    where = ", ".join(filter(None, (f"in {state.object}" if state.object else "", errno)))
+    return ": ".join(filter(None, (f"{state.state} ({where})" if where else str(state.state), state.cause)))

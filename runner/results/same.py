@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from runner.model import CellResult, CensusObservation, Observation
+from runner.model import CellResult, CensusObservation, Observation, Plain
 from runner.results.answers import steady
-from runner.results.differences import Difference
 
 _NOTHING = "no answer"
 
 
+class Deviation(Plain):
+    """What a boot answered in another way. `what` is `<probe>, <part>`: `alloc-tcp:tc, load errno`."""
+
+    cell: str
+    what: str
+    before: str
+    after: str
+
+
 def changed_answers(
     before: CellResult, after: CellResult, probes: Iterable[str], *, held: Collection[str] = ()
-) -> tuple[Difference, ...]:
+) -> tuple[Deviation, ...]:
     """What the second boot answered in another way, for each of these probes of claims, and of the census.
 
     Addresses in a log are not the kernel's answer, and neither is how far a timeout has run down. `held` are probes
@@ -23,7 +31,7 @@ def changed_answers(
     was, now = _told(before, after, held), _told(after, before, held)
     asked = set(probes)
     return tuple(
-        Difference(cell=cell, what=what, before=was.get(what, _NOTHING), after=now.get(what, _NOTHING))
+        Deviation(cell=cell, what=what, before=was.get(what, _NOTHING), after=now.get(what, _NOTHING))
         for what in dict.fromkeys((*was, *now))
         if what.partition(", ")[0] in asked and was.get(what, _NOTHING) != now.get(what, _NOTHING)
     )

@@ -1,4 +1,4 @@
-"""What kernels' BTF says about a kfunc: its prototype and its flags, over all kernels that were run."""
+"""What kernels' BTF says about a kfunc: its prototype, its flags, and the structures that it shares with programs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
+from runner.model import StructLayout
 from runner.results.series import Build, Known
 
 
@@ -15,6 +16,7 @@ class Signature:
 
     prototype: str
     flags: tuple[str, ...]
+    layouts: tuple[StructLayout, ...]
     owner: str  # vmlinux or a module
     arch: str
     builds: tuple[Build, ...]
@@ -27,9 +29,9 @@ def signatures(known: Iterable[Known], kfunc: str) -> tuple[Signature, ...]:
         # it is a property of the kernel: what one program type's answer lacks, another's may have
         states = [state for row, state in it.states.items() if row.kfunc == kfunc and state.object]
         if states:
-            best = max(states, key=lambda state: (bool(state.prototype), len(state.flags)))
-            said.append((it.build.arch, best.prototype, best.flags, best.object, it.build))
+            best = max(states, key=lambda state: (bool(state.prototype), len(state.flags), len(state.layouts)))
+            said.append(((it.build.arch, best.prototype, best.flags, best.layouts, best.object), it.build))
     return tuple(
-        Signature(prototype, flags, owner, arch, tuple(build for *_, build in group))
-        for (arch, prototype, flags, owner), group in groupby(said, key=lambda it: it[:4])
+        Signature(prototype, flags, layouts, owner, arch, tuple(build for _, build in group))
+        for (arch, prototype, flags, layouts, owner), group in groupby(said, key=lambda it: it[0])
     )

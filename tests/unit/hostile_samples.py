@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from runner.model import Observation, Verdict
 from runner.results.model import JudgedCell, JudgedRun
 from tests.unit import results_samples as samples
@@ -14,6 +16,7 @@ TEXT = (
 KFUNC = "bpf_<script>window.pwned=1</script>\" onmouseover=\"window.pwned=1' x-init='window.pwned=1"
 
 
+@cache
 def hostile_run() -> JudgedRun:
     """Every verdict occurs; one kfunc has a name that no compiler makes."""
     run = samples.mixed_run()

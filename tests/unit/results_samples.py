@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 from runner.model import (
     NETWORK_TYPES,
@@ -81,6 +82,7 @@ def probes() -> Iterable[tuple[str, str, ProgType]]:
             yield f"{kfunc.removeprefix('bpf_').replace('_', '-')}-{at}", kfunc, prog_type
 
 
+@cache  # frozen: tests may share them
 def result(of: Cell, outcome: Outcome = Outcome.RAN, cause: str = "", seed: int = 0) -> CellResult:
     """A cell that ran holds an observation per probe, with a log of some 2 KiB, and a small census."""
     if outcome is not Outcome.RAN:
@@ -178,6 +180,7 @@ def judged(*results: CellResult, cells: tuple[Cell, ...] = CELLS) -> JudgedRun:
     return judge_run(run(*results, cells=cells), judge=verdicts, states=states)
 
 
+@cache
 def clean_run() -> JudgedRun:
     return judged(*(result(each) for each in CELLS))
 
@@ -193,6 +196,7 @@ def with_claim(of: JudgedRun, cell_id: str, at: int, **changes: object) -> Judge
     return of.model_copy(update={"cells": tuple(cells)})
 
 
+@cache
 def mixed_run() -> JudgedRun:
     """One kernel did not boot, one cell never finished, one claim is broken on two cells, one crashed, one is open."""
     boot = result(CELLS[7], Outcome.BOOT_FAILED, "kernel panicked: VFS: Unable to mount root fs on unknown-block(0,0)")

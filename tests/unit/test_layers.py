@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -31,10 +32,17 @@ def unit_of(file: Path) -> str:
     return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported(file: Path) -> set[str]:
+@cache
+def nodes(file: Path) -> tuple[ast.AST, ...]:
+    """A file's whole syntax tree, parsed once."""
+    return tuple(ast.walk(ast.parse(file.read_text(), str(file))))
+
+
+@cache
+def imported(file: Path) -> frozenset[str]:
     """The absolute names of every module that a file imports, wherever in the file."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(), str(file))):
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -42,14 +50,15 @@ def imported(file: Path) -> set[str]:
             base = ".".join(folder[: len(folder) - node.level + 1]) if node.level else ""
             module = ".".join(filter(None, (base, node.module)))
             names |= {f"{module}.{alias.name}" for alias in node.names}
-    return names
+    return frozenset(names)
 
 
-def own_units(file: Path) -> set[str]:
+@cache
+def own_units(file: Path) -> frozenset[str]:
     """The parts of this program that a file imports, but for its own."""
     parts = (name.split(".") for name in imported(file))
     found = {one[1] for one in parts if one[0] == "runner" and len(one) > 1}
-    return {unit for unit in found if unit in RANK or unit in ALONE} - {unit_of(file)}
+    return frozenset(unit for unit in found if unit in RANK or unit in ALONE) - {unit_of(file)}
 
 
 FILES = sorted(file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py")
@@ -123,7 +132,7 @@ def test_only_the_command_line_exits() -> None:
         exits = [name for name in imported(file) if name in ("sys.exit", "os._exit")]
         calls = [
             node
-            for node in ast.walk(ast.parse(file.read_text()))
+            for node in nodes(file)
             if isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.exit", "os._exit")
         ]
         assert not exits, file
@@ -132,5 +141,5 @@ def test_only_the_command_line_exits() -> None:
 
 def test_nothing_goes_through_a_shell() -> None:
     for file in FILES:
-        words = [node.arg for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.keyword)]
+        words = [node.arg for node in nodes(file) if isinstance(node, ast.keyword)]
         assert "shell" not in words, file

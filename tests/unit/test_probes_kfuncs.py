@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import MatrixError
@@ -41,6 +41,7 @@ def test_every_name_is_asked_about_and_every_module_loaded() -> None:
     assert modules_of(claims()[:1], known) == ("nf_conntrack", "nf_nat", "fou", "nf_flow_table", "xfrm_interface")
 
 
+@settings(max_examples=50)
 @given(SEEN, SEEN)
 def test_growing_adds_and_never_takes_away(first: list[tuple[str, str]], second: list[tuple[str, str]]) -> None:
     known = KfuncList().grown(first)
@@ -51,6 +52,7 @@ def test_growing_adds_and_never_takes_away(first: list[tuple[str, str]], second:
     assert grown == KfuncList().grown(second + first)
 
 
+@settings(max_examples=25)  # each writes and reads some 370 names
 @given(SEEN)
 def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seen: list[tuple[str, str]]) -> None:
     root = tmp_path_factory.mktemp("project")

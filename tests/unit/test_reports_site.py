@@ -18,6 +18,7 @@ from runner.reports.site import STATIC, site
 from runner.reports.site.changes import changes
 from runner.reports.site.gantt import chart
 from runner.reports.site.names import slug
+from runner.results.diff import Kind
 from runner.results.model import JudgedRun, judge_run
 from tests.unit import results_samples as samples
 from tests.unit.hostile_samples import hostile_run
@@ -203,9 +204,10 @@ def test_changes_are_held_against_the_last_answer() -> None:
     found = changes([at(samples.clean_run(), 3, "again"), at(worse, 2, "worse"), part, first])
     assert found["first"] == found["part"] == ()
     [change] = found["worse"]
-    assert (change.before, change.after, change.trend) == ("holds", "broken", "worse")
+    assert (change.before, change.after) == ("holds: error -EINVAL", "broken: error -EINVAL")
+    assert change.kind is Kind.WORSE
     assert change.where == ("6.12.117-x86_64", "6.12.117-arm64")
-    assert [change.trend for change in found["again"]] == ["better"]
+    assert [change.kind for change in found["again"]] == [Kind.BETTER]
 
 
 def test_no_answer_is_no_change() -> None:
@@ -220,7 +222,8 @@ def test_state_of_a_kfunc_that_is_gone_is_a_change_for_the_worse() -> None:
     cell = gone.cells[0].model_copy(update={"states": (state, *gone.cells[0].states[1:])})
     gone = gone.model_copy(update={"cells": (cell, *gone.cells[1:])})
     [change] = changes([at(samples.clean_run(), 0, "a"), at(gone, 1, "b")])["b"]
-    assert (change.what, change.after, change.trend) == (f"{state.kfunc} ({state.prog_type})", "absent", "worse")
+    assert (change.what, change.kind) == (f"{state.kfunc} ({state.prog_type})", Kind.WORSE)
+    assert change.after.startswith("absent")
 
 
 def timed(cell: int, begin_s: float) -> CellResult:

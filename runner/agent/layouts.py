@@ -1,0 +1,181 @@
+"""The layout of the structures that programs hand to kfuncs: what a program and its kernel must agree about.
+
+Which these are shows in the prototype: pointers to `struct bpf_*` or `struct *_opts`, unless they are so large that
+they are the kernel's own business. A constant that is named for a structure's size, such as NF_BPF_CT_OPTS_SZ of
+bpf_ct_opts, is told as well.
+"""
+
+from __future__ import annotations
+
+import struct
+from itertools import pairwise
+
+from .btf import (
+    ARRAY,
+    CONST,
+    ENUM,
+    ENUM64,
+    FLOAT,
+    FUNC_PROTO,
+    FWD,
+    INT,
+    PTR,
+    RESTRICT,
+    STRUCT,
+    TYPE_TAG,
+    TYPEDEF,
+    UNION,
+    VOLATILE,
+    BtfError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .kernelbtf import ObjectBtf
+
+MAX_BYTES, MAX_MEMBERS = 256, 32
+_DEPTH = 16  # of types within types; a damaged one may contain itself
+_MEMBER = struct.Struct("=III")
+_TWO = struct.Struct("=II")
+_BITFIELDS = 1 << 31  # kind_flag: a member's offset holds its width as well
+_POINTER = struct.calcsize("P")
+_TRANSPARENT = (TYPEDEF, CONST, VOLATILE, RESTRICT, TYPE_TAG)
+_WORDS = {STRUCT: "struct", UNION: "union", ENUM: "enum", ENUM64: "enum"}
+
+
+def shared(prototype: str) -> set[str]:
+    """The names of the structures in a prototype that programs know from the inside."""
+    words = "".join(char if char.isalnum() or char == "_" else " " for char in prototype).split()
+    after = (name for word, name in pairwise(words) if word == "struct")
+    return {name for name in after if name.startswith("bpf_") or name.endswith("_opts")}
+
+
+class Layouts:
+    """Each structure is looked at once, however many kfuncs take it."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], dict[str, object] | None] = {}
+
+    def of(self, btf: ObjectBtf, proto: int, prototype: str) -> list[dict[str, object]]:
+        """Of one kfunc, in the order of its parameters. What BTF does not say properly is left out."""
+        names = shared(prototype)
+        if not names:
+            return []
+        found: dict[str, dict[str, object]] = {}
+        try:
+            for _, type_id in _pairs(btf, proto, FUNC_PROTO):
+                holder, target = _pointee(btf, type_id)
+                name = holder.name(target) if holder else ""
+                if holder and name in names and name not in found and (layout := self._layout(holder, target, name)):
+                    found[name] = layout
+        except (BtfError, struct.error):
+            pass
+        return list(found.values())
+
+    def _layout(self, btf: ObjectBtf, type_id: int, name: str) -> dict[str, object] | None:
+        key = (id(btf), type_id)
+        if key not in self._known:
+            self._known[key] = _layout(btf, type_id, name)
+        return self._known[key]
+
+
+def _layout(btf: ObjectBtf, type_id: int, name: str) -> dict[str, object] | None:
+    _, info, size = btf.record(type_id)
+    count = info & 0xFFFF
+    if size > MAX_BYTES or not 0 < count <= MAX_MEMBERS:
+        return None
+    members = []
+    for at in range(count):
+        name_off, member, place = _MEMBER.unpack(btf.behind(type_id, at * _MEMBER.size, _MEMBER.size))
+        bits, place = (place >> 24, place & 0xFFFFFF) if info & _BITFIELDS else (0, place)
+        members.append(
+            {
+                "name": btf.string(name_off),
+                "type": _words(btf, member),
+                "offset": place // 8,
+                "size": _size(btf, member),
+                "bits": bits,
+            }
+        )
+    return {"name": name, "size": size, "members": members, "constants": _constants(btf, name)}
+
+
+def _constants(btf: ObjectBtf, name: str) -> list[dict[str, object]]:
+    """Enumerators that are named for the size of a structure."""
+    found: dict[str, int] = {}
+    for word, offset in btf.strings_ending(f"{name.upper()}_SZ"):
+        for type_id, place in btf.mentions(offset):
+            if btf.kind(type_id) == ENUM and place % _TWO.size == 0:
+                found[word] = _TWO.unpack(btf.behind(type_id, place, _TWO.size))[1]
+    return [{"name": word, "value": value} for word, value in found.items()]
+
+
+def _pairs(btf: ObjectBtf, type_id: int, kind: int) -> list[tuple[int, int]]:
+    """The parameters of a prototype: names and types."""
+    info = btf.record(type_id)[1]
+    if info >> 24 & 0x1F != kind:
+        raise BtfError(f"type {type_id} is no prototype")
+    count = info & 0xFFFF
+    raw = btf.behind(type_id, 0, count * _TWO.size)
+    return [(first, second) for first, second in _TWO.iter_unpack(raw)]
+
+
+def _pointee(btf: ObjectBtf, type_id: int) -> tuple[ObjectBtf | None, int]:
+    """The structure that a parameter points to."""
+    pointers = 0
+    for _ in range(_DEPTH):
+        holder = btf.holder(type_id)
+        if holder is None:
+            break
+        kind = holder.kind(type_id)
+        if kind == STRUCT:
+            return (holder, type_id) if pointers == 1 else (None, 0)
+        if kind != PTR and kind not in _TRANSPARENT:
+            break
+        pointers += kind == PTR
+        type_id = holder.record(type_id)[2]
+    return None, 0
+
+
+def _size(btf: ObjectBtf, type_id: int, depth: int = 0) -> int:
+    """In bytes."""
+    holder = btf.holder(type_id)
+    if holder is None or depth > _DEPTH:
+        raise BtfError(f"type {type_id} has no size")
+    kind = holder.kind(type_id)
+    if kind == PTR:
+        return _POINTER
+    if kind == ARRAY:
+        element, _, count = _MEMBER.unpack(holder.behind(type_id, 0, _MEMBER.size))
+        return int(count) * _size(holder, element, depth + 1)
+    if kind in _TRANSPARENT:
+        return _size(holder, holder.record(type_id)[2], depth + 1)
+    if kind in (INT, FLOAT, STRUCT, UNION, ENUM, ENUM64):
+        return holder.record(type_id)[2]
+    raise BtfError(f"type {type_id} has no size")
+
+
+def _words(btf: ObjectBtf, type_id: int, depth: int = 0) -> str:
+    """A type as C has it, near enough to be read."""
+    holder = btf.holder(type_id)
+    if type_id == 0:
+        return "void"
+    if holder is None or depth > _DEPTH:
+        raise BtfError(f"type {type_id} has no name")
+    kind, name = holder.kind(type_id), holder.name(type_id)
+    target = holder.record(type_id)[2]
+    if kind in _WORDS:
+        return f"{_WORDS[kind]} {name or '{...}'}"
+    if kind == FWD:
+        return f"struct {name}"
+    if kind == PTR:
+        words = _words(holder, target, depth + 1)
+        return f"{words}*" if words.endswith("*") else f"{words} *"
+    if kind == ARRAY:
+        element, _, count = _MEMBER.unpack(holder.behind(type_id, 0, _MEMBER.size))
+        return f"{_words(holder, element, depth + 1)}[{count}]"
+    if kind == CONST:
+        return f"const {_words(holder, target, depth + 1)}"
+    if kind in (VOLATILE, RESTRICT, TYPE_TAG):
+        return _words(holder, target, depth + 1)
+    return name or "(function)"
