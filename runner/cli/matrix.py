@@ -25,7 +25,6 @@ from runner.cli.options import (
     emit,
     out_console,
 )
-from runner.cli.running import run_matrix
 from runner.cli.watching import FailOn, checked_run_id, watched
 from runner.model import NETWORK_TYPES, Cell, ProgType
 from runner.reports.totals import totals
@@ -80,6 +79,8 @@ def run(
     cells = select(project.matrix.cells(lock), only)
     prog_types = tuple(ProgType) if every_type else NETWORK_TYPES
     events = JsonLines() if format_ is Format.JSON else None
+    from runner.cli.running import run_matrix  # noqa: PLC0415  brings pytest; `list` and `validate` need none
+
     status = run_matrix(
         project,
         cells,
