@@ -5,6 +5,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test check lint bench setup packages schema vendor clean
 
+# Every worker of the tests would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -21,7 +24,7 @@ test: lint  ## lint, type checks, and all tests; boots real guests
 	$(PY) -m pytest
 
 check: lint  ## lint, type checks and unit tests, without guests
-	$(PY) -m pytest tests/unit -n auto
+	$(PY) -m pytest tests/unit -n auto --dist worksteal
 
 lint: setup
 	$(PY) -m ruff check

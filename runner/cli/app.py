@@ -7,22 +7,16 @@ from typing import Annotated
 import typer
 
 from runner import __version__
-from runner.cli import cell, doctor, hunt, kernels, matrix, report, results
+from runner.cli.lazy import LazyGroups
 from runner.cli.options import set_verbose
 
 app = typer.Typer(
+    cls=LazyGroups,
     help="Boots a matrix of real kernels and measures which kfuncs TC and XDP programs can call on each.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(matrix.app, name="matrix")
-app.add_typer(kernels.app, name="kernels")
-app.add_typer(cell.app, name="cell")
-app.add_typer(report.app, name="report")
-app.add_typer(results.app, name="results")
-app.command("hunt")(hunt.hunt)
-app.command("doctor")(doctor.doctor)
 
 
 def _version(wanted: bool) -> None:

@@ -21,7 +21,10 @@ _LIMIT_S = 120
 _FIX_LIMIT_S = 1800
 _MARKS = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.BAD: ("✗", "red")}
 
+app = typer.Typer()
 
+
+@app.command()
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Install the missing Debian packages.")] = False,
     format_: FormatOption = Format.TEXT,

@@ -34,7 +34,10 @@ from runner.results.hunts import Hunt
 _LIST_LIMIT_S = 300
 _SAMPLES = 4
 
+app = typer.Typer()
 
+
+@app.command()
 def hunt(
     target: Annotated[
         str, typer.Argument(metavar="CLAIM|KFUNC[:tc|xdp]", help="A claim, such as nat-manip-2, or a kfunc.")

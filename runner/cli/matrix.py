@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.cli import EXIT_INTERRUPTED, Finished
-from runner.cli.holding import hold_failures
 from runner.cli.jsonlines import EventConsole, JsonLines
 from runner.cli.judging import Knowledge, judged_run
 from runner.cli.locking import settled
@@ -27,8 +26,6 @@ from runner.cli.options import (
     emit,
     out_console,
 )
-from runner.cli.resuming import resume_matrix, resumed_id
-from runner.cli.running import run_matrix
 from runner.cli.watching import FailOn, checked_run_id, watched
 from runner.model import NETWORK_TYPES, Cell, ProgType
 from runner.reports.totals import totals
@@ -88,6 +85,11 @@ def run(
 
     Example: runner matrix run --only 'arch=x86_64,kernel=6.*'
     """
+    # late: they bring pytest, and `list` and `validate` need none
+    from runner.cli.holding import hold_failures  # noqa: PLC0415
+    from runner.cli.resuming import resume_matrix, resumed_id  # noqa: PLC0415
+    from runner.cli.running import run_matrix  # noqa: PLC0415
+
     project = Project.at(matrix)
     knowledge = Knowledge.of(project)  # what is wrong with it is said before anything is fetched
     prog_types = tuple(ProgType) if every_type else NETWORK_TYPES

@@ -65,12 +65,23 @@ def write(db: sqlite3.Connection, kind: Kind, answers: Sequence[Answer]) -> Stor
     return Stored(_set(db, kind, rows), write_text(db, "\n".join(particulars)) if particulars else None)
 
 
-def read(db: sqlite3.Connection, kind: Kind, stored: Stored) -> Iterator[Answer]:
-    """The answers as they came. Raises sqlite3.DatabaseError when they are not what was stored."""
+def read(
+    db: sqlite3.Connection, kind: Kind, stored: Stored, known: dict[int, Answer] | None = None
+) -> Iterator[Answer]:
+    """The answers as they came. Raises sqlite3.DatabaseError when they are not what was stored.
+
+    `known` keeps those that have no particulars, by their row: several cells then share them in memory.
+    """
+    known = {} if known is None else known
     text = read_text(db, stored.particulars) if stored.particulars is not None else ""
     particulars = iter(text.split("\n") if text else ())
     for row in db.execute(f"{_rows(kind)} ORDER BY position", (stored.answers,)).fetchall():
         body, log = _checked(kind, row)
+        if _JSON_HOLE not in body and _HOLE not in log:
+            if row[0] not in known:
+                known[row[0]] = _parsed(kind, body, log)
+            yield known[row[0]]
+            continue
         yield _parsed(kind, _filled(body, _JSON_HOLE, particulars), _filled(log, _HOLE, particulars))
 
 

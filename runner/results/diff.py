@@ -153,7 +153,8 @@ def cell_changes(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
         earlier = states.get((state.kfunc, state.prog_type))
         if earlier and (kind := _state_kind(earlier, state)):
             key = Key(Subject.KFUNC, f"{state.kfunc} ({state.prog_type})", new.id)
-            yield Change(kind, key, _state_words(earlier), _state_words(state), old.id)
+            fully = earlier.state is state.state  # then what differs is not the state
+            yield Change(kind, key, _state_words(earlier, fully), _state_words(state, fully), old.id)
 
 
 def _boots(
@@ -231,9 +232,13 @@ def _state_kind(old: KfuncState, new: KfuncState) -> Kind | None:
         if is_less(old.state, new.state):
             return Kind.WORSE
         return Kind.BETTER if is_less(new.state, old.state) else Kind.OTHERWISE
-    if (old.object, old.errno) != (new.object, new.errno):
+    if old.object != new.object:
         return Kind.OTHERWISE
-    return None if new.state is State.USABLE or _same_text(old.cause) == _same_text(new.cause) else Kind.TEXT
+    if new.state is State.USABLE:  # its errno is of the census' program, which has no proper arguments
+        return None
+    if old.errno != new.errno:
+        return Kind.OTHERWISE
+    return None if _same_text(old.cause) == _same_text(new.cause) else Kind.TEXT
 
 
 def _same_text(text: str) -> str:
@@ -247,7 +252,7 @@ def _claim_words(claim: ClaimVerdict) -> str:
     return ": ".join(filter(None, (verdict, claim.observed or claim.cause)))
 
 
-def _state_words(state: KfuncState) -> str:
-    errno = f"errno {state.errno}" if state.errno else ""
-    where = ", ".join(filter(None, (f"in {state.object}" if state.object else "", errno)))
-    return ": ".join(filter(None, (f"{state.state} ({where})" if where else str(state.state), state.cause)))
+def _state_words(state: KfuncState, fully: bool) -> str:
+    where = f" in {state.object}" if state.object else ""
+    more = f"{where}, errno {state.errno}" if fully else ""
+    return ": ".join(filter(None, (f"{state.state}{more}", state.cause)))

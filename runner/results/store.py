@@ -239,7 +239,10 @@ class ResultStore:
     # --- parts ------------------------------------------------------------------------------------------------------
 
     def _result(self, row: sqlite3.Row, cell: Cell, console: str) -> CellResult:
-        seen = {kind: list(answers.read(self._db, kind, _stored(row, kind))) for kind in (OBSERVATIONS, CENSUS)}
+        seen = {
+            kind: list(answers.read(self._db, kind, _stored(row, kind), self._known[kind]))
+            for kind in (OBSERVATIONS, CENSUS)
+        }
         return self._whole(row, cell, console, seen)
 
     def _whole(self, row: sqlite3.Row, cell: Cell, console: str, seen: Mapping[Kind, Sequence[Answer]]) -> CellResult:

@@ -15,6 +15,7 @@ from tests.bench.boot import boot_ratio
 from tests.bench.census import census_s
 from tests.bench.matrix import controller_mib, shell_loop_ratio, utilisation
 from tests.bench.measure import Figure
+from tests.bench.site import filter_ms, first_paint_ms
 from tests.bench.year import availability_s, year_mb
 
 BENCHES: dict[str, Callable[[], Figure]] = {
@@ -26,6 +27,8 @@ BENCHES: dict[str, Callable[[], Figure]] = {
     "controller-memory": controller_mib,
     "year-of-runs": year_mb,
     "availability": availability_s,
+    "site-first-paint": first_paint_ms,
+    "site-filter": filter_ms,
 }
 
 

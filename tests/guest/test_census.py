@@ -23,6 +23,9 @@ def test_every_kfunc_of_the_newest_kernel_has_a_state(project: Project) -> None:
     assert there["bpf_xdp_metadata_rx_hash", "xdp"]["state"] == "registered"
     assert there["bpf_skb_set_fou_encap", "tc"]["object"] == "fou"
     assert there["crash_kexec", "tc"]["state"] == "registered"
+    opts = next(it for it in there["bpf_skb_ct_alloc", "tc"]["layouts"] if it["name"] == "bpf_ct_opts")
+    assert (opts["size"], opts["constants"]) == (16, [{"name": "NF_BPF_CT_OPTS_SZ", "value": 16}])
+    assert [it["name"] for it in opts["members"]][-2:] == ["ct_zone_dir", "reserved"]
     before = (project.root / "bpf" / "kfuncs.yaml").read_text()
     assert project.runner("kernels", "census", "--update-names").returncode == 0
     assert (project.root / "bpf" / "kfuncs.yaml").read_text() == before, "bpf/kfuncs.yaml lacks a name: commit it"

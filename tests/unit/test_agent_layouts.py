@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from runner.agent.btf import ARRAY, DECL_TAG, ENUM, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TYPEDEF, UNION
+from runner.agent.btf import ARRAY, DECL_TAG, ENUM, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TYPEDEF, UNION, BtfError
 from runner.agent.kernelbtf import KernelBtf
 from runner.agent.layouts import shared
-from runner.agent.libbpf import Libbpf
+from runner.agent.libbpf import Libbpf, LibbpfError
 from runner.model import CensusObservation
 from tests.unit.test_agent_btf import record
 from tests.unit.test_agent_kernelbtf import WHOLE, blob
@@ -95,3 +99,16 @@ def test_members_sizes_and_the_constant_of_the_size(kernel: KernelBtf) -> None:
 )  # fmt: skip
 def test_which_structures_programs_share(prototype: str, names: set[str]) -> None:
     assert shared(prototype) == names
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(place=st.integers(24, len(module()) - 1), value=st.integers(0, 255))
+def test_damaged_layouts_raise_nothing_else(tmp_path: Path, kernel: KernelBtf, place: int, value: int) -> None:
+    """A kernel under test may hand out anything: a layout may be lost or wrong, the agent may not."""
+    faulthandler.disable()  # what libbpf does with it in a child is not to be told
+    damaged = bytearray(module())
+    damaged[place] = value
+    (tmp_path / "mod").write_bytes(damaged)
+    with contextlib.suppress(BtfError, LibbpfError):
+        for found in kernel.kfuncs(frozenset({"bpf_mod"})).values():
+            CensusObservation.model_validate({"kfunc": "x", "prog_type": "tc", "layouts": found.layouts})

@@ -10,7 +10,7 @@ from runner.reports.text import plain
 from runner.results.model import Run
 
 _PHASES = ("prepare", "boot", "probe")
-_ROW, _LABEL, _WIDTH = 22, 190, 900  # of the drawing
+_WIDTH = 100  # percent: the page gives the bars what room it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +25,14 @@ class Segment:
 class Bar:
     label: str
     slot: str
-    y: int
     seconds: float
     segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """In units of the drawing. When `measured` is false nothing is known of when a cell began: all bars begin at 0."""
+    """In percent of its width. When `measured` is false nothing is known of when a cell began: all bars begin at 0."""
 
-    width: int
-    height: int
-    label: int
-    row: int
     bars: tuple[Bar, ...]
     ticks: tuple[tuple[float, str], ...]
     measured: bool
@@ -52,10 +47,10 @@ def chart(run: Run) -> Chart:
     scale = _WIDTH / end
     slots = _slots(attempts, begins) if measured else [(plain(it.host), 0) for it in attempts]
     order = sorted(range(len(attempts)), key=lambda at: (slots[at], begins[at])) if measured else range(len(attempts))
-    bars = tuple(_bar(attempts[at], slots[at], begins[at], place * _ROW, scale) for place, at in enumerate(order))
-    step = next((step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600) if end / step <= 12), 7200)
-    ticks = tuple((_LABEL + at * step * scale, f"{at * step} s") for at in range(int(end / step) + 1))
-    return Chart(_LABEL + _WIDTH + 70, len(bars) * _ROW + 26, _LABEL, _ROW, bars, ticks, measured)
+    bars = tuple(_bar(attempts[at], slots[at], begins[at], scale) for at in order)
+    step = next((step for step in (1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600) if end / step <= 6), 7200)
+    ticks = tuple((round(at * step * scale, 2), f"{at * step} s") for at in range(int(end / step) + 1))
+    return Chart(bars, ticks, measured)
 
 
 def _begin(run: Run, result: CellResult) -> float:
@@ -76,15 +71,15 @@ def _slots(attempts: Sequence[CellResult], begins: Sequence[float]) -> list[tupl
     return slots
 
 
-def _bar(result: CellResult, slot: tuple[str, int], begin: float, y: int, scale: float) -> Bar:
+def _bar(result: CellResult, slot: tuple[str, int], begin: float, scale: float) -> Bar:
     took = result.timings.model_dump()
     parts = [(phase, took.get(f"{phase}_s") or 0.0) for phase in _PHASES]
     total = result.timings.total_s or 0.0
     parts.append(("other", max(0.0, total - sum(seconds for _, seconds in parts))))
-    segments, x = [], _LABEL + begin * scale
+    segments, x = [], begin * scale
     for phase, seconds in parts:
         if seconds:
             segments.append(Segment(phase, round(x, 2), round(seconds * scale, 2), seconds))
             x += seconds * scale
     name = f"{slot[0]} {slot[1]}" if slot[1] else slot[0]
-    return Bar(result.cell.id, name, y, total, tuple(segments))
+    return Bar(result.cell.id, name, total, tuple(segments))

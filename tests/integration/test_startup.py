@@ -1,0 +1,42 @@
+"""Commands start quickly, because each imports only what it needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from runner import cli
+from runner.cli.lazy import GROUPS
+
+DEAR = ("paramiko", "pytest", "jinja2", "hypothesis")
+
+
+@pytest.mark.parametrize(
+    ("module", "dear"),
+    [("app", DEAR), ("matrix", ("paramiko", "pytest", "jinja2")), ("running", ("paramiko", "jinja2"))],
+)
+def test_what_is_dear_is_imported_by_those_who_need_it(module: str, dear: tuple[str, ...]) -> None:
+    script = f"import sys, runner.cli.{module}; print([it for it in {dear!r} if it in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_is_there_with_its_help(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([group, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"Usage: runner {group} ")
+    assert "install-completion" not in shown, "only the program itself has that"
+
+
+def test_help_lists_all_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n  {name} " in shown for name in GROUPS)
+
+
+def test_unknown_group_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["matrices"]) == 64
+    assert "No such command 'matrices'" in capsys.readouterr().err
