@@ -16,6 +16,7 @@ from runner.cli.options import Project
 from runner.cli.running import default_slots
 from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.execution.controller import run_rounds
 from runner.execution.prepare import worker_orders
 from runner.hunt.boots import Boots, known_replies, new_run
 from runner.hunt.candidates import Bootable, cells_of
@@ -129,6 +130,7 @@ class Hunting:
             run=new_run(hunt.id, hunt.started, self.project.matrix.sha256, hunt.slots),
             slots=hunt.slots,
             show=show,
+            rounds=run_rounds,
         )
 
     def _describe(self, result: CellResult) -> str:

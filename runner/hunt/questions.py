@@ -6,7 +6,7 @@ A claim is asked of every kernel, whatever its `since` and `until` say: where an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -38,6 +38,7 @@ class Asked:
     files: tuple[ClaimFile, ...]
     known: KfuncList
     claim: Claim | None
+    _made: dict[KernelVersion | None, tuple[Ask, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def prog_type(self) -> ProgType:
@@ -68,9 +69,15 @@ class Asked:
             wanted = {self.probe, *(probe_id(claim, self.prog_type) for claim in self._showing)}
         else:
             wanted = {self.probe} | ({census_id(self.prog_type)} if census else set())
-        everywhere = tuple(_everywhere(file, self.claim) for file in self.files)
-        asked = asks_of(everywhere, version, self.known, (self.prog_type,))
-        return tuple(ask for ask in asked if ask.probe in wanted)
+        return tuple(ask for ask in self._matrix_asks(version) if ask.probe in wanted)
+
+    def _matrix_asks(self, version: KernelVersion) -> tuple[Ask, ...]:
+        """All that a run would ask, the claim of every kernel; made once for each version that makes a difference."""
+        known = version if self.claim is None else None
+        if known not in self._made:
+            everywhere = tuple(_everywhere(file, self.claim) for file in self.files)
+            self._made[known] = asks_of(everywhere, version, self.known, (self.prog_type,))
+        return self._made[known]
 
     def modules(self, *, census: bool) -> tuple[str, ...]:
         """What is loaded first; each costs the guest time, and only a census looks at all of them."""
