@@ -168,7 +168,7 @@ class Hunting:
     def _with_changelogs(self, hunt: Hunt, found: Found) -> Found:
         texts: dict[str, str] = {}
         changes = tuple(
-            change if change.differs == "architecture" else self._with_changelog(hunt, change, texts)
+            change if change.last_good.build == change.first_bad.build else self._with_changelog(hunt, change, texts)
             for change in found.changes
         )
         return found.model_copy(update={"changes": changes})

@@ -68,7 +68,7 @@ def summary(hunt: Hunt) -> str:
 def _all_changes(hunt: Hunt) -> Iterator[RenderableType]:
     found = hunt.found
     changes = found.changes if found else ()
-    back = "" if found and found.monotonic else ", and an answer came back that had gone"
+    back = "" if hunt.every or (found and found.monotonic) else ", and an answer came back that had gone"
     yield Text(f"{len(changes)} changes{back}:", "bold")
     table = Table.grid(padding=(0, 2))
     for change in changes:
@@ -176,6 +176,8 @@ def remarks(hunt: Hunt) -> Iterator[str]:
     elif not found.changes:
         answer, some = next(iter(found.answers.items()))
         yield f"no change seen: {plain(answer)} on {_list(some)}"
+    elif hunt.every:
+        yield from (f"{plain(answer)}: {_list(some)}" for answer, some in found.answers.items())
     if found.sampled:
         yield f"outside of every change {_count(found.sampled, 'further kernel')} {_were(found.sampled)} sampled"
     if found.wavering:

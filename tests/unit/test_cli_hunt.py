@@ -176,10 +176,14 @@ def test_two_builds_of_one_version(hunter: Hunter) -> None:
 
 
 def test_architectures_of_one_version(hunter: Hunter) -> None:
-    hunter.offer(ordered([kernel(90), kernel(90, arch="arm64")]))
-    found = hunter.json(Rounds(lambda _build: 0), "--version", "6.12.90", "--arch", "x86_64", "--arch", "arm64")
-    assert found["found"]["changes"] == []
-    assert len(found["replies"]) == 2
+    """What depends on the architecture is one change, however many builds there are."""
+    builds = [kernel(90, revision, arch) for revision in ("1", "2") for arch in ("x86_64", "arm64")]
+    hunter.offer(ordered(builds))
+    rounds = Rounds(lambda _build: 0, by_arch={"x86_64": -22})
+    found = hunter.json(rounds, "--version", "6.12.90", "--arch", "x86_64", "--arch", "arm64")["found"]
+    (change,) = found["changes"]
+    assert change["differs"] == "build and architecture"
+    assert {answer: len(some) for answer, some in found["answers"].items()} == {"set_ret 0": 2, "set_ret -EINVAL": 2}
 
 
 def test_fixed_and_broken_again_is_told_with_all_its_edges(hunter: Hunter) -> None:
