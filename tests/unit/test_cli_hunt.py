@@ -145,6 +145,15 @@ def test_the_store_knows_them_next_time(hunter: Hunter) -> None:
         assert all(info.is_hunt and info.finished for info in store.runs())
 
 
+def test_the_last_run_is_none_of_a_hunt(hunter: Hunter) -> None:
+    with ResultStore(hunter.root / "reports/results.db") as store:
+        store.begin(results_samples.run(run_id="of-the-matrix"))
+    hunter(Rounds(since(14)), "--series", "6.12")
+    with ResultStore(hunter.root / "reports/results.db", read_only=True) as store:
+        assert store.runs()[0].is_hunt
+        assert store.load().id == "of-the-matrix"
+
+
 def test_what_does_not_boot_between_the_ends_is_named(hunter: Hunter) -> None:
     def says(build: str) -> int | None:
         return None if build.startswith(("6.12.12-", "6.12.13-")) else since(14)(build)
