@@ -107,7 +107,7 @@ class Hunting:
         one_each = {cell.arch: cell for cell in cells.values()}
         orders = worker_orders(
             tuple(one_each.values()),
-            self.asked.needed,
+            self.asked.files,
             self.asked.known,
             root=self.project.root,
             folder=self.project.reports / "runs" / hunt.id,

@@ -6,8 +6,8 @@ import pytest
 
 from runner.errors import MatrixError
 from runner.hunt.questions import Asked, answer_words, find
-from runner.model import ClaimAsk, Crash, Observation, Outcome, ProgType
-from runner.probes import asks_of, load_kfuncs
+from runner.model import ClaimAsk, Crash, Observation, Outcome, ProgType, State
+from runner.probes import asks_of, load_kfuncs, states
 from runner.version import KernelVersion
 from tests.unit import agent_samples as samples
 
@@ -32,15 +32,31 @@ def test_the_question_is_the_one_that_the_matrix_asks() -> None:
 
 def test_only_the_ends_of_a_change_tell_prototypes() -> None:
     one = asked("nat-manip-2:xdp")
-    assert [ask.probe for ask in one.asks(OLD, census=True)] == ["census:xdp", "nat-manip-2:xdp"]
+    probes = [ask.probe for ask in one.asks(OLD, census=True)]
+    assert probes[0] == "census:xdp"
+    assert {"nat-manip-2:xdp", "nat-source:xdp", "alloc-tcp:xdp"} <= set(probes)
+    assert not any(probe.endswith(":tc") for probe in probes)
     assert one.modules(census=False) == ("nf_conntrack", "nf_nat")
     assert "fou" in one.modules(census=True)
+
+
+def test_a_census_never_makes_a_kfunc_look_unused() -> None:
+    """Every kfunc that a run of the matrix sees at work is seen at work."""
+    real = samples.result("6.12.117")
+    for target in ("nat-manip-2:tc", "bpf_ct_release:tc"):
+        probes = {ask.probe for ask in asked(target).asks(NEW, census=True)}
+        few = real.model_copy(
+            update={"observations": tuple(seen for seen in real.observations if seen.probe in probes)}
+        )
+        whole, part = (states(result, samples.claims(), KNOWN) for result in (real, few))
+        used = {state.kfunc for state in whole if state.state is State.USABLE and state.prog_type is ProgType.TC}
+        assert used == {it.kfunc for it in part if it.state is State.USABLE and it.prog_type is ProgType.TC}
 
 
 def test_a_kfunc_is_asked_with_the_claims_that_show_it_at_work() -> None:
     one = asked("bpf_xdp_ct_alloc")
     assert one.question.target == "bpf_xdp_ct_alloc:xdp"
-    assert [ask.probe for ask in one.asks(OLD, census=False)] == ["census:xdp", "alloc-tcp:xdp"]
+    assert {"census:xdp", "alloc-tcp:xdp"} <= {ask.probe for ask in one.asks(OLD, census=False)}
     assert asked("bpf_ct_release").prog_type is ProgType.TC
 
 
