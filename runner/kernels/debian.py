@@ -172,17 +172,7 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
             f"{' and '.join(suites_of(suite))} {have} no {kind}kernel {versions} for {arch}",
             hint=f"there are {known}" if known else "`runner kernels list` shows what there is",
         )
-    return tuple(
-        LockedKernel(
-            source=source,
-            arch=arch,
-            version=str(offer.version),
-            release=offer.release,
-            packages=offer.packages,
-            variant=offer.variant,
-        )
-        for offer in chosen
-    )
+    return tuple(pin for offer in chosen if (pin := offer.pinned(source)))
 
 
 def lost(pin: LockedKernel, means: Means) -> str:

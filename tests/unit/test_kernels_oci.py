@@ -131,6 +131,8 @@ def test_an_image_is_pinned_by_digest_and_comes_as_it_was(tmp_path: Path, regist
     registry.push("kernels/x", "6.12", {"amd64": [files_layer({"boot/vmlinuz-6.13": b"newer"})]})  # the tag moves on
     assert oci.lost(kernel, Means(Archive(tmp_path), tmp_path, soon())) == ""
     found = ensure_kernel(kernel, tmp_path, deadline=soon())
+    registry.web.files = {"v2/": b"{}"}
+    assert oci.lost(kernel, Means(Archive(tmp_path), tmp_path, soon())).endswith("any more")
     assert Path(found.image).read_bytes() == b"a kernel"
     assert (Path(found.root) / "lib/modules/6.12.9-x/modules.dep").exists()
     assert not list((tmp_path / "scratch").iterdir())
@@ -142,8 +144,11 @@ def test_an_image_that_is_not_for_this_architecture_or_not_there(tmp_path: Path,
     with pytest.raises(MatrixError, match="no image for x86_64") as caught:
         pinned(name, tmp_path)
     assert "it has arm64" in caught.value.hint
+    for nothing in (f"{registry.host}/kernels/nonesuch:1", f"{registry.host}/kernels/x@sha256:{'0' * 64}"):
+        with pytest.raises(MatrixError, match="is not there"):
+            pinned(nothing, tmp_path)
     with pytest.raises(InfraError, match="skopeo inspect"):
-        pinned(f"{registry.host}/kernels/nonesuch:1", tmp_path)
+        pinned("127.0.0.1:9/kernels/x:1", tmp_path)
 
 
 @live
