@@ -131,6 +131,6 @@ def test_tls_is_never_left() -> None:
 def test_another_server_can_be_named() -> None:
     assert server_from("V", "https://example.org/x", {}).base == "https://example.org/x"
     assert server_from("V", "https://example.org/x", {"V": "http://127.0.0.1:1/y/"}).base == "http://127.0.0.1:1/y"
-    for wrong in ("ftp://x", "/etc", "http://a b", "http://x?y"):
+    for wrong in ("ftp://x", "/etc", "http://a b", "http://x?y", "http://ä"):
         with pytest.raises(MatrixError, match="not an address"):
             server_from("V", "https://example.org", {"V": wrong})

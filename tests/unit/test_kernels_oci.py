@@ -12,6 +12,7 @@ from runner.archive import Archive
 from runner.deadline import Deadline
 from runner.errors import InfraError, MatrixError
 from runner.kernels import Means, bootimage, ensure_kernel, lock_kernels, oci
+from runner.kernels.needs import read_build
 from runner.kernels.oci import OciEntry
 from runner.kernels.ocilayers import Layers
 from runner.model import LockedKernel, Wanted
@@ -50,6 +51,8 @@ def test_an_image_like_ciliums_tells_everything_itself(tmp_path: Path) -> None:
     release, image, config, modules = taken(tmp_path, files_layer(CI_KERNEL))
     assert (release, image, config, modules) == ("6.6.58", IMAGE, CONFIG.decode(), [])
     assert not (tmp_path / "parts").exists()
+    (tmp_path / "config").write_text(config)
+    assert "EXT4_FS" in read_build(tmp_path / "config").lacks  # so such a cell is skipped, and says why
 
 
 def test_modules_outside_of_kernel_are_found_as_well(tmp_path: Path) -> None:
