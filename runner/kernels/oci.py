@@ -46,6 +46,7 @@ _RULE = "with its registry and a tag or a digest, like ghcr.io/cilium/ci-kernels
 _FOLDERS = ("usr/lib/modules", "lib/modules")
 _LARGEST_FILE = 512 << 20
 _LARGEST_IMAGE = 4 << 30
+_RETRIES = "3"  # skopeo waits 1, 2 and 4 s before them
 _UNPACKED_FACTOR = 8  # bytes on disk while unpacking, for each byte of the compressed layers
 # How skopeo passes on that a registry is there and does not have it.
 _NOT_THERE = re.compile(r"manifest unknown|name unknown|repository name not known|StatusCode: 404")
@@ -216,7 +217,7 @@ def _skopeo(*arguments: str, deadline: Deadline) -> str:
 
 
 def _raw(reference: str, deadline: Deadline) -> bytes:
-    return _skopeo("inspect", "--retry-times", "3", "--raw", f"docker://{reference}", deadline=deadline).encode()
+    return _skopeo("inspect", "--retry-times", _RETRIES, "--raw", f"docker://{reference}", deadline=deadline).encode()
 
 
 def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline) -> Layers:
@@ -224,7 +225,7 @@ def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline)
     need_space(folder, _UNPACKED_FACTOR * size, f"image {name}")
     image = folder / "image"
     _skopeo(
-        "copy", "--retry-times", "3", "--dest-decompress", f"docker://{name}@{digest}", f"dir:{image}",
+        "copy", "--retry-times", _RETRIES, "--dest-decompress", f"docker://{name}@{digest}", f"dir:{image}",
         deadline=deadline,
     )  # fmt: skip
     manifest = _parsed(name, (image / "manifest.json").read_bytes())
