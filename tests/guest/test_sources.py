@@ -1,4 +1,4 @@
-"""Kernels of this machine boot and answer like the archive's: the same kernel, lying in a folder and as a build left it."""
+"""Kernels of this machine answer like the archive's: one kernel, lying in a folder and as a build left it."""
 
 from __future__ import annotations
 
