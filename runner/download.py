@@ -28,7 +28,7 @@ from runner.errors import InfraError, MatrixError
 
 log = logging.getLogger(__name__)
 
-_ADDRESS = re.compile(r"https?://[^\s?#]+")
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(?:/[A-Za-z0-9._~%+=:@/-]*)?")
 _TRIES = 5
 _PAUSE_S = 1.0  # before the second try; doubled for each further one
 _LONGEST_PAUSE_S = 60.0  # also where a server asks for more
@@ -171,7 +171,7 @@ class Server:
 
     def _url(self, path: str) -> str:
         address, mark, query = path.partition("?")
-        return f"{self.base}/{quote(address, safe='/:@~+,;=')}{mark}{query}"
+        return f"{self.base}/{quote(address, safe='/:@~')}{mark}{query}"
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):

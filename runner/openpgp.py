@@ -12,7 +12,10 @@ from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.process import run
 
-_ARMOR = re.compile(rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n([A-Za-z0-9+/=\s]+?)\r?\n=")
+_ARMOR = re.compile(
+    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]+: [^\r\n]*\r?\n)*\r?\n"
+    rb"([A-Za-z0-9+/=\s]+?)(?:\r?\n=[A-Za-z0-9+/]{4})?\s*-----END"  # the checksum may be missing
+)
 _GOOD = re.compile(
     r"^\[GNUPG:\] GOODSIG .*\n(?:\[GNUPG:\] .*\n)*?\[GNUPG:\] VALIDSIG .*\b([0-9A-F]{40})$", re.MULTILINE
 )

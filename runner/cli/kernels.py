@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -72,7 +72,7 @@ def list_kernels(
         if (versions is None or offer.version in versions) and flavour in ("all", offer.variant or "generic")
     ]
     if format_ is Format.JSON:
-        pins = {(pin.source, pin.arch, pin.release): pin for pin in project.lock().kernels}
+        pins = project.lock().kernels
         emit(json.dumps([_plain(offer, pins, cache) for offer in offers], indent=1), output)
     else:
         emit(_table(offers), output)
@@ -91,11 +91,20 @@ def _versions(series: str) -> Versions | None:
         raise MatrixError(f"--series: {error}") from None
 
 
-def _plain(
-    offer: Offer, pins: Mapping[tuple[str, str, str], LockedKernel], cache: Path
-) -> dict[str, str | int | bool | list[str] | None]:
+def _pin_of(offer: Offer, pins: Sequence[LockedKernel]) -> LockedKernel | None:
+    """The pin of what is offered; a source that does not tell releases before it pins has one kernel of a version."""
+    word, _, _ = offer.source.partition(":")
+    for pin in pins:
+        same = pin.source == offer.source and pin.release == offer.release
+        alike = not offer.release and pin.source.startswith(f"{word}:") and pin.version == str(offer.version)
+        if pin.arch == offer.arch and (same or alike):
+            return pin
+    return None
+
+
+def _plain(offer: Offer, pins: Sequence[LockedKernel], cache: Path) -> dict[str, str | int | bool | list[str] | None]:
     """An offer; of one that is in the cache also how it was built, else null."""
-    pin = offer.pinned() or pins.get((offer.source, offer.arch, offer.release))
+    pin = offer.pinned() or _pin_of(offer, pins)
     build = kept_build(pin, cache) if pin else None
     return {
         "version": str(offer.version),

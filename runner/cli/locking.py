@@ -25,7 +25,7 @@ def settled(project: Project, *, mode: Mode, offline: bool) -> Lock:
         cache,
         mode=mode,
         offline=offline,
-        deadline=Deadline.after(project.matrix.file.limits.prepare_s, "prepare_s"),
+        deadline=Deadline.after(project.matrix.file.limits.lock_s, "lock_s"),
     )
     console = Console(stderr=True, highlight=False)
     for warning in warnings:

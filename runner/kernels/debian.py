@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,12 +19,10 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from runner.architecture import ARCHITECTURES, architecture
 from runner.archive import Listed
-from runner.caches import need_space
 from runner.errors import InfraError, MatrixError
-from runner.kernels import modules
+from runner.kernels import debs
 from runner.kernels.entries import KernelEntry, Range, Series, WhichField, one_of
 from runner.kernels.source import Means, Offer, choose
-from runner.kernels.unpack import unpack_kernel
 from runner.model import LockedKernel, Package, Wanted, Which
 from runner.suites import SUITES
 from runner.version import KernelVersion, Versions
@@ -48,7 +45,6 @@ _BUILD = re.compile(r"(?P<version>\d+(?:\.\d+){1,2}(?:~rc\d+)?)-(?P<build>\d[A-Z
 _SOURCE = re.compile(rf"{WORD}:(?P<suite>[a-z-]+)/(?P<versions>[^/]+)(?P<all>/all)?(?:/(?P<flavour>[a-z0-9]+))?")
 # A stable suite's newest kernels come through these first; a kernel of theirs is a kernel of the suite.
 _POCKETS = ("-updates", "-security")
-_UNPACKED_FACTOR = 9  # bytes on disk while unpacking, for each byte of the packages: 7 measured with 6.1 on x86_64
 
 Suite = Annotated[
     str, AfterValidator(one_of("suite", SUITES)), WithJsonSchema({"type": "string", "enum": list(SUITES)})
@@ -194,21 +190,11 @@ def lost(pin: LockedKernel, means: Means) -> str:
 
 def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
     """Download the packages, checked by apt, and unpack them."""
-    start = time.monotonic()
-    size = pin.size_bytes
-    need_space(tree.parent, _UNPACKED_FACTOR * size, f"kernel {pin.release}")
-    debs = tree.parent / "debs"
-    debs.mkdir()
-    files = means.archive.download(pin.packages, pin.arch, debs, deadline=means.deadline)
-    fetched = time.monotonic()
-    unpack_kernel(files.values(), pin.release, modules.WANTED, tree, deadline=means.deadline)
-    log.info(
-        "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",
-        pin.release,
-        size >> 20,
-        fetched - start,
-        time.monotonic() - fetched,
-    )
+
+    def download(folder: Path) -> Iterable[Path]:
+        return means.archive.download(pin.packages, pin.arch, folder, deadline=means.deadline).values()
+
+    debs.fill(pin, tree, download, deadline=means.deadline)
 
 
 def _offered(archs: Iterable[str], suites: Iterable[str], means: Means) -> tuple[Offer, ...]:

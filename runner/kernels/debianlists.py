@@ -10,6 +10,7 @@ import hashlib
 import io
 import logging
 import lzma
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ from runner.store import write_atomically
 
 log = logging.getLogger(__name__)
 
+KEYRING_VARIABLE = "RUNNER_SNAPSHOT_KEYRING"  # where Debian has retired the key that signed an old list
 _LIST_LIMIT = 96 << 20  # bytes, compressed; sid's has 12 MB
 _UNPACK: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.decompress, ".gz": gzip.decompress}
 
@@ -52,7 +54,8 @@ def indexed(server: Server, folder: str, suite: str, arch: str, means: Means) ->
         document = server.text(f"{place}/InRelease", deadline=means.deadline)
     except NotThere:
         return ()
-    text = signed_text(document, KEYRING, f"{server.base}/{place}/InRelease", deadline=means.deadline)
+    keyring = Path(os.environ.get(KEYRING_VARIABLE) or KEYRING)
+    text = signed_text(document, keyring, f"{server.base}/{place}/InRelease", deadline=means.deadline)
     prefix = f"main/binary-{architecture(arch).debian}/Packages"
     digests = {entry["name"]: entry["sha256"] for entry in deb822.Release(text).get("SHA256", ())}
     for ending in _UNPACK:

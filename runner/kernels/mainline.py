@@ -39,6 +39,7 @@ _SERVER = "https://kernel.ubuntu.com/mainline"
 _FINGERPRINT = "60AA7B6F30434AE68E569963E50C6A0917C622B0"  # Kernel PPA <kernel-ppa@canonical.com>
 _FOLDER = re.compile(r"""href=["'](?:\./)?v(\d{1,3}\.\d{1,3}(?:\.\d{1,4})?(?:-rc\d{1,2})?)/["']""")
 _OTHER_FLAVOUR = re.compile(r"generic-|lowlatency|-rt\b|-lpae\b|-\d+k\b")
+_LONGEST_NAME = 128  # as model.SafeName has it
 _SHA256_LINE = re.compile(r"^([0-9a-f]{64})\s+\*?(\S+\.deb)\s*$", re.MULTILINE)
 
 
@@ -177,7 +178,7 @@ def kernel_of(checksums: str, version: KernelVersion, debian_arch: str) -> tuple
     builds: dict[tuple[Version, str], dict[str, tuple[str, str]]] = {}
     for digest, path in _SHA256_LINE.findall(checksums):
         found = package.fullmatch(path.rpartition("/")[2])
-        if found and not _OTHER_FLAVOUR.search(found["release"]):
+        if found and len(found[0]) <= _LONGEST_NAME and not _OTHER_FLAVOUR.search(found["release"]):
             part = found["part"].removesuffix("-unsigned")
             builds.setdefault((Version(found["build"]), found["release"]), {})[part] = (found[0], digest)
     for (_, release), parts in sorted(builds.items(), reverse=True):

@@ -46,7 +46,10 @@ _RULE = "with its registry and a tag or a digest, like ghcr.io/cilium/ci-kernels
 _FOLDERS = ("usr/lib/modules", "lib/modules")
 _LARGEST_FILE = 512 << 20
 _LARGEST_IMAGE = 4 << 30
+_RETRIES = "3"  # skopeo waits 1, 2 and 4 s before them
 _UNPACKED_FACTOR = 8  # bytes on disk while unpacking, for each byte of the compressed layers
+# How skopeo passes on that a registry is there and does not have it.
+_NOT_THERE = re.compile(r"manifest unknown|name unknown|repository name not known|StatusCode: 404")
 # Docker's names for architectures are Go's; they are Debian's but for these.
 _GO = {"ppc64el": "ppc64le"}
 
@@ -130,7 +133,7 @@ def lost(pin: LockedKernel, means: Means) -> str:
     try:
         _raw(f"{name}@{digest}", means.deadline)
     except InfraError as error:
-        if "manifest unknown" in error.what or "not found" in error.what.lower():
+        if _NOT_THERE.search(error.what):
             return f"{name} has no {digest} any more"
         raise
     return ""
@@ -172,7 +175,12 @@ def _resolved(source: str, name: str, wanted: str, arch: str, deadline: Deadline
     """The digest of the manifest for one architecture, and the manifest."""
     go = architecture(arch).debian
     go = _GO.get(go, go)
-    raw = _raw(f"{name}{wanted}", deadline)
+    try:
+        raw = _raw(f"{name}{wanted}", deadline)
+    except InfraError as error:
+        if _NOT_THERE.search(error.what):
+            raise MatrixError(f"{source} is not there", hint=error.what.splitlines()[-1]) from None
+        raise
     manifest = _parsed(source, raw)
     if manifest.manifests:
         there = [one for one in manifest.manifests if one.platform and one.platform.os == "linux"]
@@ -209,7 +217,7 @@ def _skopeo(*arguments: str, deadline: Deadline) -> str:
 
 
 def _raw(reference: str, deadline: Deadline) -> bytes:
-    return _skopeo("inspect", "--retry-times", "3", "--raw", f"docker://{reference}", deadline=deadline).encode()
+    return _skopeo("inspect", "--retry-times", _RETRIES, "--raw", f"docker://{reference}", deadline=deadline).encode()
 
 
 def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline) -> Layers:
@@ -217,7 +225,7 @@ def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline)
     need_space(folder, _UNPACKED_FACTOR * size, f"image {name}")
     image = folder / "image"
     _skopeo(
-        "copy", "--retry-times", "3", "--dest-decompress", f"docker://{name}@{digest}", f"dir:{image}",
+        "copy", "--retry-times", _RETRIES, "--dest-decompress", f"docker://{name}@{digest}", f"dir:{image}",
         deadline=deadline,
     )  # fmt: skip
     manifest = _parsed(name, (image / "manifest.json").read_bytes())

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from runner.caches import need_space
 from runner.deadline import Deadline
 from runner.download import NotThere, Server
 from runner.errors import MatrixError
-from runner.kernels import modules
+from runner.kernels import debs
 from runner.kernels.entries import KernelEntry, WhichField, quoted
 from runner.kernels.source import Means
-from runner.kernels.unpack import unpack_kernel
 from runner.model import LockedKernel, Wanted, Which
 from runner.version import KernelVersion, Versions
 
@@ -31,7 +28,6 @@ log = logging.getLogger(__name__)
 
 OLDEST = KernelVersion(6, 0)  # lists begin here: kfuncs of TC and XDP programs came with it
 _TRIED = 8  # of the kernels that would do, the newest so many are looked at: a build may have failed
-_UNPACKED_FACTOR = 9  # bytes on disk while unpacking, for each byte of the packages
 _UNKNOWN_SIZE = 1 << 30  # bytes; no kernel's package is larger
 _HOW = 'a stable series like "6.6" (its newest), one version like "v6.6" or "6.6.12", or a range like ">=6.0"'
 
@@ -160,20 +156,12 @@ def lost(server: Server, pin: LockedKernel, deadline: Deadline) -> str:
 
 def fetch(server: Server, pin: LockedKernel, tree: Path, means: Means) -> None:
     """Download the packages, each checked against its digest in the lock, and unpack them."""
-    start = time.monotonic()
-    need_space(tree.parent, _UNPACKED_FACTOR * pin.size_bytes, f"kernel {pin.release}")
-    folder = tree.parent / "debs"
-    folder.mkdir()
-    for file in pin.files:
-        size = file.size_bytes or _UNKNOWN_SIZE
-        server.file(file.where, folder / file.name, sha256=file.sha256, size_bytes=size, deadline=means.deadline)
-    fetched = time.monotonic()
-    debs = [folder / file.name for file in pin.files]
-    unpack_kernel(debs, pin.release, modules.WANTED, tree, deadline=means.deadline)
-    log.info(
-        "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",
-        pin.release,
-        pin.size_bytes >> 20,
-        fetched - start,
-        time.monotonic() - fetched,
-    )
+
+    def download(folder: Path) -> Iterator[Path]:
+        for file in pin.files:
+            target = folder / file.name
+            size = file.size_bytes or _UNKNOWN_SIZE
+            server.file(file.where, target, sha256=file.sha256, size_bytes=size, deadline=means.deadline)
+            yield target
+
+    debs.fill(pin, tree, download, deadline=means.deadline)

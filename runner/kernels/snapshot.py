@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple, TypeVar
-from urllib.parse import quote
 
 from debian.debian_support import Version
 from pydantic import BaseModel, Field, ValidationError
@@ -35,10 +35,11 @@ LOCAL = False
 VARIABLE = "RUNNER_SNAPSHOT"
 _SERVER = "https://snapshot.debian.org"
 _ARCHIVES = ("debian-security", "debian")  # whose lists are signed by Debian's keys; the smaller one first
-_TIMESTAMP = re.compile(r"\d{8}T\d{6}Z")
+_FORMAT = "%Y%m%dT%H%M%SZ"
+_LATER = timedelta(hours=12)
 _PACKAGE_VERSION = re.compile(r"[0-9][A-Za-z0-9.+~:-]{0,100}")
 _Answer = TypeVar("_Answer", bound=BaseModel)
-_PATH = re.compile(r"pool/[A-Za-z0-9._+~%/-]+\.deb")
+_PATH = re.compile(r"pool/[A-Za-z0-9._+~/-]+\.deb")
 
 
 class SnapshotEntry(ServedEntry):
@@ -153,7 +154,7 @@ def _pin(source: str, builds: Iterable[str], arch: str, server: Server, means: M
 
 def _pin_build(source: str, build: str, arch: str, server: Server, means: Means) -> LockedKernel:
     release, places = _seen(build, arch, server, means)
-    for place in places:
+    for place in (*places, *map(_later, places)):
         for suite in suites_at(place.archive, build):
             for entry in indexed(server, _folder(place), suite, arch, means):
                 if entry.offer.release == release and entry.offer.build == build:
@@ -184,6 +185,15 @@ def _locked(source: str, arch: str, place: Place, entry: Indexed) -> LockedKerne
     )
 
 
+def _later(place: Place) -> Place:
+    """Some hours on: files reach a mirror before the lists that name them, and it may have been looked at in between.
+
+    The server takes any time, and redirects to when it last looked.
+    """
+    then = datetime.strptime(place.timestamp, _FORMAT).replace(tzinfo=UTC) + _LATER
+    return place._replace(timestamp=then.strftime(_FORMAT))
+
+
 def _folder(place: Place) -> str:
     return f"archive/{place.archive}/{place.timestamp}"
 
@@ -191,16 +201,16 @@ def _folder(place: Place) -> str:
 def _seen(build: str, arch: str, server: Server, means: Means) -> tuple[str, tuple[Place, ...]]:
     """(release, where its image was first seen) of a build's generic kernel. NotWholeError."""
     try:
-        names = _asked(_Names, server, f"mr/package/linux/{quote(build)}/binpackages", means)
+        names = _asked(_Names, server, f"mr/package/linux/{build}/binpackages", means)
         release = release_in((one.name for one in names.result), arch)
         # the image that is signed for Secure Boot comes from another source package, so it is asked for by its own name
-        files = _asked(_Files, server, f"mr/binary/linux-image-{release}/{quote(build)}/binfiles?fileinfo=1", means)
+        files = _asked(_Files, server, f"mr/binary/linux-image-{release}/{build}/binfiles?fileinfo=1", means)
     except NotThere as error:
         raise NotWholeError(error.what) from None
     debian_arch = architecture(arch).debian
     hashes = [file.hash for file in files.result if file.architecture == debian_arch]
     seen = [one for digest in hashes for one in files.fileinfo.get(digest, ())]
-    places = {Place(one.archive_name, one.first_seen) for one in seen if _TIMESTAMP.fullmatch(one.first_seen)}
+    places = {Place(one.archive_name, one.first_seen) for one in seen if _is_time(one.first_seen)}
     known = sorted(
         (place for place in places if place.archive in _ARCHIVES),
         key=lambda place: (_ARCHIVES.index(place.archive), place.timestamp),
@@ -210,6 +220,14 @@ def _seen(build: str, arch: str, server: Server, means: Means) -> tuple[str, tup
         why = f"it is only in {others}, whose keys are not Debian's own" if others else f"no image for {debian_arch}"
         raise NotWholeError(why)
     return release, tuple(known)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        then = datetime.strptime(text, _FORMAT).replace(tzinfo=UTC)
+        return (then + _LATER - _LATER).strftime(_FORMAT) == text
+    except (ValueError, OverflowError):
+        return False
 
 
 def release_in(names: Iterable[str], arch: str) -> str:

@@ -20,6 +20,8 @@ class GuestSize(Plain):
 class Limits(Plain):
     """No wait is longer than its limit, in seconds."""
 
+    # a range of the past on five architectures is some 2 GB of lists
+    lock_s: Annotated[Seconds, Field(description="look up the exact kernels in the archives' lists")] = 3600
     prepare_s: Annotated[Seconds, Field(description="fetch and unpack a kernel and an image, for one cell")] = 1800
     boot_s: Annotated[Seconds, Field(description="from the start of vng to the first answer over ssh")] = 120
     probe_s: Annotated[Seconds, Field(description="one probe; a guest silent for longer is given up")] = 30

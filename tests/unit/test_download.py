@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
 from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from runner.deadline import Deadline
 from runner.download import NotThere, Server, _Redirects, server_from
@@ -131,6 +139,29 @@ def test_tls_is_never_left() -> None:
 def test_another_server_can_be_named() -> None:
     assert server_from("V", "https://example.org/x", {}).base == "https://example.org/x"
     assert server_from("V", "https://example.org/x", {"V": "http://127.0.0.1:1/y/"}).base == "http://127.0.0.1:1/y"
-    for wrong in ("ftp://x", "/etc", "http://a b", "http://x?y"):
+    for wrong in ("ftp://x", "/etc", "http://a b", "http://x?y", "http://ä"):
         with pytest.raises(MatrixError, match="not an address"):
             server_from("V", "https://example.org", {"V": wrong})
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_tried_again(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    certificate = builder.not_valid_before(now).not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.handle_error = lambda *_: None  # type: ignore[method-assign]
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        with pytest.raises(InfraError, match="its certificate is not valid"):
+            Server(f"https://127.0.0.1:{server.server_address[1]}").text("x", deadline=soon())
+        server.shutdown()
+        thread.join()

@@ -12,6 +12,7 @@ from runner.archive import Archive
 from runner.deadline import Deadline
 from runner.errors import InfraError, MatrixError
 from runner.kernels import Means, bootimage, ensure_kernel, lock_kernels, oci
+from runner.kernels.needs import read_build
 from runner.kernels.oci import OciEntry
 from runner.kernels.ocilayers import Layers
 from runner.model import LockedKernel, Wanted
@@ -50,6 +51,8 @@ def test_an_image_like_ciliums_tells_everything_itself(tmp_path: Path) -> None:
     release, image, config, modules = taken(tmp_path, files_layer(CI_KERNEL))
     assert (release, image, config, modules) == ("6.6.58", IMAGE, CONFIG.decode(), [])
     assert not (tmp_path / "parts").exists()
+    (tmp_path / "config").write_text(config)
+    assert "EXT4_FS" in read_build(tmp_path / "config").lacks  # so such a cell is skipped, and says why
 
 
 def test_modules_outside_of_kernel_are_found_as_well(tmp_path: Path) -> None:
@@ -113,6 +116,7 @@ def registry(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Regis
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.setattr(oci, "_RETRIES", "0")
     return Registry(web, home)
 
 
@@ -131,6 +135,8 @@ def test_an_image_is_pinned_by_digest_and_comes_as_it_was(tmp_path: Path, regist
     registry.push("kernels/x", "6.12", {"amd64": [files_layer({"boot/vmlinuz-6.13": b"newer"})]})  # the tag moves on
     assert oci.lost(kernel, Means(Archive(tmp_path), tmp_path, soon())) == ""
     found = ensure_kernel(kernel, tmp_path, deadline=soon())
+    registry.web.files = {"v2/": b"{}"}
+    assert oci.lost(kernel, Means(Archive(tmp_path), tmp_path, soon())).endswith("any more")
     assert Path(found.image).read_bytes() == b"a kernel"
     assert (Path(found.root) / "lib/modules/6.12.9-x/modules.dep").exists()
     assert not list((tmp_path / "scratch").iterdir())
@@ -142,8 +148,11 @@ def test_an_image_that_is_not_for_this_architecture_or_not_there(tmp_path: Path,
     with pytest.raises(MatrixError, match="no image for x86_64") as caught:
         pinned(name, tmp_path)
     assert "it has arm64" in caught.value.hint
+    for nothing in (f"{registry.host}/kernels/nonesuch:1", f"{registry.host}/kernels/x@sha256:{'0' * 64}"):
+        with pytest.raises(MatrixError, match="is not there"):
+            pinned(nothing, tmp_path)
     with pytest.raises(InfraError, match="skopeo inspect"):
-        pinned(f"{registry.host}/kernels/nonesuch:1", tmp_path)
+        pinned("127.0.0.1:9/kernels/x:1", tmp_path)
 
 
 @live

@@ -142,7 +142,12 @@ def test_an_index_of_another_name_for_a_file_is_no_answer(tmp_path: Path, web: W
     with pytest.raises(MatrixError, match=r"snapshot:6\.12\.11: no kernel") as caught:
         pinned("6.12.11", tmp_path)
     assert "no signed list names all packages of 6.12.11+deb13-amd64" in caught.value.hint
-    web.files[path] = files(("riscv64", "debian", DAY), ("amd64", "debian-ports", DAY), ("amd64", "debian", "../../x"))
+    web.files[path] = files(
+        ("riscv64", "debian", DAY),
+        ("amd64", "debian-ports", DAY),
+        ("amd64", "debian", "../../x"),
+        ("amd64", "debian", "99991231T235959Z"),
+    )
     with pytest.raises(MatrixError) as caught:
         pinned("6.12.11", tmp_path)
     assert "only in debian-ports" in caught.value.hint
@@ -172,6 +177,22 @@ def test_a_list_with_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, monk
     )  # fmt: skip
     with pytest.raises(InfraError, match=r"pool/\.\./"):
         pinned("6.12.10", tmp_path)
+
+
+def test_a_list_that_names_it_only_some_hours_later(tmp_path: Path, web: Web) -> None:
+    web.folders = {f"archive/debian/20251101T203000Z/{name}/": folder for name, folder in (
+        ("dists/sid", DATA / "dists/trixie"), ("pool", DATA / "pool"))}  # fmt: skip
+    (kernel,) = pinned("6.12.10", tmp_path)
+    assert kernel.files[0].where == f"archive/debian/20251101T203000Z/{IMAGE}"
+
+
+def test_builds_of_one_version_are_tried_from_the_newest_on(tmp_path: Path, web: Web) -> None:
+    del web.files["mr/package/linux/6.12.10-1/binpackages"]
+    with pytest.raises(MatrixError) as caught:
+        pinned("6.12.10", tmp_path)
+    asked = [path for path in web.asked if "binpackages" in path]
+    assert asked == [f"GET mr/package/linux/{build}/binpackages" for build in ("6.12.10-1", "6.12.10-1~bpo12+1")]
+    assert "6.12.10-1~bpo12+1: " in caught.value.hint
 
 
 def test_the_generic_release_among_what_a_build_made() -> None:

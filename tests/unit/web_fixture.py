@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import unquote
 
 import pytest
 
@@ -67,7 +68,7 @@ class Web:
 def serving(web: Web) -> Iterator[Web]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = self.path.lstrip("/")
+            path = unquote(self.path).lstrip("/")
             web.asked.append(f"{self.command} {path}")
             for prefix, address in web.elsewhere.items():
                 if path.startswith(prefix):
