@@ -22,6 +22,7 @@ from runner.guest.command import vng_argv
 from runner.guest.consolelog import ConsoleLog
 from runner.guest.interface import Answered, BootOrder, Guest
 from runner.guest.keys import Keys, make_keys
+from runner.guest.qemu import refusal, write_qemu
 from runner.guest.ssh import Ssh, greeted
 from runner.process import spawn
 
@@ -85,7 +86,8 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> Guest:
     keys = make_keys(folder / "keys")
     port = _free_port()
     vng = Path(sys.executable).with_name("vng")
-    argv = vng_argv(order, vng=vng, port=port, keys=folder / "keys", host_uname=platform.machine())
+    qemu = write_qemu(order.architecture, folder)
+    argv = vng_argv(order, vng=vng, qemu=qemu, port=port, keys=folder / "keys", host_uname=platform.machine())
     env = {
         "PATH": f"{vng.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",  # vng looks for virtme-run there
         "TMPDIR": os.fspath(folder),  # vng leaves files behind when it is killed
@@ -131,6 +133,8 @@ def _explain_end(text: str, status: int) -> None:
     """The guest ended before it answered: raise what that means."""
     if console.port_taken(text):
         raise _PortTakenError
+    if refused := refusal(text):
+        raise InfraError(refused, hint="is this virtme-ng newer than the ones that were tried? it writes most of it")
     fatal = console.first_fatal(text)
     if fatal:
         raise BootError(f"the kernel died while booting: {fatal.line}", console_tail=console.tail(text))

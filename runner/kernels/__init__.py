@@ -9,6 +9,7 @@ import logging
 import time
 from pathlib import Path, PurePosixPath
 
+from runner.architecture import architecture
 from runner.archive import Archive
 from runner.caches import need_space
 from runner.deadline import Deadline
@@ -55,7 +56,8 @@ def ensure_kernel(locked: LockedKernel, cache: Path, *, deadline: Deadline, offl
         debs.mkdir()
         files = Archive(cache).download(locked.packages, locked.arch, debs, deadline=deadline)
         fetched = time.monotonic()
-        unpack_kernel(files.values(), locked.release, modules.WANTED, tree, deadline=deadline)
+        image = architecture(locked.arch).image
+        unpack_kernel(files.values(), locked.release, image, modules.WANTED, tree, deadline=deadline)
         log.info(
             "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",
             locked.release,
@@ -71,7 +73,7 @@ def ensure_kernel(locked: LockedKernel, cache: Path, *, deadline: Deadline, offl
         locked=locked,
         sha256=entry.sha256,
         root=root,
-        image=boot / f"vmlinuz-{locked.release}",
+        image=boot / f"{architecture(locked.arch).image}-{locked.release}",
         config=boot / f"config-{locked.release}",
     )
 

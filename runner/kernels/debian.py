@@ -127,7 +127,7 @@ def offers(listed: Iterable[Listed], suite: str, arch: str) -> tuple[Offer, ...]
     by_version = {(entry.package.name, entry.package.version): entry for entry in packages}
     found = []
     for entry in packages:
-        release = _release(entry.package.name, architecture(arch).debian)
+        release = _release(entry.package.name, architecture(arch).flavour)
         if not release or _is_meta(entry):
             continue
         parts = _parts(entry, release, by_version)
@@ -160,9 +160,9 @@ def lock(source: str, arch: str, archive: Archive, *, deadline: Deadline) -> Loc
     )
 
 
-def _release(name: str, debian_arch: str) -> str:
+def _release(name: str, flavour: str) -> str:
     """`uname -r` of the generic flavour's package; empty for other flavours (cloud, rt, 16k, ...) and packages."""
-    found = re.fullmatch(rf"linux-image-(\d[0-9a-z.+~]*(?:-\d[0-9a-z.+~]*|-rc\d+)*-{debian_arch})", name)
+    found = re.fullmatch(rf"linux-image-(\d[0-9a-z.+~]*(?:-\d[0-9a-z.+~]*|-rc\d+)*-{flavour})", name)
     return found[1] if found else ""
 
 

@@ -21,10 +21,13 @@ from runner.process import run
 
 # A daemon's PATH often lacks these, and a normal user's does on Debian.
 _PATH = {"PATH": f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"}
+_IMAGES = ("vmlinuz", "vmlinux")
 _DEPMOD_INPUT = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
 
 
-def unpack_kernel(debs: Iterable[Path], release: str, wanted: Iterable[str], tree: Path, *, deadline: Deadline) -> None:
+def unpack_kernel(
+    debs: Iterable[Path], release: str, image: str, wanted: Iterable[str], tree: Path, *, deadline: Deadline
+) -> None:
     """Fill the empty folder `tree`. Takes some 500 MiB beside it for a while. InfraError when a part is not there."""
     with tempfile.TemporaryDirectory(prefix="unpacked-", dir=tree.parent) as name:
         root = Path(name)
@@ -33,8 +36,9 @@ def unpack_kernel(debs: Iterable[Path], release: str, wanted: Iterable[str], tre
         folders = [root / "usr/lib/modules" / release, root / "lib/modules" / release]
         boot = tree / "boot"
         boot.mkdir()
-        images = [root / f"boot/vmlinuz-{release}", *(folder / "vmlinuz" for folder in folders)]
-        shutil.copyfile(_first(images), boot / f"vmlinuz-{release}")
+        images = [root / f"boot/{name}-{release}" for name in _IMAGES]
+        images += [folder / name for folder in folders for name in _IMAGES]
+        shutil.copyfile(_first(images), boot / f"{image}-{release}")
         configs = [root / f"boot/config-{release}", *(folder / "config" for folder in folders)]
         shutil.copyfile(_first(configs), boot / f"config-{release}")
         modules = tree / "lib/modules" / release
