@@ -9,11 +9,11 @@ from debian import deb822
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.archive import Archive, _listed
+from runner.archive import Archive, Listed, _listed
 from runner.errors import MatrixError
 from runner.kernels import lock_kernel
 from runner.kernels.debian import Offer, matches, newest, offers, parse_source, suites_of
-from runner.model import Wanted
+from runner.model import Package, Wanted
 from runner.version import KernelVersion
 from tests.unit.archive_fixture import archive, mirror, soon
 
@@ -51,6 +51,26 @@ def test_a_kernel_is_all_of_its_packages(
     assert offer.release == release
     assert [package.name for package in offer.packages] == [f"linux-{part}-{release}" for part in parts]
     assert offer.source == f"debian:trixie-backports/{version}"
+
+
+@pytest.mark.parametrize(
+    ("arch", "release"),
+    [
+        ("riscv64", "6.12.113+deb13-riscv64"),
+        ("s390x", "6.12.113+deb13-s390x"),
+        ("ppc64le", "6.12.113+deb13-powerpc64le"),  # not the name that Debian has for the architecture
+    ],
+)
+def test_the_generic_flavour_is_taken_on_each_architecture(arch: str, release: str) -> None:
+    def listed(name: str) -> Listed:
+        package = Package(
+            name=name, version="6.12.113-1", architecture="any", suite="trixie", sha256="0" * 64, size_bytes=1
+        )
+        return Listed(package, ())
+
+    names = (f"linux-image-{release}", f"linux-image-{release}-64k", f"linux-image-rt-{release}", "linux-image-6.12")
+    (offer,) = offers([listed(name) for name in names], "trixie", arch)
+    assert offer.release == release
 
 
 @pytest.mark.parametrize(
