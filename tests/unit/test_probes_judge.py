@@ -92,6 +92,17 @@ def test_without_jit_nothing_is_known() -> None:
     assert {(s.state, s.cause) for s in states(seen, claims())} == {(State.NO_ANSWER, "the BPF JIT is off")}
 
 
+def test_a_kernel_that_has_no_jit_is_told_from_one_whose_jit_is_off() -> None:
+    """Both say the same, and the same kfuncs are unknown; the configuration knows which it is."""
+    seen = result("6.12.117", "x86_64-without-jit")
+    for config, cause in (({"BPF_JIT": "n"}, "the kernel is built without a BPF JIT"), ({"BPF_JIT": "y"}, "is off")):
+        altered = seen.model_copy(update={"config": config})
+        assert all(s.state is State.NO_ANSWER and s.cause.endswith(cause) for s in states(altered, claims()))
+        open_ = [one for one in judge(altered, claims()) if one.verdict is Verdict.NO_ANSWER]
+        assert open_
+        assert all(one.cause.endswith(cause) for one in open_)
+
+
 def test_a_module_that_does_not_load_is_not_an_absence() -> None:
     seen = result("7.3.4", "x86_64-without-nf_nat")
     what, cause = state(seen, "bpf_ct_set_nat_info", ProgType.XDP)
