@@ -14,17 +14,24 @@ class Architecture:
 
     name: str
     uname: str  # `uname -m`, platform.machine()
-    debian: str  # dpkg --print-architecture; also the flavour of Debian's generic kernel
+    debian: str  # dpkg --print-architecture
+    flavour: str  # of Debian's generic kernel: the end of its release
     multiarch: str  # Debian's library folder
     vng: str  # vng --arch, which knows foreign architectures only
+    image: str  # what its kernel images are called: vng tells their release from the name
     qemu: str  # the emulator's binary
-    qemu_package: str  # Debian's package with that binary
-    net_device: str  # qemu's virtio network device
+    qemu_package: str  # Debian's package with that binary; a virtual one where the suites differ
+    machine: str  # qemu -machine, as vng has it
+    cpu: str  # qemu -cpu, under TCG
+    console: str  # the kernel's name of the serial console
+    serial: str  # how qemu connects `chardev:console` to it
+    net_device: str  # qemu's virtio network device, with its options
     loader: str  # the dynamic loader, relative to the root
     byte_order: Literal["little", "big"]
     cmdline_max: int  # bytes of kernel command line, COMMAND_LINE_SIZE in arch/*/include/*/setup.h
     kernel_args: tuple[str, ...]  # that emulation needs
     tcg_cost: float  # seconds of a cell under TCG relative to x86_64, measured; only orders the work
+    host: bool  # may run this program: each image's lock pins a Python for it
 
 
 _TABLE = (
@@ -32,32 +39,112 @@ _TABLE = (
         name="x86_64",
         uname="x86_64",
         debian="amd64",
+        flavour="amd64",
         multiarch="x86_64-linux-gnu",
         vng="amd64",
+        image="vmlinuz",
         qemu="qemu-system-x86_64",
         qemu_package="qemu-system-x86",
-        net_device="virtio-net-pci",
+        machine="q35",
+        cpu="max",
+        console="ttyS0",
+        serial="-serial chardev:console",
+        net_device="virtio-net-pci,romfile=",
         loader="usr/lib64/ld-linux-x86-64.so.2",
         byte_order="little",
         cmdline_max=2048,
         # on a busy host the emulated timer is late, and the kernel panics: "IO-APIC + timer doesn't work!"
         kernel_args=("no_timer_check",),
         tcg_cost=1.0,
+        host=True,
     ),
     Architecture(
         name="arm64",
         uname="aarch64",
         debian="arm64",
+        flavour="arm64",
         multiarch="aarch64-linux-gnu",
         vng="arm64",
+        image="vmlinuz",
         qemu="qemu-system-aarch64",
         qemu_package="qemu-system-arm",
-        net_device="virtio-net-pci",
+        machine="virt",
+        cpu="cortex-a57",
+        console="ttyAMA0",
+        serial="-serial chardev:console",
+        net_device="virtio-net-pci,romfile=",
         loader="usr/lib/ld-linux-aarch64.so.1",
         byte_order="little",
         cmdline_max=2048,
         kernel_args=(),
         tcg_cost=0.9,
+        host=True,
+    ),
+    Architecture(
+        name="riscv64",
+        uname="riscv64",
+        debian="riscv64",
+        flavour="riscv64",
+        multiarch="riscv64-linux-gnu",
+        vng="riscv64",
+        image="vmlinuz",
+        qemu="qemu-system-riscv64",
+        qemu_package="qemu-system-riscv64",
+        machine="virt",
+        cpu="rv64",
+        console="ttyS0",
+        serial="-serial chardev:console",
+        net_device="virtio-net-pci,romfile=",
+        loader="usr/lib/ld-linux-riscv64-lp64d.so.1",
+        byte_order="little",
+        cmdline_max=1024,
+        kernel_args=(),
+        tcg_cost=1.0,
+        host=False,
+    ),
+    Architecture(
+        name="s390x",
+        uname="s390x",
+        debian="s390x",
+        flavour="s390x",
+        multiarch="s390x-linux-gnu",
+        vng="s390x",
+        image="vmlinuz",
+        qemu="qemu-system-s390x",
+        qemu_package="qemu-system-s390x",
+        machine="s390-ccw-virtio",
+        cpu="qemu,vx=off",  # with vector instructions no TCP segment's checksum is right under qemu 7.2
+        console="ttysclp0",
+        serial="-device sclpconsole,chardev=console",
+        net_device="virtio-net-ccw",
+        loader="usr/lib/ld64.so.1",
+        byte_order="big",
+        cmdline_max=4096,
+        kernel_args=(),
+        tcg_cost=1.0,
+        host=False,
+    ),
+    Architecture(
+        name="ppc64le",
+        uname="ppc64le",
+        debian="ppc64el",
+        flavour="powerpc64le",
+        multiarch="powerpc64le-linux-gnu",
+        vng="ppc64el",
+        image="vmlinux",
+        qemu="qemu-system-ppc64",
+        qemu_package="qemu-system-ppc64",
+        machine="pseries",
+        cpu="power9",
+        console="hvc0",
+        serial="-serial chardev:console",
+        net_device="virtio-net-pci,romfile=",
+        loader="usr/lib64/ld64.so.2",
+        byte_order="little",
+        cmdline_max=2048,
+        kernel_args=(),
+        tcg_cost=1.0,
+        host=False,
     ),
 )
 

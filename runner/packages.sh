@@ -7,14 +7,16 @@ if ! command -v dpkg-query >/dev/null; then
     echo "this is not a Debian system (no dpkg-query); install what corresponds to:" $wanted >&2
     exit 1
 fi
-installed=$(dpkg-query -W -f '${Package}:${db:Status-Status}\n' $wanted 2>/dev/null || true)
+# a name on the list may be one that another package provides: those stand on the lines of that package
+installed=$(dpkg-query -W -f '${Package}:${db:Status-Status}, ${Provides}\n' 2>/dev/null |
+    sed -n '/^[^:]*:installed, /{ s/:installed//; s/ *([^)]*)//g; s/, */\n/g; p; }')
 missing=
 for package in $wanted; do
     case "
 $installed
 " in
         *"
-$package:installed
+$package
 "*) ;;
         *) missing="$missing $package" ;;
     esac

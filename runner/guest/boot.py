@@ -23,6 +23,7 @@ from runner.guest.consolelog import ConsoleLog
 from runner.guest.emulator import KILLED_HINT, STOPPED_HINT, is_stopped
 from runner.guest.interface import Access, Answered, BootOrder, Guest
 from runner.guest.keys import Keys, leave_key, make_keys
+from runner.guest.qemu import refusal, write_qemu
 from runner.guest.ssh import Ssh, greeted
 from runner.process import spawn
 
@@ -98,7 +99,8 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> LiveGuest:
     keys = make_keys(folder / "keys")
     port = _free_port()
     vng = Path(sys.executable).with_name("vng")
-    argv = vng_argv(order, vng=vng, port=port, keys=folder / "keys", host_uname=platform.machine())
+    qemu = write_qemu(order.architecture, folder)
+    argv = vng_argv(order, vng=vng, qemu=qemu, port=port, keys=folder / "keys", host_uname=platform.machine())
     env = {
         "PATH": f"{vng.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",  # vng looks for virtme-run there
         "TMPDIR": os.fspath(folder),  # vng leaves files behind when it is killed
@@ -146,6 +148,8 @@ def _explain_end(text: str, status: int) -> None:
     """The guest ended before it answered: raise what that means."""
     if console.port_taken(text):
         raise _PortTakenError
+    if refused := refusal(text):
+        raise InfraError(refused, hint="is this virtme-ng newer than the ones that were tried? it writes most of it")
     fatal = console.first_fatal(text)
     if fatal:
         raise BootError(f"the kernel died while booting: {fatal.line}", console_tail=console.tail(text))

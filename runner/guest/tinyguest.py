@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from runner.architecture import Architecture
@@ -19,7 +20,8 @@ from runner.process import run
 
 SAYS = "guest speaks"
 
-# Each counts 2^27 turns of two instructions: 0.3 s under TCG, about a minute where each instruction is interpreted.
+# Each counts 2^27 turns of one or two instructions: 0.3 s under TCG, a minute or so where each is
+# interpreted.
 
 _X86_64_CODE = bytes.fromhex(  # at 0x7c00, in real mode; goes to 64-bit mode with paging, where kernels live
     "fa fc"  # cli; cld
@@ -66,6 +68,58 @@ _ARM64_CODE = struct.pack(
 )
 
 
+_RISCV64_CODE = struct.pack(  # at 0x80000000, in machine mode, in place of a firmware
+    "<16I",
+    0x080002B7,  # lui t0, 0x8000: 1 << 27
+    0xFFF28293,  # count: addi t0, t0, -1
+    0xFE029EE3,  # bnez t0, count
+    0x00000317,  # auipc t1, 0
+    0x03430313,  # addi t1, t1, 52: the text behind this code
+    0x100003B7,  # lui t2, 0x10000: the 16550 of qemu's virt machine
+    0x00034503,  # next: lbu a0, 0(t1)
+    0x00050863,  # beqz a0, done
+    0x00A38023,  # sb a0, 0(t2)
+    0x00130313,  # addi t1, t1, 1
+    0xFF1FF06F,  # j next
+    0x00100E37,  # done: lui t3, 0x100: sifive_test
+    0x00005EB7,  # lui t4, 0x5
+    0x555E8E93,  # addi t4, t4, 0x555: the end, well
+    0x01DE2023,  # sw t4, 0(t3)
+    0x0000006F,  # halt: j halt
+)
+
+_S390X_CODE = bytes.fromhex(  # at 0x2000
+    "a53e0800"  # llilh %r3, 0x0800: 1 << 27
+    "a7370000"  # count: brctg %r3, count
+    "c020000003fc"  # larl %r2, 0x2800: the block for the service call
+    "c01f00760005"  # llilf %r1, 0x00760005: write event data
+    "b2200012"  # servc %r1, %r2
+    "c04000000474"  # larl %r4, 0x2900
+    "b2b24000"  # lpswe 0(%r4)
+)
+_S390X_END = bytes.fromhex("0002000180000000 0000000000000fff")  # a wait from which nothing wakes: qemu shuts down
+
+_PPC64_CODE = struct.pack(  # at 0x100, big endian, in place of a firmware
+    ">15I",
+    0x3D200800,  # lis r9, 0x800: 1 << 27
+    0x7D2903A6,  # mtctr r9
+    0x42000000,  # count: bdnz count
+    0x38600058,  # li r3, 0x58: H_PUT_TERM_CHAR
+    0x3C807100,  # lis r4, 0x7100: the console
+    0x38A0000D,  # li r5, 13 characters
+    0x39200200,  # li r9, 0x200: of the text there
+    0xE8C90000,  # ld r6, 0(r9)
+    0xE8E90008,  # ld r7, 8(r9)
+    0x44000022,  # sc 1
+    0x3C600000,  # lis r3, 0
+    0x6063F000,  # ori r3, r3, 0xf000: H_RTAS
+    0x38800210,  # li r4, 0x210: its arguments there
+    0x44000022,  # sc 1
+    0x48000000,  # halt: b halt
+)
+_PPC64_POWER_OFF = struct.pack(">6I", 0x2003, 2, 1, 0, 0, 0)
+
+
 def _boot_sector() -> bytes:
     """A disk whose first 512 bytes a PC's BIOS loads and starts."""
     sector = (_X86_64_CODE + SAYS.encode() + b"\n\0").ljust(510, b"\0") + b"\x55\xaa"
@@ -80,25 +134,60 @@ def _arm64_image() -> bytes:
     return header + code
 
 
+def _riscv64_image() -> bytes:
+    """Raw code."""
+    return _RISCV64_CODE + SAYS.encode() + b"\n\0"
+
+
+def _s390x_image() -> bytes:
+    """A short PSW with the address to begin at; code; what it has to say; how it ends."""
+    text = SAYS.encode() + b"\n"
+    ascii_console = struct.pack(">HBBH", 6 + len(text), 0x1A, 0, 0) + text
+    block = struct.pack(">H6x", 8 + len(ascii_console)) + ascii_console
+    parts = {0: struct.pack(">II", 0x00080000, 0x80002000), 0x2000: _S390X_CODE, 0x2800: block, 0x2900: _S390X_END}
+    return _at(parts)
+
+
+def _ppc64_image() -> bytes:
+    """Raw code, what it has to say, and the arguments of the call that ends it."""
+    return _at({0x100: _PPC64_CODE, 0x200: SAYS.encode() + b"\n", 0x210: _PPC64_POWER_OFF})
+
+
+def _at(parts: dict[int, bytes]) -> bytes:
+    image = bytearray(max(start + len(part) for start, part in parts.items()))
+    for start, part in parts.items():
+        image[start : start + len(part)] = part
+    return bytes(image)
+
+
+# For each architecture its program, and the qemu options that start it.
+_TINY: dict[str, tuple[Callable[[], bytes], tuple[str, ...]]] = {
+    "x86_64": (
+        _boot_sector,
+        (
+            *("-device", "isa-debug-exit,iobase=0x501,iosize=1"),
+            *("-drive", "file={program},format=raw,if=virtio,readonly=on"),
+        ),
+    ),
+    "arm64": (_arm64_image, ("-kernel", "{program}")),
+    "riscv64": (_riscv64_image, ("-bios", "{program}")),
+    "s390x": (_s390x_image, ("-kernel", "{program}")),
+    "ppc64le": (_ppc64_image, ("-bios", "{program}")),
+}
+
+
 def can_run(arch: Architecture, accel: Accel, *, deadline: Deadline) -> tuple[bool, str]:
     """Does a tiny guest speak before `deadline`? If not, the second value says why, in one line.
 
     Raises InfraError when qemu is not installed.
     """
+    image, options = _TINY[arch.name]
     with tempfile.TemporaryDirectory(prefix="tiny-guest-") as folder:
         program = Path(folder) / "program"
+        program.write_bytes(image())
         argv = [arch.qemu, "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-accel", accel]
-        argv += ["-cpu", "host" if accel == "kvm" else "max"]  # vng takes `host` with KVM
-        match arch.name:
-            case "x86_64":
-                program.write_bytes(_boot_sector())
-                argv += ["-machine", "q35", "-device", "isa-debug-exit,iobase=0x501,iosize=1"]
-                argv += ["-drive", f"file={program},format=raw,if=virtio,readonly=on"]
-            case "arm64":
-                program.write_bytes(_arm64_image())
-                argv += ["-machine", "virt", "-kernel", str(program)]
-            case other:
-                return False, f"there is no tiny guest for {other}"
+        argv += ["-machine", arch.machine, "-cpu", "host" if accel == "kvm" else arch.cpu]  # vng takes `host` with KVM
+        argv += [option.format(program=program) for option in options]
         try:
             done = run(argv, deadline=deadline, check=False)
         except InfraError:

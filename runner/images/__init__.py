@@ -39,8 +39,8 @@ def lock_image(suite: str, arch: str, archive: Archive, *, deadline: Deadline) -
     Raises InfraError.
     """
     packages = set(archive.closure(PACKAGES, suite, arch, deadline=deadline))
-    for other in ARCHITECTURES:
-        if other != arch:
+    for other, row in ARCHITECTURES.items():
+        if row.host and other != arch:
             packages.update(parts(archive.closure(ROOTS, suite, other, deadline=deadline)))
     return LockedImage(
         suite=suite,

@@ -36,7 +36,7 @@ def parts(packages: Iterable[Package]) -> tuple[Package, ...]:
 def host_architecture() -> Architecture:
     """InfraError on a host that is none of ours."""
     row = by_uname(platform.machine())
-    if row is None:
+    if row is None or not row.host:
         raise InfraError(f"this host's architecture {platform.machine()} is not supported")
     return row
 

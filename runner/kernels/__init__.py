@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from runner.architecture import architecture
 from runner.archive import Archive
 from runner.deadline import Deadline
 from runner.errors import InfraError
@@ -80,7 +81,7 @@ def ensure_kernel(locked: LockedKernel, cache: Path, *, deadline: Deadline, offl
         locked=locked,
         sha256=entry.sha256,
         root=root,
-        image=boot / f"vmlinuz-{locked.release}",
+        image=boot / f"{architecture(locked.arch).image}-{locked.release}",
         config=boot / f"config-{locked.release}",
     )
 

@@ -251,7 +251,7 @@ def release_of(name: str, arch: str) -> tuple[str, str]:
     before = "|".join(flavours) or "-"
     found = re.fullmatch(
         rf"linux-image-(?P<release>\d[0-9a-z.+~]*(?:-\d[0-9a-z.+~]*|-rc\d+)*"
-        rf"(?:-(?P<before>{before}))?-{architecture(arch).debian}(?:-(?P<after>{before}))?)",
+        rf"(?:-(?P<before>{before}))?-{architecture(arch).flavour}(?:-(?P<after>{before}))?)",
         name,
     )
     return (found["release"], found["before"] or found["after"] or GENERIC) if found else ("", "")

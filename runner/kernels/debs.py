@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from runner.architecture import architecture
 from runner.caches import need_space
 from runner.deadline import Deadline
 from runner.kernels import modules
@@ -26,7 +27,7 @@ def fill(pin: LockedKernel, tree: Path, download: Callable[[Path], Iterable[Path
     folder.mkdir()
     files = tuple(download(folder))
     fetched = time.monotonic()
-    unpack_kernel(files, pin.release, modules.WANTED, tree, deadline=deadline)
+    unpack_kernel(files, pin.release, architecture(pin.arch).image, modules.WANTED, tree, deadline=deadline)
     log.info(
         "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",
         pin.release,

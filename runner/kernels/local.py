@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from runner.architecture import architecture
 from runner.deadline import Deadline
 from runner.errors import InfraError, MatrixError
 from runner.kernels import modules
@@ -82,7 +83,7 @@ def copy(locked: LockedKernel, parts: Parts, tree: Path, means: Means) -> None:
         raise InfraError(f"{locked.source}: {error.filename}: {error.strerror}") from None
     if fault := _difference(locked, staged):
         raise InfraError(f"{locked.source}: {fault}", hint="`runner kernels lock` pins what is there now")
-    lay_out(staged, tree, deadline=means.deadline)
+    lay_out(staged, architecture(locked.arch).image, tree, deadline=means.deadline)
 
 
 def _version(source: str, parts: Parts) -> KernelVersion:

@@ -147,7 +147,7 @@ def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
         with _parts(pin.source, layers, tree.parent / "parts") as parts:
             if parts.release != pin.release:
                 raise InfraError(f"{name}@{digest} has kernel {parts.release}, and {pin.release} was pinned")
-            take_kernel(parts, modules.WANTED, tree, deadline=means.deadline)
+            take_kernel(parts, architecture(pin.arch).image, modules.WANTED, tree, deadline=means.deadline)
     except MatrixError as error:  # it had a kernel when it was pinned
         raise InfraError(error.what, hint=error.hint) from None
 

@@ -1,6 +1,6 @@
 """A kernel's parts, wherever they lie -> what a guest needs of them, in the layout that virtme-ng expects.
 
-    boot/vmlinuz-RELEASE  boot/config-RELEASE  lib/modules/RELEASE/
+    boot/IMAGE-RELEASE  boot/config-RELEASE  lib/modules/RELEASE/
 
 Modules are decompressed (virtme-ng's initramfs cannot) and `depmod` has run. Old packages keep the image in /boot and
 the modules in /lib; newer ones keep everything in /usr/lib/modules/RELEASE, spread over several packages.
@@ -22,6 +22,7 @@ from runner.process import run
 
 # A daemon's PATH often lacks these, and a normal user's does on Debian.
 _PATH = {"PATH": f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"}
+_IMAGES = ("vmlinuz", "vmlinux")
 DEPMOD_INPUT = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
 
 
@@ -37,19 +38,22 @@ class Parts:
     modules: Mapping[str, Path]
 
 
-def unpack_kernel(debs: Iterable[Path], release: str, wanted: Iterable[str], tree: Path, *, deadline: Deadline) -> None:
+def unpack_kernel(
+    debs: Iterable[Path], release: str, image: str, wanted: Iterable[str], tree: Path, *, deadline: Deadline
+) -> None:
     """Fill the empty folder `tree`. Takes some 500 MiB beside it for a while. InfraError when a part is not there."""
     with tempfile.TemporaryDirectory(prefix="unpacked-", dir=tree.parent) as name:
         root = Path(name)
         for deb in debs:
             run(["dpkg-deb", "--extract", deb, root], deadline=deadline)
-        take_kernel(find_parts(root, release), wanted, tree, deadline=deadline)
+        take_kernel(find_parts(root, release), image, wanted, tree, deadline=deadline)
 
 
 def find_parts(root: Path, release: str) -> Parts:
     """The parts of a kernel that is installed below `root`. InfraError when one is not there."""
     folders = [root / "usr/lib/modules" / release, root / "lib/modules" / release]
-    images = [root / f"boot/vmlinuz-{release}", *(folder / "vmlinuz" for folder in folders)]
+    images = [root / f"boot/{name}-{release}" for name in _IMAGES]
+    images += [folder / name for folder in folders for name in _IMAGES]
     configs = [root / f"boot/config-{release}", *(folder / "config" for folder in folders)]
     base = _first(folder / "kernel" for folder in folders)
     return Parts(
@@ -81,16 +85,16 @@ def needed_of(parts: Parts, wanted: Iterable[str], *, deadline: Deadline) -> Par
     return replace(parts, modules={name: path for name, path in parts.modules.items() if path in files})
 
 
-def take_kernel(parts: Parts, wanted: Iterable[str], tree: Path, *, deadline: Deadline) -> None:
-    """Fill the empty folder `tree` with what is wanted of a kernel."""
-    lay_out(needed_of(parts, wanted, deadline=deadline), tree, deadline=deadline)
+def take_kernel(parts: Parts, image: str, wanted: Iterable[str], tree: Path, *, deadline: Deadline) -> None:
+    """Fill the empty folder `tree` with what is wanted of a kernel. `image`: see `lay_out`."""
+    lay_out(needed_of(parts, wanted, deadline=deadline), image, tree, deadline=deadline)
 
 
-def lay_out(parts: Parts, tree: Path, *, deadline: Deadline) -> None:
-    """Fill the empty folder `tree` with all of a kernel."""
+def lay_out(parts: Parts, image: str, tree: Path, *, deadline: Deadline) -> None:
+    """Fill the empty folder `tree` with all of a kernel. `image` is what its architecture calls a kernel's image."""
     boot = tree / "boot"
     boot.mkdir()
-    shutil.copyfile(parts.image, boot / f"vmlinuz-{parts.release}")
+    shutil.copyfile(parts.image, boot / f"{image}-{parts.release}")
     shutil.copyfile(parts.config, boot / f"config-{parts.release}")
     modules = tree / "lib/modules" / parts.release
     modules.mkdir(parents=True)

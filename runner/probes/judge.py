@@ -28,9 +28,10 @@ from runner.probes.kfuncs import NO_KFUNCS, KfuncList
 from runner.probes.levels import levels
 from runner.probes.matching import expected_words, matches, names_words, observed_words
 from runner.probes.missing import missing_words, other_prototype
-from runner.probes.verifier import calls_missing, plain_words, platform_trouble, verdict_line
+from runner.probes.verifier import JIT_OFF, calls_missing, plain_words, platform_trouble, verdict_line
 
 _CRASHED = "crashed the kernel"
+_NO_JIT = "the kernel is built without a BPF JIT"
 
 
 def judge(result: CellResult, files: Iterable[ClaimFile]) -> tuple[ClaimVerdict, ...]:
@@ -124,7 +125,7 @@ def _no_answer(result: CellResult, file: ClaimFile, probe: str, answer: Answer, 
         return ""  # the refusal that it speaks of, even one that elsewhere shows nothing
     if seen.load_errno:
         if trouble := platform_trouble(seen.load_errno, seen.log):
-            return trouble
+            return _jit(result, trouble)
         if calls_missing(seen.log):
             return _unready(result, file) or other_prototype(result, file, seen.log)
         return ""
@@ -133,6 +134,11 @@ def _no_answer(result: CellResult, file: ClaimFile, probe: str, answer: Answer, 
     if seen.run_errno is None:
         return "the program was loaded and not run"
     return f"BPF_PROG_TEST_RUN: -{errno_name(seen.run_errno)}" if seen.run_errno else ""
+
+
+def _jit(result: CellResult, cause: str) -> str:
+    """A kernel says the same of a JIT that is off and of one that it does not have; its configuration tells."""
+    return _NO_JIT if cause == JIT_OFF and result.config.get("BPF_JIT") == "n" else cause
 
 
 def _not_asked(result: CellResult, probe: str) -> str:
@@ -189,7 +195,7 @@ def _state(
         state, cause = _without_answer(result, known, homes, kfunc, prog_type)
     else:
         reading = census.read(answer)
-        state, cause, hidden = reading.state, reading.cause, reading.hidden
+        state, cause, hidden = reading.state, _jit(result, reading.cause), reading.hidden
         if state is State.REGISTERED:
             shown, why = _unshown(result, file, kfunc, prog_type, loads=refused == 0)
             cause, log = cause or shown, why or log

@@ -28,12 +28,13 @@ class Reading:
     hidden: bool = False  # refused before the kernel looks at the program type: the answer stays hidden behind that
 
 
+JIT_OFF = "the BPF JIT is off"  # or there is none: the kernel says the same
 NEEDS_DEVICE = "metadata kfuncs require device-bound program"
 _CALL = re.compile(r"^\d+: \(85\) call ", re.MULTILINE)  # the verifier got as far as the call
 
 # First match wins. The texts are the same from v6.1 to v7.3 except where it says otherwise.
 _TABLE = (
-    ("JIT is required for calling kernel function", State.NO_ANSWER, "the BPF JIT is off"),
+    ("JIT is required for calling kernel function", State.NO_ANSWER, JIT_OFF),
     ("JIT does not support calling kernel function", State.NO_ANSWER, "this architecture's JIT cannot call kfuncs"),
     ("not supported without CONFIG_DEBUG_INFO_BTF", State.NO_ANSWER, "the kernel has no BTF"),
     ("cannot call kernel function from non-GPL", State.NO_ANSWER, "the probe is wrong: not GPL"),

@@ -100,8 +100,8 @@ class OneCell:
 def with_command_line(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
     """Guests of this process get `words` on their kernel's command line."""
 
-    def altered(order: BootOrder, *, vng: Path, port: int, keys: Path, host_uname: str) -> list[str]:
-        argv = vng_argv(order, vng=vng, port=port, keys=keys, host_uname=host_uname)
+    def altered(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str) -> list[str]:
+        argv = vng_argv(order, vng=vng, qemu=qemu, port=port, keys=keys, host_uname=host_uname)
         return [*argv, "--append", words]
 
     monkeypatch.setattr(boot, "vng_argv", altered)

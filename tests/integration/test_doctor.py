@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.architecture import ARCHITECTURES
 from runner.deadline import Deadline
 from runner.doctor import checks, packages
 from runner.doctor.checks import Finding, Level, examine
@@ -51,7 +52,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_every_lack_is_a_finding_and_none_an_exception(bare: Path, tmp_path: Path) -> None:
     found = {one.name: one for one in examine(tmp_path, GuestSize(), deadline=soon())}
-    for name in ("packages", "qemu x86_64", "qemu arm64", "clang", "mmdebstrap", "genext2fs", "qemu-img"):
+    qemus = (f"qemu {name}" for name in ARCHITECTURES)
+    for name in ("packages", *qemus, "clang", "mmdebstrap", "genext2fs", "qemu-img"):
         assert found[name].level is Level.BAD, name
         assert found[name].found, name
     assert "doctor --fix" in found["mmdebstrap"].todo
@@ -74,13 +76,18 @@ def test_a_clang_that_makes_something_else_is_found_too(bare: Path, tmp_path: Pa
 def test_a_qemu_that_runs_nothing_is_found_by_trying(
     bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("qemu-system-x86_64", "qemu-system-aarch64"):
-        tool(bare, name, 'case "$1" in --version) echo "QEMU emulator version 9.9";; *) echo broken >&2; exit 1;; esac')
+    for row in ARCHITECTURES.values():
+        tool(
+            bare,
+            row.qemu,
+            'case "$1" in --version) echo "QEMU emulator version 9.9";; *) echo broken >&2; exit 1;; esac',
+        )
     found = findings(tmp_path, "qemu")
     assert found["qemu x86_64"].level is Level.BAD
     assert found["qemu x86_64"].found.startswith("9.9, ")
     assert "ended with status 1: broken" in found["qemu x86_64"].found
-    assert "qemu-system-arm" in found["qemu arm64"].todo
+    for row in ARCHITECTURES.values():
+        assert found[f"qemu {row.name}"].todo == f"reinstall {row.qemu_package}"
 
 
 def test_no_kvm_is_a_warning_with_its_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +129,9 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fake_dpkg(folder: Path) -> None:
     """Knows bash as installed, and two packages whose names only look alike."""
-    tool(folder, "dpkg-query", "printf 'bash:installed\\nlib-of-dreams:config-files\\ndash-sh:installed\\n'; exit 1")
+    tool(
+        folder, "dpkg-query", "printf 'bash:installed, \\nlib-of-dreams:config-files, \\ndash-sh:installed, sh-dash\\n'"
+    )
 
 
 def test_missing_packages_are_named(script: Path, bare: Path) -> None:
@@ -175,8 +184,12 @@ def test_a_failed_installation_is_an_error(script: Path, bare: Path) -> None:
         fix(deadline=soon())
 
 
-def test_when_all_are_there_nothing_is_done(script: Path, bare: Path) -> None:
-    tool(bare, "dpkg-query", "printf 'bash:installed\\nlib-of-dreams:installed\\nsh:installed\\n'")
+def test_when_all_are_there_by_whatever_name_nothing_is_done(script: Path, bare: Path) -> None:
+    tool(
+        bare,
+        "dpkg-query",
+        "printf 'bash:installed, \\ndreams:installed, a, lib-of-dreams (= 1:2.0-3), b\\nsh:installed, \\n'",
+    )
     tool(bare, "apt-get", "exit 100")
     tool(bare, "id", "exit 100")
     fix(deadline=soon())

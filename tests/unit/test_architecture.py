@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from runner.architecture import ARCHITECTURES, architecture, by_uname
+import pytest
+import virtme.architectures
+import virtme_ng.run
+
+import runner
+from runner.architecture import ARCHITECTURES, Architecture, architecture, by_uname
 from runner.errors import MatrixError
 
 
-def test_the_first_two_are_there() -> None:
-    assert {"x86_64", "arm64"} <= set(ARCHITECTURES)
+def test_there_are_five_of_both_byte_orders() -> None:
+    assert tuple(ARCHITECTURES) == ("x86_64", "arm64", "riscv64", "s390x", "ppc64le")
+    assert {row.byte_order for row in ARCHITECTURES.values()} == {"little", "big"}
 
 
-@pytest.mark.parametrize("column", ["name", "uname", "debian", "multiarch", "vng", "qemu", "loader"])
+@pytest.mark.parametrize(
+    "column", ["name", "uname", "debian", "flavour", "multiarch", "vng", "qemu", "qemu_package", "loader"]
+)
 def test_no_two_rows_share_what_names_them(column: str) -> None:
     values = [getattr(row, column) for row in ARCHITECTURES.values()]
     assert len(set(values)) == len(values)
@@ -27,5 +35,23 @@ def test_names_are_translated() -> None:
 
 
 def test_an_unknown_one_says_which_are_known() -> None:
-    with pytest.raises(MatrixError, match="unknown architecture 'amd64'\n  known: x86_64, arm64"):
+    with pytest.raises(MatrixError, match="unknown architecture 'amd64'\n  known: x86_64, arm64, riscv64"):
         architecture("amd64")
+
+
+@pytest.mark.parametrize("row", ARCHITECTURES.values(), ids=lambda row: row.name)
+def test_vng_knows_it_and_makes_the_same_machine(row: Architecture) -> None:
+    """What the table says of a machine is what vng does, or the raw boots of the bench are no measure of ours."""
+    known = virtme_ng.run.ARCH_MAPPING[row.vng]["qemu_name"]
+    theirs = virtme.architectures.get(known)
+    assert row.qemu == f"qemu-system-{theirs.qemuname}"
+    assert row.machine in theirs.qemuargs(False, False, False)
+    assert theirs.serial_console_args() == [row.console]
+    assert " ".join(theirs.qemu_serial_console_args()) == row.serial
+    assert row.image in theirs.img_name()
+
+
+@pytest.mark.parametrize("row", ARCHITECTURES.values(), ids=lambda row: row.name)
+def test_set_up_installs_its_emulator(row: Architecture) -> None:
+    lines = (Path(runner.__file__).parent / "packages.txt").read_text().splitlines()
+    assert row.qemu_package in [line.split()[0] for line in lines]

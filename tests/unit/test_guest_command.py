@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from runner.architecture import architecture
+from runner.architecture import ARCHITECTURES, Architecture, architecture
 from runner.errors import InfraError
+from runner.guest.accel import assign
 from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, BootOrder
 from runner.model import GuestSize, Image, Kernel, LockedKernel
@@ -24,7 +25,11 @@ def order(arch: str, accel: Accel = "tcg", cache: str = "/cache") -> BootOrder:
     return BootOrder(
         architecture=architecture(arch),
         kernel=Kernel(
-            locked=locked, sha256=DIGEST, root=root, image=root / "boot/vmlinuz-6.12.1", config=root / "config"
+            locked=locked,
+            sha256=DIGEST,
+            root=root,
+            image=root / f"boot/{architecture(arch).image}-6.12.1",
+            config=root / "config",
         ),
         image=Image(arch=arch, sha256=DIGEST, disk=image / "disk.ext2", busybox=image / "busybox/busybox"),
         size=GuestSize(cpus=1, memory_mib=1024),
@@ -35,10 +40,13 @@ def order(arch: str, accel: Accel = "tcg", cache: str = "/cache") -> BootOrder:
 
 
 def argv(order: BootOrder, host_uname: str = "x86_64") -> list[str]:
-    return vng_argv(order, vng=Path("/venv/bin/vng"), port=40001, keys=Path("/cache/keys"), host_uname=host_uname)
+    qemu = Path("/cache/scratch") / order.architecture.qemu
+    return vng_argv(
+        order, vng=Path("/venv/bin/vng"), qemu=qemu, port=40001, keys=Path("/cache/keys"), host_uname=host_uname
+    )
 
 
-@pytest.mark.parametrize("arch", ["x86_64", "arm64"])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_command_line_is_the_golden_one(arch: str) -> None:
     assert argv(order(arch)) == (GOLDEN / f"{arch}-on-x86_64.txt").read_text().splitlines()
 
@@ -49,6 +57,16 @@ def test_nothing_assumes_that_the_host_is_x86_64() -> None:
     assert "--disable-kvm" not in native
     assert foreign[foreign.index("--arch") + 1] == "amd64"
     assert "--disable-kvm" in foreign
+    assert not any("-cpu " in word for word in native), "under KVM vng takes the host's own"
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+@pytest.mark.parametrize("host", ARCHITECTURES.values(), ids=lambda row: row.name)
+def test_kvm_is_for_the_hosts_own_architecture_and_the_others_are_named(arch: str, host: Architecture) -> None:
+    accel = assign("kvm", host.uname)[arch]
+    words = argv(order(arch, accel), host.uname)
+    assert ("--disable-kvm" in words) == (arch != host.name)
+    assert ("--arch" in words) == (arch != host.name)
 
 
 def test_the_guest_is_cut_off_from_every_network() -> None:
@@ -75,6 +93,7 @@ def test_a_path_that_no_socket_can_have_is_said_before_qemu_says_it() -> None:
         vng_argv(
             replace(order("x86_64"), gdb=True),
             vng=Path("/venv/bin/vng"),
+            qemu=Path("/cache/qemu-system-x86_64"),
             port=1,
             keys=Path("/") / ("k" * 110) / "keys",
             host_uname="x86_64",

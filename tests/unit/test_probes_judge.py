@@ -20,7 +20,14 @@ from runner.model import (
 from runner.probes import judge, statement_true, states
 from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result, transcript
 
-KERNELS = [("6.1.192", "x86_64"), ("6.1.192", "arm64"), ("6.12.117", "x86_64"), ("6.18.15", "arm64")]
+BOTH_ORDERS = ("s390x", "ppc64le")
+KERNELS = [
+    ("6.1.192", "x86_64"),
+    ("6.1.192", "arm64"),
+    ("6.12.117", "x86_64"),
+    ("6.12.113", "ppc64le"),
+    ("6.18.15", "arm64"),
+]
 # nf_conntrack's BTF in these builds has its own nf_conn and nf_conn___init, nf_nat's and vmlinux' are others
 MARKS_AND_NAT = {"mark-write", "mark-wide", "note-in-map", "nat-source", "nat-destination"}
 MARKS_AND_NAT |= {f"nat-{what}" for what in ("both", "both-status", "port-0", "port-negative", "udp")}
@@ -90,6 +97,25 @@ def test_without_jit_nothing_is_known() -> None:
     seen = result("6.12.117", "x86_64-without-jit")
     assert set(count(seen)) == {Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE}
     assert {(s.state, s.cause) for s in states(seen, claims())} == {(State.NO_ANSWER, "the BPF JIT is off")}
+
+
+def test_a_kernel_that_has_no_jit_is_told_from_one_whose_jit_is_off() -> None:
+    """Both say the same, and the same kfuncs are unknown; the configuration knows which it is."""
+    seen = result("6.12.113", "s390x")
+    for config, cause in (({"BPF_JIT": "n"}, "the kernel is built without a BPF JIT"), ({"BPF_JIT": "y"}, "is off")):
+        altered = seen.model_copy(update={"config": config})
+        assert all(s.state is State.NO_ANSWER and s.cause.endswith(cause) for s in states(altered, claims()))
+        open_ = [one for one in judge(altered, claims()) if one.verdict is Verdict.NO_ANSWER]
+        assert open_
+        assert all(one.cause.endswith(cause) for one in open_)
+
+
+def test_a_big_endian_guest_finds_the_kfuncs_that_a_little_endian_one_finds() -> None:
+    """With their prototypes: both BTFs were read right. Nothing else can be asked of Debian's s390x kernels."""
+    big, little = ({a.kfunc: (a.object, a.prototype) for a in result("6.12.113", arch).census} for arch in BOTH_ORDERS)
+    assert len(big) == 11
+    assert big == little
+    assert set(result("6.12.113", "s390x").missing) >= set(result("6.12.113", "ppc64le").missing)
 
 
 def test_a_module_that_does_not_load_is_not_an_absence() -> None:
