@@ -31,7 +31,9 @@ class Architecture:
     cmdline_max: int  # bytes of kernel command line, COMMAND_LINE_SIZE in arch/*/include/*/setup.h
     overlays: bool  # vng puts one over each folder of the root, which takes 170 bytes of command line
     kernel_args: tuple[str, ...]  # that emulation needs
-    tcg_cost: float  # seconds of a cell under TCG relative to x86_64, measured; only orders the work
+    tcg_cost: (
+        float  # seconds of a cell under TCG relative to x86_64; only orders the work. 1.0 but for arm64: unmeasured
+    )
     host: bool  # may run this program: each image's lock pins a Python for it
 
 
