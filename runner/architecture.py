@@ -29,8 +29,11 @@ class Architecture:
     loader: str  # the dynamic loader, relative to the root
     byte_order: Literal["little", "big"]
     cmdline_max: int  # bytes of kernel command line, COMMAND_LINE_SIZE in arch/*/include/*/setup.h
+    overlays: bool  # vng puts one over each folder of the root, which takes 170 bytes of command line
     kernel_args: tuple[str, ...]  # that emulation needs
-    tcg_cost: float  # seconds of a cell under TCG relative to x86_64, measured; only orders the work
+    tcg_cost: (
+        float  # seconds of a cell under TCG relative to x86_64; only orders the work. 1.0 but for arm64: unmeasured
+    )
     host: bool  # may run this program: each image's lock pins a Python for it
 
 
@@ -53,6 +56,7 @@ _TABLE = (
         loader="usr/lib64/ld-linux-x86-64.so.2",
         byte_order="little",
         cmdline_max=2048,
+        overlays=True,
         # on a busy host the emulated timer is late, and the kernel panics: "IO-APIC + timer doesn't work!"
         kernel_args=("no_timer_check",),
         tcg_cost=1.0,
@@ -76,6 +80,7 @@ _TABLE = (
         loader="usr/lib/ld-linux-aarch64.so.1",
         byte_order="little",
         cmdline_max=2048,
+        overlays=True,
         kernel_args=(),
         tcg_cost=0.9,
         host=True,
@@ -98,6 +103,7 @@ _TABLE = (
         loader="usr/lib/ld-linux-riscv64-lp64d.so.1",
         byte_order="little",
         cmdline_max=1024,
+        overlays=False,
         kernel_args=(),
         tcg_cost=1.0,
         host=False,
@@ -120,6 +126,7 @@ _TABLE = (
         loader="usr/lib/ld64.so.1",
         byte_order="big",
         cmdline_max=4096,
+        overlays=True,
         kernel_args=(),
         tcg_cost=1.0,
         host=False,
@@ -142,6 +149,7 @@ _TABLE = (
         loader="usr/lib64/ld64.so.2",
         byte_order="little",
         cmdline_max=2048,
+        overlays=True,
         kernel_args=(),
         tcg_cost=1.0,
         host=False,
