@@ -87,10 +87,9 @@ def disturbance(dice: random.Random, keep: Callable[[CellResult], None]) -> Call
 
 
 def behaviours(dice: random.Random) -> list[str]:
-    chosen = [
+    return [
         dice.choice(["fine", *FAULTS, *(f"{it}{ONCE}" for it in FAULTS if it not in AT_PREPARE)]) for _ in range(CELLS)
     ]
-    return chosen
 
 
 @contextmanager
@@ -101,7 +100,7 @@ def opened(folder: Path) -> Iterator[ResultStore]:
 
 def disturbed_run(seed: int, folder: Path) -> Run:
     """Begin, and resume until nothing more comes of it: three times at most."""
-    dice = random.Random(seed)
+    dice = random.Random(seed)  # noqa: S311
     wanted = cells(behaviours(dice))
     for attempt in range(4):
         with opened(folder) as store:
@@ -111,7 +110,7 @@ def disturbed_run(seed: int, folder: Path) -> Run:
             todo = left(orders(wanted, folder / "runs" / "r"), run)
             if not todo.orders:
                 return run
-            keep = disturbance(dice, lambda result: store.add("r", result))  # noqa: B023
+            keep = disturbance(dice, lambda result: store.add("r", result))
             try:
                 run_rounds(todo, slots=1, on_result=keep, on_progress=lambda _: None)
             except (Killed, InfraError):
