@@ -34,18 +34,15 @@ NO_FILES: Mapping[str, bytes] = {}
 
 @dataclass(frozen=True)
 class AlteredMachine:
-    """This machine, but the kernel's tree is another one."""
+    """This machine, but guests' folders are in `scratch`, and the kernel's tree may be another one."""
 
     real: Machine
-    tree: Path
+    scratch: Path
+    tree: Path | None
 
     @property
     def name(self) -> str:
         return self.real.name
-
-    @property
-    def scratch(self) -> Path:
-        return self.real.scratch
 
     @property
     def boot(self) -> Booter:
@@ -53,6 +50,8 @@ class AlteredMachine:
 
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
         kernel, image = self.real.prepare(cell, deadline=deadline)
+        if self.tree is None:
+            return kernel, image
         root = PurePosixPath(self.tree)
         moved = {name: root / getattr(kernel, name).relative_to(kernel.root) for name in ("image", "config")}
         return kernel.model_copy(update={"root": root, **moved}), image
@@ -92,7 +91,7 @@ class OneCell:
         )
         machine = this_machine(offline=False)
         payload = orders.payload[architecture(self.cell.arch).byte_order]
-        altered = AlteredMachine(machine, tree) if tree else machine
+        altered = AlteredMachine(machine, self.root / "scratch", tree)
         return run_cell(orders.orders[0], with_files(payload, files), altered, self.root / "reports", tell)
 
     def copy_tree(self, to: Path) -> Path:

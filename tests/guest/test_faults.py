@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from runner import supervise
-from runner.caches import cache_root
 from runner.deadline import Deadline
 from runner.execution import cellrun
 from runner.execution.orders import Phase
@@ -55,7 +54,7 @@ def disturb(
         if phase is Phase.PROBING and first and outside:
             threading.Timer(3.0, outside).start()
 
-    with nothing_left(Place(project.root, cache_root() / "scratch-of-nobody")):
+    with nothing_left(Place(project.root, project.root / "scratch")):
         result = cell.run(tell=tell, files=files or {})
     said: dict[Verdict, list[str]] = {}
     for verdict in judge(result, cell.claims):
@@ -99,7 +98,7 @@ def test_a_guest_without_memory_says_so(project: Project, monkeypatch: pytest.Mo
     fill = "mount -o remount,size=300% /dev/shm; (sleep 3; dd if=/dev/zero of=/dev/shm/fill bs=1M) &"
     result, _ = disturb(project, monkeypatch, inside=fill)
     assert result.outcome is Outcome.RAN, result.cause
-    causes = [seen.failed for seen in (*result.observations, *result.census) if seen.failed]
+    causes = failed(result)
     assert "Out of memory: Killed process" in result.console
     assert all("the guest ran out of memory" in cause for cause in causes)
     assert len(causes) <= 1
@@ -108,8 +107,10 @@ def test_a_guest_without_memory_says_so(project: Project, monkeypatch: pytest.Mo
 def test_a_kernel_that_hangs_is_named_as_the_cause(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     with_command_line(monkeypatch, "sysctl.kernel.watchdog_thresh=2")
     built = project.root / "hang.o"
-    clang = ["clang", "-target", "bpf", "-O2", "-g", "-c", HERE / "hang.bpf.c", "-o", built]
-    run(clang, deadline=Deadline.after(60, "the test's limit"))
+    run(
+        ["clang", "-target", "bpf", "-O2", "-g", "-c", HERE / "hang.bpf.c", "-o", built],
+        deadline=Deadline.after(60, "the test's limit"),
+    )
     hang = (
         "mount -t bpf bpf /sys/fs/bpf; bpftool prog loadall hang.o /sys/fs/bpf/hang; head -c 64 /dev/zero > in;"
         " (sleep 3; bpftool prog run pinned /sys/fs/bpf/hang/hang data_in in) > /dev/null 2>&1 &"
@@ -117,11 +118,16 @@ def test_a_kernel_that_hangs_is_named_as_the_cause(project: Project, monkeypatch
     result, _ = disturb(project, monkeypatch, inside=hang, files={"hang.o": built.read_bytes()})
     assert "watchdog: BUG: soft lockup" in result.console
     assert result.outcome is Outcome.RAN, result.cause
-    causes = [seen.failed for seen in (*result.observations, *result.census) if seen.failed]
+    causes = failed(result)
     assert all("the kernel hangs: " in cause for cause in causes)
     assert len(causes) <= 1
     assert result.unasked == ()
     assert result.crashes == ()
+
+
+def failed(result: CellResult) -> list[str]:
+    causes = [seen.failed for seen in result.observations] + [seen.failed for seen in result.census]
+    return list(filter(None, causes))
 
 
 def test_a_killed_run_goes_on_and_answers_as_an_undisturbed_one(project: Project) -> None:
@@ -136,7 +142,7 @@ def test_a_killed_run_goes_on_and_answers_as_an_undisturbed_one(project: Project
     await_guests(project, some=False)
     stopped = exported(project)
     assert [cell["outcome"] for cell in stopped["cells"]].count("ran") == 1
-    with nothing_left(Place(project.root, cache_root() / "scratch-of-nobody")):
+    with nothing_left(Place(project.root, project.root / "scratch")):
         done = project.runner("matrix", "run", "--resume")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "goes on: 1 of 2 cells are there" in done.stdout
