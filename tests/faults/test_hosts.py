@@ -24,6 +24,8 @@ TABLE: dict[str, tuple[list[Outcome], str]] = {
     "stops-worker-once": ([LOST, RAN], "nothing was heard of it within cell_s"),
     "full-disk": ([INFRA, INFRA], "No space left on device"),
     "broken-disk": ([INFRA, INFRA], "Input/output error"),
+    "boot-silent": ([INFRA, INFRA], "the console stayed empty"),
+    "drops": ([LOST, LOST], "the ssh connection broke"),
     "drops-once": ([LOST, RAN], "the ssh connection broke"),
     "boot-panics": ([DEAD, DEAD], "Kernel panic"),
     "ends-early-once": ([INFRA, RAN], "the agent ended too early"),

@@ -73,6 +73,50 @@ def signal_qemu(number: signal.Signals) -> Callable[[], None]:
     return send
 
 
+def test_a_killed_run_goes_on_and_answers_as_an_undisturbed_one(project: Project) -> None:
+    only = "kernel=6.1|6.12,arch=x86_64"
+    with project.started("matrix", "run", "--only", only, "-n", "1") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if " done " in line:
+                break
+        await_guests(project, some=True)
+        process.kill()
+    await_guests(project, some=False)
+    stopped = exported(project)
+    assert [cell["outcome"] for cell in stopped["cells"]].count("ran") == 1
+    with nothing_left(Place(project.root, project.root / "scratch")):
+        done = project.runner("matrix", "run", "--resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "goes on: 1 of 2 cells are there" in done.stdout
+    resumed = exported(project)
+    assert resumed["run"]["id"] == stopped["run"]["id"]
+    assert [cell["attempts"] for cell in resumed["cells"]] == [1, 1]
+    assert project.runner("matrix", "run", "--only", only).returncode == 0
+    assert answers(exported(project)) == answers(resumed)
+
+
+def test_a_kernel_that_hangs_is_named_as_the_cause(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_command_line(monkeypatch, "sysctl.kernel.watchdog_thresh=2")
+    built = project.root / "hang.o"
+    run(
+        ["clang", "-target", "bpf", "-O2", "-g", "-c", HERE / "hang.bpf.c", "-o", built],
+        deadline=Deadline.after(60, "the test's limit"),
+    )
+    hang = (
+        "mount -t bpf bpf /sys/fs/bpf; bpftool prog loadall hang.o /sys/fs/bpf/hang; head -c 64 /dev/zero > in;"
+        " (sleep 3; bpftool prog run pinned /sys/fs/bpf/hang/hang data_in in) > /dev/null 2>&1 &"
+    )
+    result, _ = disturb(project, monkeypatch, inside=hang, files={"hang.o": built.read_bytes()})
+    assert "watchdog: BUG: soft lockup" in result.console
+    assert result.outcome is Outcome.RAN, result.cause
+    causes = failed(result)
+    assert all("the kernel hangs: " in cause for cause in causes)
+    assert len(causes) <= 1
+    assert result.unasked == ()
+    assert result.crashes == ()
+
+
 def test_a_killed_qemu_is_the_hosts_fault(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     result, said = disturb(project, monkeypatch, outside=signal_qemu(signal.SIGKILL))
     assert result.outcome is Outcome.LOST
@@ -104,53 +148,9 @@ def test_a_guest_without_memory_says_so(project: Project, monkeypatch: pytest.Mo
     assert len(causes) <= 1
 
 
-def test_a_kernel_that_hangs_is_named_as_the_cause(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_command_line(monkeypatch, "sysctl.kernel.watchdog_thresh=2")
-    built = project.root / "hang.o"
-    run(
-        ["clang", "-target", "bpf", "-O2", "-g", "-c", HERE / "hang.bpf.c", "-o", built],
-        deadline=Deadline.after(60, "the test's limit"),
-    )
-    hang = (
-        "mount -t bpf bpf /sys/fs/bpf; bpftool prog loadall hang.o /sys/fs/bpf/hang; head -c 64 /dev/zero > in;"
-        " (sleep 3; bpftool prog run pinned /sys/fs/bpf/hang/hang data_in in) > /dev/null 2>&1 &"
-    )
-    result, _ = disturb(project, monkeypatch, inside=hang, files={"hang.o": built.read_bytes()})
-    assert "watchdog: BUG: soft lockup" in result.console
-    assert result.outcome is Outcome.RAN, result.cause
-    causes = failed(result)
-    assert all("the kernel hangs: " in cause for cause in causes)
-    assert len(causes) <= 1
-    assert result.unasked == ()
-    assert result.crashes == ()
-
-
 def failed(result: CellResult) -> list[str]:
     causes = [seen.failed for seen in result.observations] + [seen.failed for seen in result.census]
     return list(filter(None, causes))
-
-
-def test_a_killed_run_goes_on_and_answers_as_an_undisturbed_one(project: Project) -> None:
-    only = "kernel=6.1|6.12,arch=x86_64"
-    with project.started("matrix", "run", "--only", only, "-n", "1") as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if " done " in line:
-                break
-        await_guests(project, some=True)
-        process.kill()
-    await_guests(project, some=False)
-    stopped = exported(project)
-    assert [cell["outcome"] for cell in stopped["cells"]].count("ran") == 1
-    with nothing_left(Place(project.root, project.root / "scratch")):
-        done = project.runner("matrix", "run", "--resume")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "goes on: 1 of 2 cells are there" in done.stdout
-    resumed = exported(project)
-    assert resumed["run"]["id"] == stopped["run"]["id"]
-    assert [cell["attempts"] for cell in resumed["cells"]] == [1, 1]
-    assert project.runner("matrix", "run", "--only", only).returncode == 0
-    assert answers(exported(project)) == answers(resumed)
 
 
 def answers(document: dict[str, Any]) -> dict[str, object]:
