@@ -21,7 +21,7 @@ from tests.faults.leftovers import Place, nothing_left
 from tests.faults.project import ROOT, cells, write_project
 from tests.unit import results_samples as samples
 
-ENDS_WITHIN_S = 60
+ENDS_WITHIN_S = 300  # on a busy machine; seconds on one that is not
 COMMAND = (sys.executable, "-m", "tests.faults.driver", "matrix", "run", "-n", "2")
 
 

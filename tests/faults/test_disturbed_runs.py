@@ -26,6 +26,7 @@ from runner.probes import judge, states
 from runner.results.missing import missing_cells
 from runner.results.model import Run
 from runner.results.store import ResultStore
+from tests.faults import machine
 from tests.faults.machine import AGENT, AT_BOOT, AT_PREPARE, IN_PROBE, ONCE, WorkerDied, disturbed
 from tests.faults.project import cells, few_claims, orders
 from tests.unit import results_samples as samples
@@ -45,12 +46,12 @@ def one_round(
 ) -> controller._Round | None:
     """As a round of xdist's: results come as JSON, a dead worker's cell is reported as lost."""
     plugin = controller._Round(orders, on_result, on_progress)
-    machine = disturbed(offline=True)
+    here = disturbed(offline=True)
     try:
         for order in orders.orders:
             folder = Path(orders.folder) / order.cell.id
             try:
-                result = run_cell(order, orders.payload["little"], machine, folder, lambda phase, note: None)
+                result = run_cell(order, orders.payload["little"], here, folder, lambda phase, note: None)
             except WorkerDied:
                 plugin._lost(order.cell.id, "worker 'gw0' crashed")
                 continue
@@ -143,6 +144,7 @@ def check(run: Run) -> None:
 
 def test_disturbed_runs_end_complete_or_say_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(controller, "_run_round", one_round)
+    monkeypatch.setattr(machine, "IN_PROCESS", True)
     complete = 0
     limit = Deadline.after(300, "the test's limit")
     for seed in range(RUNS):
