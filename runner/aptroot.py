@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -104,7 +105,10 @@ class AptRoot:
                 raise _update_failed(self.suite, done)
             stanzas: list[bytes] = []
             for packages in sorted((self.folder / "state/lists").glob("*_Packages*")):
-                with spawn([_HELPER, "cat-file", packages], stdout=subprocess.PIPE, env=self._env) as process:
+                with (
+                    spawn([_HELPER, "cat-file", packages], stdout=subprocess.PIPE, env=self._env) as process,
+                    _ended_at(deadline, process),
+                ):
                     stanzas += kernel_stanzas(cast("IO[bytes]", process.stdout))
                     if process.wait() != 0:
                         raise InfraError(f"cannot read {packages}", hint=f"delete {self.folder}")
@@ -131,6 +135,18 @@ class AptRoot:
                     f"until {until}: newer packages may exist"
                 )
         return ""
+
+
+@contextmanager
+def _ended_at(deadline: Deadline, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ends the process when its time is over: a read from its pipe has no limit of its own."""
+    timer = threading.Timer(deadline.remaining_s, process.terminate)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def kernel_stanzas(stream: IO[bytes]) -> Iterator[bytes]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,13 +111,6 @@ class FakeGuest:
                 raise GuestSilent("the guest said nothing for 5 s")
             case "drops-in-probe":
                 raise GuestLost("the ssh connection broke")
-            case "kills-worker":
-                os.kill(os.getpid(), signal.SIGKILL)
-            case "kills-worker-once":
-                mark = self.console.with_name("killed-once")
-                if not mark.exists():
-                    mark.touch()
-                    os.kill(os.getpid(), signal.SIGKILL)
 
     def interact(self) -> None:
         raise NotImplementedError

@@ -48,7 +48,7 @@ def resume_matrix(
             )
         missing, finished = missing_cells(run), True
         if missing:
-            orders = _left(orders_of(project, run, knowledge, prog_types=_asked(run, prog_types), offline=offline), run)
+            orders = left(orders_of(project, run, knowledge, prog_types=_asked(run, prog_types), offline=offline), run)
             number = min(slots or default_slots(missing), len(missing))
             there = len(run.cells) - len(missing)
             said = f"run {run.id} goes on: {there} of {len(run.cells)} cells are there, {number} at once"
@@ -74,7 +74,7 @@ def resumed_id(resume: bool, run_id: str | None, *, baseline: str | None, only: 
     return run_id
 
 
-def _left(orders: WorkerOrders, run: Run) -> WorkerOrders:
+def left(orders: WorkerOrders, run: Run) -> WorkerOrders:
     """The orders of what is missing; attempts are counted on."""
     ids = {cell.id for cell in missing_cells(run)}
     left = tuple(

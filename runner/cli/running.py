@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -32,9 +33,11 @@ from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report
 from runner.results.asked import write_asked
 from runner.results.missing import missing_cells
-from runner.results.model import JudgedRun, Run, new_run_id
+from runner.results.model import JudgedRun, Run, RunInfo, new_run_id
 from runner.results.store import ResultStore
 from runner.store import write_atomically
+
+log = logging.getLogger(__name__)
 
 
 def run_matrix(
@@ -51,11 +54,6 @@ def run_matrix(
 ) -> int:
     """Run `cells`, keep and show what they answered; the exit status."""
     started, begun = datetime.now(UTC), time.monotonic()
-
-    def now() -> datetime:
-        """By a clock that does not jump while the run goes on."""
-        return started + timedelta(seconds=time.monotonic() - begun)
-
     slots = min(slots or default_slots(cells), len(cells))
     run = Run(
         id=run_id or new_run_id(started),
@@ -69,6 +67,12 @@ def run_matrix(
     console.print(Text(f"run {run.id}: {len(cells)} cells, {slots} at once"), soft_wrap=True)
     with stoppable(), ResultStore(project.database) as store:
         before = watch.before(store, cells) if watch else None
+        run = _after(run, store.runs())
+
+        def now() -> datetime:
+            """By a clock that does not jump while the run goes on."""
+            return run.started + timedelta(seconds=time.monotonic() - begun)
+
         store.begin(run)
         write_asked(project.reports, run.id, asked_of(orders))
         finished = boot_all(run, orders, knowledge, slots, store, console)
@@ -87,6 +91,15 @@ def run_matrix(
     if not finished:
         return EXIT_INTERRUPTED
     return watch.status(done, before, console) if watch else exit_code(done)
+
+
+def _after(run: Run, others: Sequence[RunInfo]) -> Run:
+    """Runs are in the order of their beginnings: one that begins now is the last one, whatever the clock says."""
+    last = max((other.started for other in others), default=run.started)
+    if last < run.started or not others:
+        return run
+    log.warning("the clock was set back: the last run began at %s; this one is dated after it", last.isoformat())
+    return run.model_copy(update={"started": last + timedelta(milliseconds=1)})
 
 
 def orders_of(

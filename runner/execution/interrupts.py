@@ -32,7 +32,8 @@ def handled(at_once: Callable[[], None]) -> Iterator[None]:
         return
     _state.came = _state.pending = False
     _state.at_once = at_once
-    before = {number: signal.signal(number, _handle) for number in _SIGNALS}
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup, and & in scripts
+    before = {number: signal.signal(number, _handle) for number in heard}
     try:
         yield
     finally:

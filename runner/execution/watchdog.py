@@ -26,9 +26,8 @@ Kill = Callable[[], None]
 
 @dataclass(slots=True)
 class Watchdog:
-    """`with` starts and ends its thread. `grace_s` comes on top of a cell's own limits."""
+    """`with` starts and ends its thread."""
 
-    grace_s: float = GRACE_S
     overdue: dict[str, str] = field(default_factory=dict)  # what was killed: a cell's id, or a worker's; and why
     _watched: dict[str, tuple[Deadline, Kill]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -43,11 +42,11 @@ class Watchdog:
     def entered(self, cell: Cell, phase: Phase, kill: Kill) -> None:
         """A cell reports. Of a cell that boots several times, only the first boot starts the clock."""
         name = "prepare_s" if phase is Phase.PREPARING else "cell_s"
-        seconds = getattr(cell.limits, name) + self.grace_s
+        seconds = getattr(cell.limits, name) + GRACE_S
         with self._lock:
             known = self._watched.get(cell.id)
             if known is None or not known[0].what.startswith(name):
-                self._watched[cell.id] = (Deadline.after(seconds, f"{name} and {self.grace_s:g} s: in all"), kill)
+                self._watched[cell.id] = (Deadline.after(seconds, f"{name} and {GRACE_S:g} s: in all"), kill)
 
     def done(self, name: str) -> None:
         """A cell has a result, or a worker is ready."""

@@ -29,6 +29,7 @@ from runner.guest.keys import Keys
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what breaks is told by our own errors
 
 _POLL_S = 0.2
+_SHELL_S = 30.0  # for a shell to open; it has no limit afterwards, it is the user's
 _MAX_OUTPUT = 16 * 1024 * 1024  # of one command
 _MAX_LINE = 4 * 1024 * 1024
 
@@ -105,7 +106,7 @@ class Ssh:
         """A shell on this terminal, until it ends."""
         size = shutil.get_terminal_size()
         with _broken("shell"):
-            channel = self._transport.open_session()
+            channel = self._transport.open_session(timeout=_SHELL_S)
             channel.get_pty(os.environ.get("TERM", "vt100"), size.columns, size.lines)
             channel.invoke_shell()
         with channel, _raw_terminal():

@@ -15,6 +15,7 @@ from tests.bench.boot import boot_ratio
 from tests.bench.census import census_s
 from tests.bench.matrix import controller_mib, shell_loop_ratio, utilisation
 from tests.bench.measure import Figure
+from tests.bench.scale import controller_growth, controller_ms
 from tests.bench.site import filter_ms, first_paint_ms
 from tests.bench.year import availability_s, year_mb
 
@@ -29,6 +30,8 @@ BENCHES: dict[str, Callable[[], Figure]] = {
     "utilisation": utilisation,
     "shell-loop": shell_loop_ratio,
     "controller-memory": controller_mib,
+    "thousand-cells": controller_ms,
+    "thousand-cells-memory": controller_growth,
     "year-of-runs": year_mb,
     "availability": availability_s,
     "site-first-paint": first_paint_ms,

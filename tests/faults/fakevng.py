@@ -66,7 +66,11 @@ def then_die(text: str) -> Callable[[], None]:
 
 
 def signalled(number: int) -> Callable[[], None]:
-    return lambda: os.kill(os.getpid(), number)
+    def act() -> None:
+        os.kill(os.getpid(), number)
+        hang()  # another thread may be the one that takes the signal, a moment later
+
+    return act
 
 
 WHILE_BOOTING: dict[str, Callable[[], None]] = {

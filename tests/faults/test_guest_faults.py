@@ -112,14 +112,14 @@ FAULTS = (
 )
 
 
-def run(fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CellResult:
+def run(fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, folder: Path | None = None) -> CellResult:
     def fake(_: BootOrder, *, vng: Path, port: int, keys: Path, host_uname: str) -> list[str]:
         return [sys.executable, str(FAKE), fault.scenario, str(port), str(keys)]
 
     monkeypatch.setattr(boot, "vng_argv", fake)
     limits = Limits(boot_s=60 if fault.boots else 2, probe_s=3 if fault.silent else 60, cell_s=120)
     machine = fakes.FakeMachine(scratch=tmp_path / "scratch", boot=boot.boot)
-    return run_cell(order(limits), fakes.EMPTY_TAR, machine, tmp_path / "run", lambda phase, note: None)
+    return run_cell(order(limits), fakes.EMPTY_TAR, machine, folder or tmp_path / "run", lambda phase, note: None)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.scenario)

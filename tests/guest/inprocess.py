@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +15,7 @@ import pytest
 from runner.architecture import architecture
 from runner.caches import cache_root
 from runner.deadline import Deadline
-from runner.execution.cellrun import run_cell
+from runner.execution.cellrun import Tell, run_cell
 from runner.execution.machine import Machine
 from runner.execution.prepare import worker_orders
 from runner.execution.realmachine import this_machine
@@ -26,22 +29,20 @@ from runner.probes import ClaimFile, load_claims, load_kfuncs
 from runner.select import select
 
 _LIMIT_S = 1800
+NO_FILES: Mapping[str, bytes] = {}
 
 
 @dataclass(frozen=True)
 class AlteredMachine:
-    """This machine, but the kernel's tree is another one."""
+    """This machine, but guests' folders are in `scratch`, and the kernel's tree may be another one."""
 
     real: Machine
-    tree: Path
+    scratch: Path
+    tree: Path | None
 
     @property
     def name(self) -> str:
         return self.real.name
-
-    @property
-    def scratch(self) -> Path:
-        return self.real.scratch
 
     @property
     def boot(self) -> Booter:
@@ -49,6 +50,8 @@ class AlteredMachine:
 
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
         kernel, image = self.real.prepare(cell, deadline=deadline)
+        if self.tree is None:
+            return kernel, image
         root = PurePosixPath(self.tree)
         moved = {name: root / getattr(kernel, name).relative_to(kernel.root) for name in ("image", "config")}
         return kernel.model_copy(update={"root": root, **moved}), image
@@ -72,7 +75,10 @@ class OneCell:
         (cell,) = select(matrix.cells(read_lock(root / "matrix.lock")), only)
         return cls(root, only, cell, load_claims(root, matrix.file.probes))
 
-    def run(self, *, tree: Path | None = None) -> CellResult:
+    def run(
+        self, *, tree: Path | None = None, tell: Tell = lambda phase, note: None, files: Mapping[str, bytes] = NO_FILES
+    ) -> CellResult:
+        """`files` lie beside the agent in the guest."""
         orders = worker_orders(
             (self.cell,),
             self.claims,
@@ -85,8 +91,8 @@ class OneCell:
         )
         machine = this_machine(offline=False)
         payload = orders.payload[architecture(self.cell.arch).byte_order]
-        altered = AlteredMachine(machine, tree) if tree else machine
-        return run_cell(orders.orders[0], payload, altered, self.root / "reports", lambda phase, note: None)
+        altered = AlteredMachine(machine, self.root / "scratch", tree)
+        return run_cell(orders.orders[0], with_files(payload, files), altered, self.root / "reports", tell)
 
     def copy_tree(self, to: Path) -> Path:
         """The kernel's tree, as hard links: what is changed must be replaced, not written to."""
@@ -95,6 +101,16 @@ class OneCell:
         )
         shutil.copytree(kernel.root, to, copy_function=os.link, symlinks=True)
         return to
+
+
+def with_files(payload: bytes, files: Mapping[str, bytes]) -> bytes:
+    stream = io.BytesIO(payload)
+    with tarfile.open(fileobj=stream, mode="a") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
 
 
 def with_command_line(monkeypatch: pytest.MonkeyPatch, words: str) -> None:

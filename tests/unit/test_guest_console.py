@@ -55,6 +55,25 @@ def test_running_out_of_memory_is_reported_and_not_fatal() -> None:
     assert console.first_fatal(log("oom-6.1.192-x86_64")) is None
 
 
+def test_a_kernel_that_hangs_is_named_and_did_not_die() -> None:
+    text = log("lockup-6.12.117-x86_64")
+    assert console.first_fatal(text) is None
+    stuck = console.trouble(text)
+    assert stuck is not None
+    assert (stuck.kind, stuck.line) == ("lockup", "watchdog: BUG: soft lockup - CPU#0 stuck for 5s! [bpftool:188]")
+    assert "bpf_prog_test_run_skb" in console.last_words(text)
+
+
+def test_what_takes_the_guests_memory_comes_before_what_follows_from_it() -> None:
+    text = "[1.0] rcu: INFO: rcu_preempt self-detected stall on CPU\n" + log("oom-6.1.192-x86_64")
+    found = console.trouble(text)
+    assert found is not None
+    assert found.starved
+    deadlocked = console.trouble("[3.0] Kernel panic - not syncing: System is deadlocked on memory")
+    assert deadlocked is not None
+    assert deadlocked.starved
+
+
 @pytest.mark.parametrize(
     ("line", "kind"),
     [

@@ -1,0 +1,149 @@
+"""A fake machine whose guests say what a real kernel said, and fail as their kernel's name in the matrix tells.
+
+`NAME` and `NAME.7` fail whenever their cells are run, `NAME-once` only in its first attempt.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from tarfile import open as open_tar
+from typing import Any
+
+from runner.deadline import Deadline
+from runner.errors import BootError, GuestLost, GuestSilent, InfraError
+from runner.guest.interface import Access, Answered, BootOrder, Guest
+from runner.model import Cell, Image, Kernel
+from tests import fakes
+from tests.faults import recorded
+from tests.faults.fakevng import PANIC, STARTS, TROUBLE
+
+ONCE = "-once"
+SLOW_S = 0.4
+IN_PROCESS = False  # are the workers the test itself?
+
+
+class WorkerDied(BaseException):
+    """Stands for the SIGKILL of a worker where the worker is the test itself."""
+
+
+def kill_worker() -> None:
+    if IN_PROCESS:
+        raise WorkerDied
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop_worker() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+AT_PREPARE: dict[str, Callable[[], None]] = {
+    "full-disk": raising(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/cache/kernels")),
+    "no-network": raising(InfraError("the download failed twice: linux-image did not come")),
+    "broken-disk": raising(OSError(errno.EIO, os.strerror(errno.EIO), "/cache/kernels")),
+}
+AT_BOOT: dict[str, Callable[[], None]] = {
+    "boot-panics": raising(BootError("the kernel died while booting: Kernel panic", console_tail=PANIC)),
+    "boot-hangs": raising(BootError("no answer over ssh within boot_s of 120 s", console_tail=STARTS)),
+    "boot-silent": raising(InfraError("the console stayed empty for boot_s of 120 s")),
+    "boot-killed": raising(GuestLost("qemu ended while the kernel booted, and the console does not say why")),
+}
+IN_PROBE: dict[str, Callable[[], None]] = {
+    "panics": raising(BootError("the kernel died: Kernel panic - not syncing: x", console_tail=PANIC)),
+    "silent": raising(GuestSilent("the guest said nothing for 30 s")),
+    "lockup": raising(GuestSilent(f"the kernel hangs: {TROUBLE['lockup'].strip()}; the guest said nothing")),
+    "drops": raising(GuestLost("the ssh connection broke")),
+    "qemu-killed": raising(GuestLost("qemu ended, and the console does not say why")),
+    "qemu-stopped": raising(GuestLost("qemu was stopped: the guest said nothing for 30 s")),
+    "kills-worker": kill_worker,
+    "stops-worker": stop_worker,
+    "slow": lambda: time.sleep(SLOW_S),
+}
+AGENT = ("ends-early", "nonsense")
+
+
+def acts(name: str, console: Path) -> str:
+    """What goes wrong this time: nothing, in the second attempt of one that fails once."""
+    behaviour = name.partition(".")[0]
+    if not behaviour.endswith(ONCE):
+        return behaviour
+    return "fine" if console.name != "console.log" else behaviour.removesuffix(ONCE)
+
+
+@dataclass
+class ReplayingGuest:
+    """Answers as a real guest did."""
+
+    behaviour: str
+    console: Path
+    asks: list[dict[str, Any]] = field(default_factory=list)
+
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Answered:
+        if "tar xf" in command:
+            with open_tar(fileobj=BytesIO(stdin)) as tar:
+                member = tar.extractfile("asks.json")
+                assert member is not None
+                self.asks = json.load(member)["asks"]
+        return Answered(0, "")
+
+    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
+        yield recorded.hello()
+        for ask in self.asks:
+            announced, *answer = recorded.answers(ask["probe"])
+            yield announced
+            if ask["probe"] == recorded.FAULTY:
+                IN_PROBE.get(self.behaviour, bool)()
+                if self.behaviour == "ends-early":
+                    return
+                if self.behaviour == "nonsense":
+                    yield '{"event": "observation", "probe": "alloc-udp:xdp", "load_errno": "none of yours"}'
+                    yield "\x00\x1b[2J"
+            yield from answer
+        yield recorded.end(ask["probe"] for ask in self.asks)
+
+    def interact(self) -> None:
+        raise NotImplementedError
+
+    def access(self) -> Access:
+        raise NotImplementedError
+
+    @property
+    def console_text(self) -> str:
+        return self.console.read_text()
+
+
+@contextmanager
+def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
+    behaviour = acts(order.kernel.locked.source.rpartition("/")[2], order.console)
+    with order.console.open("a") as file:
+        file.write(STARTS)
+    AT_BOOT.get(behaviour, bool)()
+    yield ReplayingGuest(behaviour, order.console)
+
+
+@dataclass(frozen=True)
+class DisturbedMachine(fakes.FakeMachine):
+    """Every cell's name in the matrix is what it does."""
+
+    def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
+        AT_PREPARE.get(cell.name.partition(".")[0], bool)()
+        return super().prepare(cell, deadline=deadline)
+
+
+def disturbed(*, offline: bool) -> DisturbedMachine:
+    return DisturbedMachine(boot=boot)

@@ -1,0 +1,85 @@
+"""A project whose guests are fakes: real matrix, lock, claims, store and command line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from runner.execution.orders import WorkerOrders
+from runner.execution.prepare import cell_orders
+from runner.kernels.lock import write_lock
+from runner.model import Cell, Limits, Lock, LockedImage, LockedKernel, ProgType
+from runner.probes import ClaimFile
+from runner.probes.kfuncs import NO_KFUNCS
+from tests import fakes
+from tests.unit import agent_samples
+
+ROOT = Path(__file__).parents[2]
+CLAIMS = ("alloc-tcp", "alloc-udp", "alloc-ipv6")
+VERSIONS = range(117, 400)  # of 6.12: what was recorded of 6.12.117 holds for each of these
+
+
+@cache
+def few_claims() -> tuple[ClaimFile, ...]:
+    file = agent_samples.claims()[0]
+    return (file.model_copy(update={"claims": tuple(claim for claim in file.claims if claim.id in CLAIMS)}),)
+
+
+def kernels(behaviours: Sequence[str]) -> list[tuple[str, LockedKernel]]:
+    """A kernel for each behaviour, and its name in the matrix, which is unique."""
+    found = []
+    for number, behaviour in zip(VERSIONS, behaviours, strict=False):
+        version = f"6.12.{number}"
+        kernel = LockedKernel(
+            source=f"debian:trixie/{version}", arch="x86_64", version=version, release=f"{version}-amd64", packages=()
+        )
+        found.append((behaviour, kernel))
+    return found
+
+
+def cells(behaviours: Sequence[str], limits: Limits | None = None) -> tuple[Cell, ...]:
+    return tuple(
+        Cell(
+            id=f"{kernel.version}-x86_64",
+            name=behaviour,
+            kernel=kernel,
+            image=LockedImage(suite="trixie", arch="x86_64", packages=()),
+            probes=("conntrack",),
+            limits=limits or Limits(),
+        )
+        for behaviour, kernel in kernels(behaviours)
+    )
+
+
+def orders(cells: Iterable[Cell], folder: Path, *, census: bool = False) -> WorkerOrders:
+    types = (ProgType.TC,) if census else ()
+    return fakes.worker_orders(folder, *cell_orders(cells, few_claims(), NO_KFUNCS, types)).model_copy(
+        update={"machine": "tests.faults.machine:disturbed"}
+    )
+
+
+@cache
+def _few_claims_text() -> str:
+    document = yaml.safe_load((ROOT / "bpf" / "conntrack.yaml").read_text())
+    document["claims"] = [claim for claim in document["claims"] if claim["id"] in CLAIMS]
+    return str(yaml.safe_dump(document))
+
+
+def write_project(folder: Path, behaviours: Sequence[str]) -> Path:
+    """What `runner matrix run` needs. The names of kernels must differ there: `slow.1` is slow."""
+    bpf = folder / "bpf"
+    bpf.mkdir()
+    shutil.copy(ROOT / "bpf" / "conntrack.bpf.c", bpf)
+    (bpf / "conntrack.yaml").write_text(_few_claims_text())
+    named = [(f"{behaviour}.{at}", kernel) for at, (behaviour, kernel) in enumerate(kernels(behaviours))]
+    lines = ["kernels:"]
+    lines += [f'  - {{debian: trixie, series: "{kernel.version}", name: {name}}}' for name, kernel in named]
+    lines += ["architectures: [x86_64]", "probes: [conntrack]", ""]
+    (folder / "matrix.yaml").write_text("\n".join(lines))
+    image = LockedImage(suite="trixie", arch="x86_64", packages=())
+    write_lock(folder / "matrix.lock", Lock(kernels=tuple(kernel for _, kernel in named), images=(image,)))
+    return folder

@@ -1,0 +1,70 @@
+"""The wall clock jumps; limits, times taken and the order of runs do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from runner import cli
+from runner.cli import matrix, running
+from runner.deadline import Deadline
+from runner.execution import cellrun
+from runner.execution.cellrun import run_cell
+from runner.execution.orders import WorkerOrders
+from runner.model import CellResult, Outcome
+from runner.results.store import ResultStore
+from tests import fakes
+from tests.faults.machine import disturbed
+from tests.faults.project import cells, orders, write_project
+
+HOUR = timedelta(hours=1)
+
+
+class Jumping(datetime):
+    """A clock that is an hour further, or an hour back, whenever it is read."""
+
+    step = HOUR
+    moment = datetime(2026, 11, 3, tzinfo=UTC)
+
+    @classmethod
+    def now(cls, tz: object = None) -> datetime:  # type: ignore[override]  # noqa: ARG003
+        cls.moment += cls.step
+        return cls.moment
+
+
+@pytest.fixture(params=[HOUR, -HOUR], ids=["forward", "back"])
+def jumping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Jumping, "step", request.param)
+    for module in (running, cellrun):
+        monkeypatch.setattr(module, "datetime", Jumping)
+
+
+def test_a_cells_times_and_limits_do_not_jump(jumping: None, tmp_path: Path) -> None:
+    (order,) = orders(cells(["fine"]), tmp_path).orders
+    limit = Deadline.after(60, "limit")
+    result = run_cell(order, fakes.EMPTY_TAR, disturbed(offline=True), tmp_path, lambda phase, note: None)
+    assert result.outcome is Outcome.RAN
+    assert all(0 <= seconds < 60 for seconds in result.timings.model_dump().values() if seconds is not None)
+    assert 0 < limit.remaining_s <= 60
+
+
+def test_the_last_run_is_the_last_one(jumping: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = write_project(tmp_path, ["fine"])
+
+    def answered(orders: WorkerOrders, *, on_result: Callable[[CellResult], None], **_: object) -> bool:
+        for order in orders.orders:
+            on_result(CellResult(cell=order.cell, outcome=Outcome.RAN))
+        return True
+
+    monkeypatch.setattr(matrix, "settled", lambda project, **_: project.lock())
+    monkeypatch.setattr(running, "worker_orders", lambda wanted, *_, folder, **__: orders(wanted, folder))
+    monkeypatch.setattr(running, "run_rounds", answered)
+    for name in ("first", "second", "third"):
+        cli.run(["matrix", "run", "--matrix", str(project / "matrix.yaml"), "-n", "1", "--run-id", name])
+    with ResultStore(project / "reports" / "results.db", read_only=True) as store:
+        assert [info.id for info in store.runs()] == ["third", "second", "first"]
+        assert store.load().id == "third"
+        assert all(info.wall_s is not None and 0 <= info.wall_s < 60 for info in store.runs())

@@ -1,0 +1,172 @@
+"""The faults that matter most, done to real guests. tests/faults has all of them, with fakes.
+
+Whatever happens: what was answered is right, the rest has no answer and says why, and nothing is left.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import supervise
+from runner.deadline import Deadline
+from runner.execution import cellrun
+from runner.execution.orders import Phase
+from runner.model import CellResult, Limits, Outcome, Verdict
+from runner.probes import judge
+from runner.process import run
+from tests.faults.leftovers import Place, nothing_left
+from tests.guest.conftest import Project
+from tests.guest.inprocess import OneCell, with_command_line
+from tests.guest.test_matrix_run import await_guests, exported
+
+LIMITS = Limits(boot_s=120, probe_s=20, cell_s=400)
+HERE = Path(__file__).parent
+AGENT = cellrun._AGENT
+
+
+def disturb(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    inside: str = "",
+    outside: Callable[[], None] | None = None,
+    files: Mapping[str, bytes] | None = None,
+) -> tuple[CellResult, dict[Verdict, list[str]]]:
+    """Run one cell. While it is asked for the first time, `inside` runs in its guest, or `outside` on this host."""
+    found = OneCell.of(project.root, "kernel=6.12,arch=x86_64")
+    cell = replace(found, cell=found.cell.model_copy(update={"limits": LIMITS}))
+    boots = 0
+
+    def tell(phase: Phase, note: str) -> None:
+        nonlocal boots
+        boots += phase is Phase.BOOTING
+        first = boots == 1
+        monkeypatch.setattr(cellrun, "_AGENT", beside_the_agent(inside) if first and inside else AGENT)
+        if phase is Phase.PROBING and first and outside:
+            threading.Timer(3.0, outside).start()
+
+    with nothing_left(Place(project.root, project.root / "scratch")):
+        result = cell.run(tell=tell, files=files or {})
+    said: dict[Verdict, list[str]] = {}
+    for verdict in judge(result, cell.claims):
+        said.setdefault(verdict.verdict, []).append(verdict.cause)
+    assert Verdict.BROKEN not in said
+    assert all(said.get(Verdict.NO_ANSWER, ["-"]))
+    return result, said
+
+
+def beside_the_agent(script: str) -> str:
+    """Runs `script` in the guest once the agent has answered the first question about a claim."""
+    folder, _, agent = AGENT.partition(" && exec ")
+    wait = "until grep -q observation said; do sleep 0.2; done"
+    return f"{folder}; touch said; ({wait}; {script}) > script.log 2>&1 & {agent} | tee said"
+
+
+def signal_qemu(number: signal.Signals) -> Callable[[], None]:
+    def send() -> None:
+        for pid in supervise.descendants():
+            if Path(f"/proc/{pid}/comm").read_text().startswith("qemu-system"):
+                os.kill(pid, number)
+
+    return send
+
+
+def test_a_dropped_connection_is_the_hosts_fault(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, _ = disturb(project, monkeypatch, inside="kill -9 $PPID")
+    assert result.outcome is Outcome.LOST
+    assert "the ssh connection broke" in result.cause
+
+
+def test_a_guest_without_memory_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill = "mount -o remount,size=300% /dev/shm; dd if=/dev/zero of=/dev/shm/fill bs=1M"
+    result, _ = disturb(project, monkeypatch, inside=fill)
+    assert result.outcome is Outcome.RAN, result.cause
+    causes = failed(result)
+    assert "Out of memory: Killed process" in result.console
+    assert all("the guest ran out of memory" in cause for cause in causes)
+    assert len(causes) <= 1
+
+
+def test_a_killed_run_goes_on_and_answers_as_an_undisturbed_one(project: Project) -> None:
+    only = "kernel=6.1|6.12,arch=x86_64"
+    with project.started("matrix", "run", "--only", only, "-n", "1") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if " done " in line:
+                break
+        await_guests(project, some=True)
+        process.kill()
+    await_guests(project, some=False)
+    stopped = exported(project)
+    assert [cell["outcome"] for cell in stopped["cells"]].count("ran") == 1
+    with nothing_left(Place(project.root, project.root / "scratch")):
+        done = project.runner("matrix", "run", "--resume")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "goes on: 1 of 2 cells are there" in done.stdout
+    resumed = exported(project)
+    assert resumed["run"]["id"] == stopped["run"]["id"]
+    assert [cell["attempts"] for cell in resumed["cells"]] == [1, 1]
+    assert project.runner("matrix", "run", "--only", "kernel=6.12,arch=x86_64").returncode == 0
+    ((cell, undisturbed),) = answers(exported(project)).items()
+    assert answers(resumed)[cell] == undisturbed
+
+
+def test_a_kernel_that_hangs_is_named_as_the_cause(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_command_line(monkeypatch, "sysctl.kernel.watchdog_thresh=2")
+    built = project.root / "hang.o"
+    run(
+        ["clang", "-target", "bpf", "-O2", "-g", "-c", HERE / "hang.bpf.c", "-o", built],
+        deadline=Deadline.after(60, "the test's limit"),
+    )
+    hang = (
+        "mount -t bpf bpf /sys/fs/bpf; bpftool prog loadall hang.o /sys/fs/bpf/hang; head -c 64 /dev/zero > in;"
+        " bpftool prog run pinned /sys/fs/bpf/hang/hang data_in in"
+    )
+    result, _ = disturb(project, monkeypatch, inside=hang, files={"hang.o": built.read_bytes()})
+    assert "watchdog: BUG: soft lockup" in result.console
+    assert result.outcome is Outcome.RAN, result.cause
+    causes = failed(result)
+    assert all("the kernel hangs: " in cause for cause in causes)
+    assert len(causes) <= 1
+    assert result.unasked == ()
+    assert result.crashes == ()
+
+
+def test_a_killed_qemu_is_the_hosts_fault(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    result, said = disturb(project, monkeypatch, outside=signal_qemu(signal.SIGKILL))
+    assert result.outcome is Outcome.LOST
+    assert "qemu ended, and the console does not say why" in result.cause
+    assert said[Verdict.NO_ANSWER]
+
+
+def test_a_stopped_qemu_is_noticed_and_ended(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = time.monotonic()
+    result, _ = disturb(project, monkeypatch, outside=signal_qemu(signal.SIGSTOP))
+    assert result.outcome is Outcome.LOST
+    assert "qemu was stopped" in result.cause
+    assert time.monotonic() - begun < LIMITS.cell_s
+
+
+def failed(result: CellResult) -> list[str]:
+    causes = [seen.failed for seen in result.observations] + [seen.failed for seen in result.census]
+    return list(filter(None, causes))
+
+
+def answers(document: dict[str, Any]) -> dict[str, object]:
+    """Verdicts and states, without words that differ from boot to boot."""
+    return {
+        cell["id"]: (
+            sorted((claim["id"], claim["prog_type"], claim["verdict"], claim["observed"]) for claim in cell["claims"]),
+            sorted((state["kfunc"], state["prog_type"], state["state"]) for state in cell["census"]),
+        )
+        for cell in document["cells"]
+    }
