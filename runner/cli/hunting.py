@@ -16,6 +16,7 @@ from runner.cli.options import Project
 from runner.cli.running import default_slots
 from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.execution.controller import run_rounds
 from runner.execution.prepare import worker_orders
 from runner.hunt.boots import Boots, known_replies, new_run
 from runner.hunt.candidates import Bootable, cells_of
@@ -106,7 +107,7 @@ class Hunting:
         one_each = {cell.arch: cell for cell in cells.values()}
         orders = worker_orders(
             tuple(one_each.values()),
-            self.asked.needed,
+            self.asked.files,
             self.asked.known,
             root=self.project.root,
             folder=self.project.reports / "runs" / hunt.id,
@@ -129,6 +130,7 @@ class Hunting:
             run=new_run(hunt.id, hunt.started, self.project.matrix.sha256, hunt.slots),
             slots=hunt.slots,
             show=show,
+            rounds=run_rounds,
         )
 
     def _describe(self, result: CellResult) -> str:
@@ -166,7 +168,7 @@ class Hunting:
     def _with_changelogs(self, hunt: Hunt, found: Found) -> Found:
         texts: dict[str, str] = {}
         changes = tuple(
-            change if change.differs == "architecture" else self._with_changelog(hunt, change, texts)
+            change if change.last_good.build == change.first_bad.build else self._with_changelog(hunt, change, texts)
             for change in found.changes
         )
         return found.model_copy(update={"changes": changes})

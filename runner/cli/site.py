@@ -13,6 +13,7 @@ from runner.cli.judging import Knowledge
 from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Project
 from runner.errors import InfraError, MatrixError
 from runner.reports.site import site
+from runner.results.hunts import load_hunts
 from runner.results.store import ResultStore
 
 _MARKER = b'<meta name="generator" content="kfunc-runner'
@@ -38,7 +39,7 @@ def html_command(
         others = [knowledge.judged(store.load(each)) for each in listed if each != shown.run.id]
     every = [claim for file in knowledge.claims for claim in file.claims]
     said = {claim.id: (claim.says, f"{claim.source.kind}: {'; '.join(claim.source.refs)}") for claim in every}
-    count = write_site(output, site(shown, [shown, *others], said))
+    count = write_site(output, site(shown, [shown, *others], said, tuple(load_hunts(project.reports))))
     typer.echo(f"{output / 'index.html'}: {count} files")
 
 

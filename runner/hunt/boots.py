@@ -10,7 +10,6 @@ from typing import Protocol
 
 from runner import __version__
 from runner.errors import InfraError
-from runner.execution.controller import run_rounds
 from runner.execution.orders import CellOrder, Progress, WorkerOrders
 from runner.hunt.candidates import Bootable
 from runner.hunt.questions import Asked
@@ -20,7 +19,7 @@ from runner.results.hunts import Reply, Why
 from runner.results.model import Run
 from runner.results.store import ResultStore
 
-RunRounds = Callable[..., bool]
+RunRounds = Callable[..., bool]  # runner.execution.controller.run_rounds
 
 
 class Shown(Protocol):
@@ -46,7 +45,7 @@ class Boots:
     run: Run
     slots: int
     show: Show
-    rounds: RunRounds = run_rounds
+    rounds: RunRounds
     attempts: dict[str, int] = field(default_factory=dict)  # by the cell's id: the last one
     _begun: bool = False
     _cells: list[Cell] = field(default_factory=list)  # of the run, in the order in which they were asked

@@ -70,12 +70,13 @@ class Range:
     series: str = ""
     first: str = ""
     last: str = ""
-    version: str = ""  # all builds of one version
+    version: str = ""  # all builds of one version, those of an architecture together
 
     def select(self, kernels: Sequence[Bootable]) -> tuple[Bootable, ...]:
         """Those of `kernels`, which are in order. MatrixError, naming what there is near, when an end is not there."""
         if self.version:
-            return _some([it for it in kernels if it.candidate.version == self.version], self.version, kernels)
+            mine = [it for it in kernels if it.candidate.version == self.version]
+            return _some(sorted(mine, key=lambda it: it.candidate.arch), self.version, kernels)
         if self.series:
             return _some([it for it in kernels if _in_series(it, self.series)], self.series, kernels)
         first = _places(kernels, self.first)[0] if self.first else 0

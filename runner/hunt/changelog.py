@@ -101,14 +101,16 @@ def _base(version: str) -> str:
 def _lines(changes: Iterable[str], build: str) -> Iterator[Mention]:
     """The items of one entry, each on one line, with the stable release under which it stands."""
     upstream, item = "", ""
-    for line in [*changes, "* "]:
-        if found := _STABLE.search(line):
-            upstream = found[1]
-        elif _ITEM.match(line):
-            if item:
-                yield Mention(build=build, upstream=upstream, text=item)
-            if line.lstrip().startswith("*"):
-                upstream = ""
+    for line in [*changes, ""]:
+        stable = _STABLE.search(line)
+        begins = bool(_ITEM.match(line))
+        if item and (stable or begins or not line.strip()):
+            yield Mention(build=build, upstream=upstream, text=item)
+            item = ""
+        if stable:
+            upstream = stable[1]
+        elif begins:
+            upstream = "" if line.lstrip().startswith("*") else upstream
             item = _ITEM.sub("", line).strip()
-        else:
-            item = f"{item} {line.strip()}".strip()
+        elif item:
+            item = f"{item} {line.strip()}"

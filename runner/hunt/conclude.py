@@ -58,7 +58,8 @@ def _change(hunt: Hunt, gap: Gap, board: Board, asked: Asked, results: Results) 
     after = _answered(hunt, board, gap.high, asked, results)
     names = sorted(before.config.keys() & after.config.keys())
     versions = KernelVersion.parse(before.version), KernelVersion.parse(after.version)
-    same = "build" if before.arch == after.arch else "architecture"
+    others = {"build": before.build != after.build, "architecture": before.arch != after.arch}
+    same = " and ".join(name for name, differs in others.items() if differs) or "build"
     differs = same if versions[0] == versions[1] else "version"
     return Change.model_validate(
         {

@@ -6,7 +6,7 @@ A claim is asked of every kernel, whatever its `since` and `until` say: where an
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 
@@ -38,6 +38,7 @@ class Asked:
     files: tuple[ClaimFile, ...]
     known: KfuncList
     claim: Claim | None
+    _made: dict[KernelVersion | None, tuple[Ask, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def prog_type(self) -> ProgType:
@@ -54,39 +55,29 @@ class Asked:
         assert self.claim is not None  # noqa: S101  both callers know
         return next(_only(file, self.claim) for file in self.files if self.claim in file.claims)
 
-    @property
-    def needed(self) -> tuple[ClaimFile, ...]:
-        """The files whose programs are asked."""
-        return self.files if self.claim is None else (self._file,)
-
     def asks(self, version: KernelVersion, *, census: bool) -> tuple[Ask, ...]:
         """What answers the question. With `census`, also what tells the prototypes of this kernel.
 
-        Each question is to the letter the one that a run of the matrix asks.
+        Each question is to the letter the one that a run of the matrix asks. With a census come the claims that show
+        kfuncs at work: without them a kfunc that was seen at work before would look as if it were not any more.
         """
-        if self.claim is None:
-            wanted = {self.probe, *(probe_id(claim, self.prog_type) for claim in self._showing)}
-        else:
-            wanted = {self.probe} | ({census_id(self.prog_type)} if census else set())
-        everywhere = tuple(_everywhere(file, self.claim) for file in self.files)
-        asked = asks_of(everywhere, version, self.known, (self.prog_type,))
-        return tuple(ask for ask in asked if ask.probe in wanted)
+        wanted = {self.probe}
+        if census or self.claim is None:
+            shown = (claim for file in self.files for claim in file.claims if claim.usable)
+            wanted |= {census_id(self.prog_type), *(probe_id(claim, self.prog_type) for claim in shown)}
+        return tuple(ask for ask in self._matrix_asks(version) if ask.probe in wanted)
+
+    def _matrix_asks(self, version: KernelVersion) -> tuple[Ask, ...]:
+        """All that a run would ask, the claim of every kernel; made once for each version that makes a difference."""
+        known = version if self.claim is None else None
+        if known not in self._made:
+            everywhere = tuple(_everywhere(file, self.claim) for file in self.files)
+            self._made[known] = asks_of(everywhere, version, self.known, (self.prog_type,))
+        return self._made[known]
 
     def modules(self, *, census: bool) -> tuple[str, ...]:
         """What is loaded first; each costs the guest time, and only a census looks at all of them."""
-        return modules_of(self.needed, self.known) if census or self.claim is None else modules_of(self.needed)
-
-    @property
-    def _showing(self) -> tuple[Claim, ...]:
-        """The claims that show the kfunc at work."""
-        return tuple(
-            claim
-            for file in self.files
-            for claim in file.claims
-            if claim.usable
-            and self.prog_type in claim.types
-            and file.kfunc(claim, self.prog_type) == self.question.kfunc
-        )
+        return modules_of((self._file,)) if self.claim and not census else modules_of(self.files, self.known)
 
     def read(self, result: CellResult) -> Reading:
         """What a kernel's result says to the question."""

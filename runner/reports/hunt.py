@@ -13,6 +13,7 @@ from runner.reports.text import plain
 from runner.reports.trimmed import Trimmed
 from runner.results.hunts import Answered, Change, Hunt, Unanswered
 
+PROTOTYPE = "prototype"
 _MENTIONS = 8
 _NAMED = 6  # kernels in a list, before it says how many more
 
@@ -68,7 +69,7 @@ def summary(hunt: Hunt) -> str:
 def _all_changes(hunt: Hunt) -> Iterator[RenderableType]:
     found = hunt.found
     changes = found.changes if found else ()
-    back = "" if found and found.monotonic else ", and an answer came back that had gone"
+    back = "" if hunt.every or (found and found.monotonic) else ", and an answer came back that had gone"
     yield Text(f"{len(changes)} changes{back}:", "bold")
     table = Table.grid(padding=(0, 2))
     for change in changes:
@@ -94,19 +95,22 @@ def _change(change: Change) -> Iterator[RenderableType]:
         yield Text(f"between them, without an answer: {_unanswered(change.between)}")
     yield Text()
     yield _side_by_side(change)
-    if change.log_difference:
-        at = change.log_difference
-        yield Text(f"verifier log, first difference in line {at.line}:")
-        yield Text(f"  - {plain(at.before)}", "red")
-        yield Text(f"  + {plain(at.after)}", "green")
+    if old.prototype and old.prototype == new.prototype:
+        yield Text(f"prototype, the same on both: {plain(old.prototype)}")
+    elif old.prototype or new.prototype:
+        yield from _lines("prototype:", old.prototype or "unknown", new.prototype or "unknown")
+    if at := change.log_difference:
+        yield from _lines(f"verifier log, first difference in line {at.line}:", at.before, at.after)
     yield Text()
     yield from _sources(change)
-    commands = Table.grid(padding=(0, 2))
-    commands.add_row("evidence", Text(old.show))
-    commands.add_row("", Text(new.show))
-    commands.add_row("boot again", Text(old.again))
-    commands.add_row("", Text(new.again))
-    yield commands
+    for command in (old.show, new.show, old.again, new.again):
+        yield Text(f"$ {command}", no_wrap=True, overflow="ignore")
+
+
+def _lines(title: str, before: str, after: str) -> Iterator[Text]:
+    yield Text(title)
+    yield Text(f"  - {plain(before)}", "red")
+    yield Text(f"  + {plain(after)}", "green")
 
 
 def confidence(side: Answered) -> str:
@@ -135,7 +139,7 @@ def evidence_rows(change: Change) -> Iterator[tuple[str, str, str]]:
             yield plain(name), *pair
     if old.prototype or new.prototype:
         same = old.prototype == new.prototype
-        yield "prototype", plain(old.prototype) or "unknown", "the same" if same else plain(new.prototype) or "unknown"
+        yield PROTOTYPE, plain(old.prototype) or "unknown", "the same" if same else plain(new.prototype) or "unknown"
     for name, (before, after) in change.config_differences.items():
         yield f"CONFIG_{name}", before, after
 
@@ -145,8 +149,9 @@ def _side_by_side(change: Change) -> Table:
     for _ in range(3):
         table.add_column(overflow="fold")
     table.add_row("", Text("last good", "bold"), Text("first bad", "bold"))
-    for row in evidence_rows(change):
-        table.add_row(*(Text(cell) for cell in row))
+    for name, *cells in evidence_rows(change):
+        if name != PROTOTYPE:  # too long for a column
+            table.add_row(Text(name), *(Text(cell) for cell in cells))
     return table
 
 
@@ -154,9 +159,9 @@ def _sources(change: Change) -> Iterator[Text]:
     if change.stable_range:
         yield Text(f"upstream: git log {change.stable_range}")
     if change.changelog:
-        count = _count(len(change.changelog), "line", "lines")
+        count = _count(len(change.changelog), "line")
         yield Text(f"the distribution's changelog between the two: {count} about BPF, netfilter or the kfunc's file,")
-        yield Text("those that are most like the question first")
+        yield Text("first those that are most like the question:")
         for mention in change.changelog[:_MENTIONS]:
             yield Text(f"  {mention.upstream or mention.build:<10} {plain(mention.text)}")
         if len(change.changelog) > _MENTIONS:
@@ -176,6 +181,8 @@ def remarks(hunt: Hunt) -> Iterator[str]:
     elif not found.changes:
         answer, some = next(iter(found.answers.items()))
         yield f"no change seen: {plain(answer)} on {_list(some)}"
+    elif hunt.every:
+        yield from (f"{plain(answer)}: {_list(some)}" for answer, some in found.answers.items())
     if found.sampled:
         yield f"outside of every change {_count(found.sampled, 'further kernel')} {_were(found.sampled)} sampled"
     if found.wavering:
@@ -203,8 +210,8 @@ def _number(side: Answered, name: str) -> str:
     return f"{value} (-{errno_name(-value)})" if value < 0 and name.endswith(("error", "ret")) else str(value)
 
 
-def _count(number: int, word: str, plural: str = "") -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {plural or word + 's'}"
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _were(number: int) -> str:

@@ -131,7 +131,7 @@ class Change(Plain):
     last_good: Answered
     first_bad: Answered
     between: tuple[Unanswered, ...] = ()
-    differs: Literal["version", "build", "architecture"]
+    differs: Literal["version", "build", "architecture", "build and architecture"]
     log_difference: LogDifference | None = None
     config_differences: dict[str, tuple[str, str]] = Field(default_factory=dict)
     stable_range: str = ""  # as git has it: v6.12.111..v6.12.113

@@ -16,7 +16,7 @@ from runner.reports.marks import STATES
 from runner.reports.site.changes import changes
 from runner.reports.site.gantt import chart
 from runner.reports.site.names import OUTCOME_CSS, STATE_CSS, VERDICT_CSS, slug, state_sign, verdict_sign
-from runner.reports.text import plain
+from runner.reports.text import lines, plain
 from runner.reports.totals import sentences, totals
 from runner.results.availability import Availability, Column, Row, availability
 from runner.results.model import JudgedCell, JudgedRun
@@ -71,7 +71,9 @@ class Span:
 class Pages:
     """`judged` is what the grids show; `grid` has every kfunc that was asked about."""
 
-    def __init__(self, judged: JudgedRun, runs: tuple[JudgedRun, ...], grid: Availability) -> None:
+    def __init__(
+        self, judged: JudgedRun, runs: tuple[JudgedRun, ...], grid: Availability, *, has_hunts: bool = False
+    ) -> None:
         self._judged = judged
         self._runs = runs
         self._grid = grid
@@ -84,24 +86,25 @@ class Pages:
         archs = dict.fromkeys(column.arch for column in grid.columns)
         types = [prog_type for prog_type in ProgType if any(row.prog_type is prog_type for row in grid.rows)]
         self._views = tuple(View(arch, prog_type) for arch in archs for prog_type in types)
-        self._environment = Environment(
+        self.environment = Environment(
             loader=PackageLoader("runner.reports"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals.update(
+        self.environment.globals.update(
             states=[(state, STATE_CSS[state], STATES[state].sign) for state in STATES],
             version=judged.run.runner_version,
             run=judged.run,
+            has_hunts=has_hunts,
             views=[(arch, [view for view in self._views if view.arch == arch]) for arch in archs],
         )
-        self._environment.filters.update(moment=_moment, plain=plain, width=_width)
+        self.environment.filters.update(moment=_moment, plain=plain, shown=_shown, width=_width)
 
     def grids(self) -> Iterator[tuple[str, str]]:
         """The first view is index.html too."""
-        template = self._environment.get_template("grid.html.j2")
+        template = self.environment.get_template("grid.html.j2")
         found = findings(self._grid, self._judged.known_issues, self._judged.run.id)
         for at, view in enumerate(self._views):
             columns = [column for column in self._grid.columns if column.arch == view.arch]
@@ -119,10 +122,10 @@ class Pages:
             if at == 0:
                 yield "index.html", text
         if not self._views:
-            yield "index.html", self._environment.get_template("empty.html.j2").render(up="")
+            yield "index.html", self.environment.get_template("empty.html.j2").render(up="")
 
     def kfuncs(self) -> Iterator[tuple[str, str]]:
-        template = self._environment.get_template("kfunc.html.j2")
+        template = self.environment.get_template("kfunc.html.j2")
         for kfunc, rows in groupby(self._grid.rows, key=lambda row: row.kfunc):
             asked = list(rows)
             parts = [
@@ -136,7 +139,7 @@ class Pages:
     def runs(self) -> Iterator[tuple[str, str]]:
         """The page of each run, and their list, the last run first."""
         changed = changes(self._runs)
-        template = self._environment.get_template("run.html.j2")
+        template = self.environment.get_template("run.html.j2")
         last_first = sorted(self._runs, key=lambda judged: judged.run.started, reverse=True)
         for judged in last_first:
             of = judged.run
@@ -151,7 +154,7 @@ class Pages:
             )
             yield f"run/{of.id}.html", text
         listed = [(judged, len(changed[judged.run.id]), sentences(totals(judged))) for judged in last_first]
-        yield "runs.html", self._environment.get_template("runs.html.j2").render(up="", listed=listed)
+        yield "runs.html", self.environment.get_template("runs.html.j2").render(up="", listed=listed)
 
     def _line(self, row: Row, columns: Sequence[Column]) -> Line:
         states = [self._grid.state(row, column) for column in columns]
@@ -222,6 +225,11 @@ def _width(names: Iterable[str]) -> str:
     """The class of style.css that has room for the names in a grid's first column."""
     longest = max(map(len, names), default=0)
     return f"w{next((width for width in _WIDTHS if longest <= width), _WIDTHS[-1])}"
+
+
+def _shown(text: str) -> str:
+    """Several lines, as they may be shown."""
+    return "\n".join(lines(text.rstrip()))
 
 
 def _moment(moment: datetime) -> str:

@@ -1,0 +1,84 @@
+"""Planted kernels, for hunts without a guest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.execution.orders import WorkerOrders
+from runner.hunt.candidates import Bootable, ordered
+from runner.model import CellResult, LockedKernel, Observation, Outcome, Package
+from runner.results.hunts import Candidate
+from tests.unit import agent_samples
+
+PROBE = "nat-manip-2:tc"
+Says = Callable[[str], int | None]  # of a package's version: set_ret, or None when it does not boot
+
+
+def kernel(patch: int, revision: str = "1", arch: str = "x86_64") -> Bootable:
+    version, build = f"6.12.{patch}", f"6.12.{patch}-{revision}"
+    source = f"debian:trixie-security/{version}"
+    package = Package(
+        name=f"linux-image-{version}-amd64",
+        version=build,
+        architecture="amd64",
+        suite="trixie-security",
+        sha256=f"{abs(hash((build, arch))) % 16**8:064x}",
+        size_bytes=1,
+    )
+    release = f"{version}+{revision.replace('~', '')}-amd64"
+    candidate = Candidate(
+        key=f"{build}/{arch}",
+        version=version,
+        release=release,
+        arch=arch,
+        source=source,
+        build=build,
+        suite="trixie-security",
+    )
+    return Bootable(
+        candidate, LockedKernel(source=source, arch=arch, version=version, release=release, packages=(package,))
+    )
+
+
+def kernels(count: int) -> tuple[Bootable, ...]:
+    return ordered(kernel(patch) for patch in range(1, count + 1))
+
+
+@dataclass
+class Rounds:
+    """In the place of run_rounds. `stop_after` results it is interrupted; `fails` are cells that the machine fails."""
+
+    says: Says
+    stop_after: int = 10_000
+    fails: Callable[[str], bool] = lambda _build: False
+    by_arch: dict[str, int] = field(default_factory=dict)  # what all kernels of an architecture say
+    asked: list[str] = field(default_factory=list)
+    probes: list[tuple[str, ...]] = field(default_factory=list)
+    rounds: int = 0
+
+    def __call__(self, orders: WorkerOrders, *, slots: int, on_result: Any, on_progress: Any) -> bool:
+        self.rounds += 1
+        for order in orders.orders:
+            if self.stop_after == len(self.asked):
+                return False
+            build = order.cell.kernel.packages[0].version
+            self.asked.append(build)
+            self.probes.append(tuple(ask.probe for ask in order.asks))
+            result = CellResult(cell=order.cell, outcome=Outcome.RAN, attempts=order.attempt, kernel_sha256="b" * 64)
+            said = self.by_arch.get(order.cell.arch, self.says(build))
+            if self.fails(build):
+                on_result(result.model_copy(update={"outcome": Outcome.INFRA_FAILED, "cause": "no space left"}))
+            elif said is None:
+                on_result(result.model_copy(update={"outcome": Outcome.BOOT_FAILED, "cause": "Kernel panic"}))
+            else:
+                seen = Observation(probe=PROBE, load_errno=0, run_errno=0, log=f"said {said}", fields={"set_ret": said})
+                facts = agent_samples.GOOD_FACTS
+                on_result(result.model_copy(update={"observations": (seen,), "facts": facts, "config": {"HZ": build}}))
+        return True
+
+
+def since(patch: int) -> Says:
+    """-EINVAL from 6.12.`patch` on."""
+    return lambda build: -22 if int(build.split("-")[0].rpartition(".")[2]) >= patch else 0

@@ -1,0 +1,251 @@
+"""`runner hunt` from its command line to what it prints; nothing is booted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner import cli
+from runner.cli import hunt as command
+from runner.cli import hunting
+from runner.cli.judging import Knowledge
+from runner.errors import MatrixError
+from runner.execution.orders import WorkerOrders
+from runner.hunt.candidates import Bootable, Range, ordered
+from runner.probes import load_kfuncs
+from runner.reports.site.hunts import hunt_pages
+from runner.reports.site.pages import Pages
+from runner.results.availability import availability
+from runner.results.hunts import load_hunts
+from runner.results.store import ResultStore
+from tests.unit import agent_samples, results_samples
+from tests.unit.hunt_samples import Rounds, kernel, kernels, since
+from tests.unit.test_hunt_changelog import TEXT
+
+ROOT = Path(__file__).parents[2]
+
+
+@cache
+def knowledge() -> Knowledge:
+    """Reading the claims takes longer than a hunt."""
+    return Knowledge(agent_samples.claims(), load_kfuncs(ROOT), ())
+
+
+class Hunter:
+    """A project, and the kernels that its sources offer."""
+
+    def __init__(self, root: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root, self.patch, self._capsys = root, patch, capsys
+        patch.setattr(hunting, "worker_orders", lambda *_args, **_more: WorkerOrders(orders=(), payload={}, folder="/"))
+        patch.setattr(hunting, "default_slots", lambda _cells: 2)
+        patch.setattr(Knowledge, "of", lambda _project: knowledge())
+        patch.setattr(hunting, "changelog_of", lambda *_args, **_more: TEXT)
+        self.offer(kernels(20))
+
+    def offer(self, some: tuple[Bootable, ...]) -> None:
+        self.patch.setattr(command, "every_kernel", lambda *_args, **_more: some)
+
+    def __call__(self, rounds: Rounds, *words: str) -> tuple[int, str, str]:
+        self.patch.setattr(hunting, "run_rounds", rounds)
+        status = cli.run(["hunt", "nat-manip-2", *words, "--matrix", str(self.root / "matrix.yaml")])
+        said = self._capsys.readouterr()
+        return status, said.out, said.err
+
+    def json(self, rounds: Rounds, *words: str) -> dict[str, Any]:
+        status, out, _ = self(rounds, *words, "--format", "json")
+        assert status in (0, 2)
+        found: dict[str, Any] = json.loads(out)
+        return found
+
+
+@pytest.fixture
+def hunter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Hunter:
+    shutil.copytree(ROOT / "bpf", tmp_path / "bpf")
+    for name in ("matrix.yaml", "matrix.lock"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(os, "fsync", lambda _file: None)  # nobody pulls the plug here
+    return Hunter(tmp_path, monkeypatch, capsys)
+
+
+def test_where_it_changed_with_its_evidence(hunter: Hunter) -> None:
+    rounds = Rounds(since(14))
+    status, out, _ = hunter(rounds, "--series", "6.12")
+    assert status == 0
+    for words in (
+        "6.12.13 (6.12.13-1) x86_64",
+        "6.12.14 (6.12.14-1) x86_64",
+        "2 of 2 boots agree",
+        "set_ret -EINVAL",
+        "-22 (-EINVAL)",
+        "- said 0",
+        "+ said -22",
+        "git log v6.12.13..v6.12.14",
+        "runner cell show 6.12.14-x86_64 --run hunt-",
+        "runner hunt nat-manip-2:tc --arch x86_64 --from 6.12.14-1 --to 6.12.14-1 --fresh",
+        "4 further kernels were sampled",
+    ):
+        assert words in out
+    assert len(rounds.asked) < 14
+    # the ends of the change were asked once more, and for what their BTF has
+    assert sum("census:tc" in probes for probes in rounds.probes) == 2
+
+
+def test_json_has_both_ends(hunter: Hunter) -> None:
+    found = hunter.json(Rounds(since(14)), "--from", "6.12.5", "--to", "6.12.18")
+    good, bad = found["last_good"], found["first_bad"]
+    assert (good["version"], good["source"]) == ("6.12.13", "debian:trixie-security/6.12.13")
+    assert (bad["version"], bad["release"], bad["build"]) == ("6.12.14", "6.12.14+1-amd64", "6.12.14-1")
+    assert len(found["candidates"]) == 14
+    assert found["finished"]
+
+
+def test_the_changelog_between_the_two(hunter: Hunter) -> None:
+    hunter.offer(ordered([kernel(111), kernel(113)]))
+    found = hunter.json(Rounds(since(113)), "--all")
+    lines = found["found"]["changes"][0]["changelog"]
+    assert lines[0] == {
+        "build": "6.12.113+1",
+        "upstream": "6.12.113",
+        "text": "netfilter: bpf: reject invalid NAT manipulation types",
+    }
+    assert len(lines) == 4  # the claims name the kfunc's file, nf_nat_bpf.c
+
+
+def test_an_interrupted_hunt_goes_on(hunter: Hunter) -> None:
+    first = Rounds(since(14), stop_after=5)
+    status, _, _ = hunter(first, "--series", "6.12")
+    assert status == 130
+    (kept,) = load_hunts(hunter.root / "reports")
+    assert (kept.finished, kept.boots) == (None, 5)
+    second = Rounds(since(14))
+    status, out, _ = hunter(second, "--series", "6.12")
+    assert status == 0
+    assert "goes on after 5 boots" in out
+    (kept,) = load_hunts(hunter.root / "reports")
+    assert kept.finished
+    assert len(first.asked) + len(second.asked) <= 13  # as many as without, and the round that was cut short
+
+
+def test_the_store_knows_them_next_time(hunter: Hunter) -> None:
+    hunter(Rounds(since(14)), "--series", "6.12")
+    again = Rounds(since(14))
+    _, out, _ = hunter(again, "--series", "6.12")
+    assert "known from the store" in out
+    assert {"6.12.13-1", "6.12.14-1"} <= set(again.asked)  # both ends on fresh boots all the same
+    assert len(again.asked) == 6
+    with ResultStore(hunter.root / "reports/results.db", read_only=True) as store:
+        assert all(info.is_hunt and info.finished for info in store.runs())
+
+
+def test_the_last_run_is_none_of_a_hunt(hunter: Hunter) -> None:
+    with ResultStore(hunter.root / "reports/results.db") as store:
+        store.begin(results_samples.run(run_id="of-the-matrix"))
+    hunter(Rounds(since(14)), "--series", "6.12")
+    with ResultStore(hunter.root / "reports/results.db", read_only=True) as store:
+        assert store.runs()[0].is_hunt
+        assert store.load().id == "of-the-matrix"
+
+
+def test_what_does_not_boot_between_the_ends_is_named(hunter: Hunter) -> None:
+    def says(build: str) -> int | None:
+        return None if build.startswith(("6.12.12-", "6.12.13-")) else since(14)(build)
+
+    found = hunter.json(Rounds(says), "--series", "6.12")
+    assert (found["last_good"]["version"], found["first_bad"]["version"]) == ("6.12.11", "6.12.14")
+    between = found["found"]["changes"][0]["between"]
+    assert [it["version"] for it in between] == ["6.12.12", "6.12.13"]
+    assert all("Kernel panic" in it["cause"] for it in between)
+
+
+def test_the_machines_fault_is_nobodys_answer(hunter: Hunter) -> None:
+    status, _, err = hunter(Rounds(since(14), fails=lambda _build: True), "--series", "6.12")
+    assert status == 2
+    assert "no space left" in err
+    assert "goes on from here" in err
+    # what failed then is asked again, and nothing is left of it
+    found = hunter.json(Rounds(since(14)), "--series", "6.12")
+    assert found["first_bad"]["version"] == "6.12.14"
+    assert not found["found"]["unanswered"]
+
+
+def test_two_builds_of_one_version(hunter: Hunter) -> None:
+    hunter.offer(ordered([kernel(90), kernel(90, "2"), kernel(90, "2~bpo12+1"), kernel(94)]))
+    status, out, _ = hunter(Rounds(lambda build: -22 if build == "6.12.90-2" else 0), "--version", "6.12.90")
+    assert status == 0
+    assert "a difference of the build, not of the version" in out
+    assert "6.12.90-2-bpo12-1-x86_64" in out
+
+
+def test_architectures_of_one_version(hunter: Hunter) -> None:
+    """What depends on the architecture is one change, however many builds there are."""
+    builds = [kernel(90, revision, arch) for revision in ("1", "2") for arch in ("x86_64", "arm64")]
+    hunter.offer(ordered(builds))
+    rounds = Rounds(lambda _build: 0, by_arch={"x86_64": -22})
+    found = hunter.json(rounds, "--version", "6.12.90", "--arch", "x86_64", "--arch", "arm64")["found"]
+    (change,) = found["changes"]
+    assert change["differs"] == "build and architecture"
+    assert {answer: len(some) for answer, some in found["answers"].items()} == {"set_ret 0": 2, "set_ret -EINVAL": 2}
+
+
+def test_fixed_and_broken_again_is_told_with_all_its_edges(hunter: Hunter) -> None:
+    hunter.offer(kernels(60))
+    _, out, _ = hunter(Rounds(lambda build: -22 if 14 <= int(build.split("-")[0][5:]) < 40 else 0), "--series", "6.12")
+    assert "2 changes, and an answer came back that had gone" in out
+    assert "6.12.13 (6.12.13-1) x86_64" in out
+    assert "6.12.40 (6.12.40-1) x86_64" in out
+
+
+def test_nobody_answers(hunter: Hunter) -> None:
+    status, out, _ = hunter(Rounds(lambda _build: None), "--series", "6.12")
+    assert status == 2
+    assert "no kernel answered" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "which kernels?"),
+        (["--all", "--series", "6.12"], "which kernels?"),
+        (["--series", "5.4"], "no source offers a kernel 5.4"),
+        (["--from", "6.12.18", "--to", "6.12.3"], "is newer than"),
+        (["--all", "--arch", "x86_64", "--arch", "arm64"], "one architecture at a time"),
+        (["--all", "--arch", "vax"], "unknown architecture"),
+    ],
+)
+def test_wrong_usage_is_said(hunter: Hunter, words: list[str], message: str) -> None:
+    status, _, err = hunter(Rounds(since(14)), *words)
+    assert status == 64
+    assert message in err
+
+
+def test_ends_are_named_by_version_series_release_or_build() -> None:
+    some = ordered([kernel(90), kernel(90, "2"), kernel(94)])
+
+    def builds(first: str, last: str) -> list[str]:
+        return [it.candidate.build for it in Range(first=first, last=last).select(some)]
+
+    assert builds("6.12.90", "6.12.90") == ["6.12.90-1", "6.12.90-2"]
+    assert builds("6.12.90-2", "6.12") == ["6.12.90-2", "6.12.94-1"]
+    assert builds("6.12.90+2-amd64", "") == ["6.12.90-2", "6.12.94-1"]
+    with pytest.raises(MatrixError) as caught:
+        builds("6.12.91", "")
+    assert "6.12.90, 6.12.94" in caught.value.hint
+
+
+def test_a_hunt_has_its_page_in_the_site(hunter: Hunter) -> None:
+    hunter(Rounds(since(14)), "--series", "6.12")
+    judged = results_samples.mixed_run()
+    environment = Pages(judged, (judged,), availability(judged), has_hunts=True).environment
+    listed, page = dict(hunt_pages(environment, list(load_hunts(hunter.root / "reports")))).values()
+    assert 'href="hunts.html"' in listed
+    assert "changed between 6.12.13 (6.12.13-1) and 6.12.14 (6.12.14-1)" in listed
+    assert "+ said -22" in page
+    assert "2 of 2 boots agree" in page
+    assert not list(hunt_pages(environment, []))
