@@ -147,6 +147,8 @@ class Matrix:
             for name, kernel in kernel_names(one, pins[one.source, one.arch])
             if not any(entry.matches(one.arch, name, kernel.version) for entry in self.file.exclude if one.which)
         ]
+        if not named:
+            raise MatrixError(f"{self.path}: the matrix is empty: everything is excluded")
         return tuple(
             Cell(
                 id=cell_id,
@@ -247,7 +249,9 @@ def _exclude_problems(file: MatrixFile) -> Iterator[tuple[Location, str]]:
     everything = list(_expand(file))
     if not everything:
         empty = [key for key in ("kernels", "architectures") if not getattr(file, key)]
-        yield (empty[0],), f"the matrix is empty: there must be kernels and architectures; {' and '.join(empty)}: none"
+        if empty:
+            none = " and ".join(empty)
+            yield (empty[0],), f"the matrix is empty: there must be kernels and architectures; {none}: none"
         return
     if any(one.which for one in everything):
         return  # which kernels a range stands for is known to the lock alone

@@ -71,6 +71,10 @@ class Store:
         """Is there an entry? Does not verify it."""
         return (self._root / key / "manifest.json").is_file()
 
+    def tree(self, key: str) -> Path:
+        """Where an entry's files are, if there is one."""
+        return self._root / key / "tree"
+
     def get(self, key: str) -> Entry | None:
         """The entry, verified; None when there is none, or when it is damaged, which is reported."""
         if not self.has(key):

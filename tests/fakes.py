@@ -24,6 +24,7 @@ from runner.guest.interface import Accel, Access, Answered, Booter, BootOrder, G
 from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, LockedKernel, ProgType
 
 DIGEST = "0" * 64
+CONFIG_WITHOUT_BTF = Path(__file__).parent / "data/kernels/config-without-btf"
 PANIC = "[    9.1] Kernel panic - not syncing: Fatal exception\n"
 
 
@@ -156,7 +157,8 @@ class FakeMachine:
             raise InfraError("no space left on the cache's disk")
         here = PurePosixPath("/nonexistent")
         locked = cell.kernel.model_copy(update={"source": f"fake:{cell.name}/{cell.name}"})
-        kernel = Kernel(locked=locked, sha256=DIGEST, root=here, image=here, config=here)
+        config = PurePosixPath(CONFIG_WITHOUT_BTF) if cell.name == "without-btf" else here
+        kernel = Kernel(locked=locked, sha256=DIGEST, root=here, image=here, config=config)
         return kernel, Image(arch=cell.arch, sha256=DIGEST, disk=here, busybox=here)
 
     def accel(self, cell: Cell) -> Accel:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,8 +29,9 @@ from runner.cli.options import (
 from runner.deadline import Deadline
 from runner.errors import MatrixError
 from runner.images import ensure_image
-from runner.kernels import Means, Offer, ensure_kernel, have_kernel, offered
+from runner.kernels import Means, Offer, ensure_kernel, have_kernel, kept_build, offered
 from runner.kernels.sources import BY_WORD
+from runner.model import LockedKernel
 from runner.probes import kfuncs_path, load_kfuncs
 from runner.results.store import ResultStore
 from runner.store import write_atomically
@@ -72,7 +75,8 @@ def list_kernels(
         if (versions is None or offer.version in versions) and flavour in ("all", offer.variant or "generic")
     ]
     if format_ is Format.JSON:
-        emit(json.dumps([_plain(offer) for offer in offers], indent=1), output)
+        pins = {(pin.source, pin.arch, pin.release): pin for pin in project.lock().kernels}
+        emit(json.dumps([_plain(offer, pins, cache) for offer in offers], indent=1), output)
     else:
         emit(_table(offers), output)
 
@@ -90,7 +94,12 @@ def _versions(series: str) -> Versions | None:
         raise MatrixError(f"--series: {error}") from None
 
 
-def _plain(offer: Offer) -> dict[str, str | int | None]:
+def _plain(
+    offer: Offer, pins: Mapping[tuple[str, str, str], LockedKernel], cache: Path
+) -> dict[str, str | int | bool | list[str] | None]:
+    """An offer; of one that is in the cache also how it was built, else null."""
+    pin = offer.pinned() or pins.get((offer.source, offer.arch, offer.release))
+    build = kept_build(pin, cache) if pin else None
     return {
         "version": str(offer.version),
         "arch": offer.arch,
@@ -100,6 +109,10 @@ def _plain(offer: Offer) -> dict[str, str | int | None]:
         "source": offer.source,
         "variant": offer.variant,
         "size_bytes": offer.size_bytes,
+        "cached": build is not None,
+        "compiler": build.compiler if build else None,
+        "pahole": build.pahole if build else None,
+        "lacks": list(build.lacks) if build else None,
     }
 
 

@@ -12,12 +12,13 @@ from runner.archive import Archive
 from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.kernels import modules
+from runner.kernels.needs import read_build
 from runner.kernels.source import Means, Offer
 from runner.kernels.sources import SOURCES, source_of
-from runner.model import Kernel, LockedKernel, Wanted
+from runner.model import Kernel, KernelBuild, LockedKernel, Wanted
 from runner.store import Store, key_of
 
-__all__ = ["Means", "Offer", "ensure_kernel", "have_kernel", "lock_kernels", "offered"]
+__all__ = ["Means", "Offer", "ensure_kernel", "have_kernel", "kept_build", "lock_kernels", "offered"]
 
 _RECIPE = 1  # raise it when unpacking changes: every stored kernel is then made again
 
@@ -49,6 +50,13 @@ def lock_kernels(wanted: Wanted, means: Means) -> tuple[LockedKernel, ...]:
 def have_kernel(locked: LockedKernel, cache: Path) -> bool:
     """Is it in the cache? Does not verify it."""
     return _store(cache).has(_key(locked))
+
+
+def kept_build(locked: LockedKernel, cache: Path) -> KernelBuild | None:
+    """How a kernel in the cache was built; None when it is not there. Does not verify it."""
+    if not have_kernel(locked, cache):
+        return None
+    return read_build(_store(cache).tree(_key(locked)) / f"boot/config-{locked.release}")
 
 
 def ensure_kernel(locked: LockedKernel, cache: Path, *, deadline: Deadline, offline: bool = False) -> Kernel:

@@ -1,4 +1,4 @@
-"""Kernels from Debian's archive: `debian:SUITE/VERSIONS[/all][/FLAVOUR]`.
+"""Kernels from Debian's archive: `debian:SUITE/VERSIONS[/all][/FLAVOUR]`, or with one package's version for VERSIONS.
 
 `debian:trixie/6.12` is the newest 6.12.y of the suite, `debian:trixie/6.12.117` that one, `debian:trixie/6.12/rt` that
 of another flavour, `debian:sid/>=6.12` the newest of each series from there on, `debian:sid/>=6.12/all` every one.
@@ -28,7 +28,7 @@ from runner.kernels.source import Means, Offer, choose
 from runner.kernels.unpack import unpack_kernel
 from runner.model import LockedKernel, Package, Wanted, Which
 from runner.suites import SUITES
-from runner.version import KernelVersion, Versions, exactly
+from runner.version import KernelVersion, Versions
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ FLAVOURS: dict[str, tuple[str, ...]] = {
     "16k": ("arm64",),
     "64k": ("ppc64le",),
 }
+# The version of a package: the archive may have several builds of one version, and of one suite.
+_BUILD = re.compile(r"(?P<version>\d+(?:\.\d+){1,2}(?:~rc\d+)?)-(?P<build>\d[A-Za-z0-9.+~]*)", re.ASCII)
 _SOURCE = re.compile(rf"{WORD}:(?P<suite>[a-z-]+)/(?P<versions>[^/]+)(?P<all>/all)?(?:/(?P<flavour>[a-z0-9]+))?")
 # A stable suite's newest kernels come through these first; a kernel of theirs is a kernel of the suite.
 _POCKETS = ("-updates", "-security")
@@ -91,7 +93,7 @@ class DebianEntry(KernelEntry):
         for flavour in self.flavours:
             if arch not in FLAVOURS[flavour]:
                 continue
-            named = Named(self.debian, Versions.parse(self.versions or self.series or ""), which, flavour)
+            named = Named.of(self.debian, self.versions or self.series or "", which, flavour)
             name = self.called if flavour == GENERIC else f"{self.called}-{flavour}"
             yield Wanted(name=name, source=named.text, arch=arch, which=which)
 
@@ -106,10 +108,18 @@ class Named(NamedTuple):
     versions: Versions
     which: Which | None = None
     flavour: str = GENERIC
+    build: str = ""  # a package's version: no other build will do
+
+    @classmethod
+    def of(cls, suite: str, versions: str, which: Which | None, flavour: str) -> Self:
+        """`versions` may be a package's version. ValueError when it is neither that nor versions."""
+        build = _BUILD.fullmatch(versions)
+        meant = Versions.parse(build["version"] if build else versions)
+        return cls(suite, meant, which, flavour, versions if build else "")
 
     @property
     def text(self) -> str:
-        text = f"{WORD}:{self.suite}/{self.versions}"
+        text = f"{WORD}:{self.suite}/{self.build or self.versions}"
         text += "/all" if self.which == "all" else ""
         return text + ("" if self.flavour == GENERIC else f"/{self.flavour}")
 
@@ -128,13 +138,12 @@ def parse_source(source: str) -> Named:
                 hint=(f"did you mean {near[0]}? " if near else "") + f"known: {', '.join(known)}",
             )
     try:
-        versions = Versions.parse(found["versions"])
+        return Named.of(suite, found["versions"], "all" if found["all"] else None, flavour)
     except ValueError:
         raise MatrixError(
             f"{found['versions']!r} in {source} is neither a kernel series nor a version nor a range",
             hint="like 7, 6.12, 6.12.117 or >=6.12",
         ) from None
-    return Named(suite, versions, "all" if found["all"] else None, flavour)
 
 
 def check(source: str) -> None:
@@ -154,7 +163,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> tuple[Of
 
 def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
     """Pin what a source means now. MatrixError, naming what there is, when there is nothing."""
-    suite, versions, which, flavour = parse_source(source)
+    suite, versions, which, flavour, build = parse_source(source)
     found = list(_offered((arch,), (suite,), means))
     for pocket in suites_of(suite)[1:]:
         try:
@@ -162,26 +171,17 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
         except InfraError as error:  # the suite itself was reached: this mirror has no such pocket
             log.warning("%s is not searched for newer kernels: %s", pocket, error.what)
     found = [offer for offer in found if offer.variant == _variant(flavour)]
-    chosen = choose(found, versions, which or "newest-of-series")
+    meant = [offer for offer in found if build in {"", offer.build}]
+    chosen = choose(meant, versions, which or "newest-of-series")
     if not chosen:
-        known = ", ".join(sorted({str(offer.version) for offer in found}, key=KernelVersion.parse))
+        known = ", ".join(dict.fromkeys(offer.build if build else str(offer.version) for offer in sorted(found)))
         have = "have" if len(suites_of(suite)) > 1 else "has"
         kind = "" if flavour == GENERIC else f"{flavour} "
         raise MatrixError(
-            f"{' and '.join(suites_of(suite))} {have} no {kind}kernel {versions} for {arch}",
+            f"{' and '.join(suites_of(suite))} {have} no {kind}kernel {build or versions} for {arch}",
             hint=f"there are {known}" if known else "`runner kernels list` shows what there is",
         )
-    return tuple(
-        LockedKernel(
-            source=source,
-            arch=arch,
-            version=str(offer.version),
-            release=offer.release,
-            packages=offer.packages,
-            variant=offer.variant,
-        )
-        for offer in chosen
-    )
+    return tuple(pin for offer in chosen if (pin := offer.pinned(source)))
 
 
 def lost(pin: LockedKernel, means: Means) -> str:
@@ -240,7 +240,7 @@ def offers_of(listed: Iterable[Listed], suite: str, arch: str) -> tuple[Offer, .
         if parts and version:
             found.append(
                 Offer(
-                    source=Named(suite, Versions.parse(exactly(version)), None, flavour).text,
+                    source=Named.of(suite, parts[0].version, None, flavour).text,
                     arch=arch,
                     version=version,
                     release=release,

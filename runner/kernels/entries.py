@@ -44,8 +44,9 @@ def quoted(value: object) -> object:
 
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_SERIES = r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}"
-_BOUND = rf"(>=|<=|>|<){_SERIES}"
+_DOTTED = r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}"
+_SERIES = rf"{_DOTTED}([-~]rc[0-9]{{1,3}})?(-[0-9][A-Za-z0-9.+~]{{0,63}})?"
+_BOUND = rf"(>=|<=|>|<){_DOTTED}"
 _RANGE = rf"{_BOUND}(,{_BOUND}){{0,3}}"
 _PATH = r"/[A-Za-z0-9._/+:=-]{0,255}"
 
@@ -58,7 +59,9 @@ Name = Annotated[
 Series = Annotated[
     str,
     BeforeValidator(quoted),
-    AfterValidator(matches("a kernel series", _SERIES, 'like "6.12", "7", or one version, like "6.12.117"')),
+    AfterValidator(
+        matches("a kernel series", _SERIES, 'like "6.12", "7", or one version, like "6.12.117" or "6.12.117-1"')
+    ),
     WithJsonSchema({"type": "string", "pattern": f"^{_SERIES}$"}),
 ]
 Range = Annotated[

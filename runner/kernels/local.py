@@ -71,7 +71,7 @@ def _difference(locked: LockedKernel, needed: Parts) -> str:
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
     names = [file.name for file in locked.files if there.get(file.name) != file]
-    return f"{needed.release}: {' and '.join(names)} changed since it was pinned" if names else ""
+    return f"{' and '.join(names)} changed since it was pinned" if names else ""
 
 
 def copy(locked: LockedKernel, parts: Parts, tree: Path, means: Means) -> None:
@@ -81,7 +81,7 @@ def copy(locked: LockedKernel, parts: Parts, tree: Path, means: Means) -> None:
     except OSError as error:
         raise InfraError(f"{locked.source}: {error.filename}: {error.strerror}") from None
     if fault := _difference(locked, staged):
-        raise InfraError(fault, hint="`runner kernels lock` pins what is there now")
+        raise InfraError(f"{locked.source}: {fault}", hint="`runner kernels lock` pins what is there now")
     lay_out(staged, tree, deadline=means.deadline)
 
 

@@ -45,6 +45,19 @@ class Offer:
     size_bytes: int | None = None  # to be fetched; None: not known before
     packages: tuple[Package, ...] = ()  # where they are known already
 
+    def pinned(self, source: str = "") -> LockedKernel | None:
+        """The pin of this kernel, for `source` where that is another text; None where its packages are not known."""
+        if not self.packages:
+            return None
+        return LockedKernel(
+            source=source or self.source,
+            arch=self.arch,
+            version=str(self.version),
+            release=self.release,
+            packages=self.packages,
+            variant=self.variant,
+        )
+
     def _key(self) -> tuple[KernelVersion, Version]:
         return (self.version, Version(self.build or "0"))
 

@@ -37,6 +37,17 @@ def test_a_healthy_cell_answers_everything(tmp_path: Path) -> None:
     assert result.facts.release == "6.12.0-amd64"
 
 
+def test_a_kernel_that_cannot_answer_is_not_booted_and_says_what_it_lacks(tmp_path: Path) -> None:
+    phases: list[Phase] = []
+    result = run(tmp_path, "without-btf", phases=phases)
+    assert result.outcome is Outcome.SKIPPED
+    assert "without CONFIG_DEBUG_INFO_BTF (" in result.cause
+    assert result.build.lacks[0] == "DEBUG_INFO_BTF"
+    assert phases == [Phase.PREPARING]
+    assert (result.observations, result.census, result.missing) == ((), (), ())
+    assert result.unasked == tuple(f"claim-{n}:tc" for n in range(4))
+
+
 def test_a_probe_that_kills_the_kernel_costs_only_itself(tmp_path: Path) -> None:
     phases: list[Phase] = []
     result = run(tmp_path, "dies-in-probe", phases=phases)

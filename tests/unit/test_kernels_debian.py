@@ -53,7 +53,7 @@ def test_a_kernel_is_all_of_its_packages(
     (offer,) = (offer for offer in backports if str(offer.version) == version)
     assert offer.release == release
     assert [package.name for package in offer.packages] == [f"linux-{part}-{release}" for part in parts]
-    assert offer.source == f"debian:trixie-backports/{version}"
+    assert offer.source == f"debian:trixie-backports/{offer.build}"
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,9 @@ def test_a_range_is_the_newest_of_each_series_or_all_of_it(versions: str, which:
         "debian:trixie/>=6.12/all",
         "debian:trixie/6.12/rt",
         "debian:trixie/v7.3",
+        "debian:trixie-security/6.12.90-2",
+        "debian:experimental/7.3~rc7-1~exp1",
+        "debian:trixie/6.12.90-1~bpo12+1/rt",
         "debian:trixie/>=6.12/all/16k",
     ],
 )
@@ -171,6 +174,25 @@ def test_a_range_is_locked_to_the_newest_of_each_series_or_to_all(archive: Archi
     assert [one.version for one in lock(archive, ">=6.12")] == ["6.12.10", "7.1.2", "7.3-rc1"]
     assert [one.version for one in lock(archive, ">=6.12/all")] == ["6.12.9", "6.12.10", "7.1.2", "7.3-rc1"]
     assert {one.source for one in lock(archive, ">=6.12,<7/all")} == {"debian:trixie/>=6.12,<7/all"}
+
+
+def test_one_of_two_builds_of_a_version_can_be_named(
+    backports: tuple[Offer, ...], archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (offer,) = (offer for offer in backports if str(offer.version) == "6.17.13")
+    again = replace(offer, build="6.17.13-10~bpo13+1", release="6.17.13+deb13.1-amd64")
+    monkeypatch.setattr(debian, "_offered", lambda *_: (offer, again))
+    means = Means(archive, Path("/nonexistent"), soon())
+    for source, release in (
+        ("6.17.13", again.release),
+        (offer.build, offer.release),
+        (again.build, again.release),
+    ):
+        (locked,) = debian.lock(f"debian:trixie-backports/{source}", "x86_64", means)
+        assert locked.release == release
+    with pytest.raises(MatrixError, match=r"no kernel 6\.17\.13-3 for") as caught:
+        debian.lock("debian:trixie-backports/6.17.13-3", "x86_64", means)
+    assert caught.value.hint == f"there are {offer.build}, {again.build}"
 
 
 def test_every_offer_can_be_locked_by_its_own_source(archive: Archive) -> None:

@@ -15,6 +15,7 @@ from runner.kernels import ensure_kernel, have_kernel
 from runner.kernels import lock as lock_module
 from runner.kernels.lock import Mode, lock_text, read_lock, settle, write_lock
 from runner.model import Lock, LockedImage, LockedKernel, Wanted
+from tests.unit import kernel_samples
 from tests.unit.archive_fixture import DATA, archive, mirror, soon
 
 __all__ = ["archive", "mirror"]  # fixtures
@@ -45,9 +46,9 @@ def settled(
     return settle(wanted, "trixie", lock, archive, cache, mode=mode, offline=offline, deadline=soon())
 
 
-def older(lock: Lock, mirror: Path, *, in_archive: bool) -> Lock:
+def older(lock: Lock, mirror: Path, *, in_archive: bool, source: str = OLD.source) -> Lock:
     """The lock with its 6.12 pinned to 6.12.9, which the archive still has, or has never had."""
-    (pin,) = (kernel for kernel in lock.kernels if kernel.source == OLD.source)
+    (pin,) = (kernel for kernel in lock.kernels if kernel.source == source and kernel.version.startswith("6.12"))
     file = mirror / "pool/linux-image-6.12.9+deb13-amd64_6.12.9-1_amd64.deb"
     digest = hashlib.sha256(file.read_bytes()).hexdigest() if in_archive else "0" * 64
     package = pin.packages[0].model_copy(
@@ -218,3 +219,57 @@ def test_the_lock_of_this_project_is_in_its_own_form() -> None:
     assert path.read_text() == lock_text(lock)
     for image in lock.images:
         assert {package.architecture for package in image.packages} == {"amd64", "arm64", "all"}
+
+
+RANGE = Wanted(name="trixie", source="debian:trixie/>=6.12", arch=ARCH, which="newest-of-series")
+
+
+def test_a_range_is_pinned_to_each_of_its_kernels_and_stays(archive: Archive, cache: Path) -> None:
+    lock, warnings = settled(archive, cache, Lock(), RANGE, OLD)
+    assert versions(lock) == ["6.12.10", "6.12.10", "7.1.2", "7.3-rc1"]
+    assert settled(archive, cache, lock, RANGE, OLD) == (lock, warnings)
+    assert settled(archive, cache, lock, RANGE, mode="locked")[0] == lock
+    assert Lock.model_validate_json(lock_text(lock)).kernels == read_back(lock)
+
+
+def read_back(lock: Lock) -> tuple[LockedKernel, ...]:
+    return tuple(sorted(lock.kernels, key=lambda pin: (pin.source, pin.arch, pin.upstream)))
+
+
+def test_what_a_range_lost_is_replaced_and_the_rest_stays(archive: Archive, cache: Path, mirror: Path) -> None:
+    fresh, _ = settled(archive, cache, Lock(), RANGE)
+    kept = tuple(pin for pin in fresh.kernels if pin.version != "7.1.2")  # as if 7.1 had come later
+    lost = older(Lock(kernels=kept, images=fresh.images), mirror, in_archive=False, source=RANGE.source)
+    lock, warnings = settled(archive, cache, lost, RANGE)
+    assert versions(lock) == ["6.12.10", "7.3-rc1"]
+    (warning,) = warnings
+    assert "6.12.9-1 left the archive; replaced by 6.12.10+deb13-amd64" in warning
+    assert settled(archive, cache, lost, RANGE, mode="renew")[0] == fresh
+
+
+def test_a_kernel_of_this_machine_is_pinned_anew_when_it_was_built_again(
+    archive: Archive, cache: Path, tmp_path: Path
+) -> None:
+    folder = kernel_samples.installed(tmp_path / "k")
+    mine = Wanted(name="mine", source=f"path:{folder}", arch=ARCH)
+    lock, _ = settled(archive, cache, Lock(), mine)
+    ensure_kernel(lock.kernels[0], cache, deadline=soon())
+    assert settled(archive, cache, lock, mine, offline=True) == (lock, ())
+    (folder / f"boot/vmlinuz-{kernel_samples.RELEASE}").write_text("another image\n")
+    assert settled(archive, cache, lock, mine, mode="locked") == (lock, ())  # what was pinned is in the cache
+    new, (warning,) = settled(archive, cache, lock, mine, offline=True)
+    assert new != lock
+    assert "image changed since it was pinned; replaced by" in warning
+    shutil.rmtree(folder)
+    assert settled(archive, cache, lock, mine) == (lock, ())  # gone, but as good as it was
+
+
+def test_an_older_lock_and_the_new_form_are_read_alike() -> None:
+    package = {"name": "linux", "version": "1", "architecture": "amd64", "suite": "sid"}
+    old: dict[str, object] = {"source": "debian:sid/7", "arch": ARCH, "version": "7.0", "release": "7.0-amd64"}
+    old |= {"packages": [package | {"sha256": "0" * 64, "size_bytes": 1}]}
+    pin = LockedKernel.model_validate(old)
+    assert pin.model_dump(mode="json") == old
+    file = {"name": "image", "sha256": "1" * 64, "size_bytes": 7}
+    new = old | {"files": [file], "variant": "rt"}
+    assert LockedKernel.model_validate(new).model_dump(mode="json") == new

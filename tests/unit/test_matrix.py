@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from runner.cellnames import cell_id
 from runner.errors import MatrixError
 from runner.kernels.entries import Name, Series
+from runner.kernels.sources import source_of
 from runner.matrix import MAX_ENTRIES, Matrix, MatrixFile, json_schema, load_matrix
 from runner.model import CellId, Lock, LockedImage, LockedKernel, Package, Wanted
 
@@ -129,6 +130,46 @@ def test_two_kernels_of_one_version_are_told_apart_by_name(tmp_path: Path) -> No
     assert ids == ["6.12.107-6.12-x86_64", "6.12.107-sec-x86_64", "7.3-rc7-x86_64"]
 
 
+def test_every_source_has_its_own_words(tmp_path: Path) -> None:
+    kernels = """
+  - {debian: sid, versions: ">=6.12,<7", which: all, flavours: [generic, rt]}
+  - {debian: trixie, series: "6.12", flavours: [16k], name: big}
+  - {installed: all, architectures: [x86_64]}
+  - {path: /srv/k+1/vmlinuz, modules: /srv/k/6.9.1, architectures: [x86_64]}
+  - {tree: /home/me/linux, architectures: [x86_64]}
+"""
+    matrix = loaded(tmp_path, small(kernels, architectures="[x86_64, arm64]"))
+    assert [(one.name, one.source, one.arch, one.which) for one in matrix.wanted()] == [
+        ("sid", "debian:sid/>=6.12,<7/all", "x86_64", "all"),
+        ("sid-rt", "debian:sid/>=6.12,<7/all/rt", "x86_64", "all"),
+        ("sid", "debian:sid/>=6.12,<7/all", "arm64", "all"),
+        ("sid-rt", "debian:sid/>=6.12,<7/all/rt", "arm64", "all"),
+        ("big-16k", "debian:trixie/6.12/16k", "arm64", None),
+        ("installed", "installed:all", "x86_64", "all"),
+        ("vmlinuz", "path:/srv/k+1/vmlinuz,/srv/k/6.9.1", "x86_64", None),
+        ("linux", "tree:/home/me/linux", "x86_64", None),
+    ]
+    for one in matrix.wanted():
+        source_of(one.source).check(one.source)
+
+
+def test_a_range_becomes_a_cell_for_each_pin_but_for_those_that_are_excluded(tmp_path: Path) -> None:
+    rest = 'exclude: [{kernel: "6.16*"}, {kernel: sid-7.0}]'
+    matrix = loaded(tmp_path, small('[{debian: sid, versions: ">=6.12"}]', rest))
+    (wanted,) = matrix.wanted()
+    pins = tuple(
+        LockedKernel(
+            source=wanted.source, arch=wanted.arch, version=version, release=version, packages=(package(version),)
+        )
+        for version in ("6.12.9", "6.16.3", "6.18.1", "7.0.4")
+    )
+    images = (LockedImage(suite="trixie", arch="x86_64", packages=(PACKAGE,)),)
+    cells = matrix.cells(Lock(kernels=pins, images=images))
+    assert [(cell.id, cell.name) for cell in cells] == [("6.12.9-x86_64", "sid-6.12"), ("6.18.1-x86_64", "sid-6.18")]
+    with pytest.raises(MatrixError, match="everything is excluded"):
+        matrix.cells(Lock(kernels=pins[3:], images=images))
+
+
 def test_a_lock_that_lacks_something_says_how_to_renew_it(tmp_path: Path) -> None:
     matrix = loaded(tmp_path, small(architectures="[x86_64, arm64]"))
     whole = lock_for(matrix, {"debian:trixie/6.12": "6.12.107"})
@@ -208,6 +249,35 @@ def test_a_cell_id_is_safe_as_a_path(version: str, name: str) -> None:
         (small(rest="limits: {boot_s: 1.0e+300}"), "limits.boot_s: should be less than or equal to 86400"),
         (small(rest="schema: 2"), "schema: should be 1, not 2"),
         (small(f"[{', '.join([KERNEL] * (MAX_ENTRIES + 1))}]"), f"kernels: at most {MAX_ENTRIES} are allowed"),
+        (small("[{name: x}]"), "kernels[0]: a kernel has one source: exactly one of the keys debian, installed, path"),
+        (small('[{debian: sid, path: /x, series: "7"}]'), "kernels[0]: a kernel has one source"),
+        (small("[7]"), "kernels[0]: should be a mapping (key: value), not 7"),
+        (
+            small('[{debian: sid, versions: ">=7", series: "7"}]'),
+            "'series' and 'versions' exclude each other",
+        ),
+        (small('[{debian: sid, versions: "7"}]'), "kernels[0].versions: '7' is not a range of versions: like"),
+        (
+            small('[{debian: sid, series: "7", which: all}]'),
+            "'which' says what is meant of a range",
+        ),
+        (
+            small('[{debian: sid, versions: ">=7", which: every}]'),
+            "which: should be 'newest-of-series' or 'all'",
+        ),
+        (small('[{debian: sid, series: "7", flavours: [r]}]'), "kernels[0].flavours[0]: unknown flavour 'r'"),
+        (small('[{debian: sid, series: "7", flavours: [16k]}]'), "kernels[0]: it has no such build for x86_64"),
+        (
+            small('[{debian: sid, versions: ">=7"}, {debian: sid, versions: "<7"}]'),
+            "kernels[1].versions: two kernels are called 'sid'",
+        ),
+        (small("[{path: here}]"), "kernels[0].path: 'here' is not a path: it must begin with /"),
+        (small("[{path: '/a;id'}]"), "is not a path"),
+        (small("[{path: /a, config: /b}]"), "kernels[0]: 'config' needs 'modules' as well"),
+        (small("[{tre: /a}]"), "kernels[0].tre: unknown key; did you mean 'tree'?"),
+        (small("[{installed: 6.1}]"), "kernels[0].installed: should be text, not 6.1"),
+        (small("[{installed: oldest}]"), "kernels[0].installed: 'oldest' is not a release"),
+        (small("[{path: /a/k}, {tree: /b/k}]"), "kernels[1].tree: two kernels are called 'k'"),
         ("kernls: []\n" + small(), "matrix.yaml:1: kernls: unknown key; did you mean 'kernels'?"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.version import Interval, KernelVersion
+from runner.version import Interval, KernelVersion, Versions, exactly
 
 numbers = st.integers(0, 300)
 versions = st.builds(
@@ -111,3 +111,41 @@ def test_an_interval_between_two_points() -> None:
 def test_wrong_points_are_refused(since: list[str]) -> None:
     with pytest.raises(ValueError, match=r"two points in one series|is not a kernel version"):
         Interval.parse(since=since)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [
+        ("6.12", ["6.12", "6.12.1", "6.12-rc1"], ["6.11.9", "6.13"]),
+        ("7", ["7.0", "7.3-rc1", "7.9.9"], ["6.19.1", "8.0"]),
+        ("v6.12", ["6.12"], ["6.12.1", "6.12-rc7"]),
+        ("6.12.7", ["6.12.7"], ["6.12.70", "6.12"]),
+        ("7.3-rc1", ["7.3-rc1"], ["7.3", "7.3-rc10"]),
+        (">=6.12", ["6.12-rc1", "6.12", "7.3"], ["6.11.99"]),
+        (">6.12", ["6.13-rc1"], ["6.12.99"]),
+        ("<=6.12", ["6.12.99", "6.1"], ["6.13-rc1"]),
+        ("<7", ["6.99.1"], ["7.0-rc1"]),
+        (">=6.12.5,<6.13", ["6.12.5"], ["6.12.4", "6.13"]),
+        (">=7.3-rc2", ["7.3-rc2", "7.3"], ["7.3-rc1"]),
+    ],
+)
+def test_versions_as_people_name_them(text: str, inside: list[str], outside: list[str]) -> None:
+    versions = Versions.parse(text)
+    assert str(versions) == text
+    assert [one for one in inside + outside if KernelVersion.parse(one) in versions] == inside
+
+
+@pytest.mark.parametrize("text", ["", "6.", "x", "6.12.1.2", ">=", "6.1,6.2", ">=6,7", ">=6,", "0.1", ">=6;id", "=>6"])
+def test_what_names_no_versions(text: str) -> None:
+    with pytest.raises(ValueError, match="is neither a series"):
+        Versions.parse(text)
+
+
+@given(st.integers(1, 9), st.integers(0, 20), st.integers(0, 300), st.integers(1, 9) | st.none())
+def test_a_version_can_be_named_alone(major: int, minor: int, patch: int, rc: int | None) -> None:
+    version = KernelVersion.parse(f"{major}.{minor}-rc{rc}" if rc else f"{major}.{minor}.{patch}")
+    versions = Versions.parse(exactly(version))
+    assert version in versions
+    assert KernelVersion(major, minor, patch + 1) not in versions
+    assert KernelVersion(major, minor + 1, patch) not in versions
+    assert not versions.is_range

@@ -1,0 +1,57 @@
+"""Kernels of this machine answer like the archive's: one kernel, lying in a folder and as a build left it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from tests.guest.conftest import Project
+from tests.guest.inprocess import OneCell
+from tests.guest.test_matrix_run import exported
+
+MATRIX = """\
+kernels:
+  - {{path: {folder}, name: unpacked}}
+  - {{tree: {tree}, name: built}}
+architectures: [x86_64]
+probes: [conntrack, traffic]
+"""
+
+
+def as_built(folder: Path, tree: Path) -> None:
+    """What is in `folder` as packages lay it out, laid out as `make` does."""
+    (modules,) = folder.glob("lib/modules/*")
+    names = [path.relative_to(modules / "kernel") for path in (modules / "kernel").rglob("*.ko")]
+    for path in names:
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        os.link(modules / "kernel" / path, tree / path)
+    for target, source in {
+        ".config": folder / f"boot/config-{modules.name}",
+        "arch/x86/boot/bzImage": folder / f"boot/vmlinuz-{modules.name}",
+        "modules.builtin": modules / "modules.builtin",
+        "modules.builtin.modinfo": modules / "modules.builtin.modinfo",
+    }.items():
+        (tree / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, tree / target)
+    (tree / "include/config").mkdir(parents=True)
+    (tree / "include/config/kernel.release").write_text(f"{modules.name}\n")
+    (tree / "modules.order").write_text("".join(f"{path.with_suffix('.o')}\n" for path in names))
+
+
+def test_a_kernel_of_this_machine_answers_as_the_archives_does(project: Project) -> None:
+    folder = OneCell.of(project.root, "kernel=6.12,arch=x86_64").copy_tree(project.root / "unpacked")
+    tree = project.root / "built"
+    as_built(folder, tree)
+    (project.root / "matrix.yaml").write_text(MATRIX.format(folder=folder, tree=tree))
+    done = project.runner("matrix", "run")
+    assert done.returncode == 0, done.stdout + done.stderr  # every claim holds, as on the kernel from the archive
+    first, second = exported(project)["cells"]
+    assert [first["id"], second["id"]] == [
+        f"{first['kernel']['version']}-{name}-x86_64" for name in ("unpacked", "built")
+    ]
+    assert first["outcome"] == second["outcome"] == "ran"
+    assert first["claims"] == second["claims"]
+    assert len(first["claims"]) > 400
+    assert first["kernel"]["compiler"].startswith("x86_64-linux-gnu-gcc")
+    assert (first["kernel"]["pahole"], first["kernel"]["lacks"]) == ("1.30", [])
