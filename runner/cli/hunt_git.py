@@ -96,7 +96,7 @@ class CommitHunt:
 
     def _objects(self) -> dict[str, bytes]:
         order = architecture(self.arch).byte_order
-        names = [name for file in self.asked.needed for name in file.objects]
+        names = [name for file in self.asked.files for name in file.objects]
         deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for compiling the probes")
         return compile_objects(self.project.root, names, (order,), cache_root(), deadline=deadline)[order]
 
