@@ -113,6 +113,8 @@ class Checkout:
 
     def _clone(self, deadline: Deadline) -> None:
         if (self.source / ".git" / "HEAD").is_file():
+            for lock in (self.source / ".git").glob("*.lock"):  # of a git that was killed: nobody else works here
+                lock.unlink()
             return
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft = self.folder / "source.new"

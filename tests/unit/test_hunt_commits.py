@@ -150,6 +150,7 @@ def test_what_was_interrupted_goes_on(tmp_path: Path) -> None:
     path = next((tmp_path / "builds").glob("*/tested-*.jsonl"))
     with path.open("a") as file:
         file.write('{"commit": "cut sho')  # as a kill leaves it
+    (path.parent / "source" / ".git" / "index.lock").touch()
     with bench(tmp_path) as made:
         done = made.search(ids[0], ids[-1])
     assert not set(first) & set(made.tested)
