@@ -2,6 +2,7 @@
 
 RunnerError
 ├── MatrixError    the user's: the matrix, the claims or the command line is wrong      exit 64
+│   └── BuildError     a kernel source that does not build
 ├── InfraError     the machine's: disk, network, tools, caches                          exit 2
 │   └── GuestLost      the host lost a guest that had booted (ssh dropped, qemu was killed)
 │       └── GuestSilent  the guest is there and says nothing
@@ -27,6 +28,10 @@ class RunnerError(Exception):
 
 class MatrixError(RunnerError):
     """The user's input is wrong. `what` begins with FILE:LINE where there is one."""
+
+
+class BuildError(MatrixError):
+    """A kernel's source does not build, and the machine did not fail."""
 
 
 class InfraError(RunnerError):

@@ -56,7 +56,8 @@ def translated(libbpf: Libbpf, fd: int) -> tuple[bytes, int]:
     size = _info(libbpf, fd, ProgInfo()).xlated_prog_len
     buffer = ctypes.create_string_buffer(min(size, 8 * MAX_INSTRUCTIONS))
     info = ProgInfo(xlated_prog_len=len(buffer), xlated_prog_insns=ctypes.addressof(buffer))
-    return buffer.raw, int(_info(libbpf, fd, info).jited_prog_len)
+    jited = int(_info(libbpf, fd, info).jited_prog_len)  # fills the buffer, too
+    return buffer.raw, jited
 
 
 def _info(libbpf: Libbpf, fd: int, info: ProgInfo) -> ProgInfo:

@@ -106,4 +106,4 @@ def payload_of(project: Project, earlier: Earlier, *, offline: bool, deadline: D
         objects = compile_objects(project.root, sorted(names), (order,), cache, deadline=deadline)[order]
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in objects.items()}
         same = bool(wanted) and all(wanted.get(name) == digest for name, digest in digests.items())
-    return Payload(payload_again(cell, objects, cache, offline=offline, deadline=deadline), same)
+    return Payload(payload_again(cell.image, objects, cache, offline=offline, deadline=deadline), same)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -11,6 +12,7 @@ from runner.architecture import architecture
 from runner.archive import Archive
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
+from runner.cli.hunt_git import CommitHunt, bisect_status, check_ends
 from runner.cli.hunting import Hunting
 from runner.cli.judging import Knowledge
 from runner.cli.options import (
@@ -28,6 +30,7 @@ from runner.deadline import Deadline
 from runner.errors import MatrixError
 from runner.hunt.candidates import Range, every_kernel
 from runner.hunt.questions import find
+from runner.reports.bisect import bisect_report
 from runner.reports.hunt import hunt_report
 from runner.results.hunts import Hunt
 
@@ -58,6 +61,11 @@ def hunt(
     samples: Annotated[
         int, typer.Option(min=0, help="How many kernels outside of what was found are asked as well.")
     ] = _SAMPLES,
+    git: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Search the commits of this kernel repository; each is built.")
+    ] = None,
+    good: Annotated[str, typer.Option(metavar="REF", help="With --git: a commit that answers as it should.")] = "",
+    bad: Annotated[str, typer.Option(metavar="REF", help="With --git: a later one that does not.")] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Boot also what the store has an answer of.")] = False,
     matrix: MatrixFile = DEFAULT_MATRIX,
     format_: FormatOption = Format.TEXT,
@@ -72,6 +80,8 @@ def hunt(
 
     Example: runner hunt nat-manip-2 --arch x86_64 --series 6.12
     """
+    if git:
+        _hunt_commits(target, git, good, bad, arch, matrix, format_, output)
     if sum(map(bool, (first or last, series, version, every))) != 1:
         raise MatrixError("which kernels?", hint="one of: --from K --to K, --series 6.12, --version 6.12.117, --all")
     project = Project.at(matrix)
@@ -93,6 +103,30 @@ def hunt(
     ).run()
     emit(done.model_dump_json(indent=1) if format_ is Format.JSON else hunt_report(done), output)
     raise Finished(_status(done))
+
+
+def _hunt_commits(
+    target: str,
+    repository: Path,
+    good: str,
+    bad: str,
+    arch: list[str] | None,
+    matrix: Path,
+    format_: Format,
+    output: Path | None,
+) -> NoReturn:
+    check_ends(good, bad)
+    project = Project.at(matrix)
+    knowledge = Knowledge.of(project)
+    done = CommitHunt(
+        project=project,
+        asked=find(target, knowledge.claims, knowledge.kfuncs),
+        repository=repository,
+        arch=_archs(project, arch, several=False)[0],
+        console=Console(stderr=True, highlight=False),
+    ).run(good, bad)
+    emit(done.model_dump_json(indent=1) if format_ is Format.JSON else bisect_report(done), output)
+    raise Finished(bisect_status(done))
 
 
 def _archs(project: Project, given: list[str] | None, *, several: bool) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from runner.archive import Archive
 from runner.caches import cache_root
+from runner.cli.kernels_build import build
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -38,6 +39,8 @@ from runner.version import Versions
 from runner.yamlfile import nearest
 
 app = typer.Typer(help="Kernels: what there is, what is pinned, what is in the cache.", no_args_is_help=True)
+
+app.command("build")(build)
 
 _LIST_LIMIT_S = 300
 _FETCH_LIMIT_S = 3600

@@ -15,7 +15,7 @@ from runner.errors import MatrixError
 from runner.execution.orders import CellOrder, WorkerOrders
 from runner.execution.payload import payload
 from runner.images import ensure_bytecode
-from runner.model import Asked, AskedCell, Cell
+from runner.model import Asked, AskedCell, Cell, LockedImage
 
 _AGENT = Path(__file__).parents[1] / "agent"
 _OBJECT = ".bpf.o"
@@ -60,7 +60,9 @@ def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, look: bool = F
     return CellOrder(cell=cell, asks=mine, modules=asked.modules, look=look)
 
 
-def payload_again(cell: Cell, objects: Mapping[str, bytes], cache: Path, *, offline: bool, deadline: Deadline) -> bytes:
+def payload_again(
+    image: LockedImage, objects: Mapping[str, bytes], cache: Path, *, offline: bool, deadline: Deadline
+) -> bytes:
     """These programs by file name, with the agent as it is now."""
-    agent = ensure_bytecode(_AGENT, cell.image, cache, deadline=deadline, offline=offline).tree / _AGENT.name
+    agent = ensure_bytecode(_AGENT, image, cache, deadline=deadline, offline=offline).tree / _AGENT.name
     return payload(agent, objects)

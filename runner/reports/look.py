@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
@@ -13,6 +14,7 @@ from runner.reports.instructions import listing
 from runner.reports.text import lines
 
 _READY = "Not backgrounding"  # the ssh server's last words before the first question: what follows came while asking
+_KERNEL = re.compile(r"\[ *\d+\.\d{6}\] ")  # the ssh server and qemu write there as well
 _MAX_CONSOLE_LINES = 60
 
 
@@ -32,8 +34,8 @@ def look_sections(look: Look) -> list[RenderableType]:
 
 
 def probing_console(result: CellResult) -> list[RenderableType]:
-    """The console from the first question on, all probes together; nothing where it was not loaded or stayed silent."""
-    said = [line for line in lines(result.console.rpartition(_READY)[2].rstrip())[1:] if line.strip()]
+    """What the kernel wrote while it was asked, all probes together; nothing where it was silent or not loaded."""
+    said = [line for line in lines(result.console.rpartition(_READY)[2]) if _KERNEL.match(line)]
     if _READY not in result.console or not said:
         return []
     shown = said[-_MAX_CONSOLE_LINES:]

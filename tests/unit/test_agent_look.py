@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.agent.libbpf import Libbpf, instruction
-from runner.agent.look import LOG_CHARS, KernelLog, ProgInfo, called, look
+from runner.agent.look import LOG_CHARS, KernelLog, ProgInfo, called, look, translated
 
 SYMBOLS = "ffffffff81000000 T _text\nffffffff81200000 T __bpf_call_base\nffffffffc0001230 t bpf_skb_ct_alloc\t[nf]\n"
 KFUNC = instruction(0x85, 0, 2, 0, 0xC0001230 - 0x81200000)
@@ -43,6 +43,25 @@ def test_a_refused_program_has_its_log_and_no_instructions() -> None:
     assert list(seen) == ["log"]
     assert str(seen["log"]).endswith("z level 2")
     assert len(str(seen["log"])) < LOG_CHARS + 60
+
+
+class Kernel:
+    """A program of two instructions, in place of bpf(2) behind libbpf."""
+
+    CODE = instruction(0xB7, 0, 0, 0, 7) + instruction(0x95, 0, 0, 0, 0)
+
+    def bpf_obj_get_info_by_fd(self, fd: int, info: object, size: object) -> int:
+        asked = info._obj  # type: ignore[attr-defined]  # ctypes.byref
+        if asked.xlated_prog_len:
+            ctypes.memmove(asked.xlated_prog_insns, self.CODE, asked.xlated_prog_len)
+        asked.xlated_prog_len, asked.jited_prog_len = len(self.CODE), 40
+        return 0
+
+
+def test_a_loaded_program_is_read_back() -> None:
+    libbpf = Libbpf.__new__(Libbpf)
+    libbpf.c = Kernel()  # type: ignore[assignment]
+    assert translated(libbpf, 3) == (Kernel.CODE, 40)
 
 
 def test_the_kernels_structure_is_laid_out_as_in_its_header() -> None:

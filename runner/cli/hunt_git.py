@@ -1,0 +1,118 @@
+"""`runner hunt --git`: the commit at which an answer changed."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from runner.architecture import architecture
+from runner.archive import Archive
+from runner.caches import cache_root
+from runner.cli import EXIT_NO_ANSWER, EXIT_OK
+from runner.cli.options import Project
+from runner.deadline import Deadline
+from runner.errors import MatrixError
+from runner.execution.again import payload_again
+from runner.execution.orders import Phase
+from runner.execution.realmachine import this_machine
+from runner.guest.accel import host_cpus
+from runner.hunt.commitkernels import CommitKernels
+from runner.hunt.commits import CommitJournal, Search, journal_path
+from runner.hunt.questions import Asked
+from runner.images import lock_image
+from runner.kernels.build import FRAGMENT
+from runner.kernels.checkout import Checkout
+from runner.model import LockedImage
+from runner.probes import compile_objects
+from runner.reports.text import plain
+from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
+from runner.version import KernelVersion
+
+_PREPARE_LIMIT_S = 600
+_BUILD_LIMIT_S = 4 * 3600
+_SEARCH_LIMIT_S = 7 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class CommitHunt:
+    """A question to the commits of a repository."""
+
+    project: Project
+    asked: Asked
+    repository: Path
+    arch: str
+    console: Console
+    offline: bool = False
+
+    def run(self, good: str, bad: str) -> Bisection:
+        """To its end; each commit is told as it comes."""
+        cache, deadline = cache_root(), Deadline.after(_SEARCH_LIMIT_S, "the limit of a search")
+        config = hashlib.sha256(FRAGMENT.read_bytes()).hexdigest()
+        with Checkout.opened(self.repository, self.arch, config, cache, deadline=deadline) as checkout:
+            image = self._image()
+            objects = self._objects()
+            asks = "".join(ask.model_dump_json() for ask in self.asked.asks(KernelVersion.parse("6.0"), census=False))
+            programs = "".join(sorted(hashlib.sha256(content).hexdigest() for content in objects.values()))
+            question = self.asked.question.target
+            journal = CommitJournal(journal_path(checkout, question, asks + programs))
+            test = self._test(checkout, journal, image, objects)
+            return Search(checkout, question, self.arch, journal, test, self._say, deadline).run(good, bad)
+
+    def _test(
+        self, checkout: Checkout, journal: CommitJournal, image: LockedImage, objects: dict[str, bytes]
+    ) -> CommitKernels:
+        file, cache = self.project.matrix.file, cache_root()
+        deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for preparing the questions")
+        return CommitKernels(
+            checkout=checkout,
+            arch=self.arch,
+            asked=self.asked,
+            image=image,
+            payload=payload_again(image, objects, cache, offline=self.offline, deadline=deadline),
+            guest=file.guest,
+            limits=file.limits,
+            probes=file.probes,
+            machine=this_machine(offline=self.offline),
+            journal=journal,
+            cache=cache,
+            native=architecture(self.arch).uname == platform.machine(),
+            jobs=host_cpus(),
+            build_limit_s=_BUILD_LIMIT_S,
+            tell=self._phase,
+        )
+
+    def _image(self) -> LockedImage:
+        suite = self.project.matrix.file.image.suite
+        for image in self.project.lock().images:
+            if (image.suite, image.arch) == (suite, self.arch):
+                return image
+        deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for the image's packages")
+        return lock_image(suite, self.arch, Archive(cache_root()), deadline=deadline)
+
+    def _objects(self) -> dict[str, bytes]:
+        order = architecture(self.arch).byte_order
+        names = [name for file in self.asked.files for name in file.objects]
+        deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for compiling the probes")
+        return compile_objects(self.project.root, names, (order,), cache_root(), deadline=deadline)[order]
+
+    def _phase(self, phase: Phase, note: str) -> None:
+        self.console.print(Text(f"  {' '.join(filter(None, (phase, note)))}", "dim"), soft_wrap=True)
+
+    def _say(self, one: CommitAnswer, commit: NamedCommit, word: str) -> None:
+        said = plain(one.answer or one.cause, 120)
+        self.console.print(Text(f"{commit.short} {plain(commit.subject, 60)}: {word}: {said}"), soft_wrap=True)
+
+
+def bisect_status(done: Bisection) -> int:
+    """0: one commit was found; 2: there is none, or it may be several."""
+    return EXIT_OK if done.first_bad else EXIT_NO_ANSWER
+
+
+def check_ends(good: str, bad: str) -> None:
+    if not (good and bad):
+        raise MatrixError("--git needs --good REF and --bad REF", hint="--good v6.12.111 --bad v6.12.117")
