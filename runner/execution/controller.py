@@ -5,24 +5,33 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import pytest
 
 from runner.errors import InfraError
-from runner.execution.orders import DELIVERY_KEY, ORDERS_KEY, Delivery, Phase, Progress, WorkerOrders
+from runner.execution.fleet import Fleet, Host, this_machine_alone
+from runner.execution.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders
+from runner.execution.scheduling import Job, Pool
+from runner.execution.session import FleetSession
+from runner.guest.interface import Accel
 from runner.model import CellResult, Outcome
 
 OnResult = Callable[[CellResult], None]
 OnProgress = Callable[[Progress], None]
+OnNotice = Callable[[str], None]
+KnownSeconds = Mapping[str, Mapping[Accel, float]]  # cell -> acceleration -> what it took
 
+_PATIENCE = 2  # a worker waits this much longer for the controller than the controller for it
 _NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 # the machine's faults; and a boot that failed, for a busy host can make one fail: a kernel is blamed for the second
-_REPEATED = frozenset({Outcome.LOST, Outcome.INFRA_FAILED, Outcome.BOOT_FAILED})
+_OF_THE_MACHINE = frozenset({Outcome.LOST, Outcome.INFRA_FAILED})
+_REPEATED = _OF_THE_MACHINE | {Outcome.BOOT_FAILED}
 
 
 @dataclass(slots=True)
@@ -32,12 +41,25 @@ class _Round:
     orders: WorkerOrders
     on_result: OnResult
     on_progress: OnProgress
+    fleet: Fleet
+    pool: Pool
+    on_notice: OnNotice
+    session: FleetSession | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # the results themselves are large, and kept elsewhere
+    homeless: set[str] = field(default_factory=set)  # cells that no host can run
     internal_error: str = ""
 
+    def pytest_configure(self, config: pytest.Config) -> None:
+        ids = [order.cell.id for order in self.orders.orders]
+        self.session = FleetSession(config, self.fleet, self.pool, ids, self.on_notice)
+        config.pluginmanager.register(self.session, "dsession")
+
     @pytest.hookimpl(optionalhook=True)
-    def pytest_configure_node(self, node: object) -> None:
-        node.workerinput[ORDERS_KEY] = self.orders.model_dump_json()  # type: ignore[attr-defined]
+    def pytest_configure_node(self, node: Any) -> None:
+        host: Host = node.gateway.spec.host
+        away = {"folder": "", "host": host.name, "silence_s": _PATIENCE * self.fleet.silence_s}
+        orders = self.orders.model_copy(update=away) if host.ssh else self.orders
+        node.workerinput[ORDERS_KEY] = orders.model_dump_json()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         delivered = dict(report.user_properties).get(DELIVERY_KEY)
@@ -46,82 +68,127 @@ class _Round:
             if delivery.progress:
                 self.on_progress(delivery.progress)
             if delivery.result:
+                self._count(delivery.result, report)
                 self._take(delivery.result)
         elif report.failed:
-            self._lost(report.nodeid, report.longreprtext)
+            self._lost(report.nodeid, report)
+
+    def _count(self, result: CellResult, report: pytest.TestReport) -> None:
+        """For and against the host that it came from."""
+        assert self.session  # noqa: S101  for the type checker
+        node, times = report.node, result.timings  # xdist adds it
+        if result.outcome in _OF_THE_MACHINE:
+            self.session.cell_failed(node, result.cell.id, f"{result.cell.id}: {result.cause.partition(chr(10))[0]}")
+        else:
+            taken_s = (times.total_s or 0.0) - (times.prepare_s or 0.0)
+            self.session.cell_answered(node, result.cell.id, taken_s if result.outcome is Outcome.RAN else None)
 
     def _take(self, result: CellResult) -> None:
         self.outcomes[result.cell.id] = result.outcome
         self.on_result(result)
         self.on_progress(Progress(cell_id=result.cell.id, phase=Phase.DONE, note=result.outcome))
 
-    def _lost(self, cell_id: str, why: str) -> None:
+    def _lost(self, cell_id: str, report: pytest.TestReport) -> None:
         """xdist reports the item that a dead worker was at."""
         order = next((order for order in self.orders.orders if order.cell.id == cell_id), None)
         if order is None or cell_id in self.outcomes:
             return
-        asked = tuple(ask.probe for ask in order.asks)
-        cause = f"the worker died: {why.strip()}"
-        self._take(
-            CellResult(cell=order.cell, outcome=Outcome.LOST, cause=cause, attempts=order.attempt, unasked=asked)
-        )
+        assert self.session  # noqa: S101  for the type checker
+        host, why = self.session.where(report.node)  # xdist adds it
+        where = f" on {host}" if len(self.fleet.hosts) > 1 else ""
+        cause = f"the worker{where} died: {why}: {report.longreprtext.strip()}"
+        self._take(unanswered(order, Outcome.LOST, cause, host=host))
+
+    def give_up_the_rest(self) -> None:
+        """The cells for which no host is left."""
+        for order in self.orders.orders:
+            if order.cell.id in self.outcomes:
+                continue
+            able = [host.name for host in self.fleet.hosts if order.cell.arch in host.slots]
+            known = self.fleet.standing.aside
+            whys = "; ".join(f"{name}: {known.get(name, 'has no worker')}" for name in able)
+            self.homeless.add(order.cell.id)
+            what = (
+                f"no host is left that runs {order.cell.arch} guests"
+                if able
+                else f"no host runs {order.cell.arch} guests"
+            )
+            self._take(unanswered(order, Outcome.INFRA_FAILED, f"{what}{': ' if whys else ''}{whys}"))
 
     def pytest_internalerror(self, excrepr: object) -> None:
         self.internal_error = str(excrepr)
 
 
-def run_rounds(orders: WorkerOrders, *, slots: int, on_result: OnResult, on_progress: OnProgress) -> bool:
+def unanswered(order: CellOrder, outcome: Outcome, cause: str, *, host: str = "") -> CellResult:
+    """What is known of a cell that did not come back."""
+    asked = tuple(ask.probe for ask in order.asks)
+    return CellResult(cell=order.cell, outcome=outcome, cause=cause, attempts=order.attempt, unasked=asked, host=host)
+
+
+def run_rounds(
+    orders: WorkerOrders,
+    *,
+    slots: int,
+    on_result: OnResult,
+    on_progress: OnProgress,
+    on_notice: OnNotice = lambda _: None,
+    fleet: Fleet | None = None,
+    known_s: KnownSeconds | None = None,
+) -> bool:
     """Run every cell; what was lost or did not boot is run once more, in a second round. False when interrupted.
 
-    `on_result` is called in this thread, as soon as a cell is done, before anything else happens to it.
-    Raises InfraError when no worker comes up.
+    Without a `fleet` the cells run on this machine, `slots` at once. `on_result` is called in this thread, as soon as a
+    cell is done, before anything else happens to it; `on_notice` is told of hosts that are given up. `known_s` are the
+    seconds that cells took earlier. Raises InfraError when no worker comes up.
     """
-    first = _run_round(orders, slots, on_result, on_progress)
+    fleet = fleet or this_machine_alone(max(1, slots))
+
+    def one_round(orders: WorkerOrders) -> _Round | None:
+        jobs = (Job(order.cell.id, order.cell.arch, (known_s or {}).get(order.cell.id, {})) for order in orders.orders)
+        return _run_round(_Round(orders, on_result, on_progress, fleet, Pool(jobs, fleet), on_notice))
+
+    first = one_round(orders)
     if first is None:
         return False
     again = tuple(
         order.model_copy(update={"attempt": order.attempt + 1})
         for order in orders.orders
-        if first.outcomes.get(order.cell.id) in {None, *_REPEATED}
+        if first.outcomes.get(order.cell.id) in {None, *_REPEATED} and order.cell.id not in first.homeless
     )
     if not again:
         return True
-    second = _run_round(orders.model_copy(update={"orders": again}), slots, on_result, on_progress)
-    return second is not None
+    return one_round(orders.model_copy(update={"orders": again})) is not None
 
 
-def _run_round(orders: WorkerOrders, slots: int, on_result: OnResult, on_progress: OnProgress) -> _Round | None:
-    plugin = _Round(orders, on_result, on_progress)
-    workers = max(1, min(slots, len(orders.orders)))
-    folder = Path(orders.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _own_plugins_only(), _sigterm_as_interrupt():
-        status = pytest.main(_pytest_arguments(folder, workers), plugins=[plugin])
-    if status == pytest.ExitCode.INTERRUPTED:
-        return None
-    if status == pytest.ExitCode.INTERNAL_ERROR or (plugin.internal_error and not plugin.outcomes):
-        raise InfraError(f"the workers failed:\n{plugin.internal_error[-2000:]}")
+def _run_round(plugin: _Round) -> _Round | None:
+    if plugin.orders.folder:
+        Path(plugin.orders.folder).mkdir(parents=True, exist_ok=True)
+    left = {host.name for host in plugin.fleet.left}
+    if len(plugin.pool.stranded(left)) < len(plugin.orders.orders):
+        with _own_plugins_only(), _sigterm_as_interrupt():
+            status = pytest.main(_PYTEST_ARGUMENTS, plugins=[plugin])
+        if status == pytest.ExitCode.INTERRUPTED:
+            return None
+        if status == pytest.ExitCode.INTERNAL_ERROR or (plugin.internal_error and not plugin.outcomes):
+            raise InfraError(f"the workers failed:\n{plugin.internal_error[-2000:]}")
+    plugin.give_up_the_rest()
     return plugin
 
 
-def _pytest_arguments(folder: Path, workers: int) -> list[str]:
-    """A pytest of our own: no terminal, no cache, no configuration or conftest of whoever's folder this is."""
-    return [
-        "-c", os.devnull,
-        "--rootdir", os.fspath(folder),
-        "--noconftest",
-        "--capture=no",
-        "-p", "no:terminal",
-        "-p", "no:cacheprovider",
-        "-p", "no:faulthandler",
-        "-p", "no:logging",
-        "-p", "xdist.plugin",
-        "-p", "runner.execution.worker",
-        "--numprocesses", str(workers),
-        "--dist", "load",
-        "--maxschedchunk", "1",  # a worker takes one cell at a time, so a dead one takes one with it
-        os.fspath(folder),
-    ]  # fmt: skip
+# A pytest of our own: no terminal, no cache, no configuration or conftest of whoever's folder this is. The workers get
+# the same, on whatever machine: xdist refuses arguments that are files here, so each is one word with its option.
+_PYTEST_ARGUMENTS = [
+    f"--config-file={os.devnull}",
+    "--rootdir=/",
+    "--noconftest",
+    "--capture=no",
+    "-pno:terminal",
+    "-pno:cacheprovider",
+    "-pno:faulthandler",
+    "-pno:logging",
+    "-pxdist.plugin",
+    "-prunner.execution.worker",
+]
 
 
 @contextmanager
