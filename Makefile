@@ -44,8 +44,9 @@ $(READY): pyproject.toml | packages
 	$(PY) -m pip install --quiet --progress-bar off --editable . --group dev
 	@touch $@
 
-schema: setup  ## write matrix.schema.json again, from the code
+schema: setup  ## write matrix.schema.json and hosts.schema.json again, from the code
 	$(PY) -c 'import json; from runner.matrix import json_schema; print(json.dumps(json_schema(), indent=2))' > matrix.schema.json
+	$(PY) -c 'import json; from runner.hosts.hostsfile import json_schema; print(json.dumps(json_schema(), indent=2))' > hosts.schema.json
 
 vendor:  ## fetch the site's JavaScript again; needs npm. The version stands in runner/reports/static/LICENSES.md
 	tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \

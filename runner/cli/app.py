@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from runner import __version__
-from runner.cli import cell, doctor, kernels, matrix, report, results
+from runner.cli import cell, doctor, host, kernels, matrix, report, results
 from runner.cli.options import set_verbose
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.add_typer(matrix.app, name="matrix")
 app.add_typer(kernels.app, name="kernels")
 app.add_typer(cell.app, name="cell")
+app.add_typer(host.app, name="host")
 app.add_typer(report.app, name="report")
 app.add_typer(results.app, name="results")
 app.command("doctor")(doctor.doctor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.cli import Finished
+from runner.cli.fleets import fleet_of
 from runner.cli.jsonlines import EventConsole, JsonLines
 from runner.cli.judging import Knowledge, judged_run
 from runner.cli.locking import settled
@@ -29,7 +31,7 @@ from runner.cli.running import run_matrix
 from runner.cli.watching import FailOn, checked_run_id, watched
 from runner.model import NETWORK_TYPES, Cell, ProgType
 from runner.reports.totals import totals
-from runner.select import select
+from runner.select import select, shard
 
 app = typer.Typer(help="The matrix of kernels and architectures.", no_args_is_help=True)
 
@@ -59,6 +61,12 @@ def run(
     fail_on: Annotated[
         list[FailOn] | None, typer.Option("--fail-on", help="What exits 1 (incomplete: 2). Repeatable. Default: all.")
     ] = None,
+    hosts: Annotated[
+        Path | None, typer.Option("--hosts", help="Run on the hosts of this file, see `runner host`.")
+    ] = None,
+    part: Annotated[
+        str, typer.Option("--shard", metavar="K/N", help="Only the K-th of N parts of the cells, for N jobs.")
+    ] = "",
     run_id: Annotated[
         str | None, typer.Option("--run-id", help="The run's id: equal for the shards of one run, see `results merge`.")
     ] = None,
@@ -79,18 +87,22 @@ def run(
     lock = settled(project, mode="locked" if locked else "keep", offline=offline)
     cells = select(project.matrix.cells(lock), only)
     prog_types = tuple(ProgType) if every_type else NETWORK_TYPES
+    cells = shard(cells, part) if part else cells
     events = JsonLines() if format_ is Format.JSON else None
-    status = run_matrix(
-        project,
-        cells,
-        knowledge,
-        prog_types=prog_types,
-        slots=slots,
-        offline=offline,
-        console=EventConsole(events) if events else out_console(),
-        run_id=checked_run_id(run_id),
-        watch=watched(knowledge, baseline, fail_on),
-    )
+    console = EventConsole(events) if events else out_console()
+    with fleet_of(hosts, slots, cells, console) as fleet:
+        status = run_matrix(
+            project,
+            cells,
+            knowledge,
+            prog_types=prog_types,
+            slots=slots,
+            offline=offline,
+            console=console,
+            run_id=checked_run_id(run_id),
+            watch=watched(knowledge, baseline, fail_on),
+            fleet=fleet,
+        )
     if events:
         done = judged_run(project, None)
         events.finished(done.run.id, totals(done), status)

@@ -12,16 +12,19 @@ from rich.text import Text
 from runner import __version__
 from runner.caches import cache_root
 from runner.cli import EXIT_INTERRUPTED
+from runner.cli.fleets import largest_guest
 from runner.cli.judging import Knowledge
 from runner.cli.live import Display
 from runner.cli.options import Project
 from runner.cli.watching import ANSWERS, Watch, suspects
 from runner.deadline import Deadline
 from runner.execution.controller import run_rounds
+from runner.execution.fleet import Fleet
 from runner.execution.orders import WorkerOrders
 from runner.execution.prepare import worker_orders
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
+from runner.hosts.connection import printable
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
 from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
@@ -45,10 +48,11 @@ def run_matrix(
     console: Console,
     run_id: str | None = None,
     watch: Watch | None = None,
+    fleet: Fleet | None = None,
 ) -> int:
-    """Run `cells`, keep and show what they answered; the exit status."""
+    """Run `cells`, keep and show what they answered; the exit status. Without a `fleet` on this machine."""
     started = datetime.now(UTC)
-    slots = min(slots or default_slots(cells), len(cells))
+    slots = min(fleet.slots if fleet else slots or default_slots(cells), len(cells))
     run = Run(
         id=run_id or new_run_id(started),
         started=started,
@@ -72,7 +76,7 @@ def run_matrix(
     with ResultStore(project.database) as store:
         before = watch.before(store, cells) if watch else None
         store.begin(run)
-        finished = _boot_all(run, orders, knowledge, slots, store, console)
+        finished = _boot_all(run, orders, knowledge, slots, store, console, fleet)
         if finished:
             store.finish(run.id, datetime.now(UTC))
         done = knowledge.judged(store.load(run.id))
@@ -81,7 +85,7 @@ def run_matrix(
             if again.orders:
                 number = f"{len(again.orders)} of {len(cells)} cells boot once more"
                 console.print(Text(f"worse than {before.name}: {number}"))
-                _boot_all(run, again, knowledge, slots, store, console, confirming=True)
+                _boot_all(run, again, knowledge, slots, store, console, fleet, confirming=True)
                 store.finish(run.id, datetime.now(UTC))
                 done = knowledge.judged(store.load(run.id))
     show(done, project, console)
@@ -94,8 +98,7 @@ def default_slots(cells: Sequence[Cell]) -> int:
     """What this machine carries: the largest guest of the matrix counts."""
     accel = accelerations(deadline=Deadline.after(_ACCEL_LIMIT_S, "the KVM check's limit"))
     emulated = any(accel.get(cell.arch, "tcg") == "tcg" for cell in cells)
-    largest = max((cell.guest for cell in cells), key=lambda guest: (guest.memory_mib, guest.cpus))
-    return slots_for(host_cpus(), host_memory_mib(), largest, "tcg" if emulated else "kvm")
+    return slots_for(host_cpus(), host_memory_mib(), largest_guest(cells), "tcg" if emulated else "kvm")
 
 
 def _boot_all(
@@ -105,6 +108,7 @@ def _boot_all(
     slots: int,
     store: ResultStore,
     console: Console,
+    fleet: Fleet | None,
     *,
     confirming: bool = False,
 ) -> bool:
@@ -117,7 +121,15 @@ def _boot_all(
     with Display(
         console, (order.cell.id for order in orders.orders), lambda result: describe(result, knowledge)
     ) as display:
-        return run_rounds(orders, slots=slots, on_result=keep, on_progress=display.progress)
+        return run_rounds(
+            orders,
+            slots=slots,
+            on_result=keep,
+            on_progress=display.progress,
+            on_notice=lambda what: console.print(Text(printable(what), style="yellow"), soft_wrap=True),
+            fleet=fleet,
+            known_s=store.seconds(),
+        )
 
 
 def describe(result: CellResult, knowledge: Knowledge) -> str:

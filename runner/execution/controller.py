@@ -19,13 +19,12 @@ from runner.execution.fleet import Fleet, Host, this_machine_alone
 from runner.execution.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders
 from runner.execution.scheduling import Job, Pool
 from runner.execution.session import FleetSession
-from runner.guest.interface import Accel
 from runner.model import CellResult, Outcome
 
 OnResult = Callable[[CellResult], None]
 OnProgress = Callable[[Progress], None]
 OnNotice = Callable[[str], None]
-KnownSeconds = Mapping[str, Mapping[Accel, float]]  # cell -> acceleration -> what it took
+KnownSeconds = Mapping[str, Mapping[str, float]]  # cell -> acceleration -> what it took
 
 _PATIENCE = 2  # a worker waits this much longer for the controller than the controller for it
 _NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"

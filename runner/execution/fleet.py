@@ -53,6 +53,10 @@ class Fleet:
     standing: Standing = field(default_factory=Standing)
 
     @property
+    def slots(self) -> int:
+        return sum(host.workers for host in self.hosts)
+
+    @property
     def left(self) -> tuple[Host, ...]:
         return tuple(host for host in self.hosts if host.name not in self.standing.aside)
 

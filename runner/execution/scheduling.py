@@ -29,7 +29,7 @@ class Job:
 
     id: str
     arch: str
-    known_s: Mapping[Accel, float] = field(default_factory=dict)
+    known_s: Mapping[str, float] = field(default_factory=dict)
 
     def seconds(self, accel: Accel) -> float:
         """Expected on a host of ordinary speed."""

@@ -19,7 +19,7 @@ from runner.kernels.unpack import unpack_kernel
 from runner.model import Kernel, LockedKernel, Wanted
 from runner.store import Store, key_of
 
-__all__ = ["Offer", "ensure_kernel", "have_kernel", "lock_kernel", "offered"]
+__all__ = ["Offer", "ensure_kernel", "have_kernel", "lock_kernel", "offered", "stored_kernel"]
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,11 @@ def ensure_kernel(locked: LockedKernel, cache: Path, *, deadline: Deadline, offl
         image=boot / f"vmlinuz-{locked.release}",
         config=boot / f"config-{locked.release}",
     )
+
+
+def stored_kernel(locked: LockedKernel, cache: Path) -> tuple[Store, str]:
+    """Where the cache keeps it, and under which key."""
+    return _store(cache), _key(locked)
 
 
 def _store(cache: Path) -> Store:

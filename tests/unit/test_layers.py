@@ -17,6 +17,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"store", "mirrors", "aptroot", "archive", "matrix", "select", "probes", "guest"}),
     frozenset({"kernels", "images", "results"}),
     frozenset({"execution", "reports", "doctor"}),
+    frozenset({"hosts"}),
     frozenset({"cli"}),
 )
 ALONE = frozenset({"agent", "supervise"})  # run by themselves, with Python's own library alone
