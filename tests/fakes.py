@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import signal
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from tarfile import open as open_tar
 from typing import Any
 
+from runner.caches import cache_root
 from runner.deadline import Deadline
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.execution.orders import CellOrder, WorkerOrders
@@ -24,6 +26,7 @@ from runner.guest.interface import Accel, Answered, Booter, BootOrder, Guest
 from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, LockedKernel, ProgType
 
 DIGEST = "0" * 64
+LONG_S = 4.0
 PANIC = "[    9.1] Kernel panic - not syncing: Fatal exception\n"
 
 
@@ -139,17 +142,22 @@ def fake_boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
             raise InfraError("vng ended with status 1")
         case "slow":
             time.sleep(0.5)
+        case "long":
+            time.sleep(LONG_S)
     yield FakeGuest(behaviour, order.console)
 
 
 @dataclass(frozen=True)
 class FakeMachine:
     name: str = "fake"
-    scratch: Path = Path("/nonexistent")
     boot: Booter = fake_boot
 
+    @property
+    def scratch(self) -> Path:
+        return cache_root() / "scratch"
+
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
-        if cell.name == "no-disk":
+        if cell.name == "no-disk" or cell.name == f"no-disk-on-{platform.node()}":
             raise InfraError("no space left on the cache's disk")
         here = PurePosixPath("/nonexistent")
         locked = cell.kernel.model_copy(update={"source": f"fake:{cell.name}/{cell.name}"})
