@@ -18,6 +18,7 @@ run: setup  ## boot the default matrix and show what each kernel answered
 	$(VENV)/bin/runner matrix run
 
 test: lint  ## lint, type checks, and all tests; boots real guests
+	@sh runner/packages.sh --list tests/packages.txt
 	$(PY) -m pytest
 
 check: lint  ## lint, type checks and unit tests, without guests
