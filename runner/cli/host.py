@@ -99,7 +99,7 @@ def _table(answers: tuple[Answer, ...], doctors: dict[str, str]) -> Table:
         name, found = answer.entry.name, answer.facts
         if found is None:
             error = answer.error
-            said = Text(printable(error.what if error else ""))
+            said = Text(printable(error.what if error else "").removeprefix(f"{name}: "))
             said.append(f"\n{error.hint}" if error and error.hint else "", "dim")
             table.add_row(Text("✗", "red"), name, said)
             continue

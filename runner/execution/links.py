@@ -6,6 +6,7 @@ import logging
 import subprocess
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import IO, Any
 
 import execnet
@@ -44,11 +45,18 @@ class SshLink(gateway_io.Popen2IOMaster):
 
     def _listen(self, stream: IO[bytes]) -> None:
         """What another machine says is hostile: no control characters, no endless lines."""
-        for raw in iter(lambda: stream.readline(_LINE_CHARS), b""):
-            text = "".join(char for char in raw.decode(errors="replace").rstrip() if char.isprintable())
-            if text:
-                self.said.append(text)
-                log.info("%s: %s", self.remoteaddress, text)
+        with stream:
+            for raw in iter(lambda: stream.readline(_LINE_CHARS), b""):
+                text = "".join(char for char in raw.decode(errors="replace").rstrip() if char.isprintable())
+                if text:
+                    self.said.append(text)
+                    log.info("%s: %s", self.remoteaddress, text)
+
+    def close(self) -> None:
+        """Close our ends of its pipes."""
+        for stream in (self.popen.stdin, self.popen.stdout):
+            with suppress(OSError):
+                stream.close()
 
     def last_words(self) -> str:
         """Why it ended, after it did."""
@@ -89,6 +97,7 @@ class Links(execnet.Group):
         except (OSError, EOFError, AssertionError, HostNotFound, execnet.RemoteError) as error:
             link.kill()
             link.wait()
+            link.close()
             why = f"no answer within {self._connect_s:g} s" if late.is_set() else link.last_words()
             raise InfraError(why or f"ssh ended: {error or type(error).__name__}") from error
         finally:

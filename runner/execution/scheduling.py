@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from runner.architecture import ARCHITECTURES
@@ -84,7 +84,10 @@ class Pool:
     """The cells that wait, and the workers. A worker belongs to a host and runs at most one cell."""
 
     def __init__(self, jobs: Iterable[Job], fleet: Fleet) -> None:
-        self.waiting = {job.id: job for job in jobs}
+        self._jobs = tuple(jobs)
+        self._native: frozenset[str] | None = None
+        self._sorted: list[Job] = []
+        self.waiting = {job.id: job for job in self._jobs}
         self._fleet = fleet
         self._hosts = {host.name: host for host in fleet.hosts}
         self._workers: dict[str, dict[str, Running | None]] = {host.name: {} for host in fleet.hosts}
@@ -145,12 +148,16 @@ class Pool:
         archs = {arch for name in hopeful for arch in self._hosts[name].slots}
         return tuple(job for job in self.waiting.values() if job.arch not in archs)
 
-    def _ordered(self, hosts: Iterable[str]) -> list[Job]:
-        native = {arch for host in hosts for arch, accel in self._hosts[host].accel.items() if accel == "kvm"}
-        return sorted(
-            self.waiting.values(),
-            key=lambda job: (job.arch not in native, -job.seconds("kvm" if job.arch in native else "tcg"), job.id),
-        )
+    def _ordered(self, hosts: Iterable[str]) -> Iterator[Job]:
+        """Those that wait; sorted again only when other architectures can run natively."""
+        native = frozenset(arch for host in hosts for arch, accel in self._hosts[host].accel.items() if accel == "kvm")
+        if native != self._native:
+            self._native = native
+            self._sorted = sorted(
+                self._jobs,
+                key=lambda job: (job.arch not in native, -job.seconds("kvm" if job.arch in native else "tcg"), job.id),
+            )
+        return (job for job in self._sorted if job.id in self.waiting)
 
     def _cost_among(self, there: Sequence[str]) -> Callable[[Job, str], float]:
         """A host on which a cell failed is asked again only when no other one can run it."""

@@ -96,7 +96,7 @@ class TurnScheduling:
         self._pending[node].remove(item_index)
         if item_index != self._turn:
             self._pool.done(self._name_of(node)[0])
-        self.schedule()
+            self.schedule()
 
     def remove_node(self, node: Node) -> str | None:
         """A worker is gone. Returns the cell that it was at; one that it was not at yet goes back."""

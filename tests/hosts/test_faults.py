@@ -49,9 +49,14 @@ def hosts_file(three: Net, folder: Path) -> HostsFile:
 
 
 def play(
-    three: Net, folder: Path, *behaviours: str, do: Callable[[NetHost], None] | None = None, only: int = 3
+    three: Net,
+    folder: Path,
+    *behaviours: str,
+    do: Callable[[NetHost], None] | None = None,
+    only: int = 3,
+    ends: bool = True,
 ) -> Played:
-    """Run cells that behave so. `do` is done to birch once, when a cell is being run there."""
+    """Run cells that behave so. `do` is done to birch once, when a cell is being run there. Does the run end itself?"""
     file = hosts_file(three, folder)
     config = folder / "ssh_config"
     config.write_text(ssh_config(file.hosts, file.limits))
@@ -72,10 +77,15 @@ def play(
             played.lost_at = time.monotonic()
 
     orders = [fakes.cell_order(behaviour, number=number) for number, behaviour in enumerate(behaviours)]
-    assert run_rounds(
-        fakes.worker_orders(folder, *orders), slots=1, on_result=take, on_progress=see,
-        on_notice=played.notices.append, fleet=fleet,
-    )  # fmt: skip
+    ended = run_rounds(
+        fakes.worker_orders(folder, *orders),
+        slots=1,
+        on_result=take,
+        on_progress=see,
+        on_notice=played.notices.append,
+        fleet=fleet,
+    )
+    assert ended is ends
     return played
 
 
@@ -182,6 +192,16 @@ def test_a_host_that_fails_every_cell_is_set_aside_and_named(three: Net, tmp_pat
     (notice,) = played.notices
     assert notice.startswith("host birch is set aside after 3 failures in a row")
     assert "no space left" in notice
+
+
+def test_an_interrupt_leaves_nothing_on_any_host(three: Net, tmp_path: Path) -> None:
+    def interrupt(_: NetHost) -> None:
+        raise KeyboardInterrupt
+
+    played = play(three, tmp_path, *["long"] * 3, do=interrupt, ends=False)
+    assert not played.results
+    for host in three.hosts:
+        await_nothing_left(host)
 
 
 def test_when_the_last_host_is_gone_the_cells_say_so(three: Net, tmp_path: Path) -> None:
