@@ -26,7 +26,7 @@ from runner.guest.interface import Accel, Answered, Booter, BootOrder, Guest
 from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, LockedKernel, ProgType
 
 DIGEST = "0" * 64
-LONG_S = 4.0
+GO = "go"  # a file in the cache, for which `until-go` waits
 PANIC = "[    9.1] Kernel panic - not syncing: Fatal exception\n"
 
 
@@ -47,7 +47,7 @@ def cell(behaviour: str = "fine", *, arch: str = "x86_64", number: int = 0) -> C
         kernel=kernel,
         image=LockedImage(suite="trixie", arch=arch, packages=()),
         probes=("conntrack",),
-        limits=Limits(boot_s=5, probe_s=5, cell_s=20),
+        limits=Limits(boot_s=60 if behaviour == "until-go" else 5, probe_s=5, cell_s=60),
     )
 
 
@@ -142,9 +142,14 @@ def fake_boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
             raise InfraError("vng ended with status 1")
         case "slow":
             time.sleep(0.5)
-        case "long":
-            time.sleep(LONG_S)
+        case "until-go":
+            _await_go(deadline)
     yield FakeGuest(behaviour, order.console)
+
+
+def _await_go(deadline: Deadline) -> None:
+    while not (cache_root() / GO).exists() and not deadline.expired:
+        time.sleep(0.05)
 
 
 @dataclass(frozen=True)
