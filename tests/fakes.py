@@ -26,6 +26,7 @@ from runner.guest.interface import Accel, Answered, Booter, BootOrder, Guest
 from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, LockedKernel, ProgType
 
 DIGEST = "0" * 64
+WORK_S = 2.0  # of `work`; twice that where the cache is called `slow`
 GO = "go"  # a file in the cache, for which `until-go` waits
 PANIC = "[    9.1] Kernel panic - not syncing: Fatal exception\n"
 
@@ -144,6 +145,8 @@ def fake_boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
             time.sleep(0.5)
         case "until-go":
             _await_go(deadline)
+        case "work":
+            time.sleep(WORK_S * (2 if cache_root().name == "slow" else 1))
     yield FakeGuest(behaviour, order.console)
 
 

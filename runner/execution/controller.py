@@ -56,9 +56,8 @@ class _Round:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         host: Host = node.gateway.spec.host
-        away = {"folder": "", "host": host.name, "silence_s": _PATIENCE * self.fleet.silence_s}
-        orders = self.orders.model_copy(update=away) if host.ssh else self.orders
-        node.workerinput[ORDERS_KEY] = orders.model_dump_json()
+        away = {"folder": "", "silence_s": _PATIENCE * self.fleet.silence_s} if host.ssh else {}
+        node.workerinput[ORDERS_KEY] = self.orders.model_copy(update={"host": host.name, **away}).model_dump_json()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         delivered = dict(report.user_properties).get(DELIVERY_KEY)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tests.bench.boot import boot_ratio
 from tests.bench.census import census_s
+from tests.bench.hosts import slow_host
 from tests.bench.matrix import controller_mib, shell_loop_ratio, utilisation
 from tests.bench.measure import Figure
 from tests.bench.year import availability_s, year_mb
@@ -24,6 +25,7 @@ BENCHES: dict[str, Callable[[], Figure]] = {
     "utilisation": utilisation,
     "shell-loop": shell_loop_ratio,
     "controller-memory": controller_mib,
+    "slow-host": slow_host,
     "year-of-runs": year_mb,
     "availability": availability_s,
 }
