@@ -13,13 +13,14 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from runner.errors import InfraError
 from runner.execution.fleet import Fleet, Host, this_machine_alone
 from runner.execution.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders
 from runner.execution.scheduling import Job, Pool
 from runner.execution.session import FleetSession
-from runner.model import CellResult, Outcome
+from runner.model import Cell, CellResult, Outcome
 
 OnResult = Callable[[CellResult], None]
 OnProgress = Callable[[Progress], None]
@@ -45,8 +46,12 @@ class _Round:
     on_notice: OnNotice
     session: FleetSession | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # the results themselves are large, and kept elsewhere
+    _by_id: dict[str, CellOrder] = field(init=False)
     homeless: set[str] = field(default_factory=set)  # cells that no host can run
     internal_error: str = ""
+
+    def __post_init__(self) -> None:
+        self._by_id = {order.cell.id: order for order in self.orders.orders}
 
     def pytest_configure(self, config: pytest.Config) -> None:
         ids = [order.cell.id for order in self.orders.orders]
@@ -62,14 +67,28 @@ class _Round:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         delivered = dict(report.user_properties).get(DELIVERY_KEY)
         if isinstance(delivered, str):
-            delivery = Delivery.model_validate_json(delivered)
-            if delivery.progress:
-                self.on_progress(delivery.progress)
-            if delivery.result:
-                self._count(delivery.result, report)
-                self._take(delivery.result)
+            self._delivered(delivered, report)
         elif report.failed:
             self._lost(report.nodeid, report)
+
+    def _delivered(self, text: str, report: pytest.TestReport) -> None:
+        """Another machine sent it: it is a delivery of the cell that was asked for, or the worker is not believed."""
+        assert self.session  # noqa: S101  for the type checker
+        try:
+            delivery = Delivery.model_validate_json(text)
+        except ValidationError:
+            delivery = Delivery()
+        if delivery.progress and delivery.progress.cell_id == report.nodeid:
+            self.on_progress(delivery.progress)
+        elif delivery.result and delivery.result.cell == self._cell(report.nodeid):
+            self._take(delivery.result)
+            self._count(delivery.result, report)
+        else:
+            self.session.distrust(report.node)  # xdist adds it
+
+    def _cell(self, cell_id: str) -> Cell | None:
+        order = self._by_id.get(cell_id)
+        return order.cell if order else None
 
     def _count(self, result: CellResult, report: pytest.TestReport) -> None:
         """For and against the host that it came from."""
@@ -88,7 +107,7 @@ class _Round:
 
     def _lost(self, cell_id: str, report: pytest.TestReport) -> None:
         """xdist reports the item that a dead worker was at."""
-        order = next((order for order in self.orders.orders if order.cell.id == cell_id), None)
+        order = self._by_id.get(cell_id)
         if order is None or cell_id in self.outcomes:
             return
         assert self.session  # noqa: S101  for the type checker
@@ -106,11 +125,7 @@ class _Round:
             known = self.fleet.standing.aside
             whys = "; ".join(f"{name}: {known.get(name, 'has no worker')}" for name in able)
             self.homeless.add(order.cell.id)
-            what = (
-                f"no host is left that runs {order.cell.arch} guests"
-                if able
-                else f"no host runs {order.cell.arch} guests"
-            )
+            what = f"no host {'is left that ' if able else ''}runs {order.cell.arch} guests"
             self._take(unanswered(order, Outcome.INFRA_FAILED, f"{what}{': ' if whys else ''}{whys}"))
 
     def pytest_internalerror(self, excrepr: object) -> None:

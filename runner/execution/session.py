@@ -192,6 +192,11 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         if job and taken_s:
             self._pool.learn(host.name, job, taken_s)
 
+    def distrust(self, node: Any) -> None:
+        """What a worker sends makes no sense: it is ended."""
+        self._causes.setdefault(node, "it sent something that is not about its cell")
+        links.end(node.gateway)
+
     def where(self, node: Any) -> tuple[str, str]:
         """A worker's host, and why the worker died."""
         return self._hosts[node].name, self._causes.get(node, "")
