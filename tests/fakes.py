@@ -48,7 +48,7 @@ def cell(behaviour: str = "fine", *, arch: str = "x86_64", number: int = 0) -> C
         kernel=kernel,
         image=LockedImage(suite="trixie", arch=arch, packages=()),
         probes=("conntrack",),
-        limits=Limits(boot_s=60 if behaviour == "until-go" else 5, probe_s=5, cell_s=60),
+        limits=Limits(boot_s=60 if behaviour.startswith("until-go") else 5, probe_s=5, cell_s=60),
     )
 
 
@@ -143,7 +143,7 @@ def fake_boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
             raise InfraError("vng ended with status 1")
         case "slow":
             time.sleep(0.5)
-        case "until-go":
+        case "until-go" | "until-go.no-disk-on-birch":
             _await_go(deadline)
         case "work":
             time.sleep(WORK_S * (2 if cache_root().name == "slow" else 1))
@@ -165,7 +165,7 @@ class FakeMachine:
         return cache_root() / "scratch"
 
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
-        if cell.name == "no-disk" or cell.name == f"no-disk-on-{platform.node()}":
+        if cell.name == "no-disk" or cell.name.endswith(f"no-disk-on-{platform.node()}"):
             raise InfraError("no space left on the cache's disk")
         here = PurePosixPath("/nonexistent")
         locked = cell.kernel.model_copy(update={"source": f"fake:{cell.name}/{cell.name}"})

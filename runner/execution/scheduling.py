@@ -119,8 +119,11 @@ class Pool:
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
-    def assign(self, now: float, *, without: Container[str] = ()) -> dict[str, Job]:
-        """Worker -> the cell that it is to start now; they count as running from here on. `without`: these end soon."""
+    def assign(self, now: float, hopeful: Container[str], *, without: Container[str] = ()) -> dict[str, Job]:
+        """Worker -> the cell that it is to start now; they count as running from here on.
+
+        `hopeful` are the hosts that have workers or will have some, `without` the workers that end soon.
+        """
         if not self.waiting:
             return {}
         free_at = {
@@ -131,7 +134,7 @@ class Pool:
         if not any(moment <= now for workers in free_at.values() for moment in workers.values()):
             return {}
         there = [host for host, workers in free_at.items() if workers]
-        got = play(self._ordered(there), free_at, self._cost_among(there), self._has_room, now)
+        got = play(self._ordered(there), free_at, self._cost_among(hopeful), self._has_room, now)
         for worker, job in got.items():
             del self.waiting[job.id]
             self._workers[self._home[worker]][worker] = Running(job, now)
@@ -159,9 +162,10 @@ class Pool:
             )
         return (job for job in self._sorted if job.id in self.waiting)
 
-    def _cost_among(self, there: Sequence[str]) -> Callable[[Job, str], float]:
-        """A host on which a cell failed is asked again only when no other one can run it."""
+    def _cost_among(self, hopeful: Container[str]) -> Callable[[Job, str], float]:
+        """A host on which a cell failed is asked again only when no other one can run it, now or soon."""
         failed = self._fleet.standing.failed
+        there = [host.name for host in self._fleet.left if host.name in hopeful]
 
         def cost_s(job: Job, host: str) -> float:
             if host in failed.get(job.id, ()) and any(

@@ -83,7 +83,7 @@ class TurnScheduling:
     def schedule(self) -> None:
         """Give every free worker its next cell, if there is one for it."""
         going = {worker for worker, node in self._ready.items() if node.shutting_down}
-        for worker, job in self._pool.assign(self._clock(), without=going).items():
+        for worker, job in self._pool.assign(self._clock(), set(self._hopeful()), without=going).items():
             node = self._ready[worker]
             indices = [self._index[job.id], self._turn]
             self._pending[node] += indices

@@ -56,7 +56,9 @@ def play(
     only: int = 3,
     ends: bool = True,
 ) -> Played:
-    """Run cells that behave so. `do` is done to birch when a cell is being run there; `until-go` lasts until then.
+    """Run cells that behave so. `do` is done to birch when a cell is being run there.
+
+    `until-go` lasts until then, or until a host is given up, so that each host gets a cell.
 
     Does the run end by itself?
     """
@@ -69,6 +71,7 @@ def play(
     fleet = Fleet(tuple(hosts[:only]), config, file.limits.connect_s, file.limits.silence_s)
     birch, played, over = three.hosts[1], Played(), threading.Event()
     for host in three.hosts:
+        host.cache.mkdir(parents=True, exist_ok=True)
         (host.cache / fakes.GO).unlink(missing_ok=True)
 
     def act() -> None:
@@ -76,9 +79,16 @@ def play(
             if busy(birch):
                 played.done_at = time.monotonic()
                 do(birch)
-                for host in three.hosts:
-                    (host.cache / fakes.GO).touch()
+                go()
                 return
+
+    def go() -> None:
+        for host in three.hosts:
+            (host.cache / fakes.GO).touch()
+
+    def note(what: str) -> None:
+        played.notices.append(what)
+        go()
 
     def take(result: CellResult) -> None:
         played.results.append(result)
@@ -94,7 +104,7 @@ def play(
             slots=1,
             on_result=take,
             on_progress=lambda _: None,
-            on_notice=played.notices.append,
+            on_notice=note,
             fleet=fleet,
         )
     finally:
@@ -201,8 +211,8 @@ def test_a_network_that_swallows_everything_is_noticed_on_both_sides(three: Net,
 
 
 def test_a_host_that_fails_every_cell_is_set_aside_and_named(three: Net, tmp_path: Path) -> None:
-    played = play(three, tmp_path, *["no-disk-on-birch"] * 12)
-    with all_answered(played, 12):
+    played = play(three, tmp_path, *["until-go.no-disk-on-birch"] * 6)
+    with all_answered(played, 6):
         assert [result.host for result in played.of(Outcome.INFRA_FAILED)] == ["birch"] * 3
     (notice,) = played.notices
     assert notice.startswith("host birch is set aside after 3 failures in a row")

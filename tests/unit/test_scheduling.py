@@ -13,6 +13,8 @@ from runner.execution.scheduling import Job, Pool, failed
 from runner.execution.turns import TURN, TurnScheduling
 from runner.guest.interface import Accel
 
+NAMES = ("a", "b", "fast", "slow")
+
 
 def host(name: str, *, kvm: Sequence[str] = (), tcg: Sequence[str] = (), slots: int | Mapping[str, int] = 1) -> Host:
     accel: dict[str, Accel] = {**dict.fromkeys(kvm, "kvm"), **dict.fromkeys(tcg, "tcg")}
@@ -33,7 +35,7 @@ def run(made: Pool, seconds: Mapping[str, float]) -> tuple[float, dict[str, list
     ran: dict[str, list[str]] = {}
     now = 0.0
     while True:
-        for worker, job in made.assign(now).items():
+        for worker, job in made.assign(now, NAMES).items():
             name = worker.rpartition("-")[0]
             taken = job.seconds(made._hosts[name].accel[job.arch]) * seconds[name]
             heapq.heappush(events, (now + taken, worker, job))
@@ -99,30 +101,33 @@ def test_slow_hosts_never_hold_the_end(known_s: list[float], fast: int, slow: in
 def test_a_worker_that_waits_for_a_faster_one_is_used_when_that_one_hangs() -> None:
     made = pool(x86(10, 10), host("fast", tcg=["x86_64"]), host("slow", tcg=["x86_64"]))
     made._fleet.standing.ratios["slow"] = [4.0]
-    assert list(made.assign(0.0)) == ["fast-0"]
-    assert made.assign(11.0) == {}  # the fast one is about to be done
-    assert list(made.assign(200.0)) == ["slow-0"]
+    assert list(made.assign(0.0, NAMES)) == ["fast-0"]
+    assert made.assign(11.0, NAMES) == {}  # the fast one is about to be done
+    assert list(made.assign(200.0, NAMES)) == ["slow-0"]
 
 
 def test_slots_are_shared_between_architectures() -> None:
     jobs = [Job(f"{n}-{arch}", arch) for n in range(9) for arch in ("x86_64", "arm64")]
     made = pool(jobs, host("a", kvm=["x86_64"], tcg=["arm64"], slots={"x86_64": 4, "arm64": 2}))
-    there = [job.arch for job in made.assign(0.0).values()]
+    there = [job.arch for job in made.assign(0.0, NAMES).values()]
     assert there == ["x86_64"] * 4
     for worker in ("a-0", "a-1"):
         made.done(worker)
     made.waiting = {job.id: job for job in jobs if job.arch == "arm64"}
-    assert [job.arch for job in made.assign(1.0).values()] == ["arm64"]  # two quarters are taken, one half is free
+    assert [job.arch for job in made.assign(1.0, NAMES).values()] == [
+        "arm64"
+    ]  # two quarters are taken, one half is free
 
 
 def test_a_cell_that_failed_goes_to_another_host_as_long_as_there_is_one() -> None:
     hosts = (host("a", tcg=["x86_64"]), host("b", tcg=["x86_64"]))
     made = pool(x86(10), *hosts)
     failed(made._fleet, "a", "no disk", cell_id="6.0-x86_64")
-    assert list(made.assign(0.0)) == ["b-0"]
+    assert list(made.assign(0.0, NAMES)) == ["b-0"]
     assert made.leave("b-0") == x86(10)[0]
     made.put_back(x86(10)[0])
-    assert list(made.assign(1.0)) == ["a-0"]
+    assert made.assign(1.0, NAMES) == {}  # b gets another worker soon
+    assert list(made.assign(2.0, ["a"])) == ["a-0"]
 
 
 def test_a_host_is_set_aside_after_failures_in_a_row_but_never_the_last_one() -> None:
