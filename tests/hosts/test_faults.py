@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -42,9 +43,9 @@ class Played:
         return [result for result in self.results if result.outcome is outcome]
 
 
-def hosts_file(three: Net, folder: Path) -> HostsFile:
+def hosts_file(three: Net, folder: Path, connect_s: float) -> HostsFile:
     path = folder / "hosts.yaml"
-    path.write_text(three.hosts_yaml(python=sys.executable, connect_s=20, silence_s=SILENCE_S))
+    path.write_text(three.hosts_yaml(python=sys.executable, connect_s=connect_s, silence_s=SILENCE_S))
     return load_hosts(path)
 
 
@@ -54,15 +55,16 @@ def play(
     *behaviours: str,
     do: Callable[[NetHost], None] = lambda _: None,
     only: int = 3,
+    connect_s: float = 30.0,
     ends: bool = True,
 ) -> Played:
-    """Run cells that behave so. `do` is done to birch when a cell is being run there.
+    """Run cells that behave so. `do` is done to birch when each host is at a cell.
 
-    `until-go` lasts until then, or until a host is given up, so that each host gets a cell.
+    `until-go` lasts until then, or until a host is given up.
 
     Does the run end by itself?
     """
-    file = hosts_file(three, folder)
+    file = hosts_file(three, folder, connect_s)
     config = folder / "ssh_config"
     config.write_text(ssh_config(file.hosts, file.limits))
     hosts = [
@@ -72,11 +74,12 @@ def play(
     birch, played, over = three.hosts[1], Played(), threading.Event()
     for host in three.hosts:
         host.cache.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(host.cache / "scratch", ignore_errors=True)
         (host.cache / fakes.GO).unlink(missing_ok=True)
 
     def act() -> None:
         while not over.wait(0.05):
-            if busy(birch):
+            if all(busy(host) for host in three.hosts):
                 played.done_at = time.monotonic()
                 do(birch)
                 go()
@@ -233,7 +236,7 @@ def test_when_the_last_host_is_gone_the_cells_say_so(three: Net, tmp_path: Path)
     amber = three.hosts[0]
     amber.cut()
     try:
-        played = play(three, tmp_path, "fine", "fine", only=1)
+        played = play(three, tmp_path, "fine", "fine", only=1, connect_s=3)
     finally:
         amber.mend()
     assert {result.outcome for result in played.results} == {Outcome.INFRA_FAILED}
