@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from runner.caches import cache_root
+from runner.kernels import stored_kernel
+from runner.kernels.lock import read_lock
+from runner.matrix import load_matrix
 from tests.guest.conftest import ROOT, Project
 from tests.guest.test_matrix_run import exported
 from tests.hosts import namespaces
@@ -39,7 +42,9 @@ def prepared(three: Net, project: Project) -> Net:
     amber = three.hosts[0]
     python = amber.home / ".local/share/kfunc-runner/venv/bin/python"
     (project.root / "hosts.yaml").write_text(three.hosts_yaml(python=str(python), connect_s=30, silence_s=10))
-    shutil.rmtree(min((amber.cache / "kernels").glob("[0-9a-f]*[0-9a-f]/")))
+    first, *_ = load_matrix(project.root / "matrix.yaml").cells(read_lock(project.root / "matrix.lock"))
+    _, key = stored_kernel(first.kernel, amber.cache)
+    shutil.rmtree(amber.cache / "kernels" / key)
     done = project.runner("host", "prepare", "amber", "--push")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 of " in done.stdout
