@@ -21,6 +21,7 @@ run: setup  ## boot the default matrix and show what each kernel answered
 	$(VENV)/bin/runner matrix run
 
 test: lint  ## lint, type checks, and all tests; boots real guests
+	@sh runner/packages.sh --list tests/packages.txt
 	$(PY) -m pytest
 
 check: lint  ## lint, type checks and unit tests, without guests
@@ -47,8 +48,9 @@ $(READY): pyproject.toml | packages
 	$(PY) -m pip install --quiet --progress-bar off --editable . --group dev
 	@touch $@
 
-schema: setup  ## write matrix.schema.json again, from the code
+schema: setup  ## write matrix.schema.json and hosts.schema.json again, from the code
 	$(PY) -c 'import json; from runner.matrix import json_schema; print(json.dumps(json_schema(), indent=2))' > matrix.schema.json
+	$(PY) -c 'import json; from runner.hosts.hostsfile import json_schema; print(json.dumps(json_schema(), indent=2))' > hosts.schema.json
 
 vendor:  ## fetch the site's JavaScript again; needs npm. The version stands in runner/reports/static/LICENSES.md
 	tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \

@@ -1,8 +1,11 @@
 #!/bin/sh
 # Installs those Debian packages of packages.txt that are missing; `packages.sh --missing` only names them.
+# `packages.sh --list FILE` takes another list.
 set -eu
 
-wanted=$(sed 's/#.*//' "$(dirname "$0")/packages.txt")
+list=$(dirname "$0")/packages.txt
+[ "${1:-}" = --list ] && list=$2
+wanted=$(sed 's/#.*//' "$list")
 if ! command -v dpkg-query >/dev/null; then
     echo "this is not a Debian system (no dpkg-query); install what corresponds to:" $wanted >&2
     exit 1

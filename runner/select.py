@@ -6,6 +6,8 @@ A comma is "and", `|` is "or" between values: `kernel=6.12*|7.*,arch=x86_64`. In
 from __future__ import annotations
 
 import fnmatch
+import hashlib
+import re
 from collections.abc import Callable, Sequence
 
 from runner import yamlfile
@@ -44,3 +46,19 @@ def select(cells: Sequence[Cell], expression: str) -> tuple[Cell, ...]:
                 hint=f"{key.strip()}: {', '.join(there) or 'no cells at all'}",
             )
     return chosen
+
+
+def shard(cells: Sequence[Cell], word: str) -> tuple[Cell, ...]:
+    """`2/8`: the second of eight parts, in which every cell is once; the same on every machine, as ids decide.
+
+    Raises MatrixError when it cannot be read, and when the part is empty.
+    """
+    found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", word)
+    number, of = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= number <= of:
+        raise MatrixError(f"--shard {word}: not a part like 2/8, the second of eight")
+    # by digest: in the order of the ids, every second cell would be of one architecture
+    dealt = sorted(cells, key=lambda cell: hashlib.sha256(cell.id.encode()).digest())[number - 1 :: of]
+    if not dealt:
+        raise MatrixError(f"--shard {word} is empty: there are {len(cells)} cells", hint=f"use 1/{len(cells)} at most")
+    return tuple(cell for cell in cells if cell in dealt)

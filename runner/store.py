@@ -171,15 +171,22 @@ def _verified(folder: Path) -> Entry:
 def _seal(folder: Path) -> None:
     """Make every file read-only, flush it, and write the manifest."""
     tree = folder / "tree"
-    files = []
     for path in sorted(_walk(tree)):
         path.chmod(0o555 if path.stat().st_mode & 0o100 else 0o444)
         _sync(path)
-        files.append(_digest(tree, PurePosixPath(path.relative_to(tree))))
     for inner in [tree, *(path for path in tree.rglob("*") if path.is_dir())]:
         _sync(inner)
-    manifest = Manifest(files=tuple(files))
-    write_atomically(folder / "manifest.json", manifest.model_dump_json(indent=1).encode() + b"\n")
+    write_atomically(folder / "manifest.json", _manifest(tree))
+
+
+def _manifest(tree: Path) -> bytes:
+    files = (_digest(tree, PurePosixPath(path.relative_to(tree))) for path in sorted(_walk(tree)))
+    return Manifest(files=tuple(files)).model_dump_json(indent=1).encode() + b"\n"
+
+
+def tree_sha256(tree: Path) -> str:
+    """What the entry's `sha256` will be that holds this tree."""
+    return hashlib.sha256(_manifest(tree)).hexdigest()
 
 
 def _walk(tree: Path) -> Iterator[Path]:

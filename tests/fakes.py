@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from tarfile import open as open_tar
 from typing import Any
 
+from runner.caches import cache_root
 from runner.deadline import Deadline
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.execution.orders import CellOrder, WorkerOrders
@@ -24,6 +26,8 @@ from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, Loc
 
 DIGEST = "0" * 64
 CONFIG_WITHOUT_BTF = Path(__file__).parent / "data/kernels/config-without-btf"
+WORK_S = 2.0  # of `work`; twice that where the cache is called `slow`
+GO = "go"  # a file in the cache, for which `until-go` waits
 PANIC = "[    9.1] Kernel panic - not syncing: Fatal exception\n"
 
 
@@ -44,7 +48,7 @@ def cell(behaviour: str = "fine", *, arch: str = "x86_64", number: int = 0) -> C
         kernel=kernel,
         image=LockedImage(suite="trixie", arch=arch, packages=()),
         probes=("conntrack",),
-        limits=Limits(boot_s=5, probe_s=5, cell_s=20),
+        limits=Limits(boot_s=60 if behaviour.startswith("until-go") else 5, probe_s=5, cell_s=60),
     )
 
 
@@ -135,17 +139,26 @@ def fake_boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
             raise InfraError("vng ended with status 1")
         case "slow":
             time.sleep(0.5)
+        case "until-go" | "until-go.no-disk-on-birch":
+            _await_go(deadline)
+        case "work":
+            time.sleep(WORK_S * (2 if cache_root().name == "slow" else 1))
     yield FakeGuest(behaviour, order.console)
+
+
+def _await_go(deadline: Deadline) -> None:
+    while not (cache_root() / GO).exists() and not deadline.expired:
+        time.sleep(0.05)
 
 
 @dataclass(frozen=True)
 class FakeMachine:
     name: str = "fake"
-    scratch: Path = Path("/nonexistent")
     boot: Booter = fake_boot
+    scratch: Path = field(default_factory=lambda: cache_root() / "scratch")
 
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
-        if cell.name == "no-disk":
+        if cell.name == "no-disk" or cell.name.endswith(f"no-disk-on-{platform.node()}"):
             raise InfraError("no space left on the cache's disk")
         here = PurePosixPath("/nonexistent")
         locked = cell.kernel.model_copy(update={"source": f"fake:{cell.name}/{cell.name}"})

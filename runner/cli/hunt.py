@@ -19,6 +19,7 @@ from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
     FormatOption,
+    Hosts,
     MatrixFile,
     Output,
     Project,
@@ -58,6 +59,7 @@ def hunt(
     slots: Annotated[
         int | None, typer.Option("-n", "--slots", min=1, help="Kernels at a time. Default: what this machine carries.")
     ] = None,
+    hosts: Hosts = None,
     samples: Annotated[
         int, typer.Option(min=0, help="How many kernels outside of what was found are asked as well.")
     ] = _SAMPLES,
@@ -96,6 +98,7 @@ def hunt(
         asked=asked,
         kernels=Range(series, first, last, version).select(offered),
         slots=slots,
+        hosts=hosts,
         samples=samples,
         every=bool(version),
         fresh=fresh,

@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from runner.archive import Archive
 from runner.caches import cache_root
+from runner.cli.fleets import fleet_of
 from runner.cli.live import Display
 from runner.cli.options import Project
-from runner.cli.running import default_slots
 from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.execution.controller import run_rounds
+from runner.execution.fleet import Fleet
 from runner.execution.prepare import worker_orders
 from runner.hunt.boots import Boots, known_replies, new_run
 from runner.hunt.candidates import Bootable, cells_of
@@ -44,6 +46,7 @@ class Hunting:
     asked: Asked
     kernels: Sequence[Bootable]
     slots: int | None
+    hosts: Path | None
     samples: int
     every: bool
     fresh: bool
@@ -52,12 +55,15 @@ class Hunting:
     def run(self) -> Hunt:
         """To its end. KeyboardInterrupt when it was interrupted; what came until then is kept."""
         cells = cells_of(self.kernels, self.project.matrix, self._images())
-        slots = min(self.slots or default_slots(tuple(cells.values())), len(cells))
-        candidates = [it.candidate for it in self.kernels]
+        with fleet_of(self.hosts, self.slots, tuple(cells.values()), self.console) as fleet:
+            return self._over(fleet, cells)
+
+    def _over(self, fleet: Fleet, cells: Mapping[str, Cell]) -> Hunt:
+        slots = min(fleet.slots, len(cells))
         journal = Journal.open(
             self.project.reports,
             self.asked.question,
-            candidates,
+            [it.candidate for it in self.kernels],
             slots=slots,
             samples=self.samples,
             every=self.every,
@@ -66,7 +72,7 @@ class Hunting:
             known = self._known(store, journal)
             journal.keep()
             self._say_begin(journal, len(known))
-            boots = self._boots(journal, cells, store)
+            boots = self._boots(journal, cells, store, fleet)
             board = search(
                 boots.keys,
                 journal.replies,
@@ -102,7 +108,7 @@ class Hunting:
             journal.replies += [reply for _, _, reply in found]
         return {key: result for key, result, _ in found}
 
-    def _boots(self, journal: Journal, cells: Mapping[str, Cell], store: ResultStore) -> Boots:
+    def _boots(self, journal: Journal, cells: Mapping[str, Cell], store: ResultStore, fleet: Fleet) -> Boots:
         hunt = journal.hunt
         one_each = {cell.arch: cell for cell in cells.values()}
         orders = worker_orders(
@@ -128,7 +134,7 @@ class Hunting:
             orders=orders,
             store=store,
             run=new_run(hunt.id, hunt.started, self.project.matrix.sha256, hunt.slots),
-            slots=hunt.slots,
+            fleet=fleet,
             show=show,
             rounds=run_rounds,
         )

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 # modules of runner.cli, each with its `app`; one whose only command is called like itself is that command
-GROUPS = ("matrix", "kernels", "cell", "report", "results", "hunt", "doctor")
+GROUPS = ("matrix", "kernels", "cell", "host", "report", "results", "hunt", "doctor")
 
 
 class LazyGroups(TyperGroup):

@@ -18,6 +18,7 @@ from runner.cli.options import (
     Format,
     FormatOption,
     Gdb,
+    Hosts,
     MatrixFile,
     Offline,
     Output,
@@ -29,7 +30,7 @@ from runner.cli.options import (
 from runner.cli.watching import FailOn, checked_run_id, watched
 from runner.model import NETWORK_TYPES, Cell, ProgType
 from runner.reports.totals import totals
-from runner.select import select
+from runner.select import select, shard
 
 app = typer.Typer(help="The matrix of kernels and architectures.", no_args_is_help=True)
 
@@ -65,6 +66,10 @@ def run(
     fail_on: Annotated[
         list[FailOn] | None, typer.Option("--fail-on", help="What exits 1 (incomplete: 2). Repeatable. Default: all.")
     ] = None,
+    hosts: Hosts = None,
+    part: Annotated[
+        str, typer.Option("--shard", metavar="K/N", help="Only the K-th of N parts of the cells, for N jobs.")
+    ] = "",
     run_id: Annotated[
         str | None, typer.Option("--run-id", help="The run's id: equal for the shards of one run, see `results merge`.")
     ] = None,
@@ -86,6 +91,7 @@ def run(
     Example: runner matrix run --only 'arch=x86_64,kernel=6.*'
     """
     # late: they bring pytest, and `list` and `validate` need none
+    from runner.cli.fleets import fleet_of  # noqa: PLC0415
     from runner.cli.holding import hold_failures  # noqa: PLC0415
     from runner.cli.resuming import resume_matrix, resumed_id  # noqa: PLC0415
     from runner.cli.running import run_matrix  # noqa: PLC0415
@@ -100,21 +106,18 @@ def run(
     if resume:
         status = resume_matrix(
             project, knowledge, old,
-            prog_types=prog_types, slots=slots, offline=offline, console=console, watch=watch,
+            prog_types=prog_types, slots=slots, hosts=hosts, offline=offline, console=console, watch=watch,
         )  # fmt: skip
     else:
         lock = settled(project, mode="locked" if locked else "keep", offline=offline)
-        status = run_matrix(
-            project,
-            select(project.matrix.cells(lock), only),
-            knowledge,
-            prog_types=prog_types,
-            slots=slots,
-            offline=offline,
-            console=console,
-            run_id=checked_run_id(run_id),
-            watch=watch,
-        )
+        cells = select(project.matrix.cells(lock), only)
+        cells = shard(cells, part) if part else cells
+        with fleet_of(hosts, slots, cells, console) as fleet:
+            status = run_matrix(
+                project, cells, knowledge,
+                prog_types=prog_types, fleet=fleet, offline=offline, console=console,
+                run_id=checked_run_id(run_id), watch=watch,
+            )  # fmt: skip
     if events or (hold_on_fail and status != EXIT_INTERRUPTED):
         done = judged_run(project, old if resume else run_id)
         if events:

@@ -45,6 +45,7 @@ def set_verbose(wanted: bool) -> None:
 MatrixFile = Annotated[Path, typer.Option("--matrix", help="The matrix file.", show_default=True)]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of printing.")]
+Hosts = Annotated[Path | None, typer.Option("--hosts", help="Run on the hosts of this file, see `runner host`.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.")]
 Gdb = Annotated[bool, typer.Option("--gdb", help="Let gdb attach to the guest, and print the line that does.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=set_verbose, help="Show the commands that are run.")]

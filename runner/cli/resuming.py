@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from runner.cli import EXIT_INTERRUPTED
+from runner.cli.fleets import fleet_of
 from runner.cli.judging import Knowledge
 from runner.cli.options import Project
-from runner.cli.running import boot_all, default_slots, orders_of, show
+from runner.cli.running import boot_all, orders_of, show
 from runner.cli.stopping import stoppable
 from runner.cli.watching import Watch
 from runner.errors import MatrixError
@@ -29,6 +31,7 @@ def resume_matrix(
     *,
     prog_types: tuple[ProgType, ...] = NETWORK_TYPES,
     slots: int | None,
+    hosts: Path | None = None,
     offline: bool,
     console: Console,
     watch: Watch | None = None,
@@ -49,11 +52,12 @@ def resume_matrix(
         missing, finished = missing_cells(run), True
         if missing:
             orders = left(orders_of(project, run, knowledge, prog_types=_asked(run, prog_types), offline=offline), run)
-            number = min(slots or default_slots(missing), len(missing))
             there = len(run.cells) - len(missing)
-            said = f"run {run.id} goes on: {there} of {len(run.cells)} cells are there, {number} at once"
-            console.print(Text(said), soft_wrap=True)
-            finished = boot_all(run, orders, knowledge, number, store, console)
+            with fleet_of(hosts, slots, missing, console) as fleet:
+                number = min(fleet.slots, len(missing))
+                said = f"run {run.id} goes on: {there} of {len(run.cells)} cells are there, {number} at once"
+                console.print(Text(said), soft_wrap=True)
+                finished = boot_all(run, orders, knowledge, fleet, store, console)
         else:
             console.print(Text(f"run {run.id} lacks nothing"), soft_wrap=True)
         if finished and (missing or run.finished is None):

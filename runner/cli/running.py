@@ -23,10 +23,10 @@ from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.execution.again import asked_of
 from runner.execution.controller import run_rounds
+from runner.execution.fleet import Fleet
 from runner.execution.orders import WorkerOrders
 from runner.execution.prepare import worker_orders
-from runner.guest.accel import accelerations, host_cpus, host_memory_mib
-from runner.guest.accel import slots as slots_for
+from runner.hosts.connection import printable
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
 from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
@@ -46,7 +46,7 @@ def run_matrix(
     knowledge: Knowledge,
     *,
     prog_types: tuple[ProgType, ...] = NETWORK_TYPES,
-    slots: int | None,
+    fleet: Fleet,
     offline: bool,
     console: Console,
     run_id: str | None = None,
@@ -54,7 +54,7 @@ def run_matrix(
 ) -> int:
     """Run `cells`, keep and show what they answered; the exit status."""
     started, begun = datetime.now(UTC), time.monotonic()
-    slots = min(slots or default_slots(cells), len(cells))
+    slots = min(fleet.slots, len(cells))
     run = Run(
         id=run_id or new_run_id(started),
         started=started,
@@ -75,7 +75,7 @@ def run_matrix(
 
         store.begin(run)
         write_asked(project.reports, run.id, asked_of(orders))
-        finished = boot_all(run, orders, knowledge, slots, store, console)
+        finished = boot_all(run, orders, knowledge, fleet, store, console)
         if finished:
             store.finish(run.id, now())
         done = knowledge.judged(store.load(run.id))
@@ -84,7 +84,7 @@ def run_matrix(
             if again.orders:
                 number = f"{len(again.orders)} of {len(cells)} cells boot once more"
                 console.print(Text(f"worse than {before.name}: {number}"))
-                boot_all(run, again, knowledge, slots, store, console, confirming=True)
+                boot_all(run, again, knowledge, fleet, store, console, confirming=True)
                 store.finish(run.id, now())
                 done = knowledge.judged(store.load(run.id))
         show(done, project, console, finished=finished)
@@ -119,19 +119,11 @@ def orders_of(
     )
 
 
-def default_slots(cells: Sequence[Cell]) -> int:
-    """What this machine carries: the largest guest of the matrix counts."""
-    accel = accelerations(deadline=Deadline.after(cells[0].limits.prepare_s, "prepare_s"))
-    emulated = any(accel.get(cell.arch, "tcg") == "tcg" for cell in cells)
-    largest = max((cell.guest for cell in cells), key=lambda guest: (guest.memory_mib, guest.cpus))
-    return slots_for(host_cpus(), host_memory_mib(), largest, "tcg" if emulated else "kvm")
-
-
 def boot_all(
     run: Run,
     orders: WorkerOrders,
     knowledge: Knowledge,
-    slots: int,
+    fleet: Fleet,
     store: ResultStore,
     console: Console,
     *,
@@ -149,7 +141,14 @@ def boot_all(
         console, (order.cell.id for order in orders.orders), lambda result: describe(result, knowledge)
     ) as display:
         try:
-            return run_rounds(orders, slots=slots, on_result=keep, on_progress=display.progress)
+            return run_rounds(
+                orders,
+                fleet=fleet,
+                on_result=keep,
+                on_progress=display.progress,
+                on_notice=lambda what: console.print(Text(printable(what), style="yellow"), soft_wrap=True),
+                known_s=store.seconds(),
+            )
         except InfraError as error:
             then = f"`runner matrix run --resume {run.id}` then goes on with what is missing"
             raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.architecture import architecture
 from runner.execution.cellrun import run_cell
-from runner.execution.machine import machine_by_name
+from runner.execution.machine import Machine, machine_by_name
 from runner.execution.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders
+from runner.execution.pulse import PULSE_KEY, answer
+from runner.execution.turns import TURN
+from runner.model import CellResult
+
+_CONSOLES = "consoles-"  # and the worker's process id
 
 
 class CellItem(pytest.Item):
@@ -20,6 +30,13 @@ class CellItem(pytest.Item):
     def __init__(self, *, order: CellOrder, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # pytest's own arguments, passed through
         self.order = order
+
+    def runtest(self) -> None:
+        raise NotImplementedError("CellPlugin runs the items")
+
+
+class TurnItem(pytest.Item):
+    """Does nothing: see turns.py."""
 
     def runtest(self) -> None:
         raise NotImplementedError("CellPlugin runs the items")
@@ -42,9 +59,15 @@ class CellPlugin:
     def _items(self, session: pytest.Session) -> Iterator[pytest.Item]:
         for order in self._orders.orders:
             yield CellItem.from_parent(session, name=order.cell.id, nodeid=order.cell.id, order=order)
+        yield TurnItem.from_parent(session, name=TURN, nodeid=TURN)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: CellItem) -> bool:
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool:
+        if isinstance(item, CellItem):
+            self._run(item)
+        return True
+
+    def _run(self, item: CellItem) -> None:
         hook, location = item.config.hook, item.location
         cell = item.order.cell
 
@@ -66,17 +89,34 @@ class CellPlugin:
 
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=location)
         payload = self._orders.payload[architecture(cell.arch).byte_order]
-        folder = Path(self._orders.folder) / cell.id
-        report(Delivery(result=run_cell(item.order, payload, self._machine, folder, tell)))
+        with console_folder(self._orders, cell.id, self._machine) as folder:
+            report(Delivery(result=self._named(run_cell(item.order, payload, self._machine, folder, tell))))
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=location)
-        return True
+
+    def _named(self, result: CellResult) -> CellResult:
+        return result.model_copy(update={"host": self._orders.host}) if self._orders.host else result
+
+
+@contextmanager
+def console_folder(orders: WorkerOrders, cell_id: str, machine: Machine) -> Iterator[Path]:
+    """Where a cell's console is kept: in the run's folder, or on another machine in one that goes with the cell."""
+    if orders.folder:
+        yield Path(orders.folder) / cell_id
+        return
+    machine.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for left in machine.scratch.glob(f"{_CONSOLES}*"):  # by a worker that was killed
+        if not Path("/proc", left.name.removeprefix(_CONSOLES).partition("-")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_CONSOLES}{os.getpid()}-", dir=machine.scratch) as folder:
+        yield Path(folder) / cell_id
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Only xdist workers have a `workerinput`."""
-    workerinput: dict[str, str] | None = getattr(config, "workerinput", None)
+    workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
     if workerinput is not None:
         orders = WorkerOrders.model_validate_json(workerinput[ORDERS_KEY])
         name = workerinput["workerid"]  # stderr is the controller's own
         logging.basicConfig(level=logging.INFO if orders.verbose else logging.WARNING, format=f"{name}: %(message)s")
+        answer(workerinput[PULSE_KEY], silence_s=orders.silence_s)
         config.pluginmanager.register(CellPlugin(orders), "runner-cells")

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from runner import __version__
 from runner.errors import InfraError
+from runner.execution.fleet import Fleet
 from runner.execution.orders import CellOrder, Progress, WorkerOrders
 from runner.hunt.candidates import Bootable
 from runner.hunt.questions import Asked
@@ -43,7 +44,7 @@ class Boots:
     orders: WorkerOrders
     store: ResultStore
     run: Run
-    slots: int
+    fleet: Fleet
     show: Show
     rounds: RunRounds
     attempts: dict[str, int] = field(default_factory=dict)  # by the cell's id: the last one
@@ -71,7 +72,7 @@ class Boots:
         with self.show([(order.cell, wanted[order.cell.id][1]) for order in orders]) as shown:
             whole = self.rounds(
                 self.orders.model_copy(update={"orders": orders}),
-                slots=self.slots,
+                fleet=self.fleet,
                 on_result=keep,
                 on_progress=shown.progress,
             )

@@ -120,6 +120,11 @@ def ensure_bytecode(
     return Store(cache / "bytecode").ensure(key, make, deadline=deadline)
 
 
+def stored_image(locked: LockedImage, cache: Path) -> tuple[Store, str]:
+    """Where the cache keeps it, and under which key."""
+    return _store(cache), _key(locked)
+
+
 def _store(cache: Path) -> Store:
     return Store(cache / "images")
 

@@ -20,7 +20,7 @@ from runner.kernels.sources import SOURCES, source_of
 from runner.model import Kernel, KernelBuild, LockedKernel, Wanted
 from runner.store import Store, key_of
 
-__all__ = ["Means", "Offer", "ensure_kernel", "have_kernel", "kept_build", "lock_kernels", "offered"]
+__all__ = ["Means", "Offer", "ensure_kernel", "have_kernel", "kept_build", "lock_kernels", "offered", "stored_kernel"]
 
 _RECIPE = 1  # raise it when unpacking changes: every stored kernel is then made again
 
@@ -84,6 +84,11 @@ def ensure_kernel(locked: LockedKernel, cache: Path, *, deadline: Deadline, offl
         image=boot / f"{architecture(locked.arch).image}-{locked.release}",
         config=boot / f"config-{locked.release}",
     )
+
+
+def stored_kernel(locked: LockedKernel, cache: Path) -> tuple[Store, str]:
+    """Where the cache keeps it, and under which key."""
+    return _store(cache), _key(locked)
 
 
 def _store(cache: Path) -> Store:

@@ -19,6 +19,7 @@ from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Kind, Stored
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
 from runner.results.model import HUNTS, Run, RunHeader, RunInfo
 
+_LAST_RESULTS = 2000  # is more than any matrix has cells
 _APART = {"cell", "observations", "census", "missing", "console"}  # the parts of a CellResult that have their own place
 
 
@@ -196,6 +197,21 @@ class ResultStore:
                 " FROM census, json_each(body, '$.tags') AS tag WHERE tag.value = 'bpf_kfunc' ORDER BY 2, 1"
             ).fetchall()
             return tuple((str(kfunc), str(holder)) for kfunc, holder in rows)
+
+    def seconds(self) -> dict[str, dict[str, float]]:
+        """What each cell took the last time that it ran, by acceleration, without its preparation."""
+        found: dict[str, dict[str, float]] = {}
+        with faults(self.path):
+            for cell_id, accel, taken_s in self._db.execute(
+                "SELECT cell.id, json_extract(body, '$.accel'), json_extract(body, '$.timings.total_s')"
+                " - ifnull(json_extract(body, '$.timings.prepare_s'), 0)"
+                " FROM result JOIN cell ON cell.seq = result.cell"
+                " WHERE json_extract(body, '$.outcome') = ? ORDER BY result.seq DESC LIMIT ?",
+                (Outcome.RAN, _LAST_RESULTS),
+            ):
+                if taken_s:
+                    found.setdefault(cell_id, {}).setdefault(accel, taken_s)
+        return found
 
     def finals(self) -> tuple[Final, ...]:
         """Of every run, the result of each cell that counts, without its answers; the earliest run first."""

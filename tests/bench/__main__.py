@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tests.bench.boot import boot_ratio
 from tests.bench.census import census_s
+from tests.bench.hosts import slow_host
 from tests.bench.matrix import controller_mib, shell_loop_ratio, utilisation
 from tests.bench.measure import Figure
 from tests.bench.scale import controller_growth, controller_ms
@@ -32,6 +33,7 @@ BENCHES: dict[str, Callable[[], Figure]] = {
     "controller-memory": controller_mib,
     "thousand-cells": controller_ms,
     "thousand-cells-memory": controller_growth,
+    "slow-host": slow_host,
     "year-of-runs": year_mb,
     "availability": availability_s,
     "site-first-paint": first_paint_ms,

@@ -21,6 +21,7 @@ HALF = CELLS // 2
 def _measure(folder: Path) -> dict[str, Any]:
     """In a process of its own, whose only work is that of a controller: rounds, and the store."""
     from runner.execution.controller import run_rounds
+    from runner.execution.fleet import this_machine_alone
     from runner.model import CellResult
     from runner.results.store import ResultStore
     from tests.faults.project import VERSIONS, cells, orders
@@ -42,7 +43,7 @@ def _measure(folder: Path) -> dict[str, Any]:
             resident.append(_resident_kib())
 
         begun, cpu = time.monotonic(), _cpu_s()
-        run_rounds(todo, slots=WORKERS, on_result=keep, on_progress=lambda _: None)
+        run_rounds(todo, fleet=this_machine_alone(WORKERS), on_result=keep, on_progress=lambda _: None)
         spent, wall = _cpu_s() - cpu, time.monotonic() - begun
         complete = sum(not result.unasked for result in store.load("r").results)
     return {"cpu_s": spent, "wall_s": wall, "complete": complete, "resident_kib": resident}

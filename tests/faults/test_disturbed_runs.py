@@ -19,8 +19,9 @@ from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.execution import controller
 from runner.execution.cellrun import run_cell
-from runner.execution.controller import OnProgress, OnResult, run_rounds
-from runner.execution.orders import Delivery, WorkerOrders
+from runner.execution.controller import run_rounds
+from runner.execution.fleet import this_machine_alone
+from runner.execution.orders import Delivery
 from runner.model import CellResult, Outcome, State, Verdict
 from runner.probes import judge, states
 from runner.results.missing import missing_cells
@@ -41,11 +42,9 @@ class Killed(BaseException):
     """Stands for the SIGKILL of the controller."""
 
 
-def one_round(
-    orders: WorkerOrders, slots: int, on_result: OnResult, on_progress: OnProgress
-) -> controller._Round | None:
+def one_round(plugin: controller._Round) -> controller._Round | None:
     """As a round of xdist's: results come as JSON, a dead worker's cell is reported as lost."""
-    plugin = controller._Round(orders, on_result, on_progress)
+    orders = plugin.orders
     here = disturbed(offline=True)
     try:
         for order in orders.orders:
@@ -113,7 +112,7 @@ def disturbed_run(seed: int, folder: Path) -> Run:
                 return run
             keep = disturbance(dice, lambda result: store.add("r", result))
             try:
-                run_rounds(todo, slots=1, on_result=keep, on_progress=lambda _: None)
+                run_rounds(todo, fleet=this_machine_alone(1), on_result=keep, on_progress=lambda _: None)
             except (Killed, InfraError):
                 continue
     with opened(folder) as store:

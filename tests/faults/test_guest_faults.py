@@ -113,7 +113,7 @@ FAULTS = (
 
 
 def run(fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, folder: Path | None = None) -> CellResult:
-    def fake(_: BootOrder, *, vng: Path, port: int, keys: Path, host_uname: str) -> list[str]:
+    def fake(_: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str) -> list[str]:
         return [sys.executable, str(FAKE), fault.scenario, str(port), str(keys)]
 
     monkeypatch.setattr(boot, "vng_argv", fake)

@@ -9,6 +9,7 @@ import pytest
 from runner.errors import InfraError
 from runner.execution import watchdog
 from runner.execution.controller import run_rounds
+from runner.execution.fleet import this_machine_alone
 from runner.execution.orders import Phase
 from runner.execution.watchdog import Watchdog
 from runner.model import CellResult, Limits, Outcome
@@ -38,7 +39,9 @@ def test_every_cell_ends_as_it_must_beside_all_the_others(tmp_path: Path, monkey
     wanted = cells(list(TABLE), Limits(cell_s=4))
     results: list[CellResult] = []
     with nothing_left(Place(tmp_path, tmp_path / "scratch")):
-        assert run_rounds(orders(wanted, tmp_path), slots=2, on_result=results.append, on_progress=lambda _: None)
+        assert run_rounds(
+            orders(wanted, tmp_path), fleet=this_machine_alone(2), on_result=results.append, on_progress=lambda _: None
+        )
     for cell in wanted:
         outcomes, word = TABLE[cell.name]
         mine = [result for result in results if result.cell.id == cell.id]
@@ -59,7 +62,7 @@ def test_whoever_takes_the_results_fails_and_that_ends_the_run_in_its_own_words(
         nothing_left(Place(tmp_path, tmp_path / "scratch")),
         pytest.raises(InfraError, match=r"^results.db: database or disk is full\n  is the disk full\?$"),
     ):
-        run_rounds(orders(wanted, tmp_path), slots=1, on_result=keep, on_progress=lambda _: None)
+        run_rounds(orders(wanted, tmp_path), fleet=this_machine_alone(1), on_result=keep, on_progress=lambda _: None)
 
 
 def test_the_watchdog_knows_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:

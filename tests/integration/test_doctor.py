@@ -35,6 +35,7 @@ def findings(cache: Path, *names: str, guest: GuestSize | None = None) -> dict[s
 def tool(folder: Path, name: str, script: str) -> None:
     """A fake program."""
     file = folder / name
+    file.unlink(missing_ok=True)  # a link leads to the machine's own program
     file.write_text(f"#!/bin/sh\n{script}\n")
     file.chmod(file.stat().st_mode | stat.S_IXUSR)
 

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from runner.execution.controller import run_rounds
+from runner.execution.fleet import this_machine_alone
 from runner.execution.orders import Progress, WorkerOrders
 from runner.hunt.boots import Boots, Shown, new_run
 from runner.hunt.questions import find
@@ -49,7 +50,7 @@ def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) ->
             ),
             store=store,
             run=new_run("hunt-1", results_samples.STARTED, "a" * 64, 2),
-            slots=2,
+            fleet=this_machine_alone(2),
             show=show,
             rounds=run_rounds,
         )

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from runner.execution.controller import run_rounds
+from runner.execution.fleet import this_machine_alone
 from runner.execution.orders import Phase, Progress
 from runner.model import CellResult, Outcome
 from tests import fakes
@@ -16,7 +17,10 @@ def run(tmp_path: Path, *behaviours: str, slots: int = 2) -> tuple[list[CellResu
     results: list[CellResult] = []
     progress: list[Progress] = []
     assert run_rounds(
-        fakes.worker_orders(tmp_path, *orders), slots=slots, on_result=results.append, on_progress=progress.append
+        fakes.worker_orders(tmp_path, *orders),
+        fleet=this_machine_alone(slots),
+        on_result=results.append,
+        on_progress=progress.append,
     )
     return results, progress
 

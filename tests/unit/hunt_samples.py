@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner.execution.fleet import Fleet
 from runner.execution.orders import WorkerOrders
 from runner.hunt.candidates import Bootable, ordered
 from runner.model import CellResult, LockedKernel, Observation, Outcome, Package
@@ -58,7 +59,7 @@ class Rounds:
     probes: list[tuple[str, ...]] = field(default_factory=list)
     rounds: int = 0
 
-    def __call__(self, orders: WorkerOrders, *, slots: int, on_result: Any, on_progress: Any) -> bool:
+    def __call__(self, orders: WorkerOrders, *, fleet: Fleet, on_result: Any, on_progress: Any) -> bool:
         self.rounds += 1
         for order in orders.orders:
             if self.stop_after == len(self.asked):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from runner import cli
+from runner.cli import fleets, hunting
 from runner.cli import hunt as command
-from runner.cli import hunting
 from runner.cli.judging import Knowledge
 from runner.errors import MatrixError
 from runner.execution.orders import WorkerOrders
@@ -43,7 +43,7 @@ class Hunter:
     def __init__(self, root: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.root, self.patch, self._capsys = root, patch, capsys
         patch.setattr(hunting, "worker_orders", lambda *_args, **_more: WorkerOrders(orders=(), payload={}, folder="/"))
-        patch.setattr(hunting, "default_slots", lambda _cells: 2)
+        patch.setattr(fleets, "default_slots", lambda _cells: 2)
         patch.setattr(Knowledge, "of", lambda _project: knowledge())
         patch.setattr(hunting, "changelog_of", lambda *_args, **_more: TEXT)
         self.offer(kernels(20))

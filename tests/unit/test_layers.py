@@ -20,7 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     ),
     frozenset({"kernels", "images", "matrix", "results"}),
     frozenset({"execution", "reports", "doctor"}),
-    frozenset({"hunt"}),
+    frozenset({"hunt", "hosts"}),
     frozenset({"cli"}),
 )
 ALONE = frozenset({"agent", "supervise"})  # run by themselves, with Python's own library alone

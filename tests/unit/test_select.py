@@ -6,7 +6,7 @@ import pytest
 
 from runner.errors import MatrixError
 from runner.model import Cell, LockedImage, LockedKernel
-from runner.select import select
+from runner.select import select, shard
 
 
 def cell(version: str, arch: str, name: str) -> Cell:
@@ -53,3 +53,17 @@ def test_terms_pick_cells(expression: str, expected: list[str]) -> None:
 def test_a_useless_expression_says_what_there_is(expression: str, expected: str) -> None:
     with pytest.raises(MatrixError, match=expected):
         select(CELLS, expression)
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 6])
+def test_shards_hold_every_cell_once(of: int) -> None:
+    parts = [shard(CELLS, f"{number}/{of}") for number in range(1, of + 1)]
+    assert sorted(cell.id for part in parts for cell in part) == sorted(cell.id for cell in CELLS)
+    assert {len(part) for part in parts} == {len(CELLS) // of}
+    assert shard(CELLS[::-1], f"1/{of}")[::-1] == parts[0]  # the order of the matrix decides nothing
+
+
+@pytest.mark.parametrize("word", ["0/2", "3/2", "1", "a/b", "1/0", "7/7"])
+def test_a_shard_that_is_none_is_an_error(word: str) -> None:
+    with pytest.raises(MatrixError, match="--shard"):
+        shard(CELLS, word)

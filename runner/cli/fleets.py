@@ -1,0 +1,49 @@
+"""`--hosts`: from the file to the fleet of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from runner.deadline import Deadline
+from runner.errors import MatrixError
+from runner.execution.fleet import Fleet, this_machine_alone
+from runner.guest.accel import accelerations, host_cpus, host_memory_mib
+from runner.guest.accel import slots as slots_for
+from runner.hosts.connection import printable
+from runner.hosts.hostsfile import load_hosts
+from runner.hosts.muster import mustered
+from runner.model import Cell, GuestSize
+
+
+@contextmanager
+def fleet_of(file: Path | None, slots: int | None, cells: Sequence[Cell], console: Console) -> Iterator[Fleet]:
+    """Without a file this machine alone. Says which hosts take part, and why others do not. InfraError: none does."""
+    if file is None:
+        yield this_machine_alone(slots or default_slots(cells))
+        return
+    if slots is not None:
+        raise MatrixError("-n is for this machine alone", hint=f"{file} says how many slots each host has")
+    with mustered(load_hosts(file), largest_guest(cells)) as (fleet, errors):
+        for host in fleet.hosts:
+            guests = ", ".join(f"{number} {arch} ({host.accel[arch]})" for arch, number in host.slots.items())
+            console.print(Text(f"host {host.name}: {guests} at once"), soft_wrap=True)
+        for error in errors:
+            console.print(Text(f"host left out: {printable(str(error))}", style="yellow"), soft_wrap=True)
+        yield fleet
+
+
+def largest_guest(cells: Sequence[Cell]) -> GuestSize:
+    """The one that counts for what a machine can carry."""
+    return max((cell.guest for cell in cells), key=lambda guest: (guest.memory_mib, guest.cpus))
+
+
+def default_slots(cells: Sequence[Cell]) -> int:
+    """What this machine carries: the largest guest of the matrix counts."""
+    accel = accelerations(deadline=Deadline.after(cells[0].limits.prepare_s, "prepare_s"))
+    emulated = any(accel.get(cell.arch, "tcg") == "tcg" for cell in cells)
+    return slots_for(host_cpus(), host_memory_mib(), largest_guest(cells), "tcg" if emulated else "kvm")

@@ -1,0 +1,212 @@
+"""Which worker takes which cell next. Pure: hosts, cells and seconds; xdist is not known here.
+
+A worker is given a cell only when it is free, so no cell waits behind another one. Who gets which is found by playing
+the rest of the run through: cells that can run under KVM first, then the longest first, each to the worker that would
+be done with it soonest. A free worker that gets nothing in that game waits: another one would be done earlier, even if
+it must finish what it is at. So a slow host does not hold the end of a run.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from runner.architecture import ARCHITECTURES
+from runner.execution.fleet import Fleet
+from runner.guest.interface import Accel
+
+_TCG_S = 20.0  # of a cell on x86_64, where nothing is known; two cores, measured
+_KVM_S = 4.0  # an estimate
+_REMEMBERED = 8  # cells of a host, for its speed
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A cell to run. `known_s`: what it took the last time, under each acceleration."""
+
+    id: str
+    arch: str
+    known_s: Mapping[str, float] = field(default_factory=dict)
+
+    def seconds(self, accel: Accel) -> float:
+        """Expected on a host of ordinary speed."""
+        if accel in self.known_s:
+            return self.known_s[accel]
+        return _KVM_S if accel == "kvm" else _TCG_S * ARCHITECTURES[self.arch].tcg_cost
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A cell on a worker, since when."""
+
+    job: Job
+    since: float
+
+
+def play(
+    jobs: Iterable[Job],
+    free_at: Mapping[str, Mapping[str, float]],
+    cost_s: Callable[[Job, str], float],
+    may_start: Callable[[Job, str, Sequence[Job]], bool],
+    now: float,
+) -> dict[str, Job]:
+    """What each worker that is free `now` gets. `free_at` holds the workers of each host and when they are free.
+
+    `cost_s(job, host)` is infinite where the job cannot run; `may_start(job, host, others)` says whether the host has
+    room for one more beside what runs there and `others`, which it got here.
+    """
+    heaps = {host: sorted((moment, worker) for worker, moment in workers.items()) for host, workers in free_at.items()}
+    idle = {worker for workers in free_at.values() for worker, moment in workers.items() if moment <= now}
+    got: dict[str, Job] = {}
+    given: dict[str, list[Job]] = {host: [] for host in free_at}
+    for job in jobs:
+        if not idle - got.keys():
+            break
+        offers = sorted(
+            (heap[0][0] + cost, host) for host, heap in heaps.items() if heap and (cost := cost_s(job, host)) < math.inf
+        )
+        for done_at, host in offers:
+            moment, worker = heaps[host][0]
+            if moment <= now and worker not in got:
+                if not may_start(job, host, given[host]):
+                    continue
+                got[worker] = job
+                given[host].append(job)
+            heapq.heapreplace(heaps[host], (done_at, worker))
+            break
+    return got
+
+
+class Pool:
+    """The cells that wait, and the workers. A worker belongs to a host and runs at most one cell."""
+
+    def __init__(self, jobs: Iterable[Job], fleet: Fleet) -> None:
+        self._jobs = tuple(jobs)
+        self._native: frozenset[str] | None = None
+        self._sorted: list[Job] = []
+        self.waiting = {job.id: job for job in self._jobs}
+        self._fleet = fleet
+        self._hosts = {host.name: host for host in fleet.hosts}
+        self._workers: dict[str, dict[str, Running | None]] = {host.name: {} for host in fleet.hosts}
+        self._home: dict[str, str] = {}  # worker -> its host
+
+    # --- workers ------------------------------------------------------------------------------------------------------
+
+    def join(self, worker: str, host: str) -> None:
+        """A worker is there, and free."""
+        self._workers[host][worker] = None
+        self._home[worker] = host
+
+    def leave(self, worker: str) -> Job | None:
+        """A worker is gone. Returns the cell that it was at."""
+        running = self._workers[self._home.pop(worker)].pop(worker)
+        return running.job if running else None
+
+    def done(self, worker: str) -> None:
+        """A worker is free again."""
+        self._workers[self._home[worker]][worker] = None
+
+    def put_back(self, job: Job) -> None:
+        """A cell that was given to a worker and did not start."""
+        self.waiting[job.id] = job
+
+    @property
+    def running(self) -> tuple[Job, ...]:
+        return tuple(at.job for workers in self._workers.values() for at in workers.values() if at)
+
+    # --- deciding -----------------------------------------------------------------------------------------------------
+
+    def assign(self, now: float, hopeful: Container[str], *, without: Container[str] = ()) -> dict[str, Job]:
+        """Worker -> the cell that it is to start now; they count as running from here on.
+
+        `hopeful` are the hosts that have workers or will have some, `without` the workers that end soon.
+        """
+        if not self.waiting:
+            return {}
+        free_at = {
+            host: {worker: self._free_at(host, at, now) for worker, at in workers.items() if worker not in without}
+            for host, workers in self._workers.items()
+            if host not in self._fleet.standing.aside
+        }
+        if not any(moment <= now for workers in free_at.values() for moment in workers.values()):
+            return {}
+        there = [host for host, workers in free_at.items() if workers]
+        got = play(self._ordered(there), free_at, self._cost_among(hopeful), self._has_room, now)
+        for worker, job in got.items():
+            del self.waiting[job.id]
+            self._workers[self._home[worker]][worker] = Running(job, now)
+        return got
+
+    def learn(self, host: str, job: Job, taken_s: float) -> None:
+        """A host took so long for a cell: its speed."""
+        ratios = self._fleet.standing.ratios.setdefault(host, [])
+        ratios.append(taken_s / job.seconds(self._hosts[host].accel[job.arch]))
+        del ratios[:-_REMEMBERED]
+
+    def stranded(self, hopeful: Iterable[str]) -> tuple[Job, ...]:
+        """The waiting cells that none of these hosts can run."""
+        archs = {arch for name in hopeful for arch in self._hosts[name].slots}
+        return tuple(job for job in self.waiting.values() if job.arch not in archs)
+
+    def _ordered(self, hosts: Iterable[str]) -> Iterator[Job]:
+        """Those that wait; sorted again only when other architectures can run natively."""
+        native = frozenset(arch for host in hosts for arch, accel in self._hosts[host].accel.items() if accel == "kvm")
+        if native != self._native:
+            self._native = native
+            self._sorted = sorted(
+                self._jobs,
+                key=lambda job: (job.arch not in native, -job.seconds("kvm" if job.arch in native else "tcg"), job.id),
+            )
+        return (job for job in self._sorted if job.id in self.waiting)
+
+    def _cost_among(self, hopeful: Container[str]) -> Callable[[Job, str], float]:
+        """A host on which a cell failed is asked again only when no other one can run it, now or soon."""
+        failed = self._fleet.standing.failed
+        there = [host.name for host in self._fleet.left if host.name in hopeful]
+
+        def cost_s(job: Job, host: str) -> float:
+            if host in failed.get(job.id, ()) and any(
+                job.arch in self._hosts[other].slots and other not in failed[job.id] for other in there
+            ):
+                return math.inf
+            return self._expected_s(job, host)
+
+        return cost_s
+
+    def _expected_s(self, job: Job, host: str) -> float:
+        if job.arch not in self._hosts[host].slots:
+            return math.inf
+        return job.seconds(self._hosts[host].accel[job.arch]) * self._slowness(host)
+
+    def _slowness(self, host: str) -> float:
+        """1 until something is known."""
+        ratios = self._fleet.standing.ratios.get(host)
+        return sum(ratios) / len(ratios) if ratios else 1.0
+
+    def _has_room(self, job: Job, host: str, others: Sequence[Job]) -> bool:
+        """A guest takes one slot of its architecture's number: with 8 for x86_64 and 4 for arm64, 4 and 2 go."""
+        slots = self._hosts[host].slots
+        there = [at.job for at in self._workers[host].values() if at]
+        return sum(1 / slots[one.arch] for one in (*there, *others, job)) <= 1 + _ROUNDING
+
+    def _free_at(self, host: str, at: Running | None, now: float) -> float:
+        """A cell that takes longer than was expected will probably take a while yet."""
+        if at is None:
+            return now
+        elapsed = now - at.since
+        return now + max(self._expected_s(at.job, host) - elapsed, elapsed / 4, _ROUNDING)
+
+
+def failed(fleet: Fleet, name: str, why: str, *, cell_id: str = "") -> bool:
+    """A host failed. True when it is set aside now: after several failures in a row, while others are left."""
+    standing = fleet.standing
+    standing.in_a_row[name] = standing.in_a_row.get(name, 0) + 1
+    if cell_id:
+        standing.failed.setdefault(cell_id, set()).add(name)
+    if name in standing.aside or standing.in_a_row[name] < fleet.failures or len(fleet.left) <= 1:
+        return False
+    standing.aside[name] = why
+    return True

@@ -1,0 +1,129 @@
+"""hosts.yaml: the machines that boot guests. Nothing in it can become more than one word of a command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+
+from runner import yamlfile
+from runner.execution.fleet import CONNECT_S, FAILURES, SILENCE_S
+from runner.kernels.entries import Arch
+from runner.matrix import SCHEMA_ID
+from runner.model import Plain, Seconds
+from runner.yamlfile import Location
+
+MAX_HOSTS = 64
+VENV = "~/.local/share/kfunc-runner/venv"
+
+_NAME = r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?"
+_TARGET = r"([A-Za-z_][A-Za-z0-9_.-]{0,31}@)?[A-Za-z0-9]([A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?"
+_PATH = r"(~|(~?/[A-Za-z0-9._+-]+))(/[A-Za-z0-9._+-]+)*"
+
+
+def _matches(what: str, pattern: str, rule: str) -> Callable[[str], str]:
+    def check(word: str) -> str:
+        if not re.fullmatch(pattern, word):
+            raise ValueError(f"{word!r} is not {what}: {rule}")
+        return word
+
+    return check
+
+
+Name = Annotated[
+    str,
+    AfterValidator(_matches("a host's name", _NAME, "small letters, digits, `.` and `-`")),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"}),
+]
+Target = Annotated[
+    str,
+    AfterValidator(_matches("an ssh target", _TARGET, "user@host or host; the port has its own key")),
+    WithJsonSchema({"type": "string", "pattern": f"^{_TARGET}$"}),
+]
+PlainPath = Annotated[
+    str,
+    AfterValidator(_matches("a path", _PATH, "beginning with / or ~/, of letters, digits and `.`, `_`, `+`, `-`")),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"}),
+]
+Slots = Annotated[int, Field(ge=1, le=256)]
+
+
+class SshOptions(Plain):
+    """Options of ssh, by ssh's own names. There are no others: most of ssh's can run commands."""
+
+    identity_file: Annotated[PlainPath | None, Field(alias="IdentityFile", description="the key to show")] = None
+    known_hosts: Annotated[
+        PlainPath | None, Field(alias="UserKnownHostsFile", description="by default ~/.ssh/known_hosts")
+    ] = None
+    identities_only: Annotated[
+        bool, Field(alias="IdentitiesOnly", description="show no other keys than IdentityFile")
+    ] = False
+
+
+class HostEntry(Plain):
+    """A machine that boots guests. Without `ssh` it is the one on which the run is started."""
+
+    name: Annotated[Name, Field(description="what reports call it")]
+    ssh: Annotated[Target | None, Field(description="user@host")] = None
+    port: Annotated[int, Field(ge=1, le=65535, description="of its ssh server")] = 22
+    options: Annotated[SshOptions, Field(description="options of ssh")] = SshOptions()
+    slots: Annotated[
+        Slots | dict[Arch, Slots] | None,
+        Field(description="guests at once, or that for each architecture; by default what it can carry"),
+    ] = None
+    python: Annotated[PlainPath, Field(description="the Python of the runner's virtual environment there")] = (
+        f"{VENV}/bin/python"
+    )
+    cache: Annotated[PlainPath | None, Field(description="its cache folder, as RUNNER_CACHE there")] = None
+
+    @property
+    def user(self) -> str | None:
+        return self.ssh.rpartition("@")[0] or None if self.ssh else None
+
+    @property
+    def address(self) -> str:
+        return self.ssh.rpartition("@")[2] if self.ssh else ""
+
+
+class HostLimits(Plain):
+    """When a host is given up."""
+
+    connect_s: Annotated[Seconds, Field(description="until a worker on a host answers")] = CONNECT_S
+    silence_s: Annotated[Seconds, Field(ge=5, description="a worker that says nothing for longer is dead")] = SILENCE_S
+    failures: Annotated[int, Field(ge=1, le=100, description="in a row, until a host is set aside")] = FAILURES
+
+
+class HostsFile(Plain):
+    """The machines that boot guests."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="hosts.yaml")
+
+    schema_: Annotated[Literal[1], Field(alias="schema", description="version of this format")] = 1
+    hosts: Annotated[tuple[HostEntry, ...], Field(min_length=1, max_length=MAX_HOSTS, description="the machines")]
+    limits: Annotated[HostLimits, Field(description="when a host is given up")] = HostLimits()
+
+
+def json_schema() -> dict[str, object]:
+    """The JSON schema of hosts.yaml, for editors."""
+    return {"$schema": SCHEMA_ID, **HostsFile.model_json_schema()}
+
+
+def load_hosts(path: Path) -> HostsFile:
+    """Read and check hosts.yaml. Raises one MatrixError that lists every problem with its line."""
+    document = yamlfile.load(path)
+    file = yamlfile.validate(document, HostsFile)
+    problems: list[tuple[Location, str]] = []
+    names = [host.name for host in file.hosts]
+    for index, host in enumerate(file.hosts):
+        if host.name in names[:index]:
+            problems.append((("hosts", index, "name"), f"two hosts are called {host.name!r}"))
+        if host.ssh is None and any(other.ssh is None for other in file.hosts[:index]):
+            problems.append((("hosts", index), "this machine (no `ssh`) is there already"))
+        if host.slots == {}:
+            problems.append((("hosts", index, "slots"), "no architecture: the host would get no guest"))
+    if problems:
+        raise document.error(problems)
+    return file

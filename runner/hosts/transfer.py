@@ -1,0 +1,113 @@
+"""Kernels and images from one machine's cache to another's: a tar of each, whose digests are checked on arrival."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Annotated, cast
+
+from pydantic import Field
+
+from runner.deadline import Deadline
+from runner.errors import InfraError
+from runner.hosts.connection import Writer
+from runner.images import ensure_image, stored_image
+from runner.kernels import ensure_kernel, stored_kernel
+from runner.model import Lock, LockedImage, LockedKernel, Plain, Sha256
+from runner.store import Entry, Store, tree_sha256
+
+_BLOCK = 1 << 16
+
+Pin = LockedKernel | LockedImage
+
+
+class Parcel(Plain):
+    """One entry on its way: the first line of what `runner host receive` reads; the tar follows."""
+
+    pin: Annotated[Pin, Field(union_mode="left_to_right")]
+    sha256: Sha256  # of the entry
+
+
+def pins(lock: Lock) -> tuple[Pin, ...]:
+    return (*lock.kernels, *lock.images)
+
+
+def title(pin: Pin) -> str:
+    return f"kernel {pin.version} for {pin.arch}" if isinstance(pin, LockedKernel) else f"image for {pin.arch}"
+
+
+def lacking(lock: Lock, cache: Path) -> Lock:
+    """What is not in this machine's cache."""
+    return Lock(
+        kernels=tuple(pin for pin in lock.kernels if not _has(pin, cache)),
+        images=tuple(pin for pin in lock.images if not _has(pin, cache)),
+    )
+
+
+def fetch(lock: Lock, cache: Path, *, deadline: Deadline) -> Iterator[Pin]:
+    """Get each from the archive, unless it is there. InfraError."""
+    for pin in pins(lock):
+        if isinstance(pin, LockedKernel):
+            ensure_kernel(pin, cache, deadline=deadline)
+        else:
+            ensure_image(pin, cache, deadline=deadline)
+        yield pin
+
+
+def send(pin: Pin, cache: Path, to: Writer) -> None:
+    """Write a parcel. InfraError when the entry is not in this machine's cache."""
+    entry = _entry(pin, cache)
+    to.write(Parcel(pin=pin, sha256=entry.sha256).model_dump_json().encode() + b"\n")
+    with tarfile.open(fileobj=cast("IO[bytes]", to), mode="w|", bufsize=_BLOCK) as archive:
+        for path in sorted(entry.files):
+            archive.add(entry.tree / path, arcname=str(path), recursive=False)
+
+
+def receive(stream: IO[bytes], cache: Path, *, deadline: Deadline) -> Pin:
+    """Take a parcel into the cache. InfraError when something is missing or is not what was sent."""
+    parcel = Parcel.model_validate_json(stream.readline())
+    store, key = _place(parcel.pin, cache)
+
+    def make(tree: Path) -> None:
+        try:
+            _unpack(stream, tree)
+        except (tarfile.TarError, EOFError) as error:
+            raise InfraError(f"{title(parcel.pin)} arrived damaged: {error}") from error
+        if tree_sha256(tree) != parcel.sha256:
+            raise InfraError(f"{title(parcel.pin)} arrived damaged: its files are not those that were sent")
+
+    store.ensure(key, make, deadline=deadline)
+    return parcel.pin
+
+
+def _unpack(stream: IO[bytes], tree: Path) -> None:
+    """Plain files below `tree`, nothing else. tarfile's own filters came with Python 3.11.4; Debian 12 has 3.11.2."""
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK) as archive:
+        for member in archive:
+            path = PurePosixPath(member.name)
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is None or path.is_absolute() or ".." in path.parts:
+                raise InfraError(f"{member.name!r} is not a file of a kernel or an image")
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            with (tree / path).open("xb") as file:
+                shutil.copyfileobj(content, file, _BLOCK)
+            (tree / path).chmod(0o700 if member.mode & 0o100 else 0o600)
+
+
+def _entry(pin: Pin, cache: Path) -> Entry:
+    store, key = _place(pin, cache)
+    entry = store.get(key)
+    if entry is None:
+        raise InfraError(f"the {title(pin)} is not in this machine's cache", hint="`runner kernels fetch` gets it")
+    return entry
+
+
+def _has(pin: Pin, cache: Path) -> bool:
+    store, key = _place(pin, cache)
+    return store.has(key)
+
+
+def _place(pin: Pin, cache: Path) -> tuple[Store, str]:
+    return stored_kernel(pin, cache) if isinstance(pin, LockedKernel) else stored_image(pin, cache)

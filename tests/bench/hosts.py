@@ -1,0 +1,44 @@
+"""How late a run ends because one of its hosts is slow."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from runner.execution.controller import run_rounds
+from runner.execution.fleet import Fleet, Host
+from runner.execution.orders import Phase, Progress
+from tests import fakes
+from tests.bench.measure import Figure
+
+_CELLS = 10
+
+
+def slow_host() -> Figure:
+    """Two hosts, one of half the speed: the end over the best possible. Real workers, fake guests that only wait."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        hosts = tuple(
+            Host(speed, {"x86_64": 1}, {"x86_64": "tcg"}, cache=str(folder / speed)) for speed in ("fast", "slow")
+        )
+        orders = [fakes.cell_order("work", number=number) for number in range(_CELLS)]
+        begun: list[float] = []
+        ended: dict[str, float] = {}
+
+        def see(progress: Progress) -> None:
+            if progress.phase is Phase.PREPARING:
+                begun.append(time.monotonic())
+
+        run_rounds(
+            fakes.worker_orders(folder, *orders),
+            on_result=lambda result: ended.update({result.cell.id: time.monotonic()}),
+            on_progress=see,
+            fleet=Fleet(hosts),
+        )
+    best = min(max(n, 2 * (_CELLS - n)) for n in range(_CELLS + 1)) * fakes.WORK_S
+    taken = max(ended.values()) - min(begun)
+    how = (
+        f"{len(ended)} cells of {fakes.WORK_S:g} s, a host of half the speed: {taken:.1f} s, best possible {best:.1f} s"
+    )
+    return Figure(taken / best, "x", how, at_most=1.25)

@@ -1,0 +1,20 @@
+"""Three hosts, or an honest skip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.hosts import namespaces
+from tests.hosts.namespaces import Net
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
+    if why := namespaces.lacking():
+        pytest.skip(why)
+    with namespaces.net(tmp_path_factory.mktemp("net"), "amber", "birch", "cedar") as net:
+        yield net
+        for host in net.hosts:
+            host.mend()

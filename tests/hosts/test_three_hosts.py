@@ -1,0 +1,102 @@
+"""A real matrix on three hosts, one of which is cut off in the middle: the grid is that of a single host."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.caches import cache_root
+from runner.kernels import stored_kernel
+from runner.kernels.lock import read_lock
+from runner.matrix import load_matrix
+from tests.guest.conftest import ROOT, Project
+from tests.guest.test_matrix_run import exported
+from tests.hosts import namespaces
+from tests.hosts.namespaces import Net, NetHost
+
+pytestmark = pytest.mark.guest
+
+ONLY = "id=6.1.*-x86_64|6.12.*"  # three cells of two architectures
+BUSY_WITHIN_S = 120.0
+GONE_WITHIN_S = 60.0
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    for name in ("matrix.yaml", "matrix.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "bpf", tmp_path / "bpf")
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def prepared(three: Net, project: Project) -> Net:
+    """Caches are warm but for one kernel, which is pushed; the hosts share one environment, for they share a disk."""
+    for host in three.hosts:
+        namespaces.warm(host, cache_root())
+    amber = three.hosts[0]
+    python = amber.home / ".local/share/kfunc-runner/venv/bin/python"
+    (project.root / "hosts.yaml").write_text(three.hosts_yaml(python=str(python), connect_s=30, silence_s=10))
+    first, *_ = load_matrix(project.root / "matrix.yaml").cells(read_lock(project.root / "matrix.lock"))
+    _, key = stored_kernel(first.kernel, amber.cache)
+    shutil.rmtree(amber.cache / "kernels" / key)
+    done = project.runner("host", "prepare", "amber", "--push")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of " in done.stdout
+    return three
+
+
+def answers(document: dict[str, Any]) -> dict[str, object]:
+    """All that a run says about its kernels, without what belongs to the machine."""
+    return {
+        cell["id"]: (
+            cell["outcome"],
+            {(one["id"], one["prog_type"]): (one["verdict"], one["observed"]) for one in cell["claims"]},
+            {(one["kfunc"], one["prog_type"]): (one["state"], one["errno"]) for one in cell["census"]},
+        )
+        for cell in document["cells"]
+    }
+
+
+def test_the_grid_is_that_of_one_host_though_one_of_three_is_cut_off(prepared: Net, project: Project) -> None:
+    birch = prepared.hosts[1]
+    with project.started("matrix", "run", "--hosts", "hosts.yaml", "--only", ONLY) as process:
+        await_guest(birch, process)
+        birch.cut()
+        out, _ = process.communicate(timeout=300)
+    (project.root / "out.txt").write_text(out)
+    assert process.returncode == 0, out
+    spread = exported(project)
+    assert {cell["host"] for cell in spread["cells"]} == {"amber", "cedar"}
+    assert sorted(cell["attempts"] for cell in spread["cells"]) == [1, 1, 2]
+    assert "lost: the worker on birch died" in out
+    consoles = list((project.root / "reports" / "runs").rglob("console*"))
+    assert sum(b"Linux version" in console.read_bytes() for console in consoles) == 3
+    for host in prepared.hosts:
+        await_nothing(host)  # birch, too, which is cut off still
+    birch.mend()
+
+    alone = project.runner("matrix", "run", "--only", ONLY)
+    assert alone.returncode == 0, alone.stdout + alone.stderr
+    assert answers(exported(project)) == answers(spread)
+
+
+def await_guest(host: NetHost, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + BUSY_WITHIN_S
+    while not host.processes(b"virtme-ng") or not list((host.cache / "scratch").glob("consoles-*/*")):
+        assert process.poll() is None, process.stdout and process.stdout.read()
+        assert time.monotonic() < end, f"{host.name} got no cell"
+        time.sleep(0.2)
+
+
+def await_nothing(host: NetHost) -> None:
+    end = time.monotonic() + GONE_WITHIN_S
+    while left := host.processes(b""):
+        assert time.monotonic() < end, f"left on {host.name}: {left}"
+        time.sleep(0.5)
+    assert not list((host.cache / "scratch").glob("consoles-*/*"))

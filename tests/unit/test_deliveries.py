@@ -1,0 +1,73 @@
+"""What a worker sends is believed only when it is about the cell that the worker was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from runner.execution.controller import _Round, unanswered
+from runner.execution.fleet import this_machine_alone
+from runner.execution.orders import DELIVERY_KEY, Delivery, Phase, Progress
+from runner.execution.scheduling import Pool
+from runner.model import CellResult, Outcome
+from tests import fakes
+
+ORDER = fakes.cell_order()
+
+
+class Seen:
+    """A round whose session only notes whom it does not believe."""
+
+    def __init__(self, folder: Path) -> None:
+        self.results: list[CellResult] = []
+        self.progress: list[Progress] = []
+        self.distrusted: list[object] = []
+        fleet = this_machine_alone(1)
+        orders = fakes.worker_orders(folder, ORDER)
+        self.round = _Round(orders, self.results.append, self.progress.append, fleet, Pool((), fleet), lambda _: None)
+        self.round.session = SimpleNamespace(  # type: ignore[assignment]
+            distrust=self.distrusted.append, cell_answered=lambda *_: None, cell_failed=lambda *_: None
+        )
+
+    def take(self, text: str, nodeid: str = ORDER.cell.id) -> None:
+        report = pytest.TestReport(
+            nodeid, ("", None, ""), {}, "passed", None, "call", user_properties=[(DELIVERY_KEY, text)]
+        )
+        report.node = "amber-0"  # type: ignore[attr-defined]
+        self.round.pytest_runtest_logreport(report)
+
+
+def result_of(behaviour: str = "fine", *, number: int = 0) -> str:
+    order = fakes.cell_order(behaviour, number=number)
+    return Delivery(result=unanswered(order, Outcome.LOST, "gone")).model_dump_json()
+
+
+def test_a_result_of_the_cell_is_taken(tmp_path: Path) -> None:
+    seen = Seen(tmp_path)
+    seen.take(Delivery(progress=Progress(cell_id=ORDER.cell.id, phase=Phase.BOOTING)).model_dump_json())
+    seen.take(result_of())
+    assert [result.cell.id for result in seen.results] == [ORDER.cell.id]
+    assert seen.progress[0].phase is Phase.BOOTING
+    assert not seen.distrusted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "not json",
+        '{"result": {"cell": "../../etc/passwd"}}',
+        '{"progress": {"cell_id": "another", "phase": "done"}}',
+        result_of(number=7),
+        result_of("another-name"),
+    ],
+)
+def test_anything_else_is_not(tmp_path: Path, text: str) -> None:
+    seen = Seen(tmp_path)
+    seen.take(text)
+    assert seen.distrusted == ["amber-0"]
+    assert not seen.results
+    assert not seen.progress

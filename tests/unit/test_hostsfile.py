@@ -1,0 +1,128 @@
+"""hosts.yaml: what it means, what is said about a wrong one, and what ssh is told."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from runner.errors import MatrixError
+from runner.hosts.facts import HostFacts
+from runner.hosts.hostsfile import HostEntry, HostsFile, json_schema, load_hosts
+from runner.hosts.muster import slots_of
+from runner.hosts.prepare import Paths
+from runner.hosts.sshconfig import ssh_config
+from runner.model import GuestSize
+from runner.process import require
+
+ROOT = Path(__file__).parents[2]
+
+GOOD = """\
+hosts:
+  - name: here
+  - name: big
+    ssh: ci@big.example.org
+    port: 2222
+    slots: {x86_64: 8, arm64: 4}
+    options: {IdentityFile: ~/.ssh/ci, UserKnownHostsFile: /etc/runner/known_hosts, IdentitiesOnly: true}
+    cache: /srv/cache
+limits: {connect_s: 10, silence_s: 9, failures: 2}
+"""
+
+
+def loaded(folder: Path, text: str) -> HostsFile:
+    path = folder / "hosts.yaml"
+    path.write_text(text)
+    return load_hosts(path)
+
+
+def complaint(folder: Path, text: str) -> str:
+    with pytest.raises(MatrixError) as caught:
+        loaded(folder, text)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def test_a_whole_file(tmp_path: Path) -> None:
+    here, big = loaded(tmp_path, GOOD).hosts
+    assert here.ssh is None
+    assert (big.user, big.address, big.port) == ("ci", "big.example.org", 2222)
+    assert Paths(big).runner("host", "describe") == (
+        "RUNNER_CACHE=/srv/cache ~/.local/share/kfunc-runner/venv/bin/runner host describe"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("name: a, shh: b", "hosts.yaml:2: hosts[0].shh: unknown key; did you mean 'ssh'?"),
+        ("name: a, ssh: '-oProxyCommand=id'", "is not an ssh target"),
+        ("name: a, ssh: 'a b'", "is not an ssh target"),
+        ("name: a, ssh: 'b;id'", "is not an ssh target"),
+        ("name: A", "is not a host's name"),
+        ("name: a, port: 0", "hosts.yaml:2: hosts[0].port: should be greater than or equal to 1, not 0"),
+        ("name: a, ssh: b, python: 'python3'", "is not a path"),
+        ("name: a, ssh: b, python: '/usr/bin/python3 -c id'", "is not a path"),
+        ("name: a, ssh: b, python: '~//x'", "is not a path"),
+        ("name: a, ssh: b, cache: '/tmp/$(id)'", "is not a path"),
+        ("name: a, ssh: b, options: {ProxyCommand: id}", "unknown key; known: IdentitiesOnly"),
+        ("name: a, ssh: b, options: {identityfile: /k}", "did you mean 'IdentityFile'?"),
+        ("name: a, slots: {x86: 1}", "unknown architecture 'x86'; did you mean 'x86_64'?"),
+        ("name: a, slots: {}", "the host would get no guest"),
+        ("name: a, slots: 0", "greater than or equal to 1"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, line: str, words: str) -> None:
+    said = complaint(tmp_path, f"hosts:\n  - {{{line}}}\n")
+    assert said.startswith("hosts.yaml:2: ")
+    assert words in said
+
+
+def test_names_are_there_once_and_so_is_this_machine(tmp_path: Path) -> None:
+    said = complaint(tmp_path, "hosts:\n  - name: a\n  - {name: a, ssh: b}\n  - name: c\n")
+    assert said == (
+        "hosts.yaml:3: hosts[1].name: two hosts are called 'a'\n"
+        "hosts.yaml:4: hosts[2]: this machine (no `ssh`) is there already"
+    )
+
+
+def test_no_hosts_is_no_file(tmp_path: Path) -> None:
+    assert complaint(tmp_path, "hosts: []\n") == "hosts.yaml:1: hosts: needs at least 1"
+
+
+def test_ssh_understands_its_configuration(tmp_path: Path) -> None:
+    """`ssh -G` prints what ssh made of it."""
+    file = loaded(tmp_path, GOOD)
+    config = tmp_path / "ssh_config"
+    config.write_text(ssh_config(file.hosts, file.limits))
+    said = subprocess.run(
+        [require("ssh"), "-G", "-F", config, "big"], capture_output=True, text=True, check=True
+    ).stdout
+    known = dict(line.split(" ", 1) for line in said.splitlines())
+    assert (known["hostname"], known["user"], known["port"]) == ("big.example.org", "ci", "2222")
+    assert known["stricthostkeychecking"] in {"true", "yes"}
+    assert (known["serveraliveinterval"], known["serveralivecountmax"]) == ("3", "3")
+    assert known["userknownhostsfile"] == "/etc/runner/known_hosts"
+    assert known["batchmode"] == "yes"
+
+
+@pytest.mark.parametrize(
+    ("slots", "found"),
+    [
+        (None, {"x86_64": 8, "arm64": 4}),
+        (3, {"x86_64": 3, "arm64": 3}),
+        ({"x86_64": 2}, {"x86_64": 2}),
+    ],
+)
+def test_slots_are_as_written_or_what_the_host_can_carry(slots: object, found: dict[str, int]) -> None:
+    facts = HostFacts(
+        runner_version="1", code_sha256="", node="n", machine="x86_64", cpus=4, memory_mib=64000,
+        accel={"x86_64": "kvm", "arm64": "tcg"}, missing=(),
+    )  # fmt: skip
+    entry = HostEntry.model_validate({"name": "a", "slots": slots})
+    assert slots_of(entry, facts, GuestSize()) == found
+
+
+def test_the_schema_is_the_committed_one() -> None:
+    assert json.loads((ROOT / "hosts.schema.json").read_text()) == json_schema(), "`make schema` writes it again"
