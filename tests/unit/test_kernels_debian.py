@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from debian import deb822
 
-from runner.archive import Archive, _listed
+from runner.architecture import architecture
+from runner.archive import Archive, Listed, _listed
 from runner.errors import MatrixError
 from runner.kernels import Means, Offer, debian, lock_kernels
 from runner.kernels.debian import offers_of, parse_source, suites_of
 from runner.kernels.source import choose
-from runner.model import LockedKernel, Wanted, Which
+from runner.model import LockedKernel, Package, Wanted, Which
 from runner.version import KernelVersion, Versions
 from tests.unit.archive_fixture import archive, mirror, soon
 
@@ -71,6 +72,34 @@ def test_a_higher_debian_revision_of_a_version_is_newer(backports: tuple[Offer, 
     again = replace(offer, build=package.version, packages=(package,))
     for order in ((offer, again), (again, offer)):
         assert choose(order, Versions.parse("6.17")) == (again,)
+
+
+@pytest.mark.parametrize(
+    ("name", "arch", "flavour"),
+    [
+        ("6.12.117+deb13-amd64", "x86_64", "generic"),
+        ("6.1.0-56-rt-amd64", "x86_64", "rt"),
+        ("6.12.117+deb13-rt-arm64", "arm64", "rt"),
+        ("6.12.117+deb13-arm64-16k", "arm64", "16k"),
+        ("6.12.117+deb13-cloud-arm64", "arm64", None),
+        ("6.12.117+deb13-amd64-16k", "x86_64", None),
+        ("6.12.117+deb13-amd64-dbg", "x86_64", None),
+        ("6.12.117+deb13-amd64-unsigned", "x86_64", None),
+        ("6.12.117+deb13-arm64", "x86_64", None),
+        ("rt-amd64", "x86_64", None),
+    ],
+)
+def test_a_packages_name_tells_the_flavour(name: str, arch: str, flavour: str | None) -> None:
+    package = Package(
+        name=f"linux-image-{name}",
+        version="6.12.117-1",
+        architecture=architecture(arch).debian,
+        suite="sid",
+        sha256="0" * 64,
+        size_bytes=1,
+    )
+    found = offers_of([Listed(package, ())], "sid", arch)
+    assert [(offer.release, offer.variant or "generic") for offer in found] == ([(name, flavour)] if flavour else [])
 
 
 def of_versions(*texts: str) -> list[Offer]:
