@@ -141,7 +141,8 @@ class Hunting:
         hunt = journal.hunt
         words = f"hunt {hunt.id}: {hunt.question.target}, {len(hunt.candidates)} kernels, {hunt.slots} at once"
         if not self.every:
-            words += f", about {expected_rounds(len(hunt.candidates), hunt.slots)} rounds"
+            rounds = expected_rounds(len(hunt.candidates), hunt.slots)
+            words += f", about {rounds} round{'' if rounds == 1 else 's'} to narrow it down"
         if journal.resumed and hunt.rounds:
             words += f"; goes on after {hunt.boots} boots"
         elif known:

@@ -1,0 +1,64 @@
+"""A hunt over real xdist workers and fake guests, into a real store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from runner.execution.controller import run_rounds
+from runner.execution.orders import Progress, WorkerOrders
+from runner.hunt.boots import Boots, Shown, new_run
+from runner.hunt.questions import find
+from runner.hunt.search import search
+from runner.model import Cell, CellResult, Outcome
+from runner.probes import load_kfuncs
+from runner.results.hunts import Reply, Why
+from runner.results.store import ResultStore
+from tests import fakes
+from tests.unit import agent_samples, results_samples
+
+
+class Nothing:
+    def progress(self, progress: Progress) -> None:
+        pass
+
+    def result(self, result: CellResult) -> None:
+        pass
+
+
+def show(_batch: Sequence[tuple[Cell, Why]]) -> AbstractContextManager[Shown]:
+    return nullcontext(Nothing())
+
+
+def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) -> None:
+    behaviours = ("fine", "panic-at-boot", "kills-worker-once", "fine")
+    cells = {f"k{at}": fakes.cell(behaviour, number=at) for at, behaviour in enumerate(behaviours)}
+    replies: list[Reply] = []
+    with ResultStore(tmp_path / "results.db") as store:
+        boots = Boots(
+            asked=find("lookup-not-gpl", agent_samples.claims(), load_kfuncs(agent_samples.ROOT)),
+            keys=list(cells),
+            cells=cells,
+            orders=WorkerOrders(
+                orders=(),
+                payload={"little": fakes.EMPTY_TAR},
+                folder=os.fspath(tmp_path / "run"),
+                machine="tests.fakes:fake_machine",
+            ),
+            store=store,
+            run=new_run("hunt-1", results_samples.STARTED, "a" * 64, 2),
+            slots=2,
+            show=show,
+            rounds=run_rounds,
+        )
+        board = search(boots.keys, replies, boots.ask, slots=2, samples=8)
+        boots.close()
+        assert [board[at].answer for at in range(4)] == ["loads and runs", "", "loads and runs", "loads and runs"]
+        assert board.dead == [1]
+        (panicked,) = (reply for reply in replies if reply.outcome is Outcome.BOOT_FAILED)
+        assert "Kernel panic" in panicked.cause
+        kept = store.load("hunt-1")
+        assert {result.cell.id for result in kept.results} == {cell.id for cell in cells.values()}
+        assert kept.finished
