@@ -97,7 +97,7 @@ class _Round:
             delivery = Delivery()
         cell = self._cell(report.nodeid)
         if cell and delivery.progress and delivery.progress.cell_id == cell.id:
-            self.watchdog.entered(cell, delivery.progress.phase, partial(links.end, report.node.gateway))
+            self.watchdog.entered(cell, delivery.progress.phase, lambda: links.end(report.node.gateway))
             self.on_progress(delivery.progress)
         elif delivery.result and delivery.result.cell == cell:
             self._take(delivery.result)
