@@ -201,12 +201,15 @@ class Pool:
 
 
 def failed(fleet: Fleet, name: str, why: str, *, cell_id: str = "") -> bool:
-    """A host failed. True when it is set aside now: after several failures in a row, while others are left."""
+    """A host failed. True when it is set aside now: after several failures in a row, while others can do its work."""
     standing = fleet.standing
     standing.in_a_row[name] = standing.in_a_row.get(name, 0) + 1
     if cell_id:
         standing.failed.setdefault(cell_id, set()).add(name)
-    if name in standing.aside or standing.in_a_row[name] < fleet.failures or len(fleet.left) <= 1:
+    if name in standing.aside or standing.in_a_row[name] < fleet.failures:
+        return False
+    elsewhere = {arch for host in fleet.left if host.name != name for arch in host.slots}
+    if any(host.name == name and not host.slots.keys() <= elsewhere for host in fleet.left):
         return False
     standing.aside[name] = why
     return True

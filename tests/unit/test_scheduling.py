@@ -137,6 +137,12 @@ def test_a_host_is_set_aside_after_failures_in_a_row_but_never_the_last_one() ->
     assert not any(failed(fleet, "b", "no qemu") for _ in range(9))
 
 
+def test_a_host_that_alone_runs_an_architecture_is_not_set_aside() -> None:
+    fleet = Fleet((host("a", tcg=["x86_64", "arm64"]), host("b", tcg=["x86_64"])))
+    assert not any(failed(fleet, "a", "no qemu") for _ in range(9))
+    assert [failed(fleet, "b", "no qemu") for _ in range(3)] == [False, False, True]
+
+
 def test_what_no_host_can_run_is_known() -> None:
     made = pool([Job("1-arm64", "arm64"), *x86(1)], host("a", tcg=["x86_64"]), host("b", tcg=["arm64"]))
     assert [job.id for job in made.stranded({"a"})] == ["1-arm64"]
