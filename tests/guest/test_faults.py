@@ -87,7 +87,7 @@ def test_a_dropped_connection_is_the_hosts_fault(project: Project, monkeypatch: 
 
 
 def test_a_guest_without_memory_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill = "mount -o remount,size=300% /dev/shm; dd if=/dev/zero of=/dev/shm/fill bs=1M"
+    fill = "mkdir /run/fill; mount -t tmpfs -o size=300% fill /run/fill; dd if=/dev/zero of=/run/fill/all bs=1M"
     result, _ = disturb(project, monkeypatch, inside=fill)
     assert result.outcome is Outcome.RAN, result.cause
     causes = failed(result)
