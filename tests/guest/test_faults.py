@@ -87,7 +87,7 @@ def test_a_dropped_connection_is_the_hosts_fault(project: Project, monkeypatch: 
 
 
 def test_a_guest_without_memory_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill = "mount -o remount,size=300% /dev/shm; dd if=/dev/zero of=/dev/shm/fill bs=1M"
+    fill = "mkdir /run/fill; mount -t tmpfs -o size=300% fill /run/fill; dd if=/dev/zero of=/run/fill/all bs=1M"
     result, _ = disturb(project, monkeypatch, inside=fill)
     assert result.outcome is Outcome.RAN, result.cause
     causes = failed(result)
@@ -162,10 +162,10 @@ def failed(result: CellResult) -> list[str]:
 
 
 def answers(document: dict[str, Any]) -> dict[str, object]:
-    """Verdicts and states, without words that differ from boot to boot."""
+    """Verdicts and states; what was observed holds seconds left of timeouts, which differ from boot to boot."""
     return {
         cell["id"]: (
-            sorted((claim["id"], claim["prog_type"], claim["verdict"], claim["observed"]) for claim in cell["claims"]),
+            sorted((claim["id"], claim["prog_type"], claim["verdict"]) for claim in cell["claims"]),
             sorted((state["kfunc"], state["prog_type"], state["state"]) for state in cell["census"]),
         )
         for cell in document["cells"]
