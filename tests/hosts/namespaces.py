@@ -77,12 +77,13 @@ class NetHost:
         _ip("link", "set", self.link, "up")
 
     def processes(self, word: bytes) -> list[int]:
-        """The processes of this host whose command line has `word` in it."""
-        mine = f"HOME={self.home}\0".encode()
+        """The processes of this host whose command line has `word` in it; guests have another home."""
+        mine, place = f"HOME={self.home}\0".encode(), f"{self.home}/".encode()
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if mine in (folder / "environ").read_bytes() and word in (folder / "cmdline").read_bytes():
+                command = (folder / "cmdline").read_bytes()
+                if word in command and (place in command or mine in (folder / "environ").read_bytes()):
                     found.append(int(folder.name))
             except OSError:
                 continue
