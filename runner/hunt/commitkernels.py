@@ -52,7 +52,8 @@ class CommitKernels:
         try:
             build_kernel(source, objects, self.arch, native=self.native, jobs=self.jobs, deadline=deadline)
         except BuildError as error:
-            return CommitAnswer(commit=commit, cause=error.what[:_CAUSE_CHARS])
+            said = error.what.partition("\n")[2] or error.what  # without the folder, which is always the same
+            return CommitAnswer(commit=commit, cause=f"does not build: {said}"[:_CAUSE_CHARS])
         kernel = self._pinned(deadline)
         digest = kernel_digest(kernel)
         if known := self.journal.of_kernel(digest):

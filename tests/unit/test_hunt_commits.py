@@ -219,7 +219,7 @@ class Kernels:
     def build(self, source: Path, objects: Path, arch: str, **_: object) -> None:
         text = (source / "kernel").read_text()
         if text.startswith("broken"):
-            raise BuildError("net/x.c:1: error: expected ';'")
+            raise BuildError("/source does not build:\nnet/x.c:1: error: expected ';'")
         objects.mkdir(exist_ok=True)
         (objects / "image").write_text(text.split()[0])
 
@@ -290,7 +290,11 @@ def test_a_commit_without_an_answer_says_why_and_a_fault_of_the_machine_is_none(
     with bench(tmp_path) as made:
         test = asker(made.checkout, tmp_path)
         broken = test(ids[0])
-        assert (broken.answer, broken.kernel, broken.cause) == ("", None, "net/x.c:1: error: expected ';'")
+        assert (broken.answer, broken.kernel, broken.cause) == (
+            "",
+            None,
+            "does not build: net/x.c:1: error: expected ';'",
+        )
         kernels.outcomes = [Outcome.BOOT_FAILED, Outcome.BOOT_FAILED]
         assert (test(ids[1]).answer, test(ids[1]).answer) == ("", "acquired 1, inserted 1, found 1")
         kernels.outcomes = [Outcome.BOOT_FAILED, Outcome.RAN]  # a busy machine
