@@ -20,7 +20,7 @@ from runner import supervise
 from runner.deadline import Deadline
 from runner.execution import cellrun
 from runner.execution.orders import Phase
-from runner.model import CellResult, Limits, Outcome, Verdict
+from runner.model import CellResult, GuestSize, Limits, Outcome, Verdict
 from runner.probes import judge
 from runner.process import run
 from tests.faults.leftovers import Place, nothing_left
@@ -40,10 +40,13 @@ def disturb(
     inside: str = "",
     outside: Callable[[], None] | None = None,
     files: Mapping[str, bytes] | None = None,
+    memory_mib: int = 1024,
 ) -> tuple[CellResult, dict[Verdict, list[str]]]:
     """Run one cell. While it is asked for the first time, `inside` runs in its guest, or `outside` on this host."""
     found = OneCell.of(project.root, "kernel=6.12,arch=x86_64")
-    cell = replace(found, cell=found.cell.model_copy(update={"limits": LIMITS}))
+    cell = replace(
+        found, cell=found.cell.model_copy(update={"limits": LIMITS, "guest": GuestSize(memory_mib=memory_mib)})
+    )
     boots = 0
 
     def tell(phase: Phase, note: str) -> None:
@@ -88,7 +91,7 @@ def test_a_dropped_connection_is_the_hosts_fault(project: Project, monkeypatch: 
 
 def test_a_guest_without_memory_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     fill = "mkdir /run/fill; mount -t tmpfs -o size=300% fill /run/fill; dd if=/dev/zero of=/run/fill/all bs=1M"
-    result, _ = disturb(project, monkeypatch, inside=fill)
+    result, _ = disturb(project, monkeypatch, inside=fill, memory_mib=448)  # full before the agent is done
     assert result.outcome is Outcome.RAN, result.cause
     causes = failed(result)
     assert "Out of memory: Killed process" in result.console
