@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 
@@ -26,3 +27,7 @@ def pytest_runtest_protocol() -> Iterator[None]:
         return (yield)
     finally:
         _running = False
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # modules, models and items stay to the end: no collection need look at them again
