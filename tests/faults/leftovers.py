@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
+import pytest
 
 WITHIN_S = 15.0  # a supervisor that lost its parent has a grace of its own to keep
-_TMP = Path("/tmp")
-_OURS = ("guest-", "tiny-guest-", "kfunc-image-", "virtme", "unpacked-")
 
 
 def mentioning(mark: str) -> dict[int, str]:
@@ -62,16 +62,19 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _temporary() -> set[Path]:
-    return {path for path in _TMP.glob("*") if path.name.startswith(_OURS)}
-
-
 @contextlib.contextmanager
 def nothing_left(place: Place) -> Iterator[None]:
-    """After the block, and a short while, nothing of it is there any more."""
-    before = _temporary()
-    yield
-    end = time.monotonic() + WITHIN_S
-    while left := [*place.leavings(), *(f"temporary: {path}" for path in _temporary() - before)]:
-        assert time.monotonic() < end, left
-        time.sleep(0.05)
+    """After the block, and a short while, nothing of it is there any more.
+
+    What is temporary goes into a folder of the block's own: other tests make such things at the same time.
+    """
+    temporary = place.folder / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        yield
+        end = time.monotonic() + WITHIN_S
+        while left := [*place.leavings(), *(f"temporary: {path}" for path in temporary.iterdir())]:
+            assert time.monotonic() < end, left
+            time.sleep(0.05)
