@@ -152,7 +152,7 @@ def test_sources_that_are_understood(source: str) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("debian:trixi/6.12", "did you mean trixie"),
+        ("debian:trixi/6.12", "did you mean 'trixie'"),
         ("debian:buster/5.10", "unknown Debian suite 'buster'"),
         ("debian:trixie/6.12.x", "is not a kernel source|neither"),
         ("debian:trixie/6.12/rtt", "unknown Debian flavour 'rtt' in .*\n.*did you mean rt"),
