@@ -12,6 +12,7 @@ from pathlib import Path
 import filelock
 import pytest
 
+DRAFTS = ".*-????????"  # what store.write_atomically writes before it is whole
 WITHIN_S = 15.0  # a supervisor that lost its parent has a grace of its own to keep
 
 
@@ -44,7 +45,7 @@ class Place:
         """What is left at this moment, in words."""
         found = [f"process {pid}: {command}" for pid, command in self.processes().items()]
         found += [f"scratch: {path}" for path in self.scratch.glob("*")]
-        found += [f"draft: {path}" for path in self.folder.rglob(".*.new")]
+        found += [f"draft: {path}" for path in self.folder.rglob(DRAFTS)]
         found += [f"half made: {path}" for path in self.folder.rglob(".making-*")]
         found += [f"lock is held: {path}" for path in self.folder.rglob("*.lock") if _is_held(path)]
         return found
