@@ -12,6 +12,7 @@ from pathlib import Path
 import filelock
 import pytest
 
+_OURS = ("guest-", "tiny-guest-", "kfunc-image-", "virtme", "unpacked-")  # of temporary folders
 DRAFTS = ".*-????????"  # what store.write_atomically writes before it is whole
 WITHIN_S = 15.0  # a supervisor that lost its parent has a grace of its own to keep
 
@@ -63,6 +64,10 @@ def _is_held(path: Path) -> bool:
     return False
 
 
+def _temporary(folder: Path) -> list[str]:
+    return [f"temporary: {path}" for path in folder.iterdir() if path.name.startswith(_OURS)]
+
+
 @contextlib.contextmanager
 def nothing_left(place: Place) -> Iterator[None]:
     """After the block, and a short while, nothing of it is there any more.
@@ -76,6 +81,6 @@ def nothing_left(place: Place) -> Iterator[None]:
         patch.setattr(tempfile, "tempdir", str(temporary))
         yield
         end = time.monotonic() + WITHIN_S
-        while left := [*place.leavings(), *(f"temporary: {path}" for path in temporary.iterdir())]:
+        while left := [*place.leavings(), *_temporary(temporary)]:
             assert time.monotonic() < end, left
             time.sleep(0.05)
