@@ -11,7 +11,7 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from typing import Self
 
 _VERSION = re.compile(r"(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?(?:[-~]rc(\d{1,3}))?", re.ASCII)
@@ -123,7 +123,7 @@ class Interval:
     @classmethod
     def parse(cls, since: Iterable[str] = (), until: Iterable[str] = ()) -> Self:
         """ValueError on a malformed version, or on two points in one series."""
-        return cls(_points(since), _points(until))
+        return cls(_points(tuple(since)), _points(tuple(until)))
 
     def __contains__(self, version: KernelVersion) -> bool:
         return (not self.since or _reached(self.since, version)) and not (self.until and _reached(self.until, version))
@@ -134,7 +134,8 @@ class Interval:
         return " ".join(filter(None, (since, until))) or "every kernel"
 
 
-def _points(texts: Iterable[str]) -> tuple[KernelVersion, ...]:
+@lru_cache(maxsize=1024)  # a claim's are asked for again with each cell
+def _points(texts: tuple[str, ...]) -> tuple[KernelVersion, ...]:
     points = tuple(sorted(KernelVersion.parse(text) for text in texts))
     if len({point.series for point in points}) != len(points):
         raise ValueError(f"two points in one series: {', '.join(map(str, points))}")

@@ -114,11 +114,11 @@ def validate(document: Document, model: type[ModelT]) -> ModelT:
         raise document.error(problems) from None
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'kernels'?`, or else the whole list of what there is."""
+def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """`did you mean 'kernels'?`, or else what to do instead; by default the whole list of what there is."""
     names = list(known)
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
+    return f"did you mean {close[0]!r}?" if close else otherwise or f"known: {', '.join(names)}"
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

@@ -39,6 +39,16 @@ def sections(raw: bytes) -> tuple[bytes, bytes]:
     return types, strings
 
 
+def string_at(offset: int, base: bytes, own: bytes) -> str:
+    """A string, where those of split BTF go on behind its base's. Raises BtfError."""
+    within = offset - len(base)
+    strings, start = (own, within) if within >= 0 else (base, offset)
+    end = strings.find(b"\0", start)
+    if end < 0:
+        raise BtfError(f"no string at {offset}")
+    return strings[start:end].decode("utf-8", "replace")
+
+
 class Slot:
     """Where a number lies in the value of a map: byte offset, size, signed or not."""
 
@@ -81,12 +91,7 @@ class Btf:
         return range(self._first_id, self._first_id + len(self._offsets))
 
     def string(self, offset: int) -> str:
-        own = offset - len(self._base_strings)
-        strings, start = (self._strings, own) if own >= 0 else (self._base_strings, offset)
-        end = strings.find(b"\0", start)
-        if end < 0:
-            raise BtfError(f"no string at {offset}")
-        return strings[start:end].decode("utf-8", "replace")
+        return string_at(offset, self._base_strings, self._strings)
 
     def _header(self, type_id: int) -> tuple[int, int, int, int]:
         """Offset, name offset, info, size or type."""

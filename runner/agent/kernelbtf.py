@@ -10,7 +10,7 @@ import ctypes
 import os
 import struct
 
-from .btf import DECL_TAG, FUNC, STRUCT, BtfError, sections
+from .btf import DECL_TAG, FUNC, STRUCT, BtfError, sections, string_at
 from .layouts import Layouts
 from .libbpf import Libbpf
 from .prototypes import prototypes
@@ -116,12 +116,7 @@ class ObjectBtf:
         return self._base.holder(type_id) if self._base else None
 
     def string(self, offset: int) -> str:
-        own = offset - len(self._base_strings)
-        strings, start = (self._strings, own) if own >= 0 else (self._base_strings, offset)
-        end = strings.find(b"\0", start)
-        if end < 0:
-            raise BtfError(f"no string at {offset}")
-        return strings[start:end].decode("utf-8", "replace")
+        return string_at(offset, self._base_strings, self._strings)
 
     def _id_before(self, offset: int) -> int | None:
         """The id of the last type whose record begins at or before `offset`; None when none does."""

@@ -14,10 +14,10 @@ from runner.errors import MatrixError
 from runner.execution.fleet import Fleet, this_machine_alone
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
-from runner.hosts.connection import printable
 from runner.hosts.hostsfile import load_hosts
 from runner.hosts.muster import mustered
 from runner.model import Cell, GuestSize
+from runner.reports.text import printable
 
 
 @contextmanager

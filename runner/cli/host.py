@@ -22,12 +22,13 @@ from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile,
 from runner.deadline import Deadline
 from runner.errors import InfraError, MatrixError, RunnerError
 from runner.hosts import facts, transfer
-from runner.hosts.connection import connect, printable
+from runner.hosts.connection import connect
 from runner.hosts.hostsfile import HostEntry, HostsFile, load_hosts
 from runner.hosts.muster import Answer, ask_all, slots_of
 from runner.hosts.prepare import Paths, install, warm
 from runner.hosts.wheel import build_wheels
 from runner.model import GuestSize, Lock
+from runner.reports.text import printable
 
 app = typer.Typer(help="The machines that boot guests, see hosts.yaml.", no_args_is_help=True)
 

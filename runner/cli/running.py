@@ -26,11 +26,11 @@ from runner.execution.controller import run_rounds
 from runner.execution.fleet import Fleet
 from runner.execution.orders import WorkerOrders
 from runner.execution.prepare import worker_orders
-from runner.hosts.connection import printable
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
 from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report
+from runner.reports.text import printable
 from runner.results.asked import write_asked
 from runner.results.missing import missing_cells
 from runner.results.model import JudgedRun, Run, RunInfo, new_run_id

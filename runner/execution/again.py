@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import io
 import tarfile
@@ -16,6 +15,7 @@ from runner.execution.orders import CellOrder, WorkerOrders
 from runner.execution.payload import payload
 from runner.images import ensure_bytecode
 from runner.model import Asked, AskedCell, Cell, LockedImage
+from runner.yamlfile import nearest
 
 _AGENT = Path(__file__).parents[1] / "agent"
 _OBJECT = ".bpf.o"
@@ -52,11 +52,9 @@ def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, look: bool = F
     """Everything that was asked, or one probe. MatrixError, naming the nearest, when that was not asked."""
     mine = tuple(ask for ask in asked.asks if not probe or ask.probe == probe)
     if not mine:
-        near = difflib.get_close_matches(probe, [ask.probe for ask in asked.asks], n=1, cutoff=0.4)
-        raise MatrixError(
-            f"cell {cell.id} was not asked {probe!r}",
-            hint=f"did you mean {near[0]}?" if near else f"`runner cell show {cell.id}` lists what it was asked",
-        )
+        otherwise = f"`runner cell show {cell.id}` lists what it was asked"
+        hint = nearest(probe, [ask.probe for ask in asked.asks], otherwise)
+        raise MatrixError(f"cell {cell.id} was not asked {probe!r}", hint=hint)
     return CellOrder(cell=cell, asks=mine, modules=asked.modules, look=look)
 
 

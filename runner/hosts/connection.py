@@ -18,6 +18,7 @@ import paramiko
 from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.hosts.hostsfile import HostEntry
+from runner.reports.text import printable
 
 _POLL_S = 0.02
 _MAX_OUTPUT = 16 * 1024 * 1024
@@ -187,8 +188,3 @@ class _ChannelWriter:
 
 def _shown(command: str) -> str:
     return command if len(command) <= 100 else f"{command[:100]}…"
-
-
-def printable(text: str) -> str:
-    """Another machine's text, without anything that a terminal would act on."""
-    return "".join(char for char in text if char.isprintable() or char == "\n")

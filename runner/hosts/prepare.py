@@ -14,10 +14,11 @@ from pydantic import ValidationError
 from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.hosts import transfer
-from runner.hosts.connection import Connection, Writer, printable
+from runner.hosts.connection import Connection, Writer
 from runner.hosts.facts import HostFacts, code_sha256
 from runner.hosts.hostsfile import HostEntry
 from runner.model import Lock
+from runner.reports.text import printable
 
 _PACKAGE = Path(__file__).parents[1]
 _UNPACK = "umask 077 && mkdir -p {folder} && tar -xf - -C {folder}"

@@ -6,7 +6,6 @@ of another flavour, `debian:sid/>=6.12` the newest of each series from there on,
 
 from __future__ import annotations
 
-import difflib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +25,7 @@ from runner.kernels.source import Means, Offer, choose
 from runner.model import LockedKernel, Package, Wanted, Which
 from runner.suites import SUITES
 from runner.version import KernelVersion, Versions
+from runner.yamlfile import nearest
 
 log = logging.getLogger(__name__)
 
@@ -129,11 +129,7 @@ def parse_source(source: str) -> Named:
     suite, flavour = found["suite"], found["flavour"] or GENERIC
     for what, word, known in (("suite", suite, SUITES), ("flavour", flavour, tuple(FLAVOURS))):
         if word not in known:
-            near = difflib.get_close_matches(word, known, n=1)
-            raise MatrixError(
-                f"unknown Debian {what} {word!r} in {source}",
-                hint=(f"did you mean {near[0]}? " if near else "") + f"known: {', '.join(known)}",
-            )
+            raise MatrixError(f"unknown Debian {what} {word!r} in {source}", hint=nearest(word, known))
     try:
         return Named.of(suite, found["versions"], "all" if found["all"] else None, flavour)
     except ValueError:

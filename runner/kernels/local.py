@@ -7,8 +7,9 @@ cache when it is first used. What changed since it was pinned is noticed.
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,13 +17,17 @@ from pydantic import ValidationError
 
 from runner.architecture import architecture
 from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, MatrixError, RunnerError
 from runner.kernels import modules
 from runner.kernels.config import built_for, upstream_version
 from runner.kernels.source import Means, Offer
 from runner.kernels.unpack import Parts, lay_out, needed_of
 from runner.model import LockedKernel, PinnedFile
 from runner.version import KernelVersion
+
+log = logging.getLogger(__name__)
+
+Find = Callable[[str], Parts]  # the parts of what a source names; MatrixError when they are not there
 
 
 def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> LockedKernel:
@@ -73,6 +78,35 @@ def _difference(locked: LockedKernel, needed: Parts) -> str:
         return f"{error.filename}: {error.strerror}"
     names = [file.name for file in locked.files if there.get(file.name) != file]
     return f"{' and '.join(names)} changed since it was pinned" if names else ""
+
+
+def offers(named: Iterable[str], archs: Container[str], find: Find, folder: Callable[[str], Path]) -> Iterator[Offer]:
+    """Those that the matrix names, as far as they are there."""
+    for source in named:
+        try:
+            found = offer(source, find(source), str(folder(source)))
+        except RunnerError as error:
+            log.warning("%s", error.what)
+            continue
+        if found.arch in archs:
+            yield found
+
+
+def lost(locked: LockedKernel, find: Find, means: Means) -> str:
+    """What became of one that the matrix names; empty when it is as it was pinned."""
+    try:
+        return changed(locked, find(locked.source), deadline=means.deadline)
+    except RunnerError as error:
+        return error.what
+
+
+def fetch(locked: LockedKernel, find: Find, tree: Path, means: Means) -> None:
+    """Copy one that the matrix names. That it is not there is now the machine's fault."""
+    try:
+        parts = find(locked.source)
+    except MatrixError as error:
+        raise InfraError(error.what, hint="it is needed on each machine that boots it") from None
+    copy(locked, parts, tree, means)
 
 
 def copy(locked: LockedKernel, parts: Parts, tree: Path, means: Means) -> None:

@@ -6,7 +6,6 @@ FOLDER is laid out as packages and images of systems are: boot/vmlinuz-RELEASE, 
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,14 +13,12 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from runner.errors import InfraError, MatrixError, RunnerError
+from runner.errors import InfraError, MatrixError
 from runner.kernels import local
 from runner.kernels.entries import AbsolutePath, KernelEntry
 from runner.kernels.source import Means, Offer
 from runner.kernels.unpack import Parts, find_parts, parts_of, releases_in
 from runner.model import LockedKernel, Wanted
-
-log = logging.getLogger(__name__)
 
 WORD = "path"
 LOCAL = True
@@ -69,14 +66,7 @@ def check(source: str) -> None:
 
 def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator[Offer]:  # noqa: ARG001
     """Those that the matrix names."""
-    for source in named:
-        try:
-            found = local.offer(source, _parts(source), str(_places(source)[0]))
-        except RunnerError as error:
-            log.warning("%s", error.what)
-            continue
-        if found.arch in archs:
-            yield found
+    return local.offers(named, archs, _parts, lambda source: _places(source)[0])
 
 
 def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
@@ -86,19 +76,12 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
 
 def lost(pin: LockedKernel, means: Means) -> str:
     """What changed."""
-    try:
-        return local.changed(pin, _parts(pin.source), deadline=means.deadline)
-    except RunnerError as error:
-        return error.what
+    return local.lost(pin, _parts, means)
 
 
 def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
     """Copy it."""
-    try:
-        parts = _parts(pin.source)
-    except MatrixError as error:
-        raise InfraError(error.what, hint="it is needed on each machine that boots it") from None
-    local.copy(pin, parts, tree, means)
+    local.fetch(pin, _parts, tree, means)
 
 
 def _places(source: str) -> tuple[Path, ...]:

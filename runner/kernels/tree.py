@@ -6,7 +6,6 @@ the modules where the build left them.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,15 +13,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runner.errors import InfraError, MatrixError, RunnerError
+from runner.errors import MatrixError
 from runner.kernels import local
 from runner.kernels.config import built_for, read_config
 from runner.kernels.entries import AbsolutePath, KernelEntry
 from runner.kernels.source import Means, Offer
 from runner.kernels.unpack import Parts, available
 from runner.model import LockedKernel, Wanted
-
-log = logging.getLogger(__name__)
 
 WORD = "tree"
 LOCAL = True
@@ -66,14 +63,7 @@ def check(source: str) -> None:
 
 def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator[Offer]:  # noqa: ARG001
     """Those that the matrix names."""
-    for source in named:
-        try:
-            found = local.offer(source, _parts(source), str(_folder(source)))
-        except RunnerError as error:
-            log.warning("%s", error.what)
-            continue
-        if found.arch in archs:
-            yield found
+    return local.offers(named, archs, _parts, _folder)
 
 
 def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
@@ -83,19 +73,12 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
 
 def lost(pin: LockedKernel, means: Means) -> str:
     """What was built again."""
-    try:
-        return local.changed(pin, _parts(pin.source), deadline=means.deadline)
-    except RunnerError as error:
-        return error.what
+    return local.lost(pin, _parts, means)
 
 
 def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
     """Copy it."""
-    try:
-        parts = _parts(pin.source)
-    except MatrixError as error:
-        raise InfraError(error.what, hint="it is needed on each machine that boots it") from None
-    local.copy(pin, parts, tree, means)
+    local.fetch(pin, _parts, tree, means)
 
 
 def _folder(source: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -20,6 +19,7 @@ from runner.reports.marks import KNOWN_ISSUE, STATES, VERDICTS
 from runner.reports.text import lines, plain
 from runner.reports.trimmed import Trimmed
 from runner.results.model import JudgedCell
+from runner.yamlfile import nearest
 
 # what is wrong first; the rest as the claims file has it
 _VERDICTS = (Verdict.BROKEN, Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE, Verdict.HOLDS)
@@ -216,6 +216,5 @@ def _seconds(value: float | None) -> str:
 
 
 def _unknown_probe(cell: JudgedCell, probe: str) -> MatrixError:
-    near = get_close_matches(probe, [claim.probe for claim in cell.claims], n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else f"`{show_command(cell.id)}` lists them"
+    hint = nearest(probe, [claim.probe for claim in cell.claims], f"`{show_command(cell.id)}` lists them")
     return MatrixError(f"cell {cell.id} has no probe {plain(probe)!r}", hint=hint)

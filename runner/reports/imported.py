@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import difflib
 import hashlib
 import json
 import zlib
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 from runner.errors import MatrixError
 from runner.model import AskedCell, CellResult, Crash, Observation
 from runner.reports.export import ExportedRecipe
+from runner.yamlfile import nearest
 
 _MAX_PROGRAM_BYTES = 64 << 20
 
@@ -54,8 +54,7 @@ def _find(document: dict[str, Any], cell_id: str, where: str) -> dict[str, Any]:
     if cell_id in cells:
         found: dict[str, Any] = cells[cell_id]
         return found
-    near = difflib.get_close_matches(cell_id, cells, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"its cells: {', '.join(cells)[:1000] or 'none'}"
+    hint = nearest(cell_id, cells, f"its cells: {', '.join(cells)[:1000] or 'none'}")
     raise MatrixError(f"{where} has no cell {cell_id!r}", hint=hint)
 
 

@@ -47,6 +47,11 @@ def lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.translate(_SHOWN).split("\n")]
 
 
+def printable(text: str) -> str:
+    """`text` without anything that a terminal would act on."""
+    return "\n".join(lines(text))
+
+
 def plain(text: str, width: int | None = None) -> str:
     """`text` as one line, cut to `width` characters."""
     line = " ".join(" ".join(lines(text)).split())

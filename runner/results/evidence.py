@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from pathlib import Path
 
 from runner.model import CellResult
+from runner.store import write_atomically
 
 
 def console_path(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> Path:
@@ -67,13 +67,4 @@ def _raw(text: str) -> bytes:
 def publish(path: Path, content: bytes) -> None:
     """Write so that a reader sees the whole file or none, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.new")
-    try:
-        with draft.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.rename(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    write_atomically(path, content)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from runner.errors import MatrixError
 from runner.model import Cell, CellResult, ClaimVerdict, KfuncState, KnownIssue, Outcome, Plain, Sha256
+from runner.yamlfile import nearest
 
 # becomes a folder's name below reports/runs
 RunId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -115,8 +115,7 @@ class JudgedRun(Plain):
         known = {cell.id: cell for cell in self.cells}
         if cell_id in known:
             return known[cell_id]
-        near = get_close_matches(cell_id, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"its cells: {', '.join(known) or 'none'}"
+        hint = nearest(cell_id, known, f"its cells: {', '.join(known) or 'none'}")
         raise MatrixError(f"run {self.run.id} has no cell {cell_id!r}", hint=hint)
 
 

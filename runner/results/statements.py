@@ -7,10 +7,12 @@ verdict holds, because the kernel does what is expected of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
-from runner.model import ClaimVerdict, Plain, ProgType, Verdict
+from runner.model import ClaimVerdict, Observation, Plain, ProgType, Verdict
 from runner.probes import Claim, ClaimFile, statement_true
 from runner.probes.asks import probe_id
 from runner.results.model import JudgedCell, JudgedRun
@@ -66,6 +68,20 @@ class Statement(Plain):
 _Asked = tuple[ClaimFile, Claim, ProgType]
 
 
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """A cell, its verdicts and observations by probe."""
+
+    cell: JudgedCell
+    verdicts: Mapping[str, ClaimVerdict]
+    seen: Mapping[str, Observation]
+
+    @classmethod
+    def of(cls, cell: JudgedCell) -> Self:
+        verdicts = {verdict.probe: verdict for verdict in cell.claims}
+        return cls(cell, verdicts, {observation.probe: observation for observation in cell.result.observations})
+
+
 def statements(judged: JudgedRun, files: Iterable[ClaimFile], source: str = "") -> tuple[Statement, ...]:
     """Every statement of `files`, or those of one kind of source: pages first, else in the order of the files."""
     groups: dict[tuple[str, str, str], list[_Asked]] = defaultdict(list)
@@ -75,7 +91,8 @@ def statements(judged: JudgedRun, files: Iterable[ClaimFile], source: str = "") 
                 # a commit says many things, a sentence one
                 one = "" if claim.source.kind == PAGES else claim.id
                 groups[claim.source.kind, ref, one] += _about(file, claim, ref)
-    found = [_statement(judged, kind, ref, asked) for (kind, ref, _), asked in groups.items() if asked]
+    cells = [_Answers.of(cell) for cell in judged.cells]
+    found = [_statement(cells, kind, ref, asked) for (kind, ref, _), asked in groups.items() if asked]
     return tuple(sorted(found, key=lambda statement: _KINDS.index(statement.source)))
 
 
@@ -87,15 +104,15 @@ def _about(file: ClaimFile, claim: Claim, ref: str) -> Iterator[_Asked]:
             yield file, claim, prog_type
 
 
-def _statement(judged: JudgedRun, kind: str, ref: str, asked: Sequence[_Asked]) -> Statement:
+def _statement(cells: Iterable[_Answers], kind: str, ref: str, asked: Sequence[_Asked]) -> Statement:
     decided: dict[tuple[bool, str, str], list[JudgedCell]] = defaultdict(list)
     left: dict[str, list[str]] = defaultdict(list)
-    for cell in judged.cells:
-        truth, why, issue = _truth(cell, asked)
+    for answers in cells:
+        truth, why, issue = _truth(answers, asked)
         if truth is None:
-            left[why].append(cell.id)
+            left[why].append(answers.cell.id)
         else:
-            decided[truth, why, issue].append(cell)
+            decided[truth, why, issue].append(answers.cell)
     standing, turn = _standing(decided)
     return Statement(
         source=kind,
@@ -112,25 +129,23 @@ def _statement(judged: JudgedRun, kind: str, ref: str, asked: Sequence[_Asked]) 
     )
 
 
-def _truth(cell: JudgedCell, asked: Sequence[_Asked]) -> tuple[bool | None, str, str]:
+def _truth(answers: _Answers, asked: Sequence[_Asked]) -> tuple[bool | None, str, str]:
     """Is it true on this kernel, why not, and the known issue that is the reason.
 
     False when any of its claims is; true when each that applies was answered and is true.
     """
-    verdicts = {verdict.probe: verdict for verdict in cell.claims}
-    seen = {observation.probe: observation for observation in cell.result.observations}
     true, unanswered = False, ""
     for _, claim, prog_type in asked:
         probe = probe_id(claim, prog_type)
-        verdict = verdicts.get(probe)
+        verdict = answers.verdicts.get(probe)
         if verdict is None:
             unanswered = unanswered or "not asked"
         elif verdict.crashed:
             return False, _why(verdict), ""
-        elif verdict.verdict in _OPEN or verdict.cause or probe not in seen:
+        elif verdict.verdict in _OPEN or verdict.cause or probe not in answers.seen:
             if verdict.verdict is not Verdict.NOT_APPLICABLE:
                 unanswered = unanswered or verdict.cause or "not asked"
-        elif statement_true(claim, seen[probe]) is False:
+        elif statement_true(claim, answers.seen[probe]) is False:
             return False, _why(verdict), verdict.known_issue
         else:
             true = True

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
+import pytest
 
+_OURS = ("guest-", "tiny-guest-", "kfunc-image-", "virtme", "unpacked-")  # of temporary folders
+DRAFTS = ".*-????????"  # what store.write_atomically writes before it is whole
 WITHIN_S = 15.0  # a supervisor that lost its parent has a grace of its own to keep
-_TMP = Path("/tmp")
-_OURS = ("guest-", "tiny-guest-", "kfunc-image-", "virtme", "unpacked-")
 
 
 def mentioning(mark: str) -> dict[int, str]:
@@ -44,7 +46,7 @@ class Place:
         """What is left at this moment, in words."""
         found = [f"process {pid}: {command}" for pid, command in self.processes().items()]
         found += [f"scratch: {path}" for path in self.scratch.glob("*")]
-        found += [f"draft: {path}" for path in self.folder.rglob(".*.new")]
+        found += [f"draft: {path}" for path in self.folder.rglob(DRAFTS)]
         found += [f"half made: {path}" for path in self.folder.rglob(".making-*")]
         found += [f"lock is held: {path}" for path in self.folder.rglob("*.lock") if _is_held(path)]
         return found
@@ -62,16 +64,23 @@ def _is_held(path: Path) -> bool:
     return False
 
 
-def _temporary() -> set[Path]:
-    return {path for path in _TMP.glob("*") if path.name.startswith(_OURS)}
+def _temporary(folder: Path) -> list[str]:
+    return [f"temporary: {path}" for path in folder.iterdir() if path.name.startswith(_OURS)]
 
 
 @contextlib.contextmanager
 def nothing_left(place: Place) -> Iterator[None]:
-    """After the block, and a short while, nothing of it is there any more."""
-    before = _temporary()
-    yield
-    end = time.monotonic() + WITHIN_S
-    while left := [*place.leavings(), *(f"temporary: {path}" for path in _temporary() - before)]:
-        assert time.monotonic() < end, left
-        time.sleep(0.05)
+    """After the block, and a short while, nothing of it is there any more.
+
+    What is temporary goes into a folder of the block's own: other tests make such things at the same time.
+    """
+    temporary = place.folder / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))
+        patch.setattr(tempfile, "tempdir", str(temporary))
+        yield
+        end = time.monotonic() + WITHIN_S
+        while left := [*place.leavings(), *_temporary(temporary)]:
+            assert time.monotonic() < end, left
+            time.sleep(0.05)

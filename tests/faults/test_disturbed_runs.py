@@ -28,6 +28,7 @@ from runner.results.missing import missing_cells
 from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests.faults import machine
+from tests.faults.leftovers import DRAFTS
 from tests.faults.machine import AGENT, AT_BOOT, AT_PREPARE, IN_PROBE, ONCE, WorkerDied, disturbed
 from tests.faults.project import cells, few_claims, orders
 from tests.unit import results_samples as samples
@@ -151,6 +152,6 @@ def test_disturbed_runs_end_complete_or_say_what_is_missing(monkeypatch: pytest.
             run = disturbed_run(seed, Path(name))
             check(run)
             complete += not missing_cells(run)
-            assert not list(Path(name).rglob(".*.new"))
+            assert not list(Path(name).rglob(DRAFTS))
         assert not limit.expired, f"{seed} runs"
     assert 0 < complete < RUNS

@@ -19,7 +19,7 @@ from runner.process import require, run
 from runner.results.store import ResultStore
 from runner.store import Store, key_of
 from tests.faults import test_guest_faults as guests
-from tests.faults.leftovers import Place, nothing_left
+from tests.faults.leftovers import DRAFTS, Place, nothing_left
 from tests.faults.project import kernels
 from tests.unit import results_samples as samples
 from tests.unit.archive_fixture import archive, mirror
@@ -138,7 +138,7 @@ def test_a_store_that_fills_the_disk(disk: Path) -> None:
     assert stored
     with ResultStore(path) as store:
         assert [result.cell.id for result in store.load(run.id).results] == stored
-        assert not list(disk.rglob(".*.new"))
+        assert not list(disk.rglob(DRAFTS))
         ballast.unlink()
         left = results[len(stored)]
         store.add(run.id, left)

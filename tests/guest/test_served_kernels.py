@@ -28,7 +28,7 @@ from runner.mirrors import find_mirrors
 from runner.model import LockedKernel
 from runner.process import run
 from tests.guest.conftest import ROOT, Project
-from tests.unit.web_fixture import Web, serving
+from tests.integration.web_fixture import Web, serving
 
 LIMIT_S = 600
 DAY = "20251101T083000Z"

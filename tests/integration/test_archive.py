@@ -14,7 +14,7 @@ from runner import archive as archive_module
 from runner.archive import Archive, damage
 from runner.deadline import Deadline
 from runner.errors import InfraError
-from runner.mirrors import Mirrors
+from runner.mirrors import Mirrors, find_mirrors
 from runner.model import Package
 from tests.unit.archive_fixture import archive, mirror, soon
 
@@ -169,3 +169,10 @@ def test_a_full_disk_is_told_before_anything_is_fetched(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     with pytest.raises(InfraError, match=r"needs .* MiB in"):
         archive.download(packages, "x86_64", tmp_path, deadline=soon())
+
+
+def test_the_user_names_the_mirrors() -> None:
+    environ = {"RUNNER_MIRROR": "http://one.example/debian/", "RUNNER_SECURITY_MIRROR": "http://two.example/sec"}
+    found = find_mirrors(deadline=Deadline.after(20, "limit"), environ=environ)
+    assert found.of("trixie") == "http://one.example/debian"
+    assert found.of("trixie-security") == "http://two.example/sec"

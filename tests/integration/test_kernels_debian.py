@@ -152,10 +152,10 @@ def test_sources_that_are_understood(source: str) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("debian:trixi/6.12", "did you mean trixie"),
+        ("debian:trixi/6.12", "did you mean 'trixie'"),
         ("debian:buster/5.10", "unknown Debian suite 'buster'"),
         ("debian:trixie/6.12.x", "is not a kernel source|neither"),
-        ("debian:trixie/6.12/rtt", "unknown Debian flavour 'rtt' in .*\n.*did you mean rt"),
+        ("debian:trixie/6.12/rtt", "unknown Debian flavour 'rtt' in .*\n.*did you mean 'rt'"),
         ("debian:trixie/6.12,7", "neither a kernel series nor a version nor a range"),
         ("debian:trixie/>=6.12/every/rt", "is not a kernel source"),
         ("debian:trixie/6.", "neither a kernel series nor a version"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 
 import pytest
@@ -30,3 +31,13 @@ def test_silence_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     speaks, why = can_run(arch, "tcg", deadline=Deadline.after(1.0, "the limit"))
     assert not speaks
     assert why == "a tiny guest under tcg did not speak within the limit of 1 s"
+
+
+def test_a_foreign_architecture_has_no_kvm() -> None:
+    """qemu refuses it at once; that is a no, with qemu's words."""
+    foreign = next(arch for arch in ARCHITECTURES.values() if arch.uname != platform.machine())
+    if not shutil.which(foreign.qemu):
+        pytest.skip(f"{foreign.qemu} is not installed")
+    speaks, why = can_run(foreign, "kvm", deadline=soon())
+    assert not speaks
+    assert f"{foreign.qemu} -accel kvm ended with status 1: " in why

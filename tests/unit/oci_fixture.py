@@ -10,7 +10,7 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.unit.web_fixture import Web
+from tests.integration.web_fixture import Web
 
 _TYPE = "application/vnd.oci.image"
 

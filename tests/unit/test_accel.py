@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from runner.deadline import Deadline
 from runner.guest import accel, tinyguest
 from runner.guest.accel import Finding, assign, host_cpus, host_memory_mib, native_accel, slots
 from runner.guest.interface import Accel
-from runner.guest.tinyguest import can_run
 from runner.model import GuestSize
 
 
@@ -50,16 +48,6 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeHost:
     monkeypatch.setattr(accel, "can_run", host.can_run)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     return host
-
-
-def test_a_foreign_architecture_has_no_kvm() -> None:
-    """qemu refuses it at once; that is a no, with qemu's words."""
-    foreign = next(arch for arch in ARCHITECTURES.values() if arch.uname != platform.machine())
-    if not shutil.which(foreign.qemu):
-        pytest.skip(f"{foreign.qemu} is not installed")
-    speaks, why = can_run(foreign, "kvm", deadline=soon())
-    assert not speaks
-    assert f"{foreign.qemu} -accel kvm ended with status 1: " in why
 
 
 def test_the_boot_sector_is_one() -> None:

@@ -1,9 +1,8 @@
-"""hosts.yaml: what it means, what is said about a wrong one, and what ssh is told."""
+"""hosts.yaml: what it means, what is said about a wrong one."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,7 @@ from runner.hosts.facts import HostFacts
 from runner.hosts.hostsfile import HostEntry, HostsFile, json_schema, load_hosts
 from runner.hosts.muster import slots_of
 from runner.hosts.prepare import Paths
-from runner.hosts.sshconfig import ssh_config
 from runner.model import GuestSize
-from runner.process import require
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,22 +86,6 @@ def test_names_are_there_once_and_so_is_this_machine(tmp_path: Path) -> None:
 
 def test_no_hosts_is_no_file(tmp_path: Path) -> None:
     assert complaint(tmp_path, "hosts: []\n") == "hosts.yaml:1: hosts: needs at least 1"
-
-
-def test_ssh_understands_its_configuration(tmp_path: Path) -> None:
-    """`ssh -G` prints what ssh made of it."""
-    file = loaded(tmp_path, GOOD)
-    config = tmp_path / "ssh_config"
-    config.write_text(ssh_config(file.hosts, file.limits))
-    said = subprocess.run(
-        [require("ssh"), "-G", "-F", config, "big"], capture_output=True, text=True, check=True
-    ).stdout
-    known = dict(line.split(" ", 1) for line in said.splitlines())
-    assert (known["hostname"], known["user"], known["port"]) == ("big.example.org", "ci", "2222")
-    assert known["stricthostkeychecking"] in {"true", "yes"}
-    assert (known["serveraliveinterval"], known["serveralivecountmax"]) == ("3", "3")
-    assert known["userknownhostsfile"] == "/etc/runner/known_hosts"
-    assert known["batchmode"] == "yes"
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,18 @@
-"""The image: what goes into it, and the bytecode that is made for it."""
+"""The image: what goes into it."""
 
 from __future__ import annotations
 
-import importlib.util
-import marshal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from debian import deb822
 
-from runner.archive import Archive
 from runner.errors import InfraError
 from runner.images import ensure_bytecode, ensure_image, have_image, image_packages
 from runner.images import interpreter as interpreter_module
-from runner.images.build import write_index
-from runner.images.interpreter import Interpreter, host_architecture, host_parts, parts
+from runner.images.interpreter import host_architecture, host_parts, parts
 from runner.kernels.lock import read_lock
 from runner.model import LockedImage
-from tests.unit.archive_fixture import DATA, archive, mirror, soon
-
-__all__ = ["archive", "mirror"]  # fixtures
+from tests.unit.archive_fixture import DATA, soon
 
 LOCK = read_lock(DATA.parents[2] / "matrix.lock")
 
@@ -64,77 +55,3 @@ def test_offline_says_how_to_get_an_image(locked: LockedImage, tmp_path: Path) -
     assert "runner kernels fetch" in caught.value.hint
     with pytest.raises(InfraError, match="not in the cache"):
         ensure_bytecode(Path(interpreter_module.__file__).parent, locked, tmp_path, deadline=soon(), offline=True)
-
-
-def test_the_list_of_the_images_own_repository_names_each_file_and_digest(archive: Archive, tmp_path: Path) -> None:
-    packages = archive.closure(["tool"], "trixie", "x86_64", deadline=soon())
-    debs = archive.download(packages, "x86_64", tmp_path, deadline=soon())
-    write_index(tmp_path, debs)
-    stanzas = list(deb822.Packages.iter_paragraphs((tmp_path / "Packages").read_text(), use_apt_pkg=False))
-    assert [(stanza["Package"], stanza["Version"], stanza["SHA256"]) for stanza in stanzas] == [
-        (package.name, package.version, package.sha256) for package in packages
-    ]
-    for stanza in stanzas:
-        assert (tmp_path / stanza["Filename"]).stat().st_size == int(stanza["Size"])
-
-
-@pytest.fixture
-def own_python(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compile with the Python that runs the tests."""
-
-    def compile_here(
-        self: Interpreter, source: Path, target: Path, *, prefix: str, layout: str, **limits: object
-    ) -> None:
-        command = [sys.executable, str(interpreter_module._SCRIPT), str(source), str(target), prefix, layout]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode:
-            raise InfraError(done.stderr)
-
-    monkeypatch.setattr(Interpreter, "__init__", lambda *_, **__: None)
-    monkeypatch.setattr(Interpreter, "compile", compile_here)
-
-
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    folder = tmp_path / "src/thing"
-    folder.mkdir(parents=True)
-    (folder / "__init__.py").write_text("")
-    (folder / "__main__.py").write_text("from thing.words import WORD\nprint(WORD)\n")
-    (folder / "words.py").write_text("WORD = 'answer'\n")
-    return folder
-
-
-@pytest.mark.usefixtures("own_python")
-def test_bytecode_runs_without_its_sources(locked: LockedImage, package: Path, tmp_path: Path) -> None:
-    entry = ensure_bytecode(package, locked, tmp_path / "cache", deadline=soon())
-    assert sorted(map(str, entry.files)) == ["thing/__init__.pyc", "thing/__main__.pyc", "thing/words.pyc"]
-    done = subprocess.run([sys.executable, "-m", "thing"], cwd=entry.tree, check=True, capture_output=True, text=True)
-    assert done.stdout == "answer\n"
-
-
-@pytest.mark.usefixtures("own_python")
-def test_bytecode_is_made_again_when_a_source_changes_and_only_then(
-    locked: LockedImage, package: Path, tmp_path: Path
-) -> None:
-    cache = tmp_path / "cache"
-    first = ensure_bytecode(package, locked, cache, deadline=soon())
-    assert ensure_bytecode(package, locked, cache, deadline=soon(), offline=True) == first
-    (package / "words.py").write_text("WORD = 'other'\n")
-    assert ensure_bytecode(package, locked, cache, deadline=soon()).tree != first.tree
-
-
-@pytest.mark.usefixtures("own_python")
-def test_a_syntax_error_is_told_with_its_place(locked: LockedImage, package: Path, tmp_path: Path) -> None:
-    (package / "words.py").write_text("WORD =\n")
-    with pytest.raises(InfraError, match=r"words\.py.*line 1"):
-        ensure_bytecode(package, locked, tmp_path / "cache", deadline=soon())
-
-
-def test_bytecode_beside_a_source_is_never_compared_with_it(package: Path, tmp_path: Path) -> None:
-    target = tmp_path / "target"
-    command = [sys.executable, str(interpreter_module._SCRIPT), str(package), str(target), "/usr/lib/thing", "cache"]
-    subprocess.run(command, check=True)
-    compiled = target / importlib.util.cache_from_source("words.py")
-    content = compiled.read_bytes()
-    assert int.from_bytes(content[4:8], "little") == 0b01, "PEP 552: by hash, unchecked"
-    assert marshal.loads(content[16:]).co_filename == "/usr/lib/thing/words.py"  # noqa: S302  our own

@@ -38,13 +38,6 @@ def test_archives_of_others_are_not_debians() -> None:
     assert choose(["'http://mirror.example/debian/dists/trixie/main/binary-amd64/Packages.xz' x 0"]) == Mirrors("")
 
 
-def test_the_user_names_the_mirrors() -> None:
-    environ = {"RUNNER_MIRROR": "http://one.example/debian/", "RUNNER_SECURITY_MIRROR": "http://two.example/sec"}
-    found = find_mirrors(deadline=Deadline.after(20, "limit"), environ=environ)
-    assert found.of("trixie") == "http://one.example/debian"
-    assert found.of("trixie-security") == "http://two.example/sec"
-
-
 @pytest.mark.parametrize(
     "address", ["mirror.example", "http://x.example/ y", 'http://x.example/"', "[trusted=yes] http://x"]
 )

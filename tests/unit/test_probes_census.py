@@ -48,8 +48,13 @@ def all_states(result: CellResult) -> dict[tuple[str, ProgType], KfuncState]:
     return {(it.kfunc, it.prog_type): it for it in states(result, (), known())}
 
 
+@cache
+def states_of(name: str) -> dict[tuple[str, ProgType], KfuncState]:
+    return all_states(census(name))
+
+
 def state(name: str, kfunc: str, prog_type: ProgType) -> State:
-    return all_states(census(name))[kfunc, prog_type].state
+    return states_of(name)[kfunc, prog_type].state
 
 
 @pytest.mark.parametrize(
@@ -84,15 +89,15 @@ def test_states_of_real_kernels(kfunc: str, prog_type: ProgType, by_kernel: str)
 
 
 def test_what_is_hidden_says_by_what() -> None:
-    found = all_states(census(NEW))["bpf_modify_return_test2", TC]
+    found = states_of(NEW)["bpf_modify_return_test2", TC]
     assert found.hidden
     assert found.cause.startswith("hidden by an earlier refusal: R5 pointer type UNKNOWN")
-    assert [it.kfunc for it in all_states(census(NEW)).values() if it.hidden] == ["bpf_modify_return_test2"] * 2
+    assert [it.kfunc for it in states_of(NEW).values() if it.hidden] == ["bpf_modify_return_test2"] * 2
 
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_every_other_open_state_has_a_cause_that_can_be_removed(name: str) -> None:
-    for found in all_states(census(name)).values():
+    for found in states_of(name).values():
         assert found.cause
         if found.state is State.NO_ANSWER and not found.hidden:
             assert "module fou did not load: modprobe: ERROR" in found.cause
@@ -108,7 +113,7 @@ def test_a_module_that_does_not_load_is_not_an_absence() -> None:
 
 
 def test_prototypes_objects_and_flags() -> None:
-    found = all_states(census(NEW))
+    found = states_of(NEW)
     assert found["bpf_dynptr_from_skb", TC].prototype == (
         "int bpf_dynptr_from_skb(struct __sk_buff *s, u64 flags, struct bpf_dynptr *ptr__uninit)"
     )
@@ -121,7 +126,7 @@ def test_prototypes_objects_and_flags() -> None:
 
 
 def test_a_call_that_loads_is_not_usable() -> None:
-    found = all_states(census(NEW))["bpf_cast_to_kern_ctx", TC]
+    found = states_of(NEW)["bpf_cast_to_kern_ctx", TC]
     assert (found.state, found.errno, found.cause) == (State.REGISTERED, 0, "a call of it loads; no claim runs it")
 
 

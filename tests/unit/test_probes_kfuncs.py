@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.errors import MatrixError
@@ -15,6 +15,7 @@ from runner.probes.census import CONFIG_OPTIONS
 from runner.version import KernelVersion
 from tests.unit.agent_samples import ROOT, claims
 
+REAL = load_kfuncs(ROOT)
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
 SEEN = st.lists(st.tuples(NAMES, st.sampled_from(["vmlinux", "fou", "nf_nat"])))
 
@@ -52,14 +53,13 @@ def test_growing_adds_and_never_takes_away(first: list[tuple[str, str]], second:
     assert grown == KfuncList().grown(second + first)
 
 
-@settings(max_examples=25)  # each writes and reads some 370 names
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])  # each reads some 370 names
 @given(SEEN)
-def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, seen: list[tuple[str, str]]) -> None:
-    root = tmp_path_factory.mktemp("project")
-    kfuncs_path(root).parent.mkdir()
-    known = load_kfuncs(ROOT).grown(seen)
-    kfuncs_path(root).write_text(known.text())
-    assert load_kfuncs(root) == known
+def test_what_is_written_is_read(tmp_path: Path, seen: list[tuple[str, str]]) -> None:
+    kfuncs_path(tmp_path).parent.mkdir(exist_ok=True)
+    known = REAL.grown(seen)
+    kfuncs_path(tmp_path).write_text(known.text())
+    assert load_kfuncs(tmp_path) == known
 
 
 def test_a_wrong_list_is_told_with_its_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator
 
@@ -32,29 +33,30 @@ HOSTILE = st.sampled_from(
 TEXTS = st.lists(HOSTILE | st.text(max_size=5), max_size=8).map("".join)
 
 
-def database() -> sqlite3.Connection:
-    db = sqlite3.connect(":memory:", isolation_level=None)
-    schema.migrate(db)
-    return db
+@pytest.fixture(scope="module")
+def empty() -> Iterator[sqlite3.Connection]:
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        schema.migrate(connection)
+        yield connection
 
 
 @pytest.fixture
-def db() -> Iterator[sqlite3.Connection]:
-    connection = database()
-    yield connection
-    connection.close()
+def db(empty: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """What a test writes is gone after it."""
+    empty.execute("BEGIN")
+    yield empty
+    empty.execute("ROLLBACK")
 
 
 @given(st.lists(st.tuples(TEXTS, TEXTS), max_size=4))
-def test_every_text_comes_back_to_the_letter(texts: list[tuple[str, str]]) -> None:
+def test_every_text_comes_back_to_the_letter(empty: sqlite3.Connection, texts: list[tuple[str, str]]) -> None:
     seen = [
         CensusObservation(kfunc="bpf_x", prog_type=ProgType.TC, log=log, again="again", again_log=again)
         for log, again in texts
     ]
-    db = database()
-    stored = write(db, CENSUS, seen)
-    assert list(read(db, CENSUS, stored)) == seen
-    db.close()
+    empty.execute("BEGIN")
+    assert list(read(empty, CENSUS, write(empty, CENSUS, seen))) == seen
+    empty.execute("ROLLBACK")
 
 
 def answers(boot: int) -> list[Observation]:

@@ -35,8 +35,14 @@ def stored(path: Path, run: Run, *, finished: bool = True) -> Path:
     return path
 
 
+def few(cell: Cell) -> CellResult:
+    """A result with enough answers for two shards to share some and differ in others."""
+    result = samples.result(cell)
+    return result.model_copy(update={"observations": result.observations[:12]})
+
+
 def shard(cells: tuple[Cell, ...], run_id: str = "nightly", **changes: object) -> Run:
-    run = samples.run(*(samples.result(cell) for cell in cells), cells=cells, run_id=run_id)
+    run = samples.run(*(few(cell) for cell in cells), cells=cells, run_id=run_id)
     return run.model_copy(update=changes)
 
 
@@ -91,13 +97,13 @@ def test_runs_of_other_ids_stay_apart_and_in_the_order_of_time(tmp_path: Path) -
 def test_both_results_of_a_cell_that_two_shards_ran_are_kept(tmp_path: Path) -> None:
     into = stored(tmp_path / "results.db", shard(X86))
     lost = samples.result(X86[0], Outcome.LOST, "ssh dropped")
-    twice = samples.run(lost, samples.result(X86[0]), cells=X86[:1], run_id="nightly")
+    twice = samples.run(lost, few(X86[0]), cells=X86[:1], run_id="nightly")
     assert merged(into, stored(tmp_path / "other" / "results.db", twice)) == [(0, 0, 1, 1)]
     assert len(loaded(into).attempts(X86[0].id)) == 2
 
 
 def test_run_that_went_on_after_it_was_copied(tmp_path: Path) -> None:
-    partial = samples.run(samples.result(ARM[0]), cells=ARM, run_id="nightly")
+    partial = samples.run(few(ARM[0]), cells=ARM, run_id="nightly")
     into = tmp_path / "results.db"
     merged(into, stored(tmp_path / "early" / "results.db", partial, finished=False))
     assert loaded(into).finished is None
@@ -107,7 +113,7 @@ def test_run_that_went_on_after_it_was_copied(tmp_path: Path) -> None:
 
 def test_shard_that_was_killed_leaves_the_run_without_an_end(tmp_path: Path) -> None:
     into = stored(tmp_path / "results.db", shard(X86))
-    killed = samples.run(samples.result(ARM[0]), cells=ARM, run_id="nightly")
+    killed = samples.run(few(ARM[0]), cells=ARM, run_id="nightly")
     merged(into, stored(tmp_path / "arm" / "results.db", killed, finished=False))
     found = loaded(into)
     assert found.finished is None

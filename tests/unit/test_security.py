@@ -6,48 +6,40 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from runner.guest.keys import make_keys
+from tests.unit.sources import FILES, nodes
 
-PACKAGE = Path(__file__).parents[2] / "runner"
-FILES = sorted(PACKAGE.rglob("*.py"))
 # they run what they read
 FORBIDDEN_MODULES = frozenset({"pickle", "marshal", "shelve", "dill", "cloudpickle", "code", "pty"})
 FORBIDDEN_CALLS = frozenset({"eval", "exec", "os.system", "os.popen", "subprocess.getoutput", "yaml.load"})
 TEXT_ONLY = frozenset({"yaml.BaseLoader"})  # a YAML loader that makes nothing but text, lists and mappings
 
 
-def called(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def called(file: Path) -> Iterator[str]:
+    for node in nodes(file):
         if isinstance(node, ast.Call) and not any(ast.unparse(word.value) in TEXT_ONLY for word in node.keywords):
             yield ast.unparse(node.func)
 
 
-def imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+def imported(file: Path) -> Iterator[str]:
+    for node in nodes(file):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module.partition(".")[0]
 
 
-@pytest.fixture(scope="module")
-def trees() -> dict[Path, ast.Module]:
-    return {file: ast.parse(file.read_text(), str(file)) for file in FILES}
+def test_nothing_that_was_read_is_run() -> None:
+    for file in FILES:
+        assert not FORBIDDEN_MODULES.intersection(imported(file)), file
+        assert not FORBIDDEN_CALLS.intersection(called(file)), file
 
 
-def test_nothing_that_was_read_is_run(trees: dict[Path, ast.Module]) -> None:
-    for file, tree in trees.items():
-        assert not FORBIDDEN_MODULES.intersection(imported(tree)), file
-        assert not FORBIDDEN_CALLS.intersection(called(tree)), file
-
-
-def test_the_site_escapes_by_itself(trees: dict[Path, ast.Module]) -> None:
+def test_the_site_escapes_by_itself() -> None:
     environments = [
         node
-        for tree in trees.values()
-        for node in ast.walk(tree)
+        for file in FILES
+        for node in nodes(file)
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Environment")
     ]
     assert environments
@@ -63,9 +55,7 @@ def test_keys_are_their_owners_alone(tmp_path: Path) -> None:
     assert keys.client_private.encode() not in written, "the guest gets our public key alone"
 
 
-def test_nothing_has_a_fixed_name_in_a_folder_that_users_share(trees: dict[Path, ast.Module]) -> None:
-    for file, tree in trees.items():
-        texts = [
-            node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-        ]
+def test_nothing_has_a_fixed_name_in_a_folder_that_users_share() -> None:
+    for file in FILES:
+        texts = [node.value for node in nodes(file) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
         assert not [text for text in texts if text.startswith(("/tmp", "/var/tmp", "/dev/shm"))], file

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from runner.deadline import Deadline
 from runner.download import NotThere, Server, _Redirects, server_from
 from runner.errors import InfraError, MatrixError
-from tests.unit.web_fixture import Fault, Web, web
+from tests.integration.web_fixture import Fault, Web, web
 
 __all__ = ["web"]  # fixture
 

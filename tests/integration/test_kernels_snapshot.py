@@ -15,7 +15,7 @@ from runner.kernels import Means, debianlists, ensure_kernel, lock_kernels, snap
 from runner.kernels.served import NotWholeError
 from runner.kernels.snapshot import SnapshotEntry, release_in, suites_at
 from runner.model import LockedKernel, Wanted
-from tests.unit.web_fixture import Fault, Web, web
+from tests.integration.web_fixture import Fault, Web, web
 
 __all__ = ["web"]  # fixture
 

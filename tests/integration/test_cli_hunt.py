@@ -24,9 +24,9 @@ from runner.reports.site.pages import Pages
 from runner.results.availability import availability
 from runner.results.hunts import load_hunts
 from runner.results.store import ResultStore
+from tests.integration.test_hunt_changelog import TEXT
 from tests.unit import agent_samples, results_samples
 from tests.unit.hunt_samples import Rounds, kernel, kernels, since
-from tests.unit.test_hunt_changelog import TEXT
 
 ROOT = Path(__file__).parents[2]
 

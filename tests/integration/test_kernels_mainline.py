@@ -16,7 +16,7 @@ from runner.kernels.mainline import MainlineEntry, kernel_of
 from runner.kernels.served import Named, NotWholeError, candidates
 from runner.model import LockedKernel, Wanted
 from runner.version import KernelVersion, Versions
-from tests.unit.web_fixture import Fault, Web, web
+from tests.integration.web_fixture import Fault, Web, web
 
 __all__ = ["web"]  # fixture
 

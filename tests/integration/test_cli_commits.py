@@ -15,7 +15,7 @@ from runner.cli.hunt_git import bisect_status
 from runner.model import Observation
 from runner.reports.bisect import bisect_report
 from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
-from tests.unit.test_hunt_commits import history, unsupervised
+from tests.integration.test_hunt_commits import history, unsupervised
 
 __all__ = ["unsupervised"]
 

@@ -17,8 +17,8 @@ from runner.kernels.oci import OciEntry
 from runner.kernels.ocilayers import Layers
 from runner.model import LockedKernel, Wanted
 from runner.process import require
+from tests.integration.web_fixture import Fault, Web, web
 from tests.unit.oci_fixture import Registry, files_layer, layer, link, member, on_disk
-from tests.unit.web_fixture import Fault, Web, web
 
 __all__ = ["web"]  # fixture
 

@@ -189,7 +189,7 @@ def test_a_probe_that_was_not_asked_is_a_mistake_with_a_proposal(
 ) -> None:
     booted = guests()
     assert runner(project, "repro", ID, "--probe", "insert-then-fond:tc") == 64
-    assert f"did you mean {PROBE}?" in capsys.readouterr().err
+    assert f"did you mean {PROBE!r}?" in capsys.readouterr().err
     assert booted.orders == []
 
 
