@@ -73,8 +73,8 @@ class Pulses:
             self.on_beat()
 
 
-def answer(channel: Any, *, silence_s: float | None) -> None:
-    """The worker's side. With `silence_s`, this process ends when it is not asked for so long."""
+def answer(channel: Any, *, silence_s: float | None, last: Callable[[], None]) -> None:
+    """The worker's side. With `silence_s`, this process ends when it is not asked for so long; `last` tidies up."""
     asked = [time.monotonic()]
 
     def beat(_: object) -> None:
@@ -84,10 +84,11 @@ def answer(channel: Any, *, silence_s: float | None) -> None:
 
     channel.setcallback(beat)
     if silence_s is not None:
-        threading.Thread(target=_end_when_silent, args=(asked, silence_s), name="pulse", daemon=True).start()
+        threading.Thread(target=_end_when_silent, args=(asked, silence_s, last), name="pulse", daemon=True).start()
 
 
-def _end_when_silent(asked: list[float], silence_s: float) -> None:
+def _end_when_silent(asked: list[float], silence_s: float, last: Callable[[], None]) -> None:
     while time.monotonic() - asked[0] < silence_s:
         time.sleep(_EVERY_S)
+    last()
     os.kill(os.getpid(), signal.SIGKILL)  # guests end with their worker: runner/process.py

@@ -93,6 +93,11 @@ class CellPlugin:
             report(Delivery(result=self._named(run_cell(item.order, payload, self._machine, folder, tell))))
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=location)
 
+    def remove_consoles(self) -> None:
+        """Those of this worker, which nobody will fetch any more."""
+        for folder in self._machine.scratch.glob(f"{_CONSOLES}{os.getpid()}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _named(self, result: CellResult) -> CellResult:
         return result.model_copy(update={"host": self._orders.host}) if self._orders.host else result
 
@@ -118,5 +123,6 @@ def pytest_configure(config: pytest.Config) -> None:
         orders = WorkerOrders.model_validate_json(workerinput[ORDERS_KEY])
         name = workerinput["workerid"]  # stderr is the controller's own
         logging.basicConfig(level=logging.INFO if orders.verbose else logging.WARNING, format=f"{name}: %(message)s")
-        answer(workerinput[PULSE_KEY], silence_s=orders.silence_s)
-        config.pluginmanager.register(CellPlugin(orders), "runner-cells")
+        plugin = CellPlugin(orders)
+        answer(workerinput[PULSE_KEY], silence_s=orders.silence_s, last=plugin.remove_consoles)
+        config.pluginmanager.register(plugin, "runner-cells")
