@@ -21,6 +21,7 @@ from runner.cli.options import (
     FormatOption,
     Hosts,
     MatrixFile,
+    Offline,
     Output,
     Project,
     Verbose,
@@ -70,6 +71,7 @@ def hunt(
     bad: Annotated[str, typer.Option(metavar="REF", help="With --git: a later one that does not.")] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Boot also what the store has an answer of.")] = False,
     matrix: MatrixFile = DEFAULT_MATRIX,
+    offline: Offline = False,
     format_: FormatOption = Format.TEXT,
     output: Output = None,
     verbose: Verbose = False,
@@ -90,18 +92,19 @@ def hunt(
     knowledge = Knowledge.of(project)
     asked = find(target, knowledge.claims, knowledge.kfuncs)
     archs = _archs(project, arch, several=bool(version))
-    offered = every_kernel(
-        Archive(cache_root()), archs, deadline=Deadline.after(_LIST_LIMIT_S, "the limit for the lists")
-    )
+    limit = Deadline.after(_LIST_LIMIT_S, "the limit for the lists")
+    offered = every_kernel(Archive(cache_root(), offline=offline), archs, deadline=limit, offline=offline)
     done = Hunting(
         project=project,
         asked=asked,
+        issues=knowledge.issues,
         kernels=Range(series, first, last, version).select(offered),
         slots=slots,
         hosts=hosts,
         samples=samples,
         every=bool(version),
         fresh=fresh,
+        offline=offline,
         console=Console(stderr=True, highlight=False) if format_ is Format.JSON or output else out_console(),
     ).run()
     emit(done.model_dump_json(indent=1) if format_ is Format.JSON else hunt_report(done), output)

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.reports.errnos import errno_name, errno_words
+from runner.reports.layouts import layout_difference
 from runner.reports.text import plain
 from runner.reports.trimmed import Trimmed
 from runner.results.hunts import Answered, Change, Hunt, Unanswered
@@ -57,13 +58,16 @@ def summary(hunt: Hunt) -> str:
         return "not finished"
     if not found.answers:
         return "no kernel answered"
-    if not found.changes:
-        return f"no change seen: {plain(next(iter(found.answers)))}"
-    if hunt.last_good is None or hunt.first_bad is None:
-        return ""
-    words = f"changed between {hunt.last_good.version} ({hunt.last_good.build}) and {hunt.first_bad.version}"
+    main = found.main
+    if main is None:
+        issues = "".join(f"; known issue {it.issue.id}" for it in found.known_issues)
+        return f"no change seen: {plain(next(iter(found.answers)))}{issues}"
+    how = "differs between" if main.same_version else "changed between"
+    words = f"{how} {main.last_good.title} and {main.first_bad.title}"
+    issue = main.first_bad.known_issue or main.last_good.known_issue
+    known = f": known issue {issue}" if main.explained and issue else ""
     more = f"; {len(found.changes)} changes in all" if len(found.changes) > 1 else ""
-    return f"{words} ({hunt.first_bad.build}){more}"
+    return f"{words}{known}{more}"
 
 
 def _all_changes(hunt: Hunt) -> Iterator[RenderableType]:
@@ -74,23 +78,22 @@ def _all_changes(hunt: Hunt) -> Iterator[RenderableType]:
     table = Table.grid(padding=(0, 2))
     for change in changes:
         old, new = change.last_good, change.first_bad
-        table.add_row(
-            f"  {old.version} ({old.build}) {old.arch}",
-            f"{new.version} ({new.build}) {new.arch}",
-            Text(f"{plain(old.answer)} -> {plain(new.answer)}"),
-            "" if change.differs == "version" else f"same version, another {change.differs}",
-        )
+        notes = [f"same version, another {change.differs}"] if change.same_version else []
+        notes += [f"known issue {new.known_issue or old.known_issue}"] if change.explained else []
+        answers = Text(f"{plain(old.answer)} -> {plain(new.answer)}")
+        table.add_row(f"  {old.title}", new.title, answers, "; ".join(notes))
     yield table
 
 
 def _change(change: Change) -> Iterator[RenderableType]:
     old, new = change.last_good, change.first_bad
     table = Table.grid(padding=(0, 2))
-    for name, side in (("last good", old), ("first bad", new)):
-        kernel = f"{side.version} ({side.build}) {side.arch}"
-        table.add_row(Text(name, "bold"), kernel, Text(plain(side.answer)), Text(confidence(side), "dim"))
+    for name, side in zip(labels(change), (old, new), strict=True):
+        table.add_row(Text(name, "bold"), side.title, Text(plain(side.answer)), Text(confidence(side), "dim"))
     yield table
     yield Text(what_differs(change), "dim")
+    if issue := issue_words(change):
+        yield Text(issue, "yellow")
     if change.between:
         yield Text(f"between them, without an answer: {_unanswered(change.between)}")
     yield Text()
@@ -99,12 +102,19 @@ def _change(change: Change) -> Iterator[RenderableType]:
         yield Text(f"prototype, the same on both: {plain(old.prototype)}")
     elif old.prototype or new.prototype:
         yield from _lines("prototype:", old.prototype or "unknown", new.prototype or "unknown")
+    for it in change.layout_differences:
+        yield Text(f"struct {plain(it.name)} is laid out differently (offset, bytes, member):")
+        yield from (_coloured(line) for line in layout_difference(it))
     if at := change.log_difference:
         yield from _lines(f"verifier log, first difference in line {at.line}:", at.before, at.after)
     yield Text()
     yield from _sources(change)
     for command in (old.show, new.show, old.again, new.again):
         yield Text(f"$ {command}", no_wrap=True, overflow="ignore")
+
+
+def _coloured(line: str) -> Text:
+    return Text(f"  {line}", {"-": "red", "+": "green"}.get(line[:1], ""))
 
 
 def _lines(title: str, before: str, after: str) -> Iterator[Text]:
@@ -119,11 +129,24 @@ def confidence(side: Answered) -> str:
     return words if side.confirmed else f"{words}; not confirmed"
 
 
+def labels(change: Change) -> tuple[str, str]:
+    """Builds of one version have no order, so that none of them is the last or the first."""
+    return ("one build", "another") if change.same_version else ("last good", "first bad")
+
+
 def what_differs(change: Change) -> str:
     """Is it the version, or the build of one version?"""
-    if change.differs == "version":
+    if not change.same_version:
         return "good is how the older kernel answers, bad how the newer one does"
-    return f"one version, two answers: a difference of the {change.differs}, not of the version"
+    return f"same version, different answers: a difference of builds (another {change.differs}), not of versions"
+
+
+def issue_words(change: Change) -> str:
+    """Which known issue one of the two shows; empty when none does. What it is stands in the remarks."""
+    sides = (change.last_good, change.first_bad)
+    shown = [f"{name} shows it" for name, side in zip(labels(change), sides, strict=True) if side.known_issue]
+    issues = dict.fromkeys(side.known_issue for side in sides if side.known_issue)
+    return f"known issue {', '.join(issues)}: {', '.join(shown)}" if issues else ""
 
 
 def evidence_rows(change: Change) -> Iterator[tuple[str, str, str]]:
@@ -148,7 +171,7 @@ def _side_by_side(change: Change) -> Table:
     table = Table.grid(padding=(0, 2))
     for _ in range(3):
         table.add_column(overflow="fold")
-    table.add_row("", Text("last good", "bold"), Text("first bad", "bold"))
+    table.add_row("", *(Text(label, "bold") for label in labels(change)))
     for name, *cells in evidence_rows(change):
         if name != PROTOTYPE:  # too long for a column
             table.add_row(Text(name), *(Text(cell) for cell in cells))
@@ -183,6 +206,9 @@ def remarks(hunt: Hunt) -> Iterator[str]:
         yield f"no change seen: {plain(answer)} on {_list(some)}"
     elif hunt.every:
         yield from (f"{plain(answer)}: {_list(some)}" for answer, some in found.answers.items())
+    for known in found.known_issues:
+        issue, where = known.issue, _list(known.kernels)
+        yield f"known issue {issue.id}, on {where}: {plain(issue.what)} {plain(issue.reason)} See {plain(issue.link)}"
     if found.sampled:
         yield f"outside of every change {_count(found.sampled, 'further kernel')} {_were(found.sampled)} sampled"
     if found.wavering:
@@ -192,7 +218,7 @@ def remarks(hunt: Hunt) -> Iterator[str]:
 
 
 def _unanswered(some: Sequence[Unanswered]) -> str:
-    words = [f"{it.version} ({it.build}) {it.arch}: {plain(it.cause, 100)}" for it in some[:_NAMED]]
+    words = [f"{it.title}: {plain(it.cause, 100)}" for it in some[:_NAMED]]
     more = [f"{len(some) - _NAMED} more"] if len(some) > _NAMED else []
     return "; ".join([*words, *more])
 
