@@ -54,9 +54,9 @@ def hunt(
     last: Annotated[str, typer.Option("--to", metavar="K", help="The newest kernel.")] = "",
     series: Annotated[str, typer.Option(help="All of a series, such as 6.12.")] = "",
     version: Annotated[
-        str, typer.Option(help="All builds of one version, on every architecture of the matrix: each is asked.")
+        str, typer.Option(help="All builds of one version, each is asked: every architecture of the matrix, every flavour.")
     ] = "",
-    every: Annotated[bool, typer.Option("--all", help="Every kernel that the sources offer.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every kernel that the archive has.")] = False,
     slots: Annotated[
         int | None, typer.Option("-n", "--slots", min=1, help="Kernels at a time. Default: what this machine carries.")
     ] = None,
