@@ -54,7 +54,7 @@ def hunt(
     last: Annotated[str, typer.Option("--to", metavar="K", help="The newest kernel.")] = "",
     series: Annotated[str, typer.Option(help="All of a series, such as 6.12.")] = "",
     version: Annotated[
-        str, typer.Option(help="All builds of one version, each is asked: every architecture of the matrix, every flavour.")
+        str, typer.Option(help="Every build of one version: all architectures of the matrix, all flavours.")
     ] = "",
     every: Annotated[bool, typer.Option("--all", help="Every kernel that the archive has.")] = False,
     slots: Annotated[
