@@ -12,7 +12,7 @@ from runner.hunt.questions import Asked
 from runner.hunt.search import Board, Gap, groups
 from runner.model import CellResult, Observation
 from runner.probes import Issue, known_issue
-from runner.probes.verifier import plain_words
+from runner.probes.verifier import plain_words, verdict_line
 from runner.results.answers import steady
 from runner.results.hunts import (
     Answered,
@@ -141,6 +141,7 @@ def _answered(evidence: _Evidence, at: int) -> Answered:
         run_errno=observed.run_errno if observed else None,
         fields=observed.fields if observed else {},
         log=plain_words(seen.log) if seen else "",
+        reason=verdict_line(seen.log) if seen and seen.load_errno else "",
         prototype=rows[-1].prototype if rows else "",
         layouts=rows[-1].layouts if rows else (),
         config=telling[-1].config if telling else {},
@@ -184,7 +185,9 @@ def layout_differences(before: Answered, after: Answered) -> tuple[LayoutDiffere
 
 
 def first_difference(before: str, after: str) -> LogDifference | None:
-    """The first line that differs, addresses and BTF ids apart; None when there is none."""
+    """The first line that differs, addresses and BTF ids apart; None when none does, or where one has no log."""
+    if not before.strip() or not after.strip():
+        return None
     pairs = zip_longest(before.rstrip().splitlines(), after.rstrip().splitlines(), fillvalue="")
     for number, (old, new) in enumerate(pairs, 1):
         if steady(old)[0] != steady(new)[0]:

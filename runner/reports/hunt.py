@@ -14,7 +14,6 @@ from runner.reports.text import plain
 from runner.reports.trimmed import Trimmed
 from runner.results.hunts import Answered, Change, Hunt, Unanswered
 
-PROTOTYPE = "prototype"
 _MENTIONS = 8
 _NAMED = 6  # kernels in a list, before it says how many more
 
@@ -98,10 +97,12 @@ def _change(change: Change) -> Iterator[RenderableType]:
         yield Text(f"between them, without an answer: {_unanswered(change.between)}")
     yield Text()
     yield _side_by_side(change)
-    if old.prototype and old.prototype == new.prototype:
-        yield Text(f"prototype, the same on both: {plain(old.prototype)}")
-    elif old.prototype or new.prototype:
-        yield from _lines("prototype:", old.prototype or "unknown", new.prototype or "unknown")
+    yield from (Text(line) for line in reasons(change))
+    if prototypes := [plain(side.prototype) or "unknown" for side in (old, new) if old.prototype or new.prototype]:
+        if old.prototype == new.prototype:
+            yield Text(f"prototype, the same on both: {prototypes[0]}")
+        else:
+            yield from _lines("prototype:", *prototypes)
     for it in change.layout_differences:
         yield Text(f"struct {plain(it.name)} is laid out differently (offset, bytes, member):")
         yield from (_coloured(line) for line in layout_difference(it))
@@ -141,6 +142,14 @@ def what_differs(change: Change) -> str:
     return f"same version, different answers: a difference of builds (another {change.differs}), not of versions"
 
 
+def reasons(change: Change) -> list[str]:
+    """Why the verifier refuses, where not both have a log that can be held against the other."""
+    sides = zip(labels(change), (change.last_good, change.first_bad), strict=True)
+    if change.log_difference:
+        return []
+    return [f"the verifier, {name}: {plain(side.reason)}" for name, side in sides if side.reason]
+
+
 def issue_words(change: Change) -> str:
     """Which known issue one of the two shows; empty when none does. What it is stands in the remarks."""
     sides = (change.last_good, change.first_bad)
@@ -156,13 +165,12 @@ def evidence_rows(change: Change) -> Iterator[tuple[str, str, str]]:
     yield "load", errno_words(old.errno, "accepted"), errno_words(new.errno, "accepted")
     if old.run_errno is not None or new.run_errno is not None:
         yield "run", errno_words(old.run_errno, "it ran"), errno_words(new.run_errno, "it ran")
+    named = f"{old.answer} {new.answer}".replace(",", " ").split()
     for name in dict.fromkeys((*old.fields, *new.fields)):
         pair = _number(old, name), _number(new, name)
-        if pair[0] != pair[1] or name in old.answer.replace(",", " ").split():
+        both = name in old.fields and name in new.fields
+        if (both and pair[0] != pair[1]) or name in named:
             yield plain(name), *pair
-    if old.prototype or new.prototype:
-        same = old.prototype == new.prototype
-        yield PROTOTYPE, plain(old.prototype) or "unknown", "the same" if same else plain(new.prototype) or "unknown"
     for name, (before, after) in change.config_differences.items():
         yield f"CONFIG_{name}", before, after
 
@@ -173,8 +181,7 @@ def _side_by_side(change: Change) -> Table:
         table.add_column(overflow="fold")
     table.add_row("", *(Text(label, "bold") for label in labels(change)))
     for name, *cells in evidence_rows(change):
-        if name != PROTOTYPE:  # too long for a column
-            table.add_row(Text(name), *(Text(cell) for cell in cells))
+        table.add_row(Text(name), *(Text(cell) for cell in cells))
     return table
 
 
@@ -231,7 +238,7 @@ def _list(names: Iterable[str]) -> str:
 
 def _number(side: Answered, name: str) -> str:
     if name not in side.fields:
-        return "none"
+        return "-"
     value = side.fields[name]
     return f"{value} (-{errno_name(-value)})" if value < 0 and name.endswith(("error", "ret")) else str(value)
 

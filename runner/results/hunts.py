@@ -97,6 +97,7 @@ class Answered(OneKernel):
     run_errno: int | None = None
     fields: dict[str, int] = Field(default_factory=dict)
     log: str = ""
+    reason: str = ""  # the line of the log in which the verifier says why it refuses
     prototype: str = ""  # from BTF, as the layouts
     layouts: tuple[StructLayout, ...] = ()  # of the structures that programs hand to the kfunc
     config: dict[str, str] = Field(default_factory=dict)

@@ -12,6 +12,7 @@ from runner.reports.hunt import (
     how,
     issue_words,
     labels,
+    reasons,
     remarks,
     summary,
     what_differs,
@@ -39,6 +40,7 @@ def hunt_pages(environment: Environment, hunts: Sequence[Hunt]) -> Iterator[tupl
             evidence_rows=evidence_rows,
             issue_words=issue_words,
             labels=labels,
+            reasons=reasons,
             layout_difference=layout_difference,
             what_differs=what_differs,
         )
