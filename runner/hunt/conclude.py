@@ -137,6 +137,7 @@ def _answered(evidence: _Evidence, at: int) -> Answered:
         confirmed=standing.confirmed,
         run=reply.run,
         cell=reply.cell,
+        probe=observed.probe if observed else "",
         errno=seen.load_errno if seen else None,
         run_errno=observed.run_errno if observed else None,
         fields=observed.fields if observed else {},
@@ -146,16 +147,15 @@ def _answered(evidence: _Evidence, at: int) -> Answered:
         layouts=rows[-1].layouts if rows else (),
         config=telling[-1].config if telling else {},
         known_issue=issue.id if issue else "",
-        show=_command(hunt, reply, "show", everything=("--all",)),
-        again=_command(hunt, reply, "repro"),
+        show=_command(reply, "show", observed, everything=("--all",)),
+        again=_command(reply, "repro", observed),
     )
 
 
-def _command(hunt: Hunt, reply: Reply, word: str, *, everything: Sequence[str] = ()) -> str:
-    """`runner cell show` or `repro`, with the probe; the state of a kfunc has many, and so has all that was asked."""
+def _command(reply: Reply, word: str, seen: Observation | None, *, everything: Sequence[str] = ()) -> str:
+    """`runner cell show` or `repro`, with the probe that was answered; a census has many, and so has all of it."""
     words = ["runner", "cell", word, reply.cell, "--run", reply.run]
-    kfunc = hunt.question.target.startswith(hunt.question.kfunc)
-    return shlex.join([*words, *(everything if kfunc else ("--probe", hunt.question.target))])
+    return shlex.join([*words, *(("--probe", seen.probe) if seen else everything)])
 
 
 def _unanswered(hunt: Hunt, board: Board, at: int) -> Unanswered:

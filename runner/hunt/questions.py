@@ -107,15 +107,15 @@ class Asked:
         """The known issue that this answer shows; of a kfunc's state, one that keeps it from being seen at work."""
         if self.claim is None and self.read(result).answer == State.USABLE:
             return None
-        probes = {self.probe} if self.claim else self._shown
+        probes = (self.probe,) if self.claim else self._shown
         mine = [seen for seen in result.observations if seen.probe in probes]
         of_kernel = (issue for issue in issues if issue.is_of(result))
         return next((it for it in of_kernel if any(it.is_shown_by(seen.probe, seen) for seen in mine)), None)
 
     @cached_property
-    def _shown(self) -> frozenset[str]:
+    def _shown(self) -> tuple[str, ...]:
         """The claims that show the kfunc at work."""
-        return frozenset(
+        return tuple(
             probe_id(claim, self.prog_type)
             for file in self.files
             for claim in file.claims
@@ -123,10 +123,11 @@ class Asked:
         )
 
     def observation(self, result: CellResult) -> Observation | CensusObservation | None:
-        """The raw answer."""
-        if self.claim is None:
-            return self.census(result)
-        return next((seen for seen in result.observations if seen.probe == self.probe), None)
+        """The raw answer; of a kfunc that of the first claim that shows it at work, for a census has no arguments."""
+        probes = (self.probe,) if self.claim else self._shown
+        seen = {seen.probe: seen for seen in result.observations if self.claim or not seen.failed}
+        told = next((seen[probe] for probe in probes if probe in seen), None)
+        return told or (None if self.claim else self.census(result))
 
     def census(self, result: CellResult) -> CensusObservation | None:
         """What the census of this kernel says of the kfunc."""

@@ -162,6 +162,7 @@ def evidence_rows(change: Change) -> Iterator[tuple[str, str, str]]:
     """The two observations side by side: what is it, of the last good, of the first bad."""
     old, new = change.last_good, change.first_bad
     yield "release", old.release, new.release
+    yield "asked with", plain(old.probe) or "the census", plain(new.probe) or "the census"
     yield "load", errno_words(old.errno, "accepted"), errno_words(new.errno, "accepted")
     if old.run_errno is not None or new.run_errno is not None:
         yield "run", errno_words(old.run_errno, "it ran"), errno_words(new.run_errno, "it ran")

@@ -93,6 +93,7 @@ class Answered(OneKernel):
     confirmed: bool
     run: str
     cell: str
+    probe: str = ""  # whose observation it is; empty: the census's
     errno: int | None = None
     run_errno: int | None = None
     fields: dict[str, int] = Field(default_factory=dict)
