@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 
 from runner.hunt.candidates import Range, ordered
@@ -77,6 +79,7 @@ REAL = {
 }
 
 
+@cache
 def hunted(target: str, *names: str) -> Hunt:
     """As if these real kernels had been asked twice each."""
     asked: Asked = find(target, samples.claims(), KNOWN)

@@ -87,7 +87,7 @@ def test_the_evidence_of_a_kfunc_is_a_claim_or_else_its_census() -> None:
     assert used.load_errno == 0
     assert isinstance(refused, CensusObservation)
     assert refused.kfunc == "bpf_skb_ct_alloc"
-    assert "is not allowed" in refused.log
+    assert "STRUCT __sk_buff must point to" in refused.log
 
 
 def test_what_is_no_answer() -> None:
