@@ -14,6 +14,8 @@ from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
 from runner.errors import InfraError
 from runner.model import KnownIssue, Outcome, Plain, ProgType, StructLayout
+from runner.results.database import faults
+from runner.results.evidence import publish
 from runner.results.model import RunId
 
 
@@ -238,3 +240,13 @@ def load_hunts(reports: Path) -> Iterator[Hunt]:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise InfraError(f"{path} is no hunt: {place}: {first['msg']}", hint="delete it") from None
+
+
+def join_hunts(into: Path, other: Path) -> None:
+    """Add the documents that another store has, also in the place of one that did not come to its end here."""
+    ours = {hunt.id: hunt for hunt in load_hunts(into)}
+    for hunt in load_hunts(other):
+        mine, path = ours.get(hunt.id), hunt_path(into, hunt.id)
+        if mine is None or (hunt.finished and not mine.finished):
+            with faults(path):
+                publish(path, hunt.model_dump_json(indent=1).encode() + b"\n")

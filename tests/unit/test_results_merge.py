@@ -223,3 +223,19 @@ def test_hunts_are_not_counted_and_go_whole(tmp_path: Path, keep: Keep) -> None:
         assert {info.id for info in store.runs()} == {"hunt-new", "hunt-unfinished", "night-0", "night-2", "night-3"}
     assert [hunt.id for hunt in load_hunts(tmp_path)] == ["hunt-unfinished", "hunt-new"]
     assert not run_folder(tmp_path, "hunt-old").exists()
+
+
+def test_hunts_are_merged_with_their_runs(tmp_path: Path) -> None:
+    """One that was killed here and came to its end there has its end here."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder, ends in ((ours, ""), (theirs, "hunt-1")):
+        hunt = a_hunt("hunt-1", samples.STARTED, ends=ends)
+        path = hunt_path(folder, "hunt-1")
+        path.parent.mkdir(parents=True)
+        path.write_text(hunt.model_copy(update={"finished": samples.STARTED if ends else None}).model_dump_json())
+    other = hunt_path(theirs, "hunt-2")
+    other.write_text(a_hunt("hunt-2", samples.STARTED).model_dump_json())
+    source = stored(theirs / "results.db", shard(X86, "hunt-1"))
+    for _ in range(2):
+        merged(ours / "results.db", source)
+        assert [(hunt.id, bool(hunt.found)) for hunt in load_hunts(ours)] == [("hunt-2", False), ("hunt-1", True)]
