@@ -12,6 +12,7 @@ from runner.hunt.questions import Asked
 from runner.hunt.search import Board, Gap, groups
 from runner.model import CellResult, Observation
 from runner.probes import Issue, known_issue
+from runner.probes.matching import value_words
 from runner.probes.verifier import plain_words, verdict_line
 from runner.results.answers import steady
 from runner.results.hunts import (
@@ -123,6 +124,7 @@ def _answered(evidence: _Evidence, at: int) -> Answered:
     seen = asked.observation(telling[-1]) if telling else None
     rows = [row for result in some if (row := asked.census(result))]
     observed = seen if isinstance(seen, Observation) else None
+    fields = observed.fields if observed else {}
     return Answered(
         version=candidate.version,
         release=candidate.release,
@@ -140,7 +142,8 @@ def _answered(evidence: _Evidence, at: int) -> Answered:
         probe=observed.probe if observed else "",
         errno=seen.load_errno if seen else None,
         run_errno=observed.run_errno if observed else None,
-        fields=observed.fields if observed else {},
+        fields=fields,
+        words={name: value_words(name, value) for name, value in fields.items()},
         log=plain_words(seen.log) if seen else "",
         reason=verdict_line(seen.log) if seen and seen.load_errno else "",
         prototype=rows[-1].prototype if rows else "",

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner.reports.errnos import errno_name, errno_words
+from runner.reports.errnos import errno_words
 from runner.reports.layouts import layout_difference
 from runner.reports.text import plain
 from runner.reports.trimmed import Trimmed
@@ -240,8 +240,9 @@ def _list(names: Iterable[str]) -> str:
 def _number(side: Answered, name: str) -> str:
     if name not in side.fields:
         return "-"
-    value = side.fields[name]
-    return f"{value} (-{errno_name(-value)})" if value < 0 and name.endswith(("error", "ret")) else str(value)
+    number = str(side.fields[name])
+    words = side.words.get(name, number)
+    return number if words == number else f"{number} ({plain(words)})"
 
 
 def _count(number: int, word: str) -> str:

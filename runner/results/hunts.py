@@ -99,6 +99,7 @@ class Answered(OneKernel):
     errno: int | None = None
     run_errno: int | None = None
     fields: dict[str, int] = Field(default_factory=dict)
+    words: dict[str, str] = Field(default_factory=dict)  # the fields as people read them: -EINVAL, not written
     log: str = ""
     reason: str = ""  # the line of the log in which the verifier says why it refuses
     prototype: str = ""  # from BTF, as the layouts
