@@ -28,7 +28,8 @@ def hunt_report(hunt: Hunt) -> RenderableType:
         parts += [Text(), *_all_changes(hunt)]
     for change in found.changes:
         parts += [Text(), *_change(change)]
-    parts += [Text(), *(Text(line) for line in remarks(hunt))]
+    if lines := [Text(line) for line in remarks(hunt)]:
+        parts += [Text(), *lines]
     return Trimmed(Group(*parts))
 
 
@@ -108,8 +109,10 @@ def _change(change: Change) -> Iterator[RenderableType]:
         yield from (_coloured(line) for line in layout_difference(it))
     if at := change.log_difference:
         yield from _lines(f"verifier log, first difference in line {at.line}:", at.before, at.after)
+    if sources := list(_sources(change)):
+        yield Text()
+        yield from sources
     yield Text()
-    yield from _sources(change)
     for command in (old.show, new.show, old.again, new.again):
         yield Text(f"$ {command}", no_wrap=True, overflow="ignore")
 
@@ -199,7 +202,6 @@ def _sources(change: Change) -> Iterator[Text]:
             yield Text(f"  and {len(change.changelog) - _MENTIONS} more, with --format json")
     elif change.changelog_note:
         yield Text(f"the distribution's changelog: {plain(change.changelog_note)}")
-    yield Text()
 
 
 def remarks(hunt: Hunt) -> Iterator[str]:
