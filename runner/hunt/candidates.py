@@ -86,8 +86,7 @@ class Range:
         """Those of `kernels`, which are in order. MatrixError, naming what there is near, when an end is not there."""
         if self.version:
             mine = [it for it in kernels if it.candidate.version == self.version]
-            together = sorted(mine, key=lambda it: (it.candidate.arch, it.candidate.variant))
-            return _some(together, self.version, kernels)
+            return _some(_to_and_fro(mine), self.version, kernels)
         kernels = _of_variant(kernels, self.first, self.last)
         if self.series:
             return _some([it for it in kernels if _in_series(it, self.series)], self.series, kernels)
@@ -96,6 +95,15 @@ class Range:
         if first > last:
             raise MatrixError(f"--from {self.first} is newer than --to {self.last}", hint="turn them round")
         return tuple(kernels[first : last + 1])
+
+
+def _to_and_fro(builds: Iterable[Bootable]) -> list[Bootable]:
+    """Those of an architecture together, each second time backwards: neighbours differ in as little as can be."""
+    archs: dict[str, list[Bootable]] = {}
+    for it in sorted(builds, key=lambda it: (it.candidate.arch, it.candidate.variant)):
+        archs.setdefault(it.candidate.arch, []).append(it)
+    backwards = len(archs) - 1  # the last one is in order
+    return [it for at, group in enumerate(archs.values()) for it in group[:: -1 if (backwards - at) % 2 else 1]]
 
 
 def _of_variant(kernels: Sequence[Bootable], *ends: str) -> Sequence[Bootable]:

@@ -42,6 +42,8 @@ def how(hunt: Hunt) -> str:
     """What it took: candidates, rounds, boots."""
     first, last = hunt.candidates[0], hunt.candidates[-1]
     span = first.title if first == last else f"{first.title} to {last.title}"
+    if hunt.every:
+        span = f"every build of {first.version}"
     known = len({reply.candidate for reply in hunt.replies if not reply.fresh})
     parts = [
         f"{_count(len(hunt.candidates), 'kernel')}: {span}",
@@ -147,18 +149,16 @@ def what_differs(change: Change) -> str:
 
 def reasons(change: Change) -> list[str]:
     """Why the verifier refuses, where not both have a log that can be held against the other."""
-    sides = zip(labels(change), (change.last_good, change.first_bad), strict=True)
     if change.log_difference:
         return []
-    return [f"the verifier, {name}: {plain(side.reason)}" for name, side in sides if side.reason]
+    sides = (change.last_good, change.first_bad)
+    return [f"the verifier on {side.title}: {plain(side.reason)}" for side in sides if side.reason]
 
 
 def issue_words(change: Change) -> str:
     """Which known issue one of the two shows; empty when none does. What it is stands in the remarks."""
     sides = (change.last_good, change.first_bad)
-    shown = [f"{name} shows it" for name, side in zip(labels(change), sides, strict=True) if side.known_issue]
-    issues = dict.fromkeys(side.known_issue for side in sides if side.known_issue)
-    return f"known issue {', '.join(issues)}: {', '.join(shown)}" if issues else ""
+    return "; ".join(f"{side.title} shows the known issue {side.known_issue}" for side in sides if side.known_issue)
 
 
 def evidence_rows(change: Change) -> Iterator[tuple[str, str, str]]:

@@ -123,7 +123,7 @@ def test_a_change_that_a_known_issue_explains_is_called_so(target: str) -> None:
     assert hunt.found
     (change,) = hunt.found.changes
     assert (change.last_good.known_issue, change.first_bad.known_issue) == ("", "debian-amd64-module-btf")
-    assert issue_words(change) == "known issue debian-amd64-module-btf: first bad shows it"
+    assert issue_words(change) == "6.18.15 (1) x86_64 shows the known issue debian-amd64-module-btf"
     assert ": known issue debian-amd64-module-btf" in summary(hunt)
     assert any("was not deduplicated against vmlinux" in line for line in remarks(hunt))
 
@@ -161,6 +161,9 @@ def test_a_range_is_of_one_configuration_and_a_version_of_all() -> None:
     assert Range(series="6.12").select(some) == (plain, newer)
     assert Range(version="6.12.90").select(some) == (plain, rt)
     assert Range(first=rt.candidate.release).select(some) == (rt,)
+    arm, arm_rt = kernel(90, arch="arm64"), kernel(90, arch="arm64", variant="rt")
+    both = ordered([*some, arm, arm_rt])
+    assert Range(version="6.12.90").select(both) == (arm_rt, arm, plain, rt)  # neighbours differ in one thing
 
 
 def test_the_commands_ask_the_same_cell() -> None:
