@@ -17,7 +17,7 @@ from runner.hunt.changelog import packed_changelog
 from runner.hunt.journal import Journal
 from runner.hunt.search import Board, Tell, Want, search
 from runner.results.hunts import Reply, load_hunts
-from tests.unit.test_hunt_changelog import TEXT
+from tests.integration.test_hunt_changelog import TEXT
 from tests.unit.test_hunt_journal import CANDIDATES, journal
 
 
