@@ -73,7 +73,7 @@ _TABLE = (
         qemu="qemu-system-aarch64",
         qemu_package="qemu-system-arm",
         machine="virt",
-        cpu="cortex-a57",
+        cpu="cortex-a76",  # the a57 cannot do pages of 16 KiB, which one of Debian's kernels has
         console="ttyAMA0",
         serial="-serial chardev:console",
         net_device="virtio-net-pci,romfile=",

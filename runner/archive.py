@@ -48,18 +48,25 @@ class Listed:
 
 
 class Archive:
-    """The archive as this host reaches it. Architectures are ours (`x86_64`), not Debian's."""
+    """The archive as this host reaches it. Architectures are ours (`x86_64`), not Debian's.
 
-    def __init__(self, cache: Path, *, mirrors: Mirrors | None = None) -> None:
+    `offline`: the lists are those that were fetched before, however old.
+    """
+
+    def __init__(self, cache: Path, *, mirrors: Mirrors | None = None, offline: bool = False) -> None:
         self._folder = cache / "apt"
         self._given = mirrors
+        self._offline = offline
 
     def update(self, pairs: Iterable[tuple[str, str]], *, deadline: Deadline, max_age_s: float = FRESH_S) -> None:
         """Fetch the lists of each (suite, architecture) unless they are younger than `max_age_s`.
 
-        Raises InfraError: no network, no such suite, a signature that is not Debian's.
+        Raises InfraError: no network, no such suite, a signature that is not Debian's; offline, lists are not there.
         """
         todo = sorted(set(pairs))
+        if self._offline:
+            self._need_lists(todo, deadline)
+            return
         if not KEYRING.exists():
             raise InfraError(f"{KEYRING} is missing", hint="install the package debian-archive-keyring")
         roots = [self._root(suite, arch, deadline) for suite, arch in todo]
@@ -67,6 +74,14 @@ class Archive:
             notices = set(pool.map(lambda root: root.update(deadline, max_age_s), roots))
         for notice in sorted(notices - {""}):  # the same for each architecture
             log.warning("%s", notice)
+
+    def _need_lists(self, pairs: Iterable[tuple[str, str]], deadline: Deadline) -> None:
+        lacking = [f"{suite} {arch}" for suite, arch in pairs if not self._root(suite, arch, deadline).index.exists()]
+        if lacking:
+            raise InfraError(
+                f"the archive's lists are not in the cache: {', '.join(lacking)}",
+                hint="`runner kernels list` fetches them, with network",
+            )
 
     def kernel_packages(self, suite: str, arch: str, *, deadline: Deadline) -> tuple[Listed, ...]:
         """Every version of every package that makes up a kernel; the lists are fetched when there are none."""

@@ -174,12 +174,18 @@ def load_matrix(path: Path) -> Matrix:
         *_repeated(file),
         *_entry_problems(file),
         *_name_problems(file),
-        *_missing_probes(file, path.parent),
+        *_missing_probes(file, project_root(path)),
         *_exclude_problems(file),
     ]
     if problems:
         raise document.error(problems)
     return Matrix(path, document.sha256, file)
+
+
+def project_root(path: Path) -> Path:
+    """Where the claims of a matrix are, and its reports: the nearest folder, its own or one above, that holds bpf/."""
+    own = path.parent
+    return next((folder for folder in (own, *own.resolve().parents) if (folder / "bpf").is_dir()), own)
 
 
 def _expand(file: MatrixFile) -> Iterator[Wanted]:
@@ -241,7 +247,7 @@ def _missing_probes(file: MatrixFile, folder: Path) -> Iterator[tuple[Location, 
     there = sorted(found.stem for found in (folder / "bpf").glob("*.yaml"))
     for index, name in enumerate(file.probes):
         if not (folder / "bpf" / f"{name}.yaml").is_file():
-            known = yamlfile.nearest(name, there) if there else "there are no claim files beside the matrix"
+            known = yamlfile.nearest(name, there) if there else "there are no claim files beside the matrix or above it"
             yield ("probes", index), f"no claims called {name!r}: bpf/{name}.yaml does not exist; {known}"
 
 

@@ -21,6 +21,7 @@ from runner.cli.options import (
     FormatOption,
     Hosts,
     MatrixFile,
+    Offline,
     Output,
     Project,
     Verbose,
@@ -53,9 +54,9 @@ def hunt(
     last: Annotated[str, typer.Option("--to", metavar="K", help="The newest kernel.")] = "",
     series: Annotated[str, typer.Option(help="All of a series, such as 6.12.")] = "",
     version: Annotated[
-        str, typer.Option(help="All builds of one version, on every architecture of the matrix: each is asked.")
+        str, typer.Option(help="Every build of one version: all architectures of the matrix, all flavours.")
     ] = "",
-    every: Annotated[bool, typer.Option("--all", help="Every kernel that the sources offer.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every kernel that the archive has.")] = False,
     slots: Annotated[
         int | None, typer.Option("-n", "--slots", min=1, help="Kernels at a time. Default: what this machine carries.")
     ] = None,
@@ -70,6 +71,7 @@ def hunt(
     bad: Annotated[str, typer.Option(metavar="REF", help="With --git: a later one that does not.")] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Boot also what the store has an answer of.")] = False,
     matrix: MatrixFile = DEFAULT_MATRIX,
+    offline: Offline = False,
     format_: FormatOption = Format.TEXT,
     output: Output = None,
     verbose: Verbose = False,
@@ -90,18 +92,19 @@ def hunt(
     knowledge = Knowledge.of(project)
     asked = find(target, knowledge.claims, knowledge.kfuncs)
     archs = _archs(project, arch, several=bool(version))
-    offered = every_kernel(
-        Archive(cache_root()), archs, deadline=Deadline.after(_LIST_LIMIT_S, "the limit for the lists")
-    )
+    limit = Deadline.after(_LIST_LIMIT_S, "the limit for the lists")
+    offered = every_kernel(Archive(cache_root(), offline=offline), archs, deadline=limit, offline=offline)
     done = Hunting(
         project=project,
         asked=asked,
+        issues=knowledge.issues,
         kernels=Range(series, first, last, version).select(offered),
         slots=slots,
         hosts=hosts,
         samples=samples,
         every=bool(version),
         fresh=fresh,
+        offline=offline,
         console=Console(stderr=True, highlight=False) if format_ is Format.JSON or output else out_console(),
     ).run()
     emit(done.model_dump_json(indent=1) if format_ is Format.JSON else hunt_report(done), output)

@@ -29,6 +29,7 @@ from runner.hunt.questions import Asked
 from runner.hunt.search import expected_rounds, search
 from runner.images import lock_image
 from runner.model import Cell, CellResult, LockedImage
+from runner.probes import Issue
 from runner.reports.text import plain
 from runner.results.hunts import Change, Found, Hunt, Why
 from runner.results.store import ResultStore
@@ -40,16 +41,21 @@ _CHANGELOG_LIMIT_S = 300
 
 @dataclass(slots=True)
 class Hunting:
-    """`kernels` are in their order. `every`: ask all of them; `fresh`: do not use what the store knows."""
+    """`kernels` are in their order. `every`: ask all of them; `fresh`: do not use what the store knows.
+
+    `offline`: use what is in the cache; the distribution's changelog is not.
+    """
 
     project: Project
     asked: Asked
+    issues: tuple[Issue, ...]
     kernels: Sequence[Bootable]
     slots: int | None
     hosts: Path | None
     samples: int
     every: bool
     fresh: bool
+    offline: bool
     console: Console
 
     def run(self) -> Hunt:
@@ -84,7 +90,8 @@ class Hunting:
             )
             boots.close()
             journal.keep()
-            found = conclude(journal.hunt, board, self.asked, self._results(store, journal, known, cells))
+            results = self._results(store, journal, known, cells)
+        found = conclude(journal.hunt, board, self.asked, results, self.issues)
         done = finished(journal.hunt, self._with_changelogs(journal.hunt, found))
         journal.finish(done)
         return journal.hunt
@@ -95,9 +102,13 @@ class Hunting:
         pinned = {image.arch: image for image in self.project.lock().images if image.suite == suite}
         deadline = Deadline.after(_IMAGE_LIMIT_S, "the limit for the archive")
         return {
-            arch: pinned.get(arch) or lock_image(suite, arch, Archive(cache_root()), deadline=deadline)
+            arch: pinned.get(arch) or lock_image(suite, arch, self._archive, deadline=deadline)
             for arch in dict.fromkeys(it.kernel.arch for it in self.kernels)
         }
+
+    @property
+    def _archive(self) -> Archive:
+        return Archive(cache_root(), offline=self.offline)
 
     def _known(self, store: ResultStore, journal: Journal) -> dict[str, CellResult]:
         """What other runs answered; told to a hunt that begins."""
@@ -118,7 +129,7 @@ class Hunting:
             root=self.project.root,
             folder=self.project.reports / "runs" / hunt.id,
             cache=cache_root(),
-            offline=False,
+            offline=self.offline,
             deadline=Deadline.after(_PREPARE_LIMIT_S, "the limit for compiling the probes"),
         )
 
@@ -183,6 +194,8 @@ class Hunting:
     def _with_changelog(self, hunt: Hunt, change: Change, texts: dict[str, str]) -> Change:
         """What the distribution changed between the two, what is most like the question first."""
         after = change.first_bad
+        if self.offline:
+            return change.model_copy(update={"changelog_note": "not read: it is not in the cache"})
         kernel = next(
             it.kernel for it in self.kernels if (it.candidate.build, it.candidate.arch) == (after.build, after.arch)
         )
@@ -191,7 +204,7 @@ class Hunting:
         cache = cache_root()
         try:
             if after.build not in texts:
-                texts[after.build] = changelog_of(kernel, Archive(cache), cache / "scratch", deadline=deadline)
+                texts[after.build] = changelog_of(kernel, self._archive, cache / "scratch", deadline=deadline)
             said = mentions(texts[after.build], change.last_good.build, after.build, source_words(self.asked))
         except (InfraError, ValueError) as error:  # the answer stands without it
             return change.model_copy(update={"changelog_note": str(error)})

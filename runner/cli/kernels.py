@@ -143,7 +143,7 @@ def lock(matrix: MatrixFile = DEFAULT_MATRIX, verbose: Verbose = False) -> None:
     pinned = settled(project, mode="renew", offline=False)
     console = Console(highlight=False)
     for kernel in pinned.kernels:
-        console.print(f"{kernel.source:<32} {kernel.arch:<8} {kernel.version:<12} {kernel.release}")
+        console.print(f"{kernel.source:<32} {kernel.arch:<8} {kernel.version:<12} {kernel.release}", soft_wrap=True)
     console.print(f"written: {project.lock_path}")
 
 

@@ -16,7 +16,7 @@ from rich.console import Console, RenderableType
 
 from runner.errors import InfraError
 from runner.kernels.lock import read_lock
-from runner.matrix import Matrix, load_matrix
+from runner.matrix import Matrix, load_matrix, project_root
 from runner.model import Lock
 
 
@@ -55,7 +55,7 @@ DEFAULT_MATRIX = Path("matrix.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A matrix and the files beside it."""
+    """A matrix and the files that belong to it."""
 
     matrix: Matrix
 
@@ -66,7 +66,7 @@ class Project:
 
     @property
     def root(self) -> Path:
-        return self.matrix.path.parent
+        return project_root(self.matrix.path)
 
     @property
     def lock_path(self) -> Path:
@@ -76,6 +76,12 @@ class Project:
     @property
     def reports(self) -> Path:
         return self.root / "reports"
+
+    @property
+    def table(self) -> Path:
+        """The availability of a matrix's last run: availability.md of matrix.yaml, nightly.md of nightly.yaml."""
+        stem = self.matrix.path.stem
+        return self.reports / f"{'availability' if stem == DEFAULT_MATRIX.stem else stem}.md"
 
     @property
     def database(self) -> Path:

@@ -51,6 +51,8 @@ def prune_runs(
 ) -> None:
     """Remove old runs, their consoles, and answers that no other run gave. The newest run always stays.
 
+    Hunts are not counted: one that is older than every run that stays goes whole, with its page.
+
     Example: runner results prune --keep 90d --dry-run
     """
     wanted = _keep(keep)
@@ -58,7 +60,7 @@ def prune_runs(
         found = plan(store, wanted, datetime.now(UTC))
         for line in _words(found, dry_run=dry_run):
             typer.echo(line)
-        if found.going and not dry_run:
+        if (found.going or found.hunts) and not dry_run:
             before = store.path.stat().st_size
             prune(store, found)
             typer.echo(f"{store.path}: {_mib(before)} before, {_mib(store.path.stat().st_size)} now")
@@ -74,10 +76,16 @@ def _keep(word: str) -> Keep:
 
 def _words(found: Plan, *, dry_run: bool) -> list[str]:
     verb = "would go" if dry_run else "go"
-    lines = [f"{len(found.going)} of {len(found.going) + len(found.staying)} runs {verb}"]
+    runs = [info for info in found.going if not info.is_hunt]
+    count = len(runs) + sum(not info.is_hunt for info in found.staying)
+    lines = [f"{len(runs)} of {count} runs {verb}"]
+    if runs:
+        lines[0] += f": {runs[-1].id} to {runs[0].id}"
+    if found.hunts:
+        last = f" to {found.hunts[0]}" if len(found.hunts) > 1 else ""
+        lines.append(f"hunts that {verb}: {found.hunts[-1]}{last}")
     if found.going:
-        first, last = found.going[-1], found.going[0]
-        lines[0] += f": {first.id} to {last.id}, with {_mib(found.evidence_bytes)} of consoles and raw answers"
+        lines[-1] += f", with {_mib(found.evidence_bytes)} of consoles and raw answers"
     if found.lost_kernels:
         named = ", ".join(found.lost_kernels[:_NAMED])
         more = f" and {len(found.lost_kernels) - _NAMED} more" if len(found.lost_kernels) > _NAMED else ""

@@ -171,7 +171,7 @@ def show(done: JudgedRun, project: Project, console: Console, *, finished: bool 
     """The grid and the summary on the terminal, and the table that is worth committing."""
     console.print()
     console.print(run_report(done, every_hint="runner report show --all"))
-    write_atomically(project.reports / "availability.md", availability_markdown(done).encode())
+    write_atomically(project.table, availability_markdown(done).encode())
     missing = missing_cells(done.run)
     if missing or not finished:
         names = ", ".join(cell.id for cell in missing)

@@ -10,12 +10,14 @@ from typing import Protocol
 
 from runner import __version__
 from runner.errors import InfraError
+from runner.execution.again import asked_of
 from runner.execution.fleet import Fleet
 from runner.execution.orders import CellOrder, Progress, WorkerOrders
 from runner.hunt.candidates import Bootable
 from runner.hunt.questions import Asked
 from runner.hunt.search import Tell, Want
 from runner.model import Cell, CellResult, Outcome
+from runner.results.asked import read_asked, write_asked
 from runner.results.hunts import Reply, Why
 from runner.results.model import Run
 from runner.results.store import ResultStore
@@ -58,6 +60,8 @@ class Boots:
         orders = tuple(self._order(self.cells[key], why) for key, why in wanted.values())
         self._cells += [order.cell for order in orders if order.cell not in self._cells]
         self.store.widen(self.run.id, self._cells)
+        batch_orders = self.orders.model_copy(update={"orders": orders})
+        self._keep_asked(batch_orders)
         last: dict[str, CellResult] = {}
 
         def keep(result: CellResult) -> None:
@@ -71,7 +75,7 @@ class Boots:
 
         with self.show([(order.cell, wanted[order.cell.id][1]) for order in orders]) as shown:
             whole = self.rounds(
-                self.orders.model_copy(update={"orders": orders}),
+                batch_orders,
                 fleet=self.fleet,
                 on_result=keep,
                 on_progress=shown.progress,
@@ -105,6 +109,14 @@ class Boots:
                 self._note(result)
         else:
             self.store.begin(self.run.model_copy(update={"cells": ()}))
+
+    def _keep_asked(self, orders: WorkerOrders) -> None:
+        """What each cell was asked last, so that `runner cell repro` can ask it again."""
+        reports = self.store.path.parent
+        now, before = asked_of(orders), read_asked(reports, self.run.id)
+        cells, objects = (before.cells, before.objects) if before else ({}, {})
+        both = now.model_copy(update={"cells": {**cells, **now.cells}, "objects": {**objects, **now.objects}})
+        write_asked(reports, self.run.id, both)
 
     def _order(self, cell: Cell, why: Why) -> CellOrder:
         census = why is Why.CONFIRM  # the ends of a change also tell their prototypes

@@ -13,7 +13,7 @@ from runner.caches import cache_root
 from runner.cellnames import cell_id
 from runner.deadline import Deadline
 from runner.errors import MatrixError
-from runner.kernels import Means, offered
+from runner.kernels import Means, have_kernel, offered
 from runner.matrix import Matrix
 from runner.model import Cell, LockedImage, LockedKernel
 from runner.results.hunts import Candidate
@@ -33,25 +33,28 @@ class Bootable:
         return frozenset(package.sha256 for package in self.kernel.packages)
 
 
-def every_kernel(archive: Archive, archs: Iterable[str], *, deadline: Deadline) -> tuple[Bootable, ...]:
-    """Every kernel that the sources offer, each build once, ordered by version, then build. InfraError."""
+def every_kernel(
+    archive: Archive, archs: Iterable[str], *, deadline: Deadline, offline: bool = False
+) -> tuple[Bootable, ...]:
+    """Every kernel that the sources offer, each build once, ordered by version, then build. InfraError.
+
+    `offline`: of them those that the cache has.
+    """
     found: dict[tuple[str, frozenset[str]], Bootable] = {}
-    for offer in offered((), tuple(archs), Means(archive, cache_root(), deadline), words=("debian",)):
+    cache = cache_root()
+    for offer in offered((), tuple(archs), Means(archive, cache, deadline), words=("debian",)):
+        kernel = offer.pinned()
+        if kernel is None or (offline and not have_kernel(kernel, cache)):
+            continue
         candidate = Candidate(
-            key=f"{offer.build}/{offer.arch}",
+            key="/".join(filter(None, (offer.build, offer.arch, offer.variant))),
             version=str(offer.version),
             release=offer.release,
             arch=offer.arch,
             source=offer.source,
             build=offer.build,
             suite=offer.suite,
-        )
-        kernel = LockedKernel(
-            source=offer.source,
-            arch=offer.arch,
-            version=str(offer.version),
-            release=offer.release,
-            packages=offer.packages,
+            variant=offer.variant,
         )
         bootable = Bootable(candidate, kernel)
         found.setdefault((offer.arch, bootable.digests), bootable)
@@ -59,24 +62,32 @@ def every_kernel(archive: Archive, archs: Iterable[str], *, deadline: Deadline) 
 
 
 def ordered(kernels: Iterable[Bootable]) -> tuple[Bootable, ...]:
-    """By version, then build, then architecture."""
-    return tuple(sorted(kernels, key=lambda it: (it.kernel.upstream, Version(it.candidate.build), it.candidate.arch)))
+    """By version, then build, then architecture and configuration."""
+    return tuple(sorted(kernels, key=_place))
+
+
+def _place(it: Bootable) -> tuple[KernelVersion, Version, str, str]:
+    return it.kernel.upstream, Version(it.candidate.build), it.candidate.arch, it.candidate.variant
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Which of them: `series` one of the stable series, `first` and `last` ends, each a version, release or build."""
+    """Which of them: `series` one of the stable series, `first` and `last` ends, each a version, release or build.
+
+    All are of the generic configuration, but where an end is a release of another one, or all of a version are wanted.
+    """
 
     series: str = ""
     first: str = ""
     last: str = ""
-    version: str = ""  # all builds of one version, those of an architecture together
+    version: str = ""  # all builds of one version, those of an architecture and a configuration together
 
     def select(self, kernels: Sequence[Bootable]) -> tuple[Bootable, ...]:
         """Those of `kernels`, which are in order. MatrixError, naming what there is near, when an end is not there."""
         if self.version:
             mine = [it for it in kernels if it.candidate.version == self.version]
-            return _some(sorted(mine, key=lambda it: it.candidate.arch), self.version, kernels)
+            return _some(_to_and_fro(mine), self.version, kernels)
+        kernels = _of_variant(kernels, self.first, self.last)
         if self.series:
             return _some([it for it in kernels if _in_series(it, self.series)], self.series, kernels)
         first = _places(kernels, self.first)[0] if self.first else 0
@@ -84,6 +95,21 @@ class Range:
         if first > last:
             raise MatrixError(f"--from {self.first} is newer than --to {self.last}", hint="turn them round")
         return tuple(kernels[first : last + 1])
+
+
+def _to_and_fro(builds: Iterable[Bootable]) -> list[Bootable]:
+    """Those of an architecture together, each second time backwards: neighbours differ in as little as can be."""
+    archs: dict[str, list[Bootable]] = {}
+    for it in sorted(builds, key=lambda it: (it.candidate.arch, it.candidate.variant)):
+        archs.setdefault(it.candidate.arch, []).append(it)
+    backwards = len(archs) - 1  # the last one is in order
+    return [it for at, group in enumerate(archs.values()) for it in group[:: -1 if (backwards - at) % 2 else 1]]
+
+
+def _of_variant(kernels: Sequence[Bootable], *ends: str) -> Sequence[Bootable]:
+    """Those of one configuration: kernels of several are in no order."""
+    variant = next((it.candidate.variant for it in kernels if it.candidate.release in ends), "")
+    return [it for it in kernels if it.candidate.variant == variant]
 
 
 def _places(kernels: Sequence[Bootable], word: str) -> list[int]:
@@ -129,10 +155,10 @@ def _nothing(word: str, kernels: Sequence[Bootable]) -> MatrixError:
 
 def cells_of(kernels: Sequence[Bootable], matrix: Matrix, images: dict[str, LockedImage]) -> dict[str, Cell]:
     """The cell that boots each candidate, by the candidate's key. Where a version has several builds, so do the ids."""
-    builds = Counter((it.kernel.version, it.kernel.arch) for it in kernels)
+    builds = Counter((it.kernel.version, it.kernel.variant, it.kernel.arch) for it in kernels)
     found = {}
     for it in kernels:
-        several = builds[it.kernel.version, it.kernel.arch] > 1
+        several = builds[it.kernel.version, it.kernel.variant, it.kernel.arch] > 1
         revision = it.candidate.build.partition("-")[2] or it.candidate.build
         found[it.candidate.key] = Cell(
             id=cell_id(it.kernel, revision if several else ""),

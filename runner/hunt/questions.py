@@ -5,14 +5,14 @@ A claim is asked of every kernel, whatever its `since` and `until` say: where an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 
 from runner.errors import MatrixError
 from runner.model import Ask, CellResult, CensusObservation, Observation, Outcome, ProgType, State, Verdict
-from runner.probes import ClaimFile, KfuncList, asks_of, judge, modules_of, states
+from runner.probes import ClaimFile, Issue, KfuncList, asks_of, judge, modules_of, states
 from runner.probes.asks import census_id, probe_id
 from runner.probes.claims import Answer, Claim, Range, Refusal, errno_name
 from runner.probes.matching import expected_words, matches, observed_words
@@ -103,11 +103,31 @@ class Asked:
             return Reading("", "the kernel was not asked about it")
         return Reading("", row.cause) if row.state is State.NO_ANSWER else Reading(str(row.state), row.cause)
 
+    def issue(self, result: CellResult, issues: Sequence[Issue]) -> Issue | None:
+        """The known issue that this answer shows; of a kfunc's state, one that keeps it from being seen at work."""
+        if self.claim is None and self.read(result).answer == State.USABLE:
+            return None
+        probes = (self.probe,) if self.claim else self._shown
+        mine = [seen for seen in result.observations if seen.probe in probes]
+        of_kernel = (issue for issue in issues if issue.is_of(result))
+        return next((it for it in of_kernel if any(it.is_shown_by(seen.probe, seen) for seen in mine)), None)
+
+    @cached_property
+    def _shown(self) -> tuple[str, ...]:
+        """The claims that show the kfunc at work."""
+        return tuple(
+            probe_id(claim, self.prog_type)
+            for file in self.files
+            for claim in file.claims
+            if claim.usable and file.kfuncs[claim.kfunc].get(self.prog_type) == self.question.kfunc
+        )
+
     def observation(self, result: CellResult) -> Observation | CensusObservation | None:
-        """The raw answer."""
-        if self.claim is None:
-            return self.census(result)
-        return next((seen for seen in result.observations if seen.probe == self.probe), None)
+        """The raw answer; of a kfunc that of the first claim that shows it at work, for a census has no arguments."""
+        probes = (self.probe,) if self.claim else self._shown
+        seen = {seen.probe: seen for seen in result.observations if self.claim or not seen.failed}
+        told = next((seen[probe] for probe in probes if probe in seen), None)
+        return told or (None if self.claim else self.census(result))
 
     def census(self, result: CellResult) -> CensusObservation | None:
         """What the census of this kernel says of the kfunc."""

@@ -4,7 +4,7 @@ from runner.probes.asks import asks_of, modules_of
 from runner.probes.census import CONFIG_OPTIONS
 from runner.probes.claims import Claim, ClaimFile, load_claims
 from runner.probes.compile import compile_objects
-from runner.probes.issues import Issue, explained, issues_of, load_issues
+from runner.probes.issues import Issue, explained, issues_of, known_issue, load_issues
 from runner.probes.judge import judge, states
 from runner.probes.kfuncs import KfuncList, kfuncs_path, load_kfuncs, tagged
 from runner.probes.matching import statement_true
@@ -21,6 +21,7 @@ __all__ = [
     "issues_of",
     "judge",
     "kfuncs_path",
+    "known_issue",
     "load_claims",
     "load_issues",
     "load_kfuncs",

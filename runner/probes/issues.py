@@ -129,8 +129,13 @@ def issues_of(
         shown = any(verdict.known_issue == issue.id for _, verdicts in cells for verdict in verdicts)
         gone = not shown and _is_gone(cells, issue)
         if shown or gone:
-            found.append(KnownIssue(id=issue.id, what=issue.what, reason=issue.reason, link=issue.link, gone=gone))
+            found.append(known_issue(issue, gone=gone))
     return tuple(found)
+
+
+def known_issue(issue: Issue, *, gone: bool = False) -> KnownIssue:
+    """As reports have it."""
+    return KnownIssue(id=issue.id, what=issue.what, reason=issue.reason, link=issue.link, gone=gone)
 
 
 def _is_gone(cells: Sequence[tuple[CellResult, Sequence[ClaimVerdict]]], issue: Issue) -> bool:

@@ -57,7 +57,7 @@ def expected_words(answer: Answer) -> str:
         return "load refused" + (": " + ", ".join(parts) if parts else "")
     if answer.load == "refused":
         return "load refused"
-    return ", ".join(f"{name} {_word(name, value)}" for name, value in answer.fields.items()) or "loads and runs"
+    return ", ".join(f"{name} {value_words(name, value)}" for name, value in answer.fields.items()) or "loads and runs"
 
 
 def observed_words(answer: Answer, seen: Observation) -> str:
@@ -70,11 +70,12 @@ def observed_words(answer: Answer, seen: Observation) -> str:
     if seen.run_errno:
         return f"run failed: -{errno_name(seen.run_errno)}"
     names = answer.fields or {name: value for name, value in seen.fields.items() if value}
-    shown = [f"{name} {_word(name, seen.fields[name])}" for name in names if name in seen.fields]
+    shown = [f"{name} {value_words(name, seen.fields[name])}" for name in names if name in seen.fields]
     return ", ".join(shown) or "loads and runs"
 
 
-def _word(name: str, value: int | str | Range) -> str:
+def value_words(name: str, value: int | str | Range) -> str:
+    """A field's value as people read it: an errno, a hexadecimal status or address, a pattern as it is."""
     if isinstance(value, Range):
         return f"{value.min}..{value.max}"
     if isinstance(value, str):

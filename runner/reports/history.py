@@ -9,6 +9,7 @@ from rich.text import Text
 
 from runner.model import StructLayout
 from runner.reports.findings import show_command
+from runner.reports.layouts import layout_lines
 from runner.reports.text import plain
 from runner.results.history import Turn
 from runner.results.signatures import Signature
@@ -46,7 +47,7 @@ def signatures_report(kfunc: str, found: Sequence[Signature]) -> RenderableType:
         parts.append(Text(f"    prototype  {plain(prototype) or NOT_RECORDED}", "" if prototype else "dim"))
         words = ", ".join(flags) if flags else "none shown" if prototype else NOT_RECORDED
         parts.append(Text(f"    flags      {plain(words)}", "" if flags else "dim"))
-        parts += [Text(f"    {line}") for layout in layouts for line in _layout(layout)]
+        parts += [Text(f"    {line}") for layout in layouts for line in layout_lines(layout)]
     return Group(*parts)
 
 
@@ -120,15 +121,6 @@ def _document(turn: Turn) -> dict[str, object]:
         "unanswered": turn.unanswered,
         "command": show_command(turn.new.cell.id, turn.probe, turn.new.run, every=True),
     }
-
-
-def _layout(layout: StructLayout) -> Iterator[str]:
-    """`struct bpf_ct_opts: 12 bytes`, then a line for each member: where, how many bytes, what."""
-    constants = "".join(f"; {plain(it.name)} = {it.value}" for it in layout.constants)
-    yield f"struct {plain(layout.name)}: {layout.size} bytes{constants}"
-    for it in layout.members:
-        width = f": {it.bits}" if it.bits else ""
-        yield f"  {it.offset:>4} {it.size:>4}  {plain(it.type)} {plain(it.name)}{width}".rstrip()
 
 
 _Said = tuple[str, tuple[str, ...], tuple[StructLayout, ...], str]

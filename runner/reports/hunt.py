@@ -8,12 +8,12 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner.reports.errnos import errno_name, errno_words
+from runner.reports.errnos import errno_words
+from runner.reports.layouts import layout_difference
 from runner.reports.text import plain
 from runner.reports.trimmed import Trimmed
 from runner.results.hunts import Answered, Change, Hunt, Unanswered
 
-PROTOTYPE = "prototype"
 _MENTIONS = 8
 _NAMED = 6  # kernels in a list, before it says how many more
 
@@ -28,7 +28,8 @@ def hunt_report(hunt: Hunt) -> RenderableType:
         parts += [Text(), *_all_changes(hunt)]
     for change in found.changes:
         parts += [Text(), *_change(change)]
-    parts += [Text(), *(Text(line) for line in remarks(hunt))]
+    if lines := [Text(line) for line in remarks(hunt)]:
+        parts += [Text(), *lines]
     return Trimmed(Group(*parts))
 
 
@@ -41,6 +42,8 @@ def how(hunt: Hunt) -> str:
     """What it took: candidates, rounds, boots."""
     first, last = hunt.candidates[0], hunt.candidates[-1]
     span = first.title if first == last else f"{first.title} to {last.title}"
+    if hunt.every:
+        span = f"every build of {first.version}"
     known = len({reply.candidate for reply in hunt.replies if not reply.fresh})
     parts = [
         f"{_count(len(hunt.candidates), 'kernel')}: {span}",
@@ -57,13 +60,16 @@ def summary(hunt: Hunt) -> str:
         return "not finished"
     if not found.answers:
         return "no kernel answered"
-    if not found.changes:
-        return f"no change seen: {plain(next(iter(found.answers)))}"
-    if hunt.last_good is None or hunt.first_bad is None:
-        return ""
-    words = f"changed between {hunt.last_good.version} ({hunt.last_good.build}) and {hunt.first_bad.version}"
+    main = found.main
+    if main is None:
+        issues = "".join(f"; known issue {it.issue.id}" for it in found.known_issues)
+        return f"no change seen: {plain(next(iter(found.answers)))}{issues}"
+    how = "differs between" if main.same_version else "changed between"
+    words = f"{how} {main.last_good.title} and {main.first_bad.title}"
+    issue = main.first_bad.known_issue or main.last_good.known_issue
+    known = f": known issue {issue}" if main.explained and issue else ""
     more = f"; {len(found.changes)} changes in all" if len(found.changes) > 1 else ""
-    return f"{words} ({hunt.first_bad.build}){more}"
+    return f"{words}{known}{more}"
 
 
 def _all_changes(hunt: Hunt) -> Iterator[RenderableType]:
@@ -74,37 +80,47 @@ def _all_changes(hunt: Hunt) -> Iterator[RenderableType]:
     table = Table.grid(padding=(0, 2))
     for change in changes:
         old, new = change.last_good, change.first_bad
-        table.add_row(
-            f"  {old.version} ({old.build}) {old.arch}",
-            f"{new.version} ({new.build}) {new.arch}",
-            Text(f"{plain(old.answer)} -> {plain(new.answer)}"),
-            "" if change.differs == "version" else f"same version, another {change.differs}",
-        )
+        notes = [f"same version, another {change.differs}"] if change.same_version else []
+        notes += [f"known issue {new.known_issue or old.known_issue}"] if change.explained else []
+        answers = Text(f"{plain(old.answer)} -> {plain(new.answer)}")
+        table.add_row(f"  {old.title}", new.title, answers, "; ".join(notes))
     yield table
 
 
 def _change(change: Change) -> Iterator[RenderableType]:
     old, new = change.last_good, change.first_bad
     table = Table.grid(padding=(0, 2))
-    for name, side in (("last good", old), ("first bad", new)):
-        kernel = f"{side.version} ({side.build}) {side.arch}"
-        table.add_row(Text(name, "bold"), kernel, Text(plain(side.answer)), Text(confidence(side), "dim"))
+    for name, side in zip(labels(change), (old, new), strict=True):
+        table.add_row(Text(name, "bold"), side.title, Text(plain(side.answer)), Text(confidence(side), "dim"))
     yield table
     yield Text(what_differs(change), "dim")
+    if issue := issue_words(change):
+        yield Text(issue, "yellow")
     if change.between:
         yield Text(f"between them, without an answer: {_unanswered(change.between)}")
     yield Text()
     yield _side_by_side(change)
-    if old.prototype and old.prototype == new.prototype:
-        yield Text(f"prototype, the same on both: {plain(old.prototype)}")
-    elif old.prototype or new.prototype:
-        yield from _lines("prototype:", old.prototype or "unknown", new.prototype or "unknown")
+    yield from (Text(line) for line in reasons(change))
+    if prototypes := [plain(side.prototype) or "unknown" for side in (old, new) if old.prototype or new.prototype]:
+        if old.prototype == new.prototype:
+            yield Text(f"prototype, the same on both: {prototypes[0]}")
+        else:
+            yield from _lines("prototype:", *prototypes)
+    for it in change.layout_differences:
+        yield Text(f"struct {plain(it.name)} is laid out differently (offset, bytes, member):")
+        yield from (_coloured(line) for line in layout_difference(it))
     if at := change.log_difference:
         yield from _lines(f"verifier log, first difference in line {at.line}:", at.before, at.after)
+    if sources := list(_sources(change)):
+        yield Text()
+        yield from sources
     yield Text()
-    yield from _sources(change)
     for command in (old.show, new.show, old.again, new.again):
         yield Text(f"$ {command}", no_wrap=True, overflow="ignore")
+
+
+def _coloured(line: str) -> Text:
+    return Text(f"  {line}", {"-": "red", "+": "green"}.get(line[:1], ""))
 
 
 def _lines(title: str, before: str, after: str) -> Iterator[Text]:
@@ -119,27 +135,46 @@ def confidence(side: Answered) -> str:
     return words if side.confirmed else f"{words}; not confirmed"
 
 
+def labels(change: Change) -> tuple[str, str]:
+    """Builds of one version have no order, so that none of them is the last or the first."""
+    return ("one build", "another") if change.same_version else ("last good", "first bad")
+
+
 def what_differs(change: Change) -> str:
     """Is it the version, or the build of one version?"""
-    if change.differs == "version":
+    if not change.same_version:
         return "good is how the older kernel answers, bad how the newer one does"
-    return f"one version, two answers: a difference of the {change.differs}, not of the version"
+    return f"same version, different answers: a difference of builds (another {change.differs}), not of versions"
+
+
+def reasons(change: Change) -> list[str]:
+    """Why the verifier refuses, where not both have a log that can be held against the other."""
+    if change.log_difference:
+        return []
+    sides = (change.last_good, change.first_bad)
+    return [f"the verifier on {side.title}: {plain(side.reason)}" for side in sides if side.reason]
+
+
+def issue_words(change: Change) -> str:
+    """Which known issue one of the two shows; empty when none does. What it is stands in the remarks."""
+    sides = (change.last_good, change.first_bad)
+    return "; ".join(f"{side.title} shows the known issue {side.known_issue}" for side in sides if side.known_issue)
 
 
 def evidence_rows(change: Change) -> Iterator[tuple[str, str, str]]:
     """The two observations side by side: what is it, of the last good, of the first bad."""
     old, new = change.last_good, change.first_bad
     yield "release", old.release, new.release
+    yield "asked with", plain(old.probe) or "the census", plain(new.probe) or "the census"
     yield "load", errno_words(old.errno, "accepted"), errno_words(new.errno, "accepted")
     if old.run_errno is not None or new.run_errno is not None:
         yield "run", errno_words(old.run_errno, "it ran"), errno_words(new.run_errno, "it ran")
+    named = f"{old.answer} {new.answer}".replace(",", " ").split()
     for name in dict.fromkeys((*old.fields, *new.fields)):
         pair = _number(old, name), _number(new, name)
-        if pair[0] != pair[1] or name in old.answer.replace(",", " ").split():
+        both = name in old.fields and name in new.fields
+        if (both and pair[0] != pair[1]) or name in named:
             yield plain(name), *pair
-    if old.prototype or new.prototype:
-        same = old.prototype == new.prototype
-        yield PROTOTYPE, plain(old.prototype) or "unknown", "the same" if same else plain(new.prototype) or "unknown"
     for name, (before, after) in change.config_differences.items():
         yield f"CONFIG_{name}", before, after
 
@@ -148,10 +183,9 @@ def _side_by_side(change: Change) -> Table:
     table = Table.grid(padding=(0, 2))
     for _ in range(3):
         table.add_column(overflow="fold")
-    table.add_row("", Text("last good", "bold"), Text("first bad", "bold"))
+    table.add_row("", *(Text(label, "bold") for label in labels(change)))
     for name, *cells in evidence_rows(change):
-        if name != PROTOTYPE:  # too long for a column
-            table.add_row(Text(name), *(Text(cell) for cell in cells))
+        table.add_row(Text(name), *(Text(cell) for cell in cells))
     return table
 
 
@@ -168,7 +202,6 @@ def _sources(change: Change) -> Iterator[Text]:
             yield Text(f"  and {len(change.changelog) - _MENTIONS} more, with --format json")
     elif change.changelog_note:
         yield Text(f"the distribution's changelog: {plain(change.changelog_note)}")
-    yield Text()
 
 
 def remarks(hunt: Hunt) -> Iterator[str]:
@@ -183,6 +216,9 @@ def remarks(hunt: Hunt) -> Iterator[str]:
         yield f"no change seen: {plain(answer)} on {_list(some)}"
     elif hunt.every:
         yield from (f"{plain(answer)}: {_list(some)}" for answer, some in found.answers.items())
+    for known in found.known_issues:
+        issue, where = known.issue, _list(known.kernels)
+        yield f"known issue {issue.id}, on {where}: {plain(issue.what)} {plain(issue.reason)} See {plain(issue.link)}"
     if found.sampled:
         yield f"outside of every change {_count(found.sampled, 'further kernel')} {_were(found.sampled)} sampled"
     if found.wavering:
@@ -192,7 +228,7 @@ def remarks(hunt: Hunt) -> Iterator[str]:
 
 
 def _unanswered(some: Sequence[Unanswered]) -> str:
-    words = [f"{it.version} ({it.build}) {it.arch}: {plain(it.cause, 100)}" for it in some[:_NAMED]]
+    words = [f"{it.title}: {plain(it.cause, 100)}" for it in some[:_NAMED]]
     more = [f"{len(some) - _NAMED} more"] if len(some) > _NAMED else []
     return "; ".join([*words, *more])
 
@@ -205,9 +241,10 @@ def _list(names: Iterable[str]) -> str:
 
 def _number(side: Answered, name: str) -> str:
     if name not in side.fields:
-        return "none"
-    value = side.fields[name]
-    return f"{value} (-{errno_name(-value)})" if value < 0 and name.endswith(("error", "ret")) else str(value)
+        return "-"
+    number = str(side.fields[name])
+    words = side.words.get(name, number)
+    return number if words == number else f"{number} ({plain(words)})"
 
 
 def _count(number: int, word: str) -> str:

@@ -13,7 +13,9 @@ from typing import Literal
 from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
 from runner.errors import InfraError
-from runner.model import Outcome, Plain, ProgType
+from runner.model import KnownIssue, Outcome, Plain, ProgType, StructLayout
+from runner.results.database import faults
+from runner.results.evidence import publish
 from runner.results.model import RunId
 
 
@@ -28,20 +30,27 @@ class Why(StrEnum):
     KNOWN = "known"  # the store has its answer from another run
 
 
-class Candidate(Plain):
-    """A kernel that may be asked. `key` is its own among the candidates of a hunt."""
+class OneKernel(Plain):
+    """What names a kernel."""
 
-    key: str
     version: str
     release: str
     arch: str
-    source: str
     build: str = ""  # the package's version, or what else tells two builds of one version apart
-    suite: str = ""
+    variant: str = ""  # rt, 16k; empty: the generic configuration
 
     @property
     def title(self) -> str:
-        return f"{self.version} ({self.build or self.release}) {self.arch}"
+        """`6.18.15 (6.18.15-1~bpo13+1) x86_64 rt`."""
+        return " ".join(filter(None, (self.version, f"({self.build or self.release})", self.arch, self.variant)))
+
+
+class Candidate(OneKernel):
+    """A kernel that may be asked. `key` is its own among the candidates of a hunt."""
+
+    key: str
+    source: str
+    suite: str = ""
 
 
 class Reply(Plain):
@@ -75,14 +84,10 @@ class Question(Plain):
     says: str = ""  # the claim's words
 
 
-class Answered(Plain):
+class Answered(OneKernel):
     """One end of a change: the kernel, its answer, the raw evidence, and how to see it again."""
 
-    version: str
-    release: str
     source: str
-    arch: str
-    build: str
     suite: str
     answer: str
     boots: int  # that gave an answer, those of other runs too
@@ -90,22 +95,24 @@ class Answered(Plain):
     confirmed: bool
     run: str
     cell: str
+    probe: str = ""  # whose observation it is; empty: the census's
     errno: int | None = None
     run_errno: int | None = None
     fields: dict[str, int] = Field(default_factory=dict)
+    words: dict[str, str] = Field(default_factory=dict)  # the fields as people read them: -EINVAL, not written
     log: str = ""
-    prototype: str = ""
+    reason: str = ""  # the line of the log in which the verifier says why it refuses
+    prototype: str = ""  # from BTF, as the layouts
+    layouts: tuple[StructLayout, ...] = ()  # of the structures that programs hand to the kfunc
     config: dict[str, str] = Field(default_factory=dict)
+    known_issue: str = ""  # the id of the one that this answer shows
     show: str = ""  # the command that shows the raw answer
     again: str = ""  # the command that boots this kernel and asks it again
 
 
-class Unanswered(Plain):
+class Unanswered(OneKernel):
     """A kernel that was asked and has no answer."""
 
-    version: str
-    build: str
-    arch: str
     cause: str
 
 
@@ -115,6 +122,14 @@ class LogDifference(Plain):
     line: int
     before: str
     after: str
+
+
+class LayoutDifference(Plain):
+    """A structure that two kernels lay out differently; None: no program hands one to the kfunc there."""
+
+    name: str
+    before: StructLayout | None
+    after: StructLayout | None
 
 
 class Mention(Plain):
@@ -131,12 +146,30 @@ class Change(Plain):
     last_good: Answered
     first_bad: Answered
     between: tuple[Unanswered, ...] = ()
-    differs: Literal["version", "build", "architecture", "build and architecture"]
+    differs: str  # "version"; of one version what else differs: "build", "architecture and configuration"
     log_difference: LogDifference | None = None
+    layout_differences: tuple[LayoutDifference, ...] = ()
     config_differences: dict[str, tuple[str, str]] = Field(default_factory=dict)
     stable_range: str = ""  # as git has it: v6.12.111..v6.12.113
     changelog: tuple[Mention, ...] = ()
     changelog_note: str = ""  # why there is none
+
+    @property
+    def same_version(self) -> bool:
+        """Is it a difference of builds, and not of versions?"""
+        return self.differs != "version"
+
+    @property
+    def explained(self) -> bool:
+        """Does a known issue come or go here? Then it says more about a build than about the kfunc."""
+        return self.last_good.known_issue != self.first_bad.known_issue
+
+
+class Explained(Plain):
+    """A known issue, and the kernels whose answer it is."""
+
+    issue: KnownIssue
+    kernels: tuple[str, ...]
 
 
 class Found(Plain):
@@ -148,6 +181,13 @@ class Found(Plain):
     unanswered: tuple[Unanswered, ...]
     wavering: tuple[str, ...]
     sampled: int
+    known_issues: tuple[Explained, ...] = ()
+
+    @property
+    def main(self) -> Change | None:
+        """The change that leads to how the newest kernel answers; one that no known issue explains goes first."""
+        own = [change for change in self.changes if not change.explained]
+        return next(reversed(own or self.changes), None)
 
 
 class Hunt(Plain):
@@ -175,6 +215,12 @@ class Hunt(Plain):
     def boots(self) -> int:
         return sum(reply.fresh for reply in self.replies)
 
+    @property
+    def shown_runs(self) -> frozenset[str]:
+        """The runs that the commands of the document name."""
+        changes = self.found.changes if self.found else ()
+        return frozenset(side.run for change in changes for side in (change.last_good, change.first_bad))
+
 
 def hunts_folder(reports: Path) -> Path:
     return reports / "hunts"
@@ -195,3 +241,13 @@ def load_hunts(reports: Path) -> Iterator[Hunt]:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise InfraError(f"{path} is no hunt: {place}: {first['msg']}", hint="delete it") from None
+
+
+def join_hunts(into: Path, other: Path) -> None:
+    """Add the documents that another store has, also in the place of one that did not come to its end here."""
+    ours = {hunt.id: hunt for hunt in load_hunts(into)}
+    for hunt in load_hunts(other):
+        mine, path = ours.get(hunt.id), hunt_path(into, hunt.id)
+        if mine is None or (hunt.finished and not mine.finished):
+            with faults(path):
+                publish(path, hunt.model_dump_json(indent=1).encode() + b"\n")

@@ -1,4 +1,8 @@
-"""Old runs go, with their evidence and every answer that no other run gave."""
+"""Old runs go, with their evidence and every answer that no other run gave; hunts go whole, by their age.
+
+A hunt is a document and the run that holds its boots. It is none of the runs that are counted: it goes when it is
+older than every run that stays, and takes both along. A run that the document of a hunt points at stays with it.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from runner.results.evidence import run_folder
+from runner.results.hunts import hunt_path, load_hunts
 from runner.results.model import RunInfo
 from runner.results.store import Final, ResultStore
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The newest `runs`, or those of the last `days`. The newest run is always kept."""
+    """The newest `runs`, or those of the last `days`. The newest run is always kept; hunts are not counted."""
 
     runs: int | None = None
     days: int | None = None
@@ -26,6 +31,7 @@ class Plan:
 
     going: tuple[RunInfo, ...]
     staying: tuple[RunInfo, ...]
+    hunts: tuple[str, ...]  # whose documents go
     evidence_bytes: int
     lost_kernels: tuple[str, ...]
 
@@ -33,8 +39,20 @@ class Plan:
 def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
     """What would go."""
     infos = store.runs()
-    staying = tuple(info for at, info in enumerate(infos) if at == 0 or _stays(info, at, keep, now))
-    names = {info.id for info in staying}
+    runs = [info for info in infos if not info.is_hunt]
+    kept = [info for at, info in enumerate(runs) if at == 0 or _stays(info, at, keep, now)]
+    oldest = min((info.started for info in kept), default=None)
+
+    def is_old(started: datetime) -> bool:
+        if keep.days is not None:
+            return now - started > timedelta(days=keep.days)
+        return oldest is not None and started < oldest
+
+    hunts = list(load_hunts(store.path.parent))
+    needed = {run for hunt in hunts if not is_old(hunt.started) for run in hunt.shown_runs}
+    names = {info.id for info in kept} | needed
+    names |= {info.id for info in infos if info.is_hunt and not is_old(info.started)}
+    staying = tuple(info for info in infos if info.id in names)
     going = tuple(info for info in infos if info.id not in names)
     finals = store.finals()
     known = {_kernel(it) for it in finals if it.run in names}
@@ -42,6 +60,7 @@ def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
     return Plan(
         going=going,
         staying=staying,
+        hunts=tuple(hunt.id for hunt in hunts if is_old(hunt.started)),
         evidence_bytes=sum(_size_bytes(run_folder(store.path.parent, info.id)) for info in going),
         lost_kernels=tuple(sorted(lost)),
     )
@@ -49,6 +68,8 @@ def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
 
 def prune(store: ResultStore, of: Plan) -> None:
     """Do it. Evidence goes first: when this is killed, the runs are still there, and it can be done again."""
+    for hunt in of.hunts:
+        hunt_path(store.path.parent, hunt).unlink(missing_ok=True)
     for info in of.going:
         shutil.rmtree(run_folder(store.path.parent, info.id), ignore_errors=True)
     store.remove([info.id for info in of.going])

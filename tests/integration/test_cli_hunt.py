@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,19 @@ from runner import cli
 from runner.cli import fleets, hunting
 from runner.cli import hunt as command
 from runner.cli.judging import Knowledge
-from runner.errors import MatrixError
+from runner.errors import InfraError, MatrixError
+from runner.execution.fleet import Fleet, Host
 from runner.execution.orders import WorkerOrders
+from runner.guest.interface import Accel
+from runner.hosts.hostsfile import HostsFile
+from runner.hunt import candidates
 from runner.hunt.candidates import Bootable, Range, ordered
+from runner.kernels import Offer
+from runner.model import GuestSize
 from runner.probes import load_kfuncs
 from runner.reports.site.hunts import hunt_pages
 from runner.reports.site.pages import Pages
+from runner.results.asked import read_asked
 from runner.results.availability import availability
 from runner.results.hunts import load_hunts
 from runner.results.store import ResultStore
@@ -88,7 +96,7 @@ def test_where_it_changed_with_its_evidence(hunter: Hunter) -> None:
         "+ said -22",
         "git log v6.12.13..v6.12.14",
         "runner cell show 6.12.14-x86_64 --run hunt-",
-        "runner hunt nat-manip-2:tc --arch x86_64 --from 6.12.14-1 --to 6.12.14-1 --fresh",
+        "runner cell repro 6.12.14-x86_64 --run hunt-",
         "4 further kernels were sampled",
     ):
         assert words in out
@@ -179,7 +187,8 @@ def test_two_builds_of_one_version(hunter: Hunter) -> None:
     hunter.offer(ordered([kernel(90), kernel(90, "2"), kernel(90, "2~bpo12+1"), kernel(94)]))
     status, out, _ = hunter(Rounds(lambda build: -22 if build == "6.12.90-2" else 0), "--version", "6.12.90")
     assert status == 0
-    assert "a difference of the build, not of the version" in out
+    assert "same version, different answers: a difference of builds (another build), not of versions" in out
+    assert "last good" not in out  # they have no order
     assert "6.12.90-2-bpo12-1-x86_64" in out
 
 
@@ -190,7 +199,7 @@ def test_architectures_of_one_version(hunter: Hunter) -> None:
     rounds = Rounds(lambda _build: 0, by_arch={"x86_64": -22})
     found = hunter.json(rounds, "--version", "6.12.90", "--arch", "x86_64", "--arch", "arm64")["found"]
     (change,) = found["changes"]
-    assert change["differs"] == "build and architecture"
+    assert change["differs"] == "architecture"
     assert {answer: len(some) for answer, some in found["answers"].items()} == {"set_ret 0": 2, "set_ret -EINVAL": 2}
 
 
@@ -206,6 +215,64 @@ def test_nobody_answers(hunter: Hunter) -> None:
     status, out, _ = hunter(Rounds(lambda _build: None), "--series", "6.12")
     assert status == 2
     assert "no kernel answered" in out
+
+
+def test_a_fleet_boots_them(hunter: Hunter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many at once as all hosts have slots, and one host that cannot be reached does not stop it."""
+    file = hunter.root / "hosts.yaml"
+    file.write_text("hosts: [{name: one, ssh: one}, {name: two, ssh: two}, {name: gone, ssh: gone}]\n")
+    accel: dict[str, Accel] = {"x86_64": "kvm"}
+    hosts = tuple(Host(name, {"x86_64": 3}, accel, ssh=name) for name in ("one", "two"))
+
+    def mustered(hosts_file: HostsFile, _guest: GuestSize) -> AbstractContextManager[object]:
+        assert [entry.name for entry in hosts_file.hosts] == ["one", "two", "gone"]
+        return nullcontext((Fleet(hosts), (InfraError("gone: no route to host"),)))
+
+    monkeypatch.setattr(fleets, "mustered", mustered)
+    rounds = Rounds(since(14))
+    status, out, _ = hunter(rounds, "--series", "6.12", "--hosts", str(file))
+    assert status == 0
+    assert rounds.fleet
+    assert [host.name for host in rounds.fleet.hosts] == ["one", "two"]
+    assert "20 kernels, 6 at once, about 2 rounds" in out
+    assert "host left out: gone: no route to host" in out
+    assert "6.12.14 (6.12.14-1) x86_64" in out
+    status, _, err = hunter(rounds, "--series", "6.12", "--hosts", str(file), "-n", "2")
+    assert (status, "-n is for this machine alone" in err) == (64, True)
+
+
+def test_what_was_asked_is_kept_to_be_asked_again(hunter: Hunter) -> None:
+    found = hunter.json(Rounds(since(14)), "--series", "6.12")
+    asked = read_asked(hunter.root / "reports", found["id"])
+    assert asked
+    for side in (found["last_good"], found["first_bad"]):
+        assert side["again"] == f"runner cell repro {side['cell']} --run {found['id']} --probe nat-manip-2:tc"
+        assert "nat-manip-2:tc" in {ask.probe for ask in asked.cells[side["cell"]].asks}
+
+
+def test_offline_only_what_is_in_the_cache(hunter: Hunter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "every_kernel", candidates.every_kernel)
+    monkeypatch.setenv("RUNNER_CACHE", str(hunter.root / "cache"))
+    status, _, err = hunter(Rounds(since(14)), "--series", "6.12", "--offline")
+    assert status == 2
+    assert "the archive's lists are not in the cache: bookworm x86_64" in err
+    offers = [
+        Offer(
+            source=it.kernel.source,
+            arch="x86_64",
+            version=it.kernel.upstream,
+            release=it.kernel.release,
+            suite="trixie-security",
+            build=it.candidate.build,
+            packages=it.kernel.packages,
+        )
+        for it in kernels(20)
+    ]
+    monkeypatch.setattr(candidates, "offered", lambda *_args, **_more: tuple(offers))
+    monkeypatch.setattr(candidates, "have_kernel", lambda locked, _cache: locked.upstream.patch in {3, 9, 15})
+    found = hunter.json(Rounds(since(14)), "--series", "6.12", "--offline")
+    assert [it["version"] for it in found["candidates"]] == ["6.12.3", "6.12.9", "6.12.15"]
+    assert found["found"]["changes"][0]["changelog_note"] == "not read: it is not in the cache"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +312,7 @@ def test_a_hunt_has_its_page_in_the_site(hunter: Hunter) -> None:
     environment = Pages(judged, (judged,), availability(judged), has_hunts=True).environment
     listed, page = dict(hunt_pages(environment, list(load_hunts(hunter.root / "reports")))).values()
     assert 'href="hunts.html"' in listed
-    assert "changed between 6.12.13 (6.12.13-1) and 6.12.14 (6.12.14-1)" in listed
+    assert "changed between 6.12.13 (6.12.13-1) x86_64 and 6.12.14 (6.12.14-1) x86_64" in listed
     assert "+ said -22" in page
     assert "2 of 2 boots agree" in page
     assert not list(hunt_pages(environment, []))

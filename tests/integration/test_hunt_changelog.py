@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import shutil
-import subprocess
-from pathlib import Path
-
-import pytest
-
-from runner.errors import InfraError
-from runner.hunt.changelog import mentions, packed_changelog
+from runner.hunt.changelog import mentions
 
 TEXT = """\
 linux-signed-amd64 (6.12.113+1) trixie-security; urgency=high
@@ -71,30 +63,3 @@ def test_the_entries_end_where_the_older_build_begins() -> None:
 
 def test_what_is_no_changelog_has_no_lines() -> None:
     assert mentions("\x00 nonsense", "1", "2", ()) == ()
-
-
-def packed(tmp_path: Path, files: dict[str, bytes]) -> Path:
-    if not shutil.which("dpkg-deb"):
-        pytest.skip("needs dpkg-deb")
-    root = tmp_path / "root"
-    files = {"DEBIAN/control": b"Package: p\nVersion: 1\nArchitecture: all\nMaintainer: m\nDescription: d\n", **files}
-    for name, content in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    subprocess.run(["dpkg-deb", "-Znone", "--build", root, tmp_path / "p.deb"], check=True, capture_output=True)  # noqa: S607
-    return tmp_path / "p.deb"
-
-
-def test_a_changelog_in_a_package(tmp_path: Path) -> None:
-    name = "usr/share/doc/linux-image-6.12.113+deb13-amd64/changelog.gz"
-    assert packed_changelog(packed(tmp_path, {name: gzip.compress(TEXT.encode())})) == TEXT
-
-
-def test_a_package_without_one(tmp_path: Path) -> None:
-    assert packed_changelog(packed(tmp_path, {"usr/share/doc/p/copyright": b"c"})) == ""
-
-
-def test_a_damaged_one_is_the_machines_fault(tmp_path: Path) -> None:
-    with pytest.raises(InfraError, match=r"p\.deb"):
-        packed_changelog(packed(tmp_path, {"usr/share/doc/p/changelog.gz": b"not packed"}))

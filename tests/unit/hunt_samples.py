@@ -17,30 +17,32 @@ PROBE = "nat-manip-2:tc"
 Says = Callable[[str], int | None]  # of a package's version: set_ret, or None when it does not boot
 
 
-def kernel(patch: int, revision: str = "1", arch: str = "x86_64") -> Bootable:
+def kernel(patch: int, revision: str = "1", arch: str = "x86_64", variant: str = "") -> Bootable:
     version, build = f"6.12.{patch}", f"6.12.{patch}-{revision}"
     source = f"debian:trixie-security/{version}"
     package = Package(
-        name=f"linux-image-{version}-amd64",
+        name=f"linux-image-{version}-{variant}amd64",
         version=build,
         architecture="amd64",
         suite="trixie-security",
-        sha256=f"{abs(hash((build, arch))) % 16**8:064x}",
+        sha256=f"{abs(hash((build, arch, variant))) % 16**8:064x}",
         size_bytes=1,
     )
-    release = f"{version}+{revision.replace('~', '')}-amd64"
+    release = f"{version}+{revision.replace('~', '')}-{variant}amd64"
     candidate = Candidate(
-        key=f"{build}/{arch}",
+        key=f"{build}/{arch}/{variant}",
         version=version,
         release=release,
         arch=arch,
         source=source,
         build=build,
         suite="trixie-security",
+        variant=variant,
     )
-    return Bootable(
-        candidate, LockedKernel(source=source, arch=arch, version=version, release=release, packages=(package,))
+    locked = LockedKernel(
+        source=source, arch=arch, version=version, release=release, packages=(package,), variant=variant
     )
+    return Bootable(candidate, locked)
 
 
 def kernels(count: int) -> tuple[Bootable, ...]:
@@ -58,9 +60,11 @@ class Rounds:
     asked: list[str] = field(default_factory=list)
     probes: list[tuple[str, ...]] = field(default_factory=list)
     rounds: int = 0
+    fleet: Fleet | None = None  # of the last round
 
     def __call__(self, orders: WorkerOrders, *, fleet: Fleet, on_result: Any, on_progress: Any) -> bool:
         self.rounds += 1
+        self.fleet = fleet
         for order in orders.orders:
             if self.stop_after == len(self.asked):
                 return False

@@ -6,7 +6,7 @@ import pytest
 
 from runner.errors import MatrixError
 from runner.hunt.questions import Asked, answer_words, find
-from runner.model import ClaimAsk, Crash, Observation, Outcome, ProgType, State
+from runner.model import CensusObservation, ClaimAsk, Crash, Observation, Outcome, ProgType, State
 from runner.probes import asks_of, load_kfuncs, states
 from runner.version import KernelVersion
 from tests.unit import agent_samples as samples
@@ -78,6 +78,16 @@ def test_a_kfunc_is_asked_with_the_claims_that_show_it_at_work() -> None:
 def test_answers_of_real_kernels(target: str, answers: dict[str, str]) -> None:
     one = asked(target)
     assert {version: one.read(samples.result(version)).answer for version in answers} == answers
+
+
+def test_the_evidence_of_a_kfunc_is_a_claim_or_else_its_census() -> None:
+    real = samples.result("6.12.117")
+    used, refused = (asked(target).observation(real) for target in ("bpf_skb_ct_alloc:tc", "bpf_skb_ct_alloc:xdp"))
+    assert isinstance(used, Observation)
+    assert used.load_errno == 0
+    assert isinstance(refused, CensusObservation)
+    assert refused.kfunc == "bpf_skb_ct_alloc"
+    assert "STRUCT __sk_buff must point to" in refused.log
 
 
 def test_what_is_no_answer() -> None:

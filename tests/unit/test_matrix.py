@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from runner.cellnames import cell_id
+from runner.cli.options import Project
 from runner.errors import MatrixError
 from runner.kernels.entries import Name, Series
 from runner.kernels.sources import source_of
-from runner.matrix import MAX_ENTRIES, Matrix, MatrixFile, json_schema, load_matrix
+from runner.matrix import MAX_ENTRIES, Matrix, MatrixFile, json_schema, load_matrix, project_root
 from runner.model import CellId, Lock, LockedImage, LockedKernel, Package, Wanted
 
 ROOT = Path(__file__).parents[2]
@@ -187,6 +188,46 @@ def test_a_cell_id_is_safe_as_a_path(version: str, name: str) -> None:
         name = "Some-Name"
     kernel = LockedKernel(source="debian:sid/7", arch="x86_64", version=version, release="r", packages=())
     TypeAdapter(CellId).validate_python(cell_id(kernel, name))
+
+
+def test_a_matrix_in_a_folder_belongs_to_the_project_above_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder_with_claims(tmp_path) / "matrices" / "deep" / "nightly.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(small())
+    project = Project.at(path)
+    assert project.root.samefile(tmp_path)
+    assert project.lock_path == path.with_name("nightly.lock")
+    assert project.table.relative_to(project.root) == Path("reports/nightly.md")
+
+    monkeypatch.chdir(path.parent)
+    assert Project.at(Path("nightly.yaml")).database == tmp_path.resolve() / "reports" / "results.db"
+    monkeypatch.chdir(tmp_path / "matrices")
+    (tmp_path / "matrices" / "bpf").mkdir()
+    assert project_root(Path("deep/nightly.yaml")) == tmp_path.resolve() / "matrices"  # the nearest
+
+
+def test_the_claims_beside_a_matrix_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder_with_claims(tmp_path) / "matrix.yaml"
+    path.write_text(small())
+    monkeypatch.chdir(tmp_path)
+    project = Project.at(Path("matrix.yaml"))
+    assert (project.root, project.table) == (Path(), Path("reports/availability.md"))
+
+
+def test_without_claims_anywhere_the_folder_of_the_matrix_is_meant(tmp_path: Path) -> None:
+    path = tmp_path / "matrix.yaml"
+    path.write_text(small())
+    with pytest.raises(MatrixError, match="no claim files beside the matrix or above it"):
+        load_matrix(path)
+    assert project_root(path) == tmp_path
+
+
+@pytest.mark.parametrize("path", ["matrix.yaml", "matrices/nightly.yaml"])
+def test_the_matrices_of_this_project_are_pinned(path: str) -> None:
+    project = Project.at(ROOT / path)
+    matrix = project.matrix
+    cells = matrix.cells(project.lock())
+    assert {(cell.kernel.source, cell.arch) for cell in cells} == {(one.source, one.arch) for one in matrix.wanted()}
 
 
 # --- what is wrong -------------------------------------------------------------------------------------------------

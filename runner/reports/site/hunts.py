@@ -6,7 +6,18 @@ from collections.abc import Iterator, Sequence
 
 from jinja2 import Environment
 
-from runner.reports.hunt import confidence, evidence_rows, how, remarks, summary, what_differs
+from runner.reports.hunt import (
+    confidence,
+    evidence_rows,
+    how,
+    issue_words,
+    labels,
+    reasons,
+    remarks,
+    summary,
+    what_differs,
+)
+from runner.reports.layouts import layout_difference
 from runner.results.hunts import Hunt
 
 
@@ -18,14 +29,19 @@ def hunt_pages(environment: Environment, hunts: Sequence[Hunt]) -> Iterator[tupl
     yield "hunts.html", environment.get_template("hunts.html.j2").render(up="", listed=listed)
     template = environment.get_template("hunt.html.j2")
     for hunt in hunts:
-        changes = hunt.found.changes if hunt.found else ()
         text = template.render(
             up="../",
             hunt=hunt,
             how=how(hunt),
             summary=summary(hunt),
-            changes=[(change, list(evidence_rows(change)), what_differs(change)) for change in changes],
-            confidence=confidence,
+            changes=hunt.found.changes if hunt.found else (),
             remarks=list(remarks(hunt)),
+            confidence=confidence,
+            evidence_rows=evidence_rows,
+            issue_words=issue_words,
+            labels=labels,
+            reasons=reasons,
+            layout_difference=layout_difference,
+            what_differs=what_differs,
         )
         yield f"hunt/{hunt.id}.html", text

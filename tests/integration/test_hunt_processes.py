@@ -1,0 +1,80 @@
+"""What a hunt does with processes: it reads packages with dpkg-deb, and outlives its own death."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from runner.errors import InfraError
+from runner.hunt.changelog import packed_changelog
+from runner.hunt.journal import Journal
+from runner.hunt.search import Board, Tell, Want, search
+from runner.results.hunts import Reply, load_hunts
+from tests.integration.test_hunt_changelog import TEXT
+from tests.unit.test_hunt_journal import CANDIDATES, journal
+
+
+def packed(tmp_path: Path, files: dict[str, bytes]) -> Path:
+    if not shutil.which("dpkg-deb"):
+        pytest.skip("needs dpkg-deb")
+    root = tmp_path / "root"
+    files = {"DEBIAN/control": b"Package: p\nVersion: 1\nArchitecture: all\nMaintainer: m\nDescription: d\n", **files}
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    subprocess.run(["dpkg-deb", "-Znone", "--build", root, tmp_path / "p.deb"], check=True, capture_output=True)  # noqa: S607
+    return tmp_path / "p.deb"
+
+
+def test_a_changelog_in_a_package(tmp_path: Path) -> None:
+    name = "usr/share/doc/linux-image-6.12.113+deb13-amd64/changelog.gz"
+    assert packed_changelog(packed(tmp_path, {name: gzip.compress(TEXT.encode())})) == TEXT
+
+
+def test_a_package_without_one(tmp_path: Path) -> None:
+    assert packed_changelog(packed(tmp_path, {"usr/share/doc/p/copyright": b"c"})) == ""
+
+
+def test_a_damaged_one_is_the_machines_fault(tmp_path: Path) -> None:
+    with pytest.raises(InfraError, match=r"p\.deb"):
+        packed_changelog(packed(tmp_path, {"usr/share/doc/p/changelog.gz": b"not packed"}))
+
+
+def go_on(kept: Journal, asked: list[int], *, die_after: int = 1000) -> Board:
+    def ask(batch: Sequence[Want], tell: Tell) -> None:
+        for want in batch:
+            if len(asked) == die_after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            asked.append(want.at)
+            tell(Reply(candidate=CANDIDATES[want.at].key, why=want.why, answer="new" if want.at >= 42 else "old"))
+
+    keys = [candidate.key for candidate in CANDIDATES]
+    return search(keys, kept.replies, ask, slots=3, samples=2, kept=kept.keep)
+
+
+def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
+    whole: list[int] = []
+    go_on(journal(tmp_path / "whole"), whole)
+    child = os.fork()
+    if child == 0:
+        try:
+            go_on(journal(tmp_path), [], die_after=7)
+        finally:
+            os._exit(1)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    kept = journal(tmp_path)
+    assert kept.resumed
+    assert len(kept.replies) == 7
+    asked: list[int] = []
+    board = go_on(kept, asked)
+    assert [(gap.low, gap.high) for gap in board.edges] == [(41, 42)]
+    assert 7 + len(asked) <= len(whole) + 2  # but for the round that was cut short
+    assert [hunt.id for hunt in load_hunts(tmp_path)] == [kept.hunt.id]
