@@ -215,7 +215,8 @@ def remarks(hunt: Hunt) -> Iterator[str]:
         answer, some = next(iter(found.answers.items()))
         yield f"no change seen: {plain(answer)} on {_list(some)}"
     elif hunt.every:
-        yield from (f"{plain(answer)}: {_list(some)}" for answer, some in found.answers.items())
+        for answer, some in found.answers.items():
+            yield f"{_count(len(some), 'kernel')}, {plain(answer)}: {_list(some)}"
     for known in found.known_issues:
         issue, where = known.issue, _list(known.kernels)
         yield f"known issue {issue.id}, on {where}: {plain(issue.what)} {plain(issue.reason)} See {plain(issue.link)}"
