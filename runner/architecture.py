@@ -31,9 +31,7 @@ class Architecture:
     cmdline_max: int  # bytes of kernel command line, COMMAND_LINE_SIZE in arch/*/include/*/setup.h
     overlays: bool  # vng puts one over each folder of the root, which takes 170 bytes of command line
     kernel_args: tuple[str, ...]  # that emulation needs
-    tcg_cost: (
-        float  # seconds of a cell under TCG relative to x86_64; only orders the work. 1.0 but for arm64: unmeasured
-    )
+    tcg_cost: float  # seconds of a cell under TCG, relative to cells of x86_64 in the same run; only orders the work
     host: bool  # may run this program: each image's lock pins a Python for it
 
 
@@ -82,7 +80,7 @@ _TABLE = (
         cmdline_max=2048,
         overlays=True,
         kernel_args=(),
-        tcg_cost=0.9,
+        tcg_cost=1.0,
         host=True,
     ),
     Architecture(
@@ -105,7 +103,7 @@ _TABLE = (
         cmdline_max=1024,
         overlays=False,
         kernel_args=(),
-        tcg_cost=1.0,
+        tcg_cost=2.0,
         host=False,
     ),
     Architecture(
@@ -128,7 +126,7 @@ _TABLE = (
         cmdline_max=4096,
         overlays=True,
         kernel_args=(),
-        tcg_cost=1.0,
+        tcg_cost=1.1,
         host=False,
     ),
     Architecture(
@@ -151,7 +149,7 @@ _TABLE = (
         cmdline_max=2048,
         overlays=True,
         kernel_args=(),
-        tcg_cost=1.0,
+        tcg_cost=2.0,
         host=False,
     ),
 )

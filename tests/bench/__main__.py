@@ -23,10 +23,9 @@ from tests.bench.year import availability_s, year_mb
 BENCHES: dict[str, Callable[[], Figure]] = {
     "boot-x86_64": lambda: boot_ratio("x86_64", at_most=2.0),
     "boot-arm64": lambda: boot_ratio("arm64", at_most=3.3),
-    # not measured yet on a quiet machine: arm64's limit stands in for theirs
-    "boot-riscv64": lambda: boot_ratio("riscv64", at_most=3.3),
+    "boot-riscv64": lambda: boot_ratio("riscv64", at_most=3.7),
     "boot-s390x": lambda: boot_ratio("s390x", at_most=3.3),
-    "boot-ppc64le": lambda: boot_ratio("ppc64le", at_most=3.3),
+    "boot-ppc64le": lambda: boot_ratio("ppc64le", at_most=2.4),
     "census": census_s,
     "utilisation": utilisation,
     "shell-loop": shell_loop_ratio,
