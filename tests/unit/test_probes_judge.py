@@ -26,6 +26,7 @@ KERNELS = [
     ("6.1.192", "arm64"),
     ("6.12.117", "x86_64"),
     ("6.12.113", "ppc64le"),
+    ("6.12.113", "riscv64"),
     ("6.18.15", "arm64"),
 ]
 # nf_conntrack's BTF in these builds has its own nf_conn and nf_conn___init, nf_nat's and vmlinux' are others
@@ -111,10 +112,14 @@ def test_a_kernel_that_has_no_jit_is_told_from_one_whose_jit_is_off() -> None:
 
 
 def test_a_big_endian_guest_finds_the_kfuncs_that_a_little_endian_one_finds() -> None:
-    """With their prototypes: both BTFs were read right. Nothing else can be asked of Debian's s390x kernels."""
-    big, little = ({a.kfunc: (a.object, a.prototype) for a in result("6.12.113", arch).census} for arch in BOTH_ORDERS)
+    """With prototypes and layouts: both BTFs were read right. Nothing else can be asked of Debian's s390x kernels."""
+    big, little = (
+        {a.kfunc: (a.object, a.prototype, a.layouts, a.tags) for a in result("6.12.113", arch).census}
+        for arch in BOTH_ORDERS
+    )
     assert len(big) == 11
     assert big == little
+    assert {layout.name for _, _, layouts, _ in big.values() for layout in layouts} == {"bpf_ct_opts", "bpf_sock_tuple"}
     assert set(result("6.12.113", "s390x").missing) >= set(result("6.12.113", "ppc64le").missing)
 
 
