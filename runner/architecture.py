@@ -28,6 +28,7 @@ class Architecture:
     net_device: str  # qemu's virtio network device, with its options
     loader: str  # the dynamic loader, relative to the root
     byte_order: Literal["little", "big"]
+    pages_kib: tuple[int, ...]  # the page sizes that Debian builds kernels for; other than 4 also as a flavour: 16k
     cmdline_max: int  # bytes of kernel command line, COMMAND_LINE_SIZE in arch/*/include/*/setup.h
     overlays: bool  # vng puts one over each folder of the root, which takes 170 bytes of command line
     kernel_args: tuple[str, ...]  # that emulation needs
@@ -53,6 +54,7 @@ _TABLE = (
         net_device="virtio-net-pci,romfile=",
         loader="usr/lib64/ld-linux-x86-64.so.2",
         byte_order="little",
+        pages_kib=(4,),
         cmdline_max=2048,
         overlays=True,
         # on a busy host the emulated timer is late, and the kernel panics: "IO-APIC + timer doesn't work!"
@@ -77,6 +79,7 @@ _TABLE = (
         net_device="virtio-net-pci,romfile=",
         loader="usr/lib/ld-linux-aarch64.so.1",
         byte_order="little",
+        pages_kib=(4, 16),
         cmdline_max=2048,
         overlays=True,
         kernel_args=(),
@@ -100,6 +103,7 @@ _TABLE = (
         net_device="virtio-net-pci,romfile=",
         loader="usr/lib/ld-linux-riscv64-lp64d.so.1",
         byte_order="little",
+        pages_kib=(4,),
         cmdline_max=1024,
         overlays=False,
         kernel_args=(),
@@ -123,6 +127,7 @@ _TABLE = (
         net_device="virtio-net-ccw",
         loader="usr/lib/ld64.so.1",
         byte_order="big",
+        pages_kib=(4,),
         cmdline_max=4096,
         overlays=True,
         kernel_args=(),
@@ -146,6 +151,7 @@ _TABLE = (
         net_device="virtio-net-pci,romfile=",
         loader="usr/lib64/ld64.so.2",
         byte_order="little",
+        pages_kib=(4, 64),
         cmdline_max=2048,
         overlays=True,
         kernel_args=(),

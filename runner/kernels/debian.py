@@ -34,11 +34,11 @@ LOCAL = False
 VARIABLE = ""
 GENERIC = "generic"
 # Where each is built. `cloud` is missing: it has no 9p, so virtme-ng cannot boot it.
+_SIZES = sorted({size for row in ARCHITECTURES.values() for size in row.pages_kib if size != 4})
 FLAVOURS: dict[str, tuple[str, ...]] = {
     GENERIC: tuple(ARCHITECTURES),
     "rt": ("x86_64", "arm64"),
-    "16k": ("arm64",),
-    "64k": ("ppc64le",),
+    **{f"{size}k": tuple(row.name for row in ARCHITECTURES.values() if size in row.pages_kib) for size in _SIZES},
 }
 # The version of a package: the archive may have several builds of one version, and of one suite.
 _BUILD = re.compile(r"(?P<version>\d+(?:\.\d+){1,2}(?:~rc\d+)?)-(?P<build>\d[A-Za-z0-9.+~]*)", re.ASCII)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+HERE = Path(__file__).parent
 _running = False
 
 
@@ -20,9 +22,10 @@ sys.addaudithook(_watch)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Called for every item, whatever its folder."""
     global _running  # noqa: PLW0603  an audit hook cannot be taken away again
-    _running = True
+    _running = HERE in item.path.parents
     try:
         return (yield)
     finally:
