@@ -70,7 +70,8 @@ def show(
         look = read_look(project.reports, judged.run.id, cell, probe)
         emit(probe_report(found, probe, says=says, source=source, look=look), output)
         if look is None and output is None:
-            hint = f"runner cell repro {cell} --probe {probe} --keep"
+            of_run = f" --run {run}" if run else ""
+            hint = f"runner cell repro {cell}{of_run} --probe {probe} --keep"
             Console(stderr=True, highlight=False).print(Text(f"its instructions: `{hint}`", "dim"), soft_wrap=True)
     elif format_ is Format.JSON:
         asked = read_asked(project.reports, judged.run.id)
