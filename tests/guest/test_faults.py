@@ -92,11 +92,13 @@ def test_a_dropped_connection_is_the_hosts_fault(project: Project, monkeypatch: 
 def test_a_guest_without_memory_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     fill = "mkdir /run/fill; mount -t tmpfs -o size=300% fill /run/fill; dd if=/dev/zero of=/run/fill/all bs=1M"
     result, _ = disturb(project, monkeypatch, inside=fill, memory_mib=448)  # full before the agent is done
-    assert result.outcome is Outcome.RAN, result.cause
     causes = failed(result)
     assert "Out of memory: Killed process" in result.console
     assert all("the guest ran out of memory" in cause for cause in causes)
     assert len(causes) <= 1
+    if result.outcome is not Outcome.RAN:  # the kernel chose the agent itself, between two questions
+        assert result.outcome is Outcome.LOST
+        assert "the guest ran out of memory" in result.cause
 
 
 def test_a_killed_run_goes_on_and_answers_as_an_undisturbed_one(project: Project) -> None:
