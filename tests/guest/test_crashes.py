@@ -53,4 +53,4 @@ def test_a_second_run_gives_the_same_answers(project: Project) -> None:
     last, first = json.loads(project.runner("report", "runs", "--format", "json").stdout)
     compared = project.runner("report", "diff", first["id"], last["id"], "--same")
     assert compared.returncode == 0, compared.stdout
-    assert "1 cells compared; nothing changed" in " ".join(compared.stdout.split())
+    assert "1 cell compared; nothing changed" in " ".join(compared.stdout.split())
