@@ -14,8 +14,6 @@ from runner.errors import MatrixError
 from runner.execution.fleet import Fleet, this_machine_alone
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
-from runner.hosts.hostsfile import load_hosts
-from runner.hosts.muster import mustered
 from runner.model import Cell, GuestSize
 from runner.reports.text import printable
 
@@ -26,6 +24,10 @@ def fleet_of(file: Path | None, slots: int | None, cells: Sequence[Cell], consol
     if file is None:
         yield this_machine_alone(slots or default_slots(cells))
         return
+    # late: they bring paramiko, which takes 17 MiB
+    from runner.hosts.hostsfile import load_hosts  # noqa: PLC0415
+    from runner.hosts.muster import mustered  # noqa: PLC0415
+
     if slots is not None:
         raise MatrixError("-n is for this machine alone", hint=f"{file} says how many slots each host has")
     with mustered(load_hosts(file), largest_guest(cells)) as (fleet, errors):

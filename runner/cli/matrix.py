@@ -92,7 +92,6 @@ def run(
     """
     # late: they bring pytest, and `list` and `validate` need none
     from runner.cli.fleets import fleet_of  # noqa: PLC0415
-    from runner.cli.holding import hold_failures  # noqa: PLC0415
     from runner.cli.resuming import resume_matrix, resumed_id  # noqa: PLC0415
     from runner.cli.running import run_matrix  # noqa: PLC0415
 
@@ -123,6 +122,8 @@ def run(
         if events:
             events.finished(done.run.id, totals(done), status)
         if hold_on_fail and status != EXIT_INTERRUPTED:
+            from runner.cli.holding import hold_failures  # noqa: PLC0415  paramiko, too
+
             hold_failures(project, knowledge, done, gdb=gdb, offline=offline)
     raise Finished(status)
 

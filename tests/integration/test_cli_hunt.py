@@ -20,6 +20,7 @@ from runner.errors import InfraError, MatrixError
 from runner.execution.fleet import Fleet, Host
 from runner.execution.orders import WorkerOrders
 from runner.guest.interface import Accel
+from runner.hosts import muster
 from runner.hosts.hostsfile import HostsFile
 from runner.hunt import candidates
 from runner.hunt.candidates import Bootable, Range, ordered
@@ -228,7 +229,7 @@ def test_a_fleet_boots_them(hunter: Hunter, monkeypatch: pytest.MonkeyPatch) -> 
         assert [entry.name for entry in hosts_file.hosts] == ["one", "two", "gone"]
         return nullcontext((Fleet(hosts), (InfraError("gone: no route to host"),)))
 
-    monkeypatch.setattr(fleets, "mustered", mustered)
+    monkeypatch.setattr(muster, "mustered", mustered)
     rounds = Rounds(since(14))
     status, out, _ = hunter(rounds, "--series", "6.12", "--hosts", str(file))
     assert status == 0
