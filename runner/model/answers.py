@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, StringConstraints
 
 from runner.model.cells import Cell
 from runner.model.kernels import KernelBuild
 from runner.model.layouts import StructLayout
 from runner.model.words import Outcome, Plain, ProgType
+
+
+@lru_cache(maxsize=4096)
+def _once(layouts: tuple[StructLayout, ...]) -> tuple[StructLayout, ...]:
+    """Equal layouts are one object in memory: the kfuncs of a kernel share them, and so do kernels."""
+    return layouts
 
 
 class Observation(Plain):
@@ -45,7 +52,8 @@ class CensusObservation(Plain):
     again_errno: int | None = None
     again_log: str = ""
     prototype: str = ""  # from BTF; empty where it has none
-    layouts: tuple[StructLayout, ...] = ()  # of the structures that programs hand to it, as far as they are small
+    # of the structures that programs hand to it, as far as they are small
+    layouts: Annotated[tuple[StructLayout, ...], AfterValidator(_once)] = ()
     tags: tuple[str, ...] = ()  # the function's declaration tags: bpf_kfunc, bpf_fastcall
 
 
