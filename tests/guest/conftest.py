@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,6 +55,23 @@ class Project:
             if f"PWD={self.root}\0".encode() in environ and (b"qemu" in command or b"vng" in command):
                 found.append(int(folder.name))
         return found
+
+
+def exported(project: Project) -> dict[str, Any]:
+    """The last run, as other tools read it."""
+    done = project.runner("report", "export", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def answers(cell: dict[str, Any]) -> tuple[object, ...]:
+    """What is the same at each boot. Raw answers are not: in them the seconds of a timeout run down."""
+    return (
+        cell["outcome"],
+        {(claim["id"], claim["prog_type"]): claim["verdict"] for claim in cell["claims"]},
+        {(state["kfunc"], state["prog_type"]): (state["state"], state["errno"]) for state in cell["census"]},
+    )
 
 
 @pytest.fixture

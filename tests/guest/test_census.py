@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from tests.guest.conftest import Project
-from tests.guest.test_matrix_run import exported
+from tests.guest.conftest import Project, exported
 
 
 def test_every_kfunc_of_the_newest_kernel_has_a_state(project: Project) -> None:

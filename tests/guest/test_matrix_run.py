@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
-from tests.guest.conftest import RUNNER, Project
+from tests.guest.conftest import RUNNER, Project, exported
 
 ENDS_WITHIN_S = 30
-
-
-def exported(project: Project) -> dict[str, Any]:
-    done = project.runner("report", "export", "--format", "json")
-    assert done.returncode == 0, done.stderr
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
 
 
 def test_two_architectures_answer_the_same(project: Project) -> None:

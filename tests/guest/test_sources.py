@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
-from tests.guest.conftest import Project
+from tests.guest.conftest import Project, answers, exported
 from tests.guest.inprocess import OneCell
-from tests.guest.test_matrix_run import exported
 
 MATRIX = """\
 kernels:
@@ -40,11 +38,6 @@ def as_built(folder: Path, tree: Path) -> None:
     (tree / "modules.order").write_text("".join(f"{path.with_suffix('.o')}\n" for path in names))
 
 
-def verdicts(cell: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Without the raw answers, in which seconds run down and addresses differ."""
-    return [(claim["id"], claim["prog_type"], claim["verdict"]) for claim in cell["claims"]]
-
-
 def test_a_kernel_of_this_machine_answers_as_the_archives_does(project: Project) -> None:
     folder = OneCell.of(project.root, "kernel=6.12,arch=x86_64").copy_tree(project.root / "unpacked")
     tree = project.root / "built"
@@ -57,7 +50,7 @@ def test_a_kernel_of_this_machine_answers_as_the_archives_does(project: Project)
         f"{first['kernel']['version']}-{name}-x86_64" for name in ("unpacked", "built")
     ]
     assert first["outcome"] == second["outcome"] == "ran"
-    assert verdicts(first) == verdicts(second)
+    assert answers(first) == answers(second)
     assert len(first["claims"]) > 400
     assert first["kernel"]["compiler"].startswith("x86_64-linux-gnu-gcc")
     assert (first["kernel"]["pahole"], first["kernel"]["lacks"]) == ("1.30", [])

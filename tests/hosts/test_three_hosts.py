@@ -14,8 +14,7 @@ from runner.caches import cache_root
 from runner.kernels import stored_kernel
 from runner.kernels.lock import read_lock
 from runner.matrix import load_matrix
-from tests.guest.conftest import ROOT, Project
-from tests.guest.test_matrix_run import exported
+from tests.guest.conftest import ROOT, Project, answers, exported
 from tests.hosts import namespaces
 from tests.hosts.namespaces import Net, NetHost
 
@@ -51,18 +50,6 @@ def prepared(three: Net, project: Project) -> Net:
     return three
 
 
-def answers(document: dict[str, Any]) -> dict[str, object]:
-    """The grid: all that a run says about its kernels, without what differs from boot to boot, such as seconds left."""
-    return {
-        cell["id"]: (
-            cell["outcome"],
-            {(one["id"], one["prog_type"]): one["verdict"] for one in cell["claims"]},
-            {(one["kfunc"], one["prog_type"]): (one["state"], one["errno"]) for one in cell["census"]},
-        )
-        for cell in document["cells"]
-    }
-
-
 def test_the_grid_is_that_of_one_host_though_one_of_three_is_cut_off(prepared: Net, project: Project) -> None:
     birch = prepared.hosts[1]
     with project.started("matrix", "run", "--hosts", "hosts.yaml", "--only", ONLY) as process:
@@ -82,7 +69,11 @@ def test_the_grid_is_that_of_one_host_though_one_of_three_is_cut_off(prepared: N
 
     alone = project.runner("matrix", "run", "--only", ONLY)
     assert alone.returncode == 0, alone.stdout + alone.stderr
-    assert answers(exported(project)) == answers(spread)
+    assert grid(exported(project)) == grid(spread)
+
+
+def grid(document: dict[str, Any]) -> dict[str, object]:
+    return {cell["id"]: answers(cell) for cell in document["cells"]}
 
 
 def await_guest(host: NetHost, process: subprocess.Popen[str]) -> None:
