@@ -22,8 +22,8 @@ run: setup  ## boot the default matrix and show what each kernel answered
 
 test: lint  ## lint, type checks, and all tests; boots real guests
 	@sh runner/packages.sh --list tests/packages.txt
-	$(PY) -m pytest -m 'not alone' -n auto --dist worksteal
-	$(PY) -m pytest -m alone
+	$(PY) -m pytest -m 'not heavy' -n auto --dist worksteal
+	$(PY) -m pytest -m heavy -n 2 --dist worksteal
 
 check: lint  ## lint, type checks and unit tests, without guests
 	$(PY) -m pytest tests/unit -n auto --dist worksteal

@@ -23,6 +23,8 @@ from runner.store import write_atomically
 
 _HELPER = "/usr/lib/apt/apt-helper"
 _KERNEL_STANZA = re.compile(rb"Package: linux-(?:image|binary|modules|base)-\d")
+_UNREACHED = "check the network and the proxy"
+_OUT_OF_STEP = re.compile(r"has unexpected size|Hash Sum mismatch")  # as apt says it of a mirror that is being updated
 
 # The host's configuration is not read (Parts, Main), but its passwords for mirrors are. /dev/null is apt's own word
 # for "none". Sandbox: as root, apt would switch to a user who cannot write here. A frozen mirror is past Valid-Until.
@@ -161,7 +163,8 @@ def kernel_stanzas(stream: IO[bytes]) -> Iterator[bytes]:
 
 def _update_failed(suite: str, done: Completed) -> InfraError:
     errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
+    said = "\n".join(errors[-5:] or [done.stderr.strip()[-500:]])
+    what = "the mirror's lists do not fit each other, try later" if _OUT_OF_STEP.search(said) else _UNREACHED
     return InfraError(
-        f"cannot fetch the package lists of {suite}:\n" + "\n".join(errors[-5:] or [done.stderr.strip()[-500:]]),
-        hint=f"check the network and the proxy; {MIRROR_VARIABLE} names another mirror",
+        f"cannot fetch the package lists of {suite}:\n{said}", hint=f"{what}; {MIRROR_VARIABLE} names another mirror"
     )

@@ -19,11 +19,40 @@ ROOT = Path(__file__).parents[2]
 RUNNER = Path(sys.executable).with_name("runner")
 
 
+# Three questions instead of hundreds, where it does not matter what is asked.
+SMALL_MATRIX = """\
+kernels:
+  - {debian: bookworm, series: "6.1"}
+  - {debian: trixie, series: "6.12"}
+architectures: [x86_64, arm64]
+probes: [small]
+limits: {probe_s: 15}
+"""
+SMALL_CLAIMS = """\
+object: conntrack
+modules: [nf_conntrack, nf_nat]
+kfuncs:
+  alloc: {tc: bpf_skb_ct_alloc, xdp: bpf_xdp_ct_alloc}
+claims:
+  - id: alloc-tcp
+    says: Allocates an entry.
+    source: {kind: commit, ref: d7e79c97c00c}
+    kfunc: alloc
+    program: alloc
+    answer: {load: ok, fields: {acquired: 1}}
+"""
+
+
 @dataclass(frozen=True)
 class Project:
     """A copy of the default matrix, its lock and its claims; the cache is the user's own."""
 
     root: Path
+
+    def small(self, claims: str = "") -> None:
+        """Ask little: whether an entry is allocated, and `claims`."""
+        (self.root / "matrix.yaml").write_text(SMALL_MATRIX)
+        (self.root / "bpf" / "small.yaml").write_text(SMALL_CLAIMS + claims)
 
     def runner(self, *arguments: str, timeout_s: float = 900, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -87,4 +116,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.guest)
-            item.add_marker(pytest.mark.alone)
+            item.add_marker(pytest.mark.heavy)

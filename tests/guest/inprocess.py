@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
-import tarfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -29,7 +26,6 @@ from runner.probes import ClaimFile, load_claims, load_kfuncs
 from runner.select import select
 
 _LIMIT_S = 1800
-NO_FILES: Mapping[str, bytes] = {}
 
 
 @dataclass(frozen=True)
@@ -75,10 +71,7 @@ class OneCell:
         (cell,) = select(matrix.cells(read_lock(root / "matrix.lock")), only)
         return cls(root, only, cell, load_claims(root, matrix.file.probes))
 
-    def run(
-        self, *, tree: Path | None = None, tell: Tell = lambda phase, note: None, files: Mapping[str, bytes] = NO_FILES
-    ) -> CellResult:
-        """`files` lie beside the agent in the guest."""
+    def run(self, *, tree: Path | None = None, tell: Tell = lambda phase, note: None) -> CellResult:
         orders = worker_orders(
             (self.cell,),
             self.claims,
@@ -92,7 +85,7 @@ class OneCell:
         machine = this_machine(offline=False)
         payload = orders.payload[architecture(self.cell.arch).byte_order]
         altered = AlteredMachine(machine, self.root / "scratch", tree)
-        return run_cell(orders.orders[0], with_files(payload, files), altered, self.root / "reports", tell)
+        return run_cell(orders.orders[0], payload, altered, self.root / "reports", tell)
 
     def copy_tree(self, to: Path) -> Path:
         """The kernel's tree, as hard links: what is changed must be replaced, not written to."""
@@ -101,16 +94,6 @@ class OneCell:
         )
         shutil.copytree(kernel.root, to, copy_function=os.link, symlinks=True)
         return to
-
-
-def with_files(payload: bytes, files: Mapping[str, bytes]) -> bytes:
-    stream = io.BytesIO(payload)
-    with tarfile.open(fileobj=stream, mode="a") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return stream.getvalue()
 
 
 def with_command_line(monkeypatch: pytest.MonkeyPatch, words: str) -> None:

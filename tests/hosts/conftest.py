@@ -24,4 +24,4 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.alone)
+            item.add_marker(pytest.mark.heavy)
