@@ -46,7 +46,7 @@ def _merge(into: ResultStore, path: Path) -> Merged:
     if path.resolve() == into.path.resolve():
         raise MatrixError(f"{path} would be merged into itself")
     counts: Counter[str] = Counter()
-    with ResultStore(path, read_only=True) as source:
+    with ResultStore(path, read_only=True, busy_s=into.busy_s) as source:
         ids = [info.id for info in reversed(source.runs())]
         present = {info.id for info in into.runs()}
         for run_id in ids:
