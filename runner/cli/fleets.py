@@ -14,7 +14,7 @@ from runner.execution.fleet import Fleet, this_machine_alone
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
 from runner.model import Cell, GuestSize
-from runner.reports.text import printable
+from runner.text import printable
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from runner.hosts.muster import Answer, ask_all, slots_of
 from runner.hosts.prepare import Paths, install, warm
 from runner.hosts.wheel import build_wheels
 from runner.model import GuestSize, Limits, Lock
-from runner.reports.text import printable
+from runner.text import printable
 
 app = typer.Typer(help="The machines that boot guests, see hosts.yaml.", no_args_is_help=True)
 

@@ -28,8 +28,8 @@ from runner.kernels.build import FRAGMENT
 from runner.kernels.checkout import Checkout
 from runner.model import LockedImage
 from runner.probes import compile_objects
-from runner.reports.text import plain
 from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
+from runner.text import plain
 from runner.version import KernelVersion
 
 

@@ -30,9 +30,9 @@ from runner.hunt.search import expected_rounds, search
 from runner.images import lock_image
 from runner.model import Cell, CellResult, LockedImage
 from runner.probes import Issue
-from runner.reports.text import plain
 from runner.results.hunts import Change, Found, Hunt, Why
 from runner.results.store import ResultStore
+from runner.text import plain
 
 
 @dataclass(slots=True)

@@ -30,12 +30,12 @@ from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Ver
 from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report
-from runner.reports.text import printable
 from runner.results.asked import write_asked
 from runner.results.missing import missing_cells
 from runner.results.model import JudgedRun, Run, RunInfo, new_run_id
 from runner.results.store import ResultStore
 from runner.store import write_atomically
+from runner.text import printable
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from execnet import gateway_base, gateway_bootstrap, gateway_io
 from execnet.gateway_bootstrap import HostNotFound
 
 from runner.errors import InfraError
+from runner.text import plain
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class SshLink(gateway_io.Popen2IOMaster):
         """What another machine says is hostile: no control characters, no endless lines."""
         with stream:
             for raw in iter(lambda: stream.readline(_LINE_CHARS), b""):
-                text = "".join(char for char in raw.decode(errors="replace").rstrip() if char.isprintable())
+                text = plain(raw.decode(errors="replace"))
                 if text:
                     self.said.append(text)
                     log.info("%s: %s", self.remoteaddress, text)

@@ -19,7 +19,7 @@ from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.guest.ssh import closed_at
 from runner.hosts.hostsfile import HostEntry
-from runner.reports.text import printable
+from runner.text import printable
 
 _POLL_S = 0.02
 _MAX_OUTPUT = 16 * 1024 * 1024

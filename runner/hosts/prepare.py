@@ -18,7 +18,7 @@ from runner.hosts.connection import Connection, Writer
 from runner.hosts.facts import HostFacts, code_sha256
 from runner.hosts.hostsfile import HostEntry
 from runner.model import Limits, Lock
-from runner.reports.text import printable
+from runner.text import printable
 
 _PACKAGE = Path(__file__).parents[1]
 _UNPACK = "umask 077 && mkdir -p {folder} && tar -xf - -C {folder}"
