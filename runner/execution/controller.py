@@ -78,7 +78,7 @@ class _Round:
         elif report.failed:
             assert self.session  # noqa: S101  for the type checker
             host, why = self.session.where(report.node)  # xdist adds it
-            self._lost(report.nodeid, f"{why}: {report.longreprtext.strip()}", host=host)
+            self._lost(report.nodeid, why or report.longreprtext.strip(), host=host)
 
     def _delivered(self, text: str, report: pytest.TestReport) -> None:
         """Another machine sent it: it is a delivery of the cell that was asked for, or the worker is not believed."""

@@ -21,8 +21,8 @@ RAN, LOST, INFRA, DEAD = Outcome.RAN, Outcome.LOST, Outcome.INFRA_FAILED, Outcom
 # what a cell does -> how its attempts end, and a word of the cause of the last one that failed
 TABLE: dict[str, tuple[list[Outcome], str]] = {
     "fine": ([RAN], ""),
-    "kills-worker-once": ([LOST, RAN], "crashed"),
-    "kills-worker": ([LOST, LOST], "crashed"),
+    "kills-worker-once": ([LOST, RAN], "the worker died: it ended without a word"),
+    "kills-worker": ([LOST, LOST], "the worker died: it ended without a word"),
     "stops-worker-once": ([LOST, RAN], "it was not done within cell_s and end_s"),
     "full-disk": ([INFRA, INFRA], "No space left on device"),
     "broken-disk": ([INFRA, INFRA], "Input/output error"),
