@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,13 +88,14 @@ def install(
         say("the runner, in its own environment")
         connection.run(f"python3 -c '{_MIN_PYTHON}'", deadline=deadline)
         connection.run(f"test -x {paths.venv}/bin/python || python3 -m venv {paths.venv}", deadline=deadline)
-        index = f"--no-index --find-links {paths.setup}/wheels" if pushed else ""
-        pip = f"{paths.venv}/bin/python -m pip install --quiet --disable-pip-version-check {index}"
+        pip = f"{paths.venv}/bin/python -m pip install --quiet --disable-pip-version-check"
+        pip += f" --no-index --find-links {paths.setup}/wheels" if pushed else ""
         ours = f"{paths.setup}/wheels/{wheel.name}"
         # the second time for our code alone: pip keeps what has the same version
-        connection.run(f"{pip} {ours} && {pip} --no-deps --force-reinstall {ours}", deadline=deadline)
+        with _needs_network(needs=not pushed):
+            connection.run(f"{pip} {ours} && {pip} --no-deps --force-reinstall {ours}", deadline=deadline)
     finally:
-        connection.run(f"rm -rf {paths.setup}", deadline=deadline, check=False)
+        connection.run(f"rm -rf {paths.setup}", deadline=limits.deadline("end_s"), check=False)
     facts = describe(connection, deadline=deadline)
     check_code(connection.host, facts)
     return facts
@@ -114,10 +116,19 @@ def warm(connection: Connection, lock: Lock, cache: Path, say: Say, *, push: boo
         else:
             kind = {"kernels": (pin,)} if pin in lock.kernels else {"images": (pin,)}
             alone = Lock.model_validate(kind).model_dump_json().encode()
-            connection.run(
-                paths.runner("host", "fetch", within=deadline), deadline=deadline, feed=partial(_write, alone)
-            )
+            line = paths.runner("host", "fetch", within=deadline)
+            with _needs_network():
+                connection.run(line, deadline=deadline, feed=partial(_write, alone))
     return len(missing)
+
+
+@contextmanager
+def _needs_network(*, needs: bool = True) -> Iterator[None]:
+    try:
+        yield
+    except InfraError as error:
+        hint = "does the host reach an archive and a package index? With --push it needs none"
+        raise InfraError(error.what, hint=hint if needs else error.hint) from error
 
 
 def _install_packages(connection: Connection, paths: Paths, say: Say, deadline: Deadline) -> None:
