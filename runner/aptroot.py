@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import filelock
 from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.mirrors import MIRROR_VARIABLE, Mirrors
-from runner.process import Completed, run, spawn
+from runner.process import Completed, ended_at, run, spawn
 from runner.store import write_atomically
 
 _HELPER = "/usr/lib/apt/apt-helper"
@@ -108,8 +107,10 @@ class AptRoot:
             stanzas: list[bytes] = []
             for packages in sorted((self.folder / "state/lists").glob("*_Packages*")):
                 with (
-                    spawn([_HELPER, "cat-file", packages], stdout=subprocess.PIPE, env=self._env) as process,
-                    _ended_at(deadline, process),
+                    spawn(
+                        [_HELPER, "cat-file", packages], end_s=deadline.end_s, stdout=subprocess.PIPE, env=self._env
+                    ) as process,
+                    ended_at(deadline, process),
                 ):
                     stanzas += kernel_stanzas(cast("IO[bytes]", process.stdout))
                     if process.wait() != 0:
@@ -137,18 +138,6 @@ class AptRoot:
                     f"until {until}: newer packages may exist"
                 )
         return ""
-
-
-@contextmanager
-def _ended_at(deadline: Deadline, process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ends the process when its time is over: a read from its pipe has no limit of its own."""
-    timer = threading.Timer(deadline.remaining_s, process.terminate)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def kernel_stanzas(stream: IO[bytes]) -> Iterator[bytes]:

@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import file_digest
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -55,7 +54,7 @@ class Archive:
 
     def __init__(self, cache: Path, *, mirrors: Mirrors | None = None, offline: bool = False) -> None:
         self._folder = cache / "apt"
-        self._given = mirrors
+        self._known = mirrors
         self._offline = offline
 
     def update(self, pairs: Iterable[tuple[str, str]], *, deadline: Deadline, max_age_s: float = FRESH_S) -> None:
@@ -147,14 +146,15 @@ class Archive:
             files |= {package: into / _file_name(package) for package in group}
         return files
 
-    @cached_property
-    def _mirrors(self) -> Mirrors:
-        return self._given or find_mirrors(deadline=Deadline.after(60, "the limit for reading apt's configuration"))
+    def _mirrors(self, deadline: Deadline) -> Mirrors:
+        if self._known is None:
+            self._known = find_mirrors(deadline=deadline)
+        return self._known
 
     def _root(self, suite: str, arch: str, deadline: Deadline) -> AptRoot:
         root = AptRoot(self._folder / f"{suite}-{arch}", suite, architecture(arch).debian)
         with root.locked(deadline):
-            root.configure(self._mirrors, KEYRING)
+            root.configure(self._mirrors(deadline), KEYRING)
         return root
 
 

@@ -6,17 +6,20 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
+END_S = 20.0  # where nothing else was said
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """`what` names the limit in messages: `boot_s of 60 s`."""
+    """`what` names the limit in messages: `boot_s of 60 s`. What is ended then is given `end_s` for that."""
 
     at: float  # time.monotonic(), which does not jump with the clock
     what: str
+    end_s: float = END_S
 
     @classmethod
-    def after(cls, seconds: float, what: str) -> Self:
-        return cls(time.monotonic() + seconds, f"{what} of {seconds:g} s")
+    def after(cls, seconds: float, what: str, *, end_s: float = END_S) -> Self:
+        return cls(time.monotonic() + seconds, f"{what} of {seconds:g} s", end_s)
 
     @property
     def remaining_s(self) -> float:

@@ -14,6 +14,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,7 @@ def require(tool: str) -> str:
 def spawn(
     argv: Sequence[str | os.PathLike[str]],
     *,
+    end_s: float,
     stdin: Stdio = subprocess.DEVNULL,
     stdout: Stdio = None,
     stderr: Stdio = None,
@@ -60,6 +62,8 @@ def spawn(
     remove: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start `argv` with `env` added to the environment. `remove` is a folder that goes when the command has gone.
+
+    When the block ends, what still runs is ended, and killed before `end_s` is over.
 
     Raises InfraError when the program does not exist.
     """
@@ -74,6 +78,7 @@ def spawn(
         os.fspath(_SUPERVISOR),
         str(read_end),
         str(remove or ""),
+        str(end_s),
         *command,
     ]
     try:
@@ -97,7 +102,28 @@ def spawn(
             yield process
         finally:
             os.close(write_end)
-            process.wait()  # on a KeyboardInterrupt, Popen's own exit gives up after 0.25 s
+            _await(process, 2 * end_s)  # on a KeyboardInterrupt, Popen's own exit gives up after 0.25 s
+
+
+@contextlib.contextmanager
+def ended_at(deadline: Deadline, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Ends the process when its time is over: a read from its pipe has no limit of its own."""
+    timer = threading.Timer(deadline.remaining_s, process.terminate)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _await(supervisor: subprocess.Popen[bytes], limit_s: float) -> None:
+    """It ends by itself once it has ended the others, unless somebody stopped it."""
+    try:
+        supervisor.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        supervisor.kill()
+        log.warning("process %d, which ends what it started, did not end within %g s", supervisor.pid, limit_s)
 
 
 def _shown(argv: Sequence[str | os.PathLike[str]]) -> str:
@@ -123,7 +149,7 @@ def run(
     pipe = subprocess.PIPE
     stdin = subprocess.DEVNULL if input is None else pipe
     line = _shown(argv)
-    with spawn(argv, stdin=stdin, stdout=pipe, stderr=pipe, cwd=cwd, env=env) as process:
+    with spawn(argv, end_s=deadline.end_s, stdin=stdin, stdout=pipe, stderr=pipe, cwd=cwd, env=env) as process:
         try:
             out, err = process.communicate(input, timeout=deadline.remaining_s)
         except subprocess.TimeoutExpired:

@@ -1,8 +1,9 @@
-"""Runs one command and ends its whole process tree with it: `python -I -S supervise.py FD DIR COMMAND...`.
+"""Runs one command and ends its whole process tree with it: `python -I -S supervise.py FD DIR END_S COMMAND...`.
 
 FD is the reading end of a pipe whose other end only the parent holds: when the parent is gone, however it went, the
 pipe closes and the tree is ended. As a child subreaper (prctl(2)) this process inherits every orphan below it, so
-qemu, which virtme-ng starts three processes deep, cannot get away. DIR, if not empty, is removed at the end.
+qemu, which virtme-ng starts three processes deep, cannot get away. DIR, if not empty, is removed at the end. END_S is
+the limit for ending the tree: a tenth of it may pass before SIGKILL, in which apt and mmdebstrap clean up.
 """
 
 import ctypes
@@ -16,8 +17,7 @@ import time
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-UNKILLABLE_S = 10.0  # a process that waits in the kernel, for a disk that hangs, does not even see SIGKILL
-GRACE_S = 2.0  # between SIGTERM and SIGKILL: enough for apt and mmdebstrap to clean up
+GRACE = 0.1  # of END_S: between SIGTERM and SIGKILL
 
 
 def descendants() -> list[int]:
@@ -50,17 +50,19 @@ def signal_all(number: int) -> bool:
     return bool(below)
 
 
-def end_tree() -> None:
-    """SIGTERM, a short grace, then SIGKILL until nothing is left, or what is left cannot be killed."""
-    end = time.monotonic() + GRACE_S
+def end_tree(end_s: float) -> None:
+    """SIGTERM, a short grace, then SIGKILL until nothing is left, or what is left cannot be killed.
+
+    A process that waits in the kernel, for a disk that hangs, does not even see SIGKILL.
+    """
+    begun = time.monotonic()
     alive = signal_all(signal.SIGTERM)
     signal_all(signal.SIGCONT)  # a stopped process does not see SIGTERM
-    while alive and time.monotonic() < end:
+    while alive and time.monotonic() < begun + GRACE * end_s:
         time.sleep(0.02)
         alive = bool(descendants())
-    end = time.monotonic() + UNKILLABLE_S
     while signal_all(signal.SIGKILL):
-        if time.monotonic() > end:
+        if time.monotonic() > begun + end_s:
             sys.stderr.write(f"cannot be ended, and are left: {descendants()}\n")
             return
         time.sleep(0.01)
@@ -80,7 +82,7 @@ def wait(child: "subprocess.Popen[bytes]", lifeline: int, wakeup: int) -> int | 
 
 
 def main() -> int:
-    lifeline, folder, command = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    lifeline, folder, end_s, command = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4:]
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wakeup, write_end = os.pipe()
     os.set_blocking(write_end, False)
@@ -90,7 +92,7 @@ def main() -> int:
     try:
         child = subprocess.Popen(command)
         status = wait(child, lifeline, wakeup)
-        end_tree()
+        end_tree(end_s)
     except OSError as error:
         sys.stderr.write(f"{command[0]}: {error.strerror}\n")
         status = 127

@@ -116,7 +116,7 @@ class FakeGuest:
             case "drops-in-probe":
                 raise GuestLost("the ssh connection broke")
 
-    def interact(self) -> None:
+    def interact(self, *, deadline: Deadline) -> None:
         raise NotImplementedError
 
     def access(self) -> Access:

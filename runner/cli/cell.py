@@ -29,7 +29,7 @@ from runner.cli.options import (
     emit,
 )
 from runner.cli.repro import repro
-from runner.deadline import Deadline
+from runner.cli.stores import store_of
 from runner.errors import MatrixError
 from runner.execution.realmachine import this_machine
 from runner.guest.interface import BootOrder
@@ -39,7 +39,6 @@ from runner.reports.export import exported_cell, to_json
 from runner.results import evidence
 from runner.results.asked import read_asked
 from runner.results.looks import read_look
-from runner.results.store import ResultStore
 
 app = typer.Typer(help="One cell, looked at closely.", no_args_is_help=True)
 
@@ -114,7 +113,7 @@ def shell(
     cell = _of_matrix(project, kernel, arch, offline=offline) if arch else _of_run(project, kernel, run)
     machine = this_machine(offline=offline)
     console = Console(stderr=True, highlight=False)
-    ready, image = machine.prepare(cell, deadline=Deadline.after(cell.limits.prepare_s, "prepare_s"))
+    ready, image = machine.prepare(cell, deadline=cell.limits.deadline("prepare_s"))
     with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
         order = BootOrder(
             architecture=architecture(cell.arch),
@@ -127,15 +126,15 @@ def shell(
             gdb=gdb,
         )
         console.print(f"booting {cell.id} ({order.accel}); `exit` ends the guest")
-        with machine.boot(order, deadline=Deadline.after(cell.limits.boot_s, "boot_s")) as guest:
+        with machine.boot(order, deadline=cell.limits.deadline("boot_s")) as guest:
             if gdb:
                 way_in(guest, console)
-            guest.interact()
+            guest.interact(deadline=cell.limits.deadline("probe_s"))
 
 
 def _of_run(project: Project, cell_id: str, run_id: str | None) -> Cell:
     """The cell of a run, with the packages of then, whatever the lock says now."""
-    with ResultStore(project.database, read_only=True) as store:
+    with store_of(project, read_only=True) as store:
         run = store.load(run_id)
     for cell in run.cells:
         if cell.id == cell_id:

@@ -11,14 +11,11 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.options import Format, FormatOption, Output, Verbose, emit
-from runner.deadline import Deadline
+from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Verbose, emit, limits_of
 from runner.doctor.checks import Finding, Level, examine
 from runner.doctor.packages import fix as install_missing
 from runner.model import GuestSize
 
-_LIMIT_S = 120
-_FIX_LIMIT_S = 1800
 _MARKS = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.BAD: ("✗", "red")}
 
 app = typer.Typer()
@@ -27,6 +24,7 @@ app = typer.Typer()
 @app.command()
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Install the missing Debian packages.")] = False,
+    matrix: MatrixFile = DEFAULT_MATRIX,
     format_: FormatOption = Format.TEXT,
     output: Output = None,
     verbose: Verbose = False,
@@ -35,9 +33,10 @@ def doctor(
 
     Example: runner doctor
     """
+    limits = limits_of(matrix)
     if fix:
-        install_missing(deadline=Deadline.after(_FIX_LIMIT_S, "the limit for installing packages"))
-    findings = tuple(examine(cache_root(), GuestSize(), deadline=Deadline.after(_LIMIT_S, "the doctor's limit")))
+        install_missing(deadline=limits.deadline("prepare_s"))
+    findings = tuple(examine(cache_root(), GuestSize(), deadline=limits.deadline("prepare_s")))
     if format_ is Format.JSON:
         emit(json.dumps([_plain(finding) for finding in findings], indent=1), output)
     else:

@@ -9,13 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from runner.deadline import Deadline
 from runner.errors import MatrixError
 from runner.execution.fleet import Fleet, this_machine_alone
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
 from runner.model import Cell, GuestSize
-from runner.reports.text import printable
+from runner.text import printable
 
 
 @contextmanager
@@ -46,6 +45,6 @@ def largest_guest(cells: Sequence[Cell]) -> GuestSize:
 
 def default_slots(cells: Sequence[Cell]) -> int:
     """What this machine carries: the largest guest of the matrix counts."""
-    accel = accelerations(deadline=Deadline.after(cells[0].limits.prepare_s, "prepare_s"))
+    accel = accelerations(deadline=cells[0].limits.deadline("prepare_s"))
     emulated = any(accel.get(cell.arch, "tcg") == "tcg" for cell in cells)
     return slots_for(host_cpus(), host_memory_mib(), largest_guest(cells), "tcg" if emulated else "kvm")

@@ -28,7 +28,6 @@ from runner.model import Cell, Image, Kernel, Outcome, Verdict
 from runner.results.asked import read_asked
 from runner.results.model import JudgedCell, JudgedRun
 
-_PREPARE_LIMIT_S = 1800
 _UNLIMITED_S = 86400  # while a debugger may stop the guest, its silence means nothing
 
 
@@ -145,7 +144,7 @@ def _hold_cell(
     order = order.model_copy(update={"asks": tuple(ask for ask in order.asks if ask.probe in safe)})
     words = f"{cell.id}: {', '.join(safe)} asked again" if safe else f"{cell.id}: nothing was asked"
     machine = OpenMachine(this_machine(offline=offline), after=lambda guest: hold(guest, console, words), gdb=gdb)
-    deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for preparing")
+    deadline = project.limits.deadline("prepare_s")
     payload = payload_of(project, earlier, offline=offline, deadline=deadline).tar
     with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
         result = run_cell(order, payload, machine, Path(folder), _quiet)

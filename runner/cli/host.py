@@ -27,8 +27,8 @@ from runner.hosts.hostsfile import HostEntry, HostsFile, load_hosts
 from runner.hosts.muster import Answer, ask_all, slots_of
 from runner.hosts.prepare import Paths, install, warm
 from runner.hosts.wheel import build_wheels
-from runner.model import GuestSize, Lock
-from runner.reports.text import printable
+from runner.model import GuestSize, Limits, Lock
+from runner.text import printable
 
 app = typer.Typer(help="The machines that boot guests, see hosts.yaml.", no_args_is_help=True)
 
@@ -36,9 +36,6 @@ HostsOption = Annotated[Path, typer.Option("--hosts", help="The file that names 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these hosts; by default all.")]
 
 DEFAULT_HOSTS = Path("hosts.yaml")
-_DESCRIBE_LIMIT_S = 60
-_DOCTOR_LIMIT_S = 180
-_PREPARE_LIMIT_S = 3600
 
 
 @app.command("list")
@@ -120,10 +117,9 @@ def _doctors(answers: tuple[Answer, ...], file: HostsFile) -> dict[str, str]:
     """What each usable host's own doctor says, as JSON."""
 
     def ask(entry: HostEntry) -> str:
-        with connect(entry, deadline=Deadline.after(file.limits.connect_s, "connect_s")) as connection:
+        with connect(entry, deadline=file.limits.deadline("connect_s")) as connection:
             line = Paths(entry).runner("doctor", "--format", "json")
-            limit = Deadline.after(_DOCTOR_LIMIT_S, "the doctor's limit")
-            said = connection.run(line, deadline=limit, check=False).stdout
+            said = connection.run(line, deadline=file.limits.deadline("ask_s"), check=False).stdout
         try:
             json.loads(said)
         except ValueError:
@@ -163,14 +159,13 @@ def prepare(
     if not far:
         raise MatrixError(f"{hosts}: there is no host but this machine", hint="`make setup` prepares this machine")
     console = Console(highlight=False)
-    deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for preparing hosts")
     with tempfile.TemporaryDirectory(prefix="runner-wheels-") as folder:
         console.print("building the runner's wheel")
-        wheel, wheels = build_wheels(Path(folder), deadline=deadline, with_needs=push)
+        wheel, wheels = build_wheels(Path(folder), deadline=project.limits.deadline("prepare_s"), with_needs=push)
 
         def one(entry: HostEntry) -> RunnerError | None:
             try:
-                _prepare(entry, lock, wheel, wheels, push, file, _saying(console, entry.name), deadline)
+                _prepare(entry, lock, wheel, wheels, push, file, _saying(console, entry.name), project.limits)
             except InfraError as error:
                 return error
             return None
@@ -190,15 +185,15 @@ def _prepare(
     push: bool,
     file: HostsFile,
     say: Callable[[str], None],
-    deadline: Deadline,
+    limits: Limits,
 ) -> None:
-    with connect(entry, deadline=Deadline.after(file.limits.connect_s, "connect_s")) as connection:
-        found = install(connection, wheel, wheels, say, pushed=push, deadline=deadline)
+    with connect(entry, deadline=file.limits.deadline("connect_s")) as connection:
+        found = install(connection, wheel, wheels, say, pushed=push, limits=limits)
         wanted = Lock(
             kernels=tuple(pin for pin in lock.kernels if pin.arch in found.accel),
             images=tuple(pin for pin in lock.images if pin.arch in found.accel),
         )
-        brought = warm(connection, wanted, cache_root(), say, push=push, deadline=deadline)
+        brought = warm(connection, wanted, cache_root(), say, push=push, limits=limits)
         number = slots_of(entry, found, GuestSize())
         guests = ", ".join(f"{slots} {arch}" for arch, slots in number.items())
         say(f"ready: {guests} guests at once; {brought} of {len(transfer.pins(wanted))} kernels and images were new")
@@ -220,11 +215,13 @@ def _chosen(file: HostsFile, names: list[str] | None) -> HostsFile:
 
 # --- what a host is asked by another machine ------------------------------------------------------------------------
 
+LimitS = Annotated[float, typer.Option(help="So long does the asking machine wait.")]
+
 
 @app.command("describe", hidden=True)
-def describe() -> None:
+def describe(limit_s: LimitS) -> None:
     """Print what this machine can do, for another machine."""
-    found = facts.this_machine(deadline=Deadline.after(_DESCRIBE_LIMIT_S, "the limit for looking at this machine"))
+    found = facts.this_machine(deadline=_asker_waits(limit_s))
     emit(found.model_dump_json(), None)
 
 
@@ -235,21 +232,24 @@ def lacks() -> None:
 
 
 @app.command("fetch", hidden=True)
-def fetch() -> None:
+def fetch(limit_s: LimitS) -> None:
     """Get the kernels and images of the lock on stdin from the archive."""
-    deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for fetching")
-    for pin in transfer.fetch(_lock_from_stdin(), cache_root(), deadline=deadline):
+    for pin in transfer.fetch(_lock_from_stdin(), cache_root(), deadline=_asker_waits(limit_s)):
         emit(transfer.title(pin), None)
 
 
 @app.command("receive", hidden=True)
-def receive() -> None:
+def receive(limit_s: LimitS) -> None:
     """Take a kernel or an image from stdin into this machine's cache."""
-    deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for receiving")
+    deadline = _asker_waits(limit_s)
     try:
         emit(transfer.title(transfer.receive(sys.stdin.buffer, cache_root(), deadline=deadline)), None)
     except ValidationError:
         raise InfraError("what was received is not a kernel or an image of this program") from None
+
+
+def _asker_waits(limit_s: float) -> Deadline:
+    return Deadline.after(limit_s, "the asking machine's limit")
 
 
 def _lock_from_stdin() -> Lock:

@@ -28,7 +28,6 @@ from runner.cli.options import (
     emit,
     out_console,
 )
-from runner.deadline import Deadline
 from runner.errors import MatrixError
 from runner.hunt.candidates import Range, every_kernel
 from runner.hunt.questions import find
@@ -36,7 +35,6 @@ from runner.reports.bisect import bisect_report
 from runner.reports.hunt import hunt_report
 from runner.results.hunts import Hunt
 
-_LIST_LIMIT_S = 300
 _SAMPLES = 4
 
 app = typer.Typer()
@@ -92,7 +90,7 @@ def hunt(
     knowledge = Knowledge.of(project)
     asked = find(target, knowledge.claims, knowledge.kfuncs)
     archs = _archs(project, arch, several=bool(version))
-    limit = Deadline.after(_LIST_LIMIT_S, "the limit for the lists")
+    limit = project.limits.deadline("lock_s")
     offered = every_kernel(Archive(cache_root(), offline=offline), archs, deadline=limit, offline=offline)
     done = Hunting(
         project=project,

@@ -15,7 +15,6 @@ from runner.archive import Archive
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.options import Project
-from runner.deadline import Deadline
 from runner.errors import MatrixError
 from runner.execution.again import payload_again
 from runner.execution.orders import Phase
@@ -29,13 +28,9 @@ from runner.kernels.build import FRAGMENT
 from runner.kernels.checkout import Checkout
 from runner.model import LockedImage
 from runner.probes import compile_objects
-from runner.reports.text import plain
 from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
+from runner.text import plain
 from runner.version import KernelVersion
-
-_PREPARE_LIMIT_S = 600
-_BUILD_LIMIT_S = 4 * 3600
-_SEARCH_LIMIT_S = 7 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +46,9 @@ class CommitHunt:
 
     def run(self, good: str, bad: str) -> Bisection:
         """To its end; each commit is told as it comes."""
-        cache, deadline = cache_root(), Deadline.after(_SEARCH_LIMIT_S, "the limit of a search")
+        cache, limits = cache_root(), self.project.limits
         config = hashlib.sha256(FRAGMENT.read_bytes()).hexdigest()
+        deadline = limits.deadline("prepare_s")
         with Checkout.opened(self.repository, self.arch, config, cache, deadline=deadline) as checkout:
             image = self._image()
             objects = self._objects()
@@ -61,13 +57,13 @@ class CommitHunt:
             question = self.asked.question.target
             journal = CommitJournal(journal_path(checkout, question, asks + programs))
             test = self._test(checkout, journal, image, objects)
-            return Search(checkout, question, self.arch, journal, test, self._say, deadline).run(good, bad)
+            return Search(checkout, question, self.arch, journal, test, self._say, limits).run(good, bad)
 
     def _test(
         self, checkout: Checkout, journal: CommitJournal, image: LockedImage, objects: dict[str, bytes]
     ) -> CommitKernels:
         file, cache = self.project.matrix.file, cache_root()
-        deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for preparing the questions")
+        deadline = self.project.limits.deadline("prepare_s")
         return CommitKernels(
             checkout=checkout,
             arch=self.arch,
@@ -82,7 +78,6 @@ class CommitHunt:
             cache=cache,
             native=architecture(self.arch).uname == platform.machine(),
             jobs=host_cpus(),
-            build_limit_s=_BUILD_LIMIT_S,
             tell=self._phase,
         )
 
@@ -91,13 +86,13 @@ class CommitHunt:
         for image in self.project.lock().images:
             if (image.suite, image.arch) == (suite, self.arch):
                 return image
-        deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for the image's packages")
+        deadline = self.project.limits.deadline("lock_s")
         return lock_image(suite, self.arch, Archive(cache_root()), deadline=deadline)
 
     def _objects(self) -> dict[str, bytes]:
         order = architecture(self.arch).byte_order
         names = [name for file in self.asked.files for name in file.objects]
-        deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for compiling the probes")
+        deadline = self.project.limits.deadline("prepare_s")
         return compile_objects(self.project.root, names, (order,), cache_root(), deadline=deadline)[order]
 
     def _phase(self, phase: Phase, note: str) -> None:

@@ -15,7 +15,7 @@ from runner.caches import cache_root
 from runner.cli.fleets import fleet_of
 from runner.cli.live import Display
 from runner.cli.options import Project
-from runner.deadline import Deadline
+from runner.cli.stores import store_of
 from runner.errors import InfraError
 from runner.execution.controller import run_rounds
 from runner.execution.fleet import Fleet
@@ -30,13 +30,9 @@ from runner.hunt.search import expected_rounds, search
 from runner.images import lock_image
 from runner.model import Cell, CellResult, LockedImage
 from runner.probes import Issue
-from runner.reports.text import plain
 from runner.results.hunts import Change, Found, Hunt, Why
 from runner.results.store import ResultStore
-
-_PREPARE_LIMIT_S = 1800
-_IMAGE_LIMIT_S = 600
-_CHANGELOG_LIMIT_S = 300
+from runner.text import plain
 
 
 @dataclass(slots=True)
@@ -74,7 +70,7 @@ class Hunting:
             samples=self.samples,
             every=self.every,
         )
-        with ResultStore(self.project.database) as store:
+        with store_of(self.project) as store:
             known = self._known(store, journal)
             journal.keep()
             self._say_begin(journal, len(known))
@@ -100,7 +96,7 @@ class Hunting:
         """The guests' disks that the project is pinned to, or the newest."""
         suite = self.project.matrix.file.image.suite
         pinned = {image.arch: image for image in self.project.lock().images if image.suite == suite}
-        deadline = Deadline.after(_IMAGE_LIMIT_S, "the limit for the archive")
+        deadline = self.project.limits.deadline("lock_s")
         return {
             arch: pinned.get(arch) or lock_image(suite, arch, self._archive, deadline=deadline)
             for arch in dict.fromkeys(it.kernel.arch for it in self.kernels)
@@ -130,7 +126,7 @@ class Hunting:
             folder=self.project.reports / "runs" / hunt.id,
             cache=cache_root(),
             offline=self.offline,
-            deadline=Deadline.after(_PREPARE_LIMIT_S, "the limit for compiling the probes"),
+            deadline=self.project.limits.deadline("prepare_s"),
         )
 
         def show(batch: Sequence[tuple[Cell, Why]]) -> Display:
@@ -200,7 +196,7 @@ class Hunting:
             it.kernel for it in self.kernels if (it.candidate.build, it.candidate.arch) == (after.build, after.arch)
         )
         self.console.print(Text(f"reading the changelog of {after.version} ({after.build})"), soft_wrap=True)
-        deadline = Deadline.after(_CHANGELOG_LIMIT_S, "the limit for the changelog")
+        deadline = self.project.limits.deadline("prepare_s")
         cache = cache_root()
         try:
             if after.build not in texts:

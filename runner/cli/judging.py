@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from runner.cli.options import Project
+from runner.cli.stores import store_of
 from runner.model import CellResult, ClaimVerdict, KfuncState
 from runner.probes import (
     ClaimFile,
@@ -21,7 +22,6 @@ from runner.probes import (
     tagged,
 )
 from runner.results.model import JudgedCell, JudgedRun, Run, judge_run
-from runner.results.store import ResultStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,6 @@ class Knowledge:
 
 def judged_run(project: Project, run_id: str | None, *, consoles: bool = False) -> JudgedRun:
     """A run, by default the last one. Raises MatrixError when there is none."""
-    with ResultStore(project.database, read_only=True) as store:
+    with store_of(project, read_only=True) as store:
         run = store.load(run_id, consoles=consoles)
     return Knowledge.of(project).judged(run)

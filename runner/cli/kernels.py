@@ -26,14 +26,13 @@ from runner.cli.options import (
     Verbose,
     emit,
 )
-from runner.deadline import Deadline
+from runner.cli.stores import store_of
 from runner.errors import MatrixError
 from runner.images import ensure_image
 from runner.kernels import Means, Offer, ensure_kernel, have_kernel, kept_build, offered
 from runner.kernels.sources import BY_WORD
 from runner.model import LockedKernel
 from runner.probes import kfuncs_path, load_kfuncs
-from runner.results.store import ResultStore
 from runner.store import write_atomically
 from runner.version import Versions
 from runner.yamlfile import nearest
@@ -41,9 +40,6 @@ from runner.yamlfile import nearest
 app = typer.Typer(help="Kernels: what there is, what is pinned, what is in the cache.", no_args_is_help=True)
 
 app.command("build")(build)
-
-_LIST_LIMIT_S = 300
-_FETCH_LIMIT_S = 3600
 
 
 @app.command("list")
@@ -67,7 +63,7 @@ def list_kernels(
     archs = tuple(dict.fromkeys(one.arch for one in wanted))
     words = tuple(_known_word(word) for word in source or ())
     cache = cache_root()
-    means = Means(Archive(cache), cache, Deadline.after(_LIST_LIMIT_S, "the list's limit"))
+    means = Means(Archive(cache), cache, project.limits.deadline("lock_s"))
     versions = _versions(series)
     offers = [
         offer
@@ -162,7 +158,7 @@ def census(
     """
     project = Project.at(matrix)
     known = load_kfuncs(project.root)
-    with ResultStore(project.database, read_only=True) as store:
+    with store_of(project, read_only=True) as store:
         grown = known.grown(store.tagged_kfuncs())
     if update_names:
         write_atomically(kfuncs_path(project.root), grown.text().encode())
@@ -186,13 +182,14 @@ def fetch(matrix: MatrixFile = DEFAULT_MATRIX, verbose: Verbose = False) -> None
     """
     project = Project.at(matrix)
     cells = project.matrix.cells(settled(project, mode="keep", offline=False))
-    cache, deadline = cache_root(), Deadline.after(_FETCH_LIMIT_S, "the limit for fetching")
+    cache = cache_root()
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     console = Console(highlight=False)
     with Progress(*columns, console=console, transient=True) as progress:
         for cell in cells:
             there = have_kernel(cell.kernel, cache)
             task = progress.add_task(f"{cell.id}")
+            deadline = project.limits.deadline("prepare_s")
             kernel = ensure_kernel(cell.kernel, cache, deadline=deadline)
             ensure_image(cell.image, cache, deadline=deadline)
             progress.remove_task(task)

@@ -14,14 +14,11 @@ from rich.console import Console
 
 from runner.architecture import architecture, by_uname
 from runner.caches import cache_root
-from runner.cli.options import Format, FormatOption, Output, Verbose, emit
-from runner.deadline import Deadline
+from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Verbose, emit, limits_of
 from runner.errors import MatrixError
 from runner.guest.accel import host_cpus
 from runner.kernels.build import FRAGMENT, build_kernel
 from runner.kernels.checkout import Checkout
-
-_LIMIT_S = 4 * 3600
 
 
 def build(
@@ -37,6 +34,7 @@ def build(
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", min=1, help="Compilers at once. Default: all CPUs.")
     ] = None,
+    matrix: MatrixFile = DEFAULT_MATRIX,
     format_: FormatOption = Format.TEXT,
     output: Output = None,
     verbose: Verbose = False,
@@ -52,7 +50,7 @@ def build(
         raise MatrixError(f"this machine's {platform.machine()} is no architecture of guests", hint="say --arch")
     if not config.is_file():
         raise MatrixError(f"{config} does not exist")
-    repository, deadline = git or tree, Deadline.after(_LIMIT_S, "the limit for building a kernel")
+    repository, deadline = git or tree, limits_of(matrix).deadline("build_s")
     assert repository is not None  # noqa: S101  one of the two was given
     digest = hashlib.sha256(config.read_bytes()).hexdigest()
     begun = time.monotonic()

@@ -8,7 +8,6 @@ from rich.text import Text
 from runner.archive import Archive
 from runner.caches import cache_root
 from runner.cli.options import Project
-from runner.deadline import Deadline
 from runner.kernels.lock import Mode, settle, write_lock
 from runner.model import Lock
 
@@ -25,7 +24,7 @@ def settled(project: Project, *, mode: Mode, offline: bool) -> Lock:
         cache,
         mode=mode,
         offline=offline,
-        deadline=Deadline.after(project.matrix.file.limits.lock_s, "lock_s"),
+        deadline=project.limits.deadline("lock_s"),
     )
     console = Console(stderr=True, highlight=False)
     for warning in warnings:

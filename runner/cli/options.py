@@ -17,7 +17,7 @@ from rich.console import Console, RenderableType
 from runner.errors import InfraError
 from runner.kernels.lock import read_lock
 from runner.matrix import Matrix, load_matrix, project_root
-from runner.model import Lock
+from runner.model import Limits, Lock
 
 
 class Format(StrEnum):
@@ -74,6 +74,10 @@ class Project:
         return self.matrix.path.with_suffix(".lock")
 
     @property
+    def limits(self) -> Limits:
+        return self.matrix.file.limits
+
+    @property
     def reports(self) -> Path:
         return self.root / "reports"
 
@@ -89,6 +93,11 @@ class Project:
 
     def lock(self) -> Lock:
         return read_lock(self.lock_path)
+
+
+def limits_of(matrix: Path) -> Limits:
+    """A matrix's limits, for a command that needs nothing else of it; without a matrix.yaml those by default."""
+    return Limits() if matrix == DEFAULT_MATRIX and not matrix.exists() else Project.at(matrix).limits
 
 
 def out_console() -> Console:

@@ -12,6 +12,7 @@ from rich.table import Table
 from runner.cli import Finished, formats, site, tracking
 from runner.cli.judging import Knowledge, judged_run
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
+from runner.cli.stores import store_of
 from runner.reports.exitcode import exit_code
 from runner.reports.export import export, to_json
 from runner.reports.markdown import availability_markdown
@@ -20,7 +21,6 @@ from runner.reports.summary import run_report
 from runner.reports.verdicts import WORDS, Wanted, claim_rows, verdicts_report
 from runner.results.asked import read_asked
 from runner.results.statements import statements
-from runner.results.store import ResultStore
 from runner.yamlfile import nearest
 
 app = typer.Typer(help="What a run answered. Nothing is booted.", no_args_is_help=True)
@@ -140,7 +140,7 @@ def runs(matrix: MatrixFile = DEFAULT_MATRIX, format_: FormatOption = Format.TEX
 
     Example: runner report runs
     """
-    with ResultStore(Project.at(matrix).database, read_only=True) as store:
+    with store_of(Project.at(matrix), read_only=True) as store:
         found = store.runs()
     if format_ is Format.JSON:
         emit(json.dumps([info.model_dump(mode="json") for info in found], indent=1), output)

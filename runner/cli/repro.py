@@ -29,7 +29,6 @@ from runner.cli.options import (
     Verbose,
     emit,
 )
-from runner.deadline import Deadline
 from runner.errors import MatrixError
 from runner.execution.cellrun import run_cell
 from runner.execution.orders import Phase
@@ -40,8 +39,6 @@ from runner.reports.again import again_report
 from runner.reports.cell import probe_report
 from runner.results.looks import write_look
 from runner.results.same import Deviation, answered, changed_answers
-
-_PREPARE_LIMIT_S = 1800
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +149,7 @@ def _again(
         after=keep_open if hold_open else None,
         gdb=gdb,
     )
-    deadline = Deadline.after(_PREPARE_LIMIT_S, "the limit for preparing")
+    deadline = project.limits.deadline("prepare_s")
     payload = payload_of(project, earlier, offline=offline, deadline=deadline)
     with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
         result = run_cell(order, payload.tar, machine, Path(folder), tell)

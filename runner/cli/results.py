@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 
 from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Project
+from runner.cli.stores import store_of
 from runner.errors import MatrixError
 from runner.results.merge import merge
 from runner.results.prune import Keep, Plan, plan, prune
-from runner.results.store import ResultStore
 
 app = typer.Typer(help="The results that are kept.", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ def merge_stores(
 
     Example: runner results merge x86_64/reports/results.db arm64/reports/results.db
     """
-    with ResultStore(Project.at(matrix).database) as store:
+    with store_of(Project.at(matrix)) as store:
         for path in files:
             (done,) = merge(store, [path])
             typer.echo(
@@ -56,7 +56,7 @@ def prune_runs(
     Example: runner results prune --keep 90d --dry-run
     """
     wanted = _keep(keep)
-    with ResultStore(Project.at(matrix).database, read_only=dry_run) as store:
+    with store_of(Project.at(matrix), read_only=dry_run) as store:
         found = plan(store, wanted, datetime.now(UTC))
         for line in _words(found, dry_run=dry_run):
             typer.echo(line)

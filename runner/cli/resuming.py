@@ -14,6 +14,7 @@ from runner.cli.judging import Knowledge
 from runner.cli.options import Project
 from runner.cli.running import boot_all, orders_of, show
 from runner.cli.stopping import stoppable
+from runner.cli.stores import store_of
 from runner.cli.watching import Watch
 from runner.errors import MatrixError
 from runner.execution.orders import WorkerOrders
@@ -21,7 +22,6 @@ from runner.model import NETWORK_TYPES, ProgType
 from runner.reports.exitcode import exit_code
 from runner.results.missing import missing_cells
 from runner.results.model import Run
-from runner.results.store import ResultStore
 
 
 def resume_matrix(
@@ -42,7 +42,7 @@ def resume_matrix(
     """
     if not project.database.exists():
         raise MatrixError(f"there is no run to resume in {project.database}", hint="`runner matrix run` begins one")
-    with stoppable(), ResultStore(project.database) as store:
+    with stoppable(), store_of(project) as store:
         run = store.load(run_id)
         if run.matrix_sha256 != project.matrix.sha256:
             raise MatrixError(

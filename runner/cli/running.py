@@ -18,8 +18,8 @@ from runner.cli.judging import Knowledge
 from runner.cli.live import Display
 from runner.cli.options import Project
 from runner.cli.stopping import stoppable
+from runner.cli.stores import store_of
 from runner.cli.watching import ANSWERS, Watch, suspects
-from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.execution.again import asked_of
 from runner.execution.controller import run_rounds
@@ -30,12 +30,12 @@ from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Ver
 from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report
-from runner.reports.text import printable
 from runner.results.asked import write_asked
 from runner.results.missing import missing_cells
 from runner.results.model import JudgedRun, Run, RunInfo, new_run_id
 from runner.results.store import ResultStore
 from runner.store import write_atomically
+from runner.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def run_matrix(
     )
     orders = orders_of(project, run, knowledge, prog_types=prog_types, offline=offline)
     console.print(Text(f"run {run.id}: {len(cells)} cells, {slots} at once"), soft_wrap=True)
-    with stoppable(), ResultStore(project.database) as store:
+    with stoppable(), store_of(project) as store:
         before = watch.before(store, cells) if watch else None
         run = _after(run, store.runs())
 
@@ -115,7 +115,7 @@ def orders_of(
         folder=project.reports / "runs" / run.id,
         cache=cache_root(),
         offline=offline,
-        deadline=Deadline.after(project.matrix.file.limits.prepare_s, "prepare_s"),
+        deadline=project.limits.deadline("prepare_s"),
     )
 
 

@@ -89,6 +89,6 @@ def baseline(store: ResultStore, knowledge: Knowledge, word: str, cells: Iterabl
     if word == "last":
         return last_answers(store, knowledge, cells)
     if "/" in word or Path(word).is_file():
-        with ResultStore(Path(word), read_only=True) as other:
+        with ResultStore(Path(word), read_only=True, busy_s=store.busy_s) as other:
             return of_run(knowledge.judged(other.load()))
     return of_run(knowledge.judged(store.load(word)))

@@ -11,10 +11,10 @@ import typer
 from runner.cli.formats import RunId
 from runner.cli.judging import Knowledge
 from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Project
+from runner.cli.stores import store_of
 from runner.errors import InfraError, MatrixError
 from runner.reports.site import site
 from runner.results.hunts import load_hunts
-from runner.results.store import ResultStore
 
 _MARKER = b'<meta name="generator" content="kfunc-runner'
 
@@ -33,7 +33,7 @@ def html_command(
     """
     project = Project.at(matrix)
     knowledge = Knowledge.of(project)
-    with ResultStore(project.database, read_only=True) as store:
+    with store_of(project, read_only=True) as store:
         shown = knowledge.judged(store.load(run, consoles=True))
         listed = [info.id for info in store.runs() if not info.is_hunt][:runs]
         others = [knowledge.judged(store.load(each)) for each in listed if each != shown.run.id]

@@ -13,6 +13,7 @@ from runner.cli import EXIT_BROKEN, Finished
 from runner.cli.judging import Knowledge
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
 from runner.cli.sides import compare, side
+from runner.cli.stores import store_of
 from runner.errors import MatrixError
 from runner.model import ClaimVerdict, ProgType
 from runner.reports.changes import changes_document, changes_report
@@ -50,7 +51,7 @@ def show(text: RenderableType, document: object, format_: Format, output: Output
 def measured(project: Project) -> tuple[Measured, ...]:
     """Everything that is kept, judged by the claims as they are now."""
     knowledge = Knowledge.of(project)
-    with ResultStore(project.database, read_only=True) as store:
+    with store_of(project, read_only=True) as store:
         return measurements(store, knowledge.states)
 
 
@@ -111,7 +112,7 @@ def diff(
     """
     project = Project.at(matrix)
     knowledge = Knowledge.of(project)
-    with ResultStore(project.database, read_only=True) as store:
+    with store_of(project, read_only=True) as store:
         found, names = compare(side(store, knowledge, before), side(store, knowledge, after), knowledge)
     show(changes_report(found, names, texts=texts), changes_document(found, names), format_, output)
     if found.worse or (same and not found.nothing):
@@ -134,7 +135,7 @@ def history_of(
     Example: runner report history --kfunc bpf_ct_set_nat_info
     """
     knowledge = Knowledge.of(Project.at(matrix))
-    with ResultStore(Project.at(matrix).database, read_only=True) as store:
+    with store_of(Project.at(matrix), read_only=True) as store:
         kept = tuple(each for each in measurements(store, knowledge.states) if arch in (None, each.cell.arch))
         known_kfunc(kept, kfunc)
         types = (prog_type,) if prog_type else tuple(dict.fromkeys(row.prog_type for it in kept for row in it.states))

@@ -22,7 +22,7 @@ def fix(*, deadline: Deadline) -> None:
 
     Raises InfraError when that is not allowed or fails; the line to run by hand has been printed then.
     """
-    with spawn(["sh", _SCRIPT]) as installing:
+    with spawn(["sh", _SCRIPT], end_s=deadline.end_s) as installing:
         try:
             status = installing.wait(timeout=deadline.remaining_s)
         except subprocess.TimeoutExpired:

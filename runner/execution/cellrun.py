@@ -128,7 +128,7 @@ def run_cell(order: CellOrder, payload: bytes, machine: Machine, folder: Path, t
 def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> BootOrder:
     cell = record.order.cell
     tell(Phase.PREPARING, "")
-    kernel, image = machine.prepare(cell, deadline=Deadline.after(cell.limits.prepare_s, "prepare_s"))
+    kernel, image = machine.prepare(cell, deadline=cell.limits.deadline("prepare_s"))
     accel = machine.accel(cell)
     record.prepare_s = round(time.monotonic() - record.started, 3)
     record.kernel_sha256, record.image_sha256, record.accel = kernel.sha256, image.sha256, accel
@@ -147,13 +147,13 @@ def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> Bo
 
 def _ask_everything(record: _Record, boot: BootOrder, machine: Machine, payload: bytes, tell: Tell) -> None:
     cell = record.order.cell
-    deadline = Deadline.after(cell.limits.cell_s, "cell_s")
+    deadline = cell.limits.deadline("cell_s")
     for number in range(1, _MAX_BOOTS + 1):
         left = _left(record)
         tell(Phase.BOOTING, f"boot {number}" if number > 1 else "")
         try:
             begun = time.monotonic()
-            boot_deadline = Deadline.after(cell.limits.boot_s, "boot_s").sooner(deadline)
+            boot_deadline = cell.limits.deadline("boot_s").sooner(deadline)
             with machine.boot(boot, deadline=boot_deadline) as guest:
                 if record.boot_s is None:
                     record.boot_s = round(time.monotonic() - begun, 3)
@@ -183,7 +183,7 @@ def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, d
     pushed = guest.run(
         _UNPACK,
         stdin=_with_asks(payload, asks, record.order),
-        deadline=Deadline.after(limits.probe_s, "probe_s").sooner(deadline),
+        deadline=limits.deadline("probe_s").sooner(deadline),
     )
     if pushed.status != 0:
         raise InfraError(f"the agent could not be pushed: {pushed.output.strip()[-500:]}")

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,11 @@ import pytest
 from pydantic import ValidationError
 
 from runner.errors import InfraError, RunnerError
-from runner.execution import links
 from runner.execution.fleet import Fleet, Host
 from runner.execution.interrupts import held, workers
 from runner.execution.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders
 from runner.execution.scheduling import Job, Pool
 from runner.execution.session import FleetSession
-from runner.execution.watchdog import Watchdog
 from runner.model import Cell, CellResult, Outcome
 
 OnResult = Callable[[CellResult], None]
@@ -46,7 +43,6 @@ class _Round:
     fleet: Fleet
     pool: Pool
     on_notice: OnNotice
-    watchdog: Watchdog = field(default_factory=Watchdog)
     session: FleetSession | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # the results themselves are large, and kept elsewhere
     _by_id: dict[str, CellOrder] = field(init=False)
@@ -59,7 +55,8 @@ class _Round:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         ids = [order.cell.id for order in self.orders.orders]
-        self.session = FleetSession(config, self.fleet, self.pool, ids, self.on_notice)
+        limits = self.orders.orders[0].cell.limits
+        self.session = FleetSession(config, self.fleet, self.pool, ids, limits=limits, notice=self.on_notice)
         config.pluginmanager.register(self.session, "dsession")
 
     @pytest.hookimpl(optionalhook=True)
@@ -67,11 +64,6 @@ class _Round:
         host: Host = node.gateway.spec.host
         away = {"folder": "", "silence_s": _PATIENCE * self.fleet.silence_s} if host.ssh else {}
         node.workerinput[ORDERS_KEY] = self.orders.model_copy(update={"host": host.name, **away}).model_dump_json()
-        self.watchdog.starting(node.gateway.id, self.orders.orders[0].cell.limits, partial(links.end, node.gateway))
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodeready(self, node: Any) -> None:
-        self.watchdog.done(node.gateway.id)
 
     def pytest_keyboard_interrupt(self) -> None:
         """Without this, execnet gives each worker five seconds before it tells it."""
@@ -86,7 +78,7 @@ class _Round:
         elif report.failed:
             assert self.session  # noqa: S101  for the type checker
             host, why = self.session.where(report.node)  # xdist adds it
-            self._lost(report.nodeid, f"{why}: {report.longreprtext.strip()}", host=host)
+            self._lost(report.nodeid, why or report.longreprtext.strip(), host=host)
 
     def _delivered(self, text: str, report: pytest.TestReport) -> None:
         """Another machine sent it: it is a delivery of the cell that was asked for, or the worker is not believed."""
@@ -97,9 +89,10 @@ class _Round:
             delivery = Delivery()
         cell = self._cell(report.nodeid)
         if cell and delivery.progress and delivery.progress.cell_id == cell.id:
-            self.watchdog.entered(cell, delivery.progress.phase, lambda: links.end(report.node.gateway))
+            self.session.watchdog.entered(report.node, cell, delivery.progress.phase)  # xdist adds it
             self.on_progress(delivery.progress)
         elif delivery.result and delivery.result.cell == cell:
+            self.session.watchdog.done(report.node)
             self._take(delivery.result)
             self._count(delivery.result, report)
         else:
@@ -120,7 +113,6 @@ class _Round:
             self.session.cell_answered(node, result.cell.id, taken_s if result.outcome is Outcome.RAN else None)
 
     def _take(self, result: CellResult) -> None:
-        self.watchdog.done(result.cell.id)
         if result.cell.id in self.outcomes:  # nothing is counted twice
             return
         try:
@@ -138,7 +130,7 @@ class _Round:
         if order is None or cell_id in self.outcomes:
             return
         where = f" on {host}" if len(self.fleet.hosts) > 1 else ""
-        cause = f"the worker{where} died: {self.watchdog.overdue.get(cell_id) or why}"
+        cause = f"the worker{where} died: {why}"
         self._take(unanswered(order, Outcome.LOST, cause, host=host))
 
     def give_up_the_rest(self) -> None:
@@ -201,7 +193,7 @@ def _run_round(plugin: _Round) -> _Round | None:
         Path(plugin.orders.folder).mkdir(parents=True, exist_ok=True)
     left = {host.name for host in plugin.fleet.left}
     if len(plugin.pool.stranded(left)) < len(plugin.orders.orders):
-        with _own_plugins_only(), plugin.watchdog:
+        with _own_plugins_only():
             try:
                 status = pytest.main(_PYTEST_ARGUMENTS, plugins=[plugin])
             except KeyboardInterrupt:  # before or after pytest's own session

@@ -11,6 +11,7 @@ from runner.architecture import ARCHITECTURES
 from runner.guest.interface import Accel
 
 CONNECT_S = 30.0
+ASK_S = 180.0
 SILENCE_S = 30.0
 FAILURES = 3
 

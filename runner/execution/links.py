@@ -14,15 +14,17 @@ from execnet import gateway_base, gateway_bootstrap, gateway_io
 from execnet.gateway_bootstrap import HostNotFound
 
 from runner.errors import InfraError
+from runner.text import plain
 
 log = logging.getLogger(__name__)
 
-# No module of the home folder may be imported there, and no pytest plugin of that machine's environment
+# On another machine no module of the home folder may be imported, and no pytest plugin of its environment
 _SETTLE = """
 import os
-os.chdir("/")
+folder, environ = channel.receive()
+os.chdir(folder)
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-os.environ.update(channel.receive())
+os.environ.update(environ)
 """
 _KEPT_LINES = 5
 _LINE_CHARS = 300
@@ -47,16 +49,10 @@ class SshLink(gateway_io.Popen2IOMaster):
         """What another machine says is hostile: no control characters, no endless lines."""
         with stream:
             for raw in iter(lambda: stream.readline(_LINE_CHARS), b""):
-                text = "".join(char for char in raw.decode(errors="replace").rstrip() if char.isprintable())
+                text = plain(raw.decode(errors="replace"))
                 if text:
                     self.said.append(text)
                     log.info("%s: %s", self.remoteaddress, text)
-
-    def close(self) -> None:
-        """Close our ends of its pipes."""
-        for stream in (self.popen.stdin, self.popen.stdout):
-            with suppress(OSError):
-                stream.close()
 
     def last_words(self) -> str:
         """Why it ended, after it did."""
@@ -65,19 +61,17 @@ class SshLink(gateway_io.Popen2IOMaster):
 
 
 class Links(execnet.Group):
-    """Makes gateways; an ssh that brings up no Python within `connect_s` is killed."""
+    """Makes gateways; what brings up no Python within `connect_s` is killed."""
 
     def __init__(self, connect_s: float) -> None:
         super().__init__(execmodel="main_thread_only")
         self._connect_s = connect_s
-        self._coming: set[SshLink] = set()
+        self._coming: set[gateway_io.Popen2IOMaster] = set()
 
     def makegateway(self, spec: Any = None) -> execnet.Gateway:
         """Raises InfraError with ssh's own words."""
-        if not spec.ssh:
-            return super().makegateway(spec)
         self.allocate_id(spec)
-        link = SshLink(spec, self.execmodel)
+        link = (SshLink if spec.ssh else gateway_io.create_io)(spec, self.execmodel)
         self._coming.add(link)
         late = threading.Event()
 
@@ -92,14 +86,16 @@ class Links(execnet.Group):
             gateway = gateway_bootstrap.bootstrap(link, spec)
             gateway._rinfo()  # a dead link shows here at the latest
             settling = gateway.remote_exec(_SETTLE)
-            settling.send(dict(spec.env))
+            settling.send(("/" if spec.ssh else ".", dict(spec.env)))
             settling.waitclose()
         except (OSError, EOFError, AssertionError, HostNotFound, execnet.RemoteError) as error:
             link.kill()
             link.wait()
-            link.close()
-            why = f"no answer within {self._connect_s:g} s" if late.is_set() else link.last_words()
-            raise InfraError(why or f"ssh ended: {error or type(error).__name__}") from error
+            for stream in (link.popen.stdin, link.popen.stdout):
+                with suppress(OSError):
+                    stream.close()
+            why = f"no answer within {self._connect_s:g} s" if late.is_set() else _last_words(link)
+            raise InfraError(why or f"it ended: {error or type(error).__name__}") from error
         finally:
             timer.cancel()
             self._coming.discard(link)
@@ -120,5 +116,8 @@ def end(gateway: execnet.Gateway) -> None:
 
 def last_words(gateway: execnet.Gateway) -> str:
     """What an ssh said before it ended; empty for a process of this machine."""
-    link = gateway._io
+    return _last_words(gateway._io)
+
+
+def _last_words(link: gateway_base.IO) -> str:
     return link.last_words() if isinstance(link, SshLink) else ""

@@ -36,7 +36,7 @@ class RealMachine:
         return kernel, image
 
     def accel(self, cell: Cell) -> Accel:
-        found = accelerations(deadline=Deadline.after(cell.limits.prepare_s, "prepare_s"))
+        found = accelerations(deadline=cell.limits.deadline("prepare_s"))
         return found.get(cell.arch, "tcg")
 
 

@@ -19,11 +19,11 @@ from xdist.workermanage import NodeManager
 from runner.errors import InfraError
 from runner.execution import links
 from runner.execution.fleet import Fleet, Host
-from runner.execution.pulse import Pulses
 from runner.execution.scheduling import Pool, failed
 from runner.execution.turns import TurnScheduling
+from runner.execution.watchdog import Watchdog
+from runner.model import Limits
 
-_JOIN_S = 10.0
 _UNEXPLAINED = "it ended without a word"
 
 
@@ -31,7 +31,14 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
     """Takes the place of xdist's own session. Everything but `_connect` runs in the controller's thread."""
 
     def __init__(
-        self, config: pytest.Config, fleet: Fleet, pool: Pool, cell_ids: list[str], notice: Callable[[str], None]
+        self,
+        config: pytest.Config,
+        fleet: Fleet,
+        pool: Pool,
+        cell_ids: list[str],
+        *,
+        limits: Limits,
+        notice: Callable[[str], None],
     ) -> None:
         super().__init__(config)
         self._fleet = fleet
@@ -44,7 +51,8 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         self._numbers = itertools.count()
         self._threads: list[threading.Thread] = []
         self._over = False
-        self.pulses = Pulses(fleet.silence_s, self._silent, lambda: self.queue.put(("beat", {})))
+        self._end_s = limits.end_s
+        self.watchdog = Watchdog(fleet.silence_s, limits, self._end, lambda: self.queue.put(("beat", {})))
 
     # --- what xdist asks for ------------------------------------------------------------------------------------------
 
@@ -53,20 +61,21 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         self.nodemanager = NodeManager(self.config, specs=[])
         self.nodemanager.roots = []  # nothing is copied to anywhere: cells travel as data
         self.nodemanager.group = links.Links(self._fleet.connect_s)
+        self.nodemanager.EXIT_TIMEOUT = self._end_s
         self._session = session
         for host in self._fleet.left:
             self._bring_up(host, self._wanted(host))
-        self.pulses.start()
+        self.watchdog.start()
 
     @pytest.hookimpl
     def pytest_sessionfinish(self) -> None:
         self._over = True
-        self.pulses.stop()
+        self.watchdog.stop()
         self._forget_coming(list(self._coming))
         if self.nodemanager is not None:
             self.nodemanager.group.end_coming()
         for thread in self._threads:
-            thread.join(_JOIN_S)  # what came up by now ends with all the others
+            thread.join(self._end_s)  # what came up by now ends with all the others
         super().pytest_sessionfinish()
 
     @pytest.hookimpl
@@ -75,9 +84,14 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        self.pulses.prepare(node)
+        self.watchdog.starting(node)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodeready(self, node: Any) -> None:
+        self.watchdog.ready(node)
 
     def triggershutdown(self) -> None:
+        self.watchdog.over()
         self._forget_coming(list(self._coming))
         super().triggershutdown()
 
@@ -133,7 +147,6 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         self._hosts[node] = node.gateway.spec.host
         self._active_nodes.discard(place)
         self._active_nodes.add(node)
-        self.pulses.watch(node)
 
     def worker_unreachable(self, place: object, why: str) -> None:
         host = self._coming.pop(place, None)
@@ -150,7 +163,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
 
     def worker_workerfinished(self, node: Any) -> None:
         if node in self._active_nodes:
-            self.pulses.forget(node)
+            self.watchdog.forget(node)
             super().worker_workerfinished(node)
 
     def worker_internal_error(self, node: Any, formatted_error: str) -> None:
@@ -160,7 +173,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
     def worker_errordown(self, node: Any, error: object | None) -> None:
         if node not in self._active_nodes:  # known already
             return
-        self.pulses.forget(node)
+        self.watchdog.forget(node)
         self._active_nodes.discard(node)
         self.config.hook.pytest_testnodedown(node=node, error=error)
         cause = self._causes.setdefault(node, links.last_words(node.gateway) or _words(error))
@@ -174,9 +187,9 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
             return
         self._host_failed(self._hosts[node], f"a worker died: {cause}", cell_id=crashed or "", replace=True)
 
-    def _silent(self, node: Any) -> None:
-        """In the pulses' thread."""
-        self._causes[node] = f"nothing was heard of it for {self._fleet.silence_s:g} s"
+    def _end(self, node: Any, why: str) -> None:
+        """Also in the watchdog's thread."""
+        self._causes.setdefault(node, why)
         links.end(node.gateway)
 
     # --- hosts --------------------------------------------------------------------------------------------------------
@@ -194,8 +207,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
 
     def distrust(self, node: Any) -> None:
         """What a worker sends makes no sense: it is ended."""
-        self._causes.setdefault(node, "it sent something that is not about its cell")
-        links.end(node.gateway)
+        self._end(node, "it sent something that is not about its cell")
 
     def where(self, node: Any) -> tuple[str, str]:
         """A worker's host, and why the worker died."""

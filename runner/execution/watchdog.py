@@ -1,7 +1,8 @@
-"""Ends workers that no longer report. A worker that dies is noticed by xdist; one that was stopped, or hangs, is not.
+"""Ends workers that say nothing, and those that are late. xdist notices only those that die.
 
-A cell keeps its limits by itself: prepare_s, then cell_s. Some seconds after that its worker is killed, from here, and
-xdist reports the cell as crashed.
+Every worker is asked each second and answers from a thread of its own, which shows soon that it was stopped, or that
+its network is gone. A worker that answers while its cell hangs shows by the cell's limits: a cell keeps prepare_s and
+cell_s by itself, and `end_s` after that its worker is ended.
 """
 
 from __future__ import annotations
@@ -10,70 +11,123 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from runner.deadline import Deadline
 from runner.execution.orders import Phase
+from runner.execution.pulse import EVERY_S, PULSE_KEY
 from runner.model import Cell, Limits
 
 log = logging.getLogger(__name__)
 
-GRACE_S = 20.0  # to end a guest and to send a result, on a busy host
-_LOOK_EVERY_S = 0.5
+_LATE = 3.0  # times EVERY_S: then it was this process that slept
 
-Kill = Callable[[], None]
+
+@dataclass(slots=True)
+class _Watched:
+    """A worker. Without a deadline it waits for a cell."""
+
+    channel: Any
+    deadline: Deadline | None
+    doing: str
+    heard: float | None = None  # None: it starts, and may be too busy to answer
 
 
 @dataclass(slots=True)
 class Watchdog:
-    """`with` starts and ends its thread."""
+    """Asks in a thread of its own, and calls from there."""
 
-    overdue: dict[str, str] = field(default_factory=dict)  # what was killed: a cell's id, or a worker's; and why
-    _watched: dict[str, tuple[Deadline, Kill]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-    _end: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    silence_s: float
+    limits: Limits  # of the workers; those of a cell come with it
+    on_fault: Callable[[Any, str], None]  # the node, and what is wrong
+    on_beat: Callable[[], None]  # after each round of questions
+    _workers: dict[Any, _Watched] = field(default_factory=dict)  # by node
+    _over: bool = False
+    _looked: float = field(default_factory=time.monotonic)
+    _ended: threading.Event = field(default_factory=threading.Event)
 
-    def starting(self, worker: str, limits: Limits, kill: Kill) -> None:
-        """A worker is being started."""
-        with self._lock:
-            self._watched[worker] = (Deadline.after(limits.start_s, "start_s"), kill)
+    def starting(self, node: Any) -> None:
+        """Give the worker its end of the channel."""
+        channel = node.gateway.newchannel()
+        channel.setcallback(lambda _: self._hear(node))
+        node.workerinput[PULSE_KEY] = channel
+        self._workers[node] = _Watched(channel, self.limits.deadline("start_s"), "start_s")
 
-    def entered(self, cell: Cell, phase: Phase, kill: Kill) -> None:
+    def ready(self, node: Any) -> None:
+        if worker := self._workers.get(node):
+            worker.heard = time.monotonic()
+        self.done(node)
+
+    def entered(self, node: Any, cell: Cell, phase: Phase) -> None:
         """A cell reports. Of a cell that boots several times, only the first boot starts the clock."""
         name = "prepare_s" if phase is Phase.PREPARING else "cell_s"
-        seconds = getattr(cell.limits, name) + GRACE_S
-        with self._lock:
-            known = self._watched.get(cell.id)
-            if known is None or not known[0].what.startswith(name):
-                self._watched[cell.id] = (Deadline.after(seconds, f"{name} and {GRACE_S:g} s: in all"), kill)
+        worker = self._workers.get(node)
+        if worker and worker.doing != f"{cell.id} {name}":
+            limits = cell.limits
+            what = f"{name} and end_s: in all"
+            worker.deadline = Deadline.after(getattr(limits, name) + limits.end_s, what)
+            worker.doing = f"{cell.id} {name}"
 
-    def done(self, name: str) -> None:
-        """A cell has a result, or a worker is ready."""
-        with self._lock:
-            self._watched.pop(name, None)
+    def done(self, node: Any) -> None:
+        """It waits for a cell, or for nothing any more."""
+        if worker := self._workers.get(node):
+            worker.doing = ""
+            worker.deadline = self.limits.deadline("end_s") if self._over else None
 
-    def __enter__(self) -> Watchdog:
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
-        self._thread.start()
-        return self
+    def over(self) -> None:
+        """There are no more cells: who has none ends."""
+        self._over = True
+        for node, worker in list(self._workers.items()):
+            if not worker.doing:
+                self.done(node)
 
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        if self._thread:
-            self._thread.join()
+    def forget(self, node: Any) -> None:
+        self._workers.pop(node, None)
 
-    def _watch(self) -> None:
-        while not self._end.wait(_LOOK_EVERY_S):
+    def start(self) -> None:
+        threading.Thread(target=self._go, name="watchdog", daemon=True).start()
+
+    def stop(self) -> None:
+        self._ended.set()
+
+    def _hear(self, node: Any) -> None:
+        worker = self._workers.get(node)
+        if worker and worker.heard is not None:
+            worker.heard = time.monotonic()
+
+    def _go(self) -> None:
+        while not self._ended.wait(EVERY_S):
             self.look()
+            self.on_beat()
+
+    def _forgive(self, slept_s: float) -> None:
+        """This process was stopped and continued, or got no processor time: what came meanwhile is not read yet."""
+        for worker in list(self._workers.values()):
+            if worker.heard is not None:
+                worker.heard = time.monotonic()
+            if worker.deadline:
+                worker.deadline = replace(worker.deadline, at=worker.deadline.at + slept_s)
 
     def look(self) -> None:
-        """Kill what is overdue."""
-        with self._lock:
-            late = {name: it for name, it in self._watched.items() if it[0].at <= time.monotonic()}
-            for name in late:
-                del self._watched[name]
-        for name, (deadline, kill) in late.items():
-            self.overdue[name] = f"nothing was heard of it within {deadline.what}; its worker was ended"
-            log.warning("%s: %s", name, self.overdue[name])
-            kill()
+        """Tell of what is wrong, and ask all the others."""
+        now = time.monotonic()
+        if now - self._looked > _LATE * EVERY_S:
+            self._forgive(now - self._looked)
+        self._looked = now
+        for node, worker in list(self._workers.items()):
+            if why := self._fault(worker):
+                self.forget(node)
+                log.info("%s: %s", node.gateway.id, why)
+                self.on_fault(node, why)
+                continue
+            with suppress(OSError):  # xdist learns of it in its own way
+                worker.channel.send(None)
+
+    def _fault(self, worker: _Watched) -> str:
+        if worker.deadline and worker.deadline.expired:
+            return f"it was not done within {worker.deadline.what}"
+        if worker.heard is not None and time.monotonic() - worker.heard > self.silence_s:
+            return f"nothing was heard of it for {self.silence_s:g} s"
+        return ""

@@ -60,9 +60,9 @@ class LiveGuest:
         with _blame(self.log, self.supervisor, self.booted):
             yield from self.ssh.lines(command, silence_s=silence_s, deadline=deadline)
 
-    def interact(self) -> None:
+    def interact(self, *, deadline: Deadline) -> None:
         with _blame(self.log, self.supervisor, self.booted):
-            self.ssh.interact()
+            self.ssh.interact(deadline=deadline)
 
     def access(self) -> Access:
         socket_path = self.folder / GDB_SOCKET
@@ -106,8 +106,10 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> LiveGuest:
         "TMPDIR": os.fspath(folder),  # vng leaves files behind when it is killed
         "HOME": os.fspath(folder),  # and reads ~/.config/virtme-ng: the same boot for everybody
     }
-    process = stack.enter_context(spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, remove=folder))
-    guest_log = stack.enter_context(ConsoleLog.of(process.stdout, order.console))
+    process = stack.enter_context(
+        spawn(argv, end_s=deadline.end_s, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, remove=folder)
+    )
+    guest_log = stack.enter_context(ConsoleLog.of(process.stdout, order.console, end_s=deadline.end_s))
     stack.callback(process.terminate)
     connection = _await_greeting(process, guest_log, port, deadline)
     ssh = stack.enter_context(_authenticate(connection, keys, guest_log, process.pid, deadline))

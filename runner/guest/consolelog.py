@@ -30,8 +30,8 @@ class ConsoleLog:
 
     @classmethod
     @contextmanager
-    def of(cls, stream: IO[bytes] | None, path: Path) -> Iterator[Self]:
-        """Read `stream` to its end in a thread, appending to `path`."""
+    def of(cls, stream: IO[bytes] | None, path: Path, *, end_s: float) -> Iterator[Self]:
+        """Read `stream` to its end in a thread, appending to `path`; that end comes within `end_s` of the block's."""
         if stream is None:
             raise ValueError("the guest was started without a pipe")
         console = cls(path)
@@ -40,7 +40,7 @@ class ConsoleLog:
         try:
             yield console
         finally:
-            thread.join(timeout=5)  # the writers are gone by now; what is left in the pipe is read in no time
+            thread.join(end_s)  # the writers are gone by now; what is left in the pipe is read in no time
 
     def _pump(self, stream: IO[bytes]) -> None:
         try:

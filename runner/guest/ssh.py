@@ -29,7 +29,6 @@ from runner.guest.keys import Keys
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what breaks is told by our own errors
 
 _POLL_S = 0.2
-_SHELL_S = 30.0  # for a shell to open; it has no limit afterwards, it is the user's
 _MAX_OUTPUT = 16 * 1024 * 1024  # of one command
 _MAX_LINE = 4 * 1024 * 1024
 
@@ -86,7 +85,7 @@ class Ssh:
                 output += chunk
                 if len(output) > _MAX_OUTPUT:
                     raise GuestLost(f"`{command}` printed more than {_MAX_OUTPUT} bytes")
-            return Answered(_status(channel, command), output.decode(errors="replace"))
+            return Answered(_status(channel, command, deadline.end_s), output.decode(errors="replace"))
 
     def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
         """The lines of `command` as they come, without their ends. The last one may lack its end: it is not given."""
@@ -102,13 +101,14 @@ class Ssh:
             if not self._transport.is_active():  # paramiko then shows an end like any other
                 raise GuestLost("the ssh connection broke")
 
-    def interact(self) -> None:
-        """A shell on this terminal, until it ends."""
+    def interact(self, *, deadline: Deadline) -> None:
+        """A shell on this terminal, until it ends: once it is open it is the user's, and has no limit."""
         size = shutil.get_terminal_size()
         with _broken("shell"):
-            channel = self._transport.open_session(timeout=_SHELL_S)
-            channel.get_pty(os.environ.get("TERM", "vt100"), size.columns, size.lines)
-            channel.invoke_shell()
+            channel = self._transport.open_session(timeout=max(1.0, deadline.remaining_s))
+            with closed_at(channel, deadline):
+                channel.get_pty(os.environ.get("TERM", "vt100"), size.columns, size.lines)
+                channel.invoke_shell()
         with channel, _raw_terminal():
             _pump_terminal(channel)
 
@@ -118,24 +118,25 @@ class Ssh:
             channel = self._transport.open_session(timeout=max(1.0, deadline.remaining_s))
             channel.settimeout(_POLL_S)
             channel.set_combine_stderr(True)
-            with _in_time(channel, deadline):
-                channel.exec_command(command)
+            try:
+                with closed_at(channel, deadline):
+                    channel.exec_command(command)
+            except paramiko.SSHException as error:
+                if deadline.expired:
+                    raise GuestSilent(f"the guest did not start a command within {deadline.what}") from error
+                raise
         with channel:
             yield channel
 
 
 @contextmanager
-def _in_time(channel: paramiko.Channel, deadline: Deadline) -> Iterator[None]:
+def closed_at(channel: paramiko.Channel, deadline: Deadline) -> Iterator[None]:
     """paramiko waits for the answer to a request without a limit; a channel that is closed ends that."""
     timer = threading.Timer(max(1.0, deadline.remaining_s), channel.close)
     timer.daemon = True
     timer.start()
     try:
         yield
-    except paramiko.SSHException as error:
-        if deadline.expired:
-            raise GuestSilent(f"the guest did not start a command within {deadline.what}") from error
-        raise
     finally:
         timer.cancel()
 
@@ -169,9 +170,9 @@ def _chunks(channel: paramiko.Channel, *, silence_s: float, deadline: Deadline) 
         yield chunk
 
 
-def _status(channel: paramiko.Channel, command: str) -> int:
+def _status(channel: paramiko.Channel, command: str, limit_s: float) -> int:
     """recv_exit_status() would wait for ever when the connection drops between the output and the status."""
-    if not channel.status_event.wait(timeout=5) or channel.exit_status == -1:
+    if not channel.status_event.wait(limit_s) or channel.exit_status == -1:
         raise GuestLost(f"`{command}` ended without a status: the ssh connection dropped")
     return channel.exit_status
 

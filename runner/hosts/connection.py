@@ -17,8 +17,9 @@ import paramiko
 
 from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.guest.ssh import closed_at
 from runner.hosts.hostsfile import HostEntry
-from runner.reports.text import printable
+from runner.text import printable
 
 _POLL_S = 0.02
 _MAX_OUTPUT = 16 * 1024 * 1024
@@ -69,6 +70,8 @@ class Connection:
         try:
             said = self._run(command, deadline, feed, on_output)
         except (paramiko.SSHException, OSError, EOFError) as error:
+            if deadline.expired:
+                raise self._late(command, deadline) from error
             raise InfraError(f"{self.host.name}: the connection broke: {error or type(error).__name__}") from error
         if check and said.status != 0:
             tail = "\n".join(printable(said.stderr.strip() or said.stdout.strip()).splitlines()[-_TAIL_LINES:])
@@ -82,7 +85,8 @@ class Connection:
         if transport is None:
             raise EOFError("closed")
         with transport.open_session(timeout=max(1.0, deadline.remaining_s)) as channel:
-            channel.exec_command(command)
+            with closed_at(channel, deadline):
+                channel.exec_command(command)
             threading.Thread(target=_send, args=(channel, feed), daemon=True).start()
             out, err = bytearray(), bytearray()
             while True:
@@ -99,11 +103,14 @@ class Connection:
                 elif channel.closed or not transport.is_active():
                     raise EOFError("it was closed")
                 elif deadline.expired:
-                    raise InfraError(f"{self.host.name}: `{_shown(command)}` did not end within {deadline.what}")
+                    raise self._late(command, deadline)
                 else:
                     time.sleep(_POLL_S)
                 if len(out) + len(err) > _MAX_OUTPUT:
                     raise InfraError(f"{self.host.name}: `{_shown(command)}` printed more than {_MAX_OUTPUT} bytes")
+
+    def _late(self, command: str, deadline: Deadline) -> InfraError:
+        return InfraError(f"{self.host.name}: `{_shown(command)}` did not end within {deadline.what}")
 
 
 @contextmanager

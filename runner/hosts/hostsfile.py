@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from runner import yamlfile
-from runner.execution.fleet import CONNECT_S, FAILURES, SILENCE_S
+from runner.deadline import Deadline
+from runner.execution.fleet import ASK_S, CONNECT_S, FAILURES, SILENCE_S
 from runner.kernels.entries import Arch
 from runner.matrix import SCHEMA_ID
 from runner.model import Plain, Seconds
@@ -91,9 +92,17 @@ class HostEntry(Plain):
 class HostLimits(Plain):
     """When a host is given up."""
 
-    connect_s: Annotated[Seconds, Field(description="until a worker on a host answers")] = CONNECT_S
+    connect_s: Annotated[Seconds, Field(description="until a host lets us in, and until Python answers there")] = (
+        CONNECT_S
+    )
+    ask_s: Annotated[Seconds, Field(description="until a host, or its doctor, has said what it can do")] = ASK_S
     silence_s: Annotated[Seconds, Field(ge=5, description="a worker that says nothing for longer is dead")] = SILENCE_S
     failures: Annotated[int, Field(ge=1, le=100, description="in a row, until a host is set aside")] = FAILURES
+
+    def deadline(self, limit: Literal["connect_s", "ask_s"]) -> Deadline:
+        """When a wait that begins now must be over."""
+        seconds: float = getattr(self, limit)
+        return Deadline.after(seconds, limit)
 
 
 class HostsFile(Plain):

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.execution.fleet import Fleet, Host
 from runner.guest.accel import slots
@@ -20,8 +19,6 @@ from runner.hosts.hostsfile import HostEntry, HostLimits, HostsFile
 from runner.hosts.prepare import check_code, describe
 from runner.hosts.sshconfig import ssh_config
 from runner.model import GuestSize
-
-_DESCRIBE_S = 60.0  # a first KVM check takes 5 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +32,11 @@ class Answer:
 
 def ask(entry: HostEntry, limits: HostLimits) -> Answer:
     """Never raises for a host that cannot be used."""
-    deadline = Deadline.after(limits.connect_s + _DESCRIBE_S, "the limit for asking a host")
     try:
         if entry.ssh is None:
-            return Answer(entry, facts.this_machine(deadline=deadline))
-        with connect(entry, deadline=Deadline.after(limits.connect_s, "connect_s")) as connection:
-            found = describe(connection, deadline=deadline)
+            return Answer(entry, facts.this_machine(deadline=limits.deadline("ask_s")))
+        with connect(entry, deadline=limits.deadline("connect_s")) as connection:
+            found = describe(connection, deadline=limits.deadline("ask_s"))
         check_code(entry, found)
         return Answer(entry, found)
     except InfraError as error:

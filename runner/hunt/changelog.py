@@ -29,7 +29,7 @@ from runner.caches import need_space
 from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.model import LockedKernel
-from runner.process import spawn
+from runner.process import ended_at, spawn
 from runner.results.hunts import Mention
 
 _LIMIT = 64 << 20  # bytes of a changelog; Debian's are 4 MiB
@@ -50,14 +50,18 @@ def changelog_of(kernel: LockedKernel, archive: Archive, scratch: Path, *, deadl
         for package in sorted(kernel.packages, key=lambda package: package.size_bytes):
             need_space(folder, package.size_bytes, f"the changelog of {kernel.release}")
             files = archive.download([package], kernel.arch, folder, deadline=deadline)
-            if text := packed_changelog(files[package]):
+            if text := packed_changelog(files[package], deadline=deadline):
                 return text
     return ""
 
 
-def packed_changelog(deb: Path) -> str:
+def packed_changelog(deb: Path, *, deadline: Deadline) -> str:
     """The changelog in a package, which is read no further than that; empty when there is none. InfraError."""
-    with spawn(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    argv: list[str | Path] = ["dpkg-deb", "--fsys-tarfile", deb]
+    with (
+        spawn(argv, end_s=deadline.end_s, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
+        ended_at(deadline, process),
+    ):
         try:
             with tarfile.open(fileobj=cast("IO[bytes]", process.stdout), mode="r|") as tar:
                 for member in tar:

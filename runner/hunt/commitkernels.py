@@ -42,11 +42,10 @@ class CommitKernels:
     cache: Path
     native: bool
     jobs: int
-    build_limit_s: float
     tell: Tell
 
     def __call__(self, commit: str) -> CommitAnswer:
-        deadline = Deadline.after(self.build_limit_s, "the limit for building a kernel")
+        deadline = self.limits.deadline("build_s")
         self.checkout.check_out(commit, deadline=deadline)
         source, objects = self.checkout.source, self.checkout.objects
         try:

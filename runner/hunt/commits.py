@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from runner.deadline import Deadline
 from runner.errors import InfraError, MatrixError
 from runner.kernels.checkout import Checkout, Commit
+from runner.model import Limits
 from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
 from runner.store import write_atomically
 
@@ -71,11 +72,16 @@ class Search:
     journal: CommitJournal
     test: Test
     tell: Tell
-    deadline: Deadline
+    limits: Limits
+
+    @property
+    def _deadline(self) -> Deadline:
+        """Of one command of git. The search itself is as long as it is."""
+        return self.limits.deadline("prepare_s")
 
     def run(self, good: str, bad: str) -> Bisection:
         """To its end. MatrixError when the ends cannot be what they are said to be; InfraError."""
-        first, last = (self._named(self.checkout.commit(ref, deadline=self.deadline)) for ref in (good, bad))
+        first, last = (self._named(self.checkout.commit(ref, deadline=self._deadline)) for ref in (good, bad))
         self._check_order(first, last)
         ends = [self._tested(end) for end in (first, last)]
         for end, one, word in zip((first, last), ends, ("good", "bad"), strict=True):
@@ -98,7 +104,7 @@ class Search:
         """The first bad commit; or each one that may be it."""
         self._begin(good, bad)
         while not (found := _ended(self._git("bisect", "log")[1])):
-            commit = self._named(self.checkout.described("BISECT_HEAD", deadline=self.deadline))
+            commit = self._named(self.checkout.described("BISECT_HEAD", deadline=self._deadline))
             one = self._tested(commit)
             word = "skip" if not one.answer else "good" if one.answer == good_answer else "bad"
             self.tell(one, commit, word)
@@ -130,13 +136,13 @@ class Search:
         return NamedCommit(id=commit.id, subject=commit.subject)
 
     def _git(self, *words: str) -> tuple[int, str]:
-        done = self.checkout.git(*words, deadline=self.deadline, check=False)
+        done = self.checkout.git(*words, deadline=self._deadline, check=False)
         return done.returncode, done.stdout + done.stderr
 
     def _result(
         self, good: NamedCommit, bad: NamedCommit, ends: list[CommitAnswer], candidates: list[str], log: str
     ) -> Bisection:
-        named = tuple(self._named(self.checkout.described(commit, deadline=self.deadline)) for commit in candidates)
+        named = tuple(self._named(self.checkout.described(commit, deadline=self._deadline)) for commit in candidates)
         order = {commit: at for at, commit in enumerate(self._between(good, bad))}
         tested = [one for one in self.journal.tested.values() if one.commit in order]
         return Bisection(

@@ -5,7 +5,7 @@ Each validates what it is built from, so reading one from text is also the check
 
 from runner.model.answers import CellResult, CensusObservation, Crash, Facts, Look, Observation, Timings
 from runner.model.asks import Ask, Asked, AskedCell, Attach, CensusAsk, ClaimAsk, Traffic
-from runner.model.cells import Cell, GuestSize, Limits
+from runner.model.cells import Cell, GuestSize, Limit, Limits
 from runner.model.judged import ClaimVerdict, KfuncState, KnownIssue
 from runner.model.kernels import (
     Image,
@@ -58,6 +58,7 @@ __all__ = [
     "KfuncState",
     "KnownIssue",
     "Level",
+    "Limit",
     "Limits",
     "Lock",
     "LockedImage",

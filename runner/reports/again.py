@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model import CellResult, Outcome
-from runner.reports.text import plain
 from runner.results.same import Deviation
+from runner.text import plain
 
 
 def again_report(

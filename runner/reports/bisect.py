@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model import Observation
-from runner.reports.text import plain
 from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
+from runner.text import plain
 
 
 def bisect_report(done: Bisection) -> RenderableType:

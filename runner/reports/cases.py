@@ -12,8 +12,8 @@ from enum import StrEnum
 from runner.model import ClaimVerdict, Outcome, Verdict
 from runner.reports.exitcode import is_open
 from runner.reports.findings import show_command
-from runner.reports.text import lines, plain
 from runner.results.model import JudgedCell, JudgedRun
+from runner.text import lines, plain
 
 _LOG_LINES = 40  # of a load, kept with a case that failed; the whole is in the store
 _NAMED = 12  # kfuncs without an answer, by name

@@ -16,9 +16,9 @@ from runner.reports.errnos import errno_name, errno_words
 from runner.reports.findings import show_command
 from runner.reports.look import look_sections, probing_console
 from runner.reports.marks import KNOWN_ISSUE, STATES, VERDICTS
-from runner.reports.text import lines, plain
 from runner.reports.trimmed import Trimmed
 from runner.results.model import JudgedCell
+from runner.text import lines, plain
 from runner.yamlfile import nearest
 
 # what is wrong first; the rest as the claims file has it

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.reports.findings import show_command
-from runner.reports.text import plain
 from runner.results.diff import Change, Difference, Kind, Subject
+from runner.text import plain
 
 _STYLES = {
     Kind.WORSE: "bold red",

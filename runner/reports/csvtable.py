@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Iterator
 
-from runner.reports.text import plain
 from runner.results.model import JudgedCell, JudgedRun
+from runner.text import plain
 
 COLUMNS = (
     "run",

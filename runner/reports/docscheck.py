@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.reports.findings import show_command
-from runner.reports.text import plain
 from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck
 from runner.results.series import Build
+from runner.text import plain
 
 _NAMED = 8
 _WIDTH = 140

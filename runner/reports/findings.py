@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runner.model import ClaimVerdict, KnownIssue, Outcome, State, Verdict
-from runner.reports.text import plain
 from runner.results.availability import Availability, places
 from runner.results.model import JudgedCell
+from runner.text import plain
 
 _PROBES = 4  # named in one finding
 

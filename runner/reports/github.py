@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from runner.reports.findings import Finding, Kind, findings
 from runner.reports.markdown import availability_markdown
-from runner.reports.text import markdown, plain
 from runner.reports.totals import sentences, totals
 from runner.results.availability import availability
 from runner.results.model import JudgedRun
+from runner.text import markdown, plain
 
 Places = Mapping[str, tuple[str, int]]  # claim -> file and line where it is written
 

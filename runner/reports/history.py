@@ -10,9 +10,9 @@ from rich.text import Text
 from runner.model import StructLayout
 from runner.reports.findings import show_command
 from runner.reports.layouts import layout_lines
-from runner.reports.text import plain
 from runner.results.history import Turn
 from runner.results.signatures import Signature
+from runner.text import plain
 
 NOT_RECORDED = "not recorded"
 _WIDTH = 140

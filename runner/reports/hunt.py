@@ -10,9 +10,9 @@ from rich.text import Text
 
 from runner.reports.errnos import errno_words
 from runner.reports.layouts import layout_difference
-from runner.reports.text import plain
 from runner.reports.trimmed import Trimmed
 from runner.results.hunts import Answered, Change, Hunt, Unanswered
+from runner.text import plain
 
 _MENTIONS = 8
 _NAMED = 6  # kernels in a list, before it says how many more

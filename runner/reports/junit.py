@@ -10,8 +10,8 @@ import io
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from runner.reports.cases import Case, Status, Suite, suites
-from runner.reports.text import plain
 from runner.results.model import JudgedRun
+from runner.text import plain
 
 
 def junit(judged: JudgedRun) -> str:

@@ -15,8 +15,8 @@ from types import ModuleType
 from runner.errors import MatrixError
 from runner.model import LockedKernel
 from runner.reports.cases import Case, Status, Suite, suites
-from runner.reports.text import plain
 from runner.results.model import JudgedRun
+from runner.text import plain
 
 ORIGIN = "kfunc_runner"
 _ORIGIN = re.compile(r"[a-z0-9_]+")

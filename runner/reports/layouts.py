@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from difflib import ndiff
 
 from runner.model import StructLayout
-from runner.reports.text import plain
 from runner.results.hunts import LayoutDifference
+from runner.text import plain
 
 
 def layout_lines(layout: StructLayout) -> Iterator[str]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from runner.model import CellResult, Look
 from runner.reports.instructions import listing
-from runner.reports.text import lines
+from runner.text import lines
 
 _READY = "Not backgrounding"  # the ssh server's last words before the first question: what follows came while asking
 _KERNEL = re.compile(r"\[ *\d+\.\d{6}\] ")  # the ssh server and qemu write there as well

@@ -12,9 +12,9 @@ from runner.model import Outcome, ProgType
 from runner.reports.findings import Finding, Kind, findings
 from runner.reports.marks import STATES
 from runner.reports.notes import Notes, notes
-from runner.reports.text import markdown, plain
 from runner.results.availability import Availability, availability
 from runner.results.model import JudgedRun
+from runner.text import markdown, plain
 
 _PROG_TYPES = {
     ProgType.TC: "TC programs (`BPF_PROG_TYPE_SCHED_CLS`)",

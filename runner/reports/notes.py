@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from runner.model import KfuncState, ProgType, State
 from runner.reports.marks import STATES
-from runner.reports.text import plain
 from runner.results.availability import Availability, Row, places
+from runner.text import plain
 
 _CAUSE_WIDTH = 160
 _NAMES = 6  # kfuncs named in one note

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from runner.reports.findings import show_command
 from runner.reports.marks import STATES
-from runner.reports.text import plain
 from runner.results.series import Build
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
+from runner.text import plain
 
 _CAUSE_WIDTH = 140
 _NAMED = 12  # kernels

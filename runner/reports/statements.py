@@ -12,11 +12,11 @@ from rich.text import Text
 
 from runner.model import Verdict
 from runner.reports.marks import KNOWN_ISSUE, VERDICTS, Mark
-from runner.reports.text import markdown, plain
 from runner.reports.trimmed import Trimmed
 from runner.results.availability import Availability, availability, places
 from runner.results.model import JudgedRun
 from runner.results.statements import PAGES, Standing, Statement
+from runner.text import markdown, plain
 
 _MARKS = {
     Standing.TRUE: VERDICTS[Verdict.HOLDS],

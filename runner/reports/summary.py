@@ -14,11 +14,11 @@ from runner.model import Outcome, Verdict
 from runner.reports.findings import Finding, Kind, findings
 from runner.reports.grid import Grid
 from runner.reports.marks import KNOWN_ISSUE, VERDICTS, Mark, sign
-from runner.reports.text import plain
 from runner.reports.totals import sentences, totals
 from runner.reports.trimmed import Trimmed
 from runner.results.availability import Availability, availability
 from runner.results.model import JudgedCell, JudgedRun
+from runner.text import plain
 
 _TITLES = {
     Kind.CRASHED: "Crashed the kernel",

@@ -13,11 +13,11 @@ from rich.text import Text
 
 from runner.model import ClaimVerdict, Plain, ProgType, Verdict
 from runner.reports.marks import KNOWN_ISSUE, VERDICTS, Mark
-from runner.reports.text import plain
 from runner.reports.totals import sentences, totals
 from runner.reports.trimmed import Trimmed
 from runner.results.availability import Availability, availability, places
 from runner.results.model import JudgedRun
+from runner.text import plain
 
 KNOWN = "known issue"  # a word for --verdict beside those of Verdict
 WORDS = (*(str(verdict) for verdict in Verdict), KNOWN)

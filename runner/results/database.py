@@ -15,11 +15,11 @@ from runner.caches import disk_fault
 from runner.errors import InfraError
 from runner.results import schema
 
-_BUSY_S = 30.0  # a reader may hold a checkpoint up for a moment
 
+def connect(path: Path, *, read_only: bool, busy_s: float) -> sqlite3.Connection:
+    """Others are waited for so long: a reader may hold a checkpoint up for a moment.
 
-def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    """Raises sqlite3.Error, schema.ForeignDatabaseError. The tables may still be of an older version, or none."""
+    Raises sqlite3.Error, schema.ForeignDatabaseError. The tables may still be of an older version, or none."""
     path = path.absolute()
     query = ""
     if read_only:
@@ -27,7 +27,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         settled = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
         query = "?immutable=1" if settled else "?mode=ro"
     # isolation_level None: transactions begin and end only where `transaction` and `snapshot` say so
-    connection = sqlite3.connect(f"{path.as_uri()}{query}", uri=True, timeout=_BUSY_S, isolation_level=None)
+    connection = sqlite3.connect(f"{path.as_uri()}{query}", uri=True, timeout=busy_s, isolation_level=None)
     try:
         connection.row_factory = sqlite3.Row
         schema.version(connection)

@@ -46,7 +46,7 @@ def _merge(into: ResultStore, path: Path) -> Merged:
     if path.resolve() == into.path.resolve():
         raise MatrixError(f"{path} would be merged into itself")
     counts: Counter[str] = Counter()
-    with ResultStore(path, read_only=True) as source:
+    with ResultStore(path, read_only=True, busy_s=into.busy_s) as source:
         ids = [info.id for info in reversed(source.runs())]
         present = {info.id for info in into.runs()}
         for run_id in ids:
@@ -90,7 +90,7 @@ def _join(into: ResultStore, run: Run, *, present: bool) -> Counter[str]:
         run.id,
         started=min(ours.started, run.started),
         finished=_finished(ours, run),
-        slots=max(filter(None, (ours.slots, run.slots)), default=None),
+        slots=_slots(ours, run, other_machine=bool(run.cells) and fresh == list(run.cells)),
     )
     there = Counter(map(_digest, ours.results))
     missing = []
@@ -102,6 +102,15 @@ def _join(into: ResultStore, run: Run, *, present: bool) -> Counter[str]:
             missing.append(result)
     _add(into, run.id, missing)
     return Counter(cells=len(fresh), results=len(missing), known=len(run.results) - len(missing))
+
+
+def _slots(ours: Run, theirs: Run, *, other_machine: bool) -> int | None:
+    """Guests at once. Those of machines that ran other cells at the same time add up."""
+    known = [run.slots for run in (ours, theirs) if run.slots]
+    if other_machine and ours.finished and theirs.finished:
+        together = ours.started < theirs.finished and theirs.started < ours.finished
+        return sum(known) or None if together else max(known, default=None)
+    return max(known, default=None)
 
 
 def _finished(ours: Run, theirs: Run) -> datetime | None:

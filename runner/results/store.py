@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from runner.errors import InfraError, MatrixError
-from runner.model import Cell, CellResult, Outcome
+from runner.model import Cell, CellResult, Limits, Outcome
 from runner.results import answers, evidence, schema
 from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Kind, Stored
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
@@ -44,8 +44,9 @@ class ResultStore:
     MatrixError when there is no such run.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False, busy_s: float = Limits().store_s) -> None:
         self.path = path
+        self.busy_s = busy_s
         self.read_only = read_only
         self._open = contextlib.ExitStack()
         self._known: dict[Kind, dict[int, Answer]] = {OBSERVATIONS: {}, CENSUS: {}}
@@ -55,11 +56,13 @@ class ResultStore:
             if self.read_only:
                 if not self.path.exists():
                     raise MatrixError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
-                _upgrade(self.path)
+                _upgrade(self.path, self.busy_s)
             else:
                 stack.enter_context(only_writer(self.path))
             with faults(self.path):
-                self._db = stack.enter_context(contextlib.closing(connect(self.path, read_only=self.read_only)))
+                self._db = stack.enter_context(
+                    contextlib.closing(connect(self.path, read_only=self.read_only, busy_s=self.busy_s))
+                )
                 if not self.read_only:
                     schema.migrate(self._db)
             self._open = stack.pop_all()
@@ -304,10 +307,10 @@ def _utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
-def _upgrade(path: Path) -> None:
+def _upgrade(path: Path, busy_s: float) -> None:
     """A reader cannot bring old tables up to date: do it as a writer first."""
-    with faults(path), contextlib.closing(connect(path, read_only=True)) as connection:
+    with faults(path), contextlib.closing(connect(path, read_only=True, busy_s=busy_s)) as connection:
         old = schema.version(connection) < len(schema.MIGRATIONS)
     if old:
-        with ResultStore(path):
+        with ResultStore(path, busy_s=busy_s):
             pass

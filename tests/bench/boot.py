@@ -101,7 +101,7 @@ def _raw_s(cell: Cell, kernel: Kernel, initrd: Path) -> float:
         "-kernel", str(kernel.image), "-initrd", str(initrd), "-append", f"console={row.console} quiet panic=-1",
     ]  # fmt: skip
     begun = time.monotonic()
-    with spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with spawn(argv, end_s=20, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         if process.stdout is None:
             raise RuntimeError("no pipe")
         for line in process.stdout:

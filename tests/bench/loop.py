@@ -65,7 +65,7 @@ def loop_s() -> float:
 def _vng_s(cell_id: str, argv: list[str | Path], asked: int) -> float:
     begun = time.monotonic()
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with spawn(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={"PATH": path}) as process:
+    with spawn(argv, end_s=20, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={"PATH": path}) as process:
         printed = process.communicate(timeout=LIMIT_S)[0].decode(errors="replace")
     if f'"asked": {asked}' not in printed:
         raise RuntimeError(f"{cell_id}: the loop's guest did not answer:\n{printed[-2000:]}")

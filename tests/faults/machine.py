@@ -116,7 +116,7 @@ class ReplayingGuest:
             yield from answer
         yield recorded.end(ask["probe"] for ask in self.asks)
 
-    def interact(self) -> None:
+    def interact(self, *, deadline: Deadline) -> None:
         raise NotImplementedError
 
     def access(self) -> Access:

@@ -98,7 +98,7 @@ FAULTS = (
     Fault(
         "hung-task-in-a-probe",
         RAN,
-        "the kernel hangs: INFO: task python3:133 blocked for more than",
+        "the kernel hangs: INFO: task python3:267 blocked for more than",
         "",
         ONE,
         silent=True,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from runner.errors import InfraError
-from runner.execution import watchdog
 from runner.execution.controller import run_rounds
 from runner.execution.fleet import this_machine_alone
 from runner.execution.orders import Phase
@@ -20,9 +21,9 @@ RAN, LOST, INFRA, DEAD = Outcome.RAN, Outcome.LOST, Outcome.INFRA_FAILED, Outcom
 # what a cell does -> how its attempts end, and a word of the cause of the last one that failed
 TABLE: dict[str, tuple[list[Outcome], str]] = {
     "fine": ([RAN], ""),
-    "kills-worker-once": ([LOST, RAN], "crashed"),
-    "kills-worker": ([LOST, LOST], "crashed"),
-    "stops-worker-once": ([LOST, RAN], "nothing was heard of it within cell_s"),
+    "kills-worker-once": ([LOST, RAN], "the worker died: it ended without a word"),
+    "kills-worker": ([LOST, LOST], "the worker died: it ended without a word"),
+    "stops-worker-once": ([LOST, RAN], "it was not done within cell_s and end_s"),
     "full-disk": ([INFRA, INFRA], "No space left on device"),
     "broken-disk": ([INFRA, INFRA], "Input/output error"),
     "boot-silent": ([INFRA, INFRA], "the console stayed empty"),
@@ -34,9 +35,8 @@ TABLE: dict[str, tuple[list[Outcome], str]] = {
 }
 
 
-def test_every_cell_ends_as_it_must_beside_all_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog, "GRACE_S", 0.5)
-    wanted = cells(list(TABLE), Limits(cell_s=4))
+def test_every_cell_ends_as_it_must_beside_all_the_others(tmp_path: Path) -> None:
+    wanted = cells(list(TABLE), Limits(cell_s=4, end_s=0.5))
     results: list[CellResult] = []
     with nothing_left(Place(tmp_path, tmp_path / "scratch")):
         assert run_rounds(
@@ -65,26 +65,120 @@ def test_whoever_takes_the_results_fails_and_that_ends_the_run_in_its_own_words(
         run_rounds(orders(wanted, tmp_path), fleet=this_machine_alone(1), on_result=keep, on_progress=lambda _: None)
 
 
-def test_the_watchdog_knows_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog, "GRACE_S", 5.0)
-    now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
-    killed: list[str] = []
-    dog = Watchdog()
-    (cell,) = cells(["fine"], Limits(prepare_s=50, cell_s=20, start_s=10))
-    dog.starting("gw0", cell.limits, lambda: killed.append("gw0"))
-    dog.starting("gw1", cell.limits, lambda: killed.append("gw1"))
-    dog.done("gw1")
-    dog.entered(cell, Phase.PREPARING, lambda: killed.append("while preparing"))
-    now = 111.0
-    dog.look()
-    assert killed == ["gw0"]
-    now = 150.0
-    dog.look()
-    dog.entered(cell, Phase.BOOTING, lambda: killed.append("while asking"))
-    now = 165.0
-    dog.entered(cell, Phase.BOOTING, lambda: killed.append("a second boot has no time of its own"))
-    now = 176.0
-    dog.look()
-    assert killed == ["gw0", "while asking"]
-    assert "cell_s and 5 s: in all of 25 s" in dog.overdue[cell.id]
+class Worker:
+    """As much of xdist's node as the watchdog sees. It answers as long as it lives."""
+
+    def __init__(self, name: str) -> None:
+        self.gateway, self.id, self.workerinput = self, name, dict[str, object]()
+        self.lives = True
+        self.hear: Callable[[object], object] = bool
+
+    def newchannel(self) -> Worker:
+        return self
+
+    def setcallback(self, hear: Callable[[object], object]) -> None:
+        self.hear = hear
+
+    def send(self, _: object) -> None:
+        if self.lives:
+            self.hear(None)
+
+
+@dataclass
+class Watched:
+    """A watchdog whose time does not pass by itself."""
+
+    patch: pytest.MonkeyPatch
+    now: float = 100.0
+    ended: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.patch.setattr("time.monotonic", lambda: self.now)
+        limits = Limits(prepare_s=50, cell_s=20, start_s=10, end_s=5)
+        (self.cell,) = cells(["fine"], limits)
+        self.dog = Watchdog(8.0, limits, lambda node, why: self.ended.update({node.id: why}), lambda: None)
+
+    def worker(self, name: str, *, ready: bool = True) -> Worker:
+        worker = Worker(name)
+        self.dog.starting(worker)
+        if ready:
+            self.dog.ready(worker)
+        return worker
+
+    def until(self, now: float) -> None:
+        while self.now < now:
+            self.now += 1
+            self.dog.look()
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    return Watched(monkeypatch)
+
+
+def test_a_worker_that_does_not_get_ready_is_ended(watched: Watched) -> None:
+    watched.worker("slow", ready=False).lives = False  # silence means nothing while it starts
+    watched.worker("quick")
+    watched.until(109)
+    assert not watched.ended
+    watched.until(120)
+    assert watched.ended == {"slow": "it was not done within start_s of 10 s"}
+
+
+def test_a_silent_worker_is_ended_and_one_that_answers_is_not(watched: Watched) -> None:
+    watched.worker("talks")
+    watched.worker("silent").lives = False
+    watched.until(108)
+    assert not watched.ended
+    watched.until(200)
+    assert watched.ended == {"silent": "nothing was heard of it for 8 s"}
+
+
+def test_a_cell_has_its_limits_and_no_boot_one_of_its_own(watched: Watched) -> None:
+    node = watched.worker("gw0")
+    watched.dog.entered(node, watched.cell, Phase.PREPARING)
+    watched.until(150)
+    watched.dog.entered(node, watched.cell, Phase.BOOTING)
+    watched.until(165)
+    watched.dog.entered(node, watched.cell, Phase.PROBING)
+    watched.dog.entered(node, watched.cell, Phase.BOOTING)
+    watched.until(174)
+    assert not watched.ended
+    watched.until(175)
+    assert watched.ended == {"gw0": "it was not done within cell_s and end_s: in all of 25 s"}
+
+
+def test_a_done_cell_has_no_limit_any_more_and_the_next_one_its_own(watched: Watched) -> None:
+    node = watched.worker("gw0")
+    watched.dog.entered(node, watched.cell, Phase.BOOTING)
+    watched.dog.done(node)
+    watched.until(1000)
+    watched.dog.entered(node, watched.cell, Phase.BOOTING)
+    watched.until(1024)
+    assert not watched.ended
+    watched.until(1025)
+    assert watched.ended
+
+
+def test_time_in_which_the_controller_itself_slept_counts_against_nobody(watched: Watched) -> None:
+    node = watched.worker("gw0")
+    watched.dog.entered(node, watched.cell, Phase.BOOTING)
+    watched.until(110)
+    watched.now += 3600
+    watched.dog.look()
+    watched.until(3600 + 124)
+    assert not watched.ended
+    watched.until(3600 + 126)
+    assert watched.ended
+
+
+def test_when_all_is_over_a_worker_ends_within_its_limit(watched: Watched) -> None:
+    idle, busy = watched.worker("idle"), watched.worker("busy")
+    watched.dog.entered(busy, watched.cell, Phase.BOOTING)
+    watched.dog.over()
+    watched.until(106)
+    assert watched.ended == {"idle": "it was not done within end_s of 5 s"}
+    watched.dog.done(busy)
+    watched.until(112)
+    assert watched.ended.keys() == {"idle", "busy"}
+    assert idle.workerinput

@@ -102,7 +102,7 @@ class Bench:
 
     def search(self, good: str, bad: str) -> Bisection:
         journal = CommitJournal(journal_path(self.checkout, "q:tc", "asks"))
-        return Search(self.checkout, "q:tc", "x86_64", journal, self.test, self.tell, limit()).run(good, bad)
+        return Search(self.checkout, "q:tc", "x86_64", journal, self.test, self.tell, Limits()).run(good, bad)
 
 
 @contextmanager
@@ -264,7 +264,6 @@ def asker(clone: Checkout, cache: Path) -> CommitKernels:
         cache=cache,
         native=True,
         jobs=1,
-        build_limit_s=60,
         tell=lambda phase, note: None,
     )
 

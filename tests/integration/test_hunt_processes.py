@@ -12,13 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.hunt.changelog import packed_changelog
 from runner.hunt.journal import Journal
 from runner.hunt.search import Board, Tell, Want, search
+from runner.model import Limits
 from runner.results.hunts import Reply, load_hunts
 from tests.integration.test_hunt_changelog import TEXT
 from tests.unit.test_hunt_journal import CANDIDATES, journal
+
+
+def limit() -> Deadline:
+    return Limits().deadline("prepare_s")
 
 
 def packed(tmp_path: Path, files: dict[str, bytes]) -> Path:
@@ -36,16 +42,16 @@ def packed(tmp_path: Path, files: dict[str, bytes]) -> Path:
 
 def test_a_changelog_in_a_package(tmp_path: Path) -> None:
     name = "usr/share/doc/linux-image-6.12.113+deb13-amd64/changelog.gz"
-    assert packed_changelog(packed(tmp_path, {name: gzip.compress(TEXT.encode())})) == TEXT
+    assert packed_changelog(packed(tmp_path, {name: gzip.compress(TEXT.encode())}), deadline=limit()) == TEXT
 
 
 def test_a_package_without_one(tmp_path: Path) -> None:
-    assert packed_changelog(packed(tmp_path, {"usr/share/doc/p/copyright": b"c"})) == ""
+    assert packed_changelog(packed(tmp_path, {"usr/share/doc/p/copyright": b"c"}), deadline=limit()) == ""
 
 
 def test_a_damaged_one_is_the_machines_fault(tmp_path: Path) -> None:
     with pytest.raises(InfraError, match=r"p\.deb"):
-        packed_changelog(packed(tmp_path, {"usr/share/doc/p/changelog.gz": b"not packed"}))
+        packed_changelog(packed(tmp_path, {"usr/share/doc/p/changelog.gz": b"not packed"}), deadline=limit())
 
 
 def go_on(kept: Journal, asked: list[int], *, die_after: int = 1000) -> Board:

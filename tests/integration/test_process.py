@@ -118,7 +118,7 @@ def test_descendants_go_with_the_deadline(tmp_path: Path) -> None:
 
 def test_descendants_go_when_the_command_ends_by_itself(tmp_path: Path) -> None:
     file = tmp_path / "pid"
-    with spawn([sys.executable, "-c", GRANDCHILD, str(file), "0.5"]) as process:
+    with spawn([sys.executable, "-c", GRANDCHILD, str(file), "0.5"], end_s=20) as process:
         assert process.wait(timeout=20) == 0
     assert is_gone(pid_in(file))
 
@@ -127,7 +127,7 @@ def test_descendants_go_when_the_block_is_left(tmp_path: Path) -> None:
     file = tmp_path / "pid"
 
     def interrupted() -> None:
-        with spawn([sys.executable, "-c", GRANDCHILD, str(file), "600"]):
+        with spawn([sys.executable, "-c", GRANDCHILD, str(file), "600"], end_s=20):
             assert not is_gone(pid_in(file))
             raise KeyboardInterrupt
 
@@ -143,7 +143,7 @@ def test_nothing_outlives_a_killed_program(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from runner.process import spawn\n"
         f"argv = [sys.executable, '-c', {GRANDCHILD!r}, {str(file)!r}, '600']\n"
-        f"with spawn(argv, remove=Path({str(scratch)!r})) as p:\n"
+        f"with spawn(argv, end_s=20, remove=Path({str(scratch)!r})) as p:\n"
         "    p.wait()"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
@@ -159,3 +159,18 @@ def test_nothing_outlives_a_killed_program(tmp_path: Path) -> None:
     while scratch.exists() and time.monotonic() < end:
         time.sleep(0.02)
     assert not scratch.exists()
+
+
+def test_what_ignores_the_request_to_end_is_killed_after_a_tenth_of_the_limit(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    with spawn([sys.executable, "-c", GRANDCHILD, str(file), "600", "stubborn"], end_s=10):
+        pid_in(file)
+        begun = time.monotonic()
+    assert is_gone(pid_in(file))
+    assert 1 <= time.monotonic() - begun < 5
+
+
+def test_a_supervisor_that_somebody_stopped_is_not_waited_for_without_end(caplog: pytest.LogCaptureFixture) -> None:
+    with spawn(["sleep", "0"], end_s=0.2) as process:
+        os.kill(process.pid, signal.SIGSTOP)
+    assert f"process {process.pid}, which ends what it started, did not end within 0.4 s" in caplog.text

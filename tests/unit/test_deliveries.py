@@ -28,7 +28,10 @@ class Seen:
         orders = fakes.worker_orders(folder, ORDER)
         self.round = _Round(orders, self.results.append, self.progress.append, fleet, Pool((), fleet), lambda _: None)
         self.round.session = SimpleNamespace(  # type: ignore[assignment]
-            distrust=self.distrusted.append, cell_answered=lambda *_: None, cell_failed=lambda *_: None
+            distrust=self.distrusted.append,
+            cell_answered=lambda *_: None,
+            cell_failed=lambda *_: None,
+            watchdog=SimpleNamespace(entered=lambda *_: None, done=lambda *_: None),
         )
 
     def take(self, text: str, nodeid: str = ORDER.cell.id) -> None:

@@ -64,6 +64,15 @@ def test_a_kernel_that_hangs_is_named_and_did_not_die() -> None:
     assert "bpf_prog_test_run_skb" in console.last_words(text)
 
 
+def test_a_task_that_hangs_is_named_and_the_kernel_did_not_die() -> None:
+    text = log("hung-task-6.12.117-x86_64")
+    assert console.first_fatal(text) is None
+    stuck = console.trouble(text)
+    assert stuck is not None
+    assert (stuck.kind, stuck.line) == ("hung task", "INFO: task khugepaged:41 blocked for more than 2 seconds.")
+    assert {splat.kind for splat in console.splats(text)} == {"hung task", "lockup"}
+
+
 def test_what_takes_the_guests_memory_comes_before_what_follows_from_it() -> None:
     text = "[1.0] rcu: INFO: rcu_preempt self-detected stall on CPU\n" + log("oom-6.1.192-x86_64")
     found = console.trouble(text)
@@ -82,7 +91,7 @@ def test_what_takes_the_guests_memory_comes_before_what_follows_from_it() -> Non
         ("[  12.3] kernel BUG at net/netfilter/nf_conntrack_core.c:123!", "oops"),
         ("[  52.3] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [python3:133]", "lockup"),
         ("[  52.3] rcu: INFO: rcu_preempt self-detected stall on CPU", "stall"),
-        ("[ 241.7] INFO: task kworker/0:1:9 blocked for more than 120 seconds.", "hung task"),
+        ("[   26.972694] INFO: task kworker/u8:1:31 blocked for more than 2 seconds.", "hung task"),
         ("[  12.3] WARNING: CPU: 0 PID: 133 at kernel/bpf/verifier.c:1234 foo+0x1/0x2", "warning"),
     ],
 )

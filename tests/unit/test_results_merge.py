@@ -59,10 +59,10 @@ def merged(path: Path, *sources: Path) -> list[tuple[int, int, int, int]]:
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_two_halves_are_the_whole(tmp_path: Path, order: tuple[int, int]) -> None:
-    whole = loaded(stored(tmp_path / "whole" / "results.db", shard(samples.CELLS)))
+    whole = loaded(stored(tmp_path / "whole" / "results.db", shard(samples.CELLS, slots=4)))
     halves = [
-        stored(tmp_path / "x86" / "results.db", shard(X86)),
-        stored(tmp_path / "arm" / "results.db", shard(ARM)),
+        stored(tmp_path / "x86" / "results.db", shard(X86, slots=2)),
+        stored(tmp_path / "arm" / "results.db", shard(ARM, slots=2)),
     ]
     into = tmp_path / "all" / "results.db"
     assert merged(into, *(halves[at] for at in order)) == [(1, 4, 4, 0), (0, 4, 4, 0)]
@@ -84,6 +84,17 @@ def test_merging_again_changes_nothing(tmp_path: Path) -> None:
     before = loaded(into)
     assert merged(into, other, other) == [(0, 0, 0, 4), (0, 0, 0, 4)]
     assert loaded(into) == before
+
+
+@pytest.mark.parametrize(("later", "slots"), [(0 * DAY, 5), (1 * DAY, 3)])
+def test_slots_of_machines_that_worked_at_the_same_time_add_up(tmp_path: Path, later: timedelta, slots: int) -> None:
+    into = stored(tmp_path / "results.db", shard(X86, slots=2))
+    start = samples.STARTED + later
+    theirs = shard(ARM, slots=3, started=start, finished=start + timedelta(minutes=5))
+    other = stored(tmp_path / "arm" / "results.db", theirs)
+    for _ in range(2):
+        merged(into, other)
+        assert loaded(into).slots == slots
 
 
 def test_runs_of_other_ids_stay_apart_and_in_the_order_of_time(tmp_path: Path) -> None:

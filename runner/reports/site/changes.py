@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.model import Outcome
-from runner.reports.text import plain
 from runner.results.diff import Kind, Matching, difference
 from runner.results.model import JudgedCell, JudgedRun
+from runner.text import plain
 
 _SHOWN = (Kind.WORSE, Kind.OTHERWISE, Kind.BETTER)  # what has no answer, before or after, is no change
 _ANSWERS = (Outcome.RAN, Outcome.BOOT_FAILED)

@@ -16,9 +16,9 @@ from runner.model import ClaimVerdict, KfuncState, Observation, Outcome, Plain, 
 from runner.reports.errnos import errno_words
 from runner.reports.findings import show_command
 from runner.reports.site.names import OUTCOME_CSS, STATE_CSS, VERDICT_CSS, slug, state_sign, verdict_sign
-from runner.reports.text import lines, plain
 from runner.results.availability import Availability, Row
 from runner.results.model import JudgedCell
+from runner.text import lines, plain
 
 Said = Mapping[str, tuple[str, str]]  # claim -> its words, and who says them
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runner.model import CellResult
-from runner.reports.text import plain
 from runner.results.model import Run
+from runner.text import plain
 
 _PHASES = ("prepare", "boot", "probe")
 _WIDTH = 100  # percent: the page gives the bars what room it has

@@ -16,10 +16,10 @@ from runner.reports.marks import STATES
 from runner.reports.site.changes import changes
 from runner.reports.site.gantt import chart
 from runner.reports.site.names import OUTCOME_CSS, STATE_CSS, VERDICT_CSS, slug, state_sign, verdict_sign
-from runner.reports.text import lines, plain
 from runner.reports.totals import sentences, totals
 from runner.results.availability import Availability, Column, Row, availability
 from runner.results.model import JudgedCell, JudgedRun
+from runner.text import lines, plain
 
 _WIDTHS = (8, 16, 24, 32, 40, 56)  # characters; what is longer is cut
 

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.text import Text
 
-from runner.reports.text import lines, markdown, plain
+from runner.text import lines, markdown, plain
 
 HOSTILE = [
     "\x1b[2J\x1b[1;1Hcleared",

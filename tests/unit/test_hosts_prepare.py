@@ -1,0 +1,51 @@
+"""How a host is made ready, as far as that is words; tests/hosts does it for real."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import paramiko
+import pytest
+
+from runner.deadline import Deadline
+from runner.errors import InfraError
+from runner.hosts.connection import Connection, Feed, Said
+from runner.hosts.hostsfile import HostEntry
+from runner.hosts.prepare import install
+from runner.model import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutNetwork(Connection):
+    """A host on which pip fails."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def run(
+        self,
+        command: str,
+        *,
+        deadline: Deadline,
+        feed: Feed | None = None,
+        on_output: Callable[[str], None] | None = None,
+        check: bool = True,
+    ) -> Said:
+        self.lines.append(command)
+        if "pip install" in command:
+            raise InfraError("bare: pip failed")
+        return Said(0, "", "")
+
+
+@pytest.mark.parametrize("pushed", [False, True])
+def test_a_host_that_cannot_fetch_is_told_of_the_other_way(tmp_path: Path, *, pushed: bool) -> None:
+    wheel = tmp_path / "kfunc_runner-0.1.0-py3-none-any.whl"
+    wheel.touch()
+    host = WithoutNetwork(HostEntry(name="bare", ssh="root@bare"), paramiko.SSHClient())
+    with pytest.raises(InfraError, match="pip failed") as caught:
+        install(host, wheel, (wheel,), lambda _: None, pushed=pushed, limits=Limits())
+    assert ("With --push it needs none" in caught.value.hint) != pushed
+    (pip,) = [line for line in host.lines if "pip install" in line]
+    assert ("--no-index" in pip) == pushed
+    assert host.lines[-1].startswith("rm -rf "), "what was unpacked there goes in any case"
