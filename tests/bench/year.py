@@ -1,7 +1,8 @@
 """A year of nightly runs: 20 cells, 400 kfuncs asked for two program types, new builds of all kernels each fortnight.
 
-The answers of the claims are real ones, of stored transcripts. Addresses differ from boot to boot and BTF ids from
-build to build, as they do in reality; now and then a kfunc is let into a program type.
+The answers of the claims are real ones, of stored transcripts, and differ from night to night as two real runs do:
+addresses in the logs, timeouts that ran down by a second or not, and when and how fast it all was. BTF ids differ from
+build to build; now and then a kfunc is let into a program type.
 """
 
 from __future__ import annotations
@@ -11,13 +12,27 @@ import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
 
-from runner.model import NETWORK_TYPES, Cell, CellResult, CensusObservation, Facts, KfuncState, Outcome
+from runner.model import (
+    NETWORK_TYPES,
+    Cell,
+    CellResult,
+    CensusObservation,
+    KernelBuild,
+    KfuncState,
+    Observation,
+    Outcome,
+    StructLayout,
+    StructMember,
+    Timings,
+)
 from runner.probes import KfuncList, load_kfuncs
 from runner.probes import states as judged_states
+from runner.probes.census import CONFIG_OPTIONS
 from runner.results import evidence
 from runner.results.model import Run
 from runner.results.series import builds, measurements
@@ -30,7 +45,11 @@ NIGHTS, KFUNCS, FORTNIGHT = 365, 400, 14
 SERIES = ("6.1", "6.6", "6.12", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3", "7.4")
 ARCHES = ("x86_64", "arm64")
 BEGAN = datetime(2026, 1, 1, 2, tzinfo=UTC)
+RECORDED_ARM64 = ("6.1.192", "6.18.15")
+CONFIG = dict.fromkeys(CONFIG_OPTIONS, "y")
+LAYOUTS = 38  # different ones on a kernel
 _ADDRESSES = 2  # of maps, in the log of each program that is refused
+_RUN_DOWN, _TICKED = 0.92, 0.05  # how often, as two real runs of eight cells had it
 
 
 def write(path: Path, nights: int = NIGHTS) -> None:
@@ -76,19 +95,45 @@ def _cell(series: str, arch: str, night: int) -> Cell:
 def _result(cell: Cell, night: int) -> CellResult:
     build = night // FORTNIGHT
     dice = Random(f"{cell.id} {night}")  # noqa: S311
-    claims = agent_samples.result("7.3.4" if cell.name > "7" else "6.12.117", "x86_64").observations
+    real = _real(cell.name, cell.arch)
+    boot_s, probe_s = round(dice.uniform(8, 16), 3), round(dice.uniform(16, 40), 3)
     return CellResult(
         cell=cell,
         outcome=Outcome.RAN,
-        kernel_sha256=f"{abs(hash((cell.id, build))):064x}"[:64],
+        kernel_sha256=sha256(f"{cell.id} {build}".encode()).hexdigest(),
+        image_sha256="1" * 64,
+        host="vm",
         accel="tcg",
-        facts=Facts(release=cell.kernel.release, btf=("vmlinux", "nf_conntrack"), modules={"nf_conntrack": ""}),
-        observations=tuple(
-            seen.model_copy(update={"log": _maps(dice) + seen.log}) if seen.load_errno else seen for seen in claims
-        ),
+        began=BEGAN + timedelta(days=night, milliseconds=dice.randrange(200_000)),
+        timings=Timings(prepare_s=0.2, boot_s=boot_s, probe_s=probe_s, total_s=round(0.4 + boot_s + probe_s, 3)),
+        facts=real.facts.model_copy(update={"release": cell.kernel.release, "build": f"#1 SMP Debian {cell.id}"}),
+        observations=tuple(_as_it_comes(seen, dice) for seen in real.observations),
         census=_census(cell.name, cell.arch, build),
+        census_ended=real.census_ended,
+        config=CONFIG,
+        build=KernelBuild(compiler="gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0", pahole="1.24"),
         console="[    0.000000] Linux version\n" * 40,
     )
+
+
+@cache
+def _real(series: str, arch: str) -> CellResult:
+    """The recorded one that is nearest."""
+    at = SERIES.index(series)
+    version = "6.1.192" if at == 0 else "6.12.117" if at < 3 else "6.18.15" if at < 5 else "7.3.4"
+    return agent_samples.result(version, arch if version in RECORDED_ARM64 else "x86_64")
+
+
+def _as_it_comes(seen: Observation, dice: Random) -> Observation:
+    """The same answer in another boot. An entry is mostly looked at within the first second of its life."""
+    if seen.load_errno:
+        return seen.model_copy(update={"log": _maps(dice) + seen.log})
+    fields = dict(seen.fields)
+    if left := fields.get("entry_timeout_s"):
+        fields["entry_timeout_s"] = -(-left // 10) * 10 - (dice.random() < _RUN_DOWN)
+    if fields.get("timeout_ms") and dice.random() < _TICKED:
+        fields["timeout_ms"] -= 4
+    return seen if fields == seen.fields else seen.model_copy(update={"fields": fields})
 
 
 def _maps(dice: Random) -> str:
@@ -112,11 +157,32 @@ def _census(series: str, arch: str, build: int) -> tuple[CensusObservation, ...]
             )
             log = f"3: (b7) r5 = 0 ; R5=0\n4: (85) call bpf_kfunc_{number}#{ids + number}\n{said}\nprocessed 5 insns\n"
             seen = CensusObservation(
-                kfunc=f"bpf_kfunc_{number}", prog_type=prog_type, object="vmlinux", load_errno=13, log=log
+                kfunc=f"bpf_kfunc_{number}",
+                prog_type=prog_type,
+                object="vmlinux",
+                load_errno=13,
+                log=log,
+                prototype=f"int bpf_kfunc_{number}(struct structure_{number % LAYOUTS} *it, u32 size__sz)",
+                layouts=(_layout(number % LAYOUTS, at),) if number % 2 else (),
+                tags=("bpf_kfunc",),
             )
             twice = {"again": "with an arena", "again_errno": 13, "again_log": log}
             found.append(seen.model_copy(update=twice) if number % 40 == 1 else seen)
     return tuple(found)
+
+
+@cache
+def _layout(number: int, series: int) -> StructLayout:
+    """Every fourth grew by a member in the fifth series."""
+    members = 1 + number % 12 + (number % 4 == 0 and series >= len(SERIES) // 2)
+    return StructLayout(
+        name=f"structure_{number}",
+        size=8 * members,
+        members=tuple(
+            StructMember(name=f"member_{at}", type="const struct other *", offset=8 * at, size=8)
+            for at in range(members)
+        ),
+    )
 
 
 @cache
