@@ -15,6 +15,7 @@ from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile,
 from runner.cli.sides import compare, side
 from runner.errors import MatrixError
 from runner.model import ClaimVerdict, ProgType
+from runner.probes.asks import probe_id
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.docscheck import docs_check_document, docs_check_report
 from runner.reports.history import history_document, history_report, signatures_document, signatures_report
@@ -51,17 +52,19 @@ def measured(project: Project) -> tuple[Measured, ...]:
     """Everything that is kept, judged by the claims as they are now."""
     knowledge = Knowledge.of(project)
     with ResultStore(project.database, read_only=True) as store:
-        return measurements(store, knowledge.states)
+        return measurements(store, knowledge)
 
 
 def verdicts_about(store: ResultStore, knowledge: Knowledge, kfunc: str) -> Verdicts:
     """The verdicts about one kfunc; each different answer of each kernel is judged once."""
     about = knowledge.about(kfunc)
+    probes = {probe_id(claim, it) for file in about.claims for claim in file.claims for it in claim.types}
     done: dict[tuple[object, ...], tuple[ClaimVerdict, ...]] = {}
 
     def verdicts(measured: Measured) -> tuple[ClaimVerdict, ...]:
-        # an answer is what the kernel said, but also whether it could be asked: that is in the body
-        key = (measured.final.answers[0], measured.cell.kernel.version, id(measured.states))
+        # an answer is what the kernel said, but also whether it could be asked: `states` are equal only when that is
+        said = tuple(row for row, seen in store.observations(measured.final).items() if seen.probe in probes)
+        key = (said, measured.cell.kernel.version, id(measured.states))
         if key not in done:
             done[key] = about.verdicts(store.result(measured.final, census=False))
         return tuple(claim for claim in done[key] if claim.kfunc == kfunc)
@@ -135,7 +138,7 @@ def history_of(
     """
     knowledge = Knowledge.of(Project.at(matrix))
     with ResultStore(Project.at(matrix).database, read_only=True) as store:
-        kept = tuple(each for each in measurements(store, knowledge.states) if arch in (None, each.cell.arch))
+        kept = tuple(each for each in measurements(store, knowledge) if arch in (None, each.cell.arch))
         known_kfunc(kept, kfunc)
         types = (prog_type,) if prog_type else tuple(dict.fromkeys(row.prog_type for it in kept for row in it.states))
         turns = history(kept, kfunc, verdicts_about(store, knowledge, kfunc), types)

@@ -17,21 +17,20 @@ from pathlib import Path
 from random import Random
 from unittest.mock import patch
 
+from runner.cli.judging import Knowledge
 from runner.model import (
     NETWORK_TYPES,
     Cell,
     CellResult,
     CensusObservation,
     KernelBuild,
-    KfuncState,
     Observation,
     Outcome,
     StructLayout,
     StructMember,
     Timings,
 )
-from runner.probes import KfuncList, load_kfuncs
-from runner.probes import states as judged_states
+from runner.probes import load_kfuncs
 from runner.probes.census import CONFIG_OPTIONS
 from runner.results import evidence
 from runner.results.model import Run
@@ -73,16 +72,6 @@ def write(path: Path, nights: int = NIGHTS) -> None:
             for cell in cells:
                 store.add(run.id, _result(cell, night))
             store.finish(run.id, started + timedelta(minutes=4))
-
-
-def states(result: CellResult) -> tuple[KfuncState, ...]:
-    """As the reports judge them."""
-    return judged_states(result, agent_samples.claims(), _known())
-
-
-@cache
-def _known() -> KfuncList:
-    return load_kfuncs(agent_samples.ROOT)
 
 
 def _cell(series: str, arch: str, night: int) -> Cell:
@@ -194,9 +183,10 @@ def _year() -> tuple[float, float, float, int, int]:
         size_mb = path.stat().st_size / 1e6
         night = evidence.run_folder(path.parent, "night-000")
         night_mb = sum(file.stat().st_size for file in night.rglob("*.gz")) / 1e6
+        knowledge = Knowledge(agent_samples.claims(), load_kfuncs(agent_samples.ROOT), ())
         begun = time.monotonic()
         with ResultStore(path, read_only=True) as store:
-            found = overview(builds(measurements(store, states)))
+            found = overview(builds(measurements(store, knowledge)))
         return size_mb, night_mb, time.monotonic() - begun, len(found.builds), len(found.stories)
 
 

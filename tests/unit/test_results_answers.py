@@ -97,7 +97,8 @@ def test_particulars_that_are_gone_are_said(db: sqlite3.Connection) -> None:
 
 def test_what_is_read_without_particulars_is_read_once(db: sqlite3.Connection) -> None:
     known: dict[int, Answer] = {}
-    seen = [read_steady(db, OBSERVATIONS, write(db, OBSERVATIONS, answers(boot)), known) for boot in range(2)]
+    sets = [write(db, OBSERVATIONS, answers(boot)).answers for boot in range(2)]
+    seen = [[known[row] for row in read_steady(db, OBSERVATIONS, it, known)] for it in sets]
     assert [it.probe for it in seen[0] if isinstance(it, Observation)] == ["a:tc", "b:tc"]
     assert seen[0][0] is seen[1][0]
     assert "0xff" not in seen[0][0].log
