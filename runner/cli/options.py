@@ -111,6 +111,6 @@ def emit(content: str | RenderableType, output: Path | None) -> None:
         if isinstance(content, str):
             target.write(content if content.endswith("\n") else content + "\n")
         elif output is None:
-            out_console().print(content)
+            out_console().print(content, crop=False)
         else:
-            Console(file=target, width=160, highlight=False).print(content)
+            Console(file=target, width=160, highlight=False).print(content, crop=False)

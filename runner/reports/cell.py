@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from runner.errors import MatrixError
 from runner.model import CellResult, ClaimVerdict, KfuncState, Level, Look, Observation, State, Verdict
 from runner.reports.errnos import errno_name, errno_words
 from runner.reports.findings import show_command
+from runner.reports.hanging import whole
 from runner.reports.look import look_sections, probing_console
 from runner.reports.marks import KNOWN_ISSUE, STATES, VERDICTS
 from runner.reports.text import lines, plain
@@ -63,7 +63,7 @@ def probe_report(
         why = "it took the guest down" if probe in cell.result.crashed else "the guest never answered it"
         parts.append(Text(f"There is no observation: {why}."))
     for crash in (crash for crash in cell.result.crashes if crash.probe == probe):
-        oops = [Text(line, no_wrap=True, overflow="ignore") for line in lines(crash.oops)]
+        oops = [whole(line) for line in lines(crash.oops)]
         parts.append(
             _section(
                 plain(crash.cause) or "What the console said", Group(*oops) if crash.oops else Text("it was not kept")
@@ -71,7 +71,7 @@ def probe_report(
         )
     for observation in seen:
         parts.append(_section("Observation", _pairs(_observation(observation))))
-        log = [Text(line, no_wrap=True, overflow="ignore") for line in lines(observation.log.rstrip())]
+        log = [whole(line) for line in lines(observation.log.rstrip())]
         parts.append(_section("Log of the load", Group(*log) if observation.log.strip() else Text("empty")))
     parts += look_sections(look) if look else []
     parts += probing_console(cell.result)
@@ -188,12 +188,12 @@ def _console(result: CellResult, count: int, path: str) -> RenderableType:
     kept = lines(result.console.rstrip())[-count:] if result.console.strip() else []
     if not kept:
         return _section("Console", Text("there is no console log"))
-    shown = [Text(line, no_wrap=True, overflow="ignore") for line in kept]
+    shown = [whole(line) for line in kept]
     return _section(f"Console, last lines{path and f' of {path}'}", Group(*shown))
 
 
 def _section(title: str, body: RenderableType) -> RenderableType:
-    return Group(Text(title, "bold"), Padding(body, (0, 0, 1, 2), expand=False))
+    return Group(Text(title, "bold"), Trimmed(body, indent=2), Text())
 
 
 def _pairs(pairs: _Pairs) -> Table:

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.reports.findings import show_command
+from runner.reports.hanging import Hanging, whole
 from runner.reports.text import plain
 from runner.results.diff import Change, Difference, Kind, Subject
 
@@ -96,19 +97,19 @@ def _alike(changes: Sequence[Change]) -> list[list[Change]]:
     return list(groups.values())
 
 
-def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[Text]:
+def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[RenderableType]:
     first = group[0]
     what = _some(list(dict.fromkeys(plain(change.key.name) or "the cell" for change in group)))
-    yield Text(f"  {what}  on {_some(list(dict.fromkeys(_place(change) for change in group)))}")
-    yield Text(f"    before   {plain(first.before, _WIDTH)}", "dim")
-    yield Text(f"    after    {plain(first.after, _WIDTH)}", "dim")
+    yield Hanging("  ", f"{what}  on {_some(list(dict.fromkeys(_place(change) for change in group)))}")
+    yield Hanging("    before   ", plain(first.before, _WIDTH), "dim")
+    yield Hanging("    after    ", plain(first.after, _WIDTH), "dim")
     if first.kind is Kind.WORSE and first not in of.once and names.runs:
         yield Text(f"    {_boots_words(of, group)}", "dim")
     every = first.key.subject is Subject.KFUNC
     old = show_command(first.old_cell, first.probe, names.old_runs.get(first.old_cell, ""), every=every)
     new = show_command(first.key.cell, first.probe, names.new_runs.get(first.key.cell, ""), every=every)
-    yield Text(f"    {old}", "dim", no_wrap=True, overflow="ignore")
-    yield Text(f"    {new}", "dim", no_wrap=True, overflow="ignore")
+    yield whole(f"    {old}", "dim")
+    yield whole(f"    {new}", "dim")
 
 
 def _some(names: Sequence[str]) -> str:

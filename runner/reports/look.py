@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from runner.model import CellResult, Look
+from runner.reports.hanging import whole
 from runner.reports.instructions import listing
 from runner.reports.text import lines
+from runner.reports.trimmed import Trimmed
 
 _READY = "Not backgrounding"  # the ssh server's last words before the first question: what follows came while asking
 _KERNEL = re.compile(r"\[ *\d+\.\d{6}\] ")  # the ssh server and qemu write there as well
@@ -44,5 +45,5 @@ def probing_console(result: CellResult) -> list[RenderableType]:
 
 
 def _section(title: str, content: Iterable[str]) -> RenderableType:
-    body = Group(*(Text(line, no_wrap=True, overflow="ignore") for line in content))
-    return Group(Text(title, "bold"), Padding(body, (0, 0, 1, 2), expand=False))
+    body = Group(*(whole(line) for line in content))
+    return Group(Text(title, "bold"), Trimmed(body, indent=2), Text())

@@ -10,15 +10,21 @@ from rich.segment import Segment
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """`content` without blanks at the ends of its lines."""
+    """`content` without blanks at the ends of its lines, `indent` characters from the margin.
+
+    Unlike rich's Padding it cuts nothing off: a line that does not fold stays whole.
+    """
 
     content: RenderableType
+    indent: int = 0
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for line in console.render_lines(self.content, options, pad=False):
+        inner = options.update_width(max(1, options.max_width - self.indent))
+        for line in Segment.split_lines(console.render(self.content, inner)):
             while line and not line[-1].text.strip():
                 line.pop()
             if line:
                 line[-1] = Segment(line[-1].text.rstrip(), line[-1].style, line[-1].control)
+                yield Segment(" " * self.indent)
             yield from line
             yield Segment.line()
