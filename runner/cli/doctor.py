@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.options import Format, FormatOption, Output, Verbose, emit
+from runner.cli.options import Format, FormatOption, Output, Verbose, emit, emit_json
 from runner.deadline import Deadline
 from runner.doctor.checks import Finding, Level, examine
 from runner.doctor.packages import fix as install_missing
@@ -39,7 +38,7 @@ def doctor(
         install_missing(deadline=Deadline.after(_FIX_LIMIT_S, "the limit for installing packages"))
     findings = tuple(examine(cache_root(), GuestSize(), deadline=Deadline.after(_LIMIT_S, "the doctor's limit")))
     if format_ is Format.JSON:
-        emit(json.dumps([_plain(finding) for finding in findings], indent=1), output)
+        emit_json([_plain(finding) for finding in findings], output)
     else:
         emit(_table(findings), output)
     bad = any(finding.level is Level.BAD for finding in findings)

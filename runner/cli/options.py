@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -114,3 +115,8 @@ def emit(content: str | RenderableType, output: Path | None) -> None:
             out_console().print(content, crop=False)
         else:
             Console(file=target, width=160, highlight=False).print(content, crop=False)
+
+
+def emit_json(document: object, output: Path | None) -> None:
+    """Print a document for scripts, or write it to a file."""
+    emit(json.dumps(document, indent=1), output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from rich.console import RenderableType
 
 from runner.cli import EXIT_BROKEN, Finished
 from runner.cli.judging import Knowledge
-from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
+from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
 from runner.cli.sides import compare, side
 from runner.errors import MatrixError
 from runner.model import ClaimVerdict, ProgType
@@ -45,7 +44,10 @@ def register(app: typer.Typer) -> None:
 
 def show(text: RenderableType, document: object, format_: Format, output: Output) -> None:
     """One answer in the format that was asked for."""
-    emit(json.dumps(document, indent=1) if format_ is Format.JSON else text, output)
+    if format_ is Format.JSON:
+        emit_json(document, output)
+    else:
+        emit(text, output)
 
 
 def measured(project: Project) -> tuple[Measured, ...]:
