@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from runner.model import CellResult, Look
 from runner.reports.hanging import whole
 from runner.reports.instructions import listing
 from runner.reports.text import lines
-from runner.reports.trimmed import Trimmed
+from runner.reports.trimmed import section
 
 _READY = "Not backgrounding"  # the ssh server's last words before the first question: what follows came while asking
 _KERNEL = re.compile(r"\[ *\d+\.\d{6}\] ")  # the ssh server and qemu write there as well
@@ -45,5 +44,4 @@ def probing_console(result: CellResult) -> list[RenderableType]:
 
 
 def _section(title: str, content: Iterable[str]) -> RenderableType:
-    body = Group(*(whole(line) for line in content))
-    return Group(Text(title, "bold"), Trimmed(body, indent=2), Text())
+    return section(title, Group(*map(whole, content)))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.segment import Segment
+from rich.text import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,8 @@ class Trimmed:
                 yield Segment(" " * self.indent)
             yield from line
             yield Segment.line()
+
+
+def section(title: str, body: RenderableType) -> RenderableType:
+    """A part of a report: its title, its body a little to the right, an empty line."""
+    return Group(Text(title, "bold"), Trimmed(body, indent=2), Text())
