@@ -60,16 +60,18 @@ def measured(project: Project) -> tuple[Measured, ...]:
 def verdicts_about(store: ResultStore, knowledge: Knowledge, kfunc: str) -> Verdicts:
     """The verdicts about one kfunc; each different answer of each kernel is judged once."""
     about = knowledge.about(kfunc)
-    probes = {probe_id(claim, it) for file in about.claims for claim in file.claims for it in claim.types}
-    done: dict[tuple[object, ...], tuple[ClaimVerdict, ...]] = {}
+    probes = [probe_id(claim, it) for file in about.claims for claim in file.claims for it in claim.types]
+    done: dict[tuple[object, ...], ClaimVerdict] = {}
 
     def verdicts(measured: Measured) -> tuple[ClaimVerdict, ...]:
-        # an answer is what the kernel said, but also whether it could be asked: `states` are equal only when that is
-        said = tuple(row for row, seen in store.observations(measured.final).items() if seen.probe in probes)
-        key = (said, measured.cell.kernel.version, id(measured.states))
-        if key not in done:
-            done[key] = about.verdicts(store.result(measured.final, census=False))
-        return tuple(claim for claim in done[key] if claim.kfunc == kfunc)
+        rows = {seen.probe: row for row, seen in store.observations(measured.final).items()}
+        # a verdict is of an answer, but also of whether it could be asked: where that differs, `states` are others
+        where = (measured.cell.kernel.version, id(measured.states))
+        keys = [(where, probe, rows.get(probe)) for probe in probes]
+        if not done.keys() >= set(keys):
+            for claim in about.verdicts(store.result(measured.final, census=False)):
+                done[where, claim.probe, rows.get(claim.probe)] = claim
+        return tuple(claim for key in keys if (claim := done[key]).kfunc == kfunc)
 
     return verdicts
 
