@@ -64,13 +64,14 @@ def verdicts_about(store: ResultStore, knowledge: Knowledge, kfunc: str) -> Verd
     done: dict[tuple[object, ...], ClaimVerdict] = {}
 
     def verdicts(measured: Measured) -> tuple[ClaimVerdict, ...]:
-        rows = {seen.probe: row for row, seen in store.observations(measured.final).items()}
+        observed = store.observations(store.observed(measured.final))
+        numbers = {seen.probe: number for number, seen in observed.items()}
         # a verdict is of an answer, but also of whether it could be asked: where that differs, `states` are others
         where = (measured.cell.kernel.version, id(measured.states))
-        keys = [(where, probe, rows.get(probe)) for probe in probes]
+        keys = [(where, probe, numbers.get(probe)) for probe in probes]
         if not done.keys() >= set(keys):
             for claim in about.verdicts(store.result(measured.final, census=False)):
-                done[where, claim.probe, rows.get(claim.probe)] = claim
+                done[where, claim.probe, numbers.get(claim.probe)] = claim
         return tuple(claim for key in keys if (claim := done[key]).kfunc == kfunc)
 
     return verdicts

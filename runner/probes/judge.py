@@ -66,7 +66,8 @@ def states(result: CellResult, files: Iterable[ClaimFile], known: KfuncList = NO
             answer=answers.get((kfunc, prog_type)),
             usable=(kfunc, prog_type) in usable,
             flags=flags.get(kfunc, ()),
-        ).model_copy(update={"level": reached.get((kfunc, prog_type), Level.NONE)})
+            level=reached.get((kfunc, prog_type), Level.NONE),
+        )
         for kfunc in homes
         for prog_type in types
     )
@@ -197,6 +198,7 @@ def _state(
     answer: CensusObservation | None,
     usable: bool,
     flags: tuple[str, ...],
+    level: Level,
 ) -> KfuncState:
     refused, log = (answer.load_errno, answer.log) if answer else (None, "")
     hidden = False
@@ -226,6 +228,7 @@ def _state(
         prototype=answer.prototype if answer else "",
         layouts=answer.layouts if answer else (),
         flags=flags,
+        level=level,
     )
 
 

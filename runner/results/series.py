@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from pydantic_core import from_json
+
 from runner.model import Cell, CellResult, KfuncState, Observation, Outcome, State
 from runner.results.availability import Row
 from runner.results.store import Final, ResultStore
@@ -79,11 +81,11 @@ class Known:
 def measurements(store: ResultStore, judge: Judge) -> tuple[Measured, ...]:
     """All that is kept, the earliest run first."""
     judged: dict[tuple[object, ...], Mapping[Row, KfuncState]] = {}
-    essences = _Essences(judge)
+    essences = _Essences(store, judge)
     found = []
     for final in store.finals():
-        body = json.loads(final.body)
-        key = _key(final, body, essences.of(store.observations(final)))
+        body = from_json(final.body)
+        key = _key(final, body, essences.of(final))
         if final.outcome is not Outcome.RAN:
             judged[key] = {}
         elif key not in judged:
@@ -118,16 +120,23 @@ def builds(measured: Iterable[Measured]) -> tuple[Known, ...]:
 class _Essences:
     """Numbers for essences, which equal ones share. Each observation is looked at once, however many nights gave it."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, store: ResultStore, judge: Judge) -> None:
+        self._store = store
         self._essence = judge.essences()
         self._numbers: dict[Hashable, int] = {}
-        self._of_row: dict[int, int] = {}
+        self._known: dict[int, int] = {}  # the essence's number, by the observation's
 
-    def of(self, observations: Mapping[int, Observation]) -> tuple[int, ...]:
-        for row in observations.keys() - self._of_row.keys():
-            essence = self._essence(observations[row])
-            self._of_row[row] = self._numbers.setdefault(essence, len(self._numbers))
-        return tuple(map(self._of_row.__getitem__, observations))
+    def of(self, final: Final) -> tuple[int, ...]:
+        observed = self._store.observed(final)
+        try:
+            return tuple([self._known[each] for each in observed])
+        except KeyError:
+            self._learn(set(observed) - self._known.keys())
+        return tuple([self._known[each] for each in observed])
+
+    def _learn(self, observed: Iterable[int]) -> None:
+        for each, seen in self._store.observations(observed).items():
+            self._known[each] = self._numbers.setdefault(self._essence(seen), len(self._numbers))
 
 
 def _key(final: Final, body: dict[str, object], essences: tuple[int, ...]) -> tuple[object, ...]:

@@ -258,12 +258,18 @@ class ResultStore:
             seen = {kind: self._steady(row, kind) for kind in ((OBSERVATIONS, CENSUS) if census else (OBSERVATIONS,))}
             return self._whole(row, final.cell, "", seen)
 
-    def observations(self, final: Final) -> dict[int, Observation]:
-        """Those of the result, without what differs from boot to boot. Equal ones have equal numbers."""
+    def observed(self, final: Final) -> list[int]:
+        """Numbers of the result's observations; equal ones have equal numbers."""
         with faults(self.path):
-            rows = answers.read_steady(self._db, OBSERVATIONS, final.answers, self._known[OBSERVATIONS])
-            known = cast("dict[int, Observation]", self._known[OBSERVATIONS])
-            return {row: known[row] for row in rows}
+            return answers.members(self._db, OBSERVATIONS, final.answers)
+
+    def observations(self, numbers: Iterable[int]) -> dict[int, Observation]:
+        """What `observed` numbers, without what differs from boot to boot."""
+        numbers = tuple(numbers)
+        with faults(self.path):
+            answers.read_steady(self._db, OBSERVATIONS, numbers, self._known[OBSERVATIONS])
+        known = cast("dict[int, Observation]", self._known[OBSERVATIONS])
+        return {number: known[number] for number in numbers}
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -275,7 +281,8 @@ class ResultStore:
         return self._whole(row, cell, console, seen)
 
     def _steady(self, row: sqlite3.Row, kind: Kind) -> Sequence[Answer]:
-        rows = answers.read_steady(self._db, kind, row[kind.sets], self._known[kind])
+        rows = answers.members(self._db, kind, row[kind.sets])
+        answers.read_steady(self._db, kind, rows, self._known[kind])
         return [self._known[kind][each] for each in rows]
 
     def _whole(self, row: sqlite3.Row, cell: Cell, console: str, seen: Mapping[Kind, Sequence[Answer]]) -> CellResult:

@@ -26,6 +26,7 @@ from runner.model import (
     KernelBuild,
     Observation,
     Outcome,
+    ProgType,
     StructLayout,
     StructMember,
     Timings,
@@ -98,6 +99,7 @@ def _result(cell: Cell, night: int) -> CellResult:
         facts=real.facts.model_copy(update={"release": cell.kernel.release, "build": f"#1 SMP Debian {cell.id}"}),
         observations=tuple(_as_it_comes(seen, dice) for seen in real.observations),
         census=_census(cell.name, cell.arch, build),
+        missing=_names()[_count(cell.name) :],
         census_ended=real.census_ended,
         config=CONFIG,
         build=KernelBuild(compiler="gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0", pahole="1.24"),
@@ -130,34 +132,44 @@ def _maps(dice: Random) -> str:
 
 
 @cache
+def _names() -> tuple[str, ...]:
+    """Those that are known, and as many more as it takes."""
+    known = sorted(load_kfuncs(agent_samples.ROOT).names)
+    return (*known, *(f"bpf_kfunc_{number}" for number in range(KFUNCS - len(known))))
+
+
+def _count(series: str) -> int:
+    """How many of the names a kernel has."""
+    return 250 + 15 * SERIES.index(series)
+
+
+@cache
 def _census(series: str, arch: str, build: int) -> tuple[CensusObservation, ...]:
-    """Some are allowed, the newer the kernel the more; old series lack some; ids are those of the build."""
-    at = SERIES.index(series)
+    """A quarter is allowed, later a few more; ids are those of the build."""
     ids = Random(f"{series} {arch} {build}").randrange(60_000, 130_000)  # noqa: S311
-    found = []
-    for number in range(KFUNCS):
-        for prog_type in NETWORK_TYPES:
-            if number > 250 + 15 * at:
-                found.append(CensusObservation(kfunc=f"bpf_kfunc_{number}", prog_type=prog_type))
-                continue
-            allowed = number % 4 == 0 or (build > 12 and number == 4 * at + 1)
-            said = (
-                "R1 type=ctx expected=fp" if allowed else f"calling kernel function bpf_kfunc_{number} is not allowed"
-            )
-            log = f"3: (b7) r5 = 0 ; R5=0\n4: (85) call bpf_kfunc_{number}#{ids + number}\n{said}\nprocessed 5 insns\n"
-            seen = CensusObservation(
-                kfunc=f"bpf_kfunc_{number}",
-                prog_type=prog_type,
-                object="vmlinux",
-                load_errno=13,
-                log=log,
-                prototype=f"int bpf_kfunc_{number}(struct structure_{number % LAYOUTS} *it, u32 size__sz)",
-                layouts=(_layout(number % LAYOUTS, at),) if number % 2 else (),
-                tags=("bpf_kfunc",),
-            )
-            twice = {"again": "with an arena", "again_errno": 13, "again_log": log}
-            found.append(seen.model_copy(update=twice) if number % 40 == 1 else seen)
-    return tuple(found)
+    late = 4 * SERIES.index(series) + 1
+    return tuple(
+        _answer(name, number, prog_type, ids, series, allowed=number % 4 == 0 or (build > 12 and number == late))
+        for number, name in enumerate(_names()[: _count(series)])
+        for prog_type in NETWORK_TYPES
+    )
+
+
+def _answer(name: str, number: int, prog_type: ProgType, ids: int, series: str, *, allowed: bool) -> CensusObservation:
+    said = "R1 type=ctx expected=fp" if allowed else f"calling kernel function {name} is not allowed"
+    log = f"3: (b7) r5 = 0 ; R5=0\n4: (85) call {name}#{ids + number}\n{said}\nprocessed 5 insns\n"
+    seen = CensusObservation(
+        kfunc=name,
+        prog_type=prog_type,
+        object="vmlinux",
+        load_errno=13,
+        log=log,
+        prototype=f"int {name}(struct structure_{number % LAYOUTS} *it, u32 size__sz)",
+        layouts=(_layout(number % LAYOUTS, SERIES.index(series)),) if number % 2 else (),
+        tags=("bpf_kfunc",),
+    )
+    twice = {"again": "with an arena", "again_errno": 13, "again_log": log}
+    return seen.model_copy(update=twice) if number % 40 == 1 else seen
 
 
 @cache
