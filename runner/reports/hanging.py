@@ -19,14 +19,12 @@ class Hanging:
     style: str = ""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        room = options.max_width - len(self.lead)
-        if room < _LEAST:
-            yield Text(self.lead + self.words, self.style)
-            return
-        wrapped = Text(self.words, self.style).wrap(console, room) or [Text()]
-        for at, line in enumerate(wrapped):
-            line.rstrip()
-            yield Text(self.lead if at == 0 else " " * len(self.lead), self.style) + line
+        fits = options.max_width - len(self.lead) >= _LEAST
+        lead, words = (self.lead, self.words) if fits else ("", self.lead + self.words)
+        for at, line in enumerate(Text(words).wrap(console, options.max_width - len(lead)) or [Text()]):
+            shown = Text(lead if at == 0 else " " * len(lead), self.style) + line
+            shown.rstrip()
+            yield shown
 
 
 def whole(line: str, style: str = "") -> Text:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.cli.options import emit
@@ -14,16 +12,13 @@ from runner.reports.cell import probe_report
 from runner.reports.hanging import Hanging, whole
 from runner.reports.trimmed import Trimmed
 from tests.unit import results_samples as samples
+from tests.unit.rendering import render
 
 LONG = "R1=scalar(id=3,smin=0) " * 12 + "end"
 
 
-def shown(what: RenderableType, width: int = 40) -> list[str]:
-    console = Console(file=io.StringIO(), width=width, highlight=False)
-    console.print(what, crop=False)
-    text = console.file
-    assert isinstance(text, io.StringIO)
-    return text.getvalue().splitlines()
+def shown(what: RenderableType) -> list[str]:
+    return render(what, 40).splitlines()
 
 
 def test_words_that_wrap_stand_below_themselves() -> None:
@@ -35,11 +30,11 @@ def test_words_that_wrap_stand_below_themselves() -> None:
 
 
 def test_a_lead_without_words_is_a_line() -> None:
-    assert shown(Hanging("    before   ", "")) == ["    before   "]
+    assert shown(Hanging("    before   ", "")) == ["    before"]
 
 
 def test_words_beside_a_lead_that_takes_all_the_room_begin_at_the_margin() -> None:
-    assert shown(Hanging("x" * 30 + " ", "one two three four")) == ["x" * 30 + " one two ", "three four"]
+    assert shown(Hanging("x" * 30 + " ", "one two three four")) == ["x" * 30 + " one two", "three four"]
 
 
 def test_what_is_indented_is_not_cut() -> None:
