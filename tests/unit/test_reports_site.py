@@ -136,7 +136,10 @@ def test_evidence_shows_a_prototype_and_its_structures_as_people_read_them() -> 
     first = judged.cells[0]
     known = first.states[0].model_copy(update={"prototype": "int f(struct opts *o)", "layouts": (opts,)})
     first = first.model_copy(update={"states": (known, *first.states[1:])})
-    made = data(build(judged.model_copy(update={"cells": (first, *judged.cells[1:])})), f"data/kfunc/{known.kfunc}.js")
+    files = build(judged.model_copy(update={"cells": (first, *judged.cells[1:])}))
+    assert "6.1.192 (x86_64)</p>\n<pre" in files[f"kfunc/{known.kfunc}.html"]
+    assert "int f(struct opts *o)\n\nstruct opts: 4 bytes\n" in files[f"kfunc/{known.kfunc}.html"]
+    made = data(files, f"data/kfunc/{known.kfunc}.js")
     cells, texts = made["cells"], made["texts"]
     assert isinstance(cells, dict)
     assert isinstance(texts, list)

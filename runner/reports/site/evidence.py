@@ -99,7 +99,7 @@ def _square(state: KfuncState, cell: JudgedCell, claims: list[ClaimVerdict], *, 
         "sign": state_sign(state.state),
         "facts": list(_state_facts(state)),
         "log": texts.number(state.log) if state.log.strip() else None,
-        "declared": texts.number(declared) if (declared := _declared(state)) else None,
+        "declared": texts.number(declared) if (declared := declaration(state)) else None,
         "show": show_command(cell.id, run_id=run_id),
         "again": _again(cell),
         "claims": [_claim(claim) for claim in claims if claim.prog_type is state.prog_type],
@@ -115,7 +115,7 @@ def _state_facts(state: KfuncState) -> Iterator[tuple[str, str]]:
     yield from _others(state, _SHOWN_STATE)
 
 
-def _declared(state: KfuncState) -> str:
+def declaration(state: KfuncState) -> str:
     """What the kernel's BTF says: the prototype, then each structure that programs hand to it."""
     blocks = [plain(state.prototype), *("\n".join(layout_lines(layout)) for layout in state.layouts)]
     return "\n\n".join(filter(None, blocks))
