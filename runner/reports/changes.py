@@ -40,7 +40,7 @@ class Names:
 def changes_report(of: Difference, names: Names, *, texts: bool = False) -> RenderableType:
     """For the terminal. Changes in words alone are counted; `texts` lists them."""
     shown = [change for change in of.changes if texts or change.kind is not Kind.TEXT]
-    parts: list[RenderableType] = [Text(f"{names.before} -> {names.after}: {tally(of)}", "bold")]
+    parts: list[RenderableType] = [Hanging("", f"{names.before} -> {names.after}: {tally(of)}", "bold")]
     for kind in Kind:
         groups = _alike([change for change in shown if change.kind is kind])
         if groups:
@@ -49,7 +49,7 @@ def changes_report(of: Difference, names: Names, *, texts: bool = False) -> Rend
     if of.once:
         parts += [Text(), Text("Seen in one boot, not in a fresh one", "yellow")]
         parts += [line for group in _alike(of.once) for line in _lines(of, group, names)]
-    parts += [Text(line) for line in _uncompared(of)]
+    parts += [Hanging("", line) for line in _uncompared(of)]
     return Group(*parts)
 
 

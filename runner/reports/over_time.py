@@ -33,7 +33,7 @@ def over_time_report(overview: Overview) -> RenderableType:
             table.add_row(
                 row.kfunc, row.prog_type, ", ".join(archs), since_words(story), _segments_text(story.segments)
             )
-    parts: list[RenderableType] = [*(Text(line) for line in measured_lines(overview)), Text(), Trimmed(table)]
+    parts: list[RenderableType] = [*(Hanging("", line) for line in measured_lines(overview)), Text(), Trimmed(table)]
     if overview.other_types:
         parts += [Text(), Text(f"--type shows what else was asked: {', '.join(overview.other_types)}", "dim")]
     if overview.events:

@@ -13,7 +13,7 @@ from rich.text import Text
 from runner.model import Outcome, Verdict
 from runner.reports.findings import Finding, Kind, findings
 from runner.reports.grid import Grid
-from runner.reports.hanging import whole
+from runner.reports.hanging import Hanging, whole
 from runner.reports.marks import KNOWN_ISSUE, VERDICTS, Mark, sign
 from runner.reports.text import plain
 from runner.reports.totals import sentences, totals
@@ -72,7 +72,7 @@ class Summary:
                 yield _finding(finding, mark, options.ascii_only)
             yield Text()
         for sentence in sentences(totals(self._judged)):
-            yield Text(sentence)
+            yield Hanging("", sentence)
 
 
 def _is_clean(cell: JudgedCell) -> bool:
