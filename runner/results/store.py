@@ -154,6 +154,7 @@ class ResultStore:
                     self._db.execute("DELETE FROM run WHERE seq = ?", (seq,))
                 schema.sweep(self._db)
             self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # until then the file has its old size
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
