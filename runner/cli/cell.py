@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -27,6 +26,7 @@ from runner.cli.options import (
     Project,
     Verbose,
     emit,
+    emit_json,
 )
 from runner.cli.repro import repro
 from runner.cli.stores import store_of
@@ -63,7 +63,7 @@ def show(
     if probe and format_ is Format.JSON:
         seen = [one.model_dump(mode="json") for one in found.result.observations if one.probe == probe]
         seen += [{**one.model_dump(), "crashed": True} for one in found.result.crashes if one.probe == probe]
-        emit(json.dumps(seen[0] if seen else None, indent=1), output)
+        emit_json(seen[0] if seen else None, output)
     elif probe:
         says, source = _said(project, probe)
         look = read_look(project.reports, judged.run.id, cell, probe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -11,7 +10,17 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Verbose, emit, limits_of
+from runner.cli.options import (
+    DEFAULT_MATRIX,
+    Format,
+    FormatOption,
+    MatrixFile,
+    Output,
+    Verbose,
+    emit,
+    emit_json,
+    limits_of,
+)
 from runner.doctor.checks import Finding, Level, examine
 from runner.doctor.packages import fix as install_missing
 from runner.model import GuestSize
@@ -38,7 +47,7 @@ def doctor(
         install_missing(deadline=limits.deadline("prepare_s"))
     findings = tuple(examine(cache_root(), GuestSize(), deadline=limits.deadline("prepare_s")))
     if format_ is Format.JSON:
-        emit(json.dumps([_plain(finding) for finding in findings], indent=1), output)
+        emit_json([_plain(finding) for finding in findings], output)
     else:
         emit(_table(findings), output)
     bad = any(finding.level is Level.BAD for finding in findings)

@@ -18,7 +18,17 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, Verbose, emit
+from runner.cli.options import (
+    DEFAULT_MATRIX,
+    Format,
+    FormatOption,
+    MatrixFile,
+    Output,
+    Project,
+    Verbose,
+    emit,
+    emit_json,
+)
 from runner.deadline import Deadline
 from runner.errors import InfraError, MatrixError, RunnerError
 from runner.hosts import facts, transfer
@@ -46,7 +56,7 @@ def list_hosts(hosts: HostsOption = DEFAULT_HOSTS, format_: FormatOption = Forma
     """
     file = load_hosts(hosts)
     if format_ is Format.JSON:
-        emit(json.dumps([host.model_dump(mode="json", by_alias=True) for host in file.hosts], indent=1), output)
+        emit_json([host.model_dump(mode="json", by_alias=True) for host in file.hosts], output)
         return
     table = Table("host", "ssh", "port", "slots", "python", box=None, pad_edge=False)
     for host in file.hosts:
@@ -72,7 +82,7 @@ def check(
     answers = ask_all(file)
     doctors = _doctors(answers, file) if doctor else {}
     if format_ is Format.JSON:
-        emit(json.dumps([_plain(answer, doctors) for answer in answers], indent=1), output)
+        emit_json([_plain(answer, doctors) for answer in answers], output)
     else:
         emit(_table(answers, doctors), output)
     bad = any(answer.error or answer.facts is None for answer in answers)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Self
 
 from runner.cli.options import Project
 from runner.cli.stores import store_of
-from runner.model import CellResult, ClaimVerdict, KfuncState
+from runner.model import CellResult, ClaimVerdict, KfuncState, Observation
 from runner.probes import (
     ClaimFile,
     Issue,
     KfuncList,
+    essences,
     explained,
     issues_of,
     judge,
@@ -55,6 +57,10 @@ class Knowledge:
     def states(self, result: CellResult) -> tuple[KfuncState, ...]:
         """One cell's states. Only kfuncs that the project or the cell itself names are looked for."""
         return states(result, self.claims, self.kfuncs)
+
+    def essences(self) -> Callable[[Observation], Hashable]:
+        """What of an observation the states depend on."""
+        return essences(self.claims)
 
     def cell(self, result: CellResult) -> JudgedCell:
         return JudgedCell(result=result, claims=self.verdicts(result), states=self.states(result))

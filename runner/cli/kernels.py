@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +24,7 @@ from runner.cli.options import (
     Project,
     Verbose,
     emit,
+    emit_json,
 )
 from runner.cli.stores import store_of
 from runner.errors import MatrixError
@@ -72,7 +72,7 @@ def list_kernels(
     ]
     if format_ is Format.JSON:
         pins = project.lock().kernels
-        emit(json.dumps([_plain(offer, pins, cache) for offer in offers], indent=1), output)
+        emit_json([_plain(offer, pins, cache) for offer in offers], output)
     else:
         emit(_table(offers), output)
 
@@ -166,7 +166,7 @@ def census(
     new = {(kfunc, holder) for kfunc, holder in rows if holder not in known.homes().get(kfunc, ())}
     if format_ is Format.JSON:
         told = [{"kfunc": kfunc, "object": holder, "new": (kfunc, holder) in new} for kfunc, holder in rows]
-        emit(json.dumps(told, indent=1), output)
+        emit_json(told, output)
         return
     table = Table("kfunc", "object", "", box=None, pad_edge=False)
     for kfunc, holder in rows:

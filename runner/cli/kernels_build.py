@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import time
 from pathlib import Path
@@ -14,7 +13,17 @@ from rich.console import Console
 
 from runner.architecture import architecture, by_uname
 from runner.caches import cache_root
-from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Verbose, emit, limits_of
+from runner.cli.options import (
+    DEFAULT_MATRIX,
+    Format,
+    FormatOption,
+    MatrixFile,
+    Output,
+    Verbose,
+    emit,
+    emit_json,
+    limits_of,
+)
 from runner.errors import MatrixError
 from runner.guest.accel import host_cpus
 from runner.kernels.build import FRAGMENT, build_kernel
@@ -78,7 +87,7 @@ def build(
     took_s = round(time.monotonic() - begun, 1)
     if format_ is Format.JSON:
         found = {"what": what, "arch": row.name, "release": release, "tree": str(checkout.objects), "took_s": took_s}
-        emit(json.dumps(found, indent=1), output)
+        emit_json(found, output)
         return
     emit(
         f"{what}\n{release} for {row.name}, built in {took_s:.0f} s. In matrix.yaml, under `include`:\n"

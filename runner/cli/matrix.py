@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -25,6 +24,7 @@ from runner.cli.options import (
     Project,
     Verbose,
     emit,
+    emit_json,
     out_console,
 )
 from runner.cli.watching import FailOn, checked_run_id, watched
@@ -147,7 +147,7 @@ def list_cells(
         return
     cells = select(project.matrix.cells(lock), only)
     if format_ is Format.JSON:
-        emit(json.dumps([cell.model_dump(mode="json") for cell in cells], indent=1), output)
+        emit_json([cell.model_dump(mode="json") for cell in cells], output)
     else:
         emit(_table(cells), output)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -120,6 +121,11 @@ def emit(content: str | RenderableType, output: Path | None) -> None:
         if isinstance(content, str):
             target.write(content if content.endswith("\n") else content + "\n")
         elif output is None:
-            out_console().print(content)
+            out_console().print(content, crop=False)
         else:
-            Console(file=target, width=160, highlight=False).print(content)
+            Console(file=target, width=160, highlight=False).print(content, crop=False)
+
+
+def emit_json(document: object, output: Path | None) -> None:
+    """Print a document for scripts, or write it to a file."""
+    emit(json.dumps(document, indent=1), output)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from runner.cli import Finished, formats, site, tracking
 from runner.cli.judging import Knowledge, judged_run
-from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
+from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
 from runner.cli.stores import store_of
 from runner.reports.exitcode import exit_code
 from runner.reports.export import export, to_json
@@ -89,7 +88,7 @@ def verdicts(
     judged = judged_run(Project.at(matrix), run)
     wanted = Wanted(kfunc, frozenset(verdict or ()))
     if format_ is Format.JSON:
-        emit(json.dumps([row.model_dump(mode="json") for row in claim_rows(judged, wanted)], indent=1), output)
+        emit_json([row.model_dump(mode="json") for row in claim_rows(judged, wanted)], output)
     else:
         emit(verdicts_report(judged, wanted), output)
     raise Finished(exit_code(judged))
@@ -127,7 +126,7 @@ def claims(
     judged = judged_run(project, run)
     found = statements(judged, Knowledge.of(project).claims, source.value if source else "")
     if format_ is StatementFormat.JSON:
-        emit(json.dumps([statement.model_dump(mode="json") for statement in found], indent=1), output)
+        emit_json([statement.model_dump(mode="json") for statement in found], output)
     elif format_ is StatementFormat.MARKDOWN:
         emit(statements_markdown(judged, found), output)
     else:
@@ -143,7 +142,7 @@ def runs(matrix: MatrixFile = DEFAULT_MATRIX, format_: FormatOption = Format.TEX
     with store_of(Project.at(matrix), read_only=True) as store:
         found = store.runs()
     if format_ is Format.JSON:
-        emit(json.dumps([info.model_dump(mode="json") for info in found], indent=1), output)
+        emit_json([info.model_dump(mode="json") for info in found], output)
         return
     table = Table("run", "started", "cells", "seconds", "runner", box=None, pad_edge=False)
     for info in found:

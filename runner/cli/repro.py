@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from runner.cli.options import (
     Project,
     Verbose,
     emit,
+    emit_json,
 )
 from runner.errors import MatrixError
 from runner.execution.cellrun import run_cell
@@ -107,7 +107,7 @@ def repro(
     if keep and look:
         write_look(project.reports, earlier.run_id, cell, look)
     if format_ is Format.JSON:
-        emit(json.dumps(_plain(done, look), indent=1), output)
+        emit_json(_plain(done, look), output)
     else:
         parts = [again_report(earlier.where, earlier.result, done.result, done.changed, notes=_notes(done))]
         if probe and done.result.outcome is Outcome.RAN:

@@ -170,7 +170,7 @@ def describe(result: CellResult, knowledge: Knowledge) -> str:
 def show(done: JudgedRun, project: Project, console: Console, *, finished: bool = True) -> None:
     """The grid and the summary on the terminal, and the table that is worth committing."""
     console.print()
-    console.print(run_report(done, every_hint="runner report show --all"))
+    console.print(run_report(done, every_hint="runner report show --all"), crop=False)
     write_atomically(project.table, availability_markdown(done).encode())
     missing = missing_cells(done.run)
     if missing or not finished:

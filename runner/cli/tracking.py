@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +10,12 @@ from rich.console import RenderableType
 
 from runner.cli import EXIT_BROKEN, Finished
 from runner.cli.judging import Knowledge
-from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit
+from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
 from runner.cli.sides import compare, side
 from runner.cli.stores import store_of
 from runner.errors import MatrixError
 from runner.model import ClaimVerdict, ProgType
+from runner.probes.asks import probe_id
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.docscheck import docs_check_document, docs_check_report
 from runner.reports.history import history_document, history_report, signatures_document, signatures_report
@@ -45,27 +45,35 @@ def register(app: typer.Typer) -> None:
 
 def show(text: RenderableType, document: object, format_: Format, output: Output) -> None:
     """One answer in the format that was asked for."""
-    emit(json.dumps(document, indent=1) if format_ is Format.JSON else text, output)
+    if format_ is Format.JSON:
+        emit_json(document, output)
+    else:
+        emit(text, output)
 
 
 def measured(project: Project) -> tuple[Measured, ...]:
     """Everything that is kept, judged by the claims as they are now."""
     knowledge = Knowledge.of(project)
     with store_of(project, read_only=True) as store:
-        return measurements(store, knowledge.states)
+        return measurements(store, knowledge)
 
 
 def verdicts_about(store: ResultStore, knowledge: Knowledge, kfunc: str) -> Verdicts:
     """The verdicts about one kfunc; each different answer of each kernel is judged once."""
     about = knowledge.about(kfunc)
-    done: dict[tuple[object, ...], tuple[ClaimVerdict, ...]] = {}
+    probes = [probe_id(claim, it) for file in about.claims for claim in file.claims for it in claim.types]
+    done: dict[tuple[object, ...], ClaimVerdict] = {}
 
     def verdicts(measured: Measured) -> tuple[ClaimVerdict, ...]:
-        # an answer is what the kernel said, but also whether it could be asked: that is in the body
-        key = (measured.final.answers[0], measured.cell.kernel.version, id(measured.states))
-        if key not in done:
-            done[key] = about.verdicts(store.result(measured.final, census=False))
-        return tuple(claim for claim in done[key] if claim.kfunc == kfunc)
+        observed = store.observations(store.observed(measured.final))
+        numbers = {seen.probe: number for number, seen in observed.items()}
+        # a verdict is of an answer, but also of whether it could be asked: where that differs, `states` are others
+        where = (measured.cell.kernel.version, id(measured.states))
+        keys = [(where, probe, numbers.get(probe)) for probe in probes]
+        if not done.keys() >= set(keys):
+            for claim in about.verdicts(store.result(measured.final, census=False)):
+                done[where, claim.probe, numbers.get(claim.probe)] = claim
+        return tuple(claim for key in keys if (claim := done[key]).kfunc == kfunc)
 
     return verdicts
 
@@ -136,7 +144,7 @@ def history_of(
     """
     knowledge = Knowledge.of(Project.at(matrix))
     with store_of(Project.at(matrix), read_only=True) as store:
-        kept = tuple(each for each in measurements(store, knowledge.states) if arch in (None, each.cell.arch))
+        kept = tuple(each for each in measurements(store, knowledge) if arch in (None, each.cell.arch))
         known_kfunc(kept, kfunc)
         types = (prog_type,) if prog_type else tuple(dict.fromkeys(row.prog_type for it in kept for row in it.states))
         turns = history(kept, kfunc, verdicts_about(store, knowledge, kfunc), types)

@@ -50,7 +50,7 @@ class Watch:
         if before is not None and before.cells:
             found, names = compare(before, of_run(done), self.knowledge)
             console.print()
-            console.print(changes_report(found, names))
+            console.print(changes_report(found, names), crop=False)
             worse = bool(found.worse)
         elif before is not None:
             console.print(Text("nothing to compare with yet: this is the first answer of these kernels"))

@@ -5,7 +5,7 @@ from runner.probes.census import CONFIG_OPTIONS
 from runner.probes.claims import Claim, ClaimFile, load_claims
 from runner.probes.compile import compile_objects
 from runner.probes.issues import Issue, explained, issues_of, known_issue, load_issues
-from runner.probes.judge import judge, states
+from runner.probes.judge import essences, judge, states
 from runner.probes.kfuncs import KfuncList, kfuncs_path, load_kfuncs, tagged
 from runner.probes.matching import statement_true
 
@@ -17,6 +17,7 @@ __all__ = [
     "KfuncList",
     "asks_of",
     "compile_objects",
+    "essences",
     "explained",
     "issues_of",
     "judge",

@@ -6,7 +6,7 @@ No answer is the default. Only the kernel's own words make anything else of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 
 from runner.model import (
     CellResult,
@@ -66,10 +66,24 @@ def states(result: CellResult, files: Iterable[ClaimFile], known: KfuncList = NO
             answer=answers.get((kfunc, prog_type)),
             usable=(kfunc, prog_type) in usable,
             flags=flags.get(kfunc, ()),
-        ).model_copy(update={"level": reached.get((kfunc, prog_type), Level.NONE)})
+            level=reached.get((kfunc, prog_type), Level.NONE),
+        )
         for kfunc in homes
         for prog_type in types
     )
+
+
+def essences(files: Iterable[ClaimFile]) -> Callable[[Observation], Hashable]:
+    """What of an observation `states` looks at. A timeout that ran down by a second more is nothing of it."""
+    answers = {
+        probe_id(claim, prog_type): claim.answer for file in files for claim in file.claims for prog_type in claim.types
+    }
+
+    def essence(seen: Observation) -> Hashable:
+        as_said = seen.probe in answers and matches(answers[seen.probe], seen)
+        return seen.probe, seen.failed, seen.load_errno, seen.run_errno, seen.log, as_said
+
+    return essence
 
 
 def _flags(result: CellResult) -> dict[str, tuple[str, ...]]:
@@ -184,6 +198,7 @@ def _state(
     answer: CensusObservation | None,
     usable: bool,
     flags: tuple[str, ...],
+    level: Level,
 ) -> KfuncState:
     refused, log = (answer.load_errno, answer.log) if answer else (None, "")
     hidden = False
@@ -213,6 +228,7 @@ def _state(
         prototype=answer.prototype if answer else "",
         layouts=answer.layouts if answer else (),
         flags=flags,
+        level=level,
     )
 
 

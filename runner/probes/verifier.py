@@ -96,6 +96,7 @@ def lacks_kfunc(log: str) -> bool:
     return bool(_MISSING_KFUNC.search(log))
 
 
+@lru_cache(maxsize=4096)  # asked again and again of the same logs
 def verdict_line(log: str) -> str:
     """The line in which the verifier says why."""
     lines = [line.strip() for line in plain_words(log).splitlines()]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from runner.model import Observation
+from runner.reports.trimmed import section
 from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
 from runner.text import plain
 
@@ -32,7 +32,7 @@ def _answers(done: Bisection) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for word, commit, answer in (("good", done.good, done.good_answer), ("bad", done.bad, done.bad_answer)):
         table.add_row(Text(word, "dim"), Text(_name(commit)), Text(plain(answer)))
-    return _section(f"{plain(done.question)} on {done.arch}", table)
+    return section(f"{plain(done.question)} on {done.arch}", table)
 
 
 def _tested(done: Bisection) -> RenderableType:
@@ -41,7 +41,7 @@ def _tested(done: Bisection) -> RenderableType:
         word = "skipped" if not one.answer else "good" if one.answer == done.good_answer else "bad"
         table.add_row(Text(one.commit[:12]), Text(word), Text(_how(one), "dim"), Text(_said(one)))
     boots = sum(one.booted for one in done.tested)
-    return _section(f"Commits: {len(done.tested)} looked at, {boots} booted, {len(done.skipped)} skipped", table)
+    return section(f"Commits: {len(done.tested)} looked at, {boots} booted, {len(done.skipped)} skipped", table)
 
 
 def _how(one: CommitAnswer) -> str:
@@ -57,7 +57,3 @@ def _said(one: CommitAnswer) -> str:
 
 def _name(commit: NamedCommit) -> str:
     return f"{commit.short} {plain(commit.subject, 80)}"
-
-
-def _section(title: str, body: RenderableType) -> RenderableType:
-    return Group(Text(title, "bold"), Padding(body, (0, 0, 1, 2), expand=False))

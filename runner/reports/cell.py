@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,9 +13,10 @@ from runner.errors import MatrixError
 from runner.model import CellResult, ClaimVerdict, KfuncState, Level, Look, Observation, State, Verdict
 from runner.reports.errnos import errno_name, errno_words
 from runner.reports.findings import show_command
+from runner.reports.hanging import whole
 from runner.reports.look import look_sections, probing_console
 from runner.reports.marks import KNOWN_ISSUE, STATES, VERDICTS
-from runner.reports.trimmed import Trimmed
+from runner.reports.trimmed import Trimmed, section
 from runner.results.model import JudgedCell
 from runner.text import lines, plain
 from runner.yamlfile import nearest
@@ -36,11 +36,11 @@ def cell_report(
     claimed = {claim.kfunc for claim in cell.claims}
     states = [state for state in cell.states if every_kfunc or state.kfunc in claimed]
     parts = [
-        _section(cell.id, _pairs(_about(cell))),
-        _section("Kernel", _pairs(_kernel(result))),
-        _section("Guest", _pairs(_guest(result))),
-        _section(f"Claims: {_tally(claim.verdict for claim in cell.claims)}", _claims(cell.claims)),
-        _section(f"Kfuncs: {_tally(state.state for state in cell.states)}", _states(states)),
+        section(cell.id, _pairs(_about(cell))),
+        section("Kernel", _pairs(_kernel(result))),
+        section("Guest", _pairs(_guest(result))),
+        section(f"Claims: {_tally(claim.verdict for claim in cell.claims)}", _claims(cell.claims)),
+        section(f"Kfuncs: {_tally(state.state for state in cell.states)}", _states(states)),
     ]
     return Trimmed(Group(*parts, _console(result, console_lines, console_path)))
 
@@ -58,21 +58,21 @@ def probe_report(
         raise _unknown_probe(cell, probe)
     parts: list[RenderableType] = []
     if claim:
-        parts.append(_section(f"{plain(probe)} on {cell.id}", _pairs(_claim(claim, says, source))))
+        parts.append(section(f"{plain(probe)} on {cell.id}", _pairs(_claim(claim, says, source))))
     if not seen:
         why = "it took the guest down" if probe in cell.result.crashed else "the guest never answered it"
         parts.append(Text(f"There is no observation: {why}."))
     for crash in (crash for crash in cell.result.crashes if crash.probe == probe):
-        oops = [Text(line, no_wrap=True, overflow="ignore") for line in lines(crash.oops)]
+        oops = [whole(line) for line in lines(crash.oops)]
         parts.append(
-            _section(
+            section(
                 plain(crash.cause) or "What the console said", Group(*oops) if crash.oops else Text("it was not kept")
             )
         )
     for observation in seen:
-        parts.append(_section("Observation", _pairs(_observation(observation))))
-        log = [Text(line, no_wrap=True, overflow="ignore") for line in lines(observation.log.rstrip())]
-        parts.append(_section("Log of the load", Group(*log) if observation.log.strip() else Text("empty")))
+        parts.append(section("Observation", _pairs(_observation(observation))))
+        log = [whole(line) for line in lines(observation.log.rstrip())]
+        parts.append(section("Log of the load", Group(*log) if observation.log.strip() else Text("empty")))
     parts += look_sections(look) if look else []
     parts += probing_console(cell.result)
     return Trimmed(Group(*parts))
@@ -187,13 +187,9 @@ def _states(states: Iterable[KfuncState]) -> RenderableType:
 def _console(result: CellResult, count: int, path: str) -> RenderableType:
     kept = lines(result.console.rstrip())[-count:] if result.console.strip() else []
     if not kept:
-        return _section("Console", Text("there is no console log"))
-    shown = [Text(line, no_wrap=True, overflow="ignore") for line in kept]
-    return _section(f"Console, last lines{path and f' of {path}'}", Group(*shown))
-
-
-def _section(title: str, body: RenderableType) -> RenderableType:
-    return Group(Text(title, "bold"), Padding(body, (0, 0, 1, 2), expand=False))
+        return section("Console", Text("there is no console log"))
+    shown = [whole(line) for line in kept]
+    return section(f"Console, last lines{path and f' of {path}'}", Group(*shown))
 
 
 def _pairs(pairs: _Pairs) -> Table:

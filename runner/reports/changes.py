@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.reports.findings import show_command
+from runner.reports.hanging import Hanging, whole
 from runner.results.diff import Change, Difference, Kind, Subject
 from runner.text import plain
 
@@ -39,7 +40,7 @@ class Names:
 def changes_report(of: Difference, names: Names, *, texts: bool = False) -> RenderableType:
     """For the terminal. Changes in words alone are counted; `texts` lists them."""
     shown = [change for change in of.changes if texts or change.kind is not Kind.TEXT]
-    parts: list[RenderableType] = [Text(f"{names.before} -> {names.after}: {tally(of)}", "bold")]
+    parts: list[RenderableType] = [Hanging("", f"{names.before} -> {names.after}: {tally(of)}", "bold")]
     for kind in Kind:
         groups = _alike([change for change in shown if change.kind is kind])
         if groups:
@@ -48,7 +49,7 @@ def changes_report(of: Difference, names: Names, *, texts: bool = False) -> Rend
     if of.once:
         parts += [Text(), Text("Seen in one boot, not in a fresh one", "yellow")]
         parts += [line for group in _alike(of.once) for line in _lines(of, group, names)]
-    parts += [Text(line) for line in _uncompared(of)]
+    parts += [Hanging("", line) for line in _uncompared(of)]
     return Group(*parts)
 
 
@@ -96,19 +97,19 @@ def _alike(changes: Sequence[Change]) -> list[list[Change]]:
     return list(groups.values())
 
 
-def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[Text]:
+def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[RenderableType]:
     first = group[0]
     what = _some(list(dict.fromkeys(plain(change.key.name) or "the cell" for change in group)))
-    yield Text(f"  {what}  on {_some(list(dict.fromkeys(_place(change) for change in group)))}")
-    yield Text(f"    before   {plain(first.before, _WIDTH)}", "dim")
-    yield Text(f"    after    {plain(first.after, _WIDTH)}", "dim")
+    yield Hanging("  ", f"{what}  on {_some(list(dict.fromkeys(_place(change) for change in group)))}")
+    yield Hanging("    before   ", plain(first.before, _WIDTH), "dim")
+    yield Hanging("    after    ", plain(first.after, _WIDTH), "dim")
     if first.kind is Kind.WORSE and first not in of.once and names.runs:
         yield Text(f"    {_boots_words(of, group)}", "dim")
     every = first.key.subject is Subject.KFUNC
     old = show_command(first.old_cell, first.probe, names.old_runs.get(first.old_cell, ""), every=every)
     new = show_command(first.key.cell, first.probe, names.new_runs.get(first.key.cell, ""), every=every)
-    yield Text(f"    {old}", "dim", no_wrap=True, overflow="ignore")
-    yield Text(f"    {new}", "dim", no_wrap=True, overflow="ignore")
+    yield whole(f"    {old}", "dim")
+    yield whole(f"    {new}", "dim")
 
 
 def _some(names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.reports.findings import show_command
+from runner.reports.hanging import Hanging, whole
 from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck
 from runner.results.series import Build
 from runner.text import plain
@@ -80,7 +81,7 @@ def _alike(found: Sequence[Disagreement]) -> list[list[Disagreement]]:
     return list(kfuncs.values())
 
 
-def _lines(group: Sequence[Disagreement]) -> list[Text]:
+def _lines(group: Sequence[Disagreement]) -> list[RenderableType]:
     it = group[0]
     names = _some(list(dict.fromkeys(plain(each.row.kfunc) for each in group)))
     types = ", ".join(dict.fromkeys(each.row.prog_type for each in group))
@@ -90,10 +91,10 @@ def _lines(group: Sequence[Disagreement]) -> list[Text]:
         cause = plain(it.state.cause, _WIDTH)
         what, observed = f"{names} ({types})", f"{it.state.state}: {cause}" if cause else str(it.state.state)
     return [
-        Text(f"  {what}  on {_by_arch(it.builds)}"),
-        Text(f"    documented {it.documented}", "dim"),
-        Text(f"    observed   {observed}", "dim"),
-        Text(f"    {_command(it)}", "dim", no_wrap=True, overflow="ignore"),
+        Hanging("  ", f"{what}  on {_by_arch(it.builds)}"),
+        Hanging("    documented ", str(it.documented), "dim"),
+        Hanging("    observed   ", observed, "dim"),
+        whole(f"    {_command(it)}", "dim"),
     ]
 
 

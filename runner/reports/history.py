@@ -9,6 +9,7 @@ from rich.text import Text
 
 from runner.model import StructLayout
 from runner.reports.findings import show_command
+from runner.reports.hanging import Hanging, whole
 from runner.reports.layouts import layout_lines
 from runner.results.history import Turn
 from runner.results.signatures import Signature
@@ -25,7 +26,7 @@ def history_report(kfunc: str, turns: Sequence[Turn], runs: int) -> RenderableTy
     firsts = [turn for turn in turns if turn.before is None]
     changes = [turn for turn in turns if turn.before is not None]
     parts: list[RenderableType] = [Text(f"{kfunc}: {len(changes)} changes in {runs} runs", "bold"), Text()]
-    parts += [Text("First answers", "bold"), *(Text(line) for line in _firsts(firsts))]
+    parts += [Text("First answers", "bold"), *_firsts(firsts)]
     if changes:
         parts += [Text(), Text("Changes", "bold")]
         parts += [line for group in _together(changes) for line in _lines(group)]
@@ -43,11 +44,11 @@ def signatures_report(kfunc: str, found: Sequence[Signature]) -> RenderableType:
         return Text(f"No kernel that was run has {kfunc}.")
     parts: list[RenderableType] = [Text(kfunc, "bold")]
     for (prototype, flags, layouts, owner), places in _places(found).items():
-        parts.append(Text(f"  {'; '.join(places)}  in {plain(owner)}"))
-        parts.append(Text(f"    prototype  {plain(prototype) or NOT_RECORDED}", "" if prototype else "dim"))
+        parts.append(Hanging("  ", f"{'; '.join(places)}  in {plain(owner)}"))
+        parts.append(Hanging("    prototype  ", plain(prototype) or NOT_RECORDED, "" if prototype else "dim"))
         words = ", ".join(flags) if flags else "none shown" if prototype else NOT_RECORDED
-        parts.append(Text(f"    flags      {plain(words)}", "" if flags else "dim"))
-        parts += [Text(f"    {line}") for layout in layouts for line in layout_lines(layout)]
+        parts.append(Hanging("    flags      ", plain(words), "" if flags else "dim"))
+        parts += [whole(f"    {line}") for layout in layouts for line in layout_lines(layout)]
     return Group(*parts)
 
 
@@ -65,7 +66,7 @@ def signatures_document(kfunc: str, found: Sequence[Signature]) -> dict[str, obj
     }  # fmt: skip
 
 
-def _firsts(turns: Sequence[Turn]) -> Iterator[str]:
+def _firsts(turns: Sequence[Turn]) -> Iterator[RenderableType]:
     """One line for each answer and day, with the kernels that gave it."""
     groups: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for turn in turns:
@@ -74,8 +75,8 @@ def _firsts(turns: Sequence[Turn]) -> Iterator[str]:
         if turn.new.build.arch not in archs:
             archs.append(turn.new.build.arch)
     for (day, prog_type, words), kernels in groups.items():
-        yield f"  {day}  {prog_type:<4} {words}"
-        yield "      " + ", ".join(f"{kernel} ({', '.join(archs)})" for kernel, archs in kernels.items())
+        yield Hanging(f"  {day}  {prog_type:<4} ", words)
+        yield Hanging("      ", ", ".join(f"{kernel} ({', '.join(archs)})" for kernel, archs in kernels.items()))
 
 
 def _together(turns: Sequence[Turn]) -> list[list[Turn]]:
@@ -87,24 +88,19 @@ def _together(turns: Sequence[Turn]) -> list[list[Turn]]:
     return list(groups.values())
 
 
-def _lines(group: Sequence[Turn]) -> Iterator[Text]:
+def _lines(group: Sequence[Turn]) -> Iterator[RenderableType]:
     turn = group[0]
     assert turn.old is not None  # noqa: S101  a change has something before it
     what = ", ".join(each.probe or f"state ({each.prog_type})" for each in group)
     kernels = f"{turn.old.build} -> {turn.new.build}" if turn.old.build != turn.new.build else str(turn.new.build)
-    yield Text(f"  {turn.when:%Y-%m-%d %H:%M}  {kernels} {turn.new.build.arch}  {plain(what)}")
+    yield Hanging(f"  {turn.when:%Y-%m-%d %H:%M}  ", f"{kernels} {turn.new.build.arch}  {plain(what)}")
     same = "" if turn.old.build != turn.new.build else " (the same build)"
-    yield Text(f"    before   {plain(turn.before or '', _WIDTH)}", "dim")
-    yield Text(f"    after    {plain(turn.after, _WIDTH)}{same}", "dim")
+    yield Hanging("    before   ", plain(turn.before or "", _WIDTH), "dim")
+    yield Hanging("    after    ", f"{plain(turn.after, _WIDTH)}{same}", "dim")
     if turn.unanswered:
         yield Text(f"    no answer in {turn.unanswered} runs in between", "dim")
     for seen in (turn.old, turn.new):
-        yield Text(
-            f"    {show_command(seen.cell.id, turn.probe, seen.run, every=True)}",
-            "dim",
-            no_wrap=True,
-            overflow="ignore",
-        )
+        yield whole(f"    {show_command(seen.cell.id, turn.probe, seen.run, every=True)}", "dim")
 
 
 def _document(turn: Turn) -> dict[str, object]:

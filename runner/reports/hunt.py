@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.reports.errnos import errno_words
+from runner.reports.hanging import whole
 from runner.reports.layouts import layout_difference
 from runner.reports.trimmed import Trimmed
 from runner.results.hunts import Answered, Change, Hunt, Unanswered
@@ -116,7 +117,7 @@ def _change(change: Change) -> Iterator[RenderableType]:
         yield from sources
     yield Text()
     for command in (old.show, new.show, old.again, new.again):
-        yield Text(f"$ {command}", no_wrap=True, overflow="ignore")
+        yield whole(f"$ {command}")
 
 
 def _coloured(line: str) -> Text:

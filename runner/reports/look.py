@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterable
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.text import Text
 
 from runner.model import CellResult, Look
+from runner.reports.hanging import whole
 from runner.reports.instructions import listing
+from runner.reports.trimmed import section
 from runner.text import lines
 
 _READY = "Not backgrounding"  # the ssh server's last words before the first question: what follows came while asking
@@ -44,5 +44,4 @@ def probing_console(result: CellResult) -> list[RenderableType]:
 
 
 def _section(title: str, content: Iterable[str]) -> RenderableType:
-    body = Group(*(Text(line, no_wrap=True, overflow="ignore") for line in content))
-    return Group(Text(title, "bold"), Padding(body, (0, 0, 1, 2), expand=False))
+    return section(title, Group(*map(whole, content)))

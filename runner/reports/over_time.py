@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.reports.findings import show_command
+from runner.reports.hanging import Hanging, whole
 from runner.reports.marks import STATES
+from runner.reports.trimmed import Trimmed
 from runner.results.series import Build
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
 from runner.text import plain
@@ -31,13 +33,13 @@ def over_time_report(overview: Overview) -> RenderableType:
             table.add_row(
                 row.kfunc, row.prog_type, ", ".join(archs), since_words(story), _segments_text(story.segments)
             )
-    parts: list[RenderableType] = [*(Text(line) for line in measured_lines(overview)), Text(), table]
+    parts: list[RenderableType] = [*(Hanging("", line) for line in measured_lines(overview)), Text(), Trimmed(table)]
     if overview.other_types:
         parts += [Text(), Text(f"--type shows what else was asked: {', '.join(overview.other_types)}", "dim")]
     if overview.events:
         parts += [Text(), Text("Not as one would expect", "bold")]
         for events in _same(overview.events):
-            parts += [Text(line, "dim" if line.startswith("    ") else "") for line in event_lines(*events)]
+            parts += event_lines(*events)
     return Group(*parts)
 
 
@@ -92,25 +94,27 @@ def segment_words(segment: Segment) -> str:
     return f"{segment.state} in {segment.first} to {segment.last} ({segment.kernels} kernels)"
 
 
-def event_lines(event: Event, *others: Event) -> Iterator[str]:
+def event_lines(event: Event, *others: Event) -> Iterator[RenderableType]:
     """What happened, then the evidence, indented. `others` are the same for other program types or architectures."""
     every = (event, *others)
     what = f"{event.row.kfunc} ({', '.join(dict.fromkeys(it.row.prog_type for it in every))})"
     archs = ", ".join(dict.fromkeys(it.answers[-1][1].build.arch for it in every))
     (first, old), (last, new) = event.answers[0], event.answers[-1]
     if event.kind is EventKind.LESS:
-        yield f"  {what} {archs}: {first.state} in {old.build}, {last.state} in {new.build}; {_between(event)}"
+        less = f"{first.state} in {old.build}, {last.state} in {new.build}; {_between(event)}"
+        yield Hanging("  ", f"{what} {archs}: {less}")
     elif event.kind is EventKind.ARCHITECTURES:
         said = ", ".join(f"{state.state} on {seen.build.arch}" for state, seen in event.answers)
-        yield f"  {what}: {said}, with {new.build}"
+        yield Hanging("  ", f"{what}: {said}, with {new.build}")
     else:
         said = ", then ".join(f"{state.state} in run {seen.run}" for state, seen in event.answers)
-        yield f"  {what} {new.build.arch}: the same build of {new.build} was {said}"
+        yield Hanging("  ", f"{what} {new.build.arch}: the same build of {new.build} was {said}")
     for state, seen in event.answers:
         if state.cause:
-            yield f"    {seen.build} {seen.build.arch} {state.state}: {plain(state.cause, _CAUSE_WIDTH)}"
+            cause = f"{state.state}: {plain(state.cause, _CAUSE_WIDTH)}"
+            yield Hanging(f"    {seen.build} {seen.build.arch} ", cause, "dim")
     for _, seen in event.answers if event.kind is not EventKind.LESS else event.answers[1:]:
-        yield f"    {show_command(seen.cell.id, run_id=seen.run, every=True)}"
+        yield whole(f"    {show_command(seen.cell.id, run_id=seen.run, every=True)}", "dim")
 
 
 def _same(events: Sequence[Event]) -> Iterator[list[Event]]:

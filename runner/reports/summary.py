@@ -13,6 +13,7 @@ from rich.text import Text
 from runner.model import Outcome, Verdict
 from runner.reports.findings import Finding, Kind, findings
 from runner.reports.grid import Grid
+from runner.reports.hanging import Hanging, whole
 from runner.reports.marks import KNOWN_ISSUE, VERDICTS, Mark, sign
 from runner.reports.totals import sentences, totals
 from runner.reports.trimmed import Trimmed
@@ -71,7 +72,7 @@ class Summary:
                 yield _finding(finding, mark, options.ascii_only)
             yield Text()
         for sentence in sentences(totals(self._judged)):
-            yield Text(sentence)
+            yield Hanging("", sentence)
 
 
 def _is_clean(cell: JudgedCell) -> bool:
@@ -121,7 +122,6 @@ def _finding(finding: Finding, mark: Mark, ascii_only: bool) -> RenderableType:
     details.add_column(overflow="fold")
     for word, text in finding.details:
         details.add_row(Text(word), Text(plain(text, 300) or "nothing"))
-    # on a line of its own, whole, so that it can be copied
-    command = Text(finding.command, "cyan", no_wrap=True, overflow="ignore")
-    below = Padding(Group(details, command), (0, 0, 0, 2), expand=False)
-    return Trimmed(Padding(Group(head, below), (0, 0, 0, 2), expand=False))
+    below = Padding(details, (0, 0, 0, 2), expand=False)
+    above = Trimmed(Padding(Group(head, below), (0, 0, 0, 2), expand=False))
+    return Group(above, whole(f"    {finding.command}", "cyan"))

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from pydantic_core import from_json
+
 from runner.model import CensusObservation, Observation
 
 Answer = Observation | CensusObservation
@@ -32,12 +34,20 @@ class Kind:
 
     answers: str  # every different one
     sets: str
-    members: str
     model: type[Answer]
 
 
-OBSERVATIONS = Kind("observation", "answer_set", "answer", Observation)
-CENSUS = Kind("census", "census_set", "census_answer", CensusObservation)
+OBSERVATIONS = Kind("observation", "answer_set", Observation)
+CENSUS = Kind("census", "census_set", CensusObservation)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is stored of one answer: its body and log without their particulars, and the digest of both."""
+
+    body: str
+    log: str
+    sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +65,24 @@ def steady(text: str) -> tuple[str, list[str]]:
 
 def write(db: sqlite3.Connection, kind: Kind, answers: Sequence[Answer]) -> Stored:
     """Store answers, or find them. Inside a transaction of the caller's."""
+    parts, particulars = taken_apart(answers)
+    return Stored(_set(db, kind, parts), write_particulars(db, particulars))
+
+
+def taken_apart(answers: Iterable[Answer]) -> tuple[list[Part], list[str]]:
+    """What is to be stored of each answer, and the particulars of all of them, in their order."""
+    parts: list[Part] = []
     particulars: list[str] = []
-    rows: list[tuple[int, bytes]] = []
     for answer in answers:
         body, of_body = _taken(answer.model_dump_json(exclude={"log"}), _JSON_HOLE)
         log, of_log = steady(answer.log)
         particulars += of_body + of_log
-        rows.append(_answer(db, kind, body, log))
-    return Stored(_set(db, kind, rows), write_text(db, "\n".join(particulars)) if particulars else None)
+        parts.append(Part(body, log, digest(body, log)))
+    return parts, particulars
+
+
+def write_particulars(db: sqlite3.Connection, particulars: Sequence[str]) -> int | None:
+    return write_text(db, "\n".join(particulars)) if particulars else None
 
 
 def read(
@@ -75,7 +95,7 @@ def read(
     known = {} if known is None else known
     text = read_text(db, stored.particulars) if stored.particulars is not None else ""
     particulars = iter(text.split("\n") if text else ())
-    for row in db.execute(f"{_rows(kind)} ORDER BY position", (stored.answers,)).fetchall():
+    for row in _rows(db, kind, members(db, kind, stored.answers)):
         body, log = _checked(kind, row)
         if _JSON_HOLE not in body and _HOLE not in log:
             if row[0] not in known:
@@ -85,18 +105,23 @@ def read(
         yield _parsed(kind, _filled(body, _JSON_HOLE, particulars), _filled(log, _HOLE, particulars))
 
 
-def read_steady(db: sqlite3.Connection, kind: Kind, stored: Stored, known: dict[int, Answer]) -> list[Answer]:
-    """The answers without their particulars, which no verdict looks at. `known` keeps them, by their row.
+def read_steady(db: sqlite3.Connection, kind: Kind, wanted: Iterable[int], known: dict[int, Answer]) -> None:
+    """See that `known` has the answers of these rows, without their particulars, which no verdict looks at.
 
     Raises sqlite3.DatabaseError.
     """
-    links = f"SELECT observation FROM {kind.members} WHERE answers = ? ORDER BY position"  # noqa: S608
-    wanted = [row[0] for row in db.execute(links, (stored.answers,))]
-    if not known.keys() >= set(wanted):
-        for row in db.execute(_rows(kind), (stored.answers,)).fetchall():
-            if row[0] not in known:
-                known[row[0]] = _parsed(kind, *_checked(kind, row))
-    return [known[seq] for seq in wanted]
+    new = [row for row in wanted if row not in known]
+    for row in _rows(db, kind, new) if new else ():
+        known[row[0]] = _parsed(kind, *_checked(kind, row))
+
+
+def members(db: sqlite3.Connection, kind: Kind, answers: int) -> list[int]:
+    """The rows of a set's answers, in the order in which they were given. Raises sqlite3.DatabaseError."""
+    row = db.execute(f"SELECT members FROM {kind.sets} WHERE seq = ?", (answers,)).fetchone()  # noqa: S608
+    if row is None:
+        raise sqlite3.DatabaseError(f"a set of {kind.answers} is gone")
+    found: list[int] = from_json(row[0])  # much faster than json.loads
+    return found
 
 
 def write_text(db: sqlite3.Connection, text: str) -> int:
@@ -121,16 +146,20 @@ def digest(*parts: str) -> bytes:
     return hashlib.sha256("\0".join(parts).encode()).digest()
 
 
-def _rows(kind: Kind) -> str:
-    return (
-        f"SELECT it.seq, it.sha256, it.body, log, content.body FROM {kind.members}"  # noqa: S608  names of tables
-        f" JOIN {kind.answers} AS it ON it.seq = observation LEFT JOIN content ON content.seq = log WHERE answers = ?"
-    )
+def _rows(db: sqlite3.Connection, kind: Kind, wanted: Sequence[int]) -> list[sqlite3.Row]:
+    return db.execute(
+        "SELECT it.seq, it.sha256, it.body, log, content.body FROM json_each(?) AS wanted"  # noqa: S608  names of tables
+        f" LEFT JOIN {kind.answers} AS it ON it.seq = wanted.value"
+        " LEFT JOIN content ON content.seq = log ORDER BY wanted.key",
+        (json.dumps(wanted),),
+    ).fetchall()
 
 
 def _checked(kind: Kind, row: sqlite3.Row) -> tuple[str, str]:
     """The body and the log of a row, without their particulars."""
-    _, sha256, body, log, packed = row
+    seq, sha256, body, log, packed = row
+    if seq is None:
+        raise sqlite3.DatabaseError(f"an answer in {kind.answers} is gone")
     if log is not None and packed is None:
         raise sqlite3.DatabaseError("a stored text is gone")
     text = "" if packed is None else zlib.decompress(packed).decode()
@@ -144,8 +173,10 @@ def _parsed(kind: Kind, body: str, log: str) -> Answer:
 
 
 def _taken(text: str, hole: str) -> tuple[str, list[str]]:
+    if "#" not in text and "0x" not in text and _HOLE not in text and _JSON_HOLE not in text:
+        return text, []  # most have none, and this is much faster than the pattern
     taken = _PARTICULAR.findall(text)
-    return _PARTICULAR.sub(lambda _: hole, text) if taken else text, taken
+    return _PARTICULAR.sub(hole.replace("\\", r"\\"), text) if taken else text, taken
 
 
 def _filled(template: str, hole: str, particulars: Iterator[str]) -> str:
@@ -156,27 +187,27 @@ def _filled(template: str, hole: str, particulars: Iterator[str]) -> str:
     return first + "".join(it + part for it, part in zip(own, rest, strict=True)) if rest else template
 
 
-def _answer(db: sqlite3.Connection, kind: Kind, body: str, log: str) -> tuple[int, bytes]:
-    sha256 = digest(body, log)
-    row = db.execute(f"SELECT seq FROM {kind.answers} WHERE sha256 = ?", (sha256,)).fetchone()  # noqa: S608
+def write_part(db: sqlite3.Connection, kind: Kind, part: Part) -> int:
+    """Store one answer, or find it."""
+    row = db.execute(f"SELECT seq FROM {kind.answers} WHERE sha256 = ?", (part.sha256,)).fetchone()  # noqa: S608
     if row:
-        return int(row[0]), sha256
+        return int(row[0])
     added = db.execute(
         f"INSERT INTO {kind.answers} (sha256, body, log) VALUES (?, ?, ?)",  # noqa: S608
-        (sha256, body, write_text(db, log) if log else None),
+        (part.sha256, part.body, write_text(db, part.log) if part.log else None),
     )
-    return int(added.lastrowid or 0), sha256
+    return int(added.lastrowid or 0)
 
 
-def _set(db: sqlite3.Connection, kind: Kind, rows: Iterable[tuple[int, bytes]]) -> int:
-    rows = tuple(rows)
-    sha256 = hashlib.sha256(b"".join(each for _, each in rows)).digest()
+def _set(db: sqlite3.Connection, kind: Kind, parts: Sequence[Part]) -> int:
+    sha256 = set_digest(parts)
     row = db.execute(f"SELECT seq FROM {kind.sets} WHERE sha256 = ?", (sha256,)).fetchone()  # noqa: S608
     if row:
         return int(row[0])
-    seq = int(db.execute(f"INSERT INTO {kind.sets} (sha256) VALUES (?)", (sha256,)).lastrowid or 0)  # noqa: S608
-    db.executemany(
-        f"INSERT INTO {kind.members} (answers, position, observation) VALUES (?, ?, ?)",  # noqa: S608
-        [(seq, at, answer) for at, (answer, _) in enumerate(rows)],
-    )
-    return seq
+    rows = json.dumps([write_part(db, kind, part) for part in parts], separators=(",", ":"))
+    added = db.execute(f"INSERT INTO {kind.sets} (sha256, members) VALUES (?, ?)", (sha256, rows))  # noqa: S608
+    return int(added.lastrowid or 0)
+
+
+def set_digest(parts: Iterable[Part]) -> bytes:
+    return hashlib.sha256(b"".join(part.sha256 for part in parts)).digest()

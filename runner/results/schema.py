@@ -128,6 +128,19 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
         "CREATE INDEX result_named ON result (census_particulars)",
         "CREATE INDEX result_missing ON result (missing)",
     ),
+    (
+        # a set of answers is a list of their rows: with a row for each, the sets were most of the database
+        *(
+            statement
+            for sets, links in (("answer_set", "answer"), ("census_set", "census_answer"))
+            for statement in (
+                f"ALTER TABLE {sets} ADD COLUMN members TEXT NOT NULL DEFAULT '[]'",  # JSON
+                f"""UPDATE {sets} SET members = (SELECT json_group_array(observation) FROM (
+                    SELECT observation FROM {links} WHERE answers = {sets}.seq ORDER BY position))""",  # noqa: S608
+                f"DROP TABLE {links}",
+            )
+        ),
+    ),
 )
 
 
@@ -176,11 +189,11 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 
 def sweep(connection: sqlite3.Connection) -> None:
     """Delete what nothing refers to any more. Inside a transaction of the caller's."""
-    for sets, members, rows in (("answer_set", "answer", "observation"), ("census_set", "census_answer", "census")):
+    for sets, rows in (("answer_set", "observation"), ("census_set", "census")):
         used = f"(SELECT {sets} FROM result WHERE {sets} IS NOT NULL)"  # noqa: S608  names of tables
-        connection.execute(f"DELETE FROM {members} WHERE answers NOT IN {used}")  # noqa: S608
         connection.execute(f"DELETE FROM {sets} WHERE seq NOT IN {used}")  # noqa: S608
-        connection.execute(f"DELETE FROM {rows} WHERE seq NOT IN (SELECT observation FROM {members})")  # noqa: S608
+        named = f"(SELECT value FROM {sets}, json_each(members))"  # noqa: S608
+        connection.execute(f"DELETE FROM {rows} WHERE seq NOT IN {named}")  # noqa: S608
     connection.execute(
         """DELETE FROM content WHERE seq NOT IN (
             SELECT content FROM cell UNION SELECT log FROM observation WHERE log IS NOT NULL

@@ -7,19 +7,30 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
-from runner.model import Cell, CellResult, KfuncState, Outcome, State
+from pydantic_core import from_json
+
+from runner.model import Cell, CellResult, KfuncState, Observation, Outcome, State
 from runner.results.availability import Row
 from runner.results.store import Final, ResultStore
 from runner.version import KernelVersion
 
-States = Callable[[CellResult], Sequence[KfuncState]]
 
-# What a state can not depend on: where and how fast it was asked, and which build of a series answered.
-_CIRCUMSTANCES = ("timings", "host", "accel", "attempts", "kernel_sha256", "image_sha256")
+class Judge(Protocol):
+    """Who tells states from answers."""
+
+    def states(self, result: CellResult) -> Sequence[KfuncState]: ...
+
+    def essences(self) -> Callable[[Observation], Hashable]:
+        """All that states can depend on: of two results whose observations have equal ones, the states are equal."""
+
+
+# What a state can not depend on: when, where and how fast it was asked, and which build of a series answered.
+_CIRCUMSTANCES = ("began", "timings", "host", "accel", "attempts", "kernel_sha256", "image_sha256")
 _CIRCUMSTANTIAL_FACTS = ("release", "build", "machine", "cmdline", "libbpf", "python")
 
 
@@ -67,17 +78,18 @@ class Known:
         return next((it for it in reversed(self.measured) if _answered(it, row)), self.measured[-1])
 
 
-def measurements(store: ResultStore, states: States) -> tuple[Measured, ...]:
+def measurements(store: ResultStore, judge: Judge) -> tuple[Measured, ...]:
     """All that is kept, the earliest run first."""
     judged: dict[tuple[object, ...], Mapping[Row, KfuncState]] = {}
+    essences = _Essences(store, judge)
     found = []
     for final in store.finals():
-        body = json.loads(final.body)
-        key = _key(final, body)
+        body = from_json(final.body)
+        key = _key(final, body, essences.of(final))
         if final.outcome is not Outcome.RAN:
             judged[key] = {}
         elif key not in judged:
-            judged[key] = {Row(each.kfunc, each.prog_type): each for each in states(store.result(final))}
+            judged[key] = {Row(each.kfunc, each.prog_type): each for each in judge.states(store.result(final))}
         locked = final.cell.kernel
         build = Build(locked.upstream, locked.release, body.get("kernel_sha256", ""), final.cell.arch)
         found.append(
@@ -105,14 +117,37 @@ def builds(measured: Iterable[Measured]) -> tuple[Known, ...]:
     return tuple(sorted(known, key=lambda it: (it.build.arch, it.build.order)))
 
 
-def _key(final: Final, body: dict[str, object]) -> tuple[object, ...]:
+class _Essences:
+    """Numbers for essences, which equal ones share. Each observation is looked at once, however many nights gave it."""
+
+    def __init__(self, store: ResultStore, judge: Judge) -> None:
+        self._store = store
+        self._essence = judge.essences()
+        self._numbers: dict[Hashable, int] = {}
+        self._known: dict[int, int] = {}  # the essence's number, by the observation's
+
+    def of(self, final: Final) -> tuple[int, ...]:
+        observed = self._store.observed(final)
+        try:
+            return tuple([self._known[each] for each in observed])
+        except KeyError:
+            self._learn(set(observed) - self._known.keys())
+        return tuple([self._known[each] for each in observed])
+
+    def _learn(self, observed: Iterable[int]) -> None:
+        for each, seen in self._store.observations(observed).items():
+            self._known[each] = self._numbers.setdefault(self._essence(seen), len(self._numbers))
+
+
+def _key(final: Final, body: dict[str, object], essences: tuple[int, ...]) -> tuple[object, ...]:
     """Equal keys, equal states."""
     facts = body.get("facts")
     rest = {name: value for name, value in body.items() if name not in (*_CIRCUMSTANCES, "facts")}
     if isinstance(facts, dict):
         rest["facts"] = {name: value for name, value in facts.items() if name not in _CIRCUMSTANTIAL_FACTS}
     series = final.cell.kernel.upstream.series
-    return (final.answers, series, final.cell.arch, final.cell.probes, json.dumps(rest, sort_keys=True))
+    asked = (series, final.cell.arch, final.cell.probes)
+    return (essences, final.census, final.missing, asked, json.dumps(rest, sort_keys=True))
 
 
 def _last_answers(group: Sequence[Measured]) -> Mapping[Row, KfuncState]:

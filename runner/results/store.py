@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from runner.errors import InfraError, MatrixError
-from runner.model import Cell, CellResult, Limits, Outcome
+from runner.model import Cell, CellResult, Limits, Observation, Outcome
 from runner.results import answers, evidence, schema
 from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Kind, Stored
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
@@ -25,7 +25,10 @@ _APART = {"cell", "observations", "census", "missing", "console"}  # the parts o
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """One cell of one run. `body` is a CellResult in JSON but for its cell and answers; equal `answers` are equal."""
+    """One cell of one run. `body` is a CellResult in JSON but for its cell and answers.
+
+    `answers`, `census` and `missing` are numbers of what it says, which equal ones share.
+    """
 
     run: str
     started: datetime
@@ -33,7 +36,9 @@ class Final:
     outcome: Outcome
     seq: int
     body: str
-    answers: tuple[int, int, int | None]
+    answers: int  # to the claims
+    census: int
+    missing: int | None
 
 
 class ResultStore:
@@ -152,6 +157,7 @@ class ResultStore:
                     self._db.execute("DELETE FROM run WHERE seq = ?", (seq,))
                 schema.sweep(self._db)
             self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # until then the file has its old size
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -239,7 +245,9 @@ class ResultStore:
                         outcome=Outcome(row["outcome"]),
                         seq=row["seq"],
                         body=row["body"],
-                        answers=(row["answer_set"], row["census_set"], row["missing"]),
+                        answers=row["answer_set"],
+                        census=row["census_set"],
+                        missing=row["missing"],
                     )
                 )
         return tuple(found)
@@ -251,9 +259,21 @@ class ResultStore:
         """
         with faults(self.path), snapshot(self._db):
             row = self._db.execute("SELECT * FROM result WHERE seq = ?", (final.seq,)).fetchone()
-            kinds = (OBSERVATIONS, CENSUS) if census else (OBSERVATIONS,)
-            seen = {kind: answers.read_steady(self._db, kind, _stored(row, kind), self._known[kind]) for kind in kinds}
+            seen = {kind: self._steady(row, kind) for kind in ((OBSERVATIONS, CENSUS) if census else (OBSERVATIONS,))}
             return self._whole(row, final.cell, "", seen)
+
+    def observed(self, final: Final) -> list[int]:
+        """Numbers of the result's observations; equal ones have equal numbers."""
+        with faults(self.path):
+            return answers.members(self._db, OBSERVATIONS, final.answers)
+
+    def observations(self, numbers: Iterable[int]) -> dict[int, Observation]:
+        """What `observed` numbers, without what differs from boot to boot."""
+        numbers = tuple(numbers)
+        with faults(self.path):
+            answers.read_steady(self._db, OBSERVATIONS, numbers, self._known[OBSERVATIONS])
+        known = cast("dict[int, Observation]", self._known[OBSERVATIONS])
+        return {number: known[number] for number in numbers}
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -263,6 +283,11 @@ class ResultStore:
             for kind in (OBSERVATIONS, CENSUS)
         }
         return self._whole(row, cell, console, seen)
+
+    def _steady(self, row: sqlite3.Row, kind: Kind) -> Sequence[Answer]:
+        rows = answers.members(self._db, kind, row[kind.sets])
+        answers.read_steady(self._db, kind, rows, self._known[kind])
+        return [self._known[kind][each] for each in rows]
 
     def _whole(self, row: sqlite3.Row, cell: Cell, console: str, seen: Mapping[Kind, Sequence[Answer]]) -> CellResult:
         parts = {

@@ -1,7 +1,8 @@
 """A year of nightly runs: 20 cells, 400 kfuncs asked for two program types, new builds of all kernels each fortnight.
 
-The answers of the claims are real ones, of stored transcripts. Addresses differ from boot to boot and BTF ids from
-build to build, as they do in reality; now and then a kfunc is let into a program type.
+The answers of the claims are real ones, of stored transcripts, and differ from night to night as two real runs do:
+addresses in the logs, timeouts that ran down by a second or not, and when and how fast it all was. BTF ids differ from
+build to build; now and then a kfunc is let into a program type.
 """
 
 from __future__ import annotations
@@ -11,13 +12,27 @@ import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from unittest.mock import patch
 
-from runner.model import NETWORK_TYPES, Cell, CellResult, CensusObservation, Facts, KfuncState, Outcome
-from runner.probes import KfuncList, load_kfuncs
-from runner.probes import states as judged_states
+from runner.cli.judging import Knowledge
+from runner.model import (
+    NETWORK_TYPES,
+    Cell,
+    CellResult,
+    CensusObservation,
+    KernelBuild,
+    Observation,
+    Outcome,
+    ProgType,
+    StructLayout,
+    StructMember,
+    Timings,
+)
+from runner.probes import load_kfuncs
+from runner.probes.census import CONFIG_OPTIONS
 from runner.results import evidence
 from runner.results.model import Run
 from runner.results.series import builds, measurements
@@ -30,7 +45,11 @@ NIGHTS, KFUNCS, FORTNIGHT = 365, 400, 14
 SERIES = ("6.1", "6.6", "6.12", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3", "7.4")
 ARCHES = ("x86_64", "arm64")
 BEGAN = datetime(2026, 1, 1, 2, tzinfo=UTC)
+RECORDED_ARM64 = ("6.1.192", "6.18.15")
+CONFIG = dict.fromkeys(CONFIG_OPTIONS, "y")
+LAYOUTS = 38  # different ones on a kernel
 _ADDRESSES = 2  # of maps, in the log of each program that is refused
+_RUN_DOWN, _TICKED = 0.92, 0.05  # how often, as two real runs of eight cells had it
 
 
 def write(path: Path, nights: int = NIGHTS) -> None:
@@ -56,16 +75,6 @@ def write(path: Path, nights: int = NIGHTS) -> None:
             store.finish(run.id, started + timedelta(minutes=4))
 
 
-def states(result: CellResult) -> tuple[KfuncState, ...]:
-    """As the reports judge them."""
-    return judged_states(result, agent_samples.claims(), _known())
-
-
-@cache
-def _known() -> KfuncList:
-    return load_kfuncs(agent_samples.ROOT)
-
-
 def _cell(series: str, arch: str, night: int) -> Cell:
     like = results_samples.cell("6.12", arch)
     version = f"{series}.{20 + night // FORTNIGHT}"
@@ -76,19 +85,46 @@ def _cell(series: str, arch: str, night: int) -> Cell:
 def _result(cell: Cell, night: int) -> CellResult:
     build = night // FORTNIGHT
     dice = Random(f"{cell.id} {night}")  # noqa: S311
-    claims = agent_samples.result("7.3.4" if cell.name > "7" else "6.12.117", "x86_64").observations
+    real = _real(cell.name, cell.arch)
+    boot_s, probe_s = round(dice.uniform(8, 16), 3), round(dice.uniform(16, 40), 3)
     return CellResult(
         cell=cell,
         outcome=Outcome.RAN,
-        kernel_sha256=f"{abs(hash((cell.id, build))):064x}"[:64],
+        kernel_sha256=sha256(f"{cell.id} {build}".encode()).hexdigest(),
+        image_sha256="1" * 64,
+        host="vm",
         accel="tcg",
-        facts=Facts(release=cell.kernel.release, btf=("vmlinux", "nf_conntrack"), modules={"nf_conntrack": ""}),
-        observations=tuple(
-            seen.model_copy(update={"log": _maps(dice) + seen.log}) if seen.load_errno else seen for seen in claims
-        ),
+        began=BEGAN + timedelta(days=night, milliseconds=dice.randrange(200_000)),
+        timings=Timings(prepare_s=0.2, boot_s=boot_s, probe_s=probe_s, total_s=round(0.4 + boot_s + probe_s, 3)),
+        facts=real.facts.model_copy(update={"release": cell.kernel.release, "build": f"#1 SMP Debian {cell.id}"}),
+        observations=tuple(_as_it_comes(seen, dice) for seen in real.observations),
         census=_census(cell.name, cell.arch, build),
+        missing=_names()[_count(cell.name) :],
+        census_ended=real.census_ended,
+        config=CONFIG,
+        build=KernelBuild(compiler="gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0", pahole="1.24"),
         console="[    0.000000] Linux version\n" * 40,
     )
+
+
+@cache
+def _real(series: str, arch: str) -> CellResult:
+    """The recorded one that is nearest."""
+    at = SERIES.index(series)
+    version = "6.1.192" if at == 0 else "6.12.117" if at < 3 else "6.18.15" if at < 5 else "7.3.4"
+    return agent_samples.result(version, arch if version in RECORDED_ARM64 else "x86_64")
+
+
+def _as_it_comes(seen: Observation, dice: Random) -> Observation:
+    """The same answer in another boot. An entry is mostly looked at within the first second of its life."""
+    if seen.load_errno:
+        return seen.model_copy(update={"log": _maps(dice) + seen.log})
+    fields = dict(seen.fields)
+    if left := fields.get("entry_timeout_s"):
+        fields["entry_timeout_s"] = -(-left // 10) * 10 - (dice.random() < _RUN_DOWN)
+    if fields.get("timeout_ms") and dice.random() < _TICKED:
+        fields["timeout_ms"] -= 4
+    return seen if fields == seen.fields else seen.model_copy(update={"fields": fields})
 
 
 def _maps(dice: Random) -> str:
@@ -96,27 +132,58 @@ def _maps(dice: Random) -> str:
 
 
 @cache
+def _names() -> tuple[str, ...]:
+    """Those that are known, and as many more as it takes."""
+    known = sorted(load_kfuncs(agent_samples.ROOT).names)
+    return (*known, *(f"bpf_kfunc_{number}" for number in range(KFUNCS - len(known))))
+
+
+def _count(series: str) -> int:
+    """How many of the names a kernel has."""
+    return 250 + 15 * SERIES.index(series)
+
+
+@cache
 def _census(series: str, arch: str, build: int) -> tuple[CensusObservation, ...]:
-    """Some are allowed, the newer the kernel the more; old series lack some; ids are those of the build."""
-    at = SERIES.index(series)
+    """A quarter is allowed, later a few more; ids are those of the build."""
     ids = Random(f"{series} {arch} {build}").randrange(60_000, 130_000)  # noqa: S311
-    found = []
-    for number in range(KFUNCS):
-        for prog_type in NETWORK_TYPES:
-            if number > 250 + 15 * at:
-                found.append(CensusObservation(kfunc=f"bpf_kfunc_{number}", prog_type=prog_type))
-                continue
-            allowed = number % 4 == 0 or (build > 12 and number == 4 * at + 1)
-            said = (
-                "R1 type=ctx expected=fp" if allowed else f"calling kernel function bpf_kfunc_{number} is not allowed"
-            )
-            log = f"3: (b7) r5 = 0 ; R5=0\n4: (85) call bpf_kfunc_{number}#{ids + number}\n{said}\nprocessed 5 insns\n"
-            seen = CensusObservation(
-                kfunc=f"bpf_kfunc_{number}", prog_type=prog_type, object="vmlinux", load_errno=13, log=log
-            )
-            twice = {"again": "with an arena", "again_errno": 13, "again_log": log}
-            found.append(seen.model_copy(update=twice) if number % 40 == 1 else seen)
-    return tuple(found)
+    late = 4 * SERIES.index(series) + 1
+    return tuple(
+        _answer(name, number, prog_type, ids, series, allowed=number % 4 == 0 or (build > 12 and number == late))
+        for number, name in enumerate(_names()[: _count(series)])
+        for prog_type in NETWORK_TYPES
+    )
+
+
+def _answer(name: str, number: int, prog_type: ProgType, ids: int, series: str, *, allowed: bool) -> CensusObservation:
+    said = "R1 type=ctx expected=fp" if allowed else f"calling kernel function {name} is not allowed"
+    log = f"3: (b7) r5 = 0 ; R5=0\n4: (85) call {name}#{ids + number}\n{said}\nprocessed 5 insns\n"
+    seen = CensusObservation(
+        kfunc=name,
+        prog_type=prog_type,
+        object="vmlinux",
+        load_errno=13,
+        log=log,
+        prototype=f"int {name}(struct structure_{number % LAYOUTS} *it, u32 size__sz)",
+        layouts=(_layout(number % LAYOUTS, SERIES.index(series)),) if number % 2 else (),
+        tags=("bpf_kfunc",),
+    )
+    twice = {"again": "with an arena", "again_errno": 13, "again_log": log}
+    return seen.model_copy(update=twice) if number % 40 == 1 else seen
+
+
+@cache
+def _layout(number: int, series: int) -> StructLayout:
+    """Every fourth grew by a member in the fifth series."""
+    members = 1 + number % 12 + (number % 4 == 0 and series >= len(SERIES) // 2)
+    return StructLayout(
+        name=f"structure_{number}",
+        size=8 * members,
+        members=tuple(
+            StructMember(name=f"member_{at}", type="const struct other *", offset=8 * at, size=8)
+            for at in range(members)
+        ),
+    )
 
 
 @cache
@@ -128,9 +195,10 @@ def _year() -> tuple[float, float, float, int, int]:
         size_mb = path.stat().st_size / 1e6
         night = evidence.run_folder(path.parent, "night-000")
         night_mb = sum(file.stat().st_size for file in night.rglob("*.gz")) / 1e6
+        knowledge = Knowledge(agent_samples.claims(), load_kfuncs(agent_samples.ROOT), ())
         begun = time.monotonic()
         with ResultStore(path, read_only=True) as store:
-            found = overview(builds(measurements(store, states)))
+            found = overview(builds(measurements(store, knowledge)))
         return size_mb, night_mb, time.monotonic() - begun, len(found.builds), len(found.stories)
 
 

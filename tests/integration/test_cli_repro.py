@@ -1,126 +1,43 @@
-"""A cell is booted again, from the store and from an export; the guests are fakes."""
+"""A cell is booted again, from the store; the guests are fakes."""
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import shutil
-import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from runner import cli
-from runner.cli import earlier, holding, repro
+from runner.cli import holding, repro
 from runner.cli.earlier import Payload
-from runner.cli.judging import Knowledge
 from runner.cli.options import Project
 from runner.deadline import Deadline
-from runner.errors import MatrixError
-from runner.execution.again import asked_of
-from runner.execution.cellrun import Tell, run_cell
-from runner.execution.machine import Machine
-from runner.execution.orders import CellOrder, WorkerOrders
+from runner.execution.cellrun import run_cell
 from runner.guest.interface import BootOrder, Guest
-from runner.model import Asked, Cell, CellResult, Look, Observation, Outcome
-from runner.probes import load_issues, load_kfuncs
-from runner.reports.imported import imported_cell
-from runner.results.asked import read_asked, write_asked
+from runner.model import CellResult, Observation, Outcome
+from runner.results.asked import read_asked
 from runner.results.looks import read_look, write_look
 from runner.results.merge import merge
 from runner.results.store import ResultStore
 from tests import fakes
+from tests.integration.repro_fixture import (
+    ID,
+    LOOK,
+    PROBE,
+    RUN,
+    VERSION,
+    Guests,
+    guests,
+    knowledge,
+    project,
+    runner,
+    template,
+)
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
-ROOT = Path(__file__).parents[2]
-VERSION = "6.12.117"
-ID = f"{VERSION}-x86_64"
-PROBE = "insert-then-found:tc"
-RUN = "night"
-OBJECT = b"\x7fELF of no use"
-LOOK = Look(
-    probe=PROBE, log="0: R1=ctx()\n", translated="9500000000000000", jited_bytes=40, kernel=("eth0: \x1b[31mup",)
-)
-
-
-@cache
-def knowledge() -> Knowledge:
-    """The real one; reading it takes longer than all that is tested here."""
-    return Knowledge(agent_samples.claims(), load_kfuncs(ROOT), load_issues(ROOT))
-
-
-def asked(cell: Cell) -> Asked:
-    """What the real claims ask this kernel, with a program that could not run."""
-    order = CellOrder(cell=cell, asks=agent_samples.transcript(VERSION).asks, modules=("nf_conntrack",))
-    tar = io.BytesIO()
-    with tarfile.open(fileobj=tar, mode="w") as archive:
-        info = tarfile.TarInfo("conntrack.bpf.o")
-        info.size = len(OBJECT)
-        archive.addfile(info, io.BytesIO(OBJECT))
-    return asked_of(WorkerOrders(orders=(order,), payload={"little": tar.getvalue()}, folder="/"))
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("template")
-    shutil.copytree(ROOT / "bpf", root / "bpf")
-    for name in ("matrix.yaml", "matrix.lock"):
-        shutil.copy(ROOT / name, root / name)
-    result = agent_samples.result(VERSION)
-    with ResultStore(root / "reports" / "results.db") as store:
-        store.begin(samples.run(cells=(result.cell,), run_id=RUN))
-        store.add(RUN, result)
-        store.finish(RUN, samples.STARTED)
-    write_asked(root / "reports", RUN, asked(result.cell))
-    return root
-
-
-@pytest.fixture
-def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(Knowledge, "of", lambda _: knowledge())
-    shutil.copytree(template, tmp_path / "project")
-    return tmp_path / "project"
-
-
-@dataclass
-class Guests:
-    """In place of a boot: answers as `change` makes of what the store has."""
-
-    change: Callable[[CellResult], CellResult]
-    orders: list[CellOrder] = field(default_factory=list)
-
-    def __call__(self, order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell) -> CellResult:
-        self.orders.append(order)
-        asked_for = {ask.probe for ask in order.asks}
-        result = agent_samples.result(VERSION)
-        seen = tuple(one for one in result.observations if one.probe in asked_for)
-        looks = (LOOK,) if order.look else ()
-        return self.change(result.model_copy(update={"cell": order.cell, "observations": seen, "looks": looks}))
-
-
-@pytest.fixture
-def guests(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Guests]:
-    def install(change: Callable[[CellResult], CellResult] = lambda result: result) -> Guests:
-        made = Guests(change)
-        monkeypatch.setattr(repro, "run_cell", made)
-        monkeypatch.setattr(earlier, "payload_again", lambda cell, objects, *_, **__: b"".join(objects.values()))
-        monkeypatch.setattr(repro, "this_machine", fakes.fake_machine)
-        return made
-
-    return install
-
-
-def runner(project: Path, *words: str) -> int:
-    return cli.run(["cell", *words, "--matrix", str(project / "matrix.yaml")])
+__all__ = ["guests", "project", "template"]  # fixtures
 
 
 def with_field(value: int) -> Callable[[CellResult], CellResult]:
@@ -201,82 +118,6 @@ def test_a_run_that_did_not_keep_what_it_asked_says_so(
     (project / "reports" / "runs" / RUN / "asked.json.gz").unlink()
     assert runner(project, "repro", ID, "--probe", PROBE) == 0
     assert "Note: the run did not keep what it asked" in capsys.readouterr().out
-
-
-# --- from another machine ---------------------------------------------------------------------------------------------
-
-
-def exported(project: Path) -> Path:
-    path = project / "export.json"
-    words = ["report", "export", "--output", str(path), "--matrix", str(project / "matrix.yaml")]
-    assert cli.run(words) == 0
-    return path
-
-
-def test_an_export_is_enough_to_boot_the_cell_again(
-    project: Path, guests: Callable[..., Guests], capsys: pytest.CaptureFixture[str]
-) -> None:
-    booted, path = guests(), exported(project)
-    shutil.rmtree(project / "reports")
-    assert runner(project, "repro", ID, "--from", str(path), "--probe", PROBE) == 0
-    assert booted.orders[0].cell == agent_samples.cell(VERSION)
-    out = capsys.readouterr().out
-    assert "export.json, booted again" in out
-    assert "Note:" not in out
-
-
-def test_what_comes_back_from_an_export_is_what_went_in(project: Path) -> None:
-    found = imported_cell(exported(project).read_bytes(), ID, "export.json")
-    stored = agent_samples.result(VERSION)
-    claimed = {seen.probe: seen for seen in found.result.observations}
-    assert claimed == {seen.probe: seen for seen in stored.observations}
-    assert found.asked == asked(stored.cell).cells[ID]
-    assert list(found.objects.values()) == [OBJECT]
-
-
-def hostile(document: dict[str, Any], part: str) -> dict[str, Any]:
-    (cell,) = document["cells"]
-    digest = next(iter(document["programs"]))
-    match part:
-        case "no recipe":
-            del cell["recipe"]
-        case "a path for a name":
-            cell["recipe"]["cell"]["kernel"]["release"] = "../../etc"
-        case "another program":
-            document["programs"][digest] = base64.b64encode(zlib.compress(b"other")).decode()
-        case "a program that is not packed":
-            document["programs"][digest] = base64.b64encode(b"other").decode()
-        case "a list":
-            document["cells"] = [1]
-        case "another cell":
-            cell["id"] = "6.1.1-x86_64"
-        case "an answer of another kind":
-            cell["claims"][0]["observation"] = {"load_errno": "x"}
-    return document
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        "no recipe",
-        "a path for a name",
-        "another program",
-        "a program that is not packed",
-        "a list",
-        "another cell",
-        "an answer of another kind",
-    ],
-)
-def test_a_wrong_export_is_the_users_mistake(project: Path, part: str) -> None:
-    document = hostile(json.loads(exported(project).read_text()), part)
-    with pytest.raises(MatrixError, match=r"export\.json"):
-        imported_cell(json.dumps(document).encode(), ID, "export.json")
-
-
-def test_a_file_that_is_no_json_is_the_users_mistake() -> None:
-    for text in (b"", b"[]", b"{", b"[" * 100_000, b"\xff"):
-        with pytest.raises(MatrixError, match="x is not an export"):
-            imported_cell(text, ID, "x")
 
 
 # --- what is kept -----------------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ from runner.results.store import ResultStore
 from tests.unit import results_samples as samples
 
 asked = []
-answer = answers._answer
+answer = answers.write_part
 
 def dies(*given):
     asked.append(given)
@@ -97,7 +97,7 @@ def dies(*given):
         os.kill(os.getpid(), signal.SIGKILL)
     return answer(*given)
 
-answers._answer = dies
+answers.write_part = dies
 with ResultStore(Path(sys.argv[1])) as store:
     store.begin(samples.run(run_id="one"))
     store.add("one", samples.result(samples.CELLS[0]))

@@ -1,9 +1,7 @@
-"""matrix.yaml: what it means, and what is said about a wrong one."""
+"""matrix.yaml: what it means."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from pathlib import Path
 
@@ -15,61 +13,21 @@ from pydantic import TypeAdapter, ValidationError
 from runner.cellnames import cell_id
 from runner.cli.options import Project
 from runner.errors import MatrixError
-from runner.kernels.entries import Name, Series
+from runner.kernels.entries import Name
 from runner.kernels.sources import source_of
-from runner.matrix import MAX_ENTRIES, Matrix, MatrixFile, json_schema, load_matrix, project_root
-from runner.model import CellId, Lock, LockedImage, LockedKernel, Package, Wanted
-
-ROOT = Path(__file__).parents[2]
-DATA = ROOT / "tests" / "data"
-
-PACKAGE = Package(name="linux", version="1", architecture="amd64", suite="sid", sha256="0" * 64, size_bytes=1)
-KERNEL = '{debian: trixie, series: "6.12"}'
-
-
-def folder_with_claims(folder: Path) -> Path:
-    (folder / "bpf").mkdir()
-    for name in ("conntrack", "traffic"):
-        (folder / "bpf" / f"{name}.yaml").touch()
-    return folder
-
-
-def loaded(folder: Path, text: str) -> Matrix:
-    path = folder_with_claims(folder) / "matrix.yaml"
-    path.write_text(text)
-    return load_matrix(path)
-
-
-def complaint(folder: Path, text: str) -> str:
-    with pytest.raises(MatrixError) as caught:
-        loaded(folder, text)
-    return str(caught.value).replace(f"{folder}/", "")
-
-
-def small(
-    kernels: str = f"[{KERNEL}]", rest: str = "", architectures: str = "[x86_64]", probes: str = "[conntrack]"
-) -> str:
-    return f"kernels: {kernels}\narchitectures: {architectures}\nprobes: {probes}\n{rest}\n"
-
-
-def package(content: str) -> Package:
-    return PACKAGE.model_copy(update={"sha256": hashlib.sha256(content.encode()).hexdigest()})
-
-
-def lock_for(matrix: Matrix, versions: dict[str, str]) -> Lock:
-    """A lock with the version that `versions` gives to each source."""
-    kernels = tuple(
-        LockedKernel(
-            source=w.source, arch=w.arch, version=versions[w.source], release="r", packages=(package(w.source),)
-        )
-        for w in matrix.wanted()
-    )
-    archs = dict.fromkeys(wanted.arch for wanted in matrix.wanted())
-    images = tuple(LockedImage(suite=matrix.file.image.suite, arch=arch, packages=(PACKAGE,)) for arch in archs)
-    return Lock(kernels=kernels, images=images)
-
-
-# --- what it means -------------------------------------------------------------------------------------------------
+from runner.matrix import MatrixFile, load_matrix, project_root
+from runner.model import CellId, Lock, LockedImage, LockedKernel, Wanted
+from tests.unit.matrix_samples import (
+    DATA,
+    KERNEL,
+    PACKAGE,
+    ROOT,
+    folder_with_claims,
+    loaded,
+    lock_for,
+    package,
+    small,
+)
 
 
 def test_the_default_matrix_wants_four_kernels_on_two_architectures(tmp_path: Path) -> None:
@@ -228,135 +186,6 @@ def test_the_matrices_of_this_project_are_pinned(path: str) -> None:
     matrix = project.matrix
     cells = matrix.cells(project.lock())
     assert {(cell.kernel.source, cell.arch) for cell in cells} == {(one.source, one.arch) for one in matrix.wanted()}
-
-
-# --- what is wrong -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (small("[{debian: trixie, series: 6.10}]"), 'matrix.yaml:1: kernels[0].series: put it in quotes, like "6.12"'),
-        (small("[{debian: trixie, series: 7}]"), "put it in quotes"),
-        (small('[{debian: trixe, series: "7"}]'), "unknown suite 'trixe'; did you mean 'trixie'?"),
-        (small('[{debian: stretch-lts, series: "7"}]'), "unknown suite 'stretch-lts'; known: bookworm, "),
-        (small('[{debian: trixie, series: "6.x"}]'), "'6.x' is not a kernel series: like \"6.12\""),
-        (small('[{debian: trixie, series: "6.12.1.2"}]'), "is not a kernel series"),
-        (small('[{debian: trixie, series: "6.12\\n"}]'), "is not a kernel series"),
-        (small('[{debian: trixie, series: "7", name: "a;reboot"}]'), "'a;reboot' is not a name: letters"),
-        (small('[{debian: trixie, series: "7", name: "$(id)"}]'), "is not a name"),
-        (small('[{debian: trixie, series: "7", name: "../x"}]'), "is not a name"),
-        (small('[{debian: trixie, series: "7", name: 7.1}]'), "kernels[0].name: put it in quotes"),
-        (small('[{debain: trixie, series: "7"}]'), "kernels[0].debain: unknown key; did you mean 'debian'?"),
-        (small("[{debian: trixie}]"), "kernels[0]: the key 'series' is missing"),
-        (
-            small(architectures="[x86]"),
-            "matrix.yaml:2: architectures[0]: unknown architecture 'x86'; did you mean 'x86_64'?",
-        ),
-        (small(architectures="x86_64"), 'architectures: should be a list, not "x86_64"'),
-        (small(architectures="[x86_64, x86_64]"), "architectures[1]: 'x86_64' is there already"),
-        (small(probes="[contrack]"), "matrix.yaml:3: probes[0]: no claims called 'contrack'"),
-        (small(probes="[contrack]"), "did you mean 'conntrack'?"),
-        (small(probes="[conntrack, conntrack]"), "probes[1]: 'conntrack' is there already"),
-        (small(probes="[../conntrack]"), "is not a name"),
-        (small(probes="[]"), "probes: needs at least 1"),
-        (small("[]"), "matrix.yaml:1: kernels: the matrix is empty"),
-        (small(architectures="[]"), "matrix.yaml:2: architectures: the matrix is empty"),
-        ("probes: [conntrack]", "the matrix is empty: there must be kernels and architectures"),
-        (small(rest='exclude: [{kernel: "*"}]'), "matrix.yaml:4: exclude: the matrix is empty: everything is excluded"),
-        (small(rest='exclude: [{kernel: "5.*"}]'), "exclude[0]: excludes nothing; kernels: 6.12"),
-        (small(f"[{KERNEL}, {KERNEL}]"), "kernels[1].series: two kernels are called '6.12'"),
-        (
-            small(f'[{KERNEL}, {{debian: sid, series: "7", name: "6.12"}}]'),
-            "kernels[1].name: two kernels are called '6.12'",
-        ),
-        (
-            small('[{debian: sid, series: "7", name: A}, {debian: sid, series: "6", name: a}]'),
-            "two kernels are called 'a'",
-        ),
-        (
-            small(rest='include: [{debian: trixie, series: "6.12", architectures: [arm64, x86_64]}]'),
-            "include[0].series: '6.12' is wanted on x86_64 already",
-        ),
-        (
-            small(rest='include: [{debian: sid, series: "6.12", architectures: [arm64]}]'),
-            "include[0].series: two kernels are called '6.12'",
-        ),
-        (small(rest='include: [{debian: sid, series: "7"}]'), "include[0]: the key 'architectures' is missing"),
-        (small(rest="image: {suite: trixie-backports}"), "unknown suite for an image 'trixie-backports'"),
-        (small(rest="guest: {cpus: 0}"), "guest.cpus: should be greater than or equal to 1, not 0"),
-        (small(rest='guest: {memory_mib: "1024"}'), "guest.memory_mib: should be a whole number"),
-        (small(rest="limits: {boot_s: -1}"), "limits.boot_s: should be greater than 0, not -1"),
-        (small(rest="limits: {boot_s: 1.0e+300}"), "limits.boot_s: should be less than or equal to 86400"),
-        (small(rest="schema: 2"), "schema: should be 1, not 2"),
-        (small(f"[{', '.join([KERNEL] * (MAX_ENTRIES + 1))}]"), f"kernels: at most {MAX_ENTRIES} are allowed"),
-        (small("[{name: x}]"), "kernels[0]: a kernel has one source: exactly one of the keys debian, mainline"),
-        (small('[{debian: sid, path: /x, series: "7"}]'), "kernels[0]: a kernel has one source"),
-        (small("[7]"), "kernels[0]: should be a mapping (key: value), not 7"),
-        (
-            small('[{debian: sid, versions: ">=7", series: "7"}]'),
-            "'series' and 'versions' exclude each other",
-        ),
-        (small('[{debian: sid, versions: "7"}]'), "kernels[0].versions: '7' is not a range of versions: like"),
-        (
-            small('[{debian: sid, series: "7", which: all}]'),
-            "'which' says what is meant of a range",
-        ),
-        (
-            small('[{debian: sid, versions: ">=7", which: every}]'),
-            "which: should be 'newest-of-series' or 'all'",
-        ),
-        (small('[{debian: sid, series: "7", flavours: [r]}]'), "kernels[0].flavours[0]: unknown flavour 'r'"),
-        (small('[{debian: sid, series: "7", flavours: [16k]}]'), "kernels[0]: it has no such build for x86_64"),
-        (
-            small('[{debian: sid, versions: ">=7"}, {debian: sid, versions: "<7"}]'),
-            "kernels[1].versions: two kernels are called 'sid'",
-        ),
-        (small("[{path: here}]"), "kernels[0].path: 'here' is not a path: it must begin with /"),
-        (small("[{path: '/a;id'}]"), "is not a path"),
-        (small("[{path: /a, config: /b}]"), "kernels[0]: 'config' needs 'modules' as well"),
-        (small("[{tre: /a}]"), "kernels[0].tre: unknown key; did you mean 'tree'?"),
-        (small("[{installed: 6.1}]"), "kernels[0].installed: should be text, not 6.1"),
-        (small("[{installed: oldest}]"), "kernels[0].installed: 'oldest' is not a release"),
-        (small("[{path: /a/k}, {tree: /b/k}]"), "kernels[1].tree: two kernels are called 'k'"),
-        ("kernls: []\n" + small(), "matrix.yaml:1: kernls: unknown key; did you mean 'kernels'?"),
-    ],
-)
-def test_a_wrong_matrix_is_refused_with_line_and_remedy(tmp_path: Path, text: str, expected: str) -> None:
-    assert expected in complaint(tmp_path, text)
-
-
-def test_all_problems_come_at_once(tmp_path: Path) -> None:
-    said = complaint(tmp_path, (DATA / "matrix-wrong.yaml").read_text())
-    assert said == (DATA / "matrix-wrong.expected").read_text().rstrip("\n")
-
-
-# --- its schema ----------------------------------------------------------------------------------------------------
-
-
-def test_the_committed_schema_is_the_code() -> None:
-    assert json.loads((ROOT / "matrix.schema.json").read_text()) == json_schema(), "`make schema` writes it again"
-
-
-def test_every_key_of_the_schema_is_described() -> None:
-    schema = TypeAdapter(dict[str, object]).validate_python(json_schema())
-    definitions = TypeAdapter(dict[str, dict[str, object]]).validate_python(schema["$defs"])
-    for name, definition in {"matrix.yaml": schema, **definitions}.items():
-        properties = TypeAdapter(dict[str, dict[str, object]]).validate_python(definition["properties"])
-        bare = [key for key, value in properties.items() if not value.get("description")]
-        assert not bare, f"{name}: {bare}"
-
-
-@given(st.from_regex(r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}", fullmatch=True) | st.text(max_size=8))
-def test_the_schemas_pattern_of_a_series_is_the_codes(text: str) -> None:
-    adapter = TypeAdapter(Series)
-    pattern = str(adapter.json_schema()["pattern"])
-    try:
-        adapter.validate_python(text)
-        taken = True
-    except ValidationError:
-        taken = False
-    assert taken == bool(re.fullmatch(pattern.removesuffix("$"), text))
 
 
 def test_the_matrix_knows_the_digest_of_its_file(tmp_path: Path) -> None:

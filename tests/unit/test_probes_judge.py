@@ -17,7 +17,7 @@ from runner.model import (
     State,
     Verdict,
 )
-from runner.probes import judge, statement_true, states
+from runner.probes import essences, judge, statement_true, states
 from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result, transcript
 
 BOTH_ORDERS = ("s390x", "ppc64le")
@@ -229,3 +229,28 @@ def test_usable_is_never_lost_to_a_failed_census() -> None:
     seen = full.model_copy(update={"census": (), "census_ended": {}})
     assert state(seen, "bpf_skb_ct_alloc", ProgType.TC) == (State.USABLE, "")
     assert state(seen, "bpf_skb_ct_alloc", ProgType.XDP)[0] is State.NO_ANSWER
+
+
+@pytest.mark.parametrize("version", ["6.1.192", "6.12.117", "7.3.4"])
+def test_equal_essences_make_equal_states(version: str) -> None:
+    """Every number that programs counted is another one, wherever that is nothing to the claim."""
+    real, essence = result(version), essences(claims())
+
+    def as_different_as_can_be(seen: Observation) -> Observation:
+        for name, value in seen.fields.items():
+            other = seen.model_copy(update={"fields": seen.fields | {name: value + 1}, "retval": 77})
+            seen = other if essence(other) == essence(seen) else seen
+        return seen
+
+    others = tuple(map(as_different_as_can_be, real.observations))
+    assert sum(one.fields != other.fields for one, other in zip(real.observations, others, strict=True)) > 200
+    assert states(real.model_copy(update={"observations": others}), claims()) == states(real, claims())
+
+
+@pytest.mark.parametrize(
+    "change", [{"load_errno": 22}, {"run_errno": 5}, {"failed": "why"}, {"log": "x"}, {"fields": {}}]
+)
+def test_an_answer_that_states_look_at_has_another_essence(change: dict[str, object]) -> None:
+    seen = next(each for each in result("7.3.4").observations if each.probe == "alloc-tcp:tc")
+    essence = essences(claims())
+    assert essence(seen.model_copy(update=change)) != essence(seen)

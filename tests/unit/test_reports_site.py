@@ -13,7 +13,7 @@ import pytest
 
 from runner.cli.site import write_site
 from runner.errors import MatrixError
-from runner.model import CellResult, State, Verdict
+from runner.model import CellResult, State, StructLayout, StructMember, Verdict
 from runner.reports.site import STATIC, site
 from runner.reports.site.changes import changes
 from runner.reports.site.gantt import chart
@@ -128,6 +128,24 @@ def test_evidence_says_what_was_expected_and_observed(files: Files) -> None:
     shown = next(claim for claim in claims if claim["probe"] == broken.probe)
     assert shown["verdict"] == "broken"
     assert ["observed", "error 0"] in shown["facts"]
+
+
+def test_evidence_shows_a_prototype_and_its_structures_as_people_read_them() -> None:
+    opts = StructLayout(name="opts", size=4, members=(StructMember(name="error", type="s32", offset=0, size=4),))
+    judged = samples.mixed_run()
+    first = judged.cells[0]
+    known = first.states[0].model_copy(update={"prototype": "int f(struct opts *o)", "layouts": (opts,)})
+    first = first.model_copy(update={"states": (known, *first.states[1:])})
+    files = build(judged.model_copy(update={"cells": (first, *judged.cells[1:])}))
+    assert "6.1.192 (x86_64)</p>\n<pre" in files[f"kfunc/{known.kfunc}.html"]
+    assert "int f(struct opts *o)\n\nstruct opts: 4 bytes\n" in files[f"kfunc/{known.kfunc}.html"]
+    made = data(files, f"data/kfunc/{known.kfunc}.js")
+    cells, texts = made["cells"], made["texts"]
+    assert isinstance(cells, dict)
+    assert isinstance(texts, list)
+    square = cells[first.id][known.prog_type]
+    assert texts[square["declared"]] == "int f(struct opts *o)\n\nstruct opts: 4 bytes\n     0    4  s32 error"
+    assert not {"layouts", "prototype", "hidden"} & {word for word, _ in square["facts"]}
 
 
 def test_nothing_comes_from_anywhere_else(files: Files) -> None:

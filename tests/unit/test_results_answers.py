@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runner.model import CensusObservation, Observation, ProgType
 from runner.results import schema
-from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Stored, read, read_steady, steady, write
+from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Stored, members, read, read_steady, steady, write
 
 HOSTILE = st.sampled_from(
     [
@@ -97,7 +97,11 @@ def test_particulars_that_are_gone_are_said(db: sqlite3.Connection) -> None:
 
 def test_what_is_read_without_particulars_is_read_once(db: sqlite3.Connection) -> None:
     known: dict[int, Answer] = {}
-    seen = [read_steady(db, OBSERVATIONS, write(db, OBSERVATIONS, answers(boot)), known) for boot in range(2)]
+    sets = [write(db, OBSERVATIONS, answers(boot)).answers for boot in range(2)]
+    seen = []
+    for rows in (members(db, OBSERVATIONS, it) for it in sets):
+        read_steady(db, OBSERVATIONS, rows, known)
+        seen.append([known[row] for row in rows])
     assert [it.probe for it in seen[0] if isinstance(it, Observation)] == ["a:tc", "b:tc"]
     assert seen[0][0] is seen[1][0]
     assert "0xff" not in seen[0][0].log

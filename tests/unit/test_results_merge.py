@@ -166,7 +166,9 @@ def test_pruning_takes_old_runs_with_all_that_is_theirs(tmp_path: Path, keep: Ke
         found = plan(store, keep, samples.STARTED + 4 * DAY)
         assert [info.id for info in found.going] == ["night-2", "night-1", "night-0"]
         assert found.evidence_bytes > 0
+        before = path.stat().st_size
         prune(store, found)
+        assert path.stat().st_size < before  # at once: the user is told how much it was
         assert [info.id for info in store.runs()] == ["night-4", "night-3"]
     assert loaded(path, "night-4") == stays
     assert sorted(folder.name for folder in (tmp_path / "runs").iterdir()) == ["night-3", "night-4"]

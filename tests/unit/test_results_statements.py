@@ -15,7 +15,7 @@ from runner.reports.verdicts import Wanted, claim_rows, verdicts_report
 from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.statements import Standing, Statement, statements
 from tests.unit.agent_samples import ROOT, cell, claims, result
-from tests.unit.test_reports_output import render
+from tests.unit.rendering import render
 
 REAL = (("6.1.192", "x86_64"), ("6.12.117", "x86_64"), ("6.18.15", "arm64"), ("6.18.15", "x86_64"), ("7.3.4", "x86_64"))
 ISSUES = load_issues(ROOT)

@@ -172,6 +172,18 @@ def test_damage_in_the_middle_is_found_when_read(path: Path) -> None:
         store.load()
 
 
+def test_answer_that_is_gone_is_missed_when_read(path: Path) -> None:
+    store_run(path, samples.result(samples.CELLS[0]))
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("DELETE FROM observation WHERE seq = 7")
+        db.commit()
+    with (
+        ResultStore(path, read_only=True) as store,
+        pytest.raises(InfraError, match="answer in observation is gone"),
+    ):
+        store.load()
+
+
 def test_overwritten_pages_are_found_when_read(path: Path) -> None:
     store_run(path, *(samples.result(cell) for cell in samples.CELLS))
     with path.open("r+b") as file:

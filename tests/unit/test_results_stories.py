@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,14 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from runner.model import CellResult, KfuncState, Outcome, State
+from runner.model import CellResult, KfuncState, Observation, Outcome, State, Timings
+from runner.probes import ClaimFile, essences, states
 from runner.reports.over_time import over_time_document, over_time_report, since_words
 from runner.results.series import builds, measurements
 from runner.results.store import ResultStore
 from runner.results.stories import RANK, EventKind, Only, Overview, Story, overview
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
-from tests.unit.tracking_samples import TC, XDP, A, N, Q, R, U, measured, simple, state
+from tests.unit.tracking_samples import TC, XDP, A, N, Q, R, U, measured, simple, state, when
 
 
 def told(*pairs: tuple[str, State], arch: str = "x86_64") -> Overview:
@@ -165,25 +168,57 @@ def test_equal_answers_are_judged_once_however_many_nights_gave_them(tmp_path: P
                 result = samples.result(cell)
                 lost = night == 3 and cell is samples.CELLS[0]
                 store.add(run.id, samples.result(cell, Outcome.LOST, "ssh dropped") if lost else result)
-    asked: list[CellResult] = []
-
-    def states(result: CellResult) -> tuple[KfuncState, ...]:
-        asked.append(result)
-        return samples.states(result)
-
+    judge = Counting(())
     with ResultStore(tmp_path / "results.db", read_only=True) as store:
-        kept = measurements(store, states)
+        kept = measurements(store, judge)
     assert len(kept) == 5 * 8
-    assert len(asked) == 8
+    assert len(judge.asked) == 8
     assert [it.outcome for it in kept].count(Outcome.LOST) == 1
     assert all(len(it.measured) == (4 if it.build.arch == "x86_64" and str(it.build) == "6.1.192" else 5)
                for it in builds(kept))  # fmt: skip
 
 
+def test_nights_that_differ_as_real_ones_do_are_judged_once(tmp_path: Path) -> None:
+    """When it was, how fast, and how far a timeout had run down; one that a claim forbids is another answer."""
+    with ResultStore(tmp_path / "results.db") as store:
+        for night in range(6):
+            real = agent_samples.result("6.12.117")
+            run = samples.run(run_id=f"night-{night}", cells=(real.cell,))
+            timeout_s = 3 if night == 5 else 600 - night
+            seen = [with_timeout(each, timeout_s) for each in real.observations]
+            began = {"began": when(night), "timings": Timings(boot_s=9.0 + night)}
+            store.begin(run)
+            store.add(run.id, real.model_copy(update={"observations": tuple(seen), **began}))
+    judge = Counting(agent_samples.claims())
+    with ResultStore(tmp_path / "results.db", read_only=True) as store:
+        kept = measurements(store, judge)
+    assert len(kept) == 6
+    assert len(judge.asked) == 2
+
+
+def with_timeout(seen: Observation, timeout_s: int) -> Observation:
+    if not seen.probe.startswith("made-timeout-generic"):
+        return seen
+    return seen.model_copy(update={"fields": seen.fields | {"entry_timeout_s": timeout_s}})
+
+
+@dataclass
+class Counting:
+    """Judges, and keeps what it was asked to judge."""
+
+    claims: tuple[ClaimFile, ...]
+    asked: list[CellResult] = field(default_factory=list)
+
+    def states(self, result: CellResult) -> tuple[KfuncState, ...]:
+        self.asked.append(result)
+        return states(result, self.claims) if self.claims else samples.states(result)
+
+    def essences(self) -> Callable[[Observation], Hashable]:
+        return essences(self.claims)
+
+
 def test_states_do_not_depend_on_the_build_of_a_series() -> None:
     """What lets equal answers of two builds be judged once."""
-    from runner.probes import states
-
     for version in ("6.1.192", "6.12.117", "7.3.4"):
         result = agent_samples.result(version)
         series = ".".join(version.split(".")[:2])

@@ -45,7 +45,7 @@ def measured(
         outcome=outcome,
         cause="",
         states=states if outcome is Outcome.RAN else {},
-        final=Final(f"night-{night}", started, cell, outcome, 0, "", (0, 0, None)),
+        final=Final(f"night-{night}", started, cell, outcome, 0, "", 0, 0, None),
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from runner.model import ClaimVerdict, KfuncState, Observation, Outcome, Plain, ProgType, State
 from runner.reports.errnos import errno_words
 from runner.reports.findings import show_command
+from runner.reports.layouts import layout_lines
 from runner.reports.site.names import OUTCOME_CSS, STATE_CSS, VERDICT_CSS, slug, state_sign, verdict_sign
 from runner.results.availability import Availability, Row
 from runner.results.model import JudgedCell
@@ -24,7 +25,9 @@ Said = Mapping[str, tuple[str, str]]  # claim -> its words, and who says them
 
 _CONSOLE_LINES = 200
 _LOG_LINES = 2000
-_SHOWN_STATE = frozenset({"kfunc", "object", "prog_type", "state", "cause", "errno", "log"})
+_SHOWN_STATE = frozenset(
+    {"kfunc", "object", "prog_type", "state", "cause", "errno", "log", "hidden", "prototype", "layouts"}
+)
 _SHOWN_CLAIM = frozenset({"id", "probe", "kfunc", "prog_type", "verdict", "expected", "observed", "cause", "crashed"})
 
 _Json = dict[str, object]
@@ -96,6 +99,7 @@ def _square(state: KfuncState, cell: JudgedCell, claims: list[ClaimVerdict], *, 
         "sign": state_sign(state.state),
         "facts": list(_state_facts(state)),
         "log": texts.number(state.log) if state.log.strip() else None,
+        "declared": texts.number(declared) if (declared := declaration(state)) else None,
         "show": show_command(cell.id, run_id=run_id),
         "again": _again(cell),
         "claims": [_claim(claim) for claim in claims if claim.prog_type is state.prog_type],
@@ -109,6 +113,12 @@ def _state_facts(state: KfuncState) -> Iterator[tuple[str, str]]:
     if state.errno is not None and state.state is not State.USABLE:  # a bare call is refused where a good one works
         yield "load", errno_words(state.errno, "the verifier accepted it")
     yield from _others(state, _SHOWN_STATE)
+
+
+def declaration(state: KfuncState) -> str:
+    """What the kernel's BTF says: the prototype, then each structure that programs hand to it."""
+    blocks = [plain(state.prototype), *("\n".join(layout_lines(layout)) for layout in state.layouts)]
+    return "\n\n".join(filter(None, blocks))
 
 
 def _claim(claim: ClaimVerdict) -> _Json:

@@ -14,10 +14,11 @@ from runner.model import KfuncState, ProgType, State, Verdict
 from runner.reports.findings import findings
 from runner.reports.marks import STATES
 from runner.reports.site.changes import changes
+from runner.reports.site.evidence import declaration
 from runner.reports.site.gantt import chart
 from runner.reports.site.names import OUTCOME_CSS, STATE_CSS, VERDICT_CSS, slug, state_sign, verdict_sign
 from runner.reports.totals import sentences, totals
-from runner.results.availability import Availability, Column, Row, availability
+from runner.results.availability import Availability, Column, Row, availability, places
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import lines, plain
 
@@ -132,9 +133,24 @@ class Pages:
                 (arch, [self._part(arch, row) for row in asked])
                 for arch in dict.fromkeys(it.arch for it in self._views)
             ]
-            claims = self._claims(kfunc)
-            text = template.render(up="../", kfunc=plain(kfunc), slug=slug(kfunc), parts=parts, claims=claims)
+            text = template.render(
+                up="../",
+                kfunc=plain(kfunc),
+                slug=slug(kfunc),
+                parts=parts,
+                declared=self._declared(asked),
+                claims=self._claims(kfunc),
+            )
             yield f"kfunc/{slug(kfunc)}.html", text
+
+    def _declared(self, rows: Sequence[Row]) -> list[tuple[str, str]]:
+        """(kernels, what their BTF says) of one kfunc: what one program type's answer lacks, another's may have."""
+        cells: dict[str, set[str]] = {}
+        for column in self._grid.columns:
+            said = max((declaration(self._grid.state(row, column)) for row in rows), key=len)
+            if said:
+                cells.setdefault(said, set()).add(column.cell.id)
+        return [(places(self._grid, ids), said) for said, ids in cells.items()]
 
     def runs(self) -> Iterator[tuple[str, str]]:
         """The page of each run, and their list, the last run first."""

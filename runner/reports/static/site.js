@@ -21,7 +21,7 @@ function load(key) {
   return answers.get(key);
 }
 
-const EMPTY = { title: "", where: "", square: null, log: "", problem: "", loading: false, page: "", permanent: "", heading: "", isCell: false };
+const EMPTY = { title: "", where: "", square: null, log: "", declared: "", problem: "", loading: false, page: "", permanent: "", heading: "", isCell: false };
 
 document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
   // --- the filter; everything that is chosen stands in the address, behind # -------------------------------------
@@ -137,6 +137,7 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
       if (slug) this.at.title = `${data.kfunc} · ${type}`;
       this.at.page = slug ? `${document.body.dataset.up}kfunc/${slug}.html` : "";
       this.at.log = square.log == null ? "" : data.texts[square.log];
+      this.at.declared = square.declared == null ? "" : data.texts[square.declared];
       this.at.heading = held ? `Claims (${held})` : "No claims about it";
       this.at.square = { ...square, claims: slug ? [...square.claims].sort((a, b) => rank(a, probe) - rank(b, probe)) : null };
       if (!slug) this.guest = data;

@@ -1,0 +1,110 @@
+"""A project with one stored cell, and fakes in place of the guests that are booted again."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from runner import cli
+from runner.cli import earlier, repro
+from runner.cli.judging import Knowledge
+from runner.execution.again import asked_of
+from runner.execution.cellrun import Tell
+from runner.execution.machine import Machine
+from runner.execution.orders import CellOrder, WorkerOrders
+from runner.model import Asked, Cell, CellResult, Look
+from runner.probes import load_issues, load_kfuncs
+from runner.results.asked import write_asked
+from runner.results.store import ResultStore
+from tests import fakes
+from tests.unit import agent_samples
+from tests.unit import results_samples as samples
+
+ROOT = Path(__file__).parents[2]
+VERSION = "6.12.117"
+ID = f"{VERSION}-x86_64"
+PROBE = "insert-then-found:tc"
+RUN = "night"
+OBJECT = b"\x7fELF of no use"
+LOOK = Look(
+    probe=PROBE, log="0: R1=ctx()\n", translated="9500000000000000", jited_bytes=40, kernel=("eth0: \x1b[31mup",)
+)
+
+
+@cache
+def knowledge() -> Knowledge:
+    """The real one; reading it takes longer than all that is tested here."""
+    return Knowledge(agent_samples.claims(), load_kfuncs(ROOT), load_issues(ROOT))
+
+
+def asked(cell: Cell) -> Asked:
+    """What the real claims ask this kernel, with a program that could not run."""
+    order = CellOrder(cell=cell, asks=agent_samples.transcript(VERSION).asks, modules=("nf_conntrack",))
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as archive:
+        info = tarfile.TarInfo("conntrack.bpf.o")
+        info.size = len(OBJECT)
+        archive.addfile(info, io.BytesIO(OBJECT))
+    return asked_of(WorkerOrders(orders=(order,), payload={"little": tar.getvalue()}, folder="/"))
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("template")
+    shutil.copytree(ROOT / "bpf", root / "bpf")
+    for name in ("matrix.yaml", "matrix.lock"):
+        shutil.copy(ROOT / name, root / name)
+    result = agent_samples.result(VERSION)
+    with ResultStore(root / "reports" / "results.db") as store:
+        store.begin(samples.run(cells=(result.cell,), run_id=RUN))
+        store.add(RUN, result)
+        store.finish(RUN, samples.STARTED)
+    write_asked(root / "reports", RUN, asked(result.cell))
+    return root
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr(Knowledge, "of", lambda _: knowledge())
+    shutil.copytree(template, tmp_path / "project")
+    return tmp_path / "project"
+
+
+@dataclass
+class Guests:
+    """In place of a boot: answers as `change` makes of what the store has."""
+
+    change: Callable[[CellResult], CellResult]
+    orders: list[CellOrder] = field(default_factory=list)
+
+    def __call__(self, order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell) -> CellResult:
+        self.orders.append(order)
+        asked_for = {ask.probe for ask in order.asks}
+        result = agent_samples.result(VERSION)
+        seen = tuple(one for one in result.observations if one.probe in asked_for)
+        looks = (LOOK,) if order.look else ()
+        return self.change(result.model_copy(update={"cell": order.cell, "observations": seen, "looks": looks}))
+
+
+@pytest.fixture
+def guests(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Guests]:
+    def install(change: Callable[[CellResult], CellResult] = lambda result: result) -> Guests:
+        made = Guests(change)
+        monkeypatch.setattr(repro, "run_cell", made)
+        monkeypatch.setattr(earlier, "payload_again", lambda cell, objects, *_, **__: b"".join(objects.values()))
+        monkeypatch.setattr(repro, "this_machine", fakes.fake_machine)
+        return made
+
+    return install
+
+
+def runner(project: Path, *words: str) -> int:
+    return cli.run(["cell", *words, "--matrix", str(project / "matrix.yaml")])

@@ -1,0 +1,85 @@
+"""Reports of one cell and of one probe."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.errors import MatrixError
+from runner.model import Crash, Observation
+from runner.reports.cell import cell_report, probe_report
+from tests.unit import results_samples as samples
+from tests.unit.rendering import render
+
+OOPS = "BUG: unable to handle page fault for address: dead\n\x1b]0;screen\x07RIP: 0010:nf_nat_setup_info+0x1/0x2\n"
+
+
+def test_cell_report_tells_everything() -> None:
+    judged = samples.mixed_run()
+    text = render(cell_report(judged.cell("6.1.192-arm64"), console_path="reports/runs/x/console.log"))
+    for part in (
+        "linux-image-6.1.192-arm64 6.1.192-1 (trixie-backports, arm64)",
+        "b" * 64,
+        "host-a (tcg)",
+        "prepare 0.2, boot 6.5, probe 5.2, total 12.2",
+        "Claims: holds 100, no answer 2",
+        "module nf_nat did not load",
+        "in no BTF; not in the BTF of vmlinux nor of nf_nat, which is loaded",
+        "Console, last lines of reports/runs/x/console.log",
+        "  [  OK  ] reached\n",
+    ):
+        assert part in text
+    assert text.index("ct-set-nat-info-10:tc") < text.index("skb-ct-lookup-0:tc")  # what is open comes first
+    assert all(f" {claim.probe} " in text for claim in judged.cells[1].claims)
+
+
+def test_report_of_a_cell_that_never_finished() -> None:
+    text = render(cell_report(samples.mixed_run().cell("7.3.4-x86_64")))
+    assert "infrastructure failed: never finished" in text
+    assert "there is no console log" in text
+    assert "attempts  0" in text
+
+
+def test_probe_report_shows_the_raw_observation() -> None:
+    cell = samples.mixed_run().cell("6.12.117-x86_64")
+    seen = Observation(
+        probe=cell.claims[3].probe,
+        load_errno=524,
+        log="first\n\x1b[31m[red]second[/red]\n\x1b]0;x\x07third",
+        run_errno=None,
+        fields={"error": -22, "mask": 255},
+    )
+    cell = cell.model_copy(update={"result": cell.result.model_copy(update={"observations": (seen,)})})
+    text = render(probe_report(cell, seen.probe, says="opts__sz must be 12", source="ebpf-docs: bpf_skb_ct_alloc"))
+    for part in (
+        "says      opts__sz must be 12",
+        "source    ebpf-docs: bpf_skb_ct_alloc",
+        "expected  error -EINVAL",
+        "observed  error 0",
+        "verdict   broken",
+        "load      -524 (-ENOTSUPP)",
+        "run       never got that far",
+        "error     -22 (-EINVAL)",
+        "mask      255 (0xff)",
+        "  first\n  [red]second[/red]\n  third\n",
+    ):
+        assert part in text
+
+
+def test_probe_without_an_observation_says_why() -> None:
+    judged = samples.mixed_run()
+    probe = judged.cells[0].claims[0].probe
+    assert "the guest never answered it" in render(probe_report(judged.cell("7.3.4-arm64"), probe))
+    crashed = judged.cell("7.3.4-arm64")
+    crashed = crashed.model_copy(
+        update={"result": crashed.result.model_copy(update={"crashes": (Crash(probe=probe, oops=OOPS),)})}
+    )
+    shown = render(probe_report(crashed, probe))
+    assert "it took the guest down" in shown
+    assert "RIP: 0010:nf_nat_setup_info" in shown
+    assert "screen" not in shown
+
+
+def test_unknown_probe_names_the_nearest() -> None:
+    with pytest.raises(MatrixError) as caught:
+        probe_report(samples.clean_run().cells[0], "skb-ct-lokup-0:tc")
+    assert "skb-ct-lookup-0:tc" in caught.value.hint
