@@ -71,7 +71,7 @@ def build_kernel(
     objects.mkdir(parents=True, exist_ok=True)
     need_space(objects, _SPACE_BYTES, "building a kernel")
     make = _Make(source, objects, {"ARCH": target.arch, "CROSS_COMPILE": cross}, deadline)
-    # `vng --kconfig` has but the architecture's defconfig, twice as many options (1,489 for 732, of 6.12 on x86_64).
+    # `vng --kconfig` has but the architecture's defconfig, twice as many options (1,489 for 755, of 6.12 on x86_64).
     # allnoconfig gets the fragment as well: what it makes visible is then "no" where nobody says otherwise.
     make.run(
         virtme_tool("virtme-configkernel"), "--arch", architecture(arch).uname, "--allnoconfig", "--custom", fragment,
