@@ -27,6 +27,7 @@ from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, Loc
 DIGEST = "0" * 64
 CONFIG_WITHOUT_BTF = Path(__file__).parent / "data/kernels/config-without-btf"
 WORK_S = 2.0  # of `work`; twice that where the cache is called `slow`
+ENDED = "[    9.9] the guest was ended\n"  # last on its console
 GO = "go"  # a file in the cache, for which `until-go` waits
 PANIC = "[    9.1] Kernel panic - not syncing: Fatal exception\n"
 
@@ -143,7 +144,11 @@ def fake_boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
             _await_go(deadline)
         case "work":
             time.sleep(WORK_S * (2 if cache_root().name == "slow" else 1))
-    yield FakeGuest(behaviour, order.console)
+    try:
+        yield FakeGuest(behaviour, order.console)
+    finally:
+        with order.console.open("a") as file:
+            file.write(ENDED)
 
 
 def _await_go(deadline: Deadline) -> None:

@@ -128,7 +128,7 @@ def shell(
         console.print(f"booting {cell.id} ({order.accel}); `exit` ends the guest")
         with machine.boot(order, deadline=cell.limits.deadline("boot_s")) as guest:
             if gdb:
-                way_in(guest, console)
+                way_in(guest.access(), console)
             guest.interact(deadline=cell.limits.deadline("probe_s"))
 
 

@@ -16,11 +16,10 @@ from runner.errors import MatrixError
 from runner.execution.again import order_again, payload_again
 from runner.execution.orders import CellOrder
 from runner.execution.prepare import cell_orders
-from runner.model import NETWORK_TYPES, Asked, AskedCell, CellResult
+from runner.model import NETWORK_TYPES, AskedCell, CellResult
 from runner.probes import compile_objects
 from runner.reports.imported import imported_cell
 from runner.results.asked import read_asked
-from runner.results.model import JudgedCell, JudgedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +48,7 @@ class Payload:
 def earlier_of_store(project: Project, knowledge: Knowledge, cell_id: str, run_id: str | None) -> Earlier:
     """From a run, by default the last one. MatrixError when it has no such cell."""
     judged = judged_run(project, run_id)
-    asked = read_asked(project.reports, judged.run.id)
-    return earlier_of_run(project, knowledge, judged, judged.cell(cell_id), asked)
-
-
-def earlier_of_run(
-    project: Project, knowledge: Knowledge, judged: JudgedRun, cell: JudgedCell, asked: Asked | None
-) -> Earlier:
+    cell, asked = judged.cell(cell_id), read_asked(project.reports, judged.run.id)
     kept = asked.cells.get(cell.id) if asked else None
     return Earlier(
         where=f"run {judged.run.id}",

@@ -2,43 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import queue
+import select
 import shlex
 import sys
-import tempfile
+import termios
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 from rich.text import Text
 
-from runner.caches import cache_root
-from runner.cli.earlier import Earlier, earlier_of_run, order_of, payload_of
 from runner.cli.judging import Knowledge
-from runner.cli.options import Project
 from runner.deadline import Deadline
-from runner.execution.cellrun import run_cell
 from runner.execution.machine import Machine
-from runner.execution.orders import Phase
-from runner.execution.realmachine import this_machine
-from runner.guest.interface import Accel, BootOrder, Guest
-from runner.model import Cell, Image, Kernel, Outcome, Verdict
-from runner.results.asked import read_asked
-from runner.results.model import JudgedCell, JudgedRun
+from runner.execution.orders import WayIn, WorkerOrders
+from runner.guest.interface import Accel, Access, BootOrder, Guest
+from runner.model import Cell, CellResult, Image, Kernel, Outcome, Verdict
 
 _UNLIMITED_S = 86400  # while a debugger may stop the guest, its silence means nothing
+_LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class OpenMachine:
-    """A machine that calls `before` when a guest is up, and `after` when all was asked in it and it still lives."""
+    """A machine that calls `before` when a guest is up and was not asked anything yet."""
 
     real: Machine
-    before: Callable[[Guest], None] | None = None
-    after: Callable[[Guest], None] | None = None
-    gdb: bool = False
+    before: Callable[[Guest], None]
 
     @property
     def name(self) -> str:
@@ -59,12 +56,9 @@ class OpenMachine:
 
     @contextmanager
     def _boot(self, order: BootOrder, deadline: Deadline) -> Iterator[Guest]:
-        with self.real.boot(replace(order, gdb=self.gdb), deadline=deadline) as guest:
-            if self.before:
-                self.before(guest)
+        with self.real.boot(order, deadline=deadline) as guest:
+            self.before(guest)
             yield guest
-            if self.after:
-                self.after(guest)
 
 
 def unlimited(cell: Cell) -> Cell:
@@ -73,9 +67,8 @@ def unlimited(cell: Cell) -> Cell:
     return cell.model_copy(update={"limits": limits})
 
 
-def way_in(guest: Guest, console: Console) -> None:
-    """Print how to get into it."""
-    access = guest.access()
+def way_in(access: Access | WayIn, console: Console) -> None:
+    """Print how to get into a guest."""
     console.print(Text(f"  {shlex.join(access.ssh)}"), soft_wrap=True)
     if access.gdb:
         console.print(Text(f"  {shlex.join(access.gdb)}"), soft_wrap=True)
@@ -91,62 +84,99 @@ def wait_for_enter() -> None:
 def hold(guest: Guest, console: Console, why: str) -> None:
     """Keep a guest open until Enter or Ctrl-C."""
     console.print(Text(f"{why}. The guest is open:"), soft_wrap=True)
-    way_in(guest, console)
+    way_in(guest.access(), console)
     console.print(Text("Enter or Ctrl-C ends it."))
     with suppress(KeyboardInterrupt):
         wait_for_enter()
 
 
-def _quiet(phase: Phase, note: str) -> None:
-    """Where a cell is, is not worth a line."""
+# --- of a run ------------------------------------------------------------------------------------------------------
 
 
-# --- after a run ---------------------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class FailureHold:
+    """Keeps those guests of a run open in which something failed; each Enter ends the one that was kept first.
+
+    A guest that is kept has its slot. Where nobody can press Enter, guests stay until the run is interrupted.
+    """
+
+    knowledge: Knowledge
+    console: Console
+    gdb: bool = False
+    _kept: queue.SimpleQueue[tuple[str, Callable[[], None]]] = field(default_factory=queue.SimpleQueue)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._listen, name="enter", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+
+    def orders(self, orders: WorkerOrders) -> WorkerOrders:
+        """The same, for guests that a debugger can get into where that was asked for."""
+        cells = tuple(order.model_copy(update={"gdb": self.gdb}) for order in orders.orders)
+        return orders.model_copy(update={"orders": cells})
+
+    def on_guest(self, run_id: str, result: CellResult, open_at: WayIn | None, release: Callable[[], None]) -> None:
+        """Keep it, or let it go. Says so of each cell in which something failed."""
+        cell_id = result.cell.id
+        again = f"runner cell repro {cell_id} --run {run_id}"
+        failing = self._failing(result)
+        if not failing and result.outcome in {Outcome.RAN, Outcome.SKIPPED}:
+            release()
+            return
+        if result.outcome is not Outcome.RAN:
+            self._say(f"{cell_id}: {result.outcome}, there is no guest to keep")
+            return
+        for probe in result.crashed:
+            self._say(f"{cell_id}: {probe} took its guest down; `{again} --probe {probe} --gdb` asks it again")
+        alive = tuple(probe for probe in failing if probe not in result.crashed)
+        if not alive or open_at is None:
+            release()
+            if alive:
+                self._say(f"{cell_id}: {', '.join(alive)} failed on {result.host}, where no guest is kept;")
+                self._say(f"  `{again} --probe {alive[0]} --hold` boots it on this machine")
+            return
+        self._say(f"{cell_id}: {', '.join(alive)} failed. Its guest is open:")
+        way_in(open_at, self.console)
+        self._say("Enter ends it, after those that were kept before it. Ctrl-C ends all of them, and the run.")
+        self._kept.put((cell_id, release))
+
+    def _failing(self, result: CellResult) -> tuple[str, ...]:
+        """Those whose claim is broken and no known issue, that took the guest down, or that could not be asked."""
+        verdicts = self.knowledge.verdicts(result)
+        broken = [one.probe for one in verdicts if one.verdict is Verdict.BROKEN and not one.known_issue]
+        failed = [seen.probe for seen in result.observations if seen.failed]
+        return tuple(dict.fromkeys([*broken, *result.crashed, *failed, *result.unasked]))
+
+    def _say(self, words: str) -> None:
+        self.console.print(Text(words), soft_wrap=True)
+
+    def _listen(self) -> None:
+        """In a thread of its own. Nothing is read while no guest is kept."""
+        while True:
+            cell_id, release = self._kept.get()
+            if not _next_line(self._over):
+                return
+            self._say(f"{cell_id}: its guest ends")
+            release()
 
 
-def hold_failures(project: Project, knowledge: Knowledge, done: JudgedRun, *, gdb: bool, offline: bool) -> None:
-    """One after the other, boot the cells again in which something failed, ask that again, and keep them open."""
-    console = Console(stderr=True, highlight=False)
-    asked = read_asked(project.reports, done.run.id)
-    for cell in done.cells:
-        failing = failed_probes(cell)
-        if not failing:
-            continue
-        if cell.result.outcome is not Outcome.RAN:
-            console.print(Text(f"{cell.id}: {cell.result.outcome}, there is no guest to keep"), soft_wrap=True)
-            continue
-        earlier = earlier_of_run(project, knowledge, done, cell, asked)
-        _hold_cell(project, earlier, cell, failing, console, gdb=gdb, offline=offline)
+def _next_line(over: threading.Event) -> bool:
+    """Wait for Enter. False: nobody is there to press it, or `over` was set.
 
-
-def failed_probes(cell: JudgedCell) -> tuple[str, ...]:
-    """Those whose claim is broken and no known issue, that took the guest down, or that could not be asked."""
-    broken = [claim.probe for claim in cell.claims if claim.verdict is Verdict.BROKEN and not claim.known_issue]
-    failed = [seen.probe for seen in cell.result.observations if seen.failed]
-    return tuple(dict.fromkeys([*broken, *cell.result.crashed, *failed]))
-
-
-def _hold_cell(
-    project: Project,
-    earlier: Earlier,
-    cell: JudgedCell,
-    failing: tuple[str, ...],
-    console: Console,
-    *,
-    gdb: bool,
-    offline: bool,
-) -> None:
-    safe = [probe for probe in failing if probe not in cell.result.crashed]
-    for probe in cell.result.crashed:
-        hint = f"`runner cell repro {cell.id} --probe {probe} --gdb` asks it again"
-        console.print(Text(f"{cell.id}: {probe} takes the guest down and is not asked; {hint}"), soft_wrap=True)
-    order = order_of(earlier)
-    order = order.model_copy(update={"asks": tuple(ask for ask in order.asks if ask.probe in safe)})
-    words = f"{cell.id}: {', '.join(safe)} asked again" if safe else f"{cell.id}: nothing was asked"
-    machine = OpenMachine(this_machine(offline=offline), after=lambda guest: hold(guest, console, words), gdb=gdb)
-    deadline = project.limits.deadline("prepare_s")
-    payload = payload_of(project, earlier, offline=offline, deadline=deadline).tar
-    with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
-        result = run_cell(order, payload, machine, Path(folder), _quiet)
-    if result.outcome is not Outcome.RAN:
-        console.print(Text(f"{cell.id}: {result.outcome}: {result.cause}"), soft_wrap=True)
+    Not by sys.stdin: a thread that waits in there keeps Python from ending.
+    """
+    try:
+        descriptor = sys.stdin.fileno()
+        if os.isatty(descriptor):
+            termios.tcflush(descriptor, termios.TCIFLUSH)  # what was typed before does not count
+        while not over.is_set():
+            if select.select([descriptor], [], [], _LOOK_EVERY_S)[0]:
+                read = os.read(descriptor, 1)
+                if read in {b"", b"\n"}:
+                    return bool(read)
+    except (OSError, ValueError, termios.error):  # it is closed
+        pass
+    return False

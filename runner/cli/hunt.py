@@ -83,7 +83,13 @@ def hunt(
     Example: runner hunt nat-manip-2 --arch x86_64 --series 6.12
     """
     if git:
-        _hunt_commits(target, git, good, bad, arch, matrix, format_, output)
+        if any((first, last, series, version, every, slots, hosts, fresh)):
+            raise MatrixError(
+                "--git asks the commits of a repository, one after another",
+                hint="leave out what is about "
+                "an archive's kernels: --from, --to, --series, --version, --all, -n, --hosts, --fresh",
+            )
+        _hunt_commits(target, git, good, bad, arch, matrix, format_, output, offline=offline)
     if sum(map(bool, (first or last, series, version, every))) != 1:
         raise MatrixError("which kernels?", hint="one of: --from K --to K, --series 6.12, --version 6.12.117, --all")
     project = Project.at(matrix)
@@ -118,6 +124,8 @@ def _hunt_commits(
     matrix: Path,
     format_: Format,
     output: Path | None,
+    *,
+    offline: bool,
 ) -> NoReturn:
     check_ends(good, bad)
     project = Project.at(matrix)
@@ -128,6 +136,7 @@ def _hunt_commits(
         repository=repository,
         arch=_archs(project, arch, several=False)[0],
         console=Console(stderr=True, highlight=False),
+        offline=offline,
     ).run(good, bad)
     emit(done.model_dump_json(indent=1) if format_ is Format.JSON else bisect_report(done), output)
     raise Finished(bisect_status(done))

@@ -42,7 +42,7 @@ class CommitHunt:
     repository: Path
     arch: str
     console: Console
-    offline: bool = False
+    offline: bool
 
     def run(self, good: str, bad: str) -> Bisection:
         """To its end; each commit is told as it comes."""
@@ -87,7 +87,7 @@ class CommitHunt:
             if (image.suite, image.arch) == (suite, self.arch):
                 return image
         deadline = self.project.limits.deadline("lock_s")
-        return lock_image(suite, self.arch, Archive(cache_root()), deadline=deadline)
+        return lock_image(suite, self.arch, Archive(cache_root(), offline=self.offline), deadline=deadline)
 
     def _objects(self) -> dict[str, bytes]:
         order = architecture(self.arch).byte_order

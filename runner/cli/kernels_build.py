@@ -38,7 +38,7 @@ def build(
     ] = None,
     arch: Annotated[str, typer.Option(help="An architecture. Default: this machine's.")] = "",
     config: Annotated[
-        Path, typer.Option(metavar="FILE", help="Options on top of `make allnoconfig`, instead of the usual ones.")
+        Path, typer.Option(metavar="FILE", help="Options on top of virtme-ng's, instead of the usual ones.")
     ] = FRAGMENT,
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", min=1, help="Compilers at once. Default: all CPUs.")

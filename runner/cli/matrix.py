@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from runner.cli import EXIT_INTERRUPTED, Finished
+from runner.cli import Finished
 from runner.cli.jsonlines import EventConsole, JsonLines
 from runner.cli.judging import Knowledge, judged_run
 from runner.cli.locking import settled
@@ -28,6 +28,7 @@ from runner.cli.options import (
     out_console,
 )
 from runner.cli.watching import FailOn, checked_run_id, watched
+from runner.errors import MatrixError
 from runner.model import NETWORK_TYPES, Cell, ProgType
 from runner.reports.totals import totals
 from runner.select import select, shard
@@ -74,7 +75,7 @@ def run(
         str | None, typer.Option("--run-id", help="The run's id: equal for the shards of one run, see `results merge`.")
     ] = None,
     hold_on_fail: Annotated[
-        bool, typer.Option("--hold-on-fail", help="Keep a guest open in which what failed was asked again.")
+        bool, typer.Option("--hold-on-fail", help="Keep each guest open in which something failed, until Enter.")
     ] = False,
     gdb: Gdb = False,
     format_: Annotated[
@@ -92,6 +93,7 @@ def run(
     """
     # late: they bring pytest, and `list` and `validate` need none
     from runner.cli.fleets import fleet_of  # noqa: PLC0415
+    from runner.cli.holding import FailureHold  # noqa: PLC0415
     from runner.cli.resuming import resume_matrix, resumed_id  # noqa: PLC0415
     from runner.cli.running import run_matrix  # noqa: PLC0415
 
@@ -102,10 +104,13 @@ def run(
     console = EventConsole(events) if events else out_console()
     old = resumed_id(resume, resumed or (checked_run_id(run_id) if resume else None), baseline=baseline, only=only)
     watch = watched(knowledge, baseline, fail_on)
+    if gdb and not hold_on_fail:
+        raise MatrixError("--gdb of a run is for the guests that --hold-on-fail keeps open")
+    hold = FailureHold(knowledge, console, gdb) if hold_on_fail else None
     if resume:
         status = resume_matrix(
             project, knowledge, old,
-            prog_types=prog_types, slots=slots, hosts=hosts, offline=offline, console=console, watch=watch,
+            prog_types=prog_types, slots=slots, hosts=hosts, offline=offline, console=console, watch=watch, hold=hold,
         )  # fmt: skip
     else:
         lock = settled(project, mode="locked" if locked else "keep", offline=offline)
@@ -115,16 +120,11 @@ def run(
             status = run_matrix(
                 project, cells, knowledge,
                 prog_types=prog_types, fleet=fleet, offline=offline, console=console,
-                run_id=checked_run_id(run_id), watch=watch,
+                run_id=checked_run_id(run_id), watch=watch, hold=hold,
             )  # fmt: skip
-    if events or (hold_on_fail and status != EXIT_INTERRUPTED):
+    if events:
         done = judged_run(project, old if resume else run_id)
-        if events:
-            events.finished(done.run.id, totals(done), status)
-        if hold_on_fail and status != EXIT_INTERRUPTED:
-            from runner.cli.holding import hold_failures  # noqa: PLC0415  paramiko, too
-
-            hold_failures(project, knowledge, done, gdb=gdb, offline=offline)
+        events.finished(done.run.id, totals(done), status)
     raise Finished(status)
 
 

@@ -129,30 +129,27 @@ def _again(
 ) -> Repeated:
     order = order_of(earlier, probe, look=bool(probe))
     if gdb:
-        order = order.model_copy(update={"cell": unlimited(order.cell)})
+        order = order.model_copy(update={"cell": unlimited(order.cell), "gdb": True})
 
     def attach_first(guest: Guest) -> None:
         console.print(Text("The guest is up and was not asked anything yet:"))
-        way_in(guest, console)
+        way_in(guest.access(), console)
         console.print(Text("Enter asks it."))
         wait_for_enter()
 
-    def keep_open(guest: Guest) -> None:
+    def keep_open(_: CellResult, guest: Guest) -> None:
         hold(guest, console, f"{order.cell.id}: {probe or 'everything'} was asked again")
 
     def tell(phase: Phase, note: str) -> None:
         console.print(Text(f"{order.cell.id}: {' '.join(filter(None, (phase, note)))}"), soft_wrap=True)
 
-    machine = OpenMachine(
-        this_machine(offline=offline),
-        before=attach_first if gdb else None,
-        after=keep_open if hold_open else None,
-        gdb=gdb,
-    )
+    machine = this_machine(offline=offline)
+    if gdb:
+        machine = OpenMachine(machine, before=attach_first)
     deadline = project.limits.deadline("prepare_s")
     payload = payload_of(project, earlier, offline=offline, deadline=deadline)
     with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
-        result = run_cell(order, payload.tar, machine, Path(folder), tell)
+        result = run_cell(order, payload.tar, machine, Path(folder), tell, keep=keep_open if hold_open else None)
     result = result.model_copy(update={"cell": earlier.result.cell})
     probes = tuple(ask.probe for ask in order.asks)
     held = _holds(knowledge, earlier.result) & _holds(knowledge, result)

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from runner.cli import EXIT_INTERRUPTED
 from runner.cli.fleets import fleet_of
+from runner.cli.holding import FailureHold
 from runner.cli.judging import Knowledge
 from runner.cli.options import Project
 from runner.cli.running import boot_all, orders_of, show
@@ -35,6 +36,7 @@ def resume_matrix(
     offline: bool,
     console: Console,
     watch: Watch | None = None,
+    hold: FailureHold | None = None,
 ) -> int:
     """Boot what the run, by default the last one, has no answer of, with the kernels that it was begun with.
 
@@ -57,7 +59,7 @@ def resume_matrix(
                 number = min(fleet.slots, len(missing))
                 said = f"run {run.id} goes on: {there} of {len(run.cells)} cells are there, {number} at once"
                 console.print(Text(said), soft_wrap=True)
-                finished = boot_all(run, orders, knowledge, fleet, store, console)
+                finished = boot_all(run, orders, knowledge, fleet, store, console, hold=hold)
         else:
             console.print(Text(f"run {run.id} lacks nothing"), soft_wrap=True)
         if finished and (missing or run.finished is None):

@@ -6,7 +6,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from rich.console import Console
 from rich.text import Text
@@ -14,6 +16,7 @@ from rich.text import Text
 from runner import __version__
 from runner.caches import cache_root
 from runner.cli import EXIT_INTERRUPTED
+from runner.cli.holding import FailureHold
 from runner.cli.judging import Knowledge
 from runner.cli.live import Display
 from runner.cli.options import Project
@@ -51,6 +54,7 @@ def run_matrix(
     console: Console,
     run_id: str | None = None,
     watch: Watch | None = None,
+    hold: FailureHold | None = None,
 ) -> int:
     """Run `cells`, keep and show what they answered; the exit status."""
     started, begun = datetime.now(UTC), time.monotonic()
@@ -75,7 +79,7 @@ def run_matrix(
 
         store.begin(run)
         write_asked(project.reports, run.id, asked_of(orders))
-        finished = boot_all(run, orders, knowledge, fleet, store, console)
+        finished = boot_all(run, orders, knowledge, fleet, store, console, hold=hold)
         if finished:
             store.finish(run.id, now())
         done = knowledge.judged(store.load(run.id))
@@ -128,8 +132,11 @@ def boot_all(
     console: Console,
     *,
     confirming: bool = False,
+    hold: FailureHold | None = None,
 ) -> bool:
     """Boot what `orders` say and keep what comes; False when interrupted."""
+    if hold:
+        orders = hold.orders(orders)
 
     def keep(result: CellResult) -> None:
         # a boot that was to confirm an answer and gave none does not take its place
@@ -137,9 +144,12 @@ def boot_all(
             store.add(run.id, result)
         display.result(result)
 
-    with Display(
-        console, (order.cell.id for order in orders.orders), lambda result: describe(result, knowledge)
-    ) as display:
+    with (
+        hold or nullcontext(),
+        Display(
+            console, (order.cell.id for order in orders.orders), lambda result: describe(result, knowledge)
+        ) as display,
+    ):
         try:
             return run_rounds(
                 orders,
@@ -147,6 +157,7 @@ def boot_all(
                 on_result=keep,
                 on_progress=display.progress,
                 on_notice=lambda what: console.print(Text(printable(what), style="yellow"), soft_wrap=True),
+                on_guest=partial(hold.on_guest, run.id) if hold else None,
                 known_s=store.seconds(),
             )
         except InfraError as error:

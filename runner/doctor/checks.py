@@ -23,6 +23,7 @@ from runner.guest.accel import host_cpus, host_memory_mib, native_accel, slots
 from runner.guest.tinyguest import can_run
 from runner.model import GuestSize
 from runner.process import require, run
+from runner.virtme import virtme_tool
 
 NEED_MIB = 3072  # two images, eight kernels, the packages they are made of
 GUEST_S = 20.0  # for a tiny guest, which needs below one second; a busy machine gets more
@@ -116,8 +117,7 @@ def _kvm(context: Context) -> Iterator[Finding]:
 
 def _virtme_ng(context: Context) -> Iterator[Finding]:
     version = importlib.metadata.version("virtme-ng")
-    vng = Path(sys.executable).with_name("vng")
-    run([os.fspath(vng) if vng.exists() else "vng", "--version"], deadline=context.deadline)
+    run([virtme_tool("vng"), "--version"], deadline=context.deadline)
     yield Finding("virtme-ng", Level.OK, version)
 
 

@@ -31,6 +31,7 @@ _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
 _AGENT = "cd /dev/shm/runner && exec python3 -m agent asks.json 2>agent.err"
 
 Tell = Callable[[Phase, str], None]
+Keep = Callable[[CellResult, Guest], None]
 
 
 @dataclass(slots=True)
@@ -102,11 +103,24 @@ def _census_ended(transcript: Transcript) -> dict[ProgType, str]:
     return {ask.prog_type: transcript.done[ask.probe] for ask in asks if ask.probe in transcript.done}
 
 
-def run_cell(order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell) -> CellResult:
-    """Run one cell to its end, whatever happens. Never raises for a fault of the machine or the kernel."""
+def run_cell(
+    order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell, *, keep: Keep | None = None
+) -> CellResult:
+    """Run one cell to its end, whatever happens. Never raises for a fault of the machine or the kernel.
+
+    `keep` gets the result, before it is returned, and the guest that was asked last, when that one lives: it is open
+    until `keep` returns.
+    """
     record = _Record(order, Transcript(order.asks))
     console = folder / ("console.log" if order.attempt == 1 else f"console-{order.attempt}.log")
-    text = ""
+    kept: list[CellResult] = []
+
+    def answered(guest: Guest) -> None:
+        if keep:
+            record.end(Outcome.RAN)
+            kept.append(record.freeze(machine.name, _text(console)))
+            keep(kept[0], guest)
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         console.unlink(missing_ok=True)
@@ -114,15 +128,19 @@ def run_cell(order: CellOrder, payload: bytes, machine: Machine, folder: Path, t
         if why := cannot_answer(boot_order.kernel, record.build):
             record.end(Outcome.SKIPPED, why)
         else:
-            _ask_everything(record, boot_order, machine, payload, tell)
+            _ask_everything(record, boot_order, machine, payload, tell, answered=answered)
     except InfraError as error:
         lost = isinstance(error, GuestLost)
         record.end(Outcome.LOST if lost else Outcome.INFRA_FAILED, str(error))
     except OSError as error:
         record.end(Outcome.INFRA_FAILED, str(disk_fault(error, str(error.filename or "this host"))))
-    with suppress(OSError):  # what is wrong with the disk was said above
-        text = console.read_bytes().decode(errors="replace")
-    return record.freeze(machine.name, text)
+    return kept[0] if kept else record.freeze(machine.name, _text(console))
+
+
+def _text(console: Path) -> str:
+    with suppress(OSError):  # what is wrong with the disk is said elsewhere
+        return console.read_bytes().decode(errors="replace")
+    return ""
 
 
 def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> BootOrder:
@@ -142,10 +160,19 @@ def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> Bo
         accel=accel,
         console=console,
         scratch=machine.scratch,
+        gdb=record.order.gdb,
     )
 
 
-def _ask_everything(record: _Record, boot: BootOrder, machine: Machine, payload: bytes, tell: Tell) -> None:
+def _ask_everything(
+    record: _Record,
+    boot: BootOrder,
+    machine: Machine,
+    payload: bytes,
+    tell: Tell,
+    *,
+    answered: Callable[[Guest], None],
+) -> None:
     cell = record.order.cell
     deadline = cell.limits.deadline("cell_s")
     for number in range(1, _MAX_BOOTS + 1):
@@ -159,6 +186,8 @@ def _ask_everything(record: _Record, boot: BootOrder, machine: Machine, payload:
                     record.boot_s = round(time.monotonic() - begun, 3)
                 tell(Phase.PROBING, f"{len(left)} probes")
                 _ask(record, left, guest, payload, deadline)
+                if not _left(record):
+                    answered(guest)
         except BootError as error:
             if not record.transcript.look_closer(died=True) and not _blamed(record, error):
                 record.end(Outcome.BOOT_FAILED, error.what)

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,16 @@ from pydantic import ValidationError
 from runner.errors import InfraError, RunnerError
 from runner.execution.fleet import Fleet, Host
 from runner.execution.interrupts import held, workers
-from runner.execution.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders
+from runner.execution.orders import (
+    DELIVERY_KEY,
+    ORDERS_KEY,
+    CellOrder,
+    Delivery,
+    Phase,
+    Progress,
+    WayIn,
+    WorkerOrders,
+)
 from runner.execution.scheduling import Job, Pool
 from runner.execution.session import FleetSession
 from runner.model import Cell, CellResult, Outcome
@@ -24,6 +34,7 @@ from runner.model import Cell, CellResult, Outcome
 OnResult = Callable[[CellResult], None]
 OnProgress = Callable[[Progress], None]
 OnNotice = Callable[[str], None]
+OnGuest = Callable[[CellResult, WayIn | None, Callable[[], None]], None]
 KnownSeconds = Mapping[str, Mapping[str, float]]  # cell -> acceleration -> what it took
 
 _PATIENCE = 2  # a worker waits this much longer for the controller than the controller for it
@@ -43,6 +54,8 @@ class _Round:
     fleet: Fleet
     pool: Pool
     on_notice: OnNotice
+    on_guest: OnGuest | None = None
+    interrupted: bool = False
     session: FleetSession | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # the results themselves are large, and kept elsewhere
     _by_id: dict[str, CellOrder] = field(init=False)
@@ -62,7 +75,7 @@ class _Round:
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         host: Host = node.gateway.spec.host
-        away = {"folder": "", "silence_s": _PATIENCE * self.fleet.silence_s} if host.ssh else {}
+        away = {"folder": "", "silence_s": _PATIENCE * self.fleet.silence_s, "hold": False} if host.ssh else {}
         node.workerinput[ORDERS_KEY] = self.orders.model_copy(update={"host": host.name, **away}).model_dump_json()
 
     def pytest_keyboard_interrupt(self) -> None:
@@ -95,6 +108,10 @@ class _Round:
             self.session.watchdog.done(report.node)
             self._take(delivery.result)
             self._count(delivery.result, report)
+            if self.on_guest:
+                host: Host = report.node.gateway.spec.host
+                way_in = None if host.ssh else delivery.way_in  # of another machine none was asked for
+                self.on_guest(delivery.result, way_in, partial(self.session.watchdog.release, report.node))
         else:
             self.session.distrust(report.node)  # xdist adds it
 
@@ -162,19 +179,23 @@ def run_rounds(
     on_result: OnResult,
     on_progress: OnProgress,
     on_notice: OnNotice = lambda _: None,
+    on_guest: OnGuest | None = None,
     known_s: KnownSeconds | None = None,
 ) -> bool:
     """Run every cell; what was lost or did not boot is run once more, in a second round. False when interrupted.
 
     `on_result` is called in this thread, as soon as a cell is done, before anything else happens to it; `on_notice` is
-    told of hosts that are given up. `known_s` are the seconds that cells took earlier.
+    told of hosts that are given up. `known_s` are the seconds that cells took earlier. With `on_guest`, guests of this
+    machine stay open: it is told of each result how to get in, if there is a guest, and what to call, in whatever
+    thread, for the guest to go. An interrupt when nothing else was left to do only ends such guests.
     Raises InfraError when no worker comes up, and what `on_result` raises; then nothing more is run.
     """
 
     def one_round(orders: WorkerOrders) -> _Round | None:
         jobs = (Job(order.cell.id, order.cell.arch, (known_s or {}).get(order.cell.id, {})) for order in orders.orders)
-        return _run_round(_Round(orders, on_result, on_progress, fleet, Pool(jobs, fleet), on_notice))
+        return _run_round(_Round(orders, on_result, on_progress, fleet, Pool(jobs, fleet), on_notice, on_guest))
 
+    orders = orders.model_copy(update={"hold": on_guest is not None})
     first = one_round(orders)
     if first is None:
         return False
@@ -185,6 +206,8 @@ def run_rounds(
     )
     if not again:
         return True
+    if first.interrupted:
+        return False
     return one_round(orders.model_copy(update={"orders": again})) is not None
 
 
@@ -200,7 +223,8 @@ def _run_round(plugin: _Round) -> _Round | None:
                 return None
         if plugin.fault:
             raise plugin.fault
-        if status == pytest.ExitCode.INTERRUPTED:
+        plugin.interrupted = status == pytest.ExitCode.INTERRUPTED
+        if plugin.interrupted and len(plugin.outcomes) < len(plugin.orders.orders):
             return None
         if status == pytest.ExitCode.INTERNAL_ERROR or (plugin.internal_error and not plugin.outcomes):
             raise InfraError(f"the workers failed:\n{plugin.internal_error[-2000:]}")

@@ -30,6 +30,7 @@ class CellOrder(Plain):
     modules: tuple[SafeName, ...]  # to load before the first ask
     attempt: int = 1
     look: bool = False  # closely, at the program of every claim
+    gdb: bool = False  # a debugger can be attached to the guest
 
 
 class WorkerOrders(Plain):
@@ -43,6 +44,7 @@ class WorkerOrders(Plain):
     host: str = ""  # what the worker's machine is called; empty: by its own name
     silence_s: float | None = None  # a worker of another machine that is not asked for so long ends itself
     offline: bool = False
+    hold: bool = False  # a guest that was asked everything stays open until the controller lets it go
     verbose: bool = False  # the workers say which commands they run
     machine: str = "runner.execution.realmachine:this_machine"  # module:function; another one is a fake
 
@@ -55,8 +57,16 @@ class Progress(Plain):
     note: str = ""
 
 
+class WayIn(Plain):
+    """Command lines that get into an open guest from another terminal of its machine."""
+
+    ssh: tuple[str, ...]
+    gdb: tuple[str, ...] = ()  # empty unless the guest was booted for it
+
+
 class Delivery(Plain):
-    """What a worker sends with a report: exactly one of the two."""
+    """What a worker sends with a report: progress or a result. With `way_in` the result's guest is open."""
 
     progress: Progress | None = None
     result: CellResult | None = None
+    way_in: WayIn | None = None

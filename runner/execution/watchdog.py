@@ -17,7 +17,7 @@ from typing import Any
 
 from runner.deadline import Deadline
 from runner.execution.orders import Phase
-from runner.execution.pulse import EVERY_S, PULSE_KEY
+from runner.execution.pulse import EVERY_S, PULSE_KEY, RELEASE
 from runner.model import Cell, Limits
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,11 @@ class Watchdog:
         if worker := self._workers.get(node):
             worker.doing = ""
             worker.deadline = self.limits.deadline("end_s") if self._over else None
+
+    def release(self, node: Any) -> None:
+        """Tell a worker to let its guest go."""
+        with suppress(OSError, KeyError):  # it is gone, and its guest with it
+            self._workers[node].channel.send(RELEASE)
 
     def over(self) -> None:
         """There are no more cells: who has none ends."""

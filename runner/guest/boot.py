@@ -7,7 +7,6 @@ import os
 import platform
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from runner.guest.keys import Keys, leave_key, make_keys
 from runner.guest.qemu import refusal, write_qemu
 from runner.guest.ssh import Ssh, greeted
 from runner.process import spawn
+from runner.virtme import virtme_environment, virtme_tool
 
 log = logging.getLogger(__name__)
 
@@ -98,13 +98,13 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> LiveGuest:
     folder = Path(tempfile.mkdtemp(prefix="guest-", dir=order.scratch))
     keys = make_keys(folder / "keys")
     port = _free_port()
-    vng = Path(sys.executable).with_name("vng")
     qemu = write_qemu(order.architecture, folder)
-    argv = vng_argv(order, vng=vng, qemu=qemu, port=port, keys=folder / "keys", host_uname=platform.machine())
+    argv = vng_argv(
+        order, vng=virtme_tool("vng"), qemu=qemu, port=port, keys=folder / "keys", host_uname=platform.machine()
+    )
     env = {
-        "PATH": f"{vng.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",  # vng looks for virtme-run there
+        **virtme_environment(folder),
         "TMPDIR": os.fspath(folder),  # vng leaves files behind when it is killed
-        "HOME": os.fspath(folder),  # and reads ~/.config/virtme-ng: the same boot for everybody
     }
     process = stack.enter_context(
         spawn(argv, end_s=deadline.end_s, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, remove=folder)

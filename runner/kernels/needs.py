@@ -37,6 +37,7 @@ NEEDS = (
     # without these some kfuncs are not there or cannot be called, and the kernel says so itself
     Need("BPF_JIT", "calls of kfuncs"),
     Need("DEBUG_INFO_BTF_MODULES", "kfuncs of modules", where="MODULES"),
+    Need("BPF_EVENTS", "programs of the tracing types"),
     Need("NF_CONNTRACK", "the conntrack kfuncs"),
     Need("NF_NAT", "bpf_ct_set_nat_info"),
     Need("NET_SCH_INGRESS", "TC programs on a device"),

@@ -66,9 +66,9 @@ class Project:
         )
 
     @contextmanager
-    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    def started(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[str]]:
         with subprocess.Popen(
-            [RUNNER, *arguments], cwd=self.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            [RUNNER, *arguments], cwd=self.root, stdin=stdin, stdout=subprocess.PIPE, text=True
         ) as process:
             yield process
 

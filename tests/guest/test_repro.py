@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
 from tests.guest.conftest import Project
@@ -41,10 +43,19 @@ def test_a_cell_answers_again_what_it_answered(project: Project, tmp_path: Path)
     (project.root / "small.yaml").write_text(MATRIX)
     (project.root / "bpf" / "small.yaml").write_text(CLAIMS)
     shutil.copy(project.root / "matrix.lock", project.root / "small.lock")
-    held = project.runner("matrix", "run", *small, "--hold-on-fail", "--gdb", stdin="\n")
-    assert held.returncode == 1, held.stderr
-    assert "alloc-none:tc, alloc-none:xdp asked again. The guest is open:\n  ssh -F none -i " in held.stderr
-    assert re.search(r"\n  gdb -ex 'target remote \S+/gdb'\n", held.stderr)
+    with project.started("matrix", "run", *small, "--hold-on-fail", "--gdb", stdin=subprocess.PIPE) as run:
+        assert run.stdin
+        assert run.stdout
+        lines = iter(run.stdout.readline, "")
+        assert "alloc-none:tc, alloc-none:xdp failed. Its guest is open:" in next(it for it in lines if "open:" in it)
+        ssh, gdb = shlex.split(next(lines)), next(lines)
+        asked = subprocess.run([*ssh, "cat /dev/shm/runner/asks.json"], capture_output=True, text=True, check=True)
+        assert {ask["probe"] for ask in json.loads(asked.stdout)["asks"]} > {"alloc-tcp:tc", "alloc-none:tc"}
+        assert re.fullmatch(r"  gdb -ex 'target remote \S+/gdb'\n", gdb)
+        run.stdin.write("\n")
+        run.stdin.flush()
+        rest = "".join(lines)
+    assert (run.returncode, rest.count("booting")) == (1, 0), rest
     (cell_id,) = (cell["id"] for cell in json.loads(project.runner("report", "export", *small).stdout)["cells"])
 
     again = project.runner("cell", "repro", cell_id, "--probe", "alloc-tcp:tc", *small)

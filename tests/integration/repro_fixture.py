@@ -16,7 +16,7 @@ from runner import cli
 from runner.cli import earlier, repro
 from runner.cli.judging import Knowledge
 from runner.execution.again import asked_of
-from runner.execution.cellrun import Tell
+from runner.execution.cellrun import Keep, Tell
 from runner.execution.machine import Machine
 from runner.execution.orders import CellOrder, WorkerOrders
 from runner.model import Asked, Cell, CellResult, Look
@@ -85,7 +85,9 @@ class Guests:
     change: Callable[[CellResult], CellResult]
     orders: list[CellOrder] = field(default_factory=list)
 
-    def __call__(self, order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell) -> CellResult:
+    def __call__(
+        self, order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell, *, keep: Keep | None
+    ) -> CellResult:
         self.orders.append(order)
         asked_for = {ask.probe for ask in order.asks}
         result = agent_samples.result(VERSION)

@@ -87,6 +87,12 @@ def test_half_a_wish_is_a_mistake(words: list[str], tmp_path: Path, monkeypatch:
     assert cli.run(words) == 64
 
 
+@pytest.mark.parametrize("word", ["--all", "--fresh", "-n2"])
+def test_what_is_about_an_archives_kernels_is_refused(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["hunt", "set-timeout", "--git", ".", "--good", "a", "--bad", "b", word]) == 64
+    assert "leave out what is about an archive's kernels" in capsys.readouterr().err
+
+
 def test_a_commit_is_built_in_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

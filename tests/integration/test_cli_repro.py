@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import pytest
+from rich.console import Console
 
 from runner.cli import holding, repro
 from runner.cli.earlier import Payload
-from runner.cli.options import Project
 from runner.deadline import Deadline
 from runner.execution.cellrun import run_cell
+from runner.execution.orders import WayIn
 from runner.guest.interface import BootOrder, Guest
-from runner.model import CellResult, Observation, Outcome
+from runner.model import CellResult, Crash, Observation, Outcome
 from runner.results.asked import read_asked
 from runner.results.looks import read_look, write_look
 from runner.results.merge import merge
@@ -35,7 +41,6 @@ from tests.integration.repro_fixture import (
     template,
 )
 from tests.unit import agent_samples
-from tests.unit import results_samples as samples
 
 __all__ = ["guests", "project", "template"]  # fixtures
 
@@ -158,43 +163,102 @@ def test_what_was_asked_comes_along_when_stores_are_joined(project: Path, tmp_pa
 
 def test_a_guest_is_shown_before_the_questions_and_after_them(tmp_path: Path) -> None:
     seen: list[str] = []
-    booted: list[bool] = []
 
     @contextmanager
     def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
-        booted.append(order.gdb)
+        seen.append(f"gdb {order.gdb}")
         with fakes.fake_boot(order, deadline=deadline) as guest:
             yield guest
+        seen.append("gone")
 
     machine = holding.OpenMachine(
-        fakes.FakeMachine(boot=boot),
-        before=lambda guest: seen.append(f"before {guest.access().ssh[0]}"),
-        after=lambda guest: seen.append("after"),
-        gdb=True,
+        fakes.FakeMachine(boot=boot), before=lambda guest: seen.append(f"before {guest.access().ssh[0]}")
     )
-    result = run_cell(fakes.cell_order(), fakes.EMPTY_TAR, machine, tmp_path, lambda phase, note: None)
-    assert (result.outcome, seen, booted) == (Outcome.RAN, ["before ssh", "after"], [True])
+    result = run_cell(
+        fakes.cell_order().model_copy(update={"gdb": True}),
+        fakes.EMPTY_TAR,
+        machine,
+        tmp_path,
+        lambda phase, note: None,
+        keep=lambda result, guest: seen.append(f"{result.outcome} {guest.access().ssh[0]}"),
+    )
+    assert (result.outcome, seen) == (Outcome.RAN, ["gdb True", "before ssh", "ran ssh", "gone"])
 
 
-def test_what_failed_is_asked_again_in_a_guest_that_stays(
-    project: Path, guests: Callable[..., Guests], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    booted = guests(lambda result: result)
-    monkeypatch.setattr(holding, "run_cell", booted)
-    monkeypatch.setattr(holding, "this_machine", fakes.fake_machine)
-    result = agent_samples.result(VERSION)
-    broken = [_broken(seen) for seen in result.observations]
-    stored = result.model_copy(update={"observations": tuple(broken)})
-    here = Project.at(project / "matrix.yaml")
-    known = knowledge()
-    run = samples.run(cells=(result.cell,), run_id=RUN).model_copy(update={"results": (stored,)})
-    holding.hold_failures(here, known, known.judged(run), gdb=False, offline=True)
-    assert [[ask.probe for ask in order.asks] for order in booted.orders] == [[PROBE]]
-    holding.hold_failures(
-        here, known, known.judged(run.model_copy(update={"results": (result,)})), gdb=False, offline=True
-    )
-    assert len(booted.orders) == 1
+WAY_IN = WayIn(ssh=("ssh", "there"))
+
+
+@dataclass
+class Kept:
+    """A hold that reads from a pipe, and which guests it has let go."""
+
+    hold: holding.FailureHold
+    keyboard: IO[bytes]
+    screen: io.StringIO
+    gone: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
+
+    def result(self, result: CellResult, name: str, way_in: WayIn | None = WAY_IN) -> None:
+        self.hold.on_guest(RUN, result, way_in, lambda: self.gone.put(name))
+
+    def next_gone(self) -> str:
+        return self.gone.get(timeout=20)
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
+    read_end, write_end = os.pipe()
+    screen = io.StringIO()
+    with os.fdopen(read_end) as stdin, os.fdopen(write_end, "wb", buffering=0) as keyboard:
+        monkeypatch.setattr("sys.stdin", stdin)
+        with holding.FailureHold(knowledge(), Console(file=screen, width=200)) as hold:
+            yield Kept(hold, keyboard, screen)
+
+
+def broken(result: CellResult) -> CellResult:
+    seen = (_broken(seen) for seen in result.observations)
+    return result.model_copy(update={"observations": tuple(seen)})
 
 
 def _broken(seen: Observation) -> Observation:
     return seen.model_copy(update={"fields": seen.fields | {"found": 0}}) if seen.probe == PROBE else seen
+
+
+def test_each_enter_ends_the_guest_that_was_kept_first(kept: Kept) -> None:
+    result = broken(agent_samples.result(VERSION))
+    kept.result(result, "first")
+    kept.result(result, "second")
+    kept.result(agent_samples.result(VERSION), "fine")
+    assert kept.next_gone() == "fine"
+    kept.keyboard.write(b"\n")
+    assert kept.next_gone() == "first"
+    kept.keyboard.write(b"\n")
+    assert kept.next_gone() == "second"
+    assert f"{ID}: {PROBE} failed. Its guest is open:\n  ssh there\n" in kept.screen.getvalue()
+
+
+def test_where_nobody_can_press_enter_a_guest_stays(kept: Kept) -> None:
+    kept.keyboard.close()
+    kept.result(broken(agent_samples.result(VERSION)), "kept")
+    with pytest.raises(queue.Empty):
+        kept.gone.get(timeout=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"outcome": Outcome.BOOT_FAILED}, f"{ID}: boot failed, there is no guest to keep"),
+        (
+            {},
+            f"{PROBE} failed on amber, where no guest is kept;\n  `runner cell repro {ID} --run {RUN} --probe {PROBE}",
+        ),
+        (
+            {"crashes": (Crash(probe=PROBE),)},
+            f"{PROBE} took its guest down; `runner cell repro {ID} --run {RUN} --probe {PROBE} --gdb` asks it again",
+        ),
+    ],
+)
+def test_where_there_is_no_guest_to_keep_it_says_why(kept: Kept, change: dict[str, object], said: str) -> None:
+    result = broken(agent_samples.result(VERSION)).model_copy(update={"host": "amber", **change})
+    kept.result(result, "gone", None)
+    assert said in kept.screen.getvalue()
+    assert "open" not in kept.screen.getvalue()

@@ -12,20 +12,19 @@ from runner.kernels import build
 from runner.kernels.build import build_kernel
 from runner.kernels.needs import NEEDS
 
-# what it made of which options, and by whom, so that tests see it
+# What it made of which options, and by whom, so that tests see it. The first target is what `vng --build` makes.
 MAKEFILE = """
-allnoconfig:
-\tcp $(KCONFIG_ALLCONFIG) $(O)/.config
-\techo new >> $(O)/configured
-olddefconfig:
-\techo old >> $(O)/configured
-bzImage:
+all:
 \t@if grep -q broken x.c; then echo "x.c:3:1: error: expected ';'" >&2; exit 2; fi
 \t@if grep -q full x.c; then echo "x.c: fatal error: error writing to x.s: No space left on device" >&2; exit 2; fi
 \t@if grep -q killed x.c; then kill -9 $$PPID; fi
-\techo "$(ARCH) $(KBUILD_BUILD_USER) $(KBUILD_BUILD_TIMESTAMP)" > $(O)/image
-modules:
-\ttouch $(O)/modules.order
+\t@echo compiled
+\techo "$(ARCH) $(KBUILD_BUILD_USER) $(KBUILD_BUILD_TIMESTAMP) '$(LOCALVERSION)'" > $(KBUILD_OUTPUT)/image
+allnoconfig:
+\techo "# CONFIG_SMALL is not set" > $(KBUILD_OUTPUT)/.config
+\tcat $(KCONFIG_ALLCONFIG) >> $(KBUILD_OUTPUT)/.config
+syncconfig:
+\techo >> $(KBUILD_OUTPUT)/.config
 """
 
 
@@ -45,15 +44,28 @@ def made(tree: Path, fragment: Path = build.FRAGMENT) -> Path:
     return objects
 
 
-def test_the_configuration_is_made_anew_only_for_other_options(tree: Path, tmp_path: Path) -> None:
-    other = tmp_path / "other.config"
-    other.write_text("CONFIG_NET=y\n")
-    made(tree)
-    made(tree)
-    objects = made(tree, other)
-    assert (objects / "configured").read_text().split() == ["new", "old", "new"]
-    assert (objects / ".config").read_text() == "CONFIG_NET=y\n"
-    assert (objects / "image").read_text() == "x86_64 runner Thu Jan  1 00:00:00 UTC 1970\n"
+def test_the_options_are_virtmes_and_ours_however_often_it_is_built(tree: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.config"
+    mine.write_text("CONFIG_OURS=m\n")
+    config = (made(tree, mine) / ".config").read_text()
+    assert (made(tree, mine) / ".config").read_text() == config
+    lines = config.splitlines()
+    assert lines[:2] == ["# CONFIG_SMALL is not set", "CONFIG_OURS=m"]  # allnoconfig knew ours
+    assert "CONFIG_VIRTIO_NET=y" in lines  # virtme-ng's
+    assert "CONFIG_OURS=m" in lines[lines.index("CONFIG_DRM=y") :]  # ours can take back what virtme-ng proposes
+
+
+def test_the_same_source_gives_the_same_image_and_is_not_touched(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tmp_path / "home" / ".config" / "virtme-ng"
+    settings.mkdir(parents=True)
+    (settings / "kernel.config").write_text("CONFIG_OF_THE_USER=y\n")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    objects = made(tree)
+    assert (objects / "image").read_text() == "x86 runner Thu Jan  1 00:00:00 UTC 1970 ''\n"
+    assert "OF_THE_USER" not in (objects / ".config").read_text()
+    assert "compiled" in (objects / build.LOG).read_text()
     assert sorted(path.name for path in tree.iterdir()) == ["Makefile", "x.c"]
 
 

@@ -29,6 +29,7 @@ CONFIG_NET_SCH_INGRESS=m
 CONFIG_NET_CLS_BPF=m
 CONFIG_VETH=m
 CONFIG_NF_TABLES=m
+CONFIG_BPF_EVENTS=y
 """
 RELEASE = "6.12.10-custom"
 LISTS = ("modules.builtin", "modules.builtin.modinfo")

@@ -16,7 +16,19 @@ from tests.unit.sources import PACKAGE, nodes
 # Lowest first. A module may import from its own layer and those before it, without cycles between modules or packages.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
-        {"errors", "version", "architecture", "deadline", "suites", "model", "process", "caches", "yamlfile", "text"}
+        {
+            "errors",
+            "version",
+            "architecture",
+            "deadline",
+            "suites",
+            "model",
+            "process",
+            "caches",
+            "yamlfile",
+            "text",
+            "virtme",
+        }
     ),
     frozenset(
         {"store", "mirrors", "aptroot", "archive", "download", "openpgp", "cellnames", "select", "probes", "guest"}
