@@ -23,7 +23,7 @@ OOPS = (
 )
 TROUBLE = {
     "lockup": "[   31.0] watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [python3:133]\n",
-    "stall": "[   31.0] rcu: INFO: rcu_preempt self-detected stall on CPU\n",
+    "stall": "[   11.847786] rcu: INFO: rcu_preempt self-detected stall on CPU\n",
     "hung-task": "[   20.933072] INFO: task python3:267 blocked for more than 2 seconds.\n",
     "no-memory": "[   12.0] Out of memory: Killed process 133 (python3) total-vm:900000kB, anon-rss:800000kB\n",
 }

@@ -55,12 +55,19 @@ def test_running_out_of_memory_is_reported_and_not_fatal() -> None:
     assert console.first_fatal(log("oom-6.1.192-x86_64")) is None
 
 
-def test_a_kernel_that_hangs_is_named_and_did_not_die() -> None:
-    text = log("lockup-6.12.117-x86_64")
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [
+        ("lockup", "watchdog: BUG: soft lockup - CPU#0 stuck for 5s! [bpftool:188]"),
+        ("stall", "rcu: INFO: rcu_preempt self-detected stall on CPU"),
+    ],
+)
+def test_a_kernel_that_hangs_is_named_and_did_not_die(kind: str, line: str) -> None:
+    text = log(f"{kind}-6.12.117-x86_64")
     assert console.first_fatal(text) is None
     stuck = console.trouble(text)
     assert stuck is not None
-    assert (stuck.kind, stuck.line) == ("lockup", "watchdog: BUG: soft lockup - CPU#0 stuck for 5s! [bpftool:188]")
+    assert (stuck.kind, stuck.line) == (kind, line)
     assert "bpf_prog_test_run_skb" in console.last_words(text)
 
 
