@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 
 from runner.errors import InfraError, RunnerError
 from runner.execution.fleet import Fleet, Host
@@ -76,7 +75,7 @@ class _Round:
     def pytest_configure_node(self, node: Any) -> None:
         host: Host = node.gateway.spec.host
         away = {"folder": "", "silence_s": _PATIENCE * self.fleet.silence_s, "hold": False} if host.ssh else {}
-        node.workerinput[ORDERS_KEY] = self.orders.model_copy(update={"host": host.name, **away}).model_dump_json()
+        node.workerinput[ORDERS_KEY] = self.orders.model_copy(update={"host": host.name, **away}).packed()
 
     def pytest_keyboard_interrupt(self) -> None:
         """Without this, execnet gives each worker five seconds before it tells it."""
@@ -86,19 +85,19 @@ class _Round:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         delivered = dict(report.user_properties).get(DELIVERY_KEY)
-        if isinstance(delivered, str):
+        if isinstance(delivered, bytes):
             self._delivered(delivered, report)
         elif report.failed:
             assert self.session  # noqa: S101  for the type checker
             host, why = self.session.where(report.node)  # xdist adds it
             self._lost(report.nodeid, why or report.longreprtext.strip(), host=host)
 
-    def _delivered(self, text: str, report: pytest.TestReport) -> None:
+    def _delivered(self, data: bytes, report: pytest.TestReport) -> None:
         """Another machine sent it: it is a delivery of the cell that was asked for, or the worker is not believed."""
         assert self.session  # noqa: S101  for the type checker
         try:
-            delivery = Delivery.model_validate_json(text)
-        except ValidationError:
+            delivery = Delivery.unpacked(data)
+        except ValueError:
             delivery = Delivery()
         cell = self._cell(report.nodeid)
         if cell and delivery.progress and delivery.progress.cell_id == cell.id:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from enum import StrEnum
+from typing import Self
 
 from pydantic import ConfigDict
 
 from runner.model import Ask, Cell, CellResult, Plain, SafeName
 
-ORDERS_KEY = "runner_orders"  # WorkerOrders as JSON, in xdist's workerinput
-DELIVERY_KEY = "runner_delivery"  # Delivery as JSON, a user property of a report
+ORDERS_KEY = "runner_orders"  # WorkerOrders, packed, in xdist's workerinput
+DELIVERY_KEY = "runner_delivery"  # Delivery, packed, a user property of a report
+MAX_BYTES = 1 << 29  # far above a cell with the longest console
+_QUICK = 1  # of zlib's levels
 
 
 class Phase(StrEnum):
@@ -20,6 +24,25 @@ class Phase(StrEnum):
     BOOTING = "booting"
     PROBING = "probing"
     DONE = "done"
+
+
+class Sent(Plain):
+    """Travels as JSON, compressed: a result is then some 30 KiB, and those of all workers may come at once."""
+
+    def packed(self) -> bytes:
+        return zlib.compress(self.model_dump_json().encode(), _QUICK)
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Self:
+        """Raises ValueError when it is none."""
+        unpacking = zlib.decompressobj()
+        try:
+            text = unpacking.decompress(data, MAX_BYTES)
+        except zlib.error as error:
+            raise ValueError(str(error)) from error
+        if not unpacking.eof:
+            raise ValueError(f"it is cut short, or longer than {MAX_BYTES} bytes")
+        return cls.model_validate_json(text)
 
 
 class CellOrder(Plain):
@@ -33,7 +56,7 @@ class CellOrder(Plain):
     gdb: bool = False  # a debugger can be attached to the guest
 
 
-class WorkerOrders(Plain):
+class WorkerOrders(Sent):
     """Everything that a worker needs. `payload` holds, for each byte order, a tar of the agent and the BPF objects."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
@@ -64,7 +87,7 @@ class WayIn(Plain):
     gdb: tuple[str, ...] = ()  # empty unless the guest was booted for it
 
 
-class Delivery(Plain):
+class Delivery(Sent):
     """What a worker sends with a report: progress or a result. With `way_in` the result's guest is open."""
 
     progress: Progress | None = None

@@ -83,7 +83,7 @@ class CellPlugin:
                     outcome="passed",
                     longrepr=None,
                     when="call" if delivery.result else "setup",
-                    user_properties=[(DELIVERY_KEY, delivery.model_dump_json())],
+                    user_properties=[(DELIVERY_KEY, delivery.packed())],
                 )
             )
 
@@ -134,7 +134,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Only xdist workers have a `workerinput`."""
     workerinput: dict[str, Any] | None = getattr(config, "workerinput", None)
     if workerinput is not None:
-        orders = WorkerOrders.model_validate_json(workerinput[ORDERS_KEY])
+        orders = WorkerOrders.unpacked(workerinput[ORDERS_KEY])
         name = workerinput["workerid"]  # stderr is the controller's own
         logging.basicConfig(level=logging.INFO if orders.verbose else logging.WARNING, format=f"{name}: %(message)s")
         plugin = CellPlugin(orders)

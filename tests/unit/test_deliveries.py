@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from runner.execution import orders
 from runner.execution.controller import _Round, unanswered
 from runner.execution.fleet import this_machine_alone
 from runner.execution.orders import DELIVERY_KEY, Delivery, Phase, Progress
@@ -25,8 +27,8 @@ class Seen:
         self.progress: list[Progress] = []
         self.distrusted: list[object] = []
         fleet = this_machine_alone(1)
-        orders = fakes.worker_orders(folder, ORDER)
-        self.round = _Round(orders, self.results.append, self.progress.append, fleet, Pool((), fleet), lambda _: None)
+        sent = fakes.worker_orders(folder, ORDER)
+        self.round = _Round(sent, self.results.append, self.progress.append, fleet, Pool((), fleet), lambda _: None)
         self.round.session = SimpleNamespace(  # type: ignore[assignment]
             distrust=self.distrusted.append,
             cell_answered=lambda *_: None,
@@ -34,22 +36,22 @@ class Seen:
             watchdog=SimpleNamespace(entered=lambda *_: None, done=lambda *_: None),
         )
 
-    def take(self, text: str, nodeid: str = ORDER.cell.id) -> None:
+    def take(self, data: bytes, nodeid: str = ORDER.cell.id) -> None:
         report = pytest.TestReport(
-            nodeid, ("", None, ""), {}, "passed", None, "call", user_properties=[(DELIVERY_KEY, text)]
+            nodeid, ("", None, ""), {}, "passed", None, "call", user_properties=[(DELIVERY_KEY, data)]
         )
         report.node = "amber-0"  # type: ignore[attr-defined]
         self.round.pytest_runtest_logreport(report)
 
 
-def result_of(behaviour: str = "fine", *, number: int = 0) -> str:
+def result_of(behaviour: str = "fine", *, number: int = 0) -> bytes:
     order = fakes.cell_order(behaviour, number=number)
-    return Delivery(result=unanswered(order, Outcome.LOST, "gone")).model_dump_json()
+    return Delivery(result=unanswered(order, Outcome.LOST, "gone")).packed()
 
 
 def test_a_result_of_the_cell_is_taken(tmp_path: Path) -> None:
     seen = Seen(tmp_path)
-    seen.take(Delivery(progress=Progress(cell_id=ORDER.cell.id, phase=Phase.BOOTING)).model_dump_json())
+    seen.take(Delivery(progress=Progress(cell_id=ORDER.cell.id, phase=Phase.BOOTING)).packed())
     seen.take(result_of())
     assert [result.cell.id for result in seen.results] == [ORDER.cell.id]
     assert seen.progress[0].phase is Phase.BOOTING
@@ -57,20 +59,30 @@ def test_a_result_of_the_cell_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
+    "data",
     [
-        "",
-        "{}",
-        "not json",
-        '{"result": {"cell": "../../etc/passwd"}}',
-        '{"progress": {"cell_id": "another", "phase": "done"}}',
+        b"",
+        b"{}",
+        b"not packed",
+        zlib.compress(b"{}"),
+        zlib.compress(b"not json"),
+        zlib.compress(b'{"result": {"cell": "../../etc/passwd"}}'),
+        zlib.compress(b'{"progress": {"cell_id": "another", "phase": "done"}}'),
+        result_of()[:-9],
         result_of(number=7),
         result_of("another-name"),
     ],
 )
-def test_anything_else_is_not(tmp_path: Path, text: str) -> None:
+def test_anything_else_is_not(tmp_path: Path, data: bytes) -> None:
     seen = Seen(tmp_path)
-    seen.take(text)
+    seen.take(data)
     assert seen.distrusted == ["amber-0"]
     assert not seen.results
     assert not seen.progress
+
+
+def test_what_unpacks_to_more_than_fits_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(orders, "MAX_BYTES", 100)
+    seen = Seen(tmp_path)
+    seen.take(result_of())
+    assert (seen.results, seen.distrusted) == ([], ["amber-0"])
