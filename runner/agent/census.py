@@ -10,19 +10,18 @@ import errno
 import os
 
 from .kernelbtf import KernelBtf, Kfunc
-from .libbpf import Libbpf, LibbpfError, LoadOpts, errno_name, instruction
+from .libbpf import MOV_IMM, RETURN, Libbpf, LibbpfError, LoadOpts, instruction
 from .progtypes import PROG_TYPES, devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LD_IMM64, _MOV_IMM, _CALL, _EXIT = 0x18, 0xB7, 0x85, 0x95
+_LD_IMM64, _CALL = 0x18, 0x85
 _PSEUDO_MAP_FD, _PSEUDO_KFUNC_CALL = 1, 2
 _DEV_BOUND_ONLY = 1 << 6  # BPF_F_XDP_DEV_BOUND_ONLY
 _ARENA, _MMAPABLE = 33, 1 << 10  # BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE
 _ARENA_ADDRESS = 1 << 32  # where it would be mapped; it must have an address before a program may use it
-_RETURN = instruction(_MOV_IMM, 0, 0, 0, 0) + instruction(_EXIT, 0, 0, 0, 0)
 
 # The kernel says these before it looks whether the program type may call the kfunc: so ask again, without the obstacle.
 _NEEDS_DEVICE = "require device-bound program"
@@ -34,10 +33,10 @@ def program(kfunc: Kfunc) -> bytes:
 
     Whether the program type may call it is checked before the arguments are.
     """
-    zeros = b"".join(instruction(_MOV_IMM, register, 0, 0, 0) for register in range(2, 6))
+    zeros = b"".join(instruction(MOV_IMM, register, 0, 0, 0) for register in range(2, 6))
     # 0 is vmlinux; anything else is an index into fd_array
     call = instruction(_CALL, 0, _PSEUDO_KFUNC_CALL, 1 if kfunc.fd else 0, kfunc.btf_id)
-    return zeros + call + _RETURN
+    return zeros + call + RETURN
 
 
 def with_map(fd: int, insns: bytes) -> bytes:
@@ -63,11 +62,7 @@ class Census:
             opts = self._load_opts(prog_type)
         except LookupError as error:
             return str(error)
-        fd, refused, log = self._libbpf.prog_load_logged(PROG_TYPES[prog_type].number, _RETURN, opts)
-        if refused:
-            return f"a program that calls nothing does not load: -{errno_name(refused)} {log.strip()[-500:]}".strip()
-        os.close(fd)
-        return ""
+        return self._libbpf.unloadable(PROG_TYPES[prog_type].number, opts)
 
     def ask(self, kfunc: Kfunc, prog_type: str) -> dict[str, object]:
         """`load_errno` and `log`; when it was asked again, also `again` (how), `again_errno`, `again_log`."""

@@ -37,6 +37,16 @@ _POINTERS = (
 )
 
 
+def instruction(code: int, dst: int, src: int, off: int, imm: int) -> bytes:
+    """One struct bpf_insn. Its two register fields are bit fields: their order is the machine's."""
+    registers = src << 4 | dst if sys.byteorder == "little" else dst << 4 | src
+    return bytes((code, registers)) + off.to_bytes(2, sys.byteorder) + imm.to_bytes(4, sys.byteorder, signed=True)
+
+
+MOV_IMM, _EXIT = 0xB7, 0x95
+RETURN = instruction(MOV_IMM, 0, 0, 0, 0) + instruction(_EXIT, 0, 0, 0, 0)
+
+
 class LoadOpts(ctypes.Structure):
     """struct bpf_prog_load_opts, as of libbpf 1.5."""
 
@@ -242,6 +252,14 @@ class Libbpf:
                 break
         return (fd, 0, "") if fd >= 0 else (-1, -fd, ctypes.string_at(self._log).decode("utf-8", "replace"))
 
+    def unloadable(self, prog_type: int, opts: LoadOpts) -> str:
+        """Why no program of this type can be loaded here, not even one that calls nothing; empty when one can."""
+        fd, refused, log = self.prog_load_logged(prog_type, RETURN, opts)
+        if refused:
+            return f"a program that calls nothing does not load: -{errno_name(refused)} {log.strip()[-500:]}".strip()
+        os.close(fd)
+        return ""
+
     def map_create(self, map_type: int, max_entries: int, flags: int, extra: int) -> int:
         """The file descriptor of a map without keys and values. Raises LibbpfError."""
         opts = MapOpts(sz=ctypes.sizeof(MapOpts), map_flags=flags, map_extra=extra)
@@ -280,9 +298,3 @@ class Libbpf:
 def errno_name(number: int) -> str:
     """`EINVAL`; the kernel's own 524 is ENOTSUPP."""
     return {524: "ENOTSUPP"}.get(number) or errno.errorcode.get(number, str(number))
-
-
-def instruction(code: int, dst: int, src: int, off: int, imm: int) -> bytes:
-    """One struct bpf_insn. Its two register fields are bit fields: their order is the machine's."""
-    registers = src << 4 | dst if sys.byteorder == "little" else dst << 4 | src
-    return bytes((code, registers)) + off.to_bytes(2, sys.byteorder) + imm.to_bytes(4, sys.byteorder, signed=True)

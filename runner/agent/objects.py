@@ -12,7 +12,7 @@ import os
 from sys import byteorder
 
 from .btf import Btf, BtfError, Slot
-from .libbpf import PREPARE_LOAD, TYPES, HandlerOpts, Libbpf, LoadOpts, instruction
+from .libbpf import PREPARE_LOAD, TYPES, HandlerOpts, Libbpf, LibbpfError, LoadOpts, instruction
 from .progtypes import PROG_TYPES
 from .tagged import PREFIX, make
 
@@ -187,7 +187,10 @@ class Object:
         return fd, refused, self.words + log if refused else ""
 
     def load_other(self, program: str, load_as: str | None, license_: str) -> tuple[int, str]:
-        """Errno and log of a load as another type, or under another license. What was taken is given back."""
+        """Errno and log of a load as another type, or under another license. What was taken is given back.
+
+        Raises LibbpfError when the kernel does not load anything of that type: it then says nothing of the program.
+        """
         relocated = self._relocated(program)
         as_type = PROG_TYPES[load_as or program.partition("_")[0]]
         relocated.opts.expected_attach_type = as_type.attach
@@ -195,6 +198,10 @@ class Object:
         relocated.opts.expected_attach_type = 0
         if not refused:
             os.close(fd)
+        elif not log and (
+            reason := self._libbpf.unloadable(as_type.number, LoadOpts(expected_attach_type=as_type.attach))
+        ):
+            raise LibbpfError(f"as {as_type.constant}: {reason}")
         return refused, self.words + log if refused else ""
 
     def load_verbose(self, program: str, load_as: str | None, license_: str, log_level: int) -> tuple[int, int, str]:

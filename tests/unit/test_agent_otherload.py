@@ -1,0 +1,48 @@
+"""A program is loaded as another type: what the kernel says of the type is not what it says of the program."""
+
+from __future__ import annotations
+
+import errno
+from types import SimpleNamespace
+
+import pytest
+
+from runner.agent.libbpf import RETURN, LibbpfError, LoadOpts
+from runner.agent.objects import Object
+
+INSNS = b"calls a kfunc"
+REFUSED = "calling kernel function bpf_skb_ct_alloc is not allowed"
+
+
+class FakeKernel:
+    """`types` are those that it has; it takes no program but the one that calls nothing."""
+
+    def __init__(self, *types: int) -> None:
+        self._types = types
+
+    def prog_load(self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str) -> tuple[int, int, str]:
+        return (-1, errno.EACCES, REFUSED) if prog_type in self._types else (-1, errno.EINVAL, "")
+
+    def unloadable(self, prog_type: int, opts: LoadOpts) -> str:
+        return "" if prog_type in self._types else "a program that calls nothing does not load: -EINVAL"
+
+
+def program(kernel: FakeKernel) -> Object:
+    made = Object.__new__(Object)
+    made.words = ""
+    made._libbpf = kernel  # type: ignore[assignment]
+    made._programs = {"tc_alloc": SimpleNamespace(insns=INSNS, opts=LoadOpts())}  # type: ignore[dict-item]
+    return made
+
+
+def test_a_refusal_is_the_kernels_word_about_the_program() -> None:
+    assert program(FakeKernel(2)).load_other("tc_alloc", "kprobe", "GPL") == (errno.EACCES, REFUSED)
+
+
+def test_a_kernel_without_the_type_has_not_looked_at_the_program() -> None:
+    with pytest.raises(LibbpfError, match="as KPROBE: a program that calls nothing does not load: -EINVAL"):
+        program(FakeKernel(3)).load_other("tc_alloc", "kprobe", "GPL")
+
+
+def test_the_smallest_program_calls_nothing() -> None:
+    assert len(RETURN) == 16
