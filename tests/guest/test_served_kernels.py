@@ -1,8 +1,8 @@
-"""A real kernel that comes from servers with the layout of the mainline builds and of Debian's snapshot archive.
+"""A real kernel that comes from servers: of mainline builds, of Debian's snapshot archive, of container images.
 
-Neither can be assumed to be reachable, so both are on 127.0.0.1. What they serve is real: the snapshot archive's signed
-lists are those of this host's own mirror, by redirects, and the kernel is Debian's. For mainline it is packed in two
-packages, with modules as Ubuntu compresses them.
+None of them can be assumed to be reachable, so all are on 127.0.0.1. What they serve is real: the snapshot archive's
+signed lists are those of this host's own mirror, by redirects, and the kernel is Debian's. For mainline it is packed in
+two packages, with modules as Ubuntu compresses them; the image has the same files.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from runner.model import LockedKernel
 from runner.process import run
 from tests.guest.conftest import ROOT, Project, answers, exported
 from tests.integration.web_fixture import Web, serving
+from tests.unit.oci_fixture import Registry, files_layer
 
 LIMIT_S = 600
 DAY = "20251101T083000Z"
@@ -36,6 +37,7 @@ schema: 1
 kernels:
   - {{mainline: "{version}", name: mainline}}
   - {{snapshot: "{version}", name: snapshot}}
+  - {{oci: "{image}", name: image}}
 architectures: [x86_64]
 probes: [conntrack]
 """
@@ -135,31 +137,45 @@ def serve_snapshot(web: Web, deb: Path, pin: LockedKernel) -> None:
     web.files |= {f"snapshot/mr/{path}": json.dumps(answer).encode() for path, answer in replies.items()}
 
 
+def serve_image(web: Web, unpacked: Path, home: Path) -> str:
+    """The name that pulls it."""
+    parts = (unpacked / "image", unpacked / "modules")
+    files = {
+        str(path.relative_to(part)): path.read_bytes()
+        for part in parts
+        for path in part.rglob("*")
+        if path.is_file() and "DEBIAN" not in path.parts
+    }
+    return Registry(web, home).push("kernels", "6.12", {"amd64": [files_layer(files)]})
+
+
 @pytest.fixture
-def servers(web: Web, pin: LockedKernel, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def image(web: Web, pin: LockedKernel, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """All three servers are up. The image's name."""
     serve_mainline(web, deb, pin, tmp_path / "mainline")
     serve_snapshot(web, deb, pin)
     monkeypatch.setenv("RUNNER_MAINLINE", f"{web.address}/mainline")
     monkeypatch.setenv("RUNNER_MAINLINE_KEYRING", "unchecked")  # the unit tests have signatures
     monkeypatch.setenv("RUNNER_SNAPSHOT", f"{web.address}/snapshot")
+    monkeypatch.setenv("HOME", str(tmp_path))  # has skopeo's settings
+    return serve_image(web, tmp_path / "mainline", tmp_path)
 
 
-@pytest.mark.usefixtures("servers")
-def test_a_kernel_of_either_server_boots_and_answers_as_debians(
-    project: Project, pin: LockedKernel, cache: Path
+def test_a_kernel_of_each_server_boots_and_they_answer_the_same(
+    project: Project, pin: LockedKernel, cache: Path, image: str
 ) -> None:
-    (project.root / "matrix.yaml").write_text(MATRIX.format(version=pin.version))
+    (project.root / "matrix.yaml").write_text(MATRIX.format(version=pin.version, image=image))
 
     done = project.runner("matrix", "run")
 
     assert done.returncode == 0, done.stdout + done.stderr
     cells = {cell["kernel"]["name"]: cell for cell in exported(project)["cells"]}
-    assert sorted(cells) == ["mainline", "snapshot"]
-    for name, cell in cells.items():
+    sources = {"mainline": f"mainline:{pin.version}", "snapshot": f"snapshot:{pin.version}", "image": f"oci:{image}"}
+    assert {name: cell["kernel"]["source"] for name, cell in cells.items()} == sources
+    for cell in cells.values():
         assert (cell["outcome"], cell["cause"]) == ("ran", "")
-        assert cell["kernel"]["source"] == f"{name}:{pin.version}"
         assert cell["kernel"]["release"] == pin.release
         states = {(state["kfunc"], state["prog_type"]): state["state"] for state in cell["census"]}
         assert states["bpf_skb_ct_alloc", "tc"] == "usable"
-    assert answers(cells["mainline"]) == answers(cells["snapshot"])
-    assert len(list((cache / "kernels").glob("*/manifest.json"))) == 2
+    assert answers(cells["mainline"]) == answers(cells["snapshot"]) == answers(cells["image"])
+    assert len(list((cache / "kernels").glob("*/manifest.json"))) == 3
