@@ -54,38 +54,10 @@ struct nf_conn___init {
 
 #pragma clang attribute pop
 
-/* ABI between program and kernel since v6.11; until then 12 bytes, and bytes 10 and 11 were `reserved`. */
-struct bpf_ct_opts {
-	__s32 netns_id;
-	__s32 error;
-	__u8 l4proto;
-	__u8 dir;
-	__u16 ct_zone_id;
-	__u8 ct_zone_dir;
-	__u8 reserved[3];
-};
+#include "conntrack_kfuncs.h"
 
 #define IPS_SEEN_REPLY 2
 #define IPS_ASSURED 4
-
-enum nf_nat_manip_type { NF_NAT_MANIP_SRC, NF_NAT_MANIP_DST };
-
-/* Weak: a kernel without one of these can still load the programs that do not call it. */
-struct nf_conn___init *bpf_skb_ct_alloc(struct __sk_buff *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
-					__u32) __ksym __weak;
-struct nf_conn___init *bpf_xdp_ct_alloc(struct xdp_md *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
-					__u32) __ksym __weak;
-struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
-				  __u32) __ksym __weak;
-struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
-				  __u32) __ksym __weak;
-struct nf_conn *bpf_ct_insert_entry(struct nf_conn___init *) __ksym __weak;
-void bpf_ct_release(struct nf_conn *) __ksym __weak;
-void bpf_ct_set_timeout(struct nf_conn___init *, __u32 msec) __ksym __weak;
-int bpf_ct_change_timeout(struct nf_conn *, __u32 msec) __ksym __weak;
-int bpf_ct_set_status(const struct nf_conn___init *, __u32) __ksym __weak;
-int bpf_ct_change_status(struct nf_conn *, __u32) __ksym __weak;
-int bpf_ct_set_nat_info(struct nf_conn___init *, union nf_inet_addr *, int port, enum nf_nat_manip_type) __ksym __weak;
 
 /* Constants: what decides whether a program loads. */
 const volatile __u32 null_size = 0; /* the size that goes with a NULL pointer */

@@ -86,9 +86,11 @@ def unsigned(module: bytes) -> bytes:
 
 def test_another_prototype_is_told_from_a_missing_kfunc(project: Project) -> None:
     for name, old, new in (
-        ("conntrack.bpf.c", r"(void bpf_ct_set_timeout\(struct nf_conn___init \*), __u32 msec", r"\1, void *msec"),
-        ("conntrack_programs.h", r"(bpf_ct_set_timeout\(.+), (set_timeout_ms|\d+)\);", r"\1, (void *)1000);"),
-        ("conntrack_details.h", r"(bpf_ct_set_timeout\(.+), (set_timeout_ms|\d+)\);", r"\1, (void *)1000);"),
+        ("conntrack_kfuncs.h", r"(void bpf_ct_set_timeout\(struct nf_conn___init \*), __u32 msec", r"\1, void *msec"),
+        *(
+            (f"{name}.h", r"(bpf_ct_set_timeout\(.+), (set_timeout_ms|\d+)\);", r"\1, (void *)1000);")
+            for name in ("conntrack_programs", "conntrack_details", "traffic_programs")
+        ),
     ):
         path = project.root / "bpf" / name
         changed, times = re.subn(old, new, path.read_text())
