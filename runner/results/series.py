@@ -5,14 +5,13 @@ A year of nightly runs holds few different answers. Each is judged once, whateve
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from runner.model import Cell, CellResult, KfuncState, Observation, Outcome, State
 from runner.results.availability import Row
@@ -117,6 +116,11 @@ def builds(measured: Iterable[Measured]) -> tuple[Known, ...]:
     return tuple(sorted(known, key=lambda it: (it.build.arch, it.build.order)))
 
 
+def different(answers: Iterable[Measured | Known]) -> list[Mapping[Row, KfuncState]]:
+    """Their states, each only once."""
+    return list({id(it.states): it.states for it in answers}.values())
+
+
 class _Essences:
     """Numbers for essences, which equal ones share. Each observation is looked at once, however many nights gave it."""
 
@@ -147,13 +151,12 @@ def _key(final: Final, body: dict[str, object], essences: tuple[int, ...]) -> tu
         rest["facts"] = {name: value for name, value in facts.items() if name not in _CIRCUMSTANTIAL_FACTS}
     series = final.cell.kernel.upstream.series
     asked = (series, final.cell.arch, final.cell.probes)
-    return (essences, final.census, final.missing, asked, json.dumps(rest, sort_keys=True))
+    return (essences, final.census, final.missing, asked, to_json(rest))
 
 
 def _last_answers(group: Sequence[Measured]) -> Mapping[Row, KfuncState]:
     last = group[-1].states
-    different = {id(each.states): each.states for each in group}
-    if len(different) == 1:
+    if len(different(group)) == 1:
         return last
     merged: dict[Row, KfuncState] = {}
     for each in group:
