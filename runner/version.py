@@ -29,6 +29,7 @@ class KernelVersion:
     rc: int = _FINAL
 
     @classmethod
+    @lru_cache(maxsize=4096)  # those of a year's kernels are read again with each cell
     def parse(cls, text: str) -> Self:
         """Read a whole version; ValueError when `text` is anything else."""
         found = _VERSION.fullmatch(text)

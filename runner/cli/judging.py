@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from runner.cli.options import Project
@@ -64,16 +64,6 @@ class Knowledge:
 
     def cell(self, result: CellResult) -> JudgedCell:
         return JudgedCell(result=result, claims=self.verdicts(result), states=self.states(result))
-
-    def about(self, kfunc: str) -> Self:
-        """One that knows only the claims about one kfunc, and is faster for that."""
-        files = tuple(
-            file.model_copy(
-                update={"claims": tuple(it for it in file.claims if kfunc in file.kfuncs[it.kfunc].values())}
-            )
-            for file in self.claims
-        )
-        return replace(self, claims=files)
 
 
 def judged_run(project: Project, run_id: str | None, *, consoles: bool = False) -> JudgedRun:

@@ -14,19 +14,18 @@ from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile,
 from runner.cli.sides import compare, side
 from runner.cli.stores import store_of
 from runner.errors import MatrixError
-from runner.model import ClaimVerdict, ProgType
-from runner.probes.asks import probe_id
+from runner.model import ProgType
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.docscheck import docs_check_document, docs_check_report
 from runner.reports.history import history_document, history_report, signatures_document, signatures_report
 from runner.reports.over_time import over_time_document, over_time_report
 from runner.results.docscheck import docs_check
 from runner.results.ebpfdocs import load
-from runner.results.history import Verdicts, history
-from runner.results.series import Measured, builds, measurements
+from runner.results.history import history
+from runner.results.series import Measured, builds, different, measurements
 from runner.results.signatures import signatures
-from runner.results.store import ResultStore
 from runner.results.stories import Only, overview
+from runner.results.verdicts import VerdictsAbout
 from runner.yamlfile import nearest
 
 Kfunc = Annotated[str | None, typer.Option(help="Only this kfunc.")]
@@ -58,29 +57,9 @@ def measured(project: Project) -> tuple[Measured, ...]:
         return measurements(store, knowledge)
 
 
-def verdicts_about(store: ResultStore, knowledge: Knowledge, kfunc: str) -> Verdicts:
-    """The verdicts about one kfunc; each different answer of each kernel is judged once."""
-    about = knowledge.about(kfunc)
-    probes = [probe_id(claim, it) for file in about.claims for claim in file.claims for it in claim.types]
-    done: dict[tuple[object, ...], ClaimVerdict] = {}
-
-    def verdicts(measured: Measured) -> tuple[ClaimVerdict, ...]:
-        observed = store.observations(store.observed(measured.final))
-        numbers = {seen.probe: number for number, seen in observed.items()}
-        # a verdict is of an answer, but also of whether it could be asked: where that differs, `states` are others
-        where = (measured.cell.kernel.version, id(measured.states))
-        keys = [(where, probe, numbers.get(probe)) for probe in probes]
-        if not done.keys() >= set(keys):
-            for claim in about.verdicts(store.result(measured.final, census=False)):
-                done[where, claim.probe, numbers.get(claim.probe)] = claim
-        return tuple(claim for key in keys if (claim := done[key]).kfunc == kfunc)
-
-    return verdicts
-
-
 def known_kfunc(kept: tuple[Measured, ...], kfunc: str | None) -> None:
     """Raises MatrixError when no kernel was ever asked about it."""
-    names = {row.kfunc for each in kept for row in each.states}
+    names = {row.kfunc for states in different(kept) for row in states}
     if kfunc is not None and kfunc not in names:
         raise MatrixError(f"no kernel was asked about {kfunc}", hint=nearest(kfunc, sorted(names)))
 
@@ -146,8 +125,9 @@ def history_of(
     with store_of(Project.at(matrix), read_only=True) as store:
         kept = tuple(each for each in measurements(store, knowledge) if arch in (None, each.cell.arch))
         known_kfunc(kept, kfunc)
-        types = (prog_type,) if prog_type else tuple(dict.fromkeys(row.prog_type for it in kept for row in it.states))
-        turns = history(kept, kfunc, verdicts_about(store, knowledge, kfunc), types)
+        asked = dict.fromkeys(row.prog_type for states in different(kept) for row in states)
+        types = (prog_type,) if prog_type else tuple(asked)
+        turns = history(kept, kfunc, VerdictsAbout(kfunc, store, knowledge.claims), types)
     runs = len({each.run for each in kept})
     show(history_report(kfunc, turns, runs), history_document(kfunc, turns, runs), format_, output)
 

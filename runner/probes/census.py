@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from runner.model import NETWORK_TYPES, CellResult, CensusObservation, ProgType, State
 from runner.probes.asks import census_id
@@ -148,11 +149,17 @@ _TAG_FLAGS = {"bpf_fastcall": "KF_FASTCALL"}
 
 def flags(answers: Iterable[CensusObservation]) -> tuple[str, ...]:
     """The KF_ flags of one kfunc as far as its tags, and the words that refused it, show them."""
-    shown = set()
+    shown: set[str] = set()
     for answer in answers:
-        shown |= {_TAG_FLAGS[tag] for tag in answer.tags if tag in _TAG_FLAGS}
-        words = [verdict_line(log) for log in (answer.log, answer.again_log)]
-        shown |= {flag for text, flag in _FLAGS for line in words if text in line}
-        if any(_ITERATOR in line for line in words):
-            shown |= {flag for end, flag in _ITERATOR_FLAGS.items() if answer.kfunc.endswith(end)}
+        shown |= _shown(answer.kfunc, answer.tags, answer.log, answer.again_log)
     return tuple(sorted(shown))
+
+
+@lru_cache(maxsize=4096)  # every kernel of a series says the same
+def _shown(kfunc: str, tags: tuple[str, ...], *logs: str) -> frozenset[str]:
+    words = [verdict_line(log) for log in logs]
+    shown = {_TAG_FLAGS[tag] for tag in tags if tag in _TAG_FLAGS}
+    shown |= {flag for text, flag in _FLAGS for line in words if text in line}
+    if any(_ITERATOR in line for line in words):
+        shown |= {flag for end, flag in _ITERATOR_FLAGS.items() if kfunc.endswith(end)}
+    return frozenset(shown)

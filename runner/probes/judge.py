@@ -6,7 +6,8 @@ No answer is the default. Only the kernel's own words make anything else of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass
 
 from runner.model import (
     CellResult,
@@ -29,19 +30,76 @@ from runner.probes.levels import levels
 from runner.probes.matching import expected_words, matches, names_words, observed_words
 from runner.probes.missing import missing_words, other_prototype
 from runner.probes.verifier import JIT_OFF, calls_missing, plain_words, platform_trouble, verdict_line
+from runner.version import KernelVersion
 
 _CRASHED = "crashed the kernel"
 _NO_JIT = "the kernel is built without a BPF JIT"
 
 
-def judge(result: CellResult, files: Iterable[ClaimFile]) -> tuple[ClaimVerdict, ...]:
-    """A verdict for every claim of `files` and each of its program types."""
-    seen = {observation.probe: observation for observation in result.observations}
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A claim, asked of programs of one type."""
+
+    file: ClaimFile
+    claim: Claim
+    prog_type: ProgType
+
+    @property
+    def probe(self) -> str:
+        return probe_id(self.claim, self.prog_type)
+
+    @property
+    def kfunc(self) -> str:
+        return self.file.kfunc(self.claim, self.prog_type)
+
+    def essence(self, version: KernelVersion) -> Hashable:
+        """What of a kernel's version a verdict depends on."""
+        if version not in self.claim.interval:
+            return version
+        return next((at for at, entry in enumerate(self.claim.expect) if version in entry.interval), None)
+
+
+def questions(files: Iterable[ClaimFile]) -> tuple[Question, ...]:
+    """Every claim of `files` and each of its program types."""
     return tuple(
-        _verdict(result, file, claim, prog_type, seen)
-        for file in files
-        for claim in file.claims
-        for prog_type in claim.types
+        Question(file, claim, prog_type) for file in files for claim in file.claims for prog_type in claim.types
+    )
+
+
+def judge(result: CellResult, files: Iterable[ClaimFile]) -> tuple[ClaimVerdict, ...]:
+    """A verdict for every question of `files`."""
+    seen = {observation.probe: observation for observation in result.observations}
+    return tuple(judge_one(result, question, seen.get(question.probe)) for question in questions(files))
+
+
+def judge_one(result: CellResult, question: Question, seen: Observation | None) -> ClaimVerdict:
+    """The verdict of one question, whose answer was `seen`. The observations of `result` are not looked at."""
+    file, claim, probe = question.file, question.claim, question.probe
+    version = result.cell.kernel.upstream
+    answer = claim.expected(version)
+    observed, crashed = "", False
+    if probe in result.crashed:
+        why = next(crash.cause for crash in result.crashes if crash.probe == probe)
+        verdict, cause, observed, crashed = Verdict.BROKEN, why or result.cause, _CRASHED, True
+    elif version not in claim.interval:
+        verdict, cause = Verdict.NOT_APPLICABLE, f"says nothing about {version}: {claim.interval}"
+    elif cause := _no_answer(result, file, probe, answer, seen):
+        verdict = Verdict.NO_ANSWER
+    else:
+        assert seen is not None  # noqa: S101  _no_answer has a cause without one
+        missing = bool(seen.load_errno) and calls_missing(seen.log)
+        verdict = Verdict.HOLDS if matches(answer, seen) and not missing else Verdict.BROKEN
+        cause = missing_words(result, file, seen.log) if missing else ""
+    return ClaimVerdict(
+        id=claim.id,
+        probe=probe,
+        kfunc=question.kfunc,
+        prog_type=question.prog_type,
+        verdict=verdict,
+        expected=expected_words(answer),
+        observed=observed or (observed_words(answer, seen) if seen else ""),
+        cause=cause,
+        crashed=crashed,
     )
 
 
@@ -92,39 +150,6 @@ def _flags(result: CellResult) -> dict[str, tuple[str, ...]]:
     for answer in result.census:
         answers[answer.kfunc].append(answer)
     return {kfunc: census.flags(some) for kfunc, some in answers.items()}
-
-
-def _verdict(
-    result: CellResult, file: ClaimFile, claim: Claim, prog_type: ProgType, seen: Mapping[str, Observation]
-) -> ClaimVerdict:
-    probe = probe_id(claim, prog_type)
-    version = result.cell.kernel.upstream
-    answer = claim.expected(version)
-    observation = seen.get(probe)
-    observed, crashed = "", False
-    if probe in result.crashed:
-        why = next(crash.cause for crash in result.crashes if crash.probe == probe)
-        verdict, cause, observed, crashed = Verdict.BROKEN, why or result.cause, _CRASHED, True
-    elif version not in claim.interval:
-        verdict, cause = Verdict.NOT_APPLICABLE, f"says nothing about {version}: {claim.interval}"
-    elif cause := _no_answer(result, file, probe, answer, observation):
-        verdict = Verdict.NO_ANSWER
-    else:
-        assert observation is not None  # noqa: S101  _no_answer has a cause without one
-        missing = bool(observation.load_errno) and calls_missing(observation.log)
-        verdict = Verdict.HOLDS if matches(answer, observation) and not missing else Verdict.BROKEN
-        cause = missing_words(result, file, observation.log) if missing else ""
-    return ClaimVerdict(
-        id=claim.id,
-        probe=probe,
-        kfunc=file.kfunc(claim, prog_type),
-        prog_type=prog_type,
-        verdict=verdict,
-        expected=expected_words(answer),
-        observed=observed or (observed_words(answer, observation) if observation else ""),
-        cause=cause,
-        crashed=crashed,
-    )
 
 
 def _no_answer(result: CellResult, file: ClaimFile, probe: str, answer: Answer, seen: Observation | None) -> str:

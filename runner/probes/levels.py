@@ -10,7 +10,7 @@ from runner.probes.claims import ClaimFile
 from runner.probes.matching import matches
 from runner.probes.verifier import permission
 
-_ORDER = list(Level)
+_RANK = {level: rank for rank, level in enumerate(Level)}
 
 
 def levels(result: CellResult, files: Iterable[ClaimFile]) -> dict[tuple[str, ProgType], Level]:
@@ -22,7 +22,8 @@ def levels(result: CellResult, files: Iterable[ClaimFile]) -> dict[tuple[str, Pr
 
     def reached(kfunc: str, prog_type: ProgType, level: Level) -> None:
         key = (kfunc, prog_type)
-        found[key] = max(level, found.get(key, Level.NONE), key=_ORDER.index)
+        if key not in found or _RANK[level] > _RANK[found[key]]:
+            found[key] = level
 
     for answer in result.census:
         reached(answer.kfunc, answer.prog_type, _of_census(answer))

@@ -25,7 +25,8 @@ Answer = Observation | CensusObservation
 # What stands for a particular, in a text and in JSON; where there is one already, it is taken out as well.
 _HOLE, _JSON_HOLE = "\x1a", r"\u001a"
 # Each begins with a character of its own and looks back from there, so that `re` skips what cannot begin one.
-_PARTICULAR = re.compile(r"\x1a|\\u001a|0(?<=\b0)x[0-9a-f]{12,16}\b|#(?<=\w#)\d{3,}\b")
+# `unknown#` has no BTF id behind it, but what libbpf says of a call that it did not find; verdicts look at that.
+_PARTICULAR = re.compile(r"\x1a|\\u001a|0(?<=\b0)x[0-9a-f]{12,16}\b|#(?<=\w#)(?<!unknown#)\d{3,}\b")
 
 
 @dataclass(frozen=True, slots=True)

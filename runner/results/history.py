@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -35,45 +36,66 @@ class Turn:
         return self.new.started
 
 
+_Answer = KfuncState | ClaimVerdict
+
+
 @dataclass(slots=True)
 class _Line:
     """One question to one kernel of the matrix on one architecture."""
 
-    words: str | None = None
+    prog_type: ProgType
+    probe: str
+    answer: _Answer | None = None  # the last one, `words` or not
+    said: str | None = None  # by it
+    words: str | None = None  # of the last answer that has any, and who gave it
     seen: Measured | None = None
     unanswered: int = 0
 
-    def take(self, words: str | None, measured: Measured, prog_type: ProgType, probe: str) -> Iterator[Turn]:
-        if words is None:
+    def take(self, answer: _Answer | None, measured: Measured) -> Turn | None:
+        """The change, if it is one. Equal answers are mostly the same object, which is put into words once."""
+        if answer is not self.answer:
+            self.answer, self.said = answer, _words(answer)
+        if self.said is None:
             self.unanswered += 1
-            return
-        if self.words is None or steady(self.words)[0] != steady(words)[0]:
-            yield Turn(prog_type, probe, self.words, words, self.seen, measured, self.unanswered if self.seen else 0)
-        self.words, self.seen, self.unanswered = words, measured, 0
+            return None
+        turn = None
+        if self.said != self.words and (self.words is None or steady(self.words)[0] != steady(self.said)[0]):
+            unanswered = self.unanswered if self.seen else 0
+            turn = Turn(self.prog_type, self.probe, self.words, self.said, self.seen, measured, unanswered)
+        self.words, self.seen, self.unanswered = self.said, measured, 0
+        return turn
 
 
 def history(
     measured: Iterable[Measured], kfunc: str, verdicts: Verdicts, types: Iterable[ProgType]
 ) -> tuple[Turn, ...]:
     """Every change, the earliest first. `measured` is in the order of time."""
-    types = tuple(types)
-    lines: dict[tuple[str, str, ProgType, str], _Line] = {}
+    rows = [Row(kfunc, prog_type) for prog_type in types]
+    wanted = {row.prog_type for row in rows}
+    kernels: dict[tuple[str, str], dict[tuple[ProgType, str], _Line]] = defaultdict(dict)
     turns: list[Turn] = []
     for each in measured:
-        where = (each.cell.name, each.cell.arch)
-        asked = [(prog_type, "", _state_words(each, Row(kfunc, prog_type))) for prog_type in types]
+        lines = kernels[each.cell.name, each.cell.arch]
+        answers: list[tuple[ProgType, str, _Answer | None]]
+        answers = [(row.prog_type, "", each.states.get(row)) for row in rows]
         if each.outcome is Outcome.RAN:
-            said = (claim for claim in verdicts(each) if claim.prog_type in types)
-            asked += [(claim.prog_type, claim.probe, _claim_words(claim)) for claim in said]
-        for prog_type, probe, words in asked:
-            line = lines.setdefault((*where, prog_type, probe), _Line())
-            turns += line.take(words, each, prog_type, probe)
+            answers += [(it.prog_type, it.probe, it) for it in verdicts(each) if it.prog_type in wanted]
+        for prog_type, probe, answer in answers:
+            line = lines.get((prog_type, probe)) or lines.setdefault((prog_type, probe), _Line(prog_type, probe))
+            if turn := line.take(answer, each):
+                turns.append(turn)
     return tuple(turn for turn in turns if not (turn.before is None and turn.probe))  # first answers: of the kfunc only
 
 
-def _state_words(measured: Measured, row: Row) -> str | None:
-    state: KfuncState | None = measured.states.get(row)
-    if state is None or state.state is State.NO_ANSWER:
+def _words(answer: _Answer | None) -> str | None:
+    """None where there is none."""
+    if answer is None:
+        return None
+    return _state_words(answer) if isinstance(answer, KfuncState) else _claim_words(answer)
+
+
+def _state_words(state: KfuncState) -> str | None:
+    if state.state is State.NO_ANSWER:
         return None
     return ": ".join(filter(None, (str(state.state), state.cause)))
 

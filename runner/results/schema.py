@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 
 from runner.results.regroup import regroup
+from runner.results.retake import retake
 
 Step = str | Callable[[sqlite3.Connection], None]
 
@@ -141,6 +142,8 @@ MIGRATIONS: tuple[tuple[Step, ...], ...] = (
             )
         ),
     ),
+    # what libbpf says of a call that it did not find was taken out of logs, as if it were a BTF id
+    (retake,),
 )
 
 

@@ -5,14 +5,13 @@ A year of nightly runs holds few different answers. Each is judged once, whateve
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from runner.model import Cell, CellResult, KfuncState, Observation, Outcome, State
 from runner.results.availability import Row
@@ -30,8 +29,8 @@ class Judge(Protocol):
 
 
 # What a state can not depend on: when, where and how fast it was asked, and which build of a series answered.
-_CIRCUMSTANCES = ("began", "timings", "host", "accel", "attempts", "kernel_sha256", "image_sha256")
-_CIRCUMSTANTIAL_FACTS = ("release", "build", "machine", "cmdline", "libbpf", "python")
+_CIRCUMSTANCES = frozenset({"began", "timings", "host", "accel", "attempts", "kernel_sha256", "image_sha256"})
+_CIRCUMSTANTIAL_FACTS = frozenset({"release", "build", "machine", "cmdline", "libbpf", "python"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +116,11 @@ def builds(measured: Iterable[Measured]) -> tuple[Known, ...]:
     return tuple(sorted(known, key=lambda it: (it.build.arch, it.build.order)))
 
 
+def different(answers: Iterable[Measured | Known]) -> list[Mapping[Row, KfuncState]]:
+    """Their states, each only once."""
+    return list({id(it.states): it.states for it in answers}.values())
+
+
 class _Essences:
     """Numbers for essences, which equal ones share. Each observation is looked at once, however many nights gave it."""
 
@@ -126,34 +130,37 @@ class _Essences:
         self._numbers: dict[Hashable, int] = {}
         self._known: dict[int, int] = {}  # the essence's number, by the observation's
 
-    def of(self, final: Final) -> tuple[int, ...]:
+    def of(self, final: Final) -> int:
+        """The number of all that was observed."""
         observed = self._store.observed(final)
         try:
-            return tuple([self._known[each] for each in observed])
+            essences = tuple(map(self._known.__getitem__, observed))
         except KeyError:
             self._learn(set(observed) - self._known.keys())
-        return tuple([self._known[each] for each in observed])
+            essences = tuple(map(self._known.__getitem__, observed))
+        return self._number(essences)
 
     def _learn(self, observed: Iterable[int]) -> None:
         for each, seen in self._store.observations(observed).items():
-            self._known[each] = self._numbers.setdefault(self._essence(seen), len(self._numbers))
+            self._known[each] = self._number(self._essence(seen))
+
+    def _number(self, essence: Hashable) -> int:
+        return self._numbers.setdefault(essence, len(self._numbers))
 
 
-def _key(final: Final, body: dict[str, object], essences: tuple[int, ...]) -> tuple[object, ...]:
+def _key(final: Final, body: dict[str, object], essences: int) -> tuple[object, ...]:
     """Equal keys, equal states."""
-    facts = body.get("facts")
-    rest = {name: value for name, value in body.items() if name not in (*_CIRCUMSTANCES, "facts")}
-    if isinstance(facts, dict):
+    rest = {name: value for name, value in body.items() if name not in _CIRCUMSTANCES}
+    if isinstance(facts := body.get("facts"), dict):
         rest["facts"] = {name: value for name, value in facts.items() if name not in _CIRCUMSTANTIAL_FACTS}
     series = final.cell.kernel.upstream.series
     asked = (series, final.cell.arch, final.cell.probes)
-    return (essences, final.census, final.missing, asked, json.dumps(rest, sort_keys=True))
+    return (essences, final.census, final.missing, asked, to_json(rest))
 
 
 def _last_answers(group: Sequence[Measured]) -> Mapping[Row, KfuncState]:
     last = group[-1].states
-    different = {id(each.states): each.states for each in group}
-    if len(different) == 1:
+    if len(different(group)) == 1:
         return last
     merged: dict[Row, KfuncState] = {}
     for each in group:

@@ -7,7 +7,7 @@ or two runs of one build, do not share.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby, pairwise
@@ -15,7 +15,7 @@ from itertools import groupby, pairwise
 from runner.architecture import ARCHITECTURES
 from runner.model import NETWORK_TYPES, KfuncState, ProgType, State
 from runner.results.availability import Row
-from runner.results.series import Build, Known, Measured
+from runner.results.series import Build, Known, Measured, different
 from runner.version import KernelVersion
 
 RANK = {State.ABSENT: 0, State.NOT_ALLOWED: 1, State.REGISTERED: 2, State.USABLE: 3}
@@ -109,7 +109,7 @@ def overview(known: Sequence[Known], only: Only | None = None) -> Overview:
     only = only or Only()
     known = tuple(it for it in known if only.arch in (None, it.build.arch))
     by_arch = {arch: tuple(group) for arch, group in groupby(known, key=lambda it: it.build.arch)}
-    asked = {row for states in _different(known) for row in states}
+    asked = {row for states in different(known) for row in states}
     rows = sorted(row for row in asked if row in only)
     shown = {row.prog_type for row in rows}
     stories, events = [], []
@@ -128,10 +128,6 @@ def overview(known: Sequence[Known], only: Only | None = None) -> Overview:
         stories=tuple(sorted(stories, key=lambda it: (it.row, _arch_order(it.arch)))),
         events=tuple(sorted(events, key=lambda it: (it.row, kinds.index(it.kind)))),
     )
-
-
-def _different(known: Iterable[Known]) -> list[Mapping[Row, KfuncState]]:
-    return list({id(it.states): it.states for it in known}.values())
 
 
 _Block = tuple[Known, ...]  # consecutive builds that share all of their answers
@@ -227,7 +223,7 @@ def _known_states(group: Sequence[Known], row: Row) -> set[State]:
 def _between_runs(known: Sequence[Known], rows: Sequence[Row]) -> Iterator[Event]:
     """A build that answered differently in different runs: each change, in the order of time."""
     for it in known:
-        if len({id(each.states) for each in it.measured}) == 1:
+        if len(different(it.measured)) == 1:
             continue
         for row in rows:
             seen: list[tuple[KfuncState, Measured]] = []

@@ -18,7 +18,7 @@ from tests.bench.matrix import controller_mib, shell_loop_ratio, utilisation
 from tests.bench.measure import Figure
 from tests.bench.scale import controller_growth, controller_ms
 from tests.bench.site import filter_ms, first_paint_ms
-from tests.bench.year import availability_s, year_mb
+from tests.bench.year import availability_s, history_s, year_mb
 
 BENCHES: dict[str, Callable[[], Figure]] = {
     "boot-x86_64": lambda: boot_ratio("x86_64", at_most=2.0),
@@ -35,6 +35,7 @@ BENCHES: dict[str, Callable[[], Figure]] = {
     "slow-host": slow_host,
     "year-of-runs": year_mb,
     "availability": availability_s,
+    "history": history_s,
     "site-first-paint": first_paint_ms,
     "site-filter": filter_ms,
 }

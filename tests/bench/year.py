@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections import Counter
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
@@ -31,13 +33,15 @@ from runner.model import (
     StructMember,
     Timings,
 )
-from runner.probes import load_kfuncs
+from runner.probes import load_kfuncs, questions
 from runner.probes.census import CONFIG_OPTIONS
 from runner.results import evidence
+from runner.results.history import history
 from runner.results.model import Run
 from runner.results.series import builds, measurements
 from runner.results.store import ResultStore
 from runner.results.stories import overview
+from runner.results.verdicts import VerdictsAbout
 from tests.bench.measure import Figure
 from tests.unit import agent_samples, results_samples
 
@@ -186,31 +190,65 @@ def _layout(number: int, series: int) -> StructLayout:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    size_mb: float  # of the database
+    night_mb: float  # of one night's evidence
+    availability: Figure
+    history: Figure
+
+
 @cache
-def _year() -> tuple[float, float, float, int, int]:
-    """Size of the database and of one night's evidence in MB, seconds for availability, kernels and rows in it."""
+def _year() -> _Measured:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "results.db"
         write(path)
-        size_mb = path.stat().st_size / 1e6
         night = evidence.run_folder(path.parent, "night-000")
-        night_mb = sum(file.stat().st_size for file in night.rglob("*.gz")) / 1e6
-        knowledge = Knowledge(agent_samples.claims(), load_kfuncs(agent_samples.ROOT), ())
-        begun = time.monotonic()
-        with ResultStore(path, read_only=True) as store:
-            found = overview(builds(measurements(store, knowledge)))
-        return size_mb, night_mb, time.monotonic() - begun, len(found.builds), len(found.stories)
+        return _Measured(
+            size_mb=path.stat().st_size / 1e6,
+            night_mb=sum(file.stat().st_size for file in night.rglob("*.gz")) / 1e6,
+            availability=_availability(path),
+            history=_history(path),
+        )
+
+
+def _knowledge() -> Knowledge:
+    return Knowledge(agent_samples.claims(), load_kfuncs(agent_samples.ROOT), ())
+
+
+def _availability(path: Path) -> Figure:
+    knowledge = _knowledge()
+    begun = time.monotonic()
+    with ResultStore(path, read_only=True) as store:
+        found = overview(builds(measurements(store, knowledge)))
+    how = f"{len(found.builds)} kernel builds, {len(found.stories)} stories"
+    return Figure(time.monotonic() - begun, "s", how, at_most=2.0)
+
+
+def _history(path: Path) -> Figure:
+    """Of the kfunc about which most is asked."""
+    knowledge = _knowledge()
+    asked = Counter(question.kfunc for question in questions(knowledge.claims))
+    kfunc, each = asked.most_common(1)[0]
+    begun = time.monotonic()
+    with ResultStore(path, read_only=True) as store:
+        verdicts = VerdictsAbout(kfunc, store, knowledge.claims)
+        turns = history(measurements(store, knowledge), kfunc, verdicts, NETWORK_TYPES)
+    how = f"{kfunc}, {each} verdicts a cell, {len(turns)} turns"
+    return Figure(time.monotonic() - begun, "s", how, at_most=4.0)
 
 
 def year_mb() -> Figure:
-    size_mb, night_mb, _, _, _ = _year()
     how = (
         f"{NIGHTS} nights x {len(SERIES) * len(ARCHES)} cells x {KFUNCS} kfuncs; "
-        f"beside it {night_mb:.2f} MB of packed raw answers a night"
+        f"beside it {_year().night_mb:.2f} MB of packed raw answers a night"
     )
-    return Figure(size_mb, "MB", how, at_most=500)
+    return Figure(_year().size_mb, "MB", how, at_most=500)
 
 
 def availability_s() -> Figure:
-    _, _, seconds, kernels, rows = _year()
-    return Figure(seconds, "s", f"{kernels} kernel builds, {rows} stories", at_most=2.0)
+    return _year().availability
+
+
+def history_s() -> Figure:
+    return _year().history

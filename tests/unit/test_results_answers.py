@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.model import CensusObservation, Observation, ProgType
+from runner.model import CellResult, CensusObservation, Observation, ProgType
+from runner.probes import judge, states
 from runner.results import schema
 from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Stored, members, read, read_steady, steady, write
+from tests.unit import agent_samples
 
 HOSTILE = st.sampled_from(
     [
@@ -87,6 +89,7 @@ def test_other_words_are_another_answer(db: sqlite3.Connection) -> None:
     other = write(db, OBSERVATIONS, [Observation(probe="a:tc", log="R2 is bad")])
     assert one.answers != other.answers
     assert steady("error 13, timeout 120")[1] == []  # only what looks like an address or a BTF id is taken out
+    assert steady("call k#90123, invalid func unknown#2002000004")[1] == ["#90123"]  # libbpf's number is an answer
 
 
 def test_particulars_that_are_gone_are_said(db: sqlite3.Connection) -> None:
@@ -105,3 +108,21 @@ def test_what_is_read_without_particulars_is_read_once(db: sqlite3.Connection) -
     assert [it.probe for it in seen[0] if isinstance(it, Observation)] == ["a:tc", "b:tc"]
     assert seen[0][0] is seen[1][0]
     assert "0xff" not in seen[0][0].log
+
+
+RECORDED = sorted(path.stem.removeprefix("agent-") for path in agent_samples.DATA.glob("agent-*.jsonl"))
+
+
+@pytest.mark.parametrize("recorded", RECORDED)
+def test_no_verdict_and_no_state_depends_on_particulars(recorded: str) -> None:
+    real = agent_samples.result(*recorded.split("-", 1))
+    seen = tuple(each.model_copy(update={"log": steady(each.log)[0]}) for each in real.observations)
+    census = tuple(each.model_copy(update={"log": steady(each.log)[0]}) for each in real.census)
+    without = real.model_copy(update={"observations": seen, "census": census})
+    assert told(without) == told(real)
+
+
+def told(result: CellResult) -> list[tuple[object, ...]]:
+    claims = agent_samples.claims()
+    verdicts = [(it.probe, it.verdict, steady(it.cause)[0]) for it in judge(result, claims)]
+    return [*verdicts, *((it.kfunc, it.prog_type, it.state, steady(it.cause)[0]) for it in states(result, claims))]

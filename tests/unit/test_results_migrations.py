@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import re
 import sqlite3
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.model import CellResult, CensusObservation, Crash, Observation, Outcome
-from runner.results import schema
+from runner.results import answers, schema
 from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests.unit import results_samples as samples
@@ -148,3 +149,28 @@ def test_probes_that_crashed_a_kernel_are_known(tmp_path: Path) -> None:
         results = store.load().results
     assert [result.crashed for result in results] == [("a:tc", "b:xdp"), ()]
     assert {crash.oops for crash in results[0].crashes} == {""}
+
+
+NOT_FOUND = "12: (85) call unknown#2002000004\ninvalid func unknown#2002000004\n4: (85) call bpf_ct_release#90123\n"
+
+
+def test_what_libbpf_did_not_find_is_back_in_the_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was taken out once; then a verdict that looks at answers without their particulars takes it for a refusal."""
+    path, like = tmp_path / "results.db", samples.result(samples.CELLS[0])
+    seen = tuple(each.model_copy(update={"log": NOT_FOUND}) for each in like.observations)
+    kept = samples.run(like.model_copy(update={"observations": seen, "console": ""}), run_id="night-0")
+    with monkeypatch.context() as then:
+        then.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:5])
+        then.setattr(answers, "_PARTICULAR", re.compile(r"#(?<=\w#)\d{3,}\b"))
+        with ResultStore(path) as store:
+            store.begin(kept)
+            for result in kept.results:
+                store.add(kept.id, result)
+            steady = store.result(store.finals()[0]).observations
+            assert {each.log.count("unknown#2002000004") for each in steady} == {0}
+    with ResultStore(path, read_only=True) as store:
+        assert store.load().results == kept.results
+        steady = store.result(store.finals()[0]).observations
+        assert {each.log for each in steady} == {NOT_FOUND.replace("#90123", "\x1a")}
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
