@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 from rich.console import Console
@@ -23,6 +24,9 @@ class Finished(Exception):
 
 def main() -> None:
     """The entry point `runner`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # where it is not UTF-8, a question mark is better than a traceback
     sys.exit(run(sys.argv[1:]))
 
 

@@ -38,7 +38,7 @@ from runner.model import CellResult, Look, Outcome, Verdict
 from runner.reports.again import again_report
 from runner.reports.cell import probe_report
 from runner.results.looks import write_look
-from runner.results.same import Deviation, answered, changed_answers
+from runner.results.same import NO_ANSWER, Deviation, answered, changed_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Repeated:
     def status(self) -> int:
         """As exit status: 0 the same, 1 another answer, 2 there is none."""
         before, now = self.earlier.result.outcome, self.result.outcome
-        if now in {Outcome.LOST, Outcome.INFRA_FAILED, Outcome.SKIPPED}:
+        if NO_ANSWER & {before, now}:
             return EXIT_NO_ANSWER
         if now is not before:
             return EXIT_BROKEN
@@ -153,7 +153,9 @@ def _again(
     result = result.model_copy(update={"cell": earlier.result.cell})
     probes = tuple(ask.probe for ask in order.asks)
     held = _holds(knowledge, earlier.result) & _holds(knowledge, result)
-    return Repeated(earlier, result, probes, payload, changed_answers(earlier.result, result, probes, held=held))
+    before = earlier.result
+    changed = () if before.outcome in NO_ANSWER else changed_answers(before, result, probes, held=held)
+    return Repeated(earlier, result, probes, payload, changed)
 
 
 def _holds(knowledge: Knowledge, result: CellResult) -> set[str]:

@@ -23,6 +23,7 @@ from runner.model import NETWORK_TYPES, ProgType
 from runner.reports.exitcode import exit_code
 from runner.results.missing import missing_cells
 from runner.results.model import Run
+from runner.results.store import ResultStore
 
 
 def resume_matrix(
@@ -38,14 +39,14 @@ def resume_matrix(
     watch: Watch | None = None,
     hold: FailureHold | None = None,
 ) -> int:
-    """Boot what the run, by default the last one, has no answer of, with the kernels that it was begun with.
+    """Boot what a run, by default the last one that was stopped, has no answer of, with the kernels of its beginning.
 
     Raises MatrixError when there is no such run, or when the matrix is another one by now.
     """
     if not project.database.exists():
         raise MatrixError(f"there is no run to resume in {project.database}", hint="`runner matrix run` begins one")
     with stoppable(), store_of(project) as store:
-        run = store.load(run_id)
+        run = store.load(run_id or _stopped(store, project))
         if run.matrix_sha256 != project.matrix.sha256:
             raise MatrixError(
                 f"run {run.id} was begun with another {project.matrix.path}",
@@ -69,6 +70,12 @@ def resume_matrix(
     if not finished:
         return EXIT_INTERRUPTED
     return watch.status(done, None, console) if watch else exit_code(done)
+
+
+def _stopped(store: ResultStore, project: Project) -> str | None:
+    """The last run of this matrix that did not come to its end. None: all did."""
+    mine = (info for info in store.runs() if info.matrix_sha256 == project.matrix.sha256)
+    return next((info.id for info in mine if info.finished is None), None)
 
 
 def resumed_id(resume: bool, run_id: str | None, *, baseline: str | None, only: str) -> str | None:

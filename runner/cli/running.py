@@ -179,12 +179,20 @@ def describe(result: CellResult, knowledge: Knowledge) -> str:
 
 
 def show(done: JudgedRun, project: Project, console: Console, *, finished: bool = True) -> None:
-    """The grid and the summary on the terminal, and the table that is worth committing."""
+    """The grid and the summary on the terminal; of the whole matrix also the table that is worth committing."""
+    missing, cells = missing_cells(done.run), done.run.cells
     console.print()
-    console.print(run_report(done, every_hint="runner report show --all"), crop=False)
-    write_atomically(project.table, availability_markdown(done).encode())
-    missing = missing_cells(done.run)
+    if finished or len(missing) < len(cells):
+        console.print(run_report(done, every_hint="runner report show --all"), crop=False)
+    if finished and not missing and _is_whole(done, project):
+        write_atomically(project.table, availability_markdown(done).encode())
     if missing or not finished:
+        what = "have no answer" if finished else "never finished, for the run was stopped"
         names = ", ".join(cell.id for cell in missing)
-        console.print(Text(f"{len(missing)} of {len(done.run.cells)} cells have no answer: {names}"), soft_wrap=True)
+        console.print(Text(f"{len(missing)} of {len(cells)} cells {what}: {names}"), soft_wrap=True)
         console.print(Text(f"`runner matrix run --resume {done.run.id}` runs only those"), soft_wrap=True)
+
+
+def _is_whole(done: JudgedRun, project: Project) -> bool:
+    """Every cell of the matrix, and not a part that was chosen."""
+    return {cell.id for cell in done.run.cells} >= {cell.id for cell in project.matrix.cells(project.lock())}

@@ -137,7 +137,7 @@ def _unanswered(grid: Availability, run_id: str) -> Iterator[Finding]:
             what=_some([plain(name) for name in names]),
             where=places(grid, {cell.id for cell in cells}),
             details=(("cause", cause),),
-            command=show_command(cells[0].id, names[0] if are_claims else "", run_id),
+            command=show_command(cells[0].id, names[0] if are_claims else "", run_id, every=True),
         )
 
 

@@ -55,7 +55,7 @@ class Wanted:
     def has(self, claim: ClaimVerdict) -> bool:
         if self.kfunc and not fnmatchcase(claim.kfunc, self.kfunc):
             return False
-        return not self.verdicts or _word(claim) in self.verdicts
+        return not self.verdicts or not self.verdicts.isdisjoint({_word(claim), str(claim.verdict)})
 
 
 def claim_rows(judged: JudgedRun, wanted: Wanted = Wanted()) -> tuple[ClaimRow, ...]:

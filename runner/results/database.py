@@ -49,9 +49,7 @@ def only_writer(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
-        raise InfraError(
-            f"another run is writing to {path}", hint="wait for its end, or write to another folder"
-        ) from None
+        raise InfraError(f"another run is writing to {path}", hint="wait for its end") from None
     except OSError as error:
         raise disk_fault(error, f"cannot write to {path.parent}") from error
     try:

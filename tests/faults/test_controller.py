@@ -113,6 +113,15 @@ def test_a_killed_run_goes_on_and_equals_an_undisturbed_one(
     assert "lacks nothing" in again.stdout
 
 
+def test_what_was_stopped_is_resumed_though_another_run_came_after_it(project: Path) -> None:
+    with started(project, finished=1) as process:
+        process.kill()
+    stopped = stored(project)
+    assert go(project, "--only", f"id={stopped.cells[0].id}").returncode == 0
+    assert stored(project).id != stopped.id
+    assert f"run {stopped.id} goes on" in go(project, "--resume").stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_stops_and_says_what_is_missing(
     project: Path, number: signal.Signals, undisturbed: dict[str, tuple[object, ...]]
@@ -128,7 +137,7 @@ def test_the_first_signal_stops_and_says_what_is_missing(
         missing = [cell.id for cell in run.cells if not run.attempts(cell.id)]
         assert process.returncode == 130
         assert missing
-        assert f"{len(missing)} of 6 cells have no answer: {', '.join(missing)}" in out
+        assert f"{len(missing)} of 6 cells never finished, for the run was stopped: {', '.join(missing)}" in out
         assert f"`runner matrix run --resume {run.id}`" in out
     kept = {cell: it for cell, it in answers(run).items() if cell not in missing}
     assert kept == {cell: it for cell, it in undisturbed.items() if cell in kept}

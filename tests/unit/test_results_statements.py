@@ -147,6 +147,8 @@ def test_verdicts_are_shown_compactly_and_can_be_chosen() -> None:
     assert {row.kfunc for row in nat} == {"bpf_ct_set_nat_info"}
     assert {one.cell for row in nat for one in row.cells} == {"6.18.15-x86_64", "7.3.4-x86_64"}
     assert {one.known_issue for row in nat for one in row.cells} == {"debian-amd64-module-btf"}
-    assert claim_rows(real(), Wanted("", frozenset({"broken"}))) == ()
+    broken = claim_rows(real(), Wanted("", frozenset({"broken"})))
+    assert broken == claim_rows(real(), Wanted("", frozenset({"known issue"}))), "each broken one is explained"
+    assert len(broken) == 44
     assert "No verdict is like that." in render(verdicts_report(real(), Wanted("nothing")))
     assert sum(len(row.cells) for row in claim_rows(real())) == sum(len(one.claims) for one in real().cells)
