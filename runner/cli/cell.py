@@ -14,6 +14,7 @@ from runner.architecture import architecture
 from runner.caches import cache_root
 from runner.cli.holding import way_in
 from runner.cli.judging import Knowledge, judged_run
+from runner.cli.lazy import Group
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -40,7 +41,12 @@ from runner.results import evidence
 from runner.results.asked import read_asked
 from runner.results.looks import read_look
 
-app = typer.Typer(help="One cell, looked at closely.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    help="One cell, looked at closely.",
+    epilog="Example: runner cell show 6.12.117-x86_64",
+    no_args_is_help=True,
+)
 
 
 @app.command("show")

@@ -14,6 +14,7 @@ from rich.table import Table
 from runner.archive import Archive
 from runner.caches import cache_root
 from runner.cli.kernels_build import build
+from runner.cli.lazy import Group
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -37,7 +38,12 @@ from runner.store import write_atomically
 from runner.version import Versions
 from runner.yamlfile import nearest
 
-app = typer.Typer(help="Kernels: what there is, what is pinned, what is in the cache.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    help="Kernels: what there is, what is pinned, what is in the cache.",
+    epilog="Example: runner kernels list --series 6.12",
+    no_args_is_help=True,
+)
 
 app.command("build")(build)
 

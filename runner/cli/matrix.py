@@ -11,6 +11,7 @@ from rich.table import Table
 from runner.cli import Finished
 from runner.cli.jsonlines import EventConsole, JsonLines
 from runner.cli.judging import Knowledge, judged_run
+from runner.cli.lazy import Group
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -33,7 +34,12 @@ from runner.model import NETWORK_TYPES, Cell, ProgType
 from runner.reports.totals import totals
 from runner.select import select, shard
 
-app = typer.Typer(help="The matrix of kernels and architectures.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    help="The matrix of kernels and architectures.",
+    epilog="Example: runner matrix run --only 'arch=arm64,kernel=6.*'",
+    no_args_is_help=True,
+)
 
 Only = Annotated[str, typer.Option("--only", help="Only these cells: 'arch=arm64,kernel=6.*'.")]
 

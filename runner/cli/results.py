@@ -9,13 +9,19 @@ from typing import Annotated
 
 import typer
 
+from runner.cli.lazy import Group
 from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Project
 from runner.cli.stores import store_of
 from runner.errors import MatrixError
 from runner.results.merge import merge
 from runner.results.prune import Keep, Plan, plan, prune
 
-app = typer.Typer(help="The results that are kept.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    help="The results that are kept.",
+    epilog="Example: runner results prune --keep 30d --dry-run",
+    no_args_is_help=True,
+)
 
 _KEEP = re.compile(r"(\d{1,6})(d?)")
 _NAMED = 8
