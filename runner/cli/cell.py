@@ -48,6 +48,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+_OR_KERNEL = "or say KERNEL ARCH, such as 6.12 arm64"
+
 
 @app.command("show")
 def show(
@@ -140,13 +142,16 @@ def shell(
 
 def _of_run(project: Project, cell_id: str, run_id: str | None) -> Cell:
     """The cell of a run, with the packages of then, whatever the lock says now."""
-    with store_of(project, read_only=True) as store:
-        run = store.load(run_id)
+    try:
+        with store_of(project, read_only=True) as store:
+            run = store.load(run_id)
+    except MatrixError as error:
+        raise MatrixError(error.what, hint=f"{error.hint}; {_OR_KERNEL}") from None
     for cell in run.cells:
         if cell.id == cell_id:
             return cell
     there = ", ".join(cell.id for cell in run.cells)
-    raise MatrixError(f"run {run.id} has no cell {cell_id!r}", hint=f"it has: {there}; or say KERNEL ARCH")
+    raise MatrixError(f"run {run.id} has no cell {cell_id!r}", hint=f"it has: {there}; {_OR_KERNEL}")
 
 
 def _of_matrix(project: Project, kernel: str, arch: str, *, offline: bool) -> Cell:
