@@ -33,6 +33,7 @@ from runner.errors import MatrixError
 from runner.model import NETWORK_TYPES, Cell, ProgType
 from runner.reports.totals import totals
 from runner.select import select, shard
+from runner.text import counted
 
 app = typer.Typer(
     cls=Group,
@@ -183,6 +184,8 @@ def validate(matrix: MatrixFile = DEFAULT_MATRIX) -> None:
     """
     project = Project.at(matrix)
     knowledge = Knowledge.of(project)
+    cells = counted(len(project.matrix.wanted()), "cell")
     said = sum(len(file.claims) for file in knowledge.claims)
-    counted = f"{said} claims in {len(knowledge.claims)} files, {len(knowledge.issues)} known issues"
-    Console(highlight=False).print(f"{matrix}: {len(project.matrix.wanted())} cells, {counted}", soft_wrap=True)
+    claims = f"{counted(said, 'claim')} in {counted(len(knowledge.claims), 'file')}"
+    issues = counted(len(knowledge.issues), "known issue")
+    Console(highlight=False).print(f"{matrix}: {cells}, {claims}, {issues}", soft_wrap=True)
