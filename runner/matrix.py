@@ -168,7 +168,7 @@ def load_matrix(path: Path) -> Matrix:
 
     Raises one MatrixError that lists every problem with its line.
     """
-    document = yamlfile.load(path)
+    document = yamlfile.load(path, absent="run it in the project's folder, or say --matrix FILE")
     file = yamlfile.validate(document, MatrixFile)
     problems = [
         *_repeated(file),

@@ -58,6 +58,11 @@ def plain(text: str, width: int | None = None) -> str:
     return line if width is None or len(line) <= width else f"{line[: width - 1].rstrip()}…"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 cell`, `2 cells`"""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def markdown(text: str, width: int | None = None) -> str:
     """`text` as one line of Markdown that shows exactly what `plain` shows: no HTML, no links, no broken tables."""
     return _MARKDOWN.sub(_escaped, plain(text, width))

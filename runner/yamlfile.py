@@ -67,13 +67,13 @@ class Document:
         )
 
 
-def load(path: Path) -> Document:
-    """Read one YAML mapping.
+def load(path: Path, *, absent: str = "") -> Document:
+    """Read one YAML mapping. `absent` says what to do when there is no such file.
 
     Raises MatrixError, `FILE:LINE: what is wrong`, when the file cannot be read, is larger than 1 MiB, is not UTF-8, is
     not YAML, is not a single mapping, names a key twice, nests deeper than 32 levels, or uses anchors or tags.
     """
-    raw = _read(path)
+    raw = _read(path, absent)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -124,12 +124,13 @@ def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
 # --- reading -------------------------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, absent: str) -> bytes:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise MatrixError(f"{path}: cannot be read: {error.strerror}") from None
+        hint = absent if isinstance(error, FileNotFoundError) else ""
+        raise MatrixError(f"{path}: cannot be read: {error.strerror}", hint=hint) from None
     if len(raw) > MAX_BYTES:
         raise MatrixError(f"{path}: larger than {MAX_BYTES >> 20} MiB")
     return raw

@@ -13,6 +13,7 @@ from runner.cli.options import set_verbose
 app = typer.Typer(
     cls=LazyGroups,
     help="Boots a matrix of real kernels and measures which kfuncs TC and XDP programs can call on each.",
+    epilog="Example: runner matrix run",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

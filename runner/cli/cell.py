@@ -14,6 +14,7 @@ from runner.architecture import architecture
 from runner.caches import cache_root
 from runner.cli.holding import way_in
 from runner.cli.judging import Knowledge, judged_run
+from runner.cli.lazy import Group
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -40,7 +41,14 @@ from runner.results import evidence
 from runner.results.asked import read_asked
 from runner.results.looks import read_look
 
-app = typer.Typer(help="One cell, looked at closely.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    help="One cell, looked at closely.",
+    epilog="Example: runner cell show 6.12.117-x86_64",
+    no_args_is_help=True,
+)
+
+_OR_KERNEL = "or say KERNEL ARCH, such as 6.12 arm64"
 
 
 @app.command("show")
@@ -134,13 +142,16 @@ def shell(
 
 def _of_run(project: Project, cell_id: str, run_id: str | None) -> Cell:
     """The cell of a run, with the packages of then, whatever the lock says now."""
-    with store_of(project, read_only=True) as store:
-        run = store.load(run_id)
+    try:
+        with store_of(project, read_only=True) as store:
+            run = store.load(run_id)
+    except MatrixError as error:
+        raise MatrixError(error.what, hint=f"{error.hint}; {_OR_KERNEL}") from None
     for cell in run.cells:
         if cell.id == cell_id:
             return cell
     there = ", ".join(cell.id for cell in run.cells)
-    raise MatrixError(f"run {run.id} has no cell {cell_id!r}", hint=f"it has: {there}; or say KERNEL ARCH")
+    raise MatrixError(f"run {run.id} has no cell {cell_id!r}", hint=f"it has: {there}; {_OR_KERNEL}")
 
 
 def _of_matrix(project: Project, kernel: str, arch: str, *, offline: bool) -> Cell:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
+from runner.cli.lazy import Group
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
@@ -40,7 +41,12 @@ from runner.hosts.wheel import build_wheels
 from runner.model import GuestSize, Limits, Lock
 from runner.text import printable
 
-app = typer.Typer(help="The machines that boot guests, see hosts.yaml.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    help="The machines that boot guests, see hosts.yaml.",
+    epilog="Example: runner host check",
+    no_args_is_help=True,
+)
 
 HostsOption = Annotated[Path, typer.Option("--hosts", help="The file that names the hosts.", show_default=True)]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these hosts; by default all.")]

@@ -36,6 +36,7 @@ from runner.reports.hunt import hunt_report
 from runner.results.hunts import Hunt
 
 _SAMPLES = 4
+_WAYS = "one of: --from K --to K, --series 6.12, --version 6.12.117, --all"
 
 app = typer.Typer()
 
@@ -90,8 +91,9 @@ def hunt(
                 "an archive's kernels: --from, --to, --series, --version, --all, -n, --hosts, --fresh",
             )
         _hunt_commits(target, git, good, bad, arch, matrix, format_, output, offline=offline)
-    if sum(map(bool, (first or last, series, version, every))) != 1:
-        raise MatrixError("which kernels?", hint="one of: --from K --to K, --series 6.12, --version 6.12.117, --all")
+    given = sum(map(bool, (first or last, series, version, every)))
+    if given != 1:
+        raise MatrixError("only one of these can be given" if given else "which kernels?", hint=_WAYS)
     project = Project.at(matrix)
     knowledge = Knowledge.of(project)
     asked = find(target, knowledge.claims, knowledge.kfuncs)

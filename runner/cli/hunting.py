@@ -32,7 +32,7 @@ from runner.model import Cell, CellResult, LockedImage
 from runner.probes import Issue
 from runner.results.hunts import Change, Found, Hunt, Why
 from runner.results.store import ResultStore
-from runner.text import plain
+from runner.text import counted, plain
 
 
 @dataclass(slots=True)
@@ -152,12 +152,14 @@ class Hunting:
 
     def _say_begin(self, journal: Journal, known: int) -> None:
         hunt = journal.hunt
-        words = f"hunt {hunt.id}: {hunt.question.target}, {len(hunt.candidates)} kernels, {hunt.slots} at once"
+        words = (
+            f"hunt {hunt.id}: {hunt.question.target}, {counted(len(hunt.candidates), 'kernel')}, {hunt.slots} at once"
+        )
         if not self.every:
             rounds = expected_rounds(len(hunt.candidates), hunt.slots)
-            words += f", about {rounds} round{'' if rounds == 1 else 's'} to narrow it down"
+            words += f", about {counted(rounds, 'round')} to narrow it down"
         if journal.resumed and hunt.rounds:
-            words += f"; goes on after {hunt.boots} boots"
+            words += f"; goes on after {counted(hunt.boots, 'boot')}"
         elif known:
             words += f"; {known} known from the store"
         self.console.print(Text(words), soft_wrap=True)

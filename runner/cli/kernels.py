@@ -14,7 +14,8 @@ from rich.table import Table
 from runner.archive import Archive
 from runner.caches import cache_root
 from runner.cli.kernels_build import build
-from runner.cli.locking import settled
+from runner.cli.lazy import Group
+from runner.cli.locking import replaced, settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
@@ -37,7 +38,12 @@ from runner.store import write_atomically
 from runner.version import Versions
 from runner.yamlfile import nearest
 
-app = typer.Typer(help="Kernels: what there is, what is pinned, what is in the cache.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    help="Kernels: what there is, what is pinned, what is in the cache.",
+    epilog="Example: runner kernels list --series 6.12",
+    no_args_is_help=True,
+)
 
 app.command("build")(build)
 
@@ -70,10 +76,12 @@ def list_kernels(
         for offer in offered(tuple(dict.fromkeys(one.source for one in wanted)), archs, means, words=words)
         if (versions is None or offer.version in versions) and flavour in ("all", offer.variant or "generic")
     ]
+    if not offers:
+        typer.echo("no kernel is like that", err=True)
     if format_ is Format.JSON:
         pins = project.lock().kernels
         emit_json([_plain(offer, pins, cache) for offer in offers], output)
-    else:
+    elif offers or output:
         emit(_table(offers), output)
 
 
@@ -136,10 +144,13 @@ def lock(matrix: MatrixFile = DEFAULT_MATRIX, verbose: Verbose = False) -> None:
     Example: runner kernels lock
     """
     project = Project.at(matrix)
+    before = project.lock()
     pinned = settled(project, mode="renew", offline=False)
     console = Console(highlight=False)
     for kernel in pinned.kernels:
-        console.print(f"{kernel.source:<32} {kernel.arch:<8} {kernel.version:<12} {kernel.release}", soft_wrap=True)
+        was = replaced(kernel, before.kernels, pinned.kernels)
+        line = f"{kernel.source:<32} {kernel.arch:<8} {kernel.version:<12} {kernel.release}{was}"
+        console.print(line, soft_wrap=True, markup=False)
     console.print(f"written: {project.lock_path}")
 
 

@@ -1,4 +1,7 @@
-"""Command groups that are imported when they are used: `runner matrix list` waits for nothing that a shell needs."""
+"""Command groups: what their help shows, and that they are imported when they are used.
+
+`runner matrix list` waits for nothing that a shell needs.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,23 @@ from typer.main import get_group
 # modules of runner.cli, each with its `app`; one whose only command is called like itself is that command
 GROUPS = ("matrix", "kernels", "cell", "host", "report", "results", "hunt", "doctor")
 
+_WHOLE = 1000  # characters; more than any first sentence has
 
-class LazyGroups(TyperGroup):
+
+# typer brings its own copy of click, so that these types have no public name
+class Group(TyperGroup):
+    """Its help shows the first sentence about each command whole, on several lines where it is long."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(_WHOLE)) for name, command in found if command and not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class LazyGroups(Group):
     """GROUPS, and whatever else is registered the usual way."""
 
-    # typer brings its own copy of click, so that these types have no public name
     def list_commands(self, ctx: Any) -> list[str]:
         return [*GROUPS, *super().list_commands(ctx)]
 

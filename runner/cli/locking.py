@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.text import Text
 
@@ -9,7 +11,7 @@ from runner.archive import Archive
 from runner.caches import cache_root
 from runner.cli.options import Project
 from runner.kernels.lock import Mode, settle, write_lock
-from runner.model import Lock
+from runner.model import Lock, LockedKernel
 
 
 def settled(project: Project, *, mode: Mode, offline: bool) -> Lock:
@@ -32,3 +34,24 @@ def settled(project: Project, *, mode: Mode, offline: bool) -> Lock:
     if lock != before:
         write_lock(project.lock_path, lock)
     return lock
+
+
+def replaced(kernel: LockedKernel, before: Sequence[LockedKernel], now: Sequence[LockedKernel]) -> str:
+    """` (was 6.12.117)` where a new pin took the place of another; empty where it did not."""
+
+    def alike(pins: Sequence[LockedKernel]) -> list[LockedKernel]:
+        place = (kernel.source, kernel.arch, kernel.variant)
+        return [pin for pin in pins if (pin.source, pin.arch, pin.variant) == place]
+
+    gone = [pin for pin in alike(before) if pin not in now]
+    if len(alike(now)) > 1:  # a range: each series has its own place
+        gone = [pin for pin in gone if pin.upstream.series == kernel.upstream.series]
+    if kernel in before or not gone:
+        return ""
+    return f" (was {', '.join(_told_apart(pin, kernel) for pin in gone)})"
+
+
+def _told_apart(old: LockedKernel, new: LockedKernel) -> str:
+    if old.version != new.version:
+        return old.version
+    return old.release if old.release != new.release else "another build"

@@ -11,6 +11,7 @@ from rich.table import Table
 from runner.cli import Finished
 from runner.cli.jsonlines import EventConsole, JsonLines
 from runner.cli.judging import Knowledge, judged_run
+from runner.cli.lazy import Group
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -32,8 +33,14 @@ from runner.errors import MatrixError
 from runner.model import NETWORK_TYPES, Cell, ProgType
 from runner.reports.totals import totals
 from runner.select import select, shard
+from runner.text import counted
 
-app = typer.Typer(help="The matrix of kernels and architectures.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    help="The matrix of kernels and architectures.",
+    epilog="Example: runner matrix run --only 'arch=arm64,kernel=6.*'",
+    no_args_is_help=True,
+)
 
 Only = Annotated[str, typer.Option("--only", help="Only these cells: 'arch=arm64,kernel=6.*'.")]
 
@@ -177,6 +184,8 @@ def validate(matrix: MatrixFile = DEFAULT_MATRIX) -> None:
     """
     project = Project.at(matrix)
     knowledge = Knowledge.of(project)
+    cells = counted(len(project.matrix.wanted()), "cell")
     said = sum(len(file.claims) for file in knowledge.claims)
-    counted = f"{said} claims in {len(knowledge.claims)} files, {len(knowledge.issues)} known issues"
-    Console(highlight=False).print(f"{matrix}: {len(project.matrix.wanted())} cells, {counted}", soft_wrap=True)
+    claims = f"{counted(said, 'claim')} in {counted(len(knowledge.claims), 'file')}"
+    issues = counted(len(knowledge.issues), "known issue")
+    Console(highlight=False).print(f"{matrix}: {cells}, {claims}, {issues}", soft_wrap=True)

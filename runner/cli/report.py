@@ -10,6 +10,7 @@ from rich.table import Table
 
 from runner.cli import Finished, formats, site, tracking
 from runner.cli.judging import Knowledge, judged_run
+from runner.cli.lazy import Group
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
 from runner.cli.stores import store_of
 from runner.reports.exitcode import exit_code
@@ -22,7 +23,12 @@ from runner.results.asked import read_asked
 from runner.results.statements import statements
 from runner.yamlfile import nearest
 
-app = typer.Typer(help="What a run answered. Nothing is booted.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    help="What a run answered. Nothing is booted.",
+    epilog="Example: runner report show",
+    no_args_is_help=True,
+)
 tracking.register(app)
 formats.add_to(app)
 app.command("html")(site.html_command)

@@ -9,13 +9,20 @@ from typing import Annotated
 
 import typer
 
+from runner.cli.lazy import Group
 from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Project
 from runner.cli.stores import store_of
 from runner.errors import MatrixError
 from runner.results.merge import merge
 from runner.results.prune import Keep, Plan, plan, prune
+from runner.text import counted
 
-app = typer.Typer(help="The results that are kept.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group,
+    help="The results that are kept.",
+    epilog="Example: runner results prune --keep 30d --dry-run",
+    no_args_is_help=True,
+)
 
 _KEEP = re.compile(r"(\d{1,6})(d?)")
 _NAMED = 8
@@ -38,8 +45,8 @@ def merge_stores(
         for path in files:
             (done,) = merge(store, [path])
             typer.echo(
-                f"{path}: {done.runs} runs that were not here, {done.cells} cells and {done.results} results added, "
-                f"{done.known} results were here"
+                f"{path}: {counted(done.runs, 'new run')}, {counted(done.cells, 'cell')} and "
+                f"{counted(done.results, 'result')} added, {counted(done.known, 'result')} known before"
             )
 
 
@@ -78,7 +85,7 @@ def _words(found: Plan, *, dry_run: bool) -> list[str]:
     verb = "would go" if dry_run else "go"
     runs = [info for info in found.going if not info.is_hunt]
     count = len(runs) + sum(not info.is_hunt for info in found.staying)
-    lines = [f"{len(runs)} of {count} runs {verb}"]
+    lines = [f"{len(runs)} of {counted(count, 'run')} {verb}"]
     if runs:
         lines[0] += f": {runs[-1].id} to {runs[0].id}"
     if found.hunts:

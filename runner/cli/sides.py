@@ -14,6 +14,7 @@ from runner.reports.changes import Names
 from runner.results.diff import Difference, Matching, difference, match_kernels, match_runs
 from runner.results.model import JudgedCell, JudgedRun, RunInfo
 from runner.results.store import ResultStore
+from runner.text import counted
 
 _LAST = re.compile(r"last(?:~(\d{1,4}))?")
 
@@ -34,7 +35,7 @@ def side(store: ResultStore, knowledge: Knowledge, word: str) -> Side:
     if found := _LAST.fullmatch(word):
         back, runs = int(found[1] or 0), [info for info in infos if not info.is_hunt]
         if back >= len(runs):
-            raise MatrixError(f"{word}: only {len(runs)} runs are kept")
+            raise MatrixError(f"{word}: the store has only {counted(len(runs), 'run')}")
         return of_run(knowledge.judged(store.load(runs[back].id)))
     if any(info.id == word for info in infos):
         return of_run(knowledge.judged(store.load(word)))

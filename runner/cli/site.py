@@ -15,6 +15,7 @@ from runner.cli.stores import store_of
 from runner.errors import InfraError, MatrixError
 from runner.reports.site import site
 from runner.results.hunts import load_hunts
+from runner.text import counted
 
 _MARKER = b'<meta name="generator" content="kfunc-runner'
 
@@ -40,7 +41,7 @@ def html_command(
     every = [claim for file in knowledge.claims for claim in file.claims]
     said = {claim.id: (claim.says, f"{claim.source.kind}: {'; '.join(claim.source.refs)}") for claim in every}
     count = write_site(output, site(shown, [shown, *others], said, tuple(load_hunts(project.reports))))
-    typer.echo(f"{output / 'index.html'}: {count} files")
+    typer.echo(f"{output / 'index.html'}: {counted(count, 'file')}")
 
 
 def write_site(folder: Path, files: Iterable[tuple[str, str]]) -> int:

@@ -23,6 +23,7 @@ from runner.guest.accel import host_cpus, host_memory_mib, native_accel, slots
 from runner.guest.tinyguest import can_run
 from runner.model import GuestSize
 from runner.process import require, run
+from runner.text import counted
 from runner.virtme import virtme_tool
 
 NEED_MIB = 3072  # two images, eight kernels, the packages they are made of
@@ -195,7 +196,7 @@ def _capacity(context: Context) -> Iterator[Finding]:
     for name, arch in ARCHITECTURES.items():
         accel = native if arch.uname == platform.machine() else "tcg"
         number = slots(cpus, memory_mib, context.guest, accel)
-        yield Finding(f"slots {name}", Level.OK, f"{number} guests at once, {accel}")
+        yield Finding(f"slots {name}", Level.OK, f"{counted(number, 'guest')} at once, {accel}")
 
 
 CHECKS: dict[str, Check] = {

@@ -122,7 +122,7 @@ def json_schema() -> dict[str, object]:
 
 def load_hosts(path: Path) -> HostsFile:
     """Read and check hosts.yaml. Raises one MatrixError that lists every problem with its line."""
-    document = yamlfile.load(path)
+    document = yamlfile.load(path, absent="docs/hosts.md shows one")
     file = yamlfile.validate(document, HostsFile)
     problems: list[tuple[Location, str]] = []
     names = [host.name for host in file.hosts]

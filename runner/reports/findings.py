@@ -11,7 +11,7 @@ from enum import StrEnum
 from runner.model import ClaimVerdict, KnownIssue, Outcome, State, Verdict
 from runner.results.availability import Availability, places
 from runner.results.model import JudgedCell
-from runner.text import plain
+from runner.text import counted, plain
 
 _PROBES = 4  # named in one finding
 
@@ -75,7 +75,7 @@ def _cells(grid: Availability, run_id: str) -> Iterator[Finding]:
         open_claims = sum(claim.verdict is Verdict.NO_ANSWER for cell in cells for claim in cell.claims)
         yield Finding(
             kind=Kind.BOOT_FAILED if outcome is Outcome.BOOT_FAILED else Kind.CELL,
-            what=str(outcome) + (f": {open_claims} claims have no answer" if open_claims else ""),
+            what=str(outcome) + (f": {counted(open_claims, 'claim')} without an answer" if open_claims else ""),
             where=places(grid, {cell.id for cell in cells}),
             details=(("cause", cause or "not recorded"),),
             command=show_command(cells[0].id, run_id=run_id),

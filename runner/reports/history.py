@@ -13,7 +13,7 @@ from runner.reports.hanging import Hanging, whole
 from runner.reports.layouts import layout_lines
 from runner.results.history import Turn
 from runner.results.signatures import Signature
-from runner.text import plain
+from runner.text import counted, plain
 
 NOT_RECORDED = "not recorded"
 _WIDTH = 140
@@ -25,7 +25,10 @@ def history_report(kfunc: str, turns: Sequence[Turn], runs: int) -> RenderableTy
         return Text(f"No run has an answer about {kfunc}.")
     firsts = [turn for turn in turns if turn.before is None]
     changes = [turn for turn in turns if turn.before is not None]
-    parts: list[RenderableType] = [Text(f"{kfunc}: {len(changes)} changes in {runs} runs", "bold"), Text()]
+    parts: list[RenderableType] = [
+        Text(f"{kfunc}: {counted(len(changes), 'change')} in {counted(runs, 'run')}", "bold"),
+        Text(),
+    ]
     parts += [Text("First answers", "bold"), *_firsts(firsts)]
     if changes:
         parts += [Text(), Text("Changes", "bold")]
@@ -98,7 +101,7 @@ def _lines(group: Sequence[Turn]) -> Iterator[RenderableType]:
     yield Hanging("    before   ", plain(turn.before or "", _WIDTH), "dim")
     yield Hanging("    after    ", f"{plain(turn.after, _WIDTH)}{same}", "dim")
     if turn.unanswered:
-        yield Text(f"    no answer in {turn.unanswered} runs in between", "dim")
+        yield Text(f"    no answer in {counted(turn.unanswered, 'run')} in between", "dim")
     for seen in (turn.old, turn.new):
         yield whole(f"    {show_command(seen.cell.id, turn.probe, seen.run, every=True)}", "dim")
 

@@ -13,7 +13,7 @@ from runner.reports.hanging import whole
 from runner.reports.layouts import layout_difference
 from runner.reports.trimmed import Trimmed
 from runner.results.hunts import Answered, Change, Hunt, Unanswered
-from runner.text import plain
+from runner.text import counted, plain
 
 _MENTIONS = 8
 _NAMED = 6  # kernels in a list, before it says how many more
@@ -77,7 +77,7 @@ def _all_changes(hunt: Hunt) -> Iterator[RenderableType]:
     found = hunt.found
     changes = found.changes if found else ()
     back = "" if hunt.every or (found and found.monotonic) else ", and an answer came back that had gone"
-    yield Text(f"{len(changes)} changes{back}:", "bold")
+    yield Text(f"{counted(len(changes), 'change')}{back}:", "bold")
     table = Table.grid(padding=(0, 2))
     for change in changes:
         old, new = change.last_good, change.first_bad

@@ -11,7 +11,7 @@ from runner.model import CellResult, Look
 from runner.reports.hanging import whole
 from runner.reports.instructions import listing
 from runner.reports.trimmed import section
-from runner.text import lines
+from runner.text import counted, lines
 
 _READY = "Not backgrounding"  # the ssh server's last words before the first question: what follows came while asking
 _KERNEL = re.compile(r"\[ *\d+\.\d{6}\] ")  # the ssh server and qemu write there as well
@@ -39,7 +39,7 @@ def probing_console(result: CellResult) -> list[RenderableType]:
     if _READY not in result.console or not said:
         return []
     shown = said[-_MAX_CONSOLE_LINES:]
-    cut = [f"[... {len(said) - len(shown)} lines ...]"] if len(said) > len(shown) else []
+    cut = [f"[... {counted(len(said) - len(shown), 'line')} ...]"] if len(said) > len(shown) else []
     return [_section("Console while all probes were asked", [*cut, *shown])]
 
 

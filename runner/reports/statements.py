@@ -16,7 +16,7 @@ from runner.reports.trimmed import Trimmed
 from runner.results.availability import Availability, availability, places
 from runner.results.model import JudgedRun
 from runner.results.statements import PAGES, Standing, Statement
-from runner.text import markdown, plain
+from runner.text import counted, markdown, plain
 
 _MARKS = {
     Standing.TRUE: VERDICTS[Verdict.HOLDS],
@@ -64,7 +64,7 @@ def tally(found: Iterable[Statement]) -> str:
     """`23 statements: 19 true, 2 false, 2 out of date`"""
     counts = Counter(statement.standing for statement in found)
     named = [f"{counts[standing]} {_PLURAL.get(standing, standing)}" for standing in Standing if counts[standing]]
-    return f"{sum(counts.values())} statements: {', '.join(named) or 'none'}"
+    return f"{counted(sum(counts.values()), 'statement')}: {', '.join(named) or 'none'}"
 
 
 _PLURAL = {Standing.SINCE: "true since some version", Standing.DEPENDS: "true on some kernels only"}

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from runner.model import Outcome, Verdict
 from runner.results.model import JudgedRun
+from runner.text import counted
 
 _Key = TypeVar("_Key", Outcome, Verdict)
 
@@ -39,9 +40,9 @@ def totals(judged: JudgedRun) -> Totals:
 def sentences(figures: Totals) -> tuple[str, ...]:
     """Three lines: cells, claims, time."""
     count = sum(figures.cells.values())
-    cells = f"{count} cell{'' if count == 1 else 's'}: " + _counts(figures.cells, list(Outcome))
+    cells = f"{counted(count, 'cell')}: " + _counts(figures.cells, list(Outcome))
     words = {Verdict.HOLDS: "hold"}
-    claims = f"{sum(figures.claims.values())} claims: " + _counts(figures.claims, list(Verdict), words)
+    claims = f"{counted(sum(figures.claims.values()), 'claim')}: " + _counts(figures.claims, list(Verdict), words)
     if figures.known:
         claims += f"; {figures.known} of the broken ones by known issues"
     if figures.crashed:

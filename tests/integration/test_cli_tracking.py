@@ -264,7 +264,7 @@ def test_shards_of_one_run_are_merged_and_old_runs_pruned(
     source = other / "reports" / "results.db"
     for known in (0, 2):
         assert runner(project, "results", "merge", str(source)) == 0
-        assert f"{known} results were here" in output(capsys)
+        assert f"added, {known} results known before" in output(capsys)
     assert runner(project, "results", "prune", "--keep", "1", "--dry-run") == 0
     assert "1 of 2 runs would go" in output(capsys)
     assert runner(project, "results", "prune", "--keep", "1") == 0

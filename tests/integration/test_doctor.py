@@ -112,7 +112,7 @@ def test_too_little_memory_for_one_guest_is_bad(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(checks, "host_memory_mib", lambda: 512)
     found = findings(tmp_path, "memory", guest=GuestSize(memory_mib=1024))
     assert found["memory"].level is Level.BAD
-    assert found["slots x86_64"].found == "1 guests at once, tcg"
+    assert found["slots x86_64"].found == "1 guest at once, tcg"
 
 
 # --- packages ------------------------------------------------------------------------------------------------------

@@ -37,6 +37,16 @@ def test_help_lists_all_groups(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"\n  {name} " in shown for name in GROUPS)
 
 
+@pytest.mark.parametrize("words", [[], *([group] for group in GROUPS)])
+def test_help_cuts_nothing_off_and_ends_with_an_example(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([*words, "--help"]) == 0
+    shown = capsys.readouterr().out
+    _, commands, listed = shown.partition("\nCommands:\n")
+    assert "..." not in listed
+    if commands:
+        assert shown.splitlines()[-1].startswith("  Example: runner ")
+
+
 def test_unknown_group_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["matrices"]) == 64
     assert "No such command 'matrices'" in capsys.readouterr().err

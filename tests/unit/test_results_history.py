@@ -82,7 +82,7 @@ def test_claims_turn_with_their_verdicts_and_not_with_addresses() -> None:
 def test_report_has_dates_kernels_and_the_evidence_of_both_sides() -> None:
     found = turns(simple("6.12.117", U, night=0), simple("6.12.118", R, night=1))
     text = printed(history_report(KFUNC, found, 2))
-    assert "bpf_ct_release: 1 changes in 2 runs" in text
+    assert "bpf_ct_release: 1 change in 2 runs" in text
     assert "2026-11-04 10:15  6.12.117 -> 6.12.118 x86_64  state (tc)" in text
     assert "runner cell show 6.12.117-x86_64 --run night-0" in text
     assert "runner cell show 6.12.118-x86_64 --run night-1" in text

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.text import Text
 
-from runner.text import lines, markdown, plain
+from runner.text import counted, lines, markdown, plain
 
 HOSTILE = [
     "\x1b[2J\x1b[1;1Hcleared",
@@ -104,3 +104,7 @@ def test_plain_never_holds_a_control_character(text: str) -> None:
 @given(st.text(alphabet="ab_*`<>[]()|\\~&!#-+=.:/@1 \x1b\n", max_size=40))
 def test_markdown_shows_what_plain_shows(text: str) -> None:
     assert shown(markdown(text)).split() == plain(text).split()
+
+
+def test_one_is_not_many() -> None:
+    assert [counted(number, "cell") for number in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]

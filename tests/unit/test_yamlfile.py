@@ -85,6 +85,15 @@ def test_a_file_that_cannot_be_read_is_the_users_mistake(tmp_path: Path, name: s
         yamlfile.load(tmp_path / name)
 
 
+def test_what_to_do_is_said_only_where_there_is_no_file(tmp_path: Path) -> None:
+    hints = []
+    for name in (".", "none.yaml"):
+        with pytest.raises(MatrixError) as caught:
+            yamlfile.load(tmp_path / name, absent="write one")
+        hints.append(caught.value.hint)
+    assert hints == ["", "write one"]
+
+
 def test_every_problem_is_listed_in_the_order_of_the_lines(tmp_path: Path) -> None:
     text = """\
 title: 7

@@ -19,7 +19,7 @@ from runner.reports.layouts import layout_lines
 from runner.reports.site.names import OUTCOME_CSS, STATE_CSS, VERDICT_CSS, slug, state_sign, verdict_sign
 from runner.results.availability import Availability, Row
 from runner.results.model import JudgedCell
-from runner.text import lines, plain
+from runner.text import counted, lines, plain
 
 Said = Mapping[str, tuple[str, str]]  # claim -> its words, and who says them
 
@@ -51,7 +51,7 @@ def readable(text: str) -> str:
     """A log without what only a terminal understands; the end of one that never ends."""
     kept = lines(text.rstrip())
     cut = len(kept) - _LOG_LINES
-    return "\n".join([f"[{cut} lines before these]", *kept[cut:]] if cut > 0 else kept)
+    return "\n".join([f"[{counted(cut, 'line')} before these]", *kept[cut:]] if cut > 0 else kept)
 
 
 def script(key: str, data: _Json) -> str:
