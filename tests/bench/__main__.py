@@ -43,6 +43,9 @@ BENCHES: dict[str, Callable[[], Figure]] = {
 
 def main(wanted: list[str]) -> int:
     console = Console()
+    if unknown := set(wanted) - BENCHES.keys():
+        console.print(f"no such goal: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+        return 64
     table = Table("goal", "measured", "limit", "how", box=None, pad_edge=False)
     good = True
     for name, bench in BENCHES.items():
