@@ -71,13 +71,12 @@ def disturb(
     inside: str = "",
     outside: Callable[[], None] | None = None,
     memory_mib: int = 1024,
-    cpus: int = 1,
 ) -> tuple[CellResult, dict[Verdict, list[str]]]:
     """Run one cell. While it is asked for the first time, `inside` runs in its guest, or `outside` on this host."""
     found = OneCell.of(project.root, "kernel=6.12,arch=x86_64")
     cell = replace(
         found,
-        cell=found.cell.model_copy(update={"limits": LIMITS, "guest": GuestSize(memory_mib=memory_mib, cpus=cpus)}),
+        cell=found.cell.model_copy(update={"limits": LIMITS, "guest": GuestSize(memory_mib=memory_mib)}),
     )
     boots = 0
 
@@ -159,25 +158,16 @@ def test_a_killed_run_goes_on_and_answers_as_an_undisturbed_one(project: Project
     assert answers(same) == answers(undisturbed)
 
 
-@pytest.mark.parametrize("lockup", [True, False], ids=["soft lockup", "RCU stall"])
-def test_a_kernel_that_hangs_is_named_as_the_cause(
-    project: Project, monkeypatch: pytest.MonkeyPatch, lockup: bool
-) -> None:
+def test_a_kernel_that_hangs_is_named_as_the_cause(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_command_line(monkeypatch, "sysctl.kernel.watchdog_thresh=2")
     project.small(HANGS)
     programs = project.root / "bpf" / "conntrack.bpf.c"
     programs.write_text(programs.read_text() + HANG)
-    if lockup:
-        said_of_it = "watchdog: BUG: soft lockup"
-        with_command_line(monkeypatch, "sysctl.kernel.watchdog_thresh=2")
-        result, said = disturb(project, monkeypatch)
-    else:  # of a grace period: something must ask for one, on a processor that is free
-        said_of_it = "rcu: INFO: rcu_preempt self-detected stall on CPU"
-        with_command_line(monkeypatch, "rcupdate.rcu_cpu_stall_timeout=3 nowatchdog")
-        result, said = disturb(project, monkeypatch, inside="while sleep 0.1; do cat /proc/version; done", cpus=2)
+    result, said = disturb(project, monkeypatch)
     assert (result.outcome, result.cause) == (Outcome.RAN, "")
-    assert said_of_it in result.console
+    assert "watchdog: BUG: soft lockup" in result.console
     (cause,) = failed(result)
-    assert f"the kernel hangs: {said_of_it}" in cause
+    assert "the kernel hangs: watchdog: BUG: soft lockup" in cause
     assert said == {Verdict.NO_ANSWER: [cause], Verdict.HOLDS: [""] * 4}
     assert (result.unasked, result.crashes) == ((), ())
 
