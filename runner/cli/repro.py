@@ -34,11 +34,11 @@ from runner.execution.cellrun import run_cell
 from runner.execution.orders import Phase
 from runner.execution.realmachine import this_machine
 from runner.guest.interface import Guest
-from runner.model import CellResult, Look, Outcome, Verdict
+from runner.model import ANSWERS, CellResult, Look, Outcome, Verdict
 from runner.reports.again import again_report
 from runner.reports.cell import probe_report
 from runner.results.looks import write_look
-from runner.results.same import NO_ANSWER, Deviation, answered, changed_answers
+from runner.results.same import Deviation, answered, changed_answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Repeated:
     def status(self) -> int:
         """As exit status: 0 the same, 1 another answer, 2 there is none."""
         before, now = self.earlier.result.outcome, self.result.outcome
-        if NO_ANSWER & {before, now}:
+        if not ANSWERS.issuperset({before, now}):
             return EXIT_NO_ANSWER
         if now is not before:
             return EXIT_BROKEN
@@ -154,7 +154,7 @@ def _again(
     probes = tuple(ask.probe for ask in order.asks)
     held = _holds(knowledge, earlier.result) & _holds(knowledge, result)
     before = earlier.result
-    changed = () if before.outcome in NO_ANSWER else changed_answers(before, result, probes, held=held)
+    changed = () if before.outcome not in ANSWERS else changed_answers(before, result, probes, held=held)
     return Repeated(earlier, result, probes, payload, changed)
 
 

@@ -15,13 +15,11 @@ from runner.cli.judging import Knowledge
 from runner.cli.sides import Side, baseline, compare, of_run
 from runner.errors import MatrixError
 from runner.execution.orders import WorkerOrders
-from runner.model import Cell, Outcome
+from runner.model import Cell
 from runner.reports.changes import changes_report
 from runner.reports.exitcode import exit_code, incomplete
 from runner.results.model import JudgedRun, RunId
 from runner.results.store import ResultStore
-
-ANSWERS = (Outcome.RAN, Outcome.BOOT_FAILED)  # outcomes that say something about a kernel
 
 
 class FailOn(StrEnum):

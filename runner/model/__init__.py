@@ -21,6 +21,7 @@ from runner.model.kernels import (
 )
 from runner.model.layouts import StructConstant, StructLayout, StructMember
 from runner.model.words import (
+    ANSWERS,
     NETWORK_TYPES,
     CellId,
     KernelSource,
@@ -36,6 +37,7 @@ from runner.model.words import (
 )
 
 __all__ = [
+    "ANSWERS",
     "NETWORK_TYPES",
     "Ask",
     "Asked",

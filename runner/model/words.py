@@ -75,6 +75,9 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
 
 
+ANSWERS = frozenset({Outcome.RAN, Outcome.BOOT_FAILED})  # these say something about a kernel
+
+
 class Verdict(StrEnum):
     """An observation held against an expectation."""
 

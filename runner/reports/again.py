@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from runner.model import CellResult, Outcome
-from runner.results.same import NO_ANSWER, Deviation
+from runner.model import ANSWERS, CellResult, Outcome
+from runner.results.same import Deviation
 from runner.text import plain
 
 
@@ -45,9 +45,9 @@ def _outcome(result: CellResult) -> str:
 
 
 def _verdict(before: CellResult, now: CellResult, changed: Sequence[Deviation]) -> Text:
-    if before.outcome in NO_ANSWER:
+    if before.outcome not in ANSWERS:
         return Text(f"There was no answer to compare with: then it {_ended(before)}.", "yellow")
-    if now.outcome in NO_ANSWER:
+    if now.outcome not in ANSWERS:
         return Text("There is no answer: this machine failed, which says nothing about the kernel.", "yellow")
     if now.outcome is not before.outcome:
         return Text(f"Not the same: then it {_ended(before)}, now it {_ended(now)}.", "red")

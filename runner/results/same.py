@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
-from runner.model import CellResult, CensusObservation, Observation, Outcome, Plain
+from runner.model import CellResult, CensusObservation, Observation, Plain
 from runner.results.answers import steady
 
-NO_ANSWER = frozenset({Outcome.LOST, Outcome.INFRA_FAILED, Outcome.SKIPPED})  # nothing was said of the kernel
 _NOTHING = "no answer"
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.model import Outcome
+from runner.model import ANSWERS
 from runner.results.diff import Kind, Matching, difference
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import plain
 
 _SHOWN = (Kind.WORSE, Kind.OTHERWISE, Kind.BETTER)  # what has no answer, before or after, is no change
-_ANSWERS = (Outcome.RAN, Outcome.BOOT_FAILED)
 _WIDTH = 160
 
 
@@ -41,7 +40,7 @@ def changes(runs: Sequence[JudgedRun]) -> dict[str, tuple[Change, ...]]:
 
 
 def _answers(cell: JudgedCell) -> bool:
-    return cell.result.outcome in _ANSWERS
+    return cell.result.outcome in ANSWERS
 
 
 def _grouped(matching: Matching) -> tuple[Change, ...]:
