@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 
 CACHE_VARIABLE = "RUNNER_CACHE"
 FULL_DISK_HINT = f"free some space where it lies; {CACHE_VARIABLE} names another folder for the caches"
@@ -21,12 +21,12 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/=:+-]+")
 def cache_root() -> Path:
     """The cache folder, private to the user: $RUNNER_CACHE, else the user's cache folder (XDG_CACHE_HOME).
 
-    Raises MatrixError on a path that could not be handed to other programs, InfraError when it cannot be written.
+    Raises UserError on a path that could not be handed to other programs, InfraError when it cannot be written.
     """
     named = os.environ.get(CACHE_VARIABLE)
     root = Path(named or platformdirs.user_cache_dir("kfunc-runner")).absolute()
     if not _PLAIN_PATH.fullmatch(str(root)):
-        raise MatrixError(
+        raise UserError(
             f"the cache folder {str(root)!r} has characters that cannot be passed on safely",
             hint=f"set {CACHE_VARIABLE} to a path of letters, digits and ._/=:+-",
         )

@@ -1,7 +1,7 @@
 """Whose fault is it? Every error that can reach a user is one of these.
 
 RunnerError
-├── MatrixError    the user's: the matrix, the claims or the command line is wrong      exit 64
+├── UserError    the user's: the matrix, the claims or the command line is wrong      exit 64
 │   └── BuildError     a kernel source that does not build
 ├── InfraError     the machine's: disk, network, tools, caches                          exit 2
 │   └── GuestLost      the host lost a guest that had booted (ssh dropped, qemu was killed)
@@ -26,11 +26,11 @@ class RunnerError(Exception):
         return f"{self.what}\n  {self.hint}" if self.hint else self.what
 
 
-class MatrixError(RunnerError):
+class UserError(RunnerError):
     """The user's input is wrong. `what` begins with FILE:LINE where there is one."""
 
 
-class BuildError(MatrixError):
+class BuildError(UserError):
     """A kernel's source does not build, and the machine did not fail."""
 
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.caches import FULL_DISK_HINT
-from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.model.deadline import Deadline
 
 log = logging.getLogger(__name__)
 

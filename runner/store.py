@@ -25,9 +25,9 @@ import filelock
 from pydantic import Field, ValidationError
 
 from runner.caches import disk_fault
-from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.model import Plain, Sha256
+from runner.model.deadline import Deadline
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 
 Yaml = dict[str, "Yaml"] | list["Yaml"] | str | int | float | bool | None
 Location = tuple[str | int, ...]  # ("kernels", 0, "series")
@@ -59,10 +59,10 @@ class Document:
         """The line, from 1, of the key or list item at `loc`, or of the nearest thing around it."""
         return self.lines[self.known(loc)]
 
-    def error(self, problems: Iterable[tuple[Location, str]]) -> MatrixError:
+    def error(self, problems: Iterable[tuple[Location, str]]) -> UserError:
         """One error that lists every problem, in the order of the lines."""
         placed = sorted({(self.line(loc), _dotted(self.known(loc)), what) for loc, what in problems})
-        return MatrixError(
+        return UserError(
             "\n".join(f"{self.path}:{line}: {where + ': ' if where else ''}{what}" for line, where, what in placed)
         )
 
@@ -70,7 +70,7 @@ class Document:
 def load(path: Path, *, absent: str = "") -> Document:
     """Read one YAML mapping. `absent` says what to do when there is no such file.
 
-    Raises MatrixError, `FILE:LINE: what is wrong`, when the file cannot be read, is larger than 1 MiB, is not UTF-8, is
+    Raises UserError, `FILE:LINE: what is wrong`, when the file cannot be read, is larger than 1 MiB, is not UTF-8, is
     not YAML, is not a single mapping, names a key twice, nests deeper than 32 levels, or uses anchors or tags.
     """
     raw = _read(path, absent)
@@ -78,7 +78,7 @@ def load(path: Path, *, absent: str = "") -> Document:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise MatrixError(f"{path}:{line}: not UTF-8: byte 0x{raw[error.start]:02x}") from None
+        raise UserError(f"{path}:{line}: not UTF-8: byte 0x{raw[error.start]:02x}") from None
     lines: dict[Location, int] = {}
     try:
         _refuse_bombs(path, text)
@@ -86,24 +86,24 @@ def load(path: Path, *, absent: str = "") -> Document:
         try:
             node = loader.get_single_node()
             if not isinstance(node, yaml.MappingNode):
-                raise MatrixError(f"{path}:{_line(node)}: the file must be a mapping (`key: value`), not {_kind(node)}")
+                raise UserError(f"{path}:{_line(node)}: the file must be a mapping (`key: value`), not {_kind(node)}")
             data = _mapping(path, loader, node, (), lines)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(filter(None, (error.context, error.problem)))
-        raise MatrixError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {what}") from None
+        raise UserError(f"{path}:{mark.line + 1 if mark else 1}: not YAML: {what}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise MatrixError(f"{path}:{line}: not YAML: {error.reason}") from None
+        raise UserError(f"{path}:{line}: not YAML: {error.reason}") from None
     return Document(path, data, hashlib.sha256(raw).hexdigest(), lines)
 
 
 def validate(document: Document, model: type[ModelT]) -> ModelT:
     """Make a `model` of the document. Nothing is converted: a number is not text, nor the other way about.
 
-    Raises one MatrixError that lists every problem with its line.
+    Raises one UserError that lists every problem with its line.
     """
     try:  # through JSON, since only there does strict mean "the same kinds of values" and not "the same Python types"
         return model.model_validate_json(json.dumps(document.data), strict=True)
@@ -130,9 +130,9 @@ def _read(path: Path, absent: str) -> bytes:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         hint = absent if isinstance(error, FileNotFoundError) else ""
-        raise MatrixError(f"{path}: cannot be read: {error.strerror}", hint=hint) from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}", hint=hint) from None
     if len(raw) > MAX_BYTES:
-        raise MatrixError(f"{path}: larger than {MAX_BYTES >> 20} MiB")
+        raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MiB")
     return raw
 
 
@@ -142,11 +142,11 @@ def _refuse_bombs(path: Path, text: str) -> None:
     for event in yaml.parse(text, Loader=_Loader):
         line = event.start_mark.line + 1 if event.start_mark else 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise MatrixError(f"{path}:{line}: anchors and aliases (& and *) are not supported: write it out")
+            raise UserError(f"{path}:{line}: anchors and aliases (& and *) are not supported: write it out")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
-                raise MatrixError(f"{path}:{line}: nested deeper than {MAX_DEPTH} levels")
+                raise UserError(f"{path}:{line}: nested deeper than {MAX_DEPTH} levels")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -166,16 +166,16 @@ def _mapping(
 ) -> dict[str, Yaml]:
     lines.setdefault(loc, _line(node))
     if node.tag != _TAG + "map":
-        raise MatrixError(f"{path}:{_line(node)}: tags ({node.tag}) are not supported")
+        raise UserError(f"{path}:{_line(node)}: tags ({node.tag}) are not supported")
     data: dict[str, Yaml] = {}
     for key_node, value_node in node.value:
         key = _scalar(path, loader, key_node) if isinstance(key_node, yaml.ScalarNode) else None
         if not isinstance(key, str):
             written = f" {key_node.value!r}" if isinstance(key_node, yaml.ScalarNode) else ""
-            raise MatrixError(f"{path}:{_line(key_node)}: the key{written} must be text: put it in quotes")
+            raise UserError(f"{path}:{_line(key_node)}: the key{written} must be text: put it in quotes")
         if key in data:
             first = lines[(*loc, key)]
-            raise MatrixError(f"{path}:{_line(key_node)}: the key {key!r} is there already, in line {first}")
+            raise UserError(f"{path}:{_line(key_node)}: the key {key!r} is there already, in line {first}")
         lines[(*loc, key)] = _line(key_node)
         data[key] = _value(path, loader, value_node, (*loc, key), lines)
     return data
@@ -187,7 +187,7 @@ def _value(path: Path, loader: AnyLoader, node: yaml.Node, loc: Location, lines:
         return _mapping(path, loader, node, loc, lines)
     if isinstance(node, yaml.SequenceNode):
         if node.tag != _TAG + "seq":
-            raise MatrixError(f"{path}:{_line(node)}: tags ({node.tag}) are not supported")
+            raise UserError(f"{path}:{_line(node)}: tags ({node.tag}) are not supported")
         return [_value(path, loader, item, (*loc, index), lines) for index, item in enumerate(node.value)]
     return _scalar(path, loader, node)
 
@@ -197,7 +197,7 @@ def _scalar(path: Path, loader: AnyLoader, node: yaml.Node) -> str | int | float
     if node.tag in _TEXT_SCALARS:
         return str(node.value)
     if node.tag not in _PLAIN_SCALARS:
-        raise MatrixError(f"{path}:{_line(node)}: tags ({node.tag}) are not supported")
+        raise UserError(f"{path}:{_line(node)}: tags ({node.tag}) are not supported")
     try:
         value = loader.construct_object(node)
         if isinstance(value, str):
@@ -205,7 +205,7 @@ def _scalar(path: Path, loader: AnyLoader, node: yaml.Node) -> str | int | float
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError("not finite")
     except (ValueError, KeyError, IndexError) as error:
-        raise MatrixError(f"{path}:{_line(node)}: {str(node.value)[:40]!a} is not a value: {error}") from None
+        raise UserError(f"{path}:{_line(node)}: {str(node.value)[:40]!a} is not a value: {error}") from None
     assert value is None or isinstance(value, str | int | float | bool)  # noqa: S101  for the type checker
     return value
 

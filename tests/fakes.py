@@ -18,11 +18,11 @@ from tarfile import open as open_tar
 from typing import Any
 
 from runner.caches import cache_root
-from runner.deadline import Deadline
+from runner.engine.orders import CellOrder, WorkerOrders
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
-from runner.execution.orders import CellOrder, WorkerOrders
 from runner.guest.interface import Accel, Access, Answered, Booter, BootOrder, Guest
 from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, LockedKernel, ProgType
+from runner.model.deadline import Deadline
 
 DIGEST = "0" * 64
 CONFIG_WITHOUT_BTF = Path(__file__).parent / "data/kernels/config-without-btf"

@@ -12,16 +12,16 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-from runner.architecture import architecture
 from runner.caches import cache_root
-from runner.deadline import Deadline
-from runner.execution import cellrun
-from runner.execution.prepare import worker_orders
-from runner.execution.realmachine import this_machine
-from runner.execution.transcript import Transcript
+from runner.engine import cellrun
+from runner.engine.prepare import worker_orders
+from runner.engine.realmachine import this_machine
+from runner.engine.transcript import Transcript
 from runner.guest import command
-from runner.kernels.lock import read_lock
 from runner.matrix import load_matrix
+from runner.matrix.lock import read_lock
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from runner.probes.kfuncs import NO_KFUNCS
 from tests.unit.agent_samples import DATA, ROOT, claims
 

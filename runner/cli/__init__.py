@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from runner.errors import BootError, MatrixError, RunnerError
+from runner.errors import BootError, RunnerError, UserError
 
 EXIT_OK, EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 64, 130
 _TYPER_USAGE = 2  # what typer exits with for a bad option
@@ -59,4 +59,4 @@ def _explain(error: RunnerError) -> int:
     if isinstance(error, BootError):
         console.print(Text(error.console_tail, style="dim"), soft_wrap=True)
         return EXIT_BROKEN
-    return EXIT_USAGE if isinstance(error, MatrixError) else EXIT_NO_ANSWER
+    return EXIT_USAGE if isinstance(error, UserError) else EXIT_NO_ANSWER

@@ -10,7 +10,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from runner.architecture import architecture
 from runner.caches import cache_root
 from runner.cli.holding import way_in
 from runner.cli.judging import Knowledge, judged_run
@@ -31,10 +30,11 @@ from runner.cli.options import (
 )
 from runner.cli.repro import repro
 from runner.cli.stores import store_of
-from runner.errors import MatrixError
-from runner.execution.realmachine import this_machine
+from runner.engine.realmachine import this_machine
+from runner.errors import UserError
 from runner.guest.interface import BootOrder
 from runner.model import Cell
+from runner.model.architecture import architecture
 from runner.reports.cell import cell_report, probe_report
 from runner.reports.export import exported_cell, to_json
 from runner.results import evidence
@@ -145,13 +145,13 @@ def _of_run(project: Project, cell_id: str, run_id: str | None) -> Cell:
     try:
         with store_of(project, read_only=True) as store:
             run = store.load(run_id)
-    except MatrixError as error:
-        raise MatrixError(error.what, hint=f"{error.hint}; {_OR_KERNEL}") from None
+    except UserError as error:
+        raise UserError(error.what, hint=f"{error.hint}; {_OR_KERNEL}") from None
     for cell in run.cells:
         if cell.id == cell_id:
             return cell
     there = ", ".join(cell.id for cell in run.cells)
-    raise MatrixError(f"run {run.id} has no cell {cell_id!r}", hint=f"it has: {there}; {_OR_KERNEL}")
+    raise UserError(f"run {run.id} has no cell {cell_id!r}", hint=f"it has: {there}; {_OR_KERNEL}")
 
 
 def _of_matrix(project: Project, kernel: str, arch: str, *, offline: bool) -> Cell:
@@ -160,4 +160,4 @@ def _of_matrix(project: Project, kernel: str, arch: str, *, offline: bool) -> Ce
         if kernel in {cell.name, cell.kernel.version, cell.id} and cell.arch == arch:
             return cell
     there = ", ".join(f"{cell.name} {cell.arch}" for cell in cells)
-    raise MatrixError(f"the matrix has no kernel {kernel!r} on {arch!r}", hint=f"it has: {there}")
+    raise UserError(f"the matrix has no kernel {kernel!r} on {arch!r}", hint=f"it has: {there}")

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.architecture import architecture
 from runner.caches import cache_root
 from runner.cli.judging import Knowledge, judged_run
 from runner.cli.options import Project
-from runner.deadline import Deadline
-from runner.errors import MatrixError
-from runner.execution.again import order_again, payload_again
-from runner.execution.orders import CellOrder
-from runner.execution.prepare import cell_orders
+from runner.engine.again import order_again, payload_again
+from runner.engine.orders import CellOrder
+from runner.engine.prepare import cell_orders
+from runner.errors import UserError
 from runner.model import NETWORK_TYPES, AskedCell, CellResult
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from runner.probes import compile_objects
 from runner.reports.imported import imported_cell
 from runner.results.asked import read_asked
@@ -46,7 +46,7 @@ class Payload:
 
 
 def earlier_of_store(project: Project, knowledge: Knowledge, cell_id: str, run_id: str | None) -> Earlier:
-    """From a run, by default the last one. MatrixError when it has no such cell."""
+    """From a run, by default the last one. UserError when it has no such cell."""
     judged = judged_run(project, run_id)
     cell, asked = judged.cell(cell_id), read_asked(project.reports, judged.run.id)
     kept = asked.cells.get(cell.id) if asked else None
@@ -61,11 +61,11 @@ def earlier_of_store(project: Project, knowledge: Knowledge, cell_id: str, run_i
 
 
 def earlier_of_file(knowledge: Knowledge, path: Path, cell_id: str) -> Earlier:
-    """From what `runner report export` or `runner cell show --format json` printed. MatrixError."""
+    """From what `runner report export` or `runner cell show --format json` printed. UserError."""
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise MatrixError(f"{path}: {error.strerror}") from error
+        raise UserError(f"{path}: {error.strerror}") from error
     found = imported_cell(text, cell_id, str(path))
     return Earlier(
         where=str(path),
@@ -83,7 +83,7 @@ def _asked_now(knowledge: Knowledge, result: CellResult) -> AskedCell:
 
 
 def order_of(earlier: Earlier, probe: str = "", *, look: bool = False) -> CellOrder:
-    """What to ask again: one probe, or all. MatrixError when it was not asked."""
+    """What to ask again: one probe, or all. UserError when it was not asked."""
     return order_again(earlier.result.cell, earlier.asked, probe, look=look)
 
 

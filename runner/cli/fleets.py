@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from runner.errors import MatrixError
-from runner.execution.fleet import Fleet, this_machine_alone
+from runner.engine.fleet import Fleet, this_machine_alone
+from runner.errors import UserError
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
 from runner.model import Cell, GuestSize
@@ -28,7 +28,7 @@ def fleet_of(file: Path | None, slots: int | None, cells: Sequence[Cell], consol
     from runner.hosts.muster import mustered  # noqa: PLC0415
 
     if slots is not None:
-        raise MatrixError("-n is for this machine alone", hint=f"{file} says how many slots each host has")
+        raise UserError("-n is for this machine alone", hint=f"{file} says how many slots each host has")
     with mustered(load_hosts(file), largest_guest(cells)) as (fleet, errors):
         for host in fleet.hosts:
             guests = ", ".join(f"{number} {arch} ({host.accel[arch]})" for arch, number in host.slots.items())

@@ -20,11 +20,11 @@ from rich.console import Console
 from rich.text import Text
 
 from runner.cli.judging import Knowledge
-from runner.deadline import Deadline
-from runner.execution.machine import Machine
-from runner.execution.orders import WayIn, WorkerOrders
+from runner.engine.machine import Machine
+from runner.engine.orders import WayIn, WorkerOrders
 from runner.guest.interface import Accel, Access, BootOrder, Guest
 from runner.model import Cell, CellResult, Image, Kernel, Outcome, Verdict
+from runner.model.deadline import Deadline
 
 _UNLIMITED_S = 86400  # while a debugger may stop the guest, its silence means nothing
 _LOOK_EVERY_S = 0.5

@@ -30,8 +30,7 @@ from runner.cli.options import (
     emit,
     emit_json,
 )
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError, RunnerError
+from runner.errors import InfraError, RunnerError, UserError
 from runner.hosts import facts, transfer
 from runner.hosts.connection import connect
 from runner.hosts.hostsfile import HostEntry, HostsFile, load_hosts
@@ -39,6 +38,7 @@ from runner.hosts.muster import Answer, ask_all, slots_of
 from runner.hosts.prepare import Paths, install, warm
 from runner.hosts.wheel import build_wheels
 from runner.model import GuestSize, Limits, Lock
+from runner.model.deadline import Deadline
 from runner.text import printable
 
 app = typer.Typer(
@@ -173,7 +173,7 @@ def prepare(
     )
     far = [host for host in file.hosts if host.ssh]
     if not far:
-        raise MatrixError(f"{hosts}: there is no host but this machine", hint="`make setup` prepares this machine")
+        raise UserError(f"{hosts}: there is no host but this machine", hint="`make setup` prepares this machine")
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory(prefix="runner-wheels-") as folder:
         console.print("building the runner's wheel")
@@ -220,11 +220,11 @@ def _saying(console: Console, name: str) -> Callable[[str], None]:
 
 
 def _chosen(file: HostsFile, names: list[str] | None) -> HostsFile:
-    """MatrixError for a name that is not in the file."""
+    """UserError for a name that is not in the file."""
     known = [host.name for host in file.hosts]
     for name in names or ():
         if name not in known:
-            raise MatrixError(f"no host is called {name!r}", hint=f"known: {', '.join(known)}")
+            raise UserError(f"no host is called {name!r}", hint=f"known: {', '.join(known)}")
     hosts = tuple(host for host in file.hosts if not names or host.name in names)
     return file.model_copy(update={"hosts": hosts})
 

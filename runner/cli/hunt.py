@@ -8,8 +8,8 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from runner.architecture import architecture
-from runner.archive import Archive
+from runner.bisect.candidates import Range, every_kernel
+from runner.bisect.questions import find
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.hunt_git import CommitHunt, bisect_status, check_ends
@@ -28,9 +28,9 @@ from runner.cli.options import (
     emit,
     out_console,
 )
-from runner.errors import MatrixError
-from runner.hunt.candidates import Range, every_kernel
-from runner.hunt.questions import find
+from runner.errors import UserError
+from runner.kernels.archive import Archive
+from runner.model.architecture import architecture
 from runner.reports.bisect import bisect_report
 from runner.reports.hunt import hunt_report
 from runner.results.hunts import Hunt
@@ -85,7 +85,7 @@ def hunt(
     """
     if git:
         if any((first, last, series, version, every, slots, hosts, fresh)):
-            raise MatrixError(
+            raise UserError(
                 "--git asks the commits of a repository, one after another",
                 hint="leave out what is about "
                 "an archive's kernels: --from, --to, --series, --version, --all, -n, --hosts, --fresh",
@@ -93,7 +93,7 @@ def hunt(
         _hunt_commits(target, git, good, bad, arch, matrix, format_, output, offline=offline)
     given = sum(map(bool, (first or last, series, version, every)))
     if given != 1:
-        raise MatrixError("only one of these can be given" if given else "which kernels?", hint=_WAYS)
+        raise UserError("only one of these can be given" if given else "which kernels?", hint=_WAYS)
     project = Project.at(matrix)
     knowledge = Knowledge.of(project)
     asked = find(target, knowledge.claims, knowledge.kfuncs)
@@ -148,11 +148,11 @@ def _archs(project: Project, given: list[str] | None, *, several: bool) -> tuple
     """Kernels of several architectures have no order, so that only builds of one version may be of several."""
     archs = tuple(dict.fromkeys(given or [wanted.arch for wanted in project.matrix.wanted()]))
     for name in archs:
-        architecture(name)  # MatrixError when there is no such thing
+        architecture(name)  # UserError when there is no such thing
     if several or len(archs) == 1:
         return archs
     if given:
-        raise MatrixError("one architecture at a time", hint="--version V asks all builds of one version on several")
+        raise UserError("one architecture at a time", hint="--version V asks all builds of one version on several")
     return archs[:1]
 
 

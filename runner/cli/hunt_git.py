@@ -10,27 +10,27 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from runner.architecture import architecture
-from runner.archive import Archive
+from runner.bisect.commitkernels import CommitKernels
+from runner.bisect.commits import CommitJournal, Search, journal_path
+from runner.bisect.questions import Asked
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.options import Project
-from runner.errors import MatrixError
-from runner.execution.again import payload_again
-from runner.execution.orders import Phase
-from runner.execution.realmachine import this_machine
+from runner.engine.again import payload_again
+from runner.engine.orders import Phase
+from runner.engine.realmachine import this_machine
+from runner.errors import UserError
 from runner.guest.accel import host_cpus
-from runner.hunt.commitkernels import CommitKernels
-from runner.hunt.commits import CommitJournal, Search, journal_path
-from runner.hunt.questions import Asked
 from runner.images import lock_image
+from runner.kernels.archive import Archive
 from runner.kernels.build import FRAGMENT
 from runner.kernels.checkout import Checkout
 from runner.model import LockedImage
+from runner.model.architecture import architecture
+from runner.model.version import KernelVersion
 from runner.probes import compile_objects
 from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
 from runner.text import plain
-from runner.version import KernelVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +110,4 @@ def bisect_status(done: Bisection) -> int:
 
 def check_ends(good: str, bad: str) -> None:
     if not (good and bad):
-        raise MatrixError("--git needs --good REF and --bad REF", hint="--good v6.12.111 --bad v6.12.117")
+        raise UserError("--git needs --good REF and --bad REF", hint="--good v6.12.111 --bad v6.12.117")

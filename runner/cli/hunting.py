@@ -10,24 +10,24 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from runner.archive import Archive
+from runner.bisect.boots import Boots, known_replies, new_run
+from runner.bisect.candidates import Bootable, cells_of
+from runner.bisect.changelog import changelog_of, mentions
+from runner.bisect.conclude import conclude, finished, likeness, question_words, source_words
+from runner.bisect.journal import Journal
+from runner.bisect.questions import Asked
+from runner.bisect.search import expected_rounds, search
 from runner.caches import cache_root
 from runner.cli.fleets import fleet_of
 from runner.cli.live import Display
 from runner.cli.options import Project
 from runner.cli.stores import store_of
+from runner.engine.controller import run_rounds
+from runner.engine.fleet import Fleet
+from runner.engine.prepare import worker_orders
 from runner.errors import InfraError
-from runner.execution.controller import run_rounds
-from runner.execution.fleet import Fleet
-from runner.execution.prepare import worker_orders
-from runner.hunt.boots import Boots, known_replies, new_run
-from runner.hunt.candidates import Bootable, cells_of
-from runner.hunt.changelog import changelog_of, mentions
-from runner.hunt.conclude import conclude, finished, likeness, question_words, source_words
-from runner.hunt.journal import Journal
-from runner.hunt.questions import Asked
-from runner.hunt.search import expected_rounds, search
 from runner.images import lock_image
+from runner.kernels.archive import Archive
 from runner.model import Cell, CellResult, LockedImage
 from runner.probes import Issue
 from runner.results.hunts import Change, Found, Hunt, Why

@@ -19,7 +19,7 @@ from typing import TextIO
 
 from rich.console import Console
 
-from runner.execution.orders import Progress
+from runner.engine.orders import Progress
 from runner.model import CellResult
 from runner.reports.totals import Totals
 

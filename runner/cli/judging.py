@@ -36,7 +36,7 @@ class Knowledge:
 
     @classmethod
     def of(cls, project: Project) -> Self:
-        """Raises MatrixError, with file and line, when one of the files is wrong."""
+        """Raises UserError, with file and line, when one of the files is wrong."""
         root = project.root
         return cls(load_claims(root, project.matrix.file.probes), load_kfuncs(root), load_issues(root))
 
@@ -67,7 +67,7 @@ class Knowledge:
 
 
 def judged_run(project: Project, run_id: str | None, *, consoles: bool = False) -> JudgedRun:
-    """A run, by default the last one. Raises MatrixError when there is none."""
+    """A run, by default the last one. Raises UserError when there is none."""
     with store_of(project, read_only=True) as store:
         run = store.load(run_id, consoles=consoles)
     return Knowledge.of(project).judged(run)

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from runner.archive import Archive
 from runner.caches import cache_root
 from runner.cli.kernels_build import build
 from runner.cli.lazy import Group
@@ -28,14 +27,15 @@ from runner.cli.options import (
     emit_json,
 )
 from runner.cli.stores import store_of
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.images import ensure_image
 from runner.kernels import Means, Offer, ensure_kernel, have_kernel, kept_build, offered
+from runner.kernels.archive import Archive
 from runner.kernels.sources import BY_WORD
 from runner.model import LockedKernel
+from runner.model.version import Versions
 from runner.probes import kfuncs_path, load_kfuncs
 from runner.store import write_atomically
-from runner.version import Versions
 from runner.yamlfile import nearest
 
 app = typer.Typer(
@@ -87,7 +87,7 @@ def list_kernels(
 
 def _known_word(word: str) -> str:
     if word not in BY_WORD:
-        raise MatrixError(f"--source {word}: there is no such source", hint=nearest(word, BY_WORD))
+        raise UserError(f"--source {word}: there is no such source", hint=nearest(word, BY_WORD))
     return word
 
 
@@ -95,7 +95,7 @@ def _versions(series: str) -> Versions | None:
     try:
         return Versions.parse(series) if series else None
     except ValueError as error:
-        raise MatrixError(f"--series: {error}") from None
+        raise UserError(f"--series: {error}") from None
 
 
 def _pin_of(offer: Offer, pins: Sequence[LockedKernel]) -> LockedKernel | None:

@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from runner.architecture import architecture, by_uname
 from runner.caches import cache_root
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -24,10 +23,11 @@ from runner.cli.options import (
     emit_json,
     limits_of,
 )
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.guest.accel import host_cpus
 from runner.kernels.build import FRAGMENT, build_kernel
 from runner.kernels.checkout import Checkout
+from runner.model.architecture import architecture, by_uname
 
 
 def build(
@@ -53,12 +53,12 @@ def build(
     Example: runner kernels build --git ~/linux v6.12.117
     """
     if bool(git) == bool(tree) or bool(git) != bool(ref):
-        raise MatrixError("build what?", hint="one of: --git DIR REF, --tree DIR")
+        raise UserError("build what?", hint="one of: --git DIR REF, --tree DIR")
     row = architecture(arch) if arch else by_uname(platform.machine())
     if row is None:
-        raise MatrixError(f"this machine's {platform.machine()} is no architecture of guests", hint="say --arch")
+        raise UserError(f"this machine's {platform.machine()} is no architecture of guests", hint="say --arch")
     if not config.is_file():
-        raise MatrixError(f"{config} does not exist")
+        raise UserError(f"{config} does not exist")
     repository, deadline = git or tree, limits_of(matrix).deadline("build_s")
     assert repository is not None  # noqa: S101  one of the two was given
     digest = hashlib.sha256(config.read_bytes()).hexdigest()

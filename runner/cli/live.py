@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.cli.jsonlines import EventConsole
-from runner.execution.orders import Phase, Progress
+from runner.engine.orders import Phase, Progress
 from runner.model import CellResult, Outcome
 
 _ACTIVE = (Phase.PREPARING, Phase.BOOTING, Phase.PROBING)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from runner.archive import Archive
 from runner.caches import cache_root
 from runner.cli.options import Project
-from runner.kernels.lock import Mode, settle, write_lock
+from runner.kernels.archive import Archive
+from runner.matrix.lock import Mode, settle, write_lock
 from runner.model import Lock, LockedKernel
 
 

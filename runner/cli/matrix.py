@@ -29,10 +29,10 @@ from runner.cli.options import (
     out_console,
 )
 from runner.cli.watching import FailOn, checked_run_id, watched
-from runner.errors import MatrixError
+from runner.errors import UserError
+from runner.matrix.select import select, shard
 from runner.model import NETWORK_TYPES, Cell, ProgType
 from runner.reports.totals import totals
-from runner.select import select, shard
 from runner.text import counted
 
 app = typer.Typer(
@@ -112,7 +112,7 @@ def run(
     old = resumed_id(resume, resumed or (checked_run_id(run_id) if resume else None), baseline=baseline, only=only)
     watch = watched(knowledge, baseline, fail_on)
     if gdb and not hold_on_fail:
-        raise MatrixError("--gdb of a run is for the guests that --hold-on-fail keeps open")
+        raise UserError("--gdb of a run is for the guests that --hold-on-fail keeps open")
     hold = FailureHold(knowledge, console, gdb) if hold_on_fail else None
     if resume:
         status = resume_matrix(

@@ -16,8 +16,8 @@ import typer
 from rich.console import Console, RenderableType
 
 from runner.errors import InfraError
-from runner.kernels.lock import read_lock
 from runner.matrix import Matrix, load_matrix, project_root
+from runner.matrix.lock import read_lock
 from runner.model import Limits, Lock
 
 
@@ -62,7 +62,7 @@ class Project:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """Raises MatrixError when the matrix is wrong; nothing else is touched."""
+        """Raises UserError when the matrix is wrong; nothing else is touched."""
         return cls(load_matrix(path))
 
     @property

@@ -29,10 +29,10 @@ from runner.cli.options import (
     emit,
     emit_json,
 )
-from runner.errors import MatrixError
-from runner.execution.cellrun import run_cell
-from runner.execution.orders import Phase
-from runner.execution.realmachine import this_machine
+from runner.engine.cellrun import run_cell
+from runner.engine.orders import Phase
+from runner.engine.realmachine import this_machine
+from runner.errors import UserError
 from runner.guest.interface import Guest
 from runner.model import ANSWERS, CellResult, Look, Outcome, Verdict
 from runner.reports.again import again_report
@@ -99,7 +99,7 @@ def repro(
     project = Project.at(matrix)
     knowledge = Knowledge.of(project)
     if keep and (from_ or not probe):
-        raise MatrixError("--keep keeps the look at one --probe of a run of this store")
+        raise UserError("--keep keeps the look at one --probe of a run of this store")
     earlier = earlier_of_file(knowledge, from_, cell) if from_ else earlier_of_store(project, knowledge, cell, run)
     console = Console(stderr=True, highlight=False)
     done = _again(project, knowledge, earlier, probe, console, hold_open=hold_, gdb=gdb, offline=offline)

@@ -12,7 +12,7 @@ import typer
 from runner.cli.lazy import Group
 from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Project
 from runner.cli.stores import store_of
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.results.merge import merge
 from runner.results.prune import Keep, Plan, plan, prune
 from runner.text import counted
@@ -76,7 +76,7 @@ def prune_runs(
 def _keep(word: str) -> Keep:
     found = _KEEP.fullmatch(word)
     if not found or not int(found[1]):
-        raise MatrixError(f"--keep {word}: not a number of runs (30) or days (90d)")
+        raise UserError(f"--keep {word}: not a number of runs (30) or days (90d)")
     number = int(found[1])
     return Keep(days=number) if found[2] else Keep(runs=number)
 

@@ -17,8 +17,8 @@ from runner.cli.running import boot_all, orders_of, show
 from runner.cli.stopping import stoppable
 from runner.cli.stores import store_of
 from runner.cli.watching import Watch
-from runner.errors import MatrixError
-from runner.execution.orders import WorkerOrders
+from runner.engine.orders import WorkerOrders
+from runner.errors import UserError
 from runner.model import NETWORK_TYPES, ProgType
 from runner.reports.exitcode import exit_code
 from runner.results.missing import missing_cells
@@ -41,14 +41,14 @@ def resume_matrix(
 ) -> int:
     """Boot what a run, by default the last one that was stopped, has no answer of, with the kernels of its beginning.
 
-    Raises MatrixError when there is no such run, or when the matrix is another one by now.
+    Raises UserError when there is no such run, or when the matrix is another one by now.
     """
     if not project.database.exists():
-        raise MatrixError(f"there is no run to resume in {project.database}", hint="`runner matrix run` begins one")
+        raise UserError(f"there is no run to resume in {project.database}", hint="`runner matrix run` begins one")
     with stoppable(), store_of(project) as store:
         run = store.load(run_id or _stopped(store, project))
         if run.matrix_sha256 != project.matrix.sha256:
-            raise MatrixError(
+            raise UserError(
                 f"run {run.id} was begun with another {project.matrix.path}",
                 hint="put that file back, or begin a new run with `runner matrix run`",
             )
@@ -79,11 +79,11 @@ def _stopped(store: ResultStore, project: Project) -> str | None:
 
 
 def resumed_id(resume: bool, run_id: str | None, *, baseline: str | None, only: str) -> str | None:
-    """What to resume; checks what goes together. Raises MatrixError."""
+    """What to resume; checks what goes together. Raises UserError."""
     if run_id is not None and not resume:
-        raise MatrixError(f"what about {run_id}?", hint="`--resume RUN` goes on with a run, `--only` chooses cells")
+        raise UserError(f"what about {run_id}?", hint="`--resume RUN` goes on with a run, `--only` chooses cells")
     if resume and (baseline or only):
-        raise MatrixError("--resume goes on with a run as it was begun", hint="leave --only and --baseline out")
+        raise UserError("--resume goes on with a run as it was begun", hint="leave --only and --baseline out")
     return run_id
 
 

@@ -23,12 +23,12 @@ from runner.cli.options import Project
 from runner.cli.stopping import stoppable
 from runner.cli.stores import store_of
 from runner.cli.watching import Watch, suspects
-from runner.errors import InfraError, MatrixError
-from runner.execution.again import asked_of
-from runner.execution.controller import run_rounds
-from runner.execution.fleet import Fleet
-from runner.execution.orders import WorkerOrders
-from runner.execution.prepare import worker_orders
+from runner.engine.again import asked_of
+from runner.engine.controller import run_rounds
+from runner.engine.fleet import Fleet
+from runner.engine.orders import WorkerOrders
+from runner.engine.prepare import worker_orders
+from runner.errors import InfraError, UserError
 from runner.model import ANSWERS, NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
 from runner.reports.exitcode import exit_code
 from runner.reports.markdown import availability_markdown
@@ -197,6 +197,6 @@ def _is_whole(done: JudgedRun, project: Project) -> bool:
     """Every cell of the matrix, and not a part that was chosen. A run that is resumed needs no lock: without it, no."""
     try:
         cells = project.matrix.cells(project.lock())
-    except MatrixError:
+    except UserError:
         return False
     return {cell.id for cell in done.run.cells} >= {cell.id for cell in cells}

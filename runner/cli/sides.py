@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.cli.judging import Knowledge
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Cell, Outcome
 from runner.reports.changes import Names
 from runner.results.diff import Difference, Matching, difference, match_kernels, match_runs
@@ -35,7 +35,7 @@ def side(store: ResultStore, knowledge: Knowledge, word: str) -> Side:
     if found := _LAST.fullmatch(word):
         back, runs = int(found[1] or 0), [info for info in infos if not info.is_hunt]
         if back >= len(runs):
-            raise MatrixError(f"{word}: the store has only {counted(len(runs), 'run')}")
+            raise UserError(f"{word}: the store has only {counted(len(runs), 'run')}")
         return of_run(knowledge.judged(store.load(runs[back].id)))
     if any(info.id == word for info in infos):
         return of_run(knowledge.judged(store.load(word)))
@@ -65,11 +65,11 @@ def _of_kernel(store: ResultStore, knowledge: Knowledge, word: str, infos: tuple
     last = {it.cell.id: it for it in finals if it.outcome is Outcome.RAN}
     if not last:
         if finals:
-            raise MatrixError(
+            raise UserError(
                 f"{word} never ran in the runs that are kept", hint=f"runner cell show {finals[-1].cell.id}"
             )
         runs = ", ".join(info.id for info in infos[:5])
-        raise MatrixError(f"{word!r} is no run, no kernel and no cell that is kept", hint=f"the last runs: {runs}")
+        raise UserError(f"{word!r} is no run, no kernel and no cell that is kept", hint=f"the last runs: {runs}")
     cells = tuple(knowledge.cell(store.result(it)) for it in last.values())
     return Side(word, cells, {cell_id: it.run for cell_id, it in last.items()}, False)
 
@@ -86,7 +86,7 @@ def last_answers(store: ResultStore, knowledge: Knowledge, cells: Iterable[Cell]
 
 
 def baseline(store: ResultStore, knowledge: Knowledge, word: str, cells: Iterable[Cell]) -> Side:
-    """`word`: `last`, the file of another store (its last run), or a run's id. Raises MatrixError when it is none."""
+    """`word`: `last`, the file of another store (its last run), or a run's id. Raises UserError when it is none."""
     if word == "last":
         return last_answers(store, knowledge, cells)
     if "/" in word or Path(word).is_file():

@@ -12,7 +12,7 @@ from runner.cli.formats import RunId
 from runner.cli.judging import Knowledge
 from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Project
 from runner.cli.stores import store_of
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.reports.site import site
 from runner.results.hunts import load_hunts
 from runner.text import counted
@@ -49,7 +49,7 @@ def write_site(folder: Path, files: Iterable[tuple[str, str]]) -> int:
     index = folder / "index.html"
     try:
         if folder.exists() and any(folder.iterdir()) and not (index.exists() and _MARKER in index.read_bytes()):
-            raise MatrixError(f"{folder} holds something else than a site", hint="name a new folder")
+            raise UserError(f"{folder} holds something else than a site", hint="name a new folder")
         count = 0
         for path, text in files:
             target = folder / path

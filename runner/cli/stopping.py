@@ -8,7 +8,7 @@ import sys
 from contextlib import AbstractContextManager, suppress
 
 from runner.cli import EXIT_INTERRUPTED
-from runner.execution.interrupts import handled, workers
+from runner.engine.interrupts import handled, workers
 
 _SHOW_CURSOR = b"\x1b[?25h"
 

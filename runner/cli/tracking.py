@@ -13,7 +13,7 @@ from runner.cli.judging import Knowledge
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
 from runner.cli.sides import compare, side
 from runner.cli.stores import store_of
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import ProgType
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.docscheck import docs_check_document, docs_check_report
@@ -58,10 +58,10 @@ def measured(project: Project) -> tuple[Measured, ...]:
 
 
 def known_kfunc(kept: tuple[Measured, ...], kfunc: str | None) -> None:
-    """Raises MatrixError when no kernel was ever asked about it."""
+    """Raises UserError when no kernel was ever asked about it."""
     names = {row.kfunc for states in different(kept) for row in states}
     if kfunc is not None and kfunc not in names:
-        raise MatrixError(f"no kernel was asked about {kfunc}", hint=nearest(kfunc, sorted(names)))
+        raise UserError(f"no kernel was asked about {kfunc}", hint=nearest(kfunc, sorted(names)))
 
 
 def availability(

@@ -13,8 +13,8 @@ from rich.text import Text
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.judging import Knowledge
 from runner.cli.sides import Side, baseline, compare, of_run
-from runner.errors import MatrixError
-from runner.execution.orders import WorkerOrders
+from runner.engine.orders import WorkerOrders
+from runner.errors import UserError
 from runner.model import Cell
 from runner.reports.changes import changes_report
 from runner.reports.exitcode import exit_code, incomplete
@@ -39,7 +39,7 @@ class Watch:
     fail_on: frozenset[FailOn]
 
     def before(self, store: ResultStore, cells: tuple[Cell, ...]) -> Side | None:
-        """What to compare with, read before this run is in the store. MatrixError when there is no such run."""
+        """What to compare with, read before this run is in the store. UserError when there is no such run."""
         return baseline(store, self.knowledge, self.word, cells) if self.word else None
 
     def status(self, done: JudgedRun, before: Side | None, console: Console) -> int:
@@ -64,18 +64,18 @@ def watched(knowledge: Knowledge, word: str | None, fail_on: Sequence[FailOn] | 
     if word is None and fail_on is None:
         return None
     if word is None and FailOn.WORSE in (fail_on or ()):
-        raise MatrixError("--fail-on worse: worse than what?", hint="say --baseline last, a run's id, or another store")
+        raise UserError("--fail-on worse: worse than what?", hint="say --baseline last, a run's id, or another store")
     return Watch(knowledge, word or "", frozenset(fail_on or FailOn))
 
 
 def checked_run_id(run_id: str | None) -> str | None:
-    """It becomes a folder's name. Raises MatrixError."""
+    """It becomes a folder's name. Raises UserError."""
     if run_id is None:
         return None
     try:
         return TypeAdapter(RunId).validate_python(run_id)
     except ValidationError:
-        raise MatrixError(f"{run_id!r} is no id of a run", hint="up to 64 of a-z 0-9 . _ -, a letter first") from None
+        raise UserError(f"{run_id!r} is no id of a run", hint="up to 64 of a-z 0-9 . _ -, a letter first") from None
 
 
 def suspects(done: JudgedRun, before: Side, watch: Watch, orders: WorkerOrders) -> WorkerOrders:

@@ -15,16 +15,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from runner.architecture import ARCHITECTURES, by_uname
-from runner.deadline import Deadline
 from runner.doctor.packages import missing_packages
 from runner.errors import InfraError
 from runner.guest.accel import host_cpus, host_memory_mib, native_accel, slots
 from runner.guest.tinyguest import can_run
+from runner.guest.virtme import virtme_tool
 from runner.model import GuestSize
+from runner.model.architecture import ARCHITECTURES, by_uname
+from runner.model.deadline import Deadline
 from runner.process import require, run
 from runner.text import counted
-from runner.virtme import virtme_tool
 
 NEED_MIB = 3072  # two images, eight kernels, the packages they are made of
 GUEST_S = 20.0  # for a tiny guest, which needs below one second; a busy machine gets more

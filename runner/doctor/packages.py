@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.model.deadline import Deadline
 from runner.process import run, spawn
 
 _SCRIPT = Path(__file__).parents[1] / "packages.sh"  # a shell script, as it must work before Python is there

@@ -13,12 +13,12 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.architecture import ARCHITECTURES, Architecture, by_uname
 from runner.caches import cache_root
-from runner.deadline import Deadline
 from runner.guest.interface import Accel
 from runner.guest.tinyguest import can_run
 from runner.model import GuestSize
+from runner.model.architecture import ARCHITECTURES, Architecture, by_uname
+from runner.model.deadline import Deadline
 
 PROBE_S = 5.0  # the tiny guest needs below one second under TCG, and KVM that is slower is of no use
 _DEVICE = Path("/dev/kvm")

@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.deadline import Deadline
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest import console
 from runner.guest.command import GDB_SOCKET, vng_argv
@@ -24,8 +23,9 @@ from runner.guest.interface import Access, Answered, BootOrder, Guest
 from runner.guest.keys import Keys, leave_key, make_keys
 from runner.guest.qemu import refusal, write_qemu
 from runner.guest.ssh import Ssh, greeted
+from runner.guest.virtme import virtme_environment, virtme_tool
+from runner.model.deadline import Deadline
 from runner.process import spawn
-from runner.virtme import virtme_environment, virtme_tool
 
 log = logging.getLogger(__name__)
 

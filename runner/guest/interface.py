@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from runner.architecture import Architecture
-from runner.deadline import Deadline
 from runner.model import GuestSize, Image, Kernel
+from runner.model.architecture import Architecture
+from runner.model.deadline import Deadline
 
 Accel = Literal["kvm", "tcg"]
 

@@ -10,7 +10,7 @@ import re
 import shlex
 from pathlib import Path
 
-from runner.architecture import Architecture
+from runner.model.architecture import Architecture
 from runner.process import require
 
 _SCRIPT = """\

@@ -21,10 +21,10 @@ from typing import Self
 
 import paramiko
 
-from runner.deadline import Deadline
 from runner.errors import GuestLost, GuestSilent
 from runner.guest.interface import Answered
 from runner.guest.keys import Keys
+from runner.model.deadline import Deadline
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what breaks is told by our own errors
 

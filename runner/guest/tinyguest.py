@@ -12,10 +12,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.architecture import Architecture
-from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.guest.interface import Accel
+from runner.model.architecture import Architecture
+from runner.model.deadline import Deadline
 from runner.process import run
 
 SAYS = "guest speaks"

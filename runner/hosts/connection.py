@@ -1,4 +1,4 @@
-"""One ssh connection to a host, for everything but the workers: those have their own, see execution/links.py."""
+"""One ssh connection to a host, for everything but the workers: those have their own, see engine/links.py."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Protocol
 
 import paramiko
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.guest.ssh import closed_at
 from runner.hosts.hostsfile import HostEntry
+from runner.model.deadline import Deadline
 from runner.text import printable
 
 _POLL_S = 0.02

@@ -12,13 +12,13 @@ from typing import Annotated
 from pydantic import Field
 
 from runner import __version__
-from runner.architecture import ARCHITECTURES
 from runner.caches import cache_root
-from runner.deadline import Deadline
 from runner.doctor.packages import missing_packages
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.interface import Accel
 from runner.model import Plain, SafeName
+from runner.model.architecture import ARCHITECTURES
+from runner.model.deadline import Deadline
 
 _PACKAGE = Path(__file__).parents[1]
 

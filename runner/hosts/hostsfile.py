@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from runner import yamlfile
-from runner.deadline import Deadline
-from runner.execution.fleet import ASK_S, CONNECT_S, FAILURES, SILENCE_S
+from runner.engine.fleet import ASK_S, CONNECT_S, FAILURES, SILENCE_S
 from runner.kernels.entries import Arch
 from runner.matrix import SCHEMA_ID
 from runner.model import Plain, Seconds
+from runner.model.deadline import Deadline
 from runner.yamlfile import Location
 
 MAX_HOSTS = 64
@@ -121,7 +121,7 @@ def json_schema() -> dict[str, object]:
 
 
 def load_hosts(path: Path) -> HostsFile:
-    """Read and check hosts.yaml. Raises one MatrixError that lists every problem with its line."""
+    """Read and check hosts.yaml. Raises one UserError that lists every problem with its line."""
     document = yamlfile.load(path, absent="docs/hosts.md shows one")
     file = yamlfile.validate(document, HostsFile)
     problems: list[tuple[Location, str]] = []

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.engine.fleet import Fleet, Host
 from runner.errors import InfraError
-from runner.execution.fleet import Fleet, Host
 from runner.guest.accel import slots
 from runner.hosts import facts
 from runner.hosts.connection import connect

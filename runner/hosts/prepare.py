@@ -12,13 +12,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.hosts import transfer
 from runner.hosts.connection import Connection, Writer
 from runner.hosts.facts import HostFacts, code_sha256
 from runner.hosts.hostsfile import HostEntry
 from runner.model import Limits, Lock
+from runner.model.deadline import Deadline
 from runner.text import printable
 
 _PACKAGE = Path(__file__).parents[1]

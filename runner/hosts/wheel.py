@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.model.deadline import Deadline
 from runner.process import run
 
 _ROOT = Path(__file__).parents[2]

@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from runner.architecture import ARCHITECTURES, architecture
-from runner.archive import Archive
 from runner.caches import need_space
-from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.images.build import build_image, recipe
 from runner.images.interpreter import ROOTS, Interpreter, host_parts, parts
+from runner.kernels.archive import Archive
 from runner.model import Image, LockedImage, Package
+from runner.model.architecture import ARCHITECTURES, architecture
+from runner.model.deadline import Deadline
 from runner.store import Entry, Store, key_of
 
 log = logging.getLogger(__name__)

@@ -16,11 +16,11 @@ from pathlib import Path
 from debian.deb822 import Deb822
 from debian.debfile import DebFile
 
-from runner.architecture import architecture
-from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.images.interpreter import Interpreter, parts
 from runner.model import LockedImage, Package
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from runner.process import run
 
 _HERE = Path(__file__).parent

@@ -14,11 +14,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from runner.architecture import Architecture, by_uname
-from runner.archive import Archive
-from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.kernels.archive import Archive
 from runner.model import LockedImage, Package
+from runner.model.architecture import Architecture, by_uname
+from runner.model.deadline import Deadline
 from runner.process import run
 from runner.store import Store, key_of
 

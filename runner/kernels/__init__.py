@@ -9,15 +9,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from runner.architecture import architecture
-from runner.archive import Archive
-from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.kernels import modules
+from runner.kernels.archive import Archive
 from runner.kernels.needs import read_build
 from runner.kernels.source import Means, Offer
 from runner.kernels.sources import SOURCES, source_of
 from runner.model import Kernel, KernelBuild, LockedKernel, Wanted
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from runner.store import Store, key_of
 
 __all__ = ["Means", "Offer", "ensure_kernel", "have_kernel", "kept_build", "lock_kernels", "offered", "stored_kernel"]
@@ -44,7 +44,7 @@ def offered(
 def lock_kernels(wanted: Wanted, means: Means) -> tuple[LockedKernel, ...]:
     """Pin what `wanted` stands for: one kernel, or each of a range, the oldest first.
 
-    MatrixError when there is none, InfraError without network.
+    UserError when there is none, InfraError without network.
     """
     found = source_of(wanted.source).lock(wanted.source, wanted.arch, means)
     return tuple(sorted(found, key=lambda pin: (pin.upstream, pin.release)))

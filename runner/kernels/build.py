@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.architecture import architecture
 from runner.caches import need_space
-from runner.deadline import Deadline
 from runner.errors import BuildError, InfraError
+from runner.guest.virtme import virtme_environment, virtme_tool
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from runner.process import require, run
-from runner.virtme import virtme_environment, virtme_tool
 
 FRAGMENT = Path(__file__).with_name("kernel.config")
 LOG = "runner-build.log"

@@ -19,8 +19,8 @@ from typing import Self
 
 import filelock
 
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
+from runner.model.deadline import Deadline
 from runner.process import Completed, run
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Checkout:
 
         Not `borrowed`: there is no clone, `repository` is a folder of sources, and `source` is not to be used.
 
-        MatrixError when it is no repository, InfraError when another process uses it or git fails.
+        UserError when it is no repository, InfraError when another process uses it or git fails.
         """
         top = _top(repository, deadline) if borrowed else _folder(repository)
         key = hashlib.sha256(f"{top}\0{arch}\0{config}".encode()).hexdigest()[:16]
@@ -88,14 +88,14 @@ class Checkout:
         return _git(self.source, *words, deadline=deadline, check=check)
 
     def commit(self, ref: str, *, deadline: Deadline) -> Commit:
-        """What the user's repository calls `ref`. MatrixError when there is no such commit."""
+        """What the user's repository calls `ref`. UserError when there is no such commit."""
         done = _git(
             self.repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}",
             deadline=deadline, check=False,
         )  # fmt: skip
         found = done.stdout.strip()
         if done.returncode or not _COMMIT.fullmatch(found):
-            raise MatrixError(f"{self.repository} has no commit {ref!r}", hint="a branch, a tag or a commit's id")
+            raise UserError(f"{self.repository} has no commit {ref!r}", hint="a branch, a tag or a commit's id")
         return self.described(found, deadline=deadline)
 
     def described(self, ref: str, *, deadline: Deadline) -> Commit:
@@ -130,14 +130,14 @@ class Checkout:
 
 def _folder(path: Path) -> Path:
     if not path.is_dir():
-        raise MatrixError(f"{path} is not a folder")
+        raise UserError(f"{path} is not a folder")
     return path.resolve()
 
 
 def _top(repository: Path, deadline: Deadline) -> Path:
     done = _git(_folder(repository), "rev-parse", "--absolute-git-dir", deadline=deadline, check=False)
     if done.returncode:
-        raise MatrixError(f"{repository} is not a git repository: {done.stderr.strip()[-300:]}")
+        raise UserError(f"{repository} is not a git repository: {done.stderr.strip()[-300:]}")
     folder = Path(done.stdout.strip()).resolve()
     return folder.parent if folder.name == ".git" else folder
 

@@ -16,15 +16,15 @@ from typing import Annotated, NamedTuple, Self
 from debian.debian_support import Version
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from runner.architecture import ARCHITECTURES, architecture
-from runner.archive import Listed
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.kernels import debs
+from runner.kernels.archive import Listed
 from runner.kernels.entries import KernelEntry, Range, Series, WhichField, one_of
 from runner.kernels.source import Means, Offer, choose
+from runner.kernels.suites import SUITES
 from runner.model import LockedKernel, Package, Wanted, Which
-from runner.suites import SUITES
-from runner.version import KernelVersion, Versions
+from runner.model.architecture import ARCHITECTURES, architecture
+from runner.model.version import KernelVersion, Versions
 from runner.yamlfile import nearest
 
 log = logging.getLogger(__name__)
@@ -122,25 +122,25 @@ class Named(NamedTuple):
 
 
 def parse_source(source: str) -> Named:
-    """MatrixError on an unknown suite or flavour, or on malformed versions. Needs no network."""
+    """UserError on an unknown suite or flavour, or on malformed versions. Needs no network."""
     found = _SOURCE.fullmatch(source)
     if not found:
-        raise MatrixError(f"{source!r} is not a kernel source", hint=f"like {WORD}:trixie/6.12")
+        raise UserError(f"{source!r} is not a kernel source", hint=f"like {WORD}:trixie/6.12")
     suite, flavour = found["suite"], found["flavour"] or GENERIC
     for what, word, known in (("suite", suite, SUITES), ("flavour", flavour, tuple(FLAVOURS))):
         if word not in known:
-            raise MatrixError(f"unknown Debian {what} {word!r} in {source}", hint=nearest(word, known))
+            raise UserError(f"unknown Debian {what} {word!r} in {source}", hint=nearest(word, known))
     try:
         return Named.of(suite, found["versions"], "all" if found["all"] else None, flavour)
     except ValueError:
-        raise MatrixError(
+        raise UserError(
             f"{found['versions']!r} in {source} is neither a kernel series nor a version nor a range",
             hint="like 7, 6.12, 6.12.117 or >=6.12",
         ) from None
 
 
 def check(source: str) -> None:
-    """MatrixError unless the text can be understood."""
+    """UserError unless the text can be understood."""
     parse_source(source)
 
 
@@ -155,7 +155,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> tuple[Of
 
 
 def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
-    """Pin what a source means now. MatrixError, naming what there is, when there is nothing."""
+    """Pin what a source means now. UserError, naming what there is, when there is nothing."""
     suite, versions, which, flavour, build = parse_source(source)
     found = list(_offered((arch,), (suite,), means))
     for pocket in suites_of(suite)[1:]:
@@ -170,7 +170,7 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
         known = ", ".join(dict.fromkeys(offer.build if build else str(offer.version) for offer in sorted(found)))
         have = "have" if len(suites_of(suite)) > 1 else "has"
         kind = "" if flavour == GENERIC else f"{flavour} "
-        raise MatrixError(
+        raise UserError(
             f"{' and '.join(suites_of(suite))} {have} no {kind}kernel {build or versions} for {arch}",
             hint=f"there are {known}" if known else "`runner kernels list` shows what there is",
         )

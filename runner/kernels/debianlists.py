@@ -18,16 +18,16 @@ from typing import NamedTuple
 
 from debian import deb822
 
-from runner.aptroot import kernel_stanzas
-from runner.architecture import architecture
-from runner.archive import listed
-from runner.download import NotThere, Server
 from runner.errors import InfraError
 from runner.kernels import debian
+from runner.kernels.aptroot import kernel_stanzas
+from runner.kernels.archive import listed
+from runner.kernels.download import NotThere, Server
+from runner.kernels.mirrors import KEYRING
+from runner.kernels.openpgp import signed_text
 from runner.kernels.source import Means, Offer
-from runner.mirrors import KEYRING
 from runner.model import Package
-from runner.openpgp import signed_text
+from runner.model.architecture import architecture
 from runner.store import write_atomically
 
 log = logging.getLogger(__name__)

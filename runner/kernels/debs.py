@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from runner.architecture import architecture
 from runner.caches import need_space
-from runner.deadline import Deadline
 from runner.kernels import modules
 from runner.kernels.unpack import unpack_kernel
 from runner.model import LockedKernel
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 
 log = logging.getLogger(__name__)
 

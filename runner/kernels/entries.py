@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from runner import yamlfile
-from runner.architecture import ARCHITECTURES
 from runner.model import Plain, Wanted, Which
+from runner.model.architecture import ARCHITECTURES
 
 
 def one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:

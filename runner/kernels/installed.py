@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from runner.errors import InfraError, MatrixError, RunnerError
+from runner.errors import InfraError, RunnerError, UserError
 from runner.kernels import local
 from runner.kernels.config import built_for
 from runner.kernels.entries import KernelEntry, matches
@@ -59,7 +59,7 @@ ENTRY = InstalledEntry
 
 
 def check(source: str) -> None:
-    """MatrixError unless the text can be understood."""
+    """UserError unless the text can be understood."""
     _which(source)
 
 
@@ -76,7 +76,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator
 
 
 def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
-    """Pin what is installed now. MatrixError, naming what there is, when it is not."""
+    """Pin what is installed now. UserError, naming what there is, when it is not."""
     which, there = _which(source), _whole()
     if which not in {ALL, NEWEST}:
         chosen = [parts for parts in there if parts.release == which]
@@ -84,7 +84,7 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
         chosen = [parts for parts in there if built_for(parts.config) == arch]
     if not chosen:
         names = ", ".join(f"{parts.release} ({built_for(parts.config) or 'unknown'})" for parts in there)
-        raise MatrixError(
+        raise UserError(
             f"{source}: no such kernel for {arch} is installed on this machine",
             hint=f"there are {names}" if names else f"there is none with its modules and its .config below {ROOT}",
         )
@@ -108,7 +108,7 @@ def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
 def _which(source: str) -> str:
     word, _, which = source.partition(":")
     if word != WORD or not re.fullmatch(_RELEASE, which):
-        raise MatrixError(f"{source!r} is not a kernel source", hint=f"like {WORD}:newest, {WORD}:all")
+        raise UserError(f"{source!r} is not a kernel source", hint=f"like {WORD}:newest, {WORD}:all")
     return which
 
 

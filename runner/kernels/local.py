@@ -15,26 +15,26 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from runner.architecture import architecture
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError, RunnerError
+from runner.errors import InfraError, RunnerError, UserError
 from runner.kernels import modules
 from runner.kernels.config import built_for, upstream_version
 from runner.kernels.source import Means, Offer
 from runner.kernels.unpack import Parts, lay_out, needed_of
 from runner.model import LockedKernel, PinnedFile
-from runner.version import KernelVersion
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
+from runner.model.version import KernelVersion
 
 log = logging.getLogger(__name__)
 
-Find = Callable[[str], Parts]  # the parts of what a source names; MatrixError when they are not there
+Find = Callable[[str], Parts]  # the parts of what a source names; UserError when they are not there
 
 
 def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> LockedKernel:
-    """Pin a kernel as it is now. MatrixError when it is none for this architecture."""
+    """Pin a kernel as it is now. UserError when it is none for this architecture."""
     found = built_for(parts.config)
     if found != arch:
-        raise MatrixError(
+        raise UserError(
             f"{source}: {parts.image} is a kernel for {found or 'an unknown architecture'}, wanted for {arch}",
             hint=f"give it `architectures: [{found}]` in the matrix" if found else f"{parts.config} does not tell",
         )
@@ -47,7 +47,7 @@ def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> LockedKe
             files=tuple(_pinned(needed_of(parts, modules.WANTED, deadline=deadline))),
         )
     except ValidationError as error:
-        raise MatrixError(f"{source}: release {parts.release!r}: {error.errors()[0]['msg']}") from None
+        raise UserError(f"{source}: release {parts.release!r}: {error.errors()[0]['msg']}") from None
     except OSError as error:
         raise InfraError(
             f"{source}: {error.filename}: {error.strerror}", hint="this user must be able to read it"
@@ -104,7 +104,7 @@ def fetch(locked: LockedKernel, find: Find, tree: Path, means: Means) -> None:
     """Copy one that the matrix names. That it is not there is now the machine's fault."""
     try:
         parts = find(locked.source)
-    except MatrixError as error:
+    except UserError as error:
         raise InfraError(error.what, hint="it is needed on each machine that boots it") from None
     copy(locked, parts, tree, means)
 
@@ -125,7 +125,7 @@ def _version(source: str, parts: Parts) -> KernelVersion:
     try:
         return KernelVersion.parse(text)
     except ValueError:
-        raise MatrixError(f"{source}: neither {parts.config} nor {parts.release!r} tells a kernel version") from None
+        raise UserError(f"{source}: neither {parts.config} nor {parts.release!r} tells a kernel version") from None
 
 
 def _pinned(parts: Parts) -> Iterator[PinnedFile]:

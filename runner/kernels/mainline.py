@@ -17,16 +17,16 @@ from typing import Annotated, ClassVar, NamedTuple
 from debian.debian_support import Version
 from pydantic import Field
 
-from runner.architecture import architecture
-from runner.deadline import Deadline
-from runner.download import NotThere, Server, server_from
 from runner.errors import InfraError
 from runner.kernels import served
+from runner.kernels.download import NotThere, Server, server_from
+from runner.kernels.openpgp import check_detached
 from runner.kernels.served import Named, NotWholeError, ServedEntry, VersionsField, candidates
 from runner.kernels.source import Means, Offer
 from runner.model import LockedKernel, PinnedFile
-from runner.openpgp import check_detached
-from runner.version import KernelVersion, exactly
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
+from runner.model.version import KernelVersion, exactly
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class _Site(NamedTuple):
 
 
 def check(source: str) -> None:
-    """MatrixError unless the text can be understood."""
+    """UserError unless the text can be understood."""
     served.parse(WORD, source)
 
 
@@ -75,7 +75,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator
 
 
 def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
-    """Pin what a source means now. MatrixError when there is nothing; InfraError when a signature is not good."""
+    """Pin what a source means now. UserError when there is nothing; InfraError when a signature is not good."""
     site = _Site(_server(), trusted_keys(), means.deadline)
     named = served.parse(WORD, source)
     exact = exact_version(named)

@@ -19,10 +19,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema
 
-from runner.architecture import architecture
 from runner.caches import need_space
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.kernels import bootimage, modules
 from runner.kernels.config import upstream_version
 from runner.kernels.entries import KernelEntry, matches
@@ -30,8 +28,10 @@ from runner.kernels.ocilayers import Layers
 from runner.kernels.source import Means, Offer
 from runner.kernels.unpack import DEPMOD_INPUT, Parts, available, take_kernel
 from runner.model import LockedKernel, PinnedFile, Wanted
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
+from runner.model.version import KernelVersion
 from runner.process import require, run
-from runner.version import KernelVersion
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class _Manifest(BaseModel):
 
 
 def check(source: str) -> None:
-    """MatrixError unless the text can be understood."""
+    """UserError unless the text can be understood."""
     _named(source)
 
 
@@ -110,7 +110,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> tuple[Of
 
 
 def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
-    """Pull the image and pin it as it is now. MatrixError when it has no kernel for this architecture."""
+    """Pull the image and pin it as it is now. UserError when it has no kernel for this architecture."""
     name, wanted = _named(source)
     digest, manifest = _resolved(source, name, wanted, arch, means.deadline)
     size = sum(layer.size for layer in manifest.layers)
@@ -123,7 +123,7 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
         pinned = PinnedFile(name="image", sha256=digest.removeprefix("sha256:"), size_bytes=size, where=name)
         kernel = LockedKernel(source=source, arch=arch, version=version, release=parts.release, files=(pinned,))
     except ValueError as error:  # ValidationError is one
-        raise MatrixError(f"{source}: release {parts.release!r} is not a kernel's: {error}") from None
+        raise UserError(f"{source}: release {parts.release!r} is not a kernel's: {error}") from None
     return (kernel,)
 
 
@@ -148,7 +148,7 @@ def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
             if parts.release != pin.release:
                 raise InfraError(f"{name}@{digest} has kernel {parts.release}, and {pin.release} was pinned")
             take_kernel(parts, architecture(pin.arch).image, modules.WANTED, tree, deadline=means.deadline)
-    except MatrixError as error:  # it had a kernel when it was pinned
+    except UserError as error:  # it had a kernel when it was pinned
         raise InfraError(error.what, hint=error.hint) from None
 
 
@@ -156,7 +156,7 @@ def _named(source: str) -> tuple[str, str]:
     """(name, `:TAG` or `@DIGEST`)."""
     found = re.fullmatch(f"{WORD}:{_REFERENCE}", source)
     if not found:
-        raise MatrixError(f"{source!r} is not a kernel source", hint=f"name an image {_RULE}")
+        raise UserError(f"{source!r} is not a kernel source", hint=f"name an image {_RULE}")
     return found["name"], f":{found['tag']}" if found["tag"] else f"@{found['digest']}"
 
 
@@ -179,7 +179,7 @@ def _resolved(source: str, name: str, wanted: str, arch: str, deadline: Deadline
         raw = _raw(f"{name}{wanted}", deadline)
     except InfraError as error:
         if _NOT_THERE.search(error.what):
-            raise MatrixError(f"{source} is not there", hint=error.what.splitlines()[-1]) from None
+            raise UserError(f"{source} is not there", hint=error.what.splitlines()[-1]) from None
         raise
     manifest = _parsed(source, raw)
     if manifest.manifests:
@@ -187,14 +187,14 @@ def _resolved(source: str, name: str, wanted: str, arch: str, deadline: Deadline
         fitting = [one for one in there if one.platform and one.platform.architecture == go]
         if not fitting:
             known = ", ".join(sorted({one.platform.architecture for one in there if one.platform}))
-            raise MatrixError(f"{source} has no image for {arch}", hint=f"it has {known or 'none at all'}")
+            raise UserError(f"{source} has no image for {arch}", hint=f"it has {known or 'none at all'}")
         digest = fitting[0].digest
         raw = _raw(f"{name}@{digest}", deadline)
         if f"sha256:{hashlib.sha256(raw).hexdigest()}" != digest:
             raise InfraError(f"{name}@{digest} is not what its digest says")
         manifest = _parsed(source, raw)
     if not manifest.layers:
-        raise MatrixError(f"{source} is no image with layers")
+        raise UserError(f"{source} is no image with layers")
     return f"sha256:{hashlib.sha256(raw).hexdigest()}", manifest
 
 
@@ -238,7 +238,7 @@ def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline)
 
 @contextmanager
 def _parts(source: str, layers: Layers, folder: Path) -> Iterator[Parts]:
-    """The kernel's files, taken out of the image into a folder that goes at the end. MatrixError: not one kernel."""
+    """The kernel's files, taken out of the image into a folder that goes at the end. UserError: not one kernel."""
     folder.mkdir()
     try:
         yield _taken(source, layers, folder)
@@ -256,7 +256,7 @@ def _taken(source: str, layers: Layers, folder: Path) -> Parts:
     if not release and len(bases) == 1:
         (release,) = bases
     if not release:
-        raise MatrixError(f"{source}: {image_path} does not tell its release", hint="name it boot/vmlinuz-RELEASE")
+        raise UserError(f"{source}: {image_path} does not tell its release", hint="name it boot/vmlinuz-RELEASE")
     base = bases.get(release, "")
     config = folder / "config"
     for path in (f"boot/config-{release}", "boot/config", f"{base}/config"):
@@ -282,11 +282,11 @@ def _taken(source: str, layers: Layers, folder: Path) -> Parts:
 
 
 def _one(source: str, paths: Sequence[str], layers: Layers) -> str:
-    """The one image: links like boot/vmlinuz -> vmlinuz-6.6 are fine. MatrixError."""
+    """The one image: links like boot/vmlinuz -> vmlinuz-6.6 are fine. UserError."""
     found = [path for path in paths if layers.has(path)]
     named = [path for path in found if path != "boot/vmlinuz"]
     if len(named) > 1 or not found:
-        raise MatrixError(
+        raise UserError(
             f"{source} has {', '.join(named) if named else 'no boot/vmlinuz'}", hint="an image must hold one kernel"
         )
     return named[0] if named else found[0]

@@ -13,7 +13,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.kernels import local
 from runner.kernels.entries import AbsolutePath, KernelEntry
 from runner.kernels.source import Means, Offer
@@ -60,7 +60,7 @@ ENTRY = PathEntry
 
 
 def check(source: str) -> None:
-    """MatrixError unless the text can be understood."""
+    """UserError unless the text can be understood."""
     _places(source)
 
 
@@ -70,7 +70,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator
 
 
 def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
-    """Pin it as it is now. MatrixError when there is no kernel, or not one kernel alone."""
+    """Pin it as it is now. UserError when there is no kernel, or not one kernel alone."""
     return (local.pin(source, arch, _parts(source), deadline=means.deadline),)
 
 
@@ -87,12 +87,12 @@ def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
 def _places(source: str) -> tuple[Path, ...]:
     found = _SOURCE.fullmatch(source)
     if not found:
-        raise MatrixError(f"{source!r} is not a kernel source", hint=f"like {WORD}:/srv/kernel, with a whole path")
+        raise UserError(f"{source!r} is not a kernel source", hint=f"like {WORD}:/srv/kernel, with a whole path")
     return tuple(Path(part) for part in found.groups() if part)
 
 
 def _parts(source: str) -> Parts:
-    """MatrixError when they are not there: it is the matrix that says they are."""
+    """UserError when they are not there: it is the matrix that says they are."""
     first, *others = _places(source)
     try:
         if others:
@@ -101,13 +101,13 @@ def _parts(source: str) -> Parts:
         if len(releases) == 1:
             return find_parts(first, releases[0])
     except InfraError as error:
-        raise MatrixError(f"{source}: {error.what}", hint=error.hint) from None
+        raise UserError(f"{source}: {error.what}", hint=error.hint) from None
     if releases:
-        raise MatrixError(
+        raise UserError(
             f"{source}: {first} has several kernels: {', '.join(releases)}",
             hint="name the image, and its `modules` folder",
         )
-    raise MatrixError(
+    raise UserError(
         f"{source}: no kernel in {first}: no folder lib/modules/RELEASE/kernel in it",
         hint="for a kernel's image, say where its `modules` are",
     )

@@ -15,14 +15,14 @@ from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from runner.deadline import Deadline
-from runner.download import NotThere, Server
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.kernels import debs
+from runner.kernels.download import NotThere, Server
 from runner.kernels.entries import KernelEntry, WhichField, quoted
 from runner.kernels.source import Means
 from runner.model import LockedKernel, Wanted, Which
-from runner.version import KernelVersion, Versions
+from runner.model.deadline import Deadline
+from runner.model.version import KernelVersion, Versions
 
 log = logging.getLogger(__name__)
 
@@ -83,12 +83,12 @@ class Named(NamedTuple):
 
 
 def parse(word: str, source: str) -> Named:
-    """MatrixError unless the text can be understood. Needs no network."""
+    """UserError unless the text can be understood. Needs no network."""
     found = re.fullmatch(rf"{word}:([^/]+)(/all)?", source)
     try:
         versions = Versions.parse(found[1] if found else "")
     except ValueError:
-        raise MatrixError(
+        raise UserError(
             f"{source!r} is not a kernel source", hint=f"like {word}:6.6, {word}:v6.0 or {word}:>=6.0"
         ) from None
     return Named(versions, "all" if found and found[2] else None)
@@ -120,7 +120,7 @@ class NotWholeError(Exception):
 def pins(
     source: str, arch: str, groups: Iterable[Iterable[KernelVersion]], pin: Callable[[KernelVersion], LockedKernel]
 ) -> tuple[LockedKernel, ...]:
-    """Of each group the first version that is whole. MatrixError when nothing is, or nothing was meant."""
+    """Of each group the first version that is whole. UserError when nothing is, or nothing was meant."""
     found: list[LockedKernel] = []
     faults: list[str] = []
     missing: list[str] = []
@@ -136,7 +136,7 @@ def pins(
         else:
             missing.append(faults[-1])
     if not found:
-        raise MatrixError(
+        raise UserError(
             f"{source}: no kernel for {arch}", hint="; ".join(faults[-3:]) or "the server names no such version"
         )
     for text in missing:

@@ -17,16 +17,16 @@ from typing import Annotated, ClassVar, NamedTuple, TypeVar
 from debian.debian_support import Version
 from pydantic import BaseModel, Field, ValidationError
 
-from runner.architecture import architecture
-from runner.download import NotThere, Server, server_from
 from runner.errors import InfraError
 from runner.kernels import debian, served
 from runner.kernels.debianlists import Indexed, indexed
+from runner.kernels.download import NotThere, Server, server_from
 from runner.kernels.served import NotWholeError, ServedEntry, VersionsField, candidates
 from runner.kernels.source import Means, Offer
+from runner.kernels.suites import PROPOSED_SUITES, SECURITY_SUITES, backports_of
 from runner.model import LockedKernel, PinnedFile
-from runner.suites import PROPOSED_SUITES, SECURITY_SUITES, backports_of
-from runner.version import KernelVersion, exactly
+from runner.model.architecture import architecture
+from runner.model.version import KernelVersion, exactly
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ class Place(NamedTuple):
 
 
 def check(source: str) -> None:
-    """MatrixError unless the text can be understood."""
+    """UserError unless the text can be understood."""
     served.parse(WORD, source)
 
 
@@ -108,7 +108,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator
 
 
 def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
-    """Pin what a source means now. MatrixError when there is nothing; InfraError when a signature is not good."""
+    """Pin what a source means now. UserError when there is nothing; InfraError when a signature is not good."""
     server = _server()
     builds = _versions(server, means)
     groups = candidates(builds, served.parse(WORD, source))

@@ -14,11 +14,11 @@ from typing import Protocol
 
 from debian.debian_support import Version
 
-from runner.archive import Archive
-from runner.deadline import Deadline
+from runner.kernels.archive import Archive
 from runner.kernels.entries import KernelEntry
 from runner.model import LockedKernel, Package, Which
-from runner.version import KernelVersion, Versions
+from runner.model.deadline import Deadline
+from runner.model.version import KernelVersion, Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Source(Protocol):
         the source, or where the list of that source is asked for: such a server is not everybody's."""
 
     def check(self, source: str) -> None:
-        """MatrixError unless `source` can be understood. Looks at nothing but the text."""
+        """UserError unless `source` can be understood. Looks at nothing but the text."""
 
     def offers(self, named: Sequence[str], archs: Sequence[str], means: Means) -> Iterable[Offer]:
         """Every kernel that it can give. `named` are its texts in the matrix, for what cannot be listed otherwise.
@@ -97,7 +97,7 @@ class Source(Protocol):
     def lock(self, source: str, arch: str, means: Means) -> Sequence[LockedKernel]:
         """Pin what `source` stands for now: one kernel, or each one of a range.
 
-        MatrixError, naming what there is, when there is none; InfraError when it cannot be found out.
+        UserError, naming what there is, when there is none; InfraError when it cannot be found out.
         """
 
     def lost(self, pin: LockedKernel, means: Means) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runner import yamlfile
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.kernels import debian, installed, mainline, oci, path, snapshot, tree
 from runner.kernels.source import Source
 
@@ -12,8 +12,8 @@ BY_WORD = {source.WORD: source for source in SOURCES}
 
 
 def source_of(text: str) -> Source:
-    """The source that a text begins with. MatrixError, naming the known ones."""
+    """The source that a text begins with. UserError, naming the known ones."""
     word, colon, _ = text.partition(":")
     if not colon or word not in BY_WORD:
-        raise MatrixError(f"{text!r} is not a kernel source", hint=yamlfile.nearest(word, BY_WORD))
+        raise UserError(f"{text!r} is not a kernel source", hint=yamlfile.nearest(word, BY_WORD))
     return BY_WORD[word]

@@ -13,7 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.kernels import local
 from runner.kernels.config import built_for, read_config
 from runner.kernels.entries import AbsolutePath, KernelEntry
@@ -57,7 +57,7 @@ ENTRY = TreeEntry
 
 
 def check(source: str) -> None:
-    """MatrixError unless the text can be understood."""
+    """UserError unless the text can be understood."""
     _folder(source)
 
 
@@ -67,7 +67,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator
 
 
 def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
-    """Pin what is built now. MatrixError when it is not built."""
+    """Pin what is built now. UserError when it is not built."""
     return (local.pin(source, arch, _parts(source), deadline=means.deadline),)
 
 
@@ -84,12 +84,12 @@ def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
 def _folder(source: str) -> Path:
     found = _SOURCE.fullmatch(source)
     if not found:
-        raise MatrixError(f"{source!r} is not a kernel source", hint=f"like {WORD}:/home/me/linux, with a whole path")
+        raise UserError(f"{source!r} is not a kernel source", hint=f"like {WORD}:/home/me/linux, with a whole path")
     return Path(found[1])
 
 
 def _parts(source: str) -> Parts:
-    """MatrixError when it is not built, or only in part: it is the matrix that says it is."""
+    """UserError when it is not built, or only in part: it is the matrix that says it is."""
     folder = _folder(source)
     config = folder / ".config"
     images = _IMAGES.get(built_for(config), ("arch/*/boot/*Image",))
@@ -103,7 +103,7 @@ def _parts(source: str) -> Parts:
         needed |= {"a list of modules": folder / "modules.order"} | {f"the list {one}": folder / one for one in _LISTS}
     missing = [f"{what} ({path.relative_to(folder)})" for what, path in needed.items() if not path.is_file()]
     if missing:
-        raise MatrixError(f"{source}: not built: there is not {', '.join(missing)}", hint=f"make -C {folder}")
+        raise UserError(f"{source}: not built: there is not {', '.join(missing)}", hint=f"make -C {folder}")
     return Parts(
         release=needed["the release"].read_text(errors="replace").strip(),
         image=needed["the image"],

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.model.deadline import Deadline
 from runner.process import run
 
 # A daemon's PATH often lacks these, and a normal user's does on Debian.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from runner.deadline import END_S, Deadline
+from runner.model.deadline import END_S, Deadline
 from runner.model.kernels import LockedImage, LockedKernel
 from runner.model.words import CellId, Plain, SafeName, Seconds
 

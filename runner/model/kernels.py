@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from runner.model.version import KernelVersion
 from runner.model.words import KernelSource, Plain, SafeName, Sha256
-from runner.version import KernelVersion
 
 # --- what the user wants: from matrix.yaml ---------------------------------------------------------------------------
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from runner.model import NETWORK_TYPES, Ask, CensusAsk, ClaimAsk, ProgType
+from runner.model.version import KernelVersion
 from runner.probes.claims import Claim, ClaimFile
 from runner.probes.kfuncs import NO_KFUNCS, KfuncList
-from runner.version import KernelVersion
 
 FLOW = "flow"  # the input by which every question has a connection of its own
 

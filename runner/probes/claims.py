@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from runner import yamlfile
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Attach, Plain, ProgType, SafeName, Traffic
-from runner.version import Interval, KernelVersion
+from runner.model.version import Interval, KernelVersion
 from runner.yamlfile import Location
 
 FOLDER = "bpf"  # of the project: holds NAME.yaml and OBJECT.bpf.c
@@ -111,7 +111,7 @@ class Answer(Plain):
 
 
 class Span(Plain):
-    """The kernels from `since` on and before `until`, as points in stable series; see runner/version.py."""
+    """The kernels from `since` on and before `until`, as points in stable series; see runner/model/version.py."""
 
     since: tuple[str, ...] = ()
     until: tuple[str, ...] = ()
@@ -229,13 +229,13 @@ def folder(root: Path) -> Path:
 
 
 def load_claims(root: Path, names: Iterable[str]) -> tuple[ClaimFile, ...]:
-    """Read bpf/NAME.yaml below `root` for each name. MatrixError, FILE:LINE, when one is wrong."""
+    """Read bpf/NAME.yaml below `root` for each name. UserError, FILE:LINE, when one is wrong."""
     return tuple(_load(folder(root) / f"{name}.yaml", name) for name in names)
 
 
 def _load(path: Path, name: str) -> ClaimFile:
     if name == ISSUES:
-        raise MatrixError(f"{path} holds no claims", hint=f"it is always read; `probes` must not name {ISSUES!r}")
+        raise UserError(f"{path} holds no claims", hint=f"it is always read; `probes` must not name {ISSUES!r}")
     document = yamlfile.load(path)
     written = yamlfile.validate(document, _Written)
     if problems := list(_problems(written)):

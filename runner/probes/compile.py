@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from runner.deadline import Deadline
-from runner.errors import MatrixError
+from runner.errors import UserError
+from runner.model.deadline import Deadline
 from runner.probes.claims import FOLDER
 from runner.process import run
 from runner.store import Store, key_of
@@ -24,7 +24,7 @@ def compile_objects(
 ) -> dict[str, dict[str, bytes]]:
     """For each byte order (`little`, `big`) the objects by file name (`conntrack.bpf.o`), from bpf/NAME.bpf.c.
 
-    Raises MatrixError with clang's words when a source is wrong, InfraError when there is no clang.
+    Raises UserError with clang's words when a source is wrong, InfraError when there is no clang.
     """
     folder = root / FOLDER
     version = run(["clang", "--version"], deadline=deadline).stdout
@@ -44,7 +44,7 @@ def compile_objects(
 def _digests(source: Path) -> dict[str, str]:
     """Of the source and of every header beside it."""
     if not source.is_file():
-        raise MatrixError(f"{source} does not exist", hint="the claim file's `object` names it")
+        raise UserError(f"{source} does not exist", hint="the claim file's `object` names it")
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (source, *source.parent.glob("*.h"))}
 
 
@@ -53,7 +53,7 @@ def _compile(source: Path, order: str, deadline: Deadline, tree: Path) -> None:
     argv = ["clang", *_FLAGS, f"-m{order}-endian", *_includes(), "-c", os.fspath(source), "-o", os.fspath(target)]
     done = run(argv, deadline=deadline, check=False)
     if done.returncode != 0:
-        raise MatrixError(f"{source} does not compile:\n{done.stderr.strip()}", hint="is libbpf-dev installed?")
+        raise UserError(f"{source} does not compile:\n{done.stderr.strip()}", hint="is libbpf-dev installed?")
 
 
 def _includes() -> tuple[str, ...]:

@@ -15,8 +15,8 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from runner import yamlfile
-from runner.architecture import ARCHITECTURES
 from runner.model import CellResult, ClaimVerdict, KnownIssue, Observation, Outcome, Plain, Verdict
+from runner.model.architecture import ARCHITECTURES
 from runner.probes.claims import ISSUES, Answer, Span, folder
 from runner.probes.matching import matches
 from runner.yamlfile import Document, Location
@@ -73,7 +73,7 @@ class _Written(Plain):
 
 
 def load_issues(root: Path) -> tuple[Issue, ...]:
-    """Read bpf/known-issues.yaml below `root`; no file, no issues. MatrixError, FILE:LINE, when it is wrong."""
+    """Read bpf/known-issues.yaml below `root`; no file, no issues. UserError, FILE:LINE, when it is wrong."""
     path = folder(root) / f"{ISSUES}.yaml"
     if not path.exists():
         return ()

@@ -21,6 +21,7 @@ from runner.model import (
     State,
     Verdict,
 )
+from runner.model.version import KernelVersion
 from runner.probes import census
 from runner.probes.asks import census_id, probe_id
 from runner.probes.census import asked_types
@@ -30,7 +31,6 @@ from runner.probes.levels import levels
 from runner.probes.matching import expected_words, matches, names_words, observed_words
 from runner.probes.missing import missing_words, other_prototype
 from runner.probes.verifier import JIT_OFF, calls_missing, plain_words, platform_trouble, verdict_line
-from runner.version import KernelVersion
 
 _CRASHED = "crashed the kernel"
 _NO_JIT = "the kernel is built without a BPF JIT"

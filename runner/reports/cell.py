@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import CellResult, ClaimVerdict, KfuncState, Level, Look, Observation, State, Verdict
 from runner.reports.errnos import errno_name, errno_words
 from runner.reports.findings import show_command
@@ -50,7 +50,7 @@ def probe_report(
 ) -> RenderableType:
     """One probe: the claim (`says` in words, `source` who says it), its verdict, the raw observation, a closer look.
 
-    Raises MatrixError, naming the nearest probe, when the cell knows no such probe.
+    Raises UserError, naming the nearest probe, when the cell knows no such probe.
     """
     claim = next((claim for claim in cell.claims if claim.probe == probe), None)
     seen = [observation for observation in cell.result.observations if observation.probe == probe]
@@ -211,6 +211,6 @@ def _seconds(value: float | None) -> str:
     return "not reached" if value is None else f"{value:.1f}"
 
 
-def _unknown_probe(cell: JudgedCell, probe: str) -> MatrixError:
+def _unknown_probe(cell: JudgedCell, probe: str) -> UserError:
     hint = nearest(probe, [claim.probe for claim in cell.claims], f"`{show_command(cell.id)}` lists them")
-    return MatrixError(f"cell {cell.id} has no probe {plain(probe)!r}", hint=hint)
+    return UserError(f"cell {cell.id} has no probe {plain(probe)!r}", hint=hint)

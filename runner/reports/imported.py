@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import AskedCell, CellResult, Crash, Observation
 from runner.reports.export import ExportedRecipe
 from runner.yamlfile import nearest
@@ -31,19 +31,19 @@ class Imported:
 
 
 def imported_cell(text: bytes, cell_id: str, where: str) -> Imported:
-    """Of `runner report export`, or `runner cell show --format json`. MatrixError, which names the file `where`."""
+    """Of `runner report export`, or `runner cell show --format json`. UserError, which names the file `where`."""
     try:
         document = json.loads(text)
         cell = _find(document, cell_id, where)
         if not cell.get("recipe"):
-            raise MatrixError(
+            raise UserError(
                 f"{where} does not say how to boot {cell_id} again", hint="export it anew, with a newer version"
             )
         recipe = ExportedRecipe.model_validate(cell["recipe"])
         return Imported(_result(cell, recipe), recipe.asked, dict(_objects(document.get("programs", {}))))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = _first(error) if isinstance(error, ValidationError) else str(error) or type(error).__name__
-        raise MatrixError(
+        raise UserError(
             f"{where} is not an export that this version can read: {reason}",
             hint="`runner report export --format json` makes one",
         ) from None
@@ -55,7 +55,7 @@ def _find(document: dict[str, Any], cell_id: str, where: str) -> dict[str, Any]:
         found: dict[str, Any] = cells[cell_id]
         return found
     hint = nearest(cell_id, cells, f"its cells: {', '.join(cells)[:1000] or 'none'}")
-    raise MatrixError(f"{where} has no cell {cell_id!r}", hint=hint)
+    raise UserError(f"{where} has no cell {cell_id!r}", hint=hint)
 
 
 def _result(cell: dict[str, Any], recipe: ExportedRecipe) -> CellResult:

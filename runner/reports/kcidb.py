@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from types import ModuleType
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import LockedKernel
 from runner.reports.cases import Case, Status, Suite, suites
 from runner.results.model import JudgedRun
@@ -26,13 +26,13 @@ _EXCERPT_CHARS = 16384  # the schema's limit
 
 
 def kcidb(judged: JudgedRun, origin: str = ORIGIN) -> str:
-    """The document, indented, ASCII only. `origin` is the CI system's name in KCIDB: [a-z0-9_]+, else MatrixError."""
+    """The document, indented, ASCII only. `origin` is the CI system's name in KCIDB: [a-z0-9_]+, else UserError."""
     return json.dumps(document(judged, origin), indent=1) + "\n"
 
 
 def document(judged: JudgedRun, origin: str = ORIGIN) -> dict[str, object]:
     if not _ORIGIN.fullmatch(origin):
-        raise MatrixError(f"{plain(origin)!r} cannot be a KCIDB origin", hint="lower-case letters, digits, underscores")
+        raise UserError(f"{plain(origin)!r} cannot be a KCIDB origin", hint="lower-case letters, digits, underscores")
     every = suites(judged)
     kernels = {_checkout_id(suite, origin): suite.cell.result.cell.kernel for suite in every}
     started = judged.run.started.isoformat()

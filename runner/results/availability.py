@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from runner.architecture import ARCHITECTURES
 from runner.model import NETWORK_TYPES, KfuncState, Outcome, ProgType, State
+from runner.model.architecture import ARCHITECTURES
+from runner.model.version import KernelVersion
 from runner.results.model import JudgedCell, JudgedRun
-from runner.version import KernelVersion
 
 
 @dataclass(frozen=True, slots=True)

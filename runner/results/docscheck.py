@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from runner.model import KfuncState, ProgType, State
+from runner.model.version import KernelVersion
 from runner.results.availability import Row
 from runner.results.ebpfdocs import Docs, Documented
 from runner.results.series import Build, Known, Measured
 from runner.results.stories import Only
-from runner.version import KernelVersion
 
 _CALLABLE = (State.REGISTERED, State.USABLE)
 

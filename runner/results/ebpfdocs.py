@@ -9,9 +9,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import ProgType
-from runner.version import KernelVersion
+from runner.model.version import KernelVersion
 
 # what the project calls our program types; UNSPEC is every type
 _NAMES = {
@@ -124,7 +124,7 @@ Docs = Mapping[str, Documented]  # by kfunc
 
 
 def load(folder: Path) -> dict[str, Documented]:
-    """By kfunc. `folder` is the project's checkout. Raises MatrixError when the files are not there or not these."""
+    """By kfunc. `folder` is the project's checkout. Raises UserError when the files are not there or not these."""
     kfuncs = _parse(folder / "data" / "kfuncs.yaml", _Kfuncs)
     since = _versions(folder / "data" / "feature-versions.yaml")
     found: dict[str, Documented] = {}
@@ -165,15 +165,15 @@ def _yaml(path: Path) -> object:
         # BaseLoader makes every scalar a text: to YAML, 6.10 is the number 6.1
         return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506  it makes no objects
     except OSError as error:
-        raise MatrixError(f"{path}: {error.strerror}", hint="--ebpf-docs wants a checkout of the project") from error
+        raise UserError(f"{path}: {error.strerror}", hint="--ebpf-docs wants a checkout of the project") from error
     except yaml.YAMLError as error:
-        raise MatrixError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+        raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
 
 
-def _not_it(path: Path, error: ValidationError) -> MatrixError:
+def _not_it(path: Path, error: ValidationError) -> UserError:
     first = error.errors()[0]
     place = ".".join(map(str, first["loc"]))
-    return MatrixError(f"{path}: {place}: {first['msg']}", hint="is it the file of the eBPF Docs project?")
+    return UserError(f"{path}: {place}: {first['msg']}", hint="is it the file of the eBPF Docs project?")
 
 
 def _known(it: _Type) -> bool:

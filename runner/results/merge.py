@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from runner.architecture import ARCHITECTURES
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Cell, CellResult
+from runner.model.architecture import ARCHITECTURES
+from runner.model.version import KernelVersion
 from runner.results.asked import join_asked
 from runner.results.hunts import join_hunts
 from runner.results.model import Run
 from runner.results.store import ResultStore
-from runner.version import KernelVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +37,14 @@ class Merged:
 def merge(into: ResultStore, sources: Iterable[Path]) -> tuple[Merged, ...]:
     """Each source is read and not changed, but for its tables, which are brought up to date.
 
-    Raises MatrixError, before anything of that source is written, when two runs have one id and are not shards of one.
+    Raises UserError, before anything of that source is written, when two runs have one id and are not shards of one.
     """
     return tuple(_merge(into, path) for path in sources)
 
 
 def _merge(into: ResultStore, path: Path) -> Merged:
     if path.resolve() == into.path.resolve():
-        raise MatrixError(f"{path} would be merged into itself")
+        raise UserError(f"{path} would be merged into itself")
     counts: Counter[str] = Counter()
     with ResultStore(path, read_only=True, busy_s=into.busy_s) as source:
         ids = [info.id for info in reversed(source.runs())]
@@ -64,13 +64,11 @@ def _merge(into: ResultStore, path: Path) -> Merged:
 def _check_shards(ours: Run, theirs: Run, path: Path, other: Path) -> None:
     where = f"run {ours.id} of {other} is not a part of the run of that id in {path}"
     if ours.matrix_sha256 != theirs.matrix_sha256:
-        raise MatrixError(f"{where}: their matrices differ", hint="shards of one run need the same matrix file")
+        raise UserError(f"{where}: their matrices differ", hint="shards of one run need the same matrix file")
     known = {cell.id: cell for cell in ours.cells}
     for cell in theirs.cells:
         if known.get(cell.id, cell) != cell:
-            raise MatrixError(
-                f"{where}: {cell.id} is pinned to other packages", hint="use one lock file for all shards"
-            )
+            raise UserError(f"{where}: {cell.id} is pinned to other packages", hint="use one lock file for all shards")
 
 
 def _join(into: ResultStore, run: Run, *, present: bool) -> Counter[str]:

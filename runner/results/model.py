@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Cell, CellResult, ClaimVerdict, KfuncState, KnownIssue, Outcome, Plain, Sha256
 from runner.yamlfile import nearest
 
@@ -111,12 +111,12 @@ class JudgedRun(Plain):
         return self
 
     def cell(self, cell_id: str) -> JudgedCell:
-        """Raises MatrixError, naming the cells there are."""
+        """Raises UserError, naming the cells there are."""
         known = {cell.id: cell for cell in self.cells}
         if cell_id in known:
             return known[cell_id]
         hint = nearest(cell_id, known, f"its cells: {', '.join(known) or 'none'}")
-        raise MatrixError(f"run {self.run.id} has no cell {cell_id!r}", hint=hint)
+        raise UserError(f"run {self.run.id} has no cell {cell_id!r}", hint=hint)
 
 
 def judge_run(

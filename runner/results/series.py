@@ -14,9 +14,9 @@ from typing import Protocol
 from pydantic_core import from_json, to_json
 
 from runner.model import Cell, CellResult, KfuncState, Observation, Outcome, State
+from runner.model.version import KernelVersion
 from runner.results.availability import Row
 from runner.results.store import Final, ResultStore
-from runner.version import KernelVersion
 
 
 class Judge(Protocol):

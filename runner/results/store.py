@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
 
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.model import Cell, CellResult, Limits, Observation, Outcome
 from runner.results import answers, evidence, schema
 from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Kind, Stored
@@ -46,7 +46,7 @@ class ResultStore:
 
     A writer holds a lock for as long as it is open, which a killed process loses; readers (`read_only`) never wait.
     Raises InfraError when the file is corrupt or foreign, when another process writes, or when the disk fails;
-    MatrixError when there is no such run.
+    UserError when there is no such run.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False, busy_s: float = Limits().store_s) -> None:
@@ -60,7 +60,7 @@ class ResultStore:
         with contextlib.ExitStack() as stack:
             if self.read_only:
                 if not self.path.exists():
-                    raise MatrixError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
+                    raise UserError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
                 _upgrade(self.path, self.busy_s)
             else:
                 stack.enter_context(only_writer(self.path))
@@ -84,7 +84,7 @@ class ResultStore:
     def begin(self, run: Run) -> None:
         """Record a run and every cell that is to run, before the first one starts. `run.results` are not looked at."""
         if any(known.id == run.id for known in self.runs()):
-            raise MatrixError(f"there is a run {run.id} in {self.path} already", hint="give it another id")
+            raise UserError(f"there is a run {run.id} in {self.path} already", hint="give it another id")
         with faults(self.path), transaction(self._db):
             seq = self._db.execute(
                 "INSERT INTO run (id, started, finished, matrix_sha256, runner_version, slots)"
@@ -319,9 +319,9 @@ class ResultStore:
         if row and row[0] is not None:
             return int(row[0])
         if run_id is None:
-            raise MatrixError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
+            raise UserError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
         last = [row[0] for row in self._db.execute("SELECT id FROM run ORDER BY started DESC, seq DESC LIMIT 5")]
-        raise MatrixError(f"no run {run_id!r} in {self.path}", hint=f"the last runs: {', '.join(last) or 'none'}")
+        raise UserError(f"no run {run_id!r} in {self.path}", hint=f"the last runs: {', '.join(last) or 'none'}")
 
 
 def _stored(row: sqlite3.Row, kind: Kind) -> Stored:

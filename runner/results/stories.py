@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby, pairwise
 
-from runner.architecture import ARCHITECTURES
 from runner.model import NETWORK_TYPES, KfuncState, ProgType, State
+from runner.model.architecture import ARCHITECTURES
+from runner.model.version import KernelVersion
 from runner.results.availability import Row
 from runner.results.series import Build, Known, Measured, different
-from runner.version import KernelVersion
 
 RANK = {State.ABSENT: 0, State.NOT_ALLOWED: 1, State.REGISTERED: 2, State.USABLE: 3}
 

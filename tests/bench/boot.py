@@ -11,18 +11,18 @@ from pathlib import Path
 
 from virtme.cpiowriter import CpioWriter
 
-from runner.architecture import architecture
-from runner.archive import Archive
 from runner.caches import cache_root
-from runner.cellnames import cell_id
-from runner.deadline import Deadline
 from runner.guest.boot import boot
 from runner.guest.interface import BootOrder
 from runner.images import ensure_image
 from runner.kernels import ensure_kernel
-from runner.kernels.lock import read_lock, settle, write_lock
+from runner.kernels.archive import Archive
 from runner.matrix import load_matrix
+from runner.matrix.cellnames import cell_id
+from runner.matrix.lock import read_lock, settle, write_lock
 from runner.model import Cell, Image, Kernel, Wanted
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from runner.process import spawn
 from tests.bench.measure import Figure
 

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runner.caches import cache_root
-from runner.deadline import Deadline
-from runner.execution.cellrun import run_cell
-from runner.execution.orders import CellOrder
-from runner.execution.prepare import worker_orders
-from runner.execution.realmachine import this_machine
+from runner.engine.cellrun import run_cell
+from runner.engine.orders import CellOrder
+from runner.engine.prepare import worker_orders
+from runner.engine.realmachine import this_machine
 from runner.matrix import load_matrix
 from runner.model import Outcome
+from runner.model.deadline import Deadline
 from runner.probes import load_claims, load_kfuncs, modules_of
 from tests.bench.boot import cells
 from tests.bench.measure import Figure

@@ -6,9 +6,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from runner.execution.controller import run_rounds
-from runner.execution.fleet import Fleet, Host
-from runner.execution.orders import Phase, Progress
+from runner.engine.controller import run_rounds
+from runner.engine.fleet import Fleet, Host
+from runner.engine.orders import Phase, Progress
 from tests import fakes
 from tests.bench.measure import Figure
 

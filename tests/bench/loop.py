@@ -12,11 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from runner.architecture import architecture, by_uname
 from runner.caches import cache_root
-from runner.deadline import Deadline
-from runner.execution.prepare import worker_orders
+from runner.engine.prepare import worker_orders
 from runner.matrix import load_matrix
+from runner.model.architecture import architecture, by_uname
+from runner.model.deadline import Deadline
 from runner.probes import load_claims, load_kfuncs
 from runner.process import spawn
 from tests.bench.boot import cells, prepared

@@ -20,8 +20,8 @@ HALF = CELLS // 2
 
 def _measure(folder: Path) -> dict[str, Any]:
     """In a process of its own, whose only work is that of a controller: rounds, and the store."""
-    from runner.execution.controller import run_rounds
-    from runner.execution.fleet import this_machine_alone
+    from runner.engine.controller import run_rounds
+    from runner.engine.fleet import this_machine_alone
     from runner.model import CellResult
     from runner.results.store import ResultStore
     from tests.faults.project import VERSIONS, cells, orders

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from runner.deadline import Deadline
+from runner.model.deadline import Deadline
 from runner.process import run
 
 HERE = Path(__file__).with_name("archive")

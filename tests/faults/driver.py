@@ -8,8 +8,8 @@ from pathlib import Path
 from runner import cli
 from runner.cli import matrix, running
 from runner.cli.options import Project
-from runner.execution.orders import WorkerOrders
-from runner.execution.prepare import cell_orders
+from runner.engine.orders import WorkerOrders
+from runner.engine.prepare import cell_orders
 from runner.model import Cell, Lock, ProgType
 from runner.probes import ClaimFile, KfuncList
 from tests import fakes

@@ -18,10 +18,10 @@ from pathlib import Path
 from tarfile import open as open_tar
 from typing import Any
 
-from runner.deadline import Deadline
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.interface import Access, Answered, BootOrder, Guest
 from runner.model import Cell, Image, Kernel
+from runner.model.deadline import Deadline
 from tests import fakes
 from tests.faults import recorded
 from tests.faults.fakevng import PANIC, STARTS, TROUBLE

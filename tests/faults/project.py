@@ -9,9 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from runner.execution.orders import WorkerOrders
-from runner.execution.prepare import cell_orders
-from runner.kernels.lock import write_lock
+from runner.engine.orders import WorkerOrders
+from runner.engine.prepare import cell_orders
+from runner.matrix.lock import write_lock
 from runner.model import Cell, Limits, Lock, LockedImage, LockedKernel, ProgType
 from runner.probes import ClaimFile
 from runner.probes.kfuncs import NO_KFUNCS

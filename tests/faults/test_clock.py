@@ -10,11 +10,11 @@ import pytest
 
 from runner import cli
 from runner.cli import matrix, running
-from runner.deadline import Deadline
-from runner.execution import cellrun
-from runner.execution.cellrun import run_cell
-from runner.execution.orders import WorkerOrders
+from runner.engine import cellrun
+from runner.engine.cellrun import run_cell
+from runner.engine.orders import WorkerOrders
 from runner.model import CellResult, Outcome
+from runner.model.deadline import Deadline
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.faults.machine import disturbed

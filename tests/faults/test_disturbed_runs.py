@@ -15,14 +15,14 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from runner.cli.resuming import left
-from runner.deadline import Deadline
+from runner.engine import controller
+from runner.engine.cellrun import run_cell
+from runner.engine.controller import run_rounds
+from runner.engine.fleet import this_machine_alone
+from runner.engine.orders import Delivery
 from runner.errors import InfraError
-from runner.execution import controller
-from runner.execution.cellrun import run_cell
-from runner.execution.controller import run_rounds
-from runner.execution.fleet import this_machine_alone
-from runner.execution.orders import Delivery
 from runner.model import CellResult, Outcome, State, Verdict
+from runner.model.deadline import Deadline
 from runner.probes import judge, states
 from runner.results.missing import missing_cells
 from runner.results.model import Run

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from runner import archive as archive_module
-from runner.archive import Archive
-from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.kernels import archive as archive_module
 from runner.kernels import ensure_kernel
+from runner.kernels.archive import Archive
 from runner.model import CellResult, Outcome, Package
+from runner.model.deadline import Deadline
 from runner.process import require, run
 from runner.results.store import ResultStore
 from runner.store import Store, key_of

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.execution.cellrun import run_cell
-from runner.execution.orders import CellOrder
+from runner.engine.cellrun import run_cell
+from runner.engine.orders import CellOrder
 from runner.guest import boot
 from runner.guest.interface import BootOrder
 from runner.model import CellResult, KfuncState, Limits, Outcome, ProgType, State, Verdict

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from runner.engine.controller import run_rounds
+from runner.engine.fleet import this_machine_alone
+from runner.engine.orders import Phase
+from runner.engine.watchdog import Watchdog
 from runner.errors import InfraError
-from runner.execution.controller import run_rounds
-from runner.execution.fleet import this_machine_alone
-from runner.execution.orders import Phase
-from runner.execution.watchdog import Watchdog
 from runner.model import CellResult, Limits, Outcome
 from tests.faults.leftovers import Place, nothing_left
 from tests.faults.project import cells, orders

@@ -9,21 +9,21 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from runner.architecture import architecture
 from runner.caches import cache_root
-from runner.deadline import Deadline
-from runner.execution.cellrun import Tell, run_cell
-from runner.execution.machine import Machine
-from runner.execution.prepare import worker_orders
-from runner.execution.realmachine import this_machine
+from runner.engine.cellrun import Tell, run_cell
+from runner.engine.machine import Machine
+from runner.engine.prepare import worker_orders
+from runner.engine.realmachine import this_machine
 from runner.guest import boot
 from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, Booter, BootOrder
-from runner.kernels.lock import read_lock
 from runner.matrix import load_matrix
+from runner.matrix.lock import read_lock
+from runner.matrix.select import select
 from runner.model import Cell, CellResult, Image, Kernel
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from runner.probes import ClaimFile, load_claims, load_kfuncs
-from runner.select import select
 
 _LIMIT_S = 1800
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from runner import supervise
-from runner.execution import cellrun
-from runner.execution.orders import Phase
+from runner.engine import cellrun
+from runner.engine.orders import Phase
 from runner.model import CellResult, GuestSize, Limits, Outcome, Verdict
 from runner.probes import judge
 from tests.faults.leftovers import Place, nothing_left

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from runner.architecture import architecture
-from runner.deadline import Deadline
-from runner.execution.realmachine import this_machine
+from runner.engine.realmachine import this_machine
 from runner.guest.boot import LiveGuest
 from runner.guest.interface import BootOrder, Guest
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from tests.guest.conftest import Project
 from tests.guest.inprocess import OneCell
 

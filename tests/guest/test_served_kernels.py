@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from runner.archive import Archive
 from runner.caches import cache_root
-from runner.deadline import Deadline
-from runner.kernels.lock import read_lock
+from runner.kernels.archive import Archive
+from runner.kernels.mirrors import find_mirrors
 from runner.kernels.modules import WANTED
 from runner.kernels.snapshot import suites_at
 from runner.kernels.unpack import available, closure
-from runner.mirrors import find_mirrors
+from runner.matrix.lock import read_lock
 from runner.model import LockedKernel
+from runner.model.deadline import Deadline
 from runner.process import run
 from tests.guest.conftest import ROOT, Project, answers, exported
 from tests.integration.web_fixture import Web, serving

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.deadline import Deadline
+from runner.engine.controller import run_rounds
+from runner.engine.fleet import Fleet, Host
 from runner.errors import InfraError
-from runner.execution.controller import run_rounds
-from runner.execution.fleet import Fleet, Host
 from runner.hosts.connection import connect
 from runner.hosts.hostsfile import HostEntry, HostLimits, HostsFile, load_hosts
 from runner.hosts.sshconfig import ssh_config
 from runner.model import CellResult, Outcome
+from runner.model.deadline import Deadline
 from tests import fakes
 from tests.hosts.namespaces import Net, NetHost
 

@@ -15,10 +15,10 @@ import pytest
 from runner import cli
 from runner.cli import earlier, repro
 from runner.cli.judging import Knowledge
-from runner.execution.again import asked_of
-from runner.execution.cellrun import Keep, Tell
-from runner.execution.machine import Machine
-from runner.execution.orders import CellOrder, WorkerOrders
+from runner.engine.again import asked_of
+from runner.engine.cellrun import Keep, Tell
+from runner.engine.machine import Machine
+from runner.engine.orders import CellOrder, WorkerOrders
 from runner.model import Asked, Cell, CellResult, Look
 from runner.probes import load_issues, load_kfuncs
 from runner.results.asked import write_asked

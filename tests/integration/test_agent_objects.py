@@ -13,7 +13,7 @@ from runner.agent.btf import BtfError, Slot
 from runner.agent.libbpf import Libbpf
 from runner.agent.objects import Object, fetch, store
 from runner.agent.traffic import FIELDS
-from runner.deadline import Deadline
+from runner.model.deadline import Deadline
 from runner.probes import compile_objects
 from tests.unit.agent_samples import ROOT, claims
 

@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner import archive as archive_module
-from runner.archive import Archive, damage
-from runner.deadline import Deadline
 from runner.errors import InfraError
-from runner.mirrors import Mirrors, find_mirrors
+from runner.kernels import archive as archive_module
+from runner.kernels.archive import Archive, damage
+from runner.kernels.mirrors import Mirrors, find_mirrors
 from runner.model import Package
+from runner.model.deadline import Deadline
 from tests.unit.archive_fixture import archive, mirror, soon
 
 __all__ = ["archive", "mirror"]  # fixtures

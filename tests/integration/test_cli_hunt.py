@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from runner import cli
+from runner.bisect import candidates
+from runner.bisect.candidates import Bootable, Range, ordered
 from runner.cli import fleets, hunting
 from runner.cli import hunt as command
 from runner.cli.judging import Knowledge
-from runner.errors import InfraError, MatrixError
-from runner.execution.fleet import Fleet, Host
-from runner.execution.orders import WorkerOrders
+from runner.engine.fleet import Fleet, Host
+from runner.engine.orders import WorkerOrders
+from runner.errors import InfraError, UserError
 from runner.guest.interface import Accel
 from runner.hosts import muster
 from runner.hosts.hostsfile import HostsFile
-from runner.hunt import candidates
-from runner.hunt.candidates import Bootable, Range, ordered
 from runner.kernels import Offer
 from runner.model import GuestSize
 from runner.probes import load_kfuncs
@@ -302,7 +302,7 @@ def test_ends_are_named_by_version_series_release_or_build() -> None:
     assert builds("6.12.90", "6.12.90") == ["6.12.90-1", "6.12.90-2"]
     assert builds("6.12.90-2", "6.12") == ["6.12.90-2", "6.12.94-1"]
     assert builds("6.12.90+2-amd64", "") == ["6.12.90-2", "6.12.94-1"]
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         builds("6.12.91", "")
     assert "6.12.90, 6.12.94" in caught.value.hint
 

@@ -17,11 +17,11 @@ from rich.console import Console
 
 from runner.cli import holding, repro
 from runner.cli.earlier import Payload
-from runner.deadline import Deadline
-from runner.execution.cellrun import run_cell
-from runner.execution.orders import WayIn
+from runner.engine.cellrun import run_cell
+from runner.engine.orders import WayIn
 from runner.guest.interface import BootOrder, Guest
 from runner.model import CellResult, Crash, Observation, Outcome
+from runner.model.deadline import Deadline
 from runner.results.asked import read_asked
 from runner.results.looks import read_look, write_look
 from runner.results.merge import merge

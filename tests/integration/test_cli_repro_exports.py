@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runner import cli
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.reports.imported import imported_cell
 from tests.integration.repro_fixture import ID, OBJECT, PROBE, VERSION, Guests, asked, guests, project, runner, template
 from tests.unit import agent_samples
@@ -84,11 +84,11 @@ def hostile(document: dict[str, Any], part: str) -> dict[str, Any]:
 )
 def test_a_wrong_export_is_the_users_mistake(project: Path, part: str) -> None:
     document = hostile(json.loads(exported(project).read_text()), part)
-    with pytest.raises(MatrixError, match=r"export\.json"):
+    with pytest.raises(UserError, match=r"export\.json"):
         imported_cell(json.dumps(document).encode(), ID, "export.json")
 
 
 def test_a_file_that_is_no_json_is_the_users_mistake() -> None:
     for text in (b"", b"[]", b"{", b"[" * 100_000, b"\xff"):
-        with pytest.raises(MatrixError, match="x is not an export"):
+        with pytest.raises(UserError, match="x is not an export"):
             imported_cell(text, ID, "x")

@@ -12,7 +12,7 @@ import pytest
 
 from runner import cli
 from runner.cli import running
-from runner.execution.orders import CellOrder, WorkerOrders
+from runner.engine.orders import CellOrder, WorkerOrders
 from runner.model import Cell, CellResult, Observation, Outcome
 from runner.results.model import Run
 from runner.results.store import ResultStore

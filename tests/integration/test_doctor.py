@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.architecture import ARCHITECTURES
-from runner.deadline import Deadline
 from runner.doctor import checks, packages
 from runner.doctor.checks import Finding, Level, examine
 from runner.doctor.packages import fix, missing_packages
 from runner.errors import InfraError
 from runner.guest import accel
 from runner.model import GuestSize
+from runner.model.architecture import ARCHITECTURES
+from runner.model.deadline import Deadline
 
 RUNNER = Path(__file__).parents[2] / "runner"
 

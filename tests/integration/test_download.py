@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from runner.deadline import Deadline
-from runner.download import NotThere, Server, _Redirects, server_from
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
+from runner.kernels.download import NotThere, Server, _Redirects, server_from
+from runner.model.deadline import Deadline
 from tests.integration.web_fixture import Fault, Web, web
 
 __all__ = ["web"]  # fixture
@@ -140,7 +140,7 @@ def test_another_server_can_be_named() -> None:
     assert server_from("V", "https://example.org/x", {}).base == "https://example.org/x"
     assert server_from("V", "https://example.org/x", {"V": "http://127.0.0.1:1/y/"}).base == "http://127.0.0.1:1/y"
     for wrong in ("ftp://x", "/etc", "http://a b", "http://x?y", "http://ä"):
-        with pytest.raises(MatrixError, match="not an address"):
+        with pytest.raises(UserError, match="not an address"):
             server_from("V", "https://example.org", {"V": wrong})
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.architecture import ARCHITECTURES, Architecture
 from runner.errors import InfraError
 from runner.guest.qemu import refusal, write_qemu
+from runner.model.architecture import ARCHITECTURES, Architecture
 
 
 @pytest.fixture

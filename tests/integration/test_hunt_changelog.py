@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.hunt.changelog import mentions
+from runner.bisect.changelog import mentions
 
 TEXT = """\
 linux-signed-amd64 (6.12.113+1) trixie-security; urgency=high

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.deadline import Deadline
-from runner.errors import BuildError, InfraError, MatrixError
-from runner.execution.orders import CellOrder
-from runner.hunt import commitkernels
-from runner.hunt.commitkernels import CommitKernels
-from runner.hunt.commits import CommitJournal, Search, journal_path
-from runner.hunt.questions import find
+from runner.bisect import commitkernels
+from runner.bisect.commitkernels import CommitKernels
+from runner.bisect.commits import CommitJournal, Search, journal_path
+from runner.bisect.questions import find
+from runner.engine.orders import CellOrder
+from runner.errors import BuildError, InfraError, UserError
 from runner.kernels import checkout
 from runner.kernels.checkout import Checkout
 from runner.model import (
@@ -30,6 +29,7 @@ from runner.model import (
     Outcome,
     PinnedFile,
 )
+from runner.model.deadline import Deadline
 from runner.probes import load_kfuncs
 from runner.process import Completed
 from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
@@ -183,7 +183,7 @@ def test_another_question_begins_anew(tmp_path: Path) -> None:
 )
 def test_ends_that_cannot_be_are_the_users_mistake(tmp_path: Path, good: str, bad: str, words: str) -> None:
     history(tmp_path / "repo", "good", "good 1", "broken", "bad")
-    with bench(tmp_path) as made, pytest.raises(MatrixError, match=words):
+    with bench(tmp_path) as made, pytest.raises(UserError, match=words):
         made.search(good, bad)
 
 
@@ -195,10 +195,10 @@ def test_ends_that_answer_alike_end_the_search(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_repository_and_one_that_is_in_use(tmp_path: Path) -> None:
-    with pytest.raises(MatrixError, match="is not a folder"), bench(tmp_path):
+    with pytest.raises(UserError, match="is not a folder"), bench(tmp_path):
         pass
     (tmp_path / "repo").mkdir()
-    with pytest.raises(MatrixError, match="not a git repository"), bench(tmp_path):
+    with pytest.raises(UserError, match="not a git repository"), bench(tmp_path):
         pass
     (tmp_path / "repo").rmdir()
     history(tmp_path / "repo", "good")

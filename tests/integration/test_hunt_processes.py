@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from runner.deadline import Deadline
+from runner.bisect.changelog import packed_changelog
+from runner.bisect.journal import Journal
+from runner.bisect.search import Board, Tell, Want, search
 from runner.errors import InfraError
-from runner.hunt.changelog import packed_changelog
-from runner.hunt.journal import Journal
-from runner.hunt.search import Board, Tell, Want, search
 from runner.model import Limits
+from runner.model.deadline import Deadline
 from runner.results.hunts import Reply, load_hunts
 from tests.integration.test_hunt_changelog import TEXT
 from tests.unit.test_hunt_journal import CANDIDATES, journal

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from debian import deb822
 
-from runner.archive import Archive
 from runner.errors import InfraError
 from runner.images import ensure_bytecode
 from runner.images import interpreter as interpreter_module
 from runner.images.build import write_index
 from runner.images.interpreter import Interpreter
+from runner.kernels.archive import Archive
 from runner.model import LockedImage
 from tests.unit.archive_fixture import archive, mirror, soon
 from tests.unit.test_images import locked

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.deadline import Deadline
 from runner.errors import BuildError, InfraError
 from runner.kernels import build
 from runner.kernels.build import build_kernel
 from runner.kernels.needs import NEEDS
+from runner.model.deadline import Deadline
 
 # What it made of which options, and by whom, so that tests see it. The first target is what `vng --build` makes.
 MAKEFILE = """

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from debian import deb822
 
-from runner.architecture import architecture
-from runner.archive import Archive, Listed, listed
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.kernels import Means, Offer, debian, lock_kernels
+from runner.kernels.archive import Archive, Listed, listed
 from runner.kernels.debian import offers_of, parse_source, suites_of
 from runner.kernels.source import choose
 from runner.model import LockedKernel, Package, Wanted, Which
-from runner.version import KernelVersion, Versions
+from runner.model.architecture import architecture
+from runner.model.version import KernelVersion, Versions
 from tests.unit.archive_fixture import archive, mirror, soon
 
 __all__ = ["archive", "mirror"]  # fixtures
@@ -165,7 +165,7 @@ def test_sources_that_are_understood(source: str) -> None:
     ],
 )
 def test_sources_that_are_not(source: str, message: str) -> None:
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         parse_source(source)
     assert caught.match(message)
 
@@ -196,7 +196,7 @@ def test_a_candidate_is_taken_only_when_there_is_nothing_else(archive: Archive, 
 
 @pytest.mark.parametrize("series", ["6.13", "7.2"])
 def test_a_series_that_is_not_there_says_what_is(archive: Archive, series: str) -> None:
-    with pytest.raises(MatrixError, match=f"no kernel {series} for x86_64") as caught:
+    with pytest.raises(UserError, match=f"no kernel {series} for x86_64") as caught:
         lock(archive, series)
     assert caught.value.hint == "there are 6.12.9, 6.12.10, 7.1.2, 7.3-rc1"
 
@@ -221,7 +221,7 @@ def test_one_of_two_builds_of_a_version_can_be_named(
     ):
         (locked,) = debian.lock(f"debian:trixie-backports/{source}", "x86_64", means)
         assert locked.release == release
-    with pytest.raises(MatrixError, match=r"no kernel 6\.17\.13-3 for") as caught:
+    with pytest.raises(UserError, match=r"no kernel 6\.17\.13-3 for") as caught:
         debian.lock("debian:trixie-backports/6.17.13-3", "x86_64", means)
     assert caught.value.hint == f"there are {offer.build}, {again.build}"
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.archive import Archive
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.kernels import Means, ensure_kernel, lock_kernels, offered, unpack
 from runner.kernels import installed as installed_module
+from runner.kernels.archive import Archive
 from runner.kernels.sources import source_of
 from runner.model import LockedKernel, Wanted
+from runner.model.deadline import Deadline
 from tests.unit.archive_fixture import soon
 from tests.unit.kernel_samples import CONFIG, RELEASE, built, installed, module
 
@@ -158,7 +158,7 @@ def test_what_is_not_there_is_the_users_fault(
     tmp_path: Path, means: Means, source: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_root(tmp_path / "k", monkeypatch)
-    with pytest.raises(MatrixError, match=message):
+    with pytest.raises(UserError, match=message):
         pinned(source.replace("{}", str(tmp_path)), means)
 
 
@@ -166,7 +166,7 @@ def test_what_is_not_there_is_the_users_fault(
 def test_an_image_for_another_architecture_says_what_to_write(
     way: Way, tmp_path: Path, means: Means, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(MatrixError, match="is a kernel for x86_64, wanted for arm64") as caught:
+    with pytest.raises(UserError, match="is a kernel for x86_64, wanted for arm64") as caught:
         pinned(way(tmp_path / "k", monkeypatch), means, "arm64")
     assert "architectures: [x86_64]" in caught.value.hint
 
@@ -180,7 +180,7 @@ def test_the_newest_or_all_of_what_is_installed(tmp_path: Path, means: Means, mo
     assert pinned("installed:newest", means).release == "6.12.10-custom"
     every = lock_kernels(Wanted(name="k", source="installed:all", arch=ARCH), means)
     assert [locked.version for locked in every] == ["6.1.76", "6.12.9", "6.12.10"]
-    with pytest.raises(MatrixError, match="there are") as caught:
+    with pytest.raises(UserError, match="there are") as caught:
         pinned("installed:6.1.0-8-amd64", means)
     assert "6.1.0-9-amd64 (x86_64)" in str(caught.value)
 
@@ -188,5 +188,5 @@ def test_the_newest_or_all_of_what_is_installed(tmp_path: Path, means: Means, mo
 def test_a_hostile_release_is_refused(tmp_path: Path, means: Means) -> None:
     tree = built(tmp_path / "k")
     (tree / "include/config/kernel.release").write_text("6.12; reboot\n")
-    with pytest.raises(MatrixError, match=r"release '6\.12; reboot'"):
+    with pytest.raises(UserError, match=r"release '6\.12; reboot'"):
         pinned(f"tree:{tree}", means)

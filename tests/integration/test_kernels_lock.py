@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.archive import Archive
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.kernels import ensure_kernel, have_kernel
-from runner.kernels import lock as lock_module
-from runner.kernels.lock import Mode, lock_text, read_lock, settle, write_lock
+from runner.kernels.archive import Archive
+from runner.matrix import lock as lock_module
+from runner.matrix.lock import Mode, lock_text, read_lock, settle, write_lock
 from runner.model import Lock, LockedImage, LockedKernel, Wanted
 from tests.unit import kernel_samples
 from tests.unit.archive_fixture import DATA, archive, mirror, soon
@@ -208,7 +208,7 @@ def test_a_lock_that_cannot_be_read_is_the_users_and_names_the_file(
     lock, _ = settled(archive, cache, Lock(), OLD)
     path = tmp_path / "matrix.lock"
     path.write_text(harm(lock_text(lock)))
-    with pytest.raises(MatrixError, match=r"matrix\.lock: ") as caught:
+    with pytest.raises(UserError, match=r"matrix\.lock: ") as caught:
         read_lock(path)
     assert "runner kernels lock" in caught.value.hint
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.archive import Archive
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError, RunnerError
+from runner.errors import InfraError, RunnerError, UserError
 from runner.kernels import Means, ensure_kernel, lock_kernels, mainline, offered
+from runner.kernels.archive import Archive
 from runner.kernels.mainline import MainlineEntry, kernel_of
 from runner.kernels.served import Named, NotWholeError, candidates
 from runner.model import LockedKernel, Wanted
-from runner.version import KernelVersion, Versions
+from runner.model.deadline import Deadline
+from runner.model.version import KernelVersion, Versions
 from tests.integration.web_fixture import Fault, Web, web
 
 __all__ = ["web"]  # fixture
@@ -120,11 +120,11 @@ def test_a_package_that_left_is_noticed(tmp_path: Path, web: Web) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "says"),
     [
-        ("6.5", MatrixError, "the server names no such version"),
-        ("v6.5", MatrixError, "v6.5/amd64/CHECKSUMS is not there"),
-        ("6.6.13", MatrixError, "has no linux-image of 6.6.13 for amd64"),
-        ("6.1", MatrixError, "v6.1/amd64/CHECKSUMS is not there"),
-        ("nonsense", MatrixError, "not a kernel source"),
+        ("6.5", UserError, "the server names no such version"),
+        ("v6.5", UserError, "v6.5/amd64/CHECKSUMS is not there"),
+        ("6.6.13", UserError, "has no linux-image of 6.6.13 for amd64"),
+        ("6.1", UserError, "v6.1/amd64/CHECKSUMS is not there"),
+        ("nonsense", UserError, "not a kernel source"),
     ],
 )
 def test_what_there_is_not(tmp_path: Path, text: str, error: type[RunnerError], says: str) -> None:
@@ -137,7 +137,7 @@ def test_modules_that_were_never_built(tmp_path: Path, web: Web, monkeypatch: py
     monkeypatch.setenv("RUNNER_MAINLINE_KEYRING", "unchecked")
     sums = web.files["v6.6.12/amd64/CHECKSUMS"].splitlines(keepends=True)
     web.files["v6.6.12/amd64/CHECKSUMS"] = b"".join(line for line in sums if b"linux-modules" not in line)
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         pinned("6.6.12", tmp_path)
     assert "has no linux-modules of 6.6.12" in str(caught.value)
 
@@ -157,7 +157,7 @@ def test_a_list_whose_signature_was_taken_away_is_refused(tmp_path: Path, web: W
 def test_an_old_list_with_a_good_signature_is_not_another_version(tmp_path: Path, web: Web) -> None:
     for name in ("CHECKSUMS", "CHECKSUMS.gpg"):
         web.files[f"v6.6.14/amd64/{name}"] = web.files[f"v6.6.12/amd64/{name}"]
-    with pytest.raises(MatrixError, match=r"mainline:6\.6\.14: no kernel"):
+    with pytest.raises(UserError, match=r"mainline:6\.6\.14: no kernel"):
         pinned("6.6.14", tmp_path)
 
 

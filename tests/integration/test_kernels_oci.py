@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from runner.archive import Archive
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.kernels import Means, bootimage, ensure_kernel, lock_kernels, oci
+from runner.kernels.archive import Archive
 from runner.kernels.needs import read_build
 from runner.kernels.oci import OciEntry
 from runner.kernels.ocilayers import Layers
 from runner.model import LockedKernel, Wanted
+from runner.model.deadline import Deadline
 from runner.process import require
 from tests.integration.web_fixture import Fault, Web, web
 from tests.unit.oci_fixture import Registry, files_layer, layer, link, member, on_disk
@@ -78,7 +78,7 @@ def test_an_image_with_all_of_a_kernel(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_kernel(tmp_path: Path, files: dict[str, bytes], says: str) -> None:
-    with pytest.raises(MatrixError, match=says):
+    with pytest.raises(UserError, match=says):
         taken(tmp_path, files_layer(files))
 
 
@@ -95,7 +95,7 @@ def test_the_entry_of_a_matrix() -> None:
     for wrong in ("ubuntu:22.04", "ghcr.io/x", "ghcr.io/x/y", "--help", "ghcr.io/x:6.6 --all", "ghcr.io/../x:1"):
         with pytest.raises(ValueError, match="is not an image"):
             OciEntry(oci=wrong)
-        with pytest.raises(MatrixError, match="not a kernel source"):
+        with pytest.raises(UserError, match="not a kernel source"):
             oci.check(f"oci:{wrong}")
 
 
@@ -145,11 +145,11 @@ def test_an_image_is_pinned_by_digest_and_comes_as_it_was(tmp_path: Path, regist
 @live
 def test_an_image_that_is_not_for_this_architecture_or_not_there(tmp_path: Path, registry: Registry) -> None:
     name = registry.push("kernels/x", "6.12", {"arm64": [files_layer(PACKED)]})
-    with pytest.raises(MatrixError, match="no image for x86_64") as caught:
+    with pytest.raises(UserError, match="no image for x86_64") as caught:
         pinned(name, tmp_path)
     assert "it has arm64" in caught.value.hint
     for nothing in (f"{registry.host}/kernels/nonesuch:1", f"{registry.host}/kernels/x@sha256:{'0' * 64}"):
-        with pytest.raises(MatrixError, match="is not there"):
+        with pytest.raises(UserError, match="is not there"):
             pinned(nothing, tmp_path)
     with pytest.raises(InfraError, match="skopeo inspect"):
         pinned("127.0.0.1:9/kernels/x:1", tmp_path)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from runner.archive import Archive
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.kernels import Means, debianlists, ensure_kernel, lock_kernels, snapshot
+from runner.kernels.archive import Archive
 from runner.kernels.served import NotWholeError
 from runner.kernels.snapshot import SnapshotEntry, release_in, suites_at
 from runner.model import LockedKernel, Wanted
+from runner.model.deadline import Deadline
 from tests.integration.web_fixture import Fault, Web, web
 
 __all__ = ["web"]  # fixture
@@ -139,7 +139,7 @@ def test_an_index_of_another_name_for_a_file_is_no_answer(tmp_path: Path, web: W
     web.files["mr/package/linux/6.12.11-1/binpackages"] = names(f"linux-headers-{release}")
     path = f"mr/binary/linux-image-{release}/6.12.11-1/binfiles?fileinfo=1"
     web.files[path] = files(("amd64", "debian", DAY))
-    with pytest.raises(MatrixError, match=r"snapshot:6\.12\.11: no kernel") as caught:
+    with pytest.raises(UserError, match=r"snapshot:6\.12\.11: no kernel") as caught:
         pinned("6.12.11", tmp_path)
     assert "no signed list names all packages of 6.12.11+deb13-amd64" in caught.value.hint
     web.files[path] = files(
@@ -148,7 +148,7 @@ def test_an_index_of_another_name_for_a_file_is_no_answer(tmp_path: Path, web: W
         ("amd64", "debian", "../../x"),
         ("amd64", "debian", "99991231T235959Z"),
     )
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         pinned("6.12.11", tmp_path)
     assert "only in debian-ports" in caught.value.hint
 
@@ -163,7 +163,7 @@ def test_an_index_of_another_name_for_a_file_is_no_answer(tmp_path: Path, web: W
     ],
 )
 def test_what_there_is_not(tmp_path: Path, text: str, arch: str, says: str) -> None:
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         pinned(text, tmp_path, arch)
     assert says in caught.value.hint
 
@@ -188,7 +188,7 @@ def test_a_list_that_names_it_only_some_hours_later(tmp_path: Path, web: Web) ->
 
 def test_builds_of_one_version_are_tried_from_the_newest_on(tmp_path: Path, web: Web) -> None:
     del web.files["mr/package/linux/6.12.10-1/binpackages"]
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         pinned("6.12.10", tmp_path)
     asked = [path for path in web.asked if "binpackages" in path]
     assert asked == [f"GET mr/package/linux/{build}/binpackages" for build in ("6.12.10-1", "6.12.10-1~bpo12+1")]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
-from runner.openpgp import check_detached, signed_text
+from runner.kernels.openpgp import check_detached, signed_text
+from runner.model.deadline import Deadline
 
 DATA = Path(__file__).parents[1] / "data"
 FOLDER = DATA / "mainline/v6.6/amd64"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
+from runner.model.deadline import Deadline
 from runner.probes import compile_objects
 
 SOURCE = '#include "v.h"\nint value = VALUE;\n'
@@ -41,13 +41,13 @@ def test_made_again_only_when_a_source_changed(tmp_path: Path) -> None:
 
 
 def test_the_compilers_words_are_shown(tmp_path: Path) -> None:
-    with pytest.raises(MatrixError, match=r"a\.bpf\.c does not compile") as caught:
+    with pytest.raises(UserError, match=r"a\.bpf\.c does not compile") as caught:
         objects(project(tmp_path, "int broken(\n"))
     assert "error: expected" in caught.value.what
 
 
 def test_no_source(tmp_path: Path) -> None:
-    with pytest.raises(MatrixError, match=r"a\.bpf\.c does not exist"):
+    with pytest.raises(UserError, match=r"a\.bpf\.c does not exist"):
         objects(tmp_path)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.model.deadline import Deadline
 from runner.process import require, run, spawn
 
 # Makes a process in a session of its own, whose parent is gone: nobody's. It writes its pid, and ignores SIGTERM if the

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from runner.deadline import Deadline
 from runner.guest.keys import leave_key, make_keys
 from runner.hosts.sshconfig import ssh_config
+from runner.model.deadline import Deadline
 from runner.process import require, run
 from tests.unit.test_hostsfile import GOOD, loaded
 

@@ -18,7 +18,7 @@ from tests.unit.test_store import KEY, make, soon
 MAKER = """
 import sys, time
 from pathlib import Path
-from runner.deadline import Deadline
+from runner.model.deadline import Deadline
 from runner.store import Store
 
 root, key, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])

@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
-from runner.architecture import ARCHITECTURES, Architecture
-from runner.deadline import Deadline
 from runner.guest import tinyguest
 from runner.guest.tinyguest import can_run
+from runner.model.architecture import ARCHITECTURES, Architecture
+from runner.model.deadline import Deadline
 from tests.unit.test_accel import soon
 
 

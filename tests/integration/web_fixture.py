@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from runner import download
+from runner.kernels import download
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.execution.controller import run_rounds
-from runner.execution.fleet import this_machine_alone
-from runner.execution.orders import WayIn
+from runner.engine.controller import run_rounds
+from runner.engine.fleet import this_machine_alone
+from runner.engine.orders import WayIn
 from runner.model import CellResult, Outcome
 from tests import fakes
 

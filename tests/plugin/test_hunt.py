@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from runner.execution.controller import run_rounds
-from runner.execution.fleet import this_machine_alone
-from runner.execution.orders import Progress, WorkerOrders
-from runner.hunt.boots import Boots, Shown, new_run
-from runner.hunt.questions import find
-from runner.hunt.search import search
+from runner.bisect.boots import Boots, Shown, new_run
+from runner.bisect.questions import find
+from runner.bisect.search import search
+from runner.engine.controller import run_rounds
+from runner.engine.fleet import this_machine_alone
+from runner.engine.orders import Progress, WorkerOrders
 from runner.model import Cell, CellResult, Outcome
 from runner.probes import load_kfuncs
 from runner.results.hunts import Reply, Why

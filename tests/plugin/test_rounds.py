@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from runner.execution.controller import run_rounds
-from runner.execution.fleet import this_machine_alone
-from runner.execution.orders import Phase, Progress
+from runner.engine.controller import run_rounds
+from runner.engine.fleet import this_machine_alone
+from runner.engine.orders import Phase, Progress
 from runner.model import CellResult, Outcome
 from tests import fakes
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from runner.execution.transcript import Transcript
+from runner.engine.transcript import Transcript
 from runner.model import Cell, CellResult, Facts, LockedImage, LockedKernel, Outcome
+from runner.model.version import KernelVersion
 from runner.probes import ClaimFile, asks_of, load_claims
-from runner.version import KernelVersion
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runner import archive as archive_module
-from runner.archive import Archive
-from runner.deadline import Deadline
-from runner.mirrors import Mirrors
+from runner.kernels import archive as archive_module
+from runner.kernels.archive import Archive
+from runner.kernels.mirrors import Mirrors
+from runner.model.deadline import Deadline
 
 DATA = Path(__file__).parents[1] / "data/archive"
 

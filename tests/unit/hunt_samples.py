@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.execution.fleet import Fleet
-from runner.execution.orders import WorkerOrders
-from runner.hunt.candidates import Bootable, ordered
+from runner.bisect.candidates import Bootable, ordered
+from runner.engine.fleet import Fleet
+from runner.engine.orders import WorkerOrders
 from runner.model import CellResult, LockedKernel, Observation, Outcome, Package
 from runner.results.hunts import Candidate
 from tests.unit import agent_samples

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.matrix import Matrix, load_matrix
 from runner.model import Lock, LockedImage, LockedKernel, Package
 
@@ -32,7 +32,7 @@ def loaded(folder: Path, text: str) -> Matrix:
 
 
 def complaint(folder: Path, text: str) -> str:
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         loaded(folder, text)
     return str(caught.value).replace(f"{folder}/", "")
 

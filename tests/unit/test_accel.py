@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.architecture import ARCHITECTURES, Architecture, by_uname
-from runner.deadline import Deadline
 from runner.guest import accel, tinyguest
 from runner.guest.accel import Finding, assign, host_cpus, host_memory_mib, native_accel, slots
 from runner.guest.interface import Accel
 from runner.model import GuestSize
+from runner.model.architecture import ARCHITECTURES, Architecture, by_uname
+from runner.model.deadline import Deadline
 
 
 def soon() -> Deadline:

@@ -13,7 +13,7 @@ from runner.agent.census import Census, program, with_map
 from runner.agent.kernelbtf import Kfunc
 from runner.agent.libbpf import LoadOpts, instruction
 from runner.agent.progtypes import PROG_TYPES
-from runner.execution.transcript import Transcript
+from runner.engine.transcript import Transcript
 from runner.model import CensusAsk, ProgType
 
 NAMES = [f"bpf_{n:03}" for n in range(100)]

@@ -11,7 +11,7 @@ from runner.agent.__main__ import LOG_CHARS, Agent, bounded, say
 from runner.agent.census import program
 from runner.agent.kernelbtf import Kfunc
 from runner.agent.libbpf import PACKET, errno_name, instruction
-from runner.execution.transcript import Transcript
+from runner.engine.transcript import Transcript
 from runner.model import CensusAsk, ClaimAsk, ProgType
 from runner.probes.claims import errno_name as host_errno_name
 

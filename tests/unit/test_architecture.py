@@ -9,8 +9,8 @@ import virtme.architectures
 import virtme_ng.run
 
 import runner
-from runner.architecture import ARCHITECTURES, Architecture, architecture, by_uname
-from runner.errors import MatrixError
+from runner.errors import UserError
+from runner.model.architecture import ARCHITECTURES, Architecture, architecture, by_uname
 
 
 def test_there_are_five_of_both_byte_orders() -> None:
@@ -35,7 +35,7 @@ def test_names_are_translated() -> None:
 
 
 def test_an_unknown_one_says_which_are_known() -> None:
-    with pytest.raises(MatrixError, match="unknown architecture 'amd64'\n  known: x86_64, arm64, riscv64"):
+    with pytest.raises(UserError, match="unknown architecture 'amd64'\n  known: x86_64, arm64, riscv64"):
         architecture("amd64")
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from runner.cellnames import cell_ids, kernel_names
+from runner.matrix.cellnames import cell_ids, kernel_names
 from runner.model import CellId, LockedKernel, PinnedFile, Wanted, Which
 
 

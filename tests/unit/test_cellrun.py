@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.execution.cellrun import run_cell
-from runner.execution.orders import Phase
+from runner.engine.cellrun import run_cell
+from runner.engine.orders import Phase
 from runner.model import CellResult, Outcome
 from tests import fakes
 

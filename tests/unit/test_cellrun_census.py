@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from runner.deadline import Deadline
+from runner.engine.cellrun import run_cell
+from runner.engine.orders import CellOrder
 from runner.errors import BootError, GuestSilent
-from runner.execution.cellrun import run_cell
-from runner.execution.orders import CellOrder
 from runner.guest.interface import BootOrder, Guest
 from runner.model import CellResult, CensusAsk, Outcome, ProgType
+from runner.model.deadline import Deadline
 from tests import fakes
 
 NAMES = tuple(f"bpf_{n}" for n in range(10))

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from runner.deadline import Deadline
+from runner.model.deadline import Deadline
 
 
 class Clock:

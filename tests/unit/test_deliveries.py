@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from runner.execution import orders
-from runner.execution.controller import _Round, unanswered
-from runner.execution.fleet import this_machine_alone
-from runner.execution.orders import DELIVERY_KEY, Delivery, Phase, Progress
-from runner.execution.scheduling import Pool
+from runner.engine import orders
+from runner.engine.controller import _Round, unanswered
+from runner.engine.fleet import this_machine_alone
+from runner.engine.orders import DELIVERY_KEY, Delivery, Phase, Progress
+from runner.engine.scheduling import Pool
 from runner.model import CellResult, Outcome
 from tests import fakes
 

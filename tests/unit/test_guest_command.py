@@ -7,12 +7,12 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from runner.architecture import ARCHITECTURES, Architecture, architecture
 from runner.errors import InfraError
 from runner.guest.accel import assign
 from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, BootOrder
 from runner.model import GuestSize, Image, Kernel, LockedKernel
+from runner.model.architecture import ARCHITECTURES, Architecture, architecture
 
 DIGEST = "0" * 64
 GOLDEN = Path(__file__).parents[1] / "data" / "vng"

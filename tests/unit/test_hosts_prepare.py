@@ -9,12 +9,12 @@ from pathlib import Path
 import paramiko
 import pytest
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.hosts.connection import Connection, Feed, Said
 from runner.hosts.hostsfile import HostEntry
 from runner.hosts.prepare import install
 from runner.model import Limits
+from runner.model.deadline import Deadline
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
 from runner.hosts import transfer
 from runner.kernels import stored_kernel
 from runner.model import Lock, LockedKernel, Package
+from runner.model.deadline import Deadline
 
 KERNEL = LockedKernel(
     source="debian:trixie/6.12",

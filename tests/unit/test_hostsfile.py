@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.hosts.facts import HostFacts
 from runner.hosts.hostsfile import HostEntry, HostsFile, json_schema, load_hosts
 from runner.hosts.muster import slots_of
@@ -36,7 +36,7 @@ def loaded(folder: Path, text: str) -> HostsFile:
 
 
 def complaint(folder: Path, text: str) -> str:
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         loaded(folder, text)
     return str(caught.value).replace(f"{folder}/", "")
 

@@ -6,10 +6,10 @@ from functools import cache
 
 import pytest
 
-from runner.hunt.candidates import Range, ordered
-from runner.hunt.conclude import conclude, finished, layout_differences
-from runner.hunt.questions import Asked, find
-from runner.hunt.search import Board
+from runner.bisect.candidates import Range, ordered
+from runner.bisect.conclude import conclude, finished, layout_differences
+from runner.bisect.questions import Asked, find
+from runner.bisect.search import Board
 from runner.model import CellResult, StructConstant, StructLayout, StructMember
 from runner.probes import load_issues, load_kfuncs
 from runner.reports.hunt import issue_words, labels, remarks, summary, what_differs

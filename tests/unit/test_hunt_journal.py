@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from runner.bisect.journal import Journal
 from runner.errors import InfraError
-from runner.hunt.journal import Journal
 from runner.model import Outcome, ProgType
 from runner.results.hunts import Question, Reply, Why
 from tests.unit.hunt_samples import kernels

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from runner.errors import MatrixError
-from runner.hunt.questions import Asked, answer_words, find
+from runner.bisect.questions import Asked, answer_words, find
+from runner.errors import UserError
 from runner.model import CensusObservation, ClaimAsk, Crash, Observation, Outcome, ProgType, State
+from runner.model.version import KernelVersion
 from runner.probes import asks_of, load_kfuncs, states
-from runner.version import KernelVersion
 from tests.unit import agent_samples as samples
 
 KNOWN = load_kfuncs(samples.ROOT)
@@ -138,6 +138,6 @@ def test_another_reason_to_refuse_is_another_answer() -> None:
     ],
 )
 def test_what_is_wrong_is_said(target: str, hint: str) -> None:
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         asked(target)
     assert hint in caught.value.hint

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.hunt.search import Board, Tell, Want, expected_rounds, search, spread, standing
+from runner.bisect.search import Board, Tell, Want, expected_rounds, search, spread, standing
 from runner.model import Outcome
 from runner.results.hunts import Reply, Why
 

@@ -10,7 +10,7 @@ from runner.errors import InfraError
 from runner.images import ensure_bytecode, ensure_image, have_image, image_packages
 from runner.images import interpreter as interpreter_module
 from runner.images.interpreter import host_architecture, host_parts, parts
-from runner.kernels.lock import read_lock
+from runner.matrix.lock import read_lock
 from runner.model import LockedImage
 from tests.unit.archive_fixture import DATA, soon
 

@@ -7,7 +7,7 @@ import json
 
 from runner.cli.jsonlines import EventConsole, JsonLines
 from runner.cli.live import Display
-from runner.execution.orders import Phase, Progress
+from runner.engine.orders import Phase, Progress
 from runner.model import Outcome
 from runner.reports.totals import totals
 from tests.unit import results_samples as samples

@@ -15,27 +15,13 @@ from tests.unit.sources import PACKAGE, nodes
 
 # Lowest first. A module may import from its own layer and those before it, without cycles between modules or packages.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset(
-        {
-            "errors",
-            "version",
-            "architecture",
-            "deadline",
-            "suites",
-            "model",
-            "process",
-            "caches",
-            "yamlfile",
-            "text",
-            "virtme",
-        }
-    ),
-    frozenset(
-        {"store", "mirrors", "aptroot", "archive", "download", "openpgp", "cellnames", "select", "probes", "guest"}
-    ),
-    frozenset({"kernels", "images", "matrix", "results"}),
-    frozenset({"execution", "reports", "doctor"}),
-    frozenset({"hunt", "hosts"}),
+    frozenset({"errors", "model", "process", "caches", "yamlfile", "text"}),
+    frozenset({"store", "probes", "guest"}),
+    frozenset({"kernels", "results"}),
+    frozenset({"images"}),
+    frozenset({"matrix"}),
+    frozenset({"engine", "reports", "doctor"}),
+    frozenset({"bisect", "hosts"}),
     frozenset({"cli"}),
 )
 ALONE = frozenset({"agent", "supervise"})  # run by themselves, with Python's own library alone

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from runner.cellnames import cell_id
 from runner.cli.options import Project
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.kernels.entries import Name
 from runner.kernels.sources import source_of
 from runner.matrix import MatrixFile, load_matrix, project_root
+from runner.matrix.cellnames import cell_id
 from runner.model import CellId, Lock, LockedImage, LockedKernel, Wanted
 from tests.unit.matrix_samples import (
     DATA,
@@ -125,16 +125,16 @@ def test_a_range_becomes_a_cell_for_each_pin_but_for_those_that_are_excluded(tmp
     images = (LockedImage(suite="trixie", arch="x86_64", packages=(PACKAGE,)),)
     cells = matrix.cells(Lock(kernels=pins, images=images))
     assert [(cell.id, cell.name) for cell in cells] == [("6.12.9-x86_64", "sid-6.12"), ("6.18.1-x86_64", "sid-6.18")]
-    with pytest.raises(MatrixError, match="everything is excluded"):
+    with pytest.raises(UserError, match="everything is excluded"):
         matrix.cells(Lock(kernels=pins[3:], images=images))
 
 
 def test_a_lock_that_lacks_something_says_how_to_renew_it(tmp_path: Path) -> None:
     matrix = loaded(tmp_path, small(architectures="[x86_64, arm64]"))
     whole = lock_for(matrix, {"debian:trixie/6.12": "6.12.107"})
-    with pytest.raises(MatrixError, match=r"debian:trixie/6\.12 for arm64\n.*runner kernels lock"):
+    with pytest.raises(UserError, match=r"debian:trixie/6\.12 for arm64\n.*runner kernels lock"):
         matrix.cells(Lock(kernels=whole.kernels[:1], images=whole.images))
-    with pytest.raises(MatrixError, match=r"image trixie for arm64\n.*runner kernels lock"):
+    with pytest.raises(UserError, match=r"image trixie for arm64\n.*runner kernels lock"):
         matrix.cells(Lock(kernels=whole.kernels, images=whole.images[:1]))
 
 
@@ -175,7 +175,7 @@ def test_the_claims_beside_a_matrix_are_its_own(tmp_path: Path, monkeypatch: pyt
 def test_without_claims_anywhere_the_folder_of_the_matrix_is_meant(tmp_path: Path) -> None:
     path = tmp_path / "matrix.yaml"
     path.write_text(small())
-    with pytest.raises(MatrixError, match="no claim files beside the matrix or above it"):
+    with pytest.raises(UserError, match="no claim files beside the matrix or above it"):
         load_matrix(path)
     assert project_root(path) == tmp_path
 

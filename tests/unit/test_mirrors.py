@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
-from runner.mirrors import Mirrors, choose, find_mirrors
+from runner.errors import InfraError, UserError
+from runner.kernels.mirrors import Mirrors, choose, find_mirrors
+from runner.model.deadline import Deadline
 
 
 def uris(*releases: str) -> list[str]:
@@ -42,7 +42,7 @@ def test_archives_of_others_are_not_debians() -> None:
     "address", ["mirror.example", "http://x.example/ y", 'http://x.example/"', "[trusted=yes] http://x"]
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(MatrixError, match="RUNNER_MIRROR"):
+    with pytest.raises(UserError, match="RUNNER_MIRROR"):
         find_mirrors(deadline=Deadline.after(20, "limit"), environ={"RUNNER_MIRROR": address})
 
 

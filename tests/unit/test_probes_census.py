@@ -6,11 +6,11 @@ from functools import cache
 
 import pytest
 
-from runner.execution.transcript import Transcript
+from runner.engine.transcript import Transcript
 from runner.model import CellResult, CensusObservation, Crash, Facts, KfuncState, Outcome, ProgType, State
+from runner.model.version import KernelVersion
 from runner.probes import KfuncList, asks_of, load_kfuncs, states, tagged
 from runner.probes.census import CONFIG_OPTIONS, absence, read
-from runner.version import KernelVersion
 from tests.unit.agent_samples import DATA, ROOT, cell
 
 TC, XDP = ProgType.TC, ProgType.XDP

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Attach, CensusAsk, ClaimAsk, ProgType
+from runner.model.version import KernelVersion
 from runner.probes import asks_of, load_claims, modules_of
-from runner.version import KernelVersion
 from tests.unit.agent_samples import claims
 
 GOOD = """\
@@ -76,7 +76,7 @@ def test_what_may_crash_a_kernel_is_asked_last(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
     assert old in GOOD
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         load(tmp_path, GOOD.replace(old, new))
     assert words in caught.value.what
     assert f"thing.yaml:{line}:" in caught.value.what
@@ -84,7 +84,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str
 
 def test_two_claims_of_one_name(tmp_path: Path) -> None:
     again = GOOD[GOOD.index("  - id") :]
-    with pytest.raises(MatrixError, match="2 claims called 'one'"):
+    with pytest.raises(UserError, match="2 claims called 'one'"):
         load(tmp_path, GOOD + again)
 
 
@@ -162,7 +162,7 @@ def test_a_claim_about_traffic_is_one_for_each_way_to_attach(tmp_path: Path) -> 
 
 
 def test_traffic_needs_a_way_to_attach(tmp_path: Path) -> None:
-    with pytest.raises(MatrixError, match=r"thing\.yaml:11: .*neither the claim nor the file says how to `attach`"):
+    with pytest.raises(UserError, match=r"thing\.yaml:11: .*neither the claim nor the file says how to `attach`"):
         load(tmp_path, TRAFFIC)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import CellResult, ClaimVerdict, Crash, KnownIssue, Observation, Outcome, Verdict
 from runner.probes import explained, issues_of, judge, load_claims, load_issues
 from runner.probes.asks import probe_id
@@ -150,7 +150,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str
     path.write_text(GOOD)
     assert [issue.id for issue in load_issues(tmp_path)] == ["one"]
     path.write_text(GOOD.replace(old, new))
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         load_issues(tmp_path)
     assert f"known-issues.yaml:{line}: " in caught.value.what
     assert words in caught.value.what
@@ -158,5 +158,5 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str
 
 def test_no_file_means_no_issues_and_it_is_no_claims_file(tmp_path: Path) -> None:
     assert load_issues(tmp_path) == ()
-    with pytest.raises(MatrixError, match="holds no claims"):
+    with pytest.raises(UserError, match="holds no claims"):
         load_claims(ROOT, ["known-issues"])

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.kernels.modules import WANTED
+from runner.model.version import KernelVersion
 from runner.probes import KfuncList, asks_of, kfuncs_path, load_kfuncs, modules_of
 from runner.probes.census import CONFIG_OPTIONS
-from runner.version import KernelVersion
 from tests.unit.agent_samples import ROOT, claims
 
 REAL = load_kfuncs(ROOT)
@@ -65,7 +65,7 @@ def test_what_is_written_is_read(tmp_path: Path, seen: list[tuple[str, str]]) ->
 def test_a_wrong_list_is_told_with_its_line(tmp_path: Path) -> None:
     kfuncs_path(tmp_path).parent.mkdir()
     kfuncs_path(tmp_path).write_text("objects:\n  vmlinux:\n    kfuncs:\n      - bpf_ok\n      - not a name\n")
-    with pytest.raises(MatrixError, match=r"kfuncs\.yaml:5: "):
+    with pytest.raises(UserError, match=r"kfuncs\.yaml:5: "):
         load_kfuncs(tmp_path)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Crash, Observation
 from runner.reports.cell import cell_report, probe_report
 from tests.unit import results_samples as samples
@@ -80,6 +80,6 @@ def test_probe_without_an_observation_says_why() -> None:
 
 
 def test_unknown_probe_names_the_nearest() -> None:
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         probe_report(samples.clean_run().cells[0], "skb-ct-lokup-0:tc")
     assert "skb-ct-lookup-0:tc" in caught.value.hint

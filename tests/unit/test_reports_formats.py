@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml, Skipped
 from tap.parser import Parser
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Crash, Outcome, State, Verdict
 from runner.reports import kcidb
 from runner.reports.cases import Status, suites
@@ -176,7 +176,7 @@ def test_kcidb_architectures_share_the_source() -> None:
 
 @pytest.mark.parametrize("origin", ["", "My CI", "a:b", "ä"])
 def test_kcidb_origin_is_checked(origin: str) -> None:
-    with pytest.raises(MatrixError, match="origin"):
+    with pytest.raises(UserError, match="origin"):
         kcidb.kcidb(samples.clean_run(), origin)
 
 

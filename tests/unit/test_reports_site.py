@@ -12,7 +12,7 @@ from posixpath import join, normpath
 import pytest
 
 from runner.cli.site import write_site
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import CellResult, State, StructLayout, StructMember, Verdict
 from runner.reports.site import STATIC, site
 from runner.reports.site.changes import changes
@@ -288,6 +288,6 @@ def test_site_is_written_and_written_again(tmp_path: Path, files: Files) -> None
 
 def test_folder_of_something_else_is_refused(tmp_path: Path, files: Files) -> None:
     (tmp_path / "index.html").write_text("my page")
-    with pytest.raises(MatrixError, match="something else"):
+    with pytest.raises(UserError, match="something else"):
         write_site(tmp_path, files.items())
     assert (tmp_path / "index.html").read_text() == "my page"

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import ProgType, State
+from runner.model.version import KernelVersion
 from runner.reports.docscheck import docs_check_document, docs_check_report
 from runner.results.docscheck import Dispute, DocsCheck, docs_check
 from runner.results.ebpfdocs import Documented, load
 from runner.results.series import builds
-from runner.version import KernelVersion
 from tests.unit.tracking_samples import KFUNC, TC, XDP, A, N, Q, R, U, measured, state
 
 KFUNCS = """
@@ -80,9 +80,9 @@ def test_reading_it(folder: Path) -> None:
 )
 def test_what_is_not_that_file(folder: Path, content: str, what: str) -> None:
     (folder / "data" / "kfuncs.yaml").write_text(content)
-    with pytest.raises(MatrixError, match=what):
+    with pytest.raises(UserError, match=what):
         load(folder)
-    with pytest.raises(MatrixError, match="No such file"):
+    with pytest.raises(UserError, match="No such file"):
         load(folder / "nowhere")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Cell, CellResult, Outcome
 from runner.reports.export import export
 from runner.reports.markdown import availability_markdown
@@ -139,12 +139,12 @@ def test_what_is_no_shard_is_refused_and_nothing_written(tmp_path: Path) -> None
     repinned = ARM[0].model_copy(update={"image": X86[0].image})
     moved = stored(tmp_path / "b" / "results.db", shard((repinned,)))
     before = loaded(into)
-    with pytest.raises(MatrixError, match="matrices differ"):
+    with pytest.raises(UserError, match="matrices differ"):
         merged(into, other)
     merged(into, stored(tmp_path / "c" / "results.db", shard(ARM)))
-    with pytest.raises(MatrixError, match="pinned to other packages"):
+    with pytest.raises(UserError, match="pinned to other packages"):
         merged(into, moved)
-    with pytest.raises(MatrixError, match="into itself"):
+    with pytest.raises(UserError, match="into itself"):
         merged(into, into)
     assert loaded(into).cells[::2] == before.cells
 

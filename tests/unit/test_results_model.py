@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import ValidationError
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Outcome
 from runner.results.model import NEVER_FINISHED, JudgedRun, new_run_id
 from tests.unit import results_samples as samples
@@ -45,7 +45,7 @@ def test_run_refuses_strangers_and_twins() -> None:
 
 
 def test_unknown_cell_names_the_nearest() -> None:
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         samples.clean_run().cell("6.12.17-arm64")
     assert "6.12.117-arm64" in caught.value.hint
 

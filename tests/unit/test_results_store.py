@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.model import NETWORK_TYPES, Cell, CellResult, CensusObservation, Outcome
 from runner.results import schema
 from runner.results.evidence import console_path, observations_path
@@ -223,12 +223,12 @@ def test_result_of_a_stranger_is_refused(path: Path) -> None:
 
 
 def test_missing_runs_are_the_users_error(path: Path) -> None:
-    with pytest.raises(MatrixError, match="there are no results"), ResultStore(path, read_only=True):
+    with pytest.raises(UserError, match="there are no results"), ResultStore(path, read_only=True):
         pass
-    with ResultStore(path) as store, pytest.raises(MatrixError, match="there are no results"):
+    with ResultStore(path) as store, pytest.raises(UserError, match="there are no results"):
         store.load()
     store_run(path)
-    with ResultStore(path) as store, pytest.raises(MatrixError, match="no run 'two'") as caught:
+    with ResultStore(path) as store, pytest.raises(UserError, match="no run 'two'") as caught:
         store.load("two")
     assert "one" in caught.value.hint
 

@@ -10,13 +10,13 @@ import pytest
 
 from runner.cli.judging import Knowledge
 from runner.model import CellResult, ClaimVerdict, Crash, Verdict
+from runner.model.version import KernelVersion
 from runner.probes import judge, judge_one, questions
 from runner.probes.kfuncs import NO_KFUNCS
 from runner.results import verdicts
 from runner.results.series import measurements
 from runner.results.store import ResultStore
 from runner.results.verdicts import VerdictsAbout
-from runner.version import KernelVersion
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 

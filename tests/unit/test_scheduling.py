@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.execution.fleet import Fleet, Host
-from runner.execution.scheduling import Job, Pool, failed
-from runner.execution.turns import TURN, TurnScheduling
+from runner.engine.fleet import Fleet, Host
+from runner.engine.scheduling import Job, Pool, failed
+from runner.engine.turns import TURN, TurnScheduling
 from runner.guest.interface import Accel
 
 NAMES = ("a", "b", "fast", "slow")

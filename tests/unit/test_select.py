@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from runner.errors import MatrixError
+from runner.errors import UserError
+from runner.matrix.select import select, shard
 from runner.model import Cell, LockedImage, LockedKernel
-from runner.select import select, shard
 
 
 def cell(version: str, arch: str, name: str) -> Cell:
@@ -51,7 +51,7 @@ def test_terms_pick_cells(expression: str, expected: list[str]) -> None:
     ],
 )
 def test_a_useless_expression_says_what_there_is(expression: str, expected: str) -> None:
-    with pytest.raises(MatrixError, match=expected):
+    with pytest.raises(UserError, match=expected):
         select(CELLS, expression)
 
 
@@ -65,5 +65,5 @@ def test_shards_hold_every_cell_once(of: int) -> None:
 
 @pytest.mark.parametrize("word", ["0/2", "3/2", "1", "a/b", "1/0", "7/7"])
 def test_a_shard_that_is_none_is_an_error(word: str) -> None:
-    with pytest.raises(MatrixError, match="--shard"):
+    with pytest.raises(UserError, match="--shard"):
         shard(CELLS, word)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.execution.transcript import Transcript
+from runner.engine.transcript import Transcript
 from runner.model import CensusAsk, ProgType
 from tests import fakes
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.version import Interval, KernelVersion, Versions, exactly
+from runner.model.version import Interval, KernelVersion, Versions, exactly
 
 numbers = st.integers(0, 300)
 versions = st.builds(
     KernelVersion, st.integers(1, 20), numbers, numbers, st.one_of(st.just(10_000), st.integers(1, 20))
 )
-# the example of Documentation/process/cve.rst's notation in runner/version.py
+# the example of Documentation/process/cve.rst's notation in runner/model/version.py
 SINCE = ("6.1.191", "6.12.114", "7.1.5", "7.2")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from runner import yamlfile
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Plain
 
 
@@ -36,7 +36,7 @@ def written(folder: Path, text: str | bytes) -> Path:
 
 def complaint(folder: Path, text: str | bytes) -> str:
     """What is said about a file that must be refused, without the folder."""
-    with pytest.raises(MatrixError) as caught:
+    with pytest.raises(UserError) as caught:
         yamlfile.validate(yamlfile.load(written(folder, text)), Sample)
     return str(caught.value).replace(f"{folder}/", "")
 
@@ -81,14 +81,14 @@ def test_a_billion_laughs_are_refused_before_they_grow(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [".", "none.yaml"])
 def test_a_file_that_cannot_be_read_is_the_users_mistake(tmp_path: Path, name: str) -> None:
-    with pytest.raises(MatrixError, match=r": cannot be read: (Is a directory|No such file)"):
+    with pytest.raises(UserError, match=r": cannot be read: (Is a directory|No such file)"):
         yamlfile.load(tmp_path / name)
 
 
 def test_what_to_do_is_said_only_where_there_is_no_file(tmp_path: Path) -> None:
     hints = []
     for name in (".", "none.yaml"):
-        with pytest.raises(MatrixError) as caught:
+        with pytest.raises(UserError) as caught:
             yamlfile.load(tmp_path / name, absent="write one")
         hints.append(caught.value.hint)
     assert hints == ["", "write one"]
@@ -171,7 +171,7 @@ def test_any_bytes_are_read_or_refused_with_a_place(tmp_path: Path, raw: bytes) 
     path = written(tmp_path, raw)
     try:
         document = yamlfile.load(path)
-    except MatrixError as error:
+    except UserError as error:
         assert str(error).startswith(f"{path}:")  # noqa: PT017  there need not be an error
     else:
         assert all(isinstance(key, str) for key in document.data)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from runner.model import KfuncState, Outcome, ProgType, State
+from runner.model.version import KernelVersion
 from runner.results.availability import Row
 from runner.results.series import Build, Measured
 from runner.results.store import Final
-from runner.version import KernelVersion
 from tests.unit import results_samples as samples
 
 KFUNC = "bpf_ct_release"

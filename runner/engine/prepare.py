@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from runner.architecture import architecture
-from runner.deadline import Deadline
-from runner.execution.orders import CellOrder, WorkerOrders
-from runner.execution.payload import payload
+from runner.engine.orders import CellOrder, WorkerOrders
+from runner.engine.payload import payload
 from runner.images import ensure_bytecode
 from runner.model import NETWORK_TYPES, Cell, ProgType
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from runner.probes import ClaimFile, KfuncList, asks_of, compile_objects, modules_of
 
 _AGENT = Path(__file__).parents[1] / "agent"
@@ -30,7 +30,7 @@ def worker_orders(
     offline: bool,
     deadline: Deadline,
 ) -> WorkerOrders:
-    """Compile what changed and pack it. MatrixError when a BPF program does not compile."""
+    """Compile what changed and pack it. UserError when a BPF program does not compile."""
     byte_orders = sorted({architecture(cell.arch).byte_order for cell in cells})
     names = [name for file in claims for name in file.objects]
     objects = compile_objects(root, names, byte_orders, cache, deadline=deadline)

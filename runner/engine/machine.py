@@ -6,9 +6,9 @@ import importlib
 from pathlib import Path
 from typing import Protocol
 
-from runner.deadline import Deadline
 from runner.guest.interface import Accel, Booter
 from runner.model import Cell, Image, Kernel
+from runner.model.deadline import Deadline
 
 
 class Machine(Protocol):

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
+from runner.kernels.suites import SUITES
+from runner.model.deadline import Deadline
 from runner.process import run
-from runner.suites import SUITES
 
 MIRROR_VARIABLE = "RUNNER_MIRROR"
 SECURITY_VARIABLE = "RUNNER_SECURITY_MIRROR"
@@ -44,11 +44,11 @@ class Mirrors:
 def find_mirrors(*, deadline: Deadline, environ: Mapping[str, str] = os.environ) -> Mirrors:
     """$RUNNER_MIRROR and $RUNNER_SECURITY_MIRROR, else what the host's own apt uses for Debian.
 
-    Raises InfraError when neither names a mirror, MatrixError when a variable is no address.
+    Raises InfraError when neither names a mirror, UserError when a variable is no address.
     """
     for variable in (MIRROR_VARIABLE, SECURITY_VARIABLE):
         if environ.get(variable) and not _MIRROR.fullmatch(environ[variable]):
-            raise MatrixError(f"{variable}={environ[variable]!r} is not the address of a mirror")
+            raise UserError(f"{variable}={environ[variable]!r} is not the address of a mirror")
     config = run(["apt-config", "dump"], deadline=deadline).stdout
     transport = "".join(f"{line}\n" for line in config.splitlines() if _TRANSPORT.fullmatch(line))
     main, security = environ.get(MIRROR_VARIABLE, ""), environ.get(SECURITY_VARIABLE, "")

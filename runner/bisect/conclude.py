@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
-from runner.hunt.questions import Asked
-from runner.hunt.search import Board, Gap, groups
+from runner.bisect.questions import Asked
+from runner.bisect.search import Board, Gap, groups
 from runner.model import CellResult, Observation
+from runner.model.version import KernelVersion
 from runner.probes import Issue, known_issue
 from runner.probes.matching import value_words
 from runner.probes.verifier import plain_words, verdict_line
@@ -26,7 +27,6 @@ from runner.results.hunts import (
     Reply,
     Unanswered,
 )
-from runner.version import KernelVersion
 
 Results = Mapping[str, Sequence[CellResult]]  # by the candidate's key, the last one last
 

@@ -14,9 +14,9 @@ from typing import IO, cast
 
 import filelock
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
-from runner.mirrors import MIRROR_VARIABLE, Mirrors
+from runner.kernels.mirrors import MIRROR_VARIABLE, Mirrors
+from runner.model.deadline import Deadline
 from runner.process import Completed, ended_at, run, spawn
 from runner.store import write_atomically
 

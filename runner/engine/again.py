@@ -8,13 +8,13 @@ import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from runner.architecture import architecture
-from runner.deadline import Deadline
-from runner.errors import MatrixError
-from runner.execution.orders import CellOrder, WorkerOrders
-from runner.execution.payload import payload
+from runner.engine.orders import CellOrder, WorkerOrders
+from runner.engine.payload import payload
+from runner.errors import UserError
 from runner.images import ensure_bytecode
 from runner.model import Asked, AskedCell, Cell, LockedImage
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from runner.yamlfile import nearest
 
 _AGENT = Path(__file__).parents[1] / "agent"
@@ -49,12 +49,12 @@ def _objects(tar: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, look: bool = False) -> CellOrder:
-    """Everything that was asked, or one probe. MatrixError, naming the nearest, when that was not asked."""
+    """Everything that was asked, or one probe. UserError, naming the nearest, when that was not asked."""
     mine = tuple(ask for ask in asked.asks if not probe or ask.probe == probe)
     if not mine:
         otherwise = f"`runner cell show {cell.id}` lists what it was asked"
         hint = nearest(probe, [ask.probe for ask in asked.asks], otherwise)
-        raise MatrixError(f"cell {cell.id} was not asked {probe!r}", hint=hint)
+        raise UserError(f"cell {cell.id} was not asked {probe!r}", hint=hint)
     return CellOrder(cell=cell, asks=mine, modules=asked.modules, look=look)
 
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from runner.architecture import architecture
-from runner.execution.cellrun import run_cell
-from runner.execution.machine import Machine, machine_by_name
-from runner.execution.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WayIn, WorkerOrders
-from runner.execution.pulse import PULSE_KEY, answer
-from runner.execution.turns import TURN
+from runner.engine.cellrun import run_cell
+from runner.engine.machine import Machine, machine_by_name
+from runner.engine.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WayIn, WorkerOrders
+from runner.engine.pulse import PULSE_KEY, answer
+from runner.engine.turns import TURN
 from runner.guest.interface import Guest
 from runner.model import CellResult
+from runner.model.architecture import architecture
 
 _CONSOLES = "consoles-"  # and the worker's process id
 

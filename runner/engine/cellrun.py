@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runner.architecture import architecture
 from runner.caches import disk_fault
-from runner.deadline import Deadline
+from runner.engine.machine import Machine
+from runner.engine.orders import CellOrder, Phase
+from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
-from runner.execution.machine import Machine
-from runner.execution.orders import CellOrder, Phase
-from runner.execution.transcript import Transcript
 from runner.guest.boot import agent_lost
 from runner.guest.interface import BootOrder, Guest
 from runner.kernels.config import read_config
 from runner.kernels.needs import cannot_answer, read_build
 from runner.model import Ask, CellResult, CensusAsk, Crash, KernelBuild, Outcome, ProgType, Timings
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from runner.probes import CONFIG_OPTIONS
 
 _MAX_BOOTS = 8  # of one cell: each probe that kills its guest costs one

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from runner.execution.scheduling import Pool
+from runner.engine.scheduling import Pool
 
 TURN = "turn"  # its node id; a cell's id has a digit
 

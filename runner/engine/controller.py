@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from runner.errors import InfraError, RunnerError
-from runner.execution.fleet import Fleet, Host
-from runner.execution.interrupts import held, workers
-from runner.execution.orders import (
+from runner.engine.fleet import Fleet, Host
+from runner.engine.interrupts import held, workers
+from runner.engine.orders import (
     DELIVERY_KEY,
     ORDERS_KEY,
     CellOrder,
@@ -26,8 +25,9 @@ from runner.execution.orders import (
     WayIn,
     WorkerOrders,
 )
-from runner.execution.scheduling import Job, Pool
-from runner.execution.session import FleetSession
+from runner.engine.scheduling import Job, Pool
+from runner.engine.session import FleetSession
+from runner.errors import InfraError, RunnerError
 from runner.model import Cell, CellResult, Outcome
 
 OnResult = Callable[[CellResult], None]

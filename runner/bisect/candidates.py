@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 from debian.debian_support import Version
 
-from runner.archive import Archive
 from runner.caches import cache_root
-from runner.cellnames import cell_id
-from runner.deadline import Deadline
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.kernels import Means, have_kernel, offered
+from runner.kernels.archive import Archive
 from runner.matrix import Matrix
+from runner.matrix.cellnames import cell_id
 from runner.model import Cell, LockedImage, LockedKernel
+from runner.model.deadline import Deadline
+from runner.model.version import KernelVersion
 from runner.results.hunts import Candidate
-from runner.version import KernelVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Range:
     version: str = ""  # all builds of one version, those of an architecture and a configuration together
 
     def select(self, kernels: Sequence[Bootable]) -> tuple[Bootable, ...]:
-        """Those of `kernels`, which are in order. MatrixError, naming what there is near, when an end is not there."""
+        """Those of `kernels`, which are in order. UserError, naming what there is near, when an end is not there."""
         if self.version:
             mine = [it for it in kernels if it.candidate.version == self.version]
             return _some(_to_and_fro(mine), self.version, kernels)
@@ -93,7 +93,7 @@ class Range:
         first = _places(kernels, self.first)[0] if self.first else 0
         last = _places(kernels, self.last)[-1] if self.last else len(kernels) - 1
         if first > last:
-            raise MatrixError(f"--from {self.first} is newer than --to {self.last}", hint="turn them round")
+            raise UserError(f"--from {self.first} is newer than --to {self.last}", hint="turn them round")
         return tuple(kernels[first : last + 1])
 
 
@@ -139,7 +139,7 @@ def _some(found: list[Bootable], word: str, kernels: Sequence[Bootable]) -> tupl
     return tuple(found)
 
 
-def _nothing(word: str, kernels: Sequence[Bootable]) -> MatrixError:
+def _nothing(word: str, kernels: Sequence[Bootable]) -> UserError:
     versions = sorted({it.kernel.upstream for it in kernels})
     try:
         wanted = KernelVersion.parse(word)
@@ -150,7 +150,7 @@ def _nothing(word: str, kernels: Sequence[Bootable]) -> MatrixError:
     hint = (
         f"there are {there}; `runner kernels list` shows all" if there else "`runner kernels list` shows what there is"
     )
-    return MatrixError(f"no source offers a kernel {word}", hint=hint)
+    return UserError(f"no source offers a kernel {word}", hint=hint)
 
 
 def cells_of(kernels: Sequence[Bootable], matrix: Matrix, images: dict[str, LockedImage]) -> dict[str, Cell]:

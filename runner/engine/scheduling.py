@@ -13,9 +13,9 @@ import math
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runner.architecture import ARCHITECTURES
-from runner.execution.fleet import Fleet
+from runner.engine.fleet import Fleet
 from runner.guest.interface import Accel
+from runner.model.architecture import ARCHITECTURES
 
 _TCG_S = 20.0  # of a cell on x86_64, where nothing is known; two cores, measured
 _KVM_S = 4.0  # an estimate

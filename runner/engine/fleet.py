@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runner.architecture import ARCHITECTURES
 from runner.guest.interface import Accel
+from runner.model.architecture import ARCHITECTURES
 
 CONNECT_S = 30.0
 ASK_S = 180.0

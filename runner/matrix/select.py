@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from runner import yamlfile
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Cell
 
 _KEYS: dict[str, Callable[[Cell], tuple[str, ...]]] = {
@@ -24,7 +24,7 @@ _KEYS: dict[str, Callable[[Cell], tuple[str, ...]]] = {
 def select(cells: Sequence[Cell], expression: str) -> tuple[Cell, ...]:
     """The cells that match `expression`, in their order; all of them when it is empty.
 
-    Raises MatrixError when it cannot be read, and when it matches nothing.
+    Raises UserError when it cannot be read, and when it matches nothing.
     """
     chosen = tuple(cells)
     for term in filter(None, (part.strip() for part in expression.split(","))):
@@ -32,16 +32,16 @@ def select(cells: Sequence[Cell], expression: str) -> tuple[Cell, ...]:
         names = _KEYS.get(key.strip())
         patterns = [value.strip() for value in values.split("|") if value.strip()]
         if names is None:
-            raise MatrixError(f"--only {expression!r}: unknown key {key.strip()!r}; {yamlfile.nearest(key, _KEYS)}")
+            raise UserError(f"--only {expression!r}: unknown key {key.strip()!r}; {yamlfile.nearest(key, _KEYS)}")
         if not equals or not patterns:
-            raise MatrixError(f"--only {expression!r}: {term!r} is not KEY=VALUE", hint="such as kernel=6.*|7.*")
+            raise UserError(f"--only {expression!r}: {term!r} is not KEY=VALUE", hint="such as kernel=6.*|7.*")
         before = chosen
         chosen = tuple(
             cell for cell in chosen if any(fnmatch.fnmatchcase(name, p) for name in names(cell) for p in patterns)
         )
         if not chosen:
             there = dict.fromkeys(name for cell in before for name in names(cell))
-            raise MatrixError(
+            raise UserError(
                 f"--only {expression!r} selects nothing: {term!r} matches none",
                 hint=f"{key.strip()}: {', '.join(there) or 'no cells at all'}",
             )
@@ -51,14 +51,14 @@ def select(cells: Sequence[Cell], expression: str) -> tuple[Cell, ...]:
 def shard(cells: Sequence[Cell], word: str) -> tuple[Cell, ...]:
     """`2/8`: the second of eight parts, in which every cell is once; the same on every machine, as ids decide.
 
-    Raises MatrixError when it cannot be read, and when the part is empty.
+    Raises UserError when it cannot be read, and when the part is empty.
     """
     found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", word)
     number, of = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= number <= of:
-        raise MatrixError(f"--shard {word}: not a part like 2/8, the second of eight")
+        raise UserError(f"--shard {word}: not a part like 2/8, the second of eight")
     # by digest: in the order of the ids, every second cell would be of one architecture
     dealt = sorted(cells, key=lambda cell: hashlib.sha256(cell.id.encode()).digest())[number - 1 :: of]
     if not dealt:
-        raise MatrixError(f"--shard {word} is empty: there are {len(cells)} cells", hint=f"use 1/{len(cells)} at most")
+        raise UserError(f"--shard {word} is empty: there are {len(cells)} cells", hint=f"use 1/{len(cells)} at most")
     return tuple(cell for cell in cells if cell in dealt)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +164,11 @@ ARCHITECTURES = {row.name: row for row in _TABLE}
 
 
 def architecture(name: str) -> Architecture:
-    """The row called `name`. Raises MatrixError, naming the known ones."""
+    """The row called `name`. Raises UserError, naming the known ones."""
     try:
         return ARCHITECTURES[name]
     except KeyError:
-        raise MatrixError(f"unknown architecture {name!r}", hint=f"known: {', '.join(ARCHITECTURES)}") from None
+        raise UserError(f"unknown architecture {name!r}", hint=f"known: {', '.join(ARCHITECTURES)}") from None
 
 
 def by_uname(machine: str) -> Architecture | None:

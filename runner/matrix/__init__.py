@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 from runner import yamlfile
-from runner.cellnames import cell_ids, kernel_names
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.kernels.entries import Arch, KernelEntry, Name, matches, one_of, quoted
 from runner.kernels.sources import BY_WORD, SOURCES
+from runner.kernels.suites import IMAGE_SUITES
+from runner.matrix.cellnames import cell_ids, kernel_names
 from runner.model import Cell, GuestSize, Limits, Lock, LockedKernel, Plain, Wanted
-from runner.suites import IMAGE_SUITES
 from runner.yamlfile import Location
 
 MAX_ENTRIES = 256  # of kernels; many more than anyone boots
@@ -126,7 +126,7 @@ class Matrix:
     def cells(self, lock: Lock) -> tuple[Cell, ...]:
         """The cells, with the exact kernels and images of `lock`.
 
-        Raises MatrixError when `lock` lacks something that is wanted.
+        Raises UserError when `lock` lacks something that is wanted.
         """
         pins: dict[tuple[str, str], list[LockedKernel]] = {}
         for kernel in lock.kernels:
@@ -137,7 +137,7 @@ class Matrix:
         missing += [f"image {suite} for {one.arch}" for one in wanted if (suite, one.arch) not in images]
         if missing:
             first, *others = dict.fromkeys(missing)
-            raise MatrixError(
+            raise UserError(
                 f"{self.path}: not in the lock file: {first}" + (f" and {len(others)} more" if others else ""),
                 hint="`runner kernels lock` looks up the exact versions and writes them",
             )
@@ -148,7 +148,7 @@ class Matrix:
             if not any(entry.matches(one.arch, name, kernel.version) for entry in self.file.exclude if one.which)
         ]
         if not named:
-            raise MatrixError(f"{self.path}: the matrix is empty: everything is excluded")
+            raise UserError(f"{self.path}: the matrix is empty: everything is excluded")
         return tuple(
             Cell(
                 id=cell_id,
@@ -166,7 +166,7 @@ class Matrix:
 def load_matrix(path: Path) -> Matrix:
     """Read and check matrix.yaml; nothing is fetched, and nothing but that file is read.
 
-    Raises one MatrixError that lists every problem with its line.
+    Raises one UserError that lists every problem with its line.
     """
     document = yamlfile.load(path, absent="run it in the project's folder, or say --matrix FILE")
     file = yamlfile.validate(document, MatrixFile)

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 
-from runner.errors import MatrixError
+from runner.errors import UserError
 from runner.model import Ask, CellResult, CensusObservation, Observation, Outcome, ProgType, State, Verdict
+from runner.model.version import KernelVersion
 from runner.probes import ClaimFile, Issue, KfuncList, asks_of, judge, modules_of, states
 from runner.probes.asks import census_id, probe_id
 from runner.probes.claims import Answer, Claim, Range, Refusal, errno_name
 from runner.probes.matching import expected_words, matches, observed_words
 from runner.results.hunts import Question
-from runner.version import KernelVersion
 
 CRASHED = "crashed the kernel"
 
@@ -171,10 +171,10 @@ def _only(file: ClaimFile, claim: Claim) -> ClaimFile:
 
 
 def find(target: str, files: tuple[ClaimFile, ...], known: KfuncList) -> Asked:
-    """`CLAIM`, `KFUNC`, or one of them with `:tc` or `:xdp`. MatrixError, with the nearest name, when it is neither."""
+    """`CLAIM`, `KFUNC`, or one of them with `:tc` or `:xdp`. UserError, with the nearest name, when it is neither."""
     name, _, word = target.partition(":")
     if word and word not in {kind.value for kind in ProgType}:
-        raise MatrixError(f"{target}: {word!r} is no program type", hint="like nat-source:tc or nat-source:xdp")
+        raise UserError(f"{target}: {word!r} is no program type", hint="like nat-source:tc or nat-source:xdp")
     wanted = ProgType(word) if word else None
     for file in files:
         for claim in file.claims:
@@ -185,7 +185,7 @@ def find(target: str, files: tuple[ClaimFile, ...], known: KfuncList) -> Asked:
         claims = [claim.id for file in files for claim in file.claims]
         near = get_close_matches(name, [*claims, *sorted(kfuncs)], n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "bpf/*.yaml has the claims, and the kfuncs' names"
-        raise MatrixError(f"{name!r} is neither a claim nor a kfunc that is known", hint=hint)
+        raise UserError(f"{name!r} is neither a claim nor a kfunc that is known", hint=hint)
     types = [kind for file in files for it in file.kfuncs.values() for kind, kfunc in it.items() if kfunc == name]
     prog_type = wanted or next((kind for kind in types if f"_{kind}_" in name), types[0] if types else ProgType.TC)
     question = Question(target=f"{name}:{prog_type}", kfunc=name, prog_type=prog_type)
@@ -197,7 +197,7 @@ def _about_claim(
 ) -> Asked:
     prog_type = wanted or claim.types[0]
     if prog_type not in claim.types:
-        raise MatrixError(f"{claim.id} says nothing about {prog_type}", hint=f"of {', '.join(claim.types)}")
+        raise UserError(f"{claim.id} says nothing about {prog_type}", hint=f"of {', '.join(claim.types)}")
     kfunc = file.kfunc(claim, prog_type)
     question = Question(target=probe_id(claim, prog_type), kfunc=kfunc, prog_type=prog_type, says=claim.says)
     return Asked(question, files, known, claim)

@@ -23,8 +23,8 @@ from typing import IO, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
 from runner import __version__
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
+from runner.model.deadline import Deadline
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +53,10 @@ class _PassingError(Exception):
 
 
 def server_from(variable: str, default: str, environ: Mapping[str, str] = os.environ) -> Server:
-    """The server that an environment variable names. MatrixError when it is no address."""
+    """The server that an environment variable names. UserError when it is no address."""
     base = environ.get(variable) or default
     if not _ADDRESS.fullmatch(base):
-        raise MatrixError(f"{variable}={base!r} is not an address", hint=f"like {default}")
+        raise UserError(f"{variable}={base!r} is not an address", hint=f"like {default}")
     return Server(base.rstrip("/"), variable)
 
 

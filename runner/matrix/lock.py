@@ -10,13 +10,13 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from runner.archive import Archive
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.images import have_image, image_packages, lock_image
 from runner.kernels import Means, have_kernel, lock_kernels
+from runner.kernels.archive import Archive
 from runner.kernels.sources import source_of
 from runner.model import Lock, LockedImage, LockedKernel, Package, Wanted
+from runner.model.deadline import Deadline
 from runner.store import write_atomically
 
 log = logging.getLogger(__name__)
@@ -28,17 +28,17 @@ Mode = Literal["keep", "locked", "renew"]
 
 
 def read_lock(path: Path) -> Lock:
-    """The lock; empty when there is no such file. MatrixError when it cannot be read."""
+    """The lock; empty when there is no such file. UserError when it cannot be read."""
     try:
         return Lock.model_validate_json(path.read_bytes())
     except FileNotFoundError:
         return Lock()
     except OSError as error:
-        raise MatrixError(f"{path}: {error.strerror}") from error
+        raise UserError(f"{path}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise MatrixError(
+        raise UserError(
             f"{path}: {f'{place}: ' if place else ''}{first['msg']}",
             hint="delete it; `runner kernels lock` writes it anew",
         ) from None
@@ -73,7 +73,7 @@ def settle(
     """A lock in which everything wanted is pinned to what can be had, and warnings that name what was replaced.
 
     Reaches for the archive only when something is neither pinned nor in the cache. Entries that are not wanted stay,
-    unless everything is renewed. Raises MatrixError (no such kernel), InfraError (offline, no network, mode `locked`).
+    unless everything is renewed. Raises UserError (no such kernel), InfraError (offline, no network, mode `locked`).
     """
     rules = _Rules(Means(archive, cache, deadline), mode, offline, [])
     kernels: dict[tuple[str, str], tuple[LockedKernel, ...]] = {}
@@ -113,7 +113,7 @@ class _Rules:
         self._may_pin(what, local=local)
         try:
             fresh = lock_kernels(wanted, self.means)
-        except MatrixError:
+        except UserError:
             # nothing takes its place, but what was copied into the cache before is still as good
             if lost and all(have_kernel(pin, self.means.cache) for pin, _ in lost):
                 return old

@@ -69,7 +69,7 @@ class WorkerOrders(Sent):
     offline: bool = False
     hold: bool = False  # a guest that was asked everything stays open until the controller lets it go
     verbose: bool = False  # the workers say which commands they run
-    machine: str = "runner.execution.realmachine:this_machine"  # module:function; another one is a fake
+    machine: str = "runner.engine.realmachine:this_machine"  # module:function; another one is a fake
 
 
 class Progress(Plain):

@@ -9,20 +9,20 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from runner import __version__
+from runner.bisect.candidates import Bootable
+from runner.bisect.questions import Asked
+from runner.bisect.search import Tell, Want
+from runner.engine.again import asked_of
+from runner.engine.fleet import Fleet
+from runner.engine.orders import CellOrder, Progress, WorkerOrders
 from runner.errors import InfraError
-from runner.execution.again import asked_of
-from runner.execution.fleet import Fleet
-from runner.execution.orders import CellOrder, Progress, WorkerOrders
-from runner.hunt.candidates import Bootable
-from runner.hunt.questions import Asked
-from runner.hunt.search import Tell, Want
 from runner.model import Cell, CellResult, Outcome
 from runner.results.asked import read_asked, write_asked
 from runner.results.hunts import Reply, Why
 from runner.results.model import Run
 from runner.results.store import ResultStore
 
-RunRounds = Callable[..., bool]  # runner.execution.controller.run_rounds
+RunRounds = Callable[..., bool]  # runner.engine.controller.run_rounds
 
 
 class Shown(Protocol):

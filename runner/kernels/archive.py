@@ -20,13 +20,13 @@ from urllib.parse import quote, unquote
 
 from debian import deb822
 
-from runner.aptroot import AptRoot
-from runner.architecture import architecture
 from runner.caches import FULL_DISK_HINT, need_space
-from runner.deadline import Deadline
 from runner.errors import InfraError
-from runner.mirrors import KEYRING, Mirrors, find_mirrors
+from runner.kernels.aptroot import AptRoot
+from runner.kernels.mirrors import KEYRING, Mirrors, find_mirrors
 from runner.model import Package
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 
 log = logging.getLogger(__name__)
 

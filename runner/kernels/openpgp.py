@@ -8,8 +8,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.model.deadline import Deadline
 from runner.process import run
 
 _ARMOR = re.compile(

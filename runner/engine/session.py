@@ -16,12 +16,12 @@ import pytest
 from xdist.dsession import DSession
 from xdist.workermanage import NodeManager
 
+from runner.engine import links
+from runner.engine.fleet import Fleet, Host
+from runner.engine.scheduling import Pool, failed
+from runner.engine.turns import TurnScheduling
+from runner.engine.watchdog import Watchdog
 from runner.errors import InfraError
-from runner.execution import links
-from runner.execution.fleet import Fleet, Host
-from runner.execution.scheduling import Pool, failed
-from runner.execution.turns import TurnScheduling
-from runner.execution.watchdog import Watchdog
 from runner.model import Limits
 
 _UNEXPLAINED = "it ended without a word"

@@ -24,11 +24,11 @@ from typing import IO, cast
 from debian.changelog import Changelog, ChangelogParseError
 from debian.debian_support import Version
 
-from runner.archive import Archive
 from runner.caches import need_space
-from runner.deadline import Deadline
 from runner.errors import InfraError
+from runner.kernels.archive import Archive
 from runner.model import LockedKernel
+from runner.model.deadline import Deadline
 from runner.process import ended_at, spawn
 from runner.results.hunts import Mention
 

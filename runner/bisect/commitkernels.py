@@ -6,19 +6,19 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.archive import Archive
-from runner.cellnames import cell_id
-from runner.deadline import Deadline
+from runner.bisect.commits import CommitJournal
+from runner.bisect.questions import Asked
+from runner.engine.cellrun import Tell, run_cell
+from runner.engine.machine import Machine
+from runner.engine.orders import CellOrder
 from runner.errors import BuildError, InfraError
-from runner.execution.cellrun import Tell, run_cell
-from runner.execution.machine import Machine
-from runner.execution.orders import CellOrder
-from runner.hunt.commits import CommitJournal
-from runner.hunt.questions import Asked
 from runner.kernels import Means, lock_kernels
+from runner.kernels.archive import Archive
 from runner.kernels.build import build_kernel
 from runner.kernels.checkout import Checkout
+from runner.matrix.cellnames import cell_id
 from runner.model import Cell, CellResult, GuestSize, Limits, LockedImage, LockedKernel, Outcome, Wanted
+from runner.model.deadline import Deadline
 from runner.results.bisect import CommitAnswer
 
 _TRIES = 2  # a boot that failed may be this machine's doing

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from runner.deadline import Deadline
-from runner.errors import InfraError, MatrixError
+from runner.errors import InfraError, UserError
 from runner.kernels.checkout import Checkout, Commit
 from runner.model import Limits
+from runner.model.deadline import Deadline
 from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
 from runner.store import write_atomically
 
@@ -80,14 +80,14 @@ class Search:
         return self.limits.deadline("prepare_s")
 
     def run(self, good: str, bad: str) -> Bisection:
-        """To its end. MatrixError when the ends cannot be what they are said to be; InfraError."""
+        """To its end. UserError when the ends cannot be what they are said to be; InfraError."""
         first, last = (self._named(self.checkout.commit(ref, deadline=self._deadline)) for ref in (good, bad))
         self._check_order(first, last)
         ends = [self._tested(end) for end in (first, last)]
         for end, one, word in zip((first, last), ends, ("good", "bad"), strict=True):
             self.tell(one, end, f"the {word} end")
             if not one.answer:
-                raise MatrixError(f"the {word} end, {end.short}, has no answer: {one.cause}")
+                raise UserError(f"the {word} end, {end.short}, has no answer: {one.cause}")
         if ends[0].answer == ends[1].answer:
             return self._result(first, last, ends, [], "")
         candidates = self._bisect(first, last, ends[0].answer)
@@ -96,9 +96,9 @@ class Search:
 
     def _check_order(self, good: NamedCommit, bad: NamedCommit) -> None:
         if good.id == bad.id:
-            raise MatrixError(f"--good and --bad are one commit, {good.short}")
+            raise UserError(f"--good and --bad are one commit, {good.short}")
         if self._git("merge-base", "--is-ancestor", good.id, bad.id)[0]:
-            raise MatrixError(f"--good {good.short} does not come before --bad {bad.short}", hint="turn them round?")
+            raise UserError(f"--good {good.short} does not come before --bad {bad.short}", hint="turn them round?")
 
     def _bisect(self, good: NamedCommit, bad: NamedCommit, good_answer: str) -> list[str]:
         """The first bad commit; or each one that may be it."""

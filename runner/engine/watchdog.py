@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.deadline import Deadline
-from runner.execution.orders import Phase
-from runner.execution.pulse import EVERY_S, PULSE_KEY, RELEASE
+from runner.engine.orders import Phase
+from runner.engine.pulse import EVERY_S, PULSE_KEY, RELEASE
 from runner.model import Cell, Limits
+from runner.model.deadline import Deadline
 
 log = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.caches import cache_root
-from runner.deadline import Deadline
-from runner.execution.machine import Machine
+from runner.engine.machine import Machine
 from runner.guest.accel import accelerations
 from runner.guest.boot import boot
 from runner.guest.interface import Accel, Booter
 from runner.images import ensure_image
 from runner.kernels import ensure_kernel
 from runner.model import Cell, Image, Kernel
+from runner.model.deadline import Deadline
 
 
 @dataclass(frozen=True, slots=True)
