@@ -21,7 +21,7 @@ from runner.caches import cache_root
 from runner.engine.orders import CellOrder, WorkerOrders
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.interface import Accel, Access, Answered, Booter, BootOrder, Guest
-from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, LockedKernel, ProgType
+from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, Pin, ProgType
 from runner.model.deadline import Deadline
 
 DIGEST = "0" * 64
@@ -40,7 +40,7 @@ def asks(count: int = 3) -> tuple[ClaimAsk, ...]:
 
 
 def cell(behaviour: str = "fine", *, arch: str = "x86_64", number: int = 0) -> Cell:
-    kernel = LockedKernel(
+    kernel = Pin(
         source="debian:trixie/6.12", arch=arch, version=f"6.12.{number}", release=f"6.12.{number}-amd64", packages=()
     )
     return Cell(

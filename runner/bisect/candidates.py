@@ -14,7 +14,7 @@ from runner.kernels import Means, have_kernel, offered
 from runner.kernels.archive import Archive
 from runner.matrix import Matrix
 from runner.matrix.cellnames import cell_id
-from runner.model import Cell, LockedImage, LockedKernel
+from runner.model import Cell, LockedImage, Pin
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
 from runner.results.hunts import Candidate
@@ -25,7 +25,7 @@ class Bootable:
     """A candidate, and the packages that it is made of."""
 
     candidate: Candidate
-    kernel: LockedKernel
+    kernel: Pin
 
     @property
     def digests(self) -> frozenset[str]:

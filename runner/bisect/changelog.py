@@ -27,7 +27,7 @@ from debian.debian_support import Version
 from runner.caches import need_space
 from runner.errors import InfraError
 from runner.kernels.archive import Archive
-from runner.model import LockedKernel
+from runner.model import Pin
 from runner.model.deadline import Deadline
 from runner.process import ended_at, spawn
 from runner.results.hunts import Mention
@@ -42,7 +42,7 @@ _SIGNED = re.compile(r"^(.*)\+(\d+[\w.~]*)$")  # linux-signed-amd64 writes 6.12.
 _TOUCHES = r"\b(?:bpf|netfilter|nf_\w+|nft_\w+|conntrack|ctnetlink|kfuncs?|btf)\b"
 
 
-def changelog_of(kernel: LockedKernel, archive: Archive, scratch: Path, *, deadline: Deadline) -> str:
+def changelog_of(kernel: Pin, archive: Archive, scratch: Path, *, deadline: Deadline) -> str:
     """The changelog in a kernel's packages; empty when none of them holds one. InfraError when they cannot be had."""
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="changelog-", dir=scratch) as name:

@@ -17,7 +17,7 @@ from runner.kernels.archive import Archive
 from runner.kernels.build import build_kernel
 from runner.kernels.checkout import Checkout
 from runner.matrix.cellnames import cell_id
-from runner.model import Cell, CellResult, GuestSize, Limits, LockedImage, LockedKernel, Outcome, Wanted
+from runner.model import Cell, CellResult, GuestSize, Limits, LockedImage, Outcome, Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.results.bisect import CommitAnswer
 
@@ -68,12 +68,12 @@ class CommitKernels:
             observation=self.asked.observation(result),
         )
 
-    def _pinned(self, deadline: Deadline) -> LockedKernel:
+    def _pinned(self, deadline: Deadline) -> Pin:
         wanted = Wanted(name="commit", source=f"tree:{self.checkout.objects}", arch=self.arch)
         (kernel,) = lock_kernels(wanted, Means(Archive(self.cache), self.cache, deadline))
         return kernel
 
-    def _boot(self, kernel: LockedKernel) -> CellResult:
+    def _boot(self, kernel: Pin) -> CellResult:
         """InfraError when the machine failed: that is no reason to skip a commit."""
         cell = Cell(
             id=cell_id(kernel),
@@ -96,7 +96,7 @@ class CommitKernels:
         return result
 
 
-def kernel_digest(kernel: LockedKernel) -> str:
+def kernel_digest(kernel: Pin) -> str:
     """Over image, configuration and modules."""
     parts = sorted(f"{file.name} {file.sha256}" for file in kernel.files)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

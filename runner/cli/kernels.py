@@ -32,7 +32,7 @@ from runner.images import ensure_image
 from runner.kernels import Means, Offer, ensure_kernel, have_kernel, kept_build, offered
 from runner.kernels.archive import Archive
 from runner.kernels.sources import BY_WORD
-from runner.model import LockedKernel
+from runner.model import Pin
 from runner.model.version import Versions
 from runner.probes import kfuncs_path, load_kfuncs
 from runner.store import write_atomically
@@ -98,7 +98,7 @@ def _versions(series: str) -> Versions | None:
         raise UserError(f"--series: {error}") from None
 
 
-def _pin_of(offer: Offer, pins: Sequence[LockedKernel]) -> LockedKernel | None:
+def _pin_of(offer: Offer, pins: Sequence[Pin]) -> Pin | None:
     """The pin of what is offered; a source that does not tell releases before it pins has one kernel of a version."""
     word, _, _ = offer.source.partition(":")
     for pin in pins:
@@ -109,7 +109,7 @@ def _pin_of(offer: Offer, pins: Sequence[LockedKernel]) -> LockedKernel | None:
     return None
 
 
-def _plain(offer: Offer, pins: Sequence[LockedKernel], cache: Path) -> dict[str, str | int | bool | list[str] | None]:
+def _plain(offer: Offer, pins: Sequence[Pin], cache: Path) -> dict[str, str | int | bool | list[str] | None]:
     """An offer; of one that is in the cache also how it was built, else null."""
     pin = offer.pinned() or _pin_of(offer, pins)
     build = kept_build(pin, cache) if pin else None

@@ -11,7 +11,7 @@ from runner.caches import cache_root
 from runner.cli.options import Project
 from runner.kernels.archive import Archive
 from runner.matrix.lock import Mode, settle, write_lock
-from runner.model import Lock, LockedKernel
+from runner.model import Lock, Pin
 
 
 def settled(project: Project, *, mode: Mode, offline: bool) -> Lock:
@@ -36,10 +36,10 @@ def settled(project: Project, *, mode: Mode, offline: bool) -> Lock:
     return lock
 
 
-def replaced(kernel: LockedKernel, before: Sequence[LockedKernel], now: Sequence[LockedKernel]) -> str:
+def replaced(kernel: Pin, before: Sequence[Pin], now: Sequence[Pin]) -> str:
     """` (was 6.12.117)` where a new pin took the place of another; empty where it did not."""
 
-    def alike(pins: Sequence[LockedKernel]) -> list[LockedKernel]:
+    def alike(pins: Sequence[Pin]) -> list[Pin]:
         place = (kernel.source, kernel.arch, kernel.variant)
         return [pin for pin in pins if (pin.source, pin.arch, pin.variant) == place]
 
@@ -51,7 +51,7 @@ def replaced(kernel: LockedKernel, before: Sequence[LockedKernel], now: Sequence
     return f" (was {', '.join(_told_apart(pin, kernel) for pin in gone)})"
 
 
-def _told_apart(old: LockedKernel, new: LockedKernel) -> str:
+def _told_apart(old: Pin, new: Pin) -> str:
     if old.version != new.version:
         return old.version
     return old.release if old.release != new.release else "another build"

@@ -140,7 +140,7 @@ def _install_packages(connection: Connection, paths: Paths, say: Say, deadline: 
         say(printable(done.stdout.strip().splitlines()[0]))
 
 
-def _push(connection: Connection, paths: Paths, pin: transfer.Pin, cache: Path, deadline: Deadline) -> None:
+def _push(connection: Connection, paths: Paths, pin: transfer.Pinned, cache: Path, deadline: Deadline) -> None:
     line = paths.runner("host", "receive", within=deadline)
     connection.run(line, deadline=deadline, feed=lambda to: transfer.send(pin, cache, to))
 

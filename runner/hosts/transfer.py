@@ -14,28 +14,28 @@ from runner.errors import InfraError
 from runner.hosts.connection import Writer
 from runner.images import ensure_image, stored_image
 from runner.kernels import ensure_kernel, stored_kernel
-from runner.model import Lock, LockedImage, LockedKernel, Plain, Sha256
+from runner.model import Lock, LockedImage, Pin, Plain, Sha256
 from runner.model.deadline import Deadline
 from runner.store import Entry, Store, tree_sha256
 
 _BLOCK = 1 << 16
 
-Pin = LockedKernel | LockedImage
+Pinned = Pin | LockedImage
 
 
 class Parcel(Plain):
     """One entry on its way: the first line of what `runner host receive` reads; the tar follows."""
 
-    pin: Annotated[Pin, Field(union_mode="left_to_right")]
+    pin: Annotated[Pinned, Field(union_mode="left_to_right")]
     sha256: Sha256  # of the entry
 
 
-def pins(lock: Lock) -> tuple[Pin, ...]:
+def pins(lock: Lock) -> tuple[Pinned, ...]:
     return (*lock.kernels, *lock.images)
 
 
-def title(pin: Pin) -> str:
-    return f"kernel {pin.version} for {pin.arch}" if isinstance(pin, LockedKernel) else f"image for {pin.arch}"
+def title(pin: Pinned) -> str:
+    return f"kernel {pin.version} for {pin.arch}" if isinstance(pin, Pin) else f"image for {pin.arch}"
 
 
 def lacking(lock: Lock, cache: Path) -> Lock:
@@ -46,17 +46,17 @@ def lacking(lock: Lock, cache: Path) -> Lock:
     )
 
 
-def fetch(lock: Lock, cache: Path, *, deadline: Deadline) -> Iterator[Pin]:
+def fetch(lock: Lock, cache: Path, *, deadline: Deadline) -> Iterator[Pinned]:
     """Get each from the archive, unless it is there. InfraError."""
     for pin in pins(lock):
-        if isinstance(pin, LockedKernel):
+        if isinstance(pin, Pin):
             ensure_kernel(pin, cache, deadline=deadline)
         else:
             ensure_image(pin, cache, deadline=deadline)
         yield pin
 
 
-def send(pin: Pin, cache: Path, to: Writer) -> None:
+def send(pin: Pinned, cache: Path, to: Writer) -> None:
     """Write a parcel. InfraError when the entry is not in this machine's cache."""
     entry = _entry(pin, cache)
     to.write(Parcel(pin=pin, sha256=entry.sha256).model_dump_json().encode() + b"\n")
@@ -65,7 +65,7 @@ def send(pin: Pin, cache: Path, to: Writer) -> None:
             archive.add(entry.tree / path, arcname=str(path), recursive=False)
 
 
-def receive(stream: IO[bytes], cache: Path, *, deadline: Deadline) -> Pin:
+def receive(stream: IO[bytes], cache: Path, *, deadline: Deadline) -> Pinned:
     """Take a parcel into the cache. InfraError when something is missing or is not what was sent."""
     parcel = Parcel.model_validate_json(stream.readline())
     store, key = _place(parcel.pin, cache)
@@ -96,7 +96,7 @@ def _unpack(stream: IO[bytes], tree: Path) -> None:
             (tree / path).chmod(0o700 if member.mode & 0o100 else 0o600)
 
 
-def _entry(pin: Pin, cache: Path) -> Entry:
+def _entry(pin: Pinned, cache: Path) -> Entry:
     store, key = _place(pin, cache)
     entry = store.get(key)
     if entry is None:
@@ -104,10 +104,10 @@ def _entry(pin: Pin, cache: Path) -> Entry:
     return entry
 
 
-def _has(pin: Pin, cache: Path) -> bool:
+def _has(pin: Pinned, cache: Path) -> bool:
     store, key = _place(pin, cache)
     return store.has(key)
 
 
-def _place(pin: Pin, cache: Path) -> tuple[Store, str]:
-    return stored_kernel(pin, cache) if isinstance(pin, LockedKernel) else stored_image(pin, cache)
+def _place(pin: Pinned, cache: Path) -> tuple[Store, str]:
+    return stored_kernel(pin, cache) if isinstance(pin, Pin) else stored_image(pin, cache)

@@ -15,7 +15,7 @@ from runner.kernels.archive import Archive
 from runner.kernels.needs import read_build
 from runner.kernels.source import Means, Offer
 from runner.kernels.sources import SOURCES, source_of
-from runner.model import Kernel, KernelBuild, LockedKernel, Wanted
+from runner.model import Kernel, KernelBuild, Pin, Wanted
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.store import Store, key_of
@@ -41,7 +41,7 @@ def offered(
     return tuple(sorted(found))
 
 
-def lock_kernels(wanted: Wanted, means: Means) -> tuple[LockedKernel, ...]:
+def lock_kernels(wanted: Wanted, means: Means) -> tuple[Pin, ...]:
     """Pin what `wanted` stands for: one kernel, or each of a range, the oldest first.
 
     UserError when there is none, InfraError without network.
@@ -50,19 +50,19 @@ def lock_kernels(wanted: Wanted, means: Means) -> tuple[LockedKernel, ...]:
     return tuple(sorted(found, key=lambda pin: (pin.upstream, pin.release)))
 
 
-def have_kernel(locked: LockedKernel, cache: Path) -> bool:
+def have_kernel(locked: Pin, cache: Path) -> bool:
     """Is it in the cache? Does not verify it."""
     return _store(cache).has(_key(locked))
 
 
-def kept_build(locked: LockedKernel, cache: Path) -> KernelBuild | None:
+def kept_build(locked: Pin, cache: Path) -> KernelBuild | None:
     """How a kernel in the cache was built; None when it is not there. Does not verify it."""
     if not have_kernel(locked, cache):
         return None
     return read_build(_store(cache).tree(_key(locked)) / f"boot/config-{locked.release}")
 
 
-def ensure_kernel(locked: LockedKernel, cache: Path, *, deadline: Deadline, offline: bool = False) -> Kernel:
+def ensure_kernel(locked: Pin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Kernel:
     """The kernel, verified; fetched and unpacked first when the cache has none. InfraError."""
 
     def make(tree: Path) -> None:
@@ -86,7 +86,7 @@ def ensure_kernel(locked: LockedKernel, cache: Path, *, deadline: Deadline, offl
     )
 
 
-def stored_kernel(locked: LockedKernel, cache: Path) -> tuple[Store, str]:
+def stored_kernel(locked: Pin, cache: Path) -> tuple[Store, str]:
     """Where the cache keeps it, and under which key."""
     return _store(cache), _key(locked)
 
@@ -95,7 +95,7 @@ def _store(cache: Path) -> Store:
     return Store(cache / "kernels")
 
 
-def _key(locked: LockedKernel) -> str:
+def _key(locked: Pin) -> str:
     # files are named only where there are any: what was stored before there were files keeps its key
     files = {"files": sorted(file.sha256 for file in locked.files)} if locked.files else {}
     return key_of(

@@ -22,7 +22,7 @@ from runner.kernels.archive import Listed
 from runner.kernels.entries import KernelEntry, Range, Series, WhichField, one_of
 from runner.kernels.source import Means, Offer, choose
 from runner.kernels.suites import SUITES
-from runner.model import LockedKernel, Package, Wanted, Which
+from runner.model import Package, Pin, Wanted, Which
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.version import KernelVersion, Versions
 from runner.yamlfile import nearest
@@ -154,7 +154,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> tuple[Of
     return _offered(archs, SUITES, means)
 
 
-def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
     """Pin what a source means now. UserError, naming what there is, when there is nothing."""
     suite, versions, which, flavour, build = parse_source(source)
     found = list(_offered((arch,), (suite,), means))
@@ -177,14 +177,14 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
     return tuple(pin for offer in chosen if (pin := offer.pinned(source)))
 
 
-def lost(pin: LockedKernel, means: Means) -> str:
+def lost(pin: Pin, means: Means) -> str:
     """Which of its packages the archive no longer has."""
     gone = means.archive.lacks(pin.packages, pin.arch, deadline=means.deadline)
     names = sorted({f"{package.name} {package.version}" for package in gone})
     return f"{', '.join(names)} left the archive" if names else ""
 
 
-def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+def fetch(pin: Pin, tree: Path, means: Means) -> None:
     """Download the packages, checked by apt, and unpack them."""
 
     def download(folder: Path) -> Iterable[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from runner.caches import need_space
 from runner.kernels import modules
 from runner.kernels.unpack import unpack_kernel
-from runner.model import LockedKernel
+from runner.model import Pin
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _UNPACKED_FACTOR = 9  # bytes on disk while unpacking, for each byte of the packages: 7 measured with 6.1 on x86_64
 
 
-def fill(pin: LockedKernel, tree: Path, download: Callable[[Path], Iterable[Path]], *, deadline: Deadline) -> None:
+def fill(pin: Pin, tree: Path, download: Callable[[Path], Iterable[Path]], *, deadline: Deadline) -> None:
     """Fill the empty folder `tree`. `download` puts the packages into a folder, checked, and names the files."""
     start = time.monotonic()
     need_space(tree.parent, _UNPACKED_FACTOR * pin.size_bytes, f"kernel {pin.release}")

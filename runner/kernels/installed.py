@@ -19,7 +19,7 @@ from runner.kernels.config import built_for
 from runner.kernels.entries import KernelEntry, matches
 from runner.kernels.source import Means, Offer
 from runner.kernels.unpack import Parts, find_parts, releases_in
-from runner.model import LockedKernel, Wanted
+from runner.model import Pin, Wanted
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator
             yield found
 
 
-def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
     """Pin what is installed now. UserError, naming what there is, when it is not."""
     which, there = _which(source), _whole()
     if which not in {ALL, NEWEST}:
@@ -92,7 +92,7 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
     return (max(pins, key=lambda pin: (pin.upstream, pin.release)),) if which == NEWEST else tuple(pins)
 
 
-def lost(pin: LockedKernel, means: Means) -> str:
+def lost(pin: Pin, means: Means) -> str:
     """What changed."""
     try:
         return local.changed(pin, find_parts(ROOT, pin.release), deadline=means.deadline)
@@ -100,7 +100,7 @@ def lost(pin: LockedKernel, means: Means) -> str:
         return f"{pin.release} is not installed any more: {error.what}"
 
 
-def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+def fetch(pin: Pin, tree: Path, means: Means) -> None:
     """Copy it."""
     local.copy(pin, find_parts(ROOT, pin.release), tree, means)
 

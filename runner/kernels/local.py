@@ -20,7 +20,7 @@ from runner.kernels import modules
 from runner.kernels.config import built_for, upstream_version
 from runner.kernels.source import Means, Offer
 from runner.kernels.unpack import Parts, lay_out, needed_of
-from runner.model import LockedKernel, PinnedFile
+from runner.model import Pin, PinnedFile
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Find = Callable[[str], Parts]  # the parts of what a source names; UserError when they are not there
 
 
-def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> LockedKernel:
+def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> Pin:
     """Pin a kernel as it is now. UserError when it is none for this architecture."""
     found = built_for(parts.config)
     if found != arch:
@@ -39,7 +39,7 @@ def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> LockedKe
             hint=f"give it `architectures: [{found}]` in the matrix" if found else f"{parts.config} does not tell",
         )
     try:
-        return LockedKernel(
+        return Pin(
             source=source,
             arch=arch,
             version=str(_version(source, parts)),
@@ -66,12 +66,12 @@ def offer(source: str, parts: Parts, suite: str) -> Offer:
     )
 
 
-def changed(locked: LockedKernel, parts: Parts, *, deadline: Deadline) -> str:
+def changed(locked: Pin, parts: Parts, *, deadline: Deadline) -> str:
     """Which part is not what was pinned; empty when all are."""
     return _difference(locked, needed_of(parts, modules.WANTED, deadline=deadline))
 
 
-def _difference(locked: LockedKernel, needed: Parts) -> str:
+def _difference(locked: Pin, needed: Parts) -> str:
     try:
         there = {file.name: file for file in _pinned(needed)}
     except OSError as error:
@@ -92,7 +92,7 @@ def offers(named: Iterable[str], archs: Container[str], find: Find, folder: Call
             yield found
 
 
-def lost(locked: LockedKernel, find: Find, means: Means) -> str:
+def lost(locked: Pin, find: Find, means: Means) -> str:
     """What became of one that the matrix names; empty when it is as it was pinned."""
     try:
         return changed(locked, find(locked.source), deadline=means.deadline)
@@ -100,7 +100,7 @@ def lost(locked: LockedKernel, find: Find, means: Means) -> str:
         return error.what
 
 
-def fetch(locked: LockedKernel, find: Find, tree: Path, means: Means) -> None:
+def fetch(locked: Pin, find: Find, tree: Path, means: Means) -> None:
     """Copy one that the matrix names. That it is not there is now the machine's fault."""
     try:
         parts = find(locked.source)
@@ -109,7 +109,7 @@ def fetch(locked: LockedKernel, find: Find, tree: Path, means: Means) -> None:
     copy(locked, parts, tree, means)
 
 
-def copy(locked: LockedKernel, parts: Parts, tree: Path, means: Means) -> None:
+def copy(locked: Pin, parts: Parts, tree: Path, means: Means) -> None:
     """Fill `tree`. What is unpacked is a copy that was checked: a build may go on in the folder that it comes from."""
     try:
         staged = _staged(needed_of(parts, modules.WANTED, deadline=means.deadline), tree.parent / "staged")

@@ -23,7 +23,7 @@ from runner.kernels.download import NotThere, Server, server_from
 from runner.kernels.openpgp import check_detached
 from runner.kernels.served import Named, NotWholeError, ServedEntry, VersionsField, candidates
 from runner.kernels.source import Means, Offer
-from runner.model import LockedKernel, PinnedFile
+from runner.model import Pin, PinnedFile
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion, exactly
@@ -74,7 +74,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator
                 yield Offer(source=f"{WORD}:{exactly(version)}", arch=arch, version=version, release="", suite=WORD)
 
 
-def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
     """Pin what a source means now. UserError when there is nothing; InfraError when a signature is not good."""
     site = _Site(_server(), trusted_keys(), means.deadline)
     named = served.parse(WORD, source)
@@ -83,12 +83,12 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
     return served.pins(source, arch, groups, lambda version: _pin(source, version, arch, site))
 
 
-def lost(pin: LockedKernel, means: Means) -> str:
+def lost(pin: Pin, means: Means) -> str:
     """What the server no longer has."""
     return served.lost(_server(), pin, means.deadline)
 
 
-def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+def fetch(pin: Pin, tree: Path, means: Means) -> None:
     """Download, check and unpack."""
     served.fetch(_server(), pin, tree, means)
 
@@ -129,7 +129,7 @@ def _versions(server: Server, means: Means) -> tuple[KernelVersion, ...]:
     return tuple(sorted(found))
 
 
-def _pin(source: str, version: KernelVersion, arch: str, site: _Site) -> LockedKernel:
+def _pin(source: str, version: KernelVersion, arch: str, site: _Site) -> Pin:
     folder = f"v{version}/{architecture(arch).debian}"
     try:
         checksums = _checksums(folder, site)
@@ -145,7 +145,7 @@ def _pin(source: str, version: KernelVersion, arch: str, site: _Site) -> LockedK
         ]
     except NotThere as error:
         raise NotWholeError(error.what) from None
-    return LockedKernel(source=source, arch=arch, version=str(version), release=release, files=tuple(files))
+    return Pin(source=source, arch=arch, version=str(version), release=release, files=tuple(files))
 
 
 def _checksums(folder: str, site: _Site) -> str:

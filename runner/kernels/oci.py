@@ -27,7 +27,7 @@ from runner.kernels.entries import KernelEntry, matches
 from runner.kernels.ocilayers import Layers
 from runner.kernels.source import Means, Offer
 from runner.kernels.unpack import DEPMOD_INPUT, Parts, available, take_kernel
-from runner.model import LockedKernel, PinnedFile, Wanted
+from runner.model import Pin, PinnedFile, Wanted
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
@@ -109,7 +109,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> tuple[Of
     return ()
 
 
-def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
     """Pull the image and pin it as it is now. UserError when it has no kernel for this architecture."""
     name, wanted = _named(source)
     digest, manifest = _resolved(source, name, wanted, arch, means.deadline)
@@ -121,13 +121,13 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
     try:
         version = str(KernelVersion.parse(text))
         pinned = PinnedFile(name="image", sha256=digest.removeprefix("sha256:"), size_bytes=size, where=name)
-        kernel = LockedKernel(source=source, arch=arch, version=version, release=parts.release, files=(pinned,))
+        kernel = Pin(source=source, arch=arch, version=version, release=parts.release, files=(pinned,))
     except ValueError as error:  # ValidationError is one
         raise UserError(f"{source}: release {parts.release!r} is not a kernel's: {error}") from None
     return (kernel,)
 
 
-def lost(pin: LockedKernel, means: Means) -> str:
+def lost(pin: Pin, means: Means) -> str:
     """Whether the registry still has it."""
     name, digest = _pinned(pin)
     try:
@@ -139,7 +139,7 @@ def lost(pin: LockedKernel, means: Means) -> str:
     return ""
 
 
-def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+def fetch(pin: Pin, tree: Path, means: Means) -> None:
     """Pull what is pinned, which skopeo checks against its digests, and take the kernel out of it."""
     name, digest = _pinned(pin)
     layers = _pulled(name, digest, pin.size_bytes, tree.parent, means.deadline)
@@ -160,7 +160,7 @@ def _named(source: str) -> tuple[str, str]:
     return found["name"], f":{found['tag']}" if found["tag"] else f"@{found['digest']}"
 
 
-def _pinned(pin: LockedKernel) -> tuple[str, str]:
+def _pinned(pin: Pin) -> tuple[str, str]:
     (file,) = pin.files
     return _named(pin.source)[0], f"sha256:{file.sha256}"
 

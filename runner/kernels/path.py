@@ -18,7 +18,7 @@ from runner.kernels import local
 from runner.kernels.entries import AbsolutePath, KernelEntry
 from runner.kernels.source import Means, Offer
 from runner.kernels.unpack import Parts, find_parts, parts_of, releases_in
-from runner.model import LockedKernel, Wanted
+from runner.model import Pin, Wanted
 
 WORD = "path"
 LOCAL = True
@@ -69,17 +69,17 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator
     return local.offers(named, archs, _parts, lambda source: _places(source)[0])
 
 
-def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
     """Pin it as it is now. UserError when there is no kernel, or not one kernel alone."""
     return (local.pin(source, arch, _parts(source), deadline=means.deadline),)
 
 
-def lost(pin: LockedKernel, means: Means) -> str:
+def lost(pin: Pin, means: Means) -> str:
     """What changed."""
     return local.lost(pin, _parts, means)
 
 
-def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+def fetch(pin: Pin, tree: Path, means: Means) -> None:
     """Copy it."""
     local.fetch(pin, _parts, tree, means)
 

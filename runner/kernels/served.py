@@ -20,7 +20,7 @@ from runner.kernels import debs
 from runner.kernels.download import NotThere, Server
 from runner.kernels.entries import KernelEntry, WhichField, quoted
 from runner.kernels.source import Means
-from runner.model import LockedKernel, Wanted, Which
+from runner.model import Pin, Wanted, Which
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion, Versions
 
@@ -118,10 +118,10 @@ class NotWholeError(Exception):
 
 
 def pins(
-    source: str, arch: str, groups: Iterable[Iterable[KernelVersion]], pin: Callable[[KernelVersion], LockedKernel]
-) -> tuple[LockedKernel, ...]:
+    source: str, arch: str, groups: Iterable[Iterable[KernelVersion]], pin: Callable[[KernelVersion], Pin]
+) -> tuple[Pin, ...]:
     """Of each group the first version that is whole. UserError when nothing is, or nothing was meant."""
-    found: list[LockedKernel] = []
+    found: list[Pin] = []
     faults: list[str] = []
     missing: list[str] = []
     for group in groups:
@@ -144,7 +144,7 @@ def pins(
     return tuple(found)
 
 
-def lost(server: Server, pin: LockedKernel, deadline: Deadline) -> str:
+def lost(server: Server, pin: Pin, deadline: Deadline) -> str:
     """Which of its files the server no longer has."""
     for file in pin.files:
         try:
@@ -154,7 +154,7 @@ def lost(server: Server, pin: LockedKernel, deadline: Deadline) -> str:
     return ""
 
 
-def fetch(server: Server, pin: LockedKernel, tree: Path, means: Means) -> None:
+def fetch(server: Server, pin: Pin, tree: Path, means: Means) -> None:
     """Download the packages, each checked against its digest in the lock, and unpack them."""
 
     def download(folder: Path) -> Iterator[Path]:

@@ -24,7 +24,7 @@ from runner.kernels.download import NotThere, Server, server_from
 from runner.kernels.served import NotWholeError, ServedEntry, VersionsField, candidates
 from runner.kernels.source import Means, Offer
 from runner.kernels.suites import PROPOSED_SUITES, SECURITY_SUITES, backports_of
-from runner.model import LockedKernel, PinnedFile
+from runner.model import Pin, PinnedFile
 from runner.model.architecture import architecture
 from runner.model.version import KernelVersion, exactly
 
@@ -107,7 +107,7 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator
                 yield Offer(source=text, arch=arch, version=version, release="", suite=WORD, build=builds[0])
 
 
-def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
     """Pin what a source means now. UserError when there is nothing; InfraError when a signature is not good."""
     server = _server()
     builds = _versions(server, means)
@@ -115,12 +115,12 @@ def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
     return served.pins(source, arch, groups, lambda version: _pin(source, builds[version], arch, server, means))
 
 
-def lost(pin: LockedKernel, means: Means) -> str:
+def lost(pin: Pin, means: Means) -> str:
     """What the server no longer has."""
     return served.lost(_server(), pin, means.deadline)
 
 
-def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+def fetch(pin: Pin, tree: Path, means: Means) -> None:
     """Download, check and unpack."""
     served.fetch(_server(), pin, tree, means)
 
@@ -141,7 +141,7 @@ def _versions(server: Server, means: Means) -> dict[KernelVersion, list[str]]:
     return {version: sorted(builds, key=Version, reverse=True) for version, builds in sorted(found.items())}
 
 
-def _pin(source: str, builds: Iterable[str], arch: str, server: Server, means: Means) -> LockedKernel:
+def _pin(source: str, builds: Iterable[str], arch: str, server: Server, means: Means) -> Pin:
     """The newest of these builds that is whole. NotWholeError when none is."""
     faults = []
     for build in builds:
@@ -152,7 +152,7 @@ def _pin(source: str, builds: Iterable[str], arch: str, server: Server, means: M
     raise NotWholeError("; ".join(faults))
 
 
-def _pin_build(source: str, build: str, arch: str, server: Server, means: Means) -> LockedKernel:
+def _pin_build(source: str, build: str, arch: str, server: Server, means: Means) -> Pin:
     release, places = _seen(build, arch, server, means)
     for place in (*places, *map(_later, places)):
         for suite in suites_at(place.archive, build):
@@ -163,7 +163,7 @@ def _pin_build(source: str, build: str, arch: str, server: Server, means: Means)
     raise NotWholeError(f"no signed list names all packages of {release} (looked in {when})")
 
 
-def _locked(source: str, arch: str, place: Place, entry: Indexed) -> LockedKernel:
+def _locked(source: str, arch: str, place: Place, entry: Indexed) -> Pin:
     files = []
     for package, path in entry.files:
         if not _PATH.fullmatch(path) or ".." in path:
@@ -176,7 +176,7 @@ def _locked(source: str, arch: str, place: Place, entry: Indexed) -> LockedKerne
                 where=f"{_folder(place)}/{path}",
             )
         )
-    return LockedKernel(
+    return Pin(
         source=source,
         arch=arch,
         version=str(entry.offer.version),

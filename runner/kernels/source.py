@@ -16,7 +16,7 @@ from debian.debian_support import Version
 
 from runner.kernels.archive import Archive
 from runner.kernels.entries import KernelEntry
-from runner.model import LockedKernel, Package, Which
+from runner.model import Package, Pin, Which
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion, Versions
 
@@ -45,11 +45,11 @@ class Offer:
     size_bytes: int | None = None  # to be fetched; None: not known before
     packages: tuple[Package, ...] = ()  # where they are known already
 
-    def pinned(self, source: str = "") -> LockedKernel | None:
+    def pinned(self, source: str = "") -> Pin | None:
         """The pin of this kernel, for `source` where that is another text; None where its packages are not known."""
         if not self.packages:
             return None
-        return LockedKernel(
+        return Pin(
             source=source or self.source,
             arch=self.arch,
             version=str(self.version),
@@ -94,16 +94,16 @@ class Source(Protocol):
         InfraError when the list cannot be had.
         """
 
-    def lock(self, source: str, arch: str, means: Means) -> Sequence[LockedKernel]:
+    def lock(self, source: str, arch: str, means: Means) -> Sequence[Pin]:
         """Pin what `source` stands for now: one kernel, or each one of a range.
 
         UserError, naming what there is, when there is none; InfraError when it cannot be found out.
         """
 
-    def lost(self, pin: LockedKernel, means: Means) -> str:
+    def lost(self, pin: Pin, means: Means) -> str:
         """Why this pin cannot be fetched any more, as the end of a sentence; empty when it can."""
 
-    def fetch(self, pin: LockedKernel, tree: Path, means: Means) -> None:
+    def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
         """Fill the empty folder `tree` with what is pinned, as runner/kernels/unpack.py lays it out; scratch space is
         `tree.parent`. Digests are checked before anything is unpacked. InfraError."""
 

@@ -19,7 +19,7 @@ from runner.kernels.config import built_for, read_config
 from runner.kernels.entries import AbsolutePath, KernelEntry
 from runner.kernels.source import Means, Offer
 from runner.kernels.unpack import Parts, available
-from runner.model import LockedKernel, Wanted
+from runner.model import Pin, Wanted
 
 WORD = "tree"
 LOCAL = True
@@ -66,17 +66,17 @@ def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator
     return local.offers(named, archs, _parts, _folder)
 
 
-def lock(source: str, arch: str, means: Means) -> tuple[LockedKernel, ...]:
+def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
     """Pin what is built now. UserError when it is not built."""
     return (local.pin(source, arch, _parts(source), deadline=means.deadline),)
 
 
-def lost(pin: LockedKernel, means: Means) -> str:
+def lost(pin: Pin, means: Means) -> str:
     """What was built again."""
     return local.lost(pin, _parts, means)
 
 
-def fetch(pin: LockedKernel, tree: Path, means: Means) -> None:
+def fetch(pin: Pin, tree: Path, means: Means) -> None:
     """Copy it."""
     local.fetch(pin, _parts, tree, means)
 

@@ -18,7 +18,7 @@ from runner.kernels.entries import Arch, KernelEntry, Name, matches, one_of, quo
 from runner.kernels.sources import BY_WORD, SOURCES
 from runner.kernels.suites import IMAGE_SUITES
 from runner.matrix.cellnames import cell_ids, kernel_names
-from runner.model import Cell, GuestSize, Limits, Lock, LockedKernel, Plain, Wanted
+from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Wanted
 from runner.yamlfile import Location
 
 MAX_ENTRIES = 256  # of kernels; many more than anyone boots
@@ -128,7 +128,7 @@ class Matrix:
 
         Raises UserError when `lock` lacks something that is wanted.
         """
-        pins: dict[tuple[str, str], list[LockedKernel]] = {}
+        pins: dict[tuple[str, str], list[Pin]] = {}
         for kernel in lock.kernels:
             pins.setdefault((kernel.source, kernel.arch), []).append(kernel)
         images = {(image.suite, image.arch): image for image in lock.images}

@@ -6,12 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from runner.model import LockedKernel, Wanted
+from runner.model import Pin, Wanted
 
-Named = tuple[str, LockedKernel]
+Named = tuple[str, Pin]
 
 
-def kernel_names(wanted: Wanted, pins: Sequence[LockedKernel]) -> Iterator[Named]:
+def kernel_names(wanted: Wanted, pins: Sequence[Pin]) -> Iterator[Named]:
     """What the matrix calls each kernel: NAME, and of a range NAME-SERIES or NAME-VERSION.
 
     A name stays the same when a newer point release takes the place of an older one: runs are compared by it.
@@ -26,7 +26,7 @@ def kernel_names(wanted: Wanted, pins: Sequence[LockedKernel]) -> Iterator[Named
                 yield f"{wanted.name}-{'.'.join(map(str, kernel.upstream.series))}", kernel
 
 
-def cell_ids(kernels: Iterable[Named]) -> tuple[tuple[str, str, LockedKernel], ...]:
+def cell_ids(kernels: Iterable[Named]) -> tuple[tuple[str, str, Pin], ...]:
     """(id, name, kernel) of each kernel, those that are there twice, byte for byte, once.
 
     An id is VERSION[-VARIANT]-ARCH. Where several kernels have that, the name goes before ARCH; where several have that
@@ -49,7 +49,7 @@ def _told_apart(ids: list[str], longer: list[str]) -> list[str]:
     return [long if count[short] > 1 else short for short, long in zip(ids, longer, strict=True)]
 
 
-def cell_id(kernel: LockedKernel, name: str = "") -> str:
+def cell_id(kernel: Pin, name: str = "") -> str:
     """6.12.107-x86_64, 6.12.107-rt-x86_64, or with a name 6.12.107-NAME-x86_64; only [a-z0-9._-]."""
     parts = filter(None, (kernel.version, kernel.variant, name, kernel.arch))
     return re.sub(r"[^a-z0-9._-]", "-", "-".join(parts).lower())

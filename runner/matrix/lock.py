@@ -15,7 +15,7 @@ from runner.images import have_image, image_packages, lock_image
 from runner.kernels import Means, have_kernel, lock_kernels
 from runner.kernels.archive import Archive
 from runner.kernels.sources import source_of
-from runner.model import Lock, LockedImage, LockedKernel, Package, Wanted
+from runner.model import Lock, LockedImage, Package, Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.store import write_atomically
 
@@ -76,11 +76,11 @@ def settle(
     unless everything is renewed. Raises UserError (no such kernel), InfraError (offline, no network, mode `locked`).
     """
     rules = _Rules(Means(archive, cache, deadline), mode, offline, [])
-    kernels: dict[tuple[str, str], tuple[LockedKernel, ...]] = {}
+    kernels: dict[tuple[str, str], tuple[Pin, ...]] = {}
     for pin in lock.kernels:
         kernels[pin.source, pin.arch] = (*kernels.get((pin.source, pin.arch), ()), pin)
     images = {(pin.suite, pin.arch): pin for pin in lock.images}
-    new_kernels: dict[tuple[str, str], tuple[LockedKernel, ...]] = {}
+    new_kernels: dict[tuple[str, str], tuple[Pin, ...]] = {}
     for kernel in wanted:
         place = (kernel.source, kernel.arch)
         if place not in new_kernels:
@@ -104,7 +104,7 @@ class _Rules:
     offline: bool
     warnings: list[str]
 
-    def kernels(self, wanted: Wanted, old: tuple[LockedKernel, ...]) -> tuple[LockedKernel, ...]:
+    def kernels(self, wanted: Wanted, old: tuple[Pin, ...]) -> tuple[Pin, ...]:
         """The pins of one source on one architecture: the old ones, but for those that cannot be had any more."""
         what, local = f"kernel {wanted.source} for {wanted.arch}", source_of(wanted.source).LOCAL
         lost = [(pin, why) for pin in old if (why := self._lost(what, pin, local=local))]
@@ -128,7 +128,7 @@ class _Rules:
             self.warnings.append(f"{what}: {_title(pin)}: {why}; replaced by {_titles(new) or 'nothing'}")
         return (*kept, *new)
 
-    def _lost(self, what: str, pin: LockedKernel, *, local: bool) -> str:
+    def _lost(self, what: str, pin: Pin, *, local: bool) -> str:
         """Why a pin cannot stay; empty when it can.
 
         Offline, a pin that is not in the cache stays too: the cell that needs it will say that it has no answer.
@@ -179,17 +179,17 @@ class _Rules:
             log.info("%s: %s -> %s", what, old, new)
 
 
-def _takes_a_place(pin: LockedKernel, gone: Iterable[LockedKernel], kept: Iterable[LockedKernel]) -> bool:
+def _takes_a_place(pin: Pin, gone: Iterable[Pin], kept: Iterable[Pin]) -> bool:
     """In a range: is it of the series of one that is gone, and not there already?"""
     series = {(old.upstream.series, old.variant) for old in gone}
     return (pin.upstream.series, pin.variant) in series and pin.release not in {old.release for old in kept}
 
 
-def _titles(kernels: Iterable[LockedKernel]) -> str:
+def _titles(kernels: Iterable[Pin]) -> str:
     return ", ".join(map(_title, kernels))
 
 
-def _title(kernel: LockedKernel) -> str:
+def _title(kernel: Pin) -> str:
     return f"{kernel.release} ({kernel.version})"
 
 

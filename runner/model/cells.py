@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from runner.model.deadline import END_S, Deadline
-from runner.model.kernels import LockedImage, LockedKernel
+from runner.model.kernels import LockedImage, Pin
 from runner.model.words import CellId, Plain, SafeName, Seconds
 
 
@@ -50,7 +50,7 @@ class Cell(Plain):
 
     id: CellId
     name: SafeName  # the kernel's name in the matrix
-    kernel: LockedKernel
+    kernel: Pin
     image: LockedImage
     probes: tuple[SafeName, ...]  # the claim files: conntrack is bpf/conntrack.yaml
     guest: GuestSize = GuestSize()

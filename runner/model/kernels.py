@@ -55,7 +55,7 @@ class PinnedFile(Plain):
     where: Annotated[str, Field(max_length=1024, exclude_if=operator.not_)] = ""
 
 
-class LockedKernel(Plain):
+class Pin(Plain):
     """A kernel that the matrix names, pinned by content: to exact packages, or to `files`, or to both."""
 
     source: KernelSource  # as it is wanted; several pins have one source when that is a range
@@ -93,7 +93,7 @@ class Lock(Plain):
     """The document matrix.lock."""
 
     schema_: Literal[1] = Field(default=1, alias="schema")
-    kernels: tuple[LockedKernel, ...] = ()
+    kernels: tuple[Pin, ...] = ()
     images: tuple[LockedImage, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
@@ -105,7 +105,7 @@ class Lock(Plain):
 class Kernel(Plain):
     """A kernel in the store: verified, unpacked, ready to boot."""
 
-    locked: LockedKernel
+    locked: Pin
     sha256: Sha256  # over the manifest: every file's path, size and digest
     root: PurePosixPath  # holds boot/ and lib/modules/RELEASE, depmod has run
     image: PurePosixPath  # what qemu boots

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from runner.errors import UserError
-from runner.model import LockedKernel
+from runner.model import Pin
 from runner.reports.cases import Case, Status, Suite, suites
 from runner.results.model import JudgedRun
 from runner.text import plain
@@ -55,7 +55,7 @@ def problem(text: str) -> str:
     return ""
 
 
-def _checkout(name: str, kernel: LockedKernel, origin: str, started: str) -> dict[str, object]:
+def _checkout(name: str, kernel: Pin, origin: str, started: str) -> dict[str, object]:
     return {
         "id": name,
         "origin": origin,

@@ -12,7 +12,7 @@ import yaml
 from runner.engine.orders import WorkerOrders
 from runner.engine.prepare import cell_orders
 from runner.matrix.lock import write_lock
-from runner.model import Cell, Limits, Lock, LockedImage, LockedKernel, ProgType
+from runner.model import Cell, Limits, Lock, LockedImage, Pin, ProgType
 from runner.probes import ClaimFile
 from runner.probes.kfuncs import NO_KFUNCS
 from tests import fakes
@@ -29,12 +29,12 @@ def few_claims() -> tuple[ClaimFile, ...]:
     return (file.model_copy(update={"claims": tuple(claim for claim in file.claims if claim.id in CLAIMS)}),)
 
 
-def kernels(behaviours: Sequence[str]) -> list[tuple[str, LockedKernel]]:
+def kernels(behaviours: Sequence[str]) -> list[tuple[str, Pin]]:
     """A kernel for each behaviour, and its name in the matrix, which is unique."""
     found = []
     for number, behaviour in zip(VERSIONS, behaviours, strict=False):
         version = f"6.12.{number}"
-        kernel = LockedKernel(
+        kernel = Pin(
             source=f"debian:trixie/{version}", arch="x86_64", version=version, release=f"{version}-amd64", packages=()
         )
         found.append((behaviour, kernel))

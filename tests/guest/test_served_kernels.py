@@ -23,7 +23,7 @@ from runner.kernels.modules import WANTED
 from runner.kernels.snapshot import suites_at
 from runner.kernels.unpack import available, closure
 from runner.matrix.lock import read_lock
-from runner.model import LockedKernel
+from runner.model import Pin
 from runner.model.deadline import Deadline
 from runner.process import run
 from tests.guest.conftest import ROOT, Project, answers, exported
@@ -54,13 +54,13 @@ def web() -> Iterator[Web]:
 
 
 @pytest.fixture
-def pin() -> LockedKernel:
+def pin() -> Pin:
     kernels = read_lock(ROOT / "matrix.lock").kernels
     return next(one for one in kernels if one.source == "debian:trixie/6.12" and one.arch == "x86_64")
 
 
 @pytest.fixture
-def deb(tmp_path: Path, pin: LockedKernel) -> Path:
+def deb(tmp_path: Path, pin: Pin) -> Path:
     """The kernel's package, which holds the modules as well."""
     folder = tmp_path / "deb"
     folder.mkdir()
@@ -109,7 +109,7 @@ def repacked(deb: Path, release: str, folder: Path) -> Iterator[Path]:
         yield folder / f"linux-{part}-{release}_1-1_amd64.deb"
 
 
-def serve_mainline(web: Web, deb: Path, pin: LockedKernel, folder: Path) -> None:
+def serve_mainline(web: Web, deb: Path, pin: Pin, folder: Path) -> None:
     folder.mkdir()
     debs = list(repacked(deb, pin.release, folder))
     sums = "".join(f"{sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in debs)
@@ -117,7 +117,7 @@ def serve_mainline(web: Web, deb: Path, pin: LockedKernel, folder: Path) -> None
     web.folders[f"mainline/v{pin.version}/amd64/"] = folder
 
 
-def serve_snapshot(web: Web, deb: Path, pin: LockedKernel) -> None:
+def serve_snapshot(web: Web, deb: Path, pin: Pin) -> None:
     (package,) = pin.packages
     archive = "debian-security" if package.suite.endswith("-security") else "debian"
     suite = suites_at(archive, package.version)[0]
@@ -150,7 +150,7 @@ def serve_image(web: Web, unpacked: Path, home: Path) -> str:
 
 
 @pytest.fixture
-def image(web: Web, pin: LockedKernel, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def image(web: Web, pin: Pin, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """All three servers are up. The image's name."""
     serve_mainline(web, deb, pin, tmp_path / "mainline")
     serve_snapshot(web, deb, pin)
@@ -162,7 +162,7 @@ def image(web: Web, pin: LockedKernel, deb: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_a_kernel_of_each_server_boots_and_they_answer_the_same(
-    project: Project, pin: LockedKernel, cache: Path, image: str
+    project: Project, pin: Pin, cache: Path, image: str
 ) -> None:
     (project.root / "matrix.yaml").write_text(MATRIX.format(version=pin.version, image=image))
 

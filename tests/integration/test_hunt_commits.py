@@ -24,9 +24,9 @@ from runner.model import (
     GuestSize,
     Limits,
     LockedImage,
-    LockedKernel,
     Observation,
     Outcome,
+    Pin,
     PinnedFile,
 )
 from runner.model.deadline import Deadline
@@ -223,11 +223,11 @@ class Kernels:
         objects.mkdir(exist_ok=True)
         (objects / "image").write_text(text.split()[0])
 
-    def lock(self, wanted: object, means: object) -> tuple[LockedKernel, ...]:
+    def lock(self, wanted: object, means: object) -> tuple[Pin, ...]:
         folder = Path(wanted.source.removeprefix("tree:"))  # type: ignore[attr-defined]
         digest = (folder / "image").read_text().encode().hex().ljust(64, "0")
         files = (PinnedFile(name="image", sha256=digest, size_bytes=1),)
-        return (LockedKernel(source="tree:/x", arch="x86_64", version="6.12.1", release="6.12.1", files=files),)
+        return (Pin(source="tree:/x", arch="x86_64", version="6.12.1", release="6.12.1", files=files),)
 
     def run(self, order: CellOrder, *_: object) -> CellResult:
         self.boots += 1

@@ -13,7 +13,7 @@ from runner.kernels import Means, Offer, debian, lock_kernels
 from runner.kernels.archive import Archive, Listed, listed
 from runner.kernels.debian import offers_of, parse_source, suites_of
 from runner.kernels.source import choose
-from runner.model import LockedKernel, Package, Wanted, Which
+from runner.model import Package, Pin, Wanted, Which
 from runner.model.architecture import architecture
 from runner.model.version import KernelVersion, Versions
 from tests.unit.archive_fixture import archive, mirror, soon
@@ -170,7 +170,7 @@ def test_sources_that_are_not(source: str, message: str) -> None:
     assert caught.match(message)
 
 
-def lock(archive: Archive, versions: str) -> tuple[LockedKernel, ...]:
+def lock(archive: Archive, versions: str) -> tuple[Pin, ...]:
     means = Means(archive, Path("/nonexistent"), soon())
     return lock_kernels(Wanted(name="k", source=f"debian:trixie/{versions}", arch="x86_64"), means)
 

@@ -12,7 +12,7 @@ from runner.kernels import Means, ensure_kernel, lock_kernels, offered, unpack
 from runner.kernels import installed as installed_module
 from runner.kernels.archive import Archive
 from runner.kernels.sources import source_of
-from runner.model import LockedKernel, Wanted
+from runner.model import Pin, Wanted
 from runner.model.deadline import Deadline
 from tests.unit.archive_fixture import soon
 from tests.unit.kernel_samples import CONFIG, RELEASE, built, installed, module
@@ -42,7 +42,7 @@ def means(tmp_path: Path) -> Means:
     return Means(Archive(tmp_path / "cache"), tmp_path / "cache", soon())
 
 
-def pinned(source: str, means: Means, arch: str = ARCH) -> LockedKernel:
+def pinned(source: str, means: Means, arch: str = ARCH) -> Pin:
     (locked,) = lock_kernels(Wanted(name="k", source=source, arch=arch), means)
     return locked
 

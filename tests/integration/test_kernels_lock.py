@@ -14,7 +14,7 @@ from runner.kernels import ensure_kernel, have_kernel
 from runner.kernels.archive import Archive
 from runner.matrix import lock as lock_module
 from runner.matrix.lock import Mode, lock_text, read_lock, settle, write_lock
-from runner.model import Lock, LockedImage, LockedKernel, Wanted
+from runner.model import Lock, LockedImage, Pin, Wanted
 from tests.unit import kernel_samples
 from tests.unit.archive_fixture import DATA, archive, mirror, soon
 
@@ -135,7 +135,7 @@ def test_offline_keeps_the_pins_and_refuses_new_ones(archive: Archive, cache: Pa
         settled(archive, cache, lock, NEW, offline=True)
 
 
-def pinned(archive: Archive, cache: Path, wanted: Wanted) -> LockedKernel:
+def pinned(archive: Archive, cache: Path, wanted: Wanted) -> Pin:
     lock, _ = settled(archive, cache, Lock(), wanted)
     return lock.kernels[0]
 
@@ -232,7 +232,7 @@ def test_a_range_is_pinned_to_each_of_its_kernels_and_stays(archive: Archive, ca
     assert Lock.model_validate_json(lock_text(lock)).kernels == read_back(lock)
 
 
-def read_back(lock: Lock) -> tuple[LockedKernel, ...]:
+def read_back(lock: Lock) -> tuple[Pin, ...]:
     return tuple(sorted(lock.kernels, key=lambda pin: (pin.source, pin.arch, pin.upstream)))
 
 
@@ -268,8 +268,8 @@ def test_an_older_lock_and_the_new_form_are_read_alike() -> None:
     package = {"name": "linux", "version": "1", "architecture": "amd64", "suite": "sid"}
     old: dict[str, object] = {"source": "debian:sid/7", "arch": ARCH, "version": "7.0", "release": "7.0-amd64"}
     old |= {"packages": [package | {"sha256": "0" * 64, "size_bytes": 1}]}
-    pin = LockedKernel.model_validate(old)
+    pin = Pin.model_validate(old)
     assert pin.model_dump(mode="json") == old
     file = {"name": "image", "sha256": "1" * 64, "size_bytes": 7}
     new = old | {"files": [file], "variant": "rt"}
-    assert LockedKernel.model_validate(new).model_dump(mode="json") == new
+    assert Pin.model_validate(new).model_dump(mode="json") == new

@@ -13,7 +13,7 @@ from runner.kernels import Means, ensure_kernel, lock_kernels, mainline, offered
 from runner.kernels.archive import Archive
 from runner.kernels.mainline import MainlineEntry, kernel_of
 from runner.kernels.served import Named, NotWholeError, candidates
-from runner.model import LockedKernel, Wanted
+from runner.model import Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion, Versions
 from tests.integration.web_fixture import Fault, Web, web
@@ -37,7 +37,7 @@ def server(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNNER_MAINLINE_KEYRING", str(DATA / "key.asc"))
 
 
-def pinned(text: str, cache: Path, arch: str = "x86_64") -> tuple[LockedKernel, ...]:
+def pinned(text: str, cache: Path, arch: str = "x86_64") -> tuple[Pin, ...]:
     wanted = Wanted(name="it", source=f"mainline:{text}", arch=arch)
     return lock_kernels(wanted, Means(Archive(cache), cache, soon()))
 

@@ -14,7 +14,7 @@ from runner.kernels.archive import Archive
 from runner.kernels.needs import read_build
 from runner.kernels.oci import OciEntry
 from runner.kernels.ocilayers import Layers
-from runner.model import LockedKernel, Wanted
+from runner.model import Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.process import require
 from tests.integration.web_fixture import Fault, Web, web
@@ -120,7 +120,7 @@ def registry(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Regis
     return Registry(web, home)
 
 
-def pinned(reference: str, cache: Path, arch: str = "x86_64") -> LockedKernel:
+def pinned(reference: str, cache: Path, arch: str = "x86_64") -> Pin:
     wanted = Wanted(name="it", source=f"oci:{reference}", arch=arch)
     (kernel,) = lock_kernels(wanted, Means(Archive(cache), cache, soon()))
     return kernel

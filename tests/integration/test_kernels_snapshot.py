@@ -13,7 +13,7 @@ from runner.kernels import Means, debianlists, ensure_kernel, lock_kernels, snap
 from runner.kernels.archive import Archive
 from runner.kernels.served import NotWholeError
 from runner.kernels.snapshot import SnapshotEntry, release_in, suites_at
-from runner.model import LockedKernel, Wanted
+from runner.model import Pin, Wanted
 from runner.model.deadline import Deadline
 from tests.integration.web_fixture import Fault, Web, web
 
@@ -66,7 +66,7 @@ def server(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
         web.files[f"mr/binary/linux-image-{release}/{version}-1/binfiles?fileinfo=1"] = files(("amd64", "debian", DAY))
 
 
-def pinned(text: str, cache: Path, arch: str = "x86_64") -> tuple[LockedKernel, ...]:
+def pinned(text: str, cache: Path, arch: str = "x86_64") -> tuple[Pin, ...]:
     wanted = Wanted(name="it", source=f"snapshot:{text}", arch=arch)
     return lock_kernels(wanted, Means(Archive(cache), cache, soon()))
 

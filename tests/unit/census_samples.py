@@ -8,9 +8,9 @@ from runner.model import (
     CellResult,
     ClaimVerdict,
     KfuncState,
-    LockedKernel,
     Observation,
     Outcome,
+    Pin,
     ProgType,
     State,
     Timings,
@@ -40,7 +40,7 @@ def census_run(kfuncs: int = 400, kernels: int = 24, arches: tuple[str, ...] = s
 def _cell(at: int, arch: str) -> Cell:
     base = samples.cell("6.12", arch)
     version = f"6.{at}.10" if at < 20 else f"7.{at - 20}.3"
-    kernel = LockedKernel(**base.kernel.model_dump() | {"version": version, "release": f"{version}-{arch}"})
+    kernel = Pin(**base.kernel.model_dump() | {"version": version, "release": f"{version}-{arch}"})
     return base.model_copy(update={"id": f"{version}-{arch}", "name": f"k{at}", "kernel": kernel})
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from runner.bisect.candidates import Bootable, ordered
 from runner.engine.fleet import Fleet
 from runner.engine.orders import WorkerOrders
-from runner.model import CellResult, LockedKernel, Observation, Outcome, Package
+from runner.model import CellResult, Observation, Outcome, Package, Pin
 from runner.results.hunts import Candidate
 from tests.unit import agent_samples
 
@@ -39,9 +39,7 @@ def kernel(patch: int, revision: str = "1", arch: str = "x86_64", variant: str =
         suite="trixie-security",
         variant=variant,
     )
-    locked = LockedKernel(
-        source=source, arch=arch, version=version, release=release, packages=(package,), variant=variant
-    )
+    locked = Pin(source=source, arch=arch, version=version, release=release, packages=(package,), variant=variant)
     return Bootable(candidate, locked)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import UserError
 from runner.matrix import Matrix, load_matrix
-from runner.model import Lock, LockedImage, LockedKernel, Package
+from runner.model import Lock, LockedImage, Package, Pin
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -50,9 +50,7 @@ def package(content: str) -> Package:
 def lock_for(matrix: Matrix, versions: dict[str, str]) -> Lock:
     """A lock with the version that `versions` gives to each source."""
     kernels = tuple(
-        LockedKernel(
-            source=w.source, arch=w.arch, version=versions[w.source], release="r", packages=(package(w.source),)
-        )
+        Pin(source=w.source, arch=w.arch, version=versions[w.source], release="r", packages=(package(w.source),))
         for w in matrix.wanted()
     )
     archs = dict.fromkeys(wanted.arch for wanted in matrix.wanted())

@@ -15,10 +15,10 @@ from runner.model import (
     Facts,
     KfuncState,
     LockedImage,
-    LockedKernel,
     Observation,
     Outcome,
     Package,
+    Pin,
     ProgType,
     State,
     Timings,
@@ -59,7 +59,7 @@ def cell(name: str, arch: str) -> Cell:
     return Cell(
         id=f"{version}-{arch}",
         name=name,
-        kernel=LockedKernel(
+        kernel=Pin(
             source=f"debian:trixie-backports/{name}",
             arch=arch,
             version=version,

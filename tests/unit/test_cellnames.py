@@ -7,17 +7,15 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from runner.matrix.cellnames import cell_ids, kernel_names
-from runner.model import CellId, LockedKernel, PinnedFile, Wanted, Which
+from runner.model import CellId, Pin, PinnedFile, Wanted, Which
 
 
-def kernel(version: str, content: int, *, variant: str = "", arch: str = "x86_64") -> LockedKernel:
+def kernel(version: str, content: int, *, variant: str = "", arch: str = "x86_64") -> Pin:
     files = (PinnedFile(name="image", sha256=f"{content:064x}"[::-1], size_bytes=1),)
-    return LockedKernel(
-        source="path:/x", arch=arch, version=version, release=f"{version}-x", files=files, variant=variant
-    )
+    return Pin(source="path:/x", arch=arch, version=version, release=f"{version}-x", files=files, variant=variant)
 
 
-def ids(*named: tuple[str, LockedKernel]) -> list[str]:
+def ids(*named: tuple[str, Pin]) -> list[str]:
     return [cell_id for cell_id, _, _ in cell_ids(named)]
 
 
@@ -58,7 +56,7 @@ KERNELS = st.builds(
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from(["a", "A", "b+c"]), KERNELS), max_size=6))
-def test_no_two_cells_have_one_id(kernels: list[tuple[str, LockedKernel]]) -> None:
+def test_no_two_cells_have_one_id(kernels: list[tuple[str, Pin]]) -> None:
     found = ids(*kernels)
     assert len(set(found)) == len(found)
     for one in found:

@@ -11,7 +11,7 @@ from runner.errors import InfraError
 from runner.guest.accel import assign
 from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, BootOrder
-from runner.model import GuestSize, Image, Kernel, LockedKernel
+from runner.model import GuestSize, Image, Kernel, Pin
 from runner.model.architecture import ARCHITECTURES, Architecture, architecture
 
 DIGEST = "0" * 64
@@ -20,7 +20,7 @@ GOLDEN = Path(__file__).parents[1] / "data" / "vng"
 
 def order(arch: str, accel: Accel = "tcg", cache: str = "/cache") -> BootOrder:
     root = PurePosixPath(cache) / "kernels" / "k"
-    locked = LockedKernel(source="debian:trixie/6.12", arch=arch, version="6.12.1", release="6.12.1", packages=())
+    locked = Pin(source="debian:trixie/6.12", arch=arch, version="6.12.1", release="6.12.1", packages=())
     image = PurePosixPath(cache) / "images" / "i"
     return BootOrder(
         architecture=architecture(arch),

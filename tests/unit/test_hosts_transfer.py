@@ -11,10 +11,10 @@ import pytest
 from runner.errors import InfraError
 from runner.hosts import transfer
 from runner.kernels import stored_kernel
-from runner.model import Lock, LockedKernel, Package
+from runner.model import Lock, Package, Pin
 from runner.model.deadline import Deadline
 
-KERNEL = LockedKernel(
+KERNEL = Pin(
     source="debian:trixie/6.12",
     arch="x86_64",
     version="6.12.1",

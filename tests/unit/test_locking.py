@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from runner.cli.locking import replaced
-from runner.model import LockedKernel
+from runner.model import Pin
 
 
-def pin(version: str, *, build: str = "1", source: str = "debian:trixie/6.12") -> LockedKernel:
-    return LockedKernel(source=source, arch="x86_64", version=version, release=f"{version}+{build}")
+def pin(version: str, *, build: str = "1", source: str = "debian:trixie/6.12") -> Pin:
+    return Pin(source=source, arch="x86_64", version=version, release=f"{version}+{build}")
 
 
 def test_a_pin_that_moved_says_what_it_was() -> None:

@@ -16,7 +16,7 @@ from runner.kernels.entries import Name
 from runner.kernels.sources import source_of
 from runner.matrix import MatrixFile, load_matrix, project_root
 from runner.matrix.cellnames import cell_id
-from runner.model import CellId, Lock, LockedImage, LockedKernel, Wanted
+from runner.model import CellId, Lock, LockedImage, Pin, Wanted
 from tests.unit.matrix_samples import (
     DATA,
     KERNEL,
@@ -117,9 +117,7 @@ def test_a_range_becomes_a_cell_for_each_pin_but_for_those_that_are_excluded(tmp
     matrix = loaded(tmp_path, small('[{debian: sid, versions: ">=6.12"}]', rest))
     (wanted,) = matrix.wanted()
     pins = tuple(
-        LockedKernel(
-            source=wanted.source, arch=wanted.arch, version=version, release=version, packages=(package(version),)
-        )
+        Pin(source=wanted.source, arch=wanted.arch, version=version, release=version, packages=(package(version),))
         for version in ("6.12.9", "6.16.3", "6.18.1", "7.0.4")
     )
     images = (LockedImage(suite="trixie", arch="x86_64", packages=(PACKAGE,)),)
@@ -144,7 +142,7 @@ def test_a_cell_id_is_safe_as_a_path(version: str, name: str) -> None:
         TypeAdapter(Name).validate_python(name)
     except ValidationError:
         name = "Some-Name"
-    kernel = LockedKernel(source="debian:sid/7", arch="x86_64", version=version, release="r", packages=())
+    kernel = Pin(source="debian:sid/7", arch="x86_64", version=version, release="r", packages=())
     TypeAdapter(CellId).validate_python(cell_id(kernel, name))
 
 

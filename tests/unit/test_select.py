@@ -6,11 +6,11 @@ import pytest
 
 from runner.errors import UserError
 from runner.matrix.select import select, shard
-from runner.model import Cell, LockedImage, LockedKernel
+from runner.model import Cell, LockedImage, Pin
 
 
 def cell(version: str, arch: str, name: str) -> Cell:
-    kernel = LockedKernel(source="debian:sid/7", arch=arch, version=version, release="r", packages=())
+    kernel = Pin(source="debian:sid/7", arch=arch, version=version, release="r", packages=())
     image = LockedImage(suite="trixie", arch=arch, packages=())
     return Cell(id=f"{version}-{arch}", name=name, kernel=kernel, image=image, probes=("conntrack",))
 
