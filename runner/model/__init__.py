@@ -20,9 +20,11 @@ from runner.model.kernels import (
     Which,
 )
 from runner.model.layouts import StructConstant, StructLayout, StructMember
+from runner.model.rows import Mark, Row, StateWord
 from runner.model.words import (
     ANSWERS,
     NETWORK_TYPES,
+    NO_ANSWER,
     CellId,
     KernelSource,
     Level,
@@ -39,6 +41,7 @@ from runner.model.words import (
 __all__ = [
     "ANSWERS",
     "NETWORK_TYPES",
+    "NO_ANSWER",
     "Ask",
     "Asked",
     "AskedCell",
@@ -65,6 +68,7 @@ __all__ = [
     "Lock",
     "LockedImage",
     "Look",
+    "Mark",
     "Observation",
     "Outcome",
     "Package",
@@ -72,10 +76,12 @@ __all__ = [
     "PinnedFile",
     "Plain",
     "ProgType",
+    "Row",
     "SafeName",
     "Seconds",
     "Sha256",
     "State",
+    "StateWord",
     "StructConstant",
     "StructLayout",
     "StructMember",

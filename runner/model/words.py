@@ -65,6 +65,9 @@ class ProgType(StrEnum):
 NETWORK_TYPES = (ProgType.TC, ProgType.XDP)  # those that the claims are about
 
 
+NO_ANSWER = "no answer"  # in every set of words
+
+
 class Outcome(StrEnum):
     """How a cell ended. Only `RAN` holds answers; none of the others says anything about a kfunc."""
 

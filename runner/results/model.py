@@ -5,12 +5,14 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from runner.errors import UserError
-from runner.model import Cell, CellResult, ClaimVerdict, KfuncState, KnownIssue, Outcome, Plain, Sha256
+from runner.model import Cell, CellResult, ClaimVerdict, KfuncState, KnownIssue, Outcome, Plain, Row, Sha256
+from runner.probes.kinds import rows_of
 from runner.yamlfile import nearest
 
 # becomes a folder's name below reports/runs
@@ -94,6 +96,10 @@ class JudgedCell(Plain):
     @property
     def id(self) -> str:
         return self.result.cell.id
+
+    @cached_property
+    def rows(self) -> tuple[Row, ...]:
+        return rows_of(self.result, self.claims, self.states)
 
 
 class JudgedRun(Plain):

@@ -1,0 +1,61 @@
+"""What every report, comparison and query works on: judged answers, whatever kind of probe gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runner.model.words import NO_ANSWER, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How a word is shown; a mark needs no colour to be told apart."""
+
+    sign: str
+    ascii: str  # for terminals without UTF-8
+    style: str  # of rich
+
+
+@dataclass(frozen=True, slots=True)
+class StateWord:
+    """A state that a kind of probe knows. The lower rank is the worse; equal ranks are neither."""
+
+    word: str
+    rank: int
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a kernel answered to one probe about one subject, judged.
+
+    A row has a `state` (what is so on this kernel; the grid shows these), a `verdict` (what was expected, held against
+    it), or both. Its build, architecture and run are those of the cell that holds it: equal answers of many runs
+    share one tuple of rows.
+    """
+
+    kind: str  # a folder of runner/probes
+    probe: str  # alloc-tcp:tc, census:tc
+    subject: str  # a kfunc; a program of an object, a test of a command
+    type: str = ""  # the program type, where there is one
+    state: str = ""  # a word of the kind's STATES, or NO_ANSWER; empty: the row has a verdict alone
+    verdict: Verdict | None = None  # None: nothing was expected
+    cause: str = ""  # why it is not the best state, has no answer, or does not apply
+    expected: str = ""
+    observed: str = ""
+    crashed: bool = False  # the probe took the kernel down
+    known_issue: str = ""  # the id of the KnownIssue that explains why it is broken
+    hidden: bool = False  # no answer, and repeating will not help: the kernel refuses before it looks
+    errno: int | None = None
+    log: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)  # JSON; what else the kind shows closely and exports
+
+    @property
+    def word(self) -> str:
+        """The state, or else the verdict."""
+        return self.state or str(self.verdict or NO_ANSWER)
+
+    @property
+    def answered(self) -> bool:
+        return self.word != NO_ANSWER
