@@ -243,7 +243,7 @@ _PYTEST_ARGUMENTS = [
     "-pno:faulthandler",
     "-pno:logging",
     "-pxdist.plugin",
-    "-prunner.execution.worker",
+    "-prunner.engine.worker",
 ]
 
 
