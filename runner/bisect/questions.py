@@ -12,10 +12,11 @@ from functools import cached_property
 
 from runner.errors import UserError
 from runner.model import Ask, CellResult, CensusObservation, Observation, Outcome, ProgType, State, Verdict
+from runner.model.errnos import errno_name
 from runner.model.version import KernelVersion
 from runner.probes import ClaimFile, Issue, KfuncList, asks_of, judge, modules_of, states
 from runner.probes.asks import census_id, probe_id
-from runner.probes.claims import Answer, Claim, Range, Refusal, errno_name
+from runner.probes.claims import Answer, Claim, Range, Refusal
 from runner.probes.matching import expected_words, matches, observed_words
 from runner.results.hunts import Question
 

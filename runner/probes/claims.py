@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,16 +12,12 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, field_validat
 from runner import yamlfile
 from runner.errors import UserError
 from runner.model import Attach, Plain, ProgType, SafeName, Traffic
+from runner.model.errnos import ERRNO
 from runner.model.version import Interval, KernelVersion
 from runner.yamlfile import Location
 
 FOLDER = "bpf"  # of the project: holds NAME.yaml and OBJECT.bpf.c
 ISSUES = "known-issues"  # the one file in it that holds no claims
-ENOTSUPP = 524  # the kernel's own, not in any libc: "this JIT cannot"
-
-# include/uapi/asm-generic/errno.h: the same on x86_64, arm64, riscv64 and s390x; ppc64le differs in EDEADLOCK only.
-ERRNO = {**{name: number for number, name in errno.errorcode.items()}, "ENOTSUPP": ENOTSUPP}
-_ERRNO_NAME = {number: name for name, number in ERRNO.items()}
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 _Path = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z0-9_]+)*$")]
@@ -30,11 +25,6 @@ _ClaimId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
 _Sysctl = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
 _Text = Annotated[str, StringConstraints(min_length=1)]
 _License = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9 ./-]{1,32}$")]
-
-
-def errno_name(number: int) -> str:
-    """`EINVAL` for 22; the number itself when it has no name."""
-    return _ERRNO_NAME.get(number, str(number))
 
 
 def _known_errno(name: str) -> str:

@@ -21,11 +21,12 @@ from runner.model import (
     State,
     Verdict,
 )
+from runner.model.errnos import errno_name
 from runner.model.version import KernelVersion
 from runner.probes import census
 from runner.probes.asks import census_id, probe_id
 from runner.probes.census import asked_types
-from runner.probes.claims import Answer, Claim, ClaimFile, errno_name
+from runner.probes.claims import Answer, Claim, ClaimFile
 from runner.probes.kfuncs import NO_KFUNCS, KfuncList
 from runner.probes.levels import levels
 from runner.probes.matching import expected_words, matches, names_words, observed_words

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from runner.model import Observation
-from runner.probes.claims import ERRNO, Answer, Claim, Range, Refusal, errno_name
+from runner.model.errnos import ERRNO, errno_name
+from runner.probes.claims import Answer, Claim, Range, Refusal
 from runner.probes.verifier import says, verdict_line
 
 _UNTOUCHED = 0x12345678  # what the programs leave in opts.error before they call

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from runner.model import State
-from runner.probes.claims import ENOTSUPP, ERRNO, errno_name
+from runner.model.errnos import ENOTSUPP, ERRNO, errno_name
 
 # libbpf replaces a call of a kfunc that the kernel lacks, or an access to a field that it lacks, by a call of a helper
 # with one of these impossible numbers (POISON_CALL_KFUNC_BASE, and bpf_core_poison_insn's).

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from runner.errors import UserError
 from runner.model import CellResult, ClaimVerdict, KfuncState, Level, Look, Observation, State, Verdict
-from runner.reports.errnos import errno_name, errno_words
+from runner.model.errnos import errno_name, errno_words
 from runner.reports.findings import show_command
 from runner.reports.hanging import whole
 from runner.reports.look import look_sections, probing_console

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner.reports.errnos import errno_words
+from runner.model.errnos import errno_words
 from runner.reports.hanging import whole
 from runner.reports.layouts import layout_difference
 from runner.reports.trimmed import Trimmed

@@ -13,7 +13,7 @@ from runner.agent.kernelbtf import Kfunc
 from runner.agent.libbpf import PACKET, errno_name, instruction
 from runner.engine.transcript import Transcript
 from runner.model import CensusAsk, ClaimAsk, ProgType
-from runner.probes.claims import errno_name as host_errno_name
+from runner.model.errnos import errno_name as host_errno_name
 
 CLAIM = ClaimAsk(probe="a:tc", object="o", program="tc_p", prog_type=ProgType.TC)
 OTHER = ClaimAsk(probe="b:tc", object="o", program="tc_p", prog_type=ProgType.TC)

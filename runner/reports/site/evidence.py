@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from runner.model import ClaimVerdict, KfuncState, Observation, Outcome, Plain, ProgType, State
-from runner.reports.errnos import errno_words
+from runner.model.errnos import errno_words
 from runner.reports.findings import show_command
 from runner.reports.layouts import layout_lines
 from runner.reports.site.names import OUTCOME_CSS, STATE_CSS, VERDICT_CSS, slug, state_sign, verdict_sign
