@@ -3,7 +3,17 @@
 Each validates what it is built from, so reading one from text is also the check of that text (`model_validate_json`).
 """
 
-from runner.model.answers import CellResult, CensusObservation, Crash, Facts, Look, Observation, Timings
+from runner.model.answers import (
+    CellResult,
+    CensusObservation,
+    Crash,
+    Facts,
+    Look,
+    Observation,
+    Splat,
+    SplatKind,
+    Timings,
+)
 from runner.model.asks import Ask, Asked, AskedCell, Attach, CensusAsk, ClaimAsk, Traffic
 from runner.model.cells import Cell, GuestSize, Limit, Limits
 from runner.model.judged import ClaimVerdict, KfuncState, KnownIssue
@@ -80,6 +90,8 @@ __all__ = [
     "SafeName",
     "Seconds",
     "Sha256",
+    "Splat",
+    "SplatKind",
     "State",
     "StateWord",
     "StructConstant",

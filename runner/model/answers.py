@@ -94,6 +94,40 @@ class Crash(Plain):
     oops: str = ""  # from the kernel's first complaint on; empty in results of an older store
 
 
+SplatKind = Literal[
+    "WARNING",
+    "KASAN",
+    "UBSAN",
+    "KFENCE",
+    "KCSAN",
+    "KMSAN",
+    "lockdep",
+    "refcount",
+    "list corruption",
+    "sleeping function",
+    "scheduling while atomic",
+    "BUG",  # reported and survived: Bad page state, spinlock bad magic, ...
+    "oops",
+    "panic",
+    "stuck",  # a lockup, an RCU stall, a hung task, a workqueue lockup
+    "out of memory",
+]
+
+
+class Splat(Plain):
+    """What a kernel reports by itself. `lines` go to the end of its trace, without the kernel's time stamps."""
+
+    kind: SplatKind
+    text: str  # the line that says what happened
+    lines: tuple[str, ...] = ()
+    probe: str = ""  # in flight when it was reported
+
+    @property
+    def blames_kernel(self) -> bool:
+        """A host that starves its guests, or gives them little memory, makes any kernel report the others."""
+        return self.kind not in {"stuck", "out of memory"}
+
+
 class Timings(Plain):
     """Seconds; None: not reached."""
 
