@@ -21,7 +21,7 @@ from runner.caches import cache_root
 from runner.engine.orders import CellOrder, WorkerOrders
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.interface import Accel, Access, Answered, Booter, BootOrder, Guest
-from runner.model import Cell, ClaimAsk, Image, Kernel, Limits, LockedImage, Pin, ProgType
+from runner.model import Cell, ClaimAsk, Image, ImagePin, Kernel, Limits, Pin, ProgType
 from runner.model.deadline import Deadline
 
 DIGEST = "0" * 64
@@ -47,7 +47,7 @@ def cell(behaviour: str = "fine", *, arch: str = "x86_64", number: int = 0) -> C
         id=f"{kernel.version}-{arch}",
         name=behaviour,
         kernel=kernel,
-        image=LockedImage(suite="trixie", arch=arch, packages=()),
+        image=ImagePin(suite="trixie", arch=arch, packages=()),
         probes=("conntrack",),
         limits=Limits(boot_s=60 if behaviour.startswith("until-go") else 5, probe_s=5, cell_s=60),
     )
@@ -130,7 +130,7 @@ class FakeGuest:
 
 @contextmanager
 def fake_boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
-    behaviour = order.kernel.locked.source.rpartition("/")[2]
+    behaviour = order.kernel.pin.source.rpartition("/")[2]
     with order.console.open("a") as file:
         file.write("[    0.0] Linux version 6.12.0\n")
     match behaviour:
@@ -168,7 +168,7 @@ class FakeMachine:
         here = PurePosixPath("/nonexistent")
         locked = cell.kernel.model_copy(update={"source": f"fake:{cell.name}/{cell.name}"})
         config = PurePosixPath(CONFIG_WITHOUT_BTF) if cell.name == "without-btf" else here
-        kernel = Kernel(locked=locked, sha256=DIGEST, root=here, image=here, config=config)
+        kernel = Kernel(pin=locked, sha256=DIGEST, root=here, image=here, config=config)
         return kernel, Image(arch=cell.arch, sha256=DIGEST, disk=here, busybox=here)
 
     def accel(self, cell: Cell) -> Accel:

@@ -14,7 +14,7 @@ from runner.kernels import Means, have_kernel, offered
 from runner.kernels.archive import Archive
 from runner.matrix import Matrix
 from runner.matrix.cellnames import cell_id
-from runner.model import Cell, LockedImage, Pin
+from runner.model import Cell, ImagePin, Pin
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
 from runner.results.hunts import Candidate
@@ -153,7 +153,7 @@ def _nothing(word: str, kernels: Sequence[Bootable]) -> UserError:
     return UserError(f"no source offers a kernel {word}", hint=hint)
 
 
-def cells_of(kernels: Sequence[Bootable], matrix: Matrix, images: dict[str, LockedImage]) -> dict[str, Cell]:
+def cells_of(kernels: Sequence[Bootable], matrix: Matrix, images: dict[str, ImagePin]) -> dict[str, Cell]:
     """The cell that boots each candidate, by the candidate's key. Where a version has several builds, so do the ids."""
     builds = Counter((it.kernel.version, it.kernel.variant, it.kernel.arch) for it in kernels)
     found = {}

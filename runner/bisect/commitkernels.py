@@ -17,7 +17,7 @@ from runner.kernels.archive import Archive
 from runner.kernels.build import build_kernel
 from runner.kernels.checkout import Checkout
 from runner.matrix.cellnames import cell_id
-from runner.model import Cell, CellResult, GuestSize, Limits, LockedImage, Outcome, Pin, Wanted
+from runner.model import Cell, CellResult, GuestSize, ImagePin, Limits, Outcome, Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.results.bisect import CommitAnswer
 
@@ -32,7 +32,7 @@ class CommitKernels:
     checkout: Checkout
     arch: str
     asked: Asked
-    image: LockedImage
+    image: ImagePin
     payload: bytes
     guest: GuestSize
     limits: Limits

@@ -25,7 +25,7 @@ from runner.images import lock_image
 from runner.kernels.archive import Archive
 from runner.kernels.build import FRAGMENT
 from runner.kernels.checkout import Checkout
-from runner.model import LockedImage
+from runner.model import ImagePin
 from runner.model.architecture import architecture
 from runner.model.version import KernelVersion
 from runner.probes import compile_objects
@@ -60,7 +60,7 @@ class CommitHunt:
             return Search(checkout, question, self.arch, journal, test, self._say, limits).run(good, bad)
 
     def _test(
-        self, checkout: Checkout, journal: CommitJournal, image: LockedImage, objects: dict[str, bytes]
+        self, checkout: Checkout, journal: CommitJournal, image: ImagePin, objects: dict[str, bytes]
     ) -> CommitKernels:
         file, cache = self.project.matrix.file, cache_root()
         deadline = self.project.limits.deadline("prepare_s")
@@ -81,7 +81,7 @@ class CommitHunt:
             tell=self._phase,
         )
 
-    def _image(self) -> LockedImage:
+    def _image(self) -> ImagePin:
         suite = self.project.matrix.file.image.suite
         for image in self.project.lock().images:
             if (image.suite, image.arch) == (suite, self.arch):

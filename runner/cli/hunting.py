@@ -28,7 +28,7 @@ from runner.engine.prepare import worker_orders
 from runner.errors import InfraError
 from runner.images import lock_image
 from runner.kernels.archive import Archive
-from runner.model import Cell, CellResult, LockedImage
+from runner.model import Cell, CellResult, ImagePin
 from runner.probes import Issue
 from runner.results.hunts import Change, Found, Hunt, Why
 from runner.results.store import ResultStore
@@ -92,7 +92,7 @@ class Hunting:
         journal.finish(done)
         return journal.hunt
 
-    def _images(self) -> dict[str, LockedImage]:
+    def _images(self) -> dict[str, ImagePin]:
         """The guests' disks that the project is pinned to, or the newest."""
         suite = self.project.matrix.file.image.suite
         pinned = {image.arch: image for image in self.project.lock().images if image.suite == suite}

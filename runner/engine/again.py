@@ -12,7 +12,7 @@ from runner.engine.orders import CellOrder, WorkerOrders
 from runner.engine.payload import payload
 from runner.errors import UserError
 from runner.images import ensure_bytecode
-from runner.model import Asked, AskedCell, Cell, LockedImage
+from runner.model import Asked, AskedCell, Cell, ImagePin
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.yamlfile import nearest
@@ -59,7 +59,7 @@ def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, look: bool = F
 
 
 def payload_again(
-    image: LockedImage, objects: Mapping[str, bytes], cache: Path, *, offline: bool, deadline: Deadline
+    image: ImagePin, objects: Mapping[str, bytes], cache: Path, *, offline: bool, deadline: Deadline
 ) -> bytes:
     """These programs by file name, with the agent as it is now."""
     agent = ensure_bytecode(_AGENT, image, cache, deadline=deadline, offline=offline).tree / _AGENT.name

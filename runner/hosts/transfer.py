@@ -14,13 +14,13 @@ from runner.errors import InfraError
 from runner.hosts.connection import Writer
 from runner.images import ensure_image, stored_image
 from runner.kernels import ensure_kernel, stored_kernel
-from runner.model import Lock, LockedImage, Pin, Plain, Sha256
+from runner.model import ImagePin, Lock, Pin, Plain, Sha256
 from runner.model.deadline import Deadline
 from runner.store import Entry, Store, tree_sha256
 
 _BLOCK = 1 << 16
 
-Pinned = Pin | LockedImage
+Pinned = Pin | ImagePin
 
 
 class Parcel(Plain):

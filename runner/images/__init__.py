@@ -1,4 +1,4 @@
-"""The guest's root disk: one per architecture, read-only, built from locked packages and kept."""
+"""The guest's root disk: one per architecture, read-only, built from pinned packages and kept."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.errors import InfraError
 from runner.images.build import build_image, recipe
 from runner.images.interpreter import ROOTS, Interpreter, host_parts, parts
 from runner.kernels.archive import Archive
-from runner.model import Image, LockedImage, Package
+from runner.model import Image, ImagePin, Package
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.deadline import Deadline
 from runner.store import Entry, Store, key_of
@@ -33,7 +33,7 @@ PACKAGES = (
 _UNPACKED_FACTOR = 12  # bytes on disk while building, for each byte of the packages
 
 
-def lock_image(suite: str, arch: str, archive: Archive, *, deadline: Deadline) -> LockedImage:
+def lock_image(suite: str, arch: str, archive: Archive, *, deadline: Deadline) -> ImagePin:
     """Pin the newest packages of a suite; also the Python that compiles its bytecode on a host of another kind.
 
     Raises InfraError.
@@ -42,70 +42,68 @@ def lock_image(suite: str, arch: str, archive: Archive, *, deadline: Deadline) -
     for other, row in ARCHITECTURES.items():
         if row.host and other != arch:
             packages.update(parts(archive.closure(ROOTS, suite, other, deadline=deadline)))
-    return LockedImage(
+    return ImagePin(
         suite=suite,
         arch=arch,
         packages=tuple(sorted(packages, key=lambda package: (package.architecture, package.name))),
     )
 
 
-def image_packages(locked: LockedImage) -> Iterator[Package]:
+def image_packages(pin: ImagePin) -> Iterator[Package]:
     """Those that are in the image."""
-    return (package for package in locked.packages if package.architecture in (architecture(locked.arch).debian, "all"))
+    return (package for package in pin.packages if package.architecture in (architecture(pin.arch).debian, "all"))
 
 
-def have_image(locked: LockedImage, cache: Path) -> bool:
+def have_image(pin: ImagePin, cache: Path) -> bool:
     """Is it in the cache? Does not verify it."""
-    return _store(cache).has(_key(locked))
+    return _store(cache).has(_key(pin))
 
 
-def ensure_image(locked: LockedImage, cache: Path, *, deadline: Deadline, offline: bool = False) -> Image:
+def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Image:
     """The image, verified; its packages fetched and the disk built first when the cache has none. InfraError."""
-    packages = tuple(image_packages(locked))
+    packages = tuple(image_packages(pin))
 
     def make(tree: Path) -> None:
         if offline:
             raise InfraError(
-                f"the image {locked.suite} for {locked.arch} is not in the cache, or is damaged there",
+                f"the image {pin.suite} for {pin.arch} is not in the cache, or is damaged there",
                 hint="`runner kernels fetch` gets it, with network",
             )
         start = time.monotonic()
         size = sum(package.size_bytes for package in packages)
-        need_space(tree.parent, _UNPACKED_FACTOR * size, f"the image {locked.suite} for {locked.arch}")
+        need_space(tree.parent, _UNPACKED_FACTOR * size, f"the image {pin.suite} for {pin.arch}")
         debs = tree.parent / "debs"
         debs.mkdir()
-        files = Archive(cache).download(packages, locked.arch, debs, deadline=deadline)
-        interpreter = Interpreter(locked, cache, deadline=deadline)
+        files = Archive(cache).download(packages, pin.arch, debs, deadline=deadline)
+        interpreter = Interpreter(pin, cache, deadline=deadline)
         fetched = time.monotonic()
-        build_image(locked, files, interpreter, tree, deadline=deadline)
+        build_image(pin, files, interpreter, tree, deadline=deadline)
         log.info(
             "image %s for %s: fetched in %.1f s, built in %.1f s",
-            locked.suite,
-            locked.arch,
+            pin.suite,
+            pin.arch,
             fetched - start,
             time.monotonic() - fetched,
         )
 
-    entry = _store(cache).ensure(_key(locked), make, deadline=deadline)
+    entry = _store(cache).ensure(_key(pin), make, deadline=deadline)
     disk = PurePosixPath("disk.ext2")
     return Image(
-        arch=locked.arch,
+        arch=pin.arch,
         sha256=entry.files[disk].sha256,
         disk=PurePosixPath(entry.tree) / disk,
         busybox=PurePosixPath(entry.tree) / "busybox/busybox",
     )
 
 
-def ensure_bytecode(
-    source: Path, locked: LockedImage, cache: Path, *, deadline: Deadline, offline: bool = False
-) -> Entry:
+def ensure_bytecode(source: Path, pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Entry:
     """`source`, a folder of Python files, compiled for the image's Python: an entry of .pyc files, no sources.
 
     Where the folder is `.../agent`, the entry's tree holds `agent/x.pyc`: a guest runs it by `python3 -m agent` beside.
     Raises InfraError, also on a syntax error.
     """
     texts = {str(path.relative_to(source)): path.read_text() for path in sorted(source.rglob("*.py"))}
-    python = key_of(packages=sorted(package.sha256 for package in host_parts(locked)))
+    python = key_of(packages=sorted(package.sha256 for package in host_parts(pin)))
 
     def make(tree: Path) -> None:
         # a copy: the sources are those that the key was made of, whatever their editor does meanwhile
@@ -113,26 +111,26 @@ def ensure_bytecode(
         for name, text in texts.items():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_text(text)
-        interpreter = Interpreter(locked, cache, deadline=deadline, offline=offline)
+        interpreter = Interpreter(pin, cache, deadline=deadline, offline=offline)
         interpreter.compile(copy.parent, tree, prefix="", layout="beside", deadline=deadline)
 
     key = key_of(recipe=recipe()["compile_tree.py"], python=python, name=source.name, texts=texts)
     return Store(cache / "bytecode").ensure(key, make, deadline=deadline)
 
 
-def stored_image(locked: LockedImage, cache: Path) -> tuple[Store, str]:
+def stored_image(pin: ImagePin, cache: Path) -> tuple[Store, str]:
     """Where the cache keeps it, and under which key."""
-    return _store(cache), _key(locked)
+    return _store(cache), _key(pin)
 
 
 def _store(cache: Path) -> Store:
     return Store(cache / "images")
 
 
-def _key(locked: LockedImage) -> str:
+def _key(pin: ImagePin) -> str:
     return key_of(
         recipe=recipe(),
-        suite=locked.suite,
-        arch=locked.arch,
-        packages=sorted(package.sha256 for package in image_packages(locked)),
+        suite=pin.suite,
+        arch=pin.arch,
+        packages=sorted(package.sha256 for package in image_packages(pin)),
     )

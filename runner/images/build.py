@@ -18,7 +18,7 @@ from debian.debfile import DebFile
 
 from runner.errors import InfraError
 from runner.images.interpreter import Interpreter, parts
-from runner.model import LockedImage, Package
+from runner.model import ImagePin, Package
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.process import run
@@ -49,7 +49,7 @@ def recipe() -> dict[str, str]:
 
 
 def build_image(
-    locked: LockedImage, debs: Mapping[Package, Path], interpreter: Interpreter, tree: Path, *, deadline: Deadline
+    pin: ImagePin, debs: Mapping[Package, Path], interpreter: Interpreter, tree: Path, *, deadline: Deadline
 ) -> None:
     """Fill the empty folder `tree` with disk.ext2 and busybox/busybox. InfraError with mmdebstrap's words."""
     with _workplace(tree.parent) as work:
@@ -67,14 +67,14 @@ def build_image(
             [
                 "mmdebstrap",
                 "--variant=extract",
-                f"--architectures={architecture(locked.arch).debian}",
+                f"--architectures={architecture(pin.arch).debian}",
                 f"--include={','.join(sorted(package.name for package in debs))}",
                 "--dpkgopt=path-exclude=/usr/share/*",
                 f"--setup-hook={_MERGE_USR}",
                 f"--extract-hook=sync-in {overlay} /",
                 f"--extract-hook={hook}",
                 "--format=ext2",
-                locked.suite,
+                pin.suite,
                 disk,
                 f"deb [trusted=yes] copy://{repository} ./",
             ],

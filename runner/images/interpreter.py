@@ -16,7 +16,7 @@ from typing import Literal
 
 from runner.errors import InfraError
 from runner.kernels.archive import Archive
-from runner.model import LockedImage, Package
+from runner.model import ImagePin, Package
 from runner.model.architecture import Architecture, by_uname
 from runner.model.deadline import Deadline
 from runner.process import run
@@ -41,13 +41,13 @@ def host_architecture() -> Architecture:
     return row
 
 
-def host_parts(locked: LockedImage) -> tuple[Package, ...]:
+def host_parts(pin: ImagePin) -> tuple[Package, ...]:
     """The packages of the interpreter that runs here. InfraError when the lock has none for this host."""
     row = host_architecture()
-    found = parts(package for package in locked.packages if package.architecture == row.debian)
+    found = parts(package for package in pin.packages if package.architecture == row.debian)
     if not found:
         raise InfraError(
-            f"the lock of the image for {locked.arch} has no Python for {row.name}",
+            f"the lock of the image for {pin.arch} has no Python for {row.name}",
             hint="`runner kernels lock` pins it anew",
         )
     return found
@@ -56,9 +56,9 @@ def host_parts(locked: LockedImage) -> tuple[Package, ...]:
 class Interpreter:
     """The Python of an image, in the cache, made when it is not there. InfraError."""
 
-    def __init__(self, locked: LockedImage, cache: Path, *, deadline: Deadline, offline: bool = False) -> None:
+    def __init__(self, pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> None:
         self._row = host_architecture()
-        packages = host_parts(locked)
+        packages = host_parts(pin)
 
         def make(tree: Path) -> None:
             if offline:

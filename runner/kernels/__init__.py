@@ -50,58 +50,58 @@ def lock_kernels(wanted: Wanted, means: Means) -> tuple[Pin, ...]:
     return tuple(sorted(found, key=lambda pin: (pin.upstream, pin.release)))
 
 
-def have_kernel(locked: Pin, cache: Path) -> bool:
+def have_kernel(pin: Pin, cache: Path) -> bool:
     """Is it in the cache? Does not verify it."""
-    return _store(cache).has(_key(locked))
+    return _store(cache).has(_key(pin))
 
 
-def kept_build(locked: Pin, cache: Path) -> KernelBuild | None:
+def kept_build(pin: Pin, cache: Path) -> KernelBuild | None:
     """How a kernel in the cache was built; None when it is not there. Does not verify it."""
-    if not have_kernel(locked, cache):
+    if not have_kernel(pin, cache):
         return None
-    return read_build(_store(cache).tree(_key(locked)) / f"boot/config-{locked.release}")
+    return read_build(_store(cache).tree(_key(pin)) / f"boot/config-{pin.release}")
 
 
-def ensure_kernel(locked: Pin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Kernel:
+def ensure_kernel(pin: Pin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Kernel:
     """The kernel, verified; fetched and unpacked first when the cache has none. InfraError."""
 
     def make(tree: Path) -> None:
-        source = source_of(locked.source)
+        source = source_of(pin.source)
         if offline and not source.LOCAL:
             raise InfraError(
-                f"kernel {locked.release} is not in the cache, or is damaged there",
+                f"kernel {pin.release} is not in the cache, or is damaged there",
                 hint="`runner kernels fetch` gets it, with network",
             )
-        source.fetch(locked, tree, Means(Archive(cache), cache, deadline))
+        source.fetch(pin, tree, Means(Archive(cache), cache, deadline))
 
-    entry = _store(cache).ensure(_key(locked), make, deadline=deadline)
+    entry = _store(cache).ensure(_key(pin), make, deadline=deadline)
     root = PurePosixPath(entry.tree)
     boot = root / "boot"
     return Kernel(
-        locked=locked,
+        pin=pin,
         sha256=entry.sha256,
         root=root,
-        image=boot / f"{architecture(locked.arch).image}-{locked.release}",
-        config=boot / f"config-{locked.release}",
+        image=boot / f"{architecture(pin.arch).image}-{pin.release}",
+        config=boot / f"config-{pin.release}",
     )
 
 
-def stored_kernel(locked: Pin, cache: Path) -> tuple[Store, str]:
+def stored_kernel(pin: Pin, cache: Path) -> tuple[Store, str]:
     """Where the cache keeps it, and under which key."""
-    return _store(cache), _key(locked)
+    return _store(cache), _key(pin)
 
 
 def _store(cache: Path) -> Store:
     return Store(cache / "kernels")
 
 
-def _key(locked: Pin) -> str:
+def _key(pin: Pin) -> str:
     # files are named only where there are any: what was stored before there were files keeps its key
-    files = {"files": sorted(file.sha256 for file in locked.files)} if locked.files else {}
+    files = {"files": sorted(file.sha256 for file in pin.files)} if pin.files else {}
     return key_of(
         recipe=_RECIPE,
-        release=locked.release,
-        packages=sorted(package.sha256 for package in locked.packages),
+        release=pin.release,
+        packages=sorted(package.sha256 for package in pin.packages),
         modules=sorted(modules.WANTED),
         **files,
     )

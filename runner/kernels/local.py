@@ -66,17 +66,17 @@ def offer(source: str, parts: Parts, suite: str) -> Offer:
     )
 
 
-def changed(locked: Pin, parts: Parts, *, deadline: Deadline) -> str:
+def changed(pin: Pin, parts: Parts, *, deadline: Deadline) -> str:
     """Which part is not what was pinned; empty when all are."""
-    return _difference(locked, needed_of(parts, modules.WANTED, deadline=deadline))
+    return _difference(pin, needed_of(parts, modules.WANTED, deadline=deadline))
 
 
-def _difference(locked: Pin, needed: Parts) -> str:
+def _difference(pin: Pin, needed: Parts) -> str:
     try:
         there = {file.name: file for file in _pinned(needed)}
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
-    names = [file.name for file in locked.files if there.get(file.name) != file]
+    names = [file.name for file in pin.files if there.get(file.name) != file]
     return f"{' and '.join(names)} changed since it was pinned" if names else ""
 
 
@@ -92,32 +92,32 @@ def offers(named: Iterable[str], archs: Container[str], find: Find, folder: Call
             yield found
 
 
-def lost(locked: Pin, find: Find, means: Means) -> str:
+def lost(pin: Pin, find: Find, means: Means) -> str:
     """What became of one that the matrix names; empty when it is as it was pinned."""
     try:
-        return changed(locked, find(locked.source), deadline=means.deadline)
+        return changed(pin, find(pin.source), deadline=means.deadline)
     except RunnerError as error:
         return error.what
 
 
-def fetch(locked: Pin, find: Find, tree: Path, means: Means) -> None:
+def fetch(pin: Pin, find: Find, tree: Path, means: Means) -> None:
     """Copy one that the matrix names. That it is not there is now the machine's fault."""
     try:
-        parts = find(locked.source)
+        parts = find(pin.source)
     except UserError as error:
         raise InfraError(error.what, hint="it is needed on each machine that boots it") from None
-    copy(locked, parts, tree, means)
+    copy(pin, parts, tree, means)
 
 
-def copy(locked: Pin, parts: Parts, tree: Path, means: Means) -> None:
+def copy(pin: Pin, parts: Parts, tree: Path, means: Means) -> None:
     """Fill `tree`. What is unpacked is a copy that was checked: a build may go on in the folder that it comes from."""
     try:
         staged = _staged(needed_of(parts, modules.WANTED, deadline=means.deadline), tree.parent / "staged")
     except OSError as error:
-        raise InfraError(f"{locked.source}: {error.filename}: {error.strerror}") from None
-    if fault := _difference(locked, staged):
-        raise InfraError(f"{locked.source}: {fault}", hint="`runner kernels lock` pins what is there now")
-    lay_out(staged, architecture(locked.arch).image, tree, deadline=means.deadline)
+        raise InfraError(f"{pin.source}: {error.filename}: {error.strerror}") from None
+    if fault := _difference(pin, staged):
+        raise InfraError(f"{pin.source}: {fault}", hint="`runner kernels lock` pins what is there now")
+    lay_out(staged, architecture(pin.arch).image, tree, deadline=means.deadline)
 
 
 def _version(source: str, parts: Parts) -> KernelVersion:

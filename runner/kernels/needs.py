@@ -68,7 +68,7 @@ def cannot_answer(kernel: Kernel, build: KernelBuild) -> str:
     if lacking:
         return f"the kernel cannot answer: it was built without {', '.join(lacking)}"
     modular = read_config(Path(kernel.config), [need.option for need in vital])
-    folder = Path(kernel.root) / "lib/modules" / kernel.locked.release
+    folder = Path(kernel.root) / "lib/modules" / kernel.pin.release
     there = {path.stem.replace("-", "_") for path in folder.rglob("*.ko")}
     gone = [need for need in vital if modular.get(need.option) == "m" and need.module not in there]
     if gone:

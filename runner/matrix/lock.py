@@ -15,7 +15,7 @@ from runner.images import have_image, image_packages, lock_image
 from runner.kernels import Means, have_kernel, lock_kernels
 from runner.kernels.archive import Archive
 from runner.kernels.sources import source_of
-from runner.model import Lock, LockedImage, Package, Pin, Wanted
+from runner.model import ImagePin, Lock, Package, Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.store import write_atomically
 
@@ -141,7 +141,7 @@ class _Rules:
             raise InfraError(f"{what}: {why}", hint=_RENEW)
         return why
 
-    def image(self, suite: str, arch: str, old: LockedImage | None) -> LockedImage:
+    def image(self, suite: str, arch: str, old: ImagePin | None) -> ImagePin:
         """The pin of an image."""
         what = f"image {suite} for {arch}"
         if old and self._image_stays(what, old):
@@ -155,7 +155,7 @@ class _Rules:
             self._note(what, before or "", after)
         return new
 
-    def _image_stays(self, what: str, pin: LockedImage) -> bool:
+    def _image_stays(self, what: str, pin: ImagePin) -> bool:
         if self.mode == "renew":
             return False
         if self.offline or have_image(pin, self.means.cache):
@@ -193,7 +193,7 @@ def _title(kernel: Pin) -> str:
     return f"{kernel.release} ({kernel.version})"
 
 
-def _changed(old: LockedImage | None, new: LockedImage) -> tuple[str | None, str]:
+def _changed(old: ImagePin | None, new: ImagePin) -> tuple[str | None, str]:
     """The packages that differ, before and after; None before when there was nothing."""
     before = set(old.packages) if old else set()
     after = set(new.packages)

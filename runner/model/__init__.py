@@ -19,10 +19,10 @@ from runner.model.cells import Cell, GuestSize, Limit, Limits
 from runner.model.judged import ClaimVerdict, KfuncState, KnownIssue
 from runner.model.kernels import (
     Image,
+    ImagePin,
     Kernel,
     KernelBuild,
     Lock,
-    LockedImage,
     Package,
     Pin,
     PinnedFile,
@@ -67,6 +67,7 @@ __all__ = [
     "Facts",
     "GuestSize",
     "Image",
+    "ImagePin",
     "Kernel",
     "KernelBuild",
     "KernelSource",
@@ -76,7 +77,6 @@ __all__ = [
     "Limit",
     "Limits",
     "Lock",
-    "LockedImage",
     "Look",
     "Mark",
     "Observation",

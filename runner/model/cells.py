@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from runner.model.deadline import END_S, Deadline
-from runner.model.kernels import LockedImage, Pin
+from runner.model.kernels import ImagePin, Pin
 from runner.model.words import CellId, Plain, SafeName, Seconds
 
 
@@ -51,7 +51,7 @@ class Cell(Plain):
     id: CellId
     name: SafeName  # the kernel's name in the matrix
     kernel: Pin
-    image: LockedImage
+    image: ImagePin
     probes: tuple[SafeName, ...]  # the claim files: conntrack is bpf/conntrack.yaml
     guest: GuestSize = GuestSize()
     limits: Limits = Limits()

@@ -81,7 +81,7 @@ class Pin(Plain):
         return tuple(sorted([one.sha256 for one in self.packages] + [one.sha256 for one in self.files]))
 
 
-class LockedImage(Plain):
+class ImagePin(Plain):
     """The packages of a guest's root disk."""
 
     suite: SafeName
@@ -94,7 +94,7 @@ class Lock(Plain):
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     kernels: tuple[Pin, ...] = ()
-    images: tuple[LockedImage, ...] = ()
+    images: tuple[ImagePin, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
@@ -105,7 +105,7 @@ class Lock(Plain):
 class Kernel(Plain):
     """A kernel in the store: verified, unpacked, ready to boot."""
 
-    locked: Pin
+    pin: Pin
     sha256: Sha256  # over the manifest: every file's path, size and digest
     root: PurePosixPath  # holds boot/ and lib/modules/RELEASE, depmod has run
     image: PurePosixPath  # what qemu boots

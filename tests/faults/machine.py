@@ -129,7 +129,7 @@ class ReplayingGuest:
 
 @contextmanager
 def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
-    behaviour = acts(order.kernel.locked.source.rpartition("/")[2], order.console)
+    behaviour = acts(order.kernel.pin.source.rpartition("/")[2], order.console)
     with order.console.open("a") as file:
         file.write(STARTS)
     AT_BOOT.get(behaviour, bool)()

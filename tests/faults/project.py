@@ -12,7 +12,7 @@ import yaml
 from runner.engine.orders import WorkerOrders
 from runner.engine.prepare import cell_orders
 from runner.matrix.lock import write_lock
-from runner.model import Cell, Limits, Lock, LockedImage, Pin, ProgType
+from runner.model import Cell, ImagePin, Limits, Lock, Pin, ProgType
 from runner.probes import ClaimFile
 from runner.probes.kfuncs import NO_KFUNCS
 from tests import fakes
@@ -47,7 +47,7 @@ def cells(behaviours: Sequence[str], limits: Limits | None = None) -> tuple[Cell
             id=f"{kernel.version}-x86_64",
             name=behaviour,
             kernel=kernel,
-            image=LockedImage(suite="trixie", arch="x86_64", packages=()),
+            image=ImagePin(suite="trixie", arch="x86_64", packages=()),
             probes=("conntrack",),
             limits=limits or Limits(),
         )
@@ -80,6 +80,6 @@ def write_project(folder: Path, behaviours: Sequence[str]) -> Path:
     lines += [f'  - {{debian: trixie, series: "{kernel.version}", name: {name}}}' for name, kernel in named]
     lines += ["architectures: [x86_64]", "probes: [conntrack]", ""]
     (folder / "matrix.yaml").write_text("\n".join(lines))
-    image = LockedImage(suite="trixie", arch="x86_64", packages=())
+    image = ImagePin(suite="trixie", arch="x86_64", packages=())
     write_lock(folder / "matrix.lock", Lock(kernels=tuple(kernel for _, kernel in named), images=(image,)))
     return folder

@@ -22,8 +22,8 @@ from runner.kernels.checkout import Checkout
 from runner.model import (
     CellResult,
     GuestSize,
+    ImagePin,
     Limits,
-    LockedImage,
     Observation,
     Outcome,
     Pin,
@@ -254,7 +254,7 @@ def asker(clone: Checkout, cache: Path) -> CommitKernels:
         checkout=clone,
         arch="x86_64",
         asked=find("insert-then-found:tc", agent_samples.claims(), load_kfuncs(ROOT)),
-        image=LockedImage(suite="trixie", arch="x86_64", packages=()),
+        image=ImagePin(suite="trixie", arch="x86_64", packages=()),
         payload=b"",
         guest=GuestSize(),
         limits=Limits(),

@@ -17,7 +17,7 @@ from runner.images import interpreter as interpreter_module
 from runner.images.build import write_index
 from runner.images.interpreter import Interpreter
 from runner.kernels.archive import Archive
-from runner.model import LockedImage
+from runner.model import ImagePin
 from tests.unit.archive_fixture import archive, mirror, soon
 from tests.unit.test_images import locked
 
@@ -63,7 +63,7 @@ def package(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("own_python")
-def test_bytecode_runs_without_its_sources(locked: LockedImage, package: Path, tmp_path: Path) -> None:
+def test_bytecode_runs_without_its_sources(locked: ImagePin, package: Path, tmp_path: Path) -> None:
     entry = ensure_bytecode(package, locked, tmp_path / "cache", deadline=soon())
     assert sorted(map(str, entry.files)) == ["thing/__init__.pyc", "thing/__main__.pyc", "thing/words.pyc"]
     done = subprocess.run([sys.executable, "-m", "thing"], cwd=entry.tree, check=True, capture_output=True, text=True)
@@ -72,7 +72,7 @@ def test_bytecode_runs_without_its_sources(locked: LockedImage, package: Path, t
 
 @pytest.mark.usefixtures("own_python")
 def test_bytecode_is_made_again_when_a_source_changes_and_only_then(
-    locked: LockedImage, package: Path, tmp_path: Path
+    locked: ImagePin, package: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
     first = ensure_bytecode(package, locked, cache, deadline=soon())
@@ -82,7 +82,7 @@ def test_bytecode_is_made_again_when_a_source_changes_and_only_then(
 
 
 @pytest.mark.usefixtures("own_python")
-def test_a_syntax_error_is_told_with_its_place(locked: LockedImage, package: Path, tmp_path: Path) -> None:
+def test_a_syntax_error_is_told_with_its_place(locked: ImagePin, package: Path, tmp_path: Path) -> None:
     (package / "words.py").write_text("WORD =\n")
     with pytest.raises(InfraError, match=r"words\.py.*line 1"):
         ensure_bytecode(package, locked, tmp_path / "cache", deadline=soon())

@@ -14,7 +14,7 @@ from runner.kernels import ensure_kernel, have_kernel
 from runner.kernels.archive import Archive
 from runner.matrix import lock as lock_module
 from runner.matrix.lock import Mode, lock_text, read_lock, settle, write_lock
-from runner.model import Lock, LockedImage, Pin, Wanted
+from runner.model import ImagePin, Lock, Pin, Wanted
 from tests.unit import kernel_samples
 from tests.unit.archive_fixture import DATA, archive, mirror, soon
 
@@ -29,8 +29,8 @@ NEW = Wanted(name="new", source="debian:trixie/7", arch=ARCH)
 def small_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """An image of one package: the archive of the tests has no more."""
 
-    def lock_image(suite: str, arch: str, archive: Archive, **limits: object) -> LockedImage:
-        return LockedImage(suite=suite, arch=arch, packages=archive.closure(["tool"], suite, arch, deadline=soon()))
+    def lock_image(suite: str, arch: str, archive: Archive, **limits: object) -> ImagePin:
+        return ImagePin(suite=suite, arch=arch, packages=archive.closure(["tool"], suite, arch, deadline=soon()))
 
     monkeypatch.setattr(lock_module, "lock_image", lock_image)
 

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from runner.engine.transcript import Transcript
-from runner.model import Cell, CellResult, Facts, LockedImage, Outcome, Pin
+from runner.model import Cell, CellResult, Facts, ImagePin, Outcome, Pin
 from runner.model.version import KernelVersion
 from runner.probes import ClaimFile, asks_of, load_claims
 
@@ -21,7 +21,7 @@ def claims() -> tuple[ClaimFile, ...]:
 
 def cell(version: str, arch: str = "x86_64", release: str = "r") -> Cell:
     kernel = Pin(source="debian:trixie/1", arch=arch, version=version, release=release, packages=())
-    image = LockedImage(suite="trixie", arch=arch, packages=())
+    image = ImagePin(suite="trixie", arch=arch, packages=())
     return Cell(id=f"{version}-{arch}", name="k", kernel=kernel, image=image, probes=("conntrack", "traffic"))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from runner.errors import UserError
 from runner.matrix import Matrix, load_matrix
-from runner.model import Lock, LockedImage, Package, Pin
+from runner.model import ImagePin, Lock, Package, Pin
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -54,5 +54,5 @@ def lock_for(matrix: Matrix, versions: dict[str, str]) -> Lock:
         for w in matrix.wanted()
     )
     archs = dict.fromkeys(wanted.arch for wanted in matrix.wanted())
-    images = tuple(LockedImage(suite=matrix.file.image.suite, arch=arch, packages=(PACKAGE,)) for arch in archs)
+    images = tuple(ImagePin(suite=matrix.file.image.suite, arch=arch, packages=(PACKAGE,)) for arch in archs)
     return Lock(kernels=kernels, images=images)

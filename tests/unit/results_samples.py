@@ -13,8 +13,8 @@ from runner.model import (
     CensusObservation,
     ClaimVerdict,
     Facts,
+    ImagePin,
     KfuncState,
-    LockedImage,
     Observation,
     Outcome,
     Package,
@@ -66,7 +66,7 @@ def cell(name: str, arch: str) -> Cell:
             release=f"{version}+deb13-{package.architecture}",
             packages=(package,),
         ),
-        image=LockedImage(suite="trixie", arch=arch, packages=(package,)),
+        image=ImagePin(suite="trixie", arch=arch, packages=(package,)),
         probes=("conntrack",),
     )
 

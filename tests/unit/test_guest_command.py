@@ -25,7 +25,7 @@ def order(arch: str, accel: Accel = "tcg", cache: str = "/cache") -> BootOrder:
     return BootOrder(
         architecture=architecture(arch),
         kernel=Kernel(
-            locked=locked,
+            pin=locked,
             sha256=DIGEST,
             root=root,
             image=root / f"boot/{architecture(arch).image}-6.12.1",

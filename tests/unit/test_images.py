@@ -11,20 +11,20 @@ from runner.images import ensure_bytecode, ensure_image, have_image, image_packa
 from runner.images import interpreter as interpreter_module
 from runner.images.interpreter import host_architecture, host_parts, parts
 from runner.matrix.lock import read_lock
-from runner.model import LockedImage
+from runner.model import ImagePin
 from tests.unit.archive_fixture import DATA, soon
 
 LOCK = read_lock(DATA.parents[2] / "matrix.lock")
 
 
 @pytest.fixture(params=LOCK.images, ids=lambda image: image.arch)
-def locked(request: pytest.FixtureRequest) -> LockedImage:
+def locked(request: pytest.FixtureRequest) -> ImagePin:
     image = request.param
-    assert isinstance(image, LockedImage)
+    assert isinstance(image, ImagePin)
     return image
 
 
-def test_an_image_holds_its_own_architecture_only(locked: LockedImage) -> None:
+def test_an_image_holds_its_own_architecture_only(locked: ImagePin) -> None:
     names = [package.name for package in image_packages(locked)]
     assert len(names) == len(set(names)), "two versions of a package"
     assert {"busybox-static", "dropbear-bin", "kmod", "libbpf1", "bpftool", "python3-minimal"} <= set(names)
@@ -32,7 +32,7 @@ def test_an_image_holds_its_own_architecture_only(locked: LockedImage) -> None:
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_every_image_brings_a_python_for_every_host(
-    locked: LockedImage, machine: str, monkeypatch: pytest.MonkeyPatch
+    locked: ImagePin, machine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: machine)
     found = host_parts(locked)
@@ -42,13 +42,13 @@ def test_every_image_brings_a_python_for_every_host(
     assert version == image_version, "the bytecode would be of another version"
 
 
-def test_a_host_that_is_none_of_ours_is_told(locked: LockedImage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_is_none_of_ours_is_told(locked: ImagePin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: "mips")
     with pytest.raises(InfraError, match="mips"):
         host_parts(locked)
 
 
-def test_offline_says_how_to_get_an_image(locked: LockedImage, tmp_path: Path) -> None:
+def test_offline_says_how_to_get_an_image(locked: ImagePin, tmp_path: Path) -> None:
     assert not have_image(locked, tmp_path)
     with pytest.raises(InfraError, match="not in the cache") as caught:
         ensure_image(locked, tmp_path, deadline=soon(), offline=True)

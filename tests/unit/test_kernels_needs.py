@@ -14,7 +14,7 @@ from tests.unit.kernel_samples import CONFIG, RELEASE, installed
 def kernel(folder: Path, config: str = CONFIG) -> Kernel:
     root = PurePosixPath(installed(folder, config=config))
     return Kernel(
-        locked=Pin(source="path:/x", arch="x86_64", version="6.12.10", release=RELEASE),
+        pin=Pin(source="path:/x", arch="x86_64", version="6.12.10", release=RELEASE),
         sha256="0" * 64,
         root=root,
         image=root / f"boot/vmlinuz-{RELEASE}",

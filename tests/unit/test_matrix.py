@@ -16,7 +16,7 @@ from runner.kernels.entries import Name
 from runner.kernels.sources import source_of
 from runner.matrix import MatrixFile, load_matrix, project_root
 from runner.matrix.cellnames import cell_id
-from runner.model import CellId, Lock, LockedImage, Pin, Wanted
+from runner.model import CellId, ImagePin, Lock, Pin, Wanted
 from tests.unit.matrix_samples import (
     DATA,
     KERNEL,
@@ -120,7 +120,7 @@ def test_a_range_becomes_a_cell_for_each_pin_but_for_those_that_are_excluded(tmp
         Pin(source=wanted.source, arch=wanted.arch, version=version, release=version, packages=(package(version),))
         for version in ("6.12.9", "6.16.3", "6.18.1", "7.0.4")
     )
-    images = (LockedImage(suite="trixie", arch="x86_64", packages=(PACKAGE,)),)
+    images = (ImagePin(suite="trixie", arch="x86_64", packages=(PACKAGE,)),)
     cells = matrix.cells(Lock(kernels=pins, images=images))
     assert [(cell.id, cell.name) for cell in cells] == [("6.12.9-x86_64", "sid-6.12"), ("6.18.1-x86_64", "sid-6.18")]
     with pytest.raises(UserError, match="everything is excluded"):

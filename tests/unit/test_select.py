@@ -6,12 +6,12 @@ import pytest
 
 from runner.errors import UserError
 from runner.matrix.select import select, shard
-from runner.model import Cell, LockedImage, Pin
+from runner.model import Cell, ImagePin, Pin
 
 
 def cell(version: str, arch: str, name: str) -> Cell:
     kernel = Pin(source="debian:sid/7", arch=arch, version=version, release="r", packages=())
-    image = LockedImage(suite="trixie", arch=arch, packages=())
+    image = ImagePin(suite="trixie", arch=arch, packages=())
     return Cell(id=f"{version}-{arch}", name=name, kernel=kernel, image=image, probes=("conntrack",))
 
 
