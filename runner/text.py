@@ -5,8 +5,10 @@ For the terminal the result goes into rich's Text, which knows no markup; for Ma
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
 
 _ESCAPES = re.compile(
     r"""
@@ -70,3 +72,10 @@ def markdown(text: str, width: int | None = None) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     return "".join(f"\\{char}" for char in found.group())
+
+
+def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """`did you mean 'kernels'?`, or else what to do instead; by default the whole list of what there is."""
+    names = list(known)
+    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else otherwise or f"known: {', '.join(names)}"

@@ -6,7 +6,6 @@ refused, so a file is never larger in memory than on disk.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import math
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from runner.errors import UserError
+from runner.text import nearest
 
 Yaml = dict[str, "Yaml"] | list["Yaml"] | str | int | float | bool | None
 Location = tuple[str | int, ...]  # ("kernels", 0, "series")
@@ -112,13 +112,6 @@ def validate(document: Document, model: type[ModelT]) -> ModelT:
         details = [detail for detail in error.errors(include_url=False) if not _follows(detail)][:MAX_PROBLEMS]
         problems = [_problem(document, schema, detail) for detail in details]
         raise document.error(problems) from None
-
-
-def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """`did you mean 'kernels'?`, or else what to do instead; by default the whole list of what there is."""
-    names = list(known)
-    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else otherwise or f"known: {', '.join(names)}"
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

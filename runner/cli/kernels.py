@@ -36,7 +36,7 @@ from runner.model import Pin
 from runner.model.version import Versions
 from runner.probes import kfuncs_path, load_kfuncs
 from runner.store import write_atomically
-from runner.yamlfile import nearest
+from runner.text import nearest
 
 app = typer.Typer(
     cls=Group,

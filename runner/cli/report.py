@@ -21,7 +21,7 @@ from runner.reports.summary import run_report
 from runner.reports.verdicts import WORDS, Wanted, claim_rows, verdicts_report
 from runner.results.asked import read_asked
 from runner.results.statements import statements
-from runner.yamlfile import nearest
+from runner.text import nearest
 
 app = typer.Typer(
     cls=Group,

@@ -26,7 +26,7 @@ from runner.results.series import Measured, builds, different, measurements
 from runner.results.signatures import signatures
 from runner.results.stories import Only, overview
 from runner.results.verdicts import VerdictsAbout
-from runner.yamlfile import nearest
+from runner.text import nearest
 
 Kfunc = Annotated[str | None, typer.Option(help="Only this kfunc.")]
 Type = Annotated[ProgType | None, typer.Option("--type", help="Only this program type; by default tc and xdp.")]

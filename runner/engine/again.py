@@ -15,7 +15,7 @@ from runner.images import ensure_bytecode
 from runner.model import Asked, AskedCell, Cell, ImagePin
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.yamlfile import nearest
+from runner.text import nearest
 
 _AGENT = Path(__file__).parents[1] / "agent"
 _OBJECT = ".bpf.o"

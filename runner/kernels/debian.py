@@ -25,7 +25,7 @@ from runner.kernels.suites import SUITES
 from runner.model import Package, Pin, Wanted, Which
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.version import KernelVersion, Versions
-from runner.yamlfile import nearest
+from runner.text import nearest
 
 log = logging.getLogger(__name__)
 

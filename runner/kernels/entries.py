@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from runner import yamlfile
 from runner.model import Plain, Wanted, Which
 from runner.model.architecture import ARCHITECTURES
+from runner.text import nearest
 
 
 def one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
@@ -19,7 +19,7 @@ def one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
 
     def check(word: str) -> str:
         if word not in names:
-            raise ValueError(f"unknown {what} {word!r}; {yamlfile.nearest(word, names)}")
+            raise ValueError(f"unknown {what} {word!r}; {nearest(word, names)}")
         return word
 
     return check

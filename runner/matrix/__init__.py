@@ -19,6 +19,7 @@ from runner.kernels.sources import BY_WORD, SOURCES
 from runner.kernels.suites import IMAGE_SUITES
 from runner.matrix.cellnames import cell_ids, kernel_names
 from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Wanted
+from runner.text import nearest
 from runner.yamlfile import Location
 
 MAX_ENTRIES = 256  # of kernels; many more than anyone boots
@@ -247,7 +248,7 @@ def _missing_probes(file: MatrixFile, folder: Path) -> Iterator[tuple[Location, 
     there = sorted(found.stem for found in (folder / "bpf").glob("*.yaml"))
     for index, name in enumerate(file.probes):
         if not (folder / "bpf" / f"{name}.yaml").is_file():
-            known = yamlfile.nearest(name, there) if there else "there are no claim files beside the matrix or above it"
+            known = nearest(name, there) if there else "there are no claim files beside the matrix or above it"
             yield ("probes", index), f"no claims called {name!r}: bpf/{name}.yaml does not exist; {known}"
 
 

@@ -10,9 +10,9 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 
-from runner import yamlfile
 from runner.errors import UserError
 from runner.model import Cell
+from runner.text import nearest
 
 _KEYS: dict[str, Callable[[Cell], tuple[str, ...]]] = {
     "arch": lambda cell: (cell.arch,),
@@ -32,7 +32,7 @@ def select(cells: Sequence[Cell], expression: str) -> tuple[Cell, ...]:
         names = _KEYS.get(key.strip())
         patterns = [value.strip() for value in values.split("|") if value.strip()]
         if names is None:
-            raise UserError(f"--only {expression!r}: unknown key {key.strip()!r}; {yamlfile.nearest(key, _KEYS)}")
+            raise UserError(f"--only {expression!r}: unknown key {key.strip()!r}; {nearest(key, _KEYS)}")
         if not equals or not patterns:
             raise UserError(f"--only {expression!r}: {term!r} is not KEY=VALUE", hint="such as kernel=6.*|7.*")
         before = chosen

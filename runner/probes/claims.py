@@ -14,6 +14,7 @@ from runner.errors import UserError
 from runner.model import Attach, Plain, ProgType, SafeName, Traffic
 from runner.model.errnos import ERRNO
 from runner.model.version import Interval, KernelVersion
+from runner.text import nearest
 from runner.yamlfile import Location
 
 FOLDER = "bpf"  # of the project: holds NAME.yaml and OBJECT.bpf.c
@@ -254,7 +255,7 @@ def _problems(file: _Written) -> Iterable[tuple[Location, str]]:
         if claim.flow and not (claim.attach or file.attach):
             yield (*place, "flow"), "neither the claim nor the file says how to `attach`"
         if claim.kfunc not in file.kfuncs:
-            yield (*place, "kfunc"), f"not among `kfuncs`; {yamlfile.nearest(claim.kfunc, file.kfuncs)}"
+            yield (*place, "kfunc"), f"not among `kfuncs`; {nearest(claim.kfunc, file.kfuncs)}"
             continue
         for prog_type in claim.types:
             if prog_type not in file.kfuncs[claim.kfunc]:

@@ -19,6 +19,7 @@ from runner.model import CellResult, ClaimVerdict, KnownIssue, Observation, Outc
 from runner.model.architecture import ARCHITECTURES
 from runner.probes.claims import ISSUES, Answer, Span, folder
 from runner.probes.matching import matches
+from runner.text import nearest
 from runner.yamlfile import Document, Location
 
 _Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -92,7 +93,7 @@ def _check(document: Document, issues: tuple[Issue, ...]) -> None:
             problems.append(((*place, "id"), f"there are {ids[issue.id]} issues called {issue.id!r}"))
         for at, arch in enumerate(issue.architectures):
             if arch not in ARCHITECTURES:
-                hint = yamlfile.nearest(arch, ARCHITECTURES)
+                hint = nearest(arch, ARCHITECTURES)
                 problems.append(((*place, "architectures", at), f"unknown architecture {arch!r}; {hint}"))
     if problems:
         raise document.error(problems)

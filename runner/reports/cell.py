@@ -18,8 +18,7 @@ from runner.reports.look import look_sections, probing_console
 from runner.reports.marks import KNOWN_ISSUE, STATES, VERDICTS
 from runner.reports.trimmed import Trimmed, section
 from runner.results.model import JudgedCell
-from runner.text import lines, plain
-from runner.yamlfile import nearest
+from runner.text import lines, nearest, plain
 
 # what is wrong first; the rest as the claims file has it
 _VERDICTS = (Verdict.BROKEN, Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE, Verdict.HOLDS)

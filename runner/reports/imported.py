@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from runner.errors import UserError
 from runner.model import AskedCell, CellResult, Crash, Observation
 from runner.reports.export import ExportedRecipe
-from runner.yamlfile import nearest
+from runner.text import nearest
 
 _MAX_PROGRAM_BYTES = 64 << 20
 

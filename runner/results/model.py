@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 from runner.errors import UserError
 from runner.model import Cell, CellResult, ClaimVerdict, KfuncState, KnownIssue, Outcome, Plain, Row, Sha256
 from runner.probes.kinds import rows_of
-from runner.yamlfile import nearest
+from runner.text import nearest
 
 # becomes a folder's name below reports/runs
 RunId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
