@@ -1,17 +1,26 @@
-"""The command line. The only place that turns an outcome into an exit status."""
+"""The command line, and the only place that turns an outcome into an exit status.
+
+0: everything was answered as expected. 1: a kernel answered otherwise. 2: something has no answer, or this program or
+its machine failed. 64: bad usage. 130: interrupted. An exception that nobody expected is this program's fault: it is
+status 2, never 1, which would blame a kernel.
+"""
 
 from __future__ import annotations
 
+import errno
 import io
+import os
+import select
 import sys
+import tempfile
+import traceback
+from contextlib import suppress
 
-from rich.console import Console
-from rich.text import Text
-
-from runner.errors import BootError, RunnerError, UserError
+from runner.errors import BootError, InfraError, RunnerError, UserError
 
 EXIT_OK, EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 64, 130
-_TYPER_USAGE = 2  # what typer exits with for a bad option
+_TYPER_USAGE = 2  # the status with which typer ends for a bad option
+_VERBOSE = frozenset(("-v", "--verbose"))
 
 
 class Finished(Exception):
@@ -20,6 +29,10 @@ class Finished(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
+
+
+class _NoReaderError(Exception):
+    """Whoever read stdout is gone, as in `runner ... | head`."""
 
 
 def main() -> None:
@@ -31,7 +44,29 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; its exit status. No traceback for a user's mistake or a machine's."""
+    """Run one command line and return its exit status. Raises nothing."""
+    streams = sys.stdout, sys.stderr
+    try:
+        status = _command(arguments)
+        _flush()
+    except RunnerError as error:
+        status = _explain(error)
+    except KeyboardInterrupt:
+        status = EXIT_INTERRUPTED
+    except _NoReaderError:
+        status = EXIT_NO_ANSWER  # what was printed is not whole, and nobody reads what else could be said
+    except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        said = InfraError(f"cannot write to {error.filename or 'stdout'}: {error.strerror}")
+        status = _explain(said) if full else _unexpected(error, arguments)
+    except BaseException as error:
+        status = _unexpected(error, arguments)
+    sys.stdout, sys.stderr = streams  # typer replaces them when a pipe breaks
+    _drop_unwritten()
+    return status
+
+
+def _command(arguments: list[str]) -> int:
     from runner.cli.app import app  # noqa: PLC0415  late, so that an interrupt while importing is caught as well
 
     try:
@@ -39,24 +74,79 @@ def run(arguments: list[str]) -> int:
     except Finished as finished:
         return finished.status
     except SystemExit as ended:
-        code = ended.code if isinstance(ended.code, int) else EXIT_OK
-        return EXIT_USAGE if code == _TYPER_USAGE else code
-    except RunnerError as error:
-        return _explain(error)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
-    except BrokenPipeError:  # `runner ... | head`
-        sys.stderr.close()
-        return EXIT_OK
+        if isinstance(ended.__context__, BrokenPipeError):  # typer and rich make it status 1
+            of_rich = traceback.extract_tb(ended.__traceback__)[-1].name == "on_broken_pipe"
+            raise _NoReaderError if of_rich or _reader_is_gone() else ended.__context__ from None
+        if ended.code == _TYPER_USAGE:
+            return EXIT_USAGE
+        if ended.code in {EXIT_OK, EXIT_INTERRUPTED}:
+            return int(ended.code or 0)
+        raise
     return EXIT_OK
 
 
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise _NoReaderError from None
+    except OSError as error:
+        raise InfraError(f"cannot write to stdout: {error.strerror}") from error
+
+
 def _explain(error: RunnerError) -> int:
+    from rich.console import Console  # noqa: PLC0415  late: what cannot be imported must not end this module
+    from rich.text import Text  # noqa: PLC0415
+
     console = Console(stderr=True, highlight=False)
-    console.print(Text.assemble(("error: ", "bold red"), error.what), soft_wrap=True)
-    if error.hint:
-        console.print(Text(f"  {error.hint}"), soft_wrap=True)
+    with suppress(OSError):
+        console.print(Text.assemble(("error: ", "bold red"), error.what), soft_wrap=True)
+        if error.hint:
+            console.print(Text(f"  {error.hint}"), soft_wrap=True)
+        if isinstance(error, BootError):
+            console.print(Text(error.console_tail, style="dim"), soft_wrap=True)
     if isinstance(error, BootError):
-        console.print(Text(error.console_tail, style="dim"), soft_wrap=True)
         return EXIT_BROKEN
     return EXIT_USAGE if isinstance(error, UserError) else EXIT_NO_ANSWER
+
+
+def _unexpected(error: BaseException, arguments: list[str]) -> int:
+    """One line and where the traceback is; with -v the traceback as well."""
+    from runner.text import plain  # noqa: PLC0415
+
+    trace = "".join(traceback.format_exception(error))
+    shown = bool(_VERBOSE.intersection(arguments))
+    place = "above"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="runner-error-", suffix=".log", delete=False) as file:
+            file.write(trace)
+        place = file.name
+    except OSError:
+        shown = True
+    said = plain(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, 200)
+    with suppress(OSError, ValueError):  # of a stderr that is full or closed
+        sys.stderr.write(
+            f"{trace if shown else ''}error: a bug in runner, not in a kernel: {said}; traceback: {place}\n"
+        )
+    return EXIT_NO_ANSWER
+
+
+def _reader_is_gone() -> bool:
+    """Was it stdout that broke, and not a pipe of our own?"""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(event & (select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+    except (OSError, ValueError):
+        return True
+
+
+def _drop_unwritten() -> None:
+    """What cannot be written is not tried again while Python ends: that would change the exit status."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)

@@ -110,20 +110,20 @@ def out_console() -> Console:
 
 
 def emit(content: str | RenderableType, output: Path | None) -> None:
-    """Print a text as it is, or anything that rich can draw; or write it to a file."""
-    with ExitStack() as stack:
-        target = sys.stdout
-        if output is not None:
-            try:
-                target = stack.enter_context(output.open("w", encoding="utf-8"))
-            except OSError as error:
-                raise InfraError(f"cannot write {output}: {error.strerror}") from error
-        if isinstance(content, str):
-            target.write(content if content.endswith("\n") else content + "\n")
-        elif output is None:
-            out_console().print(content, crop=False)
-        else:
-            Console(file=target, width=160, highlight=False).print(content, crop=False)
+    """Print a text as it is, or anything that rich can draw; or write it to a file. Raises InfraError."""
+    try:
+        with ExitStack() as stack:
+            target = stack.enter_context(output.open("w", encoding="utf-8")) if output else sys.stdout
+            if isinstance(content, str):
+                target.write(content if content.endswith("\n") else content + "\n")
+            elif output is None:
+                out_console().print(content, crop=False)
+            else:
+                Console(file=target, width=160, highlight=False).print(content, crop=False)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise InfraError(f"cannot write to {output or 'stdout'}: {error.strerror}") from error
 
 
 def emit_json(document: object, output: Path | None) -> None:
