@@ -53,7 +53,7 @@ class Repeated:
 
     @property
     def same_kernel(self) -> bool:
-        return self.result.kernel_sha256 == self.earlier.result.kernel_sha256
+        return self.result.build.sha256 == self.earlier.result.build.sha256
 
     @property
     def same_image(self) -> bool:
@@ -169,7 +169,7 @@ def _notes(done: Repeated) -> list[str]:
         notes.append("the run did not keep what it asked: asked was what the claims say now")
     elif not done.payload.same:
         notes.append("the programs of then are not at hand: these were compiled now, from what may be another source")
-    if done.earlier.result.kernel_sha256 and not done.same_kernel:
+    if done.earlier.result.build.sha256 and not done.same_kernel:
         notes.append("the kernel has another digest: the same packages, unpacked in another way")
     if done.earlier.result.image_sha256 and not done.same_image:
         notes.append("the image has another digest: the same packages, built in another way")

@@ -21,7 +21,7 @@ from runner.guest.boot import agent_lost
 from runner.guest.interface import BootOrder, Guest
 from runner.kernels.config import read_config
 from runner.kernels.needs import cannot_answer, read_build
-from runner.model import Ask, CellResult, CensusAsk, Crash, KernelBuild, Outcome, ProgType, Timings
+from runner.model import Ask, Build, CellResult, CensusAsk, Crash, Outcome, ProgType, Timings
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes import CONFIG_OPTIONS
@@ -48,11 +48,10 @@ class _Record:
     prepare_s: float | None = None
     boot_s: float | None = None
     probe_s: float = 0.0
-    kernel_sha256: str = ""
     image_sha256: str = ""
     accel: str = ""
     config: dict[str, str] = field(default_factory=dict)
-    build: KernelBuild = field(default_factory=KernelBuild)
+    build: Build = field(default_factory=Build)
 
     def crashed(self, probe: str) -> bool:
         return any(crash.probe == probe for crash in self.crashes)
@@ -66,7 +65,6 @@ class _Record:
             cell=self.order.cell,
             outcome=self.outcome,
             cause=self.cause,
-            kernel_sha256=self.kernel_sha256,
             image_sha256=self.image_sha256,
             host=host,
             accel=self.accel,
@@ -149,9 +147,12 @@ def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> Bo
     kernel, image = machine.prepare(cell, deadline=cell.limits.deadline("prepare_s"))
     accel = machine.accel(cell)
     record.prepare_s = round(time.monotonic() - record.started, 3)
-    record.kernel_sha256, record.image_sha256, record.accel = kernel.sha256, image.sha256, accel
+    record.image_sha256, record.accel = image.sha256, accel
     record.config = read_config(Path(kernel.config), CONFIG_OPTIONS)
-    record.build = read_build(Path(kernel.config))
+    pin = kernel.pin
+    record.build = read_build(Path(kernel.config)).model_copy(
+        update={"version": pin.version, "release": pin.release, "sha256": kernel.sha256, "arch": pin.arch}
+    )
     return BootOrder(
         architecture=architecture(cell.arch),
         kernel=kernel,

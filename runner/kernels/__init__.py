@@ -15,7 +15,7 @@ from runner.kernels.archive import Archive
 from runner.kernels.needs import read_build
 from runner.kernels.source import Means, Offer
 from runner.kernels.sources import SOURCES, source_of
-from runner.model import Kernel, KernelBuild, Pin, Wanted
+from runner.model import Build, Kernel, Pin, Wanted
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.store import Store, key_of
@@ -55,7 +55,7 @@ def have_kernel(pin: Pin, cache: Path) -> bool:
     return _store(cache).has(_key(pin))
 
 
-def kept_build(pin: Pin, cache: Path) -> KernelBuild | None:
+def kept_build(pin: Pin, cache: Path) -> Build | None:
     """How a kernel in the cache was built; None when it is not there. Does not verify it."""
     if not have_kernel(pin, cache):
         return None

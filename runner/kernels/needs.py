@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.kernels.config import read_config
-from runner.model import Kernel, KernelBuild
+from runner.model import Build, Kernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +49,19 @@ _ABOUT = ("CC_VERSION_TEXT", "PAHOLE_VERSION")
 _OPTIONS = (*_ABOUT, *(need.option for need in NEEDS), *(need.where for need in NEEDS if need.where))
 
 
-def read_build(config: Path) -> KernelBuild:
+def read_build(config: Path) -> Build:
     """How a kernel was built, and which of `NEEDS` it lacks. Empty when the .config cannot be read."""
     found = read_config(config, _OPTIONS)
     if not found:
-        return KernelBuild()
-    return KernelBuild(
+        return Build()
+    return Build(
         compiler=_compiler(found["CC_VERSION_TEXT"]),
         pahole=_pahole(found["PAHOLE_VERSION"]),
         lacks=tuple(need.option for need in NEEDS if _lacks(found, need)),
     )
 
 
-def cannot_answer(kernel: Kernel, build: KernelBuild) -> str:
+def cannot_answer(kernel: Kernel, build: Build) -> str:
     """Why it makes no sense to boot this kernel, for people; empty when it does."""
     vital = [need for need in NEEDS if need.vital]
     lacking = [f"CONFIG_{need.option} ({need.why})" for need in vital if need.option in build.lacks]

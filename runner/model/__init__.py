@@ -18,10 +18,10 @@ from runner.model.asks import Ask, Asked, AskedCell, Attach, CensusAsk, ClaimAsk
 from runner.model.cells import Cell, GuestSize, Limit, Limits
 from runner.model.judged import ClaimVerdict, KfuncState, KnownIssue
 from runner.model.kernels import (
+    Build,
     Image,
     ImagePin,
     Kernel,
-    KernelBuild,
     Lock,
     Package,
     Pin,
@@ -56,6 +56,7 @@ __all__ = [
     "Asked",
     "AskedCell",
     "Attach",
+    "Build",
     "Cell",
     "CellId",
     "CellResult",
@@ -69,7 +70,6 @@ __all__ = [
     "Image",
     "ImagePin",
     "Kernel",
-    "KernelBuild",
     "KernelSource",
     "KfuncState",
     "KnownIssue",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, StringConstraints
 
 from runner.model.cells import Cell
-from runner.model.kernels import KernelBuild
+from runner.model.kernels import Build
 from runner.model.layouts import StructLayout
 from runner.model.words import Outcome, Plain, ProgType
 
@@ -143,7 +143,6 @@ class CellResult(Plain):
     cell: Cell
     outcome: Outcome
     cause: str = ""  # one line, empty when the cell ran
-    kernel_sha256: str = ""
     image_sha256: str = ""
     host: str = ""
     accel: str = ""  # kvm or tcg
@@ -156,7 +155,7 @@ class CellResult(Plain):
     census_ended: dict[ProgType, str] = {}  # whose census came to its end: empty, or why nothing could be asked
     missing: tuple[str, ...] = ()  # the names that the census looked for, and no BTF of the kernel has as a function
     config: dict[str, str] = {}  # of the kernel's own .config what explains a "no": y, m, n, or another value
-    build: KernelBuild = KernelBuild()
+    build: Build = Build()
     crashes: tuple[Crash, ...] = ()
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
     looks: tuple[Look, ...] = ()  # none, unless they were asked for

@@ -112,12 +112,32 @@ class Kernel(Plain):
     config: PurePosixPath  # the kernel's .config
 
 
-class KernelBuild(Plain):
-    """What a kernel's own .config says about how it was built; empty where it says nothing."""
+class Build(Plain):
+    """One kernel image on one architecture, known by its digest. Fields are empty where nothing is known.
 
+    What follows `arch` is what the kernel's own .config says about how it was built.
+    """
+
+    version: str = ""  # upstream: 6.12.107
+    release: str = ""  # uname -r
+    sha256: str = ""  # of the Kernel
+    arch: str = ""
     compiler: str = ""
     pahole: str = ""  # which made its BTF
     lacks: tuple[str, ...] = ()  # options that the probes or the guest need, without CONFIG_
+
+    @property
+    def upstream(self) -> KernelVersion:
+        """Raises ValueError when the version is not known."""
+        return KernelVersion.parse(self.version)
+
+    @property
+    def order(self) -> tuple[KernelVersion, str, str]:
+        """Sorts the builds of one architecture, and tells them apart."""
+        return (self.upstream, self.release, self.sha256)
+
+    def __str__(self) -> str:
+        return self.version
 
 
 class Image(Plain):

@@ -34,7 +34,7 @@ def again_report(
 def _conditions(before: CellResult, now: CellResult) -> list[tuple[str, str, str]]:
     return [
         ("outcome", _outcome(before), _outcome(now)),
-        ("kernel", before.kernel_sha256[:16] or "unknown", now.kernel_sha256[:16] or "not prepared"),
+        ("kernel", before.build.sha256[:16] or "unknown", now.build.sha256[:16] or "not prepared"),
         ("image", before.image_sha256[:16] or "unknown", now.image_sha256[:16] or "not prepared"),
         ("host", f"{before.host} ({before.accel})", f"{now.host} ({now.accel})"),
     ]

@@ -98,7 +98,7 @@ def _kernel(result: CellResult) -> _Pairs:
     yield "version", locked.version
     yield "release", locked.release
     yield "source", locked.source
-    yield "sha256", result.kernel_sha256 or "never prepared"
+    yield "sha256", result.build.sha256 or "never prepared"
     yield "compiler", result.build.compiler or "unknown"
     yield "pahole", result.build.pahole or "unknown"
     if result.build.lacks:

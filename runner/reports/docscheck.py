@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from runner.model import Build
 from runner.reports.findings import show_command
 from runner.reports.hanging import Hanging, whole
 from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck
-from runner.results.series import Build
 from runner.text import plain
 
 _NAMED = 8

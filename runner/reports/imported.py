@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from runner.errors import UserError
-from runner.model import AskedCell, CellResult, Crash, Observation
+from runner.model import AskedCell, Build, CellResult, Crash, Observation
 from runner.reports.export import ExportedRecipe
 from runner.text import nearest
 
@@ -66,7 +66,7 @@ def _result(cell: dict[str, Any], recipe: ExportedRecipe) -> CellResult:
         cell=recipe.cell,
         outcome=cell["outcome"],
         cause=cell["cause"],
-        kernel_sha256=cell["kernel"]["sha256"] or "",
+        build=Build(sha256=cell["kernel"]["sha256"] or ""),
         image_sha256=recipe.image_sha256 or "",
         host=cell["host"],
         accel=cell["accel"],

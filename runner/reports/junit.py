@@ -40,7 +40,7 @@ def _suite(suite: Suite, judged: JudgedRun) -> TestSuite:
         "kernel.version": result.cell.kernel.version,
         "kernel.release": result.cell.kernel.release,
         "kernel.source": result.cell.kernel.source,
-        "kernel.sha256": result.kernel_sha256,
+        "kernel.sha256": result.build.sha256,
         "architecture": result.cell.arch,
         "acceleration": result.accel,
         "outcome": str(result.outcome),

@@ -78,7 +78,7 @@ def _build(suite: Suite, origin: str, judged: JudgedRun) -> dict[str, object]:
         "status": "PASS",  # it was built elsewhere, before
         "misc": {
             "release": result.cell.kernel.release,
-            "sha256": result.kernel_sha256,
+            "sha256": result.build.sha256,
             "packages": {package.name: package.version for package in result.cell.kernel.packages},
         },
     }

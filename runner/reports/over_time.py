@@ -9,11 +9,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from runner.model import Build
 from runner.reports.findings import show_command
 from runner.reports.hanging import Hanging, whole
 from runner.reports.marks import STATES
 from runner.reports.trimmed import Trimmed
-from runner.results.series import Build
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
 from runner.text import plain
 

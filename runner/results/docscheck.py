@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from runner.model import KfuncState, ProgType, State
+from runner.model import Build, KfuncState, ProgType, State
 from runner.model.version import KernelVersion
 from runner.results.availability import Row
 from runner.results.ebpfdocs import Docs, Documented
-from runner.results.series import Build, Known, Measured
+from runner.results.series import Known, Measured
 from runner.results.stories import Only
 
 _CALLABLE = (State.REGISTERED, State.USABLE)
@@ -127,7 +127,7 @@ class _Checked:
             self._take(known, state)
 
     def _take(self, known: Known, state: KfuncState) -> None:
-        expected = self.said.says(self.row.prog_type, known.build.version)
+        expected = self.said.says(self.row.prog_type, known.build.upstream)
         if state.state is State.NO_ANSWER:
             self.unanswered += 1
         elif expected == (state.state in _CALLABLE):
@@ -145,7 +145,7 @@ class _Checked:
         mine = [it for it in self.said.allowances if it.prog_type in (None, self.row.prog_type)]
         if not mine:
             return Dispute.UNDOCUMENTED
-        ended = any(it.until and it.until.series <= build.version.series for it in mine)
+        ended = any(it.until and it.until.series <= build.upstream.series for it in mine)
         return Dispute.LONGER if ended else Dispute.EARLIER
 
     @property
@@ -169,7 +169,7 @@ class _Checked:
 
     @property
     def _answered(self) -> list[KernelVersion]:
-        return [known.build.version for known, state in self.answers if state.state is not State.NO_ANSWER]
+        return [known.build.upstream for known, state in self.answers if state.state is not State.NO_ANSWER]
 
     def _documented(self, kind: Dispute) -> str:
         if kind is Dispute.FLAGS:

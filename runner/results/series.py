@@ -13,8 +13,7 @@ from typing import Protocol
 
 from pydantic_core import from_json, to_json
 
-from runner.model import Cell, CellResult, KfuncState, Observation, Outcome, State
-from runner.model.version import KernelVersion
+from runner.model import Build, Cell, CellResult, KfuncState, Observation, Outcome, State
 from runner.results.availability import Row
 from runner.results.store import Final, ResultStore
 
@@ -29,25 +28,8 @@ class Judge(Protocol):
 
 
 # What a state can not depend on: when, where and how fast it was asked, and which build of a series answered.
-_CIRCUMSTANCES = frozenset({"began", "timings", "host", "accel", "attempts", "kernel_sha256", "image_sha256"})
+_CIRCUMSTANCES = frozenset({"began", "timings", "host", "accel", "attempts", "build", "image_sha256"})
 _CIRCUMSTANTIAL_FACTS = frozenset({"release", "build", "machine", "cmdline", "libbpf", "python"})
-
-
-@dataclass(frozen=True, slots=True)
-class Build:
-    """One kernel image on one architecture, known by the digest of its files."""
-
-    version: KernelVersion
-    release: str
-    sha256: str
-    arch: str
-
-    @property
-    def order(self) -> tuple[KernelVersion, str, str]:
-        return (self.version, self.release, self.sha256)
-
-    def __str__(self) -> str:
-        return str(self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +72,8 @@ def measurements(store: ResultStore, judge: Judge) -> tuple[Measured, ...]:
         elif key not in judged:
             judged[key] = {Row(each.kfunc, each.prog_type): each for each in judge.states(store.result(final))}
         locked = final.cell.kernel
-        build = Build(locked.upstream, locked.release, body.get("kernel_sha256", ""), final.cell.arch)
+        sha256 = body.get("build", {}).get("sha256", "")
+        build = Build(version=locked.version, release=locked.release, sha256=sha256, arch=final.cell.arch)
         found.append(
             Measured(
                 run=final.run,

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
-from runner.model import StructLayout
-from runner.results.series import Build, Known
+from runner.model import Build, StructLayout
+from runner.results.series import Known
 
 
 @dataclass(frozen=True, slots=True)

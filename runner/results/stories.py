@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby, pairwise
 
-from runner.model import NETWORK_TYPES, KfuncState, ProgType, State
+from runner.model import NETWORK_TYPES, Build, KfuncState, ProgType, State
 from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
 from runner.results.availability import Row
-from runner.results.series import Build, Known, Measured, different
+from runner.results.series import Known, Measured, different
 
 RANK = {State.ABSENT: 0, State.NOT_ALLOWED: 1, State.REGISTERED: 2, State.USABLE: 3}
 
@@ -49,7 +49,7 @@ class Since:
         """Are the two neighbours, so that nothing lies in between?"""
         if self.after is None:
             return False
-        before, here = self.after.version, self.by.version
+        before, here = self.after.upstream, self.by.upstream
         return KernelVersion(before.major, before.minor, before.patch + 1) == here and not before.is_candidate
 
 
@@ -195,7 +195,7 @@ def _between_architectures(by_arch: Mapping[str, Sequence[Known]], rows: Sequenc
     """One event for each kfunc and version where the answers differ; a version's last build stands for it."""
     versions: dict[KernelVersion, list[Known]] = {}
     for arch in sorted(by_arch, key=_arch_order):
-        for version, same in groupby(by_arch[arch], key=lambda it: it.build.version):
+        for version, same in groupby(by_arch[arch], key=lambda it: it.build.upstream):
             versions.setdefault(version, []).append(list(same)[-1])
     memo: dict[tuple[int, ...], tuple[Row, ...]] = {}
     told: dict[Row, set[tuple[State, ...]]] = {}

@@ -25,10 +25,10 @@ from unittest.mock import patch
 from runner.cli.judging import Knowledge
 from runner.model import (
     NETWORK_TYPES,
+    Build,
     Cell,
     CellResult,
     CensusObservation,
-    KernelBuild,
     Observation,
     Outcome,
     ProgType,
@@ -97,7 +97,6 @@ def _result(cell: Cell, night: int) -> CellResult:
     return CellResult(
         cell=cell,
         outcome=Outcome.RAN,
-        kernel_sha256=sha256(f"{cell.id} {build}".encode()).hexdigest(),
         image_sha256="1" * 64,
         host="vm",
         accel="tcg",
@@ -109,7 +108,11 @@ def _result(cell: Cell, night: int) -> CellResult:
         missing=_names()[_count(cell.name) :],
         census_ended=real.census_ended,
         config=CONFIG,
-        build=KernelBuild(compiler="gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0", pahole="1.24"),
+        build=Build(
+            sha256=sha256(f"{cell.id} {build}".encode()).hexdigest(),
+            compiler="gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0",
+            pahole="1.24",
+        ),
         console="[    0.000000] Linux version\n" * 40,
     )
 

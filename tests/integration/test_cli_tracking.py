@@ -13,7 +13,7 @@ import pytest
 from runner import cli
 from runner.cli import running
 from runner.engine.orders import CellOrder, WorkerOrders
-from runner.model import Cell, CellResult, Observation, Outcome
+from runner.model import Build, Cell, CellResult, Observation, Outcome
 from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests.unit import agent_samples
@@ -49,7 +49,7 @@ def cells() -> tuple[Cell, ...]:
 
 def good(cell: Cell, attempt: int = 1) -> CellResult:
     real = agent_samples.result(cell.kernel.version)
-    return real.model_copy(update={"cell": cell, "kernel_sha256": "b" * 64, "attempts": attempt})
+    return real.model_copy(update={"cell": cell, "build": Build(sha256="b" * 64), "attempts": attempt})
 
 
 def worse(cell: Cell, attempt: int = 1) -> CellResult:

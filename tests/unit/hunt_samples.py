@@ -9,7 +9,7 @@ from typing import Any
 from runner.bisect.candidates import Bootable, ordered
 from runner.engine.fleet import Fleet
 from runner.engine.orders import WorkerOrders
-from runner.model import CellResult, Observation, Outcome, Package, Pin
+from runner.model import Build, CellResult, Observation, Outcome, Package, Pin
 from runner.results.hunts import Candidate
 from tests.unit import agent_samples
 
@@ -69,7 +69,9 @@ class Rounds:
             build = order.cell.kernel.packages[0].version
             self.asked.append(build)
             self.probes.append(tuple(ask.probe for ask in order.asks))
-            result = CellResult(cell=order.cell, outcome=Outcome.RAN, attempts=order.attempt, kernel_sha256="b" * 64)
+            result = CellResult(
+                cell=order.cell, outcome=Outcome.RAN, attempts=order.attempt, build=Build(sha256="b" * 64)
+            )
             said = self.by_arch.get(order.cell.arch, self.says(build))
             if self.fails(build):
                 on_result(result.model_copy(update={"outcome": Outcome.INFRA_FAILED, "cause": "no space left"}))

@@ -8,6 +8,7 @@ from functools import cache
 
 from runner.model import (
     NETWORK_TYPES,
+    Build,
     Cell,
     CellResult,
     CensusObservation,
@@ -90,7 +91,7 @@ def result(of: Cell, outcome: Outcome = Outcome.RAN, cause: str = "", seed: int 
     return CellResult(
         cell=of,
         outcome=outcome,
-        kernel_sha256="b" * 64,
+        build=Build(sha256="b" * 64),
         image_sha256="c" * 64,
         host="host-a",
         accel="tcg",

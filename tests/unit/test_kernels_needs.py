@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from runner.kernels.needs import NEEDS, Need, cannot_answer, read_build
-from runner.model import Kernel, KernelBuild, Pin
+from runner.model import Build, Kernel, Pin
 from tests.unit.kernel_samples import CONFIG, RELEASE, installed
 
 
@@ -22,7 +22,7 @@ def kernel(folder: Path, config: str = CONFIG) -> Kernel:
     )
 
 
-def said(folder: Path, config: str) -> tuple[KernelBuild, str]:
+def said(folder: Path, config: str) -> tuple[Build, str]:
     one = kernel(folder, config)
     build = read_build(Path(one.config))
     return build, cannot_answer(one, build)
@@ -30,7 +30,7 @@ def said(folder: Path, config: str) -> tuple[KernelBuild, str]:
 
 def test_a_kernel_with_everything(tmp_path: Path) -> None:
     build, why = said(tmp_path, CONFIG)
-    assert build == KernelBuild(compiler="gcc-14 (Debian 14.2.0-19) 14.2.0", pahole="1.30")
+    assert build == Build(compiler="gcc-14 (Debian 14.2.0-19) 14.2.0", pahole="1.30")
     assert why == ""
 
 
@@ -58,7 +58,7 @@ def test_what_is_not_known_is_not_missing(tmp_path: Path) -> None:
     one = kernel(tmp_path)
     Path(one.config).unlink()
     build = read_build(Path(one.config))
-    assert (build, cannot_answer(one, build)) == (KernelBuild(), "")
+    assert (build, cannot_answer(one, build)) == (Build(), "")
 
 
 @pytest.mark.parametrize(

@@ -72,9 +72,9 @@ def test_getting_less_is_an_event_that_says_what_lies_between() -> None:
     found = told(("6.1.192", U), ("6.6.9", Q), ("6.12.117", R), ("6.18.15", U))
     (event,) = found.events
     assert event.kind is EventKind.LESS
-    assert [(seen.build.version, it.state) for it, seen in event.answers] == [
-        (found.builds[0].build.version, U),
-        (found.builds[2].build.version, R),
+    assert [(seen.build.upstream, it.state) for it, seen in event.answers] == [
+        (found.builds[0].build.upstream, U),
+        (found.builds[2].build.upstream, R),
     ]
     assert [str(it) for it in event.between] == ["6.6.9"]
     text = printed(over_time_report(found))

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from runner.model import KfuncState, Outcome, ProgType, State
-from runner.model.version import KernelVersion
+from runner.model import Build, KfuncState, Outcome, ProgType, State
 from runner.results.availability import Row
-from runner.results.series import Build, Measured
+from runner.results.series import Measured
 from runner.results.store import Final
 from tests.unit import results_samples as samples
 
@@ -41,7 +40,7 @@ def measured(
         run=f"night-{night}",
         started=started,
         cell=cell,
-        build=Build(KernelVersion.parse(version), kernel.release, sha or version, arch),
+        build=Build(version=version, release=kernel.release, sha256=sha or version, arch=arch),
         outcome=outcome,
         cause="",
         states=states if outcome is Outcome.RAN else {},
