@@ -17,11 +17,13 @@ from pathlib import Path, PurePosixPath
 from tarfile import open as open_tar
 from typing import Any
 
+from pydantic import JsonValue
+
 from runner.caches import cache_root
 from runner.engine.orders import CellOrder, WorkerOrders
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.interface import Accel, Access, Answered, Booter, BootOrder, Guest
-from runner.model import Cell, ClaimAsk, Image, ImagePin, Kernel, Limits, Pin, ProgType
+from runner.model import Ask, Cell, Image, ImagePin, Kernel, Limits, Pin
 from runner.model.deadline import Deadline
 
 DIGEST = "0" * 64
@@ -32,11 +34,9 @@ GO = "go"  # a file in the cache, for which `until-go` waits
 PANIC = "[    9.1] Kernel panic - not syncing: Fatal exception\n"
 
 
-def asks(count: int = 3) -> tuple[ClaimAsk, ...]:
-    return tuple(
-        ClaimAsk(probe=f"claim-{n}:tc", object="conntrack", program="tc_alloc", prog_type=ProgType.TC)
-        for n in range(count)
-    )
+def asks(count: int = 3) -> tuple[Ask, ...]:
+    body: dict[str, JsonValue] = {"object": "conntrack", "program": "tc_alloc"}
+    return tuple(Ask(kind="claims", probe=f"claim-{n}:tc", body=body) for n in range(count))
 
 
 def cell(behaviour: str = "fine", *, arch: str = "x86_64", number: int = 0) -> Cell:
@@ -94,13 +94,14 @@ class FakeGuest:
     def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
         yield json.dumps({"event": "hello", "facts": {"release": "6.12.0-amd64"}})
         for number, ask in enumerate(self.pushed["asks"]):
-            yield json.dumps({"event": "ask", "probe": ask["probe"]})
+            yield json.dumps({"event": "begin", "probe": ask["probe"]})
             self._misbehave(ask["probe"])
             if self.behaviour == "nonsense" and number == 1:
-                yield '{"event": "observation", "probe": "../../etc/passwd"}'
+                yield '{"event": "answer", "probe": "../../etc/passwd"}'
                 yield "\x1b[2J\x00\xff not json"
-                yield json.dumps({"event": "observation", "probe": ask["probe"], "load_errno": "x"})
-            yield json.dumps({"event": "observation", "probe": ask["probe"], "load_errno": 0, "fields": {"error": -22}})
+                yield json.dumps({"event": "answer", "probe": ask["probe"], "body": "x"})
+            body = {"load_errno": 0, "fields": {"error": -22}}
+            yield json.dumps({"event": "answer", "probe": ask["probe"], "body": body})
         if self.behaviour != "ends-early":
             yield json.dumps({"event": "end", "asked": len(self.pushed["asks"])})
 

@@ -45,15 +45,16 @@ _HIDE_NAT = "mount --bind /dev/null $(modinfo -n nf_nat) && "
 
 
 def trimmed(line: str, kfuncs: frozenset[str]) -> str:
-    """A log's last lines are enough to judge it; of the census, what is asked about `kfuncs`."""
+    """A log's last lines are enough to judge it; of a census, what is about `kfuncs`. Empty when nothing is left."""
     event = json.loads(line)
-    for key in ("answers", "kfuncs"):
-        if key in event:
-            event[key] = [entry for entry in event[key] if entry["kfunc"] in kfuncs]
-    for entry in (event, *event.get("answers", ())):
-        for key in ("log", "again_log"):
-            if entry.get(key):
-                entry[key] = _last_words(entry[key])
+    body = event.get("body", {})
+    if event.get("item", "") not in kfuncs | {""}:
+        return ""
+    if "missing" in body:
+        body["missing"] = [name for name in body["missing"] if name in kfuncs]
+    for key in ("log", "again_log"):
+        if body.get(key):
+            body[key] = _last_words(body[key])
     return json.dumps(event)
 
 
@@ -96,7 +97,7 @@ def record(matrix: Path, folder: Path) -> None:
                 order, payload, this_machine(offline=False), Path(scratch), lambda phase, note: None
             )
         name = "-".join(filter(None, ("agent", order.cell.kernel.version, arch, variant))) + ".jsonl"
-        (folder / name).write_text("\n".join(lines) + "\n")
+        (folder / name).write_text("\n".join(filter(None, lines)) + "\n")
         print(  # noqa: T201
             f"{name}: {result.outcome} {result.cause}, {len(lines)} lines, {time.monotonic() - began:.1f} s"
         )

@@ -9,19 +9,31 @@ import ctypes
 import errno
 import os
 
+from . import NoAnswer, bounded
 from .kernelbtf import KernelBtf, Kfunc
 from .libbpf import MOV_IMM, RETURN, Libbpf, LibbpfError, LoadOpts, instruction
 from .progtypes import PROG_TYPES, devices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
+    from typing import TypedDict
+
+    class Wanted(TypedDict):
+        """CensusBody of the host."""
+
+        prog_type: str
+        kfuncs: list[str]
+
+    Items = Generator[tuple[str, Callable[[], dict[str, object]]], None, dict[str, object]]
 
 _LD_IMM64, _CALL = 0x18, 0x85
 _PSEUDO_MAP_FD, _PSEUDO_KFUNC_CALL = 1, 2
 _DEV_BOUND_ONLY = 1 << 6  # BPF_F_XDP_DEV_BOUND_ONLY
 _ARENA, _MMAPABLE = 33, 1 << 10  # BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE
 _ARENA_ADDRESS = 1 << 32  # where it would be mapped; it must have an address before a program may use it
+
+FACTS = ("object", "prototype", "tags", "layouts")  # of a kfunc
 
 # The kernel says these before it looks whether the program type may call the kfunc: so ask again, without the obstacle.
 _NEEDS_DEVICE = "require device-bound program"
@@ -42,6 +54,32 @@ def program(kfunc: Kfunc) -> bytes:
 def with_map(fd: int, insns: bytes) -> bytes:
     """The program, with a map that it uses: one load of its address, in front."""
     return instruction(_LD_IMM64, 0, _PSEUDO_MAP_FD, 0, fd) + instruction(0, 0, 0, 0, 0) + insns
+
+
+class Prober:
+    """Asks about every kfunc; what is known of one besides goes with the first answer about it."""
+
+    def __init__(self, libbpf: Libbpf, folder: str) -> None:  # noqa: ARG002  every kind's prober is made so
+        self._libbpf = libbpf
+        self._census: Census | None = None
+        self._told: set[str] = set()
+
+    def ask(self, body: Wanted) -> Items:
+        """Each kfunc's CensusObservation; then the names that were looked for and are not there."""
+        if self._census is None:
+            self._census = Census(self._libbpf, frozenset(body["kfuncs"]))
+        census, prog_type = self._census, body["prog_type"]
+        if reason := census.untestable(prog_type):
+            raise NoAnswer(reason)
+        for kfunc in census.kfuncs.values():
+            yield kfunc.name, lambda kfunc=kfunc: self._about(kfunc) | census.ask(kfunc, prog_type)  # type: ignore[misc]
+        return {"missing": census.missing}
+
+    def _about(self, kfunc: Kfunc) -> dict[str, object]:
+        if kfunc.name in self._told:
+            return {}
+        self._told.add(kfunc.name)
+        return {word: getattr(kfunc, word) for word in FACTS}
 
 
 class Census:
@@ -68,10 +106,10 @@ class Census:
         """`load_errno` and `log`; when it was asked again, also `again` (how), `again_errno`, `again_log`."""
         insns = program(kfunc)
         refused, log = self._load(kfunc, prog_type, insns)
-        answer: dict[str, object] = {"kfunc": kfunc.name, "load_errno": refused, "log": log}
+        answer: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
         if _NEEDS_DEVICE in log:
             for again, (refused, log) in self._bound(kfunc, prog_type, insns):
-                answer.update(again=again, again_errno=refused, again_log=log)
+                answer.update(again=again, again_errno=refused, again_log=bounded(log))
                 if refused != errno.EOPNOTSUPP:
                     break
         elif _NEEDS_ARENA in log:
@@ -81,7 +119,7 @@ class Census:
                 answer.update(again=f"not asked again: {error}")
             else:
                 refused, log = self._load(kfunc, prog_type, insns)
-                answer.update(again="with an arena", again_errno=refused, again_log=log)
+                answer.update(again="with an arena", again_errno=refused, again_log=bounded(log))
         return answer
 
     def _bound(self, kfunc: Kfunc, prog_type: str, insns: bytes) -> Iterator[tuple[str, tuple[int, str]]]:

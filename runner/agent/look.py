@@ -9,6 +9,7 @@ import ctypes
 import os
 from sys import byteorder
 
+from . import bounded
 from .libbpf import Libbpf, instruction
 
 _LOG_LEVEL = 2  # every state of every instruction
@@ -37,13 +38,13 @@ def look(libbpf: Libbpf, load: object, symbols: str = "/proc/kallsyms") -> dict[
     """What the kernel says of a program that `load(log_level)` gives to it: file descriptor or -1, errno, log."""
     fd, _, log = load(_LOG_LEVEL)  # type: ignore[operator]  # a function; naming its type costs an import
     if fd < 0:
-        return {"log": _bounded(log)}
+        return {"log": bounded(log, LOG_CHARS)}
     try:
         code, jited = translated(libbpf, fd)
     finally:
         os.close(fd)
     return {
-        "log": _bounded(log),
+        "log": bounded(log, LOG_CHARS),
         "translated": code.hex(),
         "byte_order": byteorder,
         "jited_bytes": jited,
@@ -91,13 +92,6 @@ def _calls(code: bytes) -> list[tuple[int, int]]:
         for at in range(0, len(code), 8)
         if code[at] == _CALL and code[at + 1] != to_program
     ]
-
-
-def _bounded(log: str) -> str:
-    if len(log) <= LOG_CHARS:
-        return log
-    half = LOG_CHARS // 2
-    return f"{log[:half]}\n[... {len(log) - LOG_CHARS} characters ...]\n{log[-half:]}"
 
 
 class KernelLog:

@@ -95,7 +95,7 @@ def payload_of(project: Project, earlier: Earlier, *, offline: bool, deadline: D
         objects = {name: earlier.objects[digest] for name, digest in wanted.items()}
     else:
         order = architecture(cell.arch).byte_order
-        names = {ask.object for ask in earlier.asked.asks if ask.kind == "claim"}
+        names = {str(ask.body["object"]) for ask in earlier.asked.asks if "object" in ask.body}
         objects = compile_objects(project.root, sorted(names), (order,), cache, deadline=deadline)[order]
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in objects.items()}
         same = bool(wanted) and all(wanted.get(name) == digest for name, digest in digests.items())

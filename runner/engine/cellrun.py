@@ -21,7 +21,7 @@ from runner.guest.boot import agent_lost
 from runner.guest.interface import BootOrder, Guest
 from runner.kernels.config import read_config
 from runner.kernels.needs import cannot_answer, read_build
-from runner.model import Ask, Build, CellResult, CensusAsk, Crash, Outcome, ProgType, Timings
+from runner.model import Ask, Build, CellResult, Crash, Outcome, Timings
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes import CONFIG_OPTIONS
@@ -77,10 +77,7 @@ class _Record:
                 total_s=round(time.monotonic() - self.started, 3),
             ),
             facts=self.transcript.facts,
-            observations=tuple(self.transcript.observations.values()),
-            census=tuple(self.transcript.census.values()),
-            missing=self.transcript.missing,
-            census_ended=_census_ended(self.transcript),
+            answers=tuple(self.transcript.answers.values()),
             config=self.config,
             build=self.build,
             crashes=(*self.crashes, *self._unexplained()),
@@ -90,15 +87,10 @@ class _Record:
         )
 
     def _unexplained(self) -> list[Crash]:
-        """Censuses in which the kernel died, and did not when each kfunc was named before it was asked."""
+        """Probes with items in which the kernel died, and did not when each item was named before it was asked."""
         named = {crash.probe.rpartition(":")[0] for crash in self.crashes}
         died = (probe for probe in self.transcript.died if probe not in named and not self.crashed(probe))
         return [Crash(probe=probe) for probe in died]
-
-
-def _census_ended(transcript: Transcript) -> dict[ProgType, str]:
-    asks = [ask for ask in transcript.asks if isinstance(ask, CensusAsk)]
-    return {ask.prog_type: transcript.done[ask.probe] for ask in asks if ask.probe in transcript.done}
 
 
 def run_cell(
@@ -246,11 +238,11 @@ def _with_asks(payload: bytes, asks: tuple[Ask, ...], order: CellOrder) -> bytes
 
 def _blamed(record: _Record, error: BootError) -> bool:
     """The kernel died: was it while a probe was in flight? Then that probe did it."""
-    probe = record.transcript.in_flight
-    if not probe:
+    suspect = record.transcript.in_flight
+    if suspect is None:
         return False
-    record.crashes.append(Crash(probe=probe, cause=error.what, oops=error.console_tail))
-    record.transcript.in_flight = ""
+    record.crashes.append(Crash(probe=str(suspect), cause=error.what, oops=error.console_tail))
+    record.transcript.in_flight = None
     record.cause = error.what
     return True
 

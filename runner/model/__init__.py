@@ -4,6 +4,7 @@ Each validates what it is built from, so reading one from text is also the check
 """
 
 from runner.model.answers import (
+    Answer,
     CellResult,
     CensusObservation,
     Crash,
@@ -13,8 +14,9 @@ from runner.model.answers import (
     Splat,
     SplatKind,
     Timings,
+    answers_of,
 )
-from runner.model.asks import Ask, Asked, AskedCell, Attach, CensusAsk, ClaimAsk, Traffic
+from runner.model.asks import Ask, Asked, AskedCell, Attach, Traffic
 from runner.model.cells import Cell, GuestSize, Limit, Limits
 from runner.model.judged import ClaimVerdict, KfuncState, KnownIssue
 from runner.model.kernels import (
@@ -52,6 +54,7 @@ __all__ = [
     "ANSWERS",
     "NETWORK_TYPES",
     "NO_ANSWER",
+    "Answer",
     "Ask",
     "Asked",
     "AskedCell",
@@ -60,9 +63,7 @@ __all__ = [
     "Cell",
     "CellId",
     "CellResult",
-    "CensusAsk",
     "CensusObservation",
-    "ClaimAsk",
     "ClaimVerdict",
     "Crash",
     "Facts",
@@ -102,4 +103,5 @@ __all__ = [
     "Verdict",
     "Wanted",
     "Which",
+    "answers_of",
 ]

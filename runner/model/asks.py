@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, JsonValue, StringConstraints
 
 from runner.model.words import CellId, Plain, ProgType, SafeName, Sha256
 
@@ -32,46 +32,19 @@ class Traffic(Plain):
     virtual: bool = False  # to an address that nobody has
 
 
-class ClaimAsk(Plain):
-    """One question about one program: load it with these constants, run it on these inputs, read everything back.
+class Ask(Plain):
+    """One question of some kind of probe. runner/agent/<kind>.py asks it in the guest, runner/probes/<kind>/ reads it.
 
-    `probe` is `<claim>:<prog type>`. Names in `constants` are `const volatile` globals of the BPF object (the verifier
-    sees their values), names in `inputs` are its writable globals. `sysctl` is set before and restored after.
-    With `load_as` or another `license` the program is loaded only: the question is whether the kernel takes it.
-    With `netns` a network namespace has that id, as seen from the one in which the program runs.
-    With `traffic` the program is attached and sees a flow, instead of being run once on a packet of ours.
+    A probe may have `items`, each with an answer of its own: a census has one for each kfunc. After a guest was lost
+    in such a probe the rest is asked `careful`: each item is named before it is asked.
     """
 
-    kind: Literal["claim"] = "claim"
+    kind: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
     probe: str
-    object: SafeName  # bpf/<object>.bpf.c
-    program: SafeName  # the function in it
-    prog_type: ProgType
-    constants: dict[str, int] = {}
-    inputs: dict[str, int] = {}
-    sysctl: dict[str, str] = {}
-    load_as: ProgType | None = None
-    license: str = "GPL"
-    netns: int | None = None
-    traffic: Traffic | None = None
-
-
-class CensusAsk(Plain):
-    """May programs of this type call the kfuncs? One observation of each that the kernel's BTF holds.
-
-    The agent asks of all that BTF calls a kfunc, and of `kfuncs` where they are functions of any kind: old kernels'
-    BTF does not tell. After a guest was lost, the rest is asked `careful`: each is named before it is asked.
-    """
-
-    kind: Literal["census"] = "census"
-    probe: str
-    prog_type: ProgType
-    kfuncs: tuple[str, ...]
+    body: dict[str, JsonValue] = {}  # what the agent's module is told
+    items: bool = False
     careful: bool = False
-    skip: tuple[str, ...] = ()  # have an answer, or will get none
-
-
-Ask = Annotated[ClaimAsk | CensusAsk, Field(discriminator="kind")]
+    skip: tuple[str, ...] = ()  # items that have an answer, or will get none
 
 
 class AskedCell(Plain):

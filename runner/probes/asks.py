@@ -4,12 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from runner.model import NETWORK_TYPES, Ask, CensusAsk, ClaimAsk, ProgType
+from pydantic import Field
+
+from runner.model import NETWORK_TYPES, Ask, Plain, ProgType, SafeName, Traffic
 from runner.model.version import KernelVersion
 from runner.probes.claims import Claim, ClaimFile
 from runner.probes.kfuncs import NO_KFUNCS, KfuncList
 
 FLOW = "flow"  # the input by which every question has a connection of its own
+
+
+class ClaimBody(Plain):
+    """One program: load it with these constants, run it on these inputs, read everything back.
+
+    Names in `constants` are `const volatile` globals of the BPF object (the verifier sees their values), names in
+    `inputs` are its writable globals. `sysctl` is set before and restored after.
+    With `load_as` or another `license` the program is loaded only: the question is whether the kernel takes it.
+    With `netns` a network namespace has that id, as seen from the one in which the program runs.
+    With `traffic` the program is attached and sees a flow, instead of being run once on a packet of ours.
+    """
+
+    object: SafeName  # bpf/<object>.bpf.c
+    program: SafeName  # the function in it
+    constants: dict[str, int] = Field(default_factory=dict)
+    inputs: dict[str, int] = Field(default_factory=dict)
+    sysctl: dict[str, str] = Field(default_factory=dict)
+    load_as: ProgType | None = None
+    license: str = "GPL"
+    netns: int | None = None
+    traffic: Traffic | None = None
+
+
+class CensusBody(Plain):
+    """May programs of this type call the kfuncs? One item for each that the kernel's BTF holds.
+
+    The agent asks about all that BTF calls a kfunc, and about `kfuncs` where they are functions of any kind: old
+    kernels' BTF does not tell.
+    """
+
+    prog_type: ProgType
+    kfuncs: tuple[str, ...]
 
 
 def probe_id(claim: Claim, prog_type: ProgType) -> str:
@@ -45,23 +79,22 @@ def modules_of(files: Iterable[ClaimFile], known: KfuncList = NO_KFUNCS) -> tupl
     return tuple(dict.fromkeys([*(module for file in files for module in file.modules), *known.modules]))
 
 
-def _census(names: tuple[str, ...], prog_types: Iterable[ProgType]) -> Iterator[CensusAsk]:
+def _census(names: tuple[str, ...], prog_types: Iterable[ProgType]) -> Iterator[Ask]:
     for prog_type in prog_types if names else ():
-        yield CensusAsk(probe=census_id(prog_type), prog_type=prog_type, kfuncs=names)
+        body = CensusBody(prog_type=prog_type, kfuncs=names)
+        yield Ask(kind="census", probe=census_id(prog_type), body=body.model_dump(mode="json"), items=True)
 
 
-def _claims(files: tuple[ClaimFile, ...], version: KernelVersion) -> Iterator[ClaimAsk]:
+def _claims(files: tuple[ClaimFile, ...], version: KernelVersion) -> Iterator[Ask]:
     number = 0
     for file in files:
         for claim in file.claims:
             for prog_type in claim.types:
                 number += 1  # also for what is not asked: a question is the same on every kernel
                 if version in claim.interval:
-                    yield ClaimAsk(
-                        probe=probe_id(claim, prog_type),
+                    body = ClaimBody(
                         object=claim.object or file.object,
                         program=f"{prog_type}_{claim.program}",
-                        prog_type=prog_type,
                         constants=claim.constants,
                         inputs={FLOW: number, **claim.inputs},
                         sysctl=claim.sysctl,
@@ -70,3 +103,4 @@ def _claims(files: tuple[ClaimFile, ...], version: KernelVersion) -> Iterator[Cl
                         netns=claim.netns,
                         traffic=claim.traffic,
                     )
+                    yield Ask(kind="claims", probe=probe_id(claim, prog_type), body=body.model_dump(mode="json"))

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from runner.errors import UserError
-from runner.model import AskedCell, Build, CellResult, Crash, Observation
+from runner.model import AskedCell, Build, CellResult, Crash, Observation, answers_of
 from runner.reports.export import ExportedRecipe
 from runner.text import nearest
 
@@ -70,7 +70,7 @@ def _result(cell: dict[str, Any], recipe: ExportedRecipe) -> CellResult:
         image_sha256=recipe.image_sha256 or "",
         host=cell["host"],
         accel=cell["accel"],
-        observations=tuple({one.probe: one for one in seen}.values()),
+        answers=answers_of({one.probe: one for one in seen}.values()),
         crashes=tuple(Crash(probe=probe, cause=cause) for probe, cause in crashed.items()),
     )
 

@@ -20,7 +20,7 @@ from runner.results.database import connect, faults, only_writer, snapshot, tran
 from runner.results.model import HUNTS, Run, RunHeader, RunInfo
 
 _LAST_RESULTS = 2000  # is more than any matrix has cells
-_APART = {"cell", "observations", "census", "missing", "console"}  # the parts of a CellResult that have their own place
+_APART = {"cell", "answers", "console"}  # the parts of a CellResult that have their own place
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class ResultStore:
                     "INSERT INTO result (cell, attempt, body, missing, answer_set, observation_particulars, census_set,"
                     " census_particulars) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
-                        cell, attempt, result.model_dump_json(exclude=_APART),
+                        cell, attempt, _body(result),
                         answers.write_text(self._db, "\n".join(result.missing)),
                         asked.answers, asked.particulars, census.answers, census.particulars,
                     ),
@@ -322,6 +322,11 @@ class ResultStore:
             raise UserError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
         last = [row[0] for row in self._db.execute("SELECT id FROM run ORDER BY started DESC, seq DESC LIMIT 5")]
         raise UserError(f"no run {run_id!r} in {self.path}", hint=f"the last runs: {', '.join(last) or 'none'}")
+
+
+def _body(result: CellResult) -> str:
+    ended = {str(prog_type): failed for prog_type, failed in result.census_ended.items()}
+    return json.dumps({**result.model_dump(mode="json", exclude=_APART), "census_ended": ended})
 
 
 def _stored(row: sqlite3.Row, kind: Kind) -> Stored:

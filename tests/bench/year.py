@@ -35,6 +35,7 @@ from runner.model import (
     StructLayout,
     StructMember,
     Timings,
+    answers_of,
 )
 from runner.probes import load_kfuncs, questions
 from runner.probes.census import CONFIG_OPTIONS
@@ -103,10 +104,12 @@ def _result(cell: Cell, night: int) -> CellResult:
         began=BEGAN + timedelta(days=night, milliseconds=dice.randrange(200_000)),
         timings=Timings(prepare_s=0.2, boot_s=boot_s, probe_s=probe_s, total_s=round(0.4 + boot_s + probe_s, 3)),
         facts=real.facts.model_copy(update={"release": cell.kernel.release, "build": f"#1 SMP Debian {cell.id}"}),
-        observations=tuple(_as_it_comes(seen, dice) for seen in real.observations),
-        census=_census(cell.name, cell.arch, build),
-        missing=_names()[_count(cell.name) :],
-        census_ended=real.census_ended,
+        answers=answers_of(
+            (_as_it_comes(seen, dice) for seen in real.observations),
+            _census(cell.name, cell.arch, build),
+            real.census_ended,
+            _names()[_count(cell.name) :],
+        ),
         config=CONFIG,
         build=Build(
             sha256=sha256(f"{cell.id} {build}".encode()).hexdigest(),

@@ -18,12 +18,12 @@ from tests.faults import recorded
 from tests.faults.fakevng import AGENT_ENDS, IN_A_PROBE, LISTENS, hang, say
 
 NONSENSE = (
-    b'{"event": "observation", "probe": "../../etc/passwd", "load_errno": 0}',
-    b'{"event": "observation", "probe": "alloc-udp:tc", "load_errno": "none of yours"}',
-    b'{"event": "census", "probe": "census:tc", "answers": [{"kfunc": 7}]}',
+    b'{"event": "answer", "probe": "../../etc/passwd", "body": {"load_errno": 0}}',
+    b'{"event": "answer", "probe": "alloc-udp:tc", "body": "none of yours"}',
+    b'{"event": "answer", "probe": "census:tc", "item": 7}',
     b"\x1b[2J\x00\xff\xfe not json",
     b"[" * 5000,
-    b'{"event": ["ask"]}',
+    b'{"event": ["begin"]}',
 )
 
 

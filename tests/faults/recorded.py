@@ -23,7 +23,7 @@ def _said() -> tuple[str, dict[str, list[str]]]:
         match event["event"]:
             case "hello":
                 hello = line
-            case "ask":
+            case "begin":
                 current = event["probe"]
                 probes[current] = [line]
             case "end":

@@ -28,6 +28,7 @@ from runner.model import (
     Outcome,
     Pin,
     PinnedFile,
+    answers_of,
 )
 from runner.model.deadline import Deadline
 from runner.probes import load_kfuncs
@@ -237,7 +238,7 @@ class Kernels:
             probe=ask.probe, load_errno=0, run_errno=0, fields={"acquired": 1, "inserted": 1, "found": 1}
         )
         observations = (seen,) if outcome is Outcome.RAN else ()
-        return CellResult(cell=order.cell, outcome=outcome, cause="why", observations=observations)
+        return CellResult(cell=order.cell, outcome=outcome, cause="why", answers=answers_of(observations))
 
 
 @pytest.fixture

@@ -40,10 +40,7 @@ def result(version: str, variant: str = "x86_64") -> CellResult:
         cell=cell(version, variant.partition("-")[0]),
         outcome=Outcome.RAN,
         facts=said.facts,
-        observations=tuple(said.observations.values()),
-        census=tuple(said.census.values()),
-        census_ended={ask.prog_type: said.done[ask.probe] for ask in said.asks if ask.probe in said.done},
-        missing=said.missing,
+        answers=tuple(said.answers.values()),
         unasked=tuple(ask.probe for ask in said.unanswered(said.asks)),
     )
 

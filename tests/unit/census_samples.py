@@ -15,6 +15,7 @@ from runner.model import (
     State,
     Timings,
     Verdict,
+    answers_of,
 )
 from runner.results.model import JudgedRun, Run, judge_run
 from tests.unit import results_samples as samples
@@ -54,7 +55,7 @@ def _result(cell: Cell, *, lost: bool) -> CellResult:
         host="host-a",
         accel="tcg",
         timings=Timings(prepare_s=0.1, boot_s=5.0, probe_s=8.0, total_s=14.0),
-        observations=(seen,),
+        answers=answers_of((seen,)),
         console="[    0.0] Linux version\n" * 50,
     )
 

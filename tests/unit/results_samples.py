@@ -24,6 +24,7 @@ from runner.model import (
     State,
     Timings,
     Verdict,
+    answers_of,
 )
 from runner.results.model import JudgedRun, Run, judge_run
 
@@ -97,21 +98,23 @@ def result(of: Cell, outcome: Outcome = Outcome.RAN, cause: str = "", seed: int 
         accel="tcg",
         timings=Timings(prepare_s=0.2, boot_s=6.5, probe_s=5.25, total_s=12.25),
         facts=Facts(release=of.kernel.release, machine="x86_64", btf=("vmlinux", "nf_conntrack", "nf_nat")),
-        observations=tuple(
-            Observation(
-                probe=f"{claim}:{prog_type}",
-                load_errno=0,
-                log=f"func#0 @0\n{kfunc} {of.kernel.version}\n" + "0: R1=ctx() R10=fp0\n" * 100,
-                run_errno=0,
-                retval=0,
-                fields={"error": -22, "timeout": seed},
-            )
-            for claim, kfunc, prog_type in probes()
-        ),
-        census=tuple(
-            CensusObservation(kfunc=kfunc, prog_type=prog_type, object="nf_conntrack", load_errno=22, log="R1 bad")
-            for kfunc in KFUNCS
-            for prog_type in NETWORK_TYPES
+        answers=answers_of(
+            observations=tuple(
+                Observation(
+                    probe=f"{claim}:{prog_type}",
+                    load_errno=0,
+                    log=f"func#0 @0\n{kfunc} {of.kernel.version}\n" + "0: R1=ctx() R10=fp0\n" * 100,
+                    run_errno=0,
+                    retval=0,
+                    fields={"error": -22, "timeout": seed},
+                )
+                for claim, kfunc, prog_type in probes()
+            ),
+            census=tuple(
+                CensusObservation(kfunc=kfunc, prog_type=prog_type, object="nf_conntrack", load_errno=22, log="R1 bad")
+                for kfunc in KFUNCS
+                for prog_type in NETWORK_TYPES
+            ),
         ),
         console="[    0.000000] Linux version\r\n\x1b[32m[  OK  ]\x1b[0m reached\r\n",
     )

@@ -4,93 +4,123 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 
-from runner.agent.__main__ import LOG_CHARS, Agent, bounded, say
-from runner.agent.census import program
-from runner.agent.kernelbtf import Kfunc
-from runner.agent.libbpf import PACKET, errno_name, instruction
-from runner.engine.transcript import Transcript
-from runner.model import CensusAsk, ClaimAsk, ProgType
+from runner.agent import NoAnswer, bounded
+from runner.agent import __main__ as main
+from runner.agent.__main__ import Agent
+from runner.agent.libbpf import PACKET, errno_name
+from runner.engine.transcript import InFlight, Transcript
+from runner.model import Ask
 from runner.model.errnos import errno_name as host_errno_name
 
-CLAIM = ClaimAsk(probe="a:tc", object="o", program="tc_p", prog_type=ProgType.TC)
-OTHER = ClaimAsk(probe="b:tc", object="o", program="tc_p", prog_type=ProgType.TC)
-CENSUS = CensusAsk(probe="census:tc", prog_type=ProgType.TC, kfuncs=("f", "g"))
+ASKS = tuple(Ask(kind=kind, probe=f"{kind}:tc") for kind in ("failing", "lacking", "working"))
+ITEMS = Ask(kind="listing", probe="listing:tc", items=True)
+NAMES = [f"bpf_{n:03}" for n in range(100)]
 
 
-class FakeAgent(Agent):
-    """Answers OTHER only."""
+class Fake:
+    """A prober of some kind."""
 
-    def __init__(self) -> None:
-        pass
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
 
-    def claim(self, ask):  # type: ignore[no-untyped-def]
-        if ask["probe"] != OTHER.probe:
-            raise KeyError("a bug, in one probe: \N{SNOWMAN}")
-        return {"load_errno": 0, "log": "", "run_errno": 0, "retval": 0, "fields": {"error": -22}}
+    def ask(self, body: dict[str, Any]) -> Any:
+        match self.kind:
+            case "failing":
+                raise KeyError("a bug, in one probe: \N{SNOWMAN}")
+            case "lacking":
+                raise NoAnswer("the kernel does not know this")
+            case "listing":
+                return self._items()
+        return {"load_errno": 0}
 
-    def census(self, ask):  # type: ignore[no-untyped-def]
-        raise OSError("no BTF")
+    def _items(self) -> Generator[Any, None, dict[str, Any]]:
+        for name in NAMES:
+            yield name, lambda name=name: {"name": name, "long": 1 // (name != "bpf_098")}
+        return {"missing": ["bpf_gone"]}
 
 
-def test_failures_stay_with_their_probe(capsys: pytest.CaptureFixture[str]) -> None:
-    asks = (CLAIM, CENSUS, OTHER)
-    agent = FakeAgent()
+def said(capsys: pytest.CaptureFixture[str], *asks: Ask) -> list[dict[str, Any]]:
+    agent = Agent(Fake)
     for ask in asks:
         agent.ask(ask.model_dump(mode="json"))  # type: ignore[arg-type]
     output = capsys.readouterr().out
     assert output.isascii()
-    transcript = Transcript(asks)
-    for line in output.splitlines():
-        transcript.feed(line)
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def test_failures_stay_with_their_probe(capsys: pytest.CaptureFixture[str]) -> None:
+    transcript = Transcript((*ASKS, ITEMS))
+    for event in said(capsys, *ASKS, ITEMS):
+        transcript.feed(json.dumps(event))
     assert transcript.noise == []
-    assert transcript.unanswered(asks) == ()
-    assert "a bug, in one probe: \N{SNOWMAN}" in transcript.observations["a:tc"].failed
-    assert transcript.observations["b:tc"].fields == {"error": -22}
-    assert transcript.observations["b:tc"].failed == ""
-    assert transcript.done == {"census:tc": "OSError: no BTF"}
+    assert transcript.unanswered(transcript.asks) == ()
+    failed, lacking, worked = (transcript.answers[InFlight(ask.probe)] for ask in ASKS)
+    assert failed.failed == "KeyError: 'a bug, in one probe: \N{SNOWMAN}'"
+    assert lacking.failed == "the kernel does not know this"
+    assert (worked.failed, worked.body) == ("", {"load_errno": 0})
+    items = {answer.item: answer for answer in transcript.answers.values() if answer.probe == ITEMS.probe}
+    assert list(items) == [*NAMES, ""]
+    assert [name for name, answer in items.items() if answer.failed] == ["bpf_098"]
+    assert items[""].body == {"missing": ["bpf_gone"]}
 
 
 def test_a_probe_is_named_before_it_is_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    FakeAgent().ask(OTHER.model_dump(mode="json"))  # type: ignore[arg-type]
-    events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [(event["event"], event["probe"]) for event in events] == [("ask", "b:tc"), ("observation", "b:tc")]
+    events = said(capsys, ASKS[2])
+    assert [(event["event"], event["probe"]) for event in events] == [("begin", "working:tc"), ("answer", "working:tc")]
+
+
+def test_a_careful_ask_names_each_item_before_it_asks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "DELIVERY_S", 0)
+    careful = ITEMS.model_copy(update={"careful": True, "skip": tuple(NAMES[:98])})
+    events = [(event["event"], event.get("item")) for event in said(capsys, careful)]
+    each = [(event, name) for name in NAMES[98:] for event in ("begin", "answer")]
+    assert events == [("begin", None), *each, ("answer", None)]
+
+
+class Out:
+    """In place of the output."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def write(self, text: str) -> None:
+        self.calls.append(text)
+
+    def flush(self) -> None:
+        self.calls.append("flush")
 
 
 def test_events_are_flushed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is only in a buffer when the kernel dies was never said."""
-    calls: list[str] = []
+    out = Out()
+    monkeypatch.setattr(sys, "stdout", out)
+    Agent(Fake).say("begin", {"probe": "a:tc"})
+    assert out.calls == ['{"event": "begin", "probe": "a:tc"}\n', "flush"]
 
-    class Out:
-        def write(self, text: str) -> None:
-            calls.append(text)
 
-        def flush(self) -> None:
-            calls.append("flush")
+def test_the_answers_of_items_leave_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Out()
+    monkeypatch.setattr(sys, "stdout", out)
+    Agent(Fake).ask(ITEMS.model_dump(mode="json"))  # type: ignore[arg-type]
+    assert [text.count("\n") for text in out.calls if text != "flush"] == [1, main.BATCH, main.BATCH, 5]
 
-    monkeypatch.setattr(sys, "stdout", Out())
-    say("ask", {"probe": "a:tc"})
-    assert calls == ['{"event": "ask", "probe": "a:tc"}\n', "flush"]
+
+LIMIT = 1000
 
 
 def test_logs_keep_both_ends() -> None:
     assert bounded("short") == "short"
-    long = "first line\n" + "x" * 10 * LOG_CHARS + "\nlast line"
-    assert bounded(long).startswith("first line")
-    assert bounded(long).endswith("last line")
-    assert len(bounded(long)) < LOG_CHARS + 100
-
-
-def test_the_census_program() -> None:
-    """r2 to r5 = 0, call, r0 = 0, exit; a module's function by way of fd_array[1], vmlinux's without."""
-    module, vmlinux = program(Kfunc("f", "nf_nat", 7, 5)), program(Kfunc("f", "vmlinux", 7, 0))
-    assert len(module) == 7 * 8
-    assert module[32:40] == instruction(0x85, 0, 2, 1, 7)
-    assert vmlinux[32:40] == instruction(0x85, 0, 2, 0, 7)
-    assert module[40:48] == instruction(0xB7, 0, 0, 0, 0)
-    assert module[48:56] == instruction(0x95, 0, 0, 0, 0)
+    long = "first line\n" + "x" * 10 * LIMIT + "\nlast line"
+    assert bounded(long, LIMIT).startswith("first line")
+    assert bounded(long, LIMIT).endswith("last line")
+    assert len(bounded(long, LIMIT)) < LIMIT + 100
 
 
 def test_the_packet_suits_every_kernel() -> None:

@@ -15,7 +15,7 @@ from runner.engine.cellrun import run_cell
 from runner.engine.orders import CellOrder
 from runner.errors import BootError, GuestSilent
 from runner.guest.interface import BootOrder, Guest
-from runner.model import CellResult, CensusAsk, Outcome, ProgType
+from runner.model import Ask, CellResult, Outcome, ProgType
 from runner.model.deadline import Deadline
 from tests import fakes
 
@@ -36,24 +36,23 @@ class Deadly(fakes.FakeGuest):
     def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
         yield json.dumps({"event": "hello", "facts": {"release": "6.12.0-amd64"}})
         for ask in self.pushed["asks"]:
-            yield json.dumps({"event": "ask", "probe": ask["probe"]})
+            yield json.dumps({"event": "begin", "probe": ask["probe"]})
             yield from self._census(ask) if ask["kind"] == "census" else self._claim(ask)
         yield json.dumps({"event": "end", "asked": len(self.pushed["asks"])})
 
     def _census(self, ask: dict[str, Any]) -> Iterator[str]:
-        told = [{"kfunc": name, "object": "vmlinux"} for name in NAMES]
-        yield json.dumps({"event": "kfuncs", "kfuncs": told, "missing": []})
+        about = {"event": "answer", "probe": ask["probe"]}
         for name in (name for name in NAMES if name not in ask["skip"]):
             if ask["careful"]:
-                yield json.dumps({"event": "asking", "probe": ask["probe"], "kfunc": name})
-            if name == DEADLY and ask["prog_type"] == "tc" and (self.always or not self.deaths):
+                yield json.dumps({"event": "begin", "probe": ask["probe"], "item": name})
+            if name == DEADLY and ask["probe"] == "census:tc" and (self.always or not self.deaths):
                 self.deaths.append(name)
                 raise self.error
-            yield json.dumps({"event": "census", "probe": ask["probe"], "answers": [{"kfunc": name, "load_errno": 13}]})
-        yield json.dumps({"event": "done", "probe": ask["probe"]})
+            yield json.dumps({**about, "item": name, "body": {"load_errno": 13}})
+        yield json.dumps({**about, "body": {"missing": []}})
 
     def _claim(self, ask: dict[str, Any]) -> Iterator[str]:
-        yield json.dumps({"event": "observation", "probe": ask["probe"], "load_errno": 0})
+        yield json.dumps({"event": "answer", "probe": ask["probe"], "body": {"load_errno": 0}})
 
 
 def run(folder: Path, error: BootError | GuestSilent, *, always: bool = True) -> CellResult:
@@ -63,7 +62,7 @@ def run(folder: Path, error: BootError | GuestSilent, *, always: bool = True) ->
     def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
         yield Deadly("deadly", order.console, error=error, always=always, deaths=deaths)
 
-    census = tuple(CensusAsk(probe=f"census:{it}", prog_type=it, kfuncs=NAMES) for it in (ProgType.TC, ProgType.XDP))
+    census = tuple(Ask(kind="census", probe=f"census:{it}", items=True) for it in (ProgType.TC, ProgType.XDP))
     order = CellOrder(cell=fakes.cell(), asks=(*census, *fakes.asks(2)), modules=())
     return run_cell(order, fakes.EMPTY_TAR, fakes.FakeMachine(boot=boot), folder, lambda phase, note: None)
 

@@ -6,9 +6,10 @@ import pytest
 
 from runner.bisect.questions import Asked, answer_words, find
 from runner.errors import UserError
-from runner.model import CensusObservation, ClaimAsk, Crash, Observation, Outcome, ProgType, State
+from runner.model import CensusObservation, Crash, Observation, Outcome, ProgType, State
 from runner.model.version import KernelVersion
 from runner.probes import asks_of, load_kfuncs, states
+from runner.probes.asks import ClaimBody
 from tests.unit import agent_samples as samples
 
 KNOWN = load_kfuncs(samples.ROOT)
@@ -21,8 +22,8 @@ def asked(target: str) -> Asked:
 
 def test_a_claim_is_asked_also_of_kernels_about_which_it_says_nothing() -> None:
     (ask,) = asked("nat-manip-2").asks(OLD, census=False)
-    assert isinstance(ask, ClaimAsk)
-    assert (ask.probe, ask.program, ask.inputs["nat_manip"]) == ("nat-manip-2:tc", "tc_nat", 2)
+    body = ClaimBody.model_validate(ask.body)
+    assert (ask.probe, body.program, body.inputs["nat_manip"]) == ("nat-manip-2:tc", "tc_nat", 2)
 
 
 def test_the_question_is_the_one_that_the_matrix_asks() -> None:

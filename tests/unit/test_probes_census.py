@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from runner.engine.transcript import Transcript
-from runner.model import CellResult, CensusObservation, Crash, Facts, KfuncState, Outcome, ProgType, State
+from runner.model import CellResult, CensusObservation, Crash, Facts, KfuncState, Outcome, ProgType, State, answers_of
 from runner.model.version import KernelVersion
 from runner.probes import KfuncList, asks_of, load_kfuncs, states, tagged
 from runner.probes.census import CONFIG_OPTIONS, absence, read
@@ -37,9 +37,7 @@ def census(name: str, **changes: str) -> CellResult:
         cell=cell(version),
         outcome=Outcome.RAN,
         facts=said.facts,
-        census=tuple(said.census.values()),
-        census_ended=dict.fromkeys((TC, XDP), ""),
-        missing=said.missing,
+        answers=tuple(said.answers.values()),
         config={**dict.fromkeys(CONFIG_OPTIONS, "m"), **changes},
     )
 
@@ -194,8 +192,7 @@ def test_absence_needs_evidence(facts: Facts, config: dict[str, str], what: Stat
         outcome=Outcome.RAN,
         facts=facts,
         config=config,
-        missing=("bpf_skb_get_fou_encap",),
-        census_ended={TC: ""},
+        answers=answers_of(census_ended={TC: ""}, missing=("bpf_skb_get_fou_encap",)),
     )
     assert absence(seen, "bpf_skb_get_fou_encap", known(), ("fou",)) == (what, words)
 

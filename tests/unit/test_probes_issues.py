@@ -11,7 +11,7 @@ from runner.model import CellResult, ClaimVerdict, Crash, KnownIssue, Observatio
 from runner.probes import explained, issues_of, judge, load_claims, load_issues
 from runner.probes.asks import probe_id
 from runner.probes.issues import Issue
-from tests.unit.agent_samples import ROOT, claims, result, transcript
+from tests.unit.agent_samples import ROOT, claims, result
 
 ISSUES = load_issues(ROOT)
 BTF = "debian-amd64-module-btf"
@@ -77,7 +77,7 @@ def test_a_crash_is_never_explained() -> None:
 
 def cured() -> CellResult:
     """The same kernel, with the answers of one that was built well."""
-    well = {one.probe: one for one in transcript("6.18.15", "arm64").observations.values()}
+    well = {one.probe: one for one in result("6.18.15", "arm64").observations}
     seen = result("6.18.15")
     return seen.model_copy(update={"observations": tuple(well[one.probe] for one in seen.observations)})
 

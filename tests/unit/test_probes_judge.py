@@ -6,17 +6,7 @@ from collections import Counter
 
 import pytest
 
-from runner.model import (
-    Attach,
-    CellResult,
-    Crash,
-    Facts,
-    Observation,
-    Outcome,
-    ProgType,
-    State,
-    Verdict,
-)
+from runner.model import Attach, CellResult, Crash, Facts, Observation, Outcome, ProgType, State, Verdict, answers_of
 from runner.probes import essences, judge, statement_true, states
 from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result, transcript
 
@@ -58,8 +48,8 @@ def test_real_transcripts_are_whole(version: str, variant: str) -> None:
     assert said.noise == []
     assert said.ended
     assert said.unanswered(said.asks) == ()
-    assert len(said.observations) >= 200
-    assert len(said.census) == 22
+    assert len(result(version, variant).observations) >= 200
+    assert len(result(version, variant).census) == 22
 
 
 @pytest.mark.parametrize(("version", "variant"), KERNELS)
@@ -88,7 +78,7 @@ def test_states_of_a_real_kernel() -> None:
 def test_statements_and_expectations_are_two_things() -> None:
     """The page says that alloc may return -ENOENT. It never does: the statement is false, the expectation holds."""
     claim = next(claim for claim in claims()[0].claims if claim.id == "alloc-enoent")
-    seen = transcript("6.12.117").observations["alloc-enoent:tc"]
+    seen = next(one for one in result("6.12.117").observations if one.probe == "alloc-enoent:tc")
     assert statement_true(claim, seen) is False
     assert statement_true(claim, Observation(probe="x", failed="bug")) is None
     assert "alloc-enoent" not in broken(result("6.12.117"))
@@ -151,8 +141,7 @@ def test_absent_needs_everything_to_be_there() -> None:
             cell=cell("6.12.117"),
             outcome=Outcome.RAN,
             facts=facts,
-            missing=("bpf_ct_release",),
-            census_ended={} if ended is None else {ProgType.TC: ended},
+            answers=answers_of(census_ended={} if ended is None else {ProgType.TC: ended}, missing=("bpf_ct_release",)),
         )
         return state(seen, "bpf_ct_release", ProgType.TC)
 
@@ -168,7 +157,7 @@ def test_absent_needs_everything_to_be_there() -> None:
 
 
 def with_observation(observation: Observation, facts: Facts = GOOD_FACTS, **more: object) -> CellResult:
-    base = CellResult(cell=cell("6.12.117"), outcome=Outcome.RAN, facts=facts, observations=(observation,))
+    base = CellResult(cell=cell("6.12.117"), outcome=Outcome.RAN, facts=facts, answers=answers_of((observation,)))
     return base.model_copy(update=more)
 
 

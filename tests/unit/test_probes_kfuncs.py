@@ -12,6 +12,7 @@ from runner.errors import UserError
 from runner.kernels.modules import WANTED
 from runner.model.version import KernelVersion
 from runner.probes import KfuncList, asks_of, kfuncs_path, load_kfuncs, modules_of
+from runner.probes.asks import CensusBody
 from runner.probes.census import CONFIG_OPTIONS
 from tests.unit.agent_samples import ROOT, claims
 
@@ -38,7 +39,7 @@ def test_every_name_is_asked_about_and_every_module_loaded() -> None:
     asks = asks_of(claims(), KernelVersion.parse("6.12"), known)
     census = [ask for ask in asks if ask.kind == "census"]
     assert [ask.probe for ask in census] == ["census:tc", "census:xdp"]
-    assert all(set(ask.kfuncs) == known.names for ask in census)
+    assert all(set(CensusBody.model_validate(ask.body).kfuncs) == known.names for ask in census)
     assert modules_of(claims()[:1], known) == ("nf_conntrack", "nf_nat", "fou", "nf_flow_table", "xfrm_interface")
 
 

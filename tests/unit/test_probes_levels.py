@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from runner.model import CellResult, CensusObservation, Level, Observation, Outcome, ProgType
+from runner.model import CellResult, CensusObservation, Level, Observation, Outcome, ProgType, answers_of
 from runner.probes import states
 from runner.probes.levels import levels
 from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result
@@ -69,8 +69,7 @@ def test_each_step(observation: Observation, expected: Level) -> None:
         cell=cell("6.12.117"),
         outcome=Outcome.RAN,
         facts=GOOD_FACTS,
-        observations=(observation,),
-        census=(census,),
+        answers=answers_of((observation,), (census,)),
     )
     assert level(seen, "bpf_ct_set_nat_info") is expected
     refused = census.model_copy(update={"log": "calling kernel function bpf_ct_set_nat_info is not allowed\n"})

@@ -8,7 +8,7 @@ from runner.model import Observation, State
 from runner.probes.claims import Answer, Range, Refusal
 from runner.probes.matching import expected_words, matches, observed_words
 from runner.probes.verifier import calls_missing, permission, says, verdict_line
-from tests.unit.agent_samples import transcript
+from tests.unit.agent_samples import result
 
 CALL = "0: R1=ctx() R10=fp0\n4: (85) call bpf_x#1234\n"
 PROSE = "Verification failed: Execution Context Safety: Operation is not allowed in this context\n\nReason:\n  ..."
@@ -62,7 +62,7 @@ def test_a_refusal_before_the_call_hides_the_answer(refused: int, log: str, hidd
 
 @pytest.mark.parametrize("version", ["6.1.192", "6.12.117", "6.18.15", "7.3.4"])
 def test_the_verifiers_reason_is_found_in_real_logs(version: str) -> None:
-    observations = transcript(version).observations
+    observations = {one.probe: one for one in result(version).observations}
     assert verdict_line(observations["alloc-leak:tc"].log).startswith("Unreleased reference id=")
     assert verdict_line(observations["alloc-tc-context:tc"].log) == "R1 type=ctx expected=fp"
     for observation in observations.values():

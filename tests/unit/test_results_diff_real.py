@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.model import CellResult, Crash, Observation, Outcome
+from runner.model import CellResult, Crash, Observation, Outcome, answers_of
 from runner.results.diff import Change, Difference, Kind, difference, match_runs
 from tests.unit.agent_samples import result
 from tests.unit.test_results_statements import judged
@@ -57,7 +57,7 @@ def test_states_outcomes_crashes_and_cells_count() -> None:
     assert (crash.kind, crash.after) == (Kind.WORSE, "crashed the kernel")
     [state] = about(diff((seen,), (seen.model_copy(update={"census": ()}),)), "bpf_skb_ct_alloc (xdp)")
     assert state.kind is Kind.UNANSWERED
-    lost = CellResult(cell=seen.cell, outcome=Outcome.LOST, cause="ssh", observations=(Observation(probe="x"),))
+    lost = CellResult(cell=seen.cell, outcome=Outcome.LOST, cause="ssh", answers=answers_of((Observation(probe="x"),)))
     [cell] = diff((seen,), (lost,)).changes  # once, not for every claim
     assert (cell.kind, cell.before, cell.after) == (Kind.UNANSWERED, "ran", "lost: ssh")
     assert diff((seen, older), (seen,)).gone == ("6.1.192-x86_64",)

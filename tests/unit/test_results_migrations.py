@@ -18,7 +18,7 @@ from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests.unit import results_samples as samples
 
-APART = {"cell", "observations", "census", "missing", "console"}
+APART = {"cell", "answers", "console"}
 
 
 class FirstVersion:
@@ -73,6 +73,7 @@ class FirstVersion:
 def _first_body(result: CellResult) -> dict[str, object]:
     """Of probes that crashed a kernel, the first version kept the names only."""
     body: dict[str, object] = result.model_dump(mode="json", exclude=APART | {"crashes"})
+    body["census_ended"] = {str(prog_type): failed for prog_type, failed in result.census_ended.items()}
     return {**body, "crashed": [crash.probe for crash in result.crashes]}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.model import CellResult, CensusObservation, Crash, Observation, Outcome, ProgType
+from runner.model import CellResult, CensusObservation, Crash, Observation, Outcome, ProgType, answers_of
 from runner.results.same import answered, changed_answers
 from tests import fakes
 
@@ -17,7 +17,7 @@ REFUSED = Observation(probe=PROBE, load_errno=22, log="at 0xffff888012345678\nR1
 
 def result(*seen: Observation, crashed: bool = False, census: tuple[CensusObservation, ...] = ()) -> CellResult:
     crashes = (Crash(probe=PROBE, cause="Kernel panic"),) if crashed else ()
-    return CellResult(cell=fakes.cell(), outcome=Outcome.RAN, observations=seen, crashes=crashes, census=census)
+    return CellResult(cell=fakes.cell(), outcome=Outcome.RAN, answers=answers_of(seen, census), crashes=crashes)
 
 
 def changes(before: CellResult, after: CellResult) -> list[tuple[str, str, str]]:
