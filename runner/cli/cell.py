@@ -12,7 +12,7 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli.holding import way_in
-from runner.cli.judging import Knowledge, judged_run
+from runner.cli.judging import Knowledge, judged_run, run_of
 from runner.cli.lazy import Group
 from runner.cli.locking import settled
 from runner.cli.options import (
@@ -66,7 +66,7 @@ def show(
     Example: runner cell show 6.12.117-x86_64
     """
     project = Project.at(matrix)
-    judged = judged_run(project, run, consoles=True)
+    judged = judged_run(project, run or run_of(project, cell), consoles=True)
     found = judged.cell(cell)
     if probe and format_ is Format.JSON:
         seen = [one.model_dump(mode="json") for one in found.result.observations if one.probe == probe]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.caches import cache_root
-from runner.cli.judging import Knowledge, judged_run
+from runner.cli.judging import Knowledge, judged_run, run_of
 from runner.cli.options import Project
 from runner.engine.again import order_again, payload_again
 from runner.engine.orders import CellOrder
@@ -46,13 +46,14 @@ class Payload:
 
 
 def earlier_of_store(project: Project, knowledge: Knowledge, cell_id: str, run_id: str | None) -> Earlier:
-    """From a run, by default the last one. UserError when it has no such cell."""
-    judged = judged_run(project, run_id)
-    cell, asked = judged.cell(cell_id), read_asked(project.reports, judged.run.id)
+    """From a run, by default the one with its newest answer. UserError when it has no such cell."""
+    judged = judged_run(project, run_id or run_of(project, cell_id))
+    cell, run = judged.cell(cell_id), judged.run.id
+    asked = read_asked(project.reports, run)
     kept = asked.cells.get(cell.id) if asked else None
     return Earlier(
-        where=f"run {judged.run.id}",
-        run_id=judged.run.id,
+        where=f"run {run}",
+        run_id=run,
         result=cell.result,
         asked=kept or _asked_now(knowledge, cell.result),
         kept=kept is not None,

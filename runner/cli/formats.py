@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from runner import yamlfile
-from runner.cli.judging import judged_run
+from runner.cli.judging import judged_newest
 from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Output, Project, emit
 from runner.errors import InfraError
 from runner.reports import kcidb as kcidb_format
@@ -37,7 +37,7 @@ def csv_command(run: RunId = None, matrix: MatrixFile = DEFAULT_MATRIX, output: 
 
     Example: runner report csv --output run.csv
     """
-    emit(csv_table(judged_run(Project.at(matrix), run)), output)
+    emit(csv_table(judged_newest(Project.at(matrix), run)), output)
 
 
 def junit_command(run: RunId = None, matrix: MatrixFile = DEFAULT_MATRIX, output: Output = None) -> None:
@@ -45,7 +45,7 @@ def junit_command(run: RunId = None, matrix: MatrixFile = DEFAULT_MATRIX, output
 
     Example: runner report junit --output junit.xml
     """
-    emit(junit(judged_run(Project.at(matrix), run, consoles=True)), output)
+    emit(junit(judged_newest(Project.at(matrix), run, consoles=True)), output)
 
 
 def ktap_command(run: RunId = None, matrix: MatrixFile = DEFAULT_MATRIX, output: Output = None) -> None:
@@ -53,7 +53,7 @@ def ktap_command(run: RunId = None, matrix: MatrixFile = DEFAULT_MATRIX, output:
 
     Example: runner report ktap
     """
-    emit(ktap(judged_run(Project.at(matrix), run, consoles=True)), output)
+    emit(ktap(judged_newest(Project.at(matrix), run, consoles=True)), output)
 
 
 def kcidb_command(
@@ -66,7 +66,7 @@ def kcidb_command(
 
     Example: runner report kcidb --origin myci --output kcidb.json
     """
-    text = kcidb_format.kcidb(judged_run(Project.at(matrix), run, consoles=True), origin)
+    text = kcidb_format.kcidb(judged_newest(Project.at(matrix), run, consoles=True), origin)
     try:
         problem = kcidb_format.problem(text)
     except ImportError:
@@ -91,7 +91,7 @@ def github_command(
     Example: runner report github --summary summary.md
     """
     project = Project.at(matrix)
-    judged = judged_run(project, run)
+    judged = judged_newest(project, run)
     if summary is not None:
         try:
             with summary.open("a", encoding="utf-8") as file:

@@ -8,6 +8,7 @@ from typing import Self
 
 from runner.cli.options import Project
 from runner.cli.stores import store_of
+from runner.errors import UserError
 from runner.model import CellResult, ClaimVerdict, KfuncState, Observation
 from runner.probes import (
     ClaimFile,
@@ -24,6 +25,7 @@ from runner.probes import (
     tagged,
 )
 from runner.results.model import JudgedCell, JudgedRun, Run, judge_run
+from runner.results.newest import newest, run_of_cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,30 @@ class Knowledge:
 
 
 def judged_run(project: Project, run_id: str | None, *, consoles: bool = False) -> JudgedRun:
-    """A run, by default the last one. Raises UserError when there is none."""
+    """A run, by default the last matrix run. Raises UserError when there is none."""
     with store_of(project, read_only=True) as store:
         run = store.load(run_id, consoles=consoles)
     return Knowledge.of(project).judged(run)
+
+
+def run_of(project: Project, cell_id: str) -> str | None:
+    """The run with the newest answer of a cell. None: no run has it."""
+    with store_of(project, read_only=True) as store:
+        return run_of_cell(store, cell_id)
+
+
+def judged_newest(project: Project, run_id: str | None, *, consoles: bool = False) -> JudgedRun:
+    """A run; without one, every cell of the matrix with its newest answer. Raises UserError when there is none.
+
+    Without a lock that is the last matrix run.
+    """
+    knowledge = Knowledge.of(project)
+    with store_of(project, read_only=True) as store:
+        if run_id is not None:
+            return knowledge.judged(store.load(run_id, consoles=consoles))
+        try:
+            cells = project.matrix.cells(project.lock())
+        except UserError:
+            cells = store.load().cells
+        run, sources = newest(store, cells, consoles=consoles)
+    return knowledge.judged(run).model_copy(update={"sources": sources})

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 
 from runner.cli import Finished, formats, site, tracking
-from runner.cli.judging import Knowledge, judged_run
+from runner.cli.judging import Knowledge, judged_newest, judged_run
 from runner.cli.lazy import Group
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
 from runner.cli.stores import store_of
@@ -43,7 +43,7 @@ def show(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT_MAT
 
     Example: runner report show
     """
-    judged = judged_run(Project.at(matrix), run)
+    judged = judged_newest(Project.at(matrix), run)
     emit(run_report(judged, every_kfunc=every, every_hint="--all", is_last=run is None), output)
     raise Finished(exit_code(judged))
 
@@ -54,7 +54,7 @@ def markdown(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT
 
     Example: runner report markdown --output availability.md
     """
-    emit(availability_markdown(judged_run(Project.at(matrix), run), every_kfunc=every), output)
+    emit(availability_markdown(judged_newest(Project.at(matrix), run), every_kfunc=every), output)
 
 
 @app.command("export")
@@ -91,7 +91,7 @@ def verdicts(
     for word in verdict or ():
         if word not in WORDS:
             raise typer.BadParameter(f"{word!r} is no verdict; {nearest(word, WORDS)}", param_hint="--verdict")
-    judged = judged_run(Project.at(matrix), run)
+    judged = judged_newest(Project.at(matrix), run)
     wanted = Wanted(kfunc, frozenset(verdict or ()))
     if format_ is Format.JSON:
         emit_json([row.model_dump(mode="json") for row in claim_rows(judged, wanted)], output)
@@ -129,7 +129,7 @@ def claims(
     Example: runner report claims --source ebpf-docs
     """
     project = Project.at(matrix)
-    judged = judged_run(project, run)
+    judged = judged_newest(project, run)
     found = statements(judged, Knowledge.of(project).claims, source.value if source else "")
     if format_ is StatementFormat.JSON:
         emit_json([statement.model_dump(mode="json") for statement in found], output)

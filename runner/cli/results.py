@@ -14,6 +14,7 @@ from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Project
 from runner.cli.stores import store_of
 from runner.errors import UserError
 from runner.results.merge import merge
+from runner.results.model import RunKind
 from runner.results.prune import Keep, Plan, plan, prune
 from runner.text import counted
 
@@ -83,8 +84,8 @@ def _keep(word: str) -> Keep:
 
 def _words(found: Plan, *, dry_run: bool) -> list[str]:
     verb = "would go" if dry_run else "go"
-    runs = [info for info in found.going if not info.is_hunt]
-    count = len(runs) + sum(not info.is_hunt for info in found.staying)
+    runs = [info for info in found.going if info.kind is RunKind.MATRIX]
+    count = len(runs) + sum(info.kind is RunKind.MATRIX for info in found.staying)
     lines = [f"{len(runs)} of {counted(count, 'run')} {verb}"]
     if runs:
         lines[0] += f": {runs[-1].id} to {runs[0].id}"

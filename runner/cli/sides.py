@@ -12,7 +12,7 @@ from runner.errors import UserError
 from runner.model import Cell, Outcome
 from runner.reports.changes import Names
 from runner.results.diff import Difference, Matching, difference, match_kernels, match_runs
-from runner.results.model import JudgedCell, JudgedRun, RunInfo
+from runner.results.model import JudgedCell, JudgedRun, RunInfo, RunKind
 from runner.results.store import ResultStore
 from runner.text import counted
 
@@ -33,7 +33,7 @@ def side(store: ResultStore, knowledge: Knowledge, word: str) -> Side:
     """`word`: a run's id, `last`, `last~1`; or a kernel (6.12.117) or a cell: its last answer that is kept."""
     infos = store.runs()
     if found := _LAST.fullmatch(word):
-        back, runs = int(found[1] or 0), [info for info in infos if not info.is_hunt]
+        back, runs = int(found[1] or 0), [info for info in infos if info.kind is RunKind.MATRIX]
         if back >= len(runs):
             raise UserError(f"{word}: the store has only {counted(len(runs), 'run')}")
         return of_run(knowledge.judged(store.load(runs[back].id)))

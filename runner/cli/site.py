@@ -15,6 +15,7 @@ from runner.cli.stores import store_of
 from runner.errors import InfraError, UserError
 from runner.reports.site import site
 from runner.results.hunts import load_hunts
+from runner.results.model import RunKind
 from runner.text import counted
 
 _MARKER = b'<meta name="generator" content="kfunc-runner'
@@ -36,7 +37,7 @@ def html_command(
     knowledge = Knowledge.of(project)
     with store_of(project, read_only=True) as store:
         shown = knowledge.judged(store.load(run, consoles=True))
-        listed = [info.id for info in store.runs() if not info.is_hunt][:runs]
+        listed = [info.id for info in store.runs() if info.kind is RunKind.MATRIX][:runs]
         others = [knowledge.judged(store.load(each)) for each in listed if each != shown.run.id]
     every = [claim for file in knowledge.claims for claim in file.claims]
     said = {claim.id: (claim.says, f"{claim.source.kind}: {'; '.join(claim.source.refs)}") for claim in every}

@@ -18,7 +18,7 @@ from runner.errors import UserError
 from runner.model import Cell
 from runner.reports.changes import changes_report
 from runner.reports.exitcode import exit_code, incomplete
-from runner.results.model import JudgedRun, RunId
+from runner.results.model import JudgedRun, RunId, RunKind
 from runner.results.store import ResultStore
 
 
@@ -73,9 +73,12 @@ def checked_run_id(run_id: str | None) -> str | None:
     if run_id is None:
         return None
     try:
-        return TypeAdapter(RunId).validate_python(run_id)
+        TypeAdapter(RunId).validate_python(run_id)
     except ValidationError:
         raise UserError(f"{run_id!r} is no id of a run", hint="up to 64 of a-z 0-9 . _ -, a letter first") from None
+    if (kind := RunKind.of(run_id)) is not RunKind.MATRIX:
+        raise UserError(f"{run_id!r} names a run of another kind", hint=f"an id that begins with {kind}- is reserved")
+    return run_id
 
 
 def suspects(done: JudgedRun, before: Side, watch: Watch, orders: WorkerOrders) -> WorkerOrders:

@@ -5,27 +5,46 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from runner.errors import UserError
-from runner.model import Cell, CellResult, ClaimVerdict, KfuncState, KnownIssue, Outcome, Plain, Row, Sha256
+from runner.model import Cell, CellId, CellResult, ClaimVerdict, KfuncState, KnownIssue, Outcome, Plain, Row, Sha256
 from runner.probes.kinds import rows_of
 from runner.text import nearest
 
 # becomes a folder's name below reports/runs
 RunId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
-HUNTS = "hunt-"  # ids of the runs that hold the boots of a hunt begin so; none of them is meant by "the last run"
+HUNTS = "hunt-"  # ids of the runs that hold the boots of a hunt begin so
+
+
+class RunKind(StrEnum):
+    """What a run was begun for. Ids of runs of all kinds but `matrix` begin with the kind; none is "the last run"."""
+
+    MATRIX = "matrix"
+    LOAD = "load"
+    EXEC = "exec"
+    BISECT = "bisect"
+    REPRO = "repro"
+
+    @classmethod
+    def of(cls, run_id: str) -> Self:
+        """By the first word of the id."""
+        word = "bisect" if run_id.startswith(HUNTS) else run_id.partition("-")[0]
+        return next((kind for kind in cls if kind == word), cls("matrix"))
+
 
 NEVER_FINISHED = "never finished: the run was stopped, or still goes on"
 
 
-def new_run_id(started: datetime) -> str:
-    """`20261103-101501-3fa9`: sorts by time; two runs of one second differ."""
-    return f"{started.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+def new_run_id(started: datetime, kind: RunKind = RunKind.MATRIX) -> str:
+    """`20261103-101501-3fa9`, `load-20261103-101501-3fa9`: sorts by time; two runs of one second differ."""
+    word = "" if kind is RunKind.MATRIX else f"{kind}-"
+    return f"{word}{started.astimezone(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 class RunHeader(Plain):
@@ -39,8 +58,8 @@ class RunHeader(Plain):
     slots: Annotated[int, Field(ge=1)] | None = None  # guests at once
 
     @property
-    def is_hunt(self) -> bool:
-        return self.id.startswith(HUNTS)
+    def kind(self) -> RunKind:
+        return RunKind.of(self.id)
 
     @property
     def wall_s(self) -> float | None:
@@ -52,6 +71,14 @@ class RunInfo(RunHeader):
 
     cells: int
     finished_cells: int
+
+
+class Source(Plain):
+    """A run that gave the newest answer of `cells`, their ids. `partial`: it has no result of others."""
+
+    run: RunInfo
+    cells: tuple[CellId, ...]
+    partial: bool
 
 
 class Run(RunHeader):
@@ -108,6 +135,11 @@ class JudgedRun(Plain):
     run: Run
     cells: tuple[JudgedCell, ...]
     known_issues: tuple[KnownIssue, ...] = ()  # those that explain something in this run, and those that are gone
+    sources: tuple[Source, ...] = ()  # the newest first, where no run was named and cells may come of several
+
+    def run_of(self, cell_id: str) -> str:
+        """The id of the run that has a cell's result."""
+        return next((source.run.id for source in self.sources if cell_id in source.cells), self.run.id)
 
     @model_validator(mode="after")
     def _no_cell_is_missing(self) -> Self:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner.results.evidence import run_folder
 from runner.results.hunts import hunt_path, load_hunts
-from runner.results.model import RunInfo
+from runner.results.model import RunInfo, RunKind
 from runner.results.store import Final, ResultStore
 
 
@@ -39,7 +39,7 @@ class Plan:
 def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
     """What would go."""
     infos = store.runs()
-    runs = [info for info in infos if not info.is_hunt]
+    runs = [info for info in infos if info.kind is RunKind.MATRIX]
     kept = [info for at, info in enumerate(runs) if at == 0 or _stays(info, at, keep, now)]
     oldest = min((info.started for info in kept), default=None)
 
@@ -51,7 +51,7 @@ def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
     hunts = list(load_hunts(store.path.parent))
     needed = {run for hunt in hunts if not is_old(hunt.started) for run in hunt.shown_runs}
     names = {info.id for info in kept} | needed
-    names |= {info.id for info in infos if info.is_hunt and not is_old(info.started)}
+    names |= {info.id for info in infos if info.kind is not RunKind.MATRIX and not is_old(info.started)}
     staying = tuple(info for info in infos if info.id in names)
     going = tuple(info for info in infos if info.id not in names)
     finals = store.finals()

@@ -17,7 +17,7 @@ from runner.model import Cell, CellResult, Limits, Observation, Outcome
 from runner.results import answers, evidence, schema
 from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Kind, Stored
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
-from runner.results.model import HUNTS, Run, RunHeader, RunInfo
+from runner.results.model import Run, RunHeader, RunInfo, RunKind
 
 _LAST_RESULTS = 2000  # is more than any matrix has cells
 _APART = {"cell", "answers", "console"}  # the parts of a CellResult that have their own place
@@ -173,10 +173,7 @@ class ResultStore:
             return tuple(RunInfo.model_validate(dict(row)) for row in rows)
 
     def load(self, run_id: str | None = None, *, consoles: bool = False) -> Run:
-        """A run with its cells and results, by default the last one. Consoles are read only when asked for.
-
-        The boots of a hunt, which asks little, are the last run only where there is no other.
-        """
+        """A run with its cells and results, by default the last matrix run. Consoles are read only when asked for."""
         with faults(self.path), snapshot(self._db):
             seq = self._seq(run_id)
             row = self._db.execute(
@@ -311,9 +308,8 @@ class ResultStore:
 
     def _seq(self, run_id: str | None) -> int:
         if run_id is None:
-            row = self._db.execute(
-                "SELECT seq FROM run ORDER BY id GLOB ?, started DESC, seq DESC LIMIT 1", (f"{HUNTS}*",)
-            ).fetchone()
+            rows = self._db.execute("SELECT seq, id FROM run ORDER BY started DESC, seq DESC").fetchall()
+            row = next((row for row in rows if RunKind.of(row["id"]) is RunKind.MATRIX), None)
         else:
             row = self._db.execute("SELECT seq FROM run WHERE id = ?", (run_id,)).fetchone()
         if row and row[0] is not None:

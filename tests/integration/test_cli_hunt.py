@@ -32,6 +32,7 @@ from runner.reports.site.pages import Pages
 from runner.results.asked import read_asked
 from runner.results.availability import availability
 from runner.results.hunts import load_hunts
+from runner.results.model import RunKind
 from runner.results.store import ResultStore
 from tests.integration.test_hunt_changelog import TEXT
 from tests.unit import agent_samples, results_samples
@@ -150,7 +151,7 @@ def test_the_store_knows_them_next_time(hunter: Hunter) -> None:
     assert {"6.12.13-1", "6.12.14-1"} <= set(again.asked)  # both ends on fresh boots all the same
     assert len(again.asked) == 6
     with ResultStore(hunter.root / "reports/results.db", read_only=True) as store:
-        assert all(info.is_hunt and info.finished for info in store.runs())
+        assert all(info.kind is RunKind.BISECT and info.finished for info in store.runs())
 
 
 def test_the_last_run_is_none_of_a_hunt(hunter: Hunter) -> None:
@@ -158,7 +159,7 @@ def test_the_last_run_is_none_of_a_hunt(hunter: Hunter) -> None:
         store.begin(results_samples.run(run_id="of-the-matrix"))
     hunter(Rounds(since(14)), "--series", "6.12")
     with ResultStore(hunter.root / "reports/results.db", read_only=True) as store:
-        assert store.runs()[0].is_hunt
+        assert store.runs()[0].kind is RunKind.BISECT
         assert store.load().id == "of-the-matrix"
 
 
