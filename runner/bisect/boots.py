@@ -1,4 +1,4 @@
-"""Asks kernels by booting them: each round of a hunt is one round of an ordinary run, kept in the store as its own."""
+"""Asks kernels by booting them: a round of a bisection is a round of an ordinary run, stored as its own run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runner.engine.orders import CellOrder, Progress, WorkerOrders
 from runner.errors import InfraError
 from runner.model import Cell, CellResult, Outcome
 from runner.results.asked import read_asked, write_asked
-from runner.results.hunts import Reply, Why
+from runner.results.bisections import Reply, Why
 from runner.results.model import Run
 from runner.results.store import ResultStore
 
@@ -93,7 +93,7 @@ class Boots:
             tell(reply)
 
     def close(self) -> None:
-        """The hunt came to its end."""
+        """The bisection came to its end."""
         if self._begun:
             self.store.finish(self.run.id, datetime.now(UTC))
 
@@ -166,7 +166,7 @@ def known_replies(
     yield from found.values()
 
 
-def new_run(hunt_id: str, started: datetime, matrix_sha256: str, slots: int) -> Run:
+def new_run(bisection_id: str, started: datetime, matrix_sha256: str, slots: int) -> Run:
     return Run(
-        id=hunt_id, started=started, matrix_sha256=matrix_sha256, runner_version=__version__, slots=slots, cells=()
+        id=bisection_id, started=started, matrix_sha256=matrix_sha256, runner_version=__version__, slots=slots, cells=()
     )

@@ -1,4 +1,4 @@
-"""The kernels of a hunt: what the sources offer, in order, and the cells that ask them."""
+"""The kernels of a bisection: what the sources offer, in order, and the cells that ask them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from runner.matrix.cellnames import cell_id
 from runner.model import Cell, ImagePin, Pin
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
-from runner.results.hunts import Candidate
+from runner.results.bisections import Candidate
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the distribution says that it changed between two of its kernels, as far as it touches what is hunted.
+"""What the distribution says that it changed between two of its kernels, as far as it touches what is bisected.
 
 Each of Debian's kernel packages holds the whole changelog, and that lists the commits of every stable release:
 
@@ -30,7 +30,7 @@ from runner.kernels.archive import Archive
 from runner.model import Pin
 from runner.model.deadline import Deadline
 from runner.process import ended_at, spawn
-from runner.results.hunts import Mention
+from runner.results.bisections import Mention
 
 _LIMIT = 64 << 20  # bytes of a changelog; Debian's are 4 MiB
 _BLOCKS = 200  # entries, the newest first: some years

@@ -19,7 +19,7 @@ from runner.kernels.checkout import Checkout
 from runner.matrix.cellnames import cell_id
 from runner.model import Cell, CellResult, GuestSize, ImagePin, Limits, Outcome, Pin, Wanted
 from runner.model.deadline import Deadline
-from runner.results.bisect import CommitAnswer
+from runner.results.bisectcommits import CommitAnswer
 
 _TRIES = 2  # a boot that failed may be this machine's doing
 _CAUSE_CHARS = 1000

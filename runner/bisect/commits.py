@@ -19,7 +19,7 @@ from runner.errors import InfraError, UserError
 from runner.kernels.checkout import Checkout, Commit
 from runner.model import Limits
 from runner.model.deadline import Deadline
-from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
+from runner.results.bisectcommits import CommitAnswer, CommitBisection, NamedCommit
 from runner.store import write_atomically
 
 Test = Callable[[str], CommitAnswer]  # a commit's id; raises InfraError when the machine failed, which is no answer
@@ -79,7 +79,7 @@ class Search:
         """Of one command of git. The search itself is as long as it is."""
         return self.limits.deadline("prepare_s")
 
-    def run(self, good: str, bad: str) -> Bisection:
+    def run(self, good: str, bad: str) -> CommitBisection:
         """To its end. UserError when the ends cannot be what they are said to be; InfraError."""
         first, last = (self._named(self.checkout.commit(ref, deadline=self._deadline)) for ref in (good, bad))
         self._check_order(first, last)
@@ -141,11 +141,11 @@ class Search:
 
     def _result(
         self, good: NamedCommit, bad: NamedCommit, ends: list[CommitAnswer], candidates: list[str], log: str
-    ) -> Bisection:
+    ) -> CommitBisection:
         named = tuple(self._named(self.checkout.described(commit, deadline=self._deadline)) for commit in candidates)
         order = {commit: at for at, commit in enumerate(self._between(good, bad))}
         tested = [one for one in self.journal.tested.values() if one.commit in order]
-        return Bisection(
+        return CommitBisection(
             question=self.question,
             repository=str(self.checkout.repository),
             arch=self.arch,

@@ -1,4 +1,4 @@
-"""From the replies of a hunt and the results behind them to what was found. Pure."""
+"""From the replies of a bisection and the results behind them to what was found. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from runner.probes import Issue, known_issue
 from runner.probes.matching import value_words
 from runner.probes.verifier import plain_words, verdict_line
 from runner.results.answers import steady
-from runner.results.hunts import (
+from runner.results.bisections import (
     Answered,
+    Bisection,
     Change,
     Explained,
     Found,
-    Hunt,
     LayoutDifference,
     LogDifference,
     Reply,
@@ -35,25 +35,25 @@ Results = Mapping[str, Sequence[CellResult]]  # by the candidate's key, the last
 class _Evidence:
     """What there is to conclude from. `shown` is the known issue of each candidate whose answer shows one."""
 
-    hunt: Hunt
+    bisection: Bisection
     board: Board
     asked: Asked
     results: Results
     shown: Mapping[str, Issue]
 
 
-def conclude(hunt: Hunt, board: Board, asked: Asked, results: Results, issues: Sequence[Issue] = ()) -> Found:
+def conclude(bisection: Bisection, board: Board, asked: Asked, results: Results, issues: Sequence[Issue] = ()) -> Found:
     """Every change, its evidence but for the changelog, what was skipped, and what a known issue explains."""
-    titles = {candidate.key: candidate.title for candidate in hunt.candidates}
-    keys = [candidate.key for candidate in hunt.candidates]
+    titles = {candidate.key: candidate.title for candidate in bisection.candidates}
+    keys = [candidate.key for candidate in bisection.candidates]
     found = {keys[at]: _issue(board[at].answer, results.get(keys[at], ()), asked, issues) for at in board.answered}
     shown = {key: issue for key, issue in found.items() if issue}
-    evidence = _Evidence(hunt, board, asked, results, shown)
+    evidence = _Evidence(bisection, board, asked, results, shown)
     return Found(
         changes=tuple(_change(evidence, gap) for gap in board.edges),
         monotonic=board.monotonic,
         answers={answer: tuple(titles[key] for key in some) for answer, some in groups(keys, board).items()},
-        unanswered=tuple(_unanswered(hunt, board, at) for at in board.dead),
+        unanswered=tuple(_unanswered(bisection, board, at) for at in board.dead),
         wavering=tuple(titles[keys[at]] for at in board.wavering),
         sampled=board.samples,
         known_issues=tuple(
@@ -66,10 +66,10 @@ def conclude(hunt: Hunt, board: Board, asked: Asked, results: Results, issues: S
     )
 
 
-def finished(hunt: Hunt, found: Found) -> Hunt:
+def finished(bisection: Bisection, found: Found) -> Bisection:
     """The document with what was found."""
     main = found.main
-    return hunt.model_copy(
+    return bisection.model_copy(
         update={
             "found": found,
             "last_good": main.last_good if main else None,
@@ -99,7 +99,7 @@ def _change(evidence: _Evidence, gap: Gap) -> Change:
         {
             "last_good": before,
             "first_bad": after,
-            "between": tuple(_unanswered(evidence.hunt, evidence.board, at) for at in gap.dead),
+            "between": tuple(_unanswered(evidence.bisection, evidence.board, at) for at in gap.dead),
             "differs": differs,
             "log_difference": first_difference(before.log, after.log),
             "layout_differences": layout_differences(before, after),
@@ -114,11 +114,13 @@ def _change(evidence: _Evidence, gap: Gap) -> Change:
 
 
 def _answered(evidence: _Evidence, at: int) -> Answered:
-    hunt, asked = evidence.hunt, evidence.asked
-    candidate, standing = hunt.candidates[at], evidence.board[at]
+    bisection, asked = evidence.bisection, evidence.asked
+    candidate, standing = bisection.candidates[at], evidence.board[at]
     issue = evidence.shown.get(candidate.key)
-    mine = [reply for reply in hunt.replies if reply.candidate == candidate.key and reply.answer == standing.answer]
-    reply = max(mine, key=lambda reply: reply.fresh)  # a boot of this hunt, where there is one
+    mine = [
+        reply for reply in bisection.replies if reply.candidate == candidate.key and reply.answer == standing.answer
+    ]
+    reply = max(mine, key=lambda reply: reply.fresh)  # a boot of this bisection, where there is one
     some = evidence.results.get(candidate.key, ())
     telling = [result for result in some if asked.read(result).answer == standing.answer]
     seen = asked.observation(telling[-1]) if telling else None
@@ -161,9 +163,9 @@ def _command(reply: Reply, word: str, seen: Observation | None, *, everything: S
     return shlex.join([*words, *(("--probe", seen.probe) if seen else everything)])
 
 
-def _unanswered(hunt: Hunt, board: Board, at: int) -> Unanswered:
-    candidate, standing = hunt.candidates[at], board[at]
-    causes = [reply.cause for reply in hunt.replies if reply.candidate == candidate.key and reply.cause]
+def _unanswered(bisection: Bisection, board: Board, at: int) -> Unanswered:
+    candidate, standing = bisection.candidates[at], board[at]
+    causes = [reply.cause for reply in bisection.replies if reply.candidate == candidate.key and reply.cause]
     cause = f"it answers in several ways, in {standing.boots} boots" if standing.wavers else "".join(causes[-1:])
     return Unanswered(
         version=candidate.version,
@@ -220,8 +222,8 @@ def likeness(text: str, question_words: Sequence[str]) -> int:
 _PLAIN = frozenset(("bpf", "get", "set", "the", "and", "not", "nor", "for", "its", "does", "here", "with", "that"))
 
 
-def question_words(hunt: Hunt) -> tuple[str, ...]:
+def question_words(bisection: Bisection) -> tuple[str, ...]:
     """What a commit that changed the answer may speak of: words of the kfunc's name and of the claim's."""
-    text = f"{hunt.question.kfunc} {hunt.question.target.partition(':')[0]} {hunt.question.says}"
+    text = f"{bisection.question.kfunc} {bisection.question.target.partition(':')[0]} {bisection.question.says}"
     words = [word for word in re.findall(r"[a-z]+", text.lower().replace("_", " ")) if len(word) > 2]
     return tuple(dict.fromkeys(word for word in words if word not in _PLAIN))

@@ -1,4 +1,4 @@
-"""A hunt on the disk, written anew after each reply: whatever ends this program, the next one goes on."""
+"""A bisection on the disk, written anew after each reply: whatever ends this program, the next one goes on."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.errors import InfraError
-from runner.results.hunts import Candidate, Hunt, Question, hunt_path, load_hunts
-from runner.results.model import HUNTS, new_run_id
+from runner.results.bisections import Bisection, Candidate, Question, bisection_path, load_bisections
+from runner.results.model import RunKind, new_run_id
 from runner.store import write_atomically
 
 
@@ -20,12 +20,12 @@ def key_of(question: Question, candidates: Sequence[Candidate], *, every: bool) 
 
 
 class Journal:
-    """The hunt that goes on. `replies` is what the search appends to."""
+    """The bisection that goes on. `replies` is what the search appends to."""
 
-    def __init__(self, reports: Path, hunt: Hunt) -> None:
-        self._path = hunt_path(reports, hunt.id)
-        self.hunt = hunt
-        self.replies = list(hunt.replies)
+    def __init__(self, reports: Path, bisection: Bisection) -> None:
+        self._path = bisection_path(reports, bisection.id)
+        self.bisection = bisection
+        self.replies = list(bisection.replies)
 
     @classmethod
     def open(
@@ -38,20 +38,20 @@ class Journal:
         samples: int,
         every: bool = False,
     ) -> Journal:
-        """The unfinished hunt of the same question to the same kernels, or a new one. InfraError.
+        """The unfinished bisection of the same question to the same kernels, or a new one. InfraError.
 
         What was the machine's fault is forgotten, and so asked again.
         """
         key = key_of(question, candidates, every=every)
-        for hunt in load_hunts(reports):
-            if hunt.key == key and hunt.finished is None:
-                kept = tuple(reply for reply in hunt.replies if not reply.machines_fault)
-                return cls(reports, hunt.model_copy(update={"replies": kept, "slots": slots, "samples": samples}))
+        for bisection in load_bisections(reports):
+            if bisection.key == key and bisection.finished is None:
+                kept = tuple(reply for reply in bisection.replies if not reply.machines_fault)
+                return cls(reports, bisection.model_copy(update={"replies": kept, "slots": slots, "samples": samples}))
         started = datetime.now(UTC)
         return cls(
             reports,
-            Hunt(
-                id=HUNTS + new_run_id(started),
+            Bisection(
+                id=f"{RunKind.BISECT}-{new_run_id(started)}",
                 key=key,
                 question=question,
                 started=started,
@@ -64,23 +64,23 @@ class Journal:
 
     @property
     def resumed(self) -> bool:
-        return bool(self.hunt.replies)
+        return bool(self.bisection.replies)
 
     def round(self) -> None:
-        self.hunt = self.hunt.model_copy(update={"rounds": self.hunt.rounds + 1})
+        self.bisection = self.bisection.model_copy(update={"rounds": self.bisection.rounds + 1})
 
     def keep(self) -> None:
         """Write what is known. InfraError when that is not possible."""
-        self._write(self.hunt.model_copy(update={"replies": tuple(self.replies)}))
+        self._write(self.bisection.model_copy(update={"replies": tuple(self.replies)}))
 
-    def finish(self, hunt: Hunt) -> None:
+    def finish(self, bisection: Bisection) -> None:
         """Write what was found."""
-        self._write(hunt.model_copy(update={"finished": datetime.now(UTC)}))
+        self._write(bisection.model_copy(update={"finished": datetime.now(UTC)}))
 
-    def _write(self, hunt: Hunt) -> None:
-        self.hunt = hunt
+    def _write(self, bisection: Bisection) -> None:
+        self.bisection = bisection
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, hunt.model_dump_json(indent=1).encode() + b"\n")
+            write_atomically(self._path, bisection.model_dump_json(indent=1).encode() + b"\n")
         except OSError as error:
             raise InfraError(f"cannot write {self._path}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""What a hunt asks of each kernel, and what a kernel's result says to it. Pure.
+"""What a bisection asks of each kernel, and what a kernel's result says to it. Pure.
 
 A claim is asked of every kernel, whatever its `since` and `until` say: where an answer changed is just what is sought.
 """
@@ -18,7 +18,7 @@ from runner.probes import ClaimFile, Issue, KfuncList, asks_of, judge, modules_o
 from runner.probes.asks import census_id, probe_id
 from runner.probes.claims import Answer, Claim, Range, Refusal
 from runner.probes.matching import expected_words, matches, observed_words
-from runner.results.hunts import Question
+from runner.results.bisections import Question
 
 CRASHED = "crashed the kernel"
 

@@ -1,8 +1,8 @@
 """The search: which candidates to ask next, as a pure function of every reply so far.
 
 k-section: with s slots, s candidates between two neighbours that answer differently are asked at once, which leaves
-1/(s+1) of them: log(n)/log(s+1) rounds. That it is a function of the replies alone is why a killed hunt goes on, why
-an answer that turns out wrong is corrected, and why all changes are found and not only the first.
+1/(s+1) of them: log(n)/log(s+1) rounds. Because it depends on the replies alone, a killed bisection can be resumed, a
+wrong answer can be corrected, and all changes are found, not only the first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from runner.results.hunts import Reply, Why
+from runner.results.bisections import Reply, Why
 
 LEAD = 2  # a candidate that answers in several ways is asked until one of them leads by so much,
 MOST = 7  # or so often; then it counts as one without an answer
@@ -28,7 +28,7 @@ class Standing:
     boots: int = 0  # that gave an answer
     agree: int = 0  # of them, those that gave this one
     failed: int = 0  # boots without any
-    fresh: int = 0  # boots for this hunt that gave this answer
+    fresh: int = 0  # boots for this bisection that gave this answer
     open: bool = False  # it wavers, and is to be asked again
     wavers: bool = False
 
@@ -39,7 +39,7 @@ class Standing:
 
     @property
     def confirmed(self) -> bool:
-        """At least two boots, one of them for this hunt, and no doubt."""
+        """At least two boots, one of them for this bisection, and no doubt."""
         return bool(self.answer) and self.fresh >= 1 and 2 * self.agree - self.boots >= LEAD
 
     @property

@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 # modules of runner.cli, each with its `app`; one whose only command is called like itself is that command
-GROUPS = ("matrix", "kernels", "cell", "host", "report", "results", "hunt", "doctor")
+GROUPS = ("matrix", "kernels", "cell", "host", "report", "results", "bisect", "doctor")
 
 _WHOLE = 1000  # characters; more than any first sentence has
 

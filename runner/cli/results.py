@@ -59,7 +59,7 @@ def prune_runs(
 ) -> None:
     """Remove old runs, their consoles, and answers that no other run gave. The newest run always stays.
 
-    Hunts are not counted: one that is older than every run that stays goes whole, with its page.
+    Bisections are not counted: one that is older than every run that stays goes whole, with its page.
 
     Example: runner results prune --keep 90d --dry-run
     """
@@ -68,7 +68,7 @@ def prune_runs(
         found = plan(store, wanted, datetime.now(UTC))
         for line in _words(found, dry_run=dry_run):
             typer.echo(line)
-        if (found.going or found.hunts) and not dry_run:
+        if (found.going or found.bisections) and not dry_run:
             before = store.path.stat().st_size
             prune(store, found)
             typer.echo(f"{store.path}: {_mib(before)} before, {_mib(store.path.stat().st_size)} now")
@@ -89,9 +89,9 @@ def _words(found: Plan, *, dry_run: bool) -> list[str]:
     lines = [f"{len(runs)} of {counted(count, 'run')} {verb}"]
     if runs:
         lines[0] += f": {runs[-1].id} to {runs[0].id}"
-    if found.hunts:
-        last = f" to {found.hunts[0]}" if len(found.hunts) > 1 else ""
-        lines.append(f"hunts that {verb}: {found.hunts[-1]}{last}")
+    if found.bisections:
+        last = f" to {found.bisections[0]}" if len(found.bisections) > 1 else ""
+        lines.append(f"bisections that {verb}: {found.bisections[-1]}{last}")
     if found.going:
         lines[-1] += f", with {_mib(found.evidence_bytes)} of consoles and raw answers"
     if found.lost_kernels:

@@ -14,7 +14,7 @@ from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Project
 from runner.cli.stores import store_of
 from runner.errors import InfraError, UserError
 from runner.reports.site import site
-from runner.results.hunts import load_hunts
+from runner.results.bisections import load_bisections
 from runner.results.model import RunKind
 from runner.text import counted
 
@@ -41,7 +41,7 @@ def html_command(
         others = [knowledge.judged(store.load(each)) for each in listed if each != shown.run.id]
     every = [claim for file in knowledge.claims for claim in file.claims]
     said = {claim.id: (claim.says, f"{claim.source.kind}: {'; '.join(claim.source.refs)}") for claim in every}
-    count = write_site(output, site(shown, [shown, *others], said, tuple(load_hunts(project.reports))))
+    count = write_site(output, site(shown, [shown, *others], said, tuple(load_bisections(project.reports))))
     typer.echo(f"{output / 'index.html'}: {counted(count, 'file')}")
 
 

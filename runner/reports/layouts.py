@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from difflib import ndiff
 
 from runner.model import StructLayout
-from runner.results.hunts import LayoutDifference
+from runner.results.bisections import LayoutDifference
 from runner.text import plain
 
 

@@ -18,7 +18,7 @@ from runner.model import Cell, CellResult
 from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
 from runner.results.asked import join_asked
-from runner.results.hunts import join_hunts
+from runner.results.bisections import join_bisections
 from runner.results.model import Run
 from runner.results.store import ResultStore
 
@@ -57,7 +57,7 @@ def _merge(into: ResultStore, path: Path) -> Merged:
             counts["runs"] += run_id not in present
             counts.update(_join(into, run, present=run_id in present))
             join_asked(into.path.parent, path.parent, run_id)
-        join_hunts(into.path.parent, path.parent)
+        join_bisections(into.path.parent, path.parent)
     return Merged(path, **counts)
 
 

@@ -19,8 +19,6 @@ from runner.text import nearest
 # becomes a folder's name below reports/runs
 RunId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
-HUNTS = "hunt-"  # ids of the runs that hold the boots of a hunt begin so
-
 
 class RunKind(StrEnum):
     """What a run was begun for. Ids of runs of all kinds but `matrix` begin with the kind; none is "the last run"."""
@@ -34,7 +32,7 @@ class RunKind(StrEnum):
     @classmethod
     def of(cls, run_id: str) -> Self:
         """By the first word of the id."""
-        word = "bisect" if run_id.startswith(HUNTS) else run_id.partition("-")[0]
+        word = run_id.partition("-")[0]
         return next((kind for kind in cls if kind == word), cls("matrix"))
 
 

@@ -1,7 +1,7 @@
-"""Old runs go, with their evidence and every answer that no other run gave; hunts go whole, by their age.
+"""Old runs go, with their evidence and every answer that no other run gave; bisections go whole, by their age.
 
-A hunt is a document and the run that holds its boots. It is none of the runs that are counted: it goes when it is
-older than every run that stays, and takes both along. A run that the document of a hunt points at stays with it.
+A bisection is a document and the run that holds its boots. It is none of the runs that are counted: it goes when it is
+older than every run that stays, and takes both along. A run that the document of a bisection points at stays with it.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from runner.results.bisections import bisection_path, load_bisections
 from runner.results.evidence import run_folder
-from runner.results.hunts import hunt_path, load_hunts
 from runner.results.model import RunInfo, RunKind
 from runner.results.store import Final, ResultStore
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The newest `runs`, or those of the last `days`. The newest run is always kept; hunts are not counted."""
+    """The newest `runs`, or those of the last `days`. The newest run is always kept; bisections are not counted."""
 
     runs: int | None = None
     days: int | None = None
@@ -31,7 +31,7 @@ class Plan:
 
     going: tuple[RunInfo, ...]
     staying: tuple[RunInfo, ...]
-    hunts: tuple[str, ...]  # whose documents go
+    bisections: tuple[str, ...]  # whose documents go
     evidence_bytes: int
     lost_kernels: tuple[str, ...]
 
@@ -48,8 +48,8 @@ def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
             return now - started > timedelta(days=keep.days)
         return oldest is not None and started < oldest
 
-    hunts = list(load_hunts(store.path.parent))
-    needed = {run for hunt in hunts if not is_old(hunt.started) for run in hunt.shown_runs}
+    bisections = list(load_bisections(store.path.parent))
+    needed = {run for bisection in bisections if not is_old(bisection.started) for run in bisection.shown_runs}
     names = {info.id for info in kept} | needed
     names |= {info.id for info in infos if info.kind is not RunKind.MATRIX and not is_old(info.started)}
     staying = tuple(info for info in infos if info.id in names)
@@ -60,7 +60,7 @@ def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
     return Plan(
         going=going,
         staying=staying,
-        hunts=tuple(hunt.id for hunt in hunts if is_old(hunt.started)),
+        bisections=tuple(bisection.id for bisection in bisections if is_old(bisection.started)),
         evidence_bytes=sum(_size_bytes(run_folder(store.path.parent, info.id)) for info in going),
         lost_kernels=tuple(sorted(lost)),
     )
@@ -68,8 +68,8 @@ def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
 
 def prune(store: ResultStore, of: Plan) -> None:
     """Do it. Evidence goes first: when this is killed, the runs are still there, and it can be done again."""
-    for hunt in of.hunts:
-        hunt_path(store.path.parent, hunt).unlink(missing_ok=True)
+    for bisection in of.bisections:
+        bisection_path(store.path.parent, bisection).unlink(missing_ok=True)
     for info in of.going:
         shutil.rmtree(run_folder(store.path.parent, info.id), ignore_errors=True)
     store.remove([info.id for info in of.going])

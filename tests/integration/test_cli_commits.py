@@ -1,4 +1,4 @@
-"""`runner kernels build` and `runner hunt --git` as they are typed; nothing is built and nothing is booted."""
+"""`runner kernels build` and `runner bisect --git` as they are typed; nothing is built and nothing is booted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from rich.console import Console
 
 from runner import cli
 from runner.cli import kernels_build
-from runner.cli.hunt_git import bisect_status
+from runner.cli.bisect_git import bisect_status
 from runner.model import Observation
-from runner.reports.bisect import bisect_report
-from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
-from tests.integration.test_hunt_commits import history, unsupervised
+from runner.reports.bisectcommits import commits_report
+from runner.results.bisectcommits import CommitAnswer, CommitBisection, NamedCommit
+from tests.integration.test_bisect_commits import history, unsupervised
 
 __all__ = ["unsupervised"]
 
 ROOT = Path(__file__).parents[2]
 GOOD, BAD, BROKEN = (NamedCommit(id=letter * 40, subject=f"net: \x1b[31m{letter}") for letter in "abc")
-FOUND = Bisection(
+FOUND = CommitBisection(
     question="set-timeout:tc",
     repository="/home/me/linux",
     arch="x86_64",
@@ -43,10 +43,10 @@ FOUND = Bisection(
 )
 
 
-def shown(done: Bisection) -> str:
+def shown(done: CommitBisection) -> str:
     console = Console(width=160, file=io.StringIO(), color_system=None)
     with console.capture() as captured:
-        console.print(bisect_report(done))
+        console.print(commits_report(done))
     return captured.get()
 
 
@@ -59,7 +59,7 @@ def test_the_commit_and_what_led_to_it_are_shown() -> None:
     assert "bbbbbbbbbbbb bad the same kernel as another load refused: -EINVAL (errno 22)" in lines
     assert "git -C /home/me/linux show bbbbbbbbbbbb" in text
     assert bisect_status(FOUND) == 0
-    assert Bisection.model_validate_json(FOUND.model_dump_json()) == FOUND
+    assert CommitBisection.model_validate_json(FOUND.model_dump_json()) == FOUND
 
 
 def test_what_is_not_one_commit_is_not_called_one() -> None:
@@ -79,7 +79,7 @@ def test_what_is_not_one_commit_is_not_called_one() -> None:
         ["kernels", "build", "--tree", "/nowhere"],
         ["kernels", "build", "--tree", ".", "--arch", "vax"],
         ["kernels", "build", "--tree", ".", "--config", "/nowhere"],
-        ["hunt", "set-timeout", "--git", ".", "--good", "main", "--matrix", str(ROOT / "matrix.yaml")],
+        ["bisect", "set-timeout", "--git", ".", "--good", "main", "--matrix", str(ROOT / "matrix.yaml")],
     ],
 )
 def test_half_a_wish_is_a_mistake(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_half_a_wish_is_a_mistake(words: list[str], tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("word", ["--all", "--fresh", "-n2"])
 def test_what_is_about_an_archives_kernels_is_refused(word: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["hunt", "set-timeout", "--git", ".", "--good", "a", "--bad", "b", word]) == 64
+    assert cli.run(["bisect", "set-timeout", "--git", ".", "--good", "a", "--bad", "b", word]) == 64
     assert "leave out what is about an archive's kernels" in capsys.readouterr().err
 
 

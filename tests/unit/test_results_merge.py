@@ -13,8 +13,8 @@ from runner.errors import UserError
 from runner.model import Cell, CellResult, Outcome
 from runner.reports.export import export
 from runner.reports.markdown import availability_markdown
+from runner.results.bisections import Bisection, bisection_path, load_bisections
 from runner.results.evidence import console_path, run_folder
-from runner.results.hunts import Hunt, hunt_path, load_hunts
 from runner.results.merge import merge
 from runner.results.model import Run, judge_run
 from runner.results.prune import Keep, plan, prune
@@ -209,7 +209,7 @@ def test_pruning_that_was_killed_is_done_by_the_next(tmp_path: Path, monkeypatch
         assert [info.id for info in store.runs()] == ["night-2"]
 
 
-def a_hunt(hunt_id: str, started: datetime, *, ends: str = "") -> Hunt:
+def a_bisection(bisection_id: str, started: datetime, *, ends: str = "") -> Bisection:
     """Found between two kernels that run `ends` asked."""
     side = {
         "version": "6.12.1", "release": "r", "arch": "x86_64", "source": "s", "suite": "trixie", "answer": "usable",
@@ -217,44 +217,57 @@ def a_hunt(hunt_id: str, started: datetime, *, ends: str = "") -> Hunt:
     }  # fmt: skip
     change = {"last_good": side, "first_bad": side, "differs": "version"}
     found = {"changes": [change], "monotonic": True, "answers": {}, "unanswered": [], "wavering": [], "sampled": 0}
-    return Hunt.model_validate(
+    return Bisection.model_validate(
         {
-            "id": hunt_id, "key": "k", "started": started, "slots": 1, "samples": 0, "candidates": [],
+            "id": bisection_id, "key": "k", "started": started, "slots": 1, "samples": 0, "candidates": [],
             "question": {"target": "t:tc", "kfunc": "k", "prog_type": "tc"}, "found": found if ends else None,
         }
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("keep", [Keep(runs=2), Keep(days=2)])
-def test_hunts_are_not_counted_and_go_whole(tmp_path: Path, keep: Keep) -> None:
+def test_bisects_are_not_counted_and_go_whole(tmp_path: Path, keep: Keep) -> None:
     path = nights(tmp_path / "results.db", 4)
-    for name, day, ends in (("hunt-old", 1, "hunt-old"), ("hunt-new", 3, "night-0"), ("hunt-unfinished", 3, "")):
+    for name, day, ends in (
+        ("bisect-old", 1, "bisect-old"),
+        ("bisect-new", 3, "night-0"),
+        ("bisect-unfinished", 3, ""),
+    ):
         started = samples.STARTED + day * DAY + timedelta(hours=1)
-        hunt = a_hunt(name, started, ends=ends)
-        hunt_path(tmp_path, name).parent.mkdir(exist_ok=True)
-        hunt_path(tmp_path, name).write_text(hunt.model_dump_json())
+        bisection = a_bisection(name, started, ends=ends)
+        bisection_path(tmp_path, name).parent.mkdir(exist_ok=True)
+        bisection_path(tmp_path, name).write_text(bisection.model_dump_json())
         stored(path, shard(X86, name, started=started))
     with ResultStore(path) as store:
         found = plan(store, keep, samples.STARTED + 4 * DAY)
-        assert ({info.id for info in found.going}, found.hunts) == ({"hunt-old", "night-1"}, ("hunt-old",))
+        assert ({info.id for info in found.going}, found.bisections) == ({"bisect-old", "night-1"}, ("bisect-old",))
         prune(store, found)
-        # night-0 stays with the hunt whose page points at it
-        assert {info.id for info in store.runs()} == {"hunt-new", "hunt-unfinished", "night-0", "night-2", "night-3"}
-    assert [hunt.id for hunt in load_hunts(tmp_path)] == ["hunt-unfinished", "hunt-new"]
-    assert not run_folder(tmp_path, "hunt-old").exists()
+        # night-0 stays with the bisection whose page points at it
+        assert {info.id for info in store.runs()} == {
+            "bisect-new",
+            "bisect-unfinished",
+            "night-0",
+            "night-2",
+            "night-3",
+        }
+    assert [bisection.id for bisection in load_bisections(tmp_path)] == ["bisect-unfinished", "bisect-new"]
+    assert not run_folder(tmp_path, "bisect-old").exists()
 
 
-def test_hunts_are_merged_with_their_runs(tmp_path: Path) -> None:
+def test_bisects_are_merged_with_their_runs(tmp_path: Path) -> None:
     """One that was killed here and came to its end there has its end here."""
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    for folder, ends in ((ours, ""), (theirs, "hunt-1")):
-        hunt = a_hunt("hunt-1", samples.STARTED, ends=ends)
-        path = hunt_path(folder, "hunt-1")
+    for folder, ends in ((ours, ""), (theirs, "bisect-1")):
+        bisection = a_bisection("bisect-1", samples.STARTED, ends=ends)
+        path = bisection_path(folder, "bisect-1")
         path.parent.mkdir(parents=True)
-        path.write_text(hunt.model_copy(update={"finished": samples.STARTED if ends else None}).model_dump_json())
-    other = hunt_path(theirs, "hunt-2")
-    other.write_text(a_hunt("hunt-2", samples.STARTED).model_dump_json())
-    source = stored(theirs / "results.db", shard(X86, "hunt-1"))
+        path.write_text(bisection.model_copy(update={"finished": samples.STARTED if ends else None}).model_dump_json())
+    other = bisection_path(theirs, "bisect-2")
+    other.write_text(a_bisection("bisect-2", samples.STARTED).model_dump_json())
+    source = stored(theirs / "results.db", shard(X86, "bisect-1"))
     for _ in range(2):
         merged(ours / "results.db", source)
-        assert [(hunt.id, bool(hunt.found)) for hunt in load_hunts(ours)] == [("hunt-2", False), ("hunt-1", True)]
+        assert [(bisection.id, bool(bisection.found)) for bisection in load_bisections(ours)] == [
+            ("bisect-2", False),
+            ("bisect-1", True),
+        ]

@@ -3,7 +3,7 @@
     index.html, <arch>-<type>.html   the grid kfunc x kernel
     kfunc/<kfunc>.html               one kfunc over all kernels
     runs.html, run/<run>.html        what changed, and how long each cell took
-    hunts.html, hunt/<hunt>.html     where an answer changed, when it was hunted
+    bisections.html, bisection/<bisection>.html     where an answer changed, when it was bisected
     data/                            evidence, loaded when a square is opened; see evidence.py
     static/                          style, scripts, licences
 
@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib import resources
 
+from runner.reports.site.bisections import bisection_pages
 from runner.reports.site.evidence import Said, cell_scripts, kfunc_scripts
-from runner.reports.site.hunts import hunt_pages
 from runner.reports.site.pages import Pages
 from runner.results.availability import availability
-from runner.results.hunts import Hunt
+from runner.results.bisections import Bisection
 from runner.results.model import JudgedRun
 
 STATIC = ("style.css", "site.js", "alpine.js", "LICENSES.md")
@@ -29,18 +29,18 @@ __all__ = ["STATIC", "Said", "site"]
 
 
 def site(
-    judged: JudgedRun, runs: Sequence[JudgedRun], said: Said, hunts: Sequence[Hunt] = ()
+    judged: JudgedRun, runs: Sequence[JudgedRun], said: Said, bisections: Sequence[Bisection] = ()
 ) -> Iterator[tuple[str, str]]:
     """(path, content) of every file. The grids show `judged`; each of `runs`, which hold `judged`, gets a page.
 
     `said`: for each claim its words and who says them.
     """
     grid = availability(judged, every_kfunc=True)
-    pages = Pages(judged, tuple(runs), grid, has_hunts=bool(hunts))
+    pages = Pages(judged, tuple(runs), grid, has_bisections=bool(bisections))
     yield from pages.grids()
     yield from pages.kfuncs()
     yield from pages.runs()
-    yield from hunt_pages(pages.environment, hunts)
+    yield from bisection_pages(pages.environment, bisections)
     yield from kfunc_scripts(grid, judged.run.id, said)
     yield from cell_scripts(grid, judged.run.id)
     static = resources.files("runner.reports") / "static"

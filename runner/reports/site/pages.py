@@ -73,7 +73,7 @@ class Pages:
     """`judged` is what the grids show; `grid` has every kfunc that was asked about."""
 
     def __init__(
-        self, judged: JudgedRun, runs: tuple[JudgedRun, ...], grid: Availability, *, has_hunts: bool = False
+        self, judged: JudgedRun, runs: tuple[JudgedRun, ...], grid: Availability, *, has_bisections: bool = False
     ) -> None:
         self._judged = judged
         self._runs = runs
@@ -98,7 +98,7 @@ class Pages:
             states=[(state, STATE_CSS[state], STATES[state].sign) for state in STATES],
             version=judged.run.runner_version,
             run=judged.run,
-            has_hunts=has_hunts,
+            has_bisections=has_bisections,
             views=[(arch, [view for view in self._views if view.arch == arch]) for arch in archs],
         )
         self.environment.filters.update(moment=_moment, plain=plain, shown=_shown, width=_width)

@@ -33,8 +33,8 @@ class NamedCommit(Plain):
         return self.id[:12]
 
 
-class Bisection(Plain):
-    """The document that `runner hunt --git --format json` prints."""
+class CommitBisection(Plain):
+    """The document that `runner bisect --git --format json` prints."""
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     question: str  # nat-manip-2:tc

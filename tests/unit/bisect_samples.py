@@ -1,4 +1,4 @@
-"""Planted kernels, for hunts without a guest."""
+"""Planted kernels, for bisections without a guest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runner.bisect.candidates import Bootable, ordered
 from runner.engine.fleet import Fleet
 from runner.engine.orders import WorkerOrders
 from runner.model import Build, CellResult, Observation, Outcome, Package, Pin
-from runner.results.hunts import Candidate
+from runner.results.bisections import Candidate
 from tests.unit import agent_samples
 
 PROBE = "nat-manip-2:tc"

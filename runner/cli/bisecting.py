@@ -1,4 +1,4 @@
-"""One hunt, from the kernels that may be asked to what was found."""
+"""One bisection, from the kernels that may be asked to what was found."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from runner.images import lock_image
 from runner.kernels.archive import Archive
 from runner.model import Cell, CellResult, ImagePin
 from runner.probes import Issue
-from runner.results.hunts import Change, Found, Hunt, Why
+from runner.results.bisections import Bisection, Change, Found, Why
 from runner.results.store import ResultStore
 from runner.text import counted, plain
 
 
 @dataclass(slots=True)
-class Hunting:
+class Bisecting:
     """`kernels` are in their order. `every`: ask all of them; `fresh`: do not use what the store knows.
 
     `offline`: use what is in the cache; the distribution's changelog is not.
@@ -54,13 +54,13 @@ class Hunting:
     offline: bool
     console: Console
 
-    def run(self) -> Hunt:
+    def run(self) -> Bisection:
         """To its end. KeyboardInterrupt when it was interrupted; what came until then is kept."""
         cells = cells_of(self.kernels, self.project.matrix, self._images())
         with fleet_of(self.hosts, self.slots, tuple(cells.values()), self.console) as fleet:
             return self._over(fleet, cells)
 
-    def _over(self, fleet: Fleet, cells: Mapping[str, Cell]) -> Hunt:
+    def _over(self, fleet: Fleet, cells: Mapping[str, Cell]) -> Bisection:
         slots = min(fleet.slots, len(cells))
         journal = Journal.open(
             self.project.reports,
@@ -87,10 +87,10 @@ class Hunting:
             boots.close()
             journal.keep()
             results = self._results(store, journal, known, cells)
-        found = conclude(journal.hunt, board, self.asked, results, self.issues)
-        done = finished(journal.hunt, self._with_changelogs(journal.hunt, found))
+        found = conclude(journal.bisection, board, self.asked, results, self.issues)
+        done = finished(journal.bisection, self._with_changelogs(journal.bisection, found))
         journal.finish(done)
-        return journal.hunt
+        return journal.bisection
 
     def _images(self) -> dict[str, ImagePin]:
         """The guests' disks that the project is pinned to, or the newest."""
@@ -107,23 +107,23 @@ class Hunting:
         return Archive(cache_root(), offline=self.offline)
 
     def _known(self, store: ResultStore, journal: Journal) -> dict[str, CellResult]:
-        """What other runs answered; told to a hunt that begins."""
+        """What other runs answered; told to a bisection that begins."""
         if self.fresh:
             return {}
-        found = list(known_replies(store, self.asked, self.kernels, but=journal.hunt.id))
+        found = list(known_replies(store, self.asked, self.kernels, but=journal.bisection.id))
         if not journal.resumed:
             journal.replies += [reply for _, _, reply in found]
         return {key: result for key, result, _ in found}
 
     def _boots(self, journal: Journal, cells: Mapping[str, Cell], store: ResultStore, fleet: Fleet) -> Boots:
-        hunt = journal.hunt
+        bisection = journal.bisection
         one_each = {cell.arch: cell for cell in cells.values()}
         orders = worker_orders(
             tuple(one_each.values()),
             self.asked.files,
             self.asked.known,
             root=self.project.root,
-            folder=self.project.reports / "runs" / hunt.id,
+            folder=self.project.reports / "runs" / bisection.id,
             cache=cache_root(),
             offline=self.offline,
             deadline=self.project.limits.deadline("prepare_s"),
@@ -136,11 +136,11 @@ class Hunting:
 
         return Boots(
             asked=self.asked,
-            keys=[candidate.key for candidate in hunt.candidates],
+            keys=[candidate.key for candidate in bisection.candidates],
             cells=cells,
             orders=orders,
             store=store,
-            run=new_run(hunt.id, hunt.started, self.project.matrix.sha256, hunt.slots),
+            run=new_run(bisection.id, bisection.started, self.project.matrix.sha256, bisection.slots),
             fleet=fleet,
             show=show,
             rounds=run_rounds,
@@ -151,45 +151,46 @@ class Hunting:
         return plain(reading.answer or f"no answer: {reading.cause}", 120)
 
     def _say_begin(self, journal: Journal, known: int) -> None:
-        hunt = journal.hunt
-        words = (
-            f"hunt {hunt.id}: {hunt.question.target}, {counted(len(hunt.candidates), 'kernel')}, {hunt.slots} at once"
-        )
+        bisection = journal.bisection
+        kernels = counted(len(bisection.candidates), "kernel")
+        words = f"bisection {bisection.id}: {bisection.question.target}, {kernels}, {bisection.slots} at once"
         if not self.every:
-            rounds = expected_rounds(len(hunt.candidates), hunt.slots)
+            rounds = expected_rounds(len(bisection.candidates), bisection.slots)
             words += f", about {counted(rounds, 'round')} to narrow it down"
-        if journal.resumed and hunt.rounds:
-            words += f"; goes on after {counted(hunt.boots, 'boot')}"
+        if journal.resumed and bisection.rounds:
+            words += f"; goes on after {counted(bisection.boots, 'boot')}"
         elif known:
             words += f"; {known} known from the store"
         self.console.print(Text(words), soft_wrap=True)
 
     def _say_round(self, journal: Journal, batch: Sequence[tuple[Cell, Why]]) -> None:
         words = ", ".join(f"{cell.id} ({why})" for cell, why in batch)
-        self.console.print(Text(f"round {journal.hunt.rounds}: {words}"), soft_wrap=True)
+        self.console.print(Text(f"round {journal.bisection.rounds}: {words}"), soft_wrap=True)
 
     def _results(
         self, store: ResultStore, journal: Journal, known: Mapping[str, CellResult], cells: Mapping[str, Cell]
     ) -> dict[str, list[CellResult]]:
-        """What there is of each candidate, that of this hunt last."""
+        """What there is of each candidate, that of this bisection last."""
         found: dict[str, list[CellResult]] = defaultdict(list)
         for key, result in known.items():
             found[key].append(result)
-        if journal.hunt.boots:
+        if journal.bisection.boots:
             keys = {cell.id: key for key, cell in cells.items()}
-            for result in store.load(journal.hunt.id).results:
+            for result in store.load(journal.bisection.id).results:
                 found[keys[result.cell.id]].append(result)
         return found
 
-    def _with_changelogs(self, hunt: Hunt, found: Found) -> Found:
+    def _with_changelogs(self, bisection: Bisection, found: Found) -> Found:
         texts: dict[str, str] = {}
         changes = tuple(
-            change if change.last_good.build == change.first_bad.build else self._with_changelog(hunt, change, texts)
+            change
+            if change.last_good.build == change.first_bad.build
+            else self._with_changelog(bisection, change, texts)
             for change in found.changes
         )
         return found.model_copy(update={"changes": changes})
 
-    def _with_changelog(self, hunt: Hunt, change: Change, texts: dict[str, str]) -> Change:
+    def _with_changelog(self, bisection: Bisection, change: Change, texts: dict[str, str]) -> Change:
         """What the distribution changed between the two, what is most like the question first."""
         after = change.first_bad
         if self.offline:
@@ -206,7 +207,7 @@ class Hunting:
             said = mentions(texts[after.build], change.last_good.build, after.build, source_words(self.asked))
         except (InfraError, ValueError) as error:  # the answer stands without it
             return change.model_copy(update={"changelog_note": str(error)})
-        words = question_words(hunt)
+        words = question_words(bisection)
         note = "" if said else "says nothing about BPF, netfilter or the kfunc's file"
         return change.model_copy(
             update={

@@ -8,18 +8,18 @@ from rich.text import Text
 
 from runner.model import Observation
 from runner.reports.trimmed import section
-from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
+from runner.results.bisectcommits import CommitAnswer, CommitBisection, NamedCommit
 from runner.text import plain
 
 
-def bisect_report(done: Bisection) -> RenderableType:
+def commits_report(done: CommitBisection) -> RenderableType:
     """The commit, both answers, every commit that was looked at, and how to see it."""
     parts: list[RenderableType] = [_headline(done), _answers(done), _tested(done)]
     parts += [Text(f"git -C {done.repository} show {done.first_bad.short}", "bold")] if done.first_bad else []
     return Group(*parts)
 
 
-def _headline(done: Bisection) -> Text:
+def _headline(done: CommitBisection) -> Text:
     if done.first_bad:
         return Text.assemble("First bad commit: ", (_name(done.first_bad), "bold red"))
     if done.candidates:
@@ -28,14 +28,14 @@ def _headline(done: Bisection) -> Text:
     return Text(f"Both ends answer alike: {plain(done.good_answer)}", "yellow")
 
 
-def _answers(done: Bisection) -> RenderableType:
+def _answers(done: CommitBisection) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for word, commit, answer in (("good", done.good, done.good_answer), ("bad", done.bad, done.bad_answer)):
         table.add_row(Text(word, "dim"), Text(_name(commit)), Text(plain(answer)))
     return section(f"{plain(done.question)} on {done.arch}", table)
 
 
-def _tested(done: Bisection) -> RenderableType:
+def _tested(done: CommitBisection) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for one in done.tested:
         word = "skipped" if not one.answer else "good" if one.answer == done.good_answer else "bad"

@@ -1,4 +1,4 @@
-"""What a hunt found, for a terminal."""
+"""What a bisection found, for a terminal."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from runner.model.errnos import errno_words
 from runner.reports.hanging import whole
 from runner.reports.layouts import layout_difference
 from runner.reports.trimmed import Trimmed
-from runner.results.hunts import Answered, Change, Hunt, Unanswered
+from runner.results.bisections import Answered, Bisection, Change, Unanswered
 from runner.text import counted, plain
 
 _MENTIONS = 8
 _NAMED = 6  # kernels in a list, before it says how many more
 
 
-def hunt_report(hunt: Hunt) -> RenderableType:
-    """`hunt.found` is there."""
-    parts: list[RenderableType] = [_head(hunt)]
-    found = hunt.found
+def bisection_report(bisection: Bisection) -> RenderableType:
+    """`bisection.found` is there."""
+    parts: list[RenderableType] = [_head(bisection)]
+    found = bisection.found
     if found is None:
         return Trimmed(Group(*parts, Text("not finished: the same command goes on")))
     if len(found.changes) > 1:
-        parts += [Text(), *_all_changes(hunt)]
+        parts += [Text(), *_all_changes(bisection)]
     for change in found.changes:
         parts += [Text(), *_change(change)]
-    if lines := [Text(line) for line in remarks(hunt)]:
+    if lines := [Text(line) for line in remarks(bisection)]:
         parts += [Text(), *lines]
     return Trimmed(Group(*parts))
 
 
-def _head(hunt: Hunt) -> Text:
-    says = f": {plain(hunt.question.says)}" if hunt.question.says else ""
-    return Text(f"{plain(hunt.question.target)}{says}\n{how(hunt)}")
+def _head(bisection: Bisection) -> Text:
+    says = f": {plain(bisection.question.says)}" if bisection.question.says else ""
+    return Text(f"{plain(bisection.question.target)}{says}\n{how(bisection)}")
 
 
-def how(hunt: Hunt) -> str:
+def how(bisection: Bisection) -> str:
     """What it took: candidates, rounds, boots."""
-    first, last = hunt.candidates[0], hunt.candidates[-1]
+    first, last = bisection.candidates[0], bisection.candidates[-1]
     span = first.title if first == last else f"{first.title} to {last.title}"
-    if hunt.every:
+    if bisection.every:
         span = f"every build of {first.version}"
-    known = len({reply.candidate for reply in hunt.replies if not reply.fresh})
+    known = len({reply.candidate for reply in bisection.replies if not reply.fresh})
     parts = [
-        f"{_count(len(hunt.candidates), 'kernel')}: {span}",
-        f"{_count(hunt.boots, 'boot')} in {_count(hunt.rounds, 'round')}, {hunt.slots} at once",
+        f"{_count(len(bisection.candidates), 'kernel')}: {span}",
+        f"{_count(bisection.boots, 'boot')} in {_count(bisection.rounds, 'round')}, {bisection.slots} at once",
     ]
     parts += [f"{known} known from the store"] if known else []
     return "; ".join(parts)
 
 
-def summary(hunt: Hunt) -> str:
+def summary(bisection: Bisection) -> str:
     """What was found, in a line."""
-    found = hunt.found
+    found = bisection.found
     if found is None:
         return "not finished"
     if not found.answers:
@@ -73,10 +73,10 @@ def summary(hunt: Hunt) -> str:
     return f"{words}{known}{more}"
 
 
-def _all_changes(hunt: Hunt) -> Iterator[RenderableType]:
-    found = hunt.found
+def _all_changes(bisection: Bisection) -> Iterator[RenderableType]:
+    found = bisection.found
     changes = found.changes if found else ()
-    back = "" if hunt.every or (found and found.monotonic) else ", and an answer came back that had gone"
+    back = "" if bisection.every or (found and found.monotonic) else ", and an answer came back that had gone"
     yield Text(f"{counted(len(changes), 'change')}{back}:", "bold")
     table = Table.grid(padding=(0, 2))
     for change in changes:
@@ -205,9 +205,9 @@ def _sources(change: Change) -> Iterator[Text]:
         yield Text(f"the distribution's changelog: {plain(change.changelog_note)}")
 
 
-def remarks(hunt: Hunt) -> Iterator[str]:
+def remarks(bisection: Bisection) -> Iterator[str]:
     """What else must be known to trust the result."""
-    found = hunt.found
+    found = bisection.found
     if found is None:
         return
     if not found.answers:
@@ -215,7 +215,7 @@ def remarks(hunt: Hunt) -> Iterator[str]:
     elif not found.changes:
         answer, some = next(iter(found.answers.items()))
         yield f"no change seen: {plain(answer)} on {_list(some)}"
-    elif hunt.every:
+    elif bisection.every:
         for answer, some in found.answers.items():
             yield f"{_count(len(some), 'kernel')}, {plain(answer)}: {_list(some)}"
     for known in found.known_issues:

@@ -1,4 +1,4 @@
-"""A hunt over real xdist workers and fake guests, into a real store."""
+"""A bisect real xdist workers and fake guests, into a real store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.engine.fleet import this_machine_alone
 from runner.engine.orders import Progress, WorkerOrders
 from runner.model import Cell, CellResult, Outcome
 from runner.probes import load_kfuncs
-from runner.results.hunts import Reply, Why
+from runner.results.bisections import Reply, Why
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.unit import agent_samples, results_samples
@@ -49,7 +49,7 @@ def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) ->
                 machine="tests.fakes:fake_machine",
             ),
             store=store,
-            run=new_run("hunt-1", results_samples.STARTED, "a" * 64, 2),
+            run=new_run("bisect-1", results_samples.STARTED, "a" * 64, 2),
             fleet=this_machine_alone(2),
             show=show,
             rounds=run_rounds,
@@ -60,6 +60,6 @@ def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) ->
         assert board.dead == [1]
         (panicked,) = (reply for reply in replies if reply.outcome is Outcome.BOOT_FAILED)
         assert "Kernel panic" in panicked.cause
-        kept = store.load("hunt-1")
+        kept = store.load("bisect-1")
         assert {result.cell.id for result in kept.results} == {cell.id for cell in cells.values()}
         assert kept.finished

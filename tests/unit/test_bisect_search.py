@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from runner.bisect.search import Board, Tell, Want, expected_rounds, search, spread, standing
 from runner.model import Outcome
-from runner.results.hunts import Reply, Why
+from runner.results.bisections import Reply, Why
 
 MANY = 1000
 SAMPLES = 4
@@ -50,7 +50,7 @@ class Planted:
                 said = self.odd[want.at](before) if want.at in self.odd else self.answer(want.at)
                 tell(Reply(candidate=f"k{want.at}", why=want.why, answer=said))
 
-    def hunt(self, slots: int, replies: list[Reply] | None = None) -> Board:
+    def bisection(self, slots: int, replies: list[Reply] | None = None) -> Board:
         return search(self.keys, [] if replies is None else replies, self.ask, slots=slots, samples=SAMPLES)
 
 
@@ -71,7 +71,7 @@ place_ = st.integers(1, MANY - 1)
 @given(slots_, place_)
 def test_one_change_is_found_within_its_rounds(slots: int, change: int) -> None:
     planted = Planted([change])
-    board = planted.hunt(slots)
+    board = planted.bisection(slots)
     assert ends(board) == [(change - 1, change)]
     assert board[change - 1].confirmed
     assert board[change].confirmed
@@ -84,7 +84,7 @@ def test_one_change_is_found_within_its_rounds(slots: int, change: int) -> None:
 def test_those_that_do_not_boot_are_skipped_and_named(slots: int, change: int, random: Random) -> None:
     dead = frozenset(random.sample(range(1, MANY - 1), 100)) - {0, MANY - 1}
     planted = Planted([change], dead)
-    board = planted.hunt(slots)
+    board = planted.bisection(slots)
     low = max(at for at in range(change) if at not in dead)
     high = min(at for at in range(change, MANY) if at not in dead)
     assert ends(board) == [(low, high)]
@@ -100,7 +100,7 @@ def test_one_that_wavers_leads_nobody_astray(slots: int, change: int, odd: int) 
     planted = Planted([change])
     truth = planted.answer(odd)
     planted.odd[odd] = lambda before: truth if before else {"old": "new", "new": "old"}[truth]
-    board = planted.hunt(slots)
+    board = planted.bisection(slots)
     assert ends(board) == [(change - 1, change)]
     if odd in planted.asked:
         assert board.wavering == [odd]
@@ -112,7 +112,7 @@ def test_one_that_wavers_leads_nobody_astray(slots: int, change: int, odd: int) 
 
 def test_one_that_never_makes_up_its_mind_is_skipped() -> None:
     planted = Planted([500], odd={499: lambda before: ("old", "new")[before % 2]})
-    board = planted.hunt(4)
+    board = planted.bisection(4)
     assert ends(board) == [(498, 500)]
     assert board.edges[0].dead == (499,)
     assert board[499].boots == 7
@@ -123,20 +123,20 @@ def test_one_that_never_makes_up_its_mind_is_skipped() -> None:
 def test_a_change_that_is_undone_is_found_with_all_its_edges(slots: int, first: int, second: int, third: int) -> None:
     """The ends differ, and so does something between them."""
     planted = Planted([first, second, third])
-    board = planted.hunt(slots)
+    board = planted.bisection(slots)
     assert ends(board) == [(first - 1, first), (second - 1, second), (third - 1, third)]
     assert not board.monotonic
     assert planted.rounds <= 3 * bound(slots)
 
 
 def test_fixed_and_broken_again_between_equal_ends() -> None:
-    board = Planted([200, 600]).hunt(2)
+    board = Planted([200, 600]).bisection(2)
     assert ends(board) == [(199, 200), (599, 600)]
     assert not board.monotonic
 
 
 def test_ends_that_do_not_boot() -> None:
-    board = Planted([500], frozenset(range(60)) | frozenset(range(990, MANY))).hunt(3)
+    board = Planted([500], frozenset(range(60)) | frozenset(range(990, MANY))).bisection(3)
     assert ends(board) == [(499, 500)]
     assert board.answered[0] == 63
     assert board.answered[-1] == MANY - 1 - 15
@@ -144,14 +144,14 @@ def test_ends_that_do_not_boot() -> None:
 
 def test_nobody_answers() -> None:
     planted = Planted(dead=frozenset(range(MANY)))
-    board = planted.hunt(4)
+    board = planted.bisection(4)
     assert not board.answered
     assert len(planted.asked) < 40
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_few_candidates(size: int) -> None:
-    board = Planted([1], size=size).hunt(2)
+    board = Planted([1], size=size).bisection(2)
     assert ends(board) == ([(0, 1)] if size > 1 else [])
     assert board[0].answer == "old"
 
@@ -159,7 +159,7 @@ def test_few_candidates(size: int) -> None:
 def test_what_the_store_knows_is_not_asked_but_confirmed() -> None:
     planted = Planted([500])
     known = [Reply(candidate=f"k{at}", why=Why.KNOWN, answer=planted.answer(at)) for at in (0, 498, 499, 500, 999)]
-    board = planted.hunt(2, known)
+    board = planted.bisection(2, known)
     assert ends(board) == [(499, 500)]
     assert planted.asked[:2] == [499, 500]
     assert len(planted.asked) == 2 + SAMPLES
@@ -168,18 +168,18 @@ def test_what_the_store_knows_is_not_asked_but_confirmed() -> None:
 def test_a_fresh_boot_outvotes_the_store() -> None:
     planted = Planted([500])
     known = [Reply(candidate=f"k{at}", why=Why.KNOWN, answer="old") for at in (0, 520)]
-    board = planted.hunt(2, known)
+    board = planted.bisection(2, known)
     assert ends(board) == [(499, 500)]
 
 
 @settings(max_examples=5, deadline=None)
 @given(st.integers(2, 5), place_, st.integers(1, 25))
-def test_a_killed_hunt_goes_on_and_asks_nothing_twice(slots: int, change: int, killed_after: int) -> None:
+def test_a_killed_bisection_goes_on_and_asks_nothing_twice(slots: int, change: int, killed_after: int) -> None:
     class Killed(Exception):
         pass
 
     whole = Planted([change])
-    expected = whole.hunt(slots)
+    expected = whole.bisection(slots)
     first = Planted([change])
     replies: list[Reply] = []
 
@@ -190,7 +190,7 @@ def test_a_killed_hunt_goes_on_and_asks_nothing_twice(slots: int, change: int, k
     with suppress(Killed):
         search(first.keys, replies, first.ask, slots=slots, samples=SAMPLES, kept=stop)
     second = Planted([change])
-    board = second.hunt(slots, [Reply.model_validate_json(reply.model_dump_json()) for reply in replies])
+    board = second.bisection(slots, [Reply.model_validate_json(reply.model_dump_json()) for reply in replies])
     assert ends(board) == ends(expected)
     # what the round that was cut short had not told is asked again, and no more than that
     assert len(first.asked) + len(second.asked) <= len(whole.asked) + slots

@@ -1,4 +1,4 @@
-"""`runner hunt --git`: the commit at which an answer changed."""
+"""`runner bisect --git`: the commit at which an answer changed."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from runner.model import ImagePin
 from runner.model.architecture import architecture
 from runner.model.version import KernelVersion
 from runner.probes import compile_objects
-from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
+from runner.results.bisectcommits import CommitAnswer, CommitBisection, NamedCommit
 from runner.text import plain
 
 
 @dataclass(frozen=True, slots=True)
-class CommitHunt:
+class CommitBisecting:
     """A question to the commits of a repository."""
 
     project: Project
@@ -44,7 +44,7 @@ class CommitHunt:
     console: Console
     offline: bool
 
-    def run(self, good: str, bad: str) -> Bisection:
+    def run(self, good: str, bad: str) -> CommitBisection:
         """To its end; each commit is told as it comes."""
         cache, limits = cache_root(), self.project.limits
         config = hashlib.sha256(FRAGMENT.read_bytes()).hexdigest()
@@ -103,7 +103,7 @@ class CommitHunt:
         self.console.print(Text(f"{commit.short} {plain(commit.subject, 60)}: {word}: {said}"), soft_wrap=True)
 
 
-def bisect_status(done: Bisection) -> int:
+def bisect_status(done: CommitBisection) -> int:
     """0: one commit was found; 2: there is none, or it may be several."""
     return EXIT_OK if done.first_bad else EXIT_NO_ANSWER
 

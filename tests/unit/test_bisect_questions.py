@@ -1,4 +1,4 @@
-"""What a hunt asks, and what it makes of the answers of real kernels."""
+"""What a bisection asks, and what it makes of the answers of real kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a hunt does with processes: it reads packages with dpkg-deb, and outlives its own death."""
+"""What a bisection does with processes: it reads packages with dpkg-deb, and outlives its own death."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from runner.bisect.search import Board, Tell, Want, search
 from runner.errors import InfraError
 from runner.model import Limits
 from runner.model.deadline import Deadline
-from runner.results.hunts import Reply, load_hunts
-from tests.integration.test_hunt_changelog import TEXT
-from tests.unit.test_hunt_journal import CANDIDATES, journal
+from runner.results.bisections import Reply, load_bisections
+from tests.integration.test_bisect_changelog import TEXT
+from tests.unit.test_bisect_journal import CANDIDATES, journal
 
 
 def limit() -> Deadline:
@@ -83,4 +83,4 @@ def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
     board = go_on(kept, asked)
     assert [(gap.low, gap.high) for gap in board.edges] == [(41, 42)]
     assert 7 + len(asked) <= len(whole) + 2  # but for the round that was cut short
-    assert [hunt.id for hunt in load_hunts(tmp_path)] == [kept.hunt.id]
+    assert [bisection.id for bisection in load_bisections(tmp_path)] == [kept.bisection.id]

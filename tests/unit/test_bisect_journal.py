@@ -1,4 +1,4 @@
-"""A hunt on the disk."""
+"""A bisection on the disk."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from runner.bisect.journal import Journal
 from runner.errors import InfraError
 from runner.model import Outcome, ProgType
-from runner.results.hunts import Question, Reply, Why
-from tests.unit.hunt_samples import kernels
+from runner.results.bisections import Question, Reply, Why
+from tests.unit.bisect_samples import kernels
 
 QUESTION = Question(target="c:tc", kfunc="k", prog_type=ProgType.TC)
 CANDIDATES = [it.candidate for it in kernels(100)]
@@ -20,17 +20,17 @@ def journal(reports: Path, **more: bool) -> Journal:
     return Journal.open(reports, QUESTION, CANDIDATES, slots=3, samples=2, **more)
 
 
-def test_a_finished_hunt_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_a_finished_bisection_is_not_gone_on_with(tmp_path: Path) -> None:
     first = journal(tmp_path)
-    first.finish(first.hunt)
-    assert journal(tmp_path).hunt.id != first.hunt.id
+    first.finish(first.bisection)
+    assert journal(tmp_path).bisection.id != first.bisection.id
 
 
-def test_another_question_is_another_hunt(tmp_path: Path) -> None:
+def test_another_question_is_another_bisection(tmp_path: Path) -> None:
     first = journal(tmp_path)
     first.keep()
-    assert journal(tmp_path).hunt.id == first.hunt.id
-    assert journal(tmp_path, every=True).hunt.id != first.hunt.id
+    assert journal(tmp_path).bisection.id == first.bisection.id
+    assert journal(tmp_path, every=True).bisection.id != first.bisection.id
 
 
 def test_the_machines_fault_is_forgotten(tmp_path: Path) -> None:
@@ -43,8 +43,8 @@ def test_the_machines_fault_is_forgotten(tmp_path: Path) -> None:
     assert [reply.cause for reply in journal(tmp_path).replies] == ["panic"]
 
 
-def test_a_file_that_is_no_hunt_is_said(tmp_path: Path) -> None:
-    (tmp_path / "hunts").mkdir()
-    (tmp_path / "hunts" / "hunt-x.json").write_text("{}")
-    with pytest.raises(InfraError, match="is no hunt"):
+def test_a_file_that_is_no_bisection_is_said(tmp_path: Path) -> None:
+    (tmp_path / "bisections").mkdir()
+    (tmp_path / "bisections" / "bisect-x.json").write_text("{}")
+    with pytest.raises(InfraError, match="is no bisection"):
         journal(tmp_path)

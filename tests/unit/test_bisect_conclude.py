@@ -1,4 +1,4 @@
-"""What a hunt makes of its evidence: structures, known issues, builds of one version; and how it is said."""
+"""What a bisection makes of its evidence: structures, known issues, builds of one version; and how it is said."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from runner.bisect.questions import Asked, find
 from runner.bisect.search import Board
 from runner.model import CellResult, StructConstant, StructLayout, StructMember
 from runner.probes import load_issues, load_kfuncs
-from runner.reports.hunt import issue_words, labels, remarks, summary, what_differs
+from runner.reports.bisection import issue_words, labels, remarks, summary, what_differs
 from runner.reports.layouts import layout_difference
-from runner.results.hunts import Answered, Candidate, Hunt, Reply, Why
+from runner.results.bisections import Answered, Bisection, Candidate, Reply, Why
 from tests.unit import agent_samples as samples
 from tests.unit import results_samples
-from tests.unit.hunt_samples import kernel
+from tests.unit.bisect_samples import kernel
 
 KNOWN = load_kfuncs(samples.ROOT)
 ISSUES = load_issues(samples.ROOT)
@@ -48,7 +48,7 @@ def side(*layouts: StructLayout, prototype: str = "int f(void)") -> Answered:
         boots=2,
         agree=2,
         confirmed=True,
-        run="hunt-1",
+        run="bisect-1",
         cell="6.12.1-x86_64",
         prototype=prototype,
         layouts=layouts,
@@ -80,7 +80,7 @@ REAL = {
 
 
 @cache
-def hunted(target: str, *names: str) -> Hunt:
+def bisectioned(target: str, *names: str) -> Bisection:
     """As if these real kernels had been asked twice each."""
     asked: Asked = find(target, samples.claims(), KNOWN)
     results = {name: REAL[name] for name in names}
@@ -90,14 +90,14 @@ def hunted(target: str, *names: str) -> Hunt:
             candidate=name,
             why=Why.CONFIRM,
             answer=asked.read(result).answer,
-            run="hunt-1",
+            run="bisect-1",
             cell=result.cell.id,
         )
         for name, result in results.items()
         for _ in range(2)
     ]
-    hunt = Hunt(
-        id="hunt-1",
+    bisection = Bisection(
+        id="bisect-1",
         key="k",
         question=asked.question,
         started=results_samples.STARTED,
@@ -106,8 +106,8 @@ def hunted(target: str, *names: str) -> Hunt:
         candidates=candidates,
         replies=tuple(replies),
     )
-    found = conclude(hunt, Board(names, replies), asked, {name: [it] for name, it in results.items()}, ISSUES)
-    return finished(hunt, found)
+    found = conclude(bisection, Board(names, replies), asked, {name: [it] for name, it in results.items()}, ISSUES)
+    return finished(bisection, found)
 
 
 def _candidate(name: str, result: CellResult) -> Candidate:
@@ -119,34 +119,34 @@ def _candidate(name: str, result: CellResult) -> Candidate:
 
 @pytest.mark.parametrize("target", ["nat-source", "bpf_ct_set_nat_info"])
 def test_a_change_that_a_known_issue_explains_is_called_so(target: str) -> None:
-    hunt = hunted(target, "6.12.117", "6.18.15")
-    assert hunt.found
-    (change,) = hunt.found.changes
+    bisection = bisectioned(target, "6.12.117", "6.18.15")
+    assert bisection.found
+    (change,) = bisection.found.changes
     assert (change.last_good.known_issue, change.first_bad.known_issue) == ("", "debian-amd64-module-btf")
     assert issue_words(change) == "6.18.15 (1) x86_64 shows the known issue debian-amd64-module-btf"
-    assert ": known issue debian-amd64-module-btf" in summary(hunt)
-    assert any("was not deduplicated against vmlinux" in line for line in remarks(hunt))
+    assert ": known issue debian-amd64-module-btf" in summary(bisection)
+    assert any("was not deduplicated against vmlinux" in line for line in remarks(bisection))
 
 
 def test_no_change_may_be_a_known_issue_as_well() -> None:
-    assert "known issue debian-amd64-module-btf" in summary(hunted("nat-source", "6.18.15"))
-    assert not hunted("lookup-not-gpl", "6.18.15").found.known_issues  # type: ignore[union-attr]
+    assert "known issue debian-amd64-module-btf" in summary(bisectioned("nat-source", "6.18.15"))
+    assert not bisectioned("lookup-not-gpl", "6.18.15").found.known_issues  # type: ignore[union-attr]
 
 
 def test_what_another_change_is_goes_before_a_known_issue() -> None:
-    """The issue comes last here, and is still not what the hunt is about."""
-    hunt = hunted("nat-source", "6.12.117", "6.18.15")
-    assert hunt.found
-    (issue,) = hunt.found.changes
+    """The issue comes last here, and is still not what the bisection is about."""
+    bisection = bisectioned("nat-source", "6.12.117", "6.18.15")
+    assert bisection.found
+    (issue,) = bisection.found.changes
     own = issue.model_copy(update={"first_bad": issue.last_good})
-    assert hunt.found.model_copy(update={"changes": (own, issue)}).main == own
-    assert hunt.found.main == issue
+    assert bisection.found.model_copy(update={"changes": (own, issue)}).main == own
+    assert bisection.found.main == issue
 
 
 def test_one_version_is_a_difference_of_builds() -> None:
-    hunt = hunted("nat-source", "6.18.15", "6.18.15-arm64")
-    assert hunt.found
-    (change,) = hunt.found.changes
+    bisection = bisectioned("nat-source", "6.18.15", "6.18.15-arm64")
+    assert bisection.found
+    (change,) = bisection.found.changes
     assert what_differs(change) == (
         "same version, different answers: a difference of builds (another architecture), not of versions"
     )
@@ -167,12 +167,12 @@ def test_a_range_is_of_one_configuration_and_a_version_of_all() -> None:
 
 
 def test_the_commands_ask_the_same_cell() -> None:
-    hunt = hunted("nat-source", "6.12.117", "6.18.15")
-    assert hunt.last_good
+    bisection = bisectioned("nat-source", "6.12.117", "6.18.15")
+    assert bisection.last_good
     cell = REAL["6.12.117"].cell.id
-    assert hunt.last_good.show == f"runner cell show {cell} --run hunt-1 --probe nat-source:tc"
-    assert hunt.last_good.again == f"runner cell repro {cell} --run hunt-1 --probe nat-source:tc"
-    whole = hunted("bpf_ct_set_nat_info", "6.12.117", "6.18.15")
+    assert bisection.last_good.show == f"runner cell show {cell} --run bisect-1 --probe nat-source:tc"
+    assert bisection.last_good.again == f"runner cell repro {cell} --run bisect-1 --probe nat-source:tc"
+    whole = bisectioned("bpf_ct_set_nat_info", "6.12.117", "6.18.15")
     assert whole.last_good
     assert whole.last_good.again.endswith("--probe nat-source:tc")  # a claim that shows the kfunc at work
     assert (whole.last_good.probe, whole.last_good.errno) == ("nat-source:tc", 0)

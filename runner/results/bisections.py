@@ -1,4 +1,4 @@
-"""A hunt as it is kept: reports/hunts/<id>.json, written anew after each answer, so that a killed one goes on.
+"""A stored bisection: reports/bisections/<id>.json, rewritten after each answer, so that a killed one is resumed.
 
 What is asked, of which kernels, every reply that came, and, when it came to its end, what was found.
 """
@@ -46,7 +46,7 @@ class OneKernel(Plain):
 
 
 class Candidate(OneKernel):
-    """A kernel that may be asked. `key` is its own among the candidates of a hunt."""
+    """A kernel that may be asked. `key` is its own among the candidates of a bisection."""
 
     key: str
     source: str
@@ -66,7 +66,7 @@ class Reply(Plain):
 
     @property
     def fresh(self) -> bool:
-        """Was it booted for this hunt?"""
+        """Was it booted for this bisection?"""
         return self.why is not Why.KNOWN
 
     @property
@@ -173,7 +173,7 @@ class Explained(Plain):
 
 
 class Found(Plain):
-    """What a hunt came to. `answers`: each different one, with the kernels that gave it."""
+    """What a bisection came to. `answers`: each different one, with the kernels that gave it."""
 
     changes: tuple[Change, ...]
     monotonic: bool
@@ -190,7 +190,7 @@ class Found(Plain):
         return next(reversed(own or self.changes), None)
 
 
-class Hunt(Plain):
+class Bisection(Plain):
     """The document."""
 
     schema_: Literal[1] = Field(default=1, alias="schema")
@@ -222,32 +222,32 @@ class Hunt(Plain):
         return frozenset(side.run for change in changes for side in (change.last_good, change.first_bad))
 
 
-def hunts_folder(reports: Path) -> Path:
-    return reports / "hunts"
+def bisections_folder(reports: Path) -> Path:
+    return reports / "bisections"
 
 
-def hunt_path(reports: Path, hunt_id: str) -> Path:
-    return hunts_folder(reports) / f"{hunt_id}.json"
+def bisection_path(reports: Path, bisection_id: str) -> Path:
+    return bisections_folder(reports) / f"{bisection_id}.json"
 
 
-def load_hunts(reports: Path) -> Iterator[Hunt]:
-    """Every hunt that is kept, the last one first. InfraError when one cannot be read."""
-    for path in sorted(hunts_folder(reports).glob("hunt-*.json"), reverse=True):
+def load_bisections(reports: Path) -> Iterator[Bisection]:
+    """Every bisection that is kept, the last one first. InfraError when one cannot be read."""
+    for path in sorted(bisections_folder(reports).glob("bisect-*.json"), reverse=True):
         try:
-            yield Hunt.model_validate_json(path.read_bytes())
+            yield Bisection.model_validate_json(path.read_bytes())
         except OSError as error:
             raise InfraError(f"cannot read {path}: {error.strerror}") from error
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise InfraError(f"{path} is no hunt: {place}: {first['msg']}", hint="delete it") from None
+            raise InfraError(f"{path} is no bisection: {place}: {first['msg']}", hint="delete it") from None
 
 
-def join_hunts(into: Path, other: Path) -> None:
+def join_bisections(into: Path, other: Path) -> None:
     """Add the documents that another store has, also in the place of one that did not come to its end here."""
-    ours = {hunt.id: hunt for hunt in load_hunts(into)}
-    for hunt in load_hunts(other):
-        mine, path = ours.get(hunt.id), hunt_path(into, hunt.id)
-        if mine is None or (hunt.finished and not mine.finished):
+    ours = {bisection.id: bisection for bisection in load_bisections(into)}
+    for bisection in load_bisections(other):
+        mine, path = ours.get(bisection.id), bisection_path(into, bisection.id)
+        if mine is None or (bisection.finished and not mine.finished):
             with faults(path):
-                publish(path, hunt.model_dump_json(indent=1).encode() + b"\n")
+                publish(path, bisection.model_dump_json(indent=1).encode() + b"\n")

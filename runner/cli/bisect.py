@@ -1,4 +1,4 @@
-"""`runner hunt`: find where an answer changed."""
+"""`runner bisect`: find where an answer changed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from runner.bisect.candidates import Range, every_kernel
 from runner.bisect.questions import find
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.hunt_git import CommitHunt, bisect_status, check_ends
-from runner.cli.hunting import Hunting
+from runner.cli.bisect_git import CommitBisecting, bisect_status, check_ends
+from runner.cli.bisecting import Bisecting
 from runner.cli.judging import Knowledge
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -31,9 +31,9 @@ from runner.cli.options import (
 from runner.errors import UserError
 from runner.kernels.archive import Archive
 from runner.model.architecture import architecture
-from runner.reports.bisect import bisect_report
-from runner.reports.hunt import hunt_report
-from runner.results.hunts import Hunt
+from runner.reports.bisectcommits import commits_report
+from runner.reports.bisection import bisection_report
+from runner.results.bisections import Bisection
 
 _SAMPLES = 4
 _WAYS = "one of: --from K --to K, --series 6.12, --version 6.12.117, --all"
@@ -42,7 +42,7 @@ app = typer.Typer()
 
 
 @app.command()
-def hunt(
+def bisect(
     target: Annotated[
         str, typer.Argument(metavar="CLAIM|KFUNC[:tc|xdp]", help="A claim, such as nat-manip-2, or a kfunc.")
     ],
@@ -77,11 +77,11 @@ def hunt(
 ) -> None:
     """Find the kernels between which an answer changed, with few boots, and show the evidence.
 
-    A hunt that was interrupted goes on where it was when the same command is given again.
+    A bisection that was interrupted goes on where it was when the same command is given again.
 
     Exit status: 0 it came to its end; 2 no kernel answered, or an end of a change could not be confirmed.
 
-    Example: runner hunt nat-manip-2 --arch x86_64 --series 6.12
+    Example: runner bisect nat-manip-2 --arch x86_64 --series 6.12
     """
     if git:
         if any((first, last, series, version, every, slots, hosts, fresh)):
@@ -90,7 +90,7 @@ def hunt(
                 hint="leave out what is about "
                 "an archive's kernels: --from, --to, --series, --version, --all, -n, --hosts, --fresh",
             )
-        _hunt_commits(target, git, good, bad, arch, matrix, format_, output, offline=offline)
+        _bisection_commits(target, git, good, bad, arch, matrix, format_, output, offline=offline)
     given = sum(map(bool, (first or last, series, version, every)))
     if given != 1:
         raise UserError("only one of these can be given" if given else "which kernels?", hint=_WAYS)
@@ -100,7 +100,7 @@ def hunt(
     archs = _archs(project, arch, several=bool(version))
     limit = project.limits.deadline("lock_s")
     offered = every_kernel(Archive(cache_root(), offline=offline), archs, deadline=limit, offline=offline)
-    done = Hunting(
+    done = Bisecting(
         project=project,
         asked=asked,
         issues=knowledge.issues,
@@ -113,11 +113,11 @@ def hunt(
         offline=offline,
         console=Console(stderr=True, highlight=False) if format_ is Format.JSON or output else out_console(),
     ).run()
-    emit(done.model_dump_json(indent=1) if format_ is Format.JSON else hunt_report(done), output)
+    emit(done.model_dump_json(indent=1) if format_ is Format.JSON else bisection_report(done), output)
     raise Finished(_status(done))
 
 
-def _hunt_commits(
+def _bisection_commits(
     target: str,
     repository: Path,
     good: str,
@@ -132,7 +132,7 @@ def _hunt_commits(
     check_ends(good, bad)
     project = Project.at(matrix)
     knowledge = Knowledge.of(project)
-    done = CommitHunt(
+    done = CommitBisecting(
         project=project,
         asked=find(target, knowledge.claims, knowledge.kfuncs),
         repository=repository,
@@ -140,7 +140,7 @@ def _hunt_commits(
         console=Console(stderr=True, highlight=False),
         offline=offline,
     ).run(good, bad)
-    emit(done.model_dump_json(indent=1) if format_ is Format.JSON else bisect_report(done), output)
+    emit(done.model_dump_json(indent=1) if format_ is Format.JSON else commits_report(done), output)
     raise Finished(bisect_status(done))
 
 
@@ -156,7 +156,7 @@ def _archs(project: Project, given: list[str] | None, *, several: bool) -> tuple
     return archs[:1]
 
 
-def _status(done: Hunt) -> int:
+def _status(done: Bisection) -> int:
     found = done.found
     if found is None or not found.answers:
         return EXIT_NO_ANSWER

@@ -1,4 +1,4 @@
-"""`runner hunt` from its command line to what it prints; nothing is booted."""
+"""`runner bisect` from its command line to what it prints; nothing is booted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 from runner import cli
 from runner.bisect import candidates
 from runner.bisect.candidates import Bootable, Range, ordered
-from runner.cli import fleets, hunting
-from runner.cli import hunt as command
+from runner.cli import bisect as command
+from runner.cli import bisecting, fleets
 from runner.cli.judging import Knowledge
 from runner.engine.fleet import Fleet, Host
 from runner.engine.orders import WorkerOrders
@@ -27,43 +27,45 @@ from runner.hosts.hostsfile import HostsFile
 from runner.kernels import Offer
 from runner.model import GuestSize
 from runner.probes import load_kfuncs
-from runner.reports.site.hunts import hunt_pages
+from runner.reports.site.bisections import bisection_pages
 from runner.reports.site.pages import Pages
 from runner.results.asked import read_asked
 from runner.results.availability import availability
-from runner.results.hunts import load_hunts
+from runner.results.bisections import load_bisections
 from runner.results.model import RunKind
 from runner.results.store import ResultStore
-from tests.integration.test_hunt_changelog import TEXT
+from tests.integration.test_bisect_changelog import TEXT
 from tests.unit import agent_samples, results_samples
-from tests.unit.hunt_samples import Rounds, kernel, kernels, since
+from tests.unit.bisect_samples import Rounds, kernel, kernels, since
 
 ROOT = Path(__file__).parents[2]
 
 
 @cache
 def knowledge() -> Knowledge:
-    """Reading the claims takes longer than a hunt."""
+    """Reading the claims takes longer than a bisection."""
     return Knowledge(agent_samples.claims(), load_kfuncs(ROOT), ())
 
 
-class Hunter:
+class Bisecter:
     """A project, and the kernels that its sources offer."""
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.root, self.patch, self._capsys = root, patch, capsys
-        patch.setattr(hunting, "worker_orders", lambda *_args, **_more: WorkerOrders(orders=(), payload={}, folder="/"))
+        patch.setattr(
+            bisecting, "worker_orders", lambda *_args, **_more: WorkerOrders(orders=(), payload={}, folder="/")
+        )
         patch.setattr(fleets, "default_slots", lambda _cells: 2)
         patch.setattr(Knowledge, "of", lambda _project: knowledge())
-        patch.setattr(hunting, "changelog_of", lambda *_args, **_more: TEXT)
+        patch.setattr(bisecting, "changelog_of", lambda *_args, **_more: TEXT)
         self.offer(kernels(20))
 
     def offer(self, some: tuple[Bootable, ...]) -> None:
         self.patch.setattr(command, "every_kernel", lambda *_args, **_more: some)
 
     def __call__(self, rounds: Rounds, *words: str) -> tuple[int, str, str]:
-        self.patch.setattr(hunting, "run_rounds", rounds)
-        status = cli.run(["hunt", "nat-manip-2", *words, "--matrix", str(self.root / "matrix.yaml")])
+        self.patch.setattr(bisecting, "run_rounds", rounds)
+        status = cli.run(["bisect", "nat-manip-2", *words, "--matrix", str(self.root / "matrix.yaml")])
         said = self._capsys.readouterr()
         return status, said.out, said.err
 
@@ -75,18 +77,18 @@ class Hunter:
 
 
 @pytest.fixture
-def hunter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Hunter:
+def bisecter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Bisecter:
     shutil.copytree(ROOT / "bpf", tmp_path / "bpf")
     for name in ("matrix.yaml", "matrix.lock"):
         shutil.copy(ROOT / name, tmp_path / name)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(os, "fsync", lambda _file: None)  # nobody pulls the plug here
-    return Hunter(tmp_path, monkeypatch, capsys)
+    return Bisecter(tmp_path, monkeypatch, capsys)
 
 
-def test_where_it_changed_with_its_evidence(hunter: Hunter) -> None:
+def test_where_it_changed_with_its_evidence(bisecter: Bisecter) -> None:
     rounds = Rounds(since(14))
-    status, out, _ = hunter(rounds, "--series", "6.12")
+    status, out, _ = bisecter(rounds, "--series", "6.12")
     assert status == 0
     for words in (
         "6.12.13 (6.12.13-1) x86_64",
@@ -97,8 +99,8 @@ def test_where_it_changed_with_its_evidence(hunter: Hunter) -> None:
         "- said 0",
         "+ said -22",
         "git log v6.12.13..v6.12.14",
-        "runner cell show 6.12.14-x86_64 --run hunt-",
-        "runner cell repro 6.12.14-x86_64 --run hunt-",
+        "runner cell show 6.12.14-x86_64 --run bisect-",
+        "runner cell repro 6.12.14-x86_64 --run bisect-",
         "4 further kernels were sampled",
     ):
         assert words in out
@@ -107,8 +109,8 @@ def test_where_it_changed_with_its_evidence(hunter: Hunter) -> None:
     assert sum("census:tc" in probes for probes in rounds.probes) == 2
 
 
-def test_json_has_both_ends(hunter: Hunter) -> None:
-    found = hunter.json(Rounds(since(14)), "--from", "6.12.5", "--to", "6.12.18")
+def test_json_has_both_ends(bisecter: Bisecter) -> None:
+    found = bisecter.json(Rounds(since(14)), "--from", "6.12.5", "--to", "6.12.18")
     good, bad = found["last_good"], found["first_bad"]
     assert (good["version"], good["source"]) == ("6.12.13", "debian:trixie-security/6.12.13")
     assert (bad["version"], bad["release"], bad["build"]) == ("6.12.14", "6.12.14+1-amd64", "6.12.14-1")
@@ -116,9 +118,9 @@ def test_json_has_both_ends(hunter: Hunter) -> None:
     assert found["finished"]
 
 
-def test_the_changelog_between_the_two(hunter: Hunter) -> None:
-    hunter.offer(ordered([kernel(111), kernel(113)]))
-    found = hunter.json(Rounds(since(113)), "--all")
+def test_the_changelog_between_the_two(bisecter: Bisecter) -> None:
+    bisecter.offer(ordered([kernel(111), kernel(113)]))
+    found = bisecter.json(Rounds(since(113)), "--all")
     lines = found["found"]["changes"][0]["changelog"]
     assert lines[0] == {
         "build": "6.12.113+1",
@@ -128,100 +130,102 @@ def test_the_changelog_between_the_two(hunter: Hunter) -> None:
     assert len(lines) == 4  # the claims name the kfunc's file, nf_nat_bpf.c
 
 
-def test_an_interrupted_hunt_goes_on(hunter: Hunter) -> None:
+def test_an_interrupted_bisection_goes_on(bisecter: Bisecter) -> None:
     first = Rounds(since(14), stop_after=5)
-    status, _, _ = hunter(first, "--series", "6.12")
+    status, _, _ = bisecter(first, "--series", "6.12")
     assert status == 130
-    (kept,) = load_hunts(hunter.root / "reports")
+    (kept,) = load_bisections(bisecter.root / "reports")
     assert (kept.finished, kept.boots) == (None, 5)
     second = Rounds(since(14))
-    status, out, _ = hunter(second, "--series", "6.12")
+    status, out, _ = bisecter(second, "--series", "6.12")
     assert status == 0
     assert "goes on after 5 boots" in out
-    (kept,) = load_hunts(hunter.root / "reports")
+    (kept,) = load_bisections(bisecter.root / "reports")
     assert kept.finished
     assert len(first.asked) + len(second.asked) <= 13  # as many as without, and the round that was cut short
 
 
-def test_the_store_knows_them_next_time(hunter: Hunter) -> None:
-    hunter(Rounds(since(14)), "--series", "6.12")
+def test_the_store_knows_them_next_time(bisecter: Bisecter) -> None:
+    bisecter(Rounds(since(14)), "--series", "6.12")
     again = Rounds(since(14))
-    _, out, _ = hunter(again, "--series", "6.12")
+    _, out, _ = bisecter(again, "--series", "6.12")
     assert "known from the store" in out
     assert {"6.12.13-1", "6.12.14-1"} <= set(again.asked)  # both ends on fresh boots all the same
     assert len(again.asked) == 6
-    with ResultStore(hunter.root / "reports/results.db", read_only=True) as store:
+    with ResultStore(bisecter.root / "reports/results.db", read_only=True) as store:
         assert all(info.kind is RunKind.BISECT and info.finished for info in store.runs())
 
 
-def test_the_last_run_is_none_of_a_hunt(hunter: Hunter) -> None:
-    with ResultStore(hunter.root / "reports/results.db") as store:
+def test_the_last_run_is_none_of_a_bisection(bisecter: Bisecter) -> None:
+    with ResultStore(bisecter.root / "reports/results.db") as store:
         store.begin(results_samples.run(run_id="of-the-matrix"))
-    hunter(Rounds(since(14)), "--series", "6.12")
-    with ResultStore(hunter.root / "reports/results.db", read_only=True) as store:
+    bisecter(Rounds(since(14)), "--series", "6.12")
+    with ResultStore(bisecter.root / "reports/results.db", read_only=True) as store:
         assert store.runs()[0].kind is RunKind.BISECT
         assert store.load().id == "of-the-matrix"
 
 
-def test_what_does_not_boot_between_the_ends_is_named(hunter: Hunter) -> None:
+def test_what_does_not_boot_between_the_ends_is_named(bisecter: Bisecter) -> None:
     def says(build: str) -> int | None:
         return None if build.startswith(("6.12.12-", "6.12.13-")) else since(14)(build)
 
-    found = hunter.json(Rounds(says), "--series", "6.12")
+    found = bisecter.json(Rounds(says), "--series", "6.12")
     assert (found["last_good"]["version"], found["first_bad"]["version"]) == ("6.12.11", "6.12.14")
     between = found["found"]["changes"][0]["between"]
     assert [it["version"] for it in between] == ["6.12.12", "6.12.13"]
     assert all("Kernel panic" in it["cause"] for it in between)
 
 
-def test_the_machines_fault_is_nobodys_answer(hunter: Hunter) -> None:
-    status, _, err = hunter(Rounds(since(14), fails=lambda _build: True), "--series", "6.12")
+def test_the_machines_fault_is_nobodys_answer(bisecter: Bisecter) -> None:
+    status, _, err = bisecter(Rounds(since(14), fails=lambda _build: True), "--series", "6.12")
     assert status == 2
     assert "no space left" in err
     assert "goes on from here" in err
     # what failed then is asked again, and nothing is left of it
-    found = hunter.json(Rounds(since(14)), "--series", "6.12")
+    found = bisecter.json(Rounds(since(14)), "--series", "6.12")
     assert found["first_bad"]["version"] == "6.12.14"
     assert not found["found"]["unanswered"]
 
 
-def test_two_builds_of_one_version(hunter: Hunter) -> None:
-    hunter.offer(ordered([kernel(90), kernel(90, "2"), kernel(90, "2~bpo12+1"), kernel(94)]))
-    status, out, _ = hunter(Rounds(lambda build: -22 if build == "6.12.90-2" else 0), "--version", "6.12.90")
+def test_two_builds_of_one_version(bisecter: Bisecter) -> None:
+    bisecter.offer(ordered([kernel(90), kernel(90, "2"), kernel(90, "2~bpo12+1"), kernel(94)]))
+    status, out, _ = bisecter(Rounds(lambda build: -22 if build == "6.12.90-2" else 0), "--version", "6.12.90")
     assert status == 0
     assert "same version, different answers: a difference of builds (another build), not of versions" in out
     assert "last good" not in out  # they have no order
     assert "6.12.90-2-bpo12-1-x86_64" in out
 
 
-def test_architectures_of_one_version(hunter: Hunter) -> None:
+def test_architectures_of_one_version(bisecter: Bisecter) -> None:
     """What depends on the architecture is one change, however many builds there are."""
     builds = [kernel(90, revision, arch) for revision in ("1", "2") for arch in ("x86_64", "arm64")]
-    hunter.offer(ordered(builds))
+    bisecter.offer(ordered(builds))
     rounds = Rounds(lambda _build: 0, by_arch={"x86_64": -22})
-    found = hunter.json(rounds, "--version", "6.12.90", "--arch", "x86_64", "--arch", "arm64")["found"]
+    found = bisecter.json(rounds, "--version", "6.12.90", "--arch", "x86_64", "--arch", "arm64")["found"]
     (change,) = found["changes"]
     assert change["differs"] == "architecture"
     assert {answer: len(some) for answer, some in found["answers"].items()} == {"set_ret 0": 2, "set_ret -EINVAL": 2}
 
 
-def test_fixed_and_broken_again_is_told_with_all_its_edges(hunter: Hunter) -> None:
-    hunter.offer(kernels(60))
-    _, out, _ = hunter(Rounds(lambda build: -22 if 14 <= int(build.split("-")[0][5:]) < 40 else 0), "--series", "6.12")
+def test_fixed_and_broken_again_is_told_with_all_its_edges(bisecter: Bisecter) -> None:
+    bisecter.offer(kernels(60))
+    _, out, _ = bisecter(
+        Rounds(lambda build: -22 if 14 <= int(build.split("-")[0][5:]) < 40 else 0), "--series", "6.12"
+    )
     assert "2 changes, and an answer came back that had gone" in out
     assert "6.12.13 (6.12.13-1) x86_64" in out
     assert "6.12.40 (6.12.40-1) x86_64" in out
 
 
-def test_nobody_answers(hunter: Hunter) -> None:
-    status, out, _ = hunter(Rounds(lambda _build: None), "--series", "6.12")
+def test_nobody_answers(bisecter: Bisecter) -> None:
+    status, out, _ = bisecter(Rounds(lambda _build: None), "--series", "6.12")
     assert status == 2
     assert "no kernel answered" in out
 
 
-def test_a_fleet_boots_them(hunter: Hunter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fleet_boots_them(bisecter: Bisecter, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many at once as all hosts have slots, and one host that cannot be reached does not stop it."""
-    file = hunter.root / "hosts.yaml"
+    file = bisecter.root / "hosts.yaml"
     file.write_text("hosts: [{name: one, ssh: one}, {name: two, ssh: two}, {name: gone, ssh: gone}]\n")
     accel: dict[str, Accel] = {"x86_64": "kvm"}
     hosts = tuple(Host(name, {"x86_64": 3}, accel, ssh=name) for name in ("one", "two"))
@@ -232,30 +236,30 @@ def test_a_fleet_boots_them(hunter: Hunter, monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(muster, "mustered", mustered)
     rounds = Rounds(since(14))
-    status, out, _ = hunter(rounds, "--series", "6.12", "--hosts", str(file))
+    status, out, _ = bisecter(rounds, "--series", "6.12", "--hosts", str(file))
     assert status == 0
     assert rounds.fleet
     assert [host.name for host in rounds.fleet.hosts] == ["one", "two"]
     assert "20 kernels, 6 at once, about 2 rounds" in out
     assert "host left out: gone: no route to host" in out
     assert "6.12.14 (6.12.14-1) x86_64" in out
-    status, _, err = hunter(rounds, "--series", "6.12", "--hosts", str(file), "-n", "2")
+    status, _, err = bisecter(rounds, "--series", "6.12", "--hosts", str(file), "-n", "2")
     assert (status, "-n is for this machine alone" in err) == (64, True)
 
 
-def test_what_was_asked_is_kept_to_be_asked_again(hunter: Hunter) -> None:
-    found = hunter.json(Rounds(since(14)), "--series", "6.12")
-    asked = read_asked(hunter.root / "reports", found["id"])
+def test_what_was_asked_is_kept_to_be_asked_again(bisecter: Bisecter) -> None:
+    found = bisecter.json(Rounds(since(14)), "--series", "6.12")
+    asked = read_asked(bisecter.root / "reports", found["id"])
     assert asked
     for side in (found["last_good"], found["first_bad"]):
         assert side["again"] == f"runner cell repro {side['cell']} --run {found['id']} --probe nat-manip-2:tc"
         assert "nat-manip-2:tc" in {ask.probe for ask in asked.cells[side["cell"]].asks}
 
 
-def test_offline_only_what_is_in_the_cache(hunter: Hunter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_only_what_is_in_the_cache(bisecter: Bisecter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "every_kernel", candidates.every_kernel)
-    monkeypatch.setenv("RUNNER_CACHE", str(hunter.root / "cache"))
-    status, _, err = hunter(Rounds(since(14)), "--series", "6.12", "--offline")
+    monkeypatch.setenv("RUNNER_CACHE", str(bisecter.root / "cache"))
+    status, _, err = bisecter(Rounds(since(14)), "--series", "6.12", "--offline")
     assert status == 2
     assert "the archive's lists are not in the cache: bookworm x86_64" in err
     offers = [
@@ -272,7 +276,7 @@ def test_offline_only_what_is_in_the_cache(hunter: Hunter, monkeypatch: pytest.M
     ]
     monkeypatch.setattr(candidates, "offered", lambda *_args, **_more: tuple(offers))
     monkeypatch.setattr(candidates, "have_kernel", lambda locked, _cache: locked.upstream.patch in {3, 9, 15})
-    found = hunter.json(Rounds(since(14)), "--series", "6.12", "--offline")
+    found = bisecter.json(Rounds(since(14)), "--series", "6.12", "--offline")
     assert [it["version"] for it in found["candidates"]] == ["6.12.3", "6.12.9", "6.12.15"]
     assert found["found"]["changes"][0]["changelog_note"] == "not read: it is not in the cache"
 
@@ -288,8 +292,8 @@ def test_offline_only_what_is_in_the_cache(hunter: Hunter, monkeypatch: pytest.M
         (["--all", "--arch", "vax"], "unknown architecture"),
     ],
 )
-def test_wrong_usage_is_said(hunter: Hunter, words: list[str], message: str) -> None:
-    status, _, err = hunter(Rounds(since(14)), *words)
+def test_wrong_usage_is_said(bisecter: Bisecter, words: list[str], message: str) -> None:
+    status, _, err = bisecter(Rounds(since(14)), *words)
     assert status == 64
     assert message in err
 
@@ -308,13 +312,13 @@ def test_ends_are_named_by_version_series_release_or_build() -> None:
     assert "6.12.90, 6.12.94" in caught.value.hint
 
 
-def test_a_hunt_has_its_page_in_the_site(hunter: Hunter) -> None:
-    hunter(Rounds(since(14)), "--series", "6.12")
+def test_a_bisection_has_its_page_in_the_site(bisecter: Bisecter) -> None:
+    bisecter(Rounds(since(14)), "--series", "6.12")
     judged = results_samples.mixed_run()
-    environment = Pages(judged, (judged,), availability(judged), has_hunts=True).environment
-    listed, page = dict(hunt_pages(environment, list(load_hunts(hunter.root / "reports")))).values()
-    assert 'href="hunts.html"' in listed
+    environment = Pages(judged, (judged,), availability(judged), has_bisections=True).environment
+    listed, page = dict(bisection_pages(environment, list(load_bisections(bisecter.root / "reports")))).values()
+    assert 'href="bisections.html"' in listed
     assert "changed between 6.12.13 (6.12.13-1) x86_64 and 6.12.14 (6.12.14-1) x86_64" in listed
     assert "+ said -22" in page
     assert "2 of 2 boots agree" in page
-    assert not list(hunt_pages(environment, []))
+    assert not list(bisection_pages(environment, []))

@@ -33,7 +33,7 @@ from runner.model import (
 from runner.model.deadline import Deadline
 from runner.probes import load_kfuncs
 from runner.process import Completed
-from runner.results.bisect import Bisection, CommitAnswer, NamedCommit
+from runner.results.bisectcommits import CommitAnswer, CommitBisection, NamedCommit
 from tests import fakes
 from tests.unit import agent_samples
 
@@ -101,7 +101,7 @@ class Bench:
     def tell(self, one: CommitAnswer, commit: NamedCommit, word: str) -> None:
         self.words.append(word)
 
-    def search(self, good: str, bad: str) -> Bisection:
+    def search(self, good: str, bad: str) -> CommitBisection:
         journal = CommitJournal(journal_path(self.checkout, "q:tc", "asks"))
         return Search(self.checkout, "q:tc", "x86_64", journal, self.test, self.tell, Limits()).run(good, bad)
 
