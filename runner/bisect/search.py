@@ -184,6 +184,8 @@ def _wishes(board: Board, slots: int, samples: int) -> Iterator[Want]:
     for gap in edges:
         if not gap.inside:
             yield from (Want(at, Why.CONFIRM) for at in (gap.low, gap.high) if _doubtful(board[at]))
+    if board.answered and not edges:  # a change that an end hides is seen when that end is asked again
+        yield from (Want(at, Why.CONFIRM) for at in (board.answered[0], board.answered[-1]) if _doubtful(board[at]))
     left = (samples if edges else 2 * samples) - board.samples
     if board.answered and left > 0:
         yield from (Want(at, Why.SAMPLE) for at in spread(board.calm, min(left, slots)))

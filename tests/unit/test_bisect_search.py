@@ -9,7 +9,7 @@ from math import ceil
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.bisect.search import Board, Tell, Want, expected_rounds, search, spread, standing
@@ -95,6 +95,7 @@ def test_those_that_do_not_boot_are_skipped_and_named(slots: int, change: int, r
 
 @settings(max_examples=8, deadline=None)
 @given(slots_, place_, place_)
+@example(slots=1, change=875, odd=999)
 def test_one_that_wavers_leads_nobody_astray(slots: int, change: int, odd: int) -> None:
     """It lies first, and tells the truth from then on."""
     planted = Planted([change])
