@@ -42,22 +42,21 @@ def every_kernel(
     """
     found: dict[tuple[str, frozenset[str]], Bootable] = {}
     cache = cache_root()
-    for offer in offered((), tuple(archs), Means(archive, cache, deadline), words=("debian",)):
-        kernel = offer.pinned()
-        if kernel is None or (offline and not have_kernel(kernel, cache)):
+    for pin in offered((), tuple(archs), Means(archive, cache, deadline), words=("debian",)):
+        if offline and not have_kernel(pin, cache):
             continue
         candidate = Candidate(
-            key="/".join(filter(None, (offer.build, offer.arch, offer.variant))),
-            version=str(offer.version),
-            release=offer.release,
-            arch=offer.arch,
-            source=offer.source,
-            build=offer.build,
-            suite=offer.suite,
-            variant=offer.variant,
+            key="/".join(filter(None, (pin.package_version, pin.arch, pin.variant))),
+            version=str(pin.upstream),
+            release=pin.release,
+            arch=pin.arch,
+            source=pin.source,
+            build=pin.package_version,
+            suite=pin.packages[0].suite,
+            variant=pin.variant,
         )
-        bootable = Bootable(candidate, kernel)
-        found.setdefault((offer.arch, bootable.digests), bootable)
+        bootable = Bootable(candidate, pin)
+        found.setdefault((pin.arch, bootable.digests), bootable)
     return ordered(found.values())
 
 

@@ -29,9 +29,8 @@ from runner.cli.options import (
 from runner.cli.stores import store_of
 from runner.errors import UserError
 from runner.images import ensure_image
-from runner.kernels import Means, Offer, ensure_kernel, have_kernel, kept_build, offered
+from runner.kernels import BY_WORD, Means, ensure_kernel, have_kernel, kept_build, offered
 from runner.kernels.archive import Archive
-from runner.kernels.sources import BY_WORD
 from runner.model import Pin
 from runner.model.version import Versions
 from runner.probes import kfuncs_path, load_kfuncs
@@ -72,9 +71,9 @@ def list_kernels(
     means = Means(Archive(cache), cache, project.limits.deadline("lock_s"))
     versions = _versions(series)
     offers = [
-        offer
-        for offer in offered(tuple(dict.fromkeys(one.source for one in wanted)), archs, means, words=words)
-        if (versions is None or offer.version in versions) and flavour in ("all", offer.variant or "generic")
+        pin
+        for pin in offered(tuple(dict.fromkeys(one.source for one in wanted)), archs, means, words=words)
+        if (versions is None or pin.upstream in versions) and flavour in ("all", pin.variant or "generic")
     ]
     if not offers:
         typer.echo("no kernel is like that", err=True)
@@ -98,30 +97,28 @@ def _versions(series: str) -> Versions | None:
         raise UserError(f"--series: {error}") from None
 
 
-def _pin_of(offer: Offer, pins: Sequence[Pin]) -> Pin | None:
+def _pin_of(offer: Pin, pins: Sequence[Pin]) -> Pin | None:
     """The pin of what is offered; a source that does not tell releases before it pins has one kernel of a version."""
+    if offer.digests:
+        return offer
     word, _, _ = offer.source.partition(":")
-    for pin in pins:
-        same = pin.source == offer.source and pin.release == offer.release
-        alike = not offer.release and pin.source.startswith(f"{word}:") and pin.version == str(offer.version)
-        if pin.arch == offer.arch and (same or alike):
-            return pin
-    return None
+    mine = (pin for pin in pins if pin.arch == offer.arch and pin.source.startswith(f"{word}:"))
+    return next((pin for pin in mine if pin.version == offer.version), None)
 
 
-def _plain(offer: Offer, pins: Sequence[Pin], cache: Path) -> dict[str, str | int | bool | list[str] | None]:
+def _plain(offer: Pin, pins: Sequence[Pin], cache: Path) -> dict[str, str | int | bool | list[str] | None]:
     """An offer; of one that is in the cache also how it was built, else null."""
-    pin = offer.pinned() or _pin_of(offer, pins)
+    pin = _pin_of(offer, pins)
     build = kept_build(pin, cache) if pin else None
     return {
-        "version": str(offer.version),
+        "version": offer.version,
         "arch": offer.arch,
         "release": offer.release,
-        "suite": offer.suite,
-        "package_version": offer.build,
+        "suite": offer.packages[0].suite if offer.packages else offer.source.partition(":")[0],
+        "package_version": offer.package_version,
         "source": offer.source,
         "variant": offer.variant,
-        "size_bytes": offer.size_bytes,
+        "size_bytes": offer.size_bytes or None,
         "cached": build is not None,
         "compiler": build.compiler if build else None,
         "pahole": build.pahole if build else None,
@@ -129,11 +126,11 @@ def _plain(offer: Offer, pins: Sequence[Pin], cache: Path) -> dict[str, str | in
     }
 
 
-def _table(offers: list[Offer]) -> Table:
+def _table(offers: list[Pin]) -> Table:
     table = Table("version", "architecture", "release", "source", "package version", "MiB", box=None, pad_edge=False)
     for offer in offers:
-        size = "" if offer.size_bytes is None else str(offer.size_bytes >> 20)
-        table.add_row(str(offer.version), offer.arch, offer.release, offer.source, offer.build, size)
+        size = str(offer.size_bytes >> 20) if offer.size_bytes else ""
+        table.add_row(offer.version, offer.arch, offer.release, offer.source, offer.package_version, size)
     return table
 
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from runner import yamlfile
 from runner.engine.fleet import ASK_S, CONNECT_S, FAILURES, SILENCE_S
-from runner.kernels.entries import Arch
+from runner.kernels.source import Arch
 from runner.matrix import SCHEMA_ID
 from runner.model import Plain, Seconds
 from runner.model.deadline import Deadline

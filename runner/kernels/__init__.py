@@ -1,4 +1,4 @@
-"""Where kernels come from: `runner/kernels/source.py` says what a source is, `sources.py` lists them.
+"""Where kernels come from: what a source is stands in source.py, which there are stands here.
 
 A source pins what it names (`lock_kernels`), and what is pinned is fetched, unpacked and kept (`ensure_kernel`).
 """
@@ -6,39 +6,78 @@ A source pins what it names (`lock_kernels`), and what is pinned is fetched, unp
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from runner.errors import InfraError
-from runner.kernels import modules
+from debian.debian_support import Version
+
+from runner.errors import InfraError, UserError
+from runner.kernels import needs
 from runner.kernels.archive import Archive
-from runner.kernels.needs import read_build
-from runner.kernels.source import Means, Offer
-from runner.kernels.sources import SOURCES, source_of
+from runner.kernels.debian import DebianSource
+from runner.kernels.installed import InstalledSource
+from runner.kernels.mainline import MainlineSource
+from runner.kernels.oci import OciSource
+from runner.kernels.path import PathSource
+from runner.kernels.snapshot import SnapshotSource
+from runner.kernels.source import Means, Source
+from runner.kernels.tree import TreeSource
 from runner.model import Build, Kernel, Pin, Wanted
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
+from runner.model.version import KernelVersion
 from runner.store import Store, key_of
+from runner.text import nearest
 
-__all__ = ["Means", "Offer", "ensure_kernel", "have_kernel", "kept_build", "lock_kernels", "offered", "stored_kernel"]
+__all__ = [
+    "BY_WORD",
+    "SOURCES",
+    "Means",
+    "Source",
+    "ensure_kernel",
+    "have_kernel",
+    "kept_build",
+    "lock_kernels",
+    "offered",
+    "source_of",
+    "stored_kernel",
+]
+
+SOURCES: tuple[type[Source], ...] = (
+    DebianSource,
+    MainlineSource,
+    SnapshotSource,
+    OciSource,
+    InstalledSource,
+    PathSource,
+    TreeSource,
+)
+BY_WORD = {source.word: source for source in SOURCES}
 
 _RECIPE = 1  # raise it when unpacking changes: every stored kernel is then made again
 
 
-def offered(
-    named: Sequence[str], archs: Sequence[str], means: Means, *, words: Sequence[str] = ()
-) -> tuple[Offer, ...]:
+def source_of(text: str) -> Source:
+    """What a text names. UserError, naming the known sources, or saying what is wrong with the rest."""
+    word, colon, _ = text.partition(":")
+    if not colon or word not in BY_WORD:
+        raise UserError(f"{text!r} is not a kernel source", hint=nearest(word, BY_WORD))
+    return BY_WORD[word].parse(text)
+
+
+def offered(named: Iterable[str], archs: Sequence[str], means: Means, *, words: Sequence[str] = ()) -> tuple[Pin, ...]:
     """Every kernel that the sources can give, oldest first; of these sources alone when `words` has any.
 
-    `named` are the texts in the matrix: some sources can list no more than what they are told of, and servers that not
-    everybody uses (`Source.VARIABLE`) are asked only where there is a reason to. InfraError.
+    `named` are the texts in the matrix: some sources can list no more than what they are told of. What its source tells
+    no more of than its version has neither a release nor digests. InfraError.
     """
-    found: list[Offer] = []
-    for source in SOURCES:
-        mine = [text for text in named if source_of(text) is source]
-        if source.WORD in words if words else mine or not source.VARIABLE or os.environ.get(source.VARIABLE):
-            found += source.offers(mine, archs, means)
-    return tuple(sorted(found))
+    sources = [source_of(text) for text in named]
+    found: list[Pin] = []
+    for kind in SOURCES:
+        mine = [source for source in sources if isinstance(source, kind)]
+        if kind.word in words if words else mine or not kind.variable or os.environ.get(kind.variable):
+            found += kind.offers(mine, archs, means)
+    return tuple(sorted(found, key=_age))
 
 
 def lock_kernels(wanted: Wanted, means: Means) -> tuple[Pin, ...]:
@@ -46,20 +85,20 @@ def lock_kernels(wanted: Wanted, means: Means) -> tuple[Pin, ...]:
 
     UserError when there is none, InfraError without network.
     """
-    found = source_of(wanted.source).lock(wanted.source, wanted.arch, means)
+    found = source_of(wanted.source).pins(wanted.arch, means)
     return tuple(sorted(found, key=lambda pin: (pin.upstream, pin.release)))
 
 
 def have_kernel(pin: Pin, cache: Path) -> bool:
     """Is it in the cache? Does not verify it."""
-    return _store(cache).has(_key(pin))
+    store, key = stored_kernel(pin, cache)
+    return store.has(key)
 
 
 def kept_build(pin: Pin, cache: Path) -> Build | None:
     """How a kernel in the cache was built; None when it is not there. Does not verify it."""
-    if not have_kernel(pin, cache):
-        return None
-    return read_build(_store(cache).tree(_key(pin)) / f"boot/config-{pin.release}")
+    store, key = stored_kernel(pin, cache)
+    return needs.read_build(store.tree(key) / f"boot/config-{pin.release}") if store.has(key) else None
 
 
 def ensure_kernel(pin: Pin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Kernel:
@@ -67,14 +106,15 @@ def ensure_kernel(pin: Pin, cache: Path, *, deadline: Deadline, offline: bool = 
 
     def make(tree: Path) -> None:
         source = source_of(pin.source)
-        if offline and not source.LOCAL:
+        if offline and not source.local:
             raise InfraError(
                 f"kernel {pin.release} is not in the cache, or is damaged there",
                 hint="`runner kernels fetch` gets it, with network",
             )
         source.fetch(pin, tree, Means(Archive(cache), cache, deadline))
 
-    entry = _store(cache).ensure(_key(pin), make, deadline=deadline)
+    store, key = stored_kernel(pin, cache)
+    entry = store.ensure(key, make, deadline=deadline)
     root = PurePosixPath(entry.tree)
     boot = root / "boot"
     return Kernel(
@@ -88,20 +128,17 @@ def ensure_kernel(pin: Pin, cache: Path, *, deadline: Deadline, offline: bool = 
 
 def stored_kernel(pin: Pin, cache: Path) -> tuple[Store, str]:
     """Where the cache keeps it, and under which key."""
-    return _store(cache), _key(pin)
-
-
-def _store(cache: Path) -> Store:
-    return Store(cache / "kernels")
-
-
-def _key(pin: Pin) -> str:
     # files are named only where there are any: what was stored before there were files keeps its key
     files = {"files": sorted(file.sha256 for file in pin.files)} if pin.files else {}
-    return key_of(
+    key = key_of(
         recipe=_RECIPE,
         release=pin.release,
         packages=sorted(package.sha256 for package in pin.packages),
-        modules=sorted(modules.WANTED),
+        modules=sorted(needs.MODULES),
         **files,
     )
+    return Store(cache / "kernels"), key
+
+
+def _age(pin: Pin) -> tuple[KernelVersion, Version]:
+    return pin.upstream, Version(pin.package_version or "0")

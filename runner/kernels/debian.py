@@ -11,27 +11,22 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import Annotated, ClassVar, Self
 
 from debian.debian_support import Version
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from runner.errors import InfraError, UserError
-from runner.kernels import debs
 from runner.kernels.archive import Listed
-from runner.kernels.entries import KernelEntry, Range, Series, WhichField, one_of
-from runner.kernels.source import Means, Offer, choose
-from runner.kernels.suites import SUITES
-from runner.model import Package, Pin, Wanted, Which
+from runner.kernels.mirrors import SUITES
+from runner.kernels.source import Means, Source, WhichField, matches, meant, one_of, quoted
+from runner.kernels.unpack import unpack_packages
+from runner.model import Package, Pin, Wanted
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.version import KernelVersion, Versions
-from runner.text import nearest
 
 log = logging.getLogger(__name__)
 
-WORD = "debian"
-LOCAL = False
-VARIABLE = ""
 GENERIC = "generic"
 # Where each is built. `cloud` is missing: it has no 9p, so virtme-ng cannot boot it.
 _SIZES = sorted({size for row in ARCHITECTURES.values() for size in row.pages_kib if size != 4})
@@ -42,7 +37,6 @@ FLAVOURS: dict[str, tuple[str, ...]] = {
 }
 # The version of a package: the archive may have several builds of one version, and of one suite.
 _BUILD = re.compile(r"(?P<version>\d+(?:\.\d+){1,2}(?:~rc\d+)?)-(?P<build>\d[A-Za-z0-9.+~]*)", re.ASCII)
-_SOURCE = re.compile(rf"{WORD}:(?P<suite>[a-z-]+)/(?P<versions>[^/]+)(?P<all>/all)?(?:/(?P<flavour>[a-z0-9]+))?")
 # A stable suite's newest kernels come through these first; a kernel of theirs is a kernel of the suite.
 _POCKETS = ("-updates", "-security")
 
@@ -54,8 +48,32 @@ Flavour = Annotated[
 ]
 
 
-class DebianEntry(KernelEntry):
+_DOTTED = r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}"
+_SERIES = rf"{_DOTTED}([-~]rc[0-9]{{1,3}})?(-[0-9][A-Za-z0-9.+~]{{0,63}})?"
+_BOUND = rf"(>=|<=|>|<){_DOTTED}"
+_RANGE = rf"{_BOUND}(,{_BOUND}){{0,3}}"
+
+Series = Annotated[
+    str,
+    BeforeValidator(quoted),
+    AfterValidator(
+        matches("a kernel series", _SERIES, 'like "6.12", "7", or one version, like "6.12.117" or "6.12.117-1"')
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{_SERIES}$"}),
+]
+Range = Annotated[
+    str,
+    BeforeValidator(quoted),
+    AfterValidator(matches("a range of versions", _RANGE, 'like ">=6.12" or ">=6.1,<7"')),
+    WithJsonSchema({"type": "string", "pattern": f"^{_RANGE}$"}),
+]
+
+
+class DebianSource(Source):
     """Kernels of a Debian suite: the newest build of a series, one version, or a range of them."""
+
+    word: ClassVar[str] = "debian"
+    example: ClassVar[str] = "debian:trixie/6.12"
 
     debian: Annotated[Suite, Field(description="Debian suite whose packages are used")]
     series: Annotated[
@@ -77,6 +95,23 @@ class DebianEntry(KernelEntry):
             raise ValueError("'which' says what is meant of a range: it needs 'versions'")
         return self
 
+    @classmethod
+    def fields_of(cls, rest: str) -> dict[str, object]:
+        suite, _, rest = rest.partition("/")
+        versions, *words = rest.split("/")
+        fields: dict[str, object] = {"debian": suite, "versions" if versions[:1] in {"<", ">"} else "series": versions}
+        if words[:1] == ["all"]:
+            fields["which"] = words.pop(0)
+        if len(words) > 1:
+            raise ValueError(f"after the versions {'/'.join(words)!r}, which is no flavour")
+        return fields | ({"flavours": tuple(words)} if words else {})
+
+    @property
+    def text(self) -> str:
+        """With one flavour, as it is what a text names."""
+        words = [f"{self.word}:{self.debian}", self.versions or self.series, "all" if self.which == "all" else None]
+        return "/".join(filter(None, (*words, *(flavour for flavour in self.flavours if flavour != GENERIC))))
+
     @property
     def default_name(self) -> str:
         return self.series or self.debian
@@ -86,62 +121,57 @@ class DebianEntry(KernelEntry):
         return "series" if self.series else "versions"
 
     def wanted(self, arch: str) -> Iterator[Wanted]:
-        which: Which | None = (self.which or "newest-of-series") if self.versions else None
+        """One for each flavour."""
+        which = (self.which or "newest-of-series") if self.versions else None
         for flavour in self.flavours:
-            if arch not in FLAVOURS[flavour]:
-                continue
-            named = Named.of(self.debian, self.versions or self.series or "", which, flavour)
-            name = self.called if flavour == GENERIC else f"{self.called}-{flavour}"
-            yield Wanted(name=name, source=named.text, arch=arch, which=which)
-
-
-ENTRY = DebianEntry
-
-
-class Named(NamedTuple):
-    """What a source's text says."""
-
-    suite: str
-    versions: Versions
-    which: Which | None = None
-    flavour: str = GENERIC
-    build: str = ""  # a package's version: no other build will do
+            if arch in FLAVOURS[flavour]:
+                name = self.called if flavour == GENERIC else f"{self.called}-{flavour}"
+                text = self.model_copy(update={"flavours": (flavour,)}).text
+                yield Wanted(name=name, source=text, arch=arch, which=which)
 
     @classmethod
-    def of(cls, suite: str, versions: str, which: Which | None, flavour: str) -> Self:
-        """`versions` may be a package's version. ValueError when it is neither that nor versions."""
-        build = _BUILD.fullmatch(versions)
-        meant = Versions.parse(build["version"] if build else versions)
-        return cls(suite, meant, which, flavour, versions if build else "")
+    def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> tuple[Pin, ...]:  # noqa: ARG003
+        """Every whole kernel of every suite. InfraError when the lists cannot be had."""
+        return kernels_in(SUITES, archs, means)
 
-    @property
-    def text(self) -> str:
-        text = f"{WORD}:{self.suite}/{self.build or self.versions}"
-        text += "/all" if self.which == "all" else ""
-        return text + ("" if self.flavour == GENERIC else f"/{self.flavour}")
+    def pins(self, arch: str, means: Means) -> Sequence[Pin]:
+        """UserError, naming what there is, when there is nothing."""
+        (flavour,), pockets = self.flavours, suites_of(self.debian)
+        found = list(kernels_in(pockets[:1], (arch,), means))
+        for pocket in pockets[1:]:
+            try:
+                found += kernels_in((pocket,), (arch,), means)
+            except InfraError as error:  # the suite itself was reached: this mirror has no such pocket
+                log.warning("%s is not searched for newer kernels: %s", pocket, error.what)
+        there = sorted((pin for pin in found if pin.variant == _variant(flavour)), key=_age)
+        text = self.versions or self.series or ""
+        build = _BUILD.fullmatch(text)  # no other build will do
+        versions = Versions.parse(build["version"] if build else text)
+        mine = [pin for pin in there if not build or pin.package_version == text]
+        groups = meant(mine, versions, self.which, lambda pin: pin.upstream)
+        if not groups:
+            known = ", ".join(dict.fromkeys(pin.package_version if build else str(pin.upstream) for pin in there))
+            have = "have" if len(pockets) > 1 else "has"
+            kind = "" if flavour == GENERIC else f"{flavour} "
+            raise UserError(
+                f"{' and '.join(pockets)} {have} no {kind}kernel {text} for {arch}",
+                hint=f"there are {known}" if known else "`runner kernels list` shows what there is",
+            )
+        return [group[0].model_copy(update={"source": self.text}) for group in groups]
 
+    def lost(self, pin: Pin, means: Means) -> str:
+        """Which of its packages the archive no longer has."""
+        gone = means.archive.lacks(pin.packages, pin.arch, deadline=means.deadline)
+        names = sorted({f"{package.name} {package.version}" for package in gone})
+        return f"{', '.join(names)} left the archive" if names else ""
 
-def parse_source(source: str) -> Named:
-    """UserError on an unknown suite or flavour, or on malformed versions. Needs no network."""
-    found = _SOURCE.fullmatch(source)
-    if not found:
-        raise UserError(f"{source!r} is not a kernel source", hint=f"like {WORD}:trixie/6.12")
-    suite, flavour = found["suite"], found["flavour"] or GENERIC
-    for what, word, known in (("suite", suite, SUITES), ("flavour", flavour, tuple(FLAVOURS))):
-        if word not in known:
-            raise UserError(f"unknown Debian {what} {word!r} in {source}", hint=nearest(word, known))
-    try:
-        return Named.of(suite, found["versions"], "all" if found["all"] else None, flavour)
-    except ValueError:
-        raise UserError(
-            f"{found['versions']!r} in {source} is neither a kernel series nor a version nor a range",
-            hint="like 7, 6.12, 6.12.117 or >=6.12",
-        ) from None
+    def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
+        """Download the packages, checked by apt, and unpack them."""
 
+        def download(folder: Path) -> Iterable[Path]:
+            return means.archive.download(pin.packages, pin.arch, folder, deadline=means.deadline).values()
 
-def check(source: str) -> None:
-    """UserError unless the text can be understood."""
-    parse_source(source)
+        unpack_packages(pin, tree, download, deadline=means.deadline)
 
 
 def suites_of(suite: str) -> tuple[str, ...]:
@@ -149,64 +179,22 @@ def suites_of(suite: str) -> tuple[str, ...]:
     return (suite, *(suite + pocket for pocket in _POCKETS if suite + pocket in SUITES))
 
 
-def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> tuple[Offer, ...]:  # noqa: ARG001
-    """Every whole kernel of every suite, oldest first. InfraError when the lists cannot be had."""
-    return _offered(archs, SUITES, means)
-
-
-def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
-    """Pin what a source means now. UserError, naming what there is, when there is nothing."""
-    suite, versions, which, flavour, build = parse_source(source)
-    found = list(_offered((arch,), (suite,), means))
-    for pocket in suites_of(suite)[1:]:
-        try:
-            found += _offered((arch,), (pocket,), means)
-        except InfraError as error:  # the suite itself was reached: this mirror has no such pocket
-            log.warning("%s is not searched for newer kernels: %s", pocket, error.what)
-    found = [offer for offer in found if offer.variant == _variant(flavour)]
-    meant = [offer for offer in found if build in {"", offer.build}]
-    chosen = choose(meant, versions, which or "newest-of-series")
-    if not chosen:
-        known = ", ".join(dict.fromkeys(offer.build if build else str(offer.version) for offer in sorted(found)))
-        have = "have" if len(suites_of(suite)) > 1 else "has"
-        kind = "" if flavour == GENERIC else f"{flavour} "
-        raise UserError(
-            f"{' and '.join(suites_of(suite))} {have} no {kind}kernel {build or versions} for {arch}",
-            hint=f"there are {known}" if known else "`runner kernels list` shows what there is",
-        )
-    return tuple(pin for offer in chosen if (pin := offer.pinned(source)))
-
-
-def lost(pin: Pin, means: Means) -> str:
-    """Which of its packages the archive no longer has."""
-    gone = means.archive.lacks(pin.packages, pin.arch, deadline=means.deadline)
-    names = sorted({f"{package.name} {package.version}" for package in gone})
-    return f"{', '.join(names)} left the archive" if names else ""
-
-
-def fetch(pin: Pin, tree: Path, means: Means) -> None:
-    """Download the packages, checked by apt, and unpack them."""
-
-    def download(folder: Path) -> Iterable[Path]:
-        return means.archive.download(pin.packages, pin.arch, folder, deadline=means.deadline).values()
-
-    debs.fill(pin, tree, download, deadline=means.deadline)
-
-
-def _offered(archs: Iterable[str], suites: Iterable[str], means: Means) -> tuple[Offer, ...]:
+def kernels_in(suites: Sequence[str], archs: Sequence[str], means: Means) -> tuple[Pin, ...]:
+    """Every whole kernel of these suites. InfraError."""
     pairs = [(suite, arch) for arch in archs for suite in suites]
     means.archive.update(pairs, deadline=means.deadline)
     with ThreadPoolExecutor(2) as pool:
         lists = pool.map(lambda pair: means.archive.kernel_packages(*pair, deadline=means.deadline), pairs)
-        found = [
-            offer
-            for (suite, arch), listed in zip(pairs, lists, strict=True)
-            for offer in offers_of(listed, suite, arch)
-        ]
-    return tuple(sorted(found))
+        return tuple(
+            pin for (suite, arch), listed in zip(pairs, lists, strict=True) for pin in kernels_of(listed, suite, arch)
+        )
 
 
-def offers_of(listed: Iterable[Listed], suite: str, arch: str) -> tuple[Offer, ...]:
+def _age(pin: Pin) -> tuple[KernelVersion, Version]:
+    return pin.upstream, Version(pin.package_version)
+
+
+def kernels_of(listed: Iterable[Listed], suite: str, arch: str) -> tuple[Pin, ...]:
     """The kernels that the packages of one list make up. Pure.
 
     Some kernels stay in the lists when their modules have left the archive; those cannot boot and are left out.
@@ -222,16 +210,13 @@ def offers_of(listed: Iterable[Listed], suite: str, arch: str) -> tuple[Offer, .
         version = _upstream(entry.package.version)
         if parts and version:
             found.append(
-                Offer(
-                    source=Named.of(suite, parts[0].version, None, flavour).text,
+                Pin(
+                    source="/".join(filter(None, (f"debian:{suite}", parts[0].version, _variant(flavour)))),
                     arch=arch,
-                    version=version,
+                    version=str(version),
                     release=release,
-                    suite=suite,
-                    build=parts[0].version,
-                    variant=_variant(flavour),
-                    size_bytes=sum(package.size_bytes for package in parts),
                     packages=parts,
+                    variant=_variant(flavour),
                 )
             )
     return tuple(found)

@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from debian import deb822
 
@@ -25,8 +24,8 @@ from runner.kernels.archive import listed
 from runner.kernels.download import NotThere, Server
 from runner.kernels.mirrors import KEYRING
 from runner.kernels.openpgp import signed_text
-from runner.kernels.source import Means, Offer
-from runner.model import Package
+from runner.kernels.source import Means
+from runner.model import Pin
 from runner.model.architecture import architecture
 from runner.store import write_atomically
 
@@ -37,23 +36,19 @@ _LIST_LIMIT = 96 << 20  # bytes, compressed; sid's has 12 MB
 _UNPACK: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.decompress, ".gz": gzip.decompress}
 
 
-class Indexed(NamedTuple):
-    """A kernel of a list, and the path of each of its packages below the folder that has the list."""
+def signed_kernels(
+    server: Server, folder: str, suite: str, arch: str, means: Means
+) -> tuple[tuple[Pin, ...], dict[str, str]]:
+    """The whole kernels of a suite, and the path of each package below `folder`, by its digest.
 
-    offer: Offer
-    files: tuple[tuple[Package, str], ...]
-
-
-def indexed(server: Server, folder: str, suite: str, arch: str, means: Means) -> tuple[Indexed, ...]:
-    """The whole kernels of a suite; none where there is no such suite, or no such architecture in it.
-
-    InfraError when Debian did not sign it, or when what comes is not what was signed.
+    None where there is no such suite, or no such architecture in it. InfraError when Debian did not sign it, or when
+    what comes is not what was signed.
     """
     place = f"{folder}/dists/{suite}"
     try:
         document = server.text(f"{place}/InRelease", deadline=means.deadline)
     except NotThere:
-        return ()
+        return (), {}
     keyring = Path(os.environ.get(KEYRING_VARIABLE) or KEYRING)
     text = signed_text(document, keyring, f"{server.base}/{place}/InRelease", deadline=means.deadline)
     prefix = f"main/binary-{architecture(arch).debian}/Packages"
@@ -61,8 +56,10 @@ def indexed(server: Server, folder: str, suite: str, arch: str, means: Means) ->
     for ending in _UNPACK:
         if digest := digests.get(prefix + ending):
             stanzas = _stanzas(server, f"{place}/{prefix}{ending}", digest, means)
-            return _kernels(stanzas, suite, arch)
-    return ()
+            paragraphs = list(deb822.Packages.iter_paragraphs(stanzas, use_apt_pkg=False))
+            paths = {paragraph["SHA256"]: paragraph["Filename"] for paragraph in paragraphs}
+            return debian.kernels_of([listed(paragraph, suite) for paragraph in paragraphs], suite, arch), paths
+    return (), {}
 
 
 def _stanzas(server: Server, path: str, digest: str, means: Means) -> bytes:
@@ -81,12 +78,3 @@ def _stanzas(server: Server, path: str, digest: str, means: Means) -> bytes:
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(kept, stanzas)
     return stanzas
-
-
-def _kernels(stanzas: bytes, suite: str, arch: str) -> tuple[Indexed, ...]:
-    paragraphs = list(deb822.Packages.iter_paragraphs(stanzas, use_apt_pkg=False))
-    paths = {paragraph["SHA256"]: paragraph["Filename"] for paragraph in paragraphs}
-    offers = debian.offers_of([listed(paragraph, suite) for paragraph in paragraphs], suite, arch)
-    return tuple(
-        Indexed(offer, tuple((package, paths[package.sha256]) for package in offer.packages)) for offer in offers
-    )

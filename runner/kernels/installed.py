@@ -9,107 +9,69 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from runner.errors import InfraError, RunnerError, UserError
-from runner.kernels import local
+from runner.errors import InfraError, UserError
 from runner.kernels.config import built_for
-from runner.kernels.entries import KernelEntry, matches
-from runner.kernels.source import Means, Offer
+from runner.kernels.local import LocalSource, pin_of
+from runner.kernels.source import Means, matches
 from runner.kernels.unpack import Parts, find_parts, releases_in
-from runner.model import Pin, Wanted
+from runner.model import Pin, Wanted, Which
 
 log = logging.getLogger(__name__)
 
-WORD = "installed"
-LOCAL = True
-VARIABLE = ""
 ALL, NEWEST = "all", "newest"
 ROOT = Path("/")
 _RELEASE = r"all|newest|[0-9][A-Za-z0-9._+~-]{0,100}"
 
-Which = Annotated[
+Release = Annotated[
     str,
     AfterValidator(matches("a release", _RELEASE, 'like "6.1.0-56-amd64" (`uname -r`), or all, or newest')),
     WithJsonSchema({"type": "string", "pattern": f"^({_RELEASE})$"}),
 ]
 
 
-class InstalledEntry(KernelEntry):
+class InstalledSource(LocalSource):
     """Kernels that are installed on this machine."""
 
-    installed: Annotated[Which, Field(description="a release, as `uname -r` has it; or newest; or all")]
+    word: ClassVar[str] = "installed"
+    example: ClassVar[str] = "installed:newest, installed:all"
+
+    installed: Annotated[Release, Field(description="a release, as `uname -r` has it; or newest; or all")]
 
     @property
     def default_name(self) -> str:
-        return WORD if self.installed in {ALL, NEWEST} else re.sub(r"[^A-Za-z0-9._-]", "-", self.installed)[:64]
-
-    @property
-    def key(self) -> str:
-        return WORD
+        chosen = self.installed in {ALL, NEWEST}
+        return self.word if chosen else re.sub(r"[^A-Za-z0-9._-]", "-", self.installed)[:64]
 
     def wanted(self, arch: str) -> Iterator[Wanted]:
-        source = f"{WORD}:{self.installed}"
-        yield Wanted(name=self.called, source=source, arch=arch, which="all" if self.installed == ALL else None)
+        which: Which | None = "all" if self.installed == ALL else None
+        yield Wanted(name=self.called, source=self.text, arch=arch, which=which)
 
+    @classmethod
+    def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> Iterator[Pin]:  # noqa: ARG003
+        """Every one that is whole."""
+        return super().offers([cls(installed=parts.release) for parts in _whole()], archs, means)
 
-ENTRY = InstalledEntry
+    def kernels(self) -> Sequence[Parts]:
+        """Every one that is whole where the text is no release."""
+        return [parts for parts in _whole() if self.installed in {ALL, NEWEST, parts.release}]
 
-
-def check(source: str) -> None:
-    """UserError unless the text can be understood."""
-    _which(source)
-
-
-def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator[Offer]:  # noqa: ARG001
-    """Every one that is whole."""
-    for parts in _whole():
-        try:
-            found = local.offer(f"{WORD}:{parts.release}", parts, str(parts.image.parent))
-        except RunnerError as error:
-            log.warning("%s", error.what)
-            continue
-        if found.arch in archs:
-            yield found
-
-
-def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
-    """Pin what is installed now. UserError, naming what there is, when it is not."""
-    which, there = _which(source), _whole()
-    if which not in {ALL, NEWEST}:
-        chosen = [parts for parts in there if parts.release == which]
-    else:
-        chosen = [parts for parts in there if built_for(parts.config) == arch]
-    if not chosen:
-        names = ", ".join(f"{parts.release} ({built_for(parts.config) or 'unknown'})" for parts in there)
-        raise UserError(
-            f"{source}: no such kernel for {arch} is installed on this machine",
-            hint=f"there are {names}" if names else f"there is none with its modules and its .config below {ROOT}",
-        )
-    pins = [local.pin(source, arch, parts, deadline=means.deadline) for parts in chosen]
-    return (max(pins, key=lambda pin: (pin.upstream, pin.release)),) if which == NEWEST else tuple(pins)
-
-
-def lost(pin: Pin, means: Means) -> str:
-    """What changed."""
-    try:
-        return local.changed(pin, find_parts(ROOT, pin.release), deadline=means.deadline)
-    except InfraError as error:
-        return f"{pin.release} is not installed any more: {error.what}"
-
-
-def fetch(pin: Pin, tree: Path, means: Means) -> None:
-    """Copy it."""
-    local.copy(pin, find_parts(ROOT, pin.release), tree, means)
-
-
-def _which(source: str) -> str:
-    word, _, which = source.partition(":")
-    if word != WORD or not re.fullmatch(_RELEASE, which):
-        raise UserError(f"{source!r} is not a kernel source", hint=f"like {WORD}:newest, {WORD}:all")
-    return which
+    def pins(self, arch: str, means: Means) -> Sequence[Pin]:
+        """UserError, naming what there is, when it is not installed."""
+        there = self.kernels()
+        if self.installed in {ALL, NEWEST}:
+            there = [parts for parts in there if built_for(parts.config) == arch]
+        found = [pin_of(self.text, arch, parts, means.deadline) for parts in there]
+        if not found:
+            names = ", ".join(f"{parts.release} ({built_for(parts.config) or 'unknown'})" for parts in _whole())
+            raise UserError(
+                f"{self.text}: no such kernel for {arch} is installed on this machine",
+                hint=f"there are {names}" if names else f"there is none with its modules and its .config below {ROOT}",
+            )
+        return [max(found, key=lambda pin: (pin.upstream, pin.release))] if self.installed == NEWEST else found
 
 
 def _whole() -> tuple[Parts, ...]:

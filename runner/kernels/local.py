@@ -8,29 +8,80 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 import shutil
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar, Self
 
 from pydantic import ValidationError
 
 from runner.errors import InfraError, RunnerError, UserError
-from runner.kernels import modules
 from runner.kernels.config import built_for, upstream_version
-from runner.kernels.source import Means, Offer
+from runner.kernels.source import Means, Source
 from runner.kernels.unpack import Parts, lay_out, needed_of
 from runner.model import Pin, PinnedFile
-from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
 
 log = logging.getLogger(__name__)
 
-Find = Callable[[str], Parts]  # the parts of what a source names; UserError when they are not there
+
+class LocalSource(Source):
+    """A kernel of this machine. A subclass says where it lies."""
+
+    local: ClassVar[bool] = True
+
+    @property
+    def default_name(self) -> str:
+        last = Path(getattr(self, self.word)).name
+        return re.sub(r"[^A-Za-z0-9._-]", "-", last).lstrip("._-")[:64] or self.word
+
+    def kernels(self) -> Sequence[Parts]:
+        """The kernels that it names, as they lie there now. UserError when there are none, or they are not whole."""
+        raise NotImplementedError
+
+    @classmethod
+    def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> Iterator[Pin]:
+        """Those that the matrix names, as far as they are there."""
+        for source in named:
+            try:
+                kernels = [(arch, parts) for parts in source.kernels() if (arch := built_for(parts.config)) in archs]
+                yield from [pin_of(source.text, arch, parts, means.deadline) for arch, parts in kernels]
+            except RunnerError as error:
+                log.warning("%s", error.what)
+
+    def pins(self, arch: str, means: Means) -> Sequence[Pin]:
+        return [pin_of(self.text, arch, parts, means.deadline) for parts in self.kernels()]
+
+    def lost(self, pin: Pin, means: Means) -> str:
+        """What changed."""
+        try:
+            return _difference(pin, needed_of(self._find(pin), deadline=means.deadline))
+        except RunnerError as error:
+            return error.what
+
+    def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
+        """Copy it. What is unpacked is a copy that was checked: a build may go on in the folder that it comes from."""
+        try:
+            staged = _staged(needed_of(self._find(pin), deadline=means.deadline), tree.parent / "staged")
+        except UserError as error:  # it was there when it was pinned
+            raise InfraError(error.what, hint="it is needed on each machine that boots it") from None
+        except OSError as error:
+            raise InfraError(f"{pin.source}: {error.filename}: {error.strerror}") from None
+        if fault := _difference(pin, staged):
+            raise InfraError(f"{pin.source}: {fault}", hint="`runner kernels lock` pins what is there now")
+        lay_out(staged, pin.arch, tree, deadline=means.deadline)
+
+    def _find(self, pin: Pin) -> Parts:
+        for parts in self.kernels():
+            if parts.release == pin.release:
+                return parts
+        raise UserError(f"{pin.release} is not there any more")
 
 
-def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> Pin:
+def pin_of(source: str, arch: str, parts: Parts, deadline: Deadline) -> Pin:
     """Pin a kernel as it is now. UserError when it is none for this architecture."""
     found = built_for(parts.config)
     if found != arch:
@@ -39,13 +90,12 @@ def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> Pin:
             hint=f"give it `architectures: [{found}]` in the matrix" if found else f"{parts.config} does not tell",
         )
     try:
-        return Pin(
-            source=source,
-            arch=arch,
-            version=str(_version(source, parts)),
-            release=parts.release,
-            files=tuple(_pinned(needed_of(parts, modules.WANTED, deadline=deadline))),
-        )
+        version = str(KernelVersion.parse(upstream_version(parts.config, parts.release)))
+    except ValueError:
+        raise UserError(f"{source}: neither {parts.config} nor {parts.release!r} tells a kernel version") from None
+    try:
+        files = tuple(_pinned(needed_of(parts, deadline=deadline)))
+        return Pin(source=source, arch=arch, version=version, release=parts.release, files=files)
     except ValidationError as error:
         raise UserError(f"{source}: release {parts.release!r}: {error.errors()[0]['msg']}") from None
     except OSError as error:
@@ -54,78 +104,14 @@ def pin(source: str, arch: str, parts: Parts, *, deadline: Deadline) -> Pin:
         ) from None
 
 
-def offer(source: str, parts: Parts, suite: str) -> Offer:
-    """A kernel of this machine, for a list."""
-    return Offer(
-        source=source,
-        arch=built_for(parts.config),
-        version=_version(source, parts),
-        release=parts.release,
-        suite=suite,
-        size_bytes=parts.image.stat().st_size,
-    )
-
-
-def changed(pin: Pin, parts: Parts, *, deadline: Deadline) -> str:
-    """Which part is not what was pinned; empty when all are."""
-    return _difference(pin, needed_of(parts, modules.WANTED, deadline=deadline))
-
-
 def _difference(pin: Pin, needed: Parts) -> str:
+    """Which part is not what was pinned; empty when all are."""
     try:
         there = {file.name: file for file in _pinned(needed)}
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
     names = [file.name for file in pin.files if there.get(file.name) != file]
     return f"{' and '.join(names)} changed since it was pinned" if names else ""
-
-
-def offers(named: Iterable[str], archs: Container[str], find: Find, folder: Callable[[str], Path]) -> Iterator[Offer]:
-    """Those that the matrix names, as far as they are there."""
-    for source in named:
-        try:
-            found = offer(source, find(source), str(folder(source)))
-        except RunnerError as error:
-            log.warning("%s", error.what)
-            continue
-        if found.arch in archs:
-            yield found
-
-
-def lost(pin: Pin, find: Find, means: Means) -> str:
-    """What became of one that the matrix names; empty when it is as it was pinned."""
-    try:
-        return changed(pin, find(pin.source), deadline=means.deadline)
-    except RunnerError as error:
-        return error.what
-
-
-def fetch(pin: Pin, find: Find, tree: Path, means: Means) -> None:
-    """Copy one that the matrix names. That it is not there is now the machine's fault."""
-    try:
-        parts = find(pin.source)
-    except UserError as error:
-        raise InfraError(error.what, hint="it is needed on each machine that boots it") from None
-    copy(pin, parts, tree, means)
-
-
-def copy(pin: Pin, parts: Parts, tree: Path, means: Means) -> None:
-    """Fill `tree`. What is unpacked is a copy that was checked: a build may go on in the folder that it comes from."""
-    try:
-        staged = _staged(needed_of(parts, modules.WANTED, deadline=means.deadline), tree.parent / "staged")
-    except OSError as error:
-        raise InfraError(f"{pin.source}: {error.filename}: {error.strerror}") from None
-    if fault := _difference(pin, staged):
-        raise InfraError(f"{pin.source}: {fault}", hint="`runner kernels lock` pins what is there now")
-    lay_out(staged, architecture(pin.arch).image, tree, deadline=means.deadline)
-
-
-def _version(source: str, parts: Parts) -> KernelVersion:
-    text = upstream_version(parts.config, parts.release)
-    try:
-        return KernelVersion.parse(text)
-    except ValueError:
-        raise UserError(f"{source}: neither {parts.config} nor {parts.release!r} tells a kernel version") from None
 
 
 def _pinned(parts: Parts) -> Iterator[PinnedFile]:

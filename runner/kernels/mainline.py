@@ -10,19 +10,18 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 from debian.debian_support import Version
 from pydantic import Field
 
 from runner.errors import InfraError
-from runner.kernels import served
-from runner.kernels.download import NotThere, Server, server_from
+from runner.kernels.download import NotThere, Server
 from runner.kernels.openpgp import check_detached
-from runner.kernels.served import Named, NotWholeError, ServedEntry, VersionsField, candidates
-from runner.kernels.source import Means, Offer
+from runner.kernels.served import NotWholeError, ServedSource, VersionsField
+from runner.kernels.source import Means
 from runner.model import Pin, PinnedFile
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
@@ -30,12 +29,8 @@ from runner.model.version import KernelVersion, exactly
 
 log = logging.getLogger(__name__)
 
-WORD = "mainline"
-LOCAL = False
-VARIABLE = "RUNNER_MAINLINE"
 KEYRING_VARIABLE = "RUNNER_MAINLINE_KEYRING"
 UNCHECKED = "unchecked"  # said instead of a keyring: the signature does not matter
-_SERVER = "https://kernel.ubuntu.com/mainline"
 _FINGERPRINT = "60AA7B6F30434AE68E569963E50C6A0917C622B0"  # Kernel PPA <kernel-ppa@canonical.com>
 _FOLDER = re.compile(r"""href=["'](?:\./)?v(\d{1,3}\.\d{1,3}(?:\.\d{1,4})?(?:-rc\d{1,2})?)/["']""")
 _OTHER_FLAVOUR = re.compile(r"generic-|lowlatency|-rt\b|-lpae\b|-\d+k\b")
@@ -43,63 +38,57 @@ _LONGEST_NAME = 128  # as model.SafeName has it
 _SHA256_LINE = re.compile(r"^([0-9a-f]{64})\s+\*?(\S+\.deb)\s*$", re.MULTILINE)
 
 
-class MainlineEntry(ServedEntry):
+class MainlineSource(ServedSource):
     """Upstream's releases, as they are built for Ubuntu."""
 
-    word: ClassVar[str] = WORD
+    word: ClassVar[str] = "mainline"
+    example: ClassVar[str] = "mainline:6.6, mainline:v6.0 or mainline:>=6.0"
+    variable: ClassVar[str] = "RUNNER_MAINLINE"
+    server: ClassVar[str] = "https://kernel.ubuntu.com/mainline"
+
     mainline: Annotated[VersionsField, Field(description='in quotes: "6.6" (the newest), "v6.6", or ">=6.0"')]
 
+    @classmethod
+    def known(cls, means: Means) -> Sequence[KernelVersion]:
+        server = cls.at()
+        page = server.text("", deadline=means.deadline).decode(errors="replace")
+        found = {KernelVersion.parse(text) for text in _FOLDER.findall(page)}
+        if not found:
+            raise InfraError(f"{server.base}/ names no kernels", hint=f"{cls.variable} names another server")
+        return sorted(found)
 
-ENTRY = MainlineEntry
+    def pins(self, arch: str, means: Means) -> Sequence[Pin]:
+        """InfraError also when a signature is not good."""
+        keyring, one = trusted_keys(), self._exact()
+        known = (one,) if one else self.known(means)  # no list is needed for one version
+        return self.first_whole(known, arch, lambda version: self._pin(version, arch, keyring, means))
 
+    def _exact(self) -> KernelVersion | None:
+        """The one version that is named, if it is one."""
+        try:
+            version = KernelVersion.parse(self.mainline.removeprefix("v"))
+        except ValueError:
+            return None
+        return version if exactly(version) == self.mainline else None
 
-class _Site(NamedTuple):
-    """The server, and whose signatures count there."""
-
-    server: Server
-    keyring: Path | None
-    deadline: Deadline
-
-
-def check(source: str) -> None:
-    """UserError unless the text can be understood."""
-    served.parse(WORD, source)
-
-
-def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator[Offer]:  # noqa: ARG001
-    """The versions that the server names. What of them is there for an architecture is seen when one is pinned."""
-    for version in _versions(_server(), means):
-        if version >= served.OLDEST:
-            for arch in archs:
-                yield Offer(source=f"{WORD}:{exactly(version)}", arch=arch, version=version, release="", suite=WORD)
-
-
-def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
-    """Pin what a source means now. UserError when there is nothing; InfraError when a signature is not good."""
-    site = _Site(_server(), trusted_keys(), means.deadline)
-    named = served.parse(WORD, source)
-    exact = exact_version(named)
-    groups = ((exact,),) if exact else candidates(_versions(site.server, means), named)
-    return served.pins(source, arch, groups, lambda version: _pin(source, version, arch, site))
-
-
-def lost(pin: Pin, means: Means) -> str:
-    """What the server no longer has."""
-    return served.lost(_server(), pin, means.deadline)
-
-
-def fetch(pin: Pin, tree: Path, means: Means) -> None:
-    """Download, check and unpack."""
-    served.fetch(_server(), pin, tree, means)
-
-
-def exact_version(named: Named) -> KernelVersion | None:
-    """The one version that is named, if it is one: then no list is needed."""
-    try:
-        version = KernelVersion.parse(str(named.versions).removeprefix("v"))
-    except ValueError:
-        return None
-    return version if exactly(version) == str(named.versions) else None
+    def _pin(self, version: KernelVersion, arch: str, keyring: Path | None, means: Means) -> Pin:
+        debian, server = architecture(arch).debian, self.at()
+        folder = f"v{version}/{debian}"
+        try:
+            checksums = _checksums(server, folder, keyring, means.deadline)
+            release, digests = kernel_of(checksums, version, debian)
+            files = [
+                PinnedFile(
+                    name=name,
+                    sha256=digest,
+                    size_bytes=server.size(f"{folder}/{name}", deadline=means.deadline),
+                    where=f"{folder}/{name}",
+                )
+                for name, digest in digests.items()
+            ]
+        except NotThere as error:
+            raise NotWholeError(error.what) from None
+        return Pin(source=self.text, arch=arch, version=str(version), release=release, files=tuple(files))
 
 
 def trusted_keys(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -117,48 +106,17 @@ def trusted_keys(environ: Mapping[str, str] = os.environ) -> Path | None:
     return Path(said)
 
 
-def _server() -> Server:
-    return server_from(VARIABLE, _SERVER)
-
-
-def _versions(server: Server, means: Means) -> tuple[KernelVersion, ...]:
-    page = server.text("", deadline=means.deadline).decode(errors="replace")
-    found = {KernelVersion.parse(text) for text in _FOLDER.findall(page)}
-    if not found:
-        raise InfraError(f"{server.base}/ names no kernels", hint=f"{VARIABLE} names another server")
-    return tuple(sorted(found))
-
-
-def _pin(source: str, version: KernelVersion, arch: str, site: _Site) -> Pin:
-    folder = f"v{version}/{architecture(arch).debian}"
-    try:
-        checksums = _checksums(folder, site)
-        release, digests = kernel_of(checksums, version, architecture(arch).debian)
-        files = [
-            PinnedFile(
-                name=name,
-                sha256=digest,
-                size_bytes=site.server.size(f"{folder}/{name}", deadline=site.deadline),
-                where=f"{folder}/{name}",
-            )
-            for name, digest in digests.items()
-        ]
-    except NotThere as error:
-        raise NotWholeError(error.what) from None
-    return Pin(source=source, arch=arch, version=str(version), release=release, files=tuple(files))
-
-
-def _checksums(folder: str, site: _Site) -> str:
+def _checksums(server: Server, folder: str, keyring: Path | None, deadline: Deadline) -> str:
     """The list of packages and digests. NotThere; InfraError when nobody who is trusted signed it."""
     place = f"{folder}/CHECKSUMS"
-    content = site.server.text(place, deadline=site.deadline)
-    if site.keyring:
-        what = f"{site.server.base}/{place}"
+    content = server.text(place, deadline=deadline)
+    if keyring:
+        what = f"{server.base}/{place}"
         try:
-            signature = site.server.text(f"{place}.gpg", deadline=site.deadline)
+            signature = server.text(f"{place}.gpg", deadline=deadline)
         except NotThere:
-            raise InfraError(f"{what} has no signature", hint=f"{VARIABLE} names another server") from None
-        key = check_detached(content, signature, site.keyring, what, deadline=site.deadline)
+            raise InfraError(f"{what} has no signature", hint=f"{server.variable} names another server") from None
+        key = check_detached(content, signature, keyring, what, deadline=deadline)
         log.info("%s is signed by %s", what, key)
     return content.decode(errors="replace")
 

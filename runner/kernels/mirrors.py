@@ -1,4 +1,4 @@
-"""Which Debian mirror to use, and how this host reaches it: taken from the host's own apt configuration."""
+"""Debian's suites, which mirror to use, and how this host reaches it: taken from the host's own apt configuration."""
 
 from __future__ import annotations
 
@@ -9,9 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import InfraError, UserError
-from runner.kernels.suites import SUITES
 from runner.model.deadline import Deadline
 from runner.process import run
+
+# The suites that kernels and images may come from.
+_STABLE = ("bookworm", "trixie")  # those have pockets
+
+# bookworm's dropbear 2022 refuses sessions that follow each other quickly on one connection; newer ones are untried
+IMAGE_SUITES = ("trixie",)
+SUITES = (
+    *(suite + pocket for suite in _STABLE for pocket in ("", "-updates", "-security", "-backports")),
+    "forky",
+    "sid",
+    "experimental",
+)
+
+# Of the archive's past: codenames by Debian's version number, the oldest that had a kernel 6.x first.
+_CODENAMES = {11: "bullseye", 12: "bookworm", 13: "trixie", 14: "forky"}
+SECURITY_SUITES = tuple(f"{codename}-security" for codename in _CODENAMES.values())
+PROPOSED_SUITES = tuple(f"{codename}-proposed-updates" for codename in _CODENAMES.values())  # of point releases
 
 MIRROR_VARIABLE = "RUNNER_MIRROR"
 SECURITY_VARIABLE = "RUNNER_SECURITY_MIRROR"
@@ -79,3 +95,8 @@ def choose(print_uris: Iterable[str]) -> Mirrors:
     main.sort(key=lambda mirror: any(s.endswith("-updates") for s in suites[mirror]), reverse=True)
     security = [mirror for mirror, has in suites.items() if any(suite.endswith("-security") for suite in has)]
     return Mirrors(*(next(iter(mirrors), "") for mirrors in (main, security)))
+
+
+def backports_of(release: int) -> tuple[str, ...]:
+    """The suite with the backports of Debian `release`; none where it is too old, or not known yet."""
+    return (f"{_CODENAMES[release]}-backports",) if release in _CODENAMES else ()

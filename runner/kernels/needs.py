@@ -1,4 +1,4 @@
-"""What a kernel's own .config and files say before it is booted: how it was built, and whether it can answer at all.
+"""What guests and probes need of a kernel, and what its .config and files say before it is booted.
 
 What is not known is not missing: without a .config, nothing is said.
 """
@@ -12,6 +12,54 @@ from pathlib import Path
 
 from runner.kernels.config import read_config
 from runner.model import Build, Kernel
+
+# The modules that are taken from a kernel, with their dependencies; what a kernel lacks is skipped.
+_GUEST = (
+    # what the guest itself stands on: its disk, its network, the host's folders, its console
+    "virtio_pci",
+    "virtio_mmio",
+    "virtio_blk",
+    "virtio_net",
+    "virtio_console",
+    "virtio_rng",
+    "virtiofs",
+    "9p",
+    "9pnet_virtio",
+    "overlay",
+    "ext4",
+    # ext4 asks for them by the names of algorithms at run time, which no dependency shows
+    "crc32c_generic",
+    "crc32c_cryptoapi",
+    "crc32c_intel",
+    "libcrc32c",
+)
+
+_PROBES = (
+    # the modules whose kfuncs TC and XDP programs may call
+    "nf_conntrack",
+    "nf_nat",
+    "nf_flow_table",
+    "nf_flow_table_inet",
+    "xfrm_interface",
+    "fou",
+    "fou6",
+    # traffic, and a look at what it did
+    "nf_conntrack_netlink",
+    "nf_tables",
+    "nft_ct",
+    "nft_nat",
+    "nft_chain_nat",
+    "xfrm_user",
+    "veth",
+    "dummy",
+    "ipip",
+    "sit",
+    "sch_ingress",
+    "cls_bpf",
+    "act_bpf",
+)
+
+MODULES = _GUEST + _PROBES
 
 
 @dataclass(frozen=True, slots=True)

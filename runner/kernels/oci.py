@@ -10,24 +10,20 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema
 
 from runner.caches import need_space
 from runner.errors import InfraError, UserError
-from runner.kernels import bootimage, modules
-from runner.kernels.config import upstream_version
-from runner.kernels.entries import KernelEntry, matches
+from runner.kernels.config import config_of, read_image, release_of, upstream_version
 from runner.kernels.ocilayers import Layers
-from runner.kernels.source import Means, Offer
+from runner.kernels.source import Means, Source, matches
 from runner.kernels.unpack import DEPMOD_INPUT, Parts, available, take_kernel
-from runner.model import Pin, PinnedFile, Wanted
+from runner.model import Pin, PinnedFile
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
@@ -35,9 +31,6 @@ from runner.process import require, run
 
 log = logging.getLogger(__name__)
 
-WORD = "oci"
-LOCAL = False
-VARIABLE = ""
 _REFERENCE = (
     r"(?P<name>(?:[a-z0-9-]+\.[a-z0-9.-]+|localhost)(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})|@(?P<digest>sha256:[0-9a-f]{64}))"
@@ -60,27 +53,6 @@ Reference = Annotated[
 ]
 
 
-class OciEntry(KernelEntry):
-    """The kernel in a container image."""
-
-    oci: Annotated[Reference, Field(description=f"image {_RULE}")]
-
-    @property
-    def default_name(self) -> str:
-        name, _, rest = self.oci.rpartition("/")[2].partition("@sha256:")
-        return f"{name}-{rest[:12]}" if rest else name.replace(":", "-")
-
-    @property
-    def key(self) -> str:
-        return WORD
-
-    def wanted(self, arch: str) -> Iterator[Wanted]:
-        yield Wanted(name=self.called, source=f"{WORD}:{self.oci}", arch=arch)
-
-
-ENTRY = OciEntry
-
-
 class _Platform(BaseModel):
     architecture: str
     os: str = "linux"
@@ -99,103 +71,95 @@ class _Manifest(BaseModel):
     manifests: tuple[_Blob, ...] = ()
 
 
-def check(source: str) -> None:
-    """UserError unless the text can be understood."""
-    _named(source)
+class OciSource(Source):
+    """The kernel in a container image."""
 
+    word: ClassVar[str] = "oci"
+    example: ClassVar[str] = "oci:ghcr.io/cilium/ci-kernels:6.6"
 
-def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> tuple[Offer, ...]:  # noqa: ARG001
-    """None: an image does not tell its kernel's version before it is pulled."""
-    return ()
+    oci: Annotated[Reference, Field(description=f"image {_RULE}")]
 
+    @property
+    def default_name(self) -> str:
+        name, _, rest = self.oci.rpartition("/")[2].partition("@sha256:")
+        return f"{name}-{rest[:12]}" if rest else name.replace(":", "-")
 
-def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
-    """Pull the image and pin it as it is now. UserError when it has no kernel for this architecture."""
-    name, wanted = _named(source)
-    digest, manifest = _resolved(source, name, wanted, arch, means.deadline)
-    size = sum(layer.size for layer in manifest.layers)
-    with tempfile.TemporaryDirectory(prefix="oci-", dir=_scratch(means)) as folder:
-        layers = _pulled(name, digest, size, Path(folder), means.deadline)
-        with _parts(source, layers, Path(folder) / "parts") as parts:
+    @property
+    def image(self) -> str:
+        """Without its tag or digest."""
+        found = re.fullmatch(_REFERENCE, self.oci)
+        return found["name"] if found else ""
+
+    @classmethod
+    def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> tuple[Pin, ...]:  # noqa: ARG003
+        """None: an image does not tell its kernel's version before it is pulled."""
+        return ()
+
+    def pins(self, arch: str, means: Means) -> Sequence[Pin]:
+        """Pull the image and pin it as it is now. UserError when it has no kernel for this architecture."""
+        digest, manifest = self._resolved(arch, means.deadline)
+        size = sum(layer.size for layer in manifest.layers)
+        scratch = means.cache / "scratch"
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="oci-", dir=scratch) as folder:
+            layers = _pulled(self.image, digest, size, Path(folder), means.deadline)
+            parts = taken(self.text, layers, Path(folder) / "parts")
             text = upstream_version(parts.config, parts.release)
-    try:
-        version = str(KernelVersion.parse(text))
-        pinned = PinnedFile(name="image", sha256=digest.removeprefix("sha256:"), size_bytes=size, where=name)
-        kernel = Pin(source=source, arch=arch, version=version, release=parts.release, files=(pinned,))
-    except ValueError as error:  # ValidationError is one
-        raise UserError(f"{source}: release {parts.release!r} is not a kernel's: {error}") from None
-    return (kernel,)
+        try:
+            version = str(KernelVersion.parse(text))
+            file = PinnedFile(name="image", sha256=digest.removeprefix("sha256:"), size_bytes=size, where=self.image)
+            return [Pin(source=self.text, arch=arch, version=version, release=parts.release, files=(file,))]
+        except ValueError as error:  # ValidationError is one
+            raise UserError(f"{self.text}: release {parts.release!r} is not a kernel's: {error}") from None
 
+    def lost(self, pin: Pin, means: Means) -> str:
+        """Whether the registry still has it."""
+        digest = f"sha256:{pin.digests[0]}"
+        try:
+            _raw(f"{self.image}@{digest}", means.deadline)
+        except InfraError as error:
+            if _NOT_THERE.search(error.what):
+                return f"{self.image} has no {digest} any more"
+            raise
+        return ""
 
-def lost(pin: Pin, means: Means) -> str:
-    """Whether the registry still has it."""
-    name, digest = _pinned(pin)
-    try:
-        _raw(f"{name}@{digest}", means.deadline)
-    except InfraError as error:
-        if _NOT_THERE.search(error.what):
-            return f"{name} has no {digest} any more"
-        raise
-    return ""
+    def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
+        """Pull what is pinned, which skopeo checks against its digests, and take the kernel out of it."""
+        digest = f"sha256:{pin.digests[0]}"
+        layers = _pulled(self.image, digest, pin.size_bytes, tree.parent, means.deadline)
+        try:
+            parts = taken(self.text, layers, tree.parent / "parts")
+        except UserError as error:  # it had a kernel when it was pinned
+            raise InfraError(error.what, hint=error.hint) from None
+        if parts.release != pin.release:
+            raise InfraError(f"{self.image}@{digest} has kernel {parts.release}, and {pin.release} was pinned")
+        take_kernel(parts, pin.arch, tree, deadline=means.deadline)
 
-
-def fetch(pin: Pin, tree: Path, means: Means) -> None:
-    """Pull what is pinned, which skopeo checks against its digests, and take the kernel out of it."""
-    name, digest = _pinned(pin)
-    layers = _pulled(name, digest, pin.size_bytes, tree.parent, means.deadline)
-    try:
-        with _parts(pin.source, layers, tree.parent / "parts") as parts:
-            if parts.release != pin.release:
-                raise InfraError(f"{name}@{digest} has kernel {parts.release}, and {pin.release} was pinned")
-            take_kernel(parts, architecture(pin.arch).image, modules.WANTED, tree, deadline=means.deadline)
-    except UserError as error:  # it had a kernel when it was pinned
-        raise InfraError(error.what, hint=error.hint) from None
-
-
-def _named(source: str) -> tuple[str, str]:
-    """(name, `:TAG` or `@DIGEST`)."""
-    found = re.fullmatch(f"{WORD}:{_REFERENCE}", source)
-    if not found:
-        raise UserError(f"{source!r} is not a kernel source", hint=f"name an image {_RULE}")
-    return found["name"], f":{found['tag']}" if found["tag"] else f"@{found['digest']}"
-
-
-def _pinned(pin: Pin) -> tuple[str, str]:
-    (file,) = pin.files
-    return _named(pin.source)[0], f"sha256:{file.sha256}"
-
-
-def _scratch(means: Means) -> Path:
-    folder = means.cache / "scratch"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _resolved(source: str, name: str, wanted: str, arch: str, deadline: Deadline) -> tuple[str, _Manifest]:
-    """The digest of the manifest for one architecture, and the manifest."""
-    go = architecture(arch).debian
-    go = _GO.get(go, go)
-    try:
-        raw = _raw(f"{name}{wanted}", deadline)
-    except InfraError as error:
-        if _NOT_THERE.search(error.what):
-            raise UserError(f"{source} is not there", hint=error.what.splitlines()[-1]) from None
-        raise
-    manifest = _parsed(source, raw)
-    if manifest.manifests:
-        there = [one for one in manifest.manifests if one.platform and one.platform.os == "linux"]
-        fitting = [one for one in there if one.platform and one.platform.architecture == go]
-        if not fitting:
-            known = ", ".join(sorted({one.platform.architecture for one in there if one.platform}))
-            raise UserError(f"{source} has no image for {arch}", hint=f"it has {known or 'none at all'}")
-        digest = fitting[0].digest
-        raw = _raw(f"{name}@{digest}", deadline)
-        if f"sha256:{hashlib.sha256(raw).hexdigest()}" != digest:
-            raise InfraError(f"{name}@{digest} is not what its digest says")
-        manifest = _parsed(source, raw)
-    if not manifest.layers:
-        raise UserError(f"{source} is no image with layers")
-    return f"sha256:{hashlib.sha256(raw).hexdigest()}", manifest
+    def _resolved(self, arch: str, deadline: Deadline) -> tuple[str, _Manifest]:
+        """The digest of the manifest for one architecture, and the manifest."""
+        go = architecture(arch).debian
+        go = _GO.get(go, go)
+        try:
+            raw = _raw(self.oci, deadline)
+        except InfraError as error:
+            if _NOT_THERE.search(error.what):
+                raise UserError(f"{self.text} is not there", hint=error.what.splitlines()[-1]) from None
+            raise
+        manifest = _parsed(self.text, raw)
+        if manifest.manifests:
+            there = [one for one in manifest.manifests if one.platform and one.platform.os == "linux"]
+            fitting = [one for one in there if one.platform and one.platform.architecture == go]
+            if not fitting:
+                known = ", ".join(sorted({one.platform.architecture for one in there if one.platform}))
+                raise UserError(f"{self.text} has no image for {arch}", hint=f"it has {known or 'none at all'}")
+            digest = fitting[0].digest
+            raw = _raw(f"{self.image}@{digest}", deadline)
+            if f"sha256:{hashlib.sha256(raw).hexdigest()}" != digest:
+                raise InfraError(f"{self.image}@{digest} is not what its digest says")
+            manifest = _parsed(self.text, raw)
+        if not manifest.layers:
+            raise UserError(f"{self.text} is no image with layers")
+        return f"sha256:{hashlib.sha256(raw).hexdigest()}", manifest
 
 
 def _parsed(source: str, raw: bytes) -> _Manifest:
@@ -236,23 +200,15 @@ def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline)
     return Layers(layers)
 
 
-@contextmanager
-def _parts(source: str, layers: Layers, folder: Path) -> Iterator[Parts]:
-    """The kernel's files, taken out of the image into a folder that goes at the end. UserError: not one kernel."""
+def taken(source: str, layers: Layers, folder: Path) -> Parts:
+    """The kernel's files, taken out of the image into the new folder `folder`. UserError: not one kernel."""
     folder.mkdir()
-    try:
-        yield _taken(source, layers, folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _taken(source: str, layers: Layers, folder: Path) -> Parts:
     bases = {name: f"{base}/{name}" for base in _FOLDERS for name in layers.names(base)}
     image_path = _one(source, [f"boot/{name}" for name in layers.names("boot") if name.startswith("vmlinuz")], layers)
     image = folder / "vmlinuz"
     layers.extract(image_path, image, limit_bytes=_LARGEST_FILE)
-    content = bootimage.read(image)
-    release = image_path.partition("vmlinuz-")[2] or bootimage.release_of(content)
+    content = read_image(image)
+    release = image_path.partition("vmlinuz-")[2] or release_of(content)
     if not release and len(bases) == 1:
         (release,) = bases
     if not release:
@@ -264,7 +220,7 @@ def _taken(source: str, layers: Layers, folder: Path) -> Parts:
             layers.extract(path, config, limit_bytes=_LARGEST_FILE)
             break
     else:  # empty where it is not built in either: then nothing is known of its options
-        config.write_text(bootimage.config_of(content))
+        config.write_text(config_of(content))
     there = folder / "modules"
     for path in layers.below(base) if base else ():
         if ".ko" in path:

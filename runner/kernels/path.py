@@ -6,28 +6,23 @@ FOLDER is laid out as packages and images of systems are: boot/vmlinuz-RELEASE, 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from runner.errors import InfraError, UserError
-from runner.kernels import local
-from runner.kernels.entries import AbsolutePath, KernelEntry
-from runner.kernels.source import Means, Offer
+from runner.kernels.local import LocalSource
+from runner.kernels.source import AbsolutePath
 from runner.kernels.unpack import Parts, find_parts, parts_of, releases_in
-from runner.model import Pin, Wanted
-
-WORD = "path"
-LOCAL = True
-VARIABLE = ""
-_SOURCE = re.compile(rf"{WORD}:(/[^,]*)(?:,(/[^,]*))?(?:,(/[^,]*))?")
 
 
-class PathEntry(KernelEntry):
+class PathSource(LocalSource):
     """One kernel that lies on this machine."""
+
+    word: ClassVar[str] = "path"
+    example: ClassVar[str] = "path:/srv/kernel, with a whole path"
 
     path: Annotated[AbsolutePath, Field(description="a folder with boot/ and lib/modules/, or the kernel's image")]
     modules: Annotated[
@@ -43,71 +38,34 @@ class PathEntry(KernelEntry):
             raise ValueError("'config' needs 'modules' as well")
         return self
 
-    @property
-    def default_name(self) -> str:
-        return re.sub(r"[^A-Za-z0-9._-]", "-", Path(self.path).name).lstrip("._-")[:64] or WORD
+    @classmethod
+    def fields_of(cls, rest: str) -> dict[str, object]:
+        parts = rest.split(",")
+        if len(parts) > 3:
+            raise ValueError("more than three paths")
+        return dict(zip(("path", "modules", "config"), parts, strict=False))
 
     @property
-    def key(self) -> str:
-        return WORD
+    def text(self) -> str:
+        return f"{self.word}:{','.join(filter(None, (self.path, self.modules, self.config)))}"
 
-    def wanted(self, arch: str) -> Iterator[Wanted]:
-        parts = filter(None, (self.path, self.modules, self.config))
-        yield Wanted(name=self.called, source=f"{WORD}:{','.join(parts)}", arch=arch)
-
-
-ENTRY = PathEntry
-
-
-def check(source: str) -> None:
-    """UserError unless the text can be understood."""
-    _places(source)
-
-
-def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator[Offer]:  # noqa: ARG001
-    """Those that the matrix names."""
-    return local.offers(named, archs, _parts, lambda source: _places(source)[0])
-
-
-def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
-    """Pin it as it is now. UserError when there is no kernel, or not one kernel alone."""
-    return (local.pin(source, arch, _parts(source), deadline=means.deadline),)
-
-
-def lost(pin: Pin, means: Means) -> str:
-    """What changed."""
-    return local.lost(pin, _parts, means)
-
-
-def fetch(pin: Pin, tree: Path, means: Means) -> None:
-    """Copy it."""
-    local.fetch(pin, _parts, tree, means)
-
-
-def _places(source: str) -> tuple[Path, ...]:
-    found = _SOURCE.fullmatch(source)
-    if not found:
-        raise UserError(f"{source!r} is not a kernel source", hint=f"like {WORD}:/srv/kernel, with a whole path")
-    return tuple(Path(part) for part in found.groups() if part)
-
-
-def _parts(source: str) -> Parts:
-    """UserError when they are not there: it is the matrix that says they are."""
-    first, *others = _places(source)
-    try:
-        if others:
-            return parts_of(first, *others)
-        releases = releases_in(first)
-        if len(releases) == 1:
-            return find_parts(first, releases[0])
-    except InfraError as error:
-        raise UserError(f"{source}: {error.what}", hint=error.hint) from None
-    if releases:
+    def kernels(self) -> Sequence[Parts]:
+        """One. UserError when there is none, or several: it is the matrix that says there is one."""
+        first = Path(self.path)
+        try:
+            if self.modules:
+                return [parts_of(first, Path(self.modules), Path(self.config) if self.config else None)]
+            releases = releases_in(first)
+            if len(releases) == 1:
+                return [find_parts(first, releases[0])]
+        except InfraError as error:
+            raise UserError(f"{self.text}: {error.what}", hint=error.hint) from None
+        if releases:
+            raise UserError(
+                f"{self.text}: {first} has several kernels: {', '.join(releases)}",
+                hint="name the image, and its `modules` folder",
+            )
         raise UserError(
-            f"{source}: {first} has several kernels: {', '.join(releases)}",
-            hint="name the image, and its `modules` folder",
+            f"{self.text}: no kernel in {first}: no folder lib/modules/RELEASE/kernel in it",
+            hint="for a kernel's image, say where its `modules` are",
         )
-    raise UserError(
-        f"{source}: no kernel in {first}: no folder lib/modules/RELEASE/kernel in it",
-        hint="for a kernel's image, say where its `modules` are",
-    )

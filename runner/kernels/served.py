@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, Self
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from runner.errors import UserError
-from runner.kernels import debs
-from runner.kernels.download import NotThere, Server
-from runner.kernels.entries import KernelEntry, WhichField, quoted
-from runner.kernels.source import Means
-from runner.model import Pin, Wanted, Which
-from runner.model.deadline import Deadline
-from runner.model.version import KernelVersion, Versions
+from runner.kernels.download import NotThere, Server, server_from
+from runner.kernels.source import Means, Source, WhichField, meant, quoted
+from runner.kernels.unpack import unpack_packages
+from runner.model import Pin, Wanted
+from runner.model.version import KernelVersion, Versions, exactly
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +28,10 @@ OLDEST = KernelVersion(6, 0)  # lists begin here: kfuncs of TC and XDP programs 
 _TRIED = 8  # of the kernels that would do, the newest so many are looked at: a build may have failed
 _UNKNOWN_SIZE = 1 << 30  # bytes; no kernel's package is larger
 _HOW = 'a stable series like "6.6" (its newest), one version like "v6.6" or "6.6.12", or a range like ">=6.0"'
+
+
+class NotWholeError(Exception):
+    """A version that the server names has no whole kernel; says why."""
 
 
 def _understood(text: str) -> str:
@@ -48,120 +50,95 @@ VersionsField = Annotated[
 ]
 
 
-class ServedEntry(KernelEntry):
+class ServedSource(Source):
     """Kernels by version. The field that `word` names holds the versions."""
 
-    word: ClassVar[str]
+    server: ClassVar[str]  # its address, unless `variable` names another
+
     which: WhichField = None
+
+    @classmethod
+    def fields_of(cls, rest: str) -> dict[str, object]:
+        found = re.fullmatch(r"([^/]*)(/all)?", rest)
+        return {cls.word: found[1] if found else rest, "which": "all" if found and found[2] else None}
+
+    @property
+    def text(self) -> str:
+        return super().text + ("/all" if self.which == "all" else "")
 
     @property
     def default_name(self) -> str:
-        return self.word if self._versions.is_range else f"{self.word}-{self._versions}"
+        return self.word if self.versions.is_range else f"{self.word}-{self.versions}"
 
     @property
-    def key(self) -> str:
-        return self.word
-
-    @property
-    def _versions(self) -> Versions:
+    def versions(self) -> Versions:
         return Versions.parse(getattr(self, self.word))
 
     def wanted(self, arch: str) -> Iterator[Wanted]:
-        which: Which | None = (self.which or "newest-of-series") if self._versions.is_range else None
-        source = Named(self._versions, which).text(self.word)
-        yield Wanted(name=self.called, source=source, arch=arch, which=which)
+        which = (self.which or "newest-of-series") if self.versions.is_range else None
+        yield Wanted(name=self.called, source=self.text, arch=arch, which=which)
 
+    @classmethod
+    def at(cls) -> Server:
+        return server_from(cls.variable, cls.server)
 
-class Named(NamedTuple):
-    """What a source's text says."""
+    @classmethod
+    def known(cls, means: Means) -> Iterable[KernelVersion]:
+        """The versions that the server names, the oldest first."""
+        raise NotImplementedError
 
-    versions: Versions
-    which: Which | None = None
+    @classmethod
+    def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> Iterator[Pin]:  # noqa: ARG003
+        """Those versions. What of them is there for an architecture is seen when one is pinned."""
+        for version in cls.known(means):
+            if version >= OLDEST:
+                for arch in archs:
+                    yield Pin(source=f"{cls.word}:{exactly(version)}", arch=arch, version=str(version), release="")
 
-    def text(self, word: str) -> str:
-        return f"{word}:{self.versions}{'/all' if self.which == 'all' else ''}"
+    def first_whole(
+        self, known: Sequence[KernelVersion], arch: str, pin: Callable[[KernelVersion], Pin]
+    ) -> tuple[Pin, ...]:
+        """Of the versions that would do for each kernel that is meant the newest for which there is a whole one.
 
+        UserError when there is none, or none was meant.
+        """
+        found: list[Pin] = []
+        faults: list[str] = []
+        for group in meant(known, self.versions, self.which, lambda version: version):
+            for version in group[:_TRIED]:
+                try:
+                    found.append(pin(version))
+                    break
+                except NotWholeError as fault:
+                    faults.append(f"{version}: {fault}")
+                    log.info("%s: %s for %s", self.text, faults[-1], arch)
+            else:
+                log.warning("%s: left out, as there is no whole kernel for %s: %s", self.text, arch, faults[-1])
+        if not found:
+            raise UserError(
+                f"{self.text}: no kernel for {arch}", hint="; ".join(faults[-3:]) or "the server names no such version"
+            )
+        return tuple(found)
 
-def parse(word: str, source: str) -> Named:
-    """UserError unless the text can be understood. Needs no network."""
-    found = re.fullmatch(rf"{word}:([^/]+)(/all)?", source)
-    try:
-        versions = Versions.parse(found[1] if found else "")
-    except ValueError:
-        raise UserError(
-            f"{source!r} is not a kernel source", hint=f"like {word}:6.6, {word}:v6.0 or {word}:>=6.0"
-        ) from None
-    return Named(versions, "all" if found and found[2] else None)
-
-
-def candidates(known: Iterable[KernelVersion], named: Named) -> tuple[tuple[KernelVersion, ...], ...]:
-    """For each kernel that is meant, the versions that would do, the best first. Pure.
-
-    Release candidates do where there is nothing else.
-    """
-    groups: dict[object, list[KernelVersion]] = {}
-    for version in sorted(set(known), reverse=True):
-        if version in named.versions:
-            one = version if named.which == "all" else version.series if named.versions.is_range else None
-            groups.setdefault(one, []).append(version)
-    released = {version.series for group in groups.values() for version in group if not version.is_candidate}
-    chosen = []
-    for group in groups.values():
-        finals = [version for version in group if not version.is_candidate]
-        if finals or group[0].series not in released:
-            chosen.append(tuple((finals or group)[:_TRIED]))
-    return tuple(reversed(chosen))
-
-
-class NotWholeError(Exception):
-    """A version that the server names has no whole kernel; says why."""
-
-
-def pins(
-    source: str, arch: str, groups: Iterable[Iterable[KernelVersion]], pin: Callable[[KernelVersion], Pin]
-) -> tuple[Pin, ...]:
-    """Of each group the first version that is whole. UserError when nothing is, or nothing was meant."""
-    found: list[Pin] = []
-    faults: list[str] = []
-    missing: list[str] = []
-    for group in groups:
-        for version in group:
-            try:
-                found.append(pin(version))
-            except NotWholeError as fault:
-                log.info("%s: %s for %s: %s", source, version, arch, fault)
-                faults.append(f"{version}: {fault}")
-                continue
-            break
-        else:
-            missing.append(faults[-1])
-    if not found:
-        raise UserError(
-            f"{source}: no kernel for {arch}", hint="; ".join(faults[-3:]) or "the server names no such version"
-        )
-    for text in missing:
-        log.warning("%s: left out, as there is no whole kernel for %s: %s", source, arch, text)
-    return tuple(found)
-
-
-def lost(server: Server, pin: Pin, deadline: Deadline) -> str:
-    """Which of its files the server no longer has."""
-    for file in pin.files:
-        try:
-            server.size(file.where, deadline=deadline)
-        except NotThere:
-            return f"{file.name} is not there any more"
-    return ""
-
-
-def fetch(server: Server, pin: Pin, tree: Path, means: Means) -> None:
-    """Download the packages, each checked against its digest in the lock, and unpack them."""
-
-    def download(folder: Path) -> Iterator[Path]:
+    def lost(self, pin: Pin, means: Means) -> str:
+        """Which of its files the server no longer has."""
+        server = self.at()
         for file in pin.files:
-            target = folder / file.name
-            size = file.size_bytes or _UNKNOWN_SIZE
-            server.file(file.where, target, sha256=file.sha256, size_bytes=size, deadline=means.deadline)
-            yield target
+            try:
+                server.size(file.where, deadline=means.deadline)
+            except NotThere:
+                return f"{file.name} is not there any more"
+        return ""
 
-    debs.fill(pin, tree, download, deadline=means.deadline)
+    def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
+        """Download the packages, each checked against its digest in the lock, and unpack them."""
+        server = self.at()
+
+        def download(folder: Path) -> Iterator[Path]:
+            for file in pin.files:
+                target = folder / file.name
+                size = file.size_bytes or _UNKNOWN_SIZE
+                server.file(file.where, target, sha256=file.sha256, size_bytes=size, deadline=means.deadline)
+                yield target
+
+        unpack_packages(pin, tree, download, deadline=means.deadline)

@@ -9,47 +9,32 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
 from debian.debian_support import Version
 from pydantic import BaseModel, Field, ValidationError
 
 from runner.errors import InfraError
-from runner.kernels import debian, served
-from runner.kernels.debianlists import Indexed, indexed
-from runner.kernels.download import NotThere, Server, server_from
-from runner.kernels.served import NotWholeError, ServedEntry, VersionsField, candidates
-from runner.kernels.source import Means, Offer
-from runner.kernels.suites import PROPOSED_SUITES, SECURITY_SUITES, backports_of
-from runner.model import Pin, PinnedFile
+from runner.kernels import debian
+from runner.kernels.debianlists import signed_kernels
+from runner.kernels.download import NotThere, Server
+from runner.kernels.mirrors import PROPOSED_SUITES, SECURITY_SUITES, backports_of
+from runner.kernels.served import NotWholeError, ServedSource, VersionsField
+from runner.kernels.source import Means
+from runner.model import Package, Pin, PinnedFile
 from runner.model.architecture import architecture
-from runner.model.version import KernelVersion, exactly
+from runner.model.version import KernelVersion
 
 log = logging.getLogger(__name__)
 
-WORD = "snapshot"
-LOCAL = False
-VARIABLE = "RUNNER_SNAPSHOT"
-_SERVER = "https://snapshot.debian.org"
 _ARCHIVES = ("debian-security", "debian")  # whose lists are signed by Debian's keys; the smaller one first
 _FORMAT = "%Y%m%dT%H%M%SZ"
 _LATER = timedelta(hours=12)
 _PACKAGE_VERSION = re.compile(r"[0-9][A-Za-z0-9.+~:-]{0,100}")
 _Answer = TypeVar("_Answer", bound=BaseModel)
 _PATH = re.compile(r"pool/[A-Za-z0-9._+~/-]+\.deb")
-
-
-class SnapshotEntry(ServedEntry):
-    """Every kernel that Debian ever had."""
-
-    word: ClassVar[str] = WORD
-    snapshot: Annotated[VersionsField, Field(description='in quotes: "6.5.10", "6.5" (the newest), or ">=6.0"')]
-
-
-ENTRY = SnapshotEntry
 
 
 # What the server says; of anything else that it says nothing is read.
@@ -93,95 +78,66 @@ class Place(NamedTuple):
     timestamp: str
 
 
-def check(source: str) -> None:
-    """UserError unless the text can be understood."""
-    served.parse(WORD, source)
+class SnapshotSource(ServedSource):
+    """Every kernel that Debian ever had."""
+
+    word: ClassVar[str] = "snapshot"
+    example: ClassVar[str] = "snapshot:6.6, snapshot:v6.0 or snapshot:>=6.0"
+    variable: ClassVar[str] = "RUNNER_SNAPSHOT"
+    server: ClassVar[str] = "https://snapshot.debian.org"
+
+    snapshot: Annotated[VersionsField, Field(description='in quotes: "6.5.10", "6.5" (the newest), or ">=6.0"')]
+
+    @classmethod
+    def known(cls, means: Means) -> dict[KernelVersion, list[str]]:
+        """With Debian's versions of each, the newest first: 6.5.10-1, 6.5.10-1~bpo12+1."""
+        answer = _asked(_Versions, cls.at(), "mr/package/linux/", means)
+        found: dict[KernelVersion, list[str]] = {}
+        for text in {one.version for one in answer.result if _PACKAGE_VERSION.fullmatch(one.version)}:
+            try:
+                found.setdefault(KernelVersion.parse(Version(text).upstream_version or ""), []).append(text)
+            except ValueError:
+                continue  # 6.5~rc4+dfsg and other forms that no kernel of ours has
+        return {version: sorted(builds, key=Version, reverse=True) for version, builds in sorted(found.items())}
+
+    def pins(self, arch: str, means: Means) -> Sequence[Pin]:
+        """InfraError also when a signature is not good."""
+        builds = self.known(means)
+        return self.first_whole(tuple(builds), arch, lambda version: self._newest(builds[version], arch, means))
+
+    def _newest(self, builds: Iterable[str], arch: str, means: Means) -> Pin:
+        """The newest of these builds that is whole. NotWholeError when none is."""
+        faults = []
+        for build in builds:
+            try:
+                return self._pin(build, arch, means)
+            except NotWholeError as fault:
+                faults.append(f"{build}: {fault}")
+        raise NotWholeError("; ".join(faults))
+
+    def _pin(self, build: str, arch: str, means: Means) -> Pin:
+        server = self.at()
+        release, places = _seen(build, arch, server, means)
+        for place in (*places, *map(_later, places)):
+            for suite in suites_at(place.archive, build):
+                pins, paths = signed_kernels(server, _folder(place), suite, arch, means)
+                for pin in pins:
+                    if pin.release == release and pin.package_version == build:
+                        files = [file_of(package, paths[package.sha256], place) for package in pin.packages]
+                        return pin.model_copy(update={"source": self.text, "packages": (), "files": tuple(files)})
+        when = ", ".join(f"{place.archive} of {place.timestamp}" for place in places)
+        raise NotWholeError(f"no signed list names all packages of {release} (looked in {when})")
 
 
-def offers(named: Sequence[str], archs: Sequence[str], means: Means) -> Iterator[Offer]:  # noqa: ARG001
-    """The versions that the server names. What of them is whole for an architecture is seen when one is pinned."""
-    for version, builds in _versions(_server(), means).items():
-        if version >= served.OLDEST:
-            for arch in archs:
-                text = f"{WORD}:{exactly(version)}"
-                yield Offer(source=text, arch=arch, version=version, release="", suite=WORD, build=builds[0])
-
-
-def lock(source: str, arch: str, means: Means) -> tuple[Pin, ...]:
-    """Pin what a source means now. UserError when there is nothing; InfraError when a signature is not good."""
-    server = _server()
-    builds = _versions(server, means)
-    groups = candidates(builds, served.parse(WORD, source))
-    return served.pins(source, arch, groups, lambda version: _pin(source, builds[version], arch, server, means))
-
-
-def lost(pin: Pin, means: Means) -> str:
-    """What the server no longer has."""
-    return served.lost(_server(), pin, means.deadline)
-
-
-def fetch(pin: Pin, tree: Path, means: Means) -> None:
-    """Download, check and unpack."""
-    served.fetch(_server(), pin, tree, means)
-
-
-def _server() -> Server:
-    return server_from(VARIABLE, _SERVER)
-
-
-def _versions(server: Server, means: Means) -> dict[KernelVersion, list[str]]:
-    """Upstream version -> Debian's versions of it, the newest first: 6.5.10-1, 6.5.10-1~bpo12+1."""
-    answer = _asked(_Versions, server, "mr/package/linux/", means)
-    found: dict[KernelVersion, list[str]] = {}
-    for text in {one.version for one in answer.result if _PACKAGE_VERSION.fullmatch(one.version)}:
-        try:
-            found.setdefault(KernelVersion.parse(Version(text).upstream_version or ""), []).append(text)
-        except ValueError:
-            continue  # 6.5~rc4+dfsg and other forms that no kernel of ours has
-    return {version: sorted(builds, key=Version, reverse=True) for version, builds in sorted(found.items())}
-
-
-def _pin(source: str, builds: Iterable[str], arch: str, server: Server, means: Means) -> Pin:
-    """The newest of these builds that is whole. NotWholeError when none is."""
-    faults = []
-    for build in builds:
-        try:
-            return _pin_build(source, build, arch, server, means)
-        except NotWholeError as fault:
-            faults.append(f"{build}: {fault}")
-    raise NotWholeError("; ".join(faults))
-
-
-def _pin_build(source: str, build: str, arch: str, server: Server, means: Means) -> Pin:
-    release, places = _seen(build, arch, server, means)
-    for place in (*places, *map(_later, places)):
-        for suite in suites_at(place.archive, build):
-            for entry in indexed(server, _folder(place), suite, arch, means):
-                if entry.offer.release == release and entry.offer.build == build:
-                    return _locked(source, arch, place, entry)
-    when = ", ".join(f"{place.archive} of {place.timestamp}" for place in places)
-    raise NotWholeError(f"no signed list names all packages of {release} (looked in {when})")
-
-
-def _locked(source: str, arch: str, place: Place, entry: Indexed) -> Pin:
-    files = []
-    for package, path in entry.files:
-        if not _PATH.fullmatch(path) or ".." in path:
-            raise InfraError(f"a list of {place.archive} has {path!r} for the file of {package.name}")
-        files.append(
-            PinnedFile(
-                name=path.rpartition("/")[2],
-                sha256=package.sha256,
-                size_bytes=package.size_bytes,
-                where=f"{_folder(place)}/{path}",
-            )
-        )
-    return Pin(
-        source=source,
-        arch=arch,
-        version=str(entry.offer.version),
-        release=entry.offer.release,
-        files=tuple(files),
+def file_of(package: Package, path: str, place: Place) -> PinnedFile:
+    """Where the archive of that day has a package. InfraError when a list names a path that is none of a pool."""
+    if not _PATH.fullmatch(path) or ".." in path:
+        raise InfraError(f"a list of {place.archive} has {path!r} for the file of {package.name}")
+    return PinnedFile(
+        name=path.rpartition("/")[2],
+        sha256=package.sha256,
+        size_bytes=package.size_bytes,
+        where=f"{_folder(place)}/{path}",
     )
 
 
@@ -260,5 +216,5 @@ def _asked(form: type[_Answer], server: Server, path: str, means: Means) -> _Ans
         first = error.errors()[0]
         raise InfraError(
             f"{server.base}/{path} answers what it should not: {'.'.join(map(str, first['loc']))}: {first['msg']}",
-            hint=f"is that a snapshot archive? {VARIABLE} names another server",
+            hint=f"is that a snapshot archive? {server.variable} names another server",
         ) from None

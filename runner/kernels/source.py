@@ -1,24 +1,84 @@
-"""What a source of kernels is. Each is a module beside this one, and a row of `SOURCES` in `runner/kernels/sources.py`.
+"""What a source of kernels is: a class, whose instances are the kernels that matrix.yaml names.
 
-A source's text is `WORD:...`; matrix.yaml has it as a mapping with the key WORD. A module that has what `Source` has
-is a source.
+Each is in a module beside this one, and a row of `SOURCES` in runner/kernels/__init__.py. In matrix.yaml a source is a
+mapping with a key that is its word, everywhere else a text, `WORD:...`; both are read into the same class.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import total_ordering
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, ClassVar, Self, TypeVar
 
-from debian.debian_support import Version
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
 
+from runner.errors import UserError
 from runner.kernels.archive import Archive
-from runner.kernels.entries import KernelEntry
-from runner.model import Package, Pin, Which
+from runner.model import Pin, Plain, Wanted, Which
+from runner.model.architecture import ARCHITECTURES
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion, Versions
+from runner.text import nearest
+
+# --- the words of matrix.yaml ----------------------------------------------------------------------------------------
+
+
+def one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
+    """A validator: one of these words, else an error that names the nearest."""
+    names = tuple(known)
+
+    def check(word: str) -> str:
+        if word not in names:
+            raise ValueError(f"unknown {what} {word!r}; {nearest(word, names)}")
+        return word
+
+    return check
+
+
+def matches(what: str, pattern: str, rule: str) -> Callable[[str], str]:
+    """A validator: text of this pattern, else an error that states the rule."""
+
+    def check(word: str) -> str:
+        if not re.fullmatch(pattern, word):
+            raise ValueError(f"{word!r} is not {what}: {rule}")
+        return word
+
+    return check
+
+
+def quoted(value: object) -> object:
+    """A validator: text, and not what YAML makes of 6.10."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError('put it in quotes, like "6.12": without them, YAML reads 6.10 as the number 6.1')
+    return value
+
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_PATH = r"/[A-Za-z0-9._/+:=-]{0,255}"
+
+Name = Annotated[
+    str,
+    BeforeValidator(quoted),
+    AfterValidator(matches("a name", _NAME, "letters, digits and `.`, `_`, `-`, at most 64, no sign at its start")),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"}),
+]
+Arch = Annotated[
+    str,
+    AfterValidator(one_of("architecture", ARCHITECTURES)),
+    WithJsonSchema({"type": "string", "enum": list(ARCHITECTURES)}),
+]
+AbsolutePath = Annotated[
+    str,
+    AfterValidator(matches("a path", _PATH, "it must begin with / and be of letters, digits and ._/+:=-")),
+    WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"}),
+]
+WhichField = Annotated[
+    Which | None, Field(description="of a range: the newest of each series (the default), or all point releases")
+]
+
+# --- sources ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,97 +90,108 @@ class Means:
     deadline: Deadline
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A kernel that a source can give, whole."""
+class Source(Plain):
+    """A kernel, or a range of them. A subclass for each source, with a field that is the source's word."""
 
-    source: str  # names exactly this kernel: a matrix takes it, and `lock` pins it
-    arch: str
-    version: KernelVersion
-    release: str  # uname -r
-    suite: str  # or what else it comes out of: mainline, a folder, an image's name
-    build: str = ""  # the package's version; empty where there is none
-    variant: str = ""  # rt, 16k; empty: the generic flavour
-    size_bytes: int | None = None  # to be fetched; None: not known before
-    packages: tuple[Package, ...] = ()  # where they are known already
+    word: ClassVar[str]  # begins its texts, and is its key in matrix.yaml
+    example: ClassVar[str]  # a text
+    local: ClassVar[bool] = False  # on this machine's disk: is pinned without network, and may change under its pin
+    # The environment variable for its server. What has one is listed only where that is set, where the matrix names the
+    # source, or where the list of that source is asked for: not everybody uses such a server.
+    variable: ClassVar[str] = ""
 
-    def pinned(self, source: str = "") -> Pin | None:
-        """The pin of this kernel, for `source` where that is another text; None where its packages are not known."""
-        if not self.packages:
-            return None
-        return Pin(
-            source=source or self.source,
-            arch=self.arch,
-            version=str(self.version),
-            release=self.release,
-            packages=self.packages,
-            variant=self.variant,
-        )
+    name: Annotated[Name | None, Field(description="what cells and reports call it; by default what it is")] = None
+    architectures: Annotated[
+        tuple[Arch, ...] | None, Field(min_length=1, description="only these architectures, not the matrix's")
+    ] = None
 
-    def _key(self) -> tuple[KernelVersion, Version]:
-        return (self.version, Version(self.build or "0"))
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The source that a text names. UserError unless it can be understood. Looks at nothing but the text."""
+        try:
+            return cls.model_validate(cls.fields_of(text.partition(":")[2]))
+        except ValidationError as error:
+            why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        except ValueError as error:
+            why = str(error)
+        raise UserError(f"{text!r} is not a kernel source: {why}", hint=f"like {cls.example}")
 
-    def __lt__(self, other: Offer) -> bool:
-        return self._key() < other._key()
-
-
-class Source(Protocol):
-    """A module of this folder, as the rest of the program sees it."""
+    @classmethod
+    def fields_of(cls, rest: str) -> dict[str, object]:
+        """The fields that a text gives, from what follows `WORD:`. ValueError."""
+        return {cls.word: rest}
 
     @property
-    def WORD(self) -> str:  # noqa: N802  a module's constant
-        """Begins its texts, and is its key in matrix.yaml."""
+    def text(self) -> str:
+        """`parse` makes a source of it that means the same."""
+        return f"{self.word}:{getattr(self, self.word)}"
 
     @property
-    def ENTRY(self) -> type[KernelEntry]:  # noqa: N802
-        """How it stands in matrix.yaml; must have a field called WORD."""
+    def called(self) -> str:
+        """Its name; unique in a matrix."""
+        return self.name or self.default_name
 
     @property
-    def LOCAL(self) -> bool:  # noqa: N802
-        """On this machine's disk: needs no network to be pinned, and may change under its pin."""
+    def default_name(self) -> str:
+        """Made of what it says."""
+        raise NotImplementedError
 
     @property
-    def VARIABLE(self) -> str:  # noqa: N802
-        """The environment variable for its server. What has one is listed only where it is set, where the matrix names
-        the source, or where the list of that source is asked for: such a server is not everybody's."""
+    def key(self) -> str:
+        """The key of matrix.yaml that `default_name` is made of: for complaints about it."""
+        return self.word
 
-    def check(self, source: str) -> None:
-        """UserError unless `source` can be understood. Looks at nothing but the text."""
+    def wanted(self, arch: str) -> Iterator[Wanted]:
+        """What it stands for on an architecture."""
+        yield Wanted(name=self.called, source=self.text, arch=arch)
 
-    def offers(self, named: Sequence[str], archs: Sequence[str], means: Means) -> Iterable[Offer]:
-        """Every kernel that it can give. `named` are its texts in the matrix, for what cannot be listed otherwise.
+    @classmethod
+    def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> Iterable[Pin]:
+        """Every kernel that it can give, each with a text that names it alone. One whose packages are known only when
+        it is pinned has no digests. `named` are those in the matrix, for what cannot be listed otherwise.
 
         InfraError when the list cannot be had.
         """
+        raise NotImplementedError
 
-    def lock(self, source: str, arch: str, means: Means) -> Sequence[Pin]:
-        """Pin what `source` stands for now: one kernel, or each one of a range.
+    def pins(self, arch: str, means: Means) -> Sequence[Pin]:
+        """Pin what it stands for now: one kernel, or each one of a range.
 
         UserError, naming what there is, when there is none; InfraError when it cannot be found out.
         """
+        raise NotImplementedError
 
     def lost(self, pin: Pin, means: Means) -> str:
         """Why this pin cannot be fetched any more, as the end of a sentence; empty when it can."""
+        raise NotImplementedError
 
     def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
         """Fill the empty folder `tree` with what is pinned, as runner/kernels/unpack.py lays it out; scratch space is
         `tree.parent`. Digests are checked before anything is unpacked. InfraError."""
+        raise NotImplementedError
 
 
-def choose(offers: Iterable[Offer], versions: Versions, which: Which = "newest-of-series") -> tuple[Offer, ...]:
-    """Those of the offers that are meant, oldest first: of each version the newest build.
+_Known = TypeVar("_Known")
 
-    The newest of each series of a range, or all of it. What is no range is one kernel, the newest, unless `which` says
-    all. A release candidate counts only where there is nothing else.
+
+def meant(
+    known: Sequence[_Known], versions: Versions, which: Which | None, version: Callable[[_Known], KernelVersion]
+) -> tuple[tuple[_Known, ...], ...]:
+    """For each kernel that is meant those of `known`, the oldest first, that would do, the best of them first. Pure.
+
+    Meant are the newest of each series of a range, or `all` of it. What is no range is one kernel, the newest, unless
+    `which` says all. A release candidate will do only where there is nothing else.
     """
-    groups: dict[object, list[Offer]] = {}
-    for offer in offers:
-        if offer.version in versions:
-            key = offer.version if which == "all" else offer.version.series if versions.is_range else None
-            groups.setdefault((key, offer.variant), []).append(offer)
-    chosen = [max((o for o in group if not o.version.is_candidate), default=max(group)) for group in groups.values()]
-    released = {offer.version.series for offer in chosen if not offer.version.is_candidate}
-    return tuple(
-        sorted(offer for offer in chosen if not offer.version.is_candidate or offer.version.series not in released)
-    )
+    groups: dict[object, list[_Known]] = {}
+    for one in reversed(known):
+        its = version(one)
+        if its in versions:
+            key = its if which == "all" else its.series if versions.is_range else None
+            groups.setdefault(key, []).append(one)
+    released = {version(one).series for group in groups.values() for one in group if not version(one).is_candidate}
+    chosen = []
+    for group in groups.values():
+        finals = [one for one in group if not version(one).is_candidate]
+        if finals or version(group[0]).series not in released:
+            chosen.append(tuple(finals or group))
+    return tuple(reversed(chosen))

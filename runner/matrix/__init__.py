@@ -14,9 +14,9 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator,
 
 from runner import yamlfile
 from runner.errors import UserError
-from runner.kernels.entries import Arch, KernelEntry, Name, matches, one_of, quoted
-from runner.kernels.sources import BY_WORD, SOURCES
-from runner.kernels.suites import IMAGE_SUITES
+from runner.kernels import BY_WORD, SOURCES
+from runner.kernels.mirrors import IMAGE_SUITES
+from runner.kernels.source import Arch, Name, Source, matches, one_of, quoted
 from runner.matrix.cellnames import cell_ids, kernel_names
 from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Wanted
 from runner.text import nearest
@@ -45,7 +45,7 @@ BaseSuite = Annotated[
 
 def _entry_tag(entry: object) -> str | None:
     """Which source an entry is of: by its key, or by the key that looks most like one. None: of none, or of several."""
-    keys = [key for key in entry if isinstance(key, str)] if isinstance(entry, dict) else [SOURCES[0].WORD]
+    keys = [key for key in entry if isinstance(key, str)] if isinstance(entry, dict) else [SOURCES[0].word]
     named = [key for key in keys if key in BY_WORD]
     near = [word for key in keys for word in difflib.get_close_matches(key, BY_WORD, n=1)]
     words = named or near[:1]
@@ -53,10 +53,10 @@ def _entry_tag(entry: object) -> str | None:
 
 
 if TYPE_CHECKING:
-    AnyEntry = KernelEntry
+    AnyEntry = Source
 else:  # the tags end in a colon, so that none of them is a key of the file: they appear in the places of errors
     AnyEntry = Annotated[
-        Union[tuple(Annotated[source.ENTRY, Tag(f"{source.WORD}:")] for source in SOURCES)],  # noqa: UP007
+        Union[tuple(Annotated[source, Tag(f"{source.word}:")] for source in SOURCES)],  # noqa: UP007
         Discriminator(
             _entry_tag,
             custom_error_type=yamlfile.IN_OUR_WORDS,
@@ -211,7 +211,7 @@ def _repeated(file: MatrixFile) -> Iterator[tuple[Location, str]]:
                 yield (*loc, index), f"{word!r} is there already"
 
 
-def _entries(file: MatrixFile) -> list[tuple[Location, KernelEntry]]:
+def _entries(file: MatrixFile) -> list[tuple[Location, Source]]:
     lists = {"kernels": file.kernels, "include": file.include}
     return [((key, index), entry) for key, entries in lists.items() for index, entry in enumerate(entries)]
 
@@ -239,7 +239,7 @@ def _name_problems(file: MatrixFile) -> Iterator[tuple[Location, str]]:
             yield place, f"{entry.called!r} is wanted on {', '.join(both)} already"
 
 
-def _content(entry: KernelEntry) -> dict[str, object]:
+def _content(entry: Source) -> dict[str, object]:
     """What it says but for its name and where it is wanted."""
     return entry.model_dump(exclude={"name", "architectures"})
 

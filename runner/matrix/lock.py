@@ -12,9 +12,8 @@ from pydantic import ValidationError
 
 from runner.errors import InfraError, UserError
 from runner.images import have_image, image_packages, lock_image
-from runner.kernels import Means, have_kernel, lock_kernels
+from runner.kernels import Means, have_kernel, lock_kernels, source_of
 from runner.kernels.archive import Archive
-from runner.kernels.sources import source_of
 from runner.model import ImagePin, Lock, Package, Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.store import write_atomically
@@ -106,7 +105,7 @@ class _Rules:
 
     def kernels(self, wanted: Wanted, old: tuple[Pin, ...]) -> tuple[Pin, ...]:
         """The pins of one source on one architecture: the old ones, but for those that cannot be had any more."""
-        what, local = f"kernel {wanted.source} for {wanted.arch}", source_of(wanted.source).LOCAL
+        what, local = f"kernel {wanted.source} for {wanted.arch}", source_of(wanted.source).local
         lost = [(pin, why) for pin in old if (why := self._lost(what, pin, local=local))]
         if old and not lost and self.mode != "renew":
             return old

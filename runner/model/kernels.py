@@ -61,7 +61,7 @@ class Pin(Plain):
     source: KernelSource  # as it is wanted; several pins have one source when that is a range
     arch: SafeName
     version: str  # upstream: 6.12.107
-    release: SafeName  # uname -r: 6.12.107+deb13-amd64
+    release: SafeName | Literal[""]  # uname -r: 6.12.107+deb13-amd64; empty of a kernel that is only offered
     packages: tuple[Package, ...] = ()
     files: Annotated[tuple[PinnedFile, ...], Field(exclude_if=operator.not_)] = ()
     variant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{0,16}$"), Field(exclude_if=operator.not_)] = ""
@@ -71,8 +71,13 @@ class Pin(Plain):
         return KernelVersion.parse(self.version)
 
     @property
+    def package_version(self) -> str:
+        """Of a kernel in Debian's archive: 6.12.107-1, which names the build; else empty."""
+        return self.packages[0].version if self.packages else ""
+
+    @property
     def size_bytes(self) -> int:
-        """Of what is to be fetched."""
+        """Of what is to be fetched; 0 where that is not known before it is pinned."""
         return sum(one.size_bytes for one in self.packages) + sum(one.size_bytes for one in self.files)
 
     @property

@@ -19,7 +19,7 @@ import pytest
 from runner.caches import cache_root
 from runner.kernels.archive import Archive
 from runner.kernels.mirrors import find_mirrors
-from runner.kernels.modules import WANTED
+from runner.kernels.needs import MODULES
 from runner.kernels.snapshot import suites_at
 from runner.kernels.unpack import available, closure
 from runner.matrix.lock import read_lock
@@ -88,7 +88,7 @@ def repacked(deb: Path, release: str, folder: Path) -> Iterator[Path]:
     there = next(path for path in (root / "usr/lib/modules" / release, root / "lib/modules" / release) if path.exists())
     parts = {"image-unsigned": folder / "image", "modules": folder / "modules"}
     base = parts["modules"] / "lib/modules" / release
-    for file in closure(available((there / "kernel").rglob("*.ko*")), WANTED, deadline=soon()):
+    for file in closure(available((there / "kernel").rglob("*.ko*")), MODULES, deadline=soon()):
         target = base / file.relative_to(there).with_suffix("")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(lzma.decompress(file.read_bytes()))

@@ -24,7 +24,6 @@ from runner.errors import InfraError, UserError
 from runner.guest.interface import Accel
 from runner.hosts import muster
 from runner.hosts.hostsfile import HostsFile
-from runner.kernels import Offer
 from runner.model import GuestSize
 from runner.probes import load_kfuncs
 from runner.reports.site.bisections import bisection_pages
@@ -262,18 +261,7 @@ def test_offline_only_what_is_in_the_cache(bisecter: Bisecter, monkeypatch: pyte
     status, _, err = bisecter(Rounds(since(14)), "--series", "6.12", "--offline")
     assert status == 2
     assert "the archive's lists are not in the cache: bookworm x86_64" in err
-    offers = [
-        Offer(
-            source=it.kernel.source,
-            arch="x86_64",
-            version=it.kernel.upstream,
-            release=it.kernel.release,
-            suite="trixie-security",
-            build=it.candidate.build,
-            packages=it.kernel.packages,
-        )
-        for it in kernels(20)
-    ]
+    offers = [it.kernel for it in kernels(20)]
     monkeypatch.setattr(candidates, "offered", lambda *_args, **_more: tuple(offers))
     monkeypatch.setattr(candidates, "have_kernel", lambda locked, _cache: locked.upstream.patch in {3, 9, 15})
     found = bisecter.json(Rounds(since(14)), "--series", "6.12", "--offline")

@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from runner.errors import InfraError, UserError
-from runner.kernels import Means, ensure_kernel, lock_kernels, offered, unpack
+from runner.kernels import Means, ensure_kernel, lock_kernels, offered, source_of
 from runner.kernels import installed as installed_module
 from runner.kernels.archive import Archive
-from runner.kernels.sources import source_of
 from runner.model import Pin, Wanted
-from runner.model.deadline import Deadline
 from tests.unit.archive_fixture import soon
 from tests.unit.kernel_samples import CONFIG, RELEASE, built, installed, module
 
 ARCH = "x86_64"
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Reads what modules depend on without a process each time, but where that is what the test is about."""
-
-    def dependencies(files: Iterable[Path], deadline: Deadline) -> Iterator[str]:
-        for path in files:
-            yield path.read_bytes().partition(b"depends=")[2].partition(b"\0")[0].decode()
-
-    if "real_modinfo" not in request.fixturenames:
-        monkeypatch.setattr(unpack, "_dependencies", dependencies)
-
-
-@pytest.fixture
-def real_modinfo() -> None:
-    """Read the modules with modinfo."""
 
 
 @pytest.fixture
@@ -103,7 +84,7 @@ def test_it_is_offered_with_the_text_that_names_it(
     assert pinned(offer.source, means).release == RELEASE
 
 
-def test_modinfo_says_what_modules_depend_on(tmp_path: Path, means: Means, real_modinfo: None) -> None:
+def test_modinfo_says_what_modules_depend_on(tmp_path: Path, means: Means) -> None:
     (tmp_path / "k").mkdir()
     source = f"path:{installed(tmp_path / 'k')}"
     files = pinned(source, means).files

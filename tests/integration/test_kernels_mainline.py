@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError, RunnerError, UserError
-from runner.kernels import Means, ensure_kernel, lock_kernels, mainline, offered
+from runner.kernels import Means, ensure_kernel, lock_kernels, offered, source_of
 from runner.kernels.archive import Archive
-from runner.kernels.mainline import MainlineEntry, kernel_of
-from runner.kernels.served import Named, NotWholeError, candidates
+from runner.kernels.mainline import MainlineSource, kernel_of
+from runner.kernels.served import NotWholeError
 from runner.model import Pin, Wanted
 from runner.model.deadline import Deadline
-from runner.model.version import KernelVersion, Versions
+from runner.model.version import KernelVersion
 from tests.integration.web_fixture import Fault, Web, web
 
 __all__ = ["web"]  # fixture
@@ -112,9 +112,9 @@ def test_what_is_broken_is_never_in_the_cache(tmp_path: Path, web: Web, harm: ty
 def test_a_package_that_left_is_noticed(tmp_path: Path, web: Web) -> None:
     (kernel,) = pinned("6.6.12", tmp_path)
     means = Means(Archive(tmp_path), tmp_path, soon())
-    assert mainline.lost(kernel, means) == ""
+    assert source_of(kernel.source).lost(kernel, means) == ""
     lose(web, MODULES)
-    assert mainline.lost(kernel, means).endswith("is not there any more")
+    assert source_of(kernel.source).lost(kernel, means).endswith("is not there any more")
 
 
 @pytest.mark.parametrize(
@@ -183,25 +183,11 @@ def test_a_page_that_is_no_list_of_kernels(tmp_path: Path, web: Web) -> None:
 
 def test_offers_are_what_the_server_names(tmp_path: Path, web: Web) -> None:
     web.files["v5.19/arm64/CHECKSUMS"] = b""
-    found = list(mainline.offers([], ["x86_64", "arm64"], Means(Archive(tmp_path), tmp_path, soon())))
+    found = list(MainlineSource.offers([], ["x86_64", "arm64"], Means(Archive(tmp_path), tmp_path, soon())))
     assert [offer.source for offer in found if offer.arch == "arm64"] == [
         "mainline:v6.1", "mainline:v6.6", "mainline:6.6.12", "mainline:6.6.13", "mainline:6.7-rc1",
     ]  # fmt: skip
     assert len(web.asked) == 1
-
-
-def test_candidates_are_the_best_first() -> None:
-    known = [KernelVersion.parse(text) for text in ("6.0", "6.0.1", "6.1-rc1", "6.1", "6.2-rc1", "6.2-rc2", "5.19")]
-
-    def meant(text: str) -> list[list[str]]:
-        versions, _, every = text.partition("/")
-        named = Named(Versions.parse(versions), "all" if every else "newest-of-series")
-        return [[str(version) for version in group] for group in candidates(known, named)]
-
-    assert meant(">=6.0") == [["6.0.1", "6.0"], ["6.1"], ["6.2-rc2", "6.2-rc1"]]
-    assert meant(">=6.0/all") == [["6.0"], ["6.0.1"], ["6.1"], ["6.2-rc1"], ["6.2-rc2"]]
-    assert meant("6") == [["6.1", "6.0.1", "6.0"]]
-    assert meant("7") == []
 
 
 def test_real_names_of_packages() -> None:
@@ -226,25 +212,25 @@ def test_real_names_of_packages() -> None:
 
 
 def test_the_entry_of_a_matrix() -> None:
-    entry = MainlineEntry(mainline=">=6.0")
+    entry = MainlineSource(mainline=">=6.0")
     (wanted,) = entry.wanted("x86_64")
     assert (wanted.name, wanted.source, wanted.which) == ("mainline", "mainline:>=6.0", "newest-of-series")
-    (wanted,) = MainlineEntry(mainline="v6.6", name="lts").wanted("x86_64")
+    (wanted,) = MainlineSource(mainline="v6.6", name="lts").wanted("x86_64")
     assert (wanted.name, wanted.source, wanted.which) == ("lts", "mainline:v6.6", None)
-    assert MainlineEntry(mainline="6.6").called == "mainline-6.6"
+    assert MainlineSource(mainline="6.6").called == "mainline-6.6"
     for wrong in ("6.6/all", "newest", "", ">6.0,6.6"):
         with pytest.raises(ValueError, match="stable series"):
-            MainlineEntry(mainline=wrong)
+            MainlineSource(mainline=wrong)
     with pytest.raises(ValueError, match="put it in quotes"):
-        MainlineEntry.model_validate({"mainline": 6.10})
+        MainlineSource.model_validate({"mainline": 6.10})
 
 
 def test_servers_that_nobody_named_are_not_asked(tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     means = Means(Archive(tmp_path), tmp_path, soon())
-    monkeypatch.setattr("runner.kernels.SOURCES", (mainline,))
+    monkeypatch.setattr("runner.kernels.SOURCES", (MainlineSource,))
     monkeypatch.delenv("RUNNER_MAINLINE")
     assert offered([], ["x86_64"], means) == ()
-    monkeypatch.setattr(mainline, "_SERVER", web.address)
+    monkeypatch.setattr(MainlineSource, "server", web.address)
     assert offered(["mainline:6.6"], ["x86_64"], means)
     assert offered([], ["x86_64"], means, words=["mainline"])
     assert not offered(["mainline:6.6"], ["x86_64"], means, words=["debian"])

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError, UserError
-from runner.kernels import Means, bootimage, ensure_kernel, lock_kernels, oci
+from runner.kernels import Means, config, ensure_kernel, lock_kernels, oci, source_of
 from runner.kernels.archive import Archive
 from runner.kernels.needs import read_build
-from runner.kernels.oci import OciEntry
+from runner.kernels.oci import OciSource
 from runner.kernels.ocilayers import Layers
 from runner.model import Pin, Wanted
 from runner.model.deadline import Deadline
@@ -43,14 +43,13 @@ def soon() -> Deadline:
 
 def taken(folder: Path, *layers: bytes) -> tuple[str, bytes, str, list[str]]:
     """(release, image, config, modules)."""
-    with oci._parts("oci:x", Layers(on_disk(folder, *layers)), folder / "parts") as parts:
-        return parts.release, parts.image.read_bytes(), parts.config.read_text(), sorted(parts.modules)
+    parts = oci.taken("oci:x", Layers(on_disk(folder, *layers)), folder / "parts")
+    return parts.release, parts.image.read_bytes(), parts.config.read_text(), sorted(parts.modules)
 
 
 def test_an_image_like_ciliums_tells_everything_itself(tmp_path: Path) -> None:
     release, image, config, modules = taken(tmp_path, files_layer(CI_KERNEL))
     assert (release, image, config, modules) == ("6.6.58", IMAGE, CONFIG.decode(), [])
-    assert not (tmp_path / "parts").exists()
     (tmp_path / "config").write_text(config)
     assert "EXT4_FS" in read_build(tmp_path / "config").lacks  # so such a cell is skipped, and says why
 
@@ -84,19 +83,19 @@ def test_what_is_no_kernel(tmp_path: Path, files: dict[str, bytes], says: str) -
 
 def test_what_an_image_does_not_tell_is_not_known() -> None:
     for content in (b"", b"HdrS", b"\x1f\x8b\x08" * 100, bytes(0x202) + b"HdrS" + b"\xff" * 40, IMAGE[:300]):
-        assert bootimage.release_of(content) == ""
-        assert bootimage.config_of(content) == ""
+        assert config.release_of(content) == ""
+        assert config.config_of(content) == ""
 
 
 def test_the_entry_of_a_matrix() -> None:
-    (wanted,) = OciEntry(oci="ghcr.io/cilium/ci-kernels:6.6").wanted("arm64")
+    (wanted,) = OciSource(oci="ghcr.io/cilium/ci-kernels:6.6").wanted("arm64")
     assert (wanted.name, wanted.source) == ("ci-kernels-6.6", "oci:ghcr.io/cilium/ci-kernels:6.6")
-    assert OciEntry(oci="localhost:5000/k@sha256:" + "a" * 64).called == "k-aaaaaaaaaaaa"
+    assert OciSource(oci="localhost:5000/k@sha256:" + "a" * 64).called == "k-aaaaaaaaaaaa"
     for wrong in ("ubuntu:22.04", "ghcr.io/x", "ghcr.io/x/y", "--help", "ghcr.io/x:6.6 --all", "ghcr.io/../x:1"):
         with pytest.raises(ValueError, match="is not an image"):
-            OciEntry(oci=wrong)
+            OciSource(oci=wrong)
         with pytest.raises(UserError, match="not a kernel source"):
-            oci.check(f"oci:{wrong}")
+            source_of(f"oci:{wrong}")
 
 
 def test_without_skopeo_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,10 +132,10 @@ def test_an_image_is_pinned_by_digest_and_comes_as_it_was(tmp_path: Path, regist
     kernel = pinned(name, tmp_path)
     assert (kernel.version, kernel.release) == ("6.12.9", "6.12.9-x")
     registry.push("kernels/x", "6.12", {"amd64": [files_layer({"boot/vmlinuz-6.13": b"newer"})]})  # the tag moves on
-    assert oci.lost(kernel, Means(Archive(tmp_path), tmp_path, soon())) == ""
+    assert source_of(kernel.source).lost(kernel, Means(Archive(tmp_path), tmp_path, soon())) == ""
     found = ensure_kernel(kernel, tmp_path, deadline=soon())
     registry.web.files = {"v2/": b"{}"}
-    assert oci.lost(kernel, Means(Archive(tmp_path), tmp_path, soon())).endswith("any more")
+    assert source_of(kernel.source).lost(kernel, Means(Archive(tmp_path), tmp_path, soon())).endswith("any more")
     assert Path(found.image).read_bytes() == b"a kernel"
     assert (Path(found.root) / "lib/modules/6.12.9-x/modules.dep").exists()
     assert not list((tmp_path / "scratch").iterdir())

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from runner.cli.options import Project
 from runner.errors import UserError
-from runner.kernels.entries import Name
-from runner.kernels.sources import source_of
+from runner.kernels import source_of
+from runner.kernels.source import Name
 from runner.matrix import MatrixFile, load_matrix, project_root
 from runner.matrix.cellnames import cell_id
 from runner.model import CellId, ImagePin, Lock, Pin, Wanted
@@ -109,7 +109,7 @@ def test_every_source_has_its_own_words(tmp_path: Path) -> None:
         ("linux", "tree:/home/me/linux", "x86_64", None),
     ]
     for one in matrix.wanted():
-        source_of(one.source).check(one.source)
+        assert source_of(one.source).text == one.source
 
 
 def test_a_range_becomes_a_cell_for_each_pin_but_for_those_that_are_excluded(tmp_path: Path) -> None:
