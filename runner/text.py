@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _ESCAPES = re.compile(
     r"""
@@ -58,6 +58,13 @@ def plain(text: str, width: int | None = None) -> str:
     """`text` as one line, cut to `width` characters."""
     line = " ".join(" ".join(lines(text)).split())
     return line if width is None or len(line) <= width else f"{line[: width - 1].rstrip()}…"
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """`a, b, c and 4 more`: no more than `most` names, the number of the others instead of the last ones."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
 
 
 def counted(count: int, noun: str) -> str:

@@ -85,7 +85,7 @@ def show(
         emit(to_json(exported_cell(found, asked.cells.get(cell) if asked else None)), output)
     else:
         path = evidence.console_path(project.reports, judged.run.id, cell, attempt=len(found.earlier) + 1)
-        emit(cell_report(found, every_kfunc=every, console_path=str(path)), output)
+        emit(cell_report(found, every=every, console_path=str(path)), output)
 
 
 def _said(project: Project, probe: str) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from runner.engine.orders import Progress
 from runner.model import CellResult
-from runner.reports.totals import Totals
+from runner.reports.summary import Totals
 
 
 @dataclass(slots=True)

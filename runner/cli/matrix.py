@@ -32,7 +32,7 @@ from runner.cli.watching import FailOn, checked_run_id, watched
 from runner.errors import UserError
 from runner.matrix.select import select, shard
 from runner.model import NETWORK_TYPES, Cell, ProgType
-from runner.reports.totals import totals
+from runner.reports.summary import totals
 from runner.text import counted
 
 app = typer.Typer(

@@ -18,7 +18,7 @@ from runner.reports.export import export, to_json
 from runner.reports.markdown import availability_markdown
 from runner.reports.statements import statements_markdown, statements_report
 from runner.reports.summary import run_report
-from runner.reports.verdicts import WORDS, Wanted, claim_rows, verdicts_report
+from runner.reports.verdicts import WORDS, WantedVerdicts, probe_verdicts, verdicts_report
 from runner.results.asked import read_asked
 from runner.results.statements import statements
 from runner.text import nearest
@@ -44,7 +44,7 @@ def show(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT_MAT
     Example: runner report show
     """
     judged = judged_newest(Project.at(matrix), run)
-    emit(run_report(judged, every_kfunc=every, every_hint="--all", is_last=run is None), output)
+    emit(run_report(judged, every=every, every_hint="--all", is_last=run is None), output)
     raise Finished(exit_code(judged))
 
 
@@ -54,7 +54,7 @@ def markdown(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT
 
     Example: runner report markdown --output availability.md
     """
-    emit(availability_markdown(judged_newest(Project.at(matrix), run), every_kfunc=every), output)
+    emit(availability_markdown(judged_newest(Project.at(matrix), run), every=every), output)
 
 
 @app.command("export")
@@ -92,9 +92,9 @@ def verdicts(
         if word not in WORDS:
             raise typer.BadParameter(f"{word!r} is no verdict; {nearest(word, WORDS)}", param_hint="--verdict")
     judged = judged_newest(Project.at(matrix), run)
-    wanted = Wanted(kfunc, frozenset(verdict or ()))
+    wanted = WantedVerdicts(kfunc, frozenset(verdict or ()))
     if format_ is Format.JSON:
-        emit_json([row.model_dump(mode="json") for row in claim_rows(judged, wanted)], output)
+        emit_json([row.model_dump(mode="json") for row in probe_verdicts(judged, wanted)], output)
     else:
         emit(verdicts_report(judged, wanted), output)
     raise Finished(exit_code(judged))

@@ -18,7 +18,7 @@ from runner.model.answers import (
 )
 from runner.model.asks import Ask, Asked, AskedCell, Attach, Traffic
 from runner.model.cells import Cell, GuestSize, Limit, Limits
-from runner.model.judged import ClaimVerdict, KfuncState, KnownIssue
+from runner.model.judged import ClaimVerdict, JudgedSplat, KfuncState, KnownIssue
 from runner.model.kernels import (
     Build,
     Image,
@@ -70,6 +70,7 @@ __all__ = [
     "GuestSize",
     "Image",
     "ImagePin",
+    "JudgedSplat",
     "Kernel",
     "KernelSource",
     "KfuncState",

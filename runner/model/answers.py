@@ -168,6 +168,7 @@ class CellResult(Plain):
     config: dict[str, str] = {}  # of the kernel's own .config what explains a "no": y, m, n, or another value
     build: Build = Build()
     crashes: tuple[Crash, ...] = ()
+    splats: tuple[Splat, ...] = ()
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
     looks: tuple[Look, ...] = ()  # none, unless they were asked for
     console: str = ""  # the console log, control characters and all; stored beside the database

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from runner.model.answers import Splat
 from runner.model.layouts import StructLayout
 from runner.model.words import Level, Plain, ProgType, State, Verdict
 
@@ -19,6 +20,12 @@ class ClaimVerdict(Plain):
     cause: str = ""  # why there is no answer, or why it does not apply
     crashed: bool = False
     known_issue: str = ""  # the id of the KnownIssue that explains why it is broken
+
+
+class JudgedSplat(Splat):
+    """A splat, and the id of the KnownIssue that allows it."""
+
+    known_issue: str = ""
 
 
 class KnownIssue(Plain):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from runner.model.words import Plain
 
 
@@ -29,3 +31,12 @@ class StructLayout(Plain):
     size: int  # bytes
     members: tuple[StructMember, ...]
     constants: tuple[StructConstant, ...] = ()
+
+
+def layout_lines(layout: StructLayout) -> Iterator[str]:
+    """`struct bpf_ct_opts: 12 bytes`, then a line for each member: where, how many bytes, what. Names are a guest's."""
+    constants = "".join(f"; {it.name} = {it.value}" for it in layout.constants)
+    yield f"struct {layout.name}: {layout.size} bytes{constants}"
+    for it in layout.members:
+        width = f": {it.bits}" if it.bits else ""
+        yield f"  {it.offset:>4} {it.size:>4}  {it.type} {it.name}{width}".rstrip()

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model import Observation
-from runner.reports.trimmed import section
+from runner.reports.drawing import section
 from runner.results.bisectcommits import CommitAnswer, CommitBisection, NamedCommit
 from runner.text import plain
 

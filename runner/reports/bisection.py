@@ -9,9 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model.errnos import errno_words
-from runner.reports.hanging import whole
+from runner.reports.drawing import Trimmed, whole
 from runner.reports.layouts import layout_difference
-from runner.reports.trimmed import Trimmed
 from runner.results.bisections import Answered, Bisection, Change, Unanswered
 from runner.text import counted, plain
 

@@ -5,18 +5,20 @@ An error is the absence of an answer. Failures and errors are there exactly when
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from runner.model import ClaimVerdict, Outcome, Verdict
+from runner.model import Outcome, Row, Verdict
+from runner.probes.kinds import KINDS
 from runner.reports.exitcode import is_open
 from runner.reports.findings import show_command
 from runner.results.model import JudgedCell, JudgedRun
-from runner.text import lines, plain
+from runner.text import lines, plain, some
 
 _LOG_LINES = 40  # of a load, kept with a case that failed; the whole is in the store
-_NAMED = 12  # kfuncs without an answer, by name
+_NAMED = 12  # subjects without an answer, by name
 _CAUSE_WIDTH = 400
 
 
@@ -40,7 +42,7 @@ _OUTCOME = {Outcome.RAN: Status.PASS, Outcome.BOOT_FAILED: Status.FAIL}  # any o
 class Case:
     """All texts are plain; `why` is one line, empty when the case passed; `details` are lines."""
 
-    group: str  # the kfunc that it is about, or `cell`
+    group: str  # the subject that it is about, or `cell`
     name: str
     status: Status
     why: str = ""
@@ -50,7 +52,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
+    """`stable` is what the matrix calls the cell: it stays when a new build of the kernel comes."""
+
     cell: JudgedCell
+    stable: str
     cases: tuple[Case, ...]
 
     @property
@@ -64,10 +69,36 @@ class Suite:
 
 def suites(judged: JudgedRun) -> tuple[Suite, ...]:
     """In the order of the matrix; every cell that was to run is one, and none is empty."""
+    names = {cell.id: f"{cell.result.cell.name}-{cell.result.cell.arch}" for cell in judged.cells}
+    counts = Counter(names.values())
+    kinds = [kind for kind in KINDS if any(_is_state(row, kind) for cell in judged.cells for row in cell.rows)]
     return tuple(
-        Suite(cell, (_boot(cell), *_claims(cell, judged.run.id), *_other_probes(cell), _census(cell)))
+        Suite(
+            cell,
+            stable=names[cell.id] if counts[names[cell.id]] == 1 else cell.id,
+            cases=tuple(_cases(cell, kinds, judged.run.id)),
+        )
         for cell in judged.cells
     )
+
+
+def _cases(cell: JudgedCell, kinds: Sequence[str], run_id: str) -> Iterator[Case]:
+    """`kinds`: those of which the run has states."""
+    yield _boot(cell)
+    yield from _splats(cell)
+    for row in cell.rows:
+        if row.verdict is not None:
+            yield _verdict(cell, row, run_id)
+    yield from _other_probes(cell)
+    for kind in kinds:
+        yield _states(kind, [row for row in cell.rows if _is_state(row, kind)])
+    if not cell.rows:
+        yield Case("cell", "probes", Status.ERROR, "nothing was asked")
+
+
+def _is_state(row: Row, kind: str) -> bool:
+    """Has it a state alone?"""
+    return row.kind == kind and row.verdict is None
 
 
 def _boot(cell: JudgedCell) -> Case:
@@ -78,61 +109,63 @@ def _boot(cell: JudgedCell) -> Case:
     return Case("cell", "boot", status, why, tail, result.timings.boot_s)
 
 
-def _claims(cell: JudgedCell, run_id: str) -> Iterator[Case]:
-    logs = {seen.probe: seen.log for seen in cell.result.observations}
-    for claim in cell.claims:
-        status = Status.FAIL if claim.crashed else Status.SKIP if claim.known_issue else _STATUS[claim.verdict]
-        details: tuple[str, ...] = ()
-        if status in (Status.FAIL, Status.ERROR):
-            command = show_command(cell.id, claim.probe, run_id)
-            details = (*_said(claim), *_tail(logs.get(claim.probe, "")), f"evidence: {command}")
-        yield Case(plain(claim.kfunc), plain(claim.probe), status, _why(claim, status), details)
+def _splats(cell: JudgedCell) -> Iterator[Case]:
+    """A case for each: what the kernel reports by itself is a failure of the cell; a guest that is stuck, an error."""
+    for number, splat in enumerate(cell.splats, start=1):
+        status = Status.FAIL if splat.blames_kernel else Status.ERROR
+        why = f"{splat.kind}: {plain(splat.text, _CAUSE_WIDTH)}"
+        why += f", while {plain(splat.probe)} was asked" if splat.probe else ""
+        if splat.known_issue:
+            status, why = Status.SKIP, f"known issue: {plain(splat.known_issue)}"
+        yield Case("cell", f"splat-{number}", status, why, tuple(plain(line) for line in splat.lines))
 
 
-def _why(claim: ClaimVerdict, status: Status) -> str:
+def _verdict(cell: JudgedCell, row: Row, run_id: str) -> Case:
+    status = _STATUS[row.verdict or Verdict.NO_ANSWER]
+    status = Status.FAIL if row.crashed else Status.SKIP if row.known_issue else status
+    details: tuple[str, ...] = ()
+    if status in (Status.FAIL, Status.ERROR):
+        said = (f"expected: {plain(row.expected)}", f"observed: {plain(row.observed) or 'nothing'}")
+        details = (*said, *_tail(row.log), f"evidence: {show_command(cell.id, row.probe, run_id)}")
+    return Case(plain(row.subject), plain(row.probe), status, _why(row, status), details)
+
+
+def _why(row: Row, status: Status) -> str:
     if status is Status.PASS:
         return ""
-    if claim.crashed:
+    if row.crashed:
         return "crashed the kernel"
-    if claim.known_issue:
-        return f"known issue: {plain(claim.known_issue)}"
+    if row.known_issue:
+        return f"known issue: {plain(row.known_issue)}"
     if status is Status.FAIL:
-        return f"expected {plain(claim.expected, 200)}, observed {plain(claim.observed, 200)}"
-    return plain(claim.cause, _CAUSE_WIDTH) or "cause not recorded"
-
-
-def _said(claim: ClaimVerdict) -> Iterator[str]:
-    yield f"expected: {plain(claim.expected)}"
-    yield f"observed: {plain(claim.observed) or 'nothing'}"
+        return f"expected {plain(row.expected, 200)}, observed {plain(row.observed, 200)}"
+    return plain(row.cause, _CAUSE_WIDTH) or "cause not recorded"
 
 
 def _other_probes(cell: JudgedCell) -> Iterator[Case]:
-    """Probes that no claim is about: those of the census."""
-    judged = {claim.probe for claim in cell.claims}
+    """Probes that no verdict is about."""
+    judged = {row.probe for row in cell.rows if row.verdict is not None}
     for probe in (probe for probe in cell.result.crashed if probe not in judged):
         yield Case("cell", plain(probe), Status.FAIL, "crashed the kernel", _tail(cell.result.console))
     for probe in (probe for probe in cell.result.unasked if probe not in judged):
         yield Case("cell", plain(probe), Status.ERROR, "never asked")
 
 
-def _census(cell: JudgedCell) -> Case:
-    """The states of all kfuncs as one case: which state it is, is an answer and no failure."""
-    unknown = [f"{plain(it.kfunc)} ({it.prog_type})" for it in cell.states if is_open(it)]
-    details = tuple(f"{plain(it.kfunc)} ({it.prog_type}): {it.state}" for it in cell.states)
+def _states(kind: str, states: Sequence[Row]) -> Case:
+    """The states of all subjects as one case: which state it is, is an answer and no failure."""
+    unknown = [_named(row) for row in states if is_open(row)]
+    details = tuple(f"{_named(row)}: {row.state}" for row in states)
     if unknown:
-        return Case("cell", "census", Status.ERROR, f"no answer for {_some(unknown)}", details)
-    if not cell.states:
-        asked = bool(cell.claims)
-        return Case("cell", "census", Status.SKIP if asked else Status.ERROR, "no kfunc was asked about")
-    return Case("cell", "census", Status.PASS, details=details)
+        return Case("cell", kind, Status.ERROR, f"no answer for {some(unknown, _NAMED)}", details)
+    if not states:
+        return Case("cell", kind, Status.SKIP, f"no {KINDS[kind].subject} was asked about")
+    return Case("cell", kind, Status.PASS, details=details)
+
+
+def _named(row: Row) -> str:
+    return plain(f"{row.subject} ({row.type})" if row.type else row.subject)
 
 
 def _tail(text: str) -> tuple[str, ...]:
     kept = [line for line in lines(text) if line]
     return tuple(kept[-_LOG_LINES:])
-
-
-def _some(names: Iterable[str]) -> str:
-    every = list(names)
-    more = len(every) - _NAMED
-    return ", ".join(every[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -2,78 +2,86 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from runner.errors import UserError
-from runner.model import CellResult, ClaimVerdict, KfuncState, Level, Look, Observation, State, Verdict
-from runner.model.errnos import errno_name, errno_words
+from runner.model import NO_ANSWER, CellResult, JudgedSplat, Look, Row, Verdict
+from runner.probes.kinds import KINDS
+from runner.reports.drawing import Trimmed, columns, pairs, section, state_mark, verdict_mark
 from runner.reports.findings import show_command
-from runner.reports.hanging import whole
-from runner.reports.look import look_sections, probing_console
-from runner.reports.marks import KNOWN_ISSUE, STATES, VERDICTS
-from runner.reports.trimmed import Trimmed, section
 from runner.results.model import JudgedCell
-from runner.text import lines, nearest, plain
+from runner.text import counted, lines, nearest, plain
 
-# what is wrong first; the rest as the claims file has it
+# what is wrong first; the rest in the order in which it was asked
 _VERDICTS = (Verdict.BROKEN, Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE, Verdict.HOLDS)
-_LEVELS = {level: f"{at}/{len(Level) - 1} {level}" for at, level in enumerate(Level)}
+_READY = "Not backgrounding"  # the ssh server's last words before the first question: what follows came while asking
+_KERNEL = re.compile(r"\[ *\d+\.\d{6}\] ")  # the ssh server and qemu write there as well
+_MAX_CONSOLE_LINES = 60
 
-_Pairs = Iterable[tuple[str, str]]
+_Pairs = Iterator[tuple[str, str]]
 
 
 def cell_report(
-    cell: JudgedCell, *, every_kfunc: bool = False, console_lines: int = 20, console_path: str = ""
+    cell: JudgedCell, *, every: bool = False, console_lines: int = 20, console_path: str = ""
 ) -> RenderableType:
-    """`cell.result.console` must have been loaded for its last lines to be shown."""
+    """Without `every`, states are listed only of subjects of which something is expected, unless nothing is.
+
+    `cell.result.console` must have been loaded for its last lines to be shown.
+    """
     result = cell.result
-    claimed = {claim.kfunc for claim in cell.claims}
-    states = [state for state in cell.states if every_kfunc or state.kfunc in claimed]
+    expected = {row.subject for row in cell.rows if row.verdict is not None}
     parts = [
-        section(cell.id, _pairs(_about(cell))),
-        section("Kernel", _pairs(_kernel(result))),
-        section("Guest", _pairs(_guest(result))),
-        section(f"Claims: {_tally(claim.verdict for claim in cell.claims)}", _claims(cell.claims)),
-        section(f"Kfuncs: {_tally(state.state for state in cell.states)}", _states(states)),
+        section(cell.id, pairs(_about(cell))),
+        section("Kernel", pairs(_kernel(result))),
+        section("Guest", pairs(_guest(result))),
+        *(_splat(splat) for splat in cell.splats),
     ]
+    for kind in KINDS.values():
+        rows = [row for row in cell.rows if row.kind == kind.name]
+        title = f"{kind.noun.capitalize()}s"
+        if verdicts := [row for row in rows if row.verdict is not None]:
+            tally = _tally([str(row.verdict) for row in verdicts], [str(it) for it in Verdict])
+            parts.append(section(f"{title}: {tally}", _verdicts(verdicts)))
+        if states := [row for row in rows if row.verdict is None]:
+            shown = [row for row in states if every or row.subject in expected or not expected]
+            words = [it.word for it in kind.states] + [NO_ANSWER]
+            parts.append(section(f"{title}: {_tally([row.state for row in states], words)}", _states(shown)))
     return Trimmed(Group(*parts, _console(result, console_lines, console_path)))
 
 
 def probe_report(
     cell: JudgedCell, probe: str, *, says: str = "", source: str = "", look: Look | None = None
 ) -> RenderableType:
-    """One probe: the claim (`says` in words, `source` who says it), its verdict, the raw observation, a closer look.
+    """One probe: what is expected (`says` in words, `source` who says it), its rows, the raw answer, its trace.
 
     Raises UserError, naming the nearest probe, when the cell knows no such probe.
     """
-    claim = next((claim for claim in cell.claims if claim.probe == probe), None)
-    seen = [observation for observation in cell.result.observations if observation.probe == probe]
-    if claim is None and not seen and probe not in cell.result.crashed:
-        raise _unknown_probe(cell, probe)
+    rows = [row for row in cell.rows if row.probe == probe]
+    if not rows and probe not in cell.result.crashed:
+        hint = nearest(probe, dict.fromkeys(row.probe for row in cell.rows), f"`{show_command(cell.id)}` lists them")
+        raise UserError(f"cell {cell.id} has no probe {plain(probe)!r}", hint=hint)
     parts: list[RenderableType] = []
-    if claim:
-        parts.append(section(f"{plain(probe)} on {cell.id}", _pairs(_claim(claim, says, source))))
-    if not seen:
-        why = "it took the guest down" if probe in cell.result.crashed else "the guest never answered it"
-        parts.append(Text(f"There is no observation: {why}."))
+    for row in rows:
+        kind = KINDS[row.kind]
+        parts.append(section(f"{plain(probe)} on {cell.id}", pairs(_row(row, says, source))))
+        if raw := list(kind.shown(cell.result, row)):
+            parts.append(section("Answer", pairs(raw)))
+            log = lines(row.log.rstrip()) if row.log.strip() else ["empty"]
+            parts.append(section("Log of the load", log))
+        else:
+            why = "it took the guest down" if probe in cell.result.crashed else "the guest never answered it"
+            parts.append(Text(f"There is no answer: {why}."))
     for crash in (crash for crash in cell.result.crashes if crash.probe == probe):
-        oops = [whole(line) for line in lines(crash.oops)]
-        parts.append(
-            section(
-                plain(crash.cause) or "What the console said", Group(*oops) if crash.oops else Text("it was not kept")
-            )
-        )
-    for observation in seen:
-        parts.append(section("Observation", _pairs(_observation(observation))))
-        log = [whole(line) for line in lines(observation.log.rstrip())]
-        parts.append(section("Log of the load", Group(*log) if observation.log.strip() else Text("empty")))
-    parts += look_sections(look) if look else []
-    parts += probing_console(cell.result)
+        oops = lines(crash.oops) if crash.oops else ["it was not kept"]
+        parts.append(section(plain(crash.cause) or "What the console said", oops))
+    parts += [_splat(splat) for splat in cell.splats if splat.probe == probe]
+    parts += _trace(look) if look else []
+    parts += _probing_console(cell.result)
     return Trimmed(Group(*parts))
 
 
@@ -93,19 +101,19 @@ def _about(cell: JudgedCell) -> _Pairs:
 
 
 def _kernel(result: CellResult) -> _Pairs:
-    locked = result.cell.kernel
+    pin = result.cell.kernel
     yield "name", result.cell.name
-    yield "version", locked.version
-    yield "release", locked.release
-    yield "source", locked.source
+    yield "version", pin.version
+    yield "release", pin.release
+    yield "source", pin.source
     yield "sha256", result.build.sha256 or "never prepared"
     yield "compiler", result.build.compiler or "unknown"
     yield "pahole", result.build.pahole or "unknown"
     if result.build.lacks:
         yield "lacks", ", ".join(f"CONFIG_{option}" for option in result.build.lacks)
-    for file in locked.files:
+    for file in pin.files:
         yield "file", f"{file.name}, {file.size_bytes} bytes, sha256 {file.sha256}"
-    for package in locked.packages:
+    for package in pin.packages:
         yield "package", f"{package.name} {package.version} ({package.suite}, {package.architecture})"
     yield "image", f"{result.image_sha256 or 'never prepared'} (packages: {len(result.cell.image.packages)})"
 
@@ -120,66 +128,56 @@ def _guest(result: CellResult) -> _Pairs:
         yield f"module {plain(module)}", error or "loaded"
     yield "agent", f"Python {facts.python or 'unknown'}, libbpf {facts.libbpf or 'unknown'}"
     size = result.cell.guest
-    yield "size", f"{size.cpus} CPU{'' if size.cpus == 1 else 's'}, {size.memory_mib} MiB"
+    yield "size", f"{counted(size.cpus, 'CPU')}, {size.memory_mib} MiB"
 
 
-def _claim(claim: ClaimVerdict, says: str, source: str) -> _Pairs:
+def _splat(splat: JudgedSplat) -> RenderableType:
+    """What the kernel reported by itself, whole."""
+    while_ = f", while {plain(splat.probe)} was asked" if splat.probe else ""
+    allowed = f", known issue {plain(splat.known_issue)}" if splat.known_issue else ""
+    told = [plain(line) for line in splat.lines or (splat.text,)]
+    return section(f"The kernel reported{while_}: {splat.kind}{allowed}", told)
+
+
+def _row(row: Row, says: str, source: str) -> _Pairs:
+    kind = KINDS[row.kind]
     if says:
         yield "says", says
     if source:
         yield "source", source
-    yield "kfunc", f"{claim.kfunc} ({claim.prog_type})"
-    yield "expected", claim.expected
-    yield "observed", claim.observed or "nothing"
-    yield "verdict", f"{claim.verdict}{', it crashed the kernel' if claim.crashed else ''}"
-    if claim.known_issue:
-        yield "known issue", claim.known_issue
-    if claim.cause:
-        yield "cause", claim.cause
+    yield kind.subject, f"{row.subject} ({row.type})" if row.type else row.subject
+    if row.state:
+        yield "state", row.state
+    if row.verdict is not None:
+        yield "expected", row.expected
+        yield "observed", row.observed or "nothing"
+        yield "verdict", f"{row.verdict}{', it crashed the kernel' if row.crashed else ''}"
+    if row.known_issue:
+        yield "known issue", row.known_issue
+    if row.cause:
+        yield "cause", row.cause
 
 
-def _observation(seen: Observation) -> _Pairs:
-    yield "load", errno_words(seen.load_errno, "the verifier accepted it")
-    yield "run", errno_words(seen.run_errno, "it ran")
-    yield "returned", "nothing" if seen.retval is None else str(seen.retval)
-    for name, value in seen.fields.items():
-        yield name, f"{value} ({f'-{errno_name(-value)}' if value < 0 else f'{value:#x}'})"
-    if seen.failed:
-        yield "not asked", seen.failed
-
-
-def _claims(claims: Iterable[ClaimVerdict]) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
-    for _ in range(4):
-        table.add_column(overflow="fold")
+def _verdicts(rows: Sequence[Row]) -> RenderableType:
+    table = columns(4, no_wrap=frozenset({0}))
     table.add_row(*(Text(word, "bold") for word in ("verdict", "probe", "expected", "observed")))
-    for claim in sorted(claims, key=lambda claim: _VERDICTS.index(claim.verdict)):
-        mark = KNOWN_ISSUE if claim.known_issue else VERDICTS[claim.verdict]
-        observed = claim.cause if claim.verdict in (Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE) else claim.observed
+    for row in sorted(rows, key=lambda row: _VERDICTS.index(row.verdict or Verdict.NO_ANSWER)):
+        observed = row.cause if row.verdict in (Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE) else row.observed
         table.add_row(
-            Text("known issue" if claim.known_issue else str(claim.verdict), mark.style, no_wrap=True),
-            Text(plain(claim.probe)),
-            Text(plain(claim.expected, 200)),
+            Text("known issue" if row.known_issue else str(row.verdict), verdict_mark(row).style),
+            Text(plain(row.probe)),
+            Text(plain(row.expected, 200)),
             Text(plain(observed, 200)),
         )
     return table
 
 
-def _states(states: Iterable[KfuncState]) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
-    for _ in range(5):
-        table.add_column(overflow="fold")
-    for state in sorted(states, key=lambda state: (state.kfunc, state.prog_type)):
-        where = f"in {plain(state.object)}" if state.object else "in no BTF"
-        cause = f"{where}; {plain(state.cause, 200)}" if state.cause else where
-        mark = STATES[state.state]
-        table.add_row(
-            Text(plain(state.kfunc)),
-            Text(state.prog_type),
-            Text(state.state, mark.style, no_wrap=True),
-            Text(_LEVELS[state.level], "dim", no_wrap=True),
-            Text(cause),
-        )
+def _states(rows: Sequence[Row]) -> RenderableType:
+    table = columns(4, no_wrap=frozenset({2}))
+    for row in sorted(rows, key=lambda row: (row.subject, row.type)):
+        brief = KINDS[row.kind].brief(row)
+        said = "; ".join(filter(None, (plain(brief), plain(row.cause, 200))))
+        table.add_row(Text(plain(row.subject)), Text(row.type), Text(row.state, state_mark(row).style), Text(said))
     return table
 
 
@@ -187,29 +185,34 @@ def _console(result: CellResult, count: int, path: str) -> RenderableType:
     kept = lines(result.console.rstrip())[-count:] if result.console.strip() else []
     if not kept:
         return section("Console", Text("there is no console log"))
-    shown = [whole(line) for line in kept]
-    return section(f"Console, last lines{path and f' of {path}'}", Group(*shown))
+    return section(f"Console, last lines{path and f' of {path}'}", kept)
 
 
-def _pairs(pairs: _Pairs) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in pairs:
-        table.add_row(Text(plain(name)), Text(plain(value)))
-    return table
+def _trace(look: Look) -> list[RenderableType]:
+    """The verifier's whole log, and what the kernel said meanwhile."""
+    if look.failed:
+        return [section("Trace", [f"was not possible: {plain(look.failed)}"])]
+    said = [line for text in look.kernel for line in lines(text)]
+    return [
+        section("Verifier, every state", lines(look.log.rstrip())),
+        section("The kernel said meanwhile", said or ["nothing"]),
+    ]
 
 
-def _tally(words: Iterable[Verdict | State]) -> str:
+def _probing_console(result: CellResult) -> list[RenderableType]:
+    """What the kernel wrote while it was asked, all probes together; nothing where it was silent or not loaded."""
+    said = [line for line in lines(result.console.rpartition(_READY)[2]) if _KERNEL.match(line)]
+    if _READY not in result.console or not said:
+        return []
+    shown = said[-_MAX_CONSOLE_LINES:]
+    cut = [f"[... {counted(len(said) - len(shown), 'line')} ...]"] if len(said) > len(shown) else []
+    return [section("Console while all probes were asked", [*cut, *shown])]
+
+
+def _tally(words: Sequence[str], order: Sequence[str]) -> str:
     counts = Counter(words)
-    order = [*Verdict, *State]
     return ", ".join(f"{word} {counts[word]}" for word in sorted(counts, key=order.index)) or "none"
 
 
 def _seconds(value: float | None) -> str:
     return "not reached" if value is None else f"{value:.1f}"
-
-
-def _unknown_probe(cell: JudgedCell, probe: str) -> UserError:
-    hint = nearest(probe, [claim.probe for claim in cell.claims], f"`{show_command(cell.id)}` lists them")
-    return UserError(f"cell {cell.id} has no probe {plain(probe)!r}", hint=hint)

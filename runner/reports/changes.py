@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from runner.reports.drawing import Hanging, whole
 from runner.reports.findings import show_command
-from runner.reports.hanging import Hanging, whole
 from runner.results.diff import Change, Difference, Kind, Subject
 from runner.text import plain
 

@@ -1,4 +1,4 @@
-"""CSV for spreadsheets and data frames: one line per cell, per claim and program type, per kfunc and program type."""
+"""CSV for spreadsheets and data frames: one line per cell, and per verdict and state of each program type."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import plain
 
@@ -17,9 +18,9 @@ COLUMNS = (
     "version",
     "release",
     "arch",
-    "about",  # cell, claim or kfunc
-    "id",  # the cell's, the claim's; empty for a kfunc
-    "kfunc",
+    "about",  # cell, claim, kfunc, or what another kind calls its rows
+    "id",  # the cell's, the claim's; empty for a state
+    "kfunc",  # or what else the row is about
     "prog_type",
     "answer",  # the cell's outcome, the claim's verdict, the kfunc's state
     "expected",
@@ -29,6 +30,7 @@ COLUMNS = (
     "crashed",
     "cause",
     "seconds",
+    "splats",
 )
 _FORMULA = ("=", "+", "-", "@")
 
@@ -55,30 +57,24 @@ def _parts(cell: JudgedCell) -> Iterator[_Row]:
         "id": cell.id,
         "answer": str(result.outcome),
         "crashed": len(result.crashed),
+        "splats": len(cell.splats),
         "cause": result.cause,
         "seconds": result.timings.total_s,
     }
-    for claim in cell.claims:
+    for row in cell.rows:
+        judged = row.verdict is not None
         yield {
-            "about": "claim",
-            "id": claim.id,
-            "kfunc": claim.kfunc,
-            "prog_type": claim.prog_type.value,
-            "answer": claim.verdict.value,
-            "expected": claim.expected,
-            "observed": claim.observed,
-            "crashed": int(claim.crashed),
-            "cause": claim.cause,
-        }
-    for state in cell.states:
-        yield {
-            "about": "kfunc",
-            "kfunc": state.kfunc,
-            "prog_type": state.prog_type.value,
-            "answer": state.state.value,
-            "errno": state.errno,
-            "object": state.object,
-            "cause": state.cause,
+            "about": KINDS[row.kind].noun,
+            "id": row.probe.removesuffix(f":{row.type}") if judged else "",
+            "kfunc": row.subject,
+            "prog_type": row.type,
+            "answer": str(row.verdict) if judged else row.state,
+            "expected": row.expected,
+            "observed": row.observed,
+            "errno": None if judged else row.errno,
+            "object": str(row.details.get("object", "")),
+            "crashed": int(row.crashed) if judged else None,
+            "cause": row.cause,
         }
 
 

@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.model import Build
+from runner.reports.drawing import Hanging, whole
 from runner.reports.findings import show_command
-from runner.reports.hanging import Hanging, whole
 from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck
 from runner.text import plain
 

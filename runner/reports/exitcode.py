@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from runner.model import NETWORK_TYPES, KfuncState, Outcome, State, Verdict
+from runner.model import NO_ANSWER, Outcome, Row, Verdict
+from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun
 
-ANSWERED, BROKEN, NO_ANSWER = 0, 1, 2
+ANSWERED, BROKEN, UNANSWERED = 0, 1, 2
 
 
 def exit_code(judged: JudgedRun) -> int:
     """0: every cell ran, everything has an answer, and it is the expected one.
 
-    1: a claim is broken and no known issue explains it, a probe crashed a kernel, or a kernel did not boot. This wins
-    over 2: it is known to be wrong, whatever else is not known.
-    2: something has no answer: a cell that never finished or was lost, a claim, a kfunc's state; also a run or a
-    cell in which nothing was asked.
+    1: an expectation is broken and no known issue explains it, a probe crashed a kernel, a kernel did not boot or
+    reported a splat that no known issue allows. This wins over 2: it is wrong, whatever else is not known.
+    2: something has no answer: a cell that never finished or was lost, an expectation, a state of which an answer is
+    due; a guest that was stuck; also a run or a cell in which nothing was asked.
 
     A state that is `hidden` is no reason for 2: the kernel did answer, the same words on every run, but with a refusal
-    that comes before the one that was asked about. Nothing that the user or the runner can repair is missing.
-    Nor are the states of program types besides TC and XDP: no claim is about those, and some kernels lack some of them.
+    that comes before the one that was asked about. Nor is one that is not due, see Kind.due: nothing is expected there.
     """
     if any(_is_broken(cell) for cell in judged.cells):
         return BROKEN
     if incomplete(judged):
-        return NO_ANSWER
+        return UNANSWERED
     return ANSWERED
 
 
@@ -36,7 +36,8 @@ def _is_broken(cell: JudgedCell) -> bool:
     return (
         cell.result.outcome is Outcome.BOOT_FAILED
         or bool(cell.result.crashed)
-        or any(claim.crashed or (claim.verdict is Verdict.BROKEN and not claim.known_issue) for claim in cell.claims)
+        or any(row.crashed or (row.verdict is Verdict.BROKEN and not row.known_issue) for row in cell.rows)
+        or any(splat.blames_kernel and not splat.known_issue for splat in cell.splats)
     )
 
 
@@ -44,12 +45,14 @@ def _is_open(cell: JudgedCell) -> bool:
     return (
         cell.result.outcome is not Outcome.RAN
         or bool(cell.result.unasked)
-        or not (cell.claims or cell.states)
-        or any(claim.verdict is Verdict.NO_ANSWER for claim in cell.claims)
-        or any(is_open(state) for state in cell.states)
+        or not cell.rows
+        or any(is_open(row) for row in cell.rows)
+        or any(not splat.blames_kernel and not splat.known_issue for splat in cell.splats)
     )
 
 
-def is_open(state: KfuncState) -> bool:
-    """Is there no answer where there could be one?"""
-    return state.state is State.NO_ANSWER and not state.hidden and state.prog_type in NETWORK_TYPES
+def is_open(row: Row) -> bool:
+    """Is there no answer where one is due?"""
+    if row.verdict is Verdict.NO_ANSWER:
+        return True
+    return row.state == NO_ANSWER and KINDS[row.kind].is_due(row)

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import base64
+import json
 import zlib
-from typing import Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime
 
-from runner.model import (
-    Asked,
-    AskedCell,
-    Cell,
-    CellId,
-    ClaimVerdict,
-    Level,
-    Observation,
-    Outcome,
-    Plain,
-    ProgType,
-    Sha256,
-    State,
-    StructLayout,
-    Timings,
-    Verdict,
-)
+from runner.model import Asked, AskedCell, Cell, CellId, Outcome, Plain, Row, Sha256, Timings
+from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun, RunId
 
 
@@ -49,32 +34,14 @@ class ExportedKernel(Plain):
     lacks: tuple[str, ...] = ()  # options that the probes or the guest need and it was built without
 
 
-class ExportedClaim(Plain):
-    id: str
-    kfunc: str
-    prog_type: ProgType
-    verdict: Verdict
-    expected: str
-    observed: str
-    crashed: bool
-    cause: str  # why there is no answer, or why it does not apply
-    known_issue: str  # why it is broken: the id of one of `known_issues`; empty when none explains it
-    observation: Observation | None = None  # as it came; null: there is none
+class ExportedSplat(Plain):
+    """What the kernel reported by itself."""
 
-
-class ExportedState(Plain):
-    kfunc: str
-    object: str
-    prog_type: ProgType
-    state: State
-    errno: int | None
-    log: str
-    cause: str  # why it is not usable
-    hidden: bool = False  # "no answer", and asking again will not help: the kernel refuses before it looks
-    prototype: str = ""  # from BTF
-    layouts: tuple[StructLayout, ...] = ()  # of the structures that programs hand to it, from BTF
-    flags: tuple[str, ...] = ()  # KF_..., as far as the kernel shows them
-    level: Level  # the highest that was seen
+    kind: str
+    text: str
+    lines: tuple[str, ...]
+    probe: str  # in flight; empty: none was
+    known_issue: str  # the id of one of `known_issues` that allows it
 
 
 class ExportedRecipe(Plain):
@@ -95,11 +62,9 @@ class ExportedCell(Plain):
     accel: str
     attempts: int  # 0: it never finished
     timings: Timings
-    claims: tuple[ExportedClaim, ...]
-    census: tuple[ExportedState, ...]
-    config: dict[str, str] = Field(
-        default_factory=dict
-    )  # of the kernel's own .config, without CONFIG_: y, m, n, or another value
+    splats: tuple[ExportedSplat, ...]
+    # here each kind of probe has its section: `claims`, `census`; see Kind.exported
+    config: dict[str, str]  # of the kernel's own .config, without CONFIG_: y, m, n, or another value
     recipe: ExportedRecipe | None = None
 
 
@@ -111,45 +76,39 @@ class ExportedIssue(Plain):
     gone: bool  # its kernels were run, and it happens no more
 
 
-class Export(Plain):
-    """The whole document. Cells in the order of the matrix; claims and census by name, then program type."""
-
-    schema_: Literal[1] = Field(default=1, serialization_alias="schema")
-    run: ExportedRun
-    cells: tuple[ExportedCell, ...]
-    known_issues: tuple[ExportedIssue, ...] = ()  # those that this run shows, and those that are gone
-    programs: dict[Sha256, str] = Field(default_factory=dict)  # the BPF objects that recipes name: zlib, then base64
-
-
-def export(judged: JudgedRun, asked: Asked | None = None) -> Export:
-    """Every cell that was to run is in it. `asked` is what the run asked, where it was kept."""
+def export(judged: JudgedRun, asked: Asked | None = None) -> dict[str, object]:
+    """The whole document: every cell that was to run, in the order of the matrix. `asked` is what the run asked, where
+    it was kept: the `programs` are the BPF objects that recipes name, by digest, zlib, then base64.
+    """
     recipes = asked.cells if asked else {}
     objects = asked.objects if asked else {}
-    header = judged.run.model_dump(include=set(ExportedRun.model_fields))
-    return Export(
-        run=ExportedRun(**header),
-        cells=tuple(exported_cell(cell, recipes.get(cell.id)) for cell in judged.cells),
-        known_issues=tuple(ExportedIssue(**issue.model_dump()) for issue in judged.known_issues),
-        programs={digest: base64.b64encode(zlib.compress(content)).decode() for digest, content in objects.items()},
-    )
+    run = ExportedRun(**judged.run.model_dump(include=set(ExportedRun.model_fields)))
+    issues = [ExportedIssue(**issue.model_dump()) for issue in judged.known_issues]
+    return {
+        "schema": 1,
+        "run": run.model_dump(mode="json"),
+        "cells": [exported_cell(cell, recipes.get(cell.id)) for cell in judged.cells],
+        "known_issues": [issue.model_dump(mode="json") for issue in issues],  # that this run shows, or that are gone
+        "programs": {digest: base64.b64encode(zlib.compress(content)).decode() for digest, content in objects.items()},
+    }
 
 
-def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> ExportedCell:
-    """One cell of the document; also what `runner cell show --format json` prints."""
+def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> dict[str, object]:
+    """One cell of the document; also what `runner cell show --format json` prints.
+
+    Rows stand by probe and subject, then type: their order does not tell in which they were asked.
+    """
     result = cell.result
-    locked = result.cell.kernel
-    claims = sorted(cell.claims, key=lambda claim: (claim.id, claim.prog_type))
-    seen = {observation.probe: observation for observation in result.observations}
-    census = sorted(cell.states, key=lambda state: (state.kfunc, state.prog_type))
-    return ExportedCell(
+    pin = result.cell.kernel
+    document = ExportedCell(
         id=cell.id,
         kernel=ExportedKernel(
             name=result.cell.name,
-            version=locked.version,
-            release=locked.release,
-            source=locked.source,
+            version=pin.version,
+            release=pin.release,
+            source=pin.source,
             sha256=result.build.sha256 or None,
-            variant=locked.variant,
+            variant=pin.variant,
             **result.build.model_dump(include={"compiler", "pahole", "lacks"}),
         ),
         arch=result.cell.arch,
@@ -159,17 +118,22 @@ def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> ExportedC
         accel=result.accel,
         attempts=result.attempts,
         timings=result.timings,
-        claims=tuple(_claim(claim, seen.get(claim.probe)) for claim in claims),
-        census=tuple(ExportedState(**state.model_dump()) for state in census),
+        splats=tuple(ExportedSplat.model_validate(it, from_attributes=True) for it in cell.splats),
         config=result.config,
         recipe=ExportedRecipe(cell=result.cell, image_sha256=result.image_sha256 or None, asked=asked),
-    )
+    ).model_dump(mode="json")
+    rows = sorted(cell.rows, key=lambda row: (_id(row), row.subject if row.state else "", row.type))
+    sections = {
+        kind.name: kind.exported(result, [row for row in rows if row.kind == kind.name]) for kind in KINDS.values()
+    }
+    last = {name: document.pop(name) for name in ("config", "recipe")}
+    return {**document, **sections, **last}
 
 
-def _claim(claim: ClaimVerdict, seen: Observation | None) -> ExportedClaim:
-    return ExportedClaim(**claim.model_dump(include=set(ExportedClaim.model_fields)), observation=seen)
+def _id(row: Row) -> str:
+    return row.probe.removesuffix(f":{row.type}")
 
 
-def to_json(document: Plain) -> str:
+def to_json(document: object) -> str:
     """Indented, and ASCII only: guests choose some of the text, and C1 controls would reach the terminal."""
-    return document.model_dump_json(indent=2, by_alias=True, ensure_ascii=True) + "\n"
+    return json.dumps(document, indent=2) + "\n"

@@ -1,38 +1,45 @@
-"""What a run has to tell: broken claims and missing answers, grouped so that one cause is one finding."""
+"""What a run has to tell: what is broken and what has no answer, grouped so that one cause is one finding."""
 
 from __future__ import annotations
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from runner.model import ClaimVerdict, KnownIssue, Outcome, State, Verdict
+from runner.model import NO_ANSWER, KnownIssue, Outcome, Row, Verdict
+from runner.probes.kinds import KINDS
 from runner.results.availability import Availability, places
 from runner.results.model import JudgedCell
-from runner.text import counted, plain
+from runner.text import counted, plain, some
 
 _PROBES = 4  # named in one finding
+_LINES = 12  # of a splat
 
 
-class Kind(StrEnum):
-    """In the order in which they matter."""
+class About(StrEnum):
+    """What a finding is about, in the order in which they matter."""
 
     CRASHED = "crashed the kernel"
     BOOT_FAILED = "did not boot"
+    SPLAT = "reported by the kernel"
     BROKEN = "broken"
     KNOWN = "known issue"
     GONE = "known issue that is gone"
     CELL = "cell without an answer"
+    STUCK = "stuck"
     NO_ANSWER = "no answer"
+
+
+WRONG = frozenset({About.CRASHED, About.BOOT_FAILED, About.SPLAT, About.BROKEN})  # exit status 1
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """`what` happened, `where`, the `details` (word, text), and the command that shows the evidence."""
 
-    kind: Kind
+    about: About
     what: str
     where: str
     details: tuple[tuple[str, str], ...]
@@ -40,21 +47,23 @@ class Finding:
 
 
 def findings(grid: Availability, issues: Iterable[KnownIssue] = (), run_id: str = "") -> tuple[Finding, ...]:
-    """Empty when everything was answered and every claim holds. All texts are plain. `issues` are the run's.
+    """Empty when everything was answered as expected. All texts are plain. `issues` are the run's.
 
     The commands look at the last run, or at `run_id`.
     """
     found = [
         *_cells(grid, run_id),
+        *_crashes(grid, run_id),
+        *_splats(grid, run_id),
         *_broken(grid, run_id),
         *_known(grid, issues, run_id),
         *_unanswered(grid, run_id),
     ]
-    return tuple(sorted(found, key=lambda finding: list(Kind).index(finding.kind)))
+    return tuple(sorted(found, key=lambda finding: list(About).index(finding.about)))
 
 
 def show_command(cell_id: str, probe: str = "", run_id: str = "", *, every: bool = False) -> str:
-    """The command that shows a cell, with `every` kfunc that it was asked about, or one probe's raw observation in it.
+    """The command that shows a cell, with `every` subject that it was asked about, or one probe's raw answer in it.
 
     Of the last run, when none is named.
     """
@@ -66,35 +75,62 @@ def show_command(cell_id: str, probe: str = "", run_id: str = "", *, every: bool
 
 
 def _cells(grid: Availability, run_id: str) -> Iterator[Finding]:
-    """Cells that did not run: one finding per outcome and cause, not one per claim."""
+    """Cells that did not run: one finding per outcome and cause, not one per probe."""
     groups: dict[tuple[Outcome, str], list[JudgedCell]] = defaultdict(list)
     for cell in _in_order(grid):
         if cell.result.outcome is not Outcome.RAN:
             groups[cell.result.outcome, plain(cell.result.cause)].append(cell)
     for (outcome, cause), cells in groups.items():
-        open_claims = sum(claim.verdict is Verdict.NO_ANSWER for cell in cells for claim in cell.claims)
+        left = Counter(row.kind for cell in cells for row in cell.rows if row.verdict is Verdict.NO_ANSWER)
+        nouns = ", ".join(counted(number, KINDS[kind].noun) for kind, number in left.items())
         yield Finding(
-            kind=Kind.BOOT_FAILED if outcome is Outcome.BOOT_FAILED else Kind.CELL,
-            what=str(outcome) + (f": {counted(open_claims, 'claim')} without an answer" if open_claims else ""),
+            about=About.BOOT_FAILED if outcome is Outcome.BOOT_FAILED else About.CELL,
+            what=str(outcome) + (f": {nouns} without an answer" if nouns else ""),
             where=places(grid, {cell.id for cell in cells}),
             details=(("cause", cause or "not recorded"),),
             command=show_command(cells[0].id, run_id=run_id),
         )
+
+
+def _crashes(grid: Availability, run_id: str) -> Iterator[Finding]:
+    """Probes that took a guest down and that have no verdict, which would say so."""
     for cell in _in_order(grid):
-        judged_probes = {claim.probe for claim in cell.claims if claim.crashed}
-        for probe in (probe for probe in cell.result.crashed if probe not in judged_probes):
-            yield Finding(Kind.CRASHED, plain(probe), places(grid, {cell.id}), (), show_command(cell.id, run_id=run_id))
+        judged = {row.probe for row in cell.rows if row.crashed}
+        for probe in (probe for probe in cell.result.crashed if probe not in judged):
+            where, command = places(grid, {cell.id}), show_command(cell.id, run_id=run_id)
+            yield Finding(About.CRASHED, plain(probe), where, (), command)
+
+
+def _splats(grid: Availability, run_id: str) -> Iterator[Finding]:
+    """What kernels reported by themselves and no known issue allows: one finding per kind, text and probe."""
+    groups: dict[tuple[bool, str, str, str], list[JudgedCell]] = defaultdict(list)
+    lines: dict[tuple[bool, str, str, str], tuple[str, ...]] = {}
+    for cell in _in_order(grid):
+        for splat in (it for it in cell.splats if not it.known_issue):
+            key = (splat.blames_kernel, str(splat.kind), plain(splat.text), splat.probe)
+            lines.setdefault(key, splat.lines)
+            if cell not in groups[key]:
+                groups[key].append(cell)
+    for key, cells in groups.items():
+        blames, kind, text, probe = key
+        told = [plain(line) for line in lines[key] if plain(line) != text][:_LINES]
+        yield Finding(
+            about=About.SPLAT if blames else About.STUCK,
+            what=f"{kind}: {text}",
+            where=places(grid, {cell.id for cell in cells}),
+            details=(("while", plain(probe) or "no probe was asked"), ("trace", " / ".join(told))),
+            command=show_command(cells[0].id, run_id=run_id),
+        )
 
 
 def _broken(grid: Availability, run_id: str) -> Iterator[Finding]:
     groups: dict[tuple[bool, str, str, str], list[JudgedCell]] = defaultdict(list)
-    for cell in _in_order(grid):
-        for claim in cell.claims:
-            if (claim.verdict is Verdict.BROKEN and not claim.known_issue) or claim.crashed:
-                groups[claim.crashed, claim.probe, plain(claim.expected), plain(claim.observed)].append(cell)
+    for cell, row in _rows(grid):
+        if (row.verdict is Verdict.BROKEN and not row.known_issue) or row.crashed:
+            groups[row.crashed, row.probe, plain(row.expected), plain(row.observed)].append(cell)
     for (crashed, probe, expected, observed), cells in groups.items():
         yield Finding(
-            kind=Kind.CRASHED if crashed else Kind.BROKEN,
+            about=About.CRASHED if crashed else About.BROKEN,
             what=plain(probe),
             where=places(grid, {cell.id for cell in cells}),
             details=(("expected", expected), ("observed", observed)),
@@ -105,70 +141,65 @@ def _broken(grid: Availability, run_id: str) -> Iterator[Finding]:
 def _known(grid: Availability, issues: Iterable[KnownIssue], run_id: str) -> Iterator[Finding]:
     """One finding per issue: what it explains, or that it is gone."""
     for issue in issues:
-        explains = [(cell, claim) for cell in _in_order(grid) for claim in cell.claims if claim.known_issue == issue.id]
+        explains = [(cell, row.probe) for cell, row in _rows(grid) if row.known_issue == issue.id]
+        allows = [(cell, it.probe) for cell in _in_order(grid) for it in cell.splats if it.known_issue == issue.id]
         details = [("reason", issue.reason), ("see", issue.link)]
         if issue.gone:
             todo = ("to do", "it did not happen on any kernel that was run: delete its entry in bpf/known-issues.yaml")
-            yield Finding(Kind.GONE, issue.id, "no kernel", (todo, *details), "runner report verdicts")
-        elif explains:
-            probes = list(dict.fromkeys(claim.probe for _, claim in explains))
-            first_cell, first_claim = explains[0]
+            yield Finding(About.GONE, issue.id, "no kernel", (todo, *details), "runner report verdicts")
+        elif found := explains + allows:
+            probes = list(dict.fromkeys(plain(probe) for _, probe in found if probe))
             yield Finding(
-                kind=Kind.KNOWN,
+                about=About.KNOWN,
                 what=issue.id,
-                where=places(grid, {cell.id for cell, _ in explains}),
-                details=(("what", issue.what), *details, ("explains", ", ".join(plain(probe) for probe in probes))),
-                command=show_command(first_cell.id, first_claim.probe, run_id),
+                where=places(grid, {cell.id for cell, _ in found}),
+                details=(("what", issue.what), *details, ("explains", ", ".join(probes) or "what the kernel reported")),
+                command=show_command(found[0][0].id, explains[0][1] if explains else "", run_id),
             )
 
 
 def _unanswered(grid: Availability, run_id: str) -> Iterator[Finding]:
-    """Claims and kfuncs without an answer in cells that ran, by their cause."""
+    """What has no answer in cells that ran, by its cause."""
     groups: dict[tuple[str, tuple[str, ...], bool], list[JudgedCell]] = defaultdict(list)
     for cell in _in_order(grid):
         if cell.result.outcome is Outcome.RAN:
-            for cause, probes in _open_claims(cell).items():
+            for cause, probes in _open_probes(cell).items():
                 groups[cause, tuple(probes), True].append(cell)
-            for cause, kfuncs in _open_kfuncs(cell).items():
-                groups[cause, tuple(kfuncs), False].append(cell)
-    for (cause, names, are_claims), cells in groups.items():
+            for cause, subjects in _open_subjects(cell).items():
+                groups[cause, tuple(subjects), False].append(cell)
+    for (cause, names, are_probes), cells in groups.items():
+        more = f"{len(names)}: " if len(names) > _PROBES else ""
         yield Finding(
-            kind=Kind.NO_ANSWER,
-            what=_some([plain(name) for name in names]),
+            about=About.NO_ANSWER,
+            what=more + some([plain(name) for name in names], _PROBES),
             where=places(grid, {cell.id for cell in cells}),
             details=(("cause", cause),),
-            command=show_command(cells[0].id, names[0] if are_claims else "", run_id, every=True),
+            command=show_command(cells[0].id, names[0] if are_probes else "", run_id, every=True),
         )
 
 
-def _open_claims(cell: JudgedCell) -> dict[str, list[str]]:
+def _open_probes(cell: JudgedCell) -> dict[str, list[str]]:
     causes: dict[str, list[str]] = defaultdict(list)
-    for claim in cell.claims:
-        if claim.verdict is Verdict.NO_ANSWER and not claim.crashed:
-            causes[plain(claim.cause) or "not recorded"].append(claim.probe)
+    for row in cell.rows:
+        if row.verdict is Verdict.NO_ANSWER and not row.crashed:
+            causes[plain(row.cause) or "not recorded"].append(row.probe)
     return causes
 
 
-def _open_kfuncs(cell: JudgedCell) -> dict[str, list[str]]:
-    """Kfuncs whose state is open although no claim about them is: the census alone did not get an answer."""
-    told = {(claim.kfunc, claim.prog_type) for claim in cell.claims if _is_open(claim)}
+def _open_subjects(cell: JudgedCell) -> dict[str, list[str]]:
+    """Subjects whose state is open although no verdict about them is."""
+    told = {(row.subject, row.type) for row in cell.rows if row.verdict is Verdict.NO_ANSWER or row.crashed}
     causes: dict[str, list[str]] = defaultdict(list)
-    for state in cell.states:
-        if state.state is State.NO_ANSWER and (state.kfunc, state.prog_type) not in told:
-            cause = plain(state.cause).replace(state.kfunc, "<kfunc>")
-            causes[cause or "not recorded"].append(f"{state.kfunc} ({state.prog_type})")
+    for row in cell.rows:
+        if row.state == NO_ANSWER and (row.subject, row.type) not in told:
+            cause = plain(row.cause).replace(row.subject, f"<{KINDS[row.kind].subject}>")
+            causes[cause or "not recorded"].append(f"{row.subject} ({row.type})" if row.type else row.subject)
     return causes
-
-
-def _is_open(claim: ClaimVerdict) -> bool:
-    return claim.verdict is Verdict.NO_ANSWER or claim.crashed
 
 
 def _in_order(grid: Availability) -> Iterator[JudgedCell]:
     return (column.cell for column in grid.columns)
 
 
-def _some(names: list[str]) -> str:
-    if len(names) <= _PROBES:
-        return ", ".join(names)
-    return f"{len(names)}: {', '.join(names[: _PROBES - 1])} and {len(names) - _PROBES + 1} more"
+def _rows(grid: Availability) -> Iterator[tuple[JudgedCell, Row]]:
+    return ((cell, row) for cell in _in_order(grid) for row in cell.rows)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from runner.reports.findings import Finding, Kind, findings
+from runner.reports.findings import WRONG, Finding, findings
 from runner.reports.markdown import availability_markdown
-from runner.reports.totals import sentences, totals
+from runner.reports.summary import sentences
 from runner.results.availability import availability
 from runner.results.model import JudgedRun
 from runner.text import markdown, plain
@@ -15,12 +15,11 @@ Places = Mapping[str, tuple[str, int]]  # claim -> file and line where it is wri
 
 _SHOWN = 10  # GitHub shows no more annotations of one kind and step
 _SUMMARY_BYTES = 1_000_000  # GitHub refuses more than 1 MiB
-_LEVELS = {Kind.CRASHED: "error", Kind.BOOT_FAILED: "error", Kind.BROKEN: "error"}  # any other: warning
 
 
 def job_summary(judged: JudgedRun) -> str:
     """Markdown for $GITHUB_STEP_SUMMARY: the figures, then the availability tables. Fits GitHub's limit."""
-    figures = "\n".join(f"- {markdown(sentence)}" for sentence in sentences(totals(judged)))
+    figures = "\n".join(f"- {markdown(sentence)}" for sentence in sentences(judged))
     text = availability_markdown(judged)
     head, _, rest = text.partition("\n\n")
     whole = f"{head}\n\n{figures}\n\n{rest}"
@@ -35,8 +34,8 @@ def workflow_commands(judged: JudgedRun, places: Places) -> str:
     `places` says where a claim is written, as a path in the repository and a line.
     """
     found = findings(availability(judged), judged.known_issues, judged.run.id)
-    wrong = [finding for finding in found if finding.kind in _LEVELS]
-    unknown = [finding for finding in found if finding.kind not in _LEVELS]
+    wrong = [finding for finding in found if finding.about in WRONG]
+    unknown = [finding for finding in found if finding.about not in WRONG]
     return "".join(f"{line}\n" for group in (wrong, unknown) for line in _group(group, places))
 
 
@@ -46,20 +45,23 @@ def _group(found: list[Finding], places: Places) -> Iterator[str]:
     for finding in shown:
         yield _command(finding, places)
     if more := len(found) - len(shown):
-        level = _LEVELS.get(found[0].kind, "warning")
-        yield f"::{level} title={more} more::{_data('`runner report show` lists them all')}"
+        yield f"::{_level(found[0])} title={more} more::{_data('`runner report show` lists them all')}"
 
 
 def _command(finding: Finding, places: Places) -> str:
     said = [f"{finding.what}, on {finding.where}"]
     said += [f"{word}: {plain(text, 300) or 'nothing'}" for word, text in finding.details]
     said.append(finding.command)
-    properties = {"title": f"{finding.kind}: {plain(finding.what, 100)}"}
+    properties = {"title": f"{finding.about}: {plain(finding.what, 100)}"}
     place = places.get(finding.what.partition(":")[0])
     if place:
         properties = {"file": place[0], "line": str(place[1]), **properties}
     written = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{_LEVELS.get(finding.kind, 'warning')} {written}::{_data(chr(10).join(said))}"
+    return f"::{_level(finding)} {written}::{_data(chr(10).join(said))}"
+
+
+def _level(finding: Finding) -> str:
+    return "error" if finding.about in WRONG else "warning"
 
 
 def _data(text: str) -> str:

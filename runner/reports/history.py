@@ -8,12 +8,12 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.model import StructLayout
+from runner.model.layouts import layout_lines
+from runner.reports.drawing import Hanging, whole
 from runner.reports.findings import show_command
-from runner.reports.hanging import Hanging, whole
-from runner.reports.layouts import layout_lines
 from runner.results.history import Turn
 from runner.results.signatures import Signature
-from runner.text import counted, plain
+from runner.text import counted, plain, printable
 
 NOT_RECORDED = "not recorded"
 _WIDTH = 140
@@ -51,7 +51,7 @@ def signatures_report(kfunc: str, found: Sequence[Signature]) -> RenderableType:
         parts.append(Hanging("    prototype  ", plain(prototype) or NOT_RECORDED, "" if prototype else "dim"))
         words = ", ".join(flags) if flags else "none shown" if prototype else NOT_RECORDED
         parts.append(Hanging("    flags      ", plain(words), "" if flags else "dim"))
-        parts += [whole(f"    {line}") for layout in layouts for line in layout_lines(layout)]
+        parts += [whole(f"    {printable(line)}") for layout in layouts for line in layout_lines(layout)]
     return Group(*parts)
 
 

@@ -1,6 +1,7 @@
 """JUnit XML, written by junitparser: a test suite per cell, a test case per probe.
 
-A broken claim is a failure, a missing answer an error, a claim that does not apply is skipped.
+A broken expectation and what the kernel reports by itself are failures, a missing answer is an error, what does not
+apply is skipped. Names are the matrix's, so that a new build of a kernel does not make its tests look new.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ def junit(judged: JudgedRun) -> str:
 
 def _suite(suite: Suite, judged: JudgedRun) -> TestSuite:
     result = suite.cell.result
-    made = TestSuite(suite.name)
+    made = TestSuite(suite.stable)
     made.timestamp = judged.run.started.isoformat()
     made.hostname = plain(result.host)
     facts = {
         "run": judged.run.id,
+        "cell": suite.name,
         "kernel.version": result.cell.kernel.version,
         "kernel.release": result.cell.kernel.release,
         "kernel.source": result.cell.kernel.source,
@@ -48,7 +50,7 @@ def _suite(suite: Suite, judged: JudgedRun) -> TestSuite:
     }
     for name, value in facts.items():
         made.add_property(name, plain(value))
-    made.add_testcases([_case(case, suite.name) for case in suite.cases])  # one by one, each counts all before it
+    made.add_testcases([_case(case, suite.stable) for case in suite.cases])  # one by one, each counts all before it
     made.time = result.timings.total_s or 0.0
     return made
 

@@ -9,27 +9,27 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC
 
 from runner.model import Outcome, ProgType
-from runner.reports.findings import Finding, Kind, findings
-from runner.reports.marks import STATES
-from runner.reports.notes import Notes, notes
+from runner.reports.drawing import state_mark, state_words
+from runner.reports.findings import About, Finding, findings
+from runner.reports.grid import Notes, head, notes, types_of
 from runner.results.availability import Availability, availability
 from runner.results.model import JudgedRun
 from runner.text import markdown, plain
 
-_PROG_TYPES = {
+_TYPES: dict[str, str] = {
     ProgType.TC: "TC programs (`BPF_PROG_TYPE_SCHED_CLS`)",
     ProgType.XDP: "XDP programs (`BPF_PROG_TYPE_XDP`)",
 }
 
 
-def availability_markdown(judged: JudgedRun, *, every_kfunc: bool = False) -> str:
+def availability_markdown(judged: JudgedRun, *, every: bool = False) -> str:
     """The document, with a newline at its end."""
-    grid = availability(judged, every_kfunc=every_kfunc)
+    grid = availability(judged, every=every)
     why = notes(grid)
     parts = [
         _heading(judged),
         _kernels(grid),
-        *(_states(grid, why, prog_type) for prog_type in ProgType),
+        *(_states(grid, why, each) for each in types_of(grid)),
         _legend(grid),
         _why(why),
         _findings(findings(grid, judged.known_issues)),
@@ -60,31 +60,31 @@ def _kernels(grid: Availability) -> str:
     return "## Kernels\n\n" + _table(("kernel", "architecture", "release", "source", "outcome"), rows)
 
 
-def _states(grid: Availability, why: Notes, prog_type: ProgType) -> str:
-    head = ["kfunc", *(f"{kernel}<br>{column.arch}" for kernel, columns in grid.kernels for column in columns)]
+def _states(grid: Availability, why: Notes, of_type: str) -> str:
+    top = [head(grid), *(f"{kernel}<br>{column.arch}" for kernel, columns in grid.kernels for column in columns)]
     rows = []
-    for row in (row for row in grid.rows if row.prog_type is prog_type):
+    for topic in (topic for topic in grid.topics if topic.type == of_type):
         fields = []
         for column in grid.columns:
-            number = why.numbers.get((column.cell.id, row))
-            sign = STATES[grid.state(row, column).state].sign
+            number = why.numbers.get((column.cell.id, topic))
+            sign = state_mark(grid.state(topic, column)).sign
             fields.append(sign if number is None else f"{sign} <sup>{number}</sup>")
-        rows.append((_code(row.kfunc), *fields))
-    title = _PROG_TYPES.get(prog_type, f"`BPF_PROG_TYPE_{prog_type.upper()}` programs")
-    return f"## {title}\n\n{_table(head, rows)}" if rows else ""
+        rows.append((_code(topic.subject), *fields))
+    title = _TYPES.get(of_type) or (f"`BPF_PROG_TYPE_{of_type.upper()}` programs" if of_type else "Others")
+    return f"## {title}\n\n{_table(top, rows)}"
 
 
 def _legend(grid: Availability) -> str:
-    if not grid.rows:
-        return "No kfunc was asked about."
-    return ", ".join(f"{mark.sign} {state}" for state, mark in STATES.items())
+    if not grid.topics:
+        return "Nothing was asked."
+    return ", ".join(f"{it.mark.sign} {it.word}" for it in state_words(topic.kind for topic in grid.topics))
 
 
 def _why(why: Notes) -> str:
     if not why.notes:
         return ""
     lines = [
-        f"- <sup>{note.number}</sup> **{note.state}**: {markdown(note.cause)}. "
+        f"- <sup>{note.number}</sup> **{note.row.state}**: {markdown(note.cause)}. "
         f"Seen for: {markdown('; '.join(note.where))}."
         for note in why.notes
     ]
@@ -93,7 +93,7 @@ def _why(why: Notes) -> str:
 
 def _findings(found: Iterable[Finding]) -> str:
     found = tuple(found)
-    known = [finding for finding in found if finding.kind in (Kind.KNOWN, Kind.GONE)]
+    known = [finding for finding in found if finding.about in (About.KNOWN, About.GONE)]
     lines = list(_finding_lines(finding for finding in found if finding not in known))
     holds = "Nothing: every other claim has" if known else "Nothing: every claim has"
     text = "## Broken or unanswered\n\n" + ("\n".join(lines) or f"{holds} an answer, and it holds.")
@@ -102,7 +102,7 @@ def _findings(found: Iterable[Finding]) -> str:
 
 def _finding_lines(found: Iterable[Finding]) -> Iterator[str]:
     for finding in found:
-        yield f"- **{finding.kind}**: {markdown(finding.what)}, on {markdown(finding.where)}"
+        yield f"- **{finding.about}**: {markdown(finding.what)}, on {markdown(finding.where)}"
         for word, text in finding.details:
             yield f"  - {word}: {markdown(text, 300) or 'nothing'}"
         yield f"  - `{finding.command}`"

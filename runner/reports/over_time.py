@@ -10,10 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model import Build
+from runner.probes.kinds import CENSUS
+from runner.reports.drawing import Hanging, Trimmed, whole
 from runner.reports.findings import show_command
-from runner.reports.hanging import Hanging, whole
-from runner.reports.marks import STATES
-from runner.reports.trimmed import Trimmed
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
 from runner.text import plain
 
@@ -163,7 +162,7 @@ def _alike(stories: Sequence[Story]) -> Iterator[tuple[list[str], Story]]:
 def _segments_text(segments: Sequence[Segment]) -> Text:
     text = Text()
     for at, segment in enumerate(segments):
-        text.append(", " if at else "").append(segment_words(segment), STATES[segment.state].style)
+        text.append(", " if at else "").append(segment_words(segment), CENSUS.word(segment.state).mark.style)
     return text
 
 

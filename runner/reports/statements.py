@@ -10,9 +10,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from runner.model import Verdict
-from runner.reports.marks import KNOWN_ISSUE, VERDICTS, Mark
-from runner.reports.trimmed import Trimmed
+from runner.model import Mark, Verdict
+from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed
 from runner.results.availability import Availability, availability, places
 from runner.results.model import JudgedRun
 from runner.results.statements import PAGES, Standing, Statement

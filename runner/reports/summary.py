@@ -3,49 +3,52 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeVar
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
-from runner.model import Outcome, Verdict
-from runner.reports.findings import Finding, Kind, findings
+from runner.model import Mark, Outcome, Verdict
+from runner.probes.kinds import KINDS
+from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Hanging, Trimmed, columns, sign, whole
+from runner.reports.findings import About, Finding, findings
 from runner.reports.grid import Grid
-from runner.reports.hanging import Hanging, whole
-from runner.reports.marks import KNOWN_ISSUE, VERDICTS, Mark, sign
-from runner.reports.totals import sentences, totals
-from runner.reports.trimmed import Trimmed
 from runner.results.availability import Availability, availability
 from runner.results.model import JudgedCell, JudgedRun
-from runner.text import plain
+from runner.text import counted, plain
+
+_Key = TypeVar("_Key", Outcome, Verdict)
 
 _TITLES = {
-    Kind.CRASHED: "Crashed the kernel",
-    Kind.BOOT_FAILED: "Did not boot",
-    Kind.BROKEN: "Broken claims",
-    Kind.KNOWN: "Known issues",
-    Kind.GONE: "Known issues that are gone",
-    Kind.CELL: "Cells without an answer",
-    Kind.NO_ANSWER: "No answer",
+    About.CRASHED: "Crashed the kernel",
+    About.BOOT_FAILED: "Did not boot",
+    About.SPLAT: "Reported by the kernel itself",
+    About.BROKEN: "Broken",
+    About.KNOWN: "Known issues",
+    About.GONE: "Known issues that are gone",
+    About.CELL: "Cells without an answer",
+    About.STUCK: "Guests that were stuck or short of memory",
+    About.NO_ANSWER: "No answer",
 }
 _MARKS = {
-    Kind.CELL: VERDICTS[Verdict.NO_ANSWER],
-    Kind.NO_ANSWER: VERDICTS[Verdict.NO_ANSWER],
-    Kind.KNOWN: KNOWN_ISSUE,
-    Kind.GONE: KNOWN_ISSUE,
+    About.CELL: VERDICTS[Verdict.NO_ANSWER],
+    About.STUCK: VERDICTS[Verdict.NO_ANSWER],
+    About.NO_ANSWER: VERDICTS[Verdict.NO_ANSWER],
+    About.KNOWN: KNOWN_ISSUE,
+    About.GONE: KNOWN_ISSUE,
 }
 
 
-def run_report(
-    judged: JudgedRun, *, every_kfunc: bool = False, every_hint: str = "", is_last: bool = True
-) -> RenderableType:
+def run_report(judged: JudgedRun, *, every: bool = False, every_hint: str = "", is_last: bool = True) -> RenderableType:
     """What `runner matrix run` ends with: the grid, then the summary.
 
-    `every_hint`: how to see the other kfuncs. Unless `is_last`, the commands that show evidence name the run.
+    `every_hint`: how to see the other subjects. Unless `is_last`, the commands that show evidence name the run.
     """
-    grid = Grid(availability(judged, every_kfunc=every_kfunc), every_hint)
+    grid = Grid(availability(judged, every=every), every_hint)
     return Group(grid, Text(), Summary(judged, is_last=is_last))
 
 
@@ -58,39 +61,24 @@ class Summary:
         self._grid: Availability = availability(judged)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        unclean = [column.cell for column in self._grid.columns if not _is_clean(column.cell)]
+        unclean = [column.cell for column in self._grid.columns if _remarks(column.cell)]
         if unclean:
             yield Text("Cells that are not clean", "bold")
             yield _cell_lines(unclean)
             yield Text()
-        for kind, group in groupby(
-            findings(self._grid, self._judged.known_issues, self._named), key=lambda it: it.kind
-        ):
-            mark = _MARKS.get(kind, VERDICTS[Verdict.BROKEN])
-            yield Text(_TITLES[kind], mark.style)
+        found = findings(self._grid, self._judged.known_issues, self._named)
+        for about, group in groupby(found, key=lambda it: it.about):
+            mark = _MARKS.get(about, VERDICTS[Verdict.BROKEN])
+            yield Text(_TITLES[about], mark.style)
             for finding in group:
                 yield _finding(finding, mark, options.ascii_only)
             yield Text()
-        for sentence in sentences(totals(self._judged)):
+        for sentence in sentences(self._judged):
             yield Hanging("", sentence)
 
 
-def _is_clean(cell: JudgedCell) -> bool:
-    return (
-        cell.result.outcome is Outcome.RAN
-        and cell.result.attempts == 1
-        and not cell.result.crashed
-        and not cell.result.unasked
-        and not any(
-            claim.verdict in (Verdict.BROKEN, Verdict.NO_ANSWER) and not claim.known_issue for claim in cell.claims
-        )
-    )
-
-
 def _cell_lines(cells: list[JudgedCell]) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
-    for no_wrap in (True, False, False):
-        table.add_column(no_wrap=no_wrap, overflow="fold")
+    table = columns(3, no_wrap=frozenset({0}))
     for cell in cells:
         ran = cell.result.outcome is Outcome.RAN
         table.add_row(
@@ -100,15 +88,18 @@ def _cell_lines(cells: list[JudgedCell]) -> RenderableType:
 
 
 def _remarks(cell: JudgedCell) -> list[str]:
+    """Why the cell is not clean; nothing when it is."""
     result = cell.result
-    remarks = [plain(result.cause, 120)] if result.cause else []
+    remarks = [plain(result.cause, 120) or "cause not recorded"] if result.outcome is not Outcome.RAN else []
     if result.outcome is Outcome.RAN:
-        counts = Counter(claim.verdict for claim in cell.claims if not claim.known_issue)
+        counts = Counter(row.verdict for row in cell.rows if not row.known_issue)
         remarks += [f"{counts[it]} {it}" for it in (Verdict.BROKEN, Verdict.NO_ANSWER) if counts[it]]
         if result.unasked:
             remarks.append(f"{len(result.unasked)} never asked")
     if result.crashed:
         remarks.append(f"{len(result.crashed)} crashed the kernel")
+    if splats := [it for it in cell.splats if not it.known_issue]:
+        remarks.append(counted(len(splats), "splat"))
     if result.attempts > 1:
         remarks.append(f"{result.attempts} attempts")
     return remarks
@@ -117,11 +108,80 @@ def _remarks(cell: JudgedCell) -> list[str]:
 def _finding(finding: Finding, mark: Mark, ascii_only: bool) -> RenderableType:
     head = Text(f"{sign(mark, ascii_only=ascii_only)} ", mark.style)
     head.append(finding.what, "bold").append(f"  {finding.where}")
-    details = Table.grid(padding=(0, 1))
-    details.add_column(style="dim", no_wrap=True)
-    details.add_column(overflow="fold")
+    details = columns(2, no_wrap=frozenset({0}), style="dim", gap=1)
     for word, text in finding.details:
         details.add_row(Text(word), Text(plain(text, 300) or "nothing"))
     below = Padding(details, (0, 0, 0, 2), expand=False)
     above = Trimmed(Padding(Group(head, below), (0, 0, 0, 2), expand=False))
     return Group(above, whole(f"    {finding.command}", "cyan"))
+
+
+# --- totals: how many cells and rows ended how, and how well the slots were used -------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    cells: Mapping[Outcome, int]
+    verdicts: Mapping[str, Mapping[Verdict, int]]  # by the kind of probe
+    known: int  # of the broken ones, those that a known issue explains
+    crashed: int  # probes that took a guest down
+    splats: int  # that no known issue allows
+    wall_s: float | None  # None while the run goes on, and when it was killed
+    cells_s: float  # the seconds of all cells, repeated ones included
+    slots: int | None
+
+    @property
+    def claims(self) -> Mapping[Verdict, int]:
+        """The verdicts of all kinds together."""
+        return sum((Counter(each) for each in self.verdicts.values()), Counter())
+
+
+def totals(judged: JudgedRun) -> Totals:
+    verdicts: dict[str, Counter[Verdict]] = {}
+    for row in (row for cell in judged.cells for row in cell.rows):
+        if row.verdict is not None:
+            verdicts.setdefault(row.kind, Counter())[row.verdict] += 1
+    return Totals(
+        cells=Counter(cell.result.outcome for cell in judged.cells),
+        verdicts=verdicts,
+        known=sum(bool(row.known_issue) for cell in judged.cells for row in cell.rows),
+        crashed=sum(len(cell.result.crashed) for cell in judged.cells),
+        splats=sum(not splat.known_issue for cell in judged.cells for splat in cell.splats),
+        wall_s=judged.run.wall_s,
+        cells_s=sum(result.timings.total_s or 0.0 for result in judged.run.results),
+        slots=judged.run.slots,
+    )
+
+
+def sentences(judged: JudgedRun) -> tuple[str, str, str]:
+    """Three lines: cells, verdicts, time."""
+    figures = totals(judged)
+    cells = f"{counted(sum(figures.cells.values()), 'cell')}: {_counts(figures.cells, list(Outcome))}"
+    words = {Verdict.HOLDS: "hold"}
+    each = [
+        f"{counted(sum(counts.values()), KINDS[kind].noun)}: {_counts(counts, list(Verdict), words)}"
+        for kind, counts in figures.verdicts.items()
+    ]
+    if figures.known:
+        each.append(f"{figures.known} of the broken ones by known issues")
+    if figures.crashed:
+        each.append(f"{figures.crashed} crashed the kernel")
+    if figures.splats:
+        each.append(f"{counted(figures.splats, 'splat')}")
+    return cells, "; ".join(each) or "nothing was expected", _time(figures)
+
+
+def _counts(counts: Mapping[_Key, int], order: Sequence[_Key], words: Mapping[_Key, str] | None = None) -> str:
+    named = [f"{counts[key]} {(words or {}).get(key, key)}" for key in order if counts.get(key)]
+    return ", ".join(named) or "none"
+
+
+def _time(figures: Totals) -> str:
+    wall = "the run did not come to its end" if figures.wall_s is None else f"{figures.wall_s:.1f} s in all"
+    spent = f"the cells took {figures.cells_s:.1f} s"
+    if not figures.slots:
+        return f"{wall}; {spent}"
+    per_slot = figures.cells_s / figures.slots
+    spent += f", {per_slot:.1f} s on each of {figures.slots} slots" if figures.slots > 1 else " on one slot"
+    used = f" ({per_slot / figures.wall_s:.0%} of the run)" if figures.wall_s else ""
+    return f"{wall}; {spent}{used}"

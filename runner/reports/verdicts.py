@@ -1,4 +1,4 @@
-"""Every verdict of a run, compactly: claims down, and for each the kernels with the same verdict together."""
+"""Every verdict of a run, compactly: probes down, and for each the kernels with the same verdict together."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from runner.model import ClaimVerdict, Plain, ProgType, Verdict
-from runner.reports.marks import KNOWN_ISSUE, VERDICTS, Mark
-from runner.reports.totals import sentences, totals
-from runner.reports.trimmed import Trimmed
+from runner.model import Mark, Plain, Row, Verdict
+from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns
+from runner.reports.summary import sentences
 from runner.results.availability import Availability, availability, places
 from runner.results.model import JudgedRun
 from runner.text import plain
@@ -25,7 +23,7 @@ _OBSERVED_WIDTH = 200
 
 
 class CellVerdict(Plain):
-    """One cell's verdict on a claim, with what was expected and observed there."""
+    """One cell's verdict on a probe, with what was expected and observed there."""
 
     cell: str
     verdict: Verdict
@@ -36,61 +34,62 @@ class CellVerdict(Plain):
     crashed: bool
 
 
-class ClaimRow(Plain):
-    """One claim for one program type, on every cell of the run that is asked for."""
+class ProbeVerdicts(Plain):
+    """One probe for one program type, on every cell of the run that is asked for."""
 
     id: str
-    kfunc: str
-    prog_type: ProgType
+    kfunc: str  # or what else it is about
+    prog_type: str
     cells: tuple[CellVerdict, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which verdicts to show: a pattern of kfunc names (empty: all), and words of WORDS (none: all)."""
+class WantedVerdicts:
+    """Which verdicts to show: a pattern of subjects (empty: all), and words of WORDS (none: all)."""
 
-    kfunc: str = ""
+    subject: str = ""
     verdicts: frozenset[str] = frozenset()
 
-    def has(self, claim: ClaimVerdict) -> bool:
-        if self.kfunc and not fnmatchcase(claim.kfunc, self.kfunc):
+    def has(self, row: Row) -> bool:
+        if row.verdict is None or (self.subject and not fnmatchcase(row.subject, self.subject)):
             return False
-        return not self.verdicts or not self.verdicts.isdisjoint({_word(claim), str(claim.verdict)})
+        return not self.verdicts or not self.verdicts.isdisjoint({_word(row), str(row.verdict)})
 
 
-def claim_rows(judged: JudgedRun, wanted: Wanted = Wanted()) -> tuple[ClaimRow, ...]:
-    """What is wanted, in the order of the claims; also what `--format json` prints."""
-    grid = availability(judged)
-    rows: dict[tuple[str, str, ProgType], list[CellVerdict]] = defaultdict(list)
-    for column in grid.columns:
-        for claim in filter(wanted.has, column.cell.claims):
-            same = claim.model_dump(include=set(CellVerdict.model_fields))
-            rows[claim.id, claim.kfunc, claim.prog_type].append(CellVerdict(cell=column.cell.id, **same))
-    order = {claim.probe: at for cell in judged.cells for at, claim in enumerate(cell.claims)}
-    found = (
-        ClaimRow(id=name, kfunc=kfunc, prog_type=of, cells=tuple(cells)) for (name, kfunc, of), cells in rows.items()
+def probe_verdicts(judged: JudgedRun, wanted: WantedVerdicts = WantedVerdicts()) -> tuple[ProbeVerdicts, ...]:
+    """What is wanted, in the order of the probes; also what `--format json` prints."""
+    found: dict[tuple[str, str, str], list[CellVerdict]] = defaultdict(list)
+    for column in availability(judged).columns:
+        for row in filter(wanted.has, column.cell.rows):
+            same = {name: getattr(row, name) for name in CellVerdict.model_fields if name != "cell"}
+            found[row.probe, row.subject, row.type].append(CellVerdict(cell=column.cell.id, **same))
+    order = {row.probe: at for cell in judged.cells for at, row in enumerate(cell.rows)}
+    return tuple(
+        ProbeVerdicts(
+            id=probe.removesuffix(f":{of}"), kfunc=subject, prog_type=of, cells=tuple(found[probe, subject, of])
+        )
+        for probe, subject, of in sorted(found, key=lambda key: order[key[0]])
     )
-    return tuple(sorted(found, key=lambda row: order[f"{row.id}:{row.prog_type}"]))
 
 
-def verdicts_report(judged: JudgedRun, wanted: Wanted = Wanted()) -> RenderableType:
-    """Claims whose program types have the same verdicts on the same kernels share a row."""
+def verdicts_report(judged: JudgedRun, wanted: WantedVerdicts = WantedVerdicts()) -> RenderableType:
+    """Probes whose program types have the same verdicts on the same kernels share a line."""
     grid = availability(judged)
-    table = Table.grid(padding=(0, 2))
-    for no_wrap in (True, True, False):
-        table.add_column(no_wrap=no_wrap, overflow="fold")
-    for name, types, said in _merged(grid, claim_rows(judged, wanted)):
+    table = columns(3, no_wrap=frozenset({0, 1}))
+    for name, types, said in _merged(grid, probe_verdicts(judged, wanted)):
         for at, (mark, line) in enumerate(said):
-            # every line can be found by its claim's name
+            # every line can be found by its probe's name
             table.add_row(Text(name, "dim" if at else ""), Text(types, "dim"), Text(line, mark.style))
-    figures = [Text(sentence) for sentence in sentences(totals(judged))[:2]]
+    figures = [Text(sentence) for sentence in sentences(judged)[:2]]
     return Trimmed(Group(table if table.row_count else Text("No verdict is like that."), Text(), *figures))
 
 
-def _merged(grid: Availability, rows: Sequence[ClaimRow]) -> Iterator[tuple[str, str, tuple[tuple[Mark, str], ...]]]:
+def _merged(
+    grid: Availability, found: Sequence[ProbeVerdicts]
+) -> Iterator[tuple[str, str, tuple[tuple[Mark, str], ...]]]:
     types: dict[tuple[str, tuple[tuple[Mark, str], ...]], list[str]] = defaultdict(list)
-    for row in rows:
-        types[row.id, tuple(_said(grid, row.cells))].append(row.prog_type)
+    for each in found:
+        types[each.id, tuple(_said(grid, each.cells))].append(each.prog_type)
     for (name, said), of in types.items():
         yield name, ", ".join(of), said
 
@@ -106,8 +105,8 @@ def _said(grid: Availability, cells: Iterable[CellVerdict]) -> Iterator[tuple[Ma
         yield mark, f"{word} on {where}" + (f": {reason}" if reason else "")
 
 
-def _word(claim: ClaimVerdict | CellVerdict) -> str:
-    return KNOWN if claim.known_issue else str(claim.verdict)
+def _word(of: Row | CellVerdict) -> str:
+    return KNOWN if of.known_issue else str(of.verdict)
 
 
 def _reason(cell: CellVerdict) -> str:

@@ -1,15 +1,16 @@
-"""Which kfunc a program of which type can call on which kernel: a judged run as a grid of states."""
+"""What of which type has which state on which kernel: a judged run as a grid of states."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from runner.model import NETWORK_TYPES, KfuncState, Outcome, ProgType, State
+from runner.model import NO_ANSWER, Outcome, Row
 from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
+from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun
 
 
@@ -22,28 +23,31 @@ class Column:
     arch: str
 
 
-class Row(NamedTuple):  # a tuple is hashed and compared much faster than a dataclass
-    kfunc: str
-    prog_type: ProgType
+class Topic(NamedTuple):  # a tuple is hashed and compared much faster than a dataclass
+    """What a line of the grid is about: a kfunc and a program type, as one kind of probe sees it."""
+
+    subject: str
+    type: str
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Columns by kernel version, then architecture; rows by name, then program type. Every field has a state."""
+    """Columns by kernel version, then architecture; topics by subject, then type. Every field has a state."""
 
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    hidden: int  # kfuncs that were asked and have no row here
-    _states: Mapping[tuple[str, Row], KfuncState]
+    topics: tuple[Topic, ...]
+    hidden: int  # subjects that were asked about and have no topic here
+    _states: Mapping[tuple[str, Topic], Row]
 
-    def state(self, row: Row, column: Column) -> KfuncState:
+    def state(self, topic: Topic, column: Column) -> Row:
         """What is known; where nothing was asked or answered, that is "no answer", with the cell's own cause."""
-        known = self._states.get((column.cell.id, row))
+        known = self._states.get((column.cell.id, topic))
         if known:
             return known
         result = column.cell.result
         cause = "not asked" if result.outcome is Outcome.RAN else f"{result.outcome}: {result.cause}"
-        return KfuncState(kfunc=row.kfunc, object="", prog_type=row.prog_type, state=State.NO_ANSWER, cause=cause)
+        return Row(topic.kind, "", topic.subject, topic.type, NO_ANSWER, cause=cause)
 
     @property
     def kernels(self) -> tuple[tuple[str, tuple[Column, ...]], ...]:
@@ -51,19 +55,45 @@ class Availability:
         return tuple((name, tuple(columns)) for name, columns in groupby(self.columns, key=lambda it: it.kernel))
 
 
-def availability(judged: JudgedRun, *, every_kfunc: bool = False) -> Availability:
-    """The grid of a run: the kfuncs that claims are about, for TC and XDP; or every one, for every type asked about."""
-    claimed = {claim.kfunc for cell in judged.cells for claim in cell.claims}
-    states = {(cell.id, Row(state.kfunc, state.prog_type)): state for cell in judged.cells for state in cell.states}
-    asked = {row for _, row in states}
-    asked |= {Row(claim.kfunc, claim.prog_type) for cell in judged.cells for claim in cell.claims}
-    shown = {row for row in asked if every_kfunc or (row.kfunc in claimed and row.prog_type in NETWORK_TYPES)}
+def availability(judged: JudgedRun, *, every: bool = False) -> Availability:
+    """The grid of a run: the subjects of which something is expected, and all of a kind of which nothing is.
+
+    Of kinds for which not every type counts, those that do; or, with `every`, all that was asked about.
+    """
+    states = {
+        (cell.id, Topic(row.subject, row.type, row.kind)): row
+        for cell in judged.cells
+        for row in cell.rows
+        if row.state
+    }
+    asked = {topic for _, topic in states}
+    answered = {topic[:2] for topic in asked}
+    asked |= {topic for topic in _unanswered(judged.cells) if topic[:2] not in answered}
+    expected = {row.subject for cell in judged.cells for row in cell.rows if row.verdict is not None}
+    judged_kinds = {topic.kind for topic in asked if topic.subject in expected}
+    shown = {topic for topic in asked if every or (_counts(topic) and _fits(topic, expected, judged_kinds))}
     return Availability(
         columns=tuple(sorted((_column(cell) for cell in judged.cells), key=_column_order)),
-        rows=tuple(sorted(shown)),
-        hidden=len({row.kfunc for row in asked} - {row.kfunc for row in shown}),
+        topics=tuple(sorted(shown)),
+        hidden=len({topic.subject for topic in asked} - {topic.subject for topic in shown}),
         _states=states,
     )
+
+
+def _unanswered(cells: Sequence[JudgedCell]) -> Iterator[Topic]:
+    """What would have been asked where a cell did not run."""
+    for cell in cells:
+        if cell.result.outcome is not Outcome.RAN:
+            yield from (Topic(row.subject, row.type, row.kind) for row in cell.rows if not row.answered)
+
+
+def _counts(topic: Topic) -> bool:
+    due = KINDS[topic.kind].due
+    return due is None or topic.type in due
+
+
+def _fits(topic: Topic, expected: Set[str], judged_kinds: Set[str]) -> bool:
+    return topic.subject in expected or topic.kind not in judged_kinds
 
 
 def places(grid: Availability, cell_ids: Set[str]) -> str:

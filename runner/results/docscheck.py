@@ -14,9 +14,8 @@ from enum import StrEnum
 
 from runner.model import Build, KfuncState, ProgType, State
 from runner.model.version import KernelVersion
-from runner.results.availability import Row
 from runner.results.ebpfdocs import Docs, Documented
-from runner.results.series import Known, Measured
+from runner.results.series import Known, Measured, Row
 from runner.results.stories import Only
 
 _CALLABLE = (State.REGISTERED, State.USABLE)

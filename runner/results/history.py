@@ -9,8 +9,7 @@ from datetime import datetime
 
 from runner.model import ClaimVerdict, KfuncState, Outcome, ProgType, State, Verdict
 from runner.results.answers import steady
-from runner.results.availability import Row
-from runner.results.series import Measured
+from runner.results.series import Measured, Row
 
 Verdicts = Callable[[Measured], Sequence[ClaimVerdict]]  # those about the kfunc
 

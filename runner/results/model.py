@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from runner.errors import UserError
-from runner.model import Cell, CellId, CellResult, ClaimVerdict, KfuncState, KnownIssue, Outcome, Plain, Row, Sha256
+from runner.model import (
+    Cell,
+    CellId,
+    CellResult,
+    ClaimVerdict,
+    JudgedSplat,
+    KfuncState,
+    KnownIssue,
+    Outcome,
+    Plain,
+    Row,
+    Sha256,
+)
 from runner.probes.kinds import rows_of
 from runner.text import nearest
 
@@ -121,6 +133,17 @@ class JudgedCell(Plain):
     @property
     def id(self) -> str:
         return self.result.cell.id
+
+    @property
+    def splats(self) -> tuple[JudgedSplat, ...]:
+        """What the kernel reported by itself, in the last attempt."""
+        return tuple(JudgedSplat(**splat.model_dump()) for splat in self.result.splats)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As that of pydantic, but for `rows`: they are of other claims."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("rows", None)
+        return copied
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:

@@ -9,13 +9,17 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pydantic_core import from_json, to_json
 
-from runner.model import Build, Cell, CellResult, KfuncState, Observation, Outcome, State
-from runner.results.availability import Row
+from runner.model import Build, Cell, CellResult, KfuncState, Observation, Outcome, ProgType, State
 from runner.results.store import Final, ResultStore
+
+
+class Row(NamedTuple):  # a tuple is hashed and compared much faster than a dataclass
+    kfunc: str
+    prog_type: ProgType
 
 
 class Judge(Protocol):

@@ -15,8 +15,7 @@ from itertools import groupby, pairwise
 from runner.model import NETWORK_TYPES, Build, KfuncState, ProgType, State
 from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
-from runner.results.availability import Row
-from runner.results.series import Known, Measured, different
+from runner.results.series import Known, Measured, Row, different
 
 RANK = {State.ABSENT: 0, State.NOT_ALLOWED: 1, State.REGISTERED: 2, State.USABLE: 3}
 

@@ -9,7 +9,7 @@ from runner.cli.jsonlines import EventConsole, JsonLines
 from runner.cli.live import Display
 from runner.engine.orders import Phase, Progress
 from runner.model import Outcome
-from runner.reports.totals import totals
+from runner.reports.summary import totals
 from tests.unit import results_samples as samples
 
 

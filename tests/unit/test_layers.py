@@ -101,8 +101,11 @@ def test_probes_know_no_guests() -> None:
     assert "guest" not in below
 
 
-def test_reports_see_results_alone() -> None:
-    assert graph().get("reports", set()) <= LAYERS[0] | {"results"}
+def test_reports_see_results_and_the_list_of_kinds_alone() -> None:
+    assert graph().get("reports", set()) <= LAYERS[0] | {"results", "probes"}
+    seen = {name for file in FILES if unit_of(file) == "reports" for name in imported(file)}
+    probes = {name for name in seen if name.startswith("runner.probes")}
+    assert all(name.startswith("runner.probes.kinds") for name in probes)
 
 
 @pytest.mark.parametrize("unit", sorted(ALONE))

@@ -14,10 +14,10 @@ from runner.results.model import JudgedRun, judge_run
 from tests.unit import results_samples as samples
 
 
-def render(judged: JudgedRun, width: int, *, every_kfunc: bool = False, encoding: str = "utf-8") -> str:
+def render(judged: JudgedRun, width: int, *, every: bool = False, encoding: str = "utf-8") -> str:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding, newline="\n")
-    Console(file=file, width=width).print(Grid(availability(judged, every_kfunc=every_kfunc), "`--all` shows them"))
+    Console(file=file, width=width).print(Grid(availability(judged, every=every), "`--all` shows them"))
     file.flush()
     return raw.getvalue().decode(encoding)
 
@@ -88,7 +88,7 @@ def test_colour_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_kfuncs_are_counted_and_shown_when_asked() -> None:
     assert "bpf_dynptr_from_skb" not in render(samples.clean_run(), 120)
     assert "1 more kfunc was asked about: `--all` shows them" in render(samples.clean_run(), 120)
-    text = render(samples.clean_run(), 120, every_kfunc=True)
+    text = render(samples.clean_run(), 120, every=True)
     assert row(text, "bpf_dynptr_from_skb", "xdp")[0].startswith("✗")
     # the cause names no kfunc, so that 200 of them share it
     assert "not allowed: calling kernel function <kfunc> is not allowed" in text
@@ -101,7 +101,7 @@ def test_kfunc_that_one_cell_was_not_asked_about_has_no_answer() -> None:
     run = samples.run(*(samples.result(cell) for cell in samples.CELLS))
     grid = availability(judge_run(run, judge=samples.verdicts, states=some_states))
     last = grid.columns[-1]
-    answers = [grid.state(it, last) for it in grid.rows if it.kfunc == "bpf_ct_release"]
+    answers = [grid.state(it, last) for it in grid.topics if it.subject == "bpf_ct_release"]
     assert [(answer.state, answer.cause) for answer in answers] == [(State.NO_ANSWER, "not asked")] * 2
 
 
@@ -114,7 +114,7 @@ def test_run_in_which_nothing_ran_shows_question_marks_only() -> None:
 def test_run_without_questions_says_so() -> None:
     run = samples.run(cells=samples.CELLS[:1])
     judged = judge_run(run, judge=lambda _: (), states=lambda _: ())
-    assert render(judged, 80) == "No kfunc was asked about.\n"
+    assert render(judged, 80) == "Nothing was asked.\n"
 
 
 def test_hostile_causes_do_not_reach_the_terminal() -> None:

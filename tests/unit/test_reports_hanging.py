@@ -9,8 +9,7 @@ from rich.text import Text
 from runner.cli.options import emit
 from runner.model import Outcome
 from runner.reports.cell import probe_report
-from runner.reports.hanging import Hanging, whole
-from runner.reports.trimmed import Trimmed
+from runner.reports.drawing import Hanging, Trimmed, whole
 from tests.unit import results_samples as samples
 from tests.unit.rendering import render
 

@@ -15,9 +15,8 @@ from runner.cli.site import write_site
 from runner.errors import UserError
 from runner.model import CellResult, State, StructLayout, StructMember, Verdict
 from runner.reports.site import STATIC, site
-from runner.reports.site.changes import changes
-from runner.reports.site.gantt import chart
-from runner.reports.site.names import slug
+from runner.reports.site.evidence import slug
+from runner.reports.site.runs import changes, chart
 from runner.results.diff import Kind
 from runner.results.model import JudgedRun, judge_run
 from tests.unit import results_samples as samples
@@ -124,7 +123,7 @@ def test_evidence_says_what_was_expected_and_observed(files: Files) -> None:
     broken = samples.mixed_run().cell("6.12.117-arm64").claims[3]
     cells = data(files, f"data/kfunc/{slug(broken.kfunc)}.js")["cells"]
     assert isinstance(cells, dict)
-    claims = cells["6.12.117-arm64"][broken.prog_type]["claims"]
+    claims = cells["6.12.117-arm64"][broken.prog_type]["verdicts"]
     shown = next(claim for claim in claims if claim["probe"] == broken.probe)
     assert shown["verdict"] == "broken"
     assert ["observed", "error 0"] in shown["facts"]
@@ -170,7 +169,7 @@ def test_addresses_are_the_same_for_another_run(files: Files) -> None:
 
 def test_run_without_cells_has_a_site() -> None:
     files = build(samples.judged(cells=()))
-    assert "No kfunc was asked about" in files["index.html"]
+    assert "Nothing was asked" in files["index.html"]
 
 
 # --- hostile guests -------------------------------------------------------------------------------------------------

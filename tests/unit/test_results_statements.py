@@ -11,7 +11,7 @@ import pytest
 from runner.model import CellResult, Crash, Observation, Outcome
 from runner.probes import explained, issues_of, judge, load_issues, states
 from runner.reports.statements import statements_markdown, statements_report
-from runner.reports.verdicts import Wanted, claim_rows, verdicts_report
+from runner.reports.verdicts import WantedVerdicts, probe_verdicts, verdicts_report
 from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.statements import Standing, Statement, statements
 from tests.unit.agent_samples import ROOT, cell, claims, result
@@ -143,12 +143,14 @@ def test_verdicts_are_shown_compactly_and_can_be_chosen() -> None:
     every = render(verdicts_report(real()), width=200)
     assert re.search(r"^alloc-tcp +tc, xdp  holds on every kernel$", every, re.MULTILINE)
     assert "known issue on 6.18.15, 7.3.4 (x86_64): debian-amd64-module-btf" in every
-    nat = claim_rows(real(), Wanted("bpf_ct_set_nat*", frozenset({"known issue"})))
+    nat = probe_verdicts(real(), WantedVerdicts("bpf_ct_set_nat*", frozenset({"known issue"})))
     assert {row.kfunc for row in nat} == {"bpf_ct_set_nat_info"}
     assert {one.cell for row in nat for one in row.cells} == {"6.18.15-x86_64", "7.3.4-x86_64"}
     assert {one.known_issue for row in nat for one in row.cells} == {"debian-amd64-module-btf"}
-    broken = claim_rows(real(), Wanted("", frozenset({"broken"})))
-    assert broken == claim_rows(real(), Wanted("", frozenset({"known issue"}))), "each broken one is explained"
+    broken = probe_verdicts(real(), WantedVerdicts("", frozenset({"broken"})))
+    assert broken == probe_verdicts(real(), WantedVerdicts("", frozenset({"known issue"}))), (
+        "each broken one is explained"
+    )
     assert len(broken) == 44
-    assert "No verdict is like that." in render(verdicts_report(real(), Wanted("nothing")))
-    assert sum(len(row.cells) for row in claim_rows(real())) == sum(len(one.claims) for one in real().cells)
+    assert "No verdict is like that." in render(verdicts_report(real(), WantedVerdicts("nothing")))
+    assert sum(len(row.cells) for row in probe_verdicts(real())) == sum(len(one.claims) for one in real().cells)

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from runner.model import Build, KfuncState, Outcome, ProgType, State
-from runner.results.availability import Row
-from runner.results.series import Measured
+from runner.results.series import Measured, Row
 from runner.results.store import Final
 from tests.unit import results_samples as samples
 

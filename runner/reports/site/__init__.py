@@ -1,7 +1,7 @@
 """A run as a static site: one folder, no server, no request to anywhere, opens from the disk.
 
     index.html, <arch>-<type>.html   the grid kfunc x kernel
-    kfunc/<kfunc>.html               one kfunc over all kernels
+    kfunc/<subject>.html             one kfunc, or what else was asked about, over all kernels
     runs.html, run/<run>.html        what changed, and how long each cell took
     bisections.html, bisection/<bisection>.html     where an answer changed, when it was bisected
     data/                            evidence, loaded when a square is opened; see evidence.py
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from importlib import resources
 
 from runner.reports.site.bisections import bisection_pages
-from runner.reports.site.evidence import Said, cell_scripts, kfunc_scripts
+from runner.reports.site.evidence import Said, cell_scripts, subject_scripts
 from runner.reports.site.pages import Pages
 from runner.results.availability import availability
 from runner.results.bisections import Bisection
@@ -33,15 +33,15 @@ def site(
 ) -> Iterator[tuple[str, str]]:
     """(path, content) of every file. The grids show `judged`; each of `runs`, which hold `judged`, gets a page.
 
-    `said`: for each claim its words and who says them.
+    `said`: what is claimed in words and who says so, by the probe without its type.
     """
-    grid = availability(judged, every_kfunc=True)
+    grid = availability(judged, every=True)
     pages = Pages(judged, tuple(runs), grid, has_bisections=bool(bisections))
     yield from pages.grids()
-    yield from pages.kfuncs()
+    yield from pages.subjects()
     yield from pages.runs()
     yield from bisection_pages(pages.environment, bisections)
-    yield from kfunc_scripts(grid, judged.run.id, said)
+    yield from subject_scripts(grid, judged.run.id, said)
     yield from cell_scripts(grid, judged.run.id)
     static = resources.files("runner.reports") / "static"
     for name in STATIC:

@@ -10,15 +10,14 @@ from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from runner.model import KfuncState, ProgType, State, Verdict
+from runner.model import Row, Verdict
+from runner.reports.drawing import state_mark, state_words
 from runner.reports.findings import findings
-from runner.reports.marks import STATES
-from runner.reports.site.changes import changes
-from runner.reports.site.evidence import declaration
-from runner.reports.site.gantt import chart
-from runner.reports.site.names import OUTCOME_CSS, STATE_CSS, VERDICT_CSS, slug, state_sign, verdict_sign
-from runner.reports.totals import sentences, totals
-from runner.results.availability import Availability, Column, Row, availability, places
+from runner.reports.grid import head, types_of
+from runner.reports.site.evidence import OUTCOME_CSS, css, declaration, slug, verdict_rows, word_of
+from runner.reports.site.runs import changes, chart
+from runner.reports.summary import sentences
+from runner.results.availability import Availability, Column, Topic, availability, places
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import lines, plain
 
@@ -27,42 +26,42 @@ _WIDTHS = (8, 16, 24, 32, 40, 56)  # characters; what is longer is cut
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One grid: an architecture and a program type."""
+    """One grid: an architecture and a type; there may be things without one."""
 
     arch: str
-    prog_type: ProgType
+    type: str
 
     @property
     def file(self) -> str:
-        return f"{self.arch}-{self.prog_type}.html"
+        return f"{self.arch}-{slug(self.type) if self.type else 'all'}.html"
 
 
 @dataclass(frozen=True, slots=True)
 class Square:
     css: str
     sign: str
-    broken: int  # claims that do not hold here
+    broken: int  # verdicts that do not hold here
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """A row of squares."""
 
-    kfunc: str
+    subject: str
     slug: str
-    objects: str  # whose BTF has it, for the search
+    objects: str  # what has it, for the search: vmlinux, a module
     squares: tuple[Square, ...]
 
     @property
     def states(self) -> str:
-        return "".join(dict.fromkeys(square.css for square in self.squares))
+        return "".join(dict.fromkeys(square.css[0] for square in self.squares))
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     """Neighbouring kernels with one answer."""
 
-    state: State
+    state: str
     css: str
     sign: str
     kernels: str
@@ -70,7 +69,7 @@ class Span:
 
 
 class Pages:
-    """`judged` is what the grids show; `grid` has every kfunc that was asked about."""
+    """`judged` is what the grids show; `grid` has all that was asked about."""
 
     def __init__(
         self, judged: JudgedRun, runs: tuple[JudgedRun, ...], grid: Availability, *, has_bisections: bool = False
@@ -78,15 +77,15 @@ class Pages:
         self._judged = judged
         self._runs = runs
         self._grid = grid
+        self._verdicts = verdict_rows(grid)
         self._broken = Counter(
-            (cell.id, claim.kfunc, claim.prog_type)
-            for cell in judged.cells
-            for claim in cell.claims
-            if claim.crashed or claim.verdict is Verdict.BROKEN
+            (cell_id, row.subject, row.type)
+            for (cell_id, _), rows in self._verdicts.items()
+            for row in rows
+            if row.crashed or row.verdict is Verdict.BROKEN
         )
         archs = dict.fromkeys(column.arch for column in grid.columns)
-        types = [prog_type for prog_type in ProgType if any(row.prog_type is prog_type for row in grid.rows)]
-        self._views = tuple(View(arch, prog_type) for arch in archs for prog_type in types)
+        self._views = tuple(View(arch, of_type) for arch in archs for of_type in types_of(grid))
         self.environment = Environment(
             loader=PackageLoader("runner.reports"),
             autoescape=True,
@@ -95,7 +94,8 @@ class Pages:
             lstrip_blocks=True,
         )
         self.environment.globals.update(
-            states=[(state, STATE_CSS[state], STATES[state].sign) for state in STATES],
+            states=[(it.word, css(it.mark), it.mark.sign) for it in state_words(it.kind for it in grid.topics)],
+            noun=head(grid) if grid.topics else "subject",
             version=judged.run.runner_version,
             run=judged.run,
             has_bisections=has_bisections,
@@ -109,14 +109,14 @@ class Pages:
         found = findings(self._grid, self._judged.known_issues, self._judged.run.id)
         for at, view in enumerate(self._views):
             columns = [column for column in self._grid.columns if column.arch == view.arch]
-            lines = [self._line(row, columns) for row in self._grid.rows if row.prog_type is view.prog_type]
+            lines = [self._line(topic, columns) for topic in self._grid.topics if topic.type == view.type]
             text = template.render(
                 up="",
                 view=view,
                 columns=columns,
                 lines=lines,
                 outcomes=[_outcome(column.cell) for column in columns],
-                figures=sentences(totals(self._judged)),
+                figures=sentences(self._judged),
                 findings=len(found),
             )
             yield view.file, text
@@ -125,29 +125,29 @@ class Pages:
         if not self._views:
             yield "index.html", self.environment.get_template("empty.html.j2").render(up="")
 
-    def kfuncs(self) -> Iterator[tuple[str, str]]:
+    def subjects(self) -> Iterator[tuple[str, str]]:
         template = self.environment.get_template("kfunc.html.j2")
-        for kfunc, rows in groupby(self._grid.rows, key=lambda row: row.kfunc):
-            asked = list(rows)
+        for subject, topics in groupby(self._grid.topics, key=lambda topic: topic.subject):
+            asked = list(topics)
             parts = [
-                (arch, [self._part(arch, row) for row in asked])
+                (arch, [self._part(arch, topic) for topic in asked])
                 for arch in dict.fromkeys(it.arch for it in self._views)
             ]
             text = template.render(
                 up="../",
-                kfunc=plain(kfunc),
-                slug=slug(kfunc),
+                subject=plain(subject),
+                slug=slug(subject),
                 parts=parts,
                 declared=self._declared(asked),
-                claims=self._claims(kfunc),
+                verdicts=self._table(subject),
             )
-            yield f"kfunc/{slug(kfunc)}.html", text
+            yield f"kfunc/{slug(subject)}.html", text
 
-    def _declared(self, rows: Sequence[Row]) -> list[tuple[str, str]]:
-        """(kernels, what their BTF says) of one kfunc: what one program type's answer lacks, another's may have."""
+    def _declared(self, topics: Sequence[Topic]) -> list[tuple[str, str]]:
+        """(kernels, what they declare) of one subject: what one type's answer lacks, another's may have."""
         cells: dict[str, set[str]] = {}
         for column in self._grid.columns:
-            said = max((declaration(self._grid.state(row, column)) for row in rows), key=len)
+            said = max((declaration(self._grid.state(topic, column)) for topic in topics), key=len)
             if said:
                 cells.setdefault(said, set()).add(column.cell.id)
         return [(places(self._grid, ids), said) for said, ids in cells.items()]
@@ -162,72 +162,64 @@ class Pages:
             text = template.render(
                 up="../",
                 of=of,
-                figures=sentences(totals(judged)),
+                figures=sentences(judged),
                 changes=changed[of.id],
                 findings=findings(availability(judged), judged.known_issues, of.id),
                 cells=[(cell, *_outcome(cell)) for cell in judged.cells],
                 chart=chart(of),
             )
             yield f"run/{of.id}.html", text
-        listed = [(judged, len(changed[judged.run.id]), sentences(totals(judged))) for judged in last_first]
+        listed = [(judged, len(changed[judged.run.id]), sentences(judged)) for judged in last_first]
         yield "runs.html", self.environment.get_template("runs.html.j2").render(up="", listed=listed)
 
-    def _line(self, row: Row, columns: Sequence[Column]) -> Line:
-        states = [self._grid.state(row, column) for column in columns]
+    def _line(self, topic: Topic, columns: Sequence[Column]) -> Line:
+        rows = [self._grid.state(topic, column) for column in columns]
+        marks = [state_mark(row) for row in rows]
+        broken = [self._broken[column.cell.id, topic.subject, topic.type] for column in columns]
         return Line(
-            kfunc=plain(row.kfunc),
-            slug=slug(row.kfunc),
-            objects=" ".join(sorted({plain(state.object) for state in states if state.object})),
-            squares=tuple(
-                Square(
-                    STATE_CSS[state.state],
-                    state_sign(state.state),
-                    self._broken[column.cell.id, row.kfunc, row.prog_type],
-                )
-                for state, column in zip(states, columns, strict=True)
-            ),
+            subject=plain(topic.subject),
+            slug=slug(topic.subject),
+            objects=" ".join(sorted({plain(str(row.details.get("object", ""))) for row in rows} - {""})),
+            squares=tuple(Square(css(mark), mark.sign, count) for mark, count in zip(marks, broken, strict=True)),
         )
 
-    def _part(self, arch: str, row: Row) -> dict[str, object]:
+    def _part(self, arch: str, topic: Topic) -> dict[str, object]:
         columns = [column for column in self._grid.columns if column.arch == arch]
-        states = [self._grid.state(row, column) for column in columns]
-        line = self._line(row, columns)
+        line = self._line(topic, columns)
         return {
-            "prog_type": row.prog_type,
+            "type": topic.type,
             "squares": list(zip(columns, line.squares, strict=True)),
-            "spans": list(_spans(columns, states)),
+            "spans": list(_spans([(column.kernel, self._grid.state(topic, column)) for column in columns])),
         }
 
-    def _claims(self, kfunc: str) -> list[dict[str, object]]:
-        """Each claim about a kfunc, with its verdict on every cell, what does not hold first."""
+    def _table(self, subject: str) -> list[dict[str, object]]:
+        """Each probe with a verdict about a subject, on every cell, what does not hold first."""
         table: dict[str, dict[str, tuple[str, str, str]]] = {}
-        types: dict[str, ProgType] = {}
+        types: dict[str, str] = {}
         for column in self._grid.columns:
-            for claim in column.cell.claims:
-                if claim.kfunc == kfunc:
-                    css = "bad" if claim.crashed else VERDICT_CSS[claim.verdict]
-                    word = "crashed the kernel" if claim.crashed else str(claim.verdict)
-                    table.setdefault(claim.probe, {})[column.cell.id] = (css, verdict_sign(claim.verdict), word)
-                    types[claim.probe] = claim.prog_type
+            for row in self._verdicts.get((column.cell.id, subject), ()):
+                word, mark = word_of(row)
+                table.setdefault(row.probe, {})[column.cell.id] = (css(mark), mark.sign, word)
+                types[row.probe] = row.type
         nothing = ("a", " ", "not asked")
         rank = {"bad": 0, "q": 1}
-        worst = {probe: min(rank.get(css, 2) for css, _, _ in verdicts.values()) for probe, verdicts in table.items()}
+        worst = {probe: min(rank.get(it, 2) for it, _, _ in verdicts.values()) for probe, verdicts in table.items()}
         return [
             {
                 "probe": plain(probe),
-                "prog_type": types[probe],
-                "verdicts": [(column, *table[probe].get(column.cell.id, nothing)) for column in self._grid.columns],
+                "type": types[probe],
+                "cells": [(column, *table[probe].get(column.cell.id, nothing)) for column in self._grid.columns],
             }
             for probe in sorted(table, key=lambda probe: worst[probe])
         ]
 
 
-def _spans(columns: Sequence[Column], states: Sequence[KfuncState]) -> Iterator[Span]:
-    both = list(zip(columns, states, strict=True))
-    for (state, cause), group in groupby(both, key=lambda it: (it[1].state, plain(it[1].cause))):
-        kernels = [column.kernel for column, _ in group]
-        span = kernels[0] if len(kernels) == 1 else f"{kernels[0]} to {kernels[-1]}"
-        yield Span(state, STATE_CSS[state], state_sign(state), span, cause)
+def _spans(of: Sequence[tuple[str, Row]]) -> Iterator[Span]:
+    for (state, cause), group in groupby(of, key=lambda it: (it[1].state, plain(it[1].cause))):
+        same = list(group)
+        first, last = same[0][0], same[-1][0]
+        mark = state_mark(same[0][1])
+        yield Span(state, css(mark), mark.sign, first if len(same) == 1 else f"{first} to {last}", cause)
 
 
 def _outcome(cell: JudgedCell) -> tuple[str, str]:

@@ -71,7 +71,8 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
       if (row.hidden === fits) row.hidden = !fits;
       shown += fits;
     }
-    this.count = shown === this.rows.length ? `${shown} kfuncs` : `${shown} of ${this.rows.length} kfuncs`;
+    const noun = document.body.dataset.noun;
+    this.count = shown === this.rows.length ? `${shown} ${noun}s` : `${shown} of ${this.rows.length} ${noun}s`;
   },
 
   follow() { // the address changed: by us, by a link, or by the back button
@@ -131,15 +132,15 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
       if (!/^[\w.-]+$/.test(cell) || (slug && !/^[\w-]+$/.test(slug))) throw new Error("This address names nothing.");
       const data = await load(slug ? `kfunc/${slug}` : `cell/${cell}`);
       if (this.opened !== at) return; // another square was opened meanwhile
-      const square = slug ? data.cells[cell]?.[type] : { ...data, claims: null };
+      const square = slug ? data.cells[cell]?.[type] : { ...data, verdicts: null };
       if (!square) throw new Error("There is no such answer in this site.");
-      const held = square.claims?.length ?? 0;
+      const held = square.verdicts?.length ?? 0;
       if (slug) this.at.title = `${data.kfunc} · ${type}`;
       this.at.page = slug ? `${document.body.dataset.up}kfunc/${slug}.html` : "";
       this.at.log = square.log == null ? "" : data.texts[square.log];
       this.at.declared = square.declared == null ? "" : data.texts[square.declared];
-      this.at.heading = held ? `Claims (${held})` : "No claims about it";
-      this.at.square = { ...square, claims: slug ? [...square.claims].sort((a, b) => rank(a, probe) - rank(b, probe)) : null };
+      this.at.heading = held ? `Expected of it (${held})` : "Nothing is expected of it";
+      this.at.square = { ...square, verdicts: slug ? [...square.verdicts].sort((a, b) => rank(a, probe) - rank(b, probe)) : null };
       if (!slug) this.guest = data;
       if (probe) this.$nextTick(() => { const first = this.$refs.dialog.querySelector(".claim"); if (first) first.open = true; });
     } catch (error) {
@@ -175,7 +176,7 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
   outside(event) { if (event.target === this.$refs.dialog) this.close(); },
 })));
 
-// the claim that was asked for first, then what does not hold
+// the probe that was asked for first, then what does not hold
 function rank(claim, probe) {
   if (claim.probe === probe) return -1;
   return { bad: 0, q: 1 }[claim.css] ?? 2;

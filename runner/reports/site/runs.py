@@ -1,20 +1,68 @@
-"""How long each cell of a run took, and when, as bars of a chart."""
+"""The page of a run: what it answered that the one before it did not, and how long each cell took."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runner.model import CellResult
-from runner.results.model import Run
+from runner.model import ANSWERS, CellResult
+from runner.results.diff import Kind, Matching, difference
+from runner.results.model import JudgedCell, JudgedRun, Run
 from runner.text import plain
 
+_SHOWN = (Kind.WORSE, Kind.OTHERWISE, Kind.BETTER)  # what has no answer, before or after, is no change
+_TEXT_WIDTH = 160
 _PHASES = ("prepare", "boot", "probe")
 _WIDTH = 100  # percent: the page gives the bars what room it has
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class RunChange:
+    """A line per change, however many cells share it; `where` are cells."""
+
+    what: str
+    before: str
+    after: str
+    kind: Kind
+    where: tuple[str, ...]
+
+
+def changes(runs: Sequence[JudgedRun]) -> dict[str, tuple[RunChange, ...]]:
+    """For each run its changes. A cell is held against its last earlier answer: runs of a part of the matrix do not
+    make the others look new. Kernels are known by their names in the matrix: their versions change from run to run.
+    """
+    last: dict[tuple[str, str], JudgedCell] = {}
+    found = {}
+    for judged in sorted(runs, key=lambda judged: judged.run.started):
+        answered = {(it.result.cell.name, it.result.cell.arch): it for it in judged.cells if _answers(it)}
+        pairs = tuple((last[place], cell) for place, cell in answered.items() if place in last)
+        found[judged.run.id] = _grouped(Matching(pairs))
+        last |= answered
+    return found
+
+
+def _answers(cell: JudgedCell) -> bool:
+    return cell.result.outcome in ANSWERS
+
+
+def _grouped(matching: Matching) -> tuple[RunChange, ...]:
+    groups: dict[tuple[str, str, str, Kind], list[str]] = {}
+    for change in difference(matching).changes:
+        if change.kind in _SHOWN:
+            words = (
+                plain(change.key.name) or "the cell",
+                plain(change.before, _TEXT_WIDTH),
+                plain(change.after, _TEXT_WIDTH),
+            )
+            groups.setdefault((*words, change.kind), []).append(change.key.cell)
+    return tuple(RunChange(*group, tuple(where)) for group, where in groups.items())
+
+
+# --- how long each cell took, and when, as bars of a chart -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BarSegment:
     phase: str  # prepare, boot, probe, other
     x: float
     width: float
@@ -26,7 +74,7 @@ class Bar:
     label: str
     slot: str
     seconds: float
-    segments: tuple[Segment, ...]
+    segments: tuple[BarSegment, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +127,7 @@ def _bar(result: CellResult, slot: tuple[str, int], begin: float, scale: float) 
     segments, x = [], begin * scale
     for phase, seconds in parts:
         if seconds:
-            segments.append(Segment(phase, round(x, 2), round(seconds * scale, 2), seconds))
+            segments.append(BarSegment(phase, round(x, 2), round(seconds * scale, 2), seconds))
             x += seconds * scale
     name = f"{slot[0]} {slot[1]}" if slot[1] else slot[0]
     return Bar(result.cell.id, name, total, tuple(segments))

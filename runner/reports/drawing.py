@@ -1,0 +1,114 @@
+"""What the reports for a terminal are drawn with: one mark and colour for each word, and lines that any width shows.
+
+Rich pads what it lays out to a rectangle; in a pipe, and in copied text, those blanks are noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from runner.model import Mark, Row, StateWord, Verdict
+from runner.probes.kinds import KINDS, NO_ANSWER_WORD
+from runner.text import plain
+
+VERDICTS = {
+    Verdict.HOLDS: Mark("✓", "+", "green"),
+    Verdict.BROKEN: Mark("✗", "x", "bold red"),
+    Verdict.NOT_APPLICABLE: Mark("-", "-", "bright_black"),
+    Verdict.NO_ANSWER: NO_ANSWER_WORD.mark,
+}
+KNOWN_ISSUE = Mark("!", "!", "yellow")  # broken, and a known issue says why
+_LEAST = 20  # characters beside the lead; with less, words are easier to read from the margin on
+
+
+def state_mark(row: Row) -> Mark:
+    """Of a row with a state."""
+    return KINDS[row.kind].word(row.state).mark
+
+
+def verdict_mark(row: Row) -> Mark:
+    """Of a row with a verdict."""
+    return KNOWN_ISSUE if row.known_issue else VERDICTS[row.verdict or Verdict.NO_ANSWER]
+
+
+def state_words(kinds: Iterable[str]) -> list[StateWord]:
+    """The words of these kinds in the order of legends and notes: from most to least, "no answer" at the end."""
+    words = {each.word: each for kind in kinds for each in reversed(KINDS[kind].states)}
+    return [*words.values(), NO_ANSWER_WORD]
+
+
+def sign(mark: Mark, *, ascii_only: bool) -> str:
+    return mark.ascii if ascii_only else mark.sign
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """`content` without blanks at the ends of its lines, `indent` characters from the margin.
+
+    Unlike rich's Padding it cuts nothing off: a line that does not fold stays whole.
+    """
+
+    content: RenderableType
+    indent: int = 0
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        inner = options.update_width(max(1, options.max_width - self.indent))
+        for line in Segment.split_lines(console.render(self.content, inner)):
+            while line and not line[-1].text.strip():
+                line.pop()
+            if line:
+                line[-1] = Segment(line[-1].text.rstrip(), line[-1].style, line[-1].control)
+                yield Segment(" " * self.indent)
+            yield from line
+            yield Segment.line()
+
+
+@dataclass(frozen=True, slots=True)
+class Hanging:
+    """`lead`, then `words`; where they do not fit, they continue below where they began."""
+
+    lead: str
+    words: str
+    style: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        fits = options.max_width - len(self.lead) >= _LEAST
+        lead, words = (self.lead, self.words) if fits else ("", self.lead + self.words)
+        for at, line in enumerate(Text(words).wrap(console, options.max_width - len(lead)) or [Text()]):
+            shown = Text(lead if at == 0 else " " * len(lead), self.style) + line
+            shown.rstrip()
+            yield shown
+
+
+def whole(line: str, style: str = "") -> Text:
+    """On a line of its own, so that it can be copied. Print it with crop=False."""
+    return Text(line, style, no_wrap=True, overflow="ignore")
+
+
+def section(title: str, body: RenderableType | Iterable[str]) -> RenderableType:
+    """A part of a report: its title, its body a little to the right, an empty line. Lines of text are never cut."""
+    if not hasattr(body, "__rich_console__") and not isinstance(body, str | Text):
+        body = Group(*map(whole, body))  # type: ignore[arg-type]
+    return Group(Text(title, "bold"), Trimmed(body, indent=2), Text())  # type: ignore[arg-type]
+
+
+def columns(count: int, *, no_wrap: frozenset[int] = frozenset(), style: str = "", gap: int = 2) -> Table:
+    """A table without lines; `style` is of its first column."""
+    table = Table.grid(padding=(0, gap))
+    for at in range(count):
+        table.add_column(style=style if at == 0 else "", no_wrap=at in no_wrap, overflow="fold")
+    return table
+
+
+def pairs(found: Iterable[tuple[str, str]]) -> Table:
+    """(word, text) below each other. The texts may be a guest's."""
+    table = columns(2, no_wrap=frozenset({0}), style="dim")
+    for word, text in found:
+        table.add_row(Text(plain(word)), Text(plain(text)))
+    return table
