@@ -1,20 +1,26 @@
 """The one way to start another program. What is started here is gone, with all its descendants, when the block ends.
 
 Every command runs under `supervise.py`, in a session of its own: a Ctrl-C reaches this program alone, which then ends
-what it started, and a SIGKILL of this program ends it as well.
+what it started, and a SIGKILL of this program ends it as well. If the supervisor is killed, this program ends what it
+left; if both are killed, the next `own_folder` beside theirs does.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
+import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +35,8 @@ Stdio = int | None  # a file descriptor, subprocess.PIPE or DEVNULL; None inheri
 _SUPERVISOR = Path(__file__).with_name("supervise.py")
 _TAIL_LINES = 15
 _SHOWN_CHARS = 120
+_MARK = "RUNNER_TREE"  # in the environment of all that is started here: by it they are found without a supervisor
+_STOPPED = frozenset({"T", "t"})  # proc(5): by a signal, by a debugger
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,67 @@ class Completed:
     returncode: int
     stdout: str
     stderr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder of what `spawn` starts. Its lock is held for as long as somebody is there to remove it."""
+
+    path: Path
+    lock: int  # a file descriptor
+
+
+@contextlib.contextmanager
+def own_folder(parent: Path, prefix: str, *, end_s: float) -> Iterator[Folder]:
+    """A new folder in `parent`, removed when the block ends.
+
+    Ends and removes first what killed programs left beside it under the same prefix, within `end_s` for each.
+    """
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _locked(parent):
+        left = [folder for path in parent.glob(f"{prefix}*") if (folder := _take(path))]
+        path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        folder = _take(path)
+    for old in left:
+        log.warning("%s is of a program that was killed: ending what it left", old.path)
+        _end_marked(str(old.path), end_s)
+        _remove(old)
+    if folder is None:
+        raise InfraError(f"{path} is in use by another program")
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Nobody else makes or takes a folder in there; held for an instant."""
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _take(path: Path) -> Folder | None:
+    """The folder with its lock; None when it is somebody else's, or gone."""
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        return None
+    return Folder(path, lock)
+
+
+def _remove(folder: Folder) -> None:
+    shutil.rmtree(folder.path, ignore_errors=True)
+    os.close(folder.lock)
 
 
 def require(tool: str) -> str:
@@ -59,9 +128,9 @@ def spawn(
     stderr: Stdio = None,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
-    remove: Path | None = None,
+    folder: Folder | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Start `argv` with `env` added to the environment. `remove` is a folder that goes when the command has gone.
+    """Start `argv` with `env` added to the environment. `folder` goes when the command has gone.
 
     When the block ends, what still runs is ended, and killed before `end_s` is over.
 
@@ -70,6 +139,7 @@ def spawn(
     command = [os.fspath(part) for part in argv]
     command[0] = require(command[0])
     log.info("$ %s", shlex.join(command))
+    mark = str(folder.path) if folder else secrets.token_hex(16)
     read_end, write_end = os.pipe()
     supervised = [
         sys.executable,
@@ -77,7 +147,7 @@ def spawn(
         "-S",
         os.fspath(_SUPERVISOR),
         str(read_end),
-        str(remove or ""),
+        str(folder.path if folder else ""),
         str(end_s),
         *command,
     ]
@@ -88,8 +158,8 @@ def spawn(
             stdout=stdout,
             stderr=stderr,
             cwd=cwd,
-            env={**os.environ, **(env or {})},
-            pass_fds=[read_end],
+            env={**os.environ, **(env or {}), _MARK: mark},
+            pass_fds=[read_end, folder.lock] if folder else [read_end],
             start_new_session=True,
         )
     except BaseException:
@@ -103,6 +173,8 @@ def spawn(
         finally:
             os.close(write_end)
             _await(process, 2 * end_s)  # on a KeyboardInterrupt, Popen's own exit gives up after 0.25 s
+            if process.wait() < 0:
+                _end_marked(mark, end_s)
 
 
 @contextlib.contextmanager
@@ -124,6 +196,52 @@ def _await(supervisor: subprocess.Popen[bytes], limit_s: float) -> None:
     except subprocess.TimeoutExpired:
         supervisor.kill()
         log.warning("process %d, which ends what it started, did not end within %g s", supervisor.pid, limit_s)
+
+
+def _end_marked(mark: str, end_s: float) -> None:
+    """SIGKILL what carries `mark` until nothing does: their supervisor was killed."""
+    limit = time.monotonic() + end_s
+    while marked := [pid for pid in _processes() if _carries(pid, mark)]:
+        if time.monotonic() > limit:
+            log.warning("cannot be ended, and are left: %s", marked)
+            return
+        for pid in marked:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+
+
+def _carries(pid: int, mark: str) -> bool:
+    try:
+        return f"{_MARK}={mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # somebody else's, or gone
+        return False
+
+
+def is_stopped(supervisor: int) -> bool:
+    """Is a process below `supervisor` stopped?"""
+    processes = _processes()
+
+    def below(pid: int) -> bool:
+        while pid in processes and pid != supervisor:
+            pid = processes[pid][1]
+        return pid == supervisor
+
+    return any(state in _STOPPED and below(pid) for pid, (state, _) in processes.items())
+
+
+def _processes() -> dict[int, tuple[str, int]]:
+    """Of each process its state and its parent's id; zombies are none."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = path.read_text(errors="replace")
+        except OSError:  # it ended meanwhile
+            continue
+        state, parent = text.rpartition(")")[2].split()[:2]
+        if state != "Z":
+            found[int(path.parent.name)] = state, int(parent)
+    return found
 
 
 def _shown(argv: Sequence[str | os.PathLike[str]]) -> str:

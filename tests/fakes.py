@@ -23,7 +23,8 @@ from runner.caches import cache_root
 from runner.engine.orders import CellOrder, WorkerOrders
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.interface import Accel, Access, Answered, Booter, BootOrder, Guest
-from runner.model import Ask, Cell, Image, ImagePin, Kernel, Limits, Pin
+from runner.guest.splats import splats_of
+from runner.model import Ask, Cell, Image, ImagePin, Kernel, Limits, Pin, Splat
 from runner.model.deadline import Deadline
 
 DIGEST = "0" * 64
@@ -125,8 +126,8 @@ class FakeGuest:
         return Access(("ssh", "fake"))
 
     @property
-    def console_text(self) -> str:
-        return self.console.read_text()
+    def splats(self) -> tuple[Splat, ...]:
+        return splats_of(self.console.read_text().split("\n"))
 
 
 @contextmanager

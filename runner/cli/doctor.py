@@ -21,8 +21,7 @@ from runner.cli.options import (
     emit_json,
     limits_of,
 )
-from runner.doctor.checks import Finding, Level, examine
-from runner.doctor.packages import fix as install_missing
+from runner.doctor import Finding, Level, examine, install_missing
 from runner.model import GuestSize
 
 _MARKS = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.BAD: ("✗", "red")}

@@ -216,9 +216,10 @@ def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, d
     finally:
         record.probe_s = round(record.probe_s + time.monotonic() - begun, 3)
     if not transcript.ended:
-        if lost := agent_lost(guest.console_text):
+        if lost := agent_lost(guest):
             raise lost
-        said = guest.run("tail -c 2000 /dev/shm/runner/agent.err", deadline=deadline).output.strip()
+        limit = limits.deadline("probe_s").sooner(deadline)
+        said = guest.run("tail -c 2000 /dev/shm/runner/agent.err", deadline=limit).output.strip()
         noise = "\n".join(transcript.noise)
         raise InfraError(f"the agent ended too early:\n{said or noise or '(it said nothing)'}")
 

@@ -7,25 +7,22 @@ import os
 import platform
 import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest import console
-from runner.guest.command import GDB_SOCKET, vng_argv
-from runner.guest.consolelog import ConsoleLog
-from runner.guest.emulator import KILLED_HINT, STOPPED_HINT, is_stopped
+from runner.guest.command import GDB_SOCKET, refusal, virtme_environment, virtme_tool, vng_argv, write_qemu
+from runner.guest.console import Console
 from runner.guest.interface import Access, Answered, BootOrder, Guest
 from runner.guest.keys import Keys, leave_key, make_keys
-from runner.guest.qemu import refusal, write_qemu
-from runner.guest.ssh import Ssh, greeted
-from runner.guest.virtme import virtme_environment, virtme_tool
+from runner.model import Splat
 from runner.model.deadline import Deadline
-from runner.process import spawn
+from runner.process import is_stopped, own_folder, spawn
+from runner.ssh import ConnectionLost, ConnectionSilent, Ssh, feeding, to_guest
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +30,8 @@ _PORT_TRIES = 4
 _KNOCK_S = 5.0  # a server that listens greets within this, even on a busy host
 _PAUSE_S = 0.02
 _LAST_WORDS_S = 1.5  # from the break of the ssh connection to the end of the panic's text
+_STOPPED_HINT = "who sends it SIGSTOP? It was ended"
+_KILLED_HINT = "was it killed, by `kill -9` or by this host's out-of-memory killer? `dmesg` of the host tells"
 
 
 class _PortTakenError(Exception):
@@ -44,25 +43,31 @@ class LiveGuest:
     """A guest under qemu. See interface.Guest."""
 
     ssh: Ssh
-    log: ConsoleLog
+    log: Console
     supervisor: int  # the process above vng and qemu
-    booted: int  # characters on the console when it had booted
+    booted: int  # splats on the console when it had booted
     folder: Path  # gone with the guest
     port: int
     keys: Keys
     native: bool = True  # of this host's own architecture
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Answered:
-        with _blame(self.log, self.supervisor, self.booted):
-            return self.ssh.run(command, deadline=deadline, stdin=stdin)
+        with self._blame():
+            done = self.ssh.run(command, deadline=deadline, feed=feeding(stdin), together=True)
+            return Answered(done.status, done.stdout)
 
     def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
-        with _blame(self.log, self.supervisor, self.booted):
+        with self._blame():
             yield from self.ssh.lines(command, silence_s=silence_s, deadline=deadline)
 
     def interact(self, *, deadline: Deadline) -> None:
-        with _blame(self.log, self.supervisor, self.booted):
+        with self._blame():
             self.ssh.interact(deadline=deadline)
+
+    @contextmanager
+    def _blame(self) -> Iterator[None]:
+        with _blame(self.log, self.supervisor, self.booted):
+            yield
 
     def access(self) -> Access:
         socket_path = self.folder / GDB_SOCKET
@@ -70,8 +75,8 @@ class LiveGuest:
         return Access(leave_key(self.keys, self.folder, self.port), gdb if socket_path.exists() else ())
 
     @property
-    def console_text(self) -> str:
-        return self.log.text
+    def splats(self) -> tuple[Splat, ...]:
+        return self.log.splats[self.booted :]
 
 
 @contextmanager
@@ -94,8 +99,8 @@ def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
 
 
 def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> LiveGuest:
-    order.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="guest-", dir=order.scratch))
+    own = stack.enter_context(own_folder(order.scratch, "guest-", end_s=deadline.end_s))
+    folder = own.path
     keys = make_keys(folder / "keys")
     port = _free_port()
     qemu = write_qemu(order.architecture, folder)
@@ -107,14 +112,14 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> LiveGuest:
         "TMPDIR": os.fspath(folder),  # vng leaves files behind when it is killed
     }
     process = stack.enter_context(
-        spawn(argv, end_s=deadline.end_s, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, remove=folder)
+        spawn(argv, end_s=deadline.end_s, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, folder=own)
     )
-    guest_log = stack.enter_context(ConsoleLog.of(process.stdout, order.console, end_s=deadline.end_s))
+    guest_log = stack.enter_context(Console.of(process, order.console, end_s=deadline.end_s))
     stack.callback(process.terminate)
     connection = _await_greeting(process, guest_log, port, deadline)
     ssh = stack.enter_context(_authenticate(connection, keys, guest_log, process.pid, deadline))
     native = order.architecture.uname == platform.machine()
-    return LiveGuest(ssh, guest_log, process.pid, len(guest_log.text), folder, port, keys, native)
+    return LiveGuest(ssh, guest_log, process.pid, len(guest_log.splats), folder, port, keys, native)
 
 
 def _free_port() -> int:
@@ -126,114 +131,150 @@ def _free_port() -> int:
 
 
 def _await_greeting(
-    process: subprocess.Popen[bytes], guest_log: ConsoleLog, port: int, deadline: Deadline
+    process: subprocess.Popen[bytes], guest_log: Console, port: int, deadline: Deadline
 ) -> socket.socket:
     while True:
         guest_log.check()
-        text = guest_log.text
-        fatal = console.first_fatal(text)
-        if fatal:
-            raise BootError(f"the kernel died while booting: {fatal.line}", console_tail=console.tail(text))
+        if guest_log.died:
+            _explain_death(guest_log, " while booting")
         if process.poll() is not None:
             guest_log.ended.wait(_LAST_WORDS_S)
-            _explain_end(guest_log.text, process.returncode)
+            _explain_end(guest_log, process.returncode)
         if deadline.expired:
-            _explain_silence(text, process.pid, deadline)
-        if console.listening(text):
-            connection = greeted(port, timeout_s=min(_KNOCK_S, deadline.remaining_s + 0.01))
+            _explain_silence(guest_log, process.pid, deadline)
+        if guest_log.listening:
+            connection = _greeted(port, timeout_s=min(_KNOCK_S, deadline.remaining_s + 0.01))
             if connection:
                 return connection
         time.sleep(_PAUSE_S)
 
 
-def _explain_end(text: str, status: int) -> None:
+def _greeted(port: int, *, timeout_s: float) -> socket.socket | None:
+    """A connection on which an ssh server said something; None when there is none yet.
+
+    qemu's user network accepts before the guest listens, so a connection alone proves nothing.
+    """
+    try:
+        connection = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    except OSError:
+        return None
+    try:
+        if connection.recv(4, socket.MSG_PEEK) == b"SSH-":
+            return connection
+    except OSError:
+        pass
+    connection.close()
+    return None
+
+
+# --- whose fault it is ----------------------------------------------------------------------------------------------
+
+
+def _explain_death(guest_log: Console, when: str = "", error: Exception | None = None) -> None:
+    raise BootError(
+        f"the kernel died{when}: {guest_log.died}", console_tail=console.last_words(guest_log.text)
+    ) from error
+
+
+def _explain_end(guest_log: Console, status: int) -> None:
     """The guest ended before it answered: raise what that means."""
+    text = guest_log.text
+    tail = console.tail(text)
     if console.port_taken(text):
         raise _PortTakenError
     if refused := refusal(text):
         raise InfraError(refused, hint="is this virtme-ng newer than the ones that were tried? it writes most of it")
-    fatal = console.first_fatal(text)
-    if fatal:
-        raise BootError(f"the kernel died while booting: {fatal.line}", console_tail=console.tail(text))
-    if starved := console.trouble(text):
-        raise BootError(f"{_meaning(starved)}, while booting", console_tail=console.tail(text), hint=_hint(starved))
+    if guest_log.died:
+        _explain_death(guest_log, " while booting")
+    if starved := _trouble(guest_log.splats):
+        raise BootError(f"{_meaning(starved)}, while booting", console_tail=tail, hint=_hint(starved))
     if console.powered_off(text):
-        raise BootError("the guest powered off while booting", console_tail=console.tail(text))
+        raise BootError("the guest powered off while booting", console_tail=tail)
+    if status < 0:
+        what = f"the process that supervises the guest was killed by signal {-status} while it booted"
+        raise GuestLost(what, hint=_KILLED_HINT, console_tail=tail)
     if console.kernel_started(text):
-        raise GuestLost(
-            "qemu ended while the kernel booted, and the console does not say why",
-            hint=KILLED_HINT,
-            console_tail=console.tail(text),
-        )
+        what = "qemu ended while the kernel booted, and the console does not say why"
+        raise GuestLost(what, hint=_KILLED_HINT, console_tail=tail)
     raise InfraError(
-        f"vng ended with status {status} before a kernel said anything:\n{console.tail(text)}",
+        f"vng ended with status {status} before a kernel said anything:\n{tail}",
         hint="`runner doctor` checks what a guest needs",
     )
 
 
-def _explain_silence(text: str, supervisor: int, deadline: Deadline) -> None:
+def _explain_silence(guest_log: Console, supervisor: int, deadline: Deadline) -> None:
+    text = guest_log.text
     if is_stopped(supervisor):
-        raise GuestLost(f"qemu was stopped, and did not go on within {deadline.what}", hint=STOPPED_HINT)
+        raise GuestLost(f"qemu was stopped, and did not go on within {deadline.what}", hint=_STOPPED_HINT)
     if console.kernel_started(text):
-        stuck = console.trouble(text)
+        stuck = _trouble(guest_log.splats)
         why = f": {_meaning(stuck)}" if stuck else ""
-        raise BootError(
-            f"no answer over ssh within {deadline.what}{why}", console_tail=console.tail(text), hint=_hint(stuck)
-        )
+        what = f"no answer over ssh within {deadline.what}{why}"
+        raise BootError(what, console_tail=console.tail(text), hint=_hint(stuck))
     raise InfraError(
         f"the console stayed empty for {deadline.what}",
         hint="qemu or its firmware hangs, or this host is overloaded: fewer guests at once (-n), or a higher boot_s",
     )
 
 
-def _meaning(splat: console.Splat) -> str:
-    return f"{'the guest ran out of memory' if splat.starved else 'the kernel hangs'}: {splat.line}"
+def _trouble(found: Iterable[Splat]) -> Splat | None:
+    """Why a guest that did not die gave no answer, as far as its console tells: no memory, or the kernel is stuck."""
+    blameless = [splat for splat in found if not splat.blames_kernel]
+    return next((splat for splat in blameless if _starved(splat)), blameless[0] if blameless else None)
 
 
-def _hint(splat: console.Splat | None) -> str:
-    return "give it more: guest.memory_mib in matrix.yaml" if splat and splat.starved else ""
+def _starved(splat: Splat | None) -> bool:
+    return splat is not None and splat.kind == "out of memory"
+
+
+def _meaning(splat: Splat) -> str:
+    return f"{'the guest ran out of memory' if _starved(splat) else 'the kernel hangs'}: {splat.text}"
+
+
+def _hint(splat: Splat | None) -> str:
+    return "give it more: guest.memory_mib in matrix.yaml" if _starved(splat) else ""
 
 
 @contextmanager
 def _authenticate(
-    connection: socket.socket, keys: Keys, guest_log: ConsoleLog, supervisor: int, deadline: Deadline
+    connection: socket.socket, keys: Keys, guest_log: Console, supervisor: int, deadline: Deadline
 ) -> Iterator[Ssh]:
     with ExitStack() as stack:
         with _blame(guest_log, supervisor):
-            ssh = stack.enter_context(Ssh.over(connection, keys, deadline=deadline))
+            ssh = stack.enter_context(to_guest(connection, keys.client_private, keys.host_public, deadline=deadline))
         yield ssh
 
 
 @contextmanager
-def _blame(guest_log: ConsoleLog, supervisor: int, booted: int = 0) -> Iterator[None]:
+def _blame(guest_log: Console, supervisor: int, booted: int = 0) -> Iterator[None]:
     """A broken connection is the kernel's doing only when the console says that it died.
 
     A kernel that is stuck, or has no memory left, gave no answer; a host that starves its guests can be the cause.
     """
     try:
         yield
-    except GuestLost as error:
+    except ConnectionLost as error:
+        said = str(error)
         stopped = is_stopped(supervisor)
         gone = not stopped and guest_log.ended.wait(_LAST_WORDS_S)
+        if guest_log.died:
+            _explain_death(guest_log, error=error)
         text = guest_log.text
-        fatal = console.first_fatal(text)
-        if fatal:
-            raise BootError(f"the kernel died: {fatal.line}", console_tail=console.last_words(text)) from error
         tail = console.last_words(text)
         if stopped:
-            raise GuestLost(f"qemu was stopped: {error.what}", hint=STOPPED_HINT, console_tail=tail) from error
-        if found := console.trouble(text[booted:]):  # not what it got over while it booted
-            why = f"{_meaning(found)}; {error.what}"
-            raise GuestSilent(why, hint=_hint(found), console_tail=tail) from error
+            raise GuestLost(f"qemu was stopped: {said}", hint=_STOPPED_HINT, console_tail=tail) from error
+        if found := _trouble(guest_log.splats[booted:]):  # not what it got over while it booted
+            raise GuestSilent(f"{_meaning(found)}; {said}", hint=_hint(found), console_tail=tail) from error
         if gone and not console.powered_off(text):
-            why = f"qemu ended, and the console does not say why: {error.what}"
-            raise GuestLost(why, hint=KILLED_HINT, console_tail=tail) from error
-        raise type(error)(error.what, hint=error.hint, console_tail=tail) from error
+            why = f"qemu ended, and the console does not say why: {said}"
+            raise GuestLost(why, hint=_KILLED_HINT, console_tail=tail) from error
+        kind = GuestSilent if isinstance(error, ConnectionSilent) else GuestLost
+        raise kind(said, console_tail=tail) from error
 
 
-def agent_lost(text: str) -> GuestSilent | None:
+def agent_lost(guest: Guest) -> GuestSilent | None:
     """Why the agent ended before its time, where the console tells of it: the kernel took its memory."""
-    found = console.trouble(text)
-    if not found or not found.starved:
+    found = _trouble(guest.splats)
+    if found is None or not _starved(found):
         return None
-    return GuestSilent(_meaning(found), hint=_hint(found), console_tail=console.last_words(text))
+    return GuestSilent(_meaning(found), hint=_hint(found), console_tail="\n".join(found.lines))

@@ -1,13 +1,17 @@
-"""The vng command line of a guest. Pure."""
+"""What is started for a guest: vng's command line, and what vng starts as qemu."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
+import sys
 from pathlib import Path, PurePath
 
 from runner.errors import InfraError
 from runner.guest.interface import BootOrder
+from runner.model.architecture import Architecture
+from runner.process import require
 
 # vng joins its values into a shell line, most of them unquoted, and qemu splits options at commas.
 _SAFE = re.compile(r"[A-Za-z0-9._/=:+-]+")
@@ -19,6 +23,21 @@ _SOCKET_PATH_MAX = 107  # of a UNIX socket, unix(7)
 # `-v` is what sends the kernel's console to us, and it asks for everything, which costs a second on an emulated
 # serial port. Warnings and worse are what a post-mortem needs.
 _LOGLEVEL = 5
+
+# vng makes most of the kernel's command line itself. A kernel cuts what is too long for it without a word, from its
+# end, where vng says what the init process is: the guest then dies of something else.
+_QEMU = """\
+#!/bin/sh
+for word; do
+    if [ "$before" = -append ] && [ ${{#word}} -ge {limit} ]; then
+        echo "the kernel's command line has ${{#word}} bytes, and {arch} takes {most}" >&2
+        exit 1
+    fi
+    before=$word
+done
+exec {qemu} "$@"
+"""
+_REFUSAL = re.compile(r"the kernel's command line has \d+ bytes, and \S+ takes \d+")
 
 
 def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str) -> list[str]:
@@ -79,3 +98,34 @@ def _safe(path: PurePath) -> str:
             hint="set RUNNER_CACHE to a folder named with letters, digits and ._/=:+- only",
         )
     return text
+
+
+def write_qemu(arch: Architecture, folder: Path) -> Path:
+    """What vng starts as qemu: a script in `folder` that checks the kernel's command line first.
+
+    Raises InfraError when qemu is not installed.
+    """
+    script = folder / arch.qemu
+    text = _QEMU.format(
+        limit=arch.cmdline_max, most=arch.cmdline_max - 1, arch=arch.name, qemu=shlex.quote(require(arch.qemu))
+    )
+    script.write_text(text)
+    script.chmod(0o700)
+    return script
+
+
+def refusal(text: str) -> str:
+    """What the script said when it started nothing; empty when it did not."""
+    found = _REFUSAL.search(text)
+    return found[0] if found else ""
+
+
+def virtme_tool(name: str) -> Path:
+    """`vng`, `virtme-configkernel`: they lie beside the Python that runs this program."""
+    return Path(sys.executable).with_name(name)
+
+
+def virtme_environment(home: Path) -> dict[str, str]:
+    """vng looks for its other programs in PATH, and for settings in HOME: with these it does the same for everybody."""
+    folder = Path(sys.executable).parent
+    return {"PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}", "HOME": os.fspath(home)}

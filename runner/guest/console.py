@@ -1,121 +1,186 @@
-"""What a kernel's console says about its health. Pure; the text is hostile."""
+"""A guest's console, from its first byte on: kept in a file and at hand, and parsed as it comes. Hostile text."""
 
 from __future__ import annotations
 
+import codecs
+import logging
+import os
 import re
-from dataclasses import dataclass
+import select
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Self
 
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-_]?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
+from runner.caches import disk_fault
+from runner.errors import InfraError
+from runner.guest.splats import SplatParser, ends_a_kernel
+from runner.model import Splat
+from runner.text import lines
 
-# What kernels print, by what it means. lib/panic.c, arch/*/kernel/traps.c, kernel/watchdog.c, kernel/hung_task.c,
-# kernel/rcu/tree_stall.h, mm/oom_kill.c.
-_SPLATS = (
-    (
-        "out of memory",
-        re.compile(r"Out of memory: Killed process.*|Kernel panic - not syncing: System is deadlocked on memory.*"),
-    ),
-    ("panic", re.compile(r"Kernel panic - not syncing: .*")),
-    (
-        "oops",
-        re.compile(
-            r"(?:BUG: (?:unable to handle|kernel NULL)|Internal error: |Oops: |kernel BUG at |Unable to handle).*"
-        ),
-    ),
-    (
-        "lockup",
-        re.compile(r"watchdog: (?:BUG: soft|CPU\d+: Watchdog detected hard) (?:lockup|LOCKUP).*|BUG: soft lockup.*"),
-    ),
-    ("stall", re.compile(r"rcu: INFO: .* (?:self-)?detected (?:expedited )?stall.*")),
-    ("hung task", re.compile(r"INFO: task .* blocked for more than \d+ seconds.*")),
-    ("warning", re.compile(r"WARNING: CPU: .*|WARNING: .* at .*")),
-)
-_FATAL = frozenset({"panic", "oops"})
-_STUCK = frozenset({"lockup", "stall", "hung task"})
-_POWERED_OFF = re.compile(r"reboot: (?:Power down|Restarting system|System halted)")  # kernel/reboot.c
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 8 * 1024 * 1024  # a guest in a loop of oopses must not fill the disk; the rest is read and dropped
+_CUT = b"\n[runner: the console log ends here, it was longer than the limit]\n"
+_MAX_LINE = 2048  # what the parser sees of one; the kernel's own end at 1024, kernel/printk/printk.c
 _LISTENING = "Not backgrounding"  # dropbear's svr-main.c, when its sockets are open
-_LEAD_LINES = 3  # "cut here", and the warning or the lock's owner that comes before
+_POWERED_OFF = re.compile(r"reboot: (?:Power down|Restarting system|System halted)")  # kernel/reboot.c
+_FORWARDING = "Could not set up host forwarding rule"  # qemu's net/slirp.c
+_LEAD_LINES = 3  # of what comes before an end: "cut here", the lock's owner
 _MAX_LAST_LINES = 120
 _TAIL_LINES = 20
-_FORWARDING = "Could not set up host forwarding rule"
+_LOOK_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Splat:
-    """One thing that went wrong in the kernel, in its own words."""
+@dataclass(slots=True)
+class ConsoleParser:
+    """Knows what a console has said so far; looks at each character once."""
 
-    kind: str
-    line: str
-
-    @property
-    def fatal(self) -> bool:
-        """The kernel died: nothing that it answers from here on can be trusted, if it answers at all."""
-        return self.kind in _FATAL
+    listening: bool = False  # has the guest's ssh server opened its sockets? A knock before that is lost
+    looked_at: int = 0  # characters, in whole lines
+    _splats: SplatParser = field(default_factory=SplatParser)
+    _rest: str = ""  # the line that has no end yet
 
     @property
-    def stuck(self) -> bool:
-        """It makes no progress, for now or for ever. A host that starves its guests can be the cause."""
-        return self.kind in _STUCK
+    def died(self) -> str:
+        """The line in which the kernel says that it died; empty when it does not."""
+        return self._splats.died
 
     @property
-    def starved(self) -> bool:
-        """It has too little memory."""
-        return self.kind == "out of memory"
+    def splats(self) -> tuple[Splat, ...]:
+        """What the kernel reported by itself, in order. The last one may go on."""
+        return self._splats.splats
+
+    def feed(self, text: str) -> None:
+        *whole, rest = text.split("\n")
+        for line in whole:
+            self._line((self._rest + line)[:_MAX_LINE])
+            self._rest = ""
+        self._rest = (self._rest + rest)[:_MAX_LINE]
+
+    def _line(self, line: str) -> None:
+        self.looked_at += len(line) + 1
+        for part in lines(line):
+            self._splats.feed(part)
+            self.listening = self.listening or _LISTENING in part
 
 
-def clean(text: str) -> str:
-    """Without escape sequences and control characters: safe to print. Newlines and tabs stay."""
-    return _CONTROL.sub("", text)
+class Console:
+    """The console of one guest. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._content = bytearray()
+        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+        self._parser = ConsoleParser()
+        self._fault: InfraError | None = None
+        self._abandoned = threading.Event()
+        self.ended = threading.Event()  # qemu closed it
+
+    @classmethod
+    @contextmanager
+    def of(cls, process: subprocess.Popen[bytes], path: Path, *, end_s: float) -> Iterator[Self]:
+        """Read the stdout of `process` to its end in a thread, appending to `path`.
+
+        That end comes with the end of `process`, within `end_s` of the block's. It is not waited for when something
+        that outlived `process` keeps the pipe open.
+        """
+        if process.stdout is None:
+            raise ValueError("the guest was started without a pipe")
+        console = cls(path)
+        thread = threading.Thread(target=console._pump, args=(process.stdout,), name="console", daemon=True)
+        thread.start()
+        try:
+            yield console
+        finally:
+            limit = time.monotonic() + end_s
+            while thread.is_alive() and time.monotonic() < limit:
+                thread.join(_LOOK_S)
+                if process.poll() is not None:
+                    console._abandoned.set()
+
+    def _pump(self, stream: IO[bytes]) -> None:
+        """Not by the stream's own buffer: its lock is held while it waits, and closing it waits for that lock."""
+        try:
+            with self._path.open("ab", buffering=0) as file:
+                while chunk := self._read(stream.fileno()):
+                    file.write(self._keep(chunk))
+        except (OSError, ValueError) as error:  # disk full; the pipe was closed under us
+            log.warning("%s: the console log is cut short: %s", self._path, error)
+            if isinstance(error, OSError):
+                self._fault = disk_fault(error, f"the console log {self._path}")
+            with suppress(OSError, ValueError):  # a guest whose console nobody reads stops
+                while chunk := self._read(stream.fileno()):
+                    self._keep(chunk)
+        finally:
+            with self._lock:
+                self._parser.feed("\n")  # a last line may have no end
+            self.ended.set()
+
+    def _read(self, pipe: int) -> bytes:
+        """What is there, as soon as something is; nothing at the end."""
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        while not poll.poll(_LOOK_S * 1000):
+            if self._abandoned.is_set():
+                return b""
+        return os.read(pipe, 1 << 16)
+
+    def _keep(self, chunk: bytes) -> bytes:
+        """As much of it as is kept."""
+        with self._lock:
+            room = MAX_BYTES - len(self._content)
+            if room <= 0:
+                return b""
+            kept = chunk if len(chunk) <= room else chunk[:room] + _CUT
+            self._content += kept
+            self._parser.feed(self._decode(kept))
+        return kept
+
+    def check(self) -> None:
+        """Raises InfraError when the log could not be written: what a guest says without one cannot be looked into."""
+        if self._fault:
+            raise self._fault
+
+    @property
+    def text(self) -> str:
+        """All of it: asked for once, at the end."""
+        with self._lock:
+            return self._content.decode(errors="replace")
+
+    @property
+    def listening(self) -> bool:
+        """Has the guest's ssh server opened its sockets?"""
+        return self._parser.listening
+
+    @property
+    def died(self) -> str:
+        """The line in which the kernel says that it died; empty when it does not."""
+        return self._parser.died
+
+    @property
+    def splats(self) -> tuple[Splat, ...]:
+        """What the kernel reported by itself, in order. The last one may go on."""
+        with self._lock:
+            return self._parser.splats
 
 
-def splats(text: str) -> tuple[Splat, ...]:
-    """Everything that went wrong, in order, one for each line at most."""
-    found = []
-    for line in clean(text).splitlines():
-        for kind, pattern in _SPLATS:
-            match = pattern.search(line)
-            if match:
-                found.append(Splat(kind, match.group().strip()[:300]))
-                break
-    return tuple(found)
-
-
-def first_fatal(text: str) -> Splat | None:
-    """What brought the kernel down; None when nothing did."""
-    return next((splat for splat in splats(text) if splat.fatal), None)
-
-
-def trouble(text: str) -> Splat | None:
-    """Why a guest that did not die gave no answer, as far as its console tells: no memory, or the kernel is stuck."""
-    found = splats(text)
-    starved = next((splat for splat in found if splat.starved), None)
-    return starved or next((splat for splat in found if splat.stuck), None)
-
-
-def last_words(text: str) -> str:
-    """From just before the first complaint that explains an end on; the last lines when there is none."""
-    lines = [line.rstrip() for line in clean(text).splitlines() if line.strip()]
-    for at, line in enumerate(lines):
-        if first_fatal(line) or trouble(line):
-            start = max(0, at - _LEAD_LINES)
-            return "\n".join(lines[start : start + _MAX_LAST_LINES])
-    return "\n".join(lines[-_TAIL_LINES:])
+# --- a whole console, at the end ------------------------------------------------------------------------------------
 
 
 def kernel_started(text: str) -> bool:
-    """Has the kernel itself printed anything?"""
-    return "Linux version " in text or re.search(r"^\[ *\d+\.\d{6}\] ", clean(text), re.MULTILINE) is not None
-
-
-def listening(text: str) -> bool:
-    """Has the guest's ssh server opened its sockets? A knock before that is lost, and makes the next one slower."""
-    return _LISTENING in text
+    """Did the kernel itself print anything?"""
+    return "Linux version " in text or any(re.match(r"\[ *\d+\.\d{6}\] ", line) for line in lines(text))
 
 
 def powered_off(text: str) -> bool:
     """Did the kernel itself end the machine?"""
-    return _POWERED_OFF.search(clean(text)) is not None
+    return _POWERED_OFF.search(text) is not None
 
 
 def port_taken(text: str) -> bool:
@@ -123,6 +188,16 @@ def port_taken(text: str) -> bool:
     return _FORWARDING in text
 
 
-def tail(text: str, lines: int = _TAIL_LINES) -> str:
+def tail(text: str, count: int = _TAIL_LINES) -> str:
     """The last lines that are not empty."""
-    return "\n".join([line.rstrip() for line in clean(text).splitlines() if line.strip()][-lines:])
+    return "\n".join([line for line in lines(text) if line][-count:])
+
+
+def last_words(text: str) -> str:
+    """From just before the first report that explains an end on; the last lines when there is none."""
+    said = [line for line in lines(text) if line]
+    for at, line in enumerate(said):
+        if ends_a_kernel(line):
+            start = max(0, at - _LEAD_LINES)
+            return "\n".join(said[start : start + _MAX_LAST_LINES])
+    return "\n".join(said[-_TAIL_LINES:])

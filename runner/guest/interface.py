@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from runner.model import GuestSize, Image, Kernel
+from runner.model import GuestSize, Image, Kernel, Splat
 from runner.model.architecture import Architecture
 from runner.model.deadline import Deadline
 
@@ -61,8 +61,8 @@ class Guest(Protocol):
         """Lets its user in by other means than this program: the key is then on the disk, in the guest's folder."""
 
     @property
-    def console_text(self) -> str:
-        """What the console said up to now."""
+    def splats(self) -> tuple[Splat, ...]:
+        """What the kernel reported by itself since it had booted, in order. The last one may go on."""
 
 
 class Booter(Protocol):

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from runner import __version__
 from runner.caches import cache_root
-from runner.doctor.packages import missing_packages
+from runner.doctor import missing_packages
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.interface import Accel
 from runner.model import Plain, SafeName

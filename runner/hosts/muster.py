@@ -13,11 +13,10 @@ from runner.engine.fleet import Fleet, Host
 from runner.errors import InfraError
 from runner.guest.accel import slots
 from runner.hosts import facts
-from runner.hosts.connection import connect
+from runner.hosts.connection import connect, ssh_config
 from runner.hosts.facts import HostFacts
 from runner.hosts.hostsfile import HostEntry, HostLimits, HostsFile
 from runner.hosts.prepare import check_code, describe
-from runner.hosts.sshconfig import ssh_config
 from runner.model import GuestSize
 
 

@@ -7,18 +7,18 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from runner.errors import InfraError
 from runner.hosts import transfer
-from runner.hosts.connection import Connection, Writer
+from runner.hosts.connection import Connection
 from runner.hosts.facts import HostFacts, code_sha256
 from runner.hosts.hostsfile import HostEntry
 from runner.model import Limits, Lock
 from runner.model.deadline import Deadline
+from runner.ssh import feeding
 from runner.text import printable
 
 _PACKAGE = Path(__file__).parents[1]
@@ -81,7 +81,7 @@ def install(
     paths = Paths(connection.host)
     files = {name: _PACKAGE / name for name in ("packages.sh", "packages.txt")}
     files |= {f"wheels/{file.name}": file for file in wheels}
-    connection.run(_UNPACK.format(folder=paths.setup), deadline=deadline, feed=partial(_tar, files))
+    connection.run(_UNPACK.format(folder=paths.setup), deadline=deadline, feed=feeding(_tar(files)))
     try:
         say("Debian packages")
         _install_packages(connection, paths, say, deadline)
@@ -106,7 +106,7 @@ def warm(connection: Connection, lock: Lock, cache: Path, say: Say, *, push: boo
     deadline = limits.deadline("prepare_s")
     paths = Paths(connection.host)
     document = lock.model_dump_json().encode()
-    said = connection.run(paths.runner("host", "lacks"), deadline=deadline, feed=partial(_write, document))
+    said = connection.run(paths.runner("host", "lacks"), deadline=deadline, feed=feeding(document))
     missing = transfer.pins(Lock.model_validate_json(said.stdout))
     for pin in missing:
         say(transfer.title(pin))
@@ -118,7 +118,7 @@ def warm(connection: Connection, lock: Lock, cache: Path, say: Say, *, push: boo
             alone = Lock.model_validate(kind).model_dump_json().encode()
             line = paths.runner("host", "fetch", within=deadline)
             with _needs_network():
-                connection.run(line, deadline=deadline, feed=partial(_write, alone))
+                connection.run(line, deadline=deadline, feed=feeding(alone))
     return len(missing)
 
 
@@ -145,13 +145,9 @@ def _push(connection: Connection, paths: Paths, pin: transfer.Pinned, cache: Pat
     connection.run(line, deadline=deadline, feed=lambda to: transfer.send(pin, cache, to))
 
 
-def _write(content: bytes, to: Writer) -> None:
-    to.write(content)
-
-
-def _tar(files: dict[str, Path], to: Writer) -> None:
+def _tar(files: dict[str, Path]) -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for name, path in files.items():
             archive.add(path, arcname=name, recursive=False)
-    to.write(stream.getvalue())
+    return stream.getvalue()

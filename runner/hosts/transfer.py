@@ -11,11 +11,11 @@ from typing import IO, Annotated, cast
 from pydantic import Field
 
 from runner.errors import InfraError
-from runner.hosts.connection import Writer
 from runner.images import ensure_image, stored_image
 from runner.kernels import ensure_kernel, stored_kernel
 from runner.model import ImagePin, Lock, Pin, Plain, Sha256
 from runner.model.deadline import Deadline
+from runner.ssh import Writer
 from runner.store import Entry, Store, tree_sha256
 
 _BLOCK = 1 << 16

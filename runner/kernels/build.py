@@ -14,7 +14,7 @@ from pathlib import Path
 
 from runner.caches import need_space
 from runner.errors import BuildError, InfraError
-from runner.guest.virtme import virtme_environment, virtme_tool
+from runner.guest.command import virtme_environment, virtme_tool
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.process import require, run

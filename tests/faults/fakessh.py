@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import socket
 import tarfile
 import threading
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.faults import recorded
-from tests.faults.fakevng import AGENT_ENDS, IN_A_PROBE, LISTENS, hang, say
+from tests.faults.fakevng import AGENT_ENDS, IN_A_PROBE, LISTENS, hang, say, signalled
 
 NONSENSE = (
     b'{"event": "answer", "probe": "../../etc/passwd", "body": {"load_errno": 0}}',
@@ -44,13 +45,16 @@ class Server(paramiko.ServerInterface):
         return "publickey"
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        if self.scenario == "starts-no-command":
+        if self.scenario == "starts-no-command" or (self.scenario == "starts-no-agent" and b"-m agent" in command):
             hang()
         threading.Thread(target=self._execute, args=(channel, command.decode()), daemon=True).start()
         return True
 
     def _execute(self, channel: paramiko.Channel, command: str) -> None:
         status = 0
+        if self.scenario == "stopped-while-it-takes":
+            channel.recv(1)
+            signalled(signal.SIGSTOP)()
         content = b"".join(iter(lambda: channel.recv(65536), b""))  # it ends when the other side saw the command begin
         if "tar xf" in command:
             with tarfile.open(fileobj=io.BytesIO(content)) as tar:

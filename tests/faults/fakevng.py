@@ -73,6 +73,17 @@ def signalled(number: int) -> Callable[[], None]:
     return act
 
 
+def kill_supervisor() -> None:
+    os.kill(os.getppid(), signal.SIGKILL)
+    hang()
+
+
+def chatter() -> None:
+    """As a kernel that logs everything: half a MiB, in many pieces."""
+    for number in range(512):
+        say(f"[    0.{number:06}] WARNING: nearly one: {'x' * 980}\n")
+
+
 WHILE_BOOTING: dict[str, Callable[[], None]] = {
     "hangs-in-the-middle-of-boot": hang,
     "locks-up-at-boot": then_hang(TROUBLE["lockup"]),
@@ -83,6 +94,8 @@ WHILE_BOOTING: dict[str, Callable[[], None]] = {
     "stopped-at-boot": signalled(signal.SIGSTOP),
     "stalls-at-boot-and-goes-on": lambda: say(TROUBLE["stall"]),
     "garbage-on-the-console": lambda: say(GARBAGE),
+    "supervisor-killed-at-boot": kill_supervisor,
+    "chatters-at-boot": chatter,
 }
 IN_A_PROBE: dict[str, Callable[[], None]] = {
     "panics-in-a-probe": then_die(PANIC),

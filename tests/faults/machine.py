@@ -20,7 +20,8 @@ from typing import Any
 
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.interface import Access, Answered, BootOrder, Guest
-from runner.model import Cell, Image, Kernel
+from runner.guest.splats import splats_of
+from runner.model import Cell, Image, Kernel, Splat
 from runner.model.deadline import Deadline
 from tests import fakes
 from tests.faults import recorded
@@ -123,8 +124,8 @@ class ReplayingGuest:
         raise NotImplementedError
 
     @property
-    def console_text(self) -> str:
-        return self.console.read_text()
+    def splats(self) -> tuple[Splat, ...]:
+        return splats_of(self.console.read_text().split("\n"))
 
 
 @contextmanager

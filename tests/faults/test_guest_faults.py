@@ -8,13 +8,17 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from functools import cache
+from io import BytesIO
 from pathlib import Path
+from tarfile import TarInfo
+from tarfile import open as open_tar
 
 import pytest
 
 from runner.engine.cellrun import run_cell
 from runner.engine.orders import CellOrder
 from runner.guest import boot
+from runner.guest.console import Console
 from runner.guest.interface import BootOrder
 from runner.model import CellResult, KfuncState, Limits, Outcome, ProgType, State, Verdict
 from runner.probes import ClaimFile, asks_of, judge, states
@@ -24,6 +28,7 @@ from tests.faults.leftovers import Place, nothing_left
 from tests.unit import agent_samples
 
 CLAIMS = ("alloc-tcp", "alloc-udp", "alloc-ipv6")
+LIMIT_S = 45  # of each fault: two boots of a fake, boot_s or probe_s
 FAKE = Path(__file__).with_name("fakevng.py")
 
 
@@ -75,10 +80,13 @@ FAULTS = (
     Fault("garbage-on-the-console", RAN, ""),
     Fault("agent-prints-nonsense", RAN, ""),
     Fault("has-another-host-key", LOST, "an unknown host key answers", "", ALL),
+    Fault("supervisor-killed-at-boot", LOST, "supervises the guest was killed by signal 9", "`kill -9`", ALL),
+    Fault("starts-no-agent", LOST, "did not start a command within", "", ALL, silent=True),
+    Fault("stopped-while-it-takes", LOST, "qemu was stopped", "SIGSTOP", ALL, silent=True),
     Fault("starts-no-command", LOST, "did not start a command within probe_s", "", ALL, silent=True),
     Fault("panics-in-a-probe", RAN, "Kernel panic - not syncing: Fatal exception", "", ONE, crashed=True),
     Fault("oopses-in-a-probe", RAN, "BUG: unable to handle page fault", "", ONE, crashed=True),
-    Fault("is-silent-in-a-probe", RAN, "the guest said nothing for", "", ONE, silent=True),
+    Fault("is-silent-in-a-probe", RAN, "the guest sent no output for", "", ONE, silent=True),
     Fault(
         "lockup-in-a-probe",
         RAN,
@@ -119,7 +127,18 @@ def run(fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, folder
     monkeypatch.setattr(boot, "vng_argv", fake)
     limits = Limits(boot_s=60 if fault.boots else 2, probe_s=3 if fault.silent else 60, cell_s=120)
     machine = fakes.FakeMachine(scratch=tmp_path / "scratch", boot=boot.boot)
-    return run_cell(order(limits), fakes.EMPTY_TAR, machine, folder or tmp_path / "run", lambda phase, note: None)
+    payload = heavy() if fault.scenario == "stopped-while-it-takes" else fakes.EMPTY_TAR
+    return run_cell(order(limits), payload, machine, folder or tmp_path / "run", lambda phase, note: None)
+
+
+def heavy() -> bytes:
+    """More than sockets and windows hold."""
+    stream = BytesIO()
+    with open_tar(fileobj=stream, mode="w") as archive:
+        info = TarInfo("ballast")
+        info.size = 32 << 20
+        archive.addfile(info, BytesIO(bytes(info.size)))
+    return stream.getvalue()
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.scenario)
@@ -129,6 +148,7 @@ def test_a_guest_fault_names_itself_and_is_no_answer(
     with nothing_left(Place(tmp_path, tmp_path / "scratch")):
         result = run(fault, tmp_path, monkeypatch)
     assert result.outcome is fault.outcome, result.cause
+    assert (result.timings.total_s or 0) < LIMIT_S, "a wait had no limit but the cell's"
     verdicts = {verdict.probe: verdict for verdict in judge(result, claims())}
     assert verdicts.keys() == ALL
     for probe, verdict in verdicts.items():
@@ -144,6 +164,21 @@ def test_a_guest_fault_names_itself_and_is_no_answer(
     assert fault.says in said
     assert fault.hint in result.cause
     assert fault.crashed == bool(result.crashes)
+
+
+def test_while_a_guest_boots_only_what_is_new_on_its_console_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Console] = []
+
+    def text(console: Console) -> str:
+        asked.append(console)
+        return ""
+
+    monkeypatch.setattr(Console, "text", property(text))
+    result = run(Fault("chatters-at-boot", RAN, ""), tmp_path, monkeypatch)
+    assert (result.outcome, asked) == (RAN, [])
+    assert len(result.console) > 500_000
 
 
 def mine(result: CellResult) -> list[KfuncState]:

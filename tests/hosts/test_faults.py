@@ -18,9 +18,8 @@ import pytest
 from runner.engine.controller import run_rounds
 from runner.engine.fleet import Fleet, Host
 from runner.errors import InfraError
-from runner.hosts.connection import connect
+from runner.hosts.connection import connect, ssh_config
 from runner.hosts.hostsfile import HostEntry, HostLimits, HostsFile, load_hosts
-from runner.hosts.sshconfig import ssh_config
 from runner.model import CellResult, Outcome
 from runner.model.deadline import Deadline
 from tests import fakes

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.doctor import checks, packages
-from runner.doctor.checks import Finding, Level, examine
-from runner.doctor.packages import fix, missing_packages
+from runner import doctor
+from runner.doctor import Finding, Level, examine, install_missing, missing_packages
 from runner.errors import InfraError
 from runner.guest import accel
 from runner.model import GuestSize
@@ -28,8 +27,8 @@ def soon() -> Deadline:
 
 def findings(cache: Path, *names: str, guest: GuestSize | None = None) -> dict[str, Finding]:
     """What some of the checks find."""
-    context = checks.Context(cache, guest or GuestSize(), soon())
-    return {finding.name: finding for name in names for finding in checks.CHECKS[name](context)}
+    context = doctor.Context(cache, guest or GuestSize(), soon())
+    return {finding.name: finding for name in names for finding in doctor.CHECKS[name](context)}
 
 
 def tool(folder: Path, name: str, script: str) -> None:
@@ -109,7 +108,7 @@ def test_a_full_disk_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_too_little_memory_for_one_guest_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accel, "_DEVICE", tmp_path / "kvm")
-    monkeypatch.setattr(checks, "host_memory_mib", lambda: 512)
+    monkeypatch.setattr(doctor, "host_memory_mib", lambda: 512)
     found = findings(tmp_path, "memory", guest=GuestSize(memory_mib=1024))
     assert found["memory"].level is Level.BAD
     assert found["slots x86_64"].found == "1 guest at once, tcg"
@@ -124,7 +123,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copy = tmp_path / "packages.sh"
     shutil.copy(RUNNER / "packages.sh", copy)
     (tmp_path / "packages.txt").write_text("# why\nbash  # is there\nlib-of-dreams  # is not\nsh  # no such package\n")
-    monkeypatch.setattr(packages, "_SCRIPT", copy)
+    monkeypatch.setattr(doctor, "_PACKAGES_SCRIPT", copy)
     return copy
 
 
@@ -144,7 +143,7 @@ def test_root_installs_what_is_missing(script: Path, bare: Path, tmp_path: Path)
     fake_dpkg(bare)
     tool(bare, "id", "echo 0")
     tool(bare, "apt-get", f'echo "$DEBIAN_FRONTEND $*" >> {tmp_path}/calls')
-    fix(deadline=soon())
+    install_missing(deadline=soon())
     update, install = (tmp_path / "calls").read_text().splitlines()
     assert update.endswith(" update")
     assert install.startswith("noninteractive ")
@@ -155,7 +154,7 @@ def test_others_use_sudo_where_it_asks_nothing(script: Path, bare: Path, tmp_pat
     fake_dpkg(bare)
     tool(bare, "id", "echo 1000")
     tool(bare, "sudo", f'echo "$*" >> {tmp_path}/calls')
-    fix(deadline=soon())
+    install_missing(deadline=soon())
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls[0] == "-n true"
     assert calls[-1].startswith("-n env DEBIAN_FRONTEND=noninteractive apt-get ")
@@ -174,7 +173,7 @@ def test_without_sudo_the_line_to_run_is_shown(script: Path, bare: Path) -> None
     assert done.returncode == 1
     assert "  sudo apt-get install --no-install-recommends lib-of-dreams sh\n" in done.stderr
     with pytest.raises(InfraError, match="were not installed"):
-        fix(deadline=soon())
+        install_missing(deadline=soon())
 
 
 def test_a_failed_installation_is_an_error(script: Path, bare: Path) -> None:
@@ -182,7 +181,7 @@ def test_a_failed_installation_is_an_error(script: Path, bare: Path) -> None:
     tool(bare, "id", "echo 0")
     tool(bare, "apt-get", "exit 100")
     with pytest.raises(InfraError, match="were not installed"):
-        fix(deadline=soon())
+        install_missing(deadline=soon())
 
 
 def test_when_all_are_there_by_whatever_name_nothing_is_done(script: Path, bare: Path) -> None:
@@ -193,7 +192,7 @@ def test_when_all_are_there_by_whatever_name_nothing_is_done(script: Path, bare:
     )
     tool(bare, "apt-get", "exit 100")
     tool(bare, "id", "exit 100")
-    fix(deadline=soon())
+    install_missing(deadline=soon())
     assert missing_packages(deadline=soon()) == ()
 
 

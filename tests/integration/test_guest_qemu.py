@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError
-from runner.guest.qemu import refusal, write_qemu
+from runner.guest.command import refusal, write_qemu
 from runner.model.architecture import ARCHITECTURES, Architecture
 
 

@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from runner.errors import InfraError
 from runner.model.deadline import Deadline
-from runner.process import require, run, spawn
+from runner.process import own_folder, require, run, spawn
 
 # Makes a process in a session of its own, whose parent is gone: nobody's. It writes its pid, and ignores SIGTERM if the
 # last argument says so.
@@ -136,29 +138,64 @@ def test_descendants_go_when_the_block_is_left(tmp_path: Path) -> None:
     assert is_gone(pid_in(file))
 
 
-def test_nothing_outlives_a_killed_program(tmp_path: Path) -> None:
-    """SIGKILL leaves no chance to clean up: the pipe to the supervisor closes, and that does it."""
-    file, scratch = tmp_path / "pid", tmp_path / "scratch"
-    scratch.mkdir()
+@contextmanager
+def killed_program(folder: Path, *, supervisor_too: bool) -> Iterator[tuple[Path, int]]:
+    """A program that started a grandchild with a folder of its own, and then got SIGKILL: that folder, that pid."""
+    pid_file, own_file = folder / "pid", folder / "own"
     program = (
-        "import sys; from pathlib import Path; from runner.process import spawn\n"
-        f"argv = [sys.executable, '-c', {GRANDCHILD!r}, {str(file)!r}, '600']\n"
-        f"with spawn(argv, end_s=20, remove=Path({str(scratch)!r})) as p:\n"
+        "import sys; from pathlib import Path; from runner.process import own_folder, spawn\n"
+        f"argv = [sys.executable, '-c', {GRANDCHILD!r}, {str(pid_file)!r}, '600', 'stubborn']\n"
+        f"with own_folder(Path({str(folder)!r}), 'own-', end_s=20) as own, spawn(argv, end_s=20, folder=own) as p:\n"
+        f"    Path({str(own_file)!r}).write_text(f'{{p.pid}} {{own.path}}')\n"
         "    p.wait()"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[2])
+    pid = pid_in(pid_file)
+    supervisor, _, own = own_file.read_text().partition(" ")
     try:
-        pid = pid_in(file)
         assert not is_gone(pid)
-        assert scratch.exists()
-    finally:
+        assert Path(own).exists()
+        if supervisor_too:
+            os.kill(parent.pid, signal.SIGSTOP)  # it would end what its supervisor left
+            os.kill(int(supervisor), signal.SIGKILL)
         parent.kill()
         parent.wait()
-    assert is_gone(pid, within_s=10)
-    end = time.monotonic() + 5
-    while scratch.exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert not scratch.exists()
+        yield Path(own), pid
+    finally:
+        if not is_gone(pid):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_nothing_outlives_a_killed_program(tmp_path: Path) -> None:
+    """SIGKILL leaves no chance to clean up: the pipe to the supervisor closes, and that does it."""
+    with killed_program(tmp_path, supervisor_too=False) as (own, pid):
+        assert is_gone(pid, within_s=10)
+        end = time.monotonic() + 5
+        while own.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert not own.exists()
+
+
+def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    argv = [sys.executable, "-c", GRANDCHILD, str(file), "600", "stubborn"]
+    with own_folder(tmp_path, "own-", end_s=20) as own:
+        with spawn(argv, end_s=20, folder=own) as process:
+            pid = pid_in(file)
+            os.kill(process.pid, signal.SIGKILL)
+        assert is_gone(pid)
+    assert not own.path.exists()
+
+
+def test_what_a_program_and_its_supervisor_left_goes_with_the_next_start(tmp_path: Path) -> None:
+    with killed_program(tmp_path, supervisor_too=True) as (left, pid):
+        assert not is_gone(pid, within_s=1)
+        with own_folder(tmp_path, "own-", end_s=20) as first, own_folder(tmp_path, "own-", end_s=20) as second:
+            assert is_gone(pid)
+            assert not left.exists()
+            assert first.path.exists(), "what is in use is left alone"
+        assert not first.path.exists()
+        assert not second.path.exists()
 
 
 def test_what_ignores_the_request_to_end_is_killed_after_a_tenth_of_the_limit(tmp_path: Path) -> None:

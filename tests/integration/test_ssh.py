@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from runner.guest.keys import leave_key, make_keys
-from runner.hosts.sshconfig import ssh_config
+from runner.hosts.connection import ssh_config
 from runner.model.deadline import Deadline
 from runner.process import require, run
 from tests.unit.test_hostsfile import GOOD, loaded

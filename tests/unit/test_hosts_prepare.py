@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +11,12 @@ import paramiko
 import pytest
 
 from runner.errors import InfraError
-from runner.hosts.connection import Connection, Feed, Said
+from runner.hosts.connection import Connection
 from runner.hosts.hostsfile import HostEntry
 from runner.hosts.prepare import install
 from runner.model import Limits
 from runner.model.deadline import Deadline
+from runner.ssh import Feed, Finished, Ssh
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +33,19 @@ class WithoutNetwork(Connection):
         feed: Feed | None = None,
         on_output: Callable[[str], None] | None = None,
         check: bool = True,
-    ) -> Said:
+    ) -> Finished:
         self.lines.append(command)
         if "pip install" in command:
             raise InfraError("bare: pip failed")
-        return Said(0, "", "")
+        return Finished(0, "", "")
 
 
 @pytest.mark.parametrize("pushed", [False, True])
 def test_a_host_that_cannot_fetch_is_told_of_the_other_way(tmp_path: Path, *, pushed: bool) -> None:
     wheel = tmp_path / "kfunc_runner-0.1.0-py3-none-any.whl"
     wheel.touch()
-    host = WithoutNetwork(HostEntry(name="bare", ssh="root@bare"), paramiko.SSHClient())
+    with socket.socket() as unused:
+        host = WithoutNetwork(HostEntry(name="bare", ssh="root@bare"), Ssh(paramiko.Transport(unused), "bare"))
     with pytest.raises(InfraError, match="pip failed") as caught:
         install(host, wheel, (wheel,), lambda _: None, pushed=pushed, limits=Limits())
     assert ("With --push it needs none" in caught.value.hint) != pushed

@@ -15,7 +15,7 @@ from tests.unit.sources import PACKAGE, nodes
 
 # Lowest first. A module may import from its own layer and those before it, without cycles between modules or packages.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "model", "process", "caches", "yamlfile", "text"}),
+    frozenset({"errors", "model", "process", "caches", "yamlfile", "text", "ssh"}),
     frozenset({"store", "probes", "guest"}),
     frozenset({"kernels", "results"}),
     frozenset({"images"}),
@@ -80,6 +80,11 @@ def test_imports_go_down() -> None:
         and (unit in ALONE or target in ALONE or RANK.get(target, 0) > RANK.get(unit, len(LAYERS)))
     }
     assert not wrong
+
+
+def test_one_module_alone_uses_paramiko() -> None:
+    users = [file.name for file in FILES if any(name.split(".")[0] == "paramiko" for name in imported(file))]
+    assert users == ["ssh.py"]
 
 
 def test_there_are_no_cycles() -> None:

@@ -1,4 +1,7 @@
-"""The checks of `runner doctor`. Where something can be tried, it is tried: a file that exists proves little."""
+"""What this machine lacks: the checks of `runner doctor`, and the Debian packages that are missing.
+
+Where something can be tried, it is tried: a file that exists proves little.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,20 +19,21 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
-from runner.doctor.packages import missing_packages
 from runner.errors import InfraError
 from runner.guest.accel import host_cpus, host_memory_mib, native_accel, slots
+from runner.guest.command import virtme_tool
 from runner.guest.tinyguest import can_run
-from runner.guest.virtme import virtme_tool
 from runner.model import GuestSize
 from runner.model.architecture import ARCHITECTURES, by_uname
 from runner.model.deadline import Deadline
-from runner.process import require, run
+from runner.process import require, run, spawn
 from runner.text import counted
 
 NEED_MIB = 3072  # two images, eight kernels, the packages they are made of
 GUEST_S = 20.0  # for a tiny guest, which needs below one second; a busy machine gets more
 _PACKAGES = "`runner doctor --fix` installs it"
+# the only list of packages is packages.txt beside it; a shell script, as it must work before Python is there
+_PACKAGES_SCRIPT = Path(__file__).with_name("packages.sh")
 _EM_BPF = 247  # elf.h
 _TARGETS: tuple[tuple[str, Literal["little", "big"]], ...] = (("bpfel", "little"), ("bpfeb", "big"))
 _BPF_SOURCE = b"""#include <linux/bpf.h>
@@ -212,3 +217,25 @@ CHECKS: dict[str, Check] = {
     "disk": _disk,
     "memory": _capacity,
 }
+
+
+# --- Debian packages -----------------------------------------------------------------------------------------------
+
+
+def missing_packages(*, deadline: Deadline) -> tuple[str, ...]:
+    """The Debian packages that are not installed. InfraError where there is no dpkg."""
+    return tuple(run(["sh", _PACKAGES_SCRIPT, "--missing"], deadline=deadline).stdout.split())
+
+
+def install_missing(*, deadline: Deadline) -> None:
+    """Install the missing Debian packages, as root or with sudo; what apt says goes to this program's own output.
+
+    Raises InfraError when that is not allowed or fails; the line to run by hand has been printed then.
+    """
+    with spawn(["sh", _PACKAGES_SCRIPT], end_s=deadline.end_s) as installing:
+        try:
+            status = installing.wait(timeout=deadline.remaining_s)
+        except subprocess.TimeoutExpired:
+            raise InfraError(f"installing packages did not end within {deadline.what}") from None
+    if status != 0:
+        raise InfraError("Debian packages are missing and were not installed", hint="what is needed stands above")
