@@ -22,7 +22,7 @@ from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.probes.kfuncs import NO_KFUNCS
+from runner.probes.census.kfuncs import NO_KFUNCS
 from tests.unit.agent_samples import DATA, ROOT, claims
 
 WITHOUT_JIT, WITHOUT_NAT = "without-jit", "without-nf_nat"

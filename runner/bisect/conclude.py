@@ -13,7 +13,7 @@ from runner.bisect.search import Board, Gap, groups
 from runner.model import CellResult, Observation
 from runner.model.version import KernelVersion
 from runner.probes import Issue, known_issue
-from runner.probes.matching import value_words
+from runner.probes.claims.matching import value_words
 from runner.probes.verifier import plain_words, verdict_line
 from runner.results.answers import steady
 from runner.results.bisections import (

@@ -14,10 +14,11 @@ from runner.errors import UserError
 from runner.model import Ask, CellResult, CensusObservation, Observation, Outcome, ProgType, State, Verdict
 from runner.model.errnos import errno_name
 from runner.model.version import KernelVersion
-from runner.probes import ClaimFile, Issue, KfuncList, asks_of, judge, modules_of, states
-from runner.probes.asks import census_id, probe_id
-from runner.probes.claims import Answer, Claim, Range, Refusal
-from runner.probes.matching import expected_words, matches, observed_words
+from runner.probes import KINDS, ClaimFile, Issue, KfuncList, asks_of, judge, modules_of, states
+from runner.probes.claims.matching import expected_words, matches, observed_words
+from runner.probes.claims.written import Claim, Range, Refusal
+from runner.probes.claims.written import Pattern as Answer
+from runner.probes.old import census_id, probe_id
 from runner.results.bisections import Question
 
 CRASHED = "crashed the kernel"
@@ -111,7 +112,9 @@ class Asked:
         probes = (self.probe,) if self.claim else self._shown
         mine = [seen for seen in result.observations if seen.probe in probes]
         of_kernel = (issue for issue in issues if issue.is_of(result))
-        return next((it for it in of_kernel if any(it.is_shown_by(seen.probe, seen) for seen in mine)), None)
+        return next(
+            (it for it in of_kernel if any(it.is_shown_by(KINDS["claims"], seen.probe, result) for seen in mine)), None
+        )
 
     @cached_property
     def _shown(self) -> tuple[str, ...]:

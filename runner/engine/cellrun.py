@@ -24,7 +24,7 @@ from runner.kernels.needs import cannot_answer, read_build
 from runner.model import Ask, Build, CellResult, Crash, Outcome, Timings
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.probes import CONFIG_OPTIONS
+from runner.probes import OPTIONS
 
 _MAX_BOOTS = 8  # of one cell: each probe that kills its guest costs one
 _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
@@ -140,7 +140,7 @@ def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> Bo
     accel = machine.accel(cell)
     record.prepare_s = round(time.monotonic() - record.started, 3)
     record.image_sha256, record.accel = image.sha256, accel
-    record.config = read_config(Path(kernel.config), CONFIG_OPTIONS)
+    record.config = read_config(Path(kernel.config), OPTIONS)
     pin = kernel.pin
     record.build = read_build(Path(kernel.config)).model_copy(
         update={"version": pin.version, "release": pin.release, "sha256": kernel.sha256, "arch": pin.arch}

@@ -44,6 +44,7 @@ class Row:
     cause: str = ""  # why it is not the best state, has no answer, or does not apply
     expected: str = ""
     observed: str = ""
+    answer: str = ""  # in words that are equal where kernels behave alike; empty: none, or the state says it all
     crashed: bool = False  # the probe took the kernel down
     known_issue: str = ""  # the id of the KnownIssue that explains why it is broken
     hidden: bool = False  # no answer, and repeating will not help: the kernel refuses before it looks

@@ -1,21 +1,39 @@
-"""Claims and census on the host: what to ask, and what the answers mean. Never sees a guest."""
+"""Probes on the host: what to ask a kernel, and what its answers mean. Never sees a guest."""
 
-from runner.probes.asks import asks_of, modules_of
-from runner.probes.census import CONFIG_OPTIONS
-from runner.probes.claims import Claim, ClaimFile, load_claims
+from runner.probes.census.kfuncs import KfuncList, kfuncs_path, load_kfuncs, tagged
+from runner.probes.claims import Claim, ClaimFile, questions
+from runner.probes.claims.judge import Question
+from runner.probes.claims.matching import statement_true
 from runner.probes.compile import compile_objects
-from runner.probes.issues import Issue, explained, issues_of, known_issue, load_issues
-from runner.probes.judge import Question, essences, judge, judge_one, questions, states
-from runner.probes.kfuncs import KfuncList, kfuncs_path, load_kfuncs, tagged
-from runner.probes.matching import statement_true
+from runner.probes.expectations import Expectations
+from runner.probes.issues import Issue, known_issue, load_issues
+from runner.probes.kind import Kind, ProbeFile, Said
+from runner.probes.kinds import KINDS, NO_ANSWER_WORD, OPTIONS
+from runner.probes.old import (
+    asks_of,
+    essences,
+    explained,
+    issues_of,
+    judge,
+    judge_one,
+    load_claims,
+    modules_of,
+    states,
+)
 
 __all__ = [
-    "CONFIG_OPTIONS",
+    "KINDS",
+    "NO_ANSWER_WORD",
+    "OPTIONS",
     "Claim",
     "ClaimFile",
+    "Expectations",
     "Issue",
     "KfuncList",
+    "Kind",
+    "ProbeFile",
     "Question",
+    "Said",
     "asks_of",
     "compile_objects",
     "essences",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runner.errors import UserError
 from runner.model.deadline import Deadline
-from runner.probes.claims import FOLDER
+from runner.probes.kind import FOLDER
 from runner.process import run
 from runner.store import Store, key_of
 

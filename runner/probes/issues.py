@@ -1,41 +1,90 @@
 """Known issues: deviations whose cause is understood, from bpf/known-issues.yaml; docs/claims.md explains it.
 
-An entry explains a broken claim only where all of it fits: the kernel, the probe, and what the kernel answered. It
-never explains a crash.
+An entry explains a broken row only where all of it fits: the kernel, the probe, and what the kernel answered. It never
+explains a crash. An entry with `splat` allows what its kernels report by themselves.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union
 
-from pydantic import Field, StringConstraints
+from pydantic import Discriminator, Field, StringConstraints, Tag, create_model, model_validator
 
 from runner import yamlfile
-from runner.model import CellResult, ClaimVerdict, KnownIssue, Observation, Outcome, Plain, Verdict
+from runner.model import CellResult, KnownIssue, Outcome, Plain, Row, Splat, SplatKind, Verdict
 from runner.model.architecture import ARCHITECTURES
-from runner.probes.claims import ISSUES, Answer, Span, folder
-from runner.probes.matching import matches
+from runner.probes.kind import FOLDER, Kind, Span
+from runner.probes.kinds import KINDS
 from runner.text import nearest
 from runner.yamlfile import Document, Location
 
+ISSUES = "known-issues"  # the one file in bpf/ that holds no probes, besides the list of kfuncs
+
 _Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 _IssueId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
-_ProbePattern = Annotated[str, StringConstraints(pattern=r"^[a-z0-9*?-]+:(tc|xdp|\*)$|^[a-z0-9*?-]+\*$")]
-_Some = Field(min_length=1)
+_ProbePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9@/._*?:-]+$")]
 
 
 class Shown(Plain):
-    """What these probes answer where the issue is: the evidence. `probes` are patterns of `<claim>:<type>`."""
+    """What these probes answer where the issue is: the evidence. The name of their kind is their key."""
 
-    probes: Annotated[tuple[_ProbePattern, ...], _Some]
-    answer: Answer
+    kind: ClassVar[str]
+    answer: Any
 
-    def is_about(self, probe: str) -> bool:
-        return any(fnmatchcase(probe, pattern) for pattern in self.probes)
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """Patterns of their names."""
+        found: tuple[str, ...] = getattr(self, self.kind)
+        return found
+
+    def is_about(self, kind: str, probe: str) -> bool:
+        return kind == self.kind and any(fnmatchcase(probe, pattern) for pattern in self.probes)
+
+
+def _shown(kind: Kind[Any]) -> type[Shown]:
+    fields: dict[str, Any] = {
+        kind.name: (Annotated[tuple[_ProbePattern, ...], Field(min_length=1)], ...),
+        "answer": (kind.pattern, ...),
+    }
+    made = create_model(f"Shown_{kind.name}", __base__=Shown, **fields)
+    made.kind = kind.name
+    return made
+
+
+_SHOWN = {kind.name: _shown(kind) for kind in KINDS.values() if kind.pattern}
+
+
+def _tag(entry: object) -> str | None:
+    """By the key that names the kind."""
+    keys = [key for key in entry if key in _SHOWN] if isinstance(entry, dict) else [getattr(entry, "kind", None)]
+    return f"{keys[0]}:" if len(keys) == 1 else None
+
+
+if TYPE_CHECKING:
+    AnyShown = Shown
+else:
+    AnyShown = Annotated[
+        Union[tuple(Annotated[shown, Tag(f"{name}:")] for name, shown in _SHOWN.items())],  # noqa: UP007
+        Discriminator(
+            _tag,
+            custom_error_type=yamlfile.IN_OUR_WORDS,
+            custom_error_message=f"the probes that show it are of one kind: one of the keys {', '.join(_SHOWN)}",
+        ),
+    ]
+
+
+class AllowedSplat(Plain):
+    """What the kernel reports by itself where the issue is: of this kind, with this text in its first line."""
+
+    kind: SplatKind
+    text: _Text
+
+    def allows(self, splat: Splat) -> bool:
+        return splat.kind == self.kind and self.text in splat.text
 
 
 class Issue(Span):
@@ -47,24 +96,34 @@ class Issue(Span):
     link: _Text
     releases: tuple[_Text, ...] = ()  # none: all
     architectures: tuple[_Text, ...] = ()  # none: all
-    shows: Annotated[tuple[Shown, ...], _Some]
+    shows: tuple[AnyShown, ...] = ()
+    splat: AllowedSplat | None = None
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> Issue:
+        if not (self.shows or self.splat):
+            raise ValueError("it needs `shows`, the probes that show it, or `splat`, what the kernel reports")
+        return self
 
     def is_of(self, result: CellResult) -> bool:
         """Is this one of the kernels that it names?"""
-        locked = result.cell.kernel
-        release = result.facts.release or locked.release
+        pin = result.cell.kernel
+        release = result.facts.release or pin.release
         return (
-            locked.upstream in self.interval
-            and (not self.architectures or locked.arch in self.architectures)
+            pin.upstream in self.interval
+            and (not self.architectures or pin.arch in self.architectures)
             and (not self.releases or any(fnmatchcase(release, pattern) for pattern in self.releases))
         )
 
-    def is_about(self, probe: str) -> bool:
-        return any(shown.is_about(probe) for shown in self.shows)
+    def is_about(self, kind: str, probe: str) -> bool:
+        return any(shown.is_about(kind, probe) for shown in self.shows)
 
-    def is_shown_by(self, probe: str, seen: Observation) -> bool:
+    def is_shown_by(self, kind: Kind[Any], probe: str, result: CellResult) -> bool:
         """Did the probe answer what it answers where the issue is?"""
-        return any(shown.is_about(probe) and matches(shown.answer, seen) for shown in self.shows)
+        return any(shown.is_about(kind.name, probe) and kind.shows(shown.answer, result, probe) for shown in self.shows)
+
+    def allows(self, splat: Splat) -> bool:
+        return self.splat is not None and self.splat.allows(splat)
 
 
 class _Written(Plain):
@@ -75,7 +134,7 @@ class _Written(Plain):
 
 def load_issues(root: Path) -> tuple[Issue, ...]:
     """Read bpf/known-issues.yaml below `root`; no file, no issues. UserError, FILE:LINE, when it is wrong."""
-    path = folder(root) / f"{ISSUES}.yaml"
+    path = root / FOLDER / f"{ISSUES}.yaml"
     if not path.exists():
         return ()
     document = yamlfile.load(path)
@@ -99,36 +158,20 @@ def _check(document: Document, issues: tuple[Issue, ...]) -> None:
         raise document.error(problems)
 
 
-def explained(
-    result: CellResult, verdicts: Iterable[ClaimVerdict], issues: Sequence[Issue]
-) -> tuple[ClaimVerdict, ...]:
-    """`verdicts` of one cell; those broken ones that an issue explains say so."""
-    mine = [issue for issue in issues if issue.is_of(result)]
-    seen = {observation.probe: observation for observation in result.observations}
-    return tuple(_explained(verdict, mine, seen) for verdict in verdicts)
+Judged = tuple[CellResult, Sequence[Row]]
 
 
-def _explained(verdict: ClaimVerdict, issues: Sequence[Issue], seen: Mapping[str, Observation]) -> ClaimVerdict:
-    observation = seen.get(verdict.probe)
-    if verdict.verdict is not Verdict.BROKEN or verdict.crashed or observation is None:
-        return verdict
-    for issue in issues:
-        if issue.is_shown_by(verdict.probe, observation):
-            return verdict.model_copy(update={"known_issue": issue.id})
-    return verdict
-
-
-def issues_of(
-    cells: Sequence[tuple[CellResult, Sequence[ClaimVerdict]]], issues: Iterable[Issue]
-) -> tuple[KnownIssue, ...]:
+def issues_of(cells: Sequence[Judged], issues: Iterable[Issue]) -> tuple[KnownIssue, ...]:
     """The issues that explain something in these cells, and those that are gone, in the order of the file.
 
-    Gone: at least one of its kernels was run, each of its probes there was answered, and no answer shows the issue.
+    Gone: at least one of its kernels ran, each of its probes there was answered, and nothing shows the issue.
     """
     found = []
     for issue in issues:
-        shown = any(verdict.known_issue == issue.id for _, verdicts in cells for verdict in verdicts)
-        gone = not shown and _is_gone(cells, issue)
+        mine = [(result, rows) for result, rows in cells if issue.is_of(result)]
+        shown = any(row.known_issue == issue.id for _, rows in mine for row in rows)
+        shown = shown or any(issue.allows(splat) for result, _ in mine for splat in result.splats)
+        gone = not shown and _is_gone([cell for cell in mine if cell[0].outcome is Outcome.RAN], issue)
         if shown or gone:
             found.append(known_issue(issue, gone=gone))
     return tuple(found)
@@ -139,14 +182,13 @@ def known_issue(issue: Issue, *, gone: bool = False) -> KnownIssue:
     return KnownIssue(id=issue.id, what=issue.what, reason=issue.reason, link=issue.link, gone=gone)
 
 
-def _is_gone(cells: Sequence[tuple[CellResult, Sequence[ClaimVerdict]]], issue: Issue) -> bool:
+def _is_gone(cells: Sequence[Judged], issue: Issue) -> bool:
+    """`cells` are those of its kernels that ran."""
     asked = [
-        verdict
-        for result, verdicts in cells
-        if result.outcome is Outcome.RAN and issue.is_of(result)
-        for verdict in verdicts
-        if issue.is_about(verdict.probe) and verdict.verdict is not Verdict.NOT_APPLICABLE
+        row
+        for _, rows in cells
+        for row in rows
+        if issue.is_about(row.kind, row.probe) and row.verdict is not Verdict.NOT_APPLICABLE
     ]
-    return bool(asked) and all(
-        not verdict.crashed and verdict.verdict in (Verdict.HOLDS, Verdict.BROKEN) for verdict in asked
-    )
+    answered = all(not row.crashed and row.verdict in (Verdict.HOLDS, Verdict.BROKEN) for row in asked)
+    return bool(asked if issue.shows else cells) and answered

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from runner.model import State
+from runner.model import CellResult, State
 from runner.model.errnos import ENOTSUPP, ERRNO, errno_name
 
 # libbpf replaces a call of a kfunc that the kernel lacks, or an access to a field that it lacks, by a call of a helper
@@ -29,6 +29,7 @@ class Reading:
 
 
 JIT_OFF = "the BPF JIT is off"  # or there is none: the kernel says the same
+_NO_JIT = "the kernel is built without a BPF JIT"
 NEEDS_DEVICE = "metadata kfuncs require device-bound program"
 _CALL = re.compile(r"^\d+: \(85\) call ", re.MULTILINE)  # the verifier got as far as the call
 
@@ -79,6 +80,11 @@ def platform_trouble(refused: int, log: str) -> str:
     if refused in _FAILURES or (refused == ERRNO["EPERM"] and not verdict_line(log)):
         return f"loading failed: -{errno_name(refused)}"
     return ""
+
+
+def without_jit(result: CellResult, cause: str) -> str:
+    """A kernel says the same of a JIT that is off and of one that it does not have; its configuration tells."""
+    return _NO_JIT if cause == JIT_OFF and result.config.get("BPF_JIT") == "n" else cause
 
 
 def calls_missing(log: str) -> bool:

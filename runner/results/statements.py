@@ -15,7 +15,7 @@ from typing import Self
 from runner.model import ClaimVerdict, Observation, Plain, ProgType, Verdict
 from runner.model.version import KernelVersion
 from runner.probes import Claim, ClaimFile, statement_true
-from runner.probes.asks import probe_id
+from runner.probes.old import probe_id
 from runner.results.model import JudgedCell, JudgedRun
 
 PAGES = "ebpf-docs"  # its references are `<page>: <sentence>`; what is said about one sentence belongs together

@@ -37,8 +37,7 @@ from runner.model import (
     Timings,
     answers_of,
 )
-from runner.probes import load_kfuncs, questions
-from runner.probes.census import CONFIG_OPTIONS
+from runner.probes import OPTIONS, load_kfuncs, questions
 from runner.results import evidence
 from runner.results.history import history
 from runner.results.model import Run
@@ -54,7 +53,7 @@ SERIES = ("6.1", "6.6", "6.12", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3", "7.4
 ARCHES = ("x86_64", "arm64")
 BEGAN = datetime(2026, 1, 1, 2, tzinfo=UTC)
 RECORDED_ARM64 = ("6.1.192", "6.18.15")
-CONFIG = dict.fromkeys(CONFIG_OPTIONS, "y")
+CONFIG = dict.fromkeys(OPTIONS, "y")
 LAYOUTS = 38  # different ones on a kernel
 _ADDRESSES = 2  # of maps, in the log of each program that is refused
 _RUN_DOWN, _TICKED = 0.92, 0.05  # how often, as two real runs of eight cells had it

@@ -14,7 +14,7 @@ from runner.engine.prepare import cell_orders
 from runner.matrix.lock import write_lock
 from runner.model import Cell, ImagePin, Limits, Lock, Pin, ProgType
 from runner.probes import ClaimFile
-from runner.probes.kfuncs import NO_KFUNCS
+from runner.probes.census.kfuncs import NO_KFUNCS
 from tests import fakes
 from tests.unit import agent_samples
 

@@ -9,7 +9,7 @@ from runner.errors import UserError
 from runner.model import CensusObservation, Crash, Observation, Outcome, ProgType, State
 from runner.model.version import KernelVersion
 from runner.probes import asks_of, load_kfuncs, states
-from runner.probes.asks import ClaimBody
+from runner.probes.claims.answers import Body as ClaimBody
 from tests.unit import agent_samples as samples
 
 KNOWN = load_kfuncs(samples.ROOT)

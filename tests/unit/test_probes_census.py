@@ -9,8 +9,8 @@ import pytest
 from runner.engine.transcript import Transcript
 from runner.model import CellResult, CensusObservation, Crash, Facts, KfuncState, Outcome, ProgType, State, answers_of
 from runner.model.version import KernelVersion
-from runner.probes import KfuncList, asks_of, load_kfuncs, states, tagged
-from runner.probes.census import CONFIG_OPTIONS, absence, read
+from runner.probes import OPTIONS, KfuncList, asks_of, load_kfuncs, states, tagged
+from runner.probes.census.reading import absence, read
 from tests.unit.agent_samples import DATA, ROOT, cell
 
 TC, XDP = ProgType.TC, ProgType.XDP
@@ -38,7 +38,7 @@ def census(name: str, **changes: str) -> CellResult:
         outcome=Outcome.RAN,
         facts=said.facts,
         answers=tuple(said.answers.values()),
-        config={**dict.fromkeys(CONFIG_OPTIONS, "m"), **changes},
+        config={**dict.fromkeys(OPTIONS, "m"), **changes},
     )
 
 

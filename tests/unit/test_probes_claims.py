@@ -11,7 +11,8 @@ from runner.errors import UserError
 from runner.model import Ask, Attach, ProgType
 from runner.model.version import KernelVersion
 from runner.probes import asks_of, load_claims, modules_of
-from runner.probes.asks import CensusBody, ClaimBody
+from runner.probes.census import Body as CensusBody
+from runner.probes.claims.answers import Body as ClaimBody
 from tests.unit.agent_samples import claims
 
 GOOD = """\

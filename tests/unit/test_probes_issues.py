@@ -9,8 +9,8 @@ import pytest
 from runner.errors import UserError
 from runner.model import CellResult, ClaimVerdict, Crash, KnownIssue, Observation, Outcome, Verdict
 from runner.probes import explained, issues_of, judge, load_claims, load_issues
-from runner.probes.asks import probe_id
 from runner.probes.issues import Issue
+from runner.probes.old import probe_id
 from tests.unit.agent_samples import ROOT, claims, result
 
 ISSUES = load_issues(ROOT)
@@ -103,8 +103,8 @@ def test_every_pattern_of_the_committed_file_names_a_probe() -> None:
     for issue in ISSUES:
         for shown in issue.shows:
             for pattern in shown.probes:
-                alone = shown.model_copy(update={"probes": (pattern,)})
-                assert any(alone.is_about(probe) for probe in probes), (issue.id, pattern)
+                alone = shown.model_copy(update={"claims": (pattern,)})
+                assert any(alone.is_about("claims", probe) for probe in probes), (issue.id, pattern)
 
 
 def test_links_into_the_documentation_exist() -> None:
@@ -125,7 +125,7 @@ issues:
     since: ["6.16"]
     architectures: [x86_64]
     shows:
-      - {probes: ["a-b:*"], answer: {load: {errno: EINVAL, log: words}}}
+      - {claims: ["a-b:*"], answer: {load: {errno: EINVAL, log: words}}}
 """
 
 
@@ -158,5 +158,5 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str
 
 def test_no_file_means_no_issues_and_it_is_no_claims_file(tmp_path: Path) -> None:
     assert load_issues(tmp_path) == ()
-    with pytest.raises(UserError, match="holds no claims"):
+    with pytest.raises(UserError, match="holds no probes"):
         load_claims(ROOT, ["known-issues"])

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from runner.errors import UserError
 from runner.kernels.needs import MODULES
 from runner.model.version import KernelVersion
-from runner.probes import KfuncList, asks_of, kfuncs_path, load_kfuncs, modules_of
-from runner.probes.asks import CensusBody
-from runner.probes.census import CONFIG_OPTIONS
+from runner.probes import OPTIONS, KfuncList, asks_of, kfuncs_path, load_kfuncs, modules_of
+from runner.probes.census import Body
 from tests.unit.agent_samples import ROOT, claims
 
 REAL = load_kfuncs(ROOT)
@@ -30,7 +29,7 @@ def test_the_list_is_what_the_rest_needs() -> None:
     known = load_kfuncs(ROOT)
     assert len(known.names) >= 350
     assert set(known.modules) <= set(MODULES), "a module that is not taken from the packages cannot be loaded"
-    assert {holder.config for name, holder in known.objects.items() if name != "vmlinux"} <= set(CONFIG_OPTIONS)
+    assert {holder.config for name, holder in known.objects.items() if name != "vmlinux"} <= set(OPTIONS)
     assert set(claims()[0].kfunc_names) <= known.names
 
 
@@ -39,7 +38,7 @@ def test_every_name_is_asked_about_and_every_module_loaded() -> None:
     asks = asks_of(claims(), KernelVersion.parse("6.12"), known)
     census = [ask for ask in asks if ask.kind == "census"]
     assert [ask.probe for ask in census] == ["census:tc", "census:xdp"]
-    assert all(set(CensusBody.model_validate(ask.body).kfuncs) == known.names for ask in census)
+    assert all(set(Body.model_validate(ask.body).kfuncs) == known.names for ask in census)
     assert modules_of(claims()[:1], known) == ("nf_conntrack", "nf_nat", "fou", "nf_flow_table", "xfrm_interface")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from runner.model import CellResult, ProgType, State, Verdict
 from runner.probes import judge, states
-from runner.probes.missing import missing_words, other_prototype
+from runner.probes.claims.judge import Evidence, missing_words, other_prototype
 from tests.unit.agent_samples import claims, result
 
 POISONED = "12: (85) call unknown#2002000004\ninvalid func unknown#2002000004\nprocessed 9 insns"
@@ -54,21 +54,23 @@ def without(seen: CellResult, kfunc: str) -> CellResult:
 def test_what_the_kernel_really_lacks_is_named() -> None:
     file = claims()[0]
     seen = without(result("6.12.117"), "bpf_ct_set_nat_info")
-    assert other_prototype(seen, file, POISONED) == ""
-    assert missing_words(seen, file, POISONED).endswith("does not have: bpf_ct_set_nat_info")
-    assert missing_words(seen, file, NO_FIELD) == "the program reads a field that this kernel does not have"
+    assert other_prototype(Evidence.of(seen), file, POISONED) == ""
+    assert missing_words(Evidence.of(seen), file, POISONED).endswith("does not have: bpf_ct_set_nat_info")
+    assert (
+        missing_words(Evidence.of(seen), file, NO_FIELD) == "the program reads a field that this kernel does not have"
+    )
 
 
 @pytest.mark.parametrize("log", ["", "R1 bad", NO_FIELD])
 def test_other_refusals_say_nothing_about_prototypes(log: str) -> None:
-    assert other_prototype(result("6.12.117"), claims()[0], log) == ""
+    assert other_prototype(Evidence.of(result("6.12.117")), claims()[0], log) == ""
 
 
 def test_without_a_census_nothing_is_known_about_prototypes() -> None:
     seen = result("6.12.117")
-    assert other_prototype(seen, claims()[0], POISONED) != ""
-    assert other_prototype(seen.model_copy(update={"census": ()}), claims()[0], POISONED) == ""
+    assert other_prototype(Evidence.of(seen), claims()[0], POISONED) != ""
+    assert other_prototype(Evidence.of(seen.model_copy(update={"census": ()})), claims()[0], POISONED) == ""
     half = tuple(one for one in seen.census if one.kfunc != "bpf_ct_release")
-    assert other_prototype(seen.model_copy(update={"census": half}), claims()[0], POISONED) == ""
+    assert other_prototype(Evidence.of(seen.model_copy(update={"census": half})), claims()[0], POISONED) == ""
     failed = tuple(one.model_copy(update={"object": "", "failed": "bug"}) for one in seen.census)
-    assert other_prototype(seen.model_copy(update={"census": failed}), claims()[0], POISONED) == ""
+    assert other_prototype(Evidence.of(seen.model_copy(update={"census": failed})), claims()[0], POISONED) == ""

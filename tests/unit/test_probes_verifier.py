@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from runner.model import Observation, State
-from runner.probes.claims import Answer, Range, Refusal
-from runner.probes.matching import expected_words, matches, observed_words
+from runner.probes.claims.matching import expected_words, matches, observed_words
+from runner.probes.claims.written import Pattern, Range, Refusal
 from runner.probes.verifier import calls_missing, permission, says, verdict_line
 from tests.unit.agent_samples import result
 
@@ -91,30 +91,30 @@ REFUSED = Observation(probe="p", load_errno=13, log="R2 type=scalar expected=fp\
 @pytest.mark.parametrize(
     ("answer", "observation", "expected"),
     [
-        (Answer(fields={"error": "-EINVAL"}), RAN, True),
-        (Answer(fields={"error": -22, "n": Range(min=5, max=5)}), RAN, True),
-        (Answer(fields={"error": "-EPERM"}), RAN, False),
-        (Answer(fields={"n": Range(min=6, max=9)}), RAN, False),
-        (Answer(fields={"missing": 0}), RAN, False),
-        (Answer(load="refused"), RAN, False),
-        (Answer(load=Refusal()), RAN, False),
-        (Answer(), REFUSED, False),
-        (Answer(load="refused"), REFUSED, True),
-        (Answer(load=Refusal(errno="EACCES")), REFUSED, True),
-        (Answer(load=Refusal(errno="EINVAL")), REFUSED, False),
-        (Answer(load=Refusal(log=("nothing", "expected=fp"))), REFUSED, True),
-        (Answer(load=Refusal(log="nothing")), REFUSED, False),
+        (Pattern(fields={"error": "-EINVAL"}), RAN, True),
+        (Pattern(fields={"error": -22, "n": Range(min=5, max=5)}), RAN, True),
+        (Pattern(fields={"error": "-EPERM"}), RAN, False),
+        (Pattern(fields={"n": Range(min=6, max=9)}), RAN, False),
+        (Pattern(fields={"missing": 0}), RAN, False),
+        (Pattern(load="refused"), RAN, False),
+        (Pattern(load=Refusal()), RAN, False),
+        (Pattern(), REFUSED, False),
+        (Pattern(load="refused"), REFUSED, True),
+        (Pattern(load=Refusal(errno="EACCES")), REFUSED, True),
+        (Pattern(load=Refusal(errno="EINVAL")), REFUSED, False),
+        (Pattern(load=Refusal(log=("nothing", "expected=fp"))), REFUSED, True),
+        (Pattern(load=Refusal(log="nothing")), REFUSED, False),
     ],
 )
-def test_matches(answer: Answer, observation: Observation, expected: bool) -> None:
+def test_matches(answer: Pattern, observation: Observation, expected: bool) -> None:
     assert matches(answer, observation) is expected
 
 
 def test_words() -> None:
-    answer = Answer(fields={"error": "-EINVAL", "n": Range(min=1, max=4)})
+    answer = Pattern(fields={"error": "-EINVAL", "n": Range(min=1, max=4)})
     assert expected_words(answer) == "error -EINVAL, n 1..4"
     assert observed_words(answer, RAN) == "error -EINVAL, n 5"
     assert observed_words(answer, REFUSED) == 'load refused: -EACCES, "R2 type=scalar expected=fp"'
-    assert expected_words(Answer(load=Refusal(errno="EACCES", log="a"))) == 'load refused: -EACCES, "a"'
-    untouched = Answer(fields={"error": 0x12345678})
+    assert expected_words(Pattern(load=Refusal(errno="EACCES", log="a"))) == 'load refused: -EACCES, "a"'
+    untouched = Pattern(fields={"error": 0x12345678})
     assert expected_words(untouched) == "error not written"

@@ -12,7 +12,7 @@ from runner.cli.judging import Knowledge
 from runner.model import CellResult, ClaimVerdict, Crash, Verdict
 from runner.model.version import KernelVersion
 from runner.probes import judge, judge_one, questions
-from runner.probes.kfuncs import NO_KFUNCS
+from runner.probes.census.kfuncs import NO_KFUNCS
 from runner.results import verdicts
 from runner.results.series import measurements
 from runner.results.store import ResultStore

@@ -17,7 +17,7 @@ from pydantic import Field, StringConstraints
 
 from runner import yamlfile
 from runner.model import CellResult, Plain, SafeName
-from runner.probes.claims import FOLDER
+from runner.probes.kind import FOLDER
 
 NAME = "kfuncs.yaml"
 VMLINUX = "vmlinux"

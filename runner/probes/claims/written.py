@@ -1,30 +1,23 @@
-"""Claims: what is said about kfuncs, and for which kernels. Read from bpf/NAME.yaml; docs/claims.md explains it."""
+"""Claims as bpf/NAME.yaml has them: what is said about kfuncs, and for which kernels. docs/claims.md explains it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
-from runner import yamlfile
-from runner.errors import UserError
 from runner.model import Attach, Plain, ProgType, SafeName, Traffic
 from runner.model.errnos import ERRNO
-from runner.model.version import Interval, KernelVersion
+from runner.model.version import KernelVersion
+from runner.probes.kind import Family, Name, Span, Text
 from runner.text import nearest
 from runner.yamlfile import Location
 
-FOLDER = "bpf"  # of the project: holds NAME.yaml and OBJECT.bpf.c
-ISSUES = "known-issues"  # the one file in it that holds no claims
-
-_Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 _Path = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z0-9_]+)*$")]
 _ClaimId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
 _Sysctl = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
-_Text = Annotated[str, StringConstraints(min_length=1)]
 _License = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9 ./-]{1,32}$")]
 
 
@@ -58,9 +51,7 @@ class Refusal(Plain):
     """The kernel does not load the program. `log`: this, or one of these, is in the verifier's log, as whole words."""
 
     errno: str | None = None
-    log: Annotated[
-        Annotated[_Text, Tag("text")] | Annotated[tuple[_Text, ...], Tag("other")], Discriminator(_case)
-    ] = ()
+    log: Annotated[Annotated[Text, Tag("text")] | Annotated[tuple[Text, ...], Tag("other")], Discriminator(_case)] = ()
 
     @field_validator("errno")
     @classmethod
@@ -80,11 +71,11 @@ _Value = Annotated[
 ]
 
 
-class Answer(Plain):
-    """A pattern for an observation. `load: refused` is any refusal. `fields` are members of `result`."""
+class Pattern(Plain):
+    """What an observation may be. `load: refused` is any refusal. `fields` are members of `result`."""
 
     load: _Load = "ok"
-    fields: dict[_Name, _Value] = Field(default_factory=dict)
+    fields: dict[Name, _Value] = Field(default_factory=dict)
 
     @field_validator("fields")
     @classmethod
@@ -95,34 +86,17 @@ class Answer(Plain):
         return fields
 
     @model_validator(mode="after")
-    def _refused_has_no_fields(self) -> Answer:
+    def _refused_has_no_fields(self) -> Pattern:
         if self.load != "ok" and self.fields:
             raise ValueError("a program that does not load has no fields")
         return self
 
 
-class Span(Plain):
-    """The kernels from `since` on and before `until`, as points in stable series; see runner/model/version.py."""
-
-    since: tuple[str, ...] = ()
-    until: tuple[str, ...] = ()
-
-    @field_validator("since", "until")
-    @classmethod
-    def _points(cls, points: tuple[str, ...]) -> tuple[str, ...]:
-        Interval.parse(points)
-        return points
-
-    @property
-    def interval(self) -> Interval:
-        return Interval.parse(self.since, self.until)
-
-
 class Expectation(Span):
     """Kernels that are known to answer otherwise than the claim says, and why."""
 
-    answer: Answer
-    why: _Text
+    answer: Pattern
+    why: Text
 
 
 class Source(Plain):
@@ -130,7 +104,7 @@ class Source(Plain):
 
     kind: Literal["ebpf-docs", "commit", "source"]
     # one place or several; of ebpf-docs `<page>: <sentence>`
-    ref: Annotated[Annotated[_Text, Tag("text")] | Annotated[tuple[_Text, ...], Tag("other")], Discriminator(_case)]
+    ref: Annotated[Annotated[Text, Tag("text")] | Annotated[tuple[Text, ...], Tag("other")], Discriminator(_case)]
 
     @property
     def refs(self) -> tuple[str, ...]:
@@ -152,14 +126,14 @@ class Claim(Span):
     """
 
     id: _ClaimId
-    says: _Text
+    says: Text
     source: Source
-    kfunc: _Name  # a key of the file's `kfuncs`
+    kfunc: Name  # a key of the file's `kfuncs`
     types: Annotated[tuple[ProgType, ...], Field(min_length=1)] = (ProgType.TC, ProgType.XDP)
-    program: _Name  # without its prefix tc_ or xdp_
+    program: Name  # without its prefix tc_ or xdp_
     constants: dict[_Path, int] = Field(default_factory=dict)
     inputs: dict[_Path, int] = Field(default_factory=dict)
-    sysctl: dict[_Sysctl, _Text] = Field(default_factory=dict)
+    sysctl: dict[_Sysctl, Text] = Field(default_factory=dict)
     risky: bool = False  # may take an old kernel down: asked last
     object: SafeName | None = None  # instead of the file's
     load_as: ProgType | None = None
@@ -168,7 +142,7 @@ class Claim(Span):
     flow: Flow | None = None
     attach: Attach | None = None
     usable: bool = False  # its answer shows that the kfunc does its work
-    answer: Answer
+    answer: Pattern
     expect: tuple[Expectation, ...] = ()
 
     @property
@@ -180,30 +154,24 @@ class Claim(Span):
         changes = {"id": f"{self.id}-{attach}", "attach": attach, "types": (attach.prog_type,), "since": since}
         return self.model_copy(update=changes if since else {**changes, "since": self.since})
 
-    def expected(self, version: KernelVersion) -> Answer:
+    def expected(self, version: KernelVersion) -> Pattern:
         """What this kernel should answer: the first expectation that has it, or else what the claim says."""
         return next((entry.answer for entry in self.expect if version in entry.interval), self.answer)
 
 
-class _Written(Plain):
-    """The file as it is written."""
+class ClaimKeys(Family):
+    """What a file with claims has."""
 
     object: SafeName
-    modules: tuple[SafeName, ...] = ()
-    kfuncs: dict[_Name, dict[ProgType, _Name]]
+    kfuncs: dict[Name, dict[ProgType, Name]]
     attach: dict[Attach, Span] = Field(default_factory=dict)  # each claim with a `flow` is one claim for each of these
     claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
 
 
-class ClaimFile(_Written):
-    """A claim file, read and checked."""
+class ClaimFile(ClaimKeys):
+    """Such a file, with its claims about traffic expanded."""
 
     name: SafeName
-
-    @property
-    def kfunc_names(self) -> tuple[str, ...]:
-        """Every kfunc that the file names, each once."""
-        return tuple(sorted({name for names in self.kfuncs.values() for name in names.values()}))
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -214,27 +182,7 @@ class ClaimFile(_Written):
         return self.kfuncs[claim.kfunc][prog_type]
 
 
-def folder(root: Path) -> Path:
-    """Where a project keeps its claims and programs."""
-    return root / FOLDER
-
-
-def load_claims(root: Path, names: Iterable[str]) -> tuple[ClaimFile, ...]:
-    """Read bpf/NAME.yaml below `root` for each name. UserError, FILE:LINE, when one is wrong."""
-    return tuple(_load(folder(root) / f"{name}.yaml", name) for name in names)
-
-
-def _load(path: Path, name: str) -> ClaimFile:
-    if name == ISSUES:
-        raise UserError(f"{path} holds no claims", hint=f"it is always read; `probes` must not name {ISSUES!r}")
-    document = yamlfile.load(path)
-    written = yamlfile.validate(document, _Written)
-    if problems := list(_problems(written)):
-        raise document.error(problems)
-    return ClaimFile(**{**dict(written), "name": name, "claims": tuple(_expanded(written))})
-
-
-def _expanded(file: _Written) -> Iterable[Claim]:
+def expanded(file: ClaimKeys) -> Iterable[Claim]:
     """Claims about traffic become one for each way to attach, those of one way together: to change it costs time."""
     yield from (claim for claim in file.claims if not claim.flow or claim.attach)
     for attach, span in file.attach.items():
@@ -243,7 +191,7 @@ def _expanded(file: _Written) -> Iterable[Claim]:
                 yield claim.attached(attach, span.since)
 
 
-def _problems(file: _Written) -> Iterable[tuple[Location, str]]:
+def problems(file: ClaimKeys) -> Iterable[tuple[Location, str]]:
     """What only the whole file shows."""
     ids = Counter(claim.id for claim in file.claims)
     for index, claim in enumerate(file.claims):

@@ -1,4 +1,4 @@
-"""What the census of a kernel means. Pure; only the kernel's own words make anything but "no answer" of it."""
+"""Reads a census: what one answer means, where a kfunc without an answer is, and which flags a kernel shows. Pure."""
 
 from __future__ import annotations
 
@@ -7,33 +7,12 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from runner.model import NETWORK_TYPES, CellResult, CensusObservation, ProgType, State
-from runner.probes.asks import census_id
-from runner.probes.kfuncs import TAG, VMLINUX, KfuncList
+from runner.probes.census.kfuncs import TAG, VMLINUX, KfuncList
 from runner.probes.verifier import NEEDS_DEVICE, Reading, permission, verdict_line
 
-# Of the kernel's own .config, kept with each result: what decides whether a kfunc is there and can be called.
-CONFIG_OPTIONS = (
-    "BPF_JIT",
-    "BPF_JIT_ALWAYS_ON",
-    "BPF_LSM",
-    "BPF_SYSCALL",
-    "CRASH_DUMP",
-    "CRYPTO_SKCIPHER",
-    "DEBUG_INFO_BTF",
-    "DEBUG_INFO_BTF_MODULES",
-    "HZ",
-    "MEMCG",
-    "NET_FOU",
-    "NF_CONNTRACK",
-    "NF_CONNTRACK_MARK",
-    "NF_CONNTRACK_ZONES",
-    "NF_FLOW_TABLE",
-    "NF_NAT",
-    "SCHED_CLASS_EXT",
-    "SYN_COOKIES",
-    "XFRM",
-    "XFRM_INTERFACE",
-)
+
+def probe_of(prog_type: str) -> str:
+    return f"census:{prog_type}"
 
 
 def asked_types(result: CellResult) -> tuple[ProgType, ...]:
@@ -66,7 +45,7 @@ def unanswered(result: CellResult, prog_type: ProgType) -> str:
     failed = result.census_ended.get(prog_type)
     if failed is not None:
         return failed
-    if any(probe == census_id(prog_type) for probe in result.crashed):
+    if any(probe == probe_of(prog_type) for probe in result.crashed):
         return "the census crashed the kernel"
     return ""
 
@@ -92,7 +71,7 @@ def homes(result: CellResult, claimed: Mapping[str, tuple[str, ...]], known: Kfu
 
 def _deadly(result: CellResult) -> set[str]:
     """The kfuncs that took the guest down when they were asked about."""
-    starts = tuple(f"{census_id(prog_type)}:" for prog_type in ProgType)
+    starts = tuple(f"{probe_of(prog_type)}:" for prog_type in ProgType)
     return {probe.rpartition(":")[2] for probe in result.crashed if probe.startswith(starts)}
 
 

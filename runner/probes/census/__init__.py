@@ -1,0 +1,129 @@
+"""The census: which kfuncs does a kernel have, and which program types may call each?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+from runner.model import (
+    NETWORK_TYPES,
+    Ask,
+    CellResult,
+    Level,
+    Mark,
+    Plain,
+    ProgType,
+    Row,
+    State,
+    StateWord,
+    StructLayout,
+)
+from runner.model.errnos import errno_words
+from runner.model.layouts import layout_lines
+from runner.model.version import KernelVersion
+from runner.probes.census.judge import NAME, Judge, Known
+from runner.probes.census.kfuncs import load_kfuncs, tagged
+from runner.probes.census.reading import probe_of
+from runner.probes.kind import Kind, Pairs, ProbeFile
+
+
+class Body(Plain):
+    """May programs of this type call the kfuncs? One item for each that the kernel's BTF holds.
+
+    The agent asks about all that BTF calls a kfunc, and about `kfuncs` where they are functions of any kind: old
+    kernels' BTF does not tell.
+    """
+
+    prog_type: ProgType
+    kfuncs: tuple[str, ...]
+
+
+class Census(Kind[Known]):
+    """Its rows have a state: of a kfunc, for programs of a type."""
+
+    name = NAME
+    noun = "kfunc"
+    subject = "kfunc"
+    due = frozenset(NETWORK_TYPES)  # no claim is about others, and some kernels lack some of them
+    states = (
+        StateWord(State.ABSENT, 0, Mark("-", "-", "bright_black")),
+        StateWord(State.NOT_ALLOWED, 0, Mark("✗", "x", "yellow")),
+        StateWord(State.REGISTERED, 1, Mark("○", "o", "cyan")),
+        StateWord(State.USABLE, 2, Mark("✓", "+", "green")),
+    )
+    evidence = ("claims",)  # which have programs at work
+    # what decides whether a kfunc is there and can be called
+    options = (
+        "BPF_JIT",
+        "BPF_JIT_ALWAYS_ON",
+        "BPF_LSM",
+        "BPF_SYSCALL",
+        "CRASH_DUMP",
+        "CRYPTO_SKCIPHER",
+        "DEBUG_INFO_BTF",
+        "DEBUG_INFO_BTF_MODULES",
+        "HZ",
+        "MEMCG",
+        "NET_FOU",
+        "NF_CONNTRACK",
+        "NF_CONNTRACK_MARK",
+        "NF_CONNTRACK_ZONES",
+        "NF_FLOW_TABLE",
+        "NF_NAT",
+        "SCHED_CLASS_EXT",
+        "SYN_COOKIES",
+        "XFRM",
+        "XFRM_INTERFACE",
+    )
+
+    def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
+        return Known(load_kfuncs(root), tuple(file.family for file in files if file.family.kfuncs))
+
+    def grown(self, known: Known, results: Iterable[CellResult]) -> Known:
+        return Known(known.kfuncs.grown(kfunc for result in results for kfunc in tagged(result)), known.families)
+
+    def asks(self, known: Known, version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
+        names = tuple(sorted(known.names))
+        for prog_type in types if names else ():
+            body = Body(prog_type=prog_type, kfuncs=names)
+            yield Ask(kind=NAME, probe=probe_of(prog_type), body=body.model_dump(mode="json"), items=True)
+
+    def modules(self, known: Known) -> Iterable[str]:
+        return known.kfuncs.modules
+
+    def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
+        return Judge(result, known, earlier).rows()
+
+    def shown(self, result: CellResult, row: Row) -> Pairs:
+        yield "found in", str(row.details["object"]) or "no BTF of this kernel"
+        if row.errno is not None and row.state != State.USABLE:  # a bare call is refused where a good one works
+            yield "load", errno_words(row.errno, "the verifier accepted it")
+        yield "level", _LEVELS[str(row.details["level"])]
+        if flags := cast("list[str]", row.details["flags"]):
+            yield "flags", ", ".join(flags)
+
+    def brief(self, row: Row) -> str:
+        return f"{_LEVELS[str(row.details['level'])]}, in {row.details['object'] or 'no BTF'}"
+
+    def declared(self, row: Row) -> Iterable[str]:
+        """The prototype, then each structure that programs hand to it, from BTF."""
+        if prototype := str(row.details["prototype"]):
+            yield prototype
+        for layout in cast("list[object]", row.details["layouts"]):
+            yield ""
+            yield from layout_lines(StructLayout.model_validate(layout))
+
+    def exported(self, result: CellResult, rows: Sequence[Row]) -> list[Mapping[str, object]]:
+        return [
+            {
+                "kfunc": row.subject, "object": row.details["object"], "prog_type": row.type, "state": row.state,
+                "errno": row.errno, "log": row.log, "cause": row.cause, "hidden": row.hidden,
+                **{name: row.details[name] for name in ("prototype", "layouts", "flags", "level")},
+            }
+            for row in rows
+        ]  # fmt: skip
+
+
+_LEVELS = {str(level): f"{at}/{len(Level) - 1} {level}" for at, level in enumerate(Level)}
+KIND = CENSUS = Census()

@@ -1,0 +1,124 @@
+"""Claims: what is said about a kfunc, held against what a program that calls it observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from runner.model import Ask, CellResult, ProgType, Row
+from runner.model.errnos import errno_name, errno_words
+from runner.model.version import KernelVersion
+from runner.probes.claims.answers import NAME, Body, observations
+from runner.probes.claims.judge import Evidence, Question, judge
+from runner.probes.claims.matching import matches
+from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Pattern, expanded, problems
+from runner.probes.kind import Kind, Pairs, ProbeFile, Said
+from runner.yamlfile import Location
+
+__all__ = ["KIND", "Claim", "ClaimFile", "Claims", "Pattern"]
+
+FLOW = "flow"  # the input by which every question has a connection of its own
+
+Known = tuple[ClaimFile, ...]
+
+
+class Claims(Kind[Known]):
+    """Its rows have a verdict: of a claim, for programs of a type."""
+
+    name = NAME
+    noun = "claim"
+    subject = "kfunc"
+    keys = ClaimKeys
+    pattern = Pattern
+
+    def problems(self, file: Any) -> Iterable[tuple[Location, str]]:
+        return problems(file)
+
+    def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
+        return tuple(_claim_file(file.name, file.written) for file in files if isinstance(file.written, ClaimKeys))
+
+    def asks(self, known: Known, version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
+        safe: list[Ask] = []
+        risky: list[Ask] = []
+        for number, question in enumerate(questions(known), start=1):  # the same on every kernel
+            if version in question.claim.interval:
+                (risky if question.claim.risky else safe).append(_ask(question, number))
+        return (*safe, *risky)
+
+    def objects(self, known: Known) -> Iterable[str]:
+        return (name for file in known for name in file.objects)
+
+    def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
+        seen = observations(result)
+        evidence = Evidence.of(result)
+        return (judge(evidence, question, seen.get(question.probe)) for question in questions(known))
+
+    def shows(self, pattern: Any, result: CellResult, probe: str) -> bool:
+        seen = observations(result).get(probe)
+        return seen is not None and matches(pattern, seen)
+
+    def said(self, known: Known) -> Iterable[Said]:
+        for question in questions(known):
+            claim = question.claim
+            yield Said(
+                id=claim.id,
+                probe=question.probe,
+                subject=question.kfunc,
+                type=question.prog_type,
+                says=claim.says,
+                source=claim.source.kind,
+                refs=claim.source.refs,
+                file=question.file.name,
+            )
+
+    def shown(self, result: CellResult, row: Row) -> Pairs:
+        if seen := observations(result).get(row.probe):
+            yield "load", errno_words(seen.load_errno, "the verifier accepted it")
+            yield "run", errno_words(seen.run_errno, "it ran")
+            yield "returned", "nothing" if seen.retval is None else str(seen.retval)
+            for name, value in seen.fields.items():
+                yield name, f"{value} ({f'-{errno_name(-value)}' if value < 0 else f'{value:#x}'})"
+            if seen.failed:
+                yield "not asked", seen.failed
+
+    def exported(self, result: CellResult, rows: Sequence[Row]) -> list[Mapping[str, object]]:
+        seen = observations(result)
+        return [
+            {
+                "id": row.probe.removesuffix(f":{row.type}"), "kfunc": row.subject, "prog_type": row.type,
+                "verdict": row.verdict, "expected": row.expected, "observed": row.observed, "crashed": row.crashed,
+                "cause": row.cause, "known_issue": row.known_issue,
+                "observation": seen[row.probe].model_dump(mode="json") if row.probe in seen else None,
+            }
+            for row in rows
+        ]  # fmt: skip
+
+
+def questions(files: Iterable[ClaimFile]) -> Iterable[Question]:
+    """Every claim of `files` and each of its program types."""
+    return (Question(file, claim, prog_type) for file in files for claim in file.claims for prog_type in claim.types)
+
+
+def _claim_file(name: str, written: ClaimKeys) -> ClaimFile:
+    keys = {key: getattr(written, key) for key in ClaimKeys.model_fields}
+    return ClaimFile(**{**keys, "name": name, "claims": tuple(expanded(written))})
+
+
+def _ask(question: Question, number: int) -> Ask:
+    file, claim = question.file, question.claim
+    body = Body(
+        object=claim.object or file.object,
+        program=f"{question.prog_type}_{claim.program}",
+        constants=claim.constants,
+        inputs={FLOW: number, **claim.inputs},
+        sysctl=claim.sysctl,
+        load_as=claim.load_as,
+        license=claim.license,
+        netns=claim.netns,
+        traffic=claim.traffic,
+    )
+    return Ask(kind=NAME, probe=question.probe, body=body.model_dump(mode="json"))
+
+
+KIND = CLAIMS = Claims()

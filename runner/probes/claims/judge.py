@@ -1,0 +1,201 @@
+"""From what a cell answered to claims to rows. Pure: a wrong expectation is corrected without a boot.
+
+No answer is the default. Only the kernel's own words make anything else of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from runner.model import CellResult, Level, Observation, ProgType, Row, Verdict
+from runner.model.errnos import errno_name
+from runner.model.version import KernelVersion
+from runner.probes.claims.answers import NAME
+from runner.probes.claims.matching import (
+    answer_words,
+    expected_words,
+    matches,
+    names_words,
+    observed_words,
+    statement_true,
+)
+from runner.probes.claims.written import Claim, ClaimFile, Pattern
+from runner.probes.kind import CRASHED, not_asked
+from runner.probes.verifier import calls_missing, lacks_kfunc, platform_trouble, without_jit
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A claim, asked of programs of one type."""
+
+    file: ClaimFile
+    claim: Claim
+    prog_type: ProgType
+
+    @property
+    def probe(self) -> str:
+        return f"{self.claim.id}:{self.prog_type}"
+
+    @property
+    def kfunc(self) -> str:
+        return self.file.kfunc(self.claim, self.prog_type)
+
+    def essence(self, version: KernelVersion) -> Hashable:
+        """What of a kernel's version a verdict depends on."""
+        if version not in self.claim.interval:
+            return version
+        return next((at for at, entry in enumerate(self.claim.expect) if version in entry.interval), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A cell's result, and what is known about the kfuncs of its kernel."""
+
+    result: CellResult
+    absent: frozenset[str] = frozenset()  # looked for, and in no BTF of the kernel
+    present: frozenset[str] = frozenset()  # in some BTF
+
+    @classmethod
+    def of(cls, result: CellResult) -> Self:
+        held = frozenset(answer.kfunc for answer in result.census if answer.object)
+        return cls(result, frozenset(result.missing), held)
+
+
+def judge(evidence: Evidence, question: Question, seen: Observation | None) -> Row:
+    """The row of one question, whose answer was `seen`."""
+    result, claim, probe = evidence.result, question.claim, question.probe
+    version = result.cell.kernel.upstream
+    pattern = claim.expected(version)
+    observed, crashed = "", False
+    missing = seen is not None and bool(seen.load_errno) and calls_missing(seen.log)
+    if probe in result.crashed:
+        why = next(crash.cause for crash in result.crashes if crash.probe == probe)
+        verdict, cause, observed, crashed = Verdict.BROKEN, why or result.cause, CRASHED, True
+    elif version not in claim.interval:
+        verdict, cause = Verdict.NOT_APPLICABLE, f"says nothing about {version}: {claim.interval}"
+    elif cause := _no_answer(evidence, question, pattern, seen):
+        verdict = Verdict.NO_ANSWER
+    else:
+        assert seen is not None  # noqa: S101  _no_answer has a cause without one
+        verdict = Verdict.HOLDS if matches(pattern, seen) and not missing else Verdict.BROKEN
+        cause = missing_words(evidence, question.file, seen.log) if missing else ""
+    return Row(
+        kind=NAME,
+        probe=probe,
+        subject=question.kfunc,
+        type=question.prog_type,
+        verdict=verdict,
+        cause=cause,
+        expected=expected_words(pattern),
+        observed=observed or (observed_words(pattern, seen) if seen else ""),
+        answer=_answer(claim, seen) if seen and verdict not in (Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE) else "",
+        crashed=crashed,
+        errno=seen.load_errno if seen else None,
+        log=seen.log if seen else "",
+        details=_details(evidence, question, seen, missing=missing),
+    )
+
+
+def _answer(claim: Claim, seen: Observation) -> str:
+    if seen.load_errno and calls_missing(seen.log):
+        return f"load refused: -{errno_name(seen.load_errno)}, the kfunc is not there"
+    return answer_words(claim, seen)
+
+
+def _details(
+    evidence: Evidence, question: Question, seen: Observation | None, *, missing: bool
+) -> Mapping[str, object]:
+    """`usable`: its answer can show the kfunc at work. Of what was seen: `level`, how far the program got; `true`,
+    whether what the claim says is so; `missing`, what the program needs and was not there."""
+    claim, file = question.claim, question.file
+    details: dict[str, object] = {"usable": True} if claim.usable else {}
+    if seen is None:
+        return details
+    true = statement_true(claim, seen)
+    details["level"] = str(Level.EFFECT if claim.usable and true else _level(seen))
+    if true is not None:
+        details["true"] = true
+    if missing:
+        words = missing_words(evidence, file, seen.log)
+        details["missing"] = _unresolved(evidence, file, seen.log) or words
+    return details
+
+
+def _level(seen: Observation) -> Level:
+    """A refused program shows nothing: it may have been refused for another kfunc that it calls."""
+    if seen.failed or seen.load_errno != 0:
+        return Level.NONE
+    return Level.RUNS if seen.run_errno == 0 else Level.LOADS
+
+
+def _no_answer(evidence: Evidence, question: Question, pattern: Pattern, seen: Observation | None) -> str:
+    """Why there is no answer to a claim; empty when there is one."""
+    result, file = evidence.result, question.file
+    if seen is None:
+        return not_asked(result, question.probe)
+    if seen.failed:  # a module that is not there makes much else fail, too
+        return _unready(result, file) or seen.failed
+    if seen.load_errno is None:
+        return "the program was not given to the kernel"
+    if names_words(pattern) and matches(pattern, seen):
+        return ""  # the refusal that it speaks of, even one that elsewhere shows nothing
+    if seen.load_errno:
+        if trouble := platform_trouble(seen.load_errno, seen.log):
+            return without_jit(result, trouble)
+        return _unresolved(evidence, file, seen.log) if calls_missing(seen.log) else ""
+    if seen.run_errno is None and pattern.load != "ok":
+        return ""  # it was to be refused
+    if seen.run_errno is None:
+        return "the program was loaded and not run"
+    return f"BPF_PROG_TEST_RUN: -{errno_name(seen.run_errno)}" if seen.run_errno else ""
+
+
+def _unready(result: CellResult, file: ClaimFile) -> str:
+    """What was not there, so that a missing kfunc shows nothing. Empty when everything was."""
+    facts = result.facts
+    if "vmlinux" not in facts.btf:
+        return "the kernel has no BTF"
+    for module in file.modules:
+        if module not in facts.modules:
+            return f"module {module} was not loaded"
+        if reason := facts.modules[module]:
+            return f"module {module} did not load: {reason}"
+        if module not in facts.btf:
+            return f"module {module} has no BTF in this kernel"
+    return ""
+
+
+# --- why libbpf could not resolve what a program calls ---------------------------------------------------------------
+
+
+def _unresolved(evidence: Evidence, file: ClaimFile, log: str) -> str:
+    """Why a call that was not resolved shows nothing. Empty when it shows that the kernel lacks something."""
+    return _unready(evidence.result, file) or other_prototype(evidence, file, log)
+
+
+def other_prototype(evidence: Evidence, file: ClaimFile, log: str) -> str:
+    """Says so when a call was not resolved although the kernel's BTF holds every kfunc that there is to call.
+
+    libbpf leaves a weak kfunc out, without a word, when its prototype is not the program's (bpf_core_types_are_compat).
+    Empty when that is not what the evidence says.
+    """
+    if not lacks_kfunc(log) or any(_absent(evidence, file)):
+        return ""
+    if not evidence.present.issuperset(file.kfunc_names):
+        return ""  # not asked about: nothing is known
+    return "signature differs: the kernel has every kfunc of the program, one with another prototype than the program's"
+
+
+def _absent(evidence: Evidence, file: ClaimFile) -> Iterator[str]:
+    """The kfuncs of the file that were looked for in this kernel's BTF and are not there."""
+    return (name for name in file.kfunc_names if name in evidence.absent)
+
+
+def missing_words(evidence: Evidence, file: ClaimFile, log: str) -> str:
+    """What the program needs that this kernel does not have, once everything that could be loaded was."""
+    if not lacks_kfunc(log):
+        return "the program reads a field that this kernel does not have"
+    absent = ", ".join(_absent(evidence, file))
+    return f"the program needs a kfunc that this kernel does not have{absent and f': {absent}'}"

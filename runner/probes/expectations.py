@@ -1,0 +1,149 @@
+"""What a project says about kernels: read from bpf/, asked of a kernel, and held against what it answered."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import create_model
+
+from runner import yamlfile
+from runner.errors import UserError
+from runner.model import NETWORK_TYPES, Ask, CellResult, KnownIssue, Plain, ProgType, Row, Verdict
+from runner.model.version import KernelVersion
+from runner.probes.issues import ISSUES, Issue, issues_of, load_issues
+from runner.probes.kind import FOLDER, Family, Kind, ProbeFile, Said
+from runner.probes.kinds import KINDS
+from runner.text import nearest
+from runner.yamlfile import Document
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """`known` has, by the name of a kind, what that kind made of the files. A kind that is not in it is not asked."""
+
+    root: Path
+    files: tuple[ProbeFile, ...]
+    known: Mapping[str, Any]
+    issues: tuple[Issue, ...] = ()
+
+    @classmethod
+    def load(cls, root: Path, probes: Iterable[str | Plain]) -> Self:
+        """Those of a matrix's `probes`. Raises UserError, FILE:LINE, when one of the files is wrong."""
+        files = tuple(_read(root, number, probe) for number, probe in enumerate(probes))
+        return cls.made(root, files, load_issues(root))
+
+    @classmethod
+    def made(cls, root: Path, files: tuple[ProbeFile, ...], issues: tuple[Issue, ...] = ()) -> Self:
+        return cls(root, files, {name: kind.load(root, files) for name, kind in KINDS.items()}, issues)
+
+    def of_files(self, names: Collection[str]) -> Self:
+        """What the files of these names say."""
+        files = tuple(file for file in self.files if file.name in names)
+        return self if files == self.files else self.made(self.root, files, self.issues)
+
+    def grown(self, results: Iterable[CellResult]) -> Self:
+        """With what these results teach: a name that one of their kernels has is looked for in all of them."""
+        results = tuple(results)
+        return replace(self, known={kind.name: kind.grown(known, results) for kind, known in self._kinds()})
+
+    def _kinds(self) -> Iterable[tuple[Kind[Any], Any]]:
+        return ((kind, self.known[name]) for name, kind in KINDS.items() if name in self.known)
+
+    # --- before a kernel is asked
+
+    def asks(self, version: KernelVersion, types: Sequence[ProgType] = NETWORK_TYPES) -> tuple[Ask, ...]:
+        """Everything to ask a kernel of this version; `types` where programs of any type can be asked about."""
+        asked = sorted(self._kinds(), key=lambda each: each[0].name)  # the census first: it is evidence for all others
+        return tuple(ask for kind, known in asked for ask in kind.asks(known, version, types))
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """To load before anything is asked, each once: those of the files, in their order, then those of the kinds."""
+        of_files = [module for file in self.files for module in file.family.modules]
+        of_kinds = [module for kind, known in self._kinds() for module in kind.modules(known)]
+        return tuple(dict.fromkeys((*of_files, *of_kinds)))
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """The names of the BPF objects to compile."""
+        return tuple(dict.fromkeys(name for kind, known in self._kinds() for name in kind.objects(known)))
+
+    # --- after it
+
+    def rows(self, result: CellResult) -> tuple[Row, ...]:
+        """All that is judged of one cell, with the known issues that explain some of it. Pure."""
+        rows: list[Row] = []
+        mine = [issue for issue in self.issues if issue.is_of(result)]
+        for kind, known in self._kinds():
+            earlier = [row for row in rows if row.kind in kind.evidence]
+            rows += [_explained(kind, row, result, mine) for row in kind.judge(result, known, earlier)]
+        return tuple(rows)
+
+    def known_issues(self, cells: Sequence[tuple[CellResult, Sequence[Row]]]) -> tuple[KnownIssue, ...]:
+        """The issues that explain something in these cells, and those that are gone."""
+        return issues_of(cells, self.issues)
+
+    def said(self) -> tuple[Said, ...]:
+        """What is claimed, each with who says it, and where."""
+        return tuple(said for kind, known in self._kinds() for said in kind.said(known))
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal where `rows` of equal results are equal."""
+        return hashlib.sha256(repr((_code(), dict(self.known), self.issues)).encode()).hexdigest()
+
+
+def _explained(kind: Kind[Any], row: Row, result: CellResult, issues: Sequence[Issue]) -> Row:
+    if row.verdict is not Verdict.BROKEN or row.crashed:
+        return row
+    shown = next((issue for issue in issues if issue.is_shown_by(kind, row.probe, result)), None)
+    return replace(row, known_issue=shown.id) if shown else row
+
+
+@cache
+def _code() -> str:
+    """A digest of what judges."""
+    files = sorted(path for path in Path(__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _read(root: Path, number: int, probe: str | Plain) -> ProbeFile:
+    """One entry of `probes`."""
+    if isinstance(probe, Plain):
+        return ProbeFile(name=f"entry-{number}", written=probe)
+    path = root / FOLDER / f"{probe}.yaml"
+    if probe == ISSUES:
+        raise UserError(f"{path} holds no probes", hint=f"it is always read; `probes` must not name {ISSUES!r}")
+    document = yamlfile.load(path)
+    kinds = [kind for kind in KINDS.values() if _own_keys(kind) & document.data.keys()]
+    if not kinds:
+        raise _no_probes(document)
+    written = yamlfile.validate(document, _model(tuple(kind.name for kind in kinds)))
+    if problems := [problem for kind in kinds for problem in kind.problems(written)]:
+        raise document.error(problems)
+    return ProbeFile(probe, written, document)
+
+
+def _own_keys(kind: Kind[Any]) -> set[str]:
+    return set(kind.keys.model_fields if kind.keys else ()) - Family.model_fields.keys()
+
+
+def _no_probes(document: Document) -> UserError:
+    keys = sorted(key for kind in KINDS.values() for key in _own_keys(kind))
+    unknown = [key for key in document.data if key not in Family.model_fields]
+    problems = [((key,), f"unknown key; {nearest(key, keys)}") for key in unknown]
+    return document.error(problems or [((), f"it holds no probes: it has none of the keys {', '.join(keys)}")])
+
+
+@cache
+def _model(kinds: tuple[str, ...]) -> type[Plain]:
+    """A file that has the keys of these kinds."""
+    keys = [keys for name in kinds if (keys := KINDS[name].keys)]
+    bases: list[type[Plain]] = keys if any(issubclass(each, Family) for each in keys) else [*keys, Family]
+    made: type[Plain] = create_model("bpf/NAME.yaml", __base__=tuple(bases))
+    return made

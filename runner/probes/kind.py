@@ -1,0 +1,195 @@
+"""What a kind of probe is. Each is a folder beside this file whose `KIND` is one; runner/agent/NAME.py asks its probes.
+
+Nothing else names a kind: reports, comparisons and the engine work on its asks, answers and rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import Field, StringConstraints, field_validator
+
+from runner.model import NO_ANSWER, Ask, CellResult, Mark, Outcome, Plain, ProgType, Row, SafeName, StateWord
+from runner.model.version import Interval, KernelVersion
+from runner.yamlfile import Document, Location
+
+FOLDER = "bpf"  # of a project: holds NAME.yaml and OBJECT.bpf.c
+
+CRASHED = "crashed the kernel"
+NO_ANSWER_WORD = StateWord(NO_ANSWER, -1, Mark("?", "?", "bold magenta"))
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Pairs = Iterable[tuple[str, str]]  # a word, and what it is
+
+
+class Span(Plain):
+    """The kernels from `since` on and before `until`, as points in stable series; see runner/model/version.py."""
+
+    since: tuple[str, ...] = ()
+    until: tuple[str, ...] = ()
+
+    @field_validator("since", "until")
+    @classmethod
+    def _points(cls, points: tuple[str, ...]) -> tuple[str, ...]:
+        Interval.parse(points)
+        return points
+
+    @property
+    def interval(self) -> Interval:
+        return Interval.parse(self.since, self.until)
+
+
+class Family(Plain):
+    """The keys of bpf/NAME.yaml that belong to no kind: the kfuncs that its probes are about, and their modules."""
+
+    modules: tuple[SafeName, ...] = ()
+    kfuncs: dict[Name, dict[ProgType, Name]] = Field(default_factory=dict)  # by a word for both, and program type
+
+    @property
+    def kfunc_names(self) -> tuple[str, ...]:
+        """Each once, sorted."""
+        return tuple(sorted({name for names in self.kfuncs.values() for name in names.values()}))
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFile:
+    """One entry of the matrix's `probes`: bpf/NAME.yaml, or a mapping that stands there itself."""
+
+    name: str
+    written: Plain  # a Family with the keys of the kinds that it has, or an `entry` of a kind
+    document: Document | None = None  # where it stands; None: in the matrix
+
+    @property
+    def family(self) -> Family:
+        return self.written if isinstance(self.written, Family) else Family()
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a probe claims, in words, and who says it."""
+
+    id: str
+    probe: str
+    subject: str
+    type: str
+    says: str
+    source: str = ""  # ebpf-docs, commit, source
+    refs: tuple[str, ...] = ()
+    file: str = ""  # of ProbeFile
+    place: Location = ()  # in it
+
+    @property
+    def sources(self) -> str:
+        return f"{self.source}: {'; '.join(self.refs)}"
+
+
+KnownT = TypeVar("KnownT")
+
+
+class Kind(Generic[KnownT]):
+    """One kind. `KnownT` is what a project says about it: frozen, and its repr tells it from every other one."""
+
+    name: ClassVar[str]  # of its folder; the kind of its asks, answers and rows; its section of an export
+    noun: ClassVar[str] = "answer"  # what one of its rows is called: "3648 claims"
+    subject: ClassVar[str] = "subject"  # what its rows are about: the head of that column
+    states: ClassVar[tuple[StateWord, ...]] = ()  # that its rows may have, the worst first
+    # the types that a run must have an answer of, and that a grid shows unless all are wanted; None: all
+    due: ClassVar[frozenset[str] | None] = None
+    keys: ClassVar[type[Plain] | None] = None  # its keys of bpf/NAME.yaml
+    entry: ClassVar[type[Plain] | None] = None  # its mapping among the matrix's `probes`; the first field is the key
+    pattern: ClassVar[type[Plain] | None] = None  # of an answer, in bpf/known-issues.yaml
+    evidence: ClassVar[tuple[str, ...]] = ()  # kinds that are judged before it: it gets their rows
+    options: ClassVar[tuple[str, ...]] = ()  # of the kernel's .config, kept with each result
+
+    def problems(self, file: Any) -> Iterable[tuple[Location, str]]:
+        """What only the whole file shows to be wrong. `file` has the keys of this kind and those of a Family."""
+        return ()
+
+    def load(self, root: Path, files: Sequence[ProbeFile]) -> KnownT:
+        """What the project at `root` says. UserError, FILE:LINE, when it is wrong."""
+        raise NotImplementedError
+
+    def grown(self, known: KnownT, results: Iterable[CellResult]) -> KnownT:
+        """With what these results teach: a name that one kernel has is looked for in all of them."""
+        return known
+
+    def asks(self, known: KnownT, version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
+        """What to ask a kernel of this version; `types` where programs of any type can be asked about.
+
+        What may take the kernel down comes last: each such boot costs seconds.
+        """
+        raise NotImplementedError
+
+    def modules(self, known: KnownT) -> Iterable[str]:
+        """To load before anything is asked, besides those of the files."""
+        return ()
+
+    def objects(self, known: KnownT) -> Iterable[str]:
+        """The names of the BPF objects to compile: bpf/NAME.bpf.c."""
+        return ()
+
+    def judge(self, result: CellResult, known: KnownT, earlier: Sequence[Row]) -> Iterable[Row]:
+        """The rows of one cell, also of one that did not run. `earlier` are the rows of the kinds in `evidence`."""
+        raise NotImplementedError
+
+    def shows(self, pattern: Any, result: CellResult, probe: str) -> bool:
+        """Was the probe answered as the `pattern` says?"""
+        return False
+
+    def said(self, known: KnownT) -> Iterable[Said]:
+        """What is claimed, each with who says it."""
+        return ()
+
+    # --- how its rows are shown
+
+    def shown(self, result: CellResult, row: Row) -> Pairs:
+        """The raw answer behind a row."""
+        return ()
+
+    def brief(self, row: Row) -> str:
+        """What a list of states shows besides the state and its cause."""
+        return ""
+
+    def declared(self, row: Row) -> Iterable[str]:
+        """What the kernel declares the subject to be, in lines."""
+        return ()
+
+    def exported(self, result: CellResult, rows: Sequence[Row]) -> list[Mapping[str, object]]:
+        """Its section of an export, JSON. Fields are added, never renamed."""
+        return [
+            {
+                "probe": row.probe, "subject": row.subject, "type": row.type, "state": row.state,
+                "verdict": row.verdict, "expected": row.expected, "observed": row.observed, "crashed": row.crashed,
+                "cause": row.cause, "known_issue": row.known_issue, "hidden": row.hidden, "errno": row.errno,
+                "log": row.log, **row.details,
+            }
+            for row in rows
+        ]  # fmt: skip
+
+    def word(self, state: str) -> StateWord:
+        """How a state is shown."""
+        return next((each for each in self.states if each.word == state), NO_ANSWER_WORD)
+
+    def rank(self, state: str) -> int | None:
+        """Of two ranks the lower is the worse one. None: not an answer."""
+        return next((each.rank for each in self.states if each.word == state), None)
+
+    @property
+    def best(self) -> str:
+        """The state that needs no explanation; empty where there are no states."""
+        return self.states[-1].word if self.states else ""
+
+    def is_due(self, row: Row) -> bool:
+        """Does a run lack something when this row has no answer?"""
+        return not row.hidden and (self.due is None or row.type in self.due)
+
+
+def not_asked(result: CellResult, probe: str) -> str:
+    """Why a probe without an answer has none."""
+    if result.outcome is not Outcome.RAN:
+        return f"{result.outcome}: {result.cause}" if result.cause else str(result.outcome)
+    return result.cause or f"{probe} was not asked"
