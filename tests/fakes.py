@@ -6,12 +6,12 @@ What a fake guest does is named by its cell's kernel name, e.g. `panic-at-boot`.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from tarfile import open as open_tar
@@ -20,14 +20,18 @@ from typing import Any
 from pydantic import JsonValue
 
 from runner.caches import cache_root
-from runner.engine.orders import CellOrder, WorkerOrders
+from runner.engine.fleet import Fleet, this_machine_alone
+from runner.engine.orders import CellOrder, Progress
+from runner.engine.plan import Ended, Plan, RunEnd, Sink
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.interface import Accel, Access, Answered, Booter, BootOrder, Guest
 from runner.guest.splats import splats_of
-from runner.model import Ask, Cell, Image, ImagePin, Kernel, Limits, Pin, Splat
+from runner.model import Ask, Cell, CellResult, Image, ImagePin, Kernel, Limits, Pin, Splat
 from runner.model.deadline import Deadline
+from runner.results.model import RunHeader
 
 DIGEST = "0" * 64
+STARTED = datetime(2026, 11, 3, tzinfo=UTC)
 CONFIG_WITHOUT_BTF = Path(__file__).parent / "data/kernels/config-without-btf"
 WORK_S = 2.0  # of `work`; twice that where the cache is called `slow`
 ENDED = "[    9.9] the guest was ended\n"  # last on its console
@@ -58,13 +62,54 @@ def cell_order(behaviour: str = "fine", *, number: int = 0, count: int = 3) -> C
     return CellOrder(cell=cell(behaviour, number=number), asks=asks(count), modules=())
 
 
-def worker_orders(folder: Path, *orders: CellOrder) -> WorkerOrders:
-    return WorkerOrders(
+def plan(
+    folder: Path, *orders: CellOrder, fleet: Fleet | None = None, machine: str = "tests.fakes:fake_machine"
+) -> Plan:
+    """A run of these cells on fake guests, by default one at a time on this machine."""
+    return Plan(
+        run=RunHeader(id="r", started=STARTED, matrix_sha256=DIGEST, runner_version="1"),
         orders=orders,
         payload={"little": EMPTY_TAR},
-        folder=os.fspath(folder),
-        machine="tests.fakes:fake_machine",
+        fleet=fleet or this_machine_alone(1),
+        folder=folder,
+        machine=machine,
     )
+
+
+@dataclass
+class Told:
+    """A sink that remembers everything."""
+
+    results: list[CellResult] = field(default_factory=list)
+    phases: list[Progress] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)
+
+    def began(self, _: Plan) -> None:
+        self.events.append("began")
+
+    def progress(self, progress: Progress) -> None:
+        self.events.append("progress")
+        self.phases.append(progress)
+
+    def result(self, result: CellResult) -> None:
+        self.events.append("result")
+        self.results.append(result)
+
+    def finished(self, end: RunEnd) -> None:
+        self.events.append(f"finished {end.ended}")
+
+
+def told(plan: Plan, sinks: Sequence[Sink], results: Iterable[CellResult], ended: Ended = Ended.COMPLETE) -> RunEnd:
+    """In the place of `execute`: these are the results."""
+    for sink in sinks:
+        sink.began(plan)
+    for result in results:
+        for sink in sinks:
+            sink.result(result)
+    end = RunEnd(plan.run.id, ended, 1.0)
+    for sink in sinks:
+        sink.finished(end)
+    return end
 
 
 def _empty_tar() -> bytes:

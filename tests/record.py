@@ -14,8 +14,8 @@ from unittest.mock import patch
 
 from runner.caches import cache_root
 from runner.engine import cellrun
-from runner.engine.prepare import worker_orders
-from runner.engine.realmachine import this_machine
+from runner.engine.machine import this_machine
+from runner.engine.prepare import cell_orders, payloads
 from runner.engine.transcript import Transcript
 from runner.guest import command
 from runner.matrix import load_matrix
@@ -69,11 +69,10 @@ def record(matrix: Path, folder: Path) -> None:
     cells = load_matrix(matrix).cells(read_lock(matrix.with_suffix(".lock")))
     deadline = Deadline.after(3600, "the recording's limit")
     names = frozenset().union(*(file.kfunc_names for file in claims()))
-    orders = worker_orders(
-        cells, claims(), NO_KFUNCS, root=ROOT, folder=folder, cache=cache_root(), offline=False, deadline=deadline
-    )
+    packed = payloads(cells, claims(), root=ROOT, cache=cache_root(), offline=False, deadline=deadline)
+    orders = tuple(cell_orders(cells, claims(), NO_KFUNCS))
     for kernel, arch, variant in RECORDED:
-        order = next((one for one in orders.orders if (one.cell.name, one.cell.arch) == (kernel, arch)), None)
+        order = next((one for one in orders if (one.cell.name, one.cell.arch) == (kernel, arch)), None)
         if order is None:
             continue
         lines: list[str] = []
@@ -92,7 +91,7 @@ def record(matrix: Path, folder: Path) -> None:
             patch.object(command, "_LOGLEVEL", loglevel),
             patch.object(cellrun, "_AGENT", agent),
         ):
-            payload = orders.payload[architecture(arch).byte_order]
+            payload = packed[architecture(arch).byte_order]
             result = cellrun.run_cell(
                 order, payload, this_machine(offline=False), Path(scratch), lambda phase, note: None
             )

@@ -3,84 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from runner import __version__
 from runner.bisect.candidates import Bootable
 from runner.bisect.questions import Asked
 from runner.bisect.search import Tell, Want
-from runner.engine.again import asked_of
-from runner.engine.fleet import Fleet
-from runner.engine.orders import CellOrder, Progress, WorkerOrders
+from runner.engine.orders import CellOrder, Progress
+from runner.engine.plan import Plan, RunEnd, Sink
+from runner.engine.storing import StoreSink
 from runner.errors import InfraError
 from runner.model import Cell, CellResult, Outcome
-from runner.results.asked import read_asked, write_asked
 from runner.results.bisections import Reply, Why
-from runner.results.model import Run
+from runner.results.model import RunHeader
 from runner.results.store import ResultStore
 
-RunRounds = Callable[..., bool]  # runner.engine.controller.run_rounds
-
-
-class Shown(Protocol):
-    """What a round is shown on."""
-
-    def progress(self, progress: Progress) -> None: ...
-
-    def result(self, result: CellResult) -> None: ...
-
-
-Show = Callable[[Sequence[tuple[Cell, Why]]], AbstractContextManager[Shown]]
+Execute = Callable[[Plan, Sequence[Sink]], RunEnd]  # runner.engine.controller.execute
+Show = Callable[[Sequence[tuple[Cell, Why]]], Sink]
 
 
 @dataclass(slots=True)
 class Boots:
-    """`orders` holds the payload for every architecture; its own orders are not looked at."""
+    """`plan` holds the payload for every architecture; its own orders are not looked at."""
 
     asked: Asked
     keys: Sequence[str]
     cells: Mapping[str, Cell]  # by the candidate's key
-    orders: WorkerOrders
+    plan: Plan
     store: ResultStore
-    run: Run
-    fleet: Fleet
     show: Show
-    rounds: RunRounds
+    execute: Execute
     attempts: dict[str, int] = field(default_factory=dict)  # by the cell's id: the last one
     _begun: bool = False
-    _cells: list[Cell] = field(default_factory=list)  # of the run, in the order in which they were asked
 
     def ask(self, batch: Sequence[Want], tell: Tell) -> None:
         """One round. KeyboardInterrupt when it was interrupted; InfraError when the machine failed all of it."""
         self._begin()
         wanted = {self.cells[self.keys[want.at]].id: (self.keys[want.at], want.why) for want in batch}
         orders = tuple(self._order(self.cells[key], why) for key, why in wanted.values())
-        self._cells += [order.cell for order in orders if order.cell not in self._cells]
-        self.store.widen(self.run.id, self._cells)
-        batch_orders = self.orders.model_copy(update={"orders": orders})
-        self._keep_asked(batch_orders)
         last: dict[str, CellResult] = {}
 
-        def keep(result: CellResult) -> None:
+        def took(result: CellResult) -> None:
             self._note(result)
-            if result.outcome in (Outcome.RAN, Outcome.BOOT_FAILED) or not self._answered(result.cell):
-                self.store.add(self.run.id, result)
             last[result.cell.id] = result
-            shown.result(result)
             if result.outcome is Outcome.RAN:  # what did not run is tried once more in this round
                 tell(self._reply(*wanted[result.cell.id], result))
 
-        with self.show([(order.cell, wanted[order.cell.id][1]) for order in orders]) as shown:
-            whole = self.rounds(
-                batch_orders,
-                fleet=self.fleet,
-                on_result=keep,
-                on_progress=shown.progress,
-            )
-        if not whole:
+        shown = self.show([(order.cell, wanted[order.cell.id][1]) for order in orders])
+        end = self.execute(replace(self.plan, orders=orders), [StoreSink(self.store), _Took(took), shown])
+        if not end.complete:
             raise KeyboardInterrupt
         unanswered = [result for result in last.values() if result.outcome is not Outcome.RAN]
         replies = [self._reply(*wanted[result.cell.id], result) for result in unanswered]
@@ -92,31 +64,14 @@ class Boots:
         for reply in replies:
             tell(reply)
 
-    def close(self) -> None:
-        """The bisection came to its end."""
-        if self._begun:
-            self.store.finish(self.run.id, datetime.now(UTC))
-
     def _begin(self) -> None:
-        """Begin the run in the store, or go on with it."""
+        """Of a bisection that is resumed, attempts are counted on."""
         if self._begun:
             return
         self._begun = True
-        if any(info.id == self.run.id for info in self.store.runs()):
-            before = self.store.load(self.run.id)
-            self._cells = list(before.cells)
-            for result in before.results:
+        if any(info.id == self.plan.run.id for info in self.store.runs()):
+            for result in self.store.load(self.plan.run.id).results:
                 self._note(result)
-        else:
-            self.store.begin(self.run.model_copy(update={"cells": ()}))
-
-    def _keep_asked(self, orders: WorkerOrders) -> None:
-        """What each cell was asked last, so that `runner cell repro` can ask it again."""
-        reports = self.store.path.parent
-        now, before = asked_of(orders), read_asked(reports, self.run.id)
-        cells, objects = (before.cells, before.objects) if before else ({}, {})
-        both = now.model_copy(update={"cells": {**cells, **now.cells}, "objects": {**objects, **now.objects}})
-        write_asked(reports, self.run.id, both)
 
     def _order(self, cell: Cell, why: Why) -> CellOrder:
         census = why is Why.CONFIRM  # the ends of a change also tell their prototypes
@@ -135,16 +90,31 @@ class Boots:
             answer=reading.answer,
             cause="" if reading.answer else reading.cause,
             outcome=result.outcome,
-            run=self.run.id,
+            run=self.plan.run.id,
             cell=result.cell.id,
         )
 
     def _note(self, result: CellResult) -> None:
         self.attempts[result.cell.id] = max(result.attempts, self.attempts.get(result.cell.id, 0))
 
-    def _answered(self, cell: Cell) -> bool:
-        """Has this run an answer of it already? What could not confirm it does not take its place."""
-        return any(result.outcome is Outcome.RAN for result in self.store.load(self.run.id).attempts(cell.id))
+
+@dataclass(frozen=True, slots=True)
+class _Took:
+    """A sink for results alone."""
+
+    take: Callable[[CellResult], None]
+
+    def began(self, plan: Plan) -> None:
+        pass
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+    def result(self, result: CellResult) -> None:
+        self.take(result)
+
+    def finished(self, end: RunEnd) -> None:
+        pass
 
 
 def known_replies(
@@ -166,7 +136,5 @@ def known_replies(
     yield from found.values()
 
 
-def new_run(bisection_id: str, started: datetime, matrix_sha256: str, slots: int) -> Run:
-    return Run(
-        id=bisection_id, started=started, matrix_sha256=matrix_sha256, runner_version=__version__, slots=slots, cells=()
-    )
+def new_run(run_id: str, started: datetime, matrix_sha256: str, slots: int) -> RunHeader:
+    return RunHeader(id=run_id, started=started, matrix_sha256=matrix_sha256, runner_version=__version__, slots=slots)

@@ -16,9 +16,9 @@ from runner.bisect.questions import Asked
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.options import Project
-from runner.engine.again import payload_again
+from runner.engine.machine import this_machine
 from runner.engine.orders import Phase
-from runner.engine.realmachine import this_machine
+from runner.engine.prepare import payload
 from runner.errors import UserError
 from runner.guest.accel import host_cpus
 from runner.images import lock_image
@@ -69,7 +69,7 @@ class CommitBisecting:
             arch=self.arch,
             asked=self.asked,
             image=image,
-            payload=payload_again(image, objects, cache, offline=self.offline, deadline=deadline),
+            payload=payload(image, objects, cache, offline=self.offline, deadline=deadline),
             guest=file.guest,
             limits=file.limits,
             probes=file.probes,

@@ -22,9 +22,10 @@ from runner.cli.fleets import fleet_of
 from runner.cli.live import Display
 from runner.cli.options import Project
 from runner.cli.stores import store_of
-from runner.engine.controller import run_rounds
+from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
-from runner.engine.prepare import worker_orders
+from runner.engine.plan import Plan
+from runner.engine.prepare import payloads
 from runner.errors import InfraError
 from runner.images import lock_image
 from runner.kernels.archive import Archive
@@ -84,7 +85,6 @@ class Bisecting:
                 every=self.every,
                 kept=journal.keep,
             )
-            boots.close()
             journal.keep()
             results = self._results(store, journal, known, cells)
         found = conclude(journal.bisection, board, self.asked, results, self.issues)
@@ -118,32 +118,35 @@ class Bisecting:
     def _boots(self, journal: Journal, cells: Mapping[str, Cell], store: ResultStore, fleet: Fleet) -> Boots:
         bisection = journal.bisection
         one_each = {cell.arch: cell for cell in cells.values()}
-        orders = worker_orders(
-            tuple(one_each.values()),
-            self.asked.files,
-            self.asked.known,
-            root=self.project.root,
+        plan = Plan(
+            run=new_run(bisection.id, bisection.started, self.project.matrix.sha256, bisection.slots),
+            orders=(),
+            payload=payloads(
+                tuple(one_each.values()),
+                self.asked.files,
+                root=self.project.root,
+                cache=cache_root(),
+                offline=self.offline,
+                deadline=self.project.limits.deadline("prepare_s"),
+            ),
+            fleet=fleet,
             folder=self.project.reports / "runs" / bisection.id,
-            cache=cache_root(),
             offline=self.offline,
-            deadline=self.project.limits.deadline("prepare_s"),
         )
 
         def show(batch: Sequence[tuple[Cell, Why]]) -> Display:
             journal.round()
             self._say_round(journal, batch)
-            return Display(self.console, [cell.id for cell, _ in batch], self._describe)
+            return Display(self.console, self._describe)
 
         return Boots(
             asked=self.asked,
             keys=[candidate.key for candidate in bisection.candidates],
             cells=cells,
-            orders=orders,
+            plan=plan,
             store=store,
-            run=new_run(bisection.id, bisection.started, self.project.matrix.sha256, bisection.slots),
-            fleet=fleet,
             show=show,
-            rounds=run_rounds,
+            execute=execute,
         )
 
     def _describe(self, result: CellResult) -> str:

@@ -30,7 +30,7 @@ from runner.cli.options import (
 )
 from runner.cli.repro import repro
 from runner.cli.stores import store_of
-from runner.engine.realmachine import this_machine
+from runner.engine.machine import this_machine
 from runner.errors import UserError
 from runner.guest.interface import BootOrder
 from runner.model import Cell

@@ -10,9 +10,8 @@ from pathlib import Path
 from runner.caches import cache_root
 from runner.cli.judging import Knowledge, judged_run, run_of
 from runner.cli.options import Project
-from runner.engine.again import order_again, payload_again
 from runner.engine.orders import CellOrder
-from runner.engine.prepare import cell_orders
+from runner.engine.prepare import cell_orders, order_again, payload
 from runner.errors import UserError
 from runner.model import NETWORK_TYPES, AskedCell, CellResult
 from runner.model.architecture import architecture
@@ -100,4 +99,4 @@ def payload_of(project: Project, earlier: Earlier, *, offline: bool, deadline: D
         objects = compile_objects(project.root, sorted(names), (order,), cache, deadline=deadline)[order]
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in objects.items()}
         same = bool(wanted) and all(wanted.get(name) == digest for name, digest in digests.items())
-    return Payload(payload_again(cell.image, objects, cache, offline=offline, deadline=deadline), same)
+    return Payload(payload(cell.image, objects, cache, offline=offline, deadline=deadline), same)

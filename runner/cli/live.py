@@ -6,16 +6,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from runner.cli.jsonlines import EventConsole
 from runner.engine.orders import Phase, Progress
+from runner.engine.plan import Plan, RunEnd
 from runner.model import CellResult, Outcome
 
 _ACTIVE = (Phase.PREPARING, Phase.BOOTING, Phase.PROBING)
@@ -57,26 +55,22 @@ class Board:
 
 
 class Display:
-    """Shows a Board. `describe` says in a few words what came of a cell."""
+    """A sink that shows a Board. `describe` says in a few words what came of a cell."""
 
-    def __init__(self, console: Console, cell_ids: Iterable[str], describe: Callable[[CellResult], str]) -> None:
+    def __init__(self, console: Console, describe: Callable[[CellResult], str]) -> None:
         self._console = console
-        self._board = Board(tuple(cell_ids))
         self._describe = describe
-        self._events = console.events if isinstance(console, EventConsole) else None
-        self._width = max((len(cell_id) for cell_id in self._board.cell_ids), default=0)
+        self._board = Board(())
+        self._width = 0
         self._live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
-    def __enter__(self) -> Self:
+    def began(self, plan: Plan) -> None:
+        self._board = Board(tuple(order.cell.id for order in plan.orders))
+        self._width = max((len(cell_id) for cell_id in self._board.cell_ids), default=0)
         if self._live:
             self._live.start()
-        if self._events:
-            self._events.cells(self._board.cell_ids)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def finished(self, _: RunEnd) -> None:
         if self._live:
             self._live.stop()
 
@@ -88,16 +82,12 @@ class Display:
 
     def progress(self, progress: Progress) -> None:
         self._board.take(progress)
-        if self._events:
-            self._events.progress(progress)
         if not self._live and progress.phase in _ACTIVE:
             self._line(progress.cell_id, str(progress.phase), progress.note)
 
     def result(self, result: CellResult) -> None:
         """A finished cell stays on the screen."""
         said = self._describe(result)
-        if self._events:
-            self._events.result(result, said)
         if not self._live:
             self._line(result.cell.id, "done", said)
             return

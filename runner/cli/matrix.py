@@ -9,15 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.cli import Finished
-from runner.cli.jsonlines import EventConsole, JsonLines
-from runner.cli.judging import Knowledge, judged_run
+from runner.cli.judging import Knowledge
 from runner.cli.lazy import Group
-from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
     FormatOption,
-    Gdb,
     Hosts,
     MatrixFile,
     Offline,
@@ -26,13 +23,11 @@ from runner.cli.options import (
     Verbose,
     emit,
     emit_json,
-    out_console,
 )
 from runner.cli.watching import FailOn, checked_run_id, watched
 from runner.errors import UserError
-from runner.matrix.select import select, shard
+from runner.matrix.select import select
 from runner.model import NETWORK_TYPES, Cell, ProgType
-from runner.reports.summary import totals
 from runner.text import counted
 
 app = typer.Typer(
@@ -48,15 +43,17 @@ Only = Annotated[str, typer.Option("--only", help="Only these cells: 'arch=arm64
 @app.command("run")
 def run(
     resumed: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="With --resume: which run. Default: the last one.")
+        str | None,
+        typer.Argument(metavar="RUN", help="The run to --resume. [default: the last one that was stopped]"),
     ] = None,
     matrix: MatrixFile = DEFAULT_MATRIX,
     only: Only = "",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a run that was stopped: only what has no answer is booted.")
+        bool, typer.Option("--resume", help="Resume a stopped run; boot only the cells without a result.")
     ] = False,
     slots: Annotated[
-        int | None, typer.Option("-n", "--slots", min=1, help="Guests at once. Default: what this machine can carry.")
+        int | None,
+        typer.Option("-n", "--slots", min=1, help="Concurrent guests. [default: what this machine carries]"),
     ] = None,
     locked: Annotated[bool, typer.Option("--locked", help="Fail when a pinned package has left the archive.")] = False,
     every_type: Annotated[
@@ -72,7 +69,11 @@ def run(
         ),
     ] = None,
     fail_on: Annotated[
-        list[FailOn] | None, typer.Option("--fail-on", help="What exits 1 (incomplete: 2). Repeatable. Default: all.")
+        list[FailOn] | None,
+        typer.Option(
+            "--fail-on",
+            help='Conditions that fail the run (exit 1; 2 for "incomplete"). May be repeated. [default: all]',
+        ),
     ] = None,
     hosts: Hosts = None,
     part: Annotated[
@@ -81,10 +82,6 @@ def run(
     run_id: Annotated[
         str | None, typer.Option("--run-id", help="The run's id: equal for the shards of one run, see `results merge`.")
     ] = None,
-    hold_on_fail: Annotated[
-        bool, typer.Option("--hold-on-fail", help="Keep each guest open in which something failed, until Enter.")
-    ] = False,
-    gdb: Gdb = False,
     format_: Annotated[
         Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
     ] = Format.TEXT,
@@ -98,41 +95,19 @@ def run(
 
     Example: runner matrix run --only 'arch=x86_64,kernel=6.*'
     """
-    # late: they bring pytest, and `list` and `validate` need none
-    from runner.cli.fleets import fleet_of  # noqa: PLC0415
-    from runner.cli.holding import FailureHold  # noqa: PLC0415
-    from runner.cli.resuming import resume_matrix, resumed_id  # noqa: PLC0415
-    from runner.cli.running import run_matrix  # noqa: PLC0415
+    from runner.cli import running  # noqa: PLC0415  late: it brings pytest, and `list` and `validate` need none
 
     project = Project.at(matrix)
     knowledge = Knowledge.of(project)  # what is wrong with it is said before anything is fetched
-    prog_types = tuple(ProgType) if every_type else NETWORK_TYPES
-    events = JsonLines() if format_ is Format.JSON else None
-    console = EventConsole(events) if events else out_console()
-    old = resumed_id(resume, resumed or (checked_run_id(run_id) if resume else None), baseline=baseline, only=only)
+    if resumed is not None and not resume:
+        raise UserError(f"unexpected argument {resumed}: only valid with --resume", hint="`--only` chooses cells")
+    request = running.Request(
+        only=only, part=part, locked=locked, resume=resume, run_id=resumed or checked_run_id(run_id),
+        prog_types=tuple(ProgType) if every_type else NETWORK_TYPES, slots=slots, hosts=hosts, offline=offline,
+    )  # fmt: skip
+    request.checked(baseline)
     watch = watched(knowledge, baseline, fail_on)
-    if gdb and not hold_on_fail:
-        raise UserError("--gdb of a run is for the guests that --hold-on-fail keeps open")
-    hold = FailureHold(knowledge, console, gdb) if hold_on_fail else None
-    if resume:
-        status = resume_matrix(
-            project, knowledge, old,
-            prog_types=prog_types, slots=slots, hosts=hosts, offline=offline, console=console, watch=watch, hold=hold,
-        )  # fmt: skip
-    else:
-        lock = settled(project, mode="locked" if locked else "keep", offline=offline)
-        cells = select(project.matrix.cells(lock), only)
-        cells = shard(cells, part) if part else cells
-        with fleet_of(hosts, slots, cells, console) as fleet:
-            status = run_matrix(
-                project, cells, knowledge,
-                prog_types=prog_types, fleet=fleet, offline=offline, console=console,
-                run_id=checked_run_id(run_id), watch=watch, hold=hold,
-            )  # fmt: skip
-    if events:
-        done = judged_run(project, old if resume else run_id)
-        events.finished(done.run.id, totals(done), status)
-    raise Finished(status)
+    raise Finished(running.run(project, knowledge, request, watch, json=format_ is Format.JSON))
 
 
 @app.command("list")

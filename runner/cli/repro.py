@@ -30,8 +30,8 @@ from runner.cli.options import (
     emit_json,
 )
 from runner.engine.cellrun import run_cell
+from runner.engine.machine import this_machine
 from runner.engine.orders import Phase
-from runner.engine.realmachine import this_machine
 from runner.errors import UserError
 from runner.guest.interface import Guest
 from runner.model import ANSWERS, CellResult, Look, Outcome, Verdict

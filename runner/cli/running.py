@@ -1,14 +1,13 @@
-"""One run, from cells to an exit status: orders, slots, display, store, reports."""
+"""One run: which cells, the plan, who is told, and what is shown in the end."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
@@ -16,156 +15,187 @@ from rich.text import Text
 from runner import __version__
 from runner.caches import cache_root
 from runner.cli import EXIT_INTERRUPTED
-from runner.cli.holding import FailureHold
+from runner.cli.fleets import fleet_of
+from runner.cli.jsonlines import JsonLines
 from runner.cli.judging import Knowledge
 from runner.cli.live import Display
-from runner.cli.options import Project
+from runner.cli.locking import settled
+from runner.cli.options import Project, out_console
 from runner.cli.stopping import stoppable
 from runner.cli.stores import store_of
 from runner.cli.watching import Watch, suspects
-from runner.engine.again import asked_of
-from runner.engine.controller import run_rounds
+from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
-from runner.engine.orders import WorkerOrders
-from runner.engine.prepare import worker_orders
+from runner.engine.plan import Plan, RunEnd, Sink
+from runner.engine.prepare import cell_orders, payloads
+from runner.engine.storing import StoreSink
 from runner.errors import InfraError, UserError
-from runner.model import ANSWERS, NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
-from runner.reports.exitcode import exit_code
+from runner.matrix.select import select, shard
+from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
 from runner.reports.markdown import availability_markdown
-from runner.reports.summary import run_report
-from runner.results.asked import write_asked
+from runner.reports.summary import run_report, totals
 from runner.results.missing import missing_cells
-from runner.results.model import JudgedRun, Run, RunInfo, new_run_id
+from runner.results.model import JudgedRun, Run, RunKind, new_run_id
 from runner.results.store import ResultStore
 from runner.store import write_atomically
-from runner.text import printable
 
 log = logging.getLogger(__name__)
 
 
-def run_matrix(
-    project: Project,
-    cells: tuple[Cell, ...],
-    knowledge: Knowledge,
-    *,
-    prog_types: tuple[ProgType, ...] = NETWORK_TYPES,
-    fleet: Fleet,
-    offline: bool,
-    console: Console,
-    run_id: str | None = None,
-    watch: Watch | None = None,
-    hold: FailureHold | None = None,
-) -> int:
-    """Run `cells`, keep and show what they answered; the exit status."""
-    started, begun = datetime.now(UTC), time.monotonic()
-    slots = min(fleet.slots, len(cells))
-    run = Run(
-        id=run_id or new_run_id(started),
-        started=started,
-        matrix_sha256=project.matrix.sha256,
-        runner_version=__version__,
-        slots=slots,
-        cells=cells,
-    )
-    orders = orders_of(project, run, knowledge, prog_types=prog_types, offline=offline)
-    console.print(Text(f"run {run.id}: {len(cells)} cells, {slots} at once"), soft_wrap=True)
-    with stoppable(), store_of(project) as store:
-        before = watch.before(store, cells) if watch else None
-        run = _after(run, store.runs())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a command line says about a run. With `resume`, `run_id` names the run; None: the last that was stopped."""
 
-        def now() -> datetime:
-            """By a clock that does not jump while the run goes on."""
-            return run.started + timedelta(seconds=time.monotonic() - begun)
+    only: str = ""
+    part: str = ""
+    locked: bool = False
+    resume: bool = False
+    run_id: str | None = None
+    prog_types: tuple[ProgType, ...] = NETWORK_TYPES
+    slots: int | None = None
+    hosts: Path | None = None
+    offline: bool = False
 
-        store.begin(run)
-        write_asked(project.reports, run.id, asked_of(orders))
-        finished = boot_all(run, orders, knowledge, fleet, store, console, hold=hold)
-        if finished:
-            store.finish(run.id, now())
-        done = knowledge.judged(store.load(run.id))
-        if watch and before and finished:
-            again = suspects(done, before, watch, orders)
-            if again.orders:
-                number = f"{len(again.orders)} of {len(cells)} cells boot once more"
-                console.print(Text(f"worse than {before.name}: {number}"))
-                boot_all(run, again, knowledge, fleet, store, console, confirming=True)
-                store.finish(run.id, now())
-                done = knowledge.judged(store.load(run.id))
-        show(done, project, console, finished=finished)
-    if not finished:
-        return EXIT_INTERRUPTED
-    return watch.status(done, before, console) if watch else exit_code(done)
-
-
-def _after(run: Run, others: Sequence[RunInfo]) -> Run:
-    """Runs are in the order of their beginnings: one that begins now is the last one, whatever the clock says."""
-    last = max((other.started for other in others), default=run.started)
-    if last < run.started or not others:
-        return run
-    log.warning("the clock was set back: the last run began at %s; this one is dated after it", last.isoformat())
-    return run.model_copy(update={"started": last + timedelta(milliseconds=1)})
-
-
-def orders_of(
-    project: Project, run: Run, knowledge: Knowledge, *, prog_types: tuple[ProgType, ...], offline: bool
-) -> WorkerOrders:
-    """What the workers need for all cells of a run."""
-    return worker_orders(
-        run.cells,
-        knowledge.claims,
-        knowledge.kfuncs,
-        prog_types=prog_types,
-        root=project.root,
-        folder=project.reports / "runs" / run.id,
-        cache=cache_root(),
-        offline=offline,
-        deadline=project.limits.deadline("prepare_s"),
-    )
-
-
-def boot_all(
-    run: Run,
-    orders: WorkerOrders,
-    knowledge: Knowledge,
-    fleet: Fleet,
-    store: ResultStore,
-    console: Console,
-    *,
-    confirming: bool = False,
-    hold: FailureHold | None = None,
-) -> bool:
-    """Boot what `orders` say and keep what comes; False when interrupted."""
-    if hold:
-        orders = hold.orders(orders)
-
-    def keep(result: CellResult) -> None:
-        # a boot that was to confirm an answer and gave none does not take its place
-        if not confirming or result.outcome in ANSWERS:
-            store.add(run.id, result)
-        display.result(result)
-
-    with (
-        hold or nullcontext(),
-        Display(
-            console, (order.cell.id for order in orders.orders), lambda result: describe(result, knowledge)
-        ) as display,
-    ):
-        try:
-            return run_rounds(
-                orders,
-                fleet=fleet,
-                on_result=keep,
-                on_progress=display.progress,
-                on_notice=lambda what: console.print(Text(printable(what), style="yellow"), soft_wrap=True),
-                on_guest=partial(hold.on_guest, run.id) if hold else None,
-                known_s=store.seconds(),
+    def checked(self, baseline: str | None) -> None:
+        """Raises UserError for options that --resume leaves no room for."""
+        alone = {"--only": self.only, "--shard": self.part, "--locked": self.locked, "--baseline": baseline is not None}
+        if self.resume and (wrong := [option for option, given in alone.items() if given]):
+            raise UserError(
+                f"--resume executes a run as it began; {', '.join(wrong)} cannot change it",
+                hint=f"leave {' and '.join(wrong)} out, or begin a new run",
             )
-        except InfraError as error:
-            then = f"`runner matrix run --resume {run.id}` then goes on with what is missing"
-            raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error
 
 
-def describe(result: CellResult, knowledge: Knowledge) -> str:
+def run(project: Project, knowledge: Knowledge, request: Request, watch: Watch, *, json: bool) -> int:
+    """Run cells of the matrix, store and show their answers. Returns the exit status.
+
+    Raises UserError when there is no run to resume, or when the matrix has changed since it began.
+    """
+
+    def describe(result: CellResult) -> str:
+        return describe_result(result, knowledge)
+
+    events = JsonLines(describe) if json else None
+    console = Console(stderr=True, highlight=False) if json else out_console()
+    if request.resume and not project.database.exists():
+        raise UserError(f"there is no run to resume in {project.database}", hint="`runner matrix run` begins one")
+    cells = () if request.resume else _chosen(project, request)
+    with stoppable(), store_of(project) as store:
+        begun = _resumed(store, project, request.run_id) if request.resume else _begun(store, project, request, cells)
+        before = watch.before(store, cells)
+        sinks: tuple[Sink, ...] = (StoreSink(store), *((events,) if events else ()), Display(console, describe))
+        complete = True
+        if missing := missing_cells(begun):
+            with fleet_of(request.hosts, request.slots, missing, console) as fleet:
+                plan = _plan(project, knowledge, request, begun, fleet, store)
+                console.print(Text(_beginning(begun, missing, fleet)), soft_wrap=True)
+                complete = _execute(plan, sinks).complete
+                if before and complete:
+                    again = suspects(knowledge.judged(store.load(begun.id)), before, watch, plan)
+                    if again.orders:
+                        number = f"{len(again.orders)} of {len(cells)} cells boot once more"
+                        console.print(Text(f"worse than {before.name}: {number}"))
+                        complete = _execute(again, sinks).complete
+        else:
+            console.print(Text(f"run {begun.id} lacks nothing"), soft_wrap=True)
+            if begun.finished is None:
+                store.finish(begun.id, max(datetime.now(UTC), begun.started))
+        done = knowledge.judged(store.load(begun.id))
+        show(done, project, console, finished=complete)
+    status = watch.status(done, before, console) if complete else EXIT_INTERRUPTED
+    if events:
+        events.exits(done.run.id, totals(done), status)
+    return status
+
+
+# --- which cells ---------------------------------------------------------------------------------------------------
+
+
+def _chosen(project: Project, request: Request) -> tuple[Cell, ...]:
+    lock = settled(project, mode="locked" if request.locked else "keep", offline=request.offline)
+    cells = select(project.matrix.cells(lock), request.only)
+    return shard(cells, request.part) if request.part else cells
+
+
+def _begun(store: ResultStore, project: Project, request: Request, cells: tuple[Cell, ...]) -> Run:
+    """A new run. Runs are in the order of their beginnings: this one is the last one, whatever the clock says."""
+    started, others = datetime.now(UTC), store.runs()
+    last = max((other.started for other in others), default=None)
+    if last and last >= started:
+        log.warning("the clock was set back: the last run began at %s; this one is dated after it", last.isoformat())
+        started = last + timedelta(milliseconds=1)
+    run_id = request.run_id or new_run_id(started)
+    if any(other.id == run_id for other in others):
+        raise UserError(f"there is a run {run_id} in {store.path} already", hint="give it another id")
+    return Run(id=run_id, started=started, matrix_sha256=project.matrix.sha256, runner_version=__version__, cells=cells)
+
+
+def _resumed(store: ResultStore, project: Project, run_id: str | None) -> Run:
+    """A run of the store, by default the last one of this matrix that did not come to its end."""
+    mine = [
+        info for info in store.runs() if info.matrix_sha256 == project.matrix.sha256 and info.kind is RunKind.MATRIX
+    ]
+    run_id = run_id or next((info.id for info in mine if info.finished is None), None)
+    run = store.load(run_id)
+    if run.matrix_sha256 != project.matrix.sha256:
+        raise UserError(
+            f"run {run.id} was begun with another {project.matrix.path}",
+            hint="put that file back, or begin a new run with `runner matrix run`",
+        )
+    return run
+
+
+# --- the plan ------------------------------------------------------------------------------------------------------
+
+
+def _plan(project: Project, knowledge: Knowledge, request: Request, run: Run, fleet: Fleet, store: ResultStore) -> Plan:
+    """What `run` still lacks; attempts are counted on."""
+    cells = missing_cells(run)
+    seen = {prog_type for result in run.results for prog_type in result.census_ended}  # was asked before it stopped
+    prog_types = tuple(it for it in ProgType if it in {*request.prog_types, *seen})
+    orders = (
+        order.model_copy(update={"attempt": len(run.attempts(order.cell.id)) + 1})
+        for order in cell_orders(cells, knowledge.claims, knowledge.kfuncs, prog_types)
+    )
+    slots = run.slots or min(fleet.slots, len(cells))
+    return Plan(
+        run=run.model_copy(update={"slots": slots}).header,
+        orders=tuple(orders),
+        payload=payloads(
+            cells,
+            knowledge.claims,
+            root=project.root,
+            cache=cache_root(),
+            offline=request.offline,
+            deadline=project.limits.deadline("prepare_s"),
+        ),
+        fleet=fleet,
+        folder=project.reports / "runs" / run.id,
+        known_s=store.seconds(),
+        offline=request.offline,
+    )
+
+
+def _beginning(run: Run, missing: Sequence[Cell], fleet: Fleet) -> str:
+    slots = min(fleet.slots, len(missing))
+    if not run.results:
+        return f"run {run.id}: {len(missing)} cells, {slots} at once"
+    there = len(run.cells) - len(missing)
+    return f"run {run.id} resumes: {there} of {len(run.cells)} cells have a result, {slots} at once"
+
+
+def _execute(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
+    try:
+        return execute(plan, sinks)
+    except InfraError as error:
+        then = f"`runner matrix run --resume {plan.run.id}` boots the cells without a result"
+        raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error
+
+
+# --- what is shown -------------------------------------------------------------------------------------------------
+
+
+def describe_result(result: CellResult, knowledge: Knowledge) -> str:
     """What came of a cell, in a few words: `96 claims hold, 2 broken, 4 by known issues`, or why it did not run."""
     if result.outcome is not Outcome.RAN:
         return f"{result.outcome}: {result.cause.splitlines()[0] if result.cause else ''}"
@@ -187,7 +217,7 @@ def show(done: JudgedRun, project: Project, console: Console, *, finished: bool 
     if finished and not missing and _is_whole(done, project):
         write_atomically(project.table, availability_markdown(done).encode())
     if missing or not finished:
-        what = "have no answer" if finished else "never finished, for the run was stopped"
+        what = "have no answer" if finished else "never finished: the run was interrupted"
         names = ", ".join(cell.id for cell in missing)
         console.print(Text(f"{len(missing)} of {len(cells)} cells {what}: {names}"), soft_wrap=True)
         console.print(Text(f"`runner matrix run --resume {done.run.id}` runs only those"), soft_wrap=True)

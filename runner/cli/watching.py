@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,7 +13,7 @@ from rich.text import Text
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.judging import Knowledge
 from runner.cli.sides import Side, baseline, compare, of_run
-from runner.engine.orders import WorkerOrders
+from runner.engine.plan import Plan
 from runner.errors import UserError
 from runner.model import Cell
 from runner.reports.changes import changes_report
@@ -32,11 +32,11 @@ class FailOn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """`word` names the baseline; empty: there is none."""
+    """`word` names the baseline; empty: there is none. `fail_on` None: the run exits by itself."""
 
     knowledge: Knowledge
-    word: str
-    fail_on: frozenset[FailOn]
+    word: str = ""
+    fail_on: frozenset[FailOn] | None = None
 
     def before(self, store: ResultStore, cells: tuple[Cell, ...]) -> Side | None:
         """What to compare with, read before this run is in the store. UserError when there is no such run."""
@@ -44,6 +44,8 @@ class Watch:
 
     def status(self, done: JudgedRun, before: Side | None, console: Console) -> int:
         """Say what changed; the exit status."""
+        if self.fail_on is None:
+            return exit_code(done)
         worse = False
         if before is not None and before.cells:
             found, names = compare(before, of_run(done), self.knowledge)
@@ -59,12 +61,12 @@ class Watch:
         return EXIT_NO_ANSWER if FailOn.INCOMPLETE in self.fail_on and incomplete(done) else EXIT_OK
 
 
-def watched(knowledge: Knowledge, word: str | None, fail_on: Sequence[FailOn] | None) -> Watch | None:
-    """None when the run is neither compared, nor exits in another way than by itself."""
+def watched(knowledge: Knowledge, word: str | None, fail_on: Sequence[FailOn] | None) -> Watch:
+    """Raises UserError when "worse" has nothing to compare with."""
     if word is None and fail_on is None:
-        return None
+        return Watch(knowledge)
     if word is None and FailOn.WORSE in (fail_on or ()):
-        raise UserError("--fail-on worse: worse than what?", hint="say --baseline last, a run's id, or another store")
+        raise UserError("--fail-on worse needs a baseline", hint="add --baseline last, a run's id, or another store")
     return Watch(knowledge, word or "", frozenset(fail_on or FailOn))
 
 
@@ -81,13 +83,13 @@ def checked_run_id(run_id: str | None) -> str | None:
     return run_id
 
 
-def suspects(done: JudgedRun, before: Side, watch: Watch, orders: WorkerOrders) -> WorkerOrders:
-    """The orders of the cells that got worse, to be booted once more."""
+def suspects(done: JudgedRun, before: Side, watch: Watch, plan: Plan) -> Plan:
+    """The cells that got worse, to be booted once more."""
     found, _ = compare(before, of_run(done), watch.knowledge)
     worse = {change.key.cell for change in found.worse if not found.confirmed(change)}
     again = tuple(
         order.model_copy(update={"attempt": len(done.run.attempts(order.cell.id)) + 1})
-        for order in orders.orders
+        for order in plan.orders
         if order.cell.id in worse
     )
-    return orders.model_copy(update={"orders": again})
+    return replace(plan, orders=again)

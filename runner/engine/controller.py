@@ -1,81 +1,130 @@
-"""Spreads cells over xdist workers and hands over what they send. One pytest session is one round."""
+"""`execute`: runs the cells of a plan on xdist workers. One pytest session is one round."""
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from runner.engine.fleet import Fleet, Host
+from runner.engine.fleet import Fleet, Host, Standing
 from runner.engine.interrupts import held, workers
-from runner.engine.orders import (
-    DELIVERY_KEY,
-    ORDERS_KEY,
-    CellOrder,
-    Delivery,
-    Phase,
-    Progress,
-    WayIn,
-    WorkerOrders,
-)
+from runner.engine.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders
+from runner.engine.plan import Ended, Plan, RunEnd, Sink
 from runner.engine.scheduling import Job, Pool
 from runner.engine.session import FleetSession
-from runner.errors import InfraError, RunnerError
+from runner.errors import InfraError
 from runner.model import Cell, CellResult, Outcome
+from runner.text import printable
 
-OnResult = Callable[[CellResult], None]
-OnProgress = Callable[[Progress], None]
-OnNotice = Callable[[str], None]
-OnGuest = Callable[[CellResult, WayIn | None, Callable[[], None]], None]
-KnownSeconds = Mapping[str, Mapping[str, float]]  # cell -> acceleration -> what it took
+log = logging.getLogger(__name__)
 
 _PATIENCE = 2  # a worker waits this much longer for the controller than the controller for it
 _NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 # the machine's faults; and a boot that failed, for a busy host can make one fail: a kernel is blamed for the second
 _OF_THE_MACHINE = frozenset({Outcome.LOST, Outcome.INFRA_FAILED})
+_ATTEMPTS = 2
 _REPEATED = _OF_THE_MACHINE | {Outcome.BOOT_FAILED}
+
+
+def execute(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
+    """Run every cell; what was lost or did not boot is run once more, in a second round.
+
+    Each sink is told of each event before the next one is, in this order: a store stands before a display. A result
+    comes as soon as its cell is done. Raises InfraError when no worker comes up, and what a sink raises; then nothing
+    more is run. A KeyboardInterrupt ends the run; it is not raised.
+    """
+    begun = time.monotonic()
+    told: list[Sink] = []
+    ended = Ended.FAILED
+    try:
+        for sink in sinks:
+            told.append(sink)
+            sink.began(plan)
+        ended = Ended.COMPLETE if _run_rounds(plan, sinks) else Ended.INTERRUPTED
+    except KeyboardInterrupt:
+        ended = Ended.INTERRUPTED
+    finally:
+        end = RunEnd(plan.run.id, ended, time.monotonic() - begun)
+        _finish(told, end)
+    return end
+
+
+def _finish(sinks: Sequence[Sink], end: RunEnd) -> None:
+    """Each is told, whatever another one raises; the first exception counts."""
+    if sinks:
+        try:
+            sinks[0].finished(end)
+        finally:
+            _finish(sinks[1:], end)
+
+
+def _run_rounds(plan: Plan, sinks: Sequence[Sink]) -> bool:
+    """False when it was interrupted before the end."""
+    plan = replace(plan, fleet=replace(plan.fleet, standing=Standing()))
+    for _ in range(_ATTEMPTS):
+        one = _Round(plan, sinks)
+        interrupted = _run_round(one)
+        again = tuple(
+            order.model_copy(update={"attempt": order.attempt + 1})
+            for order in plan.orders
+            if one.outcomes.get(order.cell.id) in {None, *_REPEATED} and order.cell.id not in one.homeless
+        )
+        if interrupted or not again:
+            return not again
+        plan = replace(plan, orders=again)
+    return True
 
 
 @dataclass(slots=True)
 class _Round:
     """The plugin on the controller's side of one round."""
 
-    orders: WorkerOrders
-    on_result: OnResult
-    on_progress: OnProgress
-    fleet: Fleet
-    pool: Pool
-    on_notice: OnNotice
-    on_guest: OnGuest | None = None
-    interrupted: bool = False
+    plan: Plan
+    sinks: Sequence[Sink]
     session: FleetSession | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # the results themselves are large, and kept elsewhere
+    pool: Pool = field(init=False)
     _by_id: dict[str, CellOrder] = field(init=False)
     homeless: set[str] = field(default_factory=set)  # cells that no host can run
     internal_error: str = ""
-    fault: RunnerError | None = None  # of whoever takes the results: the store's, when its disk is full
+    fault: Exception | None = None  # of a sink: of the store, when its disk is full
 
     def __post_init__(self) -> None:
-        self._by_id = {order.cell.id: order for order in self.orders.orders}
+        self._by_id = {order.cell.id: order for order in self.plan.orders}
+        known_s = self.plan.known_s
+        jobs = [Job(order.cell.id, order.cell.arch, known_s.get(order.cell.id, {})) for order in self.plan.orders]
+        self.pool = Pool(jobs, self.fleet)
+
+    @property
+    def fleet(self) -> Fleet:
+        return self.plan.fleet
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        ids = [order.cell.id for order in self.orders.orders]
-        limits = self.orders.orders[0].cell.limits
-        self.session = FleetSession(config, self.fleet, self.pool, ids, limits=limits, notice=self.on_notice)
+        limits = self.plan.orders[0].cell.limits
+        self.session = FleetSession(config, self.fleet, self.pool, list(self._by_id), limits=limits, notice=_warn)
         config.pluginmanager.register(self.session, "dsession")
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         host: Host = node.gateway.spec.host
-        away = {"folder": "", "silence_s": _PATIENCE * self.fleet.silence_s, "hold": False} if host.ssh else {}
-        node.workerinput[ORDERS_KEY] = self.orders.model_copy(update={"host": host.name, **away}).packed()
+        orders = WorkerOrders(
+            orders=self.plan.orders,
+            payload=dict(self.plan.payload),
+            folder="" if host.ssh else os.fspath(self.plan.folder.absolute()),
+            host=host.name,
+            silence_s=_PATIENCE * self.fleet.silence_s if host.ssh else None,
+            offline=self.plan.offline,
+            verbose=log.isEnabledFor(logging.INFO),
+            machine=self.plan.machine,
+        )
+        node.workerinput[ORDERS_KEY] = orders.packed()
 
     def pytest_keyboard_interrupt(self) -> None:
         """Without this, execnet gives each worker five seconds before it tells it."""
@@ -102,15 +151,11 @@ class _Round:
         cell = self._cell(report.nodeid)
         if cell and delivery.progress and delivery.progress.cell_id == cell.id:
             self.session.watchdog.entered(report.node, cell, delivery.progress.phase)  # xdist adds it
-            self.on_progress(delivery.progress)
+            self._tell(delivery.progress)
         elif delivery.result and delivery.result.cell == cell:
             self.session.watchdog.done(report.node)
             self._take(delivery.result)
             self._count(delivery.result, report)
-            if self.on_guest:
-                host: Host = report.node.gateway.spec.host
-                way_in = None if host.ssh else delivery.way_in  # of another machine none was asked for
-                self.on_guest(delivery.result, way_in, partial(self.session.watchdog.release, report.node))
         else:
             self.session.distrust(report.node)  # xdist adds it
 
@@ -131,14 +176,25 @@ class _Round:
     def _take(self, result: CellResult) -> None:
         if result.cell.id in self.outcomes:  # nothing is counted twice
             return
+        with self._faults_are_kept(), held():
+            for sink in self.sinks:
+                sink.result(result)
+            self.outcomes[result.cell.id] = result.outcome
+        self._tell(Progress(cell_id=result.cell.id, phase=Phase.DONE, note=result.outcome))
+
+    def _tell(self, progress: Progress) -> None:
+        with self._faults_are_kept():
+            for sink in self.sinks:
+                sink.progress(progress)
+
+    @contextmanager
+    def _faults_are_kept(self) -> Iterator[None]:
+        """pytest turns an exception into text."""
         try:
-            with held():
-                self.on_result(result)
-                self.outcomes[result.cell.id] = result.outcome
-        except RunnerError as error:
-            self.fault = error
+            yield
+        except Exception as error:
+            self.fault = self.fault or error
             raise
-        self.on_progress(Progress(cell_id=result.cell.id, phase=Phase.DONE, note=result.outcome))
 
     def _lost(self, cell_id: str, why: str, *, host: str = "") -> None:
         """xdist reports the item that a dead worker was at."""
@@ -151,7 +207,7 @@ class _Round:
 
     def give_up_the_rest(self) -> None:
         """The cells for which no host is left."""
-        for order in self.orders.orders:
+        for order in self.plan.orders:
             if order.cell.id in self.outcomes:
                 continue
             able = [host.name for host in self.fleet.hosts if order.cell.arch in host.slots]
@@ -161,8 +217,10 @@ class _Round:
             what = f"no host {'is left that ' if able else ''}runs {order.cell.arch} guests"
             self._take(unanswered(order, Outcome.INFRA_FAILED, f"{what}{': ' if whys else ''}{whys}"))
 
-    def pytest_internalerror(self, excrepr: object) -> None:
+    def pytest_internalerror(self, excrepr: object) -> bool:
+        """True: pytest does not print it."""
         self.internal_error = str(excrepr)
+        return True
 
 
 def unanswered(order: CellOrder, outcome: Outcome, cause: str, *, host: str = "") -> CellResult:
@@ -171,64 +229,30 @@ def unanswered(order: CellOrder, outcome: Outcome, cause: str, *, host: str = ""
     return CellResult(cell=order.cell, outcome=outcome, cause=cause, attempts=order.attempt, unasked=asked, host=host)
 
 
-def run_rounds(
-    orders: WorkerOrders,
-    *,
-    fleet: Fleet,
-    on_result: OnResult,
-    on_progress: OnProgress,
-    on_notice: OnNotice = lambda _: None,
-    on_guest: OnGuest | None = None,
-    known_s: KnownSeconds | None = None,
-) -> bool:
-    """Run every cell; what was lost or did not boot is run once more, in a second round. False when interrupted.
-
-    `on_result` is called in this thread, as soon as a cell is done, before anything else happens to it; `on_notice` is
-    told of hosts that are given up. `known_s` are the seconds that cells took earlier. With `on_guest`, guests of this
-    machine stay open: it is told of each result how to get in, if there is a guest, and what to call, in whatever
-    thread, for the guest to go. An interrupt when nothing else was left to do only ends such guests.
-    Raises InfraError when no worker comes up, and what `on_result` raises; then nothing more is run.
-    """
-
-    def one_round(orders: WorkerOrders) -> _Round | None:
-        jobs = (Job(order.cell.id, order.cell.arch, (known_s or {}).get(order.cell.id, {})) for order in orders.orders)
-        return _run_round(_Round(orders, on_result, on_progress, fleet, Pool(jobs, fleet), on_notice, on_guest))
-
-    orders = orders.model_copy(update={"hold": on_guest is not None})
-    first = one_round(orders)
-    if first is None:
-        return False
-    again = tuple(
-        order.model_copy(update={"attempt": order.attempt + 1})
-        for order in orders.orders
-        if first.outcomes.get(order.cell.id) in {None, *_REPEATED} and order.cell.id not in first.homeless
-    )
-    if not again:
-        return True
-    if first.interrupted:
-        return False
-    return one_round(orders.model_copy(update={"orders": again})) is not None
+def _warn(what: str) -> None:
+    log.warning("%s", printable(what))
 
 
-def _run_round(plugin: _Round) -> _Round | None:
-    if plugin.orders.folder:
-        Path(plugin.orders.folder).mkdir(parents=True, exist_ok=True)
+def _run_round(plugin: _Round) -> bool:
+    """True when it was interrupted."""
+    plugin.plan.folder.mkdir(parents=True, exist_ok=True)
     left = {host.name for host in plugin.fleet.left}
-    if len(plugin.pool.stranded(left)) < len(plugin.orders.orders):
+    if len(plugin.pool.stranded(left)) < len(plugin.plan.orders):
         with _own_plugins_only():
             try:
                 status = pytest.main(_PYTEST_ARGUMENTS, plugins=[plugin])
             except KeyboardInterrupt:  # before or after pytest's own session
-                return None
+                return True
         if plugin.fault:
             raise plugin.fault
-        plugin.interrupted = status == pytest.ExitCode.INTERRUPTED
-        if plugin.interrupted and len(plugin.outcomes) < len(plugin.orders.orders):
-            return None
+        if status == pytest.ExitCode.INTERRUPTED:
+            return True
         if status == pytest.ExitCode.INTERNAL_ERROR or (plugin.internal_error and not plugin.outcomes):
-            raise InfraError(f"the workers failed:\n{plugin.internal_error[-2000:]}")
+            log.info("%s", plugin.internal_error)
+            last = plugin.internal_error.strip().rpartition("\n")[2]
+            raise InfraError(f"the workers could not be run: {last}", hint="-v shows the traceback")
     plugin.give_up_the_rest()
-    return plugin
+    return False
 
 
 # A pytest of our own: no terminal, no cache, no configuration or conftest of whoever's folder this is. The workers get

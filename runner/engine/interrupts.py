@@ -65,14 +65,18 @@ def _handle(_number: int, _frame: FrameType | None) -> None:
 
 
 def workers() -> list[int]:
-    """The children of this process that are no supervisors."""
+    """The children of this process that are not supervisors. Threads and children may end meanwhile."""
     found = []
     for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            except OSError:  # it ended meanwhile
-                continue
-            if b"supervise.py" not in command:
+        for pid in (_read(children) or b"").split():
+            command = _read(Path("/proc", pid.decode(), "cmdline"))
+            if command is not None and b"supervise.py" not in command:
                 found.append(int(pid))
     return found
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

@@ -67,9 +67,8 @@ class WorkerOrders(Sent):
     host: str = ""  # what the worker's machine is called; empty: by its own name
     silence_s: float | None = None  # a worker of another machine that is not asked for so long ends itself
     offline: bool = False
-    hold: bool = False  # a guest that was asked everything stays open until the controller lets it go
     verbose: bool = False  # the workers say which commands they run
-    machine: str = "runner.engine.realmachine:this_machine"  # module:function; another one is a fake
+    machine: str = "runner.engine.machine:this_machine"  # module:function; another one is a fake
 
 
 class Progress(Plain):
@@ -80,16 +79,8 @@ class Progress(Plain):
     note: str = ""
 
 
-class WayIn(Plain):
-    """Command lines that get into an open guest from another terminal of its machine."""
-
-    ssh: tuple[str, ...]
-    gdb: tuple[str, ...] = ()  # empty unless the guest was booted for it
-
-
 class Delivery(Sent):
-    """What a worker sends with a report: progress or a result. With `way_in` the result's guest is open."""
+    """What a worker sends with a report: progress or a result."""
 
     progress: Progress | None = None
     result: CellResult | None = None
-    way_in: WayIn | None = None

@@ -15,23 +15,15 @@ from contextlib import suppress
 from typing import Any
 
 PULSE_KEY = "runner_pulse"  # an execnet channel, in xdist's workerinput
-RELEASE = "release"  # said on it: the guest that is held may go
 EVERY_S = 1.0
 
 
-def answer(
-    channel: Any, *, silence_s: float | None, last: Callable[[], None], release: Callable[[], None] = lambda: None
-) -> None:
-    """With `silence_s`, this process ends when it is not asked for so long; `last` tidies up.
-
-    `release` is called in another thread, when the guest that is held may go.
-    """
+def answer(channel: Any, *, silence_s: float | None, last: Callable[[], None]) -> None:
+    """With `silence_s`, this process ends when it is not asked for so long; `last` tidies up."""
     asked = [time.monotonic()]
 
-    def beat(word: object) -> None:
+    def beat(_: object) -> None:
         asked[0] = time.monotonic()
-        if word == RELEASE:
-            release()
         with suppress(OSError):
             channel.send(None)
 

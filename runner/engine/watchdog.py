@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.engine.orders import Phase
-from runner.engine.pulse import EVERY_S, PULSE_KEY, RELEASE
+from runner.engine.pulse import EVERY_S, PULSE_KEY
 from runner.model import Cell, Limits
 from runner.model.deadline import Deadline
 
@@ -75,11 +75,6 @@ class Watchdog:
         if worker := self._workers.get(node):
             worker.doing = ""
             worker.deadline = self.limits.deadline("end_s") if self._over else None
-
-    def release(self, node: Any) -> None:
-        """Tell a worker to let its guest go."""
-        with suppress(OSError, KeyError):  # it is gone, and its guest with it
-            self._workers[node].channel.send(RELEASE)
 
     def over(self) -> None:
         """There are no more cells: who has none ends."""

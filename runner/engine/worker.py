@@ -6,7 +6,6 @@ import logging
 import os
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +15,9 @@ import pytest
 
 from runner.engine.cellrun import run_cell
 from runner.engine.machine import Machine, machine_by_name
-from runner.engine.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WayIn, WorkerOrders
+from runner.engine.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders
 from runner.engine.pulse import PULSE_KEY, answer
 from runner.engine.turns import TURN
-from runner.guest.interface import Guest
 from runner.model import CellResult
 from runner.model.architecture import architecture
 
@@ -50,7 +48,6 @@ class CellPlugin:
     def __init__(self, orders: WorkerOrders) -> None:
         self._orders = orders
         self._machine = machine_by_name(orders.machine, offline=orders.offline)
-        self.released = threading.Event()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -90,21 +87,11 @@ class CellPlugin:
         def tell(phase: Phase, note: str) -> None:
             report(Delivery(progress=Progress(cell_id=cell.id, phase=phase, note=note)))
 
-        def hold(result: CellResult, guest: Guest) -> None:
-            access = guest.access()
-            self.released.clear()
-            report(Delivery(result=self._named(result), way_in=WayIn(ssh=access.ssh, gdb=access.gdb)))
-            held.append(result)
-            self.released.wait()
-
-        held: list[CellResult] = []
         hook.pytest_runtest_logstart(nodeid=item.nodeid, location=location)
         payload = self._orders.payload[architecture(cell.arch).byte_order]
-        keep = hold if self._orders.hold else None
         with console_folder(self._orders, cell.id, self._machine) as folder:
-            result = run_cell(item.order, payload, self._machine, folder, tell, keep=keep)
-            if not held:
-                report(Delivery(result=self._named(result)))
+            result = run_cell(item.order, payload, self._machine, folder, tell)
+            report(Delivery(result=self._named(result)))
         hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=location)
 
     def remove_consoles(self) -> None:
@@ -142,6 +129,5 @@ def pytest_configure(config: pytest.Config) -> None:
             workerinput[PULSE_KEY],
             silence_s=orders.silence_s,
             last=plugin.remove_consoles,
-            release=plugin.released.set,
         )
         config.pluginmanager.register(plugin, "runner-cells")

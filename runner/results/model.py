@@ -109,6 +109,10 @@ class Run(RunHeader):
             raise ValueError(f"results of cells that are not in the run: {', '.join(sorted(strangers))}")
         return self
 
+    @property
+    def header(self) -> RunHeader:
+        return RunHeader(**{name: getattr(self, name) for name in RunHeader.model_fields})
+
     def attempts(self, cell_id: str) -> tuple[CellResult, ...]:
         """All results of one cell, the first one first."""
         return tuple(result for result in self.results if result.cell.id == cell_id)

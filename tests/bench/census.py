@@ -10,9 +10,9 @@ from pathlib import Path
 
 from runner.caches import cache_root
 from runner.engine.cellrun import run_cell
+from runner.engine.machine import this_machine
 from runner.engine.orders import CellOrder
-from runner.engine.prepare import worker_orders
-from runner.engine.realmachine import this_machine
+from runner.engine.prepare import cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.model import Outcome
 from runner.model.deadline import Deadline
@@ -32,21 +32,13 @@ def census_s() -> Figure:
     """
     cell = next(cell for cell in cells() if cell.arch == "x86_64" and cell.name == "7")
     claims = load_claims(Path(), load_matrix(Path("matrix.yaml")).file.probes)
-    orders = worker_orders(
-        (cell,),
-        claims,
-        load_kfuncs(Path()),
-        root=Path(),
-        folder=Path("unused"),
-        cache=cache_root(),
-        offline=False,
-        deadline=Deadline.after(LIMIT_S, "the bench's limit"),
-    )
-    (whole,) = orders.orders
+    limit = Deadline.after(LIMIT_S, "the bench's limit")
+    packed = payloads((cell,), claims, root=Path(), cache=cache_root(), offline=False, deadline=limit)
+    (whole,) = cell_orders((cell,), claims, load_kfuncs(Path()))
     alone = CellOrder(
         cell=cell, asks=tuple(ask for ask in whole.asks if ask.kind == "claim"), modules=modules_of(claims)
     )
-    payload = orders.payload["little"]
+    payload = packed["little"]
     rounds = [(_cpu_s(alone, payload), _cpu_s(whole, payload)) for _ in range(ROUNDS)]
     without, full = (min(column) for column in zip(*rounds, strict=True))
     how = f"{full:.2f} s of cpu with the census, {without:.2f} s without, {cell.id}, tcg, {ROUNDS} rounds"

@@ -6,9 +6,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from runner.engine.controller import run_rounds
+from runner.engine.controller import execute
 from runner.engine.fleet import Fleet, Host
 from runner.engine.orders import Phase, Progress
+from runner.model import CellResult
 from tests import fakes
 from tests.bench.measure import Figure
 
@@ -26,16 +27,15 @@ def slow_host() -> Figure:
         begun: list[float] = []
         ended: dict[str, float] = {}
 
-        def see(progress: Progress) -> None:
-            if progress.phase is Phase.PREPARING:
-                begun.append(time.monotonic())
+        class Clock(fakes.Told):
+            def progress(self, progress: Progress) -> None:
+                if progress.phase is Phase.PREPARING:
+                    begun.append(time.monotonic())
 
-        run_rounds(
-            fakes.worker_orders(folder, *orders),
-            on_result=lambda result: ended.update({result.cell.id: time.monotonic()}),
-            on_progress=see,
-            fleet=Fleet(hosts),
-        )
+            def result(self, result: CellResult) -> None:
+                ended[result.cell.id] = time.monotonic()
+
+        execute(fakes.plan(folder, *orders, fleet=Fleet(hosts)), [Clock()])
     best = min(max(n, 2 * (_CELLS - n)) for n in range(_CELLS + 1)) * fakes.WORK_S
     taken = max(ended.values()) - min(begun)
     how = (

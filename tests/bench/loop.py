@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from runner.caches import cache_root
-from runner.engine.prepare import worker_orders
+from runner.engine.prepare import cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.model.architecture import architecture, by_uname
 from runner.model.deadline import Deadline
@@ -30,23 +30,16 @@ _ASK = "cd /run/payload && python3 -m agent asks.json > /dev/shm/answers; tail -
 def loop_s() -> float:
     """Seconds for the default matrix; the preparation is not counted, as it is not in a run with warm caches."""
     file = load_matrix(Path("matrix.yaml")).file
-    orders = worker_orders(
-        cells(),
-        load_claims(Path(), file.probes),
-        load_kfuncs(Path()),
-        root=Path(),
-        folder=Path("unused"),
-        cache=cache_root(),
-        offline=False,
-        deadline=Deadline.after(LIMIT_S, "the bench's limit"),
-    )
+    wanted, claims = cells(), load_claims(Path(), file.probes)
+    limit = Deadline.after(LIMIT_S, "the bench's limit")
+    packed = payloads(wanted, claims, root=Path(), cache=cache_root(), offline=False, deadline=limit)
     taken = 0.0
-    for order in orders.orders:
+    for order in cell_orders(wanted, claims, load_kfuncs(Path())):
         row = architecture(order.cell.arch)
         kernel, image = prepared(order.cell)
         with tempfile.TemporaryDirectory(dir=cache_root()) as name:
             folder = Path(name)
-            with tarfile.open(fileobj=io.BytesIO(orders.payload[row.byte_order])) as archive:
+            with tarfile.open(fileobj=io.BytesIO(packed[row.byte_order])) as archive:
                 archive.extractall(folder, filter="data")
             asks = [ask.model_dump(mode="json") for ask in order.asks]
             (folder / "asks.json").write_text(json.dumps({"modules": order.modules, "asks": asks}))

@@ -20,12 +20,14 @@ HALF = CELLS // 2
 
 def _measure(folder: Path) -> dict[str, Any]:
     """In a process of its own, whose only work is that of a controller: rounds, and the store."""
-    from runner.engine.controller import run_rounds
+    from runner.engine.controller import execute
     from runner.engine.fleet import this_machine_alone
+    from runner.engine.orders import Progress
+    from runner.engine.storing import StoreSink
     from runner.model import CellResult
     from runner.results.store import ResultStore
-    from tests.faults.project import VERSIONS, cells, orders
-    from tests.unit import results_samples as samples
+    from tests import fakes
+    from tests.faults.project import VERSIONS, cells, plan
 
     each = len(VERSIONS)
     wanted = tuple(
@@ -33,17 +35,19 @@ def _measure(folder: Path) -> dict[str, Any]:
         for lap in range(-(-CELLS // each))
         for cell in cells(["fine"] * each)
     )[:CELLS]
-    todo = orders(wanted, folder / "runs" / "r", census=True)
+    todo = plan(wanted, folder / "runs" / "r", census=True, fleet=this_machine_alone(WORKERS))
     resident: list[int] = []
-    with ResultStore(folder / "results.db") as store:
-        store.begin(samples.run(cells=wanted, run_id="r"))
 
-        def keep(result: CellResult) -> None:
-            store.add("r", result)
+    class Resident(fakes.Told):
+        def progress(self, _: Progress) -> None:
+            pass
+
+        def result(self, _: CellResult) -> None:
             resident.append(_resident_kib())
 
+    with ResultStore(folder / "results.db") as store:
         begun, cpu = time.monotonic(), _cpu_s()
-        run_rounds(todo, fleet=this_machine_alone(WORKERS), on_result=keep, on_progress=lambda _: None)
+        execute(todo, [StoreSink(store), Resident()])
         spent, wall = _cpu_s() - cpu, time.monotonic() - begun
         complete = sum(not result.unasked for result in store.load("r").results)
     return {"cpu_s": spent, "wall_s": wall, "complete": complete, "resident_kib": resident}

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
 from runner import cli
-from runner.cli import matrix, running
+from runner.cli import running
 from runner.cli.options import Project
-from runner.engine.orders import WorkerOrders
-from runner.engine.prepare import cell_orders
-from runner.model import Cell, Lock, ProgType
-from runner.probes import ClaimFile, KfuncList
+from runner.engine.controller import execute
+from runner.engine.plan import Plan, RunEnd, Sink
+from runner.model import Lock
 from tests import fakes
 
 
-def _orders(
-    cells: tuple[Cell, ...],
-    claims: tuple[ClaimFile, ...],
-    known: KfuncList,
-    *,
-    prog_types: tuple[ProgType, ...],
-    folder: Path,
-    **_: object,
-) -> WorkerOrders:
-    orders = fakes.worker_orders(folder.absolute(), *cell_orders(cells, claims, known, prog_types))
-    return orders.model_copy(update={"machine": "tests.faults.machine:disturbed"})
+def _on_fakes(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
+    return execute(replace(plan, machine="tests.faults.machine:disturbed"), sinks)
 
 
 def _lock(project: Project, **_: object) -> Lock:
@@ -33,6 +24,7 @@ def _lock(project: Project, **_: object) -> Lock:
 
 
 if __name__ == "__main__":
-    setattr(running, "worker_orders", _orders)  # noqa: B010  the module does not export what it imports
-    setattr(matrix, "settled", _lock)  # noqa: B010
+    fakes_of = {"payloads": lambda *_, **__: {"little": fakes.EMPTY_TAR}, "execute": _on_fakes, "settled": _lock}
+    for name, fake in fakes_of.items():
+        setattr(running, name, fake)
     sys.exit(cli.run(sys.argv[1:]))

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from runner.engine.orders import WorkerOrders
+from runner.engine.fleet import Fleet
+from runner.engine.orders import CellOrder
+from runner.engine.plan import Plan
 from runner.engine.prepare import cell_orders
 from runner.matrix.lock import write_lock
 from runner.model import Cell, ImagePin, Limits, Lock, Pin, ProgType
@@ -55,11 +57,14 @@ def cells(behaviours: Sequence[str], limits: Limits | None = None) -> tuple[Cell
     )
 
 
-def orders(cells: Iterable[Cell], folder: Path, *, census: bool = False) -> WorkerOrders:
+def orders(cells: Iterable[Cell], *, census: bool = False) -> tuple[CellOrder, ...]:
     types = (ProgType.TC,) if census else ()
-    return fakes.worker_orders(folder, *cell_orders(cells, few_claims(), NO_KFUNCS, types)).model_copy(
-        update={"machine": "tests.faults.machine:disturbed"}
-    )
+    return tuple(cell_orders(cells, few_claims(), NO_KFUNCS, types))
+
+
+def plan(cells: Iterable[Cell], folder: Path, *, census: bool = False, fleet: Fleet | None = None) -> Plan:
+    """These cells on guests that answer as a real one did, and fail as their kernels are named."""
+    return fakes.plan(folder, *orders(cells, census=census), fleet=fleet, machine="tests.faults.machine:disturbed")
 
 
 @cache

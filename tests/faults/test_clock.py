@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from runner import cli
-from runner.cli import matrix, running
+from runner.cli import running
 from runner.engine import cellrun
 from runner.engine.cellrun import run_cell
-from runner.engine.orders import WorkerOrders
+from runner.engine.plan import Plan, RunEnd, Sink
 from runner.model import CellResult, Outcome
 from runner.model.deadline import Deadline
 from runner.results.store import ResultStore
@@ -43,7 +43,7 @@ def jumping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_cells_times_and_limits_do_not_jump(jumping: None, tmp_path: Path) -> None:
-    (order,) = orders(cells(["fine"]), tmp_path).orders
+    (order,) = orders(cells(["fine"]))
     limit = Deadline.after(60, "limit")
     result = run_cell(order, fakes.EMPTY_TAR, disturbed(offline=True), tmp_path, lambda phase, note: None)
     assert result.outcome is Outcome.RAN
@@ -54,14 +54,12 @@ def test_a_cells_times_and_limits_do_not_jump(jumping: None, tmp_path: Path) -> 
 def test_the_last_run_is_the_last_one(jumping: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = write_project(tmp_path, ["fine"])
 
-    def answered(orders: WorkerOrders, *, on_result: Callable[[CellResult], None], **_: object) -> bool:
-        for order in orders.orders:
-            on_result(CellResult(cell=order.cell, outcome=Outcome.RAN))
-        return True
+    def answered(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
+        return fakes.told(plan, sinks, (CellResult(cell=order.cell, outcome=Outcome.RAN) for order in plan.orders))
 
-    monkeypatch.setattr(matrix, "settled", lambda project, **_: project.lock())
-    monkeypatch.setattr(running, "worker_orders", lambda wanted, *_, folder, **__: orders(wanted, folder))
-    monkeypatch.setattr(running, "run_rounds", answered)
+    monkeypatch.setattr(running, "settled", lambda project, **_: project.lock())
+    monkeypatch.setattr(running, "payloads", lambda *_, **__: {})
+    monkeypatch.setattr(running, "execute", answered)
     for name in ("first", "second", "third"):
         cli.run(["matrix", "run", "--matrix", str(project / "matrix.yaml"), "-n", "1", "--run-id", name])
     with ResultStore(project / "reports" / "results.db", read_only=True) as store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -101,7 +102,7 @@ def test_a_killed_run_goes_on_and_equals_an_undisturbed_one(
         assert 2 <= len(before.results) < 6
         done = go(project, "--resume")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"run {before.id} goes on: {len(before.results)} of 6 cells are there" in done.stdout
+    assert f"run {before.id} resumes: {len(before.results)} of 6 cells have a result" in done.stdout
     after = stored(project)
     assert (after.id, after.started) == (before.id, before.started)
     assert after.finished is not None
@@ -120,9 +121,11 @@ def test_what_was_stopped_is_resumed_though_another_run_came_after_it(project: P
     assert go(project, "--only", f"id={stopped.cells[0].id}").returncode == 0
     assert stored(project).id != stopped.id
     (project / "matrix.lock").unlink()  # the run knows its kernels
-    done = go(project, "--resume")
+    done = go(project, "--resume", "--format", "json")
     assert done.returncode == 0, done.stderr
-    assert f"run {stopped.id} goes on" in done.stdout
+    assert f"run {stopped.id} resumes" in done.stderr
+    finished = json.loads(done.stdout.splitlines()[-1])
+    assert (finished["event"], finished["run"], finished["cells"]) == ("finished", stopped.id, {"ran": 6})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -140,7 +143,7 @@ def test_the_first_signal_stops_and_says_what_is_missing(
         missing = [cell.id for cell in run.cells if not run.attempts(cell.id)]
         assert process.returncode == 130
         assert missing
-        assert f"{len(missing)} of 6 cells never finished, for the run was stopped: {', '.join(missing)}" in out
+        assert f"{len(missing)} of 6 cells never finished: the run was interrupted: {', '.join(missing)}" in out
         assert f"`runner matrix run --resume {run.id}`" in out
     kept = {cell: it for cell, it in answers(run).items() if cell not in missing}
     assert kept == {cell: it for cell, it in undisturbed.items() if cell in kept}
@@ -173,8 +176,9 @@ def test_what_cannot_be_resumed_is_said(tmp_path: Path, capsys: pytest.CaptureFi
         return capsys.readouterr().err
 
     assert "no run to resume" in refused("--resume")
-    assert "--resume RUN" in refused("20261103-101501-3fa9")
-    assert "leave --only" in refused("--resume", "--only", "arch=x86_64")
+    assert "only valid with --resume" in refused("20261103-101501-3fa9")
+    for words in (("--only", "arch=x86_64"), ("--shard", "1/2"), ("--locked",), ("--baseline", "last")):
+        assert f"{words[0]} cannot change it" in refused("--resume", *words)
     run = samples.run(cells=cells(["fine"]), run_id="begun")
     with ResultStore(project / "reports" / "results.db") as store:
         store.begin(run)

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine.controller import run_rounds
+from runner.engine.controller import execute
 from runner.engine.fleet import this_machine_alone
 from runner.engine.orders import Phase
 from runner.engine.watchdog import Watchdog
 from runner.errors import InfraError
 from runner.model import CellResult, Limits, Outcome
+from tests import fakes
 from tests.faults.leftovers import Place, nothing_left
-from tests.faults.project import cells, orders
+from tests.faults.project import cells, plan
 
 RAN, LOST, INFRA, DEAD = Outcome.RAN, Outcome.LOST, Outcome.INFRA_FAILED, Outcome.BOOT_FAILED
 # what a cell does -> how its attempts end, and a word of the cause of the last one that failed
@@ -37,14 +38,12 @@ TABLE: dict[str, tuple[list[Outcome], str]] = {
 
 def test_every_cell_ends_as_it_must_beside_all_the_others(tmp_path: Path) -> None:
     wanted = cells(list(TABLE), Limits(cell_s=4, end_s=0.5))
-    results: list[CellResult] = []
+    told = fakes.Told()
     with nothing_left(Place(tmp_path, tmp_path / "scratch")):
-        assert run_rounds(
-            orders(wanted, tmp_path), fleet=this_machine_alone(2), on_result=results.append, on_progress=lambda _: None
-        )
+        assert execute(plan(wanted, tmp_path, fleet=this_machine_alone(2)), [told]).complete
     for cell in wanted:
         outcomes, word = TABLE[cell.name]
-        mine = [result for result in results if result.cell.id == cell.id]
+        mine = [result for result in told.results if result.cell.id == cell.id]
         assert [result.outcome for result in mine] == outcomes, (cell.name, [result.cause for result in mine])
         assert [result.attempts for result in mine] == list(range(1, len(outcomes) + 1))
         assert word in next((result.cause for result in reversed(mine) if result.outcome is not RAN), "")
@@ -53,16 +52,32 @@ def test_every_cell_ends_as_it_must_beside_all_the_others(tmp_path: Path) -> Non
             assert mine[-1].unasked == ()
 
 
-def test_whoever_takes_the_results_fails_and_that_ends_the_run_in_its_own_words(tmp_path: Path) -> None:
-    def keep(result: CellResult) -> None:
-        raise InfraError("results.db: database or disk is full", hint="is the disk full?")
+@dataclass
+class Failing(fakes.Told):
+    """A sink that fails at its first result."""
 
+    error: Exception = field(default_factory=Exception)
+
+    def result(self, result: CellResult) -> None:
+        super().result(result)
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [InfraError("results.db: database or disk is full", hint="is the disk full?"), ZeroDivisionError("ours")]
+)
+def test_the_exception_of_a_sink_ends_the_run_and_is_the_callers(
+    tmp_path: Path, error: Exception, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told, sink = fakes.Told(), Failing(error=error)
     wanted = cells(["fine"] * 3)
-    with (
-        nothing_left(Place(tmp_path, tmp_path / "scratch")),
-        pytest.raises(InfraError, match=r"^results.db: database or disk is full\n  is the disk full\?$"),
-    ):
-        run_rounds(orders(wanted, tmp_path), fleet=this_machine_alone(1), on_result=keep, on_progress=lambda _: None)
+    with nothing_left(Place(tmp_path, tmp_path / "scratch")), pytest.raises(type(error)) as caught:
+        execute(plan(wanted, tmp_path), [sink, told])
+    assert caught.value is error
+    assert len(sink.results) == 1
+    assert told.results == []  # it stands behind the one that failed
+    assert sink.events[-1] == told.events[-1] == "finished failed"
+    assert "INTERNALERROR" not in capfd.readouterr().err
 
 
 class Worker:

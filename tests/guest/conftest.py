@@ -66,9 +66,11 @@ class Project:
         )
 
     @contextmanager
-    def started(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[str]]:
+    def started(
+        self, *arguments: str, stdin: int = subprocess.DEVNULL, stderr: int | None = None
+    ) -> Iterator[subprocess.Popen[str]]:
         with subprocess.Popen(
-            [RUNNER, *arguments], cwd=self.root, stdin=stdin, stdout=subprocess.PIPE, text=True
+            [RUNNER, *arguments], cwd=self.root, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, text=True
         ) as process:
             yield process
 

@@ -11,9 +11,8 @@ import pytest
 
 from runner.caches import cache_root
 from runner.engine.cellrun import Tell, run_cell
-from runner.engine.machine import Machine
-from runner.engine.prepare import worker_orders
-from runner.engine.realmachine import this_machine
+from runner.engine.machine import Machine, this_machine
+from runner.engine.prepare import cell_orders, payloads
 from runner.guest import boot
 from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, Booter, BootOrder
@@ -72,20 +71,12 @@ class OneCell:
         return cls(root, only, cell, load_claims(root, matrix.file.probes))
 
     def run(self, *, tree: Path | None = None, tell: Tell = lambda phase, note: None) -> CellResult:
-        orders = worker_orders(
-            (self.cell,),
-            self.claims,
-            load_kfuncs(self.root),
-            root=self.root,
-            folder=self.root / "reports",
-            cache=cache_root(),
-            offline=False,
-            deadline=Deadline.after(_LIMIT_S, "the test's limit"),
-        )
-        machine = this_machine(offline=False)
-        payload = orders.payload[architecture(self.cell.arch).byte_order]
-        altered = AlteredMachine(machine, self.root / "scratch", tree)
-        return run_cell(orders.orders[0], payload, altered, self.root / "reports", tell)
+        cells, claims = (self.cell,), self.claims
+        (order,) = cell_orders(cells, claims, load_kfuncs(self.root))
+        limit = Deadline.after(_LIMIT_S, "the test's limit")
+        payload = payloads(cells, claims, root=self.root, cache=cache_root(), offline=False, deadline=limit)
+        altered = AlteredMachine(this_machine(offline=False), self.root / "scratch", tree)
+        return run_cell(order, payload[architecture(self.cell.arch).byte_order], altered, self.root / "reports", tell)
 
     def copy_tree(self, to: Path) -> Path:
         """The kernel's tree, as hard links: what is changed must be replaced, not written to."""

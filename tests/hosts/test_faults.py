@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine.controller import run_rounds
+from runner.engine.controller import execute
 from runner.engine.fleet import Fleet, Host
 from runner.errors import InfraError
 from runner.hosts.connection import connect, ssh_config
@@ -34,7 +34,6 @@ class Played:
     """A run over the hosts, and what was done to them meanwhile."""
 
     results: list[CellResult] = field(default_factory=list)
-    notices: list[str] = field(default_factory=list)
     done_at: float = 0.0  # when something was done to a host
     lost_at: float = 0.0
 
@@ -89,26 +88,19 @@ def play(
         for host in three.hosts:
             (host.cache / fakes.GO).touch()
 
-    def note(what: str) -> None:
-        played.notices.append(what)
-        go()
-
-    def take(result: CellResult) -> None:
-        played.results.append(result)
-        if result.outcome is Outcome.LOST:
-            played.lost_at = time.monotonic()
+    class Seen(fakes.Told):
+        def result(self, result: CellResult) -> None:
+            played.results.append(result)
+            if result.outcome is Outcome.LOST:
+                played.lost_at = time.monotonic()
+            if [it.host for it in played.of(Outcome.INFRA_FAILED)] == ["birch"] * fleet.failures:
+                go()
 
     orders = [fakes.cell_order(behaviour, number=number) for number, behaviour in enumerate(behaviours)]
     actor = threading.Thread(target=act)
     actor.start()
     try:
-        ended = run_rounds(
-            fakes.worker_orders(folder, *orders),
-            on_result=take,
-            on_progress=lambda _: None,
-            on_notice=note,
-            fleet=fleet,
-        )
+        ended = execute(fakes.plan(folder, *orders, fleet=fleet), [Seen()]).complete
     finally:
         over.set()
         actor.join()
@@ -212,11 +204,13 @@ def test_a_network_that_swallows_everything_is_noticed_on_both_sides(three: Net,
         birch.mend()
 
 
-def test_a_host_that_fails_every_cell_is_set_aside_and_named(three: Net, tmp_path: Path) -> None:
+def test_a_host_that_fails_every_cell_is_set_aside_and_named(
+    three: Net, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     played = play(three, tmp_path, *["until-go.no-disk-on-birch"] * 6)
     with all_answered(played, 6):
         assert [result.host for result in played.of(Outcome.INFRA_FAILED)] == ["birch"] * 3
-    (notice,) = played.notices
+    (notice,) = caplog.messages
     assert notice.startswith("host birch is set aside after 3 failures in a row")
     assert "no space left" in notice
 

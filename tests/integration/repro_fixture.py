@@ -15,10 +15,10 @@ import pytest
 from runner import cli
 from runner.cli import earlier, repro
 from runner.cli.judging import Knowledge
-from runner.engine.again import asked_of
 from runner.engine.cellrun import Keep, Tell
 from runner.engine.machine import Machine
-from runner.engine.orders import CellOrder, WorkerOrders
+from runner.engine.orders import CellOrder
+from runner.engine.prepare import asked_of
 from runner.model import Asked, Cell, CellResult, Look
 from runner.probes import load_issues, load_kfuncs
 from runner.results.asked import write_asked
@@ -52,7 +52,7 @@ def asked(cell: Cell) -> Asked:
         info = tarfile.TarInfo("conntrack.bpf.o")
         info.size = len(OBJECT)
         archive.addfile(info, io.BytesIO(OBJECT))
-    return asked_of(WorkerOrders(orders=(order,), payload={"little": tar.getvalue()}, folder="/"))
+    return asked_of([order], {"little": tar.getvalue()})
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Guests]:
     def install(change: Callable[[CellResult], CellResult] = lambda result: result) -> Guests:
         made = Guests(change)
         monkeypatch.setattr(repro, "run_cell", made)
-        monkeypatch.setattr(earlier, "payload_again", lambda cell, objects, *_, **__: b"".join(objects.values()))
+        monkeypatch.setattr(earlier, "payload", lambda cell, objects, *_, **__: b"".join(objects.values()))
         monkeypatch.setattr(repro, "this_machine", fakes.fake_machine)
         return made
 

@@ -19,7 +19,6 @@ from runner.cli import bisect as command
 from runner.cli import bisecting, fleets
 from runner.cli.judging import Knowledge
 from runner.engine.fleet import Fleet, Host
-from runner.engine.orders import WorkerOrders
 from runner.errors import InfraError, UserError
 from runner.guest.interface import Accel
 from runner.hosts import muster
@@ -51,9 +50,7 @@ class Bisecter:
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.root, self.patch, self._capsys = root, patch, capsys
-        patch.setattr(
-            bisecting, "worker_orders", lambda *_args, **_more: WorkerOrders(orders=(), payload={}, folder="/")
-        )
+        patch.setattr(bisecting, "payloads", lambda *_args, **_more: {})
         patch.setattr(fleets, "default_slots", lambda _cells: 2)
         patch.setattr(Knowledge, "of", lambda _project: knowledge())
         patch.setattr(bisecting, "changelog_of", lambda *_args, **_more: TEXT)
@@ -63,7 +60,7 @@ class Bisecter:
         self.patch.setattr(command, "every_kernel", lambda *_args, **_more: some)
 
     def __call__(self, rounds: Rounds, *words: str) -> tuple[int, str, str]:
-        self.patch.setattr(bisecting, "run_rounds", rounds)
+        self.patch.setattr(bisecting, "execute", rounds)
         status = cli.run(["bisect", "nat-manip-2", *words, "--matrix", str(self.root / "matrix.yaml")])
         said = self._capsys.readouterr()
         return status, said.out, said.err

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
-import queue
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import pytest
-from rich.console import Console
 
 from runner.cli import holding, repro
 from runner.cli.earlier import Payload
 from runner.engine.cellrun import run_cell
-from runner.engine.orders import WayIn
 from runner.guest.interface import BootOrder, Guest
-from runner.model import CellResult, Crash, Observation, Outcome
+from runner.model import CellResult, Outcome
 from runner.model.deadline import Deadline
 from runner.results.asked import read_asked
 from runner.results.looks import read_look, write_look
@@ -35,7 +28,6 @@ from tests.integration.repro_fixture import (
     VERSION,
     Guests,
     guests,
-    knowledge,
     project,
     runner,
     template,
@@ -183,82 +175,3 @@ def test_a_guest_is_shown_before_the_questions_and_after_them(tmp_path: Path) ->
         keep=lambda result, guest: seen.append(f"{result.outcome} {guest.access().ssh[0]}"),
     )
     assert (result.outcome, seen) == (Outcome.RAN, ["gdb True", "before ssh", "ran ssh", "gone"])
-
-
-WAY_IN = WayIn(ssh=("ssh", "there"))
-
-
-@dataclass
-class Kept:
-    """A hold that reads from a pipe, and which guests it has let go."""
-
-    hold: holding.FailureHold
-    keyboard: IO[bytes]
-    screen: io.StringIO
-    gone: queue.SimpleQueue[str] = field(default_factory=queue.SimpleQueue)
-
-    def result(self, result: CellResult, name: str, way_in: WayIn | None = WAY_IN) -> None:
-        self.hold.on_guest(RUN, result, way_in, lambda: self.gone.put(name))
-
-    def next_gone(self) -> str:
-        return self.gone.get(timeout=20)
-
-
-@pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
-    read_end, write_end = os.pipe()
-    screen = io.StringIO()
-    with os.fdopen(read_end) as stdin, os.fdopen(write_end, "wb", buffering=0) as keyboard:
-        monkeypatch.setattr("sys.stdin", stdin)
-        with holding.FailureHold(knowledge(), Console(file=screen, width=200)) as hold:
-            yield Kept(hold, keyboard, screen)
-
-
-def broken(result: CellResult) -> CellResult:
-    seen = (_broken(seen) for seen in result.observations)
-    return result.model_copy(update={"observations": tuple(seen)})
-
-
-def _broken(seen: Observation) -> Observation:
-    return seen.model_copy(update={"fields": seen.fields | {"found": 0}}) if seen.probe == PROBE else seen
-
-
-def test_each_enter_ends_the_guest_that_was_kept_first(kept: Kept) -> None:
-    result = broken(agent_samples.result(VERSION))
-    kept.result(result, "first")
-    kept.result(result, "second")
-    kept.result(agent_samples.result(VERSION), "fine")
-    assert kept.next_gone() == "fine"
-    kept.keyboard.write(b"\n")
-    assert kept.next_gone() == "first"
-    kept.keyboard.write(b"\n")
-    assert kept.next_gone() == "second"
-    assert f"{ID}: {PROBE} failed. Its guest is open:\n  ssh there\n" in kept.screen.getvalue()
-
-
-def test_where_nobody_can_press_enter_a_guest_stays(kept: Kept) -> None:
-    kept.keyboard.close()
-    kept.result(broken(agent_samples.result(VERSION)), "kept")
-    with pytest.raises(queue.Empty):
-        kept.gone.get(timeout=1)
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"outcome": Outcome.BOOT_FAILED}, f"{ID}: boot failed, there is no guest to keep"),
-        (
-            {},
-            f"{PROBE} failed on amber, where no guest is kept;\n  `runner cell repro {ID} --run {RUN} --probe {PROBE}",
-        ),
-        (
-            {"crashes": (Crash(probe=PROBE),)},
-            f"{PROBE} took its guest down; `runner cell repro {ID} --run {RUN} --probe {PROBE} --gdb` asks it again",
-        ),
-    ],
-)
-def test_where_there_is_no_guest_to_keep_it_says_why(kept: Kept, change: dict[str, object], said: str) -> None:
-    result = broken(agent_samples.result(VERSION)).model_copy(update={"host": "amber", **change})
-    kept.result(result, "gone", None)
-    assert said in kept.screen.getvalue()
-    assert "open" not in kept.screen.getvalue()

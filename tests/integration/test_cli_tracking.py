@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,10 +12,11 @@ import pytest
 
 from runner import cli
 from runner.cli import running
-from runner.engine.orders import CellOrder, WorkerOrders
+from runner.engine.plan import Plan, RunEnd, Sink
 from runner.model import Build, Cell, CellResult, Observation, Outcome
 from runner.results.model import Run
 from runner.results.store import ResultStore
+from tests import fakes
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
@@ -84,27 +85,21 @@ class Booter:
         self.answers = answers
         self.booted: list[list[tuple[str, int]]] = []
 
-    def __call__(self, orders: WorkerOrders, *, on_result: Callable[[CellResult], None], **_: object) -> bool:
-        self.booted.append([(order.cell.id, order.attempt) for order in orders.orders])
-        for order in orders.orders:
-            on_result(self.answers(order.cell, order.attempt))
-        return True
+    def __call__(self, plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
+        self.booted.append([(order.cell.id, order.attempt) for order in plan.orders])
+        return fakes.told(plan, sinks, (self.answers(order.cell, order.attempt) for order in plan.orders))
 
 
 @pytest.fixture
 def boots(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], Booter]:
-    def fake_orders(of: tuple[Cell, ...], *_: object, folder: Path, **__: object) -> WorkerOrders:
-        orders = tuple(CellOrder(cell=cell, asks=(), modules=()) for cell in of)
-        return WorkerOrders(orders=orders, payload={}, folder=str(folder))
-
     def install(answers: Answers) -> Booter:
         booter = Booter(answers)
-        monkeypatch.setattr(running, "run_rounds", booter)
+        monkeypatch.setattr(running, "execute", booter)
         return booter
 
-    monkeypatch.setattr(running, "worker_orders", fake_orders)
-    monkeypatch.setattr("runner.cli.matrix.settled", lambda project, **_: project.lock())
-    monkeypatch.setattr("runner.cli.matrix.select", lambda *_: cells())
+    monkeypatch.setattr(running, "payloads", lambda *_, **__: {})
+    monkeypatch.setattr("runner.cli.running.settled", lambda project, **_: project.lock())
+    monkeypatch.setattr("runner.cli.running.select", lambda *_: cells())
     return install
 
 
@@ -200,7 +195,7 @@ def test_what_fails_is_chosen(project: Path, boots: Callable[[Answers], Booter])
     ("words", "says"),
     [
         (("--baseline", "nowhere"), "no run 'nowhere'"),
-        (("--fail-on", "worse"), "worse than what"),
+        (("--fail-on", "worse"), "needs a baseline"),
         (("--run-id", "../escape"), "no id of a run"),
         (("--run-id", "before"), "there is a run before"),
     ],

@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
-from runner.bisect.boots import Boots, Shown, new_run
+from runner.bisect.boots import Boots, new_run
 from runner.bisect.questions import find
 from runner.bisect.search import search
-from runner.engine.controller import run_rounds
+from runner.engine.controller import execute
 from runner.engine.fleet import this_machine_alone
-from runner.engine.orders import Progress, WorkerOrders
-from runner.model import Cell, CellResult, Outcome
+from runner.model import Outcome
 from runner.probes import load_kfuncs
-from runner.results.bisections import Reply, Why
+from runner.results.bisections import Reply
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.unit import agent_samples, results_samples
-
-
-class Nothing:
-    def progress(self, progress: Progress) -> None:
-        pass
-
-    def result(self, result: CellResult) -> None:
-        pass
-
-
-def show(_batch: Sequence[tuple[Cell, Why]]) -> AbstractContextManager[Shown]:
-    return nullcontext(Nothing())
 
 
 def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) -> None:
@@ -42,20 +27,15 @@ def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) ->
             asked=find("lookup-not-gpl", agent_samples.claims(), load_kfuncs(agent_samples.ROOT)),
             keys=list(cells),
             cells=cells,
-            orders=WorkerOrders(
-                orders=(),
-                payload={"little": fakes.EMPTY_TAR},
-                folder=os.fspath(tmp_path / "run"),
-                machine="tests.fakes:fake_machine",
+            plan=replace(
+                fakes.plan(tmp_path / "run", fleet=this_machine_alone(2)),
+                run=new_run("bisect-1", results_samples.STARTED, "a" * 64, 2),
             ),
             store=store,
-            run=new_run("bisect-1", results_samples.STARTED, "a" * 64, 2),
-            fleet=this_machine_alone(2),
-            show=show,
-            rounds=run_rounds,
+            show=lambda _batch: fakes.Told(),
+            execute=execute,
         )
         board = search(boots.keys, replies, boots.ask, slots=2, samples=8)
-        boots.close()
         assert [board[at].answer for at in range(4)] == ["loads and runs", "", "loads and runs", "loads and runs"]
         assert board.dead == [1]
         (panicked,) = (reply for reply in replies if reply.outcome is Outcome.BOOT_FAILED)

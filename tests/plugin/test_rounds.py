@@ -5,28 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from runner.engine.controller import run_rounds
+from runner.engine.controller import execute
 from runner.engine.fleet import this_machine_alone
-from runner.engine.orders import Phase, Progress
-from runner.model import CellResult, Outcome
+from runner.engine.orders import Phase
+from runner.model import Outcome
 from tests import fakes
 
 
-def run(tmp_path: Path, *behaviours: str, slots: int = 2) -> tuple[list[CellResult], list[Progress]]:
-    orders = [fakes.cell_order(behaviour, number=number) for number, behaviour in enumerate(behaviours)]
-    results: list[CellResult] = []
-    progress: list[Progress] = []
-    assert run_rounds(
-        fakes.worker_orders(tmp_path, *orders),
-        fleet=this_machine_alone(slots),
-        on_result=results.append,
-        on_progress=progress.append,
-    )
-    return results, progress
-
-
 def test_every_cell_comes_back_with_all_its_answers(tmp_path: Path) -> None:
-    results, progress = run(tmp_path, *["fine"] * 6)
+    told, store_like = fakes.Told(), fakes.Told()
+    orders = [fakes.cell_order(number=number) for number in range(6)]
+    end = execute(fakes.plan(tmp_path, *orders, fleet=this_machine_alone(2)), [store_like, told])
+    assert end.complete
+    assert told.events == store_like.events
+    assert (told.events[0], told.events[-1], told.events.count("began")) == ("began", "finished complete", 1)
+    results, progress = told.results, told.phases
     assert sorted(result.cell.id for result in results) == [f"6.12.{n}-x86_64" for n in range(6)]
     assert {result.outcome for result in results} == {Outcome.RAN}
     assert all(len(result.observations) == 3 and not result.unasked for result in results)

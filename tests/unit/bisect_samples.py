@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from runner.bisect.candidates import Bootable, ordered
 from runner.engine.fleet import Fleet
-from runner.engine.orders import WorkerOrders
+from runner.engine.orders import CellOrder
+from runner.engine.plan import Ended, Plan, RunEnd, Sink
 from runner.model import Build, CellResult, Observation, Outcome, Package, Pin
 from runner.results.bisections import Candidate
+from tests import fakes
 from tests.unit import agent_samples
 
 PROBE = "nat-manip-2:tc"
@@ -49,7 +50,7 @@ def kernels(count: int) -> tuple[Bootable, ...]:
 
 @dataclass
 class Rounds:
-    """In the place of run_rounds. `stop_after` results it is interrupted; `fails` are cells that the machine fails."""
+    """In the place of execute. `stop_after` results it is interrupted; `fails` are cells that the machine fails."""
 
     says: Says
     stop_after: int = 10_000
@@ -60,28 +61,26 @@ class Rounds:
     rounds: int = 0
     fleet: Fleet | None = None  # of the last round
 
-    def __call__(self, orders: WorkerOrders, *, fleet: Fleet, on_result: Any, on_progress: Any) -> bool:
+    def __call__(self, plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
         self.rounds += 1
-        self.fleet = fleet
-        for order in orders.orders:
-            if self.stop_after == len(self.asked):
-                return False
-            build = order.cell.kernel.packages[0].version
-            self.asked.append(build)
-            self.probes.append(tuple(ask.probe for ask in order.asks))
-            result = CellResult(
-                cell=order.cell, outcome=Outcome.RAN, attempts=order.attempt, build=Build(sha256="b" * 64)
-            )
-            said = self.by_arch.get(order.cell.arch, self.says(build))
-            if self.fails(build):
-                on_result(result.model_copy(update={"outcome": Outcome.INFRA_FAILED, "cause": "no space left"}))
-            elif said is None:
-                on_result(result.model_copy(update={"outcome": Outcome.BOOT_FAILED, "cause": "Kernel panic"}))
-            else:
-                seen = Observation(probe=PROBE, load_errno=0, run_errno=0, log=f"said {said}", fields={"set_ret": said})
-                facts = agent_samples.GOOD_FACTS
-                on_result(result.model_copy(update={"observations": (seen,), "facts": facts, "config": {"HZ": build}}))
-        return True
+        self.fleet = plan.fleet
+        left = self.stop_after - len(self.asked)
+        ended = Ended.INTERRUPTED if left < len(plan.orders) else Ended.COMPLETE
+        return fakes.told(plan, sinks, map(self._result, plan.orders[:left]), ended)
+
+    def _result(self, order: CellOrder) -> CellResult:
+        build = order.cell.kernel.packages[0].version
+        self.asked.append(build)
+        self.probes.append(tuple(ask.probe for ask in order.asks))
+        result = CellResult(cell=order.cell, outcome=Outcome.RAN, attempts=order.attempt, build=Build(sha256="b" * 64))
+        said = self.by_arch.get(order.cell.arch, self.says(build))
+        if self.fails(build):
+            return result.model_copy(update={"outcome": Outcome.INFRA_FAILED, "cause": "no space left"})
+        if said is None:
+            return result.model_copy(update={"outcome": Outcome.BOOT_FAILED, "cause": "Kernel panic"})
+        seen = Observation(probe=PROBE, load_errno=0, run_errno=0, log=f"said {said}", fields={"set_ret": said})
+        facts = agent_samples.GOOD_FACTS
+        return result.model_copy(update={"observations": (seen,), "facts": facts, "config": {"HZ": build}})
 
 
 def since(patch: int) -> Says:

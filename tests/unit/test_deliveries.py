@@ -10,10 +10,8 @@ import pytest
 
 from runner.engine import orders
 from runner.engine.controller import _Round, unanswered
-from runner.engine.fleet import this_machine_alone
 from runner.engine.orders import DELIVERY_KEY, Delivery, Phase, Progress
-from runner.engine.scheduling import Pool
-from runner.model import CellResult, Outcome
+from runner.model import Outcome
 from tests import fakes
 
 ORDER = fakes.cell_order()
@@ -23,12 +21,9 @@ class Seen:
     """A round whose session only notes whom it does not believe."""
 
     def __init__(self, folder: Path) -> None:
-        self.results: list[CellResult] = []
-        self.progress: list[Progress] = []
+        self.told = fakes.Told()
         self.distrusted: list[object] = []
-        fleet = this_machine_alone(1)
-        sent = fakes.worker_orders(folder, ORDER)
-        self.round = _Round(sent, self.results.append, self.progress.append, fleet, Pool((), fleet), lambda _: None)
+        self.round = _Round(fakes.plan(folder, ORDER), [self.told])
         self.round.session = SimpleNamespace(  # type: ignore[assignment]
             distrust=self.distrusted.append,
             cell_answered=lambda *_: None,
@@ -53,8 +48,8 @@ def test_a_result_of_the_cell_is_taken(tmp_path: Path) -> None:
     seen = Seen(tmp_path)
     seen.take(Delivery(progress=Progress(cell_id=ORDER.cell.id, phase=Phase.BOOTING)).packed())
     seen.take(result_of())
-    assert [result.cell.id for result in seen.results] == [ORDER.cell.id]
-    assert seen.progress[0].phase is Phase.BOOTING
+    assert [result.cell.id for result in seen.told.results] == [ORDER.cell.id]
+    assert seen.told.phases[0].phase is Phase.BOOTING
     assert not seen.distrusted
 
 
@@ -77,12 +72,12 @@ def test_anything_else_is_not(tmp_path: Path, data: bytes) -> None:
     seen = Seen(tmp_path)
     seen.take(data)
     assert seen.distrusted == ["amber-0"]
-    assert not seen.results
-    assert not seen.progress
+    assert not seen.told.results
+    assert not seen.told.phases
 
 
 def test_what_unpacks_to_more_than_fits_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orders, "MAX_BYTES", 100)
     seen = Seen(tmp_path)
     seen.take(result_of())
-    assert (seen.results, seen.distrusted) == ([], ["amber-0"])
+    assert (seen.told.results, seen.distrusted) == ([], ["amber-0"])

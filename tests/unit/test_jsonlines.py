@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
-from runner.cli.jsonlines import EventConsole, JsonLines
-from runner.cli.live import Display
-from runner.engine.orders import Phase, Progress
+from runner.cli.jsonlines import JsonLines
+from runner.engine.orders import CellOrder, Phase, Progress
 from runner.model import Outcome
 from runner.reports.summary import totals
+from tests import fakes
 from tests.unit import results_samples as samples
 
 
-def test_a_run_in_lines() -> None:
+def test_a_run_in_lines(tmp_path: Path) -> None:
     out, now = io.StringIO(), [100.0]
-    events = JsonLines(out, clock=lambda: now[0])
-    console = EventConsole(events)
-    console.file = io.StringIO()
+    events = JsonLines(lambda result: f"{result.outcome}: \x1b[1m", out, clock=lambda: now[0])
     cell = samples.CELLS[0]
-    with Display(console, (cell.id,), lambda result: f"{result.outcome}: \x1b[1m") as display:
-        now[0] += 1.5
-        display.progress(Progress(cell_id=cell.id, phase=Phase.BOOTING, note="boot 2"))
-        display.result(samples.result(cell, Outcome.LOST, "ssh\nwent\u2028away"))
-    events.finished("a-run", totals(samples.mixed_run()), 1)
+    events.began(fakes.plan(tmp_path, CellOrder(cell=cell, asks=(), modules=())))
+    now[0] += 1.5
+    events.progress(Progress(cell_id=cell.id, phase=Phase.BOOTING, note="boot 2"))
+    events.result(samples.result(cell, Outcome.LOST, "ssh\nwent\u2028away"))
+    events.exits("a-run", totals(samples.mixed_run()), 1)
     lines = [json.loads(line) for line in out.getvalue().splitlines()]
     assert len(out.getvalue().split("\n")) == len(lines) + 1 == 5
     assert out.getvalue().isascii()
@@ -39,13 +38,3 @@ def test_a_run_in_lines() -> None:
     assert lines[2]["timings"]["total_s"] == 20.0
     assert lines[3]["exit"] == 1
     assert lines[3]["cells"] == {"ran": 6, "boot failed": 1, "infrastructure failed": 1}
-    assert "booting" in console.file.getvalue()
-
-
-def test_without_json_nothing_is_told() -> None:
-    from rich.console import Console
-
-    console = Console(file=io.StringIO())
-    with Display(console, ("a",), lambda result: "") as display:
-        display.progress(Progress(cell_id="a", phase=Phase.BOOTING))
-    assert "{" not in console.file.getvalue()  # type: ignore[attr-defined]

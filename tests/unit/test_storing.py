@@ -1,0 +1,49 @@
+"""The store as a sink of `execute`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from runner.engine.plan import Ended, Plan
+from runner.engine.storing import StoreSink
+from runner.model import CellResult, Outcome
+from runner.results.store import ResultStore
+from tests import fakes
+
+
+def result(plan: Plan, at: int, outcome: Outcome = Outcome.RAN) -> CellResult:
+    order = plan.orders[at]
+    return CellResult(cell=order.cell, outcome=outcome, attempts=order.attempt)
+
+
+def test_a_run_that_is_executed_twice_is_one_run_and_gets_the_new_cells(tmp_path: Path) -> None:
+    plan = fakes.plan(tmp_path, *(fakes.cell_order(number=number) for number in range(3)))
+    first, rest = replace(plan, orders=plan.orders[:1]), replace(plan, orders=plan.orders[1:])
+    with ResultStore(tmp_path / "results.db") as store:
+        fakes.told(first, [StoreSink(store)], [result(first, 0)], Ended.INTERRUPTED)
+        assert store.load("r").finished is None
+        fakes.told(rest, [StoreSink(store)], [result(rest, 1)])
+        run = store.load("r")
+    assert [cell.id for cell in run.cells] == [order.cell.id for order in plan.orders]
+    assert [it.cell.id for it in run.results] == [plan.orders[0].cell.id, plan.orders[2].cell.id]
+    assert run.finished is not None
+
+
+def test_what_gave_no_answer_does_not_take_the_place_of_an_answer(tmp_path: Path) -> None:
+    plan = fakes.plan(tmp_path, *(fakes.cell_order(number=number) for number in range(2)))
+    with ResultStore(tmp_path / "results.db") as store:
+        fakes.told(plan, [StoreSink(store)], [result(plan, 0), result(plan, 1, Outcome.LOST)])
+        fakes.told(plan, [StoreSink(store)], [result(plan, at, Outcome.INFRA_FAILED) for at in (0, 1)])
+        run = store.load("r")
+    assert [run.final(cell).outcome for cell in run.cells] == [Outcome.RAN, Outcome.INFRA_FAILED]
+
+
+def test_a_run_ends_by_a_clock_that_does_not_jump(tmp_path: Path) -> None:
+    started = datetime.now(UTC) - timedelta(hours=5)
+    plan = fakes.plan(tmp_path, fakes.cell_order())
+    plan = replace(plan, run=plan.run.model_copy(update={"started": started}))
+    with ResultStore(tmp_path / "results.db") as store:
+        fakes.told(plan, [StoreSink(store)], [result(plan, 0)])
+        assert store.load("r").wall_s == 1.0
