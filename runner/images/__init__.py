@@ -56,7 +56,8 @@ def image_packages(pin: ImagePin) -> Iterator[Package]:
 
 def have_image(pin: ImagePin, cache: Path) -> bool:
     """Is it in the cache? Does not verify it."""
-    return _store(cache).has(_key(pin))
+    store, key = stored_image(pin, cache)
+    return store.has(key)
 
 
 def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Image:
@@ -67,7 +68,7 @@ def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: boo
         if offline:
             raise InfraError(
                 f"the image {pin.suite} for {pin.arch} is not in the cache, or is damaged there",
-                hint="`runner kernels fetch` gets it, with network",
+                hint="`runner kernels fetch` fetches it, with network",
             )
         start = time.monotonic()
         size = sum(package.size_bytes for package in packages)
@@ -75,7 +76,7 @@ def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: boo
         debs = tree.parent / "debs"
         debs.mkdir()
         files = Archive(cache).download(packages, pin.arch, debs, deadline=deadline)
-        interpreter = Interpreter(pin, cache, deadline=deadline)
+        interpreter = Interpreter.of(pin, cache, deadline=deadline)
         fetched = time.monotonic()
         build_image(pin, files, interpreter, tree, deadline=deadline)
         log.info(
@@ -86,7 +87,8 @@ def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: boo
             time.monotonic() - fetched,
         )
 
-    entry = _store(cache).ensure(_key(pin), make, deadline=deadline)
+    store, key = stored_image(pin, cache)
+    entry = store.ensure(key, make, deadline=deadline)
     disk = PurePosixPath("disk.ext2")
     return Image(
         arch=pin.arch,
@@ -111,7 +113,7 @@ def ensure_bytecode(source: Path, pin: ImagePin, cache: Path, *, deadline: Deadl
         for name, text in texts.items():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             (copy / name).write_text(text)
-        interpreter = Interpreter(pin, cache, deadline=deadline, offline=offline)
+        interpreter = Interpreter.of(pin, cache, deadline=deadline, offline=offline)
         interpreter.compile(copy.parent, tree, prefix="", layout="beside", deadline=deadline)
 
     key = key_of(recipe=recipe()["compile_tree.py"], python=python, name=source.name, texts=texts)
@@ -120,17 +122,5 @@ def ensure_bytecode(source: Path, pin: ImagePin, cache: Path, *, deadline: Deadl
 
 def stored_image(pin: ImagePin, cache: Path) -> tuple[Store, str]:
     """Where the cache keeps it, and under which key."""
-    return _store(cache), _key(pin)
-
-
-def _store(cache: Path) -> Store:
-    return Store(cache / "images")
-
-
-def _key(pin: ImagePin) -> str:
-    return key_of(
-        recipe=recipe(),
-        suite=pin.suite,
-        arch=pin.arch,
-        packages=sorted(package.sha256 for package in image_packages(pin)),
-    )
+    packages = sorted(package.sha256 for package in image_packages(pin))
+    return Store(cache / "images"), key_of(recipe=recipe(), suite=pin.suite, arch=pin.arch, packages=packages)

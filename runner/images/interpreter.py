@@ -11,8 +11,9 @@ import platform
 import re
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from runner.errors import InfraError
 from runner.kernels.archive import Archive
@@ -24,7 +25,7 @@ from runner.store import Store, key_of
 
 ROOTS = ("python3-minimal", "libpython3-stdlib")
 _PART = re.compile(r"python3\.\d+-minimal|libpython3\.\d+-(minimal|stdlib)|libc6|libgcc-s1|libexpat1|zlib1g")
-_SCRIPT = Path(__file__).with_name("compile_tree.py")
+SCRIPT = Path(__file__).with_name("compile_tree.py")
 _RECIPE = 1
 
 
@@ -53,38 +54,42 @@ def host_parts(pin: ImagePin) -> tuple[Package, ...]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
 class Interpreter:
-    """The Python of an image, in the cache, made when it is not there. InfraError."""
+    """The Python of an image. `tree` is as `_flatten` leaves it."""
 
-    def __init__(self, pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> None:
-        self._row = host_architecture()
-        packages = host_parts(pin)
+    tree: Path
+    loader: str  # of this host's architecture: a file in lib/
+
+    @classmethod
+    def of(cls, pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Self:
+        """From the cache; fetched and unpacked first when it is not there. InfraError."""
+        packages, row = host_parts(pin), host_architecture()
 
         def make(tree: Path) -> None:
             if offline:
                 raise InfraError(
                     "the Python that compiles for the guests is not in the cache, or is damaged there",
-                    hint="`runner kernels fetch` gets it, with network",
+                    hint="`runner kernels fetch` fetches it, with network",
                 )
             debs, root = tree.parent / "debs", tree.parent / "root"
             debs.mkdir()
-            for deb in Archive(cache).download(packages, self._row.name, debs, deadline=deadline).values():
+            for deb in Archive(cache).download(packages, row.name, debs, deadline=deadline).values():
                 run(["dpkg-deb", "--extract", deb, root], deadline=deadline)
-            _flatten(root, tree, self._row)
+            _flatten(root, tree, row)
 
-        self.key = key_of(recipe=_RECIPE, packages=sorted(package.sha256 for package in packages))
-        self._tree = Store(cache / "pythons").ensure(self.key, make, deadline=deadline).tree
+        key = key_of(recipe=_RECIPE, packages=sorted(package.sha256 for package in packages))
+        return cls(Store(cache / "pythons").ensure(key, make, deadline=deadline).tree, Path(row.loader).name)
 
     def compile(
         self, source: Path, target: Path, *, prefix: str, layout: Literal["cache", "beside"], deadline: Deadline
     ) -> None:
         """Compile what is below `source` into `target`. InfraError, with Python's words, on a syntax error."""
-        python = next((self._tree / "bin").glob("python3.*"))
+        python = next((self.tree / "bin").glob("python3.*"))
+        library = self.tree / "lib"
         # -s -S: nothing of this host's Python; -B: write no bytecode of its own into the cache
-        library = self._tree / "lib"
-        loader = library / Path(self._row.loader).name
-        argv = [loader, "--library-path", library, python, "-s", "-S", "-B", _SCRIPT, source, target, prefix, layout]
-        run(list(map(str, argv)), deadline=deadline, env={"PYTHONHOME": str(self._tree)})
+        argv: list[str | Path] = [library / self.loader, "--library-path", library, python, "-s", "-S", "-B", SCRIPT]
+        run([*argv, source, target, prefix, layout], deadline=deadline, env={"PYTHONHOME": str(self.tree)})
 
 
 def _flatten(root: Path, tree: Path, row: Architecture) -> None:

@@ -9,8 +9,6 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from debian.debian_support import Version
-
 from runner.errors import InfraError, UserError
 from runner.kernels import needs
 from runner.kernels.archive import Archive
@@ -20,12 +18,11 @@ from runner.kernels.mainline import MainlineSource
 from runner.kernels.oci import OciSource
 from runner.kernels.path import PathSource
 from runner.kernels.snapshot import SnapshotSource
-from runner.kernels.source import Means, Source
+from runner.kernels.source import Means, Source, age
 from runner.kernels.tree import TreeSource
 from runner.model import Build, Kernel, Pin, Wanted
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.model.version import KernelVersion
 from runner.store import Store, key_of
 from runner.text import nearest
 
@@ -77,7 +74,7 @@ def offered(named: Iterable[str], archs: Sequence[str], means: Means, *, words: 
         mine = [source for source in sources if isinstance(source, kind)]
         if kind.word in words if words else mine or not kind.variable or os.environ.get(kind.variable):
             found += kind.offers(mine, archs, means)
-    return tuple(sorted(found, key=_age))
+    return tuple(sorted(found, key=age))
 
 
 def lock_kernels(wanted: Wanted, means: Means) -> tuple[Pin, ...]:
@@ -109,7 +106,7 @@ def ensure_kernel(pin: Pin, cache: Path, *, deadline: Deadline, offline: bool = 
         if offline and not source.local:
             raise InfraError(
                 f"kernel {pin.release} is not in the cache, or is damaged there",
-                hint="`runner kernels fetch` gets it, with network",
+                hint="`runner kernels fetch` fetches it, with network",
             )
         source.fetch(pin, tree, Means(Archive(cache), cache, deadline))
 
@@ -138,7 +135,3 @@ def stored_kernel(pin: Pin, cache: Path) -> tuple[Store, str]:
         **files,
     )
     return Store(cache / "kernels"), key
-
-
-def _age(pin: Pin) -> tuple[KernelVersion, Version]:
-    return pin.upstream, Version(pin.package_version or "0")

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from runner.errors import InfraError, UserError
 from runner.kernels.archive import Listed
 from runner.kernels.mirrors import SUITES
-from runner.kernels.source import Means, Source, WhichField, matches, meant, one_of, quoted
+from runner.kernels.source import Means, Source, WhichField, age, matches, meant, one_of, quoted
 from runner.kernels.unpack import unpack_packages
 from runner.model import Package, Pin, Wanted
 from runner.model.architecture import ARCHITECTURES, architecture
@@ -143,7 +143,7 @@ class DebianSource(Source):
                 found += kernels_in((pocket,), (arch,), means)
             except InfraError as error:  # the suite itself was reached: this mirror has no such pocket
                 log.warning("%s is not searched for newer kernels: %s", pocket, error.what)
-        there = sorted((pin for pin in found if pin.variant == _variant(flavour)), key=_age)
+        there = sorted((pin for pin in found if pin.variant == _variant(flavour)), key=age)
         text = self.versions or self.series or ""
         build = _BUILD.fullmatch(text)  # no other build will do
         versions = Versions.parse(build["version"] if build else text)
@@ -188,10 +188,6 @@ def kernels_in(suites: Sequence[str], archs: Sequence[str], means: Means) -> tup
         return tuple(
             pin for (suite, arch), listed in zip(pairs, lists, strict=True) for pin in kernels_of(listed, suite, arch)
         )
-
-
-def _age(pin: Pin) -> tuple[KernelVersion, Version]:
-    return pin.upstream, Version(pin.package_version)
 
 
 def kernels_of(listed: Iterable[Listed], suite: str, arch: str) -> tuple[Pin, ...]:

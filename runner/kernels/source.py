@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Self, TypeVar
 
+from debian.debian_support import Version
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from runner.errors import UserError
@@ -169,6 +170,11 @@ class Source(Plain):
         """Fill the empty folder `tree` with what is pinned, as runner/kernels/unpack.py lays it out; scratch space is
         `tree.parent`. Digests are checked before anything is unpacked. InfraError."""
         raise NotImplementedError
+
+
+def age(pin: Pin) -> tuple[KernelVersion, Version]:
+    """Sorts kernels by version, and the builds of one version by Debian's revision."""
+    return pin.upstream, Version(pin.package_version or "0")
 
 
 _Known = TypeVar("_Known")

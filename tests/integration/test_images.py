@@ -43,12 +43,12 @@ def own_python(monkeypatch: pytest.MonkeyPatch) -> None:
     def compile_here(
         self: Interpreter, source: Path, target: Path, *, prefix: str, layout: str, **limits: object
     ) -> None:
-        command = [sys.executable, str(interpreter_module._SCRIPT), str(source), str(target), prefix, layout]
+        command = [sys.executable, str(interpreter_module.SCRIPT), str(source), str(target), prefix, layout]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise InfraError(done.stderr)
 
-    monkeypatch.setattr(Interpreter, "__init__", lambda *_, **__: None)
+    monkeypatch.setattr(Interpreter, "of", lambda *_, **__: Interpreter(Path(), ""))
     monkeypatch.setattr(Interpreter, "compile", compile_here)
 
 
@@ -90,7 +90,7 @@ def test_a_syntax_error_is_told_with_its_place(locked: ImagePin, package: Path, 
 
 def test_bytecode_beside_a_source_is_never_compared_with_it(package: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
-    command = [sys.executable, str(interpreter_module._SCRIPT), str(package), str(target), "/usr/lib/thing", "cache"]
+    command = [sys.executable, str(interpreter_module.SCRIPT), str(package), str(target), "/usr/lib/thing", "cache"]
     subprocess.run(command, check=True)
     compiled = target / importlib.util.cache_from_source("words.py")
     content = compiled.read_bytes()
