@@ -22,7 +22,7 @@ from runner.errors import InfraError, UserError
 from runner.kernels.config import config_of, read_image, release_of, upstream_version
 from runner.kernels.ocilayers import Layers
 from runner.kernels.source import Means, Source, matches
-from runner.kernels.unpack import DEPMOD_INPUT, Parts, available, take_kernel
+from runner.kernels.unpack import DEPMOD_INPUT, Parts, lay_out, needed_of, parts_of
 from runner.model import Pin, PinnedFile
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
@@ -133,7 +133,7 @@ class OciSource(Source):
             raise InfraError(error.what, hint=error.hint) from None
         if parts.release != pin.release:
             raise InfraError(f"{self.image}@{digest} has kernel {parts.release}, and {pin.release} was pinned")
-        take_kernel(parts, pin.arch, tree, deadline=means.deadline)
+        lay_out(needed_of(parts, deadline=means.deadline), pin.arch, tree, deadline=means.deadline)
 
     def _resolved(self, arch: str, deadline: Deadline) -> tuple[str, _Manifest]:
         """The digest of the manifest for one architecture, and the manifest."""
@@ -200,41 +200,36 @@ def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline)
     return Layers(layers)
 
 
-def taken(source: str, layers: Layers, folder: Path) -> Parts:
-    """The kernel's files, taken out of the image into the new folder `folder`. UserError: not one kernel."""
-    folder.mkdir()
+def taken(source: str, layers: Layers, root: Path) -> Parts:
+    """The kernel's files, taken out of the image into the new folder `root`. UserError: not one kernel."""
     bases = {name: f"{base}/{name}" for base in _FOLDERS for name in layers.names(base)}
-    image_path = _one(source, [f"boot/{name}" for name in layers.names("boot") if name.startswith("vmlinuz")], layers)
-    image = folder / "vmlinuz"
-    layers.extract(image_path, image, limit_bytes=_LARGEST_FILE)
+    path = _one(source, [f"boot/{name}" for name in layers.names("boot") if name.startswith("vmlinuz")], layers)
+    image = root / "image"
+    layers.extract(path, image, limit_bytes=_LARGEST_FILE)
     content = read_image(image)
-    release = image_path.partition("vmlinuz-")[2] or release_of(content)
+    release = path.partition("vmlinuz-")[2] or release_of(content)
     if not release and len(bases) == 1:
         (release,) = bases
     if not release:
-        raise UserError(f"{source}: {image_path} does not tell its release", hint="name it boot/vmlinuz-RELEASE")
+        raise UserError(f"{source}: {path} does not tell its release", hint="name it boot/vmlinuz-RELEASE")
     base = bases.get(release, "")
-    config = folder / "config"
-    for path in (f"boot/config-{release}", "boot/config", f"{base}/config"):
-        if layers.has(path):
-            layers.extract(path, config, limit_bytes=_LARGEST_FILE)
-            break
+    config = next(filter(layers.has, (f"boot/config-{release}", "boot/config", f"{base}/config")), "")
+    if config:
+        layers.extract(config, root / "config", limit_bytes=_LARGEST_FILE)
     else:  # empty where it is not built in either: then nothing is known of its options
-        config.write_text(config_of(content))
-    there = folder / "modules"
+        (root / "config").write_text(config_of(content))
+    modules = root / "modules" / release
+    (modules / "kernel").mkdir(parents=True)
     for path in layers.below(base) if base else ():
+        place = path.partition(f"{release}/")[2]
         if ".ko" in path:
-            layers.extract(path, there / path.partition(f"{release}/")[2], limit_bytes=_LARGEST_FILE)
-    lists = []
+            place = f"kernel/{place.removeprefix('kernel/')}"
+        elif place not in DEPMOD_INPUT:
+            continue
+        layers.extract(path, modules / place, limit_bytes=_LARGEST_FILE)
     for name in DEPMOD_INPUT:  # kernels without modules come without these; depmod wants them to be there
-        lists.append(folder / name)
-        if base and layers.has(f"{base}/{name}"):
-            layers.extract(f"{base}/{name}", lists[-1], limit_bytes=_LARGEST_FILE)
-        else:
-            lists[-1].touch()
-    there.mkdir(exist_ok=True)
-    kernel = there / "kernel" if (there / "kernel").is_dir() else there
-    return Parts(release, image, config, tuple(lists), kernel, available(kernel.rglob("*.ko*")))
+        (modules / name).touch()
+    return parts_of(image, modules, root / "config")
 
 
 def _one(source: str, paths: Sequence[str], layers: Layers) -> str:

@@ -59,7 +59,7 @@ def unpack_packages(pin: Pin, tree: Path, download: Callable[[Path], Iterable[Pa
     fetched = time.monotonic()
     for file in files:
         run(["dpkg-deb", "--extract", file, root], deadline=deadline)
-    take_kernel(find_parts(root, pin.release), pin.arch, tree, deadline=deadline)
+    lay_out(needed_of(find_parts(root, pin.release), deadline=deadline), pin.arch, tree, deadline=deadline)
     log.info(
         "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",
         pin.release,
@@ -103,11 +103,6 @@ def needed_of(parts: Parts, *, deadline: Deadline) -> Parts:
     """The kernel with no more modules than those that guests and probes need, and what they depend on."""
     files = set(closure(parts.modules, MODULES, deadline=deadline))
     return replace(parts, modules={name: path for name, path in parts.modules.items() if path in files})
-
-
-def take_kernel(parts: Parts, arch: str, tree: Path, *, deadline: Deadline) -> None:
-    """Fill the empty folder `tree` with what guests and probes need of a kernel."""
-    lay_out(needed_of(parts, deadline=deadline), arch, tree, deadline=deadline)
 
 
 def lay_out(parts: Parts, arch: str, tree: Path, *, deadline: Deadline) -> None:
