@@ -1,4 +1,4 @@
-"""`runner kernels`: what the archive offers, what the matrix is pinned to, what is in the cache."""
+"""`runner kernels`: what the sources offer, what the matrix is pinned to, what is in the cache; builds from source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from runner.caches import cache_root
-from runner.cli.kernels_build import build
 from runner.cli.lazy import Group
 from runner.cli.locking import replaced, settled
 from runner.cli.options import (
@@ -25,12 +24,15 @@ from runner.cli.options import (
     Verbose,
     emit,
     emit_json,
+    limits_of,
 )
 from runner.cli.stores import store_of
 from runner.errors import UserError
+from runner.guest.accel import host_cpus
 from runner.images import ensure_image
 from runner.kernels import BY_WORD, Means, ensure_kernel, have_kernel, kept_build, offered
 from runner.kernels.archive import Archive
+from runner.kernels.build import FRAGMENT, build_tree
 from runner.model import Pin
 from runner.model.version import Versions
 from runner.probes import kfuncs_path, load_kfuncs
@@ -39,21 +41,19 @@ from runner.text import nearest
 
 app = typer.Typer(
     cls=Group,
-    help="Kernels: what there is, what is pinned, what is in the cache.",
+    help="List, pin, fetch and build kernels.",
     epilog="Example: runner kernels list --series 6.12",
     no_args_is_help=True,
 )
-
-app.command("build")(build)
 
 
 @app.command("list")
 def list_kernels(
     series: Annotated[str, typer.Option(help="Only this series or range, such as 6.12 or '>=6.12,<7'.")] = "",
     source: Annotated[
-        list[str] | None, typer.Option(help=f"Only this source: {', '.join(BY_WORD)}. Repeatable.")
+        list[str] | None, typer.Option(help=f"Only this source: {', '.join(BY_WORD)}. May be repeated.")
     ] = None,
-    flavour: Annotated[str, typer.Option(help="generic, rt, 16k, ..., or all.")] = "generic",
+    flavour: Annotated[str, typer.Option(help="A flavour: generic, rt, 16k, ..., or all.")] = "generic",
     matrix: MatrixFile = DEFAULT_MATRIX,
     format_: FormatOption = Format.TEXT,
     output: Output = None,
@@ -76,7 +76,7 @@ def list_kernels(
         if (versions is None or pin.upstream in versions) and flavour in ("all", pin.variant or "generic")
     ]
     if not offers:
-        typer.echo("no kernel is like that", err=True)
+        typer.echo("no kernel matches", err=True)
     if format_ is Format.JSON:
         pins = project.lock().kernels
         emit_json([_plain(offer, pins, cache) for offer in offers], output)
@@ -136,7 +136,7 @@ def _table(offers: list[Pin]) -> Table:
 
 @app.command("lock")
 def lock(matrix: MatrixFile = DEFAULT_MATRIX, verbose: Verbose = False) -> None:
-    """Pin everything that the matrix names to the newest that the archive has, in the lock file.
+    """Pin the newest version of every kernel and image of the matrix in the lock file.
 
     Example: runner kernels lock
     """
@@ -154,13 +154,13 @@ def lock(matrix: MatrixFile = DEFAULT_MATRIX, verbose: Verbose = False) -> None:
 @app.command("census")
 def census(
     update_names: Annotated[
-        bool, typer.Option("--update-names", help="Add what newer kernels have to the list of names, bpf/kfuncs.yaml.")
+        bool, typer.Option("--update-names", help="Add the kfuncs of newer kernels to bpf/kfuncs.yaml.")
     ] = False,
     matrix: MatrixFile = DEFAULT_MATRIX,
     format_: FormatOption = Format.TEXT,
     output: Output = None,
 ) -> None:
-    """List every kfunc that is known: those of bpf/kfuncs.yaml, and those that the kernels of past runs told of.
+    """List all known kfuncs: those in bpf/kfuncs.yaml, and those found in the kernels of past runs.
 
     Example: runner kernels census --update-names
     """
@@ -201,4 +201,57 @@ def fetch(matrix: MatrixFile = DEFAULT_MATRIX, verbose: Verbose = False) -> None
             kernel = ensure_kernel(cell.kernel, cache, deadline=deadline)
             ensure_image(cell.image, cache, deadline=deadline)
             progress.remove_task(task)
-            console.print(f"{cell.id:<28} {'there' if there else 'fetched':<8} {kernel.sha256[:12]}")
+            console.print(f"{cell.id:<28} {'cached' if there else 'fetched':<8} {kernel.sha256[:12]}")
+
+
+@app.command("build")
+def build(
+    ref: Annotated[str, typer.Argument(metavar="REF", help="With --git: a branch, a tag or a commit.")] = "",
+    git: Annotated[Path | None, typer.Option(metavar="DIR", help="A kernel repository. It is not changed.")] = None,
+    tree: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="A folder with a kernel's source, which is built as it is.")
+    ] = None,
+    arch: Annotated[str, typer.Option(help="The kernel's architecture. [default: this machine's]")] = "",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Kernel options to set beside virtme-ng's. [default: those that the probes need]"
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", min=1, help="Concurrent compilers. [default: all CPUs]")
+    ] = None,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    format_: FormatOption = Format.TEXT,
+    output: Output = None,
+    verbose: Verbose = False,
+) -> None:
+    """Build a small kernel with the options that guests and probes need. Later builds reuse its objects.
+
+    Example: runner kernels build --git ~/linux v6.12.117
+    """
+    if bool(git) == bool(tree) or bool(git) != bool(ref):
+        raise UserError("build what?", hint="one of: --git DIR REF, --tree DIR")
+    console = Console(stderr=True, highlight=False)
+    source = git or tree
+    assert source is not None  # noqa: S101  one of the two was given
+    built = build_tree(
+        source,
+        ref,
+        arch,
+        fragment=config or FRAGMENT,
+        jobs=jobs or host_cpus(),
+        cache=cache_root(),
+        deadline=limits_of(matrix).deadline("build_s"),
+        begun=lambda folder: console.print(f"building in {folder}", soft_wrap=True, markup=False),
+    )
+    if format_ is Format.JSON:
+        found = {"what": built.what, "arch": built.arch, "release": built.release, "tree": str(built.folder)}
+        emit_json(found | {"took_s": built.took_s}, output)
+        return
+    emit(
+        f"{built.what}\n{built.release} for {built.arch}, built in {built.took_s:.0f} s.\n"
+        "In matrix.yaml, under `include`:\n"
+        f"  - {{tree: {built.folder}, architectures: [{built.arch}]}}",
+        output,
+    )

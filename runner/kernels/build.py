@@ -6,16 +6,20 @@ this file. `vng --build` takes it as it is. Time, user and host are fixed: the s
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from runner.caches import need_space
-from runner.errors import BuildError, InfraError
+from runner.errors import BuildError, InfraError, UserError
 from runner.guest.command import virtme_environment, virtme_tool
-from runner.model.architecture import architecture
+from runner.kernels.checkout import Checkout
+from runner.model.architecture import architecture, by_uname
 from runner.model.deadline import Deadline
 from runner.process import require, run
 
@@ -24,7 +28,7 @@ LOG = "runner-build.log"
 _SPACE_BYTES = 3 << 30  # objects with debug information: 1.4 GiB seen
 _NICE = ("nice", "-n", "10")  # guests, which have time limits, come first
 _TAIL_LINES = 25
-_TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "pahole", "perl")
+TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "pahole", "perl")
 _PACKAGES = "build-essential flex bison bc dwarves libelf-dev perl"
 # What make says when the machine failed, not the source.
 _MACHINE = re.compile(
@@ -56,6 +60,53 @@ _TARGETS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class BuiltTree:
+    """What was built: `folder` is what the source `tree:` takes."""
+
+    what: str  # the commit and its subject, or the folder of the source
+    arch: str
+    release: str
+    folder: Path
+    took_s: float
+
+
+def build_tree(
+    source: Path, ref: str, arch: str, *, fragment: Path, jobs: int, cache: Path, deadline: Deadline,
+    begun: Callable[[Path], None],
+) -> BuiltTree:  # fmt: skip
+    """Build the commit `ref` of the repository `source`; without `ref`, the folder `source` as it is.
+
+    `arch` is the host's own where it is empty. `begun` is told the folder when the build begins. Raises UserError when
+    there is no such commit, else what `build_kernel` raises.
+    """
+    start = time.monotonic()
+    row = architecture(arch) if arch else by_uname(platform.machine())
+    if row is None:
+        raise UserError(f"this machine's {platform.machine()} is no architecture of guests", hint="say --arch")
+    if not fragment.is_file():
+        raise UserError(f"{fragment} does not exist")
+    digest = hashlib.sha256(fragment.read_bytes()).hexdigest()
+    with Checkout.opened(source, row.name, digest, cache, borrowed=bool(ref), deadline=deadline) as checkout:
+        files, what = source.absolute(), str(source)
+        if ref:
+            commit = checkout.commit(ref, deadline=deadline)
+            checkout.check_out(commit.id, deadline=deadline)
+            files, what = checkout.source, f"{commit.short} {commit.subject}"
+        begun(checkout.objects)
+        build_kernel(
+            files,
+            checkout.objects,
+            row.name,
+            native=row.uname == platform.machine(),
+            jobs=jobs,
+            deadline=deadline,
+            fragment=fragment.absolute(),
+        )
+        release = (checkout.objects / "include/config/kernel.release").read_text().strip()
+        return BuiltTree(what, row.name, release, checkout.objects, round(time.monotonic() - start, 1))
+
+
 def build_kernel(
     source: Path, objects: Path, arch: str, *, native: bool, jobs: int, deadline: Deadline, fragment: Path = FRAGMENT
 ) -> None:
@@ -82,7 +133,7 @@ def build_kernel(
 
 
 def _check_tools(cross: str) -> None:
-    for tool in _TOOLS:
+    for tool in TOOLS:
         try:
             require(f"{cross}{tool}" if tool in {"gcc", "ld"} else tool)
         except InfraError as error:

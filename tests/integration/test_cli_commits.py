@@ -10,7 +10,6 @@ import pytest
 from rich.console import Console
 
 from runner import cli
-from runner.cli import kernels_build
 from runner.cli.bisect_git import bisect_status
 from runner.model import Observation
 from runner.reports.bisectcommits import commits_report
@@ -102,7 +101,7 @@ def test_a_commit_is_built_in_the_cache(
         release.write_text((source / "kernel").read_text() + "\n")
 
     monkeypatch.setenv("RUNNER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(kernels_build, "build_kernel", build)
+    monkeypatch.setattr("runner.kernels.build.build_kernel", build)
     ids = history(tmp_path / "repo", "6.12.1", "6.12.2")
     words = ["kernels", "build", "--git", str(tmp_path / "repo"), "--arch", "x86_64", "main~1", "--format", "json"]
     assert cli.run(words) == 0

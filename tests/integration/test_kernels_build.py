@@ -30,7 +30,7 @@ syncconfig:
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(build, "_TOOLS", ("make",))
+    monkeypatch.setattr(build, "TOOLS", ("make",))
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "Makefile").write_text(MAKEFILE)
     (tmp_path / "source" / "x.c").write_text("int x;\n")
@@ -84,7 +84,7 @@ def test_a_machine_that_fails_says_nothing_about_the_source(tree: Path, fault: s
 
 
 def test_what_is_not_installed_is_said_before_anything_is_built(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_TOOLS", ("make", "no-such-pahole"))
+    monkeypatch.setattr(build, "TOOLS", ("make", "no-such-pahole"))
     with pytest.raises(InfraError, match="no-such-pahole is not installed") as caught:
         made(tree)
     assert "apt-get install" in caught.value.hint
