@@ -51,6 +51,10 @@ class Expectations:
         results = tuple(results)
         return replace(self, known={kind.name: kind.grown(known, results) for kind, known in self._kinds()})
 
+    def everywhere(self, probe: str) -> Self:
+        """With that probe asked of every kernel, whatever its `since` and `until` are."""
+        return replace(self, known={kind.name: kind.everywhere(known, probe) for kind, known in self._kinds()})
+
     def _kinds(self) -> Iterable[tuple[Kind[Any], Any]]:
         return ((kind, self.known[name]) for name, kind in KINDS.items() if name in self.known)
 

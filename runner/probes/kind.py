@@ -117,6 +117,10 @@ class Kind(Generic[KnownT]):
         """With what these results teach: a name that one kernel has is looked for in all of them."""
         return known
 
+    def everywhere(self, known: KnownT, probe: str) -> KnownT:
+        """The same, with `probe` asked of every kernel, whatever its `since` and `until` are."""
+        return known
+
     def asks(self, known: KnownT, version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
         """What to ask a kernel of this version; `types` where programs of any type can be asked about.
 

@@ -38,6 +38,9 @@ class Claims(Kind[Known]):
     def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
         return tuple(_claim_file(file.name, file.written) for file in files if isinstance(file.written, ClaimKeys))
 
+    def everywhere(self, known: Known, probe: str) -> Known:
+        return tuple(_everywhere(file, probe) for file in known)
+
     def asks(self, known: Known, version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
         safe: list[Ask] = []
         risky: list[Ask] = []
@@ -98,6 +101,13 @@ class Claims(Kind[Known]):
 def questions(files: Iterable[ClaimFile]) -> Iterable[Question]:
     """Every claim of `files` and each of its program types."""
     return (Question(file, claim, prog_type) for file in files for claim in file.claims for prog_type in claim.types)
+
+
+def _everywhere(file: ClaimFile, probe: str) -> ClaimFile:
+    wanted = probe.rpartition(":")[0]
+    wide = {"since": (), "until": ()}
+    claims = (claim.model_copy(update=wide) if claim.id == wanted else claim for claim in file.claims)
+    return file.model_copy(update={"claims": tuple(claims)})
 
 
 def _claim_file(name: str, written: ClaimKeys) -> ClaimFile:
