@@ -24,12 +24,12 @@ def fleet_of(file: Path | None, slots: int | None, cells: Sequence[Cell], consol
         yield this_machine_alone(slots or default_slots(cells))
         return
     # late: they bring paramiko, which takes 17 MiB
+    from runner.hosts.health import usable_fleet  # noqa: PLC0415
     from runner.hosts.hostsfile import load_hosts  # noqa: PLC0415
-    from runner.hosts.muster import mustered  # noqa: PLC0415
 
     if slots is not None:
         raise UserError("-n is for this machine alone", hint=f"{file} says how many slots each host has")
-    with mustered(load_hosts(file), largest_guest(cells)) as (fleet, errors):
+    with usable_fleet(load_hosts(file), largest_guest(cells)) as (fleet, errors):
         for host in fleet.hosts:
             guests = ", ".join(f"{number} {arch} ({host.accel[arch]})" for arch, number in host.slots.items())
             console.print(Text(f"host {host.name}: {guests} at once"), soft_wrap=True)

@@ -55,25 +55,23 @@ Slots = Annotated[int, Field(ge=1, le=256)]
 class SshOptions(Plain):
     """Options of ssh, by ssh's own names. There are no others: most of ssh's can run commands."""
 
-    identity_file: Annotated[PlainPath | None, Field(alias="IdentityFile", description="the key to show")] = None
+    identity_file: Annotated[PlainPath | None, Field(alias="IdentityFile", description="the private key")] = None
     known_hosts: Annotated[
         PlainPath | None, Field(alias="UserKnownHostsFile", description="by default ~/.ssh/known_hosts")
     ] = None
-    identities_only: Annotated[
-        bool, Field(alias="IdentitiesOnly", description="show no other keys than IdentityFile")
-    ] = False
+    identities_only: Annotated[bool, Field(alias="IdentitiesOnly", description="offer no key but IdentityFile")] = False
 
 
 class HostEntry(Plain):
     """A machine that boots guests. Without `ssh` it is the one on which the run is started."""
 
-    name: Annotated[Name, Field(description="what reports call it")]
+    name: Annotated[Name, Field(description="its name in reports")]
     ssh: Annotated[Target | None, Field(description="user@host")] = None
     port: Annotated[int, Field(ge=1, le=65535, description="of its ssh server")] = 22
     options: Annotated[SshOptions, Field(description="options of ssh")] = SshOptions()
     slots: Annotated[
         Slots | dict[Arch, Slots] | None,
-        Field(description="guests at once, or that for each architecture; by default what it can carry"),
+        Field(description="concurrent guests, or those of each architecture; by default what its cores allow"),
     ] = None
     python: Annotated[PlainPath, Field(description="the Python of the runner's virtual environment there")] = (
         f"{VENV}/bin/python"
@@ -85,19 +83,24 @@ class HostEntry(Plain):
         return self.ssh.rpartition("@")[0] or None if self.ssh else None
 
     @property
+    def venv(self) -> str:
+        """The folder of the runner's virtual environment there."""
+        return self.python.rpartition("/bin/")[0]
+
+    @property
     def address(self) -> str:
         return self.ssh.rpartition("@")[2] if self.ssh else ""
 
 
 class HostLimits(Plain):
-    """When a host is given up."""
+    """When a host is no longer waited for."""
 
-    connect_s: Annotated[Seconds, Field(description="until a host lets us in, and until Python answers there")] = (
+    connect_s: Annotated[Seconds, Field(description="until the ssh login succeeds, and until Python starts there")] = (
         CONNECT_S
     )
-    ask_s: Annotated[Seconds, Field(description="until a host, or its doctor, has said what it can do")] = ASK_S
-    silence_s: Annotated[Seconds, Field(ge=5, description="a worker that says nothing for longer is dead")] = SILENCE_S
-    failures: Annotated[int, Field(ge=1, le=100, description="in a row, until a host is set aside")] = FAILURES
+    ask_s: Annotated[Seconds, Field(description="until a query of a host, or its doctor, ends")] = ASK_S
+    silence_s: Annotated[Seconds, Field(ge=5, description="a worker that is silent for longer is dead")] = SILENCE_S
+    failures: Annotated[int, Field(ge=1, le=100, description="in a row, until a host gets no more cells")] = FAILURES
 
     def deadline(self, limit: Literal["connect_s", "ask_s"]) -> Deadline:
         """When a wait that begins now must be over."""
@@ -112,7 +115,7 @@ class HostsFile(Plain):
 
     schema_: Annotated[Literal[1], Field(alias="schema", description="version of this format")] = 1
     hosts: Annotated[tuple[HostEntry, ...], Field(min_length=1, max_length=MAX_HOSTS, description="the machines")]
-    limits: Annotated[HostLimits, Field(description="when a host is given up")] = HostLimits()
+    limits: Annotated[HostLimits, Field(description="when a host is no longer waited for")] = HostLimits()
 
 
 def json_schema() -> dict[str, object]:

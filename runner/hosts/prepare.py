@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import io
+import sys
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from runner.errors import InfraError
 from runner.hosts import transfer
-from runner.hosts.connection import Connection
-from runner.hosts.facts import HostFacts, code_sha256
-from runner.hosts.hostsfile import HostEntry
-from runner.model import Limits, Lock
+from runner.hosts.connection import Connection, connect
+from runner.hosts.health import HostFacts, describe, remote_runner, slots_of
+from runner.hosts.hostsfile import HostEntry, HostsFile
+from runner.model import GuestSize, Limits, Lock
 from runner.model.deadline import Deadline
+from runner.process import run
 from runner.ssh import feeding
 from runner.text import printable
 
@@ -28,49 +30,29 @@ _MIN_PYTHON = "import sys; sys.exit(sys.version_info < (3, 11))"
 Say = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Paths:
-    """Where things are on a host. Each is a plain word: hosts.yaml is checked for that."""
+def prepare(
+    file: HostsFile, lock: Lock, cache: Path, say: Callable[[str, str], None], *, push: bool, limits: Limits
+) -> tuple[InfraError, ...]:
+    """Make every host of `file` ready, all at the same time. `say` gets a host's name and what is done there.
 
-    host: HostEntry
+    Returns why some did not become ready. Raises InfraError when no wheel of this program can be built.
+    """
+    remote = [host for host in file.hosts if host.ssh]
+    with tempfile.TemporaryDirectory(prefix="runner-wheels-") as folder:
+        wheel, wheels = build_wheels(Path(folder), deadline=limits.deadline("prepare_s"), with_needs=push)
 
-    @property
-    def venv(self) -> str:
-        return self.host.python.rpartition("/bin/")[0]
+        def one(entry: HostEntry) -> InfraError | None:
+            tell = partial(say, entry.name)
+            try:
+                with connect(entry, deadline=file.limits.deadline("connect_s")) as connection:
+                    facts = install(connection, wheel, wheels, tell, pushed=push, limits=limits)
+                    tell(warm(connection, lock, facts, cache, tell, push=push, limits=limits))
+            except InfraError as error:
+                return error
+            return None
 
-    @property
-    def setup(self) -> str:
-        return f"{self.venv}.setup"
-
-    def runner(self, *words: str, within: Deadline | None = None) -> str:
-        """A shell line that runs the runner of the host; what runs there ends by itself when the time is over."""
-        cache = f"RUNNER_CACHE={self.host.cache} " if self.host.cache else ""
-        limit = ["--limit-s", f"{within.remaining_s + 1:.0f}"] if within else []
-        return " ".join([f"{cache}{self.venv}/bin/runner", *words, *limit])
-
-
-def describe(connection: Connection, *, deadline: Deadline) -> HostFacts:
-    """What the host says of itself. InfraError when it has no runner, or one that we do not understand."""
-    host = connection.host
-    hint = f"`runner host prepare {host.name}` installs ours"
-    said = connection.run(Paths(host).runner("host", "describe", within=deadline), deadline=deadline, check=False)
-    if said.status in {126, 127}:
-        raise InfraError(f"{host.name}: there is no runner at {Paths(host).venv}", hint=hint)
-    if said.status != 0:
-        raise InfraError(f"{host.name}: its runner failed: {printable(said.stderr).strip()[-500:]}", hint=hint)
-    try:
-        return HostFacts.model_validate_json(said.stdout)
-    except ValidationError:
-        raise InfraError(f"{host.name}: its runner is another version", hint=hint) from None
-
-
-def check_code(host: HostEntry, facts: HostFacts) -> None:
-    """InfraError unless the host has exactly our code: orders and results are not made for mixed versions."""
-    if facts.code_sha256 != code_sha256():
-        raise InfraError(
-            f"{host.name}: its runner {facts.runner_version} is not the same code as ours",
-            hint=f"`runner host prepare {host.name}` installs ours",
-        )
+        with ThreadPoolExecutor(len(remote)) as pool:
+            return tuple(error for error in pool.map(one, remote) if error)
 
 
 def install(
@@ -78,48 +60,58 @@ def install(
 ) -> HostFacts:
     """Packages, then the environment. With `pushed` no package index is asked. InfraError says what is missing."""
     deadline = limits.deadline("prepare_s")
-    paths = Paths(connection.host)
+    host = connection.host
+    setup = f"{host.venv}.setup"
     files = {name: _PACKAGE / name for name in ("packages.sh", "packages.txt")}
     files |= {f"wheels/{file.name}": file for file in wheels}
-    connection.run(_UNPACK.format(folder=paths.setup), deadline=deadline, feed=feeding(_tar(files)))
+    connection.run(_UNPACK.format(folder=setup), deadline=deadline, feed=feeding(_tar(files)))
     try:
         say("Debian packages")
-        _install_packages(connection, paths, say, deadline)
+        _install_packages(connection, setup, say, deadline)
         say("the runner, in its own environment")
         connection.run(f"python3 -c '{_MIN_PYTHON}'", deadline=deadline)
-        connection.run(f"test -x {paths.venv}/bin/python || python3 -m venv {paths.venv}", deadline=deadline)
-        pip = f"{paths.venv}/bin/python -m pip install --quiet --disable-pip-version-check"
-        pip += f" --no-index --find-links {paths.setup}/wheels" if pushed else ""
-        ours = f"{paths.setup}/wheels/{wheel.name}"
+        connection.run(f"test -x {host.venv}/bin/python || python3 -m venv {host.venv}", deadline=deadline)
+        pip = f"{host.venv}/bin/python -m pip install --quiet --disable-pip-version-check"
+        pip += f" --no-index --find-links {setup}/wheels" if pushed else ""
+        ours = f"{setup}/wheels/{wheel.name}"
         # the second time for our code alone: pip keeps what has the same version
         with _needs_network(needs=not pushed):
             connection.run(f"{pip} {ours} && {pip} --no-deps --force-reinstall {ours}", deadline=deadline)
     finally:
-        connection.run(f"rm -rf {paths.setup}", deadline=limits.deadline("end_s"), check=False)
-    facts = describe(connection, deadline=deadline)
-    check_code(connection.host, facts)
-    return facts
+        connection.run(f"rm -rf {setup}", deadline=limits.deadline("end_s"), check=False)
+    return describe(connection, deadline=deadline)
 
 
-def warm(connection: Connection, lock: Lock, cache: Path, say: Say, *, push: bool, limits: Limits) -> int:
-    """Kernels and images into the host's cache; with `push` from ours. How many were not there. InfraError."""
-    deadline = limits.deadline("prepare_s")
-    paths = Paths(connection.host)
-    document = lock.model_dump_json().encode()
-    said = connection.run(paths.runner("host", "lacks"), deadline=deadline, feed=feeding(document))
-    missing = transfer.pins(Lock.model_validate_json(said.stdout))
+def warm(
+    connection: Connection, lock: Lock, facts: HostFacts, cache: Path, say: Say, *, push: bool, limits: Limits
+) -> str:
+    """The kernels and images that the host can run into its cache; with `push` from ours. Returns what was done.
+
+    Raises InfraError when one cannot be got.
+    """
+    host = connection.host
+    wanted = Lock(
+        kernels=tuple(pin for pin in lock.kernels if pin.arch in facts.accel),
+        images=tuple(pin for pin in lock.images if pin.arch in facts.accel),
+    )
+    line, document = remote_runner(host, "host", "lacks"), wanted.model_dump_json().encode()
+    done = connection.run(line, deadline=limits.deadline("prepare_s"), feed=feeding(document))
+    missing = transfer.pins(Lock.model_validate_json(done.stdout))
     for pin in missing:
         say(transfer.title(pin))
         deadline = limits.deadline("prepare_s")
         if push:
-            _push(connection, paths, pin, cache, deadline)
+            line = remote_runner(host, "host", "receive", within=deadline)
+            connection.run(line, deadline=deadline, feed=partial(transfer.send, pin, cache))
         else:
-            kind = {"kernels": (pin,)} if pin in lock.kernels else {"images": (pin,)}
+            kind = {"kernels": (pin,)} if pin in wanted.kernels else {"images": (pin,)}
             alone = Lock.model_validate(kind).model_dump_json().encode()
-            line = paths.runner("host", "fetch", within=deadline)
+            line = remote_runner(host, "host", "fetch", within=deadline)
             with _needs_network():
                 connection.run(line, deadline=deadline, feed=feeding(alone))
-    return len(missing)
+    guests = ", ".join(f"{number} {arch}" for arch, number in slots_of(host, facts, GuestSize()).items())
+    new = f"{len(missing)} of {len(transfer.pins(wanted))} kernels and images were new"
+    return f"ready: {guests} concurrent guests; {new}"
 
 
 @contextmanager
@@ -131,18 +123,13 @@ def _needs_network(*, needs: bool = True) -> Iterator[None]:
         raise InfraError(error.what, hint=hint if needs else error.hint) from error
 
 
-def _install_packages(connection: Connection, paths: Paths, say: Say, deadline: Deadline) -> None:
-    done = connection.run(f"sh {paths.setup}/packages.sh", deadline=deadline, check=False)
+def _install_packages(connection: Connection, setup: str, say: Say, deadline: Deadline) -> None:
+    done = connection.run(f"sh {setup}/packages.sh", deadline=deadline, check=False)
     if done.status != 0:
         what = printable((done.stderr or done.stdout).strip())[-1500:]
         raise InfraError(f"{connection.host.name}: Debian packages are missing:\n{what}")
     if done.stdout.strip():
         say(printable(done.stdout.strip().splitlines()[0]))
-
-
-def _push(connection: Connection, paths: Paths, pin: transfer.Pinned, cache: Path, deadline: Deadline) -> None:
-    line = paths.runner("host", "receive", within=deadline)
-    connection.run(line, deadline=deadline, feed=lambda to: transfer.send(pin, cache, to))
 
 
 def _tar(files: dict[str, Path]) -> bytes:
@@ -151,3 +138,20 @@ def _tar(files: dict[str, Path]) -> bytes:
         for name, path in files.items():
             archive.add(path, arcname=name, recursive=False)
     return stream.getvalue()
+
+
+def build_wheels(into: Path, *, deadline: Deadline, with_needs: bool) -> tuple[Path, tuple[Path, ...]]:
+    """(this program's wheel, all wheels). InfraError when this is not a checkout, or pip's words when that fails.
+
+    What it needs is taken for this machine's own Python and architecture.
+    """
+    if not (_PACKAGE.parent / "pyproject.toml").is_file():
+        raise InfraError(
+            "this runner was not installed from a checkout, so no wheel can be built of it",
+            hint="run `runner host prepare` from a checkout (`make setup` makes its environment)",
+        )
+    options = [] if with_needs else ["--no-deps"]
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet"]
+    run([*pip, *options, "--wheel-dir", into, _PACKAGE.parent], deadline=deadline)
+    wheels = tuple(sorted(into.glob("*.whl")))
+    return next(wheel for wheel in wheels if wheel.name.startswith("kfunc_runner-")), wheels

@@ -21,7 +21,7 @@ from runner.cli.judging import Knowledge
 from runner.engine.fleet import Fleet, Host
 from runner.errors import InfraError, UserError
 from runner.guest.interface import Accel
-from runner.hosts import muster
+from runner.hosts import health
 from runner.hosts.hostsfile import HostsFile
 from runner.model import GuestSize
 from runner.probes import load_kfuncs
@@ -226,11 +226,11 @@ def test_a_fleet_boots_them(bisecter: Bisecter, monkeypatch: pytest.MonkeyPatch)
     accel: dict[str, Accel] = {"x86_64": "kvm"}
     hosts = tuple(Host(name, {"x86_64": 3}, accel, ssh=name) for name in ("one", "two"))
 
-    def mustered(hosts_file: HostsFile, _guest: GuestSize) -> AbstractContextManager[object]:
+    def usable_fleet(hosts_file: HostsFile, _guest: GuestSize) -> AbstractContextManager[object]:
         assert [entry.name for entry in hosts_file.hosts] == ["one", "two", "gone"]
         return nullcontext((Fleet(hosts), (InfraError("gone: no route to host"),)))
 
-    monkeypatch.setattr(muster, "mustered", mustered)
+    monkeypatch.setattr(health, "usable_fleet", usable_fleet)
     rounds = Rounds(since(14))
     status, out, _ = bisecter(rounds, "--series", "6.12", "--hosts", str(file))
     assert status == 0

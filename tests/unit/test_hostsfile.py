@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UserError
-from runner.hosts.facts import HostFacts
+from runner.hosts.health import HostFacts, remote_runner, slots_of
 from runner.hosts.hostsfile import HostEntry, HostsFile, json_schema, load_hosts
-from runner.hosts.muster import slots_of
-from runner.hosts.prepare import Paths
 from runner.model import GuestSize
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +43,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
     here, big = loaded(tmp_path, GOOD).hosts
     assert here.ssh is None
     assert (big.user, big.address, big.port) == ("ci", "big.example.org", 2222)
-    assert Paths(big).runner("host", "describe") == (
+    assert remote_runner(big, "host", "describe") == (
         "RUNNER_CACHE=/srv/cache ~/.local/share/kfunc-runner/venv/bin/runner host describe"
     )
 

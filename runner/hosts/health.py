@@ -1,0 +1,188 @@
+"""What machines can do: this one's own facts, those of the hosts of hosts.yaml, and the fleet that they make."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from runner import __version__
+from runner.caches import cache_root
+from runner.doctor import missing_packages
+from runner.engine.fleet import Fleet, Host
+from runner.errors import InfraError
+from runner.guest.accel import accelerations, host_cpus, host_memory_mib, slots
+from runner.guest.interface import Accel
+from runner.hosts.connection import Connection, connect, ssh_config
+from runner.hosts.hostsfile import HostEntry, HostLimits, HostsFile
+from runner.model import GuestSize, Plain, SafeName
+from runner.model.architecture import ARCHITECTURES
+from runner.model.deadline import Deadline
+from runner.text import printable
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+class HostFacts(Plain):
+    """The document that `runner host describe` prints. `accel` holds the architectures whose guests run there."""
+
+    runner_version: SafeName
+    code_sha256: str
+    node: str
+    machine: str
+    cpus: Annotated[int, Field(ge=1)]
+    memory_mib: Annotated[int, Field(ge=0)]
+    accel: dict[str, Accel]
+    missing: tuple[str, ...]  # Debian packages
+
+
+@dataclass(frozen=True, slots=True)
+class HostHealth:
+    """What a host can do, or why it cannot be used."""
+
+    entry: HostEntry
+    facts: HostFacts | None = None
+    error: InfraError | None = None
+    doctor: tuple[Mapping[str, str], ...] | None = None  # the findings of its own `runner doctor`; None: not asked for
+
+
+@cache
+def code_sha256() -> str:
+    """Over every file of this program: the same version and the same digest are the same code."""
+    digest = hashlib.sha256()
+    for file in sorted(_PACKAGE.rglob("*")):
+        if file.is_file() and "__pycache__" not in file.parts:
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{file.relative_to(_PACKAGE).as_posix()} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def own_facts(*, deadline: Deadline) -> HostFacts:
+    """This machine's. Raises InfraError when a program that must be there is not."""
+    native = any(row.uname == platform.machine() and shutil.which(row.qemu) for row in ARCHITECTURES.values())
+    found = accelerations(deadline, cache=cache_root()) if native else {}
+    return HostFacts(
+        runner_version=__version__,
+        code_sha256=code_sha256(),
+        node=platform.node(),
+        machine=platform.machine(),
+        cpus=host_cpus(),
+        memory_mib=host_memory_mib(),
+        accel={name: found.get(name, "tcg") for name, row in ARCHITECTURES.items() if shutil.which(row.qemu)},
+        missing=missing_packages(deadline=deadline),
+    )
+
+
+# --- the runner of another machine ----------------------------------------------------------------------------------
+
+
+def remote_runner(host: HostEntry, *words: str, within: Deadline | None = None) -> str:
+    """A shell line that runs the runner of the host; what runs there ends by itself when the time is over."""
+    cache_folder = f"RUNNER_CACHE={host.cache} " if host.cache else ""
+    limit = ["--limit-s", f"{within.remaining_s + 1:.0f}"] if within else []
+    return " ".join([f"{cache_folder}{host.venv}/bin/runner", *words, *limit])
+
+
+def describe(connection: Connection, *, deadline: Deadline) -> HostFacts:
+    """The host's own facts.
+
+    Raises InfraError when it has no runner, or one with other code: orders and results are not made for mixed versions.
+    """
+    host = connection.host
+    hint = f"`runner host prepare {host.name}` installs ours"
+    line = remote_runner(host, "host", "describe", within=deadline)
+    done = connection.run(line, deadline=deadline, check=False)
+    if done.status in {126, 127}:
+        raise InfraError(f"{host.name}: there is no runner at {host.venv}", hint=hint)
+    if done.status != 0:
+        raise InfraError(f"{host.name}: its runner failed: {printable(done.stderr).strip()[-500:]}", hint=hint)
+    try:
+        facts = HostFacts.model_validate_json(done.stdout)
+    except ValidationError:
+        raise InfraError(f"{host.name}: its runner is another version", hint=hint) from None
+    if facts.code_sha256 != code_sha256():
+        what = f"{host.name}: its runner {facts.runner_version} is not the same code as ours"
+        raise InfraError(what, hint=hint)
+    return facts
+
+
+def _findings(connection: Connection, *, deadline: Deadline) -> tuple[Mapping[str, str], ...]:
+    """Of the host's own doctor."""
+    line = remote_runner(connection.host, "doctor", "--format", "json")
+    try:
+        found = json.loads(connection.run(line, deadline=deadline, check=False).stdout)
+        return tuple({key: str(one[key]) for key in ("check", "level", "found", "todo")} for one in found)
+    except (ValueError, TypeError, KeyError):
+        raise InfraError(f"{connection.host.name}: the output of its doctor cannot be read") from None
+
+
+def query(entry: HostEntry, limits: HostLimits, *, doctor: bool = False) -> HostHealth:
+    """Never raises for a host that cannot be used."""
+    try:
+        if entry.ssh is None:
+            return HostHealth(entry, own_facts(deadline=limits.deadline("ask_s")))
+        with connect(entry, deadline=limits.deadline("connect_s")) as connection:
+            facts = describe(connection, deadline=limits.deadline("ask_s"))
+            findings = _findings(connection, deadline=limits.deadline("ask_s")) if doctor else None
+            return HostHealth(entry, facts, doctor=findings)
+    except InfraError as error:
+        return HostHealth(entry, error=error)
+
+
+def query_all(file: HostsFile, *, doctor: bool = False) -> tuple[HostHealth, ...]:
+    """All hosts at the same time, in the file's order."""
+    with ThreadPoolExecutor(len(file.hosts)) as pool:
+        return tuple(pool.map(lambda entry: query(entry, file.limits, doctor=doctor), file.hosts))
+
+
+# --- the fleet ------------------------------------------------------------------------------------------------------
+
+
+def slots_of(entry: HostEntry, facts: HostFacts, guest: GuestSize) -> dict[str, int]:
+    """Concurrent guests of each architecture that runs there: as hosts.yaml says, or what the host can carry."""
+    if isinstance(entry.slots, int):
+        return dict.fromkeys(facts.accel, entry.slots)
+    if entry.slots is not None:
+        return {arch: number for arch, number in entry.slots.items() if arch in facts.accel}
+    return {arch: slots(facts.cpus, facts.memory_mib, guest, accel) for arch, accel in facts.accel.items()}
+
+
+@contextmanager
+def usable_fleet(file: HostsFile, guest: GuestSize) -> Iterator[tuple[Fleet, tuple[InfraError, ...]]]:
+    """The fleet, and why some hosts are not in it. Raises InfraError when none can be used."""
+    hosts, errors = [], []
+    for health in query_all(file):
+        entry = health.entry
+        if health.facts and (number := slots_of(entry, health.facts, guest)):
+            hosts.append(
+                Host(
+                    name=entry.name,
+                    slots=number,
+                    accel=health.facts.accel,
+                    ssh=entry.name if entry.ssh else "",
+                    python=entry.python,
+                    cache=entry.cache or "",
+                )
+            )
+        else:
+            what = f"{entry.name}: none of its architectures in hosts.yaml has a qemu there"
+            hint = f"`runner host check {entry.name}` shows what it can run"
+            errors.append(health.error or InfraError(what, hint=hint))
+    if not hosts:
+        raise InfraError("no host can be used:\n" + "\n".join(str(error) for error in errors))
+    limits = file.limits
+    with tempfile.TemporaryDirectory(prefix="runner-hosts-") as folder:
+        config = Path(folder) / "ssh_config"
+        config.write_text(ssh_config(file.hosts, limits))
+        yield Fleet(tuple(hosts), config, limits.connect_s, limits.silence_s, limits.failures), tuple(errors)
