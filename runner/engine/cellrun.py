@@ -20,7 +20,7 @@ from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.boot import agent_lost
 from runner.guest.interface import BootOrder, Guest
 from runner.kernels.config import read_config
-from runner.kernels.needs import cannot_answer, read_build
+from runner.kernels.needs import build_of, cannot_answer
 from runner.model import Ask, Build, CellResult, Crash, Outcome, Timings
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
@@ -115,7 +115,7 @@ def run_cell(
         folder.mkdir(parents=True, exist_ok=True)
         console.unlink(missing_ok=True)
         boot_order = _prepare(record, machine, console, tell)
-        if why := cannot_answer(boot_order.kernel, record.build):
+        if why := cannot_answer(boot_order.kernel, record.build, {ask.kind for ask in order.asks}):
             record.end(Outcome.SKIPPED, why)
         else:
             _ask_everything(record, boot_order, machine, payload, tell, answered=answered)
@@ -141,10 +141,7 @@ def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> Bo
     record.prepare_s = round(time.monotonic() - record.started, 3)
     record.image_sha256, record.accel = image.sha256, accel
     record.config = read_config(Path(kernel.config), OPTIONS)
-    pin = kernel.pin
-    record.build = read_build(Path(kernel.config)).model_copy(
-        update={"version": pin.version, "release": pin.release, "sha256": kernel.sha256, "arch": pin.arch}
-    )
+    record.build = build_of(kernel)
     return BootOrder(
         architecture=architecture(cell.arch),
         kernel=kernel,

@@ -6,92 +6,45 @@ What is not known is not missing: without a .config, nothing is said.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from runner.kernels.config import read_config
 from runner.model import Build, Kernel
+from runner.probes.kind import Need
+from runner.probes.kinds import KINDS
 
-# The modules that are taken from a kernel, with their dependencies; what a kernel lacks is skipped.
+# What the guest itself stands on; what probes need besides is said by their kinds.
 _GUEST = (
-    # what the guest itself stands on: its disk, its network, the host's folders, its console
-    "virtio_pci",
-    "virtio_mmio",
-    "virtio_blk",
-    "virtio_net",
-    "virtio_console",
-    "virtio_rng",
-    "virtiofs",
-    "9p",
-    "9pnet_virtio",
-    "overlay",
-    "ext4",
-    # ext4 asks for them by the names of algorithms at run time, which no dependency shows
-    "crc32c_generic",
-    "crc32c_cryptoapi",
-    "crc32c_intel",
-    "libcrc32c",
-)
-
-_PROBES = (
-    # the modules whose kfuncs TC and XDP programs may call
-    "nf_conntrack",
-    "nf_nat",
-    "nf_flow_table",
-    "nf_flow_table_inet",
-    "xfrm_interface",
-    "fou",
-    "fou6",
-    # traffic, and a look at what it did
-    "nf_conntrack_netlink",
-    "nf_tables",
-    "nft_ct",
-    "nft_nat",
-    "nft_chain_nat",
-    "xfrm_user",
-    "veth",
-    "dummy",
-    "ipip",
-    "sit",
-    "sch_ingress",
-    "cls_bpf",
-    "act_bpf",
-)
-
-MODULES = _GUEST + _PROBES
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """An option that the probes or the guest need. Without a `vital` one there is nothing to boot for."""
-
-    option: str
-    why: str
-    module: str = ""  # what it is where it is built as a module
-    vital: bool = False
-    where: str = ""  # needed only where this option is set
-
-
-NEEDS = (
-    Need("BPF_SYSCALL", "every question is a bpf(2) call", vital=True),
-    Need("DEBUG_INFO_BTF", "kfuncs are found by the kernel's BTF", vital=True),
     Need("BLK_DEV_INITRD", "guests start from an initramfs", vital=True),
     Need("VIRTIO_BLK", "the guest's disk", "virtio_blk", vital=True),
     Need("EXT4_FS", "the guest's root file system", "ext4", vital=True),
     Need("VIRTIO_NET", "the connection to the guest", "virtio_net", vital=True),
     Need("NET_9P_VIRTIO", "the keys of the guest come through it", "9pnet_virtio", vital=True),
     Need("9P_FS", "the keys of the guest come through it", "9p", vital=True),
-    # without these some kfuncs are not there or cannot be called, and the kernel says so itself
-    Need("BPF_JIT", "calls of kfuncs"),
-    Need("DEBUG_INFO_BTF_MODULES", "kfuncs of modules", where="MODULES"),
-    Need("BPF_EVENTS", "programs of the tracing types"),
-    Need("NF_CONNTRACK", "the conntrack kfuncs"),
-    Need("NF_NAT", "bpf_ct_set_nat_info"),
-    Need("NET_SCH_INGRESS", "TC programs on a device"),
-    Need("NET_CLS_BPF", "TC programs on a device"),
-    Need("VETH", "traffic"),
-    Need("NF_TABLES", "traffic that the kernel tracks"),
+)
+NEEDS = tuple({need.option: need for need in (*_GUEST, *(it for kind in KINDS.values() for it in kind.needs))}.values())
+# The modules that are taken from a kernel, with their dependencies; what a kernel lacks is skipped.
+MODULES = frozenset(
+    {
+        # its disk, its network, the host's folders, its console
+        "virtio_pci",
+        "virtio_mmio",
+        "virtio_blk",
+        "virtio_net",
+        "virtio_console",
+        "virtio_rng",
+        "virtiofs",
+        "9p",
+        "9pnet_virtio",
+        "overlay",
+        "ext4",
+        # ext4 asks for them by the names of algorithms at run time, which no dependency shows
+        "crc32c_generic",
+        "crc32c_cryptoapi",
+        "crc32c_intel",
+        "libcrc32c",
+    }.union(*(kind.unpacked for kind in KINDS.values()))
 )
 _ABOUT = ("CC_VERSION_TEXT", "PAHOLE_VERSION")
 _OPTIONS = (*_ABOUT, *(need.option for need in NEEDS), *(need.where for need in NEEDS if need.where))
@@ -109,9 +62,16 @@ def read_build(config: Path) -> Build:
     )
 
 
-def cannot_answer(kernel: Kernel, build: Build) -> str:
-    """Why it makes no sense to boot this kernel, for people; empty when it does."""
-    vital = [need for need in NEEDS if need.vital]
+def build_of(kernel: Kernel) -> Build:
+    """What is known of a kernel before it is booted."""
+    known = {"version": kernel.pin.version, "release": kernel.pin.release, "sha256": kernel.sha256}
+    return read_build(Path(kernel.config)).model_copy(update=known | {"arch": kernel.pin.arch})
+
+
+def cannot_answer(kernel: Kernel, build: Build, kinds: Iterable[str]) -> str:
+    """Why it makes no sense to boot this kernel for probes of these kinds, for people; empty when it does."""
+    needs = (*_GUEST, *(need for kind in sorted(kinds) for need in KINDS[kind].needs))
+    vital = {need.option: need for need in needs if need.vital}.values()
     lacking = [f"CONFIG_{need.option} ({need.why})" for need in vital if need.option in build.lacks]
     if lacking:
         return f"the kernel cannot answer: it was built without {', '.join(lacking)}"

@@ -87,6 +87,17 @@ class Said:
         return f"{self.source}: {'; '.join(self.refs)}"
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """An option of a kernel's .config, named without CONFIG_. A kernel without a `vital` one is not booted."""
+
+    option: str
+    why: str
+    module: str = ""  # what it is where it is built as a module
+    vital: bool = False
+    where: str = ""  # needed only where this option is set
+
+
 KnownT = TypeVar("KnownT")
 
 
@@ -104,6 +115,8 @@ class Kind(Generic[KnownT]):
     pattern: ClassVar[type[Plain] | None] = None  # of an answer, in bpf/known-issues.yaml
     evidence: ClassVar[tuple[str, ...]] = ()  # kinds that are judged before it: it gets their rows
     options: ClassVar[tuple[str, ...]] = ()  # of the kernel's .config, kept with each result
+    needs: ClassVar[tuple[Need, ...]] = ()
+    unpacked: ClassVar[tuple[str, ...]] = ()  # modules that are taken from a kernel, with what they depend on
 
     def problems(self, file: Any) -> Iterable[tuple[Location, str]]:
         """What only the whole file shows to be wrong. `file` has the keys of this kind and those of a Family."""

@@ -6,8 +6,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from runner.kernels.needs import NEEDS, Need, cannot_answer, read_build
+from runner.kernels.needs import NEEDS, cannot_answer, read_build
 from runner.model import Build, Kernel, Pin
+from runner.probes.kind import Need
+from runner.probes.kinds import KINDS
 from tests.unit.kernel_samples import CONFIG, RELEASE, installed
 
 
@@ -25,7 +27,7 @@ def kernel(folder: Path, config: str = CONFIG) -> Kernel:
 def said(folder: Path, config: str) -> tuple[Build, str]:
     one = kernel(folder, config)
     build = read_build(Path(one.config))
-    return build, cannot_answer(one, build)
+    return build, cannot_answer(one, build, KINDS)
 
 
 def test_a_kernel_with_everything(tmp_path: Path) -> None:
@@ -46,7 +48,14 @@ def test_a_module_that_is_not_there_is_in_the_way(tmp_path: Path) -> None:
     one = kernel(tmp_path)
     for path in tmp_path.rglob("virtio_blk.ko"):
         path.unlink()
-    assert "without its module virtio_blk" in cannot_answer(one, read_build(Path(one.config)))
+    assert "without its module virtio_blk" in cannot_answer(one, read_build(Path(one.config)), KINDS)
+
+
+def test_what_a_kernel_must_have_depends_on_what_is_asked(tmp_path: Path) -> None:
+    one = kernel(tmp_path, CONFIG.replace("CONFIG_DEBUG_INFO_BTF=y\n", ""))
+    build = read_build(Path(one.config))
+    assert "CONFIG_DEBUG_INFO_BTF (kfuncs" in cannot_answer(one, build, ["claims"])
+    assert cannot_answer(one, build, []) == ""
 
 
 def test_without_modules_no_btf_of_modules_is_missed(tmp_path: Path) -> None:
@@ -58,7 +67,7 @@ def test_what_is_not_known_is_not_missing(tmp_path: Path) -> None:
     one = kernel(tmp_path)
     Path(one.config).unlink()
     build = read_build(Path(one.config))
-    assert (build, cannot_answer(one, build)) == (Build(), "")
+    assert (build, cannot_answer(one, build, KINDS)) == (Build(), "")
 
 
 @pytest.mark.parametrize(

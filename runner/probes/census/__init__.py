@@ -25,7 +25,7 @@ from runner.model.version import KernelVersion
 from runner.probes.census.judge import NAME, Judge, Known
 from runner.probes.census.kfuncs import load_kfuncs, tagged
 from runner.probes.census.reading import probe_of
-from runner.probes.kind import Kind, Pairs, ProbeFile
+from runner.probes.kind import Kind, Need, Pairs, ProbeFile
 
 
 class Body(Plain):
@@ -53,6 +53,15 @@ class Census(Kind[Known]):
         StateWord(State.USABLE, 2, Mark("✓", "+", "green")),
     )
     evidence = ("claims",)  # which have programs at work
+    needs = (
+        Need("BPF_SYSCALL", "every question is a bpf(2) call", vital=True),
+        Need("DEBUG_INFO_BTF", "kfuncs are found by the kernel's BTF", vital=True),
+        Need("DEBUG_INFO_BTF_MODULES", "kfuncs of modules", where="MODULES"),
+        Need("BPF_JIT", "calls of kfuncs"),
+        Need("BPF_EVENTS", "programs of the tracing types"),
+    )
+    # those whose kfuncs TC and XDP programs may call
+    unpacked = ("fou", "fou6", "nf_conntrack", "nf_flow_table", "nf_flow_table_inet", "nf_nat", "xfrm_interface")
     # what decides whether a kfunc is there and can be called
     options = (
         "BPF_JIT",

@@ -13,7 +13,7 @@ from runner.probes.claims.answers import NAME, Body, observations
 from runner.probes.claims.judge import Evidence, Question, judge
 from runner.probes.claims.matching import matches
 from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Pattern, expanded, problems
-from runner.probes.kind import Kind, Pairs, ProbeFile, Said
+from runner.probes.kind import Kind, Need, Pairs, ProbeFile, Said
 from runner.yamlfile import Location
 
 __all__ = ["KIND", "Claim", "ClaimFile", "Claims", "Pattern"]
@@ -31,6 +31,34 @@ class Claims(Kind[Known]):
     subject = "kfunc"
     keys = ClaimKeys
     pattern = Pattern
+    needs = (
+        Need("BPF_SYSCALL", "every question is a bpf(2) call", vital=True),
+        Need("DEBUG_INFO_BTF", "kfuncs are found by the kernel's BTF", vital=True),
+        # without these some kfuncs are not there or cannot be called, and the kernel says so itself
+        Need("BPF_JIT", "calls of kfuncs"),
+        Need("NF_CONNTRACK", "the conntrack kfuncs"),
+        Need("NF_NAT", "bpf_ct_set_nat_info"),
+        Need("NET_SCH_INGRESS", "TC programs on a device"),
+        Need("NET_CLS_BPF", "TC programs on a device"),
+        Need("VETH", "traffic"),
+        Need("NF_TABLES", "traffic that the kernel tracks"),
+    )
+    # traffic, and a look at what it did
+    unpacked = (
+        "act_bpf",
+        "cls_bpf",
+        "dummy",
+        "ipip",
+        "nf_conntrack_netlink",
+        "nf_tables",
+        "nft_chain_nat",
+        "nft_ct",
+        "nft_nat",
+        "sch_ingress",
+        "sit",
+        "veth",
+        "xfrm_user",
+    )
 
     def problems(self, file: Any) -> Iterable[tuple[Location, str]]:
         return problems(file)
