@@ -60,11 +60,11 @@ def plain(text: str, width: int | None = None) -> str:
     return line if width is None or len(line) <= width else f"{line[: width - 1].rstrip()}…"
 
 
-def some(names: Sequence[str], most: int) -> str:
+def some(names: Sequence[str], most: int, between: str = ", ") -> str:
     """`a, b, c and 4 more`: no more than `most` names, the number of the others instead of the last ones."""
     if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[: most - 1])} and {len(names) - most + 1} more"
+        return between.join(names)
+    return f"{between.join(names[: most - 1])} and {len(names) - most + 1} more"
 
 
 def counted(count: int, noun: str) -> str:

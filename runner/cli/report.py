@@ -1,45 +1,57 @@
-"""`runner report`: what a run answered, in every format. Nothing is booted: verdicts are computed from the store."""
+"""`runner report`: what runs answered, in every format. Nothing is booted: verdicts are computed from the store."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from runner.cli import Finished, formats, site, tracking
+from runner import yamlfile
+from runner.cli import Finished, tracking
 from runner.cli.judging import Knowledge, judged_newest, judged_run
 from runner.cli.lazy import Group
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
 from runner.cli.stores import store_of
+from runner.errors import InfraError
+from runner.reports import kcidb as kcidb_format
+from runner.reports.csvtable import csv_table
 from runner.reports.exitcode import exit_code
 from runner.reports.export import export, to_json
+from runner.reports.github import job_summary, workflow_commands
+from runner.reports.junit import junit
+from runner.reports.ktap import ktap
 from runner.reports.markdown import availability_markdown
+from runner.reports.site import site, write_site
 from runner.reports.statements import statements_markdown, statements_report
-from runner.reports.summary import run_report
+from runner.reports.summary import run_report, runs_table
 from runner.reports.verdicts import WORDS, WantedVerdicts, probe_verdicts, verdicts_report
 from runner.results.asked import read_asked
+from runner.results.bisections import load_bisections
+from runner.results.model import JudgedRun, RunKind
 from runner.results.statements import statements
-from runner.text import nearest
+from runner.text import counted, nearest
 
 app = typer.Typer(
     cls=Group,
-    help="What a run answered. Nothing is booted.",
+    help="Show what runs answered. Nothing is booted.",
     epilog="Example: runner report show",
     no_args_is_help=True,
 )
 tracking.register(app)
-formats.add_to(app)
-app.command("html")(site.html_command)
 
-RunId = Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id; by default the last run.")]
-All = Annotated[bool, typer.Option("--all", help="Every kfunc that was asked about, not only those of the claims.")]
+RunId = Annotated[
+    str | None,
+    typer.Argument(metavar="[RUN]", help="A run's id.  [default: every cell of the matrix, with its newest answer]"),
+]
+All = Annotated[bool, typer.Option("--all", help="Show all that was asked about, not only what claims are about.")]
 
 
 @app.command("show")
 def show(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT_MATRIX, output: Output = None) -> None:
-    """Print the grid and the summary again, as `runner matrix run` did; exits as it did.
+    """Print the grid and the summary as `runner matrix run` does; the exit status is the same.
 
     Example: runner report show
     """
@@ -50,16 +62,120 @@ def show(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT_MAT
 
 @app.command("markdown")
 def markdown(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT_MATRIX, output: Output = None) -> None:
-    """Print the availability table as Markdown: what stands in reports/availability.md.
+    """Print the availability table as Markdown: the content of reports/availability.md.
 
     Example: runner report markdown --output availability.md
     """
     emit(availability_markdown(judged_newest(Project.at(matrix), run), every=every), output)
 
 
+def _format(name: str, write: Callable[[JudgedRun], str], help_: str) -> None:
+    """Make a command that prints a run in another program's format."""
+
+    def command(run: RunId = None, matrix: MatrixFile = DEFAULT_MATRIX, output: Output = None) -> None:
+        emit(write(judged_newest(Project.at(matrix), run, consoles=True)), output)
+
+    app.command(name, help=f"{help_}\n\nExample: runner report {name} --output FILE")(command)
+
+
+_format("csv", csv_table, "Print a line per cell, verdict and state, for spreadsheets and data frames.")
+_format("junit", junit, "Print JUnit XML: a test suite per cell, a test case per probe.")
+_format("ktap", ktap, "Print KTAP: a test per cell, a subtest per probe.")
+
+
+@app.command("kcidb")
+def kcidb(
+    run: RunId = None,
+    origin: Annotated[str, typer.Option(help="The name of your CI system in KCIDB.")] = kcidb_format.ORIGIN,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    output: Output = None,
+) -> None:
+    """Print KCIDB JSON, schema 5.3, checked with the kcidb-io package where that is installed.
+
+    Example: runner report kcidb --origin myci --output kcidb.json
+    """
+    text = kcidb_format.kcidb(judged_newest(Project.at(matrix), run, consoles=True), origin)
+    try:
+        problem = kcidb_format.problem(text)
+    except ImportError:
+        typer.echo("note: not checked against the schema: pip install 'kfunc-runner[kcidb]'", err=True)
+        problem = ""
+    if problem:
+        raise InfraError(f"this run makes no valid KCIDB document: {problem}", hint="please report it")
+    emit(text, output)
+
+
+@app.command("github")
+def github(
+    run: RunId = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(envvar="GITHUB_STEP_SUMMARY", show_envvar=True, help="Add the job summary to this file."),
+    ] = None,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+    output: Output = None,
+) -> None:
+    """Print annotations for GitHub Actions, and add the job summary to the job's own page.
+
+    Example: runner report github --summary summary.md
+    """
+    project = Project.at(matrix)
+    judged = judged_newest(project, run)
+    if summary is not None:
+        try:
+            with summary.open("a", encoding="utf-8") as file:
+                file.write(job_summary(judged))
+        except OSError as error:
+            raise InfraError(f"cannot write {summary}: {error.strerror}") from error
+    if text := workflow_commands(judged, _places(project)):
+        emit(text, output)
+
+
+def _places(project: Project) -> dict[str, tuple[str, int]]:
+    """Where each claim is written, as GitHub wants it: below the folder that it checked out."""
+    found, here = {}, Path.cwd()
+    for name in project.matrix.file.probes:
+        document = yamlfile.load(project.root / "bpf" / f"{name}.yaml")
+        path = document.path.resolve()
+        shown = path.relative_to(here) if path.is_relative_to(here) else document.path
+        claims = document.data.get("claims")
+        for at, claim in enumerate(claims if isinstance(claims, list) else []):
+            if isinstance(claim, dict):
+                found[str(claim.get("id"))] = (str(shown), document.line(("claims", at)))
+    return found
+
+
+@app.command("html")
+def html(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the site; created if missing.")],
+    run: RunId = None,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Number of runs with a page: the last ones.")] = 20,
+    matrix: MatrixFile = DEFAULT_MATRIX,
+) -> None:
+    """Write a static site that opens from the disk: grids, evidence, a page per kfunc and per run.
+
+    Files of an earlier build stay in the folder, so that links to older runs remain valid.
+
+    Example: runner report html --output site
+    """
+    project = Project.at(matrix)
+    knowledge = Knowledge.of(project)
+    shown = judged_newest(project, run, consoles=True)
+    with store_of(project, read_only=True) as store:
+        listed = [info.id for info in store.runs() if info.kind is RunKind.MATRIX][:runs]
+        pages = [knowledge.judged(store.load(each)) for each in dict.fromkeys([shown.run.id, *listed])]
+    count = write_site(output, site(shown, pages, _said(knowledge), tuple(load_bisections(project.reports))))
+    typer.echo(f"{output / 'index.html'}: {counted(count, 'file')}")
+
+
+def _said(knowledge: Knowledge) -> dict[str, tuple[str, str]]:
+    every = [claim for file in knowledge.claims for claim in file.claims]
+    return {claim.id: (claim.says, f"{claim.source.kind}: {'; '.join(claim.source.refs)}") for claim in every}
+
+
 @app.command("export")
 def export_run(
-    run: RunId = None,
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id.  [default: the last run]")] = None,
     matrix: MatrixFile = DEFAULT_MATRIX,
     format_: Annotated[Format, typer.Option("--format", help="Only json.")] = Format.JSON,
     output: Output = None,
@@ -78,13 +194,13 @@ def export_run(
 @app.command("verdicts")
 def verdicts(
     run: RunId = None,
-    kfunc: Annotated[str, typer.Option(help="Only kfuncs named like this: 'bpf_ct_*'.")] = "",
-    verdict: Annotated[list[str] | None, typer.Option(help=f"Only these: {', '.join(WORDS)}. Repeatable.")] = None,
+    kfunc: Annotated[str, typer.Option(help="Only kfuncs that match this pattern: 'bpf_ct_*'.")] = "",
+    verdict: Annotated[list[str] | None, typer.Option(help=f"{', '.join(WORDS)}. May be repeated.")] = None,
     matrix: MatrixFile = DEFAULT_MATRIX,
     format_: FormatOption = Format.TEXT,
     output: Output = None,
 ) -> None:
-    """Judge what the kernels answered by the claims as they are now: every verdict of every claim; exits as a run does.
+    """Judge what the kernels answered by the claims as they are now: every verdict; the exit status is a run's.
 
     Example: runner report verdicts --verdict broken --verdict 'known issue'
     """
@@ -119,7 +235,7 @@ class SourceKind(StrEnum):
 @app.command("claims")
 def claims(
     run: RunId = None,
-    source: Annotated[SourceKind | None, typer.Option(help="Only what these say.")] = None,
+    source: Annotated[SourceKind | None, typer.Option(help="Only statements of this source.")] = None,
     matrix: MatrixFile = DEFAULT_MATRIX,
     format_: Annotated[StatementFormat, typer.Option("--format", help="How to print.")] = StatementFormat.TEXT,
     output: Output = None,
@@ -149,10 +265,5 @@ def runs(matrix: MatrixFile = DEFAULT_MATRIX, format_: FormatOption = Format.TEX
         found = store.runs()
     if format_ is Format.JSON:
         emit_json([info.model_dump(mode="json") for info in found], output)
-        return
-    table = Table("run", "started", "cells", "seconds", "runner", box=None, pad_edge=False)
-    for info in found:
-        took = f"{info.wall_s:.1f}" if info.wall_s is not None else "not finished"
-        cells = f"{info.finished_cells}/{info.cells}"
-        table.add_row(info.id, f"{info.started:%Y-%m-%d %H:%M:%S}", cells, took, info.runner_version)
-    emit(table, output)
+    else:
+        emit(runs_table(found), output)

@@ -76,7 +76,7 @@ def suites(judged: JudgedRun) -> tuple[Suite, ...]:
         Suite(
             cell,
             stable=names[cell.id] if counts[names[cell.id]] == 1 else cell.id,
-            cases=tuple(_cases(cell, kinds, judged.run.id)),
+            cases=tuple(_cases(cell, kinds, judged.run_of(cell.id))),
         )
         for cell in judged.cells
     )

@@ -81,8 +81,8 @@ def _parts(cell: JudgedCell) -> Iterator[_Row]:
 def _row(judged: JudgedRun, cell: JudgedCell, part: _Row) -> _Row:
     kernel = cell.result.cell.kernel
     row: _Row = {
-        "run": judged.run.id,
-        "started": judged.run.started.isoformat(),
+        "run": judged.run_of(cell.id),
+        "started": judged.started_of(cell.id).isoformat(),
         "cell": cell.id,
         "kernel": cell.result.cell.name,
         "version": kernel.version,

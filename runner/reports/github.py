@@ -33,7 +33,7 @@ def workflow_commands(judged: JudgedRun, places: Places) -> str:
 
     `places` says where a claim is written, as a path in the repository and a line.
     """
-    found = findings(availability(judged), judged.known_issues, judged.run.id)
+    found = findings(availability(judged), judged.known_issues, "" if judged.sources else judged.run.id)
     wrong = [finding for finding in found if finding.about in WRONG]
     unknown = [finding for finding in found if finding.about not in WRONG]
     return "".join(f"{line}\n" for group in (wrong, unknown) for line in _group(group, places))

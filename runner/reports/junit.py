@@ -34,10 +34,10 @@ def junit(judged: JudgedRun) -> str:
 def _suite(suite: Suite, judged: JudgedRun) -> TestSuite:
     result = suite.cell.result
     made = TestSuite(suite.stable)
-    made.timestamp = judged.run.started.isoformat()
+    made.timestamp = judged.started_of(suite.cell.id).isoformat()
     made.hostname = plain(result.host)
     facts = {
-        "run": judged.run.id,
+        "run": judged.run_of(suite.cell.id),
         "cell": suite.name,
         "kernel.version": result.cell.kernel.version,
         "kernel.release": result.cell.kernel.release,

@@ -87,12 +87,12 @@ def _build(suite: Suite, origin: str, judged: JudgedRun) -> dict[str, object]:
 def _test(suite: Suite, case: Case, origin: str, judged: JudgedRun) -> dict[str, object]:
     result = suite.cell.result
     made: dict[str, object] = {
-        "id": f"{origin}:{judged.run.id}:{suite.name}:{case.group}:{case.name}",
+        "id": f"{origin}:{judged.run_of(suite.cell.id)}:{suite.name}:{case.group}:{case.name}",
         "build_id": _build_id(suite, origin, judged),
         "origin": origin,
         "path": _path(case),
         "status": _STATUS[case.status],
-        "start_time": judged.run.started.isoformat(),
+        "start_time": judged.started_of(suite.cell.id).isoformat(),
         "environment": {
             "comment": f"QEMU guest ({plain(result.accel) or 'never started'}) on {plain(result.host) or 'no host'}",
             "misc": {"cell": suite.name, "outcome": str(result.outcome), "attempts": result.attempts},
@@ -114,7 +114,7 @@ def _checkout_id(suite: Suite, origin: str) -> str:
 
 
 def _build_id(suite: Suite, origin: str, judged: JudgedRun) -> str:
-    return f"{origin}:{judged.run.id}:{suite.name}"
+    return f"{origin}:{judged.run_of(suite.cell.id)}:{suite.name}"
 
 
 def _path(case: Case) -> str:

@@ -16,14 +16,15 @@ def ktap(judged: JudgedRun) -> str:
     every = suites(judged)
     parts = ["KTAP version 1", f"1..{len(every)}"]
     for number, suite in enumerate(every, start=1):
-        parts += [f"{_INDENT}{line}" for line in _suite(suite)]
+        parts += [f"{_INDENT}{line}" for line in _suite(suite, judged.run_of(suite.cell.id))]
         parts.append(f"{'ok' if suite.passed else 'not ok'} {number} {_name(suite.name)}")
     return "\n".join(parts) + "\n"
 
 
-def _suite(suite: Suite) -> Iterator[str]:
+def _suite(suite: Suite, run_id: str) -> Iterator[str]:
     yield "KTAP version 1"
     yield f"# Subtest: {suite.name}"
+    yield f"# Run: {run_id}"
     yield f"1..{len(suite.cases)}"
     for number, case in enumerate(suite.cases, start=1):
         yield from _case(number, case)

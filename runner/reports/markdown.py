@@ -6,12 +6,12 @@ Equal answers give equal text below the heading: nothing there tells a time, an 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC
 
 from runner.model import Outcome, ProgType
 from runner.reports.drawing import state_mark, state_words
 from runner.reports.findings import About, Finding, findings
 from runner.reports.grid import Notes, head, notes, types_of
+from runner.reports.summary import covers
 from runner.results.availability import Availability, availability
 from runner.results.model import JudgedRun
 from runner.text import markdown, plain
@@ -38,12 +38,10 @@ def availability_markdown(judged: JudgedRun, *, every: bool = False) -> str:
 
 
 def _heading(judged: JudgedRun) -> str:
-    run = judged.run
-    begun = run.started.astimezone(UTC)
     return (
         "# Which kernel lets programs call which kfunc\n\n"
-        f"Measured by loading real programs: run `{run.id}` of {begun:%Y-%m-%d %H:%M} UTC, "
-        f"kfunc-runner {markdown(run.runner_version)}."
+        f"Measured by loading real programs: {markdown(covers(judged))}, "
+        f"kfunc-runner {markdown(judged.run.runner_version)}."
     )
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from runner.model import Mark, Verdict
 from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed
+from runner.reports.summary import covers
 from runner.results.availability import Availability, availability, places
 from runner.results.model import JudgedRun
 from runner.results.statements import PAGES, Standing, Statement
@@ -36,7 +37,7 @@ def statements_report(judged: JudgedRun, found: Sequence[Statement]) -> Renderab
         parts.append(Text(plain(title), "bold"))
         parts += [_shown(grid, statement) for statement in group]
         parts.append(Text())
-    return Trimmed(Group(*parts, Text(tally(found))))
+    return Trimmed(Group(*parts, Text(tally(found)), Text(covers(judged))))
 
 
 def statements_markdown(judged: JudgedRun, found: Sequence[Statement]) -> str:
@@ -46,7 +47,7 @@ def statements_markdown(judged: JudgedRun, found: Sequence[Statement]) -> str:
     lines = [
         "# What is said about kfuncs, and where it is true",
         "",
-        f"Measured by loading real programs on {markdown(kernels)}: run `{judged.run.id}`.",
+        f"Measured by loading real programs on {markdown(kernels)}: {markdown(covers(judged))}.",
         "",
         tally(found),
     ]

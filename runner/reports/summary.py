@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import TypeVar
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from runner.model import Mark, Outcome, Verdict
@@ -18,9 +20,10 @@ from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Hanging, Trimmed, colu
 from runner.reports.findings import About, Finding, findings
 from runner.reports.grid import Grid
 from runner.results.availability import Availability, availability
-from runner.results.model import JudgedCell, JudgedRun
-from runner.text import counted, plain
+from runner.results.model import JudgedCell, JudgedRun, RunInfo
+from runner.text import counted, plain, some
 
+_SOURCES = 6  # runs that are named
 _Key = TypeVar("_Key", Outcome, Verdict)
 
 _TITLES = {
@@ -73,7 +76,7 @@ class Summary:
             for finding in group:
                 yield _finding(finding, mark, options.ascii_only)
             yield Text()
-        for sentence in sentences(self._judged):
+        for sentence in (*sentences(self._judged), covers(self._judged)):
             yield Hanging("", sentence)
 
 
@@ -116,6 +119,33 @@ def _finding(finding: Finding, mark: Mark, ascii_only: bool) -> RenderableType:
     return Group(above, whole(f"    {finding.command}", "cyan"))
 
 
+def runs_table(found: Sequence[RunInfo]) -> Table:
+    """The runs of a store, in their order."""
+    table = Table("run", "started", "cells", "seconds", "runner", box=None, pad_edge=False)
+    for info in found:
+        took = f"{info.wall_s:.1f}" if info.wall_s is not None else "not finished"
+        cells = f"{info.finished_cells}/{info.cells}"
+        table.add_row(info.id, f"{info.started:%Y-%m-%d %H:%M:%S}", cells, took, info.runner_version)
+    return table
+
+
+def covers(judged: JudgedRun) -> str:
+    """Which runs a report covers: one, or those that have the newest answers of the cells; and that one is partial."""
+    if not judged.sources:
+        return f"run {judged.run.id} of {moment(judged.run.started)}"
+    parts = []
+    for it in judged.sources:
+        what = "partial run" if it.partial else "run"
+        parts.append(f"{what} {it.run.id} of {moment(it.run.started)}: {counted(len(it.cells), 'cell')}")
+    missing = len(judged.cells) - sum(len(it.cells) for it in judged.sources)
+    parts += [f"never run: {counted(missing, 'cell')}"] if missing else []
+    return ("each cell's newest answer, from " if len(parts) > 1 else "") + some(parts, _SOURCES, "; ")
+
+
+def moment(when: datetime) -> str:
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 # --- totals: how many cells and rows ended how, and how well the slots were used -------------------------------------
 
 
@@ -129,6 +159,7 @@ class Totals:
     wall_s: float | None  # None while the run goes on, and when it was killed
     cells_s: float  # the seconds of all cells, repeated ones included
     slots: int | None
+    runs: int  # that the cells come from
 
     @property
     def claims(self) -> Mapping[Verdict, int]:
@@ -150,6 +181,7 @@ def totals(judged: JudgedRun) -> Totals:
         wall_s=judged.run.wall_s,
         cells_s=sum(result.timings.total_s or 0.0 for result in judged.run.results),
         slots=judged.run.slots,
+        runs=len(judged.sources) or 1,
     )
 
 
@@ -177,6 +209,8 @@ def _counts(counts: Mapping[_Key, int], order: Sequence[_Key], words: Mapping[_K
 
 
 def _time(figures: Totals) -> str:
+    if figures.runs > 1:
+        return f"the cells took {figures.cells_s:.1f} s"
     wall = "the run did not come to its end" if figures.wall_s is None else f"{figures.wall_s:.1f} s in all"
     spent = f"the cells took {figures.cells_s:.1f} s"
     if not figures.slots:

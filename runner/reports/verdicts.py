@@ -12,7 +12,7 @@ from rich.text import Text
 
 from runner.model import Mark, Plain, Row, Verdict
 from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns
-from runner.reports.summary import sentences
+from runner.reports.summary import covers, sentences
 from runner.results.availability import Availability, availability, places
 from runner.results.model import JudgedRun
 from runner.text import plain
@@ -80,7 +80,7 @@ def verdicts_report(judged: JudgedRun, wanted: WantedVerdicts = WantedVerdicts()
         for at, (mark, line) in enumerate(said):
             # every line can be found by its probe's name
             table.add_row(Text(name, "dim" if at else ""), Text(types, "dim"), Text(line, mark.style))
-    figures = [Text(sentence) for sentence in sentences(judged)[:2]]
+    figures = [Text(sentence) for sentence in (*sentences(judged)[:2], covers(judged))]
     return Trimmed(Group(table if table.row_count else Text("No verdict is like that."), Text(), *figures))
 
 

@@ -164,7 +164,14 @@ class JudgedRun(Plain):
 
     def run_of(self, cell_id: str) -> str:
         """The id of the run that has a cell's result."""
-        return next((source.run.id for source in self.sources if cell_id in source.cells), self.run.id)
+        return self._header(cell_id).id
+
+    def started_of(self, cell_id: str) -> datetime:
+        """When that run was started."""
+        return self._header(cell_id).started
+
+    def _header(self, cell_id: str) -> RunHeader:
+        return next((source.run for source in self.sources if cell_id in source.cells), self.run)
 
     @model_validator(mode="after")
     def _no_cell_is_missing(self) -> Self:

@@ -11,8 +11,7 @@ from statistics import median
 
 from playwright.sync_api import sync_playwright
 
-from runner.cli.site import write_site
-from runner.reports.site import site
+from runner.reports.site import site, write_site
 from tests.bench.measure import Figure
 from tests.unit.census_samples import census_run
 

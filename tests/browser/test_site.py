@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from runner.cli.site import write_site
-from runner.reports.site import site
+from runner.reports.site import site, write_site
 from runner.results.model import JudgedRun
 from tests.unit import results_samples as samples
 from tests.unit.census_samples import census_run, name

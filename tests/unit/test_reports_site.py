@@ -11,10 +11,9 @@ from posixpath import join, normpath
 
 import pytest
 
-from runner.cli.site import write_site
 from runner.errors import UserError
 from runner.model import CellResult, State, StructLayout, StructMember, Verdict
-from runner.reports.site import STATIC, site
+from runner.reports.site import STATIC, site, write_site
 from runner.reports.site.evidence import slug
 from runner.reports.site.runs import changes, chart
 from runner.results.diff import Kind

@@ -19,6 +19,7 @@ def test_clean_summary_is_short() -> None:
         "8 cells: 8 ran",
         "816 claims: 816 hold",
         "52.0 s in all; the cells took 98.0 s, 49.0 s on each of 2 slots (94% of the run)",
+        "run 20261103-101501-3fa9 of 2026-11-03 10:15 UTC",
     ]
 
 

@@ -2,6 +2,7 @@
 
     index.html, <arch>-<type>.html   the grid kfunc x kernel
     kfunc/<subject>.html             one kfunc, or what else was asked about, over all kernels
+    findings.html                    what is broken or has no answer
     runs.html, run/<run>.html        what changed, and how long each cell took
     bisections.html, bisection/<bisection>.html     where an answer changed, when it was bisected
     data/                            evidence, loaded when a square is opened; see evidence.py
@@ -13,9 +14,11 @@ x-text; a content security policy in each page lets nothing run that is not a fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
+from pathlib import Path
 
+from runner.errors import InfraError, UserError
 from runner.reports.site.bisections import bisection_pages
 from runner.reports.site.evidence import Said, cell_scripts, subject_scripts
 from runner.reports.site.pages import Pages
@@ -25,7 +28,9 @@ from runner.results.model import JudgedRun
 
 STATIC = ("style.css", "site.js", "alpine.js", "LICENSES.md")
 
-__all__ = ["STATIC", "Said", "site"]
+_MARKER = b'<meta name="generator" content="kfunc-runner'
+
+__all__ = ["STATIC", "Said", "site", "write_site"]
 
 
 def site(
@@ -41,8 +46,29 @@ def site(
     yield from pages.subjects()
     yield from pages.runs()
     yield from bisection_pages(pages.environment, bisections)
-    yield from subject_scripts(grid, judged.run.id, said)
-    yield from cell_scripts(grid, judged.run.id)
+    yield from subject_scripts(grid, judged, said)
+    yield from cell_scripts(grid, judged)
     static = resources.files("runner.reports") / "static"
     for name in STATIC:
         yield f"static/{name}", (static / name).read_text(encoding="utf-8")
+
+
+def write_site(folder: Path, files: Iterable[tuple[str, str]]) -> int:
+    """Write every file, whole or not at all. Returns their number. Raises UserError when the folder holds something
+    else, InfraError when the disk fails.
+    """
+    index = folder / "index.html"
+    try:
+        if folder.exists() and any(folder.iterdir()) and not (index.exists() and _MARKER in index.read_bytes()):
+            raise UserError(f"{folder} holds something else than a site", hint="name a new folder")
+        count = 0
+        for path, text in files:
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft = target.with_name(f".{target.name}.new")
+            draft.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+            draft.replace(target)
+            count += 1
+    except OSError as error:
+        raise InfraError(f"cannot write {error.filename or folder}: {error.strerror}") from error
+    return count

@@ -19,7 +19,7 @@ from runner.probes.kinds import KINDS
 from runner.reports.drawing import state_mark, verdict_mark
 from runner.reports.findings import show_command
 from runner.results.availability import Availability, Topic
-from runner.results.model import JudgedCell
+from runner.results.model import JudgedCell, JudgedRun
 from runner.text import counted, lines, plain
 
 Said = Mapping[str, tuple[str, str]]  # probe without its type -> what is claimed in words, and who says so
@@ -93,7 +93,7 @@ def verdict_rows(grid: Availability) -> dict[tuple[str, str], list[Row]]:
     return found
 
 
-def subject_scripts(grid: Availability, run_id: str, said: Said) -> Iterator[tuple[str, str]]:
+def subject_scripts(grid: Availability, judged: JudgedRun, said: Said) -> Iterator[tuple[str, str]]:
     """(path, content) for every subject of the grid, and for the logs of its verdicts."""
     topics: dict[str, list[Topic]] = {}
     for topic in grid.topics:
@@ -104,15 +104,16 @@ def subject_scripts(grid: Availability, run_id: str, said: Said) -> Iterator[tup
         cells: dict[str, _Json] = {}
         for column in grid.columns:
             cell, rows = column.cell, verdicts.get((column.cell.id, subject), [])
+            run_id = judged.run_of(cell.id)
             cells[cell.id] = {it.type: _square(grid.state(it, column), cell, rows, run_id, texts) for it in mine}
             if rows:
                 yield script(f"logs/{cell.id}/{slug(subject)}", _logs(cell, rows, said, run_id))
         yield script(f"kfunc/{slug(subject)}", {"kfunc": plain(subject), "texts": texts.texts, "cells": cells})
 
 
-def cell_scripts(grid: Availability, run_id: str) -> Iterator[tuple[str, str]]:
+def cell_scripts(grid: Availability, judged: JudgedRun) -> Iterator[tuple[str, str]]:
     for column in grid.columns:
-        yield script(f"cell/{column.cell.id}", _cell(column.cell, run_id))
+        yield script(f"cell/{column.cell.id}", _cell(column.cell, judged.run_of(column.cell.id)))
 
 
 def _square(row: Row, cell: JudgedCell, verdicts: Iterable[Row], run_id: str, texts: _Texts) -> _Json:

@@ -16,7 +16,7 @@ from runner.reports.findings import findings
 from runner.reports.grid import head, types_of
 from runner.reports.site.evidence import OUTCOME_CSS, css, declaration, slug, verdict_rows, word_of
 from runner.reports.site.runs import changes, chart
-from runner.reports.summary import sentences
+from runner.reports.summary import covers, sentences
 from runner.results.availability import Availability, Column, Topic, availability, places
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import lines, plain
@@ -98,6 +98,7 @@ class Pages:
             noun=head(grid) if grid.topics else "subject",
             version=judged.run.runner_version,
             run=judged.run,
+            covers=covers(judged),
             has_bisections=has_bisections,
             views=[(arch, [view for view in self._views if view.arch == arch]) for arch in archs],
         )
@@ -106,7 +107,7 @@ class Pages:
     def grids(self) -> Iterator[tuple[str, str]]:
         """The first view is index.html too."""
         template = self.environment.get_template("grid.html.j2")
-        found = findings(self._grid, self._judged.known_issues, self._judged.run.id)
+        found = findings(self._grid, self._judged.known_issues)
         for at, view in enumerate(self._views):
             columns = [column for column in self._grid.columns if column.arch == view.arch]
             lines = [self._line(topic, columns) for topic in self._grid.topics if topic.type == view.type]
@@ -122,6 +123,8 @@ class Pages:
             yield view.file, text
             if at == 0:
                 yield "index.html", text
+        listed = self.environment.get_template("findings.html.j2")
+        yield "findings.html", listed.render(up="", findings=found, figures=sentences(self._judged))
         if not self._views:
             yield "index.html", self.environment.get_template("empty.html.j2").render(up="")
 
