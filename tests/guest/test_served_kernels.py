@@ -17,30 +17,22 @@ from pathlib import Path
 import pytest
 
 from runner.caches import cache_root
+from runner.kernels import Means, ensure_kernel, lock_kernels
 from runner.kernels.archive import Archive
 from runner.kernels.mirrors import find_mirrors
 from runner.kernels.needs import MODULES
 from runner.kernels.snapshot import suites_at
 from runner.kernels.unpack import available, closure
 from runner.matrix.lock import read_lock
-from runner.model import Pin
+from runner.model import Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.process import run
-from tests.guest.conftest import ROOT, Project, answers, exported
+from tests.guest.conftest import ROOT
 from tests.integration.web_fixture import Web, serving
 from tests.unit.oci_fixture import Registry, files_layer
 
 LIMIT_S = 600
 DAY = "20251101T083000Z"
-MATRIX = """\
-schema: 1
-kernels:
-  - {{mainline: "{version}", name: mainline}}
-  - {{snapshot: "{version}", name: snapshot}}
-  - {{oci: "{image}", name: image}}
-architectures: [x86_64]
-probes: [conntrack]
-"""
 
 
 def soon() -> Deadline:
@@ -66,19 +58,6 @@ def deb(tmp_path: Path, pin: Pin) -> Path:
     folder.mkdir()
     (file,) = Archive(cache_root()).download(pin.packages, pin.arch, folder, deadline=soon()).values()
     return file
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's own cache but for its kernels: what is fetched here is of no use to anybody later."""
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    for name in ("images", "apt", "pythons", "bytecode", "objects"):
-        real = cache_root() / name
-        real.mkdir(exist_ok=True)
-        (folder / name).symlink_to(real)
-    monkeypatch.setenv("RUNNER_CACHE", str(folder))
-    return folder
 
 
 def repacked(deb: Path, release: str, folder: Path) -> Iterator[Path]:
@@ -149,33 +128,23 @@ def serve_image(web: Web, unpacked: Path, home: Path) -> str:
     return Registry(web, home).push("kernels", "6.12", {"amd64": [files_layer(files)]})
 
 
-@pytest.fixture
-def image(web: Web, pin: Pin, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """All three servers are up. The image's name."""
+def test_a_kernel_is_the_same_bytes_wherever_it_comes_from(
+    web: Web, pin: Pin, deb: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it need not boot more than once: the other guests' tests boot the archive's."""
+    archives = ensure_kernel(pin, cache_root(), deadline=soon())
     serve_mainline(web, deb, pin, tmp_path / "mainline")
     serve_snapshot(web, deb, pin)
     monkeypatch.setenv("RUNNER_MAINLINE", f"{web.address}/mainline")
-    monkeypatch.setenv("RUNNER_MAINLINE_KEYRING", "unchecked")  # the unit tests have signatures
+    monkeypatch.setenv("RUNNER_MAINLINE_KEYRING", "unchecked")  # the integration tests have signatures
     monkeypatch.setenv("RUNNER_SNAPSHOT", f"{web.address}/snapshot")
     monkeypatch.setenv("HOME", str(tmp_path))  # has skopeo's settings
-    return serve_image(web, tmp_path / "mainline", tmp_path)
-
-
-def test_a_kernel_of_each_server_boots_and_they_answer_the_same(
-    project: Project, pin: Pin, cache: Path, image: str
-) -> None:
-    (project.root / "matrix.yaml").write_text(MATRIX.format(version=pin.version, image=image))
-
-    done = project.runner("matrix", "run")
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    cells = {cell["kernel"]["name"]: cell for cell in exported(project)["cells"]}
-    sources = {"mainline": f"mainline:{pin.version}", "snapshot": f"snapshot:{pin.version}", "image": f"oci:{image}"}
-    assert {name: cell["kernel"]["source"] for name, cell in cells.items()} == sources
-    for cell in cells.values():
-        assert (cell["outcome"], cell["cause"]) == ("ran", "")
-        assert cell["kernel"]["release"] == pin.release
-        states = {(state["kfunc"], state["prog_type"]): state["state"] for state in cell["census"]}
-        assert states["bpf_skb_ct_alloc", "tc"] == "usable"
-    assert answers(cells["mainline"]) == answers(cells["snapshot"]) == answers(cells["image"])
-    assert len(list((cache / "kernels").glob("*/manifest.json"))) == 3
+    image = serve_image(web, tmp_path / "mainline", tmp_path)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for text in (f"mainline:{pin.version}", f"snapshot:{pin.version}", f"oci:{image}", f"path:{archives.root}"):
+        wanted = Wanted(name="it", source=text, arch=pin.arch)
+        (served,) = lock_kernels(wanted, Means(Archive(cache), cache, soon()))
+        assert (served.version, served.release) == (pin.version, pin.release)
+        assert ensure_kernel(served, cache, deadline=soon()).sha256 == archives.sha256, text
+    assert len(list((cache / "kernels").glob("*/manifest.json"))) == 4

@@ -83,7 +83,7 @@ def test_it_does_not_come_and_nothing_stays(
     web.fail("a/b.deb", *faults)
     with pytest.raises(InfraError, match=message) as caught:
         fetch(web, tmp_path)
-    assert isinstance(caught.value, NotThere) == ("404" in str(caught.value))
+    assert isinstance(caught.value, NotThere) == ("(404)" in str(caught.value))
     assert len(web.asked) == requests
     assert not list(tmp_path.iterdir())
 

@@ -46,11 +46,7 @@ def pinned(text: str, cache: Path, arch: str = "x86_64") -> tuple[Pin, ...]:
     ("text", "releases"),
     [
         ("v6.6", ["6.6.0-060600-generic"]),  # of its two builds the one that is whole
-        ("6.6.12", ["6.6.12-060612-generic"]),
         ("6.6", ["6.6.12-060612-generic"]),  # the build of 6.6.13 failed
-        ("6", ["6.6.12-060612-generic"]),  # a candidate of 6.7 is not meant
-        ("6.7", ["6.7.0-060700rc1-generic"]),
-        ("6.7-rc1", ["6.7.0-060700rc1-generic"]),
         (">=6.0", ["6.6.12-060612-generic", "6.7.0-060700rc1-generic"]),  # 6.1 is not there for x86_64
         (">=6.0/all", ["6.6.0-060600-generic", "6.6.12-060612-generic", "6.7.0-060700rc1-generic"]),
     ],
@@ -84,23 +80,13 @@ def lose(web: Web, path: str) -> None:
     del web.files[path]
 
 
-def cut(web: Web, path: str) -> None:
-    web.files[path] = web.files[path][:100]
-
-
 def flip(web: Web, path: str) -> None:
     content = bytearray(web.files[path])
     content[-1] ^= 1
     web.files[path] = bytes(content)
 
 
-def grow(web: Web, path: str) -> None:
-    web.files[path] += b"more"
-
-
-@pytest.mark.parametrize(
-    ("harm", "says"), [(lose, "is not there"), (cut, "sha256"), (flip, "sha256"), (grow, "longer than")]
-)
+@pytest.mark.parametrize(("harm", "says"), [(lose, "is not there"), (flip, "sha256")])
 def test_what_is_broken_is_never_in_the_cache(tmp_path: Path, web: Web, harm: type, says: str) -> None:
     (kernel,) = pinned("6.6.12", tmp_path)
     harm(web, MODULES)

@@ -76,8 +76,6 @@ def pinned(text: str, cache: Path, arch: str = "x86_64") -> tuple[Pin, ...]:
     ("text", "releases"),
     [
         ("6.12.9", ["6.12.9+deb13-amd64"]),
-        ("6.12", ["6.12.10+deb13-amd64"]),
-        ("6", ["6.12.10+deb13-amd64"]),
         (">=6.0", ["6.12.10+deb13-amd64"]),  # the modules of 7.2.1 are missing, nothing was built of the candidate
         (">=6.0,<7/all", ["6.12.9+deb13-amd64", "6.12.10+deb13-amd64"]),
     ],
