@@ -22,7 +22,6 @@ from typing import Literal
 from runner.errors import InfraError
 from runner.guest.accel import host_cpus, host_memory_mib, native_accel, slots
 from runner.guest.command import virtme_tool
-from runner.guest.tinyguest import can_run
 from runner.model import GuestSize
 from runner.model.architecture import ARCHITECTURES, by_uname
 from runner.model.deadline import Deadline
@@ -30,7 +29,6 @@ from runner.process import require, run, spawn
 from runner.text import counted
 
 NEED_MIB = 3072  # two images, eight kernels, the packages they are made of
-GUEST_S = 20.0  # for a tiny guest, which needs below one second; a busy machine gets more
 _PACKAGES = "`runner doctor --fix` installs it"
 # the only list of packages is packages.txt beside it; a shell script, as it must work before Python is there
 _PACKAGES_SCRIPT = Path(__file__).with_name("packages.sh")
@@ -42,18 +40,18 @@ SEC("tc") int program(struct __sk_buff *context) { return context->len > 0; }
 """
 
 
-class Level(StrEnum):
+class Severity(StrEnum):
     OK = "ok"
     WARN = "warning"  # works, but worse than it could
     BAD = "bad"  # a run will fail
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Checked:
     """One thing that was looked at. `todo` is empty when there is nothing to do."""
 
     name: str
-    level: Level
+    level: Severity
     found: str
     todo: str = ""
 
@@ -67,67 +65,65 @@ class Context:
     deadline: Deadline
 
 
-Check = Callable[[Context], Iterator[Finding]]
+Check = Callable[[Context], Iterator[Checked]]
 
 
-def examine(cache: Path, guest: GuestSize, *, deadline: Deadline) -> Iterator[Finding]:
+def examine(cache: Path, guest: GuestSize, *, deadline: Deadline) -> Iterator[Checked]:
     """Look at this machine: what each check finds, as it finds it. A check that fails is a finding."""
     context = Context(cache, guest, deadline)
     for name, check in CHECKS.items():
         try:
             yield from check(context)
         except InfraError as error:
-            yield Finding(name, Level.BAD, error.what, error.hint)
+            yield Checked(name, Severity.BAD, error.what, error.hint)
 
 
-def _python(_: Context) -> Iterator[Finding]:
-    level = Level.OK if sys.prefix != sys.base_prefix else Level.WARN
-    where = f"in {sys.prefix}" if level is Level.OK else "outside of a virtual environment"
-    todo = "" if level is Level.OK else "`make setup` makes one"
-    yield Finding("python", level, f"{platform.python_version()} {where}", todo)
+def _python(_: Context) -> Iterator[Checked]:
+    level = Severity.OK if sys.prefix != sys.base_prefix else Severity.WARN
+    where = f"in {sys.prefix}" if level is Severity.OK else "outside of a virtual environment"
+    todo = "" if level is Severity.OK else "`make setup` makes one"
+    yield Checked("python", level, f"{platform.python_version()} {where}", todo)
 
 
-def _packages(context: Context) -> Iterator[Finding]:
+def _packages(context: Context) -> Iterator[Checked]:
     missing = missing_packages(deadline=context.deadline)
     if missing:
-        yield Finding("packages", Level.BAD, f"missing: {' '.join(missing)}", "`runner doctor --fix` installs them")
+        yield Checked("packages", Severity.BAD, f"missing: {' '.join(missing)}", "`runner doctor --fix` installs them")
     else:
-        yield Finding("packages", Level.OK, "all Debian packages are installed")
+        yield Checked("packages", Severity.OK, "all Debian packages are installed")
 
 
-def _qemu(context: Context) -> Iterator[Finding]:
+def _qemu(context: Context) -> Iterator[Checked]:
+    """Each starts its machine, with its firmware, and ends."""
     for arch in ARCHITECTURES.values():
         name = f"qemu {arch.name}"
+        machine = ["-machine", arch.machine, "-cpu", arch.cpu, "-nodefaults", "-display", "none"]
         try:
             said = run([arch.qemu, "--version"], deadline=context.deadline).stdout
-            limit = context.deadline.sooner(Deadline.after(GUEST_S, "a limit"))
-            speaks, why = can_run(arch, "tcg", deadline=limit)
+            run([arch.qemu, *machine, "-S", "-monitor", "stdio"], input=b"quit\n", deadline=context.deadline)
         except InfraError as error:
-            yield Finding(name, Level.BAD, error.what, error.hint)
+            yield Checked(name, Severity.BAD, error.what, error.hint or f"reinstall {arch.qemu_package}")
             continue
         version = re.search(r"version (\S+)", said)
-        found = f"{version[1] if version else 'unknown version'}, {'runs a guest' if speaks else why}"
-        yield Finding(
-            name, Level.OK if speaks else Level.BAD, found, "" if speaks else f"reinstall {arch.qemu_package}"
-        )
+        yield Checked(name, Severity.OK, f"{version[1] if version else 'unknown version'}, starts its machine")
 
 
-def _kvm(context: Context) -> Iterator[Finding]:
+def _kvm(context: Context) -> Iterator[Checked]:
     host = by_uname(platform.machine())
     finding = native_accel(deadline=context.deadline, cache=context.cache, refresh=True)
     if finding.accel == "kvm":
-        yield Finding("kvm", Level.OK, f"runs {host.name if host else ''} guests")
+        yield Checked("kvm", Severity.OK, f"runs {host.name if host else ''} guests")
         return
-    yield Finding("kvm", Level.WARN, f"not used: {finding.why}", "guests are emulated (TCG): the same answers, slower")
+    yield Checked("kvm", Severity.WARN, f"not used: {finding.why}", "guests are emulated (TCG), which is slower")
 
 
-def _virtme_ng(context: Context) -> Iterator[Finding]:
+def _virtme_ng(context: Context) -> Iterator[Checked]:
     version = importlib.metadata.version("virtme-ng")
     run([virtme_tool("vng"), "--version"], deadline=context.deadline)
-    yield Finding("virtme-ng", Level.OK, version)
+    yield Checked("virtme-ng", Severity.OK, version)
 
 
-def _clang(context: Context) -> Iterator[Finding]:
+def _clang(context: Context) -> Iterator[Checked]:
     """Compile a program for both byte orders, with the headers that the real ones use."""
     headers = [
         f"-I/usr/include/{arch.multiarch}" for arch in ARCHITECTURES.values() if arch.uname == platform.machine()
@@ -143,10 +139,10 @@ def _clang(context: Context) -> Iterator[Finding]:
                     f"clang --target={target} made no BPF object", hint="another clang comes first in PATH?"
                 )
     said = run(["clang", "--version"], deadline=context.deadline).stdout.partition("\n")[0]
-    yield Finding("clang", Level.OK, f"compiles for BPF: {said}")
+    yield Checked("clang", Severity.OK, f"compiles for BPF: {said}")
 
 
-def _tools(_: Context) -> Iterator[Finding]:
+def _tools(_: Context) -> Iterator[Checked]:
     for tool, what in (
         ("apt-get", "fetches kernels, checks their signatures"),
         ("dpkg-deb", "unpacks kernels"),
@@ -156,52 +152,52 @@ def _tools(_: Context) -> Iterator[Finding]:
         ("qemu-img", "puts a writable layer over them"),
     ):
         try:
-            yield Finding(tool, Level.OK, f"{require(tool)}: {what}")
+            yield Checked(tool, Severity.OK, f"{require(tool)}: {what}")
         except InfraError as error:
-            yield Finding(tool, Level.BAD, error.what, _PACKAGES)
+            yield Checked(tool, Severity.BAD, error.what, _PACKAGES)
 
 
-def _namespaces(context: Context) -> Iterator[Finding]:
+def _namespaces(context: Context) -> Iterator[Checked]:
     """As an ordinary user mmdebstrap works in a user namespace."""
     if os.geteuid() == 0:
         return
     done = run(["unshare", "--user", "--map-root-user", "true"], deadline=context.deadline, check=False)
     if done.returncode == 0:
-        yield Finding("user namespaces", Level.OK, "allowed")
+        yield Checked("user namespaces", Severity.OK, "allowed")
     else:
         todo = "allow them (sysctl kernel.unprivileged_userns_clone=1), or make the images as root"
-        yield Finding("user namespaces", Level.BAD, done.stderr.strip() or "not allowed", todo)
+        yield Checked("user namespaces", Severity.BAD, done.stderr.strip() or "not allowed", todo)
 
 
-def _keyring(_: Context) -> Iterator[Finding]:
+def _keyring(_: Context) -> Iterator[Checked]:
     found = sorted(Path("/usr/share/keyrings").glob("debian-archive-keyring.*"))
     if found:
-        yield Finding("keyring", Level.OK, str(found[0]))
+        yield Checked("keyring", Severity.OK, str(found[0]))
     else:
-        yield Finding("keyring", Level.BAD, "no keys of the Debian archive", _PACKAGES)
+        yield Checked("keyring", Severity.BAD, "no keys of the Debian archive", _PACKAGES)
 
 
-def _disk(context: Context) -> Iterator[Finding]:
+def _disk(context: Context) -> Iterator[Checked]:
     free = shutil.disk_usage(context.cache).free >> 20
     found = f"{free} MiB free in {context.cache}"
     if free >= NEED_MIB:
-        yield Finding("disk", Level.OK, found)
+        yield Checked("disk", Severity.OK, found)
     else:
-        yield Finding("disk", Level.WARN, found, f"the default matrix with empty caches needs {NEED_MIB} MiB")
+        yield Checked("disk", Severity.WARN, found, f"the default matrix with empty caches needs {NEED_MIB} MiB")
 
 
-def _capacity(context: Context) -> Iterator[Finding]:
+def _capacity(context: Context) -> Iterator[Checked]:
     cpus, memory_mib = host_cpus(), host_memory_mib()
     native = native_accel(deadline=context.deadline, cache=context.cache).accel
     found = f"{cpus} cores, {memory_mib} MiB free"
     if memory_mib < context.guest.memory_mib:
-        yield Finding("memory", Level.BAD, found, f"a guest needs {context.guest.memory_mib} MiB")
+        yield Checked("memory", Severity.BAD, found, f"a guest needs {context.guest.memory_mib} MiB")
     else:
-        yield Finding("memory", Level.OK, found)
+        yield Checked("memory", Severity.OK, found)
     for name, arch in ARCHITECTURES.items():
         accel = native if arch.uname == platform.machine() else "tcg"
         number = slots(cpus, memory_mib, context.guest, accel)
-        yield Finding(f"slots {name}", Level.OK, f"{counted(number, 'guest')} at once, {accel}")
+        yield Checked(f"slots {name}", Severity.OK, f"{counted(number, 'concurrent guest')}, {accel}")
 
 
 CHECKS: dict[str, Check] = {

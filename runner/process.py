@@ -41,9 +41,8 @@ _STOPPED = frozenset({"T", "t"})  # proc(5): by a signal, by a debugger
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a finished command left."""
+    """What a finished command left, here or on another machine. Hostile text when that is a guest."""
 
-    argv: tuple[str, ...]
     returncode: int
     stdout: str
     stderr: str
@@ -276,12 +275,7 @@ def run(
         except BaseException:
             process.terminate()
             raise
-    done = Completed(
-        tuple(os.fspath(part) for part in argv),
-        process.returncode,
-        out.decode(errors="replace"),
-        err.decode(errors="replace"),
-    )
+    done = Completed(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
     if check and done.returncode != 0:
         tail = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL_LINES:])
         hint = FULL_DISK_HINT if os.strerror(errno.ENOSPC) in tail else ""

@@ -26,6 +26,7 @@ import paramiko
 
 from runner.errors import InfraError, RunnerError
 from runner.model.deadline import Deadline
+from runner.process import Completed
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what breaks is told by our own errors
 
@@ -63,15 +64,6 @@ def feeding(content: bytes) -> Feed:
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """What a command on the other side left."""
-
-    status: int
-    stdout: str
-    stderr: str
-
-
-@dataclass(frozen=True, slots=True)
 class Ssh:
     """An authenticated connection to `peer`. Every wait has a limit; one that passes it ends the connection.
 
@@ -87,26 +79,23 @@ class Ssh:
         *,
         deadline: Deadline,
         feed: Feed | None = None,
-        on_output: Callable[[str], None] | None = None,
         together: bool = False,
-    ) -> Finished:
-        """Run a shell line to its end. `feed` writes its stdin; `on_output` gets its stdout as it comes.
+    ) -> Completed:
+        """Run a shell line to its end; `feed` writes its stdin. With `together` stderr comes in stdout.
 
-        With `together` stderr comes in stdout. Raises what `feed` raises.
+        Raises also what `feed` raises.
         """
         out, err = bytearray(), bytearray()
         with self._channel(command, deadline, together=together) as channel:
             sender = _Sender(channel, feed)
             for chunk, is_err in self._chunks(channel, silence_s=float("inf"), deadline=deadline):
                 (err if is_err else out).extend(chunk)
-                if on_output and not is_err:
-                    on_output(chunk.decode(errors="replace"))
                 if len(out) + len(err) > _MAX_OUTPUT:
                     raise ConnectionLost(f"`{_shown(command)}` printed more than {_MAX_OUTPUT} bytes")
             if sender.error:
                 raise sender.error
             status = self._status(channel, command, deadline)
-        return Finished(status, out.decode(errors="replace"), err.decode(errors="replace"))
+        return Completed(status, out.decode(errors="replace"), err.decode(errors="replace"))
 
     def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
         """The lines of `command` as they come, of stdout and stderr, without their ends.

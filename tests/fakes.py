@@ -24,10 +24,11 @@ from runner.engine.fleet import Fleet, this_machine_alone
 from runner.engine.orders import CellOrder, Progress
 from runner.engine.plan import Ended, Plan, RunEnd, Sink
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
-from runner.guest.interface import Accel, Access, Answered, Booter, BootOrder, Guest
+from runner.guest.interface import Accel, Access, Booter, BootOrder, Guest
 from runner.guest.splats import splats_of
 from runner.model import Ask, Cell, CellResult, Image, ImagePin, Kernel, Limits, Pin, Splat
 from runner.model.deadline import Deadline
+from runner.process import Completed
 from runner.results.model import RunHeader
 
 DIGEST = "0" * 64
@@ -129,13 +130,13 @@ class FakeGuest:
     console: Path
     pushed: dict[str, Any] = field(default_factory=dict)
 
-    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Answered:
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         if "tar xf" in command:
             with open_tar(fileobj=BytesIO(stdin)) as tar:
                 member = tar.extractfile("asks.json")
                 assert member is not None
                 self.pushed = json.load(member)
-        return Answered(0, "")
+        return Completed(0, "", "")
 
     def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
         yield json.dumps({"event": "hello", "facts": {"release": "6.12.0-amd64"}})

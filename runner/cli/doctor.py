@@ -21,10 +21,10 @@ from runner.cli.options import (
     emit_json,
     limits_of,
 )
-from runner.doctor import Finding, Level, examine, install_missing
+from runner.doctor import Checked, Severity, examine, install_missing
 from runner.model import GuestSize
 
-_MARKS = {Level.OK: ("✓", "green"), Level.WARN: ("!", "yellow"), Level.BAD: ("✗", "red")}
+_MARKS = {Severity.OK: ("✓", "green"), Severity.WARN: ("!", "yellow"), Severity.BAD: ("✗", "red")}
 
 app = typer.Typer()
 
@@ -49,15 +49,15 @@ def doctor(
         emit_json([_plain(finding) for finding in findings], output)
     else:
         emit(_table(findings), output)
-    bad = any(finding.level is Level.BAD for finding in findings)
+    bad = any(finding.level is Severity.BAD for finding in findings)
     raise Finished(EXIT_NO_ANSWER if bad else EXIT_OK)
 
 
-def _plain(finding: Finding) -> dict[str, str]:
+def _plain(finding: Checked) -> dict[str, str]:
     return {"check": finding.name, "level": finding.level, "found": finding.found, "todo": finding.todo}
 
 
-def _table(findings: tuple[Finding, ...]) -> Table:
+def _table(findings: tuple[Checked, ...]) -> Table:
     table = Table.grid(padding=(0, 2))
     for finding in findings:
         mark, style = _MARKS[finding.level]

@@ -31,7 +31,7 @@ from runner.errors import InfraError, UserError
 from runner.hosts import transfer
 from runner.hosts.health import HostHealth, own_facts, query_all, slots_of
 from runner.hosts.hostsfile import HostsFile, load_hosts
-from runner.hosts.prepare import prepare as prepare_hosts
+from runner.hosts.provision import prepare as prepare_hosts
 from runner.model import GuestSize, Lock
 from runner.model.deadline import Deadline
 from runner.text import printable

@@ -204,8 +204,8 @@ def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, d
         stdin=_with_asks(payload, asks, record.order),
         deadline=limits.deadline("probe_s").sooner(deadline),
     )
-    if pushed.status != 0:
-        raise InfraError(f"the agent could not be pushed: {pushed.output.strip()[-500:]}")
+    if pushed.returncode != 0:
+        raise InfraError(f"the agent could not be pushed: {pushed.stdout.strip()[-500:]}")
     begun = time.monotonic()
     try:
         for line in guest.lines(_AGENT, silence_s=limits.probe_s, deadline=deadline):
@@ -216,7 +216,7 @@ def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, d
         if lost := agent_lost(guest):
             raise lost
         limit = limits.deadline("probe_s").sooner(deadline)
-        said = guest.run("tail -c 2000 /dev/shm/runner/agent.err", deadline=limit).output.strip()
+        said = guest.run("tail -c 2000 /dev/shm/runner/agent.err", deadline=limit).stdout.strip()
         noise = "\n".join(transcript.noise)
         raise InfraError(f"the agent ended too early:\n{said or noise or '(it said nothing)'}")
 

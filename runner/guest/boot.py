@@ -17,11 +17,11 @@ from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest import console
 from runner.guest.command import GDB_SOCKET, refusal, virtme_environment, virtme_tool, vng_argv, write_qemu
 from runner.guest.console import Console
-from runner.guest.interface import Access, Answered, BootOrder, Guest
+from runner.guest.interface import Access, BootOrder, Guest
 from runner.guest.keys import Keys, leave_key, make_keys
 from runner.model import Splat
 from runner.model.deadline import Deadline
-from runner.process import is_stopped, own_folder, spawn
+from runner.process import Completed, is_stopped, own_folder, spawn
 from runner.ssh import ConnectionLost, ConnectionSilent, Ssh, feeding, to_guest
 
 log = logging.getLogger(__name__)
@@ -51,10 +51,9 @@ class LiveGuest:
     keys: Keys
     native: bool = True  # of this host's own architecture
 
-    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Answered:
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         with self._blame():
-            done = self.ssh.run(command, deadline=deadline, feed=feeding(stdin), together=True)
-            return Answered(done.status, done.stdout)
+            return self.ssh.run(command, deadline=deadline, feed=feeding(stdin), together=True)
 
     def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
         with self._blame():

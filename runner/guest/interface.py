@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from runner.model import GuestSize, Image, Kernel, Splat
 from runner.model.architecture import Architecture
 from runner.model.deadline import Deadline
+from runner.process import Completed
 
 Accel = Literal["kvm", "tcg"]
 
@@ -30,14 +31,6 @@ class BootOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """What a command in the guest left. Hostile text: nothing in it may be used as a path, a command or markup."""
-
-    status: int
-    output: str  # stdout and stderr as they came
-
-
-@dataclass(frozen=True, slots=True)
 class Access:
     """How to get into a guest from another terminal of this host, for as long as it lives."""
 
@@ -48,8 +41,8 @@ class Access:
 class Guest(Protocol):
     """A live machine. Methods raise BootError when the kernel died, GuestLost when the guest is gone otherwise."""
 
-    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Answered:
-        """Run a shell command to its end."""
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
+        """Run a shell command to its end. stdout and stderr come in `stdout`, as they came."""
 
     def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
         """The command's output, line by line as it comes; GuestLost when none comes for `silence_s`."""

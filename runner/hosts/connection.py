@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import getpass
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from runner.errors import InfraError
 from runner.hosts.hostsfile import HostEntry, HostLimits
 from runner.model.deadline import Deadline
-from runner.ssh import Account, ConnectionLost, Feed, Finished, Ssh, to_host
+from runner.process import Completed
+from runner.ssh import Account, ConnectionLost, Feed, Ssh, to_host
 from runner.text import printable
 
 _ALIVE_COUNT = 3
@@ -31,24 +32,23 @@ class Connection:
         *,
         deadline: Deadline,
         feed: Feed | None = None,
-        on_output: Callable[[str], None] | None = None,
         check: bool = True,
-    ) -> Finished:
-        """Run a shell line to its end; `on_output` gets its stdout as it comes.
+    ) -> Completed:
+        """Run a shell line to its end.
 
         Raises InfraError when the connection breaks, when the deadline passes, and, unless `check` is False, when it
         ends with anything but 0.
         """
         shown = command if len(command) <= 100 else f"{command[:100]}…"
         try:
-            done = self.ssh.run(command, deadline=deadline, feed=feed, on_output=on_output)
+            done = self.ssh.run(command, deadline=deadline, feed=feed)
         except ConnectionLost as error:
             if deadline.expired:
                 raise InfraError(f"{self.host.name}: `{shown}` did not end within {deadline.what}") from error
             raise InfraError(f"{self.host.name}: the connection broke: {error}") from error
-        if check and done.status != 0:
+        if check and done.returncode != 0:
             tail = "\n".join(printable(done.stderr.strip() or done.stdout.strip()).splitlines()[-_TAIL_LINES:])
-            raise InfraError(f"{self.host.name}: `{shown}` failed with exit status {done.status}:\n{tail}")
+            raise InfraError(f"{self.host.name}: `{shown}` failed with exit status {done.returncode}:\n{tail}")
         return done
 
 

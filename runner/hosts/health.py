@@ -103,9 +103,9 @@ def describe(connection: Connection, *, deadline: Deadline) -> HostFacts:
     hint = f"`runner host prepare {host.name}` installs ours"
     line = remote_runner(host, "host", "describe", within=deadline)
     done = connection.run(line, deadline=deadline, check=False)
-    if done.status in {126, 127}:
+    if done.returncode in {126, 127}:
         raise InfraError(f"{host.name}: there is no runner at {host.venv}", hint=hint)
-    if done.status != 0:
+    if done.returncode != 0:
         raise InfraError(f"{host.name}: its runner failed: {printable(done.stderr).strip()[-500:]}", hint=hint)
     try:
         facts = HostFacts.model_validate_json(done.stdout)

@@ -19,10 +19,11 @@ from tarfile import open as open_tar
 from typing import Any
 
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
-from runner.guest.interface import Access, Answered, BootOrder, Guest
+from runner.guest.interface import Access, BootOrder, Guest
 from runner.guest.splats import splats_of
 from runner.model import Cell, Image, Kernel, Splat
 from runner.model.deadline import Deadline
+from runner.process import Completed
 from tests import fakes
 from tests.faults import recorded
 from tests.faults.fakevng import PANIC, STARTS, TROUBLE
@@ -94,13 +95,13 @@ class ReplayingGuest:
     console: Path
     asks: list[dict[str, Any]] = field(default_factory=list)
 
-    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Answered:
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         if "tar xf" in command:
             with open_tar(fileobj=BytesIO(stdin)) as tar:
                 member = tar.extractfile("asks.json")
                 assert member is not None
                 self.asks = json.load(member)["asks"]
-        return Answered(0, "")
+        return Completed(0, "", "")
 
     def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
         yield recorded.hello()

@@ -69,7 +69,7 @@ def listening() -> Iterator[tuple[int, list[object]]]:
 
 def in_guest(guest: Guest, command: str) -> tuple[int, str]:
     done = guest.run(command, deadline=Deadline.after(60, "the test's limit"))
-    return done.status, done.output
+    return done.returncode, done.stdout
 
 
 def python(guest: Guest, program: str) -> tuple[int, str]:

@@ -51,7 +51,7 @@ def unsupervised(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(argv: Sequence[object], *, env: dict[str, str], check: bool = True, **_: object) -> Completed:
         words = tuple(map(str, argv))
         done = subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, check=check)
-        return Completed(words, done.returncode, done.stdout, done.stderr)
+        return Completed(done.returncode, done.stdout, done.stderr)
 
     monkeypatch.setattr(checkout, "run", run)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.guest import accel, tinyguest
-from runner.guest.accel import Finding, assign, host_cpus, host_memory_mib, native_accel, slots
+from runner.guest import accel
+from runner.guest.accel import Acceleration, assign, host_cpus, host_memory_mib, native_accel, slots
 from runner.guest.interface import Accel
 from runner.model import GuestSize
 from runner.model.architecture import ARCHITECTURES, Architecture, by_uname
@@ -50,25 +50,17 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeHost:
     return host
 
 
-def test_the_boot_sector_is_one() -> None:
-    disk = tinyguest._boot_sector()
-    assert disk[510:512] == b"\x55\xaa"
-    text = disk.index(tinyguest.SAYS.encode())
-    assert text == 0x8D, "the code loads the text's address as 0x7c8d"
-    assert len(disk) == 1 << 20
-
-
 # --- what follows from them -----------------------------------------------------------------------------------------
 
 
 def test_kvm_is_used_where_it_works(host: FakeHost) -> None:
-    assert native_accel(deadline=soon()) == Finding("kvm")
+    assert native_accel(deadline=soon()) == Acceleration("kvm")
     assert host.limits[0] <= accel.PROBE_S
 
 
 def test_kvm_is_not_used_where_its_guest_is_silent(host: FakeHost) -> None:
     host.answer = (False, "silent")
-    assert native_accel(deadline=soon()) == Finding("tcg", "silent")
+    assert native_accel(deadline=soon()) == Acceleration("tcg", "silent")
 
 
 def test_without_a_device_nothing_is_asked(host: FakeHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,10 +12,11 @@ import pytest
 from runner.errors import InfraError
 from runner.hosts.connection import Connection
 from runner.hosts.hostsfile import HostEntry
-from runner.hosts.prepare import install
+from runner.hosts.provision import install
 from runner.model import Limits
 from runner.model.deadline import Deadline
-from runner.ssh import Feed, Finished, Ssh
+from runner.process import Completed
+from runner.ssh import Feed, Ssh
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,12 @@ class WithoutNetwork(Connection):
         *,
         deadline: Deadline,
         feed: Feed | None = None,
-        on_output: Callable[[str], None] | None = None,
         check: bool = True,
-    ) -> Finished:
+    ) -> Completed:
         self.lines.append(command)
         if "pip install" in command:
             raise InfraError("bare: pip failed")
-        return Finished(0, "", "")
+        return Completed(0, "", "")
 
 
 @pytest.mark.parametrize("pushed", [False, True])

@@ -125,7 +125,7 @@ def _needs_network(*, needs: bool = True) -> Iterator[None]:
 
 def _install_packages(connection: Connection, setup: str, say: Say, deadline: Deadline) -> None:
     done = connection.run(f"sh {setup}/packages.sh", deadline=deadline, check=False)
-    if done.status != 0:
+    if done.returncode != 0:
         what = printable((done.stderr or done.stdout).strip())[-1500:]
         raise InfraError(f"{connection.host.name}: Debian packages are missing:\n{what}")
     if done.stdout.strip():
