@@ -52,7 +52,7 @@ def disk_fault(error: OSError, what: str) -> InfraError:
 
 
 def need_space(folder: Path, size_bytes: int, what: str) -> None:
-    """InfraError unless the file system of `folder` has `size_bytes` free."""
+    """Raises InfraError unless the file system of `folder` has `size_bytes` free."""
     free = shutil.disk_usage(folder).free
     if free < size_bytes:
         raise InfraError(

@@ -61,7 +61,7 @@ def have_image(pin: ImagePin, cache: Path) -> bool:
 
 
 def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Image:
-    """The image, verified; its packages fetched and the disk built first when the cache has none. InfraError."""
+    """The image, verified; its packages fetched and the disk built first when the cache has none. Raises InfraError."""
     packages = tuple(image_packages(pin))
 
     def make(tree: Path) -> None:

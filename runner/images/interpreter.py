@@ -35,7 +35,7 @@ def parts(packages: Iterable[Package]) -> tuple[Package, ...]:
 
 
 def host_architecture() -> Architecture:
-    """InfraError on a host that is none of ours."""
+    """Raises InfraError on a host that is none of ours."""
     row = by_uname(platform.machine())
     if row is None or not row.host:
         raise InfraError(f"this host's architecture {platform.machine()} is not supported")
@@ -43,7 +43,7 @@ def host_architecture() -> Architecture:
 
 
 def host_parts(pin: ImagePin) -> tuple[Package, ...]:
-    """The packages of the interpreter that runs here. InfraError when the lock has none for this host."""
+    """The packages of the interpreter that runs here. Raises InfraError when the lock has none for this host."""
     row = host_architecture()
     found = parts(package for package in pin.packages if package.architecture == row.debian)
     if not found:
@@ -63,7 +63,7 @@ class Interpreter:
 
     @classmethod
     def of(cls, pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Self:
-        """From the cache; fetched and unpacked first when it is not there. InfraError."""
+        """From the cache; fetched and unpacked first when it is not there. Raises InfraError."""
         packages, row = host_parts(pin), host_architecture()
 
         def make(tree: Path) -> None:

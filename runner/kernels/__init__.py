@@ -1,4 +1,4 @@
-"""Where kernels come from: what a source is stands in source.py, which there are stands here.
+"""Where kernels come from. source.py defines what a source is; the table of sources is here.
 
 A source pins what it names (`lock_kernels`), and what is pinned is fetched, unpacked and kept (`ensure_kernel`).
 """
@@ -55,7 +55,7 @@ _RECIPE = 1  # raise it when unpacking changes: every stored kernel is then made
 
 
 def source_of(text: str) -> Source:
-    """What a text names. UserError, naming the known sources, or saying what is wrong with the rest."""
+    """The source that a text names. Raises UserError when there is no such source, or its part of the text is wrong."""
     word, colon, _ = text.partition(":")
     if not colon or word not in BY_WORD:
         raise UserError(f"{text!r} is not a kernel source", hint=nearest(word, BY_WORD))
@@ -63,10 +63,10 @@ def source_of(text: str) -> Source:
 
 
 def offered(named: Iterable[str], archs: Sequence[str], means: Means, *, words: Sequence[str] = ()) -> tuple[Pin, ...]:
-    """Every kernel that the sources can give, oldest first; of these sources alone when `words` has any.
+    """Every kernel that the sources can fetch, oldest first; only of the sources in `words` where there are any.
 
-    `named` are the texts in the matrix: some sources can list no more than what they are told of. What its source tells
-    no more of than its version has neither a release nor digests. InfraError.
+    `named` are the texts in the matrix: some sources have no list. Where a source lists only versions, a kernel has
+    neither a release nor digests. Raises InfraError.
     """
     sources = [source_of(text) for text in named]
     found: list[Pin] = []
@@ -80,7 +80,7 @@ def offered(named: Iterable[str], archs: Sequence[str], means: Means, *, words: 
 def lock_kernels(wanted: Wanted, means: Means) -> tuple[Pin, ...]:
     """Pin what `wanted` stands for: one kernel, or each of a range, the oldest first.
 
-    UserError when there is none, InfraError without network.
+    Raises UserError when there is none, InfraError without network.
     """
     found = source_of(wanted.source).pins(wanted.arch, means)
     return tuple(sorted(found, key=lambda pin: (pin.upstream, pin.release)))
@@ -99,7 +99,7 @@ def kept_build(pin: Pin, cache: Path) -> Build | None:
 
 
 def ensure_kernel(pin: Pin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Kernel:
-    """The kernel, verified; fetched and unpacked first when the cache has none. InfraError."""
+    """The kernel, verified; fetched and unpacked first when the cache has none. Raises InfraError."""
 
     def make(tree: Path) -> None:
         source = source_of(pin.source)

@@ -47,7 +47,7 @@ class Listed:
 
 
 class Archive:
-    """The archive as this host reaches it. Architectures are ours (`x86_64`), not Debian's.
+    """The archive as this host reaches it. Architectures are named as in model/architecture.py (`x86_64`).
 
     `offline`: the lists are those that were fetched before, however old.
     """
@@ -90,7 +90,7 @@ class Archive:
         return tuple(listed(paragraph, suite) for paragraph in paragraphs)
 
     def closure(self, names: Iterable[str], suite: str, arch: str, *, deadline: Deadline) -> tuple[Package, ...]:
-        """The newest `names` of a suite with all that they depend on, as apt resolves it. InfraError when it cannot."""
+        """The newest `names` of a suite and their dependencies, as apt resolves them. Raises InfraError."""
         self.update([(suite, arch)], deadline=deadline)
         root = self._root(suite, arch, deadline)
         # ForceHash: the default is to print the MD5 sum

@@ -83,7 +83,9 @@ def build_tree(
     start = time.monotonic()
     row = architecture(arch) if arch else by_uname(platform.machine())
     if row is None:
-        raise UserError(f"this machine's {platform.machine()} is no architecture of guests", hint="say --arch")
+        raise UserError(
+            f"this machine's architecture {platform.machine()} is not one of guests", hint="name one with --arch"
+        )
     if not fragment.is_file():
         raise UserError(f"{fragment} does not exist")
     digest = hashlib.sha256(fragment.read_bytes()).hexdigest()
@@ -165,9 +167,9 @@ class _Make:
         said = done.stderr.strip() or done.stdout.strip()
         if _MACHINE.search(said) or _FAILED not in said:
             raise InfraError(
-                f"the machine failed while a kernel was built:\n{_tail(said)}", hint=f"{log} has all of it"
+                f"the machine failed while a kernel was built:\n{_tail(said)}", hint=f"the whole output is in {log}"
             )
-        raise BuildError(f"{self.source} does not build:\n{_errors(said)}", hint=f"{log} has all of it")
+        raise BuildError(f"{self.source} does not build:\n{_errors(said)}", hint=f"the whole output is in {log}")
 
 
 def _errors(said: str) -> str:

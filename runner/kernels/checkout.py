@@ -68,7 +68,7 @@ class Checkout:
 
         Not `borrowed`: there is no clone, `repository` is a folder of sources, and `source` is not to be used.
 
-        UserError when it is no repository, InfraError when another process uses it or git fails.
+        Raises UserError when it is no repository, InfraError when another process uses it or git fails.
         """
         top = _top(repository, deadline) if borrowed else _folder(repository)
         key = hashlib.sha256(f"{top}\0{arch}\0{config}".encode()).hexdigest()[:16]
@@ -84,11 +84,11 @@ class Checkout:
             raise InfraError(f"another process builds {top} for {arch}", hint="wait for it, or end it") from None
 
     def git(self, *words: str, deadline: Deadline, check: bool = True) -> Completed:
-        """Run git in the clone. InfraError when it fails and `check` is set."""
+        """Run git in the clone. Raises InfraError when it fails and `check` is set."""
         return _git(self.source, *words, deadline=deadline, check=check)
 
     def commit(self, ref: str, *, deadline: Deadline) -> Commit:
-        """What the user's repository calls `ref`. UserError when there is no such commit."""
+        """What the user's repository calls `ref`. Raises UserError when there is no such commit."""
         done = _git(
             self.repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}",
             deadline=deadline, check=False,
@@ -99,7 +99,7 @@ class Checkout:
         return self.described(found, deadline=deadline)
 
     def described(self, ref: str, *, deadline: Deadline) -> Commit:
-        """What the clone calls `ref`. InfraError when there is no such commit."""
+        """What the clone calls `ref`. Raises InfraError when there is no such commit."""
         said = self.git("log", "-1", "--format=%H%n%s", ref, "--", deadline=deadline).stdout
         commit, _, subject = said.partition("\n")
         return Commit(commit, subject.strip())

@@ -131,11 +131,11 @@ class DebianSource(Source):
 
     @classmethod
     def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> tuple[Pin, ...]:  # noqa: ARG003
-        """Every whole kernel of every suite. InfraError when the lists cannot be had."""
+        """Every whole kernel of every suite. Raises InfraError when the lists cannot be had."""
         return kernels_in(SUITES, archs, means)
 
     def pins(self, arch: str, means: Means) -> Sequence[Pin]:
-        """UserError, naming what there is, when there is nothing."""
+        """Raises UserError, naming what there is, when there is nothing."""
         (flavour,), pockets = self.flavours, suites_of(self.debian)
         found = list(kernels_in(pockets[:1], (arch,), means))
         for pocket in pockets[1:]:
@@ -180,7 +180,7 @@ def suites_of(suite: str) -> tuple[str, ...]:
 
 
 def kernels_in(suites: Sequence[str], archs: Sequence[str], means: Means) -> tuple[Pin, ...]:
-    """Every whole kernel of these suites. InfraError."""
+    """Every whole kernel of these suites. Raises InfraError."""
     pairs = [(suite, arch) for arch in archs for suite in suites]
     means.archive.update(pairs, deadline=means.deadline)
     with ThreadPoolExecutor(2) as pool:

@@ -41,8 +41,8 @@ def signed_kernels(
 ) -> tuple[tuple[Pin, ...], dict[str, str]]:
     """The whole kernels of a suite, and the path of each package below `folder`, by its digest.
 
-    None where there is no such suite, or no such architecture in it. InfraError when Debian did not sign it, or when
-    what comes is not what was signed.
+    None where there is no such suite, or no such architecture in it. Raises InfraError when the list has no good
+    signature of Debian's, or when what the server sends is not what was signed.
     """
     place = f"{folder}/dists/{suite}"
     try:

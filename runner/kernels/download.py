@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.:\[\]_-]+(?:/[A-Za-z0-9._~%+=:@/-]*)?")
 _TRIES = 5
-_PAUSE_S = 1.0  # before the second try; doubled for each further one
+PAUSE_S = 1.0  # before the second try; doubled for each further one
 _LONGEST_PAUSE_S = 60.0  # also where a server asks for more
 _SILENCE_S = 30.0  # a server that says nothing for so long is given up
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -53,7 +53,7 @@ class _PassingError(Exception):
 
 
 def server_from(variable: str, default: str, environ: Mapping[str, str] = os.environ) -> Server:
-    """The server that an environment variable names. UserError when it is no address."""
+    """The server that an environment variable names. Raises UserError when it is no address."""
     base = environ.get(variable) or default
     if not _ADDRESS.fullmatch(base):
         raise UserError(f"{variable}={base!r} is not an address", hint=f"like {default}")
@@ -155,7 +155,7 @@ class Server:
             except _PassingError as error:
                 last = error
             if number + 1 < _TRIES:
-                wait_s = min(_LONGEST_PAUSE_S, max(last.wait_s, _PAUSE_S * 2**number))
+                wait_s = min(_LONGEST_PAUSE_S, max(last.wait_s, PAUSE_S * 2**number))
                 if wait_s >= deadline.remaining_s:
                     raise self._failed(path, f"{last}; {deadline.what} leaves no time for another try") from None
                 log.info("%s: %s; again in %.1f s", self._url(path), last, wait_s)
@@ -174,7 +174,7 @@ class Server:
         return f"{self.base}/{quote(address, safe='/:@~')}{mark}{query}"
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
+class Redirects(urllib.request.HTTPRedirectHandler):
     """Follows, but never from TLS to plain HTTP: someone on the way could have chosen the target."""
 
     def redirect_request(  # noqa: PLR0917  as urllib calls it
@@ -200,7 +200,7 @@ def _opener() -> urllib.request.OpenerDirector:
         urllib.request.HTTPHandler(),
         urllib.request.HTTPSHandler(),
         urllib.request.HTTPDefaultErrorHandler(),
-        _Redirects(),
+        Redirects(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.UnknownHandler(),
     ):

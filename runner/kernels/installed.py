@@ -60,7 +60,7 @@ class InstalledSource(LocalSource):
         return [parts for parts in _whole() if self.installed in {ALL, NEWEST, parts.release}]
 
     def pins(self, arch: str, means: Means) -> Sequence[Pin]:
-        """UserError, naming what there is, when it is not installed."""
+        """Raises UserError, naming what there is, when it is not installed."""
         there = self.kernels()
         if self.installed in {ALL, NEWEST}:
             there = [parts for parts in there if built_for(parts.config) == arch]

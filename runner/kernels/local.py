@@ -39,7 +39,7 @@ class LocalSource(Source):
         return re.sub(r"[^A-Za-z0-9._-]", "-", last).lstrip("._-")[:64] or self.word
 
     def kernels(self) -> Sequence[Parts]:
-        """The kernels that it names, as they lie there now. UserError when there are none, or they are not whole."""
+        """The kernels that it names, as they are now. Raises UserError when there is none, or a part is missing."""
         raise NotImplementedError
 
     @classmethod
@@ -82,7 +82,7 @@ class LocalSource(Source):
 
 
 def pin_of(source: str, arch: str, parts: Parts, deadline: Deadline) -> Pin:
-    """Pin a kernel as it is now. UserError when it is none for this architecture."""
+    """Pin a kernel as it is now. Raises UserError when it is none for this architecture."""
     found = built_for(parts.config)
     if found != arch:
         raise UserError(

@@ -30,7 +30,7 @@ from runner.model.version import KernelVersion, exactly
 log = logging.getLogger(__name__)
 
 KEYRING_VARIABLE = "RUNNER_MAINLINE_KEYRING"
-UNCHECKED = "unchecked"  # said instead of a keyring: the signature does not matter
+UNCHECKED = "unchecked"  # instead of a keyring: signatures are not checked
 _FINGERPRINT = "60AA7B6F30434AE68E569963E50C6A0917C622B0"  # Kernel PPA <kernel-ppa@canonical.com>
 _FOLDER = re.compile(r"""href=["'](?:\./)?v(\d{1,3}\.\d{1,3}(?:\.\d{1,4})?(?:-rc\d{1,2})?)/["']""")
 _OTHER_FLAVOUR = re.compile(r"generic-|lowlatency|-rt\b|-lpae\b|-\d+k\b")
@@ -92,22 +92,22 @@ class MainlineSource(ServedSource):
 
 
 def trusted_keys(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The file of keys that the user trusts; None where the user said that signatures do not matter. InfraError."""
+    """The file of trusted keys; None where signatures are not to be checked. Raises InfraError when neither is said."""
     said = environ.get(KEYRING_VARIABLE, "")
     if said == UNCHECKED:
-        log.warning("%s=%s: nobody's signature is checked for mainline kernels", KEYRING_VARIABLE, UNCHECKED)
+        log.warning("%s=%s: the signatures of mainline kernels are not checked", KEYRING_VARIABLE, UNCHECKED)
         return None
     if not said:
         raise InfraError(
-            "no key is known that could check the signatures of mainline kernels",
+            "no key is known to check the signatures of mainline kernels",
             hint=f"set {KEYRING_VARIABLE} to a file with the public key {_FINGERPRINT}, "
-            f"or to `{UNCHECKED}` to do without: docs/kernels.md says how",
+            f"or to `{UNCHECKED}` to skip the check; see docs/kernels.md",
         )
     return Path(said)
 
 
 def _checksums(server: Server, folder: str, keyring: Path | None, deadline: Deadline) -> str:
-    """The list of packages and digests. NotThere; InfraError when nobody who is trusted signed it."""
+    """The list of packages and digests. Raises NotThere; InfraError when it has no good signature of a trusted key."""
     place = f"{folder}/CHECKSUMS"
     content = server.text(place, deadline=deadline)
     if keyring:
@@ -122,7 +122,7 @@ def _checksums(server: Server, folder: str, keyring: Path | None, deadline: Dead
 
 
 def kernel_of(checksums: str, version: KernelVersion, debian_arch: str) -> tuple[str, dict[str, str]]:
-    """(release, {package: sha256}) of the newest build of the generic flavour. NotWholeError. Pure.
+    """(release, {package: sha256}) of the newest build of the generic flavour. Raises NotWholeError. Pure.
 
     The version is looked at in the names: an old list with a good signature must not pass for another version's. A
     server of one's own, with the same layout, need not call its kernels -060612-generic.

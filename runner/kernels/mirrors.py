@@ -49,7 +49,7 @@ class Mirrors:
     transport: str = ""
 
     def of(self, suite: str) -> str:
-        """The mirror that has `suite`. InfraError when there is none."""
+        """The mirror that has `suite`. Raises InfraError when there is none."""
         if not suite.endswith("-security"):
             return self.main
         if not self.security:

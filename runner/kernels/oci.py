@@ -1,8 +1,8 @@
 """Kernels in container images, as cilium's ci-kernels are: `oci:HOST/NAME:TAG`, `oci:HOST/NAME@sha256:DIGEST`.
 
-An image has boot/vmlinuz or boot/vmlinuz-RELEASE, and what it has of modules in (usr/)lib/modules/RELEASE. skopeo gets
-it, with the user's own settings for registries and passwords; the lock names the digest of the image's manifest for one
-architecture, which names the digests of everything in it.
+An image has boot/vmlinuz or boot/vmlinuz-RELEASE, and its modules, if any, in (usr/)lib/modules/RELEASE. skopeo fetches
+it with the user's own settings for registries and passwords. The lock holds the digest of the image's manifest for one
+architecture, which holds the digests of everything in it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _RULE = "with its registry and a tag or a digest, like ghcr.io/cilium/ci-kernels
 _FOLDERS = ("usr/lib/modules", "lib/modules")
 _LARGEST_FILE = 512 << 20
 _LARGEST_IMAGE = 4 << 30
-_RETRIES = "3"  # skopeo waits 1, 2 and 4 s before them
+RETRIES = "3"  # skopeo waits 1, 2 and 4 s before them
 _UNPACKED_FACTOR = 8  # bytes on disk while unpacking, for each byte of the compressed layers
 # How skopeo passes on that a registry is there and does not have it.
 _NOT_THERE = re.compile(r"manifest unknown|name unknown|repository name not known|StatusCode: 404")
@@ -96,7 +96,7 @@ class OciSource(Source):
         return ()
 
     def pins(self, arch: str, means: Means) -> Sequence[Pin]:
-        """Pull the image and pin it as it is now. UserError when it has no kernel for this architecture."""
+        """Pull the image and pin it as it is now. Raises UserError when it has no kernel for this architecture."""
         digest, manifest = self._resolved(arch, means.deadline)
         size = sum(layer.size for layer in manifest.layers)
         scratch = means.cache / "scratch"
@@ -158,7 +158,7 @@ class OciSource(Source):
                 raise InfraError(f"{self.image}@{digest} is not what its digest says")
             manifest = _parsed(self.text, raw)
         if not manifest.layers:
-            raise UserError(f"{self.text} is no image with layers")
+            raise UserError(f"{self.text} is not an image with layers")
         return f"sha256:{hashlib.sha256(raw).hexdigest()}", manifest
 
 
@@ -174,14 +174,14 @@ def _skopeo(*arguments: str, deadline: Deadline) -> str:
         require("skopeo")
     except InfraError:
         raise InfraError(
-            "skopeo is not installed, which gets kernels out of registries",
+            "skopeo is not installed; it fetches kernels from registries",
             hint="sudo apt-get install --no-install-recommends skopeo",
         ) from None
     return run(["skopeo", *arguments], deadline=deadline).stdout
 
 
 def _raw(reference: str, deadline: Deadline) -> bytes:
-    return _skopeo("inspect", "--retry-times", _RETRIES, "--raw", f"docker://{reference}", deadline=deadline).encode()
+    return _skopeo("inspect", "--retry-times", RETRIES, "--raw", f"docker://{reference}", deadline=deadline).encode()
 
 
 def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline) -> Layers:
@@ -189,7 +189,7 @@ def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline)
     need_space(folder, _UNPACKED_FACTOR * size, f"image {name}")
     image = folder / "image"
     _skopeo(
-        "copy", "--retry-times", _RETRIES, "--dest-decompress", f"docker://{name}@{digest}", f"dir:{image}",
+        "copy", "--retry-times", RETRIES, "--dest-decompress", f"docker://{name}@{digest}", f"dir:{image}",
         deadline=deadline,
     )  # fmt: skip
     manifest = _parsed(name, (image / "manifest.json").read_bytes())
@@ -201,7 +201,7 @@ def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline)
 
 
 def taken(source: str, layers: Layers, root: Path) -> Parts:
-    """The kernel's files, taken out of the image into the new folder `root`. UserError: not one kernel."""
+    """The kernel's files, taken out of the image into the new folder `root`. Raises UserError: not one kernel."""
     bases = {name: f"{base}/{name}" for base in _FOLDERS for name in layers.names(base)}
     path = _one(source, [f"boot/{name}" for name in layers.names("boot") if name.startswith("vmlinuz")], layers)
     image = root / "image"
@@ -233,7 +233,7 @@ def taken(source: str, layers: Layers, root: Path) -> Parts:
 
 
 def _one(source: str, paths: Sequence[str], layers: Layers) -> str:
-    """The one image: links like boot/vmlinuz -> vmlinuz-6.6 are fine. UserError."""
+    """The one image: links like boot/vmlinuz -> vmlinuz-6.6 are fine. Raises UserError."""
     found = [path for path in paths if layers.has(path)]
     named = [path for path in found if path != "boot/vmlinuz"]
     if len(named) > 1 or not found:

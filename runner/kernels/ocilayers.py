@@ -30,7 +30,7 @@ class Layers:
     """What the image has, by path without a leading slash. Later layers hide and remove what earlier ones had."""
 
     def __init__(self, layers: Iterable[Path]) -> None:
-        """InfraError when a layer is no archive, or names something outside of the image."""
+        """Raises InfraError when a layer is no archive, or names something outside of the image."""
         self._members: dict[str, _Member] = {}
         for layer in layers:
             try:
@@ -119,7 +119,7 @@ class Layers:
 
 
 def _inside(name: str, layer: Path) -> str:
-    """A member's path without what says nothing. InfraError when it leads out of the image."""
+    """A member's path without what says nothing. Raises InfraError when it leads out of the image."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts or "\0" in name or name.startswith("/"):
         raise InfraError(f"layer {layer.name} names {name!r}, which leads out of the image: it is refused")

@@ -23,7 +23,7 @@ _BAD = re.compile(r"^\[GNUPG:\] BADSIG ", re.MULTILINE)
 
 
 def signed_text(document: bytes, keyring: Path, what: str, *, deadline: Deadline) -> bytes:
-    """What is signed of a document with its signature inside (InRelease), without what stands around it. InfraError."""
+    """The signed text of a document that contains its signature (InRelease). Raises InfraError."""
     with tempfile.TemporaryDirectory(prefix="signed-") as name:
         folder = Path(name)
         (folder / "document").write_bytes(document)
@@ -32,7 +32,7 @@ def signed_text(document: bytes, keyring: Path, what: str, *, deadline: Deadline
 
 
 def check_detached(content: bytes, signature: bytes, keyring: Path, what: str, *, deadline: Deadline) -> str:
-    """Check a signature that stands in a file of its own. The fingerprint of the key that made it. InfraError."""
+    """The fingerprint of the key that made a detached signature. Raises InfraError when none is good."""
     with tempfile.TemporaryDirectory(prefix="signed-") as name:
         folder = Path(name)
         (folder / "content").write_bytes(content)

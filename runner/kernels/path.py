@@ -50,7 +50,7 @@ class PathSource(LocalSource):
         return f"{self.word}:{','.join(filter(None, (self.path, self.modules, self.config)))}"
 
     def kernels(self) -> Sequence[Parts]:
-        """One. UserError when there is none, or several: it is the matrix that says there is one."""
+        """One. Raises UserError when there is none, or several: it is the matrix that says there is one."""
         first = Path(self.path)
         try:
             if self.modules:

@@ -100,7 +100,7 @@ class ServedSource(Source):
     ) -> tuple[Pin, ...]:
         """Of the versions that would do for each kernel that is meant the newest for which there is a whole one.
 
-        UserError when there is none, or none was meant.
+        Raises UserError when there is none, or none was meant.
         """
         found: list[Pin] = []
         faults: list[str] = []

@@ -106,7 +106,7 @@ class SnapshotSource(ServedSource):
         return self.first_whole(tuple(builds), arch, lambda version: self._newest(builds[version], arch, means))
 
     def _newest(self, builds: Iterable[str], arch: str, means: Means) -> Pin:
-        """The newest of these builds that is whole. NotWholeError when none is."""
+        """The newest of these builds that is whole. Raises NotWholeError when none is."""
         faults = []
         for build in builds:
             try:
@@ -130,7 +130,7 @@ class SnapshotSource(ServedSource):
 
 
 def file_of(package: Package, path: str, place: Place) -> PinnedFile:
-    """Where the archive of that day has a package. InfraError when a list names a path that is none of a pool."""
+    """Where the archive of that day has a package. Raises InfraError when its path is not below pool/."""
     if not _PATH.fullmatch(path) or ".." in path:
         raise InfraError(f"a list of {place.archive} has {path!r} for the file of {package.name}")
     return PinnedFile(
@@ -155,7 +155,7 @@ def _folder(place: Place) -> str:
 
 
 def _seen(build: str, arch: str, server: Server, means: Means) -> tuple[str, tuple[Place, ...]]:
-    """(release, where its image was first seen) of a build's generic kernel. NotWholeError."""
+    """(release, where its image was first seen) of a build's generic kernel. Raises NotWholeError."""
     try:
         names = _asked(_Names, server, f"mr/package/linux/{build}/binpackages", means)
         release = release_in((one.name for one in names.result), arch)
@@ -187,7 +187,7 @@ def _is_time(text: str) -> bool:
 
 
 def release_in(names: Iterable[str], arch: str) -> str:
-    """The release of the generic kernel among the packages that one build made. NotWholeError. Pure."""
+    """The release of the generic kernel among the packages that one build made. Raises NotWholeError. Pure."""
     for name in names:
         for part in ("headers", "image", "binary", "modules"):
             rest = name.removeprefix(f"linux-{part}-")
@@ -215,6 +215,6 @@ def _asked(form: type[_Answer], server: Server, path: str, means: Means) -> _Ans
     except ValidationError as error:
         first = error.errors()[0]
         raise InfraError(
-            f"{server.base}/{path} answers what it should not: {'.'.join(map(str, first['loc']))}: {first['msg']}",
-            hint=f"is that a snapshot archive? {server.variable} names another server",
+            f"{server.base}/{path} has an unexpected answer: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            hint=f"is it a snapshot archive? {server.variable} names another server",
         ) from None

@@ -108,7 +108,7 @@ class Source(Plain):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The source that a text names. UserError unless it can be understood. Looks at nothing but the text."""
+        """The source that a text names. Raises UserError unless it can be understood. Reads only the text."""
         try:
             return cls.model_validate(cls.fields_of(text.partition(":")[2]))
         except ValidationError as error:
@@ -148,27 +148,27 @@ class Source(Plain):
 
     @classmethod
     def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> Iterable[Pin]:
-        """Every kernel that it can give, each with a text that names it alone. One whose packages are known only when
-        it is pinned has no digests. `named` are those in the matrix, for what cannot be listed otherwise.
+        """Every kernel that it can fetch, each with a text that names only it. A kernel whose packages are not known
+        before it is pinned has no digests. `named` are the matrix's own, for sources that have no list.
 
-        InfraError when the list cannot be had.
+        Raises InfraError when the list cannot be had.
         """
         raise NotImplementedError
 
     def pins(self, arch: str, means: Means) -> Sequence[Pin]:
         """Pin what it stands for now: one kernel, or each one of a range.
 
-        UserError, naming what there is, when there is none; InfraError when it cannot be found out.
+        Raises UserError, naming what there is, when there is none; InfraError when it cannot be found out.
         """
         raise NotImplementedError
 
     def lost(self, pin: Pin, means: Means) -> str:
-        """Why this pin cannot be fetched any more, as the end of a sentence; empty when it can."""
+        """Why this pin can no longer be fetched, as the end of a sentence; empty when it can."""
         raise NotImplementedError
 
     def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
         """Fill the empty folder `tree` with what is pinned, as runner/kernels/unpack.py lays it out; scratch space is
-        `tree.parent`. Digests are checked before anything is unpacked. InfraError."""
+        `tree.parent`. Digests are checked before anything is unpacked. Raises InfraError."""
         raise NotImplementedError
 
 

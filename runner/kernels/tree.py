@@ -39,7 +39,7 @@ class TreeSource(LocalSource):
     tree: Annotated[AbsolutePath, Field(description="the folder that `make` built the kernel in")]
 
     def kernels(self) -> Sequence[Parts]:
-        """One. UserError when it is not built, or only in part: it is the matrix that says it is."""
+        """One. Raises UserError when it is not built, or only in part: it is the matrix that says it is."""
         folder = Path(self.tree)
         config = folder / ".config"
         images = _IMAGES.get(built_for(config), ("arch/*/boot/*Image",))
@@ -54,7 +54,7 @@ class TreeSource(LocalSource):
             needed |= {f"the list {one}": folder / one for one in _LISTS}
         missing = [f"{what} ({path.relative_to(folder)})" for what, path in needed.items() if not path.is_file()]
         if missing:
-            raise UserError(f"{self.text}: not built: there is not {', '.join(missing)}", hint=f"make -C {folder}")
+            raise UserError(f"{self.text}: not built: missing {', '.join(missing)}", hint=f"make -C {folder}")
         parts = Parts(
             release=needed["the release"].read_text(errors="replace").strip(),
             image=needed["the image"],

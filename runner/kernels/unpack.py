@@ -49,7 +49,7 @@ class Parts:
 def unpack_packages(pin: Pin, tree: Path, download: Callable[[Path], Iterable[Path]], *, deadline: Deadline) -> None:
     """Fill the empty folder `tree`. `download` puts the packages into a folder, checked, and names the files.
 
-    InfraError when a part is not there.
+    Raises InfraError when a part is not there.
     """
     start = time.monotonic()
     need_space(tree.parent, _UNPACKED_FACTOR * pin.size_bytes, f"kernel {pin.release}")
@@ -70,7 +70,7 @@ def unpack_packages(pin: Pin, tree: Path, download: Callable[[Path], Iterable[Pa
 
 
 def find_parts(root: Path, release: str) -> Parts:
-    """The parts of a kernel that is installed below `root`. InfraError when one is not there."""
+    """The parts of a kernel that is installed below `root`. Raises InfraError when one is missing."""
     folders = [root / "usr/lib/modules" / release, root / "lib/modules" / release]
     images = [root / f"boot/{name}-{release}" for name in _IMAGES]
     images += [folder / name for folder in folders for name in _IMAGES]
@@ -87,7 +87,7 @@ def find_parts(root: Path, release: str) -> Parts:
 
 
 def parts_of(image: Path, modules: Path, config: Path | None = None) -> Parts:
-    """The parts of a kernel that were named. `modules` is called as the release. InfraError when one is not there."""
+    """A kernel's parts at these paths. `modules` is named after the release. Raises InfraError when one is missing."""
     release = modules.name
     return Parts(
         release=release,

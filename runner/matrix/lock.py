@@ -27,7 +27,7 @@ Mode = Literal["keep", "locked", "renew"]
 
 
 def read_lock(path: Path) -> Lock:
-    """The lock; empty when there is no such file. UserError when it cannot be read."""
+    """The lock; empty when there is no such file. Raises UserError when it cannot be read."""
     try:
         return Lock.model_validate_json(path.read_bytes())
     except FileNotFoundError:
@@ -44,7 +44,7 @@ def read_lock(path: Path) -> Lock:
 
 
 def write_lock(path: Path, lock: Lock) -> None:
-    """Write it so that the same lock is always the same bytes. InfraError when that is not possible."""
+    """Write it so that the same lock is always the same bytes. Raises InfraError when that is not possible."""
     try:
         write_atomically(path, lock_text(lock).encode())
     except OSError as error:
@@ -165,7 +165,7 @@ class _Rules:
         return not lost
 
     def _may_pin(self, what: str, *, local: bool = False) -> None:
-        """InfraError when nothing may be pinned. What lies on this machine can be pinned without network."""
+        """Raises InfraError when nothing may be pinned. What lies on this machine can be pinned without network."""
         if self.mode == "locked":
             raise InfraError(f"{what} is not in the lock", hint=_RENEW)
         if self.offline and not local:

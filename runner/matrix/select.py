@@ -56,7 +56,7 @@ def shard(cells: Sequence[Cell], word: str) -> tuple[Cell, ...]:
     found = re.fullmatch(r"([0-9]{1,4})/([0-9]{1,4})", word)
     number, of = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= number <= of:
-        raise UserError(f"--shard {word}: not a part like 2/8, the second of eight")
+        raise UserError(f"--shard {word}: expected K/N, such as 2/8 for the second of eight parts")
     # by digest: in the order of the ids, every second cell would be of one architecture
     dealt = sorted(cells, key=lambda cell: hashlib.sha256(cell.id.encode()).digest())[number - 1 :: of]
     if not dealt:

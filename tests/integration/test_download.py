@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from runner.errors import InfraError, UserError
-from runner.kernels.download import NotThere, Server, _Redirects, server_from
+from runner.kernels.download import NotThere, Redirects, Server, server_from
 from runner.model.deadline import Deadline
 from tests.integration.web_fixture import Fault, Web, web
 
@@ -133,7 +133,7 @@ def test_tls_is_never_left() -> None:
 
     request = urllib.request.Request("https://example.org/a")
     with pytest.raises(InfraError, match="not followed"):
-        _Redirects().redirect_request(request, None, 302, "", Message(), "http://example.org/a")  # type: ignore[arg-type]
+        Redirects().redirect_request(request, None, 302, "", Message(), "http://example.org/a")  # type: ignore[arg-type]
 
 
 def test_another_server_can_be_named() -> None:

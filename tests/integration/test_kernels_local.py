@@ -130,7 +130,7 @@ def test_on_a_machine_without_it_that_is_the_machines_fault(
     [
         ("path:relative", "is not a kernel source"),
         ("path:{}/none", "no kernel in"),
-        ("tree:{}/none", "not built: there is not the release"),
+        ("tree:{}/none", "not built: missing the release"),
         ("path:{}/boot/vmlinuz,{}/lib/modules/6.1", "the kernel has no vmlinuz"),
         ("installed:9.9.9", "no such kernel for x86_64 is installed"),
     ],

@@ -158,7 +158,7 @@ def test_without_a_key_it_is_refused_unless_that_is_said(
     monkeypatch.setenv("RUNNER_MAINLINE_KEYRING", "unchecked")
     with caplog.at_level(logging.WARNING):
         assert pinned("6.6.12", tmp_path)
-    assert "nobody's signature is checked" in caplog.text
+    assert "signatures of mainline kernels are not checked" in caplog.text
 
 
 def test_a_page_that_is_no_list_of_kernels(tmp_path: Path, web: Web) -> None:

@@ -115,7 +115,7 @@ def registry(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Regis
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    monkeypatch.setattr(oci, "_RETRIES", "0")
+    monkeypatch.setattr(oci, "RETRIES", "0")
     return Registry(web, home)
 
 

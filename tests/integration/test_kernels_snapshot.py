@@ -119,8 +119,8 @@ def test_it_comes_through_faults_that_pass(tmp_path: Path, web: Web) -> None:
     [
         (LIST, (DATA / "dists/forky/main/binary-amd64/Packages.gz").read_bytes(), "is signed"),
         (f"archive/debian/{DAY}/dists/sid/InRelease", b"Suite: sid\n", "no good signature"),
-        ("mr/package/linux/", b"<html>Under maintenance</html>", "answers what it should not"),
-        ("mr/package/linux/", b'{"result": [{"version": 7}]}', "answers what it should not"),
+        ("mr/package/linux/", b"<html>Under maintenance</html>", "has an unexpected answer"),
+        ("mr/package/linux/", b'{"result": [{"version": 7}]}', "has an unexpected answer"),
     ],
     ids=["a list that lies", "not signed", "a page", "another form"],
 )

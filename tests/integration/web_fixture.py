@@ -121,6 +121,6 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setattr(download, "_PAUSE_S", 0.001)
+    monkeypatch.setattr(download, "PAUSE_S", 0.001)
     with serving(Web()) as site:
         yield site
