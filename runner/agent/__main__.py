@@ -146,7 +146,7 @@ class Agent:
 def open_kmsg() -> int:
     """To be written to as fast as one likes. -1 when there is none."""
     try:
-        write_sysctl("kernel.printk_devkmsg", "on")
+        write_sysctl("kernel.printk_devkmsg", "on\n")  # kernel/printk/printk.c takes it with its line end only
         return os.open(KMSG, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
         return -1
