@@ -60,7 +60,9 @@ def declaration(row: Row) -> str:
 
 def word_of(row: Row) -> tuple[str, Mark]:
     """How a verdict is shown."""
-    return ("crashed the kernel", CRASHED) if row.crashed else (str(row.verdict), verdict_mark(row))
+    if row.crashed:
+        return "crashed the kernel", CRASHED
+    return "known issue" if row.known_issue else str(row.verdict), verdict_mark(row)
 
 
 @dataclass(slots=True)

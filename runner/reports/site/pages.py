@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from runner.model import Row, Verdict
 from runner.reports.drawing import state_mark, state_words
-from runner.reports.findings import findings
+from runner.reports.findings import WRONG, About, Finding, findings
 from runner.reports.grid import head, types_of
 from runner.reports.site.evidence import OUTCOME_CSS, css, declaration, slug, verdict_rows, word_of
 from runner.reports.site.runs import changes, chart
@@ -99,6 +99,7 @@ class Pages:
             version=judged.run.runner_version,
             run=judged.run,
             covers=covers(judged),
+            finding_css=_finding_css,
             has_bisections=has_bisections,
             views=[(arch, [view for view in self._views if view.arch == arch]) for arch in archs],
         )
@@ -205,7 +206,7 @@ class Pages:
                 table.setdefault(row.probe, {})[column.cell.id] = (css(mark), mark.sign, word)
                 types[row.probe] = row.type
         nothing = ("a", " ", "not asked")
-        rank = {"bad": 0, "q": 1}
+        rank = {"bad": 0, "q": 1, "x": 1}
         worst = {probe: min(rank.get(it, 2) for it, _, _ in verdicts.values()) for probe, verdicts in table.items()}
         return [
             {
@@ -223,6 +224,12 @@ def _spans(of: Sequence[tuple[str, Row]]) -> Iterator[Span]:
         first, last = same[0][0], same[-1][0]
         mark = state_mark(same[0][1])
         yield Span(state, css(mark), mark.sign, first if len(same) == 1 else f"{first} to {last}", cause)
+
+
+def _finding_css(finding: Finding) -> str:
+    if finding.about in WRONG:
+        return "bad"
+    return "x" if finding.about in (About.KNOWN, About.GONE) else "q"
 
 
 def _outcome(cell: JudgedCell) -> tuple[str, str]:

@@ -179,5 +179,5 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
 // the probe that was asked for first, then what does not hold
 function rank(claim, probe) {
   if (claim.probe === probe) return -1;
-  return { bad: 0, q: 1 }[claim.css] ?? 2;
+  return { bad: 0, q: 1, x: 1 }[claim.css] ?? 2;
 }
