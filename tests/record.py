@@ -23,7 +23,7 @@ from runner.matrix.lock import read_lock
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes.census.kfuncs import NO_KFUNCS
-from tests.unit.agent_samples import DATA, ROOT, claims
+from tests.unit.agent_samples import DATA, ROOT, claims, expectations
 
 WITHOUT_JIT, WITHOUT_NAT = "without-jit", "without-nf_nat"
 RECORDED = (
@@ -69,8 +69,8 @@ def record(matrix: Path, folder: Path) -> None:
     cells = load_matrix(matrix).cells(read_lock(matrix.with_suffix(".lock")))
     deadline = Deadline.after(3600, "the recording's limit")
     names = frozenset().union(*(file.kfunc_names for file in claims()))
-    packed = payloads(cells, claims(), root=ROOT, cache=cache_root(), offline=False, deadline=deadline)
-    orders = tuple(cell_orders(cells, claims(), NO_KFUNCS))
+    packed = payloads(cells, expectations(NO_KFUNCS), cache=cache_root(), offline=False, deadline=deadline)
+    orders = tuple(cell_orders(cells, expectations(NO_KFUNCS)))
     for kernel, arch, variant in RECORDED:
         order = next((one for one in orders if (one.cell.name, one.cell.arch) == (kernel, arch)), None)
         if order is None:

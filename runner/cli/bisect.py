@@ -14,7 +14,7 @@ from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.bisect_git import CommitBisecting, bisect_status, check_ends
 from runner.cli.bisecting import Bisecting
-from runner.cli.judging import Knowledge
+from runner.cli.judging import expectations_of
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
@@ -95,15 +95,15 @@ def bisect(
     if given != 1:
         raise UserError("only one of these can be given" if given else "which kernels?", hint=_WAYS)
     project = Project.at(matrix)
-    knowledge = Knowledge.of(project)
-    asked = find(target, knowledge.claims, knowledge.kfuncs)
+    expectations = expectations_of(project)
+    asked = find(target, expectations.known["claims"], expectations.known["census"].kfuncs)
     archs = _archs(project, arch, several=bool(version))
     limit = project.limits.deadline("lock_s")
     offered = every_kernel(Archive(cache_root(), offline=offline), archs, deadline=limit, offline=offline)
     done = Bisecting(
         project=project,
         asked=asked,
-        issues=knowledge.issues,
+        issues=expectations.issues,
         kernels=Range(series, first, last, version).select(offered),
         slots=slots,
         hosts=hosts,
@@ -131,10 +131,10 @@ def _bisection_commits(
 ) -> NoReturn:
     check_ends(good, bad)
     project = Project.at(matrix)
-    knowledge = Knowledge.of(project)
+    expectations = expectations_of(project)
     done = CommitBisecting(
         project=project,
-        asked=find(target, knowledge.claims, knowledge.kfuncs),
+        asked=find(target, expectations.known["claims"], expectations.known["census"].kfuncs),
         repository=repository,
         arch=_archs(project, arch, several=False)[0],
         console=Console(stderr=True, highlight=False),

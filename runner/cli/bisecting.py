@@ -31,6 +31,7 @@ from runner.images import lock_image
 from runner.kernels.archive import Archive
 from runner.model import Cell, CellResult, ImagePin
 from runner.probes import Issue
+from runner.probes.old import of
 from runner.results.bisections import Bisection, Change, Found, Why
 from runner.results.store import ResultStore
 from runner.text import counted, plain
@@ -123,8 +124,7 @@ class Bisecting:
             orders=(),
             payload=payloads(
                 tuple(one_each.values()),
-                self.asked.files,
-                root=self.project.root,
+                of(self.asked.files, root=self.project.root),
                 cache=cache_root(),
                 offline=self.offline,
                 deadline=self.project.limits.deadline("prepare_s"),

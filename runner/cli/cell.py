@@ -12,7 +12,7 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli.holding import way_in
-from runner.cli.judging import Knowledge, judged_run, run_of
+from runner.cli.judging import expectations_of, judged_run, run_of
 from runner.cli.lazy import Group
 from runner.cli.locking import settled
 from runner.cli.options import (
@@ -89,13 +89,9 @@ def show(
 
 
 def _said(project: Project, probe: str) -> tuple[str, str]:
-    """The claim's words and who says them."""
-    claim_id = probe.partition(":")[0]
-    for file in Knowledge.of(project).claims:
-        for claim in file.claims:
-            if claim.id == claim_id:
-                return claim.says, f"{claim.source.kind}: {'; '.join(claim.source.refs)}"
-    return "", ""
+    """What the probe claims, and who says it."""
+    found = next((it for it in expectations_of(project).said() if it.probe == probe), None)
+    return (found.says, found.sources) if found else ("", "")
 
 
 app.command("repro")(repro)

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.caches import cache_root
-from runner.cli.judging import Knowledge, judged_run, run_of
+from runner.cli.judging import judged_run, run_of
 from runner.cli.options import Project
 from runner.engine.orders import CellOrder
 from runner.engine.prepare import cell_orders, order_again, payload
 from runner.errors import UserError
-from runner.model import NETWORK_TYPES, AskedCell, CellResult
+from runner.model import AskedCell, CellResult
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.probes import compile_objects
+from runner.probes import Expectations, compile_objects
 from runner.reports.imported import imported_cell
 from runner.results.asked import read_asked
 
@@ -44,7 +44,7 @@ class Payload:
     same: bool
 
 
-def earlier_of_store(project: Project, knowledge: Knowledge, cell_id: str, run_id: str | None) -> Earlier:
+def earlier_of_store(project: Project, expectations: Expectations, cell_id: str, run_id: str | None) -> Earlier:
     """From a run, by default the one with its newest answer. UserError when it has no such cell."""
     judged = judged_run(project, run_id or run_of(project, cell_id))
     cell, run = judged.cell(cell_id), judged.run.id
@@ -54,13 +54,13 @@ def earlier_of_store(project: Project, knowledge: Knowledge, cell_id: str, run_i
         where=f"run {run}",
         run_id=run,
         result=cell.result,
-        asked=kept or _asked_now(knowledge, cell.result),
+        asked=kept or _asked_now(expectations, cell.result),
         kept=kept is not None,
         objects=asked.objects if asked else {},
     )
 
 
-def earlier_of_file(knowledge: Knowledge, path: Path, cell_id: str) -> Earlier:
+def earlier_of_file(expectations: Expectations, path: Path, cell_id: str) -> Earlier:
     """From what `runner report export` or `runner cell show --format json` printed. UserError."""
     try:
         text = path.read_bytes()
@@ -71,14 +71,14 @@ def earlier_of_file(knowledge: Knowledge, path: Path, cell_id: str) -> Earlier:
         where=str(path),
         run_id="",
         result=found.result,
-        asked=found.asked or _asked_now(knowledge, found.result),
+        asked=found.asked or _asked_now(expectations, found.result),
         kept=found.asked is not None,
         objects=found.objects,
     )
 
 
-def _asked_now(knowledge: Knowledge, result: CellResult) -> AskedCell:
-    (order,) = cell_orders((result.cell,), knowledge.claims, knowledge.kfuncs, NETWORK_TYPES)
+def _asked_now(expectations: Expectations, result: CellResult) -> AskedCell:
+    (order,) = cell_orders((result.cell,), expectations)
     return AskedCell(asks=order.asks, modules=order.modules, programs={})
 
 

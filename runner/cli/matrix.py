@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.cli import Finished
-from runner.cli.judging import Knowledge
+from runner.cli.judging import expectations_of
 from runner.cli.lazy import Group
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -98,7 +98,7 @@ def run(
     from runner.cli import running  # noqa: PLC0415  late: it brings pytest, and `list` and `validate` need none
 
     project = Project.at(matrix)
-    knowledge = Knowledge.of(project)  # what is wrong with it is said before anything is fetched
+    expectations = expectations_of(project)  # what is wrong with it is said before anything is fetched
     if resumed is not None and not resume:
         raise UserError(f"unexpected argument {resumed}: only valid with --resume", hint="`--only` chooses cells")
     request = running.Request(
@@ -106,8 +106,8 @@ def run(
         prog_types=tuple(ProgType) if every_type else NETWORK_TYPES, slots=slots, hosts=hosts, offline=offline,
     )  # fmt: skip
     request.checked(baseline)
-    watch = watched(knowledge, baseline, fail_on)
-    raise Finished(running.run(project, knowledge, request, watch, json=format_ is Format.JSON))
+    watch = watched(expectations, baseline, fail_on)
+    raise Finished(running.run(project, expectations, request, watch, json=format_ is Format.JSON))
 
 
 @app.command("list")
@@ -158,9 +158,9 @@ def validate(matrix: MatrixFile = DEFAULT_MATRIX) -> None:
     Example: runner matrix validate --matrix matrix.yaml
     """
     project = Project.at(matrix)
-    knowledge = Knowledge.of(project)
+    expectations = expectations_of(project)
     cells = counted(len(project.matrix.wanted()), "cell")
-    said = sum(len(file.claims) for file in knowledge.claims)
-    claims = f"{counted(said, 'claim')} in {counted(len(knowledge.claims), 'file')}"
-    issues = counted(len(knowledge.issues), "known issue")
+    said = len({each.id for each in expectations.said()})
+    claims = f"{counted(said, 'claim')} in {counted(len(expectations.files), 'file')}"
+    issues = counted(len(expectations.issues), "known issue")
     Console(highlight=False).print(f"{matrix}: {cells}, {claims}, {issues}", soft_wrap=True)

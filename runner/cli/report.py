@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from runner import yamlfile
 from runner.cli import Finished, tracking
-from runner.cli.judging import Knowledge, judged_newest, judged_run
+from runner.cli.judging import expectations_of, judged_newest, judged_run
 from runner.cli.lazy import Group
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
 from runner.cli.stores import store_of
@@ -30,7 +29,7 @@ from runner.reports.summary import run_report, runs_table
 from runner.reports.verdicts import WORDS, WantedVerdicts, probe_verdicts, verdicts_report
 from runner.results.asked import read_asked
 from runner.results.bisections import load_bisections
-from runner.results.model import JudgedRun, RunKind
+from runner.results.model import JudgedRun, RunKind, judge_run
 from runner.results.statements import statements
 from runner.text import counted, nearest
 
@@ -133,15 +132,10 @@ def github(
 
 def _places(project: Project) -> dict[str, tuple[str, int]]:
     """Where each claim is written, as GitHub wants it: below the folder that it checked out."""
-    found, here = {}, Path.cwd()
-    for name in project.matrix.file.probes:
-        document = yamlfile.load(project.root / "bpf" / f"{name}.yaml")
-        path = document.path.resolve()
-        shown = path.relative_to(here) if path.is_relative_to(here) else document.path
-        claims = document.data.get("claims")
-        for at, claim in enumerate(claims if isinstance(claims, list) else []):
-            if isinstance(claim, dict):
-                found[str(claim.get("id"))] = (str(shown), document.line(("claims", at)))
+    here, found = Path.cwd(), {}
+    for claim_id, (path, line) in expectations_of(project).written().items():
+        whole = path.resolve()
+        found[claim_id] = (str(whole.relative_to(here) if whole.is_relative_to(here) else path), line)
     return found
 
 
@@ -159,18 +153,14 @@ def html(
     Example: runner report html --output site
     """
     project = Project.at(matrix)
-    knowledge = Knowledge.of(project)
+    expectations = expectations_of(project)
+    said = {it.id: (it.says, it.sources) for it in expectations.said()}
     shown = judged_newest(project, run, consoles=True)
     with store_of(project, read_only=True) as store:
         listed = [info.id for info in store.runs() if info.kind is RunKind.MATRIX][:runs]
-        pages = [knowledge.judged(store.load(each)) for each in dict.fromkeys([shown.run.id, *listed])]
-    count = write_site(output, site(shown, pages, _said(knowledge), tuple(load_bisections(project.reports))))
+        pages = [judge_run(store.load(each), expectations) for each in dict.fromkeys([shown.run.id, *listed])]
+    count = write_site(output, site(shown, pages, said, tuple(load_bisections(project.reports))))
     typer.echo(f"{output / 'index.html'}: {counted(count, 'file')}")
-
-
-def _said(knowledge: Knowledge) -> dict[str, tuple[str, str]]:
-    every = [claim for file in knowledge.claims for claim in file.claims]
-    return {claim.id: (claim.says, f"{claim.source.kind}: {'; '.join(claim.source.refs)}") for claim in every}
 
 
 @app.command("export")
@@ -246,7 +236,7 @@ def claims(
     """
     project = Project.at(matrix)
     judged = judged_newest(project, run)
-    found = statements(judged, Knowledge.of(project).claims, source.value if source else "")
+    found = statements(judged, expectations_of(project).known["claims"], source.value if source else "")
     if format_ is StatementFormat.JSON:
         emit_json([statement.model_dump(mode="json") for statement in found], output)
     elif format_ is StatementFormat.MARKDOWN:

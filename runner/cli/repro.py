@@ -15,7 +15,7 @@ from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.earlier import Earlier, Payload, earlier_of_file, earlier_of_store, order_of, payload_of
 from runner.cli.holding import OpenMachine, hold, unlimited, wait_for_enter, way_in
-from runner.cli.judging import Knowledge
+from runner.cli.judging import expectations_of
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
@@ -35,9 +35,11 @@ from runner.engine.orders import Phase
 from runner.errors import UserError
 from runner.guest.interface import Guest
 from runner.model import ANSWERS, CellResult, Look, Outcome, Verdict
+from runner.probes import Expectations
 from runner.reports.again import again_report
 from runner.reports.cell import probe_report
 from runner.results.looks import write_look
+from runner.results.model import judged_cell
 from runner.results.same import Deviation, answered, changed_answers
 
 
@@ -97,12 +99,14 @@ def repro(
     Example: runner cell repro 6.12.117-x86_64 --probe nat-source:tc
     """
     project = Project.at(matrix)
-    knowledge = Knowledge.of(project)
+    expectations = expectations_of(project)
     if keep and (from_ or not probe):
         raise UserError("--keep keeps the look at one --probe of a run of this store")
-    earlier = earlier_of_file(knowledge, from_, cell) if from_ else earlier_of_store(project, knowledge, cell, run)
+    earlier = (
+        earlier_of_file(expectations, from_, cell) if from_ else earlier_of_store(project, expectations, cell, run)
+    )
     console = Console(stderr=True, highlight=False)
-    done = _again(project, knowledge, earlier, probe, console, hold_open=hold_, gdb=gdb, offline=offline)
+    done = _again(project, expectations, earlier, probe, console, hold_open=hold_, gdb=gdb, offline=offline)
     look = next((one for one in done.result.looks if one.probe == probe), None)
     if keep and look:
         write_look(project.reports, earlier.run_id, cell, look)
@@ -111,14 +115,14 @@ def repro(
     else:
         parts = [again_report(earlier.where, earlier.result, done.result, done.changed, notes=_notes(done))]
         if probe and done.result.outcome is Outcome.RAN:
-            parts.insert(0, probe_report(knowledge.cell(done.result), probe, look=look))
+            parts.insert(0, probe_report(judged_cell(done.result, expectations), probe, look=look))
         emit(Group(*parts), output)
     raise Finished(done.status)
 
 
 def _again(
     project: Project,
-    knowledge: Knowledge,
+    expectations: Expectations,
     earlier: Earlier,
     probe: str,
     console: Console,
@@ -152,14 +156,14 @@ def _again(
         result = run_cell(order, payload.tar, machine, Path(folder), tell, keep=keep_open if hold_open else None)
     result = result.model_copy(update={"cell": earlier.result.cell})
     probes = tuple(ask.probe for ask in order.asks)
-    held = _holds(knowledge, earlier.result) & _holds(knowledge, result)
+    held = _holds(expectations, earlier.result) & _holds(expectations, result)
     before = earlier.result
     changed = () if before.outcome not in ANSWERS else changed_answers(before, result, probes, held=held)
     return Repeated(earlier, result, probes, payload, changed)
 
 
-def _holds(knowledge: Knowledge, result: CellResult) -> set[str]:
-    return {claim.probe for claim in knowledge.verdicts(result) if claim.verdict is Verdict.HOLDS}
+def _holds(expectations: Expectations, result: CellResult) -> set[str]:
+    return {row.probe for row in expectations.rows(result) if row.verdict is Verdict.HOLDS}
 
 
 def _notes(done: Repeated) -> list[str]:

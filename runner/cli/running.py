@@ -17,7 +17,6 @@ from runner.caches import cache_root
 from runner.cli import EXIT_INTERRUPTED
 from runner.cli.fleets import fleet_of
 from runner.cli.jsonlines import JsonLines
-from runner.cli.judging import Knowledge
 from runner.cli.live import Display
 from runner.cli.locking import settled
 from runner.cli.options import Project, out_console
@@ -32,10 +31,11 @@ from runner.engine.storing import StoreSink
 from runner.errors import InfraError, UserError
 from runner.matrix.select import select, shard
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
+from runner.probes import Expectations
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report, totals
 from runner.results.missing import missing_cells
-from runner.results.model import JudgedRun, Run, RunKind, new_run_id
+from runner.results.model import JudgedRun, Run, RunKind, judge_run, new_run_id
 from runner.results.store import ResultStore
 from runner.store import write_atomically
 
@@ -66,14 +66,14 @@ class Request:
             )
 
 
-def run(project: Project, knowledge: Knowledge, request: Request, watch: Watch, *, json: bool) -> int:
+def run(project: Project, expectations: Expectations, request: Request, watch: Watch, *, json: bool) -> int:
     """Run cells of the matrix, store and show their answers. Returns the exit status.
 
     Raises UserError when there is no run to resume, or when the matrix has changed since it began.
     """
 
     def describe(result: CellResult) -> str:
-        return describe_result(result, knowledge)
+        return describe_result(result, expectations)
 
     events = JsonLines(describe) if json else None
     console = Console(stderr=True, highlight=False) if json else out_console()
@@ -87,11 +87,11 @@ def run(project: Project, knowledge: Knowledge, request: Request, watch: Watch, 
         complete = True
         if missing := missing_cells(begun):
             with fleet_of(request.hosts, request.slots, missing, console) as fleet:
-                plan = _plan(project, knowledge, request, begun, fleet, store)
+                plan = _plan(project, expectations, request, begun, fleet, store)
                 console.print(Text(_beginning(begun, missing, fleet)), soft_wrap=True)
                 complete = _execute(plan, sinks).complete
                 if before and complete:
-                    again = suspects(knowledge.judged(store.load(begun.id)), before, watch, plan)
+                    again = suspects(judge_run(store.load(begun.id), expectations), before, watch, plan)
                     if again.orders:
                         number = f"{len(again.orders)} of {len(cells)} cells boot once more"
                         console.print(Text(f"worse than {before.name}: {number}"))
@@ -100,7 +100,7 @@ def run(project: Project, knowledge: Knowledge, request: Request, watch: Watch, 
             console.print(Text(f"run {begun.id} lacks nothing"), soft_wrap=True)
             if begun.finished is None:
                 store.finish(begun.id, max(datetime.now(UTC), begun.started))
-        done = knowledge.judged(store.load(begun.id))
+        done = judge_run(store.load(begun.id), expectations)
         show(done, project, console, finished=complete)
     status = watch.status(done, before, console) if complete else EXIT_INTERRUPTED
     if events:
@@ -148,14 +148,16 @@ def _resumed(store: ResultStore, project: Project, run_id: str | None) -> Run:
 # --- the plan ------------------------------------------------------------------------------------------------------
 
 
-def _plan(project: Project, knowledge: Knowledge, request: Request, run: Run, fleet: Fleet, store: ResultStore) -> Plan:
+def _plan(
+    project: Project, expectations: Expectations, request: Request, run: Run, fleet: Fleet, store: ResultStore
+) -> Plan:
     """What `run` still lacks; attempts are counted on."""
     cells = missing_cells(run)
     seen = {prog_type for result in run.results for prog_type in result.census_ended}  # was asked before it stopped
     prog_types = tuple(it for it in ProgType if it in {*request.prog_types, *seen})
     orders = (
         order.model_copy(update={"attempt": len(run.attempts(order.cell.id)) + 1})
-        for order in cell_orders(cells, knowledge.claims, knowledge.kfuncs, prog_types)
+        for order in cell_orders(cells, expectations, prog_types)
     )
     slots = run.slots or min(fleet.slots, len(cells))
     return Plan(
@@ -163,8 +165,7 @@ def _plan(project: Project, knowledge: Knowledge, request: Request, run: Run, fl
         orders=tuple(orders),
         payload=payloads(
             cells,
-            knowledge.claims,
-            root=project.root,
+            expectations,
             cache=cache_root(),
             offline=request.offline,
             deadline=project.limits.deadline("prepare_s"),
@@ -195,13 +196,13 @@ def _execute(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
 # --- what is shown -------------------------------------------------------------------------------------------------
 
 
-def describe_result(result: CellResult, knowledge: Knowledge) -> str:
+def describe_result(result: CellResult, expectations: Expectations) -> str:
     """What came of a cell, in a few words: `96 claims hold, 2 broken, 4 by known issues`, or why it did not run."""
     if result.outcome is not Outcome.RAN:
         return f"{result.outcome}: {result.cause.splitlines()[0] if result.cause else ''}"
-    judged_claims = knowledge.verdicts(result)
-    known = sum(bool(verdict.known_issue) for verdict in judged_claims)
-    count = Counter(verdict.verdict for verdict in judged_claims if not verdict.known_issue)
+    expected = [row for row in expectations.rows(result) if row.verdict]
+    known = sum(bool(row.known_issue) for row in expected)
+    count = Counter(row.verdict for row in expected if not row.known_issue)
     parts = [f"{count[Verdict.HOLDS]} claims hold"]
     parts += [f"{count[verdict]} {verdict}" for verdict in (Verdict.BROKEN, Verdict.NO_ANSWER) if count[verdict]]
     parts += [f"{known} by known issues"] if known else []

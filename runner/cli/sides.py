@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.cli.judging import Knowledge
 from runner.errors import UserError
 from runner.model import Cell, Outcome
+from runner.probes import Expectations
 from runner.reports.changes import Names
 from runner.results.diff import Difference, Matching, difference, match_kernels, match_runs
-from runner.results.model import JudgedCell, JudgedRun, RunInfo, RunKind
+from runner.results.model import JudgedCell, JudgedRun, RunInfo, RunKind, judge_run, judged_cell
 from runner.results.store import ResultStore
 from runner.text import counted
 
@@ -29,38 +29,38 @@ class Side:
     is_run: bool
 
 
-def side(store: ResultStore, knowledge: Knowledge, word: str) -> Side:
+def side(store: ResultStore, expectations: Expectations, word: str) -> Side:
     """`word`: a run's id, `last`, `last~1`; or a kernel (6.12.117) or a cell: its last answer that is kept."""
     infos = store.runs()
     if found := _LAST.fullmatch(word):
         back, runs = int(found[1] or 0), [info for info in infos if info.kind is RunKind.MATRIX]
         if back >= len(runs):
             raise UserError(f"{word}: the store has only {counted(len(runs), 'run')}")
-        return of_run(knowledge.judged(store.load(runs[back].id)))
+        return of_run(judge_run(store.load(runs[back].id), expectations))
     if any(info.id == word for info in infos):
-        return of_run(knowledge.judged(store.load(word)))
-    return _of_kernel(store, knowledge, word, infos)
+        return of_run(judge_run(store.load(word), expectations))
+    return _of_kernel(store, expectations, word, infos)
 
 
 def of_run(run: JudgedRun) -> Side:
     return Side(f"run {run.run.id}", run.cells, dict.fromkeys((cell.id for cell in run.cells), run.run.id), True)
 
 
-def compare(before: Side, after: Side, knowledge: Knowledge) -> tuple[Difference, Names]:
+def compare(before: Side, after: Side, expectations: Expectations) -> tuple[Difference, Names]:
     """What changed from one to the other; an earlier boot of a newer cell is looked at as well."""
     both_runs = before.is_run and after.is_run
     matching: Matching = (match_runs if both_runs else match_kernels)(before.cells, after.cells)
-    earlier = {cell.id: _earlier(cell, knowledge) for cell in after.cells if cell.earlier}
+    earlier = {cell.id: _earlier(cell, expectations) for cell in after.cells if cell.earlier}
     return difference(matching, earlier), Names(before.name, after.name, before.runs, after.runs, both_runs)
 
 
-def _earlier(cell: JudgedCell, knowledge: Knowledge) -> tuple[JudgedCell, ...]:
+def _earlier(cell: JudgedCell, expectations: Expectations) -> tuple[JudgedCell, ...]:
     """Earlier boots that answered, judged."""
     answered = [result for result in cell.earlier if result.outcome in (Outcome.RAN, Outcome.BOOT_FAILED)]
-    return tuple(knowledge.cell(result) for result in answered)
+    return tuple(judged_cell(result, expectations) for result in answered)
 
 
-def _of_kernel(store: ResultStore, knowledge: Knowledge, word: str, infos: tuple[RunInfo, ...]) -> Side:
+def _of_kernel(store: ResultStore, expectations: Expectations, word: str, infos: tuple[RunInfo, ...]) -> Side:
     finals = [it for it in store.finals() if word in (it.cell.id, it.cell.kernel.version)]
     last = {it.cell.id: it for it in finals if it.outcome is Outcome.RAN}
     if not last:
@@ -70,26 +70,26 @@ def _of_kernel(store: ResultStore, knowledge: Knowledge, word: str, infos: tuple
             )
         runs = ", ".join(info.id for info in infos[:5])
         raise UserError(f"{word!r} is no run, no kernel and no cell that is kept", hint=f"the last runs: {runs}")
-    cells = tuple(knowledge.cell(store.result(it)) for it in last.values())
+    cells = tuple(judged_cell(store.result(it), expectations) for it in last.values())
     return Side(word, cells, {cell_id: it.run for cell_id, it in last.items()}, False)
 
 
-def last_answers(store: ResultStore, knowledge: Knowledge, cells: Iterable[Cell]) -> Side:
+def last_answers(store: ResultStore, expectations: Expectations, cells: Iterable[Cell]) -> Side:
     """Of each of these kernels of the matrix, the last answer that is kept: a lost night in between hides no change."""
     wanted = {(cell.name, cell.arch) for cell in cells}
     last = {}
     for it in store.finals():
         if (it.cell.name, it.cell.arch) in wanted and it.outcome in (Outcome.RAN, Outcome.BOOT_FAILED):
             last[it.cell.name, it.cell.arch] = it
-    found = tuple(knowledge.cell(store.result(it)) for it in last.values())
+    found = tuple(judged_cell(store.result(it), expectations) for it in last.values())
     return Side("the last answers", found, {it.cell.id: it.run for it in last.values()}, True)
 
 
-def baseline(store: ResultStore, knowledge: Knowledge, word: str, cells: Iterable[Cell]) -> Side:
+def baseline(store: ResultStore, expectations: Expectations, word: str, cells: Iterable[Cell]) -> Side:
     """`word`: `last`, the file of another store (its last run), or a run's id. Raises UserError when it is none."""
     if word == "last":
-        return last_answers(store, knowledge, cells)
+        return last_answers(store, expectations, cells)
     if "/" in word or Path(word).is_file():
         with ResultStore(Path(word), read_only=True, busy_s=store.busy_s) as other:
-            return of_run(knowledge.judged(other.load()))
-    return of_run(knowledge.judged(store.load(word)))
+            return of_run(judge_run(other.load(), expectations))
+    return of_run(judge_run(store.load(word), expectations))

@@ -9,12 +9,13 @@ import typer
 from rich.console import RenderableType
 
 from runner.cli import EXIT_BROKEN, Finished
-from runner.cli.judging import Knowledge
+from runner.cli.judging import expectations_of
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
 from runner.cli.sides import compare, side
 from runner.cli.stores import store_of
 from runner.errors import UserError
 from runner.model import ProgType
+from runner.probes.old import OldJudge
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.docscheck import docs_check_document, docs_check_report
 from runner.reports.history import history_document, history_report, signatures_document, signatures_report
@@ -52,9 +53,9 @@ def show(text: RenderableType, document: object, format_: Format, output: Output
 
 def measured(project: Project) -> tuple[Measured, ...]:
     """Everything that is kept, judged by the claims as they are now."""
-    knowledge = Knowledge.of(project)
+    expectations = expectations_of(project)
     with store_of(project, read_only=True) as store:
-        return measurements(store, knowledge)
+        return measurements(store, OldJudge(expectations))
 
 
 def known_kfunc(kept: tuple[Measured, ...], kfunc: str | None) -> None:
@@ -98,9 +99,9 @@ def diff(
     Example: runner report diff 6.12.117 6.18.15
     """
     project = Project.at(matrix)
-    knowledge = Knowledge.of(project)
+    expectations = expectations_of(project)
     with store_of(project, read_only=True) as store:
-        found, names = compare(side(store, knowledge, before), side(store, knowledge, after), knowledge)
+        found, names = compare(side(store, expectations, before), side(store, expectations, after), expectations)
     show(changes_report(found, names, texts=texts), changes_document(found, names), format_, output)
     if found.worse or (same and not found.nothing):
         raise Finished(EXIT_BROKEN)
@@ -121,13 +122,13 @@ def history_of(
 
     Example: runner report history --kfunc bpf_ct_set_nat_info
     """
-    knowledge = Knowledge.of(Project.at(matrix))
+    expectations = expectations_of(Project.at(matrix))
     with store_of(Project.at(matrix), read_only=True) as store:
-        kept = tuple(each for each in measurements(store, knowledge) if arch in (None, each.cell.arch))
+        kept = tuple(each for each in measurements(store, OldJudge(expectations)) if arch in (None, each.cell.arch))
         known_kfunc(kept, kfunc)
         asked = dict.fromkeys(row.prog_type for states in different(kept) for row in states)
         types = (prog_type,) if prog_type else tuple(asked)
-        turns = history(kept, kfunc, VerdictsAbout(kfunc, store, knowledge.claims), types)
+        turns = history(kept, kfunc, VerdictsAbout(kfunc, store, expectations.known["claims"]), types)
     runs = len({each.run for each in kept})
     show(history_report(kfunc, turns, runs), history_document(kfunc, turns, runs), format_, output)
 

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK
-from runner.cli.judging import Knowledge
 from runner.cli.sides import Side, baseline, compare, of_run
 from runner.engine.plan import Plan
 from runner.errors import UserError
 from runner.model import Cell
+from runner.probes import Expectations
 from runner.reports.changes import changes_report
 from runner.reports.exitcode import exit_code, incomplete
 from runner.results.model import JudgedRun, RunId, RunKind
@@ -34,13 +34,13 @@ class FailOn(StrEnum):
 class Watch:
     """`word` names the baseline; empty: there is none. `fail_on` None: the run exits by itself."""
 
-    knowledge: Knowledge
+    expectations: Expectations
     word: str = ""
     fail_on: frozenset[FailOn] | None = None
 
     def before(self, store: ResultStore, cells: tuple[Cell, ...]) -> Side | None:
         """What to compare with, read before this run is in the store. UserError when there is no such run."""
-        return baseline(store, self.knowledge, self.word, cells) if self.word else None
+        return baseline(store, self.expectations, self.word, cells) if self.word else None
 
     def status(self, done: JudgedRun, before: Side | None, console: Console) -> int:
         """Say what changed; the exit status."""
@@ -48,7 +48,7 @@ class Watch:
             return exit_code(done)
         worse = False
         if before is not None and before.cells:
-            found, names = compare(before, of_run(done), self.knowledge)
+            found, names = compare(before, of_run(done), self.expectations)
             console.print()
             console.print(changes_report(found, names), crop=False)
             worse = bool(found.worse)
@@ -61,13 +61,13 @@ class Watch:
         return EXIT_NO_ANSWER if FailOn.INCOMPLETE in self.fail_on and incomplete(done) else EXIT_OK
 
 
-def watched(knowledge: Knowledge, word: str | None, fail_on: Sequence[FailOn] | None) -> Watch:
+def watched(expectations: Expectations, word: str | None, fail_on: Sequence[FailOn] | None) -> Watch:
     """Raises UserError when "worse" has nothing to compare with."""
     if word is None and fail_on is None:
-        return Watch(knowledge)
+        return Watch(expectations)
     if word is None and FailOn.WORSE in (fail_on or ()):
         raise UserError("--fail-on worse needs a baseline", hint="add --baseline last, a run's id, or another store")
-    return Watch(knowledge, word or "", frozenset(fail_on or FailOn))
+    return Watch(expectations, word or "", frozenset(fail_on or FailOn))
 
 
 def checked_run_id(run_id: str | None) -> str | None:
@@ -85,7 +85,7 @@ def checked_run_id(run_id: str | None) -> str | None:
 
 def suspects(done: JudgedRun, before: Side, watch: Watch, plan: Plan) -> Plan:
     """The cells that got worse, to be booted once more."""
-    found, _ = compare(before, of_run(done), watch.knowledge)
+    found, _ = compare(before, of_run(done), watch.expectations)
     worse = {change.key.cell for change in found.worse if not found.confirmed(change)}
     again = tuple(
         order.model_copy(update={"attempt": len(done.run.attempts(order.cell.id)) + 1})

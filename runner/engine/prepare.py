@@ -14,7 +14,7 @@ from runner.images import ensure_bytecode
 from runner.model import NETWORK_TYPES, Asked, AskedCell, Cell, ImagePin, ProgType
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.probes import ClaimFile, KfuncList, asks_of, compile_objects, modules_of
+from runner.probes import Expectations, compile_objects
 from runner.text import nearest
 
 _AGENT = Path(__file__).parents[1] / "agent"
@@ -23,15 +23,13 @@ _OBJECT = ".bpf.o"
 
 def cell_orders(
     cells: Iterable[Cell],
-    claims: tuple[ClaimFile, ...],
-    known: KfuncList,
+    expectations: Expectations,
     prog_types: tuple[ProgType, ...] = NETWORK_TYPES,
 ) -> Iterator[CellOrder]:
     """Every cell with its asks."""
     for cell in cells:
-        mine = tuple(file for file in claims if file.name in cell.probes)
-        asks = asks_of(mine, cell.kernel.upstream, known, prog_types)
-        yield CellOrder(cell=cell, asks=asks, modules=modules_of(mine, known))
+        mine = expectations.of_files(cell.probes)
+        yield CellOrder(cell=cell, asks=mine.asks(cell.kernel.upstream, prog_types), modules=mine.modules)
 
 
 def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, look: bool = False) -> CellOrder:
@@ -49,17 +47,15 @@ def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, look: bool = F
 
 def payloads(
     cells: tuple[Cell, ...],
-    claims: tuple[ClaimFile, ...],
+    expectations: Expectations,
     *,
-    root: Path,
     cache: Path,
     offline: bool,
     deadline: Deadline,
 ) -> dict[str, bytes]:
     """Compile what changed and pack it, for each byte order. Raises UserError when a BPF program does not compile."""
     byte_orders = sorted({architecture(cell.arch).byte_order for cell in cells})
-    names = [name for file in claims for name in file.objects]
-    objects = compile_objects(root, names, byte_orders, cache, deadline=deadline)
+    objects = compile_objects(expectations.root, expectations.objects, byte_orders, cache, deadline=deadline)
     image = cells[0].image
     return {it: payload(image, objects[it], cache, offline=offline, deadline=deadline) for it in byte_orders}
 

@@ -13,7 +13,7 @@ from pydantic import create_model
 
 from runner import yamlfile
 from runner.errors import UserError
-from runner.model import NETWORK_TYPES, Ask, CellResult, KnownIssue, Plain, ProgType, Row, Verdict
+from runner.model import NETWORK_TYPES, Ask, CellResult, JudgedSplat, KnownIssue, Plain, ProgType, Row, Verdict
 from runner.model.version import KernelVersion
 from runner.probes.issues import ISSUES, Issue, issues_of, load_issues
 from runner.probes.kind import FOLDER, Family, Kind, ProbeFile, Said
@@ -88,6 +88,14 @@ class Expectations:
             rows += [_explained(kind, row, result, mine) for row in kind.judge(result, known, earlier)]
         return tuple(rows)
 
+    def splats(self, result: CellResult) -> tuple[JudgedSplat, ...]:
+        """What the kernel reported by itself, each with the known issue that allows it."""
+        mine = [issue for issue in self.issues if issue.is_of(result)]
+        return tuple(
+            JudgedSplat(**dict(splat), known_issue=next((issue.id for issue in mine if issue.allows(splat)), ""))
+            for splat in result.splats
+        )
+
     def known_issues(self, cells: Sequence[tuple[CellResult, Sequence[Row]]]) -> tuple[KnownIssue, ...]:
         """The issues that explain something in these cells, and those that are gone."""
         return issues_of(cells, self.issues)
@@ -95,6 +103,12 @@ class Expectations:
     def said(self) -> tuple[Said, ...]:
         """What is claimed, each with who says it, and where."""
         return tuple(said for kind, known in self._kinds() for said in kind.said(known))
+
+    def written(self) -> dict[str, tuple[Path, int]]:
+        """The file and line of what is claimed, by its id."""
+        documents = {file.name: file.document for file in self.files}
+        found = ((said, documents.get(said.file)) for said in self.said())
+        return {said.id: (document.path, document.line(said.place)) for said, document in found if document}
 
     @cached_property
     def digest(self) -> str:

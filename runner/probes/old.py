@@ -31,6 +31,7 @@ from runner.probes.claims.written import Claim
 from runner.probes.expectations import Expectations
 from runner.probes.issues import Issue
 from runner.probes.issues import issues_of as known_issues
+from runner.probes.kind import ProbeFile
 
 __all__ = ["ClaimBody", "census_id"]
 
@@ -44,9 +45,12 @@ def load_claims(root: Path, names: Iterable[str]) -> tuple[ClaimFile, ...]:
     return files
 
 
-def of(files: Iterable[ClaimFile], known: KfuncList = NO_KFUNCS, issues: Sequence[Issue] = ()) -> Expectations:
+def of(
+    files: Iterable[ClaimFile], known: KfuncList = NO_KFUNCS, issues: Sequence[Issue] = (), root: Path = Path()
+) -> Expectations:
     files = tuple(files)
-    return Expectations(Path(), (), {"claims": files, "census": Known(known, files)}, tuple(issues))
+    probes = tuple(ProbeFile(file.name, file) for file in files)
+    return Expectations(root, probes, {"claims": files, "census": Known(known, files)}, tuple(issues))
 
 
 def asks_of(
@@ -145,3 +149,16 @@ def state_of(row: Row) -> KfuncState:
         hidden=row.hidden,
         **row.details,  # type: ignore[arg-type]
     )
+
+
+class OldJudge:
+    """By states."""
+
+    def __init__(self, expectations: Expectations) -> None:
+        self._expectations = expectations
+
+    def states(self, result: CellResult) -> tuple[KfuncState, ...]:
+        return tuple(state_of(row) for row in self._expectations.rows(result) if row.state)
+
+    def essences(self) -> Callable[[Observation], Hashable]:
+        return essences(self._expectations.known["claims"])

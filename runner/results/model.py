@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Protocol, Self
 
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
@@ -25,7 +24,7 @@ from runner.model import (
     Row,
     Sha256,
 )
-from runner.probes.kinds import rows_of
+from runner.probes.old import state_of, verdict_of
 from runner.text import nearest
 
 # becomes a folder's name below reports/runs
@@ -127,11 +126,11 @@ class Run(RunHeader):
 
 
 class JudgedCell(Plain):
-    """One cell's result that counts, with its verdicts. `earlier` are the results that were repeated."""
+    """One cell's result that counts, judged. `earlier` are the results that were repeated."""
 
     result: CellResult
-    claims: tuple[ClaimVerdict, ...]
-    states: tuple[KfuncState, ...]
+    rows: tuple[Row, ...]
+    splats: tuple[JudgedSplat, ...] = ()  # what the kernel reported by itself, in the last attempt
     earlier: tuple[CellResult, ...] = ()
 
     @property
@@ -139,19 +138,26 @@ class JudgedCell(Plain):
         return self.result.cell.id
 
     @property
-    def splats(self) -> tuple[JudgedSplat, ...]:
-        """What the kernel reported by itself, in the last attempt."""
-        return tuple(JudgedSplat(**splat.model_dump()) for splat in self.result.splats)
+    def claims(self) -> tuple[ClaimVerdict, ...]:
+        return tuple(verdict_of(row) for row in self.rows if row.verdict)
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As that of pydantic, but for `rows`: they are of other claims."""
-        copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("rows", None)
-        return copied
+    @property
+    def states(self) -> tuple[KfuncState, ...]:
+        return tuple(state_of(row) for row in self.rows if row.state)
 
-    @cached_property
-    def rows(self) -> tuple[Row, ...]:
-        return rows_of(self.result, self.claims, self.states)
+
+class Judge(Protocol):
+    """What tells rows from answers; see runner.probes.Expectations."""
+
+    def grown(self, results: Iterable[CellResult]) -> Self:
+        """With the names that these results teach."""
+
+    def rows(self, result: CellResult) -> tuple[Row, ...]: ...
+
+    def splats(self, result: CellResult) -> tuple[JudgedSplat, ...]: ...
+
+    def known_issues(self, cells: Sequence[tuple[CellResult, Sequence[Row]]]) -> tuple[KnownIssue, ...]:
+        """Those that explain something in these cells, and those that are gone."""
 
 
 class JudgedRun(Plain):
@@ -189,24 +195,14 @@ class JudgedRun(Plain):
         raise UserError(f"run {self.run.id} has no cell {cell_id!r}", hint=hint)
 
 
-def judge_run(
-    run: Run,
-    *,
-    judge: Callable[[CellResult], Sequence[ClaimVerdict]],
-    states: Callable[[CellResult], Sequence[KfuncState]],
-    known_issues: Callable[[Sequence[tuple[CellResult, Sequence[ClaimVerdict]]]], Sequence[KnownIssue]] = lambda _: (),
-) -> JudgedRun:
-    """Judge every cell of a run, also those that never finished. `known_issues` are told of all cells at once."""
-    cells = []
-    for cell in run.cells:
-        result = run.final(cell)
-        cells.append(
-            JudgedCell(
-                result=result,
-                claims=tuple(judge(result)),
-                states=tuple(states(result)),
-                earlier=run.attempts(cell.id)[:-1],
-            )
-        )
-    issues = known_issues([(cell.result, cell.claims) for cell in cells])
-    return JudgedRun(run=run, cells=tuple(cells), known_issues=tuple(issues))
+def judge_run(run: Run, judge: Judge) -> JudgedRun:
+    """Judge every cell of a run, also those that never finished."""
+    judge = judge.grown(run.results)
+    cells = tuple(judged_cell(run.final(cell), judge, run.attempts(cell.id)[:-1]) for cell in run.cells)
+    return JudgedRun(
+        run=run, cells=cells, known_issues=judge.known_issues([(each.result, each.rows) for each in cells])
+    )
+
+
+def judged_cell(result: CellResult, judge: Judge, earlier: tuple[CellResult, ...] = ()) -> JudgedCell:
+    return JudgedCell(result=result, rows=judge.rows(result), splats=judge.splats(result), earlier=earlier)

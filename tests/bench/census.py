@@ -16,7 +16,7 @@ from runner.engine.prepare import cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.model import Outcome
 from runner.model.deadline import Deadline
-from runner.probes import load_claims, load_kfuncs, modules_of
+from runner.probes import Expectations, modules_of
 from tests.bench.boot import cells
 from tests.bench.measure import Figure
 
@@ -31,12 +31,14 @@ def census_s() -> Figure:
     Counted is the emulator's processor time: on an idle machine that is what one waits, on a busy one little more.
     """
     cell = next(cell for cell in cells() if cell.arch == "x86_64" and cell.name == "7")
-    claims = load_claims(Path(), load_matrix(Path("matrix.yaml")).file.probes)
+    expectations = Expectations.load(Path(), load_matrix(Path("matrix.yaml")).file.probes)
     limit = Deadline.after(LIMIT_S, "the bench's limit")
-    packed = payloads((cell,), claims, root=Path(), cache=cache_root(), offline=False, deadline=limit)
-    (whole,) = cell_orders((cell,), claims, load_kfuncs(Path()))
+    packed = payloads((cell,), expectations, cache=cache_root(), offline=False, deadline=limit)
+    (whole,) = cell_orders((cell,), expectations)
     alone = CellOrder(
-        cell=cell, asks=tuple(ask for ask in whole.asks if ask.kind == "claim"), modules=modules_of(claims)
+        cell=cell,
+        asks=tuple(ask for ask in whole.asks if ask.kind == "claims"),
+        modules=modules_of(expectations.known["claims"]),
     )
     payload = packed["little"]
     rounds = [(_cpu_s(alone, payload), _cpu_s(whole, payload)) for _ in range(ROUNDS)]

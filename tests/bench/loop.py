@@ -17,7 +17,7 @@ from runner.engine.prepare import cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.model.architecture import architecture, by_uname
 from runner.model.deadline import Deadline
-from runner.probes import load_claims, load_kfuncs
+from runner.probes import Expectations
 from runner.process import spawn
 from tests.bench.boot import cells, prepared
 
@@ -30,11 +30,11 @@ _ASK = "cd /run/payload && python3 -m agent asks.json > /dev/shm/answers; tail -
 def loop_s() -> float:
     """Seconds for the default matrix; the preparation is not counted, as it is not in a run with warm caches."""
     file = load_matrix(Path("matrix.yaml")).file
-    wanted, claims = cells(), load_claims(Path(), file.probes)
+    wanted, expectations = cells(), Expectations.load(Path(), file.probes)
     limit = Deadline.after(LIMIT_S, "the bench's limit")
-    packed = payloads(wanted, claims, root=Path(), cache=cache_root(), offline=False, deadline=limit)
+    packed = payloads(wanted, expectations, cache=cache_root(), offline=False, deadline=limit)
     taken = 0.0
-    for order in cell_orders(wanted, claims, load_kfuncs(Path())):
+    for order in cell_orders(wanted, expectations):
         row = architecture(order.cell.arch)
         kernel, image = prepared(order.cell)
         with tempfile.TemporaryDirectory(dir=cache_root()) as name:

@@ -22,7 +22,6 @@ from pathlib import Path
 from random import Random
 from unittest.mock import patch
 
-from runner.cli.judging import Knowledge
 from runner.model import (
     NETWORK_TYPES,
     Build,
@@ -37,7 +36,8 @@ from runner.model import (
     Timings,
     answers_of,
 )
-from runner.probes import OPTIONS, load_kfuncs, questions
+from runner.probes import OPTIONS, Expectations, load_kfuncs, questions
+from runner.probes.old import OldJudge, of
 from runner.results import evidence
 from runner.results.history import history
 from runner.results.model import Run
@@ -227,28 +227,28 @@ def _read(path: Path) -> dict[str, Figure]:
     return {name: Figure(**figure) for name, figure in json.loads(done.stdout).items()}
 
 
-def _knowledge() -> Knowledge:
-    return Knowledge(agent_samples.claims(), load_kfuncs(agent_samples.ROOT), ())
+def _expectations() -> Expectations:
+    return of(agent_samples.claims(), load_kfuncs(agent_samples.ROOT))
 
 
 def _availability(path: Path) -> Figure:
-    knowledge = _knowledge()
+    expectations = _expectations()
     begun = time.monotonic()
     with ResultStore(path, read_only=True) as store:
-        found = overview(builds(measurements(store, knowledge)))
+        found = overview(builds(measurements(store, OldJudge(expectations))))
     how = f"{len(found.builds)} kernel builds, {len(found.stories)} stories"
     return Figure(time.monotonic() - begun, "s", how, at_most=2.0)
 
 
 def _history(path: Path) -> Figure:
     """Of the kfunc about which most is asked."""
-    knowledge = _knowledge()
-    asked = Counter(question.kfunc for question in questions(knowledge.claims))
+    expectations = _expectations()
+    asked = Counter(question.kfunc for question in questions(expectations.known["claims"]))
     kfunc, each = asked.most_common(1)[0]
     begun = time.monotonic()
     with ResultStore(path, read_only=True) as store:
-        verdicts = VerdictsAbout(kfunc, store, knowledge.claims)
-        turns = history(measurements(store, knowledge), kfunc, verdicts, NETWORK_TYPES)
+        verdicts = VerdictsAbout(kfunc, store, expectations.known["claims"])
+        turns = history(measurements(store, OldJudge(expectations)), kfunc, verdicts, NETWORK_TYPES)
     how = f"{kfunc}, {each} verdicts a cell, {len(turns)} turns"
     return Figure(time.monotonic() - begun, "s", how, at_most=4.0)
 

@@ -20,7 +20,7 @@ from runner.engine.transcript import Transcript
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
 from runner.model import Ask, Cell, CellResult, Outcome
-from runner.probes import load_claims, load_kfuncs
+from runner.probes import Expectations
 from runner.results.missing import missing_cells
 from runner.results.model import Run
 from runner.results.store import ResultStore
@@ -116,7 +116,7 @@ def test_a_disturbed_run_ends_complete_with_true_answers_alone(tmp_path: Path, s
     project = write_project(tmp_path, behaviours(dice))
     matrix = load_matrix(project / "matrix.yaml")
     cells = matrix.cells(read_lock(project / "matrix.lock"))
-    order, *_ = cell_orders(cells, load_claims(project, ["conntrack"]), load_kfuncs(project))
+    order, *_ = cell_orders(cells, Expectations.load(project, ["conntrack"]))
     true = truth(order.cell, order.asks)  # all cells are asked the same
     with nothing_left(Place(project, project / "scratch")):
         for disturbed in (*[dice] * DISTURBED, None):

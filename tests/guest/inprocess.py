@@ -22,7 +22,7 @@ from runner.matrix.select import select
 from runner.model import Cell, CellResult, Image, Kernel
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.probes import ClaimFile, load_claims, load_kfuncs
+from runner.probes import ClaimFile, Expectations
 
 _LIMIT_S = 1800
 
@@ -62,19 +62,23 @@ class OneCell:
     root: Path
     only: str
     cell: Cell
-    claims: tuple[ClaimFile, ...]
+    expectations: Expectations
+
+    @property
+    def claims(self) -> tuple[ClaimFile, ...]:
+        found: tuple[ClaimFile, ...] = self.expectations.known["claims"]
+        return found
 
     @classmethod
     def of(cls, root: Path, only: str) -> OneCell:
         matrix = load_matrix(root / "matrix.yaml")
         (cell,) = select(matrix.cells(read_lock(root / "matrix.lock")), only)
-        return cls(root, only, cell, load_claims(root, matrix.file.probes))
+        return cls(root, only, cell, Expectations.load(root, matrix.file.probes))
 
     def run(self, *, tree: Path | None = None, tell: Tell = lambda phase, note: None) -> CellResult:
-        cells, claims = (self.cell,), self.claims
-        (order,) = cell_orders(cells, claims, load_kfuncs(self.root))
+        (order,) = cell_orders((self.cell,), self.expectations)
         limit = Deadline.after(_LIMIT_S, "the test's limit")
-        payload = payloads(cells, claims, root=self.root, cache=cache_root(), offline=False, deadline=limit)
+        payload = payloads((self.cell,), self.expectations, cache=cache_root(), offline=False, deadline=limit)
         altered = AlteredMachine(this_machine(offline=False), self.root / "scratch", tree)
         return run_cell(order, payload[architecture(self.cell.arch).byte_order], altered, self.root / "reports", tell)
 

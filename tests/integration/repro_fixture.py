@@ -14,13 +14,12 @@ import pytest
 
 from runner import cli
 from runner.cli import earlier, repro
-from runner.cli.judging import Knowledge
 from runner.engine.cellrun import Keep, Tell
 from runner.engine.machine import Machine
 from runner.engine.orders import CellOrder
 from runner.engine.prepare import asked_of
 from runner.model import Asked, Cell, CellResult, Look
-from runner.probes import load_issues, load_kfuncs
+from runner.probes import Expectations
 from runner.results.asked import write_asked
 from runner.results.store import ResultStore
 from tests import fakes
@@ -39,9 +38,9 @@ LOOK = Look(
 
 
 @cache
-def knowledge() -> Knowledge:
-    """The real one; reading it takes longer than all that is tested here."""
-    return Knowledge(agent_samples.claims(), load_kfuncs(ROOT), load_issues(ROOT))
+def expectations() -> Expectations:
+    """The real ones; reading them takes longer than all that is tested here."""
+    return Expectations.load(ROOT, ["conntrack", "traffic"])
 
 
 def asked(cell: Cell) -> Asked:
@@ -73,7 +72,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(Knowledge, "of", lambda _: knowledge())
+    monkeypatch.setattr(Expectations, "load", lambda *_: expectations())
     shutil.copytree(template, tmp_path / "project")
     return tmp_path / "project"
 

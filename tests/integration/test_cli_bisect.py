@@ -17,14 +17,14 @@ from runner.bisect import candidates
 from runner.bisect.candidates import Bootable, Range, ordered
 from runner.cli import bisect as command
 from runner.cli import bisecting, fleets
-from runner.cli.judging import Knowledge
 from runner.engine.fleet import Fleet, Host
 from runner.errors import InfraError, UserError
 from runner.guest.interface import Accel
 from runner.hosts import health
 from runner.hosts.hostsfile import HostsFile
 from runner.model import GuestSize
-from runner.probes import load_kfuncs
+from runner.probes import Expectations, load_kfuncs
+from runner.probes.old import of
 from runner.reports.site.bisections import bisection_pages
 from runner.reports.site.pages import Pages
 from runner.results.asked import read_asked
@@ -40,9 +40,9 @@ ROOT = Path(__file__).parents[2]
 
 
 @cache
-def knowledge() -> Knowledge:
+def expectations() -> Expectations:
     """Reading the claims takes longer than a bisection."""
-    return Knowledge(agent_samples.claims(), load_kfuncs(ROOT), ())
+    return of(agent_samples.claims(), load_kfuncs(ROOT), root=ROOT)
 
 
 class Bisecter:
@@ -52,7 +52,7 @@ class Bisecter:
         self.root, self.patch, self._capsys = root, patch, capsys
         patch.setattr(bisecting, "payloads", lambda *_args, **_more: {})
         patch.setattr(fleets, "default_slots", lambda _cells: 2)
-        patch.setattr(Knowledge, "of", lambda _project: knowledge())
+        patch.setattr(Expectations, "load", lambda *_: expectations())
         patch.setattr(bisecting, "changelog_of", lambda *_args, **_more: TEXT)
         self.offer(kernels(20))
 

@@ -8,7 +8,9 @@ from pathlib import Path
 from runner.engine.transcript import Transcript
 from runner.model import Cell, CellResult, Facts, ImagePin, Outcome, Pin
 from runner.model.version import KernelVersion
-from runner.probes import ClaimFile, asks_of, load_claims
+from runner.probes import ClaimFile, Expectations, KfuncList, asks_of, load_claims
+from runner.probes.census.kfuncs import NO_KFUNCS
+from runner.probes.old import of
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
@@ -17,6 +19,10 @@ DATA = ROOT / "tests" / "data"
 @cache
 def claims() -> tuple[ClaimFile, ...]:
     return load_claims(ROOT, ["conntrack", "traffic"])
+
+
+def expectations(known: KfuncList = NO_KFUNCS) -> Expectations:
+    return of(claims(), known, root=ROOT)
 
 
 def cell(version: str, arch: str = "x86_64", release: str = "r") -> Cell:

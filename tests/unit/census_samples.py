@@ -35,7 +35,7 @@ def census_run(kfuncs: int = 400, kernels: int = 24, arches: tuple[str, ...] = s
             return ()
         return tuple(_state(number, at, prog_type) for number in range(kfuncs) for prog_type in NETWORK_TYPES)
 
-    return judge_run(run, judge=_claims, states=states)
+    return judge_run(run, samples.Judge(_claims, states))
 
 
 def _cell(at: int, arch: str) -> Cell:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from runner.model import Observation, Verdict
@@ -24,20 +25,22 @@ def hostile_run() -> JudgedRun:
 
 
 def _hostile(cell: JudgedCell) -> JudgedCell:
-    words = {"observed": TEXT, "cause": TEXT, "expected": TEXT}
+    expected = [row for row in cell.rows if row.verdict]
     claims = [
-        claim.model_copy(update={"verdict": verdict, **words})
-        for claim, verdict in zip(cell.claims, [*Verdict] * len(cell.claims), strict=False)
+        replace(row, verdict=verdict, observed=TEXT, cause=TEXT, expected=TEXT, log=TEXT if row.log else "")
+        for row, verdict in zip(expected, [*Verdict] * len(expected), strict=False)
     ]
-    states = [state.model_copy(update={"cause": TEXT, "log": TEXT, "object": TEXT}) for state in cell.states]
+    states = [
+        replace(row, cause=TEXT, log=TEXT, details={**row.details, "object": TEXT}) for row in cell.rows if row.state
+    ]
     if states:
-        states.append(states[0].model_copy(update={"kfunc": KFUNC}))
-        claims.append(claims[0].model_copy(update={"kfunc": KFUNC, "probe": f"{TEXT}:tc"}))
+        states.append(replace(states[0], subject=KFUNC))
+        claims.append(replace(claims[0], subject=KFUNC, probe=f"{TEXT}:tc"))
     seen = tuple(_observation(one) for one in cell.result.observations)
     facts = cell.result.facts.model_copy(update={"build": TEXT, "cmdline": TEXT, "modules": {TEXT: TEXT}})
     changes = {"observations": seen, "console": TEXT, "cause": TEXT, "host": TEXT, "accel": TEXT, "facts": facts}
     result = cell.result.model_copy(update=changes)
-    return cell.model_copy(update={"claims": tuple(claims), "states": tuple(states), "result": result})
+    return cell.model_copy(update={"rows": (*claims, *states), "result": result})
 
 
 def _observation(seen: Observation) -> Observation:

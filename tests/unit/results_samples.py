@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import Any, Self, cast
 
 from runner.model import (
     NETWORK_TYPES,
@@ -15,18 +17,22 @@ from runner.model import (
     ClaimVerdict,
     Facts,
     ImagePin,
+    JudgedSplat,
     KfuncState,
+    KnownIssue,
     Observation,
     Outcome,
     Package,
     Pin,
     ProgType,
+    Row,
     State,
     Timings,
     Verdict,
     answers_of,
 )
-from runner.results.model import JudgedRun, Run, judge_run
+from runner.probes.kinds import rows_of
+from runner.results.model import JudgedCell, JudgedRun, Run, judge_run
 
 KERNELS = {"6.1": "6.1.192", "6.12": "6.12.117", "6.18": "6.18.15", "7": "7.3.4"}
 ARCHES = ("x86_64", "arm64")
@@ -181,7 +187,31 @@ def run(*results: CellResult, cells: tuple[Cell, ...] = CELLS, run_id: str = "20
 
 
 def judged(*results: CellResult, cells: tuple[Cell, ...] = CELLS) -> JudgedRun:
-    return judge_run(run(*results, cells=cells), judge=verdicts, states=states)
+    return judge_run(run(*results, cells=cells), Judge())
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Gives what `verdicts` and `states` make of a result."""
+
+    verdicts: Callable[[CellResult], Sequence[ClaimVerdict]] = verdicts
+    states: Callable[[CellResult], Sequence[KfuncState]] = states
+
+    def grown(self, results: Iterable[CellResult]) -> Self:
+        return self
+
+    def rows(self, result: CellResult) -> tuple[Row, ...]:
+        return rows_of(result, self.verdicts(result), self.states(result))
+
+    def splats(self, result: CellResult) -> tuple[JudgedSplat, ...]:
+        return tuple(JudgedSplat(**dict(splat)) for splat in result.splats)
+
+    def known_issues(self, cells: Sequence[tuple[CellResult, Sequence[Row]]]) -> tuple[KnownIssue, ...]:
+        return ()
+
+
+def nothing(_: CellResult) -> tuple[()]:
+    return ()
 
 
 @cache
@@ -193,11 +223,22 @@ def with_claim(of: JudgedRun, cell_id: str, at: int, **changes: object) -> Judge
     """`of` with one verdict changed."""
     cells = []
     for each in of.cells:
-        claims = list(each.claims)
+        rows = list(each.rows)
         if each.id == cell_id:
-            claims[at] = ClaimVerdict.model_validate(claims[at].model_dump() | changes)
-        cells.append(each.model_copy(update={"claims": tuple(claims)}))
+            rows[at] = replace(rows[at], **cast("Any", changes))  # the verdicts come first
+        cells.append(each.model_copy(update={"rows": tuple(rows)}))
     return of.model_copy(update={"cells": tuple(cells)})
+
+
+def with_states(of: JudgedCell, change: Callable[[Row], Row]) -> JudgedCell:
+    """`of` with every state changed."""
+    return of.model_copy(update={"rows": tuple(change(row) if row.state else row for row in of.rows)})
+
+
+def with_state(of: JudgedCell, **changes: object) -> JudgedCell:
+    """`of` with its first state changed."""
+    first = next(row for row in of.rows if row.state)
+    return with_states(of, lambda row: replace(row, **cast("Any", changes)) if row is first else row)
 
 
 @cache

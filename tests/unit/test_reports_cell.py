@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from runner.errors import UserError
@@ -48,7 +50,9 @@ def test_probe_report_shows_the_raw_observation() -> None:
         run_errno=None,
         fields={"error": -22, "mask": 255},
     )
-    cell = cell.model_copy(update={"result": cell.result.model_copy(update={"observations": (seen,)})})
+    rows = tuple(replace(row, log=seen.log) if row.probe == seen.probe else row for row in cell.rows)
+    result = cell.result.model_copy(update={"observations": (seen,)})
+    cell = cell.model_copy(update={"result": result, "rows": rows})
     text = render(probe_report(cell, seen.probe, says="opts__sz must be 12", source="ebpf-docs: bpf_skb_ct_alloc"))
     for part in (
         "says      opts__sz must be 12",

@@ -20,14 +20,14 @@ def test_missing_cell_is_never_0(cell: int) -> None:
     judged = samples.judged(*results)
     assert exit_code(judged) == 2
     # not even when the judge has nothing to say about a cell without a result
-    silent = judge_run(judged.run, judge=lambda _: (), states=samples.states)
+    silent = judge_run(judged.run, samples.Judge(samples.nothing))
     assert exit_code(silent) == 2
 
 
 def test_run_without_cells_or_questions_is_not_0() -> None:
     assert exit_code(samples.judged(cells=())) == 2
     run = samples.run(samples.result(samples.CELLS[0]), cells=samples.CELLS[:1])
-    assert exit_code(judge_run(run, judge=lambda _: (), states=lambda _: ())) == 2
+    assert exit_code(judge_run(run, samples.Judge(samples.nothing, samples.nothing))) == 2
 
 
 @pytest.mark.parametrize(
@@ -75,5 +75,5 @@ def test_open_states_decide_when_something_can_be_done(changes: dict[str, object
     found = KfuncState(kfunc="bpf_x", object="", prog_type=ProgType.TC, state=State.NO_ANSWER, cause="c")
     more = found.model_copy(update=changes)
     run = samples.clean_run().run
-    judged = judge_run(run, judge=samples.verdicts, states=lambda of: (*samples.states(of), more))
+    judged = judge_run(run, samples.Judge(states=lambda of: (*samples.states(of), more)))
     assert exit_code(judged) == expected

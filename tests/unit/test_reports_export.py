@@ -46,7 +46,7 @@ def test_export_holds_cells_that_never_finished() -> None:
 
 def test_export_is_the_same_for_answers_in_another_order() -> None:
     def reversed_claims(of: JudgedCell) -> JudgedCell:
-        return of.model_copy(update={"claims": of.claims[::-1], "states": of.states[::-1]})
+        return of.model_copy(update={"rows": of.rows[::-1]})
 
     judged = samples.mixed_run()
     turned = judged.model_copy(update={"cells": tuple(reversed_claims(cell) for cell in judged.cells)})

@@ -76,12 +76,11 @@ def test_cases_agree_with_the_exit_status_of_any_run(
 def test_open_kfunc_and_unasked_probe_are_errors() -> None:
     run = samples.clean_run()
     cell = run.cells[0]
-    states = (cell.states[0].model_copy(update={"state": State.NO_ANSWER}), *cell.states[1:])
     result = cell.result.model_copy(update={"unasked": ("census:tc",), "crashes": (Crash(probe="census:xdp"),)})
-    changed = cell.model_copy(update={"states": states, "result": result})
+    changed = samples.with_state(cell, state=State.NO_ANSWER).model_copy(update={"result": result})
     named = {case.name: case for case in suites(run.model_copy(update={"cells": (changed, *run.cells[1:])}))[0].cases}
     assert named["census"].status is Status.ERROR
-    assert states[0].kfunc in named["census"].why
+    assert changed.states[0].kfunc in named["census"].why
     assert named["census:tc"].status is Status.ERROR
     assert named["census:xdp"].status is Status.FAIL
 

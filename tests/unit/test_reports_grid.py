@@ -99,7 +99,7 @@ def test_kfunc_that_one_cell_was_not_asked_about_has_no_answer() -> None:
         return samples.states(result)[: 2 if result.cell.id == "7.3.4-arm64" else None]
 
     run = samples.run(*(samples.result(cell) for cell in samples.CELLS))
-    grid = availability(judge_run(run, judge=samples.verdicts, states=some_states))
+    grid = availability(judge_run(run, samples.Judge(states=some_states)))
     last = grid.columns[-1]
     answers = [grid.state(it, last) for it in grid.topics if it.subject == "bpf_ct_release"]
     assert [(answer.state, answer.cause) for answer in answers] == [(State.NO_ANSWER, "not asked")] * 2
@@ -113,7 +113,7 @@ def test_run_in_which_nothing_ran_shows_question_marks_only() -> None:
 
 def test_run_without_questions_says_so() -> None:
     run = samples.run(cells=samples.CELLS[:1])
-    judged = judge_run(run, judge=lambda _: (), states=lambda _: ())
+    judged = judge_run(run, samples.Judge(samples.nothing, samples.nothing))
     assert render(judged, 80) == "Nothing was asked.\n"
 
 
@@ -129,7 +129,7 @@ def test_hostile_causes_do_not_reach_the_terminal() -> None:
         return (state,)
 
     run = samples.run(*(samples.result(cell) for cell in samples.CELLS))
-    text = render(judge_run(run, judge=samples.verdicts, states=hostile), 120)
+    text = render(judge_run(run, samples.Judge(states=hostile)), 120)
     assert "\x1b" not in text
     assert "registered: [bold]R1[/bold] second\n" in text
 

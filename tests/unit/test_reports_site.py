@@ -132,8 +132,9 @@ def test_evidence_shows_a_prototype_and_its_structures_as_people_read_them() -> 
     opts = StructLayout(name="opts", size=4, members=(StructMember(name="error", type="s32", offset=0, size=4),))
     judged = samples.mixed_run()
     first = judged.cells[0]
-    known = first.states[0].model_copy(update={"prototype": "int f(struct opts *o)", "layouts": (opts,)})
-    first = first.model_copy(update={"states": (known, *first.states[1:])})
+    declared = {"prototype": "int f(struct opts *o)", "layouts": [opts.model_dump(mode="json")]}
+    known = first.states[0]
+    first = samples.with_state(first, details={"object": "vmlinux", "flags": [], "level": "none", **declared})
     files = build(judged.model_copy(update={"cells": (first, *judged.cells[1:])}))
     assert "6.1.192 (x86_64)</p>\n<pre" in files[f"kfunc/{known.kfunc}.html"]
     assert "int f(struct opts *o)\n\nstruct opts: 4 bytes\n" in files[f"kfunc/{known.kfunc}.html"]
@@ -235,8 +236,8 @@ def test_no_answer_is_no_change() -> None:
 
 def test_state_of_a_kfunc_that_is_gone_is_a_change_for_the_worse() -> None:
     gone = samples.clean_run()
-    state = gone.cells[0].states[0].model_copy(update={"state": State.ABSENT})
-    cell = gone.cells[0].model_copy(update={"states": (state, *gone.cells[0].states[1:])})
+    cell = samples.with_state(gone.cells[0], state=State.ABSENT)
+    state = cell.states[0]
     gone = gone.model_copy(update={"cells": (cell, *gone.cells[1:])})
     [change] = changes([at(samples.clean_run(), 0, "a"), at(gone, 1, "b")])["b"]
     assert (change.what, change.kind) == (f"{state.kfunc} ({state.prog_type})", Kind.WORSE)
@@ -267,7 +268,7 @@ def test_chart_without_beginnings_says_so() -> None:
     made = chart(samples.run(samples.result(samples.CELLS[0]), samples.result(samples.CELLS[1])))
     assert not made.measured
     assert len({bar.segments[0].x for bar in made.bars}) == 1
-    judged = judge_run(samples.run(timed(0, 0)), judge=samples.verdicts, states=samples.states)
+    judged = judge_run(samples.run(timed(0, 0)), samples.Judge())
     assert "did not record" not in build(judged)[f"run/{judged.run.id}.html"]
 
 

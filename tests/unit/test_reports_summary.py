@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from runner.model import Outcome, State
+from runner.model import Outcome, Row, State
 from runner.reports.cell import cell_report
 from runner.reports.exitcode import exit_code
 from runner.reports.summary import Summary, run_report
@@ -46,13 +47,11 @@ def test_summary_names_all_that_is_wrong_and_how_to_look_at_it(width: int) -> No
 
 def test_summary_tells_open_kfuncs_that_no_claim_is_about() -> None:
     judged = samples.clean_run()
-    states = [
-        state.model_copy(update={"state": State.NO_ANSWER, "cause": "BTF refused"})
-        if "dynptr" in state.kfunc
-        else state
-        for state in judged.cells[0].states
-    ]
-    cells = (judged.cells[0].model_copy(update={"states": tuple(states)}), *judged.cells[1:])
+
+    def refused(row: Row) -> Row:
+        return replace(row, state=State.NO_ANSWER, cause="BTF refused") if "dynptr" in row.subject else row
+
+    cells = (samples.with_states(judged.cells[0], refused), *judged.cells[1:])
     opened = judged.model_copy(update={"cells": cells})
     assert exit_code(opened) == 2
     text = render(Summary(opened))

@@ -28,9 +28,7 @@ def diff(before: JudgedRun, after: JudgedRun) -> Difference:
 def with_state(of: State, cause: str = "") -> JudgedRun:
     run = samples.clean_run()
     cells = list(run.cells)
-    states = list(cells[0].states)
-    states[0] = states[0].model_copy(update={"state": of, "cause": cause})
-    cells[0] = cells[0].model_copy(update={"states": tuple(states)})
+    cells[0] = samples.with_state(cells[0], state=of, cause=cause)
     return run.model_copy(update={"cells": tuple(cells)})
 
 

@@ -70,7 +70,7 @@ def test_two_halves_are_the_whole(tmp_path: Path, order: tuple[int, int]) -> Non
     assert found.cells == whole.cells
     assert found.model_copy(update={"results": ()}) == whole.model_copy(update={"results": ()})
     assert [found.final(cell) for cell in found.cells] == [whole.final(cell) for cell in whole.cells]
-    judged = [judge_run(run, judge=samples.verdicts, states=samples.states) for run in (found, whole)]
+    judged = [judge_run(run, samples.Judge()) for run in (found, whole)]
     assert export(judged[0]) == export(judged[1])
     assert availability_markdown(judged[0]) == availability_markdown(judged[1])
     for cell in samples.CELLS:

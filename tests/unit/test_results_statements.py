@@ -9,7 +9,8 @@ from functools import cache
 import pytest
 
 from runner.model import CellResult, Crash, Observation, Outcome
-from runner.probes import explained, issues_of, judge, load_issues, states
+from runner.probes import load_issues
+from runner.probes.old import of
 from runner.reports.statements import statements_markdown, statements_report
 from runner.reports.verdicts import WantedVerdicts, probe_verdicts, verdicts_report
 from runner.results.model import JudgedRun, Run, judge_run
@@ -30,12 +31,7 @@ def judged(*results: CellResult) -> JudgedRun:
         cells=tuple(one.cell for one in results),
         results=results,
     )
-    return judge_run(
-        run,
-        judge=lambda one: explained(one, judge(one, claims()), ISSUES),
-        states=lambda one: states(one, claims()),
-        known_issues=lambda cells: issues_of(cells, ISSUES),
-    )
+    return judge_run(run, of(claims(), issues=ISSUES))
 
 
 @cache

@@ -8,11 +8,10 @@ from unittest.mock import patch
 
 import pytest
 
-from runner.cli.judging import Knowledge
 from runner.model import CellResult, ClaimVerdict, Crash, Verdict
 from runner.model.version import KernelVersion
 from runner.probes import judge, judge_one, questions
-from runner.probes.census.kfuncs import NO_KFUNCS
+from runner.probes.old import OldJudge, of
 from runner.results import verdicts
 from runner.results.series import measurements
 from runner.results.store import ResultStore
@@ -21,7 +20,7 @@ from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
 CLAIMS = agent_samples.claims()
-KNOWLEDGE = Knowledge(CLAIMS, NO_KFUNCS, ())
+KNOWLEDGE = OldJudge(of(CLAIMS))
 KFUNCS = ("bpf_skb_ct_alloc", "bpf_ct_set_timeout", "bpf_ct_release")
 
 

@@ -90,6 +90,7 @@ class Claims(Kind[Known]):
         return seen is not None and matches(pattern, seen)
 
     def said(self, known: Known) -> Iterable[Said]:
+        places = {claim.id: at for file in known for claim, at in zip(file.claims, file.places, strict=False)}
         for question in questions(known):
             claim = question.claim
             yield Said(
@@ -101,6 +102,7 @@ class Claims(Kind[Known]):
                 source=claim.source.kind,
                 refs=claim.source.refs,
                 file=question.file.name,
+                place=("claims", places.get(claim.id, 0)),
             )
 
     def shown(self, result: CellResult, row: Row) -> Pairs:
@@ -140,7 +142,8 @@ def _everywhere(file: ClaimFile, probe: str) -> ClaimFile:
 
 def _claim_file(name: str, written: ClaimKeys) -> ClaimFile:
     keys = {key: getattr(written, key) for key in ClaimKeys.model_fields}
-    return ClaimFile(**{**keys, "name": name, "claims": tuple(expanded(written))})
+    places, claims = zip(*expanded(written), strict=True)
+    return ClaimFile(**{**keys, "name": name, "claims": claims, "places": places})
 
 
 def _ask(question: Question, number: int) -> Ask:

@@ -172,6 +172,7 @@ class ClaimFile(ClaimKeys):
     """Such a file, with its claims about traffic expanded."""
 
     name: SafeName
+    places: tuple[int, ...] = ()  # of each claim, where it stands in the file
 
     @property
     def objects(self) -> tuple[str, ...]:
@@ -182,13 +183,13 @@ class ClaimFile(ClaimKeys):
         return self.kfuncs[claim.kfunc][prog_type]
 
 
-def expanded(file: ClaimKeys) -> Iterable[Claim]:
-    """Claims about traffic become one for each way to attach, those of one way together: to change it costs time."""
-    yield from (claim for claim in file.claims if not claim.flow or claim.attach)
+def expanded(file: ClaimKeys) -> Iterable[tuple[int, Claim]]:
+    """Each with its place in the file. Claims about traffic become one for each way to attach, those of one way together: to change it costs time."""
+    yield from ((at, claim) for at, claim in enumerate(file.claims) if not claim.flow or claim.attach)
     for attach, span in file.attach.items():
-        for claim in file.claims:
+        for at, claim in enumerate(file.claims):
             if claim.flow and not claim.attach and attach.prog_type in claim.types:
-                yield claim.attached(attach, span.since)
+                yield at, claim.attached(attach, span.since)
 
 
 def problems(file: ClaimKeys) -> Iterable[tuple[Location, str]]:
