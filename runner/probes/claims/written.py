@@ -184,7 +184,8 @@ class ClaimFile(ClaimKeys):
 
 
 def expanded(file: ClaimKeys) -> Iterable[tuple[int, Claim]]:
-    """Each with its place in the file. Claims about traffic become one for each way to attach, those of one way together: to change it costs time."""
+    """Each claim with its place in the file; those about traffic once for each way to attach, since their setup is
+    expensive to change, together."""
     yield from ((at, claim) for at, claim in enumerate(file.claims) if not claim.flow or claim.attach)
     for attach, span in file.attach.items():
         for at, claim in enumerate(file.claims):
