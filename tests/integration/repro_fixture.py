@@ -72,7 +72,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COLUMNS", "160")
-    monkeypatch.setattr(Expectations, "load", lambda *_: expectations())
+    known = expectations()
+    monkeypatch.setattr(Expectations, "load", lambda *_: known)
     shutil.copytree(template, tmp_path / "project")
     return tmp_path / "project"
 

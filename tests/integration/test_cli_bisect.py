@@ -52,7 +52,8 @@ class Bisecter:
         self.root, self.patch, self._capsys = root, patch, capsys
         patch.setattr(bisecting, "payloads", lambda *_args, **_more: {})
         patch.setattr(fleets, "default_slots", lambda _cells: 2)
-        patch.setattr(Expectations, "load", lambda *_: expectations())
+        known = expectations()
+        patch.setattr(Expectations, "load", lambda *_: known)
         patch.setattr(bisecting, "changelog_of", lambda *_args, **_more: TEXT)
         self.offer(kernels(20))
 
