@@ -58,7 +58,7 @@ class MainlineSource(ServedSource):
         return sorted(found)
 
     def pins(self, arch: str, means: Means) -> Sequence[Pin]:
-        """InfraError also when a signature is not good."""
+        """Raises InfraError also when a signature is not good."""
         keyring, one = trusted_keys(), self._exact()
         known = (one,) if one else self.known(means)  # no list is needed for one version
         return self.first_whole(known, arch, lambda version: self._pin(version, arch, keyring, means))

@@ -7,28 +7,39 @@ archive's own lists of that day, which Debian signed.
 
 from __future__ import annotations
 
-import logging
+import gzip
+import hashlib
+import io
+import lzma
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple, TypeVar
 
+from debian import deb822
 from debian.debian_support import Version
 from pydantic import BaseModel, Field, ValidationError
 
 from runner.errors import InfraError
-from runner.kernels import debian
-from runner.kernels.debianlists import signed_kernels
+from runner.kernels.aptroot import kernel_stanzas
+from runner.kernels.archive import listed
+from runner.kernels.debian import GENERIC, kernels_of, release_of
 from runner.kernels.download import NotThere, Server
-from runner.kernels.mirrors import PROPOSED_SUITES, SECURITY_SUITES, backports_of
+from runner.kernels.mirrors import KEYRING, PROPOSED_SUITES, SECURITY_SUITES, backports_of
+from runner.kernels.openpgp import signed_text
 from runner.kernels.served import NotWholeError, ServedSource, VersionsField
 from runner.kernels.source import Means
 from runner.model import Package, Pin, PinnedFile
 from runner.model.architecture import architecture
 from runner.model.version import KernelVersion
+from runner.store import write_atomically
 
-log = logging.getLogger(__name__)
-
+KEYRING_VARIABLE = "RUNNER_SNAPSHOT_KEYRING"  # where Debian has retired the key that signed an old list
+_LIST_LIMIT = 96 << 20  # bytes, compressed; sid's has 12 MB
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.decompress, ".gz": gzip.decompress}
 _ARCHIVES = ("debian-security", "debian")  # whose lists are signed by Debian's keys; the smaller one first
 _FORMAT = "%Y%m%dT%H%M%SZ"
 _LATER = timedelta(hours=12)
@@ -101,7 +112,7 @@ class SnapshotSource(ServedSource):
         return {version: sorted(builds, key=Version, reverse=True) for version, builds in sorted(found.items())}
 
     def pins(self, arch: str, means: Means) -> Sequence[Pin]:
-        """InfraError also when a signature is not good."""
+        """Raises InfraError also when a signature is not good."""
         builds = self.known(means)
         return self.first_whole(tuple(builds), arch, lambda version: self._newest(builds[version], arch, means))
 
@@ -127,6 +138,53 @@ class SnapshotSource(ServedSource):
                         return pin.model_copy(update={"source": self.text, "packages": (), "files": tuple(files)})
         when = ", ".join(f"{place.archive} of {place.timestamp}" for place in places)
         raise NotWholeError(f"no signed list names all packages of {release} (looked in {when})")
+
+
+# --- the kernels of a signed list of packages; apt would keep some 20 MB for each day ---------------------------------
+
+
+def signed_kernels(
+    server: Server, folder: str, suite: str, arch: str, means: Means
+) -> tuple[tuple[Pin, ...], dict[str, str]]:
+    """The whole kernels of a suite, and the path of each package below `folder`, by its digest.
+
+    None where there is no such suite, or no such architecture in it. Raises InfraError when the list has no good
+    signature of Debian's, or when what the server sends is not what was signed.
+    """
+    place = f"{folder}/dists/{suite}"
+    try:
+        document = server.text(f"{place}/InRelease", deadline=means.deadline)
+    except NotThere:
+        return (), {}
+    keyring = Path(os.environ.get(KEYRING_VARIABLE) or KEYRING)
+    text = signed_text(document, keyring, f"{server.base}/{place}/InRelease", deadline=means.deadline)
+    prefix = f"main/binary-{architecture(arch).debian}/Packages"
+    digests = {entry["name"]: entry["sha256"] for entry in deb822.Release(text).get("SHA256", ())}
+    for ending in _UNPACK:
+        if digest := digests.get(prefix + ending):
+            stanzas = _stanzas(server, f"{place}/{prefix}{ending}", digest, means)
+            paragraphs = list(deb822.Packages.iter_paragraphs(stanzas, use_apt_pkg=False))
+            paths = {paragraph["SHA256"]: paragraph["Filename"] for paragraph in paragraphs}
+            return kernels_of([listed(paragraph, suite) for paragraph in paragraphs], suite, arch), paths
+    return (), {}
+
+
+def _stanzas(server: Server, path: str, digest: str, means: Means) -> bytes:
+    """The kernels' part of a list. It is kept under the digest of the whole, which the signature covers."""
+    kept = means.cache / "snapshot" / f"{digest}.Packages"
+    with suppress(FileNotFoundError):
+        return kept.read_bytes()
+    content = server.text(path, deadline=means.deadline, limit_bytes=_LIST_LIMIT)
+    if (found := hashlib.sha256(content).hexdigest()) != digest:
+        raise InfraError(
+            f"{server.base}/{path}: sha256 is {found}, and {digest} is signed",
+            hint="the server, or something before it, serves another file",
+        )
+    plain = _UNPACK[Path(path).suffix](content)
+    stanzas = b"\n\n".join(kernel_stanzas(io.BytesIO(plain))) + b"\n"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(kept, stanzas)
+    return stanzas
 
 
 def file_of(package: Package, path: str, place: Place) -> PinnedFile:
@@ -191,8 +249,8 @@ def release_in(names: Iterable[str], arch: str) -> str:
     for name in names:
         for part in ("headers", "image", "binary", "modules"):
             rest = name.removeprefix(f"linux-{part}-")
-            release, flavour = debian.release_of(f"linux-image-{rest.removesuffix('-unsigned')}", arch)
-            if rest != name and flavour == debian.GENERIC:
+            release, flavour = release_of(f"linux-image-{rest.removesuffix('-unsigned')}", arch)
+            if rest != name and flavour == GENERIC:
                 return release
     raise NotWholeError(f"it was not built for {architecture(arch).debian}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError, UserError
-from runner.kernels import Means, debianlists, ensure_kernel, lock_kernels, source_of
+from runner.kernels import Means, ensure_kernel, lock_kernels, snapshot, source_of
 from runner.kernels.archive import Archive
 from runner.kernels.served import NotWholeError
 from runner.kernels.snapshot import Place, SnapshotSource, file_of, release_in, suites_at
@@ -54,7 +54,7 @@ def files(*seen: tuple[str, str, str]) -> bytes:
 def server(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny archive of the tests as it was on one day, where it is sid, and what the JSON says of it."""
     monkeypatch.setenv("RUNNER_SNAPSHOT", web.address)
-    monkeypatch.setattr(debianlists, "KEYRING", DATA / "keyring.gpg")
+    monkeypatch.setattr(snapshot, "KEYRING", DATA / "keyring.gpg")
     web.folders[f"archive/debian/{DAY}/dists/sid/"] = DATA / "dists/trixie"
     web.folders[f"archive/debian/{DAY}/pool/"] = DATA / "pool"
     versions = ("6.12.9-1", "6.12.10-1", "6.12.10-1~bpo12+1", "7.2.1-1", "7.3~rc1-1~exp1", "2.6.32-5+dfsg.1", "odd")
