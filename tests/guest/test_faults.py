@@ -101,7 +101,7 @@ def disturb(
 def beside_the_agent(script: str) -> str:
     """Runs `script` in the guest once the agent has answered the first question about a claim."""
     folder, _, agent = AGENT.partition(" && exec ")
-    wait = "until grep -q observation said; do sleep 0.2; done"
+    wait = "until grep -q answer said; do sleep 0.2; done"
     return f"{folder}; touch said; ({wait}; {script}) > script.log 2>&1 & {agent} | tee said"
 
 
