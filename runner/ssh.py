@@ -7,15 +7,10 @@ import codecs
 import hashlib
 import io
 import logging
-import os
 import select
-import shutil
 import socket
-import sys
-import termios
 import threading
 import time
-import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -114,17 +109,6 @@ class Ssh:
                     raise ConnectionLost(f"{self.peer} printed a line of more than {_MAX_LINE} bytes")
             if not self.transport.is_active():  # paramiko then shows an end like any other
                 raise ConnectionLost("the ssh connection broke")
-
-    def interact(self, *, deadline: Deadline) -> None:
-        """A shell on this terminal, until it ends: once it is open it is the user's, and has no limit."""
-        size = shutil.get_terminal_size()
-        with self._unbroken("shell"):
-            with self._ended_at(deadline):
-                channel = self.transport.open_session(timeout=max(1.0, deadline.remaining_s))
-                channel.get_pty(os.environ.get("TERM", "vt100"), size.columns, size.lines)
-                channel.invoke_shell()
-            with channel, _raw_terminal():
-                _pump_terminal(channel)
 
     @contextmanager
     def _channel(self, command: str, start: Deadline, *, together: bool) -> Iterator[paramiko.Channel]:
@@ -325,29 +309,3 @@ def _fingerprint(key: paramiko.PKey) -> str:
 
 def _shown(command: str) -> str:
     return command if len(command) <= 100 else f"{command[:100]}…"
-
-
-@contextmanager
-def _raw_terminal() -> Iterator[None]:
-    saved = termios.tcgetattr(sys.stdin)
-    try:
-        tty.setraw(sys.stdin)
-        yield
-    finally:
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, saved)
-
-
-def _pump_terminal(channel: paramiko.Channel) -> None:
-    while True:
-        ready, _, _ = select.select([channel, sys.stdin], [], [])
-        if channel in ready:
-            chunk = channel.recv(4096)
-            if not chunk:
-                return
-            os.write(sys.stdout.fileno(), chunk)
-        if sys.stdin in ready:
-            typed = os.read(sys.stdin.fileno(), 4096)
-            if not typed:
-                channel.shutdown_write()
-                return
-            channel.sendall(typed)

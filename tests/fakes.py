@@ -169,9 +169,6 @@ class FakeGuest:
             case "drops-in-probe":
                 raise GuestLost("the ssh connection broke")
 
-    def interact(self, *, deadline: Deadline) -> None:
-        raise NotImplementedError
-
     def access(self) -> Access:
         return Access(("ssh", "fake"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -48,6 +49,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+_SSH_BROKE = 255  # ssh(1)
 _OR_KERNEL = "or say KERNEL ARCH, such as 6.12 arm64"
 
 
@@ -133,7 +135,8 @@ def shell(
         with machine.boot(order, deadline=cell.limits.deadline("boot_s")) as guest:
             if gdb:
                 way_in(guest.access(), console)
-            guest.interact(deadline=cell.limits.deadline("probe_s"))
+            if subprocess.run(guest.access().ssh, check=False).returncode == _SSH_BROKE:
+                guest.run("true", deadline=cell.limits.deadline("probe_s"))  # raises why
 
 
 def _of_run(project: Project, cell_id: str, run_id: str | None) -> Cell:

@@ -32,7 +32,7 @@ def fleet_of(file: Path | None, slots: int | None, cells: Sequence[Cell], consol
     with usable_fleet(load_hosts(file), largest_guest(cells)) as (fleet, errors):
         for host in fleet.hosts:
             guests = ", ".join(f"{number} {arch} ({host.accel[arch]})" for arch, number in host.slots.items())
-            console.print(Text(f"host {host.name}: {guests} at once"), soft_wrap=True)
+            console.print(Text(f"host {host.name}: {guests} concurrent guests"), soft_wrap=True)
         for error in errors:
             console.print(Text(f"host left out: {printable(str(error))}", style="yellow"), soft_wrap=True)
         yield fleet

@@ -30,8 +30,8 @@ _PORT_TRIES = 4
 _KNOCK_S = 5.0  # a server that listens greets within this, even on a busy host
 _PAUSE_S = 0.02
 _LAST_WORDS_S = 1.5  # from the break of the ssh connection to the end of the panic's text
-_STOPPED_HINT = "who sends it SIGSTOP? It was ended"
-_KILLED_HINT = "was it killed, by `kill -9` or by this host's out-of-memory killer? `dmesg` of the host tells"
+_STOPPED_HINT = "something sent it SIGSTOP; it was ended"
+_KILLED_HINT = "killed by `kill -9`, or by this host's out-of-memory killer? `dmesg` of the host shows the latter"
 
 
 class _PortTakenError(Exception):
@@ -59,10 +59,6 @@ class LiveGuest:
         with self._blame():
             yield from self.ssh.lines(command, silence_s=silence_s, deadline=deadline)
 
-    def interact(self, *, deadline: Deadline) -> None:
-        with self._blame():
-            self.ssh.interact(deadline=deadline)
-
     @contextmanager
     def _blame(self) -> Iterator[None]:
         with _blame(self.log, self.supervisor, self.booted):
@@ -89,12 +85,12 @@ def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
             try:
                 guest = _start(order, stack, deadline)
             except _PortTakenError:
-                log.info("the port was taken meanwhile, trying another one")
+                log.info("the port was taken meanwhile: trying another one")
                 continue
             yield guest
             guest.log.check()
             return
-    raise InfraError(f"no free port on 127.0.0.1 after {_PORT_TRIES} tries", hint="is this host short of ports?")
+    raise InfraError(f"no free port on 127.0.0.1 after {_PORT_TRIES} tries", hint="this host is short of ports")
 
 
 def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> LiveGuest:
@@ -182,7 +178,7 @@ def _explain_end(guest_log: Console, status: int) -> None:
     if console.port_taken(text):
         raise _PortTakenError
     if refused := refusal(text):
-        raise InfraError(refused, hint="is this virtme-ng newer than the ones that were tried? it writes most of it")
+        raise InfraError(refused, hint="virtme-ng writes most of it; `runner doctor` shows its version")
     if guest_log.died:
         _explain_death(guest_log, " while booting")
     if starved := _trouble(guest_log.splats):
@@ -193,10 +189,10 @@ def _explain_end(guest_log: Console, status: int) -> None:
         what = f"the process that supervises the guest was killed by signal {-status} while it booted"
         raise GuestLost(what, hint=_KILLED_HINT, console_tail=tail)
     if console.kernel_started(text):
-        what = "qemu ended while the kernel booted, and the console does not say why"
+        what = "qemu ended while the kernel booted, and the console shows no reason"
         raise GuestLost(what, hint=_KILLED_HINT, console_tail=tail)
     raise InfraError(
-        f"vng ended with status {status} before a kernel said anything:\n{tail}",
+        f"vng ended with status {status} before a kernel printed anything:\n{tail}",
         hint="`runner doctor` checks what a guest needs",
     )
 
@@ -204,7 +200,7 @@ def _explain_end(guest_log: Console, status: int) -> None:
 def _explain_silence(guest_log: Console, supervisor: int, deadline: Deadline) -> None:
     text = guest_log.text
     if is_stopped(supervisor):
-        raise GuestLost(f"qemu was stopped, and did not go on within {deadline.what}", hint=_STOPPED_HINT)
+        raise GuestLost(f"qemu was stopped, and did not resume within {deadline.what}", hint=_STOPPED_HINT)
     if console.kernel_started(text):
         stuck = _trouble(guest_log.splats)
         why = f": {_meaning(stuck)}" if stuck else ""
@@ -212,7 +208,7 @@ def _explain_silence(guest_log: Console, supervisor: int, deadline: Deadline) ->
         raise BootError(what, console_tail=console.tail(text), hint=_hint(stuck))
     raise InfraError(
         f"the console stayed empty for {deadline.what}",
-        hint="qemu or its firmware hangs, or this host is overloaded: fewer guests at once (-n), or a higher boot_s",
+        hint="qemu or its firmware hangs, or this host is overloaded: lower -n, or raise boot_s",
     )
 
 
@@ -231,7 +227,7 @@ def _meaning(splat: Splat) -> str:
 
 
 def _hint(splat: Splat | None) -> str:
-    return "give it more: guest.memory_mib in matrix.yaml" if _starved(splat) else ""
+    return "raise guest.memory_mib in matrix.yaml" if _starved(splat) else ""
 
 
 @contextmanager
@@ -265,7 +261,7 @@ def _blame(guest_log: Console, supervisor: int, booted: int = 0) -> Iterator[Non
         if found := _trouble(guest_log.splats[booted:]):  # not what it got over while it booted
             raise GuestSilent(f"{_meaning(found)}; {said}", hint=_hint(found), console_tail=tail) from error
         if gone and not console.powered_off(text):
-            why = f"qemu ended, and the console does not say why: {said}"
+            why = f"qemu ended, and the console shows no reason: {said}"
             raise GuestLost(why, hint=_KILLED_HINT, console_tail=tail) from error
         kind = GuestSilent if isinstance(error, ConnectionSilent) else GuestLost
         raise kind(said, console_tail=tail) from error

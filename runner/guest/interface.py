@@ -47,9 +47,6 @@ class Guest(Protocol):
     def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
         """The command's output, line by line as it comes; GuestLost when none comes for `silence_s`."""
 
-    def interact(self, *, deadline: Deadline) -> None:
-        """Connect this terminal to a shell in the guest, which opens before the deadline, until it ends."""
-
     def access(self) -> Access:
         """Lets its user in by other means than this program: the key is then on the disk, in the guest's folder."""
 

@@ -63,15 +63,15 @@ AT_BOOT: dict[str, Callable[[], None]] = {
     "boot-panics": raising(BootError("the kernel died while booting: Kernel panic", console_tail=PANIC)),
     "boot-hangs": raising(BootError("no answer over ssh within boot_s of 120 s", console_tail=STARTS)),
     "boot-silent": raising(InfraError("the console stayed empty for boot_s of 120 s")),
-    "boot-killed": raising(GuestLost("qemu ended while the kernel booted, and the console does not say why")),
+    "boot-killed": raising(GuestLost("qemu ended while the kernel booted, and the console shows no reason")),
 }
 IN_PROBE: dict[str, Callable[[], None]] = {
     "panics": raising(BootError("the kernel died: Kernel panic - not syncing: x", console_tail=PANIC)),
-    "silent": raising(GuestSilent("the guest said nothing for 30 s")),
+    "silent": raising(GuestSilent("the guest sent no output for 30 s")),
     "lockup": raising(GuestSilent(f"the kernel hangs: {TROUBLE['lockup'].strip()}; the guest said nothing")),
     "drops": raising(GuestLost("the ssh connection broke")),
-    "qemu-killed": raising(GuestLost("qemu ended, and the console does not say why")),
-    "qemu-stopped": raising(GuestLost("qemu was stopped: the guest said nothing for 30 s")),
+    "qemu-killed": raising(GuestLost("qemu ended, and the console shows no reason")),
+    "qemu-stopped": raising(GuestLost("qemu was stopped: the guest sent no output for 30 s")),
     "kills-worker": kill_worker,
     "stops-worker": stop_worker,
     "slow": lambda: time.sleep(SLOW_S),
@@ -121,9 +121,6 @@ class ReplayingGuest:
                     yield "\x00\x1b[2J"
             yield from answer
         yield recorded.end(ask["probe"] for ask in self.asks)
-
-    def interact(self, *, deadline: Deadline) -> None:
-        raise NotImplementedError
 
     def access(self) -> Access:
         raise NotImplementedError

@@ -112,7 +112,7 @@ FAULTS = (
         silent=True,
     ),
     Fault("no-memory-in-a-probe", RAN, "the guest ran out of memory: Out of memory: Killed process", "", ONE),
-    Fault("killed-in-a-probe", LOST, "qemu ended, and the console does not say why", "out-of-memory killer", REST),
+    Fault("killed-in-a-probe", LOST, "qemu ended, and the console shows no reason", "out-of-memory killer", REST),
     Fault("stopped-in-a-probe", LOST, "qemu was stopped", "SIGSTOP", REST, silent=True),
     Fault("drops-in-an-answer", LOST, "ssh connection", "", REST),
     Fault("agent-ends-early", INFRA, "the agent ended too early", "", REST),
