@@ -164,7 +164,7 @@ def cells_of(kernels: Sequence[Bootable], matrix: Matrix, images: dict[str, Imag
             name=it.kernel.release,
             kernel=it.kernel,
             image=images[it.kernel.arch],
-            probes=matrix.file.probes,
+            probes=matrix.file.probe_names,
             guest=matrix.file.guest,
             limits=matrix.file.limits,
         )

@@ -72,7 +72,7 @@ class CommitBisecting:
             payload=payload(image, objects, cache, offline=self.offline, deadline=deadline),
             guest=file.guest,
             limits=file.limits,
-            probes=file.probes,
+            probes=file.probe_names,
             machine=this_machine(offline=self.offline),
             journal=journal,
             cache=cache,

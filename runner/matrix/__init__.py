@@ -19,6 +19,8 @@ from runner.kernels.mirrors import IMAGE_SUITES
 from runner.kernels.source import Arch, Name, Source, matches, one_of, quoted
 from runner.matrix.cellnames import cell_ids, kernel_names
 from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Wanted
+from runner.probes.kind import probe_name
+from runner.probes.kinds import PROBE_ENTRIES
 from runner.text import nearest
 from runner.yamlfile import Location
 
@@ -65,6 +67,25 @@ else:  # the tags end in a colon, so that none of them is a key of the file: the
     ]
 
 
+def _probe_tag(probe: object) -> str:
+    """Which kind of probe a mapping is of, by its keys; the name of a file is of none."""
+    return next((f"{key}:" for key in PROBE_ENTRIES if isinstance(probe, dict) and key in probe), "name")
+
+
+if TYPE_CHECKING:
+    AnyProbe = str | Plain
+else:
+    AnyProbe = Annotated[
+        Union[
+            (
+                Annotated[Name, Tag("name")],
+                *(Annotated[entry, Tag(f"{key}:")] for key, entry in PROBE_ENTRIES.items()),
+            )
+        ],
+        Discriminator(_probe_tag),
+    ]
+
+
 class ExcludeEntry(Plain):
     """Cells to leave out: those that match everything that is said here."""
 
@@ -92,7 +113,9 @@ class MatrixFile(Plain):
         tuple[AnyEntry, ...], Field(max_length=MAX_ENTRIES, description="kernels wanted on every architecture")
     ] = ()
     architectures: Annotated[tuple[Arch, ...], Field(description="the architectures for `kernels`")] = ()
-    probes: Annotated[tuple[Name, ...], Field(min_length=1, description="claim files to ask: NAME is bpf/NAME.yaml")]
+    probes: Annotated[
+        tuple[AnyProbe, ...], Field(min_length=1, description="probe files to ask: NAME is bpf/NAME.yaml")
+    ]
     include: Annotated[
         tuple[AnyEntry, ...],
         Field(max_length=MAX_ENTRIES, description="further kernels, each with its own architectures"),
@@ -101,6 +124,10 @@ class MatrixFile(Plain):
     image: Annotated[ImageEntry, Field(description="the guests' root disk")] = ImageEntry()
     guest: Annotated[GuestSize, Field(description="what a guest gets of its host")] = GuestSize()
     limits: Annotated[Limits, Field(description="in seconds: no wait is longer")] = Limits()
+
+    @property
+    def probe_names(self) -> tuple[str, ...]:
+        return tuple(probe_name(number, probe) for number, probe in enumerate(self.probes))
 
 
 def json_schema() -> dict[str, object]:
@@ -156,7 +183,7 @@ class Matrix:
                 name=name,
                 kernel=kernel,
                 image=images[suite, kernel.arch],
-                probes=self.file.probes,
+                probes=self.file.probe_names,
                 guest=self.file.guest,
                 limits=self.file.limits,
             )
@@ -202,7 +229,7 @@ def _expand(file: MatrixFile) -> Iterator[Wanted]:
 def _repeated(file: MatrixFile) -> Iterator[tuple[Location, str]]:
     lists: list[tuple[Location, tuple[str, ...]]] = [
         (("architectures",), file.architectures),
-        (("probes",), file.probes),
+        (("probes",), tuple(map(str, file.probes))),
     ]
     lists += [((*loc, "architectures"), entry.architectures or ()) for loc, entry in _entries(file)]
     for loc, words in lists:
@@ -247,7 +274,7 @@ def _content(entry: Source) -> dict[str, object]:
 def _missing_probes(file: MatrixFile, folder: Path) -> Iterator[tuple[Location, str]]:
     there = sorted(found.stem for found in (folder / "bpf").glob("*.yaml"))
     for index, name in enumerate(file.probes):
-        if not (folder / "bpf" / f"{name}.yaml").is_file():
+        if isinstance(name, str) and not (folder / "bpf" / f"{name}.yaml").is_file():
             known = nearest(name, there) if there else "there are no claim files beside the matrix or above it"
             yield ("probes", index), f"no claims called {name!r}: bpf/{name}.yaml does not exist; {known}"
 

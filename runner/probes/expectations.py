@@ -16,7 +16,7 @@ from runner.errors import UserError
 from runner.model import NETWORK_TYPES, Ask, CellResult, JudgedSplat, KnownIssue, Plain, ProgType, Row, Verdict
 from runner.model.version import KernelVersion
 from runner.probes.issues import ISSUES, Issue, issues_of, load_issues
-from runner.probes.kind import FOLDER, Family, Kind, ProbeFile, Said
+from runner.probes.kind import FOLDER, Family, Kind, ProbeFile, Said, probe_name
 from runner.probes.kinds import KINDS
 from runner.text import nearest
 from runner.yamlfile import Document
@@ -133,7 +133,7 @@ def _code() -> str:
 def _read(root: Path, number: int, probe: str | Plain) -> ProbeFile:
     """One entry of `probes`."""
     if isinstance(probe, Plain):
-        return ProbeFile(name=f"entry-{number}", written=probe)
+        return ProbeFile(probe_name(number, probe), probe)
     path = root / FOLDER / f"{probe}.yaml"
     if probe == ISSUES:
         raise UserError(f"{path} holds no probes", hint=f"it is always read; `probes` must not name {ISSUES!r}")

@@ -55,6 +55,11 @@ class Family(Plain):
         return tuple(sorted({name for names in self.kfuncs.values() for name in names.values()}))
 
 
+def probe_name(number: int, probe: str | Plain) -> str:
+    """What an entry of the matrix's `probes` is called: the name of its file, or by where it stands."""
+    return probe if isinstance(probe, str) else f"entry-{number}"
+
+
 @dataclass(frozen=True, slots=True)
 class ProbeFile:
     """One entry of the matrix's `probes`: bpf/NAME.yaml, or a mapping that stands there itself."""

@@ -12,7 +12,7 @@ from typing import Any
 from runner.model import CellResult, ClaimVerdict, KfuncState, Observation, Row
 from runner.probes.kind import NO_ANSWER_WORD, Kind
 
-__all__ = ["KINDS", "NO_ANSWER_WORD", "OPTIONS"]
+__all__ = ["KINDS", "NO_ANSWER_WORD", "OPTIONS", "PROBE_ENTRIES"]
 
 
 def _found() -> dict[str, Kind[Any]]:
@@ -29,6 +29,7 @@ def _found() -> dict[str, Kind[Any]]:
 
 
 KINDS: Mapping[str, Kind[Any]] = _found()  # in the order in which they are judged, and shown
+PROBE_ENTRIES = {next(iter(entry.model_fields)): entry for kind in KINDS.values() if (entry := kind.entry)}
 OPTIONS = tuple(sorted({option for kind in KINDS.values() for option in kind.options}))
 
 

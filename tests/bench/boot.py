@@ -76,7 +76,7 @@ def _cell(arch: str) -> Cell:
     write_lock(kept, lock)
     kernel = next(one for one in lock.kernels if (one.source, one.arch) == (wanted.source, arch))
     image = next(one for one in lock.images if (one.suite, one.arch) == (suite, arch))
-    return Cell(id=cell_id(kernel), name=wanted.name, kernel=kernel, image=image, probes=matrix.file.probes)
+    return Cell(id=cell_id(kernel), name=wanted.name, kernel=kernel, image=image, probes=matrix.file.probe_names)
 
 
 def _initrd(busybox: Path, path: Path) -> Path:
