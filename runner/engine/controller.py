@@ -1,4 +1,4 @@
-"""`execute`: runs the cells of a plan on xdist workers. One pytest session is one round."""
+"""`execute`: runs the cells of a plan on xdist workers, in one pytest session."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from runner.engine.fleet import Fleet, Host, Standing
+from runner.engine.fleet import Host, HostHealth
 from runner.engine.interrupts import held, workers
-from runner.engine.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders
+from runner.engine.orders import (
+    DELIVERY_KEY,
+    ORDERS_KEY,
+    CellOrder,
+    Delivery,
+    Phase,
+    Progress,
+    WorkerOrders,
+    attempts,
+)
 from runner.engine.plan import Ended, Plan, RunEnd, Sink
-from runner.engine.scheduling import Job, Pool
-from runner.engine.session import FleetSession
+from runner.engine.scheduling import Job, Pool, item_id
+from runner.engine.xdist import FleetSession
 from runner.errors import InfraError
-from runner.model import Cell, CellResult, Outcome
-from runner.text import printable
+from runner.model import CellResult, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +37,11 @@ _PATIENCE = 2  # a worker waits this much longer for the controller than the con
 _NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
 # the machine's faults; and a boot that failed, for a busy host can make one fail: a kernel is blamed for the second
 _OF_THE_MACHINE = frozenset({Outcome.LOST, Outcome.INFRA_FAILED})
-_ATTEMPTS = 2
 _REPEATED = _OF_THE_MACHINE | {Outcome.BOOT_FAILED}
 
 
 def execute(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
-    """Run every cell; what was lost or did not boot is run once more, in a second round.
+    """Run every cell; what was lost or did not boot is repeated once, on another host where there is one.
 
     Each sink is told of each event before the next one is, in this order: a store stands before a display. A result
     comes as soon as its cell is done. Raises InfraError when no worker comes up, and what a sink raises; then nothing
@@ -47,7 +54,7 @@ def execute(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
         for sink in sinks:
             told.append(sink)
             sink.began(plan)
-        ended = Ended.COMPLETE if _run_rounds(plan, sinks) else Ended.INTERRUPTED
+        ended = _run(Controller(plan, sinks))
     except KeyboardInterrupt:
         ended = Ended.INTERRUPTED
     finally:
@@ -65,50 +72,29 @@ def _finish(sinks: Sequence[Sink], end: RunEnd) -> None:
             _finish(sinks[1:], end)
 
 
-def _run_rounds(plan: Plan, sinks: Sequence[Sink]) -> bool:
-    """False when it was interrupted before the end."""
-    plan = replace(plan, fleet=replace(plan.fleet, standing=Standing()))
-    for _ in range(_ATTEMPTS):
-        one = _Round(plan, sinks)
-        interrupted = _run_round(one)
-        again = tuple(
-            order.model_copy(update={"attempt": order.attempt + 1})
-            for order in plan.orders
-            if one.outcomes.get(order.cell.id) in {None, *_REPEATED} and order.cell.id not in one.homeless
-        )
-        if interrupted or not again:
-            return not again
-        plan = replace(plan, orders=again)
-    return True
-
-
 @dataclass(slots=True)
-class _Round:
-    """The plugin on the controller's side of one round."""
+class Controller:
+    """The pytest plugin on the controller's side."""
 
     plan: Plan
     sinks: Sequence[Sink]
     session: FleetSession | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # the results themselves are large, and kept elsewhere
     pool: Pool = field(init=False)
-    _by_id: dict[str, CellOrder] = field(init=False)
-    homeless: set[str] = field(default_factory=set)  # cells that no host can run
     internal_error: str = ""
     fault: Exception | None = None  # of a sink: of the store, when its disk is full
+    _orders: dict[str, CellOrder] = field(init=False)  # of items that have no result yet
 
     def __post_init__(self) -> None:
-        self._by_id = {order.cell.id: order for order in self.plan.orders}
-        known_s = self.plan.known_s
-        jobs = [Job(order.cell.id, order.cell.arch, known_s.get(order.cell.id, {})) for order in self.plan.orders]
-        self.pool = Pool(jobs, self.fleet)
+        self._orders = {item_id(order.cell.id, order.attempt): order for order in attempts(self.plan.orders)}
+        self.pool = Pool(map(self._job, self.plan.orders), HostHealth(self.plan.fleet))
 
-    @property
-    def fleet(self) -> Fleet:
-        return self.plan.fleet
+    def _job(self, order: CellOrder) -> Job:
+        return Job(order.cell.id, order.cell.arch, self.plan.known_s.get(order.cell.id, {}), order.attempt)
 
     def pytest_configure(self, config: pytest.Config) -> None:
         limits = self.plan.orders[0].cell.limits
-        self.session = FleetSession(config, self.fleet, self.pool, list(self._by_id), limits=limits, notice=_warn)
+        self.session = FleetSession(config, self.pool, list(self._orders), limits)
         config.pluginmanager.register(self.session, "dsession")
 
     @pytest.hookimpl(optionalhook=True)
@@ -119,7 +105,7 @@ class _Round:
             payload=dict(self.plan.payload),
             folder="" if host.ssh else os.fspath(self.plan.folder.absolute()),
             host=host.name,
-            silence_s=_PATIENCE * self.fleet.silence_s if host.ssh else None,
+            silence_s=_PATIENCE * self.plan.fleet.silence_s if host.ssh else None,
             offline=self.plan.offline,
             verbose=log.isEnabledFor(logging.INFO),
             machine=self.plan.machine,
@@ -134,53 +120,67 @@ class _Round:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         delivered = dict(report.user_properties).get(DELIVERY_KEY)
+        order = self._orders.get(report.nodeid)
         if isinstance(delivered, bytes):
-            self._delivered(delivered, report)
-        elif report.failed:
-            assert self.session  # noqa: S101  for the type checker
-            host, why = self.session.where(report.node)  # xdist adds it
-            self._lost(report.nodeid, why or report.longreprtext.strip(), host=host)
+            self._delivered(delivered, order, report.node)  # xdist adds it
+        elif report.failed and order:
+            self._failed(order, report)
 
-    def _delivered(self, data: bytes, report: pytest.TestReport) -> None:
+    def _delivered(self, data: bytes, order: CellOrder | None, node: Any) -> None:
         """Another machine sent it: it is a delivery of the cell that was asked for, or the worker is not believed."""
         assert self.session  # noqa: S101  for the type checker
         try:
             delivery = Delivery.unpacked(data)
         except ValueError:
             delivery = Delivery()
-        cell = self._cell(report.nodeid)
-        if cell and delivery.progress and delivery.progress.cell_id == cell.id:
-            self.session.watchdog.entered(report.node, cell, delivery.progress.phase)  # xdist adds it
-            self._tell(delivery.progress)
-        elif delivery.result and delivery.result.cell == cell:
-            self.session.watchdog.done(report.node)
-            self._take(delivery.result)
-            self._count(delivery.result, report)
+        progress, result = delivery.progress, delivery.result
+        if order and progress and progress.cell_id == order.cell.id:
+            self.session.heartbeats.entered(node, order.cell, progress.phase)
+            self._tell(progress)
+        elif order and result and result.cell == order.cell:
+            self.session.heartbeats.done(node)
+            self._take(order, result)
+            self._count(result, node)
         else:
-            self.session.distrust(report.node)  # xdist adds it
+            self.session.distrust(node)
 
-    def _cell(self, cell_id: str) -> Cell | None:
-        order = self._by_id.get(cell_id)
-        return order.cell if order else None
+    def _failed(self, order: CellOrder, report: pytest.TestReport) -> None:
+        """An exception in a worker, which is a fault of this program; or a worker died: xdist reports its item."""
+        assert self.session  # noqa: S101  for the type checker
+        host, why = self.session.where(report.node)  # xdist adds it
+        text = str(report.longrepr or "").strip()
+        if report.when in {"setup", "call"}:
+            log.info("%s", text)
+            cause = f"an unexpected exception in a worker: {text.rpartition(chr(10))[2]}"
+            result = unanswered(order, Outcome.INFRA_FAILED, cause, host=host)
+            self.session.heartbeats.done(report.node)
+            self._take(order, result)
+            self._count(result, report.node)
+        else:
+            where = f" on {host}" if len(self.plan.fleet.hosts) > 1 else ""
+            self._take(order, unanswered(order, Outcome.LOST, f"the worker{where} died: {why or text}", host=host))
 
-    def _count(self, result: CellResult, report: pytest.TestReport) -> None:
+    def _count(self, result: CellResult, node: Any) -> None:
         """For and against the host that it came from."""
         assert self.session  # noqa: S101  for the type checker
-        node, times = report.node, result.timings  # xdist adds it
+        times = result.timings
         if result.outcome in _OF_THE_MACHINE:
             self.session.cell_failed(node, result.cell.id, f"{result.cell.id}: {result.cause.partition(chr(10))[0]}")
         else:
             taken_s = (times.total_s or 0.0) - (times.prepare_s or 0.0)
             self.session.cell_answered(node, result.cell.id, taken_s if result.outcome is Outcome.RAN else None)
 
-    def _take(self, result: CellResult) -> None:
-        if result.cell.id in self.outcomes:  # nothing is counted twice
-            return
+    def _take(self, order: CellOrder, result: CellResult) -> None:
+        """The one result of an attempt. A cell that is to be repeated waits again."""
         with self._faults_are_kept(), held():
             for sink in self.sinks:
                 sink.result(result)
-            self.outcomes[result.cell.id] = result.outcome
-        self._tell(Progress(cell_id=result.cell.id, phase=Phase.DONE, note=result.outcome))
+            del self._orders[item_id(order.cell.id, order.attempt)]
+            self.outcomes[order.cell.id] = result.outcome
+        repeated = self._orders.get(item_id(order.cell.id, order.attempt + 1))
+        if repeated and result.outcome in _REPEATED:
+            self.pool.put_back(self._job(repeated))
+        self._tell(Progress(cell_id=order.cell.id, phase=Phase.DONE, note=result.outcome))
 
     def _tell(self, progress: Progress) -> None:
         with self._faults_are_kept():
@@ -196,26 +196,20 @@ class _Round:
             self.fault = self.fault or error
             raise
 
-    def _lost(self, cell_id: str, why: str, *, host: str = "") -> None:
-        """xdist reports the item that a dead worker was at."""
-        order = self._by_id.get(cell_id)
-        if order is None or cell_id in self.outcomes:
-            return
-        where = f" on {host}" if len(self.fleet.hosts) > 1 else ""
-        cause = f"the worker{where} died: {why}"
-        self._take(unanswered(order, Outcome.LOST, cause, host=host))
+    @property
+    def complete(self) -> bool:
+        return len(self.outcomes) == len(self.plan.orders) and not self.pool.waiting and not self.pool.running
 
     def give_up_the_rest(self) -> None:
         """The cells for which no host is left."""
+        health = self.pool.health
         for order in self.plan.orders:
             if order.cell.id in self.outcomes:
                 continue
-            able = [host.name for host in self.fleet.hosts if order.cell.arch in host.slots]
-            known = self.fleet.standing.aside
-            whys = "; ".join(f"{name}: {known.get(name, 'has no worker')}" for name in able)
-            self.homeless.add(order.cell.id)
+            able = [host.name for host in self.plan.fleet.hosts if order.cell.arch in host.slots]
+            whys = "; ".join(f"{name}: {health.aside.get(name, 'has no worker')}" for name in able)
             what = f"no host {'is left that ' if able else ''}runs {order.cell.arch} guests"
-            self._take(unanswered(order, Outcome.INFRA_FAILED, f"{what}{': ' if whys else ''}{whys}"))
+            self._take(order, unanswered(order, Outcome.INFRA_FAILED, f"{what}{': ' if whys else ''}{whys}"))
 
     def pytest_internalerror(self, excrepr: object) -> bool:
         """True: pytest does not print it."""
@@ -229,30 +223,21 @@ def unanswered(order: CellOrder, outcome: Outcome, cause: str, *, host: str = ""
     return CellResult(cell=order.cell, outcome=outcome, cause=cause, attempts=order.attempt, unasked=asked, host=host)
 
 
-def _warn(what: str) -> None:
-    log.warning("%s", printable(what))
-
-
-def _run_round(plugin: _Round) -> bool:
-    """True when it was interrupted."""
+def _run(plugin: Controller) -> Ended:
     plugin.plan.folder.mkdir(parents=True, exist_ok=True)
-    left = {host.name for host in plugin.fleet.left}
-    if len(plugin.pool.stranded(left)) < len(plugin.plan.orders):
+    if len(plugin.pool.stranded(host.name for host in plugin.plan.fleet.hosts)) < len(plugin.plan.orders):
         with _own_plugins_only():
-            try:
-                status = pytest.main(_PYTEST_ARGUMENTS, plugins=[plugin])
-            except KeyboardInterrupt:  # before or after pytest's own session
-                return True
+            status = pytest.main(_PYTEST_ARGUMENTS, plugins=[plugin])
         if plugin.fault:
             raise plugin.fault
         if status == pytest.ExitCode.INTERRUPTED:
-            return True
+            return Ended.COMPLETE if plugin.complete else Ended.INTERRUPTED
         if status == pytest.ExitCode.INTERNAL_ERROR or (plugin.internal_error and not plugin.outcomes):
             log.info("%s", plugin.internal_error)
             last = plugin.internal_error.strip().rpartition("\n")[2]
             raise InfraError(f"the workers could not be run: {last}", hint="-v shows the traceback")
     plugin.give_up_the_rest()
-    return False
+    return Ended.COMPLETE
 
 
 # A pytest of our own: no terminal, no cache, no configuration or conftest of whoever's folder this is. The workers get

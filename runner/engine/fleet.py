@@ -1,9 +1,9 @@
-"""The machines that boot guests for one run, as the scheduling and the sessions see them."""
+"""The machines that boot guests for one run, and what the run has learnt about each."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +14,12 @@ CONNECT_S = 30.0
 ASK_S = 180.0
 SILENCE_S = 30.0
 FAILURES = 3
+_REMEMBERED = 8  # cells of a host, for its speed
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine that boots guests. `slots` are guests at once of each architecture, if there are no others."""
+    """A machine that boots guests. `slots` are concurrent guests of each architecture, if there are no others."""
 
     name: str
     slots: Mapping[str, int]
@@ -32,16 +33,6 @@ class Host:
         return max(self.slots.values())
 
 
-@dataclass(slots=True)
-class Standing:
-    """What a run has learnt about its hosts; later rounds know it."""
-
-    aside: dict[str, str] = field(default_factory=dict)  # host -> why
-    in_a_row: dict[str, int] = field(default_factory=dict)  # host -> failures since its last answer
-    failed: dict[str, set[str]] = field(default_factory=dict)  # cell -> the hosts on which it failed
-    ratios: dict[str, list[float]] = field(default_factory=dict)  # host -> seconds taken over seconds expected
-
-
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """All hosts of a run, and when one of them is given up."""
@@ -49,20 +40,65 @@ class Fleet:
     hosts: tuple[Host, ...]
     ssh_config: Path | None = None
     connect_s: float = CONNECT_S  # until a worker on a host answers
-    silence_s: float = SILENCE_S  # a worker that says nothing for longer is dead
+    silence_s: float = SILENCE_S  # a worker without a heartbeat for longer is dead
     failures: int = FAILURES  # in a row, until a host is set aside
-    standing: Standing = field(default_factory=Standing)
 
     @property
     def slots(self) -> int:
         return sum(host.workers for host in self.hosts)
-
-    @property
-    def left(self) -> tuple[Host, ...]:
-        return tuple(host for host in self.hosts if host.name not in self.standing.aside)
 
 
 def this_machine_alone(slots: int) -> Fleet:
     """Guests on this machine only. How they are accelerated makes no difference then."""
     accel: dict[str, Accel] = dict.fromkeys(ARCHITECTURES, "tcg")
     return Fleet((Host(platform.node(), dict.fromkeys(ARCHITECTURES, slots), accel),))
+
+
+@dataclass(slots=True)
+class HostHealth:
+    """What one execution has learnt about the hosts of a fleet."""
+
+    fleet: Fleet
+    aside: dict[str, str] = field(default_factory=dict)  # host -> why
+    in_a_row: dict[str, int] = field(default_factory=dict)  # host -> failures since its last answer
+    failed_on: dict[str, set[str]] = field(default_factory=dict)  # cell -> the hosts on which it failed
+    ratios: dict[str, list[float]] = field(default_factory=dict)  # host -> seconds taken over seconds expected
+
+    @property
+    def left(self) -> tuple[Host, ...]:
+        return tuple(host for host in self.fleet.hosts if host.name not in self.aside)
+
+    def answered(self, name: str) -> None:
+        self.in_a_row.pop(name, None)
+
+    def failed(self, name: str, why: str, *, cell_id: str = "") -> bool:
+        """True when the host is set aside now: after several failures in a row, while others can do its work."""
+        self.in_a_row[name] = self.in_a_row.get(name, 0) + 1
+        if cell_id:
+            self.failed_on.setdefault(cell_id, set()).add(name)
+        if name in self.aside or not self.worn_out(name):
+            return False
+        elsewhere = {arch for host in self.left if host.name != name for arch in host.slots}
+        if any(host.name == name and not host.slots.keys() <= elsewhere for host in self.left):
+            return False
+        self.aside[name] = why
+        return True
+
+    def worn_out(self, name: str) -> bool:
+        return self.in_a_row.get(name, 0) >= self.fleet.failures
+
+    def avoided(self, cell_id: str, arch: str, name: str, hopeful: Container[str]) -> bool:
+        """A host on which a cell failed gets it again only when no other host can run it, now or soon."""
+        failed = self.failed_on.get(cell_id, set())
+        others = (host for host in self.left if host.name in hopeful and host.name not in failed)
+        return name in failed and any(arch in host.slots for host in others)
+
+    def learn(self, name: str, ratio: float) -> None:
+        ratios = self.ratios.setdefault(name, [])
+        ratios.append(ratio)
+        del ratios[:-_REMEMBERED]
+
+    def slowness(self, name: str) -> float:
+        """1 until something is known."""
+        ratios = self.ratios.get(name)
+        return sum(ratios) / len(ratios) if ratios else 1.0

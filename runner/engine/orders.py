@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Self
 
@@ -54,6 +55,16 @@ class CellOrder(Plain):
     attempt: int = 1
     look: bool = False  # closely, at the program of every claim
     gdb: bool = False  # a debugger can be attached to the guest
+
+
+ATTEMPTS = 2  # of a cell that was lost or did not boot
+
+
+def attempts(orders: Iterable[CellOrder]) -> Iterator[CellOrder]:
+    """Each order, and the same for its repetition."""
+    for order in orders:
+        for number in range(ATTEMPTS):
+            yield order.model_copy(update={"attempt": order.attempt + number}) if number else order
 
 
 class WorkerOrders(Sent):

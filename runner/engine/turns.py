@@ -1,4 +1,4 @@
-"""Our scheduling, as xdist asks for it.
+"""Our scheduling, as xdist's hook pytest_xdist_make_scheduler wants it.
 
 An xdist worker starts an item only when it knows the next one, so with xdist's own schedulings each worker holds one
 item in reserve. Here every cell is followed by a turn, an item that does nothing: the worker runs the cell, then holds
@@ -15,7 +15,7 @@ from typing import Protocol
 
 from runner.engine.scheduling import Pool
 
-TURN = "turn"  # its node id; a cell's id has a digit
+TURN = "turn"  # its node id
 
 
 class Node(Protocol):
@@ -30,22 +30,22 @@ class Node(Protocol):
 
 
 class TurnScheduling:
-    """Implements xdist's Scheduling. Items are the cells in their order, then one turn."""
+    """Implements xdist's Scheduling. `items` are the node ids of the workers' items; a turn comes after them."""
 
     collection_is_completed = True  # nobody waits for anybody: what is to be run is known before
 
     def __init__(
         self,
-        cell_ids: Sequence[str],
+        items: Sequence[str],
         pool: Pool,
         name_of: Callable[[Node], tuple[str, str]],
         hopeful: Callable[[], Iterable[str]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`name_of` gives a worker's id and its host; `hopeful` are the hosts that have workers or will have some."""
-        self._ids = list(cell_ids)
-        self._index = {cell_id: index for index, cell_id in enumerate(self._ids)}
-        self._turn = len(self._ids)
+        self._items = list(items)
+        self._index = {item: index for index, item in enumerate(self._items)}
+        self._turn = len(self._items)
         self._pool = pool
         self._name_of = name_of
         self._hopeful = hopeful
@@ -74,7 +74,7 @@ class TurnScheduling:
 
     def add_node_collection(self, node: Node, collection: Sequence[str]) -> None:
         """A worker is ready."""
-        if list(collection) != [*self._ids, TURN]:
+        if list(collection) != [*self._items, TURN]:
             raise RuntimeError(f"{node} has other items than it was sent")
         worker, host = self._name_of(node)
         self._ready[worker] = node
@@ -85,7 +85,7 @@ class TurnScheduling:
         going = {worker for worker, node in self._ready.items() if node.shutting_down}
         for worker, job in self._pool.assign(self._clock(), set(self._hopeful()), without=going).items():
             node = self._ready[worker]
-            indices = [self._index[job.id], self._turn]
+            indices = [self._index[job.item], self._turn]
             self._pending[node] += indices
             try:
                 node.send_runtest_some(indices)
@@ -99,7 +99,7 @@ class TurnScheduling:
             self.schedule()
 
     def remove_node(self, node: Node) -> str | None:
-        """A worker is gone. Returns the cell that it was at; one that it was not at yet goes back."""
+        """A worker is gone. Returns the item that it was at; a cell that it was not at yet goes back."""
         pending = self._pending.pop(node)
         worker, _ = self._name_of(node)
         if self._ready.pop(worker, None) is None:
@@ -110,10 +110,10 @@ class TurnScheduling:
         if pending and pending[0] == self._turn:  # the turn before it was not even over
             self._pool.put_back(job)
             return None
-        return job.id
+        return job.item
 
     def mark_test_pending(self, item: str) -> None:
-        raise NotImplementedError("a cell is repeated in another round")
+        raise NotImplementedError("a cell is repeated as another item")
 
     def remove_pending_tests_from_node(self, node: Node, indices: Sequence[int]) -> None:
         raise NotImplementedError("nothing is ever stolen from a worker")

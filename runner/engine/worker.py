@@ -1,4 +1,4 @@
-"""The pytest plugin on a worker: one item per cell, built from what the controller sent, not from files."""
+"""The pytest plugin on a worker: one item for each attempt at a cell, built from what the controller sent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,20 @@ from typing import Any
 
 import pytest
 
-from runner.engine.cellrun import run_cell
+from runner.engine.cellrun import Tell, run_cell
+from runner.engine.heartbeat import HEARTBEAT_KEY, answer
 from runner.engine.machine import Machine, machine_by_name
-from runner.engine.orders import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders
-from runner.engine.pulse import PULSE_KEY, answer
+from runner.engine.orders import (
+    DELIVERY_KEY,
+    ORDERS_KEY,
+    CellOrder,
+    Delivery,
+    Phase,
+    Progress,
+    WorkerOrders,
+    attempts,
+)
+from runner.engine.scheduling import item_id
 from runner.engine.turns import TURN
 from runner.model import CellResult
 from runner.model.architecture import architecture
@@ -25,25 +36,48 @@ _CONSOLES = "consoles-"  # and the worker's process id
 
 
 class CellItem(pytest.Item):
-    """One cell. Its node id is the cell's id."""
+    """One attempt at one cell; its node id is `CELL/ATTEMPT`. Its result is a user property of its report."""
 
-    def __init__(self, *, order: CellOrder, **kwargs: object) -> None:
+    def __init__(self, *, order: CellOrder, plugin: CellPlugin, **kwargs: object) -> None:
         super().__init__(**kwargs)  # type: ignore[arg-type]  # pytest's own arguments, passed through
         self.order = order
+        self.plugin = plugin
 
     def runtest(self) -> None:
-        raise NotImplementedError("CellPlugin runs the items")
+        result = self.plugin.run(self.order, self._tell)
+        self.user_properties.append((DELIVERY_KEY, Delivery(result=result).packed()))
+
+    def teardown(self) -> None:
+        """Its report would carry the result once more."""
+        self.user_properties.clear()
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:  # noqa: ARG002
+        """What this program itself did wrong."""
+        return "".join(traceback.format_exception(excinfo.value))
+
+    def _tell(self, phase: Phase, note: str) -> None:
+        delivery = Delivery(progress=Progress(cell_id=self.order.cell.id, phase=phase, note=note))
+        report = pytest.TestReport(
+            nodeid=self.nodeid,
+            location=self.location,
+            keywords={},
+            outcome="passed",
+            longrepr=None,
+            when="setup",
+            user_properties=[(DELIVERY_KEY, delivery.packed())],
+        )
+        self.config.hook.pytest_runtest_logreport(report=report)
 
 
 class TurnItem(pytest.Item):
     """Does nothing: see turns.py."""
 
     def runtest(self) -> None:
-        raise NotImplementedError("CellPlugin runs the items")
+        pass
 
 
 class CellPlugin:
-    """Replaces collection and the run protocol."""
+    """Replaces collection: the items are made from what the controller sent."""
 
     def __init__(self, orders: WorkerOrders) -> None:
         self._orders = orders
@@ -57,50 +91,26 @@ class CellPlugin:
         return True
 
     def _items(self, session: pytest.Session) -> Iterator[pytest.Item]:
-        for order in self._orders.orders:
-            yield CellItem.from_parent(session, name=order.cell.id, nodeid=order.cell.id, order=order)
+        for order in attempts(self._orders.orders):
+            name = item_id(order.cell.id, order.attempt)
+            yield CellItem.from_parent(session, name=name, nodeid=name, order=order, plugin=self)
         yield TurnItem.from_parent(session, name=TURN, nodeid=TURN)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> bool:
-        if isinstance(item, CellItem):
-            self._run(item)
-        return True
+    def pytest_runtest_protocol(self, item: pytest.Item) -> bool | None:
+        """Of a turn nothing is reported; a cell has pytest's own protocol."""
+        return True if isinstance(item, TurnItem) else None
 
-    def _run(self, item: CellItem) -> None:
-        hook, location = item.config.hook, item.location
-        cell = item.order.cell
-
-        def report(delivery: Delivery) -> None:
-            hook.pytest_runtest_logreport(
-                report=pytest.TestReport(
-                    nodeid=item.nodeid,
-                    location=location,
-                    keywords={},
-                    outcome="passed",
-                    longrepr=None,
-                    when="call" if delivery.result else "setup",
-                    user_properties=[(DELIVERY_KEY, delivery.packed())],
-                )
-            )
-
-        def tell(phase: Phase, note: str) -> None:
-            report(Delivery(progress=Progress(cell_id=cell.id, phase=phase, note=note)))
-
-        hook.pytest_runtest_logstart(nodeid=item.nodeid, location=location)
-        payload = self._orders.payload[architecture(cell.arch).byte_order]
-        with console_folder(self._orders, cell.id, self._machine) as folder:
-            result = run_cell(item.order, payload, self._machine, folder, tell)
-            report(Delivery(result=self._named(result)))
-        hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=location)
+    def run(self, order: CellOrder, tell: Tell) -> CellResult:
+        payload = self._orders.payload[architecture(order.cell.arch).byte_order]
+        with console_folder(self._orders, order.cell.id, self._machine) as folder:
+            result = run_cell(order, payload, self._machine, folder, tell)
+        return result.model_copy(update={"host": self._orders.host}) if self._orders.host else result
 
     def remove_consoles(self) -> None:
         """Those of this worker, which nobody will fetch any more."""
         for folder in self._machine.scratch.glob(f"{_CONSOLES}{os.getpid()}-*"):
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _named(self, result: CellResult) -> CellResult:
-        return result.model_copy(update={"host": self._orders.host}) if self._orders.host else result
 
 
 @contextmanager
@@ -125,9 +135,5 @@ def pytest_configure(config: pytest.Config) -> None:
         name = workerinput["workerid"]  # stderr is the controller's own
         logging.basicConfig(level=logging.INFO if orders.verbose else logging.WARNING, format=f"{name}: %(message)s")
         plugin = CellPlugin(orders)
-        answer(
-            workerinput[PULSE_KEY],
-            silence_s=orders.silence_s,
-            last=plugin.remove_consoles,
-        )
+        answer(workerinput[HEARTBEAT_KEY], silence_s=orders.silence_s, last=plugin.remove_consoles)
         config.pluginmanager.register(plugin, "runner-cells")

@@ -30,16 +30,9 @@ from tests.faults.fakevng import PANIC, STARTS, TROUBLE
 
 ONCE = "-once"
 SLOW_S = 0.4
-IN_PROCESS = False  # are the workers the test itself?
-
-
-class WorkerDied(BaseException):
-    """Stands for the SIGKILL of a worker where the worker is the test itself."""
 
 
 def kill_worker() -> None:
-    if IN_PROCESS:
-        raise WorkerDied
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -57,6 +50,7 @@ def raising(error: Exception) -> Callable[[], None]:
 AT_PREPARE: dict[str, Callable[[], None]] = {
     "full-disk": raising(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/cache/kernels")),
     "no-network": raising(InfraError("the download failed twice: linux-image did not come")),
+    "bug": raising(ZeroDivisionError("a mistake of ours")),
     "broken-disk": raising(OSError(errno.EIO, os.strerror(errno.EIO), "/cache/kernels")),
 }
 AT_BOOT: dict[str, Callable[[], None]] = {

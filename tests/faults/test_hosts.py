@@ -10,8 +10,8 @@ import pytest
 
 from runner.engine.controller import execute
 from runner.engine.fleet import this_machine_alone
+from runner.engine.heartbeat import Heartbeats
 from runner.engine.orders import Phase
-from runner.engine.watchdog import Watchdog
 from runner.errors import InfraError
 from runner.model import CellResult, Limits, Outcome
 from tests import fakes
@@ -25,6 +25,7 @@ TABLE: dict[str, tuple[list[Outcome], str]] = {
     "kills-worker-once": ([LOST, RAN], "the worker died: it ended without a word"),
     "kills-worker": ([LOST, LOST], "the worker died: it ended without a word"),
     "stops-worker-once": ([LOST, RAN], "it was not done within cell_s and end_s"),
+    "bug": ([INFRA, INFRA], "an unexpected exception in a worker: ZeroDivisionError: a mistake of ours"),
     "full-disk": ([INFRA, INFRA], "No space left on device"),
     "broken-disk": ([INFRA, INFRA], "Input/output error"),
     "boot-silent": ([INFRA, INFRA], "the console stayed empty"),
@@ -81,7 +82,7 @@ def test_the_exception_of_a_sink_ends_the_run_and_is_the_callers(
 
 
 class Worker:
-    """As much of xdist's node as the watchdog sees. It answers as long as it lives."""
+    """As much of xdist's node as the heartbeats see. It answers as long as it lives."""
 
     def __init__(self, name: str) -> None:
         self.gateway, self.id, self.workerinput = self, name, dict[str, object]()
@@ -101,7 +102,7 @@ class Worker:
 
 @dataclass
 class Watched:
-    """A watchdog whose time does not pass by itself."""
+    """Heartbeats whose time does not pass by itself."""
 
     patch: pytest.MonkeyPatch
     now: float = 100.0
@@ -111,19 +112,19 @@ class Watched:
         self.patch.setattr("time.monotonic", lambda: self.now)
         limits = Limits(prepare_s=50, cell_s=20, start_s=10, end_s=5)
         (self.cell,) = cells(["fine"], limits)
-        self.dog = Watchdog(8.0, limits, lambda node, why: self.ended.update({node.id: why}), lambda: None)
+        self.beats = Heartbeats(8.0, limits, lambda node, why: self.ended.update({node.id: why}), lambda: None)
 
     def worker(self, name: str, *, ready: bool = True) -> Worker:
         worker = Worker(name)
-        self.dog.starting(worker)
+        self.beats.starting(worker)
         if ready:
-            self.dog.ready(worker)
+            self.beats.ready(worker)
         return worker
 
     def until(self, now: float) -> None:
         while self.now < now:
             self.now += 1
-            self.dog.look()
+            self.beats.ask()
 
 
 @pytest.fixture
@@ -146,17 +147,17 @@ def test_a_silent_worker_is_ended_and_one_that_answers_is_not(watched: Watched) 
     watched.until(108)
     assert not watched.ended
     watched.until(200)
-    assert watched.ended == {"silent": "nothing was heard of it for 8 s"}
+    assert watched.ended == {"silent": "no heartbeat for 8 s"}
 
 
 def test_a_cell_has_its_limits_and_no_boot_one_of_its_own(watched: Watched) -> None:
     node = watched.worker("gw0")
-    watched.dog.entered(node, watched.cell, Phase.PREPARING)
+    watched.beats.entered(node, watched.cell, Phase.PREPARING)
     watched.until(150)
-    watched.dog.entered(node, watched.cell, Phase.BOOTING)
+    watched.beats.entered(node, watched.cell, Phase.BOOTING)
     watched.until(165)
-    watched.dog.entered(node, watched.cell, Phase.PROBING)
-    watched.dog.entered(node, watched.cell, Phase.BOOTING)
+    watched.beats.entered(node, watched.cell, Phase.PROBING)
+    watched.beats.entered(node, watched.cell, Phase.BOOTING)
     watched.until(174)
     assert not watched.ended
     watched.until(175)
@@ -165,10 +166,10 @@ def test_a_cell_has_its_limits_and_no_boot_one_of_its_own(watched: Watched) -> N
 
 def test_a_done_cell_has_no_limit_any_more_and_the_next_one_its_own(watched: Watched) -> None:
     node = watched.worker("gw0")
-    watched.dog.entered(node, watched.cell, Phase.BOOTING)
-    watched.dog.done(node)
+    watched.beats.entered(node, watched.cell, Phase.BOOTING)
+    watched.beats.done(node)
     watched.until(1000)
-    watched.dog.entered(node, watched.cell, Phase.BOOTING)
+    watched.beats.entered(node, watched.cell, Phase.BOOTING)
     watched.until(1024)
     assert not watched.ended
     watched.until(1025)
@@ -177,10 +178,10 @@ def test_a_done_cell_has_no_limit_any_more_and_the_next_one_its_own(watched: Wat
 
 def test_time_in_which_the_controller_itself_slept_counts_against_nobody(watched: Watched) -> None:
     node = watched.worker("gw0")
-    watched.dog.entered(node, watched.cell, Phase.BOOTING)
+    watched.beats.entered(node, watched.cell, Phase.BOOTING)
     watched.until(110)
     watched.now += 3600
-    watched.dog.look()
+    watched.beats.ask()
     watched.until(3600 + 124)
     assert not watched.ended
     watched.until(3600 + 126)
@@ -189,11 +190,11 @@ def test_time_in_which_the_controller_itself_slept_counts_against_nobody(watched
 
 def test_when_all_is_over_a_worker_ends_within_its_limit(watched: Watched) -> None:
     idle, busy = watched.worker("idle"), watched.worker("busy")
-    watched.dog.entered(busy, watched.cell, Phase.BOOTING)
-    watched.dog.over()
+    watched.beats.entered(busy, watched.cell, Phase.BOOTING)
+    watched.beats.over()
     watched.until(106)
     assert watched.ended == {"idle": "it was not done within end_s of 5 s"}
-    watched.dog.done(busy)
+    watched.beats.done(busy)
     watched.until(112)
     assert watched.ended.keys() == {"idle", "busy"}
     assert idle.workerinput

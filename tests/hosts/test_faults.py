@@ -184,7 +184,7 @@ def test_a_stopped_worker_is_noticed(three: Net, tmp_path: Path) -> None:
     played = play(three, tmp_path, *["until-go"] * 3, do=stop)
     with all_answered(played, 3):
         (lost,) = played.of(Outcome.LOST)
-        assert f"nothing was heard of it for {SILENCE_S:g} s" in lost.cause
+        assert f"no heartbeat for {SILENCE_S:g} s" in lost.cause
     for pid in workers(three.hosts[1]):
         os.kill(pid, signal.SIGCONT)
     await_nothing_left(three.hosts[1])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from runner.engine import orders
-from runner.engine.controller import _Round, unanswered
+from runner.engine.controller import Controller, unanswered
 from runner.engine.orders import DELIVERY_KEY, Delivery, Phase, Progress
+from runner.engine.xdist import FleetSession
 from runner.model import Outcome
 from tests import fakes
 
@@ -18,25 +20,28 @@ ORDER = fakes.cell_order()
 
 
 class Seen:
-    """A round whose session only notes whom it does not believe."""
+    """A controller whose session only notes whom it does not believe."""
 
     def __init__(self, folder: Path) -> None:
         self.told = fakes.Told()
         self.distrusted: list[object] = []
-        self.round = _Round(fakes.plan(folder, ORDER), [self.told])
-        self.round.session = SimpleNamespace(  # type: ignore[assignment]
-            distrust=self.distrusted.append,
-            cell_answered=lambda *_: None,
-            cell_failed=lambda *_: None,
-            watchdog=SimpleNamespace(entered=lambda *_: None, done=lambda *_: None),
+        self.controller = Controller(fakes.plan(folder, ORDER), [self.told])
+        self.controller.session = cast(
+            FleetSession,
+            SimpleNamespace(
+                distrust=self.distrusted.append,
+                cell_answered=lambda *_: None,
+                cell_failed=lambda *_: None,
+                heartbeats=SimpleNamespace(entered=lambda *_: None, done=lambda *_: None),
+            ),
         )
 
-    def take(self, data: bytes, nodeid: str = ORDER.cell.id) -> None:
+    def take(self, data: bytes, nodeid: str = f"{ORDER.cell.id}/1") -> None:
         report = pytest.TestReport(
             nodeid, ("", None, ""), {}, "passed", None, "call", user_properties=[(DELIVERY_KEY, data)]
         )
         report.node = "amber-0"  # type: ignore[attr-defined]
-        self.round.pytest_runtest_logreport(report)
+        self.controller.pytest_runtest_logreport(report)
 
 
 def result_of(behaviour: str = "fine", *, number: int = 0) -> bytes:
@@ -81,3 +86,27 @@ def test_what_unpacks_to_more_than_fits_is_not(tmp_path: Path, monkeypatch: pyte
     seen = Seen(tmp_path)
     seen.take(result_of())
     assert (seen.told.results, seen.distrusted) == ([], ["amber-0"])
+
+
+def test_nothing_is_taken_twice_and_what_was_lost_waits_once_more(tmp_path: Path) -> None:
+    seen = Seen(tmp_path)
+    del seen.controller.pool.waiting[ORDER.cell.id]  # a worker has it
+    seen.take(result_of())
+    assert [job.attempt for job in seen.controller.pool.waiting.values()] == [2]
+    seen.take(result_of())
+    assert len(seen.told.results) == 1
+    assert seen.distrusted == ["amber-0"]
+    seen.take(result_of(), f"{ORDER.cell.id}/2")
+    assert len(seen.told.results) == 2
+
+
+def test_an_unexpected_exception_in_a_worker_is_no_answer(tmp_path: Path) -> None:
+    seen = Seen(tmp_path)
+    seen.controller.session.where = lambda _: ("amber", "")  # type: ignore[union-attr, method-assign]
+    words = "Traceback (most recent call last):\n  ...\nZeroDivisionError: division by zero"
+    report = pytest.TestReport(f"{ORDER.cell.id}/1", ("", None, ""), {}, "failed", words, "call")
+    report.node = "amber-0"  # type: ignore[attr-defined]
+    seen.controller.pytest_runtest_logreport(report)
+    (result,) = seen.told.results
+    assert result.outcome is Outcome.INFRA_FAILED
+    assert result.cause == "an unexpected exception in a worker: ZeroDivisionError: division by zero"

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.engine.fleet import Fleet, Host
-from runner.engine.scheduling import Job, Pool, failed
+from runner.engine.fleet import Fleet, Host, HostHealth
+from runner.engine.scheduling import Job, Pool
 from runner.engine.turns import TURN, TurnScheduling
 from runner.guest.interface import Accel
 
@@ -22,7 +22,7 @@ def host(name: str, *, kvm: Sequence[str] = (), tcg: Sequence[str] = (), slots: 
 
 
 def pool(jobs: Sequence[Job], *hosts: Host) -> Pool:
-    made = Pool(jobs, Fleet(hosts))
+    made = Pool(jobs, HostHealth(Fleet(hosts)))
     for one in hosts:
         for number in range(one.workers):
             made.join(f"{one.name}-{number}", one.name)
@@ -37,7 +37,7 @@ def run(made: Pool, seconds: Mapping[str, float]) -> tuple[float, dict[str, list
     while True:
         for worker, job in made.assign(now, NAMES).items():
             name = worker.rpartition("-")[0]
-            taken = job.seconds(made._hosts[name].accel[job.arch]) * seconds[name]
+            taken = job.seconds(made.hosts[name].accel[job.arch]) * seconds[name]
             heapq.heappush(events, (now + taken, worker, job))
             ran.setdefault(worker, []).append(job.id)
         if not events:
@@ -45,7 +45,7 @@ def run(made: Pool, seconds: Mapping[str, float]) -> tuple[float, dict[str, list
         began, (now, worker, job) = now, heapq.heappop(events)
         assert now >= began
         name = worker.rpartition("-")[0]
-        made.learn(name, job, job.seconds(made._hosts[name].accel[job.arch]) * seconds[name])
+        made.learn(name, job, job.seconds(made.hosts[name].accel[job.arch]) * seconds[name])
         made.done(worker)
 
 
@@ -92,7 +92,7 @@ def test_slow_hosts_never_hold_the_end(known_s: list[float], fast: int, slow: in
     """The bound is that of the fast hosts alone: the work over their number, and the longest cell."""
     hosts = (host("fast", tcg=["x86_64"], slots=fast), host("slow", tcg=["x86_64"], slots=slow))
     made = pool(x86(*known_s), *hosts)
-    made._fleet.standing.ratios["slow"] = [slowness]
+    made.health.learn("slow", slowness)
     ended, ran = run(made, {"fast": 1, "slow": slowness})
     assert sorted(cell for cells in ran.values() for cell in cells) == sorted(job.id for job in x86(*known_s))
     assert ended <= sum(known_s) / fast + max(known_s) + 1e-6
@@ -100,7 +100,7 @@ def test_slow_hosts_never_hold_the_end(known_s: list[float], fast: int, slow: in
 
 def test_a_worker_that_waits_for_a_faster_one_is_used_when_that_one_hangs() -> None:
     made = pool(x86(10, 10), host("fast", tcg=["x86_64"]), host("slow", tcg=["x86_64"]))
-    made._fleet.standing.ratios["slow"] = [4.0]
+    made.health.learn("slow", 4.0)
     assert list(made.assign(0.0, NAMES)) == ["fast-0"]
     assert made.assign(11.0, NAMES) == {}  # the fast one is about to be done
     assert list(made.assign(200.0, NAMES)) == ["slow-0"]
@@ -122,7 +122,7 @@ def test_slots_are_shared_between_architectures() -> None:
 def test_a_cell_that_failed_goes_to_another_host_as_long_as_there_is_one() -> None:
     hosts = (host("a", tcg=["x86_64"]), host("b", tcg=["x86_64"]))
     made = pool(x86(10), *hosts)
-    failed(made._fleet, "a", "no disk", cell_id="6.0-x86_64")
+    made.health.failed("a", "no disk", cell_id="6.0-x86_64")
     assert list(made.assign(0.0, NAMES)) == ["b-0"]
     assert made.leave("b-0") == x86(10)[0]
     made.put_back(x86(10)[0])
@@ -131,16 +131,16 @@ def test_a_cell_that_failed_goes_to_another_host_as_long_as_there_is_one() -> No
 
 
 def test_a_host_is_set_aside_after_failures_in_a_row_but_never_the_last_one() -> None:
-    fleet = Fleet((host("a", tcg=["x86_64"]), host("b", tcg=["x86_64"])))
-    assert [failed(fleet, "a", "no qemu") for _ in range(3)] == [False, False, True]
-    assert fleet.standing.aside == {"a": "no qemu"}
-    assert not any(failed(fleet, "b", "no qemu") for _ in range(9))
+    health = HostHealth(Fleet((host("a", tcg=["x86_64"]), host("b", tcg=["x86_64"]))))
+    assert [health.failed("a", "no qemu") for _ in range(3)] == [False, False, True]
+    assert health.aside == {"a": "no qemu"}
+    assert not any(health.failed("b", "no qemu") for _ in range(9))
 
 
 def test_a_host_that_alone_runs_an_architecture_is_not_set_aside() -> None:
-    fleet = Fleet((host("a", tcg=["x86_64", "arm64"]), host("b", tcg=["x86_64"])))
-    assert not any(failed(fleet, "a", "no qemu") for _ in range(9))
-    assert [failed(fleet, "b", "no qemu") for _ in range(3)] == [False, False, True]
+    health = HostHealth(Fleet((host("a", tcg=["x86_64", "arm64"]), host("b", tcg=["x86_64"]))))
+    assert not any(health.failed("a", "no qemu") for _ in range(9))
+    assert [health.failed("b", "no qemu") for _ in range(3)] == [False, False, True]
 
 
 def test_what_no_host_can_run_is_known() -> None:
@@ -167,12 +167,12 @@ class FakeNode:
         self.shutting_down = True
 
 
-IDS = ["6.0-x86_64", "6.1-x86_64", "6.2-x86_64"]
+IDS = ["6.0-x86_64/1", "6.1-x86_64/1", "6.2-x86_64/1"]
 
 
 def turns(*names: str) -> tuple[TurnScheduling, list[FakeNode]]:
     hosts = [host(name, tcg=["x86_64"]) for name in names]
-    made = Pool(x86(3, 2, 1), Fleet(tuple(hosts)))
+    made = Pool(x86(3, 2, 1), HostHealth(Fleet(tuple(hosts))))
     nodes = [FakeNode(name) for name in names]
     scheduling = TurnScheduling(IDS, made, lambda node: (node.name, node.name), lambda: names)  # type: ignore[attr-defined]
     for node in nodes:

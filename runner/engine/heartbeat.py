@@ -1,13 +1,16 @@
-"""Ends workers that say nothing, and those that are late. xdist notices only those that die.
+"""The heartbeat between controller and workers, over an execnet channel of its own.
 
-Every worker is asked each second and answers from a thread of its own, which shows soon that it was stopped, or that
-its network is gone. A worker that answers while its cell hangs shows by the cell's limits: a cell keeps prepare_s and
-cell_s by itself, and `end_s` after that its worker is ended.
+The controller asks each worker each second, and a thread of the worker answers; ssh's keepalive would not notice a
+stopped process. A worker without a heartbeat is ended. One that answers while its cell hangs exceeds the cell's
+limits: a cell keeps prepare_s and cell_s by itself, and `end_s` after that its worker is ended. A worker of another
+machine that is not asked any more cannot reach its controller: it ends itself, and what it started ends with it.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -16,13 +19,40 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.engine.orders import Phase
-from runner.engine.pulse import EVERY_S, PULSE_KEY
 from runner.model import Cell, Limits
 from runner.model.deadline import Deadline
 
 log = logging.getLogger(__name__)
 
+HEARTBEAT_KEY = "runner_heartbeat"  # the channel, in xdist's workerinput
+EVERY_S = 1.0
 _LATE = 3.0  # times EVERY_S: then it was this process that slept
+
+# --- on a worker --------------------------------------------------------------------------------------------------
+
+
+def answer(channel: Any, *, silence_s: float | None, last: Callable[[], None]) -> None:
+    """With `silence_s`, this process ends when it is not asked for so long; `last` tidies up."""
+    asked = [time.monotonic()]
+
+    def beat(_: object) -> None:
+        asked[0] = time.monotonic()
+        with suppress(OSError):
+            channel.send(None)
+
+    channel.setcallback(beat)
+    if silence_s is not None:
+        threading.Thread(target=_end_when_silent, args=(asked, silence_s, last), name="heartbeat", daemon=True).start()
+
+
+def _end_when_silent(asked: list[float], silence_s: float, last: Callable[[], None]) -> None:
+    while time.monotonic() - asked[0] < silence_s:
+        time.sleep(EVERY_S)
+    last()
+    os.kill(os.getpid(), signal.SIGKILL)  # guests end with their worker: runner/process.py
+
+
+# --- in the controller --------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -36,7 +66,7 @@ class _Watched:
 
 
 @dataclass(slots=True)
-class Watchdog:
+class Heartbeats:
     """Asks in a thread of its own, and calls from there."""
 
     silence_s: float
@@ -45,14 +75,14 @@ class Watchdog:
     on_beat: Callable[[], None]  # after each round of questions
     _workers: dict[Any, _Watched] = field(default_factory=dict)  # by node
     _over: bool = False
-    _looked: float = field(default_factory=time.monotonic)
+    _asked: float = field(default_factory=time.monotonic)
     _ended: threading.Event = field(default_factory=threading.Event)
 
     def starting(self, node: Any) -> None:
         """Give the worker its end of the channel."""
         channel = node.gateway.newchannel()
         channel.setcallback(lambda _: self._hear(node))
-        node.workerinput[PULSE_KEY] = channel
+        node.workerinput[HEARTBEAT_KEY] = channel
         self._workers[node] = _Watched(channel, self.limits.deadline("start_s"), "start_s")
 
     def ready(self, node: Any) -> None:
@@ -87,7 +117,7 @@ class Watchdog:
         self._workers.pop(node, None)
 
     def start(self) -> None:
-        threading.Thread(target=self._go, name="watchdog", daemon=True).start()
+        threading.Thread(target=self._go, name="heartbeats", daemon=True).start()
 
     def stop(self) -> None:
         self._ended.set()
@@ -99,7 +129,7 @@ class Watchdog:
 
     def _go(self) -> None:
         while not self._ended.wait(EVERY_S):
-            self.look()
+            self.ask()
             self.on_beat()
 
     def _forgive(self, slept_s: float) -> None:
@@ -110,12 +140,12 @@ class Watchdog:
             if worker.deadline:
                 worker.deadline = replace(worker.deadline, at=worker.deadline.at + slept_s)
 
-    def look(self) -> None:
+    def ask(self) -> None:
         """Tell of what is wrong, and ask all the others."""
         now = time.monotonic()
-        if now - self._looked > _LATE * EVERY_S:
-            self._forgive(now - self._looked)
-        self._looked = now
+        if now - self._asked > _LATE * EVERY_S:
+            self._forgive(now - self._asked)
+        self._asked = now
         for node, worker in list(self._workers.items()):
             if why := self._fault(worker):
                 self.forget(node)
@@ -129,5 +159,5 @@ class Watchdog:
         if worker.deadline and worker.deadline.expired:
             return f"it was not done within {worker.deadline.what}"
         if worker.heard is not None and time.monotonic() - worker.heard > self.silence_s:
-            return f"nothing was heard of it for {self.silence_s:g} s"
+            return f"no heartbeat for {self.silence_s:g} s"
         return ""

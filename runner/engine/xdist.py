@@ -1,0 +1,372 @@
+"""All that is used of pytest-xdist and execnet beyond their documented hooks and names, and why.
+
+xdist itself connects to one worker after another before the first cell starts, ends the whole session when a host
+cannot be reached, and with --max-worker-restart=0 drains every worker when one dies. On eight hosts, with cells of 2 s,
+one death then costs 17 s, since the others idle until the last one is done and all workers start again. Here it costs
+1.2 s. So these are used, within the bounds in pyproject.toml; test_xdist_contract.py fails when they change:
+
+    DSession        the session: its queue of events, `worker_*` handlers, `_active_nodes`, handle_crashitem
+    NodeManager     made without specs, for its setup_node and teardown; `group` is ours
+    Popen2IOMaster, create_io, ssh_args, bootstrap, _io, _rinfo, _register: a gateway whose ssh can be ended while
+                    it connects, and whose last words are kept
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import IO, Any
+
+import execnet
+import pytest
+from execnet import gateway_base, gateway_bootstrap, gateway_io
+from execnet.gateway_bootstrap import HostNotFound
+from xdist.dsession import DSession
+from xdist.workermanage import NodeManager
+
+from runner.engine.fleet import Host
+from runner.engine.heartbeat import Heartbeats
+from runner.engine.scheduling import Pool
+from runner.engine.turns import TurnScheduling
+from runner.errors import InfraError
+from runner.model import Limits
+from runner.text import plain, printable
+
+log = logging.getLogger(__name__)
+
+_UNEXPLAINED = "it ended without a word"
+
+# --- the session --------------------------------------------------------------------------------------------------
+
+
+class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
+    """Takes the place of xdist's own session. Everything but `_connect` runs in the controller's thread.
+
+    Workers come up side by side, in the background; a host that is gone ends nothing; a dead worker is replaced.
+    """
+
+    def __init__(self, config: pytest.Config, pool: Pool, items: Sequence[str], limits: Limits) -> None:
+        super().__init__(config)
+        self._pool = pool
+        self._health = pool.health
+        self._items = items
+        self._hosts: dict[Any, Host] = {}  # node -> its host
+        self._coming: dict[object, Host] = {}  # connections on their way
+        self._causes: dict[Any, str] = {}  # node -> why it died
+        self._numbers = itertools.count()
+        self._threads: list[threading.Thread] = []
+        self._over = False
+        self._end_s = limits.end_s
+        silence_s = self._health.fleet.silence_s
+        self.heartbeats = Heartbeats(silence_s, limits, self._end, lambda: self.queue.put(("beat", {})))
+
+    # --- what xdist asks for --------------------------------------------------------------------------------------
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self.nodemanager = NodeManager(self.config, specs=[])
+        self.nodemanager.roots = []  # nothing is copied to anywhere: cells travel as data
+        self.nodemanager.group = Links(self._health.fleet.connect_s)
+        self.nodemanager.EXIT_TIMEOUT = self._end_s
+        self._session = session
+        for host in self._health.left:
+            self._bring_up(host, self._wanted(host))
+        self.heartbeats.start()
+
+    @pytest.hookimpl
+    def pytest_sessionfinish(self) -> None:
+        self._over = True
+        self.heartbeats.stop()
+        self._forget_coming(list(self._coming))
+        if self.nodemanager is not None:
+            self.nodemanager.group.end_coming()
+        for thread in self._threads:
+            thread.join(self._end_s)  # what came up by now ends with all the others
+        super().pytest_sessionfinish()
+
+    @pytest.hookimpl
+    def pytest_xdist_make_scheduler(self) -> TurnScheduling:
+        return TurnScheduling(self._items, self._pool, self._name_of, self._hopeful)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        self.heartbeats.starting(node)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodeready(self, node: Any) -> None:
+        self.heartbeats.ready(node)
+
+    def triggershutdown(self) -> None:
+        self.heartbeats.over()
+        self._forget_coming(list(self._coming))
+        super().triggershutdown()
+
+    # --- workers come ---------------------------------------------------------------------------------------------
+
+    def _wanted(self, host: Host) -> int:
+        """No more workers than cells for them."""
+        return min(host.workers, sum(job.arch in host.slots for job in self._pool.waiting.values()))
+
+    def _bring_up(self, host: Host, number: int) -> None:
+        """One after another on each host, for an sshd refuses many at once; the hosts side by side."""
+        places = [object() for _ in range(number)]
+        self._coming.update(dict.fromkeys(places, host))
+        self._active_nodes.update(places)  # what is on its way keeps the session alive
+        thread = threading.Thread(target=self._connect, args=(host, places), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _connect(self, host: Host, places: list[object]) -> None:
+        for place in places:
+            if self._over or place not in self._coming:
+                return
+
+            try:
+                self.nodemanager.setup_node(self._spec(host), self._announcing(place))
+            except (InfraError, OSError, EOFError, execnet.RemoteError) as error:
+                what = error.what if isinstance(error, InfraError) else str(error) or type(error).__name__
+                self.queue.put(("unreachable", {"place": place, "why": what}))
+
+    def _announcing(self, place: object) -> Callable[[tuple[str, dict[str, Any]]], None]:
+        """Takes a node's events; the first one says that it is connected. All come in one thread."""
+        known = threading.Event()
+
+        def put(event: tuple[str, dict[str, Any]]) -> None:
+            if not known.is_set():
+                known.set()
+                self.queue.put(("connected", {"node": event[1]["node"], "place": place}))
+            self.queue.put(event)
+
+        return put
+
+    def _spec(self, host: Host) -> Any:
+        spec: Any = execnet.XSpec("execmodel=main_thread_only")
+        spec.id = f"{host.name}-{next(self._numbers)}"
+        if host.ssh:
+            spec.ssh, spec.ssh_config, spec.python = host.ssh, str(self._health.fleet.ssh_config), host.python
+        else:
+            spec.popen = True
+        spec.env = {"RUNNER_CACHE": host.cache} if host.cache else {}
+        spec.host = host
+        return spec
+
+    def worker_connected(self, node: Any, place: object) -> None:
+        if self._coming.pop(place, None) is None:  # the session is over
+            node.ensure_teardown()
+            return
+        self._hosts[node] = node.gateway.spec.host
+        self._active_nodes.discard(place)
+        self._active_nodes.add(node)
+
+    def worker_unreachable(self, place: object, why: str) -> None:
+        host = self._coming.pop(place, None)
+        self._active_nodes.discard(place)
+        if host is not None:
+            self._host_failed(host, f"cannot be reached: {why}", replace=True)
+
+    def worker_beat(self) -> None:
+        """Time passed: a worker that waits for a faster one may be needed after all."""
+        if self.sched is not None and not self.shuttingdown:
+            self.sched.schedule()
+
+    # --- workers go -----------------------------------------------------------------------------------------------
+
+    def worker_workerfinished(self, node: Any) -> None:
+        if node in self._active_nodes:
+            self.heartbeats.forget(node)
+            super().worker_workerfinished(node)
+
+    def worker_internal_error(self, node: Any, formatted_error: str) -> None:
+        self.worker_errordown(node, formatted_error.strip().splitlines()[-1])
+        node.gateway._io.kill()
+
+    def worker_errordown(self, node: Any, error: object | None) -> None:
+        if node not in self._active_nodes:  # known already
+            return
+        self.heartbeats.forget(node)
+        self._active_nodes.discard(node)
+        self.config.hook.pytest_testnodedown(node=node, error=error)
+        cause = self._causes.setdefault(node, _last_words(node.gateway._io) or _words(error))
+        try:
+            crashed = self.sched.remove_node(node)
+        except KeyError:
+            crashed = None
+        if crashed:
+            self.handle_crashitem(crashed, node)
+        if self.shouldstop or self.shuttingdown:
+            return
+        cell_id = (crashed or "").partition("/")[0]
+        self._host_failed(self._hosts[node], f"a worker died: {cause}", cell_id=cell_id, replace=True)
+
+    def _end(self, node: Any, why: str) -> None:
+        """End a worker at once; xdist then learns that it is gone. Also called in the thread of the heartbeats."""
+        self._causes.setdefault(node, why)
+        node.gateway._io.kill()
+
+    # --- hosts ----------------------------------------------------------------------------------------------------
+
+    def cell_failed(self, node: Any, cell_id: str, why: str) -> None:
+        """A cell came back without an answer, by the machine's fault."""
+        self._host_failed(self._hosts[node], why, cell_id=cell_id)
+
+    def cell_answered(self, node: Any, cell_id: str, taken_s: float | None) -> None:
+        host = self._hosts[node]
+        self._health.answered(host.name)
+        job = next((job for job in self._pool.running if job.id == cell_id), None)
+        if job and taken_s:
+            self._pool.learn(host.name, job, taken_s)
+
+    def distrust(self, node: Any) -> None:
+        """What a worker sends makes no sense: it is ended."""
+        self._end(node, "it sent something that is not about its cell")
+
+    def where(self, node: Any) -> tuple[str, str]:
+        """A worker's host, and why the worker died."""
+        return self._hosts[node].name, self._causes.get(node, "")
+
+    def _host_failed(self, host: Host, why: str, *, cell_id: str = "", replace: bool = False) -> None:
+        health = self._health
+        if health.failed(host.name, why, cell_id=cell_id):
+            failures = f"{health.fleet.failures} failures in a row"
+            _warn(f"host {host.name} is set aside after {failures}, its cells run elsewhere; the last one: {why}")
+            self._let_go(host)
+        elif replace and host.name not in health.aside:
+            # a worker that died at a cell is replaced in any case: there are only so many cells
+            if cell_id or not health.worn_out(host.name):
+                self._bring_up(host, min(1, self._wanted(host)))
+            else:
+                health.aside[host.name] = why
+                _warn(f"host {host.name}, the last one, is given up: {why}")
+                self._let_go(host)
+        self.worker_beat()
+
+    def _let_go(self, host: Host) -> None:
+        """Its workers may finish the cells that they are at."""
+        self._forget_coming([place for place, at in self._coming.items() if at is host])
+        for node in [node for node, at in self._hosts.items() if at is host and node in self._active_nodes]:
+            node.shutdown()
+
+    def _forget_coming(self, places: list[object]) -> None:
+        for place in places:
+            self._coming.pop(place, None)
+            self._active_nodes.discard(place)
+
+    def _hopeful(self) -> set[str]:
+        """The hosts that have workers, or will have some."""
+        nodes = {host.name for node, host in self._hosts.items() if node in self._active_nodes}
+        return (nodes | {host.name for host in self._coming.values()}) - self._health.aside.keys()
+
+    def _name_of(self, node: Any) -> tuple[str, str]:
+        return node.gateway.id, self._hosts[node].name
+
+
+def _words(error: object | None) -> str:
+    text = str(error or "").strip()
+    return _UNEXPLAINED if text in {"", "Not properly terminated"} else text.splitlines()[-1]
+
+
+def _warn(what: str) -> None:
+    log.warning("%s", printable(what))
+
+
+# --- gateways -----------------------------------------------------------------------------------------------------
+
+# On another machine no module of the home folder may be imported, and no pytest plugin of its environment
+_SETTLE = """
+import os
+folder, environ = channel.receive()
+os.chdir(folder)
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+os.environ.update(environ)
+"""
+_KEPT_LINES = 5
+_LINE_CHARS = 300
+
+
+class SshLink(gateway_io.Popen2IOMaster):
+    """An ssh process whose stdin and stdout are the gateway. Its stderr is read, and goes through our own log."""
+
+    def __init__(self, spec: execnet.XSpec, execmodel: Any) -> None:
+        self.remoteaddress = str(spec.ssh)
+        self.said: deque[str] = deque(maxlen=_KEPT_LINES)
+        pipe = subprocess.PIPE
+        # a session of its own: a Ctrl-C is for the controller, which then ends the workers
+        self.popen = subprocess.Popen(
+            gateway_io.ssh_args(spec), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
+        gateway_base.Popen2IO.__init__(self, self.popen.stdin, self.popen.stdout, execmodel=execmodel)
+        self._listener = threading.Thread(target=self._listen, args=(self.popen.stderr,), daemon=True)
+        self._listener.start()
+
+    def _listen(self, stream: IO[bytes]) -> None:
+        """What another machine says is hostile: no control characters, no endless lines."""
+        with stream:
+            for raw in iter(lambda: stream.readline(_LINE_CHARS), b""):
+                text = plain(raw.decode(errors="replace"))
+                if text:
+                    self.said.append(text)
+                    log.info("%s: %s", self.remoteaddress, text)
+
+    def last_words(self) -> str:
+        """Why it ended, after it did."""
+        self._listener.join(timeout=1)
+        return "; ".join(self.said)
+
+
+class Links(execnet.Group):
+    """Makes gateways; what brings up no Python within `connect_s` is killed."""
+
+    def __init__(self, connect_s: float) -> None:
+        super().__init__(execmodel="main_thread_only")
+        self._connect_s = connect_s
+        self._coming: set[gateway_io.Popen2IOMaster] = set()
+
+    def makegateway(self, spec: Any = None) -> execnet.Gateway:
+        """Raises InfraError with ssh's own words."""
+        self.allocate_id(spec)
+        link = (SshLink if spec.ssh else gateway_io.create_io)(spec, self.execmodel)
+        self._coming.add(link)
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            link.kill()
+
+        timer = threading.Timer(self._connect_s, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            gateway = gateway_bootstrap.bootstrap(link, spec)
+            gateway._rinfo()  # a dead link shows here at the latest
+            settling = gateway.remote_exec(_SETTLE)
+            settling.send(("/" if spec.ssh else ".", dict(spec.env)))
+            settling.waitclose()
+        except (OSError, EOFError, AssertionError, HostNotFound, execnet.RemoteError) as error:
+            link.kill()
+            link.wait()
+            for stream in (link.popen.stdin, link.popen.stdout):
+                with suppress(OSError):
+                    stream.close()
+            why = f"no answer within {self._connect_s:g} s" if late.is_set() else _last_words(link)
+            raise InfraError(why or f"it ended: {error or type(error).__name__}") from error
+        finally:
+            timer.cancel()
+            self._coming.discard(link)
+        gateway.spec = spec
+        self._register(gateway)
+        return gateway
+
+    def end_coming(self) -> None:
+        """Kill what is not up yet."""
+        for link in list(self._coming):
+            link.kill()
+
+
+def _last_words(link: gateway_base.IO) -> str:
+    """What an ssh said before it ended; empty for a process of this machine."""
+    return link.last_words() if isinstance(link, SshLink) else ""
