@@ -1,108 +1,171 @@
-"""Asks kernels by booting them: a round of a bisection is a round of an ordinary run, stored as its own run."""
+"""Asks kernels by booting them: each round of a bisection is executed as a run is, and stored in a run of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from pathlib import Path
 
 from runner import __version__
-from runner.bisect.candidates import Bootable
-from runner.bisect.questions import Asked
-from runner.bisect.search import Tell, Want
+from runner.bisect.search import Tell
+from runner.bisect.target import Target
+from runner.caches import cache_root
+from runner.engine.controller import execute
+from runner.engine.fleet import Fleet
 from runner.engine.orders import CellOrder, Progress
 from runner.engine.plan import Plan, RunEnd, Sink
+from runner.engine.prepare import payload
 from runner.engine.storing import StoreSink
 from runner.errors import InfraError
-from runner.model import Cell, CellResult, Outcome
-from runner.results.bisections import Reply, Why
+from runner.images import lock_image
+from runner.kernels.archive import Archive
+from runner.matrix import Matrix
+from runner.model import Cell, CellResult, ImagePin, Limits, Outcome, Pin
+from runner.model.architecture import architecture
+from runner.probes import compile_objects
+from runner.results.bisections import Bisection, Reply, Why
 from runner.results.model import RunHeader
 from runner.results.store import ResultStore
 
-Execute = Callable[[Plan, Sequence[Sink]], RunEnd]  # runner.engine.controller.execute
-Show = Callable[[Sequence[tuple[Cell, Why]]], Sink]
+
+@dataclass(frozen=True, slots=True)
+class BisectSetup:
+    """What does not depend on the kernels that are asked."""
+
+    target: Target
+    matrix: Matrix
+    root: Path  # of the project
+    pinned: tuple[ImagePin, ...]
+    store: ResultStore
+    offline: bool
+    say: Callable[[str], None]
+    shown: Sink  # is told of each round
+    _images: dict[str, ImagePin] = field(default_factory=dict)
+
+    @property
+    def reports(self) -> Path:
+        return self.store.path.parent
+
+    @property
+    def limits(self) -> Limits:
+        return self.matrix.file.limits
+
+    @property
+    def archive(self) -> Archive:
+        return Archive(cache_root(), offline=self.offline)
+
+    def image(self, arch: str) -> ImagePin:
+        """The image that the project is pinned to, or the newest."""
+        suite = self.matrix.file.image.suite
+        if arch not in self._images:
+            pinned = next((it for it in self.pinned if (it.suite, it.arch) == (suite, arch)), None)
+            deadline = self.limits.deadline("lock_s")
+            self._images[arch] = pinned or lock_image(suite, arch, self.archive, deadline=deadline)
+        return self._images[arch]
+
+    def cell(self, cell_id: str, name: str, kernel: Pin) -> Cell:
+        """The cell that boots a kernel."""
+        file, image = self.matrix.file, self.image(kernel.arch)
+        return Cell(
+            id=cell_id,
+            name=name,
+            kernel=kernel,
+            image=image,
+            probes=file.probe_names,
+            guest=file.guest,
+            limits=file.limits,
+        )
+
+    def payload(self, archs: Sequence[str]) -> dict[str, bytes]:
+        """What is pushed into guests of these architectures, for each byte order."""
+        cache, deadline = cache_root(), self.limits.deadline("prepare_s")
+        byte_orders = sorted({architecture(arch).byte_order for arch in archs})
+        objects = compile_objects(self.root, self.target.expectations.objects, byte_orders, cache, deadline=deadline)
+        image = self.image(archs[0])
+        return {it: payload(image, objects[it], cache, offline=self.offline, deadline=deadline) for it in byte_orders}
+
+    def boots(self, bisection: Bisection, payload: dict[str, bytes], fleet: Fleet) -> Boots:
+        """What boots the kernels of a bisection."""
+        header = RunHeader(
+            id=bisection.id,
+            started=bisection.started,
+            matrix_sha256=self.matrix.sha256,
+            runner_version=__version__,
+            slots=bisection.slots,
+        )
+        folder = self.reports / "runs" / bisection.id
+        return Boots(self, Plan(header, (), payload, fleet, folder, offline=self.offline))
 
 
 @dataclass(slots=True)
 class Boots:
-    """`plan` holds the payload for every architecture; its own orders are not looked at."""
+    """`plan` holds the payload for every architecture, and no orders. `attempts`: the last of each cell, by its id."""
 
-    asked: Asked
-    keys: Sequence[str]
-    cells: Mapping[str, Cell]  # by the candidate's key
+    setup: BisectSetup
     plan: Plan
-    store: ResultStore
-    show: Show
-    execute: Execute
-    attempts: dict[str, int] = field(default_factory=dict)  # by the cell's id: the last one
-    _begun: bool = False
+    attempts: dict[str, int] = field(default_factory=dict)
 
-    def ask(self, batch: Sequence[Want], tell: Tell) -> None:
-        """One round. KeyboardInterrupt when it was interrupted; InfraError when the machine failed all of it."""
-        self._begin()
-        wanted = {self.cells[self.keys[want.at]].id: (self.keys[want.at], want.why) for want in batch}
-        orders = tuple(self._order(self.cells[key], why) for key, why in wanted.values())
+    def __post_init__(self) -> None:
+        """Of a bisection that is resumed, attempts are counted on."""
+        if any(info.id == self.plan.run.id for info in self.setup.store.runs()):
+            for result in self.setup.store.load(self.plan.run.id).results:
+                self._count(result)
+
+    def boot(self, batch: Mapping[str, tuple[Cell, Why]], tell: Tell) -> None:
+        """Execute one round and tell a reply for each candidate of `batch`, by its key.
+
+        Raises KeyboardInterrupt when it was interrupted, InfraError when the machine failed all of it.
+        """
+        wanted = {cell.id: (key, why) for key, (cell, why) in batch.items()}
+        orders = tuple(self._order(cell, why) for cell, why in batch.values())
         last: dict[str, CellResult] = {}
 
         def took(result: CellResult) -> None:
-            self._note(result)
+            self._count(result)
             last[result.cell.id] = result
             if result.outcome is Outcome.RAN:  # what did not run is tried once more in this round
                 tell(self._reply(*wanted[result.cell.id], result))
 
-        shown = self.show([(order.cell, wanted[order.cell.id][1]) for order in orders])
-        end = self.execute(replace(self.plan, orders=orders), [StoreSink(self.store), _Took(took), shown])
-        if not end.complete:
+        sinks: tuple[Sink, ...] = (StoreSink(self.setup.store), _Results(took), self.setup.shown)
+        if not execute(replace(self.plan, orders=orders), sinks).complete:
             raise KeyboardInterrupt
         unanswered = [result for result in last.values() if result.outcome is not Outcome.RAN]
         replies = [self._reply(*wanted[result.cell.id], result) for result in unanswered]
         if len(replies) == len(batch) and all(reply.machines_fault for reply in replies):
             raise InfraError(
-                f"no guest of this round could be asked, and that is not the kernels' doing: {replies[0].cause}",
-                hint="the same command goes on from here",
+                f"no guest of this round could be asked, and that is no kernel's fault: {replies[0].cause}",
+                hint="the same command resumes the bisection",
             )
         for reply in replies:
             tell(reply)
 
-    def _begin(self) -> None:
-        """Of a bisection that is resumed, attempts are counted on."""
-        if self._begun:
-            return
-        self._begun = True
-        if any(info.id == self.plan.run.id for info in self.store.runs()):
-            for result in self.store.load(self.plan.run.id).results:
-                self._note(result)
-
     def _order(self, cell: Cell, why: Why) -> CellOrder:
-        census = why is Why.CONFIRM  # the ends of a change also tell their prototypes
-        return CellOrder(
-            cell=cell,
-            asks=self.asked.asks(cell.kernel.upstream, census=census),
-            modules=self.asked.modules(census=census),
-            attempt=self.attempts.get(cell.id, 0) + 1,
-        )
+        expectations = self.setup.target.expectations
+        asks = self.setup.target.asks(cell.kernel.upstream, all_of_type=why is Why.CONFIRM)  # tells prototypes, too
+        attempt = self.attempts.get(cell.id, 0) + 1
+        return CellOrder(cell=cell, asks=asks, modules=expectations.modules, attempt=attempt)
 
     def _reply(self, key: str, why: Why, result: CellResult) -> Reply:
-        reading = self.asked.read(result)
+        said = self.setup.target.read(result)
         return Reply(
             candidate=key,
             why=why,
-            answer=reading.answer,
-            cause="" if reading.answer else reading.cause,
+            answer=said.answer,
+            cause="" if said.answer else said.cause,
             outcome=result.outcome,
             run=self.plan.run.id,
             cell=result.cell.id,
         )
 
-    def _note(self, result: CellResult) -> None:
+    def _count(self, result: CellResult) -> None:
         self.attempts[result.cell.id] = max(result.attempts, self.attempts.get(result.cell.id, 0))
 
 
 @dataclass(frozen=True, slots=True)
-class _Took:
+class _Results:
     """A sink for results alone."""
 
-    take: Callable[[CellResult], None]
+    result: Callable[[CellResult], None]
 
     def began(self, plan: Plan) -> None:
         pass
@@ -110,31 +173,5 @@ class _Took:
     def progress(self, progress: Progress) -> None:
         pass
 
-    def result(self, result: CellResult) -> None:
-        self.take(result)
-
     def finished(self, end: RunEnd) -> None:
         pass
-
-
-def known_replies(
-    store: ResultStore, asked: Asked, kernels: Sequence[Bootable], *, but: str = ""
-) -> Iterator[tuple[str, CellResult, Reply]]:
-    """The last answer that the store has of each kernel from other runs than `but`: candidate, result, reply."""
-    keys = {(it.kernel.arch, it.digests): it.candidate.key for it in kernels}
-    found: dict[str, tuple[str, CellResult, Reply]] = {}
-    for final in store.finals():
-        kernel = final.cell.kernel
-        key = keys.get((kernel.arch, frozenset(package.sha256 for package in kernel.packages)))
-        if key is None or final.outcome is not Outcome.RAN or final.run == but:
-            continue
-        result = store.result(final, census=asked.claim is None)
-        reading = asked.read(result)
-        if reading.answer:
-            reply = Reply(candidate=key, why=Why.KNOWN, answer=reading.answer, run=final.run, cell=final.cell.id)
-            found[key] = (key, result, reply)
-    yield from found.values()
-
-
-def new_run(run_id: str, started: datetime, matrix_sha256: str, slots: int) -> RunHeader:
-    return RunHeader(id=run_id, started=started, matrix_sha256=matrix_sha256, runner_version=__version__, slots=slots)

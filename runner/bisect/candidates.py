@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from debian.debian_support import Version
@@ -12,9 +12,8 @@ from runner.caches import cache_root
 from runner.errors import UserError
 from runner.kernels import Means, have_kernel, offered
 from runner.kernels.archive import Archive
-from runner.matrix import Matrix
 from runner.matrix.cellnames import cell_id
-from runner.model import Cell, ImagePin, Pin
+from runner.model import Cell, Pin
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
 from runner.results.bisections import Candidate
@@ -70,7 +69,7 @@ def _place(it: Bootable) -> tuple[KernelVersion, Version, str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class KernelRange:
     """Which of them: `series` one of the stable series, `first` and `last` ends, each a version, release or build.
 
     All are of the generic configuration, but where an end is a release of another one, or all of a version are wanted.
@@ -152,20 +151,12 @@ def _nothing(word: str, kernels: Sequence[Bootable]) -> UserError:
     return UserError(f"no source offers a kernel {word}", hint=hint)
 
 
-def cells_of(kernels: Sequence[Bootable], matrix: Matrix, images: dict[str, ImagePin]) -> dict[str, Cell]:
+def cells_of(kernels: Sequence[Bootable], make: Callable[[str, str, Pin], Cell]) -> dict[str, Cell]:
     """The cell that boots each candidate, by the candidate's key. Where a version has several builds, so do the ids."""
     builds = Counter((it.kernel.version, it.kernel.variant, it.kernel.arch) for it in kernels)
     found = {}
     for it in kernels:
         several = builds[it.kernel.version, it.kernel.variant, it.kernel.arch] > 1
         revision = it.candidate.build.partition("-")[2] or it.candidate.build
-        found[it.candidate.key] = Cell(
-            id=cell_id(it.kernel, revision if several else ""),
-            name=it.kernel.release,
-            kernel=it.kernel,
-            image=images[it.kernel.arch],
-            probes=matrix.file.probe_names,
-            guest=matrix.file.guest,
-            limits=matrix.file.limits,
-        )
+        found[it.candidate.key] = make(cell_id(it.kernel, revision if several else ""), it.kernel.release, it.kernel)
     return found

@@ -1,4 +1,4 @@
-"""What the distribution says that it changed between two of its kernels, as far as it touches what is bisected.
+"""What the distribution says that it changed between two of its kernels, as far as it touches what is asked.
 
 Each of Debian's kernel packages holds the whole changelog, and that lists the commits of every stable release:
 

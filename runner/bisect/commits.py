@@ -1,175 +1,223 @@
-"""The search over commits: `git bisect` itself, driven step by step. Its state is git's, in the clone.
+"""A bisection over commits: `git bisect` itself, driven step by step. Each commit is built, booted and asked once.
 
-Each commit is looked at once: what came of it is in a journal beside the clone, which is written before git is told.
-However this program ends, the same command goes on where it was.
+What came of a commit is in the stored bisection before git is told. A bisection that is resumed begins git's anew and
+tells it what is known, which takes no time: so a clone that is moved or removed costs nothing but builds.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
+import platform
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
-from pydantic import ValidationError
-
-from runner.errors import InfraError, UserError
+from runner.bisect.boots import BisectSetup
+from runner.bisect.conclude import Evidence
+from runner.bisect.journal import Journal, begun, digest
+from runner.bisect.search import Gap
+from runner.caches import cache_root
+from runner.engine.fleet import this_machine_alone
+from runner.errors import BuildError, InfraError, UserError
+from runner.guest.accel import host_cpus
+from runner.kernels import Means, lock_kernels
+from runner.kernels.build import build_kernel
 from runner.kernels.checkout import Checkout, Commit
-from runner.model import Limits
+from runner.model import CellResult, Pin, Wanted
+from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.results.bisectcommits import CommitAnswer, CommitBisection, NamedCommit
-from runner.store import write_atomically
-
-Test = Callable[[str], CommitAnswer]  # a commit's id; raises InfraError when the machine failed, which is no answer
-Tell = Callable[[CommitAnswer, NamedCommit, str], None]  # what was tested, and the word that git gets
+from runner.model.version import KernelVersion
+from runner.results.bisections import Bisection, Candidate, KernelTitle, Reply, Why, load_bisections
 
 # As `git bisect log` has them.
 _FIRST_BAD = re.compile(r"^# first bad commit: \[([0-9a-f]{40,64})\]", re.MULTILINE)
 _MAY_BE = re.compile(r"^# possible first bad commit: \[([0-9a-f]{40,64})\]", re.MULTILINE)
-_ONLY_SKIPPED = 2  # what git bisect exits with then
-_MARK = "runner-bisect"  # in the clone's .git: what git's state is about
+_ONLY_SKIPPED = 2  # the status of git bisect then
+_CAUSE_CHARS = 1000
 
 
-class CommitJournal:
-    """What was tested, one JSON object a line. A line that a kill cut short is as if it was not there."""
+@dataclass(slots=True)
+class CommitBisection:
+    """One question about the commits between two. `known`: the replies of other bisections with the same question."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.tested: dict[str, CommitAnswer] = {}
-        for line in path.read_text().splitlines() if path.exists() else ():
-            try:
-                one = CommitAnswer.model_validate_json(line)
-            except ValidationError:
-                continue
-            self.tested[one.commit] = one
-
-    def add(self, one: CommitAnswer) -> None:
-        """When this returns, it is on the disk. InfraError."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab") as file:
-                file.write(b"\n" + one.model_dump_json().encode() + b"\n")  # ends a line that was cut
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise InfraError(f"{self._path}: {error.strerror}") from error
-        self.tested[one.commit] = one
-
-    def of_kernel(self, digest: str) -> CommitAnswer | None:
-        """What the very same kernel answered, built of another commit."""
-        return next((one for one in self.tested.values() if one.kernel == digest and one.answer), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """One question about the commits between two."""
-
+    setup: BisectSetup
     checkout: Checkout
-    question: str
     arch: str
-    journal: CommitJournal
-    test: Test
-    tell: Tell
-    limits: Limits
+    payload: dict[str, bytes] = field(init=False)
+    known: dict[str, Reply] = field(default_factory=dict)
+
+    def run(self, good: str, bad: str) -> Bisection:
+        """To its end. Raises UserError when the ends cannot be what they are said to be; InfraError."""
+        first, last = (self.checkout.commit(ref, deadline=self._deadline) for ref in (good, bad))
+        self._check_order(first, last)
+        self.payload = self.setup.payload((self.arch,))
+        journal = self._journal(first, last)
+        ends = [
+            self._tested(journal, end, Why.ENDS, f"the {word} end") for word, end in (("good", first), ("bad", last))
+        ]
+        for word, end, one in zip(("good", "bad"), (first, last), ends, strict=True):
+            if not one.answer:
+                raise UserError(f"the {word} end, {end.short}, has no answer: {one.cause}")
+        found: list[str] = []
+        doubt, log = "", ""
+        if ends[0].answer != ends[1].answer:
+            for flags in ((), ("--first-parent",)):  # of branches that began before the good end, only the merges
+                found = self._bisect(journal, first, last, ends[0].answer, *flags)
+                log = self._git("bisect", "log")[1]
+                if not (doubt := self._doubt(journal, found, ends[0].answer)):
+                    break
+        return self._finish(journal, first, last, found, doubt=doubt, log=log)
 
     @property
     def _deadline(self) -> Deadline:
-        """Of one command of git. The search itself is as long as it is."""
-        return self.limits.deadline("prepare_s")
+        """Of one command of git. The bisection itself has none."""
+        return self.setup.limits.deadline("prepare_s")
 
-    def run(self, good: str, bad: str) -> CommitBisection:
-        """To its end. UserError when the ends cannot be what they are said to be; InfraError."""
-        first, last = (self._named(self.checkout.commit(ref, deadline=self._deadline)) for ref in (good, bad))
-        self._check_order(first, last)
-        ends = [self._tested(end) for end in (first, last)]
-        for end, one, word in zip((first, last), ends, ("good", "bad"), strict=True):
-            self.tell(one, end, f"the {word} end")
-            if not one.answer:
-                raise UserError(f"the {word} end, {end.short}, has no answer: {one.cause}")
-        if ends[0].answer == ends[1].answer:
-            return self._result(first, last, ends, [], "")
-        candidates = self._bisect(first, last, ends[0].answer)
-        log = self._git("bisect", "log")[1]
-        return self._result(first, last, ends, candidates, log)
-
-    def _check_order(self, good: NamedCommit, bad: NamedCommit) -> None:
+    def _check_order(self, good: Commit, bad: Commit) -> None:
         if good.id == bad.id:
             raise UserError(f"--good and --bad are one commit, {good.short}")
         if self._git("merge-base", "--is-ancestor", good.id, bad.id)[0]:
-            raise UserError(f"--good {good.short} does not come before --bad {bad.short}", hint="turn them round?")
+            shallow = self._git("rev-parse", "--is-shallow-repository")[1].strip() == "true"
+            hint = "the clone is shallow: git fetch --unshallow" if shallow else "exchange them?"
+            raise UserError(f"--good {good.short} does not come before --bad {bad.short}", hint=hint)
 
-    def _bisect(self, good: NamedCommit, bad: NamedCommit, good_answer: str) -> list[str]:
+    # --- what is known of each commit
+
+    def _journal(self, good: Commit, bad: Commit) -> Journal:
+        """Of this question and these ends; what was asked to the letter, and the programs, are part of the question."""
+        target, repository = self.setup.target, str(self.checkout.repository)
+        asks = "".join(it.model_dump_json() for it in target.asks(KernelVersion.parse("6.0"), all_of_type=False))
+        programs = (hashlib.sha256(tar).hexdigest() for tar in self.payload.values())
+        about = digest(target.question.target, repository, self.arch, asks, *programs)
+        new = begun(f"{about}-{digest(good.id, bad.id)}", target.question)
+        for other in load_bisections(self.setup.reports):
+            if other.key.startswith(f"{about}-"):
+                self.known |= {it.candidate: it for it in other.replies if not it.machines_fault}
+        return Journal.open(self.setup.reports, new.model_copy(update={"repository": repository}))
+
+    def _tested(self, journal: Journal, commit: Commit, why: Why, word: str = "") -> Reply:
+        """What came of a commit, from now or before."""
+        mine = {it.candidate: it for it in journal.replies}
+        reply = mine.get(commit.id) or self.known.get(commit.id)
+        if reply is None:
+            reply = self._build_and_boot(journal, commit, why)
+        if commit.id not in mine:
+            journal.add(self._candidate(commit), reply)
+        self.setup.say(f"{commit.short} {commit.subject[:60]}: {word}{word and ': '}{reply.answer or reply.cause}")
+        return reply
+
+    def _candidate(self, commit: Commit) -> Candidate:
+        return Candidate(key=commit.id, commit=commit.id, summary=commit.subject, arch=self.arch)
+
+    def _build_and_boot(self, journal: Journal, commit: Commit, why: Why) -> Reply:
+        """Raises InfraError when the machine failed: that is no reason to skip a commit."""
+        limits, native = self.setup.limits, architecture(self.arch).uname == platform.machine()
+        deadline = limits.deadline("build_s")
+        self.checkout.check_out(commit.id, deadline=deadline)
+        source, objects = self.checkout.source, self.checkout.objects
+        try:
+            build_kernel(source, objects, self.arch, native=native, jobs=host_cpus(), deadline=deadline)
+        except BuildError as error:
+            said = error.what.partition("\n")[2] or error.what  # without the folder, which is always the same
+            return Reply(candidate=commit.id, why=why, cause=f"does not build: {said}"[:_CAUSE_CHARS])
+        wanted = Wanted(name="commit", source=f"tree:{objects}", arch=self.arch)
+        (kernel,) = lock_kernels(wanted, Means(self.setup.archive, cache_root(), deadline))
+        same = kernel_digest(kernel)
+        for reply in (*journal.replies, *self.known.values()):
+            if reply.kernel == same and reply.answer:
+                return reply.model_copy(update={"candidate": commit.id, "why": Why.KNOWN})
+        cell = self.setup.cell(f"{commit.short}-{self.arch}", "commit", kernel)
+        told: list[Reply] = []
+        journal.count_round()
+        boots = self.setup.boots(journal.bisection, self.payload, this_machine_alone(1))
+        boots.boot({commit.id: (cell, why)}, told.append)
+        return told[-1].model_copy(update={"kernel": same, "cause": told[-1].cause[:_CAUSE_CHARS]})
+
+    # --- git
+
+    def _bisect(self, journal: Journal, good: Commit, bad: Commit, good_answer: str, *flags: str) -> list[str]:
         """The first bad commit; or each one that may be it."""
-        self._begin(good, bad)
+        self._git("bisect", "reset")
+        status, said = self._git("bisect", "start", "--no-checkout", *flags, bad.id, good.id)
+        if status:
+            raise InfraError(f"`git bisect start` failed: {said.strip()[-500:]}")
         while not (found := _ended(self._git("bisect", "log")[1])):
-            commit = self._named(self.checkout.described("BISECT_HEAD", deadline=self._deadline))
-            one = self._tested(commit)
-            word = "skip" if not one.answer else "good" if one.answer == good_answer else "bad"
-            self.tell(one, commit, word)
+            commit = self.checkout.described("BISECT_HEAD", deadline=self._deadline)
+            reply = self._tested(journal, commit, Why.SEARCH)
+            word = "skip" if not reply.answer else "good" if reply.answer == good_answer else "bad"
             status, said = self._git("bisect", word, commit.id)
             if status not in {0, _ONLY_SKIPPED}:
                 raise InfraError(f"`git bisect {word}` failed: {said.strip()[-500:]}")
         return found
 
-    def _begin(self, good: NamedCommit, bad: NamedCommit) -> None:
-        """Begin, or go on with what was begun about the same."""
-        mark = self.checkout.source / ".git" / _MARK
-        about = f"{self.question} {self.arch} {good.id} {bad.id}\n"
-        if mark.exists() and mark.read_text() == about:
-            return
-        self._git("bisect", "reset")
-        status, said = self._git("bisect", "start", "--no-checkout", bad.id, good.id)
-        if status:
-            raise InfraError(f"`git bisect start` failed: {said.strip()[-500:]}")
-        write_atomically(mark, about.encode())
+    def _parents(self, journal: Journal, commit: str) -> dict[str, Reply]:
+        """What came of the commits before one."""
+        ids = self._git("rev-parse", f"{commit}^@")[1].split()
+        named = (self.checkout.described(it, deadline=self._deadline) for it in ids)
+        return {it.id: self._tested(journal, it, Why.CONFIRM, "a parent") for it in named}
 
-    def _tested(self, commit: NamedCommit) -> CommitAnswer:
-        if known := self.journal.tested.get(commit.id):
-            return known
-        one = self.test(commit.id)
-        self.journal.add(one)
-        return one
-
-    def _named(self, commit: Commit) -> NamedCommit:
-        return NamedCommit(id=commit.id, subject=commit.subject)
+    def _doubt(self, journal: Journal, found: list[str], good_answer: str) -> str:
+        """Why the answer did not change at the commit that was found: all that came before it answer as it does."""
+        if len(found) != 1:
+            return ""
+        answers = {commit: it.answer for commit, it in self._parents(journal, found[0]).items() if it.answer}
+        if not answers or good_answer in answers.values():
+            return ""
+        return (
+            f"{found[0][:12]} is on a branch that began before the good end: {next(iter(answers))[:12]} answers so too"
+        )
 
     def _git(self, *words: str) -> tuple[int, str]:
         done = self.checkout.git(*words, deadline=self._deadline, check=False)
         return done.returncode, done.stdout + done.stderr
 
-    def _result(
-        self, good: NamedCommit, bad: NamedCommit, ends: list[CommitAnswer], candidates: list[str], log: str
-    ) -> CommitBisection:
-        named = tuple(self._named(self.checkout.described(commit, deadline=self._deadline)) for commit in candidates)
-        order = {commit: at for at, commit in enumerate(self._between(good, bad))}
-        tested = [one for one in self.journal.tested.values() if one.commit in order]
-        return CommitBisection(
-            question=self.question,
-            repository=str(self.checkout.repository),
-            arch=self.arch,
-            good=good,
-            bad=bad,
-            good_answer=ends[0].answer,
-            bad_answer=ends[1].answer,
-            first_bad=named[0] if len(named) == 1 else None,
-            candidates=named if len(named) > 1 else (),
-            tested=tuple(sorted(tested, key=lambda one: order[one.commit])),
-            log=log,
-        )
+    # --- the end
 
-    def _between(self, good: NamedCommit, bad: NamedCommit) -> list[str]:
-        """The ends and what is between them, the oldest first."""
-        return [good.id, *self._git("rev-list", "--reverse", "--topo-order", f"{good.id}..{bad.id}")[1].split()]
+    def _finish(
+        self, journal: Journal, good: Commit, bad: Commit, found: list[str], *, doubt: str, log: str
+    ) -> Bisection:
+        order = [*reversed(self._git("rev-list", "--topo-order", f"{good.id}..{bad.id}")[1].split())]
+        places = {commit: at for at, commit in enumerate([good.id, *order])}
+        it = journal.bisection
+        candidates = tuple(sorted(it.candidates, key=lambda candidate: places.get(candidate.key, -1)))
+        mine = {candidate.key for candidate in candidates}
+        it = it.model_copy(
+            update={"candidates": candidates, "replies": tuple(r for r in journal.replies if r.candidate in mine)}
+        )
+        evidence = Evidence.of(it, self.setup.target, self._results(it))
+        at = {candidate.key: number for number, candidate in enumerate(candidates)}
+        answers = {reply.candidate: reply.answer for reply in it.replies}
+        changes = []
+        if len(found) == 1:
+            parents = [
+                key for key in self._parents(journal, found[0]) if answers.get(key) not in {"", answers[found[0]]}
+            ]
+            changes = [evidence.change(Gap(at[key], at[found[0]], (), ())) for key in parents[:1]]
+        named = [self.checkout.described(commit, deadline=self._deadline) for commit in found]
+        possible = [KernelTitle(commit=one.id, summary=one.subject, arch=self.arch) for one in named]
+        end = evidence.conclusion().model_copy(
+            update={
+                "changes": tuple(changes),
+                "monotonic": True,
+                "doubt": doubt,
+                "possible": tuple(possible[bool(changes) :]),
+            }
+        )
+        return journal.finish(found=end, candidates=candidates, git_log=log)
+
+    def _results(self, it: Bisection) -> dict[str, list[CellResult]]:
+        """What the store has of each commit; what another bisection booted is in that one's run."""
+        runs = {reply.run for reply in it.replies if reply.run}
+        stored = {(run, result.cell.id): result for run in runs for result in self.setup.store.load(run).results}
+        found = {reply.candidate: stored.get((reply.run, reply.cell)) for reply in it.replies}
+        return {key: [result] for key, result in found.items() if result}
 
 
 def _ended(log: str) -> list[str]:
-    """What a `git bisect log` says was found; empty when the search goes on."""
+    """What a `git bisect log` says was found; empty when it goes on."""
     return _FIRST_BAD.findall(log)[-1:] or _MAY_BE.findall(log)
 
 
-def journal_path(checkout: Checkout, question: str, asks: str) -> Path:
-    """`asks` are the questions to the letter, and the programs: another one has another journal."""
-    digest = hashlib.sha256(f"{question}\0{asks}".encode()).hexdigest()[:16]
-    return checkout.folder / f"tested-{digest}.jsonl"
+def kernel_digest(kernel: Pin) -> str:
+    """Over image, configuration and modules."""
+    parts = sorted(f"{file.name} {file.sha256}" for file in kernel.files)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,26 +1,32 @@
-"""A bisection on the disk, written anew after each reply: whatever ends this program, the next one goes on."""
+"""A bisection on the disk, written anew after each reply: whatever ends this program, the next one resumes it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 from runner.errors import InfraError
-from runner.results.bisections import Bisection, Candidate, Question, bisection_path, load_bisections
+from runner.results.bisections import Bisection, BisectionQuestion, Candidate, Reply, bisection_path, load_bisections
 from runner.results.model import RunKind, new_run_id
 from runner.store import write_atomically
 
 
-def key_of(question: Question, candidates: Sequence[Candidate], *, every: bool) -> str:
-    """Equal for the same question to the same kernels."""
-    parts = (question.target, str(every), *(candidate.key for candidate in candidates))
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+def digest(*words: str) -> str:
+    """Equal for equal words."""
+    return hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
+
+
+def begun(key: str, question: BisectionQuestion, candidates: tuple[Candidate, ...] = ()) -> Bisection:
+    """A new bisection; `key` is equal for the same question to the same kernels."""
+    now = datetime.now(UTC)
+    run_id = new_run_id(now, RunKind.BISECT)
+    return Bisection(id=run_id, key=key, question=question, started=now, candidates=candidates)
 
 
 class Journal:
-    """The bisection that goes on. `replies` is what the search appends to."""
+    """The bisection that goes on. `replies` is what the search appends to, before `keep` writes it."""
 
     def __init__(self, reports: Path, bisection: Bisection) -> None:
         self._path = bisection_path(reports, bisection.id)
@@ -28,54 +34,44 @@ class Journal:
         self.replies = list(bisection.replies)
 
     @classmethod
-    def open(
-        cls,
-        reports: Path,
-        question: Question,
-        candidates: Sequence[Candidate],
-        *,
-        slots: int,
-        samples: int,
-        every: bool = False,
-    ) -> Journal:
-        """The unfinished bisection of the same question to the same kernels, or a new one. InfraError.
+    def open(cls, reports: Path, new: Bisection) -> Self:
+        """The unfinished bisection with the key of `new`, or `new`. Raises InfraError.
 
-        What was the machine's fault is forgotten, and so asked again.
+        What was the machine's fault is dropped, and so asked once more.
         """
-        key = key_of(question, candidates, every=every)
-        for bisection in load_bisections(reports):
-            if bisection.key == key and bisection.finished is None:
-                kept = tuple(reply for reply in bisection.replies if not reply.machines_fault)
-                return cls(reports, bisection.model_copy(update={"replies": kept, "slots": slots, "samples": samples}))
-        started = datetime.now(UTC)
-        return cls(
-            reports,
-            Bisection(
-                id=f"{RunKind.BISECT}-{new_run_id(started)}",
-                key=key,
-                question=question,
-                started=started,
-                slots=slots,
-                samples=samples,
-                every=every,
-                candidates=tuple(candidates),
-            ),
-        )
+        for old in load_bisections(reports):
+            if old.key == new.key and old.finished is None:
+                kept = tuple(reply for reply in old.replies if not reply.machines_fault)
+                return cls(
+                    reports, old.model_copy(update={"replies": kept, "slots": new.slots, "samples": new.samples})
+                )
+        return cls(reports, new)
 
     @property
     def resumed(self) -> bool:
         return bool(self.bisection.replies)
 
-    def round(self) -> None:
+    def count_round(self) -> None:
         self.bisection = self.bisection.model_copy(update={"rounds": self.bisection.rounds + 1})
 
+    def add(self, candidate: Candidate, reply: Reply) -> None:
+        """Write the reply of a candidate that was not known when the bisection began."""
+        if all(it.key != candidate.key for it in self.bisection.candidates):
+            candidates = (*self.bisection.candidates, candidate)
+            self.bisection = self.bisection.model_copy(update={"candidates": candidates})
+        self.replies.append(reply)
+        self.keep()
+
     def keep(self) -> None:
-        """Write what is known. InfraError when that is not possible."""
+        """Write what is known. Raises InfraError when that is not possible."""
         self._write(self.bisection.model_copy(update={"replies": tuple(self.replies)}))
 
-    def finish(self, bisection: Bisection) -> None:
-        """Write what was found."""
-        self._write(bisection.model_copy(update={"finished": datetime.now(UTC)}))
+    def finish(self, **found: object) -> Bisection:
+        """Write the end of it, with what was found."""
+        self._write(
+            self.bisection.model_copy(update={**found, "replies": tuple(self.replies), "finished": datetime.now(UTC)})
+        )
+        return self.bisection
 
     def _write(self, bisection: Bisection) -> None:
         self.bisection = bisection

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,8 +21,8 @@ _TRIES = 2  # boots without an answer, after which an end stays unconfirmed
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where one candidate stands. `answer` is empty while it has none."""
+class Votes:
+    """What the replies of one candidate come to. `answer` is empty while it has none."""
 
     answer: str = ""
     boots: int = 0  # that gave an answer
@@ -47,7 +47,7 @@ class Standing:
         return not self.answer and not self.dead
 
 
-def standing(replies: Sequence[Reply]) -> Standing:
+def votes(replies: Sequence[Reply]) -> Votes:
     """What the replies of one candidate come to. Fresh boots outvote what the store knew."""
     failed = sum(not reply.answer for reply in replies)
     answers = [reply for reply in replies if reply.answer]
@@ -55,13 +55,13 @@ def standing(replies: Sequence[Reply]) -> Standing:
     if len({reply.answer for reply in answers}) > 1 and fresh:
         answers = fresh
     if not answers:
-        return Standing(failed=failed)
-    votes = Counter(reply.answer for reply in answers).most_common()
-    leader, agree = votes[0]
-    lead = agree - (votes[1][1] if len(votes) > 1 else 0)
-    wavers = len(votes) > 1
+        return Votes(failed=failed)
+    ranking = Counter(reply.answer for reply in answers).most_common()
+    leader, agree = ranking[0]
+    lead = agree - (ranking[1][1] if len(ranking) > 1 else 0)
+    wavers = len(ranking) > 1
     undecided = wavers and lead < LEAD
-    return Standing(
+    return Votes(
         answer="" if undecided and len(answers) >= MOST else leader,
         boots=len(answers),
         agree=agree,
@@ -72,7 +72,7 @@ def standing(replies: Sequence[Reply]) -> Standing:
     )
 
 
-_NEVER_ASKED = Standing()
+_NEVER_ASKED = Votes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +93,8 @@ class Gap:
     dead: tuple[int, ...]
 
 
-class Board:
-    """All candidates, in their order, and where each stands."""
+class Tally:
+    """All candidates, in their order, and with the votes of each."""
 
     def __init__(self, keys: Sequence[str], replies: Iterable[Reply]) -> None:
         places = {key: at for at, key in enumerate(keys)}
@@ -105,11 +105,11 @@ class Board:
                 mine.setdefault(places[reply.candidate], []).append(reply)
                 self.samples += reply.why is Why.SAMPLE
         self.size = len(keys)
-        self._standing = {at: standing(some) for at, some in mine.items()}
-        self.answered = sorted(at for at, it in self._standing.items() if it.answer)
+        self._votes = {at: votes(some) for at, some in mine.items()}
+        self.answered = sorted(at for at, it in self._votes.items() if it.answer)
 
-    def __getitem__(self, at: int) -> Standing:
-        return self._standing.get(at, _NEVER_ASKED)
+    def __getitem__(self, at: int) -> Votes:
+        return self._votes.get(at, _NEVER_ASKED)
 
     def gap(self, low: int, high: int) -> Gap:
         between = range(low + 1, high)
@@ -132,12 +132,19 @@ class Board:
         ]
 
     @property
+    def groups(self) -> dict[str, list[int]]:
+        """Each different answer, with those that gave it."""
+        return {
+            self[at].answer: [it for it in self.answered if self[it].answer == self[at].answer] for at in self.answered
+        }
+
+    @property
     def dead(self) -> list[int]:
-        return sorted(at for at, it in self._standing.items() if it.dead)
+        return sorted(at for at, it in self._votes.items() if it.dead)
 
     @property
     def wavering(self) -> list[int]:
-        return sorted(at for at, it in self._standing.items() if it.wavers)
+        return sorted(at for at, it in self._votes.items() if it.wavers)
 
     @property
     def monotonic(self) -> bool:
@@ -147,10 +154,10 @@ class Board:
         return len(set(changed)) == len(changed)
 
 
-def plan(board: Board, *, slots: int, samples: int) -> tuple[Want, ...]:
+def plan(tally: Tally, *, slots: int, samples: int) -> tuple[Want, ...]:
     """Whom to ask next, at most `slots`. Empty: the search is at its end."""
     wants: dict[int, Want] = {}
-    for want in _wishes(board, slots, samples):
+    for want in _wishes(tally, slots, samples):
         if want.at not in wants:
             wants[want.at] = want
         if len(wants) == slots:
@@ -158,11 +165,11 @@ def plan(board: Board, *, slots: int, samples: int) -> tuple[Want, ...]:
     return tuple(wants.values())
 
 
-def everyone(board: Board, *, slots: int) -> tuple[Want, ...]:
+def everyone(tally: Tally, *, slots: int) -> tuple[Want, ...]:
     """Ask each candidate instead of searching; whom to ask next."""
-    wishes = [Want(at, Why.REPEAT) for at in range(board.size) if board[at].open]
-    wishes += [Want(at, Why.SEARCH) for at in range(board.size) if board[at].untried]
-    wishes += [Want(at, Why.CONFIRM) for gap in board.edges for at in (gap.low, gap.high) if _doubtful(board[at])]
+    wishes = [Want(at, Why.REPEAT) for at in range(tally.size) if tally[at].open]
+    wishes += [Want(at, Why.SEARCH) for at in range(tally.size) if tally[at].untried]
+    wishes += [Want(at, Why.CONFIRM) for gap in tally.edges for at in (gap.low, gap.high) if _doubtful(tally[at])]
     return tuple({want.at: want for want in reversed(wishes)}.values())[::-1][:slots]
 
 
@@ -171,37 +178,37 @@ def expected_rounds(candidates: int, slots: int) -> int:
     return math.ceil(math.log(max(2, candidates) - 1) / math.log(slots + 1) - 1e-9) if candidates > 2 else 0
 
 
-def _wishes(board: Board, slots: int, samples: int) -> Iterator[Want]:
+def _wishes(tally: Tally, slots: int, samples: int) -> Iterator[Want]:
     """In the order in which they matter."""
-    yield from (Want(at, Why.REPEAT) for at in range(board.size) if board[at].open)
-    ends = tuple(_ends(board))
+    yield from (Want(at, Why.REPEAT) for at in range(tally.size) if tally[at].open)
+    ends = tuple(_ends(tally))
     yield from (Want(at, Why.ENDS) for at in ends)
-    edges = board.edges
-    if not board.answered and not board.dead:  # nothing is known: what the ends leave free is used between them
-        inner = board.gap(0, board.size - 1)
+    edges = tally.edges
+    if not tally.answered and not tally.dead:  # nothing is known: what the ends leave free is used between them
+        inner = tally.gap(0, tally.size - 1)
         yield from (Want(at, Why.SEARCH) for at in spread([inner], slots - len(ends)))
     yield from (Want(at, Why.SEARCH) for at in spread(edges, slots))
     for gap in edges:
         if not gap.inside:
-            yield from (Want(at, Why.CONFIRM) for at in (gap.low, gap.high) if _doubtful(board[at]))
-    if board.answered and not edges:  # a change that an end hides is seen when that end is asked again
-        yield from (Want(at, Why.CONFIRM) for at in (board.answered[0], board.answered[-1]) if _doubtful(board[at]))
-    left = (samples if edges else 2 * samples) - board.samples
-    if board.answered and left > 0:
-        yield from (Want(at, Why.SAMPLE) for at in spread(board.calm, min(left, slots)))
+            yield from (Want(at, Why.CONFIRM) for at in (gap.low, gap.high) if _doubtful(tally[at]))
+    if tally.answered and not edges:  # a change that an end hides is seen when that end is asked again
+        yield from (Want(at, Why.CONFIRM) for at in (tally.answered[0], tally.answered[-1]) if _doubtful(tally[at]))
+    left = (samples if edges else 2 * samples) - tally.samples
+    if tally.answered and left > 0:
+        yield from (Want(at, Why.SAMPLE) for at in spread(tally.calm, min(left, slots)))
 
 
-def _doubtful(it: Standing) -> bool:
+def _doubtful(it: Votes) -> bool:
     return not it.confirmed and it.failed < _TRIES
 
 
-def _ends(board: Board) -> Iterator[int]:
+def _ends(tally: Tally) -> Iterator[int]:
     """The first and the last candidate; where one has no answer, further and further inside: 1, 3, 7, ... away."""
-    for order in (range(board.size), range(board.size - 1, -1, -1)):
+    for order in (range(tally.size), range(tally.size - 1, -1, -1)):
         step = 0
-        while step < board.size and board[order[step]].dead:
+        while step < tally.size and tally[order[step]].dead:
             step = 2 * step + 1
-        if step < board.size and board[order[step]].untried and not any(board[at].answer for at in order[:step]):
+        if step < tally.size and tally[order[step]].untried and not any(tally[at].answer for at in order[:step]):
             yield order[step]
 
 
@@ -237,7 +244,7 @@ def search(
     samples: int,
     every: bool = False,
     kept: Callable[[], None] = lambda: None,
-) -> Board:
+) -> Tally:
     """Ask until nothing is left to ask. `replies` grows; `kept` is called after each reply, before anything else.
 
     `ask` tells a reply for every candidate of its batch, in any order, each as soon as it is there.
@@ -248,21 +255,13 @@ def search(
         kept()
 
     while True:
-        board = Board(keys, replies)
-        batch = everyone(board, slots=slots) if every else plan(board, slots=slots, samples=samples)
+        tally = Tally(keys, replies)
+        batch = everyone(tally, slots=slots) if every else plan(tally, slots=slots, samples=samples)
         if not batch:
-            return board
+            return tally
         known = len(replies)
         ask(batch, tell)
         told = {reply.candidate for reply in replies[known:]}
         for want in batch:
             if keys[want.at] not in told:
                 tell(Reply(candidate=keys[want.at], why=want.why, cause="nothing came of it"))
-
-
-def groups(keys: Sequence[str], board: Board) -> Mapping[str, tuple[str, ...]]:
-    """Each different answer, with those that gave it."""
-    found: dict[str, list[str]] = {}
-    for at in board.answered:
-        found.setdefault(board[at].answer, []).append(keys[at])
-    return {answer: tuple(names) for answer, names in found.items()}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
-from runner.bisect.candidates import Range, every_kernel
-from runner.bisect.questions import find
+from runner.bisect.boots import BisectSetup
+from runner.bisect.candidates import KernelRange, every_kernel
+from runner.bisect.commits import CommitBisection
+from runner.bisect.releases import ReleaseBisection
+from runner.bisect.target import find
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.bisect_git import CommitBisecting, bisect_status, check_ends
-from runner.cli.bisecting import Bisecting
+from runner.cli.fleets import fleet_of
 from runner.cli.judging import expectations_of
+from runner.cli.live import Display
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
@@ -28,15 +33,21 @@ from runner.cli.options import (
     emit,
     out_console,
 )
+from runner.cli.stopping import stoppable
+from runner.cli.stores import store_of
 from runner.errors import UserError
-from runner.kernels.archive import Archive
+from runner.kernels.build import FRAGMENT
+from runner.kernels.checkout import Checkout
+from runner.model import CellResult
 from runner.model.architecture import architecture
-from runner.reports.bisectcommits import commits_report
 from runner.reports.bisection import bisection_report
 from runner.results.bisections import Bisection
+from runner.results.store import ResultStore
+from runner.text import plain
 
 _SAMPLES = 4
-_WAYS = "one of: --from K --to K, --series 6.12, --version 6.12.117, --all"
+_WAYS = "one of: --from K --to K, --series 6.12, --version 6.12.117, --all, --git DIR"
+_ARCHIVE = "--from, --to, --series, --version, --all, -n, --hosts, --fresh"
 
 app = typer.Typer()
 
@@ -44,31 +55,33 @@ app = typer.Typer()
 @app.command()
 def bisect(
     target: Annotated[
-        str, typer.Argument(metavar="CLAIM|KFUNC[:tc|xdp]", help="A claim, such as nat-manip-2, or a kfunc.")
+        str, typer.Argument(metavar="PROBE|SUBJECT[:TYPE]", help="A probe, such as nat-manip-2, or a kfunc.")
     ],
     arch: Annotated[
-        list[str] | None, typer.Option(help="An architecture; repeatable with --version. Default: the matrix's first.")
+        list[str] | None,
+        typer.Option(help="Architecture; may be repeated with --version. [default: the first of the matrix]"),
     ] = None,
-    first: Annotated[str, typer.Option("--from", metavar="K", help="The oldest kernel: version, release, build.")] = "",
-    last: Annotated[str, typer.Option("--to", metavar="K", help="The newest kernel.")] = "",
-    series: Annotated[str, typer.Option(help="All of a series, such as 6.12.")] = "",
+    first: Annotated[str, typer.Option("--from", metavar="K", help="Oldest kernel: version, release, build.")] = "",
+    last: Annotated[str, typer.Option("--to", metavar="K", help="Newest kernel.")] = "",
+    series: Annotated[str, typer.Option(help="All kernels of a series, such as 6.12.")] = "",
     version: Annotated[
         str, typer.Option(help="Every build of one version: all architectures of the matrix, all flavours.")
     ] = "",
-    every: Annotated[bool, typer.Option("--all", help="Every kernel that the archive has.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every kernel in the archive.")] = False,
     slots: Annotated[
-        int | None, typer.Option("-n", "--slots", min=1, help="Kernels at a time. Default: what this machine carries.")
+        int | None,
+        typer.Option("-n", "--slots", min=1, help="Number of concurrent guests. [default: what this machine can run]"),
     ] = None,
     hosts: Hosts = None,
-    samples: Annotated[
-        int, typer.Option(min=0, help="How many kernels outside of what was found are asked as well.")
-    ] = _SAMPLES,
+    samples: Annotated[int, typer.Option(min=0, help="Number of kernels to test besides those of the search.")] = (
+        _SAMPLES
+    ),
     git: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Search the commits of this kernel repository; each is built.")
+        Path | None, typer.Option(metavar="DIR", help="Bisect the commits of this kernel repository; build each.")
     ] = None,
-    good: Annotated[str, typer.Option(metavar="REF", help="With --git: a commit that answers as it should.")] = "",
-    bad: Annotated[str, typer.Option(metavar="REF", help="With --git: a later one that does not.")] = "",
-    fresh: Annotated[bool, typer.Option("--fresh", help="Boot also what the store has an answer of.")] = False,
+    good: Annotated[str, typer.Option(metavar="REF", help="With --git: the commit with the old answer.")] = "",
+    bad: Annotated[str, typer.Option(metavar="REF", help="With --git: a later commit with the new answer.")] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Re-test kernels that already have a stored answer.")] = False,
     matrix: MatrixFile = DEFAULT_MATRIX,
     offline: Offline = False,
     format_: FormatOption = Format.TEXT,
@@ -77,88 +90,78 @@ def bisect(
 ) -> None:
     """Find the kernels between which an answer changed, with few boots, and show the evidence.
 
-    A bisection that was interrupted goes on where it was when the same command is given again.
+    The same command resumes a bisection that was interrupted.
 
     Exit status: 0 it came to its end; 2 no kernel answered, or an end of a change could not be confirmed.
 
     Example: runner bisect nat-manip-2 --arch x86_64 --series 6.12
     """
-    if git:
-        if any((first, last, series, version, every, slots, hosts, fresh)):
-            raise UserError(
-                "--git asks the commits of a repository, one after another",
-                hint="leave out what is about "
-                "an archive's kernels: --from, --to, --series, --version, --all, -n, --hosts, --fresh",
-            )
-        _bisection_commits(target, git, good, bad, arch, matrix, format_, output, offline=offline)
-    given = sum(map(bool, (first or last, series, version, every)))
-    if given != 1:
-        raise UserError("only one of these can be given" if given else "which kernels?", hint=_WAYS)
+    ways = [bool(it) for it in (first or last, series, version, every, git)]
+    if git and any((first, last, series, version, every, slots, hosts, fresh)):
+        raise UserError("--git tests the commits of a repository", hint=f"leave out {_ARCHIVE}")
+    if sum(ways) != 1:
+        raise UserError("only one of these can be given" if any(ways) else "which kernels?", hint=_WAYS)
+    if git and not (good and bad):
+        raise UserError("--git needs --good REF and --bad REF", hint="--good v6.12.111 --bad v6.12.117")
     project = Project.at(matrix)
-    expectations = expectations_of(project)
-    asked = find(target, expectations.known["claims"], expectations.known["census"].kfuncs)
     archs = _archs(project, arch, several=bool(version))
-    limit = project.limits.deadline("lock_s")
-    offered = every_kernel(Archive(cache_root(), offline=offline), archs, deadline=limit, offline=offline)
-    done = Bisecting(
-        project=project,
-        asked=asked,
-        issues=expectations.issues,
-        kernels=Range(series, first, last, version).select(offered),
-        slots=slots,
-        hosts=hosts,
-        samples=samples,
-        every=bool(version),
-        fresh=fresh,
-        offline=offline,
-        console=Console(stderr=True, highlight=False) if format_ is Format.JSON or output else out_console(),
-    ).run()
+    console = Console(stderr=True, highlight=False) if format_ is Format.JSON or output else out_console()
+    with stoppable(), store_of(project) as store:
+        setup = _setup(project, target, store, console, offline=offline)
+        if git:
+            done = _commits(setup, git, good, bad, archs[0])
+        else:
+            deadline = project.limits.deadline("lock_s")
+            offered = every_kernel(setup.archive, archs, deadline=deadline, offline=offline)
+            kernels = KernelRange(series, first, last, version).select(offered)
+            bisection = ReleaseBisection(setup, kernels, samples, bool(version), fresh)
+            cells = bisection.cells()
+            with fleet_of(hosts, slots, tuple(cells.values()), console) as fleet:
+                done = bisection.run(cells, fleet)
     emit(done.model_dump_json(indent=1) if format_ is Format.JSON else bisection_report(done), output)
     raise Finished(_status(done))
 
 
-def _bisection_commits(
-    target: str,
-    repository: Path,
-    good: str,
-    bad: str,
-    arch: list[str] | None,
-    matrix: Path,
-    format_: Format,
-    output: Path | None,
-    *,
-    offline: bool,
-) -> NoReturn:
-    check_ends(good, bad)
-    project = Project.at(matrix)
-    expectations = expectations_of(project)
-    done = CommitBisecting(
-        project=project,
-        asked=find(target, expectations.known["claims"], expectations.known["census"].kfuncs),
-        repository=repository,
-        arch=_archs(project, arch, several=False)[0],
-        console=Console(stderr=True, highlight=False),
+def _setup(project: Project, target: str, store: ResultStore, console: Console, *, offline: bool) -> BisectSetup:
+    found = find(target, expectations_of(project))
+
+    def describe(result: CellResult) -> str:
+        said = found.read(result)
+        return plain(said.answer or f"no answer: {said.cause}", 120)
+
+    return BisectSetup(
+        target=found,
+        matrix=project.matrix,
+        root=project.root,
+        pinned=project.lock().images,
+        store=store,
         offline=offline,
-    ).run(good, bad)
-    emit(done.model_dump_json(indent=1) if format_ is Format.JSON else commits_report(done), output)
-    raise Finished(bisect_status(done))
+        say=lambda words: console.print(Text(plain(words)), soft_wrap=True),
+        shown=Display(console, describe),
+    )
+
+
+def _commits(setup: BisectSetup, repository: Path, good: str, bad: str, arch: str) -> Bisection:
+    config = hashlib.sha256(FRAGMENT.read_bytes()).hexdigest()
+    deadline = setup.limits.deadline("prepare_s")
+    with Checkout.opened(repository, arch, config, cache_root(), deadline=deadline) as checkout:
+        return CommitBisection(setup, checkout, arch).run(good, bad)
 
 
 def _archs(project: Project, given: list[str] | None, *, several: bool) -> tuple[str, ...]:
     """Kernels of several architectures have no order, so that only builds of one version may be of several."""
     archs = tuple(dict.fromkeys(given or [wanted.arch for wanted in project.matrix.wanted()]))
     for name in archs:
-        architecture(name)  # UserError when there is no such thing
+        architecture(name)  # UserError when there is no such architecture
     if several or len(archs) == 1:
         return archs
     if given:
-        raise UserError("one architecture at a time", hint="--version V asks all builds of one version on several")
+        raise UserError("one architecture at a time", hint="--version V tests all builds of one version on several")
     return archs[:1]
 
 
 def _status(done: Bisection) -> int:
     found = done.found
-    if found is None or not found.answers:
+    if found is None or not found.certain or (done.repository and not found.changes):
         return EXIT_NO_ANSWER
-    sides = (side for change in found.changes for side in (change.last_good, change.first_bad))
-    return EXIT_OK if all(side.confirmed for side in sides) else EXIT_NO_ANSWER
+    return EXIT_OK

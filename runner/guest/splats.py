@@ -95,7 +95,6 @@ _ENDS_WITH_STACK = frozenset({"lockdep", "sleeping function", "scheduling while 
 _BAR = re.compile(r"={20,}$")
 _CUT_HERE = "[ cut here ]"
 _TRACE = ("Call Trace:", "Call trace:", "Modules linked in", "CPU: ")
-_BEGINS = "runner: begin "  # runner/agent/__main__.py
 # kernel/printk/printk.c: the time, and with CONFIG_PRINTK_CALLER the thread or processor
 _STAMP = re.compile(r"(?:<\d+>)?\[ *(\d+\.\d{6})\](?:\[ *[TC]\d+\])? ?")
 
@@ -108,11 +107,10 @@ class _Report:
     text: str
     lines: list[str]
     at: float | None  # seconds of kernel time of its newest line; None: this kernel prints none
-    probe: str
     traced: bool = False
 
     def freeze(self) -> Splat:
-        return Splat(kind=self.kind, text=self.text, lines=tuple(self.lines), probe=self.probe)
+        return Splat(kind=self.kind, text=self.text, lines=tuple(self.lines))
 
 
 @dataclass(slots=True)
@@ -120,7 +118,6 @@ class SplatParser:
     """Takes a console line by line, at a cost that does not depend on what came before."""
 
     died: str = ""  # the line that says so; empty: the kernel lives, as far as its console tells
-    probe: str = ""  # that the agent named last on the console, before it asked it
     _ended: list[Splat] = field(default_factory=list)
     _open: _Report | None = None
     _lead: list[str] = field(default_factory=list)  # from a bar or a "cut here" on, until a report begins
@@ -138,9 +135,6 @@ class SplatParser:
         message = line[stamp.end() :] if stamp else line
         if not message or message.isspace():
             return
-        if message.startswith(_BEGINS):
-            self.probe = message.removeprefix(_BEGINS).strip()
-            return
         begins = _begins(message)
         if begins and begins[0].fatal:
             self.died = self.died or begins[1]
@@ -151,7 +145,7 @@ class SplatParser:
         if report:
             self._continue(report, message, at, begins)
         elif begins:
-            self._open = _Report(begins[0].kind, begins[1], [*self._lead, message], at, self.probe)
+            self._open = _Report(begins[0].kind, begins[1], [*self._lead, message], at)
             self._lead = []
         elif _CUT_HERE in message or _BAR.match(message):
             self._lead = [message]

@@ -1,81 +1,87 @@
-"""What a bisection found, for a terminal."""
+"""What a bisection found, for a terminal. Its page in the site shows the same words."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import ndiff
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner.model.errnos import errno_words
 from runner.reports.drawing import Trimmed, whole
-from runner.reports.layouts import layout_difference
-from runner.results.bisections import Answered, Bisection, Change, Unanswered
-from runner.text import counted, plain
+from runner.results.bisections import AnswerChange, Bisection, ChangeEnd, Conclusion, KernelTitle, Unanswered
+from runner.text import counted, plain, printable
 
 _MENTIONS = 8
 _NAMED = 6  # kernels in a list, before it says how many more
 
 
-def bisection_report(bisection: Bisection) -> RenderableType:
-    """`bisection.found` is there."""
-    parts: list[RenderableType] = [_head(bisection)]
-    found = bisection.found
+def bisection_report(done: Bisection) -> RenderableType:
+    """Each change with its evidence, and what else must be known to trust it."""
+    says = f": {plain(done.question.says)}" if done.question.says else ""
+    parts: list[RenderableType] = [Text(f"{plain(done.question.target)}{says}\n{how(done)}")]
+    found = done.found
     if found is None:
-        return Trimmed(Group(*parts, Text("not finished: the same command goes on")))
+        return Trimmed(Group(*parts, Text("not finished: the same command resumes it")))
     if len(found.changes) > 1:
-        parts += [Text(), *_all_changes(bisection)]
+        parts += [Text(), *_all_changes(done)]
     for change in found.changes:
         parts += [Text(), *_change(change)]
-    if lines := [Text(line) for line in remarks(bisection)]:
+    if done.repository:
+        parts += [Text(), Text("tested:", "bold"), _tested(done)]
+    if lines := [Text(line) for line in remarks(done)]:
         parts += [Text(), *lines]
     return Trimmed(Group(*parts))
 
 
-def _head(bisection: Bisection) -> Text:
-    says = f": {plain(bisection.question.says)}" if bisection.question.says else ""
-    return Text(f"{plain(bisection.question.target)}{says}\n{how(bisection)}")
-
-
-def how(bisection: Bisection) -> str:
+def how(done: Bisection) -> str:
     """What it took: candidates, rounds, boots."""
-    first, last = bisection.candidates[0], bisection.candidates[-1]
+    if done.repository:
+        took = f"{counted(len(done.candidates), 'commit')} of {plain(done.repository)} tested"
+        return f"{took} on {done.candidates[0].arch}; {counted(done.boots, 'boot')}"
+    first, last = done.candidates[0], done.candidates[-1]
     span = first.title if first == last else f"{first.title} to {last.title}"
-    if bisection.every:
+    if done.every:
         span = f"every build of {first.version}"
-    known = len({reply.candidate for reply in bisection.replies if not reply.fresh})
-    parts = [
-        f"{_count(len(bisection.candidates), 'kernel')}: {span}",
-        f"{_count(bisection.boots, 'boot')} in {_count(bisection.rounds, 'round')}, {bisection.slots} at once",
-    ]
-    parts += [f"{known} known from the store"] if known else []
-    return "; ".join(parts)
+    known = len({reply.candidate for reply in done.replies if not reply.fresh})
+    boots = f"{counted(done.boots, 'boot')} in {counted(done.rounds, 'round')}, {done.slots} concurrent guests"
+    parts = [f"{counted(len(done.candidates), 'kernel')}: {span}", boots]
+    return "; ".join([*parts, *([f"{known} known from the store"] if known else [])])
 
 
-def summary(bisection: Bisection) -> str:
+def summary(done: Bisection) -> str:
     """What was found, in a line."""
-    found = bisection.found
+    found = done.found
     if found is None:
         return "not finished"
     if not found.answers:
         return "no kernel answered"
     main = found.main
+    if main is None and found.possible:
+        return f"one of {len(found.possible)} commits: {', '.join(it.title for it in found.possible)}"
     if main is None:
         issues = "".join(f"; known issue {it.issue.id}" for it in found.known_issues)
         return f"no change seen: {plain(next(iter(found.answers)))}{issues}"
-    how = "differs between" if main.same_version else "changed between"
-    words = f"{how} {main.last_good.title} and {main.first_bad.title}"
+    if main.differs == "commit":
+        return f"first bad commit: {described(main.first_bad)}{found.doubt and f'; in doubt: {found.doubt}'}"
+    word = "differs between" if main.same_version else "changed between"
+    words = f"{word} {main.last_good.title} and {main.first_bad.title}"
     issue = main.first_bad.known_issue or main.last_good.known_issue
     known = f": known issue {issue}" if main.explained and issue else ""
     more = f"; {len(found.changes)} changes in all" if len(found.changes) > 1 else ""
     return f"{words}{known}{more}"
 
 
-def _all_changes(bisection: Bisection) -> Iterator[RenderableType]:
-    found = bisection.found
+def described(it: KernelTitle) -> str:
+    """A kernel's title; of a commit also its summary."""
+    return f"{it.title} {plain(it.summary, 80)}".rstrip()
+
+
+def _all_changes(done: Bisection) -> Iterator[RenderableType]:
+    found = done.found
     changes = found.changes if found else ()
-    back = "" if bisection.every or (found and found.monotonic) else ", and an answer came back that had gone"
+    back = "" if done.every or (found and found.monotonic) else ", and an answer came back that had gone"
     yield Text(f"{counted(len(changes), 'change')}{back}:", "bold")
     table = Table.grid(padding=(0, 2))
     for change in changes:
@@ -87,11 +93,11 @@ def _all_changes(bisection: Bisection) -> Iterator[RenderableType]:
     yield table
 
 
-def _change(change: Change) -> Iterator[RenderableType]:
+def _change(change: AnswerChange) -> Iterator[RenderableType]:
     old, new = change.last_good, change.first_bad
     table = Table.grid(padding=(0, 2))
     for name, side in zip(labels(change), (old, new), strict=True):
-        table.add_row(Text(name, "bold"), side.title, Text(plain(side.answer)), Text(confidence(side), "dim"))
+        table.add_row(Text(name, "bold"), described(side), Text(plain(side.answer)), Text(confidence(side), "dim"))
     yield table
     yield Text(what_differs(change), "dim")
     if issue := issue_words(change):
@@ -101,99 +107,98 @@ def _change(change: Change) -> Iterator[RenderableType]:
     yield Text()
     yield _side_by_side(change)
     yield from (Text(line) for line in reasons(change))
-    if prototypes := [plain(side.prototype) or "unknown" for side in (old, new) if old.prototype or new.prototype]:
-        if old.prototype == new.prototype:
-            yield Text(f"prototype, the same on both: {prototypes[0]}")
-        else:
-            yield from _lines("prototype:", *prototypes)
-    for it in change.layout_differences:
-        yield Text(f"struct {plain(it.name)} is laid out differently (offset, bytes, member):")
-        yield from (_coloured(line) for line in layout_difference(it))
+    if declared := declared_difference(change):
+        yield Text("declared as:")
+        yield from (Text(f"  {line}", {"-": "red", "+": "green"}.get(line[:1], "")) for line in declared)
     if at := change.log_difference:
-        yield from _lines(f"verifier log, first difference in line {at.line}:", at.before, at.after)
+        yield Text(f"verifier log, first difference in line {at.line}:")
+        yield Text(f"  - {plain(at.before)}", "red")
+        yield Text(f"  + {plain(at.after)}", "green")
     if sources := list(_sources(change)):
         yield Text()
         yield from sources
     yield Text()
-    for command in (old.show, new.show, old.again, new.again):
-        yield whole(f"$ {command}")
+    yield from (whole(f"$ {command}") for command in commands(change))
 
 
-def _coloured(line: str) -> Text:
-    return Text(f"  {line}", {"-": "red", "+": "green"}.get(line[:1], ""))
-
-
-def _lines(title: str, before: str, after: str) -> Iterator[Text]:
-    yield Text(title)
-    yield Text(f"  - {plain(before)}", "red")
-    yield Text(f"  + {plain(after)}", "green")
-
-
-def confidence(side: Answered) -> str:
+def confidence(side: ChangeEnd) -> str:
     """`2 of 2 boots agree`."""
-    words = f"{side.agree} of {_count(side.boots, 'boot')} {'agrees' if side.agree == 1 else 'agree'}"
-    return words if side.confirmed else f"{words}; not confirmed"
+    words = f"{side.agree} of {counted(side.boots, 'boot')} {'agrees' if side.agree == 1 else 'agree'}"
+    return words if side.confirmed or side.commit else f"{words}; not confirmed"
 
 
-def labels(change: Change) -> tuple[str, str]:
+def labels(change: AnswerChange) -> tuple[str, str]:
     """Builds of one version have no order, so that none of them is the last or the first."""
     return ("one build", "another") if change.same_version else ("last good", "first bad")
 
 
-def what_differs(change: Change) -> str:
+def what_differs(change: AnswerChange) -> str:
     """Is it the version, or the build of one version?"""
-    if not change.same_version:
-        return "good is how the older kernel answers, bad how the newer one does"
-    return f"same version, different answers: a difference of builds (another {change.differs}), not of versions"
+    if change.same_version:
+        return f"same version, different answers: a difference of builds (another {change.differs}), not of versions"
+    return "good is how the older kernel answers, bad how the newer one does"
 
 
-def reasons(change: Change) -> list[str]:
-    """Why the verifier refuses, where not both have a log that can be held against the other."""
+def reasons(change: AnswerChange) -> list[str]:
+    """Why the verifier refuses, where not both have a log that can be compared with the other."""
     if change.log_difference:
         return []
     sides = (change.last_good, change.first_bad)
     return [f"the verifier on {side.title}: {plain(side.reason)}" for side in sides if side.reason]
 
 
-def issue_words(change: Change) -> str:
-    """Which known issue one of the two shows; empty when none does. What it is stands in the remarks."""
+def issue_words(change: AnswerChange) -> str:
+    """Which known issue one of the two shows; empty when none does. The remarks describe it."""
     sides = (change.last_good, change.first_bad)
     return "; ".join(f"{side.title} shows the known issue {side.known_issue}" for side in sides if side.known_issue)
 
 
-def evidence_rows(change: Change) -> Iterator[tuple[str, str, str]]:
+def declared_difference(change: AnswerChange) -> list[str]:
+    """The lines of C of both kernels, `- ` before what only the first has, `+ ` before what only the second has."""
+    old, new = (list(map(printable, side.declared)) for side in (change.last_good, change.first_bad))
+    if not (old or new):
+        return []
+    if not (old and new):
+        return [*(old or new), f"(on {change.last_good.title if old else change.first_bad.title}; the other told none)"]
+    lines = [line.rstrip() for line in ndiff(old, new) if not line.startswith("?")]
+    return lines if old != new else [old[0], "(the same on both)"]
+
+
+def evidence_rows(change: AnswerChange) -> Iterator[tuple[str, str, str]]:
     """The two observations side by side: what is it, of the last good, of the first bad."""
     old, new = change.last_good, change.first_bad
-    yield "release", old.release, new.release
-    yield "asked with", plain(old.probe) or "the census", plain(new.probe) or "the census"
-    yield "load", errno_words(old.errno, "accepted"), errno_words(new.errno, "accepted")
-    if old.run_errno is not None or new.run_errno is not None:
-        yield "run", errno_words(old.run_errno, "it ran"), errno_words(new.run_errno, "it ran")
+    yield "release", old.release or "-", new.release or "-"
+    yield "probe", plain(old.probe) or "-", plain(new.probe) or "-"
     named = f"{old.answer} {new.answer}".replace(",", " ").split()
-    for name in dict.fromkeys((*old.fields, *new.fields)):
-        pair = _number(old, name), _number(new, name)
-        both = name in old.fields and name in new.fields
-        if (both and pair[0] != pair[1]) or name in named:
+    for name in dict.fromkeys((*old.evidence, *new.evidence)):
+        pair = plain(old.evidence.get(name, "-")), plain(new.evidence.get(name, "-"))
+        if name == "load" or name in named or pair[0] != pair[1]:
             yield plain(name), *pair
     for name, (before, after) in change.config_differences.items():
         yield f"CONFIG_{name}", before, after
 
 
-def _side_by_side(change: Change) -> Table:
+def commands(change: AnswerChange) -> list[str]:
+    """What shows it: the raw answers, then what boots both kernels once more."""
+    old, new = change.last_good, change.first_bad
+    return [command for command in (old.show, new.show, old.repeat, new.repeat) if command]
+
+
+def _side_by_side(change: AnswerChange) -> Table:
     table = Table.grid(padding=(0, 2))
     for _ in range(3):
         table.add_column(overflow="fold")
     table.add_row("", *(Text(label, "bold") for label in labels(change)))
-    for name, *cells in evidence_rows(change):
-        table.add_row(Text(name), *(Text(cell) for cell in cells))
+    for row in evidence_rows(change):
+        table.add_row(*map(Text, row))
     return table
 
 
-def _sources(change: Change) -> Iterator[Text]:
-    if change.stable_range:
-        yield Text(f"upstream: git log {change.stable_range}")
+def _sources(change: AnswerChange) -> Iterator[Text]:
+    if change.git_range:
+        yield Text(f"{'' if change.differs == 'commit' else 'upstream: '}git log {change.git_range}")
     if change.changelog:
-        count = _count(len(change.changelog), "line")
+        count = counted(len(change.changelog), "line")
         yield Text(f"the distribution's changelog between the two: {count} about BPF, netfilter or the kfunc's file,")
         yield Text("first those that are most like the question:")
         for mention in change.changelog[:_MENTIONS]:
@@ -204,53 +209,56 @@ def _sources(change: Change) -> Iterator[Text]:
         yield Text(f"the distribution's changelog: {plain(change.changelog_note)}")
 
 
-def remarks(bisection: Bisection) -> Iterator[str]:
+def _tested(done: Bisection) -> Table:
+    """Every commit that was tested, the oldest first."""
+    last = {reply.candidate: reply for reply in done.replies}
+    table = Table.grid(padding=(0, 2))
+    for it in done.candidates:
+        reply = last[it.key]
+        took = "booted" if reply.fresh and reply.cell else "the same kernel as another" if reply.cell else "not booted"
+        table.add_row(Text(f"  {described(it)}"), Text(took, "dim"), Text(plain(reply.answer or reply.cause, 100)))
+    return table
+
+
+def remarks(done: Bisection) -> Iterator[str]:
     """What else must be known to trust the result."""
-    found = bisection.found
+    found = done.found
     if found is None:
         return
-    if not found.answers:
-        yield "no kernel answered, so nothing is known"
-    elif not found.changes:
-        answer, some = next(iter(found.answers.items()))
-        yield f"no change seen: {plain(answer)} on {_list(some)}"
-    elif bisection.every:
-        for answer, some in found.answers.items():
-            yield f"{_count(len(some), 'kernel')}, {plain(answer)}: {_list(some)}"
+    yield from _what_it_came_to(done, found)
+    if found.doubt:
+        yield f"in doubt: {found.doubt}"
     for known in found.known_issues:
         issue, where = known.issue, _list(known.kernels)
         yield f"known issue {issue.id}, on {where}: {plain(issue.what)} {plain(issue.reason)} See {plain(issue.link)}"
     if found.sampled:
-        yield f"outside of every change {_count(found.sampled, 'further kernel')} {_were(found.sampled)} sampled"
+        were = "was" if found.sampled == 1 else "were"
+        yield f"outside of every change {counted(found.sampled, 'further kernel')} {were} sampled"
     if found.wavering:
         yield f"answered in more than one way: {_list(found.wavering)}"
     if found.unanswered:
         yield f"without an answer: {_unanswered(found.unanswered)}"
 
 
+def _what_it_came_to(done: Bisection, found: Conclusion) -> Iterator[str]:
+    if not found.answers:
+        yield "no kernel answered, so nothing is known"
+    elif found.possible:
+        yield "the commits between have no answer; each of these may be the first bad one:"
+        yield from (f"  {described(it)}" for it in found.possible)
+    elif not found.changes:
+        answer, some = next(iter(found.answers.items()))
+        yield f"no change seen: {plain(answer)} on {_list(some)}"
+    elif done.every:
+        for answer, some in found.answers.items():
+            yield f"{counted(len(some), 'kernel')}, {plain(answer)}: {_list(some)}"
+
+
 def _unanswered(some: Sequence[Unanswered]) -> str:
     words = [f"{it.title}: {plain(it.cause, 100)}" for it in some[:_NAMED]]
-    more = [f"{len(some) - _NAMED} more"] if len(some) > _NAMED else []
-    return "; ".join([*words, *more])
+    return "; ".join([*words, *([f"{len(some) - _NAMED} more"] if len(some) > _NAMED else [])])
 
 
 def _list(names: Iterable[str]) -> str:
     some = list(names)
-    more = [f"{len(some) - _NAMED} more"] if len(some) > _NAMED else []
-    return ", ".join([*some[:_NAMED], *more])
-
-
-def _number(side: Answered, name: str) -> str:
-    if name not in side.fields:
-        return "-"
-    number = str(side.fields[name])
-    words = side.words.get(name, number)
-    return number if words == number else f"{number} ({plain(words)})"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _were(number: int) -> str:
-    return "was" if number == 1 else "were"
+    return ", ".join([*some[:_NAMED], *([f"{len(some) - _NAMED} more"] if len(some) > _NAMED else [])])

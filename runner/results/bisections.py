@@ -1,19 +1,22 @@
 """A stored bisection: reports/bisections/<id>.json, rewritten after each answer, so that a killed one is resumed.
 
-What is asked, of which kernels, every reply that came, and, when it came to its end, what was found.
+What was asked of which kernels, every reply, and, when it came to its end, where the answer changed. The kernels are
+releases of an archive, or commits of a repository, each of which is built.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
 from runner.errors import InfraError
-from runner.model import KnownIssue, Outcome, Plain, ProgType, StructLayout
+from runner.model import KnownIssue, Outcome, Plain
+from runner.results.answers import steady
 from runner.results.database import faults
 from runner.results.evidence import publish
 from runner.results.model import RunId
@@ -30,26 +33,30 @@ class Why(StrEnum):
     KNOWN = "known"  # the store has its answer from another run
 
 
-class OneKernel(Plain):
-    """What names a kernel."""
+class KernelTitle(Plain):
+    """What names a kernel: a release, or the commit that it is built from."""
 
-    version: str
-    release: str
     arch: str
+    version: str = ""
+    release: str = ""
     build: str = ""  # the package's version, or what else tells two builds of one version apart
     variant: str = ""  # rt, 16k; empty: the generic configuration
+    commit: str = ""
+    summary: str = ""  # of the commit; somebody else's text
 
     @property
     def title(self) -> str:
-        """`6.18.15 (6.18.15-1~bpo13+1) x86_64 rt`."""
+        """`6.18.15 (6.18.15-1~bpo13+1) x86_64 rt`; of a commit the first 12 digits."""
+        if self.commit:
+            return self.commit[:12]
         return " ".join(filter(None, (self.version, f"({self.build or self.release})", self.arch, self.variant)))
 
 
-class Candidate(OneKernel):
-    """A kernel that may be asked. `key` is its own among the candidates of a bisection."""
+class Candidate(KernelTitle):
+    """A kernel that may be asked. `key` is unique among the candidates of a bisection."""
 
     key: str
-    source: str
+    source: str = ""
     suite: str = ""
 
 
@@ -63,6 +70,7 @@ class Reply(Plain):
     outcome: Outcome = Outcome.RAN
     run: str = ""
     cell: str = ""
+    kernel: str = ""  # the digest of a kernel that was built: the same kernel is not booted twice
 
     @property
     def fresh(self) -> bool:
@@ -71,46 +79,42 @@ class Reply(Plain):
 
     @property
     def machines_fault(self) -> bool:
-        """It has no answer, and that was not the kernel's doing: asking again may help."""
+        """It has no answer, and that was not the kernel's doing: a retry may help."""
         return not self.answer and self.outcome not in (Outcome.RAN, Outcome.BOOT_FAILED)
 
 
-class Question(Plain):
-    """What is asked of each kernel."""
+class BisectionQuestion(Plain):
+    """What each kernel is asked."""
 
-    target: str  # as the command line names it: nat-manip-2:tc, bpf_ct_set_nat_info:xdp
-    kfunc: str
-    prog_type: ProgType
+    target: str  # as on the command line: nat-manip-2:tc, bpf_ct_set_nat_info:xdp
+    subject: str  # a kfunc, or whatever else the kind of probe is about
+    type: str = ""
     says: str = ""  # the claim's words
 
 
-class Answered(OneKernel):
-    """One end of a change: the kernel, its answer, the raw evidence, and how to see it again."""
+class ChangeEnd(KernelTitle):
+    """One end of a change: the kernel, its answer, the raw evidence, and the commands that show it."""
 
-    source: str
-    suite: str
+    source: str = ""
+    suite: str = ""
     answer: str
     boots: int  # that gave an answer, those of other runs too
     agree: int
     confirmed: bool
     run: str
     cell: str
-    probe: str = ""  # whose observation it is; empty: the census's
-    errno: int | None = None
-    run_errno: int | None = None
-    fields: dict[str, int] = Field(default_factory=dict)
-    words: dict[str, str] = Field(default_factory=dict)  # the fields as people read them: -EINVAL, not written
+    probe: str = ""
+    evidence: dict[str, str] = Field(default_factory=dict)  # what was observed, in words: load -> "-EINVAL"
+    declared: tuple[str, ...] = ()  # lines of C from the kernel's BTF: the prototype, structures
     log: str = ""
     reason: str = ""  # the line of the log in which the verifier says why it refuses
-    prototype: str = ""  # from BTF, as the layouts
-    layouts: tuple[StructLayout, ...] = ()  # of the structures that programs hand to the kfunc
     config: dict[str, str] = Field(default_factory=dict)
     known_issue: str = ""  # the id of the one that this answer shows
     show: str = ""  # the command that shows the raw answer
-    again: str = ""  # the command that boots this kernel and asks it again
+    repeat: str = ""  # the command that boots this kernel and asks it once more; none of a commit
 
 
-class Unanswered(OneKernel):
+class Unanswered(KernelTitle):
     """A kernel that was asked and has no answer."""
 
     cause: str
@@ -124,14 +128,6 @@ class LogDifference(Plain):
     after: str
 
 
-class LayoutDifference(Plain):
-    """A structure that two kernels lay out differently; None: no program hands one to the kfunc there."""
-
-    name: str
-    before: StructLayout | None
-    after: StructLayout | None
-
-
 class Mention(Plain):
     """A line of the distribution's changelog. `upstream`: of which stable release; empty: the distribution's own."""
 
@@ -140,54 +136,75 @@ class Mention(Plain):
     text: str
 
 
-class Change(Plain):
+class AnswerChange(Plain):
     """Two neighbours that answer differently, the older one first."""
 
-    last_good: Answered
-    first_bad: Answered
+    last_good: ChangeEnd
+    first_bad: ChangeEnd
     between: tuple[Unanswered, ...] = ()
-    differs: str  # "version"; of one version what else differs: "build", "architecture and configuration"
-    log_difference: LogDifference | None = None
-    layout_differences: tuple[LayoutDifference, ...] = ()
-    config_differences: dict[str, tuple[str, str]] = Field(default_factory=dict)
-    stable_range: str = ""  # as git has it: v6.12.111..v6.12.113
+    differs: str  # "version", "commit"; of one version what else differs: "build", "architecture and configuration"
+    git_range: str = ""  # v6.12.111..v6.12.113
     changelog: tuple[Mention, ...] = ()
     changelog_note: str = ""  # why there is none
 
     @property
     def same_version(self) -> bool:
-        """Is it a difference of builds, and not of versions?"""
-        return self.differs != "version"
+        """Do builds of one version differ, and not versions?"""
+        return self.differs not in {"version", "commit"}
 
     @property
     def explained(self) -> bool:
         """Does a known issue come or go here? Then it says more about a build than about the kfunc."""
         return self.last_good.known_issue != self.first_bad.known_issue
 
+    @property
+    def config_differences(self) -> dict[str, tuple[str, str]]:
+        """CONFIG_ options of both that differ."""
+        old, new = self.last_good.config, self.first_bad.config
+        return {name: (old[name], new[name]) for name in sorted(old.keys() & new.keys()) if old[name] != new[name]}
 
-class Explained(Plain):
+    @property
+    def log_difference(self) -> LogDifference | None:
+        """The first line that differs, addresses and BTF ids apart; None when none does, or where one has no log."""
+        before, after = self.last_good.log.rstrip(), self.first_bad.log.rstrip()
+        if before and after:
+            for number, (old, new) in enumerate(zip_longest(before.splitlines(), after.splitlines(), fillvalue=""), 1):
+                if steady(old)[0] != steady(new)[0]:
+                    return LogDifference(line=number, before=old, after=new)
+        return None
+
+
+class ExplainedKernels(Plain):
     """A known issue, and the kernels whose answer it is."""
 
     issue: KnownIssue
     kernels: tuple[str, ...]
 
 
-class Found(Plain):
-    """What a bisection came to. `answers`: each different one, with the kernels that gave it."""
+class Conclusion(Plain):
+    """What a bisection found. `answers`: each different one, with the kernels that gave it."""
 
-    changes: tuple[Change, ...]
-    monotonic: bool
+    changes: tuple[AnswerChange, ...]
+    monotonic: bool = True
     answers: dict[str, tuple[str, ...]]
-    unanswered: tuple[Unanswered, ...]
-    wavering: tuple[str, ...]
-    sampled: int
-    known_issues: tuple[Explained, ...] = ()
+    unanswered: tuple[Unanswered, ...] = ()
+    wavering: tuple[str, ...] = ()
+    sampled: int = 0
+    known_issues: tuple[ExplainedKernels, ...] = ()
+    possible: tuple[KernelTitle, ...] = ()  # commits: each may be the first bad one
+    doubt: str = ""  # why the commit that was found may be the wrong one
 
     @property
-    def main(self) -> Change | None:
+    def main(self) -> AnswerChange | None:
         """The change that leads to how the newest kernel answers; one that no known issue explains goes first."""
         own = [change for change in self.changes if not change.explained]
         return next(reversed(own or self.changes), None)
+
+    @property
+    def certain(self) -> bool:
+        """Every end of every change was confirmed, and some kernel answered."""
+        sides = [side for change in self.changes for side in (change.last_good, change.first_bad)]
+        return bool(self.answers) and all(side.confirmed for side in sides) and not (self.possible or self.doubt)
 
 
 class Bisection(Plain):
@@ -196,24 +213,24 @@ class Bisection(Plain):
     schema_: Literal[1] = Field(default=1, alias="schema")
     id: RunId  # of the run that holds its boots as well
     key: str  # equal for the same question to the same kernels
-    question: Question
+    question: BisectionQuestion
     started: AwareDatetime
     finished: AwareDatetime | None = None
-    slots: int
-    samples: int
+    slots: int = 1
+    samples: int = 0
     every: bool = False  # ask all of them, instead of searching
-    candidates: tuple[Candidate, ...]
+    repository: str = ""  # whose commits the candidates are
+    candidates: tuple[Candidate, ...]  # in order; of commits those that were tested
     replies: tuple[Reply, ...] = ()
     rounds: int = 0
-    last_good: Answered | None = None
-    first_bad: Answered | None = None
-    found: Found | None = None
+    found: Conclusion | None = None
+    git_log: str = ""  # `git bisect replay` takes it
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
     @property
     def boots(self) -> int:
-        return sum(reply.fresh for reply in self.replies)
+        return sum(reply.fresh and bool(reply.cell) for reply in self.replies)
 
     @property
     def shown_runs(self) -> frozenset[str]:
@@ -231,7 +248,7 @@ def bisection_path(reports: Path, bisection_id: str) -> Path:
 
 
 def load_bisections(reports: Path) -> Iterator[Bisection]:
-    """Every bisection that is kept, the last one first. InfraError when one cannot be read."""
+    """Every bisection that is stored, the last one first. Raises InfraError when one cannot be read."""
     for path in sorted(bisections_folder(reports).glob("bisect-*.json"), reverse=True):
         try:
             yield Bisection.model_validate_json(path.read_bytes())
@@ -240,7 +257,7 @@ def load_bisections(reports: Path) -> Iterator[Bisection]:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise InfraError(f"{path} is no bisection: {place}: {first['msg']}", hint="delete it") from None
+            raise InfraError(f"{path} is not a bisection: {place}: {first['msg']}", hint="delete it") from None
 
 
 def join_bisections(into: Path, other: Path) -> None:

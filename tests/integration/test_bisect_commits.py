@@ -1,4 +1,4 @@
-"""The search over commits: a real git, and kernels that are one line of text."""
+"""A bisection over commits: a real git, and kernels that are one line of text."""
 
 from __future__ import annotations
 
@@ -11,31 +11,26 @@ from pathlib import Path
 
 import pytest
 
-from runner.bisect import commitkernels
-from runner.bisect.commitkernels import CommitKernels
-from runner.bisect.commits import CommitJournal, Search, journal_path
-from runner.bisect.questions import find
+from runner.bisect import boots, commits
+from runner.bisect.boots import BisectSetup
+from runner.bisect.commits import CommitBisection
+from runner.bisect.target import find
 from runner.engine.orders import CellOrder
+from runner.engine.plan import Ended, Plan, RunEnd, Sink
 from runner.errors import BuildError, InfraError, UserError
 from runner.kernels import checkout
 from runner.kernels.checkout import Checkout
-from runner.model import (
-    CellResult,
-    GuestSize,
-    ImagePin,
-    Limits,
-    Observation,
-    Outcome,
-    Pin,
-    PinnedFile,
-    answers_of,
-)
+from runner.matrix import load_matrix
+from runner.model import CellResult, Observation, Outcome, Pin, PinnedFile, answers_of
 from runner.model.deadline import Deadline
-from runner.probes import load_kfuncs
 from runner.process import Completed
-from runner.results.bisectcommits import CommitAnswer, CommitBisection, NamedCommit
+from runner.reports.bisection import bisection_report, summary
+from runner.results.bisections import Bisection
+from runner.results.store import ResultStore
 from tests import fakes
 from tests.unit import agent_samples
+from tests.unit.rendering import render
+from tests.unit.test_bisect_target import expectations
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,96 +75,143 @@ def history(folder: Path, *kernels: str) -> list[str]:
 
 
 @dataclass
-class Bench:
-    """`good`, `bad`, anything else answers so; `broken` does not build, `fault` is the machine's."""
+class Kernels:
+    """In place of make and guests: a kernel is the first word of its source.
 
-    checkout: Checkout
-    tested: list[str] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
+    `good` and `bad` answer in two ways, `broken` does not build, `panic` does not boot, `fault` is the machine's.
+    """
+
+    built: list[str] = field(default_factory=list)
+    booted: list[str] = field(default_factory=list)
     faulty: bool = False
 
-    def test(self, commit: str) -> CommitAnswer:
-        self.checkout.check_out(commit, deadline=limit())
-        kernel = (self.checkout.source / "kernel").read_text()
-        self.tested.append(commit)
-        if self.faulty and kernel.startswith("fault"):
-            raise InfraError("no space left on device")
-        if kernel.startswith("broken"):
-            return CommitAnswer(commit=commit, cause="does not build")
-        return CommitAnswer(commit=commit, answer=kernel.split()[0], kernel="a" * 64, booted=True)
+    def build(self, source: Path, objects: Path, arch: str, **_: object) -> None:
+        text = (source / "kernel").read_text()
+        self.built.append(text)
+        if text.startswith("broken"):
+            raise BuildError("/source does not build:\nnet/x.c:1: error: expected ';'")
+        objects.mkdir(exist_ok=True)
+        (objects / "image").write_text(text.split()[0])
 
-    def tell(self, one: CommitAnswer, commit: NamedCommit, word: str) -> None:
-        self.words.append(word)
+    def lock(self, wanted: object, means: object) -> tuple[Pin, ...]:
+        folder = Path(wanted.source.removeprefix("tree:"))  # type: ignore[attr-defined]
+        word = (folder / "image").read_text()
+        file = PinnedFile(name="image", sha256=word.encode().hex().ljust(64, "0"), size_bytes=1)
+        return (Pin(source="tree:/x", arch="x86_64", version="6.12.1", release=word, files=(file,)),)
 
-    def search(self, good: str, bad: str) -> CommitBisection:
-        journal = CommitJournal(journal_path(self.checkout, "q:tc", "asks"))
-        return Search(self.checkout, "q:tc", "x86_64", journal, self.test, self.tell, Limits()).run(good, bad)
+    def execute(self, plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
+        return fakes.told(plan, sinks, map(self._result, plan.orders), Ended.COMPLETE)
+
+    def _result(self, order: CellOrder) -> CellResult:
+        word = order.cell.kernel.release
+        self.booted.append(word)
+        if word == "panic":
+            return CellResult(cell=order.cell, outcome=Outcome.BOOT_FAILED, cause="Kernel panic")
+        if word == "fault" and self.faulty:
+            return CellResult(cell=order.cell, outcome=Outcome.LOST, cause="no space left on device")
+        fields = {"set_ret": 0 if word == "good" else -22}
+        seen = Observation(probe="nat-manip-2:tc", load_errno=0, run_errno=0, log=f"said {word}", fields=fields)
+        facts = agent_samples.GOOD_FACTS
+        return CellResult(cell=order.cell, outcome=Outcome.RAN, facts=facts, answers=answers_of((seen,)))
+
+
+@dataclass
+class Bench:
+    """A repository, a store, and what was built and booted."""
+
+    setup: BisectSetup
+    checkout: Checkout
+    kernels: Kernels
+
+    def bisect(self, good: str, bad: str) -> Bisection:
+        self.kernels.built.clear()
+        return CommitBisection(self.setup, self.checkout, "x86_64").run(good, bad)
+
+
+@pytest.fixture
+def kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernels:
+    made = Kernels()
+    monkeypatch.setenv("RUNNER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(commits, "build_kernel", made.build)
+    monkeypatch.setattr(commits, "lock_kernels", made.lock)
+    monkeypatch.setattr(boots, "execute", made.execute)
+    monkeypatch.setattr(BisectSetup, "payload", lambda *_: {})
+    return made
 
 
 @contextmanager
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Checkout.opened(tmp_path / "repo", "x86_64", "c", tmp_path, deadline=limit()) as made:
-        yield Bench(made)
+def bench(tmp_path: Path, kernels: Kernels) -> Iterator[Bench]:
+    matrix = load_matrix(ROOT / "matrix.yaml")
+    image = fakes.cell("fine").image
+    with (
+        Checkout.opened(tmp_path / "repo", "x86_64", "c", tmp_path, deadline=limit()) as made,
+        ResultStore(tmp_path / "reports" / "results.db") as store,
+    ):
+        target = find("nat-manip-2", expectations())
+        image = image.model_copy(update={"suite": matrix.file.image.suite, "arch": "x86_64"})
+        said: list[str] = []
+        setup = BisectSetup(target, matrix, tmp_path, (image,), store, False, said.append, fakes.Told())
+        yield Bench(setup, made, kernels)
 
 
-def test_the_first_bad_commit_is_found_and_what_does_not_build_is_skipped(tmp_path: Path) -> None:
+def first_bad(done: Bisection) -> str:
+    assert done.found
+    (change,) = done.found.changes
+    return change.first_bad.commit
+
+
+def test_the_first_bad_commit_is_found_and_what_does_not_build_is_skipped(tmp_path: Path, kernels: Kernels) -> None:
     ids = history(
         tmp_path / "repo", "good", "good", "broken 1", "good", "good x", "bad", "bad", "broken", "bad x", "bad"
     )
     before = git(tmp_path / "repo", "status", "--porcelain=v2", "--branch")
-    with bench(tmp_path) as made:
-        done = made.search(ids[0], "main")
-    assert done.first_bad == NamedCommit(id=ids[5], subject="commit 5: bad")
-    assert (done.good_answer, done.bad_answer) == ("good", "bad")
-    assert len(made.tested) < len(ids)
-    assert len(set(made.tested)) == len(made.tested)
-    assert [one.commit for one in done.tested] == sorted(made.tested, key=ids.index)
-    assert "first bad commit" in done.log
+    with bench(tmp_path, kernels) as made:
+        done = made.bisect(ids[0], "main")
+    assert first_bad(done) == ids[5]
+    assert summary(done) == f"first bad commit: {ids[5][:12]} commit 5: bad"
+    assert done.found
+    (change,) = done.found.changes
+    assert (change.last_good.commit, change.differs) == (ids[4], "commit")
+    assert (change.last_good.answer, change.first_bad.answer) == ("set_ret 0", "set_ret -EINVAL")
+    assert change.first_bad.evidence["set_ret"] == "-22 (-EINVAL)"
+    assert [it.key for it in done.candidates] == sorted((it.key for it in done.candidates), key=ids.index)
+    assert sorted(kernels.booted) == ["bad", "good"]  # the very same kernel is not booted twice
+    assert "first bad commit" in done.git_log
+    text = render(bisection_report(done), 200)
+    assert f"first bad  {ids[5][:12]} commit 5: bad" in text
+    assert f"git log {ids[4][:12]}..{ids[5][:12]}" in text
+    assert "the same kernel as another" in text
     assert git(tmp_path / "repo", "status", "--porcelain=v2", "--branch") == before
     assert not list((tmp_path / "repo" / ".git").glob("BISECT*"))
 
 
-def test_commits_that_cannot_be_told_apart_are_all_named(tmp_path: Path) -> None:
-    ids = history(tmp_path / "repo", "good", "broken 1", "broken 2", "bad")
-    with bench(tmp_path) as made:
-        done = made.search(ids[0], ids[3])
-        again = made.search(ids[0], ids[3])
-    assert done.first_bad is None
-    assert {commit.id for commit in done.candidates} == set(ids[1:])
-    assert done == again
-    assert len(made.tested) == 4
+def test_commits_that_cannot_be_told_apart_are_all_named(tmp_path: Path, kernels: Kernels) -> None:
+    ids = history(tmp_path / "repo", "good", "broken 1", "panic", "bad")
+    with bench(tmp_path, kernels) as made:
+        done = made.bisect(ids[0], ids[3])
+    assert done.found
+    assert not done.found.changes
+    assert {it.commit for it in done.found.possible} == set(ids[1:])
+    causes = {it.commit: it.cause for it in done.found.unanswered}
+    assert causes == {ids[1]: "does not build: net/x.c:1: error: expected ';'", ids[2]: "boot failed: Kernel panic"}
 
 
-def test_what_was_interrupted_goes_on(tmp_path: Path) -> None:
-    kernels = ["good"] + [f"good {n}" for n in range(4)] + ["fault"] + [f"bad {n}" for n in range(4)]
-    ids = history(tmp_path / "repo", *kernels)
-    with bench(tmp_path) as made:
-        made.faulty = True
-        with pytest.raises(InfraError):
-            made.search(ids[0], ids[-1])
-    first = made.tested[:-1]
-    path = next((tmp_path / "builds").glob("*/tested-*.jsonl"))
-    with path.open("a") as file:
-        file.write('{"commit": "cut sho')  # as a kill leaves it
-    (path.parent / "source" / ".git" / "index.lock").touch()
-    with bench(tmp_path) as made:
-        done = made.search(ids[0], ids[-1])
-    assert not set(first) & set(made.tested)
-    assert done.first_bad is not None
-    assert done.first_bad.id == ids[5]  # its answer, `fault`, is not the good one
-    assert {one.commit for one in done.tested} >= {*first, *made.tested}
-    with bench(tmp_path) as made:
-        assert made.search(ids[0], ids[-1]) == done
-    assert made.tested == []
-
-
-def test_another_question_begins_anew(tmp_path: Path) -> None:
-    ids = history(tmp_path / "repo", "good", "good 1", "bad", "bad 1")
-    with bench(tmp_path) as made:
-        made.search(ids[0], ids[3])
-        found = made.search(ids[1], ids[2]).first_bad
-    assert found is not None
-    assert found.id == ids[2]
+def test_what_was_interrupted_is_resumed(tmp_path: Path, kernels: Kernels) -> None:
+    ids = history(tmp_path / "repo", "good", *(f"good {n}" for n in range(4)), "fault", *(f"bad {n}" for n in range(4)))
+    kernels.faulty = True
+    with bench(tmp_path, kernels) as made, pytest.raises(InfraError, match="no space left"):
+        made.bisect(ids[0], ids[-1])
+    before = set(kernels.built) - {"fault"}
+    (tmp_path / "builds").glob("*/source/.git").__next__().joinpath("index.lock").touch()  # as a kill leaves it
+    kernels.faulty = False
+    with bench(tmp_path, kernels) as made:
+        done = made.bisect(ids[0], ids[-1])
+        assert not before & set(kernels.built)
+        assert first_bad(done) == ids[5]
+        # another bisection with the same question knows them all
+        assert first_bad(made.bisect(ids[0], ids[-1])) == ids[5]
+        assert first_bad(made.bisect(ids[4], ids[-1])) == ids[5]
+        assert kernels.built == []
 
 
 @pytest.mark.parametrize(
@@ -182,123 +224,66 @@ def test_another_question_begins_anew(tmp_path: Path) -> None:
         ("main~3", "main~1", "the bad end, .* has no answer: does not build"),
     ],
 )
-def test_ends_that_cannot_be_are_the_users_mistake(tmp_path: Path, good: str, bad: str, words: str) -> None:
+def test_ends_that_cannot_be_are_the_users_mistake(
+    tmp_path: Path, kernels: Kernels, good: str, bad: str, words: str
+) -> None:
     history(tmp_path / "repo", "good", "good 1", "broken", "bad")
-    with bench(tmp_path) as made, pytest.raises(UserError, match=words):
-        made.search(good, bad)
+    with bench(tmp_path, kernels) as made, pytest.raises(UserError, match=words):
+        made.bisect(good, bad)
 
 
-def test_ends_that_answer_alike_end_the_search(tmp_path: Path) -> None:
+def test_ends_that_answer_alike_end_the_search(tmp_path: Path, kernels: Kernels) -> None:
     ids = history(tmp_path / "repo", "good", "bad", "good 1")
-    with bench(tmp_path) as made:
-        done = made.search(ids[0], ids[2])
-    assert (done.first_bad, done.candidates, made.tested) == (None, (), [ids[0], ids[2]])
+    with bench(tmp_path, kernels) as made:
+        done = made.bisect(ids[0], ids[2])
+    assert summary(done) == "no change seen: set_ret 0"
+    assert len(done.candidates) == 2
 
 
-def test_a_folder_that_is_no_repository_and_one_that_is_in_use(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a folder"), bench(tmp_path):
+def merged(folder: Path) -> dict[str, str]:
+    """A branch from before the bug, merged after it: its commits answer as the fix does."""
+    folder.mkdir()
+    git(folder, "init", "--quiet")
+    git(folder, "config", "user.email", "a@b.example")
+    git(folder, "config", "user.name", "a")
+
+    def commit(word: str, subject: str) -> str:
+        (folder / "kernel").write_text(f"{word} {subject}")
+        git(folder, "add", "kernel")
+        git(folder, "commit", "--quiet", "--message", subject)
+        return git(folder, "rev-parse", "HEAD")
+
+    ids = {"root": commit("bad", "root")}
+    ids["bug"] = commit("good", "bug")
+    ids["main 1"] = commit("good", "main 1")
+    git(folder, "checkout", "--quiet", "-b", "topic", ids["root"])
+    for number in range(6):
+        ids[f"topic {number}"] = commit("bad", f"topic {number}")
+    git(folder, "checkout", "--quiet", "main")
+    git(folder, "merge", "--quiet", "--strategy=ours", "--message", "merge", "topic")
+    for name in ("main 2", "main 3"):
+        ids[name] = commit("good", name)
+    ids["fix"] = commit("bad", "THE FIX")
+    ids["end"] = commit("bad", "end")
+    return ids
+
+
+def test_a_branch_from_before_the_good_end_misleads_nobody(tmp_path: Path, kernels: Kernels) -> None:
+    ids = merged(tmp_path / "repo")
+    with bench(tmp_path, kernels) as made:
+        done = made.bisect(ids["bug"], ids["end"])
+    assert first_bad(done) == ids["fix"]
+    assert done.found
+    assert not done.found.doubt
+
+
+def test_a_folder_that_is_no_repository_and_one_that_is_in_use(tmp_path: Path, kernels: Kernels) -> None:
+    with pytest.raises(UserError, match="is not a folder"), bench(tmp_path, kernels):
         pass
     (tmp_path / "repo").mkdir()
-    with pytest.raises(UserError, match="not a git repository"), bench(tmp_path):
+    with pytest.raises(UserError, match="not a git repository"), bench(tmp_path, kernels):
         pass
     (tmp_path / "repo").rmdir()
     history(tmp_path / "repo", "good")
-    with bench(tmp_path), pytest.raises(InfraError, match="another process"), bench(tmp_path):
+    with bench(tmp_path, kernels), pytest.raises(InfraError, match="another process"), bench(tmp_path, kernels):
         pass
-
-
-# --- one commit: build, boot, ask -------------------------------------------------------------------------------------
-
-
-@dataclass
-class Kernels:
-    """In place of make and guests: a kernel's image is its source's first word."""
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    boots: int = 0
-
-    def build(self, source: Path, objects: Path, arch: str, **_: object) -> None:
-        text = (source / "kernel").read_text()
-        if text.startswith("broken"):
-            raise BuildError("/source does not build:\nnet/x.c:1: error: expected ';'")
-        objects.mkdir(exist_ok=True)
-        (objects / "image").write_text(text.split()[0])
-
-    def lock(self, wanted: object, means: object) -> tuple[Pin, ...]:
-        folder = Path(wanted.source.removeprefix("tree:"))  # type: ignore[attr-defined]
-        digest = (folder / "image").read_text().encode().hex().ljust(64, "0")
-        files = (PinnedFile(name="image", sha256=digest, size_bytes=1),)
-        return (Pin(source="tree:/x", arch="x86_64", version="6.12.1", release="6.12.1", files=files),)
-
-    def run(self, order: CellOrder, *_: object) -> CellResult:
-        self.boots += 1
-        outcome = self.outcomes.pop(0) if self.outcomes else Outcome.RAN
-        (ask,) = order.asks
-        seen = Observation(
-            probe=ask.probe, load_errno=0, run_errno=0, fields={"acquired": 1, "inserted": 1, "found": 1}
-        )
-        observations = (seen,) if outcome is Outcome.RAN else ()
-        return CellResult(cell=order.cell, outcome=outcome, cause="why", answers=answers_of(observations))
-
-
-@pytest.fixture
-def kernels(monkeypatch: pytest.MonkeyPatch) -> Kernels:
-    made = Kernels()
-    monkeypatch.setattr(commitkernels, "build_kernel", made.build)
-    monkeypatch.setattr(commitkernels, "lock_kernels", made.lock)
-    monkeypatch.setattr(commitkernels, "run_cell", made.run)
-    return made
-
-
-def asker(clone: Checkout, cache: Path) -> CommitKernels:
-    return CommitKernels(
-        checkout=clone,
-        arch="x86_64",
-        asked=find("insert-then-found:tc", agent_samples.claims(), load_kfuncs(ROOT)),
-        image=ImagePin(suite="trixie", arch="x86_64", packages=()),
-        payload=b"",
-        guest=GuestSize(),
-        limits=Limits(),
-        probes=("conntrack",),
-        machine=fakes.FakeMachine(),
-        journal=CommitJournal(cache / "journal"),
-        cache=cache,
-        native=True,
-        jobs=1,
-        tell=lambda phase, note: None,
-    )
-
-
-def test_the_very_same_kernel_is_not_booted_twice(tmp_path: Path, kernels: Kernels) -> None:
-    ids = history(tmp_path / "repo", "one", "one with other words in its documentation", "two")
-    with bench(tmp_path) as made:
-        test = asker(made.checkout, tmp_path)
-        for commit in ids:
-            test.journal.add(test(commit))
-    assert kernels.boots == 2
-    first, second, third = (test.journal.tested[commit] for commit in ids)
-    assert (first.booted, second.booted, third.booted) == (True, False, True)
-    assert first.answer == second.answer == "acquired 1, inserted 1, found 1"
-    assert first.observation is not None
-    assert first.observation == second.observation
-
-
-def test_a_commit_without_an_answer_says_why_and_a_fault_of_the_machine_is_none(
-    tmp_path: Path, kernels: Kernels
-) -> None:
-    ids = history(tmp_path / "repo", "broken", "one")
-    with bench(tmp_path) as made:
-        test = asker(made.checkout, tmp_path)
-        broken = test(ids[0])
-        assert (broken.answer, broken.kernel, broken.cause) == (
-            "",
-            None,
-            "does not build: net/x.c:1: error: expected ';'",
-        )
-        kernels.outcomes = [Outcome.BOOT_FAILED, Outcome.BOOT_FAILED]
-        assert (test(ids[1]).answer, test(ids[1]).answer) == ("", "acquired 1, inserted 1, found 1")
-        kernels.outcomes = [Outcome.BOOT_FAILED, Outcome.RAN]  # a busy machine
-        assert test(ids[1]).answer
-        kernels.outcomes = [Outcome.LOST, Outcome.INFRA_FAILED]
-        with pytest.raises(InfraError, match="why"):
-            test(ids[1])

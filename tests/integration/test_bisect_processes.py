@@ -14,7 +14,7 @@ import pytest
 
 from runner.bisect.changelog import packed_changelog
 from runner.bisect.journal import Journal
-from runner.bisect.search import Board, Tell, Want, search
+from runner.bisect.search import Tally, Tell, Want, search
 from runner.errors import InfraError
 from runner.model import Limits
 from runner.model.deadline import Deadline
@@ -54,7 +54,7 @@ def test_a_damaged_one_is_the_machines_fault(tmp_path: Path) -> None:
         packed_changelog(packed(tmp_path, {"usr/share/doc/p/changelog.gz": b"not packed"}), deadline=limit())
 
 
-def go_on(kept: Journal, asked: list[int], *, die_after: int = 1000) -> Board:
+def resume(kept: Journal, asked: list[int], *, die_after: int = 1000) -> Tally:
     def ask(batch: Sequence[Want], tell: Tell) -> None:
         for want in batch:
             if len(asked) == die_after:
@@ -66,13 +66,13 @@ def go_on(kept: Journal, asked: list[int], *, die_after: int = 1000) -> Board:
     return search(keys, kept.replies, ask, slots=3, samples=2, kept=kept.keep)
 
 
-def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
+def test_killed_in_the_middle_it_is_resumed(tmp_path: Path) -> None:
     whole: list[int] = []
-    go_on(journal(tmp_path / "whole"), whole)
+    resume(journal(tmp_path / "whole"), whole)
     child = os.fork()
     if child == 0:
         try:
-            go_on(journal(tmp_path), [], die_after=7)
+            resume(journal(tmp_path), [], die_after=7)
         finally:
             os._exit(1)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
@@ -80,7 +80,7 @@ def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
     assert kept.resumed
     assert len(kept.replies) == 7
     asked: list[int] = []
-    board = go_on(kept, asked)
-    assert [(gap.low, gap.high) for gap in board.edges] == [(41, 42)]
+    tally = resume(kept, asked)
+    assert [(gap.low, gap.high) for gap in tally.edges] == [(41, 42)]
     assert 7 + len(asked) <= len(whole) + 2  # but for the round that was cut short
     assert [bisection.id for bisection in load_bisections(tmp_path)] == [kept.bisection.id]

@@ -6,25 +6,23 @@ import json
 import os
 import shutil
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runner import cli
-from runner.bisect import candidates
-from runner.bisect.candidates import Bootable, Range, ordered
+from runner.bisect import boots, candidates, releases
+from runner.bisect.candidates import Bootable, KernelRange, ordered
 from runner.cli import bisect as command
-from runner.cli import bisecting, fleets
+from runner.cli import fleets
 from runner.engine.fleet import Fleet, Host
 from runner.errors import InfraError, UserError
 from runner.guest.interface import Accel
 from runner.hosts import health
 from runner.hosts.hostsfile import HostsFile
 from runner.model import GuestSize
-from runner.probes import Expectations, load_kfuncs
-from runner.probes.old import of
+from runner.probes import Expectations
 from runner.reports.site.bisections import bisection_pages
 from runner.reports.site.pages import Pages
 from runner.results.asked import read_asked
@@ -33,16 +31,11 @@ from runner.results.bisections import load_bisections
 from runner.results.model import RunKind
 from runner.results.store import ResultStore
 from tests.integration.test_bisect_changelog import TEXT
-from tests.unit import agent_samples, results_samples
+from tests.unit import results_samples
 from tests.unit.bisect_samples import Rounds, kernel, kernels, since
+from tests.unit.test_bisect_target import expectations
 
 ROOT = Path(__file__).parents[2]
-
-
-@cache
-def expectations() -> Expectations:
-    """Reading the claims takes longer than a bisection."""
-    return of(agent_samples.claims(), load_kfuncs(ROOT), root=ROOT)
 
 
 class Bisecter:
@@ -50,18 +43,18 @@ class Bisecter:
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.root, self.patch, self._capsys = root, patch, capsys
-        patch.setattr(bisecting, "payloads", lambda *_args, **_more: {})
+        patch.setattr(boots.BisectSetup, "payload", lambda *_args: {})
         patch.setattr(fleets, "default_slots", lambda _cells: 2)
         known = expectations()
-        patch.setattr(Expectations, "load", lambda *_: known)
-        patch.setattr(bisecting, "changelog_of", lambda *_args, **_more: TEXT)
+        patch.setattr(Expectations, "load", lambda *_args: known)
+        patch.setattr(releases, "changelog_of", lambda *_args, **_more: TEXT)
         self.offer(kernels(20))
 
     def offer(self, some: tuple[Bootable, ...]) -> None:
         self.patch.setattr(command, "every_kernel", lambda *_args, **_more: some)
 
     def __call__(self, rounds: Rounds, *words: str) -> tuple[int, str, str]:
-        self.patch.setattr(bisecting, "execute", rounds)
+        self.patch.setattr(boots, "execute", rounds)
         status = cli.run(["bisect", "nat-manip-2", *words, "--matrix", str(self.root / "matrix.yaml")])
         said = self._capsys.readouterr()
         return status, said.out, said.err
@@ -108,7 +101,8 @@ def test_where_it_changed_with_its_evidence(bisecter: Bisecter) -> None:
 
 def test_json_has_both_ends(bisecter: Bisecter) -> None:
     found = bisecter.json(Rounds(since(14)), "--from", "6.12.5", "--to", "6.12.18")
-    good, bad = found["last_good"], found["first_bad"]
+    (change,) = found["found"]["changes"]
+    good, bad = change["last_good"], change["first_bad"]
     assert (good["version"], good["source"]) == ("6.12.13", "debian:trixie-security/6.12.13")
     assert (bad["version"], bad["release"], bad["build"]) == ("6.12.14", "6.12.14+1-amd64", "6.12.14-1")
     assert len(found["candidates"]) == 14
@@ -136,7 +130,7 @@ def test_an_interrupted_bisection_goes_on(bisecter: Bisecter) -> None:
     second = Rounds(since(14))
     status, out, _ = bisecter(second, "--series", "6.12")
     assert status == 0
-    assert "goes on after 5 boots" in out
+    assert "resumed after 5 boots" in out
     (kept,) = load_bisections(bisecter.root / "reports")
     assert kept.finished
     assert len(first.asked) + len(second.asked) <= 13  # as many as without, and the round that was cut short
@@ -167,8 +161,9 @@ def test_what_does_not_boot_between_the_ends_is_named(bisecter: Bisecter) -> Non
         return None if build.startswith(("6.12.12-", "6.12.13-")) else since(14)(build)
 
     found = bisecter.json(Rounds(says), "--series", "6.12")
-    assert (found["last_good"]["version"], found["first_bad"]["version"]) == ("6.12.11", "6.12.14")
-    between = found["found"]["changes"][0]["between"]
+    (change,) = found["found"]["changes"]
+    assert (change["last_good"]["version"], change["first_bad"]["version"]) == ("6.12.11", "6.12.14")
+    between = change["between"]
     assert [it["version"] for it in between] == ["6.12.12", "6.12.13"]
     assert all("Kernel panic" in it["cause"] for it in between)
 
@@ -177,10 +172,10 @@ def test_the_machines_fault_is_nobodys_answer(bisecter: Bisecter) -> None:
     status, _, err = bisecter(Rounds(since(14), fails=lambda _build: True), "--series", "6.12")
     assert status == 2
     assert "no space left" in err
-    assert "goes on from here" in err
+    assert "the same command resumes" in err
     # what failed then is asked again, and nothing is left of it
     found = bisecter.json(Rounds(since(14)), "--series", "6.12")
-    assert found["first_bad"]["version"] == "6.12.14"
+    assert found["found"]["changes"][0]["first_bad"]["version"] == "6.12.14"
     assert not found["found"]["unanswered"]
 
 
@@ -237,7 +232,7 @@ def test_a_fleet_boots_them(bisecter: Bisecter, monkeypatch: pytest.MonkeyPatch)
     assert status == 0
     assert rounds.fleet
     assert [host.name for host in rounds.fleet.hosts] == ["one", "two"]
-    assert "20 kernels, 6 at once, about 2 rounds" in out
+    assert "20 kernels, 6 concurrent guests, about 2 rounds" in out
     assert "host left out: gone: no route to host" in out
     assert "6.12.14 (6.12.14-1) x86_64" in out
     status, _, err = bisecter(rounds, "--series", "6.12", "--hosts", str(file), "-n", "2")
@@ -248,8 +243,9 @@ def test_what_was_asked_is_kept_to_be_asked_again(bisecter: Bisecter) -> None:
     found = bisecter.json(Rounds(since(14)), "--series", "6.12")
     asked = read_asked(bisecter.root / "reports", found["id"])
     assert asked
-    for side in (found["last_good"], found["first_bad"]):
-        assert side["again"] == f"runner cell repro {side['cell']} --run {found['id']} --probe nat-manip-2:tc"
+    (change,) = found["found"]["changes"]
+    for side in (change["last_good"], change["first_bad"]):
+        assert side["repeat"] == f"runner cell repro {side['cell']} --run {found['id']} --probe nat-manip-2:tc"
         assert "nat-manip-2:tc" in {ask.probe for ask in asked.cells[side["cell"]].asks}
 
 
@@ -288,7 +284,7 @@ def test_ends_are_named_by_version_series_release_or_build() -> None:
     some = ordered([kernel(90), kernel(90, "2"), kernel(94)])
 
     def builds(first: str, last: str) -> list[str]:
-        return [it.candidate.build for it in Range(first=first, last=last).select(some)]
+        return [it.candidate.build for it in KernelRange(first=first, last=last).select(some)]
 
     assert builds("6.12.90", "6.12.90") == ["6.12.90-1", "6.12.90-2"]
     assert builds("6.12.90-2", "6.12") == ["6.12.90-2", "6.12.94-1"]

@@ -1,45 +1,63 @@
-"""A bisect real xdist workers and fake guests, into a real store."""
+"""A bisection over real xdist workers and fake guests, into a real store."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from runner.bisect.boots import Boots, new_run
-from runner.bisect.questions import find
-from runner.bisect.search import search
-from runner.engine.controller import execute
+import pytest
+
+from runner.bisect.boots import BisectSetup, Boots
+from runner.bisect.journal import begun
+from runner.bisect.search import Tell, Want, search
+from runner.bisect.target import find
 from runner.engine.fleet import this_machine_alone
+from runner.matrix import load_matrix
 from runner.model import Outcome
-from runner.probes import load_kfuncs
 from runner.results.bisections import Reply
 from runner.results.store import ResultStore
 from tests import fakes
-from tests.unit import agent_samples, results_samples
+from tests.unit import agent_samples
+from tests.unit.test_bisect_target import expectations
 
 
 def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) -> None:
     behaviours = ("fine", "panic-at-boot", "kills-worker-once", "fine")
     cells = {f"k{at}": fakes.cell(behaviour, number=at) for at, behaviour in enumerate(behaviours)}
-    replies: list[Reply] = []
+    keys, replies = list(cells), list[Reply]()
+    target = find("lookup-not-gpl", expectations())
+    matrix = load_matrix(agent_samples.ROOT / "matrix.yaml")
     with ResultStore(tmp_path / "results.db") as store:
-        boots = Boots(
-            asked=find("lookup-not-gpl", agent_samples.claims(), load_kfuncs(agent_samples.ROOT)),
-            keys=list(cells),
-            cells=cells,
-            plan=replace(
-                fakes.plan(tmp_path / "run", fleet=this_machine_alone(2)),
-                run=new_run("bisect-1", results_samples.STARTED, "a" * 64, 2),
-            ),
-            store=store,
-            show=lambda _batch: fakes.Told(),
-            execute=execute,
-        )
-        board = search(boots.keys, replies, boots.ask, slots=2, samples=8)
-        assert [board[at].answer for at in range(4)] == ["loads and runs", "", "loads and runs", "loads and runs"]
-        assert board.dead == [1]
+        setup = BisectSetup(target, matrix, tmp_path, (), store, False, lambda _: None, fakes.Told())
+        bisection = begun("k", target.question)
+        boots = setup.boots(bisection, {}, this_machine_alone(2))
+        fake = fakes.plan(tmp_path / "run", fleet=this_machine_alone(2))
+        boots = Boots(setup, replace(fake, run=boots.plan.run))
+
+        def ask(batch: Sequence[Want], tell: Tell) -> None:
+            boots.boot({keys[want.at]: (cells[keys[want.at]], want.why) for want in batch}, tell)
+
+        tally = search(keys, replies, ask, slots=2, samples=8)
+        assert [tally[at].answer for at in range(4)] == ["loads and runs", "", "loads and runs", "loads and runs"]
+        assert tally.dead == [1]
         (panicked,) = (reply for reply in replies if reply.outcome is Outcome.BOOT_FAILED)
         assert "Kernel panic" in panicked.cause
-        kept = store.load("bisect-1")
+        kept = store.load(bisection.id)
         assert {result.cell.id for result in kept.results} == {cell.id for cell in cells.values()}
         assert kept.finished
+
+
+def test_a_sink_that_fails_ends_it(tmp_path: Path) -> None:
+    class Full(fakes.Told):
+        def result(self, *_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    target = find("lookup-not-gpl", expectations())
+    matrix = load_matrix(agent_samples.ROOT / "matrix.yaml")
+    with ResultStore(tmp_path / "results.db") as store:
+        setup = BisectSetup(target, matrix, tmp_path, (), store, False, lambda _: None, Full())
+        run = setup.boots(begun("k", target.question), {}, this_machine_alone(1)).plan.run
+        boots = Boots(setup, replace(fakes.plan(tmp_path / "run", fleet=this_machine_alone(1)), run=run))
+        with pytest.raises(OSError, match="No space left"):
+            boots.boot({"k": (fakes.cell("fine"), "end")}, lambda _: None)  # type: ignore[dict-item]

@@ -9,7 +9,7 @@ from runner.bisect.candidates import Bootable, ordered
 from runner.engine.fleet import Fleet
 from runner.engine.orders import CellOrder
 from runner.engine.plan import Ended, Plan, RunEnd, Sink
-from runner.model import Build, CellResult, Observation, Outcome, Package, Pin
+from runner.model import Build, CellResult, Observation, Outcome, Package, Pin, answers_of
 from runner.results.bisections import Candidate
 from tests import fakes
 from tests.unit import agent_samples
@@ -80,7 +80,7 @@ class Rounds:
             return result.model_copy(update={"outcome": Outcome.BOOT_FAILED, "cause": "Kernel panic"})
         seen = Observation(probe=PROBE, load_errno=0, run_errno=0, log=f"said {said}", fields={"set_ret": said})
         facts = agent_samples.GOOD_FACTS
-        return result.model_copy(update={"observations": (seen,), "facts": facts, "config": {"HZ": build}})
+        return result.model_copy(update={"answers": answers_of((seen,)), "facts": facts, "config": {"HZ": build}})
 
 
 def since(patch: int) -> Says:

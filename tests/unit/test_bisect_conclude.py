@@ -1,4 +1,4 @@
-"""What a bisection makes of its evidence: structures, known issues, builds of one version; and how it is said."""
+"""What a bisection makes of its evidence: declarations, known issues, builds of one version; and how it is said."""
 
 from __future__ import annotations
 
@@ -6,70 +6,54 @@ from functools import cache
 
 import pytest
 
-from runner.bisect.candidates import Range, ordered
-from runner.bisect.conclude import conclude, finished, layout_differences
-from runner.bisect.questions import Asked, find
-from runner.bisect.search import Board
-from runner.model import CellResult, StructConstant, StructLayout, StructMember
-from runner.probes import load_issues, load_kfuncs
-from runner.reports.bisection import issue_words, labels, remarks, summary, what_differs
-from runner.reports.layouts import layout_difference
-from runner.results.bisections import Answered, Bisection, Candidate, Reply, Why
+from runner.bisect.candidates import KernelRange, ordered
+from runner.bisect.conclude import Evidence
+from runner.bisect.target import find
+from runner.model import CellResult
+from runner.reports.bisection import commands, declared_difference, issue_words, labels, remarks, summary, what_differs
+from runner.results.bisections import AnswerChange, Bisection, Candidate, ChangeEnd, Conclusion, Reply, Why
 from tests.unit import agent_samples as samples
 from tests.unit import results_samples
 from tests.unit.bisect_samples import kernel
-
-KNOWN = load_kfuncs(samples.ROOT)
-ISSUES = load_issues(samples.ROOT)
-ZONE = StructMember(name="ct_zone_id", type="u16", offset=12, size=2)
-SHORT = StructLayout(
-    name="bpf_ct_opts",
-    size=12,
-    members=(StructMember(name="netns_id", type="s32", offset=0, size=4),),
-    constants=(StructConstant(name="NF_BPF_CT_OPTS_SZ", value=12),),
-)
-LONG = SHORT.model_copy(
-    update={
-        "size": 16,
-        "members": (*SHORT.members, ZONE),
-        "constants": (StructConstant(name="NF_BPF_CT_OPTS_SZ", value=16),),
-    }
-)
+from tests.unit.test_bisect_target import expectations
 
 
-def side(*layouts: StructLayout, prototype: str = "int f(void)") -> Answered:
-    return Answered(
-        version="6.12.1",
-        release="6.12.1+deb13-amd64",
-        arch="x86_64",
-        source="debian:trixie/6.12.1",
-        suite="trixie",
-        answer="usable",
-        boots=2,
-        agree=2,
-        confirmed=True,
-        run="bisect-1",
-        cell="6.12.1-x86_64",
-        prototype=prototype,
-        layouts=layouts,
+def change(old: tuple[str, ...], new: tuple[str, ...]) -> AnswerChange:
+    good, bad = (
+        ChangeEnd(
+            arch="x86_64",
+            version="6.12.1",
+            release=name,
+            answer="usable",
+            boots=2,
+            agree=2,
+            confirmed=True,
+            run="bisect-1",
+            cell="c",
+            declared=lines,
+        )
+        for name, lines in (("old", old), ("new", new))
     )
+    return AnswerChange(last_good=good, first_bad=bad, differs="version")
 
 
 def test_a_structure_that_grew_is_shown_with_its_sizes_and_members() -> None:
-    (grown,) = layout_differences(side(SHORT), side(LONG))
-    assert layout_difference(grown) == [
-        "- struct bpf_ct_opts: 12 bytes; NF_BPF_CT_OPTS_SZ = 12",
-        "+ struct bpf_ct_opts: 16 bytes; NF_BPF_CT_OPTS_SZ = 16",
-        "       0    4  s32 netns_id",
-        "+     12    2  u16 ct_zone_id",
+    old = ("int f(void);", "", "struct opts: 12 bytes", "   0  4  s32 netns_id")
+    assert declared_difference(change(old, (*old[:2], "struct opts: 16 bytes", old[3], "  12  2  u16 zone"))) == [
+        "  int f(void);",
+        "",
+        "- struct opts: 12 bytes",
+        "+ struct opts: 16 bytes",
+        "     0  4  s32 netns_id",
+        "+   12  2  u16 zone",
     ]
 
 
 def test_what_is_the_same_or_was_not_told_is_no_difference() -> None:
-    assert layout_differences(side(SHORT), side(SHORT)) == ()
-    assert layout_differences(side(SHORT), side(prototype="")) == ()
-    (gone,) = layout_differences(side(SHORT), side())
-    assert all(line.startswith("- ") for line in layout_difference(gone))
+    same = ("int f(void);", "struct opts: 12 bytes")
+    assert declared_difference(change(same, same)) == ["int f(void);", "(the same on both)"]
+    assert declared_difference(change((), ())) == []
+    assert not any(line[0] in "-+" for line in declared_difference(change(same, ())))
 
 
 REAL = {
@@ -80,19 +64,12 @@ REAL = {
 
 
 @cache
-def bisectioned(target: str, *names: str) -> Bisection:
+def bisected(target: str, *names: str) -> Bisection:
     """As if these real kernels had been asked twice each."""
-    asked: Asked = find(target, samples.claims(), KNOWN)
+    asked = find(target, expectations())
     results = {name: REAL[name] for name in names}
-    candidates = tuple(_candidate(name, result) for name, result in results.items())
     replies = [
-        Reply(
-            candidate=name,
-            why=Why.CONFIRM,
-            answer=asked.read(result).answer,
-            run="bisect-1",
-            cell=result.cell.id,
-        )
+        Reply(candidate=name, why=Why.CONFIRM, answer=asked.read(result).answer, run="bisect-1", cell=result.cell.id)
         for name, result in results.items()
         for _ in range(2)
     ]
@@ -101,13 +78,17 @@ def bisectioned(target: str, *names: str) -> Bisection:
         key="k",
         question=asked.question,
         started=results_samples.STARTED,
-        slots=2,
-        samples=0,
-        candidates=candidates,
+        candidates=tuple(_candidate(name, result) for name, result in results.items()),
         replies=tuple(replies),
     )
-    found = conclude(bisection, Board(names, replies), asked, {name: [it] for name, it in results.items()}, ISSUES)
-    return finished(bisection, found)
+    evidence = Evidence.of(bisection, asked, {name: [it] for name, it in results.items()})
+    return bisection.model_copy(update={"found": evidence.conclusion()})
+
+
+def found(target: str, *names: str) -> Conclusion:
+    end = bisected(target, *names).found
+    assert end
+    return end
 
 
 def _candidate(name: str, result: CellResult) -> Candidate:
@@ -119,9 +100,8 @@ def _candidate(name: str, result: CellResult) -> Candidate:
 
 @pytest.mark.parametrize("target", ["nat-source", "bpf_ct_set_nat_info"])
 def test_a_change_that_a_known_issue_explains_is_called_so(target: str) -> None:
-    bisection = bisectioned(target, "6.12.117", "6.18.15")
-    assert bisection.found
-    (change,) = bisection.found.changes
+    bisection = bisected(target, "6.12.117", "6.18.15")
+    (change,) = found(target, "6.12.117", "6.18.15").changes
     assert (change.last_good.known_issue, change.first_bad.known_issue) == ("", "debian-amd64-module-btf")
     assert issue_words(change) == "6.18.15 (1) x86_64 shows the known issue debian-amd64-module-btf"
     assert ": known issue debian-amd64-module-btf" in summary(bisection)
@@ -129,50 +109,45 @@ def test_a_change_that_a_known_issue_explains_is_called_so(target: str) -> None:
 
 
 def test_no_change_may_be_a_known_issue_as_well() -> None:
-    assert "known issue debian-amd64-module-btf" in summary(bisectioned("nat-source", "6.18.15"))
-    assert not bisectioned("lookup-not-gpl", "6.18.15").found.known_issues  # type: ignore[union-attr]
+    assert "known issue debian-amd64-module-btf" in summary(bisected("nat-source", "6.18.15"))
+    assert not found("lookup-not-gpl", "6.18.15").known_issues
 
 
 def test_what_another_change_is_goes_before_a_known_issue() -> None:
     """The issue comes last here, and is still not what the bisection is about."""
-    bisection = bisectioned("nat-source", "6.12.117", "6.18.15")
-    assert bisection.found
-    (issue,) = bisection.found.changes
+    end = found("nat-source", "6.12.117", "6.18.15")
+    (issue,) = end.changes
     own = issue.model_copy(update={"first_bad": issue.last_good})
-    assert bisection.found.model_copy(update={"changes": (own, issue)}).main == own
-    assert bisection.found.main == issue
+    assert end.model_copy(update={"changes": (own, issue)}).main == own
+    assert end.main == issue
 
 
 def test_one_version_is_a_difference_of_builds() -> None:
-    bisection = bisectioned("nat-source", "6.18.15", "6.18.15-arm64")
-    assert bisection.found
-    (change,) = bisection.found.changes
+    (change,) = found("nat-source", "6.18.15", "6.18.15-arm64").changes
     assert what_differs(change) == (
         "same version, different answers: a difference of builds (another architecture), not of versions"
     )
     assert labels(change) == ("one build", "another")
-    assert change.stable_range == ""
+    assert change.git_range == ""
 
 
 def test_a_range_is_of_one_configuration_and_a_version_of_all() -> None:
     plain, rt, newer = kernel(90), kernel(90, variant="rt"), kernel(91)
     assert len({it.candidate.key for it in (plain, rt, newer)}) == 3
     some = ordered([newer, rt, plain])
-    assert Range(series="6.12").select(some) == (plain, newer)
-    assert Range(version="6.12.90").select(some) == (plain, rt)
-    assert Range(first=rt.candidate.release).select(some) == (rt,)
+    assert KernelRange(series="6.12").select(some) == (plain, newer)
+    assert KernelRange(version="6.12.90").select(some) == (plain, rt)
+    assert KernelRange(first=rt.candidate.release).select(some) == (rt,)
     arm, arm_rt = kernel(90, arch="arm64"), kernel(90, arch="arm64", variant="rt")
     both = ordered([*some, arm, arm_rt])
-    assert Range(version="6.12.90").select(both) == (arm_rt, arm, plain, rt)  # neighbours differ in one thing
+    assert KernelRange(version="6.12.90").select(both) == (arm_rt, arm, plain, rt)  # neighbours differ in one thing
 
 
 def test_the_commands_ask_the_same_cell() -> None:
-    bisection = bisectioned("nat-source", "6.12.117", "6.18.15")
-    assert bisection.last_good
+    (change,) = found("nat-source", "6.12.117", "6.18.15").changes
     cell = REAL["6.12.117"].cell.id
-    assert bisection.last_good.show == f"runner cell show {cell} --run bisect-1 --probe nat-source:tc"
-    assert bisection.last_good.again == f"runner cell repro {cell} --run bisect-1 --probe nat-source:tc"
-    whole = bisectioned("bpf_ct_set_nat_info", "6.12.117", "6.18.15")
-    assert whole.last_good
-    assert whole.last_good.again.endswith("--probe nat-source:tc")  # a claim that shows the kfunc at work
-    assert (whole.last_good.probe, whole.last_good.errno) == ("nat-source:tc", 0)
+    shown = [line for line in commands(change) if f" {cell} " in line]
+    assert shown == [f"runner cell {word} {cell} --run bisect-1 --probe nat-source:tc" for word in ("show", "repro")]
+    (of_state,) = found("bpf_ct_set_nat_info", "6.12.117", "6.18.15").changes
+    assert of_state.last_good.show == f"runner cell show {cell} --run bisect-1 --all"
+    assert of_state.last_good.repeat == f"runner cell repro {cell} --run bisect-1"

@@ -6,23 +6,23 @@ from pathlib import Path
 
 import pytest
 
-from runner.bisect.journal import Journal
+from runner.bisect.journal import Journal, begun
 from runner.errors import InfraError
-from runner.model import Outcome, ProgType
-from runner.results.bisections import Question, Reply, Why
+from runner.model import Outcome
+from runner.results.bisections import BisectionQuestion, Reply, Why
 from tests.unit.bisect_samples import kernels
 
-QUESTION = Question(target="c:tc", kfunc="k", prog_type=ProgType.TC)
-CANDIDATES = [it.candidate for it in kernels(100)]
+QUESTION = BisectionQuestion(target="c:tc", subject="k", type="tc")
+CANDIDATES = tuple(it.candidate for it in kernels(100))
 
 
-def journal(reports: Path, **more: bool) -> Journal:
-    return Journal.open(reports, QUESTION, CANDIDATES, slots=3, samples=2, **more)
+def journal(reports: Path, key: str = "k") -> Journal:
+    return Journal.open(reports, begun(key, QUESTION, CANDIDATES).model_copy(update={"slots": 3, "samples": 2}))
 
 
-def test_a_finished_bisection_is_not_gone_on_with(tmp_path: Path) -> None:
+def test_a_finished_bisection_is_not_resumed(tmp_path: Path) -> None:
     first = journal(tmp_path)
-    first.finish(first.bisection)
+    first.finish()
     assert journal(tmp_path).bisection.id != first.bisection.id
 
 
@@ -30,7 +30,7 @@ def test_another_question_is_another_bisection(tmp_path: Path) -> None:
     first = journal(tmp_path)
     first.keep()
     assert journal(tmp_path).bisection.id == first.bisection.id
-    assert journal(tmp_path, every=True).bisection.id != first.bisection.id
+    assert journal(tmp_path, "other").bisection.id != first.bisection.id
 
 
 def test_the_machines_fault_is_forgotten(tmp_path: Path) -> None:
@@ -43,8 +43,8 @@ def test_the_machines_fault_is_forgotten(tmp_path: Path) -> None:
     assert [reply.cause for reply in journal(tmp_path).replies] == ["panic"]
 
 
-def test_a_file_that_is_no_bisection_is_said(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_bisection_is_named(tmp_path: Path) -> None:
     (tmp_path / "bisections").mkdir()
     (tmp_path / "bisections" / "bisect-x.json").write_text("{}")
-    with pytest.raises(InfraError, match="is no bisection"):
+    with pytest.raises(InfraError, match="is not a bisection"):
         journal(tmp_path)

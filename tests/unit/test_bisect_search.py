@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.bisect.search import Board, Tell, Want, expected_rounds, search, spread, standing
+from runner.bisect.search import Tally, Tell, Want, expected_rounds, search, spread, votes
 from runner.model import Outcome
 from runner.results.bisections import Reply, Why
 
@@ -50,12 +50,12 @@ class Planted:
                 said = self.odd[want.at](before) if want.at in self.odd else self.answer(want.at)
                 tell(Reply(candidate=f"k{want.at}", why=want.why, answer=said))
 
-    def bisection(self, slots: int, replies: list[Reply] | None = None) -> Board:
+    def bisection(self, slots: int, replies: list[Reply] | None = None) -> Tally:
         return search(self.keys, [] if replies is None else replies, self.ask, slots=slots, samples=SAMPLES)
 
 
-def ends(board: Board) -> list[tuple[int, int]]:
-    return [(gap.low, gap.high) for gap in board.edges]
+def ends(tally: Tally) -> list[tuple[int, int]]:
+    return [(gap.low, gap.high) for gap in tally.edges]
 
 
 def bound(slots: int, extra: int = 0) -> int:
@@ -71,11 +71,11 @@ place_ = st.integers(1, MANY - 1)
 @given(slots_, place_)
 def test_one_change_is_found_within_its_rounds(slots: int, change: int) -> None:
     planted = Planted([change])
-    board = planted.bisection(slots)
-    assert ends(board) == [(change - 1, change)]
-    assert board[change - 1].confirmed
-    assert board[change].confirmed
-    assert board.monotonic
+    tally = planted.bisection(slots)
+    assert ends(tally) == [(change - 1, change)]
+    assert tally[change - 1].confirmed
+    assert tally[change].confirmed
+    assert tally.monotonic
     assert planted.rounds <= bound(slots)
 
 
@@ -84,11 +84,11 @@ def test_one_change_is_found_within_its_rounds(slots: int, change: int) -> None:
 def test_those_that_do_not_boot_are_skipped_and_named(slots: int, change: int, random: Random) -> None:
     dead = frozenset(random.sample(range(1, MANY - 1), 100)) - {0, MANY - 1}
     planted = Planted([change], dead)
-    board = planted.bisection(slots)
+    tally = planted.bisection(slots)
     low = max(at for at in range(change) if at not in dead)
     high = min(at for at in range(change, MANY) if at not in dead)
-    assert ends(board) == [(low, high)]
-    assert board.edges[0].dead == tuple(range(low + 1, high))
+    assert ends(tally) == [(low, high)]
+    assert tally.edges[0].dead == tuple(range(low + 1, high))
     unlucky = len(dead & set(planted.asked))
     assert planted.rounds <= bound(slots, ceil(unlucky / slots) + 1)
 
@@ -101,11 +101,11 @@ def test_one_that_wavers_leads_nobody_astray(slots: int, change: int, odd: int) 
     planted = Planted([change])
     truth = planted.answer(odd)
     planted.odd[odd] = lambda before: truth if before else {"old": "new", "new": "old"}[truth]
-    board = planted.bisection(slots)
-    assert ends(board) == [(change - 1, change)]
+    tally = planted.bisection(slots)
+    assert ends(tally) == [(change - 1, change)]
     if odd in planted.asked:
-        assert board.wavering == [odd]
-        assert (board[odd].agree, board[odd].boots) == (3, 4)
+        assert tally.wavering == [odd]
+        assert (tally[odd].agree, tally[odd].boots) == (3, 4)
         assert planted.rounds <= 2 * bound(slots) + 4
     else:
         assert planted.rounds <= bound(slots)
@@ -113,10 +113,10 @@ def test_one_that_wavers_leads_nobody_astray(slots: int, change: int, odd: int) 
 
 def test_one_that_never_makes_up_its_mind_is_skipped() -> None:
     planted = Planted([500], odd={499: lambda before: ("old", "new")[before % 2]})
-    board = planted.bisection(4)
-    assert ends(board) == [(498, 500)]
-    assert board.edges[0].dead == (499,)
-    assert board[499].boots == 7
+    tally = planted.bisection(4)
+    assert ends(tally) == [(498, 500)]
+    assert tally.edges[0].dead == (499,)
+    assert tally[499].boots == 7
 
 
 @settings(max_examples=6, deadline=None)
@@ -124,44 +124,44 @@ def test_one_that_never_makes_up_its_mind_is_skipped() -> None:
 def test_a_change_that_is_undone_is_found_with_all_its_edges(slots: int, first: int, second: int, third: int) -> None:
     """The ends differ, and so does something between them."""
     planted = Planted([first, second, third])
-    board = planted.bisection(slots)
-    assert ends(board) == [(first - 1, first), (second - 1, second), (third - 1, third)]
-    assert not board.monotonic
+    tally = planted.bisection(slots)
+    assert ends(tally) == [(first - 1, first), (second - 1, second), (third - 1, third)]
+    assert not tally.monotonic
     assert planted.rounds <= 3 * bound(slots)
 
 
 def test_fixed_and_broken_again_between_equal_ends() -> None:
-    board = Planted([200, 600]).bisection(2)
-    assert ends(board) == [(199, 200), (599, 600)]
-    assert not board.monotonic
+    tally = Planted([200, 600]).bisection(2)
+    assert ends(tally) == [(199, 200), (599, 600)]
+    assert not tally.monotonic
 
 
 def test_ends_that_do_not_boot() -> None:
-    board = Planted([500], frozenset(range(60)) | frozenset(range(990, MANY))).bisection(3)
-    assert ends(board) == [(499, 500)]
-    assert board.answered[0] == 63
-    assert board.answered[-1] == MANY - 1 - 15
+    tally = Planted([500], frozenset(range(60)) | frozenset(range(990, MANY))).bisection(3)
+    assert ends(tally) == [(499, 500)]
+    assert tally.answered[0] == 63
+    assert tally.answered[-1] == MANY - 1 - 15
 
 
 def test_nobody_answers() -> None:
     planted = Planted(dead=frozenset(range(MANY)))
-    board = planted.bisection(4)
-    assert not board.answered
+    tally = planted.bisection(4)
+    assert not tally.answered
     assert len(planted.asked) < 40
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_few_candidates(size: int) -> None:
-    board = Planted([1], size=size).bisection(2)
-    assert ends(board) == ([(0, 1)] if size > 1 else [])
-    assert board[0].answer == "old"
+    tally = Planted([1], size=size).bisection(2)
+    assert ends(tally) == ([(0, 1)] if size > 1 else [])
+    assert tally[0].answer == "old"
 
 
 def test_what_the_store_knows_is_not_asked_but_confirmed() -> None:
     planted = Planted([500])
     known = [Reply(candidate=f"k{at}", why=Why.KNOWN, answer=planted.answer(at)) for at in (0, 498, 499, 500, 999)]
-    board = planted.bisection(2, known)
-    assert ends(board) == [(499, 500)]
+    tally = planted.bisection(2, known)
+    assert ends(tally) == [(499, 500)]
     assert planted.asked[:2] == [499, 500]
     assert len(planted.asked) == 2 + SAMPLES
 
@@ -169,8 +169,8 @@ def test_what_the_store_knows_is_not_asked_but_confirmed() -> None:
 def test_a_fresh_boot_outvotes_the_store() -> None:
     planted = Planted([500])
     known = [Reply(candidate=f"k{at}", why=Why.KNOWN, answer="old") for at in (0, 520)]
-    board = planted.bisection(2, known)
-    assert ends(board) == [(499, 500)]
+    tally = planted.bisection(2, known)
+    assert ends(tally) == [(499, 500)]
 
 
 @settings(max_examples=5, deadline=None)
@@ -191,41 +191,41 @@ def test_a_killed_bisection_goes_on_and_asks_nothing_twice(slots: int, change: i
     with suppress(Killed):
         search(first.keys, replies, first.ask, slots=slots, samples=SAMPLES, kept=stop)
     second = Planted([change])
-    board = second.bisection(slots, [Reply.model_validate_json(reply.model_dump_json()) for reply in replies])
-    assert ends(board) == ends(expected)
+    tally = second.bisection(slots, [Reply.model_validate_json(reply.model_dump_json()) for reply in replies])
+    assert ends(tally) == ends(expected)
     # what the round that was cut short had not told is asked again, and no more than that
     assert len(first.asked) + len(second.asked) <= len(whole.asked) + slots
 
 
 def test_asking_everyone() -> None:
     planted = Planted([3], frozenset({5}), size=7)
-    board = search(planted.keys, [], planted.ask, slots=2, samples=0, every=True)
+    tally = search(planted.keys, [], planted.ask, slots=2, samples=0, every=True)
     assert sorted(set(planted.asked)) == list(range(7))
-    assert ends(board) == [(2, 3)]
-    assert board[2].confirmed
-    assert board.dead == [5]
+    assert ends(tally) == [(2, 3)]
+    assert tally[2].confirmed
+    assert tally.dead == [5]
 
 
 def test_a_reply_that_never_came_is_no_answer() -> None:
-    board = search(["a", "b"], [], lambda _batch, _tell: None, slots=2, samples=1)
-    assert board.dead == [0, 1]
+    tally = search(["a", "b"], [], lambda _batch, _tell: None, slots=2, samples=1)
+    assert tally.dead == [0, 1]
 
 
-def test_a_standing() -> None:
+def test_votes() -> None:
     def said(*answers: str) -> list[Reply]:
         return [Reply(candidate="k", why=Why.SEARCH, answer=answer) for answer in answers]
 
-    assert standing(said("a")).answer == "a"
-    assert not standing(said("a")).confirmed
-    assert standing(said("a", "a")).confirmed
-    assert standing(said("a", "b")).open
-    assert standing(said("", "")).dead
-    three = standing(said("a", "b", "a", "a"))
+    assert votes(said("a")).answer == "a"
+    assert not votes(said("a")).confirmed
+    assert votes(said("a", "a")).confirmed
+    assert votes(said("a", "b")).open
+    assert votes(said("", "")).dead
+    three = votes(said("a", "b", "a", "a"))
     assert (three.answer, three.agree, three.boots, three.open) == ("a", 3, 4, False)
 
 
 def test_slots_go_where_the_gaps_are_large() -> None:
-    board = Board([str(at) for at in range(101)], ())
-    small, large = board.gap(0, 10), board.gap(10, 100)
+    tally = Tally([str(at) for at in range(101)], ())
+    small, large = tally.gap(0, 10), tally.gap(10, 100)
     assert spread([small, large], 3) == [32, 55, 77]
-    assert spread([board.gap(0, 3)], 5) == [1, 2]
+    assert spread([tally.gap(0, 3)], 5) == [1, 2]

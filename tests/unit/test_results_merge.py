@@ -220,7 +220,7 @@ def a_bisection(bisection_id: str, started: datetime, *, ends: str = "") -> Bise
     return Bisection.model_validate(
         {
             "id": bisection_id, "key": "k", "started": started, "slots": 1, "samples": 0, "candidates": [],
-            "question": {"target": "t:tc", "kfunc": "k", "prog_type": "tc"}, "found": found if ends else None,
+            "question": {"target": "t:tc", "subject": "k", "type": "tc"}, "found": found if ends else None,
         }
     )  # fmt: skip
 

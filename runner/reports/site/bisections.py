@@ -1,4 +1,4 @@
-"""The pages of the bisections that are kept: a list, and for each what it found with its evidence."""
+"""The pages of the stored bisections: a list, and for each what it found with its evidence."""
 
 from __future__ import annotations
 
@@ -6,18 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from jinja2 import Environment
 
-from runner.reports.bisection import (
-    confidence,
-    evidence_rows,
-    how,
-    issue_words,
-    labels,
-    reasons,
-    remarks,
-    summary,
-    what_differs,
-)
-from runner.reports.layouts import layout_difference
+from runner.reports import bisection as words
 from runner.results.bisections import Bisection
 
 
@@ -25,23 +14,10 @@ def bisection_pages(environment: Environment, bisections: Sequence[Bisection]) -
     """Nothing when there are none."""
     if not bisections:
         return
-    listed = [(bisection, summary(bisection)) for bisection in bisections]
+    listed = [(bisection, words.summary(bisection)) for bisection in bisections]
     yield "bisections.html", environment.get_template("bisections.html.j2").render(up="", listed=listed)
     template = environment.get_template("bisection.html.j2")
-    for bisection in bisections:
-        text = template.render(
-            up="../",
-            bisection=bisection,
-            how=how(bisection),
-            summary=summary(bisection),
-            changes=bisection.found.changes if bisection.found else (),
-            remarks=list(remarks(bisection)),
-            confidence=confidence,
-            evidence_rows=evidence_rows,
-            issue_words=issue_words,
-            labels=labels,
-            reasons=reasons,
-            layout_difference=layout_difference,
-            what_differs=what_differs,
-        )
-        yield f"bisection/{bisection.id}.html", text
+    for it in bisections:
+        changes = it.found.changes if it.found else ()
+        text = template.render(up="../", bisection=it, words=words, changes=changes, remarks=list(words.remarks(it)))
+        yield f"bisection/{it.id}.html", text

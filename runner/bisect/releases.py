@@ -1,0 +1,157 @@
+"""One bisection over the releases of an archive, from the kernels that may be asked to what was found."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from runner.bisect.boots import BisectSetup
+from runner.bisect.candidates import Bootable, cells_of
+from runner.bisect.changelog import changelog_of, mentions
+from runner.bisect.conclude import Evidence
+from runner.bisect.journal import Journal, begun, digest
+from runner.bisect.search import Tell, Want, expected_rounds, search
+from runner.caches import cache_root
+from runner.engine.fleet import Fleet
+from runner.errors import InfraError
+from runner.model import Cell, CellResult, Outcome
+from runner.results.bisections import AnswerChange, Bisection, Reply, Why
+from runner.text import counted
+
+_STOP_WORDS = frozenset(("bpf", "get", "set", "the", "and", "not", "nor", "for", "its", "does", "here", "with", "that"))
+
+
+@dataclass(slots=True)
+class ReleaseBisection:
+    """`kernels` are in their order. `every`: ask all of them; `fresh`: do not use what the store knows."""
+
+    setup: BisectSetup
+    kernels: Sequence[Bootable]
+    samples: int
+    every: bool
+    fresh: bool
+
+    def cells(self) -> dict[str, Cell]:
+        """The cell that boots each candidate, by the candidate's key."""
+        return cells_of(self.kernels, self.setup.cell)
+
+    def run(self, cells: Mapping[str, Cell], fleet: Fleet) -> Bisection:
+        """To its end. Raises KeyboardInterrupt when it was interrupted; what came until then is stored."""
+        journal = self._journal(min(fleet.slots, len(cells)))
+        known = self._known(journal)
+        journal.keep()
+        self._say_begin(journal, len(known))
+        payload = self.setup.payload(list(dict.fromkeys(cell.arch for cell in cells.values())))
+        boots = self.setup.boots(journal.bisection, payload, fleet)
+        keys = [it.candidate.key for it in self.kernels]
+
+        def ask(batch: Sequence[Want], tell: Tell) -> None:
+            journal.count_round()
+            wanted = {keys[want.at]: (cells[keys[want.at]], want.why) for want in batch}
+            words = ", ".join(f"{cell.id} ({why})" for cell, why in wanted.values())
+            self.setup.say(f"round {journal.bisection.rounds}: {words}")
+            boots.boot(wanted, tell)
+
+        slots, samples = journal.bisection.slots, journal.bisection.samples
+        search(keys, journal.replies, ask, slots=slots, samples=samples, every=self.every, kept=journal.keep)
+        journal.keep()
+        found = Evidence.of(journal.bisection, self.setup.target, self._results(journal, known, cells)).conclusion()
+        changes = self._with_changelogs(found.changes)
+        return journal.finish(found=found.model_copy(update={"changes": changes}))
+
+    def _journal(self, slots: int) -> Journal:
+        question, candidates = self.setup.target.question, tuple(it.candidate for it in self.kernels)
+        key = digest(question.target, str(self.every), *(candidate.key for candidate in candidates))
+        more = {"slots": slots, "samples": self.samples, "every": self.every}
+        return Journal.open(self.setup.reports, begun(key, question, candidates).model_copy(update=more))
+
+    def _known(self, journal: Journal) -> dict[str, CellResult]:
+        """The newest answer that other runs have of each kernel; told to a bisection that begins."""
+        found: dict[str, CellResult] = {}
+        if self.fresh:
+            return found
+        store, keys = self.setup.store, {(it.kernel.arch, it.digests): it.candidate.key for it in self.kernels}
+        replies = []
+        for final in reversed(list(store.finals())):
+            kernel = final.cell.kernel
+            key = keys.get((kernel.arch, frozenset(package.sha256 for package in kernel.packages)), "")
+            if not key or key in found or final.outcome is not Outcome.RAN or final.run == journal.bisection.id:
+                continue
+            result = store.result(final)
+            if said := self.setup.target.read(result).answer:
+                found[key] = result
+                replies.append(Reply(candidate=key, why=Why.KNOWN, answer=said, run=final.run, cell=final.cell.id))
+        if not journal.resumed:
+            journal.replies += reversed(replies)
+        return found
+
+    def _say_begin(self, journal: Journal, known: int) -> None:
+        it = journal.bisection
+        kernels = counted(len(it.candidates), "kernel")
+        words = f"bisection {it.id}: {it.question.target}, {kernels}, {it.slots} concurrent guests"
+        if not self.every:
+            words += f", about {counted(expected_rounds(len(it.candidates), it.slots), 'round')}"
+        if journal.resumed and it.rounds:
+            words += f"; resumed after {counted(it.boots, 'boot')}"
+        elif known:
+            words += f"; {known} known from the store"
+        self.setup.say(words)
+
+    def _results(
+        self, journal: Journal, known: Mapping[str, CellResult], cells: Mapping[str, Cell]
+    ) -> dict[str, list[CellResult]]:
+        """What there is of each candidate, that of this bisection last."""
+        found: dict[str, list[CellResult]] = defaultdict(list)
+        for key, result in known.items():
+            found[key].append(result)
+        if journal.bisection.boots:
+            keys = {cell.id: key for key, cell in cells.items()}
+            for result in self.setup.store.load(journal.bisection.id).results:
+                found[keys[result.cell.id]].append(result)
+        return found
+
+    # --- what the distribution says that it changed
+
+    def _with_changelogs(self, changes: Sequence[AnswerChange]) -> tuple[AnswerChange, ...]:
+        texts: dict[str, str] = {}
+        return tuple(
+            change if change.last_good.build == change.first_bad.build else self._with_changelog(change, texts)
+            for change in changes
+        )
+
+    def _with_changelog(self, change: AnswerChange, texts: dict[str, str]) -> AnswerChange:
+        """What is most like the question comes first."""
+        after, setup = change.first_bad, self.setup
+        if setup.offline:
+            return change.model_copy(update={"changelog_note": "not read: it is not in the cache"})
+        kernel = next(
+            it.kernel for it in self.kernels if (it.candidate.build, it.candidate.arch) == (after.build, after.arch)
+        )
+        setup.say(f"reading the changelog of {after.version} ({after.build})")
+        deadline, scratch = setup.limits.deadline("prepare_s"), cache_root() / "scratch"
+        try:
+            if after.build not in texts:
+                texts[after.build] = changelog_of(kernel, setup.archive, scratch, deadline=deadline)
+            stems = (stem for ref in setup.target.refs for stem in re.findall(r"([\w-]+)\.c\b", ref))
+            said = mentions(texts[after.build], change.last_good.build, after.build, dict.fromkeys(stems))
+        except (InfraError, ValueError) as error:  # the answer stands without it
+            return change.model_copy(update={"changelog_note": str(error)})
+        question = setup.target.question
+        words = question_words(f"{question.subject} {question.target.partition(':')[0]} {question.says}")
+        note = "" if said else "says nothing about BPF, netfilter or the file of the kfunc"
+        ordered = tuple(sorted(said, key=lambda mention: -likeness(mention.text, words)))
+        return change.model_copy(update={"changelog": ordered, "changelog_note": note})
+
+
+def likeness(text: str, words: Sequence[str]) -> int:
+    """How many of the words are in a line, or begin one of its words."""
+    there = re.findall(r"[a-z0-9]+", text.lower())
+    return sum(any(word.startswith(wanted) for word in there) for wanted in words)
+
+
+def question_words(text: str) -> tuple[str, ...]:
+    """The words of a question that a commit which changed the answer may name."""
+    words = [word for word in re.findall(r"[a-z]+", text.lower().replace("_", " ")) if len(word) > 2]
+    return tuple(dict.fromkeys(word for word in words if word not in _STOP_WORDS))
