@@ -137,6 +137,11 @@ class Splat(Plain):
     probe: str = ""  # in flight when it was reported
 
     @property
+    def title(self) -> str:
+        """One line with the kind, which most kernels' words have in them."""
+        return self.text if self.kind.lower() in self.text.lower() else f"{self.kind}: {self.text}"
+
+    @property
     def blames_kernel(self) -> bool:
         """A host that starves its guests, or gives them little memory, makes any kernel report the others."""
         return self.kind not in {"stuck", "out of memory"}

@@ -15,7 +15,7 @@ from runner.probes.kinds import KINDS
 from runner.reports.exitcode import is_open
 from runner.reports.findings import show_command
 from runner.results.model import JudgedCell, JudgedRun
-from runner.text import lines, plain, some
+from runner.text import lines, plain, printable, some
 
 _LOG_LINES = 40  # of a load, kept with a case that failed; the whole is in the store
 _NAMED = 12  # subjects without an answer, by name
@@ -113,11 +113,11 @@ def _splats(cell: JudgedCell) -> Iterator[Case]:
     """A case for each: what the kernel reports by itself is a failure of the cell; a guest that is stuck, an error."""
     for number, splat in enumerate(cell.splats, start=1):
         status = Status.FAIL if splat.blames_kernel else Status.ERROR
-        why = f"{splat.kind}: {plain(splat.text, _CAUSE_WIDTH)}"
+        why = plain(splat.title, _CAUSE_WIDTH)
         why += f", while {plain(splat.probe)} was asked" if splat.probe else ""
         if splat.known_issue:
             status, why = Status.SKIP, f"known issue: {plain(splat.known_issue)}"
-        yield Case("cell", f"splat-{number}", status, why, tuple(plain(line) for line in splat.lines))
+        yield Case("cell", f"splat-{number}", status, why, tuple(map(printable, splat.lines)))
 
 
 def _verdict(cell: JudgedCell, row: Row, run_id: str) -> Case:

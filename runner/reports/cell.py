@@ -15,7 +15,7 @@ from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, pairs, section, state_mark, verdict_mark
 from runner.reports.findings import show_command
 from runner.results.model import JudgedCell
-from runner.text import counted, lines, nearest, plain
+from runner.text import counted, lines, nearest, plain, printable
 
 # what is wrong first; the rest in the order in which it was asked
 _VERDICTS = (Verdict.BROKEN, Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE, Verdict.HOLDS)
@@ -135,7 +135,7 @@ def _splat(splat: JudgedSplat) -> RenderableType:
     """What the kernel reported by itself, whole."""
     while_ = f", while {plain(splat.probe)} was asked" if splat.probe else ""
     allowed = f", known issue {plain(splat.known_issue)}" if splat.known_issue else ""
-    told = [plain(line) for line in splat.lines or (splat.text,)]
+    told = [printable(line) for line in splat.lines or (splat.text,)]
     return section(f"The kernel reported{while_}: {splat.kind}{allowed}", told)
 
 

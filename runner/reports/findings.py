@@ -107,16 +107,16 @@ def _splats(grid: Availability, run_id: str) -> Iterator[Finding]:
     lines: dict[tuple[bool, str, str, str], tuple[str, ...]] = {}
     for cell in _in_order(grid):
         for splat in (it for it in cell.splats if not it.known_issue):
-            key = (splat.blames_kernel, str(splat.kind), plain(splat.text), splat.probe)
+            key = (splat.blames_kernel, plain(splat.title), plain(splat.text), splat.probe)
             lines.setdefault(key, splat.lines)
             if cell not in groups[key]:
                 groups[key].append(cell)
     for key, cells in groups.items():
-        blames, kind, text, probe = key
+        blames, title, text, probe = key
         told = [plain(line) for line in lines[key] if plain(line) != text][:_LINES]
         yield Finding(
             about=About.SPLAT if blames else About.STUCK,
-            what=f"{kind}: {text}",
+            what=title,
             where=places(grid, {cell.id for cell in cells}),
             details=(("while", plain(probe) or "no probe was asked"), ("trace", " / ".join(told))),
             command=show_command(cells[0].id, run_id=run_id),

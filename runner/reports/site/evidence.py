@@ -20,7 +20,7 @@ from runner.reports.drawing import state_mark, verdict_mark
 from runner.reports.findings import show_command
 from runner.results.availability import Availability, Topic
 from runner.results.model import JudgedCell, JudgedRun
-from runner.text import counted, lines, plain
+from runner.text import counted, lines, plain, printable
 
 Said = Mapping[str, tuple[str, str]]  # probe without its type -> what is claimed in words, and who says so
 
@@ -161,7 +161,7 @@ def _cell(cell: JudgedCell, run_id: str) -> _Json:
     pin = result.cell.kernel
     facts = [
         ("outcome", f"{result.outcome}{result.cause and f': {plain(result.cause)}'}"),
-        *(("reported", f"{it.kind}: {it.text}{it.probe and f', while {it.probe} was asked'}") for it in cell.splats),
+        *(("reported", f"{it.title}{it.probe and f', while {it.probe} was asked'}") for it in cell.splats),
         ("kernel", f"{pin.version}, {pin.release}"),
         ("source", pin.source),
         ("built", result.facts.build),
@@ -177,7 +177,7 @@ def _cell(cell: JudgedCell, run_id: str) -> _Json:
         "sign": "✓" if result.outcome is Outcome.RAN else "✗",
         "state": str(result.outcome),
         "facts": [(plain(word), plain(text)) for word, text in facts if text],
-        "splats": ["\n".join(map(plain, it.lines)) for it in cell.splats if it.lines],
+        "splats": ["\n".join(map(printable, it.lines)) for it in cell.splats if it.lines],
         "console": "\n".join(kept[-_CONSOLE_LINES:]),
         "show": show_command(cell.id, run_id=run_id),
         "again": _repeat(cell),
