@@ -27,7 +27,6 @@ from runner.cli.options import (
     Project,
     Verbose,
     emit,
-    emit_json,
 )
 from runner.cli.repro import repro
 from runner.cli.stores import store_of
@@ -37,7 +36,7 @@ from runner.guest.interface import BootOrder
 from runner.model import Cell
 from runner.model.architecture import architecture
 from runner.reports.cell import cell_report, probe_report
-from runner.reports.export import exported_cell, to_json
+from runner.reports.export import exported_cell, exported_probe, to_json
 from runner.results import evidence
 from runner.results.asked import read_asked
 from runner.results.looks import read_look
@@ -71,9 +70,7 @@ def show(
     judged = judged_run(project, run or run_of(project, cell), consoles=True)
     found = judged.cell(cell)
     if probe and format_ is Format.JSON:
-        seen = [one.model_dump(mode="json") for one in found.result.observations if one.probe == probe]
-        seen += [{**one.model_dump(), "crashed": True} for one in found.result.crashes if one.probe == probe]
-        emit_json(seen[0] if seen else None, output)
+        emit(to_json(exported_probe(found, probe)), output)
     elif probe:
         says, source = _said(project, probe)
         look = read_look(project.reports, judged.run.id, cell, probe)
@@ -81,7 +78,7 @@ def show(
         if look is None and output is None:
             of_run = f" --run {run}" if run else ""
             hint = f"runner cell repro {cell}{of_run} --probe {probe} --keep"
-            Console(stderr=True, highlight=False).print(Text(f"its instructions: `{hint}`", "dim"), soft_wrap=True)
+            Console(stderr=True, highlight=False).print(Text(f"its trace: `{hint}`", "dim"), soft_wrap=True)
     elif format_ is Format.JSON:
         asked = read_asked(project.reports, judged.run.id)
         emit(to_json(exported_cell(found, asked.cells.get(cell) if asked else None)), output)

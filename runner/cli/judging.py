@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.options import Project
 from runner.cli.stores import store_of
 from runner.errors import UserError
 from runner.probes import Expectations
+from runner.reports.findings import Ending, ending
 from runner.results.model import JudgedRun, judge_run
 from runner.results.newest import newest, run_of_cell
+
+
+def exit_status(judged: JudgedRun) -> int:
+    """Of `runner matrix run`, and of the reports that show a run."""
+    return {Ending.EXPECTED: EXIT_OK, Ending.BROKEN: EXIT_BROKEN, Ending.INCOMPLETE: EXIT_NO_ANSWER}[ending(judged)]
 
 
 def expectations_of(project: Project) -> Expectations:

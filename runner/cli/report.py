@@ -10,14 +10,13 @@ from typing import Annotated
 import typer
 
 from runner.cli import Finished, tracking
-from runner.cli.judging import expectations_of, judged_newest, judged_run
+from runner.cli.judging import exit_status, expectations_of, judged_newest, judged_run
 from runner.cli.lazy import Group
 from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
 from runner.cli.stores import store_of
 from runner.errors import InfraError
 from runner.reports import kcidb as kcidb_format
 from runner.reports.csvtable import csv_table
-from runner.reports.exitcode import exit_code
 from runner.reports.export import export, to_json
 from runner.reports.github import job_summary, workflow_commands
 from runner.reports.junit import junit
@@ -56,7 +55,7 @@ def show(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT_MAT
     """
     judged = judged_newest(Project.at(matrix), run)
     emit(run_report(judged, every=every, every_hint="--all", is_last=run is None), output)
-    raise Finished(exit_code(judged))
+    raise Finished(exit_status(judged))
 
 
 @app.command("markdown")
@@ -203,7 +202,7 @@ def verdicts(
         emit_json([row.model_dump(mode="json") for row in probe_verdicts(judged, wanted)], output)
     else:
         emit(verdicts_report(judged, wanted), output)
-    raise Finished(exit_code(judged))
+    raise Finished(exit_status(judged))
 
 
 class StatementFormat(StrEnum):

@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.text import Text
 
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK
+from runner.cli.judging import exit_status
 from runner.cli.sides import Side, baseline, compare, of_run
 from runner.engine.plan import Plan
 from runner.errors import UserError
 from runner.model import Cell
 from runner.probes import Expectations
 from runner.reports.changes import changes_report
-from runner.reports.exitcode import exit_code, incomplete
+from runner.reports.findings import Ending, ending, incomplete
 from runner.results.model import JudgedRun, RunId, RunKind
 from runner.results.store import ResultStore
 
@@ -45,7 +46,7 @@ class Watch:
     def status(self, done: JudgedRun, before: Side | None, console: Console) -> int:
         """Say what changed; the exit status."""
         if self.fail_on is None:
-            return exit_code(done)
+            return exit_status(done)
         worse = False
         if before is not None and before.cells:
             found, names = compare(before, of_run(done), self.expectations)
@@ -55,7 +56,7 @@ class Watch:
         elif before is not None:
             console.print(Text("nothing to compare with yet: this is the first answer of these kernels"))
         if (worse and FailOn.WORSE in self.fail_on) or (
-            FailOn.BROKEN in self.fail_on and exit_code(done) == EXIT_BROKEN
+            FailOn.BROKEN in self.fail_on and ending(done) is Ending.BROKEN
         ):
             return EXIT_BROKEN
         return EXIT_NO_ANSWER if FailOn.INCOMPLETE in self.fail_on and incomplete(done) else EXIT_OK

@@ -12,8 +12,7 @@ from enum import StrEnum
 
 from runner.model import Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
-from runner.reports.exitcode import is_open
-from runner.reports.findings import show_command
+from runner.reports.findings import is_open, show_command
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import lines, plain, printable, some
 

@@ -8,7 +8,7 @@ import zlib
 
 from pydantic import AwareDatetime
 
-from runner.model import Asked, AskedCell, Cell, CellId, Outcome, Plain, Row, Sha256, Timings
+from runner.model import Asked, AskedCell, Cell, CellId, JudgedSplat, Outcome, Plain, Row, Sha256, Timings
 from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun, RunId
 
@@ -128,6 +128,23 @@ def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> dict[str,
     }
     last = {name: document.pop(name) for name in ("config", "recipe")}
     return {**document, **sections, **last}
+
+
+def exported_probe(cell: JudgedCell, probe: str) -> dict[str, object]:
+    """One probe of one cell: what `runner cell show --probe --format json` prints. `answers` are the kernel's, raw."""
+    rows = [row for row in cell.rows if row.probe == probe]
+    result = cell.result
+    return {
+        "probe": probe,
+        "rows": {kind: KINDS[kind].exported(result, rows) for kind in dict.fromkeys(row.kind for row in rows)},
+        "answers": [answer.model_dump(mode="json") for answer in result.answers if answer.probe == probe],
+        "crashes": [crash.model_dump(mode="json") for crash in result.crashes if crash.probe == probe],
+        "splats": [_splat(splat) for splat in cell.splats if splat.probe == probe],
+    }
+
+
+def _splat(splat: JudgedSplat) -> dict[str, object]:
+    return ExportedSplat.model_validate(splat, from_attributes=True).model_dump(mode="json")
 
 
 def _id(row: Row) -> str:

@@ -42,8 +42,8 @@ def test_a_question_that_panics_a_kernel_costs_only_itself(project: Project) -> 
     told = json.loads(
         project.runner("cell", "show", cell["id"], "--probe", "release-twice:tc", "--format", "json").stdout
     )
-    assert told["crashed"] is True
-    assert "Kernel panic - not syncing" in told["oops"]
+    assert told["rows"]["claims"][0]["crashed"] is True
+    assert "Kernel panic - not syncing" in told["crashes"][0]["oops"]
 
 
 def test_a_second_run_gives_the_same_answers(project: Project) -> None:

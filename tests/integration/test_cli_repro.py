@@ -54,7 +54,7 @@ def test_one_probe_is_asked_again_closely(
     assert ([ask.probe for ask in order.asks], order.look, order.modules) == ([PROBE], True, ("nf_conntrack",))
     out = capsys.readouterr().out
     assert "The answer is the same as the stored one." in out
-    assert "Translated: 1 instructions, 40 bytes of machine code\n     0: (95) exit" in out
+    assert "Verifier, every state" in out
     assert "The kernel said meanwhile\n  eth0: up" in out
     assert "\x1b" not in out
     assert "Note:" not in out
@@ -130,7 +130,7 @@ def test_a_look_is_kept_only_when_asked_for(
     assert read_look(project / "reports", RUN, ID, PROBE) == LOOK
     capsys.readouterr()
     assert runner(project, "show", ID, "--probe", PROBE) == 0
-    assert "(95) exit" in capsys.readouterr().out
+    assert "Verifier, every state" in capsys.readouterr().out
     assert runner(project, "repro", ID, "--keep") == 64
 
 

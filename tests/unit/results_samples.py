@@ -230,6 +230,12 @@ def with_claim(of: JudgedRun, cell_id: str, at: int, **changes: object) -> Judge
     return of.model_copy(update={"cells": tuple(cells)})
 
 
+def with_rows(of: JudgedRun, rows: Sequence[tuple[Row, ...]]) -> JudgedRun:
+    """`of` with these rows, a tuple for each cell."""
+    cells = [cell.model_copy(update={"rows": these}) for cell, these in zip(of.cells, rows, strict=True)]
+    return of.model_copy(update={"cells": tuple(cells)})
+
+
 def with_states(of: JudgedCell, change: Callable[[Row], Row]) -> JudgedCell:
     """`of` with every state changed."""
     return of.model_copy(update={"rows": tuple(change(row) if row.state else row for row in of.rows)})

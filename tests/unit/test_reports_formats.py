@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml, Skipped
 from tap.parser import Parser
 
+from runner.cli.judging import exit_status
 from runner.errors import UserError
 from runner.model import Crash, Outcome, State, Verdict
 from runner.reports import kcidb
 from runner.reports.cases import Status, suites
 from runner.reports.csvtable import COLUMNS, csv_table
-from runner.reports.exitcode import exit_code
 from runner.reports.github import job_summary, workflow_commands
 from runner.reports.junit import junit
 from runner.reports.ktap import ktap
@@ -51,7 +51,7 @@ def tally(judged: JudgedRun) -> Counter[Status]:
 def test_cases_agree_with_the_exit_status(run: Callable[[], JudgedRun]) -> None:
     count = tally(run())
     expected = 1 if count[Status.FAIL] else 2 if count[Status.ERROR] else 0
-    assert exit_code(run()) == expected
+    assert exit_status(run()) == expected
 
 
 @given(
@@ -70,7 +70,7 @@ def test_cases_agree_with_the_exit_status_of_any_run(
     for (cell, at), (verdict, crashed) in changes.items():
         run = samples.with_claim(run, samples.CELLS[cell].id, at, verdict=verdict, crashed=crashed)
     count = tally(run)
-    assert exit_code(run) == (1 if count[Status.FAIL] else 2 if count[Status.ERROR] else 0)
+    assert exit_status(run) == (1 if count[Status.FAIL] else 2 if count[Status.ERROR] else 0)
 
 
 def test_open_kfunc_and_unasked_probe_are_errors() -> None:

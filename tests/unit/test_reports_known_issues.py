@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+from runner.cli.judging import exit_status
 from runner.model import KnownIssue, Verdict
 from runner.reports.cell import cell_report
-from runner.reports.exitcode import exit_code
 from runner.reports.export import export, to_json
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import Summary
@@ -28,7 +28,7 @@ def with_known_issue(issue: KnownIssue = ISSUE) -> JudgedRun:
 
 def test_known_issue_is_shown_apart_and_does_not_fail_the_run() -> None:
     judged = with_known_issue()
-    assert exit_code(judged) == 0
+    assert exit_status(judged) == 0
     shown = render(Summary(judged))
     assert "Broken claims" not in shown
     assert "Known issues\n  ! btf-twice  6.18.15 (x86_64)" in shown
@@ -47,14 +47,14 @@ def test_known_issue_is_shown_apart_and_does_not_fail_the_run() -> None:
 
 def test_known_issue_excuses_nothing_else() -> None:
     judged = with_known_issue()
-    assert exit_code(samples.with_claim(judged, "6.18.15-x86_64", 8, verdict=Verdict.BROKEN)) == 1
-    assert exit_code(samples.with_claim(judged, "6.18.15-x86_64", 8, verdict=Verdict.NO_ANSWER)) == 2
-    assert exit_code(samples.with_claim(judged, "6.18.15-x86_64", 7, crashed=True)) == 1
+    assert exit_status(samples.with_claim(judged, "6.18.15-x86_64", 8, verdict=Verdict.BROKEN)) == 1
+    assert exit_status(samples.with_claim(judged, "6.18.15-x86_64", 8, verdict=Verdict.NO_ANSWER)) == 2
+    assert exit_status(samples.with_claim(judged, "6.18.15-x86_64", 7, crashed=True)) == 1
 
 
 def test_known_issue_that_is_gone_is_reported_so_that_it_gets_deleted() -> None:
     judged = with_known_issue(ISSUE.model_copy(update={"gone": True}))
-    assert exit_code(judged) == 0
+    assert exit_status(judged) == 0
     shown = render(Summary(judged))
     assert "Known issues that are gone" in shown
     assert "delete its entry in bpf/known-issues.yaml" in shown

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from runner.cli.judging import exit_status
 from runner.model import Outcome, Row, State
 from runner.reports.cell import cell_report
-from runner.reports.exitcode import exit_code
 from runner.reports.summary import Summary, run_report
 from tests.unit import results_samples as samples
 from tests.unit.rendering import render
@@ -53,7 +53,7 @@ def test_summary_tells_open_kfuncs_that_no_claim_is_about() -> None:
 
     cells = (samples.with_states(judged.cells[0], refused), *judged.cells[1:])
     opened = judged.model_copy(update={"cells": cells})
-    assert exit_code(opened) == 2
+    assert exit_status(opened) == 2
     text = render(Summary(opened))
     assert "? bpf_dynptr_from_skb (tc), bpf_dynptr_from_skb (xdp)  6.1.192 (x86_64)" in text
     assert "BTF refused" in text
