@@ -197,13 +197,13 @@ def _execute(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
 
 
 def describe_result(result: CellResult, expectations: Expectations) -> str:
-    """What came of a cell, in a few words: `96 claims hold, 2 broken, 4 by known issues`, or why it did not run."""
+    """What came of a cell, in a few words: `96 hold, 2 broken, 4 by known issues`, or why it did not run."""
     if result.outcome is not Outcome.RAN:
         return f"{result.outcome}: {result.cause.splitlines()[0] if result.cause else ''}"
     expected = [row for row in expectations.rows(result) if row.verdict]
     known = sum(bool(row.known_issue) for row in expected)
     count = Counter(row.verdict for row in expected if not row.known_issue)
-    parts = [f"{count[Verdict.HOLDS]} claims hold"]
+    parts = [f"{count[Verdict.HOLDS]} hold"]
     parts += [f"{count[verdict]} {verdict}" for verdict in (Verdict.BROKEN, Verdict.NO_ANSWER) if count[verdict]]
     parts += [f"{known} by known issues"] if known else []
     return ", ".join(parts)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UserError
-from runner.model import CellResult, ClaimVerdict, Crash, KnownIssue, Observation, Outcome, Verdict
-from runner.probes import explained, issues_of, judge, load_claims, load_issues
+from runner.model import CellResult, ClaimVerdict, Crash, KnownIssue, Observation, Outcome, Splat, Verdict
+from runner.probes import Expectations, explained, issues_of, judge, load_claims, load_issues
 from runner.probes.issues import Issue
 from runner.probes.old import probe_id
 from tests.unit.agent_samples import ROOT, claims, result
@@ -160,3 +160,55 @@ def test_no_file_means_no_issues_and_it_is_no_claims_file(tmp_path: Path) -> Non
     assert load_issues(tmp_path) == ()
     with pytest.raises(UserError, match="holds no probes"):
         load_claims(ROOT, ["known-issues"])
+
+
+WARNING = Splat(kind="WARNING", text="WARNING: CPU: 0 PID: 7 at net/core/filter.c:12 bpf_x+0x1/0x2", probe=NAT)
+ALLOWS = """\
+issues:
+  - id: noisy
+    what: It warns.
+    reason: Because.
+    link: https://example.org/
+    since: ["6.16"]
+    splat: {kind: WARNING, text: "at net/core/filter.c"}
+"""
+
+
+def noisy(tmp_path: Path, *splats: Splat, version: str = "6.18.15") -> tuple[Expectations, CellResult]:
+    (tmp_path / "bpf").mkdir()
+    (tmp_path / "bpf" / "known-issues.yaml").write_text(ALLOWS)
+    expectations = Expectations.made(tmp_path, (), load_issues(tmp_path))
+    return expectations, result(version).model_copy(update={"splats": splats})
+
+
+def test_a_splat_is_allowed_where_kernel_kind_and_text_fit(tmp_path: Path) -> None:
+    other = WARNING.model_copy(update={"text": "WARNING: CPU: 0 PID: 7 at mm/slab.c:1"})
+    kasan = WARNING.model_copy(update={"kind": "KASAN"})
+    expectations, seen = noisy(tmp_path, WARNING, other, kasan)
+    assert [splat.known_issue for splat in expectations.splats(seen)] == ["noisy", "", ""]
+    assert [splat.probe for splat in expectations.splats(seen)] == [NAT] * 3
+    assert [(issue.id, issue.gone) for issue in expectations.known_issues([(seen, ())])] == [("noisy", False)]
+
+
+def test_a_splat_of_another_kernel_is_not_allowed(tmp_path: Path) -> None:
+    expectations, seen = noisy(tmp_path, WARNING, version="6.12.117")
+    assert [splat.known_issue for splat in expectations.splats(seen)] == [""]
+    assert expectations.known_issues([(seen, ())]) == ()
+
+
+def test_a_splat_that_is_no_longer_reported_is_gone(tmp_path: Path) -> None:
+    expectations, seen = noisy(tmp_path)
+    assert [(issue.id, issue.gone) for issue in expectations.known_issues([(seen, ())])] == [("noisy", True)]
+    lost = seen.model_copy(update={"outcome": Outcome.LOST})
+    assert expectations.known_issues([(lost, ())]) == ()
+
+
+def test_an_entry_shows_or_allows_something(tmp_path: Path) -> None:
+    (tmp_path / "bpf").mkdir()
+    path = tmp_path / "bpf" / "known-issues.yaml"
+    path.write_text(ALLOWS.partition("    splat")[0])
+    with pytest.raises(UserError, match=r"known-issues\.yaml:2: .*`shows`.*or `splat`"):
+        load_issues(tmp_path)
+    path.write_text(ALLOWS.replace("kind: WARNING", "kind: warning"))
+    with pytest.raises(UserError, match=r"known-issues\.yaml:7: .*'WARNING'"):
+        load_issues(tmp_path)

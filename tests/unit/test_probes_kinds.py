@@ -1,0 +1,73 @@
+"""Kinds of probe: found by their folders, each with all that the rest of the program needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runner.errors import UserError
+from runner.model import Outcome
+from runner.probes import KINDS, Expectations
+from tests.unit.agent_samples import ROOT, cell, expectations, result
+
+FOLDER = ROOT / "runner" / "probes"
+
+
+def test_each_folder_is_a_kind_that_the_agent_can_ask() -> None:
+    folders = {path.parent.name for path in FOLDER.glob("*/__init__.py")}
+    assert folders == KINDS.keys()
+    assert all((ROOT / "runner" / "agent" / f"{name}.py").is_file() for name in folders)
+
+
+def test_evidence_is_judged_before_what_it_is_evidence_for() -> None:
+    order = list(KINDS)
+    assert all(order.index(name) > order.index(other) for name, kind in KINDS.items() for other in kind.evidence)
+
+
+def test_every_row_can_be_shown_and_exported() -> None:
+    for seen in (result("6.12.117"), result("6.18.15"), result("7.3.4", "x86_64-without-nf_nat")):
+        rows = expectations().rows(seen)
+        assert {row.kind for row in rows} == KINDS.keys()
+        for row in rows:
+            kind = KINDS[row.kind]
+            assert row.verdict or kind.word(row.state).word == row.state
+            assert all(isinstance(word, str) and isinstance(text, str) for word, text in kind.shown(seen, row))
+            assert len(kind.exported(seen, [row])) == 1
+
+
+def test_equal_expectations_have_equal_digests() -> None:
+    first, second = (Expectations.load(ROOT, ["conntrack"]) for _ in range(2))
+    assert first.digest == second.digest != Expectations.load(ROOT, ["conntrack", "traffic"]).digest
+    assert first.digest != first.everywhere("nat-manip-2:tc").digest
+    assert first.grown([result("6.12.117")]).digest == first.digest, "what is known already teaches nothing"
+
+
+def test_a_cell_is_asked_what_its_files_say() -> None:
+    both = Expectations.load(ROOT, ["conntrack", "traffic"])
+    one = both.of_files(["conntrack"])
+    assert len(one.said()) < len(both.said())
+    assert one.objects == ("conntrack", "conntrack_kptr")
+    assert both.of_files(cell("6.12").probes) is both
+
+
+def test_what_did_not_run_has_rows_without_answers() -> None:
+    seen = result("6.12.117").model_copy(update={"answers": (), "outcome": Outcome.LOST, "cause": "gone"})
+    rows = expectations().rows(seen)
+    assert len(rows) > 400
+    assert not any(row.answered for row in rows if row.verdict != "not applicable")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("modules: [nf_nat]\n", "holds no probes: it has none of the keys attach, claims, object"),
+        ("claimz: []\n", "thing.yaml:1: claimz: unknown key; did you mean 'claims'?"),
+    ],
+)
+def test_a_file_without_probes_is_a_mistake(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "bpf").mkdir()
+    (tmp_path / "bpf" / "thing.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        Expectations.load(tmp_path, ["thing"])
+    assert words in caught.value.what
