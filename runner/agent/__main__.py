@@ -6,10 +6,10 @@ which returns the answer. For a probe with items it is a generator: it yields ea
 and returns the answer of the probe as a whole. What it raises is the `failed` of that probe, or of that item; the next
 one is asked.
 
-Events: `hello` with the guest's facts; `begin` names a probe before it is asked, so that whoever brings the guest down
-is known; then its `answer`, after those of its items; at last `end`. A careful ask also begins each item, and waits
-until that is likely to have left the guest. With `look` the answer to a probe whose module has `look(body)` is followed
-by another `begin`, and what that says.
+Events: `hello` with the guest's facts; `begin` names a probe before it is asked; then its `answer`, after those of its
+items; at last `end`. A careful ask also begins each item. What is begun is also written to the kernel's console: there
+it stands before whatever the kernel reports of it, and has left the guest before it is asked.
+With `look` the answer to a probe whose module has `look(body)` is followed by another `begin`, and what that says.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from importlib import import_module
 
 from . import NoAnswer
-from .facts import enable_jit, facts, load_modules, panic_on_oops
+from .facts import enable_jit, facts, load_modules, panic_on_oops, write_sysctl
 from .libbpf import Libbpf
 
 TYPE_CHECKING = False
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
         body: Body
         careful: bool
         skip: list[str]
+        only: str
 
     class Prober(Protocol):
         """What each kind's module has."""
@@ -49,7 +49,10 @@ if TYPE_CHECKING:
 
 
 BATCH = 48  # answers that leave together
-DELIVERY_S = 0.02  # for a line to leave a guest that may be dead a moment later
+KMSG = "/dev/kmsg"
+_BEGINS = (
+    "<9>runner: begin %s\n"  # facility user, and a level that reaches any console; runner/guest/splats.py reads it
+)
 
 
 def failure(error: Exception) -> str:
@@ -60,9 +63,10 @@ def failure(error: Exception) -> str:
 class Agent:
     """Answers asks. Makes what it needs when it first needs it: what fails there is the failure of that probe."""
 
-    def __init__(self, probers: Callable[[str], Prober], *, closely: bool = False) -> None:
+    def __init__(self, probers: Callable[[str], Prober], *, closely: bool = False, kmsg: int = -1) -> None:
         self._make = probers
         self._closely = closely
+        self._kmsg = kmsg
         self._probers: dict[str, Prober] = {}
         self._lines: list[str] = []
 
@@ -74,6 +78,14 @@ class Agent:
             sys.stdout.flush()
             self._lines.clear()
 
+    def begin(self, probe: str, item: str = "") -> None:
+        """Name what is about to be asked."""
+        try:  # noqa: SIM105  contextlib is not imported yet
+            os.write(self._kmsg, (_BEGINS % (f"{probe}:{item}" if item else probe)).encode("ascii", "replace"))
+        except OSError:  # no such device: what is said here may then be lost with the guest
+            pass
+        self.say("begin", {"probe": probe, "item": item})
+
     def ask(self, ask: Ask) -> None:
         """Answer one, whatever happens."""
         about = {"probe": ask["probe"]}
@@ -81,7 +93,7 @@ class Agent:
             from .look import KernelLog  # noqa: PLC0415  under emulation an import is dear
 
             kernel_log = KernelLog()
-        self.say("begin", about)
+        self.begin(ask["probe"])
         answer: dict[str, object] = {}
         try:
             prober = self._prober(ask["kind"])
@@ -100,18 +112,17 @@ class Agent:
 
     def _items(self, ask: Ask, items: Items) -> Body:
         """Say the answer of each item. Returns that of the probe."""
-        careful, skip = ask["careful"], set(ask["skip"])
+        careful, skip, only = ask["careful"], set(ask["skip"]), ask["only"]
         while True:
             try:
                 item, answer = next(items)
             except StopIteration as end:
                 return end.value or {}
-            if item in skip:
+            if item in skip or item != (only or item):
                 continue
             about: dict[str, object] = {"probe": ask["probe"], "item": item}
             if careful:
-                self.say("begin", about)
-                time.sleep(DELIVERY_S)
+                self.begin(ask["probe"], item)
             try:
                 about["body"] = answer()
             except Exception as error:
@@ -125,11 +136,20 @@ class Agent:
             look = getattr(self._prober(ask["kind"]), "look", None)
             if look is None:
                 return
-            self.say("begin", about)
+            self.begin(ask["probe"])
             seen = look(ask["body"])
         except Exception as error:
             seen = {"failed": failure(error)}
         self.say("look", {**about, "kernel": said, **seen})
+
+
+def open_kmsg() -> int:
+    """To be written to as fast as one likes. -1 when there is none."""
+    try:
+        write_sysctl("kernel.printk_devkmsg", "on\n")  # kernel/printk/printk.c takes it with its line end only
+        return os.open(KMSG, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 def main(path: str) -> None:
@@ -145,7 +165,7 @@ def main(path: str) -> None:
         made: Prober = import_module(f"{__package__}.{kind}").Prober(libbpf, folder)
         return made
 
-    agent = Agent(prober, closely=document.get("look", False))
+    agent = Agent(prober, closely=document.get("look", False), kmsg=open_kmsg())
     agent.say("hello", {"facts": facts(modules, libbpf.version())})
     for ask in document["asks"]:
         agent.ask(ask)

@@ -8,11 +8,10 @@ import tarfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.caches import disk_fault
+from runner.engine.cellrecord import CellRecord
 from runner.engine.machine import Machine
 from runner.engine.orders import CellOrder, Phase
 from runner.engine.transcript import Transcript
@@ -21,76 +20,17 @@ from runner.guest.boot import agent_lost
 from runner.guest.interface import BootOrder, Guest
 from runner.kernels.config import read_config
 from runner.kernels.needs import build_of, cannot_answer
-from runner.model import Ask, Build, CellResult, Crash, Outcome, Timings
+from runner.model import Ask, CellResult, Outcome
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes import OPTIONS
 
-_MAX_BOOTS = 8  # of one cell: each probe that kills its guest costs one
+_MAX_BOOTS = 16  # of one cell: each probe that kills its guest costs two
 _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
 _AGENT = "cd /dev/shm/runner && exec python3 -m agent asks.json 2>agent.err"
 
 Tell = Callable[[Phase, str], None]
 Keep = Callable[[CellResult, Guest], None]
-
-
-@dataclass(slots=True)
-class _Record:
-    """What is known so far. Starts as `nothing was answered`; evidence improves it."""
-
-    order: CellOrder
-    transcript: Transcript
-    started: float = field(default_factory=time.monotonic)
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
-    outcome: Outcome = Outcome.INFRA_FAILED
-    cause: str = "the cell was not run to its end"
-    crashes: list[Crash] = field(default_factory=list)
-    prepare_s: float | None = None
-    boot_s: float | None = None
-    probe_s: float = 0.0
-    image_sha256: str = ""
-    accel: str = ""
-    config: dict[str, str] = field(default_factory=dict)
-    build: Build = field(default_factory=Build)
-
-    def crashed(self, probe: str) -> bool:
-        return any(crash.probe == probe for crash in self.crashes)
-
-    def end(self, outcome: Outcome, cause: str = "") -> None:
-        self.outcome, self.cause = outcome, cause
-
-    def freeze(self, host: str, console: str) -> CellResult:
-        left = self.transcript.unanswered(self.order.asks)
-        return CellResult(
-            cell=self.order.cell,
-            outcome=self.outcome,
-            cause=self.cause,
-            image_sha256=self.image_sha256,
-            host=host,
-            accel=self.accel,
-            attempts=self.order.attempt,
-            began=self.began,
-            timings=Timings(
-                prepare_s=self.prepare_s,
-                boot_s=self.boot_s,
-                probe_s=self.probe_s or None,
-                total_s=round(time.monotonic() - self.started, 3),
-            ),
-            facts=self.transcript.facts,
-            answers=tuple(self.transcript.answers.values()),
-            config=self.config,
-            build=self.build,
-            crashes=(*self.crashes, *self._unexplained()),
-            unasked=tuple(ask.probe for ask in left if not self.crashed(ask.probe)),
-            looks=tuple(self.transcript.looks.values()),
-            console=console,
-        )
-
-    def _unexplained(self) -> list[Crash]:
-        """Probes with items in which the kernel died, and did not when each item was named before it was asked."""
-        named = {crash.probe.rpartition(":")[0] for crash in self.crashes}
-        died = (probe for probe in self.transcript.died if probe not in named and not self.crashed(probe))
-        return [Crash(probe=probe) for probe in died]
 
 
 def run_cell(
@@ -101,7 +41,7 @@ def run_cell(
     `keep` gets the result, before it is returned, and the guest that was asked last, when that one lives: it is open
     until `keep` returns.
     """
-    record = _Record(order, Transcript(order.asks))
+    record = CellRecord(order, Transcript(order.asks))
     console = folder / ("console.log" if order.attempt == 1 else f"console-{order.attempt}.log")
     kept: list[CellResult] = []
 
@@ -133,7 +73,7 @@ def _text(console: Path) -> str:
     return ""
 
 
-def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> BootOrder:
+def _prepare(record: CellRecord, machine: Machine, console: Path, tell: Tell) -> BootOrder:
     cell = record.order.cell
     tell(Phase.PREPARING, "")
     kernel, image = machine.prepare(cell, deadline=cell.limits.deadline("prepare_s"))
@@ -155,7 +95,7 @@ def _prepare(record: _Record, machine: Machine, console: Path, tell: Tell) -> Bo
 
 
 def _ask_everything(
-    record: _Record,
+    record: CellRecord,
     boot: BootOrder,
     machine: Machine,
     payload: bytes,
@@ -166,42 +106,39 @@ def _ask_everything(
     cell = record.order.cell
     deadline = cell.limits.deadline("cell_s")
     for number in range(1, _MAX_BOOTS + 1):
-        left = _left(record)
+        asks = record.boots()
         tell(Phase.BOOTING, f"boot {number}" if number > 1 else "")
+        guest: Guest | None = None
         try:
             begun = time.monotonic()
             boot_deadline = cell.limits.deadline("boot_s").sooner(deadline)
             with machine.boot(boot, deadline=boot_deadline) as guest:
                 if record.boot_s is None:
                     record.boot_s = round(time.monotonic() - begun, 3)
-                tell(Phase.PROBING, f"{len(left)} probes")
-                _ask(record, left, guest, payload, deadline)
-                if not _left(record):
+                tell(Phase.PROBING, f"{len(asks)} probes")
+                _ask(record, guest, payload, deadline)
+                record.lived(guest.splats)
+                if record.done:
                     answered(guest)
         except BootError as error:
-            if not record.transcript.look_closer(died=True) and not _blamed(record, error):
+            if not record.died(error, guest.splats if guest else ()):
                 record.end(Outcome.BOOT_FAILED, error.what)
                 return
         except GuestSilent as error:
-            if not record.transcript.look_closer(died=False) and not _gave_up(record, error):
+            if not record.fell_silent(error, guest.splats if guest else ()):
                 raise
-        if not _left(record):
+        if record.done:
             record.end(Outcome.RAN)
             return
     record.end(Outcome.RAN, f"gave up after {_MAX_BOOTS} boots")
 
 
-def _left(record: _Record) -> tuple[Ask, ...]:
-    return tuple(ask for ask in record.transcript.unanswered(record.order.asks) if not record.crashed(ask.probe))
-
-
-def _ask(record: _Record, asks: tuple[Ask, ...], guest: Guest, payload: bytes, deadline: Deadline) -> None:
+def _ask(record: CellRecord, guest: Guest, payload: bytes, deadline: Deadline) -> None:
     """Push the agent and let it ask. Raises what the guest raises, and InfraError when the agent itself fails."""
-    transcript, limits = record.transcript, record.order.cell.limits
-    transcript.ended = False
+    transcript, limits = record.heard, record.order.cell.limits
     pushed = guest.run(
         _UNPACK,
-        stdin=_with_asks(payload, asks, record.order),
+        stdin=_with_asks(payload, record.asks, record.order),
         deadline=limits.deadline("probe_s").sooner(deadline),
     )
     if pushed.returncode != 0:
@@ -232,22 +169,3 @@ def _with_asks(payload: bytes, asks: tuple[Ask, ...], order: CellOrder) -> bytes
         info.size = len(content)
         archive.addfile(info, io.BytesIO(content))
     return stream.getvalue()
-
-
-def _blamed(record: _Record, error: BootError) -> bool:
-    """The kernel died: was it while a probe was in flight? Then that probe did it."""
-    suspect = record.transcript.in_flight
-    if suspect is None:
-        return False
-    record.crashes.append(Crash(probe=str(suspect), cause=error.what, oops=error.console_tail))
-    record.transcript.in_flight = None
-    record.cause = error.what
-    return True
-
-
-def _gave_up(record: _Record, error: GuestSilent) -> bool:
-    """The guest fell silent in a probe: that one has no answer, the others are asked again on a fresh boot."""
-    if not record.transcript.in_flight:
-        return False
-    record.transcript.give_up(error.what)
-    return True

@@ -14,8 +14,8 @@ from runner.model import Answer, Ask, Facts, Look
 _MAX_NOISE = 20
 
 
-class InFlight(NamedTuple):
-    """What is being asked: a probe, or one item of it."""
+class Place(NamedTuple):
+    """A probe, or one item of it."""
 
     probe: str
     item: str = ""
@@ -30,14 +30,13 @@ class Transcript:
 
     asks: tuple[Ask, ...]
     facts: Facts = field(default_factory=Facts)
-    answers: dict[InFlight, Answer] = field(default_factory=dict)
+    answers: dict[Place, Answer] = field(default_factory=dict)
     looks: dict[str, Look] = field(default_factory=dict)
-    in_flight: InFlight | None = None  # named before it is asked, so that we know who brought the guest down
+    in_flight: Place | None = None
     careful: set[str] = field(default_factory=set)  # probes with items in which a guest was lost
-    died: list[str] = field(default_factory=list)  # those in which the kernel died
     ended: bool = False
     noise: list[str] = field(default_factory=list)
-    _named: dict[str, set[str]] = field(default_factory=dict)  # the items of careful probes
+    _closed: set[Place] = field(default_factory=set)  # items that are not asked any more
 
     def feed(self, line: str) -> None:
         """Take one line of the agent's output."""
@@ -54,56 +53,60 @@ class Transcript:
             case "hello":
                 self.facts = Facts.model_validate(event["facts"])
             case "begin":
-                ask, item = self._known(event["probe"]), str(event.get("item", ""))
-                if item:
-                    self._named.setdefault(ask.probe, set()).add(item)
-                self.in_flight = InFlight(ask.probe, item)
+                self.in_flight = Place(self.ask(event["probe"]).probe, str(event.get("item", "")))
             case "answer":
-                ask = self._known(event["probe"])
+                ask = self.ask(event["probe"])
                 answer = Answer.model_validate({**event, "kind": ask.kind})
-                self.answers[InFlight(ask.probe, answer.item)] = answer
-                self.in_flight = InFlight(ask.probe) if answer.item else None
+                self.answers[Place(ask.probe, answer.item)] = answer
+                self.in_flight = Place(ask.probe) if answer.item else None
             case "look":
                 look = Look.model_validate(event)
-                self.looks[self._known(look.probe).probe] = look
+                self.looks[self.ask(look.probe).probe] = look
                 self.in_flight = None
             case "end":
                 self.ended = True
             case _:
                 raise ValueError(kind)
 
-    def _known(self, probe: object) -> Ask:
+    def ask(self, probe: object) -> Ask:
+        """Raises KeyError when `probe` was not asked."""
         for ask in self.asks:
             if ask.probe == probe:
                 return ask
         raise KeyError(probe)
 
+    def place(self, name: str) -> Place | None:
+        """What a name on the console means; None when nothing of the kind was asked."""
+        for ask in self.asks:
+            if name == ask.probe:
+                return Place(name)
+            if ask.items and name.startswith(f"{ask.probe}:"):
+                return Place(ask.probe, name.removeprefix(f"{ask.probe}:"))
+        return None
+
     def unanswered(self, asks: Iterable[Ask]) -> tuple[Ask, ...]:
         """Those of `asks` that have no answer yet; of one with items, what is left of it."""
-        return tuple(self._rest(ask) for ask in asks if InFlight(ask.probe) not in self.answers)
+        return tuple(self._rest(ask) for ask in asks if Place(ask.probe) not in self.answers)
 
     def _rest(self, ask: Ask) -> Ask:
         if ask.probe not in self.careful:
             return ask
-        skip = {item for probe, item in self.answers if probe == ask.probe} | self._named.get(ask.probe, set())
+        skip = {place.item for place in (*self.answers, *self._closed) if place.probe == ask.probe}
         return ask.model_copy(update={"careful": True, "skip": tuple(sorted(skip))})
 
-    def look_closer(self, *, died: bool) -> bool:
-        """The guest died or fell silent. In a probe that named no item? Then its rest is to be asked carefully."""
-        if self.in_flight is None or self.in_flight.item:
+    def ask_carefully(self, place: Place) -> bool:
+        """The guest was lost at `place`. If that is a probe with items that named none, ask its rest carefully."""
+        if place.item or place.probe in self.careful or not self.ask(place.probe).items:
             return False
-        probe = self.in_flight.probe
-        if probe in self.careful or not self._known(probe).items:
-            return False
-        self.careful.add(probe)
-        self.in_flight = None
-        if died:
-            self.died.append(probe)
+        self.careful.add(place.probe)
         return True
 
-    def give_up(self, why: str) -> None:
-        """What is in flight gets no answer."""
-        if self.in_flight is not None:
-            probe, item = self.in_flight
-            self.answers[self.in_flight] = Answer(kind=self._known(probe).kind, probe=probe, item=item, failed=why)
-            self.in_flight = None
+    def give_up(self, place: Place, why: str) -> None:
+        """It gets no answer, or the one that it has does not count."""
+        kind = self.ask(place.probe).kind
+        self.answers[place] = Answer(kind=kind, probe=place.probe, item=place.item, failed=why)
+
+    def close(self, place: Place) -> None:
+        """It is not asked any more, and has no answer: it took the kernel down."""
+        self.answers.pop(place, None)
+        self._closed.add(place)

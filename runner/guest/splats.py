@@ -95,6 +95,7 @@ _ENDS_WITH_STACK = frozenset({"lockdep", "sleeping function", "scheduling while 
 _BAR = re.compile(r"={20,}$")
 _CUT_HERE = "[ cut here ]"
 _TRACE = ("Call Trace:", "Call trace:", "Modules linked in", "CPU: ")
+_BEGINS = "runner: begin "  # runner/agent/__main__.py
 # kernel/printk/printk.c: the time, and with CONFIG_PRINTK_CALLER the thread or processor
 _STAMP = re.compile(r"(?:<\d+>)?\[ *(\d+\.\d{6})\](?:\[ *[TC]\d+\])? ?")
 
@@ -107,10 +108,11 @@ class _Report:
     text: str
     lines: list[str]
     at: float | None  # seconds of kernel time of its newest line; None: this kernel prints none
+    probe: str
     traced: bool = False
 
     def freeze(self) -> Splat:
-        return Splat(kind=self.kind, text=self.text, lines=tuple(self.lines))
+        return Splat(kind=self.kind, text=self.text, lines=tuple(self.lines), probe=self.probe)
 
 
 @dataclass(slots=True)
@@ -118,6 +120,7 @@ class SplatParser:
     """Takes a console line by line, at a cost that does not depend on what came before."""
 
     died: str = ""  # the line that says so; empty: the kernel lives, as far as its console tells
+    probe: str = ""  # that the agent named last on the console, before it asked it
     _ended: list[Splat] = field(default_factory=list)
     _open: _Report | None = None
     _lead: list[str] = field(default_factory=list)  # from a bar or a "cut here" on, until a report begins
@@ -135,6 +138,9 @@ class SplatParser:
         message = line[stamp.end() :] if stamp else line
         if not message or message.isspace():
             return
+        if message.startswith(_BEGINS):
+            self.probe = message.removeprefix(_BEGINS).strip()
+            return
         begins = _begins(message)
         if begins and begins[0].fatal:
             self.died = self.died or begins[1]
@@ -145,7 +151,7 @@ class SplatParser:
         if report:
             self._continue(report, message, at, begins)
         elif begins:
-            self._open = _Report(begins[0].kind, begins[1], [*self._lead, message], at)
+            self._open = _Report(begins[0].kind, begins[1], [*self._lead, message], at, self.probe)
             self._lead = []
         elif _CUT_HERE in message or _BAR.match(message):
             self._lead = [message]

@@ -101,7 +101,7 @@ class Facts(Plain):
 
 
 class Crash(Plain):
-    """A probe that took the guest down, and what the console said then."""
+    """A probe that took the guest down, twice: the second time alone. And what the console said then."""
 
     probe: str
     cause: str = ""  # one line
@@ -173,7 +173,7 @@ class CellResult(Plain):
     config: dict[str, str] = {}  # of the kernel's own .config what explains a "no": y, m, n, or another value
     build: Build = Build()
     crashes: tuple[Crash, ...] = ()
-    splats: tuple[Splat, ...] = ()
+    splats: tuple[Splat, ...] = ()  # of crashes the others: what ended a kernel is told by its crash
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
     looks: tuple[Look, ...] = ()  # none, unless they were asked for
     console: str = ""  # the console log, control characters and all; stored beside the database

@@ -42,9 +42,11 @@ class Ask(Plain):
     kind: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
     probe: str
     body: dict[str, JsonValue] = {}  # what the agent's module is told
+    programs: tuple[str, ...] = ()  # functions that it runs as BPF programs, by which the trace of an oops names it
     items: bool = False
     careful: bool = False
     skip: tuple[str, ...] = ()  # items that have an answer, or will get none
+    only: str = ""  # this item alone
 
 
 class AskedCell(Plain):

@@ -88,6 +88,10 @@ class ReplayingGuest:
     behaviour: str
     console: Path
     asks: list[dict[str, Any]] = field(default_factory=list)
+    booted: int = field(init=False)  # length of the console
+
+    def __post_init__(self) -> None:
+        self.booted = self.console.stat().st_size
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         if "tar xf" in command:
@@ -107,7 +111,7 @@ class ReplayingGuest:
                 if self.behaviour == "ends-early":
                     return
                 if self.behaviour == "nonsense":
-                    yield '{"event": "observation", "probe": "alloc-udp:xdp", "load_errno": "none of yours"}'
+                    yield '{"event": "answer", "probe": "alloc-udp:xdp", "body": "none of yours"}'
                     yield "\x00\x1b[2J"
             yield from answer
         yield recorded.end(ask["probe"] for ask in self.asks)
@@ -117,7 +121,7 @@ class ReplayingGuest:
 
     @property
     def splats(self) -> tuple[Splat, ...]:
-        return splats_of(self.console.read_text().split("\n"))
+        return splats_of(self.console.read_text()[self.booted :].splitlines())
 
 
 @contextmanager

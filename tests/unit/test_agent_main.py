@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,8 @@ from runner.agent import NoAnswer, bounded
 from runner.agent import __main__ as main
 from runner.agent.__main__ import Agent
 from runner.agent.libbpf import PACKET, errno_name
-from runner.engine.transcript import InFlight, Transcript
+from runner.engine.transcript import Place, Transcript
+from runner.guest.splats import SplatParser
 from runner.model import Ask
 from runner.model.errnos import errno_name as host_errno_name
 
@@ -59,7 +62,7 @@ def test_failures_stay_with_their_probe(capsys: pytest.CaptureFixture[str]) -> N
         transcript.feed(json.dumps(event))
     assert transcript.noise == []
     assert transcript.unanswered(transcript.asks) == ()
-    failed, lacking, worked = (transcript.answers[InFlight(ask.probe)] for ask in ASKS)
+    failed, lacking, worked = (transcript.answers[Place(ask.probe)] for ask in ASKS)
     assert failed.failed == "KeyError: 'a bug, in one probe: \N{SNOWMAN}'"
     assert lacking.failed == "the kernel does not know this"
     assert (worked.failed, worked.body) == ("", {"load_errno": 0})
@@ -74,14 +77,29 @@ def test_a_probe_is_named_before_it_is_asked(capsys: pytest.CaptureFixture[str])
     assert [(event["event"], event["probe"]) for event in events] == [("begin", "working:tc"), ("answer", "working:tc")]
 
 
-def test_a_careful_ask_names_each_item_before_it_asks(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(main, "DELIVERY_S", 0)
+def test_a_careful_ask_names_each_item_before_it_asks(capsys: pytest.CaptureFixture[str]) -> None:
     careful = ITEMS.model_copy(update={"careful": True, "skip": tuple(NAMES[:98])})
     events = [(event["event"], event.get("item")) for event in said(capsys, careful)]
     each = [(event, name) for name in NAMES[98:] for event in ("begin", "answer")]
-    assert events == [("begin", None), *each, ("answer", None)]
+    assert events == [("begin", ""), *each, ("answer", None)]
+
+
+def test_an_item_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    alone = ITEMS.model_copy(update={"careful": True, "only": "bpf_007"})
+    assert [event.get("item") for event in said(capsys, alone)] == ["", "bpf_007", "bpf_007", None]
+
+
+def test_what_begins_is_on_the_console_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    console = tmp_path / "kmsg"
+    kmsg = os.open(console, os.O_WRONLY | os.O_CREAT)
+    Agent(Fake, kmsg=kmsg).ask(ITEMS.model_copy(update={"careful": True, "only": "bpf_007"}).model_dump(mode="json"))  # type: ignore[arg-type]
+    os.close(kmsg)
+    lines = console.read_text().splitlines()
+    assert lines == ["<9>runner: begin listing:tc", "<9>runner: begin listing:tc:bpf_007"]
+    parser = SplatParser()
+    for line in lines:
+        parser.feed(f"[    1.500000] {line.removeprefix('<9>')}")
+    assert parser.probe == "listing:tc:bpf_007"
 
 
 class Out:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.engine.transcript import InFlight, Transcript
+from runner.engine.transcript import Place, Transcript
 from runner.model import Ask
 from tests import fakes
 
@@ -25,7 +25,7 @@ def test_the_probe_in_flight_is_known_until_its_answer_comes() -> None:
     assert str(transcript.in_flight) == "claim-0:tc"
     transcript.feed('{"event": "answer", "probe": "claim-0:tc", "body": {"load_errno": 22, "log": "R1 !read_ok"}}')
     assert transcript.in_flight is None
-    assert transcript.answers[InFlight("claim-0:tc")].body["load_errno"] == 22
+    assert transcript.answers[Place("claim-0:tc")].body["load_errno"] == 22
     assert [ask.probe for ask in transcript.unanswered(transcript.asks)] == ["claim-1:tc", "claim-2:tc"]
 
 
@@ -87,40 +87,41 @@ def test_the_answer_without_an_item_ends_a_probe() -> None:
     assert [it.item for it in transcript.answers.values()] == ["bpf_a", "bpf_b", ""]
 
 
-def test_after_a_death_the_rest_of_the_items_is_asked_carefully() -> None:
+def test_after_a_loss_the_rest_of_the_items_is_asked_carefully() -> None:
     transcript = in_a_census(answer("bpf_a"))
-    assert transcript.look_closer(died=True)
+    assert transcript.ask_carefully(Place("census:tc"))
     rest = transcript.unanswered(transcript.asks)[0]
     assert (rest.careful, rest.skip) == (True, ("bpf_a",))
     for line in ({"event": "begin", "probe": "census:tc"}, begin("bpf_b")):
         transcript.feed(json.dumps(line))
     assert str(transcript.in_flight) == "census:tc:bpf_b"
-    assert not transcript.look_closer(died=True), "now it is known who did it"
+    assert not transcript.ask_carefully(Place("census:tc", "bpf_b")), "now it is known which one"
+    transcript.close(Place("census:tc", "bpf_b"))
     assert transcript.unanswered(transcript.asks)[0].skip == ("bpf_a", "bpf_b")
-
-
-def test_an_item_after_which_the_guest_is_silent_has_no_answer() -> None:
-    transcript = in_a_census()
-    transcript.look_closer(died=False)
-    for line in ({"event": "begin", "probe": "census:tc"}, begin("bpf_b")):
-        transcript.feed(json.dumps(line))
-    transcript.give_up("the guest said nothing for 30 s")
-    seen = transcript.answers[InFlight("census:tc", "bpf_b")]
-    assert (seen.kind, seen.failed, seen.body) == ("census", "the guest said nothing for 30 s", {})
-    assert transcript.in_flight is None
 
 
 @pytest.mark.parametrize(("probe", "item"), [("census:tc", "b:tc"), ("census:tc", ""), ("claim-0:tc", "bpf_a")])
 def test_whatever_a_guest_names_before_it_is_silent_can_be_given_up(probe: str, item: str) -> None:
     transcript = in_a_census(begin(item, probe))
-    transcript.give_up("silent")
-    assert transcript.answers.keys() == {InFlight(probe, item)}
-    assert transcript.in_flight is None
+    assert transcript.in_flight == Place(probe, item)
+    transcript.give_up(transcript.in_flight, "silent")
+    assert {place: one.failed for place, one in transcript.answers.items()} == {Place(probe, item): "silent"}
 
 
-def test_a_probe_without_items_is_not_looked_at_more_closely() -> None:
-    transcript = Transcript(fakes.asks())
-    transcript.feed('{"event": "begin", "probe": "claim-0:tc"}')
-    assert not transcript.look_closer(died=True)
-    transcript.give_up("silent")
-    assert transcript.answers[InFlight("claim-0:tc")].failed == "silent"
+def test_a_probe_without_items_is_not_asked_carefully() -> None:
+    assert not Transcript(fakes.asks()).ask_carefully(Place("claim-0:tc"))
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("claim-0:tc", Place("claim-0:tc")),
+        ("census:tc", Place("census:tc")),
+        ("census:tc:bpf_a", Place("census:tc", "bpf_a")),
+        ("claim-0:tc:bpf_a", None),
+        ("census", None),
+        ("", None),
+    ],
+)
+def test_a_name_on_the_console_is_one_that_was_asked(name: str, place: Place | None) -> None:
+    assert in_a_census().place(name) == place

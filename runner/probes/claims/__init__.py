@@ -159,7 +159,7 @@ def _ask(question: Question, number: int) -> Ask:
         netns=claim.netns,
         traffic=claim.traffic,
     )
-    return Ask(kind=NAME, probe=question.probe, body=body.model_dump(mode="json"))
+    return Ask(kind=NAME, probe=question.probe, body=body.model_dump(mode="json"), programs=(body.program,))
 
 
 KIND = CLAIMS = Claims()

@@ -1,0 +1,154 @@
+"""What is known of a cell while it is run, over all its boots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from runner.engine.orders import CellOrder
+from runner.engine.suspects import Suspicion, explained, is_fatal, suspect
+from runner.engine.transcript import Place, Transcript
+from runner.errors import BootError, GuestSilent
+from runner.model import Ask, Build, CellResult, Crash, Outcome, Splat, Timings
+
+_STUCK = "stuck"
+
+
+@dataclass(slots=True)
+class CellRecord:
+    """Starts as `nothing was answered`; evidence improves it. After each boot one of `lived`, `died`, `fell_silent`."""
+
+    order: CellOrder
+    transcript: Transcript
+    started: float = field(default_factory=time.monotonic)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    outcome: Outcome = Outcome.INFRA_FAILED
+    cause: str = "the cell was not run to its end"
+    crashes: list[Crash] = field(default_factory=list)
+    splats: list[Splat] = field(default_factory=list)
+    prepare_s: float | None = None
+    boot_s: float | None = None
+    probe_s: float = 0.0
+    image_sha256: str = ""
+    accel: str = ""
+    config: dict[str, str] = field(default_factory=dict)
+    build: Build = field(default_factory=Build)
+    asks: tuple[Ask, ...] = ()  # of the present boot
+    heard: Transcript = field(default_factory=lambda: Transcript(()))  # in it; another one when a suspect is alone
+    _suspicion: Suspicion | None = None
+    _acquitted: set[Place] = field(default_factory=set)
+
+    def end(self, outcome: Outcome, cause: str = "") -> None:
+        self.outcome, self.cause = outcome, cause
+
+    @property
+    def left(self) -> tuple[Ask, ...]:
+        """What still is to be asked."""
+        crashed = {crash.probe for crash in self.crashes}
+        return tuple(ask for ask in self.transcript.unanswered(self.order.asks) if ask.probe not in crashed)
+
+    @property
+    def done(self) -> bool:
+        """Is nothing to be asked any more?"""
+        return self._suspicion is None and not self.left
+
+    def boots(self) -> tuple[Ask, ...]:
+        """A guest is about to boot: what to ask it."""
+        if self._suspicion:
+            place = self._suspicion.place
+            self.asks = (self._suspicion.alone(self.transcript.ask(place.probe)),)
+            self.heard = Transcript(self.asks)
+        else:
+            self.asks, self.heard = self.left, self.transcript
+        self.heard.in_flight, self.heard.ended = None, False
+        return self.asks
+
+    def lived(self, splats: Iterable[Splat]) -> None:
+        """The guest was asked everything."""
+        if self._suspicion:
+            self._acquit(self._suspicion, self._suspicion.unproven)
+        else:
+            self._note(splats)
+
+    def died(self, error: BootError, splats: Iterable[Splat]) -> bool:
+        """The kernel died. Was it while something was asked? Then that is suspected, or convicted when it was alone."""
+        splats = tuple(splats)
+        found = suspect(self.asks, self.heard, splats, self._acquitted)
+        if found is None:
+            return False
+        place, named = found
+        before = self._suspicion
+        if before is None:
+            fatal = {"probe": str(place)}
+            self._note(splat.model_copy(update=fatal) if is_fatal(splat) else splat for splat in splats)
+            if not self.transcript.ask_carefully(place):
+                self._suspicion = Suspicion(place, error.what, named)
+        elif place == before.place:
+            self.crashes.append(Crash(probe=str(place), cause=error.what, oops=error.console_tail))
+            self.transcript.close(place)
+            self._suspicion = None
+        elif place.item:  # it was not known which one
+            self._suspicion = Suspicion(place, error.what)
+        else:
+            self._acquit(before, before.unproven)
+        return True
+
+    def fell_silent(self, error: GuestSilent, splats: Iterable[Splat]) -> bool:
+        """The guest lives, or starves, and sends nothing: what is in flight gets no answer, others are asked again."""
+        splats = tuple(splats)
+        if self._suspicion:
+            self._acquit(self._suspicion, f"{self._suspicion.cause}, while this was asked; asked alone: {error.what}")
+            return True
+        told = [place for splat in splats if splat.kind == _STUCK and (place := self.heard.place(splat.probe))]
+        place = told[0] if told else self.heard.in_flight
+        self._note(splats)
+        if place is None:
+            return False
+        if not self.transcript.ask_carefully(place):
+            self.transcript.give_up(place, error.what)
+        return True
+
+    def _acquit(self, suspicion: Suspicion, why: str) -> None:
+        """Alone it did not do it again. Who was in flight has no answer; whom the trace named keeps its own."""
+        self._suspicion = None
+        self._acquitted.add(suspicion.place)
+        if not suspicion.named:
+            self.transcript.give_up(suspicion.place, why)
+
+    def _note(self, splats: Iterable[Splat]) -> None:
+        """Keep what the kernel reported. An answer that came while it was stuck does not count."""
+        for splat in splats:
+            self.splats.append(splat)
+            place = self.transcript.place(splat.probe)
+            if splat.kind == _STUCK and place in self.transcript.answers:
+                self.transcript.give_up(place, f"the kernel hangs: {splat.text}")
+
+    def freeze(self, host: str, console: str) -> CellResult:
+        """The result, as far as it is known."""
+        return CellResult(
+            cell=self.order.cell,
+            outcome=self.outcome,
+            cause=self.cause,
+            image_sha256=self.image_sha256,
+            host=host,
+            accel=self.accel,
+            attempts=self.order.attempt,
+            began=self.began,
+            timings=Timings(
+                prepare_s=self.prepare_s,
+                boot_s=self.boot_s,
+                probe_s=self.probe_s or None,
+                total_s=round(time.monotonic() - self.started, 3),
+            ),
+            facts=self.transcript.facts,
+            answers=tuple(self.transcript.answers.values()),
+            config=self.config,
+            build=self.build,
+            crashes=tuple(self.crashes),
+            splats=tuple(splat for splat in self.splats if not explained(splat, self.crashes)),
+            unasked=tuple(ask.probe for ask in self.left),
+            looks=tuple(self.transcript.looks.values()),
+            console=console,
+        )
