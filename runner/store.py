@@ -49,7 +49,7 @@ class Manifest(Plain):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StoredTree:
     """A verified entry. `sha256` is the manifest's: the same for the same content, on every machine."""
 
     tree: Path
@@ -76,7 +76,7 @@ class Store:
         """Where an entry's files are, if there is one."""
         return self._root / key / "tree"
 
-    def get(self, key: str) -> Entry | None:
+    def get(self, key: str) -> StoredTree | None:
         """The entry, verified; None when there is none, or when it is damaged, which is reported."""
         if not self.has(key):
             return None
@@ -86,7 +86,7 @@ class Store:
             log.warning("%s is damaged and will not be used: %s", self._root / key, fault)
             return None
 
-    def ensure(self, key: str, make: Callable[[Path], None], *, deadline: Deadline) -> Entry:
+    def ensure(self, key: str, make: Callable[[Path], None], *, deadline: Deadline) -> StoredTree:
         """The entry, verified; `make` fills an empty folder when there is none.
 
         Raises what `make` raises; InfraError for an OSError, as when the disk is full.
@@ -151,7 +151,7 @@ class _DamagedError(Exception):
     """Names the file."""
 
 
-def _verified(folder: Path) -> Entry:
+def _verified(folder: Path) -> StoredTree:
     text = (folder / "manifest.json").read_bytes()
     try:
         manifest = Manifest.model_validate_json(text)
@@ -165,7 +165,7 @@ def _verified(folder: Path) -> Entry:
     for path, file in files.items():
         if _digest(tree, path) != file:
             raise _DamagedError(f"{path} is not what was stored")
-    return Entry(tree, hashlib.sha256(text).hexdigest(), files)
+    return StoredTree(tree, hashlib.sha256(text).hexdigest(), files)
 
 
 def _seal(folder: Path) -> None:

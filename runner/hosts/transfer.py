@@ -16,7 +16,7 @@ from runner.kernels import ensure_kernel, stored_kernel
 from runner.model import ImagePin, Lock, Pin, Plain, Sha256
 from runner.model.deadline import Deadline
 from runner.ssh import Writer
-from runner.store import Entry, Store, tree_sha256
+from runner.store import Store, StoredTree, tree_sha256
 
 _BLOCK = 1 << 16
 
@@ -96,7 +96,7 @@ def _unpack(stream: IO[bytes], tree: Path) -> None:
             (tree / path).chmod(0o700 if member.mode & 0o100 else 0o600)
 
 
-def _entry(pin: Pinned, cache: Path) -> Entry:
+def _entry(pin: Pinned, cache: Path) -> StoredTree:
     store, key = _place(pin, cache)
     entry = store.get(key)
     if entry is None:

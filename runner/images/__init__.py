@@ -15,7 +15,7 @@ from runner.kernels.archive import Archive
 from runner.model import Image, ImagePin, Package
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.deadline import Deadline
-from runner.store import Entry, Store, key_of
+from runner.store import Store, StoredTree, key_of
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,9 @@ def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: boo
     )
 
 
-def ensure_bytecode(source: Path, pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Entry:
+def ensure_bytecode(
+    source: Path, pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False
+) -> StoredTree:
     """`source`, a folder of Python files, compiled for the image's Python: an entry of .pyc files, no sources.
 
     Where the folder is `.../agent`, the entry's tree holds `agent/x.pyc`: a guest runs it by `python3 -m agent` beside.

@@ -18,7 +18,7 @@ from runner.kernels.mainline import MainlineSource
 from runner.kernels.oci import OciSource
 from runner.kernels.path import PathSource
 from runner.kernels.snapshot import SnapshotSource
-from runner.kernels.source import Means, Source, age
+from runner.kernels.source import KernelSource, Means, age
 from runner.kernels.tree import TreeSource
 from runner.model import Build, Kernel, Pin, Wanted
 from runner.model.architecture import architecture
@@ -29,8 +29,8 @@ from runner.text import nearest
 __all__ = [
     "BY_WORD",
     "SOURCES",
+    "KernelSource",
     "Means",
-    "Source",
     "ensure_kernel",
     "have_kernel",
     "kept_build",
@@ -40,7 +40,7 @@ __all__ = [
     "stored_kernel",
 ]
 
-SOURCES: tuple[type[Source], ...] = (
+SOURCES: tuple[type[KernelSource], ...] = (
     DebianSource,
     MainlineSource,
     SnapshotSource,
@@ -54,7 +54,7 @@ BY_WORD = {source.word: source for source in SOURCES}
 _RECIPE = 1  # raise it when unpacking changes: every stored kernel is then made again
 
 
-def source_of(text: str) -> Source:
+def source_of(text: str) -> KernelSource:
     """The source that a text names. Raises UserError when there is no such source, or its part of the text is wrong."""
     word, colon, _ = text.partition(":")
     if not colon or word not in BY_WORD:

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from runner.errors import InfraError, UserError
 from runner.kernels.archive import Listed
 from runner.kernels.mirrors import SUITES
-from runner.kernels.source import Means, Source, WhichField, age, matches, meant, one_of, quoted
+from runner.kernels.source import KernelSource, Means, WhichField, age, matches, meant, one_of, quoted
 from runner.kernels.unpack import unpack_packages
 from runner.model import Package, Pin, Wanted
 from runner.model.architecture import ARCHITECTURES, architecture
@@ -69,7 +69,7 @@ Range = Annotated[
 ]
 
 
-class DebianSource(Source):
+class DebianSource(KernelSource):
     """Kernels of a Debian suite: the newest build of a series, one version, or a range of them."""
 
     word: ClassVar[str] = "debian"

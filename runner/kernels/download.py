@@ -52,16 +52,16 @@ class _PassingError(Exception):
         self.wait_s = wait_s
 
 
-def server_from(variable: str, default: str, environ: Mapping[str, str] = os.environ) -> Server:
+def server_from(variable: str, default: str, environ: Mapping[str, str] = os.environ) -> WebServer:
     """The server that an environment variable names. Raises UserError when it is no address."""
     base = environ.get(variable) or default
     if not _ADDRESS.fullmatch(base):
         raise UserError(f"{variable}={base!r} is not an address", hint=f"like {default}")
-    return Server(base.rstrip("/"), variable)
+    return WebServer(base.rstrip("/"), variable)
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class WebServer:
     """`base` has no slash at its end. Paths are relative to it. `variable` may name another server."""
 
     base: str

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from runner.errors import InfraError, RunnerError, UserError
 from runner.kernels.config import built_for, upstream_version
-from runner.kernels.source import Means, Source
+from runner.kernels.source import KernelSource, Means
 from runner.kernels.unpack import Parts, lay_out, needed_of
 from runner.model import Pin, PinnedFile
 from runner.model.deadline import Deadline
@@ -28,7 +28,7 @@ from runner.model.version import KernelVersion
 log = logging.getLogger(__name__)
 
 
-class LocalSource(Source):
+class LocalSource(KernelSource):
     """A kernel of this machine. A subclass says where it lies."""
 
     local: ClassVar[bool] = True

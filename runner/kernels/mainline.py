@@ -18,7 +18,7 @@ from debian.debian_support import Version
 from pydantic import Field
 
 from runner.errors import InfraError
-from runner.kernels.download import NotThere, Server
+from runner.kernels.download import NotThere, WebServer
 from runner.kernels.openpgp import check_detached
 from runner.kernels.served import NotWholeError, ServedSource, VersionsField
 from runner.kernels.source import Means
@@ -106,7 +106,7 @@ def trusted_keys(environ: Mapping[str, str] = os.environ) -> Path | None:
     return Path(said)
 
 
-def _checksums(server: Server, folder: str, keyring: Path | None, deadline: Deadline) -> str:
+def _checksums(server: WebServer, folder: str, keyring: Path | None, deadline: Deadline) -> str:
     """The list of packages and digests. Raises NotThere; InfraError when it has no good signature of a trusted key."""
     place = f"{folder}/CHECKSUMS"
     content = server.text(place, deadline=deadline)

@@ -21,7 +21,7 @@ from runner.caches import need_space
 from runner.errors import InfraError, UserError
 from runner.kernels.config import config_of, read_image, release_of, upstream_version
 from runner.kernels.ocilayers import Layers
-from runner.kernels.source import Means, Source, matches
+from runner.kernels.source import KernelSource, Means, matches
 from runner.kernels.unpack import DEPMOD_INPUT, Parts, lay_out, needed_of, parts_of
 from runner.model import Pin, PinnedFile
 from runner.model.architecture import architecture
@@ -71,7 +71,7 @@ class _Manifest(BaseModel):
     manifests: tuple[_Blob, ...] = ()
 
 
-class OciSource(Source):
+class OciSource(KernelSource):
     """The kernel in a container image."""
 
     word: ClassVar[str] = "oci"

@@ -16,8 +16,8 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from runner.errors import UserError
-from runner.kernels.download import NotThere, Server, server_from
-from runner.kernels.source import Means, Source, WhichField, meant, quoted
+from runner.kernels.download import NotThere, WebServer, server_from
+from runner.kernels.source import KernelSource, Means, WhichField, meant, quoted
 from runner.kernels.unpack import unpack_packages
 from runner.model import Pin, Wanted
 from runner.model.version import KernelVersion, Versions, exactly
@@ -50,7 +50,7 @@ VersionsField = Annotated[
 ]
 
 
-class ServedSource(Source):
+class ServedSource(KernelSource):
     """Kernels by version. The field that `word` names holds the versions."""
 
     server: ClassVar[str]  # its address, unless `variable` names another
@@ -79,7 +79,7 @@ class ServedSource(Source):
         yield Wanted(name=self.called, source=self.text, arch=arch, which=which)
 
     @classmethod
-    def at(cls) -> Server:
+    def at(cls) -> WebServer:
         return server_from(cls.variable, cls.server)
 
     @classmethod

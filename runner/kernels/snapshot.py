@@ -27,7 +27,7 @@ from runner.errors import InfraError
 from runner.kernels.aptroot import kernel_stanzas
 from runner.kernels.archive import listed
 from runner.kernels.debian import GENERIC, kernels_of, release_of
-from runner.kernels.download import NotThere, Server
+from runner.kernels.download import NotThere, WebServer
 from runner.kernels.mirrors import KEYRING, PROPOSED_SUITES, SECURITY_SUITES, backports_of
 from runner.kernels.openpgp import signed_text
 from runner.kernels.served import NotWholeError, ServedSource, VersionsField
@@ -82,7 +82,7 @@ class _Files(BaseModel):
     fileinfo: dict[str, tuple[_Seen, ...]]
 
 
-class Place(NamedTuple):
+class ArchiveDay(NamedTuple):
     """Where and when the archive had a package."""
 
     archive: str
@@ -144,7 +144,7 @@ class SnapshotSource(ServedSource):
 
 
 def signed_kernels(
-    server: Server, folder: str, suite: str, arch: str, means: Means
+    server: WebServer, folder: str, suite: str, arch: str, means: Means
 ) -> tuple[tuple[Pin, ...], dict[str, str]]:
     """The whole kernels of a suite, and the path of each package below `folder`, by its digest.
 
@@ -169,7 +169,7 @@ def signed_kernels(
     return (), {}
 
 
-def _stanzas(server: Server, path: str, digest: str, means: Means) -> bytes:
+def _stanzas(server: WebServer, path: str, digest: str, means: Means) -> bytes:
     """The kernels' part of a list. It is kept under the digest of the whole, which the signature covers."""
     kept = means.cache / "snapshot" / f"{digest}.Packages"
     with suppress(FileNotFoundError):
@@ -187,7 +187,7 @@ def _stanzas(server: Server, path: str, digest: str, means: Means) -> bytes:
     return stanzas
 
 
-def file_of(package: Package, path: str, place: Place) -> PinnedFile:
+def file_of(package: Package, path: str, place: ArchiveDay) -> PinnedFile:
     """Where the archive of that day has a package. Raises InfraError when its path is not below pool/."""
     if not _PATH.fullmatch(path) or ".." in path:
         raise InfraError(f"a list of {place.archive} has {path!r} for the file of {package.name}")
@@ -199,7 +199,7 @@ def file_of(package: Package, path: str, place: Place) -> PinnedFile:
     )
 
 
-def _later(place: Place) -> Place:
+def _later(place: ArchiveDay) -> ArchiveDay:
     """Some hours on: files reach a mirror before the lists that name them, and it may have been looked at in between.
 
     The server takes any time, and redirects to when it last looked.
@@ -208,11 +208,11 @@ def _later(place: Place) -> Place:
     return place._replace(timestamp=then.strftime(_FORMAT))
 
 
-def _folder(place: Place) -> str:
+def _folder(place: ArchiveDay) -> str:
     return f"archive/{place.archive}/{place.timestamp}"
 
 
-def _seen(build: str, arch: str, server: Server, means: Means) -> tuple[str, tuple[Place, ...]]:
+def _seen(build: str, arch: str, server: WebServer, means: Means) -> tuple[str, tuple[ArchiveDay, ...]]:
     """(release, where its image was first seen) of a build's generic kernel. Raises NotWholeError."""
     try:
         names = _asked(_Names, server, f"mr/package/linux/{build}/binpackages", means)
@@ -224,7 +224,7 @@ def _seen(build: str, arch: str, server: Server, means: Means) -> tuple[str, tup
     debian_arch = architecture(arch).debian
     hashes = [file.hash for file in files.result if file.architecture == debian_arch]
     seen = [one for digest in hashes for one in files.fileinfo.get(digest, ())]
-    places = {Place(one.archive_name, one.first_seen) for one in seen if _is_time(one.first_seen)}
+    places = {ArchiveDay(one.archive_name, one.first_seen) for one in seen if _is_time(one.first_seen)}
     known = sorted(
         (place for place in places if place.archive in _ARCHIVES),
         key=lambda place: (_ARCHIVES.index(place.archive), place.timestamp),
@@ -266,7 +266,7 @@ def suites_at(archive: str, build: str) -> tuple[str, ...]:
     return ("sid", *PROPOSED_SUITES, "experimental")
 
 
-def _asked(form: type[_Answer], server: Server, path: str, means: Means) -> _Answer:
+def _asked(form: type[_Answer], server: WebServer, path: str, means: Means) -> _Answer:
     text = server.text(path, deadline=means.deadline)
     try:
         return form.model_validate_json(text)

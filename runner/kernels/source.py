@@ -91,7 +91,7 @@ class Means:
     deadline: Deadline
 
 
-class Source(Plain):
+class KernelSource(Plain):
     """A kernel, or a range of them. A subclass for each source, with a field that is the source's word."""
 
     word: ClassVar[str]  # begins its texts, and is its key in matrix.yaml

@@ -16,7 +16,7 @@ from runner import yamlfile
 from runner.errors import UserError
 from runner.kernels import BY_WORD, SOURCES
 from runner.kernels.mirrors import IMAGE_SUITES
-from runner.kernels.source import Arch, Name, Source, matches, one_of, quoted
+from runner.kernels.source import Arch, KernelSource, Name, matches, one_of, quoted
 from runner.matrix.cellnames import cell_ids, kernel_names
 from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Wanted
 from runner.probes.kind import probe_name
@@ -55,7 +55,7 @@ def _entry_tag(entry: object) -> str | None:
 
 
 if TYPE_CHECKING:
-    AnyEntry = Source
+    AnyEntry = KernelSource
 else:  # the tags end in a colon, so that none of them is a key of the file: they appear in the places of errors
     AnyEntry = Annotated[
         Union[tuple(Annotated[source, Tag(f"{source.word}:")] for source in SOURCES)],  # noqa: UP007
@@ -238,7 +238,7 @@ def _repeated(file: MatrixFile) -> Iterator[tuple[Location, str]]:
                 yield (*loc, index), f"{word!r} is there already"
 
 
-def _entries(file: MatrixFile) -> list[tuple[Location, Source]]:
+def _entries(file: MatrixFile) -> list[tuple[Location, KernelSource]]:
     lists = {"kernels": file.kernels, "include": file.include}
     return [((key, index), entry) for key, entries in lists.items() for index, entry in enumerate(entries)]
 
@@ -266,7 +266,7 @@ def _name_problems(file: MatrixFile) -> Iterator[tuple[Location, str]]:
             yield place, f"{entry.called!r} is wanted on {', '.join(both)} already"
 
 
-def _content(entry: Source) -> dict[str, object]:
+def _content(entry: KernelSource) -> dict[str, object]:
     """What it says but for its name and where it is wanted."""
     return entry.model_dump(exclude={"name", "architectures"})
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from runner.model.version import KernelVersion
-from runner.model.words import KernelSource, Plain, SafeName, Sha256
+from runner.model.words import Plain, SafeName, Sha256, SourceText
 
 # --- what the user wants: from matrix.yaml ---------------------------------------------------------------------------
 
@@ -24,7 +24,7 @@ class Wanted(Plain):
     """
 
     name: SafeName  # the kernel's name in the matrix
-    source: KernelSource
+    source: SourceText
     arch: SafeName
     which: Which | None = None
 
@@ -58,7 +58,7 @@ class PinnedFile(Plain):
 class Pin(Plain):
     """A kernel that the matrix names, pinned by content: to exact packages, or to `files`, or to both."""
 
-    source: KernelSource  # as it is wanted; several pins have one source when that is a range
+    source: SourceText  # as it is wanted; several pins have one source when that is a range
     arch: SafeName
     version: str  # upstream: 6.12.107
     release: SafeName | Literal[""]  # uname -r: 6.12.107+deb13-amd64; empty of a kernel that is only offered

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from runner.errors import InfraError, UserError
-from runner.kernels.download import NotThere, Redirects, Server, server_from
+from runner.kernels.download import NotThere, Redirects, WebServer, server_from
 from runner.model.deadline import Deadline
 from tests.integration.web_fixture import Fault, Web, web
 
@@ -35,7 +35,7 @@ def soon() -> Deadline:
 
 def fetch(web: Web, folder: Path, *, deadline: Deadline | None = None, size_bytes: int = len(CONTENT)) -> bytes:
     target = folder / "got.deb"
-    server = Server(web.address, "RUNNER_TEST")
+    server = WebServer(web.address, "RUNNER_TEST")
     server.file("a/b.deb", target, sha256=SHA256, size_bytes=size_bytes, deadline=deadline or soon())
     return target.read_bytes()
 
@@ -105,7 +105,7 @@ def test_a_server_that_asks_for_more_time_than_there_is_ends_it_at_once(web: Web
 
 def test_nobody_listens(tmp_path: Path, web: Web) -> None:
     with pytest.raises(InfraError, match="refused, 5 times") as caught:
-        Server("http://127.0.0.1:9", "RUNNER_TEST").text("x", deadline=soon())
+        WebServer("http://127.0.0.1:9", "RUNNER_TEST").text("x", deadline=soon())
     assert "RUNNER_TEST names another server" in caught.value.hint
 
 
@@ -120,7 +120,7 @@ def test_a_full_disk_is_no_fault_of_the_server(web: Web, tmp_path: Path, monkeyp
 
 
 def test_a_text_has_a_limit_and_a_size_is_what_the_server_says(web: Web) -> None:
-    server = Server(web.address)
+    server = WebServer(web.address)
     assert server.text("a/b.deb", deadline=soon()) == CONTENT
     assert server.size("a/b.deb", deadline=soon()) == len(CONTENT)
     with pytest.raises(InfraError, match="longer than 100 bytes"):
@@ -162,6 +162,6 @@ def test_a_certificate_that_nobody_vouches_for_is_not_tried_again(tmp_path: Path
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         thread.start()
         with pytest.raises(InfraError, match="its certificate is not valid"):
-            Server(f"https://127.0.0.1:{server.server_address[1]}").text("x", deadline=soon())
+            WebServer(f"https://127.0.0.1:{server.server_address[1]}").text("x", deadline=soon())
         server.shutdown()
         thread.join()

@@ -13,7 +13,7 @@ from runner.errors import InfraError, UserError
 from runner.kernels import Means, ensure_kernel, lock_kernels, snapshot, source_of
 from runner.kernels.archive import Archive
 from runner.kernels.served import NotWholeError
-from runner.kernels.snapshot import Place, SnapshotSource, file_of, release_in, suites_at
+from runner.kernels.snapshot import ArchiveDay, SnapshotSource, file_of, release_in, suites_at
 from runner.model import Package, Pin, Wanted
 from runner.model.deadline import Deadline
 from tests.integration.web_fixture import Fault, Web, web
@@ -171,7 +171,7 @@ def test_what_there_is_not(tmp_path: Path, text: str, arch: str, says: str) -> N
 def test_a_path_that_leads_elsewhere_is_refused(path: str) -> None:
     package = Package(name="k", version="1", architecture="amd64", suite="sid", sha256="0" * 64, size_bytes=1)
     with pytest.raises(InfraError, match=re.escape(path)):
-        file_of(package, path, Place("debian", DAY))
+        file_of(package, path, ArchiveDay("debian", DAY))
 
 
 def test_a_list_that_names_it_only_some_hours_later(tmp_path: Path, web: Web) -> None:
