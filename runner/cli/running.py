@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
-from runner import __version__
 from runner.caches import cache_root
 from runner.cli import EXIT_INTERRUPTED
 from runner.cli.fleets import fleet_of
@@ -27,7 +25,7 @@ from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
 from runner.engine.plan import Plan, RunEnd, Sink
 from runner.engine.prepare import cell_orders, payloads
-from runner.engine.storing import StoreSink
+from runner.engine.storing import StoreSink, after, new_run, stopped_run
 from runner.errors import InfraError, UserError
 from runner.matrix.select import select, shard
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
@@ -35,11 +33,9 @@ from runner.probes import Expectations
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report, totals
 from runner.results.missing import missing_cells
-from runner.results.model import JudgedRun, Run, RunKind, judge_run, new_run_id
+from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.store import ResultStore
 from runner.store import write_atomically
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +77,11 @@ def run(project: Project, expectations: Expectations, request: Request, watch: W
         raise UserError(f"there is no run to resume in {project.database}", hint="`runner matrix run` begins one")
     cells = () if request.resume else _chosen(project, request)
     with stoppable(), store_of(project) as store:
-        begun = _resumed(store, project, request.run_id) if request.resume else _begun(store, project, request, cells)
+        sha256, run_id = project.matrix.sha256, request.run_id
+        if request.resume:
+            begun = stopped_run(store, matrix_sha256=sha256, run_id=run_id)
+        else:
+            begun = new_run(store, cells, matrix_sha256=sha256, run_id=run_id)
         before = watch.before(store, cells)
         sinks: tuple[Sink, ...] = (StoreSink(store), *((events,) if events else ()), Display(console, describe))
         complete = True
@@ -117,34 +117,6 @@ def _chosen(project: Project, request: Request) -> tuple[Cell, ...]:
     return shard(cells, request.part) if request.part else cells
 
 
-def _begun(store: ResultStore, project: Project, request: Request, cells: tuple[Cell, ...]) -> Run:
-    """A new run. Runs are in the order of their beginnings: this one is the last one, whatever the clock says."""
-    started, others = datetime.now(UTC), store.runs()
-    last = max((other.started for other in others), default=None)
-    if last and last >= started:
-        log.warning("the clock was set back: the last run began at %s; this one is dated after it", last.isoformat())
-        started = last + timedelta(milliseconds=1)
-    run_id = request.run_id or new_run_id(started)
-    if any(other.id == run_id for other in others):
-        raise UserError(f"there is a run {run_id} in {store.path} already", hint="give it another id")
-    return Run(id=run_id, started=started, matrix_sha256=project.matrix.sha256, runner_version=__version__, cells=cells)
-
-
-def _resumed(store: ResultStore, project: Project, run_id: str | None) -> Run:
-    """A run of the store, by default the last one of this matrix that did not come to its end."""
-    mine = [
-        info for info in store.runs() if info.matrix_sha256 == project.matrix.sha256 and info.kind is RunKind.MATRIX
-    ]
-    run_id = run_id or next((info.id for info in mine if info.finished is None), None)
-    run = store.load(run_id)
-    if run.matrix_sha256 != project.matrix.sha256:
-        raise UserError(
-            f"run {run.id} was begun with another {project.matrix.path}",
-            hint="put that file back, or begin a new run with `runner matrix run`",
-        )
-    return run
-
-
 # --- the plan ------------------------------------------------------------------------------------------------------
 
 
@@ -155,14 +127,10 @@ def _plan(
     cells = missing_cells(run)
     seen = {prog_type for result in run.results for prog_type in result.census_ended}  # was asked before it stopped
     prog_types = tuple(it for it in ProgType if it in {*request.prog_types, *seen})
-    orders = (
-        order.model_copy(update={"attempt": len(run.attempts(order.cell.id)) + 1})
-        for order in cell_orders(cells, expectations, prog_types)
-    )
     slots = run.slots or min(fleet.slots, len(cells))
     return Plan(
         run=run.model_copy(update={"slots": slots}).header,
-        orders=tuple(orders),
+        orders=after(run, cell_orders(cells, expectations, prog_types)),
         payload=payloads(
             cells,
             expectations,

@@ -14,6 +14,7 @@ from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.judging import exit_status
 from runner.cli.sides import Side, baseline, compare, of_run
 from runner.engine.plan import Plan
+from runner.engine.storing import after
 from runner.errors import UserError
 from runner.model import Cell
 from runner.probes import Expectations
@@ -88,9 +89,4 @@ def suspects(done: JudgedRun, before: Side, watch: Watch, plan: Plan) -> Plan:
     """The cells that got worse, to be booted once more."""
     found, _ = compare(before, of_run(done), watch.expectations)
     worse = {change.key.cell for change in found.worse if not found.confirmed(change)}
-    again = tuple(
-        order.model_copy(update={"attempt": len(done.run.attempts(order.cell.id)) + 1})
-        for order in plan.orders
-        if order.cell.id in worse
-    )
-    return replace(plan, orders=again)
+    return replace(plan, orders=after(done.run, (order for order in plan.orders if order.cell.id in worse)))

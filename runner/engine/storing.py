@@ -1,23 +1,67 @@
-"""The store as a sink: a result is on the disk before anybody else is told of it."""
+"""Runs of the store: one that begins or is resumed, and the store as a sink."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from runner.engine.orders import Progress
+from runner import __version__
+from runner.engine.orders import CellOrder, Progress
 from runner.engine.plan import Plan, RunEnd
 from runner.engine.prepare import asked_of
-from runner.model import ANSWERS, CellResult, Outcome
+from runner.errors import UserError
+from runner.model import ANSWERS, Cell, CellResult, Outcome
 from runner.results.asked import read_asked, write_asked
 from runner.results.missing import missing_cells
-from runner.results.model import Run
+from runner.results.model import Run, RunKind, new_run_id
 from runner.results.store import ResultStore
+
+log = logging.getLogger(__name__)
+
+
+def new_run(store: ResultStore, cells: tuple[Cell, ...], *, matrix_sha256: str, run_id: str | None = None) -> Run:
+    """A run that begins now. Runs are ordered by their beginning: this one is the last one, whatever the clock says.
+
+    Raises UserError when there is a run of that id.
+    """
+    started, others = datetime.now(UTC), store.runs()
+    last = max((other.started for other in others), default=None)
+    if last and last >= started:
+        log.warning("the clock was set back: the last run began at %s; this one is dated after it", last.isoformat())
+        started = last + timedelta(milliseconds=1)
+    run_id = run_id or new_run_id(started)
+    if any(other.id == run_id for other in others):
+        raise UserError(f"there is a run {run_id} in {store.path} already", hint="give it another id")
+    return Run(id=run_id, started=started, matrix_sha256=matrix_sha256, runner_version=__version__, cells=cells)
+
+
+def stopped_run(store: ResultStore, *, matrix_sha256: str, run_id: str | None = None) -> Run:
+    """A run to resume, by default the last one of this matrix that was stopped, or else the last one.
+
+    Raises UserError when there is none, or when the matrix has changed since it began.
+    """
+    stopped = (info for info in store.runs() if info.kind is RunKind.MATRIX and info.finished is None)
+    run = store.load(run_id or next((info.id for info in stopped if info.matrix_sha256 == matrix_sha256), None))
+    if run.matrix_sha256 != matrix_sha256:
+        raise UserError(
+            f"run {run.id} was begun with another matrix",
+            hint="put that file back, or begin a new run with `runner matrix run`",
+        )
+    return run
+
+
+def after(run: Run, orders: Iterable[CellOrder]) -> tuple[CellOrder, ...]:
+    """The same orders; their attempts are counted from what `run` has already."""
+    return tuple(order.model_copy(update={"attempt": len(run.attempts(order.cell.id)) + 1}) for order in orders)
 
 
 @dataclass(slots=True)
 class StoreSink:
-    """Begins a run in the store, or continues one that is there; cells that are new to it are added to it.
+    """Stands before every other sink: a result is on the disk before anybody else is told of it.
+
+    Begins a run in the store, or continues one that is there; cells that are new to it are added to it.
 
     A result without an answer does not take the place of an answer that the run has already.
     """

@@ -10,7 +10,7 @@ import pytest
 
 from runner import cli
 from runner.cli import running
-from runner.engine import cellrun
+from runner.engine import cellrecord, storing
 from runner.engine.cellrun import run_cell
 from runner.engine.plan import Plan, RunEnd, Sink
 from runner.model import CellResult, Outcome
@@ -38,7 +38,7 @@ class Jumping(datetime):
 @pytest.fixture(params=[HOUR, -HOUR], ids=["forward", "back"])
 def jumping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Jumping, "step", request.param)
-    for module in (running, cellrun):
+    for module in (storing, running, cellrecord):
         monkeypatch.setattr(module, "datetime", Jumping)
 
 
