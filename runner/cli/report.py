@@ -58,77 +58,6 @@ def show(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT_MAT
     raise Finished(exit_status(judged))
 
 
-@app.command("markdown")
-def markdown(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT_MATRIX, output: Output = None) -> None:
-    """Print the availability table as Markdown: the content of reports/availability.md.
-
-    Example: runner report markdown --output availability.md
-    """
-    emit(availability_markdown(judged_newest(Project.at(matrix), run), every=every), output)
-
-
-def _format(name: str, write: Callable[[JudgedRun], str], help_: str) -> None:
-    """Make a command that prints a run in another program's format."""
-
-    def command(run: RunId = None, matrix: MatrixFile = DEFAULT_MATRIX, output: Output = None) -> None:
-        emit(write(judged_newest(Project.at(matrix), run, consoles=True)), output)
-
-    app.command(name, help=f"{help_}\n\nExample: runner report {name} --output FILE")(command)
-
-
-_format("csv", csv_table, "Print a line per cell, verdict and state, for spreadsheets and data frames.")
-_format("junit", junit, "Print JUnit XML: a test suite per cell, a test case per probe.")
-_format("ktap", ktap, "Print KTAP: a test per cell, a subtest per probe.")
-
-
-@app.command("kcidb")
-def kcidb(
-    run: RunId = None,
-    origin: Annotated[str, typer.Option(help="The name of your CI system in KCIDB.")] = kcidb_format.ORIGIN,
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    output: Output = None,
-) -> None:
-    """Print KCIDB JSON, schema 5.3, checked with the kcidb-io package where that is installed.
-
-    Example: runner report kcidb --origin myci --output kcidb.json
-    """
-    text = kcidb_format.kcidb(judged_newest(Project.at(matrix), run, consoles=True), origin)
-    try:
-        problem = kcidb_format.problem(text)
-    except ImportError:
-        typer.echo("note: not checked against the schema: pip install 'kfunc-runner[kcidb]'", err=True)
-        problem = ""
-    if problem:
-        raise InfraError(f"this run makes no valid KCIDB document: {problem}", hint="please report it")
-    emit(text, output)
-
-
-@app.command("github")
-def github(
-    run: RunId = None,
-    summary: Annotated[
-        Path | None,
-        typer.Option(envvar="GITHUB_STEP_SUMMARY", show_envvar=True, help="Add the job summary to this file."),
-    ] = None,
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    output: Output = None,
-) -> None:
-    """Print annotations for GitHub Actions, and add the job summary to the job's own page.
-
-    Example: runner report github --summary summary.md
-    """
-    project = Project.at(matrix)
-    judged = judged_newest(project, run)
-    if summary is not None:
-        try:
-            with summary.open("a", encoding="utf-8") as file:
-                file.write(job_summary(judged))
-        except OSError as error:
-            raise InfraError(f"cannot write {summary}: {error.strerror}") from error
-    if text := workflow_commands(judged, _places(project)):
-        emit(text, output)
-
-
 def _places(project: Project) -> dict[str, tuple[str, int]]:
     """Where each claim is written, as GitHub wants it: below the folder that it checked out."""
     here, found = Path.cwd(), {}
@@ -162,22 +91,80 @@ def html(
     typer.echo(f"{output / 'index.html'}: {counted(count, 'file')}")
 
 
+class ExportFormat(StrEnum):
+    """What `report export` prints."""
+
+    JSON = "json"  # everything about a run; fields are added, never renamed
+    CSV = "csv"  # a line per cell, verdict and state
+    JUNIT = "junit"
+    KTAP = "ktap"
+    KCIDB = "kcidb"  # schema 5.3, checked with the kcidb-io package where that is installed
+    MARKDOWN = "markdown"  # the content of reports/availability.md
+    GITHUB = "github"  # annotations for GitHub Actions
+
+
 @app.command("export")
 def export_run(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="A run's id.  [default: the last run]")] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]",
+            help="A run's id.  [default: the last run as json, in other formats every cell with its newest answer]",
+        ),
+    ] = None,
+    format_: Annotated[ExportFormat, typer.Option("--format", help="What to print.")] = ExportFormat.JSON,
+    every: Annotated[bool, typer.Option("--all", help="With markdown: all kfuncs, not only those of claims.")] = False,
+    origin: Annotated[str, typer.Option(help="With kcidb: the name of your CI system.")] = kcidb_format.ORIGIN,
+    summary: Annotated[
+        Path | None,
+        typer.Option(envvar="GITHUB_STEP_SUMMARY", show_envvar=True, help="With github: add a job summary to it."),
+    ] = None,
     matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: Annotated[Format, typer.Option("--format", help="Only json.")] = Format.JSON,
     output: Output = None,
 ) -> None:
-    """Print everything about a run as one JSON document, for scripts. Fields are added, never renamed.
+    """Print a run for other programs: as one JSON document, CSV, JUnit XML, KTAP, KCIDB, Markdown, for GitHub Actions.
 
-    Example: runner report export --format json
+    Example: runner report export --format junit --output junit.xml
     """
-    if format_ is not Format.JSON:
-        raise typer.BadParameter("an export is JSON; `runner report show` is text")
     project = Project.at(matrix)
-    judged = judged_run(project, run)
-    emit(to_json(export(judged, read_asked(project.reports, judged.run.id))), output)
+    if format_ is ExportFormat.JSON:
+        judged = judged_run(project, run)
+        emit(to_json(export(judged, read_asked(project.reports, judged.run.id))), output)
+        return
+    judged = judged_newest(project, run, consoles=True)
+    writers: dict[ExportFormat, Callable[[JudgedRun], str]] = {
+        ExportFormat.CSV: csv_table,
+        ExportFormat.JUNIT: junit,
+        ExportFormat.KTAP: ktap,
+        ExportFormat.KCIDB: lambda judged: _checked_kcidb(judged, origin),
+        ExportFormat.MARKDOWN: lambda judged: availability_markdown(judged, every=every),
+        ExportFormat.GITHUB: lambda judged: workflow_commands(judged, _places(project)),
+    }
+    if format_ is ExportFormat.GITHUB and summary is not None:
+        _add(summary, job_summary(judged))
+    if text := writers[format_](judged):
+        emit(text, output)
+
+
+def _checked_kcidb(judged: JudgedRun, origin: str) -> str:
+    """Raises InfraError when the document is not valid."""
+    text = kcidb_format.kcidb(judged, origin)
+    try:
+        problem = kcidb_format.problem(text)
+    except ImportError:
+        typer.echo("note: not checked against the schema: pip install 'kfunc-runner[kcidb]'", err=True)
+        problem = ""
+    if problem:
+        raise InfraError(f"this run makes no valid KCIDB document: {problem}", hint="please report it")
+    return text
+
+
+def _add(file: Path, text: str) -> None:
+    try:
+        with file.open("a", encoding="utf-8") as there:
+            there.write(text)
+    except OSError as error:
+        raise InfraError(f"cannot write {file}: {error.strerror}") from error
 
 
 @app.command("verdicts")

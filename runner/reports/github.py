@@ -25,7 +25,7 @@ def job_summary(judged: JudgedRun) -> str:
     whole = f"{head}\n\n{figures}\n\n{rest}"
     if len(whole.encode()) <= _SUMMARY_BYTES:
         return whole
-    return f"{head}\n\n{figures}\n\nThe tables are too large for this page: `runner report markdown` prints them.\n"
+    return f"{head}\n\n{figures}\n\nTables too large for this page: `runner report export --format markdown`.\n"
 
 
 def workflow_commands(judged: JudgedRun, places: Places) -> str:

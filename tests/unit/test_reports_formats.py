@@ -259,7 +259,7 @@ def test_summary_fits_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runner.reports.github._SUMMARY_BYTES", 500)
     text = job_summary(samples.mixed_run())
     assert len(text) < 500
-    assert "runner report markdown" in text
+    assert "runner report export --format markdown" in text
 
 
 def test_outcome_without_a_boot_is_an_error_unless_the_kernel_failed() -> None:
