@@ -14,7 +14,7 @@ _ESCAPES = re.compile(
     r"""
       (?:\x1b\[|\x9b) [0-?]* [\ -/]* [@-~]     # CSI: colours, cursor
       # OSC, DCS and their like: titles, links, the clipboard
-    | (?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]) [^\x07\x1b\x9c\n]* (?:\x07|\x1b\\|\x9c)
+    | (?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f]) [^\x07\x1b\x90\x98\x9c-\x9f\n]* (?:\x07|\x1b\\|\x9c)
     | \x1b [\ -/]* [0-~]                       # all others: charsets, resets
     """,
     re.VERBOSE,
