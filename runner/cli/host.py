@@ -110,7 +110,7 @@ def _table(found: tuple[HostHealth, ...]) -> Table:
             continue
         number = slots_of(health.entry, facts, GuestSize())
         guests = ", ".join(f"{slots} {arch} ({facts.accel[arch]})" for arch, slots in number.items())
-        words = Text(f"concurrent guests: {guests or 'none'}; {facts.cpus} cores, {facts.memory_mib} MiB free")
+        words = Text(f"{guests or 'no guests'}; {facts.cpus} cores, {facts.memory_mib} MiB free")
         if facts.missing:
             words.append(f"\nDebian packages are missing: {' '.join(facts.missing)}", "yellow")
         for finding in health.doctor or ():

@@ -111,7 +111,7 @@ def warm(
                 connection.run(line, deadline=deadline, feed=feeding(alone))
     guests = ", ".join(f"{number} {arch}" for arch, number in slots_of(host, facts, GuestSize()).items())
     new = f"{len(missing)} of {len(transfer.pins(wanted))} kernels and images were new"
-    return f"ready: {guests} concurrent guests; {new}"
+    return f"ready: {guests} guests; {new}"
 
 
 @contextmanager
