@@ -1,7 +1,7 @@
 """`python3 -m agent ASKS.json`: asks the running kernel what the file says, one JSON line per event.
 
-ASKS.json is {"modules": [...], "asks": [...], "look": false}; BPF objects lie beside it. Each ask has the form of `Ask`
-of the host. Its kind names the module here that asks it: that module's class `Prober`, made once, has `ask(body)`,
+ASKS.json is {"modules": [...], "asks": [...], "trace": false}; BPF objects lie beside it. Each ask has the form of the
+host's `Ask`. Its kind names the module here that asks it: that module's class `Prober`, made once, has `ask(body)`,
 which returns the answer. For a probe with items it is a generator: it yields each item and a function that asks it,
 and returns the answer of the probe as a whole. What it raises is the `failed` of that probe, or of that item; the next
 one is asked.
@@ -9,7 +9,7 @@ one is asked.
 Events: `hello` with the guest's facts; `begin` names a probe before it is asked; then its `answer`, after those of its
 items; at last `end`. A careful ask also begins each item. What is begun is also written to the kernel's console: there
 it stands before whatever the kernel reports of it, and has left the guest before it is asked.
-With `look` the answer to a probe whose module has `look(body)` is followed by another `begin`, and what that says.
+With `trace` the answer to a probe whose module has `trace(body)` is followed by another `begin`, and what that says.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 from importlib import import_module
 
 from . import NoAnswer
-from .facts import enable_jit, facts, load_modules, panic_on_oops, write_sysctl
+from .facts import KernelLog, enable_jit, facts, load_modules, panic_on_oops, write_sysctl
 from .libbpf import Libbpf
 
 TYPE_CHECKING = False
@@ -63,9 +63,9 @@ def failure(error: Exception) -> str:
 class Agent:
     """Answers asks. Makes what it needs when it first needs it: what fails there is the failure of that probe."""
 
-    def __init__(self, probers: Callable[[str], Prober], *, closely: bool = False, kmsg: int = -1) -> None:
+    def __init__(self, probers: Callable[[str], Prober], *, trace: bool = False, kmsg: int = -1) -> None:
         self._make = probers
-        self._closely = closely
+        self._trace = trace
         self._kmsg = kmsg
         self._probers: dict[str, Prober] = {}
         self._lines: list[str] = []
@@ -89,11 +89,9 @@ class Agent:
     def ask(self, ask: Ask) -> None:
         """Answer one, whatever happens."""
         about = {"probe": ask["probe"]}
-        if self._closely:
-            from .look import KernelLog  # noqa: PLC0415  under emulation an import is dear
-
-            kernel_log = KernelLog()
         self.begin(ask["probe"])
+        if self._trace:
+            kernel_log = KernelLog()
         answer: dict[str, object] = {}
         try:
             prober = self._prober(ask["kind"])
@@ -102,8 +100,8 @@ class Agent:
         except Exception as error:
             answer["failed"] = failure(error)
         self.say("answer", {**about, **answer})
-        if self._closely:
-            self._look(ask, kernel_log.lines())
+        if self._trace:
+            self._trace_of(ask, kernel_log.lines())
 
     def _prober(self, kind: str) -> Prober:
         if kind not in self._probers:
@@ -129,18 +127,18 @@ class Agent:
                 about["failed"] = failure(error)
             self.say("answer", about, at_once=careful)
 
-    def _look(self, ask: Ask, said: list[str]) -> None:
+    def _trace_of(self, ask: Ask, said: list[str]) -> None:
         """`said` is what the kernel said while it was asked. What brings the guest down here has a name, too."""
         about = {"probe": ask["probe"]}
         try:
-            look = getattr(self._prober(ask["kind"]), "look", None)
-            if look is None:
+            trace = getattr(self._prober(ask["kind"]), "trace", None)
+            if trace is None:
                 return
             self.begin(ask["probe"])
-            seen = look(ask["body"])
+            seen = trace(ask["body"])
         except Exception as error:
             seen = {"failed": failure(error)}
-        self.say("look", {**about, "kernel": said, **seen})
+        self.say("trace", {**about, "kernel": said, **seen})
 
 
 def open_kmsg() -> int:
@@ -165,7 +163,7 @@ def main(path: str) -> None:
         made: Prober = import_module(f"{__package__}.{kind}").Prober(libbpf, folder)
         return made
 
-    agent = Agent(prober, closely=document.get("look", False), kmsg=open_kmsg())
+    agent = Agent(prober, trace=document.get("trace", False), kmsg=open_kmsg())
     agent.say("hello", {"facts": facts(modules, libbpf.version())})
     for ask in document["asks"]:
         agent.ask(ask)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from . import bounded
 from .facts import Sysctls
 from .objects import Loader
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from .libbpf import Libbpf
-    from .namespaces import Numbered
+    from .netns import Numbered
     from .traffic import Traffic, Wanted
 
     class Claim(TypedDict):
@@ -58,21 +60,18 @@ class Prober:
                 observation["fields"] = found.read()
         return observation
 
-    def look(self, body: Claim) -> dict[str, object]:
-        """The program that was asked about, loaded once more, with all that the kernel says of it."""
-        from .look import look  # noqa: PLC0415  under emulation an import is dear
-
-        found, as_type, license_ = (
-            self._loader.object(body["object"], body["constants"]),
-            body["load_as"],
-            body["license"],
-        )
+    def trace(self, body: Claim) -> dict[str, object]:
+        """The program loaded once more, with all that the verifier says of it."""
+        found = self._loader.object(body["object"], body["constants"])
         with Sysctls(body["sysctl"]):
-            return look(self._libbpf, lambda level: found.load_verbose(body["program"], as_type, license_, level))
+            fd, log = found.load_verbose(body["program"], body["load_as"], body["license"])
+            if fd >= 0:
+                os.close(fd)
+        return {"log": bounded(log, 256 << 10)}
 
     def _numbered(self) -> Numbered:
         if self._namespaces is None:
-            from .namespaces import Numbered  # noqa: PLC0415  under emulation an import is dear
+            from .netns import Numbered  # noqa: PLC0415  under emulation an import is dear
 
             self._namespaces = Numbered()
         return self._namespaces

@@ -113,3 +113,26 @@ class Sysctls:
         for name, value in self._before.items():
             write_sysctl(name, value)
         self._before.clear()
+
+
+class KernelLog:
+    """What the kernel says from here on, of any level, whatever reaches the console."""
+
+    def __init__(self, path: str = "/dev/kmsg") -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self._fd, 0, os.SEEK_END)
+
+    def lines(self) -> list[str]:
+        """What it said, and the end of listening."""
+        found = []
+        try:
+            while record := os.read(self._fd, 8192):
+                text = record.decode("utf-8", "replace").partition(";")[2]
+                found.append(text.partition("\n")[0])  # what follows are a device's properties
+        except BlockingIOError:  # there is no more
+            pass
+        except OSError as error:
+            found.append(f"[the kernel's log could not be read on: {error.strerror}]")
+        finally:
+            os.close(self._fd)
+        return found

@@ -11,9 +11,8 @@ import os
 import struct
 
 from .btf import DECL_TAG, FUNC, STRUCT, BtfError, sections, string_at
-from .layouts import Layouts
+from .layouts import Layouts, prototypes
 from .libbpf import Libbpf
-from .prototypes import prototypes
 
 FOLDER = "/sys/kernel/btf"
 VMLINUX = "vmlinux"

@@ -1,4 +1,4 @@
-"""The layout of the structures that programs hand to kfuncs: what a program and its kernel must agree about.
+"""What BTF says of a kfunc: its prototype, and the layout of the structures that programs hand to it.
 
 Which these are shows in the prototype: pointers to `struct bpf_*` or `struct *_opts`, unless they are so large that
 they are the kernel's own business. A constant that is named for a structure's size, such as NF_BPF_CT_OPTS_SZ of
@@ -7,6 +7,8 @@ bpf_ct_opts, is told as well.
 
 from __future__ import annotations
 
+import ctypes
+import os
 import struct
 from itertools import pairwise
 
@@ -28,10 +30,15 @@ from .btf import (
     VOLATILE,
     BtfError,
 )
+from .libbpf import DeclOpts, Libbpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .kernelbtf import ObjectBtf
+
+    Functions = dict[str, int]  # names, and the ids of their FUNC_PROTO types
 
 MAX_BYTES, MAX_MEMBERS = 256, 32
 _DEPTH = 16  # of types within types; a damaged one may contain itself
@@ -40,6 +47,8 @@ _TWO = struct.Struct("=II")
 _BITFIELDS = 1 << 31  # kind_flag: a member's offset holds its width as well
 _POINTER = struct.calcsize("P")
 _TRANSPARENT = (TYPEDEF, CONST, VOLATILE, RESTRICT, TYPE_TAG)
+_LIMIT_S = 10
+_END = 1  # behind each prototype; never in one
 _WORDS = {STRUCT: "struct", UNION: "union", ENUM: "enum", ENUM64: "enum"}
 
 
@@ -179,3 +188,40 @@ def _words(btf: ObjectBtf, type_id: int, depth: int = 0) -> str:
     if kind in (VOLATILE, RESTRICT, TYPE_TAG):
         return _words(holder, target, depth + 1)
     return name or "(function)"
+
+
+def prototypes(libbpf: Libbpf, jobs: Iterable[tuple[ctypes.c_void_p, Functions]]) -> dict[str, str]:
+    """As C has them, written by libbpf. `jobs`: BTF, and what to write of it. Without what libbpf cannot write.
+
+    libbpf hands what it writes to a function of the signature of vfprintf. That is what it gets: the C library's own,
+    so that no text comes by way of Python until all of it is there. All of it happens in a child: libbpf trusts BTF to
+    be sound, and what a broken one does to it must not end the agent.
+    """
+    jobs = list(jobs)
+    output, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        libbpf.libc.alarm(_LIMIT_S)  # a type that contains itself has no end
+        try:
+            for btf, functions in jobs:
+                _write(libbpf, btf, functions, write_end)
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with open(output, encoding="utf-8", errors="replace") as file:
+        texts = file.read().split(chr(_END))
+    os.waitpid(child, 0)
+    names = [name for _, functions in jobs for name in functions]
+    return {name: text for name, text in zip(names, texts[:-1], strict=False) if text}
+
+
+def _write(libbpf: Libbpf, btf: ctypes.c_void_p, functions: Functions, output: int) -> None:
+    """One text for each function, empty where there is none."""
+    c, libc = libbpf.c, libbpf.libc
+    stream = ctypes.c_void_p(libc.fdopen(output, b"w"))
+    writer = ctypes.c_void_p(c.btf_dump__new(btf, ctypes.cast(libc.vfprintf, ctypes.c_void_p), stream, None))
+    for name, proto_id in functions.items() if writer else ():
+        opts = DeclOpts(sz=ctypes.sizeof(DeclOpts), field_name=name.encode())
+        c.btf_dump__emit_type_decl(writer, ctypes.c_uint32(proto_id), ctypes.byref(opts))
+        libc.fputc(_END, stream)
+    libc.fflush(stream)

@@ -222,18 +222,16 @@ class Libbpf:
         opts.log_level, opts.log_size, opts.log_buf = 0, 0, None
         return fd, refused, log
 
-    def prog_load_verbose(
-        self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str, log_level: int
-    ) -> tuple[int, int, str]:
-        """As prog_load, with the log of a program that was taken as well."""
+    def prog_load_verbose(self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str) -> tuple[int, str]:
+        """File descriptor or -1, and the log with every state, also of a program that was taken."""
         opts.sz, opts.attempts = ctypes.sizeof(LoadOpts), 1
         code = ctypes.create_string_buffer(insns, len(insns))
         self._log[0] = b"\0"
-        opts.log_level, opts.log_size, opts.log_buf = log_level, LOG_BYTES, ctypes.addressof(self._log)
-        fd, refused = self._load(prog_type, code, len(insns) // 8, opts, license_)
+        opts.log_level, opts.log_size, opts.log_buf = 2, LOG_BYTES, ctypes.addressof(self._log)
+        fd, _ = self._load(prog_type, code, len(insns) // 8, opts, license_)
         log = ctypes.string_at(self._log).decode("utf-8", "replace")
         opts.log_level, opts.log_size, opts.log_buf = 0, 0, None
-        return fd, refused, log
+        return fd, log
 
     def _load(self, prog_type: int, code: object, count: int, opts: LoadOpts, license_: str) -> tuple[int, int]:
         # With log_level 0 and no buffer libbpf asks the kernel once.

@@ -8,15 +8,18 @@ is loaded by us later, alone, so that each program has its own answer.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import struct
 from sys import byteorder
 
-from .btf import Btf, BtfError, Slot
-from .libbpf import PREPARE_LOAD, TYPES, HandlerOpts, Libbpf, LibbpfError, LoadOpts, instruction
+from .btf import INT, PTR, STRUCT, TYPE_TAG, Btf, BtfError, Slot
+from .libbpf import PREPARE_LOAD, RETURN, TYPES, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, instruction
 from .progtypes import PROG_TYPES
-from .tagged import PREFIX, make
 
-_EMPTY = instruction(0xB7, 0, 0, 0, 0) + instruction(0x95, 0, 0, 0, 0)  # return 0
+PREFIX = "tagged_"  # the map tagged_TAG of an object
+_TARGET = b"nf_conn"
+_MAGIC, _ARRAY = 0xEB9F, 2  # BPF_MAP_TYPE_ARRAY
 _RESULT = "result"
 _WRITABLE = (".data", ".bss")
 
@@ -84,7 +87,7 @@ class Loader:
         insns = ctypes.string_at(c.bpf_program__insns(handle), 8 * c.bpf_program__insn_cnt(handle))
         self._taken[c.bpf_program__name(handle).decode()] = Relocated(insns, opts[0])
         opts[0].func_info_cnt = opts[0].line_info_cnt = 0  # they describe what is no longer there
-        return int(c.bpf_program__set_insns(handle, _EMPTY, ctypes.c_size_t(len(_EMPTY) // 8)))
+        return int(c.bpf_program__set_insns(handle, RETURN, ctypes.c_size_t(len(RETURN) // 8)))
 
     def object(self, name: str, constants: dict[str, int]) -> Object:
         """The object `name`, relocated. Raises LibbpfError and BtfError."""
@@ -159,7 +162,7 @@ class Object:
         while (found := ctypes.c_void_p(c.bpf_object__next_map(self._handle, found))).value:
             name = c.bpf_map__name(found).decode()
             if name.startswith(PREFIX):
-                fd, words = make(self._libbpf, name.removeprefix(PREFIX))
+                fd, words = tagged_map(self._libbpf, name.removeprefix(PREFIX))
                 self.words += words
                 if c.bpf_map__reuse_fd(found, fd) < 0:
                     raise self._libbpf.error(f"the map {name}")
@@ -204,16 +207,14 @@ class Object:
             raise LibbpfError(f"as {as_type.constant}: {reason}")
         return refused, self.words + log if refused else ""
 
-    def load_verbose(self, program: str, load_as: str | None, license_: str, log_level: int) -> tuple[int, int, str]:
-        """A load of its own, with the whole log: file descriptor or -1, which the caller owns, errno, log."""
+    def load_verbose(self, program: str, load_as: str | None, license_: str) -> tuple[int, str]:
+        """A load of its own, with the whole log: file descriptor or -1, which the caller owns, and the log."""
         relocated = self._relocated(program)
         as_type = PROG_TYPES[load_as or program.partition("_")[0]]
         relocated.opts.expected_attach_type = as_type.attach
-        fd, refused, log = self._libbpf.prog_load_verbose(
-            as_type.number, relocated.insns, relocated.opts, license_, log_level
-        )
+        fd, log = self._libbpf.prog_load_verbose(as_type.number, relocated.insns, relocated.opts, license_)
         relocated.opts.expected_attach_type = 0
-        return fd, refused, self.words + log if refused else log
+        return fd, self.words + log if fd < 0 else log
 
     def _relocated(self, program: str) -> Relocated:
         if program not in self._programs:
@@ -258,3 +259,46 @@ def store(content: bytearray, path: str, slot: Slot, value: int) -> None:
 
 def fetch(content: bytes, slot: Slot) -> int:
     return int.from_bytes(content[slot.offset : slot.offset + slot.size], byteorder, signed=slot.signed)
+
+
+def tagged_btf(tag: str) -> bytes:
+    """A key (type 1), and a structure (type 5) with a tagged pointer, `kptr` or its like, to a struct nf_conn.
+
+    clang writes BTF type tags from version 15 on only: an object of an older one could not ask for such a map.
+    """
+    strings, at = b"\0", {}
+    for name in (b"u32", _TARGET, tag.encode(), b"kept", b"entry"):
+        at[name] = len(strings)
+        strings += name + b"\0"
+
+    def head(name: bytes, kind: int, size_or_type: int, members: int = 0) -> bytes:
+        return struct.pack("=III", at.get(name, 0), kind << 24 | members, size_or_type)
+
+    types = head(b"u32", INT, 4) + struct.pack("=I", 32)
+    types += head(_TARGET, STRUCT, 8)
+    types += head(tag.encode(), TYPE_TAG, 2)
+    types += head(b"", PTR, 3)
+    types += head(b"kept", STRUCT, 8, 1) + struct.pack("=III", at[b"entry"], 4, 0)
+    header = struct.pack("=HBBIIIII", _MAGIC, 1, 0, 24, 0, len(types), len(types), len(strings))
+    return header + types + strings
+
+
+def tagged_map(libbpf: Libbpf, tag: str) -> tuple[int, str]:
+    """A map of one such pointer: its file descriptor, and what the kernel did not take. Raises LibbpfError.
+
+    A kernel may refuse the whole BTF for a pointer that no map may hold; then, as libbpf does, the map is made without.
+    """
+    raw, words = tagged_btf(tag), ""
+    opts = MapOpts(sz=ctypes.sizeof(MapOpts), btf_key_type_id=1, btf_value_type_id=5)
+    btf_fd = int(libbpf.c.bpf_btf_load(raw, ctypes.c_size_t(len(raw)), None))
+    if btf_fd == -errno.ENOENT:
+        words = f"no BTF with the type tag {tag}: ENOENT\n"
+        opts = MapOpts(sz=ctypes.sizeof(MapOpts))
+    elif btf_fd < 0:
+        raise libbpf.error(f"BTF with the type tag {tag}")
+    else:
+        opts.btf_fd = btf_fd
+    fd = int(libbpf.c.bpf_map_create(_ARRAY, (PREFIX + tag)[:15].encode(), 4, 8, 1, ctypes.byref(opts)))
+    if fd < 0:
+        raise libbpf.error(f"a map with the type tag {tag}")
+    return fd, words

@@ -12,8 +12,7 @@ import os
 import socket
 
 from .libbpf import Libbpf
-from .links import add_route, bring_up, make_pair
-from .namespaces import Namespace
+from .netns import Namespace, add_route, bring_up, make_pair
 from .tracking import Entry, Table, switch_on
 
 TYPE_CHECKING = False

@@ -39,7 +39,7 @@ from runner.reports.cell import cell_report, probe_report
 from runner.reports.export import exported_cell, exported_probe, to_json
 from runner.results import evidence
 from runner.results.asked import read_asked
-from runner.results.looks import read_look
+from runner.results.looks import read_trace
 
 app = typer.Typer(
     cls=Group,
@@ -73,9 +73,9 @@ def show(
         emit(to_json(exported_probe(found, probe)), output)
     elif probe:
         says, source = _said(project, probe)
-        look = read_look(project.reports, judged.run.id, cell, probe)
-        emit(probe_report(found, probe, says=says, source=source, look=look), output)
-        if look is None and output is None:
+        trace = read_trace(project.reports, judged.run.id, cell, probe)
+        emit(probe_report(found, probe, says=says, source=source, trace=trace), output)
+        if trace is None and output is None:
             of_run = f" --run {run}" if run else ""
             hint = f"runner cell repro {cell}{of_run} --probe {probe} --keep"
             Console(stderr=True, highlight=False).print(Text(f"its trace: `{hint}`", "dim"), soft_wrap=True)

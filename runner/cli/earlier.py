@@ -82,9 +82,9 @@ def _asked_now(expectations: Expectations, result: CellResult) -> AskedCell:
     return AskedCell(asks=order.asks, modules=order.modules, programs={})
 
 
-def order_of(earlier: Earlier, probe: str = "", *, look: bool = False) -> CellOrder:
+def order_of(earlier: Earlier, probe: str = "", *, trace: bool = False) -> CellOrder:
     """What to ask again: one probe, or all. UserError when it was not asked."""
-    return order_again(earlier.result.cell, earlier.asked, probe, look=look)
+    return order_again(earlier.result.cell, earlier.asked, probe, trace=trace)
 
 
 def payload_of(project: Project, earlier: Earlier, *, offline: bool, deadline: Deadline) -> Payload:

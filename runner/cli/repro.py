@@ -34,11 +34,11 @@ from runner.engine.machine import this_machine
 from runner.engine.orders import Phase
 from runner.errors import UserError
 from runner.guest.interface import Guest
-from runner.model import ANSWERS, CellResult, Look, Outcome, Verdict
+from runner.model import ANSWERS, CellResult, Outcome, Trace, Verdict
 from runner.probes import Expectations
 from runner.reports.again import again_report
 from runner.reports.cell import probe_report
-from runner.results.looks import write_look
+from runner.results.looks import write_trace
 from runner.results.model import judged_cell
 from runner.results.same import Deviation, answered, changed_answers
 
@@ -76,13 +76,13 @@ class Repeated:
 
 def repro(
     cell: Annotated[str, typer.Argument(metavar="ID", help="A cell's id, such as 6.12.117-x86_64.")],
-    probe: Annotated[str, typer.Option(help="Ask only this, and look closely. Default: all that was asked.")] = "",
+    probe: Annotated[str, typer.Option(help="Ask only this probe, and trace it. [default: all that was asked]")] = "",
     run: Annotated[str | None, typer.Option(help="A run's id; by default the last run.")] = None,
     from_: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="An export in JSON, of another machine perhaps.")
     ] = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the closer look in the store: `cell show --probe` shows it.")
+        bool, typer.Option("--keep", help="Keep the trace in the store: `cell show --probe` shows it.")
     ] = False,
     hold_: Annotated[bool, typer.Option("--hold", help="Leave the guest open and print how to get in.")] = False,
     gdb: Gdb = False,
@@ -101,21 +101,21 @@ def repro(
     project = Project.at(matrix)
     expectations = expectations_of(project)
     if keep and (from_ or not probe):
-        raise UserError("--keep keeps the look at one --probe of a run of this store")
+        raise UserError("--keep keeps the trace of one --probe of a run of this store")
     earlier = (
         earlier_of_file(expectations, from_, cell) if from_ else earlier_of_store(project, expectations, cell, run)
     )
     console = Console(stderr=True, highlight=False)
     done = _again(project, expectations, earlier, probe, console, hold_open=hold_, gdb=gdb, offline=offline)
-    look = next((one for one in done.result.looks if one.probe == probe), None)
-    if keep and look:
-        write_look(project.reports, earlier.run_id, cell, look)
+    trace = next((one for one in done.result.traces if one.probe == probe), None)
+    if keep and trace:
+        write_trace(project.reports, earlier.run_id, cell, trace)
     if format_ is Format.JSON:
-        emit_json(_plain(done, look), output)
+        emit_json(_plain(done, trace), output)
     else:
         parts = [again_report(earlier.where, earlier.result, done.result, done.changed, notes=_notes(done))]
         if probe and done.result.outcome is Outcome.RAN:
-            parts.insert(0, probe_report(judged_cell(done.result, expectations), probe, look=look))
+            parts.insert(0, probe_report(judged_cell(done.result, expectations), probe, trace=trace))
         emit(Group(*parts), output)
     raise Finished(done.status)
 
@@ -131,7 +131,7 @@ def _again(
     gdb: bool,
     offline: bool,
 ) -> Repeated:
-    order = order_of(earlier, probe, look=bool(probe))
+    order = order_of(earlier, probe, trace=bool(probe))
     if gdb:
         order = order.model_copy(update={"cell": unlimited(order.cell), "gdb": True})
 
@@ -180,7 +180,7 @@ def _notes(done: Repeated) -> list[str]:
     return notes
 
 
-def _plain(done: Repeated, look: Look | None) -> dict[str, object]:
+def _plain(done: Repeated, trace: Trace | None) -> dict[str, object]:
     return {
         "cell": done.result.cell.id,
         "earlier": done.earlier.where,
@@ -192,5 +192,5 @@ def _plain(done: Repeated, look: Look | None) -> dict[str, object]:
         "notes": _notes(done),
         "observations": [one.model_dump(mode="json") for one in done.result.observations],
         "crashes": [one.model_dump() for one in done.result.crashes],
-        "look": look.model_dump(mode="json") if look else None,
+        "trace": trace.model_dump(mode="json") if trace else None,
     }

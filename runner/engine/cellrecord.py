@@ -149,6 +149,6 @@ class CellRecord:
             crashes=tuple(self.crashes),
             splats=tuple(splat for splat in self.splats if not explained(splat, self.crashes)),
             unasked=tuple(ask.probe for ask in self.left),
-            looks=tuple(self.transcript.looks.values()),
+            traces=tuple(self.transcript.traces.values()),
             console=console,
         )

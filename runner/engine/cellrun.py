@@ -161,7 +161,7 @@ def _ask(record: CellRecord, guest: Guest, payload: bytes, deadline: Deadline) -
 def _with_asks(payload: bytes, asks: tuple[Ask, ...], order: CellOrder) -> bytes:
     """The payload and the questions as one tar."""
     questions = [ask.model_dump(mode="json") for ask in asks]
-    document = {"modules": order.modules, "asks": questions, "look": order.look}
+    document = {"modules": order.modules, "asks": questions, "trace": order.trace}
     content = json.dumps(document).encode()
     stream = io.BytesIO(payload)
     with tarfile.open(fileobj=stream, mode="a") as archive:

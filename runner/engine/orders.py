@@ -53,7 +53,7 @@ class CellOrder(Plain):
     asks: tuple[Ask, ...]
     modules: tuple[SafeName, ...]  # to load before the first ask
     attempt: int = 1
-    look: bool = False  # closely, at the program of every claim
+    trace: bool = False  # of every probe
     gdb: bool = False  # a debugger can be attached to the guest
 
 

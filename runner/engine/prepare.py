@@ -32,14 +32,14 @@ def cell_orders(
         yield CellOrder(cell=cell, asks=mine.asks(cell.kernel.upstream, prog_types), modules=mine.modules)
 
 
-def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, look: bool = False) -> CellOrder:
+def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, trace: bool = False) -> CellOrder:
     """Everything that was asked, or one probe. Raises UserError, naming the nearest, when that was not asked."""
     mine = tuple(ask for ask in asked.asks if not probe or ask.probe == probe)
     if not mine:
         otherwise = f"`runner cell show {cell.id}` lists what it was asked"
         hint = nearest(probe, [ask.probe for ask in asked.asks], otherwise)
         raise UserError(f"cell {cell.id} was not asked {probe!r}", hint=hint)
-    return CellOrder(cell=cell, asks=mine, modules=asked.modules, look=look)
+    return CellOrder(cell=cell, asks=mine, modules=asked.modules, trace=trace)
 
 
 # --- what is pushed into a guest ----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from runner.model import Answer, Ask, Facts, Look
+from runner.model import Answer, Ask, Facts, Trace
 
 _MAX_NOISE = 20
 
@@ -31,7 +31,7 @@ class Transcript:
     asks: tuple[Ask, ...]
     facts: Facts = field(default_factory=Facts)
     answers: dict[Place, Answer] = field(default_factory=dict)
-    looks: dict[str, Look] = field(default_factory=dict)
+    traces: dict[str, Trace] = field(default_factory=dict)
     in_flight: Place | None = None
     careful: set[str] = field(default_factory=set)  # probes with items in which a guest was lost
     ended: bool = False
@@ -59,9 +59,9 @@ class Transcript:
                 answer = Answer.model_validate({**event, "kind": ask.kind})
                 self.answers[Place(ask.probe, answer.item)] = answer
                 self.in_flight = Place(ask.probe) if answer.item else None
-            case "look":
-                look = Look.model_validate(event)
-                self.looks[self.ask(look.probe).probe] = look
+            case "trace":
+                trace = Trace.model_validate(event)
+                self.traces[self.ask(trace.probe).probe] = trace
                 self.in_flight = None
             case "end":
                 self.ended = True

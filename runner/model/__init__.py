@@ -9,11 +9,11 @@ from runner.model.answers import (
     CensusObservation,
     Crash,
     Facts,
-    Look,
     Observation,
     Splat,
     SplatKind,
     Timings,
+    Trace,
     answers_of,
 )
 from runner.model.asks import Ask, Asked, AskedCell, Attach, Traffic
@@ -78,7 +78,6 @@ __all__ = [
     "Limit",
     "Limits",
     "Lock",
-    "Look",
     "Mark",
     "Observation",
     "Outcome",
@@ -100,6 +99,7 @@ __all__ = [
     "StructLayout",
     "StructMember",
     "Timings",
+    "Trace",
     "Traffic",
     "Verdict",
     "Wanted",

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, JsonValue, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, AwareDatetime, JsonValue, ValidationError, model_validator
 
 from runner.model.cells import Cell
 from runner.model.kernels import Build
@@ -71,18 +71,12 @@ class CensusObservation(Plain):
     tags: tuple[str, ...] = ()  # the function's declaration tags: bpf_kfunc, bpf_fastcall
 
 
-class Look(Plain):
-    """A closer look at the program of a claim, when it was asked for: `runner cell repro`."""
+class Trace(Plain):
+    """What the kernel says of one probe in detail, when that was asked for: `runner cell repro --probe`."""
 
     probe: str
     log: str = ""  # the verifier's, with every state, also of a program that it took
-    translated: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16})*$")] = (
-        ""  # instructions, in the kernel's form
-    )
-    byte_order: Literal["little", "big"] = "little"  # of `translated`
-    calls: dict[int, str] = {}  # what the call instruction with that number calls
-    jited_bytes: int = 0  # size of the machine code; 0: the program is interpreted
-    kernel: tuple[str, ...] = ()  # the kernel's own messages while the probe was asked
+    kernel: tuple[str, ...] = ()  # the kernel's own messages, of any level, while the probe was asked
     failed: str = ""
 
 
@@ -175,7 +169,7 @@ class CellResult(Plain):
     crashes: tuple[Crash, ...] = ()
     splats: tuple[Splat, ...] = ()  # of crashes the others: what ended a kernel is told by its crash
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
-    looks: tuple[Look, ...] = ()  # none, unless they were asked for
+    traces: tuple[Trace, ...] = ()  # none, unless they were asked for
     console: str = ""  # the console log, control characters and all; stored beside the database
 
     @property

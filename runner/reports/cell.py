@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.errors import UserError
-from runner.model import NO_ANSWER, CellResult, JudgedSplat, Look, Row, Verdict
+from runner.model import NO_ANSWER, CellResult, JudgedSplat, Row, Trace, Verdict
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, pairs, section, state_mark, verdict_mark
 from runner.reports.findings import show_command
@@ -55,7 +55,7 @@ def cell_report(
 
 
 def probe_report(
-    cell: JudgedCell, probe: str, *, says: str = "", source: str = "", look: Look | None = None
+    cell: JudgedCell, probe: str, *, says: str = "", source: str = "", trace: Trace | None = None
 ) -> RenderableType:
     """One probe: what is expected (`says` in words, `source` who says it), its rows, the raw answer, its trace.
 
@@ -80,7 +80,7 @@ def probe_report(
         oops = lines(crash.oops) if crash.oops else ["it was not kept"]
         parts.append(section(plain(crash.cause) or "What the console said", oops))
     parts += [_splat(splat) for splat in cell.splats if splat.probe == probe]
-    parts += _trace(look) if look else []
+    parts += _trace(trace) if trace else []
     parts += _probing_console(cell.result)
     return Trimmed(Group(*parts))
 
@@ -188,13 +188,13 @@ def _console(result: CellResult, count: int, path: str) -> RenderableType:
     return section(f"Console, last lines{path and f' of {path}'}", kept)
 
 
-def _trace(look: Look) -> list[RenderableType]:
+def _trace(trace: Trace) -> list[RenderableType]:
     """The verifier's whole log, and what the kernel said meanwhile."""
-    if look.failed:
-        return [section("Trace", [f"was not possible: {plain(look.failed)}"])]
-    said = [line for text in look.kernel for line in lines(text)]
+    if trace.failed:
+        return [section("Trace", [f"was not possible: {plain(trace.failed)}"])]
+    said = [line for text in trace.kernel for line in lines(text)]
     return [
-        section("Verifier, every state", lines(look.log.rstrip())),
+        section("Verifier, every state", lines(trace.log.rstrip())),
         section("The kernel said meanwhile", said or ["nothing"]),
     ]
 

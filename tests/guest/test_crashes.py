@@ -31,7 +31,7 @@ def test_a_question_that_panics_a_kernel_costs_only_itself(project: Project) -> 
     boots = log.split("Linux version")[1:]
     assert len(boots) == 3
     assert re.findall(r"runner: begin (\S+)", boots[1]) == ["release-twice:tc"], "asked again alone"
-    assert re.findall(r"runner: begin (\S+)", boots[2])[0] == "release-twice:xdp", "the others are asked on"
+    assert "release-twice:tc" not in re.findall(r"runner: begin (\S+)", boots[2]), "the others are asked"
     (cell,) = json.loads(project.runner("report", "export").stdout)["cells"]
     assert cell["outcome"] == "ran"
     crashed = [claim for claim in cell["claims"] if claim["crashed"]]

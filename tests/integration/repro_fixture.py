@@ -18,7 +18,7 @@ from runner.engine.cellrun import Keep, Tell
 from runner.engine.machine import Machine
 from runner.engine.orders import CellOrder
 from runner.engine.prepare import asked_of
-from runner.model import Asked, Cell, CellResult, Look
+from runner.model import Asked, Cell, CellResult, Trace
 from runner.probes import Expectations
 from runner.results.asked import write_asked
 from runner.results.store import ResultStore
@@ -32,9 +32,7 @@ ID = f"{VERSION}-x86_64"
 PROBE = "insert-then-found:tc"
 RUN = "night"
 OBJECT = b"\x7fELF of no use"
-LOOK = Look(
-    probe=PROBE, log="0: R1=ctx()\n", translated="9500000000000000", jited_bytes=40, kernel=("eth0: \x1b[31mup",)
-)
+TRACE = Trace(probe=PROBE, log="0: R1=ctx()\n", kernel=("eth0: \x1b[31mup",))
 
 
 @cache
@@ -92,8 +90,8 @@ class Guests:
         asked_for = {ask.probe for ask in order.asks}
         result = agent_samples.result(VERSION)
         seen = tuple(one for one in result.observations if one.probe in asked_for)
-        looks = (LOOK,) if order.look else ()
-        return self.change(result.model_copy(update={"cell": order.cell, "observations": seen, "looks": looks}))
+        traces = (TRACE,) if order.trace else ()
+        return self.change(result.model_copy(update={"cell": order.cell, "observations": seen, "traces": traces}))
 
 
 @pytest.fixture

@@ -16,15 +16,15 @@ from runner.guest.interface import BootOrder, Guest
 from runner.model import CellResult, Outcome
 from runner.model.deadline import Deadline
 from runner.results.asked import read_asked
-from runner.results.looks import read_look, write_look
+from runner.results.looks import read_trace, write_trace
 from runner.results.merge import merge
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.integration.repro_fixture import (
     ID,
-    LOOK,
     PROBE,
     RUN,
+    TRACE,
     VERSION,
     Guests,
     guests,
@@ -51,10 +51,10 @@ def test_one_probe_is_asked_again_closely(
     booted = guests()
     assert runner(project, "repro", ID, "--probe", PROBE) == 0
     (order,) = booted.orders
-    assert ([ask.probe for ask in order.asks], order.look, order.modules) == ([PROBE], True, ("nf_conntrack",))
+    assert ([ask.probe for ask in order.asks], order.trace, order.modules) == ([PROBE], True, ("nf_conntrack",))
     out = capsys.readouterr().out
     assert "The answer is the same as the stored one." in out
-    assert "Verifier, every state" in out
+    assert "Verifier, every state\n  0: R1=ctx()" in out
     assert "The kernel said meanwhile\n  eth0: up" in out
     assert "\x1b" not in out
     assert "Note:" not in out
@@ -93,7 +93,7 @@ def test_without_a_probe_everything_is_asked_that_was(
     booted = guests()
     assert runner(project, "repro", ID, "--format", "json") == 0
     assert booted.orders[0].asks == agent_samples.transcript(VERSION).asks
-    assert not booted.orders[0].look
+    assert not booted.orders[0].trace
     document = json.loads(capsys.readouterr().out)
     assert (document["same"], document["changed"], document["notes"]) == (True, [], [])
 
@@ -120,27 +120,27 @@ def test_a_run_that_did_not_keep_what_it_asked_says_so(
 # --- what is kept -----------------------------------------------------------------------------------------------------
 
 
-def test_a_look_is_kept_only_when_asked_for(
+def test_a_trace_is_kept_only_when_asked_for(
     project: Path, guests: Callable[..., Guests], capsys: pytest.CaptureFixture[str]
 ) -> None:
     guests()
     runner(project, "repro", ID, "--probe", PROBE)
-    assert read_look(project / "reports", RUN, ID, PROBE) is None
+    assert read_trace(project / "reports", RUN, ID, PROBE) is None
     runner(project, "repro", ID, "--probe", PROBE, "--keep")
-    assert read_look(project / "reports", RUN, ID, PROBE) == LOOK
+    assert read_trace(project / "reports", RUN, ID, PROBE) == TRACE
     capsys.readouterr()
     assert runner(project, "show", ID, "--probe", PROBE) == 0
-    assert "Verifier, every state" in capsys.readouterr().out
+    assert "0: R1=ctx()" in capsys.readouterr().out
     assert runner(project, "repro", ID, "--keep") == 64
 
 
 def test_damaged_files_beside_the_store_are_as_if_not_there(project: Path) -> None:
     reports = project / "reports"
-    write_look(reports, RUN, ID, LOOK)
+    write_trace(reports, RUN, ID, TRACE)
     for path in (reports / "runs" / RUN).rglob("*.json.gz"):
         path.write_bytes(b"\x1f\x8b\x08")
     assert read_asked(reports, RUN) is None
-    assert read_look(reports, RUN, ID, PROBE) is None
+    assert read_trace(reports, RUN, ID, PROBE) is None
 
 
 def test_what_was_asked_comes_along_when_stores_are_joined(project: Path, tmp_path: Path) -> None:

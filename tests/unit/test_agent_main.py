@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Generator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ import pytest
 from runner.agent import NoAnswer, bounded
 from runner.agent import __main__ as main
 from runner.agent.__main__ import Agent
+from runner.agent.facts import KernelLog
 from runner.agent.libbpf import PACKET, errno_name
 from runner.engine.transcript import Place, Transcript
 from runner.guest.splats import SplatParser
-from runner.model import Ask
+from runner.model import Ask, Trace
 from runner.model.errnos import errno_name as host_errno_name
 
 ASKS = tuple(Ask(kind=kind, probe=f"{kind}:tc") for kind in ("failing", "lacking", "working"))
@@ -151,3 +153,27 @@ def test_the_packet_suits_every_kernel() -> None:
 @pytest.mark.parametrize(("number", "name"), [(22, "EINVAL"), (524, "ENOTSUPP"), (64, "ENONET"), (9999, "9999")])
 def test_errno_names(number: int, name: str) -> None:
     assert errno_name(number) == name == host_errno_name(number)
+
+
+def test_only_the_words_of_a_record_of_the_kernels_log_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "kmsg"
+    path.touch()
+    listening = KernelLog(str(path))
+    path.write_text("4,900,123456,-;eth0: renamed; twice\n SUBSYSTEM=net\n")
+    assert listening.lines() == ["eth0: renamed; twice"]
+
+
+def test_a_trace_follows_the_answer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Traced(Fake):
+        def trace(self, body: dict[str, Any]) -> dict[str, Any]:
+            return {"log": "0: R1=ctx()\n"}
+
+    monkeypatch.setattr(main, "KernelLog", lambda: SimpleNamespace(lines=lambda: ["eth0: renamed"]))
+    agent, transcript = Agent(Traced, trace=True), Transcript(ASKS)
+    for ask in ASKS:
+        agent.ask(ask.model_dump(mode="json"))  # type: ignore[arg-type]
+    for line in capsys.readouterr().out.splitlines():
+        transcript.feed(line)
+    assert transcript.noise == []
+    assert transcript.traces["working:tc"] == Trace(probe="working:tc", log="0: R1=ctx()\n", kernel=("eth0: renamed",))
+    assert transcript.unanswered(ASKS) == ()
