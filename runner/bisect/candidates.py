@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from debian.debian_support import Version
-
 from runner.caches import cache_root
 from runner.errors import UserError
 from runner.kernels import Means, have_kernel, offered
 from runner.kernels.archive import Archive
+from runner.kernels.source import age
 from runner.matrix.cellnames import cell_id
 from runner.model import Cell, Pin
 from runner.model.deadline import Deadline
@@ -19,53 +18,38 @@ from runner.model.version import KernelVersion
 from runner.results.bisections import Candidate
 
 
-@dataclass(frozen=True, slots=True)
-class Bootable:
-    """A candidate, and the packages that it is made of."""
-
-    candidate: Candidate
-    kernel: Pin
-
-    @property
-    def digests(self) -> frozenset[str]:
-        """Equal for the same build, whatever suite it comes from."""
-        return frozenset(package.sha256 for package in self.kernel.packages)
+def candidate_of(pin: Pin) -> Candidate:
+    """What a bisection stores of a kernel of the archive."""
+    return Candidate(
+        key="/".join(filter(None, (pin.package_version, pin.arch, pin.variant))),
+        version=pin.version,
+        release=pin.release,
+        arch=pin.arch,
+        source=pin.source,
+        build=pin.package_version,
+        suite=pin.packages[0].suite,
+        variant=pin.variant,
+    )
 
 
 def every_kernel(
     archive: Archive, archs: Iterable[str], *, deadline: Deadline, offline: bool = False
-) -> tuple[Bootable, ...]:
-    """Every kernel that the sources offer, each build once, ordered by version, then build. InfraError.
+) -> tuple[Pin, ...]:
+    """Every kernel of the archive, each build once whatever suites have it, in order. Raises InfraError.
 
-    `offline`: of them those that the cache has.
+    `offline`: only those in the cache.
     """
-    found: dict[tuple[str, frozenset[str]], Bootable] = {}
+    found: dict[object, Pin] = {}
     cache = cache_root()
     for pin in offered((), tuple(archs), Means(archive, cache, deadline), words=("debian",)):
-        if offline and not have_kernel(pin, cache):
-            continue
-        candidate = Candidate(
-            key="/".join(filter(None, (pin.package_version, pin.arch, pin.variant))),
-            version=str(pin.upstream),
-            release=pin.release,
-            arch=pin.arch,
-            source=pin.source,
-            build=pin.package_version,
-            suite=pin.packages[0].suite,
-            variant=pin.variant,
-        )
-        bootable = Bootable(candidate, pin)
-        found.setdefault((pin.arch, bootable.digests), bootable)
+        if not offline or have_kernel(pin, cache):
+            found.setdefault((pin.arch, pin.digests), pin)
     return ordered(found.values())
 
 
-def ordered(kernels: Iterable[Bootable]) -> tuple[Bootable, ...]:
+def ordered(kernels: Iterable[Pin]) -> tuple[Pin, ...]:
     """By version, then build, then architecture and configuration."""
-    return tuple(sorted(kernels, key=_place))
-
-
-def _place(it: Bootable) -> tuple[KernelVersion, Version, str, str]:
-    return it.kernel.upstream, Version(it.candidate.build), it.candidate.arch, it.candidate.variant
+    return tuple(sorted(kernels, key=lambda pin: (age(pin), pin.arch, pin.variant)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +64,10 @@ class KernelRange:
     last: str = ""
     version: str = ""  # all builds of one version, those of an architecture and a configuration together
 
-    def select(self, kernels: Sequence[Bootable]) -> tuple[Bootable, ...]:
+    def select(self, kernels: Sequence[Pin]) -> tuple[Pin, ...]:
         """Those of `kernels`, which are in order. UserError, naming what there is near, when an end is not there."""
         if self.version:
-            mine = [it for it in kernels if it.candidate.version == self.version]
+            mine = [it for it in kernels if it.version == self.version]
             return _some(_to_and_fro(mine), self.version, kernels)
         kernels = _of_variant(kernels, self.first, self.last)
         if self.series:
@@ -95,50 +79,49 @@ class KernelRange:
         return tuple(kernels[first : last + 1])
 
 
-def _to_and_fro(builds: Iterable[Bootable]) -> list[Bootable]:
+def _to_and_fro(builds: Iterable[Pin]) -> list[Pin]:
     """Those of an architecture together, each second time backwards: neighbours differ in as little as can be."""
-    archs: dict[str, list[Bootable]] = {}
-    for it in sorted(builds, key=lambda it: (it.candidate.arch, it.candidate.variant)):
-        archs.setdefault(it.candidate.arch, []).append(it)
+    archs: dict[str, list[Pin]] = {}
+    for it in sorted(builds, key=lambda it: (it.arch, it.variant)):
+        archs.setdefault(it.arch, []).append(it)
     backwards = len(archs) - 1  # the last one is in order
     return [it for at, group in enumerate(archs.values()) for it in group[:: -1 if (backwards - at) % 2 else 1]]
 
 
-def _of_variant(kernels: Sequence[Bootable], *ends: str) -> Sequence[Bootable]:
+def _of_variant(kernels: Sequence[Pin], *ends: str) -> Sequence[Pin]:
     """Those of one configuration: kernels of several are in no order."""
-    variant = next((it.candidate.variant for it in kernels if it.candidate.release in ends), "")
-    return [it for it in kernels if it.candidate.variant == variant]
+    variant = next((it.variant for it in kernels if it.release in ends), "")
+    return [it for it in kernels if it.variant == variant]
 
 
-def _places(kernels: Sequence[Bootable], word: str) -> list[int]:
+def _places(kernels: Sequence[Pin], word: str) -> list[int]:
     found = [at for at, it in enumerate(kernels) if _named(it, word)]
     if not found:
         raise _nothing(word, kernels)
     return found
 
 
-def _named(it: Bootable, word: str) -> bool:
-    one = it.candidate
-    return word in {one.version, one.release, one.build, one.source} or _in_series(it, word)
+def _named(it: Pin, word: str) -> bool:
+    return word in {it.version, it.release, it.package_version, it.source} or _in_series(it, word)
 
 
-def _in_series(it: Bootable, word: str) -> bool:
+def _in_series(it: Pin, word: str) -> bool:
     """`6.12` and `7`; a whole version is no series."""
     major, _, minor = word.partition(".")
     if not major.isdecimal() or (minor and not minor.isdecimal()):
         return False
-    version = it.kernel.upstream
+    version = it.upstream
     return version.major == int(major) and (not minor or version.minor == int(minor))
 
 
-def _some(found: list[Bootable], word: str, kernels: Sequence[Bootable]) -> tuple[Bootable, ...]:
+def _some(found: list[Pin], word: str, kernels: Sequence[Pin]) -> tuple[Pin, ...]:
     if not found:
         raise _nothing(word, kernels)
     return tuple(found)
 
 
-def _nothing(word: str, kernels: Sequence[Bootable]) -> UserError:
-    versions = sorted({it.kernel.upstream for it in kernels})
+def _nothing(word: str, kernels: Sequence[Pin]) -> UserError:
+    versions = sorted({it.upstream for it in kernels})
     try:
         wanted = KernelVersion.parse(word)
         versions = [it for it in versions if it.series == wanted.series] or versions
@@ -151,12 +134,12 @@ def _nothing(word: str, kernels: Sequence[Bootable]) -> UserError:
     return UserError(f"no source offers a kernel {word}", hint=hint)
 
 
-def cells_of(kernels: Sequence[Bootable], make: Callable[[str, str, Pin], Cell]) -> dict[str, Cell]:
+def cells_of(kernels: Sequence[Pin], make: Callable[[str, str, Pin], Cell]) -> dict[str, Cell]:
     """The cell that boots each candidate, by the candidate's key. Where a version has several builds, so do the ids."""
-    builds = Counter((it.kernel.version, it.kernel.variant, it.kernel.arch) for it in kernels)
+    builds = Counter((it.version, it.variant, it.arch) for it in kernels)
     found = {}
     for it in kernels:
-        several = builds[it.kernel.version, it.kernel.variant, it.kernel.arch] > 1
-        revision = it.candidate.build.partition("-")[2] or it.candidate.build
-        found[it.candidate.key] = make(cell_id(it.kernel, revision if several else ""), it.kernel.release, it.kernel)
+        several = builds[it.version, it.variant, it.arch] > 1
+        revision = it.package_version.partition("-")[2] or it.package_version
+        found[candidate_of(it).key] = make(cell_id(it, revision if several else ""), it.release, it)
     return found

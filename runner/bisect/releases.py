@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.bisect.boots import BisectSetup
-from runner.bisect.candidates import Bootable, cells_of
+from runner.bisect.candidates import candidate_of, cells_of
 from runner.bisect.changelog import changelog_of, mentions
 from runner.bisect.conclude import Evidence
 from runner.bisect.journal import Journal, begun, digest
@@ -16,7 +16,7 @@ from runner.bisect.search import Tell, Want, expected_rounds, search
 from runner.caches import cache_root
 from runner.engine.fleet import Fleet
 from runner.errors import InfraError
-from runner.model import Cell, CellResult, Outcome
+from runner.model import Cell, CellResult, Outcome, Pin
 from runner.results.bisections import AnswerChange, Bisection, Reply, Why
 from runner.text import counted
 
@@ -28,7 +28,7 @@ class ReleaseBisection:
     """`kernels` are in their order. `every`: ask all of them; `fresh`: do not use what the store knows."""
 
     setup: BisectSetup
-    kernels: Sequence[Bootable]
+    kernels: Sequence[Pin]
     samples: int
     every: bool
     fresh: bool
@@ -45,7 +45,7 @@ class ReleaseBisection:
         self._say_begin(journal, len(known))
         payload = self.setup.payload(list(dict.fromkeys(cell.arch for cell in cells.values())))
         boots = self.setup.boots(journal.bisection, payload, fleet)
-        keys = [it.candidate.key for it in self.kernels]
+        keys = [candidate_of(it).key for it in self.kernels]
 
         def ask(batch: Sequence[Want], tell: Tell) -> None:
             journal.count_round()
@@ -62,7 +62,7 @@ class ReleaseBisection:
         return journal.finish(found=found.model_copy(update={"changes": changes}))
 
     def _journal(self, slots: int) -> Journal:
-        question, candidates = self.setup.target.question, tuple(it.candidate for it in self.kernels)
+        question, candidates = self.setup.target.question, tuple(map(candidate_of, self.kernels))
         key = digest(question.target, str(self.every), *(candidate.key for candidate in candidates))
         more = {"slots": slots, "samples": self.samples, "every": self.every}
         return Journal.open(self.setup.reports, begun(key, question, candidates).model_copy(update=more))
@@ -72,11 +72,11 @@ class ReleaseBisection:
         found: dict[str, CellResult] = {}
         if self.fresh:
             return found
-        store, keys = self.setup.store, {(it.kernel.arch, it.digests): it.candidate.key for it in self.kernels}
+        store, keys = self.setup.store, {(it.arch, it.digests): candidate_of(it).key for it in self.kernels}
         replies = []
         for final in reversed(list(store.finals())):
             kernel = final.cell.kernel
-            key = keys.get((kernel.arch, frozenset(package.sha256 for package in kernel.packages)), "")
+            key = keys.get((kernel.arch, kernel.digests), "")
             if not key or key in found or final.outcome is not Outcome.RAN or final.run == journal.bisection.id:
                 continue
             result = store.result(final)
@@ -126,9 +126,7 @@ class ReleaseBisection:
         after, setup = change.first_bad, self.setup
         if setup.offline:
             return change.model_copy(update={"changelog_note": "not read: it is not in the cache"})
-        kernel = next(
-            it.kernel for it in self.kernels if (it.candidate.build, it.candidate.arch) == (after.build, after.arch)
-        )
+        kernel = next(it for it in self.kernels if (it.package_version, it.arch) == (after.build, after.arch))
         setup.say(f"reading the changelog of {after.version} ({after.build})")
         deadline, scratch = setup.limits.deadline("prepare_s"), cache_root() / "scratch"
         try:

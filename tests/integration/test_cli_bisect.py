@@ -13,7 +13,7 @@ import pytest
 
 from runner import cli
 from runner.bisect import boots, candidates, releases
-from runner.bisect.candidates import Bootable, KernelRange, ordered
+from runner.bisect.candidates import KernelRange, ordered
 from runner.cli import bisect as command
 from runner.cli import fleets
 from runner.engine.fleet import Fleet, Host
@@ -21,7 +21,7 @@ from runner.errors import InfraError, UserError
 from runner.guest.interface import Accel
 from runner.hosts import health
 from runner.hosts.hostsfile import HostsFile
-from runner.model import GuestSize
+from runner.model import GuestSize, Pin
 from runner.probes import Expectations
 from runner.reports.site.bisections import bisection_pages
 from runner.reports.site.pages import Pages
@@ -50,7 +50,7 @@ class Bisecter:
         patch.setattr(releases, "changelog_of", lambda *_args, **_more: TEXT)
         self.offer(kernels(20))
 
-    def offer(self, some: tuple[Bootable, ...]) -> None:
+    def offer(self, some: tuple[Pin, ...]) -> None:
         self.patch.setattr(command, "every_kernel", lambda *_args, **_more: some)
 
     def __call__(self, rounds: Rounds, *words: str) -> tuple[int, str, str]:
@@ -255,9 +255,8 @@ def test_offline_only_what_is_in_the_cache(bisecter: Bisecter, monkeypatch: pyte
     status, _, err = bisecter(Rounds(since(14)), "--series", "6.12", "--offline")
     assert status == 2
     assert "the archive's lists are not in the cache: bookworm x86_64" in err
-    offers = [it.kernel for it in kernels(20)]
-    monkeypatch.setattr(candidates, "offered", lambda *_args, **_more: tuple(offers))
-    monkeypatch.setattr(candidates, "have_kernel", lambda locked, _cache: locked.upstream.patch in {3, 9, 15})
+    monkeypatch.setattr(candidates, "offered", lambda *_args, **_more: kernels(20))
+    monkeypatch.setattr(candidates, "have_kernel", lambda pin, _cache: pin.upstream.patch in {3, 9, 15})
     found = bisecter.json(Rounds(since(14)), "--series", "6.12", "--offline")
     assert [it["version"] for it in found["candidates"]] == ["6.12.3", "6.12.9", "6.12.15"]
     assert found["found"]["changes"][0]["changelog_note"] == "not read: it is not in the cache"
@@ -284,7 +283,7 @@ def test_ends_are_named_by_version_series_release_or_build() -> None:
     some = ordered([kernel(90), kernel(90, "2"), kernel(94)])
 
     def builds(first: str, last: str) -> list[str]:
-        return [it.candidate.build for it in KernelRange(first=first, last=last).select(some)]
+        return [it.package_version for it in KernelRange(first=first, last=last).select(some)]
 
     assert builds("6.12.90", "6.12.90") == ["6.12.90-1", "6.12.90-2"]
     assert builds("6.12.90-2", "6.12") == ["6.12.90-2", "6.12.94-1"]

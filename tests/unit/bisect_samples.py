@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from runner.bisect.candidates import Bootable, ordered
+from runner.bisect.candidates import ordered
 from runner.engine.fleet import Fleet
 from runner.engine.orders import CellOrder
 from runner.engine.plan import Ended, Plan, RunEnd, Sink
 from runner.model import Build, CellResult, Observation, Outcome, Package, Pin, answers_of
-from runner.results.bisections import Candidate
 from tests import fakes
 from tests.unit import agent_samples
 
@@ -18,7 +17,7 @@ PROBE = "nat-manip-2:tc"
 Says = Callable[[str], int | None]  # of a package's version: set_ret, or None when it does not boot
 
 
-def kernel(patch: int, revision: str = "1", arch: str = "x86_64", variant: str = "") -> Bootable:
+def kernel(patch: int, revision: str = "1", arch: str = "x86_64", variant: str = "") -> Pin:
     version, build = f"6.12.{patch}", f"6.12.{patch}-{revision}"
     source = f"debian:trixie-security/{version}"
     package = Package(
@@ -30,21 +29,10 @@ def kernel(patch: int, revision: str = "1", arch: str = "x86_64", variant: str =
         size_bytes=1,
     )
     release = f"{version}+{revision.replace('~', '')}-{variant}amd64"
-    candidate = Candidate(
-        key=f"{build}/{arch}/{variant}",
-        version=version,
-        release=release,
-        arch=arch,
-        source=source,
-        build=build,
-        suite="trixie-security",
-        variant=variant,
-    )
-    locked = Pin(source=source, arch=arch, version=version, release=release, packages=(package,), variant=variant)
-    return Bootable(candidate, locked)
+    return Pin(source=source, arch=arch, version=version, release=release, packages=(package,), variant=variant)
 
 
-def kernels(count: int) -> tuple[Bootable, ...]:
+def kernels(count: int) -> tuple[Pin, ...]:
     return ordered(kernel(patch) for patch in range(1, count + 1))
 
 

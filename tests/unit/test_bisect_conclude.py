@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 
-from runner.bisect.candidates import KernelRange, ordered
+from runner.bisect.candidates import KernelRange, candidate_of, ordered
 from runner.bisect.conclude import Evidence
 from runner.bisect.target import find
 from runner.model import CellResult
@@ -133,11 +133,11 @@ def test_one_version_is_a_difference_of_builds() -> None:
 
 def test_a_range_is_of_one_configuration_and_a_version_of_all() -> None:
     plain, rt, newer = kernel(90), kernel(90, variant="rt"), kernel(91)
-    assert len({it.candidate.key for it in (plain, rt, newer)}) == 3
+    assert len({candidate_of(it).key for it in (plain, rt, newer)}) == 3
     some = ordered([newer, rt, plain])
     assert KernelRange(series="6.12").select(some) == (plain, newer)
     assert KernelRange(version="6.12.90").select(some) == (plain, rt)
-    assert KernelRange(first=rt.candidate.release).select(some) == (rt,)
+    assert KernelRange(first=rt.release).select(some) == (rt,)
     arm, arm_rt = kernel(90, arch="arm64"), kernel(90, arch="arm64", variant="rt")
     both = ordered([*some, arm, arm_rt])
     assert KernelRange(version="6.12.90").select(both) == (arm_rt, arm, plain, rt)  # neighbours differ in one thing

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.bisect.candidates import candidate_of
 from runner.bisect.journal import Journal, begun
 from runner.errors import InfraError
 from runner.model import Outcome
@@ -13,7 +14,7 @@ from runner.results.bisections import BisectionQuestion, Reply, Why
 from tests.unit.bisect_samples import kernels
 
 QUESTION = BisectionQuestion(target="c:tc", subject="k", type="tc")
-CANDIDATES = tuple(it.candidate for it in kernels(100))
+CANDIDATES = tuple(map(candidate_of, kernels(100)))
 
 
 def journal(reports: Path, key: str = "k") -> Journal:
