@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field, StringConstraints, field_validator
 
-from runner.model import NO_ANSWER, Ask, CellResult, Mark, Outcome, Plain, ProgType, Row, SafeName, StateWord
+from runner.model import NO_ANSWER, Answer, Ask, CellResult, Mark, Outcome, Plain, ProgType, Row, SafeName, StateWord
 from runner.model.version import Interval, KernelVersion
 from runner.yamlfile import Document, Location
 
@@ -182,15 +182,22 @@ class Kind(Generic[KnownT]):
 
     def exported(self, result: CellResult, rows: Sequence[Row]) -> list[Mapping[str, object]]:
         """Its section of an export, JSON. Fields are added, never renamed."""
+        answers = {
+            it.probe: it.model_dump(mode="json") for it in result.answers if it.kind == self.name and not it.item
+        }
         return [
             {
                 "probe": row.probe, "subject": row.subject, "type": row.type, "state": row.state,
                 "verdict": row.verdict, "expected": row.expected, "observed": row.observed, "crashed": row.crashed,
                 "cause": row.cause, "known_issue": row.known_issue, "hidden": row.hidden, "errno": row.errno,
-                "log": row.log, **row.details,
+                "log": row.log, **row.details, "answer": answers.get(row.probe),
             }
             for row in rows
         ]  # fmt: skip
+
+    def imported(self, entry: Mapping[str, Any]) -> Answer | None:
+        """The raw answer in an entry of such a section; None: it has none. Raises ValueError, KeyError."""
+        return Answer.model_validate(entry["answer"]) if entry.get("answer") else None
 
     def word(self, state: str) -> StateWord:
         """How a state is shown."""

@@ -34,6 +34,13 @@ class ExportedKernel(Plain):
     lacks: tuple[str, ...] = ()  # options that the probes or the guest need and it was built without
 
 
+class ExportedCrash(Plain):
+    """A probe that took the guest down."""
+
+    probe: str
+    cause: str
+
+
 class ExportedSplat(Plain):
     """What the kernel reported by itself."""
 
@@ -62,6 +69,7 @@ class ExportedCell(Plain):
     accel: str
     attempts: int  # 0: it never finished
     timings: Timings
+    crashes: tuple[ExportedCrash, ...]
     splats: tuple[ExportedSplat, ...]
     # here each kind of probe has its section: `claims`, `census`; see Kind.exported
     config: dict[str, str]  # of the kernel's own .config, without CONFIG_: y, m, n, or another value
@@ -118,6 +126,7 @@ def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> dict[str,
         accel=result.accel,
         attempts=result.attempts,
         timings=result.timings,
+        crashes=tuple(ExportedCrash(probe=it.probe, cause=it.cause) for it in result.crashes),
         splats=tuple(ExportedSplat.model_validate(it, from_attributes=True) for it in cell.splats),
         config=result.config,
         recipe=ExportedRecipe(cell=result.cell, image_sha256=result.image_sha256 or None, asked=asked),

@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from runner.errors import UserError
-from runner.model import AskedCell, Build, CellResult, Crash, Observation, answers_of
+from runner.model import AskedCell, Build, CellResult, Crash
+from runner.probes.kinds import KINDS
 from runner.reports.export import ExportedRecipe
 from runner.text import nearest
 
@@ -23,7 +24,7 @@ _MAX_PROGRAM_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """`result` holds the answers to the claims; those of the census are not exported as they came."""
+    """`result` holds the answers to whole probes; those to the items of one are not exported as they came."""
 
     result: CellResult
     asked: AskedCell | None
@@ -59,9 +60,12 @@ def _find(document: dict[str, Any], cell_id: str, where: str) -> dict[str, Any]:
 
 
 def _result(cell: dict[str, Any], recipe: ExportedRecipe) -> CellResult:
-    claims = cell["claims"]
-    seen = [Observation.model_validate(claim["observation"]) for claim in claims if claim.get("observation")]
-    crashed = {f"{claim['id']}:{claim['prog_type']}": str(claim["cause"]) for claim in claims if claim["crashed"]}
+    answers = {
+        answer.probe: answer
+        for kind in KINDS.values()
+        for entry in cell.get(kind.name, ())
+        if (answer := kind.imported(entry))
+    }
     return CellResult(
         cell=recipe.cell,
         outcome=cell["outcome"],
@@ -70,8 +74,8 @@ def _result(cell: dict[str, Any], recipe: ExportedRecipe) -> CellResult:
         image_sha256=recipe.image_sha256 or "",
         host=cell["host"],
         accel=cell["accel"],
-        answers=answers_of({one.probe: one for one in seen}.values()),
-        crashes=tuple(Crash(probe=probe, cause=cause) for probe, cause in crashed.items()),
+        answers=tuple(answers.values()),
+        crashes=tuple(Crash(probe=str(it["probe"]), cause=str(it["cause"])) for it in cell["crashes"]),
     )
 
 

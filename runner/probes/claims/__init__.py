@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runner.model import Ask, CellResult, ProgType, Row
+from runner.model import Answer, Ask, CellResult, ProgType, Row
 from runner.model.errnos import errno_name, errno_words
 from runner.model.version import KernelVersion
 from runner.probes.claims.answers import NAME, Body, observations
@@ -126,6 +126,12 @@ class Claims(Kind[Known]):
             }
             for row in rows
         ]  # fmt: skip
+
+    def imported(self, entry: Mapping[str, Any]) -> Answer | None:
+        if not entry.get("observation"):
+            return None
+        body = dict(entry["observation"])
+        return Answer(kind=NAME, probe=body.pop("probe"), failed=body.pop("failed"), body=body)
 
 
 def questions(files: Iterable[ClaimFile]) -> Iterable[Question]:

@@ -25,7 +25,7 @@ from runner.text import counted, lines, plain, printable
 Said = Mapping[str, tuple[str, str]]  # probe without its type -> what is claimed in words, and who says so
 
 # Classes of style.css, by the colour in a terminal; the first letter also stands in data-states, for the filter.
-_CSS = {"green": "u", "cyan": "r", "yellow": "x", "bright_black": "a", "bold red": "bad"}  # any other: q
+_CSS = {"green": "u", "cyan": "r", "blue": "r", "yellow": "x", "bright_black": "a", "magenta": "q", "red": "bad"}
 OUTCOME_CSS = {Outcome.RAN: "u", Outcome.BOOT_FAILED: "bad"}  # any other: q
 CRASHED = Mark("✗", "x", "bold red")
 
@@ -38,7 +38,7 @@ _Json = dict[str, object]
 
 def css(mark: Mark) -> str:
     """The class of style.css."""
-    return _CSS.get(mark.style, "q")
+    return _CSS.get(mark.style.rpartition(" ")[2], "r")
 
 
 def slug(name: str) -> str:
