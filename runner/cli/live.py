@@ -1,4 +1,4 @@
-"""What is seen while a run goes on: a live board on a terminal, plain lines elsewhere."""
+"""The display of a run: a live board on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -90,8 +90,8 @@ def run(
 
     Exit status: 0 everything answered and as expected; 1 a claim is broken, or a kernel crashed or did not boot;
     2 something has no answer; 64 bad usage. With --baseline, 1 also when an answer got worse; each such cell is booted
-    once more before that is said.
-    Ctrl-C stops: what is finished is kept, and --resume goes on. A second Ctrl-C ends at once.
+    again to confirm it.
+    Ctrl-C stops the run: results are stored, and --resume boots the rest. A second Ctrl-C ends immediately.
 
     Example: runner matrix run --only 'arch=x86_64,kernel=6.*'
     """

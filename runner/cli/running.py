@@ -1,4 +1,4 @@
-"""One run: which cells, the plan, who is told, and what is shown in the end."""
+"""`runner matrix run`: the cells, the plan, the sinks, and what is printed in the end."""
 
 from __future__ import annotations
 
@@ -93,11 +93,11 @@ def run(project: Project, expectations: Expectations, request: Request, watch: W
                 if before and complete:
                     again = suspects(judge_run(store.load(begun.id), expectations), before, watch, plan)
                     if again.orders:
-                        number = f"{len(again.orders)} of {len(cells)} cells boot once more"
+                        number = f"{len(again.orders)} of {len(cells)} cells boot again, to confirm it"
                         console.print(Text(f"worse than {before.name}: {number}"))
                         complete = _execute(again, sinks).complete
         else:
-            console.print(Text(f"run {begun.id} lacks nothing"), soft_wrap=True)
+            console.print(Text(f"run {begun.id} has every result"), soft_wrap=True)
             if begun.finished is None:
                 store.finish(begun.id, max(datetime.now(UTC), begun.started))
         done = judge_run(store.load(begun.id), expectations)
@@ -148,9 +148,9 @@ def _plan(
 def _beginning(run: Run, missing: Sequence[Cell], fleet: Fleet) -> str:
     slots = min(fleet.slots, len(missing))
     if not run.results:
-        return f"run {run.id}: {len(missing)} cells, {slots} at once"
+        return f"run {run.id}: {len(missing)} cells, {slots} concurrent"
     there = len(run.cells) - len(missing)
-    return f"run {run.id} resumes: {there} of {len(run.cells)} cells have a result, {slots} at once"
+    return f"run {run.id} resumes: {there} of {len(run.cells)} cells have a result, {slots} concurrent"
 
 
 def _execute(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:

@@ -22,7 +22,7 @@ def _end_at_once() -> None:
     """Guests go with their supervisors, which see that whoever started them is gone."""
     if sys.stdout.isatty():
         os.write(1, _SHOW_CURSOR)
-    os.write(2, b"ended at once; `runner matrix run --resume` goes on with what is missing\n")
+    os.write(2, b"ended at once; `runner matrix run --resume` boots the cells without a result\n")
     for pid in workers():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""A run that is held against an earlier one: what got worse is confirmed by a fresh boot, and decides how it exits."""
+"""--baseline and --fail-on: a run is compared with an earlier one; what got worse is confirmed by a fresh boot."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def checked_run_id(run_id: str | None) -> str | None:
     try:
         TypeAdapter(RunId).validate_python(run_id)
     except ValidationError:
-        raise UserError(f"{run_id!r} is no id of a run", hint="up to 64 of a-z 0-9 . _ -, a letter first") from None
+        raise UserError(f"{run_id!r} is not a valid run id", hint="up to 64 of a-z 0-9 . _ -, a letter first") from None
     if (kind := RunKind.of(run_id)) is not RunKind.MATRIX:
         raise UserError(f"{run_id!r} names a run of another kind", hint=f"an id that begins with {kind}- is reserved")
     return run_id

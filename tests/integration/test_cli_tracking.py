@@ -196,7 +196,7 @@ def test_what_fails_is_chosen(project: Path, boots: Callable[[Answers], Booter])
     [
         (("--baseline", "nowhere"), "no run 'nowhere'"),
         (("--fail-on", "worse"), "needs a baseline"),
-        (("--run-id", "../escape"), "no id of a run"),
+        (("--run-id", "../escape"), "not a valid run id"),
         (("--run-id", "before"), "there is a run before"),
     ],
 )
