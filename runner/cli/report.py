@@ -222,7 +222,7 @@ def claims(
     """
     project = Project.at(matrix)
     judged = judged_newest(project, run)
-    found = statements(judged, expectations_of(project).known["claims"], source.value if source else "")
+    found = statements(judged, expectations_of(project).said(), source.value if source else "")
     if format_ is StatementFormat.JSON:
         emit_json([statement.model_dump(mode="json") for statement in found], output)
     elif format_ is StatementFormat.MARKDOWN:

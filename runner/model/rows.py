@@ -45,6 +45,7 @@ class Row:
     expected: str = ""
     observed: str = ""
     answer: str = ""  # in words that are equal where kernels behave alike; empty: none, or the state says it all
+    true: bool | None = None  # what the probe claims, whatever was expected of this kernel; None: not known
     crashed: bool = False  # the probe took the kernel down
     known_issue: str = ""  # the id of the KnownIssue that explains why it is broken
     hidden: bool = False  # no answer, and repeating will not help: the kernel refuses before it looks

@@ -7,15 +7,12 @@ verdict holds, because the kernel does what is expected of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Self
 
-from runner.model import ClaimVerdict, Observation, Plain, ProgType, Verdict
+from runner.model import Plain, Row, Verdict
 from runner.model.version import KernelVersion
-from runner.probes import Claim, ClaimFile, statement_true
-from runner.probes.old import probe_id
+from runner.probes import Said
 from runner.results.model import JudgedCell, JudgedRun
 
 PAGES = "ebpf-docs"  # its references are `<page>: <sentence>`; what is said about one sentence belongs together
@@ -65,60 +62,38 @@ class Statement(Plain):
     open: tuple[Open, ...]
 
 
-_Asked = tuple[ClaimFile, Claim, ProgType]
-
-
-@dataclass(frozen=True, slots=True)
-class _Answers:
-    """A cell, its verdicts and observations by probe."""
-
-    cell: JudgedCell
-    verdicts: Mapping[str, ClaimVerdict]
-    seen: Mapping[str, Observation]
-
-    @classmethod
-    def of(cls, cell: JudgedCell) -> Self:
-        verdicts = {verdict.probe: verdict for verdict in cell.claims}
-        return cls(cell, verdicts, {observation.probe: observation for observation in cell.result.observations})
-
-
-def statements(judged: JudgedRun, files: Iterable[ClaimFile], source: str = "") -> tuple[Statement, ...]:
-    """Every statement of `files`, or those of one kind of source: pages first, else in the order of the files."""
-    groups: dict[tuple[str, str, str], list[_Asked]] = defaultdict(list)
-    for file in files:
-        for claim in file.claims:
-            for ref in claim.source.refs if source in ("", claim.source.kind) else ():
-                # a commit says many things, a sentence one
-                one = "" if claim.source.kind == PAGES else claim.id
-                groups[claim.source.kind, ref, one] += _about(file, claim, ref)
-    cells = [_Answers.of(cell) for cell in judged.cells]
-    found = [_statement(cells, kind, ref, asked) for (kind, ref, _), asked in groups.items() if asked]
+def statements(judged: JudgedRun, said: Sequence[Said], source: str = "") -> tuple[Statement, ...]:
+    """Every statement, or those of one kind of source: pages first, else in the order of the files."""
+    subjects = {(it.file, it.subject) for it in said}
+    groups: dict[tuple[str, str, str], list[Said]] = defaultdict(list)
+    for it in said:
+        for ref in it.refs if source in ("", it.source) else ():
+            # a subject's page speaks of that subject alone; a commit says many things, a sentence one
+            page = ref.partition(":")[0] if it.source == PAGES else ""
+            if (it.file, page) not in subjects or page == it.subject:
+                groups[it.source, ref, "" if it.source == PAGES else it.id].append(it)
+    rows = [(cell, {row.probe: row for row in cell.rows if row.verdict}) for cell in judged.cells]
+    found = [_statement(rows, kind, ref, asked) for (kind, ref, _), asked in groups.items()]
     return tuple(sorted(found, key=lambda statement: _KINDS.index(statement.source)))
 
 
-def _about(file: ClaimFile, claim: Claim, ref: str) -> Iterator[_Asked]:
-    """The program types for which the claim is about what is referred to: a kfunc's page speaks of that kfunc alone."""
-    page = ref.partition(":")[0]
-    for prog_type in claim.types:
-        if claim.source.kind != PAGES or page not in file.kfunc_names or file.kfunc(claim, prog_type) == page:
-            yield file, claim, prog_type
-
-
-def _statement(cells: Iterable[_Answers], kind: str, ref: str, asked: Sequence[_Asked]) -> Statement:
+def _statement(
+    cells: Iterable[tuple[JudgedCell, Mapping[str, Row]]], kind: str, ref: str, asked: Sequence[Said]
+) -> Statement:
     decided: dict[tuple[bool, str, str], list[JudgedCell]] = defaultdict(list)
     left: dict[str, list[str]] = defaultdict(list)
-    for answers in cells:
-        truth, why, issue = _truth(answers, asked)
+    for cell, rows in cells:
+        truth, why, issue = _truth(rows, asked)
         if truth is None:
-            left[why].append(answers.cell.id)
+            left[why].append(cell.id)
         else:
-            decided[truth, why, issue].append(answers.cell)
+            decided[truth, why, issue].append(cell)
     standing, turn = _standing(decided)
     return Statement(
         source=kind,
         ref=ref,
-        says=tuple(dict.fromkeys(claim.says for _, claim, _ in asked)),
-        probes=tuple(probe_id(claim, prog_type) for _, claim, prog_type in asked),
+        says=tuple(dict.fromkeys(it.says for it in asked)),
+        probes=tuple(it.probe for it in asked),
         standing=standing,
         turn=turn,
         decided=tuple(
@@ -129,33 +104,27 @@ def _statement(cells: Iterable[_Answers], kind: str, ref: str, asked: Sequence[_
     )
 
 
-def _truth(answers: _Answers, asked: Sequence[_Asked]) -> tuple[bool | None, str, str]:
+def _truth(rows: Mapping[str, Row], asked: Sequence[Said]) -> tuple[bool | None, str, str]:
     """Is it true on this kernel, why not, and the known issue that is the reason.
 
-    False when any of its claims is; true when each that applies was answered and is true.
+    False when any of its probes says so; true when each that applies was answered and is true.
     """
     true, unanswered = False, ""
-    for _, claim, prog_type in asked:
-        probe = probe_id(claim, prog_type)
-        verdict = answers.verdicts.get(probe)
-        if verdict is None:
+    for row in (rows.get(it.probe) for it in asked):
+        if row is None:
             unanswered = unanswered or "not asked"
-        elif verdict.crashed:
-            return False, _why(verdict), ""
-        elif verdict.verdict in _OPEN or verdict.cause or probe not in answers.seen:
-            if verdict.verdict is not Verdict.NOT_APPLICABLE:
-                unanswered = unanswered or verdict.cause or "not asked"
-        elif statement_true(claim, answers.seen[probe]) is False:
-            return False, _why(verdict), verdict.known_issue
-        else:
+        elif row.crashed:
+            return False, f"{row.probe}: {row.observed}", ""
+        elif row.verdict in _OPEN or row.cause or row.true is None:
+            if row.verdict is not Verdict.NOT_APPLICABLE:
+                unanswered = unanswered or row.cause or "not asked"
+        elif row.true:
             true = True
+        else:
+            return False, f"{row.probe}: {row.observed}", row.known_issue
     if unanswered:
         return None, unanswered, ""
     return (True, "", "") if true else (None, "it says nothing about this version", "")
-
-
-def _why(verdict: ClaimVerdict) -> str:
-    return f"{verdict.probe}: {verdict.observed}"
 
 
 def _standing(

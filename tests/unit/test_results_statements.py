@@ -9,17 +9,17 @@ from functools import cache
 import pytest
 
 from runner.model import CellResult, Crash, Observation, Outcome
-from runner.probes import load_issues
-from runner.probes.old import of
+from runner.probes import Expectations
 from runner.reports.statements import statements_markdown, statements_report
 from runner.reports.verdicts import WantedVerdicts, probe_verdicts, verdicts_report
 from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.statements import Standing, Statement, statements
-from tests.unit.agent_samples import ROOT, cell, claims, result
+from tests.unit.agent_samples import ROOT, cell, result
 from tests.unit.rendering import render
 
 REAL = (("6.1.192", "x86_64"), ("6.12.117", "x86_64"), ("6.18.15", "arm64"), ("6.18.15", "x86_64"), ("7.3.4", "x86_64"))
-ISSUES = load_issues(ROOT)
+EXPECTATIONS = Expectations.load(ROOT, ["conntrack", "traffic"])
+SAID = EXPECTATIONS.said()
 
 
 def judged(*results: CellResult) -> JudgedRun:
@@ -31,7 +31,7 @@ def judged(*results: CellResult) -> JudgedRun:
         cells=tuple(one.cell for one in results),
         results=results,
     )
-    return judge_run(run, of(claims(), issues=ISSUES))
+    return judge_run(run, EXPECTATIONS)
 
 
 @cache
@@ -40,7 +40,7 @@ def real() -> JudgedRun:
 
 
 def statement(of: JudgedRun, probe: str, ref: str = "") -> Statement:
-    found = [one for one in statements(of, claims()) if probe in one.probes and ref in one.ref]
+    found = [one for one in statements(of, SAID) if probe in one.probes and ref in one.ref]
     assert len(found) == 1, [one.ref for one in found]
     return found[0]
 
@@ -67,14 +67,14 @@ def test_standings_of_real_statements(probe: str, ref: str, standing: Standing, 
 
 def test_a_page_is_about_its_own_kfunc() -> None:
     """What bpf_xdp_ct_alloc answers says nothing about the page of bpf_skb_ct_alloc."""
-    for one in statements(real(), claims(), "ebpf-docs"):
+    for one in statements(real(), SAID, "ebpf-docs"):
         assert one.source == "ebpf-docs"
         assert one.ref.startswith("bpf_skb_ct_alloc: ")
         assert all(probe.endswith(":tc") or probe == "alloc-in-xdp:xdp" for probe in one.probes)
 
 
 def test_every_sentence_of_the_page_is_covered() -> None:
-    refs = "\n".join(one.ref for one in statements(real(), claims(), "ebpf-docs"))
+    refs = "\n".join(one.ref for one in statements(real(), SAID, "ebpf-docs"))
     for sentence in (
         "v6.0", "Allocate a new", "prototype",
         "bpf_tuple cannot be NULL", "opts cannot be NULL", "tuple__sz is the size",
@@ -100,7 +100,7 @@ def test_where_nothing_was_answered_nothing_is_decided() -> None:
         judged(result("6.12.117", "x86_64-without-jit")),
         judged(CellResult(cell=cell("6.12.117"), outcome=Outcome.RAN)),
     ):
-        found = statements(nothing, claims())
+        found = statements(nothing, SAID)
         assert len(found) > 90
         assert {one.standing for one in found} == {Standing.OPEN}
         assert all(one.decided == () and one.open[0].cause for one in found)
@@ -125,7 +125,7 @@ def test_a_crash_makes_a_statement_false() -> None:
 
 
 def test_statements_are_shown() -> None:
-    found = statements(real(), claims(), "ebpf-docs")
+    found = statements(real(), SAID, "ebpf-docs")
     shown = render(statements_report(real(), found))
     assert "out of date: true up to 6.1.192, false from 6.12.117 on  opts__sz must be 12" in shown
     assert "false on every kernel: alloc-enoent:tc: error not written, acquired 1" in shown

@@ -91,6 +91,7 @@ def judge(evidence: Evidence, question: Question, seen: Observation | None) -> R
         expected=expected_words(pattern),
         observed=observed or (observed_words(pattern, seen) if seen else ""),
         answer=_answer(claim, seen) if seen and verdict not in (Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE) else "",
+        true=statement_true(claim, seen) if seen else None,
         crashed=crashed,
         errno=seen.load_errno if seen else None,
         log=seen.log if seen else "",
@@ -107,16 +108,14 @@ def _answer(claim: Claim, seen: Observation) -> str:
 def _details(
     evidence: Evidence, question: Question, seen: Observation | None, *, missing: bool
 ) -> Mapping[str, object]:
-    """`usable`: its answer can show the kfunc at work. Of what was seen: `level`, how far the program got; `true`,
-    whether what the claim says is so; `missing`, what the program needs and was not there."""
+    """`usable`: its answer can show the kfunc at work. Of what was seen: `level`, how far the program got; `missing`,
+    what the program needs and was not there."""
     claim, file = question.claim, question.file
     details: dict[str, object] = {"usable": True} if claim.usable else {}
     if seen is None:
         return details
-    true = statement_true(claim, seen)
-    details["level"] = str(Level.EFFECT if claim.usable and true else _level(seen))
-    if true is not None:
-        details["true"] = true
+    effect = claim.usable and statement_true(claim, seen)
+    details["level"] = str(Level.EFFECT if effect else _level(seen))
     if missing:
         words = missing_words(evidence, file, seen.log)
         details["missing"] = _unresolved(evidence, file, seen.log) or words
