@@ -63,7 +63,7 @@ def own_folder(parent: Path, prefix: str, *, end_s: float) -> Iterator[Folder]:
     Ends and removes first what killed programs left beside it under the same prefix, within `end_s` for each.
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _locked(parent):
+    with _locked(parent, end_s):
         left = [folder for path in parent.glob(f"{prefix}*") if (folder := _take(path))]
         path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         folder = _take(path)
@@ -80,14 +80,17 @@ def own_folder(parent: Path, prefix: str, *, end_s: float) -> Iterator[Folder]:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Nobody else makes or takes a folder in there; held for an instant."""
-    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _locked(parent: Path, limit_s: float) -> Iterator[None]:
+    """Nobody else makes or takes a folder in there; held for an instant, but its holder may be stopped."""
+    limit = time.monotonic() + limit_s
+    while (held := _take(parent)) is None:
+        if time.monotonic() > limit:
+            raise InfraError(f"{parent} is locked by another program for more than {limit_s:g} s")
+        time.sleep(0.01)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(lock)
+        os.close(held.lock)
 
 
 def _take(path: Path) -> Folder | None:

@@ -75,6 +75,10 @@ def signalled(number: int) -> Callable[[], None]:
 
 def kill_supervisor() -> None:
     os.kill(os.getppid(), signal.SIGKILL)
+
+
+def kill_supervisor_and_hang() -> None:
+    kill_supervisor()
     hang()
 
 
@@ -94,7 +98,7 @@ WHILE_BOOTING: dict[str, Callable[[], None]] = {
     "stopped-at-boot": signalled(signal.SIGSTOP),
     "stalls-at-boot-and-goes-on": lambda: say(TROUBLE["stall"]),
     "garbage-on-the-console": lambda: say(GARBAGE),
-    "supervisor-killed-at-boot": kill_supervisor,
+    "supervisor-killed-at-boot": kill_supervisor_and_hang,
     "chatters-at-boot": chatter,
 }
 IN_A_PROBE: dict[str, Callable[[], None]] = {
@@ -103,6 +107,7 @@ IN_A_PROBE: dict[str, Callable[[], None]] = {
     "is-silent-in-a-probe": hang,
     "killed-in-a-probe": signalled(signal.SIGKILL),
     "stopped-in-a-probe": signalled(signal.SIGSTOP),
+    "supervisor-killed-in-a-probe": kill_supervisor,
     "no-memory-in-a-probe": lambda: say(TROUBLE["no-memory"]),
     **{f"{kind}-in-a-probe": then_hang(TROUBLE[kind]) for kind in ("lockup", "stall", "hung-task")},
 }

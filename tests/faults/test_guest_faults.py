@@ -81,6 +81,7 @@ FAULTS = (
     Fault("agent-prints-nonsense", RAN, ""),
     Fault("has-another-host-key", LOST, "an unknown host key answers", "", ALL),
     Fault("supervisor-killed-at-boot", LOST, "supervises the guest was killed by signal 9", "`kill -9`", ALL),
+    Fault("supervisor-killed-in-a-probe", RAN, ""),
     Fault("starts-no-agent", LOST, "did not start a command within", "", ALL, silent=True),
     Fault("stopped-while-it-takes", LOST, "qemu was stopped", "SIGSTOP", ALL, silent=True),
     Fault("starts-no-command", LOST, "did not start a command within probe_s", "", ALL, silent=True),
