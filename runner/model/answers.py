@@ -173,6 +173,16 @@ class CellResult(Plain):
     console: str = ""  # the console log, control characters and all; stored beside the database
 
     @property
+    def ended(self) -> str:
+        """`ran`; `boot failed: kernel panicked`."""
+        return f"{self.outcome}: {self.cause}" if self.cause else str(self.outcome)
+
+    @property
+    def where(self) -> str:
+        """`big (kvm)`; empty when it never started."""
+        return " ".join(filter(None, (self.host, self.accel and f"({self.accel})")))
+
+    @property
     def crashed(self) -> tuple[str, ...]:
         """The probes that took the guest down."""
         return tuple(crash.probe for crash in self.crashes)

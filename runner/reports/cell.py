@@ -87,11 +87,11 @@ def probe_report(
 
 def _about(cell: JudgedCell) -> _Pairs:
     result = cell.result
-    yield "outcome", f"{result.outcome}{result.cause and f': {result.cause}'}"
-    yield "host", " ".join(filter(None, (result.host, result.accel and f"({result.accel})"))) or "none"
+    yield "outcome", result.ended
+    yield "host", result.where or "none"
     yield "attempts", str(result.attempts)
     for at, earlier in enumerate(cell.earlier, start=1):
-        yield f"attempt {at}", f"{earlier.outcome}{earlier.cause and f': {earlier.cause}'}"
+        yield f"attempt {at}", earlier.ended
     took = result.timings.model_dump()
     yield "seconds", ", ".join(f"{name.removesuffix('_s')} {_seconds(took[name])}" for name in took)
     if result.crashed:

@@ -160,12 +160,12 @@ def _cell(cell: JudgedCell, run_id: str) -> _Json:
     result = cell.result
     pin = result.cell.kernel
     facts = [
-        ("outcome", f"{result.outcome}{result.cause and f': {plain(result.cause)}'}"),
+        ("outcome", result.ended),
         *(("reported", f"{it.title}{it.probe and f', while {it.probe} was asked'}") for it in cell.splats),
         ("kernel", f"{pin.version}, {pin.release}"),
         ("source", pin.source),
         ("built", result.facts.build),
-        ("host", " ".join(filter(None, (result.host, result.accel and f"({result.accel})")))),
+        ("host", result.where),
         ("attempts", str(result.attempts)),
         ("JIT", result.facts.jit),
         ("command line", result.facts.cmdline),

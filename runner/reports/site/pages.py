@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -14,12 +13,12 @@ from runner.model import Row, Verdict
 from runner.reports.drawing import state_mark, state_words
 from runner.reports.findings import WRONG, About, Finding, findings
 from runner.reports.grid import head, types_of
-from runner.reports.site.evidence import OUTCOME_CSS, css, declaration, slug, verdict_rows, word_of
+from runner.reports.site.evidence import OUTCOME_CSS, css, declaration, readable, slug, verdict_rows, word_of
 from runner.reports.site.runs import changes, chart
-from runner.reports.summary import covers, sentences
+from runner.reports.summary import covers, moment, sentences
 from runner.results.availability import Availability, Column, Topic, availability, places
 from runner.results.model import JudgedCell, JudgedRun
-from runner.text import lines, plain
+from runner.text import plain
 
 _WIDTHS = (8, 16, 24, 32, 40, 56)  # characters; what is longer is cut
 
@@ -103,7 +102,7 @@ class Pages:
             has_bisections=has_bisections,
             views=[(arch, [view for view in self._views if view.arch == arch]) for arch in archs],
         )
-        self.environment.filters.update(moment=_moment, plain=plain, shown=_shown, width=_width)
+        self.environment.filters.update(moment=moment, plain=plain, shown=readable, width=_width)
 
     def grids(self) -> Iterator[tuple[str, str]]:
         """The first view is index.html too."""
@@ -234,21 +233,10 @@ def _finding_css(finding: Finding) -> str:
 
 def _outcome(cell: JudgedCell) -> tuple[str, str]:
     """Class and words."""
-    result = cell.result
-    words = f"{result.outcome}{result.cause and f': {plain(result.cause, 160)}'}"
-    return OUTCOME_CSS.get(result.outcome, "q"), words
+    return OUTCOME_CSS.get(cell.result.outcome, "q"), plain(cell.result.ended, 180)
 
 
 def _width(names: Iterable[str]) -> str:
     """The class of style.css that has room for the names in a grid's first column."""
     longest = max(map(len, names), default=0)
     return f"w{next((width for width in _WIDTHS if longest <= width), _WIDTHS[-1])}"
-
-
-def _shown(text: str) -> str:
-    """Several lines, as they may be shown."""
-    return "\n".join(lines(text.rstrip()))
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
