@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from runner.model import Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
-from runner.reports.findings import is_open, show_command
+from runner.reports.findings import is_open, named, show_command
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import lines, plain, printable, some
 
@@ -152,17 +152,13 @@ def _other_probes(cell: JudgedCell) -> Iterator[Case]:
 
 def _states(kind: str, states: Sequence[Row]) -> Case:
     """The states of all subjects as one case: which state it is, is an answer and no failure."""
-    unknown = [_named(row) for row in states if is_open(row)]
-    details = tuple(f"{_named(row)}: {row.state}" for row in states)
+    unknown = [named(row) for row in states if is_open(row)]
+    details = tuple(f"{named(row)}: {row.state}" for row in states)
     if unknown:
         return Case("cell", kind, Status.ERROR, f"no answer for {some(unknown, _NAMED)}", details)
     if not states:
         return Case("cell", kind, Status.SKIP, f"no {KINDS[kind].subject} was asked about")
     return Case("cell", kind, Status.PASS, details=details)
-
-
-def _named(row: Row) -> str:
-    return plain(f"{row.subject} ({row.type})" if row.type else row.subject)
 
 
 def _tail(text: str) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 from runner.model import NO_ANSWER, KnownIssue, Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
@@ -14,6 +15,7 @@ from runner.results.availability import Availability, places
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import counted, plain, some
 
+_Item = TypeVar("_Item")
 _PROBES = 4  # named in one finding
 _LINES = 12  # of a splat
 
@@ -74,20 +76,26 @@ def show_command(cell_id: str, probe: str = "", run_id: str = "", *, every: bool
     return shlex.join(command)
 
 
+def alike(items: Iterable[_Item], key: Callable[[_Item], Hashable]) -> list[list[_Item]]:
+    """The items with equal keys together, in the order of the first of each."""
+    groups: dict[Hashable, list[_Item]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return list(groups.values())
+
+
 def _cells(grid: Availability, run_id: str) -> Iterator[Finding]:
     """Cells that did not run: one finding per outcome and cause, not one per probe."""
-    groups: dict[tuple[Outcome, str], list[JudgedCell]] = defaultdict(list)
-    for cell in _in_order(grid):
-        if cell.result.outcome is not Outcome.RAN:
-            groups[cell.result.outcome, plain(cell.result.cause)].append(cell)
-    for (outcome, cause), cells in groups.items():
+    lost = [cell for cell in _in_order(grid) if cell.result.outcome is not Outcome.RAN]
+    for cells in alike(lost, lambda cell: (cell.result.outcome, plain(cell.result.cause))):
+        result = cells[0].result
         left = Counter(row.kind for cell in cells for row in cell.rows if row.verdict is Verdict.NO_ANSWER)
         nouns = ", ".join(counted(number, KINDS[kind].noun) for kind, number in left.items())
         yield Finding(
-            about=About.BOOT_FAILED if outcome is Outcome.BOOT_FAILED else About.CELL,
-            what=str(outcome) + (f": {nouns} without an answer" if nouns else ""),
-            where=places(grid, {cell.id for cell in cells}),
-            details=(("cause", cause or "not recorded"),),
+            about=About.BOOT_FAILED if result.outcome is Outcome.BOOT_FAILED else About.CELL,
+            what=str(result.outcome) + (f": {nouns} without an answer" if nouns else ""),
+            where=_places(grid, cells),
+            details=(("cause", plain(result.cause) or "not recorded"),),
             command=show_command(cells[0].id, run_id=run_id),
         )
 
@@ -97,44 +105,35 @@ def _crashes(grid: Availability, run_id: str) -> Iterator[Finding]:
     for cell in _in_order(grid):
         judged = {row.probe for row in cell.rows if row.crashed}
         for probe in (probe for probe in cell.result.crashed if probe not in judged):
-            where, command = places(grid, {cell.id}), show_command(cell.id, run_id=run_id)
-            yield Finding(About.CRASHED, plain(probe), where, (), command)
+            command = show_command(cell.id, run_id=run_id)
+            yield Finding(About.CRASHED, plain(probe), _places(grid, [cell]), (), command)
 
 
 def _splats(grid: Availability, run_id: str) -> Iterator[Finding]:
-    """What kernels reported by themselves and no known issue allows: one finding per kind, text and probe."""
-    groups: dict[tuple[bool, str, str, str], list[JudgedCell]] = defaultdict(list)
-    lines: dict[tuple[bool, str, str, str], tuple[str, ...]] = {}
-    for cell in _in_order(grid):
-        for splat in (it for it in cell.splats if not it.known_issue):
-            key = (splat.blames_kernel, plain(splat.title), plain(splat.text), splat.probe)
-            lines.setdefault(key, splat.lines)
-            if cell not in groups[key]:
-                groups[key].append(cell)
-    for key, cells in groups.items():
-        blames, title, text, probe = key
-        told = [plain(line) for line in lines[key] if plain(line) != text][:_LINES]
+    """What kernels reported by themselves and no known issue allows: one finding per text and probe."""
+    seen = [(cell, splat) for cell in _in_order(grid) for splat in cell.splats if not splat.known_issue]
+    for group in alike(seen, lambda it: (it[1].kind, plain(it[1].text), it[1].probe)):
+        cell, splat = group[0]
+        told = [plain(line) for line in splat.lines if plain(line) != plain(splat.text)][:_LINES]
         yield Finding(
-            about=About.SPLAT if blames else About.STUCK,
-            what=title,
-            where=places(grid, {cell.id for cell in cells}),
-            details=(("while", plain(probe) or "no probe was asked"), ("trace", " / ".join(told))),
-            command=show_command(cells[0].id, run_id=run_id),
+            about=About.SPLAT if splat.blames_kernel else About.STUCK,
+            what=plain(splat.title),
+            where=_places(grid, [cell for cell, _ in group]),
+            details=(("while", plain(splat.probe) or "no probe was asked"), ("trace", " / ".join(told))),
+            command=show_command(cell.id, run_id=run_id),
         )
 
 
 def _broken(grid: Availability, run_id: str) -> Iterator[Finding]:
-    groups: dict[tuple[bool, str, str, str], list[JudgedCell]] = defaultdict(list)
-    for cell, row in _rows(grid):
-        if (row.verdict is Verdict.BROKEN and not row.known_issue) or row.crashed:
-            groups[row.crashed, row.probe, plain(row.expected), plain(row.observed)].append(cell)
-    for (crashed, probe, expected, observed), cells in groups.items():
+    wrong = [(cell, row) for cell, row in _rows(grid) if row.crashed or _is_unexplained(row)]
+    for group in alike(wrong, lambda it: (it[1].crashed, it[1].probe, plain(it[1].expected), plain(it[1].observed))):
+        cell, row = group[0]
         yield Finding(
-            about=About.CRASHED if crashed else About.BROKEN,
-            what=plain(probe),
-            where=places(grid, {cell.id for cell in cells}),
-            details=(("expected", expected), ("observed", observed)),
-            command=show_command(cells[0].id, probe, run_id),
+            about=About.CRASHED if row.crashed else About.BROKEN,
+            what=plain(row.probe),
+            where=_places(grid, [cell for cell, _ in group]),
+            details=(("expected", plain(row.expected)), ("observed", plain(row.observed))),
+            command=show_command(cell.id, row.probe, run_id),
         )
 
 
@@ -152,49 +151,59 @@ def _known(grid: Availability, issues: Iterable[KnownIssue], run_id: str) -> Ite
             yield Finding(
                 about=About.KNOWN,
                 what=issue.id,
-                where=places(grid, {cell.id for cell, _ in found}),
+                where=_places(grid, [cell for cell, _ in found]),
                 details=(("what", issue.what), *details, ("explains", ", ".join(probes) or "what the kernel reported")),
                 command=show_command(found[0][0].id, explains[0][1] if explains else "", run_id),
             )
 
 
 def _unanswered(grid: Availability, run_id: str) -> Iterator[Finding]:
-    """What has no answer in cells that ran, by its cause."""
-    groups: dict[tuple[str, tuple[str, ...], bool], list[JudgedCell]] = defaultdict(list)
-    for cell in _in_order(grid):
-        if cell.result.outcome is Outcome.RAN:
-            for cause, probes in _open_probes(cell).items():
-                groups[cause, tuple(probes), True].append(cell)
-            for cause, subjects in _open_subjects(cell).items():
-                groups[cause, tuple(subjects), False].append(cell)
-    for (cause, names, are_probes), cells in groups.items():
+    """What has no answer in cells that ran: the probes, then the subjects, of one cause and cell together."""
+    found: list[tuple[JudgedCell, str, tuple[str, ...], str]] = []
+    for cell in (cell for cell in _in_order(grid) if cell.result.outcome is Outcome.RAN):
+        for rows in alike(filter(_is_open_probe, cell.rows), lambda row: plain(row.cause)):
+            names = tuple(row.probe for row in rows)
+            found.append((cell, plain(rows[0].cause), names, names[0]))
+        subjects = alike(_open_subjects(cell), subject_cause)
+        found += [(cell, subject_cause(rows[0]), tuple(map(named, rows)), "") for rows in subjects]
+    for group in alike(found, lambda it: it[1:]):
+        cell, cause, names, probe = group[0]
         more = f"{len(names)}: " if len(names) > _PROBES else ""
         yield Finding(
             about=About.NO_ANSWER,
             what=more + some([plain(name) for name in names], _PROBES),
-            where=places(grid, {cell.id for cell in cells}),
-            details=(("cause", cause),),
-            command=show_command(cells[0].id, names[0] if are_probes else "", run_id, every=True),
+            where=_places(grid, [it[0] for it in group]),
+            details=(("cause", cause or "not recorded"),),
+            command=show_command(cell.id, probe, run_id, every=True),
         )
 
 
-def _open_probes(cell: JudgedCell) -> dict[str, list[str]]:
-    causes: dict[str, list[str]] = defaultdict(list)
-    for row in cell.rows:
-        if row.verdict is Verdict.NO_ANSWER and not row.crashed:
-            causes[plain(row.cause) or "not recorded"].append(row.probe)
-    return causes
+def _is_open_probe(row: Row) -> bool:
+    return row.verdict is Verdict.NO_ANSWER and not row.crashed
 
 
-def _open_subjects(cell: JudgedCell) -> dict[str, list[str]]:
-    """Subjects whose state is open although no verdict about them is."""
+def _open_subjects(cell: JudgedCell) -> list[Row]:
+    """Those whose state is open although no verdict about them is."""
     told = {(row.subject, row.type) for row in cell.rows if row.verdict is Verdict.NO_ANSWER or row.crashed}
-    causes: dict[str, list[str]] = defaultdict(list)
-    for row in cell.rows:
-        if row.state == NO_ANSWER and (row.subject, row.type) not in told:
-            cause = plain(row.cause).replace(row.subject, f"<{KINDS[row.kind].subject}>")
-            causes[cause or "not recorded"].append(f"{row.subject} ({row.type})" if row.type else row.subject)
-    return causes
+    return [row for row in cell.rows if row.state == NO_ANSWER and (row.subject, row.type) not in told]
+
+
+def subject_cause(row: Row) -> str:
+    """Without the subject's own name, so that one cause of many subjects stays one."""
+    return plain(row.cause).replace(row.subject, f"<{KINDS[row.kind].subject}>")
+
+
+def named(row: Row) -> str:
+    """`bpf_ct_release (tc)`"""
+    return plain(f"{row.subject} ({row.type})" if row.type else row.subject)
+
+
+def _is_unexplained(row: Row) -> bool:
+    return row.verdict is Verdict.BROKEN and not row.known_issue
+
+
+def _places(grid: Availability, cells: Iterable[JudgedCell]) -> str:
+    return places(grid, {cell.id for cell in cells})
 
 
 def _in_order(grid: Availability) -> Iterator[JudgedCell]:
@@ -240,7 +249,7 @@ def _is_broken(cell: JudgedCell) -> bool:
     return (
         cell.result.outcome is Outcome.BOOT_FAILED
         or bool(cell.result.crashed)
-        or any(row.crashed or (row.verdict is Verdict.BROKEN and not row.known_issue) for row in cell.rows)
+        or any(row.crashed or _is_unexplained(row) for row in cell.rows)
         or any(splat.blames_kernel and not splat.known_issue for splat in cell.splats)
     )
 

@@ -14,6 +14,7 @@ from rich.text import Text
 from runner.model import ProgType, Row
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, sign, state_mark, state_words
+from runner.reports.findings import subject_cause
 from runner.results.availability import Availability, Column, Topic, places
 from runner.text import counted, plain, some
 
@@ -230,8 +231,7 @@ def notes(grid: Availability) -> Notes:
 
 def _cause(row: Row) -> str:
     """Without the subject's own name, so that one cause of many subjects stays one."""
-    cause = plain(row.cause).replace(row.subject, f"<{KINDS[row.kind].subject}>")
-    return plain(cause, _CAUSE_WIDTH) or "cause not recorded"
+    return plain(subject_cause(row), _CAUSE_WIDTH) or "cause not recorded"
 
 
 def _where(grid: Availability, topics: Mapping[Topic, set[str]]) -> tuple[str, ...]:
