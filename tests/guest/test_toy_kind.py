@@ -7,11 +7,16 @@ works on it, with real guests.
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -114,17 +119,21 @@ class Installed:
     root: Path
     package: Path
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(self.package.parent), "COLUMNS": "160"}
+
     def __call__(self, *words: str, status: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, "-m", "runner", *words],
             cwd=self.root, capture_output=True, text=True, timeout=900, check=False,
-            env={**__import__("os").environ, "PYTHONPATH": str(self.package.parent), "COLUMNS": "160"},
+            env=self.environment,
         )  # fmt: skip
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout
 
-    def json(self, *words: str, status: int = 0) -> dict[str, object]:
-        document: dict[str, object] = json.loads(self(*words, "--format", "json", status=status))
+    def json(self, *words: str, status: int = 0) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self(*words, "--format", "json", status=status))
         return document
 
 
@@ -149,3 +158,51 @@ def test_nothing_else_names_the_kind(runner: Installed) -> None:
         if "toy" in path.read_text().lower() or "toy" in path.name
     }
     assert naming == {"probes/toy/__init__.py", "agent/toy.py"}
+
+
+RUN = "toy-run"
+
+
+def interrupt(runner: Installed) -> None:
+    """Start a run of both kernels, one after the other, and stop it when the first has its result."""
+    argv = [sys.executable, "-m", "runner", "matrix", "run", "--slots", "1", "--run-id", RUN, "--format", "json"]
+    with subprocess.Popen(argv, cwd=runner.root, env=runner.environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        events = map(json.loads, process.stdout)
+        next(event for event in events if event["event"] == "result")
+        process.send_signal(signal.SIGINT)
+        for _ in events:
+            pass
+    assert process.returncode == 130
+
+
+def test_everything_that_works_on_probes_works_on_it(runner: Installed) -> None:
+    interrupt(runner)
+    resumed = runner("matrix", "run", "--resume", RUN, status=1)
+    assert re.search(r"kernel/osrelease +│ = +│ x", resumed), resumed
+    assert re.search(r"kernel/ostype +│ = +│ =", resumed), resumed
+    assert "toy-release  6.12.117 (x86_64)" in resumed
+    assert "4 toys: 3 hold, 1 broken" in resumed
+
+    document = runner.json("report", "export", RUN)
+    cells = {cell["id"]: {toy["probe"]: toy for toy in cell["toy"]} for cell in document["cells"]}
+    old, new = cells
+    assert cells[old]["toy-release"]["state"] == "as it begins"
+    assert cells[new]["toy-release"]["verdict"] == "broken"
+    assert cells[new]["toy-release"]["observed"].startswith("6.12.")
+    assert cells[new]["toy-ostype"]["verdict"] == "holds"
+    assert "the file says  6.12." in runner("cell", "show", new, "--probe", "toy-release")
+    assert "toy-release" in runner("report", "verdicts", "--verdict", "broken", status=1)
+
+    suites = ET.fromstring(runner("report", "export", "--format", "junit")).iter("testcase")  # noqa: S314  our own
+    failed = {case.get("name") for case in suites if case.find("failure") is not None}
+    assert any("toy-release" in str(name) for name in failed)
+
+    diff = runner.json("report", "diff", old, new, status=1)
+    assert [(change["kind"], change["probe"]) for change in diff["changes"] if change["probe"] == "toy-release"]
+    assert "as it begins" in runner("report", "history", "--kfunc", "kernel/osrelease")
+    runner("report", "html", "--output", "site")
+    assert "kernel/osrelease" in (runner.root / "site" / "index.html").read_text()
+
+    found = runner("bisect", "toy-release", "--offline", "--arch", "x86_64")
+    assert "6.1.192" in found, found

@@ -6,9 +6,9 @@ from functools import cache
 from pathlib import Path
 
 from runner.engine.transcript import Transcript
-from runner.model import Cell, CellResult, Facts, ImagePin, Outcome, Pin
+from runner.model import Cell, CellResult, Facts, ImagePin, Outcome, Pin, Row
 from runner.model.version import KernelVersion
-from runner.probes import ClaimFile, Expectations, KfuncList, asks_of, load_claims
+from runner.probes import KINDS, ClaimFile, Expectations, KfuncList, asks_of, load_claims
 from runner.probes.census.kfuncs import NO_KFUNCS
 from runner.probes.old import of
 
@@ -23,6 +23,18 @@ def claims() -> tuple[ClaimFile, ...]:
 
 def expectations(known: KfuncList = NO_KFUNCS) -> Expectations:
     return of(claims(), known, root=ROOT)
+
+
+def verdicts(seen: CellResult) -> dict[str, Row]:
+    """What the real claims say of it, by probe."""
+    return {row.probe: row for row in KINDS["claims"].judge(seen, claims(), ())}
+
+
+def states(
+    seen: CellResult, files: tuple[ClaimFile, ...] | None = None, known: KfuncList = NO_KFUNCS
+) -> tuple[Row, ...]:
+    """The states of kfuncs; by default of those that the real claims are about."""
+    return tuple(row for row in of(claims() if files is None else files, known).rows(seen) if row.state)
 
 
 def cell(version: str, arch: str = "x86_64", release: str = "r") -> Cell:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from runner.engine.transcript import Transcript
-from runner.model import CellResult, CensusObservation, Crash, Facts, KfuncState, Outcome, ProgType, State, answers_of
+from runner.model import CellResult, CensusObservation, Crash, Facts, Outcome, ProgType, Row, State, answers_of
 from runner.model.version import KernelVersion
-from runner.probes import OPTIONS, KfuncList, asks_of, load_kfuncs, states, tagged
+from runner.probes import OPTIONS, Expectations
+from runner.probes.census.judge import Known
+from runner.probes.census.kfuncs import KfuncList, load_kfuncs, tagged
 from runner.probes.census.reading import absence, read
 from tests.unit.agent_samples import DATA, ROOT, cell
 
@@ -23,11 +26,16 @@ def known() -> KfuncList:
     return load_kfuncs(ROOT)
 
 
+def expecting(more: KfuncList | None = None) -> Expectations:
+    """Of the kfuncs alone, without a claim."""
+    return Expectations(Path(), (), {"census": Known(more or known())})
+
+
 @cache
 def census(name: str, **changes: str) -> CellResult:
     """What the agent said of some thirty kfuncs; the config is what Debian's kernels have."""
     version = name.partition("-")[0]
-    said = Transcript(asks_of((), KernelVersion.parse(version), known()))
+    said = Transcript(expecting().asks(KernelVersion.parse(version)))
     for line in (DATA / f"census-{name}.jsonl").read_text().splitlines():
         said.feed(line)
     assert said.noise == []
@@ -42,16 +50,16 @@ def census(name: str, **changes: str) -> CellResult:
     )
 
 
-def all_states(result: CellResult) -> dict[tuple[str, ProgType], KfuncState]:
-    return {(it.kfunc, it.prog_type): it for it in states(result, (), known())}
+def all_states(result: CellResult, more: KfuncList | None = None) -> dict[tuple[str, str], Row]:
+    return {(it.subject, it.type): it for it in expecting(more).rows(result)}
 
 
 @cache
-def states_of(name: str) -> dict[tuple[str, ProgType], KfuncState]:
+def states_of(name: str) -> dict[tuple[str, str], Row]:
     return all_states(census(name))
 
 
-def state(name: str, kfunc: str, prog_type: ProgType) -> State:
+def state(name: str, kfunc: str, prog_type: ProgType) -> str:
     return states_of(name)[kfunc, prog_type].state
 
 
@@ -90,7 +98,7 @@ def test_what_is_hidden_says_by_what() -> None:
     found = states_of(NEW)["bpf_modify_return_test2", TC]
     assert found.hidden
     assert found.cause.startswith("hidden by an earlier refusal: R5 pointer type UNKNOWN")
-    assert [it.kfunc for it in states_of(NEW).values() if it.hidden] == ["bpf_modify_return_test2"] * 2
+    assert [it.subject for it in states_of(NEW).values() if it.hidden] == ["bpf_modify_return_test2"] * 2
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -99,7 +107,7 @@ def test_every_other_open_state_has_a_cause_that_can_be_removed(name: str) -> No
         assert found.cause
         if found.state is State.NO_ANSWER and not found.hidden:
             assert "module fou did not load: modprobe: ERROR" in found.cause
-            assert found.kfunc in {"bpf_skb_set_fou_encap", "bpf_skb_get_fou_encap"}
+            assert found.subject in {"bpf_skb_set_fou_encap", "bpf_skb_get_fou_encap"}
 
 
 def test_a_module_that_does_not_load_is_not_an_absence() -> None:
@@ -112,15 +120,15 @@ def test_a_module_that_does_not_load_is_not_an_absence() -> None:
 
 def test_prototypes_objects_and_flags() -> None:
     found = states_of(NEW)
-    assert found["bpf_dynptr_from_skb", TC].prototype == (
+    assert found["bpf_dynptr_from_skb", TC].details["prototype"] == (
         "int bpf_dynptr_from_skb(struct __sk_buff *s, u64 flags, struct bpf_dynptr *ptr__uninit)"
     )
-    assert found["bpf_skb_set_fou_encap", TC].object == "fou"
-    assert found["bpf_copy_from_user_str", TC].flags == ("KF_SLEEPABLE",)
-    assert found["bpf_cast_to_kern_ctx", TC].flags == ("KF_FASTCALL",)
-    assert found["bpf_iter_num_new", TC].flags == ("KF_ITER_NEW",)
-    assert found["bpf_ct_release", XDP].flags == ("KF_RELEASE",)
-    assert found["bpf_kfunc_call_test1", TC].prototype == "", "absent: there is none"
+    assert found["bpf_skb_set_fou_encap", TC].details["object"] == "fou"
+    assert found["bpf_copy_from_user_str", TC].details["flags"] == ["KF_SLEEPABLE"]
+    assert found["bpf_cast_to_kern_ctx", TC].details["flags"] == ["KF_FASTCALL"]
+    assert found["bpf_iter_num_new", TC].details["flags"] == ["KF_ITER_NEW"]
+    assert found["bpf_ct_release", XDP].details["flags"] == ["KF_RELEASE"]
+    assert found["bpf_kfunc_call_test1", TC].details["prototype"] == "", "absent: there is none"
 
 
 def test_a_call_that_loads_is_not_usable() -> None:
@@ -137,7 +145,7 @@ def test_kernels_with_and_without_tags() -> None:
 def test_what_became_known_later_is_absent_only_where_btf_names_all_kfuncs() -> None:
     more = known().grown([("bpf_brand_new", "vmlinux")])
     old, new = (
-        {it.kfunc: it for it in states(census(name), (), more) if it.prog_type is TC}
+        {it.subject: it for it in all_states(census(name), more).values() if it.type == TC}
         for name in ("6.1.192-x86_64", "6.12.117-x86_64")
     )
     assert "bpf_brand_new" not in old, "it was not asked, and its BTF has no tags"
@@ -148,7 +156,7 @@ def test_what_became_known_later_is_absent_only_where_btf_names_all_kfuncs() -> 
 def test_a_kfunc_that_crashed_the_kernel_has_no_answer() -> None:
     crash = Crash(probe="census:tc:bpf_deadly")
     seen = census("6.1.192-x86_64").model_copy(update={"crashes": (crash,), "cause": "Oops"})
-    found = {it.kfunc: it for it in states(seen, (), known()) if it.prog_type is TC}
+    found = {it.subject: it for it in all_states(seen).values() if it.type == TC}
     assert found["bpf_deadly"].state is State.NO_ANSWER
     assert found["bpf_deadly"].cause == "asking crashed the kernel: Oops"
     assert found["bpf_skb_ct_alloc"].state is State.REGISTERED
@@ -159,9 +167,7 @@ def test_a_census_that_failed_has_no_answers_and_says_why() -> None:
     only_xdp = tuple(it for it in seen.census if it.prog_type is XDP)
     failed = seen.model_copy(update={"census": only_xdp, "census_ended": {TC: "OSError: no BTF", XDP: ""}})
     found = all_states(failed)
-    assert {(it.state, it.cause) for it in found.values() if it.prog_type is TC} == {
-        (State.NO_ANSWER, "OSError: no BTF")
-    }
+    assert {(it.state, it.cause) for it in found.values() if it.type == TC} == {(State.NO_ANSWER, "OSError: no BTF")}
     assert found["bpf_dynptr_from_xdp", XDP].state is State.REGISTERED
 
 

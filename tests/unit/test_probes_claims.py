@@ -10,10 +10,11 @@ import pytest
 from runner.errors import UserError
 from runner.model import Ask, Attach, ProgType
 from runner.model.version import KernelVersion
-from runner.probes import asks_of, load_claims, modules_of
 from runner.probes.census import Body as CensusBody
 from runner.probes.claims.answers import Body as ClaimBody
-from tests.unit.agent_samples import claims
+from runner.probes.old import load_claims
+from runner.probes.old import of as expecting
+from tests.unit.agent_samples import claims, expectations
 
 GOOD = """\
 object: thing
@@ -53,7 +54,7 @@ def test_a_source_may_name_several_places(tmp_path: Path) -> None:
 def test_what_may_crash_a_kernel_is_asked_last(tmp_path: Path) -> None:
     second = GOOD.partition("claims:\n")[2].replace("id: one", "id: two")
     load(tmp_path, GOOD.replace("    program: p", "    program: p\n    risky: true") + second)
-    asks = asks_of(load_claims(tmp_path, ["thing"]), KernelVersion.parse("6.12"))
+    asks = expecting(load_claims(tmp_path, ["thing"])).asks(KernelVersion.parse("6.12"))
     assert [ask.probe for ask in asks] == ["census:tc", "census:xdp", "two:tc", "two:xdp", "one:tc", "one:xdp"]
     flows = {ask.probe: body(ask).inputs["flow"] for ask in asks if ask.kind == "claims"}
     assert flows == {"one:tc": 1, "one:xdp": 2, "two:tc": 3, "two:xdp": 4}, "a question stays the same wherever it is"
@@ -117,15 +118,15 @@ def test_expectations_by_version() -> None:
 
 
 def test_every_question_has_a_connection_of_its_own() -> None:
-    asks = asks_of(claims(), KernelVersion.parse("7.3.4"))
+    asks = expectations().asks(KernelVersion.parse("7.3.4"))
     flows = [body(ask).inputs["flow"] for ask in asks if ask.kind == "claims"]
     assert len(set(flows)) == len(flows)
     assert 0 not in flows
 
 
 def test_a_question_is_the_same_on_every_kernel() -> None:
-    new = {ask.probe: ask for ask in asks_of(claims(), KernelVersion.parse("7.3.4"))}
-    old = {ask.probe: ask for ask in asks_of(claims(), KernelVersion.parse("6.18.15"))}
+    new = {ask.probe: ask for ask in expectations().asks(KernelVersion.parse("7.3.4"))}
+    old = {ask.probe: ask for ask in expectations().asks(KernelVersion.parse("6.18.15"))}
     assert old.items() <= new.items()
     assert {probe.partition(":")[0] for probe in new.keys() - old.keys()} == {"nat-manip-2", "nat-manip-3"}, (
         "kernels without the fix are not asked what might crash them"
@@ -133,16 +134,16 @@ def test_a_question_is_the_same_on_every_kernel() -> None:
 
 
 def test_the_census_asks_each_type_about_all() -> None:
-    asks = asks_of(claims(), KernelVersion.parse("6.12"))
+    asks = expectations().asks(KernelVersion.parse("6.12"))
     census = [ask for ask in asks if ask.kind == "census"]
     assert [ask.probe for ask in census] == ["census:tc", "census:xdp"]
     assert all(len(CensusBody.model_validate(ask.body).kfuncs) == 11 for ask in census)
-    assert asks_of((), KernelVersion.parse("6.12")) == ()
+    assert expecting(()).asks(KernelVersion.parse("6.12")) == ()
 
 
 def test_modules_once() -> None:
-    once = modules_of(claims())
-    assert modules_of(claims() * 2) == once
+    once = expectations().modules
+    assert expecting(claims() * 2).modules == once
     assert once[:2] == ("nf_conntrack", "nf_nat")
     assert len(set(once)) == len(once) == len(claims()[1].modules)
 
@@ -159,7 +160,7 @@ def test_a_claim_about_traffic_is_one_for_each_way_to_attach(tmp_path: Path) -> 
         ("one-clsact", (ProgType.TC,)),
         ("one-tcx", (ProgType.TC,)),
     ]
-    old, new = (asks_of([file], KernelVersion.parse(version)) for version in ("6.5", "6.6"))
+    old, new = (expecting((file,)).asks(KernelVersion.parse(version)) for version in ("6.5", "6.6"))
     assert [ask.probe for ask in old if ask.kind == "claims"] == ["one-native:xdp", "one-clsact:tc"]
     asked = [body(ask).traffic for ask in new if ask.kind == "claims"]
     assert [(flow.attach, flow.protocol, flow.tracked, flow.virtual) for flow in asked if flow] == [
@@ -189,5 +190,5 @@ def test_a_program_under_another_type_license_or_namespace(tmp_path: Path) -> No
     load(tmp_path, GOOD.replace("    program: p\n", "    program: p\n" + more))
     (file,) = load_claims(tmp_path, ["thing"])
     assert file.objects == ("thing", "other")
-    ask = body(asks_of([file], KernelVersion.parse("6.12"))[-1])
+    ask = body(expecting((file,)).asks(KernelVersion.parse("6.12"))[-1])
     assert (ask.load_as, ask.license, ask.netns, ask.object) == ("sock_ops", "BSD", 7, "other")

@@ -7,23 +7,22 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UserError
-from runner.model import CellResult, ClaimVerdict, Crash, KnownIssue, Observation, Outcome, Splat, Verdict
-from runner.probes import Expectations, explained, issues_of, judge, load_claims, load_issues
-from runner.probes.issues import Issue
-from runner.probes.old import probe_id
-from tests.unit.agent_samples import ROOT, claims, result
+from runner.model import CellResult, Crash, KnownIssue, Observation, Outcome, Row, Splat, Verdict
+from runner.probes import Expectations, load_issues
+from tests.unit.agent_samples import ROOT, result
 
-ISSUES = load_issues(ROOT)
+EXPECTATIONS = Expectations.load(ROOT, ["conntrack", "traffic"])
+ISSUES = EXPECTATIONS.issues
 BTF = "debian-amd64-module-btf"
 NAT = "nat-source:tc"
 
 
-def verdicts(seen: CellResult, issues: tuple[Issue, ...] = ISSUES) -> dict[str, ClaimVerdict]:
-    return {verdict.probe: verdict for verdict in explained(seen, judge(seen, claims()), issues)}
+def verdicts(seen: CellResult) -> dict[str, Row]:
+    return {row.probe: row for row in EXPECTATIONS.rows(seen) if row.verdict}
 
 
 def known(*cells: CellResult) -> tuple[KnownIssue, ...]:
-    return issues_of([(seen, tuple(verdicts(seen).values())) for seen in cells], ISSUES)
+    return EXPECTATIONS.known_issues([(seen, EXPECTATIONS.rows(seen)) for seen in cells])
 
 
 def changed(seen: CellResult, **changes: object) -> CellResult:
@@ -99,7 +98,7 @@ def test_an_issue_is_not_gone_because_nobody_looked() -> None:
 
 
 def test_every_pattern_of_the_committed_file_names_a_probe() -> None:
-    probes = {probe_id(claim, kind) for file in claims() for claim in file.claims for kind in claim.types}
+    probes = {said.probe for said in EXPECTATIONS.said()}
     for issue in ISSUES:
         for shown in issue.shows:
             for pattern in shown.probes:
@@ -159,7 +158,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str
 def test_no_file_means_no_issues_and_it_is_no_claims_file(tmp_path: Path) -> None:
     assert load_issues(tmp_path) == ()
     with pytest.raises(UserError, match="holds no probes"):
-        load_claims(ROOT, ["known-issues"])
+        Expectations.load(ROOT, ["known-issues"])
 
 
 WARNING = Splat(kind="WARNING", text="WARNING: CPU: 0 PID: 7 at net/core/filter.c:12 bpf_x+0x1/0x2", probe=NAT)

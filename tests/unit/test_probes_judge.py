@@ -6,9 +6,21 @@ from collections import Counter
 
 import pytest
 
-from runner.model import Attach, CellResult, Crash, Facts, Observation, Outcome, ProgType, State, Verdict, answers_of
-from runner.probes import essences, judge, statement_true, states
-from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result, transcript
+from runner.model import (
+    Attach,
+    CellResult,
+    Crash,
+    Facts,
+    Observation,
+    Outcome,
+    ProgType,
+    Row,
+    State,
+    Verdict,
+    answers_of,
+)
+from runner.probes.claims.matching import statement_true
+from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result, states, transcript, verdicts
 
 BOTH_ORDERS = ("s390x", "ppc64le")
 KERNELS = [
@@ -28,18 +40,22 @@ DUPLICATED_BTF = [("6.18.15", "x86_64", MARKS_AND_NAT)]
 DUPLICATED_BTF += [("7.3.4", "x86_64", MARKS_AND_NAT | {"nat-manip-2", "nat-manip-3"})]
 
 
+def claim_of(row: Row) -> str:
+    return row.probe.rpartition(":")[0]
+
+
 def broken(cell_result: CellResult) -> set[str]:
-    return {verdict.id for verdict in judge(cell_result, claims()) if verdict.verdict is Verdict.BROKEN}
+    return {claim_of(row) for row in verdicts(cell_result).values() if row.verdict is Verdict.BROKEN}
 
 
 def count(cell_result: CellResult) -> Counter[Verdict]:
-    return Counter(verdict.verdict for verdict in judge(cell_result, claims()))
+    return Counter(row.verdict for row in verdicts(cell_result).values() if row.verdict)
 
 
 def state(cell_result: CellResult, kfunc: str, prog_type: ProgType) -> tuple[State, str]:
-    found = [s for s in states(cell_result, claims()) if (s.kfunc, s.prog_type) == (kfunc, prog_type)]
+    found = [row for row in states(cell_result) if (row.subject, row.type) == (kfunc, prog_type)]
     assert len(found) == 1
-    return found[0].state, found[0].cause
+    return State(found[0].state), found[0].cause
 
 
 @pytest.mark.parametrize(("version", "variant"), [*KERNELS, ("6.18.15", "x86_64"), ("7.3.4", "x86_64")])
@@ -72,7 +88,7 @@ def test_states_of_a_real_kernel() -> None:
     assert state(seen, "bpf_skb_ct_alloc", ProgType.TC) == (State.USABLE, "")
     assert state(seen, "bpf_skb_ct_alloc", ProgType.XDP)[0] is State.REGISTERED
     assert state(seen, "bpf_xdp_ct_lookup", ProgType.TC) == (State.REGISTERED, "R1 type=ctx expected=fp")
-    assert Counter(s.state for s in states(seen, claims())) == {State.USABLE: 18, State.REGISTERED: 4}
+    assert Counter(s.state for s in states(seen)) == {State.USABLE: 18, State.REGISTERED: 4}
 
 
 def test_statements_and_expectations_are_two_things() -> None:
@@ -87,7 +103,7 @@ def test_statements_and_expectations_are_two_things() -> None:
 def test_without_jit_nothing_is_known() -> None:
     seen = result("6.12.117", "x86_64-without-jit")
     assert set(count(seen)) == {Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE}
-    assert {(s.state, s.cause) for s in states(seen, claims())} == {(State.NO_ANSWER, "the BPF JIT is off")}
+    assert {(s.state, s.cause) for s in states(seen)} == {(State.NO_ANSWER, "the BPF JIT is off")}
 
 
 def test_a_kernel_that_has_no_jit_is_told_from_one_whose_jit_is_off() -> None:
@@ -95,8 +111,8 @@ def test_a_kernel_that_has_no_jit_is_told_from_one_whose_jit_is_off() -> None:
     seen = result("6.12.113", "s390x")
     for config, cause in (({"BPF_JIT": "n"}, "the kernel is built without a BPF JIT"), ({"BPF_JIT": "y"}, "is off")):
         altered = seen.model_copy(update={"config": config})
-        assert all(s.state is State.NO_ANSWER and s.cause.endswith(cause) for s in states(altered, claims()))
-        open_ = [one for one in judge(altered, claims()) if one.verdict is Verdict.NO_ANSWER]
+        assert all(s.state is State.NO_ANSWER and s.cause.endswith(cause) for s in states(altered))
+        open_ = [one for one in verdicts(altered).values() if one.verdict is Verdict.NO_ANSWER]
         assert open_
         assert all(one.cause.endswith(cause) for one in open_)
 
@@ -119,20 +135,20 @@ def test_a_module_that_does_not_load_is_not_an_absence() -> None:
     assert what is State.NO_ANSWER
     assert cause.startswith("module nf_nat did not load: ")
     assert state(seen, "bpf_skb_ct_alloc", ProgType.TC)[0] is State.USABLE
-    verdicts = {verdict.id: verdict for verdict in judge(seen, claims())}
-    assert verdicts["nat-source"].verdict is Verdict.NO_ANSWER
-    assert verdicts["set-nat-info-found"].verdict is Verdict.NO_ANSWER, "refused, but not for the reason that is meant"
-    assert verdicts["alloc-tcp"].verdict is Verdict.HOLDS
+    rows = verdicts(seen)
+    assert rows["nat-source:tc"].verdict is Verdict.NO_ANSWER
+    assert rows["set-nat-info-found:tc"].verdict is Verdict.NO_ANSWER, "refused, but not for the reason that is meant"
+    assert rows["alloc-tcp:tc"].verdict is Verdict.HOLDS
 
 
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.RAN])
 def test_a_cell_that_did_not_run_has_no_answers(outcome: Outcome) -> None:
     seen = CellResult(cell=cell("6.12.117"), outcome=outcome, cause="the power went")
-    verdicts = judge(seen, claims())
-    assert len(verdicts) == sum(len(claim.types) for file in claims() for claim in file.claims)
-    said = {(v.verdict, v.cause) for v in verdicts if v.verdict is not Verdict.NOT_APPLICABLE}
+    rows = verdicts(seen).values()
+    assert len(rows) == sum(len(claim.types) for file in claims() for claim in file.claims)
+    said = {(v.verdict, v.cause) for v in rows if v.verdict is not Verdict.NOT_APPLICABLE}
     assert said == {(Verdict.NO_ANSWER, f"{outcome}: the power went")}
-    assert {(s.state, s.cause) for s in states(seen, claims())} == {(State.NO_ANSWER, f"{outcome}: the power went")}
+    assert {(s.state, s.cause) for s in states(seen)} == {(State.NO_ANSWER, f"{outcome}: the power went")}
 
 
 def test_absent_needs_everything_to_be_there() -> None:
@@ -162,8 +178,9 @@ def with_observation(observation: Observation, facts: Facts = GOOD_FACTS, **more
 
 
 def verdict_of(seen: CellResult, probe: str) -> tuple[Verdict, str]:
-    verdict = next(verdict for verdict in judge(seen, claims()) if verdict.probe == probe)
-    return verdict.verdict, verdict.cause
+    row = verdicts(seen)[probe]
+    assert row.verdict
+    return row.verdict, row.cause
 
 
 NOT_GPL = "cannot call kernel function from non-GPL compatible program\nprocessed 0 insns"
@@ -200,14 +217,14 @@ def test_what_counts_as_an_answer(observation: Observation, verdict: Verdict, ca
 def test_a_crash_is_the_kernels_fault() -> None:
     crashes = (Crash(probe="nat-source:tc", oops="BUG: unable to handle"), Crash(probe="census:tc"))
     seen = with_observation(Observation(probe="x"), crashes=crashes, cause="Oops")
-    verdict = next(verdict for verdict in judge(seen, claims()) if verdict.probe == "nat-source:tc")
+    verdict = verdicts(seen)["nat-source:tc"]
     assert (verdict.verdict, verdict.crashed, verdict.observed) == (Verdict.BROKEN, True, "crashed the kernel")
     assert state(seen, "bpf_ct_release", ProgType.TC) == (State.NO_ANSWER, "the census crashed the kernel")
 
 
 def test_claims_about_other_kernels_do_not_apply() -> None:
-    seen = judge(result("6.18.15", "arm64"), claims())
-    away = {verdict.id: verdict.cause for verdict in seen if verdict.verdict is Verdict.NOT_APPLICABLE}
+    seen = verdicts(result("6.18.15", "arm64")).values()
+    away = {claim_of(row): row.cause for row in seen if row.verdict is Verdict.NOT_APPLICABLE}
     old_tags = {"keep-in-map-old-tag", "note-in-map-old-tag"}
     assert away.keys() == {"nat-manip-2", "nat-manip-3"} | old_tags
     assert away["nat-manip-2"].startswith("says nothing about 6.18.15: since 6.1.191")
@@ -218,28 +235,3 @@ def test_usable_is_never_lost_to_a_failed_census() -> None:
     seen = full.model_copy(update={"census": (), "census_ended": {}})
     assert state(seen, "bpf_skb_ct_alloc", ProgType.TC) == (State.USABLE, "")
     assert state(seen, "bpf_skb_ct_alloc", ProgType.XDP)[0] is State.NO_ANSWER
-
-
-@pytest.mark.parametrize("version", ["6.1.192", "6.12.117", "7.3.4"])
-def test_equal_essences_make_equal_states(version: str) -> None:
-    """Every number that programs counted is another one, wherever that is nothing to the claim."""
-    real, essence = result(version), essences(claims())
-
-    def as_different_as_can_be(seen: Observation) -> Observation:
-        for name, value in seen.fields.items():
-            other = seen.model_copy(update={"fields": seen.fields | {name: value + 1}, "retval": 77})
-            seen = other if essence(other) == essence(seen) else seen
-        return seen
-
-    others = tuple(map(as_different_as_can_be, real.observations))
-    assert sum(one.fields != other.fields for one, other in zip(real.observations, others, strict=True)) > 200
-    assert states(real.model_copy(update={"observations": others}), claims()) == states(real, claims())
-
-
-@pytest.mark.parametrize(
-    "change", [{"load_errno": 22}, {"run_errno": 5}, {"failed": "why"}, {"log": "x"}, {"fields": {}}]
-)
-def test_an_answer_that_states_look_at_has_another_essence(change: dict[str, object]) -> None:
-    seen = next(each for each in result("7.3.4").observations if each.probe == "alloc-tcp:tc")
-    essence = essences(claims())
-    assert essence(seen.model_copy(update=change)) != essence(seen)

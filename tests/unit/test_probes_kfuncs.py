@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from runner.errors import UserError
 from runner.kernels.needs import MODULES
 from runner.model.version import KernelVersion
-from runner.probes import OPTIONS, KfuncList, asks_of, kfuncs_path, load_kfuncs, modules_of
+from runner.probes import OPTIONS, Expectations
 from runner.probes.census import Body
-from tests.unit.agent_samples import ROOT, claims
+from runner.probes.census.kfuncs import KfuncList, kfuncs_path, load_kfuncs
+from tests.unit.agent_samples import ROOT, claims, expectations
 
 REAL = load_kfuncs(ROOT)
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
@@ -35,11 +36,17 @@ def test_the_list_is_what_the_rest_needs() -> None:
 
 def test_every_name_is_asked_about_and_every_module_loaded() -> None:
     known = load_kfuncs(ROOT)
-    asks = asks_of(claims(), KernelVersion.parse("6.12"), known)
+    asks = expectations(known).asks(KernelVersion.parse("6.12"))
     census = [ask for ask in asks if ask.kind == "census"]
     assert [ask.probe for ask in census] == ["census:tc", "census:xdp"]
     assert all(set(Body.model_validate(ask.body).kfuncs) == known.names for ask in census)
-    assert modules_of(claims()[:1], known) == ("nf_conntrack", "nf_nat", "fou", "nf_flow_table", "xfrm_interface")
+    assert Expectations.load(ROOT, ["conntrack"]).modules == (
+        "nf_conntrack",
+        "nf_nat",
+        "fou",
+        "nf_flow_table",
+        "xfrm_interface",
+    )
 
 
 @settings(max_examples=50)

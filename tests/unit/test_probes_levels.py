@@ -7,12 +7,11 @@ from collections import Counter
 import pytest
 
 from runner.model import CellResult, CensusObservation, Level, Observation, Outcome, ProgType, answers_of
-from runner.probes import states
-from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result
+from tests.unit.agent_samples import GOOD_FACTS, cell, result, states
 
 
 def levels(seen: CellResult) -> dict[tuple[str, ProgType], Level]:
-    return {(state.kfunc, state.prog_type): state.level for state in states(seen, claims())}
+    return {(row.subject, ProgType(row.type)): Level(str(row.details["level"])) for row in states(seen)}
 
 
 def level(seen: CellResult, kfunc: str, prog_type: ProgType = ProgType.TC) -> Level:

@@ -5,30 +5,30 @@ from __future__ import annotations
 import pytest
 
 from runner.model import CellResult, ProgType, State, Verdict
-from runner.probes import judge, states
 from runner.probes.claims.judge import Evidence, missing_words, other_prototype
-from tests.unit.agent_samples import claims, result
+from tests.unit.agent_samples import claims, result, states, verdicts
 
 POISONED = "12: (85) call unknown#2002000004\ninvalid func unknown#2002000004\nprocessed 9 insns"
 NO_FIELD = "3: (85) call unknown#195896080\ninvalid func unknown#195896080\n"
 
 
-def answered(seen: CellResult) -> dict[str, tuple[Verdict, str]]:
+def answered(seen: CellResult) -> dict[str, tuple[Verdict | None, str]]:
     asked = {one.probe for one in seen.observations}
-    return {one.probe: (one.verdict, one.cause) for one in judge(seen, claims()) if one.probe in asked}
+    rows = verdicts(seen)
+    return {probe: (rows[probe].verdict, rows[probe].cause) for probe in asked}
 
 
 def test_a_kfunc_with_another_prototype_is_neither_absent_nor_broken() -> None:
     """The program's bpf_ct_set_timeout took a pointer where the kernel's takes a number."""
     seen = result("6.12.117", "x86_64-with-other-prototype")
-    verdicts = answered(seen)
+    rows = answered(seen)
     for probe in ("set-timeout:tc", "set-timeout-found:tc", "change-timeout:xdp"):
-        verdict, cause = verdicts[probe]
+        verdict, cause = rows[probe]
         assert verdict is Verdict.NO_ANSWER
         assert cause.startswith("signature differs: ")
-    assert verdicts["alloc-tcp:tc"] == (Verdict.HOLDS, "")
-    assert verdicts["nat-source:tc"] == (Verdict.HOLDS, "")
-    found = {(one.kfunc, one.prog_type): one for one in states(seen, claims())}
+    assert rows["alloc-tcp:tc"] == (Verdict.HOLDS, "")
+    assert rows["nat-source:tc"] == (Verdict.HOLDS, "")
+    found = {(one.subject, one.type): one for one in states(seen)}
     state = found["bpf_ct_set_timeout", ProgType.TC]
     assert state.state is State.REGISTERED
     assert state.cause.startswith("signature differs: ")
@@ -39,11 +39,11 @@ def test_a_module_without_btf_is_the_cause_wherever_its_kfuncs_are_called() -> N
     seen = result("6.12.117", "x86_64-without-btf-of-nf_conntrack")
     cause = "module nf_conntrack has no BTF in this kernel"
     assert set(answered(seen).values()) == {(Verdict.NO_ANSWER, cause)}
-    found = states(seen, claims())
+    found = states(seen)
     assert State.ABSENT not in {one.state for one in found}
     assert {one.cause for one in found} == {cause}
-    nat = next(one for one in found if one.kfunc == "bpf_ct_set_nat_info")
-    assert (nat.state, nat.object) == (State.REGISTERED, "nf_nat")
+    nat = next(one for one in found if one.subject == "bpf_ct_set_nat_info")
+    assert (nat.state, nat.details["object"]) == (State.REGISTERED, "nf_nat")
 
 
 def without(seen: CellResult, kfunc: str) -> CellResult:
