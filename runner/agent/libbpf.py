@@ -209,46 +209,37 @@ class Libbpf:
         The log is asked for only when the program was refused: writing it makes a successful load several times slower.
         """
         opts = opts or LoadOpts()
-        opts.sz = ctypes.sizeof(LoadOpts)
         opts.attempts = 5
-        code = ctypes.create_string_buffer(insns, len(insns))
-        fd, refused = self._load(prog_type, code, len(insns) // 8, opts, license_)
-        if not refused:
-            return fd, 0, ""
-        self._log[0] = b"\0"
-        opts.log_level, opts.log_size, opts.log_buf = 1, LOG_BYTES, ctypes.addressof(self._log)
-        fd, refused = self._load(prog_type, code, len(insns) // 8, opts, license_)
-        log = ctypes.string_at(self._log).decode("utf-8", "replace") if refused else ""
-        opts.log_level, opts.log_size, opts.log_buf = 0, 0, None
-        return fd, refused, log
-
-    def prog_load_verbose(self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str) -> tuple[int, str]:
-        """File descriptor or -1, and the log with every state, also of a program that was taken."""
-        opts.sz, opts.attempts = ctypes.sizeof(LoadOpts), 1
-        code = ctypes.create_string_buffer(insns, len(insns))
-        self._log[0] = b"\0"
-        opts.log_level, opts.log_size, opts.log_buf = 2, LOG_BYTES, ctypes.addressof(self._log)
-        fd, _ = self._load(prog_type, code, len(insns) // 8, opts, license_)
-        log = ctypes.string_at(self._log).decode("utf-8", "replace")
-        opts.log_level, opts.log_size, opts.log_buf = 0, 0, None
-        return fd, log
-
-    def _load(self, prog_type: int, code: object, count: int, opts: LoadOpts, license_: str) -> tuple[int, int]:
-        # With log_level 0 and no buffer libbpf asks the kernel once.
-        fd = self.c.bpf_prog_load(prog_type, b"probe", license_.encode(), code, c_size_t(count), ctypes.byref(opts))
-        return (-1, -fd) if fd < 0 else (fd, 0)
+        fd, log = self._load(prog_type, insns, opts, license_, level=0)
+        if fd < 0:
+            fd, log = self._load(prog_type, insns, opts, license_, level=1)
+        return (fd, 0, "") if fd >= 0 else (-1, -fd, log)
 
     def prog_load_logged(self, prog_type: int, insns: bytes, opts: LoadOpts) -> tuple[int, int, str]:
         """As prog_load, with the log asked for at once: for small programs, most of which are refused."""
-        opts.sz = ctypes.sizeof(LoadOpts)
         opts.attempts = 1
-        for size in (SHORT_LOG_BYTES, LOG_BYTES):
+        fd, log = self._load(prog_type, insns, opts, "GPL", level=1, size=SHORT_LOG_BYTES)
+        if fd == -errno.ENOSPC:
+            fd, log = self._load(prog_type, insns, opts, "GPL", level=1)
+        return (fd, 0, "") if fd >= 0 else (-1, -fd, log)
+
+    def prog_load_verbose(self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str) -> tuple[int, str]:
+        """File descriptor or negative errno, and the log with every state, also of a program that was taken."""
+        opts.attempts = 1
+        return self._load(prog_type, insns, opts, license_, level=2)
+
+    def _load(
+        self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str, *, level: int, size: int = LOG_BYTES
+    ) -> tuple[int, str]:
+        """File descriptor or negative errno, and the log; with level 0 and no buffer libbpf asks the kernel once."""
+        opts.sz = ctypes.sizeof(LoadOpts)
+        if level:
             self._log[0] = b"\0"
-            opts.log_level, opts.log_size, opts.log_buf = 1, size, ctypes.addressof(self._log)
-            fd = self.c.bpf_prog_load(prog_type, b"probe", b"GPL", insns, c_size_t(len(insns) // 8), ctypes.byref(opts))
-            if fd != -errno.ENOSPC:
-                break
-        return (fd, 0, "") if fd >= 0 else (-1, -fd, ctypes.string_at(self._log).decode("utf-8", "replace"))
+            opts.log_level, opts.log_size, opts.log_buf = level, size, ctypes.addressof(self._log)
+        count = c_size_t(len(insns) // 8)
+        fd = self.c.bpf_prog_load(prog_type, b"probe", license_.encode(), insns, count, ctypes.byref(opts))
+        opts.log_level, opts.log_size, opts.log_buf = 0, 0, None
+        return fd, ctypes.string_at(self._log).decode("utf-8", "replace") if level else ""
 
     def unloadable(self, prog_type: int, opts: LoadOpts) -> str:
         """Why no program of this type can be loaded here, not even one that calls nothing; empty when one can."""
