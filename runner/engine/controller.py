@@ -82,7 +82,7 @@ class Controller:
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # the results themselves are large, and kept elsewhere
     pool: Pool = field(init=False)
     internal_error: str = ""
-    fault: Exception | None = None  # of a sink: of the store, when its disk is full
+    fault: BaseException | None = None  # of a sink: of the store, when its disk is full
     _orders: dict[str, CellOrder] = field(init=False)  # of items that have no result yet
 
     def __post_init__(self) -> None:
@@ -189,12 +189,12 @@ class Controller:
 
     @contextmanager
     def _faults_are_kept(self) -> Iterator[None]:
-        """pytest turns an exception into text."""
+        """pytest makes text of an exception. rich makes SystemExit of a broken pipe, and pytest prints it."""
         try:
             yield
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.fault = self.fault or error
-            raise
+            raise RuntimeError("a sink failed") from error
 
     @property
     def complete(self) -> bool:

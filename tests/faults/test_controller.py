@@ -167,6 +167,24 @@ def test_the_second_signal_ends_at_once(project: Path) -> None:
     assert all(result.outcome is Outcome.RAN for result in run.results)
 
 
+def test_where_nothing_can_be_printed_a_run_ends_with_one_line(project: Path) -> None:
+    with nothing_left(Place(project, project / "scratch")), Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            COMMAND, cwd=project, env=environment(project), stdout=full, stderr=subprocess.PIPE, text=True,
+            timeout=ENDS_WITHIN_S, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, "error: cannot write to stdout: No space left on device\n")
+
+
+def test_when_nobody_reads_it_any_more_a_run_ends_without_a_word(project: Path) -> None:
+    with nothing_left(Place(project, project / "scratch")), started(project, finished=1) as process:
+        assert process.stdout
+        process.stdout.close()
+        assert process.stderr
+        assert process.stderr.read() == ""
+        assert process.wait(ENDS_WITHIN_S) == 2
+
+
 def test_what_cannot_be_resumed_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     project = write_project(tmp_path, ["fine"])
     matrix = project / "matrix.yaml"
