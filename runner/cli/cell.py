@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.text import Text
 
 from runner.caches import cache_root
-from runner.cli.holding import way_in
 from runner.cli.judging import expectations_of, judged_run, run_of
 from runner.cli.lazy import Group
 from runner.cli.locking import settled
@@ -28,7 +27,7 @@ from runner.cli.options import (
     Verbose,
     emit,
 )
-from runner.cli.repro import repro
+from runner.cli.repro import repro, way_in
 from runner.cli.stores import store_of
 from runner.engine.machine import this_machine
 from runner.errors import UserError
@@ -39,7 +38,7 @@ from runner.reports.cell import cell_report, probe_report
 from runner.reports.export import exported_cell, exported_probe, to_json
 from runner.results import evidence
 from runner.results.asked import read_asked
-from runner.results.looks import read_trace
+from runner.results.traces import read_trace
 
 app = typer.Typer(
     cls=Group,
@@ -131,7 +130,7 @@ def shell(
         console.print(f"booting {cell.id} ({order.accel}); `exit` ends the guest")
         with machine.boot(order, deadline=cell.limits.deadline("boot_s")) as guest:
             if gdb:
-                way_in(guest.access(), console)
+                way_in(guest, console)
             if subprocess.run(guest.access().ssh, check=False).returncode == _SSH_BROKE:
                 guest.run("true", deadline=cell.limits.deadline("probe_s"))  # raises why
 

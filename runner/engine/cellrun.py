@@ -14,6 +14,7 @@ from runner.caches import disk_fault
 from runner.engine.cellrecord import CellRecord
 from runner.engine.machine import Machine
 from runner.engine.orders import CellOrder, Phase
+from runner.engine.plan import OpenGuests
 from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.boot import agent_lost
@@ -30,26 +31,24 @@ _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
 _AGENT = "cd /dev/shm/runner && exec python3 -m agent asks.json 2>agent.err"
 
 Tell = Callable[[Phase, str], None]
-Keep = Callable[[CellResult, Guest], None]
 
 
 def run_cell(
-    order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell, *, keep: Keep | None = None
+    order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell, *, guests: OpenGuests | None = None
 ) -> CellResult:
     """Run one cell to its end, whatever happens. Never raises for a fault of the machine or the kernel.
 
-    `keep` gets the result, before it is returned, and the guest that was asked last, when that one lives: it is open
-    until `keep` returns.
+    What becomes of a guest while `guests` has it open is not part of the result.
     """
     record = CellRecord(order, Transcript(order.asks))
     console = folder / ("console.log" if order.attempt == 1 else f"console-{order.attempt}.log")
     kept: list[CellResult] = []
 
     def answered(guest: Guest) -> None:
-        if keep:
+        if guests:
             record.end(Outcome.RAN)
             kept.append(record.freeze(machine.name, _text(console)))
-            keep(kept[0], guest)
+            guests.after(guest)
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +57,8 @@ def run_cell(
         if why := cannot_answer(boot_order.kernel, record.build, {ask.kind for ask in order.asks}):
             record.end(Outcome.SKIPPED, why)
         else:
-            _ask_everything(record, boot_order, machine, payload, tell, answered=answered)
+            before = guests.before if guests else lambda _: None
+            _ask_everything(record, boot_order, machine, payload, tell, before=before, answered=answered)
     except InfraError as error:
         lost = isinstance(error, GuestLost)
         record.end(Outcome.LOST if lost else Outcome.INFRA_FAILED, str(error))
@@ -101,6 +101,7 @@ def _ask_everything(
     payload: bytes,
     tell: Tell,
     *,
+    before: Callable[[Guest], None],
     answered: Callable[[Guest], None],
 ) -> None:
     cell = record.order.cell
@@ -115,6 +116,7 @@ def _ask_everything(
             with machine.boot(boot, deadline=boot_deadline) as guest:
                 if record.boot_s is None:
                     record.boot_s = round(time.monotonic() - begun, 3)
+                before(guest)
                 tell(Phase.PROBING, f"{len(asks)} probes")
                 _ask(record, guest, payload, deadline)
                 record.lived(guest.splats)

@@ -25,11 +25,12 @@ from runner.engine.orders import (
     WorkerOrders,
     attempts,
 )
-from runner.engine.plan import Ended, Plan, RunEnd, Sink
+from runner.engine.plan import Ended, OpenGuests, Plan, RunEnd, Sink
 from runner.engine.scheduling import Job, Pool, item_id
 from runner.engine.xdist import FleetSession
 from runner.errors import InfraError
 from runner.model import CellResult, Outcome
+from runner.model.architecture import architecture
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +41,14 @@ _OF_THE_MACHINE = frozenset({Outcome.LOST, Outcome.INFRA_FAILED})
 _REPEATED = _OF_THE_MACHINE | {Outcome.BOOT_FAILED}
 
 
-def execute(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
+def execute(plan: Plan, sinks: Sequence[Sink], *, guests: OpenGuests | None = None) -> RunEnd:
     """Run every cell; what was lost or did not boot is repeated once, on another host where there is one.
 
     Each sink is told of each event before the next one is, in this order: a store stands before a display. A result
     comes as soon as its cell is done. Raises InfraError when no worker comes up, and what a sink raises; then nothing
     more is run. A KeyboardInterrupt ends the run; it is not raised.
+
+    With `guests` cells run once each in this process, on this machine, so that their guests can be left open.
     """
     begun = time.monotonic()
     told: list[Sink] = []
@@ -54,13 +57,32 @@ def execute(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
         for sink in sinks:
             told.append(sink)
             sink.began(plan)
-        ended = _run(Controller(plan, sinks))
+        ended = _run_here(plan, sinks, guests) if guests else _run(Controller(plan, sinks))
     except KeyboardInterrupt:
         ended = Ended.INTERRUPTED
     finally:
         end = RunEnd(plan.run.id, ended, time.monotonic() - begun)
         _finish(told, end)
     return end
+
+
+def _run_here(plan: Plan, sinks: Sequence[Sink], guests: OpenGuests) -> Ended:
+    # late: they bring paramiko, which takes 17 MiB
+    from runner.engine.cellrun import run_cell  # noqa: PLC0415
+    from runner.engine.machine import machine_by_name  # noqa: PLC0415
+
+    machine = machine_by_name(plan.machine, offline=plan.offline)
+    for order in plan.orders:
+        cell_id, payload = order.cell.id, plan.payload[architecture(order.cell.arch).byte_order]
+
+        def tell(phase: Phase, note: str, *, cell_id: str = cell_id) -> None:
+            for sink in sinks:
+                sink.progress(Progress(cell_id=cell_id, phase=phase, note=note))
+
+        result = run_cell(order, payload, machine, plan.folder / cell_id, tell, guests=guests)
+        for sink in sinks:
+            sink.result(result)
+    return Ended.COMPLETE
 
 
 def _finish(sinks: Sequence[Sink], end: RunEnd) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from runner.engine.fleet import Fleet
 from runner.engine.orders import CellOrder, Progress
+from runner.guest.interface import Guest
 from runner.model import CellResult
 from runner.results.model import RunHeader
 
@@ -33,6 +34,14 @@ class Plan:
     known_s: KnownSeconds = field(default_factory=dict)
     offline: bool = False
     machine: str = THIS_MACHINE  # module:function, see machine_by_name; another one is a fake
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGuests:
+    """Who is given the open guest: `before` it was asked anything, and `after` it was asked everything."""
+
+    before: Callable[[Guest], None] = lambda _: None
+    after: Callable[[Guest], None] = lambda _: None
 
 
 class Ended(StrEnum):

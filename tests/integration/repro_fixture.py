@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -13,10 +13,9 @@ from pathlib import Path
 import pytest
 
 from runner import cli
-from runner.cli import earlier, repro
-from runner.engine.cellrun import Keep, Tell
-from runner.engine.machine import Machine
+from runner.cli import repro
 from runner.engine.orders import CellOrder
+from runner.engine.plan import OpenGuests, Plan, RunEnd, Sink
 from runner.engine.prepare import asked_of
 from runner.model import Asked, Cell, CellResult, Trace
 from runner.probes import Expectations
@@ -83,9 +82,11 @@ class Guests:
     change: Callable[[CellResult], CellResult]
     orders: list[CellOrder] = field(default_factory=list)
 
-    def __call__(
-        self, order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell, *, keep: Keep | None
-    ) -> CellResult:
+    def __call__(self, plan: Plan, sinks: Sequence[Sink], *, guests: OpenGuests | None = None) -> RunEnd:
+        assert guests is None
+        return fakes.told(plan, sinks, map(self._result, plan.orders))
+
+    def _result(self, order: CellOrder) -> CellResult:
         self.orders.append(order)
         asked_for = {ask.probe for ask in order.asks}
         result = agent_samples.result(VERSION)
@@ -98,9 +99,8 @@ class Guests:
 def guests(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Guests]:
     def install(change: Callable[[CellResult], CellResult] = lambda result: result) -> Guests:
         made = Guests(change)
-        monkeypatch.setattr(repro, "run_cell", made)
-        monkeypatch.setattr(earlier, "payload", lambda cell, objects, *_, **__: b"".join(objects.values()))
-        monkeypatch.setattr(repro, "this_machine", fakes.fake_machine)
+        monkeypatch.setattr(repro, "execute", made)
+        monkeypatch.setattr(repro, "payload", lambda cell, objects, *_, **__: b"".join(objects.values()))
         return made
 
     return install

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from runner.cli import holding, repro
-from runner.cli.earlier import Payload
-from runner.engine.cellrun import run_cell
-from runner.guest.interface import BootOrder, Guest
+from runner.cli import repro
+from runner.engine.controller import execute
+from runner.engine.plan import OpenGuests
 from runner.model import CellResult, Outcome
-from runner.model.deadline import Deadline
 from runner.results.asked import read_asked
-from runner.results.looks import read_trace, write_trace
 from runner.results.merge import merge
 from runner.results.store import ResultStore
+from runner.results.traces import read_trace, write_trace
 from tests import fakes
 from tests.integration.repro_fixture import (
     ID,
@@ -111,10 +108,10 @@ def test_a_run_that_did_not_keep_what_it_asked_says_so(
     project: Path, guests: Callable[..., Guests], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     guests()
-    monkeypatch.setattr(repro, "payload_of", lambda *_, **__: Payload(b"", same=False))
+    monkeypatch.setattr(repro, "compile_objects", lambda *_, **__: {"little": {}})
     (project / "reports" / "runs" / RUN / "asked.json.gz").unlink()
     assert runner(project, "repro", ID, "--probe", PROBE) == 0
-    assert "Note: the run did not keep what it asked" in capsys.readouterr().out
+    assert "Note: the run did not store what it asked" in capsys.readouterr().out
 
 
 # --- what is kept -----------------------------------------------------------------------------------------------------
@@ -153,25 +150,22 @@ def test_what_was_asked_comes_along_when_stores_are_joined(project: Path, tmp_pa
 # --- guests that stay open --------------------------------------------------------------------------------------------
 
 
-def test_a_guest_is_shown_before_the_questions_and_after_them(tmp_path: Path) -> None:
+def test_a_guest_is_open_before_the_questions_and_after_them(tmp_path: Path) -> None:
     seen: list[str] = []
-
-    @contextmanager
-    def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
-        seen.append(f"gdb {order.gdb}")
-        with fakes.fake_boot(order, deadline=deadline) as guest:
-            yield guest
-        seen.append("gone")
-
-    machine = holding.OpenMachine(
-        fakes.FakeMachine(boot=boot), before=lambda guest: seen.append(f"before {guest.access().ssh[0]}")
+    told = fakes.Told()
+    guests = OpenGuests(
+        before=lambda guest: seen.append(f"before {guest.access().ssh[0]}"),
+        after=lambda guest: seen.append(f"after {guest.access().ssh[0]}"),
     )
-    result = run_cell(
-        fakes.cell_order().model_copy(update={"gdb": True}),
-        fakes.EMPTY_TAR,
-        machine,
-        tmp_path,
-        lambda phase, note: None,
-        keep=lambda result, guest: seen.append(f"{result.outcome} {guest.access().ssh[0]}"),
-    )
-    assert (result.outcome, seen) == (Outcome.RAN, ["gdb True", "before ssh", "ran ssh", "gone"])
+    plan = fakes.plan(tmp_path, fakes.cell_order())
+    assert execute(plan, [told], guests=guests).complete
+    assert seen == ["before ssh", "after ssh"]
+    assert [result.outcome for result in told.results] == [Outcome.RAN]
+
+
+def test_an_interrupt_while_a_guest_is_open_ends_the_run(tmp_path: Path) -> None:
+    def interrupted(guest: object) -> None:
+        raise KeyboardInterrupt
+
+    plan = fakes.plan(tmp_path, fakes.cell_order())
+    assert not execute(plan, [fakes.Told()], guests=OpenGuests(before=interrupted)).complete

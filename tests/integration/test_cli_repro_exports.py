@@ -36,7 +36,7 @@ def test_an_export_is_enough_to_boot_the_cell_again(
     assert runner(project, "repro", ID, "--from", str(path), "--probe", PROBE) == 0
     assert booted.orders[0].cell == agent_samples.cell(VERSION)
     out = capsys.readouterr().out
-    assert "export.json, booted again" in out
+    assert "export.json, booted once more" in out
     assert "Note:" not in out
 
 

@@ -1,4 +1,4 @@
-"""A cell that was booted again: what was the same, for a terminal."""
+"""A cell that was booted once more: both answers compared, for a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from runner.results.same import Deviation
 from runner.text import plain
 
 
-def again_report(
+def comparison_report(
     where: str, before: CellResult, now: CellResult, changed: Sequence[Deviation], *, notes: Sequence[str] = ()
 ) -> RenderableType:
     """`where` names what `before` is of. `notes` say what could not be made as it was."""
@@ -27,7 +27,7 @@ def again_report(
     for one in changed:
         table.add_row(Text(plain(one.what), "red"), Text(plain(one.before, 200)), Text(plain(one.after, 200)))
     said = [Text(f"Note: {plain(note)}", "yellow") for note in notes]
-    heading = Text(f"{plain(before.cell.id)} of {plain(where)}, booted again", "bold")
+    heading = Text(f"{plain(before.cell.id)} of {plain(where)}, booted once more", "bold")
     return Group(heading, Padding(table, (0, 0, 1, 2), expand=False), *said, _verdict(before, now, changed))
 
 
