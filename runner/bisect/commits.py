@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass, field
 
 from runner.bisect.boots import BisectSetup
-from runner.bisect.conclude import Evidence
+from runner.bisect.conclude import BisectEvidence
 from runner.bisect.journal import Journal, begun, digest
 from runner.bisect.search import Gap
 from runner.caches import cache_root
@@ -183,7 +183,7 @@ class CommitBisection:
         it = it.model_copy(
             update={"candidates": candidates, "replies": tuple(r for r in journal.replies if r.candidate in mine)}
         )
-        evidence = Evidence.of(it, self.setup.target, self._results(it))
+        evidence = BisectEvidence.of(it, self.setup.target, self._results(it))
         at = {candidate.key: number for number, candidate in enumerate(candidates)}
         answers = {reply.candidate: reply.answer for reply in it.replies}
         changes = []

@@ -26,7 +26,7 @@ Results = Mapping[str, Sequence[CellResult]]  # by the candidate's key, the last
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class BisectEvidence:
     """What there is to conclude from. `shown`: the id of the known issue that each candidate's answer shows."""
 
     bisection: Bisection
@@ -36,7 +36,7 @@ class Evidence:
     shown: Mapping[str, str]
 
     @classmethod
-    def of(cls, bisection: Bisection, target: Target, results: Results) -> Evidence:
+    def of(cls, bisection: Bisection, target: Target, results: Results) -> BisectEvidence:
         keys = [candidate.key for candidate in bisection.candidates]
         tally = Tally(keys, bisection.replies)
         shown = {}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from runner.bisect.boots import BisectSetup
 from runner.bisect.candidates import candidate_of, cells_of
 from runner.bisect.changelog import changelog_of, mentions
-from runner.bisect.conclude import Evidence
+from runner.bisect.conclude import BisectEvidence
 from runner.bisect.journal import Journal, begun, digest
 from runner.bisect.search import Tell, Want, expected_rounds, search
 from runner.caches import cache_root
@@ -57,7 +57,9 @@ class ReleaseBisection:
         slots, samples = journal.bisection.slots, journal.bisection.samples
         search(keys, journal.replies, ask, slots=slots, samples=samples, every=self.every, kept=journal.keep)
         journal.keep()
-        found = Evidence.of(journal.bisection, self.setup.target, self._results(journal, known, cells)).conclusion()
+        found = BisectEvidence.of(
+            journal.bisection, self.setup.target, self._results(journal, known, cells)
+        ).conclusion()
         changes = self._with_changelogs(found.changes)
         return journal.finish(found=found.model_copy(update={"changes": changes}))
 

@@ -32,9 +32,9 @@ from runner.cli.options import (
     Verbose,
     emit,
     out_console,
+    store_of,
 )
 from runner.cli.stopping import stoppable
-from runner.cli.stores import store_of
 from runner.errors import UserError
 from runner.kernels.build import FRAGMENT
 from runner.kernels.checkout import Checkout

@@ -13,22 +13,22 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli.judging import expectations_of, judged_run, run_of
-from runner.cli.lazy import Group
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
     FormatOption,
     Gdb,
+    Group,
     MatrixFile,
     Offline,
     Output,
     Project,
     Verbose,
     emit,
+    store_of,
 )
 from runner.cli.repro import repro, way_in
-from runner.cli.stores import store_of
 from runner.engine.machine import this_machine
 from runner.errors import UserError
 from runner.guest.interface import BootOrder

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.lazy import Group
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
     FormatOption,
+    Group,
     MatrixFile,
     Output,
     Project,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK
-from runner.cli.options import Project
-from runner.cli.stores import store_of
+from runner.cli.options import Project, store_of
 from runner.errors import UserError
 from runner.probes import Expectations
 from runner.reports.findings import Ending, ending

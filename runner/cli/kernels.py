@@ -12,12 +12,12 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from runner.caches import cache_root
-from runner.cli.lazy import Group
 from runner.cli.locking import replaced, settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
     FormatOption,
+    Group,
     MatrixFile,
     Output,
     Project,
@@ -25,8 +25,8 @@ from runner.cli.options import (
     emit,
     emit_json,
     limits_of,
+    store_of,
 )
-from runner.cli.stores import store_of
 from runner.errors import UserError
 from runner.guest.accel import host_cpus
 from runner.images import ensure_image

@@ -10,11 +10,11 @@ from rich.table import Table
 
 from runner.cli import Finished
 from runner.cli.judging import expectations_of
-from runner.cli.lazy import Group
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
     FormatOption,
+    Group,
     Hosts,
     MatrixFile,
     Offline,

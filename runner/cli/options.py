@@ -10,15 +10,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import typer
 from rich.console import Console, RenderableType
+from typer.core import TyperGroup
 
 from runner.errors import InfraError
 from runner.matrix import Matrix, load_matrix, project_root
 from runner.matrix.lock import read_lock
 from runner.model import Limits, Lock
+from runner.results.store import ResultStore
+
+_WHOLE = 1000  # characters; more than any first sentence has
+
+
+class Group(TyperGroup):
+    """Its help shows the first sentence about each command whole, on several lines where it is long."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(_WHOLE)) for name, command in found if command and not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 class Format(StrEnum):
@@ -94,6 +108,11 @@ class Project:
 
     def lock(self) -> Lock:
         return read_lock(self.lock_path)
+
+
+def store_of(project: Project, *, read_only: bool = False) -> ResultStore:
+    """`with store_of(project) as store:`."""
+    return ResultStore(project.database, read_only=read_only, busy_s=project.limits.store_s)
 
 
 def limits_of(matrix: Path) -> Limits:

@@ -11,9 +11,18 @@ import typer
 
 from runner.cli import Finished, tracking
 from runner.cli.judging import exit_status, expectations_of, judged_newest, judged_run
-from runner.cli.lazy import Group
-from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
-from runner.cli.stores import store_of
+from runner.cli.options import (
+    DEFAULT_MATRIX,
+    Format,
+    FormatOption,
+    Group,
+    MatrixFile,
+    Output,
+    Project,
+    emit,
+    emit_json,
+    store_of,
+)
 from runner.errors import InfraError
 from runner.reports import kcidb as kcidb_format
 from runner.reports.csvtable import csv_table

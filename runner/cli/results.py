@@ -9,9 +9,7 @@ from typing import Annotated
 
 import typer
 
-from runner.cli.lazy import Group
-from runner.cli.options import DEFAULT_MATRIX, MatrixFile, Project
-from runner.cli.stores import store_of
+from runner.cli.options import DEFAULT_MATRIX, Group, MatrixFile, Project, store_of
 from runner.errors import UserError
 from runner.results.merge import merge
 from runner.results.model import RunKind

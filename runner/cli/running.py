@@ -17,9 +17,8 @@ from runner.cli.fleets import fleet_of
 from runner.cli.jsonlines import JsonLines
 from runner.cli.live import Display
 from runner.cli.locking import settled
-from runner.cli.options import Project, out_console
+from runner.cli.options import Project, out_console, store_of
 from runner.cli.stopping import stoppable
-from runner.cli.stores import store_of
 from runner.cli.watching import Watch, suspects
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet

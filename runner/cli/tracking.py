@@ -10,9 +10,18 @@ from rich.console import RenderableType
 
 from runner.cli import EXIT_BROKEN, Finished
 from runner.cli.judging import expectations_of
-from runner.cli.options import DEFAULT_MATRIX, Format, FormatOption, MatrixFile, Output, Project, emit, emit_json
+from runner.cli.options import (
+    DEFAULT_MATRIX,
+    Format,
+    FormatOption,
+    MatrixFile,
+    Output,
+    Project,
+    emit,
+    emit_json,
+    store_of,
+)
 from runner.cli.sides import compare, side
-from runner.cli.stores import store_of
 from runner.errors import UserError
 from runner.model import ProgType
 from runner.probes.old import OldJudge

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from runner import cli
-from runner.cli.lazy import GROUPS
+from runner.cli.app import GROUPS
 
 DEAR = ("paramiko", "pytest", "jinja2", "hypothesis")
 

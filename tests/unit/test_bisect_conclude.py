@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 
 from runner.bisect.candidates import KernelRange, candidate_of, ordered
-from runner.bisect.conclude import Evidence
+from runner.bisect.conclude import BisectEvidence
 from runner.bisect.target import find
 from runner.model import CellResult
 from runner.reports.bisection import commands, declared_difference, issue_words, labels, remarks, summary, what_differs
@@ -81,7 +81,7 @@ def bisected(target: str, *names: str) -> Bisection:
         candidates=tuple(_candidate(name, result) for name, result in results.items()),
         replies=tuple(replies),
     )
-    evidence = Evidence.of(bisection, asked, {name: [it] for name, it in results.items()})
+    evidence = BisectEvidence.of(bisection, asked, {name: [it] for name, it in results.items()})
     return bisection.model_copy(update={"found": evidence.conclusion()})
 
 
