@@ -213,7 +213,7 @@ class CommitBisection:
 
 
 def _ended(log: str) -> list[str]:
-    """What a `git bisect log` says was found; empty when it goes on."""
+    """What a `git bisect log` says was found; empty before its end."""
     return _FIRST_BAD.findall(log)[-1:] or _MAY_BE.findall(log)
 
 

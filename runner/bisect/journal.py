@@ -26,7 +26,7 @@ def begun(key: str, question: BisectionQuestion, candidates: tuple[Candidate, ..
 
 
 class Journal:
-    """The bisection that goes on. `replies` is what the search appends to, before `keep` writes it."""
+    """The current bisection. `replies` is what the search appends to, before `keep` writes it."""
 
     def __init__(self, reports: Path, bisection: Bisection) -> None:
         self._path = bisection_path(reports, bisection.id)

@@ -29,7 +29,7 @@ class Votes:
     agree: int = 0  # of them, those that gave this one
     failed: int = 0  # boots without any
     fresh: int = 0  # boots for this bisection that gave this answer
-    open: bool = False  # it wavers, and is to be asked again
+    open: bool = False  # it wavers, and is to be asked once more
     wavers: bool = False
 
     @property
@@ -166,7 +166,7 @@ def plan(tally: Tally, *, slots: int, samples: int) -> tuple[Want, ...]:
 
 
 def everyone(tally: Tally, *, slots: int) -> tuple[Want, ...]:
-    """Ask each candidate instead of searching; whom to ask next."""
+    """The next candidates when each is asked instead of searching."""
     wishes = [Want(at, Why.REPEAT) for at in range(tally.size) if tally[at].open]
     wishes += [Want(at, Why.SEARCH) for at in range(tally.size) if tally[at].untried]
     wishes += [Want(at, Why.CONFIRM) for gap in tally.edges for at in (gap.low, gap.high) if _doubtful(tally[at])]
@@ -191,7 +191,7 @@ def _wishes(tally: Tally, slots: int, samples: int) -> Iterator[Want]:
     for gap in edges:
         if not gap.inside:
             yield from (Want(at, Why.CONFIRM) for at in (gap.low, gap.high) if _doubtful(tally[at]))
-    if tally.answered and not edges:  # a change that an end hides is seen when that end is asked again
+    if tally.answered and not edges:  # a change that an end hides shows when that end is asked twice
         yield from (Want(at, Why.CONFIRM) for at in (tally.answered[0], tally.answered[-1]) if _doubtful(tally[at]))
     left = (samples if edges else 2 * samples) - tally.samples
     if tally.answered and left > 0:

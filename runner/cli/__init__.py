@@ -142,7 +142,7 @@ def _reader_is_gone() -> bool:
 
 
 def _drop_unwritten() -> None:
-    """What cannot be written is not tried again while Python ends: that would change the exit status."""
+    """Python would try to write the rest at its end, and change the exit status."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):

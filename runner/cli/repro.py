@@ -51,8 +51,8 @@ from runner.reports.cell import probe_report
 from runner.reports.comparison import comparison_report
 from runner.reports.imported import imported_cell
 from runner.results.asked import read_asked
+from runner.results.comparison import Deviation, answered, changed_answers
 from runner.results.model import RunHeader, RunKind, judged_cell, new_run_id
-from runner.results.same import Deviation, answered, changed_answers
 from runner.results.traces import write_trace
 
 _UNLIMITED_S = 86400  # while a debugger may stop the guest, its silence means nothing

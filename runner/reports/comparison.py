@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model import ANSWERS, CellResult, Outcome
-from runner.results.same import Deviation
+from runner.results.comparison import Deviation
 from runner.text import plain
 
 

@@ -17,6 +17,7 @@ from runner.bisect.candidates import KernelRange, ordered
 from runner.cli import bisect as command
 from runner.cli import fleets
 from runner.engine.fleet import Fleet, Host
+from runner.engine.storing import StoreSink
 from runner.errors import InfraError, UserError
 from runner.guest.interface import Accel
 from runner.hosts import health
@@ -30,6 +31,7 @@ from runner.results.availability import availability
 from runner.results.bisections import load_bisections
 from runner.results.model import RunKind
 from runner.results.store import ResultStore
+from tests import fakes
 from tests.integration.test_bisect_changelog import TEXT
 from tests.unit import results_samples
 from tests.unit.bisect_samples import Rounds, kernel, kernels, since
@@ -303,3 +305,24 @@ def test_a_bisection_has_its_page_in_the_site(bisecter: Bisecter) -> None:
     assert "+ said -22" in page
     assert "2 of 2 boots agree" in page
     assert not list(bisection_pages(environment, []))
+
+
+def test_a_sink_that_fails_is_no_answer(bisecter: Bisecter, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(fakes.Told):
+        def result(self, *_: object) -> None:
+            raise ValueError("not foreseen")
+
+    monkeypatch.setattr(command, "Display", lambda *_: Broken())
+    status, _, err = bisecter(Rounds(since(14)), "--series", "6.12")
+    assert status == 2
+    assert err.startswith("error: a bug in runner, not in a kernel: ValueError: not foreseen; traceback: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_full_disk_under_the_store_is_one_line(bisecter: Bisecter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "results.db")
+
+    monkeypatch.setattr(StoreSink, "result", full)
+    status, _, err = bisecter(Rounds(since(14)), "--series", "6.12")
+    assert (status, err) == (2, "error: cannot write to results.db: No space left on device\n")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runner.model import CellResult, CensusObservation, Crash, Observation, Outcome, ProgType, answers_of
-from runner.results.same import answered, changed_answers
+from runner.results.comparison import answered, changed_answers
 from tests import fakes
 
 PROBE = "alloc:tc"

@@ -1,4 +1,4 @@
-"""Did a cell that was booted again give the very same raw answers? Number by number; verdicts are not looked at."""
+"""Compares the raw answers of two boots of a cell, number by number. Verdicts do not matter."""
 
 from __future__ import annotations
 
