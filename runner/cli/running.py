@@ -35,6 +35,7 @@ from runner.results.missing import missing_cells
 from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.store import ResultStore
 from runner.store import write_atomically
+from runner.text import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,7 @@ def _plan(
 def _beginning(run: Run, missing: Sequence[Cell], fleet: Fleet) -> str:
     slots = min(fleet.slots, len(missing))
     if not run.results:
-        return f"run {run.id}: {len(missing)} cells, {slots} concurrent"
+        return f"run {run.id}: {counted(len(missing), 'cell')}, {slots} concurrent"
     there = len(run.cells) - len(missing)
     return f"run {run.id} resumes: {there} of {len(run.cells)} cells have a result, {slots} concurrent"
 

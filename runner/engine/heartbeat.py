@@ -72,7 +72,7 @@ class Heartbeats:
     silence_s: float
     limits: Limits  # of the workers; those of a cell come with it
     on_fault: Callable[[Any, str], None]  # the node, and what is wrong
-    on_beat: Callable[[], None]  # after each round of questions
+    on_beat: Callable[[], None]  # after all were asked
     _workers: dict[Any, _Watched] = field(default_factory=dict)  # by node
     _over: bool = False
     _asked: float = field(default_factory=time.monotonic)
