@@ -50,9 +50,7 @@ if TYPE_CHECKING:
 
 BATCH = 48  # answers that leave together
 KMSG = "/dev/kmsg"
-_BEGINS = (
-    "<9>runner: begin %s\n"  # facility user, and a level that reaches any console; runner/guest/splats.py reads it
-)
+_BEGINS = "<9>runner: begin %s\n"  # facility user, and a level that reaches any console; BEGINS of runner/model
 
 
 def failure(error: Exception) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from runner.model import Splat, SplatKind
+from runner.model import BEGINS, Splat, SplatKind
 from runner.text import lines as shown_lines
 
 MAX_LINES = 120  # of one splat
@@ -95,7 +95,6 @@ _ENDS_WITH_STACK = frozenset({"lockdep", "sleeping function", "scheduling while 
 _BAR = re.compile(r"={20,}$")
 _CUT_HERE = "[ cut here ]"
 _TRACE = ("Call Trace:", "Call trace:", "Modules linked in", "CPU: ")
-_BEGINS = "runner: begin "  # runner/agent/__main__.py
 # kernel/printk/printk.c: the time, and with CONFIG_PRINTK_CALLER the thread or processor
 _STAMP = re.compile(r"(?:<\d+>)?\[ *(\d+\.\d{6})\](?:\[ *[TC]\d+\])? ?")
 
@@ -138,8 +137,8 @@ class SplatParser:
         message = line[stamp.end() :] if stamp else line
         if not message or message.isspace():
             return
-        if message.startswith(_BEGINS):
-            self.probe = message.removeprefix(_BEGINS).strip()
+        if message.startswith(BEGINS):
+            self.probe = message.removeprefix(BEGINS).strip()
             return
         begins = _begins(message)
         if begins and begins[0].fatal:

@@ -4,6 +4,7 @@ Each validates what it is built from, so reading one from text is also the check
 """
 
 from runner.model.answers import (
+    BEGINS,
     Answer,
     CellResult,
     CensusObservation,
@@ -52,6 +53,7 @@ from runner.model.words import (
 
 __all__ = [
     "ANSWERS",
+    "BEGINS",
     "NETWORK_TYPES",
     "NO_ANSWER",
     "Answer",

@@ -94,6 +94,9 @@ class Facts(Plain):
     python: str = ""
 
 
+BEGINS = "runner: begin "  # and a probe: what the agent writes to the console before it asks one
+
+
 class Crash(Plain):
     """A probe that took the guest down, twice: the second time alone. And what the console said then."""
 

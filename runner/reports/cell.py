@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.errors import UserError
-from runner.model import NO_ANSWER, CellResult, JudgedSplat, Row, Trace, Verdict
+from runner.model import BEGINS, NO_ANSWER, CellResult, JudgedSplat, Row, Trace, Verdict
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, pairs, section, state_mark, verdict_mark
 from runner.reports.findings import show_command
@@ -19,7 +19,7 @@ from runner.text import counted, lines, nearest, plain, printable
 
 # what is wrong first; the rest in the order in which it was asked
 _VERDICTS = (Verdict.BROKEN, Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE, Verdict.HOLDS)
-_READY = "Not backgrounding"  # the ssh server's last words before the first question: what follows came while asking
+_BOOT = "Linux version "
 _KERNEL = re.compile(r"\[ *\d+\.\d{6}\] ")  # the ssh server and qemu write there as well
 _MAX_CONSOLE_LINES = 60
 
@@ -81,7 +81,7 @@ def probe_report(
         parts.append(section(plain(crash.cause) or "What the console said", oops))
     parts += [_splat(splat) for splat in cell.splats if splat.probe == probe]
     parts += _trace(trace) if trace else []
-    parts += _probing_console(cell.result)
+    parts += _probing_console(cell.result, probe)
     return Trimmed(Group(*parts))
 
 
@@ -182,7 +182,7 @@ def _states(rows: Sequence[Row]) -> RenderableType:
 
 
 def _console(result: CellResult, count: int, path: str) -> RenderableType:
-    kept = lines(result.console.rstrip())[-count:] if result.console.strip() else []
+    kept = [line for line in lines(result.console.rstrip()) if BEGINS not in line and line.strip()][-count:]
     if not kept:
         return section("Console", Text("there is no console log"))
     return section(f"Console, last lines{path and f' of {path}'}", kept)
@@ -199,14 +199,22 @@ def _trace(trace: Trace) -> list[RenderableType]:
     ]
 
 
-def _probing_console(result: CellResult) -> list[RenderableType]:
-    """What the kernel wrote while it was asked, all probes together; nothing where it was silent or not loaded."""
-    said = [line for line in lines(result.console.rpartition(_READY)[2]) if _KERNEL.match(line)]
-    if _READY not in result.console or not said:
+def _probing_console(result: CellResult, probe: str) -> list[RenderableType]:
+    """What the kernel wrote while the probe was asked, in all boots; nothing where it was silent or not loaded."""
+    said, asked = [], ""
+    for line in lines(result.console):
+        text = _KERNEL.sub("", line, count=1)
+        if text.startswith(BEGINS):
+            asked = text.removeprefix(BEGINS)
+        elif _BOOT in text:
+            asked = ""
+        elif text != line and (asked == probe or asked.startswith(f"{probe}:")):
+            said.append(line)
+    if not said:
         return []
     shown = said[-_MAX_CONSOLE_LINES:]
     cut = [f"[... {counted(len(said) - len(shown), 'line')} ...]"] if len(said) > len(shown) else []
-    return [section("Console while all probes were asked", [*cut, *shown])]
+    return [section("Console while it was asked", [*cut, *shown])]
 
 
 def _tally(words: Sequence[str], order: Sequence[str]) -> str:

@@ -245,3 +245,13 @@ def test_a_kernel_in_a_loop_of_reports_fills_no_memory() -> None:
 @given(st.text())
 def test_any_text_can_be_parsed(text: str) -> None:
     splats_of(text.split("\n"))
+
+
+def test_a_report_has_the_probe_that_was_named_before_it() -> None:
+    _, _, warning = report("WARNING")
+    before = ["runner: begin alloc-tcp:tc"]
+    found = splats_of(
+        [*console(*warning), *console(*before, *warning, at=20.0), *console("runner: begin b:tc", at=30.0)]
+    )
+    assert [splat.probe for splat in found] == ["", "alloc-tcp:tc"]
+    assert found[0].lines == found[1].lines

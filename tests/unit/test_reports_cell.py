@@ -87,3 +87,15 @@ def test_unknown_probe_names_the_nearest() -> None:
     with pytest.raises(UserError) as caught:
         probe_report(samples.clean_run().cells[0], "skb-ct-lokup-0:tc")
     assert "skb-ct-lookup-0:tc" in caught.value.hint
+
+
+def test_the_console_of_a_probe_is_what_came_while_it_was_asked() -> None:
+    cell = samples.mixed_run().cell("6.12.117-x86_64")
+    probe = cell.claims[3].probe
+    said = ("Linux version 6.12", "runner: begin other:tc", "of another", f"runner: begin {probe}", "of this one")
+    text = "".join(f"[    {at}.000000] {words}\n" for at, words in enumerate((*said, *said)))
+    result = cell.result.model_copy(update={"console": f"{text}qemu: of nobody\n"})
+    shown = render(probe_report(cell.model_copy(update={"result": result}), probe))
+    assert "Console while it was asked\n  [    4.000000] of this one\n  [    9.000000] of this one\n" in shown
+    assert "of another" not in shown
+    assert "runner: begin" not in render(cell_report(cell.model_copy(update={"result": result})))
