@@ -116,12 +116,12 @@ def test_filter_by_state_and_difference_stays_in_the_address(page: Page, mixed: 
 
 
 def test_square_opens_its_evidence_and_has_an_address(page: Page, mixed: Path) -> None:
-    broken = samples.mixed_run().cell("6.12.117-x86_64").claims[3]
-    page.goto(f"file://{mixed}/x86_64-{broken.prog_type}.html")
-    page.locator(f'tr[data-slug="{broken.kfunc}"] td').nth(1).click()
+    broken = samples.mixed_run().cell("6.12.117-x86_64").rows[3]
+    page.goto(f"file://{mixed}/x86_64-{broken.type}.html")
+    page.locator(f'tr[data-slug="{broken.subject}"] td').nth(1).click()
     dialog = page.locator("dialog[open]")
     dialog.get_by_text("error 0").wait_for(state="attached")
-    assert dialog.locator("h2").inner_text().startswith(f"{broken.kfunc} · {broken.prog_type}")
+    assert dialog.locator("h2").inner_text().startswith(f"{broken.subject} · {broken.type}")
     first = dialog.locator(".claim").first
     assert first.locator("summary").inner_text().endswith(broken.probe), "what is broken comes first"
     first.locator("summary").click()

@@ -31,7 +31,7 @@ def test_cell_report_tells_everything() -> None:
     ):
         assert part in text
     assert text.index("ct-set-nat-info-10:tc") < text.index("skb-ct-lookup-0:tc")  # what is open comes first
-    assert all(f" {claim.probe} " in text for claim in judged.cells[1].claims)
+    assert all(f" {row.probe} " in text for row in judged.cells[1].rows if row.verdict)
 
 
 def test_report_of_a_cell_that_never_finished() -> None:
@@ -44,7 +44,7 @@ def test_report_of_a_cell_that_never_finished() -> None:
 def test_probe_report_shows_the_raw_observation() -> None:
     cell = samples.mixed_run().cell("6.12.117-x86_64")
     seen = Observation(
-        probe=cell.claims[3].probe,
+        probe=cell.rows[3].probe,
         load_errno=524,
         log="first\n\x1b[31m[red]second[/red]\n\x1b]0;x\x07third",
         run_errno=None,
@@ -71,7 +71,7 @@ def test_probe_report_shows_the_raw_observation() -> None:
 
 def test_probe_without_an_observation_says_why() -> None:
     judged = samples.mixed_run()
-    probe = judged.cells[0].claims[0].probe
+    probe = judged.cells[0].rows[0].probe
     assert "the guest never answered it" in render(probe_report(judged.cell("7.3.4-arm64"), probe))
     crashed = judged.cell("7.3.4-arm64")
     crashed = crashed.model_copy(

@@ -80,7 +80,7 @@ def test_open_kfunc_and_unasked_probe_are_errors() -> None:
     changed = samples.with_state(cell, state=State.NO_ANSWER).model_copy(update={"result": result})
     named = {case.name: case for case in suites(run.model_copy(update={"cells": (changed, *run.cells[1:])}))[0].cases}
     assert named["census"].status is Status.ERROR
-    assert changed.states[0].kfunc in named["census"].why
+    assert next(row.subject for row in changed.rows if row.state) in named["census"].why
     assert named["census:tc"].status is Status.ERROR
     assert named["census:xdp"].status is Status.FAIL
 
@@ -192,12 +192,12 @@ def test_csv_has_a_line_for_everything(run: Callable[[], JudgedRun]) -> None:
     assert Counter(row["about"] for row in rows) == Counter(
         {
             "cell": len(judged.cells),
-            "claim": sum(len(cell.claims) for cell in judged.cells),
-            "kfunc": sum(len(cell.states) for cell in judged.cells),
+            "claim": sum(row.verdict is not None for cell in judged.cells for row in cell.rows),
+            "kfunc": sum(row.verdict is None for cell in judged.cells for row in cell.rows),
         }
     )
     verdicts = Counter(row["answer"] for row in rows if row["about"] == "claim")
-    assert verdicts == Counter(claim.verdict.value for cell in judged.cells for claim in cell.claims)
+    assert verdicts == Counter(str(row.verdict) for cell in judged.cells for row in cell.rows if row.verdict)
     assert {row["cell"] for row in rows} == {cell.id for cell in judged.cells}
 
 
@@ -217,11 +217,11 @@ def test_clean_run_has_no_annotations() -> None:
 
 def test_annotation_stands_beside_its_claim() -> None:
     run = samples.with_claim(samples.clean_run(), "6.1.192-x86_64", 3, verdict=Verdict.BROKEN, observed="a, b: 5%\n::")
-    claim = run.cells[0].claims[3]
-    lines = workflow_commands(run, {claim.id: ("bpf/x.yaml", 12)}).splitlines()
+    claim_id = run.cells[0].rows[3].probe.partition(":")[0]
+    lines = workflow_commands(run, {claim_id: ("bpf/x.yaml", 12)}).splitlines()
     assert len(lines) == 1
     head, _, message = lines[0].removeprefix("::").partition("::")
-    assert head == f"error file=bpf/x.yaml,line=12,title=broken%3A {claim.id}%3Axdp"
+    assert head == f"error file=bpf/x.yaml,line=12,title=broken%3A {claim_id}%3Axdp"
     assert message.split("%0A")[2] == "observed: a, b: 5%25 ::"
 
 

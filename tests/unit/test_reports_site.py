@@ -87,9 +87,9 @@ def test_squares_show_states_and_broken_claims(files: Files) -> None:
     row = next(line for line in files["arm64-tc.html"].splitlines() if 'data-slug="bpf_ct_set_nat_info"' in line)
     assert re.findall(r'<td class="(\w+)[^>]*>(.)', row) == [("a", "-"), ("u", "✓"), ("u", "✓"), ("q", "?")]
     assert 'data-states="auq"' in row
-    broken = samples.mixed_run().cell("6.12.117-arm64").claims[3]
+    broken = samples.mixed_run().cell("6.12.117-arm64").rows[3]
     row = next(
-        line for line in files[f"arm64-{broken.prog_type}.html"].splitlines() if f'data-slug="{broken.kfunc}"' in line
+        line for line in files[f"arm64-{broken.type}.html"].splitlines() if f'data-slug="{broken.subject}"' in line
     )
     assert [cells.endswith("bang") for cells in re.findall(r'<td class="([^"]+)"', row)] == [False, True, False, False]
 
@@ -113,16 +113,16 @@ def test_evidence_is_there_for_every_square(files: Files) -> None:
         assert all(set(types) == {"tc", "xdp"} for types in cells.values())
     for cell in judged.cells:
         assert data(files, f"data/cell/{cell.id}.js")["show"] == f"runner cell show {cell.id} --run {judged.run.id}"
-        for kfunc in {claim.kfunc for claim in cell.claims}:
+        for kfunc in {row.subject for row in cell.rows if row.verdict}:
             logs = data(files, f"data/logs/{cell.id}/{slug(kfunc)}.js")
-            assert set(logs) == {claim.probe for claim in cell.claims if claim.kfunc == kfunc}
+            assert set(logs) == {row.probe for row in cell.rows if row.verdict and row.subject == kfunc}
 
 
 def test_evidence_says_what_was_expected_and_observed(files: Files) -> None:
-    broken = samples.mixed_run().cell("6.12.117-arm64").claims[3]
-    cells = data(files, f"data/kfunc/{slug(broken.kfunc)}.js")["cells"]
+    broken = samples.mixed_run().cell("6.12.117-arm64").rows[3]
+    cells = data(files, f"data/kfunc/{slug(broken.subject)}.js")["cells"]
     assert isinstance(cells, dict)
-    claims = cells["6.12.117-arm64"][broken.prog_type]["verdicts"]
+    claims = cells["6.12.117-arm64"][broken.type]["verdicts"]
     shown = next(claim for claim in claims if claim["probe"] == broken.probe)
     assert shown["verdict"] == "broken"
     assert ["observed", "error 0"] in shown["facts"]
@@ -133,16 +133,16 @@ def test_evidence_shows_a_prototype_and_its_structures_as_people_read_them() -> 
     judged = samples.mixed_run()
     first = judged.cells[0]
     declared = {"prototype": "int f(struct opts *o)", "layouts": [opts.model_dump(mode="json")]}
-    known = first.states[0]
+    known = next(row for row in first.rows if row.state)
     first = samples.with_state(first, details={"object": "vmlinux", "flags": [], "level": "none", **declared})
     files = build(judged.model_copy(update={"cells": (first, *judged.cells[1:])}))
-    assert "6.1.192 (x86_64)</p>\n<pre" in files[f"kfunc/{known.kfunc}.html"]
-    assert "int f(struct opts *o)\n\nstruct opts: 4 bytes\n" in files[f"kfunc/{known.kfunc}.html"]
-    made = data(files, f"data/kfunc/{known.kfunc}.js")
+    assert "6.1.192 (x86_64)</p>\n<pre" in files[f"kfunc/{known.subject}.html"]
+    assert "int f(struct opts *o)\n\nstruct opts: 4 bytes\n" in files[f"kfunc/{known.subject}.html"]
+    made = data(files, f"data/kfunc/{known.subject}.js")
     cells, texts = made["cells"], made["texts"]
     assert isinstance(cells, dict)
     assert isinstance(texts, list)
-    square = cells[first.id][known.prog_type]
+    square = cells[first.id][known.type]
     assert texts[square["declared"]] == "int f(struct opts *o)\n\nstruct opts: 4 bytes\n     0    4  s32 error"
     assert not {"layouts", "prototype", "hidden"} & {word for word, _ in square["facts"]}
 
@@ -237,10 +237,10 @@ def test_no_answer_is_no_change() -> None:
 def test_state_of_a_kfunc_that_is_gone_is_a_change_for_the_worse() -> None:
     gone = samples.clean_run()
     cell = samples.with_state(gone.cells[0], state=State.ABSENT)
-    state = cell.states[0]
+    state = next(row for row in cell.rows if row.state)
     gone = gone.model_copy(update={"cells": (cell, *gone.cells[1:])})
     [change] = changes([at(samples.clean_run(), 0, "a"), at(gone, 1, "b")])["b"]
-    assert (change.what, change.kind) == (f"{state.kfunc} ({state.prog_type})", Kind.WORSE)
+    assert (change.what, change.kind) == (f"{state.subject} ({state.type})", Kind.WORSE)
     assert change.after.startswith("absent")
 
 
