@@ -12,7 +12,7 @@ from rich.text import Text
 from runner.reports.drawing import Hanging, whole
 from runner.reports.findings import show_command
 from runner.results.diff import Change, Difference, Kind, Subject
-from runner.text import plain
+from runner.text import counted, plain, some
 
 _STYLES = {
     Kind.WORSE: "bold red",
@@ -75,8 +75,7 @@ def tally(of: Difference) -> str:
     confirmed = sum(of.confirmed(change) for change in of.worse)
     if confirmed:
         parts[0] += f" ({confirmed} confirmed by a fresh boot)"
-    cells = f"{of.compared} {'cell' if of.compared == 1 else 'cells'} compared"
-    return f"{cells}; {', '.join(parts) or 'nothing changed'}"
+    return f"{counted(of.compared, 'cell')} compared; {', '.join(parts) or 'nothing changed'}"
 
 
 def _counts(of: Difference) -> dict[Kind, int]:
@@ -99,8 +98,8 @@ def _alike(changes: Sequence[Change]) -> list[list[Change]]:
 
 def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[RenderableType]:
     first = group[0]
-    what = _some(list(dict.fromkeys(plain(change.key.name) or "the cell" for change in group)))
-    yield Hanging("  ", f"{what}  on {_some(list(dict.fromkeys(_place(change) for change in group)))}")
+    what = some(list(dict.fromkeys(plain(change.key.name) or "the cell" for change in group)), _NAMED)
+    yield Hanging("  ", f"{what}  on {some(list(dict.fromkeys(_place(change) for change in group)), _NAMED)}")
     yield Hanging("    before   ", plain(first.before, _WIDTH), "dim")
     yield Hanging("    after    ", plain(first.after, _WIDTH), "dim")
     if first.kind is Kind.WORSE and first not in of.once and names.runs:
@@ -110,11 +109,6 @@ def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[Re
     new = show_command(first.key.cell, first.probe, names.new_runs.get(first.key.cell, ""), every=every)
     yield whole(f"    {old}", "dim")
     yield whole(f"    {new}", "dim")
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _boots_words(of: Difference, group: Sequence[Change]) -> str:

@@ -11,7 +11,7 @@ from runner.model import Build
 from runner.reports.drawing import Hanging, whole
 from runner.reports.findings import show_command
 from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck
-from runner.text import plain
+from runner.text import plain, some
 
 _NAMED = 8
 _WIDTH = 140
@@ -116,6 +116,5 @@ def _by_arch(builds: Sequence[Build]) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    if len(names) <= _NAMED:
-        return ", ".join(names)
-    return f"{len(names)}: {', '.join(names[: _NAMED - 1])} and {len(names) - _NAMED + 1} more"
+    more = f"{len(names)}: " if len(names) > _NAMED else ""
+    return more + some(names, _NAMED)

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model import Build
-from runner.probes.kinds import CENSUS
-from runner.reports.drawing import Hanging, Trimmed, whole
+from runner.probes.kinds import KINDS
+from runner.reports.drawing import Hanging, Trimmed, state_words, whole
 from runner.reports.findings import show_command
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
-from runner.text import plain
+from runner.text import counted, plain
 
 _CAUSE_WIDTH = 140
 _NAMED = 12  # kernels
@@ -74,7 +74,7 @@ def measured_lines(overview: Overview) -> Iterator[str]:
             ", ".join(str(it.build) for it in known) if len(known) <= 12 else f"{known[0].build} … {known[-1].build}"
         )
         boots = sum(len(it.measured) for it in known)
-        yield f"{arch}: {_count(len(known), 'kernel')}, {_count(boots, 'boot')}: {names}"
+        yield f"{arch}: {counted(len(known), 'kernel')}, {counted(boots, 'boot')}: {names}"
 
 
 def since_words(story: Story) -> str:
@@ -160,9 +160,10 @@ def _alike(stories: Sequence[Story]) -> Iterator[tuple[list[str], Story]]:
 
 
 def _segments_text(segments: Sequence[Segment]) -> Text:
+    styles = {each.word: each.mark.style for each in state_words(KINDS)}
     text = Text()
     for at, segment in enumerate(segments):
-        text.append(", " if at else "").append(segment_words(segment), CENSUS.word(segment.state).mark.style)
+        text.append(", " if at else "").append(segment_words(segment), styles[segment.state])
     return text
 
 
@@ -187,7 +188,3 @@ def _story_document(story: Story) -> dict[str, object]:
 
 def _names(builds: Sequence[Build]) -> str:
     return ", ".join(map(str, builds))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
