@@ -162,23 +162,22 @@ class Ssh:
         while True:
             ended = channel.eof_received or channel.closed  # looked at first: what came before it is read below
             came = False
-            while channel.recv_ready():
+            if channel.recv_ready():
                 came = True
                 yield channel.recv(_BLOCK), False
-            while channel.recv_stderr_ready():
+            if channel.recv_stderr_ready():
                 came = True
                 yield channel.recv_stderr(_BLOCK), True
             if came:
                 heard = time.monotonic()
             elif ended:
                 return
-            elif time.monotonic() - heard > silence_s:
-                raise ConnectionSilent(f"{self.peer} sent no output for {silence_s:g} s")
-            elif deadline.expired:
+            if deadline.expired:  # also of what never stops printing
                 raise ConnectionSilent(f"{self.peer} was not done within {deadline.what}")
-            else:
-                left = min(heard + silence_s - time.monotonic(), deadline.remaining_s, _LOOK_S)
-                select.select([channel], [], [], max(0.0, left) + 0.001)
+            if time.monotonic() - heard > silence_s:
+                raise ConnectionSilent(f"{self.peer} sent no output for {silence_s:g} s")
+            left = min(heard + silence_s - time.monotonic(), deadline.remaining_s, _LOOK_S)
+            select.select([channel], [], [], max(0.0, left) + 0.001)
 
     def _status(self, channel: paramiko.Channel, command: str, deadline: Deadline) -> int:
         """recv_exit_status() would wait for ever when the connection drops between the output and the status."""

@@ -127,7 +127,7 @@ def _ask_everything(
                 record.end(Outcome.BOOT_FAILED, error.what)
                 return
         except GuestSilent as error:
-            if not record.fell_silent(error, guest.splats if guest else ()):
+            if not record.fell_silent(error, guest.splats if guest else ()) or deadline.expired:
                 raise
         if record.done:
             record.end(Outcome.RAN)

@@ -92,6 +92,9 @@ class Server(paramiko.ServerInterface):
                 for _ in range(80):
                     channel.sendall(b"x" * 65536)
                 hang()
+            case "agent-never-ends":
+                while True:
+                    channel.sendall(b"and so on\n" * 100)
             case other:
                 IN_A_PROBE.get(other, bool)()
 

@@ -57,6 +57,7 @@ class Fault:
     crashed: bool = False
     boots: bool = True  # what does not boot is waited for as long as boot_s
     silent: bool = False  # and what says nothing as long as probe_s
+    cell_s: float = 120
 
 
 ALL = frozenset(f"{claim}:{kind}" for claim in CLAIMS for kind in ("tc", "xdp"))
@@ -117,6 +118,7 @@ FAULTS = (
     Fault("stopped-in-a-probe", LOST, "qemu was stopped", "SIGSTOP", REST, silent=True),
     Fault("drops-in-an-answer", LOST, "ssh connection", "", REST),
     Fault("agent-ends-early", INFRA, "the agent ended too early", "", REST),
+    Fault("agent-never-ends", LOST, "was not done within cell_s", "", REST, cell_s=15),
     Fault("agent-prints-an-endless-line", LOST, "a line of more than", "", REST),
 )
 
@@ -126,7 +128,7 @@ def run(fault: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, folder
         return [sys.executable, str(FAKE), fault.scenario, str(port), str(keys)]
 
     monkeypatch.setattr(boot, "vng_argv", fake)
-    limits = Limits(boot_s=60 if fault.boots else 2, probe_s=3 if fault.silent else 60, cell_s=120)
+    limits = Limits(boot_s=60 if fault.boots else 2, probe_s=3 if fault.silent else 60, cell_s=fault.cell_s)
     machine = fakes.FakeMachine(scratch=tmp_path / "scratch", boot=boot.boot)
     payload = heavy() if fault.scenario == "stopped-while-it-takes" else fakes.EMPTY_TAR
     return run_cell(order(limits), payload, machine, folder or tmp_path / "run", lambda phase, note: None)
