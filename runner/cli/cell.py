@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from runner.caches import cache_root
-from runner.cli.judging import expectations_of, judged_run, run_of
+from runner.cli.judging import asked_by, expectations_of, judged_run, run_of
 from runner.cli.locking import settled
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -37,8 +37,7 @@ from runner.model.architecture import architecture
 from runner.reports.cell import cell_report, probe_report
 from runner.reports.export import exported_cell, exported_probe, to_json
 from runner.results import evidence
-from runner.results.asked import read_asked
-from runner.results.traces import read_trace
+from runner.results.evidence import read_trace
 
 app = typer.Typer(
     cls=Group,
@@ -79,7 +78,7 @@ def show(
             hint = f"runner cell repro {cell}{of_run} --probe {probe} --keep"
             Console(stderr=True, highlight=False).print(Text(f"its trace: `{hint}`", "dim"), soft_wrap=True)
     elif format_ is Format.JSON:
-        asked = read_asked(project.reports, judged.run.id)
+        asked = asked_by(project, judged.run.id)
         emit(to_json(exported_cell(found, asked.cells.get(cell) if asked else None)), output)
     else:
         path = evidence.console_path(project.reports, judged.run.id, cell, attempt=len(found.earlier) + 1)

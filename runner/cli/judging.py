@@ -5,6 +5,7 @@ from __future__ import annotations
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.options import Project, store_of
 from runner.errors import UserError
+from runner.model import Asked
 from runner.probes import Expectations
 from runner.reports.findings import Ending, ending
 from runner.results.model import JudgedRun, judge_run
@@ -32,6 +33,12 @@ def run_of(project: Project, cell_id: str) -> str | None:
     """The run with the newest answer of a cell. None: no run has it."""
     with store_of(project, read_only=True) as store:
         return run_of_cell(store, cell_id)
+
+
+def asked_by(project: Project, run_id: str) -> Asked | None:
+    """What a run asked; None when that was not recorded."""
+    with store_of(project, read_only=True) as store:
+        return store.asked(run_id)
 
 
 def judged_newest(project: Project, run_id: str | None, *, consoles: bool = False) -> JudgedRun:

@@ -35,7 +35,7 @@ from runner.kernels.archive import Archive
 from runner.kernels.build import FRAGMENT, build_tree
 from runner.model import Pin
 from runner.model.version import Versions
-from runner.probes import kfuncs_path, load_kfuncs
+from runner.probes import kfuncs_path, load_kfuncs, tagged
 from runner.store import write_atomically
 from runner.text import nearest
 
@@ -167,7 +167,7 @@ def census(
     project = Project.at(matrix)
     known = load_kfuncs(project.root)
     with store_of(project, read_only=True) as store:
-        grown = known.grown(store.tagged_kfuncs())
+        grown = known.grown(pair for result in store.of_each_kernel() for pair in tagged(result))
     if update_names:
         write_atomically(kfuncs_path(project.root), grown.text().encode())
     rows = [(kfunc, holder) for holder, holds in grown.objects.items() for kfunc in holds.kfuncs]

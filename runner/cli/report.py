@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from runner.cli import Finished, tracking
-from runner.cli.judging import exit_status, expectations_of, judged_newest, judged_run
+from runner.cli.judging import asked_by, exit_status, expectations_of, judged_newest, judged_run
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
@@ -35,7 +35,6 @@ from runner.reports.site import site, write_site
 from runner.reports.statements import statements_markdown, statements_report
 from runner.reports.summary import run_report, runs_table
 from runner.reports.verdicts import WORDS, WantedVerdicts, probe_verdicts, verdicts_report
-from runner.results.asked import read_asked
 from runner.results.bisections import load_bisections
 from runner.results.model import JudgedRun, RunKind, judge_run
 from runner.results.statements import statements
@@ -138,7 +137,7 @@ def export_run(
     project = Project.at(matrix)
     if format_ is ExportFormat.JSON:
         judged = judged_run(project, run)
-        emit(to_json(export(judged, read_asked(project.reports, judged.run.id))), output)
+        emit(to_json(export(judged, asked_by(project, judged.run.id))), output)
         return
     judged = judged_newest(project, run, consoles=True)
     writers: dict[ExportFormat, Callable[[JudgedRun], str]] = {

@@ -21,7 +21,7 @@ from rich.text import Text
 from runner import __version__
 from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.judging import expectations_of, judged_run, run_of
+from runner.cli.judging import asked_by, expectations_of, judged_run, run_of
 from runner.cli.live import Display
 from runner.cli.options import (
     DEFAULT_MATRIX,
@@ -50,10 +50,9 @@ from runner.probes import Expectations, compile_objects
 from runner.reports.cell import probe_report
 from runner.reports.comparison import comparison_report
 from runner.reports.imported import imported_cell
-from runner.results.asked import read_asked
 from runner.results.comparison import Deviation, answered, changed_answers
+from runner.results.evidence import write_trace
 from runner.results.model import RunHeader, RunKind, judged_cell, new_run_id
-from runner.results.traces import write_trace
 
 _UNLIMITED_S = 86400  # while a debugger may stop the guest, its silence means nothing
 
@@ -169,7 +168,7 @@ def repro(
 def _of_store(project: Project, expectations: Expectations, cell_id: str, run_id: str | None) -> Earlier:
     """From a run. Raises UserError when it has no such cell."""
     judged = judged_run(project, run_id or run_of(project, cell_id))
-    result, asked = judged.cell(cell_id).result, read_asked(project.reports, judged.run.id)
+    result, asked = judged.cell(cell_id).result, asked_by(project, judged.run.id)
     kept, objects = (asked.cells.get(cell_id), asked.objects) if asked else (None, {})
     where = f"run {judged.run.id}"
     return Earlier(where, judged.run.id, result, kept or _asked_now(expectations, result), kept is not None, objects)

@@ -24,18 +24,15 @@ from runner.cli.options import (
 from runner.cli.sides import compare, side
 from runner.errors import UserError
 from runner.model import ProgType
-from runner.probes.old import OldJudge
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.docscheck import docs_check_document, docs_check_report
 from runner.reports.history import history_document, history_report, signatures_document, signatures_report
 from runner.reports.over_time import over_time_document, over_time_report
 from runner.results.docscheck import docs_check
 from runner.results.ebpfdocs import load
-from runner.results.history import history
+from runner.results.history import history, signatures
 from runner.results.series import Measured, builds, different, measurements
-from runner.results.signatures import signatures
 from runner.results.stories import Only, overview
-from runner.results.verdicts import VerdictsAbout
 from runner.text import nearest
 
 Kfunc = Annotated[str | None, typer.Option(help="Only this kfunc.")]
@@ -64,12 +61,12 @@ def measured(project: Project) -> tuple[Measured, ...]:
     """Everything that is kept, judged by the claims as they are now."""
     expectations = expectations_of(project)
     with store_of(project, read_only=True) as store:
-        return measurements(store, OldJudge(expectations))
+        return measurements(store, expectations)
 
 
 def known_kfunc(kept: tuple[Measured, ...], kfunc: str | None) -> None:
     """Raises UserError when no kernel was ever asked about it."""
-    names = {row.kfunc for states in different(kept) for row in states}
+    names = {topic.subject for states in different(kept) for topic in states}
     if kfunc is not None and kfunc not in names:
         raise UserError(f"no kernel was asked about {kfunc}", hint=nearest(kfunc, sorted(names)))
 
@@ -133,11 +130,11 @@ def history_of(
     """
     expectations = expectations_of(Project.at(matrix))
     with store_of(Project.at(matrix), read_only=True) as store:
-        kept = tuple(each for each in measurements(store, OldJudge(expectations)) if arch in (None, each.cell.arch))
-        known_kfunc(kept, kfunc)
-        asked = dict.fromkeys(row.prog_type for states in different(kept) for row in states)
-        types = (prog_type,) if prog_type else tuple(asked)
-        turns = history(kept, kfunc, VerdictsAbout(kfunc, store, expectations.known["claims"]), types)
+        every = measurements(store, expectations, kfunc)
+    kept = tuple(each for each in every if arch in (None, each.cell.arch))
+    known_kfunc(kept, kfunc)
+    types = {topic.type for states in different(kept) for topic in states}
+    turns = history(kept, kfunc, (prog_type,) if prog_type else types)
     runs = len({each.run for each in kept})
     show(history_report(kfunc, turns, runs), history_document(kfunc, turns, runs), format_, output)
 
@@ -169,7 +166,7 @@ def docs_check_of(
 
     Example: runner report docs-check --ebpf-docs ../ebpf-docs
     """
-    found = docs_check(load(docs), builds(measured(Project.at(matrix))), Only(prog_type=prog_type))
+    found = docs_check(load(docs), builds(measured(Project.at(matrix))), Only(type=prog_type))
     show(docs_check_report(found), docs_check_document(found), format_, output)
     if found.disagreements:
         raise Finished(EXIT_BROKEN)

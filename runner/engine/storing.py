@@ -13,7 +13,6 @@ from runner.engine.plan import Plan, RunEnd
 from runner.engine.prepare import asked_of
 from runner.errors import UserError
 from runner.model import ANSWERS, Cell, CellResult, Outcome
-from runner.results.asked import read_asked, write_asked
 from runner.results.missing import missing_cells
 from runner.results.model import Run, RunKind, new_run_id
 from runner.results.store import ResultStore
@@ -86,12 +85,7 @@ class StoreSink:
 
     def _keep_asked(self, plan: Plan) -> None:
         """What each cell was asked last, so that `runner cell repro` can ask it again."""
-        reports = self.store.path.parent
-        asked, before = asked_of(plan.orders, plan.payload), read_asked(reports, plan.run.id)
-        if before:
-            cells, objects = {**before.cells, **asked.cells}, {**before.objects, **asked.objects}
-            asked = asked.model_copy(update={"cells": cells, "objects": objects})
-        write_asked(reports, plan.run.id, asked)
+        self.store.write_asked(plan.run.id, asked_of(plan.orders, plan.payload))
 
     def progress(self, progress: Progress) -> None:
         pass

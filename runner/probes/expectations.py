@@ -49,44 +49,48 @@ class Expectations:
     def grown(self, results: Iterable[CellResult]) -> Self:
         """With what these results teach: a name that one of their kernels has is looked for in all of them."""
         results = tuple(results)
-        return replace(self, known={kind.name: kind.grown(known, results) for kind, known in self._kinds()})
+        return replace(self, known={kind.name: kind.grown(known, results) for kind, known in self.kinds()})
 
     def everywhere(self, probe: str) -> Self:
         """With that probe asked of every kernel, whatever its `since` and `until` are."""
-        return replace(self, known={kind.name: kind.everywhere(known, probe) for kind, known in self._kinds()})
+        return replace(self, known={kind.name: kind.everywhere(known, probe) for kind, known in self.kinds()})
 
-    def _kinds(self) -> Iterable[tuple[Kind[Any], Any]]:
+    def kinds(self) -> Iterable[tuple[Kind[Any], Any]]:
+        """Those that are asked, each with what it knows, in the order in which they are judged."""
         return ((kind, self.known[name]) for name, kind in KINDS.items() if name in self.known)
 
     # --- before a kernel is asked
 
     def asks(self, version: KernelVersion, types: Sequence[ProgType] = NETWORK_TYPES) -> tuple[Ask, ...]:
         """Everything to ask a kernel of this version; `types` where programs of any type can be asked about."""
-        asked = sorted(self._kinds(), key=lambda each: each[0].name)  # the census first: it is evidence for all others
+        asked = sorted(self.kinds(), key=lambda each: each[0].name)  # the census first: it is evidence for all others
         return tuple(ask for kind, known in asked for ask in kind.asks(known, version, types))
 
     @property
     def modules(self) -> tuple[str, ...]:
         """To load before anything is asked, each once: those of the files, in their order, then those of the kinds."""
         of_files = [module for file in self.files for module in file.family.modules]
-        of_kinds = [module for kind, known in self._kinds() for module in kind.modules(known)]
+        of_kinds = [module for kind, known in self.kinds() for module in kind.modules(known)]
         return tuple(dict.fromkeys((*of_files, *of_kinds)))
 
     @property
     def objects(self) -> tuple[str, ...]:
         """The names of the BPF objects to compile."""
-        return tuple(dict.fromkeys(name for kind, known in self._kinds() for name in kind.objects(known)))
+        return tuple(dict.fromkeys(name for kind, known in self.kinds() for name in kind.objects(known)))
 
     # --- after it
 
     def rows(self, result: CellResult) -> tuple[Row, ...]:
         """All that is judged of one cell, with the known issues that explain some of it. Pure."""
         rows: list[Row] = []
-        mine = [issue for issue in self.issues if issue.is_of(result)]
-        for kind, known in self._kinds():
-            earlier = [row for row in rows if row.kind in kind.evidence]
-            rows += [_explained(kind, row, result, mine) for row in kind.judge(result, known, earlier)]
+        for kind, _ in self.kinds():
+            rows += self.rows_of(kind, result, [row for row in rows if row.kind in kind.evidence])
         return tuple(rows)
+
+    def rows_of(self, kind: Kind[Any], result: CellResult, earlier: Sequence[Row]) -> Iterable[Row]:
+        """Those of one kind. `earlier` are the rows of the kinds in its `evidence`."""
+        mine = [issue for issue in self.issues if issue.is_of(result)]
+        return [_explained(kind, row, result, mine) for row in kind.judge(result, self.known[kind.name], earlier)]
 
     def splats(self, result: CellResult) -> tuple[JudgedSplat, ...]:
         """What the kernel reported by itself, each with the known issue that allows it."""
@@ -102,7 +106,7 @@ class Expectations:
 
     def said(self) -> tuple[Said, ...]:
         """What is claimed, each with who says it, and where."""
-        return tuple(said for kind, known in self._kinds() for said in kind.said(known))
+        return tuple(said for kind, known in self.kinds() for said in kind.said(known))
 
     def written(self) -> dict[str, tuple[Path, int]]:
         """The file and line of what is claimed, by its id."""

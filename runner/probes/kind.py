@@ -119,6 +119,8 @@ class Kind(Generic[KnownT]):
     entry: ClassVar[type[Plain] | None] = None  # its mapping among the matrix's `probes`; the first field is the key
     pattern: ClassVar[type[Plain] | None] = None  # of an answer, in bpf/known-issues.yaml
     evidence: ClassVar[tuple[str, ...]] = ()  # kinds that are judged before it: it gets their rows
+    reads: ClassVar[tuple[str, ...]] = ()  # kinds whose answers `judge` looks at besides its own
+    independent: ClassVar[bool] = False  # a row depends on no answer of this kind to another probe, nor on `evidence`
     options: ClassVar[tuple[str, ...]] = ()  # of the kernel's .config, kept with each result
     needs: ClassVar[tuple[Need, ...]] = ()
     unpacked: ClassVar[tuple[str, ...]] = ()  # modules that are taken from a kernel, with what they depend on

@@ -104,7 +104,7 @@ def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[Re
     yield Hanging("    after    ", plain(first.after, _WIDTH), "dim")
     if first.kind is Kind.WORSE and first not in of.once and names.runs:
         yield Text(f"    {_boots_words(of, group)}", "dim")
-    every = first.key.subject is Subject.KFUNC
+    every = first.key.subject is Subject.STATE
     old = show_command(first.old_cell, first.probe, names.old_runs.get(first.old_cell, ""), every=every)
     new = show_command(first.key.cell, first.probe, names.new_runs.get(first.key.cell, ""), every=every)
     yield whole(f"    {old}", "dim")
@@ -134,15 +134,12 @@ def _uncompared(of: Difference) -> Iterator[str]:
 
 
 def _document(of: Difference, change: Change, names: Names) -> dict[str, object]:
-    kfunc, _, prog_type = (
-        change.key.name.rstrip(")").rpartition(" (") if change.key.subject is Subject.KFUNC else ("",) * 3
-    )
     return {
         "kind": change.kind,
         "subject": change.key.subject,
         "probe": change.probe,
-        "kfunc": kfunc,
-        "prog_type": prog_type,
+        "kfunc": change.row.subject if change.row else "",
+        "prog_type": change.row.type if change.row else "",
         "cell": {"before": change.old_cell, "after": change.key.cell},
         "run": {
             "before": names.old_runs.get(change.old_cell, ""),

@@ -10,7 +10,7 @@ from rich.text import Text
 from runner.model import Build
 from runner.reports.drawing import Hanging, whole
 from runner.reports.findings import show_command
-from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck
+from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck, flags_of
 from runner.text import plain, some
 
 _NAMED = 8
@@ -37,7 +37,7 @@ def docs_check_report(check: DocsCheck) -> RenderableType:
         parts += [Text(), Text(f"{', '.join(attached)}: {why}", "yellow")]
     parts += [Text(), Text("What these kernels cannot decide", "bold")]
     for it in check.undecided:
-        parts.append(Text(f"  {it.why}: {_some(list(dict.fromkeys(row.kfunc for row in it.rows)))}"))
+        parts.append(Text(f"  {it.why}: {_some(list(dict.fromkeys(topic.subject for topic in it.topics)))}"))
     if check.unasked:
         parts.append(Text(f"  documented, and no kernel was asked: {_some(check.unasked)}"))
     if check.unknown:
@@ -53,14 +53,14 @@ def docs_check_document(check: DocsCheck) -> dict[str, object]:
         "since_confirmed": check.points,
         "since_documented": check.all_points,
         "disagreements": [
-            {"kind": it.kind, "kfunc": it.row.kfunc, "prog_type": it.row.prog_type, "documented": it.documented,
+            {"kind": it.kind, "kfunc": it.topic.subject, "prog_type": it.topic.type, "documented": it.documented,
              "kernels": [{"version": str(build), "arch": build.arch} for build in it.builds],
-             "state": it.state.state, "cause": plain(it.state.cause), "errno": it.state.errno,
-             "flags": list(it.state.flags), "run": it.seen.run, "cell": it.seen.cell.id, "command": _command(it)}
+             "state": it.row.state, "cause": plain(it.row.cause), "errno": it.row.errno,
+             "flags": list(flags_of(it.row)), "run": it.seen.run, "cell": it.seen.cell.id, "command": _command(it)}
             for it in check.disagreements
         ],
         "undecided": [
-            {"why": it.why, "kfuncs": [{"kfunc": row.kfunc, "prog_type": row.prog_type} for row in it.rows]}
+            {"why": it.why, "kfuncs": [{"kfunc": topic.subject, "prog_type": topic.type} for topic in it.topics]}
             for it in check.undecided
         ],
         "unasked": list(check.unasked),
@@ -72,24 +72,24 @@ def _alike(found: Sequence[Disagreement]) -> list[list[Disagreement]]:
     """Disagreements that differ in the program type only, then those that differ in the kfunc only."""
     types: dict[tuple[object, ...], list[Disagreement]] = {}
     for it in found:
-        key = (it.row.kfunc, it.documented, it.builds, it.state.state, plain(it.state.cause))
+        key = (it.topic.subject, it.documented, it.builds, it.row.state, plain(it.row.cause))
         types.setdefault(key, []).append(it)
     kfuncs: dict[tuple[object, ...], list[Disagreement]] = {}
     for (_, *rest), group in types.items():
-        flags = group[0].state.flags if group[0].kind is Dispute.FLAGS else ()
-        kfuncs.setdefault((tuple(it.row.prog_type for it in group), flags, *rest), []).extend(group)
+        flags = flags_of(group[0].row) if group[0].kind is Dispute.FLAGS else ()
+        kfuncs.setdefault((tuple(it.topic.type for it in group), flags, *rest), []).extend(group)
     return list(kfuncs.values())
 
 
 def _lines(group: Sequence[Disagreement]) -> list[RenderableType]:
     it = group[0]
-    names = _some(list(dict.fromkeys(plain(each.row.kfunc) for each in group)))
-    types = ", ".join(dict.fromkeys(each.row.prog_type for each in group))
+    names = _some(list(dict.fromkeys(plain(each.topic.subject) for each in group)))
+    types = ", ".join(dict.fromkeys(each.topic.type for each in group))
     if it.kind is Dispute.FLAGS:
-        what, observed = names, ", ".join(it.state.flags)
+        what, observed = names, ", ".join(flags_of(it.row))
     else:
-        cause = plain(it.state.cause, _WIDTH)
-        what, observed = f"{names} ({types})", f"{it.state.state}: {cause}" if cause else str(it.state.state)
+        cause = plain(it.row.cause, _WIDTH)
+        what, observed = f"{names} ({types})", f"{it.row.state}: {cause}" if cause else str(it.row.state)
     return [
         Hanging("  ", f"{what}  on {_by_arch(it.builds)}"),
         Hanging("    documented ", str(it.documented), "dim"),

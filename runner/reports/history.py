@@ -11,8 +11,7 @@ from runner.model import StructLayout
 from runner.model.layouts import layout_lines
 from runner.reports.drawing import Hanging, whole
 from runner.reports.findings import show_command
-from runner.results.history import Turn
-from runner.results.signatures import Signature
+from runner.results.history import Signature, Turn
 from runner.text import counted, plain, printable
 
 NOT_RECORDED = "not recorded"
@@ -73,7 +72,7 @@ def _firsts(turns: Sequence[Turn]) -> Iterator[RenderableType]:
     """One line for each answer and day, with the kernels that gave it."""
     groups: dict[tuple[str, str, str], dict[str, list[str]]] = {}
     for turn in turns:
-        kernels = groups.setdefault((f"{turn.when:%Y-%m-%d}", turn.prog_type, plain(turn.after, _WIDTH)), {})
+        kernels = groups.setdefault((f"{turn.when:%Y-%m-%d}", turn.type, plain(turn.after, _WIDTH)), {})
         archs = kernels.setdefault(str(turn.new.build), [])
         if turn.new.build.arch not in archs:
             archs.append(turn.new.build.arch)
@@ -94,7 +93,7 @@ def _together(turns: Sequence[Turn]) -> list[list[Turn]]:
 def _lines(group: Sequence[Turn]) -> Iterator[RenderableType]:
     turn = group[0]
     assert turn.old is not None  # noqa: S101  a change has something before it
-    what = ", ".join(each.probe or f"state ({each.prog_type})" for each in group)
+    what = ", ".join(each.probe or f"state ({each.type})" for each in group)
     kernels = f"{turn.old.build} -> {turn.new.build}" if turn.old.build != turn.new.build else str(turn.new.build)
     yield Hanging(f"  {turn.when:%Y-%m-%d %H:%M}  ", f"{kernels} {turn.new.build.arch}  {plain(what)}")
     same = "" if turn.old.build != turn.new.build else " (the same build)"
@@ -109,7 +108,7 @@ def _lines(group: Sequence[Turn]) -> Iterator[RenderableType]:
 def _document(turn: Turn) -> dict[str, object]:
     return {
         "when": turn.when.isoformat(),
-        "prog_type": turn.prog_type,
+        "prog_type": turn.type,
         "probe": turn.probe,
         "arch": turn.new.build.arch,
         "before": None if turn.before is None else plain(turn.before),

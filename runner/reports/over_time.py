@@ -27,10 +27,10 @@ def over_time_report(overview: Overview) -> RenderableType:
     table = Table(
         "kfunc", "type", "architecture", "may be called since", "every kernel measured", box=None, pad_edge=False
     )
-    for (row, _), group in groupby(overview.stories, key=lambda it: (it.row, it.segments == ())):
+    for (topic, _), group in groupby(overview.stories, key=lambda it: (it.topic, it.segments == ())):
         for archs, story in _alike(list(group)):
             table.add_row(
-                row.kfunc, row.prog_type, ", ".join(archs), since_words(story), _segments_text(story.segments)
+                topic.subject, topic.type, ", ".join(archs), since_words(story), _segments_text(story.segments)
             )
     parts: list[RenderableType] = [*(Hanging("", line) for line in measured_lines(overview)), Text(), Trimmed(table)]
     if overview.other_types:
@@ -53,7 +53,7 @@ def over_time_document(overview: Overview) -> dict[str, object]:
         ],
         "availability": [_story_document(story) for story in overview.stories],
         "events": [
-            {"kind": event.kind, "kfunc": event.row.kfunc, "prog_type": event.row.prog_type,
+            {"kind": event.kind, "kfunc": event.topic.subject, "prog_type": event.topic.type,
              "between": [str(build) for build in event.between],
              "answers": [
                  {"state": state.state, "cause": plain(state.cause), "kernel": str(seen.build),
@@ -96,7 +96,7 @@ def segment_words(segment: Segment) -> str:
 def event_lines(event: Event, *others: Event) -> Iterator[RenderableType]:
     """What happened, then the evidence, indented. `others` are the same for other program types or architectures."""
     every = (event, *others)
-    what = f"{event.row.kfunc} ({', '.join(dict.fromkeys(it.row.prog_type for it in every))})"
+    what = f"{event.topic.subject} ({', '.join(dict.fromkeys(it.topic.type for it in every))})"
     archs = ", ".join(dict.fromkeys(it.answers[-1][1].build.arch for it in every))
     (first, old), (last, new) = event.answers[0], event.answers[-1]
     if event.kind is EventKind.LESS:
@@ -121,7 +121,7 @@ def _same(events: Sequence[Event]) -> Iterator[list[Event]]:
     types: dict[tuple[object, ...], list[Event]] = {}
     for event in events:
         seen = tuple((state.state, plain(state.cause), it.build, it.run) for state, it in event.answers)
-        types.setdefault((event.kind, event.row.kfunc, event.between, seen), []).append(event)
+        types.setdefault((event.kind, event.topic.subject, event.between, seen), []).append(event)
     archs: dict[tuple[object, ...], list[Event]] = {}
     for group in types.values():
         event = group[0]
@@ -130,8 +130,8 @@ def _same(events: Sequence[Event]) -> Iterator[list[Event]]:
         )
         if event.kind is not EventKind.LESS:
             where = (*where, *(it.build for _, it in event.answers), event.answers[0][1].run)
-        rows = tuple(it.row for it in group)
-        archs.setdefault((event.kind, rows, tuple(map(str, event.between)), where), []).extend(group)
+        topics = tuple(it.topic for it in group)
+        archs.setdefault((event.kind, topics, tuple(map(str, event.between)), where), []).extend(group)
     yield from archs.values()
 
 
@@ -169,8 +169,8 @@ def _segments_text(segments: Sequence[Segment]) -> Text:
 
 def _story_document(story: Story) -> dict[str, object]:
     return {
-        "kfunc": story.row.kfunc,
-        "prog_type": story.row.prog_type,
+        "kfunc": story.topic.subject,
+        "prog_type": story.topic.type,
         "arch": story.arch,
         "best": story.best,
         "since": [

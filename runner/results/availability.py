@@ -71,7 +71,7 @@ def availability(judged: JudgedRun, *, every: bool = False) -> Availability:
     asked |= {topic for topic in _unanswered(judged.cells) if topic[:2] not in answered}
     expected = {row.subject for cell in judged.cells for row in cell.rows if row.verdict is not None}
     judged_kinds = {topic.kind for topic in asked if topic.subject in expected}
-    shown = {topic for topic in asked if every or (_counts(topic) and _fits(topic, expected, judged_kinds))}
+    shown = {topic for topic in asked if every or (counts(topic) and _fits(topic, expected, judged_kinds))}
     return Availability(
         columns=tuple(sorted((_column(cell) for cell in judged.cells), key=_column_order)),
         topics=tuple(sorted(shown)),
@@ -87,7 +87,8 @@ def _unanswered(cells: Sequence[JudgedCell]) -> Iterator[Topic]:
             yield from (Topic(row.subject, row.type, row.kind) for row in cell.rows if not row.answered)
 
 
-def _counts(topic: Topic) -> bool:
+def counts(topic: Topic) -> bool:
+    """Is it shown unless all are wanted?"""
     due = KINDS[topic.kind].due
     return due is None or topic.type in due
 

@@ -16,10 +16,10 @@ from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
 from runner.errors import InfraError
 from runner.model import KnownIssue, Outcome, Plain
-from runner.results.answers import steady
 from runner.results.database import faults
 from runner.results.evidence import publish
 from runner.results.model import RunId
+from runner.results.packed import steady
 
 
 class Why(StrEnum):
@@ -169,7 +169,7 @@ class AnswerChange(Plain):
         before, after = self.last_good.log.rstrip(), self.first_bad.log.rstrip()
         if before and after:
             for number, (old, new) in enumerate(zip_longest(before.splitlines(), after.splitlines(), fillvalue=""), 1):
-                if steady(old)[0] != steady(new)[0]:
+                if steady(old) != steady(new):
                     return LogDifference(line=number, before=old, after=new)
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from runner.model import CellResult, CensusObservation, Observation, Plain
-from runner.results.answers import steady
+from runner.results.packed import steady
 
 _NOTHING = "no answer"
 
@@ -66,7 +66,7 @@ def _load(seen: Observation) -> Iterator[tuple[str, str]]:
     yield "load errno", str(seen.load_errno)
     yield "run errno", str(seen.run_errno)
     yield "returned", str(seen.retval)
-    yield "last line of the log", steady(seen.log.strip().rpartition("\n")[2])[0] if seen.load_errno else ""
+    yield "last line of the log", steady(seen.log.strip().rpartition("\n")[2]) if seen.load_errno else ""
 
 
 def _fields(seen: Observation) -> Iterator[tuple[str, str]]:

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from runner.model import ClaimVerdict, KfuncState, Outcome, State, Verdict
-from runner.results.answers import steady
+from runner.model import Outcome, Row, Verdict
+from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell
-from runner.results.stories import RANK, is_less
+from runner.results.packed import steady
+from runner.results.stories import is_less, rank
 
 _NUMBER = re.compile(r"\d+")
 
@@ -32,13 +33,13 @@ class Kind(StrEnum):
 
 class Subject(StrEnum):
     CELL = "cell"
-    CLAIM = "claim"
-    KFUNC = "kfunc"
+    VERDICT = "verdict"
+    STATE = "state"
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a change is about. `name` is a probe, a kfunc with its program type, or empty for the cell itself."""
+    """What a change is about. `name` is a probe, a subject with its type, or empty for the cell itself."""
 
     subject: Subject
     name: str
@@ -47,7 +48,8 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """`before` and `after` in words. `probe` shows the evidence of both; empty where the whole cell does."""
+    """`before` and `after` in words. `probe` shows the evidence of both; empty where the whole cell does. `row` is the
+    newer one, where it is about one."""
 
     kind: Kind
     key: Key
@@ -55,6 +57,7 @@ class Change:
     after: str
     old_cell: str
     probe: str = ""
+    row: Row | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,18 +146,24 @@ def cell_changes(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
     yield from _outcome(old, new)
     if old.result.outcome is not Outcome.RAN or new.result.outcome is not Outcome.RAN:
         return
-    claims = {claim.probe: claim for claim in old.claims}
-    for claim in new.claims:
-        if claim.probe in claims and (kind := _claim_kind(claims[claim.probe], claim)):
-            key = Key(Subject.CLAIM, claim.probe, new.id)
-            yield Change(kind, key, _claim_words(claims[claim.probe]), _claim_words(claim), old.id, claim.probe)
-    states = {(state.kfunc, state.prog_type): state for state in old.states}
-    for state in new.states:
-        earlier = states.get((state.kfunc, state.prog_type))
-        if earlier and (kind := _state_kind(earlier, state)):
-            key = Key(Subject.KFUNC, f"{state.kfunc} ({state.prog_type})", new.id)
-            fully = earlier.state is state.state  # then what differs is not the state
-            yield Change(kind, key, _state_words(earlier, fully), _state_words(state, fully), old.id)
+    before = {_key(row): row for row in old.rows}
+    for row in new.rows:
+        earlier = before.get(_key(row))
+        if earlier is None:
+            continue
+        if row.state:
+            if kind := _state_kind(earlier, row):
+                fully = earlier.state == row.state  # then what differs is not the state
+                words = _state_words(earlier, fully), _state_words(row, fully)
+                key = Key(Subject.STATE, f"{row.subject} ({row.type})" if row.type else row.subject, new.id)
+                yield Change(kind, key, *words, old.id, row=row)
+        elif kind := _verdict_kind(earlier, row):
+            key = Key(Subject.VERDICT, row.probe, new.id)
+            yield Change(kind, key, _verdict_words(earlier), _verdict_words(row), old.id, row.probe, row)
+
+
+def _key(row: Row) -> tuple[str, str, str, str]:
+    return (row.kind, row.probe, row.subject, row.type)
 
 
 def _boots(
@@ -187,18 +196,18 @@ def _outcome(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
             kind = Kind.BETTER if after.outcome is Outcome.RAN else Kind.WORSE
         words = [f"{it.outcome}: {it.cause}" if it.cause else str(it.outcome) for it in (before, after)]
         yield Change(kind, Key(Subject.CELL, "", new.id), words[0], words[1], old.id)
-    judged = {claim.probe for claim in new.claims}
+    judged = {row.probe for row in new.rows if row.verdict is not None}
     for probe in after.crashed:
-        if probe not in before.crashed and probe not in judged:  # a claim says so itself
+        if probe not in before.crashed and probe not in judged:  # its row says so itself
             key = Key(Subject.CELL, probe, new.id)
             yield Change(Kind.WORSE, key, "did not crash the kernel", "crashed the kernel", old.id, probe)
 
 
-_CLAIM_RANK = {Verdict.BROKEN: 1, Verdict.HOLDS: 2}
+_VERDICT_RANK = {Verdict.BROKEN: 1, Verdict.HOLDS: 2}
 
 
-def _claim_kind(old: ClaimVerdict, new: ClaimVerdict) -> Kind | None:
-    before, after = _claim_rank(old), _claim_rank(new)
+def _verdict_kind(old: Row, new: Row) -> Kind | None:
+    before, after = _verdict_rank(old), _verdict_rank(new)
     if before is None and after is None:
         return None if old.verdict is new.verdict else Kind.OTHERWISE
     if after is None:
@@ -211,48 +220,45 @@ def _claim_kind(old: ClaimVerdict, new: ClaimVerdict) -> Kind | None:
         return Kind.BETTER
     if new.verdict is Verdict.HOLDS:
         # a counter within what the claim allows is no change
-        same = _NUMBER.sub("", _same_text(old.observed)) == _NUMBER.sub("", _same_text(new.observed))
+        same = _NUMBER.sub("", steady(old.observed)) == _NUMBER.sub("", steady(new.observed))
         return None if same else Kind.TEXT
-    return None if _same_text(old.observed) == _same_text(new.observed) else Kind.OTHERWISE
+    return None if steady(old.observed) == steady(new.observed) else Kind.OTHERWISE
 
 
-def _claim_rank(claim: ClaimVerdict) -> int | None:
-    return 0 if claim.crashed else _CLAIM_RANK.get(claim.verdict)
+def _verdict_rank(row: Row) -> int | None:
+    return 0 if row.crashed else _VERDICT_RANK.get(row.verdict or Verdict.NO_ANSWER)
 
 
-def _state_kind(old: KfuncState, new: KfuncState) -> Kind | None:
-    before, after = RANK.get(old.state), RANK.get(new.state)
+def _state_kind(old: Row, new: Row) -> Kind | None:
+    before, after = rank(old), rank(new)
     if before is None and after is None:
         return None
     if after is None:
         return Kind.UNANSWERED
     if before is None:
         return Kind.ANSWERED
-    if after != before:
-        if is_less(old.state, new.state):
+    if old.state != new.state:
+        if is_less(old, new):
             return Kind.WORSE
-        return Kind.BETTER if is_less(new.state, old.state) else Kind.OTHERWISE
-    if old.object != new.object:
+        return Kind.BETTER if is_less(new, old) else Kind.OTHERWISE
+    if old.details.get("object") != new.details.get("object"):
         return Kind.OTHERWISE
-    if new.state is State.USABLE:  # its errno is of the census' program, which has no proper arguments
+    if new.state == KINDS[new.kind].best:  # its errno is of a program without proper arguments
         return None
     if old.errno != new.errno:
         return Kind.OTHERWISE
-    return None if _same_text(old.cause) == _same_text(new.cause) else Kind.TEXT
+    return None if steady(old.cause) == steady(new.cause) else Kind.TEXT
 
 
-def _same_text(text: str) -> str:
-    return steady(text)[0]
-
-
-def _claim_words(claim: ClaimVerdict) -> str:
-    if claim.crashed:
+def _verdict_words(row: Row) -> str:
+    if row.crashed:
         return "crashed the kernel"
-    verdict = f"{claim.verdict} (known issue {claim.known_issue})" if claim.known_issue else str(claim.verdict)
-    return ": ".join(filter(None, (verdict, claim.observed or claim.cause)))
+    verdict = f"{row.verdict} (known issue {row.known_issue})" if row.known_issue else str(row.verdict)
+    return ": ".join(filter(None, (verdict, row.observed or row.cause)))
 
 
-def _state_words(state: KfuncState, fully: bool) -> str:
-    where = f" in {state.object}" if state.object else ""
-    more = f"{where}, errno {state.errno}" if fully else ""
-    return ": ".join(filter(None, (f"{state.state}{more}", state.cause)))
+def _state_words(row: Row, fully: bool) -> str:
+    owner = row.details.get("object")
+    where = f" in {owner}" if owner else ""
+    more = f"{where}, errno {row.errno}" if fully else ""
+    return ": ".join(filter(None, (f"{row.state}{more}", row.cause)))

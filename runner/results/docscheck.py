@@ -11,11 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
-from runner.model import Build, KfuncState, ProgType, State
+from runner.model import Build, ProgType, Row, State
 from runner.model.version import KernelVersion
+from runner.results.availability import Topic
 from runner.results.ebpfdocs import Docs, Documented
-from runner.results.series import Known, Measured, Row
+from runner.results.series import Known, Measured
 from runner.results.stories import Only
 
 _CALLABLE = (State.REGISTERED, State.USABLE)
@@ -40,19 +42,19 @@ class Disagreement:
     """`builds` answered so; `seen` is the answer of the first, with where it is kept."""
 
     kind: Dispute
-    row: Row
+    topic: Topic
     documented: str
     builds: tuple[Build, ...]
-    state: KfuncState
+    row: Row
     seen: Measured
 
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """`why` these kernels cannot decide about `rows`."""
+    """`why` these kernels cannot decide about `topics`."""
 
     why: str
-    rows: tuple[Row, ...]
+    topics: tuple[Topic, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,73 +77,74 @@ class DocsCheck:
 def docs_check(docs: Docs, known: Sequence[Known], only: Only | None = None) -> DocsCheck:
     """`known` as runner.results.series.builds gives it."""
     only = only or Only()
-    answers: dict[Row, list[tuple[Known, KfuncState]]] = defaultdict(list)
+    answers: dict[Topic, list[tuple[Known, Row]]] = defaultdict(list)
     for it in known:
-        for row, state in it.states.items():
-            if row in only:
-                answers[row].append((it, state))
+        for topic, row in it.states.items():
+            if topic in only:
+                answers[topic].append((it, row))
     agreements, points, all_points = 0, 0, 0
     disagreements: list[Disagreement] = []
-    undecided: dict[str, list[Row]] = defaultdict(list)
-    for row in sorted(row for row in answers if row.kfunc in docs):
-        said = docs[row.kfunc]
-        checked = _Checked(said, row, answers[row])
+    undecided: dict[str, list[Topic]] = defaultdict(list)
+    for topic in sorted(topic for topic in answers if topic.subject in docs):
+        said = docs[topic.subject]
+        checked = _Checked(said, topic, answers[topic])
         agreements += checked.agreements
         # flags are the kfunc's own: one program type's answer tells of all
-        flagged = {it.row.kfunc for it in disagreements if it.kind is Dispute.FLAGS}
+        flagged = {it.topic.subject for it in disagreements if it.kind is Dispute.FLAGS}
         disagreements += [
-            it for it in checked.disagreements() if it.kind is not Dispute.FLAGS or it.row.kfunc not in flagged
+            it for it in checked.disagreements() if it.kind is not Dispute.FLAGS or it.topic.subject not in flagged
         ]
         for why in checked.open():
-            undecided[why].append(row)
-        if said.since_for(row.prog_type):
+            undecided[why].append(topic)
+        if said.since_for(ProgType(topic.type)):
             all_points += 1
             points += checked.bracketed
-    asked = {row.kfunc for row in answers}
-    there = {row.kfunc for row, seen in answers.items() if any(state.object for _, state in seen)}
+    asked = {topic.subject for topic in answers}
+    there = {topic.subject for topic, seen in answers.items() if any(_object(row) for _, row in seen)}
     return DocsCheck(
         agreements=agreements,
         disagreements=tuple(disagreements),
-        undecided=tuple(Undecided(why, tuple(rows)) for why, rows in undecided.items()),
+        undecided=tuple(Undecided(why, tuple(topics)) for why, topics in undecided.items()),
         points=points,
         all_points=all_points,
         unknown=tuple(sorted(there - docs.keys())),
         unasked=tuple(sorted(docs.keys() - asked)),
         builds=tuple(known),
-        types=tuple(it for it in ProgType if any(row.prog_type is it for row in answers)),
+        types=tuple(it for it in ProgType if any(topic.type == it for topic in answers)),
     )
 
 
 class _Checked:
     """One kfunc and program type on all kernels."""
 
-    def __init__(self, said: Documented, row: Row, answers: Iterable[tuple[Known, KfuncState]]) -> None:
+    def __init__(self, said: Documented, topic: Topic, answers: Iterable[tuple[Known, Row]]) -> None:
         self.said = said
-        self.row = row
+        self.topic = topic
+        self.type = ProgType(topic.type)
         self.answers = tuple(answers)
-        self.wrong: dict[Dispute, list[tuple[Known, KfuncState]]] = defaultdict(list)
+        self.wrong: dict[Dispute, list[tuple[Known, Row]]] = defaultdict(list)
         self.agreements = 0
         self.unanswered = 0
-        for known, state in self.answers:
-            self._take(known, state)
+        for known, row in self.answers:
+            self._take(known, row)
 
-    def _take(self, known: Known, state: KfuncState) -> None:
-        expected = self.said.says(self.row.prog_type, known.build.upstream)
-        if state.state is State.NO_ANSWER:
+    def _take(self, known: Known, row: Row) -> None:
+        expected = self.said.says(self.type, known.build.upstream)
+        if not row.answered:
             self.unanswered += 1
-        elif expected == (state.state in _CALLABLE):
+        elif expected == (row.state in _CALLABLE):
             self.agreements += 1
         elif expected:
-            kind = Dispute.ABSENT if state.state is State.ABSENT else Dispute.REFUSED
-            self.wrong[kind].append((known, state))
+            kind = Dispute.ABSENT if row.state == State.ABSENT else Dispute.REFUSED
+            self.wrong[kind].append((known, row))
         else:
-            self.wrong[self._why_not(known.build)].append((known, state))
-        if set(state.flags) - self.said.flags:
-            self.wrong[Dispute.FLAGS].append((known, state))
+            self.wrong[self._why_not(known.build)].append((known, row))
+        if set(flags_of(row)) - self.said.flags:
+            self.wrong[Dispute.FLAGS].append((known, row))
 
     def _why_not(self, build: Build) -> Dispute:
         """Why the documentation says that this kernel, which has it, does not."""
-        mine = [it for it in self.said.allowances if it.prog_type in (None, self.row.prog_type)]
+        mine = [it for it in self.said.allowances if it.prog_type in (None, self.type)]
         if not mine:
             return Dispute.UNDOCUMENTED
         ended = any(it.until and it.until.series <= build.upstream.series for it in mine)
@@ -150,30 +153,30 @@ class _Checked:
     @property
     def _never_there(self) -> bool:
         """It is in no kernel, so that nothing tells a wrong version from a configuration that leaves it out."""
-        return not any(state.object for _, state in self.answers)
+        return not any(_object(row) for _, row in self.answers)
 
     def disagreements(self) -> Iterator[Disagreement]:
         for kind, found in self.wrong.items():
             if kind is Dispute.ABSENT and self._never_there:
                 continue
-            known, state = found[0]
+            known, row = found[0]
             yield Disagreement(
                 kind=kind,
-                row=self.row,
+                topic=self.topic,
                 documented=self._documented(kind),
                 builds=tuple(it.build for it, _ in found),
-                state=state,
-                seen=known.evidence(self.row),
+                row=row,
+                seen=known.evidence(self.topic),
             )
 
     @property
     def _answered(self) -> list[KernelVersion]:
-        return [known.build.upstream for known, state in self.answers if state.state is not State.NO_ANSWER]
+        return [known.build.upstream for known, row in self.answers if row.answered]
 
     def _documented(self, kind: Dispute) -> str:
         if kind is Dispute.FLAGS:
             return ", ".join(sorted(self.said.flags)) or "no flags"
-        return self.said.words(self.row.prog_type)
+        return self.said.words(self.type)
 
     def open(self) -> Iterator[str]:
         if not self._answered:
@@ -181,14 +184,24 @@ class _Checked:
             return
         if Dispute.ABSENT in self.wrong and self._never_there:
             yield "absent from every kernel: their configuration may leave it out"
-        oldest, since = min(self._answered), self.said.since_for(self.row.prog_type)
+        oldest, since = min(self._answered), self.said.since_for(self.type)
         if since and since.series <= oldest.series and not self.wrong:
             yield f"there as documented, but {oldest} is the oldest kernel: since which version is not decided"
 
     @property
     def bracketed(self) -> bool:
         """Was a kernel before the documented version seen without it, and one from it on with it?"""
-        since = self.said.since_for(self.row.prog_type)
+        since = self.said.since_for(self.type)
         if since is None or self.wrong:
             return False
         return len({version.series >= since.series for version in self._answered}) == 2
+
+
+def flags_of(row: Row) -> tuple[str, ...]:
+    """As far as the kernel shows them."""
+    return tuple(cast("list[str]", row.details.get("flags", ())))
+
+
+def _object(row: Row) -> str:
+    """What holds it."""
+    return str(row.details.get("object", ""))

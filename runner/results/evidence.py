@@ -1,29 +1,27 @@
-"""The files that lie beside the database: per cell the console log, and the answers as they came.
+"""The files that lie beside the database: consoles, and the traces of programs that somebody asked to keep.
 
-    runs/<run>/<cell>/console.log  observations.jsonl.gz         the first attempt
-    runs/<run>/<cell>/console-2.log  observations-2.jsonl.gz     a repeated one
+    runs/<run>/<cell>/console.log             the first attempt
+    runs/<run>/<cell>/console-2.log           a repeated one
+    runs/<run>/<cell>/trace-<probe>.json.gz   the last trace of each probe
 
-A file is never changed once it is there: an attempt whose result was not committed leaves files that nobody names.
+A console is never changed once it is there: an attempt whose result was not committed leaves one that nobody names.
 """
 
 from __future__ import annotations
 
 import gzip
-import json
+import logging
+import re
+import zlib
 from pathlib import Path
 
-from runner.model import CellResult
+from pydantic import ValidationError
+
+from runner.model import CellResult, Trace
+from runner.results.database import faults
 from runner.store import write_atomically
 
-
-def console_path(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> Path:
-    """Where the console log of a cell's attempt (1, 2, ...) lies, below the folder `reports`."""
-    return _folder(reports, run_id, cell_id) / f"console{_suffix(attempt)}.log"
-
-
-def observations_path(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> Path:
-    """Where the raw answers of a cell's attempt lie: one JSON object per line, packed to a thirtieth."""
-    return _folder(reports, run_id, cell_id) / f"observations{_suffix(attempt)}.jsonl.gz"
+log = logging.getLogger(__name__)
 
 
 def run_folder(reports: Path, run_id: str) -> Path:
@@ -31,12 +29,15 @@ def run_folder(reports: Path, run_id: str) -> Path:
     return reports / "runs" / run_id
 
 
-def write(reports: Path, run_id: str, result: CellResult, attempt: int) -> None:
-    """Leave the console log and the raw answers of one attempt. Raises OSError."""
-    publish(console_path(reports, run_id, result.cell.id, attempt), _raw(result.console))
-    lines = [_line("observation", seen.model_dump(mode="json")) for seen in result.observations]
-    lines += [_line("census", seen.model_dump(mode="json")) for seen in result.census]
-    publish(observations_path(reports, run_id, result.cell.id, attempt), gzip.compress(_raw("".join(lines)), mtime=0))
+def console_path(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> Path:
+    """Where the console log of a cell's attempt (1, 2, ...) lies, below the folder `reports`."""
+    return run_folder(reports, run_id) / cell_id / ("console.log" if attempt == 1 else f"console-{attempt}.log")
+
+
+def write_console(reports: Path, run_id: str, result: CellResult, attempt: int) -> None:
+    """Leave the console log of one attempt. Raises OSError."""
+    content = result.console.encode(errors="backslashreplace")
+    publish(console_path(reports, run_id, result.cell.id, attempt), content)
 
 
 def read_console(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> str:
@@ -48,20 +49,31 @@ def read_console(reports: Path, run_id: str, cell_id: str, attempt: int = 1) -> 
     return raw.decode(errors="replace")
 
 
-def _folder(reports: Path, run_id: str, cell_id: str) -> Path:
-    return run_folder(reports, run_id) / cell_id
+def trace_path(reports: Path, run_id: str, cell_id: str, probe: str) -> Path:
+    name = re.sub(r"[^a-z0-9._-]", "-", probe.lower())
+    return run_folder(reports, run_id) / cell_id / f"trace-{name}.json.gz"
 
 
-def _suffix(attempt: int) -> str:
-    return "" if attempt == 1 else f"-{attempt}"
+def write_trace(reports: Path, run_id: str, cell_id: str, trace: Trace) -> None:
+    """InfraError when the disk fails."""
+    path = trace_path(reports, run_id, cell_id, trace.probe)
+    with faults(path):
+        publish(path, gzip.compress(trace.model_dump_json().encode(), mtime=0))
 
 
-def _line(event: str, observation: dict[str, object]) -> str:
-    return json.dumps({"event": event, **observation}) + "\n"
-
-
-def _raw(text: str) -> bytes:
-    return text.encode(errors="backslashreplace")
+def read_trace(reports: Path, run_id: str, cell_id: str, probe: str) -> Trace | None:
+    """None when nobody kept one. InfraError when the disk fails."""
+    path = trace_path(reports, run_id, cell_id, probe)
+    if not path.exists():
+        return None
+    try:
+        with faults(path):
+            raw = path.read_bytes()
+        trace = Trace.model_validate_json(gzip.decompress(raw))
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValidationError):
+        log.warning("%s cannot be read", path)
+        return None
+    return trace if trace.probe == probe else None
 
 
 def publish(path: Path, content: bytes) -> None:

@@ -17,10 +17,9 @@ from runner.errors import UserError
 from runner.model import Cell, CellResult
 from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
-from runner.results.asked import join_asked
 from runner.results.bisections import join_bisections
 from runner.results.model import Run
-from runner.results.store import ResultStore
+from runner.results.store import ResultStore, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Merged:
 
 
 def merge(into: ResultStore, sources: Iterable[Path]) -> tuple[Merged, ...]:
-    """Each source is read and not changed, but for its tables, which are brought up to date.
+    """Each source is read and not changed.
 
     Raises UserError, before anything of that source is written, when two runs have one id and are not shards of one.
     """
@@ -56,7 +55,8 @@ def _merge(into: ResultStore, path: Path) -> Merged:
             run = source.load(run_id, consoles=True)
             counts["runs"] += run_id not in present
             counts.update(_join(into, run, present=run_id in present))
-            join_asked(into.path.parent, path.parent, run_id)
+            if asked := source.asked(run_id):
+                into.write_asked(run_id, asked)
         join_bisections(into.path.parent, path.parent)
     return Merged(path, **counts)
 
@@ -75,8 +75,7 @@ def _join(into: ResultStore, run: Run, *, present: bool) -> Counter[str]:
     """Add what is not there. The order of united cells is one's own: by version, then architecture."""
     if not present:
         into.begin(run)
-        if run.finished:
-            into.finish(run.id, run.finished)
+        into.restate(run.header)
         _add(into, run.id, run.results)
         return Counter(cells=len(run.cells), results=len(run.results))
     ours = into.load(run.id, consoles=True)
@@ -84,12 +83,13 @@ def _join(into: ResultStore, run: Run, *, present: bool) -> Counter[str]:
     fresh = [cell for cell in run.cells if cell.id not in known]
     if fresh:
         into.widen(run.id, sorted((*ours.cells, *fresh), key=_cell_order))
-    into.restate(
-        run.id,
-        started=min(ours.started, run.started),
-        finished=_finished(ours, run),
-        slots=_slots(ours, run, other_machine=bool(run.cells) and fresh == list(run.cells)),
-    )
+    now = {
+        "started": min(ours.started, run.started),
+        "finished": _finished(ours, run),
+        "sessions": _sessions(ours, run),
+        "slots": _slots(ours, run, other_machine=bool(run.cells) and fresh == list(run.cells)),
+    }
+    into.restate(ours.header.model_copy(update=now))
     there = Counter(map(_digest, ours.results))
     missing = []
     for result in run.results:
@@ -119,9 +119,20 @@ def _finished(ours: Run, theirs: Run) -> datetime | None:
     return max(ends) if ends and (whole or len(ends) == 2) else None
 
 
+def _sessions(ours: Run, theirs: Run) -> tuple[Session, ...]:
+    """When any of the two ran."""
+    joined: list[Session] = []
+    for began, ended in sorted((*ours.sessions, *theirs.sessions)):
+        if joined and began <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(ended, joined[-1][1]))
+        else:
+            joined.append((began, ended))
+    return tuple(joined)
+
+
 def _add(into: ResultStore, run_id: str, results: Iterable[CellResult]) -> None:
     for result in results:
-        into.add(run_id, result)
+        into.copy(run_id, result)
 
 
 def _digest(result: CellResult) -> str:

@@ -65,6 +65,7 @@ class RunHeader(Plain):
     matrix_sha256: Sha256
     runner_version: str
     slots: Annotated[int, Field(ge=1)] | None = None  # guests at once
+    sessions: tuple[tuple[AwareDatetime, AwareDatetime], ...] = ()  # when it ran; a resumed run has several
 
     @property
     def kind(self) -> RunKind:
@@ -72,7 +73,11 @@ class RunHeader(Plain):
 
     @property
     def wall_s(self) -> float | None:
-        return (self.finished - self.started).total_seconds() if self.finished else None
+        """How long it ran, without the pauses after which it was resumed. None: it did not come to its end."""
+        if self.finished is None:
+            return None
+        sessions = self.sessions or ((self.started, self.finished),)
+        return sum((ended - began).total_seconds() for began, ended in sessions)
 
 
 class RunInfo(RunHeader):

@@ -14,6 +14,7 @@ from pathlib import Path
 from runner.results.bisections import bisection_path, load_bisections
 from runner.results.evidence import run_folder
 from runner.results.model import RunInfo, RunKind
+from runner.results.rowcache import NAME, retain
 from runner.results.store import Final, ResultStore
 
 
@@ -73,6 +74,7 @@ def prune(store: ResultStore, of: Plan) -> None:
     for info in of.going:
         shutil.rmtree(run_folder(store.path.parent, info.id), ignore_errors=True)
     store.remove([info.id for info in of.going])
+    retain(store.path.with_name(NAME), (final.digest for final in store.finals()))
 
 
 def _stays(info: RunInfo, at: int, keep: Keep, now: datetime) -> bool:

@@ -1,44 +1,36 @@
-"""Every answer that is kept, over all runs: which kernel build, when, and the state of each kfunc.
+"""Every answer that is stored, over all runs: which kernel build, when, and the rows of each.
 
-A year of nightly runs holds few different answers. Each is judged once, whatever number of nights gave it.
+A year of nightly runs holds few different rows. What was judged once is found in runner.results.rowcache.
 """
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
 
-from pydantic_core import from_json, to_json
-
-from runner.model import Build, Cell, CellResult, KfuncState, Observation, Outcome, ProgType, State
+from runner.model import Build, Cell, Outcome, Row
+from runner.probes.bulk import Bulk
+from runner.probes.expectations import Expectations
+from runner.results.availability import Topic
+from runner.results.packed import PackedError, SteadyReader
+from runner.results.rowcache import NAME, Judged, RowCache
 from runner.results.store import Final, ResultStore
 
+log = logging.getLogger(__name__)
 
-class Row(NamedTuple):  # a tuple is hashed and compared much faster than a dataclass
-    kfunc: str
-    prog_type: ProgType
-
-
-class Judge(Protocol):
-    """Who tells states from answers."""
-
-    def states(self, result: CellResult) -> Sequence[KfuncState]: ...
-
-    def essences(self) -> Callable[[Observation], Hashable]:
-        """All that states can depend on: of two results whose observations have equal ones, the states are equal."""
-
-
-# What a state can not depend on: when, where and how fast it was asked, and which build of a series answered.
-_CIRCUMSTANCES = frozenset({"began", "timings", "host", "accel", "attempts", "build", "image_sha256"})
-_CIRCUMSTANTIAL_FACTS = frozenset({"release", "build", "machine", "cmdline", "libbpf", "python"})
+_BATCH = 50  # results that are judged, and whose rows are then kept together
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A cell of a run. `states` is the same object wherever the answers were the same; empty when it did not run."""
+    """A cell of a run. `states` is the same object wherever the answers were the same; empty when it did not run.
+
+    `verdicts` are the rows about one subject that have no state, where that was asked for. No row has its log.
+    """
 
     run: str
     started: datetime
@@ -46,8 +38,8 @@ class Measured:
     build: Build
     outcome: Outcome
     cause: str
-    states: Mapping[Row, KfuncState]
-    final: Final  # where the whole result is kept
+    states: Mapping[Topic, Row]
+    verdicts: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,42 +47,62 @@ class Known:
     """What is known of one build: the last answer to each question, and who gave it."""
 
     build: Build
-    states: Mapping[Row, KfuncState]
+    states: Mapping[Topic, Row]
     measured: tuple[Measured, ...]  # those that ran, the earliest first
 
-    def evidence(self, row: Row) -> Measured:
+    def evidence(self, topic: Topic) -> Measured:
         """The last one that answered."""
-        return next((it for it in reversed(self.measured) if _answered(it, row)), self.measured[-1])
+        return next((it for it in reversed(self.measured) if _answered(it, topic)), self.measured[-1])
 
 
-def measurements(store: ResultStore, judge: Judge) -> tuple[Measured, ...]:
-    """All that is kept, the earliest run first."""
-    judged: dict[tuple[object, ...], Mapping[Row, KfuncState]] = {}
-    essences = _Essences(store, judge)
-    found = []
-    for final in store.finals():
-        body = from_json(final.body)
-        key = _key(final, body, essences.of(final))
-        if final.outcome is not Outcome.RAN:
-            judged[key] = {}
-        elif key not in judged:
-            judged[key] = {Row(each.kfunc, each.prog_type): each for each in judge.states(store.result(final))}
-        locked = final.cell.kernel
-        sha256 = body.get("build", {}).get("sha256", "")
-        build = Build(version=locked.version, release=locked.release, sha256=sha256, arch=final.cell.arch)
-        found.append(
-            Measured(
-                run=final.run,
-                started=final.started,
-                cell=final.cell,
-                build=build,
-                outcome=final.outcome,
-                cause=body.get("cause", ""),
-                states=judged[key],
-                final=final,
-            )
+def measurements(store: ResultStore, expectations: Expectations, subject: str = "") -> tuple[Measured, ...]:
+    """All that is stored, the earliest run first; with `verdicts` about a subject, where one is given."""
+    path = store.path.with_name(NAME)
+    try:
+        with RowCache(path, expectations.digest) as rows:
+            return tuple(_measured(store, expectations, rows, subject))
+    except (sqlite3.Error, PackedError, ValueError):
+        log.warning("%s cannot be read: all answers are judged again", path)
+        path.unlink(missing_ok=True)
+        with RowCache(path, expectations.digest) as rows:
+            return tuple(_measured(store, expectations, rows, subject))
+
+
+def keep_rows(store: ResultStore, expectations: Expectations) -> None:
+    """Judge what is new in the store, so that nobody who asks over all runs waits for it."""
+    with RowCache(store.path.with_name(NAME), expectations.digest) as rows:
+        _judge_new(store, expectations, rows, store.finals())
+
+
+def _measured(store: ResultStore, expectations: Expectations, rows: RowCache, subject: str) -> Iterator[Measured]:
+    finals = store.finals()
+    judged = _judge_new(store, expectations, rows, finals)
+    states: dict[int, Mapping[Topic, Row]] = {}
+    for it in finals:
+        mine: Judged | None = None
+        verdicts: tuple[Row, ...] = ()
+        if it.outcome is Outcome.RAN:
+            mine = judged[it.digest]
+            if mine.states not in states:
+                states[mine.states] = {Topic(row.subject, row.type, row.kind): row for row in rows.rows(mine.states)}
+            verdicts = rows.rows(mine.of(subject)) if subject else ()
+        yield Measured(
+            it.run, it.started, it.cell, it.build, it.outcome, it.cause, states[mine.states] if mine else {}, verdicts
         )
-    return tuple(found)
+
+
+def _judge_new(
+    store: ResultStore, expectations: Expectations, rows: RowCache, finals: Iterable[Final]
+) -> Mapping[bytes, Judged]:
+    """Everything that ran, judged."""
+    judged = rows.judged()
+    new = list({it.digest: it for it in finals if it.outcome is Outcome.RAN and it.digest not in judged}.values())
+    bulk, reader = Bulk(expectations), SteadyReader()
+    for at in range(0, len(new), _BATCH):
+        batch = new[at : at + _BATCH]
+        results = [(it.digest, *reader.read(store.lines(it), it.cell)) for it in batch]
+        judged |= rows.add([(digest, bulk.rows(result, context)) for digest, result, context in results])
+    return judged
 
 
 def builds(measured: Iterable[Measured]) -> tuple[Known, ...]:
@@ -103,58 +115,21 @@ def builds(measured: Iterable[Measured]) -> tuple[Known, ...]:
     return tuple(sorted(known, key=lambda it: (it.build.arch, it.build.order)))
 
 
-def different(answers: Iterable[Measured | Known]) -> list[Mapping[Row, KfuncState]]:
+def different(answers: Iterable[Measured | Known]) -> list[Mapping[Topic, Row]]:
     """Their states, each only once."""
     return list({id(it.states): it.states for it in answers}.values())
 
 
-class _Essences:
-    """Numbers for essences, which equal ones share. Each observation is looked at once, however many nights gave it."""
-
-    def __init__(self, store: ResultStore, judge: Judge) -> None:
-        self._store = store
-        self._essence = judge.essences()
-        self._numbers: dict[Hashable, int] = {}
-        self._known: dict[int, int] = {}  # the essence's number, by the observation's
-
-    def of(self, final: Final) -> int:
-        """The number of all that was observed."""
-        observed = self._store.observed(final)
-        try:
-            essences = tuple(map(self._known.__getitem__, observed))
-        except KeyError:
-            self._learn(set(observed) - self._known.keys())
-            essences = tuple(map(self._known.__getitem__, observed))
-        return self._number(essences)
-
-    def _learn(self, observed: Iterable[int]) -> None:
-        for each, seen in self._store.observations(observed).items():
-            self._known[each] = self._number(self._essence(seen))
-
-    def _number(self, essence: Hashable) -> int:
-        return self._numbers.setdefault(essence, len(self._numbers))
-
-
-def _key(final: Final, body: dict[str, object], essences: int) -> tuple[object, ...]:
-    """Equal keys, equal states."""
-    rest = {name: value for name, value in body.items() if name not in _CIRCUMSTANCES}
-    if isinstance(facts := body.get("facts"), dict):
-        rest["facts"] = {name: value for name, value in facts.items() if name not in _CIRCUMSTANTIAL_FACTS}
-    series = final.cell.kernel.upstream.series
-    asked = (series, final.cell.arch, final.cell.probes)
-    return (essences, final.census, final.missing, asked, to_json(rest))
-
-
-def _last_answers(group: Sequence[Measured]) -> Mapping[Row, KfuncState]:
+def _last_answers(group: Sequence[Measured]) -> Mapping[Topic, Row]:
     last = group[-1].states
     if len(different(group)) == 1:
         return last
-    merged: dict[Row, KfuncState] = {}
+    merged: dict[Topic, Row] = {}
     for each in group:
-        merged |= {row: state for row, state in each.states.items() if state.state is not State.NO_ANSWER}
-    return {**{row: state for each in group for row, state in each.states.items()}, **merged}
+        merged |= {topic: row for topic, row in each.states.items() if row.answered}
+    return {**{topic: row for each in group for topic, row in each.states.items()}, **merged}
 
 
-def _answered(measured: Measured, row: Row) -> bool:
-    state = measured.states.get(row)
-    return state is not None and state.state is not State.NO_ANSWER
+def _answered(measured: Measured, topic: Topic) -> bool:
+    row = measured.states.get(topic)
+    return row is not None and row.answered

@@ -3,50 +3,52 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Self
 
 from runner.errors import InfraError, UserError
-from runner.model import Cell, CellResult, Limits, Observation, Outcome
-from runner.results import answers, evidence, schema
-from runner.results.answers import CENSUS, OBSERVATIONS, Answer, Kind, Stored
+from runner.model import Asked, AskedCell, Build, Cell, CellResult, Limits, Outcome
+from runner.results import evidence
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
 from runner.results.model import Run, RunHeader, RunInfo, RunKind
+from runner.results.packed import NO_BASE, Base, Line, digest_of, lines_of, result_of
 
 _LAST_RESULTS = 2000  # is more than any matrix has cells
-_APART = {"cell", "answers", "console"}  # the parts of a CellResult that have their own place
+_BASES = 64  # in memory, as many as a night needs: a few hundred kilobytes each
+_SMALL_BYTES = 4096  # a packed text that is not worth a base of its own
+
+Session = tuple[datetime, datetime]
 
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """One cell of one run. `body` is a CellResult in JSON but for its cell and answers.
-
-    `answers`, `census` and `missing` are numbers of what it says, which equal ones share.
-    """
+    """One cell of one run, by the result that counts. Equal digests: all that rows depend on is equal."""
 
     run: str
     started: datetime
     cell: Cell
+    build: Build  # without what its .config says
     outcome: Outcome
+    cause: str
+    digest: bytes
     seq: int
-    body: str
-    answers: int  # to the claims
-    census: int
-    missing: int | None
 
 
 class ResultStore:
     """`with ResultStore(path) as store:`. Its folder also gets the files of runner.results.evidence.
 
     A writer holds a lock for as long as it is open, which a killed process loses; readers (`read_only`) never wait.
-    Raises InfraError when the file is corrupt or foreign, when another process writes, or when the disk fails;
-    UserError when there is no such run.
+    Raises InfraError when the file is corrupt, foreign or of an older version, when another process writes, or when
+    the disk fails; UserError when there is no such run.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False, busy_s: float = Limits().store_s) -> None:
@@ -54,22 +56,17 @@ class ResultStore:
         self.busy_s = busy_s
         self.read_only = read_only
         self._open = contextlib.ExitStack()
-        self._known: dict[Kind, dict[int, Answer]] = {OBSERVATIONS: {}, CENSUS: {}}
+        self._base = lru_cache(maxsize=_BASES)(self._read_base)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            if self.read_only:
-                if not self.path.exists():
-                    raise UserError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
-                _upgrade(self.path, self.busy_s)
-            else:
+            if not self.read_only:
                 stack.enter_context(only_writer(self.path))
+            elif not self.path.exists():
+                raise UserError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
             with faults(self.path):
-                self._db = stack.enter_context(
-                    contextlib.closing(connect(self.path, read_only=self.read_only, busy_s=self.busy_s))
-                )
-                if not self.read_only:
-                    schema.migrate(self._db)
+                db = connect(self.path, read_only=self.read_only, busy_s=self.busy_s)
+                self._db = stack.enter_context(contextlib.closing(db))
             self._open = stack.pop_all()
         return self
 
@@ -85,77 +82,82 @@ class ResultStore:
         """Record a run and every cell that is to run, before the first one starts. `run.results` are not looked at."""
         if any(known.id == run.id for known in self.runs()):
             raise UserError(f"there is a run {run.id} in {self.path} already", hint="give it another id")
+        sessions = run.sessions or ((run.started, run.started),)
         with faults(self.path), transaction(self._db):
             seq = self._db.execute(
-                "INSERT INTO run (id, started, finished, matrix_sha256, runner_version, slots)"
-                " VALUES (?, ?, NULL, ?, ?, ?)",
-                (run.id, _utc(run.started), run.matrix_sha256, run.runner_version, run.slots),
+                "INSERT INTO run (id, started, finished, sessions, matrix_sha256, runner_version, slots)"
+                " VALUES (?, ?, NULL, ?, ?, ?, ?)",
+                (run.id, _utc(run.started), _sessions(sessions), run.matrix_sha256, run.runner_version, run.slots),
             ).lastrowid
-            self._db.executemany(
-                "INSERT INTO cell (run, position, id, content) VALUES (?, ?, ?, ?)",
-                [
-                    (seq, at, cell.id, answers.write_text(self._db, cell.model_dump_json()))
-                    for at, cell in enumerate(run.cells)
-                ],
-            )
+            self._write_cells(seq or 0, run.cells)
+
+    def resume(self, run_id: str, now: datetime) -> None:
+        """Record that a run goes on: the time until now was a pause."""
+        with faults(self.path), transaction(self._db):
+            sessions = self._sessions(run_id)
+            self._write_sessions(run_id, (*sessions, (now, now)))
 
     def add(self, run_id: str, result: CellResult) -> None:
         """Record one finished cell: when this returns, it is on the disk. A further result of a cell is kept beside."""
-        with faults(self.path):
-            cell, attempt = self._next_attempt(run_id, result.cell.id)
-            # evidence first: a result that is in the database always has its files
-            evidence.write(self.path.parent, run_id, result, attempt)
-            with transaction(self._db):
-                asked = answers.write(self._db, OBSERVATIONS, result.observations)
-                census = answers.write(self._db, CENSUS, result.census)
-                self._db.execute(
-                    "INSERT INTO result (cell, attempt, body, missing, answer_set, observation_particulars, census_set,"
-                    " census_particulars) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        cell, attempt, _body(result),
-                        answers.write_text(self._db, "\n".join(result.missing)),
-                        asked.answers, asked.particulars, census.answers, census.particulars,
-                    ),
-                )  # fmt: skip
+        now = datetime.now(UTC)
+        with self._adding(run_id, result):
+            *before, (began, ended) = self._sessions(run_id)
+            self._write_sessions(run_id, (*before, (began, max(now, ended))))
+
+    def copy(self, run_id: str, result: CellResult) -> None:
+        """Record a result of another store; the run is as long as it was."""
+        with self._adding(run_id, result):
+            pass
 
     def finish(self, run_id: str, finished: datetime) -> None:
         """Record that a run came to its end, by itself."""
         with faults(self.path), transaction(self._db):
-            self._db.execute("UPDATE run SET finished = ? WHERE seq = ?", (_utc(finished), self._seq(run_id)))
+            seq = self._seq(run_id)
+            *before, (began, _) = self._sessions(run_id)
+            self._write_sessions(run_id, (*before, (began, max(began, finished))))
+            self._db.execute("UPDATE run SET finished = ? WHERE seq = ?", (_utc(finished), seq))
 
-    # --- changing what is kept ----------------------------------------------------------------------------------------
+    def write_asked(self, run_id: str, asked: Asked) -> None:
+        """Record what cells of a run are asked, and with which programs; also of more cells of a run, later."""
+        with faults(self.path), transaction(self._db):
+            seq = self._seq(run_id)
+            for cell_id, each in asked.cells.items():
+                content = self._write_content(each.model_dump_json().encode())
+                self._db.execute("UPDATE cell SET asked = ? WHERE run = ? AND id = ?", (content, seq, cell_id))
+            known = {row[0] for row in self._db.execute("SELECT content FROM object WHERE run = ?", (seq,))}
+            for content in dict.fromkeys(map(self._write_content, asked.objects.values())):
+                if content not in known:
+                    self._db.execute("INSERT INTO object (run, content) VALUES (?, ?)", (seq, content))
+
+    # --- changing what is stored --------------------------------------------------------------------------------------
 
     def widen(self, run_id: str, cells: Sequence[Cell]) -> None:
         """Give a run these cells, in this order; those that it has are among them."""
         with faults(self.path), transaction(self._db):
-            seq = self._seq(run_id)
-            self._db.executemany(
-                "INSERT INTO cell (run, position, id, content) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (run, id) DO UPDATE SET position = excluded.position",
-                [
-                    (seq, at, cell.id, answers.write_text(self._db, cell.model_dump_json()))
-                    for at, cell in enumerate(cells)
-                ],
-            )
+            self._write_cells(self._seq(run_id), cells)
 
-    def restate(self, run_id: str, *, started: datetime, finished: datetime | None, slots: int | None) -> None:
+    def restate(self, header: RunHeader) -> None:
         """When a run was, after more of it came to light."""
         with faults(self.path), transaction(self._db):
             self._db.execute(
                 "UPDATE run SET started = ?, finished = ?, slots = ? WHERE seq = ?",
-                (_utc(started), finished and _utc(finished), slots, self._seq(run_id)),
+                (_utc(header.started), header.finished and _utc(header.finished), header.slots, self._seq(header.id)),
             )
+            self._write_sessions(header.id, header.sessions)
 
     def remove(self, run_ids: Iterable[str]) -> None:
-        """Forget runs, and every answer that no other run gave; then give the space back to the disk."""
+        """Delete runs, and all that no other run refers to; then give the space back to the disk."""
         with faults(self.path):
             with transaction(self._db):
                 for run_id in run_ids:
                     seq = self._seq(run_id)
                     self._db.execute("DELETE FROM result WHERE cell IN (SELECT seq FROM cell WHERE run = ?)", (seq,))
-                    self._db.execute("DELETE FROM cell WHERE run = ?", (seq,))
+                    for table in ("cell", "object"):
+                        self._db.execute(f"DELETE FROM {table} WHERE run = ?", (seq,))  # noqa: S608
                     self._db.execute("DELETE FROM run WHERE seq = ?", (seq,))
-                schema.sweep(self._db)
+                self._db.execute("DELETE FROM base WHERE seq NOT IN (SELECT base FROM result)")
+                used = "SELECT content FROM cell UNION SELECT asked FROM cell WHERE asked IS NOT NULL"
+                self._db.execute(f"DELETE FROM content WHERE seq NOT IN ({used} UNION SELECT content FROM object)")  # noqa: S608
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # until then the file has its old size
 
@@ -165,137 +167,168 @@ class ResultStore:
         """All runs, the last one first."""
         with faults(self.path):
             rows = self._db.execute(
-                "SELECT id, started, finished, matrix_sha256, runner_version, slots,"
+                f"SELECT {_HEADER},"  # noqa: S608  names of columns
                 " (SELECT count(*) FROM cell WHERE run = run.seq) AS cells,"
                 " (SELECT count(DISTINCT cell) FROM result JOIN cell ON cell = cell.seq WHERE run = run.seq)"
                 " AS finished_cells FROM run ORDER BY started DESC, run.seq DESC"
             ).fetchall()
-            return tuple(RunInfo.model_validate(dict(row)) for row in rows)
+            return tuple(RunInfo.model_validate(_header(row)) for row in rows)
 
     def load(self, run_id: str | None = None, *, consoles: bool = False) -> Run:
         """A run with its cells and results, by default the last matrix run. Consoles are read only when asked for."""
         with faults(self.path), snapshot(self._db):
             seq = self._seq(run_id)
-            row = self._db.execute(
-                "SELECT id, started, finished, matrix_sha256, runner_version, slots FROM run WHERE seq = ?", (seq,)
-            ).fetchone()
-            header = RunHeader.model_validate(dict(row))
+            header = RunHeader.model_validate(
+                _header(self._db.execute(f"SELECT {_HEADER} FROM run WHERE seq = ?", (seq,)).fetchone())  # noqa: S608
+            )
             cells = {
-                cell_seq: Cell.model_validate_json(answers.read_text(self._db, content))
-                for cell_seq, content in self._db.execute(
+                cell: self._cell(content)
+                for cell, content in self._db.execute(
                     "SELECT seq, content FROM cell WHERE run = ? ORDER BY position", (seq,)
                 )
             }
-            results = [
-                self._result(row, cells[row["cell"]], self._console(header.id, cells[row["cell"]], row, consoles))
-                for row in self._db.execute(
-                    "SELECT result.* FROM result JOIN cell ON cell.seq = result.cell WHERE run = ? ORDER BY result.seq",
-                    (seq,),
-                ).fetchall()
-            ]
+            results = []
+            for cell, attempt, base, body in self._db.execute(
+                "SELECT cell, attempt, base, body FROM result JOIN cell ON cell.seq = result.cell"
+                " WHERE run = ? ORDER BY result.seq",
+                (seq,),
+            ).fetchall():
+                console = (
+                    evidence.read_console(self.path.parent, header.id, cells[cell].id, attempt) if consoles else ""
+                )
+                results.append(result_of(self._base(base).unpack(body).split(b"\n"), cells[cell], console))
             return Run(**dict(header), cells=tuple(cells.values()), results=tuple(results))
 
-    def tagged_kfuncs(self) -> tuple[tuple[str, str], ...]:
-        """Every kfunc that any kernel's BTF called so, in any run, each with what holds it."""
-        with faults(self.path):
-            rows = self._db.execute(
-                "SELECT DISTINCT json_extract(body, '$.kfunc'), json_extract(body, '$.object')"
-                " FROM census, json_each(body, '$.tags') AS tag WHERE tag.value = 'bpf_kfunc' ORDER BY 2, 1"
-            ).fetchall()
-            return tuple((str(kfunc), str(holder)) for kfunc, holder in rows)
+    def asked(self, run_id: str) -> Asked | None:
+        """What the cells of a run were asked; None when that was not recorded."""
+        with faults(self.path), snapshot(self._db):
+            seq = self._seq(run_id)
+            cells = {
+                cell_id: AskedCell.model_validate_json(self._content(content))
+                for cell_id, content in self._db.execute(
+                    "SELECT id, asked FROM cell WHERE run = ? AND asked IS NOT NULL ORDER BY position", (seq,)
+                ).fetchall()
+            }
+            objects = [
+                self._content(row[0]) for row in self._db.execute("SELECT content FROM object WHERE run = ?", (seq,))
+            ]
+        if not cells:
+            return None
+        return Asked(cells=cells, objects={hashlib.sha256(each).hexdigest(): each for each in objects})
 
     def seconds(self) -> dict[str, dict[str, float]]:
         """What each cell took the last time that it ran, by acceleration, without its preparation."""
-        found: dict[str, dict[str, float]] = {}
+        found: dict[str, dict[str, float]] = defaultdict(dict)
         with faults(self.path):
             for cell_id, accel, taken_s in self._db.execute(
-                "SELECT cell.id, json_extract(body, '$.accel'), json_extract(body, '$.timings.total_s')"
-                " - ifnull(json_extract(body, '$.timings.prepare_s'), 0)"
-                " FROM result JOIN cell ON cell.seq = result.cell"
-                " WHERE json_extract(body, '$.outcome') = ? ORDER BY result.seq DESC LIMIT ?",
+                "SELECT cell.id, accel, taken_s FROM result JOIN cell ON cell.seq = result.cell"
+                " WHERE outcome = ? AND taken_s > 0 ORDER BY result.seq DESC LIMIT ?",
                 (Outcome.RAN, _LAST_RESULTS),
             ):
-                if taken_s:
-                    found.setdefault(cell_id, {}).setdefault(accel, taken_s)
-        return found
+                found[cell_id].setdefault(accel, taken_s)
+        return dict(found)
 
     def finals(self) -> tuple[Final, ...]:
-        """Of every run, the result of each cell that counts, without its answers; the earliest run first."""
+        """Of every run, the result of each cell that counts, without its text; the earliest run first."""
         cells: dict[int, Cell] = {}
         found = []
         with faults(self.path), snapshot(self._db):
-            for row in self._db.execute(
-                "SELECT run.id AS run, run.started, cell.content, result.seq, result.body, result.answer_set,"
-                " result.census_set, result.missing, json_extract(result.body, '$.outcome') AS outcome"
+            for run, started, content, seq, outcome, cause, kernel, digest in self._db.execute(
+                "SELECT run.id, run.started, cell.content, result.seq, outcome, cause, kernel, digest"
                 " FROM result JOIN cell ON cell.seq = result.cell JOIN run ON run.seq = cell.run"
                 " WHERE attempt = (SELECT max(attempt) FROM result WHERE cell = cell.seq)"
                 " ORDER BY run.started, run.seq, cell.position"
             ):
-                content = row["content"]
-                if content not in cells:
-                    cells[content] = Cell.model_validate_json(answers.read_text(self._db, content))
-                found.append(
-                    Final(
-                        run=row["run"],
-                        started=datetime.fromisoformat(row["started"]),
-                        cell=cells[content],
-                        outcome=Outcome(row["outcome"]),
-                        seq=row["seq"],
-                        body=row["body"],
-                        answers=row["answer_set"],
-                        census=row["census_set"],
-                        missing=row["missing"],
-                    )
-                )
+                cell = cells.get(content) or cells.setdefault(content, self._cell(content))
+                build = _build(cell.kernel.version, cell.kernel.release, kernel, cell.arch)
+                found.append(Final(run, _moment(started), cell, build, Outcome(outcome), cause, digest, seq))
         return tuple(found)
 
-    def result(self, final: Final, *, census: bool = True) -> CellResult:
-        """The whole result, without its console and without what differs from boot to boot in its answers.
-
-        Reading a census takes most of the time.
-        """
-        with faults(self.path), snapshot(self._db):
-            row = self._db.execute("SELECT * FROM result WHERE seq = ?", (final.seq,)).fetchone()
-            seen = {kind: self._steady(row, kind) for kind in ((OBSERVATIONS, CENSUS) if census else (OBSERVATIONS,))}
-            return self._whole(row, final.cell, "", seen)
-
-    def observed(self, final: Final) -> list[int]:
-        """Numbers of the result's observations; equal ones have equal numbers."""
+    def result(self, final: Final) -> CellResult:
+        """The whole result, without its console."""
         with faults(self.path):
-            return answers.members(self._db, OBSERVATIONS, final.answers)
+            return result_of(self.lines(final), final.cell)
 
-    def observations(self, numbers: Iterable[int]) -> dict[int, Observation]:
-        """What `observed` numbers, without what differs from boot to boot."""
-        numbers = tuple(numbers)
+    def of_each_kernel(self) -> Iterator[CellResult]:
+        """The newest result of each kernel that ran."""
+        last = {final.build.sha256: final for final in self.finals() if final.outcome is Outcome.RAN}
+        yield from map(self.result, last.values())
+
+    def lines(self, final: Final) -> list[Line]:
+        """The lines of its text: see runner.results.packed."""
         with faults(self.path):
-            answers.read_steady(self._db, OBSERVATIONS, numbers, self._known[OBSERVATIONS])
-        known = cast("dict[int, Observation]", self._known[OBSERVATIONS])
-        return {number: known[number] for number in numbers}
+            base, body = self._db.execute("SELECT base, body FROM result WHERE seq = ?", (final.seq,)).fetchone()
+            return self._base(base).unpack(body).split(b"\n")
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
-    def _result(self, row: sqlite3.Row, cell: Cell, console: str) -> CellResult:
-        seen = {
-            kind: list(answers.read(self._db, kind, _stored(row, kind), self._known[kind]))
-            for kind in (OBSERVATIONS, CENSUS)
-        }
-        return self._whole(row, cell, console, seen)
+    @contextlib.contextmanager
+    def _adding(self, run_id: str, result: CellResult) -> Iterator[None]:
+        """Record a result, and what is written inside, or neither."""
+        with faults(self.path):
+            cell, attempt = self._next_attempt(run_id, result.cell.id)
+            # evidence first: a result that is in the database always has its console
+            evidence.write_console(self.path.parent, run_id, result, attempt)
+            text = b"\n".join(lines_of(result))
+            times, kernel = result.timings, result.build.sha256
+            taken_s = None if times.total_s is None else times.total_s - (times.prepare_s or 0)
+            with transaction(self._db):
+                base, body = self._packed(kernel or result.cell.id, text)
+                self._db.execute(
+                    "INSERT INTO result (cell, attempt, outcome, cause, kernel, accel, taken_s, digest, base, body)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        cell, attempt, result.outcome, result.cause, kernel, result.accel, taken_s, digest_of(result),
+                        base, body,
+                    ),
+                )  # fmt: skip
+                yield
 
-    def _steady(self, row: sqlite3.Row, kind: Kind) -> Sequence[Answer]:
-        rows = answers.members(self._db, kind, row[kind.sets])
-        answers.read_steady(self._db, kind, rows, self._known[kind])
-        return [self._known[kind][each] for each in rows]
+    def _packed(self, kernel: str, text: bytes) -> tuple[int, bytes]:
+        """The text, against the last base of its kernel; against itself when that is of no use."""
+        last = self._db.execute("SELECT max(seq) FROM base WHERE kernel = ?", (kernel,)).fetchone()[0]
+        if last is not None:
+            body = self._base(last).pack(text)
+            if len(body) < _SMALL_BYTES or len(body) < len(NO_BASE.pack(text)) // 2:
+                return last, body
+        added = self._db.execute("INSERT INTO base (kernel, body) VALUES (?, ?)", (kernel, NO_BASE.pack(text)))
+        return int(added.lastrowid or 0), Base(text).pack(text)
 
-    def _whole(self, row: sqlite3.Row, cell: Cell, console: str, seen: Mapping[Kind, Sequence[Answer]]) -> CellResult:
-        parts = {
-            "observations": seen[OBSERVATIONS],
-            "census": seen.get(CENSUS, ()),
-            "missing": [] if row["missing"] is None else answers.read_text(self._db, row["missing"]).split(),
-        }
-        return CellResult.model_validate({**json.loads(row["body"]), **parts, "cell": cell, "console": console})
+    def _read_base(self, seq: int) -> Base:
+        row = self._db.execute("SELECT body FROM base WHERE seq = ?", (seq,)).fetchone()
+        return Base(NO_BASE.unpack(row[0]))
 
-    def _console(self, run_id: str, cell: Cell, row: sqlite3.Row, wanted: bool) -> str:
-        return evidence.read_console(self.path.parent, run_id, cell.id, row["attempt"]) if wanted else ""
+    def _write_cells(self, run: int, cells: Sequence[Cell]) -> None:
+        self._db.executemany(
+            "INSERT INTO cell (run, position, id, content) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (run, id) DO UPDATE SET position = excluded.position",
+            [(run, at, cell.id, self._write_content(cell.model_dump_json().encode())) for at, cell in enumerate(cells)],
+        )
+
+    def _cell(self, content: int) -> Cell:
+        return Cell.model_validate_json(self._content(content))
+
+    def _write_content(self, content: bytes) -> int:
+        """Store it, or find it."""
+        sha256 = hashlib.sha256(content).digest()
+        row = self._db.execute("SELECT seq FROM content WHERE sha256 = ?", (sha256,)).fetchone()
+        if row:
+            return int(row[0])
+        packed = NO_BASE.pack(content)
+        return int(
+            self._db.execute("INSERT INTO content (sha256, body) VALUES (?, ?)", (sha256, packed)).lastrowid or 0
+        )
+
+    def _content(self, seq: int) -> bytes:
+        return NO_BASE.unpack(self._db.execute("SELECT body FROM content WHERE seq = ?", (seq,)).fetchone()[0])
+
+    def _sessions(self, run_id: str) -> list[Session]:
+        row = self._db.execute("SELECT sessions FROM run WHERE seq = ?", (self._seq(run_id),)).fetchone()
+        return [(_moment(began), _moment(ended)) for began, ended in json.loads(row[0])]
+
+    def _write_sessions(self, run_id: str, sessions: Sequence[Session]) -> None:
+        seq = self._seq(run_id)
+        self._db.execute("UPDATE run SET sessions = ? WHERE seq = ?", (_sessions(sessions), seq))
 
     def _next_attempt(self, run_id: str, cell_id: str) -> tuple[int, int]:
         row = self._db.execute(
@@ -307,36 +340,35 @@ class ResultStore:
         return row[0], row[1] + 1
 
     def _seq(self, run_id: str | None) -> int:
+        runs = {row[1]: int(row[0]) for row in self._db.execute("SELECT seq, id FROM run ORDER BY started, seq")}
         if run_id is None:
-            rows = self._db.execute("SELECT seq, id FROM run ORDER BY started DESC, seq DESC").fetchall()
-            row = next((row for row in rows if RunKind.of(row["id"]) is RunKind.MATRIX), None)
-        else:
-            row = self._db.execute("SELECT seq FROM run WHERE id = ?", (run_id,)).fetchone()
-        if row and row[0] is not None:
-            return int(row[0])
-        if run_id is None:
-            raise UserError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
-        last = [row[0] for row in self._db.execute("SELECT id FROM run ORDER BY started DESC, seq DESC LIMIT 5")]
-        raise UserError(f"no run {run_id!r} in {self.path}", hint=f"the last runs: {', '.join(last) or 'none'}")
+            run_id = next((each for each in reversed(runs) if RunKind.of(each) is RunKind.MATRIX), None)
+            if run_id is None:
+                raise UserError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
+        if run_id not in runs:
+            last = ", ".join(list(reversed(runs))[:5])
+            raise UserError(f"no run {run_id!r} in {self.path}", hint=f"the last runs: {last or 'none'}")
+        return runs[run_id]
 
 
-def _body(result: CellResult) -> str:
-    ended = {str(prog_type): failed for prog_type, failed in result.census_ended.items()}
-    return json.dumps({**result.model_dump(mode="json", exclude=_APART), "census_ended": ended})
+_HEADER = "id, started, finished, sessions, matrix_sha256, runner_version, slots"
 
 
-def _stored(row: sqlite3.Row, kind: Kind) -> Stored:
-    return Stored(row[kind.sets], row[f"{kind.answers}_particulars"])
+def _header(row: sqlite3.Row) -> dict[str, object]:
+    return {**dict(row), "sessions": json.loads(row["sessions"])}
+
+
+def _sessions(sessions: Iterable[Session]) -> str:
+    return json.dumps([(_utc(began), _utc(ended)) for began, ended in sessions])
 
 
 def _utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")
 
 
-def _upgrade(path: Path, busy_s: float) -> None:
-    """A reader cannot bring old tables up to date: do it as a writer first."""
-    with faults(path), contextlib.closing(connect(path, read_only=True, busy_s=busy_s)) as connection:
-        old = schema.version(connection) < len(schema.MIGRATIONS)
-    if old:
-        with ResultStore(path, busy_s=busy_s):
-            pass
+_moment = lru_cache(maxsize=1024)(datetime.fromisoformat)
+
+
+@lru_cache(maxsize=4096)
+def _build(version: str, release: str, sha256: str, arch: str) -> Build:
+    return Build(version=version, release=release, sha256=sha256, arch=arch)

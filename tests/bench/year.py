@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from hashlib import sha256
@@ -36,15 +36,15 @@ from runner.model import (
     Timings,
     answers_of,
 )
-from runner.probes import OPTIONS, Expectations, load_kfuncs, questions
-from runner.probes.old import OldJudge, of
+from runner.probes import OPTIONS, Expectations, load_kfuncs
+from runner.probes.old import of
 from runner.results import evidence
 from runner.results.history import history
 from runner.results.model import Run
+from runner.results.rowcache import NAME
 from runner.results.series import builds, measurements
 from runner.results.store import ResultStore
 from runner.results.stories import overview
-from runner.results.verdicts import VerdictsAbout
 from tests.bench.measure import Figure
 from tests.unit import agent_samples, results_samples
 
@@ -65,7 +65,7 @@ def write(path: Path, nights: int = NIGHTS) -> None:
         store = stack.enter_context(ResultStore(path))
         for night in range(nights):
             if night == 1:
-                stack.enter_context(patch.object(evidence, "write"))
+                stack.enter_context(patch.object(evidence, "write_console"))
             cells = tuple(_cell(series, arch, night) for series in SERIES for arch in ARCHES)
             started = BEGAN + timedelta(days=night)
             run = Run(
@@ -198,77 +198,87 @@ def _layout(number: int, series: int) -> StructLayout:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    size_mb: float  # of the database
-    night_mb: float  # of one night's evidence
-    availability: Figure
-    history: Figure
+def fresh(path: Path) -> None:
+    """As after an edited expectation: no row is kept."""
+    for file in path.parent.glob(f"{NAME}*"):
+        file.unlink()
 
 
 @cache
-def _year() -> _Measured:
+def _year() -> dict[str, Figure]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "results.db"
         write(path)
-        night = evidence.run_folder(path.parent, "night-000")
-        return _Measured(
-            size_mb=path.stat().st_size / 1e6,
-            night_mb=sum(file.stat().st_size for file in night.rglob("*.gz")) / 1e6,
-            **_read(path),
-        )
+        stored = path.stat().st_size / 1e6
+        found = _read(path)
+        kept = sum(file.stat().st_size for file in path.parent.glob(f"{NAME}*")) / 1e6
+    how = f"{NIGHTS} nights x {len(SERIES) * len(ARCHES)} cells x {KFUNCS} kfuncs; of it {kept:.1f} MB of judged rows"
+    return {"size": Figure(stored + kept, "MB", how, at_most=86), **found}
 
 
 def _read(path: Path) -> dict[str, Figure]:
-    """In a process of its own, as a user's command is one: this one holds what the year was made of."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.bench.year", path], check=True, stdout=subprocess.PIPE, text=True
-    )
-    return {name: Figure(**figure) for name, figure in json.loads(done.stdout).items()}
+    """Each in a process of its own, as a user's command is one: this one holds what the year was made of."""
+    found = {}
+    for name in ("judging", "availability", "history"):
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.bench.year", name, path], check=True, stdout=subprocess.PIPE, text=True
+        )
+        found[name] = Figure(**json.loads(done.stdout))
+    return found
 
 
 def _expectations() -> Expectations:
     return of(agent_samples.claims(), load_kfuncs(agent_samples.ROOT))
 
 
+def _judging(path: Path) -> Figure:
+    """After an expectation was edited, everything is judged again, once."""
+    expectations = _expectations()
+    fresh(path)
+    begun = time.monotonic()
+    with ResultStore(path, read_only=True) as store:
+        found = builds(measurements(store, expectations))
+    return Figure(time.monotonic() - begun, "s", f"all rows of {len(found)} kernel builds; once", at_most=60.0)
+
+
 def _availability(path: Path) -> Figure:
+    """Of rows that were judged at the end of each run."""
     expectations = _expectations()
     begun = time.monotonic()
     with ResultStore(path, read_only=True) as store:
-        found = overview(builds(measurements(store, OldJudge(expectations))))
+        found = overview(builds(measurements(store, expectations)))
     how = f"{len(found.builds)} kernel builds, {len(found.stories)} stories"
     return Figure(time.monotonic() - begun, "s", how, at_most=2.0)
 
 
 def _history(path: Path) -> Figure:
-    """Of the kfunc about which most is asked."""
+    """Of the kfunc about which most is asked, of rows that were judged at the end of each run."""
     expectations = _expectations()
-    asked = Counter(question.kfunc for question in questions(expectations.known["claims"]))
+    asked = Counter(said.subject for said in expectations.said())
     kfunc, each = asked.most_common(1)[0]
     begun = time.monotonic()
     with ResultStore(path, read_only=True) as store:
-        verdicts = VerdictsAbout(kfunc, store, expectations.known["claims"])
-        turns = history(measurements(store, OldJudge(expectations)), kfunc, verdicts, NETWORK_TYPES)
+        turns = history(measurements(store, expectations, kfunc), kfunc, NETWORK_TYPES)
     how = f"{kfunc}, {each} verdicts a cell, {len(turns)} turns"
     return Figure(time.monotonic() - begun, "s", how, at_most=4.0)
 
 
 def year_mb() -> Figure:
-    how = (
-        f"{NIGHTS} nights x {len(SERIES) * len(ARCHES)} cells x {KFUNCS} kfuncs; "
-        f"beside it {_year().night_mb:.2f} MB of packed raw answers a night"
-    )
-    return Figure(_year().size_mb, "MB", how, at_most=500)
+    return _year()["size"]
+
+
+def judging_s() -> Figure:
+    return _year()["judging"]
 
 
 def availability_s() -> Figure:
-    return _year().availability
+    return _year()["availability"]
 
 
 def history_s() -> Figure:
-    return _year().history
+    return _year()["history"]
 
 
 if __name__ == "__main__":
-    measured = {"availability": _availability, "history": _history}
-    print(json.dumps({name: asdict(of(Path(sys.argv[1]))) for name, of in measured.items()}))  # noqa: T201
+    measured = {"judging": _judging, "availability": _availability, "history": _history}
+    print(json.dumps(asdict(measured[sys.argv[1]](Path(sys.argv[2])))))  # noqa: T201

@@ -19,7 +19,6 @@ from runner.engine.plan import OpenGuests, Plan, RunEnd, Sink
 from runner.engine.prepare import asked_of
 from runner.model import Asked, Cell, CellResult, Trace
 from runner.probes import Expectations
-from runner.results.asked import write_asked
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.unit import agent_samples
@@ -62,7 +61,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         store.begin(samples.run(cells=(result.cell,), run_id=RUN))
         store.add(RUN, result)
         store.finish(RUN, samples.STARTED)
-    write_asked(root / "reports", RUN, asked(result.cell))
+        store.write_asked(RUN, asked(result.cell))
     return root
 
 

@@ -26,7 +26,6 @@ from runner.model import GuestSize, Pin
 from runner.probes import Expectations
 from runner.reports.site.bisections import bisection_pages
 from runner.reports.site.pages import Pages
-from runner.results.asked import read_asked
 from runner.results.availability import availability
 from runner.results.bisections import load_bisections
 from runner.results.model import RunKind
@@ -243,7 +242,8 @@ def test_a_fleet_boots_them(bisecter: Bisecter, monkeypatch: pytest.MonkeyPatch)
 
 def test_what_was_asked_is_kept_to_be_asked_again(bisecter: Bisecter) -> None:
     found = bisecter.json(Rounds(since(14)), "--series", "6.12")
-    asked = read_asked(bisecter.root / "reports", found["id"])
+    with ResultStore(bisecter.root / "reports" / "results.db", read_only=True) as store:
+        asked = store.asked(found["id"])
     assert asked
     (change,) = found["found"]["changes"]
     for side in (change["last_good"], change["first_bad"]):

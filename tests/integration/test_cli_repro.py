@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +14,9 @@ from runner.cli import repro
 from runner.engine.controller import execute
 from runner.engine.plan import OpenGuests
 from runner.model import CellResult, Outcome
-from runner.results.asked import read_asked
+from runner.results.evidence import read_trace, write_trace
 from runner.results.merge import merge
 from runner.results.store import ResultStore
-from runner.results.traces import read_trace, write_trace
 from tests import fakes
 from tests.integration.repro_fixture import (
     ID,
@@ -109,7 +110,9 @@ def test_a_run_that_did_not_keep_what_it_asked_says_so(
 ) -> None:
     guests()
     monkeypatch.setattr(repro, "compile_objects", lambda *_, **__: {"little": {}})
-    (project / "reports" / "runs" / RUN / "asked.json.gz").unlink()
+    with contextlib.closing(sqlite3.connect(project / "reports" / "results.db")) as db:
+        db.execute("UPDATE cell SET asked = NULL")
+        db.commit()
     assert runner(project, "repro", ID, "--probe", PROBE) == 0
     assert "Note: the run did not store what it asked" in capsys.readouterr().out
 
@@ -136,7 +139,6 @@ def test_damaged_files_beside_the_store_are_as_if_not_there(project: Path) -> No
     write_trace(reports, RUN, ID, TRACE)
     for path in (reports / "runs" / RUN).rglob("*.json.gz"):
         path.write_bytes(b"\x1f\x8b\x08")
-    assert read_asked(reports, RUN) is None
     assert read_trace(reports, RUN, ID, PROBE) is None
 
 
@@ -144,7 +146,8 @@ def test_what_was_asked_comes_along_when_stores_are_joined(project: Path, tmp_pa
     with ResultStore(tmp_path / "other" / "results.db") as store:
         merge(store, [project / "reports" / "results.db"])
         merge(store, [project / "reports" / "results.db"])
-    assert read_asked(tmp_path / "other", RUN) == read_asked(project / "reports", RUN)
+        with ResultStore(project / "reports" / "results.db", read_only=True) as other:
+            assert store.asked(RUN) == other.asked(RUN) is not None
 
 
 # --- guests that stay open --------------------------------------------------------------------------------------------

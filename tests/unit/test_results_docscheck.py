@@ -115,7 +115,7 @@ def test_disagreements(
     folder: Path, answers: dict[str, tuple[State, State]], kind: Dispute, kernels: list[str]
 ) -> None:
     (dispute,) = check(folder, answers).disagreements
-    assert (dispute.kind, dispute.row, [str(build) for build in dispute.builds]) == (kind, TC, kernels)
+    assert (dispute.kind, dispute.topic, [str(build) for build in dispute.builds]) == (kind, TC, kernels)
     assert dispute.documented == "since 6.2"
 
 
@@ -142,7 +142,7 @@ def test_what_cannot_be_decided_is_no_disagreement(folder: Path) -> None:
     silent = check(folder, {"6.12.117": (Q, Q)})
     assert (silent.agreements, [it.why for it in silent.undecided]) == (0, ["no kernel gave an answer"])
     late = check(folder, {"6.6.9": (U, N), "6.12.117": (U, U)})
-    assert late.undecided[0].rows == (TC,)  # nothing older than 6.6 was asked, so 6.2 is not tested; 6.10 is
+    assert late.undecided[0].topics == (TC,)  # nothing older than 6.6 was asked, so 6.2 is not tested; 6.10 is
     assert "6.6.9 is the oldest kernel" in late.undecided[0].why
 
 

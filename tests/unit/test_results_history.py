@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
 
-from runner.model import ClaimVerdict, Outcome, ProgType, Verdict
+from runner.model import Outcome, Row, Verdict
 from runner.reports.history import history_document, history_report, signatures_report
-from runner.results.history import Turn, history
+from runner.results.history import Turn, history, signatures
 from runner.results.series import Measured, builds
-from runner.results.signatures import signatures
 from tests.unit.tracking_samples import KFUNC, TC, XDP, A, Q, R, U, measured, simple, state
 
 
-def no_claims(_: Measured) -> Sequence[ClaimVerdict]:
-    return ()
-
-
 def turns(*kept: Measured) -> tuple[Turn, ...]:
-    return history(kept, KFUNC, no_claims, [ProgType.TC])
+    return history(kept, KFUNC, ["tc"])
 
 
 def printed(what: RenderableType) -> str:
@@ -60,10 +54,8 @@ def test_kernels_of_the_matrix_and_architectures_have_histories_of_their_own() -
     assert [turn.before for turn in found] == [None, None, None]
 
 
-def claim(verdict: Verdict, observed: str) -> ClaimVerdict:
-    return ClaimVerdict(
-        id="c", probe="c:tc", kfunc=KFUNC, prog_type=ProgType.TC, verdict=verdict, expected="", observed=observed
-    )
+def claim(verdict: Verdict, observed: str) -> Row:
+    return Row("claims", "c:tc", KFUNC, "tc", verdict=verdict, observed=observed)
 
 
 def test_claims_turn_with_their_verdicts_and_not_with_addresses() -> None:
@@ -74,8 +66,10 @@ def test_claims_turn_with_their_verdicts_and_not_with_addresses() -> None:
         claim(Verdict.BROKEN, "r2 = 0xff8124d380754000"),
         claim(Verdict.BROKEN, "error 0"),
     ]
-    kept = [simple("6.12.117", U, night=night) for night in range(len(said))]
-    found = history(kept, KFUNC, lambda it: [said[int(it.run.removeprefix("night-"))]], [ProgType.TC])
+    kept = [
+        measured("6.12.117", {TC: state(TC, U)}, night=night, verdicts=(verdict,)) for night, verdict in enumerate(said)
+    ]
+    found = history(kept, KFUNC, ["tc"])
     assert [(turn.probe, turn.new.run) for turn in found] == [("", "night-0"), ("c:tc", "night-2"), ("c:tc", "night-4")]
 
 

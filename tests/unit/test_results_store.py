@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import sqlite3
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from runner.errors import InfraError, UserError
-from runner.model import NETWORK_TYPES, Cell, CellResult, CensusObservation, Outcome
-from runner.results import schema
-from runner.results.evidence import console_path, observations_path
+from runner.model import NETWORK_TYPES, Ask, Asked, AskedCell, Cell, CellResult, CensusObservation, Outcome
+from runner.results.evidence import console_path
 from runner.results.store import ResultStore
+from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,8 @@ def test_what_was_stored_comes_back(path: Path) -> None:
     results = [samples.result(cell, seed=at) for at, cell in enumerate(samples.CELLS)]
     store_run(path, *results)
     with ResultStore(path, read_only=True) as store:
-        assert store.load("one", consoles=True) == samples.run(*results, run_id="one")
+        there = store.load("one", consoles=True)
+        assert there == samples.run(*results, run_id="one").model_copy(update={"sessions": there.sessions})
         bare = store.load()
         assert [result.console for result in bare.results] == [""] * 8
         info = store.runs()[0]
@@ -68,26 +69,6 @@ def test_repeated_cell_keeps_both_results_and_both_consoles(path: Path) -> None:
     assert second == samples.result(samples.CELLS[0]).console.encode()  # escapes and \r\n as they came
 
 
-def test_raw_answers_lie_beside_as_json_lines(path: Path) -> None:
-    result = samples.result(samples.CELLS[0])
-    store_run(path, result)
-    lines = gzip.decompress(observations_path(path.parent, "one", result.cell.id).read_bytes()).decode().splitlines()
-    assert len(lines) == len(result.observations) + len(result.census)
-    assert lines[0].startswith('{"event": "observation", "probe": "skb-ct-lookup-0:tc"')
-    assert lines[-1].startswith('{"event": "census", "kfunc": "bpf_ct_set_nat_info"')
-
-
-def test_equal_answers_are_stored_once(path: Path) -> None:
-    for run_id in ("one", "two"):
-        store_run(path, *(samples.result(cell) for cell in samples.CELLS), run_id=run_id)
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        per_version = 2 * 51  # the two architectures answered alike
-        assert db.execute("SELECT count(*) FROM observation").fetchone()[0] == 4 * per_version
-        assert db.execute("SELECT count(*) FROM census").fetchone()[0] == 22
-        assert db.execute("SELECT count(*) FROM answer_set").fetchone()[0] == 4
-        assert db.execute("SELECT count(*) FROM census_set").fetchone()[0] == 1
-
-
 def with_addresses(boot: int) -> CellResult:
     """What the verifier prints differs from boot to boot in the addresses of maps, between builds in BTF ids."""
     result = samples.result(samples.CELLS[0])
@@ -98,13 +79,83 @@ def with_addresses(boot: int) -> CellResult:
     return result.model_copy(update={"observations": seen})
 
 
-def test_addresses_do_not_make_an_answer_another_one(path: Path) -> None:
+def test_an_answer_comes_back_with_its_addresses(path: Path) -> None:
     for boot in range(3):
         store_run(path, with_addresses(boot), run_id=f"boot-{boot}")
     with ResultStore(path, read_only=True) as store:
         for boot in range(3):
             assert store.load(f"boot-{boot}").results[0].observations == with_addresses(boot).observations
-        assert store._db.execute("SELECT count(*) FROM answer_set").fetchone()[0] == 1
+        assert len({final.digest for final in store.finals()}) == 1
+
+
+def test_results_of_one_kernel_are_stored_against_the_first_one(path: Path) -> None:
+    real = agent_samples.result("6.12.117")
+    sizes = []
+    with ResultStore(path) as store:
+        for night in range(5):
+            store.begin(samples.run(run_id=f"night-{night}", cells=(real.cell,)))
+            store.add(f"night-{night}", real.model_copy(update={"attempts": night + 1}))
+            sizes.append(store._db.execute("SELECT sum(length(body)) FROM result").fetchone()[0])
+        assert store._db.execute("SELECT count(*) FROM base").fetchone()[0] == 1
+        assert sizes[-1] < 5 * 1000
+        store.remove(["night-0"])  # the others still need what they are stored against
+        assert store.load("night-4").results[0].answers == real.answers
+        store.remove([f"night-{night}" for night in range(1, 5)])
+        left = store._db.execute("SELECT (SELECT count(*) FROM base), (SELECT count(*) FROM content)").fetchone()
+        assert tuple(left) == (0, 0)
+
+
+def test_a_result_that_is_unlike_the_base_gets_a_base_of_its_own(path: Path) -> None:
+    real = agent_samples.result("6.12.117")
+    died = CellResult(cell=real.cell, outcome=Outcome.BOOT_FAILED, cause="panic", build=real.build)
+    store_run_of(path, died, real, real)
+    with ResultStore(path, read_only=True) as store:
+        assert [result.answers for result in store.load().results] == [(), real.answers, real.answers]
+        assert store._db.execute("SELECT count(*) FROM base").fetchone()[0] == 2
+
+
+def store_run_of(path: Path, *results: CellResult) -> None:
+    with ResultStore(path) as store:
+        store.begin(samples.run(run_id="one", cells=(results[0].cell,)))
+        for result in results:
+            store.add("one", result)
+
+
+def test_what_was_asked_is_stored_once_and_removed_with_its_runs(path: Path) -> None:
+    asks = AskedCell(asks=(Ask(kind="claims", probe="a:tc"),), modules=("nf_nat",), programs={"a.bpf.o": "0" * 64})
+    asked = Asked(cells={cell.id: asks for cell in samples.CELLS}, objects={sha256(b"elf").hexdigest(): b"elf"})
+    for run_id in ("one", "two"):
+        store_run(path, run_id=run_id)
+        with ResultStore(path) as store:
+            assert store.asked(run_id) is None
+            store.write_asked(run_id, asked)
+            store.write_asked(run_id, asked)
+    with ResultStore(path) as store:
+        assert store.asked("one") == store.asked("two") == asked
+        store.remove(["one"])
+        assert store.asked("two") == asked
+        store.remove(["two"])
+        assert store._db.execute("SELECT count(*) FROM content").fetchone()[0] == 0
+
+
+def test_a_resumed_run_counts_only_the_time_that_it_ran(path: Path) -> None:
+    later = FINISHED + timedelta(days=3)
+    with ResultStore(path) as store:
+        store.begin(samples.run(run_id="one"))
+        store.finish("one", FINISHED)
+        store.resume("one", later)
+        store.finish("one", later + timedelta(seconds=8))
+        assert store.load().wall_s == store.runs()[0].wall_s == 52 + 8
+
+
+def test_a_killed_run_counts_until_its_last_result(path: Path) -> None:
+    with ResultStore(path) as store:
+        began = datetime.now(UTC) - timedelta(seconds=100)
+        store.begin(samples.run(run_id="one").model_copy(update={"started": began}))
+        store.add("one", samples.result(samples.CELLS[0]))
+        store.resume("one", began + timedelta(days=2))
+        store.finish("one", began + timedelta(days=2, seconds=10))
+        assert store.load().wall_s == pytest.approx(110, abs=5)
 
 
 def test_reader_sees_finished_cells_while_a_run_writes(path: Path) -> None:
@@ -154,33 +205,26 @@ def test_database_of_another_program(path: Path) -> None:
         pass
 
 
-def test_database_of_a_newer_version(path: Path) -> None:
+def test_a_database_of_another_version_is_refused(path: Path) -> None:
     store_run(path)
     with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 99")
-    with pytest.raises(InfraError, match="newer version") as caught, ResultStore(path, read_only=True):
-        pass
-    assert "update this program" in caught.value.hint
+        db.execute("PRAGMA user_version = 6")
+    for read_only in (True, False):
+        with pytest.raises(InfraError, match="another version") as caught, ResultStore(path, read_only=read_only):
+            pass
+        assert "run again" in caught.value.hint
 
 
-def test_damage_in_the_middle_is_found_when_read(path: Path) -> None:
-    store_run(path, samples.result(samples.CELLS[0]))
+@pytest.mark.parametrize("table", ["result", "base", "content"])
+def test_damage_in_the_middle_is_found_when_read(path: Path, table: str) -> None:
+    store_run(path, agent_samples.result("6.12.117").model_copy(update={"cell": samples.CELLS[0]}))
     with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute("UPDATE observation SET body = replace(body, '-22', '-71') WHERE seq = 7")
+        for seq, body in db.execute(f"SELECT seq, body FROM {table}").fetchall():  # noqa: S608
+            middle = len(body) // 2
+            damaged = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+            db.execute(f"UPDATE {table} SET body = ? WHERE seq = ?", (damaged, seq))  # noqa: S608
         db.commit()
-    with ResultStore(path, read_only=True) as store, pytest.raises(InfraError, match="not what was stored"):
-        store.load()
-
-
-def test_answer_that_is_gone_is_missed_when_read(path: Path) -> None:
-    store_run(path, samples.result(samples.CELLS[0]))
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        db.execute("DELETE FROM observation WHERE seq = 7")
-        db.commit()
-    with (
-        ResultStore(path, read_only=True) as store,
-        pytest.raises(InfraError, match="answer in observation is gone"),
-    ):
+    with ResultStore(path, read_only=True) as store, pytest.raises(InfraError, match="is corrupt"):
         store.load()
 
 
@@ -191,28 +235,6 @@ def test_overwritten_pages_are_found_when_read(path: Path) -> None:
         file.write(b"\xff" * (path.stat().st_size - 4 * 4096))
     with pytest.raises(InfraError, match="corrupt"), ResultStore(path, read_only=True) as store:
         store.load()
-
-
-def test_older_tables_are_brought_up_to_date(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store_run(path, samples.result(samples.CELLS[0]))
-    newer = (*schema.MIGRATIONS, ("ALTER TABLE run ADD COLUMN note TEXT", "UPDATE run SET note = 'migrated'"))
-    monkeypatch.setattr(schema, "MIGRATIONS", newer)
-    with ResultStore(path, read_only=True) as store:
-        assert len(store.load().results) == 1
-    with contextlib.closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA user_version").fetchone()[0] == len(newer)
-        assert db.execute("SELECT note FROM run").fetchone()[0] == "migrated"
-
-
-def test_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store_run(path)
-    good = schema.MIGRATIONS
-    monkeypatch.setattr(schema, "MIGRATIONS", (*good, ("ALTER TABLE run ADD COLUMN note TEXT", "SELECT nonsense")))
-    with pytest.raises(InfraError), ResultStore(path):
-        pass
-    monkeypatch.setattr(schema, "MIGRATIONS", good)
-    with ResultStore(path) as store:
-        assert store.runs()[0].id == "one"
 
 
 def test_result_of_a_stranger_is_refused(path: Path) -> None:
@@ -239,8 +261,9 @@ def test_full_disk_is_said_and_loses_nothing(path: Path) -> None:
         store.add("one", samples.result(samples.CELLS[0]))
         pages = store._db.execute("PRAGMA page_count").fetchone()[0]
         store._db.execute(f"PRAGMA max_page_count = {pages + 2}")
+        large = agent_samples.result("6.12.117").model_copy(update={"cell": samples.CELLS[1]})
         with pytest.raises(InfraError, match="full"):
-            store.add("one", samples.result(samples.CELLS[1], seed=1))
+            store.add("one", large)
         store._db.execute("PRAGMA max_page_count = 100000")
         store.add("one", samples.result(samples.CELLS[2]))
         assert [result.cell.id for result in store.load().results] == [samples.CELLS[0].id, samples.CELLS[2].id]
@@ -266,20 +289,4 @@ def test_a_census_is_kept_whole(path: Path) -> None:
     store_run(path, result)
     with ResultStore(path, read_only=True) as store:
         assert store.load(consoles=True).results == (result,)
-        assert store.tagged_kfuncs() == tuple((name, "vmlinux") for name in NAMES[300:350])
-
-
-def test_results_from_before_the_census_are_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    result = samples.result(samples.CELLS[0])
-    good = schema.MIGRATIONS
-    monkeypatch.setattr(schema, "MIGRATIONS", good[:1])
-    body = result.model_dump_json(
-        exclude={"cell", "observations", "census", "console", "missing", "census_ended", "config"}
-    )
-    with ResultStore(path) as store:
-        store.begin(samples.run(run_id="one", cells=samples.CELLS[:1]))
-        store._db.execute("INSERT INTO result (cell, attempt, body) VALUES (1, 1, ?)", (body,))
-    monkeypatch.setattr(schema, "MIGRATIONS", good)
-    with ResultStore(path, read_only=True) as store:
-        (read,) = store.load().results
-    assert (read.missing, read.census_ended, read.config, read.host) == ((), {}, {}, result.host)
+        assert list(store.of_each_kernel()) == [result.model_copy(update={"console": ""})]

@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from runner.model import Build, KfuncState, Outcome, ProgType, State
-from runner.results.series import Measured, Row
-from runner.results.store import Final
+from runner.model import Build, Outcome, Row, State
+from runner.results.availability import Topic
+from runner.results.series import Measured
 from tests.unit import results_samples as samples
 
 KFUNC = "bpf_ct_release"
-TC, XDP = Row(KFUNC, ProgType.TC), Row(KFUNC, ProgType.XDP)
+TC, XDP = Topic(KFUNC, "tc", "census"), Topic(KFUNC, "xdp", "census")
 U, R, N, A, Q = State.USABLE, State.REGISTERED, State.NOT_ALLOWED, State.ABSENT, State.NO_ANSWER
 
 
-def state(row: Row, of: State, cause: str = "", **more: object) -> KfuncState:
+def state(topic: Topic, of: State, cause: str = "", **details: object) -> Row:
     owner = "" if of in (State.ABSENT, State.NO_ANSWER) else "nf_conntrack"
-    values = {"kfunc": row.kfunc, "object": owner, "prog_type": row.prog_type, "state": of, "cause": cause}
-    return KfuncState.model_validate(values | more)
+    details = {"object": owner, "prototype": "", "layouts": [], "flags": [], "level": "none", **details}
+    return Row(topic.kind, f"census:{topic.type}", topic.subject, topic.type, of, cause=cause, details=details)
 
 
 def measured(
     version: str,
-    states: Mapping[Row, KfuncState],
+    states: Mapping[Topic, Row],
     *,
     arch: str = "x86_64",
     night: int = 0,
     outcome: Outcome = Outcome.RAN,
     name: str = "k",
     sha: str = "",
+    verdicts: tuple[Row, ...] = (),
 ) -> Measured:
     like = samples.CELLS[0]
     kernel = like.kernel.model_copy(update={"version": version, "arch": arch, "release": f"{version}-{arch}"})
@@ -43,7 +44,7 @@ def measured(
         outcome=outcome,
         cause="",
         states=states if outcome is Outcome.RAN else {},
-        final=Final(f"night-{night}", started, cell, outcome, 0, "", 0, 0, None),
+        verdicts=verdicts,
     )
 
 

@@ -29,6 +29,8 @@ class Claims(Kind[Known]):
     name = NAME
     noun = "claim"
     subject = "kfunc"
+    reads = ("census",)
+    independent = True
     keys = ClaimKeys
     pattern = Pattern
     needs = (

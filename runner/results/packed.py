@@ -1,0 +1,139 @@
+"""A result as the database holds it: its JSON, compressed against another result of the same kernel.
+
+The text is one line for the cell's result without its answers, then one line for each answer. Two boots of one kernel
+differ in a few of them, so the text of the first one, as the dictionary of the compression, leaves two kilobytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+
+from pydantic_core import from_json, to_json
+from zstandard import (
+    DICT_TYPE_RAWCONTENT,
+    ZstdCompressionDict,
+    ZstdCompressionParameters,
+    ZstdCompressor,
+    ZstdDecompressor,
+    ZstdError,
+)
+
+from runner.model import Answer, Cell, CellResult
+
+PackedError = ZstdError
+
+_LEVEL = 9
+_WINDOW_LOG = 23  # a base and a text of 4 MiB each still see one another
+_MAX_BYTES = 1 << 28  # of one result; what says that it holds more is damaged
+
+# When, where and how fast a cell was asked. No row depends on these: what is judged from the store is without them.
+_CIRCUMSTANCES = frozenset({"began", "timings", "host", "accel", "attempts", "image_sha256"})
+
+# Addresses and BTF ids, which differ from boot to boot and from build to build, in the logs of the verifier. `unknown#`
+# has no BTF id behind it, but what libbpf says of a call that it did not find; verdicts look at that.
+_PARTICULAR = re.compile(r"0(?<=\b0)x[0-9a-f]{12,16}\b|#(?<=\w#)(?<!unknown#)\d{3,}\b")
+_ADDRESSES = re.compile(rb"\b0x[0-9a-f]{12,16}\b")  # lines with these never come again
+_REMEMBERED = 50_000  # lines
+_ADDRESS, _ID = "0xADDRESS", "#ID"
+
+
+def steady(log: str) -> str:
+    """A log without its particulars: equal for two boots in which the verifier said the same."""
+    if "#" not in log and "0x" not in log:
+        return log  # most have none, and this is much faster than the pattern
+    return _PARTICULAR.sub(lambda found: _ID if found[0][0] == "#" else _ADDRESS, log)
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+Line = bytes
+
+
+def lines_of(result: CellResult) -> list[Line]:
+    """The lines of a result's text. Its cell and its console have their own places."""
+    head = result.model_dump_json(exclude={"cell", "answers", "console"}, exclude_defaults=True)
+    return [head.encode(), *map(_line, result.answers)]
+
+
+def result_of(lines: list[Line], cell: Cell, console: str = "") -> CellResult:
+    """The other way round. Raises ValueError."""
+    answers = [Answer.model_validate(from_json(line)) for line in lines[1:]]
+    return CellResult.model_validate({**from_json(lines[0]), "cell": cell, "answers": answers, "console": console})
+
+
+def _line(answer: Answer) -> Line:
+    """As its model_dump_json, without what is empty; many times faster, for a body is JSON already."""
+    return to_json({name: value for name, value in answer if value})
+
+
+# --- what is compared ------------------------------------------------------------------------------------------------
+
+
+class SteadyReader:
+    """Reads results for judging in bulk: without circumstances, and without particulars in their logs."""
+
+    def __init__(self) -> None:
+        self._read: dict[Line, Answer] = {}  # lines that come again: those of one build
+        self._same: dict[Line, Answer] = {}  # equal answers are one object, by their line without particulars
+
+    def read(self, lines: list[Line], cell: Cell) -> tuple[CellResult, bytes]:
+        """A result, and what is equal where all of it but its answers is. Raises ValueError."""
+        head = {name: value for name, value in from_json(lines[0]).items() if name not in {*_CIRCUMSTANCES, "looks"}}
+        answers = tuple(self._read.get(line) or self._answer(line) for line in lines[1:])
+        result = CellResult.model_validate({**head, "cell": cell, "answers": answers})
+        return result, to_json([_asked(cell), head])
+
+    def _answer(self, line: Line) -> Answer:
+        answer = _steady(Answer.model_validate(from_json(line)))
+        answer = self._same.setdefault(_line(answer), answer)
+        if len(self._read) > _REMEMBERED:
+            self._read.clear()
+        if not _ADDRESSES.search(line):
+            self._read[line] = answer
+        return answer
+
+
+def digest_of(result: CellResult) -> bytes:
+    """Equal digests, equal rows: all that a judge sees of the result, the kernel and what was asked included."""
+    head = result.model_dump(mode="json", exclude={*_CIRCUMSTANCES, "cell", "answers", "looks", "console"})
+    digest = hashlib.sha256(json.dumps([_asked(result.cell), head], sort_keys=True).encode())
+    for answer in result.answers:
+        digest.update(b"\n" + _line(_steady(answer)))
+    return digest.digest()
+
+
+def _asked(cell: Cell) -> dict[str, object]:
+    """What rows depend on."""
+    return cell.model_dump(mode="json", include={"kernel", "probes"})
+
+
+def _steady(answer: Answer) -> Answer:
+    """Only logs have particulars: what else looks like one may be the name of a user's test."""
+    logs = {name: str(log) for name, log in answer.body.items() if name == "log" or name.endswith("_log")}
+    changed = {name: now for name, log in logs.items() if (now := steady(log)) != log}
+    return answer.model_copy(update={"body": {**answer.body, **changed}}) if changed else answer
+
+
+# --- compression -----------------------------------------------------------------------------------------------------
+
+
+class Base:
+    """What texts of one kernel are compressed against, or `NO_BASE`."""
+
+    def __init__(self, text: bytes | None = None) -> None:
+        dictionary = None if text is None else ZstdCompressionDict(text, dict_type=DICT_TYPE_RAWCONTENT)
+        parameters = ZstdCompressionParameters.from_level(_LEVEL, window_log=_WINDOW_LOG, write_checksum=True)
+        self._compressor = ZstdCompressor(compression_params=parameters, dict_data=dictionary)
+        self._decompressor = ZstdDecompressor(dict_data=dictionary)
+
+    def pack(self, text: bytes) -> bytes:
+        return self._compressor.compress(text)
+
+    def unpack(self, packed: bytes) -> bytes:
+        """Raises PackedError when it is not what was packed: its checksum tells."""
+        return self._decompressor.decompress(packed, max_output_size=_MAX_BYTES)
+
+
+NO_BASE = Base()

@@ -1,0 +1,149 @@
+"""Rows over all runs: judged once, kept, and never those of another answer or another expectation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runner.model import CellResult, Crash, Observation, Outcome, Row, Timings
+from runner.probes import load_issues, load_kfuncs
+from runner.probes.expectations import Expectations
+from runner.probes.old import of
+from runner.results.packed import digest_of, steady
+from runner.results.rowcache import NAME
+from runner.results.series import keep_rows, measurements
+from runner.results.store import ResultStore
+from tests.unit import agent_samples
+from tests.unit import results_samples as samples
+
+KFUNC = "bpf_skb_ct_alloc"
+REAL = agent_samples.result("6.12.117")
+
+
+@pytest.fixture(scope="module")
+def expectations() -> Expectations:
+    root = agent_samples.ROOT
+    return of(agent_samples.claims(), load_kfuncs(root), load_issues(root))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[ResultStore]:
+    with ResultStore(tmp_path / "results.db") as store:
+        yield store
+
+
+def keep(store: ResultStore, *results: CellResult) -> None:
+    for night, result in enumerate(results, start=len(store.runs())):
+        store.begin(samples.run(run_id=f"night-{night}", cells=(result.cell,)))
+        store.add(f"night-{night}", result)
+
+
+def changed(probe: str, **changes: object) -> CellResult:
+    """6.12.117, which answered one claim otherwise."""
+    seen = (each.model_copy(update=changes) if each.probe == probe else each for each in REAL.observations)
+    return REAL.model_copy(update={"observations": tuple(seen)})
+
+
+def field(probe: str, name: str, value: int) -> CellResult:
+    (seen,) = (each for each in REAL.observations if each.probe == probe)
+    return changed(probe, fields={**seen.fields, name: value})
+
+
+def expected(expectations: Expectations, result: CellResult) -> list[Row]:
+    """As a judge that knows no cache has it; kept rows have no logs, and texts without particulars."""
+    return [plain(row) for row in expectations.rows(result)]
+
+
+def plain(row: Row) -> Row:
+    return replace(row, log="", observed=steady(row.observed), cause=steady(row.cause))
+
+
+NIGHTS = (
+    REAL,
+    REAL.model_copy(update={"host": "other", "timings": Timings(boot_s=3.0), "attempts": 2}),
+    field("made-timeout-generic:xdp", "entry_timeout_s", 599),
+    field("made-timeout-generic:xdp", "entry_timeout_s", 3),
+    field("alloc-tcp:tc", "error", -22),
+    changed("alloc-tcp:tc", load_errno=13, log="R1 type=scalar expected=ctx\n", fields={}),
+    changed("alloc-tcp:tc", load_errno=22, log="call unknown#200200001: invalid func unknown#2002000001\n", fields={}),
+    changed("alloc-tcp:tc", failed="no memory"),
+    REAL.model_copy(update={"crashes": (Crash(probe="alloc-tcp:tc", cause="panic"),)}),
+    REAL.model_copy(update={"missing": (*REAL.missing, "bpf_skb_ct_alloc")}),
+    REAL.model_copy(update={"config": {**REAL.config, "BPF_JIT": "n"}}),
+    REAL.model_copy(update={"census": REAL.census[::2]}),
+    REAL.model_copy(update={"census": (), "census_ended": {}}),
+    REAL.model_copy(update={"observations": REAL.observations[::3]}),
+    agent_samples.result("6.1.192"),
+    agent_samples.result("7.3.4"),
+)
+
+
+def test_rows_over_all_runs_are_those_of_a_judge_that_remembers_nothing(
+    store: ResultStore, expectations: Expectations
+) -> None:
+    keep(store, *NIGHTS)
+    subjects = {row.subject for result in NIGHTS for row in expectations.rows(result) if not row.state}
+    for _ in ("judged", "read"):
+        for subject in (KFUNC, *sorted(subjects)[:3]):
+            for measured, result in zip(measurements(store, expectations, subject), NIGHTS, strict=True):
+                rows = expected(expectations, result)
+                assert [plain(row) for row in measured.states.values()] == [row for row in rows if row.state]
+                mine = [row for row in rows if not row.state and row.subject == subject]
+                assert [plain(row) for row in measured.verdicts] == mine
+
+
+def test_equal_digests_are_of_equal_rows_and_circumstances_are_not_in_them(expectations: Expectations) -> None:
+    digests = [digest_of(result) for result in NIGHTS]
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == len(NIGHTS) - 1
+    test = Observation(probe="alloc-tcp:tc", failed="no test#1234")  # no log: what looks like an id is none
+    other = test.model_copy(update={"failed": "no test#1235"})
+    assert digest_of(one(test)) != digest_of(one(other))
+
+
+def one(seen: Observation) -> CellResult:
+    return CellResult(cell=REAL.cell, outcome=Outcome.RAN, observations=(seen,))  # type: ignore[call-arg]
+
+
+def test_an_edited_expectation_is_judged_by_and_the_old_one_too(store: ResultStore, expectations: Expectations) -> None:
+    keep(store, REAL)
+    before = measurements(store, expectations, KFUNC)
+    edited = replace(expectations, known={**expectations.known, "claims": expectations.known["claims"][:0]})
+    assert measurements(store, edited, KFUNC)[0].verdicts == ()
+    assert measurements(store, expectations, KFUNC) == before
+
+
+def test_kept_rows_are_read_without_judging(
+    store: ResultStore, expectations: Expectations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(store, REAL, agent_samples.result("7.3.4"))
+    keep_rows(store, expectations)
+
+    def never(*_: object) -> None:
+        raise AssertionError("judged again")
+
+    monkeypatch.setattr(ResultStore, "lines", never)
+    assert all(it.states for it in measurements(store, expectations))
+
+
+@pytest.mark.parametrize("damage", [b"no database" * 1000, b""])
+def test_a_damaged_or_deleted_cache_costs_time_alone(
+    store: ResultStore, expectations: Expectations, damage: bytes
+) -> None:
+    keep(store, REAL)
+    before = measurements(store, expectations, KFUNC)
+    path = store.path.with_name(NAME)
+    for file in path.parent.glob(f"{NAME}-*"):
+        file.unlink()
+    path.write_bytes(damage)
+    assert measurements(store, expectations, KFUNC) == before
+    assert measurements(store, expectations, KFUNC) == before
+
+
+def test_a_cache_that_cannot_be_written_costs_time_alone(store: ResultStore, expectations: Expectations) -> None:
+    keep(store, REAL)
+    store.path.with_name(NAME).mkdir()
+    assert measurements(store, expectations)[0].states
