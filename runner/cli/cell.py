@@ -1,4 +1,4 @@
-"""`runner cell`: one cell, looked at closely."""
+"""`runner cell`: show one cell, boot it once more, or enter its guest."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from runner.results.evidence import read_trace
 
 app = typer.Typer(
     cls=Group,
-    help="One cell, looked at closely.",
+    help="Show one cell, boot it once more, or enter its guest.",
     epilog="Example: runner cell show 6.12.117-x86_64",
     no_args_is_help=True,
 )
@@ -53,9 +53,9 @@ _OR_KERNEL = "or say KERNEL ARCH, such as 6.12 arm64"
 @app.command("show")
 def show(
     cell: Annotated[str, typer.Argument(metavar="ID", help="A cell's id, such as 6.12.117-x86_64.")],
-    probe: Annotated[str, typer.Option(help="One probe: its raw observation and the verifier's log.")] = "",
-    run: Annotated[str | None, typer.Option(help="A run's id; by default the last run.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every kfunc that was asked about.")] = False,
+    probe: Annotated[str, typer.Option(help="Show one probe: its raw answer and the verifier's log.")] = "",
+    run: Annotated[str | None, typer.Option(help="A run's id.  [default: the one with its newest answer]")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every kfunc that was asked about.")] = False,
     matrix: MatrixFile = DEFAULT_MATRIX,
     format_: FormatOption = Format.TEXT,
     output: Output = None,
@@ -100,13 +100,13 @@ def shell(
         str, typer.Argument(metavar="ID|KERNEL", help="A cell's id, or a kernel's name or version in the matrix.")
     ],
     arch: Annotated[str, typer.Argument(help="An architecture, such as arm64, after a kernel.")] = "",
-    run: Annotated[str | None, typer.Option(help="A run's id, for a cell's id; by default the last run.")] = None,
+    run: Annotated[str | None, typer.Option(help="With a cell's id: the run.  [default: the last run]")] = None,
     gdb: Gdb = False,
     matrix: MatrixFile = DEFAULT_MATRIX,
     offline: Offline = False,
     verbose: Verbose = False,
 ) -> None:
-    """Boot a cell of a run, or a kernel of the matrix, and open a shell in it. The guest is gone when the shell ends.
+    """Boot a cell of a run, or a kernel of the matrix, and open a shell in it. The guest ends with the shell.
 
     Example: runner cell shell 6.12 arm64
     """
