@@ -35,7 +35,7 @@ from runner.kernels.archive import Archive
 from runner.kernels.build import FRAGMENT, build_tree
 from runner.model import Pin
 from runner.model.version import Versions
-from runner.probes import kfuncs_path, load_kfuncs, tagged
+from runner.probes.census.kfuncs import kfuncs_path, load_kfuncs, tagged
 from runner.store import write_atomically
 from runner.text import nearest
 

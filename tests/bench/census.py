@@ -16,7 +16,7 @@ from runner.engine.prepare import cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.model import Outcome
 from runner.model.deadline import Deadline
-from runner.probes import Expectations, modules_of
+from runner.probes import Expectations
 from tests.bench.boot import cells
 from tests.bench.measure import Figure
 
@@ -38,7 +38,7 @@ def census_s() -> Figure:
     alone = CellOrder(
         cell=cell,
         asks=tuple(ask for ask in whole.asks if ask.kind == "claims"),
-        modules=modules_of(expectations.known["claims"]),
+        modules=tuple(it for file in expectations.files for it in file.family.modules),
     )
     payload = packed["little"]
     rounds = [(_cpu_s(alone, payload), _cpu_s(whole, payload)) for _ in range(ROUNDS)]

@@ -15,8 +15,7 @@ from runner.engine.plan import Plan
 from runner.engine.prepare import cell_orders
 from runner.matrix.lock import write_lock
 from runner.model import Cell, ImagePin, Limits, Lock, Pin, ProgType
-from runner.probes import ClaimFile
-from runner.probes.old import of
+from runner.probes.claims import ClaimFile
 from tests import fakes
 from tests.unit import agent_samples
 
@@ -59,7 +58,7 @@ def cells(behaviours: Sequence[str], limits: Limits | None = None) -> tuple[Cell
 
 def orders(cells: Iterable[Cell], *, census: bool = False) -> tuple[CellOrder, ...]:
     types = (ProgType.TC,) if census else ()
-    return tuple(cell_orders(cells, of(few_claims()), types))
+    return tuple(cell_orders(cells, agent_samples.expecting(few_claims()), types))
 
 
 def plan(cells: Iterable[Cell], folder: Path, *, census: bool = False, fleet: Fleet | None = None) -> Plan:

@@ -20,8 +20,8 @@ from runner.engine.orders import CellOrder
 from runner.guest import boot
 from runner.guest.console import Console
 from runner.guest.interface import BootOrder
-from runner.model import CellResult, KfuncState, Limits, Outcome, ProgType, State, Verdict
-from runner.probes import ClaimFile, asks_of, judge, states
+from runner.model import CellResult, Limits, Outcome, ProgType, Row, State, Verdict
+from runner.probes.claims import ClaimFile
 from tests import fakes
 from tests.faults import recorded
 from tests.faults.leftovers import Place, nothing_left
@@ -40,7 +40,7 @@ def claims() -> tuple[ClaimFile, ...]:
 
 def order(limits: Limits) -> CellOrder:
     cell = agent_samples.cell("6.12.117").model_copy(update={"limits": limits})
-    asks = asks_of(claims(), cell.kernel.upstream, prog_types=(ProgType.TC,))
+    asks = agent_samples.expecting(claims()).asks(cell.kernel.upstream, (ProgType.TC,))
     return CellOrder(cell=cell, asks=asks, modules=())
 
 
@@ -152,7 +152,8 @@ def test_a_guest_fault_names_itself_and_is_no_answer(
         result = run(fault, tmp_path, monkeypatch)
     assert result.outcome is fault.outcome, result.cause
     assert (result.timings.total_s or 0) < LIMIT_S, "a wait had no limit but the cell's"
-    verdicts = {verdict.probe: verdict for verdict in judge(result, claims())}
+    rows = agent_samples.expecting(claims()).rows(result)
+    verdicts = {row.probe: row for row in rows if row.verdict}
     assert verdicts.keys() == ALL
     for probe, verdict in verdicts.items():
         if probe not in fault.unanswered:
@@ -184,7 +185,8 @@ def test_while_a_guest_boots_only_what_is_new_on_its_console_is_looked_at(
     assert len(result.console) > 500_000
 
 
-def mine(result: CellResult) -> list[KfuncState]:
+def mine(result: CellResult) -> list[Row]:
     """The states of the kfuncs that the claims call and that the real kernel lets a TC program call."""
-    names = {verdict.kfunc for verdict in judge(result, claims()) if verdict.prog_type is ProgType.TC}
-    return [it for it in states(result, claims()) if it.kfunc in names and it.prog_type is ProgType.TC]
+    rows = [row for row in agent_samples.expecting(claims()).rows(result) if row.type == ProgType.TC]
+    names = {row.subject for row in rows if row.verdict}
+    return [row for row in rows if row.state and row.subject in names]

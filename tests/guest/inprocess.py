@@ -22,7 +22,7 @@ from runner.matrix.select import select
 from runner.model import Cell, CellResult, Image, Kernel
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.probes import ClaimFile, Expectations
+from runner.probes import Expectations
 
 _LIMIT_S = 1800
 
@@ -63,11 +63,6 @@ class OneCell:
     only: str
     cell: Cell
     expectations: Expectations
-
-    @property
-    def claims(self) -> tuple[ClaimFile, ...]:
-        found: tuple[ClaimFile, ...] = self.expectations.known["claims"]
-        return found
 
     @classmethod
     def of(cls, root: Path, only: str) -> OneCell:

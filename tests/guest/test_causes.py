@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from runner.model import CellResult, KfuncState, Outcome, State, Verdict
-from runner.probes import judge, states
+from runner.model import CellResult, Outcome, Row, State, Verdict
 from tests.guest.conftest import Project
 from tests.guest.inprocess import OneCell, with_command_line
 
 CELL = "kernel=6.12,arch=x86_64"
 
 
-def conntrack_states(cell: OneCell, result: CellResult) -> list[KfuncState]:
+def conntrack_states(cell: OneCell, result: CellResult) -> list[Row]:
     """Of the kfuncs that every kernel here has; the census also names those that came later."""
-    mine = {name for file in cell.claims for name in file.kfunc_names}
-    return [state for state in states(result, cell.claims) if state.kfunc in mine]
+    mine = {name for file in cell.expectations.files for name in file.family.kfunc_names}
+    return [row for row in cell.expectations.rows(result) if row.state and row.subject in mine]
 
 
 def verdicts(cell: OneCell, result: CellResult) -> set[tuple[str, Verdict, str]]:
     assert result.outcome is Outcome.RAN, result.cause
     assert State.ABSENT not in {state.state for state in conntrack_states(cell, result)}
-    return {(verdict.id, verdict.verdict, verdict.cause) for verdict in judge(result, cell.claims)}
+    rows = cell.expectations.rows(result)
+    return {(row.probe.rpartition(":")[0], row.verdict, row.cause) for row in rows if row.verdict}
 
 
 def test_without_the_jit_nothing_is_known(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_without_a_module_its_kfuncs_have_no_answer(project: Project, monkeypatc
     assert {"nat-source", "nat-destination", "set-nat-info-found"} <= unanswered.keys()
     assert set(unanswered.values()) == {f"module nf_nat did not load: {reason}"}
     assert {verdict for name, verdict, _ in said if name not in unanswered} <= {Verdict.HOLDS, Verdict.NOT_APPLICABLE}
-    nat = {state.cause for state in conntrack_states(cell, result) if state.kfunc == "bpf_ct_set_nat_info"}
+    nat = {state.cause for state in conntrack_states(cell, result) if state.subject == "bpf_ct_set_nat_info"}
     assert nat == {f"module nf_nat did not load: {reason}"}
 
 

@@ -19,7 +19,6 @@ from runner import supervise
 from runner.engine import cellrun
 from runner.engine.orders import Phase
 from runner.model import CellResult, GuestSize, Limits, Outcome, Verdict
-from runner.probes import judge
 from tests.faults.leftovers import Place, nothing_left
 from tests.guest.conftest import Project, answers, exported
 from tests.guest.inprocess import OneCell, with_command_line
@@ -91,8 +90,9 @@ def disturb(
     with nothing_left(Place(project.root, project.root / "scratch")):
         result = cell.run(tell=tell)
     said: dict[Verdict, list[str]] = {}
-    for verdict in judge(result, cell.claims):
-        said.setdefault(verdict.verdict, []).append(verdict.cause)
+    for row in cell.expectations.rows(result):
+        if row.verdict:
+            said.setdefault(row.verdict, []).append(row.cause)
     assert Verdict.BROKEN not in said
     assert all(said.get(Verdict.NO_ANSWER, ["-"]))
     return result, said

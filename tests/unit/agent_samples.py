@@ -8,21 +8,33 @@ from pathlib import Path
 from runner.engine.transcript import Transcript
 from runner.model import Cell, CellResult, Facts, ImagePin, Outcome, Pin, Row
 from runner.model.version import KernelVersion
-from runner.probes import KINDS, ClaimFile, Expectations, KfuncList, asks_of, load_claims
-from runner.probes.census.kfuncs import NO_KFUNCS
-from runner.probes.old import of
+from runner.probes import KINDS, Expectations, ProbeFile
+from runner.probes.census.judge import Known
+from runner.probes.census.kfuncs import NO_KFUNCS, KfuncList
+from runner.probes.claims import ClaimFile
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT / "tests" / "data"
 
 
+def load_claims(root: Path, *names: str) -> tuple[ClaimFile, ...]:
+    found: tuple[ClaimFile, ...] = Expectations.load(root, names).known["claims"]
+    return found
+
+
+def expecting(files: tuple[ClaimFile, ...], known: KfuncList = NO_KFUNCS) -> Expectations:
+    """What these files say, with these kfuncs instead of the project's list."""
+    probes = tuple(ProbeFile(file.name, file) for file in files)
+    return Expectations(ROOT, probes, {"claims": files, "census": Known(known, files)})
+
+
 @cache
 def claims() -> tuple[ClaimFile, ...]:
-    return load_claims(ROOT, ["conntrack", "traffic"])
+    return load_claims(ROOT, "conntrack", "traffic")
 
 
 def expectations(known: KfuncList = NO_KFUNCS) -> Expectations:
-    return of(claims(), known, root=ROOT)
+    return expecting(claims(), known)
 
 
 def verdicts(seen: CellResult) -> dict[str, Row]:
@@ -30,11 +42,9 @@ def verdicts(seen: CellResult) -> dict[str, Row]:
     return {row.probe: row for row in KINDS["claims"].judge(seen, claims(), ())}
 
 
-def states(
-    seen: CellResult, files: tuple[ClaimFile, ...] | None = None, known: KfuncList = NO_KFUNCS
-) -> tuple[Row, ...]:
-    """The states of kfuncs; by default of those that the real claims are about."""
-    return tuple(row for row in of(claims() if files is None else files, known).rows(seen) if row.state)
+def states(seen: CellResult) -> tuple[Row, ...]:
+    """The states of the kfuncs that the real claims are about."""
+    return tuple(row for row in expectations().rows(seen) if row.state)
 
 
 def cell(version: str, arch: str = "x86_64", release: str = "r") -> Cell:
@@ -46,7 +56,7 @@ def cell(version: str, arch: str = "x86_64", release: str = "r") -> Cell:
 @cache
 def transcript(version: str, variant: str = "x86_64") -> Transcript:
     """What the agent said in a guest with this kernel; `variant` is the architecture and what was done to the guest."""
-    said = Transcript(asks_of(claims(), KernelVersion.parse(version)))
+    said = Transcript(expectations().asks(KernelVersion.parse(version)))
     for line in (DATA / f"agent-{version}-{variant}.jsonl").read_text().splitlines():
         said.feed(line)
     return said

@@ -12,9 +12,7 @@ from runner.model import Ask, Attach, ProgType
 from runner.model.version import KernelVersion
 from runner.probes.census import Body as CensusBody
 from runner.probes.claims.answers import Body as ClaimBody
-from runner.probes.old import load_claims
-from runner.probes.old import of as expecting
-from tests.unit.agent_samples import claims, expectations
+from tests.unit.agent_samples import claims, expectations, expecting, load_claims
 
 GOOD = """\
 object: thing
@@ -38,7 +36,7 @@ def body(ask: Ask) -> ClaimBody:
 def load(tmp_path: Path, text: str) -> None:
     (tmp_path / "bpf").mkdir()
     (tmp_path / "bpf" / "thing.yaml").write_text(text)
-    load_claims(tmp_path, ["thing"])
+    load_claims(tmp_path, "thing")
 
 
 def test_a_small_file_loads(tmp_path: Path) -> None:
@@ -47,14 +45,14 @@ def test_a_small_file_loads(tmp_path: Path) -> None:
 
 def test_a_source_may_name_several_places(tmp_path: Path) -> None:
     load(tmp_path, GOOD.replace("ref: here", "ref: [here, there]"))
-    (file,) = load_claims(tmp_path, ["thing"])
+    (file,) = load_claims(tmp_path, "thing")
     assert file.claims[0].source.refs == ("here", "there")
 
 
 def test_what_may_crash_a_kernel_is_asked_last(tmp_path: Path) -> None:
     second = GOOD.partition("claims:\n")[2].replace("id: one", "id: two")
     load(tmp_path, GOOD.replace("    program: p", "    program: p\n    risky: true") + second)
-    asks = expecting(load_claims(tmp_path, ["thing"])).asks(KernelVersion.parse("6.12"))
+    asks = expecting(load_claims(tmp_path, "thing")).asks(KernelVersion.parse("6.12"))
     assert [ask.probe for ask in asks] == ["census:tc", "census:xdp", "two:tc", "two:xdp", "one:tc", "one:xdp"]
     flows = {ask.probe: body(ask).inputs["flow"] for ask in asks if ask.kind == "claims"}
     assert flows == {"one:tc": 1, "one:xdp": 2, "two:tc": 3, "two:xdp": 4}, "a question stays the same wherever it is"
@@ -154,7 +152,7 @@ ATTACH = "attach: {native: {}, clsact: {}, tcx: {since: ['6.6']}}\nclaims:\n"
 
 def test_a_claim_about_traffic_is_one_for_each_way_to_attach(tmp_path: Path) -> None:
     load(tmp_path, TRAFFIC.replace("claims:\n", ATTACH))
-    (file,) = load_claims(tmp_path, ["thing"])
+    (file,) = load_claims(tmp_path, "thing")
     assert [(claim.id, claim.types) for claim in file.claims] == [
         ("one-native", (ProgType.XDP,)),
         ("one-clsact", (ProgType.TC,)),
@@ -175,7 +173,7 @@ def test_traffic_needs_a_way_to_attach(tmp_path: Path) -> None:
 
 def test_a_claim_of_one_type_is_attached_by_what_suits_it(tmp_path: Path) -> None:
     load(tmp_path, TRAFFIC.replace("claims:\n", ATTACH).replace("    kfunc: f", "    kfunc: f\n    types: [xdp]"))
-    assert [claim.id for claim in load_claims(tmp_path, ["thing"])[0].claims] == ["one-native"]
+    assert [claim.id for claim in load_claims(tmp_path, "thing")[0].claims] == ["one-native"]
 
 
 def test_the_real_traffic_is_asked_for_every_way_to_attach() -> None:
@@ -188,7 +186,7 @@ def test_the_real_traffic_is_asked_for_every_way_to_attach() -> None:
 def test_a_program_under_another_type_license_or_namespace(tmp_path: Path) -> None:
     more = "    load_as: sock_ops\n    license: BSD\n    netns: 7\n    object: other\n"
     load(tmp_path, GOOD.replace("    program: p\n", "    program: p\n" + more))
-    (file,) = load_claims(tmp_path, ["thing"])
+    (file,) = load_claims(tmp_path, "thing")
     assert file.objects == ("thing", "other")
     ask = body(expecting((file,)).asks(KernelVersion.parse("6.12"))[-1])
     assert (ask.load_as, ask.license, ask.netns, ask.object) == ("sock_ops", "BSD", 7, "other")
