@@ -6,43 +6,24 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 
 from runner.model import (
-    NETWORK_TYPES,
-    Ask,
     CellResult,
     ClaimVerdict,
     KfuncState,
-    KnownIssue,
     Observation,
     ProgType,
     Row,
     State,
 )
-from runner.model.version import KernelVersion
 from runner.probes.census import CENSUS
 from runner.probes.census.judge import Known
 from runner.probes.census.kfuncs import NO_KFUNCS, KfuncList
-from runner.probes.census.reading import probe_of as census_id
 from runner.probes.claims import CLAIMS, ClaimFile, questions
-from runner.probes.claims.answers import Body as ClaimBody
 from runner.probes.claims.judge import Evidence, Question
 from runner.probes.claims.judge import judge as row_of
 from runner.probes.claims.matching import matches
-from runner.probes.claims.written import Claim
 from runner.probes.expectations import Expectations
 from runner.probes.issues import Issue
-from runner.probes.issues import issues_of as known_issues
 from runner.probes.kind import ProbeFile
-
-__all__ = ["ClaimBody", "census_id"]
-
-
-def probe_id(claim: Claim, prog_type: ProgType) -> str:
-    return f"{claim.id}:{prog_type}"
-
-
-def load_claims(root: Path, names: Iterable[str]) -> tuple[ClaimFile, ...]:
-    files: tuple[ClaimFile, ...] = Expectations.load(root, names).known["claims"]
-    return files
 
 
 def of(
@@ -51,19 +32,6 @@ def of(
     files = tuple(files)
     probes = tuple(ProbeFile(file.name, file) for file in files)
     return Expectations(root, probes, {"claims": files, "census": Known(known, files)}, tuple(issues))
-
-
-def asks_of(
-    files: Iterable[ClaimFile],
-    version: KernelVersion,
-    known: KfuncList = NO_KFUNCS,
-    prog_types: Iterable[ProgType] = NETWORK_TYPES,
-) -> tuple[Ask, ...]:
-    return of(files, known).asks(version, tuple(prog_types))
-
-
-def modules_of(files: Iterable[ClaimFile], known: KfuncList = NO_KFUNCS) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*(module for file in files for module in file.modules), *known.modules]))
 
 
 def judge(result: CellResult, files: Iterable[ClaimFile]) -> tuple[ClaimVerdict, ...]:
@@ -88,38 +56,6 @@ def essences(files: Iterable[ClaimFile]) -> Callable[[Observation], Hashable]:
         return seen.probe, seen.failed, seen.load_errno, seen.run_errno, seen.log, as_said
 
     return essence
-
-
-def explained(
-    result: CellResult, verdicts: Iterable[ClaimVerdict], issues: Sequence[Issue]
-) -> tuple[ClaimVerdict, ...]:
-    mine = [issue for issue in issues if issue.is_of(result)]
-    return tuple(_explained(verdict, result, mine) for verdict in verdicts)
-
-
-def _explained(verdict: ClaimVerdict, result: CellResult, issues: Sequence[Issue]) -> ClaimVerdict:
-    if verdict.verdict != "broken" or verdict.crashed:
-        return verdict
-    shown = next((issue for issue in issues if issue.is_shown_by(CLAIMS, verdict.probe, result)), None)
-    return verdict.model_copy(update={"known_issue": shown.id}) if shown else verdict
-
-
-def issues_of(
-    cells: Sequence[tuple[CellResult, Sequence[ClaimVerdict]]], issues: Iterable[Issue]
-) -> tuple[KnownIssue, ...]:
-    rows = [(result, [_row(verdict) for verdict in verdicts]) for result, verdicts in cells]
-    return known_issues(rows, issues)
-
-
-def _row(claim: ClaimVerdict) -> Row:
-    return Row(
-        kind="claims",
-        probe=claim.probe,
-        subject=claim.kfunc,
-        verdict=claim.verdict,
-        crashed=claim.crashed,
-        known_issue=claim.known_issue,
-    )
 
 
 def verdict_of(row: Row) -> ClaimVerdict:
