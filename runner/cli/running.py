@@ -33,6 +33,7 @@ from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report, totals
 from runner.results.missing import missing_cells
 from runner.results.model import JudgedRun, Run, judge_run
+from runner.results.series import keep_rows
 from runner.results.store import ResultStore
 from runner.store import write_atomically
 from runner.text import counted
@@ -101,6 +102,7 @@ def run(project: Project, expectations: Expectations, request: Request, watch: W
             if begun.finished is None:
                 store.finish(begun.id, max(datetime.now(UTC), begun.started))
         done = judge_run(store.load(begun.id), expectations)
+        keep_rows(store, expectations, begun.id)
         show(done, project, console, finished=complete)
     status = watch.status(done, before, console) if complete else EXIT_INTERRUPTED
     if events:

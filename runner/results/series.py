@@ -62,16 +62,20 @@ def measurements(store: ResultStore, expectations: Expectations, subject: str = 
         with RowCache(path, expectations.digest) as rows:
             return tuple(_measured(store, expectations, rows, subject))
     except (sqlite3.Error, PackedError, ValueError):
-        log.warning("%s cannot be read: all answers are judged again", path)
+        log.warning("%s is damaged or the disk is full: all answers are judged again", path)
         path.unlink(missing_ok=True)
-        with RowCache(path, expectations.digest) as rows:
+        with RowCache(None, expectations.digest) as rows:
             return tuple(_measured(store, expectations, rows, subject))
 
 
-def keep_rows(store: ResultStore, expectations: Expectations) -> None:
-    """Judge what is new in the store, so that nobody who asks over all runs waits for it."""
-    with RowCache(store.path.with_name(NAME), expectations.digest) as rows:
-        _judge_new(store, expectations, rows, store.finals())
+def keep_rows(store: ResultStore, expectations: Expectations, run_id: str) -> None:
+    """Judge what a run answered, so that nobody who asks over all runs waits for it."""
+    path = store.path.with_name(NAME)
+    try:
+        with RowCache(path, expectations.digest) as rows:
+            _judge_new(store, expectations, rows, [it for it in store.finals() if it.run == run_id])
+    except (sqlite3.Error, PackedError, ValueError) as error:
+        log.warning("%s: %s; its rows are judged when they are asked for", path, error)
 
 
 def _measured(store: ResultStore, expectations: Expectations, rows: RowCache, subject: str) -> Iterator[Measured]:

@@ -120,7 +120,8 @@ def test_kept_rows_are_read_without_judging(
     store: ResultStore, expectations: Expectations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep(store, REAL, agent_samples.result("7.3.4"))
-    keep_rows(store, expectations)
+    for night in range(2):
+        keep_rows(store, expectations, f"night-{night}")
 
     def never(*_: object) -> None:
         raise AssertionError("judged again")
