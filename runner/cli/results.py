@@ -91,7 +91,7 @@ def _words(found: Plan, *, dry_run: bool) -> list[str]:
         last = f" to {found.bisections[0]}" if len(found.bisections) > 1 else ""
         lines.append(f"bisections that {verb}: {found.bisections[-1]}{last}")
     if found.going:
-        lines[-1] += f", with {_mib(found.evidence_bytes)} of consoles and raw answers"
+        lines[-1] += f", with {_mib(found.evidence_bytes)} of consoles"
     if found.lost_kernels:
         named = ", ".join(found.lost_kernels[:_NAMED])
         more = f" and {len(found.lost_kernels) - _NAMED} more" if len(found.lost_kernels) > _NAMED else ""
