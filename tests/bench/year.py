@@ -36,7 +36,8 @@ from runner.model import (
     Timings,
     answers_of,
 )
-from runner.probes import OPTIONS, Expectations, load_kfuncs
+from runner.probes import OPTIONS, Expectations
+from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.old import of
 from runner.results import evidence
 from runner.results.history import history

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from runner.model import CellResult, Crash, Observation, Outcome, Row, Timings
-from runner.probes import load_issues, load_kfuncs
+from runner.probes import load_issues
+from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.expectations import Expectations
 from runner.probes.old import of
 from runner.results.packed import digest_of, steady
