@@ -10,7 +10,7 @@ from runner.results.store import Final, ResultStore
 
 
 def newest(store: ResultStore, cells: Sequence[Cell], *, consoles: bool = False) -> tuple[Run, tuple[Source, ...]]:
-    """The last matrix run when it answered for exactly `cells`; else one put together of the runs that did.
+    """The run that answered for exactly `cells`, if one did; else one put together of the runs that did.
 
     That one has the id and the dates of the last run. A kernel of which another build is pinned by now is covered by
     its newest build that answered. A result without an answer counts only for a cell that has none with one. A cell
@@ -29,9 +29,10 @@ def newest(store: ResultStore, cells: Sequence[Cell], *, consoles: bool = False)
         Source(run=infos[name], cells=tuple(ids), partial=infos[name].finished_cells < len(cells))
         for name, ids in sorted(gave.items(), key=lambda it: infos[it[0]].started, reverse=True)
     )
-    if gave.keys() <= {last.id} and [cell.id for cell in last.cells] == list(chosen):
-        return last, sources
     runs = {name: last if name == last.id else store.load(name, consoles=consoles) for name in gave}
+    for run in runs.values() if len(runs) == 1 else [last]:
+        if gave.keys() <= {run.id} and [cell.id for cell in run.cells] == list(chosen):
+            return run, sources
     results = [result for cell, it in chosen.values() if it for result in runs[it.run].attempts(cell.id)]
     shown = tuple(cell for cell, _ in chosen.values())
     return last.model_copy(update={"cells": shown, "results": tuple(results)}), sources

@@ -41,6 +41,14 @@ def test_a_whole_last_run_is_it(store: ResultStore) -> None:
     assert (source.run.id, source.cells, source.partial) == ("night-2", tuple(it.id for it in CELLS), False)
 
 
+def test_a_later_run_of_another_matrix_hides_nothing_of_a_whole_one(store: ResultStore) -> None:
+    keep(store, 1, *map(samples.result, CELLS))
+    keep(store, 2, cells=samples.CELLS[3:])
+    run, (source,) = newest(store, CELLS)
+    assert run == store.load("night-1")
+    assert (source.run.id, source.partial) == ("night-1", False)
+
+
 def test_a_partial_last_run_is_filled_up_and_said_to_be_partial(store: ResultStore) -> None:
     keep(store, 1, *map(samples.result, CELLS))
     keep(store, 2, samples.result(CELLS[1], seed=1))
