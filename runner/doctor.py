@@ -31,7 +31,7 @@ from runner.text import counted
 NEED_MIB = 3072  # two images, eight kernels, the packages they are made of
 _PACKAGES = "`runner doctor --fix` installs it"
 # the only list of packages is packages.txt beside it; a shell script, as it must work before Python is there
-_PACKAGES_SCRIPT = Path(__file__).with_name("packages.sh")
+PACKAGES_SCRIPT = Path(__file__).with_name("packages.sh")
 _EM_BPF = 247  # elf.h
 _TARGETS: tuple[tuple[str, Literal["little", "big"]], ...] = (("bpfel", "little"), ("bpfeb", "big"))
 _BPF_SOURCE = b"""#include <linux/bpf.h>
@@ -220,7 +220,7 @@ CHECKS: dict[str, Check] = {
 
 def missing_packages(*, deadline: Deadline) -> tuple[str, ...]:
     """The Debian packages that are not installed. InfraError where there is no dpkg."""
-    return tuple(run(["sh", _PACKAGES_SCRIPT, "--missing"], deadline=deadline).stdout.split())
+    return tuple(run(["sh", PACKAGES_SCRIPT, "--missing"], deadline=deadline).stdout.split())
 
 
 def install_missing(*, deadline: Deadline) -> None:
@@ -228,7 +228,7 @@ def install_missing(*, deadline: Deadline) -> None:
 
     Raises InfraError when that is not allowed or fails; the line to run by hand has been printed then.
     """
-    with spawn(["sh", _PACKAGES_SCRIPT], end_s=deadline.end_s) as installing:
+    with spawn(["sh", PACKAGES_SCRIPT], end_s=deadline.end_s) as installing:
         try:
             status = installing.wait(timeout=deadline.remaining_s)
         except subprocess.TimeoutExpired:

@@ -10,19 +10,17 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from unittest.mock import patch
 
 from runner.caches import cache_root
-from runner.engine import cellrun
+from runner.engine.cellrun import run_cell
 from runner.engine.machine import this_machine
 from runner.engine.prepare import cell_orders, payloads
-from runner.engine.transcript import Transcript
-from runner.guest import command
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes.census.kfuncs import NO_KFUNCS
+from tests.guest.inprocess import AlteredMachine
 from tests.unit.agent_samples import DATA, ROOT, claims, expectations
 
 WITHOUT_JIT, WITHOUT_NAT = "without-jit", "without-nf_nat"
@@ -41,6 +39,7 @@ RECORDED = (
 )
 _LOG_LINES = 4
 _PROSE = "Verification failed:"
+_NO_JIT = "sysctl.net.core.bpf_jit_enable=0"
 _HIDE_NAT = "mount --bind /dev/null $(modinfo -n nf_nat) && "
 
 
@@ -77,24 +76,20 @@ def record(matrix: Path, folder: Path) -> None:
             continue
         lines: list[str] = []
         began = time.monotonic()
-        feed = Transcript.feed
 
-        def keep(self: Transcript, line: str, feed=feed, lines=lines) -> None:  # type: ignore[no-untyped-def]
+        def keep(line: str, lines: list[str] = lines) -> None:
             lines.append(trimmed(line, names))
-            feed(self, line)
 
-        loglevel = "3 sysctl.net.core.bpf_jit_enable=0" if variant == WITHOUT_JIT else command._LOGLEVEL
-        agent = (_HIDE_NAT if variant == WITHOUT_NAT else "") + cellrun._AGENT
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            patch.object(Transcript, "feed", keep),
-            patch.object(command, "_LOGLEVEL", loglevel),
-            patch.object(cellrun, "_AGENT", agent),
-        ):
-            payload = packed[architecture(arch).byte_order]
-            result = cellrun.run_cell(
-                order, payload, this_machine(offline=False), Path(scratch), lambda phase, note: None
+        with tempfile.TemporaryDirectory() as scratch:
+            machine = AlteredMachine(
+                this_machine(offline=False),
+                Path(scratch),
+                words=_NO_JIT if variant == WITHOUT_JIT else "",
+                agent=_HIDE_NAT.__add__ if variant == WITHOUT_NAT else str,
+                hear=keep,
             )
+            payload = packed[architecture(arch).byte_order]
+            result = run_cell(order, payload, machine, Path(scratch), lambda phase, note: None)
         name = "-".join(filter(None, ("agent", order.cell.kernel.version, arch, variant))) + ".jsonl"
         (folder / name).write_text("\n".join(filter(None, lines)) + "\n")
         print(  # noqa: T201

@@ -25,8 +25,8 @@ from runner.model.deadline import Deadline
 from runner.process import run
 
 PROBE_S = 5.0  # the tiny guest needs below one second under TCG, and KVM that is slower is of no use
-_DEVICE = Path("/dev/kvm")
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+DEVICE = Path("/dev/kvm")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 OVERHEAD_MIB = 400  # of a guest on its host: qemu and its translated code, vng, the worker
 RESERVE_MIB = 1024  # for the controller and the page cache
@@ -49,10 +49,10 @@ def native_accel(*, deadline: Deadline, cache: Path | None = None, refresh: bool
     host = by_uname(platform.machine())
     if host is None:
         return Acceleration("tcg", f"no guests of this host's own kind: {platform.machine()}")
-    if not _DEVICE.exists():
-        return Acceleration("tcg", f"there is no {_DEVICE}")
-    if not os.access(_DEVICE, os.R_OK | os.W_OK):
-        return Acceleration("tcg", f"{_DEVICE} may not be opened: is this user in the group kvm?")
+    if not DEVICE.exists():
+        return Acceleration("tcg", f"there is no {DEVICE}")
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
+        return Acceleration("tcg", f"{DEVICE} may not be opened: is this user in the group kvm?")
     entry = cache / f"accel-{_fingerprint(host)}" if cache else None
     if entry and not refresh and (known := _recall(entry)):
         return known
@@ -122,7 +122,7 @@ def _fingerprint(arch: Architecture) -> str:
     """Changes with each boot of the host and each installation of qemu."""
     qemu = Path(shutil.which(arch.qemu) or arch.qemu)
     installed = qemu.stat().st_mtime_ns if qemu.exists() else 0
-    parts = (_first_line(_BOOT_ID), arch.name, str(qemu), str(installed))
+    parts = (_first_line(BOOT_ID), arch.name, str(qemu), str(installed))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

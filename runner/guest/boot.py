@@ -15,7 +15,7 @@ from pathlib import Path
 
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest import console
-from runner.guest.command import GDB_SOCKET, refusal, virtme_environment, virtme_tool, vng_argv, write_qemu
+from runner.guest.command import GDB_SOCKET, Command, refusal, virtme_environment, virtme_tool, vng_argv, write_qemu
 from runner.guest.console import Console
 from runner.guest.interface import Access, BootOrder, Guest
 from runner.guest.keys import Keys, leave_key, make_keys
@@ -75,15 +75,15 @@ class LiveGuest:
 
 
 @contextmanager
-def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
-    """Boot `order`; the guest answers over ssh when the block begins and is gone, whole, when it ends.
+def boot(order: BootOrder, *, deadline: Deadline, command: Command = vng_argv) -> Iterator[Guest]:
+    """Boot `order` by `command`; the guest answers over ssh when the block begins and is gone, whole, when it ends.
 
     Raises BootError when the kernel panics or does not come up, InfraError when this machine cannot start it.
     """
     for _ in range(_PORT_TRIES):
         with ExitStack() as stack:
             try:
-                guest = _start(order, stack, deadline)
+                guest = _start(order, stack, deadline, command)
             except _PortTakenError:
                 log.info("the port was taken meanwhile: trying another one")
                 continue
@@ -93,13 +93,13 @@ def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
     raise InfraError(f"no free port on 127.0.0.1 after {_PORT_TRIES} tries", hint="this host is short of ports")
 
 
-def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> LiveGuest:
+def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Command) -> LiveGuest:
     own = stack.enter_context(own_folder(order.scratch, "guest-", end_s=deadline.end_s))
     folder = own.path
     keys = make_keys(folder / "keys")
     port = _free_port()
     qemu = write_qemu(order.architecture, folder)
-    argv = vng_argv(
+    argv = command(
         order, vng=virtme_tool("vng"), qemu=qemu, port=port, keys=folder / "keys", host_uname=platform.machine()
     )
     env = {

@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from pathlib import Path, PurePath
+from typing import Protocol
 
 from runner.errors import InfraError
 from runner.guest.interface import BootOrder
@@ -38,6 +39,14 @@ done
 exec {qemu} "$@"
 """
 _REFUSAL = re.compile(r"the kernel's command line has \d+ bytes, and \S+ takes \d+")
+
+
+class Command(Protocol):
+    """Makes the command that boots a guest, as `vng_argv` does."""
+
+    def __call__(
+        self, order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str
+    ) -> list[str]: ...
 
 
 def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str) -> list[str]:

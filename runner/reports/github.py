@@ -14,16 +14,16 @@ from runner.text import markdown, plain
 Places = Mapping[str, tuple[str, int]]  # claim -> file and line where it is written
 
 _SHOWN = 10  # GitHub shows no more annotations of one kind and step
-_SUMMARY_BYTES = 1_000_000  # GitHub refuses more than 1 MiB
+SUMMARY_BYTES = 1_000_000  # GitHub refuses more than 1 MiB
 
 
-def job_summary(judged: JudgedRun) -> str:
+def job_summary(judged: JudgedRun, limit_bytes: int = SUMMARY_BYTES) -> str:
     """Markdown for $GITHUB_STEP_SUMMARY: the figures, then the availability tables. Fits GitHub's limit."""
     figures = "\n".join(f"- {markdown(sentence)}" for sentence in sentences(judged))
     text = availability_markdown(judged)
     head, _, rest = text.partition("\n\n")
     whole = f"{head}\n\n{figures}\n\n{rest}"
-    if len(whole.encode()) <= _SUMMARY_BYTES:
+    if len(whole.encode()) <= limit_bytes:
         return whole
     return f"{head}\n\n{figures}\n\nTables too large for this page: `runner report export --format markdown`.\n"
 

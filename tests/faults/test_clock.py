@@ -14,7 +14,6 @@ from runner.engine import cellrecord, storing
 from runner.engine.cellrun import run_cell
 from runner.engine.plan import Plan, RunEnd, Sink
 from runner.model import CellResult, Outcome
-from runner.model.deadline import Deadline
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.faults.machine import disturbed
@@ -44,11 +43,10 @@ def jumping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_cells_times_and_limits_do_not_jump(jumping: None, tmp_path: Path) -> None:
     (order,) = orders(cells(["fine"]))
-    limit = Deadline.after(60, "limit")
     result = run_cell(order, fakes.EMPTY_TAR, disturbed(offline=True), tmp_path, lambda phase, note: None)
     assert result.outcome is Outcome.RAN
-    assert all(0 <= seconds < 60 for seconds in result.timings.model_dump().values() if seconds is not None)
-    assert 0 < limit.remaining_s <= 60
+    taken = [seconds for seconds in result.timings.model_dump().values() if seconds is not None]
+    assert 0 <= min(taken) <= max(taken) < HOUR.total_seconds() / 2
 
 
 def test_the_last_run_is_the_last_one(jumping: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,4 +63,6 @@ def test_the_last_run_is_the_last_one(jumping: None, tmp_path: Path, monkeypatch
     with ResultStore(project / "reports" / "results.db", read_only=True) as store:
         assert [info.id for info in store.runs()] == ["third", "second", "first"]
         assert store.load().id == "third"
-        assert all(info.wall_s is not None and 0 <= info.wall_s < 60 for info in store.runs())
+        assert not [
+            it.wall_s for it in store.runs() if it.wall_s is None or not 0 <= it.wall_s < HOUR.total_seconds() / 2
+        ]

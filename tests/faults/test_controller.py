@@ -150,21 +150,17 @@ def test_the_first_signal_stops_and_says_what_is_missing(
 
 
 def test_the_second_signal_ends_at_once(project: Path) -> None:
-    with nothing_left(Place(project, project / "scratch")):
-        with started(project, finished=1) as process:
-            begun = time.monotonic()
-            for _ in range(40):  # the second one may come before the first one was looked at: they are one then
-                process.send_signal(signal.SIGINT)
-                time.sleep(0.05)
-                if process.poll() is not None:
-                    break
-            _, err = process.communicate(timeout=ENDS_WITHIN_S)
-        took = time.monotonic() - begun
+    with nothing_left(Place(project, project / "scratch")), started(project, finished=1) as process:
+        for _ in range(40):  # the second one may come before the first one was looked at: they are one then
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+            if process.poll() is not None:
+                break
+        _, err = process.communicate(timeout=ENDS_WITHIN_S)
     assert process.returncode == 130
     assert "ended at once" in err
-    assert took < 10, took
     run = stored(project)
-    assert all(result.outcome is Outcome.RAN for result in run.results)
+    assert {result.outcome for result in run.results} == {Outcome.RAN}
 
 
 def test_where_nothing_can_be_printed_a_run_ends_with_one_line(project: Path) -> None:

@@ -109,11 +109,11 @@ def test_an_image_that_fills_the_disk_while_it_is_made(disk: Path, make: Callabl
     assert [path.name for path in (disk / "images").iterdir()] == [f"{KEY}.lock"]
 
 
-def test_a_console_that_fills_the_disk(disk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_console_that_fills_the_disk(disk: Path, tmp_path: Path) -> None:
     fill(disk, leave_kib=128)
     fault = next(fault for fault in guests.FAULTS if fault.scenario == "garbage-on-the-console")
     with nothing_left(Place(tmp_path, tmp_path / "scratch")):
-        result = guests.run(fault, tmp_path, monkeypatch, folder=disk / "run")
+        result = guests.run(fault, tmp_path, folder=disk / "run")
     assert result.outcome is Outcome.INFRA_FAILED
     assert "console.log: No space left on device\n  free some space" in result.cause
     assert len(result.observations) == 0

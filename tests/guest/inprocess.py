@@ -4,44 +4,81 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-
-import pytest
 
 from runner.caches import cache_root
 from runner.engine.cellrun import Tell, run_cell
 from runner.engine.machine import Machine, this_machine
 from runner.engine.prepare import cell_orders, payloads
-from runner.guest import boot
+from runner.guest.boot import boot
 from runner.guest.command import vng_argv
-from runner.guest.interface import Accel, Booter, BootOrder
+from runner.guest.interface import Accel, Access, BootOrder, Guest
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
 from runner.matrix.select import select
-from runner.model import Cell, CellResult, Image, Kernel
+from runner.model import Cell, CellResult, Image, Kernel, Splat
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes import Expectations
+from runner.process import Completed
 
 _LIMIT_S = 1800
 
 
 @dataclass(frozen=True)
+class AlteredGuest:
+    """A guest in which another agent is started; `hear` is told each line that it prints."""
+
+    guest: Guest
+    altered: Callable[[str], str]
+    hear: Callable[[str], object]
+
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
+        return self.guest.run(command, deadline=deadline, stdin=stdin)
+
+    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
+        for line in self.guest.lines(self.altered(command), silence_s=silence_s, deadline=deadline):
+            self.hear(line)
+            yield line
+
+    def access(self) -> Access:
+        return self.guest.access()
+
+    @property
+    def splats(self) -> tuple[Splat, ...]:
+        return self.guest.splats
+
+
+@dataclass(frozen=True)
 class AlteredMachine:
-    """This machine, but guests' folders are in `scratch`, and the kernel's tree may be another one."""
+    """This machine, but guests' folders are in `scratch`, and some of these may be others.
+
+    `tree` is the kernel's; guests get `words` on the kernel's command line; their agents are started by what `agent`
+    makes of the command; `hear` is told what these print.
+    """
 
     real: Machine
     scratch: Path
-    tree: Path | None
+    tree: Path | None = None
+    words: str = ""
+    agent: Callable[[str], str] = str
+    hear: Callable[[str], object] = bool
 
     @property
     def name(self) -> str:
         return self.real.name
 
-    @property
-    def boot(self) -> Booter:
-        return self.real.boot
+    @contextmanager
+    def boot(self, order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
+        with boot(order, deadline=deadline, command=self._command) as guest:
+            yield AlteredGuest(guest, self.agent, self.hear)
+
+    def _command(self, order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str) -> list[str]:
+        argv = vng_argv(order, vng=vng, qemu=qemu, port=port, keys=keys, host_uname=host_uname)
+        return [*argv, "--append", self.words] if self.words else argv
 
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
         kernel, image = self.real.prepare(cell, deadline=deadline)
@@ -70,11 +107,18 @@ class OneCell:
         (cell,) = select(matrix.cells(read_lock(root / "matrix.lock")), only)
         return cls(root, only, cell, Expectations.load(root, matrix.file.probes))
 
-    def run(self, *, tree: Path | None = None, tell: Tell = lambda phase, note: None) -> CellResult:
+    def run(
+        self,
+        *,
+        tree: Path | None = None,
+        words: str = "",
+        agent: Callable[[str], str] = str,
+        tell: Tell = lambda phase, note: None,
+    ) -> CellResult:
         (order,) = cell_orders((self.cell,), self.expectations)
         limit = Deadline.after(_LIMIT_S, "the test's limit")
         payload = payloads((self.cell,), self.expectations, cache=cache_root(), offline=False, deadline=limit)
-        altered = AlteredMachine(this_machine(offline=False), self.root / "scratch", tree)
+        altered = AlteredMachine(this_machine(offline=False), self.root / "scratch", tree, words, agent)
         return run_cell(order, payload[architecture(self.cell.arch).byte_order], altered, self.root / "reports", tell)
 
     def copy_tree(self, to: Path) -> Path:
@@ -84,13 +128,3 @@ class OneCell:
         )
         shutil.copytree(kernel.root, to, copy_function=os.link, symlinks=True)
         return to
-
-
-def with_command_line(monkeypatch: pytest.MonkeyPatch, words: str) -> None:
-    """Guests of this process get `words` on their kernel's command line."""
-
-    def altered(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str) -> list[str]:
-        argv = vng_argv(order, vng=vng, qemu=qemu, port=port, keys=keys, host_uname=host_uname)
-        return [*argv, "--append", words]
-
-    monkeypatch.setattr(boot, "vng_argv", altered)

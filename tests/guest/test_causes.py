@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from runner.model import CellResult, Outcome, Row, State, Verdict
 from tests.guest.conftest import Project
-from tests.guest.inprocess import OneCell, with_command_line
+from tests.guest.inprocess import OneCell
 
 CELL = "kernel=6.12,arch=x86_64"
 
@@ -27,10 +25,9 @@ def verdicts(cell: OneCell, result: CellResult) -> set[tuple[str, Verdict, str]]
     return {(row.probe.rpartition(":")[0], row.verdict, row.cause) for row in rows if row.verdict}
 
 
-def test_without_the_jit_nothing_is_known(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_command_line(monkeypatch, "sysctl.net.core.bpf_jit_enable=0")
+def test_without_the_jit_nothing_is_known(project: Project) -> None:
     cell = OneCell.of(project.root, CELL)
-    result = cell.run()
+    result = cell.run(words="sysctl.net.core.bpf_jit_enable=0")
     assert result.facts.jit == "0"
     said = verdicts(cell, result)
     open_ = {(verdict, cause) for _, verdict, cause in said if verdict is not Verdict.NOT_APPLICABLE}
@@ -39,10 +36,9 @@ def test_without_the_jit_nothing_is_known(project: Project, monkeypatch: pytest.
     assert found == {(State.NO_ANSWER, "the BPF JIT is off")}
 
 
-def test_without_a_module_its_kfuncs_have_no_answer(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_command_line(monkeypatch, "module_blacklist=nf_nat")
+def test_without_a_module_its_kfuncs_have_no_answer(project: Project) -> None:
     cell = OneCell.of(project.root, CELL)
-    result = cell.run()
+    result = cell.run(words="module_blacklist=nf_nat")
     reason = result.facts.modules["nf_nat"]
     assert "Operation not permitted" in reason
     said = verdicts(cell, result)

@@ -8,24 +8,19 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
 from runner import supervise
-from runner.engine import cellrun
 from runner.engine.orders import Phase
 from runner.model import CellResult, GuestSize, Limits, Outcome, Verdict
 from tests.faults.leftovers import Place, nothing_left
 from tests.guest.conftest import Project, answers, exported
-from tests.guest.inprocess import OneCell, with_command_line
+from tests.guest.inprocess import OneCell
 from tests.guest.test_matrix_run import await_guests
 
 LIMITS = Limits(boot_s=120, probe_s=20, cell_s=400)
-AGENT = cellrun._AGENT
 # Keeps the kernel busy for days: 2^23 times 2^23 turns. The verifier sees a bounded loop.
 HANG = """
 static long turn(__u32 at, void *context)
@@ -65,8 +60,8 @@ HANGS = """\
 
 def disturb(
     project: Project,
-    monkeypatch: pytest.MonkeyPatch,
     *,
+    words: str = "",
     inside: str = "",
     outside: Callable[[], None] | None = None,
     memory_mib: int = 1024,
@@ -82,25 +77,26 @@ def disturb(
     def tell(phase: Phase, note: str) -> None:
         nonlocal boots
         boots += phase is Phase.BOOTING
-        first = boots == 1
-        monkeypatch.setattr(cellrun, "_AGENT", beside_the_agent(inside) if first and inside else AGENT)
-        if phase is Phase.PROBING and first and outside:
+        if phase is Phase.PROBING and boots == 1 and outside:
             threading.Timer(3.0, outside).start()
 
+    def agent(command: str) -> str:
+        return beside_the_agent(inside, command) if inside and boots == 1 else command
+
     with nothing_left(Place(project.root, project.root / "scratch")):
-        result = cell.run(tell=tell)
+        result = cell.run(tell=tell, words=words, agent=agent)
     said: dict[Verdict, list[str]] = {}
     for row in cell.expectations.rows(result):
         if row.verdict:
             said.setdefault(row.verdict, []).append(row.cause)
     assert Verdict.BROKEN not in said
-    assert all(said.get(Verdict.NO_ANSWER, ["-"]))
+    assert "" not in said.get(Verdict.NO_ANSWER, [])
     return result, said
 
 
-def beside_the_agent(script: str) -> str:
-    """Runs `script` in the guest once the agent has answered the first question about a claim."""
-    folder, _, agent = AGENT.partition(" && exec ")
+def beside_the_agent(script: str, command: str) -> str:
+    """Runs `script` in the guest once the agent, which `command` starts, has answered the first question."""
+    folder, _, agent = command.partition(" && exec ")
     wait = "until grep -q answer said; do sleep 0.2; done"
     return f"{folder}; touch said; ({wait}; {script}) > script.log 2>&1 & {agent} | tee said"
 
@@ -114,19 +110,18 @@ def signal_qemu(number: signal.Signals) -> Callable[[], None]:
     return send
 
 
-def test_a_dropped_connection_is_the_hosts_fault(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    result, _ = disturb(project, monkeypatch, inside="kill -9 $PPID")
+def test_a_dropped_connection_is_the_hosts_fault(project: Project) -> None:
+    result, _ = disturb(project, inside="kill -9 $PPID")
     assert result.outcome is Outcome.LOST
     assert "the ssh connection broke" in result.cause
 
 
-def test_a_guest_without_memory_says_so(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_guest_without_memory_says_so(project: Project) -> None:
     fill = "mkdir /run/fill; mount -t tmpfs -o size=300% fill /run/fill; dd if=/dev/zero of=/run/fill/all bs=1M"
-    result, _ = disturb(project, monkeypatch, inside=fill, memory_mib=448)  # full before the agent is done
+    result, _ = disturb(project, inside=fill, memory_mib=448)  # full before the agent is done
     causes = failed(result)
     assert "Out of memory: Killed process" in result.console
-    assert all("the guest ran out of memory" in cause for cause in causes)
-    assert len(causes) <= 1
+    assert not causes or ["the guest ran out of memory" in cause for cause in causes] == [True]
     if result.outcome is not Outcome.RAN:  # the kernel chose the agent itself, between two questions
         assert result.outcome is Outcome.LOST
         assert "the guest ran out of memory" in result.cause
@@ -158,12 +153,11 @@ def test_a_killed_run_goes_on_and_answers_as_an_undisturbed_one(project: Project
     assert answers(same) == answers(undisturbed)
 
 
-def test_a_kernel_that_hangs_is_named_as_the_cause(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_command_line(monkeypatch, "sysctl.kernel.watchdog_thresh=2")
+def test_a_kernel_that_hangs_is_named_as_the_cause(project: Project) -> None:
     project.small(HANGS)
     programs = project.root / "bpf" / "conntrack.bpf.c"
     programs.write_text(programs.read_text() + HANG)
-    result, said = disturb(project, monkeypatch)
+    result, said = disturb(project, words="sysctl.kernel.watchdog_thresh=2")
     assert (result.outcome, result.cause) == (Outcome.RAN, "")
     assert "watchdog: BUG: soft lockup" in result.console
     (cause,) = failed(result)
@@ -172,19 +166,17 @@ def test_a_kernel_that_hangs_is_named_as_the_cause(project: Project, monkeypatch
     assert (result.unasked, result.crashes) == ((), ())
 
 
-def test_a_killed_qemu_is_the_hosts_fault(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    result, said = disturb(project, monkeypatch, outside=signal_qemu(signal.SIGKILL))
+def test_a_killed_qemu_is_the_hosts_fault(project: Project) -> None:
+    result, said = disturb(project, outside=signal_qemu(signal.SIGKILL))
     assert result.outcome is Outcome.LOST
     assert "qemu ended, and the console shows no reason" in result.cause
     assert said[Verdict.NO_ANSWER]
 
 
-def test_a_stopped_qemu_is_noticed_and_ended(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = time.monotonic()
-    result, _ = disturb(project, monkeypatch, outside=signal_qemu(signal.SIGSTOP))
+def test_a_stopped_qemu_is_noticed_and_ended(project: Project) -> None:
+    result, _ = disturb(project, outside=signal_qemu(signal.SIGSTOP))
     assert result.outcome is Outcome.LOST
     assert "qemu was stopped" in result.cause
-    assert time.monotonic() - begun < LIMITS.cell_s
 
 
 def failed(result: CellResult) -> list[str]:

@@ -52,8 +52,7 @@ def test_an_unknown_package_in_a_closure_is_an_error(archive: Archive) -> None:
 def test_a_download_is_the_very_file(archive: Archive, mirror: Path, tmp_path: Path) -> None:
     files = archive.download(tools(archive), "x86_64", tmp_path, deadline=soon())
     assert {path.name for path in files.values()} == {"tool_1%3a1.0-1_amd64.deb", "tool-data_1.0-1_all.deb"}
-    for package, path in files.items():
-        assert damage(path, package) == ""
+    assert {damage(path, package) for package, path in files.items()} == {""}
     assert files[tools(archive)[0]].read_bytes() == (mirror / "pool/tool_1.0-1_amd64.deb").read_bytes()
 
 

@@ -145,7 +145,7 @@ def test_the_store_knows_them_next_time(bisecter: Bisecter) -> None:
     assert {"6.12.13-1", "6.12.14-1"} <= set(again.asked)  # both ends on fresh boots all the same
     assert len(again.asked) == 6
     with ResultStore(bisecter.root / "reports/results.db", read_only=True) as store:
-        assert all(info.kind is RunKind.BISECT and info.finished for info in store.runs())
+        assert {(info.kind, bool(info.finished)) for info in store.runs()} == {(RunKind.BISECT, True)}
 
 
 def test_the_last_run_is_none_of_a_bisection(bisecter: Bisecter) -> None:

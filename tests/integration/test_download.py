@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import ssl
-import time
 from datetime import UTC, datetime, timedelta
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -90,10 +89,8 @@ def test_it_does_not_come_and_nothing_stays(
 
 def test_a_slow_server_ends_at_the_deadline(web: Web, tmp_path: Path) -> None:
     web.fail("a/b.deb", Fault(drip_s=0.02))
-    start = time.monotonic()
     with pytest.raises(InfraError, match=r"bytes came within the limit of 0\.3 s, and not all"):
         fetch(web, tmp_path, deadline=Deadline.after(0.3, "the limit"))
-    assert time.monotonic() - start < 10
     assert not list(tmp_path.iterdir())
 
 

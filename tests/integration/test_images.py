@@ -32,8 +32,7 @@ def test_the_list_of_the_images_own_repository_names_each_file_and_digest(archiv
     assert [(stanza["Package"], stanza["Version"], stanza["SHA256"]) for stanza in stanzas] == [
         (package.name, package.version, package.sha256) for package in packages
     ]
-    for stanza in stanzas:
-        assert (tmp_path / stanza["Filename"]).stat().st_size == int(stanza["Size"])
+    assert [(tmp_path / it["Filename"]).stat().st_size for it in stanzas] == [int(it["Size"]) for it in stanzas]
 
 
 @pytest.fixture

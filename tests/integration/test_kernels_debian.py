@@ -206,6 +206,5 @@ def test_every_offer_can_be_locked_by_its_own_source(archive: Archive, monkeypat
     monkeypatch.setattr(debian, "SUITES", ("trixie",))
     means = Means(archive, Path("/nonexistent"), soon())
     offers = offered((), ("x86_64",), means, words=("debian",))
-    assert offers
-    for offer in offers:
-        assert lock_kernels(Wanted(name="k", source=offer.source, arch=offer.arch), means) == (offer,)
+    locked = [lock_kernels(Wanted(name="k", source=it.source, arch=it.arch), means) for it in offers]
+    assert locked == [(offer,) for offer in offers] != []

@@ -202,8 +202,8 @@ def test_the_lock_of_this_project_is_in_its_own_form() -> None:
     path = DATA.parents[2] / "matrix.lock"
     lock = read_lock(path)
     assert path.read_text() == lock_text(lock)
-    for image in lock.images:
-        assert {package.architecture for package in image.packages} == {"amd64", "arm64", "all"}
+    architectures = [{package.architecture for package in image.packages} for image in lock.images]
+    assert architectures == [{"amd64", "arm64", "all"}] * len(lock.images) != []
 
 
 RANGE = Wanted(name="trixie", source="debian:trixie/>=6.12", arch=ARCH, which="newest-of-series")

@@ -103,10 +103,8 @@ def test_tools_of_the_administrator_are_found(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_deadline_ends_the_command() -> None:
-    started = time.monotonic()
     with pytest.raises(InfraError, match=r"`sleep 600` did not end within the limit of 0\.3 s"):
         run(["sleep", "600"], deadline=Deadline.after(0.3, "the limit"))
-    assert time.monotonic() - started < 5
 
 
 def test_descendants_go_with_the_deadline(tmp_path: Path) -> None:

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -16,7 +12,7 @@ from pathlib import Path
 from runner.model import CellResult
 from runner.results.store import ResultStore
 from tests.unit import results_samples as samples
-from tests.unit.test_results_store import ROOT, path, store_run, with_census
+from tests.unit.test_results_store import path, store_run, with_census
 
 __all__ = ["path"]  # a fixture
 
@@ -79,33 +75,6 @@ def _write_for_ever(path: Path, run_id: str, pipe: Connection) -> None:
             pipe.send("adding")
             store.add(run_id, result)
             pipe.send("added")
-
-
-DIES_WITHIN = """
-import os, signal, sys
-from pathlib import Path
-from runner.results.store import ResultStore
-from tests.unit import results_samples as samples
-
-def dies(statement):
-    if statement == "COMMIT":
-        os.kill(os.getpid(), signal.SIGKILL)
-
-with ResultStore(Path(sys.argv[1])) as store:
-    store.begin(samples.run(run_id="one"))
-    store.add("one", samples.result(samples.CELLS[0]))
-    store._db.set_trace_callback(dies)
-    store.add("one", samples.result(samples.CELLS[2]))
-"""
-
-
-def test_cell_that_was_being_written_is_not_there_in_part(path: Path) -> None:
-    died = subprocess.run([sys.executable, "-c", DIES_WITHIN, os.fspath(path)], cwd=ROOT, check=False)
-    assert died.returncode == -signal.SIGKILL
-    with ResultStore(path) as store:
-        assert [result.cell.id for result in store.load().results] == [samples.CELLS[0].id]
-        store.add("one", samples.result(samples.CELLS[2]))
-        assert store.load(consoles=True).results[1] == samples.result(samples.CELLS[2])
 
 
 def test_year_of_nightly_runs_fits(path: Path) -> None:

@@ -43,8 +43,8 @@ def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeHost:
     device, boot_id = tmp_path / "kvm", tmp_path / "boot_id"
     device.touch()
     boot_id.write_text("first\n")
-    monkeypatch.setattr(accel, "_DEVICE", device)
-    monkeypatch.setattr(accel, "_BOOT_ID", boot_id)
+    monkeypatch.setattr(accel, "DEVICE", device)
+    monkeypatch.setattr(accel, "BOOT_ID", boot_id)
     monkeypatch.setattr(accel, "can_run", host.can_run)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     return host
@@ -64,7 +64,7 @@ def test_kvm_is_not_used_where_its_guest_is_silent(host: FakeHost) -> None:
 
 
 def test_without_a_device_nothing_is_asked(host: FakeHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(accel, "_DEVICE", tmp_path / "none")
+    monkeypatch.setattr(accel, "DEVICE", tmp_path / "none")
     assert native_accel(deadline=soon()).accel == "tcg"
     assert host.asked == 0
 

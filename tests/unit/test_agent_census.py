@@ -134,7 +134,10 @@ def test_every_program_type_of_the_host_is_known() -> None:
     assert len({it.number for it in PROG_TYPES.values()}) == len(PROG_TYPES)
 
 
-def test_load_opts_are_not_shared() -> None:
-    asking = Asking(Kernel())
-    asking._load_opts("xdp").prog_ifindex = 5
-    assert asking._load_opts("xdp").prog_ifindex == 0
+def test_the_next_load_is_bound_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(census, "devices", lambda: [("dummy0", 2)])
+    kernel = Kernel((22, METADATA), (13, ""), (13, ""))
+    asking = Asking(kernel)
+    for _ in range(2):
+        asking.ask(KFUNC, "xdp")
+    assert [(flags, index) for flags, index, _ in kernel.loads] == [(0, 0), (64, 2), (0, 0)]

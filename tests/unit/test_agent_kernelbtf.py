@@ -117,6 +117,4 @@ def test_damaged_btf_raises_nothing_else(libbpf: Libbpf, folder: Path, place: in
         found = KernelBtf(libbpf, str(folder)).kfuncs(frozenset({"bpf_plain"}))
     except (BtfError, LibbpfError):
         return
-    assert set(found) <= {"bpf_one", "bpf_plain", "bpf_mod", *found}
-    for kfunc in found.values():
-        assert kfunc.object in {"vmlinux", "mod"}
+    assert {kfunc.object for kfunc in found.values()} <= {"vmlinux", "mod"}

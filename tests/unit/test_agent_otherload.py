@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
-from types import SimpleNamespace
 
 import pytest
 
 from runner.agent.libbpf import RETURN, LibbpfError, LoadOpts
-from runner.agent.objects import Object
+from runner.agent.objects import Object, Relocated
+from tests.unit.test_agent_btf import blob
 
-INSNS = b"calls a kfunc"
+INSNS = b"calls..."
 REFUSED = "calling kernel function bpf_skb_ct_alloc is not allowed"
 
 
 class FakeKernel:
-    """`types` are those that it has; it takes no program but the one that calls nothing."""
+    """`types` are those that it has; it takes no program but the one that calls nothing. Its libbpf knows no map."""
 
     def __init__(self, *types: int) -> None:
         self._types = types
+        self.c = self
+        self._btf = ctypes.create_string_buffer(blob(b"", b"\0"))
+
+    def bpf_object__btf(self, _: object) -> int:
+        return 1
+
+    def btf__raw_data(self, _: object, size: ctypes._Pointer[ctypes.c_uint32]) -> int:
+        ctypes.cast(size, ctypes.POINTER(ctypes.c_uint32))[0] = len(self._btf)
+        return ctypes.addressof(self._btf)
+
+    def bpf_object__find_map_by_name(self, *_: object) -> None:
+        return None
+
+    def take_words(self) -> str:
+        return ""
 
     def prog_load(self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str) -> tuple[int, int, str]:
         return (-1, errno.EACCES, REFUSED) if prog_type in self._types else (-1, errno.EINVAL, "")
@@ -28,10 +44,8 @@ class FakeKernel:
 
 
 def program(kernel: FakeKernel) -> Object:
-    made = Object.__new__(Object)
-    made.words = ""
-    made._libbpf = kernel  # type: ignore[assignment]
-    made._programs = {"tc_alloc": SimpleNamespace(insns=INSNS, opts=LoadOpts())}  # type: ignore[dict-item]
+    made = Object(kernel, ctypes.c_void_p(1), "x")  # type: ignore[arg-type]
+    made.ready({"tc_alloc": Relocated(INSNS, LoadOpts())})
     return made
 
 

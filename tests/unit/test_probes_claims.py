@@ -103,10 +103,10 @@ def test_the_real_file_covers_the_family() -> None:
 
 
 def test_known_differences_say_why() -> None:
-    for claim in claims()[0].claims:
-        for entry in claim.expect:
-            assert entry.answer != claim.answer, f"{claim.id}: an expectation that is no exception"
-            assert len(entry.why) > 20, claim.id
+    entries = [(claim, entry) for claim in claims()[0].claims for entry in claim.expect]
+    assert entries
+    assert not [claim.id for claim, entry in entries if entry.answer == claim.answer], "no exception"
+    assert not [claim.id for claim, entry in entries if len(entry.why) <= 20]
 
 
 def test_expectations_by_version() -> None:
@@ -135,7 +135,7 @@ def test_the_census_asks_each_type_about_all() -> None:
     asks = expectations().asks(KernelVersion.parse("6.12"))
     census = [ask for ask in asks if ask.kind == "census"]
     assert [ask.probe for ask in census] == ["census:tc", "census:xdp"]
-    assert all(len(CensusBody.model_validate(ask.body).kfuncs) == 11 for ask in census)
+    assert [len(CensusBody.model_validate(ask.body).kfuncs) for ask in census] == [11] * 2
     assert expecting(()).asks(KernelVersion.parse("6.12")) == ()
 
 

@@ -31,7 +31,9 @@ def test_cell_report_tells_everything() -> None:
     ):
         assert part in text
     assert text.index("ct-set-nat-info-10:tc") < text.index("skb-ct-lookup-0:tc")  # what is open comes first
-    assert all(f" {row.probe} " in text for row in judged.cells[1].rows if row.verdict)
+    probes = [row.probe for row in judged.cells[1].rows if row.verdict]
+    assert probes
+    assert [probe for probe in probes if f" {probe} " in text] == probes
 
 
 def test_report_of_a_cell_that_never_finished() -> None:

@@ -236,8 +236,8 @@ def test_annotations_are_few_and_the_last_counts_the_others() -> None:
 
 def test_hostile_text_makes_no_command() -> None:
     lines = workflow_commands(hostile_run(), {}).splitlines()
+    assert {line.partition(" ")[0] for line in lines} <= {"::error", "::warning"}
     assert lines
-    assert all(re.match(r"::(error|warning) ", line) for line in lines)
     assert "<script>" not in re.sub(r"\\<", "", job_summary(hostile_run()))
     assert "<img" not in re.sub(r"\\<", "", job_summary(hostile_run()))
 
@@ -255,9 +255,8 @@ def test_summary_begins_with_the_figures() -> None:
     assert "| `bpf_ct_release` |" in text
 
 
-def test_summary_fits_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.reports.github._SUMMARY_BYTES", 500)
-    text = job_summary(samples.mixed_run())
+def test_summary_fits_the_limit() -> None:
+    text = job_summary(samples.mixed_run(), limit_bytes=500)
     assert len(text) < 500
     assert "runner report export --format markdown" in text
 

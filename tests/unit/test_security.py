@@ -30,9 +30,10 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def test_nothing_that_was_read_is_run() -> None:
-    for file in FILES:
-        assert not FORBIDDEN_MODULES.intersection(imported(file)), file
-        assert not FORBIDDEN_CALLS.intersection(called(file)), file
+    modules = {(name, file) for file in FILES for name in imported(file)}
+    calls = {(name, file) for file in FILES for name in called(file)}
+    assert "json.loads" in {name for name, _ in calls}
+    assert not [it for it in modules | calls if it[0] in FORBIDDEN_MODULES | FORBIDDEN_CALLS]
 
 
 def test_the_site_escapes_by_itself() -> None:
@@ -43,8 +44,8 @@ def test_the_site_escapes_by_itself() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Environment")
     ]
     assert environments
-    for call in environments:
-        assert any(word.arg == "autoescape" and ast.unparse(word.value) == "True" for word in call.keywords)
+    escape = [{word.arg: ast.unparse(word.value) for word in call.keywords}.get("autoescape") for call in environments]
+    assert escape == ["True"] * len(environments)
 
 
 def test_keys_are_their_owners_alone(tmp_path: Path) -> None:
@@ -56,6 +57,11 @@ def test_keys_are_their_owners_alone(tmp_path: Path) -> None:
 
 
 def test_nothing_has_a_fixed_name_in_a_folder_that_users_share() -> None:
-    for file in FILES:
-        texts = [node.value for node in nodes(file) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-        assert not [text for text in texts if text.startswith(("/tmp", "/var/tmp", "/dev/shm"))], file
+    texts = {
+        (node.value, file)
+        for file in FILES
+        for node in nodes(file)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    assert [text for text, _ in texts if text.startswith("/proc")], "places are found this way"
+    assert not [it for it in texts if it[0].startswith(("/tmp", "/var/tmp", "/dev/shm"))]
