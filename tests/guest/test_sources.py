@@ -13,7 +13,7 @@ MATRIX = """\
 kernels:
   - {{tree: {tree}, name: built}}
 architectures: [x86_64]
-probes: [conntrack]
+probes: [small]
 """
 
 
@@ -41,12 +41,13 @@ def test_a_kernel_of_this_machine_answers_as_the_archives_does(project: Project)
     folder = OneCell.of(project.root, "kernel=6.12,arch=x86_64").copy_tree(project.root / "unpacked")
     tree = project.root / "built"
     as_built(folder, tree)
+    project.small()
     (project.root / "matrix.yaml").write_text(MATRIX.format(tree=tree))
     done = project.runner("matrix", "run")
     assert done.returncode == 0, done.stdout + done.stderr  # every claim holds, as on the kernel from the archive
     (cell,) = exported(project)["cells"]
     assert cell["kernel"]["name"] == "built"
     assert cell["outcome"] == "ran"
-    assert len(cell["claims"]) > 350
+    assert [claim["verdict"] for claim in cell["claims"]] == ["holds", "holds"]
     assert cell["kernel"]["compiler"].startswith("x86_64-linux-gnu-gcc")
     assert (cell["kernel"]["pahole"], cell["kernel"]["lacks"]) == ("1.30", [])

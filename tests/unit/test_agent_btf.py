@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.agent.btf import DATASEC, FUNC, INT, STRUCT, VAR, Btf, BtfError, sections
+from runner.agent.btf import DATASEC, FUNC, INT, PTR, STRUCT, TYPE_TAG, VAR, Btf, BtfError, sections
+from runner.agent.objects import PREFIX, tagged_btf
+from tests.unit.agent_samples import ROOT
 
 STRINGS = b"\0int\0netns_id\0opts\0.data\0f\0u\0values\0flags\0"
 
@@ -98,3 +100,14 @@ def test_garbage_types_never_raise_anything_else(types: bytes) -> None:
             btf.members(type_id)
     except BtfError:
         pass
+
+
+@pytest.mark.parametrize("tag", ["kptr", "kptr_ref", "kptr_untrusted"])
+def test_the_btf_of_a_tagged_map_is_what_the_kernel_looks_for(tag: str) -> None:
+    """It wants the pointer, its tag and the structure in this order."""
+    found = Btf(tagged_btf(tag))
+    assert [found.kind(type_id) for type_id in found.ids()] == [INT, STRUCT, TYPE_TAG, PTR, STRUCT]
+    assert found.members(5) == {"entry": (0, 4)}
+    assert (found.target(4), found.target(3)) == (3, 2)
+    assert (found.name(3), found.name(2)) == (tag, "nf_conn")
+    assert f"TAGGED({PREFIX}{tag})" in (ROOT / "bpf" / "conntrack_kptr.bpf.c").read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError, UserError
-from runner.model import NETWORK_TYPES, Ask, Asked, AskedCell, Cell, CellResult, CensusObservation, Outcome
+from runner.model import NETWORK_TYPES, Ask, Asked, AskedCell, Cell, CellResult, CensusObservation, Outcome, Timings
 from runner.results.evidence import console_path
 from runner.results.store import ResultStore
 from tests.unit import agent_samples
@@ -282,3 +282,14 @@ def test_a_census_is_kept_whole(path: Path) -> None:
     with ResultStore(path, read_only=True) as store:
         assert store.load(consoles=True).results == (result,)
         assert list(store.of_each_kernel()) == [result.model_copy(update={"console": ""})]
+
+
+def test_for_the_order_of_a_run_the_last_time_that_a_cell_ran_counts(path: Path) -> None:
+    one = samples.CELLS[0]
+    with ResultStore(path) as store:
+        for number, (taken_s, outcome) in enumerate([(30.0, Outcome.RAN), (20.0, Outcome.RAN), (5.0, Outcome.LOST)]):
+            run = samples.run(cells=(one,), run_id=f"run-{number}")
+            store.begin(run)
+            timings = Timings(prepare_s=2.0, total_s=taken_s)
+            store.add(run.id, CellResult(cell=one, outcome=outcome, accel="tcg", timings=timings))
+        assert store.seconds() == {one.id: {"tcg": 18.0}}
