@@ -12,12 +12,12 @@ from posixpath import join, normpath
 import pytest
 
 from runner.errors import UserError
-from runner.model import CellResult, State, StructLayout, StructMember, Verdict
+from runner.model import State, StructLayout, StructMember, Verdict
 from runner.reports.site import STATIC, site, write_site
 from runner.reports.site.evidence import slug
-from runner.reports.site.runs import changes, chart
+from runner.reports.site.pages import changes
 from runner.results.diff import Kind
-from runner.results.model import JudgedRun, judge_run
+from runner.results.model import JudgedRun
 from tests.unit import results_samples as samples
 from tests.unit.hostile_samples import hostile_run
 
@@ -205,7 +205,7 @@ def test_ordinary_names_are_kept() -> None:
     assert slug("bpf_skb_ct_alloc") == "bpf_skb_ct_alloc"
 
 
-# --- changes and times ----------------------------------------------------------------------------------------------
+# --- changes --------------------------------------------------------------------------------------------------------
 
 
 def at(judged: JudgedRun, hours: int, run_id: str) -> JudgedRun:
@@ -220,18 +220,18 @@ def test_changes_are_held_against_the_last_answer() -> None:
     for cell in ("6.12.117-x86_64", "6.12.117-arm64"):
         worse = samples.with_claim(worse, cell, 3, verdict=Verdict.BROKEN)
     found = changes([at(samples.clean_run(), 3, "again"), at(worse, 2, "worse"), part, first])
-    assert found["first"] == found["part"] == ()
-    [change] = found["worse"]
-    assert (change.before, change.after) == ("holds: error -EINVAL", "broken: error -EINVAL")
-    assert change.kind is Kind.WORSE
-    assert change.where == ("6.12.117-x86_64", "6.12.117-arm64")
-    assert [change.kind for change in found["again"]] == [Kind.BETTER]
+    assert found["first"] == found["part"] == []
+    [group] = found["worse"]
+    assert (group[0].before, group[0].after) == ("holds: error -EINVAL", "broken: error -EINVAL")
+    assert group[0].kind is Kind.WORSE
+    assert [change.key.cell for change in group] == ["6.12.117-x86_64", "6.12.117-arm64"]
+    assert [group[0].kind for group in found["again"]] == [Kind.BETTER]
 
 
 def test_no_answer_is_no_change() -> None:
     open_claim = samples.with_claim(samples.clean_run(), samples.CELLS[0].id, 0, verdict=Verdict.NO_ANSWER)
     runs = [at(samples.clean_run(), 0, "a"), at(open_claim, 1, "b"), at(samples.clean_run(), 2, "c")]
-    assert changes(runs) == {"a": (), "b": (), "c": ()}
+    assert changes(runs) == {"a": [], "b": [], "c": []}
 
 
 def test_state_of_a_kfunc_that_is_gone_is_a_change_for_the_worse() -> None:
@@ -239,40 +239,9 @@ def test_state_of_a_kfunc_that_is_gone_is_a_change_for_the_worse() -> None:
     cell = samples.with_state(gone.cells[0], state=State.ABSENT)
     state = next(row for row in cell.rows if row.state)
     gone = gone.model_copy(update={"cells": (cell, *gone.cells[1:])})
-    [change] = changes([at(samples.clean_run(), 0, "a"), at(gone, 1, "b")])["b"]
-    assert (change.what, change.kind) == (f"{state.subject} ({state.type})", Kind.WORSE)
+    [[change]] = changes([at(samples.clean_run(), 0, "a"), at(gone, 1, "b")])["b"]
+    assert (change.key.name, change.kind) == (f"{state.subject} ({state.type})", Kind.WORSE)
     assert change.after.startswith("absent")
-
-
-def timed(cell: int, begin_s: float) -> CellResult:
-    return samples.result(samples.CELLS[cell]).model_copy(
-        update={"began": samples.STARTED + timedelta(seconds=begin_s)}
-    )
-
-
-def test_cells_that_overlap_are_in_different_slots() -> None:
-    run = samples.run(timed(0, 0), timed(1, 0.1), timed(2, 12.3), timed(3, 12.6))
-    made = chart(run)
-    assert made.measured
-    assert [(bar.label, bar.slot) for bar in made.bars] == [
-        (samples.CELLS[0].id, "host-a 1"),
-        (samples.CELLS[2].id, "host-a 1"),
-        (samples.CELLS[1].id, "host-a 2"),
-        (samples.CELLS[3].id, "host-a 2"),
-    ]
-    assert made.bars[1].segments[0].x > made.bars[0].segments[-1].x
-    parts = [part for bar in made.bars for part in bar.segments]
-    assert min(part.x for part in parts) >= 0
-    assert min(part.width for part in parts) >= 0
-    assert max(part.x + part.width for part in parts) <= 100.01
-
-
-def test_chart_without_beginnings_says_so() -> None:
-    made = chart(samples.run(samples.result(samples.CELLS[0]), samples.result(samples.CELLS[1])))
-    assert not made.measured
-    assert len({bar.segments[0].x for bar in made.bars}) == 1
-    judged = judge_run(samples.run(timed(0, 0)), samples.Judge())
-    assert "did not record" not in build(judged)[f"run/{judged.run.id}.html"]
 
 
 # --- writing --------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
     index.html, <arch>-<type>.html   the grid kfunc x kernel
     kfunc/<subject>.html             one kfunc, or what else was asked about, over all kernels
     findings.html                    what is broken or has no answer
-    runs.html, run/<run>.html        what changed, and how long each cell took
+    runs.html, run/<run>.html        what changed, and the cells with their times
     bisections.html, bisection/<bisection>.html     where an answer changed, when it was bisected
     data/                            evidence, loaded when a square is opened; see evidence.py
     static/                          style, scripts, licences
@@ -19,8 +19,7 @@ from importlib import resources
 from pathlib import Path
 
 from runner.errors import InfraError, UserError
-from runner.reports.site.bisections import bisection_pages
-from runner.reports.site.evidence import Said, cell_scripts, subject_scripts
+from runner.reports.site.evidence import Sayings, cell_scripts, subject_scripts
 from runner.reports.site.pages import Pages
 from runner.results.availability import availability
 from runner.results.bisections import Bisection
@@ -30,22 +29,18 @@ STATIC = ("style.css", "site.js", "alpine.js", "LICENSES.md")
 
 _MARKER = b'<meta name="generator" content="kfunc-runner'
 
-__all__ = ["STATIC", "Said", "site", "write_site"]
+__all__ = ["STATIC", "Sayings", "site", "write_site"]
 
 
 def site(
-    judged: JudgedRun, runs: Sequence[JudgedRun], said: Said, bisections: Sequence[Bisection] = ()
+    judged: JudgedRun, runs: Sequence[JudgedRun], said: Sayings, bisections: Sequence[Bisection] = ()
 ) -> Iterator[tuple[str, str]]:
     """(path, content) of every file. The grids show `judged`; each of `runs`, which hold `judged`, gets a page.
 
     `said`: what is claimed in words and who says so, by the probe without its type.
     """
     grid = availability(judged, every=True)
-    pages = Pages(judged, tuple(runs), grid, has_bisections=bool(bisections))
-    yield from pages.grids()
-    yield from pages.subjects()
-    yield from pages.runs()
-    yield from bisection_pages(pages.environment, bisections)
+    yield from Pages(judged, runs, grid, bisections).files()
     yield from subject_scripts(grid, judged, said)
     yield from cell_scripts(grid, judged)
     static = resources.files("runner.reports") / "static"

@@ -22,7 +22,7 @@ from runner.results.availability import Availability, Topic
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import counted, lines, plain, printable
 
-Said = Mapping[str, tuple[str, str]]  # probe without its type -> what is claimed in words, and who says so
+Sayings = Mapping[str, tuple[str, str]]  # probe without its type -> what is claimed in words, and who says so
 
 # Classes of style.css, by the colour in a terminal; the first letter also stands in data-states, for the filter.
 _CSS = {"green": "u", "cyan": "r", "blue": "r", "yellow": "x", "bright_black": "a", "magenta": "q", "red": "bad"}
@@ -95,7 +95,7 @@ def verdict_rows(grid: Availability) -> dict[tuple[str, str], list[Row]]:
     return found
 
 
-def subject_scripts(grid: Availability, judged: JudgedRun, said: Said) -> Iterator[tuple[str, str]]:
+def subject_scripts(grid: Availability, judged: JudgedRun, said: Sayings) -> Iterator[tuple[str, str]]:
     """(path, content) for every subject of the grid, and for the logs of its verdicts."""
     topics: dict[str, list[Topic]] = {}
     for topic in grid.topics:
@@ -143,7 +143,7 @@ def _verdict(row: Row) -> _Json:
     return {"probe": plain(row.probe), "verdict": word, "css": css(mark), "sign": mark.sign, "facts": facts}
 
 
-def _logs(cell: JudgedCell, rows: Iterable[Row], said: Said, run_id: str) -> _Json:
+def _logs(cell: JudgedCell, rows: Iterable[Row], said: Sayings, run_id: str) -> _Json:
     made: _Json = {}
     for row in rows:
         says, source = said.get(row.probe.removesuffix(f":{row.type}"), ("", ""))

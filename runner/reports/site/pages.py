@@ -9,17 +9,20 @@ from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from runner.model import Row, Verdict
+from runner.model import ANSWERS, Row, Verdict
+from runner.reports import bisection as words
 from runner.reports.drawing import state_mark, state_words
-from runner.reports.findings import WRONG, About, Finding, findings
+from runner.reports.findings import WRONG, About, Finding, alike, findings
 from runner.reports.grid import head, types_of
 from runner.reports.site.evidence import OUTCOME_CSS, css, declaration, readable, slug, verdict_rows, word_of
-from runner.reports.site.runs import changes, chart
 from runner.reports.summary import covers, moment, sentences
 from runner.results.availability import Availability, Column, Topic, availability, places
+from runner.results.bisections import Bisection
+from runner.results.diff import Change, Kind, Matching, difference
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import plain
 
+_TRENDS = (Kind.WORSE, Kind.OTHERWISE, Kind.BETTER)  # what has no answer, before or after, is no change
 _WIDTHS = (8, 16, 24, 32, 40, 56)  # characters; what is longer is cut
 
 
@@ -35,47 +38,16 @@ class View:
         return f"{self.arch}-{slug(self.type) if self.type else 'all'}.html"
 
 
-@dataclass(frozen=True, slots=True)
-class Square:
-    css: str
-    sign: str
-    broken: int  # verdicts that do not hold here
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A row of squares."""
-
-    subject: str
-    slug: str
-    objects: str  # what has it, for the search: vmlinux, a module
-    squares: tuple[Square, ...]
-
-    @property
-    def states(self) -> str:
-        return "".join(dict.fromkeys(square.css[0] for square in self.squares))
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Neighbouring kernels with one answer."""
-
-    state: str
-    css: str
-    sign: str
-    kernels: str
-    cause: str
-
-
 class Pages:
-    """`judged` is what the grids show; `grid` has all that was asked about."""
+    """`judged` is what the grids show; `grid` has all that was asked about. Runs and bisections have a page each."""
 
     def __init__(
-        self, judged: JudgedRun, runs: tuple[JudgedRun, ...], grid: Availability, *, has_bisections: bool = False
+        self, judged: JudgedRun, runs: Sequence[JudgedRun], grid: Availability, bisections: Sequence[Bisection] = ()
     ) -> None:
         self._judged = judged
         self._runs = runs
         self._grid = grid
+        self._bisections = bisections
         self._verdicts = verdict_rows(grid)
         self._broken = Counter(
             (cell_id, row.subject, row.type)
@@ -85,66 +57,98 @@ class Pages:
         )
         archs = dict.fromkeys(column.arch for column in grid.columns)
         self._views = tuple(View(arch, of_type) for arch in archs for of_type in types_of(grid))
-        self.environment = Environment(
+        self._environment = Environment(
             loader=PackageLoader("runner.reports"),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.globals.update(
+        self._environment.globals.update(
             states=[(it.word, css(it.mark), it.mark.sign) for it in state_words(it.kind for it in grid.topics)],
             noun=head(grid) if grid.topics else "subject",
             version=judged.run.runner_version,
             run=judged.run,
             covers=covers(judged),
             finding_css=_finding_css,
-            has_bisections=has_bisections,
+            has_bisections=bool(bisections),
             views=[(arch, [view for view in self._views if view.arch == arch]) for arch in archs],
         )
-        self.environment.filters.update(moment=moment, plain=plain, shown=readable, width=_width)
+        self._environment.filters.update(moment=moment, plain=plain, shown=readable, width=_width)
 
-    def grids(self) -> Iterator[tuple[str, str]]:
+    def files(self) -> Iterator[tuple[str, str]]:
+        """(path, content) of every page."""
+        yield from self._grids()
+        yield from self._subjects()
+        yield from self._run_pages()
+        yield from self._bisection_pages()
+
+    def _page(self, path: str, template: str, **values: object) -> tuple[str, str]:
+        made = self._environment.get_template(f"{template}.html.j2")
+        return path, made.render(up="../" * path.count("/"), **values)
+
+    def _grids(self) -> Iterator[tuple[str, str]]:
         """The first view is index.html too."""
-        template = self.environment.get_template("grid.html.j2")
-        found = findings(self._grid, self._judged.known_issues)
+        found, figures = findings(self._grid, self._judged.known_issues), sentences(self._judged)
         for at, view in enumerate(self._views):
             columns = [column for column in self._grid.columns if column.arch == view.arch]
-            lines = [self._line(topic, columns) for topic in self._grid.topics if topic.type == view.type]
-            text = template.render(
-                up="",
+            path, text = self._page(
+                view.file,
+                "grid",
                 view=view,
                 columns=columns,
-                lines=lines,
+                lines=[self._line(topic, columns) for topic in self._grid.topics if topic.type == view.type],
                 outcomes=[_outcome(column.cell) for column in columns],
-                figures=sentences(self._judged),
+                figures=figures,
                 findings=len(found),
             )
-            yield view.file, text
+            yield path, text
             if at == 0:
                 yield "index.html", text
-        listed = self.environment.get_template("findings.html.j2")
-        yield "findings.html", listed.render(up="", findings=found, figures=sentences(self._judged))
+        yield self._page("findings.html", "findings", findings=found, figures=figures)
         if not self._views:
-            yield "index.html", self.environment.get_template("empty.html.j2").render(up="")
+            yield self._page("index.html", "empty")
 
-    def subjects(self) -> Iterator[tuple[str, str]]:
-        template = self.environment.get_template("kfunc.html.j2")
+    def _subjects(self) -> Iterator[tuple[str, str]]:
+        archs = list(dict.fromkeys(it.arch for it in self._views))
         for subject, topics in groupby(self._grid.topics, key=lambda topic: topic.subject):
             asked = list(topics)
-            parts = [
-                (arch, [self._part(arch, topic) for topic in asked])
-                for arch in dict.fromkeys(it.arch for it in self._views)
-            ]
-            text = template.render(
-                up="../",
+            yield self._page(
+                f"kfunc/{slug(subject)}.html",
+                "kfunc",
                 subject=plain(subject),
                 slug=slug(subject),
-                parts=parts,
+                parts=[(arch, [self._part(arch, topic) for topic in asked]) for arch in archs],
                 declared=self._declared(asked),
                 verdicts=self._table(subject),
             )
-            yield f"kfunc/{slug(subject)}.html", text
+
+    def _run_pages(self) -> Iterator[tuple[str, str]]:
+        """The page of each run, and their list, the last run first."""
+        changed = changes(self._runs)
+        last_first = sorted(self._runs, key=lambda judged: judged.run.started, reverse=True)
+        for judged in last_first:
+            yield self._page(
+                f"run/{judged.run.id}.html",
+                "run",
+                of=judged.run,
+                figures=sentences(judged),
+                changes=changed[judged.run.id],
+                findings=findings(availability(judged), judged.known_issues, judged.run.id),
+                cells=[(cell, *_outcome(cell)) for cell in judged.cells],
+            )
+        listed = [(judged, len(changed[judged.run.id]), sentences(judged)) for judged in last_first]
+        yield self._page("runs.html", "runs", listed=listed)
+
+    def _bisection_pages(self) -> Iterator[tuple[str, str]]:
+        """Nothing when there are none."""
+        if not self._bisections:
+            return
+        yield self._page("bisections.html", "bisections", listed=[(it, words.summary(it)) for it in self._bisections])
+        for it in self._bisections:
+            changed, remarks = it.found.changes if it.found else (), list(words.remarks(it))
+            path = f"bisection/{it.id}.html"
+            yield self._page(path, "bisection", bisection=it, words=words, changes=changed, remarks=remarks)
 
     def _declared(self, topics: Sequence[Topic]) -> list[tuple[str, str]]:
         """(kernels, what they declare) of one subject: what one type's answer lacks, another's may have."""
@@ -155,43 +159,25 @@ class Pages:
                 cells.setdefault(said, set()).add(column.cell.id)
         return [(places(self._grid, ids), said) for said, ids in cells.items()]
 
-    def runs(self) -> Iterator[tuple[str, str]]:
-        """The page of each run, and their list, the last run first."""
-        changed = changes(self._runs)
-        template = self.environment.get_template("run.html.j2")
-        last_first = sorted(self._runs, key=lambda judged: judged.run.started, reverse=True)
-        for judged in last_first:
-            of = judged.run
-            text = template.render(
-                up="../",
-                of=of,
-                figures=sentences(judged),
-                changes=changed[of.id],
-                findings=findings(availability(judged), judged.known_issues, of.id),
-                cells=[(cell, *_outcome(cell)) for cell in judged.cells],
-                chart=chart(of),
-            )
-            yield f"run/{of.id}.html", text
-        listed = [(judged, len(changed[judged.run.id]), sentences(judged)) for judged in last_first]
-        yield "runs.html", self.environment.get_template("runs.html.j2").render(up="", listed=listed)
-
-    def _line(self, topic: Topic, columns: Sequence[Column]) -> Line:
+    def _line(self, topic: Topic, columns: Sequence[Column]) -> dict[str, object]:
+        """A row of squares: class, sign, how many verdicts do not hold there. `objects` have it: vmlinux, a module."""
         rows = [self._grid.state(topic, column) for column in columns]
-        marks = [state_mark(row) for row in rows]
+        shown = [(css(mark), mark.sign) for mark in map(state_mark, rows)]
         broken = [self._broken[column.cell.id, topic.subject, topic.type] for column in columns]
-        return Line(
-            subject=plain(topic.subject),
-            slug=slug(topic.subject),
-            objects=" ".join(sorted({plain(str(row.details.get("object", ""))) for row in rows} - {""})),
-            squares=tuple(Square(css(mark), mark.sign, count) for mark, count in zip(marks, broken, strict=True)),
-        )
+        return {
+            "subject": plain(topic.subject),
+            "slug": slug(topic.subject),
+            "objects": " ".join(sorted({plain(str(row.details.get("object", ""))) for row in rows} - {""})),
+            "states": "".join(dict.fromkeys(name[0] for name, _ in shown)),
+            "squares": [(*square, count) for square, count in zip(shown, broken, strict=True)],
+        }
 
     def _part(self, arch: str, topic: Topic) -> dict[str, object]:
         columns = [column for column in self._grid.columns if column.arch == arch]
-        line = self._line(topic, columns)
         return {
             "type": topic.type,
-            "squares": list(zip(columns, line.squares, strict=True)),
+            "columns": columns,
+            "squares": self._line(topic, columns)["squares"],
             "spans": list(_spans([(column.kernel, self._grid.state(topic, column)) for column in columns])),
         }
 
@@ -217,12 +203,14 @@ class Pages:
         ]
 
 
-def _spans(of: Sequence[tuple[str, Row]]) -> Iterator[Span]:
+def _spans(of: Sequence[tuple[str, Row]]) -> Iterator[dict[str, str]]:
+    """Neighbouring kernels with one answer; `of` has their names."""
     for (state, cause), group in groupby(of, key=lambda it: (it[1].state, plain(it[1].cause))):
         same = list(group)
         first, last = same[0][0], same[-1][0]
         mark = state_mark(same[0][1])
-        yield Span(state, css(mark), mark.sign, first if len(same) == 1 else f"{first} to {last}", cause)
+        kernels = first if len(same) == 1 else f"{first} to {last}"
+        yield {"state": state, "css": css(mark), "sign": mark.sign, "kernels": kernels, "cause": cause}
 
 
 def _finding_css(finding: Finding) -> str:
@@ -240,3 +228,22 @@ def _width(names: Iterable[str]) -> str:
     """The class of style.css that has room for the names in a grid's first column."""
     longest = max(map(len, names), default=0)
     return f"w{next((width for width in _WIDTHS if longest <= width), _WIDTHS[-1])}"
+
+
+def changes(runs: Sequence[JudgedRun]) -> dict[str, list[list[Change]]]:
+    """For each run its changes, those that differ in the cell alone together.
+
+    A cell is compared with its last earlier answer: a run of a part of the matrix does not make the others look new.
+    Kernels are known by their names in the matrix: their versions change from run to run.
+    """
+    last: dict[tuple[str, str], JudgedCell] = {}
+    found = {}
+    for judged in sorted(runs, key=lambda judged: judged.run.started):
+        answered = {
+            (it.result.cell.name, it.result.cell.arch): it for it in judged.cells if it.result.outcome in ANSWERS
+        }
+        pairs = tuple((last[place], cell) for place, cell in answered.items() if place in last)
+        changed = [change for change in difference(Matching(pairs)).changes if change.kind in _TRENDS]
+        found[judged.run.id] = alike(changed, lambda it: (it.kind, it.key.name, plain(it.before), plain(it.after)))
+        last |= answered
+    return found
