@@ -24,16 +24,13 @@ from runner.cli.options import (
     store_of,
 )
 from runner.errors import InfraError
-from runner.reports import kcidb as kcidb_format
 from runner.reports.csvtable import csv_table
 from runner.reports.export import export, to_json
-from runner.reports.github import job_summary, workflow_commands
-from runner.reports.junit import junit
-from runner.reports.ktap import ktap
-from runner.reports.markdown import availability_markdown
+from runner.reports.markdown import availability_markdown, job_summary, workflow_commands
 from runner.reports.site import site, write_site
 from runner.reports.statements import statements_markdown, statements_report
 from runner.reports.summary import run_report, runs_table
+from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, kcidb_problem, ktap
 from runner.reports.verdicts import WORDS, WantedVerdicts, probe_verdicts, verdicts_report
 from runner.results.bisections import load_bisections
 from runner.results.model import JudgedRun, RunKind, judge_run
@@ -122,7 +119,7 @@ def export_run(
     ] = None,
     format_: Annotated[ExportFormat, typer.Option("--format", help="What to print.")] = ExportFormat.JSON,
     every: Annotated[bool, typer.Option("--all", help="With markdown: all kfuncs, not only those of claims.")] = False,
-    origin: Annotated[str, typer.Option(help="With kcidb: the name of your CI system.")] = kcidb_format.ORIGIN,
+    origin: Annotated[str, typer.Option(help="With kcidb: the name of your CI system.")] = KCIDB_ORIGIN,
     summary: Annotated[
         Path | None,
         typer.Option(envvar="GITHUB_STEP_SUMMARY", show_envvar=True, help="With github: add a job summary to it."),
@@ -156,9 +153,9 @@ def export_run(
 
 def _checked_kcidb(judged: JudgedRun, origin: str) -> str:
     """Raises InfraError when the document is not valid."""
-    text = kcidb_format.kcidb(judged, origin)
+    text = kcidb(judged, origin)
     try:
-        problem = kcidb_format.problem(text)
+        problem = kcidb_problem(text)
     except ImportError:
         typer.echo("note: not checked against the schema: pip install 'kfunc-runner[kcidb]'", err=True)
         problem = ""

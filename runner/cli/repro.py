@@ -49,7 +49,7 @@ from runner.model.architecture import architecture
 from runner.probes import Expectations, compile_objects
 from runner.reports.cell import probe_report
 from runner.reports.comparison import comparison_report
-from runner.reports.imported import imported_cell
+from runner.reports.export import imported_cell
 from runner.results.comparison import Deviation, answered, changed_answers
 from runner.results.evidence import write_trace
 from runner.results.model import RunHeader, RunKind, judged_cell, new_run_id

@@ -48,9 +48,13 @@ class Case:
     details: tuple[str, ...] = ()
     seconds: float | None = None
 
+    @property
+    def passed(self) -> bool:
+        return self.status in (Status.PASS, Status.SKIP)
+
 
 @dataclass(frozen=True, slots=True)
-class Suite:
+class CaseSuite:
     """`stable` is what the matrix calls the cell: it stays when a new build of the kernel comes."""
 
     cell: JudgedCell
@@ -63,16 +67,16 @@ class Suite:
 
     @property
     def passed(self) -> bool:
-        return all(case.status in (Status.PASS, Status.SKIP) for case in self.cases)
+        return all(case.passed for case in self.cases)
 
 
-def suites(judged: JudgedRun) -> tuple[Suite, ...]:
+def suites(judged: JudgedRun) -> tuple[CaseSuite, ...]:
     """In the order of the matrix; every cell that was to run is one, and none is empty."""
     names = {cell.id: f"{cell.result.cell.name}-{cell.result.cell.arch}" for cell in judged.cells}
     counts = Counter(names.values())
     kinds = [kind for kind in KINDS if any(_is_state(row, kind) for cell in judged.cells for row in cell.rows)]
     return tuple(
-        Suite(
+        CaseSuite(
             cell,
             stable=names[cell.id] if counts[names[cell.id]] == 1 else cell.id,
             cases=tuple(_cases(cell, kinds, judged.run_of(cell.id))),

@@ -1,54 +1,30 @@
-"""The machine interface: one JSON document per run. Schema 1: fields are added, never renamed or removed."""
+"""The machine interface: one JSON document per run, and one cell read back from it. Schema 1: fields are added, never
+renamed or removed.
+"""
 
 from __future__ import annotations
 
 import base64
+import binascii
+import hashlib
 import json
 import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import AwareDatetime
+from pydantic import ValidationError
 
-from runner.model import Asked, AskedCell, Cell, CellId, JudgedSplat, Outcome, Plain, Row, Sha256, Timings
+from runner.errors import UserError
+from runner.model import Asked, AskedCell, Build, Cell, CellResult, Crash, JudgedSplat, Plain, Row, Sha256
 from runner.probes.kinds import KINDS
-from runner.results.model import JudgedCell, JudgedRun, RunId
+from runner.results.model import JudgedCell, JudgedRun
+from runner.text import nearest
 
-
-class ExportedRun(Plain):
-    id: RunId
-    started: AwareDatetime
-    finished: AwareDatetime | None  # null: it still goes on, or was killed
-    matrix_sha256: Sha256
-    runner_version: str
-    slots: int | None  # guests at once
-
-
-class ExportedKernel(Plain):
-    name: str  # in the matrix
-    version: str  # upstream
-    release: str  # uname -r
-    source: str
-    sha256: Sha256 | None  # null: it was never prepared
-    variant: str = ""  # Debian's flavour, but for the generic one
-    compiler: str = ""  # as the kernel's own .config has it
-    pahole: str = ""
-    lacks: tuple[str, ...] = ()  # options that the probes or the guest need and it was built without
-
-
-class ExportedCrash(Plain):
-    """A probe that took the guest down."""
-
-    probe: str
-    cause: str
-
-
-class ExportedSplat(Plain):
-    """What the kernel reported by itself."""
-
-    kind: str
-    text: str
-    lines: tuple[str, ...]
-    probe: str  # in flight; empty: none was
-    known_issue: str  # the id of one of `known_issues` that allows it
+# `finished` is null while the run goes on, and when it was killed; `slots` are guests at once
+_RUN_FIELDS = {"id", "started", "finished", "matrix_sha256", "runner_version", "slots"}
+_BUILD_FIELDS = {"compiler", "pahole", "lacks"}  # `lacks`: options that the probes or the guest need
+_MAX_PROGRAM_BYTES = 64 << 20
 
 
 class ExportedRecipe(Plain):
@@ -59,44 +35,18 @@ class ExportedRecipe(Plain):
     asked: AskedCell | None  # null: the run did not keep it
 
 
-class ExportedCell(Plain):
-    id: CellId
-    kernel: ExportedKernel
-    arch: str
-    outcome: Outcome
-    cause: str
-    host: str
-    accel: str
-    attempts: int  # 0: it never finished
-    timings: Timings
-    crashes: tuple[ExportedCrash, ...]
-    splats: tuple[ExportedSplat, ...]
-    # here each kind of probe has its section: `claims`, `census`; see Kind.exported
-    config: dict[str, str]  # of the kernel's own .config, without CONFIG_: y, m, n, or another value
-    recipe: ExportedRecipe | None = None
-
-
-class ExportedIssue(Plain):
-    id: str
-    what: str
-    reason: str
-    link: str
-    gone: bool  # its kernels were run, and it happens no more
-
-
 def export(judged: JudgedRun, asked: Asked | None = None) -> dict[str, object]:
     """The whole document: every cell that was to run, in the order of the matrix. `asked` is what the run asked, where
     it was kept: the `programs` are the BPF objects that recipes name, by digest, zlib, then base64.
     """
     recipes = asked.cells if asked else {}
     objects = asked.objects if asked else {}
-    run = ExportedRun(**judged.run.model_dump(include=set(ExportedRun.model_fields)))
-    issues = [ExportedIssue(**issue.model_dump()) for issue in judged.known_issues]
     return {
         "schema": 1,
-        "run": run.model_dump(mode="json"),
+        "run": judged.run.model_dump(mode="json", include=_RUN_FIELDS),
         "cells": [exported_cell(cell, recipes.get(cell.id)) for cell in judged.cells],
-        "known_issues": [issue.model_dump(mode="json") for issue in issues],  # that this run shows, or that are gone
+        # that this run shows, or that are gone: their kernels were run, and they happen no more
+        "known_issues": [issue.model_dump(mode="json") for issue in judged.known_issues],
         "programs": {digest: base64.b64encode(zlib.compress(content)).decode() for digest, content in objects.items()},
     }
 
@@ -108,35 +58,32 @@ def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> dict[str,
     """
     result = cell.result
     pin = result.cell.kernel
-    document = ExportedCell(
-        id=cell.id,
-        kernel=ExportedKernel(
-            name=result.cell.name,
-            version=pin.version,
-            release=pin.release,
-            source=pin.source,
-            sha256=result.build.sha256 or None,
-            variant=pin.variant,
-            **result.build.model_dump(include={"compiler", "pahole", "lacks"}),
+    rows = sorted(
+        cell.rows, key=lambda row: (row.probe.removesuffix(f":{row.type}"), row.state and row.subject, row.type)
+    )
+    return {
+        "id": cell.id,
+        "kernel": {
+            "name": result.cell.name,  # in the matrix
+            "version": pin.version,  # upstream
+            "release": pin.release,  # uname -r
+            "source": pin.source,
+            "sha256": result.build.sha256 or None,  # null: it was never prepared
+            "variant": pin.variant,  # Debian's flavour, but for the generic one
+            **result.build.model_dump(mode="json", include=_BUILD_FIELDS),
+        },
+        "arch": result.cell.arch,
+        **result.model_dump(mode="json", include={"outcome", "cause", "host", "accel"}),
+        "attempts": result.attempts,  # 0: it never finished
+        "timings": result.timings.model_dump(mode="json"),
+        "crashes": [{"probe": it.probe, "cause": it.cause} for it in result.crashes],  # they took the guest down
+        "splats": [_splat(splat) for splat in cell.splats],
+        **_sections(result, rows),
+        "config": result.config,  # of the kernel's own .config, without CONFIG_: y, m, n, or another value
+        "recipe": ExportedRecipe(cell=result.cell, image_sha256=result.image_sha256 or None, asked=asked).model_dump(
+            mode="json"
         ),
-        arch=result.cell.arch,
-        outcome=result.outcome,
-        cause=result.cause,
-        host=result.host,
-        accel=result.accel,
-        attempts=result.attempts,
-        timings=result.timings,
-        crashes=tuple(ExportedCrash(probe=it.probe, cause=it.cause) for it in result.crashes),
-        splats=tuple(ExportedSplat.model_validate(it, from_attributes=True) for it in cell.splats),
-        config=result.config,
-        recipe=ExportedRecipe(cell=result.cell, image_sha256=result.image_sha256 or None, asked=asked),
-    ).model_dump(mode="json")
-    rows = sorted(cell.rows, key=lambda row: (_id(row), row.subject if row.state else "", row.type))
-    sections = {
-        kind.name: kind.exported(result, [row for row in rows if row.kind == kind.name]) for kind in KINDS.values()
     }
-    last = {name: document.pop(name) for name in ("config", "recipe")}
-    return {**document, **sections, **last}
 
 
 def exported_probe(cell: JudgedCell, probe: str) -> dict[str, object]:
@@ -152,14 +99,93 @@ def exported_probe(cell: JudgedCell, probe: str) -> dict[str, object]:
     }
 
 
+def _sections(result: CellResult, rows: Sequence[Row]) -> dict[str, object]:
+    """One for each kind of probe: `claims`, `census`; see Kind.exported."""
+    return {it.name: it.exported(result, [row for row in rows if row.kind == it.name]) for it in KINDS.values()}
+
+
 def _splat(splat: JudgedSplat) -> dict[str, object]:
-    return ExportedSplat.model_validate(splat, from_attributes=True).model_dump(mode="json")
-
-
-def _id(row: Row) -> str:
-    return row.probe.removesuffix(f":{row.type}")
+    """What the kernel reported by itself. `probe` was in flight, empty: none was; `known_issue` allows it."""
+    return {name: getattr(splat, name) for name in ("kind", "text", "lines", "probe", "known_issue")}
 
 
 def to_json(document: object) -> str:
     """Indented, and ASCII only: guests choose some of the text, and C1 controls would reach the terminal."""
     return json.dumps(document, indent=2) + "\n"
+
+
+# --- read back, of this machine or another: the text is hostile until parsed -----------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """`result` holds the answers to whole probes; those to the items of one are not exported as they came."""
+
+    result: CellResult
+    asked: AskedCell | None
+    objects: dict[str, bytes]  # by digest
+
+
+def imported_cell(text: bytes, cell_id: str, where: str) -> Imported:
+    """Of `runner report export`, or `runner cell show --format json`. UserError, which names the file `where`."""
+    try:
+        document = json.loads(text)
+        cell = _find(document, cell_id, where)
+        if not cell.get("recipe"):
+            raise UserError(
+                f"{where} does not say how to boot {cell_id} again", hint="export it anew, with a newer version"
+            )
+        recipe = ExportedRecipe.model_validate(cell["recipe"])
+        return Imported(_result(cell, recipe), recipe.asked, dict(_objects(document.get("programs", {}))))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        reason = _first(error) if isinstance(error, ValidationError) else str(error) or type(error).__name__
+        raise UserError(
+            f"{where} is not an export that this version can read: {reason}",
+            hint="`runner report export --format json` makes one",
+        ) from None
+
+
+def _find(document: dict[str, Any], cell_id: str, where: str) -> dict[str, Any]:
+    cells = {str(cell["id"]): cell for cell in document.get("cells", [document])}
+    if cell_id in cells:
+        found: dict[str, Any] = cells[cell_id]
+        return found
+    hint = nearest(cell_id, cells, f"its cells: {', '.join(cells)[:1000] or 'none'}")
+    raise UserError(f"{where} has no cell {cell_id!r}", hint=hint)
+
+
+def _result(cell: dict[str, Any], recipe: ExportedRecipe) -> CellResult:
+    answers = {
+        answer.probe: answer
+        for kind in KINDS.values()
+        for entry in cell.get(kind.name, ())
+        if (answer := kind.imported(entry))
+    }
+    return CellResult(
+        cell=recipe.cell,
+        outcome=cell["outcome"],
+        cause=cell["cause"],
+        build=Build(sha256=cell["kernel"]["sha256"] or ""),
+        image_sha256=recipe.image_sha256 or "",
+        host=cell["host"],
+        accel=cell["accel"],
+        answers=tuple(answers.values()),
+        crashes=tuple(Crash(probe=str(it["probe"]), cause=str(it["cause"])) for it in cell["crashes"]),
+    )
+
+
+def _objects(programs: dict[str, str]) -> Iterator[tuple[str, bytes]]:
+    """By digest, which is checked. Raises ValueError."""
+    for digest, packed in programs.items():
+        try:
+            content = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), _MAX_PROGRAM_BYTES)
+        except (zlib.error, binascii.Error) as error:
+            raise ValueError(f"program {digest[:12]}: {error}") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise ValueError(f"program {digest[:12]} is not what its digest says")
+        yield digest, content
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runner.reports.site.bisections import bisection_pages
 
 from runner import cli
 from runner.bisect import boots, candidates, releases
@@ -24,7 +25,6 @@ from runner.hosts import health
 from runner.hosts.hostsfile import HostsFile
 from runner.model import GuestSize, Pin
 from runner.probes import Expectations
-from runner.reports.site.bisections import bisection_pages
 from runner.reports.site.pages import Pages
 from runner.results.availability import availability
 from runner.results.bisections import load_bisections

@@ -14,7 +14,7 @@ import pytest
 
 from runner import cli
 from runner.errors import UserError
-from runner.reports.imported import imported_cell
+from runner.reports.export import imported_cell
 from tests.integration.repro_fixture import ID, OBJECT, PROBE, VERSION, Guests, asked, guests, project, runner, template
 from tests.unit import agent_samples
 

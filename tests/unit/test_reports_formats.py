@@ -19,12 +19,10 @@ from tap.parser import Parser
 from runner.cli.judging import exit_status
 from runner.errors import UserError
 from runner.model import Crash, Outcome, State, Verdict
-from runner.reports import kcidb
 from runner.reports.cases import Status, suites
 from runner.reports.csvtable import COLUMNS, csv_table
-from runner.reports.github import job_summary, workflow_commands
-from runner.reports.junit import junit
-from runner.reports.ktap import ktap
+from runner.reports.markdown import job_summary, workflow_commands
+from runner.reports.testsystems import junit, kcidb, kcidb_problem, ktap
 from runner.results.model import JudgedRun
 from tests.unit import results_samples as samples
 from tests.unit.hostile_samples import hostile_run
@@ -147,8 +145,8 @@ def test_tap_reader_reads_the_same_cells_and_probes(run: Callable[[], JudgedRun]
 @every_run
 def test_kcidb_io_takes_the_document(run: Callable[[], JudgedRun]) -> None:
     judged = run()
-    text = kcidb.kcidb(judged)
-    assert kcidb.problem(text) == ""
+    text = kcidb(judged)
+    assert kcidb_problem(text) == ""
     document = json.loads(text)
     builds = {build["id"] for build in document["builds"]}
     checkouts = {checkout["id"] for checkout in document["checkouts"]}
@@ -163,13 +161,13 @@ def test_kcidb_io_takes_the_document(run: Callable[[], JudgedRun]) -> None:
 
 
 def test_kcidb_problem_sees_one() -> None:
-    document = json.loads(kcidb.kcidb(samples.clean_run()))
+    document = json.loads(kcidb(samples.clean_run()))
     document["tests"][0]["status"] = "MAYBE"
-    assert "MAYBE" in kcidb.problem(json.dumps(document))
+    assert "MAYBE" in kcidb_problem(json.dumps(document))
 
 
 def test_kcidb_architectures_share_the_source() -> None:
-    document = json.loads(kcidb.kcidb(samples.clean_run(), "myci"))
+    document = json.loads(kcidb(samples.clean_run(), "myci"))
     assert len(document["checkouts"]) == 4
     assert len(document["builds"]) == 8
     assert document["tests"][0]["id"].startswith("myci:20261103-101501-3fa9:6.1.192-x86_64:")
@@ -178,7 +176,7 @@ def test_kcidb_architectures_share_the_source() -> None:
 @pytest.mark.parametrize("origin", ["", "My CI", "a:b", "ä"])
 def test_kcidb_origin_is_checked(origin: str) -> None:
     with pytest.raises(UserError, match="origin"):
-        kcidb.kcidb(samples.clean_run(), origin)
+        kcidb(samples.clean_run(), origin)
 
 
 # --- CSV ------------------------------------------------------------------------------------------------------------

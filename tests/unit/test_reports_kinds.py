@@ -15,12 +15,10 @@ from runner.probes.kinds import KINDS
 from runner.reports.cell import cell_report, probe_report
 from runner.reports.csvtable import csv_table
 from runner.reports.export import export, to_json
-from runner.reports.github import workflow_commands
-from runner.reports.junit import junit
-from runner.reports.ktap import ktap
-from runner.reports.markdown import availability_markdown
+from runner.reports.markdown import availability_markdown, workflow_commands
 from runner.reports.site import site
 from runner.reports.summary import covers, run_report
+from runner.reports.testsystems import junit, ktap
 from runner.reports.verdicts import verdicts_report
 from runner.results.model import JudgedRun, RunInfo, Source
 from tests.unit import results_samples as samples
