@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runner.reports.site.bisections import bisection_pages
 
 from runner import cli
 from runner.bisect import boots, candidates, releases
@@ -25,8 +24,7 @@ from runner.hosts import health
 from runner.hosts.hostsfile import HostsFile
 from runner.model import GuestSize, Pin
 from runner.probes import Expectations
-from runner.reports.site.pages import Pages
-from runner.results.availability import availability
+from runner.reports.site import site
 from runner.results.bisections import load_bisections
 from runner.results.model import RunKind
 from runner.results.store import ResultStore
@@ -298,13 +296,14 @@ def test_ends_are_named_by_version_series_release_or_build() -> None:
 def test_a_bisection_has_its_page_in_the_site(bisecter: Bisecter) -> None:
     bisecter(Rounds(since(14)), "--series", "6.12")
     judged = results_samples.mixed_run()
-    environment = Pages(judged, (judged,), availability(judged), has_bisections=True).environment
-    listed, page = dict(bisection_pages(environment, list(load_bisections(bisecter.root / "reports")))).values()
+    bisections = load_bisections(bisecter.root / "reports")
+    files = dict(site(judged, [judged], {}, list(bisections)))
+    listed, page = (text for path, text in files.items() if path.startswith("bisection"))
     assert 'href="bisections.html"' in listed
     assert "changed between 6.12.13 (6.12.13-1) x86_64 and 6.12.14 (6.12.14-1) x86_64" in listed
     assert "+ said -22" in page
     assert "2 of 2 boots agree" in page
-    assert not list(bisection_pages(environment, []))
+    assert "bisections.html" not in dict(site(judged, [judged], {}))
 
 
 def test_a_sink_that_fails_is_no_answer(bisecter: Bisecter, monkeypatch: pytest.MonkeyPatch) -> None:
