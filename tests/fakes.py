@@ -21,8 +21,7 @@ from pydantic import JsonValue
 
 from runner.caches import cache_root
 from runner.engine.fleet import Fleet, this_machine_alone
-from runner.engine.orders import CellOrder, Progress
-from runner.engine.plan import Ended, Plan, RunEnd, Sink
+from runner.engine.plan import CellOrder, Ended, Plan, Progress, RunEnd, Sink
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.interface import Accel, Access, Booter, BootOrder, Guest
 from runner.guest.splats import splats_of

@@ -12,9 +12,7 @@ from runner.bisect.target import Target
 from runner.caches import cache_root
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
-from runner.engine.orders import CellOrder, Progress
-from runner.engine.plan import Plan, RunEnd, Sink
-from runner.engine.prepare import payload
+from runner.engine.plan import CellOrder, Plan, Progress, RunEnd, Sink, payload
 from runner.engine.storing import StoreSink
 from runner.errors import InfraError
 from runner.images import lock_image

@@ -17,9 +17,9 @@ from runner.bisect.releases import ReleaseBisection
 from runner.bisect.target import find
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
+from runner.cli.displays import Display
 from runner.cli.fleets import fleet_of
 from runner.cli.judging import expectations_of
-from runner.cli.live import Display
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,

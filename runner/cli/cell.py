@@ -29,7 +29,7 @@ from runner.cli.options import (
     store_of,
 )
 from runner.cli.repro import repro, way_in
-from runner.engine.machine import this_machine
+from runner.engine.cellrun import this_machine
 from runner.errors import UserError
 from runner.guest.interface import BootOrder
 from runner.model import Cell

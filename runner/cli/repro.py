@@ -21,8 +21,8 @@ from rich.text import Text
 from runner import __version__
 from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished
+from runner.cli.displays import Display
 from runner.cli.judging import asked_by, expectations_of, judged_run, run_of
-from runner.cli.live import Display
 from runner.cli.options import (
     DEFAULT_MATRIX,
     Format,
@@ -39,9 +39,7 @@ from runner.cli.options import (
 from runner.cli.stopping import stoppable
 from runner.engine.controller import execute
 from runner.engine.fleet import this_machine_alone
-from runner.engine.orders import CellOrder
-from runner.engine.plan import OpenGuests, Plan, RunEnd
-from runner.engine.prepare import cell_orders, order_again, payload
+from runner.engine.plan import CellOrder, OpenGuests, Plan, RunEnd, cell_orders, order_again, payload
 from runner.errors import UserError
 from runner.guest.interface import Guest
 from runner.model import ANSWERS, AskedCell, Cell, CellResult, Outcome, Trace, Verdict

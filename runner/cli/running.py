@@ -13,17 +13,15 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_INTERRUPTED
+from runner.cli.displays import Display, JsonLines
 from runner.cli.fleets import fleet_of
-from runner.cli.jsonlines import JsonLines
-from runner.cli.live import Display
 from runner.cli.locking import settled
 from runner.cli.options import Project, out_console, store_of
 from runner.cli.stopping import stoppable
 from runner.cli.watching import Watch, suspects
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
-from runner.engine.plan import Plan, RunEnd, Sink
-from runner.engine.prepare import cell_orders, payloads
+from runner.engine.plan import Plan, RunEnd, Sink, cell_orders, payloads
 from runner.engine.storing import StoreSink, after, new_run, stopped_run
 from runner.errors import InfraError, UserError
 from runner.matrix.select import select, shard

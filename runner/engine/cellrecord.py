@@ -1,17 +1,76 @@
-"""What is known of a cell while it is run, over all its boots."""
+"""What is known of a cell while it is run, over all its boots, and who is suspected of what ended a kernel."""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from runner.engine.orders import CellOrder
-from runner.engine.suspects import Suspicion, explained, is_fatal, suspect
+from runner.engine.plan import CellOrder
 from runner.engine.transcript import Place, Transcript
 from runner.errors import BootError, GuestSilent
 from runner.model import Ask, Build, CellResult, Crash, Outcome, Splat, Timings
+
+_FATAL = frozenset({"oops", "panic"})
+_PROGRAM = re.compile(r"\bbpf_prog_[0-9a-f]{16}_(\w+)")  # kernel/bpf/core.c: bpf_prog_ksym_set_name
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """That what was asked at `place` took the kernel down. `named`: by the trace, while something else was asked."""
+
+    place: Place
+    cause: str
+    named: bool = False
+
+    def alone(self, ask: Ask) -> Ask:
+        """The question, and nothing else."""
+        return ask.model_copy(update={"careful": ask.items, "only": self.place.item})
+
+    @property
+    def unproven(self) -> str:
+        """Why there is no answer after it was asked alone."""
+        return f"{self.cause}, while this was asked; it did not when this was asked alone"
+
+
+def is_fatal(splat: Splat) -> bool:
+    """Did the kernel end with it?"""
+    return splat.kind in _FATAL
+
+
+def suspect(
+    asks: Sequence[Ask], heard: Transcript, splats: Sequence[Splat], acquitted: Collection[Place]
+) -> tuple[Place, bool] | None:
+    """Who is suspected of what ended the kernel, and whether the trace names it while another one was in flight.
+
+    `asks` is what this guest was asked, in order. None when nothing was in flight.
+    """
+    fatal = [splat for splat in splats if is_fatal(splat)]
+    told = heard.place(fatal[0].probe) if fatal else None
+    place = told or heard.in_flight
+    if place is None:
+        return None
+    order = [ask.probe for ask in asks]
+    begun = asks[: order.index(place.probe) + 1] if place.probe in order else ()
+    names = set(_programs(line for splat in fatal for line in splat.lines))
+    for ask in reversed(begun):
+        if names.intersection(ask.programs) and Place(ask.probe) not in acquitted:
+            return (place, False) if ask.probe == place.probe else (Place(ask.probe), True)
+    return place, False
+
+
+def _programs(lines: Iterable[str]) -> Iterable[str]:
+    return (name for line in lines for name in _PROGRAM.findall(line))
+
+
+def explained(splat: Splat, crashes: Iterable[Crash]) -> bool:
+    """Does a crash tell of it already?"""
+    return is_fatal(splat) and any(
+        crash.probe == splat.probe or crash.probe.startswith(f"{splat.probe}:") for crash in crashes
+    )
+
 
 _STUCK = "stuck"
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
+import platform
 import tarfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from runner.caches import disk_fault
+from runner.caches import cache_root, disk_fault
 from runner.engine.cellrecord import CellRecord
-from runner.engine.machine import Machine
-from runner.engine.orders import CellOrder, Phase
-from runner.engine.plan import OpenGuests
+from runner.engine.plan import CellOrder, OpenGuests, Phase
 from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
-from runner.guest.boot import agent_lost
-from runner.guest.interface import BootOrder, Guest
+from runner.guest.accel import accelerations
+from runner.guest.boot import agent_lost, boot
+from runner.guest.interface import Accel, Booter, BootOrder, Guest
+from runner.images import ensure_image
+from runner.kernels import ensure_kernel
 from runner.kernels.config import read_config
 from runner.kernels.needs import build_of, cannot_answer
-from runner.model import Ask, CellResult, Outcome
+from runner.model import Ask, Cell, CellResult, Image, Kernel, Outcome
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes import OPTIONS
@@ -171,3 +176,62 @@ def _with_asks(payload: bytes, asks: tuple[Ask, ...], order: CellOrder) -> bytes
         info.size = len(content)
         archive.addfile(info, io.BytesIO(content))
     return stream.getvalue()
+
+
+class Machine(Protocol):
+    """What running a cell needs of a machine."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def scratch(self) -> Path: ...
+
+    @property
+    def boot(self) -> Booter: ...
+
+    def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
+        """The kernel and the image, verified, in this machine's cache. Raises InfraError when they cannot be had."""
+
+    def accel(self, cell: Cell) -> Accel: ...
+
+
+class MakeMachine(Protocol):
+    """Makes the machine of this process."""
+
+    def __call__(self, *, offline: bool) -> Machine: ...
+
+
+def machine_by_name(spec: str, *, offline: bool) -> Machine:
+    """`module:function` called. The names come from the controller's own code and tests, never from a file."""
+    module, _, function = spec.partition(":")
+    make: MakeMachine = getattr(importlib.import_module(module), function)
+    return make(offline=offline)
+
+
+@dataclass(frozen=True, slots=True)
+class RealMachine:
+    """A machine that boots guests under qemu."""
+
+    name: str
+    cache: Path
+    offline: bool
+    boot: Booter
+
+    @property
+    def scratch(self) -> Path:
+        return self.cache / "scratch"
+
+    def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
+        kernel = ensure_kernel(cell.kernel, self.cache, deadline=deadline, offline=self.offline)
+        image = ensure_image(cell.image, self.cache, deadline=deadline, offline=self.offline)
+        return kernel, image
+
+    def accel(self, cell: Cell) -> Accel:
+        found = accelerations(deadline=cell.limits.deadline("prepare_s"))
+        return found.get(cell.arch, "tcg")
+
+
+def this_machine(*, offline: bool) -> Machine:
+    """The machine that this process runs on."""
+    return RealMachine(name=platform.node(), cache=cache_root(), offline=offline, boot=boot)

@@ -15,17 +15,21 @@ import pytest
 
 from runner.engine.fleet import Host, HostHealth
 from runner.engine.interrupts import held, workers
-from runner.engine.orders import (
+from runner.engine.plan import (
     DELIVERY_KEY,
     ORDERS_KEY,
     CellOrder,
     Delivery,
+    Ended,
+    OpenGuests,
     Phase,
+    Plan,
     Progress,
+    RunEnd,
+    Sink,
     WorkerOrders,
     attempts,
 )
-from runner.engine.plan import Ended, OpenGuests, Plan, RunEnd, Sink
 from runner.engine.scheduling import Job, Pool, item_id
 from runner.engine.xdist import FleetSession
 from runner.errors import InfraError
@@ -67,9 +71,8 @@ def execute(plan: Plan, sinks: Sequence[Sink], *, guests: OpenGuests | None = No
 
 
 def _run_here(plan: Plan, sinks: Sequence[Sink], guests: OpenGuests) -> Ended:
-    # late: they bring paramiko, which takes 17 MiB
-    from runner.engine.cellrun import run_cell  # noqa: PLC0415
-    from runner.engine.machine import machine_by_name  # noqa: PLC0415
+    # late: it brings paramiko, which takes 17 MiB
+    from runner.engine.cellrun import machine_by_name, run_cell  # noqa: PLC0415
 
     machine = machine_by_name(plan.machine, offline=plan.offline)
     for order in plan.orders:

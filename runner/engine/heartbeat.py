@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.engine.orders import Phase
+from runner.engine.plan import Phase
 from runner.model import Cell, Limits
 from runner.model.deadline import Deadline
 

@@ -1,21 +1,117 @@
-"""The two sides of `execute`: what is to be run, and who is told of it."""
+"""What is to be run, who is told of it, and how it travels to the workers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import io
+import tarfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
+
+from pydantic import ConfigDict
 
 from runner.engine.fleet import Fleet
-from runner.engine.orders import CellOrder, Progress
+from runner.errors import UserError
 from runner.guest.interface import Guest
-from runner.model import CellResult
+from runner.images import ensure_bytecode
+from runner.model import NETWORK_TYPES, Ask, AskedCell, Cell, CellResult, ImagePin, Plain, ProgType, SafeName
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
+from runner.probes import Expectations, compile_objects
 from runner.results.model import RunHeader
+from runner.text import nearest
+
+ORDERS_KEY = "runner_orders"  # WorkerOrders, packed, in xdist's workerinput
+DELIVERY_KEY = "runner_delivery"  # Delivery, packed, a user property of a report
+MAX_BYTES = 1 << 29  # far above a cell with the longest console
+_QUICK = 1  # of zlib's levels
+
+
+class Phase(StrEnum):
+    """Where a cell is."""
+
+    WAITING = "waiting"
+    PREPARING = "preparing"
+    BOOTING = "booting"
+    PROBING = "probing"
+    DONE = "done"
+
+
+class Sent(Plain):
+    """Travels as JSON, compressed: a result is then some 30 KiB, and those of all workers may come at once."""
+
+    def packed(self) -> bytes:
+        return zlib.compress(self.model_dump_json().encode(), _QUICK)
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Self:
+        """Raises ValueError when it is none."""
+        unpacking = zlib.decompressobj()
+        try:
+            text = unpacking.decompress(data, MAX_BYTES)
+        except zlib.error as error:
+            raise ValueError(str(error)) from error
+        if not unpacking.eof:
+            raise ValueError(f"it is cut short, or longer than {MAX_BYTES} bytes")
+        return cls.model_validate_json(text)
+
+
+class CellOrder(Plain):
+    """One cell and what is to be asked in it."""
+
+    cell: Cell
+    asks: tuple[Ask, ...]
+    modules: tuple[SafeName, ...]  # to load before the first ask
+    attempt: int = 1
+    trace: bool = False  # of every probe
+    gdb: bool = False  # a debugger can be attached to the guest
+
+
+ATTEMPTS = 2  # of a cell that was lost or did not boot
+
+
+def attempts(orders: Iterable[CellOrder]) -> Iterator[CellOrder]:
+    """Each order, and the same for its repetition."""
+    for order in orders:
+        for number in range(ATTEMPTS):
+            yield order.model_copy(update={"attempt": order.attempt + number}) if number else order
+
+
+class WorkerOrders(Sent):
+    """Everything that a worker needs. `payload` holds, for each byte order, a tar of the agent and the BPF objects."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
+
+    orders: tuple[CellOrder, ...]
+    payload: dict[str, bytes]
+    folder: str  # the run's folder; consoles are written below it while they speak. Empty: on another machine
+    host: str = ""  # what the worker's machine is called; empty: by its own name
+    silence_s: float | None = None  # a worker of another machine that is not asked for so long ends itself
+    offline: bool = False
+    verbose: bool = False  # the workers say which commands they run
+    machine: str = "runner.engine.cellrun:this_machine"  # module:function; another one is a fake
+
+
+class Progress(Plain):
+    """A cell entered a phase."""
+
+    cell_id: str
+    phase: Phase
+    note: str = ""
+
+
+class Delivery(Sent):
+    """What a worker sends with a report: progress or a result."""
+
+    progress: Progress | None = None
+    result: CellResult | None = None
+
 
 KnownSeconds = Mapping[str, Mapping[str, float]]  # cell -> acceleration -> what it took
-THIS_MACHINE = "runner.engine.machine:this_machine"
+THIS_MACHINE = "runner.engine.cellrun:this_machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +171,58 @@ class Sink(Protocol):
     def result(self, result: CellResult, /) -> None: ...
 
     def finished(self, end: RunEnd, /) -> None: ...
+
+
+_AGENT = Path(__file__).parents[1] / "agent"
+
+
+def cell_orders(
+    cells: Iterable[Cell],
+    expectations: Expectations,
+    prog_types: tuple[ProgType, ...] = NETWORK_TYPES,
+) -> Iterator[CellOrder]:
+    """Every cell with its asks."""
+    for cell in cells:
+        mine = expectations.of_files(cell.probes)
+        yield CellOrder(cell=cell, asks=mine.asks(cell.kernel.upstream, prog_types), modules=mine.modules)
+
+
+def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, trace: bool = False) -> CellOrder:
+    """Everything that was asked, or one probe. Raises UserError, naming the nearest, when that was not asked."""
+    mine = tuple(ask for ask in asked.asks if not probe or ask.probe == probe)
+    if not mine:
+        otherwise = f"`runner cell show {cell.id}` lists what it was asked"
+        hint = nearest(probe, [ask.probe for ask in asked.asks], otherwise)
+        raise UserError(f"cell {cell.id} was not asked {probe!r}", hint=hint)
+    return CellOrder(cell=cell, asks=mine, modules=asked.modules, trace=trace)
+
+
+# --- what is pushed into a guest ----------------------------------------------------------------------------------
+
+
+def payloads(
+    cells: tuple[Cell, ...],
+    expectations: Expectations,
+    *,
+    cache: Path,
+    offline: bool,
+    deadline: Deadline,
+) -> dict[str, bytes]:
+    """Compile what changed and pack it, for each byte order. Raises UserError when a BPF program does not compile."""
+    byte_orders = sorted({architecture(cell.arch).byte_order for cell in cells})
+    objects = compile_objects(expectations.root, expectations.objects, byte_orders, cache, deadline=deadline)
+    image = cells[0].image
+    return {it: payload(image, objects[it], cache, offline=offline, deadline=deadline) for it in byte_orders}
+
+
+def payload(image: ImagePin, objects: Mapping[str, bytes], cache: Path, *, offline: bool, deadline: Deadline) -> bytes:
+    """A tar of the agent's bytecode and of BPF objects by file name."""
+    agent = ensure_bytecode(_AGENT, image, cache, deadline=deadline, offline=offline).tree / _AGENT.name
+    files = {f"agent/{path.name}": path.read_bytes() for path in sorted(agent.glob("*.pyc"))}
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in {**files, **dict(sorted(objects.items()))}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()

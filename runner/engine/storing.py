@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import logging
-from collections.abc import Iterable
+import tarfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from runner import __version__
-from runner.engine.orders import CellOrder, Progress
-from runner.engine.plan import Plan, RunEnd
-from runner.engine.prepare import asked_of
+from runner.engine.plan import CellOrder, Plan, Progress, RunEnd
 from runner.errors import UserError
-from runner.model import ANSWERS, Cell, CellResult, Outcome
+from runner.model import ANSWERS, Asked, AskedCell, Cell, CellResult, Outcome
+from runner.model.architecture import architecture
 from runner.results.missing import missing_cells
 from runner.results.model import Run, RunKind, new_run_id
 from runner.results.store import ResultStore
 
 log = logging.getLogger(__name__)
+
+_OBJECT = ".bpf.o"
 
 
 def new_run(store: ResultStore, cells: tuple[Cell, ...], *, matrix_sha256: str, run_id: str | None = None) -> Run:
@@ -101,3 +105,33 @@ class StoreSink:
             # by a clock that does not jump while the run goes on
             now = self._started + timedelta(seconds=end.ran_s) if self._started else datetime.now(UTC)
             self.store.finish(end.run_id, now)
+
+
+# --- what is kept of a plan, to ask the very same later ------------------------------------------------------------
+
+
+def asked_of(orders: Iterable[CellOrder], payload: Mapping[str, bytes]) -> Asked:
+    """What is about to be asked, and with which programs."""
+    objects = {byte_order: dict(_objects(tar)) for byte_order, tar in payload.items()}
+    digests = {
+        byte_order: {name: hashlib.sha256(content).hexdigest() for name, content in mine.items()}
+        for byte_order, mine in objects.items()
+    }
+    cells = {
+        order.cell.id: AskedCell(
+            asks=order.asks,
+            modules=order.modules,
+            programs=digests.get(architecture(order.cell.arch).byte_order, {}),
+        )
+        for order in orders
+    }
+    contents = {digests[order][name]: content for order, mine in objects.items() for name, content in mine.items()}
+    return Asked(cells=cells, objects=contents)
+
+
+def _objects(tar: bytes) -> Iterator[tuple[str, bytes]]:
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.name.endswith(_OBJECT) else None
+            if content:
+                yield member.name, content.read()

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from runner.engine.cellrun import Tell, run_cell
+from runner.engine.cellrun import Machine, Tell, machine_by_name, run_cell
 from runner.engine.heartbeat import HEARTBEAT_KEY, answer
-from runner.engine.machine import Machine, machine_by_name
-from runner.engine.orders import (
+from runner.engine.plan import (
     DELIVERY_KEY,
     ORDERS_KEY,
     CellOrder,
@@ -27,8 +26,7 @@ from runner.engine.orders import (
     WorkerOrders,
     attempts,
 )
-from runner.engine.scheduling import item_id
-from runner.engine.turns import TURN
+from runner.engine.scheduling import TURN, item_id
 from runner.model import CellResult
 from runner.model.architecture import architecture
 
@@ -70,7 +68,7 @@ class CellItem(pytest.Item):
 
 
 class TurnItem(pytest.Item):
-    """Does nothing: see turns.py."""
+    """Does nothing: see scheduling.py."""
 
     def runtest(self) -> None:
         pass

@@ -31,8 +31,7 @@ from xdist.workermanage import NodeManager
 
 from runner.engine.fleet import Host
 from runner.engine.heartbeat import Heartbeats
-from runner.engine.scheduling import Pool
-from runner.engine.turns import TurnScheduling
+from runner.engine.scheduling import Pool, TurnScheduling
 from runner.errors import InfraError
 from runner.model import Limits
 from runner.text import plain, printable

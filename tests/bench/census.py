@@ -9,10 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from runner.caches import cache_root
-from runner.engine.cellrun import run_cell
-from runner.engine.machine import this_machine
-from runner.engine.orders import CellOrder
-from runner.engine.prepare import cell_orders, payloads
+from runner.engine.cellrun import run_cell, this_machine
+from runner.engine.plan import CellOrder, cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.model import Outcome
 from runner.model.deadline import Deadline

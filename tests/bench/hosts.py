@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet, Host
-from runner.engine.orders import Phase, Progress
+from runner.engine.plan import Phase, Progress
 from runner.model import CellResult
 from tests import fakes
 from tests.bench.measure import Figure

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from runner.caches import cache_root
-from runner.engine.prepare import cell_orders, payloads
+from runner.engine.plan import cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.model.architecture import architecture, by_uname
 from runner.model.deadline import Deadline

@@ -10,9 +10,7 @@ from pathlib import Path
 import yaml
 
 from runner.engine.fleet import Fleet
-from runner.engine.orders import CellOrder
-from runner.engine.plan import Plan
-from runner.engine.prepare import cell_orders
+from runner.engine.plan import CellOrder, Plan, cell_orders
 from runner.matrix.lock import write_lock
 from runner.model import Cell, ImagePin, Limits, Lock, Pin, ProgType
 from runner.probes.claims import ClaimFile

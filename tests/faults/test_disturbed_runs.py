@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine.prepare import cell_orders
+from runner.engine.plan import cell_orders
 from runner.engine.transcript import Transcript
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
@@ -96,17 +96,17 @@ def check(result: CellResult, true: CellResult, behaviour: str) -> None:
     """Every answer is the true one, and what has none says so."""
     if result.outcome is not Outcome.RAN:
         assert result.cause, behaviour
-    if result.observations:
+    if result.answers:
         assert result.facts == true.facts
-    silent = {seen.probe for seen in result.observations if seen.failed}
+    answers, of_true = ({(it.probe, it.item): it for it in one.answers} for one in (result, true))
+    silent = {probe for (probe, _), it in answers.items() if it.failed}
     assert not silent or (behaviour in SILENT and silent == {recorded.FAULTY}), (behaviour, silent)
     assert set(result.crashed) <= ({recorded.FAULTY} if behaviour in DIES else set())
-    answered, of_true = ({seen.probe: seen for seen in it.observations if not seen.failed} for it in (result, true))
-    assert answered == {probe: of_true[probe] for probe in answered}
-    assert not [seen for seen in result.census if seen not in true.census]
+    answered = {key: it for key, it in answers.items() if not it.failed}
+    assert answered == {key: of_true.get(key) for key in answered}
     if result.outcome is Outcome.RAN:
-        assert {*answered, *silent, *result.crashed} == of_true.keys()
-        assert len(result.census) == len(true.census)
+        assert len(result.answers) == len(answers), "something was answered twice"
+        assert {*answers, *((probe, "") for probe in result.crashed)} == of_true.keys()
         assert not result.unasked
 
 

@@ -16,7 +16,7 @@ from tarfile import open as open_tar
 import pytest
 
 from runner.engine.cellrun import run_cell
-from runner.engine.orders import CellOrder
+from runner.engine.plan import CellOrder
 from runner.guest.boot import boot
 from runner.guest.console import Console
 from runner.guest.interface import BootOrder

@@ -10,7 +10,7 @@ import pytest
 
 from runner.engine.controller import execute
 from runner.engine.fleet import this_machine_alone
-from runner.engine.orders import Phase
+from runner.engine.plan import Phase
 from runner.errors import InfraError
 from runner.model import CellResult, Limits, Outcome
 from tests import fakes

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runner.caches import cache_root
-from runner.engine.cellrun import Tell, run_cell
-from runner.engine.machine import Machine, this_machine
-from runner.engine.prepare import cell_orders, payloads
+from runner.engine.cellrun import Machine, Tell, run_cell, this_machine
+from runner.engine.plan import cell_orders, payloads
 from runner.guest.boot import boot
 from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, Access, BootOrder, Guest

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner import supervise
-from runner.engine.orders import Phase
+from runner.engine.plan import Phase
 from runner.model import CellResult, GuestSize, Limits, Outcome, Verdict
 from tests.faults.leftovers import Place, nothing_left
 from tests.guest.conftest import Project, answers, exported

@@ -14,9 +14,8 @@ import pytest
 
 from runner import cli
 from runner.cli import repro
-from runner.engine.orders import CellOrder
-from runner.engine.plan import OpenGuests, Plan, RunEnd, Sink
-from runner.engine.prepare import asked_of
+from runner.engine.plan import CellOrder, OpenGuests, Plan, RunEnd, Sink
+from runner.engine.storing import asked_of
 from runner.model import Asked, Cell, CellResult, Trace
 from runner.probes import Expectations
 from runner.results.store import ResultStore

@@ -15,8 +15,7 @@ from runner.bisect import boots, commits
 from runner.bisect.boots import BisectSetup
 from runner.bisect.commits import CommitBisection
 from runner.bisect.target import find
-from runner.engine.orders import CellOrder
-from runner.engine.plan import Ended, Plan, RunEnd, Sink
+from runner.engine.plan import CellOrder, Ended, Plan, RunEnd, Sink
 from runner.errors import BuildError, InfraError, UserError
 from runner.kernels import checkout
 from runner.kernels.checkout import Checkout

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from runner.bisect.candidates import ordered
 from runner.engine.fleet import Fleet
-from runner.engine.orders import CellOrder
-from runner.engine.plan import Ended, Plan, RunEnd, Sink
+from runner.engine.plan import CellOrder, Ended, Plan, RunEnd, Sink
 from runner.model import Build, CellResult, Observation, Outcome, Package, Pin, answers_of
 from tests import fakes
 from tests.unit import agent_samples

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.engine.cellrun import run_cell
-from runner.engine.orders import Phase
+from runner.engine.plan import Phase
 from runner.model import CellResult, Outcome
 from tests import fakes
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runner.engine.cellrun import run_cell
-from runner.engine.orders import CellOrder
+from runner.engine.plan import CellOrder
 from runner.errors import BootError, GuestSilent
 from runner.guest.interface import BootOrder, Guest
 from runner.model import Ask, CellResult, Outcome

@@ -9,9 +9,9 @@ from typing import cast
 
 import pytest
 
-from runner.engine import orders
+from runner.engine import plan
 from runner.engine.controller import Controller, unanswered
-from runner.engine.orders import DELIVERY_KEY, Delivery, Phase, Progress
+from runner.engine.plan import DELIVERY_KEY, Delivery, Phase, Progress
 from runner.engine.xdist import FleetSession
 from runner.model import Outcome
 from tests import fakes
@@ -82,7 +82,7 @@ def test_anything_else_is_not(tmp_path: Path, data: bytes) -> None:
 
 
 def test_what_unpacks_to_more_than_fits_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(orders, "MAX_BYTES", 100)
+    monkeypatch.setattr(plan, "MAX_BYTES", 100)
     seen = Seen(tmp_path)
     seen.take(result_of())
     assert (seen.told.results, seen.distrusted) == ([], ["amber-0"])

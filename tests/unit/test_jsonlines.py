@@ -6,8 +6,8 @@ import io
 import json
 from pathlib import Path
 
-from runner.cli.jsonlines import JsonLines
-from runner.engine.orders import CellOrder, Phase, Progress
+from runner.cli.displays import JsonLines
+from runner.engine.plan import CellOrder, Phase, Progress
 from runner.model import Outcome
 from runner.reports.summary import totals
 from tests import fakes

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.engine.fleet import Fleet, Host, HostHealth
-from runner.engine.scheduling import Job, Pool
-from runner.engine.turns import TURN, TurnScheduling
+from runner.engine.scheduling import TURN, Job, Pool, TurnScheduling
 from runner.guest.interface import Accel
 
 NAMES = ("a", "b", "fast", "slow")

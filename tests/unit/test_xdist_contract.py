@@ -12,7 +12,7 @@ from execnet import gateway_base, gateway_bootstrap, gateway_io, multi
 from xdist import dsession, newhooks, remote, workermanage
 from xdist.scheduler import Scheduling
 
-from runner.engine.turns import TurnScheduling
+from runner.engine.scheduling import TurnScheduling
 from runner.engine.xdist import FleetSession
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def test_what_is_called_or_replaced_takes_what_it_took(function: Callable[..., o
         (workermanage.NodeManager.teardown_nodes, ("self.group.terminate(self.EXIT_TIMEOUT)",)),
         (workermanage.NodeManager.setup_node, ("self.group.makegateway(spec)", "node.setup()")),
         (workermanage.WorkerController.setup, ("pytest_configure_node", "self.workerinput", "self.nodemanager.roots")),
-        # a worker runs an item only when it knows the next one: see turns.py
+        # a worker runs an item only when it knows the next one: see scheduling.py
         (remote.WorkerInteractor.run_one_test, ("self.torun.get()", "nextitem")),
     ],
     ids=lambda it: it.__qualname__ if callable(it) else "",
