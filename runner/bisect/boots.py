@@ -12,7 +12,7 @@ from runner.bisect.target import Target
 from runner.caches import cache_root
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
-from runner.engine.plan import CellOrder, Plan, Progress, RunEnd, Sink, payload
+from runner.engine.plan import CellOrder, Plan, Results, Sink, payload
 from runner.engine.storing import StoreSink
 from runner.errors import InfraError
 from runner.images import lock_image
@@ -124,7 +124,7 @@ class Boots:
             if result.outcome is Outcome.RAN:  # what did not run is tried once more in this round
                 tell(self._reply(*wanted[result.cell.id], result))
 
-        sinks: tuple[Sink, ...] = (StoreSink(self.setup.store), _Results(took), self.setup.shown)
+        sinks: tuple[Sink, ...] = (StoreSink(self.setup.store), Results(took), self.setup.shown)
         if not execute(replace(self.plan, orders=orders), sinks).complete:
             raise KeyboardInterrupt
         unanswered = [result for result in last.values() if result.outcome is not Outcome.RAN]
@@ -157,19 +157,3 @@ class Boots:
 
     def _count(self, result: CellResult) -> None:
         self.attempts[result.cell.id] = max(result.attempts, self.attempts.get(result.cell.id, 0))
-
-
-@dataclass(frozen=True, slots=True)
-class _Results:
-    """A sink for results alone."""
-
-    result: Callable[[CellResult], None]
-
-    def began(self, plan: Plan) -> None:
-        pass
-
-    def progress(self, progress: Progress) -> None:
-        pass
-
-    def finished(self, end: RunEnd) -> None:
-        pass

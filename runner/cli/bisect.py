@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from runner.bisect.boots import BisectSetup
@@ -16,25 +15,11 @@ from runner.bisect.commits import CommitBisection
 from runner.bisect.releases import ReleaseBisection
 from runner.bisect.target import find
 from runner.caches import cache_root
-from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
+from runner.cli import EXIT_NO_ANSWER, EXIT_OK
+from runner.cli.booting import fleet_of, stoppable
 from runner.cli.displays import Display
-from runner.cli.fleets import fleet_of
-from runner.cli.judging import expectations_of
-from runner.cli.options import (
-    DEFAULT_MATRIX,
-    Format,
-    FormatOption,
-    Hosts,
-    MatrixFile,
-    Offline,
-    Output,
-    Project,
-    Verbose,
-    emit,
-    out_console,
-    store_of,
-)
-from runner.cli.stopping import stoppable
+from runner.cli.options import Hosts, Offline, Shown, Slots, command, progress_console
+from runner.cli.project import Project
 from runner.errors import UserError
 from runner.kernels.build import FRAGMENT
 from runner.kernels.checkout import Checkout
@@ -45,15 +30,15 @@ from runner.results.bisections import Bisection
 from runner.results.store import ResultStore
 from runner.text import plain
 
-_SAMPLES = 4
 _WAYS = "one of: --from K --to K, --series 6.12, --version 6.12.117, --all, --git DIR"
 _ARCHIVE = "--from, --to, --series, --version, --all, -n, --hosts, --fresh"
 
 app = typer.Typer()
 
 
-@app.command()
+@command(app, "bisect")
 def bisect(
+    project: Project,
     target: Annotated[
         str, typer.Argument(metavar="PROBE|SUBJECT[:TYPE]", help="A probe, such as nat-manip-2, or a kfunc.")
     ],
@@ -68,31 +53,22 @@ def bisect(
         str, typer.Option(help="Every build of one version: all architectures of the matrix, all flavours.")
     ] = "",
     every: Annotated[bool, typer.Option("--all", help="Every kernel in the archive.")] = False,
-    slots: Annotated[
-        int | None,
-        typer.Option("-n", "--slots", min=1, help="Number of concurrent guests. [default: what this machine can run]"),
-    ] = None,
+    slots: Slots = None,
     hosts: Hosts = None,
-    samples: Annotated[int, typer.Option(min=0, help="Number of kernels to test besides those of the search.")] = (
-        _SAMPLES
-    ),
+    samples: Annotated[int, typer.Option(min=0, help="Number of kernels to test besides those of the search.")] = 4,
     git: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Bisect the commits of this kernel repository; build each.")
     ] = None,
     good: Annotated[str, typer.Option(metavar="REF", help="With --git: the commit with the old answer.")] = "",
     bad: Annotated[str, typer.Option(metavar="REF", help="With --git: a later commit with the new answer.")] = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Re-test kernels that already have a stored answer.")] = False,
-    matrix: MatrixFile = DEFAULT_MATRIX,
     offline: Offline = False,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-    verbose: Verbose = False,
-) -> None:
-    """Find the kernels between which an answer changed, with few boots, and show the evidence.
+) -> Shown:
+    """Find the kernels between which an answer changed, in few boots, with the evidence.
 
-    The same command resumes a bisection that was interrupted.
+    Repeat the command to resume an interrupted bisection.
 
-    Exit status: 0 it came to its end; 2 no kernel answered, or an end of a change could not be confirmed.
+    Exit status: 0 finished; 2 no kernel answered, or an end of a change could not be confirmed.
 
     Example: runner bisect nat-manip-2 --arch x86_64 --series 6.12
     """
@@ -103,11 +79,9 @@ def bisect(
         raise UserError("only one of these can be given" if any(ways) else "which kernels?", hint=_WAYS)
     if git and not (good and bad):
         raise UserError("--git needs --good REF and --bad REF", hint="--good v6.12.111 --bad v6.12.117")
-    project = Project.at(matrix)
     archs = _archs(project, arch, several=bool(version))
-    console = Console(stderr=True, highlight=False) if format_ is Format.JSON or output else out_console()
-    with stoppable(), store_of(project) as store:
-        setup = _setup(project, target, store, console, offline=offline)
+    with stoppable(), project.store(read_only=False) as store:
+        setup = _setup(project, target, store, offline=offline)
         if git:
             done = _commits(setup, git, good, bad, archs[0])
         else:
@@ -116,14 +90,13 @@ def bisect(
             kernels = KernelRange(series, first, last, version).select(offered)
             bisection = ReleaseBisection(setup, kernels, samples, bool(version), fresh)
             cells = bisection.cells()
-            with fleet_of(hosts, slots, tuple(cells.values()), console) as fleet:
+            with fleet_of(hosts, slots, tuple(cells.values()), progress_console()) as fleet:
                 done = bisection.run(cells, fleet)
-    emit(done.model_dump_json(indent=1) if format_ is Format.JSON else bisection_report(done), output)
-    raise Finished(_status(done))
+    return Shown(bisection_report(done), lambda: done.model_dump_json(indent=1), _status(done))
 
 
-def _setup(project: Project, target: str, store: ResultStore, console: Console, *, offline: bool) -> BisectSetup:
-    found = find(target, expectations_of(project))
+def _setup(project: Project, target: str, store: ResultStore, *, offline: bool) -> BisectSetup:
+    found, console = find(target, project.expectations), progress_console()
 
     def describe(result: CellResult) -> str:
         said = found.read(result)

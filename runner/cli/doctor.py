@@ -9,19 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.caches import cache_root
-from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.options import (
-    DEFAULT_MATRIX,
-    Format,
-    FormatOption,
-    MatrixFile,
-    Output,
-    Verbose,
-    emit,
-    emit_json,
-    limits_of,
-)
-from runner.doctor import Checked, Severity, examine, install_missing
+from runner.cli import EXIT_NO_ANSWER, EXIT_OK
+from runner.cli.options import MatrixFile, Shown, command
+from runner.cli.project import DEFAULT_MATRIX, limits_of
+from runner.doctor import Severity, examine, install_missing
 from runner.model import GuestSize
 
 _MARKS = {Severity.OK: ("✓", "green"), Severity.WARN: ("!", "yellow"), Severity.BAD: ("✗", "red")}
@@ -29,15 +20,12 @@ _MARKS = {Severity.OK: ("✓", "green"), Severity.WARN: ("!", "yellow"), Severit
 app = typer.Typer()
 
 
-@app.command()
+@command(app, "doctor")
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Install the missing Debian packages.")] = False,
     matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-    verbose: Verbose = False,
-) -> None:
-    """Say what this machine can do and what it lacks. Exit status 2 when something that is needed is missing.
+) -> Shown:
+    """Check this machine: what it can do, and what it lacks. Exit status 2 when something that is needed is missing.
 
     Example: runner doctor
     """
@@ -45,24 +33,11 @@ def doctor(
     if fix:
         install_missing(deadline=limits.deadline("prepare_s"))
     findings = tuple(examine(cache_root(), GuestSize(), deadline=limits.deadline("prepare_s")))
-    if format_ is Format.JSON:
-        emit_json([_plain(finding) for finding in findings], output)
-    else:
-        emit(_table(findings), output)
-    bad = any(finding.level is Severity.BAD for finding in findings)
-    raise Finished(EXIT_NO_ANSWER if bad else EXIT_OK)
-
-
-def _plain(finding: Checked) -> dict[str, str]:
-    return {"check": finding.name, "level": finding.level, "found": finding.found, "todo": finding.todo}
-
-
-def _table(findings: tuple[Checked, ...]) -> Table:
     table = Table.grid(padding=(0, 2))
     for finding in findings:
         mark, style = _MARKS[finding.level]
-        found = Text(finding.found)
-        if finding.todo:
-            found.append(f"\n{finding.todo}", "dim")
-        table.add_row(Text(mark, style), finding.name, found)
-    return table
+        todo = (f"\n{finding.todo}", "dim") if finding.todo else ""
+        table.add_row(Text(mark, style), finding.name, Text.assemble(finding.found, todo))
+    document = [{"check": it.name, "level": it.level, "found": it.found, "todo": it.todo} for it in findings]
+    bad = any(finding.level is Severity.BAD for finding in findings)
+    return Shown(table, document, EXIT_NO_ANSWER if bad else EXIT_OK)

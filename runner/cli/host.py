@@ -9,24 +9,13 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.options import (
-    DEFAULT_MATRIX,
-    Format,
-    FormatOption,
-    Group,
-    MatrixFile,
-    Output,
-    Project,
-    Verbose,
-    emit,
-    emit_json,
-)
+from runner.cli.options import Shown, columns, command, emit, group, out_console
+from runner.cli.project import Project
 from runner.errors import InfraError, UserError
 from runner.hosts import transfer
 from runner.hosts.health import HostHealth, own_facts, query_all, slots_of
@@ -36,12 +25,7 @@ from runner.model import GuestSize, Lock
 from runner.model.deadline import Deadline
 from runner.text import printable
 
-app = typer.Typer(
-    cls=Group,
-    help="Manage the machines that boot guests (hosts.yaml).",
-    epilog="Example: runner host check",
-    no_args_is_help=True,
-)
+app = group("Manage the machines that boot guests (hosts.yaml).", "host check")
 
 HostsOption = Annotated[Path, typer.Option("--hosts", help="File that lists the hosts.", show_default=True)]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these hosts. [default: all]")]
@@ -49,42 +33,34 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="On
 DEFAULT_HOSTS = Path("hosts.yaml")
 
 
-@app.command("list")
-def list_hosts(hosts: HostsOption = DEFAULT_HOSTS, format_: FormatOption = Format.TEXT, output: Output = None) -> None:
+@command(app, "list")
+def list_hosts(hosts: HostsOption = DEFAULT_HOSTS) -> Shown:
     """List the hosts of the file, without connecting to them.
 
     Example: runner host list --hosts hosts.yaml
     """
     file = load_hosts(hosts)
-    if format_ is Format.JSON:
-        emit_json([host.model_dump(mode="json", by_alias=True) for host in file.hosts], output)
-        return
-    table = Table("host", "ssh", "port", "slots", "python", box=None, pad_edge=False)
+    table = columns("host", "ssh", "port", "slots", "python")
     for host in file.hosts:
         number = "automatic" if host.slots is None else json.dumps(host.slots)
         where = (host.ssh, str(host.port)) if host.ssh else ("this machine", "")
         table.add_row(host.name, *where, number, host.python if host.ssh else "")
-    emit(table, output)
+    return Shown(table, [host.model_dump(mode="json", by_alias=True) for host in file.hosts])
 
 
-@app.command("check")
+@command(app, "check")
 def check(
     names: Names = None,
     hosts: HostsOption = DEFAULT_HOSTS,
-    doctor: Annotated[bool, typer.Option("--doctor", help="Run `runner doctor` there as well.")] = False,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-) -> None:
+    doctor: Annotated[bool, typer.Option("--doctor", help="Also run `runner doctor` on each host.")] = False,
+) -> Shown:
     """Query every host: cores, memory, architectures, missing packages. Exit status 2 when one cannot be used.
 
     Example: runner host check --doctor
     """
     found = query_all(_chosen(load_hosts(hosts), names), doctor=doctor)
-    if format_ is Format.JSON:
-        emit_json([_plain(health) for health in found], output)
-    else:
-        emit(_table(found), output)
-    raise Finished(EXIT_OK if all(health.facts for health in found) else EXIT_NO_ANSWER)
+    status = EXIT_OK if all(health.facts for health in found) else EXIT_NO_ANSWER
+    return Shown(_table(found), [_plain(health) for health in found], status)
 
 
 def _plain(health: HostHealth) -> dict[str, object]:
@@ -120,17 +96,16 @@ def _table(found: tuple[HostHealth, ...]) -> Table:
     return table
 
 
-@app.command("prepare")
+@command(app, "prepare")
 def prepare(
+    project: Project,
     names: Names = None,
     hosts: HostsOption = DEFAULT_HOSTS,
-    matrix: MatrixFile = DEFAULT_MATRIX,
     push: Annotated[
         bool, typer.Option("--push", help="Send wheels, kernels and images from here; hosts need no network.")
     ] = False,
-    verbose: Verbose = False,
 ) -> None:
-    """Bring hosts from bare Debian to ready: packages, this version of runner, the kernels and images of the lock.
+    """Prepare bare Debian hosts: packages, this version of runner, the kernels and images of the lock.
 
     Installing packages needs root there, or sudo without a password; without either they are listed. Exit status 2
     when a host did not become ready.
@@ -138,7 +113,6 @@ def prepare(
     Example: runner host prepare --push
     """
     file = _chosen(load_hosts(hosts), names)
-    project = Project.at(matrix)
     cells = project.matrix.cells(project.lock())
     lock = Lock(
         kernels=tuple(dict.fromkeys(cell.kernel for cell in cells)),
@@ -146,8 +120,8 @@ def prepare(
     )
     if not any(host.ssh for host in file.hosts):
         raise UserError(f"{hosts}: there is no host but this machine", hint="`make setup` prepares this machine")
-    console = Console(highlight=False)
-    console.print("building the runner's wheel")
+    console = out_console()
+    console.print("building runner's wheel")
 
     def say(name: str, what: str) -> None:
         console.print(Text(f"{name}: {what}"), soft_wrap=True)
@@ -173,32 +147,32 @@ def _chosen(file: HostsFile, names: list[str] | None) -> HostsFile:
 LimitS = Annotated[float, typer.Option(help="How long the controller waits for a reply.")]
 
 
-@app.command("describe", hidden=True)
+@command(app, "describe", hidden=True)
 def describe(limit_s: LimitS) -> None:
     """Print what this machine can do, for the controller."""
     found = own_facts(deadline=_limit(limit_s))
-    emit(found.model_dump_json(), None)
+    emit(found.model_dump_json())
 
 
-@app.command("lacks", hidden=True)
+@command(app, "lacks", hidden=True)
 def lacks() -> None:
     """Print those kernels and images of the lock on stdin that this machine's cache lacks."""
-    emit(transfer.lacking(_lock_from_stdin(), cache_root()).model_dump_json(), None)
+    emit(transfer.lacking(_lock_from_stdin(), cache_root()).model_dump_json())
 
 
-@app.command("fetch", hidden=True)
+@command(app, "fetch", hidden=True)
 def fetch(limit_s: LimitS) -> None:
     """Get the kernels and images of the lock on stdin from the archive."""
     for pin in transfer.fetch(_lock_from_stdin(), cache_root(), deadline=_limit(limit_s)):
-        emit(transfer.title(pin), None)
+        emit(transfer.title(pin))
 
 
-@app.command("receive", hidden=True)
+@command(app, "receive", hidden=True)
 def receive(limit_s: LimitS) -> None:
     """Take a kernel or an image from stdin into this machine's cache."""
     deadline = _limit(limit_s)
     try:
-        emit(transfer.title(transfer.receive(sys.stdin.buffer, cache_root(), deadline=deadline)), None)
+        emit(transfer.title(transfer.receive(sys.stdin.buffer, cache_root(), deadline=deadline)))
     except ValidationError:
         raise InfraError("what was received is not a kernel or an image of this program") from None
 

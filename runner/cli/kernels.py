@@ -7,63 +7,41 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.text import Text
 
 from runner.caches import cache_root
-from runner.cli.locking import replaced, settled
-from runner.cli.options import (
-    DEFAULT_MATRIX,
-    Format,
-    FormatOption,
-    Group,
-    MatrixFile,
-    Output,
-    Project,
-    Verbose,
-    emit,
-    emit_json,
-    limits_of,
-    store_of,
-)
+from runner.cli.options import MatrixFile, Shown, columns, command, emit, group, out_console, progress_console
+from runner.cli.project import DEFAULT_MATRIX, Project, limits_of
 from runner.errors import UserError
 from runner.guest.accel import host_cpus
 from runner.images import ensure_image
 from runner.kernels import BY_WORD, Means, ensure_kernel, have_kernel, kept_build, offered
 from runner.kernels.archive import Archive
 from runner.kernels.build import FRAGMENT, build_tree
+from runner.matrix.lock import replaced
 from runner.model import Pin
 from runner.model.version import Versions
 from runner.probes.census.kfuncs import kfuncs_path, load_kfuncs, tagged
 from runner.store import write_atomically
 from runner.text import nearest
 
-app = typer.Typer(
-    cls=Group,
-    help="List, pin, fetch and build kernels.",
-    epilog="Example: runner kernels list --series 6.12",
-    no_args_is_help=True,
-)
+app = group("List, pin, fetch and build kernels.", "kernels list --series 6.12")
 
 
-@app.command("list")
+@command(app, "list")
 def list_kernels(
+    project: Project,
     series: Annotated[str, typer.Option(help="Only this series or range, such as 6.12 or '>=6.12,<7'.")] = "",
     source: Annotated[
         list[str] | None, typer.Option(help=f"Only this source: {', '.join(BY_WORD)}. May be repeated.")
     ] = None,
     flavour: Annotated[str, typer.Option(help="A flavour: generic, rt, 16k, ..., or all.")] = "generic",
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-    verbose: Verbose = False,
-) -> None:
+) -> Shown:
     """List the kernels that the sources offer for the matrix's architectures, oldest first.
 
     Example: runner kernels list --series 6.12
     """
-    project = Project.at(matrix)
     wanted = project.matrix.wanted()
     archs = tuple(dict.fromkeys(one.arch for one in wanted))
     words = tuple(_known_word(word) for word in source or ())
@@ -77,11 +55,16 @@ def list_kernels(
     ]
     if not offers:
         typer.echo("no kernel matches", err=True)
-    if format_ is Format.JSON:
+    table = columns("version", "architecture", "release", "source", "package version", "MiB")
+    for offer in offers:
+        size = str(offer.size_bytes >> 20) if offer.size_bytes else ""
+        table.add_row(offer.version, offer.arch, offer.release, offer.source, offer.package_version, size)
+
+    def document() -> object:
         pins = project.lock().kernels
-        emit_json([_plain(offer, pins, cache) for offer in offers], output)
-    elif offers or output:
-        emit(_table(offers), output)
+        return [_plain(offer, pins, cache) for offer in offers]
+
+    return Shown(table if offers else "", document)
 
 
 def _known_word(word: str) -> str:
@@ -126,91 +109,69 @@ def _plain(offer: Pin, pins: Sequence[Pin], cache: Path) -> dict[str, str | int 
     }
 
 
-def _table(offers: list[Pin]) -> Table:
-    table = Table("version", "architecture", "release", "source", "package version", "MiB", box=None, pad_edge=False)
-    for offer in offers:
-        size = str(offer.size_bytes >> 20) if offer.size_bytes else ""
-        table.add_row(offer.version, offer.arch, offer.release, offer.source, offer.package_version, size)
-    return table
-
-
-@app.command("lock")
-def lock(matrix: MatrixFile = DEFAULT_MATRIX, verbose: Verbose = False) -> None:
+@command(app, "lock")
+def lock(project: Project) -> None:
     """Pin the newest version of every kernel and image of the matrix in the lock file.
 
     Example: runner kernels lock
     """
-    project = Project.at(matrix)
-    before = project.lock()
-    pinned = settled(project, mode="renew", offline=False)
-    console = Console(highlight=False)
-    for kernel in pinned.kernels:
-        was = replaced(kernel, before.kernels, pinned.kernels)
-        line = f"{kernel.source:<32} {kernel.arch:<8} {kernel.version:<12} {kernel.release}{was}"
-        console.print(line, soft_wrap=True, markup=False)
-    console.print(f"written: {project.lock_path}")
+    before = project.lock().kernels
+    now = project.settled(mode="renew", offline=False).kernels
+    for pin in now:
+        emit(f"{pin.source:<32} {pin.arch:<8} {pin.version:<12} {pin.release}{replaced(pin, before, now)}")
+    emit(f"written: {project.lock_path}")
 
 
-@app.command("census")
+@command(app, "census")
 def census(
+    project: Project,
     update_names: Annotated[
         bool, typer.Option("--update-names", help="Add the kfuncs of newer kernels to bpf/kfuncs.yaml.")
     ] = False,
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-) -> None:
+) -> Shown:
     """List all known kfuncs: those in bpf/kfuncs.yaml, and those found in the kernels of past runs.
 
     Example: runner kernels census --update-names
     """
-    project = Project.at(matrix)
     known = load_kfuncs(project.root)
-    with store_of(project, read_only=True) as store:
+    with project.store() as store:
         grown = known.grown(pair for result in store.of_each_kernel() for pair in tagged(result))
     if update_names:
         write_atomically(kfuncs_path(project.root), grown.text().encode())
-    rows = [(kfunc, holder) for holder, holds in grown.objects.items() for kfunc in holds.kfuncs]
-    new = {(kfunc, holder) for kfunc, holder in rows if holder not in known.homes().get(kfunc, ())}
-    if format_ is Format.JSON:
-        told = [{"kfunc": kfunc, "object": holder, "new": (kfunc, holder) in new} for kfunc, holder in rows]
-        emit_json(told, output)
-        return
-    table = Table("kfunc", "object", "", box=None, pad_edge=False)
-    for kfunc, holder in rows:
-        table.add_row(kfunc, holder, "new" if (kfunc, holder) in new else "")
-    emit(table, output)
+    table, document = columns("kfunc", "object", ""), []
+    for holder, holds in grown.objects.items():
+        for kfunc in holds.kfuncs:
+            new = holder not in known.homes().get(kfunc, ())
+            table.add_row(kfunc, holder, "new" if new else "")
+            document.append({"kfunc": kfunc, "object": holder, "new": new})
+    return Shown(table, document)
 
 
-@app.command("fetch")
-def fetch(matrix: MatrixFile = DEFAULT_MATRIX, verbose: Verbose = False) -> None:
-    """Fetch and unpack every kernel and image of the matrix, so that `runner matrix run --offline` can start.
+@command(app, "fetch")
+def fetch(project: Project) -> None:
+    """Fetch and unpack the matrix's kernels and images, for `runner matrix run --offline`.
 
     Example: runner kernels fetch
     """
-    project = Project.at(matrix)
-    cells = project.matrix.cells(settled(project, mode="keep", offline=False))
-    cache = cache_root()
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    console = Console(highlight=False)
-    with Progress(*columns, console=console, transient=True) as progress:
+    cells = project.matrix.cells(project.settled(mode="keep", offline=False))
+    cache, console = cache_root(), out_console()
+    parts = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*parts, console=console, transient=True) as progress:
         for cell in cells:
-            there = have_kernel(cell.kernel, cache)
-            task = progress.add_task(f"{cell.id}")
+            word = "cached" if have_kernel(cell.kernel, cache) else "fetched"
+            task = progress.add_task(cell.id)
             deadline = project.limits.deadline("prepare_s")
             kernel = ensure_kernel(cell.kernel, cache, deadline=deadline)
             ensure_image(cell.image, cache, deadline=deadline)
             progress.remove_task(task)
-            console.print(f"{cell.id:<28} {'cached' if there else 'fetched':<8} {kernel.sha256[:12]}")
+            console.print(f"{cell.id:<28} {word:<8} {kernel.sha256[:12]}")
 
 
-@app.command("build")
+@command(app, "build")
 def build(
     ref: Annotated[str, typer.Argument(metavar="REF", help="With --git: a branch, a tag or a commit.")] = "",
     git: Annotated[Path | None, typer.Option(metavar="DIR", help="A kernel repository. It is not changed.")] = None,
-    tree: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="A folder with a kernel's source, which is built as it is.")
-    ] = None,
+    tree: Annotated[Path | None, typer.Option(metavar="DIR", help="A kernel's source tree, built as it is.")] = None,
     arch: Annotated[str, typer.Option(help="The kernel's architecture. [default: this machine's]")] = "",
     config: Annotated[
         Path | None,
@@ -222,19 +183,15 @@ def build(
         int | None, typer.Option("-j", "--jobs", min=1, help="Concurrent compilers. [default: all CPUs]")
     ] = None,
     matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-    verbose: Verbose = False,
-) -> None:
+) -> Shown:
     """Build a small kernel with the options that guests and probes need. Later builds reuse its objects.
 
     Example: runner kernels build --git ~/linux v6.12.117
     """
-    if bool(git) == bool(tree) or bool(git) != bool(ref):
-        raise UserError("build what?", hint="one of: --git DIR REF, --tree DIR")
-    console = Console(stderr=True, highlight=False)
     source = git or tree
-    assert source is not None  # noqa: S101  one of the two was given
+    if source is None or (git and tree) or bool(git) != bool(ref):
+        raise UserError("build what?", hint="one of: --git DIR REF, --tree DIR")
+    console = progress_console()
     built = build_tree(
         source,
         ref,
@@ -243,15 +200,12 @@ def build(
         jobs=jobs or host_cpus(),
         cache=cache_root(),
         deadline=limits_of(matrix).deadline("build_s"),
-        begun=lambda folder: console.print(f"building in {folder}", soft_wrap=True, markup=False),
+        begun=lambda folder: console.print(Text(f"building in {folder}"), soft_wrap=True),
     )
-    if format_ is Format.JSON:
-        found = {"what": built.what, "arch": built.arch, "release": built.release, "tree": str(built.folder)}
-        emit_json(found | {"took_s": built.took_s}, output)
-        return
-    emit(
+    text = (
         f"{built.what}\n{built.release} for {built.arch}, built in {built.took_s:.0f} s.\n"
         "In matrix.yaml, under `include`:\n"
-        f"  - {{tree: {built.folder}, architectures: [{built.arch}]}}",
-        output,
+        f"  - {{tree: {built.folder}, architectures: [{built.arch}]}}"
     )
+    document = {"what": built.what, "arch": built.arch, "release": built.release, "tree": str(built.folder)}
+    return Shown(text, document | {"took_s": built.took_s})

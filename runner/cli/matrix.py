@@ -5,63 +5,39 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from runner.cli import Finished
-from runner.cli.judging import expectations_of
-from runner.cli.options import (
-    DEFAULT_MATRIX,
-    Format,
-    FormatOption,
-    Group,
-    Hosts,
-    MatrixFile,
-    Offline,
-    Output,
-    Project,
-    Verbose,
-    emit,
-    emit_json,
-)
-from runner.cli.watching import FailOn, checked_run_id, watched
+from runner.cli.options import Format, Hosts, Offline, Shown, Slots, columns, command, emit, group
+from runner.cli.project import Project
+from runner.cli.watching import FailOn, watched
 from runner.errors import UserError
 from runner.matrix.select import select
-from runner.model import NETWORK_TYPES, Cell, ProgType
+from runner.model import NETWORK_TYPES, ProgType
 from runner.text import counted
 
-app = typer.Typer(
-    cls=Group,
-    help="The matrix of kernels and architectures.",
-    epilog="Example: runner matrix run --only 'arch=arm64,kernel=6.*'",
-    no_args_is_help=True,
-)
+app = group("Run, list and check the cells of the matrix.", "matrix run --only 'arch=arm64,kernel=6.*'")
 
 Only = Annotated[str, typer.Option("--only", help="Only these cells: 'arch=arm64,kernel=6.*'.")]
 
 
-@app.command("run")
+@command(app, "run")
 def run(
+    project: Project,
     resumed: Annotated[
         str | None,
         typer.Argument(metavar="RUN", help="The run to --resume. [default: the last one that was stopped]"),
     ] = None,
-    matrix: MatrixFile = DEFAULT_MATRIX,
     only: Only = "",
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume a stopped run; boot only the cells without a result.")
     ] = False,
-    slots: Annotated[
-        int | None,
-        typer.Option("-n", "--slots", min=1, help="Concurrent guests. [default: what this machine carries]"),
-    ] = None,
+    slots: Slots = None,
+    hosts: Hosts = None,
     locked: Annotated[bool, typer.Option("--locked", help="Fail when a pinned package has left the archive.")] = False,
-    every_type: Annotated[
-        bool,
-        typer.Option("--all-program-types", help="Ask of every kfunc for every program type, not only TC and XDP."),
-    ] = False,
     offline: Offline = False,
-    verbose: Verbose = False,
+    every_type: Annotated[
+        bool, typer.Option("--all-program-types", help="Test every kfunc in every program type, not only TC and XDP.")
+    ] = False,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -72,12 +48,12 @@ def run(
         list[FailOn] | None,
         typer.Option(
             "--fail-on",
+            metavar="worse|broken|incomplete",
             help='Conditions that fail the run (exit 1; 2 for "incomplete"). May be repeated. [default: all]',
         ),
     ] = None,
-    hosts: Hosts = None,
     part: Annotated[
-        str, typer.Option("--shard", metavar="K/N", help="Only the K-th of N parts of the cells, for N jobs.")
+        str, typer.Option("--shard", metavar="K/N", help="Run only the K-th of N parts of the cells, for N jobs.")
     ] = "",
     run_id: Annotated[
         str | None, typer.Option("--run-id", help="The run's id: equal for the shards of one run, see `results merge`.")
@@ -97,70 +73,47 @@ def run(
     """
     from runner.cli import running  # noqa: PLC0415  late: it brings pytest, and `list` and `validate` need none
 
-    project = Project.at(matrix)
-    expectations = expectations_of(project)  # what is wrong with it is said before anything is fetched
+    watch = watched(project.expectations, baseline, fail_on)  # reports mistakes before anything is fetched
     if resumed is not None and not resume:
         raise UserError(f"unexpected argument {resumed}: only valid with --resume", hint="`--only` chooses cells")
     request = running.Request(
-        only=only, part=part, locked=locked, resume=resume, run_id=resumed or checked_run_id(run_id),
+        only=only, part=part, locked=locked, resume=resume, run_id=resumed or running.checked_run_id(run_id),
         prog_types=tuple(ProgType) if every_type else NETWORK_TYPES, slots=slots, hosts=hosts, offline=offline,
     )  # fmt: skip
     request.checked(baseline)
-    watch = watched(expectations, baseline, fail_on)
-    raise Finished(running.run(project, expectations, request, watch, json=format_ is Format.JSON))
+    raise Finished(running.run(project, request, watch, json=format_ is Format.JSON))
 
 
-@app.command("list")
-def list_cells(
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    only: Only = "",
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-) -> None:
+@command(app, "list")
+def list_cells(project: Project, only: Only = "") -> Shown:
     """List the cells, with the exact kernels that they are pinned to.
 
     Example: runner matrix list
     """
-    project = Project.at(matrix)
-    lock = project.lock()
+    lock, wanted = project.lock(), project.matrix.wanted()
     pinned = {(kernel.source, kernel.arch) for kernel in lock.kernels}
-    if not all((wanted.source, wanted.arch) in pinned for wanted in project.matrix.wanted()):
-        emit(_unpinned(project), output)
-        return
+    if not all((it.source, it.arch) in pinned for it in wanted):
+        table = columns("kernel", "architecture", "source")
+        table.title = f"not pinned yet: `runner kernels lock` writes {project.lock_path}"
+        table.title_justify = "left"
+        for it in wanted:
+            table.add_row(it.name, it.arch, it.source)
+        return Shown(table, [it.model_dump(mode="json") for it in wanted])
     cells = select(project.matrix.cells(lock), only)
-    if format_ is Format.JSON:
-        emit_json([cell.model_dump(mode="json") for cell in cells], output)
-    else:
-        emit(_table(cells), output)
-
-
-def _unpinned(project: Project) -> Table:
-    """What is wanted, when the lock does not say yet which kernels that means."""
-    table = Table("kernel", "architecture", "source", box=None, pad_edge=False)
-    table.title = f"not pinned yet: `runner kernels lock` writes {project.lock_path}"
-    table.title_justify = "left"
-    for wanted in project.matrix.wanted():
-        table.add_row(wanted.name, wanted.arch, wanted.source)
-    return table
-
-
-def _table(cells: tuple[Cell, ...]) -> Table:
-    table = Table("cell", "kernel", "architecture", "release", "source", box=None, pad_edge=False)
+    table = columns("cell", "kernel", "architecture", "release", "source")
     for cell in cells:
         table.add_row(cell.id, cell.kernel.version, cell.arch, cell.kernel.release, cell.kernel.source)
-    return table
+    return Shown(table, [cell.model_dump(mode="json") for cell in cells])
 
 
-@app.command("validate")
-def validate(matrix: MatrixFile = DEFAULT_MATRIX) -> None:
+@command(app, "validate")
+def validate(project: Project) -> None:
     """Check the matrix and its claims; nothing is fetched and nothing is booted.
 
     Example: runner matrix validate --matrix matrix.yaml
     """
-    project = Project.at(matrix)
-    expectations = expectations_of(project)
+    expectations = project.expectations
     cells = counted(len(project.matrix.wanted()), "cell")
     said = len({each.id for each in expectations.said()})
     claims = f"{counted(said, 'claim')} in {counted(len(expectations.files), 'file')}"
-    issues = counted(len(expectations.issues), "known issue")
-    Console(highlight=False).print(f"{matrix}: {cells}, {claims}, {issues}", soft_wrap=True)
+    emit(f"{project.matrix.path}: {cells}, {claims}, {counted(len(expectations.issues), 'known issue')}")

@@ -1,28 +1,30 @@
-"""What several commands share: their options, where a project's files are, and how something is printed."""
+"""What several commands share: their options, how a function becomes a command, how an answer is printed."""
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, RenderableType
+from rich.table import Table
 from typer.core import TyperGroup
 
+from runner.cli import EXIT_OK, Finished
+from runner.cli.project import DEFAULT_MATRIX, Project
 from runner.errors import InfraError
-from runner.matrix import Matrix, load_matrix, project_root
-from runner.matrix.lock import read_lock
-from runner.model import Limits, Lock
-from runner.results.store import ResultStore
 
 _WHOLE = 1000  # characters; more than any first sentence has
+_PIPE_WIDTH = 160  # characters of a line where there is no terminal
 
 
 class Group(TyperGroup):
@@ -33,6 +35,14 @@ class Group(TyperGroup):
         rows = [(name, command.get_short_help_str(_WHOLE)) for name, command in found if command and not command.hidden]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def group(help_: str, example: str) -> typer.Typer:
+    """A group of commands. `example` is a command line without `runner`."""
+    return typer.Typer(cls=Group, help=help_, epilog=f"Example: runner {example}", no_args_is_help=True)
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
 
 
 class Format(StrEnum):
@@ -60,91 +70,117 @@ def set_verbose(wanted: bool) -> None:
 MatrixFile = Annotated[Path, typer.Option("--matrix", help="The matrix file.", show_default=True)]
 FormatOption = Annotated[Format, typer.Option("--format", help="How to print.")]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of printing.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=set_verbose, help="Show the commands that are run.")]
 Hosts = Annotated[Path | None, typer.Option("--hosts", help="Run on the hosts of this file, see `runner host`.")]
+Slots = Annotated[
+    int | None,
+    typer.Option("-n", "--slots", min=1, help="Concurrent guests. [default: what this machine can run]"),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.")]
 Gdb = Annotated[bool, typer.Option("--gdb", help="Let gdb attach to the guest, and print the line that does.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=set_verbose, help="Show the commands that are run.")]
+CellId = Annotated[str, typer.Argument(metavar="ID", help="A cell's id, such as 6.12.117-x86_64.")]
+RunOfCell = Annotated[
+    str | None, typer.Option("--run", help="A run's id. [default: the one with the cell's newest answer]")
+]
 
-DEFAULT_MATRIX = Path("matrix.yaml")
+
+# --- commands ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Project:
-    """A matrix and the files that belong to it."""
+class Shown:
+    """What a command answers: for people, for scripts, and as an exit status. A function is called when it is wanted.
 
-    matrix: Matrix
+    A string is printed as it is; a document that is none becomes JSON.
+    """
 
-    @classmethod
-    def at(cls, path: Path) -> Self:
-        """Raises UserError when the matrix is wrong; nothing else is touched."""
-        return cls(load_matrix(path))
+    text: RenderableType | Callable[[], RenderableType]
+    document: Any  # str, what JSON can hold, or a function that returns it
+    status: int = EXIT_OK
 
-    @property
-    def root(self) -> Path:
-        return project_root(self.matrix.path)
-
-    @property
-    def lock_path(self) -> Path:
-        """matrix.lock beside matrix.yaml; nightly.lock beside nightly.yaml."""
-        return self.matrix.path.with_suffix(".lock")
-
-    @property
-    def limits(self) -> Limits:
-        return self.matrix.file.limits
-
-    @property
-    def reports(self) -> Path:
-        return self.root / "reports"
-
-    @property
-    def table(self) -> Path:
-        """The availability of a matrix's last run: availability.md of matrix.yaml, nightly.md of nightly.yaml."""
-        stem = self.matrix.path.stem
-        return self.reports / f"{'availability' if stem == DEFAULT_MATRIX.stem else stem}.md"
-
-    @property
-    def database(self) -> Path:
-        return self.reports / "results.db"
-
-    def lock(self) -> Lock:
-        return read_lock(self.lock_path)
+    def emit(self, format_: Format, output: Path | None) -> None:
+        content: Any = self.text if format_ is Format.TEXT else self.document
+        content = content() if callable(content) else content
+        if format_ is Format.JSON and not isinstance(content, str):
+            content = json.dumps(content, indent=1)
+        emit(content, output)
 
 
-def store_of(project: Project, *, read_only: bool = False) -> ResultStore:
-    """`with store_of(project) as store:`."""
-    return ResultStore(project.database, read_only=read_only, busy_s=project.limits.store_s)
+Body = Callable[..., Shown | None]
 
 
-def limits_of(matrix: Path) -> Limits:
-    """A matrix's limits, for a command that needs nothing else of it; without a matrix.yaml those by default."""
-    return Limits() if matrix == DEFAULT_MATRIX and not matrix.exists() else Project.at(matrix).limits
+def command(app: typer.Typer, name: str, *, hidden: bool = False) -> Callable[[Body], Body]:
+    """Make a function a command of `app`. Its other options come from its signature:
+
+    all have -v; `project: Project` is that of --matrix; a function that returns Shown has --format and --output.
+    """
+
+    def add(body: Body) -> Body:
+        signature = inspect.signature(body, eval_str=True)
+        options = {name: (it.annotation, it.default) for name, it in signature.parameters.items() if name != "project"}
+        if "project" in signature.parameters:
+            options["matrix"] = (MatrixFile, DEFAULT_MATRIX)
+        if signature.return_annotation is Shown:
+            options |= {"format_": (FormatOption, Format.TEXT), "output": (Output, None)}
+        options["verbose"] = (Verbose, False)
+
+        def run(**given: Any) -> None:
+            given = {name: value for name, value in given.items() if name != "verbose"}
+            if "project" in signature.parameters:
+                given["project"] = Project.at(given.pop("matrix"))
+            if signature.return_annotation is not Shown:
+                body(**given)
+                return
+            format_, output = given.pop("format_"), given.pop("output")
+            shown = body(**given)
+            assert shown is not None  # noqa: S101  by its annotation
+            shown.emit(format_, output)
+            raise Finished(shown.status)
+
+        only = inspect.Parameter.KEYWORD_ONLY
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter(name, only, annotation=it, default=value) for name, (it, value) in options.items()]
+        )
+        run.__annotations__ = {name: it for name, (it, _) in options.items()}
+        app.command(name, hidden=hidden, help=inspect.getdoc(body))(run)
+        return body
+
+    return add
+
+
+# --- printing ---------------------------------------------------------------------------------------------------------
+
+
+def columns(*names: str) -> Table:
+    """An empty table for a list."""
+    return Table(*names, box=None, pad_edge=False)
 
 
 def out_console() -> Console:
     """For what a command is about. Pipes and NO_COLOR are respected by rich; a pipe is not 80 columns wide."""
     console = Console(highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = 160
+        console.width = _PIPE_WIDTH
     return console
 
 
-def emit(content: str | RenderableType, output: Path | None) -> None:
+def progress_console() -> Console:
+    """For everything else: stderr."""
+    return Console(stderr=True, highlight=False)
+
+
+def emit(content: RenderableType, output: Path | None = None) -> None:
     """Print a text as it is, or anything that rich can draw; or write it to a file. Raises InfraError."""
     try:
         with ExitStack() as stack:
             target = stack.enter_context(output.open("w", encoding="utf-8")) if output else sys.stdout
             if isinstance(content, str):
-                target.write(content if content.endswith("\n") else content + "\n")
+                target.write(content if content.endswith("\n") or not content else content + "\n")
             elif output is None:
                 out_console().print(content, crop=False)
             else:
-                Console(file=target, width=160, highlight=False).print(content, crop=False)
+                Console(file=target, width=_PIPE_WIDTH, highlight=False).print(content, crop=False)
     except BrokenPipeError:
         raise
     except OSError as error:
         raise InfraError(f"cannot write to {output or 'stdout'}: {error.strerror}") from error
-
-
-def emit_json(document: object, output: Path | None) -> None:
-    """Print a document for scripts, or write it to a file."""
-    emit(json.dumps(document, indent=1), output)

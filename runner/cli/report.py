@@ -10,19 +10,9 @@ from typing import Annotated
 import typer
 
 from runner.cli import Finished, tracking
-from runner.cli.judging import asked_by, exit_status, expectations_of, judged_newest, judged_run
-from runner.cli.options import (
-    DEFAULT_MATRIX,
-    Format,
-    FormatOption,
-    Group,
-    MatrixFile,
-    Output,
-    Project,
-    emit,
-    emit_json,
-    store_of,
-)
+from runner.cli.options import Format, Output, Shown, command, emit, group
+from runner.cli.project import Project
+from runner.cli.watching import exit_status
 from runner.errors import InfraError
 from runner.reports.csvtable import csv_table
 from runner.reports.export import export, to_json
@@ -37,28 +27,23 @@ from runner.results.model import JudgedRun, RunKind, judge_run
 from runner.results.statements import statements
 from runner.text import counted, nearest
 
-app = typer.Typer(
-    cls=Group,
-    help="Show what runs answered. Nothing is booted.",
-    epilog="Example: runner report show",
-    no_args_is_help=True,
-)
-tracking.register(app)
+app = group("Show what runs answered. Nothing is booted.", "report show")
+app.registered_commands += tracking.app.registered_commands
 
 RunId = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="A run's id.  [default: every cell of the matrix, with its newest answer]"),
+    typer.Argument(metavar="[RUN]", help="A run's id. [default: every cell of the matrix, with its newest answer]"),
 ]
-All = Annotated[bool, typer.Option("--all", help="Show all that was asked about, not only what claims are about.")]
+All = Annotated[bool, typer.Option("--all", help="Show every kfunc, not only those of claims.")]
 
 
-@app.command("show")
-def show(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT_MATRIX, output: Output = None) -> None:
+@command(app, "show")
+def show(project: Project, run: RunId = None, every: All = False, output: Output = None) -> None:
     """Print the grid and the summary as `runner matrix run` does; the exit status is the same.
 
     Example: runner report show
     """
-    judged = judged_newest(Project.at(matrix), run)
+    judged = project.newest(run)
     emit(run_report(judged, every=every, every_hint="--all", is_last=run is None), output)
     raise Finished(exit_status(judged))
 
@@ -66,18 +51,18 @@ def show(run: RunId = None, every: All = False, matrix: MatrixFile = DEFAULT_MAT
 def _places(project: Project) -> dict[str, tuple[str, int]]:
     """Where each claim is written, as GitHub wants it: below the folder that it checked out."""
     here, found = Path.cwd(), {}
-    for claim_id, (path, line) in expectations_of(project).written().items():
+    for claim_id, (path, line) in project.expectations.written().items():
         whole = path.resolve()
         found[claim_id] = (str(whole.relative_to(here) if whole.is_relative_to(here) else path), line)
     return found
 
 
-@app.command("html")
+@command(app, "html")
 def html(
+    project: Project,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the site; created if missing.")],
     run: RunId = None,
-    runs: Annotated[int, typer.Option("--runs", min=1, help="Number of runs with a page: the last ones.")] = 20,
-    matrix: MatrixFile = DEFAULT_MATRIX,
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Number of runs with a page, the last ones.")] = 20,
 ) -> None:
     """Write a static site that opens from the disk: grids, evidence, a page per kfunc and per run.
 
@@ -85,15 +70,14 @@ def html(
 
     Example: runner report html --output site
     """
-    project = Project.at(matrix)
-    expectations = expectations_of(project)
+    expectations = project.expectations
     said = {it.id: (it.says, it.sources) for it in expectations.said()}
-    shown = judged_newest(project, run, consoles=True)
-    with store_of(project, read_only=True) as store:
+    shown = project.newest(run, consoles=True)
+    with project.store() as store:
         listed = [info.id for info in store.runs() if info.kind is RunKind.MATRIX][:runs]
         pages = [judge_run(store.load(each), expectations) for each in dict.fromkeys([shown.run.id, *listed])]
     count = write_site(output, site(shown, pages, said, tuple(load_bisections(project.reports))))
-    typer.echo(f"{output / 'index.html'}: {counted(count, 'file')}")
+    emit(f"{output / 'index.html'}: {counted(count, 'file')}")
 
 
 class ExportFormat(StrEnum):
@@ -108,35 +92,34 @@ class ExportFormat(StrEnum):
     GITHUB = "github"  # annotations for GitHub Actions
 
 
-@app.command("export")
+@command(app, "export")
 def export_run(
+    project: Project,
     run: Annotated[
         str | None,
         typer.Argument(
             metavar="[RUN]",
-            help="A run's id.  [default: the last run as json, in other formats every cell with its newest answer]",
+            help="A run's id. [default: the last run as json; else every cell of the matrix, with its newest answer]",
         ),
     ] = None,
     format_: Annotated[ExportFormat, typer.Option("--format", help="What to print.")] = ExportFormat.JSON,
-    every: Annotated[bool, typer.Option("--all", help="With markdown: all kfuncs, not only those of claims.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="With markdown: every kfunc, not only those of claims.")] = False,
     origin: Annotated[str, typer.Option(help="With kcidb: the name of your CI system.")] = KCIDB_ORIGIN,
     summary: Annotated[
         Path | None,
         typer.Option(envvar="GITHUB_STEP_SUMMARY", show_envvar=True, help="With github: add a job summary to it."),
     ] = None,
-    matrix: MatrixFile = DEFAULT_MATRIX,
     output: Output = None,
 ) -> None:
-    """Print a run for other programs: as one JSON document, CSV, JUnit XML, KTAP, KCIDB, Markdown, for GitHub Actions.
+    """Print a run in a format for other programs.
 
     Example: runner report export --format junit --output junit.xml
     """
-    project = Project.at(matrix)
     if format_ is ExportFormat.JSON:
-        judged = judged_run(project, run)
-        emit(to_json(export(judged, asked_by(project, judged.run.id))), output)
+        judged = project.run(run)
+        emit(to_json(export(judged, project.asked(judged.run.id))), output)
         return
-    judged = judged_newest(project, run, consoles=True)
+    judged = project.newest(run, consoles=True)
     writers: dict[ExportFormat, Callable[[JudgedRun], str]] = {
         ExportFormat.CSV: csv_table,
         ExportFormat.JUNIT: junit,
@@ -172,29 +155,27 @@ def _add(file: Path, text: str) -> None:
         raise InfraError(f"cannot write {file}: {error.strerror}") from error
 
 
-@app.command("verdicts")
+@command(app, "verdicts")
 def verdicts(
+    project: Project,
     run: RunId = None,
     kfunc: Annotated[str, typer.Option(help="Only kfuncs that match this pattern: 'bpf_ct_*'.")] = "",
     verdict: Annotated[list[str] | None, typer.Option(help=f"{', '.join(WORDS)}. May be repeated.")] = None,
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-) -> None:
-    """Judge what the kernels answered by the claims as they are now: every verdict; the exit status is a run's.
+) -> Shown:
+    """List every verdict, judged by the claims as they are now. Exit status as of `runner matrix run`.
 
     Example: runner report verdicts --verdict broken --verdict 'known issue'
     """
     for word in verdict or ():
         if word not in WORDS:
             raise typer.BadParameter(f"{word!r} is no verdict; {nearest(word, WORDS)}", param_hint="--verdict")
-    judged = judged_newest(Project.at(matrix), run)
+    judged = project.newest(run)
     wanted = WantedVerdicts(kfunc, frozenset(verdict or ()))
-    if format_ is Format.JSON:
-        emit_json([row.model_dump(mode="json") for row in probe_verdicts(judged, wanted)], output)
-    else:
-        emit(verdicts_report(judged, wanted), output)
-    raise Finished(exit_status(judged))
+    return Shown(
+        lambda: verdicts_report(judged, wanted),
+        lambda: [row.model_dump(mode="json") for row in probe_verdicts(judged, wanted)],
+        exit_status(judged),
+    )
 
 
 class StatementFormat(StrEnum):
@@ -206,45 +187,40 @@ class StatementFormat(StrEnum):
 
 
 class SourceKind(StrEnum):
-    """Who says it."""
+    """Where a statement is from."""
 
     EBPF_DOCS = "ebpf-docs"
     COMMIT = "commit"
     SOURCE = "source"
 
 
-@app.command("claims")
+@command(app, "claims")
 def claims(
+    project: Project,
     run: RunId = None,
     source: Annotated[SourceKind | None, typer.Option(help="Only statements of this source.")] = None,
-    matrix: MatrixFile = DEFAULT_MATRIX,
     format_: Annotated[StatementFormat, typer.Option("--format", help="How to print.")] = StatementFormat.TEXT,
     output: Output = None,
 ) -> None:
-    """Show what is said about the kfuncs, and on which kernels it is true, false or out of date.
+    """Show what is documented about the kfuncs, and on which kernels it is true, false or out of date.
 
     Example: runner report claims --source ebpf-docs
     """
-    project = Project.at(matrix)
-    judged = judged_newest(project, run)
-    found = statements(judged, expectations_of(project).said(), source.value if source else "")
-    if format_ is StatementFormat.JSON:
-        emit_json([statement.model_dump(mode="json") for statement in found], output)
-    elif format_ is StatementFormat.MARKDOWN:
+    judged = project.newest(run)
+    found = statements(judged, project.expectations.said(), source.value if source else "")
+    if format_ is StatementFormat.MARKDOWN:
         emit(statements_markdown(judged, found), output)
-    else:
-        emit(statements_report(judged, found), output)
+        return
+    document = [statement.model_dump(mode="json") for statement in found]
+    Shown(lambda: statements_report(judged, found), document).emit(Format(format_.value), output)
 
 
-@app.command("runs")
-def runs(matrix: MatrixFile = DEFAULT_MATRIX, format_: FormatOption = Format.TEXT, output: Output = None) -> None:
+@command(app, "runs")
+def runs(project: Project) -> Shown:
     """List the runs in the store, the last one first.
 
     Example: runner report runs
     """
-    with store_of(Project.at(matrix), read_only=True) as store:
+    with project.store() as store:
         found = store.runs()
-    if format_ is Format.JSON:
-        emit_json([info.model_dump(mode="json") for info in found], output)
-    else:
-        emit(runs_table(found), output)
+    return Shown(runs_table(found), [info.model_dump(mode="json") for info in found])

@@ -9,67 +9,62 @@ from typing import Annotated
 
 import typer
 
-from runner.cli.options import DEFAULT_MATRIX, Group, MatrixFile, Project, store_of
+from runner.cli.options import command, emit, group
+from runner.cli.project import Project
 from runner.errors import UserError
 from runner.results.merge import merge
 from runner.results.model import RunKind
 from runner.results.prune import Keep, Plan, plan, prune
-from runner.text import counted
+from runner.text import counted, some
 
-app = typer.Typer(
-    cls=Group,
-    help="The results that are kept.",
-    epilog="Example: runner results prune --keep 30d --dry-run",
-    no_args_is_help=True,
-)
+app = group("Merge stores of results, and delete old runs.", "results prune --keep 30d --dry-run")
 
 _KEEP = re.compile(r"(\d{1,6})(d?)")
 _NAMED = 8
 
 
-@app.command("merge")
+@command(app, "merge")
 def merge_stores(
+    project: Project,
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Stores of other machines or jobs: results.db")
     ],
-    matrix: MatrixFile = DEFAULT_MATRIX,
 ) -> None:
-    """Add what other stores hold to this one, with the consoles beside them. Doing it again changes nothing.
+    """Add the runs of other stores to this one, with the consoles beside them. Repeating it changes nothing.
 
     Runs with one id (`runner matrix run --run-id`) become one run, with the cells of all.
 
     Example: runner results merge x86_64/reports/results.db arm64/reports/results.db
     """
-    with store_of(Project.at(matrix)) as store:
+    with project.store(read_only=False) as store:
         for path in files:
             (done,) = merge(store, [path])
-            typer.echo(
+            emit(
                 f"{path}: {counted(done.runs, 'new run')}, {counted(done.cells, 'cell')} and "
                 f"{counted(done.results, 'result')} added, {counted(done.known, 'result')} known before"
             )
 
 
-@app.command("prune")
+@command(app, "prune")
 def prune_runs(
+    project: Project,
     keep: Annotated[str, typer.Option(metavar="N|DAYSd", help="The newest N runs (30), or those of N days (90d).")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-    matrix: MatrixFile = DEFAULT_MATRIX,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be deleted.")] = False,
 ) -> None:
-    """Remove old runs, their consoles, and answers that no other run gave. The newest run always stays.
+    """Delete old runs, their consoles, and answers that no other run gave. The newest run always stays.
 
-    Bisections are not counted: one that is older than every run that stays goes whole, with its page.
+    Bisections are not counted: one that is older than every run that stays is deleted whole, with its page.
 
     Example: runner results prune --keep 90d --dry-run
     """
     wanted = _keep(keep)
-    with store_of(Project.at(matrix), read_only=dry_run) as store:
+    with project.store(read_only=dry_run) as store:
         found = plan(store, wanted, datetime.now(UTC))
-        for line in _words(found, dry_run=dry_run):
-            typer.echo(line)
+        emit("\n".join(_words(found, dry_run=dry_run)))
         if (found.going or found.bisections) and not dry_run:
             before = store.path.stat().st_size
             prune(store, found)
-            typer.echo(f"{store.path}: {_mib(before)} before, {_mib(store.path.stat().st_size)} now")
+            emit(f"{store.path}: {_mib(before)} before, {_mib(store.path.stat().st_size)} now")
 
 
 def _keep(word: str) -> Keep:
@@ -81,7 +76,7 @@ def _keep(word: str) -> Keep:
 
 
 def _words(found: Plan, *, dry_run: bool) -> list[str]:
-    verb = "would go" if dry_run else "go"
+    verb = "would be deleted" if dry_run else "deleted"
     runs = [info for info in found.going if info.kind is RunKind.MATRIX]
     count = len(runs) + sum(info.kind is RunKind.MATRIX for info in found.staying)
     lines = [f"{len(runs)} of {counted(count, 'run')} {verb}"]
@@ -89,13 +84,12 @@ def _words(found: Plan, *, dry_run: bool) -> list[str]:
         lines[0] += f": {runs[-1].id} to {runs[0].id}"
     if found.bisections:
         last = f" to {found.bisections[0]}" if len(found.bisections) > 1 else ""
-        lines.append(f"bisections that {verb}: {found.bisections[-1]}{last}")
+        lines.append(f"bisections {verb}: {found.bisections[-1]}{last}")
     if found.going:
         lines[-1] += f", with {_mib(found.evidence_bytes)} of consoles"
     if found.lost_kernels:
-        named = ", ".join(found.lost_kernels[:_NAMED])
-        more = f" and {len(found.lost_kernels) - _NAMED} more" if len(found.lost_kernels) > _NAMED else ""
-        lines.append(f"no run that stays has these kernels, availability forgets them: {named}{more}")
+        named = some(found.lost_kernels, _NAMED)
+        lines.append(f"no remaining run has these kernels, availability forgets them: {named}")
     return lines
 
 

@@ -6,19 +6,20 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_INTERRUPTED
+from runner.cli.booting import fleet_of, stoppable
 from runner.cli.displays import Display, JsonLines
-from runner.cli.fleets import fleet_of
-from runner.cli.locking import settled
-from runner.cli.options import Project, out_console, store_of
-from runner.cli.stopping import stoppable
-from runner.cli.watching import Watch, suspects
+from runner.cli.options import out_console, progress_console
+from runner.cli.project import Project
+from runner.cli.watching import Watch
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
 from runner.engine.plan import Plan, RunEnd, Sink, cell_orders, payloads
@@ -30,7 +31,7 @@ from runner.probes import Expectations
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report, totals
 from runner.results.missing import missing_cells
-from runner.results.model import JudgedRun, Run, judge_run
+from runner.results.model import JudgedRun, Run, RunId, RunKind, judge_run
 from runner.results.series import keep_rows
 from runner.results.store import ResultStore
 from runner.store import write_atomically
@@ -61,36 +62,47 @@ class Request:
             )
 
 
-def run(project: Project, expectations: Expectations, request: Request, watch: Watch, *, json: bool) -> int:
+def checked_run_id(run_id: str | None) -> str | None:
+    """It becomes a folder's name. Raises UserError."""
+    if run_id is None:
+        return None
+    try:
+        TypeAdapter(RunId).validate_python(run_id)
+    except ValidationError:
+        raise UserError(f"{run_id!r} is not a valid run id", hint="up to 64 of a-z 0-9 . _ -, a letter first") from None
+    if (kind := RunKind.of(run_id)) is not RunKind.MATRIX:
+        raise UserError(f"{run_id!r} names a run of another kind", hint=f"an id that begins with {kind}- is reserved")
+    return run_id
+
+
+def run(project: Project, request: Request, watch: Watch, *, json: bool) -> int:
     """Run cells of the matrix, store and show their answers. Returns the exit status.
 
     Raises UserError when there is no run to resume, or when the matrix has changed since it began.
     """
+    expectations = project.expectations
 
     def describe(result: CellResult) -> str:
         return describe_result(result, expectations)
 
     events = JsonLines(describe) if json else None
-    console = Console(stderr=True, highlight=False) if json else out_console()
+    console = progress_console() if json else out_console()
     if request.resume and not project.database.exists():
         raise UserError(f"there is no run to resume in {project.database}", hint="`runner matrix run` begins one")
     cells = () if request.resume else _chosen(project, request)
-    with stoppable(), store_of(project) as store:
-        sha256, run_id = project.matrix.sha256, request.run_id
-        if request.resume:
-            begun = stopped_run(store, matrix_sha256=sha256, run_id=run_id)
-        else:
-            begun = new_run(store, cells, matrix_sha256=sha256, run_id=run_id)
+    with stoppable(), project.store(read_only=False) as store:
+        begin = partial(stopped_run, store) if request.resume else partial(new_run, store, cells)
+        begun = begin(matrix_sha256=project.matrix.sha256, run_id=request.run_id)
         before = watch.before(store, cells)
         sinks: tuple[Sink, ...] = (StoreSink(store), *((events,) if events else ()), Display(console, describe))
         complete = True
         if missing := missing_cells(begun):
             with fleet_of(request.hosts, request.slots, missing, console) as fleet:
-                plan = _plan(project, expectations, request, begun, fleet, store)
+                plan = _plan(project, request, begun, fleet, store)
                 console.print(Text(_beginning(begun, missing, fleet)), soft_wrap=True)
                 complete = _execute(plan, sinks).complete
                 if before and complete:
-                    again = suspects(judge_run(store.load(begun.id), expectations), before, watch, plan)
+                    again = watch.suspects(judge_run(store.load(begun.id), expectations), before, plan)
                     if again.orders:
                         number = f"{len(again.orders)} of {len(cells)} cells boot again, to confirm it"
                         console.print(Text(f"worse than {before.name}: {number}"))
@@ -108,23 +120,15 @@ def run(project: Project, expectations: Expectations, request: Request, watch: W
     return status
 
 
-# --- which cells ---------------------------------------------------------------------------------------------------
-
-
 def _chosen(project: Project, request: Request) -> tuple[Cell, ...]:
-    lock = settled(project, mode="locked" if request.locked else "keep", offline=request.offline)
+    lock = project.settled(mode="locked" if request.locked else "keep", offline=request.offline)
     cells = select(project.matrix.cells(lock), request.only)
     return shard(cells, request.part) if request.part else cells
 
 
-# --- the plan ------------------------------------------------------------------------------------------------------
-
-
-def _plan(
-    project: Project, expectations: Expectations, request: Request, run: Run, fleet: Fleet, store: ResultStore
-) -> Plan:
+def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: ResultStore) -> Plan:
     """What `run` still lacks; attempts are counted on."""
-    cells = missing_cells(run)
+    cells, expectations = missing_cells(run), project.expectations
     seen = {prog_type for result in run.results for prog_type in result.census_ended}  # was asked before it stopped
     prog_types = tuple(it for it in ProgType if it in {*request.prog_types, *seen})
     slots = run.slots or min(fleet.slots, len(cells))

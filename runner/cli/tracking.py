@@ -1,4 +1,4 @@
-"""`runner report ...` over all runs that are kept: what changed, since when, and what others say about it."""
+"""`runner report ...` over all stored runs: what changed, since when, and what others say about it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import RenderableType
 
-from runner.cli import EXIT_BROKEN, Finished
-from runner.cli.judging import expectations_of
-from runner.cli.options import (
-    DEFAULT_MATRIX,
-    Format,
-    FormatOption,
-    MatrixFile,
-    Output,
-    Project,
-    emit,
-    emit_json,
-    store_of,
-)
-from runner.cli.sides import compare, side
+from runner.cli import EXIT_BROKEN, EXIT_OK
+from runner.cli.options import Shown, command
+from runner.cli.project import Project
 from runner.errors import UserError
 from runner.model import ProgType
 from runner.reports.changes import changes_document, changes_report
@@ -32,141 +20,101 @@ from runner.results.docscheck import docs_check
 from runner.results.ebpfdocs import load
 from runner.results.history import history, signatures
 from runner.results.series import Measured, builds, different, measurements
+from runner.results.sides import compare, side
 from runner.results.stories import Only, overview
 from runner.text import nearest
 
+app = typer.Typer()  # `runner report` takes these commands into its own
+
 Kfunc = Annotated[str | None, typer.Option(help="Only this kfunc.")]
-Type = Annotated[ProgType | None, typer.Option("--type", help="Only this program type; by default tc and xdp.")]
+OneKfunc = Annotated[str, typer.Option("--kfunc", help="The kfunc.")]
+Type = Annotated[
+    ProgType | None,
+    typer.Option("--type", metavar="TYPE", help="Only this program type, such as tc. [default: tc and xdp]"),
+]
 Arch = Annotated[str | None, typer.Option(help="Only this architecture.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module to `runner report`."""
-    app.command("availability")(availability)
-    app.command("diff")(diff)
-    app.command("docs-check")(docs_check_of)
-    app.command("history")(history_of)
-    app.command("signatures")(signatures_of)
+def measured(
+    project: Project, kfunc: str | None = None, arch: str | None = None, *, verdicts_of: str = ""
+) -> tuple[Measured, ...]:
+    """All stored answers, of one architecture, judged by the claims as they are now; with the verdicts about one kfunc.
 
-
-def show(text: RenderableType, document: object, format_: Format, output: Output) -> None:
-    """One answer in the format that was asked for."""
-    if format_ is Format.JSON:
-        emit_json(document, output)
-    else:
-        emit(text, output)
-
-
-def measured(project: Project) -> tuple[Measured, ...]:
-    """Everything that is kept, judged by the claims as they are now."""
-    expectations = expectations_of(project)
-    with store_of(project, read_only=True) as store:
-        return measurements(store, expectations)
-
-
-def known_kfunc(kept: tuple[Measured, ...], kfunc: str | None) -> None:
-    """Raises UserError when no kernel was ever asked about it."""
+    Raises UserError when no kernel was ever asked about `kfunc`.
+    """
+    expectations = project.expectations
+    with project.store() as store:
+        every = measurements(store, expectations, verdicts_of)
+    kept = tuple(each for each in every if arch in (None, each.cell.arch))
     names = {topic.subject for states in different(kept) for topic in states}
     if kfunc is not None and kfunc not in names:
         raise UserError(f"no kernel was asked about {kfunc}", hint=nearest(kfunc, sorted(names)))
+    return kept
 
 
-def availability(
-    kfunc: Kfunc = None,
-    prog_type: Type = None,
-    arch: Arch = None,
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-) -> None:
-    """Show since which kernel each kfunc is available, over all runs that are kept; and where that is not simply so.
+@command(app, "availability")
+def availability(project: Project, kfunc: Kfunc = None, prog_type: Type = None, arch: Arch = None) -> Shown:
+    """Show the first kernel with each kfunc, across all stored runs, and the exceptions.
 
     Example: runner report availability --kfunc bpf_ct_set_nat_info
     """
-    kept = measured(Project.at(matrix))
-    known_kfunc(kept, kfunc)
-    found = overview(builds(kept), Only(kfunc, prog_type, arch))
-    show(over_time_report(found), over_time_document(found), format_, output)
+    found = overview(builds(measured(project, kfunc)), Only(kfunc, prog_type, arch))
+    return Shown(over_time_report(found), over_time_document(found))
 
 
+@command(app, "diff")
 def diff(
+    project: Project,
     before: Annotated[str, typer.Argument(metavar="A", help="A run, `last`, `last~1`, a kernel, or a cell.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="What it is compared with: what became of A's answers.")],
-    texts: Annotated[bool, typer.Option("--texts", help="Also what differs in words alone.")] = False,
+    after: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, named in the same way.")],
+    texts: Annotated[bool, typer.Option("--texts", help="Also list answers that differ only in wording.")] = False,
     same: Annotated[bool, typer.Option("--same", help="Exit 1 when anything changed, or a cell came or went.")] = False,
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-) -> None:
-    """Show what got better and worse from A to B; exits 1 when something got worse.
+) -> Shown:
+    """Show what got better and worse from A to B; exit 1 when something got worse.
 
-    Of a kernel or a cell, the last answer that is kept is taken.
+    A kernel or a cell stands for its last stored answer.
 
     Example: runner report diff 6.12.117 6.18.15
     """
-    project = Project.at(matrix)
-    expectations = expectations_of(project)
-    with store_of(project, read_only=True) as store:
+    expectations = project.expectations
+    with project.store() as store:
         found, names = compare(side(store, expectations, before), side(store, expectations, after), expectations)
-    show(changes_report(found, names, texts=texts), changes_document(found, names), format_, output)
-    if found.worse or (same and not found.nothing):
-        raise Finished(EXIT_BROKEN)
+    status = EXIT_BROKEN if found.worse or (same and not found.nothing) else EXIT_OK
+    return Shown(changes_report(found, names, texts=texts), changes_document(found, names), status)
 
 
-OneKfunc = Annotated[str, typer.Option("--kfunc", help="The kfunc.")]
-
-
-def history_of(
-    kfunc: OneKfunc,
-    prog_type: Type = None,
-    arch: Arch = None,
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-) -> None:
-    """Show every change of what kernels answered about a kfunc, over all runs that are kept, with the evidence.
+@command(app, "history")
+def history_of(project: Project, kfunc: OneKfunc, prog_type: Type = None, arch: Arch = None) -> Shown:
+    """Show every change in the answers about a kfunc, across all stored runs, with the evidence.
 
     Example: runner report history --kfunc bpf_ct_set_nat_info
     """
-    expectations = expectations_of(Project.at(matrix))
-    with store_of(Project.at(matrix), read_only=True) as store:
-        every = measurements(store, expectations, kfunc)
-    kept = tuple(each for each in every if arch in (None, each.cell.arch))
-    known_kfunc(kept, kfunc)
+    kept = measured(project, kfunc, arch, verdicts_of=kfunc)
     types = {topic.type for states in different(kept) for topic in states}
     turns = history(kept, kfunc, (prog_type,) if prog_type else types)
     runs = len({each.run for each in kept})
-    show(history_report(kfunc, turns, runs), history_document(kfunc, turns, runs), format_, output)
+    return Shown(history_report(kfunc, turns, runs), history_document(kfunc, turns, runs))
 
 
-def signatures_of(
-    kfunc: OneKfunc,
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-) -> None:
-    """Show a kfunc's prototype and flags over all kernels that were run, as their BTF has them.
+@command(app, "signatures")
+def signatures_of(project: Project, kfunc: OneKfunc) -> Shown:
+    """Show a kfunc's prototype and flags in the BTF of every kernel that was run.
 
     Example: runner report signatures --kfunc bpf_skb_ct_alloc
     """
-    kept = measured(Project.at(matrix))
-    known_kfunc(kept, kfunc)
-    found = signatures(builds(kept), kfunc)
-    show(signatures_report(kfunc, found), signatures_document(kfunc, found), format_, output)
+    found = signatures(builds(measured(project, kfunc)), kfunc)
+    return Shown(signatures_report(kfunc, found), signatures_document(kfunc, found))
 
 
+@command(app, "docs-check")
 def docs_check_of(
+    project: Project,
     docs: Annotated[Path, typer.Option("--ebpf-docs", help="A checkout of the eBPF Docs project.")],
     prog_type: Type = None,
-    matrix: MatrixFile = DEFAULT_MATRIX,
-    format_: FormatOption = Format.TEXT,
-    output: Output = None,
-) -> None:
-    """Hold what the eBPF Docs project says about kfuncs against what kernels answered; exits 1 when they disagree.
+) -> Shown:
+    """Compare what eBPF Docs says about kfuncs with the kernels' answers; exit 1 when they differ.
 
     Example: runner report docs-check --ebpf-docs ../ebpf-docs
     """
-    found = docs_check(load(docs), builds(measured(Project.at(matrix))), Only(type=prog_type))
-    show(docs_check_report(found), docs_check_document(found), format_, output)
-    if found.disagreements:
-        raise Finished(EXIT_BROKEN)
+    found = docs_check(load(docs), builds(measured(project)), Only(type=prog_type))
+    return Shown(docs_check_report(found), docs_check_document(found), EXIT_BROKEN if found.disagreements else EXIT_OK)

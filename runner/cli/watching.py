@@ -1,4 +1,4 @@
-"""--baseline and --fail-on: a run is compared with an earlier one; what got worse is confirmed by a fresh boot."""
+"""The exit status of a run; --baseline and --fail-on, which change it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.text import Text
 
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK
-from runner.cli.judging import exit_status
-from runner.cli.sides import Side, baseline, compare, of_run
 from runner.engine.plan import Plan
 from runner.engine.storing import after
 from runner.errors import UserError
@@ -20,7 +17,8 @@ from runner.model import Cell
 from runner.probes import Expectations
 from runner.reports.changes import changes_report
 from runner.reports.findings import Ending, ending, incomplete
-from runner.results.model import JudgedRun, RunId, RunKind
+from runner.results.model import JudgedRun
+from runner.results.sides import Side, baseline, compare, of_run
 from runner.results.store import ResultStore
 
 
@@ -32,9 +30,14 @@ class FailOn(StrEnum):
     INCOMPLETE = "incomplete"
 
 
+def exit_status(judged: JudgedRun) -> int:
+    """Of `runner matrix run`, and of the reports that show a run."""
+    return {Ending.EXPECTED: EXIT_OK, Ending.BROKEN: EXIT_BROKEN, Ending.INCOMPLETE: EXIT_NO_ANSWER}[ending(judged)]
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """`word` names the baseline; empty: there is none. `fail_on` None: the run exits by itself."""
+    """`word` names the baseline; empty: there is none. `fail_on` None: the run's own exit status."""
 
     expectations: Expectations
     word: str = ""
@@ -44,8 +47,14 @@ class Watch:
         """What to compare with, read before this run is in the store. UserError when there is no such run."""
         return baseline(store, self.expectations, self.word, cells) if self.word else None
 
+    def suspects(self, done: JudgedRun, before: Side, plan: Plan) -> Plan:
+        """The cells that got worse, to be booted once more."""
+        found, _ = compare(before, of_run(done), self.expectations)
+        worse = {change.key.cell for change in found.worse if not found.confirmed(change)}
+        return replace(plan, orders=after(done.run, (order for order in plan.orders if order.cell.id in worse)))
+
     def status(self, done: JudgedRun, before: Side | None, console: Console) -> int:
-        """Say what changed; the exit status."""
+        """Print what changed; return the exit status."""
         if self.fail_on is None:
             return exit_status(done)
         worse = False
@@ -55,10 +64,9 @@ class Watch:
             console.print(changes_report(found, names), crop=False)
             worse = bool(found.worse)
         elif before is not None:
-            console.print(Text("nothing to compare with yet: this is the first answer of these kernels"))
-        if (worse and FailOn.WORSE in self.fail_on) or (
-            FailOn.BROKEN in self.fail_on and ending(done) is Ending.BROKEN
-        ):
+            console.print(Text("no baseline yet: this is the first answer of these kernels"))
+        broken = FailOn.BROKEN in self.fail_on and ending(done) is Ending.BROKEN
+        if broken or (worse and FailOn.WORSE in self.fail_on):
             return EXIT_BROKEN
         return EXIT_NO_ANSWER if FailOn.INCOMPLETE in self.fail_on and incomplete(done) else EXIT_OK
 
@@ -70,23 +78,3 @@ def watched(expectations: Expectations, word: str | None, fail_on: Sequence[Fail
     if word is None and FailOn.WORSE in (fail_on or ()):
         raise UserError("--fail-on worse needs a baseline", hint="add --baseline last, a run's id, or another store")
     return Watch(expectations, word or "", frozenset(fail_on or FailOn))
-
-
-def checked_run_id(run_id: str | None) -> str | None:
-    """It becomes a folder's name. Raises UserError."""
-    if run_id is None:
-        return None
-    try:
-        TypeAdapter(RunId).validate_python(run_id)
-    except ValidationError:
-        raise UserError(f"{run_id!r} is not a valid run id", hint="up to 64 of a-z 0-9 . _ -, a letter first") from None
-    if (kind := RunKind.of(run_id)) is not RunKind.MATRIX:
-        raise UserError(f"{run_id!r} names a run of another kind", hint=f"an id that begins with {kind}- is reserved")
-    return run_id
-
-
-def suspects(done: JudgedRun, before: Side, watch: Watch, plan: Plan) -> Plan:
-    """The cells that got worse, to be booted once more."""
-    found, _ = compare(before, of_run(done), watch.expectations)
-    worse = {change.key.cell for change in found.worse if not found.confirmed(change)}
-    return replace(plan, orders=after(done.run, (order for order in plan.orders if order.cell.id in worse)))

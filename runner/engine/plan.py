@@ -173,6 +173,22 @@ class Sink(Protocol):
     def finished(self, end: RunEnd, /) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Results:
+    """A sink for results alone."""
+
+    result: Callable[[CellResult], None]
+
+    def began(self, plan: Plan) -> None:
+        pass
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+    def finished(self, end: RunEnd) -> None:
+        pass
+
+
 _AGENT = Path(__file__).parents[1] / "agent"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -203,3 +203,24 @@ def _changed(old: ImagePin | None, new: ImagePin) -> tuple[str | None, str]:
 
 def _names(packages: Iterable[Package]) -> str:
     return ", ".join(sorted({f"{package.name} {package.version}" for package in packages})) or "the same packages"
+
+
+def replaced(kernel: Pin, before: Sequence[Pin], now: Sequence[Pin]) -> str:
+    """` (was 6.12.117)` where a new pin took the place of another; empty where it did not."""
+
+    def alike(pins: Sequence[Pin]) -> list[Pin]:
+        place = (kernel.source, kernel.arch, kernel.variant)
+        return [pin for pin in pins if (pin.source, pin.arch, pin.variant) == place]
+
+    gone = [pin for pin in alike(before) if pin not in now]
+    if len(alike(now)) > 1:  # a range: each series has its own place
+        gone = [pin for pin in gone if pin.upstream.series == kernel.upstream.series]
+    if kernel in before or not gone:
+        return ""
+    return f" (was {', '.join(_told_apart(pin, kernel) for pin in gone)})"
+
+
+def _told_apart(old: Pin, new: Pin) -> str:
+    if old.version != new.version:
+        return old.version
+    return old.release if old.release != new.release else "another build"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.reports.drawing import Hanging, whole
 from runner.reports.findings import show_command
-from runner.results.diff import Change, Difference, Kind, Subject
+from runner.results.diff import Change, Difference, Kind, Names, Subject
 from runner.text import counted, plain, some
 
 _STYLES = {
@@ -24,17 +23,6 @@ _STYLES = {
 }
 _WIDTH = 160
 _NAMED = 6  # probes, cells
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """How the two sides are called, and which run holds each cell's evidence, by the cell's id."""
-
-    before: str
-    after: str
-    old_runs: Mapping[str, str] = field(default_factory=dict)
-    new_runs: Mapping[str, str] = field(default_factory=dict)
-    runs: bool = True  # two runs were compared, not two kernels
 
 
 def changes_report(of: Difference, names: Names, *, texts: bool = False) -> RenderableType:

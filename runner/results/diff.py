@@ -84,6 +84,17 @@ class Difference:
         return self.boots.get(change.key, 1) > 1
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """How the two sides are called, and which run holds each cell's evidence, by the cell's id."""
+
+    before: str
+    after: str
+    old_runs: Mapping[str, str] = field(default_factory=dict)
+    new_runs: Mapping[str, str] = field(default_factory=dict)
+    runs: bool = True  # two runs were compared, not two kernels
+
+
 Pair = tuple[JudgedCell, JudgedCell]
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from runner import cli
 from runner.cli import running
-from runner.cli.options import Project
+from runner.cli.project import Project
 from runner.engine.controller import execute
 from runner.engine.plan import Plan, RunEnd, Sink
 from runner.model import Lock
@@ -24,7 +24,11 @@ def _lock(project: Project, **_: object) -> Lock:
 
 
 if __name__ == "__main__":
-    fakes_of = {"payloads": lambda *_, **__: {"little": fakes.EMPTY_TAR}, "execute": _on_fakes, "settled": _lock}
-    for name, fake in fakes_of.items():
-        setattr(running, name, fake)
+    fakes_of = (
+        (running, "payloads", lambda *_, **__: {"little": fakes.EMPTY_TAR}),
+        (running, "execute", _on_fakes),
+        (Project, "settled", _lock),
+    )
+    for owner, name, fake in fakes_of:
+        setattr(owner, name, fake)
     sys.exit(cli.run(sys.argv[1:]))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner import cli
-from runner.cli import repro
+from runner.engine import repeat
 from runner.engine.plan import CellOrder, OpenGuests, Plan, RunEnd, Sink
 from runner.engine.storing import asked_of
 from runner.model import Asked, Cell, CellResult, Trace
@@ -97,8 +97,8 @@ class Guests:
 def guests(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Guests]:
     def install(change: Callable[[CellResult], CellResult] = lambda result: result) -> Guests:
         made = Guests(change)
-        monkeypatch.setattr(repro, "execute", made)
-        monkeypatch.setattr(repro, "payload", lambda cell, objects, *_, **__: b"".join(objects.values()))
+        monkeypatch.setattr(repeat, "execute", made)
+        monkeypatch.setattr(repeat, "payload", lambda cell, objects, *_, **__: b"".join(objects.values()))
         return made
 
     return install

@@ -39,4 +39,4 @@ def test_a_shell_without_results_asks_for_kernel_and_architecture(
     monkeypatch.chdir(tmp_path)
     matrix(tmp_path)
     assert cli.run(["cell", "shell", "6.12"]) == 64
-    assert "or say KERNEL ARCH" in capsys.readouterr().err
+    assert "or give KERNEL ARCH" in capsys.readouterr().err

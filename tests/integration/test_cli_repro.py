@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli import repro
+from runner.engine import repeat
 from runner.engine.controller import execute
 from runner.engine.plan import OpenGuests
 from runner.model import CellResult, Outcome
@@ -109,7 +109,7 @@ def test_a_run_that_did_not_keep_what_it_asked_says_so(
     project: Path, guests: Callable[..., Guests], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     guests()
-    monkeypatch.setattr(repro, "compile_objects", lambda *_, **__: {"little": {}})
+    monkeypatch.setattr(repeat, "compile_objects", lambda *_, **__: {"little": {}})
     with contextlib.closing(sqlite3.connect(project / "reports" / "results.db")) as db:
         db.execute("UPDATE cell SET asked = NULL")
         db.commit()
@@ -120,18 +120,18 @@ def test_a_run_that_did_not_keep_what_it_asked_says_so(
 # --- what is kept -----------------------------------------------------------------------------------------------------
 
 
-def test_a_trace_is_kept_only_when_asked_for(
+def test_the_trace_of_an_equal_answer_is_stored(
     project: Path, guests: Callable[..., Guests], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    guests()
-    runner(project, "repro", ID, "--probe", PROBE)
+    guests(with_field(0))
+    assert runner(project, "repro", ID, "--probe", PROBE) == 1
     assert read_trace(project / "reports", RUN, ID, PROBE) is None
-    runner(project, "repro", ID, "--probe", PROBE, "--keep")
+    guests()
+    assert runner(project, "repro", ID, "--probe", PROBE) == 0
     assert read_trace(project / "reports", RUN, ID, PROBE) == TRACE
     capsys.readouterr()
     assert runner(project, "show", ID, "--probe", PROBE) == 0
     assert "0: R1=ctx()" in capsys.readouterr().out
-    assert runner(project, "repro", ID, "--keep") == 64
 
 
 def test_damaged_files_beside_the_store_are_as_if_not_there(project: Path) -> None:

@@ -98,7 +98,7 @@ def boots(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], Booter]:
         return booter
 
     monkeypatch.setattr(running, "payloads", lambda *_, **__: {})
-    monkeypatch.setattr("runner.cli.running.settled", lambda project, **_: project.lock())
+    monkeypatch.setattr("runner.cli.project.Project.settled", lambda project, **_: project.lock())
     monkeypatch.setattr("runner.cli.running.select", lambda *_: cells())
     return install
 
@@ -171,7 +171,7 @@ def test_first_night_has_nothing_to_compare_with(
 ) -> None:
     boots(worse)
     assert matrix_run(project, "--baseline", "last", "--fail-on", "worse") == 0
-    assert "nothing to compare with yet" in capsys.readouterr().out
+    assert "no baseline yet" in capsys.readouterr().out
 
 
 def test_other_store_as_baseline(project: Path, boots: Callable[[Answers], Booter], tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_shards_of_one_run_are_merged_and_old_runs_pruned(
         assert runner(project, "results", "merge", str(source)) == 0
         assert f"added, {known} results known before" in output(capsys)
     assert runner(project, "results", "prune", "--keep", "1", "--dry-run") == 0
-    assert "1 of 2 runs would go" in output(capsys)
+    assert "1 of 2 runs would be deleted" in output(capsys)
     assert runner(project, "results", "prune", "--keep", "1") == 0
     assert last_run(project).id == "tuesday"
     assert not (project / "reports" / "runs" / "monday").exists()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from runner.cli.options import Project
+from runner.cli.project import Project
 from runner.errors import UserError
 from runner.kernels import source_of
 from runner.kernels.source import Name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.cli.judging import exit_status
+from runner.cli.watching import exit_status
 from runner.model import Crash, KfuncState, Outcome, ProgType, State, Verdict
 from runner.results.model import judge_run
 from tests.unit import results_samples as samples

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from runner.model import Outcome, State, Verdict
-from runner.reports.changes import Names, changes_document, changes_report
-from runner.results.diff import Difference, Kind, Subject, difference, match_kernels, match_runs
+from runner.reports.changes import changes_document, changes_report
+from runner.results.diff import Difference, Kind, Names, Subject, difference, match_kernels, match_runs
 from runner.results.model import JudgedCell, JudgedRun
 from tests.unit import results_samples as samples
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.model import Cell, Outcome
+from runner.model import ANSWERS, Cell, Outcome
 from runner.probes import Expectations
-from runner.reports.changes import Names
-from runner.results.diff import Difference, Matching, difference, match_kernels, match_runs
+from runner.results.diff import Difference, Matching, Names, difference, match_kernels, match_runs
 from runner.results.model import JudgedCell, JudgedRun, RunInfo, RunKind, judge_run, judged_cell
 from runner.results.store import ResultStore
 from runner.text import counted
@@ -30,7 +29,7 @@ class Side:
 
 
 def side(store: ResultStore, expectations: Expectations, word: str) -> Side:
-    """`word`: a run's id, `last`, `last~1`; or a kernel (6.12.117) or a cell: its last answer that is kept."""
+    """`word`: a run's id, `last`, `last~1`; or a kernel (6.12.117) or a cell: its last stored answer."""
     infos = store.runs()
     if found := _LAST.fullmatch(word):
         back, runs = int(found[1] or 0), [info for info in infos if info.kind is RunKind.MATRIX]
@@ -47,7 +46,7 @@ def of_run(run: JudgedRun) -> Side:
 
 
 def compare(before: Side, after: Side, expectations: Expectations) -> tuple[Difference, Names]:
-    """What changed from one to the other; an earlier boot of a newer cell is looked at as well."""
+    """What changed from one to the other; an earlier boot of a newer cell counts as well."""
     both_runs = before.is_run and after.is_run
     matching: Matching = (match_runs if both_runs else match_kernels)(before.cells, after.cells)
     earlier = {cell.id: _earlier(cell, expectations) for cell in after.cells if cell.earlier}
@@ -56,8 +55,7 @@ def compare(before: Side, after: Side, expectations: Expectations) -> tuple[Diff
 
 def _earlier(cell: JudgedCell, expectations: Expectations) -> tuple[JudgedCell, ...]:
     """Earlier boots that answered, judged."""
-    answered = [result for result in cell.earlier if result.outcome in (Outcome.RAN, Outcome.BOOT_FAILED)]
-    return tuple(judged_cell(result, expectations) for result in answered)
+    return tuple(judged_cell(result, expectations) for result in cell.earlier if result.outcome in ANSWERS)
 
 
 def _of_kernel(store: ResultStore, expectations: Expectations, word: str, infos: tuple[RunInfo, ...]) -> Side:
@@ -65,21 +63,19 @@ def _of_kernel(store: ResultStore, expectations: Expectations, word: str, infos:
     last = {it.cell.id: it for it in finals if it.outcome is Outcome.RAN}
     if not last:
         if finals:
-            raise UserError(
-                f"{word} never ran in the runs that are kept", hint=f"runner cell show {finals[-1].cell.id}"
-            )
+            raise UserError(f"{word} has no answer in the stored runs", hint=f"runner cell show {finals[-1].cell.id}")
         runs = ", ".join(info.id for info in infos[:5])
-        raise UserError(f"{word!r} is no run, no kernel and no cell that is kept", hint=f"the last runs: {runs}")
+        raise UserError(f"the store has no run, kernel or cell {word!r}", hint=f"the last runs: {runs}")
     cells = tuple(judged_cell(store.result(it), expectations) for it in last.values())
     return Side(word, cells, {cell_id: it.run for cell_id, it in last.items()}, False)
 
 
 def last_answers(store: ResultStore, expectations: Expectations, cells: Iterable[Cell]) -> Side:
-    """Of each of these kernels of the matrix, the last answer that is kept: a lost night in between hides no change."""
+    """Of each of these kernels of the matrix, the last stored answer, so that a lost run in between hides no change."""
     wanted = {(cell.name, cell.arch) for cell in cells}
     last = {}
     for it in store.finals():
-        if (it.cell.name, it.cell.arch) in wanted and it.outcome in (Outcome.RAN, Outcome.BOOT_FAILED):
+        if (it.cell.name, it.cell.arch) in wanted and it.outcome in ANSWERS:
             last[it.cell.name, it.cell.arch] = it
     found = tuple(judged_cell(store.result(it), expectations) for it in last.values())
     return Side("the last answers", found, {it.cell.id: it.run for it in last.values()}, True)

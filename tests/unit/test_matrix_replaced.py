@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.cli.locking import replaced
+from runner.matrix.lock import replaced
 from runner.model import Pin
 
 

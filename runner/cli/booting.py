@@ -1,25 +1,34 @@
-"""`--hosts`: from the file to the fleet of a run."""
+"""What commands that boot guests share: the fleet of --hosts and -n, and how they end at once."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import signal
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from runner.cli import EXIT_INTERRUPTED
 from runner.engine.fleet import Fleet, this_machine_alone
+from runner.engine.interrupts import handled, workers
 from runner.errors import UserError
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
+from runner.guest.interface import Guest
 from runner.model import Cell, GuestSize
 from runner.text import printable
+
+_SHOW_CURSOR = b"\x1b[?25h"
 
 
 @contextmanager
 def fleet_of(file: Path | None, slots: int | None, cells: Sequence[Cell], console: Console) -> Iterator[Fleet]:
-    """Without a file this machine alone. Says which hosts take part, and why others do not. InfraError: none does."""
+    """Without a file this machine alone. Prints which hosts take part, and why others do not. InfraError: none does."""
     if file is None:
         yield this_machine_alone(slots or default_slots(cells))
         return
@@ -39,12 +48,36 @@ def fleet_of(file: Path | None, slots: int | None, cells: Sequence[Cell], consol
 
 
 def largest_guest(cells: Sequence[Cell]) -> GuestSize:
-    """The one that counts for what a machine can carry."""
+    """The one that counts for what a machine can run."""
     return max((cell.guest for cell in cells), key=lambda guest: (guest.memory_mib, guest.cpus))
 
 
 def default_slots(cells: Sequence[Cell]) -> int:
-    """What this machine carries: the largest guest of the matrix counts."""
+    """What this machine can run."""
     accel = accelerations(deadline=cells[0].limits.deadline("prepare_s"))
     emulated = any(accel.get(cell.arch, "tcg") == "tcg" for cell in cells)
     return slots_for(host_cpus(), host_memory_mib(), largest_guest(cells), "tcg" if emulated else "kvm")
+
+
+def way_in(guest: Guest, console: Console) -> None:
+    """Print the commands that enter a guest from another terminal."""
+    access = guest.access()
+    for command in (access.ssh, access.gdb):
+        if command:
+            console.print(Text(f"  {shlex.join(command)}"), soft_wrap=True)
+
+
+def stoppable() -> AbstractContextManager[None]:
+    """Ctrl-C, SIGTERM and SIGHUP: the first one is a KeyboardInterrupt, the second one ends the process at once."""
+    return handled(_end_at_once)
+
+
+def _end_at_once() -> None:
+    """Guests go with their supervisors, which see that whoever started them is gone."""
+    if sys.stdout.isatty():
+        os.write(1, _SHOW_CURSOR)
+    os.write(2, b"ended at once; `runner matrix run --resume` boots the cells without a result\n")
+    for pid in workers():
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    os._exit(EXIT_INTERRUPTED)
