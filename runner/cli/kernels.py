@@ -22,7 +22,8 @@ from runner.kernels.build import FRAGMENT, build_tree
 from runner.matrix.lock import replaced
 from runner.model import Pin
 from runner.model.version import Versions
-from runner.probes.census.kfuncs import kfuncs_path, load_kfuncs, tagged
+from runner.probes.census.answers import taken
+from runner.probes.census.kfuncs import kfuncs_path, load_kfuncs
 from runner.store import write_atomically
 from runner.text import nearest
 
@@ -135,7 +136,7 @@ def census(
     """
     known = load_kfuncs(project.root)
     with project.store() as store:
-        grown = known.grown(pair for result in store.of_each_kernel() for pair in tagged(result))
+        grown = known.grown(pair for result in store.of_each_kernel() for pair in taken(result).tagged)
     if update_names:
         write_atomically(kfuncs_path(project.root), grown.text().encode())
     table, document = columns("kfunc", "object", ""), []

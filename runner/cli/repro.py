@@ -107,7 +107,7 @@ def _document(done: Repeated, trace: Trace | None) -> dict[str, object]:
         "answered": done.same is not None,
         "changed": [one.model_dump(exclude={"cell"}) for one in done.changed],
         "notes": done.notes,
-        "observations": [one.model_dump(mode="json") for one in done.result.observations],
+        "answers": [one.model_dump(mode="json") for one in done.result.answers],
         "crashes": [one.model_dump() for one in done.result.crashes],
         "trace": trace.model_dump(mode="json") if trace else None,
     }

@@ -129,8 +129,8 @@ def _chosen(project: Project, request: Request) -> tuple[Cell, ...]:
 def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: ResultStore) -> Plan:
     """What `run` still lacks; attempts are counted on."""
     cells, expectations = missing_cells(run), project.expectations
-    seen = {prog_type for result in run.results for prog_type in result.census_ended}  # was asked before it stopped
-    prog_types = tuple(it for it in ProgType if it in {*request.prog_types, *seen})
+    asked = {it.probe.rpartition(":")[2] for result in run.results for it in result.answers if it.item}  # a resumed run
+    prog_types = tuple(it for it in ProgType if it in {*request.prog_types, *asked})
     slots = run.slots or min(fleet.slots, len(cells))
     return Plan(
         run=run.model_copy(update={"slots": slots}).header,

@@ -7,15 +7,12 @@ from runner.model.answers import (
     BEGINS,
     Answer,
     CellResult,
-    CensusObservation,
     Crash,
     Facts,
-    Observation,
     Splat,
     SplatKind,
     Timings,
     Trace,
-    answers_of,
 )
 from runner.model.asks import Ask, Asked, AskedCell, Attach, Traffic
 from runner.model.cells import Cell, GuestSize, Limit, Limits
@@ -65,7 +62,6 @@ __all__ = [
     "Cell",
     "CellId",
     "CellResult",
-    "CensusObservation",
     "ClaimVerdict",
     "Crash",
     "Facts",
@@ -81,7 +77,6 @@ __all__ = [
     "Limits",
     "Lock",
     "Mark",
-    "Observation",
     "Outcome",
     "Package",
     "Pin",
@@ -106,5 +101,4 @@ __all__ = [
     "Verdict",
     "Wanted",
     "Which",
-    "answers_of",
 ]

@@ -5,12 +5,13 @@ Nothing else names a kind: reports, comparisons and the engine work on its asks,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator
 
 from runner.model import NO_ANSWER, Answer, Ask, CellResult, Mark, Outcome, Plain, ProgType, Row, SafeName, StateWord
 from runner.model.version import Interval, KernelVersion
@@ -168,6 +169,15 @@ class Kind(Generic[KnownT]):
         """What is claimed, each with who says it."""
         return ()
 
+    def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
+        """What another boot must answer too: the probe, which part of its answer (or item), and that.
+
+        No addresses, nor what a timer has left. `held` are probes whose expectation held: what they counted may differ.
+        """
+        for answer in result.answers:
+            if answer.kind == self.name:
+                yield answer.probe, answer.item or "answer", answer.failed or json.dumps(answer.body, sort_keys=True)
+
     # --- how its rows are shown
 
     def shown(self, result: CellResult, row: Row) -> Pairs:
@@ -217,6 +227,12 @@ class Kind(Generic[KnownT]):
     def is_due(self, row: Row) -> bool:
         """Does a run lack something when this row has no answer?"""
         return not row.hidden and (self.due is None or row.type in self.due)
+
+
+def nonsense(error: ValidationError) -> str:
+    """Why an answer that the agent gave is none."""
+    first = error.errors()[0]
+    return f"the agent's answer is none: {'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def not_asked(result: CellResult, probe: str) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runner.model import CellResult, ClaimVerdict, KfuncState, Observation, Row
 from runner.probes.kind import NO_ANSWER_WORD, Kind
 
 __all__ = ["KINDS", "NO_ANSWER_WORD", "OPTIONS", "PROBE_ENTRIES"]
@@ -31,44 +30,6 @@ def _found() -> dict[str, Kind[Any]]:
 KINDS: Mapping[str, Kind[Any]] = _found()  # in the order in which they are judged, and shown
 PROBE_ENTRIES = {next(iter(entry.model_fields)): entry for kind in KINDS.values() if (entry := kind.entry)}
 OPTIONS = tuple(sorted({option for kind in KINDS.values() for option in kind.options}))
-
-
-def rows_of(result: CellResult, claims: Sequence[ClaimVerdict], states: Sequence[KfuncState]) -> tuple[Row, ...]:
-    """The verdicts and states of one cell as rows, in their order."""
-    seen = {observation.probe: observation for observation in result.observations}
-    return (*(_claim(claim, seen.get(claim.probe)) for claim in claims), *map(_state, states))
-
-
-def _claim(claim: ClaimVerdict, seen: Observation | None) -> Row:
-    return Row(
-        kind="claims",
-        probe=claim.probe,
-        subject=claim.kfunc,
-        type=claim.prog_type,
-        verdict=claim.verdict,
-        cause=claim.cause,
-        expected=claim.expected,
-        observed=claim.observed,
-        crashed=claim.crashed,
-        known_issue=claim.known_issue,
-        errno=seen.load_errno if seen else None,
-        log=seen.log if seen else "",
-    )
-
-
-def _state(state: KfuncState) -> Row:
-    return Row(
-        kind="census",
-        probe=f"census:{state.prog_type}",
-        subject=state.kfunc,
-        type=state.prog_type,
-        state=state.state,
-        cause=state.cause,
-        hidden=state.hidden,
-        errno=state.errno,
-        log=state.log,
-        details=state.model_dump(mode="json", include={"object", "prototype", "layouts", "flags", "level"}),
-    )
 
 
 CLAIMS, CENSUS = KINDS["claims"], KINDS["census"]

@@ -16,10 +16,10 @@ from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
 
 from runner.errors import InfraError
 from runner.model import KnownIssue, Outcome, Plain
+from runner.probes.verifier import steady
 from runner.results.database import faults
 from runner.results.evidence import publish
 from runner.results.model import RunId
-from runner.results.packed import steady
 
 
 class Why(StrEnum):

@@ -13,8 +13,8 @@ from enum import StrEnum
 
 from runner.model import Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
+from runner.probes.verifier import steady
 from runner.results.model import JudgedCell
-from runner.results.packed import steady
 from runner.results.stories import is_less, rank
 
 _NUMBER = re.compile(r"\d+")

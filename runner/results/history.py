@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, cast
 
 from runner.model import Build, Row, StructLayout, Verdict
-from runner.results.packed import steady
+from runner.probes.verifier import steady
 from runner.results.series import Known, Measured, different
 
 

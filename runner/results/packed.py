@@ -21,6 +21,7 @@ from zstandard import (
 )
 
 from runner.model import Answer, Cell, CellResult
+from runner.probes.verifier import steady
 
 PackedError = ZstdError
 
@@ -31,19 +32,8 @@ _MAX_BYTES = 1 << 28  # of one result; what says that it holds more is damaged
 # When, where and how fast a cell was asked. No row depends on these: what is judged from the store is without them.
 _CIRCUMSTANCES = frozenset({"began", "timings", "host", "accel", "attempts", "image_sha256"})
 
-# Addresses and BTF ids, which differ from boot to boot and from build to build, in the logs of the verifier. `unknown#`
-# has no BTF id behind it, but what libbpf says of a call that it did not find; verdicts look at that.
-_PARTICULAR = re.compile(r"0(?<=\b0)x[0-9a-f]{12,16}\b|#(?<=\w#)(?<!unknown#)\d{3,}\b")
 _ADDRESSES = re.compile(rb"\b0x[0-9a-f]{12,16}\b")  # lines with these never come again
 _REMEMBERED = 50_000  # lines
-_ADDRESS, _ID = "0xADDRESS", "#ID"
-
-
-def steady(log: str) -> str:
-    """A log without its particulars: equal for two boots in which the verifier said the same."""
-    if "#" not in log and "0x" not in log:
-        return log  # most have none, and this is much faster than the pattern
-    return _PARTICULAR.sub(lambda found: _ID if found[0][0] == "#" else _ADDRESS, log)
 
 
 # --- text ------------------------------------------------------------------------------------------------------------

@@ -27,17 +27,16 @@ from runner.model import (
     Build,
     Cell,
     CellResult,
-    CensusObservation,
-    Observation,
     Outcome,
     ProgType,
     StructLayout,
     StructMember,
     Timings,
-    answers_of,
 )
 from runner.probes import OPTIONS, Expectations
+from runner.probes.census.answers import CensusObservation, taken
 from runner.probes.census.kfuncs import load_kfuncs
+from runner.probes.claims.answers import Observation
 from runner.probes.old import of
 from runner.results import evidence
 from runner.results.history import history
@@ -46,6 +45,7 @@ from runner.results.rowcache import NAME
 from runner.results.series import builds, measurements
 from runner.results.store import ResultStore
 from runner.results.stories import overview
+from tests.answers import answers_of, seen_of
 from tests.bench.measure import Figure
 from tests.unit import agent_samples, results_samples
 
@@ -105,9 +105,9 @@ def _result(cell: Cell, night: int) -> CellResult:
         timings=Timings(prepare_s=0.2, boot_s=boot_s, probe_s=probe_s, total_s=round(0.4 + boot_s + probe_s, 3)),
         facts=real.facts.model_copy(update={"release": cell.kernel.release, "build": f"#1 SMP Debian {cell.id}"}),
         answers=answers_of(
-            (_as_it_comes(seen, dice) for seen in real.observations),
+            (_as_it_comes(seen, dice) for seen in seen_of(real)),
             _census(cell.name, cell.arch, build),
-            real.census_ended,
+            taken(real).ended,
             _names()[_count(cell.name) :],
         ),
         config=CONFIG,

@@ -16,8 +16,10 @@ import pytest
 
 from runner import cli
 from runner.model import CellResult, Outcome
+from runner.probes.census.answers import taken
 from runner.results.model import Run
 from runner.results.store import ResultStore
+from tests.answers import seen_of
 from tests.faults.leftovers import Place, nothing_left
 from tests.faults.project import ROOT, cells, write_project
 from tests.unit import results_samples as samples
@@ -80,7 +82,7 @@ def answers(run: Run) -> dict[str, tuple[object, ...]]:
 
 
 def answer(result: CellResult) -> tuple[object, ...]:
-    return (result.outcome, result.observations, result.census, result.unasked, result.crashes, result.facts)
+    return (result.outcome, seen_of(result), taken(result).answers, result.unasked, result.crashes, result.facts)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from runner.model.deadline import Deadline
 from runner.process import require, run
 from runner.results.store import ResultStore
 from runner.store import Store, key_of
+from tests.answers import seen_of
 from tests.faults import test_guest_faults as guests
 from tests.faults.leftovers import DRAFTS, Place, nothing_left
 from tests.faults.project import kernels
@@ -116,7 +117,7 @@ def test_a_console_that_fills_the_disk(disk: Path, tmp_path: Path) -> None:
         result = guests.run(fault, tmp_path, folder=disk / "run")
     assert result.outcome is Outcome.INFRA_FAILED
     assert "console.log: No space left on device\n  free some space" in result.cause
-    assert len(result.observations) == 0
+    assert len(seen_of(result)) == 0
 
 
 def test_a_store_that_fills_the_disk(disk: Path) -> None:

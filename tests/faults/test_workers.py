@@ -46,7 +46,7 @@ def test_every_cell_comes_back_with_all_its_answers(tmp_path: Path) -> None:
     results, progress = told.results, told.phases
     assert sorted(result.cell.id for result in results) == [f"6.12.{n}-x86_64" for n in range(6)]
     assert {result.outcome for result in results} == {Outcome.RAN}
-    seen = {(len(result.observations), result.unasked, "Linux version" in result.console) for result in results}
+    seen = {(len(result.answers), result.unasked, "Linux version" in result.console) for result in results}
     assert seen == {(3, (), True)}
     assert Counter(event.phase for event in progress) == {
         Phase.PREPARING: 6,
@@ -68,7 +68,7 @@ def test_every_cell_ends_as_it_must_beside_all_the_others(tmp_path: Path) -> Non
         assert [result.attempts for result in mine] == list(range(1, len(outcomes) + 1))
         assert word in next((result.cause for result in reversed(mine) if result.outcome is not RAN), "")
         if outcomes[-1] is RAN:
-            assert len(mine[-1].observations) == 6
+            assert len(mine[-1].answers) == 6
             assert mine[-1].unasked == ()
 
 

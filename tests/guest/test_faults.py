@@ -15,6 +15,8 @@ from pathlib import Path
 from runner import supervise
 from runner.engine.plan import Phase
 from runner.model import CellResult, GuestSize, Limits, Outcome, Verdict
+from runner.probes.census.answers import taken
+from tests.answers import seen_of
 from tests.faults.leftovers import Place, nothing_left
 from tests.guest.conftest import Project, answers, exported
 from tests.guest.inprocess import OneCell
@@ -181,5 +183,5 @@ def test_a_stopped_qemu_is_noticed_and_ended(project: Project) -> None:
 
 
 def failed(result: CellResult) -> list[str]:
-    causes = [seen.failed for seen in result.observations] + [seen.failed for seen in result.census]
+    causes = [seen.failed for seen in seen_of(result)] + [seen.failed for seen in taken(result).answers]
     return list(filter(None, causes))

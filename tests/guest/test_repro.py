@@ -53,5 +53,5 @@ def test_a_cell_answers_again_what_it_answered(project: Project, tmp_path: Path)
     words = ("--from", str(exported), "--probe", "alloc-none:tc", "--format", "json")
     document = json.loads(project.runner("cell", "repro", cell_id, *words).stdout)
     assert (document["same"], document["notes"], document["changed"]) == (True, [], [])
-    assert document["observations"][0]["fields"]["acquired"] == 1
+    assert document["answers"][0]["body"]["fields"]["acquired"] == 1
     assert project.guests() == []

@@ -23,6 +23,7 @@ from runner.hosts.hostsfile import HostEntry, HostLimits, HostsFile, load_hosts
 from runner.model import CellResult, Outcome
 from runner.model.deadline import Deadline
 from tests import fakes
+from tests.answers import seen_of
 from tests.hosts.namespaces import Net, NetHost
 
 SILENCE_S = 3.0  # less than hosts.yaml allows: a worker of a fake guest answers at once
@@ -125,7 +126,7 @@ def all_answered(played: Played, cells: int) -> Iterator[None]:
     assert len(final) == cells
     assert {result.outcome for result in final.values()} == {Outcome.RAN}
     assert len(played.of(Outcome.RAN)) == cells
-    seen = {(len(result.observations), "Linux version" in result.console) for result in final.values()}
+    seen = {(len(seen_of(result)), "Linux version" in result.console) for result in final.values()}
     assert seen == {(3, True)}
     yield
 

@@ -20,6 +20,7 @@ from runner.model import Asked, Cell, CellResult, Trace
 from runner.probes import Expectations
 from runner.results.store import ResultStore
 from tests import fakes
+from tests.answers import seen_of, with_answers
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
@@ -88,9 +89,9 @@ class Guests:
         self.orders.append(order)
         asked_for = {ask.probe for ask in order.asks}
         result = agent_samples.result(VERSION)
-        seen = tuple(one for one in result.observations if one.probe in asked_for)
+        seen = tuple(one for one in seen_of(result) if one.probe in asked_for)
         traces = (TRACE,) if order.trace else ()
-        return self.change(result.model_copy(update={"cell": order.cell, "observations": seen, "traces": traces}))
+        return self.change(with_answers(result, claims=seen).model_copy(update={"cell": order.cell, "traces": traces}))
 
 
 @pytest.fixture

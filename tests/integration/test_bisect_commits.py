@@ -20,13 +20,15 @@ from runner.errors import BuildError, InfraError, UserError
 from runner.kernels import checkout
 from runner.kernels.checkout import Checkout
 from runner.matrix import load_matrix
-from runner.model import CellResult, Observation, Outcome, Pin, PinnedFile, answers_of
+from runner.model import CellResult, Outcome, Pin, PinnedFile
 from runner.model.deadline import Deadline
+from runner.probes.claims.answers import Observation
 from runner.process import Completed
 from runner.reports.bisection import bisection_report, summary
 from runner.results.bisections import Bisection
 from runner.results.store import ResultStore
 from tests import fakes
+from tests.answers import answers_of
 from tests.unit import agent_samples
 from tests.unit.rendering import render
 from tests.unit.test_bisect_target import expectations

@@ -18,6 +18,7 @@ from runner.results.evidence import read_trace, write_trace
 from runner.results.merge import merge
 from runner.results.store import ResultStore
 from tests import fakes
+from tests.answers import seen_of, with_answers
 from tests.integration.repro_fixture import (
     ID,
     PROBE,
@@ -37,8 +38,8 @@ __all__ = ["guests", "project", "template"]  # fixtures
 
 def with_field(value: int) -> Callable[[CellResult], CellResult]:
     def change(result: CellResult) -> CellResult:
-        (seen,) = result.observations
-        return result.model_copy(update={"observations": (seen.model_copy(update={"fields": {"found": value}}),)})
+        (seen,) = seen_of(result)
+        return with_answers(result, claims=(seen.model_copy(update={"fields": {"found": value}}),))
 
     return change
 
@@ -62,7 +63,7 @@ def test_one_probe_is_asked_again_closely(
     ("change", "ends"),
     [
         (with_field(0), (1, "Not the same as stored")),
-        (lambda result: result.model_copy(update={"observations": ()}), (2, "no answer")),
+        (lambda result: with_answers(result, claims=()), (2, "no answer")),
         (
             lambda result: result.model_copy(update={"outcome": Outcome.LOST, "cause": "ssh dropped"}),
             (2, "says nothing about the kernel"),

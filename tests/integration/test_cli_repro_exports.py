@@ -14,6 +14,7 @@ import pytest
 
 from runner import cli
 from runner.errors import UserError
+from runner.probes.claims.answers import observations
 from runner.reports.export import imported_cell
 from tests.integration.repro_fixture import ID, OBJECT, PROBE, VERSION, Guests, asked, guests, project, runner, template
 from tests.unit import agent_samples
@@ -43,8 +44,7 @@ def test_an_export_is_enough_to_boot_the_cell_again(
 def test_what_comes_back_from_an_export_is_what_went_in(project: Path) -> None:
     found = imported_cell(exported(project).read_bytes(), ID, "export.json")
     stored = agent_samples.result(VERSION)
-    claimed = {seen.probe: seen for seen in found.result.observations}
-    assert claimed == {seen.probe: seen for seen in stored.observations}
+    assert observations(found.result) == observations(stored)
     assert found.asked == asked(stored.cell).cells[ID]
     assert list(found.objects.values()) == [OBJECT]
 

@@ -13,10 +13,12 @@ import pytest
 from runner import cli
 from runner.cli import running
 from runner.engine.plan import Plan, RunEnd, Sink
-from runner.model import Build, Cell, CellResult, Observation, Outcome
+from runner.model import Build, Cell, CellResult, Outcome
+from runner.probes.claims.answers import Observation
 from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests import fakes
+from tests.answers import seen_of, with_answers
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
@@ -58,7 +60,7 @@ def worse(cell: Cell, attempt: int = 1) -> CellResult:
     result = good(cell, attempt)
     if cell.kernel.version != VERSIONS[1]:
         return result
-    return result.model_copy(update={"observations": tuple(_not_found(seen) for seen in result.observations)})
+    return with_answers(result, claims=tuple(_not_found(seen) for seen in seen_of(result)))
 
 
 def _not_found(seen: Observation) -> Observation:

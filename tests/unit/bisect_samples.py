@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from runner.bisect.candidates import ordered
 from runner.engine.fleet import Fleet
 from runner.engine.plan import CellOrder, Ended, Plan, RunEnd, Sink
-from runner.model import Build, CellResult, Observation, Outcome, Package, Pin, answers_of
+from runner.model import Build, CellResult, Outcome, Package, Pin
+from runner.probes.claims.answers import Observation
 from tests import fakes
+from tests.answers import answers_of
 from tests.unit import agent_samples
 
 PROBE = "nat-manip-2:tc"

@@ -8,16 +8,16 @@ from runner.model import (
     CellResult,
     ClaimVerdict,
     KfuncState,
-    Observation,
     Outcome,
     Pin,
     ProgType,
     State,
     Timings,
     Verdict,
-    answers_of,
 )
+from runner.probes.claims.answers import Observation
 from runner.results.model import JudgedRun, Run, judge_run
+from tests.answers import answers_of
 from tests.unit import results_samples as samples
 
 LOG = "func#0 @0\n0: R1=ctx() R10=fp0\ncalling kernel function {} is not allowed\nprocessed 1 insns (limit 1000000)"

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from runner.model import Observation, Verdict
+from runner.model import Verdict
+from runner.probes.claims.answers import Observation
 from runner.results.model import JudgedCell, JudgedRun
+from tests.answers import seen_of, with_answers
 from tests.unit import results_samples as samples
 
 TEXT = (
@@ -36,10 +38,10 @@ def _hostile(cell: JudgedCell) -> JudgedCell:
     if states:
         states.append(replace(states[0], subject=KFUNC))
         claims.append(replace(claims[0], subject=KFUNC, probe=f"{TEXT}:tc"))
-    seen = tuple(_observation(one) for one in cell.result.observations)
+    seen = tuple(_observation(one) for one in seen_of(cell.result))
     facts = cell.result.facts.model_copy(update={"build": TEXT, "cmdline": TEXT, "modules": {TEXT: TEXT}})
-    changes = {"observations": seen, "console": TEXT, "cause": TEXT, "host": TEXT, "accel": TEXT, "facts": facts}
-    result = cell.result.model_copy(update=changes)
+    changes = {"console": TEXT, "cause": TEXT, "host": TEXT, "accel": TEXT, "facts": facts}
+    result = with_answers(cell.result, claims=seen).model_copy(update=changes)
     return cell.model_copy(update={"rows": (*claims, *states), "result": result})
 
 

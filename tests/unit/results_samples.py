@@ -13,14 +13,12 @@ from runner.model import (
     Build,
     Cell,
     CellResult,
-    CensusObservation,
     ClaimVerdict,
     Facts,
     ImagePin,
     JudgedSplat,
     KfuncState,
     KnownIssue,
-    Observation,
     Outcome,
     Package,
     Pin,
@@ -29,10 +27,11 @@ from runner.model import (
     State,
     Timings,
     Verdict,
-    answers_of,
 )
-from runner.probes.kinds import rows_of
+from runner.probes.census.answers import CensusObservation
+from runner.probes.claims.answers import Observation
 from runner.results.model import JudgedCell, JudgedRun, Run, judge_run
+from tests.answers import answers_of, seen_of
 
 KERNELS = {"6.1": "6.1.192", "6.12": "6.12.117", "6.18": "6.18.15", "7": "7.3.4"}
 ARCHES = ("x86_64", "arm64")
@@ -105,7 +104,7 @@ def result(of: Cell, outcome: Outcome = Outcome.RAN, cause: str = "", seed: int 
         timings=Timings(prepare_s=0.2, boot_s=6.5, probe_s=5.25, total_s=12.25),
         facts=Facts(release=of.kernel.release, machine="x86_64", btf=("vmlinux", "nf_conntrack", "nf_nat")),
         answers=answers_of(
-            observations=tuple(
+            claims=tuple(
                 Observation(
                     probe=f"{claim}:{prog_type}",
                     load_errno=0,
@@ -201,7 +200,7 @@ class Judge:
         return self
 
     def rows(self, result: CellResult) -> tuple[Row, ...]:
-        return rows_of(result, self.verdicts(result), self.states(result))
+        return _rows(result, self.verdicts(result), self.states(result))
 
     def splats(self, result: CellResult) -> tuple[JudgedSplat, ...]:
         return tuple(JudgedSplat(**dict(splat)) for splat in result.splats)
@@ -259,3 +258,41 @@ def mixed_run() -> JudgedRun:
     for at in (20, 21):
         of = with_claim(of, "6.1.192-arm64", at, verdict=Verdict.NO_ANSWER, observed="", cause=no_module)
     return of
+
+
+def _rows(result: CellResult, claims: Sequence[ClaimVerdict], states: Sequence[KfuncState]) -> tuple[Row, ...]:
+    """The verdicts and states of one cell as rows, in their order."""
+    seen = {one.probe: one for one in seen_of(result)}
+    return (*(_claim_row(claim, seen.get(claim.probe)) for claim in claims), *map(_state_row, states))
+
+
+def _claim_row(claim: ClaimVerdict, seen: Observation | None) -> Row:
+    return Row(
+        kind="claims",
+        probe=claim.probe,
+        subject=claim.kfunc,
+        type=claim.prog_type,
+        verdict=claim.verdict,
+        cause=claim.cause,
+        expected=claim.expected,
+        observed=claim.observed,
+        crashed=claim.crashed,
+        known_issue=claim.known_issue,
+        errno=seen.load_errno if seen else None,
+        log=seen.log if seen else "",
+    )
+
+
+def _state_row(state: KfuncState) -> Row:
+    return Row(
+        kind="census",
+        probe=f"census:{state.prog_type}",
+        subject=state.kfunc,
+        type=state.prog_type,
+        state=state.state,
+        cause=state.cause,
+        hidden=state.hidden,
+        errno=state.errno,
+        log=state.log,
+        details=state.model_dump(mode="json", include={"object", "prototype", "layouts", "flags", "level"}),
+    )

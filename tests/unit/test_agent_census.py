@@ -15,6 +15,7 @@ from runner.agent.libbpf import LoadOpts, instruction
 from runner.agent.progtypes import PROG_TYPES
 from runner.model import Answer as CellAnswer
 from runner.model import CellResult, Outcome, ProgType
+from runner.probes.census.answers import taken
 from tests import fakes
 
 NAMES = ("bpf_a", "bpf_b")
@@ -53,7 +54,7 @@ def test_what_is_known_of_a_kfunc_goes_with_its_first_answer(monkeypatch: pytest
             for it, body in items
         ]
     assert ["tags" in answer.body for answer in answers] == [True, True, False, False]
-    seen = CellResult(cell=fakes.cell(), outcome=Outcome.RAN, answers=tuple(answers)).census
+    seen = taken(CellResult(cell=fakes.cell(), outcome=Outcome.RAN, answers=tuple(answers))).answers
     assert [(one.kfunc, one.prog_type) for one in seen] == [(name, it) for it in ("tc", "xdp") for name in NAMES]
     assert {(one.object, one.load_errno, one.log, one.tags) for one in seen} == {
         ("vmlinux", 13, REFUSED, ("bpf_kfunc",))

@@ -14,7 +14,7 @@ from runner.agent.btf import ARRAY, DECL_TAG, ENUM, FUNC, FUNC_PROTO, INT, PTR, 
 from runner.agent.kernelbtf import KernelBtf
 from runner.agent.layouts import shared
 from runner.agent.libbpf import Libbpf, LibbpfError
-from runner.model import CensusObservation
+from runner.probes.census.answers import CensusObservation
 from tests.unit.test_agent_btf import record
 from tests.unit.test_agent_kernelbtf import WHOLE, blob
 

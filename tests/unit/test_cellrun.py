@@ -11,6 +11,7 @@ from runner.engine.cellrun import run_cell
 from runner.engine.plan import Phase
 from runner.model import CellResult, Outcome
 from tests import fakes
+from tests.answers import seen_of
 
 
 def run(folder: Path, behaviour: str, *, count: int = 4, phases: list[Phase] | None = None) -> CellResult:
@@ -30,8 +31,8 @@ def test_a_healthy_cell_answers_everything(tmp_path: Path) -> None:
     assert result.outcome is Outcome.RAN
     assert result.began is not None
     assert before <= result.began <= datetime.now(UTC)
-    assert [observation.probe for observation in result.observations] == [f"claim-{n}:tc" for n in range(4)]
-    assert result.observations[0].fields == {"error": -22}
+    assert [observation.probe for observation in seen_of(result)] == [f"claim-{n}:tc" for n in range(4)]
+    assert seen_of(result)[0].fields == {"error": -22}
     assert (result.unasked, result.crashed, result.cause) == ((), (), "")
     assert phases == [Phase.PREPARING, Phase.BOOTING, Phase.PROBING]
     assert result.facts.release == "6.12.0-amd64"
@@ -44,7 +45,7 @@ def test_a_kernel_that_cannot_answer_is_not_booted_and_says_what_it_lacks(tmp_pa
     assert "without CONFIG_DEBUG_INFO_BTF (" in result.cause
     assert result.build.lacks[0] == "DEBUG_INFO_BTF"
     assert phases == [Phase.PREPARING]
-    assert (result.observations, result.census, result.missing) == ((), (), ())
+    assert result.answers == ()
     assert result.unasked == tuple(f"claim-{n}:tc" for n in range(4))
 
 
@@ -54,7 +55,7 @@ def test_a_probe_that_kills_the_kernel_costs_only_itself(tmp_path: Path) -> None
     assert result.outcome is Outcome.RAN
     assert result.crashed == ("claim-1:tc",)
     assert [(crash.cause, crash.oops) for crash in result.crashes] == [("the kernel died: Kernel panic", fakes.PANIC)]
-    assert {observation.probe for observation in result.observations} == {"claim-0:tc", "claim-2:tc", "claim-3:tc"}
+    assert {observation.probe for observation in seen_of(result)} == {"claim-0:tc", "claim-2:tc", "claim-3:tc"}
     assert phases.count(Phase.BOOTING) == 3, "again alone, and the others"
     assert "Kernel panic" in result.console
     assert result.console.count("Linux version") == 3
@@ -64,7 +65,7 @@ def test_a_probe_after_which_the_guest_is_silent_has_no_answer_and_the_others_do
     result = run(tmp_path, "silent-in-probe")
     assert result.outcome is Outcome.RAN
     assert result.crashed == ()
-    answers = {observation.probe: observation for observation in result.observations}
+    answers = {observation.probe: observation for observation in seen_of(result)}
     assert "said nothing" in answers["claim-1:tc"].failed
     assert answers["claim-1:tc"].load_errno is None
     assert answers["claim-3:tc"].load_errno == 0
@@ -75,13 +76,13 @@ def test_a_connection_that_drops_without_a_panic_is_the_hosts_fault(tmp_path: Pa
     assert result.outcome is Outcome.LOST
     assert result.crashed == ()
     assert result.unasked == ("claim-1:tc", "claim-2:tc", "claim-3:tc")
-    assert [observation.probe for observation in result.observations] == ["claim-0:tc"]
+    assert [observation.probe for observation in seen_of(result)] == ["claim-0:tc"]
 
 
 def test_nonsense_from_the_guest_is_no_answer(tmp_path: Path) -> None:
     result = run(tmp_path, "nonsense")
     assert result.outcome is Outcome.RAN
-    assert {observation.probe for observation in result.observations} == {f"claim-{n}:tc" for n in range(4)}
+    assert {observation.probe for observation in seen_of(result)} == {f"claim-{n}:tc" for n in range(4)}
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from runner.engine.transcript import Transcript
-from runner.model import CellResult, CensusObservation, Crash, Facts, Outcome, ProgType, Row, State, answers_of
+from runner.model import CellResult, Crash, Facts, Outcome, ProgType, Row, State
 from runner.model.version import KernelVersion
 from runner.probes import OPTIONS, Expectations
+from runner.probes.census.answers import CensusObservation, taken
 from runner.probes.census.judge import Known
-from runner.probes.census.kfuncs import KfuncList, load_kfuncs, tagged
+from runner.probes.census.kfuncs import KfuncList, load_kfuncs
 from runner.probes.census.reading import absence, read
+from tests.answers import answers_of, with_answers
 from tests.unit.agent_samples import DATA, ROOT, cell
 
 TC, XDP = ProgType.TC, ProgType.XDP
@@ -138,9 +140,9 @@ def test_a_call_that_loads_is_not_usable() -> None:
 
 
 def test_kernels_with_and_without_tags() -> None:
-    assert tagged(census("6.1.192-x86_64")) == set()
-    assert ("bpf_skb_set_fou_encap", "fou") in tagged(census(NEW))
-    assert "bpf_wq_set_callback_impl" not in {name for name, _ in tagged(census(NEW))}
+    assert not taken(census("6.1.192-x86_64")).tagged
+    assert ("bpf_skb_set_fou_encap", "fou") in taken(census(NEW)).tagged
+    assert "bpf_wq_set_callback_impl" not in {name for name, _ in taken(census(NEW)).tagged}
 
 
 def test_what_became_known_later_is_absent_only_where_btf_names_all_kfuncs() -> None:
@@ -165,8 +167,8 @@ def test_a_kfunc_that_crashed_the_kernel_has_no_answer() -> None:
 
 def test_a_census_that_failed_has_no_answers_and_says_why() -> None:
     seen = census(NEW)
-    only_xdp = tuple(it for it in seen.census if it.prog_type is XDP)
-    failed = seen.model_copy(update={"census": only_xdp, "census_ended": {TC: "OSError: no BTF", XDP: ""}})
+    only_xdp = tuple(it for it in taken(seen).answers if it.prog_type is XDP)
+    failed = with_answers(seen, census=only_xdp, ended={TC: "OSError: no BTF", XDP: ""})
     found = all_states(failed)
     assert {(it.state, it.cause) for it in found.values() if it.type == TC} == {(State.NO_ANSWER, "OSError: no BTF")}
     assert found["bpf_dynptr_from_xdp", XDP].state is State.REGISTERED
@@ -199,9 +201,9 @@ def test_absence_needs_evidence(facts: Facts, config: dict[str, str], what: Stat
         outcome=Outcome.RAN,
         facts=facts,
         config=config,
-        answers=answers_of(census_ended={TC: ""}, missing=("bpf_skb_get_fou_encap",)),
+        answers=answers_of(ended={TC: ""}, missing=("bpf_skb_get_fou_encap",)),
     )
-    assert absence(seen, "bpf_skb_get_fou_encap", known(), ("fou",)) == (what, words)
+    assert absence(seen, taken(seen), "bpf_skb_get_fou_encap", known(), ("fou",)) == (what, words)
 
 
 CALL = "0: R1=ctx() R10=fp0\n4: (85) call f#1\n"

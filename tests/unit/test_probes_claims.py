@@ -10,7 +10,7 @@ import pytest
 from runner.errors import UserError
 from runner.model import Ask, Attach, ProgType
 from runner.model.version import KernelVersion
-from runner.probes.census import Body as CensusBody
+from runner.probes.census.answers import Body as CensusBody
 from runner.probes.claims.answers import Body as ClaimBody
 from tests.unit.agent_samples import claims, expectations, expecting, load_claims
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UserError
-from runner.model import CellResult, Crash, KnownIssue, Observation, Outcome, Row, Splat, Verdict
+from runner.model import CellResult, Crash, KnownIssue, Outcome, Row, Splat, Verdict
 from runner.probes import Expectations, load_issues
+from runner.probes.claims.answers import Observation
+from tests.answers import seen_of, with_answers
 from tests.unit.agent_samples import ROOT, result
 
 EXPECTATIONS = Expectations.load(ROOT, ["conntrack", "traffic"])
@@ -27,8 +29,8 @@ def known(*cells: CellResult) -> tuple[KnownIssue, ...]:
 
 def changed(seen: CellResult, **changes: object) -> CellResult:
     """With what the kernel answered to NAT changed."""
-    observations = tuple(one.model_copy(update=changes) if one.probe == NAT else one for one in seen.observations)
-    return seen.model_copy(update={"observations": observations})
+    observations = tuple(one.model_copy(update=changes) if one.probe == NAT else one for one in seen_of(seen))
+    return with_answers(seen, claims=observations)
 
 
 @pytest.mark.parametrize("version", ["6.18.15", "7.3.4"])
@@ -76,9 +78,9 @@ def test_a_crash_is_never_explained() -> None:
 
 def cured() -> CellResult:
     """The same kernel, with the answers of one that was built well."""
-    well = {one.probe: one for one in result("6.18.15", "arm64").observations}
+    well = {one.probe: one for one in seen_of(result("6.18.15", "arm64"))}
     seen = result("6.18.15")
-    return seen.model_copy(update={"observations": tuple(well[one.probe] for one in seen.observations)})
+    return with_answers(seen, claims=tuple(well[one.probe] for one in seen_of(seen)))
 
 
 def test_an_issue_that_no_longer_happens_is_gone() -> None:
@@ -91,10 +93,10 @@ def test_an_issue_is_not_gone_because_nobody_looked() -> None:
     assert known(result("6.12.117"), result("6.18.15", "arm64")) == ()
     assert known(CellResult(cell=result("6.18.15").cell, outcome=Outcome.BOOT_FAILED)) == ()
     silent = cured()
-    without = tuple(one for one in silent.observations if one.probe != NAT)
-    assert known(silent.model_copy(update={"observations": without})) == ()
-    failed = tuple(Observation(probe=NAT, failed="bug") if one.probe == NAT else one for one in silent.observations)
-    assert known(silent.model_copy(update={"observations": failed})) == ()
+    without = tuple(one for one in seen_of(silent) if one.probe != NAT)
+    assert known(with_answers(silent, claims=without)) == ()
+    failed = tuple(Observation(probe=NAT, failed="bug") if one.probe == NAT else one for one in seen_of(silent))
+    assert known(with_answers(silent, claims=failed)) == ()
 
 
 def test_every_pattern_of_the_committed_file_names_a_probe() -> None:

@@ -11,15 +11,16 @@ from runner.model import (
     CellResult,
     Crash,
     Facts,
-    Observation,
     Outcome,
     ProgType,
     Row,
     State,
     Verdict,
-    answers_of,
 )
+from runner.probes.census.answers import taken
+from runner.probes.claims.answers import Observation
 from runner.probes.claims.matching import statement_true
+from tests.answers import answers_of, seen_of, with_answers
 from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result, states, transcript, verdicts
 
 BOTH_ORDERS = ("s390x", "ppc64le")
@@ -64,8 +65,8 @@ def test_real_transcripts_are_whole(version: str, variant: str) -> None:
     assert said.noise == []
     assert said.ended
     assert said.unanswered(said.asks) == ()
-    assert len(result(version, variant).observations) >= 200
-    assert len(result(version, variant).census) == 22
+    assert len(seen_of(result(version, variant))) >= 200
+    assert len(taken(result(version, variant)).answers) == 22
 
 
 @pytest.mark.parametrize(("version", "variant"), KERNELS)
@@ -94,7 +95,7 @@ def test_states_of_a_real_kernel() -> None:
 def test_statements_and_expectations_are_two_things() -> None:
     """The page says that alloc may return -ENOENT. It never does: the statement is false, the expectation holds."""
     claim = next(claim for claim in claims()[0].claims if claim.id == "alloc-enoent")
-    seen = next(one for one in result("6.12.117").observations if one.probe == "alloc-enoent:tc")
+    seen = next(one for one in seen_of(result("6.12.117")) if one.probe == "alloc-enoent:tc")
     assert statement_true(claim, seen) is False
     assert statement_true(claim, Observation(probe="x", failed="bug")) is None
     assert "alloc-enoent" not in broken(result("6.12.117"))
@@ -121,13 +122,13 @@ def test_a_kernel_that_has_no_jit_is_told_from_one_whose_jit_is_off() -> None:
 def test_a_big_endian_guest_finds_the_kfuncs_that_a_little_endian_one_finds() -> None:
     """With prototypes and layouts: both BTFs were read right. Nothing else can be asked of Debian's s390x kernels."""
     big, little = (
-        {a.kfunc: (a.object, a.prototype, a.layouts, a.tags) for a in result("6.12.113", arch).census}
+        {a.kfunc: (a.object, a.prototype, a.layouts, a.tags) for a in taken(result("6.12.113", arch)).answers}
         for arch in BOTH_ORDERS
     )
     assert len(big) == 11
     assert big == little
     assert {layout.name for _, _, layouts, _ in big.values() for layout in layouts} == {"bpf_ct_opts", "bpf_sock_tuple"}
-    assert set(result("6.12.113", "s390x").missing) >= set(result("6.12.113", "ppc64le").missing)
+    assert set(taken(result("6.12.113", "s390x")).missing) >= set(taken(result("6.12.113", "ppc64le")).missing)
 
 
 def test_a_module_that_does_not_load_is_not_an_absence() -> None:
@@ -158,7 +159,7 @@ def test_absent_needs_everything_to_be_there() -> None:
             cell=cell("6.12.117"),
             outcome=Outcome.RAN,
             facts=facts,
-            answers=answers_of(census_ended={} if ended is None else {ProgType.TC: ended}, missing=("bpf_ct_release",)),
+            answers=answers_of(ended={} if ended is None else {ProgType.TC: ended}, missing=("bpf_ct_release",)),
         )
         return state(seen, "bpf_ct_release", ProgType.TC)
 
@@ -233,6 +234,6 @@ def test_claims_about_other_kernels_do_not_apply() -> None:
 
 def test_usable_is_never_lost_to_a_failed_census() -> None:
     full = result("6.12.117")
-    seen = full.model_copy(update={"census": (), "census_ended": {}})
+    seen = with_answers(full, census=(), ended={})
     assert state(seen, "bpf_skb_ct_alloc", ProgType.TC) == (State.USABLE, "")
     assert state(seen, "bpf_skb_ct_alloc", ProgType.XDP)[0] is State.NO_ANSWER

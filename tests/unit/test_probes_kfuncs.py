@@ -12,7 +12,7 @@ from runner.errors import UserError
 from runner.kernels.needs import MODULES
 from runner.model.version import KernelVersion
 from runner.probes import OPTIONS, Expectations
-from runner.probes.census import Body
+from runner.probes.census.answers import Body
 from runner.probes.census.kfuncs import KfuncList, kfuncs_path, load_kfuncs
 from tests.unit.agent_samples import ROOT, claims, expectations
 

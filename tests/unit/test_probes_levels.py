@@ -6,7 +6,10 @@ from collections import Counter
 
 import pytest
 
-from runner.model import CellResult, CensusObservation, Level, Observation, Outcome, ProgType, answers_of
+from runner.model import CellResult, Level, Outcome, ProgType
+from runner.probes.census.answers import CensusObservation
+from runner.probes.claims.answers import Observation
+from tests.answers import answers_of, with_answers
 from tests.unit.agent_samples import GOOD_FACTS, cell, result, states
 
 
@@ -74,5 +77,5 @@ def test_each_step(observation: Observation, expected: Level) -> None:
     )
     assert level(seen, "bpf_ct_set_nat_info") is expected
     refused = census.model_copy(update={"log": "calling kernel function bpf_ct_set_nat_info is not allowed\n"})
-    only_census = seen.model_copy(update={"observations": (), "census": (refused,)})
+    only_census = with_answers(seen, claims=(), census=(refused,))
     assert level(only_census, "bpf_ct_set_nat_info") is Level.IN_BTF

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from runner.model import CellResult, ProgType, State, Verdict
+from runner.probes.census.answers import taken
 from runner.probes.claims.judge import Evidence, missing_words, other_prototype
+from tests.answers import seen_of, with_answers
 from tests.unit.agent_samples import claims, result, states, verdicts
 
 POISONED = "12: (85) call unknown#2002000004\ninvalid func unknown#2002000004\nprocessed 9 insns"
@@ -13,7 +15,7 @@ NO_FIELD = "3: (85) call unknown#195896080\ninvalid func unknown#195896080\n"
 
 
 def answered(seen: CellResult) -> dict[str, tuple[Verdict | None, str]]:
-    asked = {one.probe for one in seen.observations}
+    asked = {one.probe for one in seen_of(seen)}
     rows = verdicts(seen)
     return {probe: (rows[probe].verdict, rows[probe].cause) for probe in asked}
 
@@ -47,8 +49,8 @@ def test_a_module_without_btf_is_the_cause_wherever_its_kfuncs_are_called() -> N
 
 
 def without(seen: CellResult, kfunc: str) -> CellResult:
-    census = tuple(one for one in seen.census if one.kfunc != kfunc)
-    return seen.model_copy(update={"census": census, "missing": (*seen.missing, kfunc)})
+    census = tuple(one for one in taken(seen).answers if one.kfunc != kfunc)
+    return with_answers(seen, census=census, missing=(*taken(seen).missing, kfunc))
 
 
 def test_what_the_kernel_really_lacks_is_named() -> None:
@@ -69,8 +71,8 @@ def test_other_refusals_say_nothing_about_prototypes(log: str) -> None:
 def test_without_a_census_nothing_is_known_about_prototypes() -> None:
     seen = result("6.12.117")
     assert other_prototype(Evidence.of(seen), claims()[0], POISONED) != ""
-    assert other_prototype(Evidence.of(seen.model_copy(update={"census": ()})), claims()[0], POISONED) == ""
-    half = tuple(one for one in seen.census if one.kfunc != "bpf_ct_release")
-    assert other_prototype(Evidence.of(seen.model_copy(update={"census": half})), claims()[0], POISONED) == ""
-    failed = tuple(one.model_copy(update={"object": "", "failed": "bug"}) for one in seen.census)
-    assert other_prototype(Evidence.of(seen.model_copy(update={"census": failed})), claims()[0], POISONED) == ""
+    assert other_prototype(Evidence.of(with_answers(seen, census=())), claims()[0], POISONED) == ""
+    half = tuple(one for one in taken(seen).answers if one.kfunc != "bpf_ct_release")
+    assert other_prototype(Evidence.of(with_answers(seen, census=half)), claims()[0], POISONED) == ""
+    failed = tuple(one.model_copy(update={"object": "", "failed": "bug"}) for one in taken(seen).answers)
+    assert other_prototype(Evidence.of(with_answers(seen, census=failed)), claims()[0], POISONED) == ""

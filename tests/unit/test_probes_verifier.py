@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from runner.model import Observation, State
+from runner.model import State
+from runner.probes.claims.answers import Observation
 from runner.probes.claims.matching import expected_words, matches, observed_words
 from runner.probes.claims.written import Pattern, Range, Refusal
 from runner.probes.verifier import calls_missing, permission, says, verdict_line
+from tests.answers import seen_of
 from tests.unit.agent_samples import result
 
 CALL = "0: R1=ctx() R10=fp0\n4: (85) call bpf_x#1234\n"
@@ -62,7 +64,7 @@ def test_a_refusal_before_the_call_hides_the_answer(refused: int, log: str, hidd
 
 @pytest.mark.parametrize("version", ["6.1.192", "6.12.117", "6.18.15", "7.3.4"])
 def test_the_verifiers_reason_is_found_in_real_logs(version: str) -> None:
-    observations = {one.probe: one for one in result(version).observations}
+    observations = {one.probe: one for one in seen_of(result(version))}
     assert verdict_line(observations["alloc-leak:tc"].log).startswith("Unreleased reference id=")
     assert verdict_line(observations["alloc-tc-context:tc"].log) == "R1 type=ctx expected=fp"
     lines = {probe: verdict_line(it.log) for probe, it in observations.items() if it.load_errno}

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from runner.errors import UserError
-from runner.model import Crash, Observation
+from runner.model import Crash
+from runner.probes.claims.answers import Observation
 from runner.reports.cell import cell_report, probe_report
+from tests.answers import with_answers
 from tests.unit import results_samples as samples
 from tests.unit.rendering import render
 
@@ -53,7 +55,7 @@ def test_probe_report_shows_the_raw_observation() -> None:
         fields={"error": -22, "mask": 255},
     )
     rows = tuple(replace(row, log=seen.log) if row.probe == seen.probe else row for row in cell.rows)
-    result = cell.result.model_copy(update={"observations": (seen,)})
+    result = with_answers(cell.result, claims=(seen,))
     cell = cell.model_copy(update={"result": result, "rows": rows})
     text = render(probe_report(cell, seen.probe, says="opts__sz must be 12", source="ebpf-docs: bpf_skb_ct_alloc"))
     for part in (

@@ -7,9 +7,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.cli.options import emit
-from runner.model import Outcome
 from runner.reports.cell import probe_report
 from runner.reports.drawing import Hanging, Trimmed, whole
+from tests.answers import seen_of, with_answers
 from tests.unit import results_samples as samples
 from tests.unit.rendering import render
 
@@ -49,9 +49,9 @@ def test_the_verifiers_words_come_whole(
     if columns:
         monkeypatch.setenv("COLUMNS", columns)
     result = samples.result(samples.CELLS[0])
-    first = result.observations[0].model_copy(update={"log": f"{LONG}\nprocessed 5 insns\n"})
+    first = seen_of(result)[0].model_copy(update={"log": f"{LONG}\nprocessed 5 insns\n"})
     cell = samples.judged(
-        result.model_copy(update={"outcome": Outcome.RAN, "observations": (first, *result.observations[1:])}),
+        with_answers(result, claims=(first, *seen_of(result)[1:])),
         cells=samples.CELLS[:1],
     ).cells[0]
     emit(probe_report(cell, first.probe), None)

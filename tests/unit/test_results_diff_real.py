@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from runner.model import CellResult, Crash, Observation, Outcome, answers_of
+from runner.model import CellResult, Crash, Outcome
+from runner.probes.census.answers import taken
+from runner.probes.claims.answers import Observation
 from runner.results.diff import Change, Difference, Kind, difference, match_runs
+from tests.answers import answers_of, seen_of, with_answers
 from tests.unit.agent_samples import result
 from tests.unit.test_results_statements import judged
 
@@ -13,8 +16,8 @@ PROBE = "alloc-tcp:tc"
 
 
 def altered(seen: CellResult, **changes: object) -> CellResult:
-    observations = tuple(one.model_copy(update=changes) if one.probe == PROBE else one for one in seen.observations)
-    return seen.model_copy(update={"observations": observations})
+    observations = tuple(one.model_copy(update=changes) if one.probe == PROBE else one for one in seen_of(seen))
+    return with_answers(seen, claims=observations)
 
 
 def diff(before: tuple[CellResult, ...], after: tuple[CellResult, ...]) -> Difference:
@@ -55,7 +58,7 @@ def test_states_outcomes_crashes_and_cells_count() -> None:
     older = older.model_copy(update={"cell": older.cell.model_copy(update={"name": "6.1"})})
     [crash] = about(diff((seen,), (seen.model_copy(update={"crashes": (Crash(probe=PROBE),)}),)), PROBE)
     assert (crash.kind, crash.after) == (Kind.WORSE, "crashed the kernel")
-    [state] = about(diff((seen,), (seen.model_copy(update={"census": ()}),)), "bpf_skb_ct_alloc (xdp)")
+    [state] = about(diff((seen,), (with_answers(seen, census=()),)), "bpf_skb_ct_alloc (xdp)")
     assert state.kind is Kind.UNANSWERED
     lost = CellResult(cell=seen.cell, outcome=Outcome.LOST, cause="ssh", answers=answers_of((Observation(probe="x"),)))
     [cell] = diff((seen,), (lost,)).changes  # once, not for every claim
@@ -69,8 +72,8 @@ def test_same_state_from_elsewhere_is_a_change(moved: dict[str, object]) -> None
     seen = result("6.12.117")
     census = tuple(
         one.model_copy(update=moved) if (one.kfunc, one.prog_type) == ("bpf_skb_ct_alloc", "xdp") else one
-        for one in seen.census
+        for one in taken(seen).answers
     )
-    [change] = about(diff((seen,), (seen.model_copy(update={"census": census}),)), "bpf_skb_ct_alloc (xdp)")
+    [change] = about(diff((seen,), (with_answers(seen, census=census),)), "bpf_skb_ct_alloc (xdp)")
     assert change.kind in {Kind.OTHERWISE, Kind.WORSE}
     assert change.before != change.after

@@ -19,6 +19,7 @@ from runner.results.merge import merge
 from runner.results.model import Run, judge_run
 from runner.results.prune import Keep, plan, prune
 from runner.results.store import ResultStore
+from tests.answers import seen_of, with_answers
 from tests.unit import results_samples as samples
 
 ARM = tuple(cell for cell in samples.CELLS if cell.arch == "arm64")
@@ -39,7 +40,7 @@ def stored(path: Path, run: Run, *, finished: bool = True) -> Path:
 def few(cell: Cell) -> CellResult:
     """A result with enough answers for two shards to share some and differ in others."""
     result = samples.result(cell)
-    return result.model_copy(update={"observations": result.observations[:12]})
+    return with_answers(result, claims=seen_of(result)[:12])
 
 
 def shard(cells: tuple[Cell, ...], run_id: str = "nightly", **changes: object) -> Run:

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
-from runner.model import CellResult, CensusObservation, Crash, Observation, Outcome, ProgType, answers_of
+from runner.model import CellResult, Crash, Outcome, ProgType
+from runner.probes.census.answers import CensusObservation
+from runner.probes.claims.answers import Observation
 from runner.results.comparison import answered, changed_answers
 from tests import fakes
+from tests.answers import answers_of
 
 PROBE = "alloc:tc"
 SEEN = Observation(probe=PROBE, load_errno=0, run_errno=0, retval=0, fields={"error": -22, "timeout": 30})

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from runner.model import CellResult, Crash, Observation, Outcome, Row, Timings
+from runner.model import CellResult, Crash, Outcome, Row, Timings
 from runner.probes import load_issues
+from runner.probes.census.answers import taken
 from runner.probes.census.kfuncs import load_kfuncs
+from runner.probes.claims.answers import Observation
 from runner.probes.expectations import Expectations
 from runner.probes.old import of
-from runner.results.packed import digest_of, steady
+from runner.probes.verifier import steady
+from runner.results.packed import digest_of
 from runner.results.rowcache import NAME
 from runner.results.series import keep_rows, measurements
 from runner.results.store import ResultStore
+from tests.answers import answers_of, seen_of, with_answers
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
@@ -44,12 +48,12 @@ def keep(store: ResultStore, *results: CellResult) -> None:
 
 def changed(probe: str, **changes: object) -> CellResult:
     """6.12.117, which answered one claim otherwise."""
-    seen = (each.model_copy(update=changes) if each.probe == probe else each for each in REAL.observations)
-    return REAL.model_copy(update={"observations": tuple(seen)})
+    seen = (each.model_copy(update=changes) if each.probe == probe else each for each in seen_of(REAL))
+    return with_answers(REAL, claims=tuple(seen))
 
 
 def field(probe: str, name: str, value: int) -> CellResult:
-    (seen,) = (each for each in REAL.observations if each.probe == probe)
+    (seen,) = (each for each in seen_of(REAL) if each.probe == probe)
     return changed(probe, fields={**seen.fields, name: value})
 
 
@@ -72,11 +76,11 @@ NIGHTS = (
     changed("alloc-tcp:tc", load_errno=22, log="call unknown#200200001: invalid func unknown#2002000001\n", fields={}),
     changed("alloc-tcp:tc", failed="no memory"),
     REAL.model_copy(update={"crashes": (Crash(probe="alloc-tcp:tc", cause="panic"),)}),
-    REAL.model_copy(update={"missing": (*REAL.missing, "bpf_skb_ct_alloc")}),
+    with_answers(REAL, missing=(*taken(REAL).missing, "bpf_skb_ct_alloc")),
     REAL.model_copy(update={"config": {**REAL.config, "BPF_JIT": "n"}}),
-    REAL.model_copy(update={"census": REAL.census[::2]}),
-    REAL.model_copy(update={"census": (), "census_ended": {}}),
-    REAL.model_copy(update={"observations": REAL.observations[::3]}),
+    with_answers(REAL, census=taken(REAL).answers[::2]),
+    with_answers(REAL, census=(), ended={}),
+    with_answers(REAL, claims=seen_of(REAL)[::3]),
     agent_samples.result("6.1.192"),
     agent_samples.result("7.3.4"),
 )
@@ -107,7 +111,7 @@ def test_equal_digests_are_of_equal_rows_and_circumstances_are_not_in_them(expec
 
 
 def one(seen: Observation) -> CellResult:
-    return CellResult(cell=REAL.cell, outcome=Outcome.RAN, observations=(seen,))  # type: ignore[call-arg]
+    return CellResult(cell=REAL.cell, outcome=Outcome.RAN, answers=answers_of((seen,)))
 
 
 def test_an_edited_expectation_is_judged_by_and_the_old_one_too(store: ResultStore, expectations: Expectations) -> None:

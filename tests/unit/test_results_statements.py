@@ -8,12 +8,14 @@ from functools import cache
 
 import pytest
 
-from runner.model import CellResult, Crash, Observation, Outcome
+from runner.model import CellResult, Crash, Outcome
 from runner.probes import Expectations
+from runner.probes.claims.answers import Observation
 from runner.reports.statements import statements_markdown, statements_report
 from runner.reports.verdicts import WantedVerdicts, probe_verdicts, verdicts_report
 from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.statements import Standing, Statement, statements
+from tests.answers import seen_of, with_answers
 from tests.unit.agent_samples import ROOT, cell, result
 from tests.unit.rendering import render
 
@@ -111,9 +113,9 @@ def test_an_unanswered_part_leaves_a_sentence_open() -> None:
     seen = result("6.1.192")
     part = tuple(
         Observation(probe=one.probe, failed="bug") if one.probe == "alloc-opts-size-8:tc" else one
-        for one in seen.observations
+        for one in seen_of(seen)
     )
-    found = statement(judged(seen.model_copy(update={"observations": part})), "alloc-opts-size-8:tc")
+    found = statement(judged(with_answers(seen, claims=part)), "alloc-opts-size-8:tc")
     assert (found.standing, found.open[0].cause) == (Standing.OPEN, "bug")
 
 

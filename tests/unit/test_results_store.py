@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError, UserError
-from runner.model import NETWORK_TYPES, Ask, Asked, AskedCell, Cell, CellResult, CensusObservation, Outcome, Timings
+from runner.model import NETWORK_TYPES, Ask, Asked, AskedCell, Cell, CellResult, Outcome, Timings
+from runner.probes.census.answers import CensusObservation
 from runner.results.evidence import console_path
 from runner.results.store import ResultStore
+from tests.answers import seen_of, with_answers
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
@@ -75,8 +77,8 @@ def with_addresses(boot: int) -> CellResult:
     log = (
         f"0: (18) r3 = 0xff5c1368807{boot:05x} ; R3_w=map_value(map=data)\n4: (85) call bpf_ct_release#{12000 + boot}\n"
     )
-    seen = tuple(each.model_copy(update={"log": log + "\x1a as it came"}) for each in result.observations)
-    return result.model_copy(update={"observations": seen})
+    seen = tuple(each.model_copy(update={"log": log + "\x1a as it came"}) for each in seen_of(result))
+    return with_answers(result, claims=seen)
 
 
 def test_an_answer_comes_back_with_its_addresses(path: Path) -> None:
@@ -84,7 +86,7 @@ def test_an_answer_comes_back_with_its_addresses(path: Path) -> None:
         store_run(path, with_addresses(boot), run_id=f"boot-{boot}")
     with ResultStore(path, read_only=True) as store:
         for boot in range(3):
-            assert store.load(f"boot-{boot}").results[0].observations == with_addresses(boot).observations
+            assert seen_of(store.load(f"boot-{boot}").results[0]) == seen_of(with_addresses(boot))
         assert len({final.digest for final in store.finals()}) == 1
 
 
@@ -272,8 +274,8 @@ def with_census(cell: Cell) -> CellResult:
         for it in NETWORK_TYPES
     )
     ended = dict.fromkeys(NETWORK_TYPES, "")
-    more = {"census": census, "missing": NAMES[350:], "census_ended": ended, "config": {"NF_NAT": "m"}}
-    return samples.result(cell).model_copy(update=more)
+    result = with_answers(samples.result(cell), census=census, missing=NAMES[350:], ended=ended)
+    return result.model_copy(update={"config": {"NF_NAT": "m"}})
 
 
 def test_a_census_is_kept_whole(path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -12,7 +12,6 @@ from runner.model import (
     CellResult,
     Level,
     Mark,
-    Plain,
     ProgType,
     Row,
     State,
@@ -22,21 +21,10 @@ from runner.model import (
 from runner.model.errnos import errno_words
 from runner.model.layouts import layout_lines
 from runner.model.version import KernelVersion
-from runner.probes.census.judge import NAME, Judge, Known
-from runner.probes.census.kfuncs import load_kfuncs, tagged
-from runner.probes.census.reading import probe_of
+from runner.probes.census.answers import NAME, Body, probe_of, taken
+from runner.probes.census.judge import Judge, Known
+from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.kind import Kind, Need, Pairs, ProbeFile
-
-
-class Body(Plain):
-    """May programs of this type call the kfuncs? One item for each that the kernel's BTF holds.
-
-    The agent asks about all that BTF calls a kfunc, and about `kfuncs` where they are functions of any kind: old
-    kernels' BTF does not tell.
-    """
-
-    prog_type: ProgType
-    kfuncs: tuple[str, ...]
 
 
 class Census(Kind[Known]):
@@ -90,7 +78,7 @@ class Census(Kind[Known]):
         return Known(load_kfuncs(root), tuple(file.family for file in files if file.family.kfuncs))
 
     def grown(self, known: Known, results: Iterable[CellResult]) -> Known:
-        return Known(known.kfuncs.grown(kfunc for result in results for kfunc in tagged(result)), known.families)
+        return Known(known.kfuncs.grown(kfunc for result in results for kfunc in taken(result).tagged), known.families)
 
     def asks(self, known: Known, version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
         names = tuple(sorted(known.names))
@@ -103,6 +91,12 @@ class Census(Kind[Known]):
 
     def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
         return Judge(result, known, earlier).rows()
+
+    def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
+        for one in taken(result).answers:
+            again = f", {one.again}: errno {one.again_errno}" if one.again else ""
+            said = f"errno {one.load_errno} in {one.object or 'no BTF'}{again}"
+            yield probe_of(one.prog_type), one.kfunc, f"not asked: {one.failed}" if one.failed else said
 
     def shown(self, result: CellResult, row: Row) -> Pairs:
         yield "found in", str(row.details["object"]) or "no BTF of this kernel"

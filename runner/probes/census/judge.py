@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from runner.model import CellResult, CensusObservation, Level, ProgType, Row, State, StructLayout
+from runner.model import CellResult, Level, ProgType, Row, State, StructLayout
 from runner.model.errnos import errno_name
+from runner.probes.census.answers import NAME, CensusObservation, probe_of, taken
 from runner.probes.census.kfuncs import KfuncList
-from runner.probes.census.reading import absence, asked_types, flags, homes, probe_of, read, unanswered
+from runner.probes.census.reading import absence, asked_types, flags, homes, read, unanswered
 from runner.probes.kind import CRASHED, Family, not_asked
 from runner.probes.verifier import calls_missing, permission, plain_words, verdict_line, without_jit
-
-NAME = "census"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +32,20 @@ class Judge:
     """Judges one cell. `earlier` are rows of probes that ran programs with these kfuncs."""
 
     def __init__(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> None:
-        self._result, self._known = result, known
-        self._answers = {(answer.kfunc, answer.prog_type): answer for answer in result.census}
+        self._result, self._known, self._asked = result, known, taken(result)
+        self._answers = {(answer.kfunc, answer.prog_type): answer for answer in self._asked.answers}
         self._owners = {name: it for it in reversed(known.families) for name in it.kfunc_names}
-        self._homes = homes(result, {name: it.modules for name, it in self._owners.items()}, known.kfuncs)
+        self._homes = homes(result, self._asked, {name: it.modules for name, it in self._owners.items()}, known.kfuncs)
         self._shown: dict[tuple[str, str], list[Row]] = defaultdict(list)
         for row in earlier:
             self._shown[row.subject, row.type].append(row)
         self._flags: dict[str, list[CensusObservation]] = defaultdict(list)
-        for answer in result.census:
+        for answer in self._asked.answers:
             self._flags[answer.kfunc].append(answer)
 
     def rows(self) -> Iterable[Row]:
         """One for every kfunc that is known or that the cell was asked about, and each program type."""
-        types = asked_types(self._result)
+        types = asked_types(self._asked)
         for kfunc in self._homes:
             shown = flags(self._flags.get(kfunc, ()))
             for prog_type in types:
@@ -88,11 +87,11 @@ class Judge:
         result = self._result
         if f"{probe_of(prog_type)}:{kfunc}" in result.crashed:
             return State.NO_ANSWER, f"asking {CRASHED}: {result.cause}"
-        if cause := unanswered(result, prog_type):
+        if cause := unanswered(result, self._asked, prog_type):
             return State.NO_ANSWER, cause
-        if prog_type not in result.census_ended:
+        if prog_type not in self._asked.ended:
             return State.NO_ANSWER, not_asked(result, "the census")
-        return absence(result, kfunc, self._known.kfuncs, self._homes[kfunc])
+        return absence(result, self._asked, kfunc, self._known.kfuncs, self._homes[kfunc])
 
     def _unshown(self, kfunc: str, rows: Sequence[Row], *, loads: bool) -> tuple[str, str]:
         """Why a kfunc that may be called was not seen at work, and the log that says so.

@@ -16,12 +16,11 @@ import yaml
 from pydantic import Field, StringConstraints
 
 from runner import yamlfile
-from runner.model import CellResult, Plain, SafeName
+from runner.model import Plain, SafeName
 from runner.probes.kind import FOLDER
 
 NAME = "kfuncs.yaml"
 VMLINUX = "vmlinux"
-TAG = "bpf_kfunc"
 
 _Kfunc = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 _Option = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]*$")]
@@ -89,11 +88,6 @@ def _scalar(name: str) -> str:
 
 
 NO_KFUNCS = KfuncList()
-
-
-def tagged(result: CellResult) -> set[tuple[str, str]]:
-    """The kfuncs that a kernel's own BTF calls so, each with what holds it."""
-    return {(answer.kfunc, answer.object) for answer in result.census if TAG in answer.tags}
 
 
 def kfuncs_path(root: Path) -> Path:

@@ -6,18 +6,15 @@ import errno
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from runner.model import NETWORK_TYPES, CellResult, CensusObservation, ProgType, State
-from runner.probes.census.kfuncs import TAG, VMLINUX, KfuncList
+from runner.model import NETWORK_TYPES, CellResult, ProgType, State
+from runner.probes.census.answers import CensusObservation, Taken, probe_of
+from runner.probes.census.kfuncs import VMLINUX, KfuncList
 from runner.probes.verifier import NEEDS_DEVICE, Reading, permission, verdict_line
 
 
-def probe_of(prog_type: str) -> str:
-    return f"census:{prog_type}"
-
-
-def asked_types(result: CellResult) -> tuple[ProgType, ...]:
+def asked_types(asked: Taken) -> tuple[ProgType, ...]:
     """The program types that have states in a cell: TC and XDP, and what else it was asked about."""
-    more = {answer.prog_type for answer in result.census} | result.census_ended.keys()
+    more = {answer.prog_type for answer in asked.answers} | asked.ended.keys()
     return tuple(it for it in ProgType if it in NETWORK_TYPES or it in more)
 
 
@@ -40,9 +37,9 @@ def read(answer: CensusObservation) -> Reading:
     return first
 
 
-def unanswered(result: CellResult, prog_type: ProgType) -> str:
+def unanswered(result: CellResult, asked: Taken, prog_type: ProgType) -> str:
     """Why a whole census has no answer; empty when it came to its end."""
-    failed = result.census_ended.get(prog_type)
+    failed = asked.ended.get(prog_type)
     if failed is not None:
         return failed
     if any(probe == probe_of(prog_type) for probe in result.crashed):
@@ -50,20 +47,17 @@ def unanswered(result: CellResult, prog_type: ProgType) -> str:
     return ""
 
 
-def has_tags(result: CellResult) -> bool:
-    """Does this kernel's BTF say itself what a kfunc is?"""
-    return any(TAG in answer.tags for answer in result.census)
-
-
-def homes(result: CellResult, claimed: Mapping[str, tuple[str, ...]], known: KfuncList) -> dict[str, tuple[str, ...]]:
+def homes(
+    result: CellResult, asked: Taken, claimed: Mapping[str, tuple[str, ...]], known: KfuncList
+) -> dict[str, tuple[str, ...]]:
     """The kfuncs that a cell has states of, by name: those that claims are about, and those it was asked about.
 
     Each with the objects that hold it on some kernel; of the `claimed` ones at least the modules that they name.
     A name that became known later was not looked for; only a kernel whose BTF itself names all of its kfuncs has then
     still said that this is none of them.
     """
-    names = {answer.kfunc for answer in result.census}.union(result.missing, claimed, _deadly(result))
-    if has_tags(result):
+    names = {answer.kfunc for answer in asked.answers}.union(asked.missing, claimed, _deadly(result))
+    if asked.tagged:
         names |= known.names
     elsewhere = known.homes()
     return {name: elsewhere.get(name) or claimed.get(name, ()) for name in sorted(names)}
@@ -75,7 +69,7 @@ def _deadly(result: CellResult) -> set[str]:
     return {probe.rpartition(":")[2] for probe in result.crashed if probe.startswith(starts)}
 
 
-def absence(result: CellResult, kfunc: str, known: KfuncList, homes: Iterable[str]) -> tuple[State, str]:
+def absence(result: CellResult, asked: Taken, kfunc: str, known: KfuncList, homes: Iterable[str]) -> tuple[State, str]:
     """A kfunc that has no answer in a census that ended, `homes` being where other kernels have it: absent, or unknown?
 
     Absent only when everything was there in which it could have been, or the kernel was built without it.
@@ -86,9 +80,9 @@ def absence(result: CellResult, kfunc: str, known: KfuncList, homes: Iterable[st
         option = known.objects[module].config if module in known.objects else ""
         if module != VMLINUX and (missing := _without(result, module, option)):
             return missing
-    if kfunc in result.missing:
+    if kfunc in asked.missing:
         return State.ABSENT, "not in the kernel's BTF"
-    if not has_tags(result):
+    if not asked.tagged:
         return State.NO_ANSWER, "the census was not asked about it"
     return State.ABSENT, "the kernel's BTF calls no function of this name a kfunc"
 

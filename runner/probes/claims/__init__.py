@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from runner.model import Answer, Ask, CellResult, ProgType, Row
 from runner.model.errnos import errno_name, errno_words
 from runner.model.version import KernelVersion
-from runner.probes.claims.answers import NAME, Body, observations
+from runner.probes.claims.answers import NAME, Body, Observation, observation, observations
 from runner.probes.claims.judge import Evidence, Question, judge
 from runner.probes.claims.matching import matches
 from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Pattern, expanded, problems
 from runner.probes.kind import Kind, Need, Pairs, ProbeFile, Said
+from runner.probes.verifier import steady
 from runner.yamlfile import Location
 
 __all__ = ["KIND", "Claim", "ClaimFile", "Claims", "Pattern"]
@@ -88,8 +89,13 @@ class Claims(Kind[Known]):
         return (judge(evidence, question, seen.get(question.probe)) for question in questions(known))
 
     def shows(self, pattern: Any, result: CellResult, probe: str) -> bool:
-        seen = observations(result).get(probe)
+        seen = observation(result, probe)
         return seen is not None and matches(pattern, seen)
+
+    def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
+        for seen in observations(result).values():
+            for part, value in _told(seen, counted=seen.probe not in held):
+                yield seen.probe, part, value
 
     def said(self, known: Known) -> Iterable[Said]:
         places = {claim.id: at for file in known for claim, at in zip(file.claims, file.places, strict=False)}
@@ -108,7 +114,7 @@ class Claims(Kind[Known]):
             )
 
     def shown(self, result: CellResult, row: Row) -> Pairs:
-        if seen := observations(result).get(row.probe):
+        if seen := observation(result, row.probe):
             yield "load", errno_words(seen.load_errno, "the verifier accepted it")
             yield "run", errno_words(seen.run_errno, "it ran")
             yield "returned", "nothing" if seen.retval is None else str(seen.retval)
@@ -168,6 +174,17 @@ def _ask(question: Question, number: int) -> Ask:
         traffic=claim.traffic,
     )
     return Ask(kind=NAME, probe=question.probe, body=body.model_dump(mode="json"), programs=(body.program,))
+
+
+def _told(seen: Observation, *, counted: bool) -> Pairs:
+    yield "not asked", seen.failed
+    yield "load errno", str(seen.load_errno)
+    yield "run errno", str(seen.run_errno)
+    yield "returned", str(seen.retval)
+    yield "last line of the log", steady(seen.log.strip().rpartition("\n")[2]) if seen.load_errno else ""
+    for name, value in seen.fields.items() if counted else ():
+        if "timeout" not in name:
+            yield name, str(value)
 
 
 KIND = CLAIMS = Claims()

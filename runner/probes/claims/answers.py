@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from runner.model import CellResult, Observation, Plain, ProgType, SafeName, Traffic
+from runner.model import Answer, CellResult, Plain, ProgType, SafeName, Traffic
+from runner.probes.kind import nonsense
 
 NAME = "claims"
 
@@ -32,6 +33,36 @@ class Body(Plain):
     traffic: Traffic | None = None
 
 
+class Observation(Plain):
+    """What a kernel answered to a claim, as it came. Not interpreted.
+
+    `errno` is positive. `fields` are the members of the program's `result` global after the run; after a flow also what
+    was seen of it and of its entry in the kernel's table, see FIELDS of runner/agent/traffic.py.
+    `failed` says why the agent itself could not ask; then there is no answer.
+    """
+
+    probe: str
+    load_errno: int | None = None  # 0: the verifier took it; None: never got that far
+    log: str = ""  # libbpf's and the verifier's words
+    run_errno: int | None = None
+    retval: int | None = None
+    fields: dict[str, int] = Field(default_factory=dict)
+    failed: str = ""
+
+
 def observations(result: CellResult) -> Mapping[str, Observation]:
     """What was answered to claims, by probe."""
-    return {seen.probe: seen for seen in result.observations}
+    return {answer.probe: _observation(answer) for answer in result.answers if answer.kind == NAME}
+
+
+def observation(result: CellResult, probe: str) -> Observation | None:
+    """What was answered to one."""
+    mine = (_observation(it) for it in result.answers if it.probe == probe and it.kind == NAME)
+    return next(mine, None)
+
+
+def _observation(answer: Answer) -> Observation:
+    try:
+        return Observation.model_validate({**answer.body, "probe": answer.probe, "failed": answer.failed})
+    except ValidationError as error:
+        return Observation(probe=answer.probe, failed=nonsense(error))

@@ -9,10 +9,11 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
-from runner.model import CellResult, Level, Observation, ProgType, Row, Verdict
+from runner.model import CellResult, Level, ProgType, Row, Verdict
 from runner.model.errnos import errno_name
 from runner.model.version import KernelVersion
-from runner.probes.claims.answers import NAME
+from runner.probes.census.answers import taken
+from runner.probes.claims.answers import NAME, Observation
 from runner.probes.claims.matching import (
     answer_words,
     expected_words,
@@ -59,8 +60,8 @@ class Evidence:
 
     @classmethod
     def of(cls, result: CellResult) -> Self:
-        held = frozenset(answer.kfunc for answer in result.census if answer.object)
-        return cls(result, frozenset(result.missing), held)
+        asked = taken(result)
+        return cls(result, asked.missing, frozenset(answer.kfunc for answer in asked.answers if answer.object))
 
 
 def judge(evidence: Evidence, question: Question, seen: Observation | None) -> Row:

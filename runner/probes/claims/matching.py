@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from runner.model import Observation
 from runner.model.errnos import ERRNO, errno_name
+from runner.probes.claims.answers import Observation
 from runner.probes.claims.written import Claim, Pattern, Range, Refusal
 from runner.probes.verifier import says, verdict_line
 
