@@ -25,10 +25,11 @@ from runner.engine.plan import CellOrder, Ended, Plan, Progress, RunEnd, Sink
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.interface import Accel, Access, Booter, BootOrder, Guest
 from runner.guest.splats import splats_of
-from runner.model import Ask, Cell, CellResult, Image, ImagePin, Kernel, Limits, Pin, Splat
+from runner.model import Ask, Cell, CellResult, Image, Kernel, Limits, Splat
 from runner.model.deadline import Deadline
 from runner.process import Completed
 from runner.results.model import RunHeader
+from tests import samples
 
 DIGEST = "0" * 64
 STARTED = datetime(2026, 11, 3, tzinfo=UTC)
@@ -45,17 +46,8 @@ def asks(count: int = 3) -> tuple[Ask, ...]:
 
 
 def cell(behaviour: str = "fine", *, arch: str = "x86_64", number: int = 0) -> Cell:
-    kernel = Pin(
-        source="debian:trixie/6.12", arch=arch, version=f"6.12.{number}", release=f"6.12.{number}-amd64", packages=()
-    )
-    return Cell(
-        id=f"{kernel.version}-{arch}",
-        name=behaviour,
-        kernel=kernel,
-        image=ImagePin(suite="trixie", arch=arch, packages=()),
-        probes=("conntrack",),
-        limits=Limits(boot_s=60 if behaviour.startswith("until-go") else 5, probe_s=5, cell_s=60),
-    )
+    limits = Limits(boot_s=60 if behaviour.startswith("until-go") else 5, probe_s=5, cell_s=60)
+    return samples.cell(samples.pin(f"6.12.{number}", arch), behaviour, limits=limits)
 
 
 def cell_order(behaviour: str = "fine", *, number: int = 0, count: int = 3) -> CellOrder:

@@ -20,7 +20,8 @@ from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes.census.kfuncs import NO_KFUNCS
 from tests.guest.inprocess import AlteredMachine
-from tests.unit.agent_samples import DATA, ROOT, claims, expectations
+from tests.samples import DATA, ROOT
+from tests.unit.agent_samples import claims, expectations
 
 WITHOUT_JIT, WITHOUT_NAT = "without-jit", "without-nf_nat"
 RECORDED = (

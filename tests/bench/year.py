@@ -47,6 +47,7 @@ from runner.results.store import ResultStore
 from runner.results.stories import overview
 from tests.answers import answers_of, seen_of
 from tests.bench.measure import Figure
+from tests.samples import ROOT
 from tests.unit import agent_samples, results_samples
 
 NIGHTS, KFUNCS, FORTNIGHT = 365, 400, 14
@@ -147,7 +148,7 @@ def _maps(dice: Random) -> str:
 @cache
 def _names() -> tuple[str, ...]:
     """Those that are known, and as many more as it takes."""
-    known = sorted(load_kfuncs(agent_samples.ROOT).names)
+    known = sorted(load_kfuncs(ROOT).names)
     return (*known, *(f"bpf_kfunc_{number}" for number in range(KFUNCS - len(known))))
 
 
@@ -229,7 +230,7 @@ def _read(path: Path) -> dict[str, Figure]:
 
 
 def _expectations() -> Expectations:
-    return of(agent_samples.claims(), load_kfuncs(agent_samples.ROOT))
+    return of(agent_samples.claims(), load_kfuncs(ROOT))
 
 
 def _judging(path: Path) -> Figure:

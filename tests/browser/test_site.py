@@ -196,7 +196,9 @@ def test_narrow_page_scrolls_in_its_grid_alone(page: Page, census: Path) -> None
 
 def test_nothing_of_a_guest_runs(page: Page, tmp_path: Path) -> None:
     folder = written(tmp_path / "site", hostile_run())
-    for path in sorted(folder.rglob("*.html")):
+    pages = sorted(folder.rglob("*.html"))
+    assert pages
+    for path in pages:
         page.goto(f"file://{path}")
         assert page.evaluate("window.pwned") is None, path
     page.goto(f"file://{folder}/x86_64-tc.html")

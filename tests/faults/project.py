@@ -12,12 +12,12 @@ import yaml
 from runner.engine.fleet import Fleet
 from runner.engine.plan import CellOrder, Plan, cell_orders
 from runner.matrix.lock import write_lock
-from runner.model import Cell, ImagePin, Limits, Lock, Pin, ProgType
+from runner.model import Cell, Limits, Lock, Pin, ProgType
 from runner.probes.claims import ClaimFile
 from tests import fakes
+from tests.samples import ROOT, cell, image, pin
 from tests.unit import agent_samples
 
-ROOT = Path(__file__).parents[2]
 CLAIMS = ("alloc-tcp", "alloc-udp", "alloc-ipv6")
 VERSIONS = range(117, 400)  # of 6.12: what was recorded of 6.12.117 holds for each of these
 
@@ -30,28 +30,14 @@ def few_claims() -> tuple[ClaimFile, ...]:
 
 def kernels(behaviours: Sequence[str]) -> list[tuple[str, Pin]]:
     """A kernel for each behaviour, and its name in the matrix, which is unique."""
-    found = []
-    for number, behaviour in zip(VERSIONS, behaviours, strict=False):
-        version = f"6.12.{number}"
-        kernel = Pin(
-            source=f"debian:trixie/{version}", arch="x86_64", version=version, release=f"{version}-amd64", packages=()
-        )
-        found.append((behaviour, kernel))
-    return found
+    return [
+        (behaviour, pin(f"6.12.{number}", source=f"debian:trixie/6.12.{number}"))
+        for number, behaviour in zip(VERSIONS, behaviours, strict=False)
+    ]
 
 
 def cells(behaviours: Sequence[str], limits: Limits | None = None) -> tuple[Cell, ...]:
-    return tuple(
-        Cell(
-            id=f"{kernel.version}-x86_64",
-            name=behaviour,
-            kernel=kernel,
-            image=ImagePin(suite="trixie", arch="x86_64", packages=()),
-            probes=("conntrack",),
-            limits=limits or Limits(),
-        )
-        for behaviour, kernel in kernels(behaviours)
-    )
+    return tuple(cell(kernel, behaviour, limits=limits) for behaviour, kernel in kernels(behaviours))
 
 
 def orders(cells: Iterable[Cell], *, census: bool = False) -> tuple[CellOrder, ...]:
@@ -82,6 +68,5 @@ def write_project(folder: Path, behaviours: Sequence[str]) -> Path:
     lines += [f'  - {{debian: trixie, series: "{kernel.version}", name: {name}}}' for name, kernel in named]
     lines += ["architectures: [x86_64]", "probes: [conntrack]", ""]
     (folder / "matrix.yaml").write_text("\n".join(lines))
-    image = ImagePin(suite="trixie", arch="x86_64", packages=())
-    write_lock(folder / "matrix.lock", Lock(kernels=tuple(kernel for _, kernel in named), images=(image,)))
+    write_lock(folder / "matrix.lock", Lock(kernels=tuple(kernel for _, kernel in named), images=(image("x86_64"),)))
     return folder

@@ -18,7 +18,7 @@ from runner.model import Outcome
 from runner.results.bisections import Reply
 from runner.results.store import ResultStore
 from tests import fakes
-from tests.unit import agent_samples
+from tests.samples import ROOT
 from tests.unit.test_bisect_target import expectations
 
 
@@ -27,7 +27,7 @@ def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) ->
     cells = {f"k{at}": fakes.cell(behaviour, number=at) for at, behaviour in enumerate(behaviours)}
     keys, replies = list(cells), list[Reply]()
     target = find("lookup-not-gpl", expectations())
-    matrix = load_matrix(agent_samples.ROOT / "matrix.yaml")
+    matrix = load_matrix(ROOT / "matrix.yaml")
     with ResultStore(tmp_path / "results.db") as store:
         setup = BisectSetup(target, matrix, tmp_path, (), store, False, lambda _: None, fakes.Told())
         bisection = begun("k", target.question)
@@ -54,7 +54,7 @@ def test_a_sink_that_fails_ends_it(tmp_path: Path) -> None:
             raise OSError(28, "No space left on device")
 
     target = find("lookup-not-gpl", expectations())
-    matrix = load_matrix(agent_samples.ROOT / "matrix.yaml")
+    matrix = load_matrix(ROOT / "matrix.yaml")
     with ResultStore(tmp_path / "results.db") as store:
         setup = BisectSetup(target, matrix, tmp_path, (), store, False, lambda _: None, Full())
         run = setup.boots(begun("k", target.question), {}, this_machine_alone(1)).plan.run

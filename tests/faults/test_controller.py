@@ -21,7 +21,8 @@ from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests.answers import seen_of
 from tests.faults.leftovers import Place, nothing_left
-from tests.faults.project import ROOT, cells, write_project
+from tests.faults.project import cells, write_project
+from tests.samples import ROOT
 from tests.unit import results_samples as samples
 
 ENDS_WITHIN_S = 300  # on a busy machine; seconds on one that is not

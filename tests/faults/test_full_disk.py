@@ -14,7 +14,6 @@ from runner.kernels import archive as archive_module
 from runner.kernels import ensure_kernel
 from runner.kernels.archive import Archive
 from runner.model import CellResult, Outcome, Package
-from runner.model.deadline import Deadline
 from runner.process import require, run
 from runner.results.store import ResultStore
 from runner.store import Store, key_of
@@ -22,6 +21,7 @@ from tests.answers import seen_of
 from tests.faults import test_guest_faults as guests
 from tests.faults.leftovers import DRAFTS, Place, nothing_left
 from tests.faults.project import kernels
+from tests.samples import soon
 from tests.unit import results_samples as samples
 from tests.unit.archive_fixture import archive, mirror
 
@@ -29,10 +29,6 @@ __all__ = ["archive", "mirror"]  # fixtures
 
 SIZE_KIB = 2048
 KEY = key_of(name="entry")
-
-
-def soon() -> Deadline:
-    return Deadline.after(60, "the test's limit")
 
 
 @pytest.fixture

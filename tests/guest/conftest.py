@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.samples import ROOT
+
 RUNNER = Path(sys.executable).with_name("runner")
 
 

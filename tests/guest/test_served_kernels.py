@@ -27,8 +27,8 @@ from runner.matrix.lock import read_lock
 from runner.model import Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.process import run
-from tests.guest.conftest import ROOT
 from tests.integration.web_fixture import Web, serving
+from tests.samples import ROOT
 from tests.unit.oci_fixture import Registry, files_layer
 
 LIMIT_S = 600

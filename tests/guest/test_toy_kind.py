@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.samples import ROOT
 
 KIND = """
 from runner.model import NO_ANSWER, Ask, Mark, Plain, Row, StateWord, Verdict

@@ -14,9 +14,10 @@ from runner.caches import cache_root
 from runner.kernels import stored_kernel
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
-from tests.guest.conftest import ROOT, Project, answers, exported
+from tests.guest.conftest import Project, answers, exported
 from tests.hosts import namespaces
 from tests.hosts.namespaces import Net, NetHost
+from tests.samples import ROOT
 
 pytestmark = pytest.mark.guest
 

@@ -21,10 +21,10 @@ from runner.probes import Expectations
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.answers import seen_of, with_answers
+from tests.samples import ROOT
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
-ROOT = Path(__file__).parents[2]
 VERSION = "6.12.117"
 ID = f"{VERSION}-x86_64"
 PROBE = "insert-then-found:tc"

@@ -15,7 +15,8 @@ from runner.agent.objects import Object, fetch, store
 from runner.agent.traffic import FIELDS
 from runner.model.deadline import Deadline
 from runner.probes import compile_objects
-from tests.unit.agent_samples import ROOT, claims
+from tests.samples import ROOT
+from tests.unit.agent_samples import claims
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,8 @@ from runner.kernels.archive import Archive, damage
 from runner.kernels.mirrors import Mirrors, find_mirrors
 from runner.model import Package
 from runner.model.deadline import Deadline
-from tests.unit.archive_fixture import archive, mirror, soon
+from tests.samples import soon
+from tests.unit.archive_fixture import archive, mirror
 
 __all__ = ["archive", "mirror"]  # fixtures
 

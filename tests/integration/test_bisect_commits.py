@@ -29,11 +29,10 @@ from runner.results.bisections import Bisection
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.answers import answers_of
+from tests.samples import ROOT
 from tests.unit import agent_samples
 from tests.unit.rendering import render
 from tests.unit.test_bisect_target import expectations
-
-ROOT = Path(__file__).parents[2]
 
 
 def limit() -> Deadline:

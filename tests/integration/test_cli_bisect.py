@@ -30,11 +30,10 @@ from runner.results.model import RunKind
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.integration.test_bisect_changelog import TEXT
+from tests.samples import ROOT
 from tests.unit import results_samples
 from tests.unit.bisect_samples import Rounds, kernel, kernels, since
 from tests.unit.test_bisect_target import expectations
-
-ROOT = Path(__file__).parents[2]
 
 
 class Bisecter:

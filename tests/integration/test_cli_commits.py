@@ -9,10 +9,9 @@ import pytest
 
 from runner import cli
 from tests.integration.test_bisect_commits import history, unsupervised
+from tests.samples import ROOT
 
 __all__ = ["unsupervised"]
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.answers import seen_of, with_answers
+from tests.samples import ROOT
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
-ROOT = Path(__file__).parents[2]
 PROBE = "insert-then-found:tc"
 VERSIONS = ("6.1.192", "6.12.117")
 

@@ -16,13 +16,9 @@ from runner.errors import InfraError
 from runner.guest import accel
 from runner.model import GuestSize
 from runner.model.architecture import ARCHITECTURES
-from runner.model.deadline import Deadline
+from tests.samples import soon
 
 RUNNER = Path(__file__).parents[2] / "runner"
-
-
-def soon() -> Deadline:
-    return Deadline.after(60, "the test's limit")
 
 
 def findings(cache: Path, *names: str, guest: GuestSize | None = None) -> dict[str, Checked]:

@@ -21,15 +21,12 @@ from runner.errors import InfraError, UserError
 from runner.kernels.download import NotThere, Redirects, WebServer, server_from
 from runner.model.deadline import Deadline
 from tests.integration.web_fixture import Fault, Web, web
+from tests.samples import soon
 
 __all__ = ["web"]  # fixture
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
-
-
-def soon() -> Deadline:
-    return Deadline.after(20, "the test's limit")
 
 
 def fetch(web: Web, folder: Path, *, deadline: Deadline | None = None, size_bytes: int = len(CONTENT)) -> bytes:

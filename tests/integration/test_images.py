@@ -18,7 +18,8 @@ from runner.images.build import write_index
 from runner.images.interpreter import Interpreter
 from runner.kernels.archive import Archive
 from runner.model import ImagePin
-from tests.unit.archive_fixture import archive, mirror, soon
+from tests.samples import soon
+from tests.unit.archive_fixture import archive, mirror
 from tests.unit.test_images import locked
 
 __all__ = ["archive", "locked", "mirror"]  # fixtures

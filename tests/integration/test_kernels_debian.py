@@ -15,7 +15,8 @@ from runner.kernels.source import meant
 from runner.model import Package, Pin, Wanted, Which
 from runner.model.architecture import architecture
 from runner.model.version import KernelVersion, Versions
-from tests.unit.archive_fixture import archive, mirror, soon
+from tests.samples import soon
+from tests.unit.archive_fixture import archive, mirror
 
 __all__ = ["archive", "mirror"]  # fixtures
 

@@ -12,7 +12,7 @@ from runner.kernels import Means, ensure_kernel, lock_kernels, offered, source_o
 from runner.kernels import installed as installed_module
 from runner.kernels.archive import Archive
 from runner.model import Pin, Wanted
-from tests.unit.archive_fixture import soon
+from tests.samples import soon
 from tests.unit.kernel_samples import CONFIG, RELEASE, built, installed, module
 
 ARCH = "x86_64"

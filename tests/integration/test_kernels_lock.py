@@ -15,8 +15,9 @@ from runner.kernels.archive import Archive
 from runner.matrix import lock as lock_module
 from runner.matrix.lock import Mode, lock_text, read_lock, settle, write_lock
 from runner.model import ImagePin, Lock, Pin, Wanted
+from tests.samples import soon
 from tests.unit import kernel_samples
-from tests.unit.archive_fixture import DATA, archive, mirror, soon
+from tests.unit.archive_fixture import DATA, archive, mirror
 
 __all__ = ["archive", "mirror"]  # fixtures
 

@@ -14,19 +14,15 @@ from runner.kernels.archive import Archive
 from runner.kernels.mainline import MainlineSource, kernel_of
 from runner.kernels.served import NotWholeError
 from runner.model import Pin, Wanted
-from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
 from tests.integration.web_fixture import Fault, Web, web
+from tests.samples import soon
 
 __all__ = ["web"]  # fixture
 
 DATA = Path(__file__).parents[1] / "data/mainline"
 BUILD = "6.6.12-060612-generic_6.6.12-060612.202401151235_amd64.deb"
 IMAGE, MODULES = (f"v6.6.12/amd64/linux-{part}-{BUILD}" for part in ("image-unsigned", "modules"))
-
-
-def soon() -> Deadline:
-    return Deadline.after(20, "the test's limit")
 
 
 @pytest.fixture(autouse=True)

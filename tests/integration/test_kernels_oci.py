@@ -15,9 +15,9 @@ from runner.kernels.needs import read_build
 from runner.kernels.oci import OciSource
 from runner.kernels.ocilayers import Layers
 from runner.model import Pin, Wanted
-from runner.model.deadline import Deadline
 from runner.process import require
 from tests.integration.web_fixture import Fault, Web, web
+from tests.samples import soon
 from tests.unit.oci_fixture import Registry, files_layer, layer, link, member, on_disk
 
 __all__ = ["web"]  # fixture
@@ -35,10 +35,6 @@ PACKED = {
 }
 
 live = pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed")
-
-
-def soon() -> Deadline:
-    return Deadline.after(60, "the test's limit")
 
 
 def taken(folder: Path, *layers: bytes) -> tuple[str, bytes, str, list[str]]:

@@ -15,8 +15,8 @@ from runner.kernels.archive import Archive
 from runner.kernels.served import NotWholeError
 from runner.kernels.snapshot import ArchiveDay, SnapshotSource, file_of, release_in, suites_at
 from runner.model import Package, Pin, Wanted
-from runner.model.deadline import Deadline
 from tests.integration.web_fixture import Fault, Web, web
+from tests.samples import soon
 
 __all__ = ["web"]  # fixture
 
@@ -24,10 +24,6 @@ DATA = Path(__file__).parents[1] / "data/archive"
 DAY = "20251101T083000Z"
 LIST = f"archive/debian/{DAY}/dists/sid/main/binary-amd64/Packages.gz"
 IMAGE = "pool/linux-image-6.12.10+deb13-amd64_6.12.10-1_amd64.deb"
-
-
-def soon() -> Deadline:
-    return Deadline.after(20, "the test's limit")
 
 
 def names(*packages: str) -> bytes:

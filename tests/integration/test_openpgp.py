@@ -8,7 +8,7 @@ import pytest
 
 from runner.errors import InfraError
 from runner.kernels.openpgp import check_detached, signed_text
-from runner.model.deadline import Deadline
+from tests.samples import soon
 
 DATA = Path(__file__).parents[1] / "data"
 FOLDER = DATA / "mainline/v6.6/amd64"
@@ -17,10 +17,6 @@ OTHER_KEY = DATA / "archive/keyring.gpg"
 CONTENT = (FOLDER / "CHECKSUMS").read_bytes()
 SIGNATURE = (FOLDER / "CHECKSUMS.gpg").read_bytes()
 IN_RELEASE = (DATA / "archive/dists/trixie/InRelease").read_bytes()
-
-
-def soon() -> Deadline:
-    return Deadline.after(20, "the test's limit")
 
 
 def test_a_good_signature_tells_who_made_it() -> None:

@@ -16,6 +16,7 @@ import pytest
 from runner.errors import InfraError
 from runner.model.deadline import Deadline
 from runner.process import own_folder, require, run, spawn
+from tests.samples import soon
 
 # Makes a process in a session of its own, whose parent is gone: nobody's. It writes its pid, and ignores SIGTERM if the
 # last argument says so.
@@ -33,10 +34,6 @@ if os.fork() == 0:
     os._exit(0)
 time.sleep(float(sys.argv[2]))
 """
-
-
-def soon() -> Deadline:
-    return Deadline.after(20, "the test's limit")
 
 
 def pid_in(file: Path) -> int:

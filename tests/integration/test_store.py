@@ -13,7 +13,8 @@ import pytest
 
 from runner.errors import InfraError
 from runner.store import Store, key_of
-from tests.unit.test_store import KEY, make, soon
+from tests.samples import soon
+from tests.unit.test_store import KEY, make
 
 MAKER = """
 import sys, time

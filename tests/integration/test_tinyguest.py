@@ -12,7 +12,7 @@ import pytest
 from runner.guest.accel import can_run
 from runner.model.architecture import ARCHITECTURES, Architecture
 from runner.model.deadline import Deadline
-from tests.unit.test_accel import soon
+from tests.samples import soon
 
 
 def installed(name: str) -> Architecture:

@@ -6,15 +6,14 @@ from functools import cache
 from pathlib import Path
 
 from runner.engine.transcript import Transcript
-from runner.model import Cell, CellResult, Facts, ImagePin, Outcome, Pin, Row
+from runner.model import Cell, CellResult, Facts, Outcome, Row
 from runner.model.version import KernelVersion
 from runner.probes import KINDS, Expectations, ProbeFile
 from runner.probes.census.judge import Known
 from runner.probes.census.kfuncs import NO_KFUNCS, KfuncList
 from runner.probes.claims import ClaimFile
-
-ROOT = Path(__file__).parents[2]
-DATA = ROOT / "tests" / "data"
+from tests import samples
+from tests.samples import DATA, ROOT
 
 
 def load_claims(root: Path, *names: str) -> tuple[ClaimFile, ...]:
@@ -48,9 +47,7 @@ def states(seen: CellResult) -> tuple[Row, ...]:
 
 
 def cell(version: str, arch: str = "x86_64", release: str = "r") -> Cell:
-    kernel = Pin(source="debian:trixie/1", arch=arch, version=version, release=release, packages=())
-    image = ImagePin(suite="trixie", arch=arch, packages=())
-    return Cell(id=f"{version}-{arch}", name="k", kernel=kernel, image=image, probes=("conntrack", "traffic"))
+    return samples.cell(samples.pin(version, arch, release=release), probes=("conntrack", "traffic"))
 
 
 @cache

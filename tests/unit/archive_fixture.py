@@ -10,13 +10,8 @@ import pytest
 from runner.kernels import archive as archive_module
 from runner.kernels.archive import Archive
 from runner.kernels.mirrors import Mirrors
-from runner.model.deadline import Deadline
 
 DATA = Path(__file__).parents[1] / "data/archive"
-
-
-def soon() -> Deadline:
-    return Deadline.after(60, "the test's limit")
 
 
 @pytest.fixture

@@ -11,9 +11,6 @@ from runner.errors import UserError
 from runner.matrix import Matrix, load_matrix
 from runner.model import ImagePin, Lock, Package, Pin
 
-ROOT = Path(__file__).parents[2]
-DATA = ROOT / "tests" / "data"
-
 PACKAGE = Package(name="linux", version="1", architecture="amd64", suite="sid", sha256="0" * 64, size_bytes=1)
 KERNEL = '{debian: trixie, series: "6.12"}'
 

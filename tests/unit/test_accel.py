@@ -16,10 +16,7 @@ from runner.guest.interface import Accel
 from runner.model import GuestSize
 from runner.model.architecture import ARCHITECTURES, Architecture, by_uname
 from runner.model.deadline import Deadline
-
-
-def soon() -> Deadline:
-    return Deadline.after(30, "the test's limit")
+from tests.samples import soon
 
 
 class FakeHost:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from runner.agent.btf import DATASEC, FUNC, INT, PTR, STRUCT, TYPE_TAG, VAR, Btf, BtfError, sections
 from runner.agent.objects import PREFIX, tagged_btf
-from tests.unit.agent_samples import ROOT
+from tests.samples import ROOT
 
 STRINGS = b"\0int\0netns_id\0opts\0.data\0f\0u\0values\0flags\0"
 

@@ -11,6 +11,7 @@ from runner.errors import UserError
 from runner.model import Crash, Outcome
 from runner.model.version import KernelVersion
 from runner.probes import Expectations
+from tests.samples import ROOT
 from tests.unit import agent_samples as samples
 
 OLD, NEW = KernelVersion.parse("6.12.43"), KernelVersion.parse("6.12.117")
@@ -18,7 +19,7 @@ OLD, NEW = KernelVersion.parse("6.12.43"), KernelVersion.parse("6.12.117")
 
 @cache
 def expectations() -> Expectations:
-    return Expectations.load(samples.ROOT, ("conntrack",))
+    return Expectations.load(ROOT, ("conntrack",))
 
 
 def target(word: str) -> Target:

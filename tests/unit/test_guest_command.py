@@ -11,8 +11,9 @@ from runner.errors import InfraError
 from runner.guest.accel import assign
 from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, BootOrder
-from runner.model import GuestSize, Image, Kernel, Pin
+from runner.model import GuestSize, Image, Kernel
 from runner.model.architecture import ARCHITECTURES, Architecture, architecture
+from tests.samples import pin
 
 DIGEST = "0" * 64
 GOLDEN = Path(__file__).parents[1] / "data" / "vng"
@@ -20,12 +21,11 @@ GOLDEN = Path(__file__).parents[1] / "data" / "vng"
 
 def order(arch: str, accel: Accel = "tcg", cache: str = "/cache") -> BootOrder:
     root = PurePosixPath(cache) / "kernels" / "k"
-    locked = Pin(source="debian:trixie/6.12", arch=arch, version="6.12.1", release="6.12.1", packages=())
     image = PurePosixPath(cache) / "images" / "i"
     return BootOrder(
         architecture=architecture(arch),
         kernel=Kernel(
-            pin=locked,
+            pin=pin("6.12.1", arch, release="6.12.1"),
             sha256=DIGEST,
             root=root,
             image=root / f"boot/{architecture(arch).image}-6.12.1",

@@ -12,7 +12,7 @@ from runner.errors import InfraError
 from runner.hosts import transfer
 from runner.kernels import stored_kernel
 from runner.model import Lock, Package, Pin
-from runner.model.deadline import Deadline
+from tests.samples import soon
 
 KERNEL = Pin(
     source="debian:trixie/6.12",
@@ -21,10 +21,6 @@ KERNEL = Pin(
     release="6.12.1-amd64",
     packages=(Package(name="linux", version="1", architecture="amd64", suite="sid", sha256="0" * 64, size_bytes=1),),
 )
-
-
-def soon() -> Deadline:
-    return Deadline.after(60, "the test's limit")
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from runner.errors import UserError
 from runner.hosts.health import HostFacts, remote_runner, slots_of
 from runner.hosts.hostsfile import HostEntry, HostsFile, json_schema, load_hosts
 from runner.model import GuestSize
-
-ROOT = Path(__file__).parents[2]
+from tests.samples import ROOT
 
 GOOD = """\
 hosts:

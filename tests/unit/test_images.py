@@ -12,7 +12,8 @@ from runner.images import interpreter as interpreter_module
 from runner.images.interpreter import host_architecture, host_parts, parts
 from runner.matrix.lock import read_lock
 from runner.model import ImagePin
-from tests.unit.archive_fixture import DATA, soon
+from tests.samples import soon
+from tests.unit.archive_fixture import DATA
 
 LOCK = read_lock(DATA.parents[2] / "matrix.lock")
 

@@ -17,17 +17,8 @@ from runner.kernels.source import Name
 from runner.matrix import MatrixFile, load_matrix, project_root
 from runner.matrix.cellnames import cell_id
 from runner.model import CellId, ImagePin, Lock, Pin, Wanted
-from tests.unit.matrix_samples import (
-    DATA,
-    KERNEL,
-    PACKAGE,
-    ROOT,
-    folder_with_claims,
-    loaded,
-    lock_for,
-    package,
-    small,
-)
+from tests.samples import DATA, ROOT, pin
+from tests.unit.matrix_samples import KERNEL, PACKAGE, folder_with_claims, loaded, lock_for, package, small
 
 
 def test_the_default_matrix_wants_four_kernels_on_two_architectures(tmp_path: Path) -> None:
@@ -142,8 +133,7 @@ def test_a_cell_id_is_safe_as_a_path(version: str, name: str) -> None:
         TypeAdapter(Name).validate_python(name)
     except ValidationError:
         name = "Some-Name"
-    kernel = Pin(source="debian:sid/7", arch="x86_64", version=version, release="r", packages=())
-    TypeAdapter(CellId).validate_python(cell_id(kernel, name))
+    TypeAdapter(CellId).validate_python(cell_id(pin(version), name))
 
 
 def test_a_matrix_in_a_folder_belongs_to_the_project_above_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,8 @@ from pathlib import Path
 import pytest
 
 from runner.matrix import MAX_ENTRIES
-from tests.unit.matrix_samples import (
-    DATA,
-    KERNEL,
-    complaint,
-    small,
-)
+from tests.samples import DATA
+from tests.unit.matrix_samples import KERNEL, complaint, small
 
 
 @pytest.mark.parametrize(

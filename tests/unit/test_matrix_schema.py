@@ -11,9 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from runner.kernels.debian import Series
 from runner.matrix import json_schema
-from tests.unit.matrix_samples import (
-    ROOT,
-)
+from tests.samples import ROOT
 
 
 def test_the_committed_schema_is_the_code() -> None:

@@ -16,7 +16,8 @@ from runner.probes.census.judge import Known
 from runner.probes.census.kfuncs import KfuncList, load_kfuncs
 from runner.probes.census.reading import absence, read
 from tests.answers import answers_of, with_answers
-from tests.unit.agent_samples import DATA, ROOT, cell
+from tests.samples import DATA, ROOT
+from tests.unit.agent_samples import cell
 
 TC, XDP = ProgType.TC, ProgType.XDP
 NEW = "7.3.4-x86_64"

@@ -11,7 +11,8 @@ from runner.model import CellResult, Crash, KnownIssue, Outcome, Row, Splat, Ver
 from runner.probes import Expectations, load_issues
 from runner.probes.claims.answers import Observation
 from tests.answers import seen_of, with_answers
-from tests.unit.agent_samples import ROOT, result
+from tests.samples import ROOT
+from tests.unit.agent_samples import result
 
 EXPECTATIONS = Expectations.load(ROOT, ["conntrack", "traffic"])
 ISSUES = EXPECTATIONS.issues

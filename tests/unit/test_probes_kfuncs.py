@@ -14,7 +14,8 @@ from runner.model.version import KernelVersion
 from runner.probes import OPTIONS, Expectations
 from runner.probes.census.answers import Body
 from runner.probes.census.kfuncs import KfuncList, kfuncs_path, load_kfuncs
-from tests.unit.agent_samples import ROOT, claims, expectations
+from tests.samples import ROOT
+from tests.unit.agent_samples import claims, expectations
 
 REAL = load_kfuncs(ROOT)
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)

@@ -9,7 +9,8 @@ import pytest
 from runner.errors import UserError
 from runner.model import Outcome
 from runner.probes import KINDS, Expectations
-from tests.unit.agent_samples import ROOT, cell, expectations, result
+from tests.samples import ROOT
+from tests.unit.agent_samples import cell, expectations, result
 
 FOLDER = ROOT / "runner" / "probes"
 

@@ -21,6 +21,7 @@ from runner.results.rowcache import NAME
 from runner.results.series import keep_rows, measurements
 from runner.results.store import ResultStore
 from tests.answers import answers_of, seen_of, with_answers
+from tests.samples import ROOT
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
@@ -30,7 +31,7 @@ REAL = agent_samples.result("6.12.117")
 
 @pytest.fixture(scope="module")
 def expectations() -> Expectations:
-    root = agent_samples.ROOT
+    root = ROOT
     return of(agent_samples.claims(), load_kfuncs(root), load_issues(root))
 
 

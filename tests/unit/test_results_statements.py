@@ -16,7 +16,8 @@ from runner.reports.verdicts import WantedVerdicts, probe_verdicts, verdicts_rep
 from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.statements import Standing, Statement, statements
 from tests.answers import seen_of, with_answers
-from tests.unit.agent_samples import ROOT, cell, result
+from tests.samples import ROOT
+from tests.unit.agent_samples import cell, result
 from tests.unit.rendering import render
 
 REAL = (("6.1.192", "x86_64"), ("6.12.117", "x86_64"), ("6.18.15", "arm64"), ("6.18.15", "x86_64"), ("7.3.4", "x86_64"))

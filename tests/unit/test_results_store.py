@@ -19,7 +19,6 @@ from tests.answers import seen_of, with_answers
 from tests.unit import agent_samples
 from tests.unit import results_samples as samples
 
-ROOT = Path(__file__).parents[2]
 FINISHED = samples.STARTED + timedelta(seconds=52)
 
 

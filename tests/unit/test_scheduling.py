@@ -69,7 +69,7 @@ def test_kvm_runs_its_own_kind_first_and_the_emulating_host_the_other() -> None:
     _, ran = run(pool(jobs, host("fast", kvm=["x86_64"], tcg=["arm64"]), host("slow", tcg=["x86_64", "arm64"])),
                  {"fast": 1, "slow": 1})  # fmt: skip
     assert ran["fast-0"][:3] == ["0-x86_64", "1-x86_64", "2-x86_64"]
-    assert all(cell.endswith("arm64") for cell in ran["slow-0"])
+    assert {cell.partition("-")[2] for cell in ran["slow-0"]} == {"arm64"}
 
 
 def test_a_host_of_half_the_speed_does_not_hold_the_end() -> None:

@@ -6,17 +6,10 @@ import pytest
 
 from runner.errors import UserError
 from runner.matrix.select import select, shard
-from runner.model import Cell, ImagePin, Pin
-
-
-def cell(version: str, arch: str, name: str) -> Cell:
-    kernel = Pin(source="debian:sid/7", arch=arch, version=version, release="r", packages=())
-    image = ImagePin(suite="trixie", arch=arch, packages=())
-    return Cell(id=f"{version}-{arch}", name=name, kernel=kernel, image=image, probes=("conntrack",))
-
+from tests.samples import cell, pin
 
 CELLS = tuple(
-    cell(version, arch, name)
+    cell(pin(version, arch), name)
     for version, name in (("6.1.176", "6.1"), ("6.12.107", "stable"), ("7.1.5", "7"))
     for arch in ("x86_64", "arm64")
 )

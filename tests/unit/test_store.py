@@ -11,14 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import InfraError
-from runner.model.deadline import Deadline
 from runner.store import Store, key_of, write_atomically
+from tests.samples import soon
 
 KEY = key_of(recipe=1, name="test")
-
-
-def soon(seconds: float = 30) -> Deadline:
-    return Deadline.after(seconds, "the test's limit")
 
 
 def make(tree: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import tomllib
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from execnet import gateway_base, gateway_bootstrap, gateway_io, multi
@@ -14,8 +13,8 @@ from xdist.scheduler import Scheduling
 
 from runner.engine.scheduling import TurnScheduling
 from runner.engine.xdist import FleetSession
+from tests.samples import ROOT
 
-ROOT = Path(__file__).parents[2]
 SIGNATURES: dict[Callable[..., object], str] = {
     dsession.DSession.worker_workerready: "self, node, workerinfo",
     dsession.DSession.worker_workerfinished: "self, node",
