@@ -23,9 +23,6 @@ from tests.faults.leftovers import DRAFTS, Place, nothing_left
 from tests.faults.project import kernels
 from tests.samples import soon
 from tests.unit import results_samples as samples
-from tests.unit.archive_fixture import archive, mirror
-
-__all__ = ["archive", "mirror"]  # fixtures
 
 SIZE_KIB = 2048
 KEY = key_of(name="entry")

@@ -17,9 +17,6 @@ from runner.kernels.mirrors import Mirrors, find_mirrors
 from runner.model import Package
 from runner.model.deadline import Deadline
 from tests.samples import soon
-from tests.unit.archive_fixture import archive, mirror
-
-__all__ = ["archive", "mirror"]  # fixtures
 
 PAIR = ("trixie", "x86_64")
 

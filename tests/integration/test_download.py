@@ -20,10 +20,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from runner.errors import InfraError, UserError
 from runner.kernels.download import NotThere, Redirects, WebServer, server_from
 from runner.model.deadline import Deadline
-from tests.integration.web_fixture import Fault, Web, web
+from tests.integration.web_fixture import Fault, Web
 from tests.samples import soon
-
-__all__ = ["web"]  # fixture
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -92,7 +90,7 @@ def test_a_slow_server_ends_at_the_deadline(web: Web, tmp_path: Path) -> None:
 
 
 def test_a_server_that_asks_for_more_time_than_there_is_ends_it_at_once(web: Web, tmp_path: Path) -> None:
-    web.fail("a/b.deb", Fault(status=503, headers={"Retry-After": "50"}))
+    web.fail("a/b.deb", Fault(status=503, headers={"Retry-After": "500"}))
     with pytest.raises(InfraError, match=r"503 .*leaves no time for another try"):
         fetch(web, tmp_path)
 

@@ -19,10 +19,9 @@ from runner.images.interpreter import Interpreter
 from runner.kernels.archive import Archive
 from runner.model import ImagePin
 from tests.samples import soon
-from tests.unit.archive_fixture import archive, mirror
 from tests.unit.test_images import locked
 
-__all__ = ["archive", "locked", "mirror"]  # fixtures
+__all__ = ["locked"]  # a fixture
 
 
 def test_the_list_of_the_images_own_repository_names_each_file_and_digest(archive: Archive, tmp_path: Path) -> None:

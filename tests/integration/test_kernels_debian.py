@@ -16,9 +16,6 @@ from runner.model import Package, Pin, Wanted, Which
 from runner.model.architecture import architecture
 from runner.model.version import KernelVersion, Versions
 from tests.samples import soon
-from tests.unit.archive_fixture import archive, mirror
-
-__all__ = ["archive", "mirror"]  # fixtures
 
 BACKPORTS = Path(__file__).parents[1] / "data/kernels/trixie-backports-amd64.Packages"  # a real list, shortened
 

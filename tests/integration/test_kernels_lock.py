@@ -15,11 +15,8 @@ from runner.kernels.archive import Archive
 from runner.matrix import lock as lock_module
 from runner.matrix.lock import Mode, lock_text, read_lock, settle, write_lock
 from runner.model import ImagePin, Lock, Pin, Wanted
-from tests.samples import soon
+from tests.samples import ROOT, soon
 from tests.unit import kernel_samples
-from tests.unit.archive_fixture import DATA, archive, mirror
-
-__all__ = ["archive", "mirror"]  # fixtures
 
 ARCH = "x86_64"
 OLD = Wanted(name="old", source="debian:trixie/6.12", arch=ARCH)
@@ -200,7 +197,7 @@ def test_a_lock_that_cannot_be_read_is_the_users_and_names_the_file(
 
 
 def test_the_lock_of_this_project_is_in_its_own_form() -> None:
-    path = DATA.parents[2] / "matrix.lock"
+    path = ROOT / "matrix.lock"
     lock = read_lock(path)
     assert path.read_text() == lock_text(lock)
     architectures = [{package.architecture for package in image.packages} for image in lock.images]

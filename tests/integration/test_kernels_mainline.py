@@ -15,10 +15,8 @@ from runner.kernels.mainline import MainlineSource, kernel_of
 from runner.kernels.served import NotWholeError
 from runner.model import Pin, Wanted
 from runner.model.version import KernelVersion
-from tests.integration.web_fixture import Fault, Web, web
+from tests.integration.web_fixture import Fault, Web
 from tests.samples import soon
-
-__all__ = ["web"]  # fixture
 
 DATA = Path(__file__).parents[1] / "data/mainline"
 BUILD = "6.6.12-060612-generic_6.6.12-060612.202401151235_amd64.deb"

@@ -16,11 +16,9 @@ from runner.kernels.oci import OciSource
 from runner.kernels.ocilayers import Layers
 from runner.model import Pin, Wanted
 from runner.process import require
-from tests.integration.web_fixture import Fault, Web, web
+from tests.integration.web_fixture import Fault, Web
 from tests.samples import soon
 from tests.unit.oci_fixture import Registry, files_layer, layer, link, member, on_disk
-
-__all__ = ["web"]  # fixture
 
 CONFIG = b"# Linux/x86 6.6.58 Kernel Configuration\nCONFIG_X86_64=y\nCONFIG_BPF_SYSCALL=y\n"
 BANNER = b"\0Linux version 6.6.58 (builder@host) #1 SMP\n\0"

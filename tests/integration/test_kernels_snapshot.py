@@ -15,10 +15,8 @@ from runner.kernels.archive import Archive
 from runner.kernels.served import NotWholeError
 from runner.kernels.snapshot import ArchiveDay, SnapshotSource, file_of, release_in, suites_at
 from runner.model import Package, Pin, Wanted
-from tests.integration.web_fixture import Fault, Web, web
+from tests.integration.web_fixture import Fault, Web
 from tests.samples import soon
-
-__all__ = ["web"]  # fixture
 
 DATA = Path(__file__).parents[1] / "data/archive"
 DAY = "20251101T083000Z"

@@ -12,10 +12,9 @@ from runner.images import interpreter as interpreter_module
 from runner.images.interpreter import host_architecture, host_parts, parts
 from runner.matrix.lock import read_lock
 from runner.model import ImagePin
-from tests.samples import soon
-from tests.unit.archive_fixture import DATA
+from tests.samples import ROOT, soon
 
-LOCK = read_lock(DATA.parents[2] / "matrix.lock")
+LOCK = read_lock(ROOT / "matrix.lock")
 
 
 @pytest.fixture(params=LOCK.images, ids=lambda image: image.arch)

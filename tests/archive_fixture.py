@@ -10,8 +10,9 @@ import pytest
 from runner.kernels import archive as archive_module
 from runner.kernels.archive import Archive
 from runner.kernels.mirrors import Mirrors
+from tests import samples
 
-DATA = Path(__file__).parents[1] / "data/archive"
+DATA = samples.DATA / "archive"
 
 
 @pytest.fixture
