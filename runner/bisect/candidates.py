@@ -75,7 +75,7 @@ class KernelRange:
         first = _places(kernels, self.first)[0] if self.first else 0
         last = _places(kernels, self.last)[-1] if self.last else len(kernels) - 1
         if first > last:
-            raise UserError(f"--from {self.first} is newer than --to {self.last}", hint="turn them round")
+            raise UserError(f"--from {self.first} is newer than --to {self.last}", hint="swap them")
         return tuple(kernels[first : last + 1])
 
 

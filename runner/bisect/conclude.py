@@ -19,6 +19,7 @@ from runner.results.bisections import (
     ChangeEnd,
     Conclusion,
     ExplainedKernels,
+    KernelTitle,
     Unanswered,
 )
 
@@ -127,8 +128,7 @@ def _telling(results: Iterable[CellResult], target: Target, answer: str) -> list
 
 
 def _kernel(candidate: Candidate) -> dict[str, str]:
-    names = ("arch", "version", "release", "build", "variant", "commit", "summary")
-    return {name: getattr(candidate, name) for name in names}
+    return candidate.model_dump(include=set(KernelTitle.model_fields))
 
 
 def _differs(before: Candidate, after: Candidate) -> str:

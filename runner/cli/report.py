@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from runner.cli import Finished, tracking
-from runner.cli.options import Format, Output, Shown, command, emit, group
+from runner.cli.options import Output, Shown, command, emit, group
 from runner.cli.project import Project
 from runner.cli.watching import exit_status
 from runner.errors import InfraError
@@ -18,7 +18,7 @@ from runner.reports.csvtable import csv_table
 from runner.reports.export import export, to_json
 from runner.reports.markdown import availability_markdown, job_summary, workflow_commands
 from runner.reports.site import site, write_site
-from runner.reports.statements import statements_markdown, statements_report
+from runner.reports.statements import statements_report
 from runner.reports.summary import run_report, runs_table
 from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, kcidb_problem, ktap
 from runner.reports.verdicts import WORDS, WantedVerdicts, probe_verdicts, verdicts_report
@@ -178,14 +178,6 @@ def verdicts(
     )
 
 
-class StatementFormat(StrEnum):
-    """Statements are worth publishing: also as Markdown."""
-
-    TEXT = "text"
-    JSON = "json"
-    MARKDOWN = "markdown"
-
-
 class SourceKind(StrEnum):
     """Where a statement is from."""
 
@@ -199,20 +191,14 @@ def claims(
     project: Project,
     run: RunId = None,
     source: Annotated[SourceKind | None, typer.Option(help="Only statements of this source.")] = None,
-    format_: Annotated[StatementFormat, typer.Option("--format", help="How to print.")] = StatementFormat.TEXT,
-    output: Output = None,
-) -> None:
+) -> Shown:
     """Show what is documented about the kfuncs, and on which kernels it is true, false or out of date.
 
     Example: runner report claims --source ebpf-docs
     """
     judged = project.newest(run)
     found = statements(judged, project.expectations.said(), source.value if source else "")
-    if format_ is StatementFormat.MARKDOWN:
-        emit(statements_markdown(judged, found), output)
-        return
-    document = [statement.model_dump(mode="json") for statement in found]
-    Shown(lambda: statements_report(judged, found), document).emit(Format(format_.value), output)
+    return Shown(statements_report(judged, found), [statement.model_dump(mode="json") for statement in found])
 
 
 @command(app, "runs")

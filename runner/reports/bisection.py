@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import ndiff
 
 from rich.console import Group, RenderableType
@@ -11,10 +11,10 @@ from rich.text import Text
 
 from runner.reports.drawing import Trimmed, whole
 from runner.results.bisections import AnswerChange, Bisection, ChangeEnd, Conclusion, KernelTitle, Unanswered
-from runner.text import counted, plain, printable
+from runner.text import counted, plain, printable, some
 
 _MENTIONS = 8
-_NAMED = 6  # kernels in a list, before it says how many more
+_NAMED = 6  # kernels of a list
 
 
 def bisection_report(done: Bisection) -> RenderableType:
@@ -229,13 +229,13 @@ def remarks(done: Bisection) -> Iterator[str]:
     if found.doubt:
         yield f"in doubt: {found.doubt}"
     for known in found.known_issues:
-        issue, where = known.issue, _list(known.kernels)
+        issue, where = known.issue, some(known.kernels, _NAMED)
         yield f"known issue {issue.id}, on {where}: {plain(issue.what)} {plain(issue.reason)} See {plain(issue.link)}"
     if found.sampled:
         were = "was" if found.sampled == 1 else "were"
         yield f"outside of every change {counted(found.sampled, 'further kernel')} {were} sampled"
     if found.wavering:
-        yield f"answered in more than one way: {_list(found.wavering)}"
+        yield f"answered in more than one way: {some(found.wavering, _NAMED)}"
     if found.unanswered:
         yield f"without an answer: {_unanswered(found.unanswered)}"
 
@@ -247,18 +247,12 @@ def _what_it_came_to(done: Bisection, found: Conclusion) -> Iterator[str]:
         yield "the commits between have no answer; each of these may be the first bad one:"
         yield from (f"  {described(it)}" for it in found.possible)
     elif not found.changes:
-        answer, some = next(iter(found.answers.items()))
-        yield f"no change seen: {plain(answer)} on {_list(some)}"
+        answer, kernels = next(iter(found.answers.items()))
+        yield f"no change seen: {plain(answer)} on {some(kernels, _NAMED)}"
     elif done.every:
-        for answer, some in found.answers.items():
-            yield f"{counted(len(some), 'kernel')}, {plain(answer)}: {_list(some)}"
+        for answer, kernels in found.answers.items():
+            yield f"{counted(len(kernels), 'kernel')}, {plain(answer)}: {some(kernels, _NAMED)}"
 
 
-def _unanswered(some: Sequence[Unanswered]) -> str:
-    words = [f"{it.title}: {plain(it.cause, 100)}" for it in some[:_NAMED]]
-    return "; ".join([*words, *([f"{len(some) - _NAMED} more"] if len(some) > _NAMED else [])])
-
-
-def _list(names: Iterable[str]) -> str:
-    some = list(names)
-    return ", ".join([*some[:_NAMED], *([f"{len(some) - _NAMED} more"] if len(some) > _NAMED else [])])
+def _unanswered(kernels: Sequence[Unanswered]) -> str:
+    return some([f"{it.title}: {plain(it.cause, 100)}" for it in kernels], _NAMED, "; ")

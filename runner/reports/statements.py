@@ -1,4 +1,4 @@
-"""What is said about kfuncs, and on which kernels it is true: for a terminal and as Markdown."""
+"""What is said about kfuncs, and on which kernels it is true: for a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runner.reports.summary import covers
 from runner.results.availability import Availability, availability, places
 from runner.results.model import JudgedRun
 from runner.results.statements import PAGES, Standing, Statement
-from runner.text import counted, markdown, plain
+from runner.text import counted, plain
 
 _MARKS = {
     Standing.TRUE: VERDICTS[Verdict.HOLDS],
@@ -38,26 +38,6 @@ def statements_report(judged: JudgedRun, found: Sequence[Statement]) -> Renderab
         parts += [_shown(grid, statement) for statement in group]
         parts.append(Text())
     return Trimmed(Group(*parts, Text(tally(found)), Text(covers(judged))))
-
-
-def statements_markdown(judged: JudgedRun, found: Sequence[Statement]) -> str:
-    """The same as a document, with a newline at its end. Equal answers give equal text below its heading."""
-    grid = availability(judged)
-    kernels = ", ".join(dict.fromkeys(kernel for kernel, _ in grid.kernels))
-    lines = [
-        "# What is said about kfuncs, and where it is true",
-        "",
-        f"Measured by loading real programs on {markdown(kernels)}: {markdown(covers(judged))}.",
-        "",
-        tally(found),
-    ]
-    for title, group in groupby(found, key=_title):
-        lines += ["", f"## {markdown(title)}", ""]
-        for statement in group:
-            lines.append(f"- **{standing_words(statement)}**: {markdown(_sentence(statement))}")
-            lines += [f"  - {markdown(says)}" for says in _more(statement)]
-            lines += [f"  - {markdown(line, 400)}" for _, line in _details(grid, statement)]
-    return "\n".join(lines) + "\n"
 
 
 def tally(found: Iterable[Statement]) -> str:

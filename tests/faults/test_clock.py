@@ -10,6 +10,7 @@ import pytest
 
 from runner import cli
 from runner.cli import running
+from runner.cli.project import Project
 from runner.engine import cellrecord, storing
 from runner.engine.cellrun import run_cell
 from runner.engine.plan import Plan, RunEnd, Sink
@@ -55,7 +56,7 @@ def test_the_last_run_is_the_last_one(jumping: None, tmp_path: Path, monkeypatch
     def answered(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
         return fakes.told(plan, sinks, (CellResult(cell=order.cell, outcome=Outcome.RAN) for order in plan.orders))
 
-    monkeypatch.setattr(running, "settled", lambda project, **_: project.lock())
+    monkeypatch.setattr(Project, "settled", lambda project, **_: project.lock())
     monkeypatch.setattr(running, "payloads", lambda *_, **__: {})
     monkeypatch.setattr(running, "execute", answered)
     for name in ("first", "second", "third"):
