@@ -28,8 +28,7 @@ from runner.errors import UserError
 from runner.guest.interface import BootOrder, Guest
 from runner.model import Cell, Outcome, Trace
 from runner.model.architecture import architecture
-from runner.reports.cell import cell_report, probe_report
-from runner.reports.comparison import comparison_report
+from runner.reports.cell import cell_report, comparison_report, probe_report
 from runner.reports.export import exported_cell, exported_probe, imported_cell, to_json
 from runner.results import evidence
 from runner.results.model import judged_cell

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner.reports.drawing import Trimmed, whole
+from runner.reports.drawing import Trimmed, columns, whole
 from runner.results.bisections import AnswerChange, Bisection, ChangeEnd, Conclusion, KernelTitle, Unanswered
 from runner.text import counted, plain, printable, some
 
@@ -185,10 +185,7 @@ def commands(change: AnswerChange) -> list[str]:
 
 
 def _side_by_side(change: AnswerChange) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for _ in range(3):
-        table.add_column(overflow="fold")
-    table.add_row("", *(Text(label, "bold") for label in labels(change)))
+    table = columns("", *labels(change))
     for row in evidence_rows(change):
         table.add_row(*map(Text, row))
     return table

@@ -1,4 +1,4 @@
-"""Everything about one cell, and everything about one probe in it, for a terminal."""
+"""Everything about one cell, one probe in it, and a cell that was booted once more, for a terminal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.errors import UserError
-from runner.model import BEGINS, NO_ANSWER, CellResult, JudgedSplat, Row, Trace, Verdict
+from runner.model import ANSWERS, BEGINS, NO_ANSWER, CellResult, JudgedSplat, Outcome, Row, Trace, Verdict
 from runner.probes.kinds import KINDS
-from runner.reports.drawing import Trimmed, columns, pairs, section, state_mark, verdict_mark
+from runner.reports.drawing import Trimmed, columns, indented, pairs, section, state_mark, verdict_mark
 from runner.reports.findings import show_command
+from runner.results.comparison import Deviation
 from runner.results.model import JudgedCell
 from runner.text import counted, lines, nearest, plain, printable
 
@@ -80,7 +81,12 @@ def probe_report(
         oops = lines(crash.oops) if crash.oops else ["it was not kept"]
         parts.append(section(plain(crash.cause) or "What the console said", oops))
     parts += [_splat(splat) for splat in cell.splats if splat.probe == probe]
-    parts += _trace(trace) if trace else []
+    if trace and trace.failed:
+        parts.append(section("Trace", [f"was not possible: {plain(trace.failed)}"]))
+    elif trace:
+        said = [line for text in trace.kernel for line in lines(text)]
+        parts.append(section("Verifier, every state", lines(trace.log.rstrip())))
+        parts.append(section("The kernel said meanwhile", said or ["nothing"]))
     parts += _probing_console(cell.result, probe)
     return Trimmed(Group(*parts))
 
@@ -159,8 +165,7 @@ def _row(row: Row, says: str, source: str) -> _Pairs:
 
 
 def _verdicts(rows: Sequence[Row]) -> RenderableType:
-    table = columns(4, no_wrap=frozenset({0}))
-    table.add_row(*(Text(word, "bold") for word in ("verdict", "probe", "expected", "observed")))
+    table = columns("verdict", "probe", "expected", "observed", no_wrap=frozenset({0}))
     for row in sorted(rows, key=lambda row: _VERDICTS.index(row.verdict or Verdict.NO_ANSWER)):
         observed = row.cause if row.verdict in (Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE) else row.observed
         table.add_row(
@@ -173,7 +178,7 @@ def _verdicts(rows: Sequence[Row]) -> RenderableType:
 
 
 def _states(rows: Sequence[Row]) -> RenderableType:
-    table = columns(4, no_wrap=frozenset({2}))
+    table = columns("", "", "", "", no_wrap=frozenset({2}))
     for row in sorted(rows, key=lambda row: (row.subject, row.type)):
         brief = KINDS[row.kind].brief(row)
         said = "; ".join(filter(None, (plain(brief), plain(row.cause, 200))))
@@ -186,17 +191,6 @@ def _console(result: CellResult, count: int, path: str) -> RenderableType:
     if not kept:
         return section("Console", Text("there is no console log"))
     return section(f"Console, last lines{path and f' of {path}'}", kept)
-
-
-def _trace(trace: Trace) -> list[RenderableType]:
-    """The verifier's whole log, and what the kernel said meanwhile."""
-    if trace.failed:
-        return [section("Trace", [f"was not possible: {plain(trace.failed)}"])]
-    said = [line for text in trace.kernel for line in lines(text)]
-    return [
-        section("Verifier, every state", lines(trace.log.rstrip())),
-        section("The kernel said meanwhile", said or ["nothing"]),
-    ]
 
 
 def _probing_console(result: CellResult, probe: str) -> list[RenderableType]:
@@ -224,3 +218,44 @@ def _tally(words: Sequence[str], order: Sequence[str]) -> str:
 
 def _seconds(value: float | None) -> str:
     return "not reached" if value is None else f"{value:.1f}"
+
+
+# --- a cell that was booted once more: both answers compared ---------------------------------------------------------
+
+
+def comparison_report(
+    where: str, before: CellResult, now: CellResult, changed: Sequence[Deviation], *, notes: Sequence[str] = ()
+) -> RenderableType:
+    """`where` names what `before` is of. `notes` say what could not be made as it was."""
+    table = columns("", "then", "now")
+    conditions = (
+        ("outcome", before.ended, now.ended),
+        ("kernel", before.build.sha256[:16] or "unknown", now.build.sha256[:16] or "not prepared"),
+        ("image", before.image_sha256[:16] or "unknown", now.image_sha256[:16] or "not prepared"),
+        ("host", f"{before.host} ({before.accel})", f"{now.host} ({now.accel})"),
+    )
+    for name, was, became in conditions:
+        table.add_row(Text(name, "dim"), Text(plain(was)), Text(plain(became)))
+    for one in changed:
+        table.add_row(Text(plain(one.what), "red"), Text(plain(one.before, 200)), Text(plain(one.after, 200)))
+    said = [Text(f"Note: {plain(note)}", "yellow") for note in notes]
+    heading = Text(f"{plain(before.cell.id)} of {plain(where)}, booted once more", "bold")
+    return Group(heading, indented(table), Text(), *said, _same(before, now, changed))
+
+
+def _same(before: CellResult, now: CellResult, changed: Sequence[Deviation]) -> Text:
+    if before.outcome not in ANSWERS:
+        return Text(f"There was no answer to compare with: then it {_ended(before)}.", "yellow")
+    if now.outcome not in ANSWERS:
+        return Text("There is no answer: this machine failed, which says nothing about the kernel.", "yellow")
+    if now.outcome is not before.outcome:
+        return Text(f"Not the same: then it {_ended(before)}, now it {_ended(now)}.", "red")
+    if now.outcome is Outcome.BOOT_FAILED:
+        return Text("The same as stored: it did not boot.", "green")
+    if changed:
+        return Text(f"Not the same as stored: {len(changed)} differ.", "red")
+    return Text("The answer is the same as the stored one.", "green")
+
+
+def _ended(result: CellResult) -> str:
+    return "ran" if result.outcome is Outcome.RAN else f"ended as {result.outcome}"

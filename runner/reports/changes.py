@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.reports.drawing import Hanging, whole
-from runner.reports.findings import show_command
+from runner.reports.findings import alike, merged, show_command
 from runner.results.diff import Change, Difference, Kind, Names, Subject
 from runner.text import counted, plain, some
 
@@ -37,7 +37,9 @@ def changes_report(of: Difference, names: Names, *, texts: bool = False) -> Rend
     if of.once:
         parts += [Text(), Text("Seen in one boot, not in a fresh one", "yellow")]
         parts += [line for group in _alike(of.once) for line in _lines(of, group, names)]
-    parts += [Hanging("", line) for line in _uncompared(of)]
+    parts += [Text()] if of.gone or of.new else []
+    for words, cells in (("Not run any more", of.gone), ("New, with nothing to compare", of.new)):
+        parts += [Hanging("", f"{words}: {', '.join(cells)}")] if cells else []
     return Group(*parts)
 
 
@@ -73,15 +75,16 @@ def _counts(of: Difference) -> dict[Kind, int]:
 
 def _alike(changes: Sequence[Change]) -> list[list[Change]]:
     """Changes that differ only in the cell, or only in the name: a probe for several program types, several probes."""
-    by_name: dict[tuple[object, ...], list[Change]] = {}
-    for change in changes:
-        key = (change.key.subject, change.key.name, plain(change.before), plain(change.after))
-        by_name.setdefault(key, []).append(change)
-    groups: dict[tuple[object, ...], list[Change]] = {}
-    for (subject, _, before, after), same in by_name.items():
-        places = tuple((change.old_cell, change.key.cell) for change in same)
-        groups.setdefault((subject, before, after, places), []).extend(same)
-    return list(groups.values())
+    named = alike(changes, lambda it: (it.key.subject, it.key.name, plain(it.before), plain(it.after)))
+    return merged(
+        named,
+        lambda same: (
+            same[0].key.subject,
+            plain(same[0].before),
+            plain(same[0].after),
+            tuple((it.old_cell, it.key.cell) for it in same),
+        ),
+    )
 
 
 def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[RenderableType]:
@@ -112,15 +115,6 @@ def _place(change: Change) -> str:
     return change.key.cell if change.old_cell == change.key.cell else f"{change.old_cell} -> {change.key.cell}"
 
 
-def _uncompared(of: Difference) -> Iterator[str]:
-    if of.gone or of.new:
-        yield ""
-    if of.gone:
-        yield f"Not run any more: {', '.join(of.gone)}"
-    if of.new:
-        yield f"New, with nothing to compare: {', '.join(of.new)}"
-
-
 def _document(of: Difference, change: Change, names: Names) -> dict[str, object]:
     return {
         "kind": change.kind,
@@ -129,10 +123,7 @@ def _document(of: Difference, change: Change, names: Names) -> dict[str, object]
         "kfunc": change.row.subject if change.row else "",
         "prog_type": change.row.type if change.row else "",
         "cell": {"before": change.old_cell, "after": change.key.cell},
-        "run": {
-            "before": names.old_runs.get(change.old_cell, ""),
-            "after": names.new_runs.get(change.key.cell, ""),
-        },
+        "run": {"before": names.old_runs.get(change.old_cell, ""), "after": names.new_runs.get(change.key.cell, "")},
         "before": plain(change.before),
         "after": plain(change.after),
         "confirmed": of.confirmed(change),

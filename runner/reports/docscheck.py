@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.model import Build
 from runner.reports.drawing import Hanging, whole
-from runner.reports.findings import show_command
+from runner.reports.findings import alike, listed, merged, show_command
 from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck, flags_of
-from runner.text import plain, some
+from runner.text import plain
 
 _NAMED = 8
 _WIDTH = 140
@@ -24,7 +24,7 @@ def docs_check_report(check: DocsCheck) -> RenderableType:
     types = [str(prog_type) for prog_type in check.types]
     parts: list[RenderableType] = [
         Text(f"{check.agreements} answers agree, {wrong} do not", "bold"),
-        Text(f"kernels: {builds}; program types: {_some(types)}"),
+        Text(f"kernels: {builds}; program types: {listed(types, _NAMED)}"),
         Text(f"since-versions with a kernel on both sides, which agree: {check.points} of {check.all_points}"),
     ]
     for kind in Dispute:
@@ -37,11 +37,11 @@ def docs_check_report(check: DocsCheck) -> RenderableType:
         parts += [Text(), Text(f"{', '.join(attached)}: {why}", "yellow")]
     parts += [Text(), Text("What these kernels cannot decide", "bold")]
     for it in check.undecided:
-        parts.append(Text(f"  {it.why}: {_some(list(dict.fromkeys(topic.subject for topic in it.topics)))}"))
+        parts.append(Text(f"  {it.why}: {listed((topic.subject for topic in it.topics), _NAMED)}"))
     if check.unasked:
-        parts.append(Text(f"  documented, and no kernel was asked: {_some(check.unasked)}"))
+        parts.append(Text(f"  documented, and no kernel was asked: {listed(check.unasked, _NAMED)}"))
     if check.unknown:
-        parts.append(Text(f"  kernels have it, and the documentation does not: {_some(check.unknown)}"))
+        parts.append(Text(f"  kernels have it, and the documentation does not: {listed(check.unknown, _NAMED)}"))
     return Group(*parts)
 
 
@@ -70,20 +70,20 @@ def docs_check_document(check: DocsCheck) -> dict[str, object]:
 
 def _alike(found: Sequence[Disagreement]) -> list[list[Disagreement]]:
     """Disagreements that differ in the program type only, then those that differ in the kfunc only."""
-    types: dict[tuple[object, ...], list[Disagreement]] = {}
-    for it in found:
-        key = (it.topic.subject, it.documented, it.builds, it.row.state, plain(it.row.cause))
-        types.setdefault(key, []).append(it)
-    kfuncs: dict[tuple[object, ...], list[Disagreement]] = {}
-    for (_, *rest), group in types.items():
-        flags = flags_of(group[0].row) if group[0].kind is Dispute.FLAGS else ()
-        kfuncs.setdefault((tuple(it.topic.type for it in group), flags, *rest), []).extend(group)
-    return list(kfuncs.values())
+    types = alike(found, lambda it: (it.topic.subject, it.documented, it.builds, it.row.state, plain(it.row.cause)))
+    return merged(types, _without_kfunc)
+
+
+def _without_kfunc(group: list[Disagreement]) -> Hashable:
+    it = group[0]
+    flags = flags_of(it.row) if it.kind is Dispute.FLAGS else ()
+    types = tuple(each.topic.type for each in group)
+    return types, flags, it.documented, it.builds, it.row.state, plain(it.row.cause)
 
 
 def _lines(group: Sequence[Disagreement]) -> list[RenderableType]:
     it = group[0]
-    names = _some(list(dict.fromkeys(plain(each.topic.subject) for each in group)))
+    names = listed((plain(each.topic.subject) for each in group), _NAMED)
     types = ", ".join(dict.fromkeys(each.topic.type for each in group))
     if it.kind is Dispute.FLAGS:
         what, observed = names, ", ".join(flags_of(it.row))
@@ -106,15 +106,8 @@ def _by_arch(builds: Sequence[Build]) -> str:
     """`6.1.192, 6.12.117 (x86_64, arm64)`"""
     archs: dict[str, list[str]] = {}
     for build in builds:
-        names = archs.setdefault(build.arch, [])
-        if str(build) not in names:
-            names.append(str(build))
+        archs.setdefault(build.arch, []).append(str(build))
     kernels: dict[str, list[str]] = {}
     for arch, names in archs.items():
-        kernels.setdefault(_some(names), []).append(arch)
+        kernels.setdefault(listed(names, _NAMED), []).append(arch)
     return "; ".join(f"{names} ({', '.join(them)})" for names, them in kernels.items())
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f"{len(names)}: " if len(names) > _NAMED else ""
-    return more + some(names, _NAMED)

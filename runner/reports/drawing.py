@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -43,13 +44,17 @@ def state_words(kinds: Iterable[str]) -> list[StateWord]:
     return [*words.values(), NO_ANSWER_WORD]
 
 
-def sign(mark: Mark, *, ascii_only: bool) -> str:
-    return mark.ascii if ascii_only else mark.sign
+def _ascii() -> dict[int, str]:
+    """For str.translate."""
+    words = [word.mark for kind in KINDS.values() for word in kind.states]
+    marks = {mark.sign: mark.ascii for mark in (*words, *VERDICTS.values(), KNOWN_ISSUE)}
+    return str.maketrans(marks | {"│": "|", "┼": "+", "─": "-"})
 
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:
-    """`content` without blanks at the ends of its lines, `indent` characters from the margin.
+    """`content` without blanks at the ends of its lines, `indent` characters from the margin; marks and lines in ASCII
+    where the terminal knows nothing else.
 
     Unlike rich's Padding it cuts nothing off: a line that does not fold stays whole.
     """
@@ -59,13 +64,14 @@ class Trimmed:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         inner = options.update_width(max(1, options.max_width - self.indent))
+        known = _ascii() if options.ascii_only else {}
         for line in Segment.split_lines(console.render(self.content, inner)):
             while line and not line[-1].text.strip():
                 line.pop()
             if line:
                 line[-1] = Segment(line[-1].text.rstrip(), line[-1].style, line[-1].control)
                 yield Segment(" " * self.indent)
-            yield from line
+            yield from (Segment(it.text.translate(known), it.style, it.control) for it in line) if known else line
             yield Segment.line()
 
 
@@ -98,17 +104,23 @@ def section(title: str, body: RenderableType | Iterable[str]) -> RenderableType:
     return Group(Text(title, "bold"), Trimmed(body, indent=2), Text())  # type: ignore[arg-type]
 
 
-def columns(count: int, *, no_wrap: frozenset[int] = frozenset(), style: str = "", gap: int = 2) -> Table:
-    """A table without lines; `style` is of its first column."""
+def columns(*heads: str, no_wrap: frozenset[int] = frozenset(), style: str = "", gap: int = 2) -> Table:
+    """A table without lines; `style` is of its first column, `heads` are not shown where all are empty."""
     table = Table.grid(padding=(0, gap))
-    for at in range(count):
+    for at in range(len(heads)):
         table.add_column(style=style if at == 0 else "", no_wrap=at in no_wrap, overflow="fold")
+    if any(heads):
+        table.add_row(*(Text(head, "bold") for head in heads))
     return table
+
+
+def indented(body: RenderableType) -> RenderableType:
+    return Padding(body, (0, 0, 0, 2), expand=False)
 
 
 def pairs(found: Iterable[tuple[str, str]]) -> Table:
     """(word, text) below each other. The texts may be a guest's."""
-    table = columns(2, no_wrap=frozenset({0}), style="dim")
+    table = columns("", "", no_wrap=frozenset({0}), style="dim")
     for word, text in found:
         table.add_row(Text(plain(word)), Text(plain(text)))
     return table

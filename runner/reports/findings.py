@@ -84,6 +84,17 @@ def alike(items: Iterable[_Item], key: Callable[[_Item], Hashable]) -> list[list
     return list(groups.values())
 
 
+def merged(groups: Iterable[list[_Item]], key: Callable[[list[_Item]], Hashable]) -> list[list[_Item]]:
+    """The groups with equal keys as one."""
+    return [[item for group in same for item in group] for same in alike(groups, key)]
+
+
+def listed(names: Iterable[str], most: int) -> str:
+    """`7: a, b, c and 4 more`; the number only where names are left out."""
+    every = list(dict.fromkeys(names))
+    return (f"{len(every)}: " if len(every) > most else "") + some(every, most)
+
+
 def _cells(grid: Availability, run_id: str) -> Iterator[Finding]:
     """Cells that did not run: one finding per outcome and cause, not one per probe."""
     lost = [cell for cell in _in_order(grid) if cell.result.outcome is not Outcome.RAN]
@@ -168,10 +179,9 @@ def _unanswered(grid: Availability, run_id: str) -> Iterator[Finding]:
         found += [(cell, subject_cause(rows[0]), tuple(map(named, rows)), "") for rows in subjects]
     for group in alike(found, lambda it: it[1:]):
         cell, cause, names, probe = group[0]
-        more = f"{len(names)}: " if len(names) > _PROBES else ""
         yield Finding(
             about=About.NO_ANSWER,
-            what=more + some([plain(name) for name in names], _PROBES),
+            what=listed(map(plain, names), _PROBES),
             where=_places(grid, [it[0] for it in group]),
             details=(("cause", cause or "not recorded"),),
             command=show_command(cell.id, probe, run_id, every=True),

@@ -1,4 +1,4 @@
-"""The availability grid for a terminal: subject and type by kernel and architecture, with the causes below."""
+"""The availability grid: subject and type by kernel and architecture, for a terminal; its causes, for Markdown too."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from runner.model import ProgType, Row
 from runner.probes.kinds import KINDS
-from runner.reports.drawing import Trimmed, sign, state_mark, state_words
+from runner.reports.drawing import Trimmed, state_mark, state_words
 from runner.reports.findings import subject_cause
 from runner.results.availability import Availability, Column, Topic, places
 from runner.text import counted, plain, some
@@ -21,19 +21,7 @@ from runner.text import counted, plain, some
 _TEXT_WIDTH = 120  # longer lines are hard to read
 _CAUSE_WIDTH = 160
 _NAMES = 6  # subjects named in one note
-
-
-@dataclass(frozen=True, slots=True)
-class _Gaps:
-    """Blanks between columns, and around the line between kernels. The first that fits is taken."""
-
-    column: int
-    kernel: int
-
-
-_GAPS = (_Gaps(2, 1), _Gaps(1, 1), _Gaps(1, 0))
-
-_Kernel = tuple[str, tuple[Column, ...]]
+_GAPS = ((2, 1), (1, 1), (1, 0))  # blanks between columns, and around the line between kernels: the first that fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,142 +37,87 @@ class Grid:
             yield Text("Nothing was asked.")
             return
         why = notes(grid)
-        for table in _tables(grid, why, options.max_width, options.ascii_only):
-            yield from table
-            yield Text()
-        yield Trimmed(_legend(grid, options.ascii_only))
+        parts: list[RenderableType] = []
+        for table in _tables(grid, why, options.max_width):
+            parts += [*table, Text()]
+        parts.append(_legend(grid))
         if grid.hidden:
             were = "was" if grid.hidden == 1 else "were"
             more = f"{grid.hidden} more {counted(grid.hidden, head(grid)).split()[1]} {were} asked about"
-            yield Trimmed(Text(more + (f": {self.every_hint}" if self.every_hint else ""), "dim"))
+            parts.append(Text(more + (f": {self.every_hint}" if self.every_hint else ""), "dim"))
         if why.notes:
-            yield Text()
-            yield Text("Why", "bold")
-            yield _why(why.notes, options.ascii_only)
+            parts += [Text(), Text("Why", "bold"), _why(why.notes)]
+        yield Trimmed(Group(*parts))
 
 
-def _tables(grid: Availability, why: Notes, width: int, ascii_only: bool) -> Iterator[list[Text]]:
-    widths = {column.cell.id: _column_width(grid, why, column) for column in grid.columns}
-    kernels = list(grid.kernels)
-    for gaps in _GAPS:
-        if _width(grid, kernels, widths, gaps) <= width:
+def _tables(grid: Availability, why: Notes, width: int) -> Iterator[list[Text]]:
+    """The lines of each table."""
+    for gap, around in _GAPS:
+        lead = _lead(grid, gap)
+        blocks = [_block(grid, why, name, columns, gap) for name, columns in grid.kernels]
+        if _width(lead, blocks, around) <= width:
             break
-    while kernels:
-        fit = len(kernels)
-        while fit > 1 and _width(grid, kernels[:fit], widths, gaps) > width:
-            fit -= 1
-        yield _Table(grid, why, _head_widths(grid), widths, gaps, ascii_only).lines(kernels[:fit])
-        kernels = kernels[fit:]
+    while blocks:
+        fit = next((n for n in range(len(blocks), 1, -1) if _width(lead, blocks[:n], around) <= width), 1)
+        bar = Text.assemble(" " * around, ("│", "bright_black"), " " * around, no_wrap=True, overflow="ignore")
+        lines = [bar.join(parts) for parts in zip(lead, *blocks[:fit], strict=True)]
+        rule = "".join("┼" if char == "│" else "─" for char in lines[1].plain.rstrip())
+        yield [*lines[:2], Text(rule, "bright_black", no_wrap=True, overflow="ignore"), *lines[2:]]
+        blocks = blocks[fit:]
 
 
-def _column_width(grid: Availability, why: Notes, column: Column) -> int:
-    return max(len(column.arch), *(len(_field(why, topic, column, "?")) for topic in grid.topics))
+def _lead(grid: Availability, gap: int) -> list[Text]:
+    """The first two columns below two heads. Each line repeats its subject's name, so that grep finds it."""
+    subjects, types = [Text(), Text(head(grid), "bold")], [Text(), Text("type", "bold")]
+    last = ""
+    for topic in grid.topics:
+        subjects.append(Text(topic.subject, "dim" if topic.subject == last else ""))
+        types.append(Text(topic.type))
+        last = topic.subject
+    return [Text(" " * gap).join(pair) for pair in zip(_even(subjects), _even(types), strict=True)]
 
 
-def _field(why: Notes, topic: Topic, column: Column, mark: str) -> str:
-    number = why.numbers.get((column.cell.id, topic))
-    return mark if number is None else f"{mark} {number}"
+def _block(grid: Availability, why: Notes, kernel: str, columns: Sequence[Column], gap: int) -> list[Text]:
+    """The columns of one kernel below its name and their architectures."""
+    fields = []
+    for column in columns:
+        marks = (_field(grid.state(it, column), why.numbers.get((column.cell.id, it))) for it in grid.topics)
+        fields.append(_even([Text(column.arch), *marks]))
+    return _even([Text(kernel, "bold"), *(Text(" " * gap).join(line) for line in zip(*fields, strict=True))])
 
 
-def _head_widths(grid: Availability) -> tuple[int, int]:
-    return (
-        max(len(head(grid)), *(len(topic.subject) for topic in grid.topics)),
-        max(len("type"), *(len(topic.type) for topic in grid.topics)),
-    )
+def _field(row: Row, number: int | None) -> Text:
+    mark = state_mark(row)
+    return Text.assemble((mark.sign, mark.style), ("" if number is None else f" {number}", "dim"))
 
 
-def _kernel_width(kernel: _Kernel, widths: dict[str, int], gaps: _Gaps) -> int:
-    name, columns = kernel
-    return max(len(name), sum(widths[it.cell.id] for it in columns) + gaps.column * (len(columns) - 1))
+def _even(lines: list[Text]) -> list[Text]:
+    """All as wide as the widest."""
+    widest = max(line.cell_len for line in lines)
+    for line in lines:
+        line.pad_right(widest - line.cell_len)
+    return lines
 
 
-def _width(grid: Availability, kernels: Sequence[_Kernel], widths: dict[str, int], gaps: _Gaps) -> int:
-    fields = sum(_kernel_width(kernel, widths, gaps) + 2 * gaps.kernel + 1 for kernel in kernels)
-    return sum(_head_widths(grid)) + gaps.column + fields - gaps.kernel
+def _width(lead: Sequence[Text], blocks: Sequence[Sequence[Text]], around: int) -> int:
+    return lead[0].cell_len + sum(block[0].cell_len + 2 * around + 1 for block in blocks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    grid: Availability
-    why: Notes
-    heads: tuple[int, int]  # widths of the first two columns
-    widths: dict[str, int]
-    gaps: _Gaps
-    ascii_only: bool
-
-    def lines(self, kernels: Sequence[_Kernel]) -> list[Text]:
-        """Two lines of heads, a rule, and one line per row."""
-        names = [Text(name.ljust(self._kernel_width((name, columns))), "bold") for name, columns in kernels]
-        archs = [self._fit((name, it), [Text(column.arch) for column in it]) for name, it in kernels]
-        top = self._line((head(self.grid), "type"), archs, "bold")
-        lines = [self._line(("", ""), names), top, self._rule(top)]
-        last = ""
-        for topic in self.grid.topics:
-            fields = [
-                self._fit((name, columns), [self._mark(topic, column) for column in columns])
-                for name, columns in kernels
-            ]
-            lines.append(self._line((topic.subject, topic.type), fields, "dim" if topic.subject == last else ""))
-            last = topic.subject
-        return lines
-
-    def _mark(self, topic: Topic, column: Column) -> Text:
-        mark = state_mark(self.grid.state(topic, column))
-        text = Text(sign(mark, ascii_only=self.ascii_only), mark.style)
-        return text.append(_field(self.why, topic, column, ""), "dim")
-
-    def _fit(self, kernel: _Kernel, fields: Sequence[Text]) -> Text:
-        """The fields of one kernel, padded to its width."""
-        whole = Text()
-        for at, (column, field) in enumerate(zip(kernel[1], fields, strict=True)):
-            field.pad_right(self.widths[column.cell.id] - field.cell_len)
-            whole.append_text(Text(" " * (self.gaps.column if at else 0)) + field)
-        whole.pad_right(self._kernel_width(kernel) - whole.cell_len)
-        return whole
-
-    def _kernel_width(self, kernel: _Kernel) -> int:
-        return _kernel_width(kernel, self.widths, self.gaps)
-
-    def _line(self, heads: Sequence[str], kernels: Sequence[Text], style: str = "") -> Text:
-        subject, of_type = self.heads
-        line = Text(no_wrap=True, overflow="ignore")
-        line.append(heads[0].ljust(subject), style)
-        # the second line of a subject repeats its name, so that grep finds it, but keeps it in the background
-        line.append(" " * self.gaps.column + heads[1].ljust(of_type), "" if style == "dim" else style)
-        gap = " " * self.gaps.kernel
-        for kernel in kernels:
-            line.append(f"{gap}{'|' if self.ascii_only else '│'}{gap}", "bright_black")
-            line.append_text(kernel)
-        line.rstrip()
-        return line
-
-    def _rule(self, head: Text) -> Text:
-        cross, bar = ("+", "-") if self.ascii_only else ("┼", "─")
-        rule = "".join(cross if char in "|│" else bar for char in head.plain)
-        return Text(rule, "bright_black", no_wrap=True, overflow="ignore")
+def _legend(grid: Availability) -> Text:
+    words = state_words(topic.kind for topic in grid.topics)
+    return Text("   ").join(Text.assemble((it.mark.sign, it.mark.style), f" {it.word}") for it in words)
 
 
-def _legend(grid: Availability, ascii_only: bool) -> Text:
-    legend = Text()
-    for at, each in enumerate(state_words(topic.kind for topic in grid.topics)):
-        legend.append("   " if at else "").append(sign(each.mark, ascii_only=ascii_only), each.mark.style)
-        legend.append(f" {each.word}")
-    return legend
-
-
-def _why(all_notes: Sequence[Note], ascii_only: bool) -> RenderableType:
+def _why(all_notes: Sequence[Note]) -> RenderableType:
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right")
     table.add_column()
     table.add_column(overflow="fold", max_width=_TEXT_WIDTH)
     for note in all_notes:
         mark = state_mark(note.row)
-        table.add_row(
-            Text(str(note.number)),
-            Text(sign(mark, ascii_only=ascii_only), mark.style),
-            Group(Text(f"{note.row.state}: {note.cause}"), *(Text(phrase, "dim") for phrase in note.where)),
-        )
-    return Trimmed(Padding(table, (0, 0, 0, 1), expand=False))
+        why = Group(Text(f"{note.row.state}: {note.cause}"), *(Text(phrase, "dim") for phrase in note.where))
+        table.add_row(str(note.number), Text(mark.sign, mark.style), why)
+    return Padding(table, (0, 0, 0, 1), expand=False)
 
 
 # --- notes: why something is not there, one for each state and cause, however many fields of the grid share it -------

@@ -10,7 +10,7 @@ from rich.text import Text
 from runner.model import StructLayout
 from runner.model.layouts import layout_lines
 from runner.reports.drawing import Hanging, whole
-from runner.reports.findings import show_command
+from runner.reports.findings import alike, show_command
 from runner.results.history import Signature, Turn
 from runner.text import counted, plain, printable
 
@@ -30,8 +30,9 @@ def history_report(kfunc: str, turns: Sequence[Turn], runs: int) -> RenderableTy
     ]
     parts += [Text("First answers", "bold"), *_firsts(firsts)]
     if changes:
-        parts += [Text(), Text("Changes", "bold")]
-        parts += [line for group in _together(changes) for line in _lines(group)]
+        parts += [Text(), Text("Changes", "bold")]  # of one cell in one run, those that say the same together
+        together = alike(changes, lambda it: (it.new.run, it.new.cell.id, plain(it.before or ""), plain(it.after)))
+        parts += [line for group in together for line in _lines(group)]
     return Group(*parts)
 
 
@@ -79,15 +80,6 @@ def _firsts(turns: Sequence[Turn]) -> Iterator[RenderableType]:
     for (day, prog_type, words), kernels in groups.items():
         yield Hanging(f"  {day}  {prog_type:<4} ", words)
         yield Hanging("      ", ", ".join(f"{kernel} ({', '.join(archs)})" for kernel, archs in kernels.items()))
-
-
-def _together(turns: Sequence[Turn]) -> list[list[Turn]]:
-    """Changes of one cell in one run that say the same."""
-    groups: dict[tuple[object, ...], list[Turn]] = {}
-    for turn in turns:
-        key = (turn.new.run, turn.new.cell.id, plain(turn.before or ""), plain(turn.after))
-        groups.setdefault(key, []).append(turn)
-    return list(groups.values())
 
 
 def _lines(group: Sequence[Turn]) -> Iterator[RenderableType]:

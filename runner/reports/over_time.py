@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner.model import Build
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Hanging, Trimmed, state_words, whole
-from runner.reports.findings import show_command
+from runner.reports.findings import alike, merged, show_command
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
 from runner.text import counted, plain
 
@@ -27,11 +26,12 @@ def over_time_report(overview: Overview) -> RenderableType:
     table = Table(
         "kfunc", "type", "architecture", "may be called since", "every kernel measured", box=None, pad_edge=False
     )
-    for (topic, _), group in groupby(overview.stories, key=lambda it: (it.topic, it.segments == ())):
-        for archs, story in _alike(list(group)):
-            table.add_row(
-                topic.subject, topic.type, ", ".join(archs), since_words(story), _segments_text(story.segments)
-            )
+    styles = {each.word: each.mark.style for each in state_words(KINDS)}
+    # architectures that tell the same story, by version, share a line
+    for same in alike(overview.stories, lambda it: (it.topic, since_words(it), *map(segment_words, it.segments))):
+        story, archs = same[0], ", ".join(it.arch for it in same)
+        spans = Text(", ").join(Text(segment_words(it), styles[it.state]) for it in story.segments)
+        table.add_row(story.topic.subject, story.topic.type, archs, since_words(story), spans)
     parts: list[RenderableType] = [*(Hanging("", line) for line in measured_lines(overview)), Text(), Trimmed(table)]
     if overview.other_types:
         parts += [Text(), Text(f"--type shows what else was asked: {', '.join(overview.other_types)}", "dim")]
@@ -116,29 +116,29 @@ def event_lines(event: Event, *others: Event) -> Iterator[RenderableType]:
         yield whole(f"    {show_command(seen.cell.id, run_id=seen.run, every=True)}", "dim")
 
 
-def _same(events: Sequence[Event]) -> Iterator[list[Event]]:
+def _same(events: Sequence[Event]) -> list[list[Event]]:
     """Events that differ in the program type only, or in the architecture."""
-    types: dict[tuple[object, ...], list[Event]] = {}
-    for event in events:
-        seen = tuple((state.state, plain(state.cause), it.build, it.run) for state, it in event.answers)
-        types.setdefault((event.kind, event.topic.subject, event.between, seen), []).append(event)
-    archs: dict[tuple[object, ...], list[Event]] = {}
-    for group in types.values():
-        event = group[0]
-        where: tuple[object, ...] = tuple(
-            (state.state, plain(state.cause), str(it.build)) for state, it in event.answers
-        )
-        if event.kind is not EventKind.LESS:
-            where = (*where, *(it.build for _, it in event.answers), event.answers[0][1].run)
-        topics = tuple(it.topic for it in group)
-        archs.setdefault((event.kind, topics, tuple(map(str, event.between)), where), []).extend(group)
-    yield from archs.values()
+    topics = alike(
+        events,
+        lambda it: (
+            *(it.kind, it.topic.subject, it.between),
+            *((state.state, plain(state.cause), seen.build, seen.run) for state, seen in it.answers),
+        ),
+    )
+    return merged(topics, _without_arch)
+
+
+def _without_arch(group: list[Event]) -> Hashable:
+    event = group[0]
+    answers = tuple((state.state, plain(state.cause), str(seen.build)) for state, seen in event.answers)
+    of = () if event.kind is EventKind.LESS else (*(it.build for _, it in event.answers), event.answers[0][1].run)
+    return event.kind, tuple(it.topic for it in group), tuple(map(str, event.between)), answers, of
 
 
 def _between(event: Event) -> str:
     (_, old), (_, new) = event.answers[0], event.answers[-1]
     if event.between:
-        return f"no answer from {_names(event.between)} in between"
+        return f"no answer from {', '.join(map(str, event.between))} in between"
     if Since(old.build, new.build).exact:
         return "neighbours"
     return "nothing in between was measured"
@@ -148,23 +148,6 @@ def _point(point: Since) -> str:
     if point.after is None:
         return f"{point.by} or earlier"
     return str(point.by) if point.exact else f"after {point.after}, by {point.by}"
-
-
-def _alike(stories: Sequence[Story]) -> Iterator[tuple[list[str], Story]]:
-    """Architectures that tell the same story, by version, share a line."""
-    told: dict[tuple[str, ...], tuple[list[str], Story]] = {}
-    for story in stories:
-        key = (since_words(story), *(segment_words(it) for it in story.segments))
-        told.setdefault(key, ([], story))[0].append(story.arch)
-    yield from told.values()
-
-
-def _segments_text(segments: Sequence[Segment]) -> Text:
-    styles = {each.word: each.mark.style for each in state_words(KINDS)}
-    text = Text()
-    for at, segment in enumerate(segments):
-        text.append(", " if at else "").append(segment_words(segment), styles[segment.state])
-    return text
 
 
 def _story_document(story: Story) -> dict[str, object]:
@@ -184,7 +167,3 @@ def _story_document(story: Story) -> dict[str, object]:
         ],
         "no_answer": [str(build) for build in story.unanswered],
     }  # fmt: skip
-
-
-def _names(builds: Sequence[Build]) -> str:
-    return ", ".join(map(str, builds))

@@ -9,17 +9,16 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import TypeVar
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from runner.model import Mark, Outcome, Verdict
 from runner.probes.kinds import KINDS
-from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Hanging, Trimmed, columns, sign, whole
+from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Hanging, Trimmed, columns, indented, whole
 from runner.reports.findings import About, Finding, findings
 from runner.reports.grid import Grid
-from runner.results.availability import Availability, availability
+from runner.results.availability import availability
 from runner.results.model import JudgedCell, JudgedRun, RunInfo
 from runner.text import counted, plain, some
 
@@ -52,42 +51,26 @@ def run_report(judged: JudgedRun, *, every: bool = False, every_hint: str = "", 
     `every_hint`: how to see the other subjects. Unless `is_last`, the commands that show evidence name the run.
     """
     grid = Grid(availability(judged, every=every), every_hint)
-    return Group(grid, Text(), Summary(judged, is_last=is_last))
+    return Group(grid, Text(), summary(judged, is_last=is_last))
 
 
-class Summary:
+def summary(judged: JudgedRun, *, is_last: bool = True) -> RenderableType:
     """Short when all is well."""
-
-    def __init__(self, judged: JudgedRun, *, is_last: bool = True) -> None:
-        self._judged = judged
-        self._named = "" if is_last else judged.run.id
-        self._grid: Availability = availability(judged)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        unclean = [column.cell for column in self._grid.columns if _remarks(column.cell)]
-        if unclean:
-            yield Text("Cells that are not clean", "bold")
-            yield _cell_lines(unclean)
-            yield Text()
-        found = findings(self._grid, self._judged.known_issues, self._named)
-        for about, group in groupby(found, key=lambda it: it.about):
-            mark = _MARKS.get(about, VERDICTS[Verdict.BROKEN])
-            yield Text(_TITLES[about], mark.style)
-            for finding in group:
-                yield _finding(finding, mark, options.ascii_only)
-            yield Text()
-        for sentence in (*sentences(self._judged), covers(self._judged)):
-            yield Hanging("", sentence)
-
-
-def _cell_lines(cells: list[JudgedCell]) -> RenderableType:
-    table = columns(3, no_wrap=frozenset({0}))
-    for cell in cells:
-        ran = cell.result.outcome is Outcome.RAN
-        table.add_row(
-            Text(cell.id), Text(str(cell.result.outcome), "" if ran else "bold"), Text("; ".join(_remarks(cell)))
-        )
-    return Trimmed(Padding(table, (0, 0, 0, 2), expand=False))
+    grid = availability(judged)
+    parts: list[RenderableType] = []
+    unclean = columns("", "", "", no_wrap=frozenset({0}))
+    for cell in (column.cell for column in grid.columns):
+        if remarks := _remarks(cell):
+            outcome = Text(str(cell.result.outcome), "" if cell.result.outcome is Outcome.RAN else "bold")
+            unclean.add_row(Text(cell.id), outcome, Text("; ".join(remarks)))
+    if unclean.row_count:
+        parts += [Text("Cells that are not clean", "bold"), indented(unclean), Text()]
+    found = findings(grid, judged.known_issues, "" if is_last else judged.run.id)
+    for about, group in groupby(found, key=lambda it: it.about):
+        mark = _MARKS.get(about, VERDICTS[Verdict.BROKEN])
+        parts += [Text(_TITLES[about], mark.style), *(_finding(finding, mark) for finding in group), Text()]
+    parts += [Hanging("", sentence) for sentence in (*sentences(judged), covers(judged))]
+    return Trimmed(Group(*parts))
 
 
 def _remarks(cell: JudgedCell) -> list[str]:
@@ -108,15 +91,12 @@ def _remarks(cell: JudgedCell) -> list[str]:
     return remarks
 
 
-def _finding(finding: Finding, mark: Mark, ascii_only: bool) -> RenderableType:
-    head = Text(f"{sign(mark, ascii_only=ascii_only)} ", mark.style)
-    head.append(finding.what, "bold").append(f"  {finding.where}")
-    details = columns(2, no_wrap=frozenset({0}), style="dim", gap=1)
+def _finding(finding: Finding, mark: Mark) -> RenderableType:
+    head = Text.assemble((f"{mark.sign} ", mark.style), (finding.what, "bold"), f"  {finding.where}")
+    details = columns("", "", no_wrap=frozenset({0}), style="dim", gap=1)
     for word, text in finding.details:
         details.add_row(Text(word), Text(plain(text, 300) or "nothing"))
-    below = Padding(details, (0, 0, 0, 2), expand=False)
-    above = Trimmed(Padding(Group(head, below), (0, 0, 0, 2), expand=False))
-    return Group(above, whole(f"    {finding.command}", "cyan"))
+    return Group(indented(Group(head, indented(details))), whole(f"    {finding.command}", "cyan"))
 
 
 def runs_table(found: Sequence[RunInfo]) -> Table:

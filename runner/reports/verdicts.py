@@ -75,7 +75,7 @@ def probe_verdicts(judged: JudgedRun, wanted: WantedVerdicts = WantedVerdicts())
 def verdicts_report(judged: JudgedRun, wanted: WantedVerdicts = WantedVerdicts()) -> RenderableType:
     """Probes whose program types have the same verdicts on the same kernels share a line."""
     grid = availability(judged)
-    table = columns(3, no_wrap=frozenset({0, 1}))
+    table = columns("", "", "", no_wrap=frozenset({0, 1}))
     for name, types, said in _merged(grid, probe_verdicts(judged, wanted)):
         for at, (mark, line) in enumerate(said):
             # every line can be found by its probe's name

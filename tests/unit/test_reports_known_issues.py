@@ -9,7 +9,7 @@ from runner.model import KnownIssue, Verdict
 from runner.reports.cell import cell_report
 from runner.reports.export import export, to_json
 from runner.reports.markdown import availability_markdown
-from runner.reports.summary import Summary
+from runner.reports.summary import summary
 from runner.results.model import JudgedRun
 from tests.unit import results_samples as samples
 from tests.unit.rendering import render
@@ -29,7 +29,7 @@ def with_known_issue(issue: KnownIssue = ISSUE) -> JudgedRun:
 def test_known_issue_is_shown_apart_and_does_not_fail_the_run() -> None:
     judged = with_known_issue()
     assert exit_status(judged) == 0
-    shown = render(Summary(judged))
+    shown = render(summary(judged))
     assert "Broken claims" not in shown
     assert "Known issues\n  ! btf-twice  6.18.15 (x86_64)" in shown
     assert "docs/findings.md#x" in shown
@@ -55,7 +55,7 @@ def test_known_issue_excuses_nothing_else() -> None:
 def test_known_issue_that_is_gone_is_reported_so_that_it_gets_deleted() -> None:
     judged = with_known_issue(ISSUE.model_copy(update={"gone": True}))
     assert exit_status(judged) == 0
-    shown = render(Summary(judged))
+    shown = render(summary(judged))
     assert "Known issues that are gone" in shown
     assert "delete its entry in bpf/known-issues.yaml" in shown
     assert "delete its entry" in availability_markdown(judged)

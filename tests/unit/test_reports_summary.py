@@ -10,13 +10,13 @@ import pytest
 from runner.cli.watching import exit_status
 from runner.model import Outcome, Row, State
 from runner.reports.cell import cell_report
-from runner.reports.summary import Summary, run_report
+from runner.reports.summary import run_report, summary
 from tests.unit import results_samples as samples
 from tests.unit.rendering import render
 
 
 def test_clean_summary_is_short() -> None:
-    assert render(Summary(samples.clean_run())).splitlines() == [
+    assert render(summary(samples.clean_run())).splitlines() == [
         "8 cells: 8 ran",
         "816 claims: 816 hold",
         "52.0 s in all; the cells took 98.0 s, 49.0 s on each of 2 slots (94% of the run)",
@@ -26,7 +26,7 @@ def test_clean_summary_is_short() -> None:
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_summary_names_all_that_is_wrong_and_how_to_look_at_it(width: int) -> None:
-    text = render(Summary(samples.mixed_run()), width)
+    text = render(summary(samples.mixed_run()), width)
     for cell in ("6.1.192-arm64", "6.12.117-x86_64", "6.18.15-arm64", "7.3.4-x86_64", "7.3.4-arm64"):
         assert re.search(rf"^  {re.escape(cell)} ", text, re.MULTILINE)
     assert not re.search(r"^  6\.1\.192-x86_64 ", text, re.MULTILINE)
@@ -54,7 +54,7 @@ def test_summary_tells_open_kfuncs_that_no_claim_is_about() -> None:
     cells = (samples.with_states(judged.cells[0], refused), *judged.cells[1:])
     opened = judged.model_copy(update={"cells": cells})
     assert exit_status(opened) == 2
-    text = render(Summary(opened))
+    text = render(summary(opened))
     assert "? bpf_dynptr_from_skb (tc), bpf_dynptr_from_skb (xdp)  6.1.192 (x86_64)" in text
     assert "BTF refused" in text
 
@@ -62,15 +62,15 @@ def test_summary_tells_open_kfuncs_that_no_claim_is_about() -> None:
 def test_time_of_a_killed_run_is_not_invented() -> None:
     judged = samples.clean_run()
     killed = judged.model_copy(update={"run": judged.run.model_copy(update={"finished": None, "slots": None})})
-    assert "the run did not come to its end; the cells took 98.0 s\n" in render(Summary(killed))
+    assert "the run did not come to its end; the cells took 98.0 s\n" in render(summary(killed))
 
 
 def test_repeated_cell_is_told_although_it_ran() -> None:
     lost = samples.result(samples.CELLS[0], Outcome.LOST, "ssh dropped")
     judged = samples.judged(lost, *(samples.result(cell) for cell in samples.CELLS))
-    assert re.search(r"6\.1\.192-x86_64 +ran +2 attempts", render(Summary(judged)))
+    assert re.search(r"6\.1\.192-x86_64 +ran +2 attempts", render(summary(judged)))
     assert "attempt 1  lost: ssh dropped" in render(cell_report(judged.cells[0]))
-    assert "the cells took 118.0 s" in render(Summary(judged))  # what the lost attempt took as well
+    assert "the cells took 118.0 s" in render(summary(judged))  # what the lost attempt took as well
 
 
 def test_commands_of_an_older_run_name_it() -> None:
