@@ -13,12 +13,11 @@ VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(14, 20)
 
 _MAGIC = 0xEB9F
 _HEADER = struct.Struct("=HBBIIIII")
-_TYPE = struct.Struct("=III")
-_THREE = struct.Struct("=III")
+TWO, THREE = struct.Struct("=II"), struct.Struct("=III")  # a type's record, and a member of one, are three
 _INT_SIGNED = 1 << 24
 _FIXED = {INT: 4, ARRAY: 12, VAR: 4, DECL_TAG: 4}  # bytes behind a type's header
 _PER_MEMBER = {STRUCT: 12, UNION: 12, ENUM: 8, FUNC_PROTO: 8, DATASEC: 12, ENUM64: 12}
-_TRANSPARENT = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
+TRANSPARENT = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
 
 
 class BtfError(Exception):
@@ -75,7 +74,7 @@ class Btf:
         try:
             while at < end:
                 self._offsets.append(at)
-                info = _TYPE.unpack_from(types, at)[1]
+                info = THREE.unpack_from(types, at)[1]
                 kind = info >> 24 & 0x1F
                 at += 12 + _FIXED.get(kind, 0) + _PER_MEMBER.get(kind, 0) * (info & 0xFFFF)
         except struct.error:
@@ -99,7 +98,7 @@ class Btf:
         if not 0 <= index < len(self._offsets):
             raise BtfError(f"no type {type_id} here")
         offset = self._offsets[index]
-        return (offset, *_TYPE.unpack_from(self._types, offset))
+        return (offset, *THREE.unpack_from(self._types, offset))
 
     def kind(self, type_id: int) -> int:
         return self._header(type_id)[2] >> 24 & 0x1F
@@ -118,11 +117,11 @@ class Btf:
     def _triples(self, type_id: int) -> list[tuple[int, int, int]]:
         """Members of a STRUCT or UNION (name, type, bit offset), variables of a DATASEC (type, offset, size)."""
         offset, _, info, _ = self._header(type_id)
-        return [_THREE.unpack_from(self._types, offset + 12 + 12 * n) for n in range(info & 0xFFFF)]
+        return [THREE.unpack_from(self._types, offset + 12 + 12 * n) for n in range(info & 0xFFFF)]
 
     def _plain(self, type_id: int) -> int:
         """Without typedefs and qualifiers."""
-        while self.kind(type_id) in _TRANSPARENT:
+        while self.kind(type_id) in TRANSPARENT:
             type_id = self.target(type_id)
         return type_id
 
@@ -157,7 +156,7 @@ class Btf:
         """Offset and type of a member of a struct, or of an array's element."""
         type_id = self._plain(type_id)
         if self.kind(type_id) == ARRAY:
-            element, _, count = _THREE.unpack_from(self._types, self._header(type_id)[0] + 12)
+            element, _, count = THREE.unpack_from(self._types, self._header(type_id)[0] + 12)
             if not name.isdigit() or int(name) >= count:
                 raise BtfError(f"{name!r} is not an index below {count}")
             return int(name) * self._size(element), element

@@ -12,15 +12,15 @@ import os
 from . import NoAnswer, bounded
 from .kernelbtf import KernelBtf, Kfunc
 from .libbpf import MOV_IMM, RETURN, Libbpf, LibbpfError, LoadOpts, instruction
-from .progtypes import PROG_TYPES, devices
+from .progtypes import PROG_TYPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator
     from typing import TypedDict
 
     class Wanted(TypedDict):
-        """CensusBody of the host."""
+        """Body of runner/probes/census."""
 
         prog_type: str
         kfuncs: list[str]
@@ -108,8 +108,9 @@ class Census:
         refused, log = self._load(kfunc, prog_type, insns)
         answer: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
         if _NEEDS_DEVICE in log:
-            for again, (refused, log) in self._bound(kfunc, prog_type, insns):
-                answer.update(again=again, again_errno=refused, again_log=bounded(log))
+            for name, index in devices():  # bound to one after the other
+                refused, log = self._load(kfunc, prog_type, insns, _DEV_BOUND_ONLY, index)
+                answer.update(again=f"bound to {name}", again_errno=refused, again_log=bounded(log))
                 if refused != errno.EOPNOTSUPP:
                     break
         elif _NEEDS_ARENA in log:
@@ -121,11 +122,6 @@ class Census:
                 refused, log = self._load(kfunc, prog_type, insns)
                 answer.update(again="with an arena", again_errno=refused, again_log=bounded(log))
         return answer
-
-    def _bound(self, kfunc: Kfunc, prog_type: str, insns: bytes) -> Iterator[tuple[str, tuple[int, str]]]:
-        """Bound to one network device after the other."""
-        for name, index in devices():
-            yield f"bound to {name}", self._load(kfunc, prog_type, insns, _DEV_BOUND_ONLY, index)
 
     def _load(self, kfunc: Kfunc, prog_type: str, insns: bytes, flags: int = 0, ifindex: int = 0) -> tuple[int, str]:
         opts = self._load_opts(prog_type)
@@ -149,3 +145,13 @@ class Census:
         if self._arena is None:
             self._arena = self._libbpf.map_create(_ARENA, 1, _MMAPABLE, _ARENA_ADDRESS)
         return self._arena
+
+
+def devices(folder: str = "/sys/class/net") -> list[tuple[str, int]]:
+    """Names and indices of the network devices, but for the loopback."""
+    found = []
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name, "ifindex"), encoding="ascii") as file:
+            if name != "lo":
+                found.append((name, int(file.read())))
+    return found

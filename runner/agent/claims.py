@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from .libbpf import Libbpf
-    from .netns import Numbered
+    from .netlink import Numbered
     from .traffic import Traffic, Wanted
 
     class Claim(TypedDict):
-        """ClaimBody of the host."""
+        """Body of runner/probes/claims."""
 
         object: str
         program: str
@@ -46,7 +46,11 @@ class Prober:
             refused, log = found.load_other(body["program"], body["load_as"], body["license"])
             return {"load_errno": refused, "log": bounded(log)}
         if body["netns"] is not None:
-            self._numbered().assign(body["netns"])
+            if self._namespaces is None:
+                from .netlink import Numbered  # noqa: PLC0415  under emulation an import is dear
+
+                self._namespaces = Numbered()
+            self._namespaces.assign(body["netns"])
         with Sysctls(body["sysctl"]):
             fd, refused, log = found.load(body["program"])
             observation: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
@@ -68,13 +72,6 @@ class Prober:
             if fd >= 0:
                 os.close(fd)
         return {"log": bounded(log, 256 << 10)}
-
-    def _numbered(self) -> Numbered:
-        if self._namespaces is None:
-            from .netns import Numbered  # noqa: PLC0415  under emulation an import is dear
-
-            self._namespaces = Numbered()
-        return self._namespaces
 
     def _flows(self) -> Traffic:
         if self._traffic is None:

@@ -10,7 +10,7 @@ import ctypes
 import os
 import struct
 
-from .btf import DECL_TAG, FUNC, STRUCT, BtfError, sections, string_at
+from .btf import DECL_TAG, FUNC, STRUCT, THREE, TWO, BtfError, sections, string_at
 from .layouts import Layouts, prototypes
 from .libbpf import Libbpf
 
@@ -18,9 +18,6 @@ FOLDER = "/sys/kernel/btf"
 VMLINUX = "vmlinux"
 TAG = "bpf_kfunc"
 OTHER_TAGS = ("bpf_fastcall",)  # what else a kfunc's tags may say
-_HEAD = struct.Struct("=II")
-_RECORD = struct.Struct("=III")
-_TAGGED = struct.Struct("=II")  # of a DECL_TAG: what it is of, and of which part
 _WHOLE = 0xFFFFFFFF
 _LINKAGES = (1, 0, 2)  # global, static, extern
 
@@ -84,13 +81,13 @@ class ObjectBtf:
     def _at(self, type_id: int) -> int:
         """Where the record of a type begins. BtfError when it is not here."""
         at = self._address(type_id) - self._start
-        if not (self._has(type_id) and 0 <= at <= len(self._types) - _RECORD.size):
+        if not (self._has(type_id) and 0 <= at <= len(self._types) - THREE.size):
             raise BtfError(f"no type {type_id} here")
         return at
 
     def record(self, type_id: int) -> tuple[int, int, int]:
         """Name offset, info, size or type. BtfError when it is not here."""
-        record: tuple[int, int, int] = _RECORD.unpack_from(self._types, self._at(type_id))
+        record: tuple[int, int, int] = THREE.unpack_from(self._types, self._at(type_id))
         return record
 
     def kind(self, type_id: int) -> int:
@@ -102,7 +99,7 @@ class ObjectBtf:
 
     def behind(self, type_id: int, start: int, length: int) -> bytes:
         """Bytes of what follows a type's record: its members, its parameters, its values."""
-        begin = self._at(type_id) + _RECORD.size + start
+        begin = self._at(type_id) + THREE.size + start
         found = self._types[begin : begin + length]
         if len(found) != length:
             raise BtfError(f"type {type_id} is cut short")
@@ -157,7 +154,7 @@ class ObjectBtf:
         at = self._types.find(wanted)
         while at >= 0:
             type_id = self._id_before(at) if at % 4 == 0 else None
-            place = at - self._at(type_id) - _RECORD.size if type_id else -1
+            place = at - self._at(type_id) - THREE.size if type_id else -1
             if type_id and place >= 0:
                 found.append((type_id, place))
             at = self._types.find(wanted, at + 1)
@@ -167,7 +164,7 @@ class ObjectBtf:
         """Offsets of what may be records of a kind and name."""
         found = []
         for string in self._string_offsets(name):
-            head = _HEAD.pack(string, kind << 24 | linkage)
+            head = TWO.pack(string, kind << 24 | linkage)
             at = self._types.find(head)
             while at >= 0:
                 if at % 4 == 0:
@@ -192,20 +189,16 @@ class ObjectBtf:
         return self._find(STRUCT, range(1, 256), name)
 
     def _find(self, kind: int, low_bits: tuple[int, ...] | range, name: str) -> int | None:
-        for linkage in low_bits:
-            for offset in self._records(kind, linkage, name):
-                type_id = self._id_at(offset)
-                if type_id is not None:
-                    return type_id
-        return None
+        at = (offset for linkage in low_bits for offset in self._records(kind, linkage, name))
+        return next(filter(None, map(self._id_at, at)), None)
 
     def tagged(self, tag: str) -> dict[str, int]:
         """All functions of this object that carry a declaration tag, with their ids."""
         found = {}
         for offset in self._records(DECL_TAG, 0, tag):
-            if offset + _HEAD.size + _TAGGED.size > len(self._types):
+            if offset + 2 * TWO.size > len(self._types):
                 continue
-            type_id, component = _TAGGED.unpack_from(self._types, offset + _HEAD.size)
+            type_id, component = TWO.unpack_from(self._types, offset + TWO.size)
             if component != _WHOLE or not self._has(type_id):
                 continue  # a parameter's tag, or the bytes of something else
             name_off, info, _ = self.record(type_id)

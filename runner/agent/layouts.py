@@ -24,8 +24,10 @@ from .btf import (
     PTR,
     RESTRICT,
     STRUCT,
+    THREE,
+    TRANSPARENT,
+    TWO,
     TYPE_TAG,
-    TYPEDEF,
     UNION,
     VOLATILE,
     BtfError,
@@ -40,13 +42,10 @@ if TYPE_CHECKING:
 
     Functions = dict[str, int]  # names, and the ids of their FUNC_PROTO types
 
-MAX_BYTES, MAX_MEMBERS = 256, 32
+MAX_BYTES, MAXTHREES = 256, 32
 _DEPTH = 16  # of types within types; a damaged one may contain itself
-_MEMBER = struct.Struct("=III")
-_TWO = struct.Struct("=II")
 _BITFIELDS = 1 << 31  # kind_flag: a member's offset holds its width as well
 _POINTER = struct.calcsize("P")
-_TRANSPARENT = (TYPEDEF, CONST, VOLATILE, RESTRICT, TYPE_TAG)
 _LIMIT_S = 10
 _END = 1  # behind each prototype; never in one
 _WORDS = {STRUCT: "struct", UNION: "union", ENUM: "enum", ENUM64: "enum"}
@@ -91,11 +90,11 @@ class Layouts:
 def _layout(btf: ObjectBtf, type_id: int, name: str) -> dict[str, object] | None:
     _, info, size = btf.record(type_id)
     count = info & 0xFFFF
-    if size > MAX_BYTES or not 0 < count <= MAX_MEMBERS:
+    if size > MAX_BYTES or not 0 < count <= MAXTHREES:
         return None
     members = []
     for at in range(count):
-        name_off, member, place = _MEMBER.unpack(btf.behind(type_id, at * _MEMBER.size, _MEMBER.size))
+        name_off, member, place = THREE.unpack(btf.behind(type_id, at * THREE.size, THREE.size))
         bits, place = (place >> 24, place & 0xFFFFFF) if info & _BITFIELDS else (0, place)
         members.append(
             {
@@ -114,8 +113,8 @@ def _constants(btf: ObjectBtf, name: str) -> list[dict[str, object]]:
     found: dict[str, int] = {}
     for word, offset in btf.strings_ending(f"{name.upper()}_SZ"):
         for type_id, place in btf.mentions(offset):
-            if btf.kind(type_id) == ENUM and place % _TWO.size == 0:
-                found[word] = _TWO.unpack(btf.behind(type_id, place, _TWO.size))[1]
+            if btf.kind(type_id) == ENUM and place % TWO.size == 0:
+                found[word] = TWO.unpack(btf.behind(type_id, place, TWO.size))[1]
     return [{"name": word, "value": value} for word, value in found.items()]
 
 
@@ -125,8 +124,8 @@ def _pairs(btf: ObjectBtf, type_id: int, kind: int) -> list[tuple[int, int]]:
     if info >> 24 & 0x1F != kind:
         raise BtfError(f"type {type_id} is no prototype")
     count = info & 0xFFFF
-    raw = btf.behind(type_id, 0, count * _TWO.size)
-    return [(first, second) for first, second in _TWO.iter_unpack(raw)]
+    raw = btf.behind(type_id, 0, count * TWO.size)
+    return [(first, second) for first, second in TWO.iter_unpack(raw)]
 
 
 def _pointee(btf: ObjectBtf, type_id: int) -> tuple[ObjectBtf | None, int]:
@@ -139,7 +138,7 @@ def _pointee(btf: ObjectBtf, type_id: int) -> tuple[ObjectBtf | None, int]:
         kind = holder.kind(type_id)
         if kind == STRUCT:
             return (holder, type_id) if pointers == 1 else (None, 0)
-        if kind != PTR and kind not in _TRANSPARENT:
+        if kind != PTR and kind not in TRANSPARENT:
             break
         pointers += kind == PTR
         type_id = holder.record(type_id)[2]
@@ -155,9 +154,9 @@ def _size(btf: ObjectBtf, type_id: int, depth: int = 0) -> int:
     if kind == PTR:
         return _POINTER
     if kind == ARRAY:
-        element, _, count = _MEMBER.unpack(holder.behind(type_id, 0, _MEMBER.size))
+        element, _, count = THREE.unpack(holder.behind(type_id, 0, THREE.size))
         return int(count) * _size(holder, element, depth + 1)
-    if kind in _TRANSPARENT:
+    if kind in TRANSPARENT:
         return _size(holder, holder.record(type_id)[2], depth + 1)
     if kind in (INT, FLOAT, STRUCT, UNION, ENUM, ENUM64):
         return holder.record(type_id)[2]
@@ -181,7 +180,7 @@ def _words(btf: ObjectBtf, type_id: int, depth: int = 0) -> str:
         words = _words(holder, target, depth + 1)
         return f"{words}*" if words.endswith("*") else f"{words} *"
     if kind == ARRAY:
-        element, _, count = _MEMBER.unpack(holder.behind(type_id, 0, _MEMBER.size))
+        element, _, count = THREE.unpack(holder.behind(type_id, 0, THREE.size))
         return f"{_words(holder, element, depth + 1)}[{count}]"
     if kind == CONST:
         return f"const {_words(holder, target, depth + 1)}"

@@ -14,8 +14,8 @@ import struct
 from sys import byteorder
 
 from .btf import INT, PTR, STRUCT, TYPE_TAG, Btf, BtfError, Slot
-from .libbpf import PREPARE_LOAD, RETURN, TYPES, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, instruction
-from .progtypes import PROG_TYPES
+from .libbpf import PREPARE_LOAD, RETURN, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, instruction
+from .progtypes import PROG_TYPES, ProgType
 
 PREFIX = "tagged_"  # the map tagged_TAG of an object
 _TARGET = b"nf_conn"
@@ -76,10 +76,11 @@ class Loader:
         self._objects: dict[tuple[str, tuple[tuple[str, int], ...]], Object] = {}
         self._taken: dict[str, Relocated] = {}
         self._prepare = PREPARE_LOAD(self._on_prepare)  # must outlive every load
-        for section, prog_type in TYPES.items():
+        for section in ("tc", "xdp"):
             opts = HandlerOpts(sz=ctypes.sizeof(HandlerOpts))
             opts.prog_prepare_load_fn = ctypes.cast(self._prepare, ctypes.c_void_p)
-            if libbpf.c.libbpf_register_prog_handler(section.encode(), prog_type, 0, ctypes.byref(opts)) < 0:
+            number = PROG_TYPES[section].number
+            if libbpf.c.libbpf_register_prog_handler(section.encode(), number, 0, ctypes.byref(opts)) < 0:
                 raise libbpf.error("libbpf_register_prog_handler")
 
     def _on_prepare(self, program: int, opts: ctypes._Pointer[LoadOpts], cookie: int) -> int:  # noqa: ARG002
@@ -182,7 +183,7 @@ class Object:
         relocated = self._relocated(program)
         if program in self._loaded:
             return self._loaded[program], 0, ""
-        prog_type = TYPES[program.partition("_")[0]]
+        prog_type = PROG_TYPES[program.partition("_")[0]].number
         fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, relocated.opts)
         if not refused:
             self._loaded[program] = fd
@@ -194,9 +195,7 @@ class Object:
 
         Raises LibbpfError when the kernel does not load anything of that type: it then says nothing of the program.
         """
-        relocated = self._relocated(program)
-        as_type = PROG_TYPES[load_as or program.partition("_")[0]]
-        relocated.opts.expected_attach_type = as_type.attach
+        relocated, as_type = self._as(program, load_as)
         fd, refused, log = self._libbpf.prog_load(as_type.number, relocated.insns, relocated.opts, license_)
         relocated.opts.expected_attach_type = 0
         if not refused:
@@ -209,12 +208,16 @@ class Object:
 
     def load_verbose(self, program: str, load_as: str | None, license_: str) -> tuple[int, str]:
         """A load of its own, with the whole log: file descriptor or -1, which the caller owns, and the log."""
-        relocated = self._relocated(program)
-        as_type = PROG_TYPES[load_as or program.partition("_")[0]]
-        relocated.opts.expected_attach_type = as_type.attach
+        relocated, as_type = self._as(program, load_as)
         fd, log = self._libbpf.prog_load_verbose(as_type.number, relocated.insns, relocated.opts, license_)
         relocated.opts.expected_attach_type = 0
         return fd, self.words + log if fd < 0 else log
+
+    def _as(self, program: str, load_as: str | None) -> tuple[Relocated, ProgType]:
+        """To load as a type. The caller puts `expected_attach_type` back to 0."""
+        relocated, as_type = self._relocated(program), PROG_TYPES[load_as or program.partition("_")[0]]
+        relocated.opts.expected_attach_type = as_type.attach
+        return relocated, as_type
 
     def _relocated(self, program: str) -> Relocated:
         if program not in self._programs:

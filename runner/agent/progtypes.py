@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from .kernelbtf import ObjectBtf
 from .libbpf import LoadOpts
 
@@ -73,13 +71,3 @@ PROG_TYPES = {
     "syscall": ProgType(31, "SYSCALL", flags=_SLEEPABLE),
     "netfilter": ProgType(32, "NETFILTER", attach=45),  # BPF_NETFILTER
 }
-
-
-def devices(folder: str = "/sys/class/net") -> list[tuple[str, int]]:
-    """Names and indices of the network devices, but for the loopback."""
-    found = []
-    for name in sorted(os.listdir(folder)):
-        with open(os.path.join(folder, name, "ifindex"), encoding="ascii") as file:
-            if name != "lo":
-                found.append((name, int(file.read())))
-    return found

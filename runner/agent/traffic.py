@@ -12,7 +12,7 @@ import os
 import socket
 
 from .libbpf import Libbpf
-from .netns import Namespace, add_route, bring_up, make_pair
+from .netlink import Namespace, add_route, bring_up, make_pair
 from .tracking import Entry, Table, switch_on
 
 TYPE_CHECKING = False
