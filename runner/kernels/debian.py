@@ -203,7 +203,7 @@ def kernels_of(listed: Iterable[Listed], suite: str, arch: str) -> tuple[Pin, ..
         if not release or _is_meta(entry):
             continue
         parts = _parts(entry, release, by_version)
-        version = _upstream(entry.package.version)
+        version = upstream_of(entry.package.version)
         if parts and version:
             found.append(
                 Pin(
@@ -261,7 +261,7 @@ def _parts(entry: Listed, release: str, by_version: dict[tuple[str, str], Listed
     return (first, *sorted(found.values(), key=lambda package: package.name))
 
 
-def _upstream(debian_version: str) -> KernelVersion | None:
+def upstream_of(debian_version: str) -> KernelVersion | None:
     """6.12.117-1~bpo13+1 is 6.12.117, 7.3~rc7-1~exp1 is 7.3-rc7."""
     try:
         return KernelVersion.parse(Version(debian_version).upstream_version or "")

@@ -26,7 +26,7 @@ from pydantic import BaseModel, Field, ValidationError
 from runner.errors import InfraError
 from runner.kernels.aptroot import kernel_stanzas
 from runner.kernels.archive import listed
-from runner.kernels.debian import GENERIC, kernels_of, release_of
+from runner.kernels.debian import GENERIC, kernels_of, release_of, upstream_of
 from runner.kernels.download import NotThere, WebServer
 from runner.kernels.mirrors import KEYRING, PROPOSED_SUITES, SECURITY_SUITES, backports_of
 from runner.kernels.openpgp import signed_text
@@ -105,10 +105,8 @@ class SnapshotSource(ServedSource):
         answer = _asked(_Versions, cls.at(), "mr/package/linux/", means)
         found: dict[KernelVersion, list[str]] = {}
         for text in {one.version for one in answer.result if _PACKAGE_VERSION.fullmatch(one.version)}:
-            try:
-                found.setdefault(KernelVersion.parse(Version(text).upstream_version or ""), []).append(text)
-            except ValueError:
-                continue  # 6.5~rc4+dfsg and other forms that no kernel of ours has
+            if version := upstream_of(text):  # none: 6.5~rc4+dfsg and other forms that no kernel of ours has
+                found.setdefault(version, []).append(text)
         return {version: sorted(builds, key=Version, reverse=True) for version, builds in sorted(found.items())}
 
     def pins(self, arch: str, means: Means) -> Sequence[Pin]:

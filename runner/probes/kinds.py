@@ -30,6 +30,3 @@ def _found() -> dict[str, Kind[Any]]:
 KINDS: Mapping[str, Kind[Any]] = _found()  # in the order in which they are judged, and shown
 PROBE_ENTRIES = {next(iter(entry.model_fields)): entry for kind in KINDS.values() if (entry := kind.entry)}
 OPTIONS = tuple(sorted({option for kind in KINDS.values() for option in kind.options}))
-
-
-CLAIMS, CENSUS = KINDS["claims"], KINDS["census"]

@@ -5,13 +5,12 @@ No answer is the default. Only the kernel's own words make anything else of it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from runner.model import CellResult, Level, ProgType, Row, Verdict
 from runner.model.errnos import errno_name
-from runner.model.version import KernelVersion
 from runner.probes.census.answers import taken
 from runner.probes.claims.answers import NAME, Observation
 from runner.probes.claims.matching import (
@@ -42,12 +41,6 @@ class Question:
     @property
     def kfunc(self) -> str:
         return self.file.kfunc(self.claim, self.prog_type)
-
-    def essence(self, version: KernelVersion) -> Hashable:
-        """What of a kernel's version a verdict depends on."""
-        if version not in self.claim.interval:
-            return version
-        return next((at for at, entry in enumerate(self.claim.expect) if version in entry.interval), None)
 
 
 @dataclass(frozen=True, slots=True)
