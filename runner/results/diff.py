@@ -162,15 +162,14 @@ def cell_changes(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
         earlier = before.get(_key(row))
         if earlier is None:
             continue
-        if row.state:
-            if kind := _state_kind(earlier, row):
-                fully = earlier.state == row.state  # then what differs is not the state
-                words = _state_words(earlier, fully), _state_words(row, fully)
-                key = Key(Subject.STATE, f"{row.subject} ({row.type})" if row.type else row.subject, new.id)
-                yield Change(kind, key, *words, old.id, row=row)
-        elif kind := _verdict_kind(earlier, row):
+        if row.verdict and (kind := _verdict_kind(earlier, row)):  # what is broken comes before what is otherwise
             key = Key(Subject.VERDICT, row.probe, new.id)
             yield Change(kind, key, _verdict_words(earlier), _verdict_words(row), old.id, row.probe, row)
+        elif row.state and (kind := _state_kind(earlier, row)):
+            fully = earlier.state == row.state  # then what differs is not the state
+            words = _state_words(earlier, fully), _state_words(row, fully)
+            key = Key(Subject.STATE, f"{row.subject} ({row.type})" if row.type else row.subject, new.id)
+            yield Change(kind, key, *words, old.id, row=row)
 
 
 def _key(row: Row) -> tuple[str, str, str, str]:

@@ -86,6 +86,16 @@ def test_states(before: State, after: State, kind: Kind | None) -> None:
     assert [change.kind for change in found.changes] == ([] if kind is None else [kind])
 
 
+def test_what_is_broken_is_told_before_its_state() -> None:
+    """Of a row that is held against an expectation and has a state, too."""
+
+    def both(verdict: Verdict, state: str) -> JudgedRun:
+        return changed(verdict=verdict, state=state)
+
+    (change,) = diff(both(Verdict.HOLDS, State.USABLE), both(Verdict.BROKEN, State.NO_ANSWER)).changes
+    assert (change.kind, change.key.subject) == (Kind.WORSE, Subject.VERDICT)
+
+
 def test_other_words_for_the_same_refusal_are_text() -> None:
     found = diff(with_state(State.REGISTERED, "R1 is bad"), with_state(State.REGISTERED, "args#0 is bad"))
     assert [change.kind for change in found.changes] == [Kind.TEXT]
