@@ -16,7 +16,7 @@ from runner.matrix.lock import Mode, read_lock, settle, write_lock
 from runner.model import Asked, Limits, Lock
 from runner.probes import Expectations
 from runner.results.model import JudgedRun, judge_run
-from runner.results.newest import newest, run_of_cell
+from runner.results.series import newest, run_of_cell
 from runner.results.store import ResultStore
 
 log = logging.getLogger(__name__)

@@ -30,7 +30,6 @@ from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Ver
 from runner.probes import Expectations
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report, totals
-from runner.results.missing import missing_cells
 from runner.results.model import JudgedRun, Run, RunId, RunKind, judge_run
 from runner.results.series import keep_rows
 from runner.results.store import ResultStore
@@ -96,7 +95,7 @@ def run(project: Project, request: Request, watch: Watch, *, json: bool) -> int:
         before = watch.before(store, cells)
         sinks: tuple[Sink, ...] = (StoreSink(store), *((events,) if events else ()), Display(console, describe))
         complete = True
-        if missing := missing_cells(begun):
+        if missing := begun.missing_cells():
             with fleet_of(request.hosts, request.slots, missing, console) as fleet:
                 plan = _plan(project, request, begun, fleet, store)
                 console.print(Text(_beginning(begun, missing, fleet)), soft_wrap=True)
@@ -128,7 +127,7 @@ def _chosen(project: Project, request: Request) -> tuple[Cell, ...]:
 
 def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: ResultStore) -> Plan:
     """What `run` still lacks; attempts are counted on."""
-    cells, expectations = missing_cells(run), project.expectations
+    cells, expectations = run.missing_cells(), project.expectations
     asked = {it.probe.rpartition(":")[2] for result in run.results for it in result.answers if it.item}  # a resumed run
     prog_types = tuple(it for it in ProgType if it in {*request.prog_types, *asked})
     slots = run.slots or min(fleet.slots, len(cells))
@@ -183,7 +182,7 @@ def describe_result(result: CellResult, expectations: Expectations) -> str:
 
 def show(done: JudgedRun, project: Project, console: Console, *, finished: bool = True) -> None:
     """The grid and the summary on the terminal; of the whole matrix also the table that is worth committing."""
-    missing, cells = missing_cells(done.run), done.run.cells
+    missing, cells = done.run.missing_cells(), done.run.cells
     console.print()
     if finished or len(missing) < len(cells):
         console.print(run_report(done, every_hint="runner report show --all"), crop=False)

@@ -15,7 +15,6 @@ from runner.engine.plan import CellOrder, Plan, Progress, RunEnd
 from runner.errors import UserError
 from runner.model import ANSWERS, Asked, AskedCell, Cell, CellResult, Outcome
 from runner.model.architecture import architecture
-from runner.results.missing import missing_cells
 from runner.results.model import Run, RunKind, new_run_id
 from runner.results.store import ResultStore
 
@@ -81,7 +80,7 @@ class StoreSink:
             there = {cell.id for cell in run.cells}
             if new := [cell for cell in cells if cell.id not in there]:
                 self.store.widen(run.id, [*run.cells, *new])
-            self._answered = there - {cell.id for cell in missing_cells(run)}
+            self._answered = there - {cell.id for cell in run.missing_cells()}
         else:
             self.store.begin(Run(**dict(plan.run), cells=cells))
             self._answered, self._started = set(), plan.run.started

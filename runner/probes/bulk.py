@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from runner.model import Answer, CellResult, Row
@@ -22,7 +23,7 @@ class Bulk:
     def __init__(self, expectations: Expectations) -> None:
         self._expectations = expectations
         self._bases: dict[Hashable, int] = {}
-        self._probes: dict[Hashable, tuple[Row, ...]] = {}  # rows of a probe of an independent kind
+        self._probes: dict[Hashable, tuple[Row, ...]] = {}  # rows of a probe, of a kind that has `about`
         self._orders: dict[Hashable, tuple[str, ...]] = {}  # of its probes
         self._wholes: dict[Hashable, tuple[Row, ...]] = {}
         self._seen: dict[int, Hashable] = {}  # of rows, by their id
@@ -33,11 +34,11 @@ class Bulk:
         for answer in result.answers:
             answers[answer.kind].append(answer)
         rows: list[Row] = []
-        for kind, _ in self._expectations.kinds():
+        for kind, known in self._expectations.kinds():
             others = [answer for name in kind.reads for answer in answers[name]]
             base = self._base((kind.name, context, tuple(map(id, others))))
             mine = answers[kind.name]
-            if kind.independent:
+            if kind.about(known, ()) is not None:
                 rows += self._of_probes(kind, result, base, others, mine)
             else:
                 earlier = [row for row in rows if row.kind in kind.evidence]
@@ -49,10 +50,10 @@ class Bulk:
         return tuple(rows)
 
     def _of_probes(
-        self, kind: Kind[Any], result: CellResult, base: int, others: Sequence[Answer], mine: Iterable[Answer]
+        self, kind: Kind[Any], result: CellResult, base: int, others: Sequence[Answer], answers: Iterable[Answer]
     ) -> Iterable[Row]:
         by_probe: dict[str, list[Answer]] = defaultdict(list)
-        for answer in mine:
+        for answer in answers:
             by_probe[answer.probe].append(answer)
         ids: Mapping[str, _Ids] = {probe: tuple(map(id, some)) for probe, some in by_probe.items()}
         order = self._orders.get(base)
@@ -61,7 +62,10 @@ class Bulk:
             asked = [answer for probe in new for answer in by_probe.get(probe, ())]
             given = result.model_copy(update={"answers": (*others, *asked)})
             rows: dict[str, list[Row]] = defaultdict(list)
-            for row in self._expectations.rows_of(kind, given, ()):
+            known = self._expectations.known[kind.name]
+            mine = known if order is None else kind.about(known, new)
+            expectations = replace(self._expectations, known={kind.name: mine})
+            for row in expectations.rows_of(kind, given, ()):
                 rows[row.probe].append(row)
             for probe in rows if order is None else new:
                 self._probes[base, probe, ids.get(probe, ())] = tuple(rows[probe])

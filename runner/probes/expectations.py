@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from pydantic import create_model
 
-from runner import yamlfile
+from runner import model, yamlfile
 from runner.errors import UserError
 from runner.model import NETWORK_TYPES, Ask, CellResult, JudgedSplat, KnownIssue, Plain, ProgType, Row, Verdict
 from runner.model.version import KernelVersion
@@ -130,7 +130,8 @@ def _explained(kind: Kind[Any], row: Row, result: CellResult, issues: Sequence[I
 @cache
 def _code() -> str:
     """A digest of what judges."""
-    files = sorted(path for path in Path(__file__).parent.rglob("*.py"))
+    folders = (Path(__file__).parent, Path(model.__file__).parent)
+    files = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 

@@ -121,7 +121,9 @@ class Kind(Generic[KnownT]):
     pattern: ClassVar[type[Plain] | None] = None  # of an answer, in bpf/known-issues.yaml
     evidence: ClassVar[tuple[str, ...]] = ()  # kinds that are judged before it: it gets their rows
     reads: ClassVar[tuple[str, ...]] = ()  # kinds whose answers `judge` looks at besides its own
-    independent: ClassVar[bool] = False  # a row depends on no answer of this kind to another probe, nor on `evidence`
+    # of an answer's body: logs that `judge` and `shows` read only by `says`, `verdict_line` and the others of
+    # runner.probes.verifier, which see no address and no BTF id: rows are then the same whatever these are
+    logs: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[tuple[str, ...]] = ()  # of the kernel's .config, kept with each result
     needs: ClassVar[tuple[Need, ...]] = ()
     unpacked: ClassVar[tuple[str, ...]] = ()  # modules that are taken from a kernel, with what they depend on
@@ -156,6 +158,10 @@ class Kind(Generic[KnownT]):
     def objects(self, known: KnownT) -> Iterable[str]:
         """The names of the BPF objects to compile: bpf/NAME.bpf.c."""
         return ()
+
+    def about(self, known: KnownT, probes: Collection[str]) -> KnownT | None:
+        """What judges these probes, of a kind whose rows depend on no answer of it to other ones, nor on `evidence`."""
+        return None
 
     def judge(self, result: CellResult, known: KnownT, earlier: Sequence[Row]) -> Iterable[Row]:
         """The rows of one cell, also of one that did not run. `earlier` are the rows of the kinds in `evidence`."""

@@ -15,6 +15,10 @@ _MISSING = re.compile(r"invalid func unknown#(200[2-9]\d{6}|195896080)")
 _MISSING_KFUNC = re.compile(r"invalid func unknown#200[2-9]\d{6}")
 _FAILURES = {ERRNO[name] for name in ("ENOMEM", "EAGAIN", "EINTR", "ENOSPC", "EMFILE", "ENFILE", "EBUSY", "ETIMEDOUT")}
 _PROSE = "Verification failed:"  # v7.3 appends an explanation behind the old words
+# Addresses and BTF ids differ from boot to boot and from build to build. `unknown#` has no BTF id behind it, but what
+# libbpf says of a call that it did not find; verdicts look at that.
+_PARTICULAR = re.compile(r"0(?<=\b0)x[0-9a-f]{12,16}\b|#(?<=\w#)(?<!unknown#)\d{3,}\b")
+_ADDRESS, _ID = "0xADDRESS", "#ID"
 _DULL = ("processed ", "max_states", "-- ")
 _LEAK = "would lead to reference leak"  # the line before says which
 
@@ -97,6 +101,13 @@ def plain_words(log: str) -> str:
     return log.partition(_PROSE)[0]
 
 
+def steady(log: str) -> str:
+    """A log without its particulars: equal for two boots in which the verifier said the same."""
+    if "#" not in log and "0x" not in log:
+        return log  # most have none, and this is much faster than the pattern
+    return _PARTICULAR.sub(lambda found: _ID if found[0][0] == "#" else _ADDRESS, log)
+
+
 def lacks_kfunc(log: str) -> bool:
     """Does the program call a kfunc that libbpf did not find, or found with another prototype?"""
     return bool(_MISSING_KFUNC.search(log))
@@ -104,25 +115,12 @@ def lacks_kfunc(log: str) -> bool:
 
 @lru_cache(maxsize=4096)  # asked again and again of the same logs
 def verdict_line(log: str) -> str:
-    """The line in which the verifier says why."""
+    """The line in which the verifier says why, without particulars."""
     lines = [line.strip() for line in plain_words(log).splitlines()]
     said = [line for line in lines if line and not line.startswith(_DULL) and not line.endswith(_LEAK)]
-    return said[-1] if said else ""
+    return steady(said[-1]) if said else ""
 
 
 def says(log: str, words: str) -> bool:
-    """Are these words in the log, whole? `nf_conn` is not in `nf_conn___init`."""
-    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", log) is not None
-
-
-# Addresses and BTF ids, which differ from boot to boot and from build to build, in the logs of the verifier. `unknown#`
-# has no BTF id behind it, but what libbpf says of a call that it did not find; verdicts look at that.
-_PARTICULAR = re.compile(r"0(?<=\b0)x[0-9a-f]{12,16}\b|#(?<=\w#)(?<!unknown#)\d{3,}\b")
-_ADDRESS, _ID = "0xADDRESS", "#ID"
-
-
-def steady(log: str) -> str:
-    """A log without its particulars: equal for two boots in which the verifier said the same."""
-    if "#" not in log and "0x" not in log:
-        return log  # most have none, and this is much faster than the pattern
-    return _PARTICULAR.sub(lambda found: _ID if found[0][0] == "#" else _ADDRESS, log)
+    """Are these words in the log, whole? `nf_conn` is not in `nf_conn___init`. Particulars are not looked at."""
+    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", steady(log)) is not None

@@ -13,7 +13,6 @@ from enum import StrEnum
 
 from runner.model import Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
-from runner.probes.verifier import steady
 from runner.results.model import JudgedCell
 from runner.results.stories import is_less, rank
 
@@ -230,9 +229,9 @@ def _verdict_kind(old: Row, new: Row) -> Kind | None:
         return Kind.BETTER
     if new.verdict is Verdict.HOLDS:
         # a counter within what the claim allows is no change
-        same = _NUMBER.sub("", steady(old.observed)) == _NUMBER.sub("", steady(new.observed))
+        same = _NUMBER.sub("", old.observed) == _NUMBER.sub("", new.observed)
         return None if same else Kind.TEXT
-    return None if steady(old.observed) == steady(new.observed) else Kind.OTHERWISE
+    return None if old.observed == new.observed else Kind.OTHERWISE
 
 
 def _verdict_rank(row: Row) -> int | None:
@@ -257,7 +256,7 @@ def _state_kind(old: Row, new: Row) -> Kind | None:
         return None
     if old.errno != new.errno:
         return Kind.OTHERWISE
-    return None if steady(old.cause) == steady(new.cause) else Kind.TEXT
+    return None if old.cause == new.cause else Kind.TEXT
 
 
 def _verdict_words(row: Row) -> str:

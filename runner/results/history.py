@@ -10,7 +10,6 @@ from itertools import groupby
 from typing import Any, cast
 
 from runner.model import Build, Row, StructLayout, Verdict
-from runner.probes.verifier import steady
 from runner.results.series import Known, Measured, different
 
 
@@ -55,7 +54,7 @@ class _Line:
             self.unanswered += 1
             return None
         turn = None
-        if self.said != self.words and (self.words is None or steady(self.words) != steady(self.said)):
+        if self.said != self.words:
             unanswered = self.unanswered if self.seen else 0
             turn = Turn(self.type, self.probe, self.words, self.said, self.seen, measured, unanswered)
         self.words, self.seen, self.unanswered = self.said, measured, 0

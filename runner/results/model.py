@@ -95,6 +95,16 @@ class Source(Plain):
     partial: bool
 
 
+# a busy host can make a boot fail: a kernel is blamed for the second one, so a first one alone is not yet an answer
+_BOOTS_THAT_COUNT = 2
+
+
+def _is_missing(attempts: Sequence[CellResult]) -> bool:
+    if not attempts or attempts[-1].outcome in {Outcome.LOST, Outcome.INFRA_FAILED}:
+        return True
+    return attempts[-1].outcome is Outcome.BOOT_FAILED and len(attempts) < _BOOTS_THAT_COUNT
+
+
 class Run(RunHeader):
     """A run: every cell that was to run, and every result that came, in the order in which they came.
 
@@ -116,6 +126,11 @@ class Run(RunHeader):
     @property
     def header(self) -> RunHeader:
         return RunHeader(**{name: getattr(self, name) for name in RunHeader.model_fields})
+
+    def missing_cells(self) -> tuple[Cell, ...]:
+        """What a resumed run boots: the cells without a result, those that the machine failed, and those whose boot
+        failed and was not repeated."""
+        return tuple(cell for cell in self.cells if _is_missing(self.attempts(cell.id)))
 
     def attempts(self, cell_id: str) -> tuple[CellResult, ...]:
         """All results of one cell, the first one first."""

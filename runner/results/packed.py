@@ -21,6 +21,7 @@ from zstandard import (
 )
 
 from runner.model import Answer, Cell, CellResult
+from runner.probes.kinds import KINDS
 from runner.probes.verifier import steady
 
 PackedError = ZstdError
@@ -100,8 +101,9 @@ def _asked(cell: Cell) -> dict[str, object]:
 
 
 def _steady(answer: Answer) -> Answer:
-    """Only logs have particulars: what else looks like one may be the name of a user's test."""
-    logs = {name: str(log) for name, log in answer.body.items() if name == "log" or name.endswith("_log")}
+    """Without the particulars of what is the verifier's log, and which its kind judges without them."""
+    kind = KINDS.get(answer.kind)
+    logs = {name: str(log) for name in (kind.logs if kind else ()) if (log := answer.body.get(name))}
     changed = {name: now for name, log in logs.items() if (now := steady(log)) != log}
     return answer.model_copy(update={"body": {**answer.body, **changed}}) if changed else answer
 
@@ -113,13 +115,13 @@ class Base:
     """What texts of one kernel are compressed against, or `NO_BASE`."""
 
     def __init__(self, text: bytes | None = None) -> None:
-        dictionary = None if text is None else ZstdCompressionDict(text, dict_type=DICT_TYPE_RAWCONTENT)
-        parameters = ZstdCompressionParameters.from_level(_LEVEL, window_log=_WINDOW_LOG, write_checksum=True)
-        self._compressor = ZstdCompressor(compression_params=parameters, dict_data=dictionary)
-        self._decompressor = ZstdDecompressor(dict_data=dictionary)
+        self._text = None if text is None else ZstdCompressionDict(text, dict_type=DICT_TYPE_RAWCONTENT)
+        self._decompressor = ZstdDecompressor(dict_data=self._text)
 
     def pack(self, text: bytes) -> bytes:
-        return self._compressor.compress(text)
+        # not kept: a compressor that has worked holds 20 MB or more, and a run has a base for each of its kernels
+        parameters = ZstdCompressionParameters.from_level(_LEVEL, window_log=_WINDOW_LOG, write_checksum=True)
+        return ZstdCompressor(compression_params=parameters, dict_data=self._text).compress(text)
 
     def unpack(self, packed: bytes) -> bytes:
         """Raises PackedError when it is not what was packed: its checksum tells."""

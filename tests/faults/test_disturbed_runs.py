@@ -21,7 +21,6 @@ from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
 from runner.model import Ask, Cell, CellResult, Outcome
 from runner.probes import Expectations
-from runner.results.missing import missing_cells
 from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests.faults import recorded
@@ -122,7 +121,7 @@ def test_a_disturbed_run_ends_complete_with_true_answers_alone(tmp_path: Path, s
         for disturbed in (*[dice] * DISTURBED, None):
             run(project, *resumed(project), dice=disturbed)
     done = stored(project)
-    missing = {cell.id for cell in missing_cells(done)}
+    missing = {cell.id for cell in done.missing_cells()}
     names = {cell.id: cell.name.partition(".")[0] for cell in done.cells}
     assert done.results
     for result in done.results:

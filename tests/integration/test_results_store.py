@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import sqlite3
+import subprocess
+import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -95,3 +98,25 @@ def test_a_year_of_censuses_fits(path: Path) -> None:
         store_run(path, *(with_census(cell) for cell in samples.CELLS), run_id=f"night-{night}")
         sizes.append(path.stat().st_size)
     assert (sizes[2] - sizes[1]) / len(samples.CELLS) * 20 * 365 < 150e6
+
+
+DIGEST = """
+from tests.unit import agent_samples
+from runner.probes import Expectations
+print(Expectations.load(agent_samples.ROOT, ["conntrack", "traffic"]).digest)
+"""
+
+
+def test_what_is_expected_has_one_digest_in_every_process() -> None:
+    made = [
+        subprocess.run(
+            [sys.executable, "-c", DIGEST],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert made[0] == made[1]
+    assert len(made[0]) > 60

@@ -76,6 +76,8 @@ def test_what_may_crash_a_kernel_is_asked_last(tmp_path: Path) -> None:
         ("    program: p", "    program: p\n    flow: {protocol: sctp}", 11, "'tcp' or 'udp'"),
         ("load: ok", "load: maybe", 11, "'ok' or 'refused', not \"maybe\""),
         ("load: ok, fields: {error: -EINVAL, count: {min: 1, max: 2}}", "load: {errno: EWRONG}", 11, "not the name"),
+        ("load: ok, fields: {error: -EINVAL, count: {min: 1, max: 2}}", "load: {log: f#71234}", 11, "BTF id"),
+        ("load: ok, fields: {error: -EINVAL, count: {min: 1, max: 2}}", "load: {log: [no 0xffff88801234]}", 11, "boot"),
         ("{min: 1, max: 2}", "{min: 3, max: 2}", 11, "min 3 is above max 2"),
     ],
 )

@@ -8,7 +8,7 @@ from runner.model import State
 from runner.probes.claims.answers import Observation
 from runner.probes.claims.matching import expected_words, matches, observed_words
 from runner.probes.claims.written import Pattern, Range, Refusal
-from runner.probes.verifier import calls_missing, permission, says, verdict_line
+from runner.probes.verifier import calls_missing, permission, says, steady, verdict_line
 from tests.answers import seen_of
 from tests.unit.agent_samples import result
 
@@ -118,3 +118,11 @@ def test_words() -> None:
     assert expected_words(Pattern(load=Refusal(errno="EACCES", log="a"))) == 'load refused: -EACCES, "a"'
     untouched = Pattern(fields={"error": 0x12345678})
     assert expected_words(untouched) == "error not written"
+
+
+def test_addresses_and_ids_are_not_in_what_is_judged() -> None:
+    log = "4: (85) call bpf_x#71234\nR1 of bpf_y#71235 at 0xffff888012345678 is not it\n"
+    assert verdict_line(log) == "R1 of bpf_y#ID at 0xADDRESS is not it"
+    assert says(log, "R1 of bpf_y")
+    assert not says(log, "bpf_y#71235")
+    assert steady(log) == steady(log.replace("7123", "8123").replace("5678", "5679"))

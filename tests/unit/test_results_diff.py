@@ -55,11 +55,6 @@ CRASHED = {"verdict": Verdict.BROKEN, "observed": "crashed the kernel", "crashed
         ({}, {"verdict": Verdict.NOT_APPLICABLE}, Kind.OTHERWISE),
         ({"observed": "timeout 119"}, {"observed": "timeout 120"}, None),  # within what the claim allows
         ({"observed": 'load refused: "R1 is bad"'}, {"observed": 'load refused: "args#0 is bad"'}, Kind.TEXT),
-        (
-            BROKEN | {"observed": "r2 = 0xff5c13688075a000"},
-            BROKEN | {"observed": "r2 = 0xff8124d380754000"},
-            None,
-        ),
     ],
 )
 def test_claims(before: dict[str, object], after: dict[str, object], kind: Kind | None) -> None:

@@ -41,6 +41,7 @@ class Census(Kind[Known]):
         StateWord(State.USABLE, 2, Mark("✓", "+", "green")),
     )
     evidence = ("claims",)  # which have programs at work
+    logs = ("log", "again_log")
     needs = (
         Need("BPF_SYSCALL", "every question is a bpf(2) call", vital=True),
         Need("DEBUG_INFO_BTF", "kfuncs are found by the kernel's BTF", vital=True),

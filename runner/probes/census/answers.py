@@ -60,7 +60,7 @@ class Taken:
 
     answers: tuple[CensusObservation, ...]  # each with what any answer says of its kfunc
     ended: Mapping[ProgType, str]  # whose census came to its end: empty, or why nothing could be asked
-    missing: frozenset[str]  # names that were looked for, and that no BTF of the kernel has as a function
+    missing: frozenset[str]
 
     @cached_property
     def tagged(self) -> frozenset[tuple[str, str]]:
@@ -76,13 +76,22 @@ def taken(result: CellResult) -> Taken:
     """What was answered to a census."""
     mine = [it for it in result.answers if it.kind == NAME]
     told = {it.item: it.body for it in mine if it.item and "object" in it.body}
-    ends = [it for it in mine if not it.item]
-    names = [it.body.get("missing") for it in ends]
     return Taken(
         answers=tuple(_observation(it, told.get(it.item, {})) for it in mine if it.item),
-        ended={_prog_type(it): it.failed for it in ends},
-        missing=frozenset(str(name) for some in names if isinstance(some, list) for name in some),
+        ended={_prog_type(it): it.failed for it in mine if not it.item},
+        missing=lacking(result),
     )
+
+
+def lacking(result: CellResult) -> frozenset[str]:
+    """The names that were looked for, and that no BTF of the kernel has as a function."""
+    names = [it.body.get("missing") for it in result.answers if it.kind == NAME and not it.item]
+    return frozenset(str(name) for some in names if isinstance(some, list) for name in some)
+
+
+def held(result: CellResult) -> frozenset[str]:
+    """The names that some BTF of the kernel has. Many times faster than `taken`."""
+    return frozenset(it.item for it in result.answers if it.kind == NAME and it.item and it.body.get("object"))
 
 
 _ABOUT = ("object", "prototype", "tags", "layouts")

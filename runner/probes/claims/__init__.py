@@ -31,7 +31,7 @@ class Claims(Kind[Known]):
     noun = "claim"
     subject = "kfunc"
     reads = ("census",)
-    independent = True
+    logs = ("log",)
     keys = ClaimKeys
     pattern = Pattern
     needs = (
@@ -82,6 +82,11 @@ class Claims(Kind[Known]):
 
     def objects(self, known: Known) -> Iterable[str]:
         return (name for file in known for name in file.objects)
+
+    def about(self, known: Known, probes: Collection[str]) -> Known:
+        ids = {probe.rpartition(":")[0] for probe in probes}
+        mine = [(file, tuple(claim for claim in file.claims if claim.id in ids)) for file in known]
+        return tuple(file.model_copy(update={"claims": claims}) for file, claims in mine)
 
     def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
         seen = observations(result)

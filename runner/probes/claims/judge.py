@@ -11,7 +11,7 @@ from typing import Self
 
 from runner.model import CellResult, Level, ProgType, Row, Verdict
 from runner.model.errnos import errno_name
-from runner.probes.census.answers import taken
+from runner.probes.census.answers import held, lacking
 from runner.probes.claims.answers import NAME, Observation
 from runner.probes.claims.matching import (
     answer_words,
@@ -53,8 +53,7 @@ class Evidence:
 
     @classmethod
     def of(cls, result: CellResult) -> Self:
-        asked = taken(result)
-        return cls(result, asked.missing, frozenset(answer.kfunc for answer in asked.answers if answer.object))
+        return cls(result, lacking(result), held(result))
 
 
 def judge(evidence: Evidence, question: Question, seen: Observation | None) -> Row:

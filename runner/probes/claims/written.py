@@ -12,6 +12,7 @@ from runner.model import Attach, Plain, ProgType, SafeName, Traffic
 from runner.model.errnos import ERRNO
 from runner.model.version import KernelVersion
 from runner.probes.kind import Family, Name, Span, Text
+from runner.probes.verifier import steady
 from runner.text import nearest
 from runner.yamlfile import Location
 
@@ -57,6 +58,14 @@ class Refusal(Plain):
     @classmethod
     def _errno(cls, name: str | None) -> str | None:
         return None if name is None else _known_errno(name)
+
+    @field_validator("log")
+    @classmethod
+    def _log(cls, log: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for text in (log,) if isinstance(log, str) else log:
+            if steady(text) != text:
+                raise ValueError(f"{text!r}: an address or a BTF id is another one in the next boot or build")
+        return log
 
     @property
     def texts(self) -> tuple[str, ...]:
