@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +23,7 @@ from runner.cli.project import Project
 from runner.cli.watching import Watch
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
-from runner.engine.plan import Plan, RunEnd, Sink, cell_orders, payloads
+from runner.engine.plan import Plan, Sink, cell_orders, payloads
 from runner.engine.storing import StoreSink, after, new_run, stopped_run
 from runner.errors import InfraError, UserError
 from runner.matrix.select import select, shard
@@ -99,13 +100,14 @@ def run(project: Project, request: Request, watch: Watch, *, json: bool) -> int:
             with fleet_of(request.hosts, request.slots, missing, console) as fleet:
                 plan = _plan(project, request, begun, fleet, store)
                 console.print(Text(_beginning(begun, missing, fleet)), soft_wrap=True)
-                complete = _execute(plan, sinks).complete
-                if before and complete:
-                    again = watch.suspects(judge_run(store.load(begun.id), expectations), before, plan)
-                    if again.orders:
-                        number = f"{len(again.orders)} of {len(cells)} cells boot again, to confirm it"
-                        console.print(Text(f"worse than {before.name}: {number}"))
-                        complete = _execute(again, sinks).complete
+                with _resumable(begun.id):
+                    complete = execute(plan, sinks).complete
+                    if before and complete:
+                        again = watch.suspects(judge_run(store.load(begun.id), expectations), before, plan)
+                        if again.orders:
+                            number = f"{len(again.orders)} of {len(cells)} cells boot again, to confirm it"
+                            console.print(Text(f"worse than {before.name}: {number}"))
+                            complete = execute(again, sinks).complete
         else:
             console.print(Text(f"run {begun.id} has every result"), soft_wrap=True)
             if begun.finished is None:
@@ -156,11 +158,13 @@ def _beginning(run: Run, missing: Sequence[Cell], fleet: Fleet) -> str:
     return f"run {run.id} resumes: {there} of {len(run.cells)} cells have a result, {slots} concurrent"
 
 
-def _execute(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
+@contextmanager
+def _resumable(run_id: str) -> Iterator[None]:
+    """Inside, an InfraError says how to resume the run."""
     try:
-        return execute(plan, sinks)
+        yield
     except InfraError as error:
-        then = f"`runner matrix run --resume {plan.run.id}` boots the cells without a result"
+        then = f"`runner matrix run --resume {run_id}` boots the cells without a result"
         raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error
 
 

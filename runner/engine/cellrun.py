@@ -196,17 +196,11 @@ class Machine(Protocol):
     def accel(self, cell: Cell) -> Accel: ...
 
 
-class MakeMachine(Protocol):
-    """Makes the machine of this process."""
-
-    def __call__(self, *, offline: bool) -> Machine: ...
-
-
 def machine_by_name(spec: str, *, offline: bool) -> Machine:
     """`module:function` called. The names come from the controller's own code and tests, never from a file."""
     module, _, function = spec.partition(":")
-    make: MakeMachine = getattr(importlib.import_module(module), function)
-    return make(offline=offline)
+    machine: Machine = getattr(importlib.import_module(module), function)(offline=offline)
+    return machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from runner.engine.fleet import Host, HostHealth
+from runner.engine.fleet import HostHealth
 from runner.engine.interrupts import held, workers
 from runner.engine.plan import (
     DELIVERY_KEY,
@@ -31,7 +31,7 @@ from runner.engine.plan import (
     attempts,
 )
 from runner.engine.scheduling import Job, Pool, item_id
-from runner.engine.xdist import FleetSession
+from runner.engine.xdist import OF_THE_MACHINE, FleetSession, host_of
 from runner.errors import InfraError
 from runner.model import CellResult, Outcome
 from runner.model.architecture import architecture
@@ -39,10 +39,8 @@ from runner.model.architecture import architecture
 log = logging.getLogger(__name__)
 
 _PATIENCE = 2  # a worker waits this much longer for the controller than the controller for it
-_NO_AUTOLOAD = "PYTEST_DISABLE_PLUGIN_AUTOLOAD"
-# the machine's faults; and a boot that failed, for a busy host can make one fail: a kernel is blamed for the second
-_OF_THE_MACHINE = frozenset({Outcome.LOST, Outcome.INFRA_FAILED})
-_REPEATED = _OF_THE_MACHINE | {Outcome.BOOT_FAILED}
+# a busy host can make a boot fail, too: a kernel is blamed for the second one
+_REPEATED = OF_THE_MACHINE | {Outcome.BOOT_FAILED}
 
 
 def execute(plan: Plan, sinks: Sequence[Sink], *, guests: OpenGuests | None = None) -> RunEnd:
@@ -103,9 +101,9 @@ class Controller:
 
     plan: Plan
     sinks: Sequence[Sink]
-    session: FleetSession | None = None
+    session: FleetSession = field(init=False)  # from pytest_configure on
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # the results themselves are large, and kept elsewhere
-    pool: Pool = field(init=False)
+    pool: Pool[Any] = field(init=False)
     internal_error: str = ""
     fault: BaseException | None = None  # of a sink: of the store, when its disk is full
     _orders: dict[str, CellOrder] = field(init=False)  # of items that have no result yet
@@ -124,7 +122,7 @@ class Controller:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        host: Host = node.gateway.spec.host
+        host = host_of(node)
         orders = WorkerOrders(
             orders=self.plan.orders,
             payload=dict(self.plan.payload),
@@ -153,7 +151,6 @@ class Controller:
 
     def _delivered(self, data: bytes, order: CellOrder | None, node: Any) -> None:
         """Another machine sent it: it is a delivery of the cell that was asked for, or the worker is not believed."""
-        assert self.session  # noqa: S101  for the type checker
         try:
             delivery = Delivery.unpacked(data)
         except ValueError:
@@ -163,37 +160,24 @@ class Controller:
             self.session.heartbeats.entered(node, order.cell, progress.phase)
             self._tell(progress)
         elif order and result and result.cell == order.cell:
-            self.session.heartbeats.done(node)
             self._take(order, result)
-            self._count(result, node)
+            self.session.came(node, result)
         else:
             self.session.distrust(node)
 
     def _failed(self, order: CellOrder, report: pytest.TestReport) -> None:
         """An exception in a worker, which is a fault of this program; or a worker died: xdist reports its item."""
-        assert self.session  # noqa: S101  for the type checker
-        host, why = self.session.where(report.node)  # xdist adds it
+        host, why = host_of(report.node).name, self.session.why_gone(report.node)  # xdist adds the node
         text = str(report.longrepr or "").strip()
         if report.when in {"setup", "call"}:
             log.info("%s", text)
             cause = f"an unexpected exception in a worker: {text.rpartition(chr(10))[2]}"
             result = unanswered(order, Outcome.INFRA_FAILED, cause, host=host)
-            self.session.heartbeats.done(report.node)
             self._take(order, result)
-            self._count(result, report.node)
+            self.session.came(report.node, result)
         else:
             where = f" on {host}" if len(self.plan.fleet.hosts) > 1 else ""
             self._take(order, unanswered(order, Outcome.LOST, f"the worker{where} died: {why or text}", host=host))
-
-    def _count(self, result: CellResult, node: Any) -> None:
-        """For and against the host that it came from."""
-        assert self.session  # noqa: S101  for the type checker
-        times = result.timings
-        if result.outcome in _OF_THE_MACHINE:
-            self.session.cell_failed(node, result.cell.id, f"{result.cell.id}: {result.cause.partition(chr(10))[0]}")
-        else:
-            taken_s = (times.total_s or 0.0) - (times.prepare_s or 0.0)
-            self.session.cell_answered(node, result.cell.id, taken_s if result.outcome is Outcome.RAN else None)
 
     def _take(self, order: CellOrder, result: CellResult) -> None:
         """The one result of an attempt. A cell that is to be repeated waits again."""
@@ -251,8 +235,7 @@ def unanswered(order: CellOrder, outcome: Outcome, cause: str, *, host: str = ""
 def _run(plugin: Controller) -> Ended:
     plugin.plan.folder.mkdir(parents=True, exist_ok=True)
     if len(plugin.pool.stranded(host.name for host in plugin.plan.fleet.hosts)) < len(plugin.plan.orders):
-        with _own_plugins_only():
-            status = pytest.main(_PYTEST_ARGUMENTS, plugins=[plugin])
+        status = pytest.main(_PYTEST_ARGUMENTS, plugins=[plugin])
         if plugin.fault:
             raise plugin.fault
         if status == pytest.ExitCode.INTERRUPTED:
@@ -265,11 +248,13 @@ def _run(plugin: Controller) -> Ended:
     return Ended.COMPLETE
 
 
-# A pytest of our own: no terminal, no cache, no configuration or conftest of whoever's folder this is. The workers get
-# the same, on whatever machine: xdist refuses arguments that are files here, so each is one word with its option.
+# A pytest of our own: no terminal, no cache, no plugin of whoever's environment and no configuration or conftest of
+# whoever's folder this is. The workers get the same, on whatever machine: xdist refuses arguments that are files here,
+# so each is one word with its option.
 _PYTEST_ARGUMENTS = [
     f"--config-file={os.devnull}",
     "--rootdir=/",
+    "--disable-plugin-autoload",
     "--noconftest",
     "--capture=no",
     "-pno:terminal",
@@ -279,17 +264,3 @@ _PYTEST_ARGUMENTS = [
     "-pxdist.plugin",
     "-prunner.engine.worker",
 ]
-
-
-@contextmanager
-def _own_plugins_only() -> Iterator[None]:
-    """No pytest plugins of whoever's environment this is; the workers inherit it."""
-    before = os.environ.get(_NO_AUTOLOAD)
-    os.environ[_NO_AUTOLOAD] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_NO_AUTOLOAD]
-        else:
-            os.environ[_NO_AUTOLOAD] = before

@@ -1,4 +1,4 @@
-"""Which worker takes which cell next. Pure: hosts, cells and seconds; xdist is not known here.
+"""Which worker takes which cell next: `Pool` decides, `TurnScheduling` tells xdist's workers.
 
 A worker is given a cell only when it is free, so no cell waits behind another one. Who gets which is found by
 simulating the rest of the run: cells that can run under KVM first, then the longest first, each to the worker that
@@ -10,11 +10,12 @@ with KVM beside one without it takes 7 % longer on average (40 simulated runs, a
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from runner.engine.fleet import HostHealth
 from runner.guest.interface import Accel
@@ -23,6 +24,8 @@ from runner.model.architecture import ARCHITECTURES
 _TCG_S = 20.0  # of a cell on x86_64, where nothing is known; two cores, measured
 _KVM_S = 4.0  # an estimate
 _ROUNDING = 1e-9
+
+Worker = TypeVar("Worker")  # whatever has a hash: for xdist a node
 
 
 def item_id(cell_id: str, attempt: int) -> str:
@@ -61,19 +64,23 @@ class Running:
 
 def play(
     jobs: Iterable[Job],
-    free_at: Mapping[str, Mapping[str, float]],
+    free_at: Mapping[str, Mapping[Worker, float]],
     cost_s: Callable[[Job, str], float],
     may_start: Callable[[Job, str, Sequence[Job]], bool],
     now: float,
-) -> dict[str, Job]:
+) -> dict[Worker, Job]:
     """What each worker that is free `now` gets. `free_at` holds the workers of each host and when they are free.
 
     `cost_s(job, host)` is infinite where the job cannot run; `may_start(job, host, others)` says whether the host has
     room for one more beside what runs there and `others`, which it got here.
     """
-    heaps = {host: sorted((moment, worker) for worker, moment in workers.items()) for host, workers in free_at.items()}
+    number = itertools.count()  # workers have no order
+    heaps = {
+        host: sorted((moment, next(number), worker) for worker, moment in workers.items())
+        for host, workers in free_at.items()
+    }
     idle = {worker for workers in free_at.values() for worker, moment in workers.items() if moment <= now}
-    got: dict[str, Job] = {}
+    got: dict[Worker, Job] = {}
     given: dict[str, list[Job]] = {host: [] for host in free_at}
     for job in jobs:
         if not idle - got.keys():
@@ -82,41 +89,48 @@ def play(
             (heap[0][0] + cost, host) for host, heap in heaps.items() if heap and (cost := cost_s(job, host)) < math.inf
         )
         for done_at, host in offers:
-            moment, worker = heaps[host][0]
+            moment, place, worker = heaps[host][0]
             if moment <= now and worker not in got:
                 if not may_start(job, host, given[host]):
                     continue
                 got[worker] = job
                 given[host].append(job)
-            heapq.heapreplace(heaps[host], (done_at, worker))
+            heapq.heapreplace(heaps[host], (done_at, place, worker))
             break
     return got
 
 
-class Pool:
+class Pool(Generic[Worker]):
     """The cells that wait, and the workers. A worker belongs to a host and runs at most one cell."""
 
     def __init__(self, jobs: Iterable[Job], health: HostHealth) -> None:
         self.waiting = {job.id: job for job in jobs}
         self.health = health
         self.hosts = {host.name: host for host in health.fleet.hosts}
-        self._workers: dict[str, dict[str, Running | None]] = {name: {} for name in self.hosts}
-        self._home: dict[str, str] = {}  # worker -> its host
+        self._workers: dict[str, dict[Worker, Running | None]] = {name: {} for name in self.hosts}
+        self._home: dict[Worker, str] = {}  # worker -> its host
         self._sorted: tuple[frozenset[str], list[Job]] | None = None  # by which architectures run natively
 
     # --- workers ------------------------------------------------------------------------------------------------------
 
-    def join(self, worker: str, host: str) -> None:
+    def join(self, worker: Worker, host: str) -> None:
         """A worker is there, and free."""
         self._workers[host][worker] = None
         self._home[worker] = host
 
-    def leave(self, worker: str) -> Job | None:
-        """A worker is gone. Returns the cell that it was at."""
-        running = self._workers[self._home.pop(worker)].pop(worker)
+    def at(self, worker: Worker) -> Job | None:
+        """The cell that a worker is at; None of one that never joined, too."""
+        running = self._workers[self._home[worker]][worker] if worker in self._home else None
         return running.job if running else None
 
-    def done(self, worker: str) -> None:
+    def leave(self, worker: Worker) -> Job | None:
+        """A worker is gone. Returns the cell that it was at."""
+        job = self.at(worker)
+        if worker in self._home:
+            del self._workers[self._home.pop(worker)][worker]
+        return job
+
+    def done(self, worker: Worker) -> None:
         """A worker is free again."""
         self._workers[self._home[worker]][worker] = None
 
@@ -131,7 +145,7 @@ class Pool:
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
-    def assign(self, now: float, hopeful: Container[str], *, without: Container[str] = ()) -> dict[str, Job]:
+    def assign(self, now: float, hopeful: Container[str], *, without: Container[Worker] = ()) -> dict[Worker, Job]:
         """Worker -> the cell that it is to start now; they count as running from here on.
 
         `hopeful` are the hosts that have workers or will have some, `without` the workers that end soon.
@@ -222,21 +236,18 @@ class TurnScheduling:
     def __init__(
         self,
         items: Sequence[str],
-        pool: Pool,
-        name_of: Callable[[Node], tuple[str, str]],
+        pool: Pool[Node],
+        host_of: Callable[[Node], str],
         hopeful: Callable[[], Iterable[str]],
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`name_of` gives a worker's id and its host; `hopeful` are the hosts that have workers or will have some."""
+        """`host_of` names a worker's host; `hopeful` are the hosts that have workers or will have some."""
         self._items = list(items)
         self._index = {item: index for index, item in enumerate(self._items)}
         self._turn = len(self._items)
         self._pool = pool
-        self._name_of = name_of
+        self._host_of = host_of
         self._hopeful = hopeful
-        self._clock = clock
-        self._pending: dict[Node, list[int]] = {}
-        self._ready: dict[str, Node] = {}
+        self._pending: dict[Node, list[int]] = {}  # what was sent to it and is not done
 
     @property
     def nodes(self) -> list[Node]:
@@ -261,15 +272,12 @@ class TurnScheduling:
         """A worker is ready."""
         if list(collection) != [*self._items, TURN]:
             raise RuntimeError(f"{node} has other items than it was sent")
-        worker, host = self._name_of(node)
-        self._ready[worker] = node
-        self._pool.join(worker, host)
+        self._pool.join(node, self._host_of(node))
 
     def schedule(self) -> None:
         """Give every free worker its next cell, if there is one for it."""
-        going = {worker for worker, node in self._ready.items() if node.shutting_down}
-        for worker, job in self._pool.assign(self._clock(), set(self._hopeful()), without=going).items():
-            node = self._ready[worker]
+        going = {node for node in self._pending if node.shutting_down}
+        for node, job in self._pool.assign(time.monotonic(), set(self._hopeful()), without=going).items():
             indices = [self._index[job.item], self._turn]
             self._pending[node] += indices
             try:
@@ -280,22 +288,17 @@ class TurnScheduling:
     def mark_test_complete(self, node: Node, item_index: int, duration: float = 0) -> None:  # noqa: ARG002
         self._pending[node].remove(item_index)
         if item_index != self._turn:
-            self._pool.done(self._name_of(node)[0])
+            self._pool.done(node)
             self.schedule()
 
     def remove_node(self, node: Node) -> str | None:
         """A worker is gone. Returns the item that it was at; a cell that it was not at yet goes back."""
         pending = self._pending.pop(node)
-        worker, _ = self._name_of(node)
-        if self._ready.pop(worker, None) is None:
-            return None
-        job = self._pool.leave(worker)
-        if job is None:
-            return None
-        if pending and pending[0] == self._turn:  # the turn before it was not even over
+        job = self._pool.leave(node)
+        if job and pending[0] == self._turn:  # the turn before it was not even over
             self._pool.put_back(job)
             return None
-        return job.item
+        return job.item if job else None
 
     def mark_test_pending(self, item: str) -> None:
         raise NotImplementedError("a cell is repeated as another item")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from runner.engine.cellrun import Machine, Tell, machine_by_name, run_cell
+from runner.engine.cellrun import Machine, machine_by_name, run_cell
 from runner.engine.heartbeat import HEARTBEAT_KEY, answer
 from runner.engine.plan import (
     DELIVERY_KEY,
@@ -27,7 +27,6 @@ from runner.engine.plan import (
     attempts,
 )
 from runner.engine.scheduling import TURN, item_id
-from runner.model import CellResult
 from runner.model.architecture import architecture
 
 _CONSOLES = "consoles-"  # and the worker's process id
@@ -42,7 +41,12 @@ class CellItem(pytest.Item):
         self.plugin = plugin
 
     def runtest(self) -> None:
-        result = self.plugin.run(self.order, self._tell)
+        orders, machine, cell = self.plugin.orders, self.plugin.machine, self.order.cell
+        payload = orders.payload[architecture(cell.arch).byte_order]
+        with console_folder(orders, cell.id, machine) as folder:
+            result = run_cell(self.order, payload, machine, folder, self._tell)
+        if orders.host:
+            result = result.model_copy(update={"host": orders.host})
         self.user_properties.append((DELIVERY_KEY, Delivery(result=result).packed()))
 
     def teardown(self) -> None:
@@ -78,8 +82,8 @@ class CellPlugin:
     """Replaces collection: the items are made from what the controller sent."""
 
     def __init__(self, orders: WorkerOrders) -> None:
-        self._orders = orders
-        self._machine = machine_by_name(orders.machine, offline=orders.offline)
+        self.orders = orders
+        self.machine = machine_by_name(orders.machine, offline=orders.offline)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
@@ -89,7 +93,7 @@ class CellPlugin:
         return True
 
     def _items(self, session: pytest.Session) -> Iterator[pytest.Item]:
-        for order in attempts(self._orders.orders):
+        for order in attempts(self.orders.orders):
             name = item_id(order.cell.id, order.attempt)
             yield CellItem.from_parent(session, name=name, nodeid=name, order=order, plugin=self)
         yield TurnItem.from_parent(session, name=TURN, nodeid=TURN)
@@ -99,15 +103,9 @@ class CellPlugin:
         """Of a turn nothing is reported; a cell has pytest's own protocol."""
         return True if isinstance(item, TurnItem) else None
 
-    def run(self, order: CellOrder, tell: Tell) -> CellResult:
-        payload = self._orders.payload[architecture(order.cell.arch).byte_order]
-        with console_folder(self._orders, order.cell.id, self._machine) as folder:
-            result = run_cell(order, payload, self._machine, folder, tell)
-        return result.model_copy(update={"host": self._orders.host}) if self._orders.host else result
-
     def remove_consoles(self) -> None:
         """Those of this worker, which nobody will fetch any more."""
-        for folder in self._machine.scratch.glob(f"{_CONSOLES}{os.getpid()}-*"):
+        for folder in self.machine.scratch.glob(f"{_CONSOLES}{os.getpid()}-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -33,11 +33,12 @@ from runner.engine.fleet import Host
 from runner.engine.heartbeat import Heartbeats
 from runner.engine.scheduling import Pool, TurnScheduling
 from runner.errors import InfraError
-from runner.model import Limits
+from runner.model import CellResult, Limits, Outcome
 from runner.text import plain, printable
 
 log = logging.getLogger(__name__)
 
+OF_THE_MACHINE = frozenset({Outcome.LOST, Outcome.INFRA_FAILED})  # these are no kernel's fault
 _UNEXPLAINED = "it ended without a word"
 
 # --- the session --------------------------------------------------------------------------------------------------
@@ -49,12 +50,11 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
     Workers come up side by side, in the background; a host that is gone ends nothing; a dead worker is replaced.
     """
 
-    def __init__(self, config: pytest.Config, pool: Pool, items: Sequence[str], limits: Limits) -> None:
+    def __init__(self, config: pytest.Config, pool: Pool[Any], items: Sequence[str], limits: Limits) -> None:
         super().__init__(config)
         self._pool = pool
         self._health = pool.health
         self._items = items
-        self._hosts: dict[Any, Host] = {}  # node -> its host
         self._coming: dict[object, Host] = {}  # connections on their way
         self._causes: dict[Any, str] = {}  # node -> why it died
         self._numbers = itertools.count()
@@ -90,7 +90,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
 
     @pytest.hookimpl
     def pytest_xdist_make_scheduler(self) -> TurnScheduling:
-        return TurnScheduling(self._items, self._pool, self._name_of, self._hopeful)
+        return TurnScheduling(self._items, self._pool, lambda node: host_of(node).name, self._hopeful)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
@@ -158,7 +158,6 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         if self._coming.pop(place, None) is None:  # the session is over
             node.ensure_teardown()
             return
-        self._hosts[node] = node.gateway.spec.host
         self._active_nodes.discard(place)
         self._active_nodes.add(node)
 
@@ -200,7 +199,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         if self.shouldstop or self.shuttingdown:
             return
         cell_id = (crashed or "").partition("/")[0]
-        self._host_failed(self._hosts[node], f"a worker died: {cause}", cell_id=cell_id, replace=True)
+        self._host_failed(host_of(node), f"a worker died: {cause}", cell_id=cell_id, replace=True)
 
     def _end(self, node: Any, why: str) -> None:
         """End a worker at once; xdist then learns that it is gone. Also called in the thread of the heartbeats."""
@@ -209,24 +208,26 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
 
     # --- hosts ----------------------------------------------------------------------------------------------------
 
-    def cell_failed(self, node: Any, cell_id: str, why: str) -> None:
-        """A cell came back without an answer, by the machine's fault."""
-        self._host_failed(self._hosts[node], why, cell_id=cell_id)
-
-    def cell_answered(self, node: Any, cell_id: str, taken_s: float | None) -> None:
-        host = self._hosts[node]
+    def came(self, node: Any, result: CellResult) -> None:
+        """A worker's cell is done: that counts for or against its host."""
+        host, times = host_of(node), result.timings
+        self.heartbeats.done(node)
+        if result.outcome in OF_THE_MACHINE:
+            why = f"{result.cell.id}: {result.cause.partition(chr(10))[0]}"
+            self._host_failed(host, why, cell_id=result.cell.id)
+            return
         self._health.answered(host.name)
-        job = next((job for job in self._pool.running if job.id == cell_id), None)
-        if job and taken_s:
+        taken_s = (times.total_s or 0.0) - (times.prepare_s or 0.0)
+        if result.outcome is Outcome.RAN and taken_s and (job := self._pool.at(node)):
             self._pool.learn(host.name, job, taken_s)
 
     def distrust(self, node: Any) -> None:
         """What a worker sends makes no sense: it is ended."""
         self._end(node, "it sent something that is not about its cell")
 
-    def where(self, node: Any) -> tuple[str, str]:
-        """A worker's host, and why the worker died."""
-        return self._hosts[node].name, self._causes.get(node, "")
+    def why_gone(self, node: Any) -> str:
+        """Why a worker died; empty when nothing is known."""
+        return self._causes.get(node, "")
 
     def _host_failed(self, host: Host, why: str, *, cell_id: str = "", replace: bool = False) -> None:
         health = self._health
@@ -247,8 +248,9 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
     def _let_go(self, host: Host) -> None:
         """Its workers may finish the cells that they are at."""
         self._forget_coming([place for place, at in self._coming.items() if at is host])
-        for node in [node for node, at in self._hosts.items() if at is host and node in self._active_nodes]:
-            node.shutdown()
+        for node in self._connected():
+            if host_of(node) is host:
+                node.shutdown()
 
     def _forget_coming(self, places: list[object]) -> None:
         for place in places:
@@ -257,11 +259,17 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
 
     def _hopeful(self) -> set[str]:
         """The hosts that have workers, or will have some."""
-        nodes = {host.name for node, host in self._hosts.items() if node in self._active_nodes}
-        return (nodes | {host.name for host in self._coming.values()}) - self._health.aside.keys()
+        hosts = [*map(host_of, self._connected()), *self._coming.values()]
+        return {host.name for host in hosts} - self._health.aside.keys()
 
-    def _name_of(self, node: Any) -> tuple[str, str]:
-        return node.gateway.id, self._hosts[node].name
+    def _connected(self) -> list[Any]:
+        return [node for node in self._active_nodes if node not in self._coming]
+
+
+def host_of(node: Any) -> Host:
+    """The host that a worker runs on."""
+    host: Host = node.gateway.spec.host
+    return host
 
 
 def _words(error: object | None) -> str:
@@ -275,12 +283,11 @@ def _warn(what: str) -> None:
 
 # --- gateways -----------------------------------------------------------------------------------------------------
 
-# On another machine no module of the home folder may be imported, and no pytest plugin of its environment
+# On another machine no module of the home folder may be imported
 _SETTLE = """
 import os
 folder, environ = channel.receive()
 os.chdir(folder)
-os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 os.environ.update(environ)
 """
 _KEPT_LINES = 5

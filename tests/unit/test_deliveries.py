@@ -30,9 +30,9 @@ class Seen:
             FleetSession,
             SimpleNamespace(
                 distrust=self.distrusted.append,
-                cell_answered=lambda *_: None,
-                cell_failed=lambda *_: None,
-                heartbeats=SimpleNamespace(entered=lambda *_: None, done=lambda *_: None),
+                came=lambda *_: None,
+                why_gone=lambda _: "",
+                heartbeats=SimpleNamespace(entered=lambda *_: None),
             ),
         )
 
@@ -102,10 +102,10 @@ def test_nothing_is_taken_twice_and_what_was_lost_waits_once_more(tmp_path: Path
 
 def test_an_unexpected_exception_in_a_worker_is_no_answer(tmp_path: Path) -> None:
     seen = Seen(tmp_path)
-    seen.controller.session.where = lambda _: ("amber", "")  # type: ignore[union-attr, method-assign]
     words = "Traceback (most recent call last):\n  ...\nZeroDivisionError: division by zero"
     report = pytest.TestReport(f"{ORDER.cell.id}/1", ("", None, ""), {}, "failed", words, "call")
-    report.node = "amber-0"  # type: ignore[attr-defined]
+    spec = SimpleNamespace(host=SimpleNamespace(name="amber"))
+    report.node = SimpleNamespace(gateway=SimpleNamespace(spec=spec))  # type: ignore[attr-defined]
     seen.controller.pytest_runtest_logreport(report)
     (result,) = seen.told.results
     assert result.outcome is Outcome.INFRA_FAILED

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.engine.fleet import Fleet, Host, HostHealth
-from runner.engine.scheduling import TURN, Job, Pool, TurnScheduling
+from runner.engine.scheduling import TURN, Job, Node, Pool, TurnScheduling
 from runner.guest.interface import Accel
 
 NAMES = ("a", "b", "fast", "slow")
@@ -20,15 +20,15 @@ def host(name: str, *, kvm: Sequence[str] = (), tcg: Sequence[str] = (), slots: 
     return Host(name, slots if isinstance(slots, Mapping) else dict.fromkeys(accel, slots), accel)
 
 
-def pool(jobs: Sequence[Job], *hosts: Host) -> Pool:
-    made = Pool(jobs, HostHealth(Fleet(hosts)))
+def pool(jobs: Sequence[Job], *hosts: Host) -> Pool[str]:
+    made: Pool[str] = Pool(jobs, HostHealth(Fleet(hosts)))
     for one in hosts:
         for number in range(one.workers):
             made.join(f"{one.name}-{number}", one.name)
     return made
 
 
-def run(made: Pool, seconds: Mapping[str, float]) -> tuple[float, dict[str, list[str]]]:
+def run(made: Pool[str], seconds: Mapping[str, float]) -> tuple[float, dict[str, list[str]]]:
     """Play a run: `seconds` is what a host takes for a second of work. When it ended, and what each worker ran."""
     events: list[tuple[float, str, Job]] = []
     ran: dict[str, list[str]] = {}
@@ -171,9 +171,9 @@ IDS = ["6.0-x86_64/1", "6.1-x86_64/1", "6.2-x86_64/1"]
 
 def turns(*names: str) -> tuple[TurnScheduling, list[FakeNode]]:
     hosts = [host(name, tcg=["x86_64"]) for name in names]
-    made = Pool(x86(3, 2, 1), HostHealth(Fleet(tuple(hosts))))
+    made: Pool[Node] = Pool(x86(3, 2, 1), HostHealth(Fleet(tuple(hosts))))
     nodes = [FakeNode(name) for name in names]
-    scheduling = TurnScheduling(IDS, made, lambda node: (node.name, node.name), lambda: names)  # type: ignore[attr-defined]
+    scheduling = TurnScheduling(IDS, made, lambda node: node.name, lambda: names)  # type: ignore[attr-defined]
     for node in nodes:
         scheduling.add_node(node)
         scheduling.add_node_collection(node, [*IDS, TURN])
