@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from runner.engine.fleet import HostHealth
+from runner.engine.fleet import FleetHealth
 from runner.engine.interrupts import held, workers
 from runner.engine.plan import (
     DELIVERY_KEY,
@@ -110,7 +110,7 @@ class Controller:
 
     def __post_init__(self) -> None:
         self._orders = {item_id(order.cell.id, order.attempt): order for order in attempts(self.plan.orders)}
-        self.pool = Pool(map(self._job, self.plan.orders), HostHealth(self.plan.fleet))
+        self.pool = Pool(map(self._job, self.plan.orders), FleetHealth(self.plan.fleet))
 
     def _job(self, order: CellOrder) -> Job:
         return Job(order.cell.id, order.cell.arch, self.plan.known_s.get(order.cell.id, {}), order.attempt)
@@ -142,17 +142,16 @@ class Controller:
                 os.kill(pid, signal.SIGINT)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        delivered = dict(report.user_properties).get(DELIVERY_KEY)
-        order = self._orders.get(report.nodeid)
-        if isinstance(delivered, bytes):
-            self._delivered(delivered, order, report.node)  # xdist adds it
-        elif report.failed and order:
-            self._failed(order, report)
-
-    def _delivered(self, data: bytes, order: CellOrder | None, node: Any) -> None:
         """Another machine sent it: it is a delivery of the cell that was asked for, or the worker is not believed."""
+        packed = dict(report.user_properties).get(DELIVERY_KEY)
+        order = self._orders.get(report.nodeid)
+        if not isinstance(packed, bytes):
+            if report.failed and order:
+                self._failed(order, report)
+            return
+        node = report.node  # xdist adds it
         try:
-            delivery = Delivery.unpacked(data)
+            delivery = Delivery.unpacked(packed)
         except ValueError:
             delivery = Delivery()
         progress, result = delivery.progress, delivery.result

@@ -55,7 +55,7 @@ def this_machine_alone(slots: int) -> Fleet:
 
 
 @dataclass(slots=True)
-class HostHealth:
+class FleetHealth:
     """What one execution has learnt about the hosts of a fleet."""
 
     fleet: Fleet

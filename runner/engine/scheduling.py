@@ -17,7 +17,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from runner.engine.fleet import HostHealth
+from runner.engine.fleet import FleetHealth
 from runner.guest.interface import Accel
 from runner.model.architecture import ARCHITECTURES
 
@@ -103,7 +103,7 @@ def play(
 class Pool(Generic[Worker]):
     """The cells that wait, and the workers. A worker belongs to a host and runs at most one cell."""
 
-    def __init__(self, jobs: Iterable[Job], health: HostHealth) -> None:
+    def __init__(self, jobs: Iterable[Job], health: FleetHealth) -> None:
         self.waiting = {job.id: job for job in jobs}
         self.health = health
         self.hosts = {host.name: host for host in health.fleet.hosts}

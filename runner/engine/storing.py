@@ -84,10 +84,7 @@ class StoreSink:
         else:
             self.store.begin(Run(**dict(plan.run), cells=cells))
             self._answered, self._started = set(), plan.run.started
-        self._keep_asked(plan)
-
-    def _keep_asked(self, plan: Plan) -> None:
-        """What each cell was asked last, so that `runner cell repro` can ask it again."""
+        # so that `runner cell repro` can repeat it
         self.store.write_asked(plan.run.id, asked_of(plan.orders, plan.payload))
 
     def progress(self, progress: Progress) -> None:

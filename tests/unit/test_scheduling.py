@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.engine.fleet import Fleet, Host, HostHealth
+from runner.engine.fleet import Fleet, FleetHealth, Host
 from runner.engine.scheduling import TURN, Job, Node, Pool, TurnScheduling
 from runner.guest.interface import Accel
 
@@ -21,7 +21,7 @@ def host(name: str, *, kvm: Sequence[str] = (), tcg: Sequence[str] = (), slots: 
 
 
 def pool(jobs: Sequence[Job], *hosts: Host) -> Pool[str]:
-    made: Pool[str] = Pool(jobs, HostHealth(Fleet(hosts)))
+    made: Pool[str] = Pool(jobs, FleetHealth(Fleet(hosts)))
     for one in hosts:
         for number in range(one.workers):
             made.join(f"{one.name}-{number}", one.name)
@@ -130,14 +130,14 @@ def test_a_cell_that_failed_goes_to_another_host_as_long_as_there_is_one() -> No
 
 
 def test_a_host_is_set_aside_after_failures_in_a_row_but_never_the_last_one() -> None:
-    health = HostHealth(Fleet((host("a", tcg=["x86_64"]), host("b", tcg=["x86_64"]))))
+    health = FleetHealth(Fleet((host("a", tcg=["x86_64"]), host("b", tcg=["x86_64"]))))
     assert [health.failed("a", "no qemu") for _ in range(3)] == [False, False, True]
     assert health.aside == {"a": "no qemu"}
     assert not any(health.failed("b", "no qemu") for _ in range(9))
 
 
 def test_a_host_that_alone_runs_an_architecture_is_not_set_aside() -> None:
-    health = HostHealth(Fleet((host("a", tcg=["x86_64", "arm64"]), host("b", tcg=["x86_64"]))))
+    health = FleetHealth(Fleet((host("a", tcg=["x86_64", "arm64"]), host("b", tcg=["x86_64"]))))
     assert not any(health.failed("a", "no qemu") for _ in range(9))
     assert [health.failed("b", "no qemu") for _ in range(3)] == [False, False, True]
 
@@ -171,7 +171,7 @@ IDS = ["6.0-x86_64/1", "6.1-x86_64/1", "6.2-x86_64/1"]
 
 def turns(*names: str) -> tuple[TurnScheduling, list[FakeNode]]:
     hosts = [host(name, tcg=["x86_64"]) for name in names]
-    made: Pool[Node] = Pool(x86(3, 2, 1), HostHealth(Fleet(tuple(hosts))))
+    made: Pool[Node] = Pool(x86(3, 2, 1), FleetHealth(Fleet(tuple(hosts))))
     nodes = [FakeNode(name) for name in names]
     scheduling = TurnScheduling(IDS, made, lambda node: node.name, lambda: names)  # type: ignore[attr-defined]
     for node in nodes:
