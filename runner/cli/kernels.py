@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from runner.caches import cache_root
@@ -156,16 +155,13 @@ def fetch(project: Project) -> None:
     """
     cells = project.matrix.cells(project.settled(mode="keep", offline=False))
     cache, console = cache_root(), out_console()
-    parts = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*parts, console=console, transient=True) as progress:
-        for cell in cells:
-            word = "cached" if have_kernel(cell.kernel, cache) else "fetched"
-            task = progress.add_task(cell.id)
-            deadline = project.limits.deadline("prepare_s")
+    for cell in cells:
+        word = "cached" if have_kernel(cell.kernel, cache) else "fetched"
+        deadline = project.limits.deadline("prepare_s")
+        with console.status(cell.id):
             kernel = ensure_kernel(cell.kernel, cache, deadline=deadline)
             ensure_image(cell.image, cache, deadline=deadline)
-            progress.remove_task(task)
-            console.print(f"{cell.id:<28} {word:<8} {kernel.sha256[:12]}")
+        console.print(f"{cell.id:<28} {word:<8} {kernel.sha256[:12]}")
 
 
 @command(app, "build")

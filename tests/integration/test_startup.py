@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 
 import pytest
 
@@ -45,6 +47,22 @@ def test_help_cuts_nothing_off_and_ends_with_an_example(words: list[str], capsys
     assert "..." not in listed
     if commands:
         assert shown.splitlines()[-1].startswith("  Example: runner ")
+
+
+def commands() -> Iterator[list[str]]:
+    for group in GROUPS:
+        for it in import_module(f"runner.cli.{group}").app.registered_commands:
+            if not it.hidden:
+                yield [group] if it.name == group else [group, it.name]
+
+
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
+def test_help_of_a_command_fits_and_has_an_example(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([*words, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert f"Example: runner {' '.join(words)}" in shown.replace("\n  ", " ")
+    assert "--verbose" in shown
 
 
 def test_unknown_group_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
