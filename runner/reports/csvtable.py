@@ -46,7 +46,18 @@ def csv_table(judged: JudgedRun) -> str:
     writer = csv.DictWriter(out, COLUMNS)
     writer.writeheader()
     for cell in judged.cells:
-        writer.writerows(_row(judged, cell, part) for part in _parts(cell))
+        kernel = cell.result.cell.kernel
+        same = {
+            "run": judged.run_of(cell.id),
+            "started": judged.started_of(cell.id).isoformat(),
+            "cell": cell.id,
+            "kernel": cell.result.cell.name,
+            "version": kernel.version,
+            "release": kernel.release,
+            "arch": cell.result.cell.arch,
+        }
+        for part in ({**same, **part} for part in _parts(cell)):
+            writer.writerow({name: _safe(value) if isinstance(value, str) else value for name, value in part.items()})
     return out.getvalue()
 
 
@@ -76,21 +87,6 @@ def _parts(cell: JudgedCell) -> Iterator[_Row]:
             "crashed": int(row.crashed) if judged else None,
             "cause": row.cause,
         }
-
-
-def _row(judged: JudgedRun, cell: JudgedCell, part: _Row) -> _Row:
-    kernel = cell.result.cell.kernel
-    row: _Row = {
-        "run": judged.run_of(cell.id),
-        "started": judged.started_of(cell.id).isoformat(),
-        "cell": cell.id,
-        "kernel": cell.result.cell.name,
-        "version": kernel.version,
-        "release": kernel.release,
-        "arch": cell.result.cell.arch,
-        **part,
-    }
-    return {name: _safe(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _safe(text: str) -> str:

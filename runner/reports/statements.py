@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from runner.model import Mark, Verdict
-from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed
+from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, indented
 from runner.reports.summary import covers
 from runner.results.availability import Availability, availability, places
 from runner.results.model import JudgedRun
@@ -65,9 +64,8 @@ def standing_words(statement: Statement) -> str:
 
 
 def _title(statement: Statement) -> str:
-    if statement.source == PAGES:
-        return f"{statement.source}: {statement.ref.partition(':')[0]}"
-    return f"{statement.source}"
+    page = statement.ref.partition(":")[0]
+    return f"{statement.source}: {page}" if statement.source == PAGES else f"{statement.source}"
 
 
 def _sentence(statement: Statement) -> str:
@@ -82,12 +80,11 @@ def _more(statement: Statement) -> tuple[str, ...]:
 
 
 def _shown(grid: Availability, statement: Statement) -> RenderableType:
-    mark = _MARKS[statement.standing]
-    head = Text(f"{standing_words(statement)}", mark.style)
-    head.append(f"  {plain(_sentence(statement))}", "bold")
+    words = (standing_words(statement), _MARKS[statement.standing].style)
+    head = Text.assemble(words, "  ", (plain(_sentence(statement)), "bold"))
     below = [Text(plain(says), "italic") for says in _more(statement)]
     below += [Text(line, style) for style, line in _details(grid, statement)]
-    return Padding(Group(head, Padding(Group(*below), (0, 0, 0, 4))), (0, 0, 0, 2), expand=False)
+    return indented(Group(head, indented(indented(Group(*below)))))
 
 
 def _details(grid: Availability, statement: Statement) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from runner.model import Mark, Plain, Row, Verdict
 from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns
+from runner.reports.findings import alike
 from runner.reports.summary import covers, sentences
 from runner.results.availability import Availability, availability, places
 from runner.results.model import JudgedRun
@@ -76,30 +77,21 @@ def verdicts_report(judged: JudgedRun, wanted: WantedVerdicts = WantedVerdicts()
     """Probes whose program types have the same verdicts on the same kernels share a line."""
     grid = availability(judged)
     table = columns("", "", "", no_wrap=frozenset({0, 1}))
-    for name, types, said in _merged(grid, probe_verdicts(judged, wanted)):
+    lines = [(each, tuple(_said(grid, each.cells))) for each in probe_verdicts(judged, wanted)]
+    for same in alike(lines, lambda it: (it[0].id, it[1])):
+        probe, said = same[0]
+        types = ", ".join(each.prog_type for each, _ in same)
         for at, (mark, line) in enumerate(said):
             # every line can be found by its probe's name
-            table.add_row(Text(name, "dim" if at else ""), Text(types, "dim"), Text(line, mark.style))
+            table.add_row(Text(probe.id, "dim" if at else ""), Text(types, "dim"), Text(line, mark.style))
     figures = [Text(sentence) for sentence in (*sentences(judged)[:2], covers(judged))]
     return Trimmed(Group(table if table.row_count else Text("No verdict is like that."), Text(), *figures))
 
 
-def _merged(
-    grid: Availability, found: Sequence[ProbeVerdicts]
-) -> Iterator[tuple[str, str, tuple[tuple[Mark, str], ...]]]:
-    types: dict[tuple[str, tuple[tuple[Mark, str], ...]], list[str]] = defaultdict(list)
-    for each in found:
-        types[each.id, tuple(_said(grid, each.cells))].append(each.prog_type)
-    for (name, said), of in types.items():
-        yield name, ", ".join(of), said
-
-
 def _said(grid: Availability, cells: Iterable[CellVerdict]) -> Iterator[tuple[Mark, str]]:
     """`holds on every kernel`; `broken on 6.18.15 (x86_64): error 0, expected error -EINVAL`."""
-    groups: dict[tuple[str, str], list[CellVerdict]] = defaultdict(list)
-    for cell in cells:
-        groups[_word(cell), _reason(cell)].append(cell)
-    for (word, reason), same in groups.items():
+    for same in alike(cells, lambda cell: (_word(cell), _reason(cell))):
+        word, reason = _word(same[0]), _reason(same[0])
         mark = KNOWN_ISSUE if word == KNOWN else VERDICTS[same[0].verdict]
         where = places(grid, {cell.cell for cell in same})
         yield mark, f"{word} on {where}" + (f": {reason}" if reason else "")

@@ -19,7 +19,7 @@ from importlib import resources
 from pathlib import Path
 
 from runner.errors import InfraError, UserError
-from runner.reports.site.evidence import Sayings, cell_scripts, subject_scripts
+from runner.reports.site.evidence import Sayings, scripts
 from runner.reports.site.pages import Pages
 from runner.results.availability import availability
 from runner.results.bisections import Bisection
@@ -41,8 +41,7 @@ def site(
     """
     grid = availability(judged, every=True)
     yield from Pages(judged, runs, grid, bisections).files()
-    yield from subject_scripts(grid, judged, said)
-    yield from cell_scripts(grid, judged)
+    yield from scripts(grid, judged, said)
     static = resources.files("runner.reports") / "static"
     for name in STATIC:
         yield f"static/{name}", (static / name).read_text(encoding="utf-8")

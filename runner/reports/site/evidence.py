@@ -12,13 +12,12 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 
 from runner.model import Mark, Outcome, Row
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import state_mark, verdict_mark
-from runner.reports.findings import show_command
-from runner.results.availability import Availability, Topic
+from runner.reports.findings import alike, show_command
+from runner.results.availability import Availability
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import counted, lines, plain, printable
 
@@ -65,20 +64,11 @@ def word_of(row: Row) -> tuple[str, Mark]:
     return "known issue" if row.known_issue else str(row.verdict), verdict_mark(row)
 
 
-@dataclass(slots=True)
-class _Texts:
-    """Each text once: most kernels answer the same."""
-
-    texts: list[str] = field(default_factory=list)
-    numbers: dict[str, int] = field(default_factory=dict)
+class _Texts(dict[str, int]):
+    """Each text once, with its number: most kernels answer the same."""
 
     def number(self, text: str) -> int | None:
-        if not text.strip():
-            return None
-        if text not in self.numbers:
-            self.numbers[text] = len(self.texts)
-            self.texts.append(readable(text))
-        return self.numbers[text]
+        return self.setdefault(text, len(self)) if text.strip() else None
 
 
 def script(key: str, data: _Json) -> tuple[str, str]:
@@ -95,13 +85,11 @@ def verdict_rows(grid: Availability) -> dict[tuple[str, str], list[Row]]:
     return found
 
 
-def subject_scripts(grid: Availability, judged: JudgedRun, said: Sayings) -> Iterator[tuple[str, str]]:
-    """(path, content) for every subject of the grid, and for the logs of its verdicts."""
-    topics: dict[str, list[Topic]] = {}
-    for topic in grid.topics:
-        topics.setdefault(topic.subject, []).append(topic)
+def scripts(grid: Availability, judged: JudgedRun, said: Sayings) -> Iterator[tuple[str, str]]:
+    """(path, content) for every subject of the grid, for the logs of its verdicts, and for every cell."""
     verdicts = verdict_rows(grid)
-    for subject, mine in topics.items():
+    for mine in alike(grid.topics, lambda topic: topic.subject):
+        subject = mine[0].subject
         texts = _Texts()
         cells: dict[str, _Json] = {}
         for column in grid.columns:
@@ -110,12 +98,11 @@ def subject_scripts(grid: Availability, judged: JudgedRun, said: Sayings) -> Ite
             cells[cell.id] = {it.type: _square(grid.state(it, column), cell, rows, run_id, texts) for it in mine}
             if rows:
                 yield script(f"logs/{cell.id}/{slug(subject)}", _logs(cell, rows, said, run_id))
-        yield script(f"kfunc/{slug(subject)}", {"kfunc": plain(subject), "texts": texts.texts, "cells": cells})
-
-
-def cell_scripts(grid: Availability, judged: JudgedRun) -> Iterator[tuple[str, str]]:
-    for column in grid.columns:
-        yield script(f"cell/{column.cell.id}", _cell(column.cell, judged.run_of(column.cell.id)))
+        yield script(
+            f"kfunc/{slug(subject)}", {"kfunc": plain(subject), "texts": [*map(readable, texts)], "cells": cells}
+        )
+    for cell in (column.cell for column in grid.columns):
+        yield script(f"cell/{cell.id}", _cell(cell, judged.run_of(cell.id)))
 
 
 def _square(row: Row, cell: JudgedCell, verdicts: Iterable[Row], run_id: str, texts: _Texts) -> _Json:
