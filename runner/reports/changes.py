@@ -10,16 +10,16 @@ from rich.text import Text
 
 from runner.reports.drawing import Hanging, whole
 from runner.reports.findings import alike, merged, show_command
-from runner.results.diff import Change, Difference, Kind, Names, Subject
+from runner.results.diff import Change, Difference, Names, Subject, Trend
 from runner.text import counted, plain, some
 
 _STYLES = {
-    Kind.WORSE: "bold red",
-    Kind.UNANSWERED: "bold magenta",
-    Kind.OTHERWISE: "yellow",
-    Kind.BETTER: "green",
-    Kind.ANSWERED: "cyan",
-    Kind.TEXT: "dim",
+    Trend.WORSE: "bold red",
+    Trend.UNANSWERED: "bold magenta",
+    Trend.OTHERWISE: "yellow",
+    Trend.BETTER: "green",
+    Trend.ANSWERED: "cyan",
+    Trend.TEXT: "dim",
 }
 _WIDTH = 160
 _NAMED = 6  # probes, cells
@@ -27,9 +27,9 @@ _NAMED = 6  # probes, cells
 
 def changes_report(of: Difference, names: Names, *, texts: bool = False) -> RenderableType:
     """For the terminal. Changes in words alone are counted; `texts` lists them."""
-    shown = [change for change in of.changes if texts or change.kind is not Kind.TEXT]
+    shown = [change for change in of.changes if texts or change.kind is not Trend.TEXT]
     parts: list[RenderableType] = [Hanging("", f"{names.before} -> {names.after}: {tally(of)}", "bold")]
-    for kind in Kind:
+    for kind in Trend:
         groups = _alike([change for change in shown if change.kind is kind])
         if groups:
             parts += [Text(), Text(kind.capitalize(), _STYLES[kind])]
@@ -68,9 +68,9 @@ def tally(of: Difference) -> str:
     return f"{counted(of.compared, 'cell')} compared; {', '.join(parts) or 'nothing changed'}"
 
 
-def _counts(of: Difference) -> dict[Kind, int]:
+def _counts(of: Difference) -> dict[Trend, int]:
     counts = Counter(change.kind for change in of.changes)
-    return {kind: counts[kind] for kind in Kind}
+    return {kind: counts[kind] for kind in Trend}
 
 
 def _alike(changes: Sequence[Change]) -> list[list[Change]]:
@@ -93,7 +93,7 @@ def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[Re
     yield Hanging("  ", f"{what}  on {some(list(dict.fromkeys(_place(change) for change in group)), _NAMED)}")
     yield Hanging("    before   ", plain(first.before, _WIDTH), "dim")
     yield Hanging("    after    ", plain(first.after, _WIDTH), "dim")
-    if first.kind is Kind.WORSE and first not in of.once and names.runs:
+    if first.kind is Trend.WORSE and first not in of.once and names.runs:
         yield Text(f"    {_boots_words(of, group)}", "dim")
     every = first.key.subject is Subject.STATE
     old = show_command(first.old_cell, first.probe, names.old_runs.get(first.old_cell, ""), every=every)

@@ -19,7 +19,7 @@ from runner.results.stories import is_less, rank
 _NUMBER = re.compile(r"\d+")
 
 
-class Kind(StrEnum):
+class Trend(StrEnum):
     """In the order in which they matter."""
 
     WORSE = "worse"
@@ -50,7 +50,7 @@ class Change:
     """`before` and `after` in words. `probe` shows the evidence of both; empty where the whole cell does. `row` is the
     newer one, where it is about one."""
 
-    kind: Kind
+    kind: Trend
     key: Key
     before: str
     after: str
@@ -72,7 +72,7 @@ class Difference:
 
     @property
     def worse(self) -> tuple[Change, ...]:
-        return tuple(change for change in self.changes if change.kind is Kind.WORSE)
+        return tuple(change for change in self.changes if change.kind is Trend.WORSE)
 
     @property
     def nothing(self) -> bool:
@@ -140,7 +140,7 @@ def difference(matching: Matching, earlier: Mapping[str, Sequence[JudgedCell]] |
     """`earlier` are the judged results of newer cells that were booted again, by their ids, without the last one."""
     changes = [change for old, cell in matching.pairs for change in cell_changes(old, cell)]
     boots, once = _boots(matching.pairs, changes, earlier or {})
-    kinds = list(Kind)
+    kinds = list(Trend)
     return Difference(
         changes=tuple(sorted(changes, key=lambda it: kinds.index(it.kind))),
         compared=len(matching.pairs),
@@ -179,12 +179,12 @@ def _boots(
     matched: Iterable[Pair], changes: Iterable[Change], earlier: Mapping[str, Sequence[JudgedCell]]
 ) -> tuple[dict[Key, int], tuple[Change, ...]]:
     """How many boots showed each change for the worse; and those that only an earlier boot showed."""
-    boots = {change.key: 1 for change in changes if change.kind is Kind.WORSE}
+    boots = {change.key: 1 for change in changes if change.kind is Trend.WORSE}
     once: dict[Key, Change] = {}
     for old, new in matched:
         for attempt in earlier.get(new.id, ()):
             for change in cell_changes(old, attempt):
-                if change.kind is not Kind.WORSE:
+                if change.kind is not Trend.WORSE:
                     continue
                 if change.key in boots:
                     boots[change.key] += 1
@@ -198,65 +198,65 @@ def _outcome(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
     if before.outcome is not after.outcome:
         answers = (Outcome.RAN, Outcome.BOOT_FAILED)
         if after.outcome not in answers:
-            kind = Kind.UNANSWERED if before.outcome in answers else Kind.TEXT
+            kind = Trend.UNANSWERED if before.outcome in answers else Trend.TEXT
         elif before.outcome not in answers:
-            kind = Kind.ANSWERED
+            kind = Trend.ANSWERED
         else:
-            kind = Kind.BETTER if after.outcome is Outcome.RAN else Kind.WORSE
+            kind = Trend.BETTER if after.outcome is Outcome.RAN else Trend.WORSE
         words = [f"{it.outcome}: {it.cause}" if it.cause else str(it.outcome) for it in (before, after)]
         yield Change(kind, Key(Subject.CELL, "", new.id), words[0], words[1], old.id)
     judged = {row.probe for row in new.rows if row.verdict is not None}
     for probe in after.crashed:
         if probe not in before.crashed and probe not in judged:  # its row says so itself
             key = Key(Subject.CELL, probe, new.id)
-            yield Change(Kind.WORSE, key, "did not crash the kernel", "crashed the kernel", old.id, probe)
+            yield Change(Trend.WORSE, key, "did not crash the kernel", "crashed the kernel", old.id, probe)
 
 
 _VERDICT_RANK = {Verdict.BROKEN: 1, Verdict.HOLDS: 2}
 
 
-def _verdict_kind(old: Row, new: Row) -> Kind | None:
+def _verdict_kind(old: Row, new: Row) -> Trend | None:
     before, after = _verdict_rank(old), _verdict_rank(new)
     if before is None and after is None:
-        return None if old.verdict is new.verdict else Kind.OTHERWISE
+        return None if old.verdict is new.verdict else Trend.OTHERWISE
     if after is None:
-        return Kind.UNANSWERED if new.verdict is Verdict.NO_ANSWER else Kind.OTHERWISE
+        return Trend.UNANSWERED if new.verdict is Verdict.NO_ANSWER else Trend.OTHERWISE
     if before is None:
-        return Kind.ANSWERED
+        return Trend.ANSWERED
     if after != before:
         if after < before:
-            return Kind.OTHERWISE if new.known_issue else Kind.WORSE  # it is understood, and fails no run either
-        return Kind.BETTER
+            return Trend.OTHERWISE if new.known_issue else Trend.WORSE  # it is understood, and fails no run either
+        return Trend.BETTER
     if new.verdict is Verdict.HOLDS:
         # a counter within what the claim allows is no change
         same = _NUMBER.sub("", old.observed) == _NUMBER.sub("", new.observed)
-        return None if same else Kind.TEXT
-    return None if old.observed == new.observed else Kind.OTHERWISE
+        return None if same else Trend.TEXT
+    return None if old.observed == new.observed else Trend.OTHERWISE
 
 
 def _verdict_rank(row: Row) -> int | None:
     return 0 if row.crashed else _VERDICT_RANK.get(row.verdict or Verdict.NO_ANSWER)
 
 
-def _state_kind(old: Row, new: Row) -> Kind | None:
+def _state_kind(old: Row, new: Row) -> Trend | None:
     before, after = rank(old), rank(new)
     if before is None and after is None:
         return None
     if after is None:
-        return Kind.UNANSWERED
+        return Trend.UNANSWERED
     if before is None:
-        return Kind.ANSWERED
+        return Trend.ANSWERED
     if old.state != new.state:
         if is_less(old, new):
-            return Kind.WORSE
-        return Kind.BETTER if is_less(new, old) else Kind.OTHERWISE
+            return Trend.WORSE
+        return Trend.BETTER if is_less(new, old) else Trend.OTHERWISE
     if old.details.get("object") != new.details.get("object"):
-        return Kind.OTHERWISE
+        return Trend.OTHERWISE
     if new.state == KINDS[new.kind].best:  # its errno is of a program without proper arguments
         return None
     if old.errno != new.errno:
-        return Kind.OTHERWISE
-    return None if old.cause == new.cause else Kind.TEXT
+        return Trend.OTHERWISE
+    return None if old.cause == new.cause else Trend.TEXT
 
 
 def _verdict_words(row: Row) -> str:

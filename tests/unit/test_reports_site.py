@@ -16,7 +16,7 @@ from runner.model import State, StructLayout, StructMember, Verdict
 from runner.reports.site import STATIC, site, write_site
 from runner.reports.site.evidence import slug
 from runner.reports.site.pages import changes
-from runner.results.diff import Kind
+from runner.results.diff import Trend
 from runner.results.model import JudgedRun
 from tests.unit import results_samples as samples
 from tests.unit.hostile_samples import hostile_run
@@ -223,9 +223,9 @@ def test_changes_are_held_against_the_last_answer() -> None:
     assert found["first"] == found["part"] == []
     [group] = found["worse"]
     assert (group[0].before, group[0].after) == ("holds: error -EINVAL", "broken: error -EINVAL")
-    assert group[0].kind is Kind.WORSE
+    assert group[0].kind is Trend.WORSE
     assert [change.key.cell for change in group] == ["6.12.117-x86_64", "6.12.117-arm64"]
-    assert [group[0].kind for group in found["again"]] == [Kind.BETTER]
+    assert [group[0].kind for group in found["again"]] == [Trend.BETTER]
 
 
 def test_no_answer_is_no_change() -> None:
@@ -240,7 +240,7 @@ def test_state_of_a_kfunc_that_is_gone_is_a_change_for_the_worse() -> None:
     state = next(row for row in cell.rows if row.state)
     gone = gone.model_copy(update={"cells": (cell, *gone.cells[1:])})
     [[change]] = changes([at(samples.clean_run(), 0, "a"), at(gone, 1, "b")])["b"]
-    assert (change.key.name, change.kind) == (f"{state.subject} ({state.type})", Kind.WORSE)
+    assert (change.key.name, change.kind) == (f"{state.subject} ({state.type})", Trend.WORSE)
     assert change.after.startswith("absent")
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from runner.model import Outcome, State, Verdict
 from runner.reports.changes import changes_document, changes_report
-from runner.results.diff import Difference, Kind, Names, Subject, difference, match_kernels, match_runs
+from runner.results.diff import Difference, Names, Subject, Trend, difference, match_kernels, match_runs
 from runner.results.model import JudgedCell, JudgedRun
 from tests.unit import results_samples as samples
 
@@ -44,20 +44,20 @@ CRASHED = {"verdict": Verdict.BROKEN, "observed": "crashed the kernel", "crashed
 @pytest.mark.parametrize(
     ("before", "after", "kind"),
     [
-        ({}, BROKEN, Kind.WORSE),
-        (BROKEN, {}, Kind.BETTER),
-        (BROKEN, CRASHED, Kind.WORSE),
-        ({}, BROKEN | {"known_issue": "duplicated-btf"}, Kind.OTHERWISE),
-        ({}, NO_ANSWER, Kind.UNANSWERED),
-        (NO_ANSWER, BROKEN, Kind.ANSWERED),  # not known to be worse than it was
+        ({}, BROKEN, Trend.WORSE),
+        (BROKEN, {}, Trend.BETTER),
+        (BROKEN, CRASHED, Trend.WORSE),
+        ({}, BROKEN | {"known_issue": "duplicated-btf"}, Trend.OTHERWISE),
+        ({}, NO_ANSWER, Trend.UNANSWERED),
+        (NO_ANSWER, BROKEN, Trend.ANSWERED),  # not known to be worse than it was
         (NO_ANSWER, NO_ANSWER | {"cause": "otherwise"}, None),
-        (BROKEN, BROKEN | {"observed": "error 13"}, Kind.OTHERWISE),
-        ({}, {"verdict": Verdict.NOT_APPLICABLE}, Kind.OTHERWISE),
+        (BROKEN, BROKEN | {"observed": "error 13"}, Trend.OTHERWISE),
+        ({}, {"verdict": Verdict.NOT_APPLICABLE}, Trend.OTHERWISE),
         ({"observed": "timeout 119"}, {"observed": "timeout 120"}, None),  # within what the claim allows
-        ({"observed": 'load refused: "R1 is bad"'}, {"observed": 'load refused: "args#0 is bad"'}, Kind.TEXT),
+        ({"observed": 'load refused: "R1 is bad"'}, {"observed": 'load refused: "args#0 is bad"'}, Trend.TEXT),
     ],
 )
-def test_claims(before: dict[str, object], after: dict[str, object], kind: Kind | None) -> None:
+def test_claims(before: dict[str, object], after: dict[str, object], kind: Trend | None) -> None:
     found = diff(changed(**before), changed(**after))
     assert [change.kind for change in found.changes] == ([] if kind is None else [kind])
     if kind:
@@ -68,15 +68,15 @@ def test_claims(before: dict[str, object], after: dict[str, object], kind: Kind 
 @pytest.mark.parametrize(
     ("before", "after", "kind"),
     [
-        (State.USABLE, State.REGISTERED, Kind.WORSE),
-        (State.NOT_ALLOWED, State.ABSENT, Kind.OTHERWISE),
-        (State.ABSENT, State.USABLE, Kind.BETTER),
-        (State.USABLE, State.NO_ANSWER, Kind.UNANSWERED),
-        (State.NO_ANSWER, State.ABSENT, Kind.ANSWERED),
+        (State.USABLE, State.REGISTERED, Trend.WORSE),
+        (State.NOT_ALLOWED, State.ABSENT, Trend.OTHERWISE),
+        (State.ABSENT, State.USABLE, Trend.BETTER),
+        (State.USABLE, State.NO_ANSWER, Trend.UNANSWERED),
+        (State.NO_ANSWER, State.ABSENT, Trend.ANSWERED),
         (State.USABLE, State.USABLE, None),
     ],
 )
-def test_states(before: State, after: State, kind: Kind | None) -> None:
+def test_states(before: State, after: State, kind: Trend | None) -> None:
     found = diff(with_state(before), with_state(after))
     assert [change.kind for change in found.changes] == ([] if kind is None else [kind])
 
@@ -88,27 +88,27 @@ def test_what_is_broken_is_told_before_its_state() -> None:
         return changed(verdict=verdict, state=state)
 
     (change,) = diff(both(Verdict.HOLDS, State.USABLE), both(Verdict.BROKEN, State.NO_ANSWER)).changes
-    assert (change.kind, change.key.subject) == (Kind.WORSE, Subject.VERDICT)
+    assert (change.kind, change.key.subject) == (Trend.WORSE, Subject.VERDICT)
 
 
 def test_other_words_for_the_same_refusal_are_text() -> None:
     found = diff(with_state(State.REGISTERED, "R1 is bad"), with_state(State.REGISTERED, "args#0 is bad"))
-    assert [change.kind for change in found.changes] == [Kind.TEXT]
+    assert [change.kind for change in found.changes] == [Trend.TEXT]
     assert not found.worse
 
 
 @pytest.mark.parametrize(
     ("outcome", "kind"),
-    [(Outcome.BOOT_FAILED, Kind.WORSE), (Outcome.LOST, Kind.UNANSWERED), (Outcome.INFRA_FAILED, Kind.UNANSWERED)],
+    [(Outcome.BOOT_FAILED, Trend.WORSE), (Outcome.LOST, Trend.UNANSWERED), (Outcome.INFRA_FAILED, Trend.UNANSWERED)],
 )
-def test_cell_that_did_not_run_says_so_once(outcome: Outcome, kind: Kind) -> None:
+def test_cell_that_did_not_run_says_so_once(outcome: Outcome, kind: Trend) -> None:
     after = samples.judged(
         samples.result(samples.CELLS[0], outcome, "why"), *(samples.result(cell) for cell in samples.CELLS[1:])
     )
     (change,) = diff(samples.clean_run(), after).changes
     assert (change.kind, change.key.subject, change.after) == (kind, Subject.CELL, f"{outcome}: why")
     (back,) = diff(after, samples.clean_run()).changes
-    assert back.kind is (Kind.BETTER if outcome is Outcome.BOOT_FAILED else Kind.ANSWERED)
+    assert back.kind is (Trend.BETTER if outcome is Outcome.BOOT_FAILED else Trend.ANSWERED)
 
 
 def test_new_build_of_a_kernel_is_compared_with_the_one_before() -> None:
@@ -187,4 +187,4 @@ def test_document_names_both_sides_of_each_change() -> None:
     (change,) = changes
     assert (change["kfunc"], change["prog_type"], change["kind"]) == ("bpf_skb_ct_lookup", "tc", "worse")
     assert change["run"] == {"before": "one", "after": ""}
-    assert document["counts"] == {kind: int(kind is Kind.WORSE) for kind in Kind}
+    assert document["counts"] == {kind: int(kind is Trend.WORSE) for kind in Trend}

@@ -7,7 +7,7 @@ import pytest
 from runner.model import CellResult, Crash, Outcome
 from runner.probes.census.answers import taken
 from runner.probes.claims.answers import Observation
-from runner.results.diff import Change, Difference, Kind, difference, match_runs
+from runner.results.diff import Change, Difference, Trend, difference, match_runs
 from tests.answers import answers_of, seen_of, with_answers
 from tests.unit.agent_samples import result
 from tests.unit.test_results_statements import judged
@@ -37,13 +37,13 @@ def test_the_same_answers_are_no_difference_whatever_else_varies() -> None:
 @pytest.mark.parametrize(
     ("changes", "kind", "after"),
     [
-        ({"load_errno": 22, "log": "R1 bad"}, Kind.WORSE, "broken: load refused: -EINVAL"),
-        ({"run_errno": 5}, Kind.UNANSWERED, "no answer: "),
-        ({"fields": {"acquired": 0, "error": -12}}, Kind.WORSE, "broken: "),
-        ({"failed": "bug"}, Kind.UNANSWERED, "no answer: "),
+        ({"load_errno": 22, "log": "R1 bad"}, Trend.WORSE, "broken: load refused: -EINVAL"),
+        ({"run_errno": 5}, Trend.UNANSWERED, "no answer: "),
+        ({"fields": {"acquired": 0, "error": -12}}, Trend.WORSE, "broken: "),
+        ({"failed": "bug"}, Trend.UNANSWERED, "no answer: "),
     ],
 )
-def test_every_other_answer_is_one(changes: dict[str, object], kind: Kind, after: str) -> None:
+def test_every_other_answer_is_one(changes: dict[str, object], kind: Trend, after: str) -> None:
     other = result("6.18.15")
     found = diff((result("6.12.117"), other), (altered(result("6.12.117"), **changes), other))
     [change] = about(found, PROBE)
@@ -57,12 +57,12 @@ def test_states_outcomes_crashes_and_cells_count() -> None:
     seen, older = result("6.12.117"), result("6.1.192")
     older = older.model_copy(update={"cell": older.cell.model_copy(update={"name": "6.1"})})
     [crash] = about(diff((seen,), (seen.model_copy(update={"crashes": (Crash(probe=PROBE),)}),)), PROBE)
-    assert (crash.kind, crash.after) == (Kind.WORSE, "crashed the kernel")
+    assert (crash.kind, crash.after) == (Trend.WORSE, "crashed the kernel")
     [state] = about(diff((seen,), (with_answers(seen, census=()),)), "bpf_skb_ct_alloc (xdp)")
-    assert state.kind is Kind.UNANSWERED
+    assert state.kind is Trend.UNANSWERED
     lost = CellResult(cell=seen.cell, outcome=Outcome.LOST, cause="ssh", answers=answers_of((Observation(probe="x"),)))
     [cell] = diff((seen,), (lost,)).changes  # once, not for every claim
-    assert (cell.kind, cell.before, cell.after) == (Kind.UNANSWERED, "ran", "lost: ssh")
+    assert (cell.kind, cell.before, cell.after) == (Trend.UNANSWERED, "ran", "lost: ssh")
     assert diff((seen, older), (seen,)).gone == ("6.1.192-x86_64",)
     assert diff((seen,), (seen, older)).new == ("6.1.192-x86_64",)
 
@@ -75,5 +75,5 @@ def test_same_state_from_elsewhere_is_a_change(moved: dict[str, object]) -> None
         for one in taken(seen).answers
     )
     [change] = about(diff((seen,), (with_answers(seen, census=census),)), "bpf_skb_ct_alloc (xdp)")
-    assert change.kind in {Kind.OTHERWISE, Kind.WORSE}
+    assert change.kind in {Trend.OTHERWISE, Trend.WORSE}
     assert change.before != change.after

@@ -18,11 +18,11 @@ from runner.reports.site.evidence import OUTCOME_CSS, css, declaration, readable
 from runner.reports.summary import covers, moment, sentences
 from runner.results.availability import Availability, Column, Topic, availability, places
 from runner.results.bisections import Bisection
-from runner.results.diff import Change, Kind, Matching, difference
+from runner.results.diff import Change, Matching, Trend, difference
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import plain
 
-_TRENDS = (Kind.WORSE, Kind.OTHERWISE, Kind.BETTER)  # what has no answer, before or after, is no change
+_SHOWN = (Trend.WORSE, Trend.OTHERWISE, Trend.BETTER)  # what has no answer, before or after, is no change
 _WIDTHS = (8, 16, 24, 32, 40, 56)  # characters; what is longer is cut
 
 
@@ -243,7 +243,7 @@ def changes(runs: Sequence[JudgedRun]) -> dict[str, list[list[Change]]]:
             (it.result.cell.name, it.result.cell.arch): it for it in judged.cells if it.result.outcome in ANSWERS
         }
         pairs = tuple((last[place], cell) for place, cell in answered.items() if place in last)
-        changed = [change for change in difference(Matching(pairs)).changes if change.kind in _TRENDS]
+        changed = [change for change in difference(Matching(pairs)).changes if change.kind in _SHOWN]
         found[judged.run.id] = alike(changed, lambda it: (it.kind, it.key.name, plain(it.before), plain(it.after)))
         last |= answered
     return found
