@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sqlite3
+from functools import lru_cache
 
 from pydantic_core import from_json, to_json
 from zstandard import (
@@ -28,6 +30,8 @@ PackedError = ZstdError
 
 _LEVEL = 9
 _WINDOW_LOG = 23  # a base and a text of 4 MiB each still see one another
+_BASES = 64  # in memory, as many as a night needs: a few hundred kilobytes each
+_SMALL_BYTES = 4096  # a packed text that is not worth a base of its own
 _MAX_BYTES = 1 << 28  # of one result; what says that it holds more is damaged
 
 # When, where and how fast a cell was asked. No row depends on these: what is judged from the store is without them.
@@ -129,3 +133,41 @@ class Base:
 
 
 NO_BASE = Base()
+
+
+class Texts:
+    """What the database has compressed: contents, each once, and the texts of results, against one of their kernel."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._base = lru_cache(maxsize=_BASES)(self._read_base)
+
+    def keep(self, content: bytes) -> int:
+        """Store it, or find it."""
+        sha256 = hashlib.sha256(content).digest()
+        row = self._db.execute("SELECT seq FROM content WHERE sha256 = ?", (sha256,)).fetchone()
+        if row:
+            return int(row[0])
+        packed = NO_BASE.pack(content)
+        added = self._db.execute("INSERT INTO content (sha256, body) VALUES (?, ?)", (sha256, packed))
+        return int(added.lastrowid or 0)
+
+    def read(self, seq: int) -> bytes:
+        return NO_BASE.unpack(self._db.execute("SELECT body FROM content WHERE seq = ?", (seq,)).fetchone()[0])
+
+    def pack(self, kernel: str, text: bytes) -> tuple[int, bytes]:
+        """The text, against the last base of its kernel; against itself when that is of no use."""
+        last = self._db.execute("SELECT max(seq) FROM base WHERE kernel = ?", (kernel,)).fetchone()[0]
+        if last is not None:
+            body = self._base(last).pack(text)
+            if len(body) < _SMALL_BYTES or len(body) < len(NO_BASE.pack(text)) // 2:
+                return last, body
+        added = self._db.execute("INSERT INTO base (kernel, body) VALUES (?, ?)", (kernel, NO_BASE.pack(text)))
+        return int(added.lastrowid or 0), Base(text).pack(text)
+
+    def lines(self, base: int, body: bytes) -> list[Line]:
+        return self._base(base).unpack(body).split(b"\n")
+
+    def _read_base(self, seq: int) -> Base:
+        row = self._db.execute("SELECT body FROM base WHERE seq = ?", (seq,)).fetchone()
+        return Base(NO_BASE.unpack(row[0]))

@@ -20,11 +20,9 @@ from runner.model import Asked, AskedCell, Build, Cell, CellResult, Limits, Outc
 from runner.results import evidence
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
 from runner.results.model import Run, RunHeader, RunInfo, RunKind
-from runner.results.packed import NO_BASE, Base, Line, digest_of, lines_of, result_of
+from runner.results.packed import Line, Texts, digest_of, lines_of, result_of
 
 _LAST_RESULTS = 2000  # is more than any matrix has cells
-_BASES = 64  # in memory, as many as a night needs: a few hundred kilobytes each
-_SMALL_BYTES = 4096  # a packed text that is not worth a base of its own
 
 Session = tuple[datetime, datetime]
 
@@ -56,7 +54,6 @@ class ResultStore:
         self.busy_s = busy_s
         self.read_only = read_only
         self._open = contextlib.ExitStack()
-        self._base = lru_cache(maxsize=_BASES)(self._read_base)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -67,6 +64,7 @@ class ResultStore:
             with faults(self.path):
                 db = connect(self.path, read_only=self.read_only, busy_s=self.busy_s)
                 self._db = stack.enter_context(contextlib.closing(db))
+                self._texts = Texts(db)
             self._open = stack.pop_all()
         return self
 
@@ -122,10 +120,10 @@ class ResultStore:
         with faults(self.path), transaction(self._db):
             seq = self._seq(run_id)
             for cell_id, each in asked.cells.items():
-                content = self._write_content(each.model_dump_json().encode())
+                content = self._texts.keep(each.model_dump_json().encode())
                 self._db.execute("UPDATE cell SET asked = ? WHERE run = ? AND id = ?", (content, seq, cell_id))
             known = {row[0] for row in self._db.execute("SELECT content FROM object WHERE run = ?", (seq,))}
-            for content in dict.fromkeys(map(self._write_content, asked.objects.values())):
+            for content in dict.fromkeys(map(self._texts.keep, asked.objects.values())):
                 if content not in known:
                     self._db.execute("INSERT INTO object (run, content) VALUES (?, ?)", (seq, content))
 
@@ -196,7 +194,7 @@ class ResultStore:
                 console = (
                     evidence.read_console(self.path.parent, header.id, cells[cell].id, attempt) if consoles else ""
                 )
-                results.append(result_of(self._base(base).unpack(body).split(b"\n"), cells[cell], console))
+                results.append(result_of(self._texts.lines(base, body), cells[cell], console))
             return Run(**dict(header), cells=tuple(cells.values()), results=tuple(results))
 
     def asked(self, run_id: str) -> Asked | None:
@@ -204,13 +202,13 @@ class ResultStore:
         with faults(self.path), snapshot(self._db):
             seq = self._seq(run_id)
             cells = {
-                cell_id: AskedCell.model_validate_json(self._content(content))
+                cell_id: AskedCell.model_validate_json(self._texts.read(content))
                 for cell_id, content in self._db.execute(
                     "SELECT id, asked FROM cell WHERE run = ? AND asked IS NOT NULL ORDER BY position", (seq,)
                 ).fetchall()
             }
             objects = [
-                self._content(row[0]) for row in self._db.execute("SELECT content FROM object WHERE run = ?", (seq,))
+                self._texts.read(row[0]) for row in self._db.execute("SELECT content FROM object WHERE run = ?", (seq,))
             ]
         if not cells:
             return None
@@ -258,7 +256,7 @@ class ResultStore:
         """The lines of its text: see runner.results.packed."""
         with faults(self.path):
             base, body = self._db.execute("SELECT base, body FROM result WHERE seq = ?", (final.seq,)).fetchone()
-            return self._base(base).unpack(body).split(b"\n")
+            return self._texts.lines(base, body)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -273,7 +271,7 @@ class ResultStore:
             times, kernel = result.timings, result.build.sha256
             taken_s = None if times.total_s is None else times.total_s - (times.prepare_s or 0)
             with transaction(self._db):
-                base, body = self._packed(kernel or result.cell.id, text)
+                base, body = self._texts.pack(kernel or result.cell.id, text)
                 self._db.execute(
                     "INSERT INTO result (cell, attempt, outcome, cause, kernel, accel, taken_s, digest, base, body)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -284,43 +282,15 @@ class ResultStore:
                 )  # fmt: skip
                 yield
 
-    def _packed(self, kernel: str, text: bytes) -> tuple[int, bytes]:
-        """The text, against the last base of its kernel; against itself when that is of no use."""
-        last = self._db.execute("SELECT max(seq) FROM base WHERE kernel = ?", (kernel,)).fetchone()[0]
-        if last is not None:
-            body = self._base(last).pack(text)
-            if len(body) < _SMALL_BYTES or len(body) < len(NO_BASE.pack(text)) // 2:
-                return last, body
-        added = self._db.execute("INSERT INTO base (kernel, body) VALUES (?, ?)", (kernel, NO_BASE.pack(text)))
-        return int(added.lastrowid or 0), Base(text).pack(text)
-
-    def _read_base(self, seq: int) -> Base:
-        row = self._db.execute("SELECT body FROM base WHERE seq = ?", (seq,)).fetchone()
-        return Base(NO_BASE.unpack(row[0]))
-
     def _write_cells(self, run: int, cells: Sequence[Cell]) -> None:
         self._db.executemany(
             "INSERT INTO cell (run, position, id, content) VALUES (?, ?, ?, ?)"
             " ON CONFLICT (run, id) DO UPDATE SET position = excluded.position",
-            [(run, at, cell.id, self._write_content(cell.model_dump_json().encode())) for at, cell in enumerate(cells)],
+            [(run, at, cell.id, self._texts.keep(cell.model_dump_json().encode())) for at, cell in enumerate(cells)],
         )
 
     def _cell(self, content: int) -> Cell:
-        return Cell.model_validate_json(self._content(content))
-
-    def _write_content(self, content: bytes) -> int:
-        """Store it, or find it."""
-        sha256 = hashlib.sha256(content).digest()
-        row = self._db.execute("SELECT seq FROM content WHERE sha256 = ?", (sha256,)).fetchone()
-        if row:
-            return int(row[0])
-        packed = NO_BASE.pack(content)
-        return int(
-            self._db.execute("INSERT INTO content (sha256, body) VALUES (?, ?)", (sha256, packed)).lastrowid or 0
-        )
-
-    def _content(self, seq: int) -> bytes:
-        return NO_BASE.unpack(self._db.execute("SELECT body FROM content WHERE seq = ?", (seq,)).fetchone()[0])
+        return Cell.model_validate_json(self._texts.read(content))
 
     def _sessions(self, run_id: str) -> list[Session]:
         row = self._db.execute("SELECT sessions FROM run WHERE seq = ?", (self._seq(run_id),)).fetchone()
