@@ -16,7 +16,7 @@ from runner.model.answers import (
 )
 from runner.model.asks import Ask, Asked, AskedCell, Attach, Traffic
 from runner.model.cells import Cell, GuestSize, Limit, Limits
-from runner.model.judged import ClaimVerdict, JudgedSplat, KfuncState, KnownIssue
+from runner.model.judged import JudgedSplat, KnownIssue
 from runner.model.kernels import (
     Build,
     Image,
@@ -62,7 +62,6 @@ __all__ = [
     "Cell",
     "CellId",
     "CellResult",
-    "ClaimVerdict",
     "Crash",
     "Facts",
     "GuestSize",
@@ -70,7 +69,6 @@ __all__ = [
     "ImagePin",
     "JudgedSplat",
     "Kernel",
-    "KfuncState",
     "KnownIssue",
     "Level",
     "Limit",

@@ -15,16 +15,13 @@ from runner.model import (
     Cell,
     CellId,
     CellResult,
-    ClaimVerdict,
     JudgedSplat,
-    KfuncState,
     KnownIssue,
     Outcome,
     Plain,
     Row,
     Sha256,
 )
-from runner.probes.old import state_of, verdict_of
 from runner.text import nearest
 
 # becomes a folder's name below reports/runs
@@ -156,14 +153,6 @@ class JudgedCell(Plain):
     @property
     def id(self) -> str:
         return self.result.cell.id
-
-    @property
-    def claims(self) -> tuple[ClaimVerdict, ...]:
-        return tuple(verdict_of(row) for row in self.rows if row.verdict)
-
-    @property
-    def states(self) -> tuple[KfuncState, ...]:
-        return tuple(state_of(row) for row in self.rows if row.state)
 
 
 class Judge(Protocol):

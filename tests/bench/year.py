@@ -37,7 +37,6 @@ from runner.probes import OPTIONS, Expectations
 from runner.probes.census.answers import CensusObservation, taken
 from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.claims.answers import Observation
-from runner.probes.old import of
 from runner.results import evidence
 from runner.results.history import history
 from runner.results.model import Run
@@ -230,7 +229,7 @@ def _read(path: Path) -> dict[str, Figure]:
 
 
 def _expectations() -> Expectations:
-    return of(agent_samples.claims(), load_kfuncs(ROOT))
+    return agent_samples.expecting(agent_samples.claims(), load_kfuncs(ROOT))
 
 
 def _judging(path: Path) -> Figure:

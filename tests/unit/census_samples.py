@@ -6,8 +6,6 @@ from runner.model import (
     NETWORK_TYPES,
     Cell,
     CellResult,
-    ClaimVerdict,
-    KfuncState,
     Outcome,
     Pin,
     ProgType,
@@ -18,6 +16,7 @@ from runner.model import (
 from runner.probes.claims.answers import Observation
 from runner.results.model import JudgedRun, Run, judge_run
 from tests.answers import answers_of
+from tests.judged import ClaimVerdict, KfuncState
 from tests.unit import results_samples as samples
 
 LOG = "func#0 @0\n0: R1=ctx() R10=fp0\ncalling kernel function {} is not allowed\nprocessed 1 insns (limit 1000000)"

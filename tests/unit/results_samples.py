@@ -13,11 +13,9 @@ from runner.model import (
     Build,
     Cell,
     CellResult,
-    ClaimVerdict,
     Facts,
     ImagePin,
     JudgedSplat,
-    KfuncState,
     KnownIssue,
     Outcome,
     Package,
@@ -32,6 +30,7 @@ from runner.probes.census.answers import CensusObservation
 from runner.probes.claims.answers import Observation
 from runner.results.model import JudgedCell, JudgedRun, Run, judge_run
 from tests.answers import answers_of, seen_of
+from tests.judged import ClaimVerdict, KfuncState
 
 KERNELS = {"6.1": "6.1.192", "6.12": "6.12.117", "6.18": "6.18.15", "7": "7.3.4"}
 ARCHES = ("x86_64", "arm64")

@@ -95,7 +95,7 @@ def test_unknown_probe_names_the_nearest() -> None:
 
 def test_the_console_of_a_probe_is_what_came_while_it_was_asked() -> None:
     cell = samples.mixed_run().cell("6.12.117-x86_64")
-    probe = cell.claims[3].probe
+    probe = cell.rows[3].probe
     said = ("Linux version 6.12", "runner: begin other:tc", "of another", f"runner: begin {probe}", "of this one")
     text = "".join(f"[    {at}.000000] {words}\n" for at, words in enumerate((*said, *said)))
     result = cell.result.model_copy(update={"console": f"{text}qemu: of nobody\n"})

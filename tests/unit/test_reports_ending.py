@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from runner.cli.watching import exit_status
-from runner.model import Crash, KfuncState, Outcome, ProgType, State, Verdict
+from runner.model import Crash, Outcome, ProgType, State, Verdict
 from runner.results.model import judge_run
+from tests.judged import KfuncState
 from tests.unit import results_samples as samples
 
 

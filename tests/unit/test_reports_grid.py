@@ -7,10 +7,11 @@ import io
 import pytest
 from rich.console import Console
 
-from runner.model import CellResult, KfuncState, Outcome, ProgType, State
+from runner.model import CellResult, Outcome, ProgType, State
 from runner.reports.grid import Grid
 from runner.results.availability import availability, places
 from runner.results.model import JudgedRun, judge_run
+from tests.judged import KfuncState
 from tests.unit import results_samples as samples
 
 

@@ -62,7 +62,7 @@ def test_claims(before: dict[str, object], after: dict[str, object], kind: Trend
     assert [change.kind for change in found.changes] == ([] if kind is None else [kind])
     if kind:
         assert found.changes[0].key.subject is Subject.VERDICT
-        assert found.changes[0].probe == samples.clean_run().cells[0].claims[3].probe
+        assert found.changes[0].probe == samples.clean_run().cells[0].rows[3].probe
 
 
 @pytest.mark.parametrize(

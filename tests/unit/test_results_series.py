@@ -14,7 +14,6 @@ from runner.probes.census.answers import taken
 from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.claims.answers import Observation
 from runner.probes.expectations import Expectations
-from runner.probes.old import of
 from runner.results.packed import digest_of
 from runner.results.rowcache import NAME
 from runner.results.series import keep_rows, measurements
@@ -30,8 +29,8 @@ REAL = agent_samples.result("6.12.117")
 
 @pytest.fixture(scope="module")
 def expectations() -> Expectations:
-    root = ROOT
-    return of(agent_samples.claims(), load_kfuncs(root), load_issues(root))
+    loaded = agent_samples.expecting(agent_samples.claims(), load_kfuncs(ROOT))
+    return replace(loaded, issues=load_issues(ROOT))
 
 
 @pytest.fixture
