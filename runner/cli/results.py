@@ -14,7 +14,7 @@ from runner.cli.project import Project
 from runner.errors import UserError
 from runner.results.merge import merge
 from runner.results.model import RunKind
-from runner.results.prune import Keep, Plan, plan, prune
+from runner.results.prune import Keep, PrunePlan, plan, prune
 from runner.text import counted, some
 
 app = group("Merge stores of results, and delete old runs.", "results prune --keep 30d --dry-run")
@@ -75,7 +75,7 @@ def _keep(word: str) -> Keep:
     return Keep(days=number) if found[2] else Keep(runs=number)
 
 
-def _words(found: Plan, *, dry_run: bool) -> list[str]:
+def _words(found: PrunePlan, *, dry_run: bool) -> list[str]:
     verb = "would be deleted" if dry_run else "deleted"
     runs = [info for info in found.going if info.kind is RunKind.MATRIX]
     count = len(runs) + sum(info.kind is RunKind.MATRIX for info in found.staying)

@@ -29,7 +29,7 @@ _IssueId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
 _ProbePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9@/._*?:-]+$")]
 
 
-class Shown(Plain):
+class ShownIssue(Plain):
     """What these probes answer where the issue is: the evidence. The name of their kind is their key."""
 
     kind: ClassVar[str]
@@ -45,12 +45,12 @@ class Shown(Plain):
         return kind == self.kind and any(fnmatchcase(probe, pattern) for pattern in self.probes)
 
 
-def _shown(kind: Kind[Any]) -> type[Shown]:
+def _shown(kind: Kind[Any]) -> type[ShownIssue]:
     fields: dict[str, Any] = {
         kind.name: (Annotated[tuple[_ProbePattern, ...], Field(min_length=1)], ...),
         "answer": (kind.pattern, ...),
     }
-    made = create_model(f"Shown_{kind.name}", __base__=Shown, **fields)
+    made = create_model(f"ShownIssue_{kind.name}", __base__=ShownIssue, **fields)
     made.kind = kind.name
     return made
 
@@ -65,9 +65,9 @@ def _tag(entry: object) -> str | None:
 
 
 if TYPE_CHECKING:
-    AnyShown = Shown
+    AnyShownIssue = ShownIssue
 else:
-    AnyShown = Annotated[
+    AnyShownIssue = Annotated[
         Union[tuple(Annotated[shown, Tag(f"{name}:")] for name, shown in _SHOWN.items())],  # noqa: UP007
         Discriminator(
             _tag,
@@ -96,7 +96,7 @@ class Issue(Span):
     link: _Text
     releases: tuple[_Text, ...] = ()  # none: all
     architectures: tuple[_Text, ...] = ()  # none: all
-    shows: tuple[AnyShown, ...] = ()
+    shows: tuple[AnyShownIssue, ...] = ()
     splat: AllowedSplat | None = None
 
     @model_validator(mode="after")

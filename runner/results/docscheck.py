@@ -17,7 +17,7 @@ from runner.model import Build, ProgType, Row, State
 from runner.model.version import KernelVersion
 from runner.results.availability import Topic
 from runner.results.ebpfdocs import Docs, Documented
-from runner.results.series import Known, Measured
+from runner.results.series import KnownBuild, Measured
 from runner.results.stories import Only
 
 _CALLABLE = (State.REGISTERED, State.USABLE)
@@ -70,14 +70,14 @@ class DocsCheck:
     all_points: int
     unknown: tuple[str, ...]  # kfuncs that kernels have, and the documentation does not
     unasked: tuple[str, ...]  # documented kfuncs that no kernel was asked about
-    builds: tuple[Known, ...]
+    builds: tuple[KnownBuild, ...]
     types: tuple[ProgType, ...]  # that kernels were asked about
 
 
-def docs_check(docs: Docs, known: Sequence[Known], only: Only | None = None) -> DocsCheck:
+def docs_check(docs: Docs, known: Sequence[KnownBuild], only: Only | None = None) -> DocsCheck:
     """`known` as runner.results.series.builds gives it."""
     only = only or Only()
-    answers: dict[Topic, list[tuple[Known, Row]]] = defaultdict(list)
+    answers: dict[Topic, list[tuple[KnownBuild, Row]]] = defaultdict(list)
     for it in known:
         for topic, row in it.states.items():
             if topic in only:
@@ -117,18 +117,18 @@ def docs_check(docs: Docs, known: Sequence[Known], only: Only | None = None) -> 
 class _Checked:
     """One kfunc and program type on all kernels."""
 
-    def __init__(self, said: Documented, topic: Topic, answers: Iterable[tuple[Known, Row]]) -> None:
+    def __init__(self, said: Documented, topic: Topic, answers: Iterable[tuple[KnownBuild, Row]]) -> None:
         self.said = said
         self.topic = topic
         self.type = ProgType(topic.type)
         self.answers = tuple(answers)
-        self.wrong: dict[Dispute, list[tuple[Known, Row]]] = defaultdict(list)
+        self.wrong: dict[Dispute, list[tuple[KnownBuild, Row]]] = defaultdict(list)
         self.agreements = 0
         self.unanswered = 0
         for known, row in self.answers:
             self._take(known, row)
 
-    def _take(self, known: Known, row: Row) -> None:
+    def _take(self, known: KnownBuild, row: Row) -> None:
         expected = self.said.says(self.type, known.build.upstream)
         if not row.answered:
             self.unanswered += 1

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, cast
 
 from runner.model import Build, Row, StructLayout, Verdict
-from runner.results.series import Known, Measured, different
+from runner.results.series import KnownBuild, Measured, different
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Signature:
     builds: tuple[Build, ...]
 
 
-def signatures(known: Iterable[Known], subject: str) -> tuple[Signature, ...]:
+def signatures(known: Iterable[KnownBuild], subject: str) -> tuple[Signature, ...]:
     """`known` by architecture and version. Kernels whose BTF does not have the subject are left out."""
     said = []
     for it in known:

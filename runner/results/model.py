@@ -84,7 +84,7 @@ class RunInfo(RunHeader):
     finished_cells: int
 
 
-class Source(Plain):
+class CoveredRun(Plain):
     """A run that gave the newest answer of `cells`, their ids. `partial`: it has no result of others."""
 
     run: RunInfo
@@ -175,7 +175,7 @@ class JudgedRun(Plain):
     run: Run
     cells: tuple[JudgedCell, ...]
     known_issues: tuple[KnownIssue, ...] = ()  # those that explain something in this run, and those that are gone
-    sources: tuple[Source, ...] = ()  # the newest first, where no run was named and cells may come of several
+    sources: tuple[CoveredRun, ...] = ()  # the newest first, where no run was named and cells may come of several
 
     def run_of(self, cell_id: str) -> str:
         """The id of the run that has a cell's result."""

@@ -27,7 +27,7 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PrunePlan:
     """`lost_kernels` are cells whose only answers go: availability over time will not know them any more."""
 
     going: tuple[RunInfo, ...]
@@ -37,7 +37,7 @@ class Plan:
     lost_kernels: tuple[str, ...]
 
 
-def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
+def plan(store: ResultStore, keep: Keep, now: datetime) -> PrunePlan:
     """What would go."""
     infos = store.runs()
     runs = [info for info in infos if info.kind is RunKind.MATRIX]
@@ -58,7 +58,7 @@ def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
     finals = store.finals()
     known = {_kernel(it) for it in finals if it.run in names}
     lost = {_kernel(it) for it in finals if it.run not in names} - known
-    return Plan(
+    return PrunePlan(
         going=going,
         staying=staying,
         bisections=tuple(bisection.id for bisection in bisections if is_old(bisection.started)),
@@ -67,7 +67,7 @@ def plan(store: ResultStore, keep: Keep, now: datetime) -> Plan:
     )
 
 
-def prune(store: ResultStore, of: Plan) -> None:
+def prune(store: ResultStore, of: PrunePlan) -> None:
     """Do it. Evidence goes first: when this is killed, the runs are still there, and it can be done again."""
     for bisection in of.bisections:
         bisection_path(store.path.parent, bisection).unlink(missing_ok=True)

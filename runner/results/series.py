@@ -16,7 +16,7 @@ from runner.model import ANSWERS, Build, Cell, Outcome, Row
 from runner.probes.bulk import Bulk
 from runner.probes.expectations import Expectations
 from runner.results.availability import Topic
-from runner.results.model import Run, RunKind, Source
+from runner.results.model import CoveredRun, Run, RunKind
 from runner.results.packed import PackedError, SteadyReader
 from runner.results.rowcache import NAME, Judged, RowCache
 from runner.results.store import Final, ResultStore
@@ -44,7 +44,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownBuild:
     """What is known of one build: the last answer to each question, and who gave it."""
 
     build: Build
@@ -110,17 +110,17 @@ def _judge_new(
     return judged
 
 
-def builds(measured: Iterable[Measured]) -> tuple[Known, ...]:
+def builds(measured: Iterable[Measured]) -> tuple[KnownBuild, ...]:
     """What is known of every build that ran, by architecture, then version. The last answer wins."""
     groups: dict[Build, list[Measured]] = defaultdict(list)
     for each in measured:
         if each.outcome is Outcome.RAN:
             groups[each.build].append(each)
-    known = [Known(build, _last_answers(group), tuple(group)) for build, group in groups.items()]
+    known = [KnownBuild(build, _last_answers(group), tuple(group)) for build, group in groups.items()]
     return tuple(sorted(known, key=lambda it: (it.build.arch, it.build.order)))
 
 
-def different(answers: Iterable[Measured | Known]) -> list[Mapping[Topic, Row]]:
+def different(answers: Iterable[Measured | KnownBuild]) -> list[Mapping[Topic, Row]]:
     """Their states, each only once."""
     return list({id(it.states): it.states for it in answers}.values())
 
@@ -143,7 +143,7 @@ def _answered(measured: Measured, topic: Topic) -> bool:
 # --- what a report covers that is told no run -----------------------------------------------------------------------
 
 
-def newest(store: ResultStore, cells: Sequence[Cell], *, consoles: bool = False) -> tuple[Run, tuple[Source, ...]]:
+def newest(store: ResultStore, cells: Sequence[Cell], *, consoles: bool = False) -> tuple[Run, tuple[CoveredRun, ...]]:
     """The run that answered for exactly `cells`, if one did; else one put together of the runs that did.
 
     That one has the id and the dates of the last run. A kernel of which another build is pinned by now is covered by
@@ -160,7 +160,7 @@ def newest(store: ResultStore, cells: Sequence[Cell], *, consoles: bool = False)
         if it:
             gave.setdefault(it.run, []).append(cell.id)
     sources = tuple(
-        Source(run=infos[name], cells=tuple(ids), partial=infos[name].finished_cells < len(cells))
+        CoveredRun(run=infos[name], cells=tuple(ids), partial=infos[name].finished_cells < len(cells))
         for name, ids in sorted(gave.items(), key=lambda it: infos[it[0]].started, reverse=True)
     )
     runs = {name: last if name == last.id else store.load(name, consoles=consoles) for name in gave}

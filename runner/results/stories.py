@@ -17,7 +17,7 @@ from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
 from runner.probes.kinds import KINDS
 from runner.results.availability import Topic, counts
-from runner.results.series import Known, Measured, different
+from runner.results.series import KnownBuild, Measured, different
 
 
 def rank(row: Row) -> int | None:
@@ -89,7 +89,7 @@ class Story:
 class Overview:
     """Everything that is stored, by subject."""
 
-    builds: tuple[Known, ...]
+    builds: tuple[KnownBuild, ...]
     other_types: tuple[str, ...]  # that kernels were asked about, and that are not shown here
     stories: tuple[Story, ...]
     events: tuple[Event, ...]
@@ -108,7 +108,7 @@ class Only:
         return fits and self.subject in (None, topic.subject)
 
 
-def overview(known: Sequence[Known], only: Only | None = None) -> Overview:
+def overview(known: Sequence[KnownBuild], only: Only | None = None) -> Overview:
     """`known` as runner.results.series.builds gives it."""
     only = only or Only()
     known = tuple(it for it in known if only.arch in (None, it.build.arch))
@@ -133,10 +133,10 @@ def overview(known: Sequence[Known], only: Only | None = None) -> Overview:
     )
 
 
-_Block = tuple[Known, ...]  # consecutive builds that share all of their answers
+_Block = tuple[KnownBuild, ...]  # consecutive builds that share all of their answers
 
 
-def _blocks(known: Sequence[Known]) -> tuple[_Block, ...]:
+def _blocks(known: Sequence[KnownBuild]) -> tuple[_Block, ...]:
     return tuple(tuple(group) for _, group in groupby(known, key=lambda it: id(it.states)))
 
 
@@ -194,9 +194,9 @@ def _less(topic: Topic, answered: Sequence[tuple[Row, _Block]], unanswered: Sequ
             yield Event(EventKind.LESS, topic, seen, between)
 
 
-def _between_architectures(by_arch: Mapping[str, Sequence[Known]], topics: Sequence[Topic]) -> Iterator[Event]:
+def _between_architectures(by_arch: Mapping[str, Sequence[KnownBuild]], topics: Sequence[Topic]) -> Iterator[Event]:
     """One event for each subject and version where the answers differ; a version's last build stands for it."""
-    versions: dict[KernelVersion, list[Known]] = {}
+    versions: dict[KernelVersion, list[KnownBuild]] = {}
     for arch in sorted(by_arch, key=_arch_order):
         for version, same in groupby(by_arch[arch], key=lambda it: it.build.upstream):
             versions.setdefault(version, []).append(list(same)[-1])
@@ -214,13 +214,13 @@ def _between_architectures(by_arch: Mapping[str, Sequence[Known]], topics: Seque
                 yield Event(EventKind.ARCHITECTURES, topic, seen)
 
 
-def _given(group: Sequence[Known], topic: Topic) -> list[tuple[Row, Known]]:
+def _given(group: Sequence[KnownBuild], topic: Topic) -> list[tuple[Row, KnownBuild]]:
     """Those that answered."""
     found = [(it.states.get(topic), it) for it in group]
     return [(row, it) for row, it in found if row is not None and row.answered]
 
 
-def _between_runs(known: Sequence[Known], topics: Sequence[Topic]) -> Iterator[Event]:
+def _between_runs(known: Sequence[KnownBuild], topics: Sequence[Topic]) -> Iterator[Event]:
     """A build that answered differently in different runs: each change, in the order of time."""
     for it in known:
         if len(different(it.measured)) == 1:

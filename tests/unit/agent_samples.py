@@ -9,7 +9,7 @@ from runner.engine.transcript import Transcript
 from runner.model import Cell, CellResult, Facts, Outcome, Row
 from runner.model.version import KernelVersion
 from runner.probes import KINDS, Expectations, ProbeFile
-from runner.probes.census.judge import Known
+from runner.probes.census.judge import CensusNames
 from runner.probes.census.kfuncs import NO_KFUNCS, KfuncList
 from runner.probes.claims import ClaimFile
 from tests import samples
@@ -24,7 +24,7 @@ def load_claims(root: Path, *names: str) -> tuple[ClaimFile, ...]:
 def expecting(files: tuple[ClaimFile, ...], known: KfuncList = NO_KFUNCS) -> Expectations:
     """What these files say, with these kfuncs instead of the project's list."""
     probes = tuple(ProbeFile(file.name, file) for file in files)
-    return Expectations(ROOT, probes, {"claims": files, "census": Known(known, files)})
+    return Expectations(ROOT, probes, {"claims": files, "census": CensusNames(known, files)})
 
 
 @cache

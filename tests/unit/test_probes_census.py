@@ -12,7 +12,7 @@ from runner.model import CellResult, Crash, Facts, Outcome, ProgType, Row, State
 from runner.model.version import KernelVersion
 from runner.probes import OPTIONS, Expectations
 from runner.probes.census.answers import CensusObservation, taken
-from runner.probes.census.judge import Known
+from runner.probes.census.judge import CensusNames
 from runner.probes.census.kfuncs import KfuncList, load_kfuncs
 from runner.probes.census.reading import absence, read
 from tests.answers import answers_of, with_answers
@@ -32,7 +32,7 @@ def known() -> KfuncList:
 
 def expecting(more: KfuncList | None = None) -> Expectations:
     """Of the kfuncs alone, without a claim."""
-    return Expectations(Path(), (), {"census": Known(more or known())})
+    return Expectations(Path(), (), {"census": CensusNames(more or known())})
 
 
 @cache

@@ -10,8 +10,8 @@ import pytest
 from runner.errors import UserError
 from runner.model import Ask, Attach, ProgType
 from runner.model.version import KernelVersion
-from runner.probes.census.answers import Body as CensusBody
-from runner.probes.claims.answers import Body as ClaimBody
+from runner.probes.census.answers import CensusBody
+from runner.probes.claims.answers import ClaimBody
 from tests.unit.agent_samples import claims, expectations, expecting, load_claims
 
 GOOD = """\

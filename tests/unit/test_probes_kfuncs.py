@@ -12,7 +12,7 @@ from runner.errors import UserError
 from runner.kernels.needs import MODULES
 from runner.model.version import KernelVersion
 from runner.probes import OPTIONS, Expectations
-from runner.probes.census.answers import Body
+from runner.probes.census.answers import CensusBody
 from runner.probes.census.kfuncs import KfuncList, kfuncs_path, load_kfuncs
 from tests.samples import ROOT
 from tests.unit.agent_samples import claims, expectations
@@ -40,7 +40,7 @@ def test_every_name_is_asked_about_and_every_module_loaded() -> None:
     asks = expectations(known).asks(KernelVersion.parse("6.12"))
     census = [ask for ask in asks if ask.kind == "census"]
     assert [ask.probe for ask in census] == ["census:tc", "census:xdp"]
-    assert [set(Body.model_validate(ask.body).kfuncs) for ask in census] == [known.names] * 2
+    assert [set(CensusBody.model_validate(ask.body).kfuncs) for ask in census] == [known.names] * 2
     assert Expectations.load(ROOT, ["conntrack"]).modules == (
         "nf_conntrack",
         "nf_nat",

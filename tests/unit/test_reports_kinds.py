@@ -20,7 +20,7 @@ from runner.reports.site import site
 from runner.reports.summary import covers, run_report
 from runner.reports.testsystems import junit, ktap
 from runner.reports.verdicts import verdicts_report
-from runner.results.model import JudgedRun, RunInfo, Source
+from runner.results.model import CoveredRun, JudgedRun, RunInfo
 from tests.unit import results_samples as samples
 from tests.unit.rendering import render
 
@@ -142,11 +142,11 @@ def test_stuck_guest_is_no_answer_and_not_the_kernels_fault() -> None:
 # --- which runs a report covers -------------------------------------------------------------------------------------
 
 
-def source(name: str, hours: int, cells: int, *, partial: bool) -> Source:
+def source(name: str, hours: int, cells: int, *, partial: bool) -> CoveredRun:
     of = samples.run().model_dump(exclude={"cells", "results"})
     of |= {"id": name, "started": samples.STARTED + timedelta(hours=hours)}
     ids = tuple(cell.id for cell in samples.CELLS[:cells])
-    return Source(run=RunInfo(**of, cells=8, finished_cells=cells), cells=ids, partial=partial)
+    return CoveredRun(run=RunInfo(**of, cells=8, finished_cells=cells), cells=ids, partial=partial)
 
 
 def test_report_says_which_runs_it_covers() -> None:

@@ -21,13 +21,13 @@ from runner.model import (
 from runner.model.errnos import errno_words
 from runner.model.layouts import layout_lines
 from runner.model.version import KernelVersion
-from runner.probes.census.answers import NAME, Body, probe_of, taken
-from runner.probes.census.judge import Judge, Known
+from runner.probes.census.answers import NAME, CensusBody, probe_of, taken
+from runner.probes.census.judge import CensusJudge, CensusNames
 from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.kind import Kind, Need, Pairs, ProbeFile
 
 
-class Census(Kind[Known]):
+class Census(Kind[CensusNames]):
     """Its rows have a state: of a kfunc, for programs of a type."""
 
     name = NAME
@@ -75,23 +75,25 @@ class Census(Kind[Known]):
         "XFRM_INTERFACE",
     )
 
-    def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
-        return Known(load_kfuncs(root), tuple(file.family for file in files if file.family.kfuncs))
+    def load(self, root: Path, files: Sequence[ProbeFile]) -> CensusNames:
+        return CensusNames(load_kfuncs(root), tuple(file.family for file in files if file.family.kfuncs))
 
-    def grown(self, known: Known, results: Iterable[CellResult]) -> Known:
-        return Known(known.kfuncs.grown(kfunc for result in results for kfunc in taken(result).tagged), known.families)
+    def grown(self, known: CensusNames, results: Iterable[CellResult]) -> CensusNames:
+        return CensusNames(
+            known.kfuncs.grown(kfunc for result in results for kfunc in taken(result).tagged), known.families
+        )
 
-    def asks(self, known: Known, version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
+    def asks(self, known: CensusNames, version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
         names = tuple(sorted(known.names))
         for prog_type in types if names else ():
-            body = Body(prog_type=prog_type, kfuncs=names)
+            body = CensusBody(prog_type=prog_type, kfuncs=names)
             yield Ask(kind=NAME, probe=probe_of(prog_type), body=body.model_dump(mode="json"), items=True)
 
-    def modules(self, known: Known) -> Iterable[str]:
+    def modules(self, known: CensusNames) -> Iterable[str]:
         return known.kfuncs.modules
 
-    def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
-        return Judge(result, known, earlier).rows()
+    def judge(self, result: CellResult, known: CensusNames, earlier: Sequence[Row]) -> Iterable[Row]:
+        return CensusJudge(result, known, earlier).rows()
 
     def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
         for one in taken(result).answers:

@@ -16,7 +16,7 @@ NAME = "census"
 TAG = "bpf_kfunc"
 
 
-class Body(Plain):
+class CensusBody(Plain):
     """May programs of this type call the kfuncs? One item for each that the kernel's BTF holds.
 
     The agent asks about all that BTF calls a kfunc, and about `kfuncs` where they are functions of any kind: old

@@ -17,7 +17,7 @@ from runner.probes.verifier import calls_missing, permission, plain_words, verdi
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class CensusNames:
     """What a project knows about kfuncs: the list, and the kfuncs that its files are about."""
 
     kfuncs: KfuncList
@@ -28,10 +28,10 @@ class Known:
         return self.kfuncs.names.union(*(family.kfunc_names for family in self.families))
 
 
-class Judge:
+class CensusJudge:
     """Judges one cell. `earlier` are rows of probes that ran programs with these kfuncs."""
 
-    def __init__(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> None:
+    def __init__(self, result: CellResult, known: CensusNames, earlier: Sequence[Row]) -> None:
         self._result, self._known, self._asked = result, known, taken(result)
         self._answers = {(answer.kfunc, answer.prog_type): answer for answer in self._asked.answers}
         self._owners = {name: it for it in reversed(known.families) for name in it.kfunc_names}

@@ -9,7 +9,7 @@ from typing import Any
 from runner.model import Answer, Ask, CellResult, ProgType, Row
 from runner.model.errnos import errno_name, errno_words
 from runner.model.version import KernelVersion
-from runner.probes.claims.answers import NAME, Body, Observation, observation, observations
+from runner.probes.claims.answers import NAME, ClaimBody, Observation, observation, observations
 from runner.probes.claims.judge import Evidence, Question, judge
 from runner.probes.claims.matching import matches
 from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Pattern, expanded, problems
@@ -167,7 +167,7 @@ def _claim_file(name: str, written: ClaimKeys) -> ClaimFile:
 
 def _ask(question: Question, number: int) -> Ask:
     file, claim = question.file, question.claim
-    body = Body(
+    body = ClaimBody(
         object=claim.object or file.object,
         program=f"{question.prog_type}_{claim.program}",
         constants=claim.constants,

@@ -12,7 +12,7 @@ from runner.probes.kind import nonsense
 NAME = "claims"
 
 
-class Body(Plain):
+class ClaimBody(Plain):
     """One program: load it with these constants, run it on these inputs, read everything back.
 
     Names in `constants` are `const volatile` globals of the BPF object (the verifier sees their values), names in
