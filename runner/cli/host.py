@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.options import Shown, columns, command, emit, group, out_console
+from runner.cli.options import Shown, command, emit, group, out_console
 from runner.cli.project import Project
 from runner.errors import InfraError, UserError
 from runner.hosts import transfer
@@ -31,21 +30,6 @@ HostsOption = Annotated[Path, typer.Option("--hosts", help="File that lists the 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these hosts. [default: all]")]
 
 DEFAULT_HOSTS = Path("hosts.yaml")
-
-
-@command(app, "list")
-def list_hosts(hosts: HostsOption = DEFAULT_HOSTS) -> Shown:
-    """List the hosts of the file, without connecting to them.
-
-    Example: runner host list --hosts hosts.yaml
-    """
-    file = load_hosts(hosts)
-    table = columns("host", "ssh", "port", "slots", "python")
-    for host in file.hosts:
-        number = "automatic" if host.slots is None else json.dumps(host.slots)
-        where = (host.ssh, str(host.port)) if host.ssh else ("this machine", "")
-        table.add_row(host.name, *where, number, host.python if host.ssh else "")
-    return Shown(table, [host.model_dump(mode="json", by_alias=True) for host in file.hosts])
 
 
 @command(app, "check")

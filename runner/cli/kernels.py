@@ -21,9 +21,6 @@ from runner.kernels.build import FRAGMENT, build_tree
 from runner.matrix.lock import replaced
 from runner.model import Pin
 from runner.model.version import Versions
-from runner.probes.census.answers import taken
-from runner.probes.census.kfuncs import kfuncs_path, load_kfuncs
-from runner.store import write_atomically
 from runner.text import nearest
 
 app = group("List, pin, fetch and build kernels.", "kernels list --series 6.12")
@@ -120,31 +117,6 @@ def lock(project: Project) -> None:
     for pin in now:
         emit(f"{pin.source:<32} {pin.arch:<8} {pin.version:<12} {pin.release}{replaced(pin, before, now)}")
     emit(f"written: {project.lock_path}")
-
-
-@command(app, "census")
-def census(
-    project: Project,
-    update_names: Annotated[
-        bool, typer.Option("--update-names", help="Add the kfuncs of newer kernels to bpf/kfuncs.yaml.")
-    ] = False,
-) -> Shown:
-    """List all known kfuncs: those in bpf/kfuncs.yaml, and those found in the kernels of past runs.
-
-    Example: runner kernels census --update-names
-    """
-    known = load_kfuncs(project.root)
-    with project.store() as store:
-        grown = known.grown(pair for result in store.of_each_kernel() for pair in taken(result).tagged)
-    if update_names:
-        write_atomically(kfuncs_path(project.root), grown.text().encode())
-    table, document = columns("kfunc", "object", ""), []
-    for holder, holds in grown.objects.items():
-        for kfunc in holds.kfuncs:
-            new = holder not in known.homes().get(kfunc, ())
-            table.add_row(kfunc, holder, "new" if new else "")
-            document.append({"kfunc": kfunc, "object": holder, "new": new})
-    return Shown(table, document)
 
 
 @command(app, "fetch")

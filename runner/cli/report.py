@@ -21,11 +21,10 @@ from runner.reports.site import site, write_site
 from runner.reports.statements import statements_report
 from runner.reports.summary import run_report, runs_table
 from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, kcidb_problem, ktap
-from runner.reports.verdicts import WORDS, WantedVerdicts, probe_verdicts, verdicts_report
 from runner.results.bisections import load_bisections
 from runner.results.model import JudgedRun, RunKind, judge_run
 from runner.results.statements import statements
-from runner.text import counted, nearest
+from runner.text import counted
 
 app = group("Show what runs answered. Nothing is booted.", "report show")
 app.registered_commands += tracking.app.registered_commands
@@ -153,29 +152,6 @@ def _add(file: Path, text: str) -> None:
             there.write(text)
     except OSError as error:
         raise InfraError(f"cannot write {file}: {error.strerror}") from error
-
-
-@command(app, "verdicts")
-def verdicts(
-    project: Project,
-    run: RunId = None,
-    kfunc: Annotated[str, typer.Option(help="Only kfuncs that match this pattern: 'bpf_ct_*'.")] = "",
-    verdict: Annotated[list[str] | None, typer.Option(help=f"{', '.join(WORDS)}. May be repeated.")] = None,
-) -> Shown:
-    """List every verdict, judged by the claims as they are now. Exit status as of `runner matrix run`.
-
-    Example: runner report verdicts --verdict broken --verdict 'known issue'
-    """
-    for word in verdict or ():
-        if word not in WORDS:
-            raise typer.BadParameter(f"{word!r} is no verdict; {nearest(word, WORDS)}", param_hint="--verdict")
-    judged = project.newest(run)
-    wanted = WantedVerdicts(kfunc, frozenset(verdict or ()))
-    return Shown(
-        lambda: verdicts_report(judged, wanted),
-        lambda: [row.model_dump(mode="json") for row in probe_verdicts(judged, wanted)],
-        exit_status(judged),
-    )
 
 
 class SourceKind(StrEnum):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -77,20 +78,22 @@ def _keep(word: str) -> Keep:
 
 def _words(found: PrunePlan, *, dry_run: bool) -> list[str]:
     verb = "would be deleted" if dry_run else "deleted"
-    runs = [info for info in found.going if info.kind is RunKind.MATRIX]
+    runs = [info.id for info in found.going if info.kind is RunKind.MATRIX]
     count = len(runs) + sum(info.kind is RunKind.MATRIX for info in found.staying)
-    lines = [f"{len(runs)} of {counted(count, 'run')} {verb}"]
-    if runs:
-        lines[0] += f": {runs[-1].id} to {runs[0].id}"
+    lines = [f"{len(runs)} of {counted(count, 'run')} {verb}" + (f": {_span(runs)}" if runs else "")]
     if found.bisections:
-        last = f" to {found.bisections[0]}" if len(found.bisections) > 1 else ""
-        lines.append(f"bisections {verb}: {found.bisections[-1]}{last}")
+        lines.append(f"bisections {verb}: {_span(found.bisections)}")
     if found.going:
         lines[-1] += f", with {_mib(found.evidence_bytes)} of consoles"
     if found.lost_kernels:
         named = some(found.lost_kernels, _NAMED)
         lines.append(f"no remaining run has these kernels, availability forgets them: {named}")
     return lines
+
+
+def _span(ids: Sequence[str]) -> str:
+    """From the oldest to the newest; `ids` are the newest first."""
+    return ids[0] if len(ids) == 1 else f"{ids[-1]} to {ids[0]}"
 
 
 def _mib(size_bytes: int) -> str:

@@ -14,7 +14,7 @@ from runner.errors import UserError
 from runner.model import ProgType
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.docscheck import docs_check_document, docs_check_report
-from runner.reports.history import history_document, history_report, signatures_document, signatures_report
+from runner.reports.history import history_document, history_report
 from runner.reports.over_time import over_time_document, over_time_report
 from runner.results.docscheck import docs_check
 from runner.results.ebpfdocs import load
@@ -27,7 +27,6 @@ from runner.text import nearest
 app = typer.Typer()  # `runner report` takes these commands into its own
 
 Kfunc = Annotated[str | None, typer.Option(help="Only this kfunc.")]
-OneKfunc = Annotated[str, typer.Option("--kfunc", help="The kfunc.")]
 Type = Annotated[
     ProgType | None,
     typer.Option("--type", metavar="TYPE", help="Only this program type, such as tc. [default: tc and xdp]"),
@@ -67,7 +66,6 @@ def diff(
     project: Project,
     before: Annotated[str, typer.Argument(metavar="A", help="A run, `last`, `last~1`, a kernel, or a cell.")],
     after: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, named in the same way.")],
-    texts: Annotated[bool, typer.Option("--texts", help="Also list answers that differ only in wording.")] = False,
     same: Annotated[bool, typer.Option("--same", help="Exit 1 when anything changed, or a cell came or went.")] = False,
 ) -> Shown:
     """Show what got better and worse from A to B; exit 1 when something got worse.
@@ -80,30 +78,25 @@ def diff(
     with project.store() as store:
         found, names = compare(side(store, expectations, before), side(store, expectations, after), expectations)
     status = EXIT_BROKEN if found.worse or (same and not found.nothing) else EXIT_OK
-    return Shown(changes_report(found, names, texts=texts), changes_document(found, names), status)
+    return Shown(changes_report(found, names), changes_document(found, names), status)
 
 
 @command(app, "history")
-def history_of(project: Project, kfunc: OneKfunc, prog_type: Type = None, arch: Arch = None) -> Shown:
-    """Show every change in the answers about a kfunc, across all stored runs, with the evidence.
+def history_of(
+    project: Project,
+    kfunc: Annotated[str, typer.Argument(help="The kfunc.")],
+    prog_type: Type = None,
+    arch: Arch = None,
+) -> Shown:
+    """Show every change in the answers about a kfunc, across all stored runs, and its prototype and flags in BTF.
 
-    Example: runner report history --kfunc bpf_ct_set_nat_info
+    Example: runner report history bpf_ct_set_nat_info
     """
     kept = measured(project, kfunc, arch, verdicts_of=kfunc)
     types = {topic.type for states in different(kept) for topic in states}
     turns = history(kept, kfunc, (prog_type,) if prog_type else types)
-    runs = len({each.run for each in kept})
-    return Shown(history_report(kfunc, turns, runs), history_document(kfunc, turns, runs))
-
-
-@command(app, "signatures")
-def signatures_of(project: Project, kfunc: OneKfunc) -> Shown:
-    """Show a kfunc's prototype and flags in the BTF of every kernel that was run.
-
-    Example: runner report signatures --kfunc bpf_skb_ct_alloc
-    """
-    found = signatures(builds(measured(project, kfunc)), kfunc)
-    return Shown(signatures_report(kfunc, found), signatures_document(kfunc, found))
+    shown = (kfunc, turns, signatures(builds(kept), kfunc), len({each.run for each in kept}))
+    return Shown(history_report(*shown), history_document(*shown))
 
 
 @command(app, "docs-check")

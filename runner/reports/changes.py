@@ -25,9 +25,9 @@ _WIDTH = 160
 _NAMED = 6  # probes, cells
 
 
-def changes_report(of: Difference, names: Names, *, texts: bool = False) -> RenderableType:
-    """For the terminal. Changes in words alone are counted; `texts` lists them."""
-    shown = [change for change in of.changes if texts or change.kind is not Trend.TEXT]
+def changes_report(of: Difference, names: Names) -> RenderableType:
+    """For the terminal. Changes in words alone are counted."""
+    shown = [change for change in of.changes if change.kind is not Trend.TEXT]
     parts: list[RenderableType] = [Hanging("", f"{names.before} -> {names.after}: {tally(of)}", "bold")]
     for kind in Trend:
         groups = _alike([change for change in shown if change.kind is kind])

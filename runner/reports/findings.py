@@ -156,7 +156,7 @@ def _known(grid: Availability, issues: Iterable[KnownIssue], run_id: str) -> Ite
         details = [("reason", issue.reason), ("see", issue.link)]
         if issue.gone:
             todo = ("to do", "it did not happen on any kernel that was run: delete its entry in bpf/known-issues.yaml")
-            yield Finding(About.GONE, issue.id, "no kernel", (todo, *details), "runner report verdicts")
+            yield Finding(About.GONE, issue.id, "no kernel", (todo, *details), "runner report show")
         elif found := explains + allows:
             probes = list(dict.fromkeys(plain(probe) for _, probe in found if probe))
             yield Finding(

@@ -1,4 +1,4 @@
-"""The history of one kfunc, and its prototypes: for the terminal, and for scripts."""
+"""The history of one kfunc, with its declarations: for the terminal, and for scripts."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NOT_RECORDED = "not recorded"
 _WIDTH = 140
 
 
-def history_report(kfunc: str, turns: Sequence[Turn], runs: int) -> RenderableType:
-    """For the terminal: first answers, then each change with its evidence."""
+def history_report(kfunc: str, turns: Sequence[Turn], signatures: Sequence[Signature], runs: int) -> RenderableType:
+    """For the terminal: first answers, each change with its evidence, and how the kernels declare it."""
     if not turns:
         return Text(f"No run has an answer about {kfunc}.")
     firsts = [turn for turn in turns if turn.before is None]
@@ -33,38 +33,25 @@ def history_report(kfunc: str, turns: Sequence[Turn], runs: int) -> RenderableTy
         parts += [Text(), Text("Changes", "bold")]  # of one cell in one run, those that say the same together
         together = alike(changes, lambda it: (it.new.run, it.new.cell.id, plain(it.before or ""), plain(it.after)))
         parts += [line for group in together for line in _lines(group)]
+    if signatures:
+        parts += [Text(), Text("Declarations", "bold"), *_declarations(signatures)]
     return Group(*parts)
 
 
-def history_document(kfunc: str, turns: Sequence[Turn], runs: int) -> dict[str, object]:
-    """The same for scripts. Fields are added, never renamed."""
-    return {"schema": 1, "kfunc": kfunc, "runs": runs, "turns": [_document(turn) for turn in turns]}
-
-
-def signatures_report(kfunc: str, found: Sequence[Signature]) -> RenderableType:
-    """For the terminal."""
-    if not found:
-        return Text(f"No kernel that was run has {kfunc}.")
-    parts: list[RenderableType] = [Text(kfunc, "bold")]
-    for (prototype, flags, layouts, owner), places in _places(found).items():
-        parts.append(Hanging("  ", f"{'; '.join(places)}  in {plain(owner)}"))
-        parts.append(Hanging("    prototype  ", plain(prototype) or NOT_RECORDED, "" if prototype else "dim"))
-        words = ", ".join(flags) if flags else "none shown" if prototype else NOT_RECORDED
-        parts.append(Hanging("    flags      ", plain(words), "" if flags else "dim"))
-        parts += [whole(f"    {printable(line)}") for layout in layouts for line in layout_lines(layout)]
-    return Group(*parts)
-
-
-def signatures_document(kfunc: str, found: Sequence[Signature]) -> dict[str, object]:
-    """The same for scripts. A prototype that is null was not recorded."""
+def history_document(
+    kfunc: str, turns: Sequence[Turn], signatures: Sequence[Signature], runs: int
+) -> dict[str, object]:
+    """The same for scripts. Fields are added, never renamed. A prototype that is null was not recorded."""
     return {
         "schema": 1,
         "kfunc": kfunc,
+        "runs": runs,
+        "turns": [_document(turn) for turn in turns],
         "signatures": [
             {"arch": it.arch, "kernels": [str(build) for build in it.builds], "object": it.owner,
              "prototype": it.prototype or None, "flags": list(it.flags),
              "layouts": [layout.model_dump() for layout in it.layouts]}
-            for it in found
+            for it in signatures
         ],
     }  # fmt: skip
 
@@ -111,6 +98,16 @@ def _document(turn: Turn) -> dict[str, object]:
         "unanswered": turn.unanswered,
         "command": show_command(turn.new.cell.id, turn.probe, turn.new.run, every=True),
     }
+
+
+def _declarations(found: Sequence[Signature]) -> Iterator[RenderableType]:
+    """Each with the kernels that share it."""
+    for (prototype, flags, layouts, owner), places in _places(found).items():
+        yield Hanging("  ", f"{'; '.join(places)}  in {plain(owner)}")
+        yield Hanging("    prototype  ", plain(prototype) or NOT_RECORDED, "" if prototype else "dim")
+        words = ", ".join(flags) if flags else "none shown" if prototype else NOT_RECORDED
+        yield Hanging("    flags      ", plain(words), "" if flags else "dim")
+        yield from (whole(f"    {printable(line)}") for layout in layouts for line in layout_lines(layout))
 
 
 _Said = tuple[str, tuple[str, ...], tuple[StructLayout, ...], str]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from runner.probes.census.kfuncs import load_kfuncs
 from tests.guest.conftest import Project, exported
+from tests.samples import ROOT
 
 
 def test_every_kfunc_of_the_newest_kernel_has_a_state(project: Project) -> None:
@@ -25,6 +27,5 @@ def test_every_kfunc_of_the_newest_kernel_has_a_state(project: Project) -> None:
     opts = next(it for it in there["bpf_skb_ct_alloc", "tc"]["layouts"] if it["name"] == "bpf_ct_opts")
     assert (opts["size"], opts["constants"]) == (16, [{"name": "NF_BPF_CT_OPTS_SZ", "value": 16}])
     assert [it["name"] for it in opts["members"]][-2:] == ["ct_zone_dir", "reserved"]
-    before = (project.root / "bpf" / "kfuncs.yaml").read_text()
-    assert project.runner("kernels", "census", "--update-names").returncode == 0
-    assert (project.root / "bpf" / "kfuncs.yaml").read_text() == before, "bpf/kfuncs.yaml lacks a name: commit it"
+    seen = {kfunc for kfunc, _ in there} - load_kfuncs(ROOT).names
+    assert not seen, "bpf/kfuncs.yaml lacks these names: add them below the object that holds them"

@@ -22,7 +22,7 @@ def matrix(folder: Path) -> None:
     ("words", "said"),
     [
         (["matrix", "list"], "run it in the project's folder, or say --matrix FILE"),
-        (["host", "list"], "docs/hosts.md shows one"),
+        (["host", "check"], "docs/hosts.md shows one"),
     ],
 )
 def test_where_there_is_no_file_it_says_what_to_do(

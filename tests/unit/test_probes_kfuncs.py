@@ -1,11 +1,11 @@
-"""The list of names: read, grown, written."""
+"""The list of names: read and grown."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.errors import UserError
@@ -17,14 +17,8 @@ from runner.probes.census.kfuncs import KfuncList, kfuncs_path, load_kfuncs
 from tests.samples import ROOT
 from tests.unit.agent_samples import claims, expectations
 
-REAL = load_kfuncs(ROOT)
 NAMES = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
 SEEN = st.lists(st.tuples(NAMES, st.sampled_from(["vmlinux", "fou", "nf_nat"])))
-
-
-def test_the_list_is_as_it_would_be_written() -> None:
-    """What --update-names writes differs only in what is new."""
-    assert load_kfuncs(ROOT).text() == kfuncs_path(ROOT).read_text()
 
 
 def test_the_list_is_what_the_rest_needs() -> None:
@@ -59,15 +53,6 @@ def test_growing_adds_and_never_takes_away(first: list[tuple[str, str]], second:
     assert all(holder in grown.homes()[name] for name, holder in first + second)
     assert grown.grown(first) == grown
     assert grown == KfuncList().grown(second + first)
-
-
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])  # each reads some 370 names
-@given(SEEN)
-def test_what_is_written_is_read(tmp_path: Path, seen: list[tuple[str, str]]) -> None:
-    kfuncs_path(tmp_path).parent.mkdir(exist_ok=True)
-    known = REAL.grown(seen)
-    kfuncs_path(tmp_path).write_text(known.text())
-    assert load_kfuncs(tmp_path) == known
 
 
 def test_a_wrong_list_is_told_with_its_line(tmp_path: Path) -> None:

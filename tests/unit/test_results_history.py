@@ -7,7 +7,7 @@ import io
 from rich.console import Console, RenderableType
 
 from runner.model import Outcome, Row, Verdict
-from runner.reports.history import history_document, history_report, signatures_report
+from runner.reports.history import history_document, history_report
 from runner.results.history import Turn, history, signatures
 from runner.results.series import Measured, builds
 from tests.unit.tracking_samples import KFUNC, TC, XDP, A, Q, R, U, measured, simple, state
@@ -75,12 +75,12 @@ def test_claims_turn_with_their_verdicts_and_not_with_counters() -> None:
 
 def test_report_has_dates_kernels_and_the_evidence_of_both_sides() -> None:
     found = turns(simple("6.12.117", U, night=0), simple("6.12.118", R, night=1))
-    text = printed(history_report(KFUNC, found, 2))
+    text = printed(history_report(KFUNC, found, (), 2))
     assert "bpf_ct_release: 1 change in 2 runs" in text
     assert "2026-11-04 10:15  6.12.117 -> 6.12.118 x86_64  state (tc)" in text
     assert "runner cell show 6.12.117-x86_64 --run night-0" in text
     assert "runner cell show 6.12.118-x86_64 --run night-1" in text
-    document = history_document(KFUNC, found, 2)
+    document = history_document(KFUNC, found, (), 2)
     assert isinstance(document["turns"], list)
     assert document["turns"][1]["kernel"] == {"before": "6.12.117", "after": "6.12.118"}
 
@@ -100,11 +100,16 @@ def test_signatures_are_told_once_for_the_kernels_that_share_them() -> None:
         ("int ", ("KF_RELEASE",), ["6.1.192", "6.12.117"]),
         ("void", (), ["6.18.15"]),
     ]
-    text = printed(signatures_report(KFUNC, found))
+    first = turns(simple("6.1.192", R))
+    text = printed(history_report(KFUNC, first, found, 1))
     assert "6.1.192 to 6.12.117 (x86_64)  in nf_conntrack" in text
     assert "none shown" in text
+    document = history_document(KFUNC, first, found, 1)
+    assert isinstance(document["signatures"], list)
+    assert document["signatures"][0]["kernels"] == ["6.1.192", "6.12.117"]
 
 
 def test_what_was_not_recorded_is_said() -> None:
-    text = printed(signatures_report(KFUNC, signatures(builds([simple("6.12.117", U)]), KFUNC)))
+    seen = simple("6.12.117", U)
+    text = printed(history_report(KFUNC, turns(seen), signatures(builds([seen]), KFUNC), 1))
     assert text.count("not recorded") == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from functools import cache
 
@@ -12,7 +11,6 @@ from runner.model import CellResult, Crash, Outcome
 from runner.probes import Expectations
 from runner.probes.claims.answers import Observation
 from runner.reports.statements import statements_report
-from runner.reports.verdicts import WantedVerdicts, probe_verdicts, verdicts_report
 from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.statements import Standing, Statement, statements
 from tests.answers import seen_of, with_answers
@@ -133,22 +131,3 @@ def test_statements_are_shown() -> None:
     assert "out of date: true up to 6.1.192, false from 6.12.117 on  opts__sz must be 12" in shown
     assert "false on every kernel: alloc-enoent:tc: error not written, acquired 1" in shown
     assert f"{len(found)} statements: " in shown
-
-
-def test_verdicts_are_shown_compactly_and_can_be_chosen() -> None:
-    every = render(verdicts_report(real()), width=200)
-    assert re.search(r"^alloc-tcp +tc, xdp  holds on every kernel$", every, re.MULTILINE)
-    assert "known issue on 6.18.15, 7.3.4 (x86_64): debian-amd64-module-btf" in every
-    nat = probe_verdicts(real(), WantedVerdicts("bpf_ct_set_nat*", frozenset({"known issue"})))
-    assert {row.kfunc for row in nat} == {"bpf_ct_set_nat_info"}
-    assert {one.cell for row in nat for one in row.cells} == {"6.18.15-x86_64", "7.3.4-x86_64"}
-    assert {one.known_issue for row in nat for one in row.cells} == {"debian-amd64-module-btf"}
-    broken = probe_verdicts(real(), WantedVerdicts("", frozenset({"broken"})))
-    assert broken == probe_verdicts(real(), WantedVerdicts("", frozenset({"known issue"}))), (
-        "each broken one is explained"
-    )
-    assert len(broken) == 44
-    assert "No verdict is like that." in render(verdicts_report(real(), WantedVerdicts("nothing")))
-    assert sum(len(row.cells) for row in probe_verdicts(real())) == sum(
-        row.verdict is not None for one in real().cells for row in one.rows
-    )
