@@ -1,8 +1,8 @@
-"""Kernels in container images, as cilium's ci-kernels are: `oci:HOST/NAME:TAG`, `oci:HOST/NAME@sha256:DIGEST`.
+"""Kernels in container images, as cilium's ci-kernels are: `oci:HOST/NAME:TAG`, `oci:HOST/NAME[:TAG]@sha256:DIGEST`.
 
-An image has boot/vmlinuz or boot/vmlinuz-RELEASE, and its modules, if any, in (usr/)lib/modules/RELEASE. skopeo fetches
-it with the user's own settings for registries and passwords. The lock holds the digest of the image's manifest for one
-architecture, which holds the digests of everything in it.
+runner/kernels/layers.py says where in an image a kernel may lie. skopeo fetches it with the user's own settings for
+registries and passwords. The lock holds the digest of the image's manifest for one architecture, which holds the
+digests of everything in it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJson
 
 from runner.caches import need_space
 from runner.errors import InfraError, UserError
-from runner.kernels.config import config_of, read_image, release_of, upstream_version
-from runner.kernels.ocilayers import Layers
+from runner.kernels.config import upstream_version
+from runner.kernels.layers import Layers, taken
 from runner.kernels.source import KernelSource, Means, matches
-from runner.kernels.unpack import DEPMOD_INPUT, Parts, lay_out, needed_of, parts_of
+from runner.kernels.unpack import lay_out, needed_of
 from runner.model import Pin, PinnedFile
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
@@ -33,11 +33,9 @@ log = logging.getLogger(__name__)
 
 _REFERENCE = (
     r"(?P<name>(?:[a-z0-9-]+\.[a-z0-9.-]+|localhost)(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)+)"
-    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127})|@(?P<digest>sha256:[0-9a-f]{64}))"
+    r"(?=[:@])(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
 _RULE = "with its registry and a tag or a digest, like ghcr.io/cilium/ci-kernels:6.6"
-_FOLDERS = ("usr/lib/modules", "lib/modules")
-_LARGEST_FILE = 512 << 20
 _LARGEST_IMAGE = 4 << 30
 RETRIES = "3"  # skopeo waits 1, 2 and 4 s before them
 _UNPACKED_FACTOR = 8  # bytes on disk while unpacking, for each byte of the compressed layers
@@ -81,14 +79,18 @@ class OciSource(KernelSource):
 
     @property
     def default_name(self) -> str:
-        name, _, rest = self.oci.rpartition("/")[2].partition("@sha256:")
-        return f"{name}-{rest[:12]}" if rest else name.replace(":", "-")
+        tag, digest = self._named["tag"], (self._named["digest"] or "").removeprefix("sha256:")
+        return f"{self.image.rpartition('/')[2]}-{tag or digest[:12]}"[:64]
 
     @property
     def image(self) -> str:
-        """Without its tag or digest."""
+        """Without its tag and digest."""
+        return self._named["name"] or ""
+
+    @property
+    def _named(self) -> dict[str, str | None]:
         found = re.fullmatch(_REFERENCE, self.oci)
-        return found["name"] if found else ""
+        return found.groupdict() if found else {}
 
     @classmethod
     def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> tuple[Pin, ...]:  # noqa: ARG003
@@ -139,8 +141,9 @@ class OciSource(KernelSource):
         """The digest of the manifest for one architecture, and the manifest."""
         go = architecture(arch).debian
         go = _GO.get(go, go)
+        exact = self._named["digest"]  # skopeo takes no tag beside it, and it says more than a tag
         try:
-            raw = _raw(self.oci, deadline)
+            raw = _raw(f"{self.image}@{exact}" if exact else self.oci, deadline)
         except InfraError as error:
             if _NOT_THERE.search(error.what):
                 raise UserError(f"{self.text} is not there", hint=error.what.splitlines()[-1]) from None
@@ -198,46 +201,3 @@ def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline)
     if total > _LARGEST_IMAGE:
         raise InfraError(f"image {name} has {total >> 20} MiB, more than {_LARGEST_IMAGE >> 20}: that is no kernel")
     return Layers(layers)
-
-
-def taken(source: str, layers: Layers, root: Path) -> Parts:
-    """The kernel's files, taken out of the image into the new folder `root`. Raises UserError: not one kernel."""
-    bases = {name: f"{base}/{name}" for base in _FOLDERS for name in layers.names(base)}
-    path = _one(source, [f"boot/{name}" for name in layers.names("boot") if name.startswith("vmlinuz")], layers)
-    image = root / "image"
-    layers.extract(path, image, limit_bytes=_LARGEST_FILE)
-    content = read_image(image)
-    release = path.partition("vmlinuz-")[2] or release_of(content)
-    if not release and len(bases) == 1:
-        (release,) = bases
-    if not release:
-        raise UserError(f"{source}: {path} does not tell its release", hint="name it boot/vmlinuz-RELEASE")
-    base = bases.get(release, "")
-    config = next(filter(layers.has, (f"boot/config-{release}", "boot/config", f"{base}/config")), "")
-    if config:
-        layers.extract(config, root / "config", limit_bytes=_LARGEST_FILE)
-    else:  # empty where it is not built in either: then nothing is known of its options
-        (root / "config").write_text(config_of(content))
-    modules = root / "modules" / release
-    (modules / "kernel").mkdir(parents=True)
-    for path in layers.below(base) if base else ():
-        place = path.partition(f"{release}/")[2]
-        if ".ko" in path:
-            place = f"kernel/{place.removeprefix('kernel/')}"
-        elif place not in DEPMOD_INPUT:
-            continue
-        layers.extract(path, modules / place, limit_bytes=_LARGEST_FILE)
-    for name in DEPMOD_INPUT:  # kernels without modules come without these; depmod wants them to be there
-        (modules / name).touch()
-    return parts_of(image, modules, root / "config")
-
-
-def _one(source: str, paths: Sequence[str], layers: Layers) -> str:
-    """The one image: links like boot/vmlinuz -> vmlinuz-6.6 are fine. Raises UserError."""
-    found = [path for path in paths if layers.has(path)]
-    named = [path for path in found if path != "boot/vmlinuz"]
-    if len(named) > 1 or not found:
-        raise UserError(
-            f"{source} has {', '.join(named) if named else 'no boot/vmlinuz'}", hint="an image must hold one kernel"
-        )
-    return named[0] if named else found[0]

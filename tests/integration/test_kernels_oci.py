@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import shutil
 from pathlib import Path
 
 import pytest
 
 from runner.errors import InfraError, UserError
-from runner.kernels import Means, config, ensure_kernel, lock_kernels, oci, source_of
+from runner.kernels import Means, config, ensure_kernel, layers, lock_kernels, oci, source_of
 from runner.kernels.archive import Archive
+from runner.kernels.layers import Layers
 from runner.kernels.needs import read_build
 from runner.kernels.oci import OciSource
-from runner.kernels.ocilayers import Layers
 from runner.model import Pin, Wanted
 from runner.process import require
 from tests.integration.web_fixture import Fault, Web
@@ -35,9 +36,9 @@ PACKED = {
 live = pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not installed")
 
 
-def taken(folder: Path, *layers: bytes) -> tuple[str, bytes, str, list[str]]:
+def taken(folder: Path, *archives: bytes) -> tuple[str, bytes, str, list[str]]:
     """(release, image, config, modules)."""
-    parts = oci.taken("oci:x", Layers(on_disk(folder, *layers)), folder / "parts")
+    parts = layers.taken("oci:x", Layers(on_disk(folder, *archives)), folder / "parts")
     return parts.release, parts.image.read_bytes(), parts.config.read_text(), sorted(parts.modules)
 
 
@@ -62,11 +63,25 @@ def test_an_image_with_all_of_a_kernel(tmp_path: Path) -> None:
     assert "6.12.9 Kernel Configuration" in config
 
 
+@pytest.mark.parametrize("root", ["", "data/kernels/6.12/", "data/kernels/6.12.9-x/"])  # the last two as LVH has them
+@pytest.mark.parametrize("boot", [True, False])
+def test_a_kernel_may_lie_in_any_folder(tmp_path: Path, root: str, *, boot: bool) -> None:
+    base = "usr/lib/modules/6.12.9-x"
+    files = {root + path.replace("lib/modules/6.12.9-x", base): content for path, content in PACKED.items()}
+    if not boot:  # as Fedora's packages have it
+        files[f"{root}{base}/vmlinuz"] = files.pop(f"{root}boot/vmlinuz-6.12.9-x")
+        files[f"{root}{base}/config"] = files.pop(f"{root}boot/config-6.12.9-x")
+    release, image, config, modules = taken(tmp_path, files_layer(files))
+    assert (release, image, modules) == ("6.12.9-x", b"a kernel", ["b"])
+    assert "6.12.9 Kernel Configuration" in config
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [
         ({"bin/sh": b""}, "no boot/vmlinuz"),
         ({"boot/vmlinuz-6.1": b"", "boot/vmlinuz-6.2": b""}, "vmlinuz-6.1, boot/vmlinuz-6.2"),
+        ({"a/boot/vmlinuz-6.1": b"", "b/boot/vmlinuz-6.1": b""}, "a/boot/vmlinuz-6.1, b/boot/vmlinuz-6.1"),
         ({"boot/vmlinuz": b"no kernel"}, "does not tell its release"),
     ],
 )
@@ -85,6 +100,8 @@ def test_the_entry_of_a_matrix() -> None:
     (wanted,) = OciSource(oci="ghcr.io/cilium/ci-kernels:6.6").wanted("arm64")
     assert (wanted.name, wanted.source) == ("ci-kernels-6.6", "oci:ghcr.io/cilium/ci-kernels:6.6")
     assert OciSource(oci="localhost:5000/k@sha256:" + "a" * 64).called == "k-aaaaaaaaaaaa"
+    both = OciSource(oci="quay.io/lvh-images/kernel-images:6.12-20260928.013030@sha256:" + "a" * 64)
+    assert (both.called, both.image) == ("kernel-images-6.12-20260928.013030", "quay.io/lvh-images/kernel-images")
     for wrong in ("ubuntu:22.04", "ghcr.io/x", "ghcr.io/x/y", "--help", "ghcr.io/x:6.6 --all", "ghcr.io/../x:1"):
         with pytest.raises(ValueError, match="is not an image"):
             OciSource(oci=wrong)
@@ -133,6 +150,17 @@ def test_an_image_is_pinned_by_digest_and_comes_as_it_was(tmp_path: Path, regist
     assert Path(found.image).read_bytes() == b"a kernel"
     assert (Path(found.root) / "lib/modules/6.12.9-x/modules.dep").exists()
     assert not list((tmp_path / "scratch").iterdir())
+
+
+@live
+def test_of_a_tag_and_a_digest_the_digest_counts(tmp_path: Path, registry: Registry) -> None:
+    lvh = {f"data/kernels/6.12/{path}": content for path, content in PACKED.items()}
+    name = registry.push("kernels/x", "6.12", {"amd64": [files_layer(lvh)]})
+    digest = hashlib.sha256(registry.web.files["v2/kernels/x/manifests/6.12"]).hexdigest()
+    registry.push("kernels/x", "6.12", {"amd64": [files_layer({"boot/vmlinuz-6.13": b"newer"})]})  # the tag moves on
+    kernel = pinned(f"{name}@sha256:{digest}", tmp_path)
+    assert kernel.release == "6.12.9-x"
+    assert Path(ensure_kernel(kernel, tmp_path, deadline=soon()).image).read_bytes() == b"a kernel"
 
 
 @live

@@ -1,20 +1,33 @@
-"""The layers of a container image, seen as one tree. Nothing is unpacked but the regular files that are asked for."""
+"""Archives of files, such as the layers of a container image, seen as one tree; and the kernel that lies in it.
+
+Nothing is unpacked but the regular files that are asked for. A kernel lies in any folder of the tree, laid out as in
+the root of a system: boot/vmlinuz[-RELEASE] or (usr/)lib/modules/RELEASE/vmlinuz, and its modules in the latter.
+ci-kernels have it at the top, the images of LVH in data/kernels/VERSION.
+"""
 
 from __future__ import annotations
 
 import posixpath
+import re
 import shutil
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.errors import InfraError
+from runner.errors import InfraError, UserError
+from runner.kernels.config import config_of, read_image, release_of
+from runner.kernels.unpack import DEPMOD_INPUT, Parts, parts_of
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
 _MOST_MEMBERS = 500_000
 _MOST_LINKS = 32
+_LARGEST_FILE = 512 << 20
+_IMAGE = re.compile(
+    r"(?P<root>(?:.*?/)??)(?:boot/vmlinuz(?:-(?P<named>[^/]+))?|(?:usr/)?lib/modules/(?P<folder>[^/]+)/vmlinuz)"
+)
+_FOLDERS = ("usr/lib/modules", "lib/modules")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +67,10 @@ class Layers:
         start = len(real) + 1 if real else 0
         inside = (path[start:] for path in self._members if not real or path.startswith(f"{real}/"))
         return tuple(sorted({path.partition("/")[0] for path in inside if path}))
+
+    def __iter__(self) -> Iterator[str]:
+        """All paths, sorted, of links too."""
+        return iter(sorted(self._members))
 
     def has(self, path: str) -> bool:
         """Is it a regular file, perhaps through links?"""
@@ -134,3 +151,50 @@ def _target(path: str, info: tarfile.TarInfo, layer: Path) -> str:
         return ""
     start = "/" if info.linkname.startswith("/") else f"/{posixpath.dirname(path)}"
     return posixpath.normpath(posixpath.join(start, info.linkname)).lstrip("/")  # `..` at the root is the root
+
+
+def taken(source: str, layers: Layers, target: Path) -> Parts:
+    """The kernel's files, taken out of the tree into the new folder `target`. Raises UserError: not one kernel."""
+    path, root, release = _one_image(source, layers)
+    bases = {name: f"{root}{base}/{name}" for base in _FOLDERS for name in layers.names(f"{root}{base}")}
+    image = target / "image"
+    layers.extract(path, image, limit_bytes=_LARGEST_FILE)
+    content = read_image(image)
+    release = release or release_of(content)
+    if not release and len(bases) == 1:
+        (release,) = bases
+    if not release:
+        raise UserError(f"{source}: {path} does not tell its release", hint="name it boot/vmlinuz-RELEASE")
+    base = bases.get(release, "")
+    configs = (f"{root}boot/config-{release}", f"{root}boot/config", f"{base}/config")
+    if config := next(filter(layers.has, configs), ""):
+        layers.extract(config, target / "config", limit_bytes=_LARGEST_FILE)
+    else:  # empty where it is not built in either: then nothing is known of its options
+        (target / "config").write_text(config_of(content))
+    modules = target / "modules" / release
+    (modules / "kernel").mkdir(parents=True)
+    for file in layers.below(base) if base else ():
+        place = file.partition(f"modules/{release}/")[2]
+        if ".ko" in file:
+            place = f"kernel/{place.removeprefix('kernel/')}"
+        elif place not in DEPMOD_INPUT:
+            continue
+        layers.extract(file, modules / place, limit_bytes=_LARGEST_FILE)
+    for name in DEPMOD_INPUT:  # kernels without modules come without these; depmod wants them to be there
+        (modules / name).touch()
+    return parts_of(image, modules, target / "config")
+
+
+def _one_image(source: str, layers: Layers) -> tuple[str, str, str]:
+    """(path, folder that it lies in as in a root, release or nothing). Raises UserError unless there is one kernel.
+
+    Several paths may lead to it, like boot/vmlinuz -> vmlinuz-6.6; the one with a release is taken.
+    """
+    there = [found for path in layers if (found := _IMAGE.fullmatch(path)) and layers.has(path)]
+    kernels = {(found["root"], found["named"] or found["folder"] or ""): found[0] for found in there}
+    named = {key: path for key, path in kernels.items() if key[1]} or kernels
+    if len(named) != 1:
+        what = ", ".join(named.values()) or "no boot/vmlinuz and no lib/modules/RELEASE/vmlinuz"
+        raise UserError(f"{source} has {what}", hint="it must hold one kernel")
+    (((root, release), path),) = named.items()
+    return path, root, release

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError
-from runner.kernels.ocilayers import Layers
+from runner.kernels.layers import Layers
 from tests.unit.oci_fixture import files_layer, layer, link, member, on_disk
 
 
