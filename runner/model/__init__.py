@@ -11,12 +11,14 @@ from runner.model.answers import (
     Facts,
     Splat,
     SplatKind,
+    StructConstant,
+    StructLayout,
+    StructMember,
     Timings,
     Trace,
+    layout_lines,
 )
-from runner.model.asks import Ask, Asked, AskedCell, Attach, Traffic
-from runner.model.cells import Cell, GuestSize, Limit, Limits
-from runner.model.judged import JudgedSplat, KnownIssue
+from runner.model.cells import Ask, Asked, AskedCell, Attach, Cell, GuestSize, Limit, Limits, Traffic
 from runner.model.kernels import (
     Build,
     Image,
@@ -29,8 +31,7 @@ from runner.model.kernels import (
     Wanted,
     Which,
 )
-from runner.model.layouts import StructConstant, StructLayout, StructMember
-from runner.model.rows import Mark, Row, StateWord
+from runner.model.rows import JudgedSplat, KnownIssue, Mark, Row, StateWord
 from runner.model.words import (
     ANSWERS,
     NETWORK_TYPES,
@@ -47,56 +48,3 @@ from runner.model.words import (
     State,
     Verdict,
 )
-
-__all__ = [
-    "ANSWERS",
-    "BEGINS",
-    "NETWORK_TYPES",
-    "NO_ANSWER",
-    "Answer",
-    "Ask",
-    "Asked",
-    "AskedCell",
-    "Attach",
-    "Build",
-    "Cell",
-    "CellId",
-    "CellResult",
-    "Crash",
-    "Facts",
-    "GuestSize",
-    "Image",
-    "ImagePin",
-    "JudgedSplat",
-    "Kernel",
-    "KnownIssue",
-    "Level",
-    "Limit",
-    "Limits",
-    "Lock",
-    "Mark",
-    "Outcome",
-    "Package",
-    "Pin",
-    "PinnedFile",
-    "Plain",
-    "ProgType",
-    "Row",
-    "SafeName",
-    "Seconds",
-    "Sha256",
-    "SourceText",
-    "Splat",
-    "SplatKind",
-    "State",
-    "StateWord",
-    "StructConstant",
-    "StructLayout",
-    "StructMember",
-    "Timings",
-    "Trace",
-    "Traffic",
-    "Verdict",
-    "Wanted",
-    "Which",
-]

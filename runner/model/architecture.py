@@ -8,7 +8,7 @@ from typing import Literal
 from runner.errors import UserError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
     """One row. `name` is what matrix.yaml, cells and reports use; the others translate it."""
 
@@ -18,22 +18,22 @@ class Architecture:
     flavour: str  # of Debian's generic kernel: the end of its release
     multiarch: str  # Debian's library folder
     vng: str  # vng --arch, which knows foreign architectures only
-    image: str  # what its kernel images are called: vng tells their release from the name
+    image: str = "vmlinuz"  # what its kernel images are called: vng tells their release from the name
     qemu: str  # the emulator's binary
     qemu_package: str  # Debian's package with that binary; a virtual one where the suites differ
     machine: str  # qemu -machine, as vng has it
     cpu: str  # qemu -cpu, under TCG
     console: str  # the kernel's name of the serial console
-    serial: str  # how qemu connects `chardev:console` to it
-    net_device: str  # qemu's virtio network device, with its options
+    serial: str = "-serial chardev:console"  # how qemu connects `chardev:console` to it
+    net_device: str = "virtio-net-pci,romfile="  # qemu's virtio network device, with its options
     loader: str  # the dynamic loader, relative to the root
-    byte_order: Literal["little", "big"]
-    pages_kib: tuple[int, ...]  # the page sizes that Debian builds kernels for; other than 4 also as a flavour: 16k
-    cmdline_max: int  # bytes of kernel command line, COMMAND_LINE_SIZE in arch/*/include/*/setup.h
-    overlays: bool  # vng puts one over each folder of the root, which takes 170 bytes of command line
-    kernel_args: tuple[str, ...]  # that emulation needs
-    tcg_cost: float  # seconds of a cell under TCG, relative to cells of x86_64 in the same run; only orders the work
-    host: bool  # may run this program: each image's lock pins a Python for it
+    byte_order: Literal["little", "big"] = "little"
+    pages_kib: tuple[int, ...] = (4,)  # that Debian builds kernels for; other than 4 also as a flavour: 16k
+    cmdline_max: int = 2048  # bytes of kernel command line, COMMAND_LINE_SIZE in arch/*/include/*/setup.h
+    overlays: bool = True  # vng puts one over each folder of the root, which takes 170 bytes of command line
+    kernel_args: tuple[str, ...] = ()  # that emulation needs
+    tcg_cost: float = 1.0  # seconds of a cell under TCG, relative to cells of x86_64 in the same run; orders the work
+    host: bool = False  # may run this program: each image's lock pins a Python for it
 
 
 _TABLE = (
@@ -44,22 +44,14 @@ _TABLE = (
         flavour="amd64",
         multiarch="x86_64-linux-gnu",
         vng="amd64",
-        image="vmlinuz",
         qemu="qemu-system-x86_64",
         qemu_package="qemu-system-x86",
         machine="q35",
         cpu="max",
         console="ttyS0",
-        serial="-serial chardev:console",
-        net_device="virtio-net-pci,romfile=",
         loader="usr/lib64/ld-linux-x86-64.so.2",
-        byte_order="little",
-        pages_kib=(4,),
-        cmdline_max=2048,
-        overlays=True,
         # on a busy host the emulated timer is late, and the kernel panics: "IO-APIC + timer doesn't work!"
         kernel_args=("no_timer_check",),
-        tcg_cost=1.0,
         host=True,
     ),
     Architecture(
@@ -69,21 +61,13 @@ _TABLE = (
         flavour="arm64",
         multiarch="aarch64-linux-gnu",
         vng="arm64",
-        image="vmlinuz",
         qemu="qemu-system-aarch64",
         qemu_package="qemu-system-arm",
         machine="virt",
         cpu="cortex-a76",  # the a57 cannot do pages of 16 KiB, which one of Debian's kernels has
         console="ttyAMA0",
-        serial="-serial chardev:console",
-        net_device="virtio-net-pci,romfile=",
         loader="usr/lib/ld-linux-aarch64.so.1",
-        byte_order="little",
         pages_kib=(4, 16),
-        cmdline_max=2048,
-        overlays=True,
-        kernel_args=(),
-        tcg_cost=1.0,
         host=True,
     ),
     Architecture(
@@ -93,22 +77,15 @@ _TABLE = (
         flavour="riscv64",
         multiarch="riscv64-linux-gnu",
         vng="riscv64",
-        image="vmlinuz",
         qemu="qemu-system-riscv64",
         qemu_package="qemu-system-riscv64",
         machine="virt",
         cpu="rv64",
         console="ttyS0",
-        serial="-serial chardev:console",
-        net_device="virtio-net-pci,romfile=",
         loader="usr/lib/ld-linux-riscv64-lp64d.so.1",
-        byte_order="little",
-        pages_kib=(4,),
         cmdline_max=1024,
         overlays=False,
-        kernel_args=(),
         tcg_cost=2.0,
-        host=False,
     ),
     Architecture(
         name="s390x",
@@ -117,7 +94,6 @@ _TABLE = (
         flavour="s390x",
         multiarch="s390x-linux-gnu",
         vng="s390x",
-        image="vmlinuz",
         qemu="qemu-system-s390x",
         qemu_package="qemu-system-s390x",
         machine="s390-ccw-virtio",
@@ -127,12 +103,8 @@ _TABLE = (
         net_device="virtio-net-ccw",
         loader="usr/lib/ld64.so.1",
         byte_order="big",
-        pages_kib=(4,),
         cmdline_max=4096,
-        overlays=True,
-        kernel_args=(),
         tcg_cost=1.1,
-        host=False,
     ),
     Architecture(
         name="ppc64le",
@@ -147,16 +119,9 @@ _TABLE = (
         machine="pseries",
         cpu="power9",
         console="hvc0",
-        serial="-serial chardev:console",
-        net_device="virtio-net-pci,romfile=",
         loader="usr/lib64/ld64.so.2",
-        byte_order="little",
         pages_kib=(4, 64),
-        cmdline_max=2048,
-        overlays=True,
-        kernel_args=(),
         tcg_cost=2.0,
-        host=False,
     ),
 )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from runner.model.words import NO_ANSWER, Verdict
+from runner.model.answers import Splat
+from runner.model.words import NO_ANSWER, Plain, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +62,20 @@ class Row:
     @property
     def answered(self) -> bool:
         return self.word != NO_ANSWER
+
+
+class JudgedSplat(Splat):
+    """A splat, and the id of the KnownIssue that allows it."""
+
+    known_issue: str = ""
+
+
+class KnownIssue(Plain):
+    """A deviation whose cause is understood. What it explains is shown apart, and does not fail a run."""
+
+    id: str
+    what: str
+    reason: str
+    link: str
+    # its kernels were run, every probe that it is about was answered, and none of the answers is the deviation any more
+    gone: bool = False

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from runner.model import StructLayout
-from runner.model.layouts import layout_lines
+from runner.model import StructLayout, layout_lines
 from runner.reports.drawing import Hanging, whole
 from runner.reports.findings import alike, show_command
 from runner.results.history import Signature, Turn

@@ -17,9 +17,9 @@ from runner.model import (
     State,
     StateWord,
     StructLayout,
+    layout_lines,
 )
 from runner.model.errnos import errno_words
-from runner.model.layouts import layout_lines
 from runner.model.version import KernelVersion
 from runner.probes.census.answers import NAME, CensusBody, probe_of, taken
 from runner.probes.census.judge import CensusJudge, CensusNames
