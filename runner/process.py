@@ -19,7 +19,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,18 +176,6 @@ def spawn(
             _await(process, 2 * end_s)  # on a KeyboardInterrupt, Popen's own exit gives up after 0.25 s
             if process.wait() < 0:
                 _end_marked(mark, end_s)
-
-
-@contextlib.contextmanager
-def ended_at(deadline: Deadline, process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Ends the process when its time is over: a read from its pipe has no limit of its own."""
-    timer = threading.Timer(deadline.remaining_s, process.terminate)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def _await(supervisor: subprocess.Popen[bytes], limit_s: float) -> None:

@@ -10,7 +10,6 @@ import logging
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -83,7 +82,7 @@ class Ssh:
         out, err = bytearray(), bytearray()
         with self._channel(command, deadline, together=together) as channel:
             sender = _Sender(channel, feed)
-            for chunk, is_err in self._chunks(channel, silence_s=float("inf"), deadline=deadline):
+            for chunk, is_err in self._chunks(channel, lambda: deadline, deadline):
                 (err if is_err else out).extend(chunk)
                 if len(out) + len(err) > _MAX_OUTPUT:
                     raise ConnectionLost(f"`{_shown(command)}` printed more than {_MAX_OUTPUT} bytes")
@@ -92,17 +91,16 @@ class Ssh:
             status = self._status(channel, command, deadline)
         return Completed(status, out.decode(errors="replace"), err.decode(errors="replace"))
 
-    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
+    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         """The lines of `command` as they come, of stdout and stderr, without their ends.
 
-        The last one may lack its end: it is not given.
+        The last one may lack its end: it is not given. `silence` begins a wait: for the start, and for each output.
         """
         decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
-        start = deadline.sooner(Deadline.after(silence_s, "the limit"))
-        with self._channel(command, start, together=True) as channel:
+        with self._channel(command, deadline.sooner(silence()), together=True) as channel:
             channel.shutdown_write()
             rest = ""
-            for chunk, _ in self._chunks(channel, silence_s=silence_s, deadline=deadline):
+            for chunk, _ in self._chunks(channel, silence, deadline):
                 *whole, rest = (rest + decode(chunk)).split("\n")
                 yield from whole
                 if len(rest) > _MAX_LINE:
@@ -115,7 +113,8 @@ class Ssh:
         """The channel on which `command` runs; it starts before `start`."""
         with self._unbroken(f"`{_shown(command)}`"):
             try:
-                with self._ended_at(start):
+                # paramiko waits for some answers, and for room to send, without a limit
+                with start.at_end(self.transport.close):
                     channel = self.transport.open_session(timeout=max(1.0, start.remaining_s))
                     channel.set_combine_stderr(together)
                     channel.exec_command(command)
@@ -134,17 +133,6 @@ class Ssh:
                 channel.close()
 
     @contextmanager
-    def _ended_at(self, deadline: Deadline) -> Iterator[None]:
-        """paramiko waits for some answers, and for room to send, without a limit: the end of the connection is one."""
-        timer = threading.Timer(max(1.0, deadline.remaining_s), self.transport.close)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    @contextmanager
     def _unbroken(self, doing: str) -> Iterator[None]:
         """paramiko's many ways to say that the other side is gone, as one."""
         try:
@@ -155,10 +143,10 @@ class Ssh:
             raise kind(f"{doing}: {error or type(error).__name__}") from error
 
     def _chunks(
-        self, channel: paramiko.Channel, *, silence_s: float, deadline: Deadline
+        self, channel: paramiko.Channel, silence: Callable[[], Deadline], deadline: Deadline
     ) -> Iterator[tuple[bytes, bool]]:
         """What the command prints as it comes, each with: is it of stderr?"""
-        heard = time.monotonic()
+        quiet = silence()
         while True:
             ended = channel.eof_received or channel.closed  # looked at first: what came before it is read below
             came = False
@@ -169,15 +157,14 @@ class Ssh:
                 came = True
                 yield channel.recv_stderr(_BLOCK), True
             if came:
-                heard = time.monotonic()
+                quiet = silence()
             elif ended:
                 return
             if deadline.expired:  # also of what never stops printing
                 raise ConnectionSilent(f"{self.peer} was not done within {deadline.what}")
-            if time.monotonic() - heard > silence_s:
-                raise ConnectionSilent(f"{self.peer} sent no output for {silence_s:g} s")
-            left = min(heard + silence_s - time.monotonic(), deadline.remaining_s, _LOOK_S)
-            select.select([channel], [], [], max(0.0, left) + 0.001)
+            if quiet.expired:
+                raise ConnectionSilent(f"{self.peer} sent no output within {quiet.what}")
+            select.select([channel], [], [], min(quiet.remaining_s, deadline.remaining_s, _LOOK_S) + 0.001)
 
     def _status(self, channel: paramiko.Channel, command: str, deadline: Deadline) -> int:
         """recv_exit_status() would wait for ever when the connection drops between the output and the status."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -133,7 +133,7 @@ class FakeGuest:
                 self.pushed = json.load(member)
         return Completed(0, "", "")
 
-    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
+    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         yield json.dumps({"event": "hello", "facts": {"release": "6.12.0-amd64"}})
         for number, ask in enumerate(self.pushed["asks"]):
             yield json.dumps({"event": "begin", "probe": ask["probe"]})

@@ -29,7 +29,7 @@ from runner.errors import InfraError
 from runner.kernels.archive import Archive
 from runner.model import Pin
 from runner.model.deadline import Deadline
-from runner.process import ended_at, spawn
+from runner.process import spawn
 from runner.results.bisections import Mention
 
 _LIMIT = 64 << 20  # bytes of a changelog; Debian's are 4 MiB
@@ -60,7 +60,7 @@ def packed_changelog(deb: Path, *, deadline: Deadline) -> str:
     argv: list[str | Path] = ["dpkg-deb", "--fsys-tarfile", deb]
     with (
         spawn(argv, end_s=deadline.end_s, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
-        ended_at(deadline, process),
+        deadline.at_end(process.terminate),
     ):
         try:
             with tarfile.open(fileobj=cast("IO[bytes]", process.stdout), mode="r|") as tar:

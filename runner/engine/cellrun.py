@@ -152,7 +152,7 @@ def _ask(record: CellRecord, guest: Guest, payload: bytes, deadline: Deadline) -
         raise InfraError(f"the agent could not be pushed: {pushed.stdout.strip()[-500:]}")
     begun = time.monotonic()
     try:
-        for line in guest.lines(_AGENT, silence_s=limits.probe_s, deadline=deadline):
+        for line in guest.lines(_AGENT, silence=lambda: limits.deadline("probe_s"), deadline=deadline):
             transcript.feed(line)
     finally:
         record.probe_s = round(record.probe_s + time.monotonic() - begun, 3)

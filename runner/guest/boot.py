@@ -8,7 +8,7 @@ import platform
 import socket
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,9 +55,9 @@ class LiveGuest:
         with self._blame():
             return self.ssh.run(command, deadline=deadline, feed=feeding(stdin), together=True)
 
-    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
+    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         with self._blame():
-            yield from self.ssh.lines(command, silence_s=silence_s, deadline=deadline)
+            yield from self.ssh.lines(command, silence=silence, deadline=deadline)
 
     @contextmanager
     def _blame(self) -> Iterator[None]:

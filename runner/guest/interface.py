@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,8 +44,8 @@ class Guest(Protocol):
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         """Run a shell command to its end. stdout and stderr come in `stdout`, as they came."""
 
-    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
-        """The command's output, line by line as it comes; GuestLost when none comes for `silence_s`."""
+    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+        """The command's output, line by line as it comes; GuestLost when `silence` ends before the next output."""
 
     def access(self) -> Access:
         """Lets its user in by other means than this program: the key is then on the disk, in the guest's folder."""

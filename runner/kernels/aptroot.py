@@ -17,7 +17,7 @@ import filelock
 from runner.errors import InfraError
 from runner.kernels.mirrors import MIRROR_VARIABLE, Mirrors
 from runner.model.deadline import Deadline
-from runner.process import Completed, ended_at, run, spawn
+from runner.process import Completed, run, spawn
 from runner.store import write_atomically
 
 _HELPER = "/usr/lib/apt/apt-helper"
@@ -110,7 +110,7 @@ class AptRoot:
                     spawn(
                         [_HELPER, "cat-file", packages], end_s=deadline.end_s, stdout=subprocess.PIPE, env=self._env
                     ) as process,
-                    ended_at(deadline, process),
+                    deadline.at_end(process.terminate),
                 ):
                     stanzas += kernel_stanzas(cast("IO[bytes]", process.stdout))
                     if process.wait() != 0:

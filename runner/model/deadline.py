@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
@@ -33,3 +36,14 @@ class Deadline:
     def sooner(self, other: Deadline) -> Deadline:
         """Whichever comes first."""
         return self if self.at <= other.at else other
+
+    @contextmanager
+    def at_end(self, act: Callable[[], object]) -> Iterator[None]:
+        """Calls `act`, in a thread, if the time is over before the block is: what waits in there has no limit."""
+        timer = threading.Timer(self.remaining_s, act)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()

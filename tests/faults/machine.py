@@ -61,11 +61,11 @@ AT_BOOT: dict[str, Callable[[], None]] = {
 }
 IN_PROBE: dict[str, Callable[[], None]] = {
     "panics": raising(BootError("the kernel died: Kernel panic - not syncing: x", console_tail=PANIC)),
-    "silent": raising(GuestSilent("the guest sent no output for 30 s")),
+    "silent": raising(GuestSilent("the guest sent no output within probe_s of 30 s")),
     "lockup": raising(GuestSilent(f"the kernel hangs: {TROUBLE['lockup'].strip()}; the guest said nothing")),
     "drops": raising(GuestLost("the ssh connection broke")),
     "qemu-killed": raising(GuestLost("qemu ended, and the console shows no reason")),
-    "qemu-stopped": raising(GuestLost("qemu was stopped: the guest sent no output for 30 s")),
+    "qemu-stopped": raising(GuestLost("qemu was stopped: the guest sent no output within probe_s of 30 s")),
     "kills-worker": kill_worker,
     "stops-worker": stop_worker,
     "slow": lambda: time.sleep(SLOW_S),
@@ -101,7 +101,7 @@ class ReplayingGuest:
                 self.asks = json.load(member)["asks"]
         return Completed(0, "", "")
 
-    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
+    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         yield recorded.hello()
         for ask in self.asks:
             announced, *answer = recorded.answers(ask["probe"])

@@ -38,8 +38,8 @@ class AlteredGuest:
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         return self.guest.run(command, deadline=deadline, stdin=stdin)
 
-    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
-        for line in self.guest.lines(self.altered(command), silence_s=silence_s, deadline=deadline):
+    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+        for line in self.guest.lines(self.altered(command), silence=silence, deadline=deadline):
             self.hear(line)
             yield line
 

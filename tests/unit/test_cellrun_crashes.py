@@ -58,7 +58,7 @@ class Scripted(fakes.FakeGuest):
 
     said: list[str] = field(default_factory=list)
 
-    def lines(self, command: str, *, silence_s: float, deadline: Deadline) -> Iterator[str]:
+    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         asks = self.pushed["asks"]
         self.said = [json.dumps({"event": "hello", "facts": {"release": "6.12.0-amd64"}})]
         self.guests.asked.append([ask["probe"] for ask in asks])
