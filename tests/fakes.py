@@ -23,8 +23,8 @@ from runner.caches import cache_root
 from runner.engine.fleet import Fleet, this_machine_alone
 from runner.engine.plan import CellOrder, Ended, Plan, Progress, RunEnd, Sink
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
+from runner.guest.console import ConsoleParser
 from runner.guest.interface import Accel, Access, Booter, BootOrder, Guest
-from runner.guest.splats import splats_of
 from runner.model import Ask, Cell, CellResult, Image, Kernel, Limits, Splat
 from runner.model.deadline import Deadline
 from runner.process import Completed
@@ -165,7 +165,14 @@ class FakeGuest:
 
     @property
     def splats(self) -> tuple[Splat, ...]:
-        return splats_of(self.console.read_text()[self.booted :].splitlines()) if self.console.exists() else ()
+        return reported(self.console.read_text()[self.booted :]) if self.console.exists() else ()
+
+
+def reported(console: str) -> tuple[Splat, ...]:
+    """What a kernel reports by itself on such a console."""
+    parser = ConsoleParser()
+    parser.feed(f"{console}\n")
+    return parser.splats
 
 
 @contextmanager

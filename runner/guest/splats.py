@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from runner.model import BEGINS, Splat, SplatKind
-from runner.text import lines as shown_lines
 
 MAX_LINES = 120  # of one splat
 MAX_SPLATS = 1000
@@ -178,15 +176,6 @@ class SplatParser:
             self._kept += len(self._open.lines)
             self._ended.append(self._open.freeze())
         self._open = None
-
-
-def splats_of(lines: Iterable[str]) -> tuple[Splat, ...]:
-    """What a kernel reported in these lines of its console or of its log."""
-    parser = SplatParser()
-    for line in lines:
-        for part in shown_lines(line):
-            parser.feed(part)
-    return parser.splats
 
 
 def ends_a_kernel(line: str) -> bool:

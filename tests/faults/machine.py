@@ -20,7 +20,6 @@ from typing import Any
 
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.interface import Access, BootOrder, Guest
-from runner.guest.splats import splats_of
 from runner.model import Cell, Image, Kernel, Splat
 from runner.model.deadline import Deadline
 from runner.process import Completed
@@ -121,7 +120,7 @@ class ReplayingGuest:
 
     @property
     def splats(self) -> tuple[Splat, ...]:
-        return splats_of(self.console.read_text()[self.booted :].splitlines())
+        return fakes.reported(self.console.read_text()[self.booted :])
 
 
 @contextmanager

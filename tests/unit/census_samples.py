@@ -9,6 +9,7 @@ from runner.model import (
     Outcome,
     Pin,
     ProgType,
+    Row,
     State,
     Timings,
     Verdict,
@@ -16,7 +17,6 @@ from runner.model import (
 from runner.probes.claims.answers import Observation
 from runner.results.model import JudgedRun, Run, judge_run
 from tests.answers import answers_of
-from tests.judged import ClaimVerdict, KfuncState
 from tests.unit import results_samples as samples
 
 LOG = "func#0 @0\n0: R1=ctx() R10=fp0\ncalling kernel function {} is not allowed\nprocessed 1 insns (limit 1000000)"
@@ -28,7 +28,7 @@ def census_run(kfuncs: int = 400, kernels: int = 24, arches: tuple[str, ...] = s
     results = tuple(_result(cell, lost=at == 5) for at, cell in enumerate(cells))
     run = Run(**dict(samples.run(cells=cells)) | {"results": results})
 
-    def states(of: CellResult) -> tuple[KfuncState, ...]:
+    def states(of: CellResult) -> tuple[Row, ...]:
         at = next(place for place, cell in enumerate(cells) if cell.id == of.cell.id) // len(arches)
         if of.outcome is not Outcome.RAN:
             return ()
@@ -59,18 +59,10 @@ def _result(cell: Cell, *, lost: bool) -> CellResult:
     )
 
 
-def _claims(of: CellResult) -> tuple[ClaimVerdict, ...]:
+def _claims(of: CellResult) -> tuple[Row, ...]:
     verdict = Verdict.HOLDS if of.outcome is Outcome.RAN else Verdict.NO_ANSWER
-    claim = ClaimVerdict(
-        id="works",
-        probe="works:tc",
-        kfunc=name(1),
-        prog_type=ProgType.TC,
-        verdict=verdict,
-        expected="error -EINVAL",
-        observed="error -EINVAL",
-    )
-    return (claim,)
+    said = "error -EINVAL"
+    return (Row("claims", "works:tc", name(1), ProgType.TC, verdict=verdict, expected=said, observed=said),)
 
 
 def name(number: int) -> str:
@@ -78,7 +70,7 @@ def name(number: int) -> str:
     return f"bpf_{families[number % len(families)]}_op_{number:03}"
 
 
-def _state(number: int, kernel: int, prog_type: ProgType) -> KfuncState:
+def _state(number: int, kernel: int, prog_type: ProgType) -> Row:
     kfunc = name(number)
     state, cause, log = State.USABLE, "", ""
     if number % 24 > kernel:
@@ -88,11 +80,5 @@ def _state(number: int, kernel: int, prog_type: ProgType) -> KfuncState:
         log = LOG.format(kfunc)
     elif number % 5 == 0:
         state, cause = State.REGISTERED, "R1 is ctx, expected a pointer to struct bpf_dynptr"
-    return KfuncState(
-        kfunc=kfunc,
-        object="vmlinux" if state is not State.ABSENT else "",
-        prog_type=prog_type,
-        state=state,
-        cause=cause,
-        log=log,
-    )
+    owner = "vmlinux" if state is not State.ABSENT else ""
+    return samples.state_row(kfunc, prog_type, state, cause, owner, log=log)

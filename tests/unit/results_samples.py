@@ -30,7 +30,6 @@ from runner.probes.census.answers import CensusObservation
 from runner.probes.claims.answers import Observation
 from runner.results.model import JudgedCell, JudgedRun, Run, judge_run
 from tests.answers import answers_of, seen_of
-from tests.judged import ClaimVerdict, KfuncState
 
 KERNELS = {"6.1": "6.1.192", "6.12": "6.12.117", "6.18": "6.18.15", "7": "7.3.4"}
 ARCHES = ("x86_64", "arm64")
@@ -124,25 +123,33 @@ def result(of: Cell, outcome: Outcome = Outcome.RAN, cause: str = "", seed: int 
     )
 
 
-def verdicts(of: CellResult) -> tuple[ClaimVerdict, ...]:
+def verdicts(of: CellResult) -> tuple[Row, ...]:
     """Every claim holds in a cell that ran; none has an answer in any other."""
-    ran = of.outcome is Outcome.RAN
+    ran, seen = of.outcome is Outcome.RAN, {one.probe: one for one in seen_of(of)}
     return tuple(
-        ClaimVerdict(
-            id=claim,
+        Row(
+            kind="claims",
             probe=f"{claim}:{prog_type}",
-            kfunc=kfunc,
-            prog_type=prog_type,
+            subject=kfunc,
+            type=prog_type,
             verdict=Verdict.HOLDS if ran else Verdict.NO_ANSWER,
+            cause="" if ran else f"{of.outcome}: {of.cause}",
             expected="error -EINVAL",
             observed="error -EINVAL" if ran else "",
-            cause="" if ran else f"{of.outcome}: {of.cause}",
+            errno=seen[f"{claim}:{prog_type}"].load_errno if ran else None,
+            log=seen[f"{claim}:{prog_type}"].log if ran else "",
         )
         for claim, kfunc, prog_type in probes()
     )
 
 
-def states(of: CellResult) -> tuple[KfuncState, ...]:
+def state_row(kfunc: str, prog_type: ProgType, state: State, cause: str = "", owner: str = "", **more: Any) -> Row:
+    """Of a census. `owner`: vmlinux or a module; empty: in none."""
+    details = {"object": owner, "prototype": "", "layouts": [], "flags": [], "level": "none"}
+    return Row("census", f"census:{prog_type}", kfunc, prog_type, state, cause=cause, details=details, **more)
+
+
+def states(of: CellResult) -> tuple[Row, ...]:
     """Nothing for a cell that did not run. XDP cannot use the skb functions nor TC the xdp ones; 6.1 lacks NAT on
     arm64; and one kfunc that no claim is about is not allowed for XDP.
     """
@@ -154,13 +161,11 @@ def states(of: CellResult) -> tuple[KfuncState, ...]:
         for prog_type in NETWORK_TYPES
     ]
     for prog_type, state, cause in ((ProgType.TC, State.USABLE, ""), (ProgType.XDP, State.NOT_ALLOWED, FORBIDDEN)):
-        known.append(
-            KfuncState(kfunc="bpf_dynptr_from_skb", object="vmlinux", prog_type=prog_type, state=state, cause=cause)
-        )
+        known.append(state_row("bpf_dynptr_from_skb", prog_type, state, cause, "vmlinux"))
     return tuple(known)
 
 
-def _state(of: CellResult, kfunc: str, prog_type: ProgType, owner: str) -> KfuncState:
+def _state(of: CellResult, kfunc: str, prog_type: ProgType, owner: str) -> Row:
     state, cause, errno = State.USABLE, "", None
     if OTHER[prog_type] in kfunc:
         state, errno = State.REGISTERED, 22
@@ -168,7 +173,7 @@ def _state(of: CellResult, kfunc: str, prog_type: ProgType, owner: str) -> Kfunc
     if kfunc == "bpf_ct_set_nat_info" and of.cell.id == "6.1.192-arm64":
         state, owner = State.ABSENT, ""
         cause = "not in the BTF of vmlinux nor of nf_nat, which is loaded"
-    return KfuncState(kfunc=kfunc, object=owner, prog_type=prog_type, state=state, cause=cause, errno=errno)
+    return state_row(kfunc, prog_type, state, cause, owner, errno=errno)
 
 
 def run(*results: CellResult, cells: tuple[Cell, ...] = CELLS, run_id: str = "20261103-101501-3fa9") -> Run:
@@ -192,14 +197,14 @@ def judged(*results: CellResult, cells: tuple[Cell, ...] = CELLS) -> JudgedRun:
 class Judge:
     """Gives what `verdicts` and `states` make of a result."""
 
-    verdicts: Callable[[CellResult], Sequence[ClaimVerdict]] = verdicts
-    states: Callable[[CellResult], Sequence[KfuncState]] = states
+    verdicts: Callable[[CellResult], Sequence[Row]] = verdicts
+    states: Callable[[CellResult], Sequence[Row]] = states
 
     def grown(self, results: Iterable[CellResult]) -> Self:
         return self
 
     def rows(self, result: CellResult) -> tuple[Row, ...]:
-        return _rows(result, self.verdicts(result), self.states(result))
+        return (*self.verdicts(result), *self.states(result))
 
     def splats(self, result: CellResult) -> tuple[JudgedSplat, ...]:
         return tuple(JudgedSplat(**dict(splat)) for splat in result.splats)
@@ -257,41 +262,3 @@ def mixed_run() -> JudgedRun:
     for at in (20, 21):
         of = with_claim(of, "6.1.192-arm64", at, verdict=Verdict.NO_ANSWER, observed="", cause=no_module)
     return of
-
-
-def _rows(result: CellResult, claims: Sequence[ClaimVerdict], states: Sequence[KfuncState]) -> tuple[Row, ...]:
-    """The verdicts and states of one cell as rows, in their order."""
-    seen = {one.probe: one for one in seen_of(result)}
-    return (*(_claim_row(claim, seen.get(claim.probe)) for claim in claims), *map(_state_row, states))
-
-
-def _claim_row(claim: ClaimVerdict, seen: Observation | None) -> Row:
-    return Row(
-        kind="claims",
-        probe=claim.probe,
-        subject=claim.kfunc,
-        type=claim.prog_type,
-        verdict=claim.verdict,
-        cause=claim.cause,
-        expected=claim.expected,
-        observed=claim.observed,
-        crashed=claim.crashed,
-        known_issue=claim.known_issue,
-        errno=seen.load_errno if seen else None,
-        log=seen.log if seen else "",
-    )
-
-
-def _state_row(state: KfuncState) -> Row:
-    return Row(
-        kind="census",
-        probe=f"census:{state.prog_type}",
-        subject=state.kfunc,
-        type=state.prog_type,
-        state=state.state,
-        cause=state.cause,
-        hidden=state.hidden,
-        errno=state.errno,
-        log=state.log,
-        details=state.model_dump(mode="json", include={"object", "prototype", "layouts", "flags", "level"}),
-    )

@@ -7,14 +7,16 @@ kernel/sched/core.c, kernel/workqueue.c, mm/page_alloc.c, mm/slub.c, arch/x86/ke
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.guest.splats import MAX_LINES, MAX_SPLATS, SplatParser, ends_a_kernel, splats_of
-from runner.model import SplatKind
+from runner.guest.splats import MAX_LINES, MAX_SPLATS, SplatParser, ends_a_kernel
+from runner.model import Splat, SplatKind
+from tests.fakes import reported
 
 LOGS = Path(__file__).parents[1] / "data" / "console"
 BAR = "=" * 66
@@ -37,6 +39,10 @@ def log(name: str) -> list[str]:
 def console(*messages: str, at: float = 12.0) -> list[str]:
     """As a console has them: one hundredth of a second apart."""
     return [f"[{at + number / 100:12.6f}] {message}" for number, message in enumerate(messages)]
+
+
+def splats_of(lines: Iterable[str]) -> tuple[Splat, ...]:
+    return reported("\n".join(lines))
 
 
 def report(kind: str) -> tuple[SplatKind, str, list[str]]:
@@ -244,7 +250,7 @@ def test_a_kernel_in_a_loop_of_reports_fills_no_memory() -> None:
 
 @given(st.text())
 def test_any_text_can_be_parsed(text: str) -> None:
-    splats_of(text.split("\n"))
+    reported(text)
 
 
 def test_a_report_has_the_probe_that_was_named_before_it() -> None:

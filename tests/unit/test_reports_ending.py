@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from runner.cli.watching import exit_status
 from runner.model import Crash, Outcome, ProgType, State, Verdict
 from runner.results.model import judge_run
-from tests.judged import KfuncState
 from tests.unit import results_samples as samples
 
 
@@ -49,7 +51,7 @@ def test_outcome_decides(outcome: Outcome, expected: int) -> None:
         ({"verdict": Verdict.NOT_APPLICABLE}, 0),
     ],
 )
-def test_one_verdict_decides(changes: dict[str, object], expected: int) -> None:
+def test_one_verdict_decides(changes: dict[str, Any], expected: int) -> None:
     assert exit_status(samples.with_claim(samples.clean_run(), "6.18.15-x86_64", 7, **changes)) == expected
 
 
@@ -69,12 +71,11 @@ def test_probe_that_crashed_or_was_never_asked_decides_without_a_verdict() -> No
     [
         ({}, 2),
         ({"hidden": True}, 0),  # the kernel has answered, but with another refusal: it always will
-        ({"prog_type": ProgType.NETFILTER}, 0),  # 6.1 has no such programs
+        ({"type": ProgType.NETFILTER}, 0),  # 6.1 has no such programs
     ],
 )
-def test_open_states_decide_when_something_can_be_done(changes: dict[str, object], expected: int) -> None:
-    found = KfuncState(kfunc="bpf_x", object="", prog_type=ProgType.TC, state=State.NO_ANSWER, cause="c")
-    more = found.model_copy(update=changes)
+def test_open_states_decide_when_something_can_be_done(changes: dict[str, Any], expected: int) -> None:
+    more = replace(samples.state_row("bpf_x", ProgType.TC, State.NO_ANSWER, "c"), **changes)
     run = samples.clean_run().run
     judged = judge_run(run, samples.Judge(states=lambda of: (*samples.states(of), more)))
     assert exit_status(judged) == expected

@@ -7,11 +7,10 @@ import io
 import pytest
 from rich.console import Console
 
-from runner.model import CellResult, Outcome, ProgType, State
+from runner.model import CellResult, Outcome, ProgType, Row, State
 from runner.reports.grid import Grid
 from runner.results.availability import availability, places
 from runner.results.model import JudgedRun, judge_run
-from tests.judged import KfuncState
 from tests.unit import results_samples as samples
 
 
@@ -96,7 +95,7 @@ def test_other_kfuncs_are_counted_and_shown_when_asked() -> None:
 
 
 def test_kfunc_that_one_cell_was_not_asked_about_has_no_answer() -> None:
-    def some_states(result: CellResult) -> tuple[KfuncState, ...]:
+    def some_states(result: CellResult) -> tuple[Row, ...]:
         return samples.states(result)[: 2 if result.cell.id == "7.3.4-arm64" else None]
 
     run = samples.run(*(samples.result(cell) for cell in samples.CELLS))
@@ -119,15 +118,9 @@ def test_run_without_questions_says_so() -> None:
 
 
 def test_hostile_causes_do_not_reach_the_terminal() -> None:
-    def hostile(result: CellResult) -> tuple[KfuncState, ...]:
-        state = KfuncState(
-            kfunc=samples.KFUNCS[0],
-            object="vmlinux",
-            prog_type=ProgType.TC,
-            state=State.REGISTERED,
-            cause="\x1b]0;evil\x07\x1b[31m[bold]R1[/bold]\nsecond",
-        )
-        return (state,)
+    def hostile(_: CellResult) -> tuple[Row, ...]:
+        cause = "\x1b]0;evil\x07\x1b[31m[bold]R1[/bold]\nsecond"
+        return (samples.state_row(samples.KFUNCS[0], ProgType.TC, State.REGISTERED, cause, "vmlinux"),)
 
     run = samples.run(*(samples.result(cell) for cell in samples.CELLS))
     text = render(judge_run(run, samples.Judge(states=hostile)), 120)
