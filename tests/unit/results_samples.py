@@ -125,7 +125,7 @@ def result(of: Cell, outcome: Outcome = Outcome.RAN, cause: str = "", seed: int 
 
 def verdicts(of: CellResult) -> tuple[Row, ...]:
     """Every claim holds in a cell that ran; none has an answer in any other."""
-    ran, seen = of.outcome is Outcome.RAN, {one.probe: one for one in seen_of(of)}
+    ran, seen = of.outcome is Outcome.RAN, {one.probe: (one.load_errno, one.log) for one in seen_of(of)}
     return tuple(
         Row(
             kind="claims",
@@ -136,8 +136,8 @@ def verdicts(of: CellResult) -> tuple[Row, ...]:
             cause="" if ran else f"{of.outcome}: {of.cause}",
             expected="error -EINVAL",
             observed="error -EINVAL" if ran else "",
-            errno=seen[f"{claim}:{prog_type}"].load_errno if ran else None,
-            log=seen[f"{claim}:{prog_type}"].log if ran else "",
+            errno=seen.get(f"{claim}:{prog_type}", (None, ""))[0],
+            log=seen.get(f"{claim}:{prog_type}", (None, ""))[1],
         )
         for claim, kfunc, prog_type in probes()
     )
