@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runner import __version__
 from runner.bisect.search import Tell
 from runner.bisect.target import Target
 from runner.caches import cache_root
@@ -22,7 +21,7 @@ from runner.model import Cell, CellResult, ImagePin, Limits, Outcome, Pin
 from runner.model.architecture import architecture
 from runner.probes import compile_objects
 from runner.results.bisections import Bisection, Reply, Why
-from runner.results.model import RunHeader
+from runner.results.evidence import run_folder
 from runner.results.store import ResultStore
 
 
@@ -39,10 +38,6 @@ class BisectSetup:
     say: Callable[[str], None]
     shown: Sink  # is told of each round
     _images: dict[str, ImagePin] = field(default_factory=dict)
-
-    @property
-    def reports(self) -> Path:
-        return self.store.path.parent
 
     @property
     def limits(self) -> Limits:
@@ -84,15 +79,10 @@ class BisectSetup:
 
     def boots(self, bisection: Bisection, payload: dict[str, bytes], fleet: Fleet) -> Boots:
         """What boots the kernels of a bisection."""
-        header = RunHeader(
-            id=bisection.id,
-            started=bisection.started,
-            matrix_sha256=self.matrix.sha256,
-            runner_version=__version__,
-            slots=bisection.slots,
-        )
-        folder = self.reports / "runs" / bisection.id
-        return Boots(self, Plan(header, (), payload, fleet, folder, offline=self.offline))
+        run = self.store.load(bisection.id)
+        attempts = {it.cell.id: it.attempts for it in run.results}  # if it is resumed
+        plan = Plan(run.header, (), payload, fleet, run_folder(self.store.path.parent, run.id), offline=self.offline)
+        return Boots(self, plan, attempts)
 
 
 @dataclass(slots=True)
@@ -102,12 +92,6 @@ class Boots:
     setup: BisectSetup
     plan: Plan
     attempts: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Of a bisection that is resumed, attempts are counted on."""
-        if any(info.id == self.plan.run.id for info in self.setup.store.runs()):
-            for result in self.setup.store.load(self.plan.run.id).results:
-                self._count(result)
 
     def boot(self, batch: Mapping[str, tuple[Cell, Why]], tell: Tell) -> None:
         """Execute one round and tell a reply for each candidate of `batch`, by its key.
@@ -119,7 +103,7 @@ class Boots:
         last: dict[str, CellResult] = {}
 
         def took(result: CellResult) -> None:
-            self._count(result)
+            self.attempts[result.cell.id] = max(result.attempts, self.attempts.get(result.cell.id, 0))
             last[result.cell.id] = result
             if result.outcome is Outcome.RAN:  # what did not run is tried once more in this round
                 tell(self._reply(*wanted[result.cell.id], result))
@@ -154,6 +138,3 @@ class Boots:
             run=self.plan.run.id,
             cell=result.cell.id,
         )
-
-    def _count(self, result: CellResult) -> None:
-        self.attempts[result.cell.id] = max(result.attempts, self.attempts.get(result.cell.id, 0))

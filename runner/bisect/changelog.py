@@ -75,24 +75,34 @@ def packed_changelog(deb: Path, *, deadline: Deadline) -> str:
     return ""
 
 
-def mentions(changelog: str, before: str, after: str, words: Iterable[str]) -> tuple[Mention, ...]:
-    """The lines between two builds, without the first and with the last, that touch BPF, netfilter or `words`. Pure.
+def asked_words(question: str) -> tuple[str, ...]:
+    """The words of a probe's and a kfunc's name that a commit which changed the answer may mention."""
+    words = dict.fromkeys(re.findall(r"[a-z]{3,}", question.lower()))
+    return tuple(word for word in words if word not in {"bpf", "get", "set"})
 
-    ValueError when it is no changelog.
+
+def mentions(
+    changelog: str, before: str, after: str, files: Iterable[str], asked: Iterable[str] = ()
+) -> tuple[Mention, ...]:
+    """The lines between two builds, without the first and with the last, that touch BPF, netfilter or one of `files`.
+
+    Of these, where there are any, those with a word that begins with one of `asked`. ValueError: it is no changelog.
     """
-    touches = re.compile("|".join([_TOUCHES, *(rf"\b{re.escape(word)}\b" for word in words)]), re.IGNORECASE)
+    touches = re.compile("|".join([_TOUCHES, *(rf"\b{re.escape(name)}\b" for name in files)]), re.IGNORECASE)
+    near = re.compile("|".join(rf"(?<![^\W_]){re.escape(word)}" for word in asked) or "(?!)", re.IGNORECASE)
     try:
         blocks = list(Changelog(changelog, max_blocks=_BLOCKS, strict=False))
     except (ChangelogParseError, ValueError) as error:
         raise ValueError(f"no changelog: {error}") from error
     first, last = Version(_base(before)), Version(_base(after))
-    return tuple(
+    found = tuple(
         mention
         for block in blocks
         if first < Version(_base(str(block.version))) <= last
         for mention in _lines(block.changes(), str(block.version))
         if touches.search(mention.text)
     )
+    return tuple(mention for mention in found if near.search(mention.text)) or found
 
 
 def _base(version: str) -> str:

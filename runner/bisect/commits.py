@@ -89,10 +89,11 @@ class CommitBisection:
         programs = (hashlib.sha256(tar).hexdigest() for tar in self.payload.values())
         about = digest(target.question.target, repository, self.arch, asks, *programs)
         new = begun(f"{about}-{digest(good.id, bad.id)}", target.question)
-        for other in load_bisections(self.setup.reports):
+        for other in load_bisections(self.setup.store):
             if other.key.startswith(f"{about}-"):
                 self.known |= {it.candidate: it for it in other.replies if not it.machines_fault}
-        return Journal.open(self.setup.reports, new.model_copy(update={"repository": repository}))
+        new = new.model_copy(update={"repository": repository})
+        return Journal.open(self.setup.store, new, self.setup.matrix.sha256)
 
     def _tested(self, journal: Journal, commit: Commit, why: Why, word: str = "") -> Reply:
         """What came of a commit, from now or before."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from runner.bisect.boots import BisectSetup
 from runner.bisect.candidates import candidate_of, cells_of
-from runner.bisect.changelog import changelog_of, mentions
+from runner.bisect.changelog import asked_words, changelog_of, mentions
 from runner.bisect.conclude import BisectEvidence
 from runner.bisect.journal import Journal, begun, digest
 from runner.bisect.search import Tell, Want, expected_rounds, search
@@ -19,8 +19,6 @@ from runner.errors import InfraError
 from runner.model import Cell, CellResult, Outcome, Pin
 from runner.results.bisections import AnswerChange, Bisection, Reply, Why
 from runner.text import counted
-
-_STOP_WORDS = frozenset(("bpf", "get", "set", "the", "and", "not", "nor", "for", "its", "does", "here", "with", "that"))
 
 
 @dataclass(slots=True)
@@ -67,7 +65,8 @@ class ReleaseBisection:
         question, candidates = self.setup.target.question, tuple(map(candidate_of, self.kernels))
         key = digest(question.target, str(self.every), *(candidate.key for candidate in candidates))
         more = {"slots": slots, "samples": self.samples, "every": self.every}
-        return Journal.open(self.setup.reports, begun(key, question, candidates).model_copy(update=more))
+        new = begun(key, question, candidates).model_copy(update=more)
+        return Journal.open(self.setup.store, new, self.setup.matrix.sha256)
 
     def _known(self, journal: Journal) -> dict[str, CellResult]:
         """The newest answer that other runs have of each kernel; told to a bisection that begins."""
@@ -124,7 +123,6 @@ class ReleaseBisection:
         )
 
     def _with_changelog(self, change: AnswerChange, texts: dict[str, str]) -> AnswerChange:
-        """What is most like the question comes first."""
         after, setup = change.first_bad, self.setup
         if setup.offline:
             return change.model_copy(update={"changelog_note": "not read: it is not in the cache"})
@@ -135,23 +133,9 @@ class ReleaseBisection:
             if after.build not in texts:
                 texts[after.build] = changelog_of(kernel, setup.archive, scratch, deadline=deadline)
             stems = (stem for ref in setup.target.refs for stem in re.findall(r"([\w-]+)\.c\b", ref))
-            said = mentions(texts[after.build], change.last_good.build, after.build, dict.fromkeys(stems))
+            asked = asked_words(f"{setup.target.question.target} {setup.target.question.subject}")
+            said = mentions(texts[after.build], change.last_good.build, after.build, dict.fromkeys(stems), asked)
         except (InfraError, ValueError) as error:  # the answer stands without it
             return change.model_copy(update={"changelog_note": str(error)})
-        question = setup.target.question
-        words = question_words(f"{question.subject} {question.target.partition(':')[0]} {question.says}")
         note = "" if said else "says nothing about BPF, netfilter or the file of the kfunc"
-        ordered = tuple(sorted(said, key=lambda mention: -likeness(mention.text, words)))
-        return change.model_copy(update={"changelog": ordered, "changelog_note": note})
-
-
-def likeness(text: str, words: Sequence[str]) -> int:
-    """How many of the words are in a line, or begin one of its words."""
-    there = re.findall(r"[a-z0-9]+", text.lower())
-    return sum(any(word.startswith(wanted) for word in there) for wanted in words)
-
-
-def question_words(text: str) -> tuple[str, ...]:
-    """The words of a question that a commit which changed the answer may name."""
-    words = [word for word in re.findall(r"[a-z]+", text.lower().replace("_", " ")) if len(word) > 2]
-    return tuple(dict.fromkeys(word for word in words if word not in _STOP_WORDS))
+        return change.model_copy(update={"changelog": said, "changelog_note": note})

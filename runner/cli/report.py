@@ -74,8 +74,9 @@ def html(
     shown = project.newest(run, consoles=True)
     with project.store() as store:
         listed = [info.id for info in store.runs() if info.kind is RunKind.MATRIX][:runs]
+        bisections = load_bisections(store)
         pages = [judge_run(store.load(each), expectations) for each in dict.fromkeys([shown.run.id, *listed])]
-    count = write_site(output, site(shown, pages, said, tuple(load_bisections(project.reports))))
+    count = write_site(output, site(shown, pages, said, bisections))
     emit(f"{output / 'index.html'}: {counted(count, 'file')}")
 
 

@@ -13,9 +13,8 @@ import typer
 from runner.cli.options import command, emit, group
 from runner.cli.project import Project
 from runner.errors import UserError
-from runner.results.merge import merge
+from runner.results.maintenance import Keep, PrunePlan, merge, plan, prune
 from runner.results.model import RunKind
-from runner.results.prune import Keep, PrunePlan, plan, prune
 from runner.text import counted, some
 
 app = group("Merge stores of results, and delete old runs.", "results prune --keep 30d --dry-run")
@@ -39,7 +38,7 @@ def merge_stores(
     """
     with project.store(read_only=False) as store:
         for path in files:
-            (done,) = merge(store, [path])
+            done = merge(store, path)
             emit(
                 f"{path}: {counted(done.runs, 'new run')}, {counted(done.cells, 'cell')} and "
                 f"{counted(done.results, 'result')} added, {counted(done.known, 'result')} known before"
@@ -62,7 +61,7 @@ def prune_runs(
     with project.store(read_only=dry_run) as store:
         found = plan(store, wanted, datetime.now(UTC))
         emit("\n".join(_words(found, dry_run=dry_run)))
-        if (found.going or found.bisections) and not dry_run:
+        if found.going and not dry_run:
             before = store.path.stat().st_size
             prune(store, found)
             emit(f"{store.path}: {_mib(before)} before, {_mib(store.path.stat().st_size)} now")
@@ -81,8 +80,8 @@ def _words(found: PrunePlan, *, dry_run: bool) -> list[str]:
     runs = [info.id for info in found.going if info.kind is RunKind.MATRIX]
     count = len(runs) + sum(info.kind is RunKind.MATRIX for info in found.staying)
     lines = [f"{len(runs)} of {counted(count, 'run')} {verb}" + (f": {_span(runs)}" if runs else "")]
-    if found.bisections:
-        lines.append(f"bisections {verb}: {_span(found.bisections)}")
+    if bisections := [info.id for info in found.going if info.kind is RunKind.BISECT]:
+        lines.append(f"bisections {verb}: {_span(bisections)}")
     if found.going:
         lines[-1] += f", with {_mib(found.evidence_bytes)} of consoles"
     if found.lost_kernels:

@@ -136,6 +136,12 @@ def architecture(name: str) -> Architecture:
         raise UserError(f"unknown architecture {name!r}", hint=f"known: {', '.join(ARCHITECTURES)}") from None
 
 
+def arch_order(name: str) -> tuple[int, str]:
+    """What architectures are sorted by: their place in the table; unknown ones come last."""
+    known = list(ARCHITECTURES)
+    return (known.index(name) if name in known else len(known), name)
+
+
 def by_uname(machine: str) -> Architecture | None:
     """The row of a host whose `uname -m` is `machine`; None when this table does not know it."""
     return next((row for row in _TABLE if row.uname == machine), None)

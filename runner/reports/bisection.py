@@ -195,9 +195,7 @@ def _sources(change: AnswerChange) -> Iterator[Text]:
     if change.git_range:
         yield Text(f"{'' if change.differs == 'commit' else 'upstream: '}git log {change.git_range}")
     if change.changelog:
-        count = counted(len(change.changelog), "line")
-        yield Text(f"the distribution's changelog between the two: {count} about BPF, netfilter or the kfunc's file,")
-        yield Text("first those that are most like the question:")
+        yield Text("in the distribution's changelog between the two, about this, BPF or netfilter:")
         for mention in change.changelog[:_MENTIONS]:
             yield Text(f"  {mention.upstream or mention.build:<10} {plain(mention.text)}")
         if len(change.changelog) > _MENTIONS:

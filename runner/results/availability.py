@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from runner.model import NO_ANSWER, Outcome, Row
-from runner.model.architecture import ARCHITECTURES
+from runner.model.architecture import arch_order
 from runner.model.version import KernelVersion
 from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun
@@ -113,7 +113,5 @@ def _column(cell: JudgedCell) -> Column:
     return Column(cell, cell.id.removesuffix(f"-{arch}"), arch)
 
 
-def _column_order(column: Column) -> tuple[KernelVersion, str, int, str]:
-    known = list(ARCHITECTURES)
-    at = known.index(column.arch) if column.arch in known else len(known)
-    return (column.cell.result.cell.kernel.upstream, column.kernel, at, column.arch)
+def _column_order(column: Column) -> tuple[KernelVersion, str, tuple[int, str]]:
+    return (column.cell.result.cell.kernel.upstream, column.kernel, arch_order(column.arch))

@@ -1,25 +1,22 @@
-"""A stored bisection: reports/bisections/<id>.json, rewritten after each answer, so that a killed one is resumed.
+"""A bisection: a run of that kind, with a document that is rewritten after each answer, so that it can be resumed.
 
-What was asked of which kernels, every reply, and, when it came to its end, where the answer changed. The kernels are
-releases of an archive, or commits of a repository, each of which is built.
+It says what was asked of which kernels, every reply, and, when it came to its end, where the answer changed. The
+kernels are releases of an archive, or commits of a repository, each of which is built.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
 from itertools import zip_longest
-from pathlib import Path
 from typing import Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field
 
-from runner.errors import InfraError
 from runner.model import KnownIssue, Outcome, Plain
 from runner.probes.verifier import steady
 from runner.results.database import faults
-from runner.results.evidence import publish
 from runner.results.model import RunId
+from runner.results.store import ResultStore
 
 
 class Why(StrEnum):
@@ -239,32 +236,11 @@ class Bisection(Plain):
         return frozenset(side.run for change in changes for side in (change.last_good, change.first_bad))
 
 
-def bisections_folder(reports: Path) -> Path:
-    return reports / "bisections"
+def load_bisections(store: ResultStore) -> tuple[Bisection, ...]:
+    """Every bisection that is stored, the last one first."""
+    with faults(store.path):
+        return tuple(map(Bisection.model_validate_json, store.documents()))
 
 
-def bisection_path(reports: Path, bisection_id: str) -> Path:
-    return bisections_folder(reports) / f"{bisection_id}.json"
-
-
-def load_bisections(reports: Path) -> Iterator[Bisection]:
-    """Every bisection that is stored, the last one first. Raises InfraError when one cannot be read."""
-    for path in sorted(bisections_folder(reports).glob("bisect-*.json"), reverse=True):
-        try:
-            yield Bisection.model_validate_json(path.read_bytes())
-        except OSError as error:
-            raise InfraError(f"cannot read {path}: {error.strerror}") from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise InfraError(f"{path} is not a bisection: {place}: {first['msg']}", hint="delete it") from None
-
-
-def join_bisections(into: Path, other: Path) -> None:
-    """Add the documents that another store has, also in the place of one that did not come to its end here."""
-    ours = {bisection.id: bisection for bisection in load_bisections(into)}
-    for bisection in load_bisections(other):
-        mine, path = ours.get(bisection.id), bisection_path(into, bisection.id)
-        if mine is None or (bisection.finished and not mine.finished):
-            with faults(path):
-                publish(path, bisection.model_dump_json(indent=1).encode() + b"\n")
+def write_bisection(store: ResultStore, bisection: Bisection) -> None:
+    store.write_document(bisection.id, bisection.model_dump_json().encode())

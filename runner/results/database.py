@@ -15,7 +15,7 @@ from runner.errors import InfraError
 from runner.results.packed import PackedError
 
 APPLICATION_ID = 0x6B66756E  # "kfun", in the header of the file: tells this database from a foreign one
-VERSION = 7  # of the tables. An older database is refused: its results are had again by a run
+VERSION = 8  # of the tables. An older database is refused: its results are had again by a run
 
 TABLES = (
     """CREATE TABLE content (      -- cells, what was asked, BPF objects: each once, by its digest
@@ -30,7 +30,9 @@ TABLES = (
         sessions TEXT NOT NULL,      -- JSON: when it ran, [[from, to], ...]
         matrix_sha256 TEXT NOT NULL,
         runner_version TEXT NOT NULL,
-        slots INTEGER)""",
+        slots INTEGER,
+        document BLOB)               -- zstd of JSON: of a bisection, what runner.results.bisections says of it
+    """,
     """CREATE TABLE cell (          -- every cell that is to run
         seq INTEGER PRIMARY KEY,
         run INTEGER NOT NULL REFERENCES run,

@@ -20,7 +20,7 @@ from runner.model import Asked, AskedCell, Build, Cell, CellResult, Limits, Outc
 from runner.results import evidence
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
 from runner.results.model import Run, RunHeader, RunInfo, RunKind
-from runner.results.packed import Line, Texts, digest_of, lines_of, result_of
+from runner.results.packed import NO_BASE, Line, Texts, digest_of, lines_of, result_of
 
 _LAST_RESULTS = 2000  # is more than any matrix has cells
 
@@ -127,6 +127,12 @@ class ResultStore:
                 if content not in known:
                     self._db.execute("INSERT INTO object (run, content) VALUES (?, ?)", (seq, content))
 
+    def write_document(self, run_id: str, document: bytes) -> None:
+        """Record what a run is besides its cells, in the place of what was recorded."""
+        with faults(self.path), transaction(self._db):
+            seq = self._seq(run_id)
+            self._db.execute("UPDATE run SET document = ? WHERE seq = ?", (NO_BASE.pack(document), seq))
+
     # --- changing what is stored --------------------------------------------------------------------------------------
 
     def widen(self, run_id: str, cells: Sequence[Cell]) -> None:
@@ -213,6 +219,12 @@ class ResultStore:
         if not cells:
             return None
         return Asked(cells=cells, objects={hashlib.sha256(each).hexdigest(): each for each in objects})
+
+    def documents(self) -> list[bytes]:
+        """Of the runs that have one, the last one first."""
+        query = "SELECT document FROM run WHERE document IS NOT NULL ORDER BY started DESC, seq DESC"
+        with faults(self.path):
+            return [NO_BASE.unpack(row[0]) for row in self._db.execute(query)]
 
     def seconds(self) -> dict[str, dict[str, float]]:
         """What each cell took the last time that it ran, by acceleration, without its preparation."""

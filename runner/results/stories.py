@@ -13,7 +13,7 @@ from enum import StrEnum
 from itertools import groupby, pairwise
 
 from runner.model import NO_ANSWER, Build, Row
-from runner.model.architecture import ARCHITECTURES
+from runner.model.architecture import arch_order
 from runner.model.version import KernelVersion
 from runner.probes.kinds import KINDS
 from runner.results.availability import Topic, counts
@@ -116,7 +116,7 @@ def overview(known: Sequence[KnownBuild], only: Only | None = None) -> Overview:
     asked = {topic for states in different(known) for topic in states}
     topics = sorted(topic for topic in asked if topic in only)
     stories, events = [], []
-    for arch in sorted(by_arch, key=_arch_order):
+    for arch in sorted(by_arch, key=arch_order):
         blocks = _blocks(by_arch[arch])
         for topic in topics:
             story, less = _story(topic, arch, blocks)
@@ -128,7 +128,7 @@ def overview(known: Sequence[KnownBuild], only: Only | None = None) -> Overview:
     return Overview(
         builds=known,
         other_types=tuple(sorted({topic.type for topic in asked} - {topic.type for topic in topics})),
-        stories=tuple(sorted(stories, key=lambda it: (it.topic, _arch_order(it.arch)))),
+        stories=tuple(sorted(stories, key=lambda it: (it.topic, arch_order(it.arch)))),
         events=tuple(sorted(events, key=lambda it: (it.topic, kinds.index(it.kind)))),
     )
 
@@ -197,7 +197,7 @@ def _less(topic: Topic, answered: Sequence[tuple[Row, _Block]], unanswered: Sequ
 def _between_architectures(by_arch: Mapping[str, Sequence[KnownBuild]], topics: Sequence[Topic]) -> Iterator[Event]:
     """One event for each subject and version where the answers differ; a version's last build stands for it."""
     versions: dict[KernelVersion, list[KnownBuild]] = {}
-    for arch in sorted(by_arch, key=_arch_order):
+    for arch in sorted(by_arch, key=arch_order):
         for version, same in groupby(by_arch[arch], key=lambda it: it.build.upstream):
             versions.setdefault(version, []).append(list(same)[-1])
     memo: dict[tuple[int, ...], tuple[Topic, ...]] = {}
@@ -233,8 +233,3 @@ def _between_runs(known: Sequence[KnownBuild], topics: Sequence[Topic]) -> Itera
                     seen.append((row, each))
             if len(seen) > 1:
                 yield Event(EventKind.RUNS, topic, tuple(seen))
-
-
-def _arch_order(arch: str) -> tuple[int, str]:
-    known = list(ARCHITECTURES)
-    return (known.index(arch) if arch in known else len(known), arch)

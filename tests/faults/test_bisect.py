@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from runner.bisect.boots import BisectSetup, Boots
-from runner.bisect.journal import begun
+from runner.bisect.journal import Journal, begun
 from runner.bisect.search import Tell, Want, search
 from runner.bisect.target import find
 from runner.engine.fleet import this_machine_alone
@@ -30,7 +30,7 @@ def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) ->
     matrix = load_matrix(ROOT / "matrix.yaml")
     with ResultStore(tmp_path / "results.db") as store:
         setup = BisectSetup(target, matrix, tmp_path, (), store, False, lambda _: None, fakes.Told())
-        bisection = begun("k", target.question)
+        bisection = Journal.open(store, begun("k", target.question), matrix.sha256).bisection
         boots = setup.boots(bisection, {}, this_machine_alone(2))
         fake = fakes.plan(tmp_path / "run", fleet=this_machine_alone(2))
         boots = Boots(setup, replace(fake, run=boots.plan.run))
@@ -57,7 +57,8 @@ def test_a_sink_that_fails_ends_it(tmp_path: Path) -> None:
     matrix = load_matrix(ROOT / "matrix.yaml")
     with ResultStore(tmp_path / "results.db") as store:
         setup = BisectSetup(target, matrix, tmp_path, (), store, False, lambda _: None, Full())
-        run = setup.boots(begun("k", target.question), {}, this_machine_alone(1)).plan.run
+        bisection = Journal.open(store, begun("k", target.question), matrix.sha256).bisection
+        run = setup.boots(bisection, {}, this_machine_alone(1)).plan.run
         boots = Boots(setup, replace(fakes.plan(tmp_path / "run", fleet=this_machine_alone(1)), run=run))
         with pytest.raises(OSError, match="No space left"):
             boots.boot({"k": (fakes.cell("fine"), "end")}, lambda _: None)  # type: ignore[dict-item]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.bisect.changelog import mentions
+from runner.bisect.changelog import asked_words, mentions
 
 TEXT = """\
 linux-signed-amd64 (6.12.113+1) trixie-security; urgency=high
@@ -50,6 +50,16 @@ def test_what_touches_bpf_between_two_builds() -> None:
         ("6.12.113", "somewhere: mend nf_nat_bpf.c"),
         ("", "[amd64] netfilter: enable something"),
     ]
+
+
+def test_the_lines_that_name_what_is_asked_if_there_are_any() -> None:
+    words = asked_words("nat-manip-2:tc bpf_ct_set_nat_info")
+    assert words == ("nat", "manip", "info")
+    assert [it.text for it in mentions(TEXT, "6.12.111-1", "6.12.113-1", (), words)] == [
+        "netfilter: bpf: reject invalid NAT manipulation types",
+        "somewhere: mend nf_nat_bpf.c",
+    ]
+    assert [it.text for it in mentions(TEXT, "6.12.107-1", "6.12.111-1", (), words)] == ["bpf: an older one"]
 
 
 def test_a_rebuild_holds_what_it_is_a_rebuild_of() -> None:

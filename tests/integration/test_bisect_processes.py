@@ -19,6 +19,7 @@ from runner.errors import InfraError
 from runner.model import Limits
 from runner.model.deadline import Deadline
 from runner.results.bisections import Reply, load_bisections
+from runner.results.store import ResultStore
 from tests.integration.test_bisect_changelog import TEXT
 from tests.unit.test_bisect_journal import CANDIDATES, journal
 
@@ -68,19 +69,23 @@ def resume(kept: Journal, asked: list[int], *, die_after: int = 1000) -> Tally:
 
 def test_killed_in_the_middle_it_is_resumed(tmp_path: Path) -> None:
     whole: list[int] = []
-    resume(journal(tmp_path / "whole"), whole)
+    with ResultStore(tmp_path / "whole.db") as store:
+        resume(journal(store), whole)
+    path = tmp_path / "results.db"
     child = os.fork()
     if child == 0:
         try:
-            resume(journal(tmp_path), [], die_after=7)
+            with ResultStore(path) as store:
+                resume(journal(store), [], die_after=7)
         finally:
             os._exit(1)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-    kept = journal(tmp_path)
-    assert kept.resumed
-    assert len(kept.replies) == 7
-    asked: list[int] = []
-    tally = resume(kept, asked)
-    assert [(gap.low, gap.high) for gap in tally.edges] == [(41, 42)]
-    assert 7 + len(asked) <= len(whole) + 2  # but for the round that was cut short
-    assert [bisection.id for bisection in load_bisections(tmp_path)] == [kept.bisection.id]
+    with ResultStore(path) as store:
+        kept = journal(store)
+        assert kept.resumed
+        assert len(kept.replies) == 7
+        asked: list[int] = []
+        tally = resume(kept, asked)
+        assert [(gap.low, gap.high) for gap in tally.edges] == [(41, 42)]
+        assert 7 + len(asked) <= len(whole) + 2  # but for the round that was cut short
+        assert [bisection.id for bisection in load_bisections(store)] == [kept.bisection.id]

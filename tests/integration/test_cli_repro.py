@@ -15,7 +15,7 @@ from runner.engine.controller import execute
 from runner.engine.plan import OpenGuests
 from runner.model import CellResult, Outcome
 from runner.results.evidence import read_trace, write_trace
-from runner.results.merge import merge
+from runner.results.maintenance import merge
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.answers import seen_of, with_answers
@@ -145,8 +145,8 @@ def test_damaged_files_beside_the_store_are_as_if_not_there(project: Path) -> No
 
 def test_what_was_asked_comes_along_when_stores_are_joined(project: Path, tmp_path: Path) -> None:
     with ResultStore(tmp_path / "other" / "results.db") as store:
-        merge(store, [project / "reports" / "results.db"])
-        merge(store, [project / "reports" / "results.db"])
+        merge(store, project / "reports" / "results.db")
+        merge(store, project / "reports" / "results.db")
         with ResultStore(project / "reports" / "results.db", read_only=True) as other:
             assert store.asked(RUN) == other.asked(RUN) is not None
 

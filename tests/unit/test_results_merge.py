@@ -13,11 +13,10 @@ from runner.errors import UserError
 from runner.model import Cell, CellResult, Outcome
 from runner.reports.export import export
 from runner.reports.markdown import availability_markdown
-from runner.results.bisections import Bisection, bisection_path, load_bisections
+from runner.results.bisections import Bisection, load_bisections, write_bisection
 from runner.results.evidence import console_path, run_folder
-from runner.results.merge import merge
+from runner.results.maintenance import Keep, merge, plan, prune
 from runner.results.model import Run, judge_run
-from runner.results.prune import Keep, plan, prune
 from runner.results.store import ResultStore
 from tests.answers import seen_of, with_answers
 from tests.unit import results_samples as samples
@@ -55,7 +54,7 @@ def loaded(path: Path, run_id: str | None = None) -> Run:
 
 def merged(path: Path, *sources: Path) -> list[tuple[int, int, int, int]]:
     with ResultStore(path) as store:
-        return [(it.runs, it.cells, it.results, it.known) for it in merge(store, sources)]
+        return [(it.runs, it.cells, it.results, it.known) for it in (merge(store, each) for each in sources)]
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
@@ -235,13 +234,12 @@ def test_bisects_are_not_counted_and_go_whole(tmp_path: Path, keep: Keep) -> Non
         ("bisect-unfinished", 3, ""),
     ):
         started = samples.STARTED + day * DAY + timedelta(hours=1)
-        bisection = a_bisection(name, started, ends=ends)
-        bisection_path(tmp_path, name).parent.mkdir(exist_ok=True)
-        bisection_path(tmp_path, name).write_text(bisection.model_dump_json())
         stored(path, shard(X86, name, started=started))
+        with ResultStore(path) as store:
+            write_bisection(store, a_bisection(name, started, ends=ends))
     with ResultStore(path) as store:
         found = plan(store, keep, samples.STARTED + 4 * DAY)
-        assert ({info.id for info in found.going}, found.bisections) == ({"bisect-old", "night-1"}, ("bisect-old",))
+        assert {info.id for info in found.going} == {"bisect-old", "night-1"}
         prune(store, found)
         # night-0 stays with the bisection whose page points at it
         assert {info.id for info in store.runs()} == {
@@ -251,24 +249,25 @@ def test_bisects_are_not_counted_and_go_whole(tmp_path: Path, keep: Keep) -> Non
             "night-2",
             "night-3",
         }
-    assert [bisection.id for bisection in load_bisections(tmp_path)] == ["bisect-unfinished", "bisect-new"]
+        assert [bisection.id for bisection in load_bisections(store)] == ["bisect-unfinished", "bisect-new"]
     assert not run_folder(tmp_path, "bisect-old").exists()
 
 
 def test_bisects_are_merged_with_their_runs(tmp_path: Path) -> None:
     """One that was killed here and came to its end there has its end here."""
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    for folder, ends in ((ours, ""), (theirs, "bisect-1")):
+    ours, theirs = tmp_path / "ours" / "results.db", tmp_path / "theirs" / "results.db"
+    for path, ends in ((ours, ""), (theirs, "bisect-1")):
+        stored(path, shard(X86, "bisect-1"))
         bisection = a_bisection("bisect-1", samples.STARTED, ends=ends)
-        path = bisection_path(folder, "bisect-1")
-        path.parent.mkdir(parents=True)
-        path.write_text(bisection.model_copy(update={"finished": samples.STARTED if ends else None}).model_dump_json())
-    other = bisection_path(theirs, "bisect-2")
-    other.write_text(a_bisection("bisect-2", samples.STARTED).model_dump_json())
-    source = stored(theirs / "results.db", shard(X86, "bisect-1"))
+        with ResultStore(path) as store:
+            write_bisection(store, bisection.model_copy(update={"finished": samples.STARTED if ends else None}))
+    stored(theirs, shard(X86, "bisect-2", started=samples.STARTED + DAY))
+    with ResultStore(theirs) as store:
+        write_bisection(store, a_bisection("bisect-2", samples.STARTED))
     for _ in range(2):
-        merged(ours / "results.db", source)
-        assert [(bisection.id, bool(bisection.found)) for bisection in load_bisections(ours)] == [
-            ("bisect-2", False),
-            ("bisect-1", True),
-        ]
+        merged(ours, theirs)
+        with ResultStore(ours, read_only=True) as store:
+            assert [(bisection.id, bool(bisection.found)) for bisection in load_bisections(store)] == [
+                ("bisect-2", False),
+                ("bisect-1", True),
+            ]
