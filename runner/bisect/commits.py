@@ -85,7 +85,7 @@ class CommitBisection:
     def _journal(self, good: Commit, bad: Commit) -> Journal:
         """Of this question and these ends; what was asked to the letter, and the programs, are part of the question."""
         target, repository = self.setup.target, str(self.checkout.repository)
-        asks = "".join(it.model_dump_json() for it in target.asks(KernelVersion.parse("6.0"), all_of_type=False))
+        asks = "".join(it.model_dump_json() for it in target.asks(KernelVersion.parse("6.0"), fully=False))
         programs = (hashlib.sha256(tar).hexdigest() for tar in self.payload.values())
         about = digest(target.question.target, repository, self.arch, asks, *programs)
         new = begun(f"{about}-{digest(good.id, bad.id)}", target.question)

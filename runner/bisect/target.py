@@ -29,28 +29,25 @@ class TargetAnswer:
 
 @dataclass(frozen=True)
 class Target:
-    """A probe, or the state of a subject, with all that is known about it. `probe` is empty for a state."""
+    """A probe, or the state of a subject, with all that is known about it. `probe` is empty for a state.
+
+    `about` are the probes that tell something of the subject and type: its state depends on all of them.
+    """
 
     question: BisectionQuestion
     probe: str
+    about: frozenset[str]
     expectations: Expectations
     refs: tuple[str, ...] = ()  # the sources that what is claimed names
     _judged: deque[tuple[CellResult, tuple[Row, ...]]] = field(
         default_factory=lambda: deque(maxlen=4), repr=False, compare=False
     )
 
-    def asks(self, version: KernelVersion, *, all_of_type: bool) -> tuple[Ask, ...]:
-        """What answers the question; `all_of_type`: everything that the matrix asks about this program type.
-
-        A state is always asked so: without the probes that show other kfuncs at work, those would look as if they
-        were not any more.
-        """
-        word = self.question.type
-        types = tuple(it for it in ProgType if it == word)
-        asks = self.expectations.asks(version, types)
-        if self.probe and not all_of_type:
-            return tuple(ask for ask in asks if ask.probe == self.probe)
-        return tuple(ask for ask in asks if not word or ask.probe.endswith(f":{word}"))
+    def asks(self, version: KernelVersion, *, fully: bool) -> tuple[Ask, ...]:
+        """What answers the question; `fully`: all that tells something of the subject, its declaration too."""
+        types = tuple(it for it in ProgType if it == self.question.type)
+        wanted = self.about if fully or not self.probe else {self.probe}
+        return tuple(ask for ask in self.expectations.asks(version, types) if ask.probe in wanted)
 
     def rows(self, result: CellResult) -> tuple[Row, ...]:
         """All that is judged of a result; the last few are remembered, for each is looked at several times."""
@@ -84,6 +81,9 @@ class Target:
             return TargetAnswer(CRASHED)
         if not row.answered:
             return TargetAnswer("", row.cause)
+        told = {answer.probe for answer in result.answers} | {*result.crashed}
+        if unasked := [it for it in self.asks(result.cell.kernel.upstream, fully=False) if it.probe not in told]:
+            return TargetAnswer("", f"{unasked[0].probe} was not asked")
         return TargetAnswer(row.answer or row.state or row.observed, row.cause)
 
     def known_issue(self, result: CellResult) -> str:
@@ -130,19 +130,23 @@ def find(word: str, expectations: Expectations) -> Target:
     types = tuple(dict.fromkeys(row.type for row in probes or states))
     if type_ and type_ not in types:
         raise UserError(f"nothing is known of {name} for {type_!r}", hint=f"like {name}:{types[0]}")
+
+    def about(subject: str, type_: str) -> frozenset[str]:
+        return frozenset(row.probe for row in rows if (row.subject, row.type) == (subject, type_))
+
     if probes:
         row = next(row for row in probes if type_ in {"", row.type})
         said = next((it for it in expectations.said() if it.probe == row.probe), None)
         question = BisectionQuestion(
             target=row.probe, subject=row.subject, type=row.type, says=said.says if said else ""
         )
-        return Target(question, row.probe, expectations.everywhere(row.probe), said.refs if said else ())
+        everywhere, refs = expectations.everywhere(row.probe), said.refs if said else ()
+        return Target(question, row.probe, about(row.subject, row.type), everywhere, refs)
     shown = [row.type for row in rows if row.verdict and row.subject == name]  # the types of which more is known
     type_ = type_ or next((it for it in types if f"_{it}_" in name), shown[0] if shown else types[0])
     refs = tuple(ref for it in expectations.said() if it.subject == name for ref in it.refs)
-    return Target(
-        BisectionQuestion(target=f"{name}:{type_}" if type_ else name, subject=name, type=type_), "", expectations, refs
-    )
+    question = BisectionQuestion(target=f"{name}:{type_}" if type_ else name, subject=name, type=type_)
+    return Target(question, "", about(name, type_), expectations, refs)
 
 
 # Its rows say what could be asked.

@@ -1,4 +1,4 @@
-"""Every answer that is stored, over all runs: which kernel build, when, and the rows of each.
+"""Every answer that is stored, over all matrix runs: which kernel build, when, and the rows of each.
 
 A year of nightly runs holds few different rows. What was judged once is found in runner.results.rowcache.
 """
@@ -57,7 +57,7 @@ class KnownBuild:
 
 
 def measurements(store: ResultStore, expectations: Expectations, subject: str = "") -> tuple[Measured, ...]:
-    """All that is stored, the earliest run first; with `verdicts` about a subject, where one is given."""
+    """All that matrix runs answered, the earliest first; with `verdicts` about a subject, where one is given."""
     path = store.path.with_name(NAME)
     try:
         with RowCache(path, expectations.digest) as rows:
@@ -80,7 +80,7 @@ def keep_rows(store: ResultStore, expectations: Expectations, run_id: str) -> No
 
 
 def _measured(store: ResultStore, expectations: Expectations, rows: RowCache, subject: str) -> Iterator[Measured]:
-    finals = store.finals()
+    finals = matrix_finals(store)
     judged = _judge_new(store, expectations, rows, finals)
     states: dict[int, Mapping[Topic, Row]] = {}
     for it in finals:
@@ -152,7 +152,7 @@ def newest(store: ResultStore, cells: Sequence[Cell], *, consoles: bool = False)
     """
     last = store.load(consoles=consoles)
     infos = {info.id: info for info in store.runs()}
-    finals = _matrix_finals(store)
+    finals = matrix_finals(store)
     found = [(cell, _of_cell(finals, cell)) for cell in cells]
     chosen = {it.cell.id if it else cell.id: (it.cell if it else cell, it) for cell, it in found}
     gave: dict[str, list[str]] = {}
@@ -174,11 +174,12 @@ def newest(store: ResultStore, cells: Sequence[Cell], *, consoles: bool = False)
 
 def run_of_cell(store: ResultStore, cell_id: str) -> str | None:
     """The id of the matrix run with the newest answer of a cell; None: no run has the cell."""
-    found = _newest_answer([it for it in _matrix_finals(store) if it.cell.id == cell_id])
+    found = _newest_answer([it for it in matrix_finals(store) if it.cell.id == cell_id])
     return found.run if found else None
 
 
-def _matrix_finals(store: ResultStore) -> list[Final]:
+def matrix_finals(store: ResultStore) -> list[Final]:
+    """Those of matrix runs. A cell of another run was asked a part of what is known, and stands for no kernel."""
     return [it for it in store.finals() if RunKind.of(it.run) is RunKind.MATRIX]
 
 

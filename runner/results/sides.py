@@ -12,6 +12,7 @@ from runner.model import ANSWERS, Cell, Outcome
 from runner.probes import Expectations
 from runner.results.diff import Difference, Matching, Names, difference, match_kernels, match_runs
 from runner.results.model import JudgedCell, JudgedRun, RunInfo, RunKind, judge_run, judged_cell
+from runner.results.series import matrix_finals
 from runner.results.store import ResultStore
 from runner.text import counted
 
@@ -59,7 +60,7 @@ def _earlier(cell: JudgedCell, expectations: Expectations) -> tuple[JudgedCell, 
 
 
 def _of_kernel(store: ResultStore, expectations: Expectations, word: str, infos: tuple[RunInfo, ...]) -> Side:
-    finals = [it for it in store.finals() if word in (it.cell.id, it.cell.kernel.version)]
+    finals = [it for it in matrix_finals(store) if word in (it.cell.id, it.cell.kernel.version)]
     last = {it.cell.id: it for it in finals if it.outcome is Outcome.RAN}
     if not last:
         if finals:
@@ -74,7 +75,7 @@ def last_answers(store: ResultStore, expectations: Expectations, cells: Iterable
     """Of each of these kernels of the matrix, the last stored answer, so that a lost run in between hides no change."""
     wanted = {(cell.name, cell.arch) for cell in cells}
     last = {}
-    for it in store.finals():
+    for it in matrix_finals(store):
         if (it.cell.name, it.cell.arch) in wanted and it.outcome in ANSWERS:
             last[it.cell.name, it.cell.arch] = it
     found = tuple(judged_cell(store.result(it), expectations) for it in last.values())

@@ -27,21 +27,30 @@ def target(word: str) -> Target:
 
 
 def test_a_probe_is_asked_also_of_kernels_about_which_its_claim_says_nothing() -> None:
-    (ask,) = target("nat-manip-2").asks(OLD, all_of_type=False)
+    (ask,) = target("nat-manip-2").asks(OLD, fully=False)
     assert (ask.probe, ask.body["program"]) == ("nat-manip-2:tc", "tc_nat")
 
 
 def test_the_question_is_the_one_that_the_matrix_asks() -> None:
-    (ask,) = target("nat-manip-2:xdp").asks(NEW, all_of_type=False)
+    (ask,) = target("nat-manip-2:xdp").asks(NEW, fully=False)
     assert ask in expectations().asks(NEW)
 
 
-@pytest.mark.parametrize("word", ["nat-manip-2:xdp", "bpf_xdp_ct_alloc"])
-def test_ends_of_a_change_and_states_are_asked_everything_of_their_type(word: str) -> None:
-    asks = target(word).asks(NEW, all_of_type=True)
-    probes = {ask.probe for ask in asks}
-    assert probes >= {ask.probe for ask in expectations().asks(NEW) if ask.probe.endswith(":xdp")}
-    assert {probe.rpartition(":")[2] for probe in probes} == {"xdp"}
+@pytest.mark.parametrize(
+    ("word", "subject"), [("nat-manip-2:xdp", "bpf_ct_set_nat_info"), ("bpf_xdp_ct_alloc", "bpf_xdp_ct_alloc")]
+)
+def test_ends_of_a_change_and_states_are_asked_what_tells_something_of_their_subject(word: str, subject: str) -> None:
+    probes = {ask.probe for ask in target(word).asks(NEW, fully=True)}
+    claimed = {it.probe for it in expectations().said() if (it.subject, it.type) == (subject, "xdp")}
+    assert claimed & {ask.probe for ask in expectations().asks(NEW)} <= probes <= claimed | {"census:xdp"}
+    assert "census:xdp" in probes
+
+
+def test_a_state_is_no_answer_where_a_probe_of_its_subject_was_not_asked() -> None:
+    real = samples.result("6.12.117")
+    less = tuple(answer for answer in real.answers if answer.probe != "nat-source:tc")
+    said = target("bpf_ct_set_nat_info:tc").read(real.model_copy(update={"answers": less}))
+    assert (said.answer, said.cause) == ("", "nat-source:tc was not asked")
 
 
 def test_of_a_subject_the_type_is_the_one_of_its_name_or_of_its_probes() -> None:
@@ -74,6 +83,7 @@ def test_evidence_and_declaration() -> None:
     assert "STRUCT __sk_buff must point to" in row.log
     assert refused.declared(real)[0].startswith("struct nf_conn___init *bpf_skb_ct_alloc(")
     assert target("nat-manip-2").evidence(real)["set_ret"] == "-22 (-EINVAL)"
+    assert target("alloc-opts-size-4").evidence(real)["error"] == "not written"
 
 
 def test_what_is_no_answer() -> None:

@@ -11,7 +11,7 @@ from runner.model.errnos import errno_name, errno_words
 from runner.model.version import KernelVersion
 from runner.probes.claims.answers import NAME, ClaimBody, Observation, observation, observations
 from runner.probes.claims.judge import Evidence, Question, judge
-from runner.probes.claims.matching import matches
+from runner.probes.claims.matching import NOT_WRITTEN, UNTOUCHED, matches
 from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Pattern, expanded, problems
 from runner.probes.kind import Kind, Need, Pairs, ProbeFile, Said
 from runner.probes.verifier import steady
@@ -124,7 +124,8 @@ class Claims(Kind[Known]):
             yield "run", errno_words(seen.run_errno, "it ran")
             yield "returned", "nothing" if seen.retval is None else str(seen.retval)
             for name, value in seen.fields.items():
-                yield name, f"{value} ({f'-{errno_name(-value)}' if value < 0 else f'{value:#x}'})"
+                words = f"-{errno_name(-value)}" if value < 0 else f"{value:#x}"
+                yield name, NOT_WRITTEN if value == UNTOUCHED else f"{value} ({words})"
             if seen.failed:
                 yield "not asked", seen.failed
 

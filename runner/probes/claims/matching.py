@@ -9,7 +9,8 @@ from runner.probes.claims.answers import Observation
 from runner.probes.claims.written import Claim, Pattern, Range, Refusal
 from runner.probes.verifier import says, verdict_line
 
-_UNTOUCHED = 0x12345678  # what the programs leave in opts.error before they call
+UNTOUCHED = 0x12345678  # what the programs leave in opts.error before they call
+NOT_WRITTEN = "not written"
 
 
 def matches(pattern: Pattern, seen: Observation) -> bool:
@@ -108,8 +109,8 @@ def value_words(name: str, value: int | str | Range) -> str:
         return f"{value.min}..{value.max}"
     if isinstance(value, str):
         return value
-    if value == _UNTOUCHED:
-        return "not written"
+    if value == UNTOUCHED:
+        return NOT_WRITTEN
     if value < 0 and name.endswith(("error", "ret")):
         return f"-{errno_name(-value)}"
     return hex(value) if any(part in name for part in ("status", "addr", "dirs")) else str(value)
