@@ -33,7 +33,7 @@ from tests import samples
 
 DIGEST = "0" * 64
 STARTED = datetime(2026, 11, 3, tzinfo=UTC)
-CONFIG_WITHOUT_BTF = Path(__file__).parent / "data/kernels/config-without-btf"
+CONFIGS = Path(__file__).parent / "data/kernels"  # config-NAME is of the cell NAME
 WORK_S = 2.0  # of `work`; twice that where the cache is called `slow`
 ENDED = "[    9.9] the guest was ended\n"  # last on its console
 GO = "go"  # a file in the cache, for which `until-go` waits
@@ -214,8 +214,8 @@ class FakeMachine:
             raise InfraError("no space left on the cache's disk")
         here = PurePosixPath("/nonexistent")
         locked = cell.kernel.model_copy(update={"source": f"fake:{cell.name}/{cell.name}"})
-        config = PurePosixPath(CONFIG_WITHOUT_BTF) if cell.name == "without-btf" else here
-        kernel = Kernel(pin=locked, sha256=DIGEST, root=here, image=here, config=config)
+        config = CONFIGS / f"config-{cell.name}"
+        kernel = Kernel(pin=locked, sha256=DIGEST, root=here, image=here, config=PurePosixPath(config))
         return kernel, Image(arch=cell.arch, sha256=DIGEST, disk=here, busybox=here)
 
     def accel(self, cell: Cell) -> Accel:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Literal
 
 from runner.engine.plan import CellOrder
 from runner.engine.transcript import Place, Transcript
 from runner.errors import BootError, GuestSilent
-from runner.model import Ask, Build, CellResult, Crash, Outcome, Splat, Timings
+from runner.model import Ask, Build, CellResult, Crash, Outcome, Root, Splat, Timings
 
 _FATAL = frozenset({"oops", "panic"})
 _PROGRAM = re.compile(r"\bbpf_prog_[0-9a-f]{16}_(\w+)")  # kernel/bpf/core.c: bpf_prog_ksym_set_name
@@ -92,12 +93,19 @@ class CellRecord:
     probe_s: float = 0.0
     image_sha256: str = ""
     accel: str = ""
+    root: Root | Literal[""] = ""
     config: dict[str, str] = field(default_factory=dict)
     build: Build = field(default_factory=Build)
     asks: tuple[Ask, ...] = ()  # of the present boot
     heard: Transcript = field(default_factory=lambda: Transcript(()))  # in it; another one when a suspect is alone
     _suspicion: Suspicion | None = None
     _acquitted: set[Place] = field(default_factory=set)
+
+    def leave_out(self, kinds: Mapping[str, str]) -> None:
+        """Do not ask these kinds of probe, each for a reason."""
+        for ask in self.order.asks:
+            if ask.kind in kinds:
+                self.transcript.give_up(Place(ask.probe), kinds[ask.kind])
 
     def end(self, outcome: Outcome, cause: str = "") -> None:
         self.outcome, self.cause = outcome, cause
@@ -193,6 +201,7 @@ class CellRecord:
             image_sha256=self.image_sha256,
             host=host,
             accel=self.accel,
+            root=self.root,
             attempts=self.order.attempt,
             began=self.began,
             timings=Timings(

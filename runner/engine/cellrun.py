@@ -25,7 +25,7 @@ from runner.guest.interface import Accel, Booter, BootOrder, Guest
 from runner.images import ensure_image
 from runner.kernels import ensure_kernel
 from runner.kernels.config import read_config
-from runner.kernels.needs import build_of, cannot_answer
+from runner.kernels.needs import Abilities, build_of
 from runner.model import Ask, Cell, CellResult, Image, Kernel, Outcome
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
@@ -58,10 +58,7 @@ def run_cell(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         console.unlink(missing_ok=True)
-        boot_order = _prepare(record, machine, console, tell)
-        if why := cannot_answer(boot_order.kernel, record.build, {ask.kind for ask in order.asks}):
-            record.end(Outcome.SKIPPED, why)
-        else:
+        if boot_order := _prepare(record, machine, console, tell):
             before = guests.before if guests else lambda _: None
             _ask_everything(record, boot_order, machine, payload, tell, before=before, answered=answered)
     except InfraError as error:
@@ -78,7 +75,8 @@ def _text(console: Path) -> str:
     return ""
 
 
-def _prepare(record: CellRecord, machine: Machine, console: Path, tell: Tell) -> BootOrder:
+def _prepare(record: CellRecord, machine: Machine, console: Path, tell: Tell) -> BootOrder | None:
+    """None: the kernel is not to be booted, and the record says why."""
     cell = record.order.cell
     tell(Phase.PREPARING, "")
     kernel, image = machine.prepare(cell, deadline=cell.limits.deadline("prepare_s"))
@@ -87,6 +85,12 @@ def _prepare(record: CellRecord, machine: Machine, console: Path, tell: Tell) ->
     record.image_sha256, record.accel = image.sha256, accel
     record.config = read_config(Path(kernel.config), OPTIONS)
     record.build = build_of(kernel)
+    able = Abilities.of(kernel)
+    if why := able.cannot_boot():
+        record.end(Outcome.SKIPPED, why)
+        return None
+    record.leave_out(able.cannot_answer({ask.kind for ask in record.order.asks}))
+    record.root = able.root
     return BootOrder(
         architecture=architecture(cell.arch),
         kernel=kernel,
@@ -95,6 +99,8 @@ def _prepare(record: CellRecord, machine: Machine, console: Path, tell: Tell) ->
         accel=accel,
         console=console,
         scratch=machine.scratch,
+        root=able.root,
+        overlays=able.overlays,
         gdb=record.order.gdb,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import shutil
 import socket
 import subprocess
 import time
@@ -15,13 +16,22 @@ from pathlib import Path
 
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest import console
-from runner.guest.command import GDB_SOCKET, Command, refusal, virtme_environment, virtme_tool, vng_argv, write_qemu
+from runner.guest.command import (
+    GDB_SOCKET,
+    ROOT,
+    Command,
+    refusal,
+    virtme_environment,
+    virtme_tool,
+    vng_argv,
+    write_qemu,
+)
 from runner.guest.console import Console
 from runner.guest.interface import Access, BootOrder, Guest
 from runner.guest.keys import Keys, leave_key, make_keys
 from runner.model import Splat
 from runner.model.deadline import Deadline
-from runner.process import Completed, is_stopped, own_folder, spawn
+from runner.process import Completed, is_stopped, own_folder, run, spawn
 from runner.ssh import ConnectionLost, ConnectionSilent, Ssh, feeding, to_guest
 
 log = logging.getLogger(__name__)
@@ -98,6 +108,8 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
     folder = own.path
     keys = make_keys(folder / "keys")
     port = _free_port()
+    if order.root == "9p":
+        _lay_root(order, folder / ROOT, deadline)
     qemu = write_qemu(order.architecture, folder)
     argv = command(
         order, vng=virtme_tool("vng"), qemu=qemu, port=port, keys=folder / "keys", host_uname=platform.machine()
@@ -115,6 +127,17 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
     ssh = stack.enter_context(_authenticate(connection, keys, guest_log, process.pid, deadline))
     native = order.architecture.uname == platform.machine()
     return LiveGuest(ssh, guest_log, process.pid, len(guest_log.splats), folder, port, keys, native)
+
+
+def _lay_root(order: BootOrder, root: Path, deadline: Deadline) -> None:
+    """The guest's own copy of the image's files and the kernel's modules: vng writes into such a root."""
+    root.mkdir()
+    done = run(["debugfs", "-R", f"rdump / {root}", order.image.disk], deadline=deadline, check=False)
+    if not (root / "usr/sbin").is_dir():
+        raise InfraError(f"debugfs did not unpack {order.image.disk}:\n{done.stderr.strip()[-500:]}")
+    modules = Path(order.kernel.root) / "lib/modules"
+    if modules.is_dir():
+        shutil.copytree(modules, root / "usr/lib/modules", dirs_exist_ok=True)
 
 
 def _free_port() -> int:

@@ -20,6 +20,10 @@ _SAFE = re.compile(r"[A-Za-z0-9._/=:+-]+")
 GUEST_ADDRESS = "10.0.2.15"  # where qemu's user network expects its first guest
 KEYS_IN_GUEST = "/run/key"
 GDB_SOCKET = "gdb"  # beside the folder of the keys
+_START = "/usr/sbin/guest-start"
+# over 9p the files are those of who started the guest, and dropbear wants root's home to be root's
+_OWN_HOME = "mount -t tmpfs -o mode=700 home /root && ln -s /run/ssh /root/.ssh"
+ROOT = "root"  # there too: the guest's root, where that is no disk
 _SOCKET_PATH_MAX = 107  # of a UNIX socket, unix(7)
 # `-v` is what sends the kernel's console to us, and it asks for everything, which costs a second on an emulated
 # serial port. Warnings and worse are what a post-mortem needs.
@@ -59,14 +63,20 @@ def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, 
     options = f"-netdev {netdev} -device {row.net_device},netdev=ssh"
     if order.accel == "tcg":  # for some vng names none, and qemu's own default depends on its version
         options += f" -cpu {row.cpu}"
-    if not row.overlays:  # the root is writable then, and what is written goes where qemu throws it away
+    start = _START
+    if order.root == "9p":
+        root = ["--root", _safe(keys.with_name(ROOT))]
+        start = f"{_OWN_HOME} && {start}"
+    else:
+        root = ["--root-disk", _safe(order.image.disk), "--root-fstype", "ext4"]  # the driver; the disk is ext2
+    if order.root == "disk" and not order.overlays:  # what is written goes where qemu throws it away
+        root.append("--rw")
         options += " -snapshot"
     argv = [
         os.fspath(vng),
         "--run", _safe(order.kernel.image),
         "--qemu", _safe(qemu),
-        "--root-disk", _safe(order.image.disk),
-        "--root-fstype", "ext4",  # the driver; the disk is ext2
+        *root,
         "--busybox", _safe(order.image.busybox),
         "--rodir", f"{KEYS_IN_GUEST}={_safe(keys)}",
         "--cpus", str(order.size.cpus),
@@ -77,11 +87,9 @@ def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, 
         "--verbose",
         "--append", f"loglevel={_LOGLEVEL}",
         *(f"--append={word}" for word in row.kernel_args),
-        "--exec", "/usr/sbin/guest-start",  # --exec also sets panic=-1 and -no-reboot
+        "--exec", start,  # --exec also sets panic=-1 and -no-reboot
         f"--qemu-opts={options}",
     ]  # fmt: skip
-    if not row.overlays:
-        argv.append("--rw")
     if row.uname != host_uname:  # vng refuses the name of its own architecture
         argv += ["--arch", row.vng]
     if order.accel == "tcg":  # vng takes KVM whenever the device opens, which does not mean that it works

@@ -95,7 +95,7 @@ def have_kernel(pin: Pin, cache: Path) -> bool:
 def kept_build(pin: Pin, cache: Path) -> Build | None:
     """How a kernel in the cache was built; None when it is not there. Does not verify it."""
     store, key = stored_kernel(pin, cache)
-    return needs.read_build(store.tree(key) / f"boot/config-{pin.release}") if store.has(key) else None
+    return needs.read_build(store.tree(key) / f"boot/config-{pin.release}", pin.arch) if store.has(key) else None
 
 
 def ensure_kernel(pin: Pin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Kernel:

@@ -26,6 +26,12 @@ _HEADER = re.compile(r"^# Linux/\S+ (\S+) Kernel Configuration$", re.MULTILINE)
 _BANNER = re.compile(rb"Linux version (\d[0-9A-Za-z.+~_-]{2,63}) \(")
 _RELEASE = re.compile(rb"(\d[0-9A-Za-z.+~_-]{2,63})[ \0]")
 _CONFIG_START = b"IKCFG_ST"  # kernel/configs.c
+_HEAD = 0x10010  # bytes
+_ORDERS = {b"\1": "<", b"\2": ">"}
+_ELF = {  # include/uapi/linux/elf-em.h, by byte order
+    (1, 21): "ppc64le", (2, 21): "big-endian ppc64", (1, 62): "x86_64", (1, 183): "arm64", (1, 243): "riscv64",
+    (2, 22): "s390x",
+}  # fmt: skip
 _GZIP, _XZ = b"\x1f\x8b\x08", b"\xfd7zXZ\0"
 _LARGEST = 256 << 20  # bytes of an unpacked kernel
 _TRIED = 64  # places that look like the start of something compressed
@@ -92,6 +98,29 @@ def read_image(path: Path) -> bytes:
     """The image. Larger ones than any kernel's are cut."""
     with path.open("rb") as stream:
         return stream.read(_LARGEST)
+
+
+def image_head(path: Path) -> bytes:
+    """As much of an image as `machine_of` looks at. Empty when it cannot be read."""
+    with suppress(OSError), path.open("rb") as stream:
+        return stream.read(_HEAD)
+    return b""
+
+
+def machine_of(image: bytes) -> str:
+    """The architecture whose code an image begins with, one of ours or another one; empty when it does not tell."""
+    if image[0x202:0x206] == b"HdrS":
+        return "x86_64" if image[0x236:0x237] and image[0x236] & 1 else "x86 with 32 bits"  # XLF_KERNEL_64
+    if image[0x38:0x3C] == b"ARM\x64":  # Documentation/arch/arm64/booting.rst
+        return "big-endian arm64" if image[0x18] & 1 else "arm64"
+    if image[0x38:0x3C] == b"RSC\x05":  # Documentation/arch/riscv/boot-image-header.rst
+        return "riscv64"
+    if image[0x10008:0x1000E] == b"S390EP":
+        return "s390x"
+    if image[:4] == b"\x7fELF" and image[5:6] in _ORDERS:
+        (machine,) = struct.unpack_from(f"{_ORDERS[image[5:6]]}H", image, 18)
+        return _ELF.get((image[5], machine), f"ELF machine {machine}")
+    return ""
 
 
 def _unpacked(image: bytes) -> Iterator[bytes]:

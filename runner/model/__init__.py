@@ -28,6 +28,7 @@ from runner.model.kernels import (
     Package,
     Pin,
     PinnedFile,
+    Root,
     Wanted,
     Which,
 )

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import AwareDatetime, JsonValue
 
 from runner.model.cells import Cell
-from runner.model.kernels import Build
+from runner.model.kernels import Build, Root
 from runner.model.words import Outcome, Plain
 
 
@@ -116,6 +116,7 @@ class CellResult(Plain):
     image_sha256: str = ""
     host: str = ""
     accel: str = ""  # kvm or tcg
+    root: Root | Literal[""] = ""
     attempts: int = 1
     began: AwareDatetime | None = None  # when a worker took it up, by its own clock
     timings: Timings = Timings()

@@ -15,6 +15,7 @@ from runner.model.words import Plain, SafeName, Sha256, SourceText
 
 
 Which = Literal["newest-of-series", "all"]  # the kernels of a range
+Root = Literal["disk", "9p"]  # how a guest has its root: the image's disk, or the files on it from a folder of the host
 
 
 class Wanted(Plain):

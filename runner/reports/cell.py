@@ -124,9 +124,13 @@ def _kernel(result: CellResult) -> _Pairs:
     yield "image", f"{result.image_sha256 or 'never prepared'} (packages: {len(result.cell.image.packages)})"
 
 
+_ROOTS = {"": "never prepared", "disk": "the image's disk", "9p": "the image's files, over 9p: no ext4 or virtio-blk"}
+
+
 def _guest(result: CellResult) -> _Pairs:
     facts = result.facts
     yield "uname", " ".join(filter(None, (facts.release, facts.build, facts.machine))) or "never answered"
+    yield "root", _ROOTS[result.root]
     yield "command line", facts.cmdline or "unknown"
     yield "BPF JIT", facts.jit or "unknown"
     yield "BTF", ", ".join(facts.btf) or "none was seen"

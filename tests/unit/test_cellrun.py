@@ -38,12 +38,22 @@ def test_a_healthy_cell_answers_everything(tmp_path: Path) -> None:
     assert result.facts.release == "6.12.0-amd64"
 
 
-def test_a_kernel_that_cannot_answer_is_not_booted_and_says_what_it_lacks(tmp_path: Path) -> None:
+def test_what_a_kernel_cannot_answer_is_not_asked_and_has_the_cause(tmp_path: Path) -> None:
+    result = run(tmp_path, "without-btf")
+    assert (result.outcome, result.root, result.unasked) == (Outcome.RAN, "9p", ())
+    assert result.facts.release == "6.12.0-amd64", "it was booted"
+    assert [seen.probe for seen in seen_of(result)] == [f"claim-{n}:tc" for n in range(4)]
+    assert {seen.failed for seen in seen_of(result)} == {
+        "the kernel is without CONFIG_DEBUG_INFO_BTF (kfuncs are found by the kernel's BTF)"
+    }
+
+
+def test_a_kernel_that_cannot_boot_is_not_booted_and_says_what_it_lacks(tmp_path: Path) -> None:
     phases: list[Phase] = []
-    result = run(tmp_path, "without-btf", phases=phases)
-    assert result.outcome is Outcome.SKIPPED
-    assert "without CONFIG_DEBUG_INFO_BTF (" in result.cause
-    assert result.build.lacks[0] == "DEBUG_INFO_BTF"
+    result = run(tmp_path, "without-9p", phases=phases)
+    assert (result.outcome, result.root) == (Outcome.SKIPPED, "")
+    assert "without CONFIG_9P_FS (" in result.cause
+    assert result.build.lacks[0] == "9P_FS"
     assert phases == [Phase.PREPARING]
     assert result.answers == ()
     assert result.unasked == tuple(f"claim-{n}:tc" for n in range(4))

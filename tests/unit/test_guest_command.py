@@ -36,6 +36,7 @@ def order(arch: str, accel: Accel = "tcg", cache: str = "/cache") -> BootOrder:
         accel=accel,
         console=Path("/run/console.log"),
         scratch=Path("/cache/scratch"),
+        overlays=architecture(arch).overlays,
     )
 
 
@@ -79,6 +80,14 @@ def test_the_guest_is_cut_off_from_every_network() -> None:
 def test_nothing_that_a_shell_or_qemu_could_misread_gets_through(cache: str) -> None:
     with pytest.raises(InfraError, match="shell"):
         argv(order("x86_64", cache=cache))
+
+
+def test_without_a_disk_the_root_is_a_folder_of_the_guests_own() -> None:
+    words = argv(replace(order("riscv64"), root="9p"))
+    assert words[words.index("--root") + 1] == "/cache/root"
+    assert not {"--root-disk", "--rw"}.intersection(words), "what the guest writes must not go through to the host"
+    assert "-snapshot" not in " ".join(words)
+    assert words[words.index("--exec") + 1].startswith("mount -t tmpfs"), "its home is of whoever started the guest"
 
 
 def test_a_debugger_comes_in_by_a_socket_of_the_users_own() -> None:

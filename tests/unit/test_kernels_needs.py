@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from runner.kernels.needs import NEEDS, cannot_answer, read_build
+from runner.kernels.needs import Abilities, build_of, needs_of, read_build
 from runner.model import Build, Kernel, Pin
+from runner.model.architecture import architecture
 from runner.probes.kind import Need
 from runner.probes.kinds import KINDS
 from tests.unit.kernel_samples import CONFIG, RELEASE, installed
 
+NEEDS = needs_of(architecture("x86_64"))
+OF_KINDS = {need for kind in KINDS.values() for need in kind.needs}
+MODULES = f"lib/modules/{RELEASE}"
 
-def kernel(folder: Path, config: str = CONFIG) -> Kernel:
+
+def without(option: str, config: str = CONFIG) -> str:
+    return "".join(f"{line}\n" for line in config.splitlines() if not line.startswith(f"CONFIG_{option}="))
+
+
+# as `vng --build` makes it
+VNG = without("EXT4_FS", without("DEBUG_INFO_BTF", CONFIG.replace("=m", "=y")))
+
+
+def kernel(folder: Path, config: str = CONFIG, arch: str = "x86_64") -> Kernel:
     root = PurePosixPath(installed(folder, config=config))
     return Kernel(
-        pin=Pin(source="path:/x", arch="x86_64", version="6.12.10", release=RELEASE),
+        pin=Pin(source="path:/x", arch=arch, version="6.12.10", release=RELEASE),
         sha256="0" * 64,
         root=root,
         image=root / f"boot/vmlinuz-{RELEASE}",
@@ -24,50 +38,119 @@ def kernel(folder: Path, config: str = CONFIG) -> Kernel:
     )
 
 
-def said(folder: Path, config: str) -> tuple[Build, str]:
-    one = kernel(folder, config)
-    build = read_build(Path(one.config))
-    return build, cannot_answer(one, build, KINDS)
+def abilities(folder: Path, config: str = CONFIG, arch: str = "x86_64") -> Abilities:
+    return Abilities.of(kernel(folder, config, arch))
 
 
 def test_a_kernel_with_everything(tmp_path: Path) -> None:
-    build, why = said(tmp_path, CONFIG)
+    one = kernel(tmp_path)
+    build = read_build(Path(one.config), "x86_64")
     assert build == Build(compiler="gcc-14 (Debian 14.2.0-19) 14.2.0", pahole="1.30")
-    assert why == ""
+    able = Abilities.of(one)
+    assert (able.root, able.overlays, able.cannot_boot(), able.cannot_answer(KINDS)) == ("disk", True, "", {})
 
 
 @pytest.mark.parametrize("need", NEEDS, ids=lambda need: need.option)
 def test_each_option_is_missed_by_name_and_only_a_vital_one_is_in_the_way(tmp_path: Path, need: Need) -> None:
-    lines = [line for line in CONFIG.splitlines() if not line.startswith(f"CONFIG_{need.option}=")]
-    build, why = said(tmp_path, "\n".join(lines))
-    assert build.lacks == (need.option,)
-    assert (f"CONFIG_{need.option} " in why) == need.vital
+    one = kernel(tmp_path, without(need.option).replace("=m", "=y"))
+    able = Abilities.of(one)
+    missed = f"CONFIG_{need.option} ({need.why})"
+    assert build_of(one).lacks == (need.option,)
+    assert (missed in able.cannot_boot()) == (need.vital and need not in OF_KINDS)
+    assert (missed in str(able.cannot_answer(KINDS).values())) == (need.vital and need in OF_KINDS)
 
 
-def test_a_module_that_is_not_there_is_in_the_way(tmp_path: Path) -> None:
-    one = kernel(tmp_path)
+def test_virtme_ngs_own_options_boot_without_a_disk_and_what_cannot_be_asked_says_why(tmp_path: Path) -> None:
+    able = abilities(tmp_path / "plain", VNG)
+    assert (able.root, able.cannot_boot()) == ("9p", "")
+    why = "the kernel is without CONFIG_DEBUG_INFO_BTF (kfuncs are found by the kernel's BTF)"
+    assert able.cannot_answer(["claims", "census"]) == {"claims": why, "census": why}
+    assert abilities(tmp_path / "btf", f"{VNG}CONFIG_DEBUG_INFO_BTF=y\n").cannot_answer(["claims", "census"]) == {}
+
+
+def test_a_module_that_is_not_there_is_as_good_as_an_option_that_is_not_set(tmp_path: Path) -> None:
+    (tmp_path / "k").mkdir()
+    one = kernel(tmp_path / "k", without("9P_FS") + "CONFIG_9P_FS=m\n")
+    assert Abilities.of(one).root == "disk"
     for path in tmp_path.rglob("virtio_blk.ko"):
         path.unlink()
-    assert "without its module virtio_blk" in cannot_answer(one, read_build(Path(one.config)), KINDS)
+    able = Abilities.of(one)
+    assert able.root == "9p", "the disk is one way of several"
+    assert "without its module 9p (the host's folders" in able.cannot_boot()
 
 
-def test_what_a_kernel_must_have_depends_on_what_is_asked(tmp_path: Path) -> None:
-    one = kernel(tmp_path, CONFIG.replace("CONFIG_DEBUG_INFO_BTF=y\n", ""))
-    build = read_build(Path(one.config))
-    assert "CONFIG_DEBUG_INFO_BTF (kfuncs" in cannot_answer(one, build, ["claims"])
-    assert cannot_answer(one, build, []) == ""
+def test_only_what_is_loaded_at_the_start_needs_an_initramfs(tmp_path: Path) -> None:
+    assert "BLK_DEV_INITRD (what the guest starts from" in abilities(tmp_path, without("BLK_DEV_INITRD")).cannot_boot()
+    built_in = without("BLK_DEV_INITRD").replace("VIRTIO_BLK=m", "VIRTIO_BLK=y")
+    assert abilities(tmp_path, built_in).cannot_boot() == ""
+    assert abilities(tmp_path, without("EXT4_FS", without("BLK_DEV_INITRD"))).cannot_boot() == "", "no disk, no module"
+
+
+def test_without_overlays_the_guest_writes_to_its_disk(tmp_path: Path) -> None:
+    able = abilities(tmp_path, without("OVERLAY_FS"))
+    assert (able.overlays, able.cannot_boot()) == (False, "")
+
+
+@pytest.mark.parametrize("option", ["CMDLINE_OVERRIDE", "CMDLINE_FORCE", "CPU_BIG_ENDIAN"])
+def test_an_option_that_is_set_can_be_in_the_way_as_well(tmp_path: Path, option: str) -> None:
+    assert f"CONFIG_{option} is set" in abilities(tmp_path, f"{CONFIG}CONFIG_{option}=y\n").cannot_boot()
+
+
+def test_a_big_endian_guest_is_for_a_big_endian_kernel(tmp_path: Path) -> None:
+    config = f"{CONFIG}CONFIG_CPU_BIG_ENDIAN=y\n".replace("SERIAL_8250", "SCLP").replace("CONFIG_PCI=y\n", "")
+    assert abilities(tmp_path, config, "s390x").cannot_boot() == "", "and its devices need no PCI"
+
+
+def test_modules_that_nobody_signed_do_not_start_a_kernel_that_demands_it(tmp_path: Path) -> None:
+    one = kernel(tmp_path, f"{CONFIG}CONFIG_MODULE_SIG_FORCE=y\n")
+    why = Abilities.of(one).cannot_boot()
+    assert why.endswith("modules are not signed and CONFIG_MODULE_SIG_FORCE demands it: virtio_blk")
+    for path in tmp_path.rglob("virtio_blk.ko"):
+        path.write_bytes(path.read_bytes() + b"PKCS#7~Module signature appended~\n")
+    assert Abilities.of(one).cannot_boot() == ""
+
+
+def at(offset: int, content: bytes) -> bytes:
+    return bytes(offset) + content + bytes(64)
+
+
+@pytest.mark.parametrize(
+    ("image", "arch", "machine"),
+    [
+        (at(0x202, b"HdrS" + bytes(0x30) + b"\1"), "x86_64", ""),
+        (at(0x202, b"HdrS"), "x86_64", "x86 with 32 bits"),
+        (at(0x38, b"ARM\x64"), "x86_64", "arm64"),
+        (at(0x18, b"\1" + bytes(0x1F) + b"ARM\x64"), "arm64", "big-endian arm64"),
+        (at(0x38, b"RSC\x05"), "riscv64", ""),
+        (at(0x10008, b"S390EP"), "arm64", "s390x"),
+        (b"\x7fELF\2\1" + bytes(12) + struct.pack("<H", 21), "ppc64le", ""),
+        (b"\x7fELF\2\2" + bytes(12) + struct.pack(">H", 21), "ppc64le", "big-endian ppc64"),
+        (b"\x7fELF\2\1" + bytes(12) + struct.pack("<H", 40), "arm64", "ELF machine 40"),
+        (b"\x1f\x8b\x08 compressed", "arm64", ""),
+        (b"", "x86_64", ""),
+    ],
+)
+def test_an_image_of_another_machine_is_not_booted(tmp_path: Path, image: bytes, arch: str, machine: str) -> None:
+    consoles = CONFIG + "CONFIG_SERIAL_AMBA_PL011_CONSOLE=y\nCONFIG_HVC_CONSOLE=y\n"
+    one = kernel(tmp_path, consoles, arch)
+    Path(one.image).write_bytes(image)
+    why = f"the kernel cannot boot: its image is for {machine}, not for {arch}" if machine else ""
+    assert Abilities.of(one).cannot_boot() == why
 
 
 def test_without_modules_no_btf_of_modules_is_missed(tmp_path: Path) -> None:
     config = CONFIG.replace("CONFIG_MODULES=y", "# CONFIG_MODULES is not set").replace("=m", "=y")
-    assert said(tmp_path, config.replace("CONFIG_DEBUG_INFO_BTF_MODULES=y\n", ""))[0].lacks == ()
+    assert build_of(kernel(tmp_path, without("DEBUG_INFO_BTF_MODULES", config))).lacks == ()
 
 
-def test_what_is_not_known_is_not_missing(tmp_path: Path) -> None:
+def test_what_is_not_known_is_not_missing_and_the_files_say_what_there_is(tmp_path: Path) -> None:
     one = kernel(tmp_path)
     Path(one.config).unlink()
-    build = read_build(Path(one.config))
-    assert (build, cannot_answer(one, build, KINDS)) == (Build(), "")
+    assert read_build(Path(one.config), "x86_64") == Build()
+    able = Abilities.of(one)
+    assert (able.root, able.cannot_boot(), able.cannot_answer(KINDS)) == ("9p", "", {})
+    (tmp_path / MODULES / "modules.builtin").write_text("kernel/fs/ext4/ext4.ko\n")
+    assert Abilities.of(one).root == "disk", "virtio_blk.ko is there as well"
 
 
 @pytest.mark.parametrize(
@@ -83,4 +166,5 @@ def test_what_is_not_known_is_not_missing(tmp_path: Path) -> None:
 def test_whoever_built_it_wrote_it(tmp_path: Path, line: str, compiler: str, pahole: str) -> None:
     path = tmp_path / "config"
     path.write_text(line + "\n")
-    assert (read_build(path).compiler, read_build(path).pahole) == (compiler, pahole)
+    found = read_build(path, "x86_64")
+    assert (found.compiler, found.pahole) == (compiler, pahole)
