@@ -246,16 +246,17 @@ def run(
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
     input: bytes | None = None,  # noqa: A002  as in subprocess.run
+    stdin: Stdio = subprocess.DEVNULL,
     check: bool = True,
 ) -> Completed:
-    """Run `argv` to its end and keep what it printed.
+    """Run `argv` to its end and keep what it printed. `stdin`: where `input` is not given.
 
     Raises InfraError when the program does not exist, when `deadline` passes, and, unless `check` is False, when it
     exits with anything but 0.
     """
     pipe = subprocess.PIPE
-    stdin = subprocess.DEVNULL if input is None else pipe
     line = _shown(argv)
+    stdin = stdin if input is None else pipe
     with spawn(argv, end_s=deadline.end_s, stdin=stdin, stdout=pipe, stderr=pipe, cwd=cwd, env=env) as process:
         try:
             out, err = process.communicate(input, timeout=deadline.remaining_s)

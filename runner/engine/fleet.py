@@ -14,6 +14,7 @@ CONNECT_S = 30.0
 ASK_S = 180.0
 SILENCE_S = 30.0
 FAILURES = 3
+OUTPUT_BEGINS = "runner-output-begins"  # printed on a host before a command: its shell may have printed something
 _REMEMBERED = 8  # cells of a host, for its speed
 
 
@@ -24,7 +25,8 @@ class Host:
     name: str
     slots: Mapping[str, int]
     accel: Mapping[str, Accel]
-    ssh: str = ""  # what ssh calls it, in the fleet's ssh configuration; empty: this machine
+    ssh: str = ""  # what ssh calls it; empty: this machine
+    ssh_config: Path | None = None
     python: str = ""
     cache: str = ""  # its cache folder, where that is not the usual one
 
@@ -38,7 +40,6 @@ class Fleet:
     """All hosts of a run, and when one of them is given up."""
 
     hosts: tuple[Host, ...]
-    ssh_config: Path | None = None
     connect_s: float = CONNECT_S  # until a worker on a host answers
     silence_s: float = SILENCE_S  # a worker without a heartbeat for longer is dead
     failures: int = FAILURES  # in a row, until a host is set aside

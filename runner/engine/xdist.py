@@ -29,7 +29,7 @@ from execnet.gateway_bootstrap import HostNotFound
 from xdist.dsession import DSession
 from xdist.workermanage import NodeManager
 
-from runner.engine.fleet import Host
+from runner.engine.fleet import OUTPUT_BEGINS, Host
 from runner.engine.heartbeat import Heartbeats
 from runner.engine.scheduling import Pool, TurnScheduling
 from runner.errors import InfraError
@@ -147,7 +147,8 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         spec: Any = execnet.XSpec("execmodel=main_thread_only")
         spec.id = f"{host.name}-{next(self._numbers)}"
         if host.ssh:
-            spec.ssh, spec.ssh_config, spec.python = host.ssh, str(self._health.fleet.ssh_config), host.python
+            spec.ssh, spec.ssh_config = host.ssh, str(host.ssh_config)
+            spec.python = f"echo {OUTPUT_BEGINS}; exec {host.python}"
         else:
             spec.popen = True
         spec.env = {"RUNNER_CACHE": host.cache} if host.cache else {}
@@ -318,6 +319,13 @@ class SshLink(gateway_io.Popen2IOMaster):
                     self.said.append(text)
                     log.info("%s: %s", self.remoteaddress, text)
 
+    def skip_noise(self) -> None:
+        """Read what the user's shell there prints before Python starts; it is shown if Python does not start."""
+        for raw in iter(lambda: self.infile.readline(_LINE_CHARS), b""):
+            if raw.rstrip().endswith(OUTPUT_BEGINS.encode()):
+                return
+            self.said.append(plain(raw.decode(errors="replace")))
+
     def last_words(self) -> str:
         """Why it ended, after it did."""
         self._listener.join(timeout=1)
@@ -347,6 +355,8 @@ class Links(execnet.Group):
         timer.daemon = True
         timer.start()
         try:
+            if isinstance(link, SshLink):
+                link.skip_noise()
             gateway = gateway_bootstrap.bootstrap(link, spec)
             gateway._rinfo()  # a dead link shows here at the latest
             settling = gateway.remote_exec(_SETTLE)

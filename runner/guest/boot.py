@@ -32,7 +32,7 @@ from runner.guest.keys import Keys, leave_key, make_keys
 from runner.model import Splat
 from runner.model.deadline import Deadline
 from runner.process import Completed, is_stopped, own_folder, run, spawn
-from runner.ssh import ConnectionLost, ConnectionSilent, Ssh, feeding, to_guest
+from runner.ssh import ConnectionLost, ConnectionSilent, Ssh, to_guest
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class LiveGuest:
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         with self._blame():
-            return self.ssh.run(command, deadline=deadline, feed=feeding(stdin), together=True)
+            return self.ssh.run(command, deadline=deadline, stdin=stdin)
 
     def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         with self._blame():

@@ -110,7 +110,8 @@ def describe(connection: Connection, *, deadline: Deadline) -> HostFacts:
     try:
         facts = HostFacts.model_validate_json(done.stdout)
     except ValidationError:
-        raise InfraError(f"{host.name}: its runner is another version", hint=hint) from None
+        what = f"{host.name}: what its runner prints is not ours: {printable(done.stdout)[:200].strip()!r}"
+        raise InfraError(what, hint=hint) from None
     if facts.code_sha256 != code_sha256():
         what = f"{host.name}: its runner {facts.runner_version} is not the same code as ours"
         raise InfraError(what, hint=hint)
@@ -132,7 +133,7 @@ def query(entry: HostEntry, limits: HostLimits, *, doctor: bool = False) -> Host
     try:
         if entry.ssh is None:
             return HostHealth(entry, own_facts(deadline=limits.deadline("ask_s")))
-        with connect(entry, deadline=limits.deadline("connect_s")) as connection:
+        with connect(entry, limits) as connection:
             facts = describe(connection, deadline=limits.deadline("ask_s"))
             findings = _findings(connection, deadline=limits.deadline("ask_s")) if doctor else None
             return HostHealth(entry, facts, doctor=findings)
@@ -162,27 +163,26 @@ def slots_of(entry: HostEntry, facts: HostFacts, guest: GuestSize) -> dict[str, 
 def usable_fleet(file: HostsFile, guest: GuestSize) -> Iterator[tuple[Fleet, tuple[InfraError, ...]]]:
     """The fleet, and why some hosts are not in it. Raises InfraError when none can be used."""
     hosts, errors = [], []
-    for health in query_all(file):
-        entry = health.entry
-        if health.facts and (number := slots_of(entry, health.facts, guest)):
-            hosts.append(
-                Host(
-                    name=entry.name,
-                    slots=number,
-                    accel=health.facts.accel,
-                    ssh=entry.name if entry.ssh else "",
-                    python=entry.python,
-                    cache=entry.cache or "",
-                )
-            )
-        else:
-            what = f"{entry.name}: none of its architectures in hosts.yaml has a qemu there"
-            hint = f"`runner host check {entry.name}` shows what it can run"
-            errors.append(health.error or InfraError(what, hint=hint))
-    if not hosts:
-        raise InfraError("no host can be used:\n" + "\n".join(str(error) for error in errors))
     limits = file.limits
     with tempfile.TemporaryDirectory(prefix="runner-hosts-") as folder:
-        config = Path(folder) / "ssh_config"
-        config.write_text(ssh_config(file.hosts, limits))
-        yield Fleet(tuple(hosts), config, limits.connect_s, limits.silence_s, limits.failures), tuple(errors)
+        for health in query_all(file):
+            entry = health.entry
+            if health.facts and (number := slots_of(entry, health.facts, guest)):
+                hosts.append(fleet_host(entry, limits, Path(folder), slots=number, accel=health.facts.accel))
+            else:
+                what = f"{entry.name}: none of its architectures in hosts.yaml has a qemu there"
+                hint = f"`runner host check {entry.name}` shows what it can run"
+                errors.append(health.error or InfraError(what, hint=hint))
+        if not hosts:
+            raise InfraError("no host can be used:\n" + "\n".join(str(error) for error in errors))
+        yield Fleet(tuple(hosts), limits.connect_s, limits.silence_s, limits.failures), tuple(errors)
+
+
+def fleet_host(
+    entry: HostEntry, limits: HostLimits, folder: Path, *, slots: Mapping[str, int], accel: Mapping[str, Accel]
+) -> Host:
+    """A host of a run. Its ssh configuration is written into `folder`."""
+    config = folder / f"{entry.name}.config"
+    if entry.ssh:
+        config.write_text(ssh_config(entry, limits))
+    return Host(entry.name, slots, accel, entry.address, config, entry.python, entry.cache or "")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
 
 from runner import yamlfile
 from runner.engine.fleet import ASK_S, CONNECT_S, FAILURES, SILENCE_S
-from runner.kernels.source import Arch
+from runner.kernels.source import Arch, matches
 from runner.matrix import SCHEMA_ID
 from runner.model import Plain, Seconds
 from runner.model.deadline import Deadline
@@ -21,32 +19,24 @@ MAX_HOSTS = 64
 VENV = "~/.local/share/kfunc-runner/venv"
 
 _NAME = r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?"
-_TARGET = r"([A-Za-z_][A-Za-z0-9_.-]{0,31}@)?[A-Za-z0-9]([A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?"
+# a user of a domain is jane@corp.example.com or CORP\jane: the last @ divides
+_TARGET = r"([A-Za-z0-9_][A-Za-z0-9_.@+\\-]{0,127}@)?[A-Za-z0-9]([A-Za-z0-9.:-]{0,253}[A-Za-z0-9])?"
 _PATH = r"(~|(~?/[A-Za-z0-9._+-]+))(/[A-Za-z0-9._+-]+)*"
-
-
-def _matches(what: str, pattern: str, rule: str) -> Callable[[str], str]:
-    def check(word: str) -> str:
-        if not re.fullmatch(pattern, word):
-            raise ValueError(f"{word!r} is not {what}: {rule}")
-        return word
-
-    return check
 
 
 Name = Annotated[
     str,
-    AfterValidator(_matches("a host's name", _NAME, "small letters, digits, `.` and `-`")),
+    AfterValidator(matches("a host's name", _NAME, "small letters, digits, `.` and `-`")),
     WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"}),
 ]
 Target = Annotated[
     str,
-    AfterValidator(_matches("an ssh target", _TARGET, "user@host or host; the port has its own key")),
+    AfterValidator(matches("an ssh target", _TARGET, "user@host or host; the port has its own key")),
     WithJsonSchema({"type": "string", "pattern": f"^{_TARGET}$"}),
 ]
 PlainPath = Annotated[
     str,
-    AfterValidator(_matches("a path", _PATH, "beginning with / or ~/, of letters, digits and `.`, `_`, `+`, `-`")),
+    AfterValidator(matches("a path", _PATH, "beginning with / or ~/, of letters, digits and `.`, `_`, `+`, `-`")),
     WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"}),
 ]
 Slots = Annotated[int, Field(ge=1, le=256)]
@@ -55,19 +45,20 @@ Slots = Annotated[int, Field(ge=1, le=256)]
 class SshOptions(Plain):
     """Options of ssh, by ssh's own names. There are no others: most of ssh's can run commands."""
 
-    identity_file: Annotated[PlainPath | None, Field(alias="IdentityFile", description="the private key")] = None
+    identity_file: Annotated[
+        PlainPath | None, Field(alias="IdentityFile", description="the private key; no other is offered")
+    ] = None
     known_hosts: Annotated[
         PlainPath | None, Field(alias="UserKnownHostsFile", description="by default ~/.ssh/known_hosts")
     ] = None
-    identities_only: Annotated[bool, Field(alias="IdentitiesOnly", description="offer no key but IdentityFile")] = False
 
 
 class HostEntry(Plain):
     """A machine that boots guests. Without `ssh` it is the one on which the run is started."""
 
     name: Annotated[Name, Field(description="its name in reports")]
-    ssh: Annotated[Target | None, Field(description="user@host")] = None
-    port: Annotated[int, Field(ge=1, le=65535, description="of its ssh server")] = 22
+    ssh: Annotated[Target | None, Field(description="user@host, or a host of ~/.ssh/config")] = None
+    port: Annotated[int | None, Field(ge=1, le=65535, description="of its ssh server")] = None
     options: Annotated[SshOptions, Field(description="options of ssh")] = SshOptions()
     slots: Annotated[
         Slots | dict[Arch, Slots] | None,

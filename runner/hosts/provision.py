@@ -20,7 +20,6 @@ from runner.hosts.hostsfile import HostEntry, HostsFile
 from runner.model import GuestSize, Limits, Lock
 from runner.model.deadline import Deadline
 from runner.process import run
-from runner.ssh import feeding
 from runner.text import printable
 
 _PACKAGE = Path(__file__).parents[1]
@@ -44,7 +43,7 @@ def prepare(
         def one(entry: HostEntry) -> InfraError | None:
             tell = partial(say, entry.name)
             try:
-                with connect(entry, deadline=file.limits.deadline("connect_s")) as connection:
+                with connect(entry, file.limits) as connection:
                     facts = install(connection, wheel, wheels, tell, pushed=push, limits=limits)
                     tell(warm(connection, lock, facts, cache, tell, push=push, limits=limits))
             except InfraError as error:
@@ -64,7 +63,7 @@ def install(
     setup = f"{host.venv}.setup"
     files = {name: _PACKAGE / name for name in ("packages.sh", "packages.txt")}
     files |= {f"wheels/{file.name}": file for file in wheels}
-    connection.run(_UNPACK.format(folder=setup), deadline=deadline, feed=feeding(_tar(files)))
+    connection.run(_UNPACK.format(folder=setup), deadline=deadline, feed=_tar(files))
     try:
         say("Debian packages")
         _install_packages(connection, setup, say, deadline)
@@ -95,7 +94,7 @@ def warm(
         images=tuple(pin for pin in lock.images if pin.arch in facts.accel),
     )
     line, document = remote_runner(host, "host", "lacks"), wanted.model_dump_json().encode()
-    done = connection.run(line, deadline=limits.deadline("prepare_s"), feed=feeding(document))
+    done = connection.run(line, deadline=limits.deadline("prepare_s"), feed=document)
     missing = transfer.pins(Lock.model_validate_json(done.stdout))
     for pin in missing:
         say(transfer.title(pin))
@@ -108,7 +107,7 @@ def warm(
             alone = Lock.model_validate(kind).model_dump_json().encode()
             line = remote_runner(host, "host", "fetch", within=deadline)
             with _needs_network():
-                connection.run(line, deadline=deadline, feed=feeding(alone))
+                connection.run(line, deadline=deadline, feed=alone)
     guests = ", ".join(f"{number} {arch}" for arch, number in slots_of(host, facts, GuestSize()).items())
     new = f"{len(missing)} of {len(transfer.pins(wanted))} kernels and images were new"
     return f"ready: {guests} guests; {new}"

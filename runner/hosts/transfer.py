@@ -6,7 +6,7 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Annotated, cast
+from typing import IO, Annotated
 
 from pydantic import Field
 
@@ -15,7 +15,6 @@ from runner.images import ensure_image, stored_image
 from runner.kernels import ensure_kernel, stored_kernel
 from runner.model import ImagePin, Lock, Pin, Plain, Sha256
 from runner.model.deadline import Deadline
-from runner.ssh import Writer
 from runner.store import Store, StoredTree, tree_sha256
 
 _BLOCK = 1 << 16
@@ -56,11 +55,11 @@ def fetch(lock: Lock, cache: Path, *, deadline: Deadline) -> Iterator[Pinned]:
         yield pin
 
 
-def send(pin: Pinned, cache: Path, to: Writer) -> None:
+def send(pin: Pinned, cache: Path, to: IO[bytes]) -> None:
     """Write a parcel. InfraError when the entry is not in this machine's cache."""
     entry = _entry(pin, cache)
     to.write(Parcel(pin=pin, sha256=entry.sha256).model_dump_json().encode() + b"\n")
-    with tarfile.open(fileobj=cast("IO[bytes]", to), mode="w|", bufsize=_BLOCK) as archive:
+    with tarfile.open(fileobj=to, mode="w|", bufsize=_BLOCK) as archive:
         for path in sorted(entry.files):
             archive.add(entry.tree / path, arcname=str(path), recursive=False)
 

@@ -109,7 +109,7 @@ class Net:
         """The file for all of them."""
         lines = ["hosts:"]
         for host in self.hosts:
-            options = f"{{IdentityFile: {self.key}, UserKnownHostsFile: {self.known_hosts}, IdentitiesOnly: true}}"
+            options = f"{{IdentityFile: {self.key}, UserKnownHostsFile: {self.known_hosts}}}"
             lines.append(
                 f"  - {{name: {host.name}, ssh: root@{host.address}, slots: {slots}, python: {python}, "
                 f"options: {options}}}"

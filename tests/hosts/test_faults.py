@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 from runner.engine.controller import execute
-from runner.engine.fleet import Fleet, Host
+from runner.engine.fleet import Fleet
 from runner.errors import InfraError
-from runner.hosts.connection import connect, ssh_config
+from runner.hosts.connection import connect
+from runner.hosts.health import fleet_host
 from runner.hosts.hostsfile import HostEntry, HostLimits, HostsFile, load_hosts
 from runner.model import CellResult, Outcome
 from runner.model.deadline import Deadline
@@ -63,12 +64,10 @@ def play(
     Does the run end by itself?
     """
     file = hosts_file(three, folder, connect_s)
-    config = folder / "ssh_config"
-    config.write_text(ssh_config(file.hosts, file.limits))
     hosts = [
-        Host(entry.name, {"x86_64": 1}, {"x86_64": "tcg"}, ssh=entry.name, python=entry.python) for entry in file.hosts
+        fleet_host(entry, file.limits, folder, slots={"x86_64": 1}, accel={"x86_64": "tcg"}) for entry in file.hosts
     ]
-    fleet = Fleet(tuple(hosts[:only]), config, file.limits.connect_s, file.limits.silence_s)
+    fleet = Fleet(tuple(hosts[:only]), file.limits.connect_s, file.limits.silence_s)
     birch, played, over = three.hosts[1], Played(), threading.Event()
     for host in three.hosts:
         host.cache.mkdir(parents=True, exist_ok=True)
@@ -162,7 +161,7 @@ def test_a_cut_ssh_connection_leaves_nothing_on_the_host(three: Net, tmp_path: P
                 words = (folder / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if words[0] == b"ssh" and str(tmp_path / "ssh_config").encode() in words and b"birch" in words:
+            if words[0] == b"ssh" and str(tmp_path / "birch.config").encode() in words:
                 os.kill(int(folder.name), signal.SIGKILL)
 
     played = play(three, tmp_path, *["until-go"] * 3, do=cut)
@@ -245,13 +244,12 @@ def test_an_unknown_host_key_is_refused_with_the_command_that_accepts_it(three: 
             "options": {"IdentityFile": str(three.key), "UserKnownHostsFile": str(tmp_path / "known_hosts")},
         }
     )
-    limit = Deadline.after(HostLimits().connect_s, "connect_s")
     with (
         pytest.raises(InfraError, match="host key is not known: ssh-ed25519 SHA256:") as caught,
-        connect(entry, deadline=limit),
+        connect(entry, HostLimits()),
     ):
         pass
     command = caught.value.hint.partition("accepts it: ")[2]
     assert os.system(f"{command} 2>/dev/null") == 0  # noqa: S605  as a user would
-    with connect(entry, deadline=limit) as connection:
-        assert connection.run("hostname", deadline=limit).stdout == "amber\n"
+    with connect(entry, HostLimits()) as connection:
+        assert connection.run("hostname", deadline=Deadline.after(30, "the test's limit")).stdout == "amber\n"

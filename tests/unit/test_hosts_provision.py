@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import paramiko
 import pytest
 
 from runner.errors import InfraError
-from runner.hosts.connection import Connection
+from runner.hosts.connection import Connection, Feed
 from runner.hosts.hostsfile import HostEntry
 from runner.hosts.provision import install
 from runner.model import Limits
 from runner.model.deadline import Deadline
 from runner.process import Completed
-from runner.ssh import Feed, Ssh
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,7 @@ class WithoutNetwork(Connection):
         command: str,
         *,
         deadline: Deadline,
-        feed: Feed | None = None,
+        feed: Feed = b"",
         check: bool = True,
     ) -> Completed:
         self.lines.append(command)
@@ -43,8 +40,7 @@ class WithoutNetwork(Connection):
 def test_a_host_that_cannot_fetch_is_told_of_the_other_way(tmp_path: Path, *, pushed: bool) -> None:
     wheel = tmp_path / "kfunc_runner-0.1.0-py3-none-any.whl"
     wheel.touch()
-    with socket.socket() as unused:
-        host = WithoutNetwork(HostEntry(name="bare", ssh="root@bare"), Ssh(paramiko.Transport(unused), "bare"))
+    host = WithoutNetwork(HostEntry(name="bare", ssh="root@bare"), tmp_path)
     with pytest.raises(InfraError, match="pip failed") as caught:
         install(host, wheel, (wheel,), lambda _: None, pushed=pushed, limits=Limits())
     assert ("With --push it needs none" in caught.value.hint) != pushed

@@ -20,7 +20,7 @@ hosts:
     ssh: ci@big.example.org
     port: 2222
     slots: {x86_64: 8, arm64: 4}
-    options: {IdentityFile: ~/.ssh/ci, UserKnownHostsFile: /etc/runner/known_hosts, IdentitiesOnly: true}
+    options: {IdentityFile: ~/.ssh/ci, UserKnownHostsFile: /etc/runner/known_hosts}
     cache: /srv/cache
 limits: {connect_s: 10, silence_s: 9, failures: 2}
 """
@@ -60,7 +60,7 @@ def test_a_whole_file(tmp_path: Path) -> None:
         ("name: a, ssh: b, python: '/usr/bin/python3 -c id'", "is not a path"),
         ("name: a, ssh: b, python: '~//x'", "is not a path"),
         ("name: a, ssh: b, cache: '/tmp/$(id)'", "is not a path"),
-        ("name: a, ssh: b, options: {ProxyCommand: id}", "unknown key; known: IdentitiesOnly"),
+        ("name: a, ssh: b, options: {ProxyCommand: id}", "unknown key; known: IdentityFile"),
         ("name: a, ssh: b, options: {identityfile: /k}", "did you mean 'IdentityFile'?"),
         ("name: a, slots: {x86: 1}", "unknown architecture 'x86'; did you mean 'x86_64'?"),
         ("name: a, slots: {}", "the host would get no guest"),
