@@ -43,11 +43,11 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit status. Raises nothing."""
+def run(arguments: list[str], engine: object = None) -> int:
+    """Run one command line and return its exit status. Raises nothing. Another `engine` than ours boots no guests."""
     streams = sys.stdout, sys.stderr
     try:
-        status = _command(arguments)
+        status = _command(arguments, engine)
         _flush()
     except RunnerError as error:
         status = _explain(error)
@@ -66,11 +66,11 @@ def run(arguments: list[str]) -> int:
     return status
 
 
-def _command(arguments: list[str]) -> int:
+def _command(arguments: list[str], engine: object) -> int:
     from runner.cli.app import app  # noqa: PLC0415  late, so that an interrupt while importing is caught as well
 
     try:
-        app(arguments, prog_name="runner")
+        app(arguments, prog_name="runner", obj=engine)
     except Finished as finished:
         return finished.status
     except SystemExit as ended:

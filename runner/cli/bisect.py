@@ -36,7 +36,7 @@ _ARCHIVE = "--from, --to, --series, --version, --all, -n, --hosts, --fresh"
 app = typer.Typer()
 
 
-@command(app, "bisect")
+@command(app, "bisect", "bisect nat-manip-2 --arch x86_64 --series 6.12")
 def bisect(
     project: Project,
     target: Annotated[
@@ -69,8 +69,6 @@ def bisect(
     Repeat the command to resume an interrupted bisection.
 
     Exit status: 0 finished; 2 no kernel answered, or an end of a change could not be confirmed.
-
-    Example: runner bisect nat-manip-2 --arch x86_64 --series 6.12
     """
     ways = [bool(it) for it in (first or last, series, version, every, git)]
     if git and any((first, last, series, version, every, slots, hosts, fresh)):

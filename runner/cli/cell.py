@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.console import Group as Lines
 from rich.text import Text
 
@@ -19,15 +18,14 @@ from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.booting import stoppable, way_in
 from runner.cli.displays import Display
-from runner.cli.options import CellId, Gdb, Offline, RunOfCell, Shown, command, group, progress_console
+from runner.cli.options import Offline, Shown, command, group, progress_console
 from runner.cli.project import Project
-from runner.engine.cellrun import this_machine
-from runner.engine.plan import CellOrder, OpenGuests, order_again
+from runner.engine.cellrun import boot_order, this_machine
+from runner.engine.plan import OpenGuests, order_again
 from runner.engine.repeat import Earlier, Repeated, Repetition
 from runner.errors import UserError
-from runner.guest.interface import BootOrder, Guest
+from runner.guest.interface import Guest
 from runner.model import Cell, Outcome, Trace
-from runner.model.architecture import architecture
 from runner.reports.cell import cell_report, comparison_report, probe_report
 from runner.reports.export import exported_cell, exported_probe, imported_cell, to_json
 from runner.results import evidence
@@ -38,10 +36,15 @@ app = group("Show one cell, boot it again, or enter its guest.", "cell show 6.12
 _UNLIMITED_S = 86400  # while a debugger may stop the guest, its silence means nothing
 _STATUS = {True: EXIT_OK, False: EXIT_BROKEN, None: EXIT_NO_ANSWER}
 _SSH_BROKE = 255  # ssh(1)
-_OR_KERNEL = "or give KERNEL ARCH, such as 6.12 arm64"
+
+CellId = Annotated[str, typer.Argument(metavar="ID", help="A cell's id, such as 6.12.117-x86_64.")]
+RunOfCell = Annotated[
+    str | None, typer.Option("--run", help="A run's id. [default: the one with the cell's newest answer]")
+]
+Gdb = Annotated[bool, typer.Option("--gdb", help="Let gdb attach to the guest, and print the line that does.")]
 
 
-@command(app, "show")
+@command(app, "show", "cell show 6.12.117-x86_64")
 def show(
     project: Project,
     cell: CellId,
@@ -49,10 +52,7 @@ def show(
     run: RunOfCell = None,
     every: Annotated[bool, typer.Option("--all", help="Show every kfunc that was asked about.")] = False,
 ) -> Shown:
-    """Show everything about one cell of a run, or one probe's raw answer.
-
-    Example: runner cell show 6.12.117-x86_64
-    """
+    """Show everything about one cell of a run, or one probe's raw answer."""
     judged = project.run(run, cell_id=cell, consoles=True)
     found, run_id = judged.cell(cell), judged.run.id
     if not probe:
@@ -72,7 +72,7 @@ def show(
     return Shown(report, lambda: to_json(exported_probe(found, probe)))
 
 
-@command(app, "repro")
+@command(app, "repro", "cell repro 6.12.117-x86_64 --probe nat-source:tc")
 def repro(
     project: Project,
     cell: CellId,
@@ -91,27 +91,18 @@ def repro(
     """Boot exactly that cell again, with the same kernel, image, programs and parameters; compare the answers.
 
     With --gdb nothing is asked before Enter is pressed. Exit status: 0 the same answer; 1 another one; 2 no answer.
-
-    Example: runner cell repro 6.12.117-x86_64 --probe nat-source:tc
     """
-    expectations, run_id = project.expectations, ""
-    if from_:
-        earlier = _of_file(from_, cell)
-    else:
-        judged = project.run(run, cell_id=cell)
-        run_id, asked = judged.run.id, project.asked(judged.run.id)
-        recorded, objects = (asked.cells.get(cell), asked.objects) if asked else (None, {})
-        earlier = Earlier(f"run {run_id}", judged.cell(cell).result, recorded, objects)
+    expectations = project.expectations
+    earlier, run_id = (_of_file(from_, cell), "") if from_ else _of_store(project, cell, run)
     order = order_again(earlier.result.cell, earlier.asked(expectations), probe, trace=bool(probe))
     if gdb:
         limits = order.cell.limits.model_copy(update={"probe_s": _UNLIMITED_S, "cell_s": _UNLIMITED_S})
         order = order.model_copy(update={"cell": order.cell.model_copy(update={"limits": limits}), "gdb": True})
-    console, deadline = progress_console(), project.limits.deadline("prepare_s")
-    shown = Display(console, lambda result: result.cause or str(result.outcome))
-    guests = _open_guests(order, console, hold=hold, gdb=gdb) if hold or gdb else None
+    shown = Display(progress_console(), lambda result: result.cause or str(result.outcome))
+    deadline = project.limits.deadline("prepare_s")
     again = Repetition(expectations, project.matrix.sha256, cache_root(), deadline, shown, offline)
     with stoppable(), tempfile.TemporaryDirectory(dir=cache_root()) as folder:
-        done = again.run(earlier, order, Path(folder), guests)
+        done = again.run(earlier, order, Path(folder), _open_guests(cell, hold=hold, gdb=gdb) if hold or gdb else None)
     if done is None:
         raise Finished(EXIT_INTERRUPTED)
     trace = done.trace(probe)
@@ -121,6 +112,14 @@ def repro(
     if probe and done.result.outcome is Outcome.RAN:
         parts.insert(0, probe_report(judged_cell(done.result, expectations), probe, trace=trace))
     return Shown(Lines(*parts), lambda: _document(done, trace), _STATUS[done.same])
+
+
+def _of_store(project: Project, cell_id: str, run: str | None) -> tuple[Earlier, str]:
+    """A stored cell, and the id of its run."""
+    judged = project.run(run, cell_id=cell_id)
+    run_id, asked = judged.run.id, project.asked(judged.run.id)
+    recorded, objects = (asked.cells.get(cell_id), asked.objects) if asked else (None, {})
+    return Earlier(f"run {run_id}", judged.cell(cell_id).result, recorded, objects), run_id
 
 
 def _of_file(path: Path, cell_id: str) -> Earlier:
@@ -149,9 +148,11 @@ def _document(done: Repeated, trace: Trace | None) -> dict[str, object]:
     }
 
 
-def _open_guests(order: CellOrder, console: Console, *, hold: bool, gdb: bool) -> OpenGuests:
+def _open_guests(cell_id: str, *, hold: bool, gdb: bool) -> OpenGuests:
+    console = progress_console()
+
     def stop(guest: Guest, title: str, then: str) -> None:
-        console.print(Text(f"{order.cell.id}: {title}"), soft_wrap=True)
+        console.print(Text(f"{cell_id}: {title}"), soft_wrap=True)
         way_in(guest, console)
         console.print(Text(then))
         if not sys.stdin.readline():
@@ -169,35 +170,24 @@ def _open_guests(order: CellOrder, console: Console, *, hold: bool, gdb: bool) -
     return OpenGuests(before if gdb else defaults.before, after if hold else defaults.after)
 
 
-@command(app, "shell")
+@command(app, "shell", "cell shell 6.12 arm64")
 def shell(
     project: Project,
     kernel: Annotated[
         str, typer.Argument(metavar="ID|KERNEL", help="A cell's id, or a kernel's name or version in the matrix.")
     ],
     arch: Annotated[str, typer.Argument(help="An architecture, such as arm64, after a kernel.")] = "",
-    run: Annotated[str | None, typer.Option(help="With a cell's id: the run. [default: the last run]")] = None,
+    run: RunOfCell = None,
     gdb: Gdb = False,
     offline: Offline = False,
 ) -> None:
-    """Boot a cell of a run, or a kernel of the matrix, and open a shell in it. The guest ends with the shell.
-
-    Example: runner cell shell 6.12 arm64
-    """
+    """Boot a cell of a run, or a kernel of the matrix, and open a shell in it. The guest ends with the shell."""
     cell = _of_matrix(project, kernel, arch, offline=offline) if arch else _of_run(project, kernel, run)
     machine, console = this_machine(offline=offline), progress_console()
-    ready, image = machine.prepare(cell, deadline=cell.limits.deadline("prepare_s"))
     with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
-        order = BootOrder(
-            architecture=architecture(cell.arch),
-            kernel=ready,
-            image=image,
-            size=cell.guest,
-            accel=machine.accel(cell),
-            console=Path(folder) / "console.log",
-            scratch=machine.scratch,
-            gdb=gdb,
-        )
+        order, able = boot_order(cell, machine, Path(folder) / "console.log", gdb=gdb)
+        if why := able.cannot_boot():
+            raise UserError(f"{cell.id} cannot be booted: {why}")
         console.print(f"booting {cell.id} ({order.accel}); `exit` ends the guest")
         with machine.boot(order, deadline=cell.limits.deadline("boot_s")) as guest:
             if gdb:
@@ -206,18 +196,12 @@ def shell(
                 guest.run("true", deadline=cell.limits.deadline("probe_s"))  # raises why
 
 
-def _of_run(project: Project, cell_id: str, run_id: str | None) -> Cell:
+def _of_run(project: Project, cell_id: str, run: str | None) -> Cell:
     """The cell of a run, with the packages of then, whatever the lock says now."""
     try:
-        with project.store() as store:
-            run = store.load(run_id)
+        return project.run(run, cell_id=cell_id).cell(cell_id).result.cell
     except UserError as error:
-        raise UserError(error.what, hint=f"{error.hint}; {_OR_KERNEL}") from None
-    for cell in run.cells:
-        if cell.id == cell_id:
-            return cell
-    there = ", ".join(cell.id for cell in run.cells)
-    raise UserError(f"run {run.id} has no cell {cell_id!r}", hint=f"it has: {there}; {_OR_KERNEL}")
+        raise UserError(error.what, hint=f"{error.hint}; or give KERNEL ARCH, such as 6.12 arm64") from None
 
 
 def _of_matrix(project: Project, kernel: str, arch: str, *, offline: bool) -> Cell:

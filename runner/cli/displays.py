@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TextIO
 
@@ -22,54 +22,19 @@ from runner.reports.summary import Totals
 _ACTIVE = (Phase.PREPARING, Phase.BOOTING, Phase.PROBING)
 
 
-@dataclass(slots=True)
-class Board:
-    """Where every cell is, and since when."""
-
-    cell_ids: tuple[str, ...]
-    clock: Callable[[], float] = time.monotonic
-    began: float = field(init=False)
-    phases: dict[str, tuple[Phase, float, str]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.began = self.clock()
-        self.phases = dict.fromkeys(self.cell_ids, (Phase.WAITING, self.began, ""))
-
-    def take(self, progress: Progress) -> None:
-        if progress.cell_id in self.phases:
-            self.phases[progress.cell_id] = (progress.phase, self.clock(), progress.note)
-
-    @property
-    def elapsed_s(self) -> float:
-        return self.clock() - self.began
-
-    def counts(self) -> str:
-        """`3 waiting · 1 booting · 1 probing · 3 done · 24 s`"""
-        number = Counter(phase for phase, _, _ in self.phases.values())
-        parts = [f"{number[phase]} {phase}" for phase in Phase if number[phase]]
-        return " · ".join([*parts, f"{self.elapsed_s:.0f} s"])
-
-    def active(self) -> Iterable[tuple[str, Phase, float, str]]:
-        """Cell, phase, seconds in it, note; in the order of the matrix."""
-        now = self.clock()
-        for cell_id, (phase, since, note) in self.phases.items():
-            if phase in _ACTIVE:
-                yield cell_id, phase, now - since, note
-
-
 class Display:
-    """A sink that shows a Board. `describe` says in a few words what came of a cell."""
+    """A sink: a live board on a terminal, plain lines elsewhere. `describe` says in a few words what came of a cell."""
 
     def __init__(self, console: Console, describe: Callable[[CellResult], str]) -> None:
         self._console = console
         self._describe = describe
-        self._board = Board(())
-        self._width = 0
+        self._cells: dict[str, tuple[Progress, float]] = {}  # where each is, and since when; in the order of the matrix
         self._live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def began(self, plan: Plan) -> None:
-        self._board = Board(tuple(order.cell.id for order in plan.orders))
-        self._width = max((len(cell_id) for cell_id in self._board.cell_ids), default=0)
+        self._began = time.monotonic()
+        self._cells = {it.cell.id: (Progress(cell_id=it.cell.id, phase=Phase.WAITING), 0.0) for it in plan.orders}
+        self._width = max(map(len, self._cells), default=0)
         if self._live:
             self._live.start()
 
@@ -78,30 +43,39 @@ class Display:
             self._live.stop()
 
     def __rich__(self) -> RenderableType:
-        table = Table.grid(padding=(0, 2))
-        for cell_id, phase, seconds, note in self._board.active():
-            table.add_row(" ", cell_id, Text(phase, style="cyan"), f"{seconds:4.0f} s", Text(note, style="dim"))
-        return Group(table, Text(f"  {self._board.counts()}", style="dim"))
+        """What is under way, and `3 waiting · 1 booting · 1 probing · 3 done · 24 s`."""
+        now, table = self._elapsed_s, Table.grid(padding=(0, 2))
+        for at, since in self._cells.values():
+            if at.phase in _ACTIVE:
+                note, phase = Text(at.note, style="dim"), Text(at.phase, style="cyan")
+                table.add_row(" ", at.cell_id, phase, f"{now - since:4.0f} s", note)
+        number = Counter(at.phase for at, _ in self._cells.values())
+        counts = [f"{number[phase]} {phase}" for phase in Phase if number[phase]]
+        return Group(table, Text("  " + " · ".join([*counts, f"{now:.0f} s"]), style="dim"))
 
     def progress(self, progress: Progress) -> None:
-        self._board.take(progress)
+        if progress.cell_id in self._cells:
+            self._cells[progress.cell_id] = (progress, self._elapsed_s)
         if not self._live and progress.phase in _ACTIVE:
-            self._line(progress.cell_id, str(progress.phase), progress.note)
+            self._line(progress.cell_id, progress.phase, progress.note)
 
     def result(self, result: CellResult) -> None:
         """A finished cell stays on the screen."""
         said = self._describe(result)
         if not self._live:
-            self._line(result.cell.id, "done", said)
+            self._line(result.cell.id, Phase.DONE, said)
             return
-        good = result.outcome is Outcome.RAN
-        mark = Text("✓", style="green") if good else Text("✗", style="red")
+        mark = Text("✓", style="green") if result.outcome is Outcome.RAN else Text("✗", style="red")
         took = f"{result.timings.total_s:6.1f} s" if result.timings.total_s is not None else " " * 8
         line = Text.assemble("  ", mark, f" {result.cell.id:<{self._width}}  {took}  ", said)
         self._console.print(line, overflow="ellipsis", no_wrap=True)
 
-    def _line(self, cell_id: str, phase: str, note: str) -> None:
-        text = f"{self._board.elapsed_s:7.1f} s  {cell_id:<{self._width}}  {phase:<9}  {note}".rstrip()
+    @property
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def _line(self, cell_id: str, phase: Phase, note: str) -> None:
+        text = f"{self._elapsed_s:7.1f} s  {cell_id:<{self._width}}  {phase:<9}  {note}".rstrip()
         self._console.print(Text(text), soft_wrap=True)
 
 

@@ -20,15 +20,12 @@ _MARKS = {Severity.OK: ("✓", "green"), Severity.WARN: ("!", "yellow"), Severit
 app = typer.Typer()
 
 
-@command(app, "doctor")
+@command(app, "doctor", "doctor")
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Install the missing Debian packages.")] = False,
     matrix: MatrixFile = DEFAULT_MATRIX,
 ) -> Shown:
-    """Check this machine: what it can do, and what it lacks. Exit status 2 when something that is needed is missing.
-
-    Example: runner doctor
-    """
+    """Check this machine: what it can do, and what it lacks. Exit status 2 when something that is needed is missing."""
     limits = limits_of(matrix)
     if fix:
         install_missing(deadline=limits.deadline("prepare_s"))

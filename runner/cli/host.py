@@ -32,55 +32,49 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="On
 DEFAULT_HOSTS = Path("hosts.yaml")
 
 
-@command(app, "check")
+@command(app, "check", "host check --doctor")
 def check(
     names: Names = None,
     hosts: HostsOption = DEFAULT_HOSTS,
     doctor: Annotated[bool, typer.Option("--doctor", help="Also run `runner doctor` on each host.")] = False,
 ) -> Shown:
-    """Query every host: cores, memory, architectures, missing packages. Exit status 2 when one cannot be used.
-
-    Example: runner host check --doctor
-    """
-    found = query_all(_chosen(load_hosts(hosts), names), doctor=doctor)
-    status = EXIT_OK if all(health.facts for health in found) else EXIT_NO_ANSWER
-    return Shown(_table(found), [_plain(health) for health in found], status)
-
-
-def _plain(health: HostHealth) -> dict[str, object]:
-    facts = health.facts
-    return {
-        "host": health.entry.name,
-        "usable": facts is not None,
-        "error": str(health.error or ""),
-        "facts": facts.model_dump(mode="json") if facts else None,
-        "slots": slots_of(health.entry, facts, GuestSize()) if facts else {},
-        "doctor": health.doctor,
-    }
-
-
-def _table(found: tuple[HostHealth, ...]) -> Table:
-    table = Table.grid(padding=(0, 2))
+    """Query every host: cores, memory, architectures, missing packages. Exit status 2 when one cannot be used."""
+    table, document = Table.grid(padding=(0, 2)), []
+    found = query_all(_chosen(hosts, names), doctor=doctor)
     for health in found:
-        name, facts, error = health.entry.name, health.facts, health.error
-        if facts is None:
-            words = Text(printable(error.what if error else "").removeprefix(f"{name}: "))
-            words.append(f"\n{error.hint}" if error and error.hint else "", "dim")
-            table.add_row(Text("✗", "red"), name, words)
-            continue
-        number = slots_of(health.entry, facts, GuestSize())
-        guests = ", ".join(f"{slots} {arch} ({facts.accel[arch]})" for arch, slots in number.items())
-        words = Text(f"{guests or 'no guests'}; {facts.cpus} cores, {facts.memory_mib} MiB free")
-        if facts.missing:
-            words.append(f"\nDebian packages are missing: {' '.join(facts.missing)}", "yellow")
-        for finding in health.doctor or ():
-            if finding["level"] != "ok":
-                words.append(printable(f"\n{finding['check']}: {finding['found']}"), "yellow")
-        table.add_row(Text("✓", "green"), name, words)
-    return table
+        slots = slots_of(health.entry, health.facts, GuestSize()) if health.facts else {}
+        sign = Text("✓", "green") if health.facts else Text("✗", "red")
+        table.add_row(sign, health.entry.name, _words(health, slots))
+        document.append(
+            {
+                "host": health.entry.name,
+                "usable": health.facts is not None,
+                "error": str(health.error or ""),
+                "facts": health.facts.model_dump(mode="json") if health.facts else None,
+                "slots": slots,
+                "doctor": health.doctor,
+            }
+        )
+    return Shown(table, document, EXIT_OK if all(health.facts for health in found) else EXIT_NO_ANSWER)
 
 
-@command(app, "prepare")
+def _words(health: HostHealth, slots: dict[str, int]) -> Text:
+    """What a host can do, or why it cannot be used."""
+    facts, error = health.facts, health.error
+    if facts is None:
+        what = printable(error.what if error else "").removeprefix(f"{health.entry.name}: ")
+        return Text.assemble(what, (f"\n{error.hint}" if error and error.hint else "", "dim"))
+    guests = ", ".join(f"{number} {arch} ({facts.accel[arch]})" for arch, number in slots.items())
+    words = Text(f"{guests or 'no guests'}; {facts.cpus} cores, {facts.memory_mib} MiB free")
+    if facts.missing:
+        words.append(f"\nDebian packages are missing: {' '.join(facts.missing)}", "yellow")
+    for finding in health.doctor or ():
+        if finding["level"] != "ok":
+            words.append(printable(f"\n{finding['check']}: {finding['found']}"), "yellow")
+    return words
+
+
+@command(app, "prepare", "host prepare --push")
 def prepare(
     project: Project,
     names: Names = None,
@@ -93,10 +87,8 @@ def prepare(
 
     Installing packages needs root there, or sudo without a password; without either they are listed. Exit status 2
     when a host did not become ready.
-
-    Example: runner host prepare --push
     """
-    file = _chosen(load_hosts(hosts), names)
+    file = _chosen(hosts, names)
     cells = project.matrix.cells(project.lock())
     lock = Lock(
         kernels=tuple(dict.fromkeys(cell.kernel for cell in cells)),
@@ -116,47 +108,45 @@ def prepare(
     raise Finished(EXIT_NO_ANSWER if errors else EXIT_OK)
 
 
-def _chosen(file: HostsFile, names: list[str] | None) -> HostsFile:
-    """UserError for a name that is not in the file."""
+def _chosen(hosts: Path, names: list[str] | None) -> HostsFile:
+    """The file, with these hosts alone. Raises UserError for a name that is not in it."""
+    file = load_hosts(hosts)
     known = [host.name for host in file.hosts]
     for name in names or ():
         if name not in known:
             raise UserError(f"no host is called {name!r}", hint=f"known: {', '.join(known)}")
-    hosts = tuple(host for host in file.hosts if not names or host.name in names)
-    return file.model_copy(update={"hosts": hosts})
+    return file.model_copy(update={"hosts": tuple(it for it in file.hosts if not names or it.name in names)})
 
 
-# --- what the controller runs on a host -----------------------------------------------------------------------------
+# --- what the controller runs on a host; hidden -----------------------------------------------------------------------
 
 LimitS = Annotated[float, typer.Option(help="How long the controller waits for a reply.")]
 
 
-@command(app, "describe", hidden=True)
+@command(app, "describe")
 def describe(limit_s: LimitS) -> None:
     """Print what this machine can do, for the controller."""
-    found = own_facts(deadline=_limit(limit_s))
-    emit(found.model_dump_json())
+    emit(own_facts(deadline=_limit(limit_s)).model_dump_json())
 
 
-@command(app, "lacks", hidden=True)
+@command(app, "lacks")
 def lacks() -> None:
     """Print those kernels and images of the lock on stdin that this machine's cache lacks."""
     emit(transfer.lacking(_lock_from_stdin(), cache_root()).model_dump_json())
 
 
-@command(app, "fetch", hidden=True)
+@command(app, "fetch")
 def fetch(limit_s: LimitS) -> None:
     """Get the kernels and images of the lock on stdin from the archive."""
     for pin in transfer.fetch(_lock_from_stdin(), cache_root(), deadline=_limit(limit_s)):
         emit(transfer.title(pin))
 
 
-@command(app, "receive", hidden=True)
+@command(app, "receive")
 def receive(limit_s: LimitS) -> None:
     """Take a kernel or an image from stdin into this machine's cache."""
-    deadline = _limit(limit_s)
     try:
-        emit(transfer.title(transfer.receive(sys.stdin.buffer, cache_root(), deadline=deadline)))
+        emit(transfer.title(transfer.receive(sys.stdin.buffer, cache_root(), deadline=_limit(limit_s))))
     except ValidationError:
         raise InfraError("what was received is not a kernel or an image of this program") from None
 

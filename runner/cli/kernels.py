@@ -26,7 +26,7 @@ from runner.text import nearest
 app = group("List, pin, fetch and build kernels.", "kernels list --series 6.12")
 
 
-@command(app, "list")
+@command(app, "list", "kernels list --series 6.12")
 def list_kernels(
     project: Project,
     series: Annotated[str, typer.Option(help="Only this series or range, such as 6.12 or '>=6.12,<7'.")] = "",
@@ -35,19 +35,20 @@ def list_kernels(
     ] = None,
     flavour: Annotated[str, typer.Option(help="A flavour: generic, rt, 16k, ..., or all.")] = "generic",
 ) -> Shown:
-    """List the kernels that the sources offer for the matrix's architectures, oldest first.
-
-    Example: runner kernels list --series 6.12
-    """
-    wanted = project.matrix.wanted()
-    archs = tuple(dict.fromkeys(one.arch for one in wanted))
-    words = tuple(_known_word(word) for word in source or ())
-    cache = cache_root()
+    """List the kernels that the sources offer for the matrix's architectures, oldest first."""
+    for word in source or ():
+        if word not in BY_WORD:
+            raise UserError(f"--source {word}: there is no such source", hint=nearest(word, BY_WORD))
+    try:
+        versions = Versions.parse(series) if series else None
+    except ValueError as error:
+        raise UserError(f"--series: {error}") from None
+    wanted, cache = project.matrix.wanted(), cache_root()
+    named, archs = dict.fromkeys(it.source for it in wanted), dict.fromkeys(it.arch for it in wanted)
     means = Means(Archive(cache), cache, project.limits.deadline("lock_s"))
-    versions = _versions(series)
     offers = [
         pin
-        for pin in offered(tuple(dict.fromkeys(one.source for one in wanted)), archs, means, words=words)
+        for pin in offered(named, tuple(archs), means, words=source or ())
         if (versions is None or pin.upstream in versions) and flavour in ("all", pin.variant or "generic")
     ]
     if not offers:
@@ -56,45 +57,23 @@ def list_kernels(
     for offer in offers:
         size = str(offer.size_bytes >> 20) if offer.size_bytes else ""
         table.add_row(offer.version, offer.arch, offer.release, offer.source, offer.package_version, size)
-
-    def document() -> object:
-        pins = project.lock().kernels
-        return [_plain(offer, pins, cache) for offer in offers]
-
-    return Shown(table if offers else "", document)
+    return Shown(table if offers else "", lambda: [_plain(it, project.lock().kernels, cache) for it in offers])
 
 
-def _known_word(word: str) -> str:
-    if word not in BY_WORD:
-        raise UserError(f"--source {word}: there is no such source", hint=nearest(word, BY_WORD))
-    return word
+def _plain(offer: Pin, pins: Sequence[Pin], cache: Path) -> dict[str, object]:
+    """An offer; of one that is in the cache also how it was built, else null.
 
-
-def _versions(series: str) -> Versions | None:
-    try:
-        return Versions.parse(series) if series else None
-    except ValueError as error:
-        raise UserError(f"--series: {error}") from None
-
-
-def _pin_of(offer: Pin, pins: Sequence[Pin]) -> Pin | None:
-    """The pin of what is offered; a source that does not tell releases before it pins has one kernel of a version."""
-    if offer.digests:
-        return offer
+    A source that does not tell releases before it pins has one kernel of a version: its pin is in the lock.
+    """
     word, _, _ = offer.source.partition(":")
-    mine = (pin for pin in pins if pin.arch == offer.arch and pin.source.startswith(f"{word}:"))
-    return next((pin for pin in mine if pin.version == offer.version), None)
-
-
-def _plain(offer: Pin, pins: Sequence[Pin], cache: Path) -> dict[str, str | int | bool | list[str] | None]:
-    """An offer; of one that is in the cache also how it was built, else null."""
-    pin = _pin_of(offer, pins)
+    same = (it for it in pins if (it.version, it.arch) == (offer.version, offer.arch))
+    pin = offer if offer.digests else next((it for it in same if it.source.startswith(f"{word}:")), None)
     build = kept_build(pin, cache) if pin else None
     return {
         "version": offer.version,
         "arch": offer.arch,
         "release": offer.release,
-        "suite": offer.packages[0].suite if offer.packages else offer.source.partition(":")[0],
+        "suite": offer.packages[0].suite if offer.packages else word,
         "package_version": offer.package_version,
         "source": offer.source,
         "variant": offer.variant,
@@ -106,12 +85,9 @@ def _plain(offer: Pin, pins: Sequence[Pin], cache: Path) -> dict[str, str | int 
     }
 
 
-@command(app, "lock")
+@command(app, "lock", "kernels lock")
 def lock(project: Project) -> None:
-    """Pin the newest version of every kernel and image of the matrix in the lock file.
-
-    Example: runner kernels lock
-    """
+    """Pin the newest version of every kernel and image of the matrix in the lock file."""
     before = project.lock().kernels
     now = project.settled(mode="renew", offline=False).kernels
     for pin in now:
@@ -119,12 +95,9 @@ def lock(project: Project) -> None:
     emit(f"written: {project.lock_path}")
 
 
-@command(app, "fetch")
+@command(app, "fetch", "kernels fetch")
 def fetch(project: Project) -> None:
-    """Fetch and unpack the matrix's kernels and images, for `runner matrix run --offline`.
-
-    Example: runner kernels fetch
-    """
+    """Fetch and unpack the matrix's kernels and images, for `runner matrix run --offline`."""
     cells = project.matrix.cells(project.settled(mode="keep", offline=False))
     cache, console = cache_root(), out_console()
     for cell in cells:
@@ -136,7 +109,7 @@ def fetch(project: Project) -> None:
         console.print(f"{cell.id:<28} {word:<8} {kernel.sha256[:12]}")
 
 
-@command(app, "build")
+@command(app, "build", "kernels build --git ~/linux v6.12.117")
 def build(
     ref: Annotated[str, typer.Argument(metavar="REF", help="With --git: a branch, a tag or a commit.")] = "",
     git: Annotated[Path | None, typer.Option(metavar="DIR", help="A kernel repository. It is not changed.")] = None,
@@ -153,10 +126,7 @@ def build(
     ] = None,
     matrix: MatrixFile = DEFAULT_MATRIX,
 ) -> Shown:
-    """Build a small kernel with the options that guests and probes need. Later builds reuse its objects.
-
-    Example: runner kernels build --git ~/linux v6.12.117
-    """
+    """Build a small kernel with the options that guests and probes need. Later builds reuse its objects."""
     source = git or tree
     if source is None or (git and tree) or bool(git) != bool(ref):
         raise UserError("build what?", hint="one of: --git DIR REF, --tree DIR")

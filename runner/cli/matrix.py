@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from runner.cli import Finished
 from runner.cli.options import Format, Hosts, Offline, Shown, Slots, columns, command, emit, group
 from runner.cli.project import Project
-from runner.cli.watching import FailOn, watched
 from runner.errors import UserError
 from runner.matrix.select import select
-from runner.model import NETWORK_TYPES, ProgType
+from runner.results.model import RunId, RunKind
 from runner.text import counted
 
 app = group("Run, list and check the cells of the matrix.", "matrix run --only 'arch=arm64,kernel=6.*'")
@@ -20,30 +22,39 @@ app = group("Run, list and check the cells of the matrix.", "matrix run --only '
 Only = Annotated[str, typer.Option("--only", help="Only these cells: 'arch=arm64,kernel=6.*'.")]
 
 
-@command(app, "run")
-def run(
-    project: Project,
+class FailOn(StrEnum):
+    """What makes a run fail."""
+
+    WORSE = "worse"
+    BROKEN = "broken"
+    INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a command line says about a run."""
+
     resumed: Annotated[
         str | None,
         typer.Argument(metavar="RUN", help="The run to --resume. [default: the last one that was stopped]"),
-    ] = None,
-    only: Only = "",
+    ] = None
+    only: Only = ""
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume a stopped run; boot only the cells without a result.")
-    ] = False,
-    slots: Slots = None,
-    hosts: Hosts = None,
-    locked: Annotated[bool, typer.Option("--locked", help="Fail when a pinned package has left the archive.")] = False,
-    offline: Offline = False,
+    ] = False
+    slots: Slots = None
+    hosts: Hosts = None
+    locked: Annotated[bool, typer.Option("--locked", help="Fail when a pinned package has left the archive.")] = False
+    offline: Offline = False
     every_type: Annotated[
         bool, typer.Option("--all-program-types", help="Test every kfunc in every program type, not only TC and XDP.")
-    ] = False,
+    ] = False
     baseline: Annotated[
-        str | None,
+        str,
         typer.Option(
             metavar="RUN|last|PATH", help="Compare with this run, the last answers, or another store's last run."
         ),
-    ] = None,
+    ] = ""
     fail_on: Annotated[
         list[FailOn] | None,
         typer.Option(
@@ -51,45 +62,61 @@ def run(
             metavar="worse|broken|incomplete",
             help='Conditions that fail the run (exit 1; 2 for "incomplete"). May be repeated. [default: all]',
         ),
-    ] = None,
+    ] = None
     part: Annotated[
         str, typer.Option("--shard", metavar="K/N", help="Run only the K-th of N parts of the cells, for N jobs.")
-    ] = "",
+    ] = ""
     run_id: Annotated[
-        str | None, typer.Option("--run-id", help="The run's id: equal for the shards of one run, see `results merge`.")
-    ] = None,
+        str, typer.Option("--run-id", help="The run's id: equal for the shards of one run, see `results merge`.")
+    ] = ""
     format_: Annotated[
         Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
-    ] = Format.TEXT,
-) -> None:
+    ] = Format.TEXT
+
+    def check(self) -> None:
+        """Raises UserError for options that do not go together, and for an id that cannot name a run's folder."""
+        if FailOn.WORSE in (self.fail_on or ()) and not self.baseline:
+            hint = "add --baseline last, a run's id, or another store"
+            raise UserError("--fail-on worse needs a baseline", hint=hint)
+        if self.resumed and not self.resume:
+            hint = "`--only` chooses cells"
+            raise UserError(f"unexpected argument {self.resumed}: only valid with --resume", hint=hint)
+        alone = {"--only": self.only, "--shard": self.part, "--locked": self.locked, "--baseline": self.baseline}
+        if self.resume and (wrong := [option for option, given in alone.items() if given]):
+            raise UserError(
+                f"--resume executes a run as it began; {', '.join(wrong)} cannot change it",
+                hint=f"leave {' and '.join(wrong)} out, or begin a new run",
+            )
+        if not self.run_id:
+            return
+        try:
+            TypeAdapter(RunId).validate_python(self.run_id)
+        except ValidationError:
+            hint = "up to 64 of a-z 0-9 . _ -, a letter first"
+            raise UserError(f"{self.run_id!r} is not a valid run id", hint=hint) from None
+        if (kind := RunKind.of(self.run_id)) is not RunKind.MATRIX:
+            hint = f"an id that begins with {kind}- is reserved"
+            raise UserError(f"{self.run_id!r} names a run of another kind", hint=hint)
+
+
+@command(app, "run", "matrix run --only 'arch=x86_64,kernel=6.*'")
+def run(context: typer.Context, project: Project, request: Request) -> None:
     """Boot every cell, ask every probe, show what the kernels answered.
 
     Exit status: 0 everything answered and as expected; 1 a claim is broken, or a kernel crashed or did not boot;
     2 something has no answer; 64 bad usage. With --baseline, 1 also when an answer got worse; each such cell is booted
     again to confirm it.
     Ctrl-C stops the run: results are stored, and --resume boots the rest. A second Ctrl-C ends immediately.
-
-    Example: runner matrix run --only 'arch=x86_64,kernel=6.*'
     """
     from runner.cli import running  # noqa: PLC0415  late: it brings pytest, and `list` and `validate` need none
 
-    watch = watched(project.expectations, baseline, fail_on)  # reports mistakes before anything is fetched
-    if resumed is not None and not resume:
-        raise UserError(f"unexpected argument {resumed}: only valid with --resume", hint="`--only` chooses cells")
-    request = running.Request(
-        only=only, part=part, locked=locked, resume=resume, run_id=resumed or running.checked_run_id(run_id),
-        prog_types=tuple(ProgType) if every_type else NETWORK_TYPES, slots=slots, hosts=hosts, offline=offline,
-    )  # fmt: skip
-    request.checked(baseline)
-    raise Finished(running.run(project, request, watch, json=format_ is Format.JSON))
+    request.check()
+    raise Finished(running.run(project, request, context.obj or running.Engine()))
 
 
-@command(app, "list")
+@command(app, "list", "matrix list")
 def list_cells(project: Project, only: Only = "") -> Shown:
-    """List the cells, with the exact kernels that they are pinned to.
-
-    Example: runner matrix list
-    """
+    """List the cells, with the exact kernels that they are pinned to."""
     lock, wanted = project.lock(), project.matrix.wanted()
     pinned = {(kernel.source, kernel.arch) for kernel in lock.kernels}
     if not all((it.source, it.arch) in pinned for it in wanted):
@@ -106,12 +133,9 @@ def list_cells(project: Project, only: Only = "") -> Shown:
     return Shown(table, [cell.model_dump(mode="json") for cell in cells])
 
 
-@command(app, "validate")
+@command(app, "validate", "matrix validate --matrix matrix.yaml")
 def validate(project: Project) -> None:
-    """Check the matrix and its claims; nothing is fetched and nothing is booted.
-
-    Example: runner matrix validate --matrix matrix.yaml
-    """
+    """Check the matrix and its claims; nothing is fetched and nothing is booted."""
     expectations = project.expectations
     cells = counted(len(project.matrix.wanted()), "cell")
     said = len({each.id for each in expectations.said()})

@@ -9,40 +9,24 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import IO, Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console, RenderableType
 from rich.table import Table
 from typer.core import TyperGroup
 
-from runner.cli import EXIT_OK, Finished
+from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.project import DEFAULT_MATRIX, Project
 from runner.errors import InfraError
+from runner.reports.findings import Ending, ending
+from runner.results.model import JudgedRun
 
 _WHOLE = 1000  # characters; more than any first sentence has
 _PIPE_WIDTH = 160  # characters of a line where there is no terminal
-
-
-class Group(TyperGroup):
-    """Its help shows the first sentence about each command whole, on several lines where it is long."""
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        rows = [(name, command.get_short_help_str(_WHOLE)) for name, command in found if command and not command.hidden]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
-
-
-def group(help_: str, example: str) -> typer.Typer:
-    """A group of commands. `example` is a command line without `runner`."""
-    return typer.Typer(cls=Group, help=help_, epilog=f"Example: runner {example}", no_args_is_help=True)
-
-
-# --- options ----------------------------------------------------------------------------------------------------------
 
 
 class Format(StrEnum):
@@ -73,15 +57,24 @@ Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to th
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", callback=set_verbose, help="Show the commands that are run.")]
 Hosts = Annotated[Path | None, typer.Option("--hosts", help="Run on the hosts of this file, see `runner host`.")]
 Slots = Annotated[
-    int | None,
-    typer.Option("-n", "--slots", min=1, help="Concurrent guests. [default: what this machine can run]"),
+    int | None, typer.Option("-n", "--slots", min=1, help="Concurrent guests. [default: what this machine can run]")
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.")]
-Gdb = Annotated[bool, typer.Option("--gdb", help="Let gdb attach to the guest, and print the line that does.")]
-CellId = Annotated[str, typer.Argument(metavar="ID", help="A cell's id, such as 6.12.117-x86_64.")]
-RunOfCell = Annotated[
-    str | None, typer.Option("--run", help="A run's id. [default: the one with the cell's newest answer]")
-]
+
+
+class Group(TyperGroup):
+    """Its help shows the first sentence about each command whole, on several lines where it is long."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(name, command.get_short_help_str(_WHOLE)) for name, command in found if command and not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def group(help_: str, example: str) -> typer.Typer:
+    """A group of commands. `example` is a command line without `runner`."""
+    return typer.Typer(cls=Group, help=help_, epilog=f"Example: runner {example}", no_args_is_help=True)
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -106,46 +99,61 @@ class Shown:
         emit(content, output)
 
 
+def exit_status(judged: JudgedRun) -> int:
+    """Of `runner matrix run`, and of the reports that show a run."""
+    return {Ending.EXPECTED: EXIT_OK, Ending.BROKEN: EXIT_BROKEN, Ending.INCOMPLETE: EXIT_NO_ANSWER}[ending(judged)]
+
+
 Body = Callable[..., Shown | None]
 
 
-def command(app: typer.Typer, name: str, *, hidden: bool = False) -> Callable[[Body], Body]:
-    """Make a function a command of `app`. Its other options come from its signature:
+def command(app: typer.Typer, name: str, example: str = "") -> Callable[[Body], Body]:
+    """Make a function a command of `app`. `example` is a command line without `runner`; without one it is hidden.
 
-    all have -v; `project: Project` is that of --matrix; a function that returns Shown has --format and --output.
+    Its options come from its signature. `project: Project` is that of --matrix, any other dataclass stands for its
+    fields, a function that returns Shown has --format and --output, and all have -v.
     """
 
     def add(body: Body) -> Body:
         signature = inspect.signature(body, eval_str=True)
-        options = {name: (it.annotation, it.default) for name, it in signature.parameters.items() if name != "project"}
-        if "project" in signature.parameters:
-            options["matrix"] = (MatrixFile, DEFAULT_MATRIX)
-        if signature.return_annotation is Shown:
-            options |= {"format_": (FormatOption, Format.TEXT), "output": (Output, None)}
+        shows = signature.return_annotation is Shown
+        parts: dict[str, Any] = {
+            it.name: it.annotation for it in signature.parameters.values() if is_dataclass(it.annotation)
+        }
+        options: dict[str, tuple[Any, Any]] = {}
+        for it in signature.parameters.values():
+            options |= _fields(parts[it.name]) if it.name in parts else {it.name: (it.annotation, it.default)}
+        options |= {"matrix": (MatrixFile, DEFAULT_MATRIX)} if Project in parts.values() else {}
+        options |= {"format_": (FormatOption, Format.TEXT), "output": (Output, None)} if shows else {}
         options["verbose"] = (Verbose, False)
 
         def run(**given: Any) -> None:
-            given = {name: value for name, value in given.items() if name != "verbose"}
-            if "project" in signature.parameters:
-                given["project"] = Project.at(given.pop("matrix"))
-            if signature.return_annotation is not Shown:
-                body(**given)
-                return
-            format_, output = given.pop("format_"), given.pop("output")
-            shown = body(**given)
-            assert shown is not None  # noqa: S101  by its annotation
-            shown.emit(format_, output)
-            raise Finished(shown.status)
+            words = {word: given[word] for word in signature.parameters if word not in parts}
+            for word, part in parts.items():
+                words[word] = (
+                    Project.at(given["matrix"]) if part is Project else part(**{it: given[it] for it in _fields(part)})
+                )
+            shown = body(**words)
+            if shown is not None:
+                shown.emit(given["format_"], given["output"])
+                raise Finished(shown.status)
 
         only = inspect.Parameter.KEYWORD_ONLY
         run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-            [inspect.Parameter(name, only, annotation=it, default=value) for name, (it, value) in options.items()]
+            [inspect.Parameter(word, only, annotation=it, default=value) for word, (it, value) in options.items()]
         )
-        run.__annotations__ = {name: it for name, (it, _) in options.items()}
-        app.command(name, hidden=hidden, help=inspect.getdoc(body))(run)
+        run.__annotations__ = {word: it for word, (it, _) in options.items()}
+        text = f"{inspect.getdoc(body)}\n\nExample: runner {example}"
+        app.command(name, hidden=not example, help=text if example else inspect.getdoc(body))(run)
         return body
 
     return add
+
+
+def _fields(part: Any) -> dict[str, tuple[Any, Any]]:
+    """The options of a dataclass: annotation and default of each field. A project has none of its own."""
+    hints = get_type_hints(part, include_extras=True)
+    return {} if part is Project else {it.name: (hints[it.name], it.default) for it in fields(part)}
 
 
 # --- printing ---------------------------------------------------------------------------------------------------------
@@ -156,9 +164,9 @@ def columns(*names: str) -> Table:
     return Table(*names, box=None, pad_edge=False)
 
 
-def out_console() -> Console:
+def out_console(file: IO[str] | None = None) -> Console:
     """For what a command is about. Pipes and NO_COLOR are respected by rich; a pipe is not 80 columns wide."""
-    console = Console(highlight=False)
+    console = Console(file=file, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _PIPE_WIDTH
     return console
@@ -176,10 +184,8 @@ def emit(content: RenderableType, output: Path | None = None) -> None:
             target = stack.enter_context(output.open("w", encoding="utf-8")) if output else sys.stdout
             if isinstance(content, str):
                 target.write(content if content.endswith("\n") or not content else content + "\n")
-            elif output is None:
-                out_console().print(content, crop=False)
             else:
-                Console(file=target, width=_PIPE_WIDTH, highlight=False).print(content, crop=False)
+                out_console(target).print(content, crop=False)
     except BrokenPipeError:
         raise
     except OSError as error:

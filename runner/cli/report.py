@@ -9,54 +9,60 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import Finished, tracking
-from runner.cli.options import Output, Shown, command, emit, group
+from runner.cli import EXIT_BROKEN, EXIT_OK, Finished
+from runner.cli.options import Output, Shown, command, emit, exit_status, group
 from runner.cli.project import Project
-from runner.cli.watching import exit_status
-from runner.errors import InfraError
+from runner.errors import InfraError, UserError
+from runner.model import ProgType
+from runner.reports.changes import changes_document, changes_report
 from runner.reports.csvtable import csv_table
+from runner.reports.docscheck import docs_check_document, docs_check_report
 from runner.reports.export import export, to_json
+from runner.reports.history import history_document, history_report
 from runner.reports.markdown import availability_markdown, job_summary, workflow_commands
+from runner.reports.over_time import over_time_document, over_time_report
 from runner.reports.site import site, write_site
 from runner.reports.statements import statements_report
 from runner.reports.summary import run_report, runs_table
 from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, kcidb_problem, ktap
 from runner.results.bisections import load_bisections
+from runner.results.docscheck import docs_check
+from runner.results.ebpfdocs import load
+from runner.results.history import history, signatures
 from runner.results.model import JudgedRun, RunKind, judge_run
+from runner.results.series import Measured, builds, different, measurements
+from runner.results.sides import compare, side
 from runner.results.statements import statements
-from runner.text import counted
+from runner.results.stories import Only, overview
+from runner.text import counted, nearest
 
 app = group("Show what runs answered. Nothing is booted.", "report show")
-app.registered_commands += tracking.app.registered_commands
 
 RunId = Annotated[
     str | None,
     typer.Argument(metavar="[RUN]", help="A run's id. [default: every cell of the matrix, with its newest answer]"),
 ]
-All = Annotated[bool, typer.Option("--all", help="Show every kfunc, not only those of claims.")]
+Type = Annotated[
+    ProgType | None,
+    typer.Option("--type", metavar="TYPE", help="Only this program type, such as tc. [default: tc and xdp]"),
+]
+Arch = Annotated[str | None, typer.Option(help="Only this architecture.")]
 
 
-@command(app, "show")
-def show(project: Project, run: RunId = None, every: All = False, output: Output = None) -> None:
-    """Print the grid and the summary as `runner matrix run` does; the exit status is the same.
-
-    Example: runner report show
-    """
+@command(app, "show", "report show")
+def show(
+    project: Project,
+    run: RunId = None,
+    every: Annotated[bool, typer.Option("--all", help="Show every kfunc, not only those of claims.")] = False,
+    output: Output = None,
+) -> None:
+    """Print the grid and the summary as `runner matrix run` does; the exit status is the same."""
     judged = project.newest(run)
     emit(run_report(judged, every=every, every_hint="--all", is_last=run is None), output)
     raise Finished(exit_status(judged))
 
 
-def _places(project: Project) -> dict[str, tuple[str, int]]:
-    """Where each claim is written, as GitHub wants it: below the folder that it checked out."""
-    here, found = Path.cwd(), {}
-    for claim_id, (path, line) in project.expectations.written().items():
-        whole = path.resolve()
-        found[claim_id] = (str(whole.relative_to(here) if whole.is_relative_to(here) else path), line)
-    return found
-
-
-@command(app, "html")
+@command(app, "html", "report html --output site")
 def html(
     project: Project,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder of the site; created if missing.")],
@@ -66,8 +72,6 @@ def html(
     """Write a static site that opens from the disk: grids, evidence, a page per kfunc and per run.
 
     Files of an earlier build stay in the folder, so that links to older runs remain valid.
-
-    Example: runner report html --output site
     """
     expectations = project.expectations
     said = {it.id: (it.says, it.sources) for it in expectations.said()}
@@ -92,7 +96,7 @@ class ExportFormat(StrEnum):
     GITHUB = "github"  # annotations for GitHub Actions
 
 
-@command(app, "export")
+@command(app, "export", "report export --format junit --output junit.xml")
 def export_run(
     project: Project,
     run: Annotated[
@@ -111,10 +115,7 @@ def export_run(
     ] = None,
     output: Output = None,
 ) -> None:
-    """Print a run in a format for other programs.
-
-    Example: runner report export --format junit --output junit.xml
-    """
+    """Print a run in a format for other programs."""
     if format_ is ExportFormat.JSON:
         judged = project.run(run)
         emit(to_json(export(judged, project.asked(judged.run.id))), output)
@@ -132,6 +133,15 @@ def export_run(
         _add(summary, job_summary(judged))
     if text := writers[format_](judged):
         emit(text, output)
+
+
+def _places(project: Project) -> dict[str, tuple[str, int]]:
+    """Where each claim is written, as GitHub wants it: below the folder that it checked out."""
+    here, found = Path.cwd(), {}
+    for claim_id, (path, line) in project.expectations.written().items():
+        whole = path.resolve()
+        found[claim_id] = (str(whole.relative_to(here) if whole.is_relative_to(here) else path), line)
+    return found
 
 
 def _checked_kcidb(judged: JudgedRun, origin: str) -> str:
@@ -163,27 +173,96 @@ class SourceKind(StrEnum):
     SOURCE = "source"
 
 
-@command(app, "claims")
+@command(app, "claims", "report claims --source ebpf-docs")
 def claims(
     project: Project,
     run: RunId = None,
     source: Annotated[SourceKind | None, typer.Option(help="Only statements of this source.")] = None,
 ) -> Shown:
-    """Show what is documented about the kfuncs, and on which kernels it is true, false or out of date.
-
-    Example: runner report claims --source ebpf-docs
-    """
+    """Show what is documented about the kfuncs, and on which kernels it is true, false or out of date."""
     judged = project.newest(run)
     found = statements(judged, project.expectations.said(), source.value if source else "")
     return Shown(statements_report(judged, found), [statement.model_dump(mode="json") for statement in found])
 
 
-@command(app, "runs")
+@command(app, "runs", "report runs")
 def runs(project: Project) -> Shown:
-    """List the runs in the store, the last one first.
-
-    Example: runner report runs
-    """
+    """List the runs in the store, the last one first."""
     with project.store() as store:
         found = store.runs()
     return Shown(runs_table(found), [info.model_dump(mode="json") for info in found])
+
+
+# --- over all stored runs ---------------------------------------------------------------------------------------------
+
+
+def _measured(
+    project: Project, kfunc: str | None = None, arch: str | None = None, *, verdicts_of: str = ""
+) -> tuple[Measured, ...]:
+    """All stored answers, of one architecture, judged by the claims as they are now; with the verdicts about one kfunc.
+
+    Raises UserError when no kernel was ever asked about `kfunc`.
+    """
+    with project.store() as store:
+        every = measurements(store, project.expectations, verdicts_of)
+    kept = tuple(each for each in every if arch in (None, each.cell.arch))
+    names = {topic.subject for states in different(kept) for topic in states}
+    if kfunc is not None and kfunc not in names:
+        raise UserError(f"no kernel was asked about {kfunc}", hint=nearest(kfunc, sorted(names)))
+    return kept
+
+
+@command(app, "availability", "report availability --kfunc bpf_ct_set_nat_info")
+def availability(
+    project: Project,
+    kfunc: Annotated[str | None, typer.Option(help="Only this kfunc.")] = None,
+    prog_type: Type = None,
+    arch: Arch = None,
+) -> Shown:
+    """Show the first kernel with each kfunc, across all stored runs, and the exceptions."""
+    found = overview(builds(_measured(project, kfunc)), Only(kfunc, prog_type, arch))
+    return Shown(over_time_report(found), over_time_document(found))
+
+
+@command(app, "diff", "report diff 6.12.117 6.18.15")
+def diff(
+    project: Project,
+    before: Annotated[str, typer.Argument(metavar="A", help="A run, `last`, `last~1`, a kernel, or a cell.")],
+    after: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, named in the same way.")],
+    same: Annotated[bool, typer.Option("--same", help="Exit 1 when anything changed, or a cell came or went.")] = False,
+) -> Shown:
+    """Show what got better and worse from A to B; exit 1 when something got worse.
+
+    A kernel or a cell stands for its last stored answer.
+    """
+    expectations = project.expectations
+    with project.store() as store:
+        found, names = compare(side(store, expectations, before), side(store, expectations, after), expectations)
+    status = EXIT_BROKEN if found.worse or (same and not found.nothing) else EXIT_OK
+    return Shown(changes_report(found, names), changes_document(found, names), status)
+
+
+@command(app, "history", "report history bpf_ct_set_nat_info")
+def history_of(
+    project: Project,
+    kfunc: Annotated[str, typer.Argument(help="The kfunc.")],
+    prog_type: Type = None,
+    arch: Arch = None,
+) -> Shown:
+    """Show every change in the answers about a kfunc, across all stored runs, and its prototype and flags in BTF."""
+    kept = _measured(project, kfunc, arch, verdicts_of=kfunc)
+    types = {topic.type for states in different(kept) for topic in states}
+    turns = history(kept, kfunc, (prog_type,) if prog_type else types)
+    shown = (kfunc, turns, signatures(builds(kept), kfunc), len({each.run for each in kept}))
+    return Shown(history_report(*shown), history_document(*shown))
+
+
+@command(app, "docs-check", "report docs-check --ebpf-docs ../ebpf-docs")
+def docs_check_of(
+    project: Project,
+    docs: Annotated[Path, typer.Option("--ebpf-docs", help="A checkout of the eBPF Docs project.")],
+    prog_type: Type = None,
+) -> Shown:
+    """Compare what eBPF Docs says about kfuncs with the kernels' answers; exit 1 when they differ."""
+    found = docs_check(load(docs), builds(_measured(project)), Only(type=prog_type))
+    return Shown(docs_check_report(found), docs_check_document(found), EXIT_BROKEN if found.disagreements else EXIT_OK)

@@ -23,7 +23,7 @@ _KEEP = re.compile(r"(\d{1,6})(d?)")
 _NAMED = 8
 
 
-@command(app, "merge")
+@command(app, "merge", "results merge x86_64/reports/results.db arm64/reports/results.db")
 def merge_stores(
     project: Project,
     files: Annotated[
@@ -33,8 +33,6 @@ def merge_stores(
     """Add the runs of other stores to this one, with the consoles beside them. Repeating it changes nothing.
 
     Runs with one id (`runner matrix run --run-id`) become one run, with the cells of all.
-
-    Example: runner results merge x86_64/reports/results.db arm64/reports/results.db
     """
     with project.store(read_only=False) as store:
         for path in files:
@@ -45,7 +43,7 @@ def merge_stores(
             )
 
 
-@command(app, "prune")
+@command(app, "prune", "results prune --keep 90d --dry-run")
 def prune_runs(
     project: Project,
     keep: Annotated[str, typer.Option(metavar="N|DAYSd", help="The newest N runs (30), or those of N days (90d).")],
@@ -54,8 +52,6 @@ def prune_runs(
     """Delete old runs, their consoles, and answers that no other run gave. The newest run always stays.
 
     Bisections are not counted: one that is older than every run that stays is deleted whole, with its page.
-
-    Example: runner results prune --keep 90d --dry-run
     """
     wanted = _keep(keep)
     with project.store(read_only=dry_run) as store:

@@ -3,79 +3,50 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
-from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.text import Text
 
 from runner.caches import cache_root
-from runner.cli import EXIT_INTERRUPTED
+from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.booting import fleet_of, stoppable
 from runner.cli.displays import Display, JsonLines
-from runner.cli.options import out_console, progress_console
+from runner.cli.matrix import FailOn, Request
+from runner.cli.options import Format, out_console, progress_console
 from runner.cli.project import Project
-from runner.cli.watching import Watch
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
-from runner.engine.plan import Plan, Sink, cell_orders, payloads
+from runner.engine.plan import Plan, RunEnd, Sink, cell_orders, payloads
 from runner.engine.storing import StoreSink, after, new_run, stopped_run
 from runner.errors import InfraError, UserError
 from runner.matrix.select import select, shard
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
 from runner.probes import Expectations
+from runner.reports.changes import changes_report
+from runner.reports.findings import Ending, ending, incomplete
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report, totals
-from runner.results.model import JudgedRun, Run, RunId, RunKind, judge_run
+from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.series import keep_rows
+from runner.results.sides import Side, baseline, compare, of_run
 from runner.results.store import ResultStore
 from runner.store import write_atomically
 from runner.text import counted
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a command line says about a run. With `resume`, `run_id` names the run; None: the last that was stopped."""
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """What compiles programs and boots guests; another one is a fake."""
 
-    only: str = ""
-    part: str = ""
-    locked: bool = False
-    resume: bool = False
-    run_id: str | None = None
-    prog_types: tuple[ProgType, ...] = NETWORK_TYPES
-    slots: int | None = None
-    hosts: Path | None = None
-    offline: bool = False
-
-    def checked(self, baseline: str | None) -> None:
-        """Raises UserError for options that --resume leaves no room for."""
-        alone = {"--only": self.only, "--shard": self.part, "--locked": self.locked, "--baseline": baseline is not None}
-        if self.resume and (wrong := [option for option, given in alone.items() if given]):
-            raise UserError(
-                f"--resume executes a run as it began; {', '.join(wrong)} cannot change it",
-                hint=f"leave {' and '.join(wrong)} out, or begin a new run",
-            )
+    payloads: Callable[..., Mapping[str, bytes]] = payloads
+    execute: Callable[[Plan, Sequence[Sink]], RunEnd] = execute
 
 
-def checked_run_id(run_id: str | None) -> str | None:
-    """It becomes a folder's name. Raises UserError."""
-    if run_id is None:
-        return None
-    try:
-        TypeAdapter(RunId).validate_python(run_id)
-    except ValidationError:
-        raise UserError(f"{run_id!r} is not a valid run id", hint="up to 64 of a-z 0-9 . _ -, a letter first") from None
-    if (kind := RunKind.of(run_id)) is not RunKind.MATRIX:
-        raise UserError(f"{run_id!r} names a run of another kind", hint=f"an id that begins with {kind}- is reserved")
-    return run_id
-
-
-def run(project: Project, request: Request, watch: Watch, *, json: bool) -> int:
+def run(project: Project, request: Request, engine: Engine) -> int:
     """Run cells of the matrix, store and show their answers. Returns the exit status.
 
     Raises UserError when there is no run to resume, or when the matrix has changed since it began.
@@ -85,29 +56,30 @@ def run(project: Project, request: Request, watch: Watch, *, json: bool) -> int:
     def describe(result: CellResult) -> str:
         return describe_result(result, expectations)
 
-    events = JsonLines(describe) if json else None
-    console = progress_console() if json else out_console()
+    events = JsonLines(describe) if request.format_ is Format.JSON else None
+    console = progress_console() if events else out_console()
     if request.resume and not project.database.exists():
         raise UserError(f"there is no run to resume in {project.database}", hint="`runner matrix run` begins one")
     cells = () if request.resume else _chosen(project, request)
     with stoppable(), project.store(read_only=False) as store:
-        begin = partial(stopped_run, store) if request.resume else partial(new_run, store, cells)
-        begun = begin(matrix_sha256=project.matrix.sha256, run_id=request.run_id)
-        before = watch.before(store, cells)
+        matrix = project.matrix.sha256
+        if request.resume:
+            begun = stopped_run(store, matrix_sha256=matrix, run_id=request.resumed)
+        else:
+            begun = new_run(store, cells, matrix_sha256=matrix, run_id=request.run_id or None)
+        before = baseline(store, expectations, request.baseline, cells) if request.baseline else None
         sinks: tuple[Sink, ...] = (StoreSink(store), *((events,) if events else ()), Display(console, describe))
         complete = True
         if missing := begun.missing_cells():
             with fleet_of(request.hosts, request.slots, missing, console) as fleet:
-                plan = _plan(project, request, begun, fleet, store)
+                plan = _plan(project, request, begun, fleet, store, engine)
                 console.print(Text(_beginning(begun, missing, fleet)), soft_wrap=True)
                 with _resumable(begun.id):
-                    complete = execute(plan, sinks).complete
-                    if before and complete:
-                        again = watch.suspects(judge_run(store.load(begun.id), expectations), before, plan)
-                        if again.orders:
-                            number = f"{len(again.orders)} of {len(cells)} cells boot again, to confirm it"
-                            console.print(Text(f"worse than {before.name}: {number}"))
-                            complete = execute(again, sinks).complete
+                    complete = engine.execute(plan, sinks).complete
+                    if complete and before and (again := _again(plan, store, before, expectations)).orders:
+                        number = f"{len(again.orders)} of {len(cells)} cells boot again, to confirm it"
+                        console.print(Text(f"worse than {before.name}: {number}"))
+                        complete = engine.execute(again, sinks).complete
         else:
             console.print(Text(f"run {begun.id} has every result"), soft_wrap=True)
             if begun.finished is None:
@@ -115,7 +87,7 @@ def run(project: Project, request: Request, watch: Watch, *, json: bool) -> int:
         done = judge_run(store.load(begun.id), expectations)
         keep_rows(store, expectations, begun.id)
         show(done, project, console, finished=complete)
-    status = watch.status(done, before, console) if complete else EXIT_INTERRUPTED
+    status = _status(done, before, request, expectations, console) if complete else EXIT_INTERRUPTED
     if events:
         events.exits(done.run.id, totals(done), status)
     return status
@@ -127,22 +99,17 @@ def _chosen(project: Project, request: Request) -> tuple[Cell, ...]:
     return shard(cells, request.part) if request.part else cells
 
 
-def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: ResultStore) -> Plan:
+def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: ResultStore, engine: Engine) -> Plan:
     """What `run` still lacks; attempts are counted on."""
     cells, expectations = run.missing_cells(), project.expectations
     asked = {it.probe.rpartition(":")[2] for result in run.results for it in result.answers if it.item}  # a resumed run
-    prog_types = tuple(it for it in ProgType if it in {*request.prog_types, *asked})
-    slots = run.slots or min(fleet.slots, len(cells))
+    chosen = ProgType if request.every_type else NETWORK_TYPES
+    prog_types = tuple(it for it in ProgType if it in {*chosen, *asked})
+    deadline = project.limits.deadline("prepare_s")
     return Plan(
-        run=run.model_copy(update={"slots": slots}).header,
+        run=run.model_copy(update={"slots": run.slots or min(fleet.slots, len(cells))}).header,
         orders=after(run, cell_orders(cells, expectations, prog_types)),
-        payload=payloads(
-            cells,
-            expectations,
-            cache=cache_root(),
-            offline=request.offline,
-            deadline=project.limits.deadline("prepare_s"),
-        ),
+        payload=engine.payloads(cells, expectations, cache=cache_root(), offline=request.offline, deadline=deadline),
         fleet=fleet,
         folder=project.reports / "runs" / run.id,
         known_s=store.seconds(),
@@ -168,6 +135,29 @@ def _resumable(run_id: str) -> Iterator[None]:
         raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error
 
 
+def _again(plan: Plan, store: ResultStore, before: Side, expectations: Expectations) -> Plan:
+    """The cells that got worse, to be booted once more."""
+    done = judge_run(store.load(plan.run.id), expectations)
+    found, _ = compare(before, of_run(done), expectations)
+    worse = {change.key.cell for change in found.worse if not found.confirmed(change)}
+    return replace(plan, orders=after(done.run, (order for order in plan.orders if order.cell.id in worse)))
+
+
+def _status(done: JudgedRun, before: Side | None, request: Request, expectations: Expectations, to: Console) -> int:
+    """Print what changed; return the exit status."""
+    fail_on, worse = request.fail_on or FailOn, False
+    if before is not None and before.cells:
+        found, names = compare(before, of_run(done), expectations)
+        to.print(Text(), changes_report(found, names), crop=False)
+        worse = bool(found.worse)
+    elif before is not None:
+        to.print(Text("no baseline yet: this is the first answer of these kernels"))
+    broken = FailOn.BROKEN in fail_on and ending(done) is Ending.BROKEN
+    if broken or (worse and FailOn.WORSE in fail_on):
+        return EXIT_BROKEN
+    return EXIT_NO_ANSWER if FailOn.INCOMPLETE in fail_on and incomplete(done) else EXIT_OK
+
+
 # --- what is shown -------------------------------------------------------------------------------------------------
 
 
@@ -175,13 +165,11 @@ def describe_result(result: CellResult, expectations: Expectations) -> str:
     """What came of a cell, in a few words: `96 hold, 2 broken, 4 by known issues`, or why it did not run."""
     if result.outcome is not Outcome.RAN:
         return f"{result.outcome}: {result.cause.splitlines()[0] if result.cause else ''}"
-    expected = [row for row in expectations.rows(result) if row.verdict]
-    known = sum(bool(row.known_issue) for row in expected)
-    count = Counter(row.verdict for row in expected if not row.known_issue)
-    parts = [f"{count[Verdict.HOLDS]} hold"]
-    parts += [f"{count[verdict]} {verdict}" for verdict in (Verdict.BROKEN, Verdict.NO_ANSWER) if count[verdict]]
-    parts += [f"{known} by known issues"] if known else []
-    return ", ".join(parts)
+    rows = [row for row in expectations.rows(result) if row.verdict]
+    count = Counter("by known issues" if row.known_issue else str(row.verdict) for row in rows)
+    said = [f"{count[Verdict.HOLDS]} hold"]
+    words = (Verdict.BROKEN, Verdict.NO_ANSWER, "by known issues")
+    return ", ".join(said + [f"{count[word]} {word}" for word in words if count[word]])
 
 
 def show(done: JudgedRun, project: Project, console: Console, *, finished: bool = True) -> None:

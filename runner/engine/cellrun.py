@@ -75,34 +75,39 @@ def _text(console: Path) -> str:
     return ""
 
 
-def _prepare(record: CellRecord, machine: Machine, console: Path, tell: Tell) -> BootOrder | None:
-    """None: the kernel is not to be booted, and the record says why."""
-    cell = record.order.cell
-    tell(Phase.PREPARING, "")
+def boot_order(cell: Cell, machine: Machine, console: Path, *, gdb: bool = False) -> tuple[BootOrder, Abilities]:
+    """Prepares kernel and image: how to boot them, and what the kernel can do. Raises InfraError."""
     kernel, image = machine.prepare(cell, deadline=cell.limits.deadline("prepare_s"))
-    accel = machine.accel(cell)
-    record.prepare_s = round(time.monotonic() - record.started, 3)
-    record.image_sha256, record.accel = image.sha256, accel
-    record.config = read_config(Path(kernel.config), OPTIONS)
-    record.build = build_of(kernel)
     able = Abilities.of(kernel)
-    if why := able.cannot_boot():
-        record.end(Outcome.SKIPPED, why)
-        return None
-    record.leave_out(able.cannot_answer({ask.kind for ask in record.order.asks}))
-    record.root = able.root
-    return BootOrder(
+    order = BootOrder(
         architecture=architecture(cell.arch),
         kernel=kernel,
         image=image,
         size=cell.guest,
-        accel=accel,
+        accel=machine.accel(cell),
         console=console,
         scratch=machine.scratch,
         root=able.root,
         overlays=able.overlays,
-        gdb=record.order.gdb,
+        gdb=gdb,
     )
+    return order, able
+
+
+def _prepare(record: CellRecord, machine: Machine, console: Path, tell: Tell) -> BootOrder | None:
+    """None: the kernel is not to be booted, and the record says why."""
+    tell(Phase.PREPARING, "")
+    order, able = boot_order(record.order.cell, machine, console, gdb=record.order.gdb)
+    record.prepare_s = round(time.monotonic() - record.started, 3)
+    record.image_sha256, record.accel = order.image.sha256, order.accel
+    record.config = read_config(Path(order.kernel.config), OPTIONS)
+    record.build = build_of(order.kernel)
+    if why := able.cannot_boot():
+        record.end(Outcome.SKIPPED, why)
+        return None
+    record.leave_out(able.cannot_answer({ask.kind for ask in record.order.asks}))
+    record.root = order.root
+    return order
 
 
 def _ask_everything(

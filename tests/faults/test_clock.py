@@ -10,7 +10,7 @@ import pytest
 
 from runner import cli
 from runner.cli import running
-from runner.cli.project import Project
+from runner.cli.running import Engine
 from runner.engine import cellrecord, storing
 from runner.engine.cellrun import run_cell
 from runner.engine.plan import Plan, RunEnd, Sink
@@ -50,17 +50,16 @@ def test_a_cells_times_and_limits_do_not_jump(jumping: None, tmp_path: Path) -> 
     assert 0 <= min(taken) <= max(taken) < HOUR.total_seconds() / 2
 
 
-def test_the_last_run_is_the_last_one(jumping: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_run_is_the_last_one(jumping: None, tmp_path: Path) -> None:
     project = write_project(tmp_path, ["fine"])
 
     def answered(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
         return fakes.told(plan, sinks, (CellResult(cell=order.cell, outcome=Outcome.RAN) for order in plan.orders))
 
-    monkeypatch.setattr(Project, "settled", lambda project, **_: project.lock())
-    monkeypatch.setattr(running, "payloads", lambda *_, **__: {})
-    monkeypatch.setattr(running, "execute", answered)
+    engine = Engine(lambda *_, **__: {}, answered)
+    words = ["matrix", "run", "--matrix", str(project / "matrix.yaml"), "--offline", "-n", "1"]
     for name in ("first", "second", "third"):
-        cli.run(["matrix", "run", "--matrix", str(project / "matrix.yaml"), "-n", "1", "--run-id", name])
+        cli.run([*words, "--run-id", name], engine)
     with ResultStore(project / "reports" / "results.db", read_only=True) as store:
         assert [info.id for info in store.runs()] == ["third", "second", "first"]
         assert store.load().id == "third"

@@ -26,7 +26,7 @@ from tests.samples import ROOT
 from tests.unit import results_samples as samples
 
 ENDS_WITHIN_S = 300  # on a busy machine; seconds on one that is not
-COMMAND = (sys.executable, "-m", "tests.faults.driver", "matrix", "run", "-n", "2")
+COMMAND = (sys.executable, "-m", "tests.faults.driver", "matrix", "run", "--offline", "-n", "2")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner import cli
-from runner.cli import running
+from runner.cli.running import Engine
 from runner.engine.plan import Plan, RunEnd, Sink
 from runner.model import Build, Cell, CellResult, Outcome
 from runner.probes.claims.answers import Observation
@@ -92,21 +92,10 @@ class Booter:
         return fakes.told(plan, sinks, (self.answers(order.cell, order.attempt) for order in plan.orders))
 
 
-@pytest.fixture
-def boots(monkeypatch: pytest.MonkeyPatch) -> Callable[[Answers], Booter]:
-    def install(answers: Answers) -> Booter:
-        booter = Booter(answers)
-        monkeypatch.setattr(running, "execute", booter)
-        return booter
-
-    monkeypatch.setattr(running, "payloads", lambda *_, **__: {})
-    monkeypatch.setattr("runner.cli.project.Project.settled", lambda project, **_: project.lock())
-    monkeypatch.setattr("runner.cli.running.select", lambda *_: cells())
-    return install
-
-
-def matrix_run(project: Path, *words: str) -> int:
-    return runner(project, "matrix", "run", "-n", "1", *words)
+def matrix_run(project: Path, booter: Booter, words: str) -> int:
+    """Of the two kernels alone, without a network."""
+    line = f"matrix run -n 1 --offline --only kernel=6.1|6.12,arch=x86_64 --matrix {project / 'matrix.yaml'} {words}"
+    return cli.run(line.split(), Engine(lambda *_, **__: {}, booter))
 
 
 def last_run(project: Path) -> Run:
@@ -114,22 +103,18 @@ def last_run(project: Path) -> Run:
         return store.load()
 
 
-def test_unchanged_night_boots_every_cell_once(
-    project: Path, boots: Callable[[Answers], Booter], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_unchanged_night_boots_every_cell_once(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored(project, good, "before")
-    booter = boots(good)
-    assert matrix_run(project, "--baseline", "last", "--fail-on", "worse") == 0
+    booter = Booter(good)
+    assert matrix_run(project, booter, "--baseline last --fail-on worse") == 0
     assert [len(round_) for round_ in booter.booted] == [2]
     assert "nothing changed" in capsys.readouterr().out
 
 
-def test_worse_is_confirmed_by_a_fresh_boot(
-    project: Path, boots: Callable[[Answers], Booter], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_worse_is_confirmed_by_a_fresh_boot(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored(project, good, "before")
-    booter = boots(worse)
-    assert matrix_run(project, "--baseline", "before", "--fail-on", "worse") == 1
+    booter = Booter(worse)
+    assert matrix_run(project, booter, "--baseline before --fail-on worse") == 1
     assert booter.booted[1:] == [[("6.12.117-x86_64", 2)]]  # the worse cell alone, once more
     out = capsys.readouterr().out
     assert "confirmed by a fresh boot" in out
@@ -138,80 +123,70 @@ def test_worse_is_confirmed_by_a_fresh_boot(
 
 
 def test_what_a_fresh_boot_does_not_show_fails_nothing_and_is_said(
-    project: Path, boots: Callable[[Answers], Booter], capsys: pytest.CaptureFixture[str]
+    project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored(project, good, "before")
-    boots(lambda cell, attempt: worse(cell) if attempt == 1 else good(cell, attempt))
-    assert matrix_run(project, "--baseline", "before", "--fail-on", "worse") == 0
+    once = Booter(lambda cell, attempt: worse(cell) if attempt == 1 else good(cell, attempt))
+    assert matrix_run(project, once, "--baseline before --fail-on worse") == 0
     assert "Seen in one boot, not in a fresh one" in capsys.readouterr().out
 
 
-def test_fresh_boot_without_an_answer_takes_nothing_away(
-    project: Path, boots: Callable[[Answers], Booter], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_fresh_boot_without_an_answer_takes_nothing_away(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stored(project, good, "before")
 
     def answers(cell: Cell, attempt: int) -> CellResult:
         return worse(cell) if attempt == 1 else CellResult(cell=cell, outcome=Outcome.LOST, cause="ssh dropped")
 
-    boots(answers)
-    assert matrix_run(project, "--baseline", "before", "--fail-on", "worse") == 1
+    assert matrix_run(project, Booter(answers), "--baseline before --fail-on worse") == 1
     assert "seen in one boot" in capsys.readouterr().out
     (kept,) = last_run(project).attempts("6.12.117-x86_64")
     assert kept.outcome is Outcome.RAN
 
 
-def test_lost_night_in_between_hides_nothing(project: Path, boots: Callable[[Answers], Booter]) -> None:
+def test_lost_night_in_between_hides_nothing(project: Path) -> None:
     stored(project, good, "monday")
     stored(project, lambda cell, _: CellResult(cell=cell, outcome=Outcome.LOST, cause="power"), "tuesday", night=1)
-    boots(worse)
-    assert matrix_run(project, "--baseline", "last", "--fail-on", "worse") == 1
+    assert matrix_run(project, Booter(worse), "--baseline last --fail-on worse") == 1
 
 
-def test_first_night_has_nothing_to_compare_with(
-    project: Path, boots: Callable[[Answers], Booter], capsys: pytest.CaptureFixture[str]
-) -> None:
-    boots(worse)
-    assert matrix_run(project, "--baseline", "last", "--fail-on", "worse") == 0
+def test_first_night_has_nothing_to_compare_with(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert matrix_run(project, Booter(worse), "--baseline last --fail-on worse") == 0
     assert "no baseline yet" in capsys.readouterr().out
 
 
-def test_other_store_as_baseline(project: Path, boots: Callable[[Answers], Booter], tmp_path: Path) -> None:
+def test_other_store_as_baseline(project: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     stored(other, good, "there")
-    boots(worse)
-    assert matrix_run(project, "--baseline", str(other / "reports" / "results.db"), "--fail-on", "worse") == 1
+    assert matrix_run(project, Booter(worse), f"--baseline {other / 'reports' / 'results.db'} --fail-on worse") == 1
 
 
-def test_what_fails_is_chosen(project: Path, boots: Callable[[Answers], Booter]) -> None:
+def test_what_fails_is_chosen(project: Path) -> None:
     stored(project, worse, "before")
-    boots(worse)
-    assert matrix_run(project, "--baseline", "before", "--fail-on", "worse") == 0  # no worse than it was
-    assert matrix_run(project, "--fail-on", "broken") == 1
-    boots(lambda cell, _: CellResult(cell=cell, outcome=Outcome.LOST, cause="power"))
-    assert matrix_run(project, "--fail-on", "broken") == 0
-    assert matrix_run(project, "--fail-on", "incomplete") == 2
+    assert matrix_run(project, Booter(worse), "--baseline before --fail-on worse") == 0  # no worse than it was
+    assert matrix_run(project, Booter(worse), "--fail-on broken") == 1
+    lost = Booter(lambda cell, _: CellResult(cell=cell, outcome=Outcome.LOST, cause="power"))
+    assert matrix_run(project, lost, "--fail-on broken") == 0
+    assert matrix_run(project, lost, "--fail-on incomplete") == 2
 
 
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--baseline", "nowhere"), "no run 'nowhere'"),
-        (("--fail-on", "worse"), "needs a baseline"),
-        (("--run-id", "../escape"), "not a valid run id"),
-        (("--run-id", "before"), "there is a run before"),
+        ("--baseline nowhere", "no run 'nowhere'"),
+        ("--fail-on worse", "needs a baseline"),
+        ("--run-id ../escape", "not a valid run id"),
+        ("--run-id before", "there is a run before"),
     ],
 )
 def test_mistakes_are_said_before_anything_boots(
     project: Path,
-    boots: Callable[[Answers], Booter],
     capsys: pytest.CaptureFixture[str],
-    words: tuple[str, ...],
+    words: str,
     says: str,
 ) -> None:
     stored(project, good, "before")
-    booter = boots(good)
-    assert matrix_run(project, *words) == 64
+    booter = Booter(good)
+    assert matrix_run(project, booter, words) == 64
     assert says in capsys.readouterr().err
     assert not booter.booted
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runner.cli.watching import exit_status
+from runner.cli.options import exit_status
 from runner.model import Crash, Outcome, ProgType, State, Verdict
 from runner.results.model import judge_run
 from tests.unit import results_samples as samples

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml, Skipped
 from tap.parser import Parser
 
-from runner.cli.watching import exit_status
+from runner.cli.options import exit_status
 from runner.errors import UserError
 from runner.model import Crash, Outcome, State, Verdict
 from runner.reports.cases import Status, suites

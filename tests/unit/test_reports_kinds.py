@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from junitparser import JUnitXml
 
-from runner.cli.watching import exit_status
+from runner.cli.options import exit_status
 from runner.model import Mark, Row, Splat, StateWord, Verdict
 from runner.probes.kind import Kind
 from runner.probes.kinds import KINDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from runner.cli.watching import exit_status
+from runner.cli.options import exit_status
 from runner.model import KnownIssue, Verdict
 from runner.reports.cell import cell_report
 from runner.reports.export import export, to_json

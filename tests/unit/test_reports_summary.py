@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from runner.cli.watching import exit_status
+from runner.cli.options import exit_status
 from runner.model import Outcome, Row, State
 from runner.reports.cell import cell_report
 from runner.reports.summary import run_report, summary
