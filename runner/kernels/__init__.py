@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from runner.errors import InfraError, UserError
 from runner.kernels import needs
+from runner.kernels.apt import AptSource
 from runner.kernels.archive import Archive
 from runner.kernels.debian import DebianSource
 from runner.kernels.installed import InstalledSource
@@ -20,6 +21,7 @@ from runner.kernels.path import PathSource
 from runner.kernels.snapshot import SnapshotSource
 from runner.kernels.source import KernelSource, Means, age
 from runner.kernels.tree import TreeSource
+from runner.kernels.ubuntu import UbuntuSource
 from runner.model import Build, Kernel, Pin, Wanted
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
@@ -42,6 +44,8 @@ __all__ = [
 
 SOURCES: tuple[type[KernelSource], ...] = (
     DebianSource,
+    UbuntuSource,
+    AptSource,
     MainlineSource,
     SnapshotSource,
     OciSource,

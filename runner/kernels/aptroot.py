@@ -15,13 +15,12 @@ from typing import IO, cast
 import filelock
 
 from runner.errors import InfraError
-from runner.kernels.mirrors import MIRROR_VARIABLE, Mirrors
 from runner.model.deadline import Deadline
 from runner.process import Completed, run, spawn
 from runner.store import write_atomically
 
 _HELPER = "/usr/lib/apt/apt-helper"
-_KERNEL_STANZA = re.compile(rb"Package: linux-(?:image|binary|modules|base)-\d")
+_KERNEL_STANZA = re.compile(rb"Package: (?:[a-z]+-)*(?:image|unsigned|binary|modules|extra|base|kernel)-\d")
 _UNREACHED = "check the network and the proxy"
 _OUT_OF_STEP = re.compile(r"has unexpected size|Hash Sum mismatch")  # as apt says it of a mirror that is being updated
 
@@ -54,12 +53,24 @@ Acquire::Check-Valid-Until "false";
 
 
 @dataclass(frozen=True, slots=True)
+class Repository:
+    """Where suites are, and whose signatures count."""
+
+    uri: str
+    components: tuple[str, ...]
+    keyring: Path
+    transport: str = ""  # the host's proxy and TLS settings, as lines of apt.conf
+    variable: str = ""  # the environment variable that names another server, if there is one
+
+
+@dataclass(frozen=True, slots=True)
 class AptRoot:
     """One apt root. `index` holds the stanzas of the kernels' packages; its age is the age of the lists."""
 
     folder: Path
     suite: str
     debian_arch: str
+    repository: Repository
 
     @property
     def index(self) -> Path:
@@ -79,11 +90,12 @@ class AptRoot:
         except filelock.Timeout:
             raise InfraError(f"{self.folder} was in use by another process for {deadline.what}") from None
 
-    def configure(self, mirrors: Mirrors, keyring: Path) -> None:
+    def configure(self) -> None:
         """Write the configuration where it is not what it must be; other sources make the lists stale."""
-        source = f"deb [signed-by={keyring}] {mirrors.of(self.suite)} {self.suite} main\n"
+        its = self.repository
+        source = f"deb [signed-by={its.keyring}] {its.uri} {self.suite} {' '.join(its.components)}\n"
         files = {
-            self._config: _APT_CONF.format(root=self.folder, arch=self.debian_arch) + mirrors.transport,
+            self._config: _APT_CONF.format(root=self.folder, arch=self.debian_arch) + its.transport,
             self.folder / "sources.list": source,
             self.folder / "status": "",
         }
@@ -103,7 +115,7 @@ class AptRoot:
                 return ""
             done = self.apt("apt-get", "update", "-qq", "--error-on=any", deadline=deadline, check=False)
             if done.returncode != 0:
-                raise _update_failed(self.suite, done)
+                raise self._update_failed(done)
             stanzas: list[bytes] = []
             for packages in sorted((self.folder / "state/lists").glob("*_Packages*")):
                 with (
@@ -127,6 +139,13 @@ class AptRoot:
     def _env(self) -> dict[str, str]:
         return {"APT_CONFIG": str(self._config), "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
 
+    def _update_failed(self, done: Completed) -> InfraError:
+        errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
+        said = "\n".join(errors[-5:] or [done.stderr.strip()[-500:]])
+        what = "the mirror's lists do not fit each other, try later" if _OUT_OF_STEP.search(said) else _UNREACHED
+        other = f"; {self.repository.variable} names another mirror" if self.repository.variable else ""
+        return InfraError(f"cannot fetch the package lists of {self.suite}:\n{said}", hint=f"{what}{other}")
+
     def _notice(self) -> str:
         """A frozen mirror serves lists beyond their time: signed and usable, but no longer the newest."""
         for release in (self.folder / "state/lists").glob("*_InRelease"):
@@ -148,12 +167,3 @@ def kernel_stanzas(stream: IO[bytes]) -> Iterator[bytes]:
         yield from (stanza for stanza in whole if _KERNEL_STANZA.match(stanza))
     if _KERNEL_STANZA.match(rest):
         yield rest.rstrip(b"\n")
-
-
-def _update_failed(suite: str, done: Completed) -> InfraError:
-    errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
-    said = "\n".join(errors[-5:] or [done.stderr.strip()[-500:]])
-    what = "the mirror's lists do not fit each other, try later" if _OUT_OF_STEP.search(said) else _UNREACHED
-    return InfraError(
-        f"cannot fetch the package lists of {suite}:\n{said}", hint=f"{what}; {MIRROR_VARIABLE} names another mirror"
-    )

@@ -1,7 +1,7 @@
-"""Debian's archive through apt, with a private root per suite and architecture: own lists, nothing installed, no root.
+"""Debian's archive, or another, through apt, with a private root per suite and architecture: own lists, no root.
 
-apt checks the signatures of the lists against Debian's keyring, and what is downloaded against the lists. A root of
-its own for each suite keeps a version's origin certain, and lets one suite fail without the others.
+apt checks the signatures of the lists against the archive's keyring, and what is downloaded against the lists. A root
+of its own for each suite keeps a version's origin certain, and lets one suite fail without the others.
 """
 
 from __future__ import annotations
@@ -11,26 +11,30 @@ import logging
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from hashlib import file_digest
+from dataclasses import dataclass, replace
+from hashlib import file_digest, sha256
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from debian import deb822
 
 from runner.caches import FULL_DISK_HINT, need_space
 from runner.errors import InfraError
-from runner.kernels.aptroot import AptRoot
-from runner.kernels.mirrors import KEYRING, Mirrors, find_mirrors
+from runner.kernels.aptroot import AptRoot, Repository
+from runner.kernels.mirrors import IMAGE_SUITES, KEYRING, MIRROR_VARIABLE, Mirrors, find_mirrors, transport
 from runner.model import Package
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
+from runner.process import run
+from runner.store import write_atomically
 
 log = logging.getLogger(__name__)
 
 FRESH_S = 600  # lists younger than this are not fetched again
+_UNPACKED_AGAIN_S = 30 * 86400  # keys are added now and then
 _AT_ONCE = 4  # suites whose lists are fetched at the same time
 _URI_LINE = re.compile(
     r"'\S+' (?P<name>[^_\s]+)_(?P<version>[^_\s]+)_(?P<arch>\S+)\.deb (?P<size>\d+) SHA256:(?P<sha256>\w+)"
@@ -40,22 +44,35 @@ _LOST = re.compile(r"Unable to locate package|was not found|no installation cand
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A package in a list; `exact` are the (name, version) that it depends on with `=`."""
+    """A package in a list; `depends`: the (name, version) that it depends on with `=`, (name, "") in any version."""
 
     package: Package
-    exact: tuple[tuple[str, str], ...]
+    depends: tuple[tuple[str, str], ...]
 
 
 class Archive:
-    """The archive as this host reaches it. Architectures are named as in model/architecture.py (`x86_64`).
+    """Debian's archive as this host reaches it, or `repository`. Architectures are named as in model/architecture.py.
 
     `offline`: the lists are those that were fetched before, however old.
     """
 
-    def __init__(self, cache: Path, *, mirrors: Mirrors | None = None, offline: bool = False) -> None:
-        self._folder = cache / "apt"
+    def __init__(
+        self,
+        cache: Path,
+        *,
+        mirrors: Mirrors | None = None,
+        repository: Repository | None = None,
+        offline: bool = False,
+    ) -> None:
+        self._cache = cache
         self._known = mirrors
+        self._other = repository
+        self._transport: str | None = None
         self._offline = offline
+
+    def at(self, repository: Repository) -> Archive:
+        """Another archive, with the same cache."""
+        return Archive(self._cache, repository=repository, offline=self._offline)
 
     def update(self, pairs: Iterable[tuple[str, str]], *, deadline: Deadline, max_age_s: float = FRESH_S) -> None:
         """Fetch the lists of each (suite, architecture) unless they are younger than `max_age_s`.
@@ -66,8 +83,6 @@ class Archive:
         if self._offline:
             self._need_lists(todo, deadline)
             return
-        if not KEYRING.exists():
-            raise InfraError(f"{KEYRING} is missing", hint="install the package debian-archive-keyring")
         roots = [self._root(suite, arch, deadline) for suite, arch in todo]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             notices = set(pool.map(lambda root: root.update(deadline, max_age_s), roots))
@@ -146,15 +161,44 @@ class Archive:
             files |= {package: into / _file_name(package) for package in group}
         return files
 
-    def _mirrors(self, deadline: Deadline) -> Mirrors:
+    def unpacked(self, package: str, file: str, arch: str, *, deadline: Deadline) -> Path:
+        """A file of a package of Debian's, such as a keyring, unpacked into the cache. Raises InfraError."""
+        target = self._cache / "unpacked" / package / file
+        if target.exists() and time.time() - target.stat().st_mtime < _UNPACKED_AGAIN_S:
+            return target
+        whole = self.closure([package], IMAGE_SUITES[0], arch, deadline=deadline)
+        found = [one for one in whole if one.name == package]
+        self._cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=self._cache) as name:
+            for deb in self.download(found, arch, Path(name), deadline=deadline).values():
+                run(["dpkg-deb", "--extract", deb, Path(name)], deadline=deadline)
+            if not (Path(name) / file).is_file():
+                raise InfraError(f"the package {package} has no file {file}")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(target, (Path(name) / file).read_bytes())
+        return target
+
+    def _repository(self, suite: str, deadline: Deadline) -> Repository:
+        if self._other:
+            if self._transport is None:
+                self._transport = transport(deadline=deadline)
+            return replace(self._other, transport=self._transport)
         if self._known is None:
             self._known = find_mirrors(deadline=deadline)
-        return self._known
+        return Repository(self._known.of(suite), ("main",), KEYRING, self._known.transport, MIRROR_VARIABLE)
 
     def _root(self, suite: str, arch: str, deadline: Deadline) -> AptRoot:
-        root = AptRoot(self._folder / f"{suite}-{arch}", suite, architecture(arch).debian)
+        its = self._repository(suite, deadline)
+        name = f"{suite}-{arch}"
+        if self._other:
+            known = sha256(repr((its.uri, its.components, str(its.keyring))).encode()).hexdigest()[:8]
+            name = f"{urlsplit(its.uri).hostname or 'local'}-{known}-{name}"
+        if not its.keyring.is_file():
+            hint = "install the package debian-archive-keyring" if its.keyring == KEYRING else "it names who may sign"
+            raise InfraError(f"the keyring {its.keyring} is missing", hint=hint)
+        root = AptRoot(self._cache / "apt" / name, suite, architecture(arch).debian, its)
         with root.locked(deadline):
-            root.configure(self._mirrors(deadline), KEYRING)
+            root.configure()
         return root
 
 
@@ -168,12 +212,12 @@ def listed(paragraph: deb822.Packages, suite: str) -> Listed:
         sha256=paragraph["SHA256"],
         size_bytes=int(paragraph["Size"]),
     )
-    exact: list[tuple[str, str]] = []
+    depends: list[tuple[str, str]] = []
     for first, *others in paragraph.relations["depends"] or ():
-        relation, version = first.get("version") or ("", "")
+        relation, version = first.get("version") or ("=", "")
         if relation == "=" and not others:
-            exact.append((str(first["name"]), version))
-    return Listed(package, tuple(exact))
+            depends.append((str(first["name"]), version))
+    return Listed(package, tuple(depends))
 
 
 def _by_suite(packages: Iterable[Package]) -> dict[str, list[Package]]:

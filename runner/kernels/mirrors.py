@@ -65,8 +65,6 @@ def find_mirrors(*, deadline: Deadline, environ: Mapping[str, str] = os.environ)
     for variable in (MIRROR_VARIABLE, SECURITY_VARIABLE):
         if environ.get(variable) and not _MIRROR.fullmatch(environ[variable]):
             raise UserError(f"{variable}={environ[variable]!r} is not the address of a mirror")
-    config = run(["apt-config", "dump"], deadline=deadline).stdout
-    transport = "".join(f"{line}\n" for line in config.splitlines() if _TRANSPORT.fullmatch(line))
     main, security = environ.get(MIRROR_VARIABLE, ""), environ.get(SECURITY_VARIABLE, "")
     if not main or not security:
         # `update --print-uris` fetches nothing, and shows the sources whether or not the host has lists of them
@@ -75,7 +73,13 @@ def find_mirrors(*, deadline: Deadline, environ: Mapping[str, str] = os.environ)
         main, security = main or found.main, security or found.security
     if not main:
         raise InfraError("this host's apt knows no Debian mirror", hint=f"set {MIRROR_VARIABLE} to the address of one")
-    return Mirrors(main.rstrip("/"), security.rstrip("/"), transport)
+    return Mirrors(main.rstrip("/"), security.rstrip("/"), transport(deadline=deadline))
+
+
+def transport(*, deadline: Deadline) -> str:
+    """The host's own proxy and TLS settings for apt, as lines of apt.conf."""
+    config = run(["apt-config", "dump"], deadline=deadline).stdout
+    return "".join(f"{line}\n" for line in config.splitlines() if _TRANSPORT.fullmatch(line))
 
 
 def choose(print_uris: Iterable[str]) -> Mirrors:

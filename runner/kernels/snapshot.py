@@ -24,9 +24,10 @@ from debian.debian_support import Version
 from pydantic import BaseModel, Field, ValidationError
 
 from runner.errors import InfraError
+from runner.kernels.apt import GENERIC, upstream_of
 from runner.kernels.aptroot import kernel_stanzas
 from runner.kernels.archive import listed
-from runner.kernels.debian import GENERIC, kernels_of, release_of, upstream_of
+from runner.kernels.debian import ANY
 from runner.kernels.download import NotThere, WebServer
 from runner.kernels.mirrors import KEYRING, PROPOSED_SUITES, SECURITY_SUITES, backports_of
 from runner.kernels.openpgp import signed_text
@@ -163,7 +164,7 @@ def signed_kernels(
             stanzas = _stanzas(server, f"{place}/{prefix}{ending}", digest, means)
             paragraphs = list(deb822.Packages.iter_paragraphs(stanzas, use_apt_pkg=False))
             paths = {paragraph["SHA256"]: paragraph["Filename"] for paragraph in paragraphs}
-            return kernels_of([listed(paragraph, suite) for paragraph in paragraphs], suite, arch), paths
+            return ANY.kernels_of([listed(paragraph, suite) for paragraph in paragraphs], suite, arch), paths
     return (), {}
 
 
@@ -247,7 +248,7 @@ def release_in(names: Iterable[str], arch: str) -> str:
     for name in names:
         for part in ("headers", "image", "binary", "modules"):
             rest = name.removeprefix(f"linux-{part}-")
-            release, flavour = release_of(f"linux-image-{rest.removesuffix('-unsigned')}", arch)
+            release, flavour = ANY.image(f"linux-image-{rest.removesuffix('-unsigned')}", arch)
             if rest != name and flavour == GENERIC:
                 return release
     raise NotWholeError(f"it was not built for {architecture(arch).debian}")

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Self, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
 from debian.debian_support import Version
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
 from runner.errors import UserError
 from runner.kernels.archive import Archive
@@ -74,6 +75,30 @@ AbsolutePath = Annotated[
     str,
     AfterValidator(matches("a path", _PATH, "it must begin with / and be of letters, digits and ._/+:=-")),
     WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"}),
+]
+_DOTTED = r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}"
+_SERIES = rf"{_DOTTED}([-~]rc[0-9]{{1,3}})?(-[0-9][A-Za-z0-9.+~_-]{{0,63}})?"
+_BOUND = rf"(>=|<=|>|<){_DOTTED}"
+_RANGE = rf"{_BOUND}(,{_BOUND}){{0,3}}"
+
+Series = Annotated[
+    str,
+    BeforeValidator(quoted),
+    AfterValidator(
+        matches("a kernel series", _SERIES, 'like "6.12", "7", or one version, like "6.12.117" or "6.12.117-1"')
+    ),
+    WithJsonSchema({"type": "string", "pattern": f"^{_SERIES}$"}),
+]
+Range = Annotated[
+    str,
+    BeforeValidator(quoted),
+    AfterValidator(matches("a range of versions", _RANGE, 'like ">=6.12" or ">=6.1,<7"')),
+    WithJsonSchema({"type": "string", "pattern": f"^{_RANGE}$"}),
+]
+Names = Annotated[
+    tuple[Name, ...],
+    BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
+    Field(min_length=1),
 ]
 WhichField = Annotated[
     Which | None, Field(description="of a range: the newest of each series (the default), or all point releases")
@@ -170,6 +195,73 @@ class KernelSource(Plain):
         """Fill the empty folder `tree` with what is pinned, as runner/kernels/unpack.py lays it out; scratch space is
         `tree.parent`. Digests are checked before anything is unpacked. Raises InfraError."""
         raise NotImplementedError
+
+
+class PackagedSource(KernelSource):
+    """Kernels of an archive of packages: the newest build of a series, one version, or a range of them."""
+
+    series: Annotated[
+        Series | None, Field(description="in quotes: stable series, major version, or one exact version")
+    ] = None
+    versions: Annotated[Range | None, Field(description='instead of series: a range, such as ">=6.12,<7"')] = None
+    which: WhichField = None
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        if self.series is None and self.versions is None:
+            raise ValueError("the key 'series' is missing, or 'versions' for a range")
+        if self.series is not None and self.versions is not None:
+            raise ValueError("'series' and 'versions' exclude each other")
+        if self.which and not self.versions:
+            raise ValueError("'which' says what is meant of a range: it needs 'versions'")
+        return self
+
+    @classmethod
+    def fields_of(cls, rest: str) -> dict[str, object]:
+        """Of `URI?KEY=VALUE&...`: the field that is called as the source holds the archive's own."""
+        uri, _, query = rest.partition("?")
+        fields = dict(parse_qsl(query, strict_parsing=True))
+        ours: dict[str, object] = {key: fields.pop(key) for key in ("series", "versions", "which") if key in fields}
+        return {cls.word: {"uri": uri, **fields}, **ours}
+
+    @property
+    def text(self) -> str:
+        archive = getattr(self, self.word).model_dump(exclude_defaults=True)
+        said = {key: value if isinstance(value, str) else ",".join(value) for key, value in archive.items()}
+        uri = said.pop("uri")
+        said["versions" if self.versions else "series"] = self.chosen
+        if self.which == "all":
+            said["which"] = "all"
+        return f"{self.word}:{uri}?{urlencode(said, safe='/,:*<>=~')}"
+
+    @property
+    def chosen(self) -> str:
+        return self.versions or self.series or ""
+
+    @property
+    def key(self) -> str:
+        return "series" if self.series else "versions"
+
+    def wanted(self, arch: str) -> Iterator[Wanted]:
+        which = (self.which or "newest-of-series") if self.versions else None
+        yield Wanted(name=self.called, source=self.text, arch=arch, which=which)
+
+    def select(self, there: Iterable[Pin], build_of: Callable[[Pin], str], none: str) -> tuple[Pin, ...]:
+        """Those of `there` that are meant. A version with a hyphen is that of a build, or begins a release.
+
+        Raises UserError, which says `none` and names what there is, when there is nothing.
+        """
+        known = sorted(there, key=lambda pin: (pin.upstream, Version(re.sub(r"[^A-Za-z0-9.+~-]", ".", build_of(pin)))))
+        exact = bool(re.search(r"-(?!rc)", self.series or ""))
+        if exact:
+            mine = [it for it in known if build_of(it) == self.chosen or f"{it.release}-".startswith(f"{self.chosen}-")]
+            groups: Sequence[Sequence[Pin]] = [mine[-1:]] if mine else []
+        else:
+            groups = meant(known, Versions.parse(self.chosen), self.which, lambda pin: pin.upstream)
+        if not groups:
+            names = ", ".join(dict.fromkeys(build_of(pin) if exact else str(pin.upstream) for pin in known))
+            raise UserError(none, hint=f"there are {names}" if names else "`runner kernels list` shows what there is")
+        return tuple(group[0].model_copy(update={"source": self.text}) for group in groups)
 
 
 def age(pin: Pin) -> tuple[KernelVersion, Version]:

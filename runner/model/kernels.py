@@ -65,7 +65,7 @@ class Pin(Plain):
     release: SafeName | Literal[""]  # uname -r: 6.12.107+deb13-amd64; empty of a kernel that is only offered
     packages: tuple[Package, ...] = ()
     files: Annotated[tuple[PinnedFile, ...], Field(exclude_if=operator.not_)] = ()
-    variant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{0,16}$"), Field(exclude_if=operator.not_)] = ""
+    variant: Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{0,32}$"), Field(exclude_if=operator.not_)] = ""
 
     @property
     def upstream(self) -> KernelVersion:

@@ -12,7 +12,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 SafeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~:-]{0,127}$")]
 # <word>:<what that source understands>: debian:trixie-backports/6.18 is the newest 6.18.y of that suite. For people and
 # for the source's own parser: never a part of a command line or of a file's name.
-SourceText = Annotated[str, StringConstraints(pattern=r"^[a-z]+:[A-Za-z0-9/<>][A-Za-z0-9._/+~<>=,:@-]{0,511}$")]
+SourceText = Annotated[str, StringConstraints(pattern=r"^[a-z]+:[A-Za-z0-9/<>][A-Za-z0-9._/+~<>=,:@?&%*$-]{0,511}$")]
 CellId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,127}$")]
 
 

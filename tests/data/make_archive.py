@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -33,6 +34,23 @@ def kernel(release: str, version: str, parts: dict[str, list[str]]) -> list[dict
     ]
 
 
+def ubuntu(
+    release: str, version: str, parts: str = "image image-unsigned modules modules-extra"
+) -> list[dict[str, str]]:
+    """The packages of a kernel of Ubuntu's, as its own lists have them."""
+    images = " | ".join(f"linux-{part}-{release}" for part in ("image", "image-unsigned"))
+    depends = {
+        "image": f"kmod, linux-base (>= 4.5ubuntu1~16.04.1), linux-modules-{release}",
+        "image-unsigned": f"kmod, linux-base (>= 4.5ubuntu1~16.04.1), linux-modules-{release}",
+        "modules-extra": f"{images}, wireless-regdb",
+        "modules": "",
+    }
+    return [
+        {"Package": f"linux-{part}-{release}", "Version": version, "Architecture": "amd64", "Depends": depends[part]}
+        for part in parts.split()
+    ]
+
+
 SPLIT = {"image": ["base", "binary", "modules"], "base": [], "binary": ["base"], "modules": ["base"]}
 PACKAGES = {
     "trixie": [
@@ -52,27 +70,41 @@ PACKAGES = {
         {"Package": "tool-data", "Version": "1.0-1", "Architecture": "all", "Depends": ""},
     ],
     "forky": [{"Package": "tool", "Version": "2.0-1", "Architecture": "amd64", "Depends": ""}],
+    "noble": ubuntu("6.8.0-31-generic", "6.8.0-31.31"),
+    "noble-updates": [
+        *ubuntu("6.8.0-50-generic", "6.8.0-50.51"),
+        *ubuntu("6.8.0-51-generic", "6.8.0-51.52", "image-unsigned modules-extra"),  # what it needs has left
+        *ubuntu("6.8.0-1021-aws", "6.8.0-1021.23"),
+        *ubuntu("6.11.0-17-generic", "6.11.0-17.17~24.04.2", "image-unsigned modules"),
+    ],
 }
 
 
 def content(package: dict[str, str], root: Path) -> None:
     """What a package of that name holds, as far as unpacking looks."""
     name = package["Package"]
-    part, _, release = name.removeprefix("linux-").partition("-")
+    part, _, release = re.sub(r"^linux-|(?<=-)unsigned-", "", name).replace("-extra", "").partition("-")
     folder = root / "usr/lib/modules" / release
+    module = folder / f"kernel/net/{'extra' if '-extra-' in name else 'x'}.ko.zst"
+    lists = [folder / f"modules.{kind}" for kind in ("builtin", "builtin.modinfo", "order")]
     files = {
-        "base": [folder / "config", *(folder / f"modules.{kind}" for kind in ("builtin", "builtin.modinfo", "order"))],
+        "base": [folder / "config", *lists],
         "binary": [folder / "vmlinuz"],
         "modules": [folder / "kernel/empty"],
         "image": [
             root / f"boot/vmlinuz-{release}",
             root / f"boot/config-{release}",
             folder / "kernel/empty",
-            *(folder / f"modules.{kind}" for kind in ("builtin", "builtin.modinfo", "order")),
+            *lists,
         ],
     }
+    if release.endswith(("-generic", "-aws")):
+        files = {
+            "image": [root / f"boot/vmlinuz-{release}"],
+            "modules": [module] if "-extra-" in name else [root / f"boot/config-{release}", *lists, module],
+        }
     wanted = files.get(part, [root / "usr/bin" / name])
-    if "linux-base" in package["Depends"] and part == "image":
+    if "linux-base-" in package["Depends"] and part == "image":
         wanted = []
     for file in wanted:
         file.parent.mkdir(parents=True, exist_ok=True)
