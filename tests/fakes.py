@@ -69,25 +69,25 @@ def plan(
 
 
 @dataclass
-class Told:
+class Told(Sink):
     """A sink that remembers everything."""
 
     results: list[CellResult] = field(default_factory=list)
     phases: list[Progress] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
 
-    def began(self, _: Plan) -> None:
+    def began(self, _: Plan, /) -> None:
         self.events.append("began")
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress, /) -> None:
         self.events.append("progress")
         self.phases.append(progress)
 
-    def result(self, result: CellResult) -> None:
+    def result(self, result: CellResult, /) -> None:
         self.events.append("result")
         self.results.append(result)
 
-    def finished(self, end: RunEnd) -> None:
+    def finished(self, end: RunEnd, /) -> None:
         self.events.append(f"finished {end.ended}")
 
 

@@ -7,7 +7,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from runner.cli import EXIT_INTERRUPTED
 from runner.engine.fleet import Fleet, this_machine_alone
-from runner.engine.interrupts import handled, workers
+from runner.engine.interrupts import handled, signal_workers
 from runner.errors import UserError
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
@@ -77,7 +77,5 @@ def _end_at_once() -> None:
     if sys.stdout.isatty():
         os.write(1, _SHOW_CURSOR)
     os.write(2, b"ended at once; `runner matrix run --resume` boots the cells without a result\n")
-    for pid in workers():
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    signal_workers(signal.SIGKILL)
     os._exit(EXIT_INTERRUPTED)

@@ -15,14 +15,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from runner.engine.plan import Phase, Plan, Progress, RunEnd
+from runner.engine.plan import Phase, Plan, Progress, RunEnd, Sink
 from runner.model import CellResult, Outcome
 from runner.reports.summary import Totals
 
 _ACTIVE = (Phase.PREPARING, Phase.BOOTING, Phase.PROBING)
 
 
-class Display:
+class Display(Sink):
     """A sink: a live board on a terminal, plain lines elsewhere. `describe` says in a few words what came of a cell."""
 
     def __init__(self, console: Console, describe: Callable[[CellResult], str]) -> None:
@@ -31,14 +31,14 @@ class Display:
         self._cells: dict[str, tuple[Progress, float]] = {}  # where each is, and since when; in the order of the matrix
         self._live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
-    def began(self, plan: Plan) -> None:
+    def began(self, plan: Plan, /) -> None:
         self._began = time.monotonic()
         self._cells = {it.cell.id: (Progress(cell_id=it.cell.id, phase=Phase.WAITING), 0.0) for it in plan.orders}
         self._width = max(map(len, self._cells), default=0)
         if self._live:
             self._live.start()
 
-    def finished(self, _: RunEnd) -> None:
+    def finished(self, _: RunEnd, /) -> None:
         if self._live:
             self._live.stop()
 
@@ -53,13 +53,13 @@ class Display:
         counts = [f"{number[phase]} {phase}" for phase in Phase if number[phase]]
         return Group(table, Text("  " + " · ".join([*counts, f"{now:.0f} s"]), style="dim"))
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress, /) -> None:
         if progress.cell_id in self._cells:
             self._cells[progress.cell_id] = (progress, self._elapsed_s)
         if not self._live and progress.phase in _ACTIVE:
             self._line(progress.cell_id, progress.phase, progress.note)
 
-    def result(self, result: CellResult) -> None:
+    def result(self, result: CellResult, /) -> None:
         """A finished cell stays on the screen."""
         said = self._describe(result)
         if not self._live:
@@ -80,7 +80,7 @@ class Display:
 
 
 @dataclass(slots=True)
-class JsonLines:
+class JsonLines(Sink):
     """A sink: a JSON object per line. `describe` says in a few words what came of a cell.
 
         {"event": "cells", "cells": ["6.1.192-x86_64", ...]}
@@ -89,7 +89,7 @@ class JsonLines:
         {"event": "finished", "run": ..., "exit": 0, "cells": {"ran": 8}, "claims": {"holds": 1680}}
 
     Each has `at_s`, seconds since the first. Fields and events are added, never renamed. Each line is out before the
-    next thing happens.
+    next thing happens. A run may be executed twice, so its last line is for the command to say.
     """
 
     describe: Callable[[CellResult], str]
@@ -97,18 +97,15 @@ class JsonLines:
     clock: Callable[[], float] = time.monotonic
     _began: float | None = None
 
-    def began(self, plan: Plan) -> None:
+    def began(self, plan: Plan, /) -> None:
         self._say("cells", cells=[order.cell.id for order in plan.orders])
 
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress, /) -> None:
         self._say("progress", cell=progress.cell_id, phase=progress.phase, note=progress.note)
 
-    def result(self, result: CellResult) -> None:
+    def result(self, result: CellResult, /) -> None:
         known = result.model_dump(mode="json", include={"outcome", "cause", "attempts", "host", "accel", "timings"})
         self._say("result", cell=result.cell.id, **known, summary=self.describe(result))
-
-    def finished(self, end: RunEnd) -> None:
-        """A run may be executed twice, so its last line is for the command to say."""
 
     def exits(self, run_id: str, figures: Totals, status: int) -> None:
         self._say("finished", run=run_id, exit=status, cells=figures.cells, claims=figures.claims)

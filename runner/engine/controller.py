@@ -7,14 +7,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from runner.engine.fleet import FleetHealth
-from runner.engine.interrupts import held, workers
+from runner.engine.interrupts import held, signal_workers
 from runner.engine.plan import (
     DELIVERY_KEY,
     ORDERS_KEY,
@@ -64,7 +64,9 @@ def execute(plan: Plan, sinks: Sequence[Sink], *, guests: OpenGuests | None = No
         ended = Ended.INTERRUPTED
     finally:
         end = RunEnd(plan.run.id, ended, time.monotonic() - begun)
-        _finish(told, end)
+        with ExitStack() as last:  # each is told, whatever another one raises
+            for sink in reversed(told):
+                last.callback(sink.finished, end)
     return end
 
 
@@ -84,15 +86,6 @@ def _run_here(plan: Plan, sinks: Sequence[Sink], guests: OpenGuests) -> Ended:
         for sink in sinks:
             sink.result(result)
     return Ended.COMPLETE
-
-
-def _finish(sinks: Sequence[Sink], end: RunEnd) -> None:
-    """Each is told, whatever another one raises; the first exception counts."""
-    if sinks:
-        try:
-            sinks[0].finished(end)
-        finally:
-            _finish(sinks[1:], end)
 
 
 @dataclass(slots=True)
@@ -137,9 +130,7 @@ class Controller:
 
     def pytest_keyboard_interrupt(self) -> None:
         """Without this, execnet gives each worker five seconds before it tells it."""
-        for pid in workers():
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGINT)
+        signal_workers(signal.SIGINT)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Another machine sent it: it is a delivery of the cell that was asked for, or the worker is not believed."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter, deque
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 from runner.guest.interface import Accel
 from runner.model.architecture import ARCHITECTURES
@@ -61,20 +63,20 @@ class FleetHealth:
 
     fleet: Fleet
     aside: dict[str, str] = field(default_factory=dict)  # host -> why
-    in_a_row: dict[str, int] = field(default_factory=dict)  # host -> failures since its last answer
+    in_a_row: Counter[str] = field(default_factory=Counter)  # host -> failures since its last answer
     failed_on: dict[str, set[str]] = field(default_factory=dict)  # cell -> the hosts on which it failed
-    ratios: dict[str, list[float]] = field(default_factory=dict)  # host -> seconds taken over seconds expected
+    ratios: dict[str, deque[float]] = field(default_factory=dict)  # host -> seconds taken over seconds expected
 
     @property
     def left(self) -> tuple[Host, ...]:
         return tuple(host for host in self.fleet.hosts if host.name not in self.aside)
 
     def answered(self, name: str) -> None:
-        self.in_a_row.pop(name, None)
+        del self.in_a_row[name]
 
     def failed(self, name: str, why: str, *, cell_id: str = "") -> bool:
         """True when the host is set aside now: after several failures in a row, while others can do its work."""
-        self.in_a_row[name] = self.in_a_row.get(name, 0) + 1
+        self.in_a_row[name] += 1
         if cell_id:
             self.failed_on.setdefault(cell_id, set()).add(name)
         if name in self.aside or not self.worn_out(name):
@@ -86,7 +88,7 @@ class FleetHealth:
         return True
 
     def worn_out(self, name: str) -> bool:
-        return self.in_a_row.get(name, 0) >= self.fleet.failures
+        return self.in_a_row[name] >= self.fleet.failures
 
     def avoided(self, cell_id: str, arch: str, name: str, hopeful: Container[str]) -> bool:
         """A host on which a cell failed gets it again only when no other host can run it, now or soon."""
@@ -95,11 +97,8 @@ class FleetHealth:
         return name in failed and any(arch in host.slots for host in others)
 
     def learn(self, name: str, ratio: float) -> None:
-        ratios = self.ratios.setdefault(name, [])
-        ratios.append(ratio)
-        del ratios[:-_REMEMBERED]
+        self.ratios.setdefault(name, deque(maxlen=_REMEMBERED)).append(ratio)
 
     def slowness(self, name: str) -> float:
         """1 until something is known."""
-        ratios = self.ratios.get(name)
-        return sum(ratios) / len(ratios) if ratios else 1.0
+        return fmean(self.ratios.get(name, (1.0,)))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -64,19 +65,12 @@ def _handle(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def workers() -> list[int]:
-    """The children of this process that are not supervisors. Threads and children may end meanwhile."""
-    found = []
+def signal_workers(number: signal.Signals) -> None:
+    """Send it to the children of this process that are not supervisors. Threads and children may end meanwhile."""
     for children in Path("/proc/self/task").glob("*/children"):
-        for pid in (_read(children) or b"").split():
-            command = _read(Path("/proc", pid.decode(), "cmdline"))
-            if command is not None and b"supervise.py" not in command:
-                found.append(int(pid))
-    return found
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
+        with suppress(OSError):
+            for pid in children.read_text().split():
+                with suppress(OSError):
+                    command = Path("/proc", pid, "cmdline").read_bytes()
+                    if command and b"supervise.py" not in command:  # empty while a program is being started
+                        os.kill(int(pid), number)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from pydantic import ConfigDict
 
@@ -92,7 +92,7 @@ class WorkerOrders(Sent):
     silence_s: float | None = None  # a worker of another machine that is not asked for so long ends itself
     offline: bool = False
     verbose: bool = False  # the workers say which commands they run
-    machine: str = "runner.engine.cellrun:this_machine"  # module:function; another one is a fake
+    machine: str
 
 
 class Progress(Plain):
@@ -161,32 +161,30 @@ class RunEnd:
         return self.ended is Ended.COMPLETE
 
 
-class Sink(Protocol):
+class Sink:
     """Is told of everything, in the caller's thread: `began` first, `finished` last, also after an exception."""
 
-    def began(self, plan: Plan, /) -> None: ...
+    def began(self, plan: Plan, /) -> None:
+        """Before the first cell."""
 
-    def progress(self, progress: Progress, /) -> None: ...
+    def progress(self, progress: Progress, /) -> None:
+        """A cell entered a phase."""
 
-    def result(self, result: CellResult, /) -> None: ...
+    def result(self, result: CellResult, /) -> None:
+        """A cell is done, or will be repeated."""
 
-    def finished(self, end: RunEnd, /) -> None: ...
+    def finished(self, end: RunEnd, /) -> None:
+        """Nothing is run any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
+@dataclass(frozen=True)
+class Results(Sink):
     """A sink for results alone."""
 
-    result: Callable[[CellResult], None]
+    take: Callable[[CellResult], None]
 
-    def began(self, plan: Plan) -> None:
-        pass
-
-    def progress(self, progress: Progress) -> None:
-        pass
-
-    def finished(self, end: RunEnd) -> None:
-        pass
+    def result(self, result: CellResult, /) -> None:
+        self.take(result)
 
 
 _AGENT = Path(__file__).parents[1] / "agent"

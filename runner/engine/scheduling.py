@@ -13,7 +13,7 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -86,7 +86,7 @@ def play(
         if not idle - got.keys():
             break
         offers = sorted(
-            (heap[0][0] + cost, host) for host, heap in heaps.items() if heap and (cost := cost_s(job, host)) < math.inf
+            (heap[0][0] + cost, host) for host, heap in heaps.items() if (cost := cost_s(job, host)) < math.inf
         )
         for done_at, host in offers:
             moment, place, worker = heaps[host][0]
@@ -107,41 +107,37 @@ class Pool(Generic[Worker]):
         self.waiting = {job.id: job for job in jobs}
         self.health = health
         self.hosts = {host.name: host for host in health.fleet.hosts}
-        self._workers: dict[str, dict[Worker, Running | None]] = {name: {} for name in self.hosts}
         self._home: dict[Worker, str] = {}  # worker -> its host
-        self._sorted: tuple[frozenset[str], list[Job]] | None = None  # by which architectures run natively
+        self._running: dict[Worker, Running] = {}
 
     # --- workers ------------------------------------------------------------------------------------------------------
 
     def join(self, worker: Worker, host: str) -> None:
         """A worker is there, and free."""
-        self._workers[host][worker] = None
         self._home[worker] = host
 
     def at(self, worker: Worker) -> Job | None:
         """The cell that a worker is at; None of one that never joined, too."""
-        running = self._workers[self._home[worker]][worker] if worker in self._home else None
-        return running.job if running else None
+        return self._running[worker].job if worker in self._running else None
 
     def leave(self, worker: Worker) -> Job | None:
         """A worker is gone. Returns the cell that it was at."""
         job = self.at(worker)
-        if worker in self._home:
-            del self._workers[self._home.pop(worker)][worker]
+        self.done(worker)
+        self._home.pop(worker, None)
         return job
 
     def done(self, worker: Worker) -> None:
         """A worker is free again."""
-        self._workers[self._home[worker]][worker] = None
+        self._running.pop(worker, None)
 
     def put_back(self, job: Job) -> None:
         """A cell that did not start, or that is repeated."""
         self.waiting[job.id] = job
-        self._sorted = None
 
     @property
     def running(self) -> tuple[Job, ...]:
-        return tuple(at.job for workers in self._workers.values() for at in workers.values() if at)
+        return tuple(at.job for at in self._running.values())
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
@@ -150,20 +146,22 @@ class Pool(Generic[Worker]):
 
         `hopeful` are the hosts that have workers or will have some, `without` the workers that end soon.
         """
-        if not self.waiting:
+        there = {worker: host for worker, host in self._home.items() if worker not in without}
+        if not self.waiting or not there.keys() - self._running.keys():
             return {}
-        free_at = {
-            host: {worker: self._free_at(host, at, now) for worker, at in workers.items() if worker not in without}
-            for host, workers in self._workers.items()
-            if host not in self.health.aside
-        }
-        if not any(moment <= now for workers in free_at.values() for moment in workers.values()):
-            return {}
-        there = [host for host, workers in free_at.items() if workers]
-        got = play(self._ordered(there), free_at, self._cost_among(hopeful), self._has_room, now)
+        free_at: dict[str, dict[Worker, float]] = {}
+        for worker, host in there.items():
+            if host not in self.health.aside:
+                free_at.setdefault(host, {})[worker] = self._free_at(worker, now)
+
+        def cost_s(job: Job, host: str) -> float:
+            avoided = self.health.avoided(job.id, job.arch, host, hopeful)
+            return math.inf if avoided else self._expected_s(job, host)
+
+        got = play(self._ordered(free_at), free_at, cost_s, self._has_room, now)
         for worker, job in got.items():
             del self.waiting[job.id]
-            self._workers[self._home[worker]][worker] = Running(job, now)
+            self._running[worker] = Running(job, now)
         return got
 
     def learn(self, host: str, job: Job, taken_s: float) -> None:
@@ -175,25 +173,15 @@ class Pool(Generic[Worker]):
         archs = {arch for name in hopeful for arch in self.hosts[name].slots}
         return tuple(job for job in self.waiting.values() if job.arch not in archs)
 
-    def _ordered(self, hosts: Iterable[str]) -> Iterator[Job]:
-        """Those that wait, repeated ones last; sorted again only when something else can run natively."""
-        native = frozenset(arch for host in hosts for arch, accel in self.hosts[host].accel.items() if accel == "kvm")
-        if self._sorted is None or self._sorted[0] != native:
+    def _ordered(self, hosts: Iterable[str]) -> list[Job]:
+        """Those that wait, repeated ones last."""
+        native = {arch for host in hosts for arch, accel in self.hosts[host].accel.items() if accel == "kvm"}
 
-            def rank(job: Job) -> tuple[int, bool, float, str]:
-                seconds = job.seconds("kvm" if job.arch in native else "tcg")
-                return job.attempt, job.arch not in native, -seconds, job.id
+        def rank(job: Job) -> tuple[int, bool, float, str]:
+            seconds = job.seconds("kvm" if job.arch in native else "tcg")
+            return job.attempt, job.arch not in native, -seconds, job.id
 
-            self._sorted = native, sorted(self.waiting.values(), key=rank)
-        return (job for job in self._sorted[1] if job.id in self.waiting)
-
-    def _cost_among(self, hopeful: Container[str]) -> Callable[[Job, str], float]:
-        def cost_s(job: Job, host: str) -> float:
-            if self.health.avoided(job.id, job.arch, host, hopeful):
-                return math.inf
-            return self._expected_s(job, host)
-
-        return cost_s
+        return sorted(self.waiting.values(), key=rank)
 
     def _expected_s(self, job: Job, host: str) -> float:
         if job.arch not in self.hosts[host].slots:
@@ -203,15 +191,16 @@ class Pool(Generic[Worker]):
     def _has_room(self, job: Job, host: str, others: Sequence[Job]) -> bool:
         """A guest takes one slot of its architecture's number: with 8 for x86_64 and 4 for arm64, 4 and 2 go."""
         slots = self.hosts[host].slots
-        there = [at.job for at in self._workers[host].values() if at]
+        there = [at.job for worker, at in self._running.items() if self._home[worker] == host]
         return sum(1 / slots[one.arch] for one in (*there, *others, job)) <= 1 + _ROUNDING
 
-    def _free_at(self, host: str, at: Running | None, now: float) -> float:
+    def _free_at(self, worker: Worker, now: float) -> float:
         """A cell that takes longer than was expected will probably take a while yet."""
-        if at is None:
+        if worker not in self._running:
             return now
+        at = self._running[worker]
         elapsed = now - at.since
-        return now + max(self._expected_s(at.job, host) - elapsed, elapsed / 4, _ROUNDING)
+        return now + max(self._expected_s(at.job, self._home[worker]) - elapsed, elapsed / 4, _ROUNDING)
 
 
 TURN = "turn"  # its node id

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from runner import __version__
-from runner.engine.plan import CellOrder, Plan, Progress, RunEnd
+from runner.engine.plan import CellOrder, Plan, RunEnd, Sink
 from runner.errors import UserError
 from runner.model import ANSWERS, Asked, AskedCell, Cell, CellResult, Outcome
 from runner.model.architecture import architecture
@@ -60,7 +60,7 @@ def after(run: Run, orders: Iterable[CellOrder]) -> tuple[CellOrder, ...]:
 
 
 @dataclass(slots=True)
-class StoreSink:
+class StoreSink(Sink):
     """Stands before every other sink: a result is on the disk before anybody else is told of it.
 
     Begins a run in the store, or continues one that is there; cells that are new to it are added to it.
@@ -73,7 +73,7 @@ class StoreSink:
     _answered: set[str] = field(default_factory=set)
     _started: datetime | None = None  # of a run that begins here
 
-    def began(self, plan: Plan) -> None:
+    def began(self, plan: Plan, /) -> None:
         self._run_id, cells = plan.run.id, tuple(order.cell for order in plan.orders)
         if any(info.id == plan.run.id for info in self.store.runs()):
             run = self.store.load(plan.run.id)
@@ -87,16 +87,13 @@ class StoreSink:
         # so that `runner cell repro` can repeat it
         self.store.write_asked(plan.run.id, asked_of(plan.orders, plan.payload))
 
-    def progress(self, progress: Progress) -> None:
-        pass
-
-    def result(self, result: CellResult) -> None:
+    def result(self, result: CellResult, /) -> None:
         if result.outcome in ANSWERS or result.cell.id not in self._answered:
             self.store.add(self._run_id, result)
         if result.outcome is Outcome.RAN:
             self._answered.add(result.cell.id)
 
-    def finished(self, end: RunEnd) -> None:
+    def finished(self, end: RunEnd, /) -> None:
         if end.complete:
             # by a clock that does not jump while the run goes on
             now = self._started + timedelta(seconds=end.ran_s) if self._started else datetime.now(UTC)

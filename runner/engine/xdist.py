@@ -5,10 +5,15 @@ cannot be reached, and with --max-worker-restart=0 drains every worker when one 
 one death then costs 17 s, since the others idle until the last one is done and all workers start again. Here it costs
 1.2 s. So these are used, within the bounds in pyproject.toml; test_xdist_contract.py fails when they change:
 
-    DSession        the session: its queue of events, `worker_*` handlers, `_active_nodes`, handle_crashitem
-    NodeManager     made without specs, for its setup_node and teardown; `group` is ours
-    Popen2IOMaster, create_io, ssh_args, bootstrap, _io, _rinfo, _register: a gateway whose ssh can be ended while
-                    it connects, and whose last words are kept
+    DSession            drives a session: its `queue` of events, each a call of `worker_NAME`. No hook adds a worker
+    _active_nodes       the session goes on while there are any: also what is on its way counts
+    handle_crashitem    reports the item at which a worker died
+    _session            xdist's handlers read it; its own sessionstart, which is replaced, sets it
+    NodeManager         starts and ends workers, without specs of its own; `roots`, `group`, `EXIT_TIMEOUT` are ours
+    create_io, ssh_args, bootstrap, _register   what Group.makegateway consists of: it has no limit, and only who made
+                        the link can end one that does not come up
+    Popen2IO, Popen2IOMaster    an ssh in a session of its own, whose last words are kept
+    gateway._io         kills a worker, or its ssh, at once: the public exit waits for it
 """
 
 from __future__ import annotations
@@ -34,6 +39,7 @@ from runner.engine.heartbeat import Heartbeats
 from runner.engine.scheduling import Pool, TurnScheduling
 from runner.errors import InfraError
 from runner.model import CellResult, Limits, Outcome
+from runner.model.deadline import Deadline
 from runner.text import plain, printable
 
 log = logging.getLogger(__name__)
@@ -59,7 +65,6 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         self._causes: dict[Any, str] = {}  # node -> why it died
         self._numbers = itertools.count()
         self._threads: list[threading.Thread] = []
-        self._over = False
         self._end_s = limits.end_s
         silence_s = self._health.fleet.silence_s
         self.heartbeats = Heartbeats(silence_s, limits, self._end, lambda: self.queue.put(("beat", {})))
@@ -79,7 +84,6 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
 
     @pytest.hookimpl
     def pytest_sessionfinish(self) -> None:
-        self._over = True
         self.heartbeats.stop()
         self._forget_coming(list(self._coming))
         if self.nodemanager is not None:
@@ -122,9 +126,8 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
 
     def _connect(self, host: Host, places: list[object]) -> None:
         for place in places:
-            if self._over or place not in self._coming:
+            if place not in self._coming:
                 return
-
             try:
                 self.nodemanager.setup_node(self._spec(host), self._announcing(place))
             except (InfraError, OSError, EOFError, execnet.RemoteError) as error:
@@ -333,7 +336,7 @@ class SshLink(gateway_io.Popen2IOMaster):
 
 
 class Links(execnet.Group):
-    """Makes gateways; what brings up no Python within `connect_s` is killed."""
+    """Makes gateways; what brings up no Python within `connect_s` is killed. Their specs have ids."""
 
     def __init__(self, connect_s: float) -> None:
         super().__init__(execmodel="main_thread_only")
@@ -342,36 +345,26 @@ class Links(execnet.Group):
 
     def makegateway(self, spec: Any = None) -> execnet.Gateway:
         """Raises InfraError with ssh's own words."""
-        self.allocate_id(spec)
         link = (SshLink if spec.ssh else gateway_io.create_io)(spec, self.execmodel)
+        deadline = Deadline.after(self._connect_s, "connect_s")
         self._coming.add(link)
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            link.kill()
-
-        timer = threading.Timer(self._connect_s, give_up)
-        timer.daemon = True
-        timer.start()
         try:
-            if isinstance(link, SshLink):
-                link.skip_noise()
-            gateway = gateway_bootstrap.bootstrap(link, spec)
-            gateway._rinfo()  # a dead link shows here at the latest
-            settling = gateway.remote_exec(_SETTLE)
-            settling.send(("/" if spec.ssh else ".", dict(spec.env)))
-            settling.waitclose()
+            with deadline.at_end(link.kill):
+                if isinstance(link, SshLink):
+                    link.skip_noise()
+                gateway = gateway_bootstrap.bootstrap(link, spec)
+                settling = gateway.remote_exec(_SETTLE)
+                settling.send(("/" if spec.ssh else ".", dict(spec.env)))
+                settling.waitclose()  # a dead link shows here at the latest
         except (OSError, EOFError, AssertionError, HostNotFound, execnet.RemoteError) as error:
             link.kill()
             link.wait()
             for stream in (link.popen.stdin, link.popen.stdout):
                 with suppress(OSError):
                     stream.close()
-            why = f"no answer within {self._connect_s:g} s" if late.is_set() else _last_words(link)
+            why = f"no answer within {deadline.what}" if deadline.expired else _last_words(link)
             raise InfraError(why or f"it ended: {error or type(error).__name__}") from error
         finally:
-            timer.cancel()
             self._coming.discard(link)
         gateway.spec = spec
         self._register(gateway)

@@ -39,10 +39,10 @@ def _measure(folder: Path) -> dict[str, Any]:
     resident: list[int] = []
 
     class Resident(fakes.Told):
-        def progress(self, _: Progress) -> None:
+        def progress(self, _: Progress, /) -> None:
             pass
 
-        def result(self, _: CellResult) -> None:
+        def result(self, _: CellResult, /) -> None:
             resident.append(_resident_kib())
 
     with ResultStore(folder / "results.db") as store:

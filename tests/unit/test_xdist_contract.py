@@ -36,7 +36,6 @@ SIGNATURES: dict[Callable[..., object], str] = {
     gateway_io.create_io: "spec, execmodel",
     gateway_io.ssh_args: "spec",
     gateway_bootstrap.bootstrap: "io, spec",
-    multi.Group.allocate_id: "self, spec",
     multi.Group._register: "self, gateway",
 }
 
