@@ -61,7 +61,7 @@ def plan(
     return Plan(
         run=RunHeader(id="r", started=STARTED, matrix_sha256=DIGEST, runner_version="1"),
         orders=orders,
-        payload={"little": EMPTY_TAR},
+        payload={"little": {}},
         fleet=fleet or this_machine_alone(1),
         folder=folder,
         machine=machine,
@@ -102,15 +102,6 @@ def told(plan: Plan, sinks: Sequence[Sink], results: Iterable[CellResult], ended
     for sink in sinks:
         sink.finished(end)
     return end
-
-
-def _empty_tar() -> bytes:
-    stream = BytesIO()
-    open_tar(fileobj=stream, mode="w").close()
-    return stream.getvalue()
-
-
-EMPTY_TAR = _empty_tar()
 
 
 @dataclass

@@ -69,7 +69,7 @@ class BisectSetup:
             limits=file.limits,
         )
 
-    def payload(self, archs: Sequence[str]) -> dict[str, bytes]:
+    def payload(self, archs: Sequence[str]) -> dict[str, dict[str, bytes]]:
         """What is pushed into guests of these architectures, for each byte order."""
         cache, deadline = cache_root(), self.limits.deadline("prepare_s")
         byte_orders = sorted({architecture(arch).byte_order for arch in archs})
@@ -77,7 +77,7 @@ class BisectSetup:
         image = self.image(archs[0])
         return {it: payload(image, objects[it], cache, offline=self.offline, deadline=deadline) for it in byte_orders}
 
-    def boots(self, bisection: Bisection, payload: dict[str, bytes], fleet: Fleet) -> Boots:
+    def boots(self, bisection: Bisection, payload: dict[str, dict[str, bytes]], fleet: Fleet) -> Boots:
         """What boots the kernels of a bisection."""
         run = self.store.load(bisection.id)
         attempts = {it.cell.id: it.attempts for it in run.results}  # if it is resumed

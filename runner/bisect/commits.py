@@ -42,7 +42,7 @@ class CommitBisection:
     setup: BisectSetup
     checkout: Checkout
     arch: str
-    payload: dict[str, bytes] = field(init=False)
+    payload: dict[str, dict[str, bytes]] = field(init=False)
     known: dict[str, Reply] = field(default_factory=dict)
 
     def run(self, good: str, bad: str) -> Bisection:
@@ -86,7 +86,8 @@ class CommitBisection:
         """Of this question and these ends; what was asked to the letter, and the programs, are part of the question."""
         target, repository = self.setup.target, str(self.checkout.repository)
         asks = "".join(it.model_dump_json() for it in target.asks(KernelVersion.parse("6.0"), fully=False))
-        programs = (hashlib.sha256(tar).hexdigest() for tar in self.payload.values())
+        contents = (content for files in self.payload.values() for content in files.values())
+        programs = (hashlib.sha256(content).hexdigest() for content in contents)
         about = digest(target.question.target, repository, self.arch, asks, *programs)
         new = begun(f"{about}-{digest(good.id, bad.id)}", target.question)
         for other in load_bisections(self.setup.store):

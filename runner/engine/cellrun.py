@@ -16,7 +16,7 @@ from typing import Protocol
 
 from runner.caches import cache_root, disk_fault
 from runner.engine.cellrecord import CellRecord
-from runner.engine.plan import CellOrder, OpenGuests, Phase
+from runner.engine.plan import CellOrder, Files, OpenGuests, Phase
 from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.accel import accelerations
@@ -39,7 +39,7 @@ Tell = Callable[[Phase, str], None]
 
 
 def run_cell(
-    order: CellOrder, payload: bytes, machine: Machine, folder: Path, tell: Tell, *, guests: OpenGuests | None = None
+    order: CellOrder, payload: Files, machine: Machine, folder: Path, tell: Tell, *, guests: OpenGuests | None = None
 ) -> CellResult:
     """Run one cell to its end, whatever happens. Never raises for a fault of the machine or the kernel.
 
@@ -114,7 +114,7 @@ def _ask_everything(
     record: CellRecord,
     boot: BootOrder,
     machine: Machine,
-    payload: bytes,
+    payload: Files,
     tell: Tell,
     *,
     before: Callable[[Guest], None],
@@ -151,12 +151,12 @@ def _ask_everything(
     record.end(Outcome.RAN, f"gave up after {_MAX_BOOTS} boots")
 
 
-def _ask(record: CellRecord, guest: Guest, payload: bytes, deadline: Deadline) -> None:
+def _ask(record: CellRecord, guest: Guest, payload: Files, deadline: Deadline) -> None:
     """Push the agent and let it ask. Raises what the guest raises, and InfraError when the agent itself fails."""
     transcript, limits = record.heard, record.order.cell.limits
     pushed = guest.run(
         _UNPACK,
-        stdin=_with_asks(payload, record.asks, record.order),
+        stdin=_packed(payload, record.asks, record.order),
         deadline=limits.deadline("probe_s").sooner(deadline),
     )
     if pushed.returncode != 0:
@@ -176,16 +176,16 @@ def _ask(record: CellRecord, guest: Guest, payload: bytes, deadline: Deadline) -
         raise InfraError(f"the agent ended too early:\n{said or noise or '(it said nothing)'}")
 
 
-def _with_asks(payload: bytes, asks: tuple[Ask, ...], order: CellOrder) -> bytes:
-    """The payload and the questions as one tar."""
+def _packed(payload: Files, asks: tuple[Ask, ...], order: CellOrder) -> bytes:
+    """A tar of the payload and the questions."""
     questions = [ask.model_dump(mode="json") for ask in asks]
     document = {"modules": order.modules, "asks": questions, "trace": order.trace}
-    content = json.dumps(document).encode()
-    stream = io.BytesIO(payload)
-    with tarfile.open(fileobj=stream, mode="a") as archive:
-        info = tarfile.TarInfo("asks.json")
-        info.size = len(content)
-        archive.addfile(info, io.BytesIO(content))
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in {**payload, "asks.json": json.dumps(document).encode()}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
     return stream.getvalue()
 
 

@@ -118,7 +118,7 @@ class Controller:
         host = host_of(node)
         orders = WorkerOrders(
             orders=self.plan.orders,
-            payload=dict(self.plan.payload),
+            payload={it: dict(files) for it, files in self.plan.payload.items()},
             folder="" if host.ssh else os.fspath(self.plan.folder.absolute()),
             host=host.name,
             silence_s=_PATIENCE * self.plan.fleet.silence_s if host.ssh else None,

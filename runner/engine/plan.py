@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -80,13 +78,16 @@ def attempts(orders: Iterable[CellOrder]) -> Iterator[CellOrder]:
             yield order.model_copy(update={"attempt": order.attempt + number}) if number else order
 
 
+Files = Mapping[str, bytes]  # by name
+
+
 class WorkerOrders(Sent):
-    """Everything that a worker needs. `payload` holds, for each byte order, a tar of the agent and the BPF objects."""
+    """Everything that a worker needs. `payload` holds, for each byte order, the agent and the BPF objects."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64")
 
     orders: tuple[CellOrder, ...]
-    payload: dict[str, bytes]
+    payload: dict[str, dict[str, bytes]]
     folder: str  # the run's folder; consoles are written below it while they speak. Empty: on another machine
     host: str = ""  # what the worker's machine is called; empty: by its own name
     silence_s: float | None = None  # a worker of another machine that is not asked for so long ends itself
@@ -118,13 +119,13 @@ THIS_MACHINE = "runner.engine.cellrun:this_machine"
 class Plan:
     """Cells of one run, or of a part of it, with all that is needed to run them. Pure data.
 
-    `payload` holds, for each byte order, a tar of the agent and the BPF objects. Consoles are written below `folder`
-    while the guests run. `known_s` are the seconds that cells took earlier.
+    `payload` holds, for each byte order, the agent and the BPF objects. Consoles are written below `folder` while the
+    guests run. `known_s` are the seconds that cells took earlier.
     """
 
     run: RunHeader
     orders: tuple[CellOrder, ...]
-    payload: Mapping[str, bytes]
+    payload: Mapping[str, Files]
     fleet: Fleet
     folder: Path
     known_s: KnownSeconds = field(default_factory=dict)
@@ -221,22 +222,15 @@ def payloads(
     cache: Path,
     offline: bool,
     deadline: Deadline,
-) -> dict[str, bytes]:
-    """Compile what changed and pack it, for each byte order. Raises UserError when a BPF program does not compile."""
+) -> dict[str, dict[str, bytes]]:
+    """Compile what changed: the files for each byte order. Raises UserError when a BPF program does not compile."""
     byte_orders = sorted({architecture(cell.arch).byte_order for cell in cells})
     objects = compile_objects(expectations.root, expectations.objects, byte_orders, cache, deadline=deadline)
     image = cells[0].image
     return {it: payload(image, objects[it], cache, offline=offline, deadline=deadline) for it in byte_orders}
 
 
-def payload(image: ImagePin, objects: Mapping[str, bytes], cache: Path, *, offline: bool, deadline: Deadline) -> bytes:
-    """A tar of the agent's bytecode and of BPF objects by file name."""
+def payload(image: ImagePin, objects: Files, cache: Path, *, offline: bool, deadline: Deadline) -> dict[str, bytes]:
+    """The agent's bytecode, below `agent/`, and BPF objects."""
     agent = ensure_bytecode(_AGENT, image, cache, deadline=deadline, offline=offline).tree / _AGENT.name
-    files = {f"agent/{path.name}": path.read_bytes() for path in sorted(agent.glob("*.pyc"))}
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, content in {**files, **dict(sorted(objects.items()))}.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return stream.getvalue()
+    return {f"agent/{path.name}": path.read_bytes() for path in sorted(agent.glob("*.pyc"))} | dict(objects)

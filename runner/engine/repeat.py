@@ -97,7 +97,7 @@ class Repetition:
         """Boot it and compare. `folder` takes the console. None: it was interrupted."""
         byte_order, started = architecture(order.cell.arch).byte_order, datetime.now(UTC)
         objects, same = self._programs(earlier, byte_order)
-        tar = payload(order.cell.image, objects, self.cache, offline=self.offline, deadline=self.deadline)
+        files = payload(order.cell.image, objects, self.cache, offline=self.offline, deadline=self.deadline)
         header = RunHeader(
             id=new_run_id(started, RunKind.REPRO),
             started=started,
@@ -105,7 +105,7 @@ class Repetition:
             runner_version=__version__,
         )
         results: list[CellResult] = []
-        plan = Plan(header, (order,), {byte_order: tar}, this_machine_alone(1), folder, offline=self.offline)
+        plan = Plan(header, (order,), {byte_order: files}, this_machine_alone(1), folder, offline=self.offline)
         if not execute(plan, (Results(results.append), self.shown), guests=guests).complete:
             return None
         before = earlier.result

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
-import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from runner import __version__
-from runner.engine.plan import CellOrder, Plan, RunEnd, Sink
+from runner.engine.plan import CellOrder, Files, Plan, RunEnd, Sink
 from runner.errors import UserError
 from runner.model import ANSWERS, Asked, AskedCell, Cell, CellResult, Outcome
 from runner.model.architecture import architecture
@@ -103,13 +101,14 @@ class StoreSink(Sink):
 # --- what is kept of a plan, to ask the very same later ------------------------------------------------------------
 
 
-def asked_of(orders: Iterable[CellOrder], payload: Mapping[str, bytes]) -> Asked:
+def asked_of(orders: Iterable[CellOrder], payload: Mapping[str, Files]) -> Asked:
     """What is about to be asked, and with which programs."""
-    objects = {byte_order: dict(_objects(tar)) for byte_order, tar in payload.items()}
-    digests = {
-        byte_order: {name: hashlib.sha256(content).hexdigest() for name, content in mine.items()}
-        for byte_order, mine in objects.items()
-    }
+    objects: dict[str, bytes] = {}
+    digests: dict[str, dict[str, str]] = {}  # byte order -> file -> digest
+    for byte_order, files in payload.items():
+        mine = {name: content for name, content in files.items() if name.endswith(_OBJECT)}
+        digests[byte_order] = {name: hashlib.sha256(content).hexdigest() for name, content in mine.items()}
+        objects |= {digests[byte_order][name]: content for name, content in mine.items()}
     cells = {
         order.cell.id: AskedCell(
             asks=order.asks,
@@ -118,13 +117,4 @@ def asked_of(orders: Iterable[CellOrder], payload: Mapping[str, bytes]) -> Asked
         )
         for order in orders
     }
-    contents = {digests[order][name]: content for order, mine in objects.items() for name, content in mine.items()}
-    return Asked(cells=cells, objects=contents)
-
-
-def _objects(tar: bytes) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
-        for member in archive:
-            content = archive.extractfile(member) if member.name.endswith(_OBJECT) else None
-            if content:
-                yield member.name, content.read()
+    return Asked(cells=cells, objects=objects)

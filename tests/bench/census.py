@@ -10,7 +10,7 @@ from pathlib import Path
 
 from runner.caches import cache_root
 from runner.engine.cellrun import run_cell, this_machine
-from runner.engine.plan import CellOrder, cell_orders, payloads
+from runner.engine.plan import CellOrder, Files, cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.model import Outcome
 from runner.model.deadline import Deadline
@@ -45,7 +45,7 @@ def census_s() -> Figure:
     return Figure(full - without, "s", how, at_most=3)
 
 
-def _cpu_s(order: CellOrder, payload: bytes) -> float:
+def _cpu_s(order: CellOrder, payload: Files) -> float:
     """The processor seconds of a whole cell's guest."""
     with tempfile.TemporaryDirectory(dir=cache_root()) as folder, ThreadPoolExecutor(1) as pool:
         ran = pool.submit(run_cell, order, payload, this_machine(offline=False), Path(folder), lambda phase, note: None)

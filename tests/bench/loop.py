@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -39,8 +37,9 @@ def loop_s() -> float:
         kernel, image = prepared(order.cell)
         with tempfile.TemporaryDirectory(dir=cache_root()) as name:
             folder = Path(name)
-            with tarfile.open(fileobj=io.BytesIO(packed[row.byte_order])) as archive:
-                archive.extractall(folder, filter="data")
+            (folder / "agent").mkdir()
+            for path, content in packed[row.byte_order].items():
+                (folder / path).write_bytes(content)
             asks = [ask.model_dump(mode="json") for ask in order.asks]
             (folder / "asks.json").write_text(json.dumps({"modules": order.modules, "asks": asks}))
             (folder / "ask.sh").write_text(_ASK)

@@ -10,7 +10,6 @@ from runner import cli
 from runner.cli.running import Engine
 from runner.engine.controller import execute
 from runner.engine.plan import Plan, RunEnd, Sink
-from tests import fakes
 
 
 def _on_fakes(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
@@ -18,4 +17,4 @@ def _on_fakes(plan: Plan, sinks: Sequence[Sink]) -> RunEnd:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run(sys.argv[1:], Engine(lambda *_, **__: {"little": fakes.EMPTY_TAR}, _on_fakes)))
+    sys.exit(cli.run(sys.argv[1:], Engine(lambda *_, **__: {"little": {}}, _on_fakes)))

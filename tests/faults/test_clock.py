@@ -44,7 +44,7 @@ def jumping(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_cells_times_and_limits_do_not_jump(jumping: None, tmp_path: Path) -> None:
     (order,) = orders(cells(["fine"]))
-    result = run_cell(order, fakes.EMPTY_TAR, disturbed(offline=True), tmp_path, lambda phase, note: None)
+    result = run_cell(order, {}, disturbed(offline=True), tmp_path, lambda phase, note: None)
     assert result.outcome is Outcome.RAN
     taken = [seconds for seconds in result.timings.model_dump().values() if seconds is not None]
     assert 0 <= min(taken) <= max(taken) < HOUR.total_seconds() / 2

@@ -8,10 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from functools import cache, partial
-from io import BytesIO
 from pathlib import Path
-from tarfile import TarInfo
-from tarfile import open as open_tar
 
 import pytest
 
@@ -129,18 +126,9 @@ def run(fault: Fault, tmp_path: Path, *, folder: Path | None = None) -> CellResu
 
     limits = Limits(boot_s=60 if fault.boots else 2, probe_s=3 if fault.silent else 60, cell_s=fault.cell_s)
     machine = fakes.FakeMachine(scratch=tmp_path / "scratch", boot=partial(boot, command=fake))
-    payload = heavy() if fault.scenario == "stopped-while-it-takes" else fakes.EMPTY_TAR
+    # more than sockets and windows hold
+    payload = {"ballast": bytes(32 << 20)} if fault.scenario == "stopped-while-it-takes" else {}
     return run_cell(order(limits), payload, machine, folder or tmp_path / "run", lambda phase, note: None)
-
-
-def heavy() -> bytes:
-    """More than sockets and windows hold."""
-    stream = BytesIO()
-    with open_tar(fileobj=stream, mode="w") as archive:
-        info = TarInfo("ballast")
-        info.size = 32 << 20
-        archive.addfile(info, BytesIO(bytes(info.size)))
-    return stream.getvalue()
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.scenario)

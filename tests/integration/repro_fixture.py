@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import shutil
-import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -42,12 +40,7 @@ def expectations() -> Expectations:
 def asked(cell: Cell) -> Asked:
     """What the real claims ask this kernel, with a program that could not run."""
     order = CellOrder(cell=cell, asks=agent_samples.transcript(VERSION).asks, modules=("nf_conntrack",))
-    tar = io.BytesIO()
-    with tarfile.open(fileobj=tar, mode="w") as archive:
-        info = tarfile.TarInfo("conntrack.bpf.o")
-        info.size = len(OBJECT)
-        archive.addfile(info, io.BytesIO(OBJECT))
-    return asked_of([order], {"little": tar.getvalue()})
+    return asked_of([order], {"little": {"conntrack.bpf.o": OBJECT}})
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +92,7 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Guests]:
     def install(change: Callable[[CellResult], CellResult] = lambda result: result) -> Guests:
         made = Guests(change)
         monkeypatch.setattr(repeat, "execute", made)
-        monkeypatch.setattr(repeat, "payload", lambda cell, objects, *_, **__: b"".join(objects.values()))
+        monkeypatch.setattr(repeat, "payload", lambda cell, objects, *_, **__: objects)
         return made
 
     return install

@@ -21,7 +21,7 @@ def run(folder: Path, behaviour: str, *, count: int = 4, phases: list[Phase] | N
         if phases is not None:
             phases.append(phase)
 
-    return run_cell(order, fakes.EMPTY_TAR, fakes.fake_machine(offline=True), folder, tell)
+    return run_cell(order, {}, fakes.fake_machine(offline=True), folder, tell)
 
 
 def test_a_healthy_cell_answers_everything(tmp_path: Path) -> None:
@@ -119,5 +119,5 @@ def test_an_earlier_attempts_console_is_kept(tmp_path: Path) -> None:
     for attempt in (1, 2):
         machine = fakes.fake_machine(offline=True)
         again = order.model_copy(update={"attempt": attempt})
-        run_cell(again, fakes.EMPTY_TAR, machine, tmp_path, lambda phase, note: None)
+        run_cell(again, {}, machine, tmp_path, lambda phase, note: None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["console-2.log", "console.log"]

@@ -103,7 +103,7 @@ class Scripted(fakes.FakeGuest):
 
 def run(folder: Path, guests: Guests) -> CellResult:
     order = CellOrder(cell=fakes.cell(), asks=ASKS, modules=())
-    return run_cell(order, fakes.EMPTY_TAR, fakes.FakeMachine(boot=guests.boot), folder, lambda phase, note: None)
+    return run_cell(order, {}, fakes.FakeMachine(boot=guests.boot), folder, lambda phase, note: None)
 
 
 def failed(result: CellResult) -> dict[str, str]:
