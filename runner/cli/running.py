@@ -20,7 +20,7 @@ from runner.cli.options import Format, out_console, progress_console
 from runner.cli.project import Project
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
-from runner.engine.plan import Plan, RunEnd, Sink, cell_orders, payloads
+from runner.engine.plan import Files, Plan, RunEnd, Sink, cell_orders, payloads
 from runner.engine.storing import StoreSink, after, new_run, stopped_run
 from runner.errors import InfraError, UserError
 from runner.matrix.select import select, shard
@@ -42,7 +42,7 @@ from runner.text import counted
 class Engine:
     """What compiles programs and boots guests; another one is a fake."""
 
-    payloads: Callable[..., Mapping[str, bytes]] = payloads
+    payloads: Callable[..., Mapping[str, Files]] = payloads
     execute: Callable[[Plan, Sequence[Sink]], RunEnd] = execute
 
 
