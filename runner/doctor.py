@@ -68,6 +68,11 @@ class Context:
 Check = Callable[[Context], Iterator[Checked]]
 
 
+def _checked(name: str, good: object, found: str, todo: str, otherwise: Severity = Severity.BAD) -> Checked:
+    """`todo` counts only when it is not `good`."""
+    return Checked(name, Severity.OK, found) if good else Checked(name, otherwise, found, todo)
+
+
 def examine(cache: Path, guest: GuestSize, *, deadline: Deadline) -> Iterator[Checked]:
     """Look at this machine: what each check finds, as it finds it. A check that fails is a finding."""
     context = Context(cache, guest, deadline)
@@ -79,18 +84,15 @@ def examine(cache: Path, guest: GuestSize, *, deadline: Deadline) -> Iterator[Ch
 
 
 def _python(_: Context) -> Iterator[Checked]:
-    level = Severity.OK if sys.prefix != sys.base_prefix else Severity.WARN
-    where = f"in {sys.prefix}" if level is Severity.OK else "outside of a virtual environment"
-    todo = "" if level is Severity.OK else "`make setup` makes one"
-    yield Checked("python", level, f"{platform.python_version()} {where}", todo)
+    own = sys.prefix != sys.base_prefix
+    found = f"{platform.python_version()} {f'in {sys.prefix}' if own else 'outside of a virtual environment'}"
+    yield _checked("python", own, found, "`make setup` makes one", Severity.WARN)
 
 
 def _packages(context: Context) -> Iterator[Checked]:
-    missing = missing_packages(deadline=context.deadline)
-    if missing:
-        yield Checked("packages", Severity.BAD, f"missing: {' '.join(missing)}", "`runner doctor --fix` installs them")
-    else:
-        yield Checked("packages", Severity.OK, "all Debian packages are installed")
+    missing = " ".join(missing_packages(deadline=context.deadline))
+    found = f"missing: {missing}" if missing else "all Debian packages are installed"
+    yield _checked("packages", not missing, found, "`runner doctor --fix` installs them")
 
 
 def _qemu(context: Context) -> Iterator[Checked]:
@@ -111,10 +113,9 @@ def _qemu(context: Context) -> Iterator[Checked]:
 def _kvm(context: Context) -> Iterator[Checked]:
     host = by_uname(platform.machine())
     finding = native_accel(deadline=context.deadline, cache=context.cache, refresh=True)
-    if finding.accel == "kvm":
-        yield Checked("kvm", Severity.OK, f"runs {host.name if host else ''} guests")
-        return
-    yield Checked("kvm", Severity.WARN, f"not used: {finding.why}", "guests are emulated (TCG), which is slower")
+    works = finding.accel == "kvm"
+    found = f"runs {host.name if host else ''} guests" if works else f"not used: {finding.why}"
+    yield _checked("kvm", works, found, "guests are emulated (TCG), which is slower", Severity.WARN)
 
 
 def _virtme_ng(context: Context) -> Iterator[Checked]:
@@ -162,38 +163,30 @@ def _namespaces(context: Context) -> Iterator[Checked]:
     if os.geteuid() == 0:
         return
     done = run(["unshare", "--user", "--map-root-user", "true"], deadline=context.deadline, check=False)
-    if done.returncode == 0:
-        yield Checked("user namespaces", Severity.OK, "allowed")
-    else:
-        todo = "allow them (sysctl kernel.unprivileged_userns_clone=1), or make the images as root"
-        yield Checked("user namespaces", Severity.BAD, done.stderr.strip() or "not allowed", todo)
+    allowed = done.returncode == 0
+    found = "allowed" if allowed else done.stderr.strip() or "not allowed"
+    todo = "allow them (sysctl kernel.unprivileged_userns_clone=1), or make the images as root"
+    yield _checked("user namespaces", allowed, found, todo)
 
 
 def _keyring(_: Context) -> Iterator[Checked]:
     found = sorted(Path("/usr/share/keyrings").glob("debian-archive-keyring.*"))
-    if found:
-        yield Checked("keyring", Severity.OK, str(found[0]))
-    else:
-        yield Checked("keyring", Severity.BAD, "no keys of the Debian archive", _PACKAGES)
+    yield _checked("keyring", found, str(found[0]) if found else "no keys of the Debian archive", _PACKAGES)
 
 
 def _disk(context: Context) -> Iterator[Checked]:
     free = shutil.disk_usage(context.cache).free >> 20
-    found = f"{free} MiB free in {context.cache}"
-    if free >= NEED_MIB:
-        yield Checked("disk", Severity.OK, found)
-    else:
-        yield Checked("disk", Severity.WARN, found, f"the default matrix with empty caches needs {NEED_MIB} MiB")
+    todo = f"the default matrix with empty caches needs {NEED_MIB} MiB"
+    yield _checked("disk", free >= NEED_MIB, f"{free} MiB free in {context.cache}", todo, Severity.WARN)
 
 
 def _capacity(context: Context) -> Iterator[Checked]:
     cpus, memory_mib = host_cpus(), host_memory_mib()
     native = native_accel(deadline=context.deadline, cache=context.cache).accel
-    found = f"{cpus} cores, {memory_mib} MiB free"
-    if memory_mib < context.guest.memory_mib:
-        yield Checked("memory", Severity.BAD, found, f"a guest needs {context.guest.memory_mib} MiB")
-    else:
-        yield Checked("memory", Severity.OK, found)
+    needed = context.guest.memory_mib
+    yield _checked(
+        "memory", memory_mib >= needed, f"{cpus} cores, {memory_mib} MiB free", f"a guest needs {needed} MiB"
+    )
     for name, arch in ARCHITECTURES.items():
         accel = native if arch.uname == platform.machine() else "tcg"
         number = slots(cpus, memory_mib, context.guest, accel)

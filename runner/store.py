@@ -113,7 +113,7 @@ class Store:
                     f"{self._root / key} was damaged while it was made: {fault}", hint="check the disk and the memory"
                 ) from fault
             finally:
-                _remove(folder)
+                shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
     def _locked(self, key: str, deadline: Deadline) -> Iterator[None]:
@@ -144,7 +144,7 @@ class Store:
                 lock = nullcontext() if key == held else filelock.FileLock(self._root / f"{key}.lock", timeout=0)
                 with lock:
                     log.info("removing what a killed process left: %s", folder)
-                    _remove(folder)
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 class _DamagedError(Exception):
@@ -202,10 +202,6 @@ def _digest(tree: Path, path: PurePosixPath) -> StoredFile:
     with (tree / path).open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return StoredFile(path=path, size_bytes=(tree / path).stat().st_size, sha256=digest)
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

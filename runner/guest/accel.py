@@ -13,6 +13,7 @@ import shutil
 import struct
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from runner.model import GuestSize
 from runner.model.architecture import ARCHITECTURES, Architecture, by_uname
 from runner.model.deadline import Deadline
 from runner.process import run
+from runner.store import write_atomically
 
 PROBE_S = 5.0  # the tiny guest needs below one second under TCG, and KVM that is slower is of no use
 DEVICE = Path("/dev/kvm")
@@ -135,13 +137,9 @@ def _recall(entry: Path) -> Acceleration | None:
 
 
 def _keep(entry: Path, finding: Acceleration) -> None:
-    partial = entry.with_name(f"{entry.name}.{os.getpid()}")
-    try:
+    with suppress(OSError):  # the next query costs 5 s at most
         entry.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(f"{finding.accel} {finding.why}")
-        partial.replace(entry)
-    except OSError:  # the next query costs 5 s at most
-        partial.unlink(missing_ok=True)
+        write_atomically(entry, f"{finding.accel} {finding.why}".encode())
 
 
 # --- the smallest guests --------------------------------------------------------------------------------------------

@@ -62,17 +62,12 @@ class LiveGuest:
     native: bool = True  # of this host's own architecture
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
-        with self._blame():
+        with _blame(self.log, self.supervisor, self.booted):
             return self.ssh.run(command, deadline=deadline, stdin=stdin)
 
     def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
-        with self._blame():
-            yield from self.ssh.lines(command, silence=silence, deadline=deadline)
-
-    @contextmanager
-    def _blame(self) -> Iterator[None]:
         with _blame(self.log, self.supervisor, self.booted):
-            yield
+            yield from self.ssh.lines(command, silence=silence, deadline=deadline)
 
     def access(self) -> Access:
         socket_path = self.folder / GDB_SOCKET
@@ -124,7 +119,8 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
     guest_log = stack.enter_context(Console.of(process, order.console, end_s=deadline.end_s))
     stack.callback(process.terminate)
     connection = _await_greeting(process, guest_log, port, deadline)
-    ssh = stack.enter_context(_authenticate(connection, keys, guest_log, process.pid, deadline))
+    with _blame(guest_log, process.pid):
+        ssh = stack.enter_context(to_guest(connection, keys.client_private, keys.host_public, deadline=deadline))
     native = order.architecture.uname == platform.machine()
     return LiveGuest(ssh, guest_log, process.pid, len(guest_log.splats), folder, port, keys, native)
 
@@ -153,14 +149,14 @@ def _await_greeting(
 ) -> socket.socket:
     while True:
         guest_log.check()
-        if guest_log.died:
+        if guest_log.parser.died:
             _explain_death(guest_log, " while booting")
         if process.poll() is not None:
             guest_log.ended.wait(_LAST_WORDS_S)
             _explain_end(guest_log, process.returncode)
         if deadline.expired:
             _explain_silence(guest_log, process.pid, deadline)
-        if guest_log.listening:
+        if guest_log.parser.listening:
             connection = _greeted(port, timeout_s=min(_KNOCK_S, deadline.remaining_s + 0.01))
             if connection:
                 return connection
@@ -190,7 +186,7 @@ def _greeted(port: int, *, timeout_s: float) -> socket.socket | None:
 
 def _explain_death(guest_log: Console, when: str = "", error: Exception | None = None) -> None:
     raise BootError(
-        f"the kernel died{when}: {guest_log.died}", console_tail=console.last_words(guest_log.text)
+        f"the kernel died{when}: {guest_log.parser.died}", console_tail=console.last_words(guest_log.text)
     ) from error
 
 
@@ -202,7 +198,7 @@ def _explain_end(guest_log: Console, status: int) -> None:
         raise _PortTakenError
     if refused := refusal(text):
         raise InfraError(refused, hint="virtme-ng writes most of it; `runner doctor` shows its version")
-    if guest_log.died:
+    if guest_log.parser.died:
         _explain_death(guest_log, " while booting")
     if starved := _trouble(guest_log.splats):
         raise BootError(f"{_meaning(starved)}, while booting", console_tail=tail, hint=_hint(starved))
@@ -254,16 +250,6 @@ def _hint(splat: Splat | None) -> str:
 
 
 @contextmanager
-def _authenticate(
-    connection: socket.socket, keys: Keys, guest_log: Console, supervisor: int, deadline: Deadline
-) -> Iterator[Ssh]:
-    with ExitStack() as stack:
-        with _blame(guest_log, supervisor):
-            ssh = stack.enter_context(to_guest(connection, keys.client_private, keys.host_public, deadline=deadline))
-        yield ssh
-
-
-@contextmanager
 def _blame(guest_log: Console, supervisor: int, booted: int = 0) -> Iterator[None]:
     """A broken connection is the kernel's doing only when the console says that it died.
 
@@ -275,7 +261,7 @@ def _blame(guest_log: Console, supervisor: int, booted: int = 0) -> Iterator[Non
         said = str(error)
         stopped = is_stopped(supervisor)
         gone = not stopped and guest_log.ended.wait(_LAST_WORDS_S)
-        if guest_log.died:
+        if guest_log.parser.died:
             _explain_death(guest_log, error=error)
         text = guest_log.text
         tail = console.last_words(text)

@@ -77,7 +77,7 @@ class Console:
         self._lock = threading.Lock()
         self._content = bytearray()
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
-        self._parser = ConsoleParser()
+        self.parser = ConsoleParser()
         self._fault: InfraError | None = None
         self._abandoned = threading.Event()
         self.ended = threading.Event()  # qemu closed it
@@ -119,7 +119,7 @@ class Console:
                     self._keep(chunk)
         finally:
             with self._lock:
-                self._parser.feed("\n")  # a last line may have no end
+                self.parser.feed("\n")  # a last line may have no end
             self.ended.set()
 
     def _read(self, pipe: int) -> bytes:
@@ -135,11 +135,11 @@ class Console:
         """As much of it as is kept."""
         with self._lock:
             room = MAX_BYTES - len(self._content)
-            if room <= 0:
+            if room < 0:  # it was cut
                 return b""
             kept = chunk if len(chunk) <= room else chunk[:room] + _CUT
             self._content += kept
-            self._parser.feed(self._decode(kept))
+            self.parser.feed(self._decode(kept))
         return kept
 
     def check(self) -> None:
@@ -154,20 +154,10 @@ class Console:
             return self._content.decode(errors="replace")
 
     @property
-    def listening(self) -> bool:
-        """Has the guest's ssh server opened its sockets?"""
-        return self._parser.listening
-
-    @property
-    def died(self) -> str:
-        """The line in which the kernel says that it died; empty when it does not."""
-        return self._parser.died
-
-    @property
     def splats(self) -> tuple[Splat, ...]:
         """What the kernel reported by itself, in order. The last one may go on."""
         with self._lock:
-            return self._parser.splats
+            return self.parser.splats
 
 
 # --- a whole console, at the end ------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def read(path: Path, *argv: str) -> Console:
 def test_all_of_it_is_kept_and_its_last_line_needs_no_end(tmp_path: Path) -> None:
     kept = read(tmp_path / "log", "printf", r"one\n\377\nKernel panic - not syncing: x")
     assert kept.text == "one\n\ufffd\nKernel panic - not syncing: x"
-    assert kept.died == "Kernel panic - not syncing: x"
+    assert kept.parser.died == "Kernel panic - not syncing: x"
     assert (tmp_path / "log").read_bytes() == b"one\n\xff\nKernel panic - not syncing: x"
     assert kept.ended.is_set()
 
