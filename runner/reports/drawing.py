@@ -48,7 +48,7 @@ def _ascii() -> dict[int, str]:
     """For str.translate."""
     words = [word.mark for kind in KINDS.values() for word in kind.states]
     marks = {mark.sign: mark.ascii for mark in (*words, *VERDICTS.values(), KNOWN_ISSUE)}
-    return str.maketrans(marks | {"│": "|", "┼": "+", "─": "-"})
+    return str.maketrans(marks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
+from rich import box
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
@@ -37,9 +40,7 @@ class Grid:
             yield Text("Nothing was asked.")
             return
         why = notes(grid)
-        parts: list[RenderableType] = []
-        for table in _tables(grid, why, options.max_width):
-            parts += [*table, Text()]
+        parts = [part for table in _tables(grid, why, options.max_width) for part in (table, Text())]
         parts.append(_legend(grid))
         if grid.hidden:
             were = "was" if grid.hidden == 1 else "were"
@@ -50,57 +51,54 @@ class Grid:
         yield Trimmed(Group(*parts))
 
 
-def _tables(grid: Availability, why: Notes, width: int) -> Iterator[list[Text]]:
-    """The lines of each table."""
+def _tables(grid: Availability, why: Notes, width: int) -> Iterator[RenderableType]:
+    """As few as fit. A column for each kernel, with the marks of all its architectures."""
     for gap, around in _GAPS:
         lead = _lead(grid, gap)
         blocks = [_block(grid, why, name, columns, gap) for name, columns in grid.kernels]
-        if _width(lead, blocks, around) <= width:
+        ends = list(accumulate((_width(it) + 2 * around + 1 for it in blocks), initial=_width(lead)))
+        if ends[-1] <= width:
             break
     while blocks:
-        fit = next((n for n in range(len(blocks), 1, -1) if _width(lead, blocks[:n], around) <= width), 1)
-        bar = Text.assemble(" " * around, ("│", "bright_black"), " " * around, no_wrap=True, overflow="ignore")
-        lines = [bar.join(parts) for parts in zip(lead, *blocks[:fit], strict=True)]
-        rule = "".join("┼" if char == "│" else "─" for char in lines[1].plain.rstrip())
-        yield [*lines[:2], Text(rule, "bright_black", no_wrap=True, overflow="ignore"), *lines[2:]]
-        blocks = blocks[fit:]
+        fit = max(1, sum(end <= width for end in ends[1:]))
+        table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, padding=(0, around), width=ends[fit])
+        table.border_style = "bright_black"
+        for block in (lead, *blocks[:fit]):
+            table.add_column(Text("\n").join(block[:2]), no_wrap=True)
+        for line in zip(lead[2:], *(block[2:] for block in blocks[:fit]), strict=True):
+            table.add_row(*line)
+        yield table
+        blocks, ends = blocks[fit:], [ends[0], *(end - ends[fit] + ends[0] for end in ends[fit + 1 :])]
 
 
 def _lead(grid: Availability, gap: int) -> list[Text]:
-    """The first two columns below two heads. Each line repeats its subject's name, so that grep finds it."""
-    subjects, types = [Text(), Text(head(grid), "bold")], [Text(), Text("type", "bold")]
-    last = ""
+    """Two lines of heads, then subjects and types. Each line repeats its subject's name, so that grep finds it."""
+    names = max(len(head(grid)), *(cell_len(topic.subject) for topic in grid.topics)) + gap
+    lines, last = [Text(), Text(f"{set_cell_size(head(grid), names)}type", "bold")], ""
     for topic in grid.topics:
-        subjects.append(Text(topic.subject, "dim" if topic.subject == last else ""))
-        types.append(Text(topic.type))
+        style = "dim" if topic.subject == last else ""
+        lines.append(Text.assemble((set_cell_size(topic.subject, names), style), topic.type))
         last = topic.subject
-    return [Text(" " * gap).join(pair) for pair in zip(_even(subjects), _even(types), strict=True)]
-
-
-def _block(grid: Availability, why: Notes, kernel: str, columns: Sequence[Column], gap: int) -> list[Text]:
-    """The columns of one kernel below its name and their architectures."""
-    fields = []
-    for column in columns:
-        marks = (_field(grid.state(it, column), why.numbers.get((column.cell.id, it))) for it in grid.topics)
-        fields.append(_even([Text(column.arch), *marks]))
-    return _even([Text(kernel, "bold"), *(Text(" " * gap).join(line) for line in zip(*fields, strict=True))])
-
-
-def _field(row: Row, number: int | None) -> Text:
-    mark = state_mark(row)
-    return Text.assemble((mark.sign, mark.style), ("" if number is None else f" {number}", "dim"))
-
-
-def _even(lines: list[Text]) -> list[Text]:
-    """All as wide as the widest."""
-    widest = max(line.cell_len for line in lines)
-    for line in lines:
-        line.pad_right(widest - line.cell_len)
     return lines
 
 
-def _width(lead: Sequence[Text], blocks: Sequence[Sequence[Text]], around: int) -> int:
-    return lead[0].cell_len + sum(block[0].cell_len + 2 * around + 1 for block in blocks)
+def _block(grid: Availability, why: Notes, kernel: str, columns: Sequence[Column], gap: int) -> list[Text]:
+    """The name of a kernel, its architectures, then their marks."""
+    widths = [max(len(column.arch), len(f"? {len(why.notes)}")) + gap for column in columns]
+    archs = "".join(column.arch.ljust(width) for column, width in zip(columns, widths, strict=True))
+    lines = [Text(kernel, "bold"), Text(archs.rstrip())]
+    for topic in grid.topics:
+        line = Text()
+        for column, width in zip(columns, widths, strict=True):
+            mark, number = state_mark(grid.state(topic, column)), why.numbers.get((column.cell.id, topic), "")
+            line.append(mark.sign, mark.style).append(f" {number}".ljust(width - 1), "dim")
+        line.rstrip()
+        lines.append(line)
+    return lines
+
+
+def _width(lines: Sequence[Text]) -> int:
+    return max(line.cell_len for line in lines)
 
 
 def _legend(grid: Availability) -> Text:
