@@ -108,7 +108,7 @@ class JsonLines(Sink):
         self._say("result", cell=result.cell.id, **known, summary=self.describe(result))
 
     def exits(self, run_id: str, figures: Totals, status: int) -> None:
-        self._say("finished", run=run_id, exit=status, cells=figures.cells, claims=figures.claims)
+        self._say("finished", run=run_id, exit=status, cells=figures.cells, claims=figures.all_verdicts)
 
     def _say(self, event: str, **fields: object) -> None:
         if self._began is None:

@@ -113,6 +113,7 @@ class Kind(Generic[KnownT]):
     name: ClassVar[str]  # of its folder; the kind of its asks, answers and rows; its section of an export
     noun: ClassVar[str] = "answer"  # what one of its rows is called: "3648 claims"
     subject: ClassVar[str] = "subject"  # what its rows are about: the head of that column
+    question: ClassVar[str] = "{subject}s by kernel"  # what a grid of its states answers; `{programs}` of a type
     states: ClassVar[tuple[StateWord, ...]] = ()  # that its rows may have, the worst first
     # the types that a run must have an answer of, and that a grid shows unless all are wanted; None: all
     due: ClassVar[frozenset[str] | None] = None

@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.probes.kind import NO_ANSWER_WORD, Kind
 
-__all__ = ["KINDS", "NO_ANSWER_WORD", "OPTIONS", "PROBE_ENTRIES"]
+__all__ = ["KINDS", "NO_ANSWER_WORD", "OPTIONS", "PROBE_ENTRIES", "Kind"]
 
 
 def _found() -> dict[str, Kind[Any]]:

@@ -18,11 +18,11 @@ COLUMNS = (
     "version",
     "release",
     "arch",
-    "about",  # cell, claim, kfunc, or what another kind calls its rows
-    "id",  # the cell's, the claim's; empty for a state
-    "kfunc",  # or what else the row is about
+    "about",  # cell, or what the kind of probe calls its rows
+    "id",  # of the cell, or of what is expected; empty for a state
+    "kfunc",  # what the row is about
     "prog_type",
-    "answer",  # the cell's outcome, the claim's verdict, the kfunc's state
+    "answer",  # the cell's outcome, the row's verdict or state
     "expected",
     "observed",
     "errno",

@@ -100,7 +100,7 @@ def exported_probe(cell: JudgedCell, probe: str) -> dict[str, object]:
 
 
 def _sections(result: CellResult, rows: Sequence[Row]) -> dict[str, object]:
-    """One for each kind of probe: `claims`, `census`; see Kind.exported."""
+    """One for each kind of probe, by its name; see Kind.exported."""
     return {it.name: it.exported(result, [row for row in rows if row.kind == it.name]) for it in KINDS.values()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model import ProgType, Row
-from runner.probes.kinds import KINDS
+from runner.probes.kinds import KINDS, Kind
 from runner.reports.drawing import Trimmed, state_mark, state_words
 from runner.reports.findings import subject_cause
 from runner.results.availability import Availability, Column, Topic, places
@@ -44,7 +44,7 @@ class Grid:
         parts.append(_legend(grid))
         if grid.hidden:
             were = "was" if grid.hidden == 1 else "were"
-            more = f"{grid.hidden} more {counted(grid.hidden, head(grid)).split()[1]} {were} asked about"
+            more = f"{grid.hidden} more {counted(grid.hidden, head(grid.topics)).split()[1]} {were} asked about"
             parts.append(Text(more + (f": {self.every_hint}" if self.every_hint else ""), "dim"))
         if why.notes:
             parts += [Text(), Text("Why", "bold"), _why(why.notes)]
@@ -73,8 +73,8 @@ def _tables(grid: Availability, why: Notes, width: int) -> Iterator[RenderableTy
 
 def _lead(grid: Availability, gap: int) -> list[Text]:
     """Two lines of heads, then subjects and types. Each line repeats its subject's name, so that grep finds it."""
-    names = max(len(head(grid)), *(cell_len(topic.subject) for topic in grid.topics)) + gap
-    lines, last = [Text(), Text(f"{set_cell_size(head(grid), names)}type", "bold")], ""
+    names = max(len(head(grid.topics)), *(cell_len(topic.subject) for topic in grid.topics)) + gap
+    lines, last = [Text(), Text(f"{set_cell_size(head(grid.topics), names)}type", "bold")], ""
     for topic in grid.topics:
         style = "dim" if topic.subject == last else ""
         lines.append(Text.assemble((set_cell_size(topic.subject, names), style), topic.type))
@@ -176,16 +176,24 @@ def _where(grid: Availability, topics: Mapping[Topic, set[str]]) -> tuple[str, .
     every = len({topic.subject for topic in grid.topics})
     phrases = []
     for (of_types, on), names in subjects.items():
-        what = f"every {head(grid)}" if 1 < len(names) == every else some(names, _NAMES)
+        what = f"every {head(grid.topics)}" if 1 < len(names) == every else some(names, _NAMES)
         of_type = f" ({', '.join(filter(None, of_types))})" if any(of_types) else ""
         phrases.append(f"{what}{of_type} on {places(grid, on)}")
     return tuple(phrases)
 
 
-def head(grid: Availability) -> str:
-    """What the grid's lines are about: `kfunc`, or `subject` where kinds differ."""
-    names = {KINDS[topic.kind].subject for topic in grid.topics}
-    return names.pop() if len(names) == 1 else "subject"
+def head(topics: Iterable[Topic]) -> str:
+    """What they are about: `kfunc`, or `subject` where kinds differ."""
+    names = {KINDS[topic.kind].subject for topic in topics}
+    return names.pop() if len(names) == 1 else Kind.subject
+
+
+def question(grid: Availability, of_type: str = "") -> str:
+    """What the grid answers, about programs of a type."""
+    asked = {KINDS[topic.kind].question for topic in grid.topics}
+    words = asked.pop() if len(asked) == 1 else Kind.question
+    words = words.format(subject=head(grid.topics), programs=f"{of_type.upper()} programs".lstrip())
+    return words[0].upper() + words[1:]
 
 
 def types_of(grid: Availability) -> list[str]:

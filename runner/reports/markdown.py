@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from runner.model import Outcome, ProgType
 from runner.reports.drawing import state_mark, state_words
 from runner.reports.findings import WRONG, About, Finding, findings
-from runner.reports.grid import Notes, head, notes, types_of
+from runner.reports.grid import Notes, head, notes, question, types_of
 from runner.reports.summary import covers, sentences
 from runner.results.availability import Availability, availability
 from runner.results.model import JudgedRun
 from runner.text import markdown, plain
 
-Places = Mapping[str, tuple[str, int]]  # claim -> file and line where it is written
+Places = Mapping[str, tuple[str, int]]  # what is expected -> file and line where it is written
 
 _SHOWN = 10  # GitHub shows no more annotations of one kind and step
 SUMMARY_BYTES = 1_000_000  # GitHub refuses more than 1 MiB
@@ -31,7 +31,7 @@ def availability_markdown(judged: JudgedRun, *, every: bool = False) -> str:
     grid = availability(judged, every=every)
     why = notes(grid)
     parts = [
-        _heading(judged),
+        _heading(judged, question(grid)),
         _kernels(grid),
         *(_states(grid, why, each) for each in types_of(grid)),
         _legend(grid),
@@ -41,9 +41,9 @@ def availability_markdown(judged: JudgedRun, *, every: bool = False) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _heading(judged: JudgedRun) -> str:
+def _heading(judged: JudgedRun, asked: str) -> str:
     return (
-        "# Which kernel lets programs call which kfunc\n\n"
+        f"# {asked}\n\n"
         f"Measured by loading real programs: {markdown(covers(judged))}, "
         f"kfunc-runner {markdown(judged.run.runner_version)}."
     )
@@ -63,7 +63,7 @@ def _kernels(grid: Availability) -> str:
 
 
 def _states(grid: Availability, why: Notes, of_type: str) -> str:
-    top = [head(grid), *(f"{kernel}<br>{column.arch}" for kernel, columns in grid.kernels for column in columns)]
+    top = [head(grid.topics), *(f"{kernel}<br>{column.arch}" for kernel, columns in grid.kernels for column in columns)]
     rows = []
     for topic in (topic for topic in grid.topics if topic.type == of_type):
         fields = []
@@ -97,8 +97,8 @@ def _findings(found: Iterable[Finding]) -> str:
     found = tuple(found)
     known = [finding for finding in found if finding.about in (About.KNOWN, About.GONE)]
     lines = list(_finding_lines(finding for finding in found if finding not in known))
-    holds = "Nothing: every other claim has" if known else "Nothing: every claim has"
-    text = "## Broken or unanswered\n\n" + ("\n".join(lines) or f"{holds} an answer, and it holds.")
+    nothing = f"Nothing: everything{' else' if known else ''} has an answer, and it is as expected."
+    text = "## Broken or unanswered\n\n" + ("\n".join(lines) or nothing)
     return text + ("\n\n## Known issues\n\n" + "\n".join(_finding_lines(known)) if known else "")
 
 
@@ -121,7 +121,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-# --- GitHub Actions: a job summary, and annotations that stand beside the claims they are about -----------------------
+# --- GitHub Actions: a job summary, and annotations beside what is expected -----------------------
 
 
 def job_summary(judged: JudgedRun, limit_bytes: int = SUMMARY_BYTES) -> str:
@@ -138,7 +138,7 @@ def job_summary(judged: JudgedRun, limit_bytes: int = SUMMARY_BYTES) -> str:
 def workflow_commands(judged: JudgedRun, places: Places) -> str:
     """Workflow commands, a line per finding, what is wrong before what is unknown; empty when all is well.
 
-    `places` says where a claim is written, as a path in the repository and a line.
+    `places` says where an expectation is written, as a path in the repository and a line.
     """
     found = findings(availability(judged), judged.known_issues, "" if judged.sources else judged.run.id)
     wrong = [finding for finding in found if finding.about in WRONG]

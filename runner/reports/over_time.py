@@ -12,6 +12,7 @@ from rich.text import Text
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Hanging, Trimmed, state_words, whole
 from runner.reports.findings import alike, merged, show_command
+from runner.reports.grid import head
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
 from runner.text import counted, plain
 
@@ -23,9 +24,9 @@ def over_time_report(overview: Overview) -> RenderableType:
     """For the terminal."""
     if not overview.stories:
         return Text("Nothing is known of that: no kernel was asked.")
-    table = Table(
-        "kfunc", "type", "architecture", "may be called since", "every kernel measured", box=None, pad_edge=False
-    )
+    subject = head(story.topic for story in overview.stories)
+    heads = (subject, "type", "architecture", "available since", "every kernel measured")
+    table = Table(*heads, box=None, pad_edge=False)
     styles = {each.word: each.mark.style for each in state_words(KINDS)}
     # architectures that tell the same story, by version, share a line
     for same in alike(overview.stories, lambda it: (it.topic, since_words(it), *map(segment_words, it.segments))):
@@ -78,7 +79,7 @@ def measured_lines(overview: Overview) -> Iterator[str]:
 
 
 def since_words(story: Story) -> str:
-    """Since when it may be called: `6.1.192 or earlier`; `after 6.1.192, by 6.12.117`."""
+    """Since when it is available: `6.1.192 or earlier`; `after 6.1.192, by 6.12.117`."""
     if not story.segments:
         return "no answer"
     if not story.since:

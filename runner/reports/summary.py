@@ -142,7 +142,7 @@ class Totals:
     runs: int  # that the cells come from
 
     @property
-    def claims(self) -> Mapping[Verdict, int]:
+    def all_verdicts(self) -> Mapping[Verdict, int]:
         """The verdicts of all kinds together."""
         return sum((Counter(each) for each in self.verdicts.values()), Counter())
 

@@ -122,7 +122,7 @@ def test_square_opens_its_evidence_and_has_an_address(page: Page, mixed: Path) -
     dialog = page.locator("dialog[open]")
     dialog.get_by_text("error 0").wait_for(state="attached")
     assert dialog.locator("h2").inner_text().startswith(f"{broken.subject} · {broken.type}")
-    first = dialog.locator(".claim").first
+    first = dialog.locator(".probe").first
     assert first.locator("summary").inner_text().endswith(broken.probe), "what is broken comes first"
     first.locator("summary").click()
     first.locator("pre").first.wait_for()
@@ -158,9 +158,9 @@ def test_kernel_opens_its_cell(page: Page, mixed: Path) -> None:
 
 def test_claim_of_a_kfunc_page_is_unfolded(page: Page, mixed: Path) -> None:
     page.goto(f"file://{mixed}/kfunc/bpf_ct_release.html")
-    row = page.locator("table.claims tbody tr").nth(4)
+    row = page.locator("table.probes tbody tr").nth(4)
     row.locator("td").first.click()
-    first = page.locator("dialog[open] .claim").first
+    first = page.locator("dialog[open] .probe").first
     first.locator("pre").first.wait_for()
     assert first.locator("code").inner_text() == row.get_attribute("data-probe")
 
@@ -203,7 +203,7 @@ def test_nothing_of_a_guest_runs(page: Page, tmp_path: Path) -> None:
         assert page.evaluate("window.pwned") is None, path
     page.goto(f"file://{folder}/x86_64-tc.html")
     page.locator("table.grid tbody td").first.click()
-    page.locator("dialog[open] .claim").first.wait_for()
+    page.locator("dialog[open] .probe").first.wait_for()
     for summary in page.locator("dialog summary").all():
         summary.click()
     page.locator("dialog .console pre").wait_for()

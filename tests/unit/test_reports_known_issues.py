@@ -36,7 +36,8 @@ def test_known_issue_is_shown_apart_and_does_not_fail_the_run() -> None:
     assert "1 broken; 1 of the broken ones by known issues" in shown
     text = availability_markdown(judged)
     assert (
-        "Nothing: every other claim has an answer, and it holds.\n\n## Known issues\n\n- **known issue**: btf" in text
+        "Nothing: everything else has an answer, and it is as expected.\n\n## Known issues\n\n- **known issue**: btf"
+        in text
     )
     document = json.loads(to_json(export(judged)))
     assert document["known_issues"] == [{**ISSUE.model_dump(), "what": "Two \x1b[31mtypes."}]

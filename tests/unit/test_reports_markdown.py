@@ -39,7 +39,7 @@ def test_markdown_is_equal_for_equal_answers() -> None:
     second = second.model_copy(update={"run": second.run.model_copy(update={"id": "another"})})
     assert below_the_heading(first) == below_the_heading(second)
     assert below_the_heading(first) != below_the_heading(samples.mixed_run())
-    assert "Nothing: every claim has an answer, and it holds." in below_the_heading(first)
+    assert "Nothing: everything has an answer, and it is as expected." in below_the_heading(first)
 
 
 def test_markdown_of_hostile_answers_stays_a_list() -> None:

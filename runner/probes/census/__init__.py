@@ -33,6 +33,7 @@ class Census(Kind[CensusNames]):
     name = NAME
     noun = "kfunc"
     subject = "kfunc"
+    question = "Which kernel lets {programs} call which {subject}"
     due = frozenset(NETWORK_TYPES)  # no claim is about others, and some kernels lack some of them
     states = (
         StateWord(State.ABSENT, 0, Mark("-", "-", "bright_black")),

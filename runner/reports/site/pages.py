@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,7 +14,7 @@ from runner.model import ANSWERS, Row, Verdict
 from runner.reports import bisection as words
 from runner.reports.drawing import state_mark, state_words
 from runner.reports.findings import WRONG, About, Finding, alike, findings
-from runner.reports.grid import head, types_of
+from runner.reports.grid import head, question, types_of
 from runner.reports.site.evidence import OUTCOME_CSS, css, declaration, readable, slug, verdict_rows, word_of
 from runner.reports.summary import covers, moment, sentences
 from runner.results.availability import Availability, Column, Topic, availability, places
@@ -66,7 +67,8 @@ class Pages:
         )
         self._environment.globals.update(
             states=[(it.word, css(it.mark), it.mark.sign) for it in state_words(it.kind for it in grid.topics)],
-            noun=head(grid) if grid.topics else "subject",
+            noun=head(grid.topics),
+            question=partial(question, grid),
             version=judged.run.runner_version,
             run=judged.run,
             covers=covers(judged),

@@ -142,7 +142,7 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
       this.at.heading = held ? `Expected of it (${held})` : "Nothing is expected of it";
       this.at.square = { ...square, verdicts: slug ? [...square.verdicts].sort((a, b) => rank(a, probe) - rank(b, probe)) : null };
       if (!slug) this.guest = data;
-      if (probe) this.$nextTick(() => { const first = this.$refs.dialog.querySelector(".claim"); if (first) first.open = true; });
+      if (probe) this.$nextTick(() => { const first = this.$refs.dialog.querySelector(".probe"); if (first) first.open = true; });
     } catch (error) {
       if (this.opened === at) this.at.problem = error.message;
     } finally {
@@ -150,13 +150,13 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
     }
   },
 
-  async unfold(claim, element) {
-    if (!element.open || this.logs[claim.probe]) return;
+  async unfold(probe, element) {
+    if (!element.open || this.logs[probe]) return;
     const at = this.opened;
     const [cell, slug] = at.split("/");
     try {
       const logs = await load(`logs/${cell}/${slug}`);
-      if (this.opened === at) this.logs[claim.probe] = logs[claim.probe];
+      if (this.opened === at) this.logs[probe] = logs[probe];
     } catch (error) { this.at.problem = error.message; }
   },
 
@@ -177,7 +177,7 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
 })));
 
 // the probe that was asked for first, then what does not hold
-function rank(claim, probe) {
-  if (claim.probe === probe) return -1;
-  return { bad: 0, q: 1, x: 1 }[claim.css] ?? 2;
+function rank(verdict, probe) {
+  if (verdict.probe === probe) return -1;
+  return { bad: 0, q: 1, x: 1 }[verdict.css] ?? 2;
 }
