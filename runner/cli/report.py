@@ -16,13 +16,11 @@ from runner.errors import InfraError, UserError
 from runner.model import ProgType
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.csvtable import csv_table
-from runner.reports.docscheck import docs_check_document, docs_check_report
+from runner.reports.documented import docs_check_document, docs_check_report, statements_report
 from runner.reports.export import export, to_json
-from runner.reports.history import history_document, history_report
 from runner.reports.markdown import availability_markdown, job_summary, workflow_commands
-from runner.reports.over_time import over_time_document, over_time_report
+from runner.reports.over_time import history_document, history_report, over_time_document, over_time_report
 from runner.reports.site import site, write_site
-from runner.reports.statements import statements_report
 from runner.reports.summary import run_report, runs_table
 from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, kcidb_problem, ktap
 from runner.results.bisections import load_bisections

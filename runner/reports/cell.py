@@ -12,7 +12,7 @@ from rich.text import Text
 from runner.errors import UserError
 from runner.model import ANSWERS, BEGINS, NO_ANSWER, CellResult, JudgedSplat, Outcome, Row, Trace, Verdict
 from runner.probes.kinds import KINDS
-from runner.reports.drawing import Trimmed, columns, indented, pairs, section, state_mark, verdict_mark
+from runner.reports.drawing import Trimmed, columns, pairs, section, state_mark, verdict_mark
 from runner.reports.findings import show_command
 from runner.results.comparison import Deviation
 from runner.results.model import JudgedCell
@@ -244,7 +244,7 @@ def comparison_report(
         table.add_row(Text(plain(one.what), "red"), Text(plain(one.before, 200)), Text(plain(one.after, 200)))
     said = [Text(f"Note: {plain(note)}", "yellow") for note in notes]
     heading = Text(f"{plain(before.cell.id)} of {plain(where)}, booted once more", "bold")
-    return Group(heading, indented(table), Text(), *said, _same(before, now, changed))
+    return Group(heading, Trimmed(table, indent=2), Text(), *said, _same(before, now, changed))
 
 
 def _same(before: CellResult, now: CellResult, changed: Sequence[Deviation]) -> Text:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from runner.reports.drawing import Hanging, whole
+from runner.reports.drawing import Trimmed, entry
 from runner.reports.findings import alike, merged, show_command
 from runner.results.diff import Change, Difference, Names, Subject, Trend
 from runner.text import counted, plain, some
 
-_STYLES = {
+_STYLES = {  # of those that are listed
     Trend.WORSE: "bold red",
     Trend.UNANSWERED: "bold magenta",
     Trend.OTHERWISE: "yellow",
     Trend.BETTER: "green",
     Trend.ANSWERED: "cyan",
-    Trend.TEXT: "dim",
 }
 _WIDTH = 160
 _NAMED = 6  # probes, cells
@@ -27,20 +26,18 @@ _NAMED = 6  # probes, cells
 
 def changes_report(of: Difference, names: Names) -> RenderableType:
     """For the terminal. Changes in words alone are counted."""
-    shown = [change for change in of.changes if change.kind is not Trend.TEXT]
-    parts: list[RenderableType] = [Hanging("", f"{names.before} -> {names.after}: {tally(of)}", "bold")]
-    for kind in Trend:
-        groups = _alike([change for change in shown if change.kind is kind])
-        if groups:
-            parts += [Text(), Text(kind.capitalize(), _STYLES[kind])]
-            parts += [line for group in groups for line in _lines(of, group, names)]
-    if of.once:
-        parts += [Text(), Text("Seen in one boot, not in a fresh one", "yellow")]
-        parts += [line for group in _alike(of.once) for line in _lines(of, group, names)]
+    sections = [
+        (kind.capitalize(), style, [it for it in of.changes if it.kind is kind]) for kind, style in _STYLES.items()
+    ]
+    sections.append(("Seen in one boot, not in a fresh one", "yellow", list(of.once)))
+    parts: list[RenderableType] = [Text(f"{names.before} -> {names.after}: {tally(of)}", "bold")]
+    for title, style, changes in sections:
+        if changes:
+            parts += [Text(), Text(title, style), *(_entry(of, group, names) for group in _alike(changes))]
     parts += [Text()] if of.gone or of.new else []
     for words, cells in (("Not run any more", of.gone), ("New, with nothing to compare", of.new)):
-        parts += [Hanging("", f"{words}: {', '.join(cells)}")] if cells else []
-    return Group(*parts)
+        parts += [Text(f"{words}: {', '.join(cells)}")] if cells else []
+    return Trimmed(Group(*parts))
 
 
 def changes_document(of: Difference, names: Names) -> dict[str, object]:
@@ -87,19 +84,17 @@ def _alike(changes: Sequence[Change]) -> list[list[Change]]:
     )
 
 
-def _lines(of: Difference, group: Sequence[Change], names: Names) -> Iterator[RenderableType]:
+def _entry(of: Difference, group: Sequence[Change], names: Names) -> RenderableType:
     first = group[0]
     what = some(list(dict.fromkeys(plain(change.key.name) or "the cell" for change in group)), _NAMED)
-    yield Hanging("  ", f"{what}  on {some(list(dict.fromkeys(_place(change) for change in group)), _NAMED)}")
-    yield Hanging("    before   ", plain(first.before, _WIDTH), "dim")
-    yield Hanging("    after    ", plain(first.after, _WIDTH), "dim")
+    where = some(list(dict.fromkeys(_place(change) for change in group)), _NAMED)
+    facts = [("before", plain(first.before, _WIDTH)), ("after", plain(first.after, _WIDTH))]
     if first.kind is Trend.WORSE and first not in of.once and names.runs:
-        yield Text(f"    {_boots_words(of, group)}", "dim")
+        facts.append(("boots", _boots_words(of, group)))
     every = first.key.subject is Subject.STATE
-    old = show_command(first.old_cell, first.probe, names.old_runs.get(first.old_cell, ""), every=every)
-    new = show_command(first.key.cell, first.probe, names.new_runs.get(first.key.cell, ""), every=every)
-    yield whole(f"    {old}", "dim")
-    yield whole(f"    {new}", "dim")
+    cells = ((first.old_cell, names.old_runs), (first.key.cell, names.new_runs))
+    commands = (show_command(cell, first.probe, runs.get(cell, ""), every=every) for cell, runs in cells)
+    return entry(f"{what}  on {where}", facts, *commands)
 
 
 def _boots_words(of: Difference, group: Sequence[Change]) -> str:

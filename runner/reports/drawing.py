@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -25,7 +24,6 @@ VERDICTS = {
     Verdict.NO_ANSWER: NO_ANSWER_WORD.mark,
 }
 KNOWN_ISSUE = Mark("!", "!", "yellow")  # broken, and a known issue says why
-_LEAST = 20  # characters beside the lead; with less, words are easier to read from the margin on
 
 
 def state_mark(row: Row) -> Mark:
@@ -75,23 +73,6 @@ class Trimmed:
             yield Segment.line()
 
 
-@dataclass(frozen=True, slots=True)
-class Hanging:
-    """`lead`, then `words`; where they do not fit, they continue below where they began."""
-
-    lead: str
-    words: str
-    style: str = ""
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        fits = options.max_width - len(self.lead) >= _LEAST
-        lead, words = (self.lead, self.words) if fits else ("", self.lead + self.words)
-        for at, line in enumerate(Text(words).wrap(console, options.max_width - len(lead)) or [Text()]):
-            shown = Text(lead if at == 0 else " " * len(lead), self.style) + line
-            shown.rstrip()
-            yield shown
-
-
 def whole(line: str, style: str = "") -> Text:
     """On a line of its own, so that it can be copied. Print it with crop=False."""
     return Text(line, style, no_wrap=True, overflow="ignore")
@@ -114,13 +95,16 @@ def columns(*heads: str, no_wrap: frozenset[int] = frozenset(), style: str = "",
     return table
 
 
-def indented(body: RenderableType) -> RenderableType:
-    return Padding(body, (0, 0, 0, 2), expand=False)
-
-
 def pairs(found: Iterable[tuple[str, str]]) -> Table:
     """(word, text) below each other. The texts may be a guest's."""
     table = columns("", "", no_wrap=frozenset({0}), style="dim")
     for word, text in found:
         table.add_row(Text(plain(word)), Text(plain(text)))
     return table
+
+
+def entry(what: str | Text, facts: Iterable[tuple[str, str]], *copied: str) -> RenderableType:
+    """One of the things that a report lists: what it is, the facts, and lines to copy, such as the commands that show
+    the evidence."""
+    details = Group(pairs(facts), *(whole(line, "cyan") for line in copied))
+    return Trimmed(Group(Text(what) if isinstance(what, str) else what, Trimmed(details, indent=2)), indent=2)

@@ -1,4 +1,4 @@
-"""Availability over every kernel that was ever run: since when, where, and what is not as one would expect."""
+"""Answers over all stored runs: since when a subject is available and what is odd about it; and the history of one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from runner.model import Build, layout_lines
 from runner.probes.kinds import KINDS
-from runner.reports.drawing import Hanging, Trimmed, state_words, whole
+from runner.reports.drawing import Trimmed, columns, entry, state_words
 from runner.reports.findings import alike, merged, show_command
 from runner.reports.grid import head
+from runner.results.history import Signature, Turn
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
-from runner.text import counted, plain
+from runner.text import counted, plain, printable
 
-_CAUSE_WIDTH = 140
+_WIDTH = 140
+_NOT_RECORDED = "not recorded"
 _NAMED = 12  # kernels
 
 
@@ -33,14 +36,12 @@ def over_time_report(overview: Overview) -> RenderableType:
         story, archs = same[0], ", ".join(it.arch for it in same)
         spans = Text(", ").join(Text(segment_words(it), styles[it.state]) for it in story.segments)
         table.add_row(story.topic.subject, story.topic.type, archs, since_words(story), spans)
-    parts: list[RenderableType] = [*(Hanging("", line) for line in measured_lines(overview)), Text(), Trimmed(table)]
+    parts: list[RenderableType] = [*map(Text, measured_lines(overview)), Text(), table]
     if overview.other_types:
         parts += [Text(), Text(f"--type shows what else was asked: {', '.join(overview.other_types)}", "dim")]
     if overview.events:
-        parts += [Text(), Text("Not as one would expect", "bold")]
-        for events in _same(overview.events):
-            parts += event_lines(*events)
-    return Group(*parts)
+        parts += [Text(), Text("Not as one would expect", "bold"), *map(_event, _same(overview.events))]
+    return Trimmed(Group(*parts))
 
 
 def over_time_document(overview: Overview) -> dict[str, object]:
@@ -94,27 +95,28 @@ def segment_words(segment: Segment) -> str:
     return f"{segment.state} in {segment.first} to {segment.last} ({segment.kernels} kernels)"
 
 
-def event_lines(event: Event, *others: Event) -> Iterator[RenderableType]:
-    """What happened, then the evidence, indented. `others` are the same for other program types or architectures."""
-    every = (event, *others)
-    what = f"{event.topic.subject} ({', '.join(dict.fromkeys(it.topic.type for it in every))})"
-    archs = ", ".join(dict.fromkeys(it.answers[-1][1].build.arch for it in every))
+def _event(group: Sequence[Event]) -> RenderableType:
+    """What happened, for whichever program types and architectures, with the evidence."""
+    event = group[0]
+    what = f"{event.topic.subject} ({', '.join(dict.fromkeys(it.topic.type for it in group))})"
+    archs = ", ".join(dict.fromkeys(it.answers[-1][1].build.arch for it in group))
     (first, old), (last, new) = event.answers[0], event.answers[-1]
+    shown = event.answers
     if event.kind is EventKind.LESS:
-        less = f"{first.state} in {old.build}, {last.state} in {new.build}; {_between(event)}"
-        yield Hanging("  ", f"{what} {archs}: {less}")
+        what += f" {archs}: {first.state} in {old.build}, {last.state} in {new.build}; {_between(event)}"
+        shown = event.answers[1:]
     elif event.kind is EventKind.ARCHITECTURES:
         said = ", ".join(f"{state.state} on {seen.build.arch}" for state, seen in event.answers)
-        yield Hanging("  ", f"{what}: {said}, with {new.build}")
+        what += f": {said}, with {new.build}"
     else:
         said = ", then ".join(f"{state.state} in run {seen.run}" for state, seen in event.answers)
-        yield Hanging("  ", f"{what} {new.build.arch}: the same build of {new.build} was {said}")
-    for state, seen in event.answers:
-        if state.cause:
-            cause = f"{state.state}: {plain(state.cause, _CAUSE_WIDTH)}"
-            yield Hanging(f"    {seen.build} {seen.build.arch} ", cause, "dim")
-    for _, seen in event.answers if event.kind is not EventKind.LESS else event.answers[1:]:
-        yield whole(f"    {show_command(seen.cell.id, run_id=seen.run, every=True)}", "dim")
+        what += f" {new.build.arch}: the same build of {new.build} was {said}"
+    causes = [
+        (f"{seen.build} {seen.build.arch}", f"{state.state}: {plain(state.cause, _WIDTH)}")
+        for state, seen in event.answers
+        if state.cause
+    ]
+    return entry(what, causes, *(show_command(seen.cell.id, run_id=seen.run, every=True) for _, seen in shown))
 
 
 def _same(events: Sequence[Event]) -> list[list[Event]]:
@@ -168,3 +170,102 @@ def _story_document(story: Story) -> dict[str, object]:
         ],
         "no_answer": [str(build) for build in story.unanswered],
     }  # fmt: skip
+
+
+# --- one subject: every change of an answer, and how kernels declare it ----------------------------------------------
+
+
+def history_report(kfunc: str, turns: Sequence[Turn], signatures: Sequence[Signature], runs: int) -> RenderableType:
+    """For the terminal: first answers, each change with its evidence, and how the kernels declare it."""
+    if not turns:
+        return Text(f"No run has an answer about {kfunc}.")
+    firsts = [turn for turn in turns if turn.before is None]
+    changes = [turn for turn in turns if turn.before is not None]
+    parts: list[RenderableType] = [
+        Text(f"{kfunc}: {counted(len(changes), 'change')} in {counted(runs, 'run')}", "bold"),
+        Text(),
+    ]
+    parts += [Text("First answers", "bold"), Trimmed(_firsts(firsts), indent=2)]
+    if changes:
+        parts += [Text(), Text("Changes", "bold")]  # of one cell in one run, those that say the same together
+        together = alike(changes, lambda it: (it.new.run, it.new.cell.id, plain(it.before or ""), plain(it.after)))
+        parts += map(_change, together)
+    if signatures:
+        parts += [Text(), Text("Declarations", "bold"), *_declarations(signatures)]
+    return Trimmed(Group(*parts))
+
+
+def history_document(
+    kfunc: str, turns: Sequence[Turn], signatures: Sequence[Signature], runs: int
+) -> dict[str, object]:
+    """The same for scripts. Fields are added, never renamed. A prototype that is null was not recorded."""
+    return {
+        "schema": 1,
+        "kfunc": kfunc,
+        "runs": runs,
+        "turns": [_turn_document(turn) for turn in turns],
+        "signatures": [
+            {"arch": it.arch, "kernels": [str(build) for build in it.builds], "object": it.owner,
+             "prototype": it.prototype or None, "flags": list(it.flags),
+             "layouts": [layout.model_dump() for layout in it.layouts]}
+            for it in signatures
+        ],
+    }  # fmt: skip
+
+
+def _firsts(turns: Sequence[Turn]) -> Table:
+    """One line for each answer and day, with the kernels that gave it."""
+    table = columns("", "", "", no_wrap=frozenset({0, 1}))
+    for same in alike(turns, lambda it: (f"{it.when:%Y-%m-%d}", it.type, plain(it.after, _WIDTH))):
+        kernels = alike(dict.fromkeys((str(it.new.build), it.new.build.arch) for it in same), lambda it: it[0])
+        names = (f"{group[0][0]} ({', '.join(arch for _, arch in group)})" for group in kernels)
+        words = Text(f"{plain(same[0].after, _WIDTH)}\n{', '.join(names)}")
+        table.add_row(f"{same[0].when:%Y-%m-%d}", same[0].type, words)
+    return table
+
+
+def _change(group: Sequence[Turn]) -> RenderableType:
+    turn = group[0]
+    assert turn.old is not None  # noqa: S101  a change has something before it
+    what = ", ".join(each.probe or f"state ({each.type})" for each in group)
+    other = turn.old.build != turn.new.build
+    kernels = f"{turn.old.build} -> {turn.new.build}" if other else f"{turn.new.build} (the same build)"
+    facts = [("before", plain(turn.before or "", _WIDTH)), ("after", plain(turn.after, _WIDTH))]
+    if turn.unanswered:
+        facts.append(("between", f"no answer in {counted(turn.unanswered, 'run')}"))
+    commands = (show_command(seen.cell.id, turn.probe, seen.run, every=True) for seen in (turn.old, turn.new))
+    return entry(f"{turn.when:%Y-%m-%d %H:%M}  {kernels} {turn.new.build.arch}  {plain(what)}", facts, *commands)
+
+
+def _turn_document(turn: Turn) -> dict[str, object]:
+    return {
+        "when": turn.when.isoformat(),
+        "prog_type": turn.type,
+        "probe": turn.probe,
+        "arch": turn.new.build.arch,
+        "before": None if turn.before is None else plain(turn.before),
+        "after": plain(turn.after),
+        "kernel": {"before": None if turn.old is None else str(turn.old.build), "after": str(turn.new.build)},
+        "run": {"before": None if turn.old is None else turn.old.run, "after": turn.new.run},
+        "cell": {"before": None if turn.old is None else turn.old.cell.id, "after": turn.new.cell.id},
+        "unanswered": turn.unanswered,
+        "command": show_command(turn.new.cell.id, turn.probe, turn.new.run, every=True),
+    }
+
+
+def _declarations(found: Sequence[Signature]) -> Iterator[RenderableType]:
+    """Each with the kernels that share it."""
+    for same in alike(found, lambda it: (it.prototype, it.flags, it.layouts, it.owner)):
+        it = same[0]
+        spans = alike(same, lambda each: (str(each.builds[0]), str(each.builds[-1])))
+        places = (f"{_span(group[0].builds)} ({', '.join(each.arch for each in group)})" for group in spans)
+        flags = ", ".join(it.flags) or ("none shown" if it.prototype else _NOT_RECORDED)
+        yield entry(
+            f"{'; '.join(places)}  in {plain(it.owner)}",
+            [("prototype", it.prototype or _NOT_RECORDED), ("flags", flags)],
+            *(printable(line) for layout in it.layouts for line in layout_lines(layout)),
+        )
+
+
+def _span(builds: Sequence[Build]) -> str:
+    return str(builds[0]) if len(builds) == 1 else f"{builds[0]} to {builds[-1]}"

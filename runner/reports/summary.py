@@ -15,7 +15,7 @@ from rich.text import Text
 
 from runner.model import Mark, Outcome, Verdict
 from runner.probes.kinds import KINDS
-from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Hanging, Trimmed, columns, indented, whole
+from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns, entry
 from runner.reports.findings import About, Finding, findings
 from runner.reports.grid import Grid
 from runner.results.availability import availability
@@ -64,12 +64,12 @@ def summary(judged: JudgedRun, *, is_last: bool = True) -> RenderableType:
             outcome = Text(str(cell.result.outcome), "" if cell.result.outcome is Outcome.RAN else "bold")
             unclean.add_row(Text(cell.id), outcome, Text("; ".join(remarks)))
     if unclean.row_count:
-        parts += [Text("Cells that are not clean", "bold"), indented(unclean), Text()]
+        parts += [Text("Cells that are not clean", "bold"), Trimmed(unclean, indent=2), Text()]
     found = findings(grid, judged.known_issues, "" if is_last else judged.run.id)
     for about, group in groupby(found, key=lambda it: it.about):
         mark = _MARKS.get(about, VERDICTS[Verdict.BROKEN])
         parts += [Text(_TITLES[about], mark.style), *(_finding(finding, mark) for finding in group), Text()]
-    parts += [Hanging("", sentence) for sentence in (*sentences(judged), covers(judged))]
+    parts += [Text(sentence) for sentence in (*sentences(judged), covers(judged))]
     return Trimmed(Group(*parts))
 
 
@@ -92,11 +92,8 @@ def _remarks(cell: JudgedCell) -> list[str]:
 
 
 def _finding(finding: Finding, mark: Mark) -> RenderableType:
-    head = Text.assemble((f"{mark.sign} ", mark.style), (finding.what, "bold"), f"  {finding.where}")
-    details = columns("", "", no_wrap=frozenset({0}), style="dim", gap=1)
-    for word, text in finding.details:
-        details.add_row(Text(word), Text(plain(text, 300) or "nothing"))
-    return Group(indented(Group(head, indented(details))), whole(f"    {finding.command}", "cyan"))
+    what = Text.assemble((f"{mark.sign} ", mark.style), (finding.what, "bold"), f"  {finding.where}")
+    return entry(what, ((word, plain(text, 300) or "nothing") for word, text in finding.details), finding.command)
 
 
 def runs_table(found: Sequence[RunInfo]) -> Table:

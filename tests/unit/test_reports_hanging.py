@@ -8,7 +8,7 @@ from rich.text import Text
 
 from runner.cli.options import emit
 from runner.reports.cell import probe_report
-from runner.reports.drawing import Hanging, Trimmed, whole
+from runner.reports.drawing import Trimmed, entry, whole
 from tests.answers import seen_of, with_answers
 from tests.unit import results_samples as samples
 from tests.unit.rendering import render
@@ -21,19 +21,18 @@ def shown(what: RenderableType) -> list[str]:
 
 
 def test_words_that_wrap_stand_below_themselves() -> None:
-    assert shown(Hanging("    before   ", "registered: a pointer to struct bpf_dynptr is expected")) == [
-        "    before   registered: a pointer to",
-        "             struct bpf_dynptr is",
-        "             expected",
+    words = "registered: a pointer to struct bpf_dynptr is expected"
+    assert shown(entry("f  on 6.1", [("before", words)], "runner cell show 6.12.117-x86_64 --probe long-name:tc")) == [
+        "  f  on 6.1",
+        "    before  registered: a pointer to",
+        "            struct bpf_dynptr is",
+        "            expected",
+        "    runner cell show 6.12.117-x86_64 --probe long-name:tc",
     ]
 
 
-def test_a_lead_without_words_is_a_line() -> None:
-    assert shown(Hanging("    before   ", "")) == ["    before"]
-
-
-def test_words_beside_a_lead_that_takes_all_the_room_begin_at_the_margin() -> None:
-    assert shown(Hanging("x" * 30 + " ", "one two three four")) == ["x" * 30 + " one two", "three four"]
+def test_an_entry_without_facts_is_two_lines() -> None:
+    assert shown(entry("f", [], "show f")) == ["  f", "    show f"]
 
 
 def test_what_is_indented_is_not_cut() -> None:

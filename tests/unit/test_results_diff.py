@@ -167,7 +167,7 @@ def test_report_groups_what_is_the_same_and_gives_the_commands() -> None:
         after = samples.with_claim(after, cell.id, 3, **BROKEN)
     said = text(diff(before, after))
     assert "A -> B: 8 cells compared; 3 worse" in said
-    assert said.count("before   holds: error -EINVAL") == 1
+    assert said.count("before  holds: error -EINVAL") == 1
     assert "on 6.1.192-x86_64, 6.1.192-arm64, 6.12.117-x86_64" in said
     assert "runner cell show 6.1.192-x86_64 --probe" in said
     assert "seen in one boot" in said

@@ -11,7 +11,7 @@ from rich.console import Console
 from runner.errors import UserError
 from runner.model import ProgType, State
 from runner.model.version import KernelVersion
-from runner.reports.docscheck import docs_check_document, docs_check_report
+from runner.reports.documented import docs_check_document, docs_check_report
 from runner.results.docscheck import Dispute, DocsCheck, docs_check
 from runner.results.ebpfdocs import Documented, load
 from runner.results.series import builds
@@ -152,8 +152,8 @@ def test_report_shows_observation_and_command(folder: Path) -> None:
     Console(file=stream, width=200, color_system=None).print(docs_check_report(found))
     text = stream.getvalue()
     assert "3 answers agree, 1 do not" in text
-    assert "documented since 6.2" in text
-    assert "observed   not allowed: why" in text
+    assert "documented  since 6.2" in text
+    assert "observed    not allowed: why" in text
     assert "runner cell show 6.6.9-x86_64 --run night-0" in text
     document = docs_check_document(found)
     assert isinstance(document["disagreements"], list)

@@ -7,7 +7,7 @@ import io
 from rich.console import Console, RenderableType
 
 from runner.model import Outcome, Row, Verdict
-from runner.reports.history import history_document, history_report
+from runner.reports.over_time import history_document, history_report
 from runner.results.history import Turn, history, signatures
 from runner.results.series import Measured, builds
 from tests.unit.tracking_samples import KFUNC, TC, XDP, A, Q, R, U, measured, simple, state

@@ -10,7 +10,7 @@ import pytest
 from runner.model import CellResult, Crash, Outcome
 from runner.probes import Expectations
 from runner.probes.claims.answers import Observation
-from runner.reports.statements import statements_report
+from runner.reports.documented import statements_report
 from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.statements import Standing, Statement, statements
 from tests.answers import seen_of, with_answers
