@@ -5,13 +5,13 @@ Everything here is read from bytes that nobody has to have meant well: what cann
 
 from __future__ import annotations
 
-import lzma
 import re
 import struct
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+
+from runner.kernels.compressed import LARGEST, decompressed, kernels_in
 
 _LINE = re.compile(r"^(?:CONFIG_(\w+)=(.*)|# CONFIG_(\w+) is not set)$", re.MULTILINE)
 # Where a kernel's own .config says what it was built for: the options that are set, and the architecture that means.
@@ -25,16 +25,13 @@ _ARCHITECTURES = {
 _HEADER = re.compile(r"^# Linux/\S+ (\S+) Kernel Configuration$", re.MULTILINE)
 _BANNER = re.compile(rb"Linux version (\d[0-9A-Za-z.+~_-]{2,63}) \(")
 _RELEASE = re.compile(rb"(\d[0-9A-Za-z.+~_-]{2,63})[ \0]")
-_CONFIG_START = b"IKCFG_ST"  # kernel/configs.c
+_CONFIG = re.compile(rb"IKCFG_ST(?=\x1f\x8b)")  # kernel/configs.c
 _HEAD = 0x10010  # bytes
 _ORDERS = {b"\1": "<", b"\2": ">"}
 _ELF = {  # include/uapi/linux/elf-em.h, by byte order
     (1, 21): "ppc64le", (2, 21): "big-endian ppc64", (1, 62): "x86_64", (1, 183): "arm64", (1, 243): "riscv64",
     (2, 22): "s390x",
 }  # fmt: skip
-_GZIP, _XZ = b"\x1f\x8b\x08", b"\xfd7zXZ\0"
-_LARGEST = 256 << 20  # bytes of an unpacked kernel
-_TRIED = 64  # places that look like the start of something compressed
 
 
 def read_config(path: Path, names: Iterable[str]) -> dict[str, str]:
@@ -43,32 +40,33 @@ def read_config(path: Path, names: Iterable[str]) -> dict[str, str]:
     Empty when the file cannot be read: then nothing is known, which is not the same as `n`.
     """
     try:
-        text = path.read_text(errors="replace")
+        return options_in(path.read_text(errors="replace"), names)
     except OSError:
         return {}
+
+
+def options_in(text: str, names: Iterable[str]) -> dict[str, str]:
+    """As `read_config`, of a .config's text."""
     found = {name: value for name, value, _ in _LINE.findall(text) if name}
     if not found:
         return {}
     return {name: found.get(name, "n") for name in names}
 
 
-def built_for(path: Path) -> str:
-    """The architecture that the kernel of this .config runs on; empty when it is none of ours, or cannot be read."""
-    found = read_config(path, _ARCHITECTURES)
+def built_for(text: str) -> str:
+    """The architecture that the kernel of this .config runs on; empty when it is none of ours, or there is no text."""
+    found = options_in(text, _ARCHITECTURES)
     return next((arch for option, arch in _ARCHITECTURES.items() if found.get(option) == "y"), "")
 
 
-def upstream_version(path: Path, release: str) -> str:
-    """The version in the .config's own title, else what the release begins with; empty when neither tells.
+def upstream_version(text: str, release: str) -> str:
+    """The version in the title of the .config `text`, else what the release begins with; empty when neither tells.
 
     Debian's release 6.1.0-56 is upstream's 6.1.192: only the title says so.
     """
-    try:
-        title = _HEADER.search(path.read_text(errors="replace")[:4096])
-    except OSError:
-        title = None
-    for text in (title[1] if title else "", release):
-        if found := re.match(r"\d+\.\d+(?:\.\d+)?(?:-rc\d+)?", text):
+    title = _HEADER.search(text[:4096])
+    for word in (title[1] if title else "", release):
+        if found := re.match(r"\d+\.\d+(?:\.\d+)?(?:-rc\d+)?", word):
             return found[0]
     return ""
 
@@ -79,7 +77,7 @@ def release_of(image: bytes) -> str:
         pointer = struct.unpack_from("<H", image, 0x20E)[0] + 0x200
         if found := _RELEASE.match(image, pointer):
             return found[1].decode()
-    for part in _unpacked(image):
+    for part in kernels_in(image):
         if found := _BANNER.search(part):
             return found[1].decode()
     return ""
@@ -87,17 +85,17 @@ def release_of(image: bytes) -> str:
 
 def config_of(image: bytes) -> str:
     """The .config that was built in; empty when there is none, or none that can be read."""
-    for part in _unpacked(image):
-        start = part.find(_CONFIG_START)
-        if start >= 0:
-            return _inflated(part[start + len(_CONFIG_START) :]).decode(errors="replace")
+    for part in kernels_in(image):
+        if found := _CONFIG.search(part):
+            with suppress(ValueError):
+                return decompressed(part[found.end() :]).decode(errors="replace")
     return ""
 
 
 def read_image(path: Path) -> bytes:
     """The image. Larger ones than any kernel's are cut."""
     with path.open("rb") as stream:
-        return stream.read(_LARGEST)
+        return stream.read(LARGEST)
 
 
 def image_head(path: Path) -> bytes:
@@ -121,27 +119,3 @@ def machine_of(image: bytes) -> str:
         (machine,) = struct.unpack_from(f"{_ORDERS[image[5:6]]}H", image, 18)
         return _ELF.get((image[5], machine), f"ELF machine {machine}")
     return ""
-
-
-def _unpacked(image: bytes) -> Iterator[bytes]:
-    """The image, and what is compressed in it, as far as Python can read it."""
-    yield image
-    for magic, unpack in ((_GZIP, _inflated), (_XZ, _unxz)):
-        place, tries = image.find(magic), 0
-        while place >= 0 and tries < _TRIED:
-            part = unpack(memoryview(image)[place:])
-            if len(part) > 1 << 20:  # a kernel, and no chance match
-                yield part
-            place, tries = image.find(magic, place + 1), tries + 1
-
-
-def _inflated(data: bytes | memoryview) -> bytes:
-    with suppress(zlib.error):
-        return zlib.decompressobj(wbits=31).decompress(data, _LARGEST)
-    return b""
-
-
-def _unxz(data: bytes | memoryview) -> bytes:
-    with suppress(lzma.LZMAError):
-        return lzma.LZMADecompressor(memlimit=_LARGEST).decompress(data, _LARGEST)
-    return b""

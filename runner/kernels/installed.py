@@ -14,7 +14,6 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from runner.errors import InfraError, UserError
-from runner.kernels.config import built_for
 from runner.kernels.local import LocalSource, pin_of
 from runner.kernels.source import Means, matches
 from runner.kernels.unpack import Parts, find_parts, releases_in
@@ -59,17 +58,17 @@ class InstalledSource(LocalSource):
         """Every one that is whole where the text is no release."""
         return [parts for parts in _whole() if self.installed in {ALL, NEWEST, parts.release}]
 
-    def pins(self, arch: str, means: Means) -> Sequence[Pin]:
+    def pins(self, arch: str, means: Means) -> Sequence[Pin]:  # noqa: ARG002
         """Raises UserError, naming what there is, when it is not installed."""
         there = self.kernels()
         if self.installed in {ALL, NEWEST}:
-            there = [parts for parts in there if built_for(parts.config) == arch]
-        found = [pin_of(self.text, arch, parts, means.deadline) for parts in there]
+            there = [parts for parts in there if parts.architecture() == arch]
+        found = [pin_of(self.text, arch, parts) for parts in there]
         if not found:
-            names = ", ".join(f"{parts.release} ({built_for(parts.config) or 'unknown'})" for parts in _whole())
+            names = ", ".join(f"{parts.release} ({parts.architecture() or 'unknown'})" for parts in _whole())
             raise UserError(
                 f"{self.text}: no such kernel for {arch} is installed on this machine",
-                hint=f"there are {names}" if names else f"there is none with its modules and its .config below {ROOT}",
+                hint=f"there are {names}" if names else f"there is none with its modules below {ROOT}",
             )
         return [max(found, key=lambda pin: (pin.upstream, pin.release))] if self.installed == NEWEST else found
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import InfraError, UserError
-from runner.kernels.config import config_of, read_image, release_of
+from runner.kernels.config import read_image, release_of
 from runner.kernels.unpack import DEPMOD_INPUT, Parts, parts_of
 
 _WHITEOUT = ".wh."
@@ -169,8 +169,6 @@ def taken(source: str, layers: Layers, target: Path) -> Parts:
     configs = (f"{root}boot/config-{release}", f"{root}boot/config", f"{base}/config")
     if config := next(filter(layers.has, configs), ""):
         layers.extract(config, target / "config", limit_bytes=_LARGEST_FILE)
-    else:  # empty where it is not built in either: then nothing is known of its options
-        (target / "config").write_text(config_of(content))
     modules = target / "modules" / release
     (modules / "kernel").mkdir(parents=True)
     for file in layers.below(base) if base else ():
@@ -180,9 +178,7 @@ def taken(source: str, layers: Layers, target: Path) -> Parts:
         elif place not in DEPMOD_INPUT:
             continue
         layers.extract(file, modules / place, limit_bytes=_LARGEST_FILE)
-    for name in DEPMOD_INPUT:  # kernels without modules come without these; depmod wants them to be there
-        (modules / name).touch()
-    return parts_of(image, modules, target / "config")
+    return parts_of(image, modules, target / "config" if config else None)
 
 
 def _one_image(source: str, layers: Layers) -> tuple[str, str, str]:

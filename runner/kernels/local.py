@@ -18,11 +18,11 @@ from typing import ClassVar, Self
 from pydantic import ValidationError
 
 from runner.errors import InfraError, RunnerError, UserError
-from runner.kernels.config import built_for, upstream_version
+from runner.kernels.config import upstream_version
 from runner.kernels.source import KernelSource, Means
 from runner.kernels.unpack import Parts, lay_out, needed_of
 from runner.model import Pin, PinnedFile
-from runner.model.deadline import Deadline
+from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
 
 log = logging.getLogger(__name__)
@@ -43,29 +43,29 @@ class LocalSource(KernelSource):
         raise NotImplementedError
 
     @classmethod
-    def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> Iterator[Pin]:
+    def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> Iterator[Pin]:  # noqa: ARG003
         """Those that the matrix names, as far as they are there."""
         for source in named:
             try:
-                kernels = [(arch, parts) for parts in source.kernels() if (arch := built_for(parts.config)) in archs]
-                yield from [pin_of(source.text, arch, parts, means.deadline) for arch, parts in kernels]
+                kernels = [(arch, parts) for parts in source.kernels() if (arch := parts.architecture()) in archs]
+                yield from [pin_of(source.text, arch, parts) for arch, parts in kernels]
             except RunnerError as error:
                 log.warning("%s", error.what)
 
-    def pins(self, arch: str, means: Means) -> Sequence[Pin]:
-        return [pin_of(self.text, arch, parts, means.deadline) for parts in self.kernels()]
+    def pins(self, arch: str, means: Means) -> Sequence[Pin]:  # noqa: ARG002
+        return [pin_of(self.text, arch, parts) for parts in self.kernels()]
 
-    def lost(self, pin: Pin, means: Means) -> str:
+    def lost(self, pin: Pin, means: Means) -> str:  # noqa: ARG002
         """What changed."""
         try:
-            return _difference(pin, needed_of(self._find(pin), deadline=means.deadline))
+            return _difference(pin, needed_of(self._find(pin)))
         except RunnerError as error:
             return error.what
 
     def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
         """Copy it. What is unpacked is a copy that was checked: a build may go on in the folder that it comes from."""
         try:
-            staged = _staged(needed_of(self._find(pin), deadline=means.deadline), tree.parent / "staged")
+            staged = _staged(needed_of(self._find(pin)), tree.parent / "staged")
         except UserError as error:  # it was there when it was pinned
             raise InfraError(error.what, hint="it is needed on each machine that boots it") from None
         except OSError as error:
@@ -81,20 +81,20 @@ class LocalSource(KernelSource):
         raise UserError(f"{pin.release} is not there any more")
 
 
-def pin_of(source: str, arch: str, parts: Parts, deadline: Deadline) -> Pin:
+def pin_of(source: str, arch: str, parts: Parts) -> Pin:
     """Pin a kernel as it is now. Raises UserError when it is none for this architecture."""
-    found = built_for(parts.config)
+    found = parts.architecture()
     if found != arch:
         raise UserError(
             f"{source}: {parts.image} is a kernel for {found or 'an unknown architecture'}, wanted for {arch}",
-            hint=f"give it `architectures: [{found}]` in the matrix" if found else f"{parts.config} does not tell",
+            hint=f"give it `architectures: [{found}]` in the matrix" if found in ARCHITECTURES else "",
         )
     try:
-        version = str(KernelVersion.parse(upstream_version(parts.config, parts.release)))
+        version = str(KernelVersion.parse(upstream_version(parts.options(), parts.release)))
     except ValueError:
-        raise UserError(f"{source}: neither {parts.config} nor {parts.release!r} tells a kernel version") from None
+        raise UserError(f"{source}: neither its .config nor {parts.release!r} tells a kernel version") from None
     try:
-        files = tuple(_pinned(needed_of(parts, deadline=deadline)))
+        files = tuple(_pinned(needed_of(parts)))
         return Pin(source=source, arch=arch, version=version, release=parts.release, files=files)
     except ValidationError as error:
         raise UserError(f"{source}: release {parts.release!r}: {error.errors()[0]['msg']}") from None
@@ -116,7 +116,8 @@ def _difference(pin: Pin, needed: Parts) -> str:
 
 def _pinned(parts: Parts) -> Iterator[PinnedFile]:
     yield _file("image", parts.image)
-    yield _file("config", parts.config)
+    if parts.config:
+        yield _file("config", parts.config)
     whole, size = hashlib.sha256(), 0
     names = [(str(path.relative_to(parts.base)), path) for path in parts.modules.values()]
     for name, path in sorted(names + [(path.name, path) for path in parts.lists]):
@@ -143,5 +144,5 @@ def _staged(parts: Parts, folder: Path) -> Parts:
         shutil.copyfile(path, copies[name])
     lists = tuple(Path(shutil.copyfile(path, folder / path.name)) for path in parts.lists)
     image = Path(shutil.copyfile(parts.image, folder / "image"))
-    config = Path(shutil.copyfile(parts.config, folder / "config"))
+    config = Path(shutil.copyfile(parts.config, folder / "config")) if parts.config else None
     return replace(parts, image=image, config=config, lists=lists, base=base, modules=copies)

@@ -106,7 +106,7 @@ class OciSource(KernelSource):
         with tempfile.TemporaryDirectory(prefix="oci-", dir=scratch) as folder:
             layers = _pulled(self.image, digest, size, Path(folder), means.deadline)
             parts = taken(self.text, layers, Path(folder) / "parts")
-            text = upstream_version(parts.config, parts.release)
+            text = upstream_version(parts.options(), parts.release)
         try:
             version = str(KernelVersion.parse(text))
             file = PinnedFile(name="image", sha256=digest.removeprefix("sha256:"), size_bytes=size, where=self.image)
@@ -135,7 +135,7 @@ class OciSource(KernelSource):
             raise InfraError(error.what, hint=error.hint) from None
         if parts.release != pin.release:
             raise InfraError(f"{self.image}@{digest} has kernel {parts.release}, and {pin.release} was pinned")
-        lay_out(needed_of(parts, deadline=means.deadline), pin.arch, tree, deadline=means.deadline)
+        lay_out(needed_of(parts), pin.arch, tree, deadline=means.deadline)
 
     def _resolved(self, arch: str, deadline: Deadline) -> tuple[str, _Manifest]:
         """The digest of the manifest for one architecture, and the manifest."""

@@ -1,21 +1,22 @@
-"""A kernel that lies somewhere on this machine: `path:FOLDER`, or `path:IMAGE,MODULES[,CONFIG]`.
+"""A kernel that lies somewhere on this machine: `path:FOLDER`, or `path:IMAGE[,[MODULES][,CONFIG]]`.
 
 FOLDER is laid out as packages and images of systems are: boot/vmlinuz-RELEASE, boot/config-RELEASE and
-(usr/)lib/modules/RELEASE, or all of it in the last of them. MODULES is a folder called after the release.
+(usr/)lib/modules/RELEASE, or all of it in the last of them. MODULES is a folder called after the release. An image
+alone tells its release; where there is no .config, the one that is built into the image counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from runner.errors import InfraError, UserError
 from runner.kernels.local import LocalSource
 from runner.kernels.source import AbsolutePath
-from runner.kernels.unpack import Parts, find_parts, parts_of, releases_in
+from runner.kernels.unpack import Parts, find_parts, image_alone, parts_of, releases_in
 
 
 class PathSource(LocalSource):
@@ -29,32 +30,29 @@ class PathSource(LocalSource):
         AbsolutePath | None, Field(description="where path is an image: its folder of modules, called as the release")
     ] = None
     config: Annotated[
-        AbsolutePath | None, Field(description="where path is an image: its .config; by default the one beside")
+        AbsolutePath | None,
+        Field(description="where path is an image: its .config; by default the one beside, or the one built in"),
     ] = None
-
-    @model_validator(mode="after")
-    def _config_needs_modules(self) -> Self:
-        if self.config and not self.modules:
-            raise ValueError("'config' needs 'modules' as well")
-        return self
 
     @classmethod
     def fields_of(cls, rest: str) -> dict[str, object]:
         parts = rest.split(",")
         if len(parts) > 3:
             raise ValueError("more than three paths")
-        return dict(zip(("path", "modules", "config"), parts, strict=False))
+        return {key: part for key, part in zip(("path", "modules", "config"), parts, strict=False) if part}
 
     @property
     def text(self) -> str:
-        return f"{self.word}:{','.join(filter(None, (self.path, self.modules, self.config)))}"
+        return f"{self.word}:{self.path},{self.modules or ''},{self.config or ''}".rstrip(",")
 
     def kernels(self) -> Sequence[Parts]:
         """One. Raises UserError when there is none, or several: it is the matrix that says there is one."""
-        first = Path(self.path)
+        first, config = Path(self.path), Path(self.config) if self.config else None
         try:
             if self.modules:
-                return [parts_of(first, Path(self.modules), Path(self.config) if self.config else None)]
+                return [parts_of(first, Path(self.modules), config)]
+            if first.is_file():
+                return [image_alone(first, config)]
             releases = releases_in(first)
             if len(releases) == 1:
                 return [find_parts(first, releases[0])]
@@ -67,5 +65,5 @@ class PathSource(LocalSource):
             )
         raise UserError(
             f"{self.text}: no kernel in {first}: no folder lib/modules/RELEASE/kernel in it",
-            hint="for a kernel's image, say where its `modules` are",
+            hint="name the image itself, and its `modules` folder where it has one",
         )

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from runner.errors import UserError
-from runner.kernels.config import built_for, read_config
+from runner.kernels.config import built_for, options_in
 from runner.kernels.local import LocalSource
 from runner.kernels.source import AbsolutePath
 from runner.kernels.unpack import Parts, available
@@ -42,13 +42,14 @@ class TreeSource(LocalSource):
         """One. Raises UserError when it is not built, or only in part: it is the matrix that says it is."""
         folder = Path(self.tree)
         config = folder / ".config"
-        images = _IMAGES.get(built_for(config), ("arch/*/boot/*Image",))
+        text = config.read_text(errors="replace") if config.is_file() else ""
+        images = _IMAGES.get(built_for(text), ("arch/*/boot/*Image",))
         needed = {
             "the release": folder / "include/config/kernel.release",
             "the configuration": config,
             "the image": next((folder / name for name in images if (folder / name).is_file()), folder / images[0]),
         }
-        modular = read_config(config, ("MODULES",)).get("MODULES") == "y"
+        modular = options_in(text, ("MODULES",)).get("MODULES") == "y"
         if modular:
             needed |= {"a list of modules": folder / "modules.order"}
             needed |= {f"the list {one}": folder / one for one in _LISTS}

@@ -9,16 +9,18 @@ the modules in /lib; newer ones keep everything in /usr/lib/modules/RELEASE, spr
 from __future__ import annotations
 
 import logging
-import lzma
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.caches import need_space
 from runner.errors import InfraError
+from runner.kernels.compressed import decompressed
+from runner.kernels.config import built_for, config_of, image_head, machine_of, read_image, release_of
 from runner.kernels.needs import MODULES
 from runner.model import Pin
 from runner.model.architecture import architecture
@@ -30,7 +32,8 @@ log = logging.getLogger(__name__)
 _UNPACKED_FACTOR = 9  # bytes on disk while unpacking, for each byte of the packages: 7 measured with 6.1 on x86_64
 # A daemon's PATH often lacks these, and a normal user's does on Debian.
 _PATH = {"PATH": f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"}
-_IMAGES = ("vmlinuz", "vmlinux")
+_IMAGES = ("vmlinuz", "vmlinux", "bzImage", "Image")
+_MODINFO = re.compile(rb"(?<![A-Za-z0-9_])(?:depends|softdep)=([^\0]*)\0")
 DEPMOD_INPUT = ("modules.builtin", "modules.builtin.modinfo", "modules.order")
 
 
@@ -40,10 +43,18 @@ class Parts:
 
     release: str
     image: Path
-    config: Path
+    config: Path | None  # None: only what is built into the image, if anything is
     lists: tuple[Path, ...]  # what depmod reads beside the modules
     base: Path
     modules: Mapping[str, Path]
+
+    def options(self) -> str:
+        """Its .config; empty where it is not known."""
+        return self.config.read_text(errors="replace") if self.config else config_of(read_image(self.image))
+
+    def architecture(self) -> str:
+        """What it runs on; empty where neither its .config nor its image tells."""
+        return built_for(self.options()) or machine_of(image_head(self.image))
 
 
 def unpack_packages(pin: Pin, tree: Path, download: Callable[[Path], Iterable[Path]], *, deadline: Deadline) -> None:
@@ -59,7 +70,7 @@ def unpack_packages(pin: Pin, tree: Path, download: Callable[[Path], Iterable[Pa
     fetched = time.monotonic()
     for file in files:
         run(["dpkg-deb", "--extract", file, root], deadline=deadline)
-    lay_out(needed_of(find_parts(root, pin.release), deadline=deadline), pin.arch, tree, deadline=deadline)
+    lay_out(needed_of(find_parts(root, pin.release)), pin.arch, tree, deadline=deadline)
     log.info(
         "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",
         pin.release,
@@ -73,14 +84,14 @@ def find_parts(root: Path, release: str) -> Parts:
     """The parts of a kernel that is installed below `root`. Raises InfraError when one is missing."""
     folders = [root / "usr/lib/modules" / release, root / "lib/modules" / release]
     images = [root / f"boot/{name}-{release}" for name in _IMAGES]
-    images += [folder / name for folder in folders for name in _IMAGES]
+    images += [folder / name for folder in (*folders, root) for name in _IMAGES]
     configs = [root / f"boot/config-{release}", *(folder / "config" for folder in folders)]
     base = _first(folder / "kernel" for folder in folders)
     return Parts(
         release=release,
         image=_first(images),
-        config=_first(configs),
-        lists=tuple(_first(folder / file for folder in folders) for file in DEPMOD_INPUT),
+        config=next(filter(Path.is_file, configs), None),
+        lists=_lists(folders),
         base=base,
         modules=available(base.rglob("*.ko*")),
     )
@@ -89,19 +100,29 @@ def find_parts(root: Path, release: str) -> Parts:
 def parts_of(image: Path, modules: Path, config: Path | None = None) -> Parts:
     """A kernel's parts at these paths. `modules` is named after the release. Raises InfraError when one is missing."""
     release = modules.name
+    configs = [config] if config else [image.parent / f"config-{release}", modules / "config"]
     return Parts(
         release=release,
         image=_first([image]),
-        config=_first([config] if config else [image.parent / f"config-{release}", modules / "config"]),
-        lists=tuple(_first([modules / file]) for file in DEPMOD_INPUT),
+        config=_first(configs) if config else next(filter(Path.is_file, configs), None),
+        lists=_lists([modules]),
         base=_first([modules / "kernel"]),
         modules=available((modules / "kernel").rglob("*.ko*")),
     )
 
 
-def needed_of(parts: Parts, *, deadline: Deadline) -> Parts:
+def image_alone(image: Path, config: Path | None = None) -> Parts:
+    """A kernel with no modules: what it has is built in. Raises InfraError when the image does not tell its release."""
+    release = release_of(read_image(image))
+    if not release:
+        raise InfraError(f"{image} does not tell its release", hint="is it what qemu boots: bzImage, Image, vmlinux?")
+    config = _first([config]) if config else image.parent / f"config-{release}"
+    return Parts(release, image, config if config.is_file() else None, (), image.parent, {})
+
+
+def needed_of(parts: Parts) -> Parts:
     """The kernel with no more modules than those that guests and probes need, and what they depend on."""
-    files = set(closure(parts.modules, MODULES, deadline=deadline))
+    files = set(closure(parts.modules, MODULES))
     return replace(parts, modules={name: path for name, path in parts.modules.items() if path in files})
 
 
@@ -110,15 +131,16 @@ def lay_out(parts: Parts, arch: str, tree: Path, *, deadline: Deadline) -> None:
     boot = tree / "boot"
     boot.mkdir()
     shutil.copyfile(parts.image, boot / f"{architecture(arch).image}-{parts.release}")
-    shutil.copyfile(parts.config, boot / f"config-{parts.release}")
+    if options := parts.options():
+        (boot / f"config-{parts.release}").write_text(options)
     modules = tree / "lib/modules" / parts.release
     modules.mkdir(parents=True)
     for file in parts.lists:
         shutil.copyfile(file, modules / file.name)
     for path in sorted(parts.modules.values()):
-        _decompress(path, modules / "kernel" / path.relative_to(parts.base))
-    if packed := sorted(modules.rglob("*.zst")):  # Python reads these from 3.14 on
-        run(["zstd", "--decompress", "--rm", "--quiet", *packed], deadline=deadline)
+        target = modules / "kernel" / path.relative_to(parts.base)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (target.parent / f"{path.name.partition('.ko')[0]}.ko").write_bytes(_content(path))
     run(["depmod", "--basedir", tree, parts.release], deadline=deadline, env=_PATH)
 
 
@@ -133,33 +155,36 @@ def available(files: Iterable[Path]) -> dict[str, Path]:
     return {_name(path.name.partition(".ko")[0]): path for path in files if path.is_file()}
 
 
-def closure(modules: Mapping[str, Path], wanted: Iterable[str], *, deadline: Deadline) -> tuple[Path, ...]:
+def closure(modules: Mapping[str, Path], wanted: Iterable[str]) -> tuple[Path, ...]:
     """The files of the wanted modules that exist, with all that they depend on, softly or not."""
     found: dict[str, Path] = {}
     queue = {_name(name) for name in wanted} & modules.keys()
     while queue:
         found |= {name: modules[name] for name in queue}
-        queue = set(_dependencies([modules[name] for name in queue], deadline)) & modules.keys() - found.keys()
+        queue = set(_dependencies([modules[name] for name in queue])) & modules.keys() - found.keys()
     return tuple(sorted(found.values()))
 
 
-def _dependencies(files: Iterable[Path], deadline: Deadline) -> Iterator[str]:
-    """What modinfo says. depmod would say the same, but reads all 4000 modules of a kernel first: 9 s."""
-    for line in run(["modinfo", *files], deadline=deadline, env=_PATH).stdout.splitlines():
-        field, _, words = line.partition(":")
-        if field in {"depends", "softdep"}:
-            # softdep: "pre: crc32c post: ..."
-            yield from (_name(word) for word in words.replace(",", " ").split() if not word.endswith(":"))
+def _dependencies(files: Iterable[Path]) -> Iterator[str]:
+    """As modinfo has it, which does not read every compression. depmod would read all 4000 modules first: 9 s."""
+    for file in files:
+        for words in _MODINFO.findall(_content(file)):
+            text = words.decode(errors="replace").replace(",", " ")
+            yield from (_name(word) for word in text.split() if not word.endswith(":"))  # softdep: "pre: a b post: c"
 
 
-def _decompress(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.suffix in {".ko", ".zst"}:
-        shutil.copyfile(source, target)
-    elif source.suffix == ".xz":
-        target.with_suffix("").write_bytes(lzma.decompress(source.read_bytes()))
-    else:
-        raise InfraError(f"{source.name}: modules compressed with {source.suffix} cannot be unpacked")
+def _content(module: Path) -> bytes:
+    """Not compressed."""
+    try:
+        return decompressed(module.read_bytes())
+    except ValueError as error:
+        raise InfraError(f"{module} cannot be unpacked: {error}") from None
+
+
+def _lists(folders: Sequence[Path]) -> tuple[Path, ...]:
+    """What depmod reads: it can do without any of them."""
+    found = (next(filter(Path.is_file, (folder / name for folder in folders)), None) for name in DEPMOD_INPUT)
+    return tuple(path for path in found if path)
 
 
 def _name(text: str) -> str:

@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from runner.caches import cache_root
 from runner.kernels import Means, ensure_kernel, lock_kernels
@@ -67,11 +68,10 @@ def repacked(deb: Path, release: str, folder: Path) -> Iterator[Path]:
     there = next(path for path in (root / "usr/lib/modules" / release, root / "lib/modules" / release) if path.exists())
     parts = {"image-unsigned": folder / "image", "modules": folder / "modules"}
     base = parts["modules"] / "lib/modules" / release
-    for file in closure(available((there / "kernel").rglob("*.ko*")), MODULES, deadline=soon()):
-        target = base / file.relative_to(there).with_suffix("")
+    for file in closure(available((there / "kernel").rglob("*.ko*")), MODULES):
+        target = base / file.relative_to(there).with_suffix(".zst")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(lzma.decompress(file.read_bytes()))
-    run(["zstd", "--quiet", "--rm", "-1", *base.rglob("*.ko")], deadline=soon())
+        target.write_bytes(zstandard.compress(lzma.decompress(file.read_bytes()), 1))
     for name in ("builtin", "builtin.modinfo", "order"):
         shutil.copy(there / f"modules.{name}", base)
     for part, name in (("image-unsigned", "vmlinuz"), ("modules", "config")):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from runner.errors import InfraError, UserError
 from runner.kernels import Means, ensure_kernel, lock_kernels, offered, source_of
@@ -84,7 +87,89 @@ def test_it_is_offered_with_the_text_that_names_it(
     assert pinned(offer.source, means).release == RELEASE
 
 
-def test_modinfo_says_what_modules_depend_on(tmp_path: Path, means: Means) -> None:
+def moved(folder: Path, release_folder: str) -> Path:
+    """All of a kernel in one folder, as Fedora, Arch and NixOS have it: no .config beside."""
+    installed(folder)
+    target = folder / release_folder
+    target.parent.mkdir(parents=True, exist_ok=True)
+    (folder / f"lib/modules/{RELEASE}").rename(target)
+    (folder / "boot").rename(folder / "elsewhere")
+    return target
+
+
+def image_with_config(text: str = CONFIG) -> bytes:
+    kernel = f"\0Linux version {RELEASE} (me)\0IKCFG_ST".encode() + gzip.compress(text.encode()) + bytes(1 << 20)
+    return b"the image" + zstandard.compress(kernel)
+
+
+@pytest.mark.parametrize(
+    ("image", "modules"),
+    [("vmlinuz", f"usr/lib/modules/{RELEASE}"), ("../../../bzImage", f"lib/modules/{RELEASE}")],
+    ids=["fedora-and-arch", "nixos"],
+)
+def test_a_kernel_without_a_config_beside_it(tmp_path: Path, means: Means, image: str, modules: str) -> None:
+    folder = moved(tmp_path / "k", modules)
+    for file in folder.glob("modules.*"):
+        file.unlink()
+    (folder / image).write_bytes(image_with_config())
+    locked = pinned(f"path:{tmp_path}/k", means)
+    assert (locked.version, locked.release) == ("6.12.10", RELEASE)
+    assert [file.name for file in locked.files] == ["image", "modules"]
+    kernel = ensure_kernel(locked, means.cache, deadline=soon(), offline=True)
+    assert Path(kernel.config).read_text() == CONFIG
+    assert {path.stem for path in Path(kernel.root).rglob("*.ko")} == {"virtio_blk", "nf_conntrack", "nf_defrag_ipv4"}
+
+
+def test_an_image_alone(tmp_path: Path, means: Means) -> None:
+    (tmp_path / "bzImage").write_bytes(image_with_config())
+    locked = pinned(f"path:{tmp_path}/bzImage", means)
+    assert (locked.version, locked.release) == ("6.12.10", RELEASE)
+    kernel = ensure_kernel(locked, means.cache, deadline=soon(), offline=True)
+    assert Path(kernel.config).read_text() == CONFIG
+    assert list(Path(kernel.root).rglob("*.ko")) == []
+
+
+def test_an_image_alone_whose_options_nobody_knows(tmp_path: Path, means: Means) -> None:
+    header = bytes(0x202) + b"HdrS" + bytes(0x30) + b"\1"
+    (tmp_path / "bzImage").write_bytes(header + f"Linux version {RELEASE} (me)".encode())
+    locked = pinned(f"path:{tmp_path}/bzImage", means)
+    kernel = ensure_kernel(locked, means.cache, deadline=soon(), offline=True)
+    assert not Path(kernel.config).exists()
+    (tmp_path / "options").write_text(CONFIG)
+    told = pinned(f"path:{tmp_path}/bzImage,,{tmp_path}/options", means)
+    assert [file.name for file in told.files] == ["image", "config", "modules"]
+    with pytest.raises(UserError, match="is a kernel for x86_64, wanted for arm64"):
+        pinned(f"path:{tmp_path}/bzImage", means, "arm64")
+
+
+def test_an_image_that_is_none(tmp_path: Path, means: Means) -> None:
+    (tmp_path / "readme.txt").write_text("Linux")
+    with pytest.raises(UserError, match="does not tell its release"):
+        pinned(f"path:{tmp_path}/readme.txt", means)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "pack"), [("gz", gzip.compress), ("xz", lzma.compress), ("zst", zstandard.compress)], ids=str
+)
+def test_compressed_modules_are_unpacked_with_what_they_depend_on(
+    tmp_path: Path, means: Means, suffix: str, pack: Callable[[bytes], bytes]
+) -> None:
+    source = f"path:{installed(tmp_path / 'k')}"
+    for path in list(tmp_path.rglob("*.ko")):
+        path.with_name(f"{path.name}.{suffix}").write_bytes(pack(path.read_bytes()))
+        path.unlink()
+    kernel = ensure_kernel(pinned(source, means), means.cache, deadline=soon(), offline=True)
+    assert {path.name for path in Path(kernel.root).rglob("*.ko*")} == {
+        "virtio_blk.ko", "nf_conntrack.ko", "nf_defrag_ipv4.ko"
+    }  # fmt: skip
+    nf = next(Path(kernel.root).rglob("nf_conntrack.ko"))
+    assert nf.read_bytes() == module("nf_defrag_ipv4")
+    next((tmp_path / "k").rglob(f"virtio_blk.ko.{suffix}")).write_bytes(pack(b"x" * 99)[:-9])
+    with pytest.raises(InfraError, match=rf"virtio_blk\.ko\.{suffix} cannot be unpacked"):
+        pinned(source, means)
+
+
+def test_a_module_says_what_modules_depend_on(tmp_path: Path, means: Means) -> None:
     (tmp_path / "k").mkdir()
     source = f"path:{installed(tmp_path / 'k')}"
     files = pinned(source, means).files

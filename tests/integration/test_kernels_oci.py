@@ -39,7 +39,7 @@ live = pytest.mark.skipif(not shutil.which("skopeo"), reason="skopeo is not inst
 def taken(folder: Path, *archives: bytes) -> tuple[str, bytes, str, list[str]]:
     """(release, image, config, modules)."""
     parts = layers.taken("oci:x", Layers(on_disk(folder, *archives)), folder / "parts")
-    return parts.release, parts.image.read_bytes(), parts.config.read_text(), sorted(parts.modules)
+    return parts.release, parts.image.read_bytes(), parts.options(), sorted(parts.modules)
 
 
 def test_an_image_like_ciliums_tells_everything_itself(tmp_path: Path) -> None:
