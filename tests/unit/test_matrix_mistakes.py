@@ -95,7 +95,6 @@ from tests.unit.matrix_samples import KERNEL, complaint, small
         ),
         (small("[{path: here}]"), "kernels[0].path: 'here' is not a path: it must begin with /"),
         (small("[{path: '/a;id'}]"), "is not a path"),
-        (small("[{path: /a, config: /b}]"), "kernels[0]: 'config' needs 'modules' as well"),
         (small("[{tre: /a}]"), "kernels[0].tre: unknown key; did you mean 'tree'?"),
         (small("[{installed: 6.1}]"), "kernels[0].installed: should be text, not 6.1"),
         (small("[{installed: oldest}]"), "kernels[0].installed: 'oldest' is not a release"),
