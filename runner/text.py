@@ -84,5 +84,14 @@ def _escaped(found: re.Match[str]) -> str:
 def nearest(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """`did you mean 'kernels'?`, or else what to do instead; by default the whole list of what there is."""
     names = list(known)
-    close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else otherwise or f"known: {', '.join(names)}"
+    close = closest(word, names)
+    return f"did you mean {close!r}?" if close else otherwise or f"known: {', '.join(names)}"
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """The one that `word` begins, or that a slip of the fingers makes of it; empty when there is none."""
+    for close in difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.6):
+        same = sum(block.size for block in difflib.SequenceMatcher(None, word.lower(), close).get_matching_blocks())
+        if close.startswith(word) or len(word) + len(close) - 2 * same <= max(2, len(word) / 3):
+            return close
+    return ""

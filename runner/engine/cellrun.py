@@ -84,6 +84,7 @@ def boot_order(cell: Cell, machine: Machine, console: Path, *, gdb: bool = False
         kernel=kernel,
         image=image,
         size=cell.guest,
+        cmdline=cell.cmdline,
         accel=machine.accel(cell),
         console=console,
         scratch=machine.scratch,

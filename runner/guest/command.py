@@ -86,7 +86,7 @@ def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, 
         "--disable-monitor",
         "--verbose",
         "--append", f"loglevel={_LOGLEVEL}",
-        *(f"--append={word}" for word in row.kernel_args),
+        *(f"--append={shlex.quote(word)}" for word in (*row.kernel_args, *order.cmdline.split())),
         "--exec", start,  # --exec also sets panic=-1 and -no-reboot
         f"--qemu-opts={options}",
     ]  # fmt: skip

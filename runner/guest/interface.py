@@ -29,6 +29,7 @@ class BootOrder:
     scratch: Path  # a folder for what lives as long as the guest
     root: Root = "disk"
     overlays: bool = True  # over each folder of the root that is written to; without them the root itself is
+    cmdline: str = ""  # words, after all that are ours
     gdb: bool = False  # qemu waits for a debugger's connection while the guest runs
 
 

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, Wi
 
 from runner.errors import UserError
 from runner.kernels.archive import Archive
-from runner.model import Pin, Plain, Wanted, Which
+from runner.model import GuestSize, Limits, Pin, Plain, Wanted, Which
 from runner.model.architecture import ARCHITECTURES
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion, Versions
@@ -100,6 +100,18 @@ Names = Annotated[
     BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
     Field(min_length=1),
 ]
+_OURS = re.compile(r"--|(?:(?:init|rdinit|root|rootfstype|rootflags|console|panic)(?:=.*)?)|virtme.*")
+
+
+def _cmdline(text: str) -> str:
+    """A validator: words that a kernel's command line can have, and none of those that virtme-ng says itself."""
+    if not re.fullmatch(r"[ -!#-~]{1,512}", text):
+        raise ValueError("at most 512 printable ASCII characters, and no double quotes")
+    if ours := [word for word in text.split() if _OURS.fullmatch(word)]:
+        raise ValueError(f"{ours[0]!r} is set by virtme-ng")
+    return text
+
+
 WhichField = Annotated[
     Which | None, Field(description="of a range: the newest of each series (the default), or all point releases")
 ]
@@ -130,6 +142,13 @@ class KernelSource(Plain):
     architectures: Annotated[
         tuple[Arch, ...] | None, Field(min_length=1, description="only these architectures, not the matrix's")
     ] = None
+    guest: Annotated[GuestSize | None, Field(description="for this kernel what differs from the matrix's")] = None
+    limits: Annotated[Limits | None, Field(description="for this kernel what differs from the matrix's")] = None
+    cmdline: Annotated[
+        str,
+        AfterValidator(_cmdline),
+        Field(description='words for the kernel\'s command line: "lockdown=integrity"'),
+    ] = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Union
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, Union
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
@@ -18,13 +17,14 @@ from runner.kernels import BY_WORD, SOURCES
 from runner.kernels.mirrors import IMAGE_SUITES
 from runner.kernels.source import Arch, KernelSource, Name, matches, one_of, quoted
 from runner.matrix.cellnames import cell_ids, kernel_names
-from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Wanted
+from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Settings, Wanted
 from runner.probes.kind import probe_name
 from runner.probes.kinds import PROBE_ENTRIES
-from runner.text import nearest
+from runner.text import closest, nearest
 from runner.yamlfile import Location
 
 MAX_ENTRIES = 256  # of kernels; many more than anyone boots
+PlainT = TypeVar("PlainT", bound=Plain)
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -49,7 +49,7 @@ def _entry_tag(entry: object) -> str | None:
     """Which source an entry is of: by its key, or by the key that looks most like one. None: of none, or of several."""
     keys = [key for key in entry if isinstance(key, str)] if isinstance(entry, dict) else [SOURCES[0].word]
     named = [key for key in keys if key in BY_WORD]
-    near = [word for key in keys for word in difflib.get_close_matches(key, BY_WORD, n=1)]
+    near = [word for key in keys if (word := closest(key, BY_WORD))]
     words = named or near[:1]
     return f"{words[0]}:" if len(words) == 1 else None
 
@@ -170,7 +170,7 @@ class Matrix:
                 hint="`runner kernels lock` looks up the exact versions and writes them",
             )
         named = [
-            (name, kernel)
+            (name, kernel, one.settings)
             for one in wanted
             for name, kernel in kernel_names(one, pins[one.source, one.arch])
             if not any(entry.matches(one.arch, name, kernel.version) for entry in self.file.exclude if one.which)
@@ -184,10 +184,11 @@ class Matrix:
                 kernel=kernel,
                 image=images[suite, kernel.arch],
                 probes=self.file.probe_names,
-                guest=self.file.guest,
-                limits=self.file.limits,
+                guest=settings.guest,
+                limits=settings.limits,
+                cmdline=settings.cmdline,
             )
-            for cell_id, name, kernel in cell_ids(named)
+            for cell_id, name, kernel, settings in cell_ids(named)
         )
 
 
@@ -219,8 +220,16 @@ def project_root(path: Path) -> Path:
 def _expand(file: MatrixFile) -> Iterator[Wanted]:
     """Everything that is wanted before `exclude`."""
     for entry in (*file.kernels, *file.include):
+        settings = Settings(
+            guest=_changed(file.guest, entry.guest), limits=_changed(file.limits, entry.limits), cmdline=entry.cmdline
+        )
         for arch in entry.architectures or file.architectures:
-            yield from entry.wanted(arch)
+            yield from (one.model_copy(update={"settings": settings}) for one in entry.wanted(arch))
+
+
+def _changed(common: PlainT, own: PlainT | None) -> PlainT:
+    """What all kernels have, but for what is written at this one."""
+    return common.model_copy(update=own.model_dump(exclude_unset=True)) if own else common
 
 
 # --- what the types alone cannot say --------------------------------------------------------------------------------

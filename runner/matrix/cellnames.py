@@ -6,12 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from runner.model import Pin, Wanted
+from runner.model import Pin, Settings, Wanted
 
-Named = tuple[str, Pin]
+Named = tuple[str, Pin, Settings]
 
 
-def kernel_names(wanted: Wanted, pins: Sequence[Pin]) -> Iterator[Named]:
+def kernel_names(wanted: Wanted, pins: Sequence[Pin]) -> Iterator[tuple[str, Pin]]:
     """What the matrix calls each kernel: NAME, and of a range NAME-SERIES or NAME-VERSION.
 
     A name stays the same when a newer point release takes the place of an older one: runs are compared by it.
@@ -26,21 +26,22 @@ def kernel_names(wanted: Wanted, pins: Sequence[Pin]) -> Iterator[Named]:
                 yield f"{wanted.name}-{'.'.join(map(str, kernel.upstream.series))}", kernel
 
 
-def cell_ids(kernels: Iterable[Named]) -> tuple[tuple[str, str, Pin], ...]:
-    """(id, name, kernel) of each kernel, those that are there twice, byte for byte, once.
+def cell_ids(kernels: Iterable[Named]) -> tuple[tuple[str, str, Pin, Settings], ...]:
+    """(id, name, kernel, settings) of each kernel, those that are there twice, byte for byte, once.
 
     An id is VERSION[-VARIANT]-ARCH. Where several kernels have that, the name goes before ARCH; where several have that
     as well, so does the beginning of a digest.
     """
     there: dict[object, Named] = {}
-    for number, (name, kernel) in enumerate(kernels):
+    for number, named in enumerate(kernels):
+        _, kernel, settings = named
         # without digests (old pins, tests) nothing is known to be the same
-        there.setdefault((kernel.arch, kernel.release, kernel.digests or number), (name, kernel))
+        there.setdefault((kernel.arch, kernel.release, kernel.digests or number, settings), named)
     once = list(there.values())
-    short = [cell_id(kernel) for _, kernel in once]
-    longer = _told_apart(short, [cell_id(kernel, name) for name, kernel in once])
-    longest = [cell_id(kernel, f"{name}-{(kernel.digests or ('0',))[0][:8]}") for name, kernel in once]
-    return tuple((one, name, kernel) for one, (name, kernel) in zip(_told_apart(longer, longest), once, strict=True))
+    short = [cell_id(kernel) for _, kernel, _ in once]
+    longer = _told_apart(short, [cell_id(kernel, name) for name, kernel, _ in once])
+    longest = [cell_id(kernel, f"{name}-{(kernel.digests or ('0',))[0][:8]}") for name, kernel, _ in once]
+    return tuple((one, *named) for one, named in zip(_told_apart(longer, longest), once, strict=True))
 
 
 def _told_apart(ids: list[str], longer: list[str]) -> list[str]:

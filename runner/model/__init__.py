@@ -18,7 +18,7 @@ from runner.model.answers import (
     Trace,
     layout_lines,
 )
-from runner.model.cells import Ask, Asked, AskedCell, Attach, Cell, GuestSize, Limit, Limits, Traffic
+from runner.model.cells import Ask, Asked, AskedCell, Attach, Cell, GuestSize, Limit, Limits, Settings, Traffic, Wanted
 from runner.model.kernels import (
     Build,
     Image,
@@ -29,7 +29,6 @@ from runner.model.kernels import (
     Pin,
     PinnedFile,
     Root,
-    Wanted,
     Which,
 )
 from runner.model.rows import JudgedSplat, KnownIssue, Mark, Row, StateWord

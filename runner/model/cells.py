@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
 from runner.model.deadline import END_S, Deadline
-from runner.model.kernels import ImagePin, Pin
-from runner.model.words import CellId, Plain, ProgType, SafeName, Seconds, Sha256
+from runner.model.kernels import ImagePin, Pin, Which
+from runner.model.words import CellId, Plain, ProgType, SafeName, Seconds, Sha256, SourceText
 
 
 class GuestSize(Plain):
@@ -46,6 +46,27 @@ class Limits(Plain):
         return Deadline.after(seconds, limit, end_s=self.end_s)
 
 
+class Settings(Plain):
+    """How a kernel is booted."""
+
+    guest: GuestSize = GuestSize()
+    limits: Limits = Limits()
+    cmdline: str = ""  # words for the kernel's command line, after all others
+
+
+class Wanted(Plain):
+    """A kernel on an architecture, as the matrix names it; matrix.lock pins it to exact packages.
+
+    With `which` it is a range: the source stands for any number of kernels, and `name` begins the name of each.
+    """
+
+    name: SafeName  # the kernel's name in the matrix
+    source: SourceText
+    arch: SafeName
+    which: Which | None = None
+    settings: Settings = Settings()
+
+
 class Cell(Plain):
     """Kernel x architecture: one guest boot. Holds all that a worker needs, on whatever machine."""
 
@@ -56,6 +77,7 @@ class Cell(Plain):
     probes: tuple[SafeName, ...]  # the claim files: conntrack is bpf/conntrack.yaml
     guest: GuestSize = GuestSize()
     limits: Limits = Limits()
+    cmdline: str = ""
 
     @property
     def arch(self) -> str:

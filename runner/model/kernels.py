@@ -11,23 +11,8 @@ from pydantic import ConfigDict, Field, StringConstraints
 from runner.model.version import KernelVersion
 from runner.model.words import Plain, SafeName, Sha256, SourceText
 
-# --- what the user wants: from matrix.yaml ---------------------------------------------------------------------------
-
-
 Which = Literal["newest-of-series", "all"]  # the kernels of a range
 Root = Literal["disk", "9p"]  # how a guest has its root: the image's disk, or the files on it from a folder of the host
-
-
-class Wanted(Plain):
-    """A kernel on an architecture, as the matrix names it; matrix.lock pins it to exact packages.
-
-    With `which` it is a range: the source stands for any number of kernels, and `name` begins the name of each.
-    """
-
-    name: SafeName  # the kernel's name in the matrix
-    source: SourceText
-    arch: SafeName
-    which: Which | None = None
 
 
 # --- what is fixed before a run: matrix.lock ---------------------------------------------------------------------

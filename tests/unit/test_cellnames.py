@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from runner.matrix.cellnames import cell_ids, kernel_names
-from runner.model import CellId, Pin, PinnedFile, Wanted, Which
+from runner.model import CellId, Pin, PinnedFile, Settings, Wanted, Which
 
 
 def kernel(version: str, content: int, *, variant: str = "", arch: str = "x86_64") -> Pin:
@@ -16,7 +16,7 @@ def kernel(version: str, content: int, *, variant: str = "", arch: str = "x86_64
 
 
 def ids(*named: tuple[str, Pin]) -> list[str]:
-    return [cell_id for cell_id, _, _ in cell_ids(named)]
+    return [cell_id for cell_id, *_ in cell_ids((*one, Settings()) for one in named)]
 
 
 def test_an_id_is_as_long_as_it_must_be() -> None:
@@ -34,8 +34,14 @@ def test_an_id_is_as_long_as_it_must_be() -> None:
 
 def test_a_kernel_that_two_entries_stand_for_is_one_cell() -> None:
     same = kernel("6.12.1", 1)
-    (cell,) = cell_ids((("a", same), ("b", same.model_copy(update={"source": "tree:/y"}))))
-    assert cell == ("6.12.1-x86_64", "a", same)
+    again = same.model_copy(update={"source": "tree:/y"})
+    (cell,) = cell_ids((("a", same, Settings()), ("b", again, Settings())))
+    assert cell == ("6.12.1-x86_64", "a", same, Settings())
+    locked = Settings(cmdline="lockdown=integrity")
+    assert [cell[0] for cell in cell_ids((("a", same, Settings()), ("b", same, locked)))] == [
+        "6.12.1-a-x86_64",
+        "6.12.1-b-x86_64",
+    ]
 
 
 def named(which: Which | None, *versions: str) -> list[str]:

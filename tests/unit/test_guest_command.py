@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -88,6 +89,12 @@ def test_without_a_disk_the_root_is_a_folder_of_the_guests_own() -> None:
     assert not {"--root-disk", "--rw"}.intersection(words), "what the guest writes must not go through to the host"
     assert "-snapshot" not in " ".join(words)
     assert words[words.index("--exec") + 1].startswith("mount -t tmpfs"), "its home is of whoever started the guest"
+
+
+def test_words_for_the_kernel_come_after_ours_and_as_they_are() -> None:
+    words = argv(replace(order("x86_64"), cmdline="lockdown=integrity  dyndbg=file,+p;$(id) loglevel=7"))
+    values = [shlex.split(word.removeprefix("--append=")) for word in words if word.startswith("--append=")]
+    assert values == [["no_timer_check"], ["lockdown=integrity"], ["dyndbg=file,+p;$(id)"], ["loglevel=7"]]
 
 
 def test_a_debugger_comes_in_by_a_socket_of_the_users_own() -> None:

@@ -16,7 +16,7 @@ from runner.kernels import source_of
 from runner.kernels.source import Name
 from runner.matrix import MatrixFile, load_matrix, project_root
 from runner.matrix.cellnames import cell_id
-from runner.model import CellId, ImagePin, Lock, Pin, Wanted
+from runner.model import CellId, GuestSize, ImagePin, Lock, Pin, Wanted
 from tests.samples import DATA, ROOT, pin
 from tests.unit.matrix_samples import KERNEL, PACKAGE, folder_with_claims, loaded, lock_for, package, small
 
@@ -181,3 +181,15 @@ def test_the_matrix_knows_the_digest_of_its_file(tmp_path: Path) -> None:
     one.path.write_text(small() + "# changed\n")
     assert load_matrix(one.path).sha256 != one.sha256
     assert len(one.sha256) == 64
+
+
+def test_a_kernel_has_its_own_size_limits_and_words_for_its_command_line(tmp_path: Path) -> None:
+    own = KERNEL.replace("}", ', name: locked, guest: {memory_mib: 4096}, limits: {boot_s: 300}, cmdline: "a=b,c d"}')
+    matrix = loaded(
+        tmp_path, small(f"[{KERNEL}, {own}]", rest="guest: {memory_mib: 512, cpus: 2}\nlimits: {probe_s: 9}")
+    )
+    plain, special = matrix.cells(lock_for(matrix, {"debian:trixie/6.12": "6.12.107"}))
+    assert (plain.id, special.id) == ("6.12.107-6.12-x86_64", "6.12.107-locked-x86_64"), "one kernel, two cells"
+    assert (plain.guest, plain.limits.boot_s, plain.cmdline) == (GuestSize(memory_mib=512, cpus=2), 120, "")
+    assert (special.guest, special.cmdline) == (GuestSize(memory_mib=4096, cpus=2), "a=b,c d")
+    assert (special.limits.boot_s, special.limits.probe_s) == (300, 9)

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 from rich.text import Text
 
-from runner.text import counted, lines, markdown, plain
+from runner.text import closest, counted, lines, markdown, plain
 
 HOSTILE = [
     "\x1b[2J\x1b[1;1Hcleared",
@@ -108,3 +108,11 @@ def test_markdown_shows_what_plain_shows(text: str) -> None:
 
 def test_one_is_not_many() -> None:
     assert [counted(number, "cell") for number in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("serie", "series"), ("sreies", "series"), ("x86", "x86_64"), ("identityfile", "IdentityFile"), ("cmdline", "")],
+)
+def test_only_what_is_near_is_offered(word: str, meant: str) -> None:
+    assert closest(word, ["series", "mainline", "x86_64", "IdentityFile"]) == meant
