@@ -16,8 +16,7 @@ from runner.bisect.releases import ReleaseBisection
 from runner.bisect.target import find
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK
-from runner.cli.booting import fleet_of, stoppable
-from runner.cli.displays import Display
+from runner.cli.booting import Display, fleet_of, stoppable
 from runner.cli.options import Hosts, Offline, Shown, Slots, command, progress_console
 from runner.cli.project import Project
 from runner.errors import UserError

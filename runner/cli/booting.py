@@ -1,29 +1,39 @@
-"""What commands that boot guests share: the fleet of --hosts and -n, and how they end at once."""
+"""What commands that boot guests share: the fleet of --hosts and -n, what is shown meanwhile, and how they end."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 from runner.cli import EXIT_INTERRUPTED
 from runner.engine.fleet import Fleet, this_machine_alone
 from runner.engine.interrupts import handled, signal_workers
+from runner.engine.plan import Phase, Plan, Progress, RunEnd, Sink
 from runner.errors import UserError
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
 from runner.guest.interface import Guest
-from runner.model import Cell, GuestSize
+from runner.model import Cell, CellResult, GuestSize, Outcome
+from runner.reports.summary import Totals
 from runner.text import printable
 
 _SHOW_CURSOR = b"\x1b[?25h"
+_ACTIVE = (Phase.PREPARING, Phase.BOOTING, Phase.PROBING)
 
 
 @contextmanager
@@ -38,7 +48,7 @@ def fleet_of(file: Path | None, slots: int | None, cells: Sequence[Cell], consol
 
     if slots is not None:
         raise UserError("-n is for this machine alone", hint=f"{file} says how many slots each host has")
-    with usable_fleet(load_hosts(file), largest_guest(cells)) as (fleet, errors):
+    with usable_fleet(load_hosts(file), _largest(cells)) as (fleet, errors):
         for host in fleet.hosts:
             guests = ", ".join(f"{number} {arch} ({host.accel[arch]})" for arch, number in host.slots.items())
             console.print(Text(f"host {host.name}: {guests} concurrent guests"), soft_wrap=True)
@@ -47,16 +57,15 @@ def fleet_of(file: Path | None, slots: int | None, cells: Sequence[Cell], consol
         yield fleet
 
 
-def largest_guest(cells: Sequence[Cell]) -> GuestSize:
-    """The one that counts for what a machine can run."""
-    return max((cell.guest for cell in cells), key=lambda guest: (guest.memory_mib, guest.cpus))
-
-
 def default_slots(cells: Sequence[Cell]) -> int:
     """What this machine can run."""
     accel = accelerations(deadline=cells[0].limits.deadline("prepare_s"))
     emulated = any(accel.get(cell.arch, "tcg") == "tcg" for cell in cells)
-    return slots_for(host_cpus(), host_memory_mib(), largest_guest(cells), "tcg" if emulated else "kvm")
+    return slots_for(host_cpus(), host_memory_mib(), _largest(cells), "tcg" if emulated else "kvm")
+
+
+def _largest(cells: Sequence[Cell]) -> GuestSize:
+    return max((cell.guest for cell in cells), key=lambda guest: (guest.memory_mib, guest.cpus))
 
 
 def way_in(guest: Guest, console: Console) -> None:
@@ -79,3 +88,102 @@ def _end_at_once() -> None:
     os.write(2, b"ended at once; `runner matrix run --resume` boots the cells without a result\n")
     signal_workers(signal.SIGKILL)
     os._exit(EXIT_INTERRUPTED)
+
+
+# --- sinks that show a run ------------------------------------------------------------------------------------------
+
+
+class Display(Sink):
+    """A sink: a live board on a terminal, plain lines elsewhere. `describe` says in a few words what came of a cell."""
+
+    def __init__(self, console: Console, describe: Callable[[CellResult], str]) -> None:
+        self._console = console
+        self._describe = describe
+        self._cells: dict[str, tuple[Progress, float]] = {}  # where each is, and since when; in the order of the matrix
+        self._live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+
+    def began(self, plan: Plan, /) -> None:
+        self._began = time.monotonic()
+        self._cells = {it.cell.id: (Progress(cell_id=it.cell.id, phase=Phase.WAITING), 0.0) for it in plan.orders}
+        self._width = max(map(len, self._cells), default=0)
+        if self._live:
+            self._live.start()
+
+    def finished(self, _: RunEnd, /) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __rich__(self) -> RenderableType:
+        """What is under way, and `3 waiting · 1 booting · 1 probing · 3 done · 24 s`."""
+        now, table = self._elapsed_s, Table.grid(padding=(0, 2))
+        for at, since in self._cells.values():
+            if at.phase in _ACTIVE:
+                note, phase = Text(at.note, style="dim"), Text(at.phase, style="cyan")
+                table.add_row(" ", at.cell_id, phase, f"{now - since:4.0f} s", note)
+        number = Counter(at.phase for at, _ in self._cells.values())
+        counts = [f"{number[phase]} {phase}" for phase in Phase if number[phase]]
+        return Group(table, Text("  " + " · ".join([*counts, f"{now:.0f} s"]), style="dim"))
+
+    def progress(self, progress: Progress, /) -> None:
+        if progress.cell_id in self._cells:
+            self._cells[progress.cell_id] = (progress, self._elapsed_s)
+        if not self._live and progress.phase in _ACTIVE:
+            self._line(progress.cell_id, progress.phase, progress.note)
+
+    def result(self, result: CellResult, /) -> None:
+        """A finished cell stays on the screen."""
+        said = self._describe(result)
+        if not self._live:
+            self._line(result.cell.id, Phase.DONE, said)
+            return
+        mark = Text("✓", style="green") if result.outcome is Outcome.RAN else Text("✗", style="red")
+        took = f"{result.timings.total_s:6.1f} s" if result.timings.total_s is not None else " " * 8
+        line = Text.assemble("  ", mark, f" {result.cell.id:<{self._width}}  {took}  ", said)
+        self._console.print(line, overflow="ellipsis", no_wrap=True)
+
+    @property
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def _line(self, cell_id: str, phase: Phase, note: str) -> None:
+        text = f"{self._elapsed_s:7.1f} s  {cell_id:<{self._width}}  {phase:<9}  {note}".rstrip()
+        self._console.print(Text(text), soft_wrap=True)
+
+
+@dataclass(slots=True)
+class JsonLines(Sink):
+    """A sink: a JSON object per line. `describe` says in a few words what came of a cell.
+
+        {"event": "cells", "cells": ["6.1.192-x86_64", ...]}
+        {"event": "progress", "cell": ..., "phase": "booting", "note": ""}
+        {"event": "result", "cell": ..., "outcome": "ran", "cause": "", "attempts": 1, "timings": {...}, "summary": ...}
+        {"event": "finished", "run": ..., "exit": 0, "cells": {"ran": 8}, "claims": {"holds": 1680}}
+
+    Each has `at_s`, seconds since the first. Fields and events are added, never renamed. Each line is out before the
+    next thing happens. A run may be executed twice, so its last line is for the command to say.
+    """
+
+    describe: Callable[[CellResult], str]
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    clock: Callable[[], float] = time.monotonic
+    _began: float | None = None
+
+    def began(self, plan: Plan, /) -> None:
+        self._say("cells", cells=[order.cell.id for order in plan.orders])
+
+    def progress(self, progress: Progress, /) -> None:
+        self._say("progress", cell=progress.cell_id, phase=progress.phase, note=progress.note)
+
+    def result(self, result: CellResult, /) -> None:
+        known = result.model_dump(mode="json", include={"outcome", "cause", "attempts", "host", "accel", "timings"})
+        self._say("result", cell=result.cell.id, **known, summary=self.describe(result))
+
+    def exits(self, run_id: str, figures: Totals, status: int) -> None:
+        self._say("finished", run=run_id, exit=status, cells=figures.cells, claims=figures.all_verdicts)
+
+    def _say(self, event: str, **fields: object) -> None:
+        if self._began is None:
+            self._began = self.clock()
+        line = {"event": event, "at_s": round(self.clock() - self._began, 3), **fields}
+        self.out.write(json.dumps(line) + "\n")
+        self.out.flush()

@@ -16,8 +16,7 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.booting import stoppable, way_in
-from runner.cli.displays import Display
+from runner.cli.booting import Display, stoppable, way_in
 from runner.cli.options import Offline, Shown, command, group, progress_console
 from runner.cli.project import Project
 from runner.engine.cellrun import boot_order, this_machine
@@ -25,7 +24,7 @@ from runner.engine.plan import OpenGuests, order_again
 from runner.engine.repeat import Earlier, Repeated, Repetition
 from runner.errors import UserError
 from runner.guest.interface import Guest
-from runner.model import Cell, Outcome, Trace
+from runner.model import Outcome, Trace
 from runner.reports.cell import cell_report, comparison_report, probe_report
 from runner.reports.export import exported_cell, exported_probe, imported_cell, to_json
 from runner.results import evidence
@@ -173,16 +172,19 @@ def _open_guests(cell_id: str, *, hold: bool, gdb: bool) -> OpenGuests:
 @command(app, "shell", "cell shell 6.12 arm64")
 def shell(
     project: Project,
-    kernel: Annotated[
-        str, typer.Argument(metavar="ID|KERNEL", help="A cell's id, or a kernel's name or version in the matrix.")
-    ],
-    arch: Annotated[str, typer.Argument(help="An architecture, such as arm64, after a kernel.")] = "",
-    run: RunOfCell = None,
+    kernel: Annotated[str, typer.Argument(help="A kernel's name or version in the matrix, or a cell's id.")],
+    arch: Annotated[str, typer.Argument(help="Its architecture. [default: the matrix's first]")] = "",
+    run: Annotated[str | None, typer.Option("--run", help="Boot it as this run did, not as the lock has it.")] = None,
     gdb: Gdb = False,
     offline: Offline = False,
 ) -> None:
-    """Boot a cell of a run, or a kernel of the matrix, and open a shell in it. The guest ends with the shell."""
-    cell = _of_matrix(project, kernel, arch, offline=offline) if arch else _of_run(project, kernel, run)
+    """Boot a kernel of the matrix, or a cell of a run, and open a shell in it. The guest ends with the shell."""
+    cells = project.run(run).run.cells if run else project.matrix.cells(project.settled(mode="keep", offline=offline))
+    named = (it for it in cells if kernel in {it.name, it.kernel.version, it.id} and arch in ("", it.arch))
+    cell = next(named, None)
+    if cell is None:
+        there = ", ".join(f"{it.name} {it.arch}" for it in cells)
+        raise UserError(f"there is no kernel {f'{kernel} {arch}'.strip()!r}", hint=f"there are: {there}")
     machine, console = this_machine(offline=offline), progress_console()
     with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
         order, able = boot_order(cell, machine, Path(folder) / "console.log", gdb=gdb)
@@ -194,20 +196,3 @@ def shell(
                 way_in(guest, console)
             if subprocess.run(guest.access().ssh, check=False).returncode == _SSH_BROKE:
                 guest.run("true", deadline=cell.limits.deadline("probe_s"))  # raises why
-
-
-def _of_run(project: Project, cell_id: str, run: str | None) -> Cell:
-    """The cell of a run, with the packages of then, whatever the lock says now."""
-    try:
-        return project.run(run, cell_id=cell_id).cell(cell_id).result.cell
-    except UserError as error:
-        raise UserError(error.what, hint=f"{error.hint}; or give KERNEL ARCH, such as 6.12 arm64") from None
-
-
-def _of_matrix(project: Project, kernel: str, arch: str, *, offline: bool) -> Cell:
-    cells = project.matrix.cells(project.settled(mode="keep", offline=offline))
-    for cell in cells:
-        if kernel in {cell.name, cell.kernel.version, cell.id} and cell.arch == arch:
-            return cell
-    there = ", ".join(f"{cell.name} {cell.arch}" for cell in cells)
-    raise UserError(f"the matrix has no kernel {kernel!r} on {arch!r}", hint=f"it has: {there}")

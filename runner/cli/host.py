@@ -32,15 +32,11 @@ Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="On
 DEFAULT_HOSTS = Path("hosts.yaml")
 
 
-@command(app, "check", "host check --doctor")
-def check(
-    names: Names = None,
-    hosts: HostsOption = DEFAULT_HOSTS,
-    doctor: Annotated[bool, typer.Option("--doctor", help="Also run `runner doctor` on each host.")] = False,
-) -> Shown:
+@command(app, "check", "host check")
+def check(names: Names = None, hosts: HostsOption = DEFAULT_HOSTS) -> Shown:
     """Query every host: cores, memory, architectures, missing packages. Exit status 2 when one cannot be used."""
     table, document = Table.grid(padding=(0, 2)), []
-    found = query_all(_chosen(hosts, names), doctor=doctor)
+    found = query_all(_chosen(hosts, names))
     for health in found:
         slots = slots_of(health.entry, health.facts, GuestSize()) if health.facts else {}
         sign = Text("✓", "green") if health.facts else Text("✗", "red")
@@ -52,7 +48,6 @@ def check(
                 "error": str(health.error or ""),
                 "facts": health.facts.model_dump(mode="json") if health.facts else None,
                 "slots": slots,
-                "doctor": health.doctor,
             }
         )
     return Shown(table, document, EXIT_OK if all(health.facts for health in found) else EXIT_NO_ANSWER)
@@ -68,9 +63,6 @@ def _words(health: HostHealth, slots: dict[str, int]) -> Text:
     words = Text(f"{guests or 'no guests'}; {facts.cpus} cores, {facts.memory_mib} MiB free")
     if facts.missing:
         words.append(f"\nDebian packages are missing: {' '.join(facts.missing)}", "yellow")
-    for finding in health.doctor or ():
-        if finding["level"] != "ok":
-            words.append(printable(f"\n{finding['check']}: {finding['found']}"), "yellow")
     return words
 
 

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Annotated, Any, get_type_hints
+from typing import IO, Annotated, Any, Literal, get_type_hints
 
 import typer
 from rich.console import Console, RenderableType
@@ -177,11 +177,11 @@ def progress_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def emit(content: RenderableType, output: Path | None = None) -> None:
+def emit(content: RenderableType, output: Path | None = None, mode: Literal["w", "a"] = "w") -> None:
     """Print a text as it is, or anything that rich can draw; or write it to a file. Raises InfraError."""
     try:
         with ExitStack() as stack:
-            target = stack.enter_context(output.open("w", encoding="utf-8")) if output else sys.stdout
+            target = stack.enter_context(output.open(mode, encoding="utf-8")) if output else sys.stdout
             if isinstance(content, str):
                 target.write(content if content.endswith("\n") or not content else content + "\n")
             else:

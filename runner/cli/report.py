@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from runner.cli import EXIT_BROKEN, EXIT_OK, Finished
 from runner.cli.options import Output, Shown, command, emit, exit_status, group
 from runner.cli.project import Project
-from runner.errors import InfraError, UserError
+from runner.errors import UserError
 from runner.model import ProgType
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.csvtable import csv_table
@@ -22,7 +23,7 @@ from runner.reports.markdown import availability_markdown, job_summary, workflow
 from runner.reports.over_time import history_document, history_report, over_time_document, over_time_report
 from runner.reports.site import site, write_site
 from runner.reports.summary import run_report, runs_table
-from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, kcidb_problem, ktap
+from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, ktap
 from runner.results.bisections import load_bisections
 from runner.results.docscheck import docs_check
 from runner.results.ebpfdocs import load
@@ -105,15 +106,13 @@ def export_run(
         ),
     ] = None,
     format_: Annotated[ExportFormat, typer.Option("--format", help="What to print.")] = ExportFormat.JSON,
-    every: Annotated[bool, typer.Option("--all", help="With markdown: every kfunc, not only those of claims.")] = False,
     origin: Annotated[str, typer.Option(help="With kcidb: the name of your CI system.")] = KCIDB_ORIGIN,
-    summary: Annotated[
-        Path | None,
-        typer.Option(envvar="GITHUB_STEP_SUMMARY", show_envvar=True, help="With github: add a job summary to it."),
-    ] = None,
     output: Output = None,
 ) -> None:
-    """Print a run in a format for other programs."""
+    """Print a run in a format for other programs.
+
+    With github, a job summary is added to the file that $GITHUB_STEP_SUMMARY names.
+    """
     if format_ is ExportFormat.JSON:
         judged = project.run(run)
         emit(to_json(export(judged, project.asked(judged.run.id))), output)
@@ -123,12 +122,12 @@ def export_run(
         ExportFormat.CSV: csv_table,
         ExportFormat.JUNIT: junit,
         ExportFormat.KTAP: ktap,
-        ExportFormat.KCIDB: lambda judged: _checked_kcidb(judged, origin),
-        ExportFormat.MARKDOWN: lambda judged: availability_markdown(judged, every=every),
+        ExportFormat.KCIDB: lambda judged: kcidb(judged, origin),
+        ExportFormat.MARKDOWN: availability_markdown,
         ExportFormat.GITHUB: lambda judged: workflow_commands(judged, _places(project)),
     }
-    if format_ is ExportFormat.GITHUB and summary is not None:
-        _add(summary, job_summary(judged))
+    if format_ is ExportFormat.GITHUB and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
+        emit(job_summary(judged), Path(summary), mode="a")
     if text := writers[format_](judged):
         emit(text, output)
 
@@ -142,44 +141,17 @@ def _places(project: Project) -> dict[str, tuple[str, int]]:
     return found
 
 
-def _checked_kcidb(judged: JudgedRun, origin: str) -> str:
-    """Raises InfraError when the document is not valid."""
-    text = kcidb(judged, origin)
-    try:
-        problem = kcidb_problem(text)
-    except ImportError:
-        typer.echo("note: not checked against the schema: pip install 'kfunc-runner[kcidb]'", err=True)
-        problem = ""
-    if problem:
-        raise InfraError(f"this run makes no valid KCIDB document: {problem}", hint="please report it")
-    return text
-
-
-def _add(file: Path, text: str) -> None:
-    try:
-        with file.open("a", encoding="utf-8") as there:
-            there.write(text)
-    except OSError as error:
-        raise InfraError(f"cannot write {file}: {error.strerror}") from error
-
-
-class SourceKind(StrEnum):
-    """Where a statement is from."""
-
-    EBPF_DOCS = "ebpf-docs"
-    COMMIT = "commit"
-    SOURCE = "source"
-
-
 @command(app, "claims", "report claims --source ebpf-docs")
 def claims(
     project: Project,
     run: RunId = None,
-    source: Annotated[SourceKind | None, typer.Option(help="Only statements of this source.")] = None,
+    source: Annotated[
+        Literal["ebpf-docs", "commit", "source"] | None, typer.Option(help="Only statements of this source.")
+    ] = None,
 ) -> Shown:
     """Show what is documented about the kfuncs, and on which kernels it is true, false or out of date."""
     judged = project.newest(run)
-    found = statements(judged, project.expectations.said(), source.value if source else "")
+    found = statements(judged, project.expectations.said(), source or "")
     return Shown(statements_report(judged, found), [statement.model_dump(mode="json") for statement in found])
 
 

@@ -13,8 +13,7 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK
-from runner.cli.booting import fleet_of, stoppable
-from runner.cli.displays import Display, JsonLines
+from runner.cli.booting import Display, JsonLines, fleet_of, stoppable
 from runner.cli.matrix import FailOn, Request
 from runner.cli.options import Format, out_console, progress_console
 from runner.cli.project import Project

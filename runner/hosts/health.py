@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 import shutil
 import tempfile
@@ -54,7 +53,6 @@ class HostHealth:
     entry: HostEntry
     facts: HostFacts | None = None
     error: InfraError | None = None
-    doctor: tuple[Mapping[str, str], ...] | None = None  # the findings of its own `runner doctor`; None: not asked for
 
 
 @cache
@@ -118,33 +116,21 @@ def describe(connection: Connection, *, deadline: Deadline) -> HostFacts:
     return facts
 
 
-def _findings(connection: Connection, *, deadline: Deadline) -> tuple[Mapping[str, str], ...]:
-    """Of the host's own doctor."""
-    line = remote_runner(connection.host, "doctor", "--format", "json")
-    try:
-        found = json.loads(connection.run(line, deadline=deadline, check=False).stdout)
-        return tuple({key: str(one[key]) for key in ("check", "level", "found", "todo")} for one in found)
-    except (ValueError, TypeError, KeyError):
-        raise InfraError(f"{connection.host.name}: the output of its doctor cannot be read") from None
-
-
-def query(entry: HostEntry, limits: HostLimits, *, doctor: bool = False) -> HostHealth:
+def query(entry: HostEntry, limits: HostLimits) -> HostHealth:
     """Never raises for a host that cannot be used."""
     try:
         if entry.ssh is None:
             return HostHealth(entry, own_facts(deadline=limits.deadline("ask_s")))
         with connect(entry, limits) as connection:
-            facts = describe(connection, deadline=limits.deadline("ask_s"))
-            findings = _findings(connection, deadline=limits.deadline("ask_s")) if doctor else None
-            return HostHealth(entry, facts, doctor=findings)
+            return HostHealth(entry, describe(connection, deadline=limits.deadline("ask_s")))
     except InfraError as error:
         return HostHealth(entry, error=error)
 
 
-def query_all(file: HostsFile, *, doctor: bool = False) -> tuple[HostHealth, ...]:
+def query_all(file: HostsFile) -> tuple[HostHealth, ...]:
     """All hosts at the same time, in the file's order."""
     with ThreadPoolExecutor(len(file.hosts)) as pool:
-        return tuple(pool.map(lambda entry: query(entry, file.limits, doctor=doctor), file.hosts))
+        return tuple(pool.map(lambda entry: query(entry, file.limits), file.hosts))
 
 
 # --- the fleet ------------------------------------------------------------------------------------------------------

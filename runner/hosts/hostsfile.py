@@ -89,7 +89,7 @@ class HostLimits(Plain):
     connect_s: Annotated[Seconds, Field(description="until the ssh login succeeds, and until Python starts there")] = (
         CONNECT_S
     )
-    ask_s: Annotated[Seconds, Field(description="until a query of a host, or its doctor, ends")] = ASK_S
+    ask_s: Annotated[Seconds, Field(description="until a query of a host ends")] = ASK_S
     silence_s: Annotated[Seconds, Field(ge=5, description="a worker that is silent for longer is dead")] = SILENCE_S
     failures: Annotated[int, Field(ge=1, le=100, description="in a row, until a host gets no more cells")] = FAILURES
 

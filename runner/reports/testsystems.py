@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import logging
 import re
 from collections.abc import Iterator
 from types import ModuleType
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from runner.errors import UserError
+from runner.errors import InfraError, UserError
 from runner.model import Pin
 from runner.reports.cases import Case, CaseSuite, Status, suites
 from runner.results.model import JudgedRun
 from runner.text import plain
+
+log = logging.getLogger(__name__)
 
 # --- JUnit: a test suite per cell, a test case per probe. What is broken and what the kernel reports by itself are
 # failures, a missing answer is an error, what does not apply is skipped. Names are the matrix's, so that a new build of
@@ -113,7 +116,10 @@ _EXCERPT_CHARS = 16384  # the schema's limit
 
 
 def kcidb(judged: JudgedRun, origin: str = KCIDB_ORIGIN) -> str:
-    """The document, indented, ASCII only. `origin` is the CI system's name in KCIDB: [a-z0-9_]+, else UserError."""
+    """The document, indented, ASCII only. `origin` is the CI system's name in KCIDB: [a-z0-9_]+, else UserError.
+
+    Raises InfraError when kcidb-io is there and refuses the document.
+    """
     if not re.fullmatch(r"[a-z0-9_]+", origin):
         raise UserError(f"{plain(origin)!r} cannot be a KCIDB origin", hint="lower-case letters, digits, underscores")
     every = suites(judged)
@@ -125,7 +131,15 @@ def kcidb(judged: JudgedRun, origin: str = KCIDB_ORIGIN) -> str:
         "builds": [_build(suite, origin, judged) for suite in every],
         "tests": [_test(suite, case, origin, judged) for suite in every for case in suite.cases],
     }
-    return json.dumps(document, indent=1) + "\n"
+    text = json.dumps(document, indent=1) + "\n"
+    try:
+        problem = kcidb_problem(text)
+    except ImportError:
+        log.warning("not checked against the schema: pip install 'kfunc-runner[kcidb]'")
+        return text
+    if problem:
+        raise InfraError(f"this run makes no valid KCIDB document: {problem}", hint="please report it")
+    return text
 
 
 def kcidb_problem(text: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from runner import cli
+from tests.samples import ROOT
 
 
 def matrix(folder: Path) -> None:
@@ -33,10 +35,11 @@ def test_where_there_is_no_file_it_says_what_to_do(
     assert said in capsys.readouterr().err
 
 
-def test_a_shell_without_results_asks_for_kernel_and_architecture(
+def test_a_shell_of_a_kernel_that_is_not_there_names_those_that_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     matrix(tmp_path)
-    assert cli.run(["cell", "shell", "6.12"]) == 64
-    assert "or give KERNEL ARCH" in capsys.readouterr().err
+    shutil.copy(ROOT / "matrix.lock", tmp_path)
+    assert cli.run(["cell", "shell", "6.13", "arm64", "--offline"]) == 64
+    assert "there is no kernel '6.13 arm64'\n  there are: 6.12 x86_64" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import io
 import json
 from pathlib import Path
 
-from runner.cli.displays import JsonLines
+from runner.cli.booting import JsonLines
 from runner.engine.plan import CellOrder, Phase, Progress
 from runner.model import Outcome
 from runner.reports.summary import totals
