@@ -20,7 +20,7 @@ import sys
 from importlib import import_module
 
 from . import NoAnswer
-from .facts import KernelLog, enable_jit, facts, load_modules, panic_on_oops, write_sysctl
+from .guest import KernelLog, enable_jit, facts, load_modules, panic_on_oops, write_sysctl
 from .libbpf import Libbpf
 
 TYPE_CHECKING = False

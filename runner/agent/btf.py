@@ -1,27 +1,36 @@
-"""A small parser of BTF: types by id, and where a program's global variables lie.
+"""Reads BTF: types by id and by name, the layout of structures, the globals of a BPF object.
 
-Meant for BPF objects and modules, with some thousand types; vmlinux has a hundred thousand, see kernelbtf.py.
+libbpf parses it, and finds a type by its id or name; what a type says is read from the bytes, within their bounds.
 Format: Documentation/bpf/btf.rst. Byte order and word size are those of the running machine.
 """
 
 from __future__ import annotations
 
+import ctypes
 import struct
+from bisect import bisect_right
+
+from .libbpf import Libbpf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO = range(1, 14)
 VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(14, 20)
+TRANSPARENT = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
 
+ONE, TWO, THREE = struct.Struct("=I"), struct.Struct("=II"), struct.Struct("=III")
 _MAGIC = 0xEB9F
 _HEADER = struct.Struct("=HBBIIIII")
-TWO, THREE = struct.Struct("=II"), struct.Struct("=III")  # a type's record, and a member of one, are three
 _INT_SIGNED = 1 << 24
-_FIXED = {INT: 4, ARRAY: 12, VAR: 4, DECL_TAG: 4}  # bytes behind a type's header
-_PER_MEMBER = {STRUCT: 12, UNION: 12, ENUM: 8, FUNC_PROTO: 8, DATASEC: 12, ENUM64: 12}
-TRANSPARENT = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
+_WHOLE = 0xFFFFFFFF  # a tag of the function itself, not of a parameter
+_POINTER = struct.calcsize("P")
+_DEPTH = 16  # of types within types; a damaged one may contain itself
 
 
 class BtfError(Exception):
-    """The BTF is malformed, or has no such name."""
+    """The BTF is malformed, or has no such type or name."""
 
 
 def sections(raw: bytes) -> tuple[bytes, bytes]:
@@ -38,16 +47,6 @@ def sections(raw: bytes) -> tuple[bytes, bytes]:
     return types, strings
 
 
-def string_at(offset: int, base: bytes, own: bytes) -> str:
-    """A string, where those of split BTF go on behind its base's. Raises BtfError."""
-    within = offset - len(base)
-    strings, start = (own, within) if within >= 0 else (base, offset)
-    end = strings.find(b"\0", start)
-    if end < 0:
-        raise BtfError(f"no string at {offset}")
-    return strings[start:end].decode("utf-8", "replace")
-
-
 class Slot:
     """Where a number lies in the value of a map: byte offset, size, signed or not."""
 
@@ -60,64 +59,207 @@ class Slot:
 
 
 class Btf:
-    """Parsed BTF. For split BTF (modules) give the base's number of types, void included, and its strings."""
+    """BTF that libbpf has parsed: of vmlinux, of a module on top of it, or of a BPF object.
 
-    def __init__(self, raw: bytes, first_id: int = 1, base_strings: bytes = b"") -> None:
-        self._types, self._strings = sections(raw)
-        self._first_id = first_id
-        self._base_strings = base_strings
-        self._offsets: list[int] = []
-        self._index()
+    Types and strings are its own or its base's. Methods raise BtfError.
+    """
 
-    def _index(self) -> None:
-        types, end, at = self._types, len(self._types), 0
-        try:
-            while at < end:
-                self._offsets.append(at)
-                info = THREE.unpack_from(types, at)[1]
-                kind = info >> 24 & 0x1F
-                at += 12 + _FIXED.get(kind, 0) + _PER_MEMBER.get(kind, 0) * (info & 0xFFFF)
-        except struct.error:
-            at = -1
-        if at != end:
-            raise BtfError("BTF is cut short")
+    def __init__(self, libbpf: Libbpf, handle: ctypes.c_void_p, base: Btf | None = None) -> None:
+        c, size = libbpf.c, ctypes.c_uint32()
+        raw = c.btf__raw_data(handle, ctypes.byref(size))
+        self._types, self._strings = sections(ctypes.string_at(raw, size.value) if raw else b"")
+        self._c = c
+        self.handle = handle
+        self._base = base
+        self._base_strings = base._strings if base else b""
+        self._first: int = base._end if base else 1
+        self._end: int = int(c.btf__type_cnt(handle))  # the first id that is not here
+        self._start = self._address(self._first)
 
-    def __len__(self) -> int:
-        """The number of types that are here and not in the base."""
-        return len(self._offsets)
+    @classmethod
+    def of_file(cls, libbpf: Libbpf, path: str, base: Btf | None = None) -> Btf:
+        """Raises LibbpfError too."""
+        handle = ctypes.c_void_p(libbpf.c.btf__parse_split(path.encode(), base.handle if base else None))
+        if not handle:
+            raise libbpf.error(f"parsing {path}")
+        return cls(libbpf, handle, base)
 
-    def ids(self) -> range:
-        return range(self._first_id, self._first_id + len(self._offsets))
+    # --- types by id
 
-    def string(self, offset: int) -> str:
-        return string_at(offset, self._base_strings, self._strings)
+    def _address(self, type_id: int) -> int:
+        return int(self._c.btf__type_by_id(self.handle, ctypes.c_uint32(type_id)) or 0)
 
-    def _header(self, type_id: int) -> tuple[int, int, int, int]:
-        """Offset, name offset, info, size or type."""
-        index = type_id - self._first_id
-        if not 0 <= index < len(self._offsets):
+    def _at(self, type_id: int) -> int:
+        """Where the record of a type of this object begins."""
+        return self._address(type_id) - self._start
+
+    def holder(self, type_id: int) -> Btf:
+        """Whose type it is: this object's, or its base's."""
+        if self._base and type_id < self._first:
+            return self._base.holder(type_id)
+        if not (self._first <= type_id < self._end and 0 <= self._at(type_id) <= len(self._types) - THREE.size):
             raise BtfError(f"no type {type_id} here")
-        offset = self._offsets[index]
-        return (offset, *THREE.unpack_from(self._types, offset))
+        return self
+
+    def record(self, type_id: int) -> tuple[int, int, int]:
+        """Kind, number of members or parameters, size or type."""
+        _, info, size_or_type = self._record(type_id)
+        return info >> 24 & 0x1F, info & 0xFFFF, size_or_type
+
+    def _record(self, type_id: int) -> tuple[int, int, int]:
+        holder = self.holder(type_id)
+        record: tuple[int, int, int] = THREE.unpack_from(holder._types, holder._at(type_id))
+        return record
 
     def kind(self, type_id: int) -> int:
-        return self._header(type_id)[2] >> 24 & 0x1F
-
-    def name(self, type_id: int) -> str:
-        return self.string(self._header(type_id)[1])
-
-    def of_kind(self, kind: int) -> list[int]:
-        """The ids of all types of a kind."""
-        return [type_id for type_id in self.ids() if self.kind(type_id) == kind]
+        return self._record(type_id)[1] >> 24 & 0x1F
 
     def target(self, type_id: int) -> int:
-        """What a FUNC, DECL_TAG, VAR, PTR or modifier refers to."""
-        return self._header(type_id)[3]
+        """The size of a type, or what a FUNC, DECL_TAG, VAR, PTR or modifier refers to."""
+        return self._record(type_id)[2]
 
-    def _triples(self, type_id: int) -> list[tuple[int, int, int]]:
-        """Members of a STRUCT or UNION (name, type, bit offset), variables of a DATASEC (type, offset, size)."""
-        offset, _, info, _ = self._header(type_id)
-        return [THREE.unpack_from(self._types, offset + 12 + 12 * n) for n in range(info & 0xFFFF)]
+    def name(self, type_id: int) -> str:
+        """Empty when it has none."""
+        return self.string(self._record(type_id)[0])
+
+    def _behind(self, type_id: int, form: struct.Struct, count: int = -1) -> list[tuple[int, ...]]:
+        """What follows a type's record: its members, parameters or values; by default as many as it says."""
+        holder = self.holder(type_id)
+        begin = holder._at(type_id) + THREE.size
+        length = form.size * (self.record(type_id)[1] if count < 0 else count)
+        found = holder._types[begin : begin + length]
+        if len(found) != length:
+            raise BtfError(f"type {type_id} is cut short")
+        return list(form.iter_unpack(found))
+
+    def string(self, offset: int) -> str:
+        """Those of split BTF go on behind its base's."""
+        within = offset - len(self._base_strings)
+        strings, start = (self._strings, within) if within >= 0 else (self._base_strings, offset)
+        end = strings.find(b"\0", start)
+        if end < 0:
+            raise BtfError(f"no string at {offset}")
+        return strings[start:end].decode("utf-8", "replace")
+
+    # --- types by name
+
+    def find(self, name: str, kind: int) -> int | None:
+        """The id of a type of this object."""
+        heads = map(ONE.pack, self._string_offsets(name))
+        if self._base and not any(head in self._types for head in heads):
+            return None  # libbpf would look through the base first
+        found = int(self._c.btf__find_by_name_kind(self.handle, name.encode(), ctypes.c_uint32(kind)))
+        return found if found >= self._first else None
+
+    def tagged(self, tag: str) -> dict[str, int]:
+        """All functions of this object that carry a declaration tag, with their ids."""
+        found = {}
+        heads = [TWO.pack(string, DECL_TAG << 24) for string in self._string_offsets(tag)]
+        for at in (place for head in heads for place in self._places(head)):
+            if at + 2 * TWO.size > len(self._types):
+                continue
+            type_id, component = TWO.unpack_from(self._types, at + TWO.size)
+            # otherwise it is the tag of a parameter, or the bytes of something else
+            if component == _WHOLE and self._first <= type_id < self._end and self.kind(type_id) == FUNC:
+                found[self.name(type_id)] = type_id
+        return found
+
+    def constants(self, ending: str) -> dict[str, int]:
+        """The enumerators of this object whose names end so."""
+        found: dict[str, int] = {}
+        wanted = ending.encode() + b"\0"
+        at = self._strings.find(wanted)
+        while at >= 0:
+            begin = self._strings.rfind(b"\0", 0, at) + 1
+            word = self._strings[begin : at + len(wanted) - 1].decode("utf-8", "replace")
+            found.update((word, value) for value in self._enumerated(begin + len(self._base_strings)))
+            at = self._strings.find(wanted, at + 1)
+        return found
+
+    def _enumerated(self, string: int) -> Iterator[int]:
+        """The values of the enumerators with this name."""
+        for place in self._places(ONE.pack(string)):
+            type_id = self._first - 1 + bisect_right(range(self._first, self._end), place, key=self._at)
+            if self.kind(type_id) == ENUM:
+                yield from (value for name, value in self._behind(type_id, TWO) if name == string)
+
+    def _places(self, head: bytes) -> Iterator[int]:
+        """Where these bytes are among the types."""
+        at = self._types.find(head)
+        while at >= 0:
+            if at % 4 == 0:
+                yield at
+            at = self._types.find(head, at + 1)
+
+    def _string_offsets(self, text: str) -> list[int]:
+        """Where a string is: its own or, in a module, the base's."""
+        wanted = b"\0" + text.encode() + b"\0"
+        found = [(self._base_strings.find(wanted), 1), (self._strings.find(wanted), len(self._base_strings) + 1)]
+        return [at + behind for at, behind in found if at >= 0]
+
+    def has_string(self, text: str) -> bool:
+        return bool(self._string_offsets(text))
+
+    def strings_among(self, wanted: frozenset[str]) -> frozenset[str]:
+        """Those that occur as strings of this object. One pass, however many they are."""
+        names = frozenset(name.encode() for name in wanted)
+        return frozenset(name.decode() for name in names.intersection(self._strings.split(b"\0")))
+
+    # --- what types say
+
+    def parameters(self, proto: int) -> list[int]:
+        """The types of a FUNC_PROTO's parameters."""
+        if self.kind(proto) != FUNC_PROTO:
+            raise BtfError(f"type {proto} is not a prototype")
+        return [type_id for _, type_id in self._behind(proto, TWO)]
+
+    def element(self, array: int) -> tuple[int, int]:
+        """Type and number of an array's elements."""
+        ((element, _, count),) = self._behind(array, THREE, 1)
+        return element, count
+
+    def members(self, type_id: int) -> Iterator[tuple[str, int, int, int]]:
+        """Of a structure or union: name, type, offset in bits, and the width of a bit field, 0 of anything else."""
+        has_bit_fields = self._record(type_id)[1] >> 31
+        for name, member, place in self._behind(type_id, THREE):
+            width, offset = (place >> 24, place & 0xFFFFFF) if has_bit_fields else (0, place)
+            yield self.string(name), member, offset, width
+
+    def size(self, type_id: int, depth: int = 0) -> int:
+        """In bytes."""
+        kind, _, size_or_type = self.record(type_id)
+        if kind == PTR:
+            return _POINTER
+        if kind in (INT, FLOAT, STRUCT, UNION, ENUM, ENUM64):
+            return size_or_type
+        if kind == ARRAY and depth < _DEPTH:
+            element, count = self.element(type_id)
+            return count * self.size(element, depth + 1)
+        if kind in TRANSPARENT and depth < _DEPTH:
+            return self.size(size_or_type, depth + 1)
+        raise BtfError(f"type {type_id} has no size")
+
+    # --- the globals of a BPF object
+
+    def variables(self, section: str) -> dict[str, tuple[int, int]]:
+        """What is in a section such as `.data`: offset and type; of `.ksyms`, its functions."""
+        found = self.find(section, DATASEC)
+        rows = self._behind(found, THREE) if found else []
+        return {self.name(type_id): (offset, self.target(type_id)) for type_id, offset, _ in rows}
+
+    def fields(self, type_id: int) -> dict[str, tuple[int, int]]:
+        """Each member of a structure: byte offset and type. Those of unnamed members count as the structure's own.
+
+        Bit fields are left out.
+        """
+        type_id = self._plain(type_id)
+        found: dict[str, tuple[int, int]] = {}
+        for name, member, bits, width in self.members(type_id) if self.kind(type_id) in (STRUCT, UNION) else ():
+            if width or bits % 8:
+                continue
+            inner = {name: (0, member)} if name else self.fields(member)
+            found.update({key: (bits // 8 + at, inner_type) for key, (at, inner_type) in inner.items()})
+        return found
 
     def _plain(self, type_id: int) -> int:
         """Without typedefs and qualifiers."""
@@ -125,61 +267,29 @@ class Btf:
             type_id = self.target(type_id)
         return type_id
 
-    def variables(self) -> dict[str, tuple[str, int, int]]:
-        """Each global variable: its section (`.data`), its offset there, its type."""
-        found = {}
-        for section_id in self.of_kind(DATASEC):
-            for var_id, offset, _ in self._triples(section_id):
-                if self.kind(var_id) == VAR:
-                    found[self.name(var_id)] = (self.name(section_id), offset, self.target(var_id))
-        return found
-
-    def members(self, type_id: int) -> dict[str, tuple[int, int]]:
-        """Each member of a struct: its byte offset and type. Those of unnamed members count as the struct's own."""
-        type_id = self._plain(type_id)
-        if self.kind(type_id) not in (STRUCT, UNION):
-            return {}
-        bitfields = self._header(type_id)[2] >> 31
-        found = {}
-        for name_off, member_type, bits in self._triples(type_id):
-            if (bitfields and bits >> 24) or bits % 8:
-                continue  # bit fields are not for us
-            name, offset = self.string(name_off), (bits & 0xFFFFFF) // 8
-            if name:
-                found[name] = (offset, member_type)
-            else:
-                inner = self.members(member_type)
-                found.update({key: (offset + at, inner_type) for key, (at, inner_type) in inner.items()})
-        return found
-
-    def _below(self, type_id: int, name: str) -> tuple[int, int]:
-        """Offset and type of a member of a struct, or of an array's element."""
-        type_id = self._plain(type_id)
-        if self.kind(type_id) == ARRAY:
-            element, _, count = THREE.unpack_from(self._types, self._header(type_id)[0] + 12)
-            if not name.isdigit() or int(name) >= count:
-                raise BtfError(f"{name!r} is not an index below {count}")
-            return int(name) * self._size(element), element
-        members = self.members(type_id)
-        if name not in members:
-            raise BtfError(f"no member {name!r}; there are: {', '.join(members) or 'none'}")
-        return members[name]
-
-    def _size(self, type_id: int) -> int:
-        """Bytes of a type that has its size in its header."""
-        return self.target(self._plain(type_id))
-
     def slot(self, offset: int, type_id: int, path: list[str]) -> Slot:
-        """The number at `path` (members, array indices) below a variable of this type. BtfError if there is none."""
+        """The number at `path` (members, array indices) below a variable of this type."""
         for name in path:
-            inner, type_id = self._below(type_id, name)
+            inner, type_id = self._below(self._plain(type_id), name)
             offset += inner
         type_id = self._plain(type_id)
-        at, _, _, size = self._header(type_id)
+        _, info, size = self._record(type_id)
         kind = self.kind(type_id)
         if kind == INT:
-            encoding = struct.unpack_from("=I", self._types, at + 12)[0]
+            ((encoding,),) = self._behind(type_id, ONE, 1)
             return Slot(offset, size, bool(encoding & _INT_SIGNED))
         if kind in (ENUM, ENUM64):
-            return Slot(offset, size, bool(self._header(type_id)[2] >> 31))
+            return Slot(offset, size, bool(info >> 31))
         raise BtfError(f"{'.'.join(path) or 'the variable'} is not a number")
+
+    def _below(self, type_id: int, name: str) -> tuple[int, int]:
+        """Offset and type of a member of a structure, or of an array's element."""
+        if self.kind(type_id) == ARRAY:
+            element, count = self.element(type_id)
+            if not name.isdigit() or int(name) >= count:
+                raise BtfError(f"{name!r} is not an index below {count}")
+            return int(name) * self.size(element), element
+        fields = self.fields(type_id)
+        if name not in fields:
+            raise BtfError(f"no member {name!r}; there are: {', '.join(fields) or 'none'}")
+        return fields[name]

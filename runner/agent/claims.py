@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from . import bounded
-from .facts import Sysctls
+from .guest import Sysctls, ip
 from .objects import Loader
 
 TYPE_CHECKING = False
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from .libbpf import Libbpf
-    from .netlink import Numbered
+    from .objects import Object
     from .traffic import Traffic, Wanted
 
     class Claim(TypedDict):
@@ -36,7 +36,7 @@ class Prober:
     def __init__(self, libbpf: Libbpf, folder: str) -> None:
         self._libbpf = libbpf
         self._loader = Loader(libbpf, folder)
-        self._namespaces: Numbered | None = None
+        self._numbered: set[int] = set()  # network namespaces that have these ids
         self._traffic: Traffic | None = None
 
     def ask(self, body: Claim) -> dict[str, object]:
@@ -44,16 +44,11 @@ class Prober:
         found = self._loader.object(body["object"], body["constants"])
         if body["load_as"] or body["license"] != "GPL":
             refused, log = found.load_other(body["program"], body["load_as"], body["license"])
-            return {"load_errno": refused, "log": bounded(log)}
-        if body["netns"] is not None:
-            if self._namespaces is None:
-                from .netlink import Numbered  # noqa: PLC0415  under emulation an import is dear
-
-                self._namespaces = Numbered()
-            self._namespaces.assign(body["netns"])
+            return _of_load(found, refused, log)
+        self._number(body["netns"])
         with Sysctls(body["sysctl"]):
             fd, refused, log = found.load(body["program"])
-            observation: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
+            observation = _of_load(found, refused, log)
             if not refused:
                 if body["traffic"]:
                     flow = self._flows().flow(body["traffic"], body["inputs"]["flow"], fd, found, body["inputs"])
@@ -73,9 +68,22 @@ class Prober:
                 os.close(fd)
         return {"log": bounded(log, 256 << 10)}
 
+    def _number(self, netns: int | None) -> None:
+        """From now on a network namespace has this id, as seen from here. Raises NoAnswer."""
+        if netns is not None and netns not in self._numbered:
+            ip(f"netns add numbered{netns}\nnetns set numbered{netns} {netns}\n")
+            self._numbered.add(netns)
+
     def _flows(self) -> Traffic:
         if self._traffic is None:
             from .traffic import Traffic  # noqa: PLC0415  under emulation an import is dear
 
             self._traffic = Traffic(self._libbpf)
         return self._traffic
+
+
+def _of_load(found: Object, refused: int, log: str) -> dict[str, object]:
+    observation: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
+    if kfunc := found.unresolved(log):
+        observation["unresolved"] = kfunc
+    return observation

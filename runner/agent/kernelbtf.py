@@ -1,7 +1,8 @@
-"""Which kfuncs the running kernel's BTF holds: in vmlinux and in each loaded module.
+"""Which kfuncs the running kernel's BTF holds, in vmlinux and in each loaded module, and what it says of each.
 
-vmlinux has over a hundred thousand types: walking them in Python takes a second under emulation. So names are searched
-as bytes, records by their first eight bytes, and ids come from libbpf's index.
+That is its prototype, and the layout of the structures that programs hand to it: pointers to `struct bpf_*` or
+`struct *_opts` in the prototype, unless they are so large that they are the kernel's own business. A constant that is
+named for a structure's size, such as NF_BPF_CT_OPTS_SZ of bpf_ct_opts, is told as well.
 """
 
 from __future__ import annotations
@@ -9,17 +10,43 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+from itertools import pairwise
 
-from .btf import DECL_TAG, FUNC, STRUCT, THREE, TWO, BtfError, sections, string_at
-from .layouts import Layouts, prototypes
-from .libbpf import Libbpf
+from .btf import (
+    ARRAY,
+    CONST,
+    ENUM,
+    ENUM64,
+    FUNC,
+    FWD,
+    PTR,
+    RESTRICT,
+    STRUCT,
+    TRANSPARENT,
+    TYPE_TAG,
+    UNION,
+    VOLATILE,
+    Btf,
+    BtfError,
+)
+from .libbpf import DeclOpts, Libbpf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Layout = dict[str, object]  # StructLayout of the host
+    Functions = dict[str, int]  # names, and the ids of their FUNC_PROTO types
 
 FOLDER = "/sys/kernel/btf"
 VMLINUX = "vmlinux"
 TAG = "bpf_kfunc"
 OTHER_TAGS = ("bpf_fastcall",)  # what else a kfunc's tags may say
-_WHOLE = 0xFFFFFFFF
-_LINKAGES = (1, 0, 2)  # global, static, extern
+MAX_BYTES, MAX_MEMBERS = 256, 32
+_DEPTH = 16  # of types within types; a damaged one may contain itself
+_LIMIT_S = 10
+_END = 1  # behind each prototype; never in one
+_WORDS = {STRUCT: "struct", UNION: "union", ENUM: "enum", ENUM64: "enum"}
 
 
 class Kfunc:
@@ -38,186 +65,16 @@ class Kfunc:
         self.fd = fd
         self.tags = tags
         self.prototype = ""
-        self.layouts: list[dict[str, object]] = []
-
-
-class ObjectBtf:
-    """The BTF of vmlinux, or of a module on top of it. Raises LibbpfError and BtfError.
-
-    It is searched as bytes first; libbpf parses it only when something was found.
-    """
-
-    def __init__(self, libbpf: Libbpf, path: str, base: ObjectBtf | None = None) -> None:
-        with open(path, "rb") as file:
-            self._types, self._strings = sections(file.read())
-        self._libbpf = libbpf
-        self._path = path
-        self._base = base
-        self._base_strings = base._strings if base else b""
-        self._parsed: ctypes.c_void_p | None = None
-        self._first = self._end = self._start = 0
-
-    @property
-    def handle(self) -> ctypes.c_void_p:
-        """libbpf's own."""
-        if self._parsed is None:
-            c, base = self._libbpf.c, self._base
-            parsed = ctypes.c_void_p(c.btf__parse_split(self._path.encode(), base.handle if base else None))
-            if not parsed:
-                raise self._libbpf.error(f"parsing {self._path}")
-            self._first = base._end if base else 1
-            self._end = int(c.btf__type_cnt(parsed))  # the first id that is not here
-            self._parsed = parsed
-            self._start = self._address(self._first)
-        return self._parsed
-
-    def _address(self, type_id: int) -> int:
-        return int(self._libbpf.c.btf__type_by_id(self.handle, ctypes.c_uint32(type_id)) or 0)
-
-    def _has(self, type_id: int) -> bool:
-        self.handle  # noqa: B018  parses
-        return self._first <= type_id < self._end
-
-    def _at(self, type_id: int) -> int:
-        """Where the record of a type begins. BtfError when it is not here."""
-        at = self._address(type_id) - self._start
-        if not (self._has(type_id) and 0 <= at <= len(self._types) - THREE.size):
-            raise BtfError(f"no type {type_id} here")
-        return at
-
-    def record(self, type_id: int) -> tuple[int, int, int]:
-        """Name offset, info, size or type. BtfError when it is not here."""
-        record: tuple[int, int, int] = THREE.unpack_from(self._types, self._at(type_id))
-        return record
-
-    def kind(self, type_id: int) -> int:
-        return self.record(type_id)[1] >> 24 & 0x1F
-
-    def name(self, type_id: int) -> str:
-        """Empty when it has none."""
-        return self.string(self.record(type_id)[0])
-
-    def behind(self, type_id: int, start: int, length: int) -> bytes:
-        """Bytes of what follows a type's record: its members, its parameters, its values."""
-        begin = self._at(type_id) + THREE.size + start
-        found = self._types[begin : begin + length]
-        if len(found) != length:
-            raise BtfError(f"type {type_id} is cut short")
-        return found
-
-    def holder(self, type_id: int) -> ObjectBtf | None:
-        """Whose type it is: this object's, or its base's."""
-        if self._has(type_id):
-            return self
-        return self._base.holder(type_id) if self._base else None
-
-    def string(self, offset: int) -> str:
-        return string_at(offset, self._base_strings, self._strings)
-
-    def _id_before(self, offset: int) -> int | None:
-        """The id of the last type whose record begins at or before `offset`; None when none does."""
-        self.handle  # noqa: B018  parses
-        low, high = self._first, self._end
-        while low < high:
-            middle = (low + high) // 2
-            if self._address(middle) - self._start <= offset:
-                low = middle + 1
-            else:
-                high = middle
-        return low - 1 if low > self._first else None
-
-    def _id_at(self, offset: int) -> int | None:
-        """The id of the type whose record begins at `offset`; None when none does."""
-        type_id = self._id_before(offset)
-        return type_id if type_id and self._address(type_id) - self._start == offset else None
-
-    def _string_offsets(self, name: str) -> list[int]:
-        """Where a string is: its own or, in a module, the base's."""
-        wanted = b"\0" + name.encode() + b"\0"
-        found = [(self._base_strings.find(wanted), 1), (self._strings.find(wanted), len(self._base_strings) + 1)]
-        return [at + behind for at, behind in found if at >= 0]
-
-    def strings_ending(self, end: str) -> list[tuple[str, int]]:
-        """Strings of this object that end so, with their offsets."""
-        found, wanted = [], end.encode() + b"\0"
-        at = self._strings.find(wanted)
-        while at >= 0:
-            begin = self._strings.rfind(b"\0", 0, at) + 1
-            word = self._strings[begin : at + len(end)].decode("utf-8", "replace")
-            found.append((word, begin + len(self._base_strings)))
-            at = self._strings.find(wanted, at + 1)
-        return found
-
-    def mentions(self, string: int) -> list[tuple[int, int]]:
-        """Types that may name a string of this object behind their records, and where."""
-        found, wanted = [], struct.pack("=I", string)
-        at = self._types.find(wanted)
-        while at >= 0:
-            type_id = self._id_before(at) if at % 4 == 0 else None
-            place = at - self._at(type_id) - THREE.size if type_id else -1
-            if type_id and place >= 0:
-                found.append((type_id, place))
-            at = self._types.find(wanted, at + 1)
-        return found
-
-    def _records(self, kind: int, linkage: int, name: str) -> list[int]:
-        """Offsets of what may be records of a kind and name."""
-        found = []
-        for string in self._string_offsets(name):
-            head = TWO.pack(string, kind << 24 | linkage)
-            at = self._types.find(head)
-            while at >= 0:
-                if at % 4 == 0:
-                    found.append(at)
-                at = self._types.find(head, at + 1)
-        return found
-
-    def has_string(self, text: str) -> bool:
-        return bool(self._string_offsets(text))
-
-    def strings_among(self, wanted: frozenset[str]) -> frozenset[str]:
-        """Those that occur as strings here. One pass, however many they are."""
-        names = frozenset(name.encode() for name in wanted)
-        return frozenset(name.decode() for name in names.intersection(self._strings.split(b"\0")))
-
-    def function(self, name: str) -> int | None:
-        """The id of the function `name`."""
-        return self._find(FUNC, _LINKAGES, name)
-
-    def struct(self, name: str) -> int | None:
-        """The id of the structure `name`."""
-        return self._find(STRUCT, range(1, 256), name)
-
-    def _find(self, kind: int, low_bits: tuple[int, ...] | range, name: str) -> int | None:
-        at = (offset for linkage in low_bits for offset in self._records(kind, linkage, name))
-        return next(filter(None, map(self._id_at, at)), None)
-
-    def tagged(self, tag: str) -> dict[str, int]:
-        """All functions of this object that carry a declaration tag, with their ids."""
-        found = {}
-        for offset in self._records(DECL_TAG, 0, tag):
-            if offset + 2 * TWO.size > len(self._types):
-                continue
-            type_id, component = TWO.unpack_from(self._types, offset + TWO.size)
-            if component != _WHOLE or not self._has(type_id):
-                continue  # a parameter's tag, or the bytes of something else
-            name_off, info, _ = self.record(type_id)
-            if info >> 24 & 0x1F == FUNC:
-                found[self.string(name_off)] = type_id
-        return found
-
-    def prototype(self, function: int) -> int:
-        """The id of a function's FUNC_PROTO."""
-        return self.record(function)[2]
+        self.layouts: list[Layout] = []
 
 
 class KernelBtf:
-    """All BTF of the running kernel."""
+    """All BTF of the running kernel. Raises LibbpfError and BtfError."""
 
     def __init__(self, libbpf: Libbpf, folder: str = FOLDER) -> None:
         self._libbpf = libbpf
         self._folder = folder
-        self.vmlinux = ObjectBtf(libbpf, os.path.join(folder, VMLINUX))
+        self.vmlinux = Btf.of_file(libbpf, os.path.join(folder, VMLINUX))
         self._fds = libbpf.kernel_btf_fds()
 
     def kfuncs(self, names: frozenset[str]) -> dict[str, Kfunc]:
@@ -229,12 +86,12 @@ class KernelBtf:
         found = _kfuncs_of(self.vmlinux, VMLINUX, 0, shared)
         homes = [(self.vmlinux, found)]
         for module in sorted(name for name in self._fds if name != VMLINUX):
-            btf = ObjectBtf(self._libbpf, os.path.join(self._folder, module), self.vmlinux)
+            btf = Btf.of_file(self._libbpf, os.path.join(self._folder, module), self.vmlinux)
             candidates = (btf.strings_among(names) | shared) - found.keys()
             more = _kfuncs_of(btf, module, self._fds[module], candidates)
             homes += [(btf, more)] if more else []
             found = {**more, **found}
-        protos = [{name: btf.prototype(kfunc.btf_id) for name, kfunc in held.items()} for btf, held in homes]
+        protos = [{name: btf.target(kfunc.btf_id) for name, kfunc in held.items()} for btf, held in homes]
         jobs = [(btf.handle, ids) for (btf, _), ids in zip(homes, protos, strict=True)]
         for name, prototype in prototypes(self._libbpf, jobs).items():
             found[name].prototype = prototype
@@ -245,13 +102,143 @@ class KernelBtf:
         return found
 
 
-def _kfuncs_of(btf: ObjectBtf, owner: str, fd: int, names: frozenset[str]) -> dict[str, Kfunc]:
+def _kfuncs_of(btf: Btf, owner: str, fd: int, names: frozenset[str]) -> dict[str, Kfunc]:
     found = {name: Kfunc(name, owner, at, fd, (TAG,)) for name, at in btf.tagged(TAG).items()}
     for tag in OTHER_TAGS if found else ():
         for name in btf.tagged(tag).keys() & found.keys():
             found[name].tags += (tag,)
     for name in sorted(names - found.keys()):
-        type_id = btf.function(name)
+        type_id = btf.find(name, FUNC)
         if type_id is not None:
             found[name] = Kfunc(name, owner, type_id, fd)
     return found
+
+
+# --- prototypes -----------------------------------------------------------------------------------------------------
+
+
+def prototypes(libbpf: Libbpf, jobs: Iterable[tuple[ctypes.c_void_p, Functions]]) -> dict[str, str]:
+    """As C has them, written by libbpf. `jobs`: BTF, and what to write of it. Without what libbpf cannot write.
+
+    libbpf hands what it writes to a function of the signature of vfprintf. That is what it gets: the C library's own,
+    so that no text comes by way of Python until all of it is there. All of it happens in a child: libbpf trusts BTF to
+    be sound, and what a broken one does to it must not end the agent.
+    """
+    jobs = list(jobs)
+    output, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        libbpf.libc.alarm(_LIMIT_S)  # a type that contains itself has no end
+        try:
+            for btf, functions in jobs:
+                _write(libbpf, btf, functions, write_end)
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with open(output, encoding="utf-8", errors="replace") as file:
+        texts = file.read().split(chr(_END))
+    os.waitpid(child, 0)
+    names = [name for _, functions in jobs for name in functions]
+    return {name: text for name, text in zip(names, texts[:-1], strict=False) if text}
+
+
+def _write(libbpf: Libbpf, btf: ctypes.c_void_p, functions: Functions, output: int) -> None:
+    """One text for each function, empty where there is none."""
+    c, libc = libbpf.c, libbpf.libc
+    stream = ctypes.c_void_p(libc.fdopen(output, b"w"))
+    writer = ctypes.c_void_p(c.btf_dump__new(btf, ctypes.cast(libc.vfprintf, ctypes.c_void_p), stream, None))
+    for name, proto_id in functions.items() if writer else ():
+        opts = DeclOpts(sz=ctypes.sizeof(DeclOpts), field_name=name.encode())
+        c.btf_dump__emit_type_decl(writer, ctypes.c_uint32(proto_id), ctypes.byref(opts))
+        libc.fputc(_END, stream)
+    libc.fflush(stream)
+
+
+# --- layouts --------------------------------------------------------------------------------------------------------
+
+
+def shared(prototype: str) -> set[str]:
+    """The names of the structures in a prototype that programs know from the inside."""
+    words = "".join(char if char.isalnum() or char == "_" else " " for char in prototype).split()
+    after = (name for word, name in pairwise(words) if word == "struct")
+    return {name for name in after if name.startswith("bpf_") or name.endswith("_opts")}
+
+
+class Layouts:
+    """Each structure is looked at once, however many kfuncs take it."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], Layout | None] = {}
+
+    def of(self, btf: Btf, proto: int, prototype: str) -> list[Layout]:
+        """Of one kfunc, in the order of its parameters. What BTF does not say properly is left out."""
+        names = shared(prototype)
+        found: dict[str, Layout] = {}
+        try:
+            for type_id in btf.parameters(proto) if names else ():
+                target = _pointee(btf, type_id)
+                name = btf.name(target) if target else ""
+                if name in names and name not in found and (layout := self._layout(btf.holder(target), target)):
+                    found[name] = layout
+        except (BtfError, struct.error):
+            pass
+        return list(found.values())
+
+    def _layout(self, btf: Btf, type_id: int) -> Layout | None:
+        key = (id(btf), type_id)
+        if key not in self._known:
+            self._known[key] = _layout(btf, type_id)
+        return self._known[key]
+
+
+def _layout(btf: Btf, type_id: int) -> Layout | None:
+    _, count, size = btf.record(type_id)
+    if size > MAX_BYTES or not 0 < count <= MAX_MEMBERS:
+        return None
+    name = btf.name(type_id)
+    members = [
+        {"name": word, "type": _words(btf, member), "offset": place // 8, "size": btf.size(member), "bits": bits}
+        for word, member, place, bits in btf.members(type_id)
+    ]
+    constants = [{"name": word, "value": value} for word, value in btf.constants(f"{name.upper()}_SZ").items()]
+    return {"name": name, "size": size, "members": members, "constants": constants}
+
+
+def _pointee(btf: Btf, type_id: int) -> int:
+    """The structure that a parameter points to; 0 when it points to something else."""
+    pointers = 0
+    for _ in range(_DEPTH):
+        if type_id == 0:
+            break
+        kind, _, target = btf.record(type_id)
+        if kind == STRUCT:
+            return type_id if pointers == 1 else 0
+        if kind != PTR and kind not in TRANSPARENT:
+            break
+        pointers += kind == PTR
+        type_id = target
+    return 0
+
+
+def _words(btf: Btf, type_id: int, depth: int = 0) -> str:
+    """A type as C has it, near enough to be read."""
+    if type_id == 0:
+        return "void"
+    if depth > _DEPTH:
+        raise BtfError(f"type {type_id} has no name")
+    (kind, _, target), name = btf.record(type_id), btf.name(type_id)
+    if kind in _WORDS:
+        return f"{_WORDS[kind]} {name or '{...}'}"
+    if kind == FWD:
+        return f"struct {name}"
+    if kind == PTR:
+        words = _words(btf, target, depth + 1)
+        return f"{words}*" if words.endswith("*") else f"{words} *"
+    if kind == ARRAY:
+        element, count = btf.element(type_id)
+        return f"{_words(btf, element, depth + 1)}[{count}]"
+    if kind == CONST:
+        return f"const {_words(btf, target, depth + 1)}"
+    if kind in (VOLATILE, RESTRICT, TYPE_TAG):
+        return _words(btf, target, depth + 1)
+    return name or "(function)"

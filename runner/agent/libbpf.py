@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 import sys
-from ctypes import c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
 
 SHORT_LOG_BYTES = 32 << 10
 LOG_BYTES = 4 << 20  # the verifier's own words; before v6.4 a log that does not fit is -ENOSPC
@@ -25,14 +25,12 @@ _POINTERS = (
     "bpf_object__btf",
     "bpf_map__initial_value",
     "bpf_program__insns",
+    "btf__new_empty",
     "btf__parse_split",
     "btf__raw_data",
     "btf__type_by_id",
     "btf_dump__new",
-    "bpf_object__find_program_by_name",
-    "bpf_object__next_program",
     "bpf_object__next_map",
-    "btf__parse_raw",
 )
 
 
@@ -46,8 +44,11 @@ MOV_IMM, _EXIT = 0xB7, 0x95
 RETURN = instruction(MOV_IMM, 0, 0, 0, 0) + instruction(_EXIT, 0, 0, 0, 0)
 
 
+# Each up to the last member that is used here: libbpf takes `sz` for the end of what its caller knows.
+
+
 class LoadOpts(ctypes.Structure):
-    """struct bpf_prog_load_opts, as of libbpf 1.5."""
+    """struct bpf_prog_load_opts"""
 
     _fields_ = (
         ("sz", c_size_t),
@@ -70,8 +71,6 @@ class LoadOpts(ctypes.Structure):
         ("log_level", c_uint32),
         ("log_size", c_uint32),
         ("log_buf", c_void_p),
-        ("log_true_size", c_uint32),
-        ("token_fd", c_uint32),
     )
 
 
@@ -89,11 +88,6 @@ class TestRunOpts(ctypes.Structure):
         ("ctx_size_in", c_uint32),
         ("ctx_size_out", c_uint32),
         ("retval", c_uint32),
-        ("repeat", c_int),
-        ("duration", c_uint32),
-        ("flags", c_uint32),
-        ("cpu", c_uint32),
-        ("batch_size", c_uint32),
     )
 
 
@@ -105,7 +99,6 @@ class HandlerOpts(ctypes.Structure):
         ("cookie", c_long),
         ("prog_setup_fn", c_void_p),
         ("prog_prepare_load_fn", c_void_p),
-        ("prog_attach_fn", c_void_p),
     )
 
 
@@ -115,8 +108,6 @@ class DeclOpts(ctypes.Structure):
     _fields_ = (
         ("sz", c_size_t),
         ("field_name", c_char_p),
-        ("indent_level", c_int),
-        ("strip_mods", c_bool),
     )
 
 
@@ -132,10 +123,6 @@ class MapOpts(ctypes.Structure):
         ("inner_map_fd", c_uint32),
         ("map_flags", c_uint32),
         ("map_extra", c_uint64),
-        ("numa_node", c_uint32),
-        ("map_ifindex", c_uint32),
-        ("value_type_btf_obj_fd", ctypes.c_int32),
-        ("token_fd", c_uint32),
     )
 
 

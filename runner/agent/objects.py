@@ -10,18 +10,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import struct
 from sys import byteorder
 
-from .btf import INT, PTR, STRUCT, TYPE_TAG, Btf, BtfError, Slot
+from .btf import Btf, BtfError, Slot
 from .libbpf import PREPARE_LOAD, RETURN, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, instruction
 from .progtypes import PROG_TYPES, ProgType
 
 PREFIX = "tagged_"  # the map tagged_TAG of an object
-_TARGET = b"nf_conn"
-_MAGIC, _ARRAY = 0xEB9F, 2  # BPF_MAP_TYPE_ARRAY
+_ARRAY = 2  # BPF_MAP_TYPE_ARRAY
+_POISONED, _POISON = "invalid func unknown#", 2002000000  # libbpf's POISON_CALL_KFUNC_BASE
 _RESULT = "result"
 _WRITABLE = (".data", ".bss")
+_SECTIONS = (".rodata", *_WRITABLE)
 
 
 class Relocated:
@@ -120,11 +120,10 @@ class Object:
         self._libbpf = libbpf
         self._handle = handle
         self._name = name
-        size = ctypes.c_uint32()
-        btf = ctypes.c_void_p(libbpf.c.bpf_object__btf(handle))
-        raw = libbpf.c.btf__raw_data(btf, ctypes.byref(size))
-        self._btf = Btf(ctypes.string_at(raw, size.value))
-        self._variables = self._btf.variables()
+        self._btf = Btf(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__btf(handle)))
+        self._variables = {
+            name: (section, *place) for section in _SECTIONS for name, place in self._btf.variables(section).items()
+        }
         self._programs: dict[str, Relocated] = {}
         self._loaded: dict[str, int] = {}
         self._maps: dict[str, tuple[int, bytes]] = {}  # section: file descriptor, first contents
@@ -213,6 +212,16 @@ class Object:
         relocated.opts.expected_attach_type = 0
         return fd, self.words + log if fd < 0 else log
 
+    def unresolved(self, log: str) -> str:
+        """The kfunc of whose call the verifier says that libbpf had not found it, or found another prototype.
+
+        libbpf then calls by a number: that of the kfunc among the sorted names of what the object takes from outside.
+        """
+        number = log.rpartition(_POISONED)[2].partition("\n")[0]
+        at = int(number) - _POISON if number.isdecimal() else -1
+        names = sorted(self._btf.variables(".ksyms")) if at >= 0 else []
+        return names[at] if 0 <= at < len(names) else ""
+
     def _as(self, program: str, load_as: str | None) -> tuple[Relocated, ProgType]:
         """To load as a type. The caller puts `expected_attach_type` back to 0."""
         relocated, as_type = self._relocated(program), PROG_TYPES[load_as or program.partition("_")[0]]
@@ -247,9 +256,7 @@ class Object:
         key = ctypes.c_uint32(0)
         if self._libbpf.c.bpf_map_lookup_elem(fd, ctypes.byref(key), content) < 0:
             raise self._libbpf.error(f"reading {section}")
-        return {
-            name: fetch(content.raw, self._btf.slot(offset, type_id, [name])) for name in self._btf.members(type_id)
-        }
+        return {name: fetch(content.raw, self._btf.slot(offset, type_id, [name])) for name in self._btf.fields(type_id)}
 
 
 def store(content: bytearray, path: str, slot: Slot, value: int) -> None:
@@ -264,26 +271,20 @@ def fetch(content: bytes, slot: Slot) -> int:
     return int.from_bytes(content[slot.offset : slot.offset + slot.size], byteorder, signed=slot.signed)
 
 
-def tagged_btf(tag: str) -> bytes:
+def tagged_btf(libbpf: Libbpf, tag: str) -> ctypes.c_void_p:
     """A key (type 1), and a structure (type 5) with a tagged pointer, `kptr` or its like, to a struct nf_conn.
 
     clang writes BTF type tags from version 15 on only: an object of an older one could not ask for such a map.
     """
-    strings, at = b"\0", {}
-    for name in (b"u32", _TARGET, tag.encode(), b"kept", b"entry"):
-        at[name] = len(strings)
-        strings += name + b"\0"
-
-    def head(name: bytes, kind: int, size_or_type: int, members: int = 0) -> bytes:
-        return struct.pack("=III", at.get(name, 0), kind << 24 | members, size_or_type)
-
-    types = head(b"u32", INT, 4) + struct.pack("=I", 32)
-    types += head(_TARGET, STRUCT, 8)
-    types += head(tag.encode(), TYPE_TAG, 2)
-    types += head(b"", PTR, 3)
-    types += head(b"kept", STRUCT, 8, 1) + struct.pack("=III", at[b"entry"], 4, 0)
-    header = struct.pack("=HBBIIIII", _MAGIC, 1, 0, 24, 0, len(types), len(types), len(strings))
-    return header + types + strings
+    c, four, eight = libbpf.c, ctypes.c_size_t(4), ctypes.c_uint32(8)
+    btf = ctypes.c_void_p(c.btf__new_empty())
+    c.btf__add_int(btf, b"u32", four, 0)
+    c.btf__add_struct(btf, b"nf_conn", eight)
+    c.btf__add_type_tag(btf, tag.encode(), 2)
+    c.btf__add_ptr(btf, 3)
+    c.btf__add_struct(btf, b"kept", eight)
+    c.btf__add_field(btf, b"entry", 4, 0, 0)
+    return btf
 
 
 def tagged_map(libbpf: Libbpf, tag: str) -> tuple[int, str]:
@@ -291,9 +292,10 @@ def tagged_map(libbpf: Libbpf, tag: str) -> tuple[int, str]:
 
     A kernel may refuse the whole BTF for a pointer that no map may hold; then, as libbpf does, the map is made without.
     """
-    raw, words = tagged_btf(tag), ""
+    btf, size, words = tagged_btf(libbpf, tag), ctypes.c_uint32(), ""
+    raw = ctypes.c_void_p(libbpf.c.btf__raw_data(btf, ctypes.byref(size)))
     opts = MapOpts(sz=ctypes.sizeof(MapOpts), btf_key_type_id=1, btf_value_type_id=5)
-    btf_fd = int(libbpf.c.bpf_btf_load(raw, ctypes.c_size_t(len(raw)), None))
+    btf_fd = int(libbpf.c.bpf_btf_load(raw, ctypes.c_size_t(size.value), None))
     if btf_fd == -errno.ENOENT:
         words = f"no BTF with the type tag {tag}: ENOENT\n"
         opts = MapOpts(sz=ctypes.sizeof(MapOpts))

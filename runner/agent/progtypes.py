@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .kernelbtf import ObjectBtf
+from .btf import FUNC, STRUCT, Btf
 from .libbpf import LoadOpts
 
 _SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
@@ -23,15 +23,15 @@ class ProgType:
         self.function = function
         self.struct = struct
 
-    def opts(self, vmlinux: ObjectBtf) -> LoadOpts:
+    def opts(self, vmlinux: Btf) -> LoadOpts:
         """What to load with. LookupError when the kernel has no such type, or not what it attaches to."""
         if not vmlinux.has_string(f"BPF_PROG_TYPE_{self.constant}"):
             raise LookupError("the kernel does not know this program type")
         opts = LoadOpts(expected_attach_type=self.attach, prog_flags=self.flags)
-        if self.function or self.struct:
-            target = vmlinux.function(self.function) if self.function else vmlinux.struct(self.struct)
+        if name := self.function or self.struct:
+            target = vmlinux.find(name, FUNC if self.function else STRUCT)
             if target is None:
-                raise LookupError(f"the kernel has no {self.function or self.struct} to attach to")
+                raise LookupError(f"the kernel has no {name} to attach to")
             opts.attach_btf_id = target
         return opts
 

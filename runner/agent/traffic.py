@@ -11,9 +11,9 @@ import ctypes
 import os
 import socket
 
+from .conntrack import Entry, Table
+from .guest import Namespace, ip
 from .libbpf import Libbpf
-from .netlink import Namespace, add_route, bring_up, make_pair
-from .tracking import Entry, Table, switch_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +33,25 @@ if TYPE_CHECKING:
 FIRST_PORT = 20000  # bpf/traffic.bpf.c
 SERVER_PORT = 8080
 VIRTUAL = "10.99.0.1"  # nobody has this address; what goes there reaches the tracked server's device
-_DEVICE = "server0"
+_NAMESPACES = """\
+netns add client
+netns add plain
+netns add tracked
+link add plain netns client type veth peer name server0 netns plain
+link add tracked netns client type veth peer name server0 netns tracked
+"""
+_CLIENT = """\
+addr add 10.77.0.1/24 dev plain
+link set plain up
+addr add 10.77.1.1/24 dev tracked
+link set tracked up
+route add 10.99.0.0/16 via 10.77.1.2
+"""
+_SERVER = """\
+addr add {0}.2/24 dev server0
+link set server0 up
+route add default via {0}.1
+"""
 _PATIENCE_S = 10.0  # far more than a loaded machine needs: what is late is not what is lost
 _REQUEST, _REPLY = b"request", b"reply"
 _INGRESS, _REPLACE, _TCX_INGRESS = 1, 1, 46  # BPF_TC_INGRESS, BPF_TC_F_REPLACE, BPF_TCX_INGRESS
@@ -140,17 +158,12 @@ class Hooks:
 class Server:
     """A namespace with a device, two sockets that wait, and a table."""
 
-    def __init__(self, libbpf: Libbpf, client: Namespace, number: int, *, tracked: bool) -> None:
-        self.address, gateway, name = f"10.77.{number}.2", f"10.77.{number}.1", f"client{number}"
-        self.namespace = Namespace()
-        with client:
-            make_pair(name, _DEVICE, self.namespace.fd)
-            bring_up(name, gateway)
+    def __init__(self, libbpf: Libbpf, name: str, network: str) -> None:
+        self.address = f"{network}.2"
+        self.namespace = Namespace(name)
         with self.namespace:
-            self.hooks = Hooks(libbpf, bring_up(_DEVICE, self.address))
-            add_route("0.0.0.0", 0, gateway)  # noqa: S104  to everywhere
-            if tracked:
-                switch_on()
+            ip(_SERVER.format(network))
+            self.hooks = Hooks(libbpf, socket.if_nametoindex("server0"))
             self.table = Table()
             self.udp = _socket(socket.SOCK_DGRAM, SERVER_PORT)
             self.tcp = _socket(socket.SOCK_STREAM, SERVER_PORT)
@@ -165,16 +178,16 @@ def _socket(kind: int, port: int) -> socket.socket:
 
 
 class Traffic:
-    """The namespaces, made once, and the flows through them."""
+    """The namespaces, made once, and the flows through them. Raises NoAnswer and what `flow` raises."""
 
     def __init__(self, libbpf: Libbpf) -> None:
-        self._client = Namespace()
-        self._servers = {
-            tracked: Server(libbpf, self._client, number, tracked=tracked)
-            for number, tracked in enumerate((False, True))
-        }
+        ip(_NAMESPACES)
+        self._client = Namespace("client")
         with self._client:
-            add_route("10.99.0.0", 16, self._servers[True].address)
+            ip(_CLIENT)
+        self._servers = {False: Server(libbpf, "plain", "10.77.0"), True: Server(libbpf, "tracked", "10.77.1")}
+        with self._servers[True].namespace:
+            self._servers[True].table.switch_on()
 
     def flow(self, wanted: Wanted, number: int, fd: int, found: Object, inputs: dict[str, int]) -> dict[str, int]:
         """One flow past the program: its result and FIELDS. OSError, LibbpfError, NetlinkError."""

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runner.agent.btf import DECL_TAG, FUNC, FUNC_PROTO, INT, PTR, STRUCT, BtfError
-from runner.agent.kernelbtf import KernelBtf, ObjectBtf
+from runner.agent.btf import DECL_TAG, FUNC, FUNC_PROTO, INT, PTR, STRUCT, Btf, BtfError
+from runner.agent.kernelbtf import KernelBtf
 from runner.agent.libbpf import Libbpf, LibbpfError
 from tests.unit.test_agent_btf import record
 
@@ -93,7 +93,8 @@ def test_prototypes(libbpf: Libbpf, folder: Path) -> None:
 
 def test_structures_and_strings(libbpf: Libbpf, folder: Path) -> None:
     vmlinux = KernelBtf(libbpf, str(folder)).vmlinux
-    assert (vmlinux.struct("sk_buff"), vmlinux.struct("bpf_one"), vmlinux.function("sk_buff")) == (2, None, None)
+    assert vmlinux.find("sk_buff", STRUCT) == 2
+    assert vmlinux.find("bpf_one", STRUCT) is vmlinux.find("sk_buff", FUNC) is None
     assert vmlinux.has_string("bpf_fastcall")
     assert not vmlinux.has_string("fastcall")
 
@@ -102,7 +103,7 @@ def test_a_tag_of_something_else_is_no_kfunc(libbpf: Libbpf, tmp_path: Path) -> 
     types = record(at("int"), INT, 0, 4, 1 << 24 | 32) + record(at("bpf_kfunc"), DECL_TAG, 0, 1, WHOLE)
     (tmp_path / "vmlinux").write_bytes(blob(types, BASE))
     with contextlib.suppress(LibbpfError):  # newer ones look closer, and do not take it
-        assert ObjectBtf(libbpf, str(tmp_path / "vmlinux")).tagged("bpf_kfunc") == {}
+        assert Btf.of_file(libbpf, str(tmp_path / "vmlinux")).tagged("bpf_kfunc") == {}
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)

@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runner.agent.btf import ARRAY, DECL_TAG, ENUM, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TYPEDEF, UNION, BtfError
-from runner.agent.kernelbtf import KernelBtf
-from runner.agent.layouts import shared
+from runner.agent.kernelbtf import KernelBtf, shared
 from runner.agent.libbpf import Libbpf, LibbpfError
 from runner.probes.census.answers import CensusObservation
 from tests.unit.test_agent_btf import record

@@ -15,7 +15,7 @@ import pytest
 from runner.agent import NoAnswer, bounded
 from runner.agent import __main__ as main
 from runner.agent.__main__ import Agent
-from runner.agent.facts import KernelLog
+from runner.agent.guest import KernelLog
 from runner.agent.libbpf import PACKET, errno_name
 from runner.engine.transcript import Place, Transcript
 from runner.guest.splats import SplatParser

@@ -30,6 +30,15 @@ class FakeKernel:
         ctypes.cast(size, ctypes.POINTER(ctypes.c_uint32))[0] = len(self._btf)
         return ctypes.addressof(self._btf)
 
+    def btf__type_cnt(self, _: object) -> int:
+        return 1
+
+    def btf__type_by_id(self, *_: object) -> None:
+        return None
+
+    def btf__find_by_name_kind(self, *_: object) -> int:
+        return -errno.ENOENT
+
     def bpf_object__find_map_by_name(self, *_: object) -> None:
         return None
 

@@ -1,13 +1,17 @@
-"""What the guest says about itself, and what is prepared before the first question: modules, the JIT."""
+"""The guest that the agent runs in: what it says about itself, its modules, sysctls, network namespaces and log."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import sys
 
+from . import NoAnswer
+
 JIT = "net.core.bpf_jit_enable"
-_MODPROBE = "/usr/sbin/modprobe"
+_MODPROBE, _IP = "/usr/sbin/modprobe", "/usr/sbin/ip"
+_NEWNET = 0x40000000  # CLONE_NEWNET
 
 
 def read(path: str) -> str:
@@ -48,28 +52,29 @@ def panic_on_oops() -> None:
 
 def load_modules(names: list[str]) -> dict[str, str]:
     """Load modules, together: starting modprobe is half of the work. Each: empty, or why it did not load."""
-    if not names or not load_module("-a", "--", *names):
+    if not names or not run(_MODPROBE, "-a", "--", *names):
         return dict.fromkeys(names, "")
-    return {name: load_module("--", name) for name in names}
+    return {name: run(_MODPROBE, "--", name) for name in names}
 
 
-def load_module(*arguments: str) -> str:
-    """Run modprobe: empty, or why it failed."""
-    output, write_end = os.pipe()
-    redirect = [(os.POSIX_SPAWN_DUP2, write_end, 1), (os.POSIX_SPAWN_DUP2, write_end, 2)]
+def run(program: str, *arguments: str, text: str = "") -> str:
+    """Run a program with `text`, of at most 4 KiB, as its input: empty, or why it failed."""
+    (source, feed), (output, write_end) = os.pipe(), os.pipe()
+    os.write(feed, text.encode())
+    os.close(feed)
+    ends = [(os.POSIX_SPAWN_DUP2, end, fd) for fd, end in enumerate((source, write_end, write_end))]
     try:
-        child = os.posix_spawn(
-            _MODPROBE, [_MODPROBE, *arguments], {"PATH": "/usr/sbin:/usr/bin"}, file_actions=redirect
-        )
+        child = os.posix_spawn(program, [program, *arguments], {"PATH": "/usr/sbin:/usr/bin"}, file_actions=ends)
     except OSError as error:
         os.close(output)
-        return f"{_MODPROBE}: {error.strerror}"
+        return f"{program}: {error.strerror}"
     finally:
+        os.close(source)
         os.close(write_end)
     with open(output, encoding="utf-8", errors="replace") as words:
         said = words.read().strip()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return "" if status == 0 else (said or f"modprobe ended with status {status}")[-500:]
+    return "" if status == 0 else (said or f"{os.path.basename(program)} ended with status {status}")[-500:]
 
 
 def facts(modules: dict[str, str], libbpf: str) -> dict[str, object]:
@@ -113,6 +118,31 @@ class Sysctls:
         for name, value in self._before.items():
             write_sysctl(name, value)
         self._before.clear()
+
+
+class Namespace:
+    """A network namespace that ip(8) has made. `with namespace:` is inside of it."""
+
+    def __init__(self, name: str) -> None:
+        self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        self._libc = ctypes.CDLL(None, use_errno=True)  # os.setns came with Python 3.12
+
+    def __enter__(self) -> None:
+        self._enter(self._fd)
+
+    def __exit__(self, *_: object) -> None:
+        self._enter(self._home)
+
+    def _enter(self, namespace: int) -> None:
+        if self._libc.setns(namespace, _NEWNET) < 0:
+            raise OSError(ctypes.get_errno(), f"setns: {os.strerror(ctypes.get_errno())}")
+
+
+def ip(commands: str) -> None:
+    """Run commands of ip(8), one a line, in the network namespace in which this process is. Raises NoAnswer."""
+    if why := run(_IP, "-batch", "-", text=commands):
+        raise NoAnswer(f"ip: {why}")
 
 
 class KernelLog:
