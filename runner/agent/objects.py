@@ -215,11 +215,11 @@ class Object:
     def unresolved(self, log: str) -> str:
         """The kfunc of whose call the verifier says that libbpf had not found it, or found another prototype.
 
-        libbpf then calls by a number: that of the kfunc among the sorted names of what the object takes from outside.
+        libbpf puts a number into the call: that of the kfunc among what the object takes from outside, sorted by name.
         """
         number = log.rpartition(_POISONED)[2].partition("\n")[0]
         at = int(number) - _POISON if number.isdecimal() else -1
-        names = sorted(self._btf.variables(".ksyms")) if at >= 0 else []
+        names = [*self._btf.variables(".kconfig"), *sorted(self._btf.variables(".ksyms"))] if at >= 0 else []
         return names[at] if 0 <= at < len(names) else ""
 
     def _as(self, program: str, load_as: str | None) -> tuple[Relocated, ProgType]:

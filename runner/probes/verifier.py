@@ -12,7 +12,6 @@ from runner.model.errnos import ENOTSUPP, ERRNO, errno_name
 # libbpf replaces a call of a kfunc that the kernel lacks, or an access to a field that it lacks, by a call of a helper
 # with one of these impossible numbers (POISON_CALL_KFUNC_BASE, and bpf_core_poison_insn's).
 _MISSING = re.compile(r"invalid func unknown#(200[2-9]\d{6}|195896080)")
-_MISSING_KFUNC = re.compile(r"invalid func unknown#200[2-9]\d{6}")
 _FAILURES = {ERRNO[name] for name in ("ENOMEM", "EAGAIN", "EINTR", "ENOSPC", "EMFILE", "ENFILE", "EBUSY", "ETIMEDOUT")}
 _PROSE = "Verification failed:"  # v7.3 appends an explanation behind the old words
 # Addresses and BTF ids differ from boot to boot and from build to build. `unknown#` has no BTF id behind it, but what
@@ -106,11 +105,6 @@ def steady(log: str) -> str:
     if "#" not in log and "0x" not in log:
         return log  # most have none, and this is much faster than the pattern
     return _PARTICULAR.sub(lambda found: _ID if found[0][0] == "#" else _ADDRESS, log)
-
-
-def lacks_kfunc(log: str) -> bool:
-    """Does the program call a kfunc that libbpf did not find, or found with another prototype?"""
-    return bool(_MISSING_KFUNC.search(log))
 
 
 @lru_cache(maxsize=4096)  # asked again and again of the same logs

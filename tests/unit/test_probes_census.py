@@ -12,9 +12,8 @@ from runner.model import CellResult, Crash, Facts, Outcome, ProgType, Row, State
 from runner.model.version import KernelVersion
 from runner.probes import OPTIONS, Expectations
 from runner.probes.census.answers import CensusObservation, taken
-from runner.probes.census.judge import CensusNames
+from runner.probes.census.judge import CensusNames, absence, read
 from runner.probes.census.kfuncs import KfuncList, load_kfuncs
-from runner.probes.census.reading import absence, read
 from tests.answers import answers_of, with_answers
 from tests.samples import DATA, ROOT
 from tests.unit.agent_samples import cell

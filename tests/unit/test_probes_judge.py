@@ -18,8 +18,7 @@ from runner.model import (
     Verdict,
 )
 from runner.probes.census.answers import taken
-from runner.probes.claims.answers import Observation
-from runner.probes.claims.matching import statement_true
+from runner.probes.claims.answers import Observation, statement_true
 from tests.answers import answers_of, seen_of, with_answers
 from tests.unit.agent_samples import GOOD_FACTS, cell, claims, result, states, transcript, verdicts
 

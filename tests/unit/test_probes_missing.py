@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from runner.model import CellResult, ProgType, State, Verdict
 from runner.probes.census.answers import taken
-from runner.probes.claims.judge import Evidence, missing_words, other_prototype
+from runner.probes.claims.answers import Observation
+from runner.probes.claims.judge import missing_words
 from tests.answers import seen_of, with_answers
-from tests.unit.agent_samples import claims, result, states, verdicts
+from tests.unit.agent_samples import result, states, verdicts
 
 POISONED = "12: (85) call unknown#2002000004\ninvalid func unknown#2002000004\nprocessed 9 insns"
 NO_FIELD = "3: (85) call unknown#195896080\ninvalid func unknown#195896080\n"
@@ -48,31 +47,44 @@ def test_a_module_without_btf_is_the_cause_wherever_its_kfuncs_are_called() -> N
     assert (nat.state, nat.details["object"]) == (State.REGISTERED, "nf_nat")
 
 
-def without(seen: CellResult, kfunc: str) -> CellResult:
-    census = tuple(one for one in taken(seen).answers if one.kfunc != kfunc)
-    return with_answers(seen, census=census, missing=(*taken(seen).missing, kfunc))
+def unresolved(kfunc: str, *, log: str = POISONED) -> Observation:
+    return Observation(probe="set-timeout:tc", load_errno=22, log=log, unresolved=kfunc)
+
+
+def judged(of: CellResult, kfunc: str) -> tuple[Verdict | None, str]:
+    """Of set-timeout, when that kfunc of its program was not resolved."""
+    row = verdicts(with_answers(of, claims=(unresolved(kfunc),)))["set-timeout:tc"]
+    return row.verdict, row.cause
 
 
 def test_what_the_kernel_really_lacks_is_named() -> None:
-    file = claims()[0]
-    seen = without(result("6.12.117"), "bpf_ct_set_nat_info")
-    assert other_prototype(Evidence.of(seen), file, POISONED) == ""
-    assert missing_words(Evidence.of(seen), file, POISONED).endswith("does not have: bpf_ct_set_nat_info")
-    assert (
-        missing_words(Evidence.of(seen), file, NO_FIELD) == "the program reads a field that this kernel does not have"
+    seen = result("6.12.117")
+    lacks = "the program needs a kfunc that this kernel does not have: bpf_of_tomorrow"
+    assert judged(seen, "bpf_of_tomorrow") == (Verdict.BROKEN, lacks)
+    assert missing_words(unresolved("", log=NO_FIELD)) == "the program reads a field that this kernel does not have"
+
+
+def test_a_missing_module_does_not_hide_another_prototype() -> None:
+    """Only what that module would have is explained by it."""
+    reason = "modprobe: FATAL: Module nf_nat not found"
+    full = result("6.12.117")
+    seen = full.model_copy(
+        update={"facts": full.facts.model_copy(update={"modules": {"nf_conntrack": "", "nf_nat": reason}})}
     )
-
-
-@pytest.mark.parametrize("log", ["", "R1 bad", NO_FIELD])
-def test_other_refusals_say_nothing_about_prototypes(log: str) -> None:
-    assert other_prototype(Evidence.of(result("6.12.117")), claims()[0], log) == ""
+    census = tuple(one for one in taken(seen).answers if one.kfunc != "bpf_ct_set_nat_info")
+    seen = with_answers(seen, census=census, missing=("bpf_ct_set_nat_info",))
+    assert judged(seen, "bpf_ct_set_nat_info") == (Verdict.NO_ANSWER, f"module nf_nat did not load: {reason}")
+    verdict, cause = judged(seen, "bpf_ct_set_timeout")
+    assert verdict is Verdict.NO_ANSWER
+    assert cause == "signature differs: the kernel's bpf_ct_set_timeout has another prototype than the program's"
 
 
 def test_without_a_census_nothing_is_known_about_prototypes() -> None:
-    seen = result("6.12.117")
-    assert other_prototype(Evidence.of(seen), claims()[0], POISONED) != ""
-    assert other_prototype(Evidence.of(with_answers(seen, census=())), claims()[0], POISONED) == ""
-    half = tuple(one for one in taken(seen).answers if one.kfunc != "bpf_ct_release")
-    assert other_prototype(Evidence.of(with_answers(seen, census=half)), claims()[0], POISONED) == ""
-    failed = tuple(one.model_copy(update={"object": "", "failed": "bug"}) for one in taken(seen).answers)
-    assert other_prototype(Evidence.of(with_answers(seen, census=failed)), claims()[0], POISONED) == ""
+    """Of a kfunc in no BTF, as far as is known, the kernel's word counts."""
+    failed = tuple(one.model_copy(update={"object": "", "failed": "bug"}) for one in taken(result("6.12.117")).answers)
+    for census in ((), failed):
+        verdict, cause = judged(with_answers(result("6.12.117"), census=census), "bpf_ct_release")
+        assert (verdict, cause.partition(":")[0]) == (
+            Verdict.BROKEN,
+            "the program needs a kfunc that this kernel does not have",
+        )

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.model import State
-from runner.probes.claims.answers import Observation
-from runner.probes.claims.matching import expected_words, matches, observed_words
+from runner.probes.claims.answers import Observation, expected_words, matches, observed_words
 from runner.probes.claims.written import Pattern, Range, Refusal
 from runner.probes.verifier import calls_missing, permission, says, steady, verdict_line
 from tests.answers import seen_of

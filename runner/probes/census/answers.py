@@ -60,7 +60,7 @@ class Taken:
 
     answers: tuple[CensusObservation, ...]  # each with what any answer says of its kfunc
     ended: Mapping[ProgType, str]  # whose census came to its end: empty, or why nothing could be asked
-    missing: frozenset[str]
+    missing: frozenset[str]  # looked for, and no BTF of the kernel has such a function
 
     @cached_property
     def tagged(self) -> frozenset[tuple[str, str]]:
@@ -76,17 +76,12 @@ def taken(result: CellResult) -> Taken:
     """What was answered to a census."""
     mine = [it for it in result.answers if it.kind == NAME]
     told = {it.item: it.body for it in mine if it.item and "object" in it.body}
+    names = [it.body.get("missing") for it in mine if not it.item]
     return Taken(
         answers=tuple(_observation(it, told.get(it.item, {})) for it in mine if it.item),
         ended={_prog_type(it): it.failed for it in mine if not it.item},
-        missing=lacking(result),
+        missing=frozenset(str(name) for some in names if isinstance(some, list) for name in some),
     )
-
-
-def lacking(result: CellResult) -> frozenset[str]:
-    """The names that were looked for, and that no BTF of the kernel has as a function."""
-    names = [it.body.get("missing") for it in result.answers if it.kind == NAME and not it.item]
-    return frozenset(str(name) for some in names if isinstance(some, list) for name in some)
 
 
 def held(result: CellResult) -> frozenset[str]:

@@ -9,9 +9,17 @@ from typing import Any
 from runner.model import Answer, Ask, CellResult, ProgType, Row
 from runner.model.errnos import errno_name, errno_words
 from runner.model.version import KernelVersion
-from runner.probes.claims.answers import NAME, ClaimBody, Observation, observation, observations
+from runner.probes.claims.answers import (
+    NAME,
+    NOT_WRITTEN,
+    UNTOUCHED,
+    ClaimBody,
+    Observation,
+    matches,
+    observation,
+    observations,
+)
 from runner.probes.claims.judge import Evidence, Question, judge
-from runner.probes.claims.matching import NOT_WRITTEN, UNTOUCHED, matches
 from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Pattern, expanded, problems
 from runner.probes.kind import Kind, Need, Pairs, ProbeFile, Said
 from runner.probes.verifier import steady

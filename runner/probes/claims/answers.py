@@ -1,15 +1,20 @@
-"""What a guest is asked about a claim, and what it answers."""
+"""What a guest is asked about a claim, what it answers, and whether that is what was predicted. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pydantic import Field, ValidationError
 
 from runner.model import Answer, CellResult, Plain, ProgType, SafeName, Traffic
+from runner.model.errnos import ERRNO, errno_name
+from runner.probes.claims.written import Claim, Pattern, Range, Refusal
 from runner.probes.kind import nonsense
+from runner.probes.verifier import says, verdict_line
 
 NAME = "claims"
+UNTOUCHED = 0x12345678  # what the programs leave in opts.error before they call
+NOT_WRITTEN = "not written"
 
 
 class ClaimBody(Plain):
@@ -44,6 +49,7 @@ class Observation(Plain):
     probe: str
     load_errno: int | None = None  # 0: the verifier took it; None: never got that far
     log: str = ""  # libbpf's and the verifier's words
+    unresolved: str = ""  # the kfunc of the refused call, which libbpf did not find, or with another prototype only
     run_errno: int | None = None
     retval: int | None = None
     fields: dict[str, int] = Field(default_factory=dict)
@@ -66,3 +72,109 @@ def _observation(answer: Answer) -> Observation:
         return Observation.model_validate({**answer.body, "probe": answer.probe, "failed": answer.failed})
     except ValidationError as error:
         return Observation(probe=answer.probe, failed=nonsense(error))
+
+
+# --- held against what a claim predicts ------------------------------------------------------------------------------
+
+
+def matches(pattern: Pattern, seen: Observation) -> bool:
+    """Is the observation what the pattern says? Both must be of a program that was given to the kernel."""
+    if isinstance(pattern.load, Refusal):
+        return bool(seen.load_errno) and _refused_as(pattern.load, seen)
+    if pattern.load == "refused":
+        return bool(seen.load_errno)
+    if seen.load_errno != 0 or seen.run_errno != 0:
+        return False
+    return all(name in seen.fields and _is(value, seen.fields[name]) for name, value in pattern.fields.items())
+
+
+def names_words(pattern: Pattern) -> bool:
+    """Does the pattern say with which words the kernel refuses the program?"""
+    return isinstance(pattern.load, Refusal) and bool(pattern.load.log)
+
+
+def statement_true(claim: Claim, seen: Observation) -> bool | None:
+    """Is what the claim says true on the kernel that was seen? None when the kernel was not asked."""
+    if seen.failed or seen.load_errno is None:
+        return None
+    return matches(claim.answer, seen)
+
+
+def _refused_as(refusal: Refusal, seen: Observation) -> bool:
+    if refusal.errno is not None and ERRNO[refusal.errno] != seen.load_errno:
+        return False
+    return not refusal.log or any(says(seen.log, words) for words in refusal.texts)
+
+
+def _is(expected: int | str | Range, number: int) -> bool:
+    if isinstance(expected, Range):
+        return expected.min <= number <= expected.max
+    return number == (_number(expected) if isinstance(expected, str) else expected)
+
+
+def _number(name: str) -> int:
+    """-EINVAL -> -22"""
+    return -ERRNO[name[1:]] if name.startswith("-") else ERRNO[name]
+
+
+def expected_words(pattern: Pattern) -> str:
+    """`error -EINVAL, acquired 0`; `load refused: -EACCES, "..."`."""
+    if isinstance(pattern.load, Refusal):
+        parts = [f"-{pattern.load.errno}"] if pattern.load.errno else []
+        parts += [" or ".join(f'"{words}"' for words in pattern.load.texts)] if pattern.load.log else []
+        return "load refused" + (": " + ", ".join(parts) if parts else "")
+    if pattern.load == "refused":
+        return "load refused"
+    return ", ".join(f"{name} {value_words(name, value)}" for name, value in pattern.fields.items()) or "loads and runs"
+
+
+def observed_words(pattern: Pattern, seen: Observation) -> str:
+    """What was seen, as far as the pattern is about it."""
+    if seen.load_errno is None:
+        return ""
+    if seen.load_errno:
+        line = verdict_line(seen.log)
+        return f"load refused: -{errno_name(seen.load_errno)}" + (f', "{line}"' if line else "")
+    if seen.run_errno:
+        return f"run failed: -{errno_name(seen.run_errno)}"
+    names = pattern.fields or {name: value for name, value in seen.fields.items() if value}
+    shown = [f"{name} {value_words(name, seen.fields[name])}" for name in names if name in seen.fields]
+    return ", ".join(shown) or "loads and runs"
+
+
+def answer_words(claim: Claim, seen: Observation) -> str:
+    """What was answered, in words that are equal where kernels behave alike.
+
+    Only the fields that the claim names count; all values within one of its ranges are one answer.
+    """
+    if seen.load_errno:
+        words = f"load refused: -{errno_name(seen.load_errno)}"
+        return (
+            f"{words}, for another reason" if names_words(claim.answer) and not matches(claim.answer, seen) else words
+        )
+    if seen.run_errno:
+        return f"run failed: -{errno_name(seen.run_errno)}"
+    patterns = (claim.answer, *(entry.answer for entry in claim.expect))
+    names = dict.fromkeys(name for pattern in patterns for name in pattern.fields)
+    return ", ".join(_field(patterns, name, seen) for name in names if name in seen.fields) or "loads and runs"
+
+
+def _field(patterns: Iterable[Pattern], name: str, seen: Observation) -> str:
+    for pattern in patterns:
+        expected = pattern.fields.get(name)
+        if isinstance(expected, Range) and _is(expected, seen.fields[name]):
+            return f"{name} {value_words(name, expected)}"
+    return f"{name} {value_words(name, seen.fields[name])}"
+
+
+def value_words(name: str, value: int | str | Range) -> str:
+    """A field's value as people read it: an errno, a hexadecimal status or address, a pattern as it is."""
+    if isinstance(value, Range):
+        return f"{value.min}..{value.max}"
+    if isinstance(value, str):
+        return value
+    if value == UNTOUCHED:
+        return NOT_WRITTEN
+    if value < 0 and name.endswith(("error", "ret")):
+        return f"-{errno_name(-value)}"
+    return hex(value) if any(part in name for part in ("status", "addr", "dirs")) else str(value)

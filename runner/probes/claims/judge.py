@@ -5,15 +5,16 @@ No answer is the default. Only the kernel's own words make anything else of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 from runner.model import CellResult, Level, ProgType, Row, Verdict
 from runner.model.errnos import errno_name
-from runner.probes.census.answers import held, lacking
-from runner.probes.claims.answers import NAME, Observation
-from runner.probes.claims.matching import (
+from runner.probes.census.answers import held
+from runner.probes.claims.answers import (
+    NAME,
+    Observation,
     answer_words,
     expected_words,
     matches,
@@ -23,7 +24,7 @@ from runner.probes.claims.matching import (
 )
 from runner.probes.claims.written import Claim, ClaimFile, Pattern
 from runner.probes.kind import CRASHED, not_asked
-from runner.probes.verifier import calls_missing, lacks_kfunc, platform_trouble, without_jit
+from runner.probes.verifier import calls_missing, platform_trouble, without_jit
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,11 @@ class Evidence:
     """A cell's result, and what is known about the kfuncs of its kernel."""
 
     result: CellResult
-    absent: frozenset[str] = frozenset()  # looked for, and in no BTF of the kernel
     present: frozenset[str] = frozenset()  # in some BTF
 
     @classmethod
     def of(cls, result: CellResult) -> Self:
-        return cls(result, lacking(result), held(result))
+        return cls(result, held(result))
 
 
 def judge(evidence: Evidence, question: Question, seen: Observation | None) -> Row:
@@ -73,7 +73,7 @@ def judge(evidence: Evidence, question: Question, seen: Observation | None) -> R
     else:
         assert seen is not None  # noqa: S101  _no_answer has a cause without one
         verdict = Verdict.HOLDS if matches(pattern, seen) and not missing else Verdict.BROKEN
-        cause = missing_words(evidence, question.file, seen.log) if missing else ""
+        cause = missing_words(seen) if missing else ""
     return Row(
         kind=NAME,
         probe=probe,
@@ -103,15 +103,14 @@ def _details(
 ) -> Mapping[str, object]:
     """`usable`: its answer can show the kfunc at work. Of what was seen: `level`, how far the program got; `missing`,
     what the program needs and was not there."""
-    claim, file = question.claim, question.file
+    claim = question.claim
     details: dict[str, object] = {"usable": True} if claim.usable else {}
     if seen is None:
         return details
     effect = claim.usable and statement_true(claim, seen)
     details["level"] = str(Level.EFFECT if effect else _level(seen))
     if missing:
-        words = missing_words(evidence, file, seen.log)
-        details["missing"] = _unresolved(evidence, file, seen.log) or words
+        details["missing"] = _unresolved(evidence, question.file, seen) or missing_words(seen)
     return details
 
 
@@ -136,7 +135,7 @@ def _no_answer(evidence: Evidence, question: Question, pattern: Pattern, seen: O
     if seen.load_errno:
         if trouble := platform_trouble(seen.load_errno, seen.log):
             return without_jit(result, trouble)
-        return _unresolved(evidence, file, seen.log) if calls_missing(seen.log) else ""
+        return _unresolved(evidence, file, seen) if calls_missing(seen.log) else ""
     if seen.run_errno is None and pattern.load != "ok":
         return ""  # it was to be refused
     if seen.run_errno is None:
@@ -162,32 +161,18 @@ def _unready(result: CellResult, file: ClaimFile) -> str:
 # --- why libbpf could not resolve what a program calls ---------------------------------------------------------------
 
 
-def _unresolved(evidence: Evidence, file: ClaimFile, log: str) -> str:
-    """Why a call that was not resolved shows nothing. Empty when it shows that the kernel lacks something."""
-    return _unready(evidence.result, file) or other_prototype(evidence, file, log)
-
-
-def other_prototype(evidence: Evidence, file: ClaimFile, log: str) -> str:
-    """Says so when a call was not resolved although the kernel's BTF holds every kfunc that there is to call.
+def _unresolved(evidence: Evidence, file: ClaimFile, seen: Observation) -> str:
+    """Why a call that was not resolved shows nothing. Empty when it shows that the kernel lacks something.
 
     libbpf leaves a weak kfunc out, without a word, when its prototype is not the program's (bpf_core_types_are_compat).
-    Empty when that is not what the evidence says.
     """
-    if not lacks_kfunc(log) or any(_absent(evidence, file)):
-        return ""
-    if not evidence.present.issuperset(file.kfunc_names):
-        return ""  # not asked about: nothing is known
-    return "signature differs: the kernel has every kfunc of the program, one with another prototype than the program's"
+    if seen.unresolved in evidence.present:
+        return f"signature differs: the kernel's {seen.unresolved} has another prototype than the program's"
+    return _unready(evidence.result, file)
 
 
-def _absent(evidence: Evidence, file: ClaimFile) -> Iterator[str]:
-    """The kfuncs of the file that were looked for in this kernel's BTF and are not there."""
-    return (name for name in file.kfunc_names if name in evidence.absent)
-
-
-def missing_words(evidence: Evidence, file: ClaimFile, log: str) -> str:
+def missing_words(seen: Observation) -> str:
     """What the program needs that this kernel does not have, once everything that could be loaded was."""
-    if not lacks_kfunc(log):
+    if not seen.unresolved:
         return "the program reads a field that this kernel does not have"
-    absent = ", ".join(_absent(evidence, file))
-    return f"the program needs a kfunc that this kernel does not have{absent and f': {absent}'}"
+    return f"the program needs a kfunc that this kernel does not have: {seen.unresolved}"
