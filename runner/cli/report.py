@@ -16,9 +16,8 @@ from runner.cli.project import Project
 from runner.errors import UserError
 from runner.model import ProgType
 from runner.reports.changes import changes_document, changes_report
-from runner.reports.csvtable import csv_table
 from runner.reports.documented import docs_check_document, docs_check_report, statements_report
-from runner.reports.export import export, to_json
+from runner.reports.export import csv_table, export, to_json
 from runner.reports.markdown import availability_markdown, job_summary, workflow_commands
 from runner.reports.over_time import history_document, history_report, over_time_document, over_time_report
 from runner.reports.site import site, write_site

@@ -83,19 +83,19 @@ def _all_changes(done: Bisection) -> Iterator[RenderableType]:
     changes = found.changes if found else ()
     back = "" if done.every or (found and found.monotonic) else ", and an answer came back that had gone"
     yield Text(f"{counted(len(changes), 'change')}{back}:", "bold")
-    table = Table.grid(padding=(0, 2))
+    table = columns("", "", "", "")
     for change in changes:
         old, new = change.last_good, change.first_bad
         notes = [f"same version, another {change.differs}"] if change.same_version else []
         notes += [f"known issue {new.known_issue or old.known_issue}"] if change.explained else []
         answers = Text(f"{plain(old.answer)} -> {plain(new.answer)}")
-        table.add_row(f"  {old.title}", new.title, answers, "; ".join(notes))
+        table.add_row(Text(f"  {old.title}"), Text(new.title), answers, "; ".join(notes))
     yield table
 
 
 def _change(change: AnswerChange) -> Iterator[RenderableType]:
     old, new = change.last_good, change.first_bad
-    table = Table.grid(padding=(0, 2))
+    table = columns("", "", "", "")
     for name, side in zip(labels(change), (old, new), strict=True):
         table.add_row(Text(name, "bold"), described(side), Text(plain(side.answer)), Text(confidence(side), "dim"))
     yield table
@@ -207,7 +207,7 @@ def _sources(change: AnswerChange) -> Iterator[Text]:
 def _tested(done: Bisection) -> Table:
     """Every commit that was tested, the oldest first."""
     last = {reply.candidate: reply for reply in done.replies}
-    table = Table.grid(padding=(0, 2))
+    table = columns("", "", "")
     for it in done.candidates:
         reply = last[it.key]
         took = "booted" if reply.fresh and reply.cell else "the same kernel as another" if reply.cell else "not booted"

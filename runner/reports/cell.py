@@ -36,12 +36,8 @@ def cell_report(
     """
     result = cell.result
     expected = {row.subject for row in cell.rows if row.verdict is not None}
-    parts = [
-        section(cell.id, pairs(_about(cell))),
-        section("Kernel", pairs(_kernel(result))),
-        section("Guest", pairs(_guest(result))),
-        *(_splat(splat) for splat in cell.splats),
-    ]
+    parts = [section(title, pairs(facts)) for title, facts in cell_facts(cell)]
+    parts += [_splat(splat) for splat in cell.splats]
     for kind in KINDS.values():
         rows = [row for row in cell.rows if row.kind == kind.name]
         title = f"{kind.noun.capitalize()}s"
@@ -91,9 +87,27 @@ def probe_report(
     return Trimmed(Group(*parts))
 
 
+def cell_facts(cell: JudgedCell) -> tuple[tuple[str, _Pairs], ...]:
+    """Titles, each with (word, text). The texts may be a guest's."""
+    return (cell.id, _about(cell)), ("Kernel", _kernel(cell.result)), ("Guest", _guest(cell.result))
+
+
+def row_facts(row: Row) -> _Pairs:
+    """What is said of a row besides its state or verdict."""
+    if row.verdict is not None:
+        yield "expected", row.expected
+        yield "observed", row.observed or "nothing"
+    if row.known_issue:
+        yield "known issue", row.known_issue
+    if row.cause:
+        yield "cause", row.cause
+
+
 def _about(cell: JudgedCell) -> _Pairs:
     result = cell.result
     yield "outcome", result.ended
+    for splat in cell.splats:
+        yield "reported", f"{splat.title}{splat.probe and f', while {splat.probe} was asked'}"
     yield "host", result.where or "none"
     yield "attempts", str(result.attempts)
     for at, earlier in enumerate(cell.earlier, start=1):
@@ -159,13 +173,8 @@ def _row(row: Row, says: str, source: str) -> _Pairs:
     if row.state:
         yield "state", row.state
     if row.verdict is not None:
-        yield "expected", row.expected
-        yield "observed", row.observed or "nothing"
         yield "verdict", f"{row.verdict}{', it crashed the kernel' if row.crashed else ''}"
-    if row.known_issue:
-        yield "known issue", row.known_issue
-    if row.cause:
-        yield "cause", row.cause
+    yield from row_facts(row)
 
 
 def _verdicts(rows: Sequence[Row]) -> RenderableType:

@@ -1,12 +1,15 @@
-"""The machine interface: one JSON document per run, and one cell read back from it. Schema 1: fields are added, never
-renamed or removed.
+"""The machine interface: a run as one JSON document, or as CSV, and one cell read back from the document.
+
+Schema 1: fields are added, never renamed or removed.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import csv
 import hashlib
+import io
 import json
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,7 +22,7 @@ from runner.errors import UserError
 from runner.model import Asked, AskedCell, Build, Cell, CellResult, Crash, JudgedSplat, Plain, Row, Sha256
 from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun
-from runner.text import nearest
+from runner.text import nearest, plain
 
 # `finished` is null while the run goes on, and when it was killed; `slots` are guests at once
 _RUN_FIELDS = {"id", "started", "finished", "matrix_sha256", "runner_version", "slots"}
@@ -112,6 +115,73 @@ def _splat(splat: JudgedSplat) -> dict[str, object]:
 def to_json(document: object) -> str:
     """Indented, and ASCII only: guests choose some of the text, and C1 controls would reach the terminal."""
     return json.dumps(document, indent=2) + "\n"
+
+
+# --- CSV, for spreadsheets and data frames: one line per cell, and per verdict and state of each program type
+
+COLUMNS = (
+    "run", "started", "cell", "kernel", "version", "release", "arch",
+    "about",  # cell, or what the kind of probe calls its rows
+    "id",  # of the cell, or of what is expected; empty for a state
+    "kfunc",  # what the row is about
+    "prog_type",
+    "answer",  # the cell's outcome, the row's verdict or state
+    "expected", "observed", "errno", "object", "crashed", "cause", "seconds", "splats",
+)  # fmt: skip
+_FORMULA = ("=", "+", "-", "@")
+
+_Row = dict[str, str | int | float | None]
+
+
+def csv_table(judged: JudgedRun) -> str:
+    """As RFC 4180 has it, in UTF-8; the first line names the columns. A field that does not apply is empty.
+
+    A text that a spreadsheet would take for a formula begins with an apostrophe: guests choose some of the texts.
+    """
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, COLUMNS)
+    writer.writeheader()
+    for cell in judged.cells:
+        kernel = cell.result.cell.kernel
+        of = (judged.run_of(cell.id), judged.started_of(cell.id).isoformat(), cell.id, cell.result.cell.name)
+        same = dict(zip(COLUMNS, (*of, kernel.version, kernel.release, cell.result.cell.arch), strict=False))
+        for part in _parts(cell):
+            line = {name: _safe(it) if isinstance(it, str) else it for name, it in (same | part).items()}
+            writer.writerow(line)
+    return out.getvalue()
+
+
+def _parts(cell: JudgedCell) -> Iterator[_Row]:
+    result = cell.result
+    yield {
+        "about": "cell",
+        "id": cell.id,
+        "answer": str(result.outcome),
+        "crashed": len(result.crashed),
+        "splats": len(cell.splats),
+        "cause": result.cause,
+        "seconds": result.timings.total_s,
+    }
+    for row in cell.rows:
+        judged = row.verdict is not None
+        yield {
+            "about": KINDS[row.kind].noun,
+            "id": row.probe.removesuffix(f":{row.type}") if judged else "",
+            "kfunc": row.subject,
+            "prog_type": row.type,
+            "answer": str(row.verdict) if judged else row.state,
+            "expected": row.expected,
+            "observed": row.observed,
+            "errno": None if judged else row.errno,
+            "object": str(row.details.get("object", "")),
+            "crashed": int(row.crashed) if judged else None,
+            "cause": row.cause,
+        }
+
+
+def _safe(text: str) -> str:
+    line = plain(text)
+    return f"'{line}" if line.startswith(_FORMULA) else line
 
 
 # --- read back, of this machine or another: the text is hostile until parsed -----------------------------------------

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -13,7 +12,7 @@ from runner.model import NO_ANSWER, KnownIssue, Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
 from runner.results.availability import Availability, places
 from runner.results.model import JudgedCell, JudgedRun
-from runner.text import counted, plain, some
+from runner.text import plain, some
 
 _Item = TypeVar("_Item")
 _PROBES = 4  # named in one finding
@@ -53,14 +52,13 @@ def findings(grid: Availability, issues: Iterable[KnownIssue] = (), run_id: str 
 
     The commands look at the last run, or at `run_id`.
     """
-    found = [
-        *_cells(grid, run_id),
-        *_crashes(grid, run_id),
-        *_splats(grid, run_id),
-        *_broken(grid, run_id),
-        *_known(grid, issues, run_id),
-        *_unanswered(grid, run_id),
-    ]
+    cells = [column.cell for column in grid.columns]
+    found = [*_known(grid, cells, issues, run_id)]
+    for group in alike(((cell, it) for cell in cells for it in _seen(cell)), lambda each: each[1].key):
+        cell, first = group[0]
+        command = show_command(cell.id, first.probe, run_id, every=first.about is About.NO_ANSWER)
+        where = places(grid, {cell.id for cell, _ in group})
+        found.append(Finding(first.about, first.what, where, first.details, command))
     return tuple(sorted(found, key=lambda finding: list(About).index(finding.about)))
 
 
@@ -95,64 +93,58 @@ def listed(names: Iterable[str], most: int) -> str:
     return (f"{len(every)}: " if len(every) > most else "") + some(every, most)
 
 
-def _cells(grid: Availability, run_id: str) -> Iterator[Finding]:
-    """Cells that did not run: one finding per outcome and cause, not one per probe."""
-    lost = [cell for cell in _in_order(grid) if cell.result.outcome is not Outcome.RAN]
-    for cells in alike(lost, lambda cell: (cell.result.outcome, plain(cell.result.cause))):
-        result = cells[0].result
-        left = Counter(row.kind for cell in cells for row in cell.rows if row.verdict is Verdict.NO_ANSWER)
-        nouns = ", ".join(counted(number, KINDS[kind].noun) for kind, number in left.items())
-        yield Finding(
-            about=About.BOOT_FAILED if result.outcome is Outcome.BOOT_FAILED else About.CELL,
-            what=str(result.outcome) + (f": {nouns} without an answer" if nouns else ""),
-            where=_places(grid, cells),
-            details=(("cause", plain(result.cause) or "not recorded"),),
-            command=show_command(cells[0].id, run_id=run_id),
-        )
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A finding in one cell; `probe` shows the evidence, without one the whole cell does."""
+
+    about: About
+    what: str
+    details: tuple[tuple[str, str], ...] = ()
+    probe: str = ""
+
+    @property
+    def key(self) -> Hashable:
+        """Equal in cells that share the finding. The trace of a splat has addresses."""
+        return self.about, self.what, tuple(each for each in self.details if each[0] != "trace")
 
 
-def _crashes(grid: Availability, run_id: str) -> Iterator[Finding]:
-    """Probes that took a guest down and that have no verdict, which would say so."""
-    for cell in _in_order(grid):
-        judged = {row.probe for row in cell.rows if row.crashed}
-        for probe in (probe for probe in cell.result.crashed if probe not in judged):
-            command = show_command(cell.id, run_id=run_id)
-            yield Finding(About.CRASHED, plain(probe), _places(grid, [cell]), (), command)
+def _seen(cell: JudgedCell) -> Iterator[_Seen]:
+    """A cell that did not run is one, not one per probe."""
+    result = cell.result
+    if result.outcome is not Outcome.RAN:
+        about = About.BOOT_FAILED if result.outcome is Outcome.BOOT_FAILED else About.CELL
+        yield _Seen(about, str(result.outcome), (("cause", plain(result.cause) or "not recorded"),))
+    told = {row.probe for row in cell.rows if row.crashed}
+    yield from (_Seen(About.CRASHED, plain(probe)) for probe in result.crashed if probe not in told)
+    for splat in (splat for splat in cell.splats if not splat.known_issue):
+        trace = [plain(line) for line in splat.lines if plain(line) != plain(splat.text)][:_LINES]
+        details = (("while", plain(splat.probe) or "no probe was asked"), ("trace", " / ".join(trace)))
+        yield _Seen(About.SPLAT if splat.blames_kernel else About.STUCK, plain(splat.title), details)
+    for row in (row for row in cell.rows if row.crashed or _is_unexplained(row)):
+        details = (("expected", plain(row.expected)), ("observed", plain(row.observed)))
+        yield _Seen(About.CRASHED if row.crashed else About.BROKEN, plain(row.probe), details, row.probe)
+    if result.outcome is Outcome.RAN:
+        yield from _unanswered(cell)
 
 
-def _splats(grid: Availability, run_id: str) -> Iterator[Finding]:
-    """What kernels reported by themselves and no known issue allows: one finding per text and probe."""
-    seen = [(cell, splat) for cell in _in_order(grid) for splat in cell.splats if not splat.known_issue]
-    for group in alike(seen, lambda it: (it[1].kind, plain(it[1].text), it[1].probe)):
-        cell, splat = group[0]
-        told = [plain(line) for line in splat.lines if plain(line) != plain(splat.text)][:_LINES]
-        yield Finding(
-            about=About.SPLAT if splat.blames_kernel else About.STUCK,
-            what=plain(splat.title),
-            where=_places(grid, [cell for cell, _ in group]),
-            details=(("while", plain(splat.probe) or "no probe was asked"), ("trace", " / ".join(told))),
-            command=show_command(cell.id, run_id=run_id),
-        )
+def _unanswered(cell: JudgedCell) -> Iterator[_Seen]:
+    """The probes, then the subjects, of one cause together."""
+    probes = (row for row in cell.rows if row.verdict is Verdict.NO_ANSWER and not row.crashed)
+    for rows in alike(probes, lambda row: plain(row.cause)):
+        what, cause = listed((plain(row.probe) for row in rows), _PROBES), plain(rows[0].cause) or "not recorded"
+        yield _Seen(About.NO_ANSWER, what, (("cause", cause),), rows[0].probe)
+    for rows in alike(_open_subjects(cell), subject_cause):
+        what, cause = listed(map(named, rows), _PROBES), subject_cause(rows[0]) or "not recorded"
+        yield _Seen(About.NO_ANSWER, what, (("cause", cause),))
 
 
-def _broken(grid: Availability, run_id: str) -> Iterator[Finding]:
-    wrong = [(cell, row) for cell, row in _rows(grid) if row.crashed or _is_unexplained(row)]
-    for group in alike(wrong, lambda it: (it[1].crashed, it[1].probe, plain(it[1].expected), plain(it[1].observed))):
-        cell, row = group[0]
-        yield Finding(
-            about=About.CRASHED if row.crashed else About.BROKEN,
-            what=plain(row.probe),
-            where=_places(grid, [cell for cell, _ in group]),
-            details=(("expected", plain(row.expected)), ("observed", plain(row.observed))),
-            command=show_command(cell.id, row.probe, run_id),
-        )
-
-
-def _known(grid: Availability, issues: Iterable[KnownIssue], run_id: str) -> Iterator[Finding]:
+def _known(
+    grid: Availability, cells: Sequence[JudgedCell], issues: Iterable[KnownIssue], run_id: str
+) -> Iterator[Finding]:
     """One finding per issue: what it explains, or that it is gone."""
     for issue in issues:
-        explains = [(cell, row.probe) for cell, row in _rows(grid) if row.known_issue == issue.id]
-        allows = [(cell, it.probe) for cell in _in_order(grid) for it in cell.splats if it.known_issue == issue.id]
+        explains = [(cell, row.probe) for cell in cells for row in cell.rows if row.known_issue == issue.id]
+        allows = [(cell, it.probe) for cell in cells for it in cell.splats if it.known_issue == issue.id]
         details = [("reason", issue.reason), ("see", issue.link)]
         if issue.gone:
             todo = ("to do", "it did not happen on any kernel that was run: delete its entry in bpf/known-issues.yaml")
@@ -162,34 +154,10 @@ def _known(grid: Availability, issues: Iterable[KnownIssue], run_id: str) -> Ite
             yield Finding(
                 about=About.KNOWN,
                 what=issue.id,
-                where=_places(grid, [cell for cell, _ in found]),
+                where=places(grid, {cell.id for cell, _ in found}),
                 details=(("what", issue.what), *details, ("explains", ", ".join(probes) or "what the kernel reported")),
                 command=show_command(found[0][0].id, explains[0][1] if explains else "", run_id),
             )
-
-
-def _unanswered(grid: Availability, run_id: str) -> Iterator[Finding]:
-    """What has no answer in cells that ran: the probes, then the subjects, of one cause and cell together."""
-    found: list[tuple[JudgedCell, str, tuple[str, ...], str]] = []
-    for cell in (cell for cell in _in_order(grid) if cell.result.outcome is Outcome.RAN):
-        for rows in alike(filter(_is_open_probe, cell.rows), lambda row: plain(row.cause)):
-            names = tuple(row.probe for row in rows)
-            found.append((cell, plain(rows[0].cause), names, names[0]))
-        subjects = alike(_open_subjects(cell), subject_cause)
-        found += [(cell, subject_cause(rows[0]), tuple(map(named, rows)), "") for rows in subjects]
-    for group in alike(found, lambda it: it[1:]):
-        cell, cause, names, probe = group[0]
-        yield Finding(
-            about=About.NO_ANSWER,
-            what=listed(map(plain, names), _PROBES),
-            where=_places(grid, [it[0] for it in group]),
-            details=(("cause", cause or "not recorded"),),
-            command=show_command(cell.id, probe, run_id, every=True),
-        )
-
-
-def _is_open_probe(row: Row) -> bool:
-    return row.verdict is Verdict.NO_ANSWER and not row.crashed
 
 
 def _open_subjects(cell: JudgedCell) -> list[Row]:
@@ -210,18 +178,6 @@ def named(row: Row) -> str:
 
 def _is_unexplained(row: Row) -> bool:
     return row.verdict is Verdict.BROKEN and not row.known_issue
-
-
-def _places(grid: Availability, cells: Iterable[JudgedCell]) -> str:
-    return places(grid, {cell.id for cell in cells})
-
-
-def _in_order(grid: Availability) -> Iterator[JudgedCell]:
-    return (column.cell for column in grid.columns)
-
-
-def _rows(grid: Availability) -> Iterator[tuple[JudgedCell, Row]]:
-    return ((cell, row) for cell in _in_order(grid) for row in cell.rows)
 
 
 # --- what a run means to a script; runner/cli has the exit status of each --------------------------------------------

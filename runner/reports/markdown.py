@@ -141,21 +141,20 @@ def workflow_commands(judged: JudgedRun, places: Places) -> str:
     `places` says where an expectation is written, as a path in the repository and a line.
     """
     found = findings(availability(judged), judged.known_issues, "" if judged.sources else judged.run.id)
-    wrong = [finding for finding in found if finding.about in WRONG]
-    unknown = [finding for finding in found if finding.about not in WRONG]
-    return "".join(f"{line}\n" for group in (wrong, unknown) for line in _group(group, places))
+    wrong = [_command("error", finding, places) for finding in found if finding.about in WRONG]
+    unknown = [_command("warning", finding, places) for finding in found if finding.about not in WRONG]
+    return "".join(f"{line}\n" for line in (*_cut("error", wrong), *_cut("warning", unknown)))
 
 
-def _group(found: list[Finding], places: Places) -> Iterator[str]:
+def _cut(level: str, commands: list[str]) -> list[str]:
     """As many as are shown; the last one counts the others."""
-    shown = found if len(found) <= _SHOWN else found[: _SHOWN - 1]
-    for finding in shown:
-        yield _command(finding, places)
-    if more := len(found) - len(shown):
-        yield f"::{_level(found[0])} title={more} more::{_data('`runner report show` lists them all')}"
+    if len(commands) <= _SHOWN:
+        return commands
+    more = len(commands) - _SHOWN + 1
+    return [*commands[: _SHOWN - 1], f"::{level} title={more} more::{_data('`runner report show` lists them all')}"]
 
 
-def _command(finding: Finding, places: Places) -> str:
+def _command(level: str, finding: Finding, places: Places) -> str:
     said = [f"{finding.what}, on {finding.where}"]
     said += [f"{word}: {plain(text, 300) or 'nothing'}" for word, text in finding.details]
     said.append(finding.command)
@@ -163,18 +162,11 @@ def _command(finding: Finding, places: Places) -> str:
     place = places.get(finding.what.partition(":")[0])
     if place:
         properties = {"file": place[0], "line": str(place[1]), **properties}
-    written = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
-    return f"::{_level(finding)} {written}::{_data(chr(10).join(said))}"
-
-
-def _level(finding: Finding) -> str:
-    return "error" if finding.about in WRONG else "warning"
+    # the : and , of a value would end it
+    written = (f"{key}={_data(value).replace(':', '%3A').replace(',', '%2C')}" for key, value in properties.items())
+    return f"::{level} {','.join(written)}::{_data(chr(10).join(said))}"
 
 
 def _data(text: str) -> str:
     """As the runner's own toolkit escapes a message: nothing in it can end the line and begin a command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-
-
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -25,24 +25,7 @@ from runner.text import counted, plain, some
 _SOURCES = 6  # runs that are named
 _Key = TypeVar("_Key", Outcome, Verdict)
 
-_TITLES = {
-    About.CRASHED: "Crashed the kernel",
-    About.BOOT_FAILED: "Did not boot",
-    About.SPLAT: "Reported by the kernel itself",
-    About.BROKEN: "Broken",
-    About.KNOWN: "Known issues",
-    About.GONE: "Known issues that are gone",
-    About.CELL: "Cells without an answer",
-    About.STUCK: "Guests that were stuck or short of memory",
-    About.NO_ANSWER: "No answer",
-}
-_MARKS = {
-    About.CELL: VERDICTS[Verdict.NO_ANSWER],
-    About.STUCK: VERDICTS[Verdict.NO_ANSWER],
-    About.NO_ANSWER: VERDICTS[Verdict.NO_ANSWER],
-    About.KNOWN: KNOWN_ISSUE,
-    About.GONE: KNOWN_ISSUE,
-}
+_UNANSWERED, _EXPLAINED = (About.CELL, About.STUCK, About.NO_ANSWER), (About.KNOWN, About.GONE)
 
 
 def run_report(judged: JudgedRun, *, every: bool = False, every_hint: str = "", is_last: bool = True) -> RenderableType:
@@ -67,8 +50,9 @@ def summary(judged: JudgedRun, *, is_last: bool = True) -> RenderableType:
         parts += [Text("Cells that are not clean", "bold"), Trimmed(unclean, indent=2), Text()]
     found = findings(grid, judged.known_issues, "" if is_last else judged.run.id)
     for about, group in groupby(found, key=lambda it: it.about):
-        mark = _MARKS.get(about, VERDICTS[Verdict.BROKEN])
-        parts += [Text(_TITLES[about], mark.style), *(_finding(finding, mark) for finding in group), Text()]
+        mark = VERDICTS[Verdict.NO_ANSWER if about in _UNANSWERED else Verdict.BROKEN]
+        mark = KNOWN_ISSUE if about in _EXPLAINED else mark
+        parts += [Text(about.capitalize(), mark.style), *(_finding(finding, mark) for finding in group), Text()]
     parts += [Text(sentence) for sentence in (*sentences(judged), covers(judged))]
     return Trimmed(Group(*parts))
 
@@ -133,66 +117,55 @@ class Totals:
     known: int  # of the broken ones, those that a known issue explains
     crashed: int  # probes that took a guest down
     splats: int  # that no known issue allows
-    wall_s: float | None  # None while the run goes on, and when it was killed
-    cells_s: float  # the seconds of all cells, repeated ones included
-    slots: int | None
-    runs: int  # that the cells come from
 
     @property
     def all_verdicts(self) -> Mapping[Verdict, int]:
-        """The verdicts of all kinds together."""
+        """Of all kinds together."""
         return sum((Counter(each) for each in self.verdicts.values()), Counter())
 
 
 def totals(judged: JudgedRun) -> Totals:
-    verdicts: dict[str, Counter[Verdict]] = {}
+    verdicts: dict[str, Counter[Verdict]] = defaultdict(Counter)
     for row in (row for cell in judged.cells for row in cell.rows):
         if row.verdict is not None:
-            verdicts.setdefault(row.kind, Counter())[row.verdict] += 1
+            verdicts[row.kind][row.verdict] += 1
     return Totals(
         cells=Counter(cell.result.outcome for cell in judged.cells),
         verdicts=verdicts,
         known=sum(bool(row.known_issue) for cell in judged.cells for row in cell.rows),
         crashed=sum(len(cell.result.crashed) for cell in judged.cells),
         splats=sum(not splat.known_issue for cell in judged.cells for splat in cell.splats),
-        wall_s=judged.run.wall_s,
-        cells_s=sum(result.timings.total_s or 0.0 for result in judged.run.results),
-        slots=judged.run.slots,
-        runs=len(judged.sources) or 1,
     )
 
 
 def sentences(judged: JudgedRun) -> tuple[str, str, str]:
     """Three lines: cells, verdicts, time."""
     figures = totals(judged)
-    cells = f"{counted(sum(figures.cells.values()), 'cell')}: {_counts(figures.cells, list(Outcome))}"
-    words = {Verdict.HOLDS: "hold"}
+    cells = f"{counted(len(judged.cells), 'cell')}: {_counts(figures.cells, Outcome)}"
     each = [
-        f"{counted(sum(counts.values()), KINDS[kind].noun)}: {_counts(counts, list(Verdict), words)}"
+        f"{counted(sum(counts.values()), KINDS[kind].noun)}: {_counts(counts, Verdict).replace('holds', 'hold')}"
         for kind, counts in figures.verdicts.items()
     ]
-    if figures.known:
-        each.append(f"{figures.known} of the broken ones by known issues")
-    if figures.crashed:
-        each.append(f"{figures.crashed} crashed the kernel")
-    if figures.splats:
-        each.append(f"{counted(figures.splats, 'splat')}")
-    return cells, "; ".join(each) or "nothing was expected", _time(figures)
+    each += [f"{figures.known} of the broken ones by known issues"] if figures.known else []
+    each += [f"{figures.crashed} crashed the kernel"] if figures.crashed else []
+    each += [counted(figures.splats, "splat")] if figures.splats else []
+    return cells, "; ".join(each) or "nothing was expected", _time(judged)
 
 
-def _counts(counts: Mapping[_Key, int], order: Sequence[_Key], words: Mapping[_Key, str] | None = None) -> str:
-    named = [f"{counts[key]} {(words or {}).get(key, key)}" for key in order if counts.get(key)]
-    return ", ".join(named) or "none"
+def _counts(counts: Mapping[_Key, int], order: Iterable[_Key]) -> str:
+    return ", ".join(f"{counts[key]} {key}" for key in order if counts.get(key)) or "none"
 
 
-def _time(figures: Totals) -> str:
-    if figures.runs > 1:
-        return f"the cells took {figures.cells_s:.1f} s"
-    wall = "the run did not come to its end" if figures.wall_s is None else f"{figures.wall_s:.1f} s in all"
-    spent = f"the cells took {figures.cells_s:.1f} s"
-    if not figures.slots:
+def _time(judged: JudgedRun) -> str:
+    """Of all cells, repeated ones included."""
+    run = judged.run
+    cells_s = sum(result.timings.total_s or 0.0 for result in run.results)
+    spent = f"the cells took {cells_s:.1f} s"
+    if len(judged.sources) > 1:
+        return spent
+    wall = "the run did not come to its end" if run.wall_s is None else f"{run.wall_s:.1f} s in all"
+    if not run.slots:
         return f"{wall}; {spent}"
-    per_slot = figures.cells_s / figures.slots
-    spent += f", {per_slot:.1f} s on each of {figures.slots} slots" if figures.slots > 1 else " on one slot"
-    used = f" ({per_slot / figures.wall_s:.0%} of the run)" if figures.wall_s else ""
-    return f"{wall}; {spent}{used}"
+    per_slot = cells_s / run.slots
+    spent += f", {per_slot:.1f} s on each of {run.slots} slots" if run.slots > 1 else " on one slot"
+    return f"{wall}; {spent}" + (f" ({per_slot / run.wall_s:.0%} of the run)" if run.wall_s else "")

@@ -20,7 +20,7 @@ from runner.cli.options import exit_status
 from runner.errors import UserError
 from runner.model import Crash, Outcome, State, Verdict
 from runner.reports.cases import Status, suites
-from runner.reports.csvtable import COLUMNS, csv_table
+from runner.reports.export import COLUMNS, csv_table
 from runner.reports.markdown import job_summary, workflow_commands
 from runner.reports.testsystems import junit, kcidb, kcidb_problem, ktap
 from runner.results.model import JudgedRun

@@ -13,8 +13,7 @@ from runner.model import Mark, Row, Splat, StateWord, Verdict
 from runner.probes.kind import Kind
 from runner.probes.kinds import KINDS
 from runner.reports.cell import cell_report, probe_report
-from runner.reports.csvtable import csv_table
-from runner.reports.export import export, to_json
+from runner.reports.export import csv_table, export, to_json
 from runner.reports.markdown import availability_markdown, workflow_commands
 from runner.reports.site import site
 from runner.reports.summary import covers, run_report

@@ -31,7 +31,7 @@ def test_known_issue_is_shown_apart_and_does_not_fail_the_run() -> None:
     assert exit_status(judged) == 0
     shown = render(summary(judged))
     assert "Broken claims" not in shown
-    assert "Known issues\n  ! btf-twice  6.18.15 (x86_64)" in shown
+    assert "Known issue\n  ! btf-twice  6.18.15 (x86_64)" in shown
     assert "docs/findings.md#x" in shown
     assert "1 broken; 1 of the broken ones by known issues" in shown
     text = availability_markdown(judged)
@@ -57,6 +57,6 @@ def test_known_issue_that_is_gone_is_reported_so_that_it_gets_deleted() -> None:
     judged = with_known_issue(ISSUE.model_copy(update={"gone": True}))
     assert exit_status(judged) == 0
     shown = render(summary(judged))
-    assert "Known issues that are gone" in shown
+    assert "Known issue that is gone" in shown
     assert "delete its entry in bpf/known-issues.yaml" in shown
     assert "delete its entry" in availability_markdown(judged)

@@ -30,7 +30,7 @@ def test_summary_names_all_that_is_wrong_and_how_to_look_at_it(width: int) -> No
     for cell in ("6.1.192-arm64", "6.12.117-x86_64", "6.18.15-arm64", "7.3.4-x86_64", "7.3.4-arm64"):
         assert re.search(rf"^  {re.escape(cell)} ", text, re.MULTILINE)
     assert not re.search(r"^  6\.1\.192-x86_64 ", text, re.MULTILINE)
-    titles = ["Crashed the kernel", "Did not boot", "Broken", "Cells without an answer", "No answer"]
+    titles = ["Crashed the kernel", "Did not boot", "Broken", "Cell without an answer", "No answer"]
     assert [line for line in text.splitlines() if line in titles] == titles
     for command in (
         "runner cell show 6.18.15-arm64 --probe ct-release-2:xdp",

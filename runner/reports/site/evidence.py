@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from runner.model import Mark, Outcome, Row
 from runner.probes.kinds import KINDS
+from runner.reports.cell import cell_facts, row_facts
 from runner.reports.drawing import state_mark, verdict_mark
 from runner.reports.findings import alike, show_command
 from runner.results.availability import Availability
@@ -124,9 +125,7 @@ def _square(row: Row, cell: JudgedCell, verdicts: Iterable[Row], run_id: str, te
 
 def _verdict(row: Row) -> _Json:
     word, mark = word_of(row)
-    facts = [("expected", plain(row.expected)), ("observed", plain(row.observed) or "nothing")]
-    facts += [("cause", plain(row.cause))] if row.cause else []
-    facts += [("known issue", plain(row.known_issue))] if row.known_issue else []
+    facts = [(name, plain(text)) for name, text in row_facts(row)]
     return {"probe": plain(row.probe), "verdict": word, "css": css(mark), "sign": mark.sign, "facts": facts}
 
 
@@ -145,25 +144,13 @@ def _logs(cell: JudgedCell, rows: Iterable[Row], said: Sayings, run_id: str) -> 
 
 def _cell(cell: JudgedCell, run_id: str) -> _Json:
     result = cell.result
-    pin = result.cell.kernel
-    facts = [
-        ("outcome", result.ended),
-        *(("reported", f"{it.title}{it.probe and f', while {it.probe} was asked'}") for it in cell.splats),
-        ("kernel", f"{pin.version}, {pin.release}"),
-        ("source", pin.source),
-        ("built", result.facts.build),
-        ("host", result.where),
-        ("attempts", str(result.attempts)),
-        ("JIT", result.facts.jit),
-        ("command line", result.facts.cmdline),
-    ]
-    facts += [(f"module {module}", error or "loaded") for module, error in result.facts.modules.items()]
+    facts = [(plain(word), plain(text)) for _, group in cell_facts(cell) for word, text in group]
     kept = lines(result.console.rstrip()) if result.console.strip() else []
     return {
         "css": OUTCOME_CSS.get(result.outcome, "q"),
         "sign": "✓" if result.outcome is Outcome.RAN else "✗",
         "state": str(result.outcome),
-        "facts": [(plain(word), plain(text)) for word, text in facts if text],
+        "facts": facts,
         "splats": ["\n".join(map(printable, it.lines)) for it in cell.splats if it.lines],
         "console": "\n".join(kept[-_CONSOLE_LINES:]),
         "show": show_command(cell.id, run_id=run_id),

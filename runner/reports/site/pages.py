@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -73,6 +73,7 @@ class Pages:
             run=judged.run,
             covers=covers(judged),
             finding_css=_finding_css,
+            spans=_spans,
             has_bisections=bool(bisections),
             views=[(arch, [view for view in self._views if view.arch == arch]) for arch in archs],
         )
@@ -112,7 +113,7 @@ class Pages:
             yield self._page("index.html", "empty")
 
     def _subjects(self) -> Iterator[tuple[str, str]]:
-        archs = list(dict.fromkeys(it.arch for it in self._views))
+        columns = {of[0].arch: of for of in alike(self._grid.columns, lambda column: column.arch)}
         for subject, topics in groupby(self._grid.topics, key=lambda topic: topic.subject):
             asked = list(topics)
             yield self._page(
@@ -120,7 +121,7 @@ class Pages:
                 "kfunc",
                 subject=plain(subject),
                 slug=slug(subject),
-                parts=[(arch, [self._part(arch, topic) for topic in asked]) for arch in archs],
+                parts=[(arch, on, [self._line(topic, on) for topic in asked]) for arch, on in columns.items()],
                 declared=self._declared(asked),
                 verdicts=self._table(subject),
             )
@@ -168,50 +169,44 @@ class Pages:
         broken = [self._broken[column.cell.id, topic.subject, topic.type] for column in columns]
         return {
             "subject": plain(topic.subject),
+            "type": topic.type,
             "slug": slug(topic.subject),
+            "rows": rows,
             "objects": " ".join(sorted({plain(str(row.details.get("object", ""))) for row in rows} - {""})),
             "states": "".join(dict.fromkeys(name[0] for name, _ in shown)),
             "squares": [(*square, count) for square, count in zip(shown, broken, strict=True)],
         }
 
-    def _part(self, arch: str, topic: Topic) -> dict[str, object]:
-        columns = [column for column in self._grid.columns if column.arch == arch]
-        return {
-            "type": topic.type,
-            "columns": columns,
-            "squares": self._line(topic, columns)["squares"],
-            "spans": list(_spans([(column.kernel, self._grid.state(topic, column)) for column in columns])),
-        }
-
     def _table(self, subject: str) -> list[dict[str, object]]:
         """Each probe with a verdict about a subject, on every cell, what does not hold first."""
-        table: dict[str, dict[str, tuple[str, str, str]]] = {}
-        types: dict[str, str] = {}
+        found: dict[tuple[str, str], dict[str, Row]] = defaultdict(dict)
         for column in self._grid.columns:
             for row in self._verdicts.get((column.cell.id, subject), ()):
-                word, mark = word_of(row)
-                table.setdefault(row.probe, {})[column.cell.id] = (css(mark), mark.sign, word)
-                types[row.probe] = row.type
-        nothing = ("a", " ", "not asked")
+                found[row.probe, row.type][column.cell.id] = row
         rank = {"bad": 0, "q": 1, "x": 1}
-        worst = {probe: min(rank.get(it, 2) for it, _, _ in verdicts.values()) for probe, verdicts in table.items()}
-        return [
-            {
-                "probe": plain(probe),
-                "type": types[probe],
-                "cells": [(column, *table[probe].get(column.cell.id, nothing)) for column in self._grid.columns],
-            }
-            for probe in sorted(table, key=lambda probe: worst[probe])
-        ]
+        table: list[tuple[int, dict[str, object]]] = []
+        for (probe, of_type), rows in found.items():
+            cells = [(column, *_verdict(rows.get(column.cell.id))) for column in self._grid.columns]
+            worst = min(rank.get(name, 2) for _, name, *_ in cells)
+            table.append((worst, {"probe": plain(probe), "type": of_type, "cells": cells}))
+        return [line for _, line in sorted(table, key=lambda it: it[0])]
 
 
-def _spans(of: Sequence[tuple[str, Row]]) -> Iterator[dict[str, str]]:
-    """Neighbouring kernels with one answer; `of` has their names."""
-    for (state, cause), group in groupby(of, key=lambda it: (it[1].state, plain(it[1].cause))):
-        same = list(group)
-        first, last = same[0][0], same[-1][0]
-        mark = state_mark(same[0][1])
-        kernels = first if len(same) == 1 else f"{first} to {last}"
+def _verdict(row: Row | None) -> tuple[str, str, str]:
+    """Class, sign, words."""
+    if row is None:
+        return "a", " ", "not asked"
+    word, mark = word_of(row)
+    return css(mark), mark.sign, word
+
+
+def _spans(columns: Sequence[Column], rows: Sequence[Row]) -> Iterator[dict[str, str]]:
+    """Neighbouring kernels with one answer."""
+    both = zip(columns, rows, strict=True)
+    for (state, cause), group in groupby(both, key=lambda it: (it[1].state, plain(it[1].cause))):
+        names, same = zip(*((column.kernel, row) for column, row in group), strict=True)
+        mark = state_mark(same[0])
+        kernels = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
         yield {"state": state, "css": css(mark), "sign": mark.sign, "kernels": kernels, "cause": cause}
 
 
