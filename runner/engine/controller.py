@@ -111,7 +111,7 @@ class Controller:
     def pytest_configure(self, config: pytest.Config) -> None:
         limits = self.plan.orders[0].cell.limits
         self.session = FleetSession(config, self.pool, list(self._orders), limits)
-        config.pluginmanager.register(self.session, "dsession")
+        config.pluginmanager.register(self.session)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:

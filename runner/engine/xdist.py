@@ -12,7 +12,8 @@ one death then costs 17 s, since the others idle until the last one is done and 
     NodeManager         starts and ends workers, without specs of its own; `roots`, `group`, `EXIT_TIMEOUT` are ours
     create_io, ssh_args, bootstrap, _register   what Group.makegateway consists of: it has no limit, and only who made
                         the link can end one that does not come up
-    Popen2IO, Popen2IOMaster    an ssh in a session of its own, whose last words are kept
+    Popen2IO, Popen2IOMaster    an ssh in a session of its own, whose last words are kept; `infile` is read before
+                        execnet begins to, for what a shell prints
     gateway._io         kills a worker, or its ssh, at once: the public exit waits for it
 """
 

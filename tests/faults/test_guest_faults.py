@@ -6,8 +6,8 @@ No fault is an answer: whatever happens, what was answered is what the real kern
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -125,7 +125,11 @@ def run(fault: Fault, tmp_path: Path, *, folder: Path | None = None) -> CellResu
         return [sys.executable, str(FAKE), fault.scenario, str(port), str(keys)]
 
     limits = Limits(boot_s=60 if fault.boots else 2, probe_s=3 if fault.silent else 60, cell_s=fault.cell_s)
-    machine = fakes.FakeMachine(scratch=tmp_path / "scratch", boot=partial(boot, command=fake))
+    # nothing is known of a fake kernel, and it needs no root
+    machine = fakes.FakeMachine(
+        scratch=tmp_path / "scratch",
+        boot=lambda order, *, deadline: boot(replace(order, root="disk"), deadline=deadline, command=fake),
+    )
     # more than sockets and windows hold
     payload = {"ballast": bytes(32 << 20)} if fault.scenario == "stopped-while-it-takes" else {}
     return run_cell(order(limits), payload, machine, folder or tmp_path / "run", lambda phase, note: None)
