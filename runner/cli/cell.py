@@ -139,7 +139,7 @@ def _document(done: Repeated, trace: Trace | None) -> dict[str, object]:
         "cause": done.result.cause,
         "same": done.same is True,
         "answered": done.same is not None,
-        "changed": [one.model_dump(exclude={"cell"}) for one in done.changed],
+        "changed": [one.model_dump() for one in done.changed],
         "notes": done.notes,
         "answers": [one.model_dump(mode="json") for one in done.result.answers],
         "crashes": [one.model_dump() for one in done.result.crashes],

@@ -8,6 +8,7 @@ from runner.model.answers import (
     Answer,
     CellResult,
     Crash,
+    Deviation,
     Facts,
     Splat,
     SplatKind,

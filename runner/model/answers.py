@@ -98,6 +98,14 @@ class Splat(Plain):
         return self.kind not in {"stuck", "out of memory"}
 
 
+class Deviation(Plain):
+    """What a boot answered in another way than an earlier one. `what`: `alloc-tcp:tc, load errno`."""
+
+    what: str
+    before: str
+    after: str
+
+
 class Timings(Plain):
     """Seconds; None: not reached."""
 

@@ -10,11 +10,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.errors import UserError
-from runner.model import ANSWERS, BEGINS, NO_ANSWER, CellResult, JudgedSplat, Outcome, Row, Trace, Verdict
+from runner.model import ANSWERS, BEGINS, NO_ANSWER, CellResult, Deviation, JudgedSplat, Outcome, Row, Trace, Verdict
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, pairs, section, state_mark, verdict_mark
 from runner.reports.findings import show_command
-from runner.results.comparison import Deviation
 from runner.results.model import JudgedCell
 from runner.text import counted, lines, nearest, plain, printable
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from runner.engine.repeat import answered, changed_answers
 from runner.model import CellResult, Crash, Outcome, ProgType
 from runner.probes.census.answers import CensusObservation
 from runner.probes.claims.answers import Observation
-from runner.results.comparison import answered, changed_answers
 from tests import fakes
 from tests.answers import answers_of
 
