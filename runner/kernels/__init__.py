@@ -18,6 +18,7 @@ from runner.kernels.installed import InstalledSource
 from runner.kernels.mainline import MainlineSource
 from runner.kernels.oci import OciSource
 from runner.kernels.path import PathSource
+from runner.kernels.rpm import RpmSource
 from runner.kernels.snapshot import SnapshotSource
 from runner.kernels.source import KernelSource, Means, age
 from runner.kernels.tree import TreeSource
@@ -46,6 +47,7 @@ SOURCES: tuple[type[KernelSource], ...] = (
     DebianSource,
     UbuntuSource,
     AptSource,
+    RpmSource,
     MainlineSource,
     SnapshotSource,
     OciSource,

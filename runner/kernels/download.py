@@ -15,7 +15,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from urllib.parse import quote, urlsplit
 
 from runner import __version__
 from runner.errors import InfraError, UserError
+from runner.model import PinnedFile
 from runner.model.deadline import Deadline
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ _SILENCE_S = 30.0  # a server that says nothing for so long is given up
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TEXT_LIMIT = 16 << 20  # bytes; an index or a list of checksums is smaller
 _CHUNK = 1 << 18
+_UNKNOWN_SIZE = 1 << 30  # bytes; no kernel's package is larger
 
 _Result = TypeVar("_Result")
 
@@ -108,6 +110,22 @@ class WebServer:
                 log.warning("fetching again: %s", fault)
         finally:
             part.unlink(missing_ok=True)
+
+    def lost(self, files: Iterable[PinnedFile], *, deadline: Deadline) -> str:
+        """Which of these it no longer has, as the end of a sentence; empty when it has all. Raises InfraError."""
+        for file in files:
+            try:
+                self.size(file.where, deadline=deadline)
+            except NotThere:
+                return f"{file.name} is not there any more"
+        return ""
+
+    def pinned(self, files: Iterable[PinnedFile], folder: Path, *, deadline: Deadline) -> Iterator[Path]:
+        """Fetch these into a folder, each checked against its digest. NotThere, or another InfraError."""
+        for file in files:
+            target, size = folder / file.name, file.size_bytes or _UNKNOWN_SIZE
+            self.file(file.where, target, sha256=file.sha256, size_bytes=size, deadline=deadline)
+            yield target
 
     def _write(self, path: str, part: Path, size_bytes: int, deadline: Deadline) -> str:
         """The digest of what came. Reading stops behind the size that is expected."""

@@ -21,13 +21,13 @@ from runner.caches import need_space
 from runner.errors import InfraError, UserError
 from runner.kernels.config import upstream_version
 from runner.kernels.layers import Layers, taken
-from runner.kernels.source import KernelSource, Means, matches
-from runner.kernels.unpack import lay_out, needed_of
+from runner.kernels.source import KernelSource, Means, matches, needs_tool
+from runner.kernels.unpack import unpack_packages
 from runner.model import Pin, PinnedFile
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
-from runner.process import require, run
+from runner.process import run
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class OciSource(KernelSource):
         scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="oci-", dir=scratch) as folder:
             layers = _pulled(self.image, digest, size, Path(folder), means.deadline)
-            parts = taken(self.text, layers, Path(folder) / "parts")
+            parts = taken(self.text, Layers(layers), Path(folder) / "parts")
             text = upstream_version(parts.options(), parts.release)
         try:
             version = str(KernelVersion.parse(text))
@@ -128,14 +128,13 @@ class OciSource(KernelSource):
     def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
         """Pull what is pinned, which skopeo checks against its digests, and take the kernel out of it."""
         digest = f"sha256:{pin.digests[0]}"
-        layers = _pulled(self.image, digest, pin.size_bytes, tree.parent, means.deadline)
-        try:
-            parts = taken(self.text, layers, tree.parent / "parts")
-        except UserError as error:  # it had a kernel when it was pinned
-            raise InfraError(error.what, hint=error.hint) from None
-        if parts.release != pin.release:
-            raise InfraError(f"{self.image}@{digest} has kernel {parts.release}, and {pin.release} was pinned")
-        lay_out(needed_of(parts), pin.arch, tree, deadline=means.deadline)
+        unpack_packages(
+            pin,
+            tree,
+            lambda folder: _pulled(self.image, digest, pin.size_bytes, folder, means.deadline),
+            lambda layers, root: taken(self.text, Layers(layers), root),
+            deadline=means.deadline,
+        )
 
     def _resolved(self, arch: str, deadline: Deadline) -> tuple[str, _Manifest]:
         """The digest of the manifest for one architecture, and the manifest."""
@@ -173,13 +172,7 @@ def _parsed(source: str, raw: bytes) -> _Manifest:
 
 
 def _skopeo(*arguments: str, deadline: Deadline) -> str:
-    try:
-        require("skopeo")
-    except InfraError:
-        raise InfraError(
-            "skopeo is not installed; it fetches kernels from registries",
-            hint="sudo apt-get install --no-install-recommends skopeo",
-        ) from None
+    needs_tool("skopeo", "skopeo", "it fetches kernels from registries")
     return run(["skopeo", *arguments], deadline=deadline).stdout
 
 
@@ -187,7 +180,7 @@ def _raw(reference: str, deadline: Deadline) -> bytes:
     return _skopeo("inspect", "--retry-times", RETRIES, "--raw", f"docker://{reference}", deadline=deadline).encode()
 
 
-def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline) -> Layers:
+def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline) -> list[Path]:
     """The layers, not compressed, in a new folder `image`."""
     need_space(folder, _UNPACKED_FACTOR * size, f"image {name}")
     image = folder / "image"
@@ -200,4 +193,4 @@ def _pulled(name: str, digest: str, size: int, folder: Path, deadline: Deadline)
     total = sum(layer.stat().st_size for layer in layers)
     if total > _LARGEST_IMAGE:
         raise InfraError(f"image {name} has {total >> 20} MiB, more than {_LARGEST_IMAGE >> 20}: that is no kernel")
-    return Layers(layers)
+    return layers

@@ -16,7 +16,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from runner.errors import UserError
-from runner.kernels.download import NotThere, WebServer, server_from
+from runner.kernels.download import WebServer, server_from
 from runner.kernels.source import KernelSource, Means, WhichField, meant, quoted
 from runner.kernels.unpack import unpack_packages
 from runner.model import Pin, Wanted
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 OLDEST = KernelVersion(6, 0)  # lists begin here: kfuncs of TC and XDP programs came with it
 _TRIED = 8  # of the kernels that would do, the newest so many are looked at: a build may have failed
-_UNKNOWN_SIZE = 1 << 30  # bytes; no kernel's package is larger
 _HOW = 'a stable series like "6.6" (its newest), one version like "v6.6" or "6.6.12", or a range like ">=6.0"'
 
 
@@ -122,23 +121,11 @@ class ServedSource(KernelSource):
 
     def lost(self, pin: Pin, means: Means) -> str:
         """Which of its files the server no longer has."""
-        server = self.at()
-        for file in pin.files:
-            try:
-                server.size(file.where, deadline=means.deadline)
-            except NotThere:
-                return f"{file.name} is not there any more"
-        return ""
+        return self.at().lost(pin.files, deadline=means.deadline)
 
     def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
         """Download the packages, each checked against its digest in the lock, and unpack them."""
         server = self.at()
-
-        def download(folder: Path) -> Iterator[Path]:
-            for file in pin.files:
-                target = folder / file.name
-                size = file.size_bytes or _UNKNOWN_SIZE
-                server.file(file.where, target, sha256=file.sha256, size_bytes=size, deadline=means.deadline)
-                yield target
-
-        unpack_packages(pin, tree, download, deadline=means.deadline)
+        unpack_packages(
+            pin, tree, lambda folder: server.pinned(pin.files, folder, deadline=means.deadline), deadline=means.deadline
+        )

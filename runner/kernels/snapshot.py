@@ -7,13 +7,11 @@ archive's own lists of that day, which Debian signed.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
-import lzma
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +25,7 @@ from runner.errors import InfraError
 from runner.kernels.apt import GENERIC, upstream_of
 from runner.kernels.aptroot import kernel_stanzas
 from runner.kernels.archive import listed
+from runner.kernels.compressed import decompressed
 from runner.kernels.debian import ANY
 from runner.kernels.download import NotThere, WebServer
 from runner.kernels.mirrors import KEYRING, PROPOSED_SUITES, SECURITY_SUITES, backports_of
@@ -40,7 +39,7 @@ from runner.store import write_atomically
 
 KEYRING_VARIABLE = "RUNNER_SNAPSHOT_KEYRING"  # where Debian has retired the key that signed an old list
 _LIST_LIMIT = 96 << 20  # bytes, compressed; sid's has 12 MB
-_UNPACK: dict[str, Callable[[bytes], bytes]] = {".xz": lzma.decompress, ".gz": gzip.decompress}
+_ENDINGS = (".xz", ".gz")
 _ARCHIVES = ("debian-security", "debian")  # whose lists are signed by Debian's keys; the smaller one first
 _FORMAT = "%Y%m%dT%H%M%SZ"
 _LATER = timedelta(hours=12)
@@ -159,7 +158,7 @@ def signed_kernels(
     text = signed_text(document, keyring, f"{server.base}/{place}/InRelease", deadline=means.deadline)
     prefix = f"main/binary-{architecture(arch).debian}/Packages"
     digests = {entry["name"]: entry["sha256"] for entry in deb822.Release(text).get("SHA256", ())}
-    for ending in _UNPACK:
+    for ending in _ENDINGS:
         if digest := digests.get(prefix + ending):
             stanzas = _stanzas(server, f"{place}/{prefix}{ending}", digest, means)
             paragraphs = list(deb822.Packages.iter_paragraphs(stanzas, use_apt_pkg=False))
@@ -179,8 +178,7 @@ def _stanzas(server: WebServer, path: str, digest: str, means: Means) -> bytes:
             f"{server.base}/{path}: sha256 is {found}, and {digest} is signed",
             hint="the server, or something before it, serves another file",
         )
-    plain = _UNPACK[Path(path).suffix](content)
-    stanzas = b"\n\n".join(kernel_stanzas(io.BytesIO(plain))) + b"\n"
+    stanzas = b"\n\n".join(kernel_stanzas(io.BytesIO(decompressed(content)))) + b"\n"
     kept.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(kept, stanzas)
     return stanzas

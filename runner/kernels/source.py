@@ -16,12 +16,13 @@ from urllib.parse import parse_qsl, urlencode
 from debian.debian_support import Version
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
-from runner.errors import UserError
+from runner.errors import InfraError, UserError
 from runner.kernels.archive import Archive
 from runner.model import GuestSize, Limits, Pin, Plain, Wanted, Which
 from runner.model.architecture import ARCHITECTURES
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion, Versions
+from runner.process import require
 from runner.text import nearest
 
 # --- the words of matrix.yaml ----------------------------------------------------------------------------------------
@@ -286,6 +287,15 @@ class PackagedSource(KernelSource):
 def age(pin: Pin) -> tuple[KernelVersion, Version]:
     """Sorts kernels by version, and the builds of one version by Debian's revision."""
     return pin.upstream, Version(pin.package_version or "0")
+
+
+def needs_tool(tool: str, package: str, what: str) -> None:
+    """Raises InfraError, naming Debian's package, when a program is not installed that only some sources need."""
+    try:
+        require(tool)
+    except InfraError:
+        hint = f"sudo apt-get install --no-install-recommends {package}"
+        raise InfraError(f"{tool} is not installed; {what}", hint=hint) from None
 
 
 _Known = TypeVar("_Known")

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.caches import need_space
-from runner.errors import InfraError
+from runner.errors import InfraError, UserError
 from runner.kernels.compressed import decompressed
 from runner.kernels.config import built_for, config_of, image_head, machine_of, read_image, release_of
 from runner.kernels.needs import MODULES
@@ -57,20 +57,37 @@ class Parts:
         return built_for(self.options()) or machine_of(image_head(self.image))
 
 
-def unpack_packages(pin: Pin, tree: Path, download: Callable[[Path], Iterable[Path]], *, deadline: Deadline) -> None:
-    """Fill the empty folder `tree`. `download` puts the packages into a folder, checked, and names the files.
+def unpack_packages(
+    pin: Pin,
+    tree: Path,
+    download: Callable[[Path], Iterable[Path]],
+    unpack: Callable[[Sequence[Path], Path], Parts] | None = None,
+    *,
+    deadline: Deadline,
+) -> None:
+    """Fill the empty folder `tree`. `download` puts the packages into a folder, checked, and names the files; `unpack`
+    unpacks them into a new folder, where they are not Debian's.
 
-    Raises InfraError when a part is not there.
+    Raises InfraError when a part is not there, or it is another kernel than was pinned.
     """
     start = time.monotonic()
     need_space(tree.parent, _UNPACKED_FACTOR * pin.size_bytes, f"kernel {pin.release}")
-    folder, root = tree.parent / "debs", tree.parent / "unpacked"
+    folder, root = tree.parent / "packages", tree.parent / "unpacked"
     folder.mkdir()
     files = tuple(download(folder))
     fetched = time.monotonic()
-    for file in files:
-        run(["dpkg-deb", "--extract", file, root], deadline=deadline)
-    lay_out(needed_of(find_parts(root, pin.release)), pin.arch, tree, deadline=deadline)
+    if unpack:
+        try:
+            parts = unpack(files, root)
+        except UserError as error:  # it had a kernel when it was pinned
+            raise InfraError(error.what, hint=error.hint) from None
+    else:
+        for file in files:
+            run(["dpkg-deb", "--extract", file, root], deadline=deadline)
+        parts = find_parts(root, pin.release)
+    if parts.release != pin.release:
+        raise InfraError(f"{pin.source} has kernel {parts.release}, and {pin.release} was pinned")
+    lay_out(needed_of(parts), pin.arch, tree, deadline=deadline)
     log.info(
         "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",
         pin.release,
