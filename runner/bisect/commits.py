@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from runner.bisect.boots import BisectSetup
 from runner.bisect.conclude import BisectEvidence
 from runner.bisect.journal import Journal, begun, digest
-from runner.bisect.search import Gap
+from runner.bisect.search import Gap, Votes, votes
 from runner.caches import cache_root
 from runner.engine.fleet import this_machine_alone
 from runner.errors import BuildError, InfraError, UserError
@@ -33,6 +33,7 @@ _FIRST_BAD = re.compile(r"^# first bad commit: \[([0-9a-f]{40,64})\]", re.MULTIL
 _MAY_BE = re.compile(r"^# possible first bad commit: \[([0-9a-f]{40,64})\]", re.MULTILINE)
 _ONLY_SKIPPED = 2  # the status of git bisect then
 _CAUSE_CHARS = 1000
+_FAILURES = 2  # boots without an answer, after which a commit stays unconfirmed
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class CommitBisection:
     setup: BisectSetup
     checkout: Checkout
     arch: str
+    compiler: str = ""
     payload: dict[str, dict[str, bytes]] = field(init=False)
     known: dict[str, Reply] = field(default_factory=dict)
 
@@ -65,6 +67,7 @@ class CommitBisection:
                 log = self._git("bisect", "log")[1]
                 if not (doubt := self._doubt(journal, found, ends[0].answer)):
                     break
+            doubt = doubt or self._confirm(journal, found)
         return self._finish(journal, first, last, found, doubt=doubt, log=log)
 
     @property
@@ -76,8 +79,13 @@ class CommitBisection:
         if good.id == bad.id:
             raise UserError(f"--good and --bad are one commit, {good.short}")
         if self._git("merge-base", "--is-ancestor", good.id, bad.id)[0]:
-            shallow = self._git("rev-parse", "--is-shallow-repository")[1].strip() == "true"
-            hint = "the clone is shallow: git fetch --unshallow" if shallow else "exchange them?"
+            hint = "exchange them?"
+            if self.checkout.shallow:
+                hint = f"the repository is shallow: git -C {self.checkout.repository} fetch --unshallow"
+            elif self._git("merge-base", "--is-ancestor", bad.id, good.id)[0]:
+                hint = (
+                    f"they are on different branches: git -C {self.checkout.repository} merge-base {good.id} {bad.id}"
+                )
             raise UserError(f"--good {good.short} does not come before --bad {bad.short}", hint=hint)
 
     # --- what is known of each commit
@@ -85,10 +93,11 @@ class CommitBisection:
     def _journal(self, good: Commit, bad: Commit) -> Journal:
         """Of this question and these ends; what was asked to the letter, and the programs, are part of the question."""
         target, repository = self.setup.target, str(self.checkout.repository)
+        way = self.checkout.folder.name  # of this repository, architecture, configuration and compiler
         asks = "".join(it.model_dump_json() for it in target.asks(KernelVersion.parse("6.0"), fully=False))
         contents = (content for files in self.payload.values() for content in files.values())
         programs = (hashlib.sha256(content).hexdigest() for content in contents)
-        about = digest(target.question.target, repository, self.arch, asks, *programs)
+        about = digest(target.question.target, way, asks, *programs)
         new = begun(f"{about}-{digest(good.id, bad.id)}", target.question)
         for other in load_bisections(self.setup.store):
             if other.key.startswith(f"{about}-"):
@@ -111,13 +120,15 @@ class CommitBisection:
         return Candidate(key=commit.id, commit=commit.id, summary=commit.subject, arch=self.arch)
 
     def _build_and_boot(self, journal: Journal, commit: Commit, why: Why) -> Reply:
-        """Raises InfraError when the machine failed: that is no reason to skip a commit."""
+        """Raises InfraError when the machine failed: that is no reason to skip a commit. To confirm, always boots."""
         limits, native = self.setup.limits, architecture(self.arch).uname == platform.machine()
         deadline = limits.deadline("build_s")
         self.checkout.check_out(commit.id, deadline=deadline)
         source, objects = self.checkout.source, self.checkout.objects
         try:
-            build_kernel(source, objects, self.arch, native=native, jobs=host_cpus(), deadline=deadline)
+            build_kernel(
+                source, objects, self.arch, native=native, jobs=host_cpus(), deadline=deadline, compiler=self.compiler
+            )
         except BuildError as error:
             said = error.what.partition("\n")[2] or error.what  # without the folder, which is always the same
             return Reply(candidate=commit.id, why=why, cause=f"does not build: {said}"[:_CAUSE_CHARS])
@@ -125,7 +136,7 @@ class CommitBisection:
         (kernel,) = lock_kernels(wanted, Means(self.setup.archive, cache_root(), deadline))
         same = kernel_digest(kernel)
         for reply in (*journal.replies, *self.known.values()):
-            if reply.kernel == same and reply.answer:
+            if reply.kernel == same and reply.answer and why is not Why.CONFIRM:
                 return reply.model_copy(update={"candidate": commit.id, "why": Why.KNOWN})
         cell = self.setup.cell(f"{commit.short}-{self.arch}", "commit", kernel)
         told: list[Reply] = []
@@ -139,6 +150,7 @@ class CommitBisection:
     def _bisect(self, journal: Journal, good: Commit, bad: Commit, good_answer: str, *flags: str) -> list[str]:
         """The first bad commit; or each one that may be it."""
         self._git("bisect", "reset")
+        self._git("update-ref", "--no-deref", "HEAD", bad.id)  # git bisect wants one
         status, said = self._git("bisect", "start", "--no-checkout", *flags, bad.id, good.id)
         if status:
             raise InfraError(f"`git bisect start` failed: {said.strip()[-500:]}")
@@ -155,18 +167,46 @@ class CommitBisection:
         """What came of the commits before one."""
         ids = self._git("rev-parse", f"{commit}^@")[1].split()
         named = (self.checkout.described(it, deadline=self._deadline) for it in ids)
-        return {it.id: self._tested(journal, it, Why.CONFIRM, "a parent") for it in named}
+        return {it.id: self._tested(journal, it, Why.SEARCH, "a parent") for it in named}
 
     def _doubt(self, journal: Journal, found: list[str], good_answer: str) -> str:
         """Why the answer did not change at the commit that was found: all that came before it answer as it does."""
         if len(found) != 1:
             return ""
-        answers = {commit: it.answer for commit, it in self._parents(journal, found[0]).items() if it.answer}
-        if not answers or good_answer in answers.values():
+        parents = self._parents(journal, found[0])
+        answers = {commit: it.answer for commit, it in parents.items() if it.answer}
+        if good_answer in answers.values():
             return ""
+        if not parents:
+            return f"the parents of {found[0][:12]} are not in this shallow repository: git fetch --unshallow"
+        if not answers:
+            return f"no parent of {found[0][:12]} has an answer"
         return (
             f"{found[0][:12]} is on a branch that began before the good end: {next(iter(answers))[:12]} answers so too"
         )
+
+    def _confirm(self, journal: Journal, found: list[str]) -> str:
+        """Build and boot the commit that was found and its good parent again. Returns why they are in doubt."""
+        if len(found) != 1:
+            return ""
+        before = {commit: it.answer for commit, it in self._parents(journal, found[0]).items() if it.answer}
+        before[found[0]] = next(it.answer for it in journal.replies if it.candidate == found[0])
+        good = next(commit for commit, answer in before.items() if answer != before[found[0]])
+        for commit in (found[0], good):
+            named = self.checkout.described(commit, deadline=self._deadline)
+            while (now := self._votes(journal, commit)).open or not (now.confirmed or now.wavers):
+                if now.failed >= _FAILURES:
+                    return f"{named.short} did not answer again"
+                reply = self._build_and_boot(journal, named, Why.CONFIRM)
+                journal.add(self._candidate(named), reply)
+                self.setup.say(f"{named.short} {named.subject[:60]}: again: {reply.answer or reply.cause}")
+            if now.answer != before[commit]:
+                return f"{named.short} answers in several ways"
+        return ""
+
+    @staticmethod
+    def _votes(journal: Journal, commit: str) -> Votes:
+        return votes([it for it in journal.replies if it.candidate == commit])
 
     def _git(self, *words: str) -> tuple[int, str]:
         done = self.checkout.git(*words, deadline=self._deadline, check=False)
@@ -187,12 +227,10 @@ class CommitBisection:
         )
         evidence = BisectEvidence.of(it, self.setup.target, self._results(it))
         at = {candidate.key: number for number, candidate in enumerate(candidates)}
-        answers = {reply.candidate: reply.answer for reply in it.replies}
+        answers = {key: self._votes(journal, key).answer for key in at}
         changes = []
-        if len(found) == 1:
-            parents = [
-                key for key in self._parents(journal, found[0]) if answers.get(key) not in {"", answers[found[0]]}
-            ]
+        if len(found) == 1 and answers[found[0]]:
+            parents = [key for key in self._parents(journal, found[0]) if answers[key] not in {"", answers[found[0]]}]
             changes = [evidence.change(Gap(at[key], at[found[0]], (), ())) for key in parents[:1]]
         named = [self.checkout.described(commit, deadline=self._deadline) for commit in found]
         possible = [KernelTitle(commit=one.id, summary=one.subject, arch=self.arch) for one in named]

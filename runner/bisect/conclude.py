@@ -95,7 +95,7 @@ class BisectEvidence:
             answer=votes.answer,
             boots=votes.boots,
             agree=votes.agree,
-            confirmed=votes.confirmed or bool(candidate.commit),  # a commit is asked once: see `commits`
+            confirmed=votes.confirmed,
             run=reply.run,
             cell=reply.cell,
             probe=row.probe if row else "",

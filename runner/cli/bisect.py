@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -17,10 +16,10 @@ from runner.bisect.target import find
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.booting import Display, fleet_of, stoppable
-from runner.cli.options import Hosts, Offline, Shown, Slots, command, progress_console
+from runner.cli.options import CompilerOption, Hosts, Offline, Shown, Slots, command, progress_console
 from runner.cli.project import Project
 from runner.errors import UserError
-from runner.kernels.build import FRAGMENT
+from runner.kernels.build import FRAGMENT, build_digest
 from runner.kernels.checkout import Checkout
 from runner.model import CellResult
 from runner.model.architecture import architecture
@@ -60,6 +59,7 @@ def bisect(
     ] = None,
     good: Annotated[str, typer.Option(metavar="REF", help="With --git: the commit with the old answer.")] = "",
     bad: Annotated[str, typer.Option(metavar="REF", help="With --git: a later commit with the new answer.")] = "",
+    compiler: CompilerOption = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Re-test kernels that already have a stored answer.")] = False,
     offline: Offline = False,
 ) -> Shown:
@@ -80,7 +80,7 @@ def bisect(
     with stoppable(), project.store(read_only=False) as store:
         setup = _setup(project, target, store, offline=offline)
         if git:
-            done = _commits(setup, git, good, bad, archs[0])
+            done = _commits(setup, git, good, bad, archs[0], compiler)
         else:
             deadline = project.limits.deadline("lock_s")
             offered = every_kernel(setup.archive, archs, deadline=deadline, offline=offline)
@@ -111,11 +111,11 @@ def _setup(project: Project, target: str, store: ResultStore, *, offline: bool) 
     )
 
 
-def _commits(setup: BisectSetup, repository: Path, good: str, bad: str, arch: str) -> Bisection:
-    config = hashlib.sha256(FRAGMENT.read_bytes()).hexdigest()
+def _commits(setup: BisectSetup, repository: Path, good: str, bad: str, arch: str, compiler: str) -> Bisection:
+    way = build_digest(FRAGMENT, compiler)
     deadline = setup.limits.deadline("prepare_s")
-    with Checkout.opened(repository, arch, config, cache_root(), deadline=deadline) as checkout:
-        return CommitBisection(setup, checkout, arch).run(good, bad)
+    with Checkout.opened(repository, arch, way, cache_root(), deadline=deadline) as checkout:
+        return CommitBisection(setup, checkout, arch, compiler).run(good, bad)
 
 
 def _archs(project: Project, given: list[str] | None, *, several: bool) -> tuple[str, ...]:

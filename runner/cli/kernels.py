@@ -10,7 +10,17 @@ import typer
 from rich.text import Text
 
 from runner.caches import cache_root
-from runner.cli.options import MatrixFile, Shown, columns, command, emit, group, out_console, progress_console
+from runner.cli.options import (
+    CompilerOption,
+    MatrixFile,
+    Shown,
+    columns,
+    command,
+    emit,
+    group,
+    out_console,
+    progress_console,
+)
 from runner.cli.project import DEFAULT_MATRIX, Project, limits_of
 from runner.errors import UserError
 from runner.guest.accel import host_cpus
@@ -121,6 +131,7 @@ def build(
             metavar="FILE", help="Kernel options to set beside virtme-ng's. [default: those that the probes need]"
         ),
     ] = None,
+    compiler: CompilerOption = "",
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", min=1, help="Concurrent compilers. [default: all CPUs]")
     ] = None,
@@ -136,6 +147,7 @@ def build(
         ref,
         arch,
         fragment=config or FRAGMENT,
+        compiler=compiler,
         jobs=jobs or host_cpus(),
         cache=cache_root(),
         deadline=limits_of(matrix).deadline("build_s"),

@@ -59,6 +59,9 @@ Hosts = Annotated[Path | None, typer.Option("--hosts", help="Run on the hosts of
 Slots = Annotated[
     int | None, typer.Option("-n", "--slots", min=1, help="Concurrent guests. [default: what this machine can run]")
 ]
+CompilerOption = Annotated[
+    str, typer.Option("--cc", metavar="CC", help="The compiler of the kernel, such as gcc-14. [default: gcc]")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.")]
 
 

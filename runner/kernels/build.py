@@ -19,6 +19,7 @@ from runner.caches import need_space
 from runner.errors import BuildError, InfraError, UserError
 from runner.guest.command import virtme_environment, virtme_tool
 from runner.kernels.checkout import Checkout
+from runner.kernels.needs import needs_of, read_build
 from runner.model.architecture import architecture, by_uname
 from runner.model.deadline import Deadline
 from runner.process import require, run
@@ -33,9 +34,12 @@ _PACKAGES = "build-essential flex bison bc dwarves libelf-dev perl"
 # What make says when the machine failed, not the source.
 _MACHINE = re.compile(
     r"No space left on device|Cannot allocate memory|[Vv]irtual memory exhausted|fatal error: Killed signal|"
-    r"terminated with signal 9|\bKilled$|Input/output error|Read-only file system|Disk quota exceeded",
+    r"terminated with signal 9|\bKilled$|Input/output error|Read-only file system|Disk quota exceeded|"
+    r"pahole version \S+ is too old|pahole \(pahole\) is not available",
     re.MULTILINE,
 )
+# C23 is what gcc 15 takes where nothing else is said; kernels before 6.13 do not say it everywhere.
+_C23 = re.compile(r"cannot use keyword .(?:false|true|bool). as|.bool. cannot be defined via .typedef.")
 _FAILED = "***"  # in what make says last about a source that does not build; a make that was killed says nothing
 _FIXED = {
     "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 1970",
@@ -72,13 +76,13 @@ class BuiltTree:
 
 
 def build_tree(
-    source: Path, ref: str, arch: str, *, fragment: Path, jobs: int, cache: Path, deadline: Deadline,
+    source: Path, ref: str, arch: str, *, fragment: Path, compiler: str, jobs: int, cache: Path, deadline: Deadline,
     begun: Callable[[Path], None],
 ) -> BuiltTree:  # fmt: skip
     """Build the commit `ref` of the repository `source`; without `ref`, the folder `source` as it is.
 
-    `arch` is the host's own where it is empty. `begun` is told the folder when the build begins. Raises UserError when
-    there is no such commit, else what `build_kernel` raises.
+    `arch` is the host's own where it is empty, `compiler` the usual one. `begun` is told the folder when the build
+    begins. Raises UserError when there is no such commit, else what `build_kernel` raises.
     """
     start = time.monotonic()
     row = architecture(arch) if arch else by_uname(platform.machine())
@@ -88,8 +92,8 @@ def build_tree(
         )
     if not fragment.is_file():
         raise UserError(f"{fragment} does not exist")
-    digest = hashlib.sha256(fragment.read_bytes()).hexdigest()
-    with Checkout.opened(source, row.name, digest, cache, borrowed=bool(ref), deadline=deadline) as checkout:
+    way = build_digest(fragment, compiler)
+    with Checkout.opened(source, row.name, way, cache, borrowed=bool(ref), deadline=deadline) as checkout:
         files, what = source.absolute(), str(source)
         if ref:
             commit = checkout.commit(ref, deadline=deadline)
@@ -109,37 +113,76 @@ def build_tree(
         return BuiltTree(what, row.name, release, checkout.objects, round(time.monotonic() - start, 1))
 
 
+def build_digest(fragment: Path, compiler: str) -> str:
+    """Over what a kernel is built with: other objects cannot be used again."""
+    return hashlib.sha256(fragment.read_bytes() + compiler.encode()).hexdigest()
+
+
 def build_kernel(
-    source: Path, objects: Path, arch: str, *, native: bool, jobs: int, deadline: Deadline, fragment: Path = FRAGMENT
-) -> None:
+    source: Path, objects: Path, arch: str, *, native: bool, jobs: int, deadline: Deadline,
+    fragment: Path = FRAGMENT, compiler: str = "",
+) -> None:  # fmt: skip
     """Build the tree `source` into `objects`, from what is there. `native`: for the host's own architecture.
 
-    Raises BuildError with the compiler's words when the source does not build, InfraError when the machine failed.
+    Raises BuildError with the compiler's words when the source does not build, or does not take an option that guests
+    or probes need; InfraError when the machine failed, or has a pahole that is too old. UserError: no such compiler.
     """
     target = _TARGETS.get(arch)
     if target is None:
         raise InfraError(f"kernels for {arch} cannot be built here", hint=f"known: {', '.join(_TARGETS)}")
     cross = "" if native else target.cross
-    _check_tools(cross)
+    if not re.fullmatch(r"[A-Za-z0-9._+/-]*", compiler):
+        raise UserError(f"{compiler!r} is not a compiler's name", hint="like gcc-14")
+    _check_tools(cross, compiler)
     objects.mkdir(parents=True, exist_ok=True)
     need_space(objects, _SPACE_BYTES, "building a kernel")
-    make = _Make(source, objects, {"ARCH": target.arch, "CROSS_COMPILE": cross}, deadline)
+    variables = {"ARCH": target.arch, "CROSS_COMPILE": cross}
+    if compiler:  # a variable of the command line, of every make below: the makefiles set CC themselves
+        variables["MAKEFLAGS"] = f" -- CC={compiler}" + (f" HOSTCC={compiler}" if native else "")
+    make = _Make(source, objects, variables, deadline)
     # `vng --kconfig` has but the architecture's defconfig, twice as many options (1,489 for 755, of 6.12 on x86_64).
     # allnoconfig gets the fragment as well: what it makes visible is then "no" where nobody says otherwise.
     make.run(
         virtme_tool("virtme-configkernel"), "--arch", architecture(arch).uname, "--allnoconfig", "--custom", fragment,
         KCONFIG_ALLCONFIG=os.fspath(fragment),
     )  # fmt: skip
+    _check_options(source, objects / ".config", arch, fragment)
     # the second LOCALVERSION counts: vng sets -virtme, and a changed tree would get a +
     make.run(virtme_tool("vng"), "--build", "--verbose", "--jobs", str(jobs), "LOCALVERSION=")
 
 
-def _check_tools(cross: str) -> None:
+def _check_tools(cross: str, compiler: str) -> None:
     for tool in TOOLS:
         try:
-            require(f"{cross}{tool}" if tool in {"gcc", "ld"} else tool)
+            require(compiler if compiler and tool == "gcc" else f"{cross}{tool}" if tool in {"gcc", "ld"} else tool)
         except InfraError as error:
             raise InfraError(f"building a kernel: {error.what}", hint=f"apt-get install {_PACKAGES}") from None
+
+
+def _check_options(source: Path, config: Path, arch: str, fragment: Path) -> None:
+    """What guests or probes cannot do without, and the fragment asks for, is in the configuration."""
+    asked = re.findall(r"^CONFIG_(\w+)=[ym]$", fragment.read_text(), re.MULTILINE)
+    vital = {need.option for need in needs_of(architecture(arch)) if need.vital}
+    build = read_build(config, arch)
+    for option in (it for it in build.lacks if it in vital and it in asked):
+        conditions = _conditions(source, option)
+        versions = [int(found[1]) for it in conditions if (found := re.fullmatch(r"PAHOLE_VERSION >= (\d+)", it))]
+        needed = f"{max(versions, default=0) / 100:.2f}"
+        if build.pahole and float(needed) > float(build.pahole):
+            what = f"{option} did not take: pahole {build.pahole}, needs {needed}"
+            raise InfraError(what, hint="install a newer pahole (Debian: dwarves)")
+        depends = f"it depends on {', '.join(conditions)}" if conditions else "this kernel does not have it"
+        raise BuildError(f"{source} cannot be built for guests:\n{option} did not take: {depends}")
+
+
+def _conditions(source: Path, option: str) -> list[str]:
+    """What an option depends on, as the kernel's Kconfig files say it."""
+    for file in source.rglob("Kconfig*"):
+        if found := re.search(
+            rf"^config {option}\n((?:[ \t].*\n|\n)*)", file.read_text(errors="replace"), re.MULTILINE
+        ):
+            return re.findall(r"^\s+depends on (.+?)\s*$", found[1], re.MULTILINE)
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +212,8 @@ class _Make:
             raise InfraError(
                 f"the machine failed while a kernel was built:\n{_tail(said)}", hint=f"the whole output is in {log}"
             )
-        raise BuildError(f"{self.source} does not build:\n{_errors(said)}", hint=f"the whole output is in {log}")
+        older = "\ngcc 15 and later need an older one here: --cc gcc-14" if _C23.search(said) else ""
+        raise BuildError(f"{self.source} does not build:\n{_errors(said)}{older}", hint=f"the whole output is in {log}")
 
 
 def _errors(said: str) -> str:

@@ -1,6 +1,6 @@
 """A clone of a user's kernel repository, in the cache: its files change from commit to commit, the user's do not.
 
-CACHE/builds/KEY/source    a clone that borrows the user's objects; state of `git bisect` lives in its .git
+CACHE/builds/KEY/source    a clone that borrows the user's objects; its .git holds the state of `git bisect`
 CACHE/builds/KEY/objects   what was built of it last
 CACHE/builds/KEY.lock
 """
@@ -8,7 +8,6 @@ CACHE/builds/KEY.lock
 from __future__ import annotations
 
 import hashlib
-import logging
 import re
 import shutil
 from collections.abc import Iterator
@@ -23,13 +22,13 @@ from runner.errors import InfraError, UserError
 from runner.model.deadline import Deadline
 from runner.process import Completed, run
 
-log = logging.getLogger(__name__)
-
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 # Nothing of the user's or the repository's own settings may run or ask: no hooks, no pager, no editor, no filters.
 _GIT = ("git", "-c", "core.hooksPath=/dev/null", "-c", "core.pager=cat", "-c", "advice.detachedHead=false",
-        "-c", "core.fsmonitor=false", "-c", "core.autocrlf=false", "-c", "gc.auto=0")  # fmt: skip
+        "-c", "core.fsmonitor=false", "-c", "core.autocrlf=false", "-c", "core.splitIndex=false",
+        "-c", "gc.auto=0")  # fmt: skip
 _ENV = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C", "GIT_EDITOR": "true"}
+_LASTING = frozenset({"index", "objects"})  # of a clone: the files that it has, and blobs that a server sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +77,7 @@ class Checkout:
             with filelock.FileLock(builds / f"{key}.lock", timeout=0):
                 here = cls(top, builds / key)
                 if borrowed:
-                    here._clone(deadline)
+                    here._borrow(deadline)
                 yield here
         except filelock.Timeout:
             raise InfraError(f"another process builds {top} for {arch}", hint="wait for it, or end it") from None
@@ -104,28 +103,52 @@ class Checkout:
         commit, _, subject = said.partition("\n")
         return Commit(commit, subject.strip())
 
-    def head(self, *, deadline: Deadline) -> str:
-        return self.git("rev-parse", "HEAD", deadline=deadline).stdout.strip()
+    @property
+    def shallow(self) -> bool:
+        """Does the user's repository lack the beginning of its history?"""
+        return (self.source / ".git" / "shallow").is_file()
 
     def check_out(self, commit: str, *, deadline: Deadline) -> None:
-        """Make the clone's files those of a commit. Only what differs is written, so the next build is short."""
-        self.git("checkout", "--quiet", "--force", "--detach", commit, "--", deadline=deadline)
+        """Make the clone's files those of a commit. Only what differs is written, so the next build is short.
 
-    def _clone(self, deadline: Deadline) -> None:
-        if (self.source / ".git" / "HEAD").is_file():
-            for lock in (self.source / ".git").glob("*.lock"):  # of a git that was killed: nobody else works here
-                lock.unlink()
-            return
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self.folder / "source.new"
-        shutil.rmtree(draft, ignore_errors=True)
-        log.info("cloning %s", self.repository)
-        run(
-            [*_GIT, "clone", "--quiet", "--shared", "--no-checkout", "--", self.repository, draft],
-            deadline=deadline,
-            env=_ENV,
-        )
-        draft.rename(self.source)
+        Raises InfraError, also when a partial clone's server does not send what is missing.
+        """
+        done = self.git("checkout", "--quiet", "--force", "--detach", commit, "--", deadline=deadline, check=False)
+        if done.returncode:
+            hint = f"a partial clone: git -C {self.repository} fetch --refetch --no-filter" if self._promisors else ""
+            what = f"git cannot check out {commit[:12]} of {self.repository}:\n{done.stderr.strip()[-500:]}"
+            raise InfraError(what, hint=hint)
+
+    @property
+    def _promisors(self) -> bool:
+        return "promisor" in (self.source / ".git" / "config").read_text()
+
+    def _borrow(self, deadline: Deadline) -> None:
+        """Make the clone's .git anew, on the objects of the user's repository. Its files and index are kept.
+
+        Refs that stayed there could name commits that are gone since a rebase, and lock files those of a killed git.
+        """
+        git = self.source / ".git"
+        git.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in git.iterdir():
+            if path.name not in _LASTING:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        asked = ("--show-object-format", "--path-format=absolute", "--git-path", "objects", "--git-path", "shallow")
+        kind, objects, shallow = _git(self.repository, "rev-parse", *asked, deadline=deadline).stdout.splitlines()
+        self.git("init", "--quiet", f"--object-format={kind}", deadline=deadline)
+        (git / "objects" / "info").mkdir(exist_ok=True)
+        (git / "objects" / "info" / "alternates").write_text(f"{objects}\n")
+        if Path(shallow).is_file():
+            shutil.copy(shallow, git / "shallow")
+        # of a partial clone, blobs come from where the user's own git gets them
+        promisors = ("config", "--get-regexp", r"^remote\..*\.promisor$")
+        known = _git(self.repository, *promisors, deadline=deadline, check=False)
+        for key in (line.split()[0] for line in known.stdout.splitlines() if line.endswith(" true")):
+            remote = key.removeprefix("remote.").removesuffix(".promisor")
+            url = _git(self.repository, "remote", "get-url", remote, deadline=deadline).stdout.strip()
+            values = {f"remote.{remote}.url": url, key: "true", "core.repositoryFormatVersion": "1"}
+            for name, value in (values | {"extensions.partialClone": remote}).items():
+                self.git("config", name, value, deadline=deadline)
 
 
 def _folder(path: Path) -> Path:
@@ -142,5 +165,5 @@ def _top(repository: Path, deadline: Deadline) -> Path:
     return folder.parent if folder.name == ".git" else folder
 
 
-def _git(folder: Path, *words: str, deadline: Deadline, check: bool) -> Completed:
+def _git(folder: Path, *words: str, deadline: Deadline, check: bool = True) -> Completed:
     return run([*_GIT, "-C", folder, *words], deadline=deadline, env=_ENV, check=check)

@@ -124,7 +124,7 @@ def _change(change: AnswerChange) -> Iterator[RenderableType]:
 def confidence(side: ChangeEnd) -> str:
     """`2 of 2 boots agree`."""
     words = f"{side.agree} of {counted(side.boots, 'boot')} {'agrees' if side.agree == 1 else 'agree'}"
-    return words if side.confirmed or side.commit else f"{words}; not confirmed"
+    return words if side.confirmed else f"{words}; not confirmed"
 
 
 def labels(change: AnswerChange) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.errors import BuildError, InfraError
+from runner.errors import BuildError, InfraError, UserError
 from runner.kernels import build
 from runner.kernels.build import build_kernel
 from runner.kernels.needs import needs_of
@@ -26,6 +26,19 @@ allnoconfig:
 \tcat $(KCONFIG_ALLCONFIG) >> $(KBUILD_OUTPUT)/.config
 syncconfig:
 \techo >> $(KBUILD_OUTPUT)/.config
+\tsed -i -f drops $(KBUILD_OUTPUT)/.config
+"""
+KCONFIG = """
+config DEBUG_INFO_BTF
+\tbool "Generate BTF type information"
+\tdepends on !DEBUG_INFO_SPLIT && !DEBUG_INFO_REDUCED
+\tdepends on PAHOLE_VERSION >= 122
+\tdepends on DEBUG_INFO_DWARF4 || PAHOLE_VERSION >= 121
+\thelp
+\t  Generate deduplicated BTF type information.
+
+config PAHOLE_HAS_BTF_TAG
+\tdef_bool PAHOLE_VERSION >= 123
 """
 
 
@@ -35,13 +48,16 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "Makefile").write_text(MAKEFILE)
     (tmp_path / "source" / "x.c").write_text("int x;\n")
+    (tmp_path / "source" / "drops").touch()
+    (tmp_path / "source" / "lib").mkdir()
+    (tmp_path / "source" / "lib" / "Kconfig.debug").write_text(KCONFIG)
     return tmp_path / "source"
 
 
-def made(tree: Path, fragment: Path = build.FRAGMENT) -> Path:
+def made(tree: Path, fragment: Path = build.FRAGMENT, compiler: str = "") -> Path:
     objects = tree.with_name("objects")
     deadline = Deadline.after(60, "the test's limit")
-    build_kernel(tree, objects, "x86_64", native=True, jobs=1, deadline=deadline, fragment=fragment)
+    build_kernel(tree, objects, "x86_64", native=True, jobs=1, deadline=deadline, fragment=fragment, compiler=compiler)
     return objects
 
 
@@ -67,7 +83,7 @@ def test_the_same_source_gives_the_same_image_and_is_not_touched(
     assert (objects / "image").read_text() == "x86 runner Thu Jan  1 00:00:00 UTC 1970 ''\n"
     assert "OF_THE_USER" not in (objects / ".config").read_text()
     assert "compiled" in (objects / build.LOG).read_text()
-    assert sorted(path.name for path in tree.iterdir()) == ["Makefile", "x.c"]
+    assert sorted(path.name for path in tree.iterdir()) == ["Makefile", "drops", "lib", "x.c"]
 
 
 def test_a_source_that_does_not_build_has_the_compilers_words(tree: Path) -> None:
@@ -81,6 +97,48 @@ def test_a_source_that_does_not_build_has_the_compilers_words(tree: Path) -> Non
 def test_a_machine_that_fails_says_nothing_about_the_source(tree: Path, fault: str) -> None:
     (tree / "x.c").write_text(fault)
     with pytest.raises(InfraError, match="the machine failed"):
+        made(tree)
+
+
+def test_a_pahole_that_is_too_old_is_told_before_anything_is_compiled(tree: Path) -> None:
+    (tree / "drops").write_text("/^CONFIG_DEBUG_INFO_BTF=/d\n$aCONFIG_PAHOLE_VERSION=115\n")
+    with pytest.raises(InfraError) as caught:
+        made(tree)
+    assert caught.value.what == "DEBUG_INFO_BTF did not take: pahole 1.15, needs 1.22"
+    assert "compiled" not in (tree.with_name("objects") / build.LOG).read_text()
+
+
+def test_an_option_that_a_source_does_not_take_is_told_before_anything_is_compiled(tree: Path, tmp_path: Path) -> None:
+    (tree / "drops").write_text("/^CONFIG_DEBUG_INFO_BTF=/d\n$aCONFIG_PAHOLE_VERSION=130\n")
+    with pytest.raises(BuildError, match=r"DEBUG_INFO_BTF did not take: it depends on !DEBUG_INFO_SPLIT && !DEBUG_INF"):
+        made(tree)
+    (tree / "drops").write_text("/^CONFIG_9P_FS=/d\n")
+    with pytest.raises(BuildError, match=r"9P_FS did not take: this kernel does not have it"):
+        made(tree)
+    assert "compiled" not in (tree.with_name("objects") / build.LOG).read_text()
+    mine = tmp_path / "mine.config"
+    mine.write_text("CONFIG_OURS=m\n")  # who asks for something else gets that
+    assert "compiled" in (made(tree, mine) / build.LOG).read_text()
+
+
+def test_the_compiler_can_be_chosen(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree / "Makefile").write_text(
+        f"CC = gcc\nHOSTCC = gcc\n{MAKEFILE}\techo $(CC) $(HOSTCC) >> $(KBUILD_OUTPUT)/compiler\n"
+    )
+    assert (made(tree) / "compiler").read_text() == "gcc gcc\n"
+    assert (made(tree, compiler="cc") / "compiler").read_text() == "gcc gcc\ncc cc\n"
+    monkeypatch.setattr(build, "TOOLS", ("gcc",))
+    with pytest.raises(InfraError, match="gcc-4711 is not installed"):
+        made(tree, compiler="gcc-4711")
+    with pytest.raises(UserError, match="is not a compiler's name"):
+        made(tree, compiler="gcc; id")
+
+
+def test_a_compiler_that_is_too_new_is_told(tree: Path) -> None:
+    error = "error: cannot use keyword 'false' as enumeration constant"
+    (tree / "Makefile").write_text(MAKEFILE.replace("error: expected ';'", error))
+    (tree / "x.c").write_text("broken\n")
+    with pytest.raises(BuildError, match="need an older one here: --cc gcc-14"):
         made(tree)
 
 
