@@ -12,7 +12,7 @@ import os
 from . import NoAnswer, bounded
 from .kernelbtf import KernelBtf, Kfunc
 from .libbpf import MOV_IMM, RETURN, Libbpf, LibbpfError, LoadOpts, instruction
-from .progtypes import PROG_TYPES
+from .progtypes import PROG_TYPES, load_opts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class Census:
     def _load_opts(self, prog_type: str) -> LoadOpts:
         """A copy: what a load changes in it is no one else's."""
         if prog_type not in self._opts:
-            self._opts[prog_type] = PROG_TYPES[prog_type].opts(self._btf.vmlinux)
+            self._opts[prog_type] = load_opts(PROG_TYPES[prog_type], self._btf.vmlinux)
         return LoadOpts.from_buffer_copy(self._opts[prog_type])
 
     def _arena_fd(self) -> int:

@@ -26,11 +26,11 @@ _CTNETLINK, _NFTABLES = 1 << 8, 10 << 8  # NFNL_SUBSYS_*
 _CT_GET, _CT_DELETE = _CTNETLINK | 1, _CTNETLINK | 2
 _NEWTABLE, _NEWCHAIN, _NEWRULE = _NFTABLES, _NFTABLES | 3, _NFTABLES | 6
 _BATCH_BEGIN, _BATCH_END = 16, 17
-_TUPLE_ORIG, _TUPLE_REPLY, _STATUS, _TIMEOUT, _MARK, _ZONE = 1, 2, 3, 7, 8, 18  # CTA_*
+_NUMBERS = (("status", 3, 4), ("timeout_s", 7, 4), ("mark", 8, 4), ("zone", 18, 2))  # CTA_*, and bytes
 _PROTOINFO, _PROTOINFO_TCP, _TCP_STATE = 4, 1, 1  # CTA_PROTOINFO_*
 _IP, _PROTO = 1, 2  # CTA_TUPLE_*
 _SRC, _DST = 1, 2  # CTA_IP_V4_*
-_PROTO_NUM, _SRC_PORT, _DST_PORT = 1, 2, 3
+_SRC_PORT, _DST_PORT = 2, 3  # CTA_PROTO_*
 _NAT_PRIORITY = -100
 
 
@@ -90,33 +90,27 @@ def messages(content: bytes) -> Iterator[tuple[int, int, bytes]]:
         at += length + (-length % 4)
 
 
-class Tuple:
-    """One direction of a connection; addresses and ports as numbers."""
+def entry(body: bytes) -> dict[str, int]:
+    """One line of the table, of a ctnetlink message behind its netlink header: `status`, `reply_src_port`, ...
 
-    __slots__ = ("dst", "dst_port", "proto", "src", "src_port")
-
-    def __init__(self, content: bytes) -> None:
-        """Of a nested CTA_TUPLE_*. Raises NetlinkError; what is not there, or is not IPv4, is 0."""
-        parts = attributes(content)
-        ip, proto = attributes(parts.get(_IP, b"")), attributes(parts.get(_PROTO, b""))
-        self.src, self.dst = _read(ip, _SRC, 4), _read(ip, _DST, 4)
-        self.proto = _read(proto, _PROTO_NUM, 1)
-        self.src_port, self.dst_port = _read(proto, _SRC_PORT, 2), _read(proto, _DST_PORT, 2)
+    Addresses and ports are numbers; what is not there, or is not IPv4, is 0. Raises NetlinkError.
+    """
+    found = attributes(body[4:])
+    tcp = attributes(attributes(found.get(_PROTOINFO, b"")).get(_PROTOINFO_TCP, b""))
+    of_all = {name: _read(found, kind, size) for name, kind, size in _NUMBERS}
+    return {**of_all, "tcp_state": _read(tcp, _TCP_STATE, 1), **_side(found, "orig", 1), **_side(found, "reply", 2)}
 
 
-class Entry:
-    """One line of the table."""
-
-    __slots__ = ("mark", "orig", "reply", "status", "tcp_state", "timeout_s", "zone")
-
-    def __init__(self, body: bytes) -> None:
-        """Of a ctnetlink message, behind its netlink header. Raises NetlinkError."""
-        found = attributes(body[4:])
-        self.orig, self.reply = Tuple(found.get(_TUPLE_ORIG, b"")), Tuple(found.get(_TUPLE_REPLY, b""))
-        self.status, self.timeout_s = _read(found, _STATUS, 4), _read(found, _TIMEOUT, 4)
-        tcp = attributes(attributes(found.get(_PROTOINFO, b"")).get(_PROTOINFO_TCP, b""))
-        self.tcp_state = _read(tcp, _TCP_STATE, 1)
-        self.mark, self.zone = _read(found, _MARK, 4), _read(found, _ZONE, 2)
+def _side(found: dict[int, bytes], name: str, kind: int) -> dict[str, int]:
+    """One direction of a connection: CTA_TUPLE_ORIG or CTA_TUPLE_REPLY."""
+    parts = attributes(found.get(kind, b""))
+    ip, proto = attributes(parts.get(_IP, b"")), attributes(parts.get(_PROTO, b""))
+    return {
+        f"{name}_src_addr": _read(ip, _SRC, 4),
+        f"{name}_src_port": _read(proto, _SRC_PORT, 2),
+        f"{name}_dst_addr": _read(ip, _DST, 4),
+        f"{name}_dst_port": _read(proto, _DST_PORT, 2),
+    }
 
 
 def _read(found: dict[int, bytes], kind: int, size: int) -> int:
@@ -138,8 +132,8 @@ class Table:
         self._socket.settimeout(_LIMIT_S)
         self._sequence = 0
 
-    def entries(self) -> list[Entry]:
-        return [Entry(body) for body in self._ask((_CT_GET, _DUMP, _head(socket.AF_INET)))]
+    def entries(self) -> list[dict[str, int]]:
+        return [entry(body) for body in self._ask((_CT_GET, _DUMP, _head(socket.AF_INET)))]
 
     def clear(self) -> None:
         self._ask((_CT_DELETE, _ACK, _head(socket.AF_UNSPEC)))

@@ -194,9 +194,8 @@ class Object:
 
         Raises LibbpfError when the kernel does not load anything of that type: it then says nothing of the program.
         """
-        relocated, as_type = self._as(program, load_as)
-        fd, refused, log = self._libbpf.prog_load(as_type.number, relocated.insns, relocated.opts, license_)
-        relocated.opts.expected_attach_type = 0
+        insns, opts, as_type = self._as(program, load_as)
+        fd, refused, log = self._libbpf.prog_load(as_type.number, insns, opts, license_)
         if not refused:
             os.close(fd)
         elif not log and (
@@ -207,9 +206,8 @@ class Object:
 
     def load_verbose(self, program: str, load_as: str | None, license_: str) -> tuple[int, str]:
         """A load of its own, with the whole log: file descriptor or -1, which the caller owns, and the log."""
-        relocated, as_type = self._as(program, load_as)
-        fd, log = self._libbpf.prog_load_verbose(as_type.number, relocated.insns, relocated.opts, license_)
-        relocated.opts.expected_attach_type = 0
+        insns, opts, as_type = self._as(program, load_as)
+        fd, log = self._libbpf.prog_load_verbose(as_type.number, insns, opts, license_)
         return fd, self.words + log if fd < 0 else log
 
     def unresolved(self, log: str) -> str:
@@ -222,11 +220,12 @@ class Object:
         names = [*self._btf.variables(".kconfig"), *sorted(self._btf.variables(".ksyms"))] if at >= 0 else []
         return names[at] if 0 <= at < len(names) else ""
 
-    def _as(self, program: str, load_as: str | None) -> tuple[Relocated, ProgType]:
-        """To load as a type. The caller puts `expected_attach_type` back to 0."""
+    def _as(self, program: str, load_as: str | None) -> tuple[bytes, LoadOpts, ProgType]:
+        """To load as a type."""
         relocated, as_type = self._relocated(program), PROG_TYPES[load_as or program.partition("_")[0]]
-        relocated.opts.expected_attach_type = as_type.attach
-        return relocated, as_type
+        opts = LoadOpts.from_buffer_copy(relocated.opts)
+        opts.expected_attach_type = as_type.attach
+        return relocated.insns, opts, as_type
 
     def _relocated(self, program: str) -> Relocated:
         if program not in self._programs:

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 from .btf import FUNC, STRUCT, Btf
 from .libbpf import LoadOpts
 
 _SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
 
 
-class ProgType:
-    """`constant` is the kernel's name without BPF_PROG_TYPE_. `function` or `struct` is what it attaches to."""
+# `constant` is the kernel's name without BPF_PROG_TYPE_; `attach` is the expected_attach_type, for a struct_ops program
+# the index of a member; `function` or `struct` is what it attaches to.
+ProgType = namedtuple("ProgType", "number constant attach flags function struct", defaults=(0, 0, "", ""))
 
-    __slots__ = ("attach", "constant", "flags", "function", "number", "struct")
 
-    def __init__(
-        self, number: int, constant: str, *, attach: int = 0, flags: int = 0, function: str = "", struct: str = ""
-    ) -> None:
-        self.number = number
-        self.constant = constant
-        self.attach = attach  # expected_attach_type; for a struct_ops program the index of a member
-        self.flags = flags
-        self.function = function
-        self.struct = struct
-
-    def opts(self, vmlinux: Btf) -> LoadOpts:
-        """What to load with. LookupError when the kernel has no such type, or not what it attaches to."""
-        if not vmlinux.has_string(f"BPF_PROG_TYPE_{self.constant}"):
-            raise LookupError("the kernel does not know this program type")
-        opts = LoadOpts(expected_attach_type=self.attach, prog_flags=self.flags)
-        if name := self.function or self.struct:
-            target = vmlinux.find(name, FUNC if self.function else STRUCT)
-            if target is None:
-                raise LookupError(f"the kernel has no {name} to attach to")
-            opts.attach_btf_id = target
-        return opts
+def load_opts(prog_type: ProgType, vmlinux: Btf) -> LoadOpts:
+    """What to load a program with. LookupError when the kernel has no such type, or not what it attaches to."""
+    if not vmlinux.has_string(f"BPF_PROG_TYPE_{prog_type.constant}"):
+        raise LookupError("the kernel does not know this program type")
+    opts = LoadOpts(expected_attach_type=prog_type.attach, prog_flags=prog_type.flags)
+    if name := prog_type.function or prog_type.struct:
+        target = vmlinux.find(name, FUNC if prog_type.function else STRUCT)
+        if target is None:
+            raise LookupError(f"the kernel has no {name} to attach to")
+        opts.attach_btf_id = target
+    return opts
 
 
 # include/uapi/linux/bpf.h: enum bpf_prog_type, enum bpf_attach_type. `ext` is not here: such a program may call what

@@ -11,7 +11,7 @@ import ctypes
 import os
 import socket
 
-from .conntrack import Entry, Table
+from .conntrack import Table
 from .guest import Namespace, ip
 from .libbpf import Libbpf
 
@@ -57,13 +57,8 @@ _REQUEST, _REPLY = b"request", b"reply"
 _INGRESS, _REPLACE, _TCX_INGRESS = 1, 1, 46  # BPF_TC_INGRESS, BPF_TC_F_REPLACE, BPF_TCX_INGRESS
 _XDP_MODES = {"generic": 2, "native": 4}  # XDP_FLAGS_SKB_MODE, XDP_FLAGS_DRV_MODE
 
-# Beside the program's own result. Addresses are numbers; entry_* are those of the flow's one entry, or 0.
-FIELDS = (
-    "delivered",  # requests that the server got
-    "answered",  # replies that the client got
-    "seen_addr",  # the client, as the server saw it
-    "seen_port",  # without the flow's number, as reply_dst_port
-    "entries",  # of the flow in the kernel's table
+# Beside the program's own result. Addresses are numbers; _OF_ENTRY are those of the flow's one entry, or 0.
+_OF_ENTRY = (
     "entry_status",
     "entry_timeout_s",
     "entry_mark",
@@ -73,6 +68,14 @@ FIELDS = (
     "reply_src_port",
     "reply_dst_addr",
     "reply_dst_port",
+)
+FIELDS = (
+    "delivered",  # requests that the server got
+    "answered",  # replies that the client got
+    "seen_addr",  # the client, as the server saw it
+    "seen_port",  # without the flow's number, as reply_dst_port
+    "entries",  # of the flow in the kernel's table
+    *_OF_ENTRY,
 )
 
 
@@ -206,13 +209,13 @@ class Traffic:
             with contextlib.suppress(TimeoutError):  # a flow that does not get through is an answer too
                 (_tcp if wanted["protocol"] == "tcp" else _udp)(ends, address, server, fields)
             fields.update(found.read())
-            entries = [entry for entry in server.table.entries() if entry.orig.src_port == FIRST_PORT + number]
+            entries = [entry for entry in server.table.entries() if entry["orig_src_port"] == FIRST_PORT + number]
         finally:  # not before the table was read: it shows when a connection ends
             for end in ends:
                 end.close()
         fields["entries"] = len(entries)
         if len(entries) == 1:
-            fields.update(_described(entries[0]))
+            fields.update((name, entries[0][name.removeprefix("entry_")]) for name in _OF_ENTRY)
             fields["reply_dst_port"] -= number
         fields["seen_port"] -= number
         return fields
@@ -250,17 +253,3 @@ def _udp(ends: list[socket.socket], address: str, server: Server, fields: dict[s
 
 def _saw(fields: dict[str, int], seen: tuple[str, int]) -> None:
     fields["seen_addr"], fields["seen_port"] = int.from_bytes(socket.inet_aton(seen[0]), "big"), seen[1]
-
-
-def _described(entry: Entry) -> dict[str, int]:
-    return {
-        "entry_status": entry.status,
-        "entry_timeout_s": entry.timeout_s,
-        "entry_mark": entry.mark,
-        "entry_zone": entry.zone,
-        "entry_tcp_state": entry.tcp_state,
-        "reply_src_addr": entry.reply.src,
-        "reply_src_port": entry.reply.src_port,
-        "reply_dst_addr": entry.reply.dst,
-        "reply_dst_port": entry.reply.dst_port,
-    }

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from runner.model import ANSWERS, Build, Cell, Outcome, Row
-from runner.probes.bulk import Bulk
-from runner.probes.expectations import Expectations
+from runner.probes.expectations import Bulk, Expectations
 from runner.results.availability import Topic
 from runner.results.model import CoveredRun, Run, RunKind
 from runner.results.packed import PackedError, SteadyReader

@@ -53,7 +53,8 @@ class CensusJudge:
 
     def rows(self) -> Iterable[Row]:
         """One for every kfunc that is known or that the cell was asked about, and each program type."""
-        types = asked_types(self._asked)
+        more = {answer.prog_type for answer in self._asked.answers} | self._asked.ended.keys()
+        types = [it for it in ProgType if it in NETWORK_TYPES or it in more]
         for kfunc in self._homes:
             shown = flags(self._flags.get(kfunc, ()))
             for prog_type in types:
@@ -93,12 +94,14 @@ class CensusJudge:
 
     def _without_answer(self, kfunc: str, prog_type: ProgType) -> tuple[State, str]:
         result = self._result
-        if f"{probe_of(prog_type)}:{kfunc}" in result.crashed:
+        census, failed = probe_of(prog_type), self._asked.ended.get(prog_type)
+        if f"{census}:{kfunc}" in result.crashed:
             return State.NO_ANSWER, f"asking {CRASHED}: {result.cause}"
-        if cause := unanswered(result, self._asked, prog_type):
-            return State.NO_ANSWER, cause
-        if prog_type not in self._asked.ended:
-            return State.NO_ANSWER, not_asked(result, "the census")
+        if failed is None:
+            why = f"the census {CRASHED}" if census in result.crashed else not_asked(result, "the census")
+            return State.NO_ANSWER, why
+        if failed:
+            return State.NO_ANSWER, failed
         return absence(result, self._asked, kfunc, self._known.kfuncs, self._homes[kfunc])
 
     def _unshown(self, kfunc: str, rows: Sequence[Row], *, loads: bool) -> tuple[str, str]:
@@ -161,12 +164,6 @@ def _json(layouts: tuple[StructLayout, ...]) -> list[object]:
 # --- what one answer means, where a kfunc without one is, which flags a kernel shows ---------------------------------
 
 
-def asked_types(asked: Taken) -> tuple[ProgType, ...]:
-    """The program types that have states in a cell: TC and XDP, and what else it was asked about."""
-    more = {answer.prog_type for answer in asked.answers} | asked.ended.keys()
-    return tuple(it for it in ProgType if it in NETWORK_TYPES or it in more)
-
-
 def read(answer: CensusObservation) -> Reading:
     """What an answer to a census means; `load_errno` is there.
 
@@ -184,16 +181,6 @@ def read(answer: CensusObservation) -> Reading:
     if NEEDS_DEVICE in answer.log and unbindable and answer.prog_type is not ProgType.XDP:
         return Reading(State.NOT_ALLOWED, "for device-bound programs only, and none of this type can be bound")
     return first
-
-
-def unanswered(result: CellResult, asked: Taken, prog_type: ProgType) -> str:
-    """Why a whole census has no answer; empty when it came to its end."""
-    failed = asked.ended.get(prog_type)
-    if failed is not None:
-        return failed
-    if any(probe == probe_of(prog_type) for probe in result.crashed):
-        return "the census crashed the kernel"
-    return ""
 
 
 def homes(
