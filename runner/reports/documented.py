@@ -9,9 +9,9 @@ from itertools import groupby
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from runner.model import Build, Mark, Verdict
+from runner.model import Mark, Verdict
 from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, entry
-from runner.reports.findings import alike, listed, merged, show_command
+from runner.reports.findings import alike, by_arch, listed, merged, show_command
 from runner.reports.summary import covers
 from runner.results.availability import Availability, availability, places
 from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck, flags_of
@@ -104,7 +104,7 @@ def _details(grid: Availability, statement: Statement) -> Iterator[tuple[str, st
 
 def docs_check_report(check: DocsCheck) -> RenderableType:
     """For the terminal."""
-    builds = _by_arch([it.build for it in check.builds])
+    builds = by_arch(it.build for it in check.builds)
     wrong = sum(len(it.builds) for it in check.disagreements if it.kind is not Dispute.FLAGS)
     types = [str(prog_type) for prog_type in check.types]
     parts: list[RenderableType] = [
@@ -169,15 +169,8 @@ def _disagreement(group: Sequence[Disagreement]) -> RenderableType:
         what += f" ({', '.join(dict.fromkeys(each.topic.type for each in group))})"
         observed = ": ".join(filter(None, (str(it.row.state), plain(it.row.cause, _WIDTH))))
     facts = [("documented", it.documented), ("observed", observed)]
-    return entry(f"{what}  on {_by_arch(it.builds)}", facts, _command(it))
+    return entry(f"{what}  on {by_arch(it.builds)}", facts, _command(it))
 
 
 def _command(it: Disagreement) -> str:
     return show_command(it.seen.cell.id, run_id=it.seen.run, every=True)
-
-
-def _by_arch(builds: Sequence[Build]) -> str:
-    """`6.1.192, 6.12.117 (x86_64, arm64)`"""
-    archs = ((group[0].arch, listed(map(str, group), _NAMED)) for group in alike(builds, lambda it: it.arch))
-    same = alike(archs, lambda it: it[1])
-    return "; ".join(f"{group[0][1]} ({', '.join(arch for arch, _ in group)})" for group in same)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from runner.model import NO_ANSWER, KnownIssue, Outcome, Row, Verdict
+from runner.model import NO_ANSWER, Build, KnownIssue, Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
 from runner.results.availability import Availability, places
 from runner.results.model import JudgedCell, JudgedRun
@@ -16,6 +16,7 @@ from runner.text import plain, some
 
 _Item = TypeVar("_Item")
 _PROBES = 4  # named in one finding
+_KERNELS = 8
 _LINES = 12  # of a splat
 
 
@@ -91,6 +92,13 @@ def listed(names: Iterable[str], most: int) -> str:
     """`7: a, b, c and 4 more`; the number only where names are left out."""
     every = list(dict.fromkeys(names))
     return (f"{len(every)}: " if len(every) > most else "") + some(every, most)
+
+
+def by_arch(builds: Iterable[Build]) -> str:
+    """`6.1.192, 6.12.117 (x86_64, arm64)`"""
+    archs = ((group[0].arch, listed(map(str, group), _KERNELS)) for group in alike(builds, lambda it: it.arch))
+    same = alike(archs, lambda it: it[1])
+    return "; ".join(f"{group[0][1]} ({', '.join(arch for arch, _ in group)})" for group in same)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from rich.text import Text
 from runner.model import Build, layout_lines
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, entry, state_words
-from runner.reports.findings import alike, merged, show_command
+from runner.reports.findings import alike, by_arch, merged, show_command
 from runner.reports.grid import head
 from runner.results.history import Signature, Turn
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
-from runner.text import counted, plain, printable
+from runner.text import counted, plain, printable, some
 
 _WIDTH = 140
 _NOT_RECORDED = "not recorded"
@@ -72,11 +72,9 @@ def measured_lines(overview: Overview) -> Iterator[str]:
     """What all of this rests on."""
     for arch, group in groupby(overview.builds, key=lambda it: it.build.arch):
         known = list(group)
-        names = (
-            ", ".join(str(it.build) for it in known) if len(known) <= 12 else f"{known[0].build} … {known[-1].build}"
-        )
+        names = [str(it.build) for it in known]
         boots = sum(len(it.measured) for it in known)
-        yield f"{arch}: {counted(len(known), 'kernel')}, {counted(boots, 'boot')}: {names}"
+        yield f"{arch}: {counted(len(known), 'kernel')}, {counted(boots, 'boot')}: {some(names, _NAMED)}"
 
 
 def since_words(story: Story) -> str:
@@ -217,9 +215,7 @@ def _firsts(turns: Sequence[Turn]) -> Table:
     """One line for each answer and day, with the kernels that gave it."""
     table = columns("", "", "", no_wrap=frozenset({0, 1}))
     for same in alike(turns, lambda it: (f"{it.when:%Y-%m-%d}", it.type, plain(it.after, _WIDTH))):
-        kernels = alike(dict.fromkeys((str(it.new.build), it.new.build.arch) for it in same), lambda it: it[0])
-        names = (f"{group[0][0]} ({', '.join(arch for _, arch in group)})" for group in kernels)
-        words = Text(f"{plain(same[0].after, _WIDTH)}\n{', '.join(names)}")
+        words = Text(f"{plain(same[0].after, _WIDTH)}\n{by_arch(it.new.build for it in same)}")
         table.add_row(f"{same[0].when:%Y-%m-%d}", same[0].type, words)
     return table
 

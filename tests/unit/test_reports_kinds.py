@@ -61,7 +61,9 @@ def test_grid_shows_its_states_with_their_marks_and_causes() -> None:
     assert "b blue   g grey   ? no answer" in text
     assert "1 g grey: it rained on the <thing>" in text
     assert "apple on 6.1.192 (x86_64)" in text
-    assert "## Others" in availability_markdown(judged(row("grey")))
+    document = availability_markdown(judged(row("grey")))
+    assert document.startswith("# Things by kernel\n")
+    assert "## Others" in document
 
 
 def test_verdicts_are_counted_and_a_broken_one_fails_the_run() -> None:
@@ -88,6 +90,7 @@ def test_it_has_a_section_of_the_export_a_line_of_csv_and_pages_of_the_site() ->
     assert ",colour,apple-colour,apple,,broken,blue," in csv_table(run)
     files = dict(site(run, [run], {}))
     assert '<td class="a bang">g' in files["x86_64-all.html"]
+    assert "<h1>Things by kernel <small>x86_64</small></h1>" in files["x86_64-all.html"]
     assert "kfunc/apple.html" in files
 
 
