@@ -14,7 +14,6 @@ from runner.cli.options import (
     CompilerOption,
     MatrixFile,
     Shown,
-    columns,
     command,
     emit,
     group,
@@ -31,6 +30,7 @@ from runner.kernels.build import FRAGMENT, build_tree
 from runner.matrix.lock import replaced
 from runner.model import Pin
 from runner.model.version import Versions
+from runner.reports.drawing import columns
 from runner.text import nearest
 
 app = group("List, pin, fetch and build kernels.", "kernels list --series 6.12")

@@ -10,10 +10,11 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from runner.cli import Finished
-from runner.cli.options import Format, Hosts, Offline, Shown, Slots, columns, command, emit, group
+from runner.cli.options import Format, Hosts, Offline, Shown, Slots, command, emit, group
 from runner.cli.project import Project
 from runner.errors import UserError
 from runner.matrix.select import select
+from runner.reports.drawing import columns
 from runner.results.model import RunId, RunKind
 from runner.text import counted
 

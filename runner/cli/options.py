@@ -16,7 +16,6 @@ from typing import IO, Annotated, Any, Literal, get_type_hints
 
 import typer
 from rich.console import Console, RenderableType
-from rich.table import Table
 from typer.core import TyperGroup
 
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished
@@ -160,11 +159,6 @@ def _fields(part: Any) -> dict[str, tuple[Any, Any]]:
 
 
 # --- printing ---------------------------------------------------------------------------------------------------------
-
-
-def columns(*names: str) -> Table:
-    """An empty table for a list."""
-    return Table(*names, box=None, pad_edge=False)
 
 
 def out_console(file: IO[str] | None = None) -> Console:

@@ -29,7 +29,7 @@ def over_time_report(overview: Overview) -> RenderableType:
         return Text("Nothing is known of that: no kernel was asked.")
     subject = head(story.topic for story in overview.stories)
     heads = (subject, "type", "architecture", "available since", "every kernel measured")
-    table = Table(*heads, box=None, pad_edge=False)
+    table = columns(*heads)
     styles = {each.word: each.mark.style for each in state_words(KINDS)}
     # architectures that tell the same story, by version, share a line
     for same in alike(overview.stories, lambda it: (it.topic, since_words(it), *map(segment_words, it.segments))):

@@ -82,7 +82,7 @@ def _finding(finding: Finding, mark: Mark) -> RenderableType:
 
 def runs_table(found: Sequence[RunInfo]) -> Table:
     """The runs of a store, in their order."""
-    table = Table("run", "started", "cells", "seconds", "runner", box=None, pad_edge=False)
+    table = columns("run", "started", "cells", "seconds", "runner")
     for info in found:
         took = f"{info.wall_s:.1f}" if info.wall_s is not None else "not finished"
         cells = f"{info.finished_cells}/{info.cells}"
