@@ -63,10 +63,11 @@ def list_kernels(
     ]
     if not offers:
         typer.echo("no kernel matches", err=True)
-    table = columns("version", "architecture", "release", "source", "package version", "MiB")
-    for offer in offers:
-        size = str(offer.size_bytes >> 20) if offer.size_bytes else ""
-        table.add_row(offer.version, offer.arch, offer.release, offer.source, offer.package_version, size)
+    rows = [
+        (it.version, it.arch, it.release, it.source, it.package_version, str(it.size_bytes >> 20 or ""))
+        for it in offers
+    ]
+    table = columns(rows, "version", "architecture", "release", "source", "package version", "MiB")
     return Shown(table if offers else "", lambda: [_plain(it, project.lock().kernels, cache) for it in offers])
 
 

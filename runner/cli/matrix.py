@@ -14,7 +14,7 @@ from runner.cli.options import Format, Hosts, Offline, Shown, Slots, command, em
 from runner.cli.project import Project
 from runner.errors import UserError
 from runner.matrix.select import select
-from runner.reports.drawing import columns
+from runner.reports.drawing import columns, section
 from runner.results.model import RunId, RunKind
 from runner.text import counted
 
@@ -121,16 +121,12 @@ def list_cells(project: Project, only: Only = "") -> Shown:
     lock, wanted = project.lock(), project.matrix.wanted()
     pinned = {(kernel.source, kernel.arch) for kernel in lock.kernels}
     if not all((it.source, it.arch) in pinned for it in wanted):
-        table = columns("kernel", "architecture", "source")
-        table.title = f"not pinned yet: `runner kernels lock` writes {project.lock_path}"
-        table.title_justify = "left"
-        for it in wanted:
-            table.add_row(it.name, it.arch, it.source)
-        return Shown(table, [it.model_dump(mode="json") for it in wanted])
+        title = f"not pinned yet: `runner kernels lock` writes {project.lock_path}"
+        table = columns(((it.name, it.arch, it.source) for it in wanted), "kernel", "architecture", "source")
+        return Shown(section(title, table), [it.model_dump(mode="json") for it in wanted])
     cells = select(project.matrix.cells(lock), only)
-    table = columns("cell", "kernel", "architecture", "release", "source")
-    for cell in cells:
-        table.add_row(cell.id, cell.kernel.version, cell.arch, cell.kernel.release, cell.kernel.source)
+    rows = ((it.id, it.kernel.version, it.arch, it.kernel.release, it.kernel.source) for it in cells)
+    table = columns(rows, "cell", "kernel", "architecture", "release", "source")
     return Shown(table, [cell.model_dump(mode="json") for cell in cells])
 
 

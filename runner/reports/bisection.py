@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from difflib import ndiff
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from runner.reports.drawing import Trimmed, columns, whole
@@ -83,29 +82,26 @@ def _all_changes(done: Bisection) -> Iterator[RenderableType]:
     changes = found.changes if found else ()
     back = "" if done.every or (found and found.monotonic) else ", and an answer came back that had gone"
     yield Text(f"{counted(len(changes), 'change')}{back}:", "bold")
-    table = columns("", "", "", "")
+    rows = []
     for change in changes:
         old, new = change.last_good, change.first_bad
         notes = [f"same version, another {change.differs}"] if change.same_version else []
         notes += [f"known issue {new.known_issue or old.known_issue}"] if change.explained else []
-        answers = Text(f"{plain(old.answer)} -> {plain(new.answer)}")
-        table.add_row(Text(f"  {old.title}"), Text(new.title), answers, "; ".join(notes))
-    yield table
+        rows.append((old.title, new.title, f"{old.answer} -> {new.answer}", "; ".join(notes)))
+    yield Trimmed(columns(rows), indent=2)
 
 
 def _change(change: AnswerChange) -> Iterator[RenderableType]:
     old, new = change.last_good, change.first_bad
-    table = columns("", "", "", "")
-    for name, side in zip(labels(change), (old, new), strict=True):
-        table.add_row(Text(name, "bold"), described(side), Text(plain(side.answer)), Text(confidence(side), "dim"))
-    yield table
+    sides = zip(labels(change), (old, new), strict=True)
+    yield columns((Text(name, "bold"), described(it), it.answer, Text(confidence(it), "dim")) for name, it in sides)
     yield Text(what_differs(change), "dim")
     if issue := issue_words(change):
         yield Text(issue, "yellow")
     if change.between:
         yield Text(f"between them, without an answer: {_unanswered(change.between)}")
     yield Text()
-    yield _side_by_side(change)
+    yield columns(evidence_rows(change), "", *labels(change))
     yield from (Text(line) for line in reasons(change))
     if declared := declared_difference(change):
         yield Text("declared as:")
@@ -184,13 +180,6 @@ def commands(change: AnswerChange) -> list[str]:
     return [command for command in (old.show, new.show, old.repeat, new.repeat) if command]
 
 
-def _side_by_side(change: AnswerChange) -> Table:
-    table = columns("", *labels(change))
-    for row in evidence_rows(change):
-        table.add_row(*map(Text, row))
-    return table
-
-
 def _sources(change: AnswerChange) -> Iterator[Text]:
     if change.git_range:
         yield Text(f"{'' if change.differs == 'commit' else 'upstream: '}git log {change.git_range}")
@@ -204,15 +193,15 @@ def _sources(change: AnswerChange) -> Iterator[Text]:
         yield Text(f"the distribution's changelog: {plain(change.changelog_note)}")
 
 
-def _tested(done: Bisection) -> Table:
+def _tested(done: Bisection) -> RenderableType:
     """Every commit that was tested, the oldest first."""
     last = {reply.candidate: reply for reply in done.replies}
-    table = columns("", "", "")
+    rows = []
     for it in done.candidates:
         reply = last[it.key]
         took = "booted" if reply.fresh and reply.cell else "the same kernel as another" if reply.cell else "not booted"
-        table.add_row(Text(f"  {described(it)}"), Text(took, "dim"), Text(plain(reply.answer or reply.cause, 100)))
-    return table
+        rows.append((described(it), Text(took, "dim"), plain(reply.answer or reply.cause, 100)))
+    return Trimmed(columns(rows), indent=2)
 
 
 def remarks(done: Bisection) -> Iterator[str]:

@@ -177,25 +177,21 @@ def _row(row: Row, says: str, source: str) -> _Pairs:
 
 
 def _verdicts(rows: Sequence[Row]) -> RenderableType:
-    table = columns("verdict", "probe", "expected", "observed", no_wrap=frozenset({0}))
+    table = []
     for row in sorted(rows, key=lambda row: _VERDICTS.index(row.verdict or Verdict.NO_ANSWER)):
+        word = Text("known issue" if row.known_issue else str(row.verdict), verdict_mark(row).style)
         observed = row.cause if row.verdict in (Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE) else row.observed
-        table.add_row(
-            Text("known issue" if row.known_issue else str(row.verdict), verdict_mark(row).style),
-            Text(plain(row.probe)),
-            Text(plain(row.expected, 200)),
-            Text(plain(observed, 200)),
-        )
-    return table
+        table.append((word, row.probe, plain(row.expected, 200), plain(observed, 200)))
+    return columns(table, "verdict", "probe", "expected", "observed", no_wrap=(0,))
 
 
 def _states(rows: Sequence[Row]) -> RenderableType:
-    table = columns("", "", "", "", no_wrap=frozenset({2}))
+    table = []
     for row in sorted(rows, key=lambda row: (row.subject, row.type)):
         brief = KINDS[row.kind].brief(row)
         said = "; ".join(filter(None, (plain(brief), plain(row.cause, 200))))
-        table.add_row(Text(plain(row.subject)), Text(row.type), Text(row.state, state_mark(row).style), Text(said))
-    return table
+        table.append((row.subject, row.type, Text(row.state, state_mark(row).style), said))
+    return columns(table, no_wrap=(2,))
 
 
 def _console(result: CellResult, count: int, path: str) -> RenderableType:
@@ -239,17 +235,14 @@ def comparison_report(
     where: str, before: CellResult, now: CellResult, changed: Sequence[Deviation], *, notes: Sequence[str] = ()
 ) -> RenderableType:
     """`where` names what `before` is of. `notes` say what could not be made as it was."""
-    table = columns("", "then", "now")
     conditions = (
         ("outcome", before.ended, now.ended),
         ("kernel", before.build.sha256[:16] or "unknown", now.build.sha256[:16] or "not prepared"),
         ("image", before.image_sha256[:16] or "unknown", now.image_sha256[:16] or "not prepared"),
         ("host", f"{before.host} ({before.accel})", f"{now.host} ({now.accel})"),
     )
-    for name, was, became in conditions:
-        table.add_row(Text(name, "dim"), Text(plain(was)), Text(plain(became)))
-    for one in changed:
-        table.add_row(Text(plain(one.what), "red"), Text(plain(one.before, 200)), Text(plain(one.after, 200)))
+    deviations = ((Text(plain(it.what), "red"), plain(it.before, 200), plain(it.after, 200)) for it in changed)
+    table = columns([*conditions, *deviations], "", "then", "now", style="dim")
     said = [Text(f"Note: {plain(note)}", "yellow") for note in notes]
     heading = Text(f"{plain(before.cell.id)} of {plain(where)}, booted once more", "bold")
     return Group(heading, Trimmed(table, indent=2), Text(), *said, _same(before, now, changed))

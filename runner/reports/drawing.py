@@ -5,7 +5,7 @@ Rich pads what it lays out to a rectangle; in a pipe, and in copied text, those 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -85,22 +85,22 @@ def section(title: str, body: RenderableType | Iterable[str]) -> RenderableType:
     return Group(Text(title, "bold"), Trimmed(body, indent=2), Text())  # type: ignore[arg-type]
 
 
-def columns(*heads: str, no_wrap: frozenset[int] = frozenset(), style: str = "", gap: int = 2) -> Table:
-    """A table without lines; `style` is of its first column, `heads` are not shown where all are empty."""
-    table = Table.grid(padding=(0, gap))
-    for at in range(len(heads)):
+def columns(
+    rows: Iterable[Sequence[str | Text]], *heads: str, no_wrap: Collection[int] = (), style: str = ""
+) -> RenderableType:
+    """A table without lines, nothing without rows; `style` is of its first column. Strings may be a guest's."""
+    table = Table.grid(padding=(0, 2))
+    found = [*([[Text(head, "bold") for head in heads]] if heads else []), *rows]
+    for at in range(max(map(len, found), default=0)):
         table.add_column(style=style if at == 0 else "", no_wrap=at in no_wrap, overflow="fold")
-    if any(heads):
-        table.add_row(*(Text(head, "bold") for head in heads))
-    return table
+    for row in found:
+        table.add_row(*(Text(plain(it)) if isinstance(it, str) else it for it in row))
+    return Trimmed(table) if found else Group()
 
 
-def pairs(found: Iterable[tuple[str, str]]) -> Table:
-    """(word, text) below each other. The texts may be a guest's."""
-    table = columns("", "", no_wrap=frozenset({0}), style="dim")
-    for word, text in found:
-        table.add_row(Text(plain(word)), Text(plain(text)))
-    return table
+def pairs(found: Iterable[tuple[str, str]]) -> RenderableType:
+    """(word, text) below each other."""
+    return columns(found, no_wrap=(0,), style="dim")
 
 
 def entry(what: str | Text, facts: Iterable[tuple[str, str]], *copied: str) -> RenderableType:

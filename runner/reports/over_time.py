@@ -6,7 +6,6 @@ from collections.abc import Hashable, Iterator, Sequence
 from itertools import groupby
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from runner.model import Build, layout_lines
@@ -27,15 +26,15 @@ def over_time_report(overview: Overview) -> RenderableType:
     """For the terminal."""
     if not overview.stories:
         return Text("Nothing is known of that: no kernel was asked.")
-    subject = head(story.topic for story in overview.stories)
-    heads = (subject, "type", "architecture", "available since", "every kernel measured")
-    table = columns(*heads)
+    rows = []
     styles = {each.word: each.mark.style for each in state_words(KINDS)}
     # architectures that tell the same story, by version, share a line
     for same in alike(overview.stories, lambda it: (it.topic, since_words(it), *map(segment_words, it.segments))):
         story, archs = same[0], ", ".join(it.arch for it in same)
         spans = Text(", ").join(Text(segment_words(it), styles[it.state]) for it in story.segments)
-        table.add_row(story.topic.subject, story.topic.type, archs, since_words(story), spans)
+        rows.append((story.topic.subject, story.topic.type, archs, since_words(story), spans))
+    subject = head(story.topic for story in overview.stories)
+    table = columns(rows, subject, "type", "architecture", "available since", "every kernel measured")
     parts: list[RenderableType] = [*map(Text, measured_lines(overview)), Text(), table]
     if overview.other_types:
         parts += [Text(), Text(f"--type shows what else was asked: {', '.join(overview.other_types)}", "dim")]
@@ -183,7 +182,7 @@ def history_report(kfunc: str, turns: Sequence[Turn], signatures: Sequence[Signa
         Text(f"{kfunc}: {counted(len(changes), 'change')} in {counted(runs, 'run')}", "bold"),
         Text(),
     ]
-    parts += [Text("First answers", "bold"), Trimmed(_firsts(firsts), indent=2)]
+    parts += [Text("First answers", "bold"), Trimmed(columns(_firsts(firsts), no_wrap=(0, 1)), indent=2)]
     if changes:
         parts += [Text(), Text("Changes", "bold")]  # of one cell in one run, those that say the same together
         together = alike(changes, lambda it: (it.new.run, it.new.cell.id, plain(it.before or ""), plain(it.after)))
@@ -211,13 +210,11 @@ def history_document(
     }  # fmt: skip
 
 
-def _firsts(turns: Sequence[Turn]) -> Table:
-    """One line for each answer and day, with the kernels that gave it."""
-    table = columns("", "", "", no_wrap=frozenset({0, 1}))
+def _firsts(turns: Sequence[Turn]) -> Iterator[tuple[str, str, Text]]:
+    """A row for each answer and day, with the kernels that gave it."""
     for same in alike(turns, lambda it: (f"{it.when:%Y-%m-%d}", it.type, plain(it.after, _WIDTH))):
         words = Text(f"{plain(same[0].after, _WIDTH)}\n{by_arch(it.new.build for it in same)}")
-        table.add_row(f"{same[0].when:%Y-%m-%d}", same[0].type, words)
-    return table
+        yield f"{same[0].when:%Y-%m-%d}", same[0].type, words
 
 
 def _change(group: Sequence[Turn]) -> RenderableType:

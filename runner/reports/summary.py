@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import TypeVar
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from runner.model import Mark, Outcome, Verdict
 from runner.probes.kinds import KINDS
-from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns, entry
+from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns, entry, section
 from runner.reports.findings import About, Finding, findings
 from runner.reports.grid import Grid
 from runner.results.availability import availability
@@ -41,13 +40,13 @@ def summary(judged: JudgedRun, *, is_last: bool = True) -> RenderableType:
     """Short when all is well."""
     grid = availability(judged)
     parts: list[RenderableType] = []
-    unclean = columns("", "", "", no_wrap=frozenset({0}))
+    unclean = []
     for cell in (column.cell for column in grid.columns):
         if remarks := _remarks(cell):
             outcome = Text(str(cell.result.outcome), "" if cell.result.outcome is Outcome.RAN else "bold")
-            unclean.add_row(Text(cell.id), outcome, Text("; ".join(remarks)))
-    if unclean.row_count:
-        parts += [Text("Cells that are not clean", "bold"), Trimmed(unclean, indent=2), Text()]
+            unclean.append((cell.id, outcome, "; ".join(remarks)))
+    if unclean:
+        parts.append(section("Cells that are not clean", columns(unclean, no_wrap=(0,))))
     found = findings(grid, judged.known_issues, "" if is_last else judged.run.id)
     for about, group in groupby(found, key=lambda it: it.about):
         mark = VERDICTS[Verdict.NO_ANSWER if about in _UNANSWERED else Verdict.BROKEN]
@@ -80,14 +79,14 @@ def _finding(finding: Finding, mark: Mark) -> RenderableType:
     return entry(what, ((word, plain(text, 300) or "nothing") for word, text in finding.details), finding.command)
 
 
-def runs_table(found: Sequence[RunInfo]) -> Table:
+def runs_table(found: Iterable[RunInfo]) -> RenderableType:
     """The runs of a store, in their order."""
-    table = columns("run", "started", "cells", "seconds", "runner")
+    rows = []
     for info in found:
         took = f"{info.wall_s:.1f}" if info.wall_s is not None else "not finished"
         cells = f"{info.finished_cells}/{info.cells}"
-        table.add_row(info.id, f"{info.started:%Y-%m-%d %H:%M:%S}", cells, took, info.runner_version)
-    return table
+        rows.append((info.id, f"{info.started:%Y-%m-%d %H:%M:%S}", cells, took, info.runner_version))
+    return columns(rows, "run", "started", "cells", "seconds", "runner")
 
 
 def covers(judged: JudgedRun) -> str:
