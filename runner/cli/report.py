@@ -24,8 +24,7 @@ from runner.reports.site import site, write_site
 from runner.reports.summary import run_report, runs_table
 from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, ktap
 from runner.results.bisections import load_bisections
-from runner.results.docscheck import docs_check
-from runner.results.ebpfdocs import load
+from runner.results.docscheck import docs_check, load
 from runner.results.history import history, signatures
 from runner.results.model import JudgedRun, RunKind, judge_run
 from runner.results.series import Measured, builds, different, measurements

@@ -118,7 +118,7 @@ def docs_check_report(check: DocsCheck) -> RenderableType:
     if attached := [str(prog_type) for prog_type in check.types if prog_type in ATTACHED_TYPES]:
         why = "the kernel may answer otherwise where such a program is attached to something else"
         parts += [Text(), Text(f"{', '.join(attached)}: {why}", "yellow")]
-    left = [(it.why, [topic.subject for topic in it.topics]) for it in check.undecided]
+    left = [(why, [topic.subject for topic in topics]) for why, topics in check.undecided.items()]
     left += [("documented, and no kernel was asked", list(check.unasked))]
     left += [("kernels have it, and the documentation does not", list(check.unknown))]
     lines = (Text(f"{why}: {listed(names, _NAMED)}") for why, names in left if names)
@@ -141,8 +141,8 @@ def docs_check_document(check: DocsCheck) -> dict[str, object]:
             for it in check.disagreements
         ],
         "undecided": [
-            {"why": it.why, "kfuncs": [{"kfunc": topic.subject, "prog_type": topic.type} for topic in it.topics]}
-            for it in check.undecided
+            {"why": why, "kfuncs": [{"kfunc": topic.subject, "prog_type": topic.type} for topic in topics]}
+            for why, topics in check.undecided.items()
         ],
         "unasked": list(check.unasked),
         "undocumented": list(check.unknown),

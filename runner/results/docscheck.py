@@ -1,4 +1,4 @@
-"""What documentation says about kfuncs, held against what kernels answered.
+"""What the eBPF Docs project says about kfuncs, held against what kernels answered.
 
 Its versions are those of the mainline: a stable kernel that has more than its series says got it as a backport, which
 is a disagreement worth to know. What is absent wherever it should be may be left out by the kernels' configuration, and
@@ -8,22 +8,170 @@ that is said instead.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import cast
+from pathlib import Path
+from typing import Annotated, TypeVar, cast
 
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, TypeAdapter, ValidationError
+
+from runner.errors import UserError
 from runner.model import Build, ProgType, Row, State
 from runner.model.version import KernelVersion
 from runner.results.availability import Topic
-from runner.results.ebpfdocs import Docs, Documented
 from runner.results.series import KnownBuild, Measured
 from runner.results.stories import Only
 
+T = TypeVar("T")
 _CALLABLE = (State.REGISTERED, State.USABLE)
 
-# Filters of the kernel look at what such a program is attached to; the census attaches each type to one thing.
+# Filters of the kernel look at what such a program is attached to; each type is attached to one thing when it is asked.
 ATTACHED_TYPES = (ProgType.STRUCT_OPS, ProgType.LSM, ProgType.TRACING, ProgType.KPROBE)
+
+# what the project calls our program types; UNSPEC is every type
+_NAMES = {
+    **{f"BPF_PROG_TYPE_{name.upper()}": name for name in ProgType if name is not ProgType.TC},
+    "BPF_PROG_TYPE_SCHED_CLS": ProgType.TC,
+    "BPF_PROG_TYPE_UNSPEC": None,
+}
+
+
+# --- what is documented: data/kfuncs.yaml and data/feature-versions.yaml of the project's checkout --------------------
+
+_Version = Annotated[
+    InstanceOf[KernelVersion], BeforeValidator(lambda text: KernelVersion.parse(str(text).removeprefix("v")))
+]
+
+
+class _Read(BaseModel):
+    """Someone else's format: what we do not know is not looked at. Every scalar is text, or 6.10 would be 6.1."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+
+class _Point(_Read):
+    version: _Version
+
+
+class _Type(_Read):
+    name: str
+    since: _Point | None = None
+    until: _Point | None = None
+
+
+class _Types(_Read):
+    program_types: tuple[_Type, ...] = ()
+
+
+class _Func(_Read):
+    name: str
+    flags: tuple[str, ...] = ()
+    without: _Types = Field(default=_Types(), alias="except")
+
+
+class _Set(_Types):
+    funcs: tuple[_Func, ...] = ()
+
+
+class _Kfuncs(_Read):
+    sets: dict[str, _Set]
+
+
+class _Feature(_Point):
+    name: str
+
+
+class _Group(_Read):
+    name: str
+    features: tuple[_Feature, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """Programs of a type may call it on these kernels. None: every type; from the first; to the last."""
+
+    prog_type: ProgType | None
+    since: KernelVersion | None
+    until: KernelVersion | None
+
+    def holds(self, version: KernelVersion) -> bool:
+        """Release candidates of a version count as it."""
+        begun = self.since is None or version.series >= self.since.series
+        return begun and (self.until is None or version.series < self.until.series)
+
+
+@dataclass(frozen=True, slots=True)
+class Documented:
+    """One kfunc."""
+
+    allowances: tuple[Allowance, ...]
+    flags: frozenset[str]
+
+    def of(self, prog_type: ProgType) -> tuple[Allowance, ...]:
+        return tuple(it for it in self.allowances if it.prog_type in (None, prog_type))
+
+    def says(self, prog_type: ProgType, version: KernelVersion) -> bool:
+        """May programs of this type call it on this kernel?"""
+        return any(it.holds(version) for it in self.of(prog_type))
+
+    def since_for(self, prog_type: ProgType) -> KernelVersion | None:
+        """The first version that has it for this type; None when it is not for this type, or no version is given."""
+        return min((it.since for it in self.of(prog_type) if it.since), default=None)
+
+    def words(self, prog_type: ProgType) -> str:
+        """`since 6.1`, `since 6.3 until 6.11`, `not for this type`, `without a version`"""
+        mine, since = self.of(prog_type), self.since_for(prog_type)
+        if not mine:
+            return "not for this type"
+        ends = [it.until for it in mine if it.until]
+        until = max(ends) if len(ends) == len(mine) else None
+        parts = [f"since {since}" if since else "", f"until {until}" if until else ""]
+        return " ".join(filter(None, parts)) or "without a version"
+
+
+Docs = Mapping[str, Documented]  # by kfunc
+
+
+def load(folder: Path) -> dict[str, Documented]:
+    """By kfunc. `folder` is the project's checkout. Raises UserError when the files are not there or not these."""
+    kfuncs = _parsed(folder / "data" / "kfuncs.yaml", TypeAdapter(_Kfuncs))
+    groups = _parsed(folder / "data" / "feature-versions.yaml", TypeAdapter(tuple[_Group, ...]))
+    since = {it.name: it.version for group in groups if group.name == "kfuncs" for it in group.features}
+    found: dict[str, Documented] = {}
+    for entry in kfuncs.sets.values():
+        for func in entry.funcs:
+            refused = {it.name for it in func.without.program_types}
+            types = (it for it in entry.program_types if it.name in _NAMES and it.name not in refused)
+            mine = tuple(_allowance(it, since.get(func.name)) for it in types)
+            before = found.get(func.name, Documented((), frozenset()))
+            found[func.name] = Documented((*before.allowances, *mine), before.flags | frozenset(func.flags))
+    return found
+
+
+def _allowance(it: _Type, there: KernelVersion | None) -> Allowance:
+    """`there`: since when the kfunc is in the kernel at all."""
+    points = [point for point in (there, it.since and it.since.version) if point]
+    return Allowance(_NAMES[it.name], max(points, default=None), it.until.version if it.until else None)
+
+
+def _parsed(path: Path, model: TypeAdapter[T]) -> T:
+    try:
+        # BaseLoader makes every scalar a text: to YAML, 6.10 is the number 6.1
+        read = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506  it makes no objects
+        return model.validate_python(read)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}", hint="--ebpf-docs wants a checkout of the project") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise UserError(what, hint="is it the file of the eBPF Docs project?") from error
+
+
+# --- what kernels answered --------------------------------------------------------------------------------------------
 
 
 class Dispute(StrEnum):
@@ -50,14 +198,6 @@ class Disagreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Undecided:
-    """`why` these kernels cannot decide about `topics`."""
-
-    why: str
-    topics: tuple[Topic, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class DocsCheck:
     """`agreements` counts answers: a kfunc, a program type, a kernel build. `points` are since-versions that kernels on
     both sides of them confirm, of `all_points` that are documented for what was asked.
@@ -65,13 +205,16 @@ class DocsCheck:
 
     agreements: int
     disagreements: tuple[Disagreement, ...]
-    undecided: tuple[Undecided, ...]
+    undecided: Mapping[str, Sequence[Topic]]  # by why these kernels cannot decide
     points: int
     all_points: int
     unknown: tuple[str, ...]  # kfuncs that kernels have, and the documentation does not
     unasked: tuple[str, ...]  # documented kfuncs that no kernel was asked about
     builds: tuple[KnownBuild, ...]
     types: tuple[ProgType, ...]  # that kernels were asked about
+
+
+_Answers = Sequence[tuple[KnownBuild, Row]]  # of one topic
 
 
 def docs_check(docs: Docs, known: Sequence[KnownBuild], only: Only | None = None) -> DocsCheck:
@@ -82,126 +225,85 @@ def docs_check(docs: Docs, known: Sequence[KnownBuild], only: Only | None = None
         for topic, row in it.states.items():
             if topic in only:
                 answers[topic].append((it, row))
-    agreements, points, all_points = 0, 0, 0
+    agreements, confirmed, all_points = 0, 0, 0
     disagreements: list[Disagreement] = []
     undecided: dict[str, list[Topic]] = defaultdict(list)
+    flagged: set[str] = set()  # flags are the kfunc's own: one program type's answer tells of all
     for topic in sorted(topic for topic in answers if topic.subject in docs):
-        said = docs[topic.subject]
-        checked = _Checked(said, topic, answers[topic])
-        agreements += checked.agreements
-        # flags are the kfunc's own: one program type's answer tells of all
-        flagged = {it.topic.subject for it in disagreements if it.kind is Dispute.FLAGS}
-        disagreements += [
-            it for it in checked.disagreements() if it.kind is not Dispute.FLAGS or it.topic.subject not in flagged
-        ]
-        for why in checked.open():
+        doc, prog_type = docs[topic.subject], ProgType(topic.type)
+        answered = [(it, row) for it, row in answers[topic] if row.answered]
+        wrong = _wrong(doc, prog_type, answered)
+        agreements += len(answered) - sum(map(len, wrong.values()))
+        all_points += doc.since_for(prog_type) is not None
+        confirmed += not wrong and len(_sides(doc, prog_type, answered)) == 2
+        for why in _open(doc, prog_type, answered, wrong):
             undecided[why].append(topic)
-        if said.since_for(ProgType(topic.type)):
-            all_points += 1
-            points += checked.bracketed
-    asked = {topic.subject for topic in answers}
-    there = {topic.subject for topic, seen in answers.items() if any(_object(row) for _, row in seen)}
+        if not _in_any(answers[topic]):
+            wrong.pop(Dispute.ABSENT, None)
+        disagreements += [_disagreement(kind, topic, doc.words(prog_type), found) for kind, found in wrong.items()]
+        more = [(it, row) for it, row in answers[topic] if set(flags_of(row)) - doc.flags]
+        if more and topic.subject not in flagged:
+            flagged.add(topic.subject)
+            words = ", ".join(sorted(doc.flags)) or "no flags"
+            disagreements.append(_disagreement(Dispute.FLAGS, topic, words, more))
     return DocsCheck(
         agreements=agreements,
         disagreements=tuple(disagreements),
-        undecided=tuple(Undecided(why, tuple(topics)) for why, topics in undecided.items()),
-        points=points,
+        undecided=undecided,
+        points=confirmed,
         all_points=all_points,
-        unknown=tuple(sorted(there - docs.keys())),
-        unasked=tuple(sorted(docs.keys() - asked)),
+        unknown=tuple(sorted({topic.subject for topic, seen in answers.items() if _in_any(seen)} - docs.keys())),
+        unasked=tuple(sorted(docs.keys() - {topic.subject for topic in answers})),
         builds=tuple(known),
         types=tuple(it for it in ProgType if any(topic.type == it for topic in answers)),
     )
 
 
-class _Checked:
-    """One kfunc and program type on all kernels."""
-
-    def __init__(self, said: Documented, topic: Topic, answers: Iterable[tuple[KnownBuild, Row]]) -> None:
-        self.said = said
-        self.topic = topic
-        self.type = ProgType(topic.type)
-        self.answers = tuple(answers)
-        self.wrong: dict[Dispute, list[tuple[KnownBuild, Row]]] = defaultdict(list)
-        self.agreements = 0
-        self.unanswered = 0
-        for known, row in self.answers:
-            self._take(known, row)
-
-    def _take(self, known: KnownBuild, row: Row) -> None:
-        expected = self.said.says(self.type, known.build.upstream)
-        if not row.answered:
-            self.unanswered += 1
-        elif expected == (row.state in _CALLABLE):
-            self.agreements += 1
-        elif expected:
+def _wrong(doc: Documented, prog_type: ProgType, answered: _Answers) -> dict[Dispute, list[tuple[KnownBuild, Row]]]:
+    mine, wrong = doc.of(prog_type), defaultdict(list)
+    for it, row in answered:
+        version = it.build.upstream
+        expected = doc.says(prog_type, version)
+        if expected == (row.state in _CALLABLE):
+            continue
+        if expected:
             kind = Dispute.ABSENT if row.state == State.ABSENT else Dispute.REFUSED
-            self.wrong[kind].append((known, row))
+        elif not mine:
+            kind = Dispute.UNDOCUMENTED
         else:
-            self.wrong[self._why_not(known.build)].append((known, row))
-        if set(flags_of(row)) - self.said.flags:
-            self.wrong[Dispute.FLAGS].append((known, row))
+            ended = any(it.until and it.until.series <= version.series for it in mine)
+            kind = Dispute.LONGER if ended else Dispute.EARLIER
+        wrong[kind].append((it, row))
+    return wrong
 
-    def _why_not(self, build: Build) -> Dispute:
-        """Why the documentation says that this kernel, which has it, does not."""
-        mine = [it for it in self.said.allowances if it.prog_type in (None, self.type)]
-        if not mine:
-            return Dispute.UNDOCUMENTED
-        ended = any(it.until and it.until.series <= build.upstream.series for it in mine)
-        return Dispute.LONGER if ended else Dispute.EARLIER
 
-    @property
-    def _never_there(self) -> bool:
-        """It is in no kernel, so that nothing tells a wrong version from a configuration that leaves it out."""
-        return not any(_object(row) for _, row in self.answers)
+def _disagreement(kind: Dispute, topic: Topic, documented: str, found: _Answers) -> Disagreement:
+    known, row = found[0]
+    return Disagreement(kind, topic, documented, tuple(it.build for it, _ in found), row, known.evidence(topic))
 
-    def disagreements(self) -> Iterator[Disagreement]:
-        for kind, found in self.wrong.items():
-            if kind is Dispute.ABSENT and self._never_there:
-                continue
-            known, row = found[0]
-            yield Disagreement(
-                kind=kind,
-                topic=self.topic,
-                documented=self._documented(kind),
-                builds=tuple(it.build for it, _ in found),
-                row=row,
-                seen=known.evidence(self.topic),
-            )
 
-    @property
-    def _answered(self) -> list[KernelVersion]:
-        return [known.build.upstream for known, row in self.answers if row.answered]
+def _open(doc: Documented, prog_type: ProgType, answered: _Answers, wrong: Collection[Dispute]) -> Iterator[str]:
+    if not answered:
+        yield "no kernel gave an answer"
+        return
+    if Dispute.ABSENT in wrong and not _in_any(answered):
+        yield "absent from every kernel: their configuration may leave it out"
+    if not wrong and _sides(doc, prog_type, answered) == {True}:
+        oldest = min(it.build.upstream for it, _ in answered)
+        yield f"there as documented, but {oldest} is the oldest kernel: since which version is not decided"
 
-    def _documented(self, kind: Dispute) -> str:
-        if kind is Dispute.FLAGS:
-            return ", ".join(sorted(self.said.flags)) or "no flags"
-        return self.said.words(self.type)
 
-    def open(self) -> Iterator[str]:
-        if not self._answered:
-            yield "no kernel gave an answer"
-            return
-        if Dispute.ABSENT in self.wrong and self._never_there:
-            yield "absent from every kernel: their configuration may leave it out"
-        oldest, since = min(self._answered), self.said.since_for(self.type)
-        if since and since.series <= oldest.series and not self.wrong:
-            yield f"there as documented, but {oldest} is the oldest kernel: since which version is not decided"
+def _sides(doc: Documented, prog_type: ProgType, answered: _Answers) -> set[bool]:
+    """Were kernels asked that are older than the documented version, and such as are not? Empty: none is given."""
+    since = doc.since_for(prog_type)
+    return {it.build.upstream.series >= since.series for it, _ in answered} if since else set()
 
-    @property
-    def bracketed(self) -> bool:
-        """Was a kernel before the documented version seen without it, and one from it on with it?"""
-        since = self.said.since_for(self.type)
-        if since is None or self.wrong:
-            return False
-        return len({version.series >= since.series for version in self._answered}) == 2
+
+def _in_any(seen: _Answers) -> bool:
+    """In none, nothing tells a wrong version from a configuration that leaves it out."""
+    return any(row.details.get("object") for _, row in seen)
 
 
 def flags_of(row: Row) -> tuple[str, ...]:
     """As far as the kernel shows them."""
     return tuple(cast("list[str]", row.details.get("flags", ())))
-
-
-def _object(row: Row) -> str:
-    """What holds it."""
-    return str(row.details.get("object", ""))

@@ -7,7 +7,8 @@ or two runs of one build, do not share.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby, pairwise
@@ -79,10 +80,21 @@ class Story:
 
     topic: Topic
     arch: str
-    best: str  # NO_ANSWER: nothing is known
-    since: tuple[Since, ...]  # is better than the worst: one point, and one more for each time that it came again
     segments: tuple[Segment, ...]
     unanswered: tuple[Build, ...]
+
+    @property
+    def best(self) -> str:
+        """Of its states; NO_ANSWER: nothing is known."""
+        words = [each.word for each in KINDS[self.topic.kind].states]
+        return max((it.state for it in self.segments), key=words.index, default=NO_ANSWER)
+
+    @property
+    def since(self) -> tuple[Since, ...]:
+        """It is better than the worst: one point, and one more for each time that it came again."""
+        has = [bool(KINDS[self.topic.kind].rank(it.state)) for it in self.segments]
+        pairs = zip((None, *self.segments), (False, *has), self.segments, has, strict=False)
+        return tuple(Since(old.last if old else None, new.first) for old, had, new, here in pairs if here and not had)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,121 +127,65 @@ def overview(known: Sequence[KnownBuild], only: Only | None = None) -> Overview:
     by_arch = {arch: tuple(group) for arch, group in groupby(known, key=lambda it: it.build.arch)}
     asked = {topic for states in different(known) for topic in states}
     topics = sorted(topic for topic in asked if topic in only)
-    stories, events = [], []
-    for arch in sorted(by_arch, key=arch_order):
-        blocks = _blocks(by_arch[arch])
-        for topic in topics:
-            story, less = _story(topic, arch, blocks)
-            stories.append(story)
-            events += less
-    events += _between_architectures(by_arch, topics)
+    archs, kinds = sorted(by_arch, key=arch_order), list(EventKind)
+    told = [_story(topic, arch, by_arch[arch]) for topic in topics for arch in archs]
+    events = [event for _, less in told for event in less]
+    events += _between_architectures([by_arch[arch] for arch in archs], topics)
     events += _between_runs(known, topics)
-    kinds = list(EventKind)
     return Overview(
         builds=known,
         other_types=tuple(sorted({topic.type for topic in asked} - {topic.type for topic in topics})),
-        stories=tuple(sorted(stories, key=lambda it: (it.topic, arch_order(it.arch)))),
+        stories=tuple(story for story, _ in told),
         events=tuple(sorted(events, key=lambda it: (it.topic, kinds.index(it.kind)))),
     )
 
 
-_Block = tuple[KnownBuild, ...]  # consecutive builds that share all of their answers
+def _given(known: Iterable[KnownBuild], topic: Topic) -> list[tuple[Row, KnownBuild]]:
+    """Those that answered."""
+    return [(row, it) for it in known if (row := it.states.get(topic)) is not None and row.answered]
 
 
-def _blocks(known: Sequence[KnownBuild]) -> tuple[_Block, ...]:
-    return tuple(tuple(group) for _, group in groupby(known, key=lambda it: id(it.states)))
-
-
-def _story(topic: Topic, arch: str, blocks: Sequence[_Block]) -> tuple[Story, list[Event]]:
+def _story(topic: Topic, arch: str, known: Sequence[KnownBuild]) -> tuple[Story, list[Event]]:
     """Its story, and the events where it got less."""
-    answered: list[tuple[Row, _Block]] = []
-    unanswered: list[Build] = []
-    for block in blocks:
-        row = block[0].states.get(topic)
-        if row is None or not row.answered:
-            unanswered += [it.build for it in block]
-        else:
-            answered.append((row, block))
-    words = [each.word for each in KINDS[topic.kind].states]
-    story = Story(
-        topic=topic,
-        arch=arch,
-        best=max((row.state for row, _ in answered), key=words.index, default=NO_ANSWER),
-        since=tuple(_since(answered)),
-        segments=tuple(_segments(answered)),
-        unanswered=tuple(unanswered),
+    answered = _given(known, topic)
+    there = {it.build for _, it in answered}
+    unanswered = tuple(it.build for it in known if it.build not in there)
+    groups = [list(group) for _, group in groupby(answered, key=lambda it: it[0].state)]
+    segments = tuple(
+        Segment(each[0][0].state, each[0][0].cause, each[0][1].build, each[-1][1].build, len(each)) for each in groups
     )
-    return story, list(_less(topic, answered, unanswered))
-
-
-def _segments(answered: Sequence[tuple[Row, _Block]]) -> Iterator[Segment]:
-    for state, group in groupby(answered, key=lambda it: it[0].state):
-        members = list(group)
-        blocks = [block for _, block in members]
-        yield Segment(
-            state=state,
-            cause=members[0][0].cause,
-            first=blocks[0][0].build,
-            last=blocks[-1][-1].build,
-            kernels=sum(map(len, blocks)),
-        )
-
-
-def _since(answered: Sequence[tuple[Row, _Block]]) -> Iterator[Since]:
-    before: Build | None = None
-    had = False
-    for row, block in answered:
-        has = bool(rank(row))
-        if has and not had:
-            yield Since(before, block[0].build)
-        before, had = block[-1].build, has
-
-
-def _less(topic: Topic, answered: Sequence[tuple[Row, _Block]], unanswered: Sequence[Build]) -> Iterator[Event]:
-    for (before, left), (after, right) in pairwise(answered):
+    less = []
+    for (*_, (before, old)), ((after, new), *_) in pairwise(groups):
         if is_less(before, after):
-            old, new = left[-1], right[0]
             between = tuple(it for it in unanswered if old.build.order < it.order < new.build.order)
             seen = ((before, old.evidence(topic)), (after, new.evidence(topic)))
-            yield Event(EventKind.LESS, topic, seen, between)
+            less.append(Event(EventKind.LESS, topic, seen, between))
+    return Story(topic, arch, segments, unanswered), less
 
 
-def _between_architectures(by_arch: Mapping[str, Sequence[KnownBuild]], topics: Sequence[Topic]) -> Iterator[Event]:
-    """One event for each subject and version where the answers differ; a version's last build stands for it."""
-    versions: dict[KernelVersion, list[KnownBuild]] = {}
-    for arch in sorted(by_arch, key=arch_order):
-        for version, same in groupby(by_arch[arch], key=lambda it: it.build.upstream):
-            versions.setdefault(version, []).append(list(same)[-1])
-    memo: dict[tuple[int, ...], tuple[Topic, ...]] = {}
-    told: dict[Topic, set[tuple[str, ...]]] = {}
+def _between_architectures(archs: Iterable[Sequence[KnownBuild]], topics: Sequence[Topic]) -> Iterator[Event]:
+    """Where the answers of one version differ; a version's last build stands for it. The first kernel tells it, and
+    stands for all with the same answers: the stories show them."""
+    versions: dict[KernelVersion, dict[str, KnownBuild]] = defaultdict(dict)
+    for it in (it for known in archs for it in known):
+        versions[it.build.upstream][it.build.arch] = it
+    told: set[tuple[Topic, tuple[str, ...]]] = set()
     for group in versions.values():
-        key = tuple(id(it.states) for it in group)
-        if key not in memo:
-            memo[key] = tuple(topic for topic in topics if len({row.state for row, _ in _given(group, topic)}) > 1)
-        for topic in memo[key]:
-            seen = tuple((row, it.evidence(topic)) for row, it in _given(group, topic))
-            signature = tuple(row.state for row, _ in seen)
-            if signature not in told.setdefault(topic, set()):  # the first kernel tells it, the stories show the rest
-                told[topic].add(signature)
+        for topic in topics:
+            given = _given(group.values(), topic)
+            states = tuple(row.state for row, _ in given)
+            if len(set(states)) > 1 and (topic, states) not in told:
+                told.add((topic, states))
+                seen = tuple((row, it.evidence(topic)) for row, it in given)
                 yield Event(EventKind.ARCHITECTURES, topic, seen)
-
-
-def _given(group: Sequence[KnownBuild], topic: Topic) -> list[tuple[Row, KnownBuild]]:
-    """Those that answered."""
-    found = [(it.states.get(topic), it) for it in group]
-    return [(row, it) for row, it in found if row is not None and row.answered]
 
 
 def _between_runs(known: Sequence[KnownBuild], topics: Sequence[Topic]) -> Iterator[Event]:
     """A build that answered differently in different runs: each change, in the order of time."""
     for it in known:
-        if len(different(it.measured)) == 1:
-            continue
-        for topic in topics:
-            seen: list[tuple[Row, Measured]] = []
-            for each in it.measured:
-                row = each.states.get(topic)
-                if row is not None and row.answered and (not seen or seen[-1][0].state != row.state):
-                    seen.append((row, each))
+        for topic in topics if len(different(it.measured)) > 1 else ():
+            rows = ((each.states.get(topic), each) for each in it.measured)
+            answers = ((row, each) for row, each in rows if row is not None and row.answered)
+            seen = tuple(next(group) for _, group in groupby(answers, key=lambda it: it[0].state))
             if len(seen) > 1:
-                yield Event(EventKind.RUNS, topic, tuple(seen))
+                yield Event(EventKind.RUNS, topic, seen)

@@ -12,8 +12,7 @@ from runner.errors import UserError
 from runner.model import ProgType, State
 from runner.model.version import KernelVersion
 from runner.reports.documented import docs_check_document, docs_check_report
-from runner.results.docscheck import Dispute, DocsCheck, docs_check
-from runner.results.ebpfdocs import Documented, load
+from runner.results.docscheck import Dispute, DocsCheck, Documented, docs_check, load
 from runner.results.series import builds
 from tests.unit.tracking_samples import KFUNC, TC, XDP, A, N, Q, R, U, measured, state
 
@@ -138,12 +137,13 @@ def test_flags_that_are_not_documented(folder: Path) -> None:
 def test_what_cannot_be_decided_is_no_disagreement(folder: Path) -> None:
     absent = check(folder, {"6.6.9": (A, A), "6.12.117": (A, A)})
     assert not absent.disagreements
-    assert "configuration" in absent.undecided[0].why
+    assert any("configuration" in why for why in absent.undecided)
     silent = check(folder, {"6.12.117": (Q, Q)})
-    assert (silent.agreements, [it.why for it in silent.undecided]) == (0, ["no kernel gave an answer"])
+    assert (silent.agreements, list(silent.undecided)) == (0, ["no kernel gave an answer"])
     late = check(folder, {"6.6.9": (U, N), "6.12.117": (U, U)})
-    assert late.undecided[0].topics == (TC,)  # nothing older than 6.6 was asked, so 6.2 is not tested; 6.10 is
-    assert "6.6.9 is the oldest kernel" in late.undecided[0].why
+    ((why, topics),) = late.undecided.items()
+    assert topics == [TC]  # nothing older than 6.6 was asked, so 6.2 is not tested; 6.10 is
+    assert "6.6.9 is the oldest kernel" in why
 
 
 def test_report_shows_observation_and_command(folder: Path) -> None:
