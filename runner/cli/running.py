@@ -30,7 +30,7 @@ from runner.reports.findings import Ending, ending, incomplete
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report, totals
 from runner.results.model import JudgedRun, Run, judge_run
-from runner.results.series import keep_rows
+from runner.results.series import measurements
 from runner.results.sides import Side, baseline, compare, of_run
 from runner.results.store import ResultStore
 from runner.store import write_atomically
@@ -84,7 +84,7 @@ def run(project: Project, request: Request, engine: Engine) -> int:
             if begun.finished is None:
                 store.finish(begun.id, max(datetime.now(UTC), begun.started))
         done = judge_run(store.load(begun.id), expectations)
-        keep_rows(store, expectations, begun.id)
+        measurements(store, expectations, run_id=begun.id)  # keeps the rows: no report over all runs waits for them
         show(done, project, console, finished=complete)
     status = _status(done, before, request, expectations, console) if complete else EXIT_INTERRUPTED
     if events:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from pydantic_core import from_json, to_json
 
@@ -23,7 +22,7 @@ from runner.results.database import transaction
 from runner.results.packed import NO_BASE
 
 NAME = "rows.db"
-_VERSION = 1
+_VERSION = 2
 _KEPT = 3  # sets of expectations: of two matrices in turn, and the one before an edit
 _BUSY_S = 5.0
 
@@ -52,44 +51,37 @@ class Judged:
         return found
 
 
-class RowCache:
-    """`with RowCache(path, expectations) as rows:`. Without a path, or where none can be written, it is in memory.
+@contextmanager
+def row_cache(path: Path | None, expectations: str) -> Iterator[RowCache]:
+    """Without a path, or where none can be written, it is in memory.
 
     Raises sqlite3.DatabaseError, zstandard.ZstdError or ValueError when the file is damaged.
     """
+    try:
+        db = _connect(path, expectations)
+    except sqlite3.OperationalError:  # not writable, full, or another process writes for long
+        db = _connect(None, expectations)
+    with closing(db):
+        yield RowCache(db, db.execute("SELECT seq FROM expectations WHERE digest = ?", (expectations,)).fetchone()[0])
 
-    def __init__(self, path: Path | None, expectations: str) -> None:
-        self._path = path
+
+class RowCache:
+    """The rows of one set of expectations, `expectations` in the database."""
+
+    def __init__(self, db: sqlite3.Connection, expectations: int) -> None:
+        self._db = db
         self._expectations = expectations
-        self._open = ExitStack()
         self._chunks: dict[int, tuple[Row, ...]] = {}
         self._rows: dict[bytes, Row] = {}  # equal rows are one object
-        self._lines: dict[int, tuple[Row, bytes]] = {}  # by the id of a row, which is kept with it
-        self._stored: dict[tuple[int, ...], int] = {}  # chunks, by the ids of their rows
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            try:
-                self._db = stack.enter_context(closing(_connect(self._path)))
-                self._seq = self._known()
-            except sqlite3.OperationalError:  # not writable, full, or another process writes for long
-                self._db = stack.enter_context(closing(_connect(None)))
-                self._seq = self._known()
-            self._open = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.close()
+        self._stored: dict[tuple[int, ...], tuple[int, Sequence[Row]]] = {}  # chunks, by the ids of their rows
 
     def judged(self) -> dict[bytes, Judged]:
         """What is there, by the digest of the result."""
-        rows = self._db.execute("SELECT answers, states, others FROM judged WHERE expectations = ?", (self._seq,))
-        return {answers: Judged(states, others) for answers, states, others in rows}
+        query = "SELECT answers, states, others FROM judged WHERE expectations = ?"
+        return {row[0]: Judged(row[1], row[2]) for row in self._db.execute(query, (self._expectations,))}
 
     def add(self, judged: Iterable[tuple[bytes, Sequence[Row]]]) -> dict[bytes, Judged]:
-        """Keep the rows of results. They are kept together, or where that fails, for as long as this is open."""
+        """Keep the rows of results, all of them or none."""
         with transaction(self._db):
             return {digest: self._add(digest, rows) for digest, rows in judged}
 
@@ -103,52 +95,29 @@ class RowCache:
             self._chunks[chunk] = tuple(self._rows.get(it) or self._row(it) for it in lines if it)
         return self._chunks[chunk]
 
-    def _known(self) -> int:
-        """The number of the expectations."""
-        row = self._db.execute("SELECT seq FROM expectations WHERE digest = ?", (self._expectations,)).fetchone()
-        if row:
-            return int(row[0])
-        with transaction(self._db):
-            seq = self._db.execute("INSERT INTO expectations (digest) VALUES (?)", (self._expectations,)).lastrowid or 0
-            older = self._db.execute("SELECT seq FROM expectations ORDER BY seq DESC LIMIT -1 OFFSET ?", (_KEPT,))
-            for (old,) in older.fetchall():
-                self._db.execute("DELETE FROM judged WHERE expectations = ?", (old,))
-                self._db.execute("DELETE FROM expectations WHERE seq = ?", (old,))
-                _sweep(self._db)
-            return seq
-
     def _add(self, digest: bytes, rows: Sequence[Row]) -> Judged:
-        others: dict[str, list[Row]] = {}
+        others: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             if not row.state:
-                others.setdefault(row.subject, []).append(row)
+                others[row.subject].append(row)
         chunks = {subject: self._chunk(mine) for subject, mine in others.items()}
         found = Judged(self._chunk([row for row in rows if row.state]), json.dumps(chunks))
         self._db.execute(
             "INSERT OR REPLACE INTO judged (expectations, answers, states, others) VALUES (?, ?, ?, ?)",
-            (self._seq, digest, found.states, found.others),
+            (self._expectations, digest, found.states, found.others),
         )
         return found
 
     def _chunk(self, rows: Sequence[Row]) -> int:
-        """Store them, or find them."""
+        """Store them, or find them. Rows that were stored stay in memory, so that no other has the id of one."""
         ids = tuple(map(id, rows))
         if ids not in self._stored:
-            self._stored[ids] = self._store(b"\n".join(map(self._line, rows)))
-        return self._stored[ids]
-
-    def _line(self, row: Row) -> bytes:
-        if id(row) not in self._lines:
-            self._lines[id(row)] = row, to_json(_written(row))
-        return self._lines[id(row)][1]
-
-    def _store(self, text: bytes) -> int:
-        sha256 = hashlib.sha256(text).digest()
-        row = self._db.execute("SELECT seq FROM chunk WHERE sha256 = ?", (sha256,)).fetchone()
-        if row:
-            return int(row[0])
-        added = self._db.execute("INSERT INTO chunk (sha256, body) VALUES (?, ?)", (sha256, NO_BASE.pack(text)))
-        return int(added.lastrowid or 0)
+            text = b"\n".join(to_json(_written(row)) for row in rows)
+            sha256 = hashlib.sha256(text).digest()
+            self._db.execute("INSERT OR IGNORE INTO chunk (sha256, body) VALUES (?, ?)", (sha256, NO_BASE.pack(text)))
+            seq = self._db.execute("SELECT seq FROM chunk WHERE sha256 = ?", (sha256,)).fetchone()[0]
+            self._stored[ids] = seq, rows
+        return self._stored[ids][0]
 
     def _row(self, line: bytes) -> Row:
         values = from_json(line)
@@ -158,10 +127,9 @@ class RowCache:
 
 
 _DEFAULTS: Mapping[str, object] = {
-    it.name: None if it.default is MISSING and it.default_factory is MISSING else
-    it.default if it.default is not MISSING else {}
+    it.name: it.default if it.default is not MISSING else {} if it.default_factory is not MISSING else None
     for it in fields(Row)
-}  # fmt: skip
+}
 
 
 def _written(row: Row) -> dict[str, object]:
@@ -169,22 +137,30 @@ def _written(row: Row) -> dict[str, object]:
     return {name: value for name, value in values.items() if value != _DEFAULTS[name]}
 
 
-def _connect(path: Path | None) -> sqlite3.Connection:
-    connection = sqlite3.connect(path or ":memory:", timeout=_BUSY_S, isolation_level=None)
+def _connect(path: Path | None, expectations: str) -> sqlite3.Connection:
+    """With the expectations among those that are kept, the oldest of which go."""
+    db = sqlite3.connect(path or ":memory:", timeout=_BUSY_S, isolation_level=None)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        if connection.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
-            with transaction(connection):
-                for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                    connection.execute(f"DROP TABLE {name}")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+            with transaction(db):
+                for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                    db.execute(f"DROP TABLE {name}")
                 for statement in _TABLES:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {_VERSION}")
+        if not db.execute("SELECT 1 FROM expectations WHERE digest = ?", (expectations,)).fetchone():
+            with transaction(db):
+                db.execute("INSERT OR IGNORE INTO expectations (digest) VALUES (?)", (expectations,))
+                kept = f"SELECT seq FROM expectations ORDER BY seq DESC LIMIT {_KEPT}"  # noqa: S608
+                db.execute(f"DELETE FROM judged WHERE expectations NOT IN ({kept})")  # noqa: S608
+                db.execute(f"DELETE FROM expectations WHERE seq NOT IN ({kept})")  # noqa: S608
+                _sweep(db)
     except BaseException:
-        connection.close()
+        db.close()
         raise
-    return connection
+    return db
 
 
 def _sweep(db: sqlite3.Connection) -> None:
@@ -194,12 +170,12 @@ def _sweep(db: sqlite3.Connection) -> None:
 
 def retain(path: Path, digests: Iterable[bytes]) -> None:
     """Delete the rows of all other results. A file that is not usable is deleted whole."""
-    wanted = set(digests)
     try:
-        with closing(_connect(path)) as db:
+        with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as db:
             with transaction(db):
-                gone = {row[0] for row in db.execute("SELECT answers FROM judged")} - wanted
-                db.executemany("DELETE FROM judged WHERE answers = ?", [(each,) for each in gone])
+                db.execute("CREATE TEMP TABLE wanted (answers BLOB PRIMARY KEY)")
+                db.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", ((each,) for each in digests))
+                db.execute("DELETE FROM judged WHERE answers NOT IN (SELECT answers FROM wanted)")
                 _sweep(db)
             db.execute("VACUUM")
     except sqlite3.Error:

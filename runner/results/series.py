@@ -17,7 +17,7 @@ from runner.probes.expectations import Bulk, Expectations
 from runner.results.availability import Topic
 from runner.results.model import CoveredRun, Run, RunKind
 from runner.results.packed import PackedError, SteadyReader
-from runner.results.rowcache import NAME, Judged, RowCache
+from runner.results.rowcache import NAME, Judged, RowCache, row_cache
 from runner.results.store import Final, ResultStore
 
 log = logging.getLogger(__name__)
@@ -55,56 +55,48 @@ class KnownBuild:
         return next((it for it in reversed(self.measured) if _answered(it, topic)), self.measured[-1])
 
 
-def measurements(store: ResultStore, expectations: Expectations, subject: str = "") -> tuple[Measured, ...]:
-    """All that matrix runs answered, the earliest first; with `verdicts` about a subject, where one is given."""
+def measurements(
+    store: ResultStore, expectations: Expectations, subject: str = "", run_id: str = ""
+) -> tuple[Measured, ...]:
+    """What matrix runs answered, or one of them, the earliest first; with `verdicts` about a subject, where one is
+    given."""
+    finals = [it for it in matrix_finals(store) if run_id in ("", it.run)]
     path = store.path.with_name(NAME)
     try:
-        with RowCache(path, expectations.digest) as rows:
-            return tuple(_measured(store, expectations, rows, subject))
+        with row_cache(path, expectations.digest) as rows:
+            return tuple(_measured(store, expectations, rows, finals, subject))
     except (sqlite3.Error, PackedError, ValueError):
         log.warning("%s is damaged or the disk is full: all answers are judged again", path)
         path.unlink(missing_ok=True)
-        with RowCache(None, expectations.digest) as rows:
-            return tuple(_measured(store, expectations, rows, subject))
+        with row_cache(None, expectations.digest) as rows:
+            return tuple(_measured(store, expectations, rows, finals, subject))
 
 
-def keep_rows(store: ResultStore, expectations: Expectations, run_id: str) -> None:
-    """Judge what a run answered, so that nobody who asks over all runs waits for it."""
-    path = store.path.with_name(NAME)
-    try:
-        with RowCache(path, expectations.digest) as rows:
-            _judge_new(store, expectations, rows, [it for it in store.finals() if it.run == run_id])
-    except (sqlite3.Error, PackedError, ValueError) as error:
-        log.warning("%s: %s; its rows are judged when they are asked for", path, error)
-
-
-def _measured(store: ResultStore, expectations: Expectations, rows: RowCache, subject: str) -> Iterator[Measured]:
-    finals = matrix_finals(store)
-    judged = _judge_new(store, expectations, rows, finals)
+def _measured(
+    store: ResultStore, expectations: Expectations, rows: RowCache, finals: Sequence[Final], subject: str
+) -> Iterator[Measured]:
+    judged = _judged(store, expectations, rows, finals)
     states: dict[int, Mapping[Topic, Row]] = {}
     for it in finals:
-        mine: Judged | None = None
-        verdicts: tuple[Row, ...] = ()
-        if it.outcome is Outcome.RAN:
-            mine = judged[it.digest]
-            if mine.states not in states:
-                states[mine.states] = {Topic(row.subject, row.type, row.kind): row for row in rows.rows(mine.states)}
-            verdicts = rows.rows(mine.of(subject)) if subject else ()
-        yield Measured(
-            it.run, it.started, it.cell, it.build, it.outcome, it.cause, states[mine.states] if mine else {}, verdicts
-        )
+        given = it.run, it.started, it.cell, it.build, it.outcome, it.cause
+        if it.outcome is not Outcome.RAN:
+            yield Measured(*given, {})
+            continue
+        mine = judged[it.digest]
+        if mine.states not in states:
+            states[mine.states] = {Topic(row.subject, row.type, row.kind): row for row in rows.rows(mine.states)}
+        yield Measured(*given, states[mine.states], rows.rows(mine.of(subject)) if subject else ())
 
 
-def _judge_new(
+def _judged(
     store: ResultStore, expectations: Expectations, rows: RowCache, finals: Iterable[Final]
 ) -> Mapping[bytes, Judged]:
-    """Everything that ran, judged."""
+    """Everything that ran. What was not judged before is, and is kept."""
     judged = rows.judged()
     new = list({it.digest: it for it in finals if it.outcome is Outcome.RAN and it.digest not in judged}.values())
     bulk, reader = Bulk(expectations), SteadyReader()
     for at in range(0, len(new), _BATCH):
-        batch = new[at : at + _BATCH]
-        results = [(it.digest, *reader.read(store.lines(it), it.cell)) for it in batch]
+        results = [(it.digest, *reader.read(store.lines(it), it.cell)) for it in new[at : at + _BATCH]]
         judged |= rows.add([(digest, bulk.rows(result, context)) for digest, result, context in results])
     return judged
 

@@ -16,7 +16,7 @@ from runner.probes.claims.answers import Observation
 from runner.probes.expectations import Expectations
 from runner.results.packed import digest_of
 from runner.results.rowcache import NAME
-from runner.results.series import keep_rows, measurements
+from runner.results.series import measurements
 from runner.results.store import ResultStore
 from tests.answers import answers_of, seen_of, with_answers
 from tests.samples import ROOT
@@ -129,7 +129,7 @@ def test_kept_rows_are_read_without_judging(
 ) -> None:
     keep(store, REAL, agent_samples.result("7.3.4"))
     for night in range(2):
-        keep_rows(store, expectations, f"night-{night}")
+        measurements(store, expectations, run_id=f"night-{night}")
 
     def never(*_: object) -> None:
         raise AssertionError("judged again")
