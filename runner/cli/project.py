@@ -15,8 +15,8 @@ from runner.matrix import Matrix, load_matrix, project_root
 from runner.matrix.lock import Mode, read_lock, settle, write_lock
 from runner.model import Asked, Limits, Lock
 from runner.probes import Expectations
+from runner.results.lookup import newest, run_of_cell
 from runner.results.model import JudgedRun, judge_run
-from runner.results.series import newest, run_of_cell
 from runner.results.store import ResultStore
 
 log = logging.getLogger(__name__)

@@ -26,9 +26,9 @@ from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, ktap
 from runner.results.bisections import load_bisections
 from runner.results.docscheck import docs_check, load
 from runner.results.history import history, signatures
+from runner.results.lookup import compare, side
 from runner.results.model import JudgedRun, RunKind, judge_run
 from runner.results.series import Measured, builds, different, measurements
-from runner.results.sides import compare, side
 from runner.results.statements import statements
 from runner.results.stories import Only, overview
 from runner.text import counted, nearest
@@ -205,9 +205,9 @@ def diff(
     """
     expectations = project.expectations
     with project.store() as store:
-        found, names = compare(side(store, expectations, before), side(store, expectations, after), expectations)
+        found = compare(side(store, expectations, before), side(store, expectations, after), expectations)
     status = EXIT_BROKEN if found.worse or (same and not found.nothing) else EXIT_OK
-    return Shown(changes_report(found, names), changes_document(found, names), status)
+    return Shown(changes_report(found), changes_document(found), status)
 
 
 @command(app, "history", "report history bpf_ct_set_nat_info")

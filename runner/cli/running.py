@@ -29,9 +29,10 @@ from runner.reports.changes import changes_report
 from runner.reports.findings import Ending, ending, incomplete
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report, totals
+from runner.results.diff import Side, of_run
+from runner.results.lookup import baseline, compare
 from runner.results.model import JudgedRun, Run, judge_run
 from runner.results.series import measurements
-from runner.results.sides import Side, baseline, compare, of_run
 from runner.results.store import ResultStore
 from runner.store import write_atomically
 from runner.text import counted
@@ -137,7 +138,7 @@ def _resumable(run_id: str) -> Iterator[None]:
 def _again(plan: Plan, store: ResultStore, before: Side, expectations: Expectations) -> Plan:
     """The cells that got worse, to be booted once more."""
     done = judge_run(store.load(plan.run.id), expectations)
-    found, _ = compare(before, of_run(done), expectations)
+    found = compare(before, of_run(done), expectations)
     worse = {change.key.cell for change in found.worse if not found.confirmed(change)}
     return replace(plan, orders=after(done.run, (order for order in plan.orders if order.cell.id in worse)))
 
@@ -146,8 +147,8 @@ def _status(done: JudgedRun, before: Side | None, request: Request, expectations
     """Print what changed; return the exit status."""
     fail_on, worse = request.fail_on or FailOn, False
     if before is not None and before.cells:
-        found, names = compare(before, of_run(done), expectations)
-        to.print(Text(), changes_report(found, names), crop=False)
+        found = compare(before, of_run(done), expectations)
+        to.print(Text(), changes_report(found), crop=False)
         worse = bool(found.worse)
     elif before is not None:
         to.print(Text("no baseline yet: this is the first answer of these kernels"))

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from runner.reports.drawing import Trimmed, entry
 from runner.reports.findings import alike, merged, show_command
-from runner.results.diff import Change, Difference, Names, Subject, Trend
+from runner.results.diff import Change, Difference, Subject, Trend
 from runner.text import counted, plain, some
 
 _STYLES = {  # of those that are listed
@@ -24,32 +24,32 @@ _WIDTH = 160
 _NAMED = 6  # probes, cells
 
 
-def changes_report(of: Difference, names: Names) -> RenderableType:
+def changes_report(of: Difference) -> RenderableType:
     """For the terminal. Changes in words alone are counted."""
     sections = [
         (kind.capitalize(), style, [it for it in of.changes if it.kind is kind]) for kind, style in _STYLES.items()
     ]
     sections.append(("Seen in one boot, not in a fresh one", "yellow", list(of.once)))
-    parts: list[RenderableType] = [Text(f"{names.before} -> {names.after}: {tally(of)}", "bold")]
+    parts: list[RenderableType] = [Text(f"{of.before.name} -> {of.after.name}: {tally(of)}", "bold")]
     for title, style, changes in sections:
         if changes:
-            parts += [Text(), Text(title, style), *(_entry(of, group, names) for group in _alike(changes))]
+            parts += [Text(), Text(title, style), *(_entry(of, group) for group in _alike(changes))]
     parts += [Text()] if of.gone or of.new else []
     for words, cells in (("Not run any more", of.gone), ("New, with nothing to compare", of.new)):
         parts += [Text(f"{words}: {', '.join(cells)}")] if cells else []
     return Trimmed(Group(*parts))
 
 
-def changes_document(of: Difference, names: Names) -> dict[str, object]:
+def changes_document(of: Difference) -> dict[str, object]:
     """For scripts. Fields are added, never renamed."""
     return {
         "schema": 1,
-        "before": names.before,
-        "after": names.after,
+        "before": of.before.name,
+        "after": of.after.name,
         "compared": of.compared,
         "counts": _counts(of),
-        "changes": [_document(of, change, names) for change in of.changes],
-        "once": [_document(of, change, names) for change in of.once],
+        "changes": [_document(of, change) for change in of.changes],
+        "once": [_document(of, change) for change in of.once],
         "gone": list(of.gone),
         "new": list(of.new),
     }
@@ -84,15 +84,15 @@ def _alike(changes: Sequence[Change]) -> list[list[Change]]:
     )
 
 
-def _entry(of: Difference, group: Sequence[Change], names: Names) -> RenderableType:
+def _entry(of: Difference, group: Sequence[Change]) -> RenderableType:
     first = group[0]
     what = some(list(dict.fromkeys(plain(change.key.name) or "the cell" for change in group)), _NAMED)
     where = some(list(dict.fromkeys(_place(change) for change in group)), _NAMED)
     facts = [("before", plain(first.before, _WIDTH)), ("after", plain(first.after, _WIDTH))]
-    if first.kind is Trend.WORSE and first not in of.once and names.runs:
+    if first.kind is Trend.WORSE and first not in of.once and of.before.is_run and of.after.is_run:
         facts.append(("boots", _boots_words(of, group)))
     every = first.key.subject is Subject.STATE
-    cells = ((first.old_cell, names.old_runs), (first.key.cell, names.new_runs))
+    cells = ((first.old_cell, of.before.runs), (first.key.cell, of.after.runs))
     commands = (show_command(cell, first.probe, runs.get(cell, ""), every=every) for cell, runs in cells)
     return entry(f"{what}  on {where}", facts, *commands)
 
@@ -110,7 +110,7 @@ def _place(change: Change) -> str:
     return change.key.cell if change.old_cell == change.key.cell else f"{change.old_cell} -> {change.key.cell}"
 
 
-def _document(of: Difference, change: Change, names: Names) -> dict[str, object]:
+def _document(of: Difference, change: Change) -> dict[str, object]:
     return {
         "kind": change.kind,
         "subject": change.key.subject,
@@ -118,7 +118,7 @@ def _document(of: Difference, change: Change, names: Names) -> dict[str, object]
         "kfunc": change.row.subject if change.row else "",
         "prog_type": change.row.type if change.row else "",
         "cell": {"before": change.old_cell, "after": change.key.cell},
-        "run": {"before": names.old_runs.get(change.old_cell, ""), "after": names.new_runs.get(change.key.cell, "")},
+        "run": {"before": of.before.runs.get(change.old_cell, ""), "after": of.after.runs.get(change.key.cell, "")},
         "before": plain(change.before),
         "after": plain(change.after),
         "confirmed": of.confirmed(change),

@@ -1,20 +1,20 @@
 """What became of the answers between two runs, two kernels, or two cells. Pure: judged cells in, changes out.
 
-A change is one of the answer. What differs from boot to boot (addresses, counters within what a claim allows) is none.
+A change is one of the answer. What differs from boot to boot (addresses, counters within what is expected) is none.
 Whether something got worse is said only where both sides have an answer.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from runner.model import Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
-from runner.results.model import JudgedCell
-from runner.results.stories import is_less, rank
+from runner.results.model import JudgedCell, JudgedRun
+from runner.results.stories import rank
 
 _NUMBER = re.compile(r"\d+")
 
@@ -60,9 +60,25 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """What is compared. `runs`: which run holds each cell's evidence, by the cell's id. `is_run`: a whole run."""
+
+    name: str
+    cells: tuple[JudgedCell, ...]
+    runs: Mapping[str, str]
+    is_run: bool = True
+
+
+def of_run(run: JudgedRun) -> Side:
+    return Side(f"run {run.run.id}", run.cells, dict.fromkeys((cell.id for cell in run.cells), run.run.id))
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """`gone` and `new` cells have nothing to be compared with. Both are ids."""
 
+    before: Side
+    after: Side
     changes: tuple[Change, ...]
     compared: int  # pairs of cells
     gone: tuple[str, ...] = ()
@@ -83,76 +99,52 @@ class Difference:
         return self.boots.get(change.key, 1) > 1
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
-    """How the two sides are called, and which run holds each cell's evidence, by the cell's id."""
-
-    before: str
-    after: str
-    old_runs: Mapping[str, str] = field(default_factory=dict)
-    new_runs: Mapping[str, str] = field(default_factory=dict)
-    runs: bool = True  # two runs were compared, not two kernels
-
-
 Pair = tuple[JudgedCell, JudgedCell]
 
 
-@dataclass(frozen=True, slots=True)
-class Matching:
-    """Which cell is compared with which; the ids of those that are gone, and that are new."""
-
-    pairs: tuple[Pair, ...]
-    gone: tuple[str, ...] = ()
-    new: tuple[str, ...] = ()
-
-
-def match_runs(before: Sequence[JudgedCell], after: Sequence[JudgedCell]) -> Matching:
-    """The same kernel with itself; else what the matrix calls by the same name: a new build meets the one before."""
-    by_id = {cell.id: cell for cell in before}
-    by_name = {(cell.result.cell.name, cell.result.cell.arch): cell for cell in before}
-    return _match(
-        before, after, lambda cell: by_id.get(cell.id) or by_name.get((cell.result.cell.name, cell.result.cell.arch))
-    )
+def pairs(before: Side, after: Side) -> Iterator[Pair]:
+    """Which cell is compared with which. Of runs the same kernel with itself, or what the matrix calls by the same
+    name: a new build meets the one before. Kernels by architecture; a single cell with a single one, whatever it is."""
+    runs = before.is_run and after.is_run
+    if not runs and len(before.cells) == len(after.cells) == 1:
+        yield before.cells[0], after.cells[0]
+        return
+    known = {key: cell for cell in before.cells for key in _keys(cell, runs)}
+    for new in after.cells:
+        if old := next((known[key] for key in _keys(new, runs) if key in known), None):
+            yield old, new
 
 
-def match_kernels(before: Sequence[JudgedCell], after: Sequence[JudgedCell]) -> Matching:
-    """One kernel with another: by architecture; a single cell with a single cell, whatever they are."""
-    if len(before) == len(after) == 1:
-        return Matching(((before[0], after[0]),))
-    by_arch = {cell.result.cell.arch: cell for cell in before}
-    return _match(before, after, lambda cell: by_arch.get(cell.result.cell.arch))
+def trend_order(change: Change) -> int:
+    return list(Trend).index(change.kind)
 
 
-def _match(
-    before: Sequence[JudgedCell], after: Sequence[JudgedCell], find: Callable[[JudgedCell], JudgedCell | None]
-) -> Matching:
-    found = [(find(cell), cell) for cell in after]
-    pairs = tuple((old, cell) for old, cell in found if old)
-    met = {old.id for old, _ in pairs}
-    return Matching(
-        pairs=pairs,
-        gone=tuple(cell.id for cell in before if cell.id not in met),
-        new=tuple(cell.id for old, cell in found if old is None),
-    )
+def _keys(it: JudgedCell, runs: bool) -> tuple[object, ...]:
+    """What a cell is found by, the best first."""
+    cell = it.result.cell
+    return (cell.id, (cell.name, cell.arch)) if runs else (cell.arch,)
 
 
-def difference(matching: Matching, earlier: Mapping[str, Sequence[JudgedCell]] | None = None) -> Difference:
+def difference(before: Side, after: Side, earlier: Mapping[str, Sequence[JudgedCell]] | None = None) -> Difference:
     """`earlier` are the judged results of newer cells that were booted again, by their ids, without the last one."""
-    changes = [change for old, cell in matching.pairs for change in cell_changes(old, cell)]
-    boots, once = _boots(matching.pairs, changes, earlier or {})
-    kinds = list(Trend)
+    matched = tuple(pairs(before, after))
+    changes = [change for old, cell in matched for change in cell_changes(old, cell)]
+    boots, once = _boots(matched, changes, earlier or {})
+    old_met, new_met = {old.id for old, _ in matched}, {new.id for _, new in matched}
     return Difference(
-        changes=tuple(sorted(changes, key=lambda it: kinds.index(it.kind))),
-        compared=len(matching.pairs),
-        gone=matching.gone,
-        new=matching.new,
+        before=before,
+        after=after,
+        changes=tuple(sorted(changes, key=trend_order)),
+        compared=len(matched),
+        gone=tuple(cell.id for cell in before.cells if cell.id not in old_met),
+        new=tuple(cell.id for cell in after.cells if cell.id not in new_met),
         boots=boots,
         once=once,
     )
 
 
 def cell_changes(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
-    """What changed in one cell. A cell that did not run says so once, not for every claim."""
+    """What changed in one cell. A cell that did not run says so once, not for every probe."""
     yield from _outcome(old, new)
     if old.result.outcome is not Outcome.RAN or new.result.outcome is not Outcome.RAN:
         return
@@ -193,16 +185,21 @@ def _boots(
     return boots, tuple(once.values())
 
 
+def _trend(before: int | None, after: int | None) -> Trend | None:
+    """From one rank to another, the lower of which is the worse; None is no answer. None: the same."""
+    if before is None or after is None:
+        return None if before is after else Trend.ANSWERED if before is None else Trend.UNANSWERED
+    return None if before == after else Trend.WORSE if after < before else Trend.BETTER
+
+
+_OUTCOME_RANK = {Outcome.BOOT_FAILED: 0, Outcome.RAN: 1}
+_VERDICT_RANK = {Verdict.BROKEN: 1, Verdict.HOLDS: 2}
+
+
 def _outcome(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
     before, after = old.result, new.result
     if before.outcome is not after.outcome:
-        answers = (Outcome.RAN, Outcome.BOOT_FAILED)
-        if after.outcome not in answers:
-            kind = Trend.UNANSWERED if before.outcome in answers else Trend.TEXT
-        elif before.outcome not in answers:
-            kind = Trend.ANSWERED
-        else:
-            kind = Trend.BETTER if after.outcome is Outcome.RAN else Trend.WORSE
+        kind = _trend(_OUTCOME_RANK.get(before.outcome), _OUTCOME_RANK.get(after.outcome)) or Trend.TEXT
         words = [f"{it.outcome}: {it.cause}" if it.cause else str(it.outcome) for it in (before, after)]
         yield Change(kind, Key(Subject.CELL, "", new.id), words[0], words[1], old.id)
     judged = {row.probe for row in new.rows if row.verdict is not None}
@@ -212,26 +209,18 @@ def _outcome(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
             yield Change(Trend.WORSE, key, "did not crash the kernel", "crashed the kernel", old.id, probe)
 
 
-_VERDICT_RANK = {Verdict.BROKEN: 1, Verdict.HOLDS: 2}
-
-
 def _verdict_kind(old: Row, new: Row) -> Trend | None:
-    before, after = _verdict_rank(old), _verdict_rank(new)
-    if before is None and after is None:
-        return None if old.verdict is new.verdict else Trend.OTHERWISE
-    if after is None:
-        return Trend.UNANSWERED if new.verdict is Verdict.NO_ANSWER else Trend.OTHERWISE
-    if before is None:
-        return Trend.ANSWERED
-    if after != before:
-        if after < before:
-            return Trend.OTHERWISE if new.known_issue else Trend.WORSE  # it is understood, and fails no run either
-        return Trend.BETTER
+    kind = _trend(_verdict_rank(old), _verdict_rank(new))
+    if kind is Trend.WORSE and new.known_issue:  # it is understood, and fails no run either
+        return Trend.OTHERWISE
+    if kind is Trend.UNANSWERED and new.verdict is not Verdict.NO_ANSWER:
+        return Trend.OTHERWISE
+    if kind or old.verdict is not new.verdict:
+        return kind or Trend.OTHERWISE
     if new.verdict is Verdict.HOLDS:
-        # a counter within what the claim allows is no change
-        same = _NUMBER.sub("", old.observed) == _NUMBER.sub("", new.observed)
-        return None if same else Trend.TEXT
-    return None if old.observed == new.observed else Trend.OTHERWISE
+        # a counter within what is expected is no change
+        return None if _NUMBER.sub("", old.observed) == _NUMBER.sub("", new.observed) else Trend.TEXT
+    return Trend.OTHERWISE if new.verdict is Verdict.BROKEN and old.observed != new.observed else None
 
 
 def _verdict_rank(row: Row) -> int | None:
@@ -239,18 +228,10 @@ def _verdict_rank(row: Row) -> int | None:
 
 
 def _state_kind(old: Row, new: Row) -> Trend | None:
-    before, after = rank(old), rank(new)
-    if before is None and after is None:
-        return None
-    if after is None:
-        return Trend.UNANSWERED
-    if before is None:
-        return Trend.ANSWERED
-    if old.state != new.state:
-        if is_less(old, new):
-            return Trend.WORSE
-        return Trend.BETTER if is_less(new, old) else Trend.OTHERWISE
-    if old.details.get("object") != new.details.get("object"):
+    kind = _trend(rank(old), rank(new))
+    if kind or not new.answered:
+        return kind
+    if old.state != new.state or old.details.get("object") != new.details.get("object"):
         return Trend.OTHERWISE
     if new.state == KINDS[new.kind].best:  # its errno is of a program without proper arguments
         return None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from functools import partial
 
 import pytest
 from rich.console import Console
 
 from runner.model import Outcome, State, Verdict
 from runner.reports.changes import changes_document, changes_report
-from runner.results.diff import Difference, Names, Subject, Trend, difference, match_kernels, match_runs
+from runner.results.diff import Difference, Side, Subject, Trend, difference, of_run, pairs
 from runner.results.model import JudgedCell, JudgedRun
 from tests.unit import results_samples as samples
 
@@ -21,8 +23,12 @@ def changed(**changes: object) -> JudgedRun:
     return samples.with_claim(samples.clean_run(), CELL, 3, **changes)
 
 
+def side(cells: Sequence[JudgedCell], name: str = "A", *, is_run: bool = True) -> Side:
+    return Side(name, tuple(cells), {CELL: "one"} if name == "A" else {}, is_run)
+
+
 def diff(before: JudgedRun, after: JudgedRun) -> Difference:
-    return difference(match_runs(before.cells, after.cells))
+    return difference(side(before.cells), side(after.cells, "B"))
 
 
 def with_state(of: State, cause: str = "") -> JudgedRun:
@@ -33,7 +39,8 @@ def with_state(of: State, cause: str = "") -> JudgedRun:
 
 
 def test_two_equal_runs_differ_in_nothing() -> None:
-    assert diff(samples.clean_run(), samples.clean_run()) == Difference((), 8)
+    found = diff(samples.clean_run(), samples.clean_run())
+    assert (found.nothing, found.compared) == (True, 8)
 
 
 BROKEN = {"verdict": Verdict.BROKEN, "observed": "error 0"}
@@ -116,7 +123,7 @@ def test_new_build_of_a_kernel_is_compared_with_the_one_before() -> None:
     cell = run.cells[0].result.cell
     newer = cell.model_copy(update={"id": "6.1.193-x86_64"})
     moved = run.cells[0].model_copy(update={"result": run.cells[0].result.model_copy(update={"cell": newer})})
-    found = difference(match_runs(samples.clean_run().cells, (moved, *run.cells[1:])))
+    found = difference(of_run(samples.clean_run()), side((moved, *run.cells[1:])))
     (change,) = found.changes
     assert (change.old_cell, change.key.cell) == ("6.1.192-x86_64", "6.1.193-x86_64")
     assert (found.gone, found.new) == ((), ())
@@ -124,17 +131,18 @@ def test_new_build_of_a_kernel_is_compared_with_the_one_before() -> None:
 
 def test_cells_without_a_partner_are_named() -> None:
     whole = samples.clean_run()
-    found = difference(match_runs(whole.cells[:5], whole.cells[3:]))
+    found = difference(side(whole.cells[:5]), side(whole.cells[3:]))
     assert (found.compared, len(found.gone), len(found.new)) == (2, 3, 3)
 
 
 def test_kernels_are_compared_by_architecture_and_cells_with_each_other() -> None:
     cells = samples.clean_run().cells
-    assert [(old.id, new.id) for old, new in match_kernels(cells[:2], cells[2:4]).pairs] == [
+    kernel = partial(side, is_run=False)
+    assert [(old.id, new.id) for old, new in pairs(kernel(cells[:2]), kernel(cells[2:4]))] == [
         ("6.1.192-x86_64", "6.12.117-x86_64"),
         ("6.1.192-arm64", "6.12.117-arm64"),
     ]
-    assert len(match_kernels(cells[:1], cells[1:2]).pairs) == 1
+    assert len(list(pairs(kernel(cells[:1]), kernel(cells[1:2])))) == 1
 
 
 def attempt(run: JudgedRun) -> JudgedCell:
@@ -148,8 +156,7 @@ def attempt(run: JudgedRun) -> JudgedCell:
 def test_fresh_boot_confirms_or_clears(
     first: dict[str, object], last: dict[str, object], worse: int, confirmed: bool, once: int
 ) -> None:
-    matching = match_runs(samples.clean_run().cells, changed(**last).cells)
-    found = difference(matching, {CELL: [attempt(changed(**first))]})
+    found = difference(of_run(samples.clean_run()), of_run(changed(**last)), {CELL: [attempt(changed(**first))]})
     assert len(found.worse) == worse
     assert all(found.confirmed(change) == confirmed for change in found.worse)
     assert len(found.once) == once
@@ -157,7 +164,7 @@ def test_fresh_boot_confirms_or_clears(
 
 def text(of: Difference, **more: bool) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=200, color_system=None).print(changes_report(of, Names("A", "B"), **more))
+    Console(file=stream, width=200, color_system=None).print(changes_report(of, **more))
     return stream.getvalue()
 
 
@@ -181,7 +188,7 @@ def test_guests_cannot_write_to_the_terminal() -> None:
 
 
 def test_document_names_both_sides_of_each_change() -> None:
-    document = changes_document(diff(samples.clean_run(), with_state(State.ABSENT)), Names("A", "B", {CELL: "one"}))
+    document = changes_document(diff(samples.clean_run(), with_state(State.ABSENT)))
     changes = document["changes"]
     assert isinstance(changes, list)
     (change,) = changes

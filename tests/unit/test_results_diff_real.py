@@ -7,7 +7,7 @@ import pytest
 from runner.model import CellResult, Crash, Outcome
 from runner.probes.census.answers import taken
 from runner.probes.claims.answers import Observation
-from runner.results.diff import Change, Difference, Trend, difference, match_runs
+from runner.results.diff import Change, Difference, Trend, difference, of_run
 from tests.answers import answers_of, seen_of, with_answers
 from tests.unit.agent_samples import result
 from tests.unit.test_results_statements import judged
@@ -21,7 +21,7 @@ def altered(seen: CellResult, **changes: object) -> CellResult:
 
 
 def diff(before: tuple[CellResult, ...], after: tuple[CellResult, ...]) -> Difference:
-    return difference(match_runs(judged(*before).cells, judged(*after).cells))
+    return difference(of_run(judged(*before)), of_run(judged(*after)))
 
 
 def about(found: Difference, name: str) -> list[Change]:

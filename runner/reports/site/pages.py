@@ -19,7 +19,7 @@ from runner.reports.site.evidence import OUTCOME_CSS, css, declaration, readable
 from runner.reports.summary import covers, moment, sentences
 from runner.results.availability import Availability, Column, Topic, availability, places
 from runner.results.bisections import Bisection
-from runner.results.diff import Change, Matching, Trend, difference
+from runner.results.diff import Change, Trend, cell_changes, trend_order
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import plain
 
@@ -239,8 +239,9 @@ def changes(runs: Sequence[JudgedRun]) -> dict[str, list[list[Change]]]:
         answered = {
             (it.result.cell.name, it.result.cell.arch): it for it in judged.cells if it.result.outcome in ANSWERS
         }
-        pairs = tuple((last[place], cell) for place, cell in answered.items() if place in last)
-        changed = [change for change in difference(Matching(pairs)).changes if change.kind in _SHOWN]
+        pairs = [(last[place], cell) for place, cell in answered.items() if place in last]
+        every = sorted((change for pair in pairs for change in cell_changes(*pair)), key=trend_order)
+        changed = [change for change in every if change.kind in _SHOWN]
         found[judged.run.id] = alike(changed, lambda it: (it.kind, it.key.name, plain(it.before), plain(it.after)))
         last |= answered
     return found
