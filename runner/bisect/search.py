@@ -154,23 +154,20 @@ class Tally:
         return len(set(changed)) == len(changed)
 
 
-def plan(tally: Tally, *, slots: int, samples: int) -> tuple[Want, ...]:
-    """Whom to ask next, at most `slots`. Empty: the search is at its end."""
+def plan(tally: Tally, *, slots: int, samples: int, every: bool = False) -> tuple[Want, ...]:
+    """What to ask next, at most `slots`; empty at the end of the search. `every`: each candidate, without a search."""
     wants: dict[int, Want] = {}
-    for want in _wishes(tally, slots, samples):
-        if want.at not in wants:
-            wants[want.at] = want
+    for want in _each(tally) if every else _wishes(tally, slots, samples):
+        wants.setdefault(want.at, want)
         if len(wants) == slots:
             break
     return tuple(wants.values())
 
 
-def everyone(tally: Tally, *, slots: int) -> tuple[Want, ...]:
-    """The next candidates when each is asked instead of searching."""
-    wishes = [Want(at, Why.REPEAT) for at in range(tally.size) if tally[at].open]
-    wishes += [Want(at, Why.SEARCH) for at in range(tally.size) if tally[at].untried]
-    wishes += [Want(at, Why.CONFIRM) for gap in tally.edges for at in (gap.low, gap.high) if _doubtful(tally[at])]
-    return tuple({want.at: want for want in reversed(wishes)}.values())[::-1][:slots]
+def _each(tally: Tally) -> Iterator[Want]:
+    yield from (Want(at, Why.REPEAT) for at in range(tally.size) if tally[at].open)
+    yield from (Want(at, Why.SEARCH) for at in range(tally.size) if tally[at].untried)
+    yield from (Want(at, Why.CONFIRM) for gap in tally.edges for at in (gap.low, gap.high) if _doubtful(tally[at]))
 
 
 def expected_rounds(candidates: int, slots: int) -> int:
@@ -256,8 +253,7 @@ def search(
 
     while True:
         tally = Tally(keys, replies)
-        batch = everyone(tally, slots=slots) if every else plan(tally, slots=slots, samples=samples)
-        if not batch:
+        if not (batch := plan(tally, slots=slots, samples=samples, every=every)):
             return tally
         known = len(replies)
         ask(batch, tell)

@@ -79,6 +79,7 @@ class StoreSink(Sink):
             if new := [cell for cell in cells if cell.id not in there]:
                 self.store.widen(run.id, [*run.cells, *new])
             self._answered = there - {cell.id for cell in run.missing_cells()}
+            self.store.resume(run.id, datetime.now(UTC))
         else:
             self.store.begin(Run(**dict(plan.run), cells=cells))
             self._answered, self._started = set(), plan.run.started

@@ -86,7 +86,7 @@ class BisectionQuestion(Plain):
     target: str  # as on the command line: nat-manip-2:tc, bpf_ct_set_nat_info:xdp
     subject: str  # a kfunc, or whatever else the kind of probe is about
     type: str = ""
-    says: str = ""  # the claim's words
+    says: str = ""  # what the probe states, in words
 
 
 class ChangeEnd(KernelTitle):

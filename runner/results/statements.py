@@ -1,6 +1,6 @@
 """What is said about kfuncs, held against what kernels answered: where it is true, false, or not decided.
 
-That is another question than a verdict: a page that is wrong since v6.11 has a false statement there, and a claim whose
+That is another question than a verdict: a page that is wrong since v6.11 has a false statement there, and a probe whose
 verdict holds, because the kernel does what is expected of it.
 """
 
@@ -48,8 +48,10 @@ class Open(Plain):
 
 
 class Statement(Plain):
-    """A sentence of a page, or what one claim says. `turn` is, where versions decide, the last of the one and the first
-    of the other side: what is between them was not asked.
+    """A sentence of a page, or what one probe states.
+
+    `turn` is, where versions decide, the last of the one and the first of the other side: what is between them was not
+    asked.
     """
 
     source: str

@@ -91,16 +91,15 @@ class ResultStore:
 
     def resume(self, run_id: str, now: datetime) -> None:
         """Record that a run goes on: the time until now was a pause."""
-        with faults(self.path), transaction(self._db):
-            sessions = self._sessions(run_id)
-            self._write_sessions(run_id, (*sessions, (now, now)))
+        with self._changing(run_id) as seq:
+            self._write_sessions(seq, (*self._sessions(seq), (now, now)))
 
     def add(self, run_id: str, result: CellResult) -> None:
         """Record one finished cell: when this returns, it is on the disk. A further result of a cell is kept beside."""
         now = datetime.now(UTC)
-        with self._adding(run_id, result):
-            *before, (began, ended) = self._sessions(run_id)
-            self._write_sessions(run_id, (*before, (began, max(now, ended))))
+        with self._adding(run_id, result) as seq:
+            *before, (began, ended) = self._sessions(seq)
+            self._write_sessions(seq, (*before, (began, max(now, ended))))
 
     def copy(self, run_id: str, result: CellResult) -> None:
         """Record a result of another store; the run is as long as it was."""
@@ -109,16 +108,14 @@ class ResultStore:
 
     def finish(self, run_id: str, finished: datetime) -> None:
         """Record that a run came to its end, by itself."""
-        with faults(self.path), transaction(self._db):
-            seq = self._seq(run_id)
-            *before, (began, _) = self._sessions(run_id)
-            self._write_sessions(run_id, (*before, (began, max(began, finished))))
+        with self._changing(run_id) as seq:
+            *before, (began, _) = self._sessions(seq)
+            self._write_sessions(seq, (*before, (began, max(began, finished))))
             self._db.execute("UPDATE run SET finished = ? WHERE seq = ?", (_utc(finished), seq))
 
     def write_asked(self, run_id: str, asked: Asked) -> None:
         """Record what cells of a run are asked, and with which programs; also of more cells of a run, later."""
-        with faults(self.path), transaction(self._db):
-            seq = self._seq(run_id)
+        with self._changing(run_id) as seq:
             for cell_id, each in asked.cells.items():
                 content = self._texts.keep(each.model_dump_json().encode())
                 self._db.execute("UPDATE cell SET asked = ? WHERE run = ? AND id = ?", (content, seq, cell_id))
@@ -129,25 +126,24 @@ class ResultStore:
 
     def write_document(self, run_id: str, document: bytes) -> None:
         """Record what a run is besides its cells, in the place of what was recorded."""
-        with faults(self.path), transaction(self._db):
-            seq = self._seq(run_id)
+        with self._changing(run_id) as seq:
             self._db.execute("UPDATE run SET document = ? WHERE seq = ?", (NO_BASE.pack(document), seq))
 
     # --- changing what is stored --------------------------------------------------------------------------------------
 
     def widen(self, run_id: str, cells: Sequence[Cell]) -> None:
         """Give a run these cells, in this order; those that it has are among them."""
-        with faults(self.path), transaction(self._db):
-            self._write_cells(self._seq(run_id), cells)
+        with self._changing(run_id) as seq:
+            self._write_cells(seq, cells)
 
     def restate(self, header: RunHeader) -> None:
         """When a run was, after more of it came to light."""
-        with faults(self.path), transaction(self._db):
+        with self._changing(header.id) as seq:
             self._db.execute(
                 "UPDATE run SET started = ?, finished = ?, slots = ? WHERE seq = ?",
-                (_utc(header.started), header.finished and _utc(header.finished), header.slots, self._seq(header.id)),
+                (_utc(header.started), header.finished and _utc(header.finished), header.slots, seq),
             )
-            self._write_sessions(header.id, header.sessions)
+            self._write_sessions(seq, header.sessions)
 
     def remove(self, run_ids: Iterable[str]) -> None:
         """Delete runs, and all that no other run refers to; then give the space back to the disk."""
@@ -259,11 +255,6 @@ class ResultStore:
         with faults(self.path):
             return result_of(self.lines(final), final.cell)
 
-    def of_each_kernel(self) -> Iterator[CellResult]:
-        """The newest result of each kernel that ran."""
-        last = {final.build.sha256: final for final in self.finals() if final.outcome is Outcome.RAN}
-        yield from map(self.result, last.values())
-
     def lines(self, final: Final) -> list[Line]:
         """The lines of its text: see runner.results.packed."""
         with faults(self.path):
@@ -273,8 +264,14 @@ class ResultStore:
     # --- parts ------------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _adding(self, run_id: str, result: CellResult) -> Iterator[None]:
-        """Record a result, and what is written inside, or neither."""
+    def _changing(self, run_id: str) -> Iterator[int]:
+        """The run's number; all that is written inside, or nothing."""
+        with faults(self.path), transaction(self._db):
+            yield self._seq(run_id)
+
+    @contextlib.contextmanager
+    def _adding(self, run_id: str, result: CellResult) -> Iterator[int]:
+        """Record a result, and what is written inside, or neither. The run's number."""
         with faults(self.path):
             cell, attempt = self._next_attempt(run_id, result.cell.id)
             # evidence first: a result that is in the database always has its console
@@ -292,7 +289,7 @@ class ResultStore:
                         base, body,
                     ),
                 )  # fmt: skip
-                yield
+                yield self._seq(run_id)
 
     def _write_cells(self, run: int, cells: Sequence[Cell]) -> None:
         self._db.executemany(
@@ -304,13 +301,12 @@ class ResultStore:
     def _cell(self, content: int) -> Cell:
         return Cell.model_validate_json(self._texts.read(content))
 
-    def _sessions(self, run_id: str) -> list[Session]:
-        row = self._db.execute("SELECT sessions FROM run WHERE seq = ?", (self._seq(run_id),)).fetchone()
+    def _sessions(self, run: int) -> list[Session]:
+        row = self._db.execute("SELECT sessions FROM run WHERE seq = ?", (run,)).fetchone()
         return [(_moment(began), _moment(ended)) for began, ended in json.loads(row[0])]
 
-    def _write_sessions(self, run_id: str, sessions: Sequence[Session]) -> None:
-        seq = self._seq(run_id)
-        self._db.execute("UPDATE run SET sessions = ? WHERE seq = ?", (_sessions(sessions), seq))
+    def _write_sessions(self, run: int, sessions: Sequence[Session]) -> None:
+        self._db.execute("UPDATE run SET sessions = ? WHERE seq = ?", (_sessions(sessions), run))
 
     def _next_attempt(self, run_id: str, cell_id: str) -> tuple[int, int]:
         row = self._db.execute(

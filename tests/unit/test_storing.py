@@ -9,6 +9,7 @@ from pathlib import Path
 from runner.engine.plan import Ended, Plan
 from runner.engine.storing import StoreSink
 from runner.model import CellResult, Outcome
+from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests import fakes
 
@@ -47,3 +48,14 @@ def test_a_run_ends_by_a_clock_that_does_not_jump(tmp_path: Path) -> None:
     with ResultStore(tmp_path / "results.db") as store:
         fakes.told(plan, [StoreSink(store)], [result(plan, 0)])
         assert store.load("r").wall_s == 1.0
+
+
+def test_the_pause_before_a_run_is_resumed_is_not_counted(tmp_path: Path) -> None:
+    plan = fakes.plan(tmp_path, fakes.cell_order())
+    begun = plan.run.model_copy(update={"started": datetime.now(UTC) - timedelta(days=3)})
+    with ResultStore(tmp_path / "results.db") as store:
+        store.begin(Run(**dict(begun), cells=tuple(order.cell for order in plan.orders)))
+        fakes.told(plan, [StoreSink(store)], [result(plan, 0)])
+        wall_s = store.load("r").wall_s
+    assert wall_s is not None
+    assert wall_s < 60
