@@ -33,11 +33,14 @@ class Reading:
 
 JIT_OFF = "the BPF JIT is off"  # or there is none: the kernel says the same
 _NO_JIT = "the kernel is built without a BPF JIT"
+NO_KFUNCS = "the kernel has no kfuncs: its verifier knows no calls of them, which upstream's does since 5.13"
+NO_CALLS = "BPF_CALL uses reserved fields"  # what such a verifier says of a call
 NEEDS_DEVICE = "metadata kfuncs require device-bound program"
 _CALL = re.compile(r"^\d+: \(85\) call ", re.MULTILINE)  # the verifier got as far as the call
 
 # First match wins. The texts are the same from v6.1 to v7.3 except where it says otherwise.
 _TABLE = (
+    (NO_CALLS, State.ABSENT, NO_KFUNCS),
     ("JIT is required for calling kernel function", State.NO_ANSWER, JIT_OFF),
     ("JIT does not support calling kernel function", State.NO_ANSWER, "this architecture's JIT cannot call kfuncs"),
     ("not supported without CONFIG_DEBUG_INFO_BTF", State.NO_ANSWER, "the kernel has no BTF"),

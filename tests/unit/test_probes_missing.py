@@ -47,6 +47,18 @@ def test_a_module_without_btf_is_the_cause_wherever_its_kfuncs_are_called() -> N
     assert (nat.state, nat.details["object"]) == (State.REGISTERED, "nf_nat")
 
 
+def test_a_kernel_from_before_kfuncs_has_none_though_its_btf_has_functions_of_such_names() -> None:
+    """Linux 5.10 has crash_kexec, and its verifier does not know what a call of it is."""
+    log = "4: (85) call unknown#20432\nBPF_CALL uses reserved fields\n"
+    seen = result("6.12.117")
+    census = [one.model_copy(update={"load_errno": 22, "log": log}) for one in taken(seen).answers]
+    ran = [one.model_copy(update={"load_errno": 22, "run_errno": None, "log": POISONED}) for one in seen_of(seen)]
+    old = with_answers(seen, claims=ran, census=census, missing=("bpf_new_one",))
+    why = "the kernel has no kfuncs: its verifier knows no calls of them, which upstream's does since 5.13"
+    assert {(one.state, one.cause) for one in states(old)} == {(State.ABSENT, why)}
+    assert set(answered(old).values()) == {(Verdict.NO_ANSWER, why)}
+
+
 def unresolved(kfunc: str, *, log: str = POISONED) -> Observation:
     return Observation(probe="set-timeout:tc", load_errno=22, log=log, unresolved=kfunc)
 

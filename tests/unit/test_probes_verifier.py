@@ -28,6 +28,7 @@ PROSE = "Verification failed: Execution Context Safety: Operation is not allowed
         (22, f"{CALL}R1 type=ctx expected=fp\n", State.REGISTERED),
         (22, "R5 pointer type UNKNOWN  must point to scalar, or struct with scalar\n", State.NO_ANSWER),
         (524, "JIT does not support calling kernel function\n", State.NO_ANSWER),
+        (22, "4: (85) call unknown#20432\nBPF_CALL uses reserved fields\n", State.ABSENT),
         (524, "", State.NO_ANSWER),
         (22, "metadata kfuncs require device-bound program\n", State.NO_ANSWER),
         (22, "R1 arena pointer requires a program with an associated arena\n", State.NO_ANSWER),

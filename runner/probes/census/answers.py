@@ -11,6 +11,7 @@ from pydantic import AfterValidator, JsonValue, ValidationError
 
 from runner.model import Answer, CellResult, Plain, ProgType, StructLayout
 from runner.probes.kind import nonsense
+from runner.probes.verifier import NO_CALLS
 
 NAME = "census"
 TAG = "bpf_kfunc"
@@ -82,6 +83,11 @@ def taken(result: CellResult) -> Taken:
         ended={_prog_type(it): it.failed for it in mine if not it.item},
         missing=frozenset(str(name) for some in names if isinstance(some, list) for name in some),
     )
+
+
+def without_kfuncs(result: CellResult) -> bool:
+    """Does the kernel not know what a kfunc is?"""
+    return any(NO_CALLS in str(it.body.get("log")) for it in result.answers if it.kind == NAME and it.item)
 
 
 def held(result: CellResult) -> frozenset[str]:

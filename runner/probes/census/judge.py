@@ -15,6 +15,8 @@ from runner.probes.census.kfuncs import VMLINUX, KfuncList
 from runner.probes.kind import CRASHED, Family, not_asked
 from runner.probes.verifier import (
     NEEDS_DEVICE,
+    NO_CALLS,
+    NO_KFUNCS,
     Reading,
     calls_missing,
     permission,
@@ -212,6 +214,8 @@ def absence(result: CellResult, asked: Taken, kfunc: str, known: KfuncList, home
     """
     if VMLINUX not in result.facts.btf:
         return State.NO_ANSWER, "the kernel has no BTF"
+    if any(NO_CALLS in answer.log for answer in asked.answers):
+        return State.ABSENT, NO_KFUNCS
     for module in homes:
         option = known.objects[module].config if module in known.objects else ""
         if module != VMLINUX and (missing := _without(result, module, option)):

@@ -11,7 +11,7 @@ from typing import Self
 
 from runner.model import CellResult, Level, ProgType, Row, Verdict
 from runner.model.errnos import errno_name
-from runner.probes.census.answers import held
+from runner.probes.census.answers import held, without_kfuncs
 from runner.probes.claims.answers import (
     NAME,
     Observation,
@@ -24,7 +24,7 @@ from runner.probes.claims.answers import (
 )
 from runner.probes.claims.written import Claim, ClaimFile, Pattern
 from runner.probes.kind import CRASHED, not_asked
-from runner.probes.verifier import calls_missing, platform_trouble, without_jit
+from runner.probes.verifier import NO_KFUNCS, calls_missing, platform_trouble, without_jit
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,11 @@ class Evidence:
 
     result: CellResult
     present: frozenset[str] = frozenset()  # in some BTF
+    no_kfuncs: bool = False  # the kernel does not know what that is
 
     @classmethod
     def of(cls, result: CellResult) -> Self:
-        return cls(result, held(result))
+        return cls(result, held(result), without_kfuncs(result))
 
 
 def judge(evidence: Evidence, question: Question, seen: Observation | None) -> Row:
@@ -126,6 +127,8 @@ def _no_answer(evidence: Evidence, question: Question, pattern: Pattern, seen: O
     result, file = evidence.result, question.file
     if seen is None:
         return not_asked(result, question.probe)
+    if evidence.no_kfuncs:
+        return NO_KFUNCS
     if seen.failed:  # a module that is not there makes much else fail, too
         return _unready(result, file) or seen.failed
     if seen.load_errno is None:
