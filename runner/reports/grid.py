@@ -10,18 +10,16 @@ from itertools import accumulate
 from rich import box
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from runner.model import ProgType, Row
 from runner.probes.kinds import KINDS, Kind
-from runner.reports.drawing import Trimmed, state_mark, state_words
+from runner.reports.drawing import Trimmed, columns, state_mark, state_words
 from runner.reports.findings import subject_cause
 from runner.results.availability import Availability, Column, Topic, places
 from runner.text import counted, plain, some
 
-_TEXT_WIDTH = 120  # longer lines are hard to read
 _CAUSE_WIDTH = 160
 _NAMES = 6  # subjects named in one note
 _GAPS = ((2, 1), (1, 1), (1, 0))  # blanks between columns, and around the line between kernels: the first that fits
@@ -55,7 +53,7 @@ def _tables(grid: Availability, why: Notes, width: int) -> Iterator[RenderableTy
     """As few as fit. A column for each kernel, with the marks of all its architectures."""
     for gap, around in _GAPS:
         lead = _lead(grid, gap)
-        blocks = [_block(grid, why, name, columns, gap) for name, columns in grid.kernels]
+        blocks = [_block(grid, why, name, on, gap) for name, on in grid.kernels]
         ends = list(accumulate((_width(it) + 2 * around + 1 for it in blocks), initial=_width(lead)))
         if ends[-1] <= width:
             break
@@ -82,14 +80,14 @@ def _lead(grid: Availability, gap: int) -> list[Text]:
     return lines
 
 
-def _block(grid: Availability, why: Notes, kernel: str, columns: Sequence[Column], gap: int) -> list[Text]:
+def _block(grid: Availability, why: Notes, kernel: str, on: Sequence[Column], gap: int) -> list[Text]:
     """The name of a kernel, its architectures, then their marks."""
-    widths = [max(len(column.arch), len(f"? {len(why.notes)}")) + gap for column in columns]
-    archs = "".join(column.arch.ljust(width) for column, width in zip(columns, widths, strict=True))
+    widths = [max(len(column.arch), len(f"? {len(why.notes)}")) + gap for column in on]
+    archs = "".join(column.arch.ljust(width) for column, width in zip(on, widths, strict=True))
     lines = [Text(kernel, "bold"), Text(archs.rstrip())]
     for topic in grid.topics:
         line = Text()
-        for column, width in zip(columns, widths, strict=True):
+        for column, width in zip(on, widths, strict=True):
             mark, number = state_mark(grid.state(topic, column)), why.numbers.get((column.cell.id, topic), "")
             line.append(mark.sign, mark.style).append(f" {number}".ljust(width - 1), "dim")
         line.rstrip()
@@ -107,15 +105,13 @@ def _legend(grid: Availability) -> Text:
 
 
 def _why(all_notes: Sequence[Note]) -> RenderableType:
-    table = Table.grid(padding=(0, 1))
-    table.add_column(justify="right")
-    table.add_column()
-    table.add_column(overflow="fold", max_width=_TEXT_WIDTH)
+    rows = []
     for note in all_notes:
         mark = state_mark(note.row)
-        why = Group(Text(f"{note.row.state}: {note.cause}"), *(Text(phrase, "dim") for phrase in note.where))
-        table.add_row(str(note.number), Text(mark.sign, mark.style), why)
-    return Padding(table, (0, 0, 0, 1), expand=False)
+        places = ((f"\n{phrase}", "dim") for phrase in note.where)
+        why = Text.assemble(f"{note.row.state}: {note.cause}", *places)
+        rows.append((Text.assemble(f"{note.number:>2} ", (mark.sign, mark.style)), why))
+    return columns(rows, no_wrap=(0,))
 
 
 # --- notes: why something is not there, one for each state and cause, however many fields of the grid share it -------

@@ -59,7 +59,7 @@ def test_grid_shows_its_states_with_their_marks_and_causes() -> None:
     assert "apple       │ g 1     b" in text
     assert "pear        │ b       b" in text
     assert "b blue   g grey   ? no answer" in text
-    assert "1 g grey: it rained on the <thing>" in text
+    assert "1 g  grey: it rained on the <thing>" in text
     assert "apple on 6.1.192 (x86_64)" in text
     document = availability_markdown(judged(row("grey")))
     assert document.startswith("# Things by kernel\n")
