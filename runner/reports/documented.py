@@ -33,7 +33,7 @@ _MARKS = {
 
 
 def statements_report(judged: JudgedRun, found: Sequence[Statement]) -> RenderableType:
-    """By page or source, in the order of the claims; then how many are true, false, and so on."""
+    """By page or source, in their order; then how many are true, false, and so on."""
     grid = availability(judged)
     parts: list[RenderableType] = []
     for title, group in groupby(found, key=_title):

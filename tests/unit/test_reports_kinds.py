@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -19,6 +20,7 @@ from runner.reports.site import site
 from runner.reports.summary import covers, run_report
 from runner.reports.testsystems import junit, ktap
 from runner.results.model import CoveredRun, JudgedRun, RunInfo
+from tests.samples import ROOT
 from tests.unit import results_samples as samples
 from tests.unit.rendering import render
 
@@ -51,6 +53,13 @@ def judged(*rows: Row, splats: tuple[Splat, ...] = ()) -> JudgedRun:
     made = samples.judged(*results, cells=samples.CELLS[:2])
     blue = tuple(row("blue", it.verdict and Verdict.HOLDS, it.subject) for it in rows)
     return samples.with_rows(made, [rows, blue])
+
+
+def test_no_report_names_a_kind() -> None:
+    files = [path for path in (ROOT / "runner" / "reports").rglob("*") if path.suffix in {".py", ".j2", ".js", ".css"}]
+    assert len(files) > 20
+    word = re.compile(rf"\b({'|'.join(KINDS)})\b")
+    assert [path.name for path in files if word.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_grid_shows_its_states_with_their_marks_and_causes() -> None:
