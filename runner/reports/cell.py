@@ -68,20 +68,20 @@ def probe_report(
         if raw := list(kind.shown(cell.result, row)):
             parts.append(section("Answer", pairs(raw)))
             log = lines(row.log.rstrip()) if row.log.strip() else ["empty"]
-            parts.append(section("Log of the load", log))
+            parts.append(section("Log of the load", *log))
         else:
             why = "it took the guest down" if probe in cell.result.crashed else "the guest never answered it"
             parts.append(Text(f"There is no answer: {why}."))
     for crash in (crash for crash in cell.result.crashes if crash.probe == probe):
         oops = lines(crash.oops) if crash.oops else ["it was not kept"]
-        parts.append(section(plain(crash.cause) or "What the console said", oops))
+        parts.append(section(plain(crash.cause) or "What the console said", *oops))
     parts += [_splat(splat) for splat in cell.splats if splat.probe == probe]
     if trace and trace.failed:
-        parts.append(section("Trace", [f"was not possible: {plain(trace.failed)}"]))
+        parts.append(section("Trace", f"was not possible: {plain(trace.failed)}"))
     elif trace:
         said = [line for text in trace.kernel for line in lines(text)]
-        parts.append(section("Verifier, every state", lines(trace.log.rstrip())))
-        parts.append(section("The kernel said meanwhile", said or ["nothing"]))
+        parts.append(section("Verifier, every state", *lines(trace.log.rstrip())))
+        parts.append(section("The kernel said meanwhile", *(said or ["nothing"])))
     parts += _probing_console(cell.result, probe)
     return Trimmed(Group(*parts))
 
@@ -159,7 +159,7 @@ def _splat(splat: JudgedSplat) -> RenderableType:
     while_ = f", while {plain(splat.probe)} was asked" if splat.probe else ""
     allowed = f", known issue {plain(splat.known_issue)}" if splat.known_issue else ""
     told = [printable(line) for line in splat.lines or (splat.text,)]
-    return section(f"The kernel reported{while_}: {splat.kind}{allowed}", told)
+    return section(f"The kernel reported{while_}: {splat.kind}{allowed}", *told)
 
 
 def _row(row: Row, says: str, source: str) -> _Pairs:
@@ -198,7 +198,7 @@ def _console(result: CellResult, count: int, path: str) -> RenderableType:
     kept = [line for line in lines(result.console.rstrip()) if BEGINS not in line and line.strip()][-count:]
     if not kept:
         return section("Console", Text("there is no console log"))
-    return section(f"Console, last lines{path and f' of {path}'}", kept)
+    return section(f"Console, last lines{path and f' of {path}'}", *kept)
 
 
 def _probing_console(result: CellResult, probe: str) -> list[RenderableType]:
@@ -216,7 +216,7 @@ def _probing_console(result: CellResult, probe: str) -> list[RenderableType]:
         return []
     shown = said[-_MAX_CONSOLE_LINES:]
     cut = [f"[... {counted(len(said) - len(shown), 'line')} ...]"] if len(said) > len(shown) else []
-    return [section("Console while it was asked", [*cut, *shown])]
+    return [section("Console while it was asked", *cut, *shown)]
 
 
 def _tally(words: Sequence[str], order: Sequence[str]) -> str:

@@ -78,11 +78,10 @@ def whole(line: str, style: str = "") -> Text:
     return Text(line, style, no_wrap=True, overflow="ignore")
 
 
-def section(title: str, body: RenderableType | Iterable[str]) -> RenderableType:
+def section(title: str, *body: RenderableType) -> RenderableType:
     """A part of a report: its title, its body a little to the right, an empty line. Lines of text are never cut."""
-    if not hasattr(body, "__rich_console__") and not isinstance(body, str | Text):
-        body = Group(*map(whole, body))  # type: ignore[arg-type]
-    return Group(Text(title, "bold"), Trimmed(body, indent=2), Text())  # type: ignore[arg-type]
+    parts = (whole(part) if isinstance(part, str) else part for part in body)
+    return Group(Text(title, "bold"), Trimmed(Group(*parts), indent=2), Text())
 
 
 def columns(
