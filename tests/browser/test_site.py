@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from runner.reports.site import site, write_site
 from runner.results.model import JudgedRun
@@ -211,3 +211,25 @@ def test_nothing_of_a_guest_runs(page: Page, tmp_path: Path) -> None:
     assert "<script>" in page.locator("dialog").inner_text(), "the text is shown as it is"
     assert page.evaluate("window.pwned") is None
     assert page.locator("dialog img, dialog script, dialog a[href^=javascript]").count() == 0
+
+
+def test_without_scripts_the_pages_are_whole_and_say_why_nothing_opens(browser: Browser, mixed: Path) -> None:
+    """As Jenkins serves what a job archives."""
+    policy = {
+        "Content-Security-Policy": "sandbox allow-same-origin; default-src 'none'; img-src 'self'; style-src 'self';"
+    }
+    page = browser.new_page()
+
+    def serve(route: Route) -> None:
+        route.fulfill(path=mixed / route.request.url.removeprefix("http://jenkins.test/"), headers=policy)
+
+    page.route("http://jenkins.test/**", serve)
+    page.goto("http://jenkins.test/index.html")
+    assert page.locator("noscript").inner_text().startswith("Scripts are off, or the server's Content-Security-Policy")
+    assert page.locator("table.grid td").first.is_visible()
+    assert not page.locator("input").locator("visible=true").count()
+    assert not page.get_by_text("Open a square").is_visible()
+    page.locator("table.grid tbody th a").first.click()
+    assert page.locator("h1").is_visible()
+    assert "6.12" in page.locator("main table").first.inner_text()
+    page.close()

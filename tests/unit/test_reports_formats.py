@@ -104,6 +104,22 @@ def test_junitparser_reads_the_same_cells_and_counts(run: Callable[[], JudgedRun
     assert sum(1 for suite in document for _ in suite) == document.tests == count.total()
 
 
+def test_junit_names_stay_when_a_new_build_of_a_kernel_comes() -> None:
+    """GitLab and Jenkins follow a test by its name: the build is a property."""
+    first = samples.CELLS[0]
+    newer = first.kernel.model_copy(update={"version": "6.12.118", "release": "6.12.118+deb13-amd64"})
+    second = first.model_copy(update={"id": "6.12.118-x86_64", "kernel": newer})
+    nights = [samples.judged(samples.result(it), cells=(it,)) for it in (first, second)]
+    texts = [junit(night) for night in nights]
+    (one,), (two,) = (list(JUnitXml.fromstring(text.encode())) for text in texts)
+    assert [(it.classname, it.name) for it in one] == [(it.classname, it.name) for it in two]
+    assert one.name == two.name
+    versions = (first.kernel.version, "6.12.118")
+    assert [f'name="kernel.version" value="{it}"' in text for it, text in zip(versions, texts, strict=True)] == [
+        True
+    ] * 2
+
+
 def test_junit_tells_what_was_expected_and_how_to_see_it() -> None:
     document = JUnitXml.fromstring(junit(samples.mixed_run()).encode())
     cases = {case.name: case for suite in document for case in suite if suite.name == "6.12-x86_64"}
