@@ -10,10 +10,10 @@ one death then costs 17 s, since the others idle until the last one is done and 
     handle_crashitem    reports the item at which a worker died
     _session            xdist's handlers read it; its own sessionstart, which is replaced, sets it
     NodeManager         starts and ends workers, without specs of its own; `roots`, `group`, `EXIT_TIMEOUT` are ours
-    create_io, ssh_args, bootstrap, _register   what Group.makegateway consists of: it has no limit, and only who made
+    popen_args, ssh_args, bootstrap, _register   what Group.makegateway consists of: it has no limit, and only who made
                         the link can end one that does not come up
-    Popen2IO, Popen2IOMaster    an ssh in a session of its own, whose last words are kept; `infile` is read before
-                        execnet begins to, for what a shell prints
+    Popen2IO, Popen2IOMaster    a process in a session of its own, and an ssh whose last words are kept; `infile` is
+                        read before execnet begins to, for what a shell prints
     gateway._io         kills a worker, or its ssh, at once: the public exit waits for it
 """
 
@@ -194,7 +194,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         self.heartbeats.forget(node)
         self._active_nodes.discard(node)
         self.config.hook.pytest_testnodedown(node=node, error=error)
-        cause = self._causes.setdefault(node, _last_words(node.gateway._io) or _words(error))
+        cause = self._causes.setdefault(node, node.gateway._io.last_words() or _words(error))
         try:
             crashed = self.sched.remove_node(node)
         except KeyError:
@@ -299,23 +299,26 @@ _KEPT_LINES = 5
 _LINE_CHARS = 300
 
 
-class SshLink(gateway_io.Popen2IOMaster):
-    """An ssh process whose stdin and stdout are the gateway. Its stderr is read, and goes through our own log."""
+class Link(gateway_io.Popen2IOMaster):
+    """A Python here, or an ssh, whose stdin and stdout are the gateway. What ssh says goes through our own log."""
 
     def __init__(self, spec: execnet.XSpec, execmodel: Any) -> None:
-        self.remoteaddress = str(spec.ssh)
+        self.remoteaddress = str(spec.ssh or "")
         self.said: deque[str] = deque(maxlen=_KEPT_LINES)
+        argv = gateway_io.ssh_args(spec) if spec.ssh else gateway_io.popen_args(spec)
         pipe = subprocess.PIPE
-        # a session of its own: a Ctrl-C is for the controller, which then ends the workers
+        # a session of its own: a Ctrl-C is for the controller alone, which then ends the workers
         self.popen = subprocess.Popen(
-            gateway_io.ssh_args(spec), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            argv, stdin=pipe, stdout=pipe, stderr=pipe if spec.ssh else None, start_new_session=True
         )
         gateway_base.Popen2IO.__init__(self, self.popen.stdin, self.popen.stdout, execmodel=execmodel)
         self._listener = threading.Thread(target=self._listen, args=(self.popen.stderr,), daemon=True)
         self._listener.start()
 
-    def _listen(self, stream: IO[bytes]) -> None:
+    def _listen(self, stream: IO[bytes] | None) -> None:
         """What another machine says is hostile: no control characters, no endless lines."""
+        if stream is None:  # a worker of this machine says it itself
+            return
         with stream:
             for raw in iter(lambda: stream.readline(_LINE_CHARS), b""):
                 text = plain(raw.decode(errors="replace"))
@@ -342,16 +345,16 @@ class Links(execnet.Group):
     def __init__(self, connect_s: float) -> None:
         super().__init__(execmodel="main_thread_only")
         self._connect_s = connect_s
-        self._coming: set[gateway_io.Popen2IOMaster] = set()
+        self._coming: set[Link] = set()
 
     def makegateway(self, spec: Any = None) -> execnet.Gateway:
         """Raises InfraError with ssh's own words."""
-        link = (SshLink if spec.ssh else gateway_io.create_io)(spec, self.execmodel)
+        link = Link(spec, self.execmodel)
         deadline = Deadline.after(self._connect_s, "connect_s")
         self._coming.add(link)
         try:
             with deadline.at_end(link.kill):
-                if isinstance(link, SshLink):
+                if spec.ssh:
                     link.skip_noise()
                 gateway = gateway_bootstrap.bootstrap(link, spec)
                 settling = gateway.remote_exec(_SETTLE)
@@ -363,7 +366,7 @@ class Links(execnet.Group):
             for stream in (link.popen.stdin, link.popen.stdout):
                 with suppress(OSError):
                     stream.close()
-            why = f"no answer within {deadline.what}" if deadline.expired else _last_words(link)
+            why = f"no answer within {deadline.what}" if deadline.expired else link.last_words()
             raise InfraError(why or f"it ended: {error or type(error).__name__}") from error
         finally:
             self._coming.discard(link)
@@ -375,8 +378,3 @@ class Links(execnet.Group):
         """Kill what is not up yet."""
         for link in list(self._coming):
             link.kill()
-
-
-def _last_words(link: gateway_base.IO) -> str:
-    """What an ssh said before it ended; empty for a process of this machine."""
-    return link.last_words() if isinstance(link, SshLink) else ""

@@ -33,7 +33,7 @@ SIGNATURES: dict[Callable[..., object], str] = {
     gateway_io.Popen2IOMaster.kill: "self",
     gateway_io.Popen2IOMaster.wait: "self",
     gateway_base.Popen2IO.__init__: "self, outfile, infile, execmodel",
-    gateway_io.create_io: "spec, execmodel",
+    gateway_io.popen_args: "spec",
     gateway_io.ssh_args: "spec",
     gateway_bootstrap.bootstrap: "io, spec",
     multi.Group._register: "self, gateway",
