@@ -187,7 +187,7 @@ def availability(
     prog_type: Type = None,
     arch: Arch = None,
 ) -> Shown:
-    """Show the first kernel with each kfunc, across all stored runs, and the exceptions."""
+    """Show the first kernel with each kfunc, across all stored matrix runs, and the exceptions."""
     found = overview(builds(_measured(project, kfunc)), Only(kfunc, prog_type, arch))
     return Shown(over_time_report(found), over_time_document(found))
 
@@ -217,7 +217,7 @@ def history_of(
     prog_type: Type = None,
     arch: Arch = None,
 ) -> Shown:
-    """Show every change in the answers about a kfunc, across all stored runs, and its prototype and flags in BTF."""
+    """Show each change of the answers about a kfunc in all stored matrix runs, and its prototype and flags in BTF."""
     kept = _measured(project, kfunc, arch, verdicts_of=kfunc)
     types = {topic.type for states in different(kept) for topic in states}
     turns = history(kept, kfunc, (prog_type,) if prog_type else types)

@@ -14,6 +14,7 @@ from runner.probes.census.answers import taken
 from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.claims.answers import Observation
 from runner.probes.expectations import Expectations
+from runner.results.lookup import side
 from runner.results.packed import digest_of
 from runner.results.rowcache import NAME
 from runner.results.series import measurements
@@ -136,6 +137,14 @@ def test_kept_rows_are_read_without_judging(
 
     monkeypatch.setattr(ResultStore, "lines", never)
     assert [bool(it.states) for it in measurements(store, expectations)] == [True, True]
+
+
+def test_a_cell_that_was_asked_a_part_stands_for_no_kernel(store: ResultStore, expectations: Expectations) -> None:
+    keep(store, REAL)
+    store.begin(samples.run(run_id="bisect-1", cells=(REAL.cell,)))
+    store.add("bisect-1", with_answers(REAL, claims=seen_of(REAL)[:1]))
+    assert [it.run for it in measurements(store, expectations)] == ["night-0"]
+    assert side(store, expectations, "6.12.117").runs == {REAL.cell.id: "night-0"}
 
 
 @pytest.mark.parametrize("damage", [b"no database" * 1000, b""])
