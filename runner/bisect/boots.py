@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from runner.bisect.search import Tell
 from runner.bisect.target import Target
@@ -16,10 +15,10 @@ from runner.engine.storing import StoreSink
 from runner.errors import InfraError
 from runner.images import lock_image
 from runner.kernels.archive import Archive
-from runner.matrix import Matrix
 from runner.model import Cell, CellResult, ImagePin, Limits, Outcome, Pin
 from runner.model.architecture import architecture
 from runner.probes import compile_objects
+from runner.project import Project
 from runner.results.bisections import Bisection, Reply, Why
 from runner.results.evidence import run_folder
 from runner.results.store import ResultStore
@@ -30,9 +29,7 @@ class BisectSetup:
     """What does not depend on the kernels that are asked."""
 
     target: Target
-    matrix: Matrix
-    root: Path  # of the project
-    pinned: tuple[ImagePin, ...]
+    project: Project
     store: ResultStore
     offline: bool
     say: Callable[[str], None]
@@ -41,7 +38,7 @@ class BisectSetup:
 
     @property
     def limits(self) -> Limits:
-        return self.matrix.file.limits
+        return self.project.limits
 
     @property
     def archive(self) -> Archive:
@@ -49,16 +46,17 @@ class BisectSetup:
 
     def image(self, arch: str) -> ImagePin:
         """The image that the project is pinned to, or the newest."""
-        suite = self.matrix.file.image.suite
+        suite = self.project.matrix.file.image.suite
         if arch not in self._images:
-            pinned = next((it for it in self.pinned if (it.suite, it.arch) == (suite, arch)), None)
+            pins = self.project.lock().images
+            pinned = next((it for it in pins if (it.suite, it.arch) == (suite, arch)), None)
             deadline = self.limits.deadline("lock_s")
             self._images[arch] = pinned or lock_image(suite, arch, self.archive, deadline=deadline)
         return self._images[arch]
 
     def cell(self, cell_id: str, name: str, kernel: Pin) -> Cell:
         """The cell that boots a kernel."""
-        file, image = self.matrix.file, self.image(kernel.arch)
+        file, image = self.project.matrix.file, self.image(kernel.arch)
         return Cell(
             id=cell_id,
             name=name,
@@ -73,7 +71,9 @@ class BisectSetup:
         """What is pushed into guests of these architectures, for each byte order."""
         cache, deadline = cache_root(), self.limits.deadline("prepare_s")
         byte_orders = sorted({architecture(arch).byte_order for arch in archs})
-        objects = compile_objects(self.root, self.target.expectations.objects, byte_orders, cache, deadline=deadline)
+        objects = compile_objects(
+            self.project.root, self.target.expectations.objects, byte_orders, cache, deadline=deadline
+        )
         image = self.image(archs[0])
         return {it: payload(image, objects[it], cache, offline=self.offline, deadline=deadline) for it in byte_orders}
 

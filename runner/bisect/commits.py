@@ -103,7 +103,7 @@ class CommitBisection:
             if other.key.startswith(f"{about}-"):
                 self.known |= {it.candidate: it for it in other.replies if not it.machines_fault}
         new = new.model_copy(update={"repository": repository})
-        return Journal.open(self.setup.store, new, self.setup.matrix.sha256)
+        return Journal.open(self.setup.store, new, self.setup.project.matrix.sha256)
 
     def _tested(self, journal: Journal, commit: Commit, why: Why, word: str = "") -> Reply:
         """What came of a commit, from now or before."""

@@ -66,7 +66,7 @@ class ReleaseBisection:
         key = digest(question.target, str(self.every), *(candidate.key for candidate in candidates))
         more = {"slots": slots, "samples": self.samples, "every": self.every}
         new = begun(key, question, candidates).model_copy(update=more)
-        return Journal.open(self.setup.store, new, self.setup.matrix.sha256)
+        return Journal.open(self.setup.store, new, self.setup.project.matrix.sha256)
 
     def _known(self, journal: Journal) -> dict[str, CellResult]:
         """The newest answer that other runs have of each kernel; told to a bisection that begins."""

@@ -17,12 +17,12 @@ from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.booting import Display, fleet_of, stoppable
 from runner.cli.options import CompilerOption, Hosts, Offline, Shown, Slots, command, progress_console
-from runner.cli.project import Project
 from runner.errors import UserError
 from runner.kernels.build import FRAGMENT, build_digest
 from runner.kernels.checkout import Checkout
 from runner.model import CellResult
 from runner.model.architecture import architecture
+from runner.project import Project
 from runner.reports.bisection import bisection_report
 from runner.results.bisections import Bisection
 from runner.results.store import ResultStore
@@ -101,9 +101,7 @@ def _setup(project: Project, target: str, store: ResultStore, *, offline: bool) 
 
     return BisectSetup(
         target=found,
-        matrix=project.matrix,
-        root=project.root,
-        pinned=project.lock().images,
+        project=project,
         store=store,
         offline=offline,
         say=lambda words: console.print(Text(plain(words)), soft_wrap=True),

@@ -18,13 +18,13 @@ from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.booting import Display, stoppable, way_in
 from runner.cli.options import Offline, Shown, command, group, progress_console
-from runner.cli.project import Project
 from runner.engine.cellrun import boot_order, this_machine
 from runner.engine.plan import OpenGuests, order_again
 from runner.engine.repeat import Earlier, Repeated, Repetition
 from runner.errors import UserError
 from runner.guest.interface import Guest
 from runner.model import Outcome, Trace
+from runner.project import Project
 from runner.reports.cell import cell_report, comparison_report, probe_report
 from runner.reports.export import exported_cell, exported_probe, imported_cell, to_json
 from runner.results import evidence
@@ -98,10 +98,9 @@ def repro(
         limits = order.cell.limits.model_copy(update={"probe_s": _UNLIMITED_S, "cell_s": _UNLIMITED_S})
         order = order.model_copy(update={"cell": order.cell.model_copy(update={"limits": limits}), "gdb": True})
     shown = Display(progress_console(), lambda result: result.cause or str(result.outcome))
-    deadline = project.limits.deadline("prepare_s")
-    again = Repetition(expectations, project.matrix.sha256, cache_root(), deadline, shown, offline)
-    with stoppable(), tempfile.TemporaryDirectory(dir=cache_root()) as folder:
-        done = again.run(earlier, order, Path(folder), _open_guests(cell, hold=hold, gdb=gdb) if hold or gdb else None)
+    guests = _open_guests(cell, hold=hold, gdb=gdb) if hold or gdb else None
+    with stoppable():
+        done = Repetition(project, shown, offline).run(earlier, order, guests)
     if done is None:
         raise Finished(EXIT_INTERRUPTED)
     trace = done.trace(probe)

@@ -11,9 +11,9 @@ from rich.text import Text
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.options import MatrixFile, Shown, command
-from runner.cli.project import DEFAULT_MATRIX, limits_of
 from runner.doctor import Severity, examine, install_missing
 from runner.model import GuestSize
+from runner.project import DEFAULT_MATRIX, limits_of
 
 _MARKS = {Severity.OK: ("✓", "green"), Severity.WARN: ("!", "yellow"), Severity.BAD: ("✗", "red")}
 

@@ -14,7 +14,6 @@ from rich.text import Text
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.options import Shown, command, emit, group, out_console
-from runner.cli.project import Project
 from runner.errors import InfraError, UserError
 from runner.hosts import transfer
 from runner.hosts.health import HostHealth, own_facts, query_all, slots_of
@@ -22,6 +21,7 @@ from runner.hosts.hostsfile import HostsFile, load_hosts
 from runner.hosts.provision import prepare as prepare_hosts
 from runner.model import GuestSize, Lock
 from runner.model.deadline import Deadline
+from runner.project import Project
 from runner.text import printable
 
 app = group("Manage the machines that boot guests (hosts.yaml).", "host check")

@@ -20,7 +20,6 @@ from runner.cli.options import (
     out_console,
     progress_console,
 )
-from runner.cli.project import DEFAULT_MATRIX, Project, limits_of
 from runner.errors import UserError
 from runner.guest.accel import host_cpus
 from runner.images import ensure_image
@@ -30,6 +29,7 @@ from runner.kernels.build import FRAGMENT, build_tree
 from runner.matrix.lock import replaced
 from runner.model import Pin
 from runner.model.version import Versions
+from runner.project import DEFAULT_MATRIX, Project, limits_of
 from runner.reports.drawing import columns
 from runner.text import nearest
 

@@ -11,9 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from runner.cli import Finished
 from runner.cli.options import Format, Hosts, Offline, Shown, Slots, command, emit, group
-from runner.cli.project import Project
 from runner.errors import UserError
 from runner.matrix.select import select
+from runner.project import Project
 from runner.reports.drawing import columns, section
 from runner.results.model import RunId, RunKind
 from runner.text import counted

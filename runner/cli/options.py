@@ -19,8 +19,8 @@ from rich.console import Console, RenderableType
 from typer.core import TyperGroup
 
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.project import DEFAULT_MATRIX, Project
 from runner.errors import InfraError
+from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.findings import Ending, ending
 from runner.results.model import JudgedRun
 

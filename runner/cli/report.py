@@ -12,9 +12,9 @@ import typer
 
 from runner.cli import EXIT_BROKEN, EXIT_OK, Finished
 from runner.cli.options import Output, Shown, command, emit, exit_status, group
-from runner.cli.project import Project
 from runner.errors import UserError
 from runner.model import ProgType
+from runner.project import Project
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.documented import docs_check_document, docs_check_report, statements_report
 from runner.reports.export import csv_table, export, to_json

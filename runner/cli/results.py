@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 
 from runner.cli.options import command, emit, group
-from runner.cli.project import Project
 from runner.errors import UserError
+from runner.project import Project
 from runner.results.maintenance import Keep, PrunePlan, merge, plan, prune
 from runner.results.model import RunKind
 from runner.text import counted, some

@@ -16,7 +16,6 @@ from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.booting import Display, JsonLines, fleet_of, stoppable
 from runner.cli.matrix import FailOn, Request
 from runner.cli.options import Format, out_console, progress_console
-from runner.cli.project import Project
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
 from runner.engine.plan import Files, Plan, RunEnd, Sink, cell_orders, payloads
@@ -25,6 +24,7 @@ from runner.errors import InfraError, UserError
 from runner.matrix.select import select, shard
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
 from runner.probes import Expectations
+from runner.project import Project
 from runner.reports.changes import changes_report
 from runner.reports.findings import Ending, ending, incomplete
 from runner.reports.markdown import availability_markdown

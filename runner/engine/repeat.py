@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from runner import __version__
+from runner.caches import cache_root
 from runner.engine.controller import execute
 from runner.engine.fleet import this_machine_alone
 from runner.engine.plan import CellOrder, OpenGuests, Plan, Results, Sink, cell_orders, payload
@@ -17,6 +19,7 @@ from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes import Expectations, compile_objects
 from runner.probes.kinds import KINDS
+from runner.project import Project
 from runner.results.model import RunHeader, RunKind, new_run_id
 
 
@@ -84,30 +87,30 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """What boots a cell again. `cache` is the folder of kernels and images; `shown` is told of the run."""
+    """What boots a cell again. `shown` is told of the run."""
 
-    expectations: Expectations
-    matrix_sha256: str
-    cache: Path
-    deadline: Deadline
+    project: Project
     shown: Sink
     offline: bool = False
 
-    def run(self, earlier: Earlier, order: CellOrder, folder: Path, guests: OpenGuests | None) -> Repeated | None:
-        """Boot it and compare. `folder` takes the console. None: it was interrupted."""
+    def run(self, earlier: Earlier, order: CellOrder, guests: OpenGuests | None) -> Repeated | None:
+        """Boot it and compare. None: it was interrupted."""
         byte_order, started = architecture(order.cell.arch).byte_order, datetime.now(UTC)
-        objects, same = self._programs(earlier, byte_order)
-        files = payload(order.cell.image, objects, self.cache, offline=self.offline, deadline=self.deadline)
+        deadline = self.project.limits.deadline("prepare_s")
+        objects, same = self._programs(earlier, byte_order, deadline)
+        pushed = payload(order.cell.image, objects, cache_root(), offline=self.offline, deadline=deadline)
         header = RunHeader(
             id=new_run_id(started, RunKind.REPRO),
             started=started,
-            matrix_sha256=self.matrix_sha256,
+            matrix_sha256=self.project.matrix.sha256,
             runner_version=__version__,
         )
         results: list[CellResult] = []
-        plan = Plan(header, (order,), {byte_order: files}, this_machine_alone(1), folder, offline=self.offline)
-        if not execute(plan, (Results(results.append), self.shown), guests=guests).complete:
-            return None
+        with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
+            alone = this_machine_alone(1)
+            plan = Plan(header, (order,), {byte_order: pushed}, alone, Path(folder), offline=self.offline)
+            if not execute(plan, (Results(results.append), self.shown), guests=guests).complete:
+                return None
         before = earlier.result
         now = results[-1].model_copy(update={"cell": before.cell})
         probes = tuple(ask.probe for ask in order.asks)
@@ -115,20 +118,20 @@ class Repetition:
         changed = changed_answers(before, now, probes, held=held) if before.outcome in ANSWERS else ()
         return Repeated(earlier, now, probes, same, changed)
 
-    def _programs(self, earlier: Earlier, byte_order: str) -> tuple[dict[str, bytes], bool]:
+    def _programs(self, earlier: Earlier, byte_order: str, deadline: Deadline) -> tuple[dict[str, bytes], bool]:
         """The BPF objects of then, or else those that the source compiles to; and whether they are the same."""
-        asked = earlier.asked(self.expectations)
+        asked = earlier.asked(self.project.expectations)
         wanted = asked.programs
         if wanted and all(digest in earlier.objects for digest in wanted.values()):
             return {name: earlier.objects[digest] for name, digest in wanted.items()}, True
         names = sorted({str(ask.body["object"]) for ask in asked.asks if "object" in ask.body})
-        root, orders = self.expectations.root, (byte_order,)
-        objects = compile_objects(root, names, orders, self.cache, deadline=self.deadline)[byte_order]
+        root = self.project.root
+        objects = compile_objects(root, names, (byte_order,), cache_root(), deadline=deadline)[byte_order]
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in objects.items()}
         return objects, bool(wanted) and all(wanted.get(name) == digest for name, digest in digests.items())
 
     def _holds(self, result: CellResult) -> set[str]:
-        return {row.probe for row in self.expectations.rows(result) if row.verdict is Verdict.HOLDS}
+        return {row.probe for row in self.project.expectations.rows(result) if row.verdict is Verdict.HOLDS}
 
 
 # --- raw answers of two boots, number by number; verdicts do not matter -----------------------------------------------

@@ -15,6 +15,7 @@ from runner.bisect.target import find
 from runner.engine.fleet import this_machine_alone
 from runner.matrix import load_matrix
 from runner.model import Outcome
+from runner.project import Project
 from runner.results.bisections import Reply
 from runner.results.store import ResultStore
 from tests import fakes
@@ -29,7 +30,7 @@ def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) ->
     target = find("lookup-not-gpl", expectations())
     matrix = load_matrix(ROOT / "matrix.yaml")
     with ResultStore(tmp_path / "results.db") as store:
-        setup = BisectSetup(target, matrix, tmp_path, (), store, False, lambda _: None, fakes.Told())
+        setup = BisectSetup(target, Project(matrix), store, False, lambda _: None, fakes.Told())
         bisection = Journal.open(store, begun("k", target.question), matrix.sha256).bisection
         boots = setup.boots(bisection, {}, this_machine_alone(2))
         fake = fakes.plan(tmp_path / "run", fleet=this_machine_alone(2))
@@ -56,7 +57,7 @@ def test_a_sink_that_fails_ends_it(tmp_path: Path) -> None:
     target = find("lookup-not-gpl", expectations())
     matrix = load_matrix(ROOT / "matrix.yaml")
     with ResultStore(tmp_path / "results.db") as store:
-        setup = BisectSetup(target, matrix, tmp_path, (), store, False, lambda _: None, Full())
+        setup = BisectSetup(target, Project(matrix), store, False, lambda _: None, Full())
         bisection = Journal.open(store, begun("k", target.question), matrix.sha256).bisection
         run = setup.boots(bisection, {}, this_machine_alone(1)).plan.run
         boots = Boots(setup, replace(fakes.plan(tmp_path / "run", fleet=this_machine_alone(1)), run=run))

@@ -24,6 +24,7 @@ from runner.model import CellResult, Outcome, Pin, PinnedFile
 from runner.model.deadline import Deadline
 from runner.probes.claims.answers import Observation
 from runner.process import Completed
+from runner.project import Project
 from runner.reports.bisection import bisection_report, summary
 from runner.results.bisections import Bisection
 from runner.results.store import ResultStore
@@ -144,15 +145,13 @@ def kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernels:
 @contextmanager
 def bench(tmp_path: Path, kernels: Kernels) -> Iterator[Bench]:
     matrix = load_matrix(ROOT / "matrix.yaml")
-    image = fakes.cell("fine").image
     with (
         Checkout.opened(tmp_path / "repo", "x86_64", "c", tmp_path, deadline=limit()) as made,
         ResultStore(tmp_path / "reports" / "results.db") as store,
     ):
         target = find("nat-manip-2", expectations())
-        image = image.model_copy(update={"suite": matrix.file.image.suite, "arch": "x86_64"})
         said: list[str] = []
-        setup = BisectSetup(target, matrix, tmp_path, (image,), store, False, said.append, fakes.Told())
+        setup = BisectSetup(target, Project(matrix), store, False, said.append, fakes.Told())
         yield Bench(setup, made, kernels)
 
 

@@ -20,7 +20,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"kernels", "results"}),
     frozenset({"images"}),
     frozenset({"matrix"}),
-    frozenset({"engine", "reports", "doctor"}),
+    frozenset({"engine", "reports", "doctor", "project"}),
     frozenset({"bisect", "hosts"}),
     frozenset({"cli"}),
 )

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from runner.cli.project import Project
 from runner.errors import UserError
 from runner.kernels import source_of
 from runner.kernels.source import Name
 from runner.matrix import MatrixFile, load_matrix, project_root
 from runner.matrix.cellnames import cell_id
 from runner.model import CellId, GuestSize, ImagePin, Lock, Pin, Wanted
+from runner.project import Project
 from tests.samples import DATA, ROOT, pin
 from tests.unit.matrix_samples import KERNEL, PACKAGE, folder_with_claims, loaded, lock_for, package, small
 
