@@ -20,6 +20,7 @@ from runner.yamlfile import Document, Location
 FOLDER = "bpf"  # of a project: holds NAME.yaml and OBJECT.bpf.c
 
 CRASHED = "crashed the kernel"
+VMLINUX = "vmlinux"
 NO_ANSWER_WORD = StateWord(NO_ANSWER, -1, Mark("?", "?", "bold magenta"))
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
@@ -247,3 +248,17 @@ def not_asked(result: CellResult, probe: str) -> str:
     if result.outcome is not Outcome.RAN:
         return f"{result.outcome}: {result.cause}" if result.cause else str(result.outcome)
     return result.cause or f"{probe} was not asked"
+
+
+def unready(result: CellResult, holder: str) -> str:
+    """Why it shows nothing that a kfunc of `holder` (vmlinux, a module) is missing; empty when `holder` was there."""
+    facts = result.facts
+    if VMLINUX not in facts.btf:
+        return "the kernel has no BTF"
+    if holder == VMLINUX:
+        return ""
+    if holder not in facts.modules:
+        return f"module {holder} was not loaded"
+    if reason := facts.modules[holder]:
+        return f"module {holder} did not load: {reason}"
+    return "" if holder in facts.btf else f"module {holder} has no BTF in this kernel"

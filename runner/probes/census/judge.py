@@ -11,8 +11,8 @@ from functools import lru_cache
 from runner.model import NETWORK_TYPES, CellResult, Level, ProgType, Row, State, StructLayout
 from runner.model.errnos import errno_name
 from runner.probes.census.answers import NAME, CensusObservation, Taken, probe_of, taken
-from runner.probes.census.kfuncs import VMLINUX, KfuncList
-from runner.probes.kind import CRASHED, Family, not_asked
+from runner.probes.census.kfuncs import KfuncList
+from runner.probes.kind import CRASHED, VMLINUX, Family, not_asked, unready
 from runner.probes.verifier import (
     NEEDS_DEVICE,
     NO_CALLS,
@@ -212,8 +212,8 @@ def absence(result: CellResult, asked: Taken, kfunc: str, known: KfuncList, home
 
     Absent only when everything was there in which it could have been, or the kernel was built without it.
     """
-    if VMLINUX not in result.facts.btf:
-        return State.NO_ANSWER, "the kernel has no BTF"
+    if why := unready(result, VMLINUX):
+        return State.NO_ANSWER, why
     if any(NO_CALLS in answer.log for answer in asked.answers):
         return State.ABSENT, NO_KFUNCS
     for module in homes:
@@ -229,20 +229,14 @@ def absence(result: CellResult, asked: Taken, kfunc: str, known: KfuncList, home
 
 def _without(result: CellResult, module: str, option: str) -> tuple[State, str] | None:
     """What it means for a module's kfuncs that the module is not there; None when it is. `option` builds it."""
-    facts, built = result.facts, result.config.get(option, "")
+    built, why = result.config.get(option, ""), unready(result, module)
     if built == "n":
         return State.ABSENT, f"CONFIG_{option} is not set"
-    if built == "y":
-        return None  # then vmlinux has them
-    if module not in facts.modules:
-        return State.NO_ANSWER, f"module {module} was not loaded"
-    if reason := facts.modules[module]:
-        return State.NO_ANSWER, f"module {module} did not load: {reason}"
-    if module in facts.btf:
-        return None
-    if result.config.get("DEBUG_INFO_BTF_MODULES") == "n":
+    if built == "y" or not why:
+        return None  # built in: then vmlinux has them
+    if result.facts.modules.get(module) == "" and result.config.get("DEBUG_INFO_BTF_MODULES") == "n":
         return State.ABSENT, "CONFIG_DEBUG_INFO_BTF_MODULES is not set: no module has kfuncs"
-    return State.NO_ANSWER, f"module {module} has no BTF in this kernel"
+    return State.NO_ANSWER, why
 
 
 # What the verifier says when it comes to a flag. Most flags show only where a call goes wrong at just that point.

@@ -15,10 +15,9 @@ from pydantic import Field, StringConstraints
 
 from runner import yamlfile
 from runner.model import Plain, SafeName
-from runner.probes.kind import FOLDER
+from runner.probes.kind import FOLDER, VMLINUX
 
 NAME = "kfuncs.yaml"
-VMLINUX = "vmlinux"
 
 _Kfunc = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 _Option = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]*$")]

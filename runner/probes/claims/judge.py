@@ -23,7 +23,7 @@ from runner.probes.claims.answers import (
     statement_true,
 )
 from runner.probes.claims.written import Claim, ClaimFile, Pattern
-from runner.probes.kind import CRASHED, not_asked
+from runner.probes.kind import CRASHED, VMLINUX, not_asked, unready
 from runner.probes.verifier import NO_KFUNCS, calls_missing, platform_trouble, without_jit
 
 
@@ -148,17 +148,7 @@ def _no_answer(evidence: Evidence, question: Question, pattern: Pattern, seen: O
 
 def _unready(result: CellResult, file: ClaimFile) -> str:
     """What was not there, so that a missing kfunc shows nothing. Empty when everything was."""
-    facts = result.facts
-    if "vmlinux" not in facts.btf:
-        return "the kernel has no BTF"
-    for module in file.modules:
-        if module not in facts.modules:
-            return f"module {module} was not loaded"
-        if reason := facts.modules[module]:
-            return f"module {module} did not load: {reason}"
-        if module not in facts.btf:
-            return f"module {module} has no BTF in this kernel"
-    return ""
+    return next(filter(None, (unready(result, holder) for holder in (VMLINUX, *file.modules))), "")
 
 
 # --- why libbpf could not resolve what a program calls ---------------------------------------------------------------
