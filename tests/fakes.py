@@ -174,6 +174,8 @@ def fake_boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
     match behaviour:
         case "panic-at-boot":
             raise BootError("the kernel died while booting: Kernel panic", console_tail=PANIC)
+        case "no-root":
+            raise BootError("the kernel died while booting: VFS: Unable to mount root fs", console_tail=PANIC)
         case "no-qemu":
             raise InfraError("vng ended with status 1")
         case "slow":

@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import platform
+import re
 import tarfile
 import time
 from collections.abc import Callable
@@ -33,6 +34,8 @@ from runner.probes import OPTIONS
 
 _MAX_BOOTS = 16  # of one cell: each probe that kills its guest costs two
 _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
+# init/do_mounts.c, init/main.c, virtme-ng's initramfs
+_NO_ROOT = re.compile(r"Unable to mount root fs|No working init found|Failed to mount .*We are stuck")
 _AGENT = "cd /dev/shm/runner && exec python3 -m agent asks.json 2>agent.err"
 
 Tell = Callable[[Phase, str], None]
@@ -141,7 +144,10 @@ def _ask_everything(
                     answered(guest)
         except BootError as error:
             if not record.died(error, guest.splats if guest else ()):
-                record.end(Outcome.BOOT_FAILED, error.what)
+                if not record.config and _NO_ROOT.search(f"{error.what}\n{error.console_tail}"):
+                    record.end(Outcome.SKIPPED, f"its options are not known; {error.what}")
+                else:
+                    record.end(Outcome.BOOT_FAILED, error.what)
                 return
         except GuestSilent as error:
             if not record.fell_silent(error, guest.splats if guest else ()) or deadline.expired:

@@ -59,6 +59,14 @@ def test_a_kernel_that_cannot_boot_is_not_booted_and_says_what_it_lacks(tmp_path
     assert result.unasked == tuple(f"claim-{n}:tc" for n in range(4))
 
 
+def test_a_kernel_of_unknown_options_that_cannot_read_its_root_is_not_to_blame(tmp_path: Path) -> None:
+    result = run(tmp_path, "no-root")
+    assert result.outcome is Outcome.SKIPPED
+    assert result.cause.startswith(
+        "its options are not known; the kernel died while booting: VFS: Unable to mount root"
+    )
+
+
 def test_a_probe_that_kills_the_kernel_costs_only_itself(tmp_path: Path) -> None:
     phases: list[Phase] = []
     result = run(tmp_path, "dies-in-probe", phases=phases)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from runner.errors import UserError
-from runner.model import Crash
+from runner.model import Crash, Root
 from runner.probes.claims.answers import Observation
 from runner.reports.cell import cell_report, probe_report
 from tests.answers import with_answers
@@ -103,3 +104,12 @@ def test_the_console_of_a_probe_is_what_came_while_it_was_asked() -> None:
     assert "Console while it was asked\n  [    4.000000] of this one\n  [    9.000000] of this one\n" in shown
     assert "of another" not in shown
     assert "runner: begin" not in render(cell_report(cell.model_copy(update={"result": result})))
+
+
+@pytest.mark.parametrize(
+    ("root", "said"), [("disk", "root +the image's disk"), ("9p", "root +the image's files, over 9p")]
+)
+def test_the_report_says_what_the_guest_had_as_its_root(root: Root, said: str) -> None:
+    cell = samples.mixed_run().cell("6.1.192-arm64")
+    booted = cell.model_copy(update={"result": cell.result.model_copy(update={"root": root})})
+    assert re.search(said, render(cell_report(booted)))
