@@ -49,10 +49,8 @@ class TreeSource(LocalSource):
             "the configuration": config,
             "the image": next((folder / name for name in images if (folder / name).is_file()), folder / images[0]),
         }
-        modular = options_in(text, ("MODULES",)).get("MODULES") == "y"
-        if modular:
-            needed |= {"a list of modules": folder / "modules.order"}
-            needed |= {f"the list {one}": folder / one for one in _LISTS}
+        # `vng --build --skip-modules` makes none, and what a kernel without modules finds there is from before
+        modular = options_in(text, ("MODULES",)).get("MODULES") == "y" and (folder / "modules.order").is_file()
         missing = [f"{what} ({path.relative_to(folder)})" for what, path in needed.items() if not path.is_file()]
         if missing:
             raise UserError(f"{self.text}: not built: missing {', '.join(missing)}", hint=f"make -C {folder}")
@@ -61,7 +59,7 @@ class TreeSource(LocalSource):
             image=needed["the image"],
             config=config,
             # modules.order has other names here than depmod expects, and it can do without
-            lists=tuple(folder / name for name in _LISTS) if modular else (),
+            lists=tuple(filter(Path.is_file, (folder / name for name in _LISTS))) if modular else (),
             base=folder,
             modules=_modules(folder) if modular else {},
         )

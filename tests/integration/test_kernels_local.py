@@ -169,6 +169,15 @@ def test_compressed_modules_are_unpacked_with_what_they_depend_on(
         pinned(source, means)
 
 
+@pytest.mark.parametrize("config", [CONFIG, CONFIG.replace("CONFIG_MODULES=y", "# CONFIG_MODULES is not set")])
+def test_a_tree_whose_modules_were_not_built(tmp_path: Path, means: Means, config: str) -> None:
+    tree = built(tmp_path / "k", config=config)
+    if config == CONFIG:
+        (tree / "modules.order").unlink()
+    kernel = ensure_kernel(pinned(f"tree:{tree}", means), means.cache, deadline=soon(), offline=True)
+    assert list(Path(kernel.root).rglob("*.ko")) == []
+
+
 def test_a_module_says_what_modules_depend_on(tmp_path: Path, means: Means) -> None:
     (tmp_path / "k").mkdir()
     source = f"path:{installed(tmp_path / 'k')}"

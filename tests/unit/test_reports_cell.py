@@ -106,9 +106,7 @@ def test_the_console_of_a_probe_is_what_came_while_it_was_asked() -> None:
     assert "runner: begin" not in render(cell_report(cell.model_copy(update={"result": result})))
 
 
-@pytest.mark.parametrize(
-    ("root", "said"), [("disk", "root +the image's disk"), ("9p", "root +the image's files, over 9p")]
-)
+@pytest.mark.parametrize(("root", "said"), [("disk", "root +the image's disk"), ("9p", "root .* 9p")])
 def test_the_report_says_what_the_guest_had_as_its_root(root: Root, said: str) -> None:
     cell = samples.mixed_run().cell("6.1.192-arm64")
     booted = cell.model_copy(update={"result": cell.result.model_copy(update={"root": root})})
