@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import execnet
 import pytest
 
 from runner.engine.interrupts import signal_workers
+from runner.engine.xdist import Links
 
 
 @pytest.mark.parametrize("gone", [(), ("/proc/self/task/4194305/children",)], ids=["", "a-thread-ended"])
@@ -25,3 +28,15 @@ def test_children_are_ended_and_supervisors_are_not(monkeypatch: pytest.MonkeyPa
         assert child.wait(timeout=10) == -signal.SIGKILL
         assert supervisor.poll() is None
         supervisor.kill()
+
+
+def test_a_terminals_ctrl_c_does_not_reach_a_worker_by_itself() -> None:
+    """It goes to a whole process group; the worker would get it twice, the second time while it tidies up."""
+    group = Links(connect_s=60)
+    spec = execnet.XSpec("popen//id=here//execmodel=main_thread_only")
+    spec.env = {}
+    try:
+        session = group.makegateway(spec).remote_exec("import os; channel.send(os.getsid(0))").receive(timeout=60)
+    finally:
+        group.terminate(timeout=10)
+    assert session != os.getsid(0)
