@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+import platformdirs
+
+import runner
 from runner.caches import cache_root
 from runner.errors import UserError
+from runner.kernels import Means
 from runner.kernels.archive import Archive
 from runner.matrix import Matrix, load_matrix, project_root
 from runner.matrix.lock import Mode, read_lock, settle, write_lock
-from runner.model import Asked, Limits, Lock
+from runner.matrix.named import named_kernels
+from runner.model import Asked, Cell, Limits, Lock, Plain
 from runner.probes import Expectations
 from runner.results.lookup import newest, run_of_cell
-from runner.results.model import JudgedRun, judge_run
+from runner.results.model import JudgedRun, RunKind, judge_run
 from runner.results.store import ResultStore
 
 log = logging.getLogger(__name__)
 
 DEFAULT_MATRIX = Path("matrix.yaml")
+_PACKAGE = Path(runner.__file__).parent
+# what a wheel brings lies in the package; in a checkout it is the checkout
+BUILTIN = _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent
+
+
+def found_matrix(path: Path) -> Path:
+    """The matrix that a command means: `path`, and for the default the nearest one in this folder or above it, or else
+    the built-in one."""
+    if path != DEFAULT_MATRIX or path.exists():
+        return path
+    here = Path.cwd()
+    return next((it for folder in (here, *here.parents) if (it := folder / path).exists()), BUILTIN / path)
 
 
 @dataclass(frozen=True)
@@ -29,11 +47,12 @@ class Project:
     """Where everything is, and how it is opened. Nothing but the matrix is read before it is needed."""
 
     matrix: Matrix
+    recalled: Expectations | None = None  # those of a run whose probes stand in no file
 
     @classmethod
     def at(cls, path: Path) -> Self:
         """Raises UserError when the matrix is wrong."""
-        return cls(load_matrix(path))
+        return cls(load_matrix(found_matrix(path)))
 
     @property
     def root(self) -> Path:
@@ -49,8 +68,13 @@ class Project:
         return self.matrix.file.limits
 
     @property
+    def is_builtin(self) -> bool:
+        """Is it nobody's own? Then nothing is written where one stands, nor into the program."""
+        return self.matrix.path.parent == BUILTIN and not Path.cwd().is_relative_to(BUILTIN)
+
+    @property
     def reports(self) -> Path:
-        return self.root / "reports"
+        return platformdirs.user_state_path("kfunc-runner") / "reports" if self.is_builtin else self.root / "reports"
 
     @property
     def table(self) -> Path:
@@ -65,12 +89,36 @@ class Project:
     @cached_property
     def expectations(self) -> Expectations:
         """Raises UserError, with file and line, when one of the files is wrong."""
-        return Expectations.load(self.root, self.matrix.file.probes)
+        return self.recalled or Expectations.load(self.root, self.matrix.file.probes)
 
     def lock(self) -> Lock:
         return read_lock(self.lock_path)
 
-    def settled(self, *, mode: Mode, offline: bool) -> Lock:
+    def naming(
+        self, words: Sequence[str], archs: Sequence[str], probes: Sequence[Plain], *, offline: bool
+    ) -> tuple[Self, tuple[Cell, ...]]:
+        """This project with other probes, and the cells of these kernels and architectures; the lock file stays.
+
+        Raises what `named_kernels` raises.
+        """
+        cache, lock = cache_root(), self.lock()
+        means = Means(Archive(cache), cache, self.limits.deadline("lock_s"))
+        named = named_kernels(words, archs, self.matrix, lock, probes=probes, means=means)
+        other = replace(self, matrix=named.matrix)
+        return other, named.cells(other.settled(mode="keep", offline=offline, write=False))
+
+    def of_run(self, run_id: str) -> Self:
+        """This project as a run saw it, where that was begun with probes of its own."""
+        if RunKind.of(run_id) is not RunKind.LOAD:
+            return self
+        with self.store() as store:
+            run, asked = store.load(run_id), store.asked(run_id)
+        if asked is None:
+            return self
+        matrix = replace(self.matrix, sha256=run.matrix_sha256)
+        return replace(self, matrix=matrix, recalled=Expectations.recalled(self.root, asked))
+
+    def settled(self, *, mode: Mode, offline: bool, write: bool = True) -> Lock:
         """The lock, brought up to what can be had and written if it changed; warns about pins that were replaced."""
         before, cache = self.lock(), cache_root()
         lock, warnings = settle(
@@ -85,7 +133,7 @@ class Project:
         )
         for warning in warnings:
             log.warning(warning)
-        if lock != before:
+        if write and lock != before and not self.is_builtin:
             write_lock(self.lock_path, lock)
         return lock
 
@@ -100,7 +148,7 @@ class Project:
         """
         with self.store() as store:
             found = store.load(run_id or (run_of_cell(store, cell_id) if cell_id else None), consoles=consoles)
-        return judge_run(found, self.expectations)
+        return judge_run(found, self.of_run(found.id).expectations)
 
     def newest(self, run_id: str | None = None, *, consoles: bool = False) -> JudgedRun:
         """A run; without one, every cell of the matrix with its newest answer. Raises UserError when there is none.
@@ -122,8 +170,3 @@ class Project:
         """What a run asked; None when that was not recorded."""
         with self.store() as store:
             return store.asked(run_id)
-
-
-def limits_of(matrix: Path) -> Limits:
-    """A matrix's limits, for a command that needs nothing else of it; without a matrix.yaml those by default."""
-    return Limits() if matrix == DEFAULT_MATRIX and not matrix.exists() else Project.at(matrix).limits

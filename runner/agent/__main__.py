@@ -93,7 +93,7 @@ class Agent:
         answer: dict[str, object] = {}
         try:
             prober = self._prober(ask["kind"])
-            found = prober.ask(ask["body"])
+            found = prober.ask({**ask["body"], "careful": ask["careful"]})
             answer["body"] = found if isinstance(found, dict) else self._items(ask, found)
         except Exception as error:
             answer["failed"] = failure(error)

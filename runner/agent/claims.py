@@ -6,14 +6,14 @@ import os
 
 from . import bounded
 from .guest import Sysctls, ip
-from .objects import Loader
+from .programs import Loader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypedDict
 
     from .libbpf import Libbpf
-    from .objects import Object
+    from .programs import Object
     from .traffic import Traffic, Wanted
 
     class Claim(TypedDict):

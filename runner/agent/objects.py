@@ -1,308 +1,284 @@
-"""BPF objects: opened and relocated by libbpf once, their programs loaded one by one when they are asked about.
+"""Asks one object file of a user: does it load as a whole, and does each of its programs and maps load alone?
 
-libbpf spends most of an object's load on the BTF of vmlinux. So one load relocates all programs of an object: each is
-handed to us just before it would go to the kernel, is kept, and is replaced by an empty one. What it would have loaded
-is loaded by us later, alone, so that each program has its own answer.
+Together: the object as it is, all programs at once, as its own loader would. When that fails, alone: a copy in which
+every undefined symbol is weak, so that a program falls only over what it reaches itself. libbpf stops at the first
+program or map that the kernel refuses; that one is then left out, and the rest is loaded again.
 """
 
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
-from sys import byteorder
+import re
+from fnmatch import fnmatchcase
+from functools import partial
 
-from .btf import Btf, BtfError, Slot
-from .libbpf import PREPARE_LOAD, RETURN, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, instruction
-from .progtypes import PROG_TYPES, ProgType
+from . import NoAnswer, bounded
+from .progtypes import PROG_TYPES
 
-PREFIX = "tagged_"  # the map tagged_TAG of an object
-_ARRAY = 2  # BPF_MAP_TYPE_ARRAY
-_POISONED, _POISON = "invalid func unknown#", 2002000000  # libbpf's POISON_CALL_KFUNC_BASE
-_RESULT = "result"
-_WRITABLE = (".data", ".bss")
-_SECTIONS = (".rodata", *_WRITABLE)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator, Mapping
+    from typing import TypedDict, TypeVar
 
+    from .libbpf import Libbpf
 
-class Relocated:
-    """A program as libbpf would have given it to the kernel."""
+    class Wanted(TypedDict):
+        """Body of runner/probes/objects."""
 
-    __slots__ = ("fds", "insns", "keep", "opts")
+        files: dict[str, str]  # by `uname -m`: the name beside the agent, without .bpf.o and, of the copy, .weak.bpf.o
+        programs: list[str]  # patterns
+        skip: list[str]  # patterns
+        types: dict[str, str]  # pattern: program type
+        targets: dict[str, str]  # pattern: what it is attached to
+        max_entries: dict[str, int]  # of a map
+        attach: bool
+        careful: bool  # one by one
 
-    def __init__(self, insns: bytes, opts: LoadOpts) -> None:
-        self.insns = insns
-        self.keep: list[object] = []  # what opts points to
-        self.opts = LoadOpts()
-        self.opts.prog_btf_fd = opts.prog_btf_fd
-        self.opts.expected_attach_type = opts.expected_attach_type
-        self.opts.prog_flags = opts.prog_flags
-        for kind in ("func_info", "line_info"):
-            count, record = getattr(opts, kind + "_cnt"), getattr(opts, kind + "_rec_size")
-            copy = ctypes.create_string_buffer(count * record)
-            if count:
-                ctypes.memmove(copy, getattr(opts, kind), count * record)
-                setattr(self.opts, kind, ctypes.addressof(copy))
-                setattr(self.opts, kind + "_cnt", count)
-                setattr(self.opts, kind + "_rec_size", record)
-                self.keep.append(copy)
-        self.fds = _module_fds(insns, opts)
-        if self.fds:
-            self.opts.fd_array = self.fds
-            self.keep.append(self.fds)
+    Answer = dict[str, object]
+    Items = Generator[tuple[str, Callable[[], Answer]], None, Answer]
+    _T = TypeVar("_T")
 
-
-def _module_fds(insns: bytes, opts: LoadOpts) -> ctypes.Array[ctypes.c_int] | None:
-    """Our own copy of the BTF file descriptors that kfunc calls index: libbpf closes its own after the load."""
-    used = set()
-    for at in range(0, len(insns), 8):
-        kfunc_call = insns[at] == 0x85 and insns[at : at + 2] == instruction(0x85, 0, 2, 0, 0)[:2]
-        if kfunc_call:
-            used.add(int.from_bytes(insns[at + 2 : at + 4], byteorder))
-    used.discard(0)
-    if not used:
-        return None
-    fds = (ctypes.c_int * (max(used) + 1))()
-    for index in used:
-        fds[index] = os.dup(opts.fd_array[index])
-    return fds
+CONFIG = "/run/key/config"  # the kernel's; KEYS_IN_GUEST of runner/guest/command.py
+TOGETHER = "@together"
+MAP = "map:"
+_STATS, _ON_REFUSAL = 4, 0  # log levels: numbers alone; the words of a refusal, for which libbpf asks again
+_STATS_BYTES, _LOG_BYTES = 64 << 10, 16 << 20
+_KEPT = 1 << 20  # of a log
+_PROGRAM = re.compile(r"^libbpf: prog '([^']+)': ", re.MULTILINE)
+_MAP = re.compile(r"^libbpf: (?:map '([^']+)': failed to create|struct_ops init_kern ([^:\n]+): )", re.MULTILINE)
+_STRUCT_OPS = re.compile(r"^libbpf: struct_ops init_kern ", re.MULTILINE)
+_SLOT = re.compile(r"^libbpf: map '[^']+': failed to initialize slot", re.MULTILINE)  # all programs were loaded by then
+_TOO_LARGE = re.compile(r"program is too large|jumps is too complex")  # its log would have a million lines
 
 
-class Loader:
-    """Opens objects from a folder; each (object, constants) once."""
+class OpenOpts(ctypes.Structure):
+    """struct bpf_object_open_opts."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("object_name", ctypes.c_char_p),
+        ("relaxed_maps", ctypes.c_bool),
+        ("pin_root_path", ctypes.c_char_p),
+        ("attach_prog_fd", ctypes.c_uint32),
+        ("kconfig", ctypes.c_char_p),
+        ("btf_custom_path", ctypes.c_char_p),
+        ("kernel_log_buf", ctypes.c_void_p),
+        ("kernel_log_size", ctypes.c_size_t),
+        ("kernel_log_level", ctypes.c_uint32),
+        ("bpf_token_path", ctypes.c_char_p),
+    )
+
+
+class Attempt:
+    """What one attempt to load came to."""
+
+    def __init__(self) -> None:
+        self.errno = 0
+        self.words = ""  # libbpf's
+        self.log = ""  # the verifier's, of the culprit
+        self.culprit = ""  # the program, or map:NAME, that was not taken; empty: the object as a whole
+        self.taken: dict[str, Answer] = {}  # programs and maps
+
+    def answer(self) -> Answer:
+        return {"errno": self.errno, "words": self.words[-4000:], "log": bounded(self.log, _KEPT)}
+
+
+class File:
+    """An object file, opened for one attempt. A context: what was loaded is given back at its end."""
+
+    def __init__(self, libbpf: Libbpf, path: str, wanted: Wanted, config: str) -> None:
+        self._c, self._libbpf, self._wanted = libbpf.c, libbpf, wanted
+        self._config = config.encode()
+        opts = OpenOpts(sz=ctypes.sizeof(OpenOpts), kconfig=self._config or None)
+        libbpf.take_words()
+        self._handle = ctypes.c_void_p(self._c.bpf_object__open_file(path.encode(), ctypes.byref(opts)))
+        if not self._handle:
+            raise libbpf.error(f"opening {os.path.basename(path)}")
+        self._programs = dict(self._each("program"))
+        self._maps = dict(self._each("map"))
+        self._log = ctypes.create_string_buffer(1)
+        for name, program in self._programs.items():
+            if chosen := _matching(wanted["types"], name):
+                self._c.bpf_program__set_type(program, PROG_TYPES[chosen].number)
+                self._c.bpf_program__set_expected_attach_type(program, PROG_TYPES[chosen].attach)
+            if target := _matching(wanted["targets"], name):
+                self._c.bpf_program__set_attach_target(program, 0, target.encode())
+        for name, handle in self._maps.items():
+            self._c.bpf_map__set_pin_path(handle, None)
+            if name in wanted["max_entries"]:
+                self._c.bpf_map__set_max_entries(handle, ctypes.c_uint32(wanted["max_entries"][name]))
+
+    def __enter__(self) -> File:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._c.bpf_object__close(self._handle)
+
+    def _each(self, what: str) -> Iterator[tuple[str, ctypes.c_void_p]]:
+        found = ctypes.c_void_p(None)
+        following, name = getattr(self._c, f"bpf_object__next_{what}"), getattr(self._c, f"bpf_{what}__name")
+        while (found := ctypes.c_void_p(following(self._handle, found))).value:
+            yield name(found).decode("utf-8", "replace"), found
+
+    @property
+    def programs(self) -> dict[str, str]:
+        """Those that are asked about, each with its type."""
+        patterns, skip = self._wanted["programs"] or ["*"], self._wanted["skip"]
+        return {
+            name: self._type(program)
+            for name, program in self._programs.items()
+            if any(fnmatchcase(name, it) for it in patterns) and not any(fnmatchcase(name, it) for it in skip)
+        }
+
+    def _type(self, program: ctypes.c_void_p) -> str:
+        word = self._c.libbpf_bpf_prog_type_str(self._c.bpf_program__type(program))
+        return word.decode() if word else "?"
+
+    @property
+    def maps(self) -> list[str]:
+        """Those that the object declares, with their type: not libbpf's own for global variables."""
+        return [name for name, handle in self._maps.items() if not self._c.bpf_map__is_internal(handle)]
+
+    def load(self, programs: list[str], without: set[str], level: int) -> Attempt:
+        """These programs, and every map but those in `without`."""
+        logs = self._set_up(programs, level)
+        for name, handle in self._maps.items():
+            if MAP + name in without:
+                self._c.bpf_map__set_autocreate(handle, ctypes.c_bool(False))
+        made = Attempt()
+        self._libbpf.take_words()
+        made.errno = -min(0, self._c.bpf_object__load(self._handle))
+        made.words = self._libbpf.take_words()
+        loaded = programs if not made.errno or _SLOT.search(made.words) else ()
+        for name in loaded:
+            if not made.errno and self._c.bpf_program__fd(self._programs[name]) < 0:
+                continue  # of struct_ops whose map is left out: libbpf did not load it
+            made.taken[name] = {"errno": 0, "log": text_of(logs[name]), **self._sizes(self._programs[name])}
+        if made.errno and not made.taken:
+            made.culprit = self._culprit(made.words, programs, without)
+            made.log = text_of(logs[made.culprit]) if made.culprit in logs else ""
+            return made
+        made.taken |= {MAP + name: {"errno": 0} for name in self.maps if MAP + name not in without}
+        return made
+
+    def _set_up(self, programs: list[str], level: int) -> dict[str, ctypes.Array[ctypes.c_char]]:
+        """The log of each. One that only a refused program writes to is shared: no other one follows."""
+        if level == _ON_REFUSAL:
+            self._log = ctypes.create_string_buffer(_LOG_BYTES)
+        logs = {}
+        for name, program in self._programs.items():
+            self._c.bpf_program__set_autoload(program, ctypes.c_bool(name in programs))
+            if name in programs:
+                log = self._log if level == _ON_REFUSAL else ctypes.create_string_buffer(_STATS_BYTES)
+                self._c.bpf_program__set_log_level(program, level)
+                self._c.bpf_program__set_log_buf(program, log, ctypes.c_size_t(len(log)))
+                logs[name] = log
+        return logs
+
+    def _culprit(self, words: str, programs: list[str], without: set[str]) -> str:
+        """The last program or map that libbpf names. Empty where it names none, or none that was asked for."""
+        found = [(it.start(), it[1]) for it in _PROGRAM.finditer(words) if it[1] in programs]
+        maps = [(it.start(), MAP + (it[1] or it[2])) for it in _MAP.finditer(words)]
+        found += [(at, name) for at, name in maps if name not in without and name.removeprefix(MAP) in self._maps]
+        return max(found, default=(0, ""))[1]
+
+    def _sizes(self, program: ctypes.c_void_p) -> Answer:
+        """Of a loaded program, in bytes; struct bpf_prog_info begins with type, id, tag, and these."""
+        info = (ctypes.c_uint32 * 64)()
+        size = ctypes.c_uint32(ctypes.sizeof(info))
+        if self._c.bpf_obj_get_info_by_fd(self._c.bpf_program__fd(program), ctypes.byref(info), ctypes.byref(size)) < 0:
+            return {}
+        return {"jited_bytes": info[4], "prog_bytes": info[5]}
+
+    def supports(self, name: str) -> bool | None:
+        """Does the kernel have the type of this program or map at all? None: it cannot be told."""
+        if name.startswith(MAP):
+            handle = self._maps[name.removeprefix(MAP)]
+            answer = self._c.libbpf_probe_bpf_map_type(self._c.bpf_map__type(handle), None)
+        else:
+            answer = self._c.libbpf_probe_bpf_prog_type(self._c.bpf_program__type(self._programs[name]), None)
+        return None if answer < 0 else bool(answer)
+
+
+def text_of(log: ctypes.Array[ctypes.c_char]) -> str:
+    return ctypes.string_at(log).decode("utf-8", "replace")
+
+
+def _matching(table: Mapping[str, _T], name: str) -> _T | None:
+    return next((value for pattern, value in table.items() if fnmatchcase(name, pattern)), None)
+
+
+class Prober:
+    """Asks one object after the other."""
 
     def __init__(self, libbpf: Libbpf, folder: str) -> None:
-        self._libbpf = libbpf
-        self._folder = folder
-        self._objects: dict[tuple[str, tuple[tuple[str, int], ...]], Object] = {}
-        self._taken: dict[str, Relocated] = {}
-        self._prepare = PREPARE_LOAD(self._on_prepare)  # must outlive every load
-        for section in ("tc", "xdp"):
-            opts = HandlerOpts(sz=ctypes.sizeof(HandlerOpts))
-            opts.prog_prepare_load_fn = ctypes.cast(self._prepare, ctypes.c_void_p)
-            number = PROG_TYPES[section].number
-            if libbpf.c.libbpf_register_prog_handler(section.encode(), number, 0, ctypes.byref(opts)) < 0:
-                raise libbpf.error("libbpf_register_prog_handler")
+        self._libbpf, self._folder = libbpf, folder
+        libbpf.c.libbpf_bpf_prog_type_str.restype = ctypes.c_char_p
+        try:
+            with open(CONFIG, encoding="utf-8", errors="replace") as file:
+                self._config = file.read()
+        except OSError:
+            self._config = ""
 
-    def _on_prepare(self, program: int, opts: ctypes._Pointer[LoadOpts], cookie: int) -> int:  # noqa: ARG002
-        c, handle = self._libbpf.c, ctypes.c_void_p(program)
-        insns = ctypes.string_at(c.bpf_program__insns(handle), 8 * c.bpf_program__insn_cnt(handle))
-        self._taken[c.bpf_program__name(handle).decode()] = Relocated(insns, opts[0])
-        opts[0].func_info_cnt = opts[0].line_info_cnt = 0  # they describe what is no longer there
-        return int(c.bpf_program__set_insns(handle, RETURN, ctypes.c_size_t(len(RETURN) // 8)))
+    def ask(self, body: Wanted) -> Items:
+        """Together, then each program and map. What is asked of the whole answers for its parts, where it loads."""
+        with self._open(body) as file:
+            programs, maps = file.programs, file.maps
+        found: dict[str, Answer] = {}
 
-    def object(self, name: str, constants: dict[str, int]) -> Object:
-        """The object `name`, relocated. Raises LibbpfError and BtfError."""
-        key = (name, tuple(sorted(constants.items())))
-        if key not in self._objects:
-            self._objects[key] = self._open(name, constants)
-        return self._objects[key]
+        def together() -> Answer:
+            with self._open(body) as file:
+                made = file.load(list(programs), set(), _STATS)
+            found.update(made.taken)
+            return {**made.answer(), "culprit": made.culprit}
 
-    def _open(self, name: str, constants: dict[str, int]) -> Object:
-        libbpf, path = self._libbpf, os.path.join(self._folder, f"{name}.bpf.o")
-        libbpf.take_words()
-        handle = ctypes.c_void_p(libbpf.c.bpf_object__open_file(path.encode(), None))
-        if not handle:
-            raise libbpf.error(f"opening {name}.bpf.o")
-        opened = Object(libbpf, handle, name)
-        opened.set_constants(constants)
-        opened.set_tagged_maps()
-        self._taken = {}
-        if libbpf.c.bpf_object__load(handle) < 0:
-            raise libbpf.error(f"relocating {name}.bpf.o")
-        opened.ready(self._taken)
-        return opened
+        def alone(name: str) -> Answer:
+            if name not in found:
+                self._alone(body, [name] if body["careful"] else list(programs), found)
+            if name not in found:
+                raise NoAnswer("libbpf did not come to it")
+            return {"type": programs.get(name, ""), **found[name]}
 
+        yield TOGETHER, together
+        for name in [*programs, *(MAP + it for it in maps)]:
+            yield name, partial(alone, name)
+        return {"programs": programs, "maps": maps}
 
-class Object:
-    """An object whose maps are in the kernel and whose programs are relocated."""
+    def _alone(self, wanted: Wanted, programs: list[str], found: dict[str, Answer]) -> None:
+        """Fill `found` with the answers of these programs, and of every map."""
+        without = {name for name, answer in found.items() if name.startswith(MAP) and answer["errno"]}
+        while True:
+            made = self._attempt(wanted, programs, without, _STATS)
+            found.update({name: answer for name, answer in made.taken.items() if name not in found})
+            if made.taken or not made.errno or not programs:
+                refused = [found[name] for name in without if _STRUCT_OPS.search(str(found[name].get("words")))]
+                for name in (name for name in programs if name not in found and refused):
+                    found[name] = refused[0]  # its map is what the kernel refused
+                return
+            if not made.culprit and len(programs) > 1:  # it may be the fault of one that libbpf does not name
+                for name in programs:
+                    self._alone(wanted, [name], found)
+                return
+            culprit = made.culprit or (programs[0] if programs else TOGETHER)
+            if not culprit.startswith(MAP) and not _TOO_LARGE.search(made.log):
+                made = self._attempt(wanted, [culprit], without, _ON_REFUSAL)
+            found[culprit] = made.answer() if made.errno else made.taken[culprit]
+            if made.errno:
+                with self._open(wanted, ".weak") as file:
+                    found[culprit]["supported"] = file.supports(culprit)
+            if culprit.startswith(MAP):
+                without.add(culprit)
+            else:  # without any program the maps are left
+                programs = [name for name in programs if name != culprit]
 
-    def __init__(self, libbpf: Libbpf, handle: ctypes.c_void_p, name: str) -> None:
-        self._libbpf = libbpf
-        self._handle = handle
-        self._name = name
-        self._btf = Btf(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__btf(handle)))
-        self._variables = {
-            name: (section, *place) for section in _SECTIONS for name, place in self._btf.variables(section).items()
-        }
-        self._programs: dict[str, Relocated] = {}
-        self._loaded: dict[str, int] = {}
-        self._maps: dict[str, tuple[int, bytes]] = {}  # section: file descriptor, first contents
-        self.words = ""  # libbpf's, while it relocated
+    def _attempt(self, wanted: Wanted, programs: list[str], without: set[str], level: int) -> Attempt:
+        with self._open(wanted, ".weak") as file:
+            return file.load(programs, without, level)
 
-    def slot(self, path: str) -> tuple[str, Slot]:
-        """`opts.netns_id` -> its section and place. BtfError when there is no such global."""
-        name, *members = path.split(".")
-        if name not in self._variables:
-            raise BtfError(f"{self._name}.bpf.o has no global {name!r}")
-        section, offset, type_id = self._variables[name]
-        return section, self._btf.slot(offset, type_id, members)
-
-    def _map(self, section: str) -> ctypes.c_void_p:
-        return ctypes.c_void_p(self._libbpf.c.bpf_object__find_map_by_name(self._handle, section.encode()))
-
-    def _initial(self, section: str) -> tuple[int, int]:
-        """Address and size of a section's first contents."""
-        size = ctypes.c_size_t()
-        address = self._libbpf.c.bpf_map__initial_value(self._map(section), ctypes.byref(size))
-        return address, size.value
-
-    def set_constants(self, constants: dict[str, int]) -> None:
-        for path, value in constants.items():
-            section, slot = self.slot(path)
-            if section != ".rodata":
-                raise BtfError(f"{path!r} is not a constant")
-            address, size = self._initial(section)
-            content = bytearray(ctypes.string_at(address, size))
-            store(content, path, slot, value)
-            ctypes.memmove(address, bytes(content), size)
-
-    def set_tagged_maps(self) -> None:
-        """Make the maps called tagged_TAG."""
-        c, found = self._libbpf.c, ctypes.c_void_p(None)
-        while (found := ctypes.c_void_p(c.bpf_object__next_map(self._handle, found))).value:
-            name = c.bpf_map__name(found).decode()
-            if name.startswith(PREFIX):
-                fd, words = tagged_map(self._libbpf, name.removeprefix(PREFIX))
-                self.words += words
-                if c.bpf_map__reuse_fd(found, fd) < 0:
-                    raise self._libbpf.error(f"the map {name}")
-                os.close(fd)  # libbpf has its own
-
-    def ready(self, programs: dict[str, Relocated]) -> None:
-        self._programs = programs
-        self.words += self._libbpf.take_words()
-        for section in _WRITABLE:
-            handle = self._map(section)
-            if handle:
-                address, size = self._initial(section)
-                self._maps[section] = (self._libbpf.c.bpf_map__fd(handle), ctypes.string_at(address, size))
-
-    def load(self, program: str) -> tuple[int, int, str]:
-        """File descriptor or -1, errno, log. A program that was taken stays loaded."""
-        relocated = self._relocated(program)
-        if program in self._loaded:
-            return self._loaded[program], 0, ""
-        prog_type = PROG_TYPES[program.partition("_")[0]].number
-        fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, relocated.opts)
-        if not refused:
-            self._loaded[program] = fd
-        # what libbpf could not do, such as a map that the kernel refused, is why the verifier refuses the rest
-        return fd, refused, self.words + log if refused else ""
-
-    def load_other(self, program: str, load_as: str | None, license_: str) -> tuple[int, str]:
-        """Errno and log of a load as another type, or under another license. What was taken is given back.
-
-        Raises LibbpfError when the kernel does not load anything of that type: it then says nothing of the program.
-        """
-        insns, opts, as_type = self._as(program, load_as)
-        fd, refused, log = self._libbpf.prog_load(as_type.number, insns, opts, license_)
-        if not refused:
-            os.close(fd)
-        elif not log and (
-            reason := self._libbpf.unloadable(as_type.number, LoadOpts(expected_attach_type=as_type.attach))
-        ):
-            raise LibbpfError(f"as {as_type.constant}: {reason}")
-        return refused, self.words + log if refused else ""
-
-    def load_verbose(self, program: str, load_as: str | None, license_: str) -> tuple[int, str]:
-        """A load of its own, with the whole log: file descriptor or -1, which the caller owns, and the log."""
-        insns, opts, as_type = self._as(program, load_as)
-        fd, log = self._libbpf.prog_load_verbose(as_type.number, insns, opts, license_)
-        return fd, self.words + log if fd < 0 else log
-
-    def unresolved(self, log: str) -> str:
-        """The kfunc of whose call the verifier says that libbpf had not found it, or found another prototype.
-
-        libbpf puts a number into the call: that of the kfunc among what the object takes from outside, sorted by name.
-        """
-        number = log.rpartition(_POISONED)[2].partition("\n")[0]
-        at = int(number) - _POISON if number.isdecimal() else -1
-        names = [*self._btf.variables(".kconfig"), *sorted(self._btf.variables(".ksyms"))] if at >= 0 else []
-        return names[at] if 0 <= at < len(names) else ""
-
-    def _as(self, program: str, load_as: str | None) -> tuple[bytes, LoadOpts, ProgType]:
-        """To load as a type."""
-        relocated, as_type = self._relocated(program), PROG_TYPES[load_as or program.partition("_")[0]]
-        opts = LoadOpts.from_buffer_copy(relocated.opts)
-        opts.expected_attach_type = as_type.attach
-        return relocated.insns, opts, as_type
-
-    def _relocated(self, program: str) -> Relocated:
-        if program not in self._programs:
-            raise BtfError(f"{self._name}.bpf.o has no program {program!r}")
-        return self._programs[program]
-
-    def write(self, inputs: dict[str, int]) -> None:
-        """Reset every writable global, then set these."""
-        contents = {section: bytearray(first) for section, (_, first) in self._maps.items()}
-        for path, value in inputs.items():
-            section, slot = self.slot(path)
-            if section not in contents:
-                raise BtfError(f"{path!r} is not an input")
-            store(contents[section], path, slot, value)
-        key = ctypes.c_uint32(0)
-        for section, content in contents.items():
-            if self._libbpf.c.bpf_map_update_elem(self._maps[section][0], ctypes.byref(key), bytes(content), 0) < 0:
-                raise self._libbpf.error(f"writing {section}")
-
-    def read(self) -> dict[str, int]:
-        """Every member of the global `result`."""
-        if _RESULT not in self._variables:
-            raise BtfError(f"{self._name}.bpf.o has no global {_RESULT!r}")
-        section, offset, type_id = self._variables[_RESULT]
-        fd, first = self._maps[section]
-        content = ctypes.create_string_buffer(len(first))
-        key = ctypes.c_uint32(0)
-        if self._libbpf.c.bpf_map_lookup_elem(fd, ctypes.byref(key), content) < 0:
-            raise self._libbpf.error(f"reading {section}")
-        return {name: fetch(content.raw, self._btf.slot(offset, type_id, [name])) for name in self._btf.fields(type_id)}
-
-
-def store(content: bytearray, path: str, slot: Slot, value: int) -> None:
-    """Write a number. -1 may be stored in an unsigned slot. BtfError when it does not fit."""
-    bits = 8 * slot.size
-    if not -(1 << bits - 1) <= value < 1 << bits:
-        raise BtfError(f"{path} has {bits} bits: {value} does not fit")
-    content[slot.offset : slot.offset + slot.size] = (value % (1 << bits)).to_bytes(slot.size, byteorder)
-
-
-def fetch(content: bytes, slot: Slot) -> int:
-    return int.from_bytes(content[slot.offset : slot.offset + slot.size], byteorder, signed=slot.signed)
-
-
-def tagged_btf(libbpf: Libbpf, tag: str) -> ctypes.c_void_p:
-    """A key (type 1), and a structure (type 5) with a tagged pointer, `kptr` or its like, to a struct nf_conn.
-
-    clang writes BTF type tags from version 15 on only: an object of an older one could not ask for such a map.
-    """
-    c, four, eight = libbpf.c, ctypes.c_size_t(4), ctypes.c_uint32(8)
-    btf = ctypes.c_void_p(c.btf__new_empty())
-    c.btf__add_int(btf, b"u32", four, 0)
-    c.btf__add_struct(btf, b"nf_conn", eight)
-    c.btf__add_type_tag(btf, tag.encode(), 2)
-    c.btf__add_ptr(btf, 3)
-    c.btf__add_struct(btf, b"kept", eight)
-    c.btf__add_field(btf, b"entry", 4, 0, 0)
-    return btf
-
-
-def tagged_map(libbpf: Libbpf, tag: str) -> tuple[int, str]:
-    """A map of one such pointer: its file descriptor, and what the kernel did not take. Raises LibbpfError.
-
-    A kernel may refuse the whole BTF for a pointer that no map may hold; then, as libbpf does, the map is made without.
-    """
-    btf, size, words = tagged_btf(libbpf, tag), ctypes.c_uint32(), ""
-    raw = ctypes.c_void_p(libbpf.c.btf__raw_data(btf, ctypes.byref(size)))
-    opts = MapOpts(sz=ctypes.sizeof(MapOpts), btf_key_type_id=1, btf_value_type_id=5)
-    btf_fd = int(libbpf.c.bpf_btf_load(raw, ctypes.c_size_t(size.value), None))
-    if btf_fd == -errno.ENOENT:
-        words = f"no BTF with the type tag {tag}: ENOENT\n"
-        opts = MapOpts(sz=ctypes.sizeof(MapOpts))
-    elif btf_fd < 0:
-        raise libbpf.error(f"BTF with the type tag {tag}")
-    else:
-        opts.btf_fd = btf_fd
-    fd = int(libbpf.c.bpf_map_create(_ARRAY, (PREFIX + tag)[:15].encode(), 4, 8, 1, ctypes.byref(opts)))
-    if fd < 0:
-        raise libbpf.error(f"a map with the type tag {tag}")
-    return fd, words
+    def _open(self, wanted: Wanted, which: str = "") -> File:
+        machine = os.uname().machine
+        if machine not in wanted["files"]:
+            raise NoAnswer(f"the object is not built for {machine}")
+        path = os.path.join(self._folder, f"{wanted['files'][machine]}{which}.bpf.o")
+        return File(self._libbpf, path, wanted, self._config)

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypedDict
 
-    from .objects import Object
+    from .programs import Object
 
     class Wanted(TypedDict):
         """Traffic of the host."""

@@ -13,7 +13,7 @@ from runner.cli import EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.options import MatrixFile, Shown, command
 from runner.doctor import Severity, examine, install_missing
 from runner.model import GuestSize
-from runner.project import DEFAULT_MATRIX, limits_of
+from runner.project import DEFAULT_MATRIX, Project
 
 _MARKS = {Severity.OK: ("✓", "green"), Severity.WARN: ("!", "yellow"), Severity.BAD: ("✗", "red")}
 
@@ -26,7 +26,7 @@ def doctor(
     matrix: MatrixFile = DEFAULT_MATRIX,
 ) -> Shown:
     """Check this machine: what it can do, and what it lacks. Exit status 2 when something that is needed is missing."""
-    limits = limits_of(matrix)
+    limits = Project.at(matrix).limits
     if fix:
         install_missing(deadline=limits.deadline("prepare_s"))
     findings = tuple(examine(cache_root(), GuestSize(), deadline=limits.deadline("prepare_s")))

@@ -29,7 +29,7 @@ from runner.kernels.build import FRAGMENT, build_tree
 from runner.matrix.lock import replaced
 from runner.model import Pin
 from runner.model.version import Versions
-from runner.project import DEFAULT_MATRIX, Project, limits_of
+from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.drawing import columns
 from runner.text import nearest
 
@@ -151,7 +151,7 @@ def build(
         compiler=compiler,
         jobs=jobs or host_cpus(),
         cache=cache_root(),
-        deadline=limits_of(matrix).deadline("build_s"),
+        deadline=Project.at(matrix).limits.deadline("build_s"),
         begun=lambda folder: console.print(Text(f"building in {folder}"), soft_wrap=True),
     )
     text = (

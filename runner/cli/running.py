@@ -14,6 +14,7 @@ from rich.text import Text
 from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.booting import Display, JsonLines, fleet_of, stoppable
+from runner.cli.load import Load
 from runner.cli.matrix import FailOn, Request
 from runner.cli.options import Format, out_console, progress_console
 from runner.engine.controller import execute
@@ -31,7 +32,7 @@ from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report, totals
 from runner.results.diff import Side, of_run
 from runner.results.lookup import baseline, compare
-from runner.results.model import JudgedRun, Run, judge_run
+from runner.results.model import JudgedRun, Run, RunHeader, RunKind, judge_run
 from runner.results.series import measurements
 from runner.results.store import ResultStore
 from runner.store import write_atomically
@@ -51,6 +52,30 @@ def run(project: Project, request: Request, engine: Engine) -> int:
 
     Raises UserError when there is no run to resume, or when the matrix has changed since it began.
     """
+    if request.resume and not project.database.exists():
+        raise UserError(f"there is no run to resume in {project.database}", hint="`runner matrix run` begins one")
+    return _run(project, request, engine, () if request.resume else _chosen(project, request))
+
+
+def load(project: Project, asked: Load, engine: Engine) -> int:
+    """Ask kernels about object files. Returns the exit status.
+
+    Raises UserError when there is no such file, kernel or run.
+    """
+    request = Request(
+        resume=bool(asked.resume), resumed=asked.resume or None, slots=asked.slots,
+        hosts=asked.hosts, offline=asked.offline, format_=asked.format_,
+    )  # fmt: skip
+    if asked.resume:
+        return _run(project.of_run(asked.resume), request, engine)
+    loading, cells = project.naming(asked.kernel or (), asked.arch or (), asked.entries(), offline=asked.offline)
+    return _run(loading, request, engine, cells, RunKind.LOAD)
+
+
+def _run(
+    project: Project, request: Request, engine: Engine, cells: tuple[Cell, ...] = (), kind: RunKind = RunKind.MATRIX
+) -> int:
+    """`cells` are those of a run that begins."""
     expectations = project.expectations
 
     def describe(result: CellResult) -> str:
@@ -58,15 +83,12 @@ def run(project: Project, request: Request, engine: Engine) -> int:
 
     events = JsonLines(describe) if request.format_ is Format.JSON else None
     console = progress_console() if events else out_console()
-    if request.resume and not project.database.exists():
-        raise UserError(f"there is no run to resume in {project.database}", hint="`runner matrix run` begins one")
-    cells = () if request.resume else _chosen(project, request)
     with stoppable(), project.store(read_only=False) as store:
         matrix = project.matrix.sha256
         if request.resume:
             begun = stopped_run(store, matrix_sha256=matrix, run_id=request.resumed)
         else:
-            begun = new_run(store, cells, matrix_sha256=matrix, run_id=request.run_id or None)
+            begun = new_run(store, cells, matrix_sha256=matrix, run_id=request.run_id or None, kind=kind)
         before = baseline(store, expectations, request.baseline, cells) if request.baseline else None
         sinks: tuple[Sink, ...] = (StoreSink(store), *((events,) if events else ()), Display(console, describe))
         complete = True
@@ -74,7 +96,7 @@ def run(project: Project, request: Request, engine: Engine) -> int:
             with fleet_of(request.hosts, request.slots, missing, console) as fleet:
                 plan = _plan(project, request, begun, fleet, store, engine)
                 console.print(Text(_beginning(begun, missing, fleet)), soft_wrap=True)
-                with _resumable(begun.id):
+                with _resumable(begun):
                     complete = engine.execute(plan, sinks).complete
                     if complete and before and (again := _again(plan, store, before, expectations)).orders:
                         number = f"{len(again.orders)} of {len(cells)} cells boot again, to confirm it"
@@ -126,13 +148,18 @@ def _beginning(run: Run, missing: Sequence[Cell], fleet: Fleet) -> str:
 
 
 @contextmanager
-def _resumable(run_id: str) -> Iterator[None]:
+def _resumable(run: Run) -> Iterator[None]:
     """Inside, an InfraError says how to resume the run."""
     try:
         yield
     except InfraError as error:
-        then = f"`runner matrix run --resume {run_id}` boots the cells without a result"
+        then = f"`{resuming(run)}` boots the cells without a result"
         raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error
+
+
+def resuming(run: RunHeader) -> str:
+    """The command that resumes a run."""
+    return f"runner {'load' if run.kind is RunKind.LOAD else 'matrix run'} --resume {run.id}"
 
 
 def _again(plan: Plan, store: ResultStore, before: Side, expectations: Expectations) -> Plan:
@@ -184,7 +211,7 @@ def show(done: JudgedRun, project: Project, console: Console, *, finished: bool 
         what = "have no answer" if finished else "never finished: the run was interrupted"
         names = ", ".join(cell.id for cell in missing)
         console.print(Text(f"{len(missing)} of {len(cells)} cells {what}: {names}"), soft_wrap=True)
-        console.print(Text(f"`runner matrix run --resume {done.run.id}` runs only those"), soft_wrap=True)
+        console.print(Text(f"`{resuming(done.run)}` runs only those"), soft_wrap=True)
 
 
 def _is_whole(done: JudgedRun, project: Project) -> bool:

@@ -226,6 +226,8 @@ def payloads(
     """Compile what changed: the files for each byte order. Raises UserError when a BPF program does not compile."""
     byte_orders = sorted({architecture(cell.arch).byte_order for cell in cells})
     objects = compile_objects(expectations.root, expectations.objects, byte_orders, cache, deadline=deadline)
+    for arch in {cell.arch for cell in cells}:
+        objects[architecture(arch).byte_order] |= expectations.pushed(arch)
     image = cells[0].image
     return {it: payload(image, objects[it], cache, offline=offline, deadline=deadline) for it in byte_orders}
 

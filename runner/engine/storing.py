@@ -21,7 +21,14 @@ log = logging.getLogger(__name__)
 _OBJECT = ".bpf.o"
 
 
-def new_run(store: ResultStore, cells: tuple[Cell, ...], *, matrix_sha256: str, run_id: str | None = None) -> Run:
+def new_run(
+    store: ResultStore,
+    cells: tuple[Cell, ...],
+    *,
+    matrix_sha256: str,
+    run_id: str | None = None,
+    kind: RunKind = RunKind.MATRIX,
+) -> Run:
     """A run that begins now. Runs are ordered by their beginning: this one is the last one, whatever the clock says.
 
     Raises UserError when there is a run of that id.
@@ -31,7 +38,7 @@ def new_run(store: ResultStore, cells: tuple[Cell, ...], *, matrix_sha256: str, 
     if last and last >= started:
         log.warning("the clock was set back: the last run began at %s; this one is dated after it", last.isoformat())
         started = last + timedelta(milliseconds=1)
-    run_id = run_id or new_run_id(started)
+    run_id = run_id or new_run_id(started, kind)
     if any(other.id == run_id for other in others):
         raise UserError(f"there is a run {run_id} in {store.path} already", hint="give it another id")
     return Run(id=run_id, started=started, matrix_sha256=matrix_sha256, runner_version=__version__, cells=cells)

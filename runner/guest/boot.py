@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +102,8 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
     own = stack.enter_context(own_folder(order.scratch, "guest-", end_s=deadline.end_s))
     folder = own.path
     keys = make_keys(folder / "keys")
+    with suppress(OSError):  # not every kernel tells its .config
+        shutil.copyfile(order.kernel.config, folder / "keys" / "config")
     port = _free_port()
     if order.root == "9p":
         _lay_root(order, folder / ROOT, deadline)

@@ -14,7 +14,19 @@ from pydantic import create_model
 
 from runner import model, yamlfile
 from runner.errors import UserError
-from runner.model import NETWORK_TYPES, Answer, Ask, CellResult, JudgedSplat, KnownIssue, Plain, ProgType, Row, Verdict
+from runner.model import (
+    NETWORK_TYPES,
+    Answer,
+    Ask,
+    Asked,
+    CellResult,
+    JudgedSplat,
+    KnownIssue,
+    Plain,
+    ProgType,
+    Row,
+    Verdict,
+)
 from runner.model.version import KernelVersion
 from runner.probes.issues import ISSUES, Issue, issues_of, load_issues
 from runner.probes.kind import FOLDER, Family, Kind, ProbeFile, Said, probe_name
@@ -42,8 +54,16 @@ class Expectations:
     def made(cls, root: Path, files: tuple[ProbeFile, ...], issues: tuple[Issue, ...] = ()) -> Self:
         return cls(root, files, {name: kind.load(root, files) for name, kind in KINDS.items()}, issues)
 
+    @classmethod
+    def recalled(cls, root: Path, asked: Asked) -> Self:
+        """Those of a run whose probes stand in no file: what it asked tells."""
+        known = {name: found for name, kind in KINDS.items() if (found := kind.recalled(asked)) is not None}
+        return cls(root, (), known, load_issues(root))
+
     def of_files(self, names: Collection[str]) -> Self:
         """What the files of these names say."""
+        if not self.files:  # recalled: a run of its own
+            return self
         files = tuple(file for file in self.files if file.name in names)
         return self if files == self.files else self.made(self.root, files, self.issues)
 
@@ -78,6 +98,10 @@ class Expectations:
     def objects(self) -> tuple[str, ...]:
         """The names of the BPF objects to compile."""
         return tuple(dict.fromkeys(name for kind, known in self.kinds() for name in kind.objects(known)))
+
+    def pushed(self, arch: str) -> Mapping[str, bytes]:
+        """By name, what is pushed into guests of this architecture besides those. Raises UserError."""
+        return {name: content for kind, known in self.kinds() for name, content in kind.pushed(known, arch).items()}
 
     # --- after it
 

@@ -13,7 +13,20 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator
 
-from runner.model import NO_ANSWER, Answer, Ask, CellResult, Mark, Outcome, Plain, ProgType, Row, SafeName, StateWord
+from runner.model import (
+    NO_ANSWER,
+    Answer,
+    Ask,
+    Asked,
+    CellResult,
+    Mark,
+    Outcome,
+    Plain,
+    ProgType,
+    Row,
+    SafeName,
+    StateWord,
+)
 from runner.model.version import Interval, KernelVersion
 from runner.yamlfile import Document, Location
 
@@ -31,8 +44,8 @@ Pairs = Iterable[tuple[str, str]]  # a word, and what it is
 class Span(Plain):
     """The kernels from `since` on and before `until`, as points in stable series; see runner/model/version.py."""
 
-    since: tuple[str, ...] = ()
-    until: tuple[str, ...] = ()
+    since: Annotated[tuple[str, ...], Field(description="the first kernel of each series, and the first series")] = ()
+    until: Annotated[tuple[str, ...], Field(description="the first kernel of each series that is none any more")] = ()
 
     @field_validator("since", "until")
     @classmethod
@@ -138,6 +151,10 @@ class Kind(Generic[KnownT]):
         """What the project at `root` says. UserError, FILE:LINE, when it is wrong."""
         raise NotImplementedError
 
+    def recalled(self, asked: Asked) -> KnownT | None:
+        """What was said when this was asked, of a kind whose asks tell that; None: they do not, or none is of it."""
+        return None
+
     def grown(self, known: KnownT, results: Iterable[CellResult]) -> KnownT:
         """With what these results teach: a name that one kernel has is looked for in all of them."""
         return known
@@ -160,6 +177,13 @@ class Kind(Generic[KnownT]):
     def objects(self, known: KnownT) -> Iterable[str]:
         """The names of the BPF objects to compile: bpf/NAME.bpf.c."""
         return ()
+
+    def pushed(self, known: KnownT, arch: str) -> Mapping[str, bytes]:
+        """By name, what lies beside the agent in guests of this architecture besides those objects.
+
+        Raises UserError when there is nothing for this architecture.
+        """
+        return {}
 
     def about(self, known: KnownT, probes: Collection[str]) -> KnownT | None:
         """What judges these probes, of a kind whose rows depend on no answer of it to other ones, nor on `evidence`."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runner.agent.btf import BtfError, Slot
 from runner.agent.libbpf import Libbpf
-from runner.agent.objects import Object, fetch, store
+from runner.agent.programs import Object, fetch, store
 from runner.agent.traffic import FIELDS
 from runner.model.deadline import Deadline
 from runner.probes import compile_objects

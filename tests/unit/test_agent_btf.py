@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runner.agent.btf import ARRAY, DATASEC, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TYPE_TAG, VAR, Btf, BtfError, sections
 from runner.agent.libbpf import Libbpf, LibbpfError
-from runner.agent.objects import PREFIX, tagged_btf
+from runner.agent.programs import PREFIX, tagged_btf
 from tests.samples import ROOT
 
 LIBBPF = Libbpf()

@@ -8,7 +8,7 @@ import errno
 import pytest
 
 from runner.agent.libbpf import RETURN, LibbpfError, LoadOpts
-from runner.agent.objects import Object, Relocated
+from runner.agent.programs import Object, Relocated
 from tests.unit.test_agent_btf import blob
 
 INSNS = b"calls..."

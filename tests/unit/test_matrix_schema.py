@@ -21,7 +21,8 @@ def test_the_committed_schema_is_the_code() -> None:
 def test_every_key_of_the_schema_is_described() -> None:
     schema = TypeAdapter(dict[str, object]).validate_python(json_schema())
     definitions = TypeAdapter(dict[str, dict[str, object]]).validate_python(schema["$defs"])
-    for name, definition in {"matrix.yaml": schema, **definitions}.items():
+    keyed = {name: it for name, it in definitions.items() if "properties" in it}  # the others are words
+    for name, definition in {"matrix.yaml": schema, **keyed}.items():
         properties = TypeAdapter(dict[str, dict[str, object]]).validate_python(definition["properties"])
         bare = [key for key, value in properties.items() if not value.get("description")]
         assert not bare, f"{name}: {bare}"

@@ -23,7 +23,7 @@ from runner.model.errnos import errno_words
 from runner.model.version import KernelVersion
 from runner.probes.census.answers import NAME, CensusBody, probe_of, taken
 from runner.probes.census.judge import CensusJudge, CensusNames
-from runner.probes.census.kfuncs import load_kfuncs
+from runner.probes.census.kfuncs import KfuncList, load_kfuncs
 from runner.probes.kind import Kind, Need, Pairs, ProbeFile
 
 
@@ -77,7 +77,8 @@ class Census(Kind[CensusNames]):
     )
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> CensusNames:
-        return CensusNames(load_kfuncs(root), tuple(file.family for file in files if file.family.kfuncs))
+        families = tuple(file.family for file in files if file.family.kfuncs)
+        return CensusNames(load_kfuncs(root) if families else KfuncList(), families)  # else nobody asks about kfuncs
 
     def grown(self, known: CensusNames, results: Iterable[CellResult]) -> CensusNames:
         return CensusNames(

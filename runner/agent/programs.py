@@ -1,0 +1,308 @@
+"""BPF objects: opened and relocated by libbpf once, their programs loaded one by one when they are asked about.
+
+libbpf spends most of an object's load on the BTF of vmlinux. So one load relocates all programs of an object: each is
+handed to us just before it would go to the kernel, is kept, and is replaced by an empty one. What it would have loaded
+is loaded by us later, alone, so that each program has its own answer.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from sys import byteorder
+
+from .btf import Btf, BtfError, Slot
+from .libbpf import PREPARE_LOAD, RETURN, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, instruction
+from .progtypes import PROG_TYPES, ProgType
+
+PREFIX = "tagged_"  # the map tagged_TAG of an object
+_ARRAY = 2  # BPF_MAP_TYPE_ARRAY
+_POISONED, _POISON = "invalid func unknown#", 2002000000  # libbpf's POISON_CALL_KFUNC_BASE
+_RESULT = "result"
+_WRITABLE = (".data", ".bss")
+_SECTIONS = (".rodata", *_WRITABLE)
+
+
+class Relocated:
+    """A program as libbpf would have given it to the kernel."""
+
+    __slots__ = ("fds", "insns", "keep", "opts")
+
+    def __init__(self, insns: bytes, opts: LoadOpts) -> None:
+        self.insns = insns
+        self.keep: list[object] = []  # what opts points to
+        self.opts = LoadOpts()
+        self.opts.prog_btf_fd = opts.prog_btf_fd
+        self.opts.expected_attach_type = opts.expected_attach_type
+        self.opts.prog_flags = opts.prog_flags
+        for kind in ("func_info", "line_info"):
+            count, record = getattr(opts, kind + "_cnt"), getattr(opts, kind + "_rec_size")
+            copy = ctypes.create_string_buffer(count * record)
+            if count:
+                ctypes.memmove(copy, getattr(opts, kind), count * record)
+                setattr(self.opts, kind, ctypes.addressof(copy))
+                setattr(self.opts, kind + "_cnt", count)
+                setattr(self.opts, kind + "_rec_size", record)
+                self.keep.append(copy)
+        self.fds = _module_fds(insns, opts)
+        if self.fds:
+            self.opts.fd_array = self.fds
+            self.keep.append(self.fds)
+
+
+def _module_fds(insns: bytes, opts: LoadOpts) -> ctypes.Array[ctypes.c_int] | None:
+    """Our own copy of the BTF file descriptors that kfunc calls index: libbpf closes its own after the load."""
+    used = set()
+    for at in range(0, len(insns), 8):
+        kfunc_call = insns[at] == 0x85 and insns[at : at + 2] == instruction(0x85, 0, 2, 0, 0)[:2]
+        if kfunc_call:
+            used.add(int.from_bytes(insns[at + 2 : at + 4], byteorder))
+    used.discard(0)
+    if not used:
+        return None
+    fds = (ctypes.c_int * (max(used) + 1))()
+    for index in used:
+        fds[index] = os.dup(opts.fd_array[index])
+    return fds
+
+
+class Loader:
+    """Opens objects from a folder; each (object, constants) once."""
+
+    def __init__(self, libbpf: Libbpf, folder: str) -> None:
+        self._libbpf = libbpf
+        self._folder = folder
+        self._objects: dict[tuple[str, tuple[tuple[str, int], ...]], Object] = {}
+        self._taken: dict[str, Relocated] = {}
+        self._prepare = PREPARE_LOAD(self._on_prepare)  # must outlive every load
+        for section in ("tc", "xdp"):
+            opts = HandlerOpts(sz=ctypes.sizeof(HandlerOpts))
+            opts.prog_prepare_load_fn = ctypes.cast(self._prepare, ctypes.c_void_p)
+            number = PROG_TYPES[section].number
+            if libbpf.c.libbpf_register_prog_handler(section.encode(), number, 0, ctypes.byref(opts)) < 0:
+                raise libbpf.error("libbpf_register_prog_handler")
+
+    def _on_prepare(self, program: int, opts: ctypes._Pointer[LoadOpts], cookie: int) -> int:  # noqa: ARG002
+        c, handle = self._libbpf.c, ctypes.c_void_p(program)
+        insns = ctypes.string_at(c.bpf_program__insns(handle), 8 * c.bpf_program__insn_cnt(handle))
+        self._taken[c.bpf_program__name(handle).decode()] = Relocated(insns, opts[0])
+        opts[0].func_info_cnt = opts[0].line_info_cnt = 0  # they describe what is no longer there
+        return int(c.bpf_program__set_insns(handle, RETURN, ctypes.c_size_t(len(RETURN) // 8)))
+
+    def object(self, name: str, constants: dict[str, int]) -> Object:
+        """The object `name`, relocated. Raises LibbpfError and BtfError."""
+        key = (name, tuple(sorted(constants.items())))
+        if key not in self._objects:
+            self._objects[key] = self._open(name, constants)
+        return self._objects[key]
+
+    def _open(self, name: str, constants: dict[str, int]) -> Object:
+        libbpf, path = self._libbpf, os.path.join(self._folder, f"{name}.bpf.o")
+        libbpf.take_words()
+        handle = ctypes.c_void_p(libbpf.c.bpf_object__open_file(path.encode(), None))
+        if not handle:
+            raise libbpf.error(f"opening {name}.bpf.o")
+        opened = Object(libbpf, handle, name)
+        opened.set_constants(constants)
+        opened.set_tagged_maps()
+        self._taken = {}
+        if libbpf.c.bpf_object__load(handle) < 0:
+            raise libbpf.error(f"relocating {name}.bpf.o")
+        opened.ready(self._taken)
+        return opened
+
+
+class Object:
+    """An object whose maps are in the kernel and whose programs are relocated."""
+
+    def __init__(self, libbpf: Libbpf, handle: ctypes.c_void_p, name: str) -> None:
+        self._libbpf = libbpf
+        self._handle = handle
+        self._name = name
+        self._btf = Btf(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__btf(handle)))
+        self._variables = {
+            name: (section, *place) for section in _SECTIONS for name, place in self._btf.variables(section).items()
+        }
+        self._programs: dict[str, Relocated] = {}
+        self._loaded: dict[str, int] = {}
+        self._maps: dict[str, tuple[int, bytes]] = {}  # section: file descriptor, first contents
+        self.words = ""  # libbpf's, while it relocated
+
+    def slot(self, path: str) -> tuple[str, Slot]:
+        """`opts.netns_id` -> its section and place. BtfError when there is no such global."""
+        name, *members = path.split(".")
+        if name not in self._variables:
+            raise BtfError(f"{self._name}.bpf.o has no global {name!r}")
+        section, offset, type_id = self._variables[name]
+        return section, self._btf.slot(offset, type_id, members)
+
+    def _map(self, section: str) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self._libbpf.c.bpf_object__find_map_by_name(self._handle, section.encode()))
+
+    def _initial(self, section: str) -> tuple[int, int]:
+        """Address and size of a section's first contents."""
+        size = ctypes.c_size_t()
+        address = self._libbpf.c.bpf_map__initial_value(self._map(section), ctypes.byref(size))
+        return address, size.value
+
+    def set_constants(self, constants: dict[str, int]) -> None:
+        for path, value in constants.items():
+            section, slot = self.slot(path)
+            if section != ".rodata":
+                raise BtfError(f"{path!r} is not a constant")
+            address, size = self._initial(section)
+            content = bytearray(ctypes.string_at(address, size))
+            store(content, path, slot, value)
+            ctypes.memmove(address, bytes(content), size)
+
+    def set_tagged_maps(self) -> None:
+        """Make the maps called tagged_TAG."""
+        c, found = self._libbpf.c, ctypes.c_void_p(None)
+        while (found := ctypes.c_void_p(c.bpf_object__next_map(self._handle, found))).value:
+            name = c.bpf_map__name(found).decode()
+            if name.startswith(PREFIX):
+                fd, words = tagged_map(self._libbpf, name.removeprefix(PREFIX))
+                self.words += words
+                if c.bpf_map__reuse_fd(found, fd) < 0:
+                    raise self._libbpf.error(f"the map {name}")
+                os.close(fd)  # libbpf has its own
+
+    def ready(self, programs: dict[str, Relocated]) -> None:
+        self._programs = programs
+        self.words += self._libbpf.take_words()
+        for section in _WRITABLE:
+            handle = self._map(section)
+            if handle:
+                address, size = self._initial(section)
+                self._maps[section] = (self._libbpf.c.bpf_map__fd(handle), ctypes.string_at(address, size))
+
+    def load(self, program: str) -> tuple[int, int, str]:
+        """File descriptor or -1, errno, log. A program that was taken stays loaded."""
+        relocated = self._relocated(program)
+        if program in self._loaded:
+            return self._loaded[program], 0, ""
+        prog_type = PROG_TYPES[program.partition("_")[0]].number
+        fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, relocated.opts)
+        if not refused:
+            self._loaded[program] = fd
+        # what libbpf could not do, such as a map that the kernel refused, is why the verifier refuses the rest
+        return fd, refused, self.words + log if refused else ""
+
+    def load_other(self, program: str, load_as: str | None, license_: str) -> tuple[int, str]:
+        """Errno and log of a load as another type, or under another license. What was taken is given back.
+
+        Raises LibbpfError when the kernel does not load anything of that type: it then says nothing of the program.
+        """
+        insns, opts, as_type = self._as(program, load_as)
+        fd, refused, log = self._libbpf.prog_load(as_type.number, insns, opts, license_)
+        if not refused:
+            os.close(fd)
+        elif not log and (
+            reason := self._libbpf.unloadable(as_type.number, LoadOpts(expected_attach_type=as_type.attach))
+        ):
+            raise LibbpfError(f"as {as_type.constant}: {reason}")
+        return refused, self.words + log if refused else ""
+
+    def load_verbose(self, program: str, load_as: str | None, license_: str) -> tuple[int, str]:
+        """A load of its own, with the whole log: file descriptor or -1, which the caller owns, and the log."""
+        insns, opts, as_type = self._as(program, load_as)
+        fd, log = self._libbpf.prog_load_verbose(as_type.number, insns, opts, license_)
+        return fd, self.words + log if fd < 0 else log
+
+    def unresolved(self, log: str) -> str:
+        """The kfunc of whose call the verifier says that libbpf had not found it, or found another prototype.
+
+        libbpf puts a number into the call: that of the kfunc among what the object takes from outside, sorted by name.
+        """
+        number = log.rpartition(_POISONED)[2].partition("\n")[0]
+        at = int(number) - _POISON if number.isdecimal() else -1
+        names = [*self._btf.variables(".kconfig"), *sorted(self._btf.variables(".ksyms"))] if at >= 0 else []
+        return names[at] if 0 <= at < len(names) else ""
+
+    def _as(self, program: str, load_as: str | None) -> tuple[bytes, LoadOpts, ProgType]:
+        """To load as a type."""
+        relocated, as_type = self._relocated(program), PROG_TYPES[load_as or program.partition("_")[0]]
+        opts = LoadOpts.from_buffer_copy(relocated.opts)
+        opts.expected_attach_type = as_type.attach
+        return relocated.insns, opts, as_type
+
+    def _relocated(self, program: str) -> Relocated:
+        if program not in self._programs:
+            raise BtfError(f"{self._name}.bpf.o has no program {program!r}")
+        return self._programs[program]
+
+    def write(self, inputs: dict[str, int]) -> None:
+        """Reset every writable global, then set these."""
+        contents = {section: bytearray(first) for section, (_, first) in self._maps.items()}
+        for path, value in inputs.items():
+            section, slot = self.slot(path)
+            if section not in contents:
+                raise BtfError(f"{path!r} is not an input")
+            store(contents[section], path, slot, value)
+        key = ctypes.c_uint32(0)
+        for section, content in contents.items():
+            if self._libbpf.c.bpf_map_update_elem(self._maps[section][0], ctypes.byref(key), bytes(content), 0) < 0:
+                raise self._libbpf.error(f"writing {section}")
+
+    def read(self) -> dict[str, int]:
+        """Every member of the global `result`."""
+        if _RESULT not in self._variables:
+            raise BtfError(f"{self._name}.bpf.o has no global {_RESULT!r}")
+        section, offset, type_id = self._variables[_RESULT]
+        fd, first = self._maps[section]
+        content = ctypes.create_string_buffer(len(first))
+        key = ctypes.c_uint32(0)
+        if self._libbpf.c.bpf_map_lookup_elem(fd, ctypes.byref(key), content) < 0:
+            raise self._libbpf.error(f"reading {section}")
+        return {name: fetch(content.raw, self._btf.slot(offset, type_id, [name])) for name in self._btf.fields(type_id)}
+
+
+def store(content: bytearray, path: str, slot: Slot, value: int) -> None:
+    """Write a number. -1 may be stored in an unsigned slot. BtfError when it does not fit."""
+    bits = 8 * slot.size
+    if not -(1 << bits - 1) <= value < 1 << bits:
+        raise BtfError(f"{path} has {bits} bits: {value} does not fit")
+    content[slot.offset : slot.offset + slot.size] = (value % (1 << bits)).to_bytes(slot.size, byteorder)
+
+
+def fetch(content: bytes, slot: Slot) -> int:
+    return int.from_bytes(content[slot.offset : slot.offset + slot.size], byteorder, signed=slot.signed)
+
+
+def tagged_btf(libbpf: Libbpf, tag: str) -> ctypes.c_void_p:
+    """A key (type 1), and a structure (type 5) with a tagged pointer, `kptr` or its like, to a struct nf_conn.
+
+    clang writes BTF type tags from version 15 on only: an object of an older one could not ask for such a map.
+    """
+    c, four, eight = libbpf.c, ctypes.c_size_t(4), ctypes.c_uint32(8)
+    btf = ctypes.c_void_p(c.btf__new_empty())
+    c.btf__add_int(btf, b"u32", four, 0)
+    c.btf__add_struct(btf, b"nf_conn", eight)
+    c.btf__add_type_tag(btf, tag.encode(), 2)
+    c.btf__add_ptr(btf, 3)
+    c.btf__add_struct(btf, b"kept", eight)
+    c.btf__add_field(btf, b"entry", 4, 0, 0)
+    return btf
+
+
+def tagged_map(libbpf: Libbpf, tag: str) -> tuple[int, str]:
+    """A map of one such pointer: its file descriptor, and what the kernel did not take. Raises LibbpfError.
+
+    A kernel may refuse the whole BTF for a pointer that no map may hold; then, as libbpf does, the map is made without.
+    """
+    btf, size, words = tagged_btf(libbpf, tag), ctypes.c_uint32(), ""
+    raw = ctypes.c_void_p(libbpf.c.btf__raw_data(btf, ctypes.byref(size)))
+    opts = MapOpts(sz=ctypes.sizeof(MapOpts), btf_key_type_id=1, btf_value_type_id=5)
+    btf_fd = int(libbpf.c.bpf_btf_load(raw, ctypes.c_size_t(size.value), None))
+    if btf_fd == -errno.ENOENT:
+        words = f"no BTF with the type tag {tag}: ENOENT\n"
+        opts = MapOpts(sz=ctypes.sizeof(MapOpts))
+    elif btf_fd < 0:
+        raise libbpf.error(f"BTF with the type tag {tag}")
+    else:
+        opts.btf_fd = btf_fd
+    fd = int(libbpf.c.bpf_map_create(_ARRAY, (PREFIX + tag)[:15].encode(), 4, 8, 1, ctypes.byref(opts)))
+    if fd < 0:
+        raise libbpf.error(f"a map with the type tag {tag}")
+    return fd, words

@@ -1,0 +1,67 @@
+"""`runner load`: does my own object file load on these kernels?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runner.cli import Finished
+from runner.cli.options import Format, Hosts, Offline, Slots, command
+from runner.errors import UserError
+from runner.probes.objects.written import ObjectEntry
+from runner.project import Project
+
+app = typer.Typer()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a command line says about objects."""
+
+    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE.bpf.o...", help="Object files.")] = None
+    kernel: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KERNEL",
+            help="6.12, 6.12.117, '>=6.1,<7', ./bzImage, ./linux, oci:REF. May be repeated. [default: the matrix's]",
+        ),
+    ] = None
+    arch: Annotated[list[str] | None, typer.Option(metavar="ARCH", help="May be repeated. [default: the matrix's]")] = (
+        None
+    )
+    program: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only these programs. May be repeated.")] = (
+        None
+    )
+    attach: Annotated[bool, typer.Option("--attach", help="Also attach each program that loads.")] = False
+    resume: Annotated[str, typer.Option(metavar="RUN", help="Resume this run, which was stopped.")] = ""
+    slots: Slots = None
+    hosts: Hosts = None
+    offline: Offline = False
+    format_: Annotated[
+        Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
+    ] = Format.TEXT
+
+    def entries(self) -> tuple[ObjectEntry, ...]:
+        """What a matrix's `probes` would say. Raises UserError without a file."""
+        if not self.files:
+            raise UserError("which object file?", hint="runner load prog.bpf.o")
+        return tuple(
+            ObjectEntry(
+                object=str(file.resolve()), up_to="attach" if self.attach else "load", only=tuple(self.program or ())
+            )
+            for file in self.files
+        )
+
+
+@command(app, "load", "load prog.bpf.o --kernel 6.1 --kernel 6.12")
+def load(context: typer.Context, project: Project, asked: Load) -> None:
+    """Load object files on kernels: each program and map alone, and all of a file together.
+
+    Exit status: 0 everything loads; 1 something does not; 2 something has no answer; 64 bad usage.
+    """
+    from runner.cli import running  # noqa: PLC0415  late: it brings pytest
+
+    raise Finished(running.load(project, asked, context.obj or running.Engine()))

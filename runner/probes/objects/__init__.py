@@ -1,0 +1,127 @@
+"""Objects: does a user's own object file load on a kernel, as a whole and program by program, and if not, why?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import JsonValue
+
+from runner.model import Ask, Asked, CellResult, Mark, ProgType, Row, StateWord
+from runner.model.architecture import ARCHITECTURES
+from runner.model.errnos import errno_words
+from runner.model.version import KernelVersion
+from runner.probes.census.kfuncs import load_kfuncs
+from runner.probes.kind import VMLINUX, Kind, Need, Pairs, ProbeFile, Said
+from runner.probes.objects.elf import checked
+from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of
+from runner.probes.objects.written import ObjectEntry, ObjectKeys, Settings, UserObject, WrittenObject, objects_of
+
+
+class Objects(Kind[tuple[UserObject, ...]]):
+    """Its rows are of a program, a map, or the object as a whole: a state, and the verdict whether it is expected."""
+
+    name = NAME
+    noun = "program"
+    subject = "program"
+    states = (StateWord(REFUSED, 0, Mark("✗", "x", "red")), StateWord(LOADS, 1, Mark("✓", "+", "green")))
+    keys = ObjectKeys
+    entry = ObjectEntry
+    logs = ("log",)
+    needs = (Need("BPF_SYSCALL", "every question is a bpf(2) call", vital=True),)
+    options = ("BPF_JIT", "BPF_LSM", "BPF_SYSCALL", "DEBUG_INFO_BTF", "DEBUG_INFO_BTF_MODULES")
+
+    def load(self, root: Path, files: Sequence[ProbeFile]) -> tuple[UserObject, ...]:
+        kfuncs = load_kfuncs(root)
+        written: list[WrittenObject | ObjectEntry] = []
+        for file in files:
+            if isinstance(file.written, ObjectKeys):
+                written += file.written.objects
+            elif isinstance(file.written, ObjectEntry):
+                written.append(file.written)
+        return objects_of(root, written, kfuncs) if written else ()
+
+    def asks(self, known: tuple[UserObject, ...], version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
+        for each in known:
+            settings = each.settings
+            body: dict[str, JsonValue] = {
+                "files": {ARCHITECTURES[arch].uname: digest for arch, digest in each.digests.items()},
+                "programs": list(each.only),
+                "skip": [pattern for pattern, it in settings.programs.items() if it == "skip"],
+                "types": {name: it.type for name, it in each.program_settings.items() if it.type},
+                "targets": {name: it.target for name, it in each.program_settings.items() if it.target},
+                "max_entries": {name: it.max_entries for name, it in settings.maps.items()},
+                "attach": settings.up_to == "attach",
+                # for the host alone: what judges the answers
+                "settings": settings.model_dump(mode="json", exclude_defaults=True),
+                "homes": {name: list(homes) for name, homes in each.homes.items()},
+            }
+            yield Ask(kind=NAME, probe=each.id, body=body, programs=each.names, items=True)
+
+    def recalled(self, asked: Asked) -> tuple[UserObject, ...] | None:
+        asks = {ask.probe: ask for cell in asked.cells.values() for ask in cell.asks if ask.kind == NAME}
+        return tuple(_recalled(ask, asked.objects) for ask in asks.values()) or None
+
+    def modules(self, known: tuple[UserObject, ...]) -> Iterable[str]:
+        """Those that the user names, and those that hold a kfunc which an object calls."""
+        for each in known:
+            yield from each.settings.modules
+            yield from (home for homes in each.homes.values() for home in homes if home != VMLINUX)
+
+    def pushed(self, known: tuple[UserObject, ...], arch: str) -> Mapping[str, bytes]:
+        files = [each.file(arch) for each in known]
+        whole = {f"{file.sha256}.bpf.o": file.content for file in files}
+        return whole | {f"{file.sha256}.weak.bpf.o": file.weak() for file in files}
+
+    def judge(self, result: CellResult, known: tuple[UserObject, ...], earlier: Sequence[Row]) -> Iterable[Row]:
+        for each in known:
+            yield from rows_of(result, each)
+
+    def said(self, known: tuple[UserObject, ...]) -> Iterable[Said]:
+        for each in known:
+            for name in each.names:
+                yield Said(id=f"{each.id}/{name}", probe=each.id, subject=f"{each.id}/{name}", type="", says="it loads")
+
+    def shown(self, result: CellResult, row: Row) -> Pairs:
+        yield "load", errno_words(row.errno, "the kernel took it")
+        for name, value in row.details.items():
+            yield name, str(value)
+
+    def brief(self, row: Row) -> str:
+        insns = row.details.get("insns")
+        return f"{insns} insns" if insns else ""
+
+    def exported(self, result: CellResult, rows: Sequence[Row]) -> list[Mapping[str, object]]:
+        return [
+            {
+                "id": row.probe, "name": row.subject.partition("/")[2], "what": row.details.get("what"),
+                "prog_type": row.type, "answer": row.state, "verdict": row.verdict, "expected": row.expected,
+                "observed": row.observed, "crashed": row.crashed, "known_issue": row.known_issue,
+                "cause": row.cause, "cause_word": row.details.get("cause"), "cause_name": row.details.get("name"),
+                "errno": row.errno, "libbpf": row.details.get("libbpf"), "numbers": row.details.get("numbers"),
+                "log": row.log,
+            }
+            for row in rows
+        ]  # fmt: skip
+
+
+def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserObject:
+    body = cast("dict[str, Any]", ask.body)
+    archs = {it.uname: arch for arch, it in ARCHITECTURES.items()}
+    return UserObject(
+        id=ask.probe,
+        settings=Settings.model_validate(body["settings"]),
+        names=ask.programs,
+        digests={archs[uname]: digest for uname, digest in body["files"].items()},
+        files={
+            archs[uname]: checked(f"{ask.probe}.bpf.o", contents[digest])
+            for uname, digest in body["files"].items()
+            if digest in contents
+        },
+        homes={name: tuple(homes) for name, homes in body["homes"].items()},
+        only=tuple(body["programs"]),
+    )
+
+
+KIND = Objects()

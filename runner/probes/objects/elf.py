@@ -1,0 +1,135 @@
+"""A user's object file: read, checked, and copied with weak symbols. Its bytes are hostile until they are parsed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import Section, SymbolTableSection
+
+from runner.errors import UserError
+from runner.text import plain
+
+LARGEST = 64 << 20  # bytes
+_WEAK = 2 << 4  # STB_WEAK, in st_info
+_INFO = 4  # offset of st_info in an Elf64_Sym
+_OWN_LOADER = "give your own loader to the guest instead"
+
+
+@dataclass(frozen=True)
+class ObjectFile:
+    """An object that libbpf can open. `externs` are what it wants of the kernel, by name."""
+
+    path: str
+    content: bytes
+    byte_order: str  # little, big
+    programs: tuple[str, ...]
+    externs: tuple[str, ...]
+    license: str
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """The file's, without its ending."""
+        return Path(self.path).name.removesuffix(".o").removesuffix(".bpf")
+
+    def weak(self) -> bytes:
+        """A copy in which every undefined symbol is weak: what the kernel lacks then fails the programs that reach it.
+
+        libbpf takes an extern for weak by its symbol's binding alone (libbpf.c, bpf_object__collect_externs).
+        """
+        copy = bytearray(self.content)
+        table = _symbols(ELFFile(io.BytesIO(self.content)))
+        if table is None:
+            return self.content
+        for number, symbol in enumerate(table.iter_symbols()):
+            if symbol["st_shndx"] == "SHN_UNDEF" and symbol["st_info"]["bind"] == "STB_GLOBAL":
+                at = table["sh_offset"] + number * table["sh_entsize"] + _INFO
+                copy[at] = _WEAK | copy[at] & 0xF
+        return bytes(copy)
+
+
+def read_object(path: Path) -> ObjectFile:
+    """Read and check it. Raises UserError for what no libbpf can open, with what to do."""
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UserError(
+                f"{path} has more than {LARGEST >> 20} MiB", hint="`llvm-strip -g` takes debug sections out"
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    return checked(str(path), content)
+
+
+def checked(path: str, content: bytes) -> ObjectFile:
+    """As read_object, of what was read."""
+    try:
+        return _parsed(path, content)
+    except UserError:
+        raise
+    except Exception as error:  # what pyelftools raises of damaged files is no short list
+        why = plain(str(error)) or type(error).__name__
+        raise UserError(f"{path} is not an ELF file that can be read: {why}") from None
+
+
+def _parsed(path: str, content: bytes) -> ObjectFile:
+    elf = ELFFile(io.BytesIO(content))
+    if elf["e_machine"] != "EM_BPF" or elf.elfclass != 64 or elf["e_type"] != "ET_REL":
+        raise UserError(f"{path} is not a BPF object: machine {elf['e_machine']}", hint="clang -target bpf -g -O2 -c")
+    sections = {section.name: section for section in elf.iter_sections() if _inside(section, len(content))}
+    if "maps" in sections and sections["maps"]["sh_size"]:
+        raise UserError(f"{path} declares maps as libbpf before 1.0 did (section `maps`)", hint=_OWN_LOADER)
+    if ".BTF" not in sections:
+        raise UserError(f"{path} has no BTF", hint="compile it with clang -g; of Aya's objects, " + _OWN_LOADER)
+    table = _symbols(elf)
+    if table is None:
+        raise UserError(f"{path} has no symbols", hint="do not strip them: llvm-strip -g keeps them")
+    symbols = [(_printable(path, symbol.name), symbol) for symbol in table.iter_symbols()]
+    programs = tuple(
+        name
+        for name, symbol in symbols
+        if symbol["st_info"]["type"] == "STT_FUNC"
+        and symbol["st_info"]["bind"] == "STB_GLOBAL"
+        and isinstance(symbol["st_shndx"], int)
+        and elf.get_section(symbol["st_shndx"]).name != ".text"
+    )
+    if not programs:
+        raise UserError(f"{path} has no programs", hint='a program is a function in a section of its own: SEC("xdp")')
+    return ObjectFile(
+        path=path,
+        content=content,
+        byte_order="little" if elf.little_endian else "big",
+        programs=programs,
+        externs=tuple(sorted({name for name, it in symbols if name and it["st_shndx"] == "SHN_UNDEF"})),
+        license=_license(sections.get("license")),
+    )
+
+
+def _inside(section: Section, size: int) -> bool:
+    """Raises ValueError for one that has more bytes than the file: its parts are not to be counted one by one."""
+    if section["sh_type"] != "SHT_NOBITS" and section["sh_offset"] + section["sh_size"] > size:
+        raise ValueError(f"section {section.name} is longer than the file")
+    return True
+
+
+def _symbols(elf: ELFFile) -> SymbolTableSection | None:
+    table = elf.get_section_by_name(".symtab")
+    return table if isinstance(table, SymbolTableSection) else None
+
+
+def _printable(path: str, name: str) -> str:
+    if name and not (name.isascii() and name.isprintable() and len(name) <= 512):
+        raise UserError(f"{path}: the name of a symbol has characters that are no letters: {plain(name)[:80]!r}")
+    return name
+
+
+def _license(section: Section | None) -> str:
+    return section.data().split(b"\0")[0].decode("ascii", "replace")[:128] if section else ""

@@ -1,0 +1,177 @@
+"""From what a kernel answered about an object to rows. Pure.
+
+No answer is the default: only libbpf's and the kernel's own words make anything else of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+
+from runner.model import NO_ANSWER, Answer, CellResult, Row, Verdict
+from runner.probes.kind import CRASHED, not_asked
+from runner.probes.objects.causes import Cause, cause_of, trouble
+from runner.probes.objects.written import MAP, TOGETHER, ObjectExpectation, UserObject
+
+NAME = "objects"
+LOADS, REFUSED = "loads", "refused"
+_TYPES = {"sched_cls": "tc"}  # libbpf's words, where the program types have other ones here
+_STATS = re.compile(
+    r"processed (?P<insns>\d+) insns \(limit \d+\) max_states_per_insn \d+ total_states (?P<states>\d+) "
+    r"peak_states (?P<peak_states>\d+)"
+)
+_STACK = re.compile(r"stack depth ([0-9+]+)")
+
+
+def rows_of(result: CellResult, mine: UserObject) -> Iterator[Row]:
+    """A row for each program and map, and one for the object as a whole."""
+    answers = [answer for answer in result.answers if answer.kind == NAME and answer.probe == mine.id]
+    items = {answer.item: answer for answer in answers if answer.item}
+    whole = next((answer for answer in answers if not answer.item), None)
+    ended = whole is not None and not whole.failed  # then it is known which programs this file has
+    crashed = (crash.probe.partition(":") for crash in result.crashes)
+    names = dict.fromkeys(
+        (*items, *(() if ended else (*mine.names, TOGETHER)), *(item for probe, _, item in crashed if probe == mine.id))
+    )
+    names.pop("", None)
+    for name in sorted(names, key=lambda it: (it == TOGETHER, it.startswith(MAP))):
+        yield _Question(result, mine, name, items).row(items.get(name), whole)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """One program, map (`map:NAME`) or the whole object of a cell."""
+
+    result: CellResult
+    mine: UserObject
+    name: str
+    others: Mapping[str, Answer]  # of the same object, by name
+
+    @property
+    def what(self) -> str:
+        return "together" if self.name == TOGETHER else "map" if self.name.startswith(MAP) else "program"
+
+    @property
+    def expectation(self) -> ObjectExpectation | None:
+        return self.mine.expected(self.name, self.result.cell.kernel.upstream)
+
+    def row(self, seen: Answer | None, whole: Answer | None) -> Row:
+        """`whole` is the answer of the object's probe, which ends those of its items."""
+        if crash := self._crash(seen):
+            return self._row(seen, state=REFUSED, verdict=Verdict.BROKEN, cause=crash, observed=CRASHED, crashed=True)
+        errno = seen.body.get("errno") if seen else None
+        if seen is None or seen.failed or not isinstance(errno, int):
+            why = (seen and seen.failed) or (whole and whole.failed) or not_asked(self.result, self.mine.id)
+            return self._row(seen, state=NO_ANSWER, verdict=Verdict.NO_ANSWER, cause=why)
+        if errno == 0:
+            return self._loads(seen)
+        cause = self._cause(errno, seen.body)
+        culprit = self.others.get(_text(seen.body, "culprit"))
+        if culprit and isinstance(of_part := culprit.body.get("errno"), int) and of_part:
+            cause = self._cause(of_part, culprit.body)  # the part was asked again, for its words
+        if why := trouble(errno, _text(seen.body, "log")) or self._unready(cause):
+            return self._row(seen, state=NO_ANSWER, verdict=Verdict.NO_ANSWER, cause=why)
+        return self._refused(seen, cause)
+
+    def _row(self, seen: Answer | None, **fields: Any) -> Row:
+        body = seen.body if seen else {}
+        errno = body.get("errno")
+        return Row(
+            kind=NAME,
+            probe=f"{self.mine.id}/{self.name}",
+            subject=f"{self.mine.id}/{self.name}",
+            type=self._type(body),
+            expected=str(self.expectation.answer) if self.expectation else LOADS,
+            errno=errno if isinstance(errno, int) else None,
+            log=_text(body, "log") if errno else "",
+            details={"what": self.what, "libbpf": _text(body, "words")[-1000:], **fields.pop("details", {})},
+            **fields,
+        )
+
+    def _type(self, body: Mapping[str, JsonValue]) -> str:
+        word = _text(body, "type")
+        return _TYPES.get(word, word) if self.what == "program" else self.what
+
+    def _crash(self, seen: Answer | None) -> str:
+        """Why, if asking took the guest down; empty if it did not."""
+        probes = {f"{self.mine.id}:{self.name}"} | ({self.mine.id} if seen is None else set())
+        return next((crash.cause or CRASHED for crash in self.result.crashes if crash.probe in probes), "")
+
+    def _loads(self, seen: Answer) -> Row:
+        measured = numbers(seen.body)
+        over = self._over(measured) if self.what == "program" else ""
+        expectation = self.expectation
+        held = not (over or expectation)
+        cause = over or (f"it loads, though it was expected not to: {expectation.why}" if expectation else "")
+        return self._row(
+            seen,
+            state=LOADS,
+            verdict=Verdict.HOLDS if held else Verdict.BROKEN,
+            cause=cause,
+            observed=over or LOADS,
+            details={"numbers": measured},
+        )
+
+    def _over(self, measured: Mapping[str, int]) -> str:
+        """The first limit that a program exceeds; empty when it keeps all."""
+        for name, limit in self.mine.settings.limits:
+            if limit is not None and measured.get(name, 0) > limit:
+                return f"{name} {measured[name]}, and the limit is {limit}"
+        return ""
+
+    def _refused(self, seen: Answer, cause: Cause) -> Row:
+        expectation = self.expectation
+        verdict = Verdict.HOLDS if expectation and expectation.answer.fits(cause) else Verdict.BROKEN
+        if self.what == "together" and not expectation and self._part_is_expected_to_fail():
+            verdict = Verdict.NOT_APPLICABLE
+        return self._row(
+            seen,
+            state=REFUSED,
+            verdict=verdict,
+            cause=str(cause),
+            observed=str(cause),
+            answer=f"{cause.word} {cause.name}".strip(),
+            details={"cause": cause.word, "name": cause.name},
+        )
+
+    def _part_is_expected_to_fail(self) -> bool:
+        version = self.result.cell.kernel.upstream
+        return any(self.mine.expected(name, version) for name in self.mine.names)
+
+    def _cause(self, errno: int, body: Mapping[str, JsonValue]) -> Cause:
+        supported = body.get("supported")
+        return cause_of(
+            errno,
+            _text(body, "words"),
+            _text(body, "log"),
+            supported=supported if isinstance(supported, bool) else None,
+            is_map=self.what == "map",
+        )
+
+    def _unready(self, cause: Cause) -> str:
+        """What was not there of our own doing, so that a missing kfunc shows nothing; empty when everything was."""
+        if cause.word != "extern":
+            return ""
+        modules = self.result.facts.modules
+        for home in self.mine.homes.get(cause.name, ()):
+            if reason := modules.get(home):
+                return f"module {home} did not load: {reason}"
+        return ""
+
+
+def _text(body: Mapping[str, JsonValue], key: str) -> str:
+    return str(body.get(key, ""))
+
+
+def numbers(body: Mapping[str, JsonValue]) -> dict[str, int]:
+    """What the verifier and the kernel counted for a program that was loaded; empty of a map."""
+    log = _text(body, "log")
+    found = _STATS.search(log)
+    measured = {name: int(value) for name, value in found.groupdict().items()} if found else {}
+    if stack := _STACK.search(log):
+        measured["stack_depth_bytes"] = max(map(int, stack[1].split("+")))
+    return measured | {name: size for name in ("prog_bytes", "jited_bytes") if isinstance(size := body.get(name), int)}

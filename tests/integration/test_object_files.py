@@ -1,0 +1,138 @@
+"""Object files as users have them: what can be read of them, and what is said of those that cannot be used."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+from pathlib import Path
+from shutil import which
+
+import pytest
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
+
+from runner.errors import UserError
+from runner.probes.census.kfuncs import NO_KFUNCS
+from runner.probes.objects.elf import LARGEST, read_object
+from runner.probes.objects.written import MapSetting, ObjectEntry, WrittenObject, objects_of
+from tests.samples import ROOT
+
+CAUSES = ROOT / "tests" / "data" / "objects" / "causes.bpf.c"
+SMALL = 'int f(void *c) __attribute__((section("xdp"), used)); int f(void *c) { return 2; }\n'
+
+
+def build(source: Path | str, target: Path, *flags: str) -> Path:
+    path = target.with_suffix(".c")
+    path.write_text(source if isinstance(source, str) else source.read_text())
+    argv: list[str | Path] = [
+        which("clang") or "clang",
+        "-target",
+        "bpf",
+        "-O2",
+        "-g",
+        "-I/usr/include/x86_64-linux-gnu",
+        "-c",
+        path,
+        "-o",
+        target,
+        *flags,
+    ]
+    subprocess.run(argv, check=True, capture_output=True)
+    return target
+
+
+def test_programs_and_externs_are_read(tmp_path: Path) -> None:
+    found = read_object(build(CAUSES, tmp_path / "causes.bpf.o"))
+    assert {"loads", "extern_kfunc", "untyped_section"} <= set(found.programs)
+    assert {"bpf_no_such_kfunc", "CONFIG_HZ"} <= set(found.externs)
+    assert (found.name, found.byte_order, found.license) == ("causes", "little", "GPL")
+
+
+def test_in_the_copy_every_undefined_symbol_is_weak(tmp_path: Path) -> None:
+    found = read_object(build(CAUSES, tmp_path / "causes.bpf.o"))
+    bindings = {}
+    for content in (found.content, found.weak()):
+        table = ELFFile(io.BytesIO(content)).get_section_by_name(".symtab")
+        assert isinstance(table, SymbolTableSection)
+        undefined = [it for it in table.iter_symbols() if it["st_shndx"] == "SHN_UNDEF" and it.name]
+        bindings[content] = {it.name: it["st_info"]["bind"] for it in undefined}
+    assert set(bindings[found.content].values()) == {"STB_GLOBAL"}
+    assert set(bindings[found.weak()].values()) == {"STB_WEAK"}
+    assert len(found.weak()) == len(found.content)
+
+
+def test_what_cannot_be_used_is_named_with_what_to_do(tmp_path: Path) -> None:
+    refused: list[tuple[Path, str, str]] = []
+    text = tmp_path / "text.o"
+    text.write_text("int main(void);")
+    refused.append((text, "is not an ELF file", ""))
+    host = tmp_path / "host.o"
+    build(SMALL, host, "-target", "x86_64-linux-gnu")
+    refused.append((host, "is not a BPF object", "clang -target bpf"))
+    refused.append((build(SMALL, tmp_path / "plain.o", "-g0"), "has no BTF", "clang -g"))
+    legacy = SMALL + 'struct { int a; } m __attribute__((section("maps"), used)) = {1};\n'
+    refused.append((build(legacy, tmp_path / "legacy.o"), "as libbpf before 1.0", "own loader"))
+    refused.append((build("int g;\n", tmp_path / "empty.o"), "has no programs", "SEC("))
+    cut = tmp_path / "cut.o"
+    cut.write_bytes(build(SMALL, tmp_path / "whole.o").read_bytes()[:300])
+    refused.append((cut, "is not an ELF file", ""))
+    huge = tmp_path / "huge.o"
+    with huge.open("wb") as file:
+        file.truncate(LARGEST + 1)
+    refused.append((huge, "more than 64 MiB", "llvm-strip"))
+    refused.append((tmp_path / "none.o", "No such file", ""))
+    refused.append((tmp_path, "Is a directory", ""))
+    for path, what, hint in refused:
+        with pytest.raises(UserError, match=what) as raised:
+            read_object(path)
+        assert hint in (raised.value.hint or "")
+
+
+def test_a_name_that_a_terminal_would_act_on_is_refused(tmp_path: Path) -> None:
+    whole = build(SMALL.replace("f(", "evil_function("), tmp_path / "x.o")
+    whole.write_bytes(whole.read_bytes().replace(b"evil_function", b"evil\x1b[31mtion"))
+    with pytest.raises(UserError, match="characters"):
+        read_object(whole)
+
+
+def test_any_bytes_are_refused_or_read(tmp_path: Path) -> None:
+    """One damaged byte at a time, over the headers and tables."""
+    good = build(SMALL, tmp_path / "good.o").read_bytes()
+    damaged = tmp_path / "damaged.o"
+    refused = 0
+    for place in range(0, len(good), 7):
+        damaged.write_bytes(good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
+        try:
+            read_object(damaged).weak()
+        except UserError:
+            refused += 1
+    assert refused
+
+
+def test_a_pattern_finds_the_file_of_each_architecture(tmp_path: Path) -> None:
+    for arch in ("x86_64", "s390x"):
+        (tmp_path / arch).mkdir()
+        build(SMALL, tmp_path / arch / "lb.bpf.o", *(("-mbig-endian",) if arch == "s390x" else ()))
+    (found,) = objects_of(tmp_path, [ObjectEntry(object="{arch}/*.bpf.o")], NO_KFUNCS)
+    assert found.id == "lb"
+    assert set(found.files) == {"x86_64", "s390x"}
+    with pytest.raises(UserError, match="not built for arm64"):
+        found.file("arm64")
+
+
+def test_one_little_endian_file_serves_every_such_architecture(tmp_path: Path) -> None:
+    build(SMALL, tmp_path / "lb.bpf.o")
+    (found,) = objects_of(tmp_path, [WrittenObject(file="lb.bpf.o", maps={"m": MapSetting(max_entries=1)})], NO_KFUNCS)
+    assert "arm64" in found.files
+    with pytest.raises(UserError, match=r"not built for s390x, which is big-endian") as raised:
+        found.file("s390x")
+    assert "-mbig-endian" in (raised.value.hint or "")
+
+
+def test_what_names_nothing_is_a_users_mistake(tmp_path: Path) -> None:
+    build(SMALL, tmp_path / "lb.bpf.o")
+    with pytest.raises(UserError, match="no object file matches"):
+        objects_of(tmp_path, [ObjectEntry(object="nowhere/*.o")], NO_KFUNCS)
+    with pytest.raises(UserError, match="has no program 'g\\*'") as raised:
+        objects_of(tmp_path, [ObjectEntry(object="lb.bpf.o", only=("g*",))], NO_KFUNCS)
+    assert "it has: f" in (raised.value.hint or "")

@@ -1,0 +1,58 @@
+"""What libbpf and the verifier say, and the cause that it is. The texts are of real kernels: 6.1.192, 6.12.117."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.model.errnos import ERRNO
+from runner.probes.objects.causes import cause_of, trouble
+
+EXTERN = "libbpf: extern (func ksym) 'bpf_no_such_kfunc': not found in kernel or module BTFs\n"
+TARGET = (
+    "libbpf: prog 'target_function': failed to find kernel BTF type ID of 'no_such_function': -3\n"
+    "libbpf: prog 'target_function': failed to prepare load attributes: -3\n"
+)
+SLOT = "libbpf: map 'calls': failed to initialize slot [1] to prog 'of_xdp' fd=9: -22\n"
+UNTYPED = "libbpf: prog 'untyped_section': missing BPF prog type, check ELF section name 'socket1'\n"
+MAP = "libbpf: Error in bpf_create_map_xattr(odd):-EINVAL. Retrying.\nlibbpf: map 'odd': failed to create: -EINVAL\n"
+CORE = "failed to resolve CO-RE relocation <byte_off> [47] struct task_struct.no_such_field (0:0 @ offset 0)\nprocessed"
+
+
+@pytest.mark.parametrize(
+    ("words", "log", "word", "name"),
+    [
+        (EXTERN, "", "extern", "bpf_no_such_kfunc"),
+        ("", "kfunc 'bpf_x' is referenced but wasn't resolved\nprocessed 1 insns", "extern", "bpf_x"),
+        ("", "BPF map 'odd' is referenced but wasn't created\nprocessed 5 insns", "map", "odd"),
+        (MAP, "", "map", "odd"),
+        (TARGET, "", "target", "no_such_function"),
+        (SLOT, "", "tail-call", "calls"),
+        (UNTYPED, "", "untyped", "untyped_section"),
+        ("", CORE, "core", "struct task_struct.no_such_field"),
+        ("", "unknown func bpf_skb_store_bytes#9\nprocessed 8 insns", "helper", "bpf_skb_store_bytes#9"),
+        ("", "program of this type cannot use helper bpf_skb_store_bytes#9\n", "helper", "bpf_skb_store_bytes#9"),
+        ("", "BPF program is too large. Processed 1000001 insn\nprocessed 1000001 insns", "too-large", "1000001"),
+        ("", "The sequence of 8193 jumps is too complex.\nstack depth 0\nprocessed 24580 insns", "too-large", "8193"),
+        ("", "R1 offset is outside of the packet\nprocessed 2 insns", "refused", ""),
+    ],
+)
+def test_the_cause_has_a_word_and_a_name(words: str, log: str, word: str, name: str) -> None:
+    cause = cause_of(ERRNO["EINVAL"], words, log, supported=True)
+    assert (cause.word, cause.name) == (word, name)
+
+
+def test_the_words_are_the_line_that_says_it() -> None:
+    log = "The sequence of 8193 jumps is too complex.\nstack depth 0\nprocessed 24580 insns"
+    assert cause_of(ERRNO["E2BIG"], "", log, supported=True).words == "The sequence of 8193 jumps is too complex."
+    assert cause_of(ERRNO["EINVAL"], UNTYPED, "", supported=True).words.startswith("prog 'untyped_section': missing")
+
+
+def test_a_type_that_the_kernel_lacks_is_not_the_programs_fault() -> None:
+    assert cause_of(ERRNO["EINVAL"], "", "", supported=False).word == "type"
+    assert cause_of(ERRNO["EINVAL"], "", "", supported=None).word == "refused"
+    assert cause_of(ERRNO["EINVAL"], "", "invalid bpf_context access\n", supported=False).word == "refused"
+
+
+def test_no_memory_says_nothing_about_a_program() -> None:
+    assert trouble(ERRNO["ENOMEM"], "")
+    assert not trouble(ERRNO["EINVAL"], "R1 offset is outside of the packet")

@@ -1,0 +1,112 @@
+"""What a kernel said of an object, held against what is expected of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import JsonValue
+
+from runner.model import Answer, CellResult, Facts, Outcome, Row
+from runner.model.answers import Crash
+from runner.probes.objects.judge import numbers, rows_of
+from runner.probes.objects.written import Settings, UserObject
+from tests.samples import cell, pin
+
+REFUSED = {
+    "errno": 13,
+    "words": "libbpf: prog 'bad': BPF program load failed\n",
+    "log": "R1 invalid mem access 'scalar'\n",
+}
+STATS = (
+    "verification time 67 usec\nstack depth 8+0\n"
+    "processed 15 insns (limit 1000000) max_states_per_insn 0 total_states 2 peak_states 1 mark_read 0\n"
+)
+LOADED: dict[str, JsonValue] = {"errno": 0, "type": "sched_cls", "log": STATS, "prog_bytes": 144, "jited_bytes": 94}
+
+
+def user_object(**settings: Any) -> UserObject:
+    return UserObject(
+        "lb", Settings.model_validate(settings), ("good", "bad"), {"x86_64": "0" * 64}, {"bpf_x": ("fou",)}
+    )
+
+
+def result(version: str = "6.1.192", facts: Facts | None = None, **items: dict[str, Any]) -> CellResult:
+    answers = [
+        Answer(kind="objects", probe="lb", item=name.replace("together", "@together"), body=body)
+        for name, body in items.items()
+    ]
+    return CellResult(
+        cell=cell(pin(version)),
+        outcome=Outcome.RAN,
+        answers=(*answers, Answer(kind="objects", probe="lb")),
+        facts=facts or Facts(),
+    )
+
+
+def rows(seen: CellResult, mine: UserObject | None = None) -> dict[str, Row]:
+    return {row.subject.partition("/")[2]: row for row in rows_of(seen, mine or user_object())}
+
+
+def test_without_an_expectation_everything_is_to_load() -> None:
+    found = rows(result(good=LOADED, bad=REFUSED))
+    assert (found["good"].state, found["good"].verdict, found["good"].type) == ("loads", "holds", "tc")
+    assert (found["bad"].state, found["bad"].verdict) == ("refused", "broken")
+    assert found["bad"].observed == "R1 invalid mem access 'scalar'"
+
+
+def test_an_expected_refusal_holds_only_for_its_cause_and_its_kernels() -> None:
+    mine = user_object(expect=[{"programs": ["b*"], "until": ["6.10"], "answer": {"cause": "refused"}, "why": "old"}])
+    assert rows(result(bad=REFUSED), mine)["bad"].verdict == "holds"
+    assert rows(result("6.12.1", bad=REFUSED), mine)["bad"].verdict == "broken"
+    other = {**REFUSED, "log": "unknown func bpf_y#7\n"}
+    assert rows(result(bad=other), mine)["bad"].verdict == "broken"
+
+
+def test_what_loads_against_its_expectation_is_told() -> None:
+    mine = user_object(expect=[{"programs": ["good"], "why": "needs 6.10"}])
+    row = rows(result(good=LOADED), mine)["good"]
+    assert (row.state, row.verdict) == ("loads", "broken")
+    assert "needs 6.10" in row.cause
+
+
+def test_the_whole_is_not_judged_where_a_part_is_expected_to_fail() -> None:
+    mine = user_object(expect=[{"programs": ["bad"], "why": "old"}])
+    assert rows(result(good=LOADED, bad=REFUSED, together=REFUSED), mine)["@together"].verdict == "not applicable"
+    assert rows(result(good=LOADED, bad=REFUSED, together=REFUSED))["@together"].verdict == "broken"
+
+
+def test_a_limit_makes_a_claim_of_a_number() -> None:
+    row = rows(result(good=LOADED), user_object(limits={"insns": 14}))["good"]
+    assert (row.state, row.verdict, row.cause) == ("loads", "broken", "insns 15, and the limit is 14")
+    assert rows(result(good=LOADED), user_object(limits={"insns": 15}))["good"].verdict == "holds"
+
+
+def test_numbers_are_those_of_the_verifier() -> None:
+    assert numbers(LOADED) == {
+        "insns": 15, "states": 2, "peak_states": 1, "stack_depth_bytes": 8, "prog_bytes": 144, "jited_bytes": 94,
+    }  # fmt: skip
+    assert numbers({"errno": 0}) == {}
+
+
+def test_our_own_failure_is_no_answer() -> None:
+    assert (
+        rows(CellResult(cell=cell(pin("6.1.192")), outcome=Outcome.LOST, cause="gone"))["good"].verdict == "no answer"
+    )
+    no_memory = {"errno": 12, "words": "", "log": ""}
+    assert rows(result(good=no_memory))["good"].state == "no answer"
+    extern = {
+        "errno": 22,
+        "words": "libbpf: extern (func ksym) 'bpf_x': not found in kernel or module BTFs\n",
+        "log": "",
+    }
+    unloaded = Facts(modules={"fou": "Module fou not found"})
+    row = rows(result(facts=unloaded, good=extern))["good"]
+    assert (row.verdict, row.cause) == ("no answer", "module fou did not load: Module fou not found")
+    assert rows(result(facts=Facts(modules={"fou": ""}), good=extern))["good"].verdict == "broken"
+
+
+def test_a_program_that_takes_the_kernel_down_is_blamed_alone() -> None:
+    seen = result(good=LOADED).model_copy(update={"crashes": (Crash(probe="lb:bad", cause="oops"),)})
+    found = rows(seen)
+    assert found["good"].verdict == "holds"
+    assert (found["bad"].verdict, found["bad"].crashed, found["bad"].cause) == ("broken", True, "oops")
