@@ -29,10 +29,10 @@ from runner.guest.command import (
 from runner.guest.console import Console
 from runner.guest.interface import Access, BootOrder, Guest
 from runner.guest.keys import Keys, leave_key, make_keys
+from runner.guest.ssh import ConnectionLost, ConnectionSilent, Ssh, to_guest
 from runner.model import Splat
 from runner.model.deadline import Deadline
 from runner.process import Completed, is_stopped, own_folder, run, spawn
-from runner.ssh import ConnectionLost, ConnectionSilent, Ssh, to_guest
 
 log = logging.getLogger(__name__)
 
