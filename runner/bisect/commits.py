@@ -45,6 +45,7 @@ class CommitBisection:
     arch: str
     compiler: str = ""
     payload: dict[str, dict[str, bytes]] = field(init=False)
+    journal: Journal = field(init=False)
     known: dict[str, Reply] = field(default_factory=dict)
 
     def run(self, good: str, bad: str) -> Bisection:
@@ -52,23 +53,23 @@ class CommitBisection:
         first, last = (self.checkout.commit(ref, deadline=self._deadline) for ref in (good, bad))
         self._check_order(first, last)
         self.payload = self.setup.payload((self.arch,))
-        journal = self._journal(first, last)
-        ends = [
-            self._tested(journal, end, Why.ENDS, f"the {word} end") for word, end in (("good", first), ("bad", last))
-        ]
-        for word, end, one in zip(("good", "bad"), (first, last), ends, strict=True):
-            if not one.answer:
-                raise UserError(f"the {word} end, {end.short}, has no answer: {one.cause}")
+        self._open_journal(first, last)
+        answers = []
+        for word, end in (("good", first), ("bad", last)):
+            reply = self._tested(end, Why.ENDS, f"the {word} end")
+            if not reply.answer:
+                raise UserError(f"the {word} end, {end.short}, has no answer: {reply.cause}")
+            answers.append(reply.answer)
         found: list[str] = []
         doubt, log = "", ""
-        if ends[0].answer != ends[1].answer:
+        if answers[0] != answers[1]:
             for flags in ((), ("--first-parent",)):  # of branches that began before the good end, only the merges
-                found = self._bisect(journal, first, last, ends[0].answer, *flags)
+                found = self._bisect(first, last, answers[0], *flags)
                 log = self._git("bisect", "log")[1]
-                if not (doubt := self._doubt(journal, found, ends[0].answer)):
+                if not (doubt := self._doubt(found, answers[0])):
                     break
-            doubt = doubt or self._confirm(journal, found)
-        return self._finish(journal, first, last, found, doubt=doubt, log=log)
+            doubt = doubt or self._confirm(found)
+        return self._finish(first, last, found, doubt=doubt, log=log)
 
     @property
     def _deadline(self) -> Deadline:
@@ -79,48 +80,47 @@ class CommitBisection:
         if good.id == bad.id:
             raise UserError(f"--good and --bad are one commit, {good.short}")
         if self._git("merge-base", "--is-ancestor", good.id, bad.id)[0]:
+            git = f"git -C {self.checkout.repository}"
             hint = "exchange them?"
             if self.checkout.shallow:
-                hint = f"the repository is shallow: git -C {self.checkout.repository} fetch --unshallow"
+                hint = f"the repository is shallow: {git} fetch --unshallow"
             elif self._git("merge-base", "--is-ancestor", bad.id, good.id)[0]:
-                hint = (
-                    f"they are on different branches: git -C {self.checkout.repository} merge-base {good.id} {bad.id}"
-                )
+                hint = f"they are on different branches: {git} merge-base {good.short} {bad.short}"
             raise UserError(f"--good {good.short} does not come before --bad {bad.short}", hint=hint)
 
     # --- what is known of each commit
 
-    def _journal(self, good: Commit, bad: Commit) -> Journal:
+    def _open_journal(self, good: Commit, bad: Commit) -> None:
         """Of this question and these ends; what was asked to the letter, and the programs, are part of the question."""
-        target, repository = self.setup.target, str(self.checkout.repository)
+        target = self.setup.target
         way = self.checkout.folder.name  # of this repository, architecture, configuration and compiler
         asks = "".join(it.model_dump_json() for it in target.asks(KernelVersion.parse("6.0"), fully=False))
         contents = (content for files in self.payload.values() for content in files.values())
         programs = (hashlib.sha256(content).hexdigest() for content in contents)
         about = digest(target.question.target, way, asks, *programs)
-        new = begun(f"{about}-{digest(good.id, bad.id)}", target.question)
         for other in load_bisections(self.setup.store):
             if other.key.startswith(f"{about}-"):
                 self.known |= {it.candidate: it for it in other.replies if not it.machines_fault}
-        new = new.model_copy(update={"repository": repository})
-        return Journal.open(self.setup.store, new, self.setup.project.matrix.sha256)
+        new = begun(f"{about}-{digest(good.id, bad.id)}", target.question)
+        new = new.model_copy(update={"repository": str(self.checkout.repository)})
+        self.journal = Journal.open(self.setup.store, new, self.setup.project.matrix.sha256)
 
-    def _tested(self, journal: Journal, commit: Commit, why: Why, word: str = "") -> Reply:
-        """What came of a commit, from now or before."""
-        mine = {it.candidate: it for it in journal.replies}
-        reply = mine.get(commit.id) or self.known.get(commit.id)
-        if reply is None:
-            reply = self._build_and_boot(journal, commit, why)
-        if commit.id not in mine:
-            journal.add(self._candidate(commit), reply)
+    def _tested(self, commit: Commit, why: Why, word: str = "") -> Reply:
+        """What came of a commit, from now or before; to confirm, it is always booted."""
+        mine = {it.candidate: it for it in self.journal.replies}
+        known = None if why is Why.CONFIRM else mine.get(commit.id) or self.known.get(commit.id)
+        reply = known or self._build_and_boot(commit, why)
+        if commit.id not in mine or not known:
+            candidate = Candidate(key=commit.id, commit=commit.id, summary=commit.subject, arch=self.arch)
+            self.journal.add(candidate, reply)
         self.setup.say(f"{commit.short} {commit.subject[:60]}: {word}{word and ': '}{reply.answer or reply.cause}")
         return reply
 
-    def _candidate(self, commit: Commit) -> Candidate:
-        return Candidate(key=commit.id, commit=commit.id, summary=commit.subject, arch=self.arch)
+    def _votes(self, commit: str) -> Votes:
+        return votes([it for it in self.journal.replies if it.candidate == commit])
 
-    def _build_and_boot(self, journal: Journal, commit: Commit, why: Why) -> Reply:
-        """Raises InfraError when the machine failed: that is no reason to skip a commit. To confirm, always boots."""
+    def _build_and_boot(self, commit: Commit, why: Why) -> Reply:
+        """Raises InfraError when the machine failed: that is no reason to skip a commit."""
         limits, native = self.setup.limits, architecture(self.arch).uname == platform.machine()
         deadline = limits.deadline("build_s")
         self.checkout.check_out(commit.id, deadline=deadline)
@@ -135,19 +135,29 @@ class CommitBisection:
         wanted = Wanted(name="commit", source=f"tree:{objects}", arch=self.arch)
         (kernel,) = lock_kernels(wanted, Means(self.setup.archive, cache_root(), deadline))
         same = kernel_digest(kernel)
-        for reply in (*journal.replies, *self.known.values()):
+        for reply in (*self.journal.replies, *self.known.values()):
             if reply.kernel == same and reply.answer and why is not Why.CONFIRM:
                 return reply.model_copy(update={"candidate": commit.id, "why": Why.KNOWN})
         cell = self.setup.cell(f"{commit.short}-{self.arch}", "commit", kernel)
         told: list[Reply] = []
-        journal.count_round()
-        boots = self.setup.boots(journal.bisection, self.payload, this_machine_alone(1))
+        self.journal.count_round()
+        boots = self.setup.boots(self.journal.bisection, self.payload, this_machine_alone(1))
         boots.boot({commit.id: (cell, why)}, told.append)
         return told[-1].model_copy(update={"kernel": same, "cause": told[-1].cause[:_CAUSE_CHARS]})
 
     # --- git
 
-    def _bisect(self, journal: Journal, good: Commit, bad: Commit, good_answer: str, *flags: str) -> list[str]:
+    def _git(self, *words: str) -> tuple[int, str]:
+        done = self.checkout.git(*words, deadline=self._deadline, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def _named(self, commit: str) -> Commit:
+        return self.checkout.described(commit, deadline=self._deadline)
+
+    def _parents(self, commit: str) -> list[str]:
+        return self._git("rev-parse", f"{commit}^@")[1].split()
+
+    def _bisect(self, good: Commit, bad: Commit, good_answer: str, *flags: str) -> list[str]:
         """The first bad commit; or each one that may be it."""
         self._git("bisect", "reset")
         self._git("update-ref", "--no-deref", "HEAD", bad.id)  # git bisect wants one
@@ -155,94 +165,66 @@ class CommitBisection:
         if status:
             raise InfraError(f"`git bisect start` failed: {said.strip()[-500:]}")
         while not (found := _ended(self._git("bisect", "log")[1])):
-            commit = self.checkout.described("BISECT_HEAD", deadline=self._deadline)
-            reply = self._tested(journal, commit, Why.SEARCH)
+            reply = self._tested(commit := self._named("BISECT_HEAD"), Why.SEARCH)
             word = "skip" if not reply.answer else "good" if reply.answer == good_answer else "bad"
             status, said = self._git("bisect", word, commit.id)
             if status not in {0, _ONLY_SKIPPED}:
                 raise InfraError(f"`git bisect {word}` failed: {said.strip()[-500:]}")
         return found
 
-    def _parents(self, journal: Journal, commit: str) -> dict[str, Reply]:
-        """What came of the commits before one."""
-        ids = self._git("rev-parse", f"{commit}^@")[1].split()
-        named = (self.checkout.described(it, deadline=self._deadline) for it in ids)
-        return {it.id: self._tested(journal, it, Why.SEARCH, "a parent") for it in named}
+    # --- is it the commit that was found?
 
-    def _doubt(self, journal: Journal, found: list[str], good_answer: str) -> str:
-        """Why the answer did not change at the commit that was found: all that came before it answer as it does."""
+    def _doubt(self, found: list[str], good_answer: str) -> str:
+        """Why the answer did not change at the commit that was found: no commit before it has the good answer."""
         if len(found) != 1:
             return ""
-        parents = self._parents(journal, found[0])
-        answers = {commit: it.answer for commit, it in parents.items() if it.answer}
+        parents = self._parents(found[0])
+        answers = {it: self._tested(self._named(it), Why.SEARCH, "a parent").answer for it in parents}
         if good_answer in answers.values():
             return ""
+        title = found[0][:12]
         if not parents:
-            return f"the parents of {found[0][:12]} are not in this shallow repository: git fetch --unshallow"
-        if not answers:
-            return f"no parent of {found[0][:12]} has an answer"
-        return (
-            f"{found[0][:12]} is on a branch that began before the good end: {next(iter(answers))[:12]} answers so too"
-        )
+            return f"the parents of {title} are not in this shallow repository: git fetch --unshallow"
+        if other := next((it for it, answer in answers.items() if answer), ""):
+            return f"{title} is on a branch that began before the good end: {other[:12]} answers so too"
+        return f"no parent of {title} has an answer"
 
-    def _confirm(self, journal: Journal, found: list[str]) -> str:
+    def _confirm(self, found: list[str]) -> str:
         """Build and boot the commit that was found and its good parent again. Returns why they are in doubt."""
         if len(found) != 1:
             return ""
-        before = {commit: it.answer for commit, it in self._parents(journal, found[0]).items() if it.answer}
-        before[found[0]] = next(it.answer for it in journal.replies if it.candidate == found[0])
-        good = next(commit for commit, answer in before.items() if answer != before[found[0]])
-        for commit in (found[0], good):
-            named = self.checkout.described(commit, deadline=self._deadline)
-            while (now := self._votes(journal, commit)).open or not (now.confirmed or now.wavers):
+        for key in (found[0], *self._good_parents(found[0])[:1]):
+            commit, before = self._named(key), self._votes(key).answer
+            while (now := self._votes(key)).open or not (now.confirmed or now.wavers):
                 if now.failed >= _FAILURES:
-                    return f"{named.short} did not answer again"
-                reply = self._build_and_boot(journal, named, Why.CONFIRM)
-                journal.add(self._candidate(named), reply)
-                self.setup.say(f"{named.short} {named.subject[:60]}: again: {reply.answer or reply.cause}")
-            if now.answer != before[commit]:
-                return f"{named.short} answers in several ways"
+                    return f"{commit.short} did not answer again"
+                self._tested(commit, Why.CONFIRM, "again")
+            if now.answer != before:
+                return f"{commit.short} answers in several ways"
         return ""
 
-    @staticmethod
-    def _votes(journal: Journal, commit: str) -> Votes:
-        return votes([it for it in journal.replies if it.candidate == commit])
-
-    def _git(self, *words: str) -> tuple[int, str]:
-        done = self.checkout.git(*words, deadline=self._deadline, check=False)
-        return done.returncode, done.stdout + done.stderr
+    def _good_parents(self, commit: str) -> list[str]:
+        """Those that answer otherwise than it."""
+        answer = self._votes(commit).answer
+        return [it for it in self._parents(commit) if answer and self._votes(it).answer not in {"", answer}]
 
     # --- the end
 
-    def _finish(
-        self, journal: Journal, good: Commit, bad: Commit, found: list[str], *, doubt: str, log: str
-    ) -> Bisection:
+    def _finish(self, good: Commit, bad: Commit, found: list[str], *, doubt: str, log: str) -> Bisection:
         order = [*reversed(self._git("rev-list", "--topo-order", f"{good.id}..{bad.id}")[1].split())]
         places = {commit: at for at, commit in enumerate([good.id, *order])}
-        it = journal.bisection
-        candidates = tuple(sorted(it.candidates, key=lambda candidate: places.get(candidate.key, -1)))
-        mine = {candidate.key for candidate in candidates}
-        it = it.model_copy(
-            update={"candidates": candidates, "replies": tuple(r for r in journal.replies if r.candidate in mine)}
-        )
+        candidates = sorted(self.journal.bisection.candidates, key=lambda candidate: places.get(candidate.key, -1))
+        it = self.journal.bisection.model_copy(update={"candidates": tuple(candidates)})
         evidence = BisectEvidence.of(it, self.setup.target, self._results(it))
         at = {candidate.key: number for number, candidate in enumerate(candidates)}
-        answers = {key: self._votes(journal, key).answer for key in at}
-        changes = []
-        if len(found) == 1 and answers[found[0]]:
-            parents = [key for key in self._parents(journal, found[0]) if answers[key] not in {"", answers[found[0]]}]
-            changes = [evidence.change(Gap(at[key], at[found[0]], (), ())) for key in parents[:1]]
-        named = [self.checkout.described(commit, deadline=self._deadline) for commit in found]
-        possible = [KernelTitle(commit=one.id, summary=one.subject, arch=self.arch) for one in named]
-        end = evidence.conclusion().model_copy(
-            update={
-                "changes": tuple(changes),
-                "monotonic": True,
-                "doubt": doubt,
-                "possible": tuple(possible[bool(changes) :]),
-            }
+        parents = self._good_parents(found[0])[:1] if len(found) == 1 else []
+        changes = tuple(evidence.change(Gap(at[key], at[found[0]], (), ())) for key in parents)
+        named = [] if changes else map(self._named, found)
+        possible = tuple(KernelTitle(commit=one.id, summary=one.subject, arch=self.arch) for one in named)
+        end = {"changes": changes, "monotonic": True, "doubt": doubt, "possible": possible}
+        return self.journal.finish(
+            found=evidence.conclusion().model_copy(update=end), candidates=it.candidates, git_log=log
         )
-        return journal.finish(found=end, candidates=candidates, git_log=log)
 
     def _results(self, it: Bisection) -> dict[str, list[CellResult]]:
         """What the store has of each commit; what another bisection booted is in that one's run."""
