@@ -96,9 +96,16 @@ Range = Annotated[
     AfterValidator(matches("a range of versions", _RANGE, 'like ">=6.12" or ">=6.1,<7"')),
     WithJsonSchema({"type": "string", "pattern": f"^{_RANGE}$"}),
 ]
+
+
+def _listed(value: object) -> object:
+    """A validator: `a,b` of a source's text, or a list of matrix.yaml."""
+    return tuple(value.split(",")) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
 Names = Annotated[
     tuple[Name, ...],
-    BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value),
+    BeforeValidator(_listed),
     Field(min_length=1),
 ]
 _OURS = re.compile(r"--|(?:(?:init|rdinit|root|rootfstype|rootflags|console|panic)(?:=.*)?)|virtme.*")

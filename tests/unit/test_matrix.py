@@ -193,3 +193,9 @@ def test_a_kernel_has_its_own_size_limits_and_words_for_its_command_line(tmp_pat
     assert (plain.guest, plain.limits.boot_s, plain.cmdline) == (GuestSize(memory_mib=512, cpus=2), 120, "")
     assert (special.guest, special.cmdline) == (GuestSize(memory_mib=4096, cpus=2), "a=b,c d")
     assert (special.limits.boot_s, special.limits.probe_s) == (300, 9)
+
+
+def test_an_archive_of_packages_is_named_as_its_line_in_sources_list(tmp_path: Path) -> None:
+    apt = "{uri: 'http://127.0.0.1/debian', suites: [a, b], keyring: /k.gpg, package: 'linux-image-*-amd64'}"
+    (wanted,) = loaded(tmp_path, small(f"[{{apt: {apt}, series: '5.10'}}]")).wanted()
+    assert "suites=a,b" in wanted.source
