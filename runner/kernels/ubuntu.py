@@ -81,6 +81,9 @@ class UbuntuSource(FlavouredKernels):
         )
         return means.archive.at(Repository(server.base, ("main",), keyring, variable=self.variable))
 
+    def exactly(self, suite: str, version: str, variant: str) -> str:
+        return super().exactly(suite.partition("-")[0], version, variant)  # a pocket's kernel is one of its suite
+
     def built(self, flavour: str, arch: str) -> bool:  # noqa: ARG002  seen in the lists
         return True
 

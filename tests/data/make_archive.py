@@ -125,48 +125,49 @@ def build_deb(package: dict[str, str], pool: Path) -> Path:
     return pool / f"{package['Package']}_{version}_{package['Architecture']}.deb"
 
 
-def sign(folder: Path, home: Path) -> None:
+def publish(root: Path, suite: str, debs: list[Path], home: Path, *, until: str = "") -> None:
+    """Write the lists of a suite with these packages, which are in pool/, signed with the key in `home`."""
+    dist = root / "dists" / suite
+    binary = dist / "main/binary-amd64"
+    binary.mkdir(parents=True, exist_ok=True)
+    stanzas = []
+    for deb in debs:
+        fields = run(["dpkg-deb", "--field", deb], deadline=LIMIT).stdout
+        digest = hashlib.sha256(deb.read_bytes()).hexdigest()
+        stanzas.append(f"{fields}Filename: pool/{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n")
+    plain = "\n".join(stanzas).encode()
+    (binary / "Packages.gz").write_bytes(gzip.compress(plain, mtime=0))
+    lines = "".join(
+        f" {hashlib.sha256(data).hexdigest()} {len(data)} main/binary-amd64/{name}\n"
+        for name, data in (("Packages.gz", (binary / "Packages.gz").read_bytes()), ("Packages", plain))
+    )
+    head = f"Origin: Tests\nSuite: {suite}\nCodename: {suite}\nArchitectures: amd64\nComponents: main\n"
+    release = dist / "Release"
+    release.write_text(f"{head}Date: {RELEASE_DATE}\n{until}SHA256:\n{lines}")
     gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
-    release = folder / "Release"
-    run([*gpg, "--clearsign", "--output", str(folder / "InRelease"), str(release)], deadline=LIMIT)
+    run([*gpg, "--clearsign", "--output", str(dist / "InRelease"), str(release)], deadline=LIMIT)
     release.unlink()
 
 
-def build_suite(suite: str, home: Path) -> None:
-    pool, dist = HERE / "pool", HERE / "dists" / suite
-    binary = dist / "main/binary-amd64"
-    for folder in (pool, binary):
-        folder.mkdir(parents=True, exist_ok=True)
-    stanzas = []
-    for package in PACKAGES[suite]:
-        deb = build_deb(package, pool)
-        digest = hashlib.sha256(deb.read_bytes()).hexdigest()
-        fields = {**package, "Filename": f"pool/{deb.name}", "Size": str(deb.stat().st_size), "SHA256": digest}
-        stanzas.append("".join(f"{key}: {value}\n" for key, value in fields.items() if value))
-    index = binary / "Packages.gz"
-    index.write_bytes(gzip.compress("\n".join(stanzas).encode(), mtime=0))
-    plain = gzip.decompress(index.read_bytes())
-    lines = "".join(
-        f" {hashlib.sha256(data).hexdigest()} {len(data)} main/binary-amd64/{name}\n"
-        for name, data in (("Packages.gz", index.read_bytes()), ("Packages", plain))
-    )
-    until = f"Valid-Until: {RELEASE_DATE}\n" if suite == "forky" else ""
-    head = f"Origin: Tests\nSuite: {suite}\nCodename: {suite}\nArchitectures: amd64\nComponents: main\n"
-    (dist / "Release").write_text(f"{head}Date: {RELEASE_DATE}\n{until}SHA256:\n{lines}")
-    sign(dist, home)
+def new_key(home: Path, keyring: Path) -> None:
+    """A key in `home`, and its public part."""
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
+    key = ["--passphrase", "", "--quick-generate-key", "tests <tests@example.org>", "ed25519", "sign", "never"]
+    run([*gpg, *key], deadline=LIMIT)
+    run([*gpg, "--output", str(keyring), "--export"], deadline=LIMIT)
 
 
 def main() -> None:
     shutil.rmtree(HERE, ignore_errors=True)
+    pool = HERE / "pool"
+    pool.mkdir(parents=True)
     with tempfile.TemporaryDirectory() as name:
-        home = Path(name)
         os.environ["SOURCE_DATE_EPOCH"] = "1761955200"
-        gpg = ["gpg", "--homedir", name, "--batch", "--quiet"]
-        key = ["--passphrase", "", "--quick-generate-key", "tests <tests@example.org>", "ed25519", "sign", "never"]
-        run([*gpg, *key], deadline=LIMIT)
-        for suite in PACKAGES:
-            build_suite(suite, home)
-        run([*gpg, "--output", str(HERE / "keyring.gpg"), "--export"], deadline=LIMIT)
+        new_key(Path(name), HERE / "keyring.gpg")
+        for suite, packages in PACKAGES.items():
+            debs = [build_deb(package, pool) for package in packages]
+            until = f"Valid-Until: {RELEASE_DATE}\n" if suite == "forky" else ""
+            publish(HERE, suite, debs, Path(name), until=until)
 
 
 if __name__ == "__main__":

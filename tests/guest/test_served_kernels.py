@@ -1,18 +1,19 @@
-"""A real kernel that comes from servers: of mainline builds, of Debian's snapshot archive, of container images.
+"""A real kernel that comes from servers: of mainline builds, of Ubuntu's archive, of Debian's snapshot archive, of rpm
+packages, of container images.
 
 None of them can be assumed to be reachable, so all are on 127.0.0.1. What they serve is real: the snapshot archive's
-signed lists are those of this host's own mirror, by redirects, and the kernel is Debian's. For mainline it is packed in
-two packages, with modules as Ubuntu compresses them; the image has the same files.
+signed lists are those of this host's own mirror, by redirects, and the kernel is Debian's. For mainline and Ubuntu it
+is packed in two packages, with modules as Ubuntu compresses them; the rpm packages and the image have the same files.
 """
 
 from __future__ import annotations
 
 import json
-import lzma
 import shutil
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import zstandard
@@ -20,6 +21,7 @@ import zstandard
 from runner.caches import cache_root
 from runner.kernels import Means, ensure_kernel, lock_kernels
 from runner.kernels.archive import Archive
+from runner.kernels.compressed import decompressed
 from runner.kernels.mirrors import find_mirrors
 from runner.kernels.needs import MODULES
 from runner.kernels.snapshot import suites_at
@@ -28,6 +30,8 @@ from runner.matrix.lock import read_lock
 from runner.model import Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.process import run
+from tests.data.make_archive import new_key, publish
+from tests.integration.rpm_fixture import build_rpm, index, signing
 from tests.integration.web_fixture import Web, serving
 from tests.samples import ROOT
 from tests.unit.oci_fixture import Registry, files_layer
@@ -69,9 +73,9 @@ def repacked(deb: Path, release: str, folder: Path) -> Iterator[Path]:
     parts = {"image-unsigned": folder / "image", "modules": folder / "modules"}
     base = parts["modules"] / "lib/modules" / release
     for file in closure(available((there / "kernel").rglob("*.ko*")), MODULES):
-        target = base / file.relative_to(there).with_suffix(".zst")
+        target = base / file.relative_to(there).with_name(f"{file.name.partition('.')[0]}.ko.zst")
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(zstandard.compress(lzma.decompress(file.read_bytes()), 1))
+        target.write_bytes(zstandard.compress(decompressed(file.read_bytes()), 1))
     for name in ("builtin", "builtin.modinfo", "order"):
         shutil.copy(there / f"modules.{name}", base)
     for part, name in (("image-unsigned", "vmlinuz"), ("modules", "config")):
@@ -81,7 +85,8 @@ def repacked(deb: Path, release: str, folder: Path) -> Iterator[Path]:
         (tree / "DEBIAN").mkdir()
         (tree / "DEBIAN/control").write_text(
             f"Package: linux-{part}-{release}\nVersion: 1-1\nArchitecture: amd64\n"
-            "Maintainer: nobody <nobody@example.org>\nDescription: for tests\n"
+            + (f"Depends: linux-modules-{release}\n" if part != "modules" else "")
+            + "Maintainer: nobody <nobody@example.org>\nDescription: for tests\n"
         )
         tree.chmod(0o755)
         run(["dpkg-deb", "--root-owner-group", "-Znone", "--build", tree, folder], deadline=soon())
@@ -94,6 +99,38 @@ def serve_mainline(web: Web, deb: Path, pin: Pin, folder: Path) -> None:
     sums = "".join(f"{sha256(one.read_bytes()).hexdigest()}  {one.name}\n" for one in debs)
     web.files[f"mainline/v{pin.version}/amd64/CHECKSUMS"] = f"# Checksums-Sha256:\n{sums}".encode()
     web.folders[f"mainline/v{pin.version}/amd64/"] = folder
+
+
+def serve_apt(web: Web, packed: Path, home: Path) -> str:
+    """The text that means the packages of a mainline build, in an archive laid out as Ubuntu's."""
+    root = packed / "archive"
+    (root / "pool").mkdir(parents=True)
+    debs = [Path(shutil.copy(deb, root / "pool")) for deb in sorted(packed.glob("*.deb"))]
+    new_key(home, root / "keyring.gpg")
+    publish(root, "noble", debs, home)
+    web.folders["archive/"] = root
+    where = f"suites=noble&keyring={root}/keyring.gpg&package=linux-image-*-amd64"
+    return f"apt:{web.address}/archive?{where}&versions=>=6"
+
+
+def serve_rpm(web: Web, packed: Path, pin: Pin) -> str:
+    """The text that means the same files in rpm packages, laid out as Fedora's."""
+    repository, core, base = packed / "repository", packed / "core", f"lib/modules/{pin.release}"
+    repository.mkdir()
+    shutil.copytree(packed / "modules" / base, core / base, ignore=shutil.ignore_patterns("*.ko.zst"))
+    shutil.copy(packed / f"image/boot/vmlinuz-{pin.release}", core / base / "vmlinuz")
+    shutil.copy(packed / f"modules/boot/config-{pin.release}", core / base / "config")
+    contents = {"kernel-core": core / "lib", "kernel-modules": packed / f"modules/{base}/kernel"}
+    with signing() as signer:
+        for name, content in contents.items():
+            tree = packed / name / str(content.relative_to(core if name == "kernel-core" else packed / "modules"))
+            shutil.copytree(content, tree)
+            provides = {"kernel-uname-r": pin.release} if name == "kernel-core" else {}
+            signer.sign(build_rpm(f"{name}-{pin.version}-1.x86_64", packed / name, repository, provides))
+        key = Path(shutil.copy(signer.key, packed / "rpm.asc"))
+    index(repository)
+    web.folders["fedora/x86_64/"] = repository
+    return f"rpm:{web.address}/fedora/$basearch?key={key}&series={pin.version}-1"
 
 
 def serve_snapshot(web: Web, deb: Path, pin: Pin) -> None:
@@ -139,12 +176,15 @@ def test_a_kernel_is_the_same_bytes_wherever_it_comes_from(
     monkeypatch.setenv("RUNNER_MAINLINE_KEYRING", "unchecked")  # the integration tests have signatures
     monkeypatch.setenv("RUNNER_SNAPSHOT", f"{web.address}/snapshot")
     monkeypatch.setenv("HOME", str(tmp_path))  # has skopeo's settings
-    image = serve_image(web, tmp_path / "mainline", tmp_path)
+    packed = tmp_path / "mainline"
+    texts = [f"oci:{serve_image(web, packed, tmp_path)}", serve_rpm(web, packed, pin)]
+    with TemporaryDirectory() as home:  # a short path: gpg's agent has a socket in there
+        texts.append(serve_apt(web, packed, Path(home)))
     cache = tmp_path / "cache"
     cache.mkdir()
-    for text in (f"mainline:{pin.version}", f"snapshot:{pin.version}", f"oci:{image}", f"path:{archives.root}"):
+    for text in (f"mainline:{pin.version}", f"snapshot:{pin.version}", f"path:{archives.root}", *texts):
         wanted = Wanted(name="it", source=text, arch=pin.arch)
         (served,) = lock_kernels(wanted, Means(Archive(cache), cache, soon()))
         assert (served.version, served.release) == (pin.version, pin.release)
         assert ensure_kernel(served, cache, deadline=soon()).sha256 == archives.sha256, text
-    assert len(list((cache / "kernels").glob("*/manifest.json"))) == 4
+    assert len(list((cache / "kernels").glob("*/manifest.json"))) == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -122,10 +123,12 @@ def test_another_archive_keeps_lists_of_its_own(archive: Archive, mirror: Path, 
 
 
 def test_every_offer_can_be_locked_by_its_own_source(archive: Archive, mirror: Path, tmp_path: Path) -> None:
-    text = described(mirror, "6.8")
-    offers = offered((text,), ("x86_64",), means(archive, tmp_path), words=("apt",))
-    assert {pin.release for pin in offers} == {"6.8.0-31-generic", GENERIC, "6.11.0-17-generic"}
-    assert [pinned(pin.source, archive, tmp_path) for pin in offers] == [(pin,) for pin in offers]
+    mirrored = shutil.copytree(mirror / "dists/noble", mirror / "dists/noble-security")
+    assert mirrored  # so that Ubuntu's suite is whole
+    for text, further in ((described(mirror, "6.8"), set()), ("ubuntu:noble/6.8", {AWS})):
+        offers = offered((text,), ("x86_64",), means(archive, tmp_path), words=(text.partition(":")[0],))
+        assert {pin.release for pin in offers} == {"6.8.0-31-generic", GENERIC, "6.11.0-17-generic"} | further
+        assert [pinned(pin.source, archive, tmp_path)[0].release for pin in offers] == [pin.release for pin in offers]
 
 
 def test_an_archive_that_another_key_signed_is_refused(
