@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field
 
 from runner import yamlfile
 from runner.engine.fleet import ASK_S, CONNECT_S, FAILURES, SILENCE_S
-from runner.kernels.source import Arch, matches
+from runner.kernels.source import Arch, Matches
 from runner.matrix import SCHEMA_ID
 from runner.model import Plain, Seconds
 from runner.model.deadline import Deadline
@@ -26,18 +26,15 @@ _PATH = r"(~|(~?/[A-Za-z0-9._+-]+))(/[A-Za-z0-9._+-]+)*"
 
 Name = Annotated[
     str,
-    AfterValidator(matches("a host's name", _NAME, "small letters, digits, `.` and `-`")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"}),
+    Matches("a host's name", _NAME, "small letters, digits, `.` and `-`"),
 ]
 Target = Annotated[
     str,
-    AfterValidator(matches("an ssh target", _TARGET, "user@host or host; the port has its own key")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_TARGET}$"}),
+    Matches("an ssh target", _TARGET, "user@host or host; the port has its own key"),
 ]
 PlainPath = Annotated[
     str,
-    AfterValidator(matches("a path", _PATH, "beginning with / or ~/, of letters, digits and `.`, `_`, `+`, `-`")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"}),
+    Matches("a path", _PATH, "beginning with / or ~/, of letters, digits and `.`, `_`, `+`, `-`"),
 ]
 Slots = Annotated[int, Field(ge=1, le=256)]
 

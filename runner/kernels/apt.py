@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 from debian.debian_support import Version
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from runner.errors import InfraError
 from runner.kernels.aptroot import Repository
 from runner.kernels.archive import Archive, Listed
-from runner.kernels.source import AbsolutePath, Means, Names, PackagedSource, matches
+from runner.kernels.source import AbsolutePath, Matches, Means, Names, PackagedSource
 from runner.kernels.unpack import unpack_packages
 from runner.model import Package, Pin, Plain, Wanted
 from runner.model.version import KernelVersion
@@ -35,13 +35,11 @@ _PATTERN = r"[a-z][a-z0-9.+-]*\*[a-z0-9.+-]{0,60}"
 
 Uri = Annotated[
     str,
-    AfterValidator(matches("the address of an archive", _URI, "like https://deb.example.org/debian")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_URI}$"}),
+    Matches("the address of an archive", _URI, "like https://deb.example.org/debian"),
 ]
 Pattern = Annotated[
     str,
-    AfterValidator(matches("a pattern", _PATTERN, "like linux-image-*-generic, where * is the version")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_PATTERN}$"}),
+    Matches("a pattern", _PATTERN, "like linux-image-*-generic, where * is the version"),
 ]
 
 

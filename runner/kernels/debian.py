@@ -10,12 +10,12 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from runner.kernels.apt import GENERIC, VERSION, FlavouredKernels
 from runner.kernels.archive import Archive
 from runner.kernels.mirrors import SUITES
-from runner.kernels.source import Means, one_of
+from runner.kernels.source import Means, OneOf
 from runner.model import Pin
 from runner.model.architecture import ARCHITECTURES, architecture
 
@@ -30,10 +30,12 @@ FLAVOURS: dict[str, tuple[str, ...]] = {
 _POCKETS = ("-updates", "-security")
 
 Suite = Annotated[
-    str, AfterValidator(one_of("suite", SUITES)), WithJsonSchema({"type": "string", "enum": list(SUITES)})
+    str,
+    OneOf("suite", SUITES),
 ]
 Flavour = Annotated[
-    str, AfterValidator(one_of("flavour", FLAVOURS)), WithJsonSchema({"type": "string", "enum": list(FLAVOURS)})
+    str,
+    OneOf("flavour", FLAVOURS),
 ]
 
 

@@ -142,10 +142,11 @@ class WebServer:
     @contextmanager
     def _answer(self, method: str, path: str, deadline: Deadline) -> Iterator[http.client.HTTPResponse]:
         headers = {"User-Agent": f"kfunc-runner/{__version__}", "Cache-Control": "no-cache"}
-        request = urllib.request.Request(self._url(path), method=method, headers=headers)  # noqa: S310  see _opener
+        request = urllib.request.Request(self._url(path), method=method, headers=headers)  # noqa: S310  it is HTTP
         patience = max(0.1, min(_SILENCE_S, deadline.remaining_s))
         try:
-            with cast("http.client.HTTPResponse", _opener().open(request, timeout=patience)) as answer:
+            opened = urllib.request.build_opener(Redirects()).open(request, timeout=patience)
+            with cast("http.client.HTTPResponse", opened) as answer:
                 yield answer
         except urllib.error.HTTPError as error:
             with error:
@@ -208,22 +209,6 @@ class Redirects(urllib.request.HTTPRedirectHandler):
         if target not in ("http", "https") or (req.type == "https" and target != "https"):
             raise InfraError(f"{req.full_url} redirects to {newurl}, which is not followed")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    """HTTP and nothing else: urllib's own default would also open files and FTP."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        Redirects(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.UnknownHandler(),
-    ):
-        opener.add_handler(handler)
-    return opener
 
 
 @contextmanager

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from runner.errors import InfraError, UserError
 from runner.kernels.local import LocalSource, pin_of
-from runner.kernels.source import Means, matches
+from runner.kernels.source import Matches, Means
 from runner.kernels.unpack import Parts, find_parts, releases_in
 from runner.model import Pin, Wanted, Which
 
@@ -23,12 +23,11 @@ log = logging.getLogger(__name__)
 
 ALL, NEWEST = "all", "newest"
 ROOT = Path("/")
-_RELEASE = r"all|newest|[0-9][A-Za-z0-9._+~-]{0,100}"
+_RELEASE = r"(all|newest|[0-9][A-Za-z0-9._+~-]{0,100})"
 
 Release = Annotated[
     str,
-    AfterValidator(matches("a release", _RELEASE, 'like "6.1.0-56-amd64" (`uname -r`), or all, or newest')),
-    WithJsonSchema({"type": "string", "pattern": f"^({_RELEASE})$"}),
+    Matches("a release", _RELEASE, 'like "6.1.0-56-amd64" (`uname -r`), or all, or newest'),
 ]
 
 

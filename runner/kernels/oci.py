@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, WithJsonSchema
+from pydantic import BaseModel, Field, ValidationError
 
 from runner.caches import need_space
 from runner.errors import InfraError, UserError
 from runner.kernels.config import upstream_version
 from runner.kernels.layers import Layers, taken
-from runner.kernels.source import KernelSource, Means, matches, needs_tool
+from runner.kernels.source import KernelSource, Matches, Means, needs_tool
 from runner.kernels.unpack import unpack_packages
 from runner.model import Pin, PinnedFile
 from runner.model.architecture import architecture
@@ -46,8 +46,7 @@ _GO = {"ppc64el": "ppc64le"}
 
 Reference = Annotated[
     str,
-    AfterValidator(matches("an image", _REFERENCE, _RULE)),
-    WithJsonSchema({"type": "string", "pattern": f"^{re.sub(r'[?]P<[a-z]+>', '?:', _REFERENCE)}$"}),
+    Matches("an image", _REFERENCE, _RULE),
 ]
 
 

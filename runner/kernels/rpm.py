@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple, Self
 from xml.etree import ElementTree as Xml
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from runner.errors import InfraError
 from runner.kernels.compressed import decompressed
 from runner.kernels.download import NotThere, WebServer
 from runner.kernels.layers import Layers, taken
 from runner.kernels.openpgp import check_detached
-from runner.kernels.source import Means, Name, PackagedSource, matches, needs_tool
+from runner.kernels.source import Matches, Means, Name, PackagedSource, needs_tool
 from runner.kernels.unpack import Parts, unpack_packages
 from runner.model import Pin, PinnedFile, Plain
 from runner.model.architecture import architecture
@@ -42,13 +42,11 @@ _TAIL = b"</package>"
 
 Uri = Annotated[
     str,
-    AfterValidator(matches("the address of a repository", _URI, "like https://rpm.example.org/41/$basearch/os")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_URI}$"}),
+    Matches("the address of a repository", _URI, "like https://rpm.example.org/41/$basearch/os"),
 ]
 Key = Annotated[
     str,
-    AfterValidator(matches("a file of keys", _KEY, f"a whole path, or one below /usr/share/{KEYS}")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_KEY}$"}),
+    Matches("a file of keys", _KEY, f"a whole path, or one below /usr/share/{KEYS}"),
 ]
 
 

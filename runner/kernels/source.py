@@ -14,7 +14,8 @@ from typing import Annotated, ClassVar, Self, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from debian.debian_support import Version
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, ValidationError, model_validator
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from runner.errors import InfraError, UserError
 from runner.kernels.archive import Archive
@@ -28,27 +29,42 @@ from runner.text import nearest
 # --- the words of matrix.yaml ----------------------------------------------------------------------------------------
 
 
-def one_of(what: str, known: Iterable[str]) -> Callable[[str], str]:
-    """A validator: one of these words, else an error that names the nearest."""
-    names = tuple(known)
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Of a field of text: it has this pattern, else an error that states the rule."""
 
-    def check(word: str) -> str:
-        if word not in names:
-            raise ValueError(f"unknown {what} {word!r}; {nearest(word, names)}")
+    what: str
+    pattern: str
+    rule: str
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, *_: object) -> dict[str, object]:
+        return {"type": "string", "pattern": f"^{re.sub(r'[?]P<[a-z]+>', '?:', self.pattern)}$"}
+
+    def _checked(self, word: str) -> str:
+        if not re.fullmatch(self.pattern, word):
+            raise ValueError(f"{word!r} is not {self.what}: {self.rule}")
         return word
 
-    return check
 
+class OneOf:
+    """Of a field of text: one of these words, else an error that names the nearest."""
 
-def matches(what: str, pattern: str, rule: str) -> Callable[[str], str]:
-    """A validator: text of this pattern, else an error that states the rule."""
+    def __init__(self, what: str, known: Iterable[str]) -> None:
+        self._what, self._known = what, tuple(known)
 
-    def check(word: str) -> str:
-        if not re.fullmatch(pattern, word):
-            raise ValueError(f"{word!r} is not {what}: {rule}")
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, *_: object) -> dict[str, object]:
+        return {"type": "string", "enum": list(self._known)}
+
+    def _checked(self, word: str) -> str:
+        if word not in self._known:
+            raise ValueError(f"unknown {self._what} {word!r}; {nearest(word, self._known)}")
         return word
-
-    return check
 
 
 def quoted(value: object) -> object:
@@ -64,18 +80,15 @@ _PATH = r"/[A-Za-z0-9._/+:=-]{0,255}"
 Name = Annotated[
     str,
     BeforeValidator(quoted),
-    AfterValidator(matches("a name", _NAME, "letters, digits and `.`, `_`, `-`, at most 64, no sign at its start")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"}),
+    Matches("a name", _NAME, "letters, digits and `.`, `_`, `-`, at most 64, no sign at its start"),
 ]
 Arch = Annotated[
     str,
-    AfterValidator(one_of("architecture", ARCHITECTURES)),
-    WithJsonSchema({"type": "string", "enum": list(ARCHITECTURES)}),
+    OneOf("architecture", ARCHITECTURES),
 ]
 AbsolutePath = Annotated[
     str,
-    AfterValidator(matches("a path", _PATH, "it must begin with / and be of letters, digits and ._/+:=-")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_PATH}$"}),
+    Matches("a path", _PATH, "it must begin with / and be of letters, digits and ._/+:=-"),
 ]
 _DOTTED = r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}"
 _SERIES = rf"{_DOTTED}([-~]rc[0-9]{{1,3}})?(-[0-9][A-Za-z0-9.+~_-]{{0,63}})?"
@@ -85,16 +98,12 @@ _RANGE = rf"{_BOUND}(,{_BOUND}){{0,3}}"
 Series = Annotated[
     str,
     BeforeValidator(quoted),
-    AfterValidator(
-        matches("a kernel series", _SERIES, 'like "6.12", "7", or one version, like "6.12.117" or "6.12.117-1"')
-    ),
-    WithJsonSchema({"type": "string", "pattern": f"^{_SERIES}$"}),
+    Matches("a kernel series", _SERIES, 'like "6.12", "7", or one version, like "6.12.117" or "6.12.117-1"'),
 ]
 Range = Annotated[
     str,
     BeforeValidator(quoted),
-    AfterValidator(matches("a range of versions", _RANGE, 'like ">=6.12" or ">=6.1,<7"')),
-    WithJsonSchema({"type": "string", "pattern": f"^{_RANGE}$"}),
+    Matches("a range of versions", _RANGE, 'like ">=6.12" or ">=6.1,<7"'),
 ]
 
 

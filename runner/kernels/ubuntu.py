@@ -13,13 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from runner.kernels.apt import GENERIC, VERSION, FlavouredKernels
 from runner.kernels.aptroot import Repository
 from runner.kernels.archive import Archive
 from runner.kernels.download import server_from
-from runner.kernels.source import Means, matches
+from runner.kernels.source import Means, Name
 from runner.model import Pin
 
 KEYRING_VARIABLE = "RUNNER_UBUNTU_KEYRING"
@@ -27,19 +27,6 @@ _SERVERS = {"x86_64": "http://archive.ubuntu.com/ubuntu"}
 _PORTS = "http://ports.ubuntu.com/ubuntu-ports"  # has all other architectures
 _LISTED = ("jammy", "noble")
 _POCKETS = ("-updates", "-security")
-_WORD = r"[a-z][a-z0-9]{1,15}"
-_FLAVOUR = r"[a-z][a-z0-9]*(-[a-z0-9]+)*"
-
-Suite = Annotated[
-    str,
-    AfterValidator(matches("a suite of Ubuntu's", _WORD, "like noble; its updates are searched as well")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_WORD}$"}),
-]
-Flavour = Annotated[
-    str,
-    AfterValidator(matches("a flavour", _FLAVOUR, "like generic, lowlatency, aws, azure or gcp")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_FLAVOUR}$"}),
-]
 
 
 class UbuntuSource(FlavouredKernels):
@@ -49,9 +36,9 @@ class UbuntuSource(FlavouredKernels):
     example: ClassVar[str] = "ubuntu:noble/6.8, ubuntu:noble/6.8/aws"
     variable: ClassVar[str] = "RUNNER_UBUNTU"
 
-    ubuntu: Annotated[Suite, Field(description="Ubuntu suite whose packages are used")]
+    ubuntu: Annotated[Name, Field(description="Ubuntu suite whose packages are used")]
     flavours: Annotated[
-        tuple[Flavour, ...], Field(min_length=1, description="generic, lowlatency, aws, azure, gcp, ...")
+        tuple[Name, ...], Field(min_length=1, description="generic, lowlatency, aws, azure, gcp, ...")
     ] = (GENERIC,)
 
     @property
@@ -60,7 +47,7 @@ class UbuntuSource(FlavouredKernels):
 
     @property
     def pockets(self) -> tuple[str, ...]:
-        return tuple(self.ubuntu + pocket for pocket in _POCKETS)
+        return () if "-" in self.ubuntu else tuple(self.ubuntu + pocket for pocket in _POCKETS)
 
     @classmethod
     def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> Iterator[Pin]:
@@ -81,13 +68,10 @@ class UbuntuSource(FlavouredKernels):
         )
         return means.archive.at(Repository(server.base, ("main",), keyring, variable=self.variable))
 
-    def exactly(self, suite: str, version: str, variant: str) -> str:
-        return super().exactly(suite.partition("-")[0], version, variant)  # a pocket's kernel is one of its suite
-
     def built(self, flavour: str, arch: str) -> bool:  # noqa: ARG002  seen in the lists
         return True
 
     def image(self, name: str, arch: str) -> tuple[str, str]:  # noqa: ARG002  not in the name
         """6.8.0-50-generic, in linux-image-RELEASE or linux-image-unsigned-RELEASE."""
-        found = re.fullmatch(rf"linux-image-(?:unsigned-)?({VERSION}-({_FLAVOUR}))", name)
+        found = re.fullmatch(rf"linux-image-(?:unsigned-)?({VERSION}-([a-z][a-z0-9-]*))", name)
         return (found[1], found[2]) if found else ("", "")

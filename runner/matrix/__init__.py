@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, Union
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from runner import yamlfile
 from runner.errors import UserError
 from runner.kernels import BY_WORD, SOURCES
 from runner.kernels.mirrors import IMAGE_SUITES
-from runner.kernels.source import Arch, KernelSource, Name, matches, one_of, quoted
+from runner.kernels.source import Arch, KernelSource, Matches, Name, OneOf, quoted
 from runner.matrix.cellnames import cell_ids, kernel_names
 from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Settings, Wanted
 from runner.probes.kind import probe_name
@@ -33,13 +33,11 @@ _GLOB = r"[A-Za-z0-9._*?\[\]!-]{1,64}"
 Glob = Annotated[
     str,
     BeforeValidator(quoted),
-    AfterValidator(matches("a pattern", _GLOB, "a kernel's name, in which * stands for anything")),
-    WithJsonSchema({"type": "string", "pattern": f"^{_GLOB}$"}),
+    Matches("a pattern", _GLOB, "a kernel's name, in which * stands for anything"),
 ]
 BaseSuite = Annotated[
     str,
-    AfterValidator(one_of("suite for an image", IMAGE_SUITES)),
-    WithJsonSchema({"type": "string", "enum": list(IMAGE_SUITES)}),
+    OneOf("suite for an image", IMAGE_SUITES),
 ]
 
 # --- the file, as it is written ------------------------------------------------------------------------------------
