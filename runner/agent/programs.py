@@ -103,7 +103,7 @@ class Loader:
         handle = ctypes.c_void_p(libbpf.c.bpf_object__open_file(path.encode(), None))
         if not handle:
             raise libbpf.error(f"opening {name}.bpf.o")
-        opened = Object(libbpf, handle, name)
+        opened = Object(libbpf, handle, path)
         opened.set_constants(constants)
         opened.set_tagged_maps()
         self._taken = {}
@@ -116,10 +116,10 @@ class Loader:
 class Object:
     """An object whose maps are in the kernel and whose programs are relocated."""
 
-    def __init__(self, libbpf: Libbpf, handle: ctypes.c_void_p, name: str) -> None:
+    def __init__(self, libbpf: Libbpf, handle: ctypes.c_void_p, path: str) -> None:
         self._libbpf = libbpf
         self._handle = handle
-        self._name = name
+        self._path, self._name = path, os.path.basename(path)
         self._btf = Btf(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__btf(handle)))
         self._variables = {
             name: (section, *place) for section in _SECTIONS for name, place in self._btf.variables(section).items()
@@ -133,7 +133,7 @@ class Object:
         """`opts.netns_id` -> its section and place. BtfError when there is no such global."""
         name, *members = path.split(".")
         if name not in self._variables:
-            raise BtfError(f"{self._name}.bpf.o has no global {name!r}")
+            raise BtfError(f"{self._name} has no global {name!r}")
         section, offset, type_id = self._variables[name]
         return section, self._btf.slot(offset, type_id, members)
 
@@ -217,8 +217,11 @@ class Object:
         """
         number = log.rpartition(_POISONED)[2].partition("\n")[0]
         at = int(number) - _POISON if number.isdecimal() else -1
-        names = [*self._btf.variables(".kconfig"), *sorted(self._btf.variables(".ksyms"))] if at >= 0 else []
-        return names[at] if 0 <= at < len(names) else ""
+        if at < 0:
+            return ""
+        whole = Btf.of_file(self._libbpf, self._path)  # libbpf has taken their names out of its own
+        names = [*whole.variables(".kconfig"), *sorted(whole.variables(".ksyms"))]
+        return names[at] if at < len(names) else ""
 
     def _as(self, program: str, load_as: str | None) -> tuple[bytes, LoadOpts, ProgType]:
         """To load as a type."""
@@ -229,7 +232,7 @@ class Object:
 
     def _relocated(self, program: str) -> Relocated:
         if program not in self._programs:
-            raise BtfError(f"{self._name}.bpf.o has no program {program!r}")
+            raise BtfError(f"{self._name} has no program {program!r}")
         return self._programs[program]
 
     def write(self, inputs: dict[str, int]) -> None:
@@ -248,7 +251,7 @@ class Object:
     def read(self) -> dict[str, int]:
         """Every member of the global `result`."""
         if _RESULT not in self._variables:
-            raise BtfError(f"{self._name}.bpf.o has no global {_RESULT!r}")
+            raise BtfError(f"{self._name} has no global {_RESULT!r}")
         section, offset, type_id = self._variables[_RESULT]
         fd, first = self._maps[section]
         content = ctypes.create_string_buffer(len(first))

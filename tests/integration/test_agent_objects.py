@@ -30,7 +30,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Object]:
     for name in names:
         path = folder / f"{name}.bpf.o"
         path.write_bytes(objects[path.name])
-        found[name] = Object(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__open_file(bytes(path), None)), name)
+        found[name] = Object(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__open_file(bytes(path), None)), str(path))
     return found
 
 
@@ -78,6 +78,15 @@ def test_unknown_names_are_refused(opened: Object) -> None:
         opened.set_constants({"flow": 1})
     with pytest.raises(BtfError, match="no program 'tc_nothing'"):
         opened.load("tc_nothing")
+
+
+def test_the_kfunc_of_an_unresolved_call_is_named(opened: Object) -> None:
+    """By its place among the object's kfuncs, which libbpf puts into the call."""
+    kfuncs = claims()[0].kfunc_names
+    log = "12: (85) call unknown#{0}\ninvalid func unknown#{0}\nprocessed 9 insns\n"
+    found = [opened.unresolved(log.format(2002000000 + at)) for at in range(len(kfuncs) + 1)]
+    assert found == [*kfuncs, ""]
+    assert [opened.unresolved(log.format(195896080)), opened.unresolved("R1 bad\n")] == ["", ""]
 
 
 def test_reserved_bytes_are_where_the_kernel_has_them(opened: Object) -> None:
