@@ -108,6 +108,7 @@ def build_tree(
             jobs=jobs,
             deadline=deadline,
             fragment=fragment.absolute(),
+            compiler=compiler,
         )
         release = (checkout.objects / "include/config/kernel.release").read_text().strip()
         return BuiltTree(what, row.name, release, checkout.objects, round(time.monotonic() - start, 1))

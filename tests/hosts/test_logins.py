@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -116,6 +117,26 @@ def test_an_account_without_a_shell_is_told_with_its_words(three: Net) -> None:
     with users(amber, f"root:x:0:0:root:{amber.home}:/usr/sbin/nologin"):
         error = refusal(entry(three, f"root@{amber.address}"))
     assert error.what == "big: the login works, but no command runs there: This account is currently not available."
+
+
+def test_a_connection_that_breaks_in_a_command_is_no_exit_status(three: Net) -> None:
+    with (
+        connect(entry(three, f"root@{three.hosts[0].address}"), HostLimits()) as connection,
+        pytest.raises(InfraError, match=r"big: the connection broke during `kill -9 \$PPID`: "),
+    ):
+        connection.run("kill -9 $PPID", deadline=limit(), check=False)
+
+
+def test_what_cannot_be_sent_is_the_error(three: Net) -> None:
+    def feed(to: IO[bytes]) -> None:
+        to.write(b"some")
+        raise InfraError("it is not in the cache")
+
+    with (
+        connect(entry(three, f"root@{three.hosts[0].address}"), HostLimits()) as connection,
+        pytest.raises(InfraError, match="it is not in the cache"),
+    ):
+        connection.run("cat", deadline=limit(), feed=feed)
 
 
 def test_lines_of_known_hosts_about_others_are_ignored(three: Net, tmp_path: Path) -> None:

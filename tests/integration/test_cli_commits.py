@@ -40,11 +40,13 @@ def test_what_is_about_an_archives_kernels_is_refused(word: str, capsys: pytest.
 def test_a_commit_is_built_in_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def build(source: Path, objects: Path, arch: str, **_: object) -> None:
+    def build(source: Path, objects: Path, arch: str, *, compiler: str, **_: object) -> None:
+        compilers.append(compiler)
         release = objects / "include/config/kernel.release"
         release.parent.mkdir(parents=True)
         release.write_text((source / "kernel").read_text() + "\n")
 
+    compilers: list[str] = []
     monkeypatch.setenv("RUNNER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("runner.kernels.build.build_kernel", build)
     ids = history(tmp_path / "repo", "6.12.1", "6.12.2")
@@ -54,3 +56,7 @@ def test_a_commit_is_built_in_the_cache(
     assert (told["what"], told["release"]) == (f"{ids[0][:12]} commit 0: 6.12.1", "6.12.1")
     assert told["tree"].startswith(str(tmp_path / "cache" / "builds"))
     assert (tmp_path / "repo" / "kernel").read_text() == "6.12.2"
+    assert cli.run([*words, "--cc", "gcc-14"]) == 0
+    other = json.loads(capsys.readouterr().out)
+    assert other["tree"] != told["tree"], "objects of another compiler would be built again"
+    assert compilers == ["", "gcc-14"]
