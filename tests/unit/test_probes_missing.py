@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runner.model import CellResult, ProgType, State, Verdict
+from runner.model import Build, CellResult, ProgType, State, Verdict
 from runner.probes.census.answers import taken
 from runner.probes.claims.answers import Observation
 from runner.probes.claims.judge import missing_words
@@ -57,6 +57,17 @@ def test_a_kernel_from_before_kfuncs_has_none_though_its_btf_has_functions_of_su
     why = "the kernel has no kfuncs: its verifier knows no calls of them, which upstream's does since 5.13"
     assert {(one.state, one.cause) for one in states(old)} == {(State.ABSENT, why)}
     assert set(answered(old).values()) == {(Verdict.NO_ANSWER, why)}
+
+
+def test_a_kernel_that_was_not_asked_because_of_its_options_says_which() -> None:
+    why = "the kernel is without CONFIG_DEBUG_INFO_BTF (kfuncs are found by the kernel's BTF)"
+    seen = result("6.12.117")
+    failed = [Observation(probe=one.probe, failed=why) for one in seen_of(seen)]
+    facts = seen.facts.model_copy(update={"btf": ()})
+    plain = seen.model_copy(update={"build": Build(lacks=("EXT4_FS", "DEBUG_INFO_BTF")), "facts": facts})
+    old = with_answers(plain, claims=failed, census=(), ended={ProgType.TC: why, ProgType.XDP: why}, missing=())
+    assert set(answered(old).values()) == {(Verdict.NO_ANSWER, why)}
+    assert {(one.state, one.cause) for one in states(old)} == {(State.NO_ANSWER, why)}
 
 
 def unresolved(kfunc: str, *, log: str = POISONED) -> Observation:

@@ -129,8 +129,9 @@ def _no_answer(evidence: Evidence, question: Question, pattern: Pattern, seen: O
         return not_asked(result, question.probe)
     if evidence.no_kfuncs:
         return NO_KFUNCS
-    if seen.failed:  # a module that is not there makes much else fail, too
-        return _unready(result, file) or seen.failed
+    if seen.failed:  # a module that is not there makes much else fail, too; without BTF nothing was asked
+        asked = "DEBUG_INFO_BTF" not in result.build.lacks
+        return (asked and _unready(result, file)) or seen.failed
     if seen.load_errno is None:
         return "the program was not given to the kernel"
     if names_words(pattern) and matches(pattern, seen):
