@@ -113,10 +113,12 @@ class Project:
             return self
         with self.store() as store:
             run, asked = store.load(run_id), store.asked(run_id)
-        if asked is None:
-            return self
-        matrix = replace(self.matrix, sha256=run.matrix_sha256)
-        return replace(self, matrix=matrix, recalled=Expectations.recalled(self.root, asked))
+        return replace(self.recalling(asked), matrix=replace(self.matrix, sha256=run.matrix_sha256)) if asked else self
+
+    def recalling(self, asked: Asked) -> Self:
+        """This project with the probes that were asked, where these tell what was expected of them."""
+        recalled = Expectations.recalled(self.root, asked)
+        return replace(self, recalled=recalled) if recalled.known else self
 
     def settled(self, *, mode: Mode, offline: bool, write: bool = True) -> Lock:
         """The lock, brought up to what can be had and written if it changed; warns about pins that were replaced."""

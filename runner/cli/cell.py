@@ -23,7 +23,7 @@ from runner.engine.plan import OpenGuests, order_again
 from runner.engine.repeat import Earlier, Repeated, Repetition
 from runner.errors import UserError
 from runner.guest.interface import Guest
-from runner.model import Outcome, Trace
+from runner.model import Asked, Outcome, Trace
 from runner.project import Project
 from runner.reports.cell import cell_report, comparison_report, probe_report
 from runner.reports.export import exported_cell, exported_probe, imported_cell, to_json
@@ -61,7 +61,7 @@ def show(
             lambda: cell_report(found, every=every, console_path=str(path)),
             lambda: to_json(exported_cell(found, asked.cells.get(cell) if asked else None)),
         )
-    said = next((it for it in project.expectations.said() if it.probe == probe), None)
+    said = next((it for it in project.of_run(run_id).expectations.said() if it.probe == probe), None)
     says, source = (said.says, said.sources) if said else ("", "")
     trace = evidence.read_trace(project.reports, run_id, cell, probe)
     report = probe_report(found, probe, says=says, source=source, trace=trace)
@@ -91,8 +91,12 @@ def repro(
 
     With --gdb nothing is asked before Enter is pressed. Exit status: 0 the same answer; 1 another one; 2 no answer.
     """
-    expectations = project.expectations
     earlier, run_id = (_of_file(from_, cell), "") if from_ else _of_store(project, cell, run)
+    if from_ and earlier.recorded:
+        project = project.recalling(Asked(cells={cell: earlier.recorded}, objects=dict(earlier.objects)))
+    else:
+        project = project.of_run(run_id)
+    expectations = project.expectations
     order = order_again(earlier.result.cell, earlier.asked(expectations), probe, trace=bool(probe))
     if gdb:
         limits = order.cell.limits.model_copy(update={"probe_s": _UNLIMITED_S, "cell_s": _UNLIMITED_S})

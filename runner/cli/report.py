@@ -203,9 +203,9 @@ def diff(
 
     A kernel or a cell stands for its last stored answer.
     """
-    expectations = project.expectations
+    known = [project.of_run(word).expectations for word in (before, after)]
     with project.store() as store:
-        found = compare(side(store, expectations, before), side(store, expectations, after), expectations)
+        found = compare(side(store, known[0], before), side(store, known[1], after), known[1])
     status = EXIT_BROKEN if found.worse or (same and not found.nothing) else EXIT_OK
     return Shown(changes_report(found), changes_document(found), status)
 

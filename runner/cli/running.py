@@ -1,4 +1,4 @@
-"""`runner matrix run`: the cells, the plan, the sinks, and what is printed in the end."""
+"""`runner matrix run` and `runner load`: the cells, the plan, the sinks, and what is printed in the end."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from runner.reports.markdown import availability_markdown
 from runner.reports.summary import run_report, totals
 from runner.results.diff import Side, of_run
 from runner.results.lookup import baseline, compare
-from runner.results.model import JudgedRun, Run, RunHeader, RunKind, judge_run
+from runner.results.model import JudgedRun, Run, RunKind, judge_run
 from runner.results.series import measurements
 from runner.results.store import ResultStore
 from runner.store import write_atomically
@@ -67,7 +67,7 @@ def load(project: Project, asked: Load, engine: Engine) -> int:
         hosts=asked.hosts, offline=asked.offline, format_=asked.format_,
     )  # fmt: skip
     if asked.resume:
-        return _run(project.of_run(asked.resume), request, engine)
+        return _run(project.of_run(asked.resume), request, engine, kind=RunKind.LOAD)
     loading, cells = project.naming(asked.kernel or (), asked.arch or (), asked.entries(), offline=asked.offline)
     return _run(loading, request, engine, cells, RunKind.LOAD)
 
@@ -83,6 +83,8 @@ def _run(
 
     events = JsonLines(describe) if request.format_ is Format.JSON else None
     console = progress_console() if events else out_console()
+    if request.resumed and RunKind.of(request.resumed) is not kind:
+        raise UserError(f"{request.resumed} is no run of this command", hint=f"`{resuming(request.resumed)}`")
     with stoppable(), project.store(read_only=False) as store:
         matrix = project.matrix.sha256
         if request.resume:
@@ -153,13 +155,13 @@ def _resumable(run: Run) -> Iterator[None]:
     try:
         yield
     except InfraError as error:
-        then = f"`{resuming(run)}` boots the cells without a result"
+        then = f"`{resuming(run.id)}` boots the cells without a result"
         raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error
 
 
-def resuming(run: RunHeader) -> str:
+def resuming(run_id: str) -> str:
     """The command that resumes a run."""
-    return f"runner {'load' if run.kind is RunKind.LOAD else 'matrix run'} --resume {run.id}"
+    return f"runner {'load' if RunKind.of(run_id) is RunKind.LOAD else 'matrix run'} --resume {run_id}"
 
 
 def _again(plan: Plan, store: ResultStore, before: Side, expectations: Expectations) -> Plan:
@@ -211,7 +213,7 @@ def show(done: JudgedRun, project: Project, console: Console, *, finished: bool 
         what = "have no answer" if finished else "never finished: the run was interrupted"
         names = ", ".join(cell.id for cell in missing)
         console.print(Text(f"{len(missing)} of {len(cells)} cells {what}: {names}"), soft_wrap=True)
-        console.print(Text(f"`{resuming(done.run)}` runs only those"), soft_wrap=True)
+        console.print(Text(f"`{resuming(done.run.id)}` runs only those"), soft_wrap=True)
 
 
 def _is_whole(done: JudgedRun, project: Project) -> bool:

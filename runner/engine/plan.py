@@ -203,8 +203,16 @@ def cell_orders(
 
 
 def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, trace: bool = False) -> CellOrder:
-    """Everything that was asked, or one probe. Raises UserError, naming the nearest, when that was not asked."""
+    """Everything that was asked, one probe, or PROBE/ITEM of one with items.
+
+    Raises UserError, naming the nearest, when that was not asked.
+    """
     mine = tuple(ask for ask in asked.asks if not probe or ask.probe == probe)
+    if not mine:
+        whole, _, item = probe.partition("/")
+        mine = tuple(
+            ask.model_copy(update={"only": item}) for ask in asked.asks if item and ask.items and ask.probe == whole
+        )
     if not mine:
         otherwise = f"`runner cell show {cell.id}` lists what it was asked"
         hint = nearest(probe, [ask.probe for ask in asked.asks], otherwise)

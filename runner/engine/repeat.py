@@ -14,7 +14,7 @@ from runner.caches import cache_root
 from runner.engine.controller import execute
 from runner.engine.fleet import this_machine_alone
 from runner.engine.plan import CellOrder, OpenGuests, Plan, Results, Sink, cell_orders, payload
-from runner.model import ANSWERS, NO_ANSWER, AskedCell, CellResult, Deviation, Outcome, Trace, Verdict
+from runner.model import ANSWERS, NO_ANSWER, Ask, AskedCell, CellResult, Deviation, Outcome, Trace, Verdict
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes import Expectations, compile_objects
@@ -45,11 +45,11 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """What the second boot gave. `probes` were asked; `same_programs`: with the very BPF objects of then."""
+    """What the second boot gave. `asks` were asked; `same_programs`: with the very BPF objects of then."""
 
     earlier: Earlier
     result: CellResult
-    probes: tuple[str, ...]
+    asks: tuple[Ask, ...]
     same_programs: bool
     changed: tuple[Deviation, ...]
 
@@ -59,7 +59,7 @@ class Repeated:
         before, now = self.earlier.result.outcome, self.result.outcome
         if not ANSWERS.issuperset({before, now}):
             return None
-        if now is before is Outcome.RAN and not any(answered(self.result, probe) for probe in self.probes):
+        if now is before is Outcome.RAN and not any(answered(self.result, ask) for ask in self.asks):
             return None
         return now is before and not self.changed
 
@@ -113,10 +113,9 @@ class Repetition:
                 return None
         before = earlier.result
         now = results[-1].model_copy(update={"cell": before.cell})
-        probes = tuple(ask.probe for ask in order.asks)
         held = self._holds(before) & self._holds(now)
-        changed = changed_answers(before, now, probes, held=held) if before.outcome in ANSWERS else ()
-        return Repeated(earlier, now, probes, same, changed)
+        changed = changed_answers(before, now, order.asks, held=held) if before.outcome in ANSWERS else ()
+        return Repeated(earlier, now, order.asks, same, changed)
 
     def _programs(self, earlier: Earlier, byte_order: str, deadline: Deadline) -> tuple[dict[str, bytes], bool]:
         """The BPF objects of then, or else those that the source compiles to; and whether they are the same."""
@@ -138,27 +137,36 @@ class Repetition:
 
 
 def changed_answers(
-    before: CellResult, after: CellResult, probes: Iterable[str], *, held: Collection[str] = ()
+    before: CellResult, after: CellResult, asks: Iterable[Ask], *, held: Collection[str] = ()
 ) -> tuple[Deviation, ...]:
-    """What the second boot answered in another way, for each of these probes.
+    """What the second boot answered in another way, for each of these asks.
 
     Addresses in a log are not the kernel's answer, and neither is how far a timeout has run down. `held` are probes
     whose claims hold both times: what their programs counted may differ within what the claim says.
     """
     was, now = _told(before, after, held), _told(after, before, held)
-    asked = set(probes)
+    asked = {ask.probe: ask.only for ask in asks}
     return tuple(
         Deviation(what=what, before=was.get(what, NO_ANSWER), after=now.get(what, NO_ANSWER))
         for what in dict.fromkeys((*was, *now))
-        if what.partition(", ")[0] in asked and was.get(what, NO_ANSWER) != now.get(what, NO_ANSWER)
+        if _is_asked(what, asked) and was.get(what, NO_ANSWER) != now.get(what, NO_ANSWER)
     )
 
 
-def answered(result: CellResult, probe: str) -> bool:
+def _is_asked(what: str, asked: Mapping[str, str]) -> bool:
+    """`asked` has by the probe the item that alone was asked about; empty: all of it was."""
+    probe, _, part = what.partition(", ")
+    whole, _, item = probe.partition(":")
+    if probe in asked:
+        return asked[probe] in ("", part)
+    return bool(item) and asked.get(whole) == item  # that it crashed the kernel
+
+
+def answered(result: CellResult, ask: Ask) -> bool:
     """Did the kernel say anything to it? A crash is an answer as well."""
-    if probe in result.crashed:
+    if not {ask.probe, f"{ask.probe}:{ask.only}"}.isdisjoint(result.crashed):
         return True
-    return any(it.probe == probe and not it.failed for it in result.answers)
+    return any(it.probe == ask.probe and not it.failed and ask.only in ("", it.item) for it in result.answers)
 
 
 def _told(result: CellResult, other: CellResult, held: Collection[str]) -> dict[str, str]:

@@ -10,7 +10,19 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner.errors import UserError
-from runner.model import ANSWERS, BEGINS, NO_ANSWER, CellResult, Deviation, JudgedSplat, Outcome, Row, Trace, Verdict
+from runner.model import (
+    ANSWERS,
+    BEGINS,
+    NO_ANSWER,
+    CellResult,
+    Crash,
+    Deviation,
+    JudgedSplat,
+    Outcome,
+    Row,
+    Trace,
+    Verdict,
+)
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, pairs, section, state_mark, verdict_mark
 from runner.reports.findings import show_command
@@ -57,8 +69,8 @@ def probe_report(
 
     Raises UserError, naming the nearest probe, when the cell knows no such probe.
     """
-    rows = [row for row in cell.rows if row.probe == probe]
-    if not rows and probe not in cell.result.crashed:
+    rows, crashed = [row for row in cell.rows if row.probe == probe], _crashed(cell.result, probe)
+    if not rows and not crashed:
         hint = nearest(probe, dict.fromkeys(row.probe for row in cell.rows), f"`{show_command(cell.id)}` lists them")
         raise UserError(f"cell {cell.id} has no probe {plain(probe)!r}", hint=hint)
     parts: list[RenderableType] = []
@@ -70,9 +82,9 @@ def probe_report(
             log = lines(row.log.rstrip()) if row.log.strip() else ["empty"]
             parts.append(section("Log of the load", *log))
         else:
-            why = "it took the guest down" if probe in cell.result.crashed else "the guest never answered it"
+            why = "it took the guest down" if crashed else "the guest never answered it"
             parts.append(Text(f"There is no answer: {why}."))
-    for crash in (crash for crash in cell.result.crashes if crash.probe == probe):
+    for crash in crashed:
         oops = lines(crash.oops) if crash.oops else ["it was not kept"]
         parts.append(section(plain(crash.cause) or "What the console said", *oops))
     parts += [_splat(splat) for splat in cell.splats if splat.probe == probe]
@@ -84,6 +96,11 @@ def probe_report(
         parts.append(section("The kernel said meanwhile", *(said or ["nothing"])))
     parts += _probing_console(cell.result, probe)
     return Trimmed(Group(*parts))
+
+
+def _crashed(result: CellResult, probe: str) -> list[Crash]:
+    """Those by a probe, or by the item of PROBE/ITEM."""
+    return [crash for crash in result.crashes if crash.probe in (probe, probe.replace("/", ":", 1))]
 
 
 def cell_facts(cell: JudgedCell) -> tuple[tuple[str, _Pairs], ...]:
@@ -203,14 +220,14 @@ def _console(result: CellResult, count: int, path: str) -> RenderableType:
 
 def _probing_console(result: CellResult, probe: str) -> list[RenderableType]:
     """What the kernel wrote while the probe was asked, in all boots; nothing where it was silent or not loaded."""
-    said, asked = [], ""
+    said, asked, names = [], "", (probe, probe.replace("/", ":", 1))
     for line in lines(result.console):
         text = _KERNEL.sub("", line, count=1)
         if text.startswith(BEGINS):
             asked = text.removeprefix(BEGINS)
         elif _BOOT in text:
             asked = ""
-        elif text != line and (asked == probe or asked.startswith(f"{probe}:")):
+        elif text != line and (asked in names or asked.startswith(f"{probe}:")):
             said.append(line)
     if not said:
         return []

@@ -96,7 +96,9 @@ def exported_probe(cell: JudgedCell, probe: str) -> dict[str, object]:
     return {
         "probe": probe,
         "rows": {kind: KINDS[kind].exported(result, rows) for kind in dict.fromkeys(row.kind for row in rows)},
-        "answers": [answer.model_dump(mode="json") for answer in result.answers if answer.probe == probe],
+        "answers": [
+            it.model_dump(mode="json") for it in result.answers if probe in (it.probe, f"{it.probe}/{it.item}")
+        ],
         "crashes": [crash.model_dump(mode="json") for crash in result.crashes if crash.probe == probe],
         "splats": [_splat(splat) for splat in cell.splats if splat.probe == probe],
     }
@@ -226,7 +228,7 @@ def _find(document: dict[str, Any], cell_id: str, where: str) -> dict[str, Any]:
 
 def _result(cell: dict[str, Any], recipe: ExportedRecipe) -> CellResult:
     answers = {
-        answer.probe: answer
+        (answer.probe, answer.item): answer
         for kind in KINDS.values()
         for entry in cell.get(kind.name, ())
         if (answer := kind.imported(entry))

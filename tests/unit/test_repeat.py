@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from runner.engine.repeat import answered, changed_answers
-from runner.model import CellResult, Crash, Outcome, ProgType
+from runner.model import Ask, CellResult, Crash, Outcome, ProgType
 from runner.probes.census.answers import CensusObservation
 from runner.probes.claims.answers import Observation
 from tests import fakes
 from tests.answers import answers_of
 
 PROBE = "alloc:tc"
+ASKS = (Ask(kind="claims", probe=PROBE), Ask(kind="census", probe="census:tc", items=True))
 SEEN = Observation(probe=PROBE, load_errno=0, run_errno=0, retval=0, fields={"error": -22, "timeout": 30})
 REFUSED = Observation(probe=PROBE, load_errno=22, log="at 0xffff888012345678\nR1 type=scalar expected=ptr_\n")
 
@@ -24,7 +25,7 @@ def result(*seen: Observation, crashed: bool = False, census: tuple[CensusObserv
 
 
 def changes(before: CellResult, after: CellResult) -> list[tuple[str, str, str]]:
-    return [(one.what, one.before, one.after) for one in changed_answers(before, after, (PROBE, "census:tc"))]
+    return [(one.what, one.before, one.after) for one in changed_answers(before, after, ASKS)]
 
 
 def test_addresses_and_what_a_timer_has_left_are_no_change() -> None:
@@ -37,7 +38,7 @@ def test_addresses_and_what_a_timer_has_left_are_no_change() -> None:
 def test_what_a_claim_that_holds_allows_is_no_change() -> None:
     more = SEEN.model_copy(update={"fields": {"error": -22, "found": 3}})
     fewer = SEEN.model_copy(update={"fields": {"error": -22, "found": 2}})
-    assert changed_answers(result(more), result(fewer), (PROBE,), held={PROBE}) == ()
+    assert changed_answers(result(more), result(fewer), ASKS[:1], held={PROBE}) == ()
     assert changes(result(more), result(fewer)) == [("alloc:tc, found", "3", "2")]
 
 
@@ -66,10 +67,10 @@ def test_a_crash_is_an_answer_and_another_one() -> None:
     assert changes(result(crashed=True), result(SEEN)) == [
         ("alloc:tc", "crashed the kernel", "answered, and the kernel lived")
     ]
-    assert answered(result(crashed=True), PROBE)
-    assert answered(result(SEEN), PROBE)
-    assert not answered(result(), PROBE)
-    assert not answered(result(SEEN.model_copy(update={"failed": "x"})), PROBE)
+    assert answered(result(crashed=True), ASKS[0])
+    assert answered(result(SEEN), ASKS[0])
+    assert not answered(result(), ASKS[0])
+    assert not answered(result(SEEN.model_copy(update={"failed": "x"})), ASKS[0])
 
 
 def test_what_was_not_asked_again_is_not_compared() -> None:

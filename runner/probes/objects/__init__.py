@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import JsonValue
 
-from runner.model import Ask, Asked, CellResult, Mark, ProgType, Row, StateWord
+from runner.model import Answer, Ask, Asked, CellResult, Mark, ProgType, Row, StateWord
 from runner.model.architecture import ARCHITECTURES
 from runner.model.errnos import errno_words
 from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.kind import VMLINUX, Kind, Need, Pairs, ProbeFile, Said
 from runner.probes.objects.elf import checked
-from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of
+from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of, told_by
 from runner.probes.objects.written import ObjectEntry, ObjectKeys, Settings, UserObject, WrittenObject, objects_of
 
 
@@ -55,6 +55,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
                 "attach": settings.up_to == "attach",
                 # for the host alone: what judges the answers
                 "settings": settings.model_dump(mode="json", exclude_defaults=True),
+                "file": each.file_name,
                 "homes": {name: list(homes) for name, homes in each.homes.items()},
             }
             yield Ask(kind=NAME, probe=each.id, body=body, programs=each.names, items=True)
@@ -78,6 +79,11 @@ class Objects(Kind[tuple[UserObject, ...]]):
         for each in known:
             yield from rows_of(result, each)
 
+    def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
+        return (
+            (answer.probe, answer.item or "answer", told_by(answer)) for answer in result.answers if answer.kind == NAME
+        )
+
     def said(self, known: tuple[UserObject, ...]) -> Iterable[Said]:
         for each in known:
             for name in each.names:
@@ -93,17 +99,25 @@ class Objects(Kind[tuple[UserObject, ...]]):
         return f"{insns} insns" if insns else ""
 
     def exported(self, result: CellResult, rows: Sequence[Row]) -> list[Mapping[str, object]]:
+        bodies = {f"{it.probe}/{it.item}": it.body for it in result.answers if it.kind == NAME and not it.failed}
         return [
             {
-                "id": row.probe, "name": row.subject.partition("/")[2], "what": row.details.get("what"),
-                "prog_type": row.type, "answer": row.state, "verdict": row.verdict, "expected": row.expected,
+                "id": row.probe, "file": row.details.get("file"), "sha256": row.details.get("sha256"),
+                "name": row.subject.partition("/")[2], "what": row.details.get("what"),
+                "prog_type": row.type, "up_to": row.details.get("up_to"),
+                "reached": "load" if row.state == LOADS else None,
+                "answer": row.state, "verdict": row.verdict, "expected": row.expected,
                 "observed": row.observed, "crashed": row.crashed, "known_issue": row.known_issue,
                 "cause": row.cause, "cause_word": row.details.get("cause"), "cause_name": row.details.get("name"),
                 "errno": row.errno, "libbpf": row.details.get("libbpf"), "numbers": row.details.get("numbers"),
-                "log": row.log,
+                "log": row.log, "raw": {key: it for key, it in bodies.get(row.probe, {}).items() if key != "log"},
             }
             for row in rows
         ]  # fmt: skip
+
+    def imported(self, entry: Mapping[str, Any]) -> Answer | None:
+        probe, _, item = entry["id"].partition("/")
+        return Answer(kind=NAME, probe=probe, item=item, body={**entry["raw"], "log": entry["log"]})
 
 
 def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserObject:
@@ -120,6 +134,7 @@ def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserObject:
             if digest in contents
         },
         homes={name: tuple(homes) for name, homes in body["homes"].items()},
+        file_name=body.get("file", ""),
         only=tuple(body["programs"]),
     )
 

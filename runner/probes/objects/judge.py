@@ -5,6 +5,7 @@ No answer is the default: only libbpf's and the kernel's own words make anything
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -88,9 +89,17 @@ class _Question:
             expected=str(self.expectation.answer) if self.expectation else LOADS,
             errno=errno if isinstance(errno, int) else None,
             log=_text(body, "log") if errno else "",
-            details={"what": self.what, "libbpf": _text(body, "words")[-1000:], **fields.pop("details", {})},
+            details={
+                "what": self.what, "file": self.mine.file_name, "sha256": self._sha256,
+                "up_to": self.mine.settings.up_to,
+                "libbpf": _text(body, "words")[-1000:], **fields.pop("details", {}),
+            },
             **fields,
-        )
+        )  # fmt: skip
+
+    @property
+    def _sha256(self) -> str:
+        return self.mine.digests.get(self.result.cell.arch, "")
 
     def _type(self, body: Mapping[str, JsonValue]) -> str:
         word = _text(body, "type")
@@ -143,14 +152,7 @@ class _Question:
         return any(self.mine.expected(name, version) for name in self.mine.names)
 
     def _cause(self, errno: int, body: Mapping[str, JsonValue]) -> Cause:
-        supported = body.get("supported")
-        return cause_of(
-            errno,
-            _text(body, "words"),
-            _text(body, "log"),
-            supported=supported if isinstance(supported, bool) else None,
-            is_map=self.what == "map",
-        )
+        return _cause(errno, body, is_map=self.what == "map")
 
     def _unready(self, cause: Cause) -> str:
         """What was not there of our own doing, so that a missing kfunc shows nothing; empty when everything was."""
@@ -161,6 +163,22 @@ class _Question:
             if reason := modules.get(home):
                 return f"module {home} did not load: {reason}"
         return ""
+
+
+def _cause(errno: int, body: Mapping[str, JsonValue], *, is_map: bool) -> Cause:
+    supported = body.get("supported")
+    known = supported if isinstance(supported, bool) else None
+    return cause_of(errno, _text(body, "words"), _text(body, "log"), supported=known, is_map=is_map)
+
+
+def told_by(answer: Answer) -> str:
+    """What another boot must answer too. No addresses, and no numbers of the verifier."""
+    if answer.failed or not answer.item:
+        return answer.failed or json.dumps(answer.body, sort_keys=True)
+    errno = answer.body.get("errno")
+    if not isinstance(errno, int) or not errno:
+        return LOADS if errno == 0 else "no answer"
+    return f"{REFUSED}: {_cause(errno, answer.body, is_map=answer.item.startswith(MAP))}"
 
 
 def _text(body: Mapping[str, JsonValue], key: str) -> str:

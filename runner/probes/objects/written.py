@@ -117,6 +117,7 @@ class UserObject:
     names: tuple[str, ...]  # of its programs that are asked about
     digests: Mapping[str, str]  # of the files, by our name of the architecture
     homes: Mapping[str, tuple[str, ...]]  # of the kfuncs that it calls: what holds each on some kernel
+    file_name: str = ""
     only: tuple[str, ...] = ()  # patterns of programs
     files: Mapping[str, ObjectFile] = field(repr=False, default_factory=dict)
 
@@ -137,6 +138,7 @@ class UserObject:
             names=tuple(name for name in every if _any(name, only or ("*",)) and not _any(name, skip)),
             digests={arch: file.sha256 for arch, file in files.items()},
             homes={name: holders for name, holders in kfuncs.homes().items() if name in wanted},
+            file_name=next((Path(file.path).name for file in files.values()), ""),
             only=only,
             files=files,
         )
