@@ -1,0 +1,57 @@
+"""Whose kernel is it, by its release?"""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.model.vendor import Vendor, vendor_of
+
+
+@pytest.mark.parametrize(
+    ("release", "vendor"),
+    [
+        ("6.12.117", "upstream"),
+        ("6.12.0-rc3", "upstream"),
+        ("7.3.0-rc7-00012-gdeadbeef1234-dirty", "upstream"),
+        ("6.12.117+", "upstream"),
+        ("6.13.0-next-20250130", "upstream"),
+        ("6.6.0-060600-generic", "upstream"),
+        ("6.7.0-060700rc1-generic", "upstream"),
+        ("6.1.0-56-amd64", "debian"),
+        ("6.1.0-56-rt-amd64", "debian"),
+        ("6.12.107+deb13-amd64", "debian"),
+        ("6.12.107+deb13+1-cloud-arm64", "debian"),
+        ("6.12.73+deb12-powerpc64le-64k", "debian"),
+        ("7.3-rc7-amd64", "debian"),
+        ("7.3.4+deb14-s390x", "debian"),
+        ("6.8.0-52-generic", "ubuntu"),
+        ("5.15.0-72-generic", "ubuntu"),
+        ("6.8.0-1020-aws", "ubuntu"),
+        ("6.8.0-50-generic-64k", "ubuntu"),
+        ("6.8.0-1052-azure", "azure"),
+        ("6.6.57.1-7.azl3", "azure"),
+        ("6.12.0-124.8.1.el10_1.x86_64", "rhel"),
+        ("5.14.0-570.el9", "rhel"),
+        ("5.14.0-570.el9.x86_64+debug", "rhel"),
+        ("4.18.0-553.el8_10.x86_64", "rhel"),
+        ("5.15.0-310.184.5.2.el9uek.x86_64", "rhel"),
+        ("6.1.112-124.190.amzn2023.x86_64", "amazon"),
+        ("6.11.4-301.fc41.x86_64", "unknown"),
+        ("6.8.12-4-pve", "unknown"),
+        ("6.12.1-arch1-1", "unknown"),
+        ("6.4.0-150600.23.25-default", "unknown"),
+        ("5.10.0-ourcompany", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_a_release_names_its_vendor(release: str, vendor: str) -> None:
+    assert vendor_of(release) == Vendor(vendor)
+
+
+def test_a_suffix_of_the_users_own_hides_no_vendor() -> None:
+    assert vendor_of("6.12.117-mine", built_by_user=True) is Vendor.UPSTREAM
+    assert vendor_of("5.14.0-570.el9", built_by_user=True) is Vendor.RHEL
+
+
+def test_only_upstream_and_debian_number_their_fixes() -> None:
+    assert [vendor for vendor in Vendor if vendor.follows_upstream] == [Vendor.UPSTREAM, Vendor.DEBIAN]
