@@ -123,7 +123,7 @@ class Boots:
 
     def _order(self, cell: Cell, why: Why) -> CellOrder:
         expectations = self.setup.target.expectations
-        asks = self.setup.target.asks(cell.kernel.upstream, fully=why is Why.CONFIRM)
+        asks = self.setup.target.asks(cell.kernel.judged_as, fully=why is Why.CONFIRM)
         attempt = self.attempts.get(cell.id, 0) + 1
         return CellOrder(cell=cell, asks=asks, modules=expectations.modules, attempt=attempt)
 

@@ -43,7 +43,7 @@ class Target:
         default_factory=lambda: deque(maxlen=4), repr=False, compare=False
     )
 
-    def asks(self, version: KernelVersion, *, fully: bool) -> tuple[Ask, ...]:
+    def asks(self, version: KernelVersion | None, *, fully: bool) -> tuple[Ask, ...]:
         """What answers the question; `fully`: all that tells something of the subject, its declaration too."""
         types = tuple(it for it in ProgType if it == self.question.type)
         wanted = self.about if fully or not self.probe else {self.probe}
@@ -82,7 +82,7 @@ class Target:
         if not row.answered:
             return TargetAnswer("", row.cause)
         told = {answer.probe for answer in result.answers} | {*result.crashed}
-        if unasked := [it for it in self.asks(result.cell.kernel.upstream, fully=False) if it.probe not in told]:
+        if unasked := [it for it in self.asks(result.cell.kernel.judged_as, fully=False) if it.probe not in told]:
             return TargetAnswer("", f"{unasked[0].probe} was not asked")
         return TargetAnswer(row.answer or row.state or row.observed, row.cause)
 

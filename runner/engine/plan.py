@@ -199,7 +199,7 @@ def cell_orders(
     """Every cell with its asks."""
     for cell in cells:
         mine = expectations.of_files(cell.probes)
-        yield CellOrder(cell=cell, asks=mine.asks(cell.kernel.upstream, prog_types), modules=mine.modules)
+        yield CellOrder(cell=cell, asks=mine.asks(cell.kernel.judged_as, prog_types), modules=mine.modules)
 
 
 def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, trace: bool = False) -> CellOrder:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from runner.model.vendor import Vendor, vendor_of
 from runner.model.version import KernelVersion
 from runner.model.words import Plain, SafeName, Sha256, SourceText
 
@@ -55,6 +56,15 @@ class Pin(Plain):
     @property
     def upstream(self) -> KernelVersion:
         return KernelVersion.parse(self.version)
+
+    @property
+    def vendor(self) -> Vendor:
+        return vendor_of(self.release, built_by_user=self.source.startswith("tree:"))
+
+    @property
+    def judged_as(self) -> KernelVersion | None:
+        """The upstream version whose fixes it has. None: a vendor's kernel, which has others than its version says."""
+        return self.upstream if self.vendor.follows_upstream or not self.release else None
 
     @property
     def package_version(self) -> str:
@@ -121,6 +131,10 @@ class Build(Plain):
     def upstream(self) -> KernelVersion:
         """Raises ValueError when the version is not known."""
         return KernelVersion.parse(self.version)
+
+    @property
+    def vendor(self) -> Vendor:
+        return vendor_of(self.release)
 
     @property
     def order(self) -> tuple[KernelVersion, str, str]:

@@ -16,6 +16,11 @@ class Vendor(StrEnum):
     UNKNOWN = "unknown"
 
     @property
+    def note(self) -> str:
+        """What reports say of its kernels; empty where there is nothing to say."""
+        return "" if self.follows_upstream else "vendor kernel: compared with its own earlier answers only"
+
+    @property
     def follows_upstream(self) -> bool:
         """Does its version say what upstream's stable release of that version has? Others backport without a number."""
         return self in (Vendor.UPSTREAM, Vendor.DEBIAN)

@@ -82,7 +82,7 @@ class Expectations:
 
     # --- before a kernel is asked
 
-    def asks(self, version: KernelVersion, types: Sequence[ProgType] = NETWORK_TYPES) -> tuple[Ask, ...]:
+    def asks(self, version: KernelVersion | None, types: Sequence[ProgType] = NETWORK_TYPES) -> tuple[Ask, ...]:
         """Everything to ask a kernel of this version; `types` where programs of any type can be asked about."""
         asked = sorted(self.kinds(), key=lambda each: each[0].name)  # the census first: it is evidence for all others
         return tuple(ask for kind, known in asked for ask in kind.asks(known, version, types))

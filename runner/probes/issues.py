@@ -17,6 +17,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, create_model,
 from runner import yamlfile
 from runner.model import CellResult, KnownIssue, Outcome, Plain, Row, Splat, SplatKind, Verdict
 from runner.model.architecture import ARCHITECTURES
+from runner.model.version import KernelVersion
 from runner.probes.kind import FOLDER, Kind, Span
 from runner.probes.kinds import KINDS
 from runner.text import nearest
@@ -110,10 +111,14 @@ class Issue(Span):
         pin = result.cell.kernel
         release = result.facts.release or pin.release
         return (
-            pin.upstream in self.interval
+            self._is_of_version(pin.judged_as)
             and (not self.architectures or pin.arch in self.architectures)
             and (not self.releases or any(fnmatchcase(release, pattern) for pattern in self.releases))
         )
+
+    def _is_of_version(self, version: KernelVersion | None) -> bool:
+        """A kernel whose version tells nothing is named by its release, if at all."""
+        return (self.always or bool(self.releases)) if version is None else version in self.interval
 
     def is_about(self, kind: str, probe: str) -> bool:
         return any(shown.is_about(kind, probe) for shown in self.shows)

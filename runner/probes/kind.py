@@ -57,6 +57,11 @@ class Span(Plain):
     def interval(self) -> Interval:
         return Interval.parse(self.since, self.until)
 
+    @property
+    def always(self) -> bool:
+        """Does it mean every kernel, whatever its version?"""
+        return not (self.since or self.until)
+
 
 class Family(Plain):
     """The keys of bpf/NAME.yaml that belong to no kind: the kfuncs that its probes are about, and their modules."""
@@ -163,8 +168,10 @@ class Kind(Generic[KnownT]):
         """The same, with `probe` asked of every kernel, whatever its `since` and `until` are."""
         return known
 
-    def asks(self, known: KnownT, version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
+    def asks(self, known: KnownT, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
         """What to ask a kernel of this version; `types` where programs of any type can be asked about.
+
+        None: its version tells nothing, see `Pin.judged_as`.
 
         What may take the kernel down comes last: each such boot costs seconds.
         """

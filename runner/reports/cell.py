@@ -140,6 +140,7 @@ def _kernel(result: CellResult) -> _Pairs:
     pin = result.cell.kernel
     yield "name", result.cell.name
     yield "version", pin.version
+    yield "vendor", f"{pin.vendor} ({pin.vendor.note})" if pin.vendor.note else str(pin.vendor)
     yield "release", pin.release
     yield "source", pin.source
     yield "sha256", result.build.sha256 or "never prepared"

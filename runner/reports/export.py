@@ -71,6 +71,7 @@ def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> dict[str,
             "version": pin.version,  # upstream
             "release": pin.release,  # uname -r
             "source": pin.source,
+            "vendor": pin.vendor,
             "sha256": result.build.sha256 or None,  # null: it was never prepared
             "variant": pin.variant,  # Debian's flavour, but for the generic one
             **result.build.model_dump(mode="json", include=_BUILD_FIELDS),

@@ -36,6 +36,9 @@ def over_time_report(overview: Overview) -> RenderableType:
     subject = head(story.topic for story in overview.stories)
     table = columns(rows, subject, "type", "architecture", "available since", "every kernel measured")
     parts: list[RenderableType] = [*map(Text, measured_lines(overview)), Text(), table]
+    if overview.vendors:
+        releases = ", ".join(plain(build.release) for build in overview.vendors)
+        parts += [Text(), Text(f"not counted, {overview.vendors[0].vendor.note}: {releases}", "dim")]
     if overview.other_types:
         parts += [Text(), Text(f"--type shows what else was asked: {', '.join(overview.other_types)}", "dim")]
     if overview.events:

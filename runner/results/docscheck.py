@@ -220,6 +220,7 @@ _Answers = Sequence[tuple[KnownBuild, Row]]  # of one topic
 def docs_check(docs: Docs, known: Sequence[KnownBuild], only: Only | None = None) -> DocsCheck:
     """`known` as runner.results.series.builds gives it."""
     only = only or Only()
+    known = [it for it in known if it.build.vendor.follows_upstream]  # the documentation speaks of upstream's versions
     answers: dict[Topic, list[tuple[KnownBuild, Row]]] = defaultdict(list)
     for it in known:
         for topic, row in it.states.items():

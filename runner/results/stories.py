@@ -102,6 +102,7 @@ class Overview:
     """Everything that is stored, by subject."""
 
     builds: tuple[KnownBuild, ...]
+    vendors: tuple[Build, ...]  # whose versions say nothing about when upstream changed
     other_types: tuple[str, ...]  # that kernels were asked about, and that are not shown here
     stories: tuple[Story, ...]
     events: tuple[Event, ...]
@@ -123,7 +124,8 @@ class Only:
 def overview(known: Sequence[KnownBuild], only: Only | None = None) -> Overview:
     """`known` as runner.results.series.builds gives it."""
     only = only or Only()
-    known = tuple(it for it in known if only.arch in (None, it.build.arch))
+    mine = [it for it in known if only.arch in (None, it.build.arch)]
+    known = tuple(it for it in mine if it.build.vendor.follows_upstream)
     by_arch = {arch: tuple(group) for arch, group in groupby(known, key=lambda it: it.build.arch)}
     asked = {topic for states in different(known) for topic in states}
     topics = sorted(topic for topic in asked if topic in only)
@@ -134,6 +136,7 @@ def overview(known: Sequence[KnownBuild], only: Only | None = None) -> Overview:
     events += _between_runs(known, topics)
     return Overview(
         builds=known,
+        vendors=tuple(it.build for it in mine if not it.build.vendor.follows_upstream),
         other_types=tuple(sorted({topic.type for topic in asked} - {topic.type for topic in topics})),
         stories=tuple(story for story, _ in told),
         events=tuple(sorted(events, key=lambda it: (it.topic, kinds.index(it.kind)))),

@@ -46,7 +46,7 @@ def states(seen: CellResult) -> tuple[Row, ...]:
     return tuple(row for row in expectations().rows(seen) if row.state)
 
 
-def cell(version: str, arch: str = "x86_64", release: str = "r") -> Cell:
+def cell(version: str, arch: str = "x86_64", release: str = "") -> Cell:
     return samples.cell(samples.pin(version, arch, release=release), probes=("conntrack", "traffic"))
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from runner.model import Facts, Verdict
 from runner.model.vendor import Vendor, vendor_of
+from runner.probes.issues import Issue
+from tests.samples import pin
+from tests.unit import agent_samples
 
 
 @pytest.mark.parametrize(
@@ -55,3 +59,47 @@ def test_a_suffix_of_the_users_own_hides_no_vendor() -> None:
 
 def test_only_upstream_and_debian_number_their_fixes() -> None:
     assert [vendor for vendor in Vendor if vendor.follows_upstream] == [Vendor.UPSTREAM, Vendor.DEBIAN]
+
+
+@pytest.mark.parametrize(
+    ("version", "release"),
+    [
+        ("6.12.0", "6.12.0-124.8.1.el10_1.x86_64"),
+        ("5.14.0", "5.14.0-570.el9"),
+        ("4.18.0", "4.18.0-553.el8"),
+        ("6.8.0", "6.8.0-1052-azure"),
+    ],
+)
+def test_upstreams_versions_judge_no_vendor_kernel(version: str, release: str) -> None:
+    """Real answers of 6.12.117, as if a vendor had backported it all to that version."""
+    seen = agent_samples.result("6.12.117")
+    as_upstream = {row.probe: row for row in agent_samples.expectations().rows(seen)}
+    of_vendor = seen.model_copy(update={"cell": agent_samples.cell(version, release=release)})
+    rows = [row for row in agent_samples.expectations().rows(of_vendor) if row.verdict]
+    assert len(rows) > 300
+    assert not [row.probe for row in rows if row.verdict in (Verdict.BROKEN, Verdict.HOLDS)]
+    answered = [row for row in rows if row.answer]
+    assert len(answered) > 300  # for comparison with its own earlier ones
+    assert {row.cause for row in answered} == {"vendor kernel: compared with its own earlier answers only"}
+    assert all(row.answer == as_upstream[row.probe].answer for row in answered if as_upstream[row.probe].answer)
+    as_if = seen.model_copy(update={"cell": agent_samples.cell(version)})  # what upstream's intervals would have said
+    assert any(row.verdict is Verdict.BROKEN for row in agent_samples.expectations().rows(as_if))
+
+
+def test_a_vendor_kernel_is_asked_whatever_its_version_is() -> None:
+    expectations = agent_samples.expectations()
+    assert len(expectations.asks(None)) > len(expectations.asks(pin("5.14.0").upstream))
+
+
+def test_a_known_issue_names_a_vendor_kernel_by_its_release_only() -> None:
+    def issue(**where: object) -> Issue:
+        splat = {"kind": "WARNING", "text": "at x"}
+        return Issue.model_validate({"id": "i", "what": "w", "reason": "r", "link": "l", "splat": splat, **where})
+
+    rhel = agent_samples.result("6.12.117").model_copy(
+        update={"cell": agent_samples.cell("6.12.0", release="6.12.0-124.el10"), "facts": Facts()}
+    )
+    assert not issue(since=["6.1"]).is_of(rhel)
+    assert issue(since=["6.1"], releases=["*.el10"]).is_of(rhel)
+    assert issue().is_of(rhel)
+    assert issue(since=["6.1"]).is_of(agent_samples.result("6.12.117"))

@@ -33,7 +33,7 @@ def measured(
     verdicts: tuple[Row, ...] = (),
 ) -> Measured:
     like = samples.CELLS[0]
-    kernel = like.kernel.model_copy(update={"version": version, "arch": arch, "release": f"{version}-{arch}"})
+    kernel = like.kernel.model_copy(update={"version": version, "arch": arch, "release": version})
     cell = like.model_copy(update={"id": f"{version}-{arch}", "name": name, "kernel": kernel})
     started = when(night)
     return Measured(

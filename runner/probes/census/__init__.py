@@ -85,7 +85,7 @@ class Census(Kind[CensusNames]):
             known.kfuncs.grown(kfunc for result in results for kfunc in taken(result).tagged), known.families
         )
 
-    def asks(self, known: CensusNames, version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
+    def asks(self, known: CensusNames, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
         names = tuple(sorted(known.names))
         for prog_type in types if names else ():
             body = CensusBody(prog_type=prog_type, kfuncs=names)

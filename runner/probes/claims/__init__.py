@@ -80,11 +80,11 @@ class Claims(Kind[Known]):
     def everywhere(self, known: Known, probe: str) -> Known:
         return tuple(_everywhere(file, probe) for file in known)
 
-    def asks(self, known: Known, version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
+    def asks(self, known: Known, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
         safe: list[Ask] = []
         risky: list[Ask] = []
         for number, question in enumerate(questions(known), start=1):  # the same on every kernel
-            if version in question.claim.interval:
+            if version is None or version in question.claim.interval:
                 (risky if question.claim.risky else safe).append(_ask(question, number))
         return (*safe, *risky)
 

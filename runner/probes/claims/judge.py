@@ -60,21 +60,24 @@ class Evidence:
 def judge(evidence: Evidence, question: Question, seen: Observation | None) -> Row:
     """The row of one question, whose answer was `seen`."""
     result, claim, probe = evidence.result, question.claim, question.probe
-    version = result.cell.kernel.upstream
+    version = result.cell.kernel.judged_as
     pattern = claim.expected(version)
-    observed, crashed = "", False
+    observed, crashed, answered = "", False, False
     missing = seen is not None and bool(seen.load_errno) and calls_missing(seen.log)
     if probe in result.crashed:
         why = next(crash.cause for crash in result.crashes if crash.probe == probe)
         verdict, cause, observed, crashed = Verdict.BROKEN, why or result.cause, CRASHED, True
-    elif version not in claim.interval:
+        answered = True
+    elif version is not None and version not in claim.interval:
         verdict, cause = Verdict.NOT_APPLICABLE, f"says nothing about {version}: {claim.interval}"
     elif cause := _no_answer(evidence, question, pattern, seen):
         verdict = Verdict.NO_ANSWER
+    elif version is None:
+        verdict, cause, answered = Verdict.NOT_APPLICABLE, result.cell.kernel.vendor.note, True
     else:
         assert seen is not None  # noqa: S101  _no_answer has a cause without one
         verdict = Verdict.HOLDS if matches(pattern, seen) and not missing else Verdict.BROKEN
-        cause = missing_words(seen) if missing else ""
+        cause, answered = missing_words(seen) if missing else "", True
     return Row(
         kind=NAME,
         probe=probe,
@@ -84,7 +87,7 @@ def judge(evidence: Evidence, question: Question, seen: Observation | None) -> R
         cause=cause,
         expected=expected_words(pattern),
         observed=observed or (observed_words(pattern, seen) if seen else ""),
-        answer=_answer(claim, seen) if seen and verdict not in (Verdict.NO_ANSWER, Verdict.NOT_APPLICABLE) else "",
+        answer=_answer(claim, seen) if seen and answered else "",
         true=statement_true(claim, seen) if seen else None,
         crashed=crashed,
         errno=seen.load_errno if seen else None,

@@ -163,9 +163,10 @@ class Claim(Span):
         changes = {"id": f"{self.id}-{attach}", "attach": attach, "types": (attach.prog_type,), "since": since}
         return self.model_copy(update=changes if since else {**changes, "since": self.since})
 
-    def expected(self, version: KernelVersion) -> Pattern:
+    def expected(self, version: KernelVersion | None) -> Pattern:
         """What this kernel should answer: the first expectation that has it, or else what the claim says."""
-        return next((entry.answer for entry in self.expect if version in entry.interval), self.answer)
+        mine = (entry for entry in self.expect if (entry.always if version is None else version in entry.interval))
+        return next((entry.answer for entry in mine), self.answer)
 
 
 class ClaimKeys(Family):

@@ -42,7 +42,9 @@ class Objects(Kind[tuple[UserObject, ...]]):
                 written.append(file.written)
         return objects_of(root, written, kfuncs) if written else ()
 
-    def asks(self, known: tuple[UserObject, ...], version: KernelVersion, types: Sequence[ProgType]) -> Iterable[Ask]:
+    def asks(
+        self, known: tuple[UserObject, ...], version: KernelVersion | None, types: Sequence[ProgType]
+    ) -> Iterable[Ask]:
         for each in known:
             settings = each.settings
             body: dict[str, JsonValue] = {

@@ -58,7 +58,7 @@ class _Question:
 
     @property
     def expectation(self) -> ObjectExpectation | None:
-        return self.mine.expected(self.name, self.result.cell.kernel.upstream)
+        return self.mine.expected(self.name, self.result.cell.kernel.judged_as)
 
     def row(self, seen: Answer | None, whole: Answer | None) -> Row:
         """`whole` is the answer of the object's probe, which ends those of its items."""
@@ -135,6 +135,8 @@ class _Question:
     def _refused(self, seen: Answer, cause: Cause) -> Row:
         expectation = self.expectation
         verdict = Verdict.HOLDS if expectation and expectation.answer.fits(cause) else Verdict.BROKEN
+        if self.result.cell.kernel.judged_as is None and self.mine.expects_by_version(self.name):
+            verdict = Verdict.NOT_APPLICABLE
         if self.what == "together" and not expectation and self._part_is_expected_to_fail():
             verdict = Verdict.NOT_APPLICABLE
         return self._row(
@@ -148,7 +150,7 @@ class _Question:
         )
 
     def _part_is_expected_to_fail(self) -> bool:
-        version = self.result.cell.kernel.upstream
+        version = self.result.cell.kernel.judged_as
         return any(self.mine.expected(name, version) for name in self.mine.names)
 
     def _cause(self, errno: int, body: Mapping[str, JsonValue]) -> Cause:

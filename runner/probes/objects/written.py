@@ -159,13 +159,15 @@ class UserObject:
         )
 
     def expected(self, name: str, version: KernelVersion | None) -> ObjectExpectation | None:
-        """The first expectation that has this program or map on a kernel of this version."""
+        """The first expectation that has this program or map on a kernel of this version, or on all if it has none."""
         for entry in self.settings.expect:
-            if _any(name, entry.programs) and (
-                version in entry.interval if version else not (entry.since or entry.until)
-            ):
+            if _any(name, entry.programs) and (version in entry.interval if version else entry.always):
                 return entry
         return None
+
+    def expects_by_version(self, name: str) -> bool:
+        """Does it depend on the version whether this is expected to load?"""
+        return any(_any(name, entry.programs) and not entry.always for entry in self.settings.expect)
 
 
 def objects_of(root: Path, written: Iterable[WrittenObject | ObjectEntry], kfuncs: KfuncList) -> tuple[UserObject, ...]:
