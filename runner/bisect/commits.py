@@ -7,7 +7,6 @@ tells it what is known, which takes no time: so a clone that is moved or removed
 from __future__ import annotations
 
 import hashlib
-import platform
 import re
 from dataclasses import dataclass, field
 
@@ -20,10 +19,9 @@ from runner.engine.fleet import this_machine_alone
 from runner.errors import BuildError, InfraError, UserError
 from runner.guest.accel import host_cpus
 from runner.kernels import Means, lock_kernels
-from runner.kernels.build import build_kernel
+from runner.kernels.build import Recipe, build_kernel
 from runner.kernels.checkout import Checkout, Commit
 from runner.model import CellResult, Pin, Wanted
-from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
 from runner.results.bisections import Bisection, Candidate, KernelTitle, Reply, Why, load_bisections
@@ -42,8 +40,7 @@ class CommitBisection:
 
     setup: BisectSetup
     checkout: Checkout
-    arch: str
-    compiler: str = ""
+    recipe: Recipe
     payload: dict[str, dict[str, bytes]] = field(init=False)
     journal: Journal = field(init=False)
     known: dict[str, Reply] = field(default_factory=dict)
@@ -52,7 +49,7 @@ class CommitBisection:
         """To its end. Raises UserError when the ends cannot be what they are said to be; InfraError."""
         first, last = (self.checkout.commit(ref, deadline=self._deadline) for ref in (good, bad))
         self._check_order(first, last)
-        self.payload = self.setup.payload((self.arch,))
+        self.payload = self.setup.payload((self.recipe.arch,))
         self._open_journal(first, last)
         answers = []
         for word, end in (("good", first), ("bad", last)):
@@ -111,7 +108,7 @@ class CommitBisection:
         known = None if why is Why.CONFIRM else mine.get(commit.id) or self.known.get(commit.id)
         reply = known or self._build_and_boot(commit, why)
         if commit.id not in mine or not known:
-            candidate = Candidate(key=commit.id, commit=commit.id, summary=commit.subject, arch=self.arch)
+            candidate = Candidate(key=commit.id, commit=commit.id, summary=commit.subject, arch=self.recipe.arch)
             self.journal.add(candidate, reply)
         self.setup.say(f"{commit.short} {commit.subject[:60]}: {word}{word and ': '}{reply.answer or reply.cause}")
         return reply
@@ -121,24 +118,21 @@ class CommitBisection:
 
     def _build_and_boot(self, commit: Commit, why: Why) -> Reply:
         """Raises InfraError when the machine failed: that is no reason to skip a commit."""
-        limits, native = self.setup.limits, architecture(self.arch).uname == platform.machine()
-        deadline = limits.deadline("build_s")
+        deadline = self.setup.limits.deadline("build_s")
         self.checkout.check_out(commit.id, deadline=deadline)
         source, objects = self.checkout.source, self.checkout.objects
         try:
-            build_kernel(
-                source, objects, self.arch, native=native, jobs=host_cpus(), deadline=deadline, compiler=self.compiler
-            )
+            build_kernel(source, objects, self.recipe, jobs=host_cpus(), deadline=deadline)
         except BuildError as error:
             said = error.what.partition("\n")[2] or error.what  # without the folder, which is always the same
             return Reply(candidate=commit.id, why=why, cause=f"does not build: {said}"[:_CAUSE_CHARS])
-        wanted = Wanted(name="commit", source=f"tree:{objects}", arch=self.arch)
+        wanted = Wanted(name="commit", source=f"tree:{objects}", arch=self.recipe.arch)
         (kernel,) = lock_kernels(wanted, Means(self.setup.archive, cache_root(), deadline))
         same = kernel_digest(kernel)
         for reply in (*self.journal.replies, *self.known.values()):
             if reply.kernel == same and reply.answer and why is not Why.CONFIRM:
                 return reply.model_copy(update={"candidate": commit.id, "why": Why.KNOWN})
-        cell = self.setup.cell(f"{commit.short}-{self.arch}", "commit", kernel)
+        cell = self.setup.cell(f"{commit.short}-{self.recipe.arch}", "commit", kernel)
         told: list[Reply] = []
         self.journal.count_round()
         boots = self.setup.boots(self.journal.bisection, self.payload, this_machine_alone(1))
@@ -220,7 +214,7 @@ class CommitBisection:
         parents = self._good_parents(found[0])[:1] if len(found) == 1 else []
         changes = tuple(evidence.change(Gap(at[key], at[found[0]], (), ())) for key in parents)
         named = [] if changes else map(self._named, found)
-        possible = tuple(KernelTitle(commit=one.id, summary=one.subject, arch=self.arch) for one in named)
+        possible = tuple(KernelTitle(commit=one.id, summary=one.subject, arch=self.recipe.arch) for one in named)
         end = {"changes": changes, "monotonic": True, "doubt": doubt, "possible": possible}
         return self.journal.finish(
             found=evidence.conclusion().model_copy(update=end), candidates=it.candidates, git_log=log

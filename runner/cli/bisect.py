@@ -18,7 +18,7 @@ from runner.cli import EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.booting import Display, fleet_of, stoppable
 from runner.cli.options import CompilerOption, Hosts, Offline, Shown, Slots, command, progress_console
 from runner.errors import UserError
-from runner.kernels.build import FRAGMENT, build_digest
+from runner.kernels.build import Recipe
 from runner.kernels.checkout import Checkout
 from runner.model import CellResult
 from runner.model.architecture import architecture
@@ -110,10 +110,9 @@ def _setup(project: Project, target: str, store: ResultStore, *, offline: bool) 
 
 
 def _commits(setup: BisectSetup, repository: Path, good: str, bad: str, arch: str, compiler: str) -> Bisection:
-    way = build_digest(FRAGMENT, compiler)
-    deadline = setup.limits.deadline("prepare_s")
-    with Checkout.opened(repository, arch, way, cache_root(), deadline=deadline) as checkout:
-        return CommitBisection(setup, checkout, arch, compiler).run(good, bad)
+    recipe, deadline = Recipe(arch, compiler=compiler), setup.limits.deadline("prepare_s")
+    with Checkout.opened(repository, recipe.key, cache_root(), deadline=deadline) as checkout:
+        return CommitBisection(setup, checkout, recipe).run(good, bad)
 
 
 def _archs(project: Project, given: list[str] | None, *, several: bool) -> tuple[str, ...]:

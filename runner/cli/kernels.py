@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -25,9 +26,10 @@ from runner.guest.accel import host_cpus
 from runner.images import ensure_image
 from runner.kernels import BY_WORD, Means, ensure_kernel, have_kernel, kept_build, offered
 from runner.kernels.archive import Archive
-from runner.kernels.build import FRAGMENT, build_tree
+from runner.kernels.build import FRAGMENT, Recipe, build_tree
 from runner.matrix.lock import replaced
 from runner.model import Pin
+from runner.model.architecture import architecture, by_uname
 from runner.model.version import Versions
 from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.drawing import columns
@@ -142,13 +144,16 @@ def build(
     source = git or tree
     if source is None or (git and tree) or bool(git) != bool(ref):
         raise UserError("build what?", hint="one of: --git DIR REF, --tree DIR")
+    row = architecture(arch) if arch else by_uname(platform.machine())
+    if row is None:
+        raise UserError(f"{platform.machine()} is not an architecture of guests", hint="name one with --arch")
+    if config and not config.is_file():
+        raise UserError(f"{config} does not exist")
     console = progress_console()
     built = build_tree(
         source,
         ref,
-        arch,
-        fragment=config or FRAGMENT,
-        compiler=compiler,
+        Recipe(row.name, config or FRAGMENT, compiler),
         jobs=jobs or host_cpus(),
         cache=cache_root(),
         deadline=Project.at(matrix).limits.deadline("build_s"),

@@ -20,7 +20,7 @@ from runner.errors import BuildError, InfraError, UserError
 from runner.guest.command import virtme_environment, virtme_tool
 from runner.kernels.checkout import Checkout
 from runner.kernels.needs import needs_of, read_build
-from runner.model.architecture import architecture, by_uname
+from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.process import require, run
 
@@ -65,6 +65,24 @@ _TARGETS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a kernel is built."""
+
+    arch: str
+    fragment: Path = FRAGMENT  # options beside virtme-ng's
+    compiler: str = ""  # of the kernel; empty: the architecture's gcc
+
+    @property
+    def key(self) -> str:
+        """Equal where objects can be used again."""
+        return hashlib.sha256(self.fragment.read_bytes() + f"{self.arch} {self.compiler}".encode()).hexdigest()
+
+    @property
+    def native(self) -> bool:
+        return architecture(self.arch).uname == platform.machine()
+
+
+@dataclass(frozen=True, slots=True)
 class BuiltTree:
     """What was built: `folder` is what the source `tree:` takes."""
 
@@ -76,95 +94,70 @@ class BuiltTree:
 
 
 def build_tree(
-    source: Path, ref: str, arch: str, *, fragment: Path, compiler: str, jobs: int, cache: Path, deadline: Deadline,
-    begun: Callable[[Path], None],
-) -> BuiltTree:  # fmt: skip
+    source: Path, ref: str, recipe: Recipe, *, jobs: int, cache: Path, deadline: Deadline, begun: Callable[[Path], None]
+) -> BuiltTree:
     """Build the commit `ref` of the repository `source`; without `ref`, the folder `source` as it is.
 
-    `arch` is the host's own where it is empty, `compiler` the usual one. `begun` is told the folder when the build
-    begins. Raises UserError when there is no such commit, else what `build_kernel` raises.
+    `begun` is told the folder when the build begins. Raises UserError when there is no such commit, else what
+    `build_kernel` raises.
     """
     start = time.monotonic()
-    row = architecture(arch) if arch else by_uname(platform.machine())
-    if row is None:
-        raise UserError(
-            f"this machine's architecture {platform.machine()} is not one of guests", hint="name one with --arch"
-        )
-    if not fragment.is_file():
-        raise UserError(f"{fragment} does not exist")
-    way = build_digest(fragment, compiler)
-    with Checkout.opened(source, row.name, way, cache, borrowed=bool(ref), deadline=deadline) as checkout:
+    with Checkout.opened(source, recipe.key, cache, borrowed=bool(ref), deadline=deadline) as checkout:
         files, what = source.absolute(), str(source)
         if ref:
             commit = checkout.commit(ref, deadline=deadline)
             checkout.check_out(commit.id, deadline=deadline)
             files, what = checkout.source, f"{commit.short} {commit.subject}"
         begun(checkout.objects)
-        build_kernel(
-            files,
-            checkout.objects,
-            row.name,
-            native=row.uname == platform.machine(),
-            jobs=jobs,
-            deadline=deadline,
-            fragment=fragment.absolute(),
-            compiler=compiler,
-        )
+        build_kernel(files, checkout.objects, recipe, jobs=jobs, deadline=deadline)
         release = (checkout.objects / "include/config/kernel.release").read_text().strip()
-        return BuiltTree(what, row.name, release, checkout.objects, round(time.monotonic() - start, 1))
+        return BuiltTree(what, recipe.arch, release, checkout.objects, round(time.monotonic() - start, 1))
 
 
-def build_digest(fragment: Path, compiler: str) -> str:
-    """Over what a kernel is built with: other objects cannot be used again."""
-    return hashlib.sha256(fragment.read_bytes() + compiler.encode()).hexdigest()
-
-
-def build_kernel(
-    source: Path, objects: Path, arch: str, *, native: bool, jobs: int, deadline: Deadline,
-    fragment: Path = FRAGMENT, compiler: str = "",
-) -> None:  # fmt: skip
-    """Build the tree `source` into `objects`, from what is there. `native`: for the host's own architecture.
+def build_kernel(source: Path, objects: Path, recipe: Recipe, *, jobs: int, deadline: Deadline) -> None:
+    """Build the tree `source` into `objects`, from what is there.
 
     Raises BuildError with the compiler's words when the source does not build, or does not take an option that guests
     or probes need; InfraError when the machine failed, or has a pahole that is too old. UserError: no such compiler.
     """
-    target = _TARGETS.get(arch)
+    target, compiler, fragment = _TARGETS.get(recipe.arch), recipe.compiler, recipe.fragment.absolute()
     if target is None:
-        raise InfraError(f"kernels for {arch} cannot be built here", hint=f"known: {', '.join(_TARGETS)}")
-    cross = "" if native else target.cross
+        raise InfraError(f"kernels for {recipe.arch} cannot be built here", hint=f"known: {', '.join(_TARGETS)}")
+    cross = "" if recipe.native else target.cross
     if not re.fullmatch(r"[A-Za-z0-9._+/-]*", compiler):
         raise UserError(f"{compiler!r} is not a compiler's name", hint="like gcc-14")
-    _check_tools(cross, compiler)
+    _check_tools({"gcc": compiler or f"{cross}gcc", "ld": f"{cross}ld"})
     objects.mkdir(parents=True, exist_ok=True)
     need_space(objects, _SPACE_BYTES, "building a kernel")
     variables = {"ARCH": target.arch, "CROSS_COMPILE": cross}
     if compiler:  # a variable of the command line, of every make below: the makefiles set CC themselves
-        variables["MAKEFLAGS"] = f" -- CC={compiler}" + (f" HOSTCC={compiler}" if native else "")
+        variables["MAKEFLAGS"] = f" -- CC={compiler}" + (f" HOSTCC={compiler}" if recipe.native else "")
     make = _Make(source, objects, variables, deadline)
     # `vng --kconfig` has but the architecture's defconfig, twice as many options (1,489 for 755, of 6.12 on x86_64).
     # allnoconfig gets the fragment as well: what it makes visible is then "no" where nobody says otherwise.
     make.run(
-        virtme_tool("virtme-configkernel"), "--arch", architecture(arch).uname, "--allnoconfig", "--custom", fragment,
-        KCONFIG_ALLCONFIG=os.fspath(fragment),
+        virtme_tool("virtme-configkernel"), "--arch", architecture(recipe.arch).uname, "--allnoconfig",
+        "--custom", fragment, KCONFIG_ALLCONFIG=os.fspath(fragment),
     )  # fmt: skip
-    _check_options(source, objects / ".config", arch, fragment)
+    _check_options(source, objects / ".config", recipe)
     # the second LOCALVERSION counts: vng sets -virtme, and a changed tree would get a +
     make.run(virtme_tool("vng"), "--build", "--verbose", "--jobs", str(jobs), "LOCALVERSION=")
 
 
-def _check_tools(cross: str, compiler: str) -> None:
+def _check_tools(named: Mapping[str, str]) -> None:
+    """`named`: those that are called otherwise than in TOOLS."""
     for tool in TOOLS:
         try:
-            require(compiler if compiler and tool == "gcc" else f"{cross}{tool}" if tool in {"gcc", "ld"} else tool)
+            require(named.get(tool, tool))
         except InfraError as error:
             raise InfraError(f"building a kernel: {error.what}", hint=f"apt-get install {_PACKAGES}") from None
 
 
-def _check_options(source: Path, config: Path, arch: str, fragment: Path) -> None:
+def _check_options(source: Path, config: Path, recipe: Recipe) -> None:
     """What guests or probes cannot do without, and the fragment asks for, is in the configuration."""
-    asked = re.findall(r"^CONFIG_(\w+)=[ym]$", fragment.read_text(), re.MULTILINE)
-    vital = {need.option for need in needs_of(architecture(arch)) if need.vital}
-    build = read_build(config, arch)
+    asked = re.findall(r"^CONFIG_(\w+)=[ym]$", recipe.fragment.read_text(), re.MULTILINE)
+    vital = {need.option for need in needs_of(architecture(recipe.arch)) if need.vital}
+    build = read_build(config, recipe.arch)
     for option in (it for it in build.lacks if it in vital and it in asked):
         conditions = _conditions(source, option)
         versions = [int(found[1]) for it in conditions if (found := re.fullmatch(r"PAHOLE_VERSION >= (\d+)", it))]

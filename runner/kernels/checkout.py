@@ -61,16 +61,16 @@ class Checkout:
     @classmethod
     @contextmanager
     def opened(
-        cls, repository: Path, arch: str, config: str, cache: Path, *, borrowed: bool = True, deadline: Deadline
+        cls, repository: Path, way: str, cache: Path, *, borrowed: bool = True, deadline: Deadline
     ) -> Iterator[Self]:
-        """The clone of `repository` for this architecture and configuration, made where there is none.
+        """The clone of `repository` for kernels that are built in this `way`, made where there is none.
 
         Not `borrowed`: there is no clone, `repository` is a folder of sources, and `source` is not to be used.
 
         Raises UserError when it is no repository, InfraError when another process uses it or git fails.
         """
         top = _top(repository, deadline) if borrowed else _folder(repository)
-        key = hashlib.sha256(f"{top}\0{arch}\0{config}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(f"{top}\0{way}".encode()).hexdigest()[:16]
         builds = cache / "builds"
         builds.mkdir(mode=0o700, exist_ok=True)
         try:
@@ -80,7 +80,7 @@ class Checkout:
                     here._borrow(deadline)
                 yield here
         except filelock.Timeout:
-            raise InfraError(f"another process builds {top} for {arch}", hint="wait for it, or end it") from None
+            raise InfraError(f"another process builds {top}", hint="wait for it, or end it") from None
 
     def git(self, *words: str, deadline: Deadline, check: bool = True) -> Completed:
         """Run git in the clone. Raises InfraError when it fails and `check` is set."""

@@ -18,6 +18,7 @@ from runner.bisect.target import find
 from runner.engine.plan import CellOrder, Ended, Plan, RunEnd, Sink
 from runner.errors import BuildError, InfraError, UserError
 from runner.kernels import checkout
+from runner.kernels.build import Recipe
 from runner.kernels.checkout import Checkout
 from runner.matrix import load_matrix
 from runner.model import CellResult, Outcome, Pin, PinnedFile
@@ -87,7 +88,7 @@ class Kernels:
     booted: list[str] = field(default_factory=list)
     faulty: bool = False
 
-    def build(self, source: Path, objects: Path, arch: str, **_: object) -> None:
+    def build(self, source: Path, objects: Path, recipe: Recipe, **_: object) -> None:
         text = (source / "kernel").read_text()
         self.built.append(text)
         if text.startswith("broken"):
@@ -128,7 +129,7 @@ class Bench:
 
     def bisect(self, good: str, bad: str) -> Bisection:
         self.kernels.built.clear()
-        return CommitBisection(self.setup, self.checkout, "x86_64").run(good, bad)
+        return CommitBisection(self.setup, self.checkout, Recipe("x86_64")).run(good, bad)
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ def kernels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kernels:
 def bench(tmp_path: Path, kernels: Kernels) -> Iterator[Bench]:
     matrix = load_matrix(ROOT / "matrix.yaml")
     with (
-        Checkout.opened(tmp_path / "repo", "x86_64", "c", tmp_path, deadline=limit()) as made,
+        Checkout.opened(tmp_path / "repo", "way", tmp_path, deadline=limit()) as made,
         ResultStore(tmp_path / "reports" / "results.db") as store,
     ):
         target = find("nat-manip-2", expectations())

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner import cli
+from runner.kernels.build import Recipe
 from tests.integration.test_bisect_commits import history, unsupervised
 from tests.samples import ROOT
 
@@ -40,8 +41,8 @@ def test_what_is_about_an_archives_kernels_is_refused(word: str, capsys: pytest.
 def test_a_commit_is_built_in_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def build(source: Path, objects: Path, arch: str, *, compiler: str, **_: object) -> None:
-        compilers.append(compiler)
+    def build(source: Path, objects: Path, recipe: Recipe, **_: object) -> None:
+        compilers.append(recipe.compiler)
         release = objects / "include/config/kernel.release"
         release.parent.mkdir(parents=True)
         release.write_text((source / "kernel").read_text() + "\n")

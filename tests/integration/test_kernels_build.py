@@ -8,7 +8,7 @@ import pytest
 
 from runner.errors import BuildError, InfraError, UserError
 from runner.kernels import build
-from runner.kernels.build import build_kernel
+from runner.kernels.build import Recipe, build_kernel
 from runner.kernels.needs import needs_of
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
@@ -57,7 +57,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def made(tree: Path, fragment: Path = build.FRAGMENT, compiler: str = "") -> Path:
     objects = tree.with_name("objects")
     deadline = Deadline.after(60, "the test's limit")
-    build_kernel(tree, objects, "x86_64", native=True, jobs=1, deadline=deadline, fragment=fragment, compiler=compiler)
+    build_kernel(tree, objects, Recipe("x86_64", fragment, compiler), jobs=1, deadline=deadline)
     return objects
 
 
@@ -153,7 +153,7 @@ def test_what_is_not_installed_is_said_before_anything_is_built(tree: Path, monk
 def test_an_architecture_without_a_row_is_refused(tree: Path) -> None:
     deadline = Deadline.after(60, "the test's limit")
     with pytest.raises(InfraError, match="cannot be built here"):
-        build_kernel(tree, tree, "vax", native=True, jobs=1, deadline=deadline)
+        build_kernel(tree, tree, Recipe("riscv64"), jobs=1, deadline=deadline)
 
 
 def test_the_options_have_what_a_kernel_needs_to_answer() -> None:
