@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 
 from runner import yamlfile
 from runner.engine.fleet import ASK_S, CONNECT_S, FAILURES, SILENCE_S
-from runner.kernels.source import Arch, Matches
+from runner.kernels.fields import Arch, Matches
 from runner.matrix import SCHEMA_ID
 from runner.model import Plain, Seconds
 from runner.model.deadline import Deadline

@@ -14,8 +14,9 @@ from pydantic import Field
 
 from runner.kernels.apt import GENERIC, VERSION, FlavouredKernels
 from runner.kernels.archive import Archive
+from runner.kernels.fields import OneOf
 from runner.kernels.mirrors import SUITES
-from runner.kernels.source import Means, OneOf
+from runner.kernels.source import Means
 from runner.model import Pin
 from runner.model.architecture import ARCHITECTURES, architecture
 

@@ -14,8 +14,9 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field
 
 from runner.errors import InfraError, UserError
+from runner.kernels.fields import Matches
 from runner.kernels.local import LocalSource, pin_of
-from runner.kernels.source import Matches, Means
+from runner.kernels.source import Means
 from runner.kernels.unpack import Parts, find_parts, releases_in
 from runner.model import Pin, Wanted, Which
 

@@ -20,8 +20,9 @@ from pydantic import BaseModel, Field, ValidationError
 from runner.caches import need_space
 from runner.errors import InfraError, UserError
 from runner.kernels.config import upstream_version
+from runner.kernels.fields import Matches
 from runner.kernels.layers import Layers, taken
-from runner.kernels.source import KernelSource, Matches, Means, needs_tool
+from runner.kernels.source import KernelSource, Means, needs_tool
 from runner.kernels.unpack import unpack_packages
 from runner.model import Pin, PinnedFile
 from runner.model.architecture import architecture

@@ -14,8 +14,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from runner.errors import InfraError, UserError
+from runner.kernels.fields import AbsolutePath
 from runner.kernels.local import LocalSource
-from runner.kernels.source import AbsolutePath
 from runner.kernels.unpack import Parts, find_parts, image_alone, parts_of, releases_in
 
 

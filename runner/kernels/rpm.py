@@ -20,9 +20,10 @@ from pydantic import Field
 from runner.errors import InfraError
 from runner.kernels.compressed import decompressed
 from runner.kernels.download import NotThere, WebServer
+from runner.kernels.fields import Matches, Name
 from runner.kernels.layers import Layers, taken
 from runner.kernels.openpgp import check_detached
-from runner.kernels.source import Matches, Means, Name, PackagedSource, needs_tool
+from runner.kernels.source import Means, PackagedSource, needs_tool
 from runner.kernels.unpack import Parts, unpack_packages
 from runner.model import Pin, PinnedFile, Plain
 from runner.model.architecture import architecture

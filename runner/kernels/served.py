@@ -17,7 +17,8 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from runner.errors import UserError
 from runner.kernels.download import WebServer, server_from
-from runner.kernels.source import KernelSource, Means, WhichField, meant, quoted
+from runner.kernels.fields import WhichField, quoted
+from runner.kernels.source import KernelSource, Means, meant
 from runner.kernels.unpack import unpack_packages
 from runner.model import Pin, Wanted
 from runner.model.version import KernelVersion, Versions, exactly

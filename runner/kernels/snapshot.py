@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple, TypeVar
+from typing import Annotated, ClassVar, NamedTuple
 
 from debian import deb822
 from debian.debian_support import Version
@@ -44,32 +44,10 @@ _ARCHIVES = ("debian-security", "debian")  # whose lists are signed by Debian's 
 _FORMAT = "%Y%m%dT%H%M%SZ"
 _LATER = timedelta(hours=12)
 _PACKAGE_VERSION = re.compile(r"[0-9][A-Za-z0-9.+~:-]{0,100}")
-_Answer = TypeVar("_Answer", bound=BaseModel)
 _PATH = re.compile(r"pool/[A-Za-z0-9._+~/-]+\.deb")
 
 
 # What the server says; of anything else that it says nothing is read.
-
-
-class _Name(BaseModel):
-    name: str
-
-
-class _Names(BaseModel):
-    result: tuple[_Name, ...]
-
-
-class _Version(BaseModel):
-    version: str
-
-
-class _Versions(BaseModel):
-    result: tuple[_Version, ...]
-
-
-class _File(BaseModel):
-    hash: str
-    architecture: str
 
 
 class _Seen(BaseModel):
@@ -77,9 +55,18 @@ class _Seen(BaseModel):
     first_seen: str
 
 
-class _Files(BaseModel):
-    result: tuple[_File, ...]
-    fileinfo: dict[str, tuple[_Seen, ...]]
+class _Entry(BaseModel):
+    """A package, a version of one, or a file."""
+
+    name: str = ""
+    version: str = ""
+    hash: str = ""
+    architecture: str = ""
+
+
+class _Answer(BaseModel):
+    result: tuple[_Entry, ...]
+    fileinfo: dict[str, tuple[_Seen, ...]] = {}  # of a file, by its hash
 
 
 class ArchiveDay(NamedTuple):
@@ -102,10 +89,10 @@ class SnapshotSource(ServedSource):
     @classmethod
     def known(cls, means: Means) -> dict[KernelVersion, list[str]]:
         """With Debian's versions of each, the newest first: 6.5.10-1, 6.5.10-1~bpo12+1."""
-        answer = _asked(_Versions, cls.at(), "mr/package/linux/", means)
+        answer = _asked(cls.at(), "mr/package/linux/", means)
         found: dict[KernelVersion, list[str]] = {}
         for text in {one.version for one in answer.result if _PACKAGE_VERSION.fullmatch(one.version)}:
-            if version := upstream_of(text):  # none: 6.5~rc4+dfsg and other forms that no kernel of ours has
+            if version := upstream_of(text):
                 found.setdefault(version, []).append(text)
         return {version: sorted(builds, key=Version, reverse=True) for version, builds in sorted(found.items())}
 
@@ -212,10 +199,10 @@ def _folder(place: ArchiveDay) -> str:
 def _seen(build: str, arch: str, server: WebServer, means: Means) -> tuple[str, tuple[ArchiveDay, ...]]:
     """(release, where its image was first seen) of a build's generic kernel. Raises NotWholeError."""
     try:
-        names = _asked(_Names, server, f"mr/package/linux/{build}/binpackages", means)
+        names = _asked(server, f"mr/package/linux/{build}/binpackages", means)
         release = release_in((one.name for one in names.result), arch)
         # the image that is signed for Secure Boot comes from another source package, so it is asked for by its own name
-        files = _asked(_Files, server, f"mr/binary/linux-image-{release}/{build}/binfiles?fileinfo=1", means)
+        files = _asked(server, f"mr/binary/linux-image-{release}/{build}/binfiles?fileinfo=1", means)
     except NotThere as error:
         raise NotWholeError(error.what) from None
     debian_arch = architecture(arch).debian
@@ -263,10 +250,10 @@ def suites_at(archive: str, build: str) -> tuple[str, ...]:
     return ("sid", *PROPOSED_SUITES, "experimental")
 
 
-def _asked(form: type[_Answer], server: WebServer, path: str, means: Means) -> _Answer:
+def _asked(server: WebServer, path: str, means: Means) -> _Answer:
     text = server.text(path, deadline=means.deadline)
     try:
-        return form.model_validate_json(text)
+        return _Answer.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         raise InfraError(

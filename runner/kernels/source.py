@@ -14,126 +14,15 @@ from typing import Annotated, ClassVar, Self, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from debian.debian_support import Version
-from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, ValidationError, model_validator
-from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
+from pydantic import Field, ValidationError, model_validator
 
 from runner.errors import InfraError, UserError
 from runner.kernels.archive import Archive
+from runner.kernels.fields import Arch, Cmdline, Name, Range, Series, WhichField
 from runner.model import GuestSize, Limits, Pin, Plain, Wanted, Which
-from runner.model.architecture import ARCHITECTURES
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion, Versions
 from runner.process import require
-from runner.text import nearest
-
-# --- the words of matrix.yaml ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Matches:
-    """Of a field of text: it has this pattern, else an error that states the rule."""
-
-    what: str
-    pattern: str
-    rule: str
-
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return no_info_after_validator_function(self._checked, handler(source))
-
-    def __get_pydantic_json_schema__(self, *_: object) -> dict[str, object]:
-        return {"type": "string", "pattern": f"^{re.sub(r'[?]P<[a-z]+>', '?:', self.pattern)}$"}
-
-    def _checked(self, word: str) -> str:
-        if not re.fullmatch(self.pattern, word):
-            raise ValueError(f"{word!r} is not {self.what}: {self.rule}")
-        return word
-
-
-class OneOf:
-    """Of a field of text: one of these words, else an error that names the nearest."""
-
-    def __init__(self, what: str, known: Iterable[str]) -> None:
-        self._what, self._known = what, tuple(known)
-
-    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return no_info_after_validator_function(self._checked, handler(source))
-
-    def __get_pydantic_json_schema__(self, *_: object) -> dict[str, object]:
-        return {"type": "string", "enum": list(self._known)}
-
-    def _checked(self, word: str) -> str:
-        if word not in self._known:
-            raise ValueError(f"unknown {self._what} {word!r}; {nearest(word, self._known)}")
-        return word
-
-
-def quoted(value: object) -> object:
-    """A validator: text, and not what YAML makes of 6.10."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError('put it in quotes, like "6.12": without them, YAML reads 6.10 as the number 6.1')
-    return value
-
-
-_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_PATH = r"/[A-Za-z0-9._/+:=-]{0,255}"
-
-Name = Annotated[
-    str,
-    BeforeValidator(quoted),
-    Matches("a name", _NAME, "letters, digits and `.`, `_`, `-`, at most 64, no sign at its start"),
-]
-Arch = Annotated[
-    str,
-    OneOf("architecture", ARCHITECTURES),
-]
-AbsolutePath = Annotated[
-    str,
-    Matches("a path", _PATH, "it must begin with / and be of letters, digits and ._/+:=-"),
-]
-_DOTTED = r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}"
-_SERIES = rf"{_DOTTED}([-~]rc[0-9]{{1,3}})?(-[0-9][A-Za-z0-9.+~_-]{{0,63}})?"
-_BOUND = rf"(>=|<=|>|<){_DOTTED}"
-_RANGE = rf"{_BOUND}(,{_BOUND}){{0,3}}"
-
-Series = Annotated[
-    str,
-    BeforeValidator(quoted),
-    Matches("a kernel series", _SERIES, 'like "6.12", "7", or one version, like "6.12.117" or "6.12.117-1"'),
-]
-Range = Annotated[
-    str,
-    BeforeValidator(quoted),
-    Matches("a range of versions", _RANGE, 'like ">=6.12" or ">=6.1,<7"'),
-]
-
-
-def _listed(value: object) -> object:
-    """A validator: `a,b` of a source's text, or a list of matrix.yaml."""
-    return tuple(value.split(",")) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-
-Names = Annotated[
-    tuple[Name, ...],
-    BeforeValidator(_listed),
-    Field(min_length=1),
-]
-_OURS = re.compile(r"--|(?:(?:init|rdinit|root|rootfstype|rootflags|console|panic)(?:=.*)?)|virtme.*")
-
-
-def _cmdline(text: str) -> str:
-    """A validator: words that a kernel's command line can have, and none of those that virtme-ng says itself."""
-    if not re.fullmatch(r"[ -!#-~]{1,512}", text):
-        raise ValueError("at most 512 printable ASCII characters, and no double quotes")
-    if ours := [word for word in text.split() if _OURS.fullmatch(word)]:
-        raise ValueError(f"{ours[0]!r} is set by virtme-ng")
-    return text
-
-
-WhichField = Annotated[
-    Which | None, Field(description="of a range: the newest of each series (the default), or all point releases")
-]
-
-# --- sources ---------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,11 +50,7 @@ class KernelSource(Plain):
     ] = None
     guest: Annotated[GuestSize | None, Field(description="for this kernel what differs from the matrix's")] = None
     limits: Annotated[Limits | None, Field(description="for this kernel what differs from the matrix's")] = None
-    cmdline: Annotated[
-        str,
-        AfterValidator(_cmdline),
-        Field(description='words for the kernel\'s command line: "lockdown=integrity"'),
-    ] = ""
+    cmdline: Cmdline = ""
 
     @classmethod
     def parse(cls, text: str) -> Self:

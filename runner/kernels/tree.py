@@ -15,8 +15,8 @@ from pydantic import Field
 
 from runner.errors import UserError
 from runner.kernels.config import built_for, options_in
+from runner.kernels.fields import AbsolutePath
 from runner.kernels.local import LocalSource
-from runner.kernels.source import AbsolutePath
 from runner.kernels.unpack import Parts, available
 
 # What qemu boots, as the kernel's own makefiles call it; the first one that is there.

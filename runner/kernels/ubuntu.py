@@ -19,10 +19,12 @@ from runner.kernels.apt import GENERIC, VERSION, FlavouredKernels
 from runner.kernels.aptroot import Repository
 from runner.kernels.archive import Archive
 from runner.kernels.download import server_from
-from runner.kernels.source import Means, Name
+from runner.kernels.fields import Name
+from runner.kernels.source import Means
 from runner.model import Pin
 
 KEYRING_VARIABLE = "RUNNER_UBUNTU_KEYRING"
+_KEYRING = "usr/share/keyrings/ubuntu-archive-keyring.gpg"
 _SERVERS = {"x86_64": "http://archive.ubuntu.com/ubuntu"}
 _PORTS = "http://ports.ubuntu.com/ubuntu-ports"  # has all other architectures
 _LISTED = ("jammy", "noble")
@@ -58,18 +60,11 @@ class UbuntuSource(FlavouredKernels):
 
     def archive(self, arch: str, means: Means) -> Archive:
         server = server_from(self.variable, _SERVERS.get(arch, _PORTS))
-        named = os.environ.get(KEYRING_VARIABLE)
-        keyring = (
-            Path(named)
-            if named
-            else means.archive.unpacked(
-                "ubuntu-keyring", "usr/share/keyrings/ubuntu-archive-keyring.gpg", arch, deadline=means.deadline
-            )
-        )
+        if named := os.environ.get(KEYRING_VARIABLE):
+            keyring = Path(named)
+        else:
+            keyring = means.archive.unpacked("ubuntu-keyring", _KEYRING, arch, deadline=means.deadline)
         return means.archive.at(Repository(server.base, ("main",), keyring, variable=self.variable))
-
-    def built(self, flavour: str, arch: str) -> bool:  # noqa: ARG002  seen in the lists
-        return True
 
     def image(self, name: str, arch: str) -> tuple[str, str]:  # noqa: ARG002  not in the name
         """6.8.0-50-generic, in linux-image-RELEASE or linux-image-unsigned-RELEASE."""

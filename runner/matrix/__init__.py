@@ -14,8 +14,9 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from runner import yamlfile
 from runner.errors import UserError
 from runner.kernels import BY_WORD, SOURCES
+from runner.kernels.fields import Arch, Matches, Name, OneOf, quoted
 from runner.kernels.mirrors import IMAGE_SUITES
-from runner.kernels.source import Arch, KernelSource, Matches, Name, OneOf, quoted
+from runner.kernels.source import KernelSource
 from runner.matrix.cellnames import cell_ids, kernel_names
 from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Settings, Wanted
 from runner.probes.kind import probe_name

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from runner.errors import UserError
 from runner.kernels import source_of
-from runner.kernels.source import Name
+from runner.kernels.fields import Name
 from runner.matrix import MatrixFile, load_matrix, project_root
 from runner.matrix.cellnames import cell_id
 from runner.model import CellId, GuestSize, ImagePin, Lock, Pin, Wanted

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from runner.kernels.source import Series
+from runner.kernels.fields import Series
 from runner.matrix import json_schema
 from tests.samples import ROOT
 
