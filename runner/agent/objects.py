@@ -49,6 +49,7 @@ _PROGRAM = re.compile(r"^libbpf: prog '([^']+)': ", re.MULTILINE)
 _MAP = re.compile(r"^libbpf: (?:map '([^']+)': failed to create|struct_ops init_kern ([^:\n]+): )", re.MULTILINE)
 _STRUCT_OPS = re.compile(r"^libbpf: struct_ops init_kern ", re.MULTILINE)
 _SLOT = re.compile(r"^libbpf: map '[^']+': failed to initialize slot", re.MULTILINE)  # all programs were loaded by then
+_DURATION = re.compile(r"^verification time (\d+) usec\n", re.MULTILINE)
 _TOO_LARGE = re.compile(r"program is too large|jumps is too complex")  # its log would have a million lines
 
 
@@ -78,10 +79,11 @@ class Attempt:
         self.words = ""  # libbpf's
         self.log = ""  # the verifier's, of the culprit
         self.culprit = ""  # the program, or map:NAME, that was not taken; empty: the object as a whole
+        self.about: Answer = {}  # the culprit, where it is a program
         self.taken: dict[str, Answer] = {}  # programs and maps
 
     def answer(self) -> Answer:
-        return {"errno": self.errno, "words": self.words[-4000:], "log": bounded(self.log, _KEPT)}
+        return {"errno": self.errno, "words": self.words[-4000:], **timed(bounded(self.log, _KEPT)), **self.about}
 
 
 class File:
@@ -154,10 +156,11 @@ class File:
         for name in loaded:
             if not made.errno and self._c.bpf_program__fd(self._programs[name]) < 0:
                 continue  # of struct_ops whose map is left out: libbpf did not load it
-            made.taken[name] = {"errno": 0, "log": text_of(logs[name]), **self._sizes(self._programs[name])}
+            made.taken[name] = {"errno": 0, **timed(text_of(logs[name])), **self._sizes(self._programs[name])}
         if made.errno and not made.taken:
             made.culprit = self._culprit(made.words, programs, without)
-            made.log = text_of(logs[made.culprit]) if made.culprit in logs else ""
+            if made.culprit in logs:
+                made.log, made.about = text_of(logs[made.culprit]), self._about(self._programs[made.culprit])
             return made
         made.taken |= {MAP + name: {"errno": 0} for name in self.maps if MAP + name not in without}
         return made
@@ -183,13 +186,18 @@ class File:
         found += [(at, name) for at, name in maps if name not in without and name.removeprefix(MAP) in self._maps]
         return max(found, default=(0, ""))[1]
 
+    def _about(self, program: ctypes.c_void_p) -> Answer:
+        """Of a program that libbpf has given to the kernel: its instructions by then, and how it is to be attached."""
+        word = self._c.libbpf_bpf_attach_type_str(self._c.bpf_program__expected_attach_type(program))
+        return {"prog_insns": self._c.bpf_program__insn_cnt(program), "attach_type": word.decode() if word else ""}
+
     def _sizes(self, program: ctypes.c_void_p) -> Answer:
         """Of a loaded program, in bytes; struct bpf_prog_info begins with type, id, tag, and these."""
         info = (ctypes.c_uint32 * 64)()
         size = ctypes.c_uint32(ctypes.sizeof(info))
         if self._c.bpf_obj_get_info_by_fd(self._c.bpf_program__fd(program), ctypes.byref(info), ctypes.byref(size)) < 0:
             return {}
-        return {"jited_bytes": info[4], "prog_bytes": info[5]}
+        return {"jited_bytes": info[4], "prog_bytes": info[5], **self._about(program)}
 
     def supports(self, name: str) -> bool | None:
         """Does the kernel have the type of this program or map at all? None: it cannot be told."""
@@ -205,6 +213,12 @@ def text_of(log: ctypes.Array[ctypes.c_char]) -> str:
     return ctypes.string_at(log).decode("utf-8", "replace")
 
 
+def timed(log: str) -> Answer:
+    """The log without its duration, and that: it is another one at each boot."""
+    duration = _DURATION.search(log)
+    return {"log": _DURATION.sub("", log), "duration_us": int(duration[1])} if duration else {"log": log}
+
+
 def _matching(table: Mapping[str, _T], name: str) -> _T | None:
     return next((value for pattern, value in table.items() if fnmatchcase(name, pattern)), None)
 
@@ -214,7 +228,7 @@ class Prober:
 
     def __init__(self, libbpf: Libbpf, folder: str) -> None:
         self._libbpf, self._folder = libbpf, folder
-        libbpf.c.libbpf_bpf_prog_type_str.restype = ctypes.c_char_p
+        libbpf.c.libbpf_bpf_prog_type_str.restype = libbpf.c.libbpf_bpf_attach_type_str.restype = ctypes.c_char_p
         try:
             with open(CONFIG, encoding="utf-8", errors="replace") as file:
                 self._config = file.read()

@@ -14,10 +14,11 @@ from runner.cli import EXIT_BROKEN, EXIT_OK, Finished
 from runner.cli.options import Output, Shown, command, emit, exit_status, group
 from runner.errors import UserError
 from runner.model import ProgType
+from runner.model.version import Versions
 from runner.project import Project
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.documented import docs_check_document, docs_check_report, statements_report
-from runner.reports.export import csv_table, export, to_json
+from runner.reports.export import csv_table, export, to_json, veristat_csv
 from runner.reports.markdown import availability_markdown, job_summary, workflow_commands
 from runner.reports.over_time import history_document, history_report, over_time_document, over_time_report
 from runner.reports.site import site, write_site
@@ -27,7 +28,7 @@ from runner.results.bisections import load_bisections
 from runner.results.docscheck import docs_check, load
 from runner.results.history import history, signatures
 from runner.results.lookup import compare, side
-from runner.results.model import JudgedRun, RunKind, judge_run
+from runner.results.model import JudgedCell, JudgedRun, RunKind, judge_run
 from runner.results.series import Measured, builds, different, measurements
 from runner.results.statements import statements
 from runner.results.stories import Only, overview
@@ -128,6 +129,36 @@ def export_run(
         emit(job_summary(judged), Path(summary), mode="a")
     if text := writers[format_](judged):
         emit(text, output)
+
+
+@command(app, "veristat", "report veristat --kernel 6.12.117 --output before.csv")
+def veristat(
+    project: Project,
+    kernel: Annotated[str, typer.Option(metavar="KERNEL", help="6.12, 6.12.117, or its name in the matrix.")],
+    run: RunId = None,
+    arch: Arch = None,
+    output: Output = None,
+) -> None:
+    """Print what the verifier counted on one kernel as CSV that `veristat -C` and `veristat -R` read."""
+    judged = project.newest(run)
+    cells = [cell for cell in judged.cells if arch in (None, cell.result.cell.arch) and _is_named(cell, kernel)]
+    if len(cells) != 1:
+        there = ", ".join(cell.id for cell in cells or judged.cells)
+        what = "several cells" if cells else "no cell"
+        raise UserError(f"{what} of run {judged.run.id} match --kernel {kernel}", hint=f"--arch ARCH; cells: {there}")
+    if not (table := veristat_csv(cells[0])):
+        raise UserError(f"{cells[0].id} has no program with an answer", hint="`runner load prog.bpf.o` asks about one")
+    emit(table, output)
+
+
+def _is_named(cell: JudgedCell, word: str) -> bool:
+    asked = cell.result.cell
+    if word in (asked.name, asked.id):
+        return True
+    try:
+        return asked.kernel.upstream in Versions.parse(word)
+    except ValueError as error:
+        raise UserError(f"--kernel {word}: {error}") from None
 
 
 def _places(project: Project) -> dict[str, tuple[str, int]]:

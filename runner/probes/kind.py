@@ -144,6 +144,7 @@ class Kind(Generic[KnownT]):
     # of an answer's body: logs that `judge` and `shows` read only by `says`, `verdict_line` and the others of
     # runner.probes.verifier, which see no address and no BTF id: rows are then the same whatever these are
     logs: ClassVar[tuple[str, ...]] = ()
+    circumstances: ClassVar[tuple[str, ...]] = ()  # of an answer's body: how fast it came, and the like; no row has it
     options: ClassVar[tuple[str, ...]] = ()  # of the kernel's .config, kept with each result
     needs: ClassVar[tuple[Need, ...]] = ()
     unpacked: ClassVar[tuple[str, ...]] = ()  # modules that are taken from a kernel, with what they depend on
@@ -226,6 +227,14 @@ class Kind(Generic[KnownT]):
     def brief(self, row: Row) -> str:
         """What a list of states shows besides the state and its cause."""
         return ""
+
+    def counted(self, row: Row) -> Mapping[str, int]:
+        """What the kernel counted, by name: a grid can show one of these in place of the mark."""
+        return {}
+
+    def veristat(self, result: CellResult, row: Row) -> Mapping[str, str | int]:
+        """A line of veristat's CSV by its columns; empty: the row is none of a program that was given to a verifier."""
+        return {}
 
     def declared(self, row: Row) -> Iterable[str]:
         """What the kernel declares the subject to be, in lines."""

@@ -105,11 +105,16 @@ def _asked(cell: Cell) -> dict[str, object]:
 
 
 def _steady(answer: Answer) -> Answer:
-    """Without the particulars of what is the verifier's log, and which its kind judges without them."""
+    """Without circumstances, and without the particulars of what is the verifier's log and judged without them."""
     kind = KINDS.get(answer.kind)
-    logs = {name: str(log) for name in (kind.logs if kind else ()) if (log := answer.body.get(name))}
+    if kind is None:
+        return answer
+    logs = {name: str(log) for name in kind.logs if (log := answer.body.get(name))}
     changed = {name: now for name, log in logs.items() if (now := steady(log)) != log}
-    return answer.model_copy(update={"body": {**answer.body, **changed}}) if changed else answer
+    if not changed and not any(name in answer.body for name in kind.circumstances):
+        return answer
+    body = {name: value for name, value in (answer.body | changed).items() if name not in kind.circumstances}
+    return answer.model_copy(update={"body": body})
 
 
 # --- compression -----------------------------------------------------------------------------------------------------

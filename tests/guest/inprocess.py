@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from runner.caches import cache_root
 from runner.engine.cellrun import Machine, Tell, run_cell, this_machine
-from runner.engine.plan import cell_orders, payloads
+from runner.engine.plan import OpenGuests, cell_orders, payloads
 from runner.guest.boot import boot
 from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, Access, BootOrder, Guest
@@ -113,12 +113,14 @@ class OneCell:
         words: str = "",
         agent: Callable[[str], str] = str,
         tell: Tell = lambda phase, note: None,
+        guests: OpenGuests | None = None,
     ) -> CellResult:
         (order,) = cell_orders((self.cell,), self.expectations)
         limit = Deadline.after(_LIMIT_S, "the test's limit")
         payload = payloads((self.cell,), self.expectations, cache=cache_root(), offline=False, deadline=limit)
         altered = AlteredMachine(this_machine(offline=False), self.root / "scratch", tree, words, agent)
-        return run_cell(order, payload[architecture(self.cell.arch).byte_order], altered, self.root / "reports", tell)
+        files = payload[architecture(self.cell.arch).byte_order]
+        return run_cell(order, files, altered, self.root / "reports", tell, guests=guests)
 
     def copy_tree(self, to: Path) -> Path:
         """The kernel's tree, as hard links: what is changed must be replaced, not written to."""

@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from runner.model import Answer, CellResult, Facts, Outcome, Row
 from runner.model.answers import Crash
-from runner.probes.objects.judge import numbers, rows_of
+from runner.probes.objects.judge import rows_of
 from runner.probes.objects.written import Settings, UserObject
 from tests.samples import cell, pin
 
@@ -18,15 +18,23 @@ REFUSED = {
     "log": "R1 invalid mem access 'scalar'\n",
 }
 STATS = (
-    "verification time 67 usec\nstack depth 8+0\n"
+    "stack depth 8+16+0\n"
     "processed 15 insns (limit 1000000) max_states_per_insn 0 total_states 2 peak_states 1 mark_read 0\n"
 )
-LOADED: dict[str, JsonValue] = {"errno": 0, "type": "sched_cls", "log": STATS, "prog_bytes": 144, "jited_bytes": 94}
+LOADED: dict[str, JsonValue] = {
+    "errno": 0, "type": "sched_cls", "log": STATS, "prog_bytes": 144, "jited_bytes": 94, "prog_insns": 17,
+    "attach_type": "cgroup_inet_ingress", "duration_us": 67,
+}  # fmt: skip
 
 
 def user_object(**settings: Any) -> UserObject:
     return UserObject(
-        "lb", Settings.model_validate(settings), ("good", "bad"), {"x86_64": "0" * 64}, {"bpf_x": ("fou",)}
+        "lb",
+        Settings.model_validate(settings),
+        ("good", "bad"),
+        {"x86_64": "0" * 64},
+        {"bpf_x": ("fou",)},
+        file_name="lb.bpf.o",
     )
 
 
@@ -79,13 +87,6 @@ def test_a_limit_makes_a_claim_of_a_number() -> None:
     row = rows(result(good=LOADED), user_object(limits={"insns": 14}))["good"]
     assert (row.state, row.verdict, row.cause) == ("loads", "broken", "insns 15, and the limit is 14")
     assert rows(result(good=LOADED), user_object(limits={"insns": 15}))["good"].verdict == "holds"
-
-
-def test_numbers_are_those_of_the_verifier() -> None:
-    assert numbers(LOADED) == {
-        "insns": 15, "states": 2, "peak_states": 1, "stack_depth_bytes": 8, "prog_bytes": 144, "jited_bytes": 94,
-    }  # fmt: skip
-    assert numbers({"errno": 0}) == {}
 
 
 def test_our_own_failure_is_no_answer() -> None:

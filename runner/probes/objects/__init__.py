@@ -16,6 +16,7 @@ from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.kind import VMLINUX, Kind, Need, Pairs, ProbeFile, Said
 from runner.probes.objects.elf import checked
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of, told_by
+from runner.probes.objects.numbers import veristat_line
 from runner.probes.objects.written import ObjectEntry, ObjectKeys, Settings, UserObject, WrittenObject, objects_of
 
 
@@ -29,6 +30,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
     keys = ObjectKeys
     entry = ObjectEntry
     logs = ("log",)
+    circumstances = ("duration_us", "peak_mem_mib")
     needs = (Need("BPF_SYSCALL", "every question is a bpf(2) call", vital=True),)
     options = ("BPF_JIT", "BPF_LSM", "BPF_SYSCALL", "DEBUG_INFO_BTF", "DEBUG_INFO_BTF_MODULES")
 
@@ -94,11 +96,23 @@ class Objects(Kind[tuple[UserObject, ...]]):
     def shown(self, result: CellResult, row: Row) -> Pairs:
         yield "load", errno_words(row.errno, "the kernel took it")
         for name, value in row.details.items():
-            yield name, str(value)
+            yield name, ", ".join(f"{it} {value[it]}" for it in value) if isinstance(value, dict) else str(value)
 
     def brief(self, row: Row) -> str:
-        insns = row.details.get("insns")
+        insns = self.counted(row).get("insns")
         return f"{insns} insns" if insns else ""
+
+    def counted(self, row: Row) -> Mapping[str, int]:
+        found = row.details.get("numbers")
+        return found if isinstance(found, dict) else {}
+
+    def veristat(self, result: CellResult, row: Row) -> Mapping[str, str | int]:
+        name = row.subject.partition("/")[2]
+        found = (it for it in result.answers if it.kind == NAME and f"{it.probe}/{it.item}" == row.subject)
+        answer = next(found, None)
+        if answer is None or row.details["what"] != "program" or not row.answered:
+            return {}
+        return veristat_line(str(row.details["file"]), name, answer.body)
 
     def exported(self, result: CellResult, rows: Sequence[Row]) -> list[Mapping[str, object]]:
         bodies = {f"{it.probe}/{it.item}": it.body for it in result.answers if it.kind == NAME and not it.failed}
@@ -107,11 +121,12 @@ class Objects(Kind[tuple[UserObject, ...]]):
                 "id": row.probe, "file": row.details.get("file"), "sha256": row.details.get("sha256"),
                 "name": row.subject.partition("/")[2], "what": row.details.get("what"),
                 "prog_type": row.type, "up_to": row.details.get("up_to"),
-                "reached": "load" if row.state == LOADS else None,
+                "reached": _reached(row),
                 "answer": row.state, "verdict": row.verdict, "expected": row.expected,
                 "observed": row.observed, "crashed": row.crashed, "known_issue": row.known_issue,
                 "cause": row.cause, "cause_word": row.details.get("cause"), "cause_name": row.details.get("name"),
-                "errno": row.errno, "libbpf": row.details.get("libbpf"), "numbers": row.details.get("numbers"),
+                "errno": row.errno, "libbpf": row.details.get("libbpf"),
+                "numbers": {**self.counted(row), **_memory(bodies.get(row.probe, {}))},
                 "log": row.log, "raw": {key: it for key, it in bodies.get(row.probe, {}).items() if key != "log"},
             }
             for row in rows
@@ -120,6 +135,15 @@ class Objects(Kind[tuple[UserObject, ...]]):
     def imported(self, entry: Mapping[str, Any]) -> Answer | None:
         probe, _, item = entry["id"].partition("/")
         return Answer(kind=NAME, probe=probe, item=item, body={**entry["raw"], "log": entry["log"]})
+
+
+def _reached(row: Row) -> object:
+    """How far it came: `up_to` where it did all that was asked."""
+    return row.details["up_to"] if row.state == LOADS else "load" if row.details.get("cause") == "attach" else None
+
+
+def _memory(body: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
+    return {name: value for name, value in body.items() if name == "peak_mem_mib"}
 
 
 def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserObject:

@@ -6,7 +6,6 @@ No answer is the default: only libbpf's and the kernel's own words make anything
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +15,12 @@ from pydantic import JsonValue
 from runner.model import NO_ANSWER, Answer, CellResult, Row, Verdict
 from runner.probes.kind import CRASHED, not_asked
 from runner.probes.objects.causes import Cause, cause_of, trouble
+from runner.probes.objects.numbers import numbers
 from runner.probes.objects.written import MAP, TOGETHER, ObjectExpectation, UserObject
 
 NAME = "objects"
 LOADS, REFUSED = "loads", "refused"
 _TYPES = {"sched_cls": "tc"}  # libbpf's words, where the program types have other ones here
-_STATS = re.compile(
-    r"processed (?P<insns>\d+) insns \(limit \d+\) max_states_per_insn \d+ total_states (?P<states>\d+) "
-    r"peak_states (?P<peak_states>\d+)"
-)
-_STACK = re.compile(r"stack depth ([0-9+]+)")
 
 
 def rows_of(result: CellResult, mine: UserObject) -> Iterator[Row]:
@@ -92,7 +87,8 @@ class _Question:
             details={
                 "what": self.what, "file": self.mine.file_name, "sha256": self._sha256,
                 "up_to": self.mine.settings.up_to,
-                "libbpf": _text(body, "words")[-1000:], **fields.pop("details", {}),
+                "libbpf": _text(body, "words")[-1000:],
+                "numbers": numbers(body) if self.what == "program" else {}, **fields.pop("details", {}),
             },
             **fields,
         )  # fmt: skip
@@ -122,7 +118,6 @@ class _Question:
             verdict=Verdict.HOLDS if held else Verdict.BROKEN,
             cause=cause,
             observed=over or LOADS,
-            details={"numbers": measured},
         )
 
     def _over(self, measured: Mapping[str, int]) -> str:
@@ -185,13 +180,3 @@ def told_by(answer: Answer) -> str:
 
 def _text(body: Mapping[str, JsonValue], key: str) -> str:
     return str(body.get(key, ""))
-
-
-def numbers(body: Mapping[str, JsonValue]) -> dict[str, int]:
-    """What the verifier and the kernel counted for a program that was loaded; empty of a map."""
-    log = _text(body, "log")
-    found = _STATS.search(log)
-    measured = {name: int(value) for name, value in found.groupdict().items()} if found else {}
-    if stack := _STACK.search(log):
-        measured["stack_depth_bytes"] = max(map(int, stack[1].split("+")))
-    return measured | {name: size for name in ("prog_bytes", "jited_bytes") if isinstance(size := body.get(name), int)}

@@ -1,0 +1,67 @@
+"""What the verifier counted: as it is shown, exported, and compared by veristat."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from runner.model import Answer, CellResult
+from runner.probes.objects import KIND
+from runner.probes.objects.judge import rows_of
+from runner.probes.objects.numbers import numbers
+from runner.reports.export import veristat_csv
+from runner.results.model import JudgedCell
+from runner.results.packed import digest_of
+from tests.unit.test_objects_judge import LOADED, REFUSED, result, rows, user_object
+
+SLOWER: dict[str, JsonValue] = {**LOADED, "duration_us": 9000}
+
+
+def judged(seen: CellResult) -> JudgedCell:
+    return JudgedCell(result=seen, rows=tuple(rows_of(seen, user_object())))
+
+
+def test_numbers_are_those_of_the_verifier() -> None:
+    assert numbers(LOADED) == {
+        "insns": 15, "states": 2, "peak_states": 1, "max_states_per_insn": 0, "mark_read": 0, "stack_depth_bytes": 24,
+        "prog_insns": 17, "prog_bytes": 144, "jited_bytes": 94,
+    }  # fmt: skip
+    assert numbers({"errno": 0}) == {}
+    assert rows(result(good=LOADED))["good"].details["numbers"] == numbers(LOADED)
+
+
+def test_veristat_reads_a_line_of_each_program() -> None:
+    refused = {**REFUSED, "type": "xdp", "attach_type": "xdp", "prog_insns": 5}
+    seen = result(good=LOADED, bad=refused, map={"errno": 0}, together={**REFUSED, "culprit": "bad"})
+    renamed = [it.model_copy(update={"item": "map:counts"}) if it.item == "map" else it for it in seen.answers]
+    assert veristat_csv(judged(seen.model_copy(update={"answers": tuple(renamed)}))) == (
+        "file_name,prog_name,verdict,duration,total_insns,total_states,peak_states,max_states_per_insn,"
+        "max_mark_read_len,prog_size,prog_size_jited,prog_type,attach_type,stack_depth,mem_peak\n"
+        "lb.bpf.o,bad,failure,0,0,0,0,0,0,5,0,xdp,xdp,0,-1\n"
+        "lb.bpf.o,good,success,67,15,2,1,0,0,17,94,sched_cls,cgroup_inet_ingress,24,-1\n"
+    )
+
+
+def test_what_has_no_answer_is_no_line_of_veristat() -> None:
+    lost = result(good=LOADED)
+    failed = Answer(kind="objects", probe="lb", item="bad", failed="gone")
+    table = veristat_csv(judged(lost.model_copy(update={"answers": (*lost.answers, failed)})))
+    assert [line.split(",")[1] for line in table.splitlines()] == ["prog_name", "good"]
+    assert not veristat_csv(judged(CellResult(cell=lost.cell, outcome=lost.outcome)))
+
+
+def test_how_long_it_took_is_no_part_of_the_answer() -> None:
+    fast, slow = result(good=LOADED), result(good=SLOWER)
+    assert digest_of(fast) == digest_of(slow)
+    assert rows(fast) == rows(slow)
+    assert list(KIND.told(fast)) == list(KIND.told(slow))
+    other: dict[str, JsonValue] = {**LOADED, "jited_bytes": 95}
+    assert digest_of(fast) != digest_of(result(good=other))
+
+
+def test_the_export_has_the_numbers_and_the_file() -> None:
+    seen = result(good=LOADED, together={"errno": 0, "peak_mem_mib": 3})
+    by_name = {str(it["name"]): it for it in KIND.exported(seen, judged(seen).rows)}
+    good, whole = by_name["good"], by_name["@together"]
+    assert (good["file"], good["sha256"], good["up_to"], good["reached"]) == ("lb.bpf.o", "0" * 64, "load", "load")
+    assert good["numbers"] == numbers(LOADED)
+    assert whole["numbers"] == {"peak_mem_mib": 3}
