@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from runner.cli import Finished
-from runner.cli.options import Format, Hosts, Offline, Slots, command
+from runner.cli.options import Format, Hosts, Offline, Slots, Stats, command
 from runner.errors import UserError
 from runner.probes.objects.written import ObjectEntry
 from runner.project import Project
@@ -36,6 +36,7 @@ class Load:
         None
     )
     attach: Annotated[bool, typer.Option("--attach", help="Also attach each program that loads.")] = False
+    stats: Stats = None
     resume: Annotated[str, typer.Option(metavar="RUN", help="Resume this run, which was stopped.")] = ""
     slots: Slots = None
     hosts: Hosts = None

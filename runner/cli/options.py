@@ -106,6 +106,11 @@ def exit_status(judged: JudgedRun) -> int:
     return {Ending.EXPECTED: EXIT_OK, Ending.BROKEN: EXIT_BROKEN, Ending.INCOMPLETE: EXIT_NO_ANSWER}[ending(judged)]
 
 
+Stats = Annotated[
+    Literal["insns", "states", "peak_states", "stack_depth_bytes", "prog_bytes", "jited_bytes"] | None,
+    typer.Option("--stats", help="Show this number of the verifier in the grid."),
+]
+
 Body = Callable[..., Shown | None]
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from runner.cli import EXIT_BROKEN, EXIT_OK, Finished
-from runner.cli.options import Output, Shown, command, emit, exit_status, group
+from runner.cli.options import Output, Shown, Stats, command, emit, exit_status, group
 from runner.errors import UserError
 from runner.model import ProgType
 from runner.model.version import Versions
@@ -52,11 +52,12 @@ def show(
     project: Project,
     run: RunId = None,
     every: Annotated[bool, typer.Option("--all", help="Show every kfunc, not only those of claims.")] = False,
+    stats: Stats = None,
     output: Output = None,
 ) -> None:
     """Print the grid and the summary as `runner matrix run` does; the exit status is the same."""
     judged = project.newest(run)
-    emit(run_report(judged, every=every, every_hint="--all", is_last=run is None), output)
+    emit(run_report(judged, every=every, every_hint="--all", is_last=run is None, stats=stats or ""), output)
     raise Finished(exit_status(judged))
 
 

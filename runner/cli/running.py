@@ -66,16 +66,22 @@ def load(project: Project, asked: Load, engine: Engine) -> int:
         resume=bool(asked.resume), resumed=asked.resume or None, slots=asked.slots,
         hosts=asked.hosts, offline=asked.offline, format_=asked.format_,
     )  # fmt: skip
+    stats = asked.stats or ""
     if asked.resume:
-        return _run(project.of_run(asked.resume), request, engine, kind=RunKind.LOAD)
+        return _run(project.of_run(asked.resume), request, engine, kind=RunKind.LOAD, stats=stats)
     loading, cells = project.naming(asked.kernel or (), asked.arch or (), asked.entries(), offline=asked.offline)
-    return _run(loading, request, engine, cells, RunKind.LOAD)
+    return _run(loading, request, engine, cells, RunKind.LOAD, stats)
 
 
 def _run(
-    project: Project, request: Request, engine: Engine, cells: tuple[Cell, ...] = (), kind: RunKind = RunKind.MATRIX
+    project: Project,
+    request: Request,
+    engine: Engine,
+    cells: tuple[Cell, ...] = (),
+    kind: RunKind = RunKind.MATRIX,
+    stats: str = "",
 ) -> int:
-    """`cells` are those of a run that begins."""
+    """`cells` are those of a run that begins; `stats` is a number that the grid shows."""
     expectations = project.expectations
 
     def describe(result: CellResult) -> str:
@@ -110,7 +116,7 @@ def _run(
                 store.finish(begun.id, max(datetime.now(UTC), begun.started))
         done = judge_run(store.load(begun.id), expectations)
         measurements(store, expectations, run_id=begun.id)  # keeps the rows: no report over all runs waits for them
-        show(done, project, console, finished=complete)
+        show(done, project, console, finished=complete, stats=stats)
     status = _status(done, before, request, expectations, console) if complete else EXIT_INTERRUPTED
     if events:
         events.exits(done.run.id, totals(done), status)
@@ -201,12 +207,12 @@ def describe_result(result: CellResult, expectations: Expectations) -> str:
     return ", ".join(said + [f"{count[word]} {word}" for word in words if count[word]])
 
 
-def show(done: JudgedRun, project: Project, console: Console, *, finished: bool = True) -> None:
+def show(done: JudgedRun, project: Project, console: Console, *, finished: bool = True, stats: str = "") -> None:
     """The grid and the summary on the terminal; of the whole matrix also the table that is worth committing."""
     missing, cells = done.run.missing_cells(), done.run.cells
     console.print()
     if finished or len(missing) < len(cells):
-        console.print(run_report(done, every_hint="runner report show --all"), crop=False)
+        console.print(run_report(done, every_hint="runner report show --all", stats=stats), crop=False)
     if finished and not missing and _is_whole(done, project):
         write_atomically(project.table, availability_markdown(done).encode())
     if missing or not finished:

@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from runner.model import ProgType, Row
+from runner.model import ProgType, Row, Verdict
 from runner.probes.kinds import KINDS, Kind
 from runner.reports.drawing import Trimmed, columns, state_mark, state_words
 from runner.reports.findings import subject_cause
@@ -31,6 +31,7 @@ class Grid:
 
     grid: Availability
     every_hint: str = ""  # how to see what has no line
+    stats: str = ""  # what is shown in place of a mark where the kernel counted it
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         grid = self.grid
@@ -38,7 +39,7 @@ class Grid:
             yield Text("Nothing was asked.")
             return
         why = notes(grid)
-        parts = [part for table in _tables(grid, why, options.max_width) for part in (table, Text())]
+        parts = [part for table in _tables(self, why, options.max_width) for part in (table, Text())]
         parts.append(_legend(grid))
         if grid.hidden:
             were = "was" if grid.hidden == 1 else "were"
@@ -49,11 +50,11 @@ class Grid:
         yield Trimmed(Group(*parts))
 
 
-def _tables(grid: Availability, why: Notes, width: int) -> Iterator[RenderableType]:
+def _tables(shown: Grid, why: Notes, width: int) -> Iterator[RenderableType]:
     """As few as fit. A column for each kernel, with the marks of all its architectures."""
     for gap, around in _GAPS:
-        lead = _lead(grid, gap)
-        blocks = [_block(grid, why, name, on, gap) for name, on in grid.kernels]
+        lead = _lead(shown.grid, gap)
+        blocks = [_block(shown, why, name, on, gap) for name, on in shown.grid.kernels]
         ends = list(accumulate((_width(it) + 2 * around + 1 for it in blocks), initial=_width(lead)))
         if ends[-1] <= width:
             break
@@ -80,19 +81,29 @@ def _lead(grid: Availability, gap: int) -> list[Text]:
     return lines
 
 
-def _block(grid: Availability, why: Notes, kernel: str, on: Sequence[Column], gap: int) -> list[Text]:
-    """The name of a kernel, its architectures, then their marks."""
-    widths = [max(len(column.arch), len(f"? {len(why.notes)}")) + gap for column in on]
-    archs = "".join(column.arch.ljust(width) for column, width in zip(on, widths, strict=True))
-    lines = [Text(kernel, "bold"), Text(archs.rstrip())]
-    for topic in grid.topics:
-        line = Text()
-        for column, width in zip(on, widths, strict=True):
-            mark, number = state_mark(grid.state(topic, column)), why.numbers.get((column.cell.id, topic), "")
-            line.append(mark.sign, mark.style).append(f" {number}".ljust(width - 1), "dim")
-        line.rstrip()
-        lines.append(line)
-    return lines
+def _block(grid: Grid, why: Notes, kernel: str, on: Sequence[Column], gap: int) -> list[Text]:
+    """The name of a kernel, its architectures, then their marks or numbers."""
+    columns = []
+    for column in on:
+        fields = [_field(grid, why, topic, column) for topic in grid.grid.topics]
+        width = max(len(column.arch), len(f"? {len(why.notes)}"), *(field.cell_len for field in fields)) + gap
+        lines = (Text(column.arch), *fields)
+        columns.append([line.copy() if column is on[-1] else _filled(line, width) for line in lines])
+    return [Text(kernel, "bold"), *(Text().join(parts) for parts in zip(*columns, strict=True))]
+
+
+def _filled(line: Text, width: int) -> Text:
+    line.pad_right(width - line.cell_len)
+    return line
+
+
+def _field(grid: Grid, why: Notes, topic: Topic, column: Column) -> Text:
+    """A mark and the number of its note; or what the kernel counted, where that is shown."""
+    row = grid.grid.state(topic, column)
+    mark, kind, number = state_mark(row), KINDS[row.kind], why.numbers.get((column.cell.id, topic))
+    if row.state == kind.best and (count := kind.counted(row).get(grid.stats)) is not None:
+        return Text(str(count), "bold red" if row.verdict is Verdict.BROKEN else mark.style)
+    return Text.assemble((mark.sign, mark.style), (f" {number}" if number else "", "dim"))
 
 
 def _width(lines: Sequence[Text]) -> int:

@@ -27,12 +27,15 @@ _Key = TypeVar("_Key", Outcome, Verdict)
 _UNANSWERED, _EXPLAINED = (About.CELL, About.STUCK, About.NO_ANSWER), (About.KNOWN, About.GONE)
 
 
-def run_report(judged: JudgedRun, *, every: bool = False, every_hint: str = "", is_last: bool = True) -> RenderableType:
+def run_report(
+    judged: JudgedRun, *, every: bool = False, every_hint: str = "", is_last: bool = True, stats: str = ""
+) -> RenderableType:
     """What `runner matrix run` ends with: the grid, then the summary.
 
-    `every_hint`: how to see the other subjects. Unless `is_last`, the commands that show evidence name the run.
+    `every_hint`: how to see the other subjects; `stats`: the number that the grid shows of what kernels counted. Unless
+    `is_last`, the commands that show evidence name the run.
     """
-    grid = Grid(availability(judged, every=every), every_hint)
+    grid = Grid(availability(judged, every=every), every_hint, stats)
     return Group(grid, Text(), summary(judged, is_last=is_last))
 
 

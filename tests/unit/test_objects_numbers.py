@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+
 from pydantic import JsonValue
 
 from runner.model import Answer, CellResult
@@ -9,8 +12,10 @@ from runner.probes.objects import KIND
 from runner.probes.objects.judge import rows_of
 from runner.probes.objects.numbers import numbers
 from runner.reports.export import veristat_csv
-from runner.results.model import JudgedCell
+from runner.reports.summary import run_report
+from runner.results.model import JudgedCell, JudgedRun, Run
 from runner.results.packed import digest_of
+from tests.unit.rendering import render
 from tests.unit.test_objects_judge import LOADED, REFUSED, result, rows, user_object
 
 SLOWER: dict[str, JsonValue] = {**LOADED, "duration_us": 9000}
@@ -65,3 +70,21 @@ def test_the_export_has_the_numbers_and_the_file() -> None:
     assert (good["file"], good["sha256"], good["up_to"], good["reached"]) == ("lb.bpf.o", "0" * 64, "load", "load")
     assert good["numbers"] == numbers(LOADED)
     assert whole["numbers"] == {"peak_mem_mib": 3}
+
+
+def test_the_grid_shows_a_number_in_place_of_the_mark() -> None:
+    seen = result(good=LOADED, bad=REFUSED)
+    shown = render(run_report(judged_run(seen), stats="insns"))
+    assert re.search(r"lb/good +tc +│ 15$", shown, re.MULTILINE)
+    assert re.search(r"lb/bad +│ ✗ 1$", shown, re.MULTILINE)
+    assert re.search(r"lb/good +tc +│ 94$", render(run_report(judged_run(seen), stats="jited_bytes")), re.MULTILINE)
+    assert re.search(r"lb/good +tc +│ ✓$", render(run_report(judged_run(seen))), re.MULTILINE)
+
+
+def judged_run(seen: CellResult) -> JudgedRun:
+    started = datetime(2026, 11, 3, tzinfo=UTC)
+    run = Run(
+        id="load-20261103-101501-3fa9", started=started, finished=started, matrix_sha256="0" * 64, runner_version="1",
+        cells=(seen.cell,), results=(seen,),
+    )  # fmt: skip
+    return JudgedRun(run=run, cells=(judged(seen),))
