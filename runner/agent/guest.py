@@ -92,6 +92,7 @@ def facts(modules: dict[str, str], libbpf: str) -> dict[str, object]:
         "jit": read(sysctl_path(JIT)),
         "btf": btf,
         "modules": modules,
+        "version_signature": read("/proc/version_signature"),  # Ubuntu's: its build, and upstream's version
         "libbpf": libbpf,
         "python": sys.version.partition(" ")[0],
     }

@@ -40,6 +40,7 @@ class Facts(Plain):
     release: str = ""  # uname -r
     build: str = ""  # uname -v
     machine: str = ""  # uname -m
+    version_signature: str = ""  # Ubuntu's kernels have it: their build, and the upstream version that it began with
     cmdline: str = ""
     jit: str = ""  # net.core.bpf_jit_enable, empty where there is none
     btf: tuple[str, ...] = ()  # whose BTF is there

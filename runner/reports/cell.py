@@ -161,6 +161,8 @@ _ROOTS = {"": "never prepared", "disk": "the image's disk", "9p": "the image's f
 def _guest(result: CellResult) -> _Pairs:
     facts = result.facts
     yield "uname", " ".join(filter(None, (facts.release, facts.build, facts.machine))) or "never answered"
+    if facts.version_signature:
+        yield "signature", facts.version_signature
     yield "root", _ROOTS[result.root]
     yield "command line", facts.cmdline or "unknown"
     yield "BPF JIT", facts.jit or "unknown"
