@@ -228,6 +228,18 @@ def test_jumps_of_the_users_ssh_configuration_are_taken(three: Net, tmp_path: Pa
         amber.mend()
 
 
+def test_a_jump_that_refuses_is_named(three: Net, tmp_path: Path, home: Path) -> None:
+    amber, birch = three.hosts[:2]
+    (home / ".ssh/config").write_text(
+        f"Host {birch.address}\n    ProxyJump jane@first\n"
+        f"Host first\n    HostName {amber.address}\n    IdentityFile {keygen(tmp_path / 'unknown')}\n"
+        f"    UserKnownHostsFile {three.known_hosts}\n"
+    )
+    error = refusal(entry(three, f"root@{birch.address}"))
+    assert error.what.startswith(f"big: no connection to root@{birch.address}: ")
+    assert f"jane@{amber.address}: Permission denied (publickey" in error.what
+
+
 def test_a_host_of_the_users_ssh_configuration_has_its_name_user_and_key(three: Net, home: Path) -> None:
     amber = three.hosts[0]
     (home / ".ssh/config").write_text(
