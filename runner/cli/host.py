@@ -19,7 +19,8 @@ from runner.hosts import transfer
 from runner.hosts.health import HostHealth, own_facts, query_all, slots_of
 from runner.hosts.hostsfile import HostsFile, load_hosts
 from runner.hosts.provision import prepare as prepare_hosts
-from runner.model import GuestSize, Lock
+from runner.hosts.transfer import PINS, Pinned
+from runner.model import GuestSize
 from runner.model.deadline import Deadline
 from runner.project import Project
 from runner.text import printable
@@ -82,10 +83,8 @@ def prepare(
     """
     file = _chosen(hosts, names)
     cells = project.matrix.cells(project.lock())
-    lock = Lock(
-        kernels=tuple(dict.fromkeys(cell.kernel for cell in cells)),
-        images=tuple(dict.fromkeys(cell.image for cell in cells)),
-    )
+    pins: list[Pinned] = [cell.kernel for cell in cells]
+    pins += [cell.image for cell in cells]
     if not any(host.ssh for host in file.hosts):
         raise UserError(f"{hosts}: there is no host but this machine", hint="`make setup` prepares this machine")
     console = out_console()
@@ -94,7 +93,7 @@ def prepare(
     def say(name: str, what: str) -> None:
         console.print(Text(f"{name}: {what}"), soft_wrap=True)
 
-    errors = prepare_hosts(file, lock, cache_root(), say, push=push, limits=project.limits)
+    errors = prepare_hosts(file, tuple(dict.fromkeys(pins)), cache_root(), say, push=push, limits=project.limits)
     for error in errors:
         console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
     raise Finished(EXIT_NO_ANSWER if errors else EXIT_OK)
@@ -123,14 +122,14 @@ def describe(limit_s: LimitS) -> None:
 
 @command(app, "lacks")
 def lacks() -> None:
-    """Print those kernels and images of the lock on stdin that this machine's cache lacks."""
-    emit(transfer.lacking(_lock_from_stdin(), cache_root()).model_dump_json())
+    """Print those kernels and images on stdin that this machine's cache lacks."""
+    emit(PINS.dump_json(transfer.lacking(_pins_from_stdin(), cache_root())).decode())
 
 
 @command(app, "fetch")
 def fetch(limit_s: LimitS) -> None:
-    """Get the kernels and images of the lock on stdin from the archive."""
-    for pin in transfer.fetch(_lock_from_stdin(), cache_root(), deadline=_limit(limit_s)):
+    """Get the kernels and images on stdin from the archive."""
+    for pin in transfer.fetch(_pins_from_stdin(), cache_root(), deadline=_limit(limit_s)):
         emit(transfer.title(pin))
 
 
@@ -147,8 +146,8 @@ def _limit(limit_s: float) -> Deadline:
     return Deadline.after(limit_s, "the controller's limit")
 
 
-def _lock_from_stdin() -> Lock:
+def _pins_from_stdin() -> tuple[Pinned, ...]:
     try:
-        return Lock.model_validate_json(sys.stdin.buffer.read())
+        return PINS.validate_json(sys.stdin.buffer.read())
     except ValidationError:
-        raise InfraError("what was received is not a lock of this program") from None
+        raise InfraError("what was received are not kernels and images of this program") from None

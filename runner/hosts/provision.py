@@ -17,7 +17,8 @@ from runner.hosts import transfer
 from runner.hosts.connection import Connection, connect
 from runner.hosts.health import HostFacts, describe, remote_runner, slots_of
 from runner.hosts.hostsfile import HostEntry, HostsFile
-from runner.model import GuestSize, Limits, Lock
+from runner.hosts.transfer import PINS, Pinned
+from runner.model import GuestSize, Limits
 from runner.model.deadline import Deadline
 from runner.process import run
 from runner.text import printable
@@ -30,7 +31,7 @@ Say = Callable[[str], None]
 
 
 def prepare(
-    file: HostsFile, lock: Lock, cache: Path, say: Callable[[str, str], None], *, push: bool, limits: Limits
+    file: HostsFile, pins: Sequence[Pinned], cache: Path, say: Callable[[str, str], None], *, push: bool, limits: Limits
 ) -> tuple[InfraError, ...]:
     """Make every host of `file` ready, all at the same time. `say` gets a host's name and what is done there.
 
@@ -45,7 +46,10 @@ def prepare(
             try:
                 with connect(entry, file.limits) as connection:
                     facts = install(connection, wheel, wheels, tell, pushed=push, limits=limits)
-                    tell(warm(connection, lock, facts, cache, tell, push=push, limits=limits))
+                    wanted = tuple(pin for pin in pins if pin.arch in facts.accel)
+                    new = warm(connection, wanted, cache, tell, push=push, limits=limits)
+                    guests = (f"{number} {arch}" for arch, number in slots_of(entry, facts, GuestSize()).items())
+                    tell(f"ready: {', '.join(guests)} guests; {new} of {len(wanted)} kernels and images were new")
             except InfraError as error:
                 return error
             return None
@@ -81,21 +85,15 @@ def install(
     return describe(connection, deadline=deadline)
 
 
-def warm(
-    connection: Connection, lock: Lock, facts: HostFacts, cache: Path, say: Say, *, push: bool, limits: Limits
-) -> str:
-    """The kernels and images that the host can run into its cache; with `push` from ours. Returns what was done.
+def warm(connection: Connection, pins: tuple[Pinned, ...], cache: Path, say: Say, *, push: bool, limits: Limits) -> int:
+    """Kernels and images into the host's cache; with `push` from ours. Returns how many were new.
 
     Raises InfraError when one cannot be got.
     """
     host = connection.host
-    wanted = Lock(
-        kernels=tuple(pin for pin in lock.kernels if pin.arch in facts.accel),
-        images=tuple(pin for pin in lock.images if pin.arch in facts.accel),
-    )
-    line, document = remote_runner(host, "host", "lacks"), wanted.model_dump_json().encode()
-    done = connection.run(line, deadline=limits.deadline("prepare_s"), feed=document)
-    missing = transfer.pins(Lock.model_validate_json(done.stdout))
+    line = remote_runner(host, "host", "lacks")
+    done = connection.run(line, deadline=limits.deadline("prepare_s"), feed=PINS.dump_json(pins))
+    missing = PINS.validate_json(done.stdout)
     for pin in missing:
         say(transfer.title(pin))
         deadline = limits.deadline("prepare_s")
@@ -103,14 +101,10 @@ def warm(
             line = remote_runner(host, "host", "receive", within=deadline)
             connection.run(line, deadline=deadline, feed=partial(transfer.send, pin, cache))
         else:
-            kind = {"kernels": (pin,)} if pin in wanted.kernels else {"images": (pin,)}
-            alone = Lock.model_validate(kind).model_dump_json().encode()
             line = remote_runner(host, "host", "fetch", within=deadline)
             with _needs_network():
-                connection.run(line, deadline=deadline, feed=alone)
-    guests = ", ".join(f"{number} {arch}" for arch, number in slots_of(host, facts, GuestSize()).items())
-    new = f"{len(missing)} of {len(transfer.pins(wanted))} kernels and images were new"
-    return f"ready: {guests} guests; {new}"
+                connection.run(line, deadline=deadline, feed=PINS.dump_json((pin,)))
+    return len(missing)
 
 
 @contextmanager

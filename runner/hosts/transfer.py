@@ -4,50 +4,46 @@ from __future__ import annotations
 
 import shutil
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from runner.errors import InfraError
 from runner.images import ensure_image, stored_image
 from runner.kernels import ensure_kernel, stored_kernel
-from runner.model import ImagePin, Lock, Pin, Plain, Sha256
+from runner.model import ImagePin, Pin, Plain, Sha256
 from runner.model.deadline import Deadline
 from runner.store import Store, StoredTree, tree_sha256
 
 _BLOCK = 1 << 16
 
 Pinned = Pin | ImagePin
+_Either = Annotated[Pinned, Field(union_mode="left_to_right")]
+PINS: TypeAdapter[tuple[Pinned, ...]] = TypeAdapter(tuple[_Either, ...])  # what hosts are told in
 
 
 class Parcel(Plain):
     """One entry on its way: the first line of what `runner host receive` reads; the tar follows."""
 
-    pin: Annotated[Pinned, Field(union_mode="left_to_right")]
+    pin: _Either
     sha256: Sha256  # of the entry
-
-
-def pins(lock: Lock) -> tuple[Pinned, ...]:
-    return (*lock.kernels, *lock.images)
 
 
 def title(pin: Pinned) -> str:
     return f"kernel {pin.version} for {pin.arch}" if isinstance(pin, Pin) else f"image for {pin.arch}"
 
 
-def lacking(lock: Lock, cache: Path) -> Lock:
+def lacking(pins: Iterable[Pinned], cache: Path) -> tuple[Pinned, ...]:
     """What is not in this machine's cache."""
-    return Lock(
-        kernels=tuple(pin for pin in lock.kernels if not _has(pin, cache)),
-        images=tuple(pin for pin in lock.images if not _has(pin, cache)),
-    )
+    places = ((pin, *_place(pin, cache)) for pin in pins)
+    return tuple(pin for pin, store, key in places if not store.has(key))
 
 
-def fetch(lock: Lock, cache: Path, *, deadline: Deadline) -> Iterator[Pinned]:
+def fetch(pins: Iterable[Pinned], cache: Path, *, deadline: Deadline) -> Iterator[Pinned]:
     """Get each from the archive, unless it is there. InfraError."""
-    for pin in pins(lock):
+    for pin in pins:
         if isinstance(pin, Pin):
             ensure_kernel(pin, cache, deadline=deadline)
         else:
@@ -101,11 +97,6 @@ def _entry(pin: Pinned, cache: Path) -> StoredTree:
     if entry is None:
         raise InfraError(f"the {title(pin)} is not in this machine's cache", hint="`runner kernels fetch` gets it")
     return entry
-
-
-def _has(pin: Pinned, cache: Path) -> bool:
-    store, key = _place(pin, cache)
-    return store.has(key)
 
 
 def _place(pin: Pinned, cache: Path) -> tuple[Store, str]:

@@ -11,7 +11,7 @@ import pytest
 from runner.errors import InfraError
 from runner.hosts import transfer
 from runner.kernels import stored_kernel
-from runner.model import Lock, Package, Pin
+from runner.model import ImagePin, Package, Pin
 from tests.samples import soon
 
 KERNEL = Pin(
@@ -42,10 +42,9 @@ def parcel(tmp_path: Path) -> bytes:
 
 def test_it_arrives_whole(parcel: bytes, tmp_path: Path) -> None:
     there = tmp_path / "there"
-    lock = Lock(kernels=(KERNEL,))
-    assert transfer.lacking(lock, there) == lock
+    assert transfer.lacking((KERNEL,), there) == (KERNEL,)
     assert transfer.receive(io.BytesIO(parcel), there, deadline=soon()) == KERNEL
-    assert transfer.lacking(lock, there) == Lock()
+    assert transfer.lacking((KERNEL,), there) == ()
     store, key = stored_kernel(KERNEL, there)
     ours, key = stored_kernel(KERNEL, tmp_path / "here")
     arrived, sent = store.get(key), ours.get(key)
@@ -53,6 +52,11 @@ def test_it_arrives_whole(parcel: bytes, tmp_path: Path) -> None:
     assert sent
     assert arrived.sha256 == sent.sha256
     assert (arrived.tree / "tool").stat().st_mode & 0o111
+
+
+def test_hosts_are_told_kernels_and_images_in_one_list() -> None:
+    image = ImagePin(suite="trixie", arch="arm64", packages=KERNEL.packages)
+    assert transfer.PINS.validate_json(transfer.PINS.dump_json((KERNEL, image))) == (KERNEL, image)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
@@ -65,7 +69,7 @@ def test_what_arrives_damaged_is_not_kept(parcel: bytes, tmp_path: Path, damage:
     }[damage]
     with pytest.raises(InfraError, match="for x86_64 arrived damaged"):
         transfer.receive(io.BytesIO(sent), tmp_path / "there", deadline=soon())
-    assert transfer.lacking(Lock(kernels=(KERNEL,)), tmp_path / "there").kernels
+    assert transfer.lacking((KERNEL,), tmp_path / "there")
     assert not list((tmp_path / "there").rglob("vmlinuz"))
 
 
