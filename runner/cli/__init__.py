@@ -2,7 +2,7 @@
 
 0: everything was answered as expected. 1: a kernel answered otherwise. 2: something has no answer, or this program or
 its machine failed. 64: bad usage. 130: interrupted. An exception that nobody expected is this program's fault: it is
-status 2, never 1, which would blame a kernel.
+status 2, never 1, which would blame a kernel. For `git bisect run` other numbers are meant, see BISECT.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from contextlib import suppress
 from runner.errors import BootError, InfraError, RunnerError, UserError
 
 EXIT_OK, EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 64, 130
+# `git bisect run` takes 1 for bad, 125 for a commit to skip, any other one below 128 for bad, and stops at all above
+BISECT, EXIT_SKIP, EXIT_STOP = "--bisect", 125, 128
+_BISECT_KNOWS = frozenset((EXIT_OK, EXIT_BROKEN, EXIT_SKIP, EXIT_INTERRUPTED))
 _TYPER_USAGE = 2  # the status with which typer ends for a bad option
 _VERBOSE = frozenset(("-v", "--verbose"))
 
@@ -63,7 +66,7 @@ def run(arguments: list[str], engine: object = None) -> int:
         status = _unexpected(error, arguments)
     sys.stdout, sys.stderr = streams  # typer replaces them when a pipe breaks
     _drop_unwritten()
-    return status
+    return EXIT_STOP if BISECT in arguments and status not in _BISECT_KNOWS else status
 
 
 def _command(arguments: list[str], engine: object) -> int:

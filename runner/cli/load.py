@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from runner.cli import Finished
+from runner.cli import BISECT, Finished
 from runner.cli.options import Format, Hosts, Offline, Slots, Stats, command
 from runner.errors import UserError
 from runner.probes.objects.written import ObjectEntry
@@ -37,6 +37,9 @@ class Load:
     )
     attach: Annotated[bool, typer.Option("--attach", help="Also attach each program that loads.")] = False
     stats: Stats = None
+    bisect: Annotated[
+        bool, typer.Option(BISECT, help="For `git bisect run`: exit 0 as expected, 1 not, 125 no answer, 128 failure.")
+    ] = False
     resume: Annotated[str, typer.Option(metavar="RUN", help="Resume this run, which was stopped.")] = ""
     slots: Slots = None
     hosts: Hosts = None

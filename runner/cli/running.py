@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from runner.caches import cache_root
-from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK
+from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, EXIT_SKIP
 from runner.cli.booting import Display, JsonLines, fleet_of, stoppable
 from runner.cli.load import Load
 from runner.cli.matrix import FailOn, Request
@@ -66,11 +66,18 @@ def load(project: Project, asked: Load, engine: Engine) -> int:
         resume=bool(asked.resume), resumed=asked.resume or None, slots=asked.slots,
         hosts=asked.hosts, offline=asked.offline, format_=asked.format_,
     )  # fmt: skip
-    stats = asked.stats or ""
     if asked.resume:
-        return _run(project.of_run(asked.resume), request, engine, kind=RunKind.LOAD, stats=stats)
+        return _run(project.of_run(asked.resume), request, engine, asked=asked)
     loading, cells = project.naming(asked.kernel or (), asked.arch or (), asked.entries(), offline=asked.offline)
-    return _run(loading, request, engine, cells, RunKind.LOAD, stats)
+    return _run(loading, request, engine, cells, asked)
+
+
+def bisect_status(done: JudgedRun) -> int:
+    """Of the objects alone: what a kernel does besides says nothing about a commit of the user's."""
+    rows = [row for cell in done.cells for row in cell.rows]
+    if any(row.verdict is Verdict.BROKEN and not row.known_issue for row in rows):
+        return EXIT_BROKEN
+    return EXIT_SKIP if not rows or any(row.verdict is Verdict.NO_ANSWER for row in rows) else EXIT_OK
 
 
 def _run(
@@ -78,11 +85,10 @@ def _run(
     request: Request,
     engine: Engine,
     cells: tuple[Cell, ...] = (),
-    kind: RunKind = RunKind.MATRIX,
-    stats: str = "",
+    asked: Load | None = None,
 ) -> int:
-    """`cells` are those of a run that begins; `stats` is a number that the grid shows."""
-    expectations = project.expectations
+    """`cells` are those of a run that begins. Unless `asked` it is one of the matrix."""
+    expectations, kind = project.expectations, RunKind.LOAD if asked else RunKind.MATRIX
 
     def describe(result: CellResult) -> str:
         return describe_result(result, expectations)
@@ -116,8 +122,11 @@ def _run(
                 store.finish(begun.id, max(datetime.now(UTC), begun.started))
         done = judge_run(store.load(begun.id), expectations)
         measurements(store, expectations, run_id=begun.id)  # keeps the rows: no report over all runs waits for them
-        show(done, project, console, finished=complete, stats=stats)
-    status = _status(done, before, request, expectations, console) if complete else EXIT_INTERRUPTED
+        show(done, project, console, finished=complete, stats=asked.stats or "" if asked else "")
+    status = EXIT_INTERRUPTED
+    if complete:
+        bisects = asked is not None and asked.bisect
+        status = bisect_status(done) if bisects else _status(done, before, request, expectations, console)
     if events:
         events.exits(done.run.id, totals(done), status)
     return status

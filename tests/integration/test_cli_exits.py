@@ -96,5 +96,6 @@ def test_a_reader_that_is_gone_is_no_news(words: list[str]) -> None:
 
 def test_a_stderr_that_is_full_changes_no_status(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([*RUN, "matrix", "list"], check=False, cwd=tmp_path, stderr=full, stdout=subprocess.PIPE)
+        words = ["matrix", "list", "--matrix", "none.yaml"]
+        done = subprocess.run([*RUN, *words], check=False, cwd=tmp_path, stderr=full, stdout=subprocess.PIPE)
     assert done.returncode == 64

@@ -14,6 +14,7 @@ from runner import cli
 from runner.cli.running import Engine
 from runner.engine import repeat
 from runner.engine.plan import CellOrder, Ended, OpenGuests, Plan, RunEnd, Sink
+from runner.errors import InfraError
 from runner.model import Answer, CellResult, Facts, Outcome
 from runner.results.store import ResultStore
 from tests import fakes
@@ -195,3 +196,47 @@ def test_events_for_scripts(project: Path, capsys: pytest.CaptureFixture[str]) -
     assert [it["event"] for it in events] == ["cells", "result", "finished"]
     assert events[-1]["run"] == run_id(project)
     assert events[-1]["exit"] == 1
+
+
+def no_answer(_: CellOrder) -> dict[str, dict[str, Any]]:
+    return {}
+
+
+def out_of_memory(order: CellOrder) -> dict[str, dict[str, Any]]:
+    return everything_loads(order) | {"bad": {"errno": 12, "words": "", "log": ""}}
+
+
+@pytest.mark.parametrize(
+    ("items", "status"), [(everything_loads, 0), (one_is_refused, 1), (out_of_memory, 125), (no_answer, 125)]
+)
+def test_git_bisect_is_told_what_it_knows(
+    project: Path, items: Callable[[CellOrder], dict[str, dict[str, Any]]], status: int
+) -> None:
+    assert load(Guests(items), "--bisect", "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == status
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("none.bpf.o",),
+        ("lb.bpf.o", "--program", "nothing*"),
+        ("lb.bpf.o", "--kernel", "9.99"),
+        ("--no-such-option",),
+        (),
+    ],
+)
+def test_git_bisect_stops_where_nothing_was_asked(project: Path, words: Sequence[str]) -> None:
+    assert load(Guests(), *words) == 64
+    assert load(Guests(), "--bisect", *words) == 128
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"), [(InfraError("x"), 128), (ValueError("x"), 128), (KeyboardInterrupt(), 130)]
+)
+def test_git_bisect_stops_for_a_fault_of_ours(project: Path, fault: BaseException, status: int) -> None:
+    def fail(*_: object, **__: object) -> RunEnd:
+        raise fault
+
+    engine = Engine(payloads=_payloads, execute=fail)
+    words = ["load", "--bisect", "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64", "--offline", "-n", "1"]
+    assert cli.run(words, engine) == status

@@ -95,6 +95,20 @@ def test_a_name_that_a_terminal_would_act_on_is_refused(tmp_path: Path) -> None:
         read_object(whole)
 
 
+def test_a_license_that_forbids_kernel_functions_is_told_before_a_boot(tmp_path: Path) -> None:
+    source = """
+    extern int bpf_x(void) __attribute__((section(".ksyms"){weak}));
+    int f(void *c) __attribute__((section("xdp"), used)); int f(void *c) {{ return bpf_x(); }}
+    char _license[] __attribute__((section("license"), used)) = "{license}";
+    """
+    proprietary = build(source.format(weak="", license="Proprietary"), tmp_path / "p.o")
+    with pytest.raises(UserError, match=r"calls kernel functions \(bpf_x\).*'Proprietary'") as raised:
+        read_object(proprietary)
+    assert 'SEC("license") = "GPL"' in (raised.value.hint or "")
+    assert read_object(build(source.format(weak="", license="Dual MIT/GPL"), tmp_path / "g.o")).externs == ("bpf_x",)
+    assert read_object(build(source.format(weak=", weak", license="Proprietary"), tmp_path / "w.o")).programs == ("f",)
+
+
 def test_any_bytes_are_refused_or_read(tmp_path: Path) -> None:
     """One damaged byte at a time, over the headers and tables."""
     good = build(SMALL, tmp_path / "good.o").read_bytes()

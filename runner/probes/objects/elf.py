@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
+from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import Section, SymbolTableSection
 
 from runner.errors import UserError
@@ -16,6 +17,9 @@ from runner.text import plain
 
 LARGEST = 64 << 20  # bytes
 _WEAK = 2 << 4  # STB_WEAK, in st_info
+_CALL = 10  # R_BPF_64_32: a relocation of a call instruction
+# include/linux/license.h
+_GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 _INFO = 4  # offset of st_info in an Elf64_Sym
 _OWN_LOADER = "give your own loader to the guest instead"
 
@@ -103,13 +107,20 @@ def _parsed(path: str, content: bytes) -> ObjectFile:
     )
     if not programs:
         raise UserError(f"{path} has no programs", hint='a program is a function in a section of its own: SEC("xdp")')
+    license_, kfuncs = _license(sections.get("license")), _kfuncs(elf, table)
+    if kfuncs and license_ not in _GPL:
+        raise UserError(
+            f"{path} calls kernel functions ({', '.join(sorted(kfuncs)[:4])}), which its license {plain(license_)!r} "
+            "forbids on every kernel",
+            hint=f'char _license[] SEC("license") = "GPL"; allowed are: {", ".join(_GPL)}',
+        )
     return ObjectFile(
         path=path,
         content=content,
         byte_order="little" if elf.little_endian else "big",
         programs=programs,
         externs=tuple(sorted({name for name, it in symbols if name and it["st_shndx"] == "SHN_UNDEF"})),
-        license=_license(sections.get("license")),
+        license=license_,
     )
 
 
@@ -123,6 +134,14 @@ def _inside(section: Section, size: int) -> bool:
 def _symbols(elf: ELFFile) -> SymbolTableSection | None:
     table = elf.get_section_by_name(".symtab")
     return table if isinstance(table, SymbolTableSection) else None
+
+
+def _kfuncs(elf: ELFFile, table: SymbolTableSection) -> set[str]:
+    """What programs call and the object does not have, unless its symbol is weak: such a call may never be reached."""
+    relocations = [section for section in elf.iter_sections() if isinstance(section, RelocationSection)]
+    called = {it["r_info_sym"] for each in relocations for it in each.iter_relocations() if it["r_info_type"] == _CALL}
+    symbols = (table.get_symbol(number) for number in called)
+    return {it.name for it in symbols if it["st_shndx"] == "SHN_UNDEF" and it["st_info"]["bind"] == "STB_GLOBAL"}
 
 
 def _printable(path: str, name: str) -> str:
