@@ -19,7 +19,7 @@ from .progtypes import PROG_TYPES
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
-    from typing import TypedDict, TypeVar
+    from typing import NotRequired, TypedDict, TypeVar
 
     from .libbpf import Libbpf
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         max_entries: dict[str, int]  # of a map
         attach: bool
         careful: bool  # one by one
+        earlier: NotRequired[dict[str, int]]  # by program, what its answer is held against: it is handed back with that
 
     Answer = dict[str, object]
     Items = Generator[tuple[str, Callable[[], Answer]], None, Answer]
@@ -252,7 +253,8 @@ class Prober:
                 self._alone(body, [name] if body["careful"] else list(programs), found)
             if name not in found:
                 raise NoAnswer("libbpf did not come to it")
-            return {"type": programs.get(name, ""), **found[name]}
+            earlier = {"earlier": body["earlier"][name]} if name in body.get("earlier", {}) else {}
+            return {"type": programs.get(name, ""), **found[name], **earlier}
 
         yield TOGETHER, together
         for name in [*programs, *(MAP + it for it in maps)]:

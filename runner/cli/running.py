@@ -20,7 +20,7 @@ from runner.cli.options import Format, out_console, progress_console
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
 from runner.engine.plan import Files, Plan, RunEnd, Sink, cell_orders, payloads
-from runner.engine.storing import StoreSink, after, new_run, stopped_run
+from runner.engine.storing import StoreSink, after, new_run, reminded, stopped_run
 from runner.errors import InfraError, UserError
 from runner.matrix.select import select, shard
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
@@ -147,7 +147,7 @@ def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: Res
     deadline = project.limits.deadline("prepare_s")
     return Plan(
         run=run.model_copy(update={"slots": run.slots or min(fleet.slots, len(cells))}).header,
-        orders=after(run, cell_orders(cells, expectations, prog_types)),
+        orders=after(run, reminded(store, cell_orders(cells, expectations, prog_types))),
         payload=engine.payloads(cells, expectations, cache=cache_root(), offline=request.offline, deadline=deadline),
         fleet=fleet,
         folder=project.reports / "runs" / run.id,

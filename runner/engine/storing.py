@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache, partial
 
 from runner import __version__
 from runner.engine.plan import CellOrder, Files, Plan, RunEnd, Sink
 from runner.errors import UserError
-from runner.model import ANSWERS, Asked, AskedCell, Cell, CellResult, Outcome
+from runner.model import ANSWERS, Ask, Asked, AskedCell, Cell, CellResult, Outcome
 from runner.model.architecture import architecture
+from runner.probes.kinds import KINDS
 from runner.results.model import Run, RunKind, new_run_id
-from runner.results.store import ResultStore
+from runner.results.store import Final, ResultStore
 
 log = logging.getLogger(__name__)
 
 _OBJECT = ".bpf.o"
+_LASTING = frozenset({RunKind.MATRIX, RunKind.LOAD})  # runs whose answers later ones are held against
 
 
 def new_run(
@@ -62,6 +65,26 @@ def stopped_run(store: ResultStore, *, matrix_sha256: str, run_id: str | None = 
 def after(run: Run, orders: Iterable[CellOrder]) -> tuple[CellOrder, ...]:
     """The same orders; their attempts are counted from what `run` has already."""
     return tuple(order.model_copy(update={"attempt": len(run.attempts(order.cell.id)) + 1}) for order in orders)
+
+
+def reminded(store: ResultStore, orders: Iterable[CellOrder]) -> Iterator[CellOrder]:
+    """The same orders; asks whose answers are held against the same kernel's last one have what they need of it.
+
+    A kernel is the same by its name in the matrix: its newest build is held against the one before.
+    """
+
+    @cache
+    def finals() -> list[Final]:
+        return [it for it in reversed(store.finals()) if it.outcome is Outcome.RAN and RunKind.of(it.run) in _LASTING]
+
+    def last(ask: Ask, cell: Cell) -> CellResult | None:
+        of_kernel = (it for it in finals() if (it.cell.name, it.cell.arch) == (cell.name, cell.arch))
+        results = (store.result(final) for final in of_kernel)
+        return next((it for it in results if any(answer.probe == ask.probe for answer in it.answers)), None)
+
+    for order in orders:
+        asks = tuple(KINDS[ask.kind].reminded(ask, partial(last, ask, order.cell)) for ask in order.asks)
+        yield order.model_copy(update={"asks": asks})
 
 
 @dataclass(slots=True)

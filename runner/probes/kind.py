@@ -6,7 +6,7 @@ Nothing else names a kind: reports, comparisons and the engine work on its asks,
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
@@ -177,6 +177,10 @@ class Kind(Generic[KnownT]):
         What may take the kernel down comes last: each such boot costs seconds.
         """
         raise NotImplementedError
+
+    def reminded(self, ask: Ask, last: Callable[[], CellResult | None]) -> Ask:
+        """The ask, with what its answer is held against of the last result of this kernel that answered the probe."""
+        return ask
 
     def modules(self, known: KnownT) -> Iterable[str]:
         """To load before anything is asked, besides those of the files."""

@@ -89,6 +89,17 @@ def test_a_limit_makes_a_claim_of_a_number() -> None:
     assert rows(result(good=LOADED), user_object(limits={"insns": 15}))["good"].verdict == "holds"
 
 
+def test_growth_is_held_against_the_last_answer() -> None:
+    mine = user_object(limits={"growth": "25%"})
+    row = rows(result(good={**LOADED, "earlier": 10}), mine)["good"]
+    assert (row.state, row.verdict) == ("loads", "broken")
+    assert row.cause == "insns 15, 50% more than the 10 of the last answer, and the limit is 25%"
+    for earlier in (12, 15, 20):
+        assert rows(result(good={**LOADED, "earlier": earlier}), mine)["good"].verdict == "holds"
+    assert rows(result(good=LOADED), mine)["good"].verdict == "holds"
+    assert rows(result(good={**LOADED, "earlier": 10}))["good"].verdict == "holds"
+
+
 def test_our_own_failure_is_no_answer() -> None:
     assert (
         rows(CellResult(cell=cell(pin("6.1.192")), outcome=Outcome.LOST, cause="gone"))["good"].verdict == "no answer"

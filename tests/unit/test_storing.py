@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from runner.engine.plan import Ended, Plan
-from runner.engine.storing import StoreSink
-from runner.model import CellResult, Outcome
+from runner.engine.storing import StoreSink, reminded
+from runner.model import Answer, Ask, CellResult, Outcome
 from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests import fakes
@@ -59,3 +61,27 @@ def test_the_pause_before_a_run_is_resumed_is_not_counted(tmp_path: Path) -> Non
         wall_s = store.load("r").wall_s
     assert wall_s is not None
     assert wall_s < 60
+
+
+def test_an_ask_is_reminded_of_the_last_answer_of_its_kernel(tmp_path: Path) -> None:
+    settings: JsonValue = {"limits": {"growth": "25%"}}
+    asks = (Ask(kind="objects", probe="lb", body={"settings": settings}), Ask(kind="census", probe="census:tc"))
+    cell = fakes.cell_order().cell
+    cells = (cell, cell.model_copy(update={"name": "another-kernel"}))
+    orders = [fakes.cell_order().model_copy(update={"cell": each, "asks": asks}) for each in cells]
+    with ResultStore(tmp_path / "results.db") as store:
+        assert [order.asks for order in reminded(store, orders)] == [asks, asks]
+        for number, (name, insns) in enumerate((("load-1", 10), ("load-2", 20), ("repro-1", 30))):
+            plan = fakes.plan(tmp_path, orders[0])
+            started = plan.run.started + timedelta(hours=number)
+            plan = replace(plan, run=plan.run.model_copy(update={"id": name, "started": started}))
+            body: dict[str, JsonValue] = {"errno": 0, "log": processed(insns)}
+            answer = Answer(kind="objects", probe="lb", item="good", body=body)
+            fakes.told(plan, [StoreSink(store)], [result(plan, 0).model_copy(update={"answers": (answer,)})])
+        first, second = reminded(store, orders)
+    assert [ask.body.get("earlier") for ask in first.asks] == [{"good": 20}, None]
+    assert second.asks == asks
+
+
+def processed(insns: int) -> str:
+    return f"processed {insns} insns (limit 1000000) max_states_per_insn 0 total_states 2 peak_states 1 mark_read 0\n"

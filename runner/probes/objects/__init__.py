@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.kind import VMLINUX, Kind, Need, Pairs, ProbeFile, Said
 from runner.probes.objects.elf import checked
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of, told_by
-from runner.probes.objects.numbers import veristat_line
+from runner.probes.objects.numbers import numbers, veristat_line
 from runner.probes.objects.written import ObjectEntry, ObjectKeys, Settings, UserObject, WrittenObject, objects_of
 
 
@@ -63,6 +63,15 @@ class Objects(Kind[tuple[UserObject, ...]]):
                 "homes": {name: list(homes) for name, homes in each.homes.items()},
             }
             yield Ask(kind=NAME, probe=each.id, body=body, programs=each.names, items=True)
+
+    def reminded(self, ask: Ask, last: Callable[[], CellResult | None]) -> Ask:
+        settings = cast("dict[str, Any]", ask.body["settings"])
+        if not settings.get("limits", {}).get("growth") or not (result := last()):
+            return ask
+        mine = (answer for answer in result.answers if (answer.kind, answer.probe) == (NAME, ask.probe))
+        insns = {it.item: numbers(it.body).get("insns") for it in mine if it.body.get("errno") == 0}
+        earlier: dict[str, JsonValue] = {name: count for name, count in insns.items() if count}
+        return ask.model_copy(update={"body": {**ask.body, "earlier": earlier}})
 
     def recalled(self, asked: Asked) -> tuple[UserObject, ...] | None:
         asks = {ask.probe: ask for cell in asked.cells.values() for ask in cell.asks if ask.kind == NAME}

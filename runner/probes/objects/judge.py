@@ -108,7 +108,7 @@ class _Question:
 
     def _loads(self, seen: Answer) -> Row:
         measured = numbers(seen.body)
-        over = self._over(measured) if self.what == "program" else ""
+        over = self._over(measured, seen.body.get("earlier")) if self.what == "program" else ""
         expectation = self.expectation
         held = not (over or expectation)
         cause = over or (f"it loads, though it was expected not to: {expectation.why}" if expectation else "")
@@ -120,11 +120,18 @@ class _Question:
             observed=over or LOADS,
         )
 
-    def _over(self, measured: Mapping[str, int]) -> str:
-        """The first limit that a program exceeds; empty when it keeps all."""
-        for name, limit in self.mine.settings.limits:
+    def _over(self, measured: Mapping[str, int], earlier: JsonValue) -> str:
+        """The first limit that a program exceeds; empty when it keeps all. `earlier`: the last answer's insns."""
+        limits = self.mine.settings.limits
+        for name in ("insns", "states", "prog_bytes"):
+            limit = getattr(limits, name)
             if limit is not None and measured.get(name, 0) > limit:
                 return f"{name} {measured[name]}, and the limit is {limit}"
+        if limits.growth and isinstance(earlier, int) and earlier > 0:
+            grown = measured.get("insns", 0) / earlier - 1
+            if grown > int(limits.growth.rstrip("%")) / 100:
+                what = f"insns {measured['insns']}, {grown:.0%} more than the {earlier} of the last answer"
+                return f"{what}, and the limit is {limits.growth}"
         return ""
 
     def _refused(self, seen: Answer, cause: Cause) -> Row:

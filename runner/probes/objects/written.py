@@ -69,6 +69,10 @@ class Limits(Plain):
     insns: Annotated[int | None, Field(gt=0, description="instructions that the verifier processed")] = None
     states: Annotated[int | None, Field(gt=0, description="states that it kept")] = None
     prog_bytes: Annotated[int | None, Field(gt=0, description="of the program in the kernel")] = None
+    growth: Annotated[
+        Annotated[str, StringConstraints(pattern=r"^[0-9]{1,4}%$")] | None,
+        Field(description="25%: more instructions than in the last stored answer of this kernel of the matrix"),
+    ] = None
 
 
 class Settings(Plain):
