@@ -28,6 +28,8 @@ from runner.errors import UserError
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
 from runner.guest.interface import Guest
+from runner.hosts.health import usable_fleet
+from runner.hosts.hostsfile import load_hosts
 from runner.model import Cell, CellResult, GuestSize, Outcome
 from runner.reports.summary import Totals
 from runner.text import printable
@@ -42,10 +44,6 @@ def fleet_of(file: Path | None, slots: int | None, cells: Sequence[Cell], consol
     if file is None:
         yield this_machine_alone(slots or default_slots(cells))
         return
-    # late: they bring paramiko, which takes 17 MiB
-    from runner.hosts.health import usable_fleet  # noqa: PLC0415
-    from runner.hosts.hostsfile import load_hosts  # noqa: PLC0415
-
     if slots is not None:
         raise UserError("-n is for this machine alone", hint=f"{file} says how many slots each host has")
     with usable_fleet(load_hosts(file), _largest(cells)) as (fleet, errors):
