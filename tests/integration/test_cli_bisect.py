@@ -20,7 +20,6 @@ from runner.engine.fleet import Fleet, Host
 from runner.engine.storing import StoreSink
 from runner.errors import InfraError, UserError
 from runner.guest.interface import Accel
-from runner.hosts import health
 from runner.hosts.hostsfile import HostsFile
 from runner.model import GuestSize, Pin
 from runner.probes import Expectations
@@ -228,7 +227,7 @@ def test_a_fleet_boots_them(bisecter: Bisecter, monkeypatch: pytest.MonkeyPatch)
         assert [entry.name for entry in hosts_file.hosts] == ["one", "two", "gone"]
         return nullcontext((Fleet(hosts), (InfraError("gone: no route to host"),)))
 
-    monkeypatch.setattr(health, "usable_fleet", usable_fleet)
+    monkeypatch.setattr(booting, "usable_fleet", usable_fleet)
     rounds = Rounds(since(14))
     status, out, err = bisecter(rounds, "--series", "6.12", "--hosts", str(file))
     assert status == 0
