@@ -117,6 +117,8 @@ def test_numbers_that_do_not_fit(value: int) -> None:
 def test_the_agent_imports_little() -> None:
     """Each of these costs the guest 50 ms or more under emulation."""
     dear = re.compile(r"^(?:import|from) (re|dataclasses|argparse|subprocess|pathlib|logging|enum)\b", re.MULTILINE)
-    found = {path.name: dear.findall(path.read_text()) for path in (ROOT / "runner" / "agent").glob("*.py")}
+    modules = (ROOT / "runner" / "agent").glob("*.py")
+    ours = [path for path in modules if path.name != "objects.py"]  # which only a guest that is asked about one imports
+    found = {path.name: dear.findall(path.read_text()) for path in ours}
     assert "libbpf.py" in found
     assert not {name: imported for name, imported in found.items() if imported}
