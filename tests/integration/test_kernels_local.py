@@ -149,7 +149,9 @@ def test_an_image_that_is_none(tmp_path: Path, means: Means) -> None:
 
 
 @pytest.mark.parametrize(
-    ("suffix", "pack"), [("gz", gzip.compress), ("xz", lzma.compress), ("zst", zstandard.compress)], ids=str
+    ("suffix", "pack"),
+    [("gz", gzip.compress), ("xz", lzma.compress), ("zst", zstandard.compress)],
+    ids=("gz", "xz", "zst"),  # not the functions, whose addresses are others in each worker
 )
 def test_compressed_modules_are_unpacked_with_what_they_depend_on(
     tmp_path: Path, means: Means, suffix: str, pack: Callable[[bytes], bytes]
