@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -107,9 +108,15 @@ class Project:
         other = replace(self, matrix=named.matrix)
         return other, named.cells(other.settled(mode="keep", offline=offline, write=False))
 
+    def probing(self, *probes: Plain) -> Self:
+        """This project with these probes alone."""
+        file = self.matrix.file.model_copy(update={"probes": probes})
+        digest = hashlib.sha256(repr(file).encode()).hexdigest()
+        return replace(self, matrix=replace(self.matrix, file=file, sha256=digest))
+
     def of_run(self, run_id: str) -> Self:
         """This project as a run saw it, where that was begun with probes of its own."""
-        if RunKind.of(run_id) is not RunKind.LOAD:
+        if RunKind.of(run_id) not in {RunKind.LOAD, RunKind.BISECT}:
             return self
         with self.store() as store:
             run, asked = store.load(run_id), store.asked(run_id)

@@ -250,7 +250,8 @@ class Prober:
 
         def alone(name: str) -> Answer:
             if name not in found:
-                self._alone(body, [name] if body["careful"] else list(programs), found)
+                mine = [name] if name in programs else []  # of a map none
+                self._alone(body, mine if body["careful"] else list(programs), found)
             if name not in found:
                 raise NoAnswer("libbpf did not come to it")
             earlier = {"earlier": body["earlier"][name]} if name in body.get("earlier", {}) else {}

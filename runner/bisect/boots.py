@@ -74,6 +74,8 @@ class BisectSetup:
         objects = compile_objects(
             self.project.root, self.target.expectations.objects, byte_orders, cache, deadline=deadline
         )
+        for arch in archs:
+            objects[architecture(arch).byte_order] |= self.target.expectations.pushed(arch)
         image = self.image(archs[0])
         return {it: payload(image, objects[it], cache, offline=self.offline, deadline=deadline) for it in byte_orders}
 

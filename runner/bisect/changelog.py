@@ -17,7 +17,7 @@ import subprocess
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, cast
 
@@ -75,10 +75,20 @@ def packed_changelog(deb: Path, *, deadline: Deadline) -> str:
     return ""
 
 
-def asked_words(question: str) -> tuple[str, ...]:
-    """The words of a probe's and a kfunc's name that a commit which changed the answer may mention."""
-    words = dict.fromkeys(re.findall(r"[a-z]{3,}", question.lower()))
-    return tuple(word for word in words if word not in {"bpf", "get", "set"})
+# Words of names and of the verifier's lines that tell nothing of what they are about, and what stands for some of them.
+_COMMON = re.compile(
+    "and|are|arg|bpf|call|cannot|einval|eacces|expected|failed|for|from|get|has|invalid|kernel|leads|len|loads|must|not|"
+    "off|only|pair|pos|program|prog|refused|set|size|that|the|this|type|with"
+)
+_ALSO = {"context": "ctx", "uninitialized": "uninit", "instructions": "insn"}
+
+
+def asked_words(*said: str) -> tuple[str, ...]:
+    """The words of a probe's and a kfunc's name, of answers and of the verifier's lines that a commit which changed the
+    answer may mention."""
+    words = dict.fromkeys(re.findall(r"[a-z]{3,}", " ".join(said).lower()))
+    known = {also: None for word in words for also in (word, _ALSO.get(word, word))}
+    return tuple(word for word in known if not _COMMON.fullmatch(word))
 
 
 def mentions(
@@ -86,10 +96,10 @@ def mentions(
 ) -> tuple[Mention, ...]:
     """The lines between two builds, without the first and with the last, that touch BPF, netfilter or one of `files`.
 
-    Of these, where there are any, those with a word that begins with one of `asked`. ValueError: it is no changelog.
+    Of these, where there are any, those with a word that begins with one of `asked`; first those with most of the words
+    that few lines have. ValueError: it is no changelog.
     """
     touches = re.compile("|".join([_TOUCHES, *(rf"\b{re.escape(name)}\b" for name in files)]), re.IGNORECASE)
-    near = re.compile("|".join(rf"(?<![^\W_]){re.escape(word)}" for word in asked) or "(?!)", re.IGNORECASE)
     try:
         blocks = list(Changelog(changelog, max_blocks=_BLOCKS, strict=False))
     except (ChangelogParseError, ValueError) as error:
@@ -102,7 +112,22 @@ def mentions(
         for mention in _lines(block.changes(), str(block.version))
         if touches.search(mention.text)
     )
-    return tuple(mention for mention in found if near.search(mention.text)) or found
+    return _nearest(found, asked) or found
+
+
+def _nearest(found: Sequence[Mention], asked: Iterable[str]) -> tuple[Mention, ...]:
+    """Those with a word of `asked`. A word counts the more, the fewer lines have it; a third if it only begins so."""
+    weights = dict.fromkeys(found, 0.0)
+    for word in asked:
+        begins = re.compile(rf"(?<![^\W_]){re.escape(word)}((?:s|es)?(?![^\W_]))?", re.IGNORECASE)
+        mine = {
+            mention: max(3 if it[1] is not None else 1 for it in seen)
+            for mention in weights
+            if (seen := list(begins.finditer(mention.text)))
+        }
+        for mention, how_near in mine.items():
+            weights[mention] += how_near / len(mine)
+    return tuple(sorted((mention for mention in found if weights[mention]), key=lambda it: -weights[it]))
 
 
 def _base(version: str) -> str:

@@ -17,7 +17,9 @@ from runner.caches import cache_root
 from runner.engine.fleet import Fleet
 from runner.errors import InfraError
 from runner.model import Cell, CellResult, Outcome, Pin
-from runner.results.bisections import AnswerChange, Bisection, Reply, Why
+from runner.model.version import KernelVersion
+from runner.results.bisections import AnswerChange, Bisection, ChangeEnd, Reply, Why
+from runner.results.store import Final
 from runner.text import counted
 
 
@@ -63,7 +65,9 @@ class ReleaseBisection:
 
     def _journal(self, slots: int) -> Journal:
         question, candidates = self.setup.target.question, tuple(map(candidate_of, self.kernels))
-        key = digest(question.target, str(self.every), *(candidate.key for candidate in candidates))
+        asks = self.setup.target.asks(KernelVersion.parse("6.0"), fully=False)
+        words = (question.target, str(self.every), *(it.model_dump_json() for it in asks))
+        key = digest(*words, *(candidate.key for candidate in candidates))
         more = {"slots": slots, "samples": self.samples, "every": self.every}
         new = begun(key, question, candidates).model_copy(update=more)
         return Journal.open(self.setup.store, new, self.setup.project.matrix.sha256)
@@ -81,12 +85,19 @@ class ReleaseBisection:
             if not key or key in found or final.outcome is not Outcome.RAN or final.run == journal.bisection.id:
                 continue
             result = store.result(final)
-            if said := self.setup.target.read(result).answer:
+            said = self.setup.target.read(result).answer
+            if said and self._was_asked(final):
                 found[key] = result
                 replies.append(Reply(candidate=key, why=Why.KNOWN, answer=said, run=final.run, cell=final.cell.id))
         if not journal.resumed:
             journal.replies += reversed(replies)
         return found
+
+    def _was_asked(self, final: Final) -> bool:
+        """Was it the same that is asked now?"""
+        asked = self.setup.store.asked(final.run) if self.setup.target.item else None
+        mine = asked.cells.get(final.cell.id) if asked else None
+        return self.setup.target.was_asked(mine, final.cell.kernel.upstream)
 
     def _say_begin(self, journal: Journal, known: int) -> None:
         it = journal.bisection
@@ -133,9 +144,18 @@ class ReleaseBisection:
             if after.build not in texts:
                 texts[after.build] = changelog_of(kernel, setup.archive, scratch, deadline=deadline)
             stems = (stem for ref in setup.target.refs for stem in re.findall(r"([\w-]+)\.c\b", ref))
-            asked = asked_words(f"{setup.target.question.target} {setup.target.question.subject}")
+            question, sides = setup.target.question, (change.last_good, after)
+            refused = (word for side in sides for word in (side.answer, side.evidence.get("name", ""), *_end_of(side)))
+            names = () if setup.target.item else (question.target, question.subject)  # an item has its user's names
+            asked = asked_words(*names, *refused)
             said = mentions(texts[after.build], change.last_good.build, after.build, dict.fromkeys(stems), asked)
         except (InfraError, ValueError) as error:  # the answer stands without it
             return change.model_copy(update={"changelog_note": str(error)})
         note = "" if said else "says nothing about BPF, netfilter or the file of the kfunc"
         return change.model_copy(update={"changelog": said, "changelog_note": note})
+
+
+def _end_of(side: ChangeEnd) -> list[str]:
+    """The lines with which the verifier refuses, and the instruction at which it does."""
+    lines = [line for line in side.log.splitlines() if line.strip() and not line.startswith("processed ")]
+    return lines[-3:] if side.reason else []

@@ -5,12 +5,15 @@ A probe is asked of every kernel, whatever its `since` and `until` say: where an
 
 from __future__ import annotations
 
+import operator
+import re
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Self
 
 from runner.errors import UserError
-from runner.model import Ask, Cell, CellResult, ImagePin, Outcome, Pin, ProgType, Row
+from runner.model import Ask, AskedCell, Cell, CellResult, ImagePin, Outcome, Pin, ProgType, Row
 from runner.model.version import KernelVersion
 from runner.probes import KINDS, Expectations, Kind
 from runner.results.bisections import BisectionQuestion
@@ -27,11 +30,41 @@ class TargetAnswer:
     cause: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """`insns>900000`: a question about a number that the kernel counted."""
+
+    number: str
+    sign: str
+    value: int
+
+    @classmethod
+    def split(cls, word: str) -> tuple[str, Self | None]:
+        """What stands before the bound, and the bound, if `word` ends in one."""
+        found = _BOUND.fullmatch(word)
+        if found is None:
+            return word, None
+        return found["name"], cls(found["number"], found["sign"], int(found["value"].replace("_", "")))
+
+    def __str__(self) -> str:
+        return f"{self.number}{self.sign}{self.value}"
+
+    def answer(self, counted: int) -> str:
+        """`insns>900000`, or the opposite."""
+        opposite = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}[self.sign]
+        return str(self if _SIGNS[self.sign](counted, self.value) else replace(self, sign=opposite))
+
+
+_SIGNS: Final = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_BOUND = re.compile(rf"(?P<name>.+):(?P<number>[a-z_]+)\s*(?P<sign>{'|'.join(_SIGNS)})\s*(?P<value>\d[\d_]*)")
+
+
 @dataclass(frozen=True)
 class Target:
     """A probe, or the state of a subject, with all that is known about it. `probe` is empty for a state.
 
-    `about` are the probes that tell something of the subject and type: its state depends on all of them.
+    `about` are the probes that tell something of the subject and type: its state depends on all of them. Of an item,
+    such as a program of an object, `probe` is the row's, and `about` the probe that has the item.
     """
 
     question: BisectionQuestion
@@ -39,6 +72,8 @@ class Target:
     about: frozenset[str]
     expectations: Expectations
     refs: tuple[str, ...] = ()  # the sources that what is claimed names
+    item: str = ""
+    bound: Bound | None = None
     _judged: deque[tuple[CellResult, tuple[Row, ...]]] = field(
         default_factory=lambda: deque(maxlen=4), repr=False, compare=False
     )
@@ -46,8 +81,17 @@ class Target:
     def asks(self, version: KernelVersion | None, *, fully: bool) -> tuple[Ask, ...]:
         """What answers the question; `fully`: all that tells something of the subject, its declaration too."""
         types = tuple(it for it in ProgType if it == self.question.type)
-        wanted = self.about if fully or not self.probe else {self.probe}
-        return tuple(ask for ask in self.expectations.asks(version, types) if ask.probe in wanted)
+        wanted = self.about if fully or self.item or not self.probe else {self.probe}
+        asks = (ask for ask in self.expectations.asks(version, types) if ask.probe in wanted)
+        return tuple(_narrowed(ask, self.item) for ask in asks)
+
+    def was_asked(self, asked: AskedCell | None, version: KernelVersion) -> bool:
+        """Was a kernel asked the same in another run? There a file may have had other bytes."""
+        if not self.item:
+            return True
+        others = {ask.probe: ask for ask in asked.asks} if asked else {}
+        mine = self.asks(version, fully=False)
+        return all(it.probe in others and KINDS[it.kind].is_same(it, others[it.probe]) for it in mine)
 
     def rows(self, result: CellResult) -> tuple[Row, ...]:
         """All that is judged of a result; the last few are remembered, for each is looked at several times."""
@@ -65,10 +109,14 @@ class Target:
                 row
                 for row in self.rows(result)
                 if (row.probe == self.probe if self.probe else row.state and row.subject == about.subject)
-                and row.type == about.type
+                and self._is_about(row)
             ),
             None,
         )
+
+    def _is_about(self, row: Row) -> bool:
+        """Of an item the type is not known before it was asked."""
+        return row.subject == self.question.subject and (bool(self.item) or row.type == self.question.type)
 
     def read(self, result: CellResult) -> TargetAnswer:
         """What a kernel's result says to the question."""
@@ -84,12 +132,19 @@ class Target:
         told = {answer.probe for answer in result.answers} | {*result.crashed}
         if unasked := [it for it in self.asks(result.cell.kernel.judged_as, fully=False) if it.probe not in told]:
             return TargetAnswer("", f"{unasked[0].probe} was not asked")
-        return TargetAnswer(row.answer or row.state or row.observed, row.cause)
+        words = " ".join(dict.fromkeys(filter(None, (row.state, row.answer)))) or row.observed
+        if self.bound is None or row.errno:
+            return TargetAnswer(words, row.cause)
+        counted = _kind(row).counted(row)
+        if self.bound.number not in counted:
+            there = f"; there are {', '.join(counted)}" if counted else ""
+            return TargetAnswer("", f"{self.bound.number} was not counted{there}")
+        return TargetAnswer(self.bound.answer(counted[self.bound.number]), row.cause)
 
     def known_issue(self, result: CellResult) -> str:
         """The id of the known issue that this answer shows; of a state, one that keeps it from being the best."""
         rows = self.rows(result)
-        mine = [row for row in rows if (row.subject, row.type) == (self.question.subject, self.question.type)]
+        mine = [row for row in rows if self._is_about(row)]
         if self.probe:
             mine = [row for row in mine if row.probe == self.probe]
         elif (best := next((row for row in mine if row.state), None)) and best.state == _kind(best).states[-1].word:
@@ -104,9 +159,7 @@ class Target:
     def declared(self, result: CellResult) -> tuple[str, ...]:
         """Lines of C about the subject, as far as some kind of probe tells them."""
         for row in self.rows(result):
-            if (row.subject, row.type) == (self.question.subject, self.question.type) and (
-                lines := tuple(_kind(row).declared(row))
-            ):
+            if self._is_about(row) and (lines := tuple(_kind(row).declared(row))):
                 return lines
         return ()
 
@@ -115,18 +168,28 @@ def _kind(row: Row) -> Kind[Any]:
     return KINDS[row.kind]
 
 
+def _narrowed(ask: Ask, item: str) -> Ask:
+    """The same about one item. An object as a whole is asked about with its parts: these tell why it is refused."""
+    alone = item in ask.programs or ":" in item
+    return ask.model_copy(update={"only": item, "careful": True}) if alone else ask
+
+
 def find(word: str, expectations: Expectations) -> Target:
-    """`PROBE` or `SUBJECT`, with `:TYPE` where there are several. Raises UserError, with the nearest name."""
-    name, _, type_ = word.partition(":")
+    """`PROBE` or `SUBJECT`, with `:TYPE` where there are several; `OBJECT/PROGRAM`, with `:NUMBER>N` for its number.
+
+    Raises UserError, with the nearest name.
+    """
+    name, bound = Bound.split(word)
     rows = expectations.rows(_NEVER_RAN)
+    if "/" in name:
+        return _item(name, bound, rows, expectations)
+    if bound:
+        raise UserError(f"{name} counts nothing", hint="only programs have numbers, like lb/ingress:insns>900000")
+    name, _, type_ = name.partition(":")
     probes = [row for row in rows if row.verdict and row.probe == (f"{name}:{row.type}" if row.type else name)]
     states = [row for row in rows if row.state and row.subject == name]
     if not (probes or states):
-        names = dict.fromkeys(
-            [row.probe.partition(":")[0] for row in rows if row.verdict] + [row.subject for row in rows]
-        )
-        hint = nearest(name, names, "bpf/*.yaml has the probes and what they are about")
-        raise UserError(f"{name!r} is neither a probe nor a subject that is known", hint=hint)
+        raise _unknown(name, rows)
     types = tuple(dict.fromkeys(row.type for row in probes or states))
     if type_ and type_ not in types:
         raise UserError(f"nothing is known of {name} for {type_!r}", hint=f"like {name}:{types[0]}")
@@ -146,7 +209,28 @@ def find(word: str, expectations: Expectations) -> Target:
     type_ = type_ or next((it for it in types if f"_{it}_" in name), shown[0] if shown else types[0])
     refs = tuple(ref for it in expectations.said() if it.subject == name for ref in it.refs)
     question = BisectionQuestion(target=f"{name}:{type_}" if type_ else name, subject=name, type=type_)
-    return Target(question, "", about(name, type_), expectations, refs)
+    return Target(question, "", about(name, type_), expectations.everywhere(""), refs)
+
+
+def _item(name: str, bound: Bound | None, rows: Iterable[Row], expectations: Expectations) -> Target:
+    """An item with a colon, such as a map of an object, is not known before a kernel was asked."""
+    probe, _, item = name.partition("/")
+    kinds = {row.probe: row.kind for row in rows}
+    kind = kinds.get(name, "")
+    if not kind and ":" in item and f"{probe}/{item.partition(':')[0]}" not in kinds:
+        kind = next((it for known, it in kinds.items() if known.startswith(f"{probe}/")), "")
+    if not kind:
+        raise _unknown(name, rows)
+    question = BisectionQuestion(target=f"{name}:{bound}" if bound else name, subject=name)
+    alone = expectations.everywhere(probe)
+    alone = replace(alone, known={kind: alone.known[kind]})
+    return Target(question, name, frozenset({probe}), alone, item=item, bound=bound)
+
+
+def _unknown(name: str, rows: Iterable[Row]) -> UserError:
+    names = dict.fromkeys([row.probe.partition(":")[0] for row in rows if row.verdict] + [row.subject for row in rows])
+    hint = nearest(name, names, "bpf/*.yaml has the probes and what they are about")
+    return UserError(f"{name!r} is neither a probe nor a subject that is known", hint=hint)
 
 
 # Its rows say what could be asked.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,8 @@ from runner.kernels.build import Recipe
 from runner.kernels.checkout import Checkout
 from runner.model import CellResult
 from runner.model.architecture import architecture
+from runner.model.version import KernelVersion
+from runner.probes.objects.written import TOGETHER, ObjectEntry
 from runner.project import Project
 from runner.reports.bisection import bisection_report
 from runner.results.bisections import Bisection
@@ -34,11 +37,16 @@ _ARCHIVE = "--from, --to, --series, --version, --all, -n, --hosts, --fresh"
 app = typer.Typer()
 
 
-@command(app, "bisect", "bisect nat-manip-2 --arch x86_64 --series 6.12")
+@command(app, "bisect", "bisect build/lb.bpf.o/ingress --arch x86_64 --series 6.12")
 def bisect(
     project: Project,
     target: Annotated[
-        str, typer.Argument(metavar="PROBE|SUBJECT[:TYPE]", help="A probe, such as nat-manip-2, or a kfunc.")
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="A probe (nat-manip-2), a kfunc, a program (lb/ingress, build/lb.bpf.o/ingress), a whole object file, "
+            "or a program's number ('lb/ingress:insns>900000').",
+        ),
     ],
     arch: Annotated[
         list[str] | None,
@@ -77,6 +85,7 @@ def bisect(
     if git and not (good and bad):
         raise UserError("--git needs --good REF and --bad REF", hint="--good v6.12.111 --bad v6.12.117")
     archs = _archs(project, arch, several=bool(version))
+    project, target = _of_file(project, target)
     with stoppable(), project.store(read_only=False) as store:
         setup = _setup(project, target, store, offline=offline)
         if git:
@@ -90,6 +99,21 @@ def bisect(
             with fleet_of(hosts, slots, tuple(cells.values()), progress_console()) as fleet:
                 done = bisection.run(cells, fleet)
     return Shown(bisection_report(done), lambda: done.model_dump_json(indent=1), _status(done))
+
+
+def _of_file(project: Project, target: str) -> tuple[Project, str]:
+    """For `build/lb.bpf.o/ingress` a project of this file, and `lb/ingress`; of the file alone all of it together.
+
+    Raises UserError when there is no such file, or it cannot be used.
+    """
+    ends = [found.end() for found in re.finditer(r"\.o(?=[/:]|$)", target)]
+    if not ends:
+        return project, target
+    end = next((it for it in ends if Path(target[:it]).is_file()), ends[-1])
+    path, rest = Path(target[:end]), target[end:]
+    asking = project.probing(ObjectEntry(object=str(path.resolve())))
+    (name,) = {ask.probe for ask in asking.expectations.asks(KernelVersion.parse("6.0"))}
+    return asking, f"{name}{rest}" if rest.startswith("/") else f"{name}/{TOGETHER}{rest}"
 
 
 def _setup(project: Project, target: str, store: ResultStore, *, offline: bool) -> BisectSetup:

@@ -166,8 +166,15 @@ class Kind(Generic[KnownT]):
         return known
 
     def everywhere(self, known: KnownT, probe: str) -> KnownT:
-        """The same, with `probe` asked of every kernel, whatever its `since` and `until` are."""
+        """The same, with `probe` asked of every kernel, whatever its `since` and `until` are.
+
+        What its answer does not depend on may be left out.
+        """
         return known
+
+    def is_same(self, ask: Ask, other: Ask) -> bool:
+        """Does what a kernel answers to `other` answer `ask` too? Both are of one probe."""
+        return True
 
     def asks(self, known: KnownT, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
         """What to ask a kernel of this version; `types` where programs of any type can be asked about.

@@ -53,7 +53,7 @@ def test_what_touches_bpf_between_two_builds() -> None:
 
 
 def test_the_lines_that_name_what_is_asked_if_there_are_any() -> None:
-    words = asked_words("nat-manip-2:tc bpf_ct_set_nat_info")
+    words = asked_words("nat-manip-2:tc", "bpf_ct_set_nat_info")
     assert words == ("nat", "manip", "info")
     assert [it.text for it in mentions(TEXT, "6.12.111-1", "6.12.113-1", (), words)] == [
         "netfilter: bpf: reject invalid NAT manipulation types",
@@ -73,3 +73,14 @@ def test_the_entries_end_where_the_older_build_begins() -> None:
 
 def test_what_is_no_changelog_has_no_lines() -> None:
     assert mentions("\x00 nonsense", "1", "2", ()) == ()
+
+
+def test_lines_with_rare_words_and_whole_words_come_first() -> None:
+    words = asked_words("refused", "invalid manip in nat")
+    assert words == ("manip", "nat")
+    found = mentions(TEXT.replace("enable something", "enable nation"), "6.12.111-1", "6.12.113-1", (), words)
+    assert [it.text for it in found] == [
+        "netfilter: bpf: reject invalid NAT manipulation types",
+        "somewhere: mend nf_nat_bpf.c",
+        "[amd64] netfilter: enable nation",
+    ]

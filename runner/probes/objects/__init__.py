@@ -19,6 +19,9 @@ from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of, told_by
 from runner.probes.objects.numbers import numbers, veristat_line
 from runner.probes.objects.written import ObjectEntry, ObjectKeys, Settings, UserObject, WrittenObject, objects_of
 
+_WHICH = frozenset({"programs", "skip"})  # of an ask's body: which parts it is about
+_OF_THE_HOST = frozenset({"settings", "file", "homes", "earlier"})  # of an ask's body: for the host alone
+
 
 class Objects(Kind[tuple[UserObject, ...]]):
     """Its rows are of a program, a map, or the object as a whole: a state, and the verdict whether it is expected."""
@@ -72,6 +75,14 @@ class Objects(Kind[tuple[UserObject, ...]]):
         insns = {it.item: numbers(it.body).get("insns") for it in mine if it.body.get("errno") == 0}
         earlier: dict[str, JsonValue] = {name: count for name, count in insns.items() if count}
         return ask.model_copy(update={"body": {**ask.body, "earlier": earlier}})
+
+    def everywhere(self, known: tuple[UserObject, ...], probe: str) -> tuple[UserObject, ...]:
+        return tuple(each for each in known if each.id == probe)
+
+    def is_same(self, ask: Ask, other: Ask) -> bool:
+        apart = _OF_THE_HOST | (_WHICH if ask.only else frozenset())
+        mine, theirs = ({key: it for key, it in each.body.items() if key not in apart} for each in (ask, other))
+        return mine == theirs
 
     def recalled(self, asked: Asked) -> tuple[UserObject, ...] | None:
         asks = {ask.probe: ask for cell in asked.cells.values() for ask in cell.asks if ask.kind == NAME}
