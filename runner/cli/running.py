@@ -221,7 +221,8 @@ def show(done: JudgedRun, project: Project, console: Console, *, finished: bool 
     missing, cells = done.run.missing_cells(), done.run.cells
     console.print()
     if finished or len(missing) < len(cells):
-        console.print(run_report(done, every_hint="runner report show --all", stats=stats), crop=False)
+        is_last = done.run.kind is RunKind.MATRIX
+        console.print(run_report(done, every_hint="runner report show --all", is_last=is_last, stats=stats), crop=False)
     if finished and not missing and _is_whole(done, project):
         write_atomically(project.table, availability_markdown(done).encode())
     if missing or not finished:

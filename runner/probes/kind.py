@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator
 
@@ -123,6 +123,14 @@ class Need:
     where: str = ""  # needed only where this option is set
 
 
+class Place(NamedTuple):
+    """Where a grid shows a subject. Without a group subjects are sorted; in one they stay in the order of the rows."""
+
+    name: str
+    group: str = ""  # has a title
+    rank: int = 0  # in it
+
+
 KnownT = TypeVar("KnownT")
 
 
@@ -134,6 +142,9 @@ class Kind(Generic[KnownT]):
     subject: ClassVar[str] = "subject"  # what its rows are about: the head of that column
     question: ClassVar[str] = "{subject}s by kernel"  # what a grid of its states answers; `{programs}` of a type
     states: ClassVar[tuple[StateWord, ...]] = ()  # that its rows may have, the worst first
+    judged_states: ClassVar[tuple[StateWord, ...]] = ()  # how a grid shows some of these by what was expected
+    one_type: ClassVar[bool] = False  # a subject has one type, which only an answer tells
+    tells_all: ClassVar[bool] = False  # what is broken or has no answer is in its grid, with the cause
     # the types that a run must have an answer of, and that a grid shows unless all are wanted; None: all
     due: ClassVar[frozenset[str] | None] = None
     keys: ClassVar[type[Plain] | None] = None  # its keys of bpf/NAME.yaml
@@ -238,6 +249,22 @@ class Kind(Generic[KnownT]):
     def brief(self, row: Row) -> str:
         """What a list of states shows besides the state and its cause."""
         return ""
+
+    def shown_as(self, row: Row) -> StateWord:
+        """What a grid shows of a row with a state."""
+        return self.word(row.state)
+
+    def place(self, subject: str) -> Place:
+        """Where, and under which name."""
+        return Place(subject)
+
+    def title(self, rows: Sequence[Row]) -> str:
+        """Of a group, which has these rows."""
+        return ""
+
+    def noun_of(self, row: Row) -> str:
+        """What it is called when rows are counted."""
+        return self.noun
 
     def counted(self, row: Row) -> Mapping[str, int]:
         """What the kernel counted, by name: a grid can show one of these in place of the mark."""

@@ -28,7 +28,7 @@ KNOWN_ISSUE = Mark("!", "!", "yellow")  # broken, and a known issue says why
 
 def state_mark(row: Row) -> Mark:
     """Of a row with a state."""
-    return KINDS[row.kind].word(row.state).mark
+    return KINDS[row.kind].shown_as(row).mark
 
 
 def verdict_mark(row: Row) -> Mark:
@@ -38,13 +38,14 @@ def verdict_mark(row: Row) -> Mark:
 
 def state_words(kinds: Iterable[str]) -> list[StateWord]:
     """The words of these kinds in the order of legends and notes: from most to least, "no answer" at the end."""
-    words = {each.word: each for kind in kinds for each in reversed(KINDS[kind].states)}
+    every = (each for kind in kinds for each in reversed((*KINDS[kind].judged_states, *KINDS[kind].states)))
+    words = {each.word: each for each in every}
     return [*words.values(), NO_ANSWER_WORD]
 
 
 def _ascii() -> dict[int, str]:
     """For str.translate."""
-    words = [word.mark for kind in KINDS.values() for word in kind.states]
+    words = [word.mark for kind in KINDS.values() for word in (*kind.states, *kind.judged_states)]
     marks = {mark.sign: mark.ascii for mark in (*words, *VERDICTS.values(), KNOWN_ISSUE)}
     return str.maketrans(marks)
 

@@ -46,6 +46,7 @@ class Finding:
     where: str
     details: tuple[tuple[str, str], ...]
     command: str
+    kind: str = ""  # of the probe, where it is about one
 
 
 def findings(grid: Availability, issues: Iterable[KnownIssue] = (), run_id: str = "") -> tuple[Finding, ...]:
@@ -59,7 +60,7 @@ def findings(grid: Availability, issues: Iterable[KnownIssue] = (), run_id: str 
         cell, first = group[0]
         command = show_command(cell.id, first.probe, run_id, every=first.about is About.NO_ANSWER)
         where = places(grid, {cell.id for cell, _ in group})
-        found.append(Finding(first.about, first.what, where, first.details, command))
+        found.append(Finding(first.about, first.what, where, first.details, command, first.kind))
     return tuple(sorted(found, key=lambda finding: list(About).index(finding.about)))
 
 
@@ -109,6 +110,7 @@ class _Seen:
     what: str
     details: tuple[tuple[str, str], ...] = ()
     probe: str = ""
+    kind: str = ""
 
     @property
     def key(self) -> Hashable:
@@ -130,7 +132,7 @@ def _seen(cell: JudgedCell) -> Iterator[_Seen]:
         yield _Seen(About.SPLAT if splat.blames_kernel else About.STUCK, plain(splat.title), details)
     for row in (row for row in cell.rows if row.crashed or _is_unexplained(row)):
         details = (("expected", plain(row.expected)), ("observed", plain(row.observed)))
-        yield _Seen(About.CRASHED if row.crashed else About.BROKEN, plain(row.probe), details, row.probe)
+        yield _Seen(About.CRASHED if row.crashed else About.BROKEN, plain(row.probe), details, row.probe, row.kind)
     if result.outcome is Outcome.RAN:
         yield from _unanswered(cell)
 
@@ -140,7 +142,7 @@ def _unanswered(cell: JudgedCell) -> Iterator[_Seen]:
     probes = (row for row in cell.rows if row.verdict is Verdict.NO_ANSWER and not row.crashed)
     for rows in alike(probes, lambda row: plain(row.cause)):
         what, cause = listed((plain(row.probe) for row in rows), _PROBES), plain(rows[0].cause) or "not recorded"
-        yield _Seen(About.NO_ANSWER, what, (("cause", cause),), rows[0].probe)
+        yield _Seen(About.NO_ANSWER, what, (("cause", cause),), rows[0].probe, rows[0].kind)
     for rows in alike(_open_subjects(cell), subject_cause):
         what, cause = listed(map(named, rows), _PROBES), subject_cause(rows[0]) or "not recorded"
         yield _Seen(About.NO_ANSWER, what, (("cause", cause),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, groupby
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model import ProgType, Row, Verdict
+from runner.probes.kind import Place
 from runner.probes.kinds import KINDS, Kind
 from runner.reports.drawing import Trimmed, columns, state_mark, state_words
 from runner.reports.findings import subject_cause
@@ -72,20 +73,36 @@ def _tables(shown: Grid, why: Notes, width: int) -> Iterator[RenderableType]:
 
 def _lead(grid: Availability, gap: int) -> list[Text]:
     """Two lines of heads, then subjects and types. Each line repeats its subject's name, so that grep finds it."""
-    names = max(len(head(grid.topics)), *(cell_len(topic.subject) for topic in grid.topics)) + gap
+    names = max(len(head(grid.topics)), *(cell_len(_place(topic).name) for topic in grid.topics)) + gap
     lines, last = [Text(), Text(f"{set_cell_size(head(grid.topics), names)}type", "bold")], ""
-    for topic in grid.topics:
-        style = "dim" if topic.subject == last else ""
-        lines.append(Text.assemble((set_cell_size(topic.subject, names), style), topic.type))
-        last = topic.subject
+    for line in _lines(grid):
+        if isinstance(line, str):
+            lines.append(Text(line, "bold"))
+            continue
+        style = "dim" if line.subject == last else ""
+        lines.append(Text.assemble((set_cell_size(_place(line).name, names), style), line.type))
+        last = line.subject
     return lines
+
+
+def _place(topic: Topic) -> Place:
+    return KINDS[topic.kind].place(topic.subject)
+
+
+def _lines(grid: Availability) -> Iterator[Topic | str]:
+    """The topics, and before each group its title."""
+    for (kind, group), topics in groupby(grid.topics, key=lambda it: (it.kind, _place(it).group)):
+        mine = tuple(topics)
+        if group:
+            yield KINDS[kind].title([grid.state(topic, column) for topic in mine for column in grid.columns])
+        yield from mine
 
 
 def _block(grid: Grid, why: Notes, kernel: str, on: Sequence[Column], gap: int) -> list[Text]:
     """The name of a kernel, its architectures, then their marks or numbers."""
     columns = []
     for column in on:
-        fields = [_field(grid, why, topic, column) for topic in grid.grid.topics]
+        fields = [Text() if isinstance(it, str) else _field(grid, why, it, column) for it in _lines(grid.grid)]
         width = max(len(column.arch), len(f"? {len(why.notes)}"), *(field.cell_len for field in fields)) + gap
         lines = (Text(column.arch), *fields)
         columns.append([line.copy() if column is on[-1] else _filled(line, width) for line in lines])
@@ -153,8 +170,8 @@ def notes(grid: Availability) -> Notes:
     for topic in grid.topics:
         for column in grid.columns:
             row = grid.state(topic, column)
-            if row.state != KINDS[row.kind].best:
-                key = (row.state, _cause(row))
+            if (word := KINDS[row.kind].shown_as(row).word) != KINDS[row.kind].best:
+                key = (word, _cause(row))
                 fields[key][topic].add(column.cell.id)
                 firsts.setdefault(key, row)
     order = [each.word for each in state_words(topic.kind for topic in grid.topics)]

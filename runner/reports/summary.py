@@ -14,7 +14,7 @@ from rich.text import Text
 
 from runner.model import Mark, Outcome, Verdict
 from runner.probes.kinds import KINDS
-from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns, entry, section
+from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns, entry, section, whole
 from runner.reports.findings import About, Finding, findings
 from runner.reports.grid import Grid
 from runner.results.availability import availability
@@ -50,7 +50,10 @@ def summary(judged: JudgedRun, *, is_last: bool = True) -> RenderableType:
             unclean.append((cell.id, outcome, "; ".join(remarks)))
     if unclean:
         parts.append(section("Cells that are not clean", columns(unclean, no_wrap=(0,))))
-    found = findings(grid, judged.known_issues, "" if is_last else judged.run.id)
+    every = findings(grid, judged.known_issues, "" if is_last else judged.run.id)
+    told = [it for it in every if it.kind and KINDS[it.kind].tells_all and it.about in (About.BROKEN, About.NO_ANSWER)]
+    found = [it for it in every if it not in told]
+    parts += [whole(f"the kernel's words: {told[0].command}"), Text()] if told else []
     for about, group in groupby(found, key=lambda it: it.about):
         mark = VERDICTS[Verdict.NO_ANSWER if about in _UNANSWERED else Verdict.BROKEN]
         mark = KNOWN_ISSUE if about in _EXPLAINED else mark
@@ -64,7 +67,7 @@ def _remarks(cell: JudgedCell) -> list[str]:
     result = cell.result
     remarks = [plain(result.cause, 120) or "cause not recorded"] if result.outcome is not Outcome.RAN else []
     if result.outcome is Outcome.RAN:
-        counts = Counter(row.verdict for row in cell.rows if not row.known_issue)
+        counts = Counter(row.verdict for row in cell.rows if not (row.known_issue or KINDS[row.kind].tells_all))
         remarks += [f"{counts[it]} {it}" for it in (Verdict.BROKEN, Verdict.NO_ANSWER) if counts[it]]
         if result.unasked:
             remarks.append(f"{len(result.unasked)} never asked")
@@ -115,7 +118,7 @@ def moment(when: datetime) -> str:
 @dataclass(frozen=True, slots=True)
 class Totals:
     cells: Mapping[Outcome, int]
-    verdicts: Mapping[str, Mapping[Verdict, int]]  # by the kind of probe
+    verdicts: Mapping[str, Mapping[Verdict, int]]  # by what the rows are called
     known: int  # of the broken ones, those that a known issue explains
     crashed: int  # probes that took a guest down
     splats: int  # that no known issue allows
@@ -130,7 +133,7 @@ def totals(judged: JudgedRun) -> Totals:
     verdicts: dict[str, Counter[Verdict]] = defaultdict(Counter)
     for row in (row for cell in judged.cells for row in cell.rows):
         if row.verdict is not None:
-            verdicts[row.kind][row.verdict] += 1
+            verdicts[KINDS[row.kind].noun_of(row)][row.verdict] += 1
     return Totals(
         cells=Counter(cell.result.outcome for cell in judged.cells),
         verdicts=verdicts,
@@ -145,8 +148,8 @@ def sentences(judged: JudgedRun) -> tuple[str, str, str]:
     figures = totals(judged)
     cells = f"{counted(len(judged.cells), 'cell')}: {_counts(figures.cells, Outcome)}"
     each = [
-        f"{counted(sum(counts.values()), KINDS[kind].noun)}: {_counts(counts, Verdict).replace('holds', 'hold')}"
-        for kind, counts in figures.verdicts.items()
+        f"{counted(sum(counts.values()), noun)}: {_counts(counts, Verdict).replace('holds', 'hold')}"
+        for noun, counts in figures.verdicts.items()
     ]
     each += [f"{figures.known} of the broken ones by known issues"] if figures.known else []
     each += [f"{figures.crashed} crashed the kernel"] if figures.crashed else []

@@ -33,7 +33,10 @@ class Topic(NamedTuple):  # a tuple is hashed and compared much faster than a da
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Columns by kernel version, then architecture; topics by subject, then type. Every field has a state."""
+    """Columns by kernel version, then architecture; topics by subject, then type, or as Kind.place says.
+
+    Every field has a state.
+    """
 
     columns: tuple[Column, ...]
     topics: tuple[Topic, ...]
@@ -60,31 +63,56 @@ def availability(judged: JudgedRun, *, every: bool = False) -> Availability:
 
     Of kinds for which not every type counts, those that do; or, with `every`, all that was asked about.
     """
-    states = {
-        (cell.id, Topic(row.subject, row.type, row.kind)): row
-        for cell in judged.cells
-        for row in cell.rows
-        if row.state
-    }
+    types = _types(judged.cells)
+    states = {(cell.id, _topic(row, types)): row for cell in judged.cells for row in cell.rows if row.state}
     asked = {topic for _, topic in states}
     answered = {topic[:2] for topic in asked}
-    asked |= {topic for topic in _unanswered(judged.cells) if topic[:2] not in answered}
+    asked |= {topic for topic in _unanswered(judged.cells, types) if topic[:2] not in answered}
     expected = {row.subject for cell in judged.cells for row in cell.rows if row.verdict is not None}
     judged_kinds = {topic.kind for topic in asked if topic.subject in expected}
     shown = {topic for topic in asked if every or (counts(topic) and _fits(topic, expected, judged_kinds))}
     return Availability(
         columns=tuple(sorted((_column(cell) for cell in judged.cells), key=_column_order)),
-        topics=tuple(sorted(shown)),
+        topics=_ordered(shown, [topic for _, topic in states]),
         hidden=len({topic.subject for topic in asked} - {topic.subject for topic in shown}),
         _states=states,
     )
 
 
-def _unanswered(cells: Sequence[JudgedCell]) -> Iterator[Topic]:
+def _types(cells: Sequence[JudgedCell]) -> dict[tuple[str, str], str]:
+    """By kind and subject, where that has one type."""
+    return {
+        (row.kind, row.subject): row.type
+        for cell in cells
+        for row in cell.rows
+        if row.type and KINDS[row.kind].one_type
+    }
+
+
+def _topic(row: Row, types: Mapping[tuple[str, str], str]) -> Topic:
+    return Topic(row.subject, types.get((row.kind, row.subject), row.type) if types else row.type, row.kind)
+
+
+def _ordered(topics: Set[Topic], seen: Sequence[Topic]) -> tuple[Topic, ...]:
+    """`seen` are topics in the order of the rows."""
+    first = {topic: at for at, topic in enumerate(dict.fromkeys(seen))}
+    places = {topic: KINDS[topic.kind].place(topic.subject) for topic in topics}
+    groups: dict[str, int] = {"": -1}
+    for topic in sorted(topics, key=lambda it: first.get(it, 0)):
+        groups.setdefault(places[topic].group, first.get(topic, 0))
+
+    def order(topic: Topic) -> tuple[int, int, int, Topic]:
+        place = places[topic]
+        return groups[place.group], place.rank, first.get(topic, 0) if place.group else 0, topic
+
+    return tuple(sorted(topics, key=order))
+
+
+def _unanswered(cells: Sequence[JudgedCell], types: Mapping[tuple[str, str], str]) -> Iterator[Topic]:
     """What would have been asked where a cell did not run."""
     for cell in cells:
         if cell.result.outcome is not Outcome.RAN:
-            yield from (Topic(row.subject, row.type, row.kind) for row in cell.rows if not row.answered)
+            yield from (_topic(row, types) for row in cell.rows if not row.answered)
 
 
 def counts(topic: Topic) -> bool:

@@ -8,16 +8,28 @@ from typing import Any, cast
 
 from pydantic import JsonValue
 
-from runner.model import Answer, Ask, Asked, CellResult, Mark, ProgType, Row, StateWord
+from runner.model import Answer, Ask, Asked, CellResult, Mark, ProgType, Row, StateWord, Verdict
 from runner.model.architecture import ARCHITECTURES
 from runner.model.errnos import errno_words
 from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import load_kfuncs
-from runner.probes.kind import VMLINUX, Kind, Need, Pairs, ProbeFile, Said
+from runner.probes.kind import VMLINUX, Kind, Need, Pairs, Place, ProbeFile, Said
 from runner.probes.objects.elf import checked
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of, told_by
 from runner.probes.objects.numbers import numbers, veristat_line
-from runner.probes.objects.written import ObjectEntry, ObjectKeys, Settings, UserObject, WrittenObject, objects_of
+from runner.probes.objects.written import (
+    MAP,
+    TOGETHER,
+    ObjectEntry,
+    ObjectKeys,
+    Settings,
+    UserObject,
+    WrittenObject,
+    objects_of,
+)
+
+_EXPECTED = StateWord("refused as expected", 0, Mark("○", "o", "yellow"))
+_AGAINST = StateWord("loads, not as expected", 1, Mark("!", "!", "bold red"))
 
 _WHICH = frozenset({"programs", "skip"})  # of an ask's body: which parts it is about
 _OF_THE_HOST = frozenset({"settings", "file", "homes", "earlier"})  # of an ask's body: for the host alone
@@ -30,6 +42,9 @@ class Objects(Kind[tuple[UserObject, ...]]):
     noun = "program"
     subject = "program"
     states = (StateWord(REFUSED, 0, Mark("✗", "x", "red")), StateWord(LOADS, 1, Mark("✓", "+", "green")))
+    judged_states = (_AGAINST, _EXPECTED)
+    one_type = True
+    tells_all = True
     keys = ObjectKeys
     entry = ObjectEntry
     logs = ("log",)
@@ -117,6 +132,25 @@ class Objects(Kind[tuple[UserObject, ...]]):
         yield "load", errno_words(row.errno, "the kernel took it")
         for name, value in row.details.items():
             yield name, ", ".join(f"{it} {value[it]}" for it in value) if isinstance(value, dict) else str(value)
+
+    def shown_as(self, row: Row) -> StateWord:
+        if row.state == LOADS and row.verdict is Verdict.BROKEN:
+            return _AGAINST
+        expected = row.verdict in (Verdict.HOLDS, Verdict.NOT_APPLICABLE) or row.known_issue
+        return _EXPECTED if row.state == REFUSED and expected else self.word(row.state)
+
+    def place(self, subject: str) -> Place:
+        group, _, name = subject.partition("/")
+        if name.startswith(MAP):
+            return Place(f"map {name.removeprefix(MAP)}", group, 1)
+        return Place("together", group, 2) if name == TOGETHER else Place(name, group)
+
+    def title(self, rows: Sequence[Row]) -> str:
+        digests = dict.fromkeys(str(row.details.get("sha256", ""))[:8] for row in rows)
+        return f"object {rows[0].subject.partition('/')[0]} (sha256 {', '.join(filter(None, digests)) or 'unknown'})"
+
+    def noun_of(self, row: Row) -> str:
+        return {"map": "map", "together": "object"}.get(str(row.details.get("what")), self.noun)
 
     def brief(self, row: Row) -> str:
         insns = self.counted(row).get("insns")

@@ -99,7 +99,7 @@ class _Question:
 
     def _type(self, body: Mapping[str, JsonValue]) -> str:
         word = _text(body, "type")
-        return _TYPES.get(word, word) if self.what == "program" else self.what
+        return _TYPES.get(word, word) if self.what == "program" else ""
 
     def _crash(self, seen: Answer | None) -> str:
         """Why, if asking took the guest down; empty if it did not."""
@@ -145,7 +145,7 @@ class _Question:
             seen,
             state=REFUSED,
             verdict=verdict,
-            cause=str(cause),
+            cause=f"{cause} (expected: {expectation.why})" if expectation and verdict is Verdict.HOLDS else str(cause),
             observed=str(cause),
             answer=f"{cause.word} {cause.name}".strip(),
             details={"cause": cause.word, "name": cause.name},
