@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runner.engine.cellrun import this_machine
 from runner.guest.interface import BootOrder, Guest
+from runner.model import Root
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from tests.guest.conftest import Project
@@ -29,7 +30,7 @@ s.recv(512)
 
 
 @contextmanager
-def booted(project: Project) -> Iterator[Guest]:
+def booted(project: Project, root: Root = "disk") -> Iterator[Guest]:
     cell = OneCell.of(project.root, "kernel=6.12,arch=x86_64").cell
     machine = this_machine(offline=False)
     deadline = Deadline.after(_LIMIT_S, "the test's limit")
@@ -42,6 +43,7 @@ def booted(project: Project) -> Iterator[Guest]:
         accel=machine.accel(cell),
         console=project.root / "console.log",
         scratch=machine.scratch,
+        root=root,
     )
     with machine.boot(order, deadline=deadline) as guest:
         yield guest
@@ -89,16 +91,28 @@ def test_a_guest_reaches_nothing_and_writes_nowhere_and_only_this_machine_reache
         assert callers == []
         assert "default" not in in_guest(guest, "/usr/sbin/ip route")[1]
 
-        shares = [line.split()[1] for line in in_guest(guest, "cat /proc/mounts")[1].splitlines() if " 9p " in line]
-        assert "/run/key" in shares
-        for place in ("/run/key/authorized_keys", *(f"{share}/new" for share in shares)):
-            in_guest(guest, f"mount -o remount,rw {place.rpartition('/')[0]}")
-            status, said = in_guest(guest, f"echo x >> {place}")
-            assert status != 0, said
-            assert "Read-only file system" in said, said
+        assert "/run/key" in shares_that_cannot_be_written(guest)
         status, said = in_guest(guest, "dd if=/dev/zero of=/dev/vda bs=512 count=1 conv=fsync")
         assert status != 0, said
         assert "not permitted" in said or "Read-only" in said or "I/O error" in said, said
+
+
+def shares_that_cannot_be_written(guest: Guest) -> list[str]:
+    """The folders of the host that a guest sees, each tried."""
+    shares = [line.split()[1] for line in in_guest(guest, "cat /proc/mounts")[1].splitlines() if " 9p " in line]
+    for place in ("/run/key/authorized_keys", *(f"{share}/new" for share in shares)):
+        in_guest(guest, f"mount -o remount,rw {place.rpartition('/')[0] or '/'}")
+        status, said = in_guest(guest, f"echo x >> {place}")
+        assert status != 0, said
+        assert "Read-only file system" in said, said
+    return shares
+
+
+def test_a_guest_whose_root_is_a_folder_works_and_writes_nowhere_either(project: Project) -> None:
+    with booted(project, root="9p") as guest:
+        assert python(guest, "print(6 * 7)") == (0, "42\n")
+        assert in_guest(guest, "modprobe nf_conntrack && grep -c ^nf_conntrack /proc/modules") == (0, "1\n")
+        assert "/" in shares_that_cannot_be_written(guest)
 
 
 def listened_at() -> set[str]:
