@@ -102,6 +102,17 @@ class KernelBtf:
         return found
 
 
+def holder(libbpf: Libbpf, function: str, folder: str = FOLDER) -> str:
+    """In whose BTF a function is: vmlinux, or a loaded module. Empty when it is in none."""
+    vmlinux = Btf.of_file(libbpf, os.path.join(folder, VMLINUX))
+    if vmlinux.find(function, FUNC) is not None:
+        return VMLINUX
+    for module in sorted(set(os.listdir(folder)) - {VMLINUX}):
+        if Btf.of_file(libbpf, os.path.join(folder, module), vmlinux).find(function, FUNC) is not None:
+            return module
+    return ""
+
+
 def _kfuncs_of(btf: Btf, owner: str, fd: int, names: frozenset[str]) -> dict[str, Kfunc]:
     found = {name: Kfunc(name, owner, at, fd, (TAG,)) for name, at in btf.tagged(TAG).items()}
     for tag in OTHER_TAGS if found else ():

@@ -31,6 +31,11 @@ _POINTERS = (
     "btf__type_by_id",
     "btf_dump__new",
     "bpf_object__next_map",
+    "bpf_object__next_program",
+    "bpf_program__attach",
+    "bpf_program__attach_cgroup",
+    "bpf_program__attach_netns",
+    "bpf_map__attach_struct_ops",
 )
 
 
@@ -162,7 +167,7 @@ class Libbpf:
         self._log = ctypes.create_string_buffer(LOG_BYTES)
         for name in _POINTERS:
             getattr(self.c, name).restype = c_void_p
-        for name in ("bpf_map__name", "bpf_program__name", "libbpf_version_string"):
+        for name in ("bpf_map__name", "bpf_program__name", "bpf_program__section_name", "libbpf_version_string"):
             getattr(self.c, name).restype = c_char_p
         self.c.bpf_program__insn_cnt.restype = c_size_t
         self.c.libbpf_set_print(self._print)

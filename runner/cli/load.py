@@ -37,6 +37,7 @@ class Load:
     )
     attach: Annotated[bool, typer.Option("--attach", help="Also attach each program that loads.")] = False
     stats: Stats = None
+    log: Annotated[bool, typer.Option("--log", help="Keep a verifier's log whole that would be cut.")] = False
     bisect: Annotated[
         bool, typer.Option(BISECT, help="For `git bisect run`: exit 0 as expected, 1 not, 125 no answer, 128 failure.")
     ] = False
@@ -54,7 +55,10 @@ class Load:
             raise UserError("which object file?", hint="runner load prog.bpf.o")
         return tuple(
             ObjectEntry(
-                object=str(file.resolve()), up_to="attach" if self.attach else "load", only=tuple(self.program or ())
+                object=str(file.resolve()),
+                up_to="attach" if self.attach else "load",
+                log="whole" if self.log else "cut",
+                only=tuple(self.program or ()),
             )
             for file in self.files
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.model.errnos import ERRNO
-from runner.probes.objects.causes import cause_of, trouble
+from runner.probes.objects.causes import cause_of, not_attached, trouble
 
 EXTERN = "libbpf: extern (func ksym) 'bpf_no_such_kfunc': not found in kernel or module BTFs\n"
 TARGET = (
@@ -13,6 +13,7 @@ TARGET = (
     "libbpf: prog 'target_function': failed to prepare load attributes: -3\n"
 )
 SLOT = "libbpf: map 'calls': failed to initialize slot [1] to prog 'of_xdp' fd=9: -22\n"
+NO_OPS = "Qdisc_ops is not found in kernel BTF"
 UNTYPED = "libbpf: prog 'untyped_section': missing BPF prog type, check ELF section name 'socket1'\n"
 MAP = "libbpf: Error in bpf_create_map_xattr(odd):-EINVAL. Retrying.\nlibbpf: map 'odd': failed to create: -EINVAL\n"
 CORE = "failed to resolve CO-RE relocation <byte_off> [47] struct task_struct.no_such_field (0:0 @ offset 0)\nprocessed"
@@ -28,6 +29,8 @@ CORE = "failed to resolve CO-RE relocation <byte_off> [47] struct task_struct.no
         (TARGET, "", "target", "no_such_function"),
         (SLOT, "", "tail-call", "calls"),
         (UNTYPED, "", "untyped", "untyped_section"),
+        (f"libbpf: struct_ops init_kern: struct bpf_struct_ops_{NO_OPS}\n", "", "target", "Qdisc_ops"),
+        ("libbpf: prog 'ext': attach program FD is not set\n", "", "target", "ext"),
         ("", CORE, "core", "struct task_struct.no_such_field"),
         ("", "unknown func bpf_skb_store_bytes#9\nprocessed 8 insns", "helper", "bpf_skb_store_bytes#9"),
         ("", "program of this type cannot use helper bpf_skb_store_bytes#9\n", "helper", "bpf_skb_store_bytes#9"),
@@ -45,6 +48,8 @@ def test_the_words_are_the_line_that_says_it() -> None:
     log = "The sequence of 8193 jumps is too complex.\nstack depth 0\nprocessed 24580 insns"
     assert cause_of(ERRNO["E2BIG"], "", log, supported=True).words == "The sequence of 8193 jumps is too complex."
     assert cause_of(ERRNO["EINVAL"], UNTYPED, "", supported=True).words.startswith("prog 'untyped_section': missing")
+    slot = cause_of(ERRNO["EINVAL"], SLOT, "", supported=True)
+    assert slot.words == "map 'calls': failed to initialize slot [1] to prog 'of_xdp': -22"
 
 
 def test_a_type_that_the_kernel_lacks_is_not_the_programs_fault() -> None:
@@ -54,5 +59,18 @@ def test_a_type_that_the_kernel_lacks_is_not_the_programs_fault() -> None:
 
 
 def test_no_memory_says_nothing_about_a_program() -> None:
-    assert trouble(ERRNO["ENOMEM"], "")
-    assert not trouble(ERRNO["EINVAL"], "R1 offset is outside of the packet")
+    assert trouble(ERRNO["ENOMEM"], "", "")
+    assert not trouble(ERRNO["EINVAL"], "", "R1 offset is outside of the packet")
+
+
+def test_without_the_kernels_configuration_nothing_is_said_of_an_object_that_asks_for_it() -> None:
+    words = "libbpf: failed to open system Kconfig\nlibbpf: failed to load object 'lb'\n"
+    assert trouble(ERRNO["EINVAL"], words, "") == "the kernel's configuration is not known"
+
+
+def test_what_loads_and_does_not_attach_has_libbpfs_first_words() -> None:
+    words = "libbpf: prog 'trace': failed to create kprobe 'no_such+0x0' perf event: -ENOENT\nlibbpf: more\n"
+    cause = not_attached(ERRNO["ENOENT"], words)
+    assert cause.word == "attach"
+    assert cause.words.startswith("prog 'trace': failed to create kprobe 'no_such+0x0'")
+    assert not_attached(ERRNO["EINVAL"], "").words == "-EINVAL"

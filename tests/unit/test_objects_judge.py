@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from typing import Any
 
 from pydantic import JsonValue
@@ -83,6 +85,24 @@ def test_the_whole_is_not_judged_where_a_part_is_expected_to_fail() -> None:
     assert rows(result(good=LOADED, bad=REFUSED, together=REFUSED))["@together"].verdict == "broken"
 
 
+def test_what_loads_and_does_not_attach_is_refused() -> None:
+    words = "libbpf: prog 'good': failed to attach: -EBUSY\n"
+    row = rows(result(good={**LOADED, "attach": {"errno": 16, "words": words}}))["good"]
+    assert (row.state, row.verdict, row.details["cause"]) == ("refused", "broken", "attach")
+    assert "failed to attach" in row.cause
+    attached, alone = {"errno": 0, "words": ""}, dict[str, JsonValue]()
+    for answer, said in ((attached, "yes"), (alone, "no")):
+        row = rows(result(good={**LOADED, "attach": answer}))["good"]
+        assert (row.state, row.details["attached"]) == ("loads", said)
+
+
+def test_a_log_is_whole_where_that_was_asked_for() -> None:
+    whole = "line\n" * 9 + str(REFUSED["log"])
+    packed = base64.b64encode(zlib.compress(whole.encode())).decode()
+    assert rows(result(bad={**REFUSED, "log": "line [...]", "whole_log": packed}))["bad"].log == whole
+    assert rows(result(bad={**REFUSED, "whole_log": "eHl6"}))["bad"].log == REFUSED["log"]
+
+
 def test_a_limit_makes_a_claim_of_a_number() -> None:
     row = rows(result(good=LOADED), user_object(limits={"insns": 14}))["good"]
     assert (row.state, row.verdict, row.cause) == ("loads", "broken", "insns 15, and the limit is 14")
@@ -115,6 +135,23 @@ def test_our_own_failure_is_no_answer() -> None:
     row = rows(result(facts=unloaded, good=extern))["good"]
     assert (row.verdict, row.cause) == ("no answer", "module fou did not load: Module fou not found")
     assert rows(result(facts=Facts(modules={"fou": ""}), good=extern))["good"].verdict == "broken"
+
+
+def test_another_prototype_is_told_from_a_missing_kfunc() -> None:
+    log = "kfunc 'bpf_x' is referenced but wasn't resolved\nprocessed 1 insns\n"
+    missing = rows(result(good={**REFUSED, "log": log, "held_by": ""}))["good"]
+    other = rows(result(good={**REFUSED, "log": log, "held_by": "fou"}))["good"]
+    assert (missing.answer, other.answer) == ("extern bpf_x", "extern bpf_x")
+    assert "wasn't resolved" in missing.cause
+    assert "bpf_x is in fou with another prototype" in other.cause
+
+
+def test_a_question_without_an_answer_keeps_its_type() -> None:
+    seen = result(good=LOADED)
+    silent = Answer(kind="objects", probe="lb", item="bad", failed="the guest sent no output")
+    whole = Answer(kind="objects", probe="lb", body={"programs": {"good": "sched_cls", "bad": "xdp"}})
+    seen = seen.model_copy(update={"answers": (seen.answers[0], silent, whole)})
+    assert (rows(seen)["bad"].type, rows(seen)["bad"].state) == ("xdp", "no answer")
 
 
 def test_a_program_that_takes_the_kernel_down_is_blamed_alone() -> None:

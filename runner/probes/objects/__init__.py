@@ -75,6 +75,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
                 "targets": {name: it.target for name, it in each.program_settings.items() if it.target},
                 "max_entries": {name: it.max_entries for name, it in settings.maps.items()},
                 "attach": settings.up_to == "attach",
+                "whole_logs": settings.log == "whole",
                 # for the host alone: what judges the answers
                 "settings": settings.model_dump(mode="json", exclude_defaults=True),
                 "file": each.file_name,

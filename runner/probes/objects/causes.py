@@ -36,8 +36,9 @@ _SAID_BY_LIBBPF = (
     ("extern", r"failed to find BTF (?:info|ID) for extern '?([^'\n]+?)'?(?:\[|:|$)"),
     ("tail-call", r"map '([^']+)': failed to initialize slot"),
     ("map", r"map '([^']+)': failed to (?:create|auto-create|initialize)"),
+    ("target", r"prog '([^']+)': attach program FD is not set"),
     ("target", r"struct_ops init_kern [^:\n]+: [Cc]annot find member (\S+) in kernel BTF"),
-    ("target", r"struct_ops init_kern [^:\n]+: struct (\S+) is not found in kernel BTF"),
+    ("target", r"struct_ops init_kern ?[^:\n]*: struct (?:bpf_struct_ops_)?(\S+) is not found in kernel BTF"),
     ("target", r"failed to find kernel BTF type ID of '([^']+)'"),
     ("target", r"prog '[^']+': (?:attach target|.*attach_btf_id)[^\n']*'([^']+)'"),
     ("core", r"prog '[^']+': relo #\d+: (?:no matching targets found|failed to relocate[^\n]*) ?(?:for )?([^\n]*)"),
@@ -59,6 +60,8 @@ _SAID_BY_VERIFIER = (
     ("tail-call", r"tail_calls are not allowed()"),
     ("target", r"attach_btf_id (\S+) is not a (?:function|tracepoint)"),
 )
+_DESCRIPTOR = re.compile(r" fd=\d+")  # another one at each boot
+_NO_CONFIG = "failed to open system Kconfig"
 _LIBBPF = tuple((word, re.compile(pattern, re.MULTILINE)) for word, pattern in _SAID_BY_LIBBPF)
 _VERIFIER = tuple((word, re.compile(pattern, re.MULTILINE)) for word, pattern in _SAID_BY_VERIFIER)
 
@@ -81,9 +84,17 @@ def cause_of(errno: int, words: str, log: str, *, supported: bool | None, is_map
 def _line(text: str, place: int) -> str:
     """The line at that place, as libbpf or the verifier said it, without addresses."""
     line = text[text.rfind("\n", 0, place) + 1 :].partition("\n")[0]
-    return steady(line.removeprefix("libbpf: ").strip())
+    return _DESCRIPTOR.sub("", steady(line.removeprefix("libbpf: ").strip()))
 
 
-def trouble(errno: int, log: str) -> str:
-    """Why a refusal says nothing about the program; empty when it does."""
+def not_attached(errno: int, words: str) -> Cause:
+    """Why what was loaded could not be attached. `words` are libbpf's."""
+    said = [line.removeprefix("libbpf: ") for line in words.splitlines() if line.startswith("libbpf: ")]
+    return Cause("attach", "", steady(said[0]) if said else f"-{errno_name(errno)}")
+
+
+def trouble(errno: int, words: str, log: str) -> str:
+    """Why a refusal says nothing about the program; empty when it does. `words` are libbpf's."""
+    if _NO_CONFIG in words:
+        return "the kernel's configuration is not known"
     return platform_trouble(errno, log) if errno != ERRNO["ENOSPC"] else ""

@@ -5,22 +5,25 @@ No answer is the default: only libbpf's and the kernel's own words make anything
 
 from __future__ import annotations
 
+import base64
 import json
+import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import JsonValue
 
 from runner.model import NO_ANSWER, Answer, CellResult, Row, Verdict
 from runner.probes.kind import CRASHED, not_asked
-from runner.probes.objects.causes import Cause, cause_of, trouble
+from runner.probes.objects.causes import Cause, cause_of, not_attached, trouble
 from runner.probes.objects.numbers import numbers
 from runner.probes.objects.written import MAP, TOGETHER, ObjectExpectation, UserObject
 
 NAME = "objects"
 LOADS, REFUSED = "loads", "refused"
 _TYPES = {"sched_cls": "tc"}  # libbpf's words, where the program types have other ones here
+_LARGEST_LOG = 16 << 20
 
 
 def rows_of(result: CellResult, mine: UserObject) -> Iterator[Row]:
@@ -34,8 +37,10 @@ def rows_of(result: CellResult, mine: UserObject) -> Iterator[Row]:
         (*items, *(() if ended else (*mine.names, TOGETHER)), *(item for probe, _, item in crashed if probe == mine.id))
     )
     names.pop("", None)
+    types = whole.body.get("programs") if ended and whole else None
+    known = types if isinstance(types, dict) else {}
     for name in sorted(names, key=lambda it: (it == TOGETHER, it.startswith(MAP))):
-        yield _Question(result, mine, name, items).row(items.get(name), whole)
+        yield _Question(result, mine, name, items, str(known.get(name, ""))).row(items.get(name), whole)
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class _Question:
     mine: UserObject
     name: str
     others: Mapping[str, Answer]  # of the same object, by name
+    type_known: str = ""  # in libbpf's words, whatever became of the question
 
     @property
     def what(self) -> str:
@@ -63,13 +69,15 @@ class _Question:
         if seen is None or seen.failed or not isinstance(errno, int):
             why = (seen and seen.failed) or (whole and whole.failed) or not_asked(self.result, self.mine.id)
             return self._row(seen, state=NO_ANSWER, verdict=Verdict.NO_ANSWER, cause=why)
+        if refused := _not_attached(seen.body):
+            return self._refused(seen, refused)
         if errno == 0:
             return self._loads(seen)
         cause = self._cause(errno, seen.body)
         culprit = self.others.get(_text(seen.body, "culprit"))
         if culprit and isinstance(of_part := culprit.body.get("errno"), int) and of_part:
             cause = self._cause(of_part, culprit.body)  # the part was asked again, for its words
-        if why := trouble(errno, _text(seen.body, "log")) or self._unready(cause):
+        if why := trouble(errno, _text(seen.body, "words"), _text(seen.body, "log")) or self._unready(cause):
             return self._row(seen, state=NO_ANSWER, verdict=Verdict.NO_ANSWER, cause=why)
         return self._refused(seen, cause)
 
@@ -83,7 +91,7 @@ class _Question:
             type=self._type(body),
             expected=str(self.expectation.answer) if self.expectation else LOADS,
             errno=errno if isinstance(errno, int) else None,
-            log=_text(body, "log") if errno else "",
+            log=_log(body) if errno else "",
             details={
                 "what": self.what, "file": self.mine.file_name, "sha256": self._sha256,
                 "up_to": self.mine.settings.up_to,
@@ -98,7 +106,7 @@ class _Question:
         return self.mine.digests.get(self.result.cell.arch, "")
 
     def _type(self, body: Mapping[str, JsonValue]) -> str:
-        word = _text(body, "type")
+        word = _text(body, "type") or self.type_known
         return _TYPES.get(word, word) if self.what == "program" else ""
 
     def _crash(self, seen: Answer | None) -> str:
@@ -118,7 +126,15 @@ class _Question:
             verdict=Verdict.HOLDS if held else Verdict.BROKEN,
             cause=cause,
             observed=over or LOADS,
+            details=self._attached(seen.body),
         )
+
+    def _attached(self, body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+        """Of a program that was to be attached: was it? Its own loader may be needed to say to what."""
+        attached = body.get("attach")
+        if self.what != "program" or not isinstance(attached, dict):
+            return {}
+        return {"attached": "yes" if attached else "no"}
 
     def _over(self, measured: Mapping[str, int], earlier: JsonValue) -> str:
         """The first limit that a program exceeds; empty when it keeps all. `earlier`: the last answer's insns."""
@@ -172,17 +188,39 @@ class _Question:
 def _cause(errno: int, body: Mapping[str, JsonValue], *, is_map: bool) -> Cause:
     supported = body.get("supported")
     known = supported if isinstance(supported, bool) else None
-    return cause_of(errno, _text(body, "words"), _text(body, "log"), supported=known, is_map=is_map)
+    cause = cause_of(errno, _text(body, "words"), _text(body, "log"), supported=known, is_map=is_map)
+    if holder := _text(body, "held_by"):
+        return replace(cause, words=f"{cause.name} is in {holder} with another prototype than the program's")
+    return cause
 
 
 def told_by(answer: Answer) -> str:
     """What another boot must answer too. No addresses, and no numbers of the verifier."""
     if answer.failed or not answer.item:
         return answer.failed or json.dumps(answer.body, sort_keys=True)
+    if cause := _not_attached(answer.body):
+        return f"{REFUSED}: {cause}"
     errno = answer.body.get("errno")
     if not isinstance(errno, int) or not errno:
         return LOADS if errno == 0 else "no answer"
     return f"{REFUSED}: {_cause(errno, answer.body, is_map=answer.item.startswith(MAP))}"
+
+
+def _not_attached(body: Mapping[str, JsonValue]) -> Cause | None:
+    attached = body.get("attach")
+    if not isinstance(attached, dict) or not isinstance(errno := attached.get("errno"), int) or not errno:
+        return None
+    return not_attached(errno, _text(attached, "words"))
+
+
+def _log(body: Mapping[str, JsonValue]) -> str:
+    """The verifier's, whole where it was asked for."""
+    try:
+        packed = base64.b64decode(_text(body, "whole_log"))
+        whole = zlib.decompressobj().decompress(packed, _LARGEST_LOG) if packed else b""
+    except (ValueError, zlib.error):
+        whole = b""
+    return whole.decode("utf-8", "replace") or _text(body, "log")
 
 
 def _text(body: Mapping[str, JsonValue], key: str) -> str:

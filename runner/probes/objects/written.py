@@ -54,7 +54,10 @@ class ProgramSetting(Plain):
     """What the user's own loader sets before it loads a program."""
 
     type: Annotated[ProgType | None, Field(description="where its section does not tell it")] = None
-    target: Annotated[Text | None, Field(description="the kernel's function that it is attached to")] = None
+    target: Annotated[
+        Text | None,
+        Field(description="the kernel's function that to attach to; of ext: PROGRAM or PROGRAM:FUNCTION of the object"),
+    ] = None
 
 
 class MapSetting(Plain):
@@ -79,6 +82,7 @@ class Settings(Plain):
     """What can be said of an object, wherever it is named."""
 
     up_to: Annotated[Literal["load", "attach"], Field(description="how far each program is to come")] = "load"
+    log: Annotated[Literal["cut", "whole"], Field(description="of a verifier's log that is long")] = "cut"
     modules: Annotated[tuple[SafeName, ...], Field(description="to load first, besides those that it calls")] = ()
     maps: dict[Pattern, MapSetting] = Field(default_factory=dict, description="by name")
     programs: dict[Pattern, ProgramSetting | Literal["skip"]] = Field(

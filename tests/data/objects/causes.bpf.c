@@ -5,7 +5,14 @@
 #include <bpf/bpf_core_read.h>
 
 extern int bpf_no_such_kfunc(void *context) __ksym;
+extern int bpf_key_put(void) __ksym; /* since 6.1, with a parameter */
 extern int CONFIG_HZ __kconfig;
+
+/* since 6.11, in the module nf_flow_table, which no kernel loads by itself */
+struct bpf_flowtable_opts___mine { int error; };
+struct flow_offload_tuple_rhash { struct { void *next; } node; };
+extern struct flow_offload_tuple_rhash *bpf_xdp_flow_lookup(struct xdp_md *xdp, struct bpf_fib_lookup *tuple,
+							    struct bpf_flowtable_opts___mine *opts, __u32 opts__sz) __ksym;
 
 struct { __uint(type, BPF_MAP_TYPE_HASH); __type(key, int); __type(value, long); __uint(max_entries, 16); } fine SEC(".maps");
 struct { __uint(type, 250); __type(key, int); __type(value, long); __uint(max_entries, 16); } map_of_no_type SEC(".maps");
@@ -22,6 +29,16 @@ SEC("tc") int loads(struct __sk_buff *skb)
 
 SEC("xdp") int extern_kfunc(struct xdp_md *xdp) { return bpf_no_such_kfunc(xdp); }
 
+SEC("xdp") int extern_prototype(struct xdp_md *xdp) { return bpf_key_put(); }
+
+SEC("xdp") int extern_of_module(struct xdp_md *xdp)
+{
+	struct bpf_flowtable_opts___mine opts = {};
+	struct bpf_fib_lookup tuple = {.ifindex = xdp->ingress_ifindex};
+
+	return bpf_xdp_flow_lookup(xdp, &tuple, &opts, sizeof(opts)) ? XDP_PASS : XDP_DROP;
+}
+
 SEC("xdp") int map_used(struct xdp_md *xdp)
 {
 	int key = 0;
@@ -32,6 +49,10 @@ SEC("xdp") int map_used(struct xdp_md *xdp)
 SEC("tc") int refused_packet(struct __sk_buff *skb) { return *(char *)(long)skb->data; }
 
 SEC("fentry/no_such_function") int target_function(void *context) { return 0; }
+
+SEC("freplace/of_no_program") int target_ext(struct __sk_buff *skb) { return 0; }
+
+SEC("kprobe/no_such_function") int attach_nowhere(void *context) { return 0; }
 
 SEC("kprobe/do_unlinkat") int core_field(void *context)
 {

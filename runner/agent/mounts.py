@@ -1,0 +1,91 @@
+"""What a loader expects of a machine, and a guest lacks: file systems, memory to lock, /boot/config-RELEASE.
+
+Where the guest's root is read-only and has no /boot, this process and what it starts get another one: the same files
+below a tmpfs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+from functools import partial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONFIG = "/run/key/config"  # the kernel's; KEYS_IN_GUEST of runner/guest/command.py
+_BOOT, _LAYERS = "/boot", "/run/layers"
+_FILE_SYSTEMS = {
+    "/sys/fs/bpf": "bpf",
+    "/sys/fs/cgroup": "cgroup2",
+    "/sys/kernel/debug": "debugfs",
+    "/sys/kernel/tracing": "tracefs",
+}
+_WITH_ALL_BELOW = 4096 | 16384  # MS_BIND, MS_REC
+
+
+def prepare() -> dict[str, str]:
+    """Each thing that could not be had: why. To be called once: it may change this process' root."""
+    failed = {}
+    for what, step in _steps():
+        try:
+            step()
+        except (OSError, ValueError) as error:  # the latter of setrlimit
+            failed[what] = str(error)
+    return failed
+
+
+def _steps() -> Iterator[tuple[str, Callable[[], None]]]:
+    there = set(_mounted())
+    for path, kind in _FILE_SYSTEMS.items():
+        if path not in there:
+            yield path, partial(_mount, kind, path, kind)
+    yield "locked memory", lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+    yield _BOOT, _show_config
+
+
+def _show_config() -> None:
+    """Where libbpf and others look for it."""
+    name = f"{_BOOT}/config-{os.uname().release}"
+    if os.path.exists(name):
+        return
+    try:
+        os.makedirs(_BOOT, exist_ok=True)
+    except OSError:
+        _change_root()
+        os.makedirs(_BOOT, exist_ok=True)
+    _mount("tmpfs", _BOOT, "tmpfs")
+    os.symlink(CONFIG, name)
+
+
+def _change_root() -> None:
+    """To one that can be written to; what is mounted below the old one is there, too."""
+    os.makedirs(_LAYERS, exist_ok=True)
+    _mount("tmpfs", _LAYERS, "tmpfs")
+    upper, work, root = (f"{_LAYERS}/{name}" for name in ("upper", "work", "root"))
+    for path in (upper, work, root):
+        os.mkdir(path)
+    points = _mounted()
+    _mount("overlay", root, "overlay", options=f"lowerdir=/,upperdir={upper},workdir={work}")
+    for path in points:
+        if path != "/" and not any(path.startswith(f"{it}/") for it in points if it != "/"):
+            _mount(path, root + path, "", _WITH_ALL_BELOW)
+    folder = os.getcwd()
+    os.chroot(root)
+    os.chdir(folder)
+
+
+def _mounted() -> list[str]:
+    """Where something is mounted."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        return list(dict.fromkeys(line.split(" ")[4] for line in file))
+
+
+def _mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
+    """mount(2). OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = (os.fsencode(it) or None for it in (source, target, kind))
+    if libc.mount(*words, ctypes.c_ulong(flags), options.encode() or None) < 0:
+        raise OSError(ctypes.get_errno(), f"mounting {target}: {os.strerror(ctypes.get_errno())}")
