@@ -39,8 +39,20 @@ linux (6.12.14-1) trixie; urgency=medium
 """
 LOADED = {"errno": 0, "type": "sched_cls", "log": "processed %d insns (limit 1000000) max_states_per_insn 0 "
           "total_states 2 peak_states 1 mark_read 0\n"}  # fmt: skip
-REFUSED = {"errno": 13, "type": "sched_cls", "words": "libbpf: prog 'ingress': BPF program load failed\n",
-           "log": "invalid indirect read from stack R4 off -12+0 size 12\n"}  # fmt: skip
+OBJECTS = ROOT / "tests" / "data" / "objects"
+# what 6.1.190 and 6.12.57 answered
+REFUSED: dict[str, dict[str, Any]] = {
+    "calls": {"errno": 22, "words": "libbpf: map 'calls': failed to initialize slot [1] to prog 'tail' fd=7: -22\n"},
+    "opts": {
+        "errno": 13,
+        "type": "sched_cls",
+        "words": "libbpf: prog 'unwritten': BPF program load failed: Permission denied\n",
+        "log": "12: (85) call bpf_skb_ct_lookup#101250\ninvalid indirect read from stack R4 off -56+0 size 12\n"
+        "arg#3 arg#4 memory, len pair leads to invalid memory access\nprocessed 13 insns (limit 1000000)\n",
+    },
+    "lb": {"errno": 13, "type": "sched_cls", "log": "R1 invalid mem access 'scalar'\n"},
+    "edge": {"errno": 13, "type": "sched_cls", "log": "R1 invalid mem access 'scalar'\n"},
+}
 
 
 @dataclass
@@ -62,7 +74,7 @@ class ObjectRounds(Rounds):
         self.asks.append(ask)
         insns = 100 * kernel.upstream.patch
         loaded = {**LOADED, "log": str(LOADED["log"]) % insns}
-        body: dict[str, Any] = REFUSED if self.says(build) else loaded
+        body: dict[str, Any] = REFUSED[ask.probe] if self.says(build) else loaded
         items = (ask.only,) if ask.only else ("@together", *ask.programs)
         answers = [Answer(kind=ask.kind, probe=ask.probe, item=item, body=body) for item in items]
         whole = Answer(kind=ask.kind, probe=ask.probe)
@@ -112,18 +124,18 @@ def bisecter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_a_program_of_a_file_that_no_project_names(bisecter: ObjectBisecter) -> None:
-    rounds = ObjectRounds(since(14))
-    change = bisecter.change(rounds, f"{bisecter.file}/ingress")
+    rounds, file = ObjectRounds(since(14)), build(OBJECTS / "opts.bpf.c", bisecter.root / "opts.bpf.o")
+    change = bisecter.change(rounds, f"{file}/unwritten")
     good, bad = change["last_good"], change["first_bad"]
     assert [(it["version"], it["answer"], it["probe"]) for it in (good, bad)] == [
-        ("6.12.13", "loads", "lb/ingress"),
-        ("6.12.14", "refused", "lb/ingress"),
+        ("6.12.13", "loads", "opts/unwritten"),
+        ("6.12.14", "refused", "opts/unwritten"),
     ]
-    assert bad["reason"].startswith("invalid indirect read from stack")
+    assert bad["reason"].startswith("arg#3 arg#4 memory")
     assert [line["text"] for line in change["changelog"]] == ["bpf: Fix accesses to uninit stack slots"]
-    assert {(ask.probe, ask.only, ask.careful) for ask in rounds.asks} == {("lb", "ingress", True)}
+    assert {(ask.probe, ask.only, ask.careful) for ask in rounds.asks} == {("opts", "unwritten", True)}
     # the run has the very bytes, and shows them without the file
-    bisecter.file.unlink()
+    file.unlink()
     project = Project.at(bisecter.root / "matrix.yaml").of_run(bad["run"])
     (known,) = project.expectations.known["objects"]
     assert {f"{digest}.bpf.o" for digest in known.digests.values()} <= rounds.pushed
@@ -157,8 +169,9 @@ def test_over_the_commits_of_the_kernel(bisecter: ObjectBisecter, monkeypatch: p
 
 
 def test_a_whole_file_is_asked_together_and_by_its_parts(bisecter: ObjectBisecter) -> None:
-    rounds = ObjectRounds(since(14))
-    assert bisecter.change(rounds, str(bisecter.file))["first_bad"]["probe"] == "lb/@together"
+    rounds, file = ObjectRounds(since(14)), build(OBJECTS / "calls.bpf.c", bisecter.root / "calls.bpf.o")
+    bad = bisecter.change(rounds, str(file))["first_bad"]
+    assert (bad["probe"], bad["answer"]) == ("calls/@together", "refused tail-call calls")
     assert {(ask.only, ask.careful) for ask in rounds.asks} == {("", False)}
 
 
