@@ -11,7 +11,8 @@ import typer
 from runner.cli import BISECT, Finished
 from runner.cli.options import Format, Hosts, Offline, Slots, Stats, command
 from runner.errors import UserError
-from runner.probes.objects.written import ObjectEntry
+from runner.probes.objects.elf import name_of
+from runner.probes.objects.written import OLD, ObjectEntry
 from runner.project import Project
 
 app = typer.Typer()
@@ -38,6 +39,10 @@ class Load:
     attach: Annotated[bool, typer.Option("--attach", help="Also attach each program that loads.")] = False
     stats: Stats = None
     log: Annotated[bool, typer.Option("--log", help="Keep a verifier's log whole that would be cut.")] = False
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="OLD.bpf.o", help="Also load an earlier build; exit 1 only when FILE.bpf.o is worse."),
+    ] = None
     bisect: Annotated[
         bool, typer.Option(BISECT, help="For `git bisect run`: exit 0 as expected, 1 not, 125 no answer, 128 failure.")
     ] = False
@@ -50,17 +55,23 @@ class Load:
     ] = Format.TEXT
 
     def entries(self) -> tuple[ObjectEntry, ...]:
-        """What a matrix's `probes` would say. Raises UserError without a file."""
+        """What a matrix's `probes` would say. Raises UserError without a file, and for several with --against."""
         if not self.files:
             raise UserError("which object file?", hint="runner load prog.bpf.o")
+        if self.against and len(self.files) > 1:
+            raise UserError("--against compares one file with another", hint="name one FILE.bpf.o")
+        named: list[tuple[Path, str | None]] = [(file, None) for file in self.files]
+        if self.against:
+            named.append((self.against, f"{name_of(self.files[0])}{OLD}"))
         return tuple(
             ObjectEntry(
                 object=str(file.resolve()),
+                id=id_,
                 up_to="attach" if self.attach else "load",
                 log="whole" if self.log else "cut",
                 only=tuple(self.program or ()),
             )
-            for file in self.files
+            for file, id_ in named
         )
 
 

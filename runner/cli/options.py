@@ -23,6 +23,7 @@ from runner.errors import InfraError
 from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.findings import Ending, ending
 from runner.results.model import JudgedRun
+from runner.results.twobuilds import builds_compared
 
 _WHOLE = 1000  # characters; more than any first sentence has
 _PIPE_WIDTH = 160  # characters of a line where there is no terminal
@@ -102,7 +103,9 @@ class Shown:
 
 
 def exit_status(judged: JudgedRun) -> int:
-    """Of `runner matrix run`, and of the reports that show a run."""
+    """Of `runner matrix run` and `runner load`, and of the reports that show a run."""
+    if compared := builds_compared(judged):
+        return EXIT_BROKEN if compared.worse else EXIT_NO_ANSWER if compared.open else EXIT_OK
     return {Ending.EXPECTED: EXIT_OK, Ending.BROKEN: EXIT_BROKEN, Ending.INCOMPLETE: EXIT_NO_ANSWER}[ending(judged)]
 
 

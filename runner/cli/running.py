@@ -16,7 +16,7 @@ from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, E
 from runner.cli.booting import Display, JsonLines, fleet_of, stoppable
 from runner.cli.load import Load
 from runner.cli.matrix import FailOn, Request
-from runner.cli.options import Format, out_console, progress_console
+from runner.cli.options import Format, exit_status, out_console, progress_console
 from runner.engine.controller import execute
 from runner.engine.fleet import Fleet
 from runner.engine.plan import Files, Plan, RunEnd, Sink, cell_orders, payloads
@@ -72,8 +72,10 @@ def load(project: Project, asked: Load, engine: Engine) -> int:
     return _run(loading, request, engine, cells, asked)
 
 
-def bisect_status(done: JudgedRun) -> int:
-    """Of the objects alone: what a kernel does besides says nothing about a commit of the user's."""
+def _load_status(done: JudgedRun, asked: Load) -> int:
+    """For a bisection of the objects alone: what a kernel does besides says nothing about a commit of the user's."""
+    if not asked.bisect:
+        return exit_status(done)
     rows = [row for cell in done.cells for row in cell.rows]
     if any(row.verdict is Verdict.BROKEN and not row.known_issue for row in rows):
         return EXIT_BROKEN
@@ -125,8 +127,7 @@ def _run(
         show(done, project, console, finished=complete, stats=asked.stats or "" if asked else "")
     status = EXIT_INTERRUPTED
     if complete:
-        bisects = asked is not None and asked.bisect
-        status = bisect_status(done) if bisects else _status(done, before, request, expectations, console)
+        status = _load_status(done, asked) if asked else _status(done, before, request, expectations, console)
     if events:
         events.exits(done.run.id, totals(done), status)
     return status

@@ -258,6 +258,10 @@ class Kind(Generic[KnownT]):
         """Where, and under which name."""
         return Place(subject)
 
+    def in_earlier_build(self, subject: str) -> str:
+        """The subject that a row is compared with, of an earlier build in the same boot; empty: there are no builds."""
+        return ""
+
     def title(self, rows: Sequence[Row]) -> str:
         """Of a group, which has these rows."""
         return ""

@@ -9,9 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runner.probes.kind import NO_ANSWER_WORD, Kind
+from runner.probes.kind import NO_ANSWER_WORD, Kind, Place
 
-__all__ = ["KINDS", "NO_ANSWER_WORD", "OPTIONS", "PROBE_ENTRIES", "Kind"]
+__all__ = ["KINDS", "NO_ANSWER_WORD", "OPTIONS", "PROBE_ENTRIES", "Kind", "Place"]
 
 
 def _found() -> dict[str, Kind[Any]]:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from runner.reports.drawing import Trimmed, entry
+from runner.model import Mark, Verdict
+from runner.reports.drawing import VERDICTS, Trimmed, columns, entry, section
 from runner.reports.findings import alike, merged, show_command
+from runner.results.availability import Availability, places
 from runner.results.diff import Change, Difference, Subject, Trend
+from runner.results.twobuilds import Compared
 from runner.text import counted, plain, some
 
 _STYLES = {  # of those that are listed
@@ -53,6 +56,24 @@ def changes_document(of: Difference) -> dict[str, object]:
         "gone": list(of.gone),
         "new": list(of.new),
     }
+
+
+_MARKS = {Trend.WORSE: VERDICTS[Verdict.BROKEN], Trend.BETTER: VERDICTS[Verdict.HOLDS]}
+
+
+def builds_report(of: Compared, grid: Availability) -> RenderableType:
+    """What two builds of an object answered otherwise, for the terminal; `grid` is of their run."""
+    groups = alike(of.changes, lambda it: (it.trend, it.subject, it.before, it.after))
+    rows = []
+    for group in sorted(groups, key=lambda it: it[0].trend is not Trend.WORSE):
+        first, mark = group[0], _MARKS.get(group[0].trend or Trend.TEXT, Mark(" ", " ", ""))
+        what = Text.assemble((f"{mark.sign} ", mark.style), plain(first.subject))
+        words = (plain(first.before, _WIDTH), plain(first.after, _WIDTH))
+        rows.append((what, places(grid, {it.cell for it in group}), *words))
+    counts = Counter(change.trend or "other numbers" for change in of.changes)
+    told = ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing changed"
+    table = columns(rows, "", "kernel", "before", "after", no_wrap=(0,))
+    return section(f"Against the earlier build: {counted(of.subjects, 'answer')} compared; {told}", table)
 
 
 def tally(of: Difference) -> str:

@@ -14,8 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model import ProgType, Row, Verdict
-from runner.probes.kind import Place
-from runner.probes.kinds import KINDS, Kind
+from runner.probes.kinds import KINDS, Kind, Place
 from runner.reports.drawing import Trimmed, columns, state_mark, state_words
 from runner.reports.findings import subject_cause
 from runner.results.availability import Availability, Column, Topic, places

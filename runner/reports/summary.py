@@ -14,11 +14,13 @@ from rich.text import Text
 
 from runner.model import Mark, Outcome, Verdict
 from runner.probes.kinds import KINDS
+from runner.reports.changes import builds_report
 from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns, entry, section, whole
 from runner.reports.findings import About, Finding, findings
 from runner.reports.grid import Grid
 from runner.results.availability import availability
 from runner.results.model import JudgedCell, JudgedRun, RunInfo
+from runner.results.twobuilds import builds_compared
 from runner.text import counted, plain, some
 
 _SOURCES = 6  # runs that are named
@@ -36,7 +38,9 @@ def run_report(
     `is_last`, the commands that show evidence name the run.
     """
     grid = Grid(availability(judged, every=every), every_hint, stats)
-    return Group(grid, Text(), summary(judged, is_last=is_last))
+    compared = builds_compared(judged)
+    against = [builds_report(compared, grid.grid)] if compared else []
+    return Group(grid, Text(), *against, summary(judged, is_last=is_last))
 
 
 def summary(judged: JudgedRun, *, is_last: bool = True) -> RenderableType:

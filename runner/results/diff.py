@@ -163,6 +163,11 @@ def cell_changes(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
             yield Change(kind, key, *words, old.id, row=row)
 
 
+def row_trend(old: Row, new: Row) -> Trend | None:
+    """From one row to another about the same; None: nothing changed."""
+    return _verdict_kind(old, new) if new.verdict else _state_kind(old, new)
+
+
 def _key(row: Row) -> tuple[str, str, str, str]:
     return (row.kind, row.probe, row.subject, row.type)
 

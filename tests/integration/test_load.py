@@ -25,16 +25,20 @@ int good(void *c) __attribute__((section("xdp"), used)); int good(void *c) { ret
 int bad(void *c) __attribute__((section("tc"), used)); int bad(void *c) { return 0; }
 char _license[] __attribute__((section("license"), used)) = "GPL";
 """
-LOADS: dict[str, Any] = {"errno": 0, "log": "processed 2 insns (limit 1000000) max_states_per_insn 0 total_states 0 "}
+STATS = "processed 2 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0\n"
+LOADS: dict[str, Any] = {"errno": 0, "log": STATS}
 REFUSED = {"errno": 22, "words": "libbpf: prog 'bad': BPF program load failed", "log": "R1 invalid mem access\n"}
 CELL = "6.12.117-x86_64"
 
 
-def everything_loads(_: CellOrder) -> dict[str, dict[str, Any]]:
+Items = dict[str, dict[str, Any]]
+
+
+def everything_loads(_: CellOrder) -> Items:
     return {"@together": LOADS, "good": {**LOADS, "type": "xdp"}, "bad": {**LOADS, "type": "sched_cls"}}
 
 
-def one_is_refused(order: CellOrder) -> dict[str, dict[str, Any]]:
+def one_is_refused(order: CellOrder) -> Items:
     return everything_loads(order) | {
         "@together": {**REFUSED, "culprit": "bad"},
         "bad": {**REFUSED, "type": "sched_cls"},
@@ -43,9 +47,10 @@ def one_is_refused(order: CellOrder) -> dict[str, dict[str, Any]]:
 
 @dataclass
 class Guests:
-    """In place of guests. `items` answers, `ended` is how each execution ends after `results` cells."""
+    """In place of guests. `items` answers, `old` does of an earlier build; an execution ends after `results` cells."""
 
-    items: Callable[[CellOrder], dict[str, dict[str, Any]]] = one_is_refused
+    items: Callable[[CellOrder], Items] = one_is_refused
+    old: Callable[[CellOrder], Items] = everything_loads
     results: int = 100
     orders: list[CellOrder] = field(default_factory=list)
 
@@ -59,14 +64,19 @@ class Guests:
 
     def _result(self, order: CellOrder) -> CellResult:
         self.orders.append(order)
-        (ask,) = order.asks
-        body: dict[str, Any] = {"programs": {"good": "xdp", "bad": "sched_cls"}, "maps": []}
-        items = [(name, it) for name, it in self.items(order).items() if ask.only in ("", name)]
-        answers = [Answer(kind="objects", probe=ask.probe, item=name, body=it) for name, it in items]
-        return CellResult(
-            cell=order.cell, outcome=Outcome.RAN, facts=Facts(btf=("vmlinux",)),
-            answers=(*answers, Answer(kind="objects", probe=ask.probe, body=body)),
-        )  # fmt: skip
+        answers: list[Answer] = []
+        for ask in order.asks:
+            body: dict[str, Any] = {"programs": {"good": "xdp", "bad": "sched_cls"}, "maps": []}
+            of_old = ask.probe.endswith("@old")
+            items = [(name, it) for name, it in (self.old if of_old else self.items)(order).items()]
+            answers += [
+                Answer(kind="objects", probe=ask.probe, item=name, body=it)
+                for name, it in items
+                if ask.only in ("", name)
+            ]
+            answers.append(Answer(kind="objects", probe=ask.probe, body=body))
+        facts = Facts(btf=("vmlinux",))
+        return CellResult(cell=order.cell, outcome=Outcome.RAN, facts=facts, answers=tuple(answers))
 
 
 def _payloads(cells: Iterable[Any], expectations: Any, **_: object) -> dict[str, dict[str, bytes]]:
@@ -198,20 +208,18 @@ def test_events_for_scripts(project: Path, capsys: pytest.CaptureFixture[str]) -
     assert events[-1]["exit"] == 1
 
 
-def no_answer(_: CellOrder) -> dict[str, dict[str, Any]]:
+def no_answer(_: CellOrder) -> Items:
     return {}
 
 
-def out_of_memory(order: CellOrder) -> dict[str, dict[str, Any]]:
+def out_of_memory(order: CellOrder) -> Items:
     return everything_loads(order) | {"bad": {"errno": 12, "words": "", "log": ""}}
 
 
 @pytest.mark.parametrize(
     ("items", "status"), [(everything_loads, 0), (one_is_refused, 1), (out_of_memory, 125), (no_answer, 125)]
 )
-def test_git_bisect_is_told_what_it_knows(
-    project: Path, items: Callable[[CellOrder], dict[str, dict[str, Any]]], status: int
-) -> None:
+def test_git_bisect_is_told_what_it_knows(project: Path, items: Callable[[CellOrder], Items], status: int) -> None:
     assert load(Guests(items), "--bisect", "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == status
 
 
@@ -240,3 +248,48 @@ def test_git_bisect_stops_for_a_fault_of_ours(project: Path, fault: BaseExceptio
     engine = Engine(payloads=_payloads, execute=fail)
     words = ["load", "--bisect", "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64", "--offline", "-n", "1"]
     assert cli.run(words, engine) == status
+
+
+AGAINST = ("lb.bpf.o", "--against", "old.bpf.o", "--kernel", "6.12", "--arch", "x86_64")
+
+
+def slower(order: CellOrder) -> Items:
+    """Other numbers, and a program that the earlier build does not have."""
+    log = STATS.replace("2 insns", "3 insns")
+    return everything_loads(order) | {"good": {**LOADS, "type": "xdp", "log": log}, "new": {**LOADS, "type": "xdp"}}
+
+
+@pytest.mark.parametrize(
+    ("guests", "status", "told"),
+    [
+        (Guests(one_is_refused, everything_loads), 1, ["loads", "refused: R1 invalid mem access", "2 worse"]),
+        (Guests(everything_loads, one_is_refused), 0, ["2 better"]),
+        (Guests(one_is_refused, one_is_refused), 0, ["nothing changed"]),
+        (
+            Guests(slower, everything_loads),
+            0,
+            ["loads, insns 2", "loads, insns 3", "not in this build", "2 other numbers"],
+        ),
+        (Guests(out_of_memory, everything_loads), 2, ["no answer"]),
+    ],
+)
+def test_two_builds_are_compared_in_one_boot(
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    guests: Guests,
+    status: int,
+    told: list[str],
+) -> None:
+    (project / "old.bpf.o").write_bytes((project / "lb.bpf.o").read_bytes())
+    assert load(guests, *AGAINST) == status
+    assert len(guests.orders) == 1
+    out = capsys.readouterr().out
+    part = out[out.index("Against the earlier build") :]
+    assert [text for text in told if text not in part] == []
+    assert cli.run(["report", "show", run_id(project)]) == status
+
+
+def test_one_file_is_compared_with_one(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load(Guests(), "lb.bpf.o", "other.bpf.o", "--against", "old.bpf.o") == 64
+    assert load(Guests(), "lb.bpf.o", "--against", "none.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == 64
+    assert "none.bpf.o" in capsys.readouterr().err

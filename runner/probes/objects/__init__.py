@@ -19,6 +19,7 @@ from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of, told_by
 from runner.probes.objects.numbers import numbers, veristat_line
 from runner.probes.objects.written import (
     MAP,
+    OLD,
     TOGETHER,
     ObjectEntry,
     ObjectKeys,
@@ -145,6 +146,10 @@ class Objects(Kind[tuple[UserObject, ...]]):
         if name.startswith(MAP):
             return Place(f"map {name.removeprefix(MAP)}", group, 1)
         return Place("together", group, 2) if name == TOGETHER else Place(name, group)
+
+    def in_earlier_build(self, subject: str) -> str:
+        group, _, name = subject.partition("/")
+        return f"{group}{OLD}/{name}"
 
     def title(self, rows: Sequence[Row]) -> str:
         digests = dict.fromkeys(str(row.details.get("sha256", ""))[:8] for row in rows)

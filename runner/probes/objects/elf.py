@@ -42,7 +42,7 @@ class ObjectFile:
     @property
     def name(self) -> str:
         """The file's, without its ending."""
-        return Path(self.path).name.removesuffix(".o").removesuffix(".bpf")
+        return name_of(Path(self.path))
 
     def weak(self) -> bytes:
         """A copy in which every undefined symbol is weak: what the kernel lacks then fails the programs that reach it.
@@ -60,8 +60,15 @@ class ObjectFile:
         return bytes(copy)
 
 
+def name_of(path: Path) -> str:
+    """`lb` of build/lb.bpf.o."""
+    return path.name.removesuffix(".o").removesuffix(".bpf")
+
+
 def read_object(path: Path) -> ObjectFile:
     """Read and check it. Raises UserError for what no libbpf can open, with what to do."""
+    if not path.name.isprintable():
+        raise UserError(f"{plain(str(path))}: the file's name has characters that do not print", hint="rename it")
     try:
         if path.stat().st_size > LARGEST:
             raise UserError(

@@ -21,6 +21,8 @@ from runner.probes.objects.causes import Cause
 from runner.probes.objects.elf import ObjectFile, read_object
 
 TOGETHER, MAP = "@together", "map:"  # items that are no program: the object as a whole, and its maps
+OLD = "@old"  # ends the id of a build that the object of the same id is compared with
+Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$")]
 Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?\[\]@:-]{1,128}$")]
 Word = Literal[
     "untyped", "map", "extern", "target", "core", "type", "helper", "refused", "too-large", "tail-call", "attach"
@@ -95,10 +97,7 @@ class Settings(Plain):
 class WrittenObject(Settings):
     """One entry of `objects:` in bpf/NAME.yaml. `file` is a path or a pattern below the project."""
 
-    id: Annotated[
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None,
-        Field(description="by default the file's name"),
-    ] = None
+    id: Annotated[Id | None, Field(description="by default the file's name")] = None
     file: Annotated[Text, Field(description="a path or a pattern below the project; {arch}, {goarch}, {debarch}")]
 
 
@@ -113,6 +112,7 @@ class _Key(Plain):
 class ObjectEntry(Settings, _Key):  # in this order the key is the first field
     """The mapping `{object: "build/{arch}/*.bpf.o"}` among the matrix's `probes`."""
 
+    id: Annotated[Id | None, Field(description="by default the file's name")] = None
     only: Annotated[tuple[Pattern, ...], Field(description="only these programs")] = ()
 
 
@@ -184,7 +184,7 @@ def objects_of(root: Path, written: Iterable[WrittenObject | ObjectEntry], kfunc
     for entry in written:
         pattern = entry.object if isinstance(entry, ObjectEntry) else entry.file
         for name, files in _files(root, pattern).items():
-            chosen = entry.id if isinstance(entry, WrittenObject) and entry.id else name
+            chosen = entry.id or name
             if chosen in found:
                 raise UserError(f"two objects are called {chosen!r}", hint="give them an `id` in bpf/NAME.yaml")
             settings = Settings(**{key: getattr(entry, key) for key in Settings.model_fields})
