@@ -23,7 +23,7 @@ def matrix(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["matrix", "list"], "run it in the project's folder, or say --matrix FILE"),
+        (["matrix", "list", "--matrix", "mine.yaml"], "run it in the project's folder, or say --matrix FILE"),
         (["host", "check"], "docs/hosts.md shows one"),
     ],
 )
