@@ -31,6 +31,13 @@ def test_numbers_are_those_of_the_verifier() -> None:
         "prog_insns": 17, "prog_bytes": 144, "jited_bytes": 94,
     }  # fmt: skip
     assert numbers({"errno": 0}) == {}
+    log = (
+        "stack depth max 128\nsubprog 0 (syncookie_tc) main insns_self 4501 insns_total 14667 stack 144\n"
+        "subprog 1 (parse) static insns_self 10166 insns_total 10166 stack 8\nprocessed 14667 insns (limit 1000000)"
+        " max_states_per_insn 12 total_states 456 peak_states 1258 mark_read 0\n"
+    )
+    counted = numbers({"errno": 0, "log": log})  # as 7.3 says it
+    assert (counted["stack_depth_bytes"], counted["insns"], counted["peak_states"]) == (152, 14667, 1258)
     assert rows(result(good=LOADED))["good"].details["numbers"] == numbers(LOADED)
 
 

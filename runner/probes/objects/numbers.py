@@ -13,7 +13,9 @@ _COUNTED = re.compile(
     r"total_states (?P<states>\d+) peak_states (?P<peak_states>\d+)(?: mark_read (?P<mark_read>\d+))?",
     re.MULTILINE,
 )
-_STACK = re.compile(r"^stack depth ([0-9+]+)", re.MULTILINE)
+# Of each function; 7.3 has a line for each, and calls the deepest chain of calls "stack depth max".
+_STACKS = re.compile(r"^stack depth ([0-9+]+)", re.MULTILINE)
+_STACK = re.compile(r"^subprog \d+ .* stack (\d+)$", re.MULTILINE)
 _SIZES = ("prog_insns", "prog_bytes", "jited_bytes")  # what no log says
 
 # The columns of veristat 0.5's CSV, in its order, and the number that each shows.
@@ -33,8 +35,9 @@ def numbers(body: Mapping[str, JsonValue]) -> dict[str, int]:
     log = str(body.get("log", ""))
     seen = _COUNTED.search(log)
     found = {name: int(value) for name, value in seen.groupdict("0").items()} if seen else {}
-    if stack := _STACK.search(log):
-        found["stack_depth_bytes"] = sum(int(part) for part in stack[1].split("+") if part)
+    stacks = _STACKS.search(log)
+    if depths := stacks[1].split("+") if stacks else _STACK.findall(log):
+        found["stack_depth_bytes"] = sum(int(depth) for depth in depths if depth)
     return found | {name: size for name in _SIZES if isinstance(size := body.get(name), int)}
 
 
