@@ -14,6 +14,7 @@ from rich.table import Table
 from tests.bench.boot import boot_ratio
 from tests.bench.census import census_s
 from tests.bench.hosts import slow_host
+from tests.bench.load import alone_ratio, load_ratio
 from tests.bench.matrix import controller_mib, shell_loop_ratio, utilisation
 from tests.bench.measure import Figure
 from tests.bench.scale import controller_growth, controller_ms
@@ -27,6 +28,8 @@ BENCHES: dict[str, Callable[[], Figure]] = {
     "boot-s390x": lambda: boot_ratio("s390x", at_most=3.3),
     "boot-ppc64le": lambda: boot_ratio("ppc64le", at_most=2.4),
     "census": census_s,
+    "load": load_ratio,
+    "load-alone": alone_ratio,
     "utilisation": utilisation,
     "shell-loop": shell_loop_ratio,
     "controller-memory": controller_mib,

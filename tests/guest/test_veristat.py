@@ -35,8 +35,10 @@ def test_numbers_are_those_of_veristat(project: Project, tmp_path: Path) -> None
     run(["clang", *flags, "-c", source, "-o", target], deadline=soon())
     for kernel in ("6.1", "7"):
         theirs, ours = tables(project, kernel, tmp_path, [target])
-        assert len(theirs) == 8
-        assert sum(line["verdict"] == "success" for line in theirs) == 7
+        assert sum(line["verdict"] == "success" for line in theirs) == 7, theirs
+        if kernel == "7":  # it says what each function needs in a line of its own, which veristat 0.4 takes for 0
+            assert {line.pop("stack_depth") for line in theirs if "stack_depth" in line} == {"0"}
+            assert max(int(line.pop("stack_depth")) for line in ours if "stack_depth" in line) > 128
         assert theirs == ours
 
 

@@ -69,7 +69,7 @@ SEC("socket") int maps(struct __sk_buff *skb)
 
 SEC("tracepoint/sched/sched_switch") int traced(void *context) { return bpf_get_current_pid_tgid() >> 32 == 1; }
 
-SEC("fentry/do_unlinkat") int attached(unsigned long long *context) { return context[0] == 1; }
+SEC("fentry/bpf_fentry_test1") int attached(unsigned long long *context) { return context[0] == 1; }
 
 SEC("xdp") int refused(struct xdp_md *xdp) { return *(char *)(long)xdp->data; }
 

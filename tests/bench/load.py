@@ -1,0 +1,121 @@
+"""What `runner load` costs: an object of twenty programs over the boot of its cell; each alone over all together."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+from runner.caches import cache_root
+from runner.engine.cellrun import run_cell, this_machine
+from runner.engine.plan import cell_orders, payloads
+from runner.model import Outcome
+from runner.model.deadline import Deadline
+from runner.probes import Expectations, compile_objects
+from runner.probes.objects.written import ObjectEntry
+from tests.bench.boot import cells
+from tests.bench.measure import Figure
+from tests.guest.inprocess import AlteredMachine
+
+ROUNDS = 3
+LIMIT_S = 600
+PROGRAMS = 20
+_HEAD = """\
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/tcp.h>
+#include <bpf/bpf_helpers.h>
+struct { __uint(type, BPF_MAP_TYPE_HASH); __type(key, __u32); __type(value, __u64); __uint(max_entries, 64); } \
+counts SEC(".maps");
+char LICENSE[] SEC("license") = "GPL";
+"""
+_PROGRAM = """
+SEC("xdp") int program_{number}(struct xdp_md *xdp)
+{{
+	void *data = (void *)(long)xdp->data, *end = (void *)(long)xdp->data_end;
+	struct ethhdr *eth = data;
+	struct iphdr *ip = (void *)(eth + 1);
+	struct tcphdr *tcp = (void *)(ip + 1);
+	__u32 key = {number};
+
+	if ((void *)(tcp + 1) > end || ip->protocol != 6)
+		return XDP_PASS;
+	for (int i = 0; i < 16; i++)
+		if (data + i + 1 <= end)
+			key += *(__u8 *)(data + i);
+	__u64 *count = bpf_map_lookup_elem(&counts, &key), one = 1;
+	if (count)
+		*count += tcp->seq;
+	else
+		bpf_map_update_elem(&counts, &key, &one, BPF_ANY);
+	return XDP_DROP;
+}}
+"""
+_REFUSED = 'SEC("xdp") int refused(struct xdp_md *xdp) { return *(char *)(long)xdp->data; }\n'
+
+
+def load_ratio() -> Figure:
+    """All programs load: the seconds of the probe, over those of the boot."""
+    boot, together, _ = _measured()
+    how = f"{together:.2f} s for an object of {PROGRAMS} programs over {boot:.2f} s of boot, tcg, {ROUNDS} rounds"
+    return Figure(together / boot, "x", how, at_most=0.2)
+
+
+def alone_ratio() -> Figure:
+    """One of them does not: each alone, over all together."""
+    _, together, alone = _measured()
+    how = f"{alone:.2f} s alone, one of them refused, over {together:.2f} s together, tcg, {ROUNDS} rounds"
+    return Figure(alone / together, "x", how, at_most=2)
+
+
+@cache
+def _measured() -> tuple[float, float, float]:
+    """Seconds: boot, all programs together, each alone. Medians."""
+    with tempfile.TemporaryDirectory(dir=cache_root()) as name:
+        rounds = [_round(Path(name)) for _ in range(ROUNDS)]
+    boot, together, alone = (statistics.median(column) for column in zip(*rounds, strict=True))
+    return boot, together, alone
+
+
+def _round(folder: Path) -> tuple[float, float, float]:
+    cell = next(cell for cell in cells() if cell.arch == "x86_64" and cell.name == "6.12")
+    limit = Deadline.after(LIMIT_S, "the bench's limit")
+    expectations = Expectations.load(Path(), [ObjectEntry(object=str(it)) for it in _objects(folder, limit)])
+    (order,) = cell_orders((cell,), expectations)
+    asks = {ask.probe: ask for ask in order.asks}
+    alone = asks["broken"].model_copy(update={"skip": ("@together",)})
+    order = order.model_copy(update={"asks": (asks["whole"], alone)})
+    payload = payloads((cell,), expectations, cache=cache_root(), offline=False, deadline=limit)["little"]
+    heard: list[tuple[float, dict[str, object]]] = []
+    real = this_machine(offline=False)
+    machine = AlteredMachine(real, real.scratch, hear=lambda line: heard.append((time.monotonic(), json.loads(line))))
+    result = run_cell(order, payload, machine, folder, lambda phase, note: None)
+    loaded = sum(it.body.get("errno") == 0 for it in result.answers)
+    if result.outcome is not Outcome.RAN or loaded != 2 * PROGRAMS + 3:  # and the map of each, and one together
+        raise RuntimeError(f"{cell.id}: {result.outcome}: {result.cause}; {loaded} answers are that it loads")
+    if result.timings.boot_s is None:
+        raise RuntimeError(f"{cell.id} was not booted")
+    return result.timings.boot_s, _seconds(heard, "whole"), _seconds(heard, "broken")
+
+
+def _seconds(heard: list[tuple[float, dict[str, object]]], probe: str) -> float:
+    """From its beginning to its last answer."""
+    times = [at for at, said in heard if said.get("probe") == probe]
+    return times[-1] - times[0]
+
+
+def _objects(folder: Path, limit: Deadline) -> list[Path]:
+    """One of which every program loads, and the same with one in its middle that does not."""
+    programs = [_PROGRAM.format(number=number) for number in range(PROGRAMS)]
+    sources = {"whole": programs, "broken": [*programs[: PROGRAMS // 2], _REFUSED, *programs[PROGRAMS // 2 :]]}
+    (folder / "bpf").mkdir(exist_ok=True)
+    for name, parts in sources.items():
+        (folder / "bpf" / f"{name}.bpf.c").write_text(_HEAD + "".join(parts))
+    made = compile_objects(folder, sources, ["little"], cache_root(), deadline=limit)["little"]
+    for name, content in made.items():
+        (folder / name).write_bytes(content)
+    return [folder / name for name in made]
