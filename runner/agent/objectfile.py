@@ -8,6 +8,7 @@ import re
 from fnmatch import fnmatchcase
 
 from . import NoAnswer, bounded
+from .guest import Memory
 from .progtypes import PROG_TYPES
 
 TYPE_CHECKING = False
@@ -55,11 +56,13 @@ class Attempt:
         self.log = ""  # the verifier's, of the culprit
         self.culprit = ""  # the program, or map:NAME, that was not taken; empty: the object as a whole
         self.about: Answer = {}  # the culprit, where it is a program
+        self.memory: Answer = {}  # that it took
         self.taken: dict[str, Answer] = {}  # programs and maps
 
     def answer(self, *, whole: bool = False) -> Answer:
         """`whole`: with all of a log that is cut in `log`, by zlib and in base64."""
-        answer = {"errno": self.errno, "words": self.words[-4000:], **timed(bounded(self.log, _KEPT)), **self.about}
+        told = {**timed(bounded(self.log, _KEPT)), **self.about, **self.memory}
+        answer = {"errno": self.errno, "words": self.words[-4000:], **told}
         if whole and len(self.log) > _KEPT:
             from base64 import b64encode  # noqa: PLC0415  under emulation an import is dear
             from zlib import compress  # noqa: PLC0415
@@ -149,13 +152,15 @@ class File:
                 self._c.bpf_map__set_autocreate(handle, ctypes.c_bool(False))
         made = Attempt()
         self._libbpf.take_words()
-        made.errno = -min(0, self._c.bpf_object__load(self._handle))
+        made.errno = -min(0, self._load(made))
         made.words = self._libbpf.take_words()
         loaded = programs if not made.errno or _SLOT.search(made.words) else ()
         for name in loaded:
             if not made.errno and self._c.bpf_program__fd(self._programs[name]) < 0:
                 continue  # of struct_ops whose map is left out: libbpf did not load it
             made.taken[name] = {"errno": 0, **timed(text_of(logs[name])), **self._sizes(self._programs[name])}
+            if len(programs) == 1:
+                made.taken[name] |= made.memory
         if made.errno and not made.taken:
             made.culprit = self._culprit(made.words, programs, without)
             if made.culprit in logs:
@@ -163,6 +168,18 @@ class File:
             return made
         made.taken |= {MAP + name: {"errno": 0} for name in self.maps if MAP + name not in without}
         return made
+
+    def _load(self, made: Attempt) -> int:
+        """What bpf_object__load returns. The memory is counted from where all but the programs is there: libbpf stops
+        there since 1.6."""
+        if not hasattr(self._c, "bpf_object__prepare"):
+            return int(self._c.bpf_object__load(self._handle))
+        if refused := self._c.bpf_object__prepare(self._handle):
+            return int(refused)
+        with Memory() as memory:
+            refused = self._c.bpf_object__load(self._handle)
+        made.memory = {} if memory.peak_mib is None else {"peak_mem_mib": memory.peak_mib}
+        return int(refused)
 
     def _take_out(self, programs: set[int | None]) -> None:
         """Of what struct_ops refer to; libbpf would load it with their map. Until then a map's value has handles."""
