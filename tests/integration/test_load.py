@@ -293,3 +293,18 @@ def test_one_file_is_compared_with_one(project: Path, capsys: pytest.CaptureFixt
     assert load(Guests(), "lb.bpf.o", "other.bpf.o", "--against", "old.bpf.o") == 64
     assert load(Guests(), "lb.bpf.o", "--against", "none.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == 64
     assert "none.bpf.o" in capsys.readouterr().err
+
+
+def test_what_deviates_is_learned_from_a_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(Guests(), "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64")
+    capsys.readouterr()
+    entry = f"{{programs: [bad], answer: {{cause: refused}}, why: learned from {run_id(project)}}}"
+    assert cli.run(["probes", "learn", run_id(project)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "objects:", "  - id: lb", "    file: lb.bpf.o", "    expect:", f"      - {entry}",
+    ]  # fmt: skip
+    Path("mine.yaml").write_text("objects:\n  - file: lb.bpf.o  # ours\n")
+    assert cli.run(["probes", "learn", run_id(project), "--write", "mine.yaml"]) == 0
+    assert Path("mine.yaml").read_text() == f"objects:\n  - file: lb.bpf.o  # ours\n    expect:\n      - {entry}\n"
+    assert cli.run(["probes", "learn", run_id(project), "--write", "new.yaml"]) == 0
+    assert entry in Path("new.yaml").read_text()
