@@ -6,7 +6,7 @@ import ctypes
 import errno
 import os
 import sys
-from ctypes import c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
 
 SHORT_LOG_BYTES = 32 << 10
 LOG_BYTES = 4 << 20  # the verifier's own words; before v6.4 a log that does not fit is -ENOSPC
@@ -169,6 +169,8 @@ class Libbpf:
             getattr(self.c, name).restype = c_void_p
         for name in ("bpf_map__name", "bpf_program__name", "bpf_program__section_name", "libbpf_version_string"):
             getattr(self.c, name).restype = c_char_p
+        for name in ("bpf_map__is_internal", "bpf_program__autoload"):
+            getattr(self.c, name).restype = c_bool
         self.c.bpf_program__insn_cnt.restype = c_size_t
         self.c.libbpf_set_print(self._print)
 

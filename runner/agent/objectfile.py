@@ -134,6 +134,11 @@ class File:
             if any(fnmatchcase(name, it) for it in patterns) and not any(fnmatchcase(name, it) for it in skip)
         }
 
+    @property
+    def optional(self) -> set[str]:
+        """Those of a section `?...`: libbpf does not load them by itself. To be asked before anything is loaded."""
+        return {name for name, program in self._programs.items() if not self._c.bpf_program__autoload(program)}
+
     def _type(self, program: ctypes.c_void_p) -> str:
         word = self._c.libbpf_bpf_prog_type_str(self._c.bpf_program__type(program))
         return word.decode() if word else "?"

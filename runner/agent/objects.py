@@ -1,6 +1,6 @@
 """Asks one object file of a user: does it load as a whole, and does each of its programs and maps load alone?
 
-Together: the object as it is, all programs at once, as its own loader would. When that fails, alone: a copy in which
+Together: the object as it is, all programs at once that libbpf loads by itself. When that fails, alone: a copy in which
 every undefined symbol is weak, so that a program falls only over what it reaches itself. libbpf stops at the first
 program or map that the kernel refuses; that one is then left out, and the rest is loaded again.
 """
@@ -68,11 +68,11 @@ class Prober:
     def ask(self, body: Wanted) -> Items:
         """Together, then each program and map. What is asked of the whole answers for its parts, where it loads."""
         with self._open(body) as file:
-            programs, maps = file.programs, file.maps
+            programs, maps, optional = file.programs, file.maps, file.optional
         found: dict[str, Answer] = {}
 
         def together() -> Answer:
-            made = self._attempt(body, list(programs), set(), STATS, "")
+            made = self._attempt(body, [name for name in programs if name not in optional], set(), STATS, "")
             found.update(made.taken)
             answer = {**made.answer(), "culprit": made.culprit}
             for name, taken in made.taken.items():

@@ -1,11 +1,9 @@
-"""`runner load` of objects in which each program has a reason of its own not to load, on two real kernels."""
+"""`runner load` on real kernels: each reason why something does not load or attach, and what an object can cost."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from tests.guest.conftest import Project, exported
 from tests.integration.test_object_files import build
@@ -15,15 +13,15 @@ LOADS = "loads"
 # Each: what is said of it on 6.1, and on 6.12.
 SAID = {
     "causes/loads": (LOADS, LOADS),  # and reads CONFIG_HZ
-    "causes/attach_nowhere": (("attach", ""), ("attach", "")),
+    "causes/attach_nowhere": (("attach", ""),) * 2,
     "causes/core_field": (("core", "struct task_struct.no_such_field"),) * 2,
     "causes/extern_kfunc": (("extern", "bpf_no_such_kfunc"),) * 2,
-    "causes/extern_prototype": (("extern", "bpf_key_put"),) * 2,
     "causes/extern_of_module": (("extern", "bpf_xdp_flow_lookup"), LOADS),
+    "causes/extern_prototype": (("extern", "bpf_key_put"),) * 2,
     "causes/helper_of_tc": (("helper", "bpf_skb_store_bytes#9"),) * 2,
-    "causes/map_used": (("map", "map_of_no_type"),) * 2,
     "causes/map:fine": (LOADS, LOADS),
     "causes/map:map_of_no_type": (("map", "map_of_no_type"),) * 2,
+    "causes/map_used": (("map", "map_of_no_type"),) * 2,
     "causes/refused_packet": (("refused", ""),) * 2,
     "causes/target_ext": (("target", "target_ext"),) * 2,
     "causes/target_function": (("target", "no_such_function"),) * 2,
@@ -31,22 +29,21 @@ SAID = {
     "causes/type_since_6_4": (("type", ""), LOADS),
     "causes/untyped_section": (("untyped", "untyped_section"),) * 2,
     "causes/@together": (("extern", "bpf_key_put"),) * 2,
-    "replaces/base": (LOADS, LOADS),
-    "replaces/ext": (("target", "ext"),) * 2,
+    "optional/plain": (LOADS, LOADS),
+    "optional/optional": (("refused", ""),) * 2,
+    "optional/@together": (LOADS, LOADS),
     "tail/of_tc": (LOADS, LOADS),
     "tail/of_xdp": (LOADS, LOADS),
+    "tail/map:calls": (LOADS, LOADS),
     "tail/@together": (("tail-call", "calls"),) * 2,
 }
+REPLACES = """
+  - {object: replaces.bpf.o, up_to: attach, programs: {ext: {target: "base:verdict"}}}
+"""
 
 
-@pytest.fixture
-def objects(tmp_path: Path) -> list[str]:
-    folder = tmp_path / "objects"
-    folder.mkdir()
-    return [
-        str(build(source, folder / f"{source.name.removesuffix('.c')}.o"))
-        for source in sorted((DATA / "objects").glob("*.bpf.c"))
-    ]
+def built(name: str, folder: Path) -> str:
+    return str(build(DATA / "objects" / f"{name}.bpf.c", folder / f"{name}.bpf.o"))
 
 
 def said(cell: dict[str, Any]) -> dict[str, Any]:
@@ -56,12 +53,43 @@ def said(cell: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_each_reason_is_told_and_costs_its_own_program_alone(project: Project, objects: list[str]) -> None:
+def test_each_reason_is_told_and_costs_its_own_program_alone(project: Project) -> None:
     kernels = [word for series in ("6.1", "6.12") for word in ("--kernel", series)]
+    objects = [built(name, project.root) for name in ("causes", "optional", "tail")]
     done = project.runner("load", *objects, "--attach", *kernels, "--arch", "x86_64")
     assert done.returncode == 1, done.stderr
-    old, new = (said(cell) for cell in exported(project)["cells"])
-    assert {name: (old.get(name), new.get(name)) for name in SAID} == SAID
+    old, new = exported(project)["cells"]
+    assert {name: (said(old).get(name), said(new).get(name)) for name in said(old)} == SAID
+    causes = {row["id"]: row["cause"] for row in new["objects"]}
+    assert causes["causes/extern_prototype"].endswith(
+        "bpf_key_put is in vmlinux with another prototype than the program's"
+    )
+    assert "failed to create kprobe 'no_such_function" in causes["causes/attach_nowhere"]
 
 
-def test_a_kernel_that_an_object_takes_down_costs_that_object_alone() -> None: ...
+def test_a_program_replaces_a_function_of_another_one_of_its_object(project: Project) -> None:
+    built("replaces", project.root)
+    project.small()
+    path = project.root / "matrix.yaml"
+    path.write_text(path.read_text().replace("probes: [small]\n", f"probes:{REPLACES}"))
+    done = project.runner("matrix", "run", "--only", "kernel=6.12,arch=x86_64")
+    assert done.returncode == 1, done.stderr  # together it has no program to replace
+    (cell,) = exported(project)["cells"]
+    assert said(cell)["replaces/base"] == LOADS
+    assert said(cell)["replaces/ext"] == LOADS
+
+
+def test_an_object_that_takes_a_kernel_down_costs_itself_alone(project: Project) -> None:
+    objects = [built(name, project.root) for name in ("greedy", "tail")]
+    project.small()
+    path = project.root / "matrix.yaml"
+    panics = '{debian: trixie, series: "6.12", cmdline: "sysctl.vm.panic_on_oom=2"}'
+    text = path.read_text().replace('  - {debian: bookworm, series: "6.1"}\n', "")
+    path.write_text(text.replace('{debian: trixie, series: "6.12"}', panics))
+    done = project.runner("load", *objects, "--arch", "x86_64")
+    assert done.returncode == 1, done.stdout + done.stderr
+    (cell,) = exported(project)["cells"]
+    crashed = {row["id"]: row["crashed"] for row in cell["objects"]}
+    assert {name for name in crashed if crashed[name]} == {"greedy/idle", "greedy/map:all", "greedy/@together"}
+    assert said(cell)["tail/of_tc"] == LOADS
+    assert said(cell)["tail/@together"] == ("tail-call", "calls")
