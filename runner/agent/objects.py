@@ -49,7 +49,7 @@ def _of_ops(answer: Answer) -> bool:
 def _with_reason(first: Attempt, again: Attempt) -> Attempt:
     """The second attempt, whose log says more, with the first one's reason where its own did not fit into the log.
 
-    Before v6.4 a log keeps its beginning, and one that is full is the errno.
+    A log that is full is the errno; before v6.4 it has kept its beginning.
     """
     if again.errno == errno.ENOSPC != first.errno:
         again.errno, again.log = first.errno, f"{again.log}\n{first.log}"

@@ -49,6 +49,8 @@ def test_the_words_are_the_line_that_says_it() -> None:
     assert cause_of(ERRNO["E2BIG"], "", log, supported=True).words == "The sequence of 8193 jumps is too complex."
     assert cause_of(ERRNO["EINVAL"], UNTYPED, "", supported=True).words.startswith("prog 'untyped_section': missing")
     slot = cause_of(ERRNO["EINVAL"], SLOT, "", supported=True)
+    other = "libbpf: extern (func ksym) 'bpf_x': func_proto [41] incompatible with vmlinux [69294]\n"
+    assert cause_of(ERRNO["EINVAL"], other, "", supported=True).words.endswith("func_proto incompatible with vmlinux")
     assert slot.words == "map 'calls': failed to initialize slot [1] to prog 'of_xdp': -22"
 
 

@@ -60,7 +60,7 @@ _SAID_BY_VERIFIER = (
     ("tail-call", r"tail_calls are not allowed()"),
     ("target", r"attach_btf_id (\S+) is not a (?:function|tracepoint)"),
 )
-_DESCRIPTOR = re.compile(r" fd=\d+")  # another one at each boot
+_NUMBERED = re.compile(r" fd=\d+|(?<!slot) \[\d+\]")  # descriptors and BTF ids: others on each boot and kernel
 _NO_CONFIG = "failed to open system Kconfig"
 _LIBBPF = tuple((word, re.compile(pattern, re.MULTILINE)) for word, pattern in _SAID_BY_LIBBPF)
 _VERIFIER = tuple((word, re.compile(pattern, re.MULTILINE)) for word, pattern in _SAID_BY_VERIFIER)
@@ -84,7 +84,7 @@ def cause_of(errno: int, words: str, log: str, *, supported: bool | None, is_map
 def _line(text: str, place: int) -> str:
     """The line at that place, as libbpf or the verifier said it, without addresses."""
     line = text[text.rfind("\n", 0, place) + 1 :].partition("\n")[0]
-    return _DESCRIPTOR.sub("", steady(line.removeprefix("libbpf: ").strip()))
+    return _NUMBERED.sub("", steady(line.removeprefix("libbpf: ").strip()))
 
 
 def not_attached(errno: int, words: str) -> Cause:
