@@ -59,7 +59,10 @@ class Pin(Plain):
 
     @property
     def vendor(self) -> Vendor:
-        return vendor_of(self.release, built_by_user=self.source.startswith("tree:"))
+        """By the release; an archive of Ubuntu's is Ubuntu's own word, and a tree is the user's own build."""
+        word = self.source.partition(":")[0]
+        found = vendor_of(self.release, built_by_user=word == "tree")
+        return Vendor.UBUNTU if word == "ubuntu" and found is not Vendor.AZURE else found
 
     @property
     def judged_as(self) -> KernelVersion | None:

@@ -57,6 +57,11 @@ def test_a_suffix_of_the_users_own_hides_no_vendor() -> None:
     assert vendor_of("5.14.0-570.el9", built_by_user=True) is Vendor.RHEL
 
 
+def test_what_an_archive_of_ubuntu_has_is_ubuntus() -> None:
+    assert pin("6.8.12", source="ubuntu:noble/6.8", release="6.8.12-custom").vendor is Vendor.UBUNTU
+    assert pin("6.8.0", source="ubuntu:noble/6.8/azure", release="6.8.0-1052-azure").vendor is Vendor.AZURE
+
+
 def test_only_upstream_and_debian_number_their_fixes() -> None:
     assert [vendor for vendor in Vendor if vendor.follows_upstream] == [Vendor.UPSTREAM, Vendor.DEBIAN]
 
