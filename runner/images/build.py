@@ -63,28 +63,41 @@ def build_image(
         _open_to_all(work)
         Path(hook).chmod(0o755)
         disk = tree / "disk.ext2"
-        run(
-            [
-                "mmdebstrap",
-                "--variant=extract",
-                f"--architectures={architecture(pin.arch).debian}",
-                f"--include={','.join(sorted(package.name for package in debs))}",
-                "--dpkgopt=path-exclude=/usr/share/*",
-                f"--setup-hook={_MERGE_USR}",
-                f"--extract-hook=sync-in {overlay} /",
-                f"--extract-hook={hook}",
-                "--format=ext2",
-                pin.suite,
-                disk,
-                f"deb [trusted=yes] copy://{repository} ./",
-            ],
-            deadline=deadline,
-            env={"SOURCE_DATE_EPOCH": _EPOCH, "TMPDIR": str(work)},
-        )
+        with _told_why():
+            run(
+                [
+                    "mmdebstrap",
+                    "--variant=extract",
+                    f"--architectures={architecture(pin.arch).debian}",
+                    f"--include={','.join(sorted(package.name for package in debs))}",
+                    "--dpkgopt=path-exclude=/usr/share/*",
+                    f"--setup-hook={_MERGE_USR}",
+                    f"--extract-hook=sync-in {overlay} /",
+                    f"--extract-hook={hook}",
+                    "--format=ext2",
+                    pin.suite,
+                    disk,
+                    f"deb [trusted=yes] copy://{repository} ./",
+                ],
+                deadline=deadline,
+                env={"SOURCE_DATE_EPOCH": _EPOCH, "TMPDIR": str(work)},
+            )
         busybox = next(package for package in debs if package.name == "busybox-static")
         run(["dpkg-deb", "--extract", debs[busybox], work / "busybox"], deadline=deadline)
         (tree / "busybox").mkdir()
         shutil.copy(_first((work / "busybox").rglob("bin/busybox")), tree / "busybox/busybox")
+
+
+@contextmanager
+def _told_why() -> Iterator[None]:
+    """Inside, mmdebstrap's words for a user who may not be other users have a hint."""
+    try:
+        yield
+    except InfraError as error:
+        if "chroot mode" not in error.what:
+            raise
+        hint = "users other than root need `newuidmap` (package uidmap) and a line in /etc/subuid and in /etc/subgid: "
+        raise InfraError(error.what, hint=f"{hint}NAME:100000:65536") from error
 
 
 @contextmanager
