@@ -100,8 +100,8 @@ class Prober:
         while True:
             made = self._attempt(wanted, programs, without, STATS)
             found.update({name: answer for name, answer in made.taken.items() if name not in found})
-            if made.taken or not made.errno or not (programs or made.culprit):
-                refused = [found[name] for name in without if _of_ops(found[name])]
+            refused = [found[name] for name in without if _of_ops(found[name])]
+            if made.taken or not made.errno or not (made.culprit or (programs and not refused)):
                 for name in (name for name in programs if name not in found and refused):
                     found[name] = refused[0]  # its map is what the kernel refused
                 return

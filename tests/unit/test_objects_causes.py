@@ -54,6 +54,13 @@ def test_the_words_are_the_line_that_says_it() -> None:
     assert slot.words == "map 'calls': failed to initialize slot [1] to prog 'of_xdp': -22"
 
 
+def test_without_the_verifiers_words_libbpfs_last_ones_count() -> None:
+    said = "Error loading .BTF into kernel: -2. BTF is mandatory, can't proceed."
+    cause = cause_of(ERRNO["ENOENT"], f"libbpf: {said}\nlibbpf: failed to load object 'x'\n", "", supported=True)
+    assert (cause.word, cause.words) == ("refused", said)
+    assert cause_of(ERRNO["ENOENT"], "", "", supported=True).words == "-ENOENT"
+
+
 def test_a_type_that_the_kernel_lacks_is_not_the_programs_fault() -> None:
     assert cause_of(ERRNO["EINVAL"], "", "", supported=False).word == "type"
     assert cause_of(ERRNO["EINVAL"], "", "", supported=None).word == "refused"

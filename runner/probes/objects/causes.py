@@ -73,12 +73,18 @@ def cause_of(errno: int, words: str, log: str, *, supported: bool | None, is_map
         for word, pattern in table:
             if found := pattern.search(text):
                 return Cause(word, found[1].strip(), _line(text, found.start()))
-    last = verdict_line(log) or f"-{errno_name(errno)}"
+    last = verdict_line(log) or _last_line(words) or f"-{errno_name(errno)}"
     if supported is False and not said.strip():
         return Cause("map" if is_map else "type", "", f"the kernel does not have this type: -{errno_name(errno)}")
     if errno == ERRNO["E2BIG"]:
         return Cause("too-large", "", last)
     return Cause(REFUSED, "", last)
+
+
+def _last_line(words: str) -> str:
+    """What libbpf said last but that it failed."""
+    said = [line for line in words.splitlines() if line.startswith("libbpf: ") and "failed to load" not in line]
+    return _line(said[-1], 0) if said else ""
 
 
 def _line(text: str, place: int) -> str:
