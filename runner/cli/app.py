@@ -34,7 +34,7 @@ class LazyGroups(Group):
 
 app = typer.Typer(
     cls=LazyGroups,
-    help="Boots a matrix of real kernels and measures which kfuncs TC and XDP programs can call on each.",
+    help="Boots real kernels; shows on which of them eBPF programs load, and which kfuncs they can call.",
     epilog="Example: runner matrix run",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -54,6 +54,15 @@ class Load:
         Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
     ] = Format.TEXT
 
+    def check(self) -> None:
+        """Raises UserError for what cannot change a run that is resumed."""
+        given = {
+            "FILE": self.files, "--kernel": self.kernel, "--arch": self.arch, "--program": self.program,
+            "--attach": self.attach, "--log": self.log, "--against": self.against,
+        }  # fmt: skip
+        if self.resume and (wrong := [word for word, it in given.items() if it]):
+            raise UserError(f"--resume executes a run as it began; {', '.join(wrong)} cannot change it")
+
     def entries(self) -> tuple[ObjectEntry, ...]:
         """What a matrix's `probes` would say. Raises UserError without a file, and for several with --against."""
         if not self.files:

@@ -62,6 +62,7 @@ def load(project: Project, asked: Load, engine: Engine) -> int:
 
     Raises UserError when there is no such file, kernel or run.
     """
+    asked.check()
     request = Request(
         resume=bool(asked.resume), resumed=asked.resume or None, slots=asked.slots,
         hosts=asked.hosts, offline=asked.offline, format_=asked.format_,

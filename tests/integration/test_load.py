@@ -128,6 +128,8 @@ def test_a_run_is_resumed_by_the_command_that_began_it(project: Path, capsys: py
     assert load(Guests(), "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == 1
     assert cli.run(["matrix", "run", "--resume", run_id(project)], Guests().engine()) == 64
     assert f"`runner load --resume {run_id(project)}`" in capsys.readouterr().err
+    assert load(Guests(), "lb.bpf.o", "--attach", "--resume", run_id(project)) == 64
+    assert "FILE, --attach cannot change it" in capsys.readouterr().err
     assert load(Guests(), "--resume", "20261128-101010-abcd") == 64
     assert "`runner matrix run --resume 20261128-101010-abcd`" in capsys.readouterr().err
 
