@@ -40,6 +40,7 @@ MAP = "map:"
 STATS, ON_REFUSAL = 4, 0  # log levels: numbers alone; the words of a refusal, for which libbpf asks again
 _STATS_BYTES, _LOG_BYTES = 64 << 10, 16 << 20
 _KEPT = 1 << 20  # of a log
+_LARGEST_LINE = 3 << 20  # the host takes a little more: _MAX_LINE of runner/guest/ssh.py
 _EXT, _STRUCT_OPS_MAP = 28, 26  # BPF_PROG_TYPE_EXT, BPF_MAP_TYPE_STRUCT_OPS
 _PROGRAM = re.compile(r"^libbpf: prog '([^']+)': ", re.MULTILINE)
 _MAP = re.compile(r"^libbpf: (?:map '([^']+)': failed to create|struct_ops init_kern ?([^:\n]*): )", re.MULTILINE)
@@ -67,7 +68,8 @@ class Attempt:
             from base64 import b64encode  # noqa: PLC0415  under emulation an import is dear
             from zlib import compress  # noqa: PLC0415
 
-            answer["whole_log"] = b64encode(compress(timed(self.log)["log"].encode())).decode()
+            packed = b64encode(compress(timed(self.log)["log"].encode())).decode()
+            answer |= {"whole_log": packed} if len(packed) < _LARGEST_LINE else {}
         return answer
 
 

@@ -89,9 +89,9 @@ class Project:
         return found
 
 
-def exported(project: Project) -> dict[str, Any]:
-    """The last run, as other tools read it."""
-    done = project.runner("report", "export", "--format", "json")
+def exported(project: Project, *run: str) -> dict[str, Any]:
+    """A run, by default the last one of a matrix, as other tools read it."""
+    done = project.runner("report", "export", *run, "--format", "json")
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document
