@@ -40,7 +40,7 @@ CellId = Annotated[str, typer.Argument(metavar="ID", help="A cell's id, such as 
 RunOfCell = Annotated[
     str | None, typer.Option("--run", help="A run's id. [default: the one with the cell's newest answer]")
 ]
-Gdb = Annotated[bool, typer.Option("--gdb", help="Let gdb attach to the guest, and print the line that does.")]
+Gdb = Annotated[bool, typer.Option("--gdb", help="Let gdb attach to the guest, and print the command for it.")]
 
 
 @command(app, "show", "cell show 6.12.117-x86_64")
@@ -83,7 +83,9 @@ def repro(
         Path | None,
         typer.Option("--from", metavar="FILE", help="JSON export to reproduce from; may come from another machine."),
     ] = None,
-    hold: Annotated[bool, typer.Option("--hold", help="Leave the guest open and print how to enter it.")] = False,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Keep the guest running afterwards and print how to log in.")
+    ] = False,
     gdb: Gdb = False,
     offline: Offline = False,
 ) -> Shown:

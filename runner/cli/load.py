@@ -30,15 +30,15 @@ class Load:
             help="6.12, 6.12.117, '>=6.1,<7', ./bzImage, ./linux, oci:REF. May be repeated. [default: the matrix's]",
         ),
     ] = None
-    arch: Annotated[list[str] | None, typer.Option(metavar="ARCH", help="May be repeated. [default: the matrix's]")] = (
-        None
-    )
+    arch: Annotated[
+        list[str] | None, typer.Option(metavar="ARCH", help="Architecture. May be repeated. [default: the matrix's]")
+    ] = None
     program: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only these programs. May be repeated.")] = (
         None
     )
     attach: Annotated[bool, typer.Option("--attach", help="Also attach each program that loads.")] = False
     stats: Stats = None
-    log: Annotated[bool, typer.Option("--log", help="Keep a verifier's log whole that would be cut.")] = False
+    log: Annotated[bool, typer.Option("--log", help="Keep the whole log of the verifier, however long.")] = False
     against: Annotated[
         Path | None,
         typer.Option(metavar="OLD.bpf.o", help="Also load an earlier build; exit 1 only when FILE.bpf.o is worse."),
@@ -46,7 +46,7 @@ class Load:
     bisect: Annotated[
         bool, typer.Option(BISECT, help="For `git bisect run`: exit 0 as expected, 1 not, 125 no answer, 128 failure.")
     ] = False
-    resume: Annotated[str, typer.Option(metavar="RUN", help="Resume this run, which was stopped.")] = ""
+    resume: Annotated[str, typer.Option(metavar="RUN", help="Resume this stopped run.")] = ""
     slots: Slots = None
     hosts: Hosts = None
     offline: Offline = False

@@ -245,7 +245,7 @@ def diff(
 @command(app, "history", "report history bpf_ct_set_nat_info")
 def history_of(
     project: Project,
-    kfunc: Annotated[str, typer.Argument(help="The kfunc.")],
+    kfunc: Annotated[str, typer.Argument(metavar="KFUNC", help="The kfunc.")],
     prog_type: Type = None,
     arch: Arch = None,
 ) -> Shown:
