@@ -61,13 +61,13 @@ class Prober:
 
     def __init__(self, libbpf: Libbpf, folder: str) -> None:  # noqa: ARG002  every kind's prober is made so
         self._libbpf = libbpf
-        self._census: Census | None = None
+        self._census: KernelCensus | None = None
         self._told: set[str] = set()
 
     def ask(self, body: Wanted) -> Items:
         """Each kfunc's CensusObservation; then the names that were looked for and are not there."""
         if self._census is None:
-            self._census = Census(self._libbpf, frozenset(body["kfuncs"]))
+            self._census = KernelCensus(self._libbpf, frozenset(body["kfuncs"]))
         census, prog_type = self._census, body["prog_type"]
         if reason := census.untestable(prog_type):
             raise NoAnswer(reason)
@@ -82,7 +82,7 @@ class Prober:
         return {word: getattr(kfunc, word) for word in FACTS}
 
 
-class Census:
+class KernelCensus:
     """What this kernel says about its kfuncs. Raises LibbpfError, BtfError, OSError."""
 
     def __init__(self, libbpf: Libbpf, names: frozenset[str]) -> None:

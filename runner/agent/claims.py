@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from .libbpf import Libbpf
     from .programs import Object
-    from .traffic import Traffic, Wanted
+    from .traffic import Testbed, Wanted
 
     class Claim(TypedDict):
         """Body of runner/probes/claims."""
@@ -37,7 +37,7 @@ class Prober:
         self._libbpf = libbpf
         self._loader = Loader(libbpf, folder)
         self._numbered: set[int] = set()  # network namespaces that have these ids
-        self._traffic: Traffic | None = None
+        self._traffic: Testbed | None = None
 
     def ask(self, body: Claim) -> dict[str, object]:
         """The body of an Observation."""
@@ -74,11 +74,11 @@ class Prober:
             ip(f"netns add numbered{netns}\nnetns set numbered{netns} {netns}\n")
             self._numbered.add(netns)
 
-    def _flows(self) -> Traffic:
+    def _flows(self) -> Testbed:
         if self._traffic is None:
-            from .traffic import Traffic  # noqa: PLC0415  under emulation an import is dear
+            from .traffic import Testbed  # noqa: PLC0415  under emulation an import is dear
 
-            self._traffic = Traffic(self._libbpf)
+            self._traffic = Testbed(self._libbpf)
         return self._traffic
 
 

@@ -98,7 +98,7 @@ def _socket(kind: int, port: int) -> socket.socket:
     return made
 
 
-class Traffic:
+class Testbed:
     """The namespaces, made once, and the flows through them. Raises NoAnswer and what `flow` raises."""
 
     def __init__(self, libbpf: Libbpf) -> None:

@@ -61,7 +61,7 @@ class RpmRepository(Plain):
     package: Annotated[Name, Field(description="the package with the image, such as kernel-core")] = "kernel-core"
 
 
-class Listed(NamedTuple):
+class ListedRpm(NamedTuple):
     """What the list has of a package."""
 
     version: str
@@ -103,7 +103,7 @@ class RpmSource(PackagedSource):
         """Every kernel whose packages are all there."""
         base = self.rpm.package.removesuffix("-core")
         names = (self.rpm.package, *(f"{base}-{part}" for part in ("modules", "modules-core", "modules-extra")))
-        found: dict[tuple[str, str], dict[str, Listed]] = {}
+        found: dict[tuple[str, str], dict[str, ListedRpm]] = {}
         for name, package in self._listed(names, arch, means):
             found.setdefault((package.version, package.release), {})[name] = package
         needed = {self.rpm.package, *([f"{base}-modules"] if base != self.rpm.package else [])}
@@ -145,7 +145,7 @@ class RpmSource(PackagedSource):
             return Path(self.rpm.key)
         return means.archive.unpacked(KEYS, f"usr/share/{KEYS}/{self.rpm.key}", arch, deadline=means.deadline)
 
-    def _listed(self, names: Sequence[str], arch: str, means: Means) -> Iterator[tuple[str, Listed]]:
+    def _listed(self, names: Sequence[str], arch: str, means: Means) -> Iterator[tuple[str, ListedRpm]]:
         """The packages of these names in the repository's list."""
         server, uname = self._server(arch), architecture(arch).uname
         index = server.text("repodata/repomd.xml", deadline=means.deadline)
@@ -189,7 +189,7 @@ def _primary(index: bytes, what: str) -> tuple[str, str]:
     return location.get("href", ""), checksum.text or ""
 
 
-def _package(element: Xml.Element) -> Listed | None:
+def _package(element: Xml.Element) -> ListedRpm | None:
     """A package of the list; None when it has no sha256, or a name that none of a kernel's has."""
     version, location = element.find(f"{_COMMON}version"), element.find(f"{_COMMON}location")
     size, checksum = element.find(f"{_COMMON}size"), element.find(f"{_COMMON}checksum[@type='sha256']")
@@ -208,10 +208,10 @@ def _package(element: Xml.Element) -> Listed | None:
         return None
     entries = element.iterfind(f".//{_RPM}provides/{_RPM}entry")
     provides = {entry.get("name", ""): f"{entry.get('ver')}-{entry.get('rel')}" for entry in entries}
-    return Listed(version.get("ver", ""), version.get("rel", ""), provides, file)
+    return ListedRpm(version.get("ver", ""), version.get("rel", ""), provides, file)
 
 
-def uname_of(name: str, package: Listed, uname: str) -> str:
+def uname_of(name: str, package: ListedRpm, uname: str) -> str:
     """The release of the kernel in the package with its image. Pure.
 
     Fedora and its family say it; openSUSE's kernel-default 6.4.0-150600.23.33.1 is 6.4.0-150600.23.33-default.

@@ -123,7 +123,7 @@ class Need:
     where: str = ""  # needed only where this option is set
 
 
-class Place(NamedTuple):
+class GridPlace(NamedTuple):
     """Where a grid shows a subject. Without a group subjects are sorted; in one they stay in the order of the rows."""
 
     name: str
@@ -254,9 +254,9 @@ class Kind(Generic[KnownT]):
         """What a grid shows of a row with a state."""
         return self.word(row.state)
 
-    def place(self, subject: str) -> Place:
+    def place(self, subject: str) -> GridPlace:
         """Where, and under which name."""
-        return Place(subject)
+        return GridPlace(subject)
 
     def in_earlier_build(self, subject: str) -> str:
         """The subject that a row is compared with, of an earlier build in the same boot; empty: there are no builds."""

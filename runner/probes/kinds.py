@@ -9,9 +9,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runner.probes.kind import NO_ANSWER_WORD, Kind, Place
+from runner.probes.kind import NO_ANSWER_WORD, GridPlace, Kind
 
-__all__ = ["KINDS", "NO_ANSWER_WORD", "OPTIONS", "PROBE_ENTRIES", "Kind", "Place"]
+__all__ = ["KINDS", "NO_ANSWER_WORD", "OPTIONS", "PROBE_ENTRIES", "GridPlace", "Kind"]
 
 
 def _found() -> dict[str, Kind[Any]]:

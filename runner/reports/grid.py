@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model import ProgType, Row, Verdict
-from runner.probes.kinds import KINDS, Kind, Place
+from runner.probes.kinds import KINDS, GridPlace, Kind
 from runner.reports.drawing import Trimmed, columns, state_mark, state_words
 from runner.reports.findings import subject_cause
 from runner.results.availability import Availability, Column, Topic, places
@@ -84,7 +84,7 @@ def _lead(grid: Availability, gap: int) -> list[Text]:
     return lines
 
 
-def _place(topic: Topic) -> Place:
+def _place(topic: Topic) -> GridPlace:
     return KINDS[topic.kind].place(topic.subject)
 
 

@@ -12,7 +12,7 @@ import pytest
 from runner.errors import InfraError, UserError
 from runner.kernels import Means, ensure_kernel, lock_kernels, offered, source_of
 from runner.kernels.archive import Archive
-from runner.kernels.rpm import Listed, RpmSource, check_signatures, uname_of, upstream_of
+from runner.kernels.rpm import ListedRpm, RpmSource, check_signatures, uname_of, upstream_of
 from runner.model import Pin, PinnedFile, Wanted
 from tests.integration.rpm_fixture import MISSING, Signer, build_rpm, index, signing
 from tests.integration.web_fixture import Web
@@ -208,7 +208,7 @@ def test_without_rpm_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.M
 def test_the_release_of_each_distribution(name: str, build: str, provides: dict[str, str], release: str) -> None:
     file = PinnedFile(name="x", sha256="0" * 64, size_bytes=1)
     version, _, its = build.partition("-")
-    assert uname_of(name, Listed(version, its, provides, file), "x86_64") == release
+    assert uname_of(name, ListedRpm(version, its, provides, file), "x86_64") == release
 
 
 def test_a_release_candidate_says_so() -> None:

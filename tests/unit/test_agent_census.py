@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner.agent import NoAnswer, census
-from runner.agent.census import Census, Prober, program, with_map
+from runner.agent.census import KernelCensus, Prober, program, with_map
 from runner.agent.kernelbtf import Kfunc
 from runner.agent.libbpf import LoadOpts, instruction
 from runner.agent.progtypes import PROG_TYPES
@@ -22,7 +22,7 @@ NAMES = ("bpf_a", "bpf_b")
 REFUSED = "calling kernel function is not allowed\n"
 
 
-class FakeCensus(Census):
+class FakeCensus(KernelCensus):
     """Every kfunc is refused; `untestable` as told."""
 
     def __init__(self, why: str = "") -> None:
@@ -38,7 +38,7 @@ class FakeCensus(Census):
 
 
 def prober(monkeypatch: pytest.MonkeyPatch, why: str = "") -> Prober:
-    monkeypatch.setattr(census, "Census", lambda libbpf, names: FakeCensus(why))
+    monkeypatch.setattr(census, "KernelCensus", lambda libbpf, names: FakeCensus(why))
     return Prober(None, "")  # type: ignore[arg-type]
 
 
@@ -92,7 +92,7 @@ class Kernel:
         return 9
 
 
-class Asking(Census):
+class Asking(KernelCensus):
     def __init__(self, kernel: Kernel) -> None:
         self._libbpf = kernel  # type: ignore[assignment]
         self._arena = None

@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from runner.model import Answer, CellResult, Facts, Outcome, Row
 from runner.model.answers import Crash
 from runner.probes.objects.judge import rows_of
-from runner.probes.objects.written import Settings, UserObject
+from runner.probes.objects.written import ObjectSettings, UserObject
 from tests.samples import cell, pin
 
 REFUSED = {
@@ -32,7 +32,7 @@ LOADED: dict[str, JsonValue] = {
 def user_object(**settings: Any) -> UserObject:
     return UserObject(
         "lb",
-        Settings.model_validate(settings),
+        ObjectSettings.model_validate(settings),
         ("good", "bad"),
         {"x86_64": "0" * 64},
         {"bpf_x": ("fou",)},

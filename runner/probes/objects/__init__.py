@@ -13,7 +13,7 @@ from runner.model.architecture import ARCHITECTURES
 from runner.model.errnos import errno_words
 from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import load_kfuncs
-from runner.probes.kind import VMLINUX, Kind, Need, Pairs, Place, ProbeFile, Said
+from runner.probes.kind import VMLINUX, GridPlace, Kind, Need, Pairs, ProbeFile, Said
 from runner.probes.objects.elf import checked
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of, told_by
 from runner.probes.objects.numbers import numbers, veristat_line
@@ -23,7 +23,7 @@ from runner.probes.objects.written import (
     TOGETHER,
     ObjectEntry,
     ObjectKeys,
-    Settings,
+    ObjectSettings,
     UserObject,
     WrittenObject,
     objects_of,
@@ -141,11 +141,11 @@ class Objects(Kind[tuple[UserObject, ...]]):
         expected = row.verdict in (Verdict.HOLDS, Verdict.NOT_APPLICABLE) or row.known_issue
         return _EXPECTED if row.state == REFUSED and expected else self.word(row.state)
 
-    def place(self, subject: str) -> Place:
+    def place(self, subject: str) -> GridPlace:
         group, _, name = subject.partition("/")
         if name.startswith(MAP):
-            return Place(f"map {name.removeprefix(MAP)}", group, 1)
-        return Place("together", group, 2) if name == TOGETHER else Place(name, group)
+            return GridPlace(f"map {name.removeprefix(MAP)}", group, 1)
+        return GridPlace("together", group, 2) if name == TOGETHER else GridPlace(name, group)
 
     def in_earlier_build(self, subject: str) -> str:
         group, _, name = subject.partition("/")
@@ -211,7 +211,7 @@ def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserObject:
     archs = {it.uname: arch for arch, it in ARCHITECTURES.items()}
     return UserObject(
         id=ask.probe,
-        settings=Settings.model_validate(body["settings"]),
+        settings=ObjectSettings.model_validate(body["settings"]),
         names=ask.programs,
         digests={archs[uname]: digest for uname, digest in body["files"].items()},
         files={

@@ -68,7 +68,7 @@ class MapSetting(Plain):
     max_entries: Annotated[int, Field(gt=0, lt=1 << 32, description="instead of what the object says")]
 
 
-class Limits(Plain):
+class NumberLimits(Plain):
     """A program that needs more is a broken claim."""
 
     insns: Annotated[int | None, Field(gt=0, description="instructions that the verifier processed")] = None
@@ -80,7 +80,7 @@ class Limits(Plain):
     ] = None
 
 
-class Settings(Plain):
+class ObjectSettings(Plain):
     """What can be said of an object, wherever it is named."""
 
     up_to: Annotated[Literal["load", "attach"], Field(description="how far each program is to come")] = "load"
@@ -90,11 +90,11 @@ class Settings(Plain):
     programs: dict[Pattern, ProgramSetting | Literal["skip"]] = Field(
         default_factory=dict, description="by pattern of their names; skip: not asked about"
     )
-    limits: Annotated[Limits, Field(description="of each program")] = Limits()
+    limits: Annotated[NumberLimits, Field(description="of each program")] = NumberLimits()
     expect: Annotated[tuple[ObjectExpectation, ...], Field(description="what is known not to load; all else is")] = ()
 
 
-class WrittenObject(Settings):
+class WrittenObject(ObjectSettings):
     """One entry of `objects:` in bpf/NAME.yaml. `file` is a path or a pattern below the project."""
 
     id: Annotated[Id | None, Field(description="by default the file's name")] = None
@@ -109,7 +109,7 @@ class _Key(Plain):
     object: Annotated[Text, Field(description="a path or a pattern below the project; {arch}, {goarch}, {debarch}")]
 
 
-class ObjectEntry(Settings, _Key):  # in this order the key is the first field
+class ObjectEntry(ObjectSettings, _Key):  # in this order the key is the first field
     """The mapping `{object: "build/{arch}/*.bpf.o"}` among the matrix's `probes`."""
 
     id: Annotated[Id | None, Field(description="by default the file's name")] = None
@@ -121,7 +121,7 @@ class UserObject:
     """An object file of one id, on each architecture that it was built for."""
 
     id: str
-    settings: Settings
+    settings: ObjectSettings
     names: tuple[str, ...]  # of its programs that are asked about
     digests: Mapping[str, str]  # of the files, by our name of the architecture
     homes: Mapping[str, tuple[str, ...]]  # of the kfuncs that it calls: what holds each on some kernel
@@ -131,7 +131,12 @@ class UserObject:
 
     @classmethod
     def of_files(
-        cls, id_: str, settings: Settings, only: tuple[str, ...], files: Mapping[str, ObjectFile], kfuncs: KfuncList
+        cls,
+        id_: str,
+        settings: ObjectSettings,
+        only: tuple[str, ...],
+        files: Mapping[str, ObjectFile],
+        kfuncs: KfuncList,
     ) -> Self:
         """Raises UserError for a pattern that matches no program."""
         every = tuple(dict.fromkeys(name for file in files.values() for name in file.programs))
@@ -187,7 +192,7 @@ def objects_of(root: Path, written: Iterable[WrittenObject | ObjectEntry], kfunc
             chosen = entry.id or name
             if chosen in found:
                 raise UserError(f"two objects are called {chosen!r}", hint="give them an `id` in bpf/NAME.yaml")
-            settings = Settings(**{key: getattr(entry, key) for key in Settings.model_fields})
+            settings = ObjectSettings(**{key: getattr(entry, key) for key in ObjectSettings.model_fields})
             only = entry.only if isinstance(entry, ObjectEntry) else ()
             found[chosen] = UserObject.of_files(chosen, settings, only, files, kfuncs)
     return tuple(found.values())
