@@ -60,6 +60,7 @@ def own_folder(parent: Path, prefix: str, *, end_s: float) -> Iterator[Folder]:
     """A new folder in `parent`, removed when the block ends.
 
     Ends and removes first what killed programs left beside it under the same prefix, within `end_s` for each.
+    Raises InfraError when another program has taken the new folder.
     """
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(parent, end_s):

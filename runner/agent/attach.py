@@ -97,6 +97,7 @@ class Hooks:
         return int(self._libbpf.c.bpf_xdp_attach(self._index, fd, ctypes.c_uint32(_XDP_MODES[kind]), None))
 
     def detach(self) -> None:
+        """Undo the last `attach`, if there was one."""
         kind, self._kind = self._kind, ""
         if kind == "clsact":
             hook, opts = self._hook(), TcOpts(sz=ctypes.sizeof(TcOpts), handle=1, priority=1)

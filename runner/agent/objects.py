@@ -66,7 +66,7 @@ class Prober:
         self._attacher = Attacher(libbpf)
 
     def ask(self, body: Wanted) -> Items:
-        """Together, then each program and map. What is asked of the whole answers for its parts, where it loads."""
+        """The whole object together, then each program and map alone; where the whole loads, that answers its parts."""
         with self._open(body) as file:
             programs, maps, optional = file.programs, file.maps, file.optional
         found: dict[str, Answer] = {}

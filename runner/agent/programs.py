@@ -147,6 +147,7 @@ class Object:
         return address, size.value
 
     def set_constants(self, constants: dict[str, int]) -> None:
+        """Write members of .rodata before the load. Raises BtfError for what is not a constant."""
         for path, value in constants.items():
             section, slot = self.slot(path)
             if section != ".rodata":
@@ -169,6 +170,7 @@ class Object:
                 os.close(fd)  # libbpf has its own
 
     def ready(self, programs: dict[str, Relocated]) -> None:
+        """Take the relocated programs, and remember the writable sections as they are now."""
         self._programs = programs
         self.words += self._libbpf.take_words()
         for section in _WRITABLE:

@@ -40,7 +40,10 @@ _ACTIVE = (Phase.PREPARING, Phase.BOOTING, Phase.PROBING)
 
 @contextmanager
 def fleet_of(file: Path | None, slots: int | None, cells: Sequence[Cell], console: Console) -> Iterator[Fleet]:
-    """Without a file this machine alone. Prints which hosts take part, and why others do not. InfraError: none does."""
+    """The hosts of `file`, or this machine alone. Prints which hosts take part, and why others do not.
+
+    Raises UserError for `slots` together with a file, InfraError when no host can be used.
+    """
     if file is None:
         yield this_machine_alone(slots or default_slots(cells))
         return

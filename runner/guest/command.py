@@ -30,7 +30,7 @@ _SOCKET_PATH_MAX = 107  # of a UNIX socket, unix(7)
 _LOGLEVEL = 5
 
 # vng makes most of the kernel's command line itself. A kernel cuts what is too long for it without a word, from its
-# end, where vng says what the init process is: the guest then dies of something else.
+# end, where vng names the init process: the guest then panics for another reason.
 _QEMU = """\
 #!/bin/sh
 for word; do

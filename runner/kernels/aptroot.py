@@ -82,7 +82,7 @@ class AptRoot:
 
     @contextmanager
     def locked(self, deadline: Deadline) -> Iterator[None]:
-        """One process at a time, and one thread."""
+        """One process and one thread at a time. Raises InfraError when the deadline passes first."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with filelock.FileLock(self.folder / "lock", timeout=deadline.remaining_s):
@@ -108,7 +108,10 @@ class AptRoot:
             write_atomically(path, text.encode())
 
     def update(self, deadline: Deadline, max_age_s: float) -> str:
-        """Fetch the lists unless they are young. Returns what the reader must know about them, if anything."""
+        """Fetch the lists unless they are younger than `max_age_s`. Returns a warning about them, or nothing.
+
+        Raises InfraError when they cannot be fetched.
+        """
         with self.locked(deadline):
             now = datetime.now(UTC).timestamp()  # a clock that was set back does not keep old lists fresh
             if self.index.exists() and abs(now - self.index.stat().st_mtime) < max_age_s:

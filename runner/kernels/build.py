@@ -189,6 +189,7 @@ class _Make:
     deadline: Deadline
 
     def run(self, *command: str | Path, **variables: str) -> None:
+        """Run one step. Raises BuildError when the source does not build, InfraError for a fault of the machine."""
         env = {
             **_FIXED,
             **virtme_environment(self.objects),

@@ -54,7 +54,7 @@ class OneOf:
 
 
 def quoted(value: object) -> object:
-    """A validator: text, and not what YAML makes of 6.10."""
+    """A validator: text, and not what YAML makes of 6.10. Raises ValueError for a number."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError('put it in quotes, like "6.12": without them, YAML reads 6.10 as the number 6.1')
     return value

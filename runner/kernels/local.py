@@ -63,7 +63,10 @@ class LocalSource(KernelSource):
             return error.what
 
     def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
-        """Copy it. What is unpacked is a copy that was checked: a build may go on in the folder that it comes from."""
+        """Copy it. What is unpacked is a copy that was checked, since a build may be running in the source folder.
+
+        Raises InfraError when it is gone, cannot be read, or is not what was pinned.
+        """
         try:
             staged = _staged(needed_of(self._find(pin)), tree.parent / "staged")
         except UserError as error:  # it was there when it was pinned
@@ -82,7 +85,10 @@ class LocalSource(KernelSource):
 
 
 def pin_of(source: str, arch: str, parts: Parts) -> Pin:
-    """Pin a kernel as it is now. Raises UserError when it is none for this architecture."""
+    """Pin a kernel as it is now.
+
+    Raises UserError when it is not one for this architecture or has no version, InfraError when it cannot be read.
+    """
     found = parts.architecture()
     if found != arch:
         raise UserError(

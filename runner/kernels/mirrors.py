@@ -72,7 +72,7 @@ def find_mirrors(*, deadline: Deadline, environ: Mapping[str, str] = os.environ)
         found = choose(uris.splitlines())
         main, security = main or found.main, security or found.security
     if not main:
-        raise InfraError("this host's apt knows no Debian mirror", hint=f"set {MIRROR_VARIABLE} to the address of one")
+        raise InfraError("this host's apt names no Debian mirror", hint=f"set {MIRROR_VARIABLE} to the address of one")
     return Mirrors(main.rstrip("/"), security.rstrip("/"), transport(deadline=deadline))
 
 

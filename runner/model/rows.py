@@ -20,7 +20,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class StateWord:
-    """A state that a kind of probe knows. The lower rank is the worse; equal ranks are neither."""
+    """A state of a kind of probe. The lower rank is the worse; equal ranks are neither."""
 
     word: str
     rank: int

@@ -33,7 +33,7 @@ class Reading:
 
 JIT_OFF = "the BPF JIT is off"  # or there is none: the kernel says the same
 _NO_JIT = "the kernel is built without a BPF JIT"
-NO_KFUNCS = "the kernel has no kfuncs: its verifier knows no calls of them, which upstream's does since 5.13"
+NO_KFUNCS = "the kernel has no kfuncs: upstream's verifier accepts calls of them since 5.13"
 NO_CALLS = "BPF_CALL uses reserved fields"  # what such a verifier says of a call
 NEEDS_DEVICE = "metadata kfuncs require device-bound program"
 _CALL = re.compile(r"^\d+: \(85\) call ", re.MULTILINE)  # the verifier got as far as the call

@@ -67,7 +67,7 @@ def probe_report(
 ) -> RenderableType:
     """One probe: what is expected (`says` in words, `source` who says it), its rows, the raw answer, its trace.
 
-    Raises UserError, naming the nearest probe, when the cell knows no such probe.
+    Raises UserError, naming the nearest probe, when the cell has no such probe.
     """
     rows, crashed = [row for row in cell.rows if row.probe == probe], _crashed(cell.result, probe)
     if not rows and not crashed:

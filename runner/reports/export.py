@@ -24,7 +24,7 @@ from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import nearest, plain
 
-# `finished` is null while the run goes on, and when it was killed; `slots` are guests at once
+# `finished` is null while it runs, and when it was killed; `slots` are concurrent guests
 _RUN_FIELDS = {"id", "started", "finished", "matrix_sha256", "runner_version", "slots"}
 _BUILD_FIELDS = {"compiler", "pahole", "lacks"}  # `lacks`: options that the probes or the guest need
 _MAX_PROGRAM_BYTES = 64 << 20

@@ -162,7 +162,7 @@ def _parsed(path: Path, model: TypeAdapter[T]) -> T:
         read = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506  it makes no objects
         return model.validate_python(read)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}", hint="--ebpf-docs wants a checkout of the project") from error
+        raise UserError(f"{path}: {error.strerror}", hint="--ebpf-docs needs a checkout of the project") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
     except ValidationError as error:

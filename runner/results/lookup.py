@@ -68,7 +68,10 @@ def _newest_answer(finals: Sequence[Final]) -> Final | None:
 
 
 def side(store: ResultStore, expectations: Expectations, word: str) -> Side:
-    """`word`: a run's id, `last`, `last~1`; or a kernel (6.12.117) or a cell: its last stored answer."""
+    """`word`: a run's id, `last`, `last~1`; or a kernel (6.12.117) or a cell: its last stored answer.
+
+    Raises UserError when the store has no such run or no answer of such a kernel.
+    """
     infos, run_id = store.runs(), word
     if found := _LAST.fullmatch(word):
         back, runs = int(found[1] or 0), [info.id for info in infos if info.kind is RunKind.MATRIX]

@@ -44,7 +44,7 @@ class RunKind(StrEnum):
         return next((kind for kind in cls if kind == word), cls("matrix"))
 
 
-NEVER_FINISHED = "never finished: the run was stopped, or still goes on"
+NEVER_FINISHED = "never finished: the run was stopped, or is still running"
 
 
 def new_run_id(started: datetime, kind: RunKind = RunKind.MATRIX) -> str:
@@ -54,7 +54,7 @@ def new_run_id(started: datetime, kind: RunKind = RunKind.MATRIX) -> str:
 
 
 class RunHeader(Plain):
-    """A run without its cells. `finished` is None while it goes on, and for ever when it was killed."""
+    """A run without its cells. `finished` is None while it runs, and for ever when it was killed."""
 
     id: RunId
     started: AwareDatetime

@@ -77,7 +77,10 @@ class ResultStore:
     # --- writing ----------------------------------------------------------------------------------------------------
 
     def begin(self, run: Run) -> None:
-        """Record a run and every cell that is to run, before the first one starts. `run.results` are not looked at."""
+        """Record a run and every cell that is to run, before the first one starts; `run.results` are ignored.
+
+        Raises UserError when there is a run of that id.
+        """
         if any(known.id == run.id for known in self.runs()):
             raise UserError(f"there is a run {run.id} in {self.path} already", hint="give it another id")
         sessions = run.sessions or ((run.started, run.started),)
@@ -90,7 +93,7 @@ class ResultStore:
             self._write_cells(seq or 0, run.cells)
 
     def resume(self, run_id: str, now: datetime) -> None:
-        """Record that a run goes on: the time until now was a pause."""
+        """Record that a run is resumed: the time until now was a pause."""
         with self._changing(run_id) as seq:
             self._write_sessions(seq, (*self._sessions(seq), (now, now)))
 

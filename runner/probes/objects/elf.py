@@ -26,7 +26,7 @@ _OWN_LOADER = "give your own loader to the guest instead"
 
 @dataclass(frozen=True)
 class ObjectFile:
-    """An object that libbpf can open. `externs` are what it wants of the kernel, by name."""
+    """An object that libbpf can open. `externs` are what it needs from the kernel, by name."""
 
     path: str
     content: bytes
@@ -81,7 +81,7 @@ def read_object(path: Path) -> ObjectFile:
 
 
 def checked(path: str, content: bytes) -> ObjectFile:
-    """As read_object, of what was read."""
+    """The object with this content; `path` is for messages. Raises UserError when libbpf could not open it."""
     try:
         return _parsed(path, content)
     except UserError:
