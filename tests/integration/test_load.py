@@ -310,3 +310,13 @@ def test_what_deviates_is_learned_from_a_run(project: Path, capsys: pytest.Captu
     assert Path("mine.yaml").read_text() == f"objects:\n  - file: lb.bpf.o  # ours\n    expect:\n      - {entry}\n"
     assert cli.run(["probes", "learn", run_id(project), "--write", "new.yaml"]) == 0
     assert entry in Path("new.yaml").read_text()
+
+
+def test_every_report_of_a_run_shows_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(Guests(), "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64")
+    for name in ("csv", "junit", "ktap", "kcidb", "markdown", "github"):
+        capsys.readouterr()
+        assert cli.run(["report", "export", run_id(project), "--format", name]) == 0
+        assert "lb/bad" in capsys.readouterr().out, name
+    assert cli.run(["report", "html", run_id(project), "--output", "site"]) == 0
+    assert "lb/bad" in (project / "site/index.html").read_text()
