@@ -65,6 +65,7 @@ def test_each_reason_is_told_and_costs_its_own_program_alone(project: Project) -
     assert done.returncode == 1, done.stderr
     old, new = loaded(project)["cells"]
     assert {name: (said(old).get(name), said(new).get(name)) for name in said(old)} == SAID
+    assert {row["modules"] for row in new["objects"] if row["id"].startswith("causes/")} == {"nf_flow_table"}
     causes = {row["id"]: row["cause"] for row in new["objects"]}
     assert causes["causes/extern_prototype"].endswith(
         "bpf_key_put is in vmlinux with another prototype than the program's"

@@ -134,7 +134,8 @@ def test_our_own_failure_is_no_answer() -> None:
     unloaded = Facts(modules={"fou": "Module fou not found"})
     row = rows(result(facts=unloaded, good=extern))["good"]
     assert (row.verdict, row.cause) == ("no answer", "module fou did not load: Module fou not found")
-    assert rows(result(facts=Facts(modules={"fou": ""}), good=extern))["good"].verdict == "broken"
+    loaded = rows(result(facts=Facts(modules={"fou": ""}), good=extern))["good"]
+    assert (loaded.verdict, loaded.details["modules"]) == ("broken", "fou")
 
 
 def test_another_prototype_is_told_from_a_missing_kfunc() -> None:

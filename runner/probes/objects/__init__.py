@@ -13,7 +13,7 @@ from runner.model.architecture import ARCHITECTURES
 from runner.model.errnos import errno_words
 from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import load_kfuncs
-from runner.probes.kind import VMLINUX, GridPlace, Kind, Need, Pairs, ProbeFile, Said
+from runner.probes.kind import GridPlace, Kind, Need, Pairs, ProbeFile, Said
 from runner.probes.objects.elf import checked
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of, told_by
 from runner.probes.objects.numbers import numbers, veristat_line
@@ -108,8 +108,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
     def modules(self, known: tuple[UserObject, ...]) -> Iterable[str]:
         """Those that the user names, and those that hold a kfunc which an object calls."""
         for each in known:
-            yield from each.settings.modules
-            yield from (home for homes in each.homes.values() for home in homes if home != VMLINUX)
+            yield from each.modules
 
     def pushed(self, known: tuple[UserObject, ...], arch: str) -> Mapping[str, bytes]:
         files = [each.file(arch) for each in known]
@@ -185,7 +184,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
                 "answer": row.state, "verdict": row.verdict, "expected": row.expected,
                 "observed": row.observed, "crashed": row.crashed, "known_issue": row.known_issue,
                 "cause": row.cause, "cause_word": row.details.get("cause"), "cause_name": row.details.get("name"),
-                "errno": row.errno, "libbpf": row.details.get("libbpf"),
+                "errno": row.errno, "libbpf": row.details.get("libbpf"), "modules": row.details.get("modules"),
                 "numbers": {**self.counted(row), **_memory(bodies.get(row.probe, {}))},
                 "log": row.log, "raw": {key: it for key, it in bodies.get(row.probe, {}).items() if key != "log"},
             }

@@ -96,6 +96,7 @@ class _Question:
                 "what": self.what, "file": self.mine.file_name, "sha256": self._sha256,
                 "up_to": self.mine.settings.up_to,
                 "libbpf": _text(body, "words")[-1000:],
+                "modules": ", ".join(it for it in self.mine.modules if self.result.facts.modules.get(it) == ""),
                 "numbers": numbers(body) if self.what == "program" else {}, **fields.pop("details", {}),
             },
             **fields,

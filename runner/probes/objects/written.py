@@ -16,7 +16,7 @@ from runner.model import Plain, ProgType, SafeName
 from runner.model.architecture import ARCHITECTURES, Architecture
 from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import KfuncList
-from runner.probes.kind import Span, Text
+from runner.probes.kind import VMLINUX, Span, Text
 from runner.probes.objects.causes import Cause
 from runner.probes.objects.elf import ObjectFile, read_object
 
@@ -155,6 +155,12 @@ class UserObject:
             only=only,
             files=files,
         )
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Those that the user names, and those that hold a kfunc which it calls."""
+        holders = (home for homes in self.homes.values() for home in homes if home != VMLINUX)
+        return tuple(dict.fromkeys((*self.settings.modules, *holders)))
 
     @property
     def program_settings(self) -> Mapping[str, ProgramSetting]:
