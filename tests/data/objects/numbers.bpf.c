@@ -69,7 +69,11 @@ SEC("socket") int maps(struct __sk_buff *skb)
 
 SEC("tracepoint/sched/sched_switch") int traced(void *context) { return bpf_get_current_pid_tgid() >> 32 == 1; }
 
-SEC("fentry/bpf_fentry_test1") int attached(unsigned long long *context) { return context[0] == 1; }
+SEC("fentry/bpf_fentry_test1") int attached(void *context)
+{
+	bpf_get_prandom_u32();
+	return 0;
+}
 
 SEC("xdp") int refused(struct xdp_md *xdp) { return *(char *)(long)xdp->data; }
 
