@@ -144,9 +144,9 @@ def veristat(
     judged = project.newest(run)
     cells = [cell for cell in judged.cells if arch in (None, cell.result.cell.arch) and _is_named(cell, kernel)]
     if len(cells) != 1:
-        there = ", ".join(cell.id for cell in cells or judged.cells)
+        there = ", ".join(cell.id for cell in cells or judged.cells) + ("; choose with --arch ARCH" if cells else "")
         what = "several cells" if cells else "no cell"
-        raise UserError(f"{what} of run {judged.run.id} match --kernel {kernel}", hint=f"--arch ARCH; cells: {there}")
+        raise UserError(f"run {judged.run.id} has {what} of --kernel {kernel}", hint=f"it has: {there}")
     if not (table := veristat_csv(cells[0])):
         raise UserError(f"{cells[0].id} has no program with an answer", hint="`runner load prog.bpf.o` asks about one")
     emit(table, output)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from runner import cli
 from runner.cli.running import Engine
@@ -19,6 +23,7 @@ from runner.model import Answer, CellResult, Facts, Outcome
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.integration.test_object_files import build
+from tests.samples import ROOT
 
 SOURCE = """
 int good(void *c) __attribute__((section("xdp"), used)); int good(void *c) { return 2; }
@@ -153,6 +158,53 @@ def test_a_program_is_shown_and_asked_again_alone(
     assert cli.run(["cell", "repro", CELL, *which]) == 1
     assert "lb, bad" in capsys.readouterr().out
     assert cli.run(["cell", "repro", CELL, "--run", run_id(project), "--probe", "lb/good"]) == 0
+
+
+def test_numbers_are_shown_in_the_grid_and_printed_for_veristat(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("lb.bpf.o", "--kernel", "6.12", "--kernel", "6.1", "--arch", "x86_64", "--stats", "insns")
+    assert load(Guests(), *words) == 1
+    assert re.search(r"^good +xdp +│ 2 +│ 2$", capsys.readouterr().out, re.MULTILINE)
+    run = run_id(project)
+    assert cli.run(["report", "show", run, "--stats", "states"]) == 1
+    assert re.search(r"^good +xdp +│ 0 +│ 0$", capsys.readouterr().out, re.MULTILINE)
+    assert cli.run(["report", "veristat", run, "--kernel", "6.12"]) == 0
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(it["file_name"], it["prog_name"], it["verdict"], it["total_insns"]) for it in lines] == [
+        ("lb.bpf.o", "bad", "failure", "0"),
+        ("lb.bpf.o", "good", "success", "2"),
+    ]
+    assert cli.run(["report", "veristat", run, "--kernel", "6"]) == 64
+    assert "several cells of --kernel 6" in capsys.readouterr().err
+    assert cli.run(["report", "veristat", run, "--kernel", "7.3"]) == 64
+    assert "no cell of --kernel 7.3" in capsys.readouterr().err
+
+
+def test_growth_is_held_against_the_last_answer_of_the_kernel(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lock, matrix = (ROOT / "matrix.lock").read_text(), yaml.safe_load((ROOT / "matrix.yaml").read_text())
+    matrix["probes"] = [{"object": "lb.bpf.o", "limits": {"growth": "25%"}}]
+    (project / "matrix.lock").write_text(lock)
+    (project / "matrix.yaml").write_text(yaml.safe_dump(matrix))
+    (project / "bpf").symlink_to(ROOT / "bpf")
+
+    def run(insns: int) -> int:
+        def items(order: CellOrder) -> Items:
+            (ask,) = order.asks
+            earlier: Any = ask.body.get("earlier", {})
+            good = {**LOADS, "log": STATS.replace("processed 2", f"processed {insns}"), "type": "xdp"}
+            if "good" in earlier:  # the agent hands it back
+                good["earlier"] = earlier["good"]
+            return everything_loads(order) | {"good": good}
+
+        words = ["matrix", "run", "--only", "kernel=6.12,arch=x86_64", "--offline", "-n", "1"]
+        return cli.run(words, Guests(items).engine())
+
+    assert [run(100), run(120), run(160)] == [0, 0, 1]
+    assert "insns 160, 33% more than the 120 of the last answer, and the limit is 25%" in capsys.readouterr().out
+    assert run(160) == 0
 
 
 def test_an_export_has_what_a_cell_needs_to_be_asked_again(
