@@ -332,13 +332,18 @@ def not_asked(result: CellResult, probe: str) -> str:
     return result.cause or f"{probe} was not asked"
 
 
-def unready(result: CellResult, holder: str) -> str:
-    """Why it shows nothing that a kfunc of `holder` (vmlinux, a module) is missing; empty when `holder` was there."""
+def unready(result: CellResult, holder: str, option: str = "") -> str:
+    """Why it shows nothing that a kfunc of `holder` (vmlinux, a module) is missing; empty when `holder` was there.
+
+    `option` builds the module: what is built in has its kfuncs in vmlinux.
+    """
     facts = result.facts
     if VMLINUX not in facts.btf:
         return "the kernel has no BTF"
-    if holder == VMLINUX:
+    if holder == VMLINUX or result.config.get(option) == "y":
         return ""
+    if result.config.get(option) == "n":
+        return f"CONFIG_{option} is not set"
     if holder not in facts.modules:
         return f"module {holder} was not loaded"
     if reason := facts.modules[holder]:

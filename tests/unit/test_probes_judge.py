@@ -236,3 +236,14 @@ def test_usable_is_never_lost_to_a_failed_census() -> None:
     seen = with_answers(full, census=(), ended={})
     assert state(seen, "bpf_skb_ct_alloc", ProgType.TC) == (State.USABLE, "")
     assert state(seen, "bpf_skb_ct_alloc", ProgType.XDP)[0] is State.NO_ANSWER
+
+
+def test_a_kernel_that_has_it_built_in_has_one_cause_for_what_its_config_leaves_out() -> None:
+    """NF_CONNTRACK=y and NF_NAT=n: there are no modules, and BTF of vmlinux alone."""
+    seen = result("7.3.4", "x86_64-without-nf_nat")
+    facts = seen.facts.model_copy(update={"btf": ("vmlinux",), "modules": {"nf_conntrack": "", "nf_nat": "not found"}})
+    config = {"NF_CONNTRACK": "y", "NF_NAT": "n", "DEBUG_INFO_BTF": "y"}
+    built_in = seen.model_copy(update={"facts": facts, "config": config})
+    judged = [row for row in verdicts(built_in).values() if row.verdict is Verdict.NO_ANSWER]
+    assert judged
+    assert {row.cause for row in judged} == {"CONFIG_NF_NAT is not set"}

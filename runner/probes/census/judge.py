@@ -229,11 +229,11 @@ def absence(result: CellResult, asked: Taken, kfunc: str, known: KfuncList, home
 
 def _without(result: CellResult, module: str, option: str) -> tuple[State, str] | None:
     """What it means for a module's kfuncs that the module is not there; None when it is. `option` builds it."""
-    built, why = result.config.get(option, ""), unready(result, module)
-    if built == "n":
-        return State.ABSENT, f"CONFIG_{option} is not set"
-    if built == "y" or not why:
-        return None  # built in: then vmlinux has them
+    why = unready(result, module, option)
+    if result.config.get(option) == "n":
+        return State.ABSENT, why
+    if not why:
+        return None
     if result.facts.modules.get(module) == "" and result.config.get("DEBUG_INFO_BTF_MODULES") == "n":
         return State.ABSENT, "CONFIG_DEBUG_INFO_BTF_MODULES is not set: no module has kfuncs"
     return State.NO_ANSWER, why

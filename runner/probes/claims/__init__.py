@@ -9,6 +9,7 @@ from typing import Any
 from runner.model import Answer, Ask, CellResult, ProgType, Row
 from runner.model.errnos import errno_name, errno_words
 from runner.model.version import KernelVersion
+from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.claims.answers import (
     NAME,
     NOT_WRITTEN,
@@ -75,7 +76,10 @@ class Claims(Kind[Known]):
         return problems(file)
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
-        return tuple(_claim_file(file.name, file.written) for file in files if isinstance(file.written, ClaimKeys))
+        holders = load_kfuncs(root).objects
+        options = {name: holder.config for name, holder in holders.items() if holder.config}
+        mine = ((file.name, file.written) for file in files)
+        return tuple(_claim_file(name, it, options) for name, it in mine if isinstance(it, ClaimKeys))
 
     def everywhere(self, known: Known, probe: str) -> Known:
         return tuple(_everywhere(file, probe) for file in known)
@@ -168,10 +172,12 @@ def _everywhere(file: ClaimFile, probe: str) -> ClaimFile:
     return file.model_copy(update={"claims": tuple(claims)})
 
 
-def _claim_file(name: str, written: ClaimKeys) -> ClaimFile:
+def _claim_file(name: str, written: ClaimKeys, options: Mapping[str, str]) -> ClaimFile:
+    """`options` build the modules that hold kfuncs."""
     keys = {key: getattr(written, key) for key in ClaimKeys.model_fields}
     places, claims = zip(*expanded(written), strict=True)
-    return ClaimFile(**{**keys, "name": name, "claims": claims, "places": places})
+    mine = {module: options[module] for module in written.modules if module in options}
+    return ClaimFile(**{**keys, "name": name, "claims": claims, "places": places, "options": mine})
 
 
 def _ask(question: Question, number: int) -> Ask:

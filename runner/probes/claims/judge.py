@@ -152,7 +152,7 @@ def _no_answer(evidence: Evidence, question: Question, pattern: Pattern, seen: O
 
 def _unready(result: CellResult, file: ClaimFile) -> str:
     """What was not there, so that a missing kfunc shows nothing. Empty when everything was."""
-    return next(filter(None, (unready(result, holder) for holder in (VMLINUX, *file.modules))), "")
+    return next(filter(None, (unready(result, it, file.options.get(it, "")) for it in (VMLINUX, *file.modules))), "")
 
 
 # --- why libbpf could not resolve what a program calls ---------------------------------------------------------------

@@ -182,6 +182,7 @@ class ClaimFile(ClaimKeys):
     """Such a file, with its claims about traffic expanded."""
 
     name: SafeName
+    options: dict[str, str] = Field(default_factory=dict)  # that build its modules, as far as they are known
     places: tuple[int, ...] = ()  # of each claim, where it stands in the file
 
     @property
