@@ -225,7 +225,7 @@ def show(done: JudgedRun, project: Project, console: Console, *, finished: bool 
     if finished or len(missing) < len(cells):
         is_last = done.run.kind is RunKind.MATRIX
         console.print(run_report(done, every_hint="runner report show --all", is_last=is_last, stats=stats), crop=False)
-    if finished and not missing and _is_whole(done, project):
+    if finished and not missing and done.run.kind is RunKind.MATRIX and _is_whole(done, project):
         write_atomically(project.table, availability_markdown(done).encode())
     if missing or not finished:
         what = "have no answer" if finished else "never finished: the run was interrupted"

@@ -127,7 +127,11 @@ def _width(lines: Sequence[Text]) -> int:
 
 
 def _legend(grid: Availability) -> Text:
-    words = state_words(topic.kind for topic in grid.topics)
+    """Of the words that depend on what was expected only those that are there."""
+    rows = [grid.state(topic, column) for topic in grid.topics for column in grid.columns]
+    there = {KINDS[row.kind].shown_as(row).word for row in rows}
+    judged = {it.word for kind in {row.kind for row in rows} for it in KINDS[kind].judged_states} - there
+    words = [it for it in state_words(topic.kind for topic in grid.topics) if it.word not in judged]
     return Text("   ").join(Text.assemble((it.mark.sign, it.mark.style), f" {it.word}") for it in words)
 
 

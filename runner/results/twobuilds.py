@@ -75,7 +75,7 @@ def _changed(cell: JudgedCell, old: Row | None, new: Row | None) -> Changed | No
         return Changed(cell.id, row.subject, _words(old), _words(new), None) if row else None
     trend = row_trend(old, new)
     was, now = (KINDS[it.kind].counted(it) for it in (old, new))
-    differ = [name for name in was if name in now and was[name] != now[name]]
+    differ = [] if trend else [name for name in was if name in now and was[name] != now[name]]
     if not trend and not differ:
         return None
     before, after = (_words(row, [f"{it} {of[it]}" for it in differ]) for row, of in ((old, was), (new, now)))

@@ -110,11 +110,11 @@ def run_id(project: Path, at: int = 0) -> str:
         return store.runs()[at].id
 
 
-def test_nothing_is_written_where_one_stands(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_written_where_one_stands(project: Path) -> None:
     assert load(Guests(everything_loads), "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == 0
     assert [path.name for path in project.iterdir()] == ["lb.bpf.o"]
     assert run_id(project).startswith("load-")
-    assert "every" not in capsys.readouterr().err
+    assert not list((project.parent / "state").rglob("*.md"))  # the table is of the matrix
 
 
 def test_a_stopped_run_is_resumed_without_the_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -160,3 +160,19 @@ def test_a_program_that_takes_the_kernel_down_is_blamed_alone() -> None:
     found = rows(seen)
     assert found["good"].verdict == "holds"
     assert (found["bad"].verdict, found["bad"].crashed, found["bad"].cause) == ("broken", True, "oops")
+
+
+def test_the_whole_is_refused_in_the_words_of_the_part_that_lacks_the_same() -> None:
+    libbpf = {
+        "errno": 22,
+        "words": "libbpf: extern (func ksym) 'bpf_y': not found in kernel or module BTFs\n",
+        "log": "",
+    }
+    verifier = {"errno": 22, "words": "", "log": "kfunc 'bpf_y' is referenced but wasn't resolved\n"}
+    found = rows(result(good=LOADED, bad=verifier, together={**libbpf, "culprit": ""}))
+    assert (
+        found["@together"].cause
+        == found["bad"].cause
+        == "extern bpf_y: kfunc 'bpf_y' is referenced but wasn't resolved"
+    )
+    assert "not found in kernel" in rows(result(bad=REFUSED, together=libbpf))["@together"].cause

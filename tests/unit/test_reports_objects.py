@@ -40,6 +40,7 @@ def test_causes_are_numbered_below_and_not_repeated() -> None:
     text = render(run_report(judged()))
     assert "1 ✗  refused: R1 invalid mem access 'scalar'" in text
     assert "map arena" in text
+    assert "as expected" not in text
     assert text.count("R1 invalid mem access") == 1
     assert "\nBroken\n" not in text
     assert "6.1.192-x86_64  ran" not in text

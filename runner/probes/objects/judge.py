@@ -74,12 +74,21 @@ class _Question:
         if errno == 0:
             return self._loads(seen)
         cause = self._cause(errno, seen.body)
-        culprit = self.others.get(_text(seen.body, "culprit"))
-        if culprit and isinstance(of_part := culprit.body.get("errno"), int) and of_part:
-            cause = self._cause(of_part, culprit.body)  # the part was asked again, for its words
+        if self.what == "together":
+            cause = self._of_a_part(cause, _text(seen.body, "culprit"))
         if why := trouble(errno, _text(seen.body, "words"), _text(seen.body, "log")) or self._unready(cause):
             return self._row(seen, state=NO_ANSWER, verdict=Verdict.NO_ANSWER, cause=why)
         return self._refused(seen, cause)
+
+    def _of_a_part(self, cause: Cause, culprit: str) -> Cause:
+        """As the part says it that was asked again for its words: the culprit, or one that lacks the same."""
+        refused = {
+            name: self._cause(errno, other.body)
+            for name, other in self.others.items()
+            if name != TOGETHER and isinstance(errno := other.body.get("errno"), int) and errno
+        }
+        same = (it for it in refused.values() if it.name and (it.word, it.name) == (cause.word, cause.name))
+        return refused.get(culprit) or next(same, cause)
 
     def _row(self, seen: Answer | None, **fields: Any) -> Row:
         body = seen.body if seen else {}
