@@ -212,7 +212,7 @@ CHECKS: dict[str, Check] = {
 
 
 def missing_packages(*, deadline: Deadline) -> tuple[str, ...]:
-    """The Debian packages that are not installed. InfraError where there is no dpkg."""
+    """The Debian packages that are not installed. Raises InfraError where there is no dpkg."""
     return tuple(run(["sh", PACKAGES_SCRIPT, "--missing"], deadline=deadline).stdout.split())
 
 

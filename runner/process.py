@@ -113,7 +113,7 @@ def _remove(folder: Folder) -> None:
 
 
 def require(tool: str) -> str:
-    """The path of a program. InfraError when it is not installed."""
+    """The path of a program. Raises InfraError when it is not installed."""
     found = shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin")  # not in an ordinary user's PATH
     if found is None:
         raise InfraError(f"{tool} is not installed", hint="`runner doctor --fix` installs what is missing")

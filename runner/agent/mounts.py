@@ -84,7 +84,7 @@ def _mounted() -> list[str]:
 
 
 def _mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
-    """mount(2). OSError."""
+    """mount(2). Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     words = (os.fsencode(it) or None for it in (source, target, kind))
     if libc.mount(*words, ctypes.c_ulong(flags), options.encode() or None) < 0:

@@ -130,7 +130,7 @@ class Object:
         self.words = ""  # libbpf's, while it relocated
 
     def slot(self, path: str) -> tuple[str, Slot]:
-        """`opts.netns_id` -> its section and place. BtfError when there is no such global."""
+        """`opts.netns_id` -> its section and place. Raises BtfError when there is no such global."""
         name, *members = path.split(".")
         if name not in self._variables:
             raise BtfError(f"{self._name} has no global {name!r}")
@@ -264,7 +264,7 @@ class Object:
 
 
 def store(content: bytearray, path: str, slot: Slot, value: int) -> None:
-    """Write a number. -1 may be stored in an unsigned slot. BtfError when it does not fit."""
+    """Write a number. -1 may be stored in an unsigned slot. Raises BtfError when it does not fit."""
     bits = 8 * slot.size
     if not -(1 << bits - 1) <= value < 1 << bits:
         raise BtfError(f"{path} has {bits} bits: {value} does not fit")

@@ -16,7 +16,7 @@ ProgType = namedtuple("ProgType", "number constant attach flags function struct"
 
 
 def load_opts(prog_type: ProgType, vmlinux: Btf) -> LoadOpts:
-    """What to load a program with. LookupError when the kernel has no such type, or not what it attaches to."""
+    """What to load a program with. Raises LookupError when the kernel has no such type, or not what it attaches to."""
     if not vmlinux.has_string(f"BPF_PROG_TYPE_{prog_type.constant}"):
         raise LookupError("the kernel does not know this program type")
     opts = LoadOpts(expected_attach_type=prog_type.attach, prog_flags=prog_type.flags)

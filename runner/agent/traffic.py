@@ -140,7 +140,7 @@ class Testbed:
 
 
 def _tcp(ends: list[socket.socket], address: str, server: Server, fields: dict[str, int]) -> None:
-    """Connect, ask twice. Adds the server's end of the connection to `ends`. TimeoutError."""
+    """Connect, ask twice. Adds the server's end of the connection to `ends`. Raises TimeoutError."""
     client = ends[0]
     client.connect((address, SERVER_PORT))
     there, seen = server.tcp.accept()
@@ -157,7 +157,7 @@ def _tcp(ends: list[socket.socket], address: str, server: Server, fields: dict[s
 
 
 def _udp(ends: list[socket.socket], address: str, server: Server, fields: dict[str, int]) -> None:
-    """Ask twice. TimeoutError."""
+    """Ask twice. Raises TimeoutError."""
     client = ends[0]
     client.connect((address, SERVER_PORT))
     for _ in range(2):

@@ -65,7 +65,7 @@ class KernelRange:
     version: str = ""  # all builds of one version, those of an architecture and a configuration together
 
     def select(self, kernels: Sequence[Pin]) -> tuple[Pin, ...]:
-        """Those of `kernels`, which are in order. UserError, naming what there is near, when an end is not there."""
+        """Those of `kernels`, which are in order. Raises UserError when an end is not there."""
         if self.version:
             mine = [it for it in kernels if it.version == self.version]
             return _some(_to_and_fro(mine), self.version, kernels)

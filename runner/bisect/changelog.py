@@ -43,7 +43,7 @@ _TOUCHES = r"\b(?:bpf|netfilter|nf_\w+|nft_\w+|conntrack|ctnetlink|kfuncs?|btf)\
 
 
 def changelog_of(kernel: Pin, archive: Archive, scratch: Path, *, deadline: Deadline) -> str:
-    """The changelog in a kernel's packages; empty when none of them holds one. InfraError when they cannot be had."""
+    """The changelog in a kernel's packages; empty without one. Raises InfraError when they cannot be had."""
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="changelog-", dir=scratch) as name:
         folder = Path(name)
@@ -56,7 +56,7 @@ def changelog_of(kernel: Pin, archive: Archive, scratch: Path, *, deadline: Dead
 
 
 def packed_changelog(deb: Path, *, deadline: Deadline) -> str:
-    """The changelog in a package, which is read no further than that; empty when there is none. InfraError."""
+    """The changelog in a package, which is read no further than that; empty when there is none. Raises InfraError."""
     argv: list[str | Path] = ["dpkg-deb", "--fsys-tarfile", deb]
     with (
         spawn(argv, end_s=deadline.end_s, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,

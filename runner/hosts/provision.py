@@ -134,7 +134,7 @@ def _tar(files: dict[str, Path]) -> bytes:
 
 
 def build_wheels(into: Path, *, deadline: Deadline, with_needs: bool) -> tuple[Path, tuple[Path, ...]]:
-    """(this program's wheel, all wheels). InfraError when this is not a checkout, or pip's words when that fails.
+    """(this program's wheel, all wheels). Raises InfraError when this is not a checkout, or pip fails.
 
     What it needs is taken for this machine's own Python and architecture.
     """

@@ -42,7 +42,7 @@ def lacking(pins: Iterable[Pinned], cache: Path) -> tuple[Pinned, ...]:
 
 
 def fetch(pins: Iterable[Pinned], cache: Path, *, deadline: Deadline) -> Iterator[Pinned]:
-    """Get each from the archive, unless it is there. InfraError."""
+    """Get each from the archive, unless it is there. Raises InfraError."""
     for pin in pins:
         if isinstance(pin, Pin):
             ensure_kernel(pin, cache, deadline=deadline)
@@ -52,7 +52,7 @@ def fetch(pins: Iterable[Pinned], cache: Path, *, deadline: Deadline) -> Iterato
 
 
 def send(pin: Pinned, cache: Path, to: IO[bytes]) -> None:
-    """Write a parcel. InfraError when the entry is not in this machine's cache."""
+    """Write a parcel. Raises InfraError when the entry is not in this machine's cache."""
     entry = _entry(pin, cache)
     to.write(Parcel(pin=pin, sha256=entry.sha256).model_dump_json().encode() + b"\n")
     with tarfile.open(fileobj=to, mode="w|", bufsize=_BLOCK) as archive:
@@ -61,7 +61,7 @@ def send(pin: Pinned, cache: Path, to: IO[bytes]) -> None:
 
 
 def receive(stream: IO[bytes], cache: Path, *, deadline: Deadline) -> Pinned:
-    """Take a parcel into the cache. InfraError when something is missing or is not what was sent."""
+    """Take a parcel into the cache. Raises InfraError when something is missing or is not what was sent."""
     parcel = Parcel.model_validate_json(stream.readline())
     store, key = _place(parcel.pin, cache)
 

@@ -51,7 +51,7 @@ def recipe() -> dict[str, str]:
 def build_image(
     pin: ImagePin, debs: Mapping[Package, Path], interpreter: Interpreter, tree: Path, *, deadline: Deadline
 ) -> None:
-    """Fill the empty folder `tree` with disk.ext2 and busybox/busybox. InfraError with mmdebstrap's words."""
+    """Fill the empty folder `tree` with disk.ext2 and busybox/busybox. Raises InfraError with mmdebstrap's words."""
     with _workplace(tree.parent) as work:
         repository, overlay = work / "repository", work / "overlay"
         repository.mkdir()

@@ -84,7 +84,7 @@ class Interpreter:
     def compile(
         self, source: Path, target: Path, *, prefix: str, layout: Literal["cache", "beside"], deadline: Deadline
     ) -> None:
-        """Compile what is below `source` into `target`. InfraError, with Python's words, on a syntax error."""
+        """Compile what is below `source` into `target`. Raises InfraError, with Python's words, on a syntax error."""
         python = next((self.tree / "bin").glob("python3.*"))
         library = self.tree / "lib"
         # -s -S: nothing of this host's Python; -B: write no bytecode of its own into the cache

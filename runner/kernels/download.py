@@ -70,7 +70,7 @@ class WebServer:
     variable: str = ""
 
     def text(self, path: str, *, deadline: Deadline, limit_bytes: int = _TEXT_LIMIT) -> bytes:
-        """A small file. NotThere, or another InfraError."""
+        """A small file. Raises NotThere or another InfraError."""
 
         def get() -> bytes:
             content = bytearray()
@@ -84,7 +84,7 @@ class WebServer:
         return self._tried(path, get, deadline)
 
     def size(self, path: str, *, deadline: Deadline) -> int:
-        """How long the server says that a file is; 0 when it does not say. NotThere, or another InfraError."""
+        """How long the server says that a file is; 0 when it does not say. Raises NotThere or another InfraError."""
 
         def head() -> int:
             with self._answer("HEAD", path, deadline) as answer:
@@ -95,7 +95,7 @@ class WebServer:
     def file(self, path: str, target: Path, *, sha256: str, size_bytes: int, deadline: Deadline) -> None:
         """Fetch a file whose digest is known. `target` appears only when it is whole and right.
 
-        A file of another digest is fetched once more: a proxy may have kept what was broken. NotThere, InfraError.
+        A file of another digest is fetched once more: a proxy may keep a broken one. Raises NotThere or InfraError.
         """
         part = target.with_name(f".{target.name}.part")
         try:
@@ -121,7 +121,7 @@ class WebServer:
         return ""
 
     def pinned(self, files: Iterable[PinnedFile], folder: Path, *, deadline: Deadline) -> Iterator[Path]:
-        """Fetch these into a folder, each checked against its digest. NotThere, or another InfraError."""
+        """Fetch these into a folder, each checked against its digest. Raises NotThere or another InfraError."""
         for file in files:
             target, size = folder / file.name, file.size_bytes or _UNKNOWN_SIZE
             self.file(file.where, target, sha256=file.sha256, size_bytes=size, deadline=deadline)

@@ -65,7 +65,7 @@ class KernelSource(Plain):
 
     @classmethod
     def fields_of(cls, rest: str) -> dict[str, object]:
-        """The fields that a text gives, from what follows `WORD:`. ValueError."""
+        """The fields that a text gives, from what follows `WORD:`. Raises ValueError."""
         return {cls.word: rest}
 
     @property

@@ -84,7 +84,7 @@ class Versions:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """ValueError when `text` is none of these."""
+        """Raises ValueError when `text` is none of these."""
         found = [_TERM.fullmatch(term) for term in text.split(",")]
         terms = tuple((term["how"], _bound(term["version"])) for term in found if term)
         if len(terms) != len(found) or (len(terms) > 1 and not all(how for how, _ in terms)):
@@ -123,7 +123,7 @@ class Interval:
 
     @classmethod
     def parse(cls, since: Iterable[str] = (), until: Iterable[str] = ()) -> Self:
-        """ValueError on a malformed version, or on two points in one series."""
+        """Raises ValueError on a malformed version, or on two points in one series."""
         return cls(_points(tuple(since)), _points(tuple(until)))
 
     def __contains__(self, version: KernelVersion) -> bool:

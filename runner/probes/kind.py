@@ -165,7 +165,7 @@ class Kind(Generic[KnownT]):
         return ()
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> KnownT:
-        """What the project at `root` says. UserError, FILE:LINE, when it is wrong."""
+        """What the project at `root` says. Raises UserError with FILE:LINE when it is wrong."""
         raise NotImplementedError
 
     def recalled(self, asked: Asked) -> KnownT | None:

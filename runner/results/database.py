@@ -127,7 +127,7 @@ def _make(connection: sqlite3.Connection) -> None:
 
 @contextlib.contextmanager
 def only_writer(path: Path) -> Iterator[None]:
-    """Hold the database's write lock, which a killed process loses. InfraError when another process has it."""
+    """Hold the database's write lock, which a killed process loses. Raises InfraError when another process has it."""
     lock = FileLock(path.with_name(f"{path.name}.lock"), timeout=0)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -55,14 +55,14 @@ def trace_path(reports: Path, run_id: str, cell_id: str, probe: str) -> Path:
 
 
 def write_trace(reports: Path, run_id: str, cell_id: str, trace: Trace) -> None:
-    """InfraError when the disk fails."""
+    """Raises InfraError when the disk fails."""
     path = trace_path(reports, run_id, cell_id, trace.probe)
     with faults(path):
         publish(path, gzip.compress(trace.model_dump_json().encode(), mtime=0))
 
 
 def read_trace(reports: Path, run_id: str, cell_id: str, probe: str) -> Trace | None:
-    """None when nobody kept one. InfraError when the disk fails."""
+    """None when nobody kept one. Raises InfraError when the disk fails."""
     path = trace_path(reports, run_id, cell_id, probe)
     if not path.exists():
         return None

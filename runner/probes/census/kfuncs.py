@@ -70,6 +70,6 @@ def kfuncs_path(root: Path) -> Path:
 
 
 def load_kfuncs(root: Path) -> KfuncList:
-    """The list below `root`; an empty one when there is none. UserError, FILE:LINE, when it is wrong."""
+    """The list below `root`; an empty one when there is none. Raises UserError with FILE:LINE when it is wrong."""
     path = kfuncs_path(root)
     return yamlfile.validate(yamlfile.load(path), KfuncList) if path.exists() else KfuncList()
