@@ -15,6 +15,7 @@ import sys
 import tempfile
 import traceback
 from contextlib import suppress
+from pathlib import Path
 
 from runner.errors import BootError, InfraError, RunnerError, UserError
 
@@ -40,10 +41,21 @@ class _NoReaderError(Exception):
 
 def main() -> None:
     """The entry point `runner`."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # where it is not UTF-8, a question mark is better than a traceback
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_closed_streams() -> None:
+    """As if /dev/null: else the first file that is opened takes the number of a stream that the caller closed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.dup2(nowhere := os.open(os.devnull, os.O_RDWR), number)
+            if nowhere != number:
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8", closefd=False))
 
 
 def run(arguments: list[str], engine: object = None) -> int:
@@ -60,8 +72,10 @@ def run(arguments: list[str], engine: object = None) -> int:
         status = EXIT_NO_ANSWER  # what was printed is not whole, and nobody reads what else could be said
     except OSError as error:
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-        said = InfraError(f"cannot write to {error.filename or 'stdout'}: {error.strerror}")
-        status = _explain(said) if full else _unexpected(error, arguments)
+        said: RunnerError = InfraError(f"cannot write to {error.filename or 'stdout'}: {error.strerror}")
+        if _folder_is_gone():
+            said = UserError("the current folder was deleted", hint="cd to another one")
+        status = _explain(said) if full or isinstance(said, UserError) else _unexpected(error, arguments)
     except BaseException as error:
         status = _unexpected(error, arguments)
     sys.stdout, sys.stderr = streams  # typer replaces them when a pipe breaks
@@ -132,6 +146,14 @@ def _unexpected(error: BaseException, arguments: list[str]) -> int:
             f"{trace if shown else ''}error: a bug in runner, not in a kernel: {said}; traceback: {place}\n"
         )
     return EXIT_NO_ANSWER
+
+
+def _folder_is_gone() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _reader_is_gone() -> bool:

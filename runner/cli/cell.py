@@ -25,7 +25,8 @@ from runner.errors import UserError
 from runner.guest.interface import Guest
 from runner.model import Asked, Outcome, Trace
 from runner.project import Project
-from runner.reports.cell import cell_report, comparison_report, probe_report
+from runner.reports.cell import cell_report, comparison_report, probe_report, require_probe
+from runner.reports.drawing import whole
 from runner.reports.export import exported_cell, exported_probe, imported_cell, to_json
 from runner.results import evidence
 from runner.results.model import judged_cell
@@ -64,10 +65,10 @@ def show(
     said = next((it for it in project.of_run(run_id).expectations.said() if it.probe == probe), None)
     says, source = (said.says, said.sources) if said else ("", "")
     trace = evidence.read_trace(project.reports, run_id, cell, probe)
-    report = probe_report(found, probe, says=says, source=source, trace=trace)
+    report = probe_report(found, probe, says=says, source=source, trace=trace, run_id=run or "")
     if trace is None:
         hint = f"runner cell repro {cell}{f' --run {run}' if run else ''} --probe {probe}"
-        report = Lines(report, Text(), Text(f"its trace: `{hint}`", "dim"))
+        report = Lines(report, Text(), Text("its trace:", "dim"), whole(f"  {hint}", "dim"))
     return Shown(report, lambda: to_json(exported_probe(found, probe)))
 
 
@@ -100,6 +101,8 @@ def repro(
         project = project.of_run(run_id)
     expectations = project.expectations
     order = order_again(earlier.result.cell, earlier.asked(expectations), probe, trace=bool(probe))
+    if probe and earlier.result.outcome is Outcome.RAN:
+        require_probe(judged_cell(earlier.result, expectations), probe, run_id)
     if gdb:
         limits = order.cell.limits.model_copy(update={"probe_s": _UNLIMITED_S, "cell_s": _UNLIMITED_S})
         order = order.model_copy(update={"cell": order.cell.model_copy(update={"limits": limits}), "gdb": True})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,7 @@ from runner.errors import UserError
 from runner.probes.objects.elf import name_of
 from runner.probes.objects.written import OLD, ObjectEntry
 from runner.project import Project
+from runner.text import plain
 
 app = typer.Typer()
 
@@ -74,7 +76,7 @@ class Load:
             named.append((self.against, f"{name_of(self.files[0])}{OLD}"))
         return tuple(
             ObjectEntry(
-                object=str(file.resolve()),
+                object=_pattern(file),
                 id=id_,
                 up_to="attach" if self.attach else "load",
                 log="whole" if self.log else "cut",
@@ -82,6 +84,18 @@ class Load:
             )
             for file, id_ in named
         )
+
+
+def _pattern(file: Path) -> str:
+    """What names `file` in an entry: its whole path. A file that exists is meant by its name, whatever is in that."""
+    whole = str(file.absolute())
+    if not whole.isprintable():
+        raise UserError(f"{plain(whole)}: the path has characters that do not print", hint="rename it")
+    if file.exists():
+        return glob.escape(whole).replace("{", "[{]")
+    if not glob.has_magic(whole) and "{" not in whole:
+        raise UserError(f"{file}: no such file", hint="runner load prog.bpf.o")
+    return whole
 
 
 @command(app, "load", "load prog.bpf.o --kernel 6.1 --kernel 6.12")

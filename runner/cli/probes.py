@@ -44,6 +44,8 @@ def learn(
         emit(f"# no entry for {plain(doubt)}")
     for each in gone:
         emit(f"# no kernel needs it any more: {plain(each)}")
+    if not (lesson.entries or lesson.doubts or gone):
+        emit(f"# nothing to learn from {judged.run.id}: all objects load as expected")
     if write is None:
         emit(shown(lesson.entries, why, files))
         return

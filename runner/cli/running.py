@@ -99,6 +99,7 @@ def _run(
     events = JsonLines(describe) if request.format_ is Format.JSON else None
     console = progress_console() if events else out_console()
     if request.resumed and RunKind.of(request.resumed) is not kind:
+        project.run(request.resumed)  # raises when there is none
         raise UserError(f"{request.resumed} is no run of this command", hint=f"`{resuming(request.resumed)}`")
     with stoppable(), project.store(read_only=False) as store:
         matrix = project.matrix.sha256

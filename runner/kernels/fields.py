@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandle
 from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from runner.model import Which
-from runner.model.architecture import ARCHITECTURES
+from runner.model.architecture import ARCHITECTURES, likely
 from runner.text import nearest
 
 
@@ -38,8 +38,9 @@ class Matches:
 class OneOf:
     """Of a field of text: one of these words, else an error that names the nearest."""
 
-    def __init__(self, what: str, known: Iterable[str]) -> None:
+    def __init__(self, what: str, known: Iterable[str], likely: Callable[[str], str] | None = None) -> None:
         self._what, self._known = what, tuple(known)
+        self._likely = likely or (lambda word: nearest(word, self._known))
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         return no_info_after_validator_function(self._checked, handler(source))
@@ -49,7 +50,7 @@ class OneOf:
 
     def _checked(self, word: str) -> str:
         if word not in self._known:
-            raise ValueError(f"unknown {self._what} {word!r}; {nearest(word, self._known)}")
+            raise ValueError(f"unknown {self._what} {word!r}; {self._likely(word)}")
         return word
 
 
@@ -70,7 +71,7 @@ Name = Annotated[
 ]
 Arch = Annotated[
     str,
-    OneOf("architecture", ARCHITECTURES),
+    OneOf("architecture", ARCHITECTURES, likely),
 ]
 AbsolutePath = Annotated[
     str,

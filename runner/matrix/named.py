@@ -13,9 +13,8 @@ from runner.kernels.local import LocalSource
 from runner.kernels.source import meant
 from runner.matrix import Matrix
 from runner.model import Cell, Lock, Pin, Plain
-from runner.model.architecture import ARCHITECTURES
+from runner.model.architecture import ARCHITECTURES, likely
 from runner.model.version import Versions
-from runner.text import nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ def named_kernels(
     every = tuple(dict.fromkeys(archs or (one.arch for one in matrix.wanted())))
     for arch in archs:
         if arch not in ARCHITECTURES:
-            raise UserError(f"unknown architecture {arch!r}; {nearest(arch, ARCHITECTURES)}")
+            raise UserError(f"unknown architecture {arch!r}; {likely(arch)}")
     own = [_on(entry, entry.architectures or file.architectures, every) for entry in (*file.kernels, *file.include)]
     own = [entry for entry in own if entry.architectures]
     versions, found = [], []
@@ -89,7 +88,7 @@ def _source(word: str) -> KernelSource | None:
     if word.partition(":")[0] in BY_WORD:
         return source_of(word)
     path = Path(word).expanduser()
-    if not path.exists():
+    if not word or not path.exists():
         if word.startswith((".", "/", "~")):
             raise UserError(f"--kernel {word}: there is no such file or folder")
         return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.errors import UserError
+from runner.text import nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,13 @@ _TABLE = (
 )
 
 ARCHITECTURES = {row.name: row for row in _TABLE}
+_OTHER_NAMES = {other: row.name for row in _TABLE for other in (row.uname, row.debian) if other != row.name}
+
+
+def likely(name: str) -> str:
+    """What to write instead of a name that is not in the table."""
+    other = _OTHER_NAMES.get(name)
+    return f"did you mean {other!r}?" if other else nearest(name, ARCHITECTURES)
 
 
 def architecture(name: str) -> Architecture:

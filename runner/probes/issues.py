@@ -16,11 +16,10 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, create_model,
 
 from runner import yamlfile
 from runner.model import CellResult, KnownIssue, Outcome, Plain, Row, Splat, SplatKind, Verdict
-from runner.model.architecture import ARCHITECTURES
+from runner.model.architecture import ARCHITECTURES, likely
 from runner.model.version import KernelVersion
 from runner.probes.kind import FOLDER, Kind, Span
 from runner.probes.kinds import KINDS
-from runner.text import nearest
 from runner.yamlfile import Document, Location
 
 ISSUES = "known-issues"  # the one file in bpf/ that holds no probes, besides the list of kfuncs
@@ -157,7 +156,7 @@ def _check(document: Document, issues: tuple[Issue, ...]) -> None:
             problems.append(((*place, "id"), f"there are {ids[issue.id]} issues called {issue.id!r}"))
         for at, arch in enumerate(issue.architectures):
             if arch not in ARCHITECTURES:
-                hint = nearest(arch, ARCHITECTURES)
+                hint = likely(arch)
                 problems.append(((*place, "architectures", at), f"unknown architecture {arch!r}; {hint}"))
     if problems:
         raise document.error(problems)

@@ -62,17 +62,26 @@ def cell_report(
     return Trimmed(Group(*parts, _console(result, console_lines, console_path)))
 
 
+def require_probe(cell: JudgedCell, probe: str, run_id: str = "") -> None:
+    """Raises UserError, naming the nearest probe, when the cell has no such probe."""
+    probes = list(dict.fromkeys(row.probe for row in cell.rows))
+    if probe in probes or _crashed(cell.result, probe):
+        return
+    whole = next((it for it in probes if it.endswith(f"/{probe}")), None)  # a program's name without its object's
+    otherwise = f"`{show_command(cell.id, run_id=run_id, every=True)}` lists them"
+    hint = f"did you mean {whole!r}?" if whole else nearest(probe, probes, otherwise)
+    raise UserError(f"cell {cell.id} has no probe {plain(probe)!r}", hint=hint)
+
+
 def probe_report(
-    cell: JudgedCell, probe: str, *, says: str = "", source: str = "", trace: Trace | None = None
+    cell: JudgedCell, probe: str, *, says: str = "", source: str = "", trace: Trace | None = None, run_id: str = ""
 ) -> RenderableType:
     """One probe: what is expected (`says` in words, `source` who says it), its rows, the raw answer, its trace.
 
     Raises UserError, naming the nearest probe, when the cell has no such probe.
     """
+    require_probe(cell, probe, run_id)
     rows, crashed = [row for row in cell.rows if row.probe == probe], _crashed(cell.result, probe)
-    if not rows and not crashed:
-        hint = nearest(probe, dict.fromkeys(row.probe for row in cell.rows), f"`{show_command(cell.id)}` lists them")
-        raise UserError(f"cell {cell.id} has no probe {plain(probe)!r}", hint=hint)
     parts: list[RenderableType] = []
     for row in rows:
         kind = KINDS[row.kind]

@@ -72,7 +72,8 @@ def builds_report(of: Compared, grid: Availability) -> RenderableType:
         rows.append((what, places(grid, {it.cell for it in group}), *words))
     counts = Counter(change.trend or "other numbers" for change in of.changes)
     told = ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing changed"
-    table = columns(rows, "", "kernel", "before", "after", no_wrap=(0,))
+    heads = ("", "kernel", "before", "after") if rows else ()
+    table = columns(rows, *heads, no_wrap=(0,))
     return section(f"Against the earlier build: {counted(of.subjects, 'answer')} compared; {told}", table)
 
 

@@ -24,6 +24,8 @@ from runner.results.packed import NO_BASE, Line, Texts, digest_of, lines_of, res
 
 _LAST_RESULTS = 2000  # is more than any matrix has cells
 
+_MAKES = "`runner matrix run` and `runner load` make them"
+
 Session = tuple[datetime, datetime]
 
 
@@ -60,7 +62,7 @@ class ResultStore:
             if not self.read_only:
                 stack.enter_context(only_writer(self.path))
             elif not self.path.exists():
-                raise UserError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
+                raise UserError(f"there are no results in {self.path}", hint=_MAKES)
             with faults(self.path):
                 db = connect(self.path, read_only=self.read_only, busy_s=self.busy_s)
                 self._db = stack.enter_context(contextlib.closing(db))
@@ -324,12 +326,17 @@ class ResultStore:
         runs = {row[1]: int(row[0]) for row in self._db.execute("SELECT seq, id FROM run ORDER BY started, seq")}
         if run_id is None:
             run_id = next((each for each in reversed(runs) if RunKind.of(each) is RunKind.MATRIX), None)
+            if run_id is None and runs:
+                raise UserError(f"no run of the matrix in {self.path}", hint=f"name another: {_last(runs)}")
             if run_id is None:
-                raise UserError(f"there are no results in {self.path}", hint="`runner matrix run` makes them")
+                raise UserError(f"there are no results in {self.path}", hint=_MAKES)
         if run_id not in runs:
-            last = ", ".join(list(reversed(runs))[:5])
-            raise UserError(f"no run {run_id!r} in {self.path}", hint=f"the last runs: {last or 'none'}")
+            raise UserError(f"no run {run_id!r} in {self.path}", hint=f"the last runs: {_last(runs) or 'none'}")
         return runs[run_id]
+
+
+def _last(runs: Iterable[str]) -> str:
+    return ", ".join([*runs][:-6:-1])
 
 
 _HEADER = "id, started, finished, sessions, matrix_sha256, runner_version, slots"

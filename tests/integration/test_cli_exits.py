@@ -99,3 +99,23 @@ def test_a_stderr_that_is_full_changes_no_status(tmp_path: Path) -> None:
         words = ["matrix", "list", "--matrix", "none.yaml"]
         done = subprocess.run([*RUN, *words], check=False, cwd=tmp_path, stderr=full, stdout=subprocess.PIPE)
     assert done.returncode == 64
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_as_dev_null(closed: str) -> None:
+    words = [*RUN, "matrix", "list"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'"$@" {closed}', "sh", *words], check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_folder_that_was_deleted_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert cli.run(["matrix", "list"]) == 64
+    assert capsys.readouterr().err == "error: the current folder was deleted\n  cd to another one\n"

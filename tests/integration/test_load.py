@@ -136,7 +136,7 @@ def test_a_run_is_resumed_by_the_command_that_began_it(project: Path, capsys: py
     assert load(Guests(), "lb.bpf.o", "--attach", "--resume", run_id(project)) == 64
     assert "FILE, --attach cannot change it" in capsys.readouterr().err
     assert load(Guests(), "--resume", "20261128-101010-abcd") == 64
-    assert "`runner matrix run --resume 20261128-101010-abcd`" in capsys.readouterr().err
+    assert "no run '20261128-101010-abcd' in" in capsys.readouterr().err
 
 
 def test_a_program_is_shown_and_asked_again_alone(
@@ -372,3 +372,60 @@ def test_every_report_of_a_run_shows_it(project: Path, capsys: pytest.CaptureFix
         assert "lb/bad" in capsys.readouterr().out, name
     assert cli.run(["report", "html", run_id(project), "--output", "site"]) == 0
     assert "lb/bad" in (project / "site/index.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["q[1].bpf.o", "{arch}.bpf.o", "a*b.bpf.o", "two words.bpf.o"])
+def test_a_file_is_meant_by_its_name_whatever_is_in_it(project: Path, name: str) -> None:
+    (project / "lb.bpf.o").rename(project / name)
+    (project / "another.bpf.o").write_text("no object")
+    assert load(Guests(everything_loads), name, "--kernel", "6.12", "--arch", "x86_64") == 0
+
+
+def test_a_link_is_known_by_its_own_name(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Build systems put a file's content elsewhere, with another name."""
+    for at, name in enumerate(("new", "old")):
+        (project / f"store{at}.o").write_bytes((project / "lb.bpf.o").read_bytes())
+        (project / f"{name}.bpf.o").symlink_to(f"store{at}.o")
+    words = ("new.bpf.o", "--against", "old.bpf.o", "--kernel", "6.12", "--arch", "x86_64")
+    assert load(Guests(everything_loads), *words) == 0
+    assert "object new (" in capsys.readouterr().out
+
+
+MISTAKES = [
+    (["x\udcff.o"], "x.o: the path has characters that do not print\n  rename it"),
+    (["none.bpf.o"], "none.bpf.o: no such file"),
+    (["lb.bpf.o", "--kernel", ""], "--kernel : '' is neither a series"),
+    (["lb.bpf.o", "--arch", "amd64"], "unknown architecture 'amd64'; did you mean 'x86_64'?"),
+    (["--resume", "nope"], "no run 'nope' in"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), MISTAKES)
+def test_a_mistake_is_told_with_what_to_do(
+    project: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert load(Guests(), "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == 1
+    capsys.readouterr()
+    assert load(Guests(), *words) == 64
+    assert said in capsys.readouterr().err
+
+
+def test_a_program_that_was_not_asked_is_told_before_a_boot(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert load(Guests(), "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == 1
+    assert cli.run(["cell", "repro", CELL, "--run", run_id(project), "--probe", "lb/none", "--offline"]) == 64
+    assert cli.run(["cell", "show", CELL, "--run", run_id(project), "--probe", "zzz"]) == 64
+    assert cli.run(["cell", "show", CELL, "--run", run_id(project), "--probe", "good"]) == 64
+    err = capsys.readouterr().err
+    assert f"has no probe 'lb/none'\n  `runner cell show {CELL} --run {run_id(project)} --all` lists them" in err
+    assert f"has no probe 'zzz'\n  `runner cell show {CELL} --run {run_id(project)} --all` lists them" in err
+    assert "did you mean 'lb/good'?" in err
+
+
+def test_only_runs_of_other_commands_are_no_run_of_the_matrix(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert load(Guests(everything_loads), "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == 0
+    assert cli.run(["report", "show"]) == 64
+    assert f"name another: {run_id(project)}" in capsys.readouterr().err
+    assert cli.run(["probes", "learn", run_id(project)]) == 0
+    assert "nothing to learn" in capsys.readouterr().out

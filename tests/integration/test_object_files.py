@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 from pathlib import Path
 from shutil import which
@@ -65,7 +66,7 @@ def test_what_cannot_be_used_is_named_with_what_to_do(tmp_path: Path) -> None:
     refused: list[tuple[Path, str, str]] = []
     text = tmp_path / "text.o"
     text.write_text("int main(void);")
-    refused.append((text, "is not an ELF file", ""))
+    refused.append((text, "is not an ELF file", "clang -target bpf"))
     host = tmp_path / "host.o"
     build(SMALL, host, "-target", "x86_64-linux-gnu")
     refused.append((host, "is not a BPF object", "clang -target bpf"))
@@ -81,7 +82,10 @@ def test_what_cannot_be_used_is_named_with_what_to_do(tmp_path: Path) -> None:
         file.truncate(LARGEST + 1)
     refused.append((huge, "more than 64 MiB", "llvm-strip"))
     refused.append((tmp_path / "none.o", "No such file", ""))
-    refused.append((tmp_path, "Is a directory", ""))
+    refused.append((tmp_path, "is a folder", "*.o"))
+    os.mkfifo(tmp_path / "pipe.o")
+    refused.append((tmp_path / "pipe.o", "is no regular file", "copy"))
+    refused.append((Path("/dev/zero"), "is no regular file", "copy"))
     for path, what, hint in refused:
         with pytest.raises(UserError, match=what) as raised:
             read_object(path)

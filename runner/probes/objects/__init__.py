@@ -132,6 +132,8 @@ class Objects(Kind[tuple[UserObject, ...]]):
     def shown(self, result: CellResult, row: Row) -> Pairs:
         yield "load", errno_words(row.errno, "the kernel took it")
         for name, value in row.details.items():
+            if value in ("", None):
+                continue
             yield name, ", ".join(f"{it} {value[it]}" for it in value) if isinstance(value, dict) else str(value)
 
     def shown_as(self, row: Row) -> StateWord:

@@ -7,6 +7,7 @@ import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
@@ -21,6 +22,7 @@ _CALL = 10  # R_BPF_64_32: a relocation of a call instruction
 # include/linux/license.h
 _GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 _INFO = 4  # offset of st_info in an Elf64_Sym
+_COMPILE = "build it with clang -target bpf -g -O2 -c"
 _OWN_LOADER = "give your own loader to the guest instead"
 
 
@@ -70,7 +72,12 @@ def read_object(path: Path) -> ObjectFile:
     if not path.name.isprintable():
         raise UserError(f"{plain(str(path))}: the file's name has characters that do not print", hint="rename it")
     try:
-        if path.stat().st_size > LARGEST:
+        stat = path.stat()
+        if S_ISDIR(stat.st_mode):
+            raise UserError(f"{path} is a folder", hint=f"name the files in it: {path / '*.o'}")
+        if not S_ISREG(stat.st_mode):  # a pipe or a device may never end
+            raise UserError(f"{path} is no regular file", hint="copy it into one")
+        if stat.st_size > LARGEST:
             raise UserError(
                 f"{path} has more than {LARGEST >> 20} MiB", hint="`llvm-strip -g` takes debug sections out"
             )
@@ -88,13 +95,13 @@ def checked(path: str, content: bytes) -> ObjectFile:
         raise
     except Exception as error:  # what pyelftools raises of damaged files is no short list
         why = plain(str(error)) or type(error).__name__
-        raise UserError(f"{path} is not an ELF file that can be read: {why}") from None
+        raise UserError(f"{path} is not an ELF file that can be read: {why}", hint=_COMPILE) from None
 
 
 def _parsed(path: str, content: bytes) -> ObjectFile:
     elf = ELFFile(io.BytesIO(content))
     if elf["e_machine"] != "EM_BPF" or elf.elfclass != 64 or elf["e_type"] != "ET_REL":
-        raise UserError(f"{path} is not a BPF object: machine {elf['e_machine']}", hint="clang -target bpf -g -O2 -c")
+        raise UserError(f"{path} is not a BPF object: machine {elf['e_machine']}", hint=_COMPILE)
     sections = {section.name: section for section in elf.iter_sections() if _inside(section, len(content))}
     if "maps" in sections and sections["maps"]["sh_size"]:
         raise UserError(f"{path} declares maps as libbpf before 1.0 did (section `maps`)", hint=_OWN_LOADER)
