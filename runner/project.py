@@ -70,7 +70,7 @@ class Project:
 
     @property
     def is_builtin(self) -> bool:
-        """Is it nobody's own? Then nothing is written where one stands, nor into the program."""
+        """Is it the built-in matrix? Then nothing is written into the current folder, nor into the program."""
         return self.matrix.path.parent == BUILTIN and not Path.cwd().is_relative_to(BUILTIN)
 
     @property

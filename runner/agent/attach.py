@@ -59,13 +59,13 @@ class Hooks:
         self._has_clsact = False
 
     def attach(self, kind: str, fd: int) -> None:
-        """Raises LibbpfError."""
+        """Attach the program, in place of the one before. Raises LibbpfError."""
         if refused := self.refused(kind, fd):
             ctypes.set_errno(refused)
             raise self._libbpf.error(f"attaching by {kind}")
 
     def refused(self, kind: str, fd: int) -> int:
-        """Attach it; the errno when that does not work, or 0."""
+        """Attach it; returns the errno when that fails, or 0."""
         if self._kind != kind:
             self.detach()
         done = {"clsact": self._clsact, "tcx": self._tcx}.get(kind, self._xdp)(kind, fd)
@@ -117,7 +117,7 @@ class Attacher:
 
     @cached_property
     def _namespace(self) -> Namespace:
-        """One with a pair of devices. Raises NoAnswer where the kernel has none."""
+        """A network namespace with a pair of devices. Raises NoAnswer where the kernel has none."""
         ip(_DEVICES)
         namespace = Namespace("attach")
         with namespace:
@@ -170,13 +170,13 @@ class Attacher:
         return self._linked(self._c.bpf_program__attach(program))
 
     def operations(self, handle: ctypes.c_void_p) -> dict[str, object]:
-        """The same of a map of struct_ops."""
+        """As `program`, for a map of struct_ops."""
         self._libbpf.take_words()
         refused = self._linked(self._c.bpf_map__attach_struct_ops(handle))
         return {"errno": refused, "words": self._libbpf.take_words()}
 
     def _linked(self, link: int | None) -> int:
-        """The errno of a link that was not made. One that was made is taken away."""
+        """The errno of a link that was not made, or 0. A link that was made is destroyed."""
         if not link:
             return ctypes.get_errno()
         self._c.bpf_link__destroy(ctypes.c_void_p(link))

@@ -27,7 +27,7 @@ _WITH_ALL_BELOW = 4096 | 16384  # MS_BIND, MS_REC
 
 
 def prepare() -> dict[str, str]:
-    """Each thing that could not be had: why. To be called once: it may change this process' root."""
+    """Mount everything; returns why each thing could not be had. Call it once: it may change this process' root."""
     failed = {}
     for what, step in _steps():
         try:
@@ -47,7 +47,7 @@ def _steps() -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 def _show_config() -> None:
-    """Where libbpf and others look for it."""
+    """Put the kernel's configuration where libbpf and others look for it."""
     name = f"{_BOOT}/config-{os.uname().release}"
     if os.path.exists(name):
         return
@@ -61,7 +61,7 @@ def _show_config() -> None:
 
 
 def _change_root() -> None:
-    """To one that can be written to; what is mounted below the old one is there, too."""
+    """Change to a root that can be written to, with everything that is mounted below the old one."""
     os.makedirs(_LAYERS, exist_ok=True)
     _mount("tmpfs", _LAYERS, "tmpfs")
     upper, work, root = (f"{_LAYERS}/{name}" for name in ("upper", "work", "root"))
@@ -78,7 +78,7 @@ def _change_root() -> None:
 
 
 def _mounted() -> list[str]:
-    """Where something is mounted."""
+    """The folders on which something is mounted."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         return list(dict.fromkeys(line.split(" ")[4] for line in file))
 

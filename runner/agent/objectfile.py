@@ -74,7 +74,7 @@ class Attempt:
 
 
 class File:
-    """An object file, opened for one attempt. A context: what was loaded is given back at its end."""
+    """An object file, opened for one attempt. As a context it releases what was loaded at its end."""
 
     def __init__(self, libbpf: Libbpf, path: str, wanted: Wanted) -> None:
         """Raises LibbpfError; NoAnswer where a program that another one is to replace a function of does not load."""
@@ -109,7 +109,7 @@ class File:
         self._c.bpf_object__close(self._handle)
 
     def _aim(self, program: ctypes.c_void_p, target: str, path: str) -> None:
-        """At a function of the kernel; one that replaces, at PROGRAM or PROGRAM:FUNCTION of this same object."""
+        """Set the target: a function of the kernel, or for freplace PROGRAM or PROGRAM:FUNCTION of this object."""
         fd = 0
         if self._c.bpf_program__type(program) == _EXT:
             name, _, target = target.partition(":")
@@ -151,7 +151,7 @@ class File:
         return [name for name, handle in self._maps.items() if not self._c.bpf_map__is_internal(handle)]
 
     def load(self, programs: list[str], without: set[str], level: int) -> Attempt:
-        """These programs, and every map but those in `without`."""
+        """Load these programs, and every map but those in `without`."""
         logs = self._set_up(programs, level)
         self._take_out({handle.value for name, handle in self._programs.items() if name not in programs})
         for name, handle in self._maps.items():
@@ -189,7 +189,7 @@ class File:
         return int(refused)
 
     def _take_out(self, programs: set[int | None]) -> None:
-        """Of what struct_ops refer to; libbpf would load it with their map. Until then a map's value has handles."""
+        """Leave out what struct_ops refer to: libbpf would load it with their map. A map has handles until then."""
         size = ctypes.c_size_t()
         for handle in self._operations:
             value = self._c.bpf_map__initial_value(handle, ctypes.byref(size))
@@ -221,7 +221,7 @@ class File:
         return max(found, default=(0, ""))[1]
 
     def _about(self, program: ctypes.c_void_p) -> Answer:
-        """Of a program that libbpf has given to the kernel: its instructions by then, and how it is to be attached."""
+        """The instructions of a program as libbpf gave it to the kernel, and how it is attached."""
         word = self._c.libbpf_bpf_attach_type_str(self._c.bpf_program__expected_attach_type(program))
         return {"prog_insns": self._c.bpf_program__insn_cnt(program), "attach_type": word.decode() if word else ""}
 
@@ -229,7 +229,7 @@ class File:
         return next(name for name, each in self._maps.items() if each is handle)
 
     def _sizes(self, program: ctypes.c_void_p) -> Answer:
-        """Of a loaded program, in bytes; struct bpf_prog_info begins with type, id, tag, and these."""
+        """The sizes of a loaded program in bytes; struct bpf_prog_info begins with type, id, tag, and these."""
         info = (ctypes.c_uint32 * 64)()
         size = ctypes.c_uint32(ctypes.sizeof(info))
         if self._c.bpf_obj_get_info_by_fd(self._c.bpf_program__fd(program), ctypes.byref(info), ctypes.byref(size)) < 0:
@@ -258,7 +258,7 @@ def text_of(log: ctypes.Array[ctypes.c_char]) -> str:
 
 
 def timed(log: str) -> Answer:
-    """The log without its duration, and that: it is another one at each boot."""
+    """(the log without its duration, the duration): that is another one at each boot."""
     duration = _DURATION.search(log)
     return {"log": _DURATION.sub("", log), "duration_us": int(duration[1])} if duration else {"log": log}
 

@@ -48,7 +48,7 @@ def kernels_in(image: bytes) -> Iterator[bytes]:
 
 
 class _Unpacker(Protocol):
-    """As in bz2, lzma and zstandard."""
+    """A decompressor, with the interface of bz2, lzma and zstandard."""
 
     @property
     def eof(self) -> bool: ...
@@ -71,7 +71,7 @@ def _by(make: Callable[[], _Unpacker]) -> Callable[[memoryview], bytes]:
 
 
 def _unlz4(data: memoryview) -> bytes:
-    """The legacy frame, which is what kernels use: blocks, each with its size before it."""
+    """Unpack LZ4's legacy frame, which is what kernels use: blocks, each with its size before it."""
     whole, at = bytearray(), 4
     while at + 4 <= len(data) and len(whole) < LARGEST:
         (size,) = struct.unpack_from("<I", data, at)

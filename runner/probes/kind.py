@@ -177,7 +177,7 @@ class Kind(Generic[KnownT]):
         return known
 
     def everywhere(self, known: KnownT, probe: str) -> KnownT:
-        """The same, with `probe` asked of every kernel, whatever its `since` and `until` are.
+        """What is known, with `probe` asked of every kernel, whatever its `since` and `until` are.
 
         What its answer does not depend on may be left out.
         """

@@ -38,7 +38,7 @@ class Compared:
 
 
 def builds_compared(judged: JudgedRun) -> Compared | None:
-    """None: the run has no two builds of one object."""
+    """What differs between the builds; None when the run has no two builds of one object."""
     found = [(cell, list(_pairs(cell))) for cell in judged.cells]
     rows = [row for _, pairs in found for pair in pairs for row in pair if row]
     if not rows:

@@ -1,4 +1,4 @@
-"""Puts entries of `expect:` into the text of bpf/NAME.yaml. Nothing else of it changes: comments and layout stay."""
+"""Adds entries of `expect:` to the text of bpf/NAME.yaml; comments and layout stay as they are."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.probes.objects.learn import Learned
 
 
 def shown(entries: Sequence[Learned], why: str, files: Mapping[str, str]) -> str:
-    """As a new file would have them. `files` are those of the objects, by id."""
+    """The entries as a new file would have them. `files` are the paths of the objects, by id."""
     return entered("objects:\n", entries, why, files, "") if entries else ""
 
 
@@ -45,7 +45,7 @@ def entered(text: str, entries: Sequence[Learned], why: str, files: Mapping[str,
 
 
 def _flow(entry: Mapping[str, object]) -> str:
-    """On one line."""
+    """The value in YAML, on one line."""
     return str(
         yaml.safe_dump(dict(entry), default_flow_style=True, width=10_000, sort_keys=False, allow_unicode=True)
     ).strip()
@@ -61,7 +61,7 @@ def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:
 
 
 def _is_of(node: yaml.Node, object_: str) -> bool:
-    """By its id, or else by its file's name, which may be a pattern."""
+    """Is this entry about the object: by its id, or by its file's name, which may be a pattern?"""
     id_, file = _value(node, "id"), _value(node, "file")
     if id_ is not None:
         return bool(id_.value == object_)
@@ -69,7 +69,7 @@ def _is_of(node: yaml.Node, object_: str) -> bool:
 
 
 def _after(text: str, node: yaml.CollectionNode, added: Sequence[str], path: str) -> str:
-    """With these lines behind the last line of a sequence or mapping, which stands on lines of its own."""
+    """The text with these lines behind the last line of a sequence or mapping, which stands on lines of its own."""
     if node.flow_style:
         line = node.start_mark.line + 1
         raise UserError(f"{path}:{line}: an entry is added only where each stands on a line of its own", hint=_HINT)

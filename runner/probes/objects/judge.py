@@ -1,4 +1,4 @@
-"""From what a kernel answered about an object to rows. Pure.
+"""Turns what a kernel answered about an object into rows. Pure.
 
 No answer is the default: only libbpf's and the kernel's own words make anything else of it.
 """
@@ -120,7 +120,7 @@ class _Question:
         return _TYPES.get(word, word) if self.what == "program" else ""
 
     def _crash(self, seen: Answer | None) -> str:
-        """Why, if asking took the guest down; empty if it did not."""
+        """Why asking took the guest down; empty if it did not."""
         probes = {f"{self.mine.id}:{self.name}"} | ({self.mine.id} if seen is None else set())
         return next((crash.cause or CRASHED for crash in self.result.crashes if crash.probe in probes), "")
 
@@ -140,14 +140,14 @@ class _Question:
         )
 
     def _attached(self, body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-        """Of a program that was to be attached: was it? Its own loader may be needed to say to what."""
+        """Whether a program was attached that should have been; only its own loader may know to what."""
         attached = body.get("attach")
         if self.what != "program" or not isinstance(attached, dict):
             return {}
         return {"attached": "yes" if attached else "no"}
 
     def _over(self, measured: Mapping[str, int], earlier: JsonValue) -> str:
-        """The first limit that a program exceeds; empty when it keeps all. `earlier`: the last answer's insns."""
+        """The first limit that a program exceeds; empty when there is none. `earlier`: the last answer's insns."""
         limits = self.mine.settings.limits
         for name in ("insns", "states", "prog_bytes"):
             limit = getattr(limits, name)
@@ -185,7 +185,7 @@ class _Question:
         return _cause(errno, body, is_map=self.what == "map")
 
     def _unready(self, cause: Cause) -> str:
-        """What was not there of our own doing, so that a missing kfunc shows nothing; empty when everything was."""
+        """What the guest lacked, so that a missing kfunc proves nothing; empty when it lacked nothing."""
         if cause.word != "extern":
             return ""
         modules = self.result.facts.modules
@@ -205,7 +205,7 @@ def _cause(errno: int, body: Mapping[str, JsonValue], *, is_map: bool) -> Cause:
 
 
 def told_by(answer: Answer) -> str:
-    """What another boot must answer too. No addresses, and no numbers of the verifier."""
+    """What another boot must answer too: neither addresses nor numbers of the verifier."""
     if answer.failed or not answer.item:
         return answer.failed or json.dumps(answer.body, sort_keys=True)
     if cause := _not_attached(answer.body):

@@ -27,7 +27,7 @@ class Learned:
     cause: _Cause
 
     def entry(self, why: str) -> dict[str, object]:
-        """As it is written."""
+        """The entry as bpf/NAME.yaml has it."""
         points = {key: [it] for key, it in (("since", self.since), ("until", self.until)) if it}
         word, name = self.cause
         answer = {"cause": word, "name": name} if name else {"cause": word}
@@ -36,14 +36,14 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """`doubts` are deviations that no entry can tell, in words."""
+    """What a run teaches. `doubts` are deviations that no entry can express, in words."""
 
     entries: tuple[Learned, ...]
     doubts: tuple[str, ...]
 
 
 def learn(cells: Judged) -> Lesson:
-    """Of kernels whose version counts, and of what is refused without being expected."""
+    """Entries for what was refused unexpectedly, on kernels whose version counts."""
     doubts: list[str] = []
     spans: dict[tuple[str, str, str, _Cause], list[str]] = defaultdict(list)
     for (object_, name), answers in _answers(cells, doubts).items():
@@ -56,7 +56,7 @@ def learn(cells: Judged) -> Lesson:
 
 
 def _answers(cells: Judged, doubts: list[str]) -> dict[tuple[str, str], dict[KernelVersion, _Cause | None]]:
-    """By object and program the cause of each kernel's refusal; None: it loads, or is expected not to."""
+    """The cause of each kernel's refusal by object and program; None: it loads, or is expected not to."""
     found: dict[tuple[str, str], dict[KernelVersion, set[_Cause | None]]] = defaultdict(lambda: defaultdict(set))
     for result, rows in cells:
         version = result.cell.kernel.judged_as
@@ -79,7 +79,7 @@ def _answers(cells: Judged, doubts: list[str]) -> dict[tuple[str, str], dict[Ker
 
 
 def _a_part_is_refused(object_: str, rows: Sequence[Row]) -> bool:
-    """Then the whole is refused for that, and nothing is expected of it."""
+    """Is a part of this object refused? Then nothing is expected of the whole."""
     parts = (row for row in rows if row.subject.startswith(f"{object_}/") and row.subject != f"{object_}/{TOGETHER}")
     return any(row.state == REFUSED for row in parts)
 
@@ -106,12 +106,12 @@ def _spans(answers: Mapping[KernelVersion, _Cause | None]) -> Iterator[tuple[str
 
 
 def _point(before: KernelVersion, first: KernelVersion) -> str:
-    """The series, where that tells them apart."""
+    """Where a span begins: the series, where that tells the two kernels apart, or else the version."""
     return str(first) if before.series == first.series else ".".join(map(str, first.series))
 
 
 def unneeded(known: Sequence[UserObject], cells: Judged) -> Iterator[str]:
-    """Expectations of which every kernel that was asked loads all that they name."""
+    """Expectations that no kernel of the run needs: each kernel loads all that they name."""
     for mine in known:
         for entry in mine.settings.expect:
             states = [

@@ -31,7 +31,7 @@ _COLUMNS = {
 
 
 def numbers(body: Mapping[str, JsonValue]) -> dict[str, int]:
-    """By name; empty of a map. `stack_depth_bytes` is the sum over the program's functions, as veristat counts it."""
+    """The numbers by name; none for a map. `stack_depth_bytes` is the sum over the functions, as in veristat."""
     log = str(body.get("log", ""))
     seen = _COUNTED.search(log)
     found = {name: int(value) for name, value in seen.groupdict("0").items()} if seen else {}

@@ -138,7 +138,7 @@ class UserObject:
         files: Mapping[str, ObjectFile],
         kfuncs: KfuncList,
     ) -> Self:
-        """Raises UserError for a pattern that matches no program."""
+        """An object from its files. Raises UserError for a pattern that matches no program."""
         every = tuple(dict.fromkeys(name for file in files.values() for name in file.programs))
         for pattern in (*only, *settings.programs):
             if not any(fnmatchcase(name, pattern) for name in every):
@@ -167,7 +167,7 @@ class UserObject:
         return {name: it for name, it in self.settings.programs.items() if isinstance(it, ProgramSetting)}
 
     def file(self, arch: str) -> ObjectFile:
-        """Raises UserError where there is none for this architecture's byte order."""
+        """The file for an architecture. Raises UserError when there is none of its byte order."""
         if arch in self.files:
             return self.files[arch]
         there = ", ".join(self.files)
@@ -209,7 +209,7 @@ def _any(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _files(root: Path, pattern: str) -> dict[str, dict[str, ObjectFile]]:
-    """By the object's name, and by the architecture."""
+    """The files of a pattern, by the object's name and the architecture."""
     found: dict[str, dict[str, ObjectFile]] = {}
     for arch in ARCHITECTURES.values():
         for path in _paths(root, filled(pattern, arch)):
@@ -231,7 +231,7 @@ _cache: dict[tuple[str, int, int], ObjectFile] = {}
 
 
 def _read(path: Path) -> ObjectFile:
-    """Each file once, although it serves several architectures."""
+    """Read each file once, although it serves several architectures."""
     try:
         stat = path.stat()
     except OSError as error:
