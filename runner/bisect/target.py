@@ -230,7 +230,7 @@ def _item(name: str, bound: Bound | None, rows: Iterable[Row], expectations: Exp
 def _unknown(name: str, rows: Iterable[Row]) -> UserError:
     names = dict.fromkeys([row.probe.partition(":")[0] for row in rows if row.verdict] + [row.subject for row in rows])
     hint = nearest(name, names, "bpf/*.yaml has the probes and what they are about")
-    return UserError(f"{name!r} is neither a probe nor a subject that is known", hint=hint)
+    return UserError(f"there is no probe, kfunc or program {name!r}", hint=hint)
 
 
 # Its rows say what could be asked.
