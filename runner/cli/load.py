@@ -40,7 +40,7 @@ class Load:
     )
     attach: Annotated[bool, typer.Option("--attach", help="Also attach each program that loads.")] = False
     stats: Stats = None
-    log: Annotated[bool, typer.Option("--log", help="Keep the whole log of the verifier, however long.")] = False
+    log: Annotated[bool, typer.Option("--log", help="Keep the whole log of the verifier, up to 16 MiB.")] = False
     against: Annotated[
         Path | None,
         typer.Option(metavar="OLD.bpf.o", help="Also load an earlier build; exit 1 only when FILE.bpf.o is worse."),
