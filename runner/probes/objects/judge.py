@@ -23,7 +23,7 @@ from runner.probes.objects.written import MAP, TOGETHER, ObjectExpectation, User
 NAME = "objects"
 LOADS, REFUSED = "loads", "refused"
 _TYPES = {"sched_cls": "tc"}  # libbpf's words, where the program types have other ones here
-_LARGEST_LOG = 16 << 20
+_LARGEST_LOG = 17 << 20  # what the guest has for one, and the reason below it
 
 
 def rows_of(result: CellResult, mine: UserObject) -> Iterator[Row]:
