@@ -46,7 +46,7 @@ def export(judged: JudgedRun, asked: Asked | None = None) -> dict[str, object]:
     objects = asked.objects if asked else {}
     return {
         "schema": 1,
-        "run": judged.run.model_dump(mode="json", include=_RUN_FIELDS),
+        "run": {**judged.run.model_dump(mode="json", include=_RUN_FIELDS), "kind": judged.run.kind},
         "cells": [exported_cell(cell, recipes.get(cell.id)) for cell in judged.cells],
         # that this run shows, or that are gone: their kernels were run, and they happen no more
         "known_issues": [issue.model_dump(mode="json") for issue in judged.known_issues],

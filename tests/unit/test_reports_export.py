@@ -13,7 +13,8 @@ def test_export_has_the_promised_shape() -> None:
     document = json.loads(to_json(export(samples.mixed_run())))
     assert list(document) == ["schema", "run", "cells", "known_issues", "programs"]
     assert document["schema"] == 1
-    assert list(document["run"]) == ["id", "started", "finished", "matrix_sha256", "runner_version", "slots"]
+    assert list(document["run"]) == ["id", "started", "finished", "matrix_sha256", "runner_version", "slots", "kind"]
+    assert document["run"]["kind"] == "matrix"
     assert document["run"]["started"] == "2026-11-03T10:15:01Z"
     assert [cell["id"] for cell in document["cells"]] == [cell.id for cell in samples.CELLS]
     cell = document["cells"][1]
