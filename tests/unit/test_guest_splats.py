@@ -261,3 +261,16 @@ def test_a_report_has_the_probe_that_was_named_before_it() -> None:
     )
     assert [splat.probe for splat in found] == ["", "alloc-tcp:tc"]
     assert found[0].lines == found[1].lines
+
+
+def test_a_real_kernel_with_kasan_reports_while_a_probe_is_asked() -> None:
+    """6.12.117 built with KASAN, PROVE_LOCKING and LKDTM: provoke-crash was told WARNING, and then
+    SLAB_LINEAR_OVERFLOW. That such a kernel speaks of lockdep while it boots is no report."""
+    lines = log("kasan-warning-6.12.117-x86_64")
+    warning, overflow = splats_of(lines)
+    assert (warning.kind, warning.probe) == ("WARNING", "")
+    assert warning.text.startswith("WARNING: CPU: 0 PID: 63 at drivers/misc/lkdtm/bugs.c:112 lkdtm_WARNING")
+    assert (overflow.kind, overflow.probe) == ("KASAN", "census:tc")
+    assert overflow.text == "BUG: KASAN: slab-out-of-bounds in lkdtm_SLAB_LINEAR_OVERFLOW+0x43/0x60"
+    assert any("Allocated by task" in line for line in overflow.lines)
+    assert any("MAX_LOCKDEP_KEYS" in line for line in lines)
