@@ -31,6 +31,7 @@ from runner.model.deadline import Deadline
 from runner.text import printable
 
 _PACKAGE = Path(__file__).parents[1]
+_NO_CODE = frozenset({"__pycache__", "builtin"})
 
 
 class HostFacts(Plain):
@@ -57,10 +58,13 @@ class HostHealth:
 
 @cache
 def code_sha256() -> str:
-    """Over every file of this program: the same version and the same digest are the same code."""
+    """Over every file of this program: the same version and the same digest are the same code.
+
+    A wheel also brings a built-in project, which a checkout has beside the program and no worker reads.
+    """
     digest = hashlib.sha256()
     for file in sorted(_PACKAGE.rglob("*")):
-        if file.is_file() and "__pycache__" not in file.parts:
+        if file.is_file() and not _NO_CODE.intersection(file.relative_to(_PACKAGE).parts):
             content = hashlib.sha256(file.read_bytes()).hexdigest()
             digest.update(f"{file.relative_to(_PACKAGE).as_posix()} {content}\n".encode())
     return digest.hexdigest()
