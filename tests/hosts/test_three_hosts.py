@@ -17,6 +17,7 @@ from runner.matrix.lock import read_lock
 from tests.guest.conftest import Project, answers, exported
 from tests.hosts import namespaces
 from tests.hosts.namespaces import Net, NetHost
+from tests.integration.test_object_files import build
 from tests.samples import ROOT
 
 pytestmark = pytest.mark.guest
@@ -72,6 +73,16 @@ def test_the_grid_is_that_of_one_host_though_one_of_three_is_cut_off(prepared: N
     alone = project.runner("matrix", "run", "--only", ONLY)
     assert alone.returncode == 0, alone.stdout + alone.stderr
     assert grid(exported(project)) == grid(spread)
+
+    build(ROOT / "tests/data/objects/calls.bpf.c", project.root / "calls.bpf.o")
+    words = ("--hosts", "hosts.yaml", "--kernel", "6.12", "--arch", "x86_64", "--program", "none*")
+    assert project.runner("load", "calls.bpf.o", *words).returncode == 64
+    done = project.runner("load", "calls.bpf.o", *words[:-2])
+    assert done.returncode in {0, 1}, done.stdout + done.stderr  # what this kernel says of it is not the question
+    run = next(line.split()[1] for line in done.stdout.splitlines() if line.startswith("run load-"))
+    (cell,) = exported(project, run.rstrip(":"))["cells"]
+    assert (cell["outcome"], cell["host"] in {"amber", "birch", "cedar"}) == ("ran", True)
+    assert {entry["answer"] for entry in cell["objects"]} <= {"loads", "refused"}
 
 
 def grid(document: dict[str, Any]) -> dict[str, object]:
