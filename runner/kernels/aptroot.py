@@ -22,6 +22,7 @@ from runner.store import write_atomically
 _HELPER = "/usr/lib/apt/apt-helper"
 _KERNEL_STANZA = re.compile(rb"Package: (?:[a-z]+-)*(?:image|unsigned|binary|modules|extra|base|kernel)-\d")
 _UNREACHED = "check the network and the proxy"
+_NO_SUITE = re.compile(r"does not have a Release file")
 _OUT_OF_STEP = re.compile(r"has unexpected size|Hash Sum mismatch")  # as apt says it of a mirror that is being updated
 
 # The host's configuration is not read (Parts, Main), but its passwords for mirrors are. /dev/null is apt's own word
@@ -146,6 +147,8 @@ class AptRoot:
         errors = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W:"))]
         said = "\n".join(errors[-5:] or [done.stderr.strip()[-500:]])
         what = "the mirror's lists do not fit each other, try later" if _OUT_OF_STEP.search(said) else _UNREACHED
+        if _NO_SUITE.search(said):
+            what = f"is there a suite {self.suite!r}? Else {what}"
         other = f"; {self.repository.variable} names another mirror" if self.repository.variable else ""
         return InfraError(f"cannot fetch the package lists of {self.suite}:\n{said}", hint=f"{what}{other}")
 

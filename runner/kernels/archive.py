@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote, urlsplit
 from debian import deb822
 
 from runner.caches import FULL_DISK_HINT, need_space
-from runner.errors import InfraError
+from runner.errors import InfraError, UserError
 from runner.kernels.aptroot import AptRoot, Repository
 from runner.kernels.mirrors import IMAGE_SUITES, KEYRING, MIRROR_VARIABLE, Mirrors, find_mirrors, transport
 from runner.model import Package
@@ -195,7 +195,8 @@ class Archive:
             name = f"{urlsplit(its.uri).hostname or 'local'}-{known}-{name}"
         if not its.keyring.is_file():
             hint = "install the package debian-archive-keyring" if its.keyring == KEYRING else "it names who may sign"
-            raise InfraError(f"the keyring {its.keyring} is missing", hint=hint)
+            kind = InfraError if its.variable or not self._other else UserError  # the user's own names it itself
+            raise kind(f"the keyring {its.keyring} is missing", hint=hint)
         root = AptRoot(self._cache / "apt" / name, suite, architecture(arch).debian, its)
         with root.locked(deadline):
             root.configure()

@@ -58,6 +58,10 @@ class PathSource(LocalSource):
                 return [find_parts(first, releases[0])]
         except InfraError as error:
             raise UserError(f"{self.text}: {error.what}", hint=error.hint) from None
+        except OSError as error:
+            raise UserError(f"{self.text}: cannot be read: {error.strerror}") from None
+        if not first.exists():
+            raise UserError(f"{self.text}: there is no such file or folder")
         if releases:
             raise UserError(
                 f"{self.text}: {first} has several kernels: {', '.join(releases)}",

@@ -41,6 +41,8 @@ class TreeSource(LocalSource):
     def kernels(self) -> Sequence[Parts]:
         """One. Raises UserError when it is not built, or only in part: it is the matrix that says it is."""
         folder = Path(self.tree)
+        if not folder.is_dir():
+            raise UserError(f"{self.text}: there is no such folder")
         config = folder / ".config"
         text = config.read_text(errors="replace") if config.is_file() else ""
         images = _IMAGES.get(built_for(text), ("arch/*/boot/*Image",))

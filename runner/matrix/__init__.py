@@ -67,8 +67,10 @@ else:  # the tags end in a colon, so that none of them is a key of the file: the
 
 
 def _probe_tag(probe: object) -> str:
-    """Which kind of probe a mapping is of, by its keys; the name of a file is of none."""
-    return next((f"{key}:" for key in PROBE_ENTRIES if isinstance(probe, dict) and key in probe), "name")
+    """Which kind of probe a mapping is of, by its keys, else the first; the name of a file is of none."""
+    if not isinstance(probe, dict):
+        return "name"
+    return next(f"{key}:" for key in (*probe, *PROBE_ENTRIES) if key in PROBE_ENTRIES)
 
 
 if TYPE_CHECKING:

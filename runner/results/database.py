@@ -78,6 +78,8 @@ def connect(path: Path, *, read_only: bool, busy_s: float) -> sqlite3.Connection
 
     Raises sqlite3.Error, ForeignDatabaseError."""
     path = path.absolute()
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise ForeignDatabaseError("it is no regular file")
     query = ""
     if read_only:
         # SQLite wants to make a -shm file beside a WAL database, which a read-only folder does not let it

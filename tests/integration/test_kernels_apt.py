@@ -143,6 +143,13 @@ def test_an_archive_that_another_key_signed_is_refused(
     other.unlink()
     with pytest.raises(InfraError, match=r"other\.gpg is missing"):
         pinned("ubuntu:noble/6.8", archive, tmp_path)
+    with pytest.raises(UserError, match=r"other\.gpg is missing"):
+        pinned(described(mirror, "6.8", keyring=str(other)), archive, tmp_path)
+
+
+def test_a_suite_that_is_not_there_is_asked_about(archive: Archive, tmp_path: Path) -> None:
+    with pytest.raises(InfraError, match=r"is there a suite 'nobel'\?"):
+        pinned("ubuntu:nobel/6.8", archive, tmp_path)
 
 
 def test_the_keys_come_from_a_package_of_debian(archive: Archive, tmp_path: Path) -> None:

@@ -225,8 +225,10 @@ def test_on_a_machine_without_it_that_is_the_machines_fault(
     ("source", "message"),
     [
         ("path:relative", "is not a kernel source"),
-        ("path:{}/none", "no kernel in"),
-        ("tree:{}/none", "not built: missing the release"),
+        ("path:{}/none", "there is no such file or folder"),
+        ("tree:{}/none", "there is no such folder"),
+        ("tree:{}", "not built: missing the release"),
+        ("path:/proc/self/mem", "cannot be read: Input/output error"),
         ("path:{}/boot/vmlinuz,{}/lib/modules/6.1", "the kernel has no vmlinuz"),
         ("installed:9.9.9", "no such kernel for x86_64 is installed"),
     ],

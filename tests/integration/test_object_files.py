@@ -151,6 +151,9 @@ def test_what_names_nothing_is_a_users_mistake(tmp_path: Path) -> None:
     build(SMALL, tmp_path / "lb.bpf.o")
     with pytest.raises(UserError, match="no object file matches"):
         objects_of(tmp_path, [ObjectEntry(object="nowhere/*.o")], NO_KFUNCS)
+    with pytest.raises(UserError, match=r"no object file matches 'build/\{arhc\}/\*.o'") as raised:
+        objects_of(tmp_path, [ObjectEntry(object="build/{arhc}/*.o")], NO_KFUNCS)
+    assert "there is no {arhc}" in raised.value.hint
     with pytest.raises(UserError, match="has no program 'g\\*'") as raised:
         objects_of(tmp_path, [ObjectEntry(object="lb.bpf.o", only=("g*",))], NO_KFUNCS)
     assert "it has: f" in (raised.value.hint or "")

@@ -103,6 +103,7 @@ from tests.unit.matrix_samples import KERNEL, complaint, small
         (small("[{installed: 6.1}]"), "kernels[0].installed: should be text, not 6.1"),
         (small("[{installed: oldest}]"), "kernels[0].installed: 'oldest' is not a release"),
         (small("[{path: /a/k}, {tree: /b/k}]"), "kernels[1].tree: two kernels are called 'k'"),
+        (small(probes="[{obejct: a.o}]"), "obejct: unknown key; did you mean 'object'?"),
         ("kernls: []\n" + small(), "matrix.yaml:1: kernls: unknown key; did you mean 'kernels'?"),
     ],
 )

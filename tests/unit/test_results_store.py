@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -209,6 +211,15 @@ def test_database_of_another_program(path: Path) -> None:
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TABLE bookmarks (url TEXT)")
     with pytest.raises(InfraError, match="belongs to another program"), ResultStore(path):
+        pass
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+@pytest.mark.parametrize("read_only", [True, False])
+def test_what_is_no_file_is_not_waited_for(path: Path, make: Callable[[Path], None], read_only: bool) -> None:
+    path.parent.mkdir()
+    make(path)
+    with pytest.raises(InfraError, match="it is no regular file"), ResultStore(path, read_only=read_only):
         pass
 
 

@@ -197,7 +197,9 @@ def objects_of(root: Path, written: Iterable[WrittenObject | ObjectEntry], kfunc
         for name, files in _files(root, pattern).items():
             chosen = entry.id or name
             if chosen in found:
-                raise UserError(f"two objects are called {chosen!r}", hint="give them an `id` in bpf/NAME.yaml")
+                raise UserError(
+                    f"two objects are called {chosen!r}", hint="rename one, or give it an `id` in bpf/NAME.yaml"
+                )
             settings = ObjectSettings(**{key: getattr(entry, key) for key in ObjectSettings.model_fields})
             only = entry.only if isinstance(entry, ObjectEntry) else ()
             found[chosen] = UserObject.of_files(chosen, settings, only, files, kfuncs)
@@ -217,7 +219,10 @@ def _files(root: Path, pattern: str) -> dict[str, dict[str, ObjectFile]]:
             if file.byte_order == arch.byte_order:
                 found.setdefault(file.name, {})[arch.name] = file
     if not found:
-        raise UserError(f"no object file matches {pattern!r}", hint="paths are relative to the project's folder")
+        hint = "paths are relative to the project's folder"
+        if unknown := re.search(r"\{\w+\}", filled(pattern, next(iter(ARCHITECTURES.values())))):
+            hint = f"there is no {unknown[0]}: {{arch}}, {{goarch}} and {{debarch}} are replaced"
+        raise UserError(f"no object file matches {pattern!r}", hint=hint)
     return found
 
 
