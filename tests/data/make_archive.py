@@ -13,11 +13,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from runner.model.deadline import Deadline
 from runner.process import run
+from tests.samples import soon
 
 HERE = Path(__file__).with_name("archive")
-LIMIT = Deadline.after(120, "the limit")
+LIMIT_S = 120
 RELEASE_DATE = "Sat, 01 Nov 2025 00:00:00 UTC"
 
 
@@ -120,7 +120,7 @@ def build_deb(package: dict[str, str], pool: Path) -> Path:
         text = "".join(f"{key}: {value}\n" for key, value in fields.items() if value)
         (root / "DEBIAN/control").write_text(text)
         root.chmod(0o755)
-        run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", root, pool], deadline=LIMIT)
+        run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", root, pool], deadline=soon(LIMIT_S))
     version = package["Version"].partition(":")[2] or package["Version"]
     return pool / f"{package['Package']}_{version}_{package['Architecture']}.deb"
 
@@ -132,7 +132,7 @@ def publish(root: Path, suite: str, debs: list[Path], home: Path, *, until: str 
     binary.mkdir(parents=True, exist_ok=True)
     stanzas = []
     for deb in debs:
-        fields = run(["dpkg-deb", "--field", deb], deadline=LIMIT).stdout
+        fields = run(["dpkg-deb", "--field", deb], deadline=soon(LIMIT_S)).stdout
         digest = hashlib.sha256(deb.read_bytes()).hexdigest()
         stanzas.append(f"{fields}Filename: pool/{deb.name}\nSize: {deb.stat().st_size}\nSHA256: {digest}\n")
     plain = "\n".join(stanzas).encode()
@@ -145,7 +145,7 @@ def publish(root: Path, suite: str, debs: list[Path], home: Path, *, until: str 
     release = dist / "Release"
     release.write_text(f"{head}Date: {RELEASE_DATE}\n{until}SHA256:\n{lines}")
     gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
-    run([*gpg, "--clearsign", "--output", str(dist / "InRelease"), str(release)], deadline=LIMIT)
+    run([*gpg, "--clearsign", "--output", str(dist / "InRelease"), str(release)], deadline=soon(LIMIT_S))
     release.unlink()
 
 
@@ -153,8 +153,8 @@ def new_key(home: Path, keyring: Path) -> None:
     """A key in `home`, and its public part."""
     gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet"]
     key = ["--passphrase", "", "--quick-generate-key", "tests <tests@example.org>", "ed25519", "sign", "never"]
-    run([*gpg, *key], deadline=LIMIT)
-    run([*gpg, "--output", str(keyring), "--export"], deadline=LIMIT)
+    run([*gpg, *key], deadline=soon(LIMIT_S))
+    run([*gpg, "--output", str(keyring), "--export"], deadline=soon(LIMIT_S))
 
 
 def main() -> None:

@@ -11,11 +11,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from runner.model.deadline import Deadline
 from runner.process import run
+from tests.samples import soon
 
 HERE = Path(__file__).with_name("mainline")
-LIMIT = Deadline.after(120, "the limit")
+LIMIT_S = 120
 # folder -> the builds in it: release, time of the build, parts
 SERVER: dict[str, list[tuple[str, str, tuple[str, ...]]]] = {
     "v6.6/amd64": [
@@ -51,7 +51,7 @@ def build_deb(part: str, release: str, build: str, folder: Path) -> Path:
             "Maintainer: nobody <nobody@example.org>\nDescription: for tests\n"
         )
         root.chmod(0o755)
-        run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", root, folder], deadline=LIMIT)
+        run(["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", root, folder], deadline=soon(LIMIT_S))
     return folder / f"linux-{part}-{release}_{version}_{arch}.deb"
 
 
@@ -62,7 +62,7 @@ def fill(folder: Path, builds: list[tuple[str, str, tuple[str, ...]]], gpg: list
     lines += ["# Checksums-Sha256:", *(f"{hashlib.sha256(deb.read_bytes()).hexdigest()}  {deb.name}" for deb in debs)]
     sums = folder / "CHECKSUMS"
     sums.write_text("".join(f"{line}\n" for line in lines))
-    run([*gpg, "--detach-sign", "--output", str(folder / "CHECKSUMS.gpg"), str(sums)], deadline=LIMIT)
+    run([*gpg, "--detach-sign", "--output", str(folder / "CHECKSUMS.gpg"), str(sums)], deadline=soon(LIMIT_S))
 
 
 def main() -> None:
@@ -71,10 +71,10 @@ def main() -> None:
         os.environ["SOURCE_DATE_EPOCH"] = "1761955200"
         gpg = ["gpg", "--homedir", name, "--batch", "--quiet"]
         key = ["--passphrase", "", "--quick-generate-key", "tests <tests@example.org>", "ed25519", "sign", "never"]
-        run([*gpg, *key], deadline=LIMIT)
+        run([*gpg, *key], deadline=soon(LIMIT_S))
         for path, builds in SERVER.items():
             fill(HERE / path, builds, gpg)
-        run([*gpg, "--armor", "--output", str(HERE / "key.asc"), "--export"], deadline=LIMIT)
+        run([*gpg, "--armor", "--output", str(HERE / "key.asc"), "--export"], deadline=soon(LIMIT_S))
 
 
 if __name__ == "__main__":
