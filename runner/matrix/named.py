@@ -48,10 +48,11 @@ def named_kernels(
             raise UserError(f"unknown architecture {arch!r}; {likely(arch)}")
     own = [_on(entry, entry.architectures or file.architectures, every) for entry in (*file.kernels, *file.include)]
     own = [entry for entry in own if entry.architectures]
-    versions, found = [], []
+    versions, found, sources = [], [], set()
     for word in words:
         if entry := _source(word):
             found.append(_on(entry, _architectures(entry, archs) or every, every))
+            sources.add(entry.text)
             continue
         try:
             wanted = Versions.parse(word)
@@ -62,15 +63,16 @@ def named_kernels(
             versions.append(wanted)
             found += [entry for entry in mine if entry not in found]
         else:
-            found += _of_archives(wanted, word, every, means)
+            offers = list(_of_archives(wanted, word, every, means))
+            found += offers
+            sources |= {entry.text for entry in offers}
     entries = tuple(found if words else own)
-    by_version = {entry.text for entry in own} if words else set()
-    sources = frozenset(entry.text for entry in entries if entry.text not in by_version)
     made = file.model_copy(
         update={"kernels": (), "include": entries, "probes": tuple(probes), "exclude": () if words else file.exclude}
     )
     digest = hashlib.sha256(repr(made).encode()).hexdigest()
-    return Named(replace(matrix, file=made, sha256=digest), tuple(versions), sources)
+    every_kernel = sources if words else {entry.text for entry in own}
+    return Named(replace(matrix, file=made, sha256=digest), tuple(versions), frozenset(every_kernel))
 
 
 def _on(entry: KernelSource, of_entry: Sequence[str], wanted: Sequence[str]) -> KernelSource:
