@@ -1,0 +1,58 @@
+"""What boots guests on this machine, as far as an answer can depend on it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from functools import cache
+from pathlib import Path
+
+from runner.guest.interface import Accel
+from runner.model.architecture import Architecture
+from runner.model.deadline import Deadline
+from runner.model.guestkey import Tools, files_digest
+from runner.process import require, run
+
+CPUINFO = Path("/proc/cpuinfo")
+_VERSIONS: dict[tuple[str, int], str] = {}  # what a qemu says of itself, by its path and when it was installed
+# arch/x86/kernel/cpu/proc.c, arch/arm64/kernel/cpuinfo.c
+_CPU_FIELDS = frozenset(
+    {
+        *("vendor_id", "cpu family", "model", "model name", "stepping", "microcode", "flags"),
+        *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features"),
+    }
+)
+
+
+def tools_of(row: Architecture, accel: Accel, *, deadline: Deadline) -> Tools:
+    """Of this architecture's guests. Raises InfraError when qemu is not installed."""
+    return Tools(
+        vng=importlib.metadata.version("virtme-ng"),
+        qemu=_qemu_version(require(row.qemu), deadline),
+        accel=accel,
+        cpu=host_cpu() if accel == "kvm" else row.cpu,
+        code=_own_code(),
+    )
+
+
+def _qemu_version(qemu: str, deadline: Deadline) -> str:
+    """A process starts once for each file."""
+    known = (qemu, Path(qemu).stat().st_mtime_ns)
+    if known not in _VERSIONS:
+        _VERSIONS[known] = run([qemu, "--version"], deadline=deadline).stdout.partition("\n")[0].strip()
+    return _VERSIONS[known]
+
+
+def host_cpu(cpuinfo: Path = CPUINFO) -> str:
+    """The model of the first CPU, with its features; empty where the kernel does not tell."""
+    try:
+        first = cpuinfo.read_text().partition("\n\n")[0]
+    except OSError:
+        return ""
+    fields = (line.partition(":") for line in first.splitlines())
+    return "; ".join(value.strip() for name, _, value in fields if name.strip() in _CPU_FIELDS)
+
+
+@cache
+def _own_code() -> str:
+    folder = Path(__file__).parent
+    return files_digest({file.name: file.read_bytes() for file in folder.glob("*.py")})
