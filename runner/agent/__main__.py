@@ -25,7 +25,8 @@ from .libbpf import Libbpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import ModuleType
     from typing import Any, Protocol, TypedDict
 
     Body = dict[str, Any]
@@ -40,6 +41,13 @@ if TYPE_CHECKING:
         careful: bool
         skip: list[str]
         only: str
+
+    class Document(TypedDict):
+        """ASKS.json."""
+
+        modules: list[str]
+        asks: list[Ask]
+        trace: bool
 
     class Prober(Protocol):
         """What each kind's module has."""
@@ -148,24 +156,46 @@ def open_kmsg() -> int:
         return -1
 
 
+class Ready:
+    """What does not depend on the questions. A process that is forked from here on shares it.
+
+    `modules` are loaded and `kinds` imported; what they read of the kernel alone is read. Raises OSError, LibbpfError.
+    """
+
+    def __init__(self, modules: list[str], kinds: Iterable[str] = ()) -> None:
+        panic_on_oops()
+        enable_jit()
+        self._modules = load_modules(modules)
+        self._libbpf = Libbpf()
+        for kind in kinds:
+            getattr(_imported(kind), "warm", bool)(self._libbpf)
+
+    def ask(self, document: Document, folder: str) -> None:
+        """Ask everything that the document says. BPF objects lie in `folder`."""
+
+        def prober(kind: str) -> Prober:
+            made: Prober = _imported(kind).Prober(self._libbpf, folder)
+            return made
+
+        new = [name for name in document["modules"] if name not in self._modules]
+        self._modules |= load_modules(new)
+        agent = Agent(prober, trace=document["trace"], kmsg=open_kmsg())
+        modules = {name: self._modules[name] for name in document["modules"]}
+        agent.say("hello", {"facts": facts(modules, self._libbpf.version())})
+        for ask in document["asks"]:
+            agent.ask(ask)
+        agent.say("end", {"asked": len(document["asks"])})
+
+
+def _imported(kind: str) -> ModuleType:
+    return import_module(f"{__package__}.{kind}")
+
+
 def main(path: str) -> None:
     """Ask everything that the file says."""
     with open(path, encoding="ascii") as file:
         document = json.load(file)
-    panic_on_oops()
-    enable_jit()
-    modules = load_modules(document["modules"])
-    libbpf, folder = Libbpf(), os.path.dirname(os.path.abspath(path))
-
-    def prober(kind: str) -> Prober:
-        made: Prober = import_module(f"{__package__}.{kind}").Prober(libbpf, folder)
-        return made
-
-    agent = Agent(prober, trace=document.get("trace", False), kmsg=open_kmsg())
-    agent.say("hello", {"facts": facts(modules, libbpf.version())})
-    for ask in document["asks"]:
-        agent.ask(ask)
-    agent.say("end", {"asked": len(document["asks"])})
+    Ready(document["modules"]).ask(document, os.path.dirname(os.path.abspath(path)))
 
 
 if __name__ == "__main__":

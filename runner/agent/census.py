@@ -10,7 +10,7 @@ import errno
 import os
 
 from . import NoAnswer, bounded
-from .kernelbtf import KernelBtf, Kfunc
+from .kernelbtf import KernelBtf, Kfunc, warm
 from .libbpf import MOV_IMM, RETURN, Libbpf, LibbpfError, LoadOpts, instruction
 from .progtypes import PROG_TYPES, load_opts
 
@@ -54,6 +54,9 @@ def program(kfunc: Kfunc) -> bytes:
 def with_map(fd: int, insns: bytes) -> bytes:
     """The program, with a map that it uses: one load of its address, in front."""
     return instruction(_LD_IMM64, 0, _PSEUDO_MAP_FD, 0, fd) + instruction(0, 0, 0, 0, 0) + insns
+
+
+__all__ = ["Prober", "warm"]
 
 
 class Prober:

@@ -68,13 +68,26 @@ class Kfunc:
         self.layouts: list[Layout] = []
 
 
+_WARM: dict[str, Btf] = {}  # by path
+
+
+def warm(libbpf: Libbpf) -> None:
+    """Parse the kernel's own BTF now; it is not parsed again. Raises LibbpfError and BtfError."""
+    _WARM[os.path.join(FOLDER, VMLINUX)] = _vmlinux(libbpf, FOLDER)
+
+
+def _vmlinux(libbpf: Libbpf, folder: str) -> Btf:
+    path = os.path.join(folder, VMLINUX)
+    return _WARM.get(path) or Btf.of_file(libbpf, path)
+
+
 class KernelBtf:
     """All BTF of the running kernel. Raises LibbpfError and BtfError."""
 
     def __init__(self, libbpf: Libbpf, folder: str = FOLDER) -> None:
         self._libbpf = libbpf
         self._folder = folder
-        self.vmlinux = Btf.of_file(libbpf, os.path.join(folder, VMLINUX))
+        self.vmlinux = _vmlinux(libbpf, folder)
         self._fds = libbpf.kernel_btf_fds()
 
     def kfuncs(self, names: frozenset[str]) -> dict[str, Kfunc]:
@@ -104,7 +117,7 @@ class KernelBtf:
 
 def holder(libbpf: Libbpf, function: str, folder: str = FOLDER) -> str:
     """In whose BTF a function is: vmlinux, or a loaded module. Empty when it is in none."""
-    vmlinux = Btf.of_file(libbpf, os.path.join(folder, VMLINUX))
+    vmlinux = _vmlinux(libbpf, folder)
     if vmlinux.find(function, FUNC) is not None:
         return VMLINUX
     for module in sorted(set(os.listdir(folder)) - {VMLINUX}):
