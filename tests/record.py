@@ -1,14 +1,17 @@
 """`python -m tests.record [MATRIX]`: record anew what real kernels answer, for the tests that judge stored transcripts.
 
 Boots each guest of RECORDED that is in the matrix once, as its lock pins it, and writes tests/data/agent-*.jsonl.
+No line of these is written otherwise.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from runner.caches import cache_root
@@ -16,19 +19,24 @@ from runner.engine.cellrun import run_cell, this_machine
 from runner.engine.plan import cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
+from runner.model import Cell, CellResult
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes.census.kfuncs import NO_KFUNCS
-from tests.guest.inprocess import AlteredMachine
+from tests.guest.inprocess import AlteredMachine, copied_tree
+from tests.guest.test_causes import change_prototype, strip_btf
 from tests.samples import DATA, ROOT
 from tests.unit.agent_samples import claims, expectations
 
 WITHOUT_JIT, WITHOUT_NAT = "without-jit", "without-nf_nat"
+WITHOUT_BTF, OTHER_PROTOTYPE = "without-btf-of-nf_conntrack", "with-other-prototype"
 RECORDED = (
     ("6.1", "x86_64", ""),
     ("6.1", "arm64", ""),
     ("6.12", "x86_64", ""),
     ("6.12", "x86_64", WITHOUT_JIT),
+    ("6.12", "x86_64", WITHOUT_BTF),
+    ("6.12", "x86_64", OTHER_PROTOTYPE),
     ("6.12", "riscv64", ""),
     ("6.12", "s390x", ""),
     ("6.12", "ppc64le", ""),
@@ -37,6 +45,18 @@ RECORDED = (
     ("7", "x86_64", ""),
     ("7", "x86_64", WITHOUT_NAT),
 )
+# of these an answer for each way in which a call is not resolved
+_FEW = {WITHOUT_BTF, OTHER_PROTOTYPE}
+_FEW_CLAIMS = {
+    "alloc-tcp:tc",
+    "set-timeout:tc",
+    "change-timeout:xdp",
+    "mark-write:tc",
+    "status-write:tc",
+    "nat-source:tc",
+    "nat-source:xdp",
+    "set-timeout-found:tc",
+}
 _LOG_LINES = 4
 _PROSE = "Verification failed:"
 _NO_JIT = "sysctl.net.core.bpf_jit_enable=0"
@@ -66,35 +86,47 @@ def _last_words(log: str) -> str:
 def record(matrix: Path, folder: Path) -> None:
     """Write one file for each of RECORDED that `matrix` has."""
     cells = load_matrix(matrix).cells(read_lock(matrix.with_suffix(".lock")))
-    deadline = Deadline.after(3600, "the recording's limit")
-    names = frozenset().union(*(file.kfunc_names for file in claims()))
-    packed = payloads(cells, expectations(NO_KFUNCS), cache=cache_root(), offline=False, deadline=deadline)
-    orders = tuple(cell_orders(cells, expectations(NO_KFUNCS)))
+    by_name = {(cell.name, cell.arch): cell for cell in cells}
     for kernel, arch, variant in RECORDED:
-        order = next((one for one in orders if (one.cell.name, one.cell.arch) == (kernel, arch)), None)
-        if order is None:
-            continue
-        lines: list[str] = []
-        began = time.monotonic()
+        if cell := by_name.get((kernel, arch)):
+            name = "-".join(filter(None, ("agent", cell.kernel.version, arch, variant))) + ".jsonl"
+            began = time.monotonic()
+            result, lines = _answered(cell, variant)
+            (folder / name).write_text("\n".join(filter(None, lines)) + "\n")
+            took = time.monotonic() - began
+            print(f"{name}: {result.outcome} {result.cause}, {len(lines)} lines, {took:.1f} s")  # noqa: T201
 
-        def keep(line: str, lines: list[str] = lines) -> None:
-            lines.append(trimmed(line, names))
 
-        with tempfile.TemporaryDirectory() as scratch:
-            machine = AlteredMachine(
-                this_machine(offline=False),
-                Path(scratch),
-                words=_NO_JIT if variant == WITHOUT_JIT else "",
-                agent=_HIDE_NAT.__add__ if variant == WITHOUT_NAT else str,
-                hear=keep,
-            )
-            payload = packed[architecture(arch).byte_order]
-            result = run_cell(order, payload, machine, Path(scratch), lambda phase, note: None)
-        name = "-".join(filter(None, ("agent", order.cell.kernel.version, arch, variant))) + ".jsonl"
-        (folder / name).write_text("\n".join(filter(None, lines)) + "\n")
-        print(  # noqa: T201
-            f"{name}: {result.outcome} {result.cause}, {len(lines)} lines, {time.monotonic() - began:.1f} s"
+def _answered(cell: Cell, variant: str) -> tuple[CellResult, list[str]]:
+    """What the agent printed, trimmed, in a guest to which `variant` was done."""
+    said: list[str] = []
+    names = frozenset().union(*(file.kfunc_names for file in claims()))
+    deadline = Deadline.after(3600, "the recording's limit")
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch)
+        shutil.copytree(ROOT / "bpf", root / "bpf")
+        if variant == OTHER_PROTOTYPE:
+            change_prototype(root)
+        expected = replace(expectations(NO_KFUNCS), root=root)
+        (order,) = cell_orders((cell,), expected)
+        if variant in _FEW:
+            asks = tuple(ask for ask in order.asks if ask.kind == "census" or ask.probe in _FEW_CLAIMS)
+            order = order.model_copy(update={"asks": asks})
+        packed = payloads((cell,), expected, cache=cache_root(), offline=False, deadline=deadline)
+        real = this_machine(offline=False)
+        tree = copied_tree(real, cell, root / "tree") if variant == WITHOUT_BTF else None
+        if tree:
+            strip_btf(next(tree.rglob("nf_conntrack.ko")))
+        machine = AlteredMachine(
+            real,
+            root,
+            tree,
+            words=_NO_JIT if variant == WITHOUT_JIT else "",
+            agent=_HIDE_NAT.__add__ if variant == WITHOUT_NAT else str,
+            hear=lambda line: said.append(trimmed(line, names)),
         )
+        result = run_cell(order, packed[architecture(cell.arch).byte_order], machine, root, lambda phase, note: None)
+    return result, said
 
 
 if __name__ == "__main__":

@@ -123,9 +123,11 @@ class OneCell:
         return run_cell(order, files, altered, self.root / "reports", tell, guests=guests)
 
     def copy_tree(self, to: Path) -> Path:
-        """The kernel's tree, as hard links: what is changed must be replaced, not written to."""
-        kernel, _ = this_machine(offline=False).prepare(
-            self.cell, deadline=Deadline.after(_LIMIT_S, "the test's limit")
-        )
-        shutil.copytree(kernel.root, to, copy_function=os.link, symlinks=True)
-        return to
+        return copied_tree(this_machine(offline=False), self.cell, to)
+
+
+def copied_tree(machine: Machine, cell: Cell, to: Path) -> Path:
+    """The kernel's tree, as hard links: what is changed must be replaced, not written to."""
+    kernel, _ = machine.prepare(cell, deadline=Deadline.after(_LIMIT_S, "the test's limit"))
+    shutil.copytree(kernel.root, to, copy_function=os.link, symlinks=True)
+    return to

@@ -51,7 +51,7 @@ def test_without_a_module_its_kfuncs_have_no_answer(project: Project) -> None:
 
 
 def test_another_prototype_is_told_from_a_missing_kfunc(project: Project) -> None:
-    change_prototype(project)
+    change_prototype(project.root)
     cell = OneCell.of(project.root, CELL)
     said = verdicts(cell, cell.run())
     differs = {name for name, verdict, cause in said if verdict is Verdict.NO_ANSWER and "signature differs" in cause}
@@ -59,7 +59,7 @@ def test_another_prototype_is_told_from_a_missing_kfunc(project: Project) -> Non
     assert {verdict for name, verdict, _ in said if name not in differs} <= {Verdict.HOLDS, Verdict.NOT_APPLICABLE}
 
 
-def change_prototype(project: Project) -> None:
+def change_prototype(root: Path) -> None:
     """bpf_ct_set_timeout takes a pointer, as the programs have it."""
     for name, old, new in (
         ("conntrack_kfuncs.h", r"(void bpf_ct_set_timeout\(struct nf_conn___init \*), __u32 msec", r"\1, void *msec"),
@@ -68,7 +68,7 @@ def change_prototype(project: Project) -> None:
             for name in ("conntrack_programs", "conntrack_details", "traffic_programs")
         ),
     ):
-        path = project.root / "bpf" / name
+        path = root / "bpf" / name
         changed, times = re.subn(old, new, path.read_text())
         assert times > 0
         path.write_text(changed)
