@@ -34,26 +34,25 @@ _PACKAGE = Path(runner.__file__).parent
 BUILTIN = _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent
 
 
-def found_matrix(path: Path) -> Path:
-    """The matrix that a command means: `path`, and for the default the nearest one in this folder or above it, or else
-    the built-in one."""
-    if path != DEFAULT_MATRIX or path.exists():
-        return path
-    here = Path.cwd()
-    return next((it for folder in (here, *here.parents) if (it := folder / path).exists()), BUILTIN / path)
-
-
 @dataclass(frozen=True)
 class Project:
     """Where everything is, and how it is opened. Nothing but the matrix is read before it is needed."""
 
     matrix: Matrix
     recalled: Expectations | None = None  # those of a run whose probes stand in no file
+    is_builtin: bool = False  # then nothing is written into the current folder, nor into the program
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """Raises UserError when the matrix is wrong."""
-        return cls(load_matrix(found_matrix(path)))
+        """That of the matrix `path`; for the default of the nearest one, here or above, or else the built-in one.
+
+        Raises UserError when the matrix is wrong.
+        """
+        if path == DEFAULT_MATRIX and not path.exists():
+            here = Path.cwd()
+            path = next((it for folder in (here, *here.parents) if (it := folder / path).exists()), BUILTIN / path)
+            return cls(load_matrix(path), is_builtin=path.parent == BUILTIN and not here.is_relative_to(BUILTIN))
+        return cls(load_matrix(path), is_builtin=path.absolute().is_relative_to(_PACKAGE))
 
     @property
     def root(self) -> Path:
@@ -67,11 +66,6 @@ class Project:
     @property
     def limits(self) -> Limits:
         return self.matrix.file.limits
-
-    @property
-    def is_builtin(self) -> bool:
-        """Is it the built-in matrix? Then nothing is written into the current folder, nor into the program."""
-        return self.matrix.path.parent == BUILTIN and not Path.cwd().is_relative_to(BUILTIN)
 
     @property
     def reports(self) -> Path:
@@ -139,6 +133,7 @@ class Project:
             mode=mode,
             offline=offline,
             deadline=self.limits.deadline("lock_s"),
+            places=self.matrix.places,
         )
         for warning in warnings:
             log.warning(warning)

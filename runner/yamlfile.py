@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from runner import userfile
 from runner.errors import UserError
 from runner.text import nearest
 
@@ -73,7 +74,7 @@ def load(path: Path, *, absent: str = "") -> Document:
     Raises UserError, `FILE:LINE: what is wrong`, when the file cannot be read, is larger than 1 MiB, is not UTF-8, is
     not YAML, is not a single mapping, names a key twice, nests deeper than 32 levels, or uses anchors or tags.
     """
-    raw = _read(path, absent)
+    raw = userfile.read(path, most=MAX_BYTES, absent=absent)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -115,18 +116,6 @@ def validate(document: Document, model: type[ModelT]) -> ModelT:
 
 
 # --- reading -------------------------------------------------------------------------------------------------------
-
-
-def _read(path: Path, absent: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        hint = absent if isinstance(error, FileNotFoundError) else ""
-        raise UserError(f"{path}: cannot be read: {error.strerror}", hint=hint) from None
-    if len(raw) > MAX_BYTES:
-        raise UserError(f"{path}: larger than {MAX_BYTES >> 20} MiB")
-    return raw
 
 
 def _refuse_bombs(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ import typer
 from rich.console import Group as Lines
 from rich.text import Text
 
+from runner import userfile
 from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.booting import Display, stoppable, way_in
@@ -35,6 +36,7 @@ app = group("Show one cell, boot it again, or enter its guest.", "cell show 6.12
 
 _UNLIMITED_S = 86400  # while a debugger may stop the guest, its silence means nothing
 _STATUS = {True: EXIT_OK, False: EXIT_BROKEN, None: EXIT_NO_ANSWER}
+_LARGEST_EXPORT = 256 << 20  # bytes; it holds the objects that were asked about
 _SSH_BROKE = 255  # ssh(1)
 
 CellId = Annotated[str, typer.Argument(metavar="ID", help="A cell's id, such as 6.12.117-x86_64.")]
@@ -131,11 +133,7 @@ def _of_store(project: Project, cell_id: str, run: str | None) -> tuple[Earlier,
 
 def _of_file(path: Path, cell_id: str) -> Earlier:
     """From what `runner report export` or `runner cell show --format json` printed. Raises UserError."""
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    found = imported_cell(text, cell_id, str(path))
+    found = imported_cell(userfile.read(path, most=_LARGEST_EXPORT), cell_id, str(path))
     return Earlier(str(path), found.result, found.asked, found.objects)
 
 

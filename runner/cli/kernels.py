@@ -147,8 +147,6 @@ def build(
     row = architecture(arch) if arch else by_uname(platform.machine())
     if row is None:
         raise UserError(f"{platform.machine()} is not an architecture of guests", hint="name one with --arch")
-    if config and not config.is_file():
-        raise UserError(f"{config} does not exist")
     console = progress_console()
     built = build_tree(
         source,

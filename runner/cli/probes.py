@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from runner import yamlfile
+from runner import userfile, yamlfile
 from runner.cli.options import command, emit, group
 from runner.errors import InfraError
 from runner.probes.objects.enter import entered, shown
@@ -51,7 +51,7 @@ def learn(
         return
     if lesson.entries:
         document = yamlfile.load(write) if write.exists() else None
-        before = write.read_text(encoding="utf-8") if document else ""
+        before = userfile.read(write, most=yamlfile.MAX_BYTES).decode() if document else ""
         after = entered(before, lesson.entries, why, files, str(write)) if before else shown(lesson.entries, why, files)
         try:
             write_atomically(write, after.encode())

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner import userfile
 from runner.caches import need_space
 from runner.errors import BuildError, InfraError, UserError
 from runner.guest.command import virtme_environment, virtme_tool
@@ -74,8 +75,8 @@ class Recipe:
 
     @property
     def key(self) -> str:
-        """Equal where objects can be used again."""
-        return hashlib.sha256(self.fragment.read_bytes() + f"{self.arch} {self.compiler}".encode()).hexdigest()
+        """Equal where objects can be used again. Raises UserError when the fragment cannot be read."""
+        return hashlib.sha256(userfile.read(self.fragment) + f"{self.arch} {self.compiler}".encode()).hexdigest()
 
     @property
     def native(self) -> bool:

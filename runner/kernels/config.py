@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from runner import userfile
+from runner.errors import UserError
 from runner.kernels.compressed import LARGEST, decompressed, kernels_in
 
 _LINE = re.compile(r"^(?:CONFIG_(\w+)=(.*)|# CONFIG_(\w+) is not set)$", re.MULTILINE)
@@ -94,13 +96,13 @@ def config_of(image: bytes) -> str:
 
 def read_image(path: Path) -> bytes:
     """The image. Larger ones than any kernel's are cut."""
-    with path.open("rb") as stream:
+    with userfile.opened(path) as stream:
         return stream.read(LARGEST)
 
 
 def image_head(path: Path) -> bytes:
     """As much of an image as `machine_of` looks at. Empty when it cannot be read."""
-    with suppress(OSError), path.open("rb") as stream:
+    with suppress(OSError, UserError), userfile.opened(path) as stream:
         return stream.read(_HEAD)
     return b""
 

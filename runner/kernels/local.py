@@ -17,6 +17,7 @@ from typing import ClassVar, Self
 
 from pydantic import ValidationError
 
+from runner import userfile
 from runner.errors import InfraError, RunnerError, UserError
 from runner.kernels.config import upstream_version
 from runner.kernels.source import KernelSource, Means
@@ -134,7 +135,7 @@ def _pinned(parts: Parts) -> Iterator[PinnedFile]:
 
 
 def _file(name: str, path: Path) -> PinnedFile:
-    with path.open("rb") as stream:
+    with userfile.opened(path) as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return PinnedFile(name=name, sha256=digest, size_bytes=path.stat().st_size)
 

@@ -8,7 +8,8 @@ import re
 import tempfile
 from pathlib import Path
 
-from runner.errors import InfraError
+from runner import userfile
+from runner.errors import InfraError, UserError
 from runner.model.deadline import Deadline
 from runner.process import run
 
@@ -44,9 +45,9 @@ def _check(folder: Path, keyring: Path, files: list[str], what: str, deadline: D
     """One good signature is enough: archives sign with their next key as well, which not every host has yet."""
     keys = folder / "keys.gpg"
     try:
-        keys.write_bytes(_binary(keyring.read_bytes()))
-    except OSError as error:
-        raise InfraError(f"cannot read the keys in {keyring}: {error.strerror}") from error
+        keys.write_bytes(_binary(userfile.read(keyring)))
+    except UserError as error:
+        raise InfraError(f"the file of keys {error.what}") from None
     argv = ["gpgv", "--homedir", str(folder), "--weak-digest", "SHA1", "--status-fd", "1", "--keyring", str(keys)]
     done = run([*argv, *files], deadline=deadline, env={"LC_ALL": "C.UTF-8"}, check=False)
     good = _GOOD.search(done.stdout)

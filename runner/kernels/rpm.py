@@ -17,6 +17,7 @@ from xml.etree import ElementTree as Xml
 
 from pydantic import Field
 
+from runner import userfile
 from runner.errors import InfraError
 from runner.kernels.compressed import decompressed
 from runner.kernels.download import NotThere, WebServer
@@ -96,6 +97,7 @@ class RpmSource(PackagedSource):
     def pins(self, arch: str, means: Means) -> Sequence[Pin]:
         """Raises UserError, naming what there is, when there is nothing; InfraError also when a signature is bad."""
         _need_rpm()
+        self._key(arch, means)
         none = f"{self._server(arch).base} has no {self.rpm.package} {self.chosen} for {arch}"
         return self.select(self.kernels(arch, means), _build, none)
 
@@ -119,7 +121,8 @@ class RpmSource(PackagedSource):
                 log.info("%s-%s is left out: %s", version, release, error)
 
     def lost(self, pin: Pin, means: Means) -> str:
-        """Which of its packages the repository no longer has."""
+        """Which of its packages the repository no longer has. Raises UserError when the file of keys is missing."""
+        self._key(pin.arch, means)
         return self._server(pin.arch).lost(pin.files, deadline=means.deadline)
 
     def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
@@ -141,7 +144,9 @@ class RpmSource(PackagedSource):
         return WebServer(self.rpm.uri.replace("$basearch", architecture(arch).uname).rstrip("/"))
 
     def _key(self, arch: str, means: Means) -> Path:
+        """Raises UserError when there is no such file on this machine."""
         if self.rpm.key.startswith("/"):
+            userfile.opened(Path(self.rpm.key), absent="it names who may sign the packages").close()
             return Path(self.rpm.key)
         return means.archive.unpacked(KEYS, f"usr/share/{KEYS}/{self.rpm.key}", arch, deadline=means.deadline)
 
@@ -240,8 +245,6 @@ def _build(pin: Pin) -> str:
 
 def check_signatures(files: Sequence[Path], key: Path, folder: Path, *, deadline: Deadline) -> None:
     """Raises InfraError unless each package has a good signature of a key in the file `key`. `folder` is scratch."""
-    if not key.is_file():
-        raise InfraError(f"the file of keys {key} is missing", hint="it names who may sign the packages")
     folder.mkdir(parents=True)
     # without this level, a package with no signature at all is fine for rpmkeys
     argv = ["rpmkeys", "--define", f"_dbpath {folder}", "--define", "_pkgverify_level all"]

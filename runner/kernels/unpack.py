@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from runner import userfile
 from runner.caches import need_space
 from runner.errors import InfraError, UserError
 from runner.kernels.compressed import decompressed
@@ -50,7 +51,7 @@ class Parts:
 
     def options(self) -> str:
         """Its .config; empty where it is not known."""
-        return self.config.read_text(errors="replace") if self.config else config_of(read_image(self.image))
+        return userfile.read(self.config).decode(errors="replace") if self.config else config_of(read_image(self.image))
 
     def architecture(self) -> str:
         """What it runs on; empty where neither its .config nor its image tells."""

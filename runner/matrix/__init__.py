@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, Union
 
@@ -146,6 +146,7 @@ class Matrix:
     path: Path
     sha256: str  # of the file
     file: MatrixFile
+    places: Mapping[str, str] = field(default_factory=dict, compare=False)  # FILE:LINE, by the text of a source
 
     def wanted(self) -> tuple[Wanted, ...]:
         """Everything that is wanted, in the file's order: kernels first, then architectures."""
@@ -209,7 +210,8 @@ def load_matrix(path: Path) -> Matrix:
     ]
     if problems:
         raise document.error(problems)
-    return Matrix(path, document.sha256, file)
+    places = {entry.text: f"{path}:{document.line(loc)}" for loc, entry in reversed(_entries(file))}
+    return Matrix(path, document.sha256, file, places)
 
 
 def project_root(path: Path) -> Path:

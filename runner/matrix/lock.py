@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import ValidationError
 
+from runner import userfile
 from runner.errors import InfraError, UserError
 from runner.images import have_image, image_packages, lock_image
 from runner.kernels import Means, have_kernel, lock_kernels, source_of
@@ -28,12 +30,10 @@ Mode = Literal["keep", "locked", "renew"]
 
 def read_lock(path: Path) -> Lock:
     """The lock; empty when there is no such file. Raises UserError when it cannot be read."""
-    try:
-        return Lock.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    if not path.exists():
         return Lock()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+    try:
+        return Lock.model_validate_json(userfile.read(path))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -68,11 +68,13 @@ def settle(
     mode: Mode,
     offline: bool,
     deadline: Deadline,
+    places: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Lock, tuple[str, ...]]:
     """A lock in which everything wanted is pinned to what can be had, and warnings that name what was replaced.
 
     Reaches for the archive only when something is neither pinned nor in the cache. Entries that are not wanted stay,
     unless everything is renewed. Raises UserError (no such kernel), InfraError (offline, no network, mode `locked`).
+    `places` tell FILE:LINE of a kernel's source.
     """
     rules = _Rules(Means(archive, cache, deadline), mode, offline, [])
     kernels: dict[tuple[str, str], tuple[Pin, ...]] = {}
@@ -83,7 +85,11 @@ def settle(
     for kernel in wanted:
         place = (kernel.source, kernel.arch)
         if place not in new_kernels:
-            new_kernels[place] = rules.kernels(kernel, kernels.get(place, ()))
+            try:
+                new_kernels[place] = rules.kernels(kernel, kernels.get(place, ()))
+            except UserError as error:
+                where = f"{places[kernel.source]}: " if kernel.source in places else ""
+                raise type(error)(f"{where}{error.what}", hint=error.hint) from None
     new_images = {
         (image_suite, arch): rules.image(image_suite, arch, images.get((image_suite, arch)))
         for arch in sorted({arch for _, arch in new_kernels})

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from runner import userfile
 from runner.errors import UserError
 from runner.model.deadline import Deadline
 from runner.probes.kind import FOLDER
@@ -45,7 +46,7 @@ def _digests(source: Path) -> dict[str, str]:
     """Of the source and of every header beside it."""
     if not source.is_file():
         raise UserError(f"{source} does not exist", hint="the claim file's `object` names it")
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (source, *source.parent.glob("*.h"))}
+    return {path.name: hashlib.sha256(userfile.read(path)).hexdigest() for path in (source, *source.parent.glob("*.h"))}
 
 
 def _compile(source: Path, order: str, deadline: Deadline, tree: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Annotated, TypeVar, cast
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, TypeAdapter, ValidationError
 
+from runner import userfile
 from runner.errors import UserError
 from runner.model import Build, ProgType, Row, State
 from runner.model.version import KernelVersion
@@ -25,6 +26,7 @@ from runner.results.series import KnownBuild, Measured
 from runner.results.stories import Only
 
 T = TypeVar("T")
+_HINT = "--ebpf-docs needs a checkout of the project"
 _CALLABLE = (State.REGISTERED, State.USABLE)
 
 # Filters of the kernel look at what such a program is attached to; each type is attached to one thing when it is asked.
@@ -159,10 +161,8 @@ def _allowance(it: _Type, there: KernelVersion | None) -> Allowance:
 def _parsed(path: Path, model: TypeAdapter[T]) -> T:
     try:
         # BaseLoader makes every scalar a text: to YAML, 6.10 is the number 6.1
-        read = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506  it makes no objects
+        read = yaml.load(userfile.read(path, absent=_HINT), Loader=yaml.BaseLoader)  # noqa: S506  it makes no objects
         return model.validate_python(read)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}", hint="--ebpf-docs needs a checkout of the project") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
     except ValidationError as error:

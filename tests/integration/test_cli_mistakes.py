@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from runner import cli
+from runner.project import Project
 from tests.samples import ROOT
 
 
@@ -43,3 +45,38 @@ def test_a_shell_of_a_kernel_that_is_not_there_names_those_that_are(
     shutil.copy(ROOT / "matrix.lock", tmp_path)
     assert cli.run(["cell", "shell", "6.13", "arm64", "--offline"]) == 64
     assert "there is no kernel '6.13 arm64'\n  there are: 6.12 x86_64" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["cell", "repro", "6.12.117-x86_64", "--from", "pipe"],
+        ["cell", "repro", "6.12.117-x86_64", "--from", "/dev/zero"],
+        ["host", "check", "--hosts", "pipe"],
+        ["matrix", "list", "--matrix", "pipe"],
+        ["matrix", "list", "--matrix", "piped.yaml"],  # its lock is one
+        ["kernels", "build", "--tree", ".", "--config", "pipe"],
+        ["report", "docs-check", "--ebpf-docs", "docs"],
+    ],
+)
+def test_what_is_no_file_is_not_waited_for(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    matrix(tmp_path)
+    shutil.copy("matrix.yaml", "piped.yaml")
+    Path("docs/data").mkdir(parents=True)
+    for pipe in ("pipe", "piped.lock", "docs/data/kfuncs.yaml", "docs/data/feature-versions.yaml"):
+        os.mkfifo(pipe)
+    assert cli.run(words) == 64
+    assert "is no regular file\n  copy it into one" in capsys.readouterr().err
+
+
+def test_the_file_of_another_checkout_is_its_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The built-in matrix, named by its path: where the program runs from its checkout, that is a project."""
+    monkeypatch.chdir(tmp_path)
+    named, found = Project.at(ROOT / "matrix.yaml"), Project.at(Path("matrix.yaml"))
+    assert named.database == ROOT / "reports" / "results.db"
+    assert not named.is_builtin
+    assert found.matrix.path == named.matrix.path
+    assert found.is_builtin

@@ -12,8 +12,9 @@ import pytest
 from runner.errors import InfraError, UserError
 from runner.kernels import Means, ensure_kernel, lock_kernels, offered, source_of
 from runner.kernels.archive import Archive
-from runner.kernels.rpm import ListedRpm, RpmSource, check_signatures, uname_of, upstream_of
-from runner.model import Pin, PinnedFile, Wanted
+from runner.kernels.rpm import ListedRpm, RpmSource, uname_of, upstream_of
+from runner.matrix.lock import settle
+from runner.model import Lock, Pin, PinnedFile, Wanted
 from tests.integration.rpm_fixture import MISSING, Signer, build_rpm, index, signing
 from tests.integration.web_fixture import Web
 from tests.samples import soon
@@ -179,8 +180,29 @@ def test_what_is_not_there(fedora: Fedora, tmp_path: Path) -> None:
     fedora.web.folders.clear()
     with pytest.raises(InfraError, match=r"repomd\.xml is not there"):
         pinned(fedora.text("6.11"), tmp_path)
-    with pytest.raises(InfraError, match="file of keys /nonesuch is missing"):
-        check_signatures([], Path("/nonesuch"), tmp_path / "x", deadline=soon())
+
+
+@live
+def test_a_file_of_keys_that_is_not_there_is_the_users_mistake(fedora: Fedora, tmp_path: Path) -> None:
+    """Also of a kernel that is pinned already, unless that is in the cache."""
+    (pin,) = pinned(fedora.text("6.11"), tmp_path)
+    fedora.signer.key.rename(fedora.signer.key.with_name("away"))
+    try:
+        for before in (Lock(), Lock(kernels=(pin,))):
+            with pytest.raises(UserError, match=r"^matrix\.yaml:3: .*key\.asc: cannot be read: No such file"):
+                settle(
+                    [Wanted(name="it", source=pin.source, arch="x86_64")],
+                    "trixie",
+                    before,
+                    Archive(tmp_path),
+                    tmp_path,
+                    mode="keep",
+                    offline=False,
+                    deadline=soon(),
+                    places={pin.source: "matrix.yaml:3"},
+                )
+    finally:
+        fedora.signer.key.with_name("away").rename(fedora.signer.key)
 
 
 def test_without_rpm_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

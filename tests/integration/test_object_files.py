@@ -80,7 +80,7 @@ def test_what_cannot_be_used_is_named_with_what_to_do(tmp_path: Path) -> None:
     huge = tmp_path / "huge.o"
     with huge.open("wb") as file:
         file.truncate(LARGEST + 1)
-    refused.append((huge, "more than 64 MiB", "llvm-strip"))
+    refused.append((huge, "larger than 64 MiB", "llvm-strip"))
     refused.append((tmp_path / "none.o", "No such file", ""))
     refused.append((tmp_path, "is a folder", "*.o"))
     os.mkfifo(tmp_path / "pipe.o")

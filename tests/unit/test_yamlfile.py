@@ -81,7 +81,7 @@ def test_a_billion_laughs_are_refused_before_they_grow(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", [".", "none.yaml"])
 def test_a_file_that_cannot_be_read_is_the_users_mistake(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UserError, match=r": cannot be read: (Is a directory|No such file)"):
+    with pytest.raises(UserError, match=r" is a folder|: cannot be read: No such file"):
         yamlfile.load(tmp_path / name)
 
 
@@ -91,7 +91,7 @@ def test_what_to_do_is_said_only_where_there_is_no_file(tmp_path: Path) -> None:
         with pytest.raises(UserError) as caught:
             yamlfile.load(tmp_path / name, absent="write one")
         hints.append(caught.value.hint)
-    assert hints == ["", "write one"]
+    assert hints == ["a file is needed", "write one"]
 
 
 def test_every_problem_is_listed_in_the_order_of_the_lines(tmp_path: Path) -> None:

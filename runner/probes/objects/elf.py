@@ -7,12 +7,12 @@ import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from stat import S_ISDIR, S_ISREG
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
 from elftools.elf.sections import Section, SymbolTableSection
 
+from runner import userfile
 from runner.errors import UserError
 from runner.text import plain
 
@@ -71,19 +71,9 @@ def read_object(path: Path) -> ObjectFile:
     """Read and check it. Raises UserError for what no libbpf can open, with what to do."""
     if not path.name.isprintable():
         raise UserError(f"{plain(str(path))}: the file's name has characters that do not print", hint="rename it")
-    try:
-        stat = path.stat()
-        if S_ISDIR(stat.st_mode):
-            raise UserError(f"{path} is a folder", hint=f"name the files in it: {path / '*.o'}")
-        if not S_ISREG(stat.st_mode):  # a pipe or a device may never end
-            raise UserError(f"{path} is no regular file", hint="copy it into one")
-        if stat.st_size > LARGEST:
-            raise UserError(
-                f"{path} has more than {LARGEST >> 20} MiB", hint="`llvm-strip -g` takes debug sections out"
-            )
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+    if path.is_dir():
+        raise UserError(f"{path} is a folder", hint=f"name the files in it: {path / '*.o'}")
+    content = userfile.read(path, most=LARGEST, too_large="`llvm-strip -g` takes debug sections out")
     return checked(str(path), content)
 
 
