@@ -185,7 +185,7 @@ def _capacity(context: Context) -> Iterator[Checked]:
     native = native_accel(deadline=context.deadline, cache=context.cache).accel
     needed = context.guest.memory_mib
     yield _checked(
-        "memory", memory_mib >= needed, f"{cpus} cores, {memory_mib} MiB free", f"a guest needs {needed} MiB"
+        "memory", memory_mib >= needed, f"{counted(cpus, 'core')}, {memory_mib} MiB free", f"a guest needs {needed} MiB"
     )
     for name, arch in ARCHITECTURES.items():
         accel = native if arch.uname == platform.machine() else "tcg"

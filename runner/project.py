@@ -146,7 +146,7 @@ class Project:
         return ResultStore(self.database, read_only=read_only, busy_s=self.limits.store_s)
 
     def run(self, run_id: str | None = None, *, cell_id: str = "", consoles: bool = False) -> JudgedRun:
-        """A run; by default the one with the newest answer of a cell, or else the last matrix run.
+        """A run; by default the one with the newest answer of a cell, without a cell the last matrix run.
 
         Raises UserError when there is none.
         """

@@ -117,8 +117,7 @@ class Boots:
         replies = [self._reply(*wanted[result.cell.id], result) for result in unanswered]
         if len(replies) == len(batch) and all(reply.machines_fault for reply in replies):
             raise InfraError(
-                f"no guest of this round could be asked, and that is no kernel's fault: {replies[0].cause}",
-                hint="the same command resumes the bisection",
+                f"no guest of this round could be asked, and that is no kernel's fault: {replies[0].cause}"
             )
         for reply in replies:
             tell(reply)

@@ -25,6 +25,7 @@ from runner.model import CellResult, Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
 from runner.results.bisections import Bisection, Candidate, KernelTitle, Reply, Why, load_bisections
+from runner.text import counted
 
 # As `git bisect log` has them.
 _FIRST_BAD = re.compile(r"^# first bad commit: \[([0-9a-f]{40,64})\]", re.MULTILINE)
@@ -101,11 +102,17 @@ class CommitBisection:
         new = begun(f"{about}-{digest(good.id, bad.id)}", target.question)
         new = new.model_copy(update={"repository": str(self.checkout.repository)})
         self.journal = Journal.open(self.setup.store, new, self.setup.project.matrix.sha256)
+        number = int(self._git("rev-list", "--count", f"{good.id}..{bad.id}")[1])
+        it, resumed = self.journal.bisection, self.journal.resumed
+        then = f"; resumed after {counted(it.boots, 'boot')}" if resumed else ""
+        self.setup.say(f"bisection {it.id}: {it.question.target}, {counted(number + 1, 'commit')}{then}")
 
     def _tested(self, commit: Commit, why: Why, word: str = "") -> Reply:
         """What came of a commit, from now or before; to confirm, it is always booted."""
         mine = {it.candidate: it for it in self.journal.replies}
         known = None if why is Why.CONFIRM else mine.get(commit.id) or self.known.get(commit.id)
+        if not known:
+            self.setup.say(f"{commit.short} {commit.subject[:60]}: {word}{word and ', '}building")
         reply = known or self._build_and_boot(commit, why)
         if commit.id not in mine or not known:
             candidate = Candidate(key=commit.id, commit=commit.id, summary=commit.subject, arch=self.recipe.arch)

@@ -102,7 +102,8 @@ class ReleaseBisection:
     def _say_begin(self, journal: Journal, known: int) -> None:
         it = journal.bisection
         kernels = counted(len(it.candidates), "kernel")
-        words = f"bisection {it.id}: {it.question.target}, {kernels}, {it.slots} concurrent guests"
+        guests = counted(it.slots, "concurrent guest")
+        words = f"bisection {it.id}: {it.question.target}, {kernels}, {guests}"
         if not self.every:
             words += f", about {counted(expected_rounds(len(it.candidates), it.slots), 'round')}"
         if journal.resumed and it.rounds:

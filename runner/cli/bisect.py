@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +20,7 @@ from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.booting import Display, fleet_of, stoppable
 from runner.cli.options import CompilerOption, Hosts, Offline, Shown, Slots, command, progress_console
-from runner.errors import UserError
+from runner.errors import InfraError, UserError
 from runner.kernels.build import Recipe
 from runner.kernels.checkout import Checkout
 from runner.model import CellResult
@@ -86,7 +88,7 @@ def bisect(
         raise UserError("--git needs --good REF and --bad REF", hint="--good v6.12.111 --bad v6.12.117")
     archs = _archs(project, arch, several=bool(version))
     project, target = _of_file(project, target)
-    with stoppable(), project.store(read_only=False) as store:
+    with stoppable(), _resumable(), project.store(read_only=False) as store:
         setup = _setup(project, target, store, offline=offline)
         if git:
             done = _commits(setup, git, good, bad, archs[0], compiler)
@@ -99,6 +101,19 @@ def bisect(
             with fleet_of(hosts, slots, tuple(cells.values()), progress_console()) as fleet:
                 done = bisection.run(cells, fleet)
     return Shown(bisection_report(done), lambda: done.model_dump_json(indent=1), _status(done))
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Inside, an interrupt and an InfraError say how to resume the bisection."""
+    then = "the same command resumes the bisection"
+    try:
+        yield
+    except KeyboardInterrupt:
+        progress_console().print(f"interrupted; {then}")
+        raise
+    except InfraError as error:
+        raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error
 
 
 def _of_file(project: Project, target: str) -> tuple[Project, str]:

@@ -86,7 +86,7 @@ def _end_at_once() -> None:
     """Guests go with their supervisors, which see that whoever started them is gone."""
     if sys.stdout.isatty():
         os.write(1, _SHOW_CURSOR)
-    os.write(2, b"ended at once; --resume boots the cells without a result\n")
+    os.write(2, b"ended at once; what was answered is stored\n")
     signal_workers(signal.SIGKILL)
     os._exit(EXIT_INTERRUPTED)
 

@@ -23,7 +23,7 @@ from runner.hosts.transfer import PINS, Pinned
 from runner.model import GuestSize
 from runner.model.deadline import Deadline
 from runner.project import Project
-from runner.text import printable
+from runner.text import counted, printable
 
 app = group("Manage the machines that boot guests (hosts.yaml).", "host check")
 
@@ -61,7 +61,7 @@ def _words(health: HostHealth, slots: dict[str, int]) -> Text:
         what = printable(error.what if error else "").removeprefix(f"{health.entry.name}: ")
         return Text.assemble(what, (f"\n{error.hint}" if error and error.hint else "", "dim"))
     guests = ", ".join(f"{number} {arch} ({facts.accel[arch]})" for arch, number in slots.items())
-    words = Text(f"{guests or 'no guests'}; {facts.cpus} cores, {facts.memory_mib} MiB free")
+    words = Text(f"{guests or 'no guests'}; {counted(facts.cpus, 'core')}, {facts.memory_mib} MiB free")
     if facts.missing:
         words.append(f"\nDebian packages are missing: {' '.join(facts.missing)}", "yellow")
     return words

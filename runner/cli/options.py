@@ -19,11 +19,12 @@ from rich.console import Console, RenderableType
 from typer.core import TyperGroup
 
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.errors import InfraError
+from runner.errors import InfraError, UserError
 from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.findings import Ending, ending
 from runner.results.model import JudgedRun
 from runner.results.twobuilds import builds_compared
+from runner.text import nearest
 
 _WHOLE = 1000  # characters; more than any first sentence has
 _PIPE_WIDTH = 160  # characters of a line where there is no terminal
@@ -67,6 +68,13 @@ Offline = Annotated[bool, typer.Option("--offline", help="Use only what is in th
 
 class Group(TyperGroup):
     """Its help shows the first sentence about each command whole, on several lines where it is long."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Raises UserError, with the nearest name, when there is no such command: typer sees no lazy ones."""
+        name, known = args[0], self.list_commands(ctx)
+        if name not in known and not (name.startswith("-") or ctx.resilient_parsing):
+            raise UserError(f"there is no command `{ctx.command_path} {name}`", hint=nearest(name, known))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]

@@ -117,8 +117,8 @@ def _run(
                 with _resumable(begun):
                     complete = engine.execute(plan, sinks).complete
                     if complete and before and (again := _again(plan, store, before, expectations)).orders:
-                        number = f"{len(again.orders)} of {len(cells)} cells boot again, to confirm it"
-                        console.print(Text(f"worse than {before.name}: {number}"))
+                        number = f"{counted(len(again.orders), 'cell')} of {len(cells)}"
+                        console.print(Text(f"worse than {before.name}: {number}, booted again to confirm it"))
                         complete = engine.execute(again, sinks).complete
         else:
             console.print(Text(f"run {begun.id} has every result"), soft_wrap=True)
@@ -164,7 +164,7 @@ def _beginning(run: Run, missing: Sequence[Cell], fleet: Fleet) -> str:
     if not run.results:
         return f"run {run.id}: {counted(len(missing), 'cell')}, {slots} concurrent"
     there = len(run.cells) - len(missing)
-    return f"run {run.id} resumes: {there} of {len(run.cells)} cells have a result, {slots} concurrent"
+    return f"run {run.id} resumes: {there} of {counted(len(run.cells), 'cell')} done, {slots} concurrent"
 
 
 @contextmanager
@@ -229,9 +229,9 @@ def show(done: JudgedRun, project: Project, console: Console, *, finished: bool 
     if finished and not missing and done.run.kind is RunKind.MATRIX and _is_whole(done, project):
         write_atomically(project.table, availability_markdown(done).encode())
     if missing or not finished:
-        what = "have no answer" if finished else "never finished: the run was interrupted"
+        what = "without an answer" if finished else "never finished, the run was interrupted"
         names = ", ".join(cell.id for cell in missing)
-        console.print(Text(f"{len(missing)} of {len(cells)} cells {what}: {names}"), soft_wrap=True)
+        console.print(Text(f"{len(missing)} of {counted(len(cells), 'cell')} {what}: {names}"), soft_wrap=True)
         console.print(Text(f"`{resuming(done.run.id)}` runs only those"), soft_wrap=True)
 
 

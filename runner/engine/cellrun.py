@@ -31,6 +31,7 @@ from runner.model import Ask, Cell, CellResult, Image, Kernel, Outcome
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes import OPTIONS
+from runner.text import counted
 
 _MAX_BOOTS = 16  # of one cell: each probe that kills its guest costs two
 _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
@@ -137,7 +138,7 @@ def _ask_everything(
                 if record.boot_s is None:
                     record.boot_s = round(time.monotonic() - begun, 3)
                 before(guest)
-                tell(Phase.PROBING, f"{len(asks)} probes")
+                tell(Phase.PROBING, counted(len(asks), "probe"))
                 _ask(record, guest, payload, deadline)
                 record.lived(guest.splats)
                 if record.done:

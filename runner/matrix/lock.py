@@ -19,6 +19,7 @@ from runner.kernels.archive import Archive
 from runner.model import ImagePin, Lock, Package, Pin, Wanted
 from runner.model.deadline import Deadline
 from runner.store import write_atomically
+from runner.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ def _changed(old: ImagePin | None, new: ImagePin) -> tuple[str | None, str]:
     before = set(old.packages) if old else set()
     after = set(new.packages)
     if old is None:
-        return None, f"{len(after)} packages"
+        return None, counted(len(after), "package")
     return _names(before - after), _names(after - before)
 
 

@@ -44,7 +44,9 @@ def how(done: Bisection) -> str:
     if done.every:
         span = f"every build of {first.version}"
     known = len({reply.candidate for reply in done.replies if not reply.fresh})
-    boots = f"{counted(done.boots, 'boot')} in {counted(done.rounds, 'round')}, {done.slots} concurrent guests"
+    boots = (
+        f"{counted(done.boots, 'boot')} in {counted(done.rounds, 'round')}, {counted(done.slots, 'concurrent guest')}"
+    )
     parts = [f"{counted(len(done.candidates), 'kernel')}: {span}", boots]
     return "; ".join([*parts, *([f"{known} known from the store"] if known else [])])
 

@@ -12,8 +12,8 @@ from runner.probes import Expectations
 from runner.results.diff import Difference, Side, difference, of_run
 from runner.results.model import CoveredRun, Run, RunKind, judge_run, judged_cell
 from runner.results.series import matrix_finals
-from runner.results.store import Final, ResultStore
-from runner.text import counted
+from runner.results.store import MAKES_RESULTS, Final, ResultStore
+from runner.text import counted, nearest
 
 _LAST = re.compile(r"last(?:~(\d{1,4}))?")
 
@@ -47,10 +47,19 @@ def newest(store: ResultStore, cells: Sequence[Cell], *, consoles: bool = False)
     return last.model_copy(update={"cells": shown, "results": tuple(results)}), sources
 
 
-def run_of_cell(store: ResultStore, cell_id: str) -> str | None:
-    """The id of the matrix run with the newest answer of a cell; None: no run has the cell."""
-    found = _newest_answer([it for it in matrix_finals(store) if it.cell.id == cell_id])
-    return found.run if found else None
+def run_of_cell(store: ResultStore, cell_id: str) -> str:
+    """The id of the matrix run with the newest answer of a cell; of one that no matrix run has, any run.
+
+    Raises UserError, naming cells there are, when the store has none of this id.
+    """
+    finals = store.finals()
+    mine = [it for it in finals if it.cell.id == cell_id]
+    of_matrix = [it for it in mine if RunKind.of(it.run) is RunKind.MATRIX]
+    if found := _newest_answer(of_matrix or mine):
+        return found.run
+    known = [*dict.fromkeys(it.cell.id for it in reversed(finals))]
+    hint = nearest(cell_id, known, f"the newest: {', '.join(known[:8])}" if known else MAKES_RESULTS)
+    raise UserError(f"{store.path} has no cell {cell_id!r}", hint=hint)
 
 
 def _of_cell(finals: Iterable[Final], cell: Cell) -> Final | None:

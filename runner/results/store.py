@@ -24,7 +24,7 @@ from runner.results.packed import NO_BASE, Line, Texts, digest_of, lines_of, res
 
 _LAST_RESULTS = 2000  # is more than any matrix has cells
 
-_MAKES = "`runner matrix run` and `runner load` make them"
+MAKES_RESULTS = "`runner matrix run` and `runner load` make them"
 
 Session = tuple[datetime, datetime]
 
@@ -62,7 +62,7 @@ class ResultStore:
             if not self.read_only:
                 stack.enter_context(only_writer(self.path))
             elif not self.path.exists():
-                raise UserError(f"there are no results in {self.path}", hint=_MAKES)
+                raise UserError(f"there are no results in {self.path}", hint=MAKES_RESULTS)
             with faults(self.path):
                 db = connect(self.path, read_only=self.read_only, busy_s=self.busy_s)
                 self._db = stack.enter_context(contextlib.closing(db))
@@ -329,7 +329,7 @@ class ResultStore:
             if run_id is None and runs:
                 raise UserError(f"no run of the matrix in {self.path}", hint=f"name another: {_last(runs)}")
             if run_id is None:
-                raise UserError(f"there are no results in {self.path}", hint=_MAKES)
+                raise UserError(f"there are no results in {self.path}", hint=MAKES_RESULTS)
         if run_id not in runs:
             raise UserError(f"no run {run_id!r} in {self.path}", hint=f"the last runs: {_last(runs) or 'none'}")
         return runs[run_id]

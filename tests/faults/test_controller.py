@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on_and_equals_an_undisturbed_one(
         assert 2 <= len(before.results) < 6
         done = go(project, "--resume")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"run {before.id} resumes: {len(before.results)} of 6 cells have a result" in done.stdout
+    assert f"run {before.id} resumes: {len(before.results)} of 6 cells done" in done.stdout
     after = stored(project)
     assert (after.id, after.started) == (before.id, before.started)
     assert after.finished is not None
@@ -146,7 +146,7 @@ def test_the_first_signal_stops_and_says_what_is_missing(
         missing = [cell.id for cell in run.cells if not run.attempts(cell.id)]
         assert process.returncode == 130
         assert missing
-        assert f"{len(missing)} of 6 cells never finished: the run was interrupted: {', '.join(missing)}" in out
+        assert f"{len(missing)} of 6 cells never finished, the run was interrupted: {', '.join(missing)}" in out
         assert f"`runner matrix run --resume {run.id}`" in out
     kept = {cell: it for cell, it in answers(run).items() if cell not in missing}
     assert kept == {cell: it for cell, it in undisturbed.items() if cell in kept}

@@ -146,7 +146,7 @@ def test_a_killed_run_goes_on_and_answers_as_an_undisturbed_one(project: Project
     with nothing_left(Place(project.root, project.root / "scratch")):
         done = project.runner("matrix", "run", "--resume")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "resumes: 1 of 2 cells have a result" in done.stdout
+    assert "resumes: 1 of 2 cells done" in done.stdout
     resumed = exported(project)
     assert resumed["run"]["id"] == stopped["run"]["id"]
     assert [cell["attempts"] for cell in resumed["cells"]] == [1, 1]

@@ -65,6 +65,16 @@ def test_help_of_a_command_fits_and_has_an_example(words: list[str], capsys: pyt
     assert "--verbose" in shown
 
 
-def test_unknown_group_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["matrices"]) == 64
-    assert "No such command 'matrices'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["laod", "prog.bpf.o"], "did you mean 'load'?"),
+        (["cell", "shwo"], "did you mean 'show'?"),
+        (["nothing"], "known: load, "),
+    ],
+)
+def test_an_unknown_command_is_bad_usage_and_the_nearest_is_named(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(words) == 64
+    assert hint in capsys.readouterr().err

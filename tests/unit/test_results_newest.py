@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.errors import UserError
 from runner.model import Cell, CellResult, Outcome
 from runner.results.lookup import newest, run_of_cell
 from runner.results.model import Run, RunKind, new_run_id
@@ -98,3 +99,12 @@ def test_runs_of_other_kinds_are_never_the_last_run(store: ResultStore, kind: Ru
     assert newest(store, CELLS)[0].id == "night-1"
     assert run_of_cell(store, CELLS[0].id) == "night-1"
     assert store.load(other).id == other
+    with pytest.raises(UserError, match="has no cell 'nope'") as caught:
+        run_of_cell(store, "nope")
+    assert CELLS[0].id in str(caught.value.hint)
+
+
+def test_a_cell_that_only_another_kind_of_run_has_is_found_there(store: ResultStore) -> None:
+    keep(store, 1, samples.result(CELLS[0]))
+    keep(store, 2, samples.result(CELLS[1]), name=(load := new_run_id(samples.STARTED, RunKind.LOAD)))
+    assert run_of_cell(store, CELLS[1].id) == load
