@@ -37,7 +37,7 @@ class Prober:
         self._libbpf = libbpf
         self._loader = Loader(libbpf, folder)
         self._numbered: set[int] = set()  # network namespaces that have these ids
-        self._traffic: Testbed | None = None
+        self._traffic: Testbed | Exception | None = None
 
     def ask(self, body: Claim) -> dict[str, object]:
         """The body of an Observation."""
@@ -75,10 +75,16 @@ class Prober:
             self._numbered.add(netns)
 
     def _flows(self) -> Testbed:
+        """Made once. Where that failed, half of it is there: to try again would fail for another reason."""
         if self._traffic is None:
             from .traffic import Testbed  # noqa: PLC0415  under emulation an import is dear
 
-            self._traffic = Testbed(self._libbpf)
+            try:
+                self._traffic = Testbed(self._libbpf)
+            except Exception as error:
+                self._traffic = error
+        if isinstance(self._traffic, Exception):
+            raise self._traffic
         return self._traffic
 
 

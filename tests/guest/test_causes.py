@@ -46,6 +46,7 @@ def test_without_a_module_its_kfuncs_have_no_answer(project: Project) -> None:
     assert {"nat-source", "nat-destination", "set-nat-info-found"} <= unanswered.keys()
     assert set(unanswered.values()) == {f"module nf_nat did not load: {reason}"}
     assert {verdict for name, verdict, _ in said if name not in unanswered} <= {Verdict.HOLDS, Verdict.NOT_APPLICABLE}
+    assert len({answer.failed for answer in result.answers if answer.failed}) == 1  # the first failure of the traffic
     nat = {state.cause for state in conntrack_states(cell, result) if state.subject == "bpf_ct_set_nat_info"}
     assert nat == {f"module nf_nat did not load: {reason}"}
 
