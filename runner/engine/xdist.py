@@ -1,4 +1,4 @@
-"""All that is used of pytest-xdist and execnet beyond their documented hooks and names, and why.
+"""The session of a run, and all that is used of pytest-xdist beyond its documented hooks and names, and why.
 
 xdist itself connects to one worker after another before the first cell starts, ends the whole session when a host
 cannot be reached, and with --max-worker-restart=0 drains every worker when one dies. On eight hosts, with cells of 2 s,
@@ -10,45 +10,32 @@ one death then costs 17 s, since the others idle until the last one is done and 
     handle_crashitem    reports the item at which a worker died
     _session            xdist's handlers read it; its own sessionstart, which is replaced, sets it
     NodeManager         starts and ends workers, without specs of its own; `roots`, `group`, `EXIT_TIMEOUT` are ours
-    popen_args, ssh_args, bootstrap, _register   what Group.makegateway consists of: it has no limit, and only who made
-                        the link can end one that does not come up
-    Popen2IO, Popen2IOMaster    a process in a session of its own, and an ssh whose last words are kept; `infile` is
-                        read before execnet begins to, for what a shell prints
-    gateway._io         kills a worker, or its ssh, at once: the public exit waits for it
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-import subprocess
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import IO, Any
+from typing import Any
 
-import execnet
 import pytest
-from execnet import gateway_base, gateway_bootstrap, gateway_io
-from execnet.gateway_bootstrap import HostNotFound
 from xdist.dsession import DSession
 from xdist.workermanage import NodeManager
 
-from runner.engine.fleet import OUTPUT_BEGINS, Host
+from runner.engine.fleet import Host
+from runner.engine.gateways import Links, Refused, kill, last_words, spec_of
 from runner.engine.heartbeat import Heartbeats
 from runner.engine.scheduling import Pool, TurnScheduling
 from runner.errors import InfraError
 from runner.model import CellResult, Limits, Outcome
-from runner.model.deadline import Deadline
-from runner.text import plain, printable
+from runner.text import printable
 
 log = logging.getLogger(__name__)
 
 OF_THE_MACHINE = frozenset({Outcome.LOST, Outcome.INFRA_FAILED})  # these are no kernel's fault
 _UNEXPLAINED = "it ended without a word"
-
-# --- the session --------------------------------------------------------------------------------------------------
 
 
 class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
@@ -130,8 +117,8 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
             if place not in self._coming:
                 return
             try:
-                self.nodemanager.setup_node(self._spec(host), self._announcing(place))
-            except (InfraError, OSError, EOFError, execnet.RemoteError) as error:
+                self.nodemanager.setup_node(spec_of(host, next(self._numbers)), self._announcing(place))
+            except Refused as error:
                 what = error.what if isinstance(error, InfraError) else str(error) or type(error).__name__
                 self.queue.put(("unreachable", {"place": place, "why": what}))
 
@@ -146,18 +133,6 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
             self.queue.put(event)
 
         return put
-
-    def _spec(self, host: Host) -> Any:
-        spec: Any = execnet.XSpec("execmodel=main_thread_only")
-        spec.id = f"{host.name}-{next(self._numbers)}"
-        if host.ssh:
-            spec.ssh, spec.ssh_config = host.ssh, str(host.ssh_config)
-            spec.python = f"echo {OUTPUT_BEGINS}; exec {host.python}"
-        else:
-            spec.popen = True
-        spec.env = {"RUNNER_CACHE": host.cache} if host.cache else {}
-        spec.host = host
-        return spec
 
     def worker_connected(self, node: Any, place: object) -> None:
         if self._coming.pop(place, None) is None:  # the session is over
@@ -186,7 +161,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
 
     def worker_internal_error(self, node: Any, formatted_error: str) -> None:
         self.worker_errordown(node, formatted_error.strip().splitlines()[-1])
-        node.gateway._io.kill()
+        kill(node.gateway)
 
     def worker_errordown(self, node: Any, error: object | None) -> None:
         if node not in self._active_nodes:  # known already
@@ -194,7 +169,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         self.heartbeats.forget(node)
         self._active_nodes.discard(node)
         self.config.hook.pytest_testnodedown(node=node, error=error)
-        cause = self._causes.setdefault(node, node.gateway._io.last_words() or _words(error))
+        cause = self._causes.setdefault(node, last_words(node.gateway) or _words(error))
         try:
             crashed = self.sched.remove_node(node)
         except KeyError:
@@ -209,7 +184,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
     def _end(self, node: Any, why: str) -> None:
         """End a worker at once; xdist then learns that it is gone. Also called in the thread of the heartbeats."""
         self._causes.setdefault(node, why)
-        node.gateway._io.kill()
+        kill(node.gateway)
 
     # --- hosts ----------------------------------------------------------------------------------------------------
 
@@ -284,97 +259,3 @@ def _words(error: object | None) -> str:
 
 def _warn(what: str) -> None:
     log.warning("%s", printable(what))
-
-
-# --- gateways -----------------------------------------------------------------------------------------------------
-
-# On another machine no module of the home folder may be imported
-_SETTLE = """
-import os
-folder, environ = channel.receive()
-os.chdir(folder)
-os.environ.update(environ)
-"""
-_KEPT_LINES = 5
-_LINE_CHARS = 300
-
-
-class Link(gateway_io.Popen2IOMaster):
-    """A Python here, or an ssh, whose stdin and stdout are the gateway. What ssh says goes through our own log."""
-
-    def __init__(self, spec: execnet.XSpec, execmodel: Any) -> None:
-        self.remoteaddress = str(spec.ssh or "")
-        self.said: deque[str] = deque(maxlen=_KEPT_LINES)
-        argv = gateway_io.ssh_args(spec) if spec.ssh else gateway_io.popen_args(spec)
-        pipe = subprocess.PIPE
-        # a session of its own: a Ctrl-C is for the controller alone, which then ends the workers
-        self.popen = subprocess.Popen(
-            argv, stdin=pipe, stdout=pipe, stderr=pipe if spec.ssh else None, start_new_session=True
-        )
-        gateway_base.Popen2IO.__init__(self, self.popen.stdin, self.popen.stdout, execmodel=execmodel)
-        self._listener = threading.Thread(target=self._listen, args=(self.popen.stderr,), daemon=True)
-        self._listener.start()
-
-    def _listen(self, stream: IO[bytes] | None) -> None:
-        """What another machine says is hostile: no control characters, no endless lines."""
-        if stream is None:  # a worker of this machine says it itself
-            return
-        with stream:
-            for raw in iter(lambda: stream.readline(_LINE_CHARS), b""):
-                text = plain(raw.decode(errors="replace"))
-                if text:
-                    self.said.append(text)
-                    log.info("%s: %s", self.remoteaddress, text)
-
-    def skip_noise(self) -> None:
-        """Read what the user's shell there prints before Python starts; it is shown if Python does not start."""
-        for raw in iter(lambda: self.infile.readline(_LINE_CHARS), b""):
-            if raw.rstrip().endswith(OUTPUT_BEGINS.encode()):
-                return
-            self.said.append(plain(raw.decode(errors="replace")))
-
-    def last_words(self) -> str:
-        """Why it ended, after it did."""
-        self._listener.join(timeout=1)
-        return "; ".join(self.said)
-
-
-class Links(execnet.Group):
-    """Makes gateways; what brings up no Python within `connect_s` is killed. Their specs have ids."""
-
-    def __init__(self, connect_s: float) -> None:
-        super().__init__(execmodel="main_thread_only")
-        self._connect_s = connect_s
-        self._coming: set[Link] = set()
-
-    def makegateway(self, spec: Any = None) -> execnet.Gateway:
-        """Raises InfraError with ssh's own words."""
-        link = Link(spec, self.execmodel)
-        deadline = Deadline.after(self._connect_s, "connect_s")
-        self._coming.add(link)
-        try:
-            with deadline.at_end(link.kill):
-                if spec.ssh:
-                    link.skip_noise()
-                gateway = gateway_bootstrap.bootstrap(link, spec)
-                settling = gateway.remote_exec(_SETTLE)
-                settling.send(("/" if spec.ssh else ".", dict(spec.env)))
-                settling.waitclose()  # a dead link shows here at the latest
-        except (OSError, EOFError, AssertionError, HostNotFound, execnet.RemoteError) as error:
-            link.kill()
-            link.wait()
-            for stream in (link.popen.stdin, link.popen.stdout):
-                with suppress(OSError):
-                    stream.close()
-            why = f"no answer within {deadline.what}" if deadline.expired else link.last_words()
-            raise InfraError(why or f"it ended: {error or type(error).__name__}") from error
-        finally:
-            self._coming.discard(link)
-        gateway.spec = spec
-        self._register(gateway)
-        return gateway
-
-    def end_coming(self) -> None:
-        """Kill what is not up yet."""
-        for link in list(self._coming):
-            link.kill()

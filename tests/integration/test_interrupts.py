@@ -11,8 +11,8 @@ from pathlib import Path
 import execnet
 import pytest
 
+from runner.engine.gateways import Links
 from runner.engine.interrupts import signal_workers
-from runner.engine.xdist import Links
 
 
 @pytest.mark.parametrize("gone", [(), ("/proc/self/task/4194305/children",)], ids=["", "a-thread-ended"])

@@ -1,8 +1,9 @@
-"""What runner/engine/xdist.py uses of xdist and execnet beyond their documented names is still there, and the same."""
+"""What runner/engine/ uses of xdist and execnet beyond their documented names is still there, and the same."""
 
 from __future__ import annotations
 
 import inspect
+import re
 import tomllib
 from collections.abc import Callable
 
@@ -90,10 +91,8 @@ def test_their_versions_are_bounded() -> None:
     assert bounded >= {"pytest-xdist", "execnet"}
 
 
-def test_private_names_stand_in_one_file() -> None:
-    users = {
-        path.name
-        for path in (ROOT / "runner").rglob("*.py")
-        if any(f"{word} {name}" in path.read_text() for word in ("from", "import") for name in ("execnet", "xdist."))
-    }
-    assert users == {"xdist.py"}
+@pytest.mark.parametrize(("package", "file"), [("xdist", "xdist.py"), ("execnet", "gateways.py")])
+def test_the_private_names_of_each_stand_in_one_file(package: str, file: str) -> None:
+    files = {path.name: path.read_text() for path in (ROOT / "runner").rglob("*.py")}
+    imports = re.compile(rf"^(from|import) {package}\b", re.MULTILINE)
+    assert {name for name, text in files.items() if imports.search(text)} == {file}
