@@ -135,11 +135,10 @@ class Target:
         words = " ".join(dict.fromkeys(filter(None, (row.state, row.answer)))) or row.observed
         if self.bound is None or row.errno:
             return TargetAnswer(words, row.cause)
-        counted = _kind(row).counted(row)
-        if self.bound.number not in counted:
-            there = f"; there are {', '.join(counted)}" if counted else ""
+        if self.bound.number not in row.numbers:
+            there = f"; there are {', '.join(row.numbers)}" if row.numbers else ""
             return TargetAnswer("", f"{self.bound.number} was not counted{there}")
-        return TargetAnswer(self.bound.answer(counted[self.bound.number]), row.cause)
+        return TargetAnswer(self.bound.answer(row.numbers[self.bound.number]), row.cause)
 
     def known_issue(self, result: CellResult) -> str:
         """The id of the known issue that this answer shows; of a state, one that keeps it from being the best."""

@@ -19,7 +19,7 @@ from runner.kernels.mirrors import IMAGE_SUITES
 from runner.kernels.source import KernelSource
 from runner.matrix.cellnames import cell_ids, kernel_names
 from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Settings, Wanted
-from runner.probes.kind import probe_name
+from runner.probes.files import probe_name
 from runner.probes.kinds import PROBE_ENTRIES
 from runner.text import closest, nearest
 from runner.yamlfile import Location

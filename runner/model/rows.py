@@ -63,6 +63,12 @@ class Row:
     def answered(self) -> bool:
         return self.word != NO_ANSWER
 
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """What the kernel counted, by name, where the kind has that in `details`."""
+        found = self.details.get("numbers")
+        return found if isinstance(found, dict) else {}
+
 
 class JudgedSplat(Splat):
     """A splat, and the id of the KnownIssue that allows it."""

@@ -2,8 +2,9 @@
 
 from runner.probes.compile import compile_objects
 from runner.probes.expectations import Expectations
+from runner.probes.files import ProbeFile, Said
 from runner.probes.issues import Issue, known_issue, load_issues
-from runner.probes.kind import Kind, ProbeFile, Said
+from runner.probes.kind import Kind
 from runner.probes.kinds import KINDS, NO_ANSWER_WORD, OPTIONS
 
 __all__ = [

@@ -12,7 +12,7 @@ from pathlib import Path
 from runner import userfile
 from runner.errors import UserError
 from runner.model.deadline import Deadline
-from runner.probes.kind import FOLDER
+from runner.probes.files import FOLDER
 from runner.process import run
 from runner.store import Store, key_of
 

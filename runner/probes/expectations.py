@@ -28,8 +28,9 @@ from runner.model import (
     Verdict,
 )
 from runner.model.version import KernelVersion
+from runner.probes.files import FOLDER, Family, ProbeFile, Said, probe_name
 from runner.probes.issues import ISSUES, Issue, issues_of, load_issues
-from runner.probes.kind import FOLDER, Family, Kind, ProbeFile, Said, probe_name
+from runner.probes.kind import Kind
 from runner.probes.kinds import KINDS
 from runner.text import nearest
 from runner.yamlfile import Document

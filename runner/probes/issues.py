@@ -18,7 +18,8 @@ from runner import yamlfile
 from runner.model import CellResult, KnownIssue, Outcome, Plain, Row, Splat, SplatKind, Verdict
 from runner.model.architecture import ARCHITECTURES, likely
 from runner.model.version import KernelVersion
-from runner.probes.kind import FOLDER, Kind, Span
+from runner.probes.files import FOLDER, Span
+from runner.probes.kind import Kind
 from runner.probes.kinds import KINDS
 from runner.yamlfile import Document, Location
 

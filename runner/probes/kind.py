@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator
+from pydantic import ValidationError
 
 from runner.model import (
     NO_ANSWER,
@@ -24,92 +24,17 @@ from runner.model import (
     Plain,
     ProgType,
     Row,
-    SafeName,
     StateWord,
 )
-from runner.model.version import Interval, KernelVersion
-from runner.yamlfile import Document, Location
-
-FOLDER = "bpf"  # of a project: holds NAME.yaml and OBJECT.bpf.c
+from runner.model.version import KernelVersion
+from runner.probes.files import ProbeFile, Said
+from runner.yamlfile import Location
 
 CRASHED = "crashed the kernel"
 VMLINUX = "vmlinux"
 NO_ANSWER_WORD = StateWord(NO_ANSWER, -1, Mark("?", "?", "bold magenta"))
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
-Text = Annotated[str, StringConstraints(min_length=1)]
 Pairs = Iterable[tuple[str, str]]  # a word, and what it is
-
-
-class Span(Plain):
-    """The kernels from `since` on and before `until`, as points in stable series; see runner/model/version.py."""
-
-    since: Annotated[tuple[str, ...], Field(description="the first kernel of each series, and the first series")] = ()
-    until: Annotated[tuple[str, ...], Field(description="the first kernel of each series that is none any more")] = ()
-
-    @field_validator("since", "until")
-    @classmethod
-    def _points(cls, points: tuple[str, ...]) -> tuple[str, ...]:
-        Interval.parse(points)
-        return points
-
-    @property
-    def interval(self) -> Interval:
-        return Interval.parse(self.since, self.until)
-
-    @property
-    def always(self) -> bool:
-        """Does it mean every kernel, whatever its version?"""
-        return not (self.since or self.until)
-
-
-class Family(Plain):
-    """The keys of bpf/NAME.yaml that belong to no kind: the kfuncs that its probes are about, and their modules."""
-
-    modules: tuple[SafeName, ...] = ()
-    kfuncs: dict[Name, dict[ProgType, Name]] = Field(default_factory=dict)  # by a word for both, and program type
-
-    @property
-    def kfunc_names(self) -> tuple[str, ...]:
-        """Each once, sorted."""
-        return tuple(sorted({name for names in self.kfuncs.values() for name in names.values()}))
-
-
-def probe_name(number: int, probe: str | Plain) -> str:
-    """What an entry of the matrix's `probes` is called: the name of its file, or by where it stands."""
-    return probe if isinstance(probe, str) else f"entry-{number}"
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeFile:
-    """One entry of the matrix's `probes`: bpf/NAME.yaml, or a mapping that stands there itself."""
-
-    name: str
-    written: Plain  # a Family with the keys of the kinds that it has, or an `entry` of a kind
-    document: Document | None = None  # where it stands; None: in the matrix
-
-    @property
-    def family(self) -> Family:
-        return self.written if isinstance(self.written, Family) else Family()
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a probe claims, in words, and who says it."""
-
-    id: str
-    probe: str
-    subject: str
-    type: str
-    says: str
-    source: str = ""  # ebpf-docs, commit, source
-    refs: tuple[str, ...] = ()
-    file: str = ""  # of ProbeFile
-    place: Location = ()  # in it
-
-    @property
-    def sources(self) -> str:
-        return f"{self.source}: {'; '.join(self.refs)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +54,8 @@ class GridPlace(NamedTuple):
     name: str
     group: str = ""  # has a title
     rank: int = 0  # in it
+    noun: str = ""  # what its rows are called when they are counted, if not by the noun of the kind
+    earlier: str = ""  # the subject of an earlier build in the same boot, which it is compared with; empty: no builds
 
 
 KnownT = TypeVar("KnownT")
@@ -142,9 +69,9 @@ class Kind(Generic[KnownT]):
     subject: ClassVar[str] = "subject"  # what its rows are about: the head of that column
     question: ClassVar[str] = "{subject}s by kernel"  # what a grid of its states answers; `{programs}` of a type
     states: ClassVar[tuple[StateWord, ...]] = ()  # that its rows may have, the worst first
-    judged_states: ClassVar[tuple[StateWord, ...]] = ()  # how a grid shows some of these by what was expected
+    # how a grid shows some of these by what was expected; it then tells what is broken, and why there is no answer
+    judged_states: ClassVar[tuple[StateWord, ...]] = ()
     one_type: ClassVar[bool] = False  # a subject has one type, which only an answer tells
-    tells_all: ClassVar[bool] = False  # what is broken or has no answer is in its grid, with the cause
     # the types that a run must have an answer of, and that a grid shows unless all are wanted; None: all
     due: ClassVar[frozenset[str] | None] = None
     keys: ClassVar[type[Plain] | None] = None  # its keys of bpf/NAME.yaml
@@ -258,25 +185,9 @@ class Kind(Generic[KnownT]):
         """Where, and under which name."""
         return GridPlace(subject)
 
-    def in_earlier_build(self, subject: str) -> str:
-        """The subject that a row is compared with, of an earlier build in the same boot; empty: there are no builds."""
-        return ""
-
     def title(self, rows: Sequence[Row]) -> str:
         """Of a group, which has these rows."""
         return ""
-
-    def noun_of(self, row: Row) -> str:
-        """What it is called when rows are counted."""
-        return self.noun
-
-    def counted(self, row: Row) -> Mapping[str, int]:
-        """What the kernel counted, by name: a grid can show one of these in place of the mark."""
-        return {}
-
-    def veristat(self, result: CellResult, row: Row) -> Mapping[str, str | int]:
-        """A line of veristat's CSV by its columns; empty: the row is none of a program that was given to a verifier."""
-        return {}
 
     def declared(self, row: Row) -> Iterable[str]:
         """What the kernel declares the subject to be, in lines."""

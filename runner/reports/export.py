@@ -154,18 +154,6 @@ def csv_table(judged: JudgedRun) -> str:
     return out.getvalue()
 
 
-def veristat_csv(cell: JudgedCell) -> str:
-    """As veristat prints it: by file and program. Empty when no program was given to the verifier."""
-    lines = [line for row in cell.rows if (line := KINDS[row.kind].veristat(cell.result, row))]
-    if not lines:
-        return ""
-    out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, lines[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(sorted(lines, key=lambda line: (line["file_name"], line["prog_name"])))
-    return out.getvalue()
-
-
 def _parts(cell: JudgedCell) -> Iterator[_Row]:
     result = cell.result
     yield {

@@ -117,7 +117,7 @@ def _field(grid: Grid, why: Notes, topic: Topic, column: Column) -> Text:
     """A mark and the number of its note; or what the kernel counted, where that is shown."""
     row = grid.grid.state(topic, column)
     mark, kind, number = state_mark(row), KINDS[row.kind], why.numbers.get((column.cell.id, topic))
-    if row.state == kind.best and (count := kind.counted(row).get(grid.stats)) is not None:
+    if row.state == kind.best and (count := row.numbers.get(grid.stats)) is not None:
         return Text(str(count), "bold red" if row.verdict is Verdict.BROKEN else mark.style)
     return Text.assemble((mark.sign, mark.style), (f" {number}" if number else "", "dim"))
 

@@ -55,7 +55,9 @@ def summary(judged: JudgedRun, *, is_last: bool = True) -> RenderableType:
     if unclean:
         parts.append(section("Cells that are not clean", columns(unclean, no_wrap=(0,))))
     every = findings(grid, judged.known_issues, "" if is_last else judged.run.id)
-    told = [it for it in every if it.kind and KINDS[it.kind].tells_all and it.about in (About.BROKEN, About.NO_ANSWER)]
+    told = [
+        it for it in every if it.kind and KINDS[it.kind].judged_states and it.about in (About.BROKEN, About.NO_ANSWER)
+    ]
     found = [it for it in every if it not in told]
     parts += [whole(f"the kernel's words: {told[0].command}"), Text()] if told else []
     for about, group in groupby(found, key=lambda it: it.about):
@@ -71,7 +73,7 @@ def _remarks(cell: JudgedCell) -> list[str]:
     result = cell.result
     remarks = [plain(result.cause, 120) or "cause not recorded"] if result.outcome is not Outcome.RAN else []
     if result.outcome is Outcome.RAN:
-        counts = Counter(row.verdict for row in cell.rows if not (row.known_issue or KINDS[row.kind].tells_all))
+        counts = Counter(row.verdict for row in cell.rows if not (row.known_issue or KINDS[row.kind].judged_states))
         remarks += [f"{counts[it]} {it}" for it in (Verdict.BROKEN, Verdict.NO_ANSWER) if counts[it]]
         if result.unasked:
             remarks.append(f"{len(result.unasked)} never asked")
@@ -137,7 +139,8 @@ def totals(judged: JudgedRun) -> Totals:
     verdicts: dict[str, Counter[Verdict]] = defaultdict(Counter)
     for row in (row for cell in judged.cells for row in cell.rows):
         if row.verdict is not None:
-            verdicts[KINDS[row.kind].noun_of(row)][row.verdict] += 1
+            kind = KINDS[row.kind]
+            verdicts[kind.place(row.subject).noun or kind.noun][row.verdict] += 1
     return Totals(
         cells=Counter(cell.result.outcome for cell in judged.cells),
         verdicts=verdicts,

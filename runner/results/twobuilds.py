@@ -56,7 +56,7 @@ _Pair = tuple[Row | None, Row | None]
 def _pairs(cell: JudgedCell) -> Iterator[_Pair]:
     """What both builds answered, in the order of the newer one."""
     groups = {_group(row.kind, row.subject) for row in cell.rows}
-    wanted = {row.subject: KINDS[row.kind].in_earlier_build(row.subject) for row in cell.rows}
+    wanted = {row.subject: KINDS[row.kind].place(row.subject).earlier for row in cell.rows}
     new = [row for row in cell.rows if wanted[row.subject] and _group(row.kind, wanted[row.subject]) in groups]
     olds = {_group(row.kind, wanted[row.subject]) for row in new}
     old = {row.subject: row for row in cell.rows if _group(row.kind, row.subject) in olds}
@@ -74,7 +74,7 @@ def _changed(cell: JudgedCell, old: Row | None, new: Row | None) -> Changed | No
         row = new or old
         return Changed(cell.id, row.subject, _words(old), _words(new), None) if row else None
     trend = row_trend(old, new)
-    was, now = (KINDS[it.kind].counted(it) for it in (old, new))
+    was, now = old.numbers, new.numbers
     differ = [] if trend else [name for name in was if name in now and was[name] != now[name]]
     if not trend and not differ:
         return None

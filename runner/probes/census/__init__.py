@@ -24,7 +24,8 @@ from runner.model.version import KernelVersion
 from runner.probes.census.answers import NAME, CensusBody, probe_of, taken
 from runner.probes.census.judge import CensusJudge, CensusNames
 from runner.probes.census.kfuncs import KfuncList, load_kfuncs
-from runner.probes.kind import Kind, Need, Pairs, ProbeFile
+from runner.probes.files import ProbeFile
+from runner.probes.kind import Kind, Need, Pairs
 
 
 class Census(Kind[CensusNames]):

@@ -12,7 +12,8 @@ from runner.model import NETWORK_TYPES, CellResult, Level, ProgType, Row, State,
 from runner.model.errnos import errno_name
 from runner.probes.census.answers import NAME, CensusObservation, Taken, probe_of, taken
 from runner.probes.census.kfuncs import KfuncList
-from runner.probes.kind import CRASHED, VMLINUX, Family, not_asked, unready
+from runner.probes.files import Family
+from runner.probes.kind import CRASHED, VMLINUX, not_asked, unready
 from runner.probes.verifier import (
     NEEDS_DEVICE,
     NO_CALLS,

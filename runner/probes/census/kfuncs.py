@@ -15,7 +15,8 @@ from pydantic import Field, StringConstraints
 
 from runner import yamlfile
 from runner.model import Plain, SafeName
-from runner.probes.kind import FOLDER, VMLINUX
+from runner.probes.files import FOLDER
+from runner.probes.kind import VMLINUX
 
 NAME = "kfuncs.yaml"
 

@@ -22,7 +22,8 @@ from runner.probes.claims.answers import (
 )
 from runner.probes.claims.judge import Evidence, Question, judge
 from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Pattern, expanded, problems
-from runner.probes.kind import Kind, Need, Pairs, ProbeFile, Said
+from runner.probes.files import ProbeFile, Said
+from runner.probes.kind import Kind, Need, Pairs
 from runner.probes.verifier import steady
 from runner.yamlfile import Location
 

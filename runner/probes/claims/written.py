@@ -11,7 +11,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, field_validat
 from runner.model import Attach, Plain, ProgType, SafeName, Traffic
 from runner.model.errnos import ERRNO
 from runner.model.version import KernelVersion
-from runner.probes.kind import Family, Name, Span, Text
+from runner.probes.files import Family, Name, Span, Text
 from runner.probes.verifier import steady
 from runner.text import nearest
 from runner.yamlfile import Location

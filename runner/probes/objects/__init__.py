@@ -13,10 +13,11 @@ from runner.model.architecture import ARCHITECTURES
 from runner.model.errnos import errno_words
 from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import load_kfuncs
-from runner.probes.kind import GridPlace, Kind, Need, Pairs, ProbeFile, Said
+from runner.probes.files import ProbeFile, Said
+from runner.probes.kind import GridPlace, Kind, Need, Pairs
 from runner.probes.objects.elf import checked
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of, told_by
-from runner.probes.objects.numbers import numbers, veristat_line
+from runner.probes.objects.numbers import numbers
 from runner.probes.objects.written import (
     MAP,
     OLD,
@@ -45,7 +46,6 @@ class Objects(Kind[tuple[UserObject, ...]]):
     states = (StateWord(REFUSED, 0, Mark("✗", "x", "red")), StateWord(LOADS, 1, Mark("✓", "+", "green")))
     judged_states = (_AGAINST, _EXPECTED)
     one_type = True
-    tells_all = True
     keys = ObjectKeys
     entry = ObjectEntry
     logs = ("log",)
@@ -144,36 +144,20 @@ class Objects(Kind[tuple[UserObject, ...]]):
 
     def place(self, subject: str) -> GridPlace:
         group, _, name = subject.partition("/")
+        earlier = f"{group}{OLD}/{name}"
         if name.startswith(MAP):
-            return GridPlace(f"map {name.removeprefix(MAP)}", group, 1)
-        return GridPlace("together", group, 2) if name == TOGETHER else GridPlace(name, group)
-
-    def in_earlier_build(self, subject: str) -> str:
-        group, _, name = subject.partition("/")
-        return f"{group}{OLD}/{name}"
+            return GridPlace(f"map {name.removeprefix(MAP)}", group, 1, noun="map", earlier=earlier)
+        if name == TOGETHER:
+            return GridPlace("together", group, 2, noun="object", earlier=earlier)
+        return GridPlace(name, group, earlier=earlier)
 
     def title(self, rows: Sequence[Row]) -> str:
         digests = dict.fromkeys(str(row.details.get("sha256", ""))[:8] for row in rows)
         return f"object {rows[0].subject.partition('/')[0]} (sha256 {', '.join(filter(None, digests)) or 'unknown'})"
 
-    def noun_of(self, row: Row) -> str:
-        return {"map": "map", "together": "object"}.get(str(row.details.get("what")), self.noun)
-
     def brief(self, row: Row) -> str:
-        insns = self.counted(row).get("insns")
+        insns = row.numbers.get("insns")
         return f"{insns} insns" if insns else ""
-
-    def counted(self, row: Row) -> Mapping[str, int]:
-        found = row.details.get("numbers")
-        return found if isinstance(found, dict) else {}
-
-    def veristat(self, result: CellResult, row: Row) -> Mapping[str, str | int]:
-        name = row.subject.partition("/")[2]
-        found = (it for it in result.answers if it.kind == NAME and f"{it.probe}/{it.item}" == row.subject)
-        answer = next(found, None)
-        if answer is None or row.details["what"] != "program" or not row.answered:
-            return {}
-        return veristat_line(str(row.details["file"]), name, answer.body)
 
     def exported(self, result: CellResult, rows: Sequence[Row]) -> list[Mapping[str, object]]:
         bodies = {f"{it.probe}/{it.item}": it.body for it in result.answers if it.kind == NAME and not it.failed}
@@ -187,7 +171,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
                 "observed": row.observed, "crashed": row.crashed, "known_issue": row.known_issue,
                 "cause": row.cause, "cause_word": row.details.get("cause"), "cause_name": row.details.get("name"),
                 "errno": row.errno, "libbpf": row.details.get("libbpf"), "modules": row.details.get("modules"),
-                "numbers": {**self.counted(row), **_memory(bodies.get(row.probe, {}))},
+                "numbers": {**row.numbers, **_memory(bodies.get(row.probe, {}))},
                 "log": row.log, "raw": {key: it for key, it in bodies.get(row.probe, {}).items() if key != "log"},
             }
             for row in rows

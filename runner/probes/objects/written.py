@@ -16,7 +16,8 @@ from runner.model import Plain, ProgType, SafeName
 from runner.model.architecture import ARCHITECTURES, Architecture
 from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import KfuncList
-from runner.probes.kind import VMLINUX, Span, Text
+from runner.probes.files import Span, Text
+from runner.probes.kind import VMLINUX
 from runner.probes.objects.causes import Cause
 from runner.probes.objects.elf import ObjectFile, read_object
 

@@ -1,0 +1,88 @@
+"""What a project writes about probes: the files bpf/NAME.yaml, and the entries of the matrix's `probes`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, field_validator
+
+from runner.model import Plain, ProgType, SafeName
+from runner.model.version import Interval
+from runner.yamlfile import Document, Location
+
+FOLDER = "bpf"  # of a project: holds NAME.yaml and OBJECT.bpf.c
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
+Text = Annotated[str, StringConstraints(min_length=1)]
+
+
+class Span(Plain):
+    """The kernels from `since` on and before `until`, as points in stable series; see runner/model/version.py."""
+
+    since: Annotated[tuple[str, ...], Field(description="the first kernel of each series, and the first series")] = ()
+    until: Annotated[tuple[str, ...], Field(description="the first kernel of each series that is none any more")] = ()
+
+    @field_validator("since", "until")
+    @classmethod
+    def _points(cls, points: tuple[str, ...]) -> tuple[str, ...]:
+        Interval.parse(points)
+        return points
+
+    @property
+    def interval(self) -> Interval:
+        return Interval.parse(self.since, self.until)
+
+    @property
+    def always(self) -> bool:
+        """Does it mean every kernel, whatever its version?"""
+        return not (self.since or self.until)
+
+
+class Family(Plain):
+    """The keys of bpf/NAME.yaml that belong to no kind: the kfuncs that its probes are about, and their modules."""
+
+    modules: tuple[SafeName, ...] = ()
+    kfuncs: dict[Name, dict[ProgType, Name]] = Field(default_factory=dict)  # by a word for both, and program type
+
+    @property
+    def kfunc_names(self) -> tuple[str, ...]:
+        """Each once, sorted."""
+        return tuple(sorted({name for names in self.kfuncs.values() for name in names.values()}))
+
+
+def probe_name(number: int, probe: str | Plain) -> str:
+    """What an entry of the matrix's `probes` is called: the name of its file, or by where it stands."""
+    return probe if isinstance(probe, str) else f"entry-{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeFile:
+    """One entry of the matrix's `probes`: bpf/NAME.yaml, or a mapping that stands there itself."""
+
+    name: str
+    written: Plain  # a Family with the keys of the kinds that it has, or an `entry` of a kind
+    document: Document | None = None  # where it stands; None: in the matrix
+
+    @property
+    def family(self) -> Family:
+        return self.written if isinstance(self.written, Family) else Family()
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a probe claims, in words, and who says it."""
+
+    id: str
+    probe: str
+    subject: str
+    type: str
+    says: str
+    source: str = ""  # ebpf-docs, commit, source
+    refs: tuple[str, ...] = ()
+    file: str = ""  # of ProbeFile
+    place: Location = ()  # in it
+
+    @property
+    def sources(self) -> str:
+        return f"{self.source}: {'; '.join(self.refs)}"
