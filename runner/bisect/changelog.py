@@ -82,6 +82,9 @@ _COMMON = re.compile(
 )
 _ALSO = {"context": "ctx", "uninitialized": "uninit", "instructions": "insn"}
 
+# What commits are about that change how many instructions and states the verifier looks at.
+VERIFIER = ("verifier", "precision", "precise", "liveness", "pruning", "states", "bpf_loop", "scc")
+
 
 def asked_words(*said: str) -> tuple[str, ...]:
     """The words of a probe's and a kfunc's name, of answers and of the verifier's lines that a commit which changed the

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from runner.bisect.boots import BisectSetup
 from runner.bisect.candidates import candidate_of, cells_of
-from runner.bisect.changelog import asked_words, changelog_of, mentions
+from runner.bisect.changelog import VERIFIER, asked_words, changelog_of, mentions
 from runner.bisect.conclude import BisectEvidence
 from runner.bisect.journal import Journal, begun, digest
 from runner.bisect.search import Tell, Want, expected_rounds, search
@@ -105,7 +105,7 @@ class ReleaseBisection:
         guests = counted(it.slots, "concurrent guest")
         words = f"bisection {it.id}: {it.question.target}, {kernels}, {guests}"
         if not self.every:
-            words += f", about {counted(expected_rounds(len(it.candidates), it.slots), 'round')}"
+            words += f", about {counted(expected_rounds(len(it.candidates), it.slots), 'round')} to the change"
         if journal.resumed and it.rounds:
             words += f"; resumed after {counted(it.boots, 'boot')}"
         elif known:
@@ -149,10 +149,14 @@ class ReleaseBisection:
             refused = (word for side in sides for word in (side.answer, side.evidence.get("name", ""), *_end_of(side)))
             names = () if setup.target.item else (question.target, question.subject)  # an item has its user's names
             asked = asked_words(*names, *refused)
+            if setup.target.bound or any("too-large" in side.answer for side in sides):
+                asked += VERIFIER
             said = mentions(texts[after.build], change.last_good.build, after.build, dict.fromkeys(stems), asked)
         except (InfraError, ValueError) as error:  # the answer stands without it
             return change.model_copy(update={"changelog_note": str(error)})
         note = "" if said else "says nothing about BPF, netfilter or the file of the kfunc"
+        if len({KernelVersion.parse(side.version).series for side in sides}) > 1:
+            note = "names changes within stable series, not what came with a new one"
         return change.model_copy(update={"changelog": said, "changelog_note": note})
 
 

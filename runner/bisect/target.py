@@ -24,10 +24,18 @@ CRASHED = "crashed the kernel"
 
 @dataclass(frozen=True, slots=True)
 class TargetAnswer:
-    """What one result says: an answer that is equal where kernels behave alike, or why there is none."""
+    """What one result says: an answer that is equal where kernels behave alike, or why there is none.
+
+    `number` is what was counted, where a bound of it is asked about.
+    """
 
     answer: str
     cause: str = ""
+    number: int | None = None
+
+    def __str__(self) -> str:
+        counted = "" if self.number is None else f" ({self.number})"
+        return f"{self.answer}{counted}" if self.answer else f"no answer: {self.cause}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +146,8 @@ class Target:
         if self.bound.number not in row.numbers:
             there = f"; there are {', '.join(row.numbers)}" if row.numbers else ""
             return TargetAnswer("", f"{self.bound.number} was not counted{there}")
-        return TargetAnswer(self.bound.answer(row.numbers[self.bound.number]), row.cause)
+        number = row.numbers[self.bound.number]
+        return TargetAnswer(self.bound.answer(number), row.cause, number)
 
     def known_issue(self, result: CellResult) -> str:
         """The id of the known issue that this answer shows; of a state, one that keeps it from being the best."""
@@ -151,9 +160,14 @@ class Target:
         return next((row.known_issue for row in mine if row.known_issue), "")
 
     def evidence(self, result: CellResult) -> dict[str, str]:
-        """What was observed, in words; of a state also what the probes of the same subject observed first."""
-        row = self.row(result)
-        return dict(_kind(row).shown(result, row)) if row else {}
+        """What was observed, in words; where a number is asked about, each number apart."""
+        if (row := self.row(result)) is None:
+            return {}
+        shown = dict(_kind(row).shown(result, row))
+        if self.bound:
+            shown.pop("numbers", None)
+            shown |= {name: str(number) for name, number in row.numbers.items()}
+        return shown
 
     def declared(self, result: CellResult) -> tuple[str, ...]:
         """Lines of C about the subject, as far as some kind of probe tells them."""

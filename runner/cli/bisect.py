@@ -135,8 +135,7 @@ def _setup(project: Project, target: str, store: ResultStore, *, offline: bool) 
     found, console = find(target, project.expectations), progress_console()
 
     def describe(result: CellResult) -> str:
-        said = found.read(result)
-        return plain(said.answer or f"no answer: {said.cause}", 120)
+        return plain(str(found.read(result)), 120)
 
     return BisectSetup(
         target=found,

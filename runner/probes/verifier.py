@@ -18,7 +18,8 @@ _PROSE = "Verification failed:"  # v7.3 appends an explanation behind the old wo
 # libbpf says of a call that it did not find; verdicts look at that.
 _PARTICULAR = re.compile(r"0(?<=\b0)x[0-9a-f]{12,16}\b|#(?<=\w#)(?<!unknown#)\d{3,}\b")
 _ADDRESS, _ID = "0xADDRESS", "#ID"
-_DULL = ("processed ", "max_states", "-- ", "verification time ", "stack depth ", "subprog ")
+# The end of a log; "cur state" and "old state" come behind "infinite loop detected at insn 8".
+_DULL = ("processed ", "max_states", "-- ", "verification time ", "stack depth ", "subprog ", "cur state", "old state")
 _LEAK = "would lead to reference leak"  # the line before says which
 
 

@@ -165,7 +165,8 @@ def declared_difference(change: AnswerChange) -> list[str]:
 def evidence_rows(change: AnswerChange) -> Iterator[tuple[str, str, str]]:
     """The two observations side by side: what is it, of the last good, of the first bad."""
     old, new = change.last_good, change.first_bad
-    yield "release", old.release or "-", new.release or "-"
+    if old.release or new.release:  # of a commit there is none
+        yield "release", old.release or "-", new.release or "-"
     yield "probe", plain(old.probe) or "-", plain(new.probe) or "-"
     named = f"{old.answer} {new.answer}".replace(",", " ").split()
     for name in dict.fromkeys((*old.evidence, *new.evidence)):
@@ -191,7 +192,7 @@ def _sources(change: AnswerChange) -> Iterator[Text]:
             yield Text(f"  {mention.upstream or mention.build:<10} {plain(mention.text)}")
         if len(change.changelog) > _MENTIONS:
             yield Text(f"  and {len(change.changelog) - _MENTIONS} more, with --format json")
-    elif change.changelog_note:
+    if change.changelog_note:
         yield Text(f"the distribution's changelog: {plain(change.changelog_note)}")
 
 

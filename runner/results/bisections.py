@@ -142,7 +142,7 @@ class AnswerChange(Plain):
     differs: str  # "version", "commit"; of one version what else differs: "build", "architecture and configuration"
     git_range: str = ""  # v6.12.111..v6.12.113
     changelog: tuple[Mention, ...] = ()
-    changelog_note: str = ""  # why there is none
+    changelog_note: str = ""  # why there is none, or what is not in it
 
     @property
     def same_version(self) -> bool:

@@ -33,6 +33,7 @@ linux (6.12.14-1) trixie; urgency=medium
   * New upstream stable update:
     https://www.kernel.org/pub/linux/kernel/v6.x/ChangeLog-6.12.14
     - bpf: one of many
+    - bpf: Relax scalar id equivalence for state pruning
     - bpf: Fix accesses to uninit stack slots
 
  -- A Maintainer <a@example.org>  Thu, 15 Oct 2026 15:02:11 +0200
@@ -176,11 +177,13 @@ def test_a_whole_file_is_asked_together_and_by_its_parts(bisecter: ObjectBisecte
 
 
 def test_a_number_of_a_program(bisecter: ObjectBisecter) -> None:
-    change = bisecter.change(ObjectRounds(since(99)), f"{bisecter.file}/ingress:insns > 1_150")
+    change = bisecter.change(ObjectRounds(since(99)), f"{bisecter.file}/ingress:insns > 1_350")
     assert [(change[end]["version"], change[end]["answer"]) for end in ("last_good", "first_bad")] == [
-        ("6.12.11", "insns<=1150"),
-        ("6.12.12", "insns>1150"),
+        ("6.12.13", "insns<=1350"),
+        ("6.12.14", "insns>1350"),
     ]
+    assert change["first_bad"]["evidence"]["insns"] == "1400"
+    assert [line["text"] for line in change["changelog"]] == ["bpf: Relax scalar id equivalence for state pruning"]
 
 
 def test_what_was_not_counted_is_no_answer(bisecter: ObjectBisecter) -> None:

@@ -120,6 +120,16 @@ def test_words() -> None:
     assert expected_words(untouched) == "error not written"
 
 
+def test_the_reason_is_not_one_of_the_states_that_are_printed_behind_it() -> None:
+    log = (  # of 6.12.117
+        "18: (6d) if r1 s> r2 goto pc-11 ; sum += i; @ loop.bpf.c:7\ninfinite loop detected at insn 8\n"
+        "cur state: R1=200 R2_w=scalar(smax=smax32=199) R10=fp0 fp-8=mmmm\n"
+        "old state: R1_rw=200 R2_w=scalar(smax=smax32=199) R10=fp0 fp-8_r=mmmm\n"
+        "processed 61 insns (limit 1000000) max_states_per_insn 1 total_states 3 peak_states 3 mark_read 1\n"
+    )
+    assert verdict_line(log) == "infinite loop detected at insn 8"
+
+
 def test_addresses_and_ids_are_not_in_what_is_judged() -> None:
     log = "4: (85) call bpf_x#71234\nR1 of bpf_y#71235 at 0xffff888012345678 is not it\n"
     assert verdict_line(log) == "R1 of bpf_y#ID at 0xADDRESS is not it"
