@@ -32,6 +32,7 @@ from runner.model.deadline import Deadline
 log = logging.getLogger(__name__)
 
 _MAKING = ".making-"
+_MANIFEST = "manifest.json"
 
 
 class StoredFile(Plain):
@@ -70,7 +71,15 @@ class Store:
 
     def has(self, key: str) -> bool:
         """Is there an entry? Does not verify it."""
-        return (self._root / key / "manifest.json").is_file()
+        return (self._root / key / _MANIFEST).is_file()
+
+    def sealed(self, key: str) -> tuple[Manifest, str] | None:
+        """What an entry was when it was made, and its `sha256`; None when there is none. Does not verify it."""
+        try:
+            text = (self._root / key / _MANIFEST).read_bytes()
+            return Manifest.model_validate_json(text), hashlib.sha256(text).hexdigest()
+        except (OSError, ValidationError):
+            return None
 
     def tree(self, key: str) -> Path:
         """Where an entry's files are, if there is one."""
@@ -130,7 +139,7 @@ class Store:
             target.rename(folder / "replaced")
             _sync(self._root)
         (folder / "entry").mkdir()
-        for part in ("tree", "manifest.json"):
+        for part in ("tree", _MANIFEST):
             (folder / part).rename(folder / "entry" / part)
         _sync(folder / "entry")
         (folder / "entry").rename(target)
@@ -152,7 +161,7 @@ class _DamagedError(Exception):
 
 
 def _verified(folder: Path) -> StoredTree:
-    text = (folder / "manifest.json").read_bytes()
+    text = (folder / _MANIFEST).read_bytes()
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError:
@@ -176,7 +185,7 @@ def _seal(folder: Path) -> None:
         _sync(path)
     for inner in [tree, *(path for path in tree.rglob("*") if path.is_dir())]:
         _sync(inner)
-    write_atomically(folder / "manifest.json", _manifest(tree))
+    write_atomically(folder / _MANIFEST, _manifest(tree))
 
 
 def _manifest(tree: Path) -> bytes:

@@ -5,6 +5,7 @@ What a fake guest does is named by its cell's kernel name, e.g. `panic-at-boot`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import time
@@ -27,11 +28,13 @@ from runner.guest.console import ConsoleParser
 from runner.guest.interface import Accel, Access, Booter, BootOrder, Guest
 from runner.model import Ask, Cell, CellResult, Image, Kernel, Limits, Splat
 from runner.model.deadline import Deadline
+from runner.model.guestkey import Tools
 from runner.process import Completed
 from runner.results.model import RunHeader
 from tests import samples
 
 DIGEST = "0" * 64
+TOOLS = Tools(vng="1.42", qemu="QEMU emulator version 7.2.22", accel="tcg", cpu="max", code=DIGEST)
 STARTED = datetime(2026, 11, 3, tzinfo=UTC)
 CONFIGS = Path(__file__).parent / "data/kernels"  # config-NAME is of the cell NAME
 WORK_S = 2.0  # of `work`; twice that where the cache is called `slow`
@@ -196,6 +199,11 @@ def _await_go(deadline: Deadline) -> None:
         time.sleep(0.05)
 
 
+def digests(cell: Cell) -> tuple[str, str]:
+    """Of its kernel, which is another one for each version and architecture, and of its image."""
+    return hashlib.sha256(f"{cell.kernel.version} {cell.arch}".encode()).hexdigest(), DIGEST
+
+
 @dataclass(frozen=True)
 class FakeMachine:
     name: str = "fake"
@@ -208,11 +216,17 @@ class FakeMachine:
         here = PurePosixPath("/nonexistent")
         locked = cell.kernel.model_copy(update={"source": f"fake:{cell.name}/{cell.name}"})
         config = CONFIGS / f"config-{cell.name}"
-        kernel = Kernel(pin=locked, sha256=DIGEST, root=here, image=here, config=PurePosixPath(config))
+        kernel = Kernel(pin=locked, sha256=digests(cell)[0], root=here, image=here, config=PurePosixPath(config))
         return kernel, Image(arch=cell.arch, sha256=DIGEST, disk=here, busybox=here)
+
+    def digests(self, cell: Cell) -> tuple[str, str] | None:
+        return digests(cell)
 
     def accel(self, cell: Cell) -> Accel:
         return "tcg"
+
+    def tools(self, cell: Cell) -> Tools:
+        return TOOLS
 
 
 def fake_machine(*, offline: bool) -> FakeMachine:

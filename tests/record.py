@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from runner.caches import cache_root
-from runner.engine.cellrun import run_cell, this_machine
+from runner.engine.cellrun import run_cell
+from runner.engine.machine import this_machine
 from runner.engine.plan import cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from runner.bisect.search import Tell
 from runner.bisect.target import Target
 from runner.caches import cache_root
-from runner.engine.controller import execute
+from runner.engine.execute import execute
 from runner.engine.fleet import Fleet
 from runner.engine.plan import CellOrder, Plan, Results, Sink, payload
 from runner.engine.storing import StoreSink

@@ -31,6 +31,7 @@ from runner.guest.interface import Guest
 from runner.hosts.health import usable_fleet
 from runner.hosts.hostsfile import load_hosts
 from runner.model import Cell, CellResult, GuestSize, Outcome
+from runner.reports.export import reused_from
 from runner.reports.summary import Totals
 from runner.text import printable
 
@@ -132,7 +133,9 @@ class Display(Sink):
             self._line(progress.cell_id, progress.phase, progress.note)
 
     def result(self, result: CellResult, /) -> None:
-        """A finished cell stays on the screen."""
+        """A finished cell stays on the screen; those of which nothing was asked are told of in one line before."""
+        if result.is_kept:
+            return
         said = self._describe(result)
         if not self._live:
             self._line(result.cell.id, Phase.DONE, said)
@@ -177,7 +180,7 @@ class JsonLines(Sink):
 
     def result(self, result: CellResult, /) -> None:
         known = result.model_dump(mode="json", include={"outcome", "cause", "attempts", "host", "accel", "timings"})
-        self._say("result", cell=result.cell.id, **known, summary=self.describe(result))
+        self._say("result", cell=result.cell.id, **known, **reused_from(result), summary=self.describe(result))
 
     def exits(self, run_id: str, figures: Totals, status: int) -> None:
         self._say("finished", run=run_id, exit=status, cells=figures.cells, claims=figures.all_verdicts)

@@ -19,7 +19,8 @@ from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.booting import Display, stoppable, way_in
 from runner.cli.options import Offline, Shown, command, group, progress_console
-from runner.engine.cellrun import boot_order, this_machine
+from runner.engine.cellrun import boot_order
+from runner.engine.machine import this_machine
 from runner.engine.plan import OpenGuests, order_again
 from runner.engine.repeat import Earlier, Repeated, Repetition
 from runner.errors import UserError

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from runner.cli import BISECT, Finished
-from runner.cli.options import Format, Hosts, Offline, Slots, Stats, command
+from runner.cli.options import Format, Fresh, Hosts, Offline, Slots, Stats, command
 from runner.errors import UserError
 from runner.probes.objects.elf import name_of
 from runner.probes.objects.written import OLD, ObjectEntry
@@ -49,6 +49,7 @@ class Load:
         bool, typer.Option(BISECT, help="For `git bisect run`: exit 0 as expected, 1 not, 125 no answer, 128 failure.")
     ] = False
     resume: Annotated[str, typer.Option(metavar="RUN", help="Resume this stopped run.")] = ""
+    fresh: Fresh = False
     slots: Slots = None
     hosts: Hosts = None
     offline: Offline = False

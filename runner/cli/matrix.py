@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -10,7 +11,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from runner.cli import Finished
-from runner.cli.options import Format, Hosts, Offline, Shown, Slots, command, emit, group
+from runner.cli.options import Format, Fresh, Hosts, Offline, Shown, Slots, command, emit, group
 from runner.errors import UserError
 from runner.matrix.select import select
 from runner.project import Project
@@ -43,6 +44,11 @@ class Request:
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume a stopped run; boot only the cells without a result.")
     ] = False
+    fresh: Fresh = False
+    recheck: Annotated[
+        str,
+        typer.Option(metavar="N%", help="Boot N % of the cells with earlier answers anyway, and compare the answers."),
+    ] = ""
     slots: Slots = None
     hosts: Hosts = None
     locked: Annotated[bool, typer.Option("--locked", help="Fail when a pinned package has left the archive.")] = False
@@ -74,6 +80,18 @@ class Request:
         Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
     ] = Format.TEXT
 
+    @property
+    def recheck_percent(self) -> float:
+        """0 to 100. Raises UserError when it is no such number."""
+        number = self.recheck.removesuffix("%").strip() or "0"
+        try:
+            percent = float(number)
+        except ValueError:
+            percent = math.nan
+        if not 0 <= percent <= 100:
+            raise UserError(f"--recheck {self.recheck!r} is no share of the cells", hint="--recheck 5%")
+        return percent
+
     def check(self) -> None:
         """Raises UserError for options that do not go together, and for an id that cannot name a run's folder."""
         if FailOn.WORSE in (self.fail_on or ()) and not self.baseline:
@@ -82,6 +100,9 @@ class Request:
         if self.resumed and not self.resume:
             hint = "`--only` chooses cells"
             raise UserError(f"unexpected argument {self.resumed}: only valid with --resume", hint=hint)
+        if self.fresh and self.recheck:
+            raise UserError("--fresh boots every cell, so --recheck has nothing to add", hint="leave --recheck out")
+        _ = self.recheck_percent
         alone = {"--only": self.only, "--shard": self.part, "--locked": self.locked, "--baseline": self.baseline}
         if self.resume and (wrong := [option for option, given in alone.items() if given]):
             raise UserError(
@@ -103,6 +124,8 @@ class Request:
 @command(app, "run", "matrix run --only 'arch=x86_64,kernel=6.*'")
 def run(context: typer.Context, project: Project, request: Request) -> None:
     """Boot every cell, ask every probe, show what the kernels answered.
+
+    What the store has of the very same guest and question is not asked again; --fresh asks it.
 
     Exit status: 0 everything answered and as expected; 1 a claim is broken, or a kernel crashed or did not boot;
     2 something has no answer; 64 bad usage. With --baseline, 1 also when an answer got worse; each such cell is booted

@@ -63,6 +63,7 @@ Slots = Annotated[
 CompilerOption = Annotated[
     str, typer.Option("--cc", metavar="CC", help="The compiler of the kernel, such as gcc-14. [default: gcc]")
 ]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Ask everything, also what is answered in an earlier run.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.")]
 
 

@@ -17,9 +17,10 @@ from runner.cli.booting import Display, JsonLines, fleet_of, stoppable
 from runner.cli.load import Load
 from runner.cli.matrix import FailOn, Request
 from runner.cli.options import Format, exit_status, out_console, progress_console
-from runner.engine.controller import execute
+from runner.engine.execute import execute
 from runner.engine.fleet import Fleet
-from runner.engine.plan import Files, Plan, RunEnd, Sink, cell_orders, payloads
+from runner.engine.kept import keep
+from runner.engine.plan import THIS_MACHINE, Files, Plan, RunEnd, Sink, cell_orders, payloads
 from runner.engine.storing import StoreSink, after, new_run, reminded, stopped_run
 from runner.errors import InfraError, UserError
 from runner.matrix.select import select, shard
@@ -29,7 +30,7 @@ from runner.project import Project
 from runner.reports.changes import changes_report
 from runner.reports.findings import Ending, ending, incomplete
 from runner.reports.markdown import availability_markdown
-from runner.reports.summary import run_report, totals
+from runner.reports.summary import reused, run_report, totals
 from runner.results.diff import Side, of_run
 from runner.results.lookup import baseline, compare
 from runner.results.model import JudgedRun, Run, RunKind, judge_run
@@ -45,6 +46,7 @@ class Engine:
 
     payloads: Callable[..., Mapping[str, Files]] = payloads
     execute: Callable[[Plan, Sequence[Sink]], RunEnd] = execute
+    machine: str = THIS_MACHINE
 
 
 def run(project: Project, request: Request, engine: Engine) -> int:
@@ -64,7 +66,7 @@ def load(project: Project, asked: Load, engine: Engine) -> int:
     """
     asked.check()
     request = Request(
-        resume=bool(asked.resume), resumed=asked.resume or None, slots=asked.slots,
+        resume=bool(asked.resume), resumed=asked.resume or None, fresh=asked.fresh, slots=asked.slots,
         hosts=asked.hosts, offline=asked.offline, format_=asked.format_,
     )  # fmt: skip
     if asked.resume:
@@ -106,14 +108,15 @@ def _run(
         if request.resume:
             begun = stopped_run(store, matrix_sha256=matrix, run_id=request.resumed)
         else:
-            begun = new_run(store, cells, matrix_sha256=matrix, run_id=request.run_id or None, kind=kind)
+            run_id = request.run_id or None
+            begun = new_run(store, cells, matrix_sha256=matrix, run_id=run_id, kind=kind, fresh=request.fresh)
         before = baseline(store, expectations, request.baseline, cells) if request.baseline else None
         sinks: tuple[Sink, ...] = (StoreSink(store), *((events,) if events else ()), Display(console, describe))
         complete = True
         if missing := begun.missing_cells():
             with fleet_of(request.hosts, request.slots, missing, console) as fleet:
                 plan = _plan(project, request, begun, fleet, store, engine)
-                console.print(Text(_beginning(begun, missing, fleet)), soft_wrap=True)
+                console.print(Text(_beginning(begun, plan, fleet)), soft_wrap=True)
                 with _resumable(begun):
                     complete = engine.execute(plan, sinks).complete
                     if complete and before and (again := _again(plan, store, before, expectations)).orders:
@@ -148,7 +151,7 @@ def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: Res
     chosen = ProgType if request.every_type else NETWORK_TYPES
     prog_types = tuple(it for it in ProgType if it in {*chosen, *asked})
     deadline = project.limits.deadline("prepare_s")
-    return Plan(
+    plan = Plan(
         run=run.model_copy(update={"slots": run.slots or min(fleet.slots, len(cells))}).header,
         orders=after(run, reminded(store, cell_orders(cells, expectations, prog_types))),
         payload=engine.payloads(cells, expectations, cache=cache_root(), offline=request.offline, deadline=deadline),
@@ -156,15 +159,37 @@ def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: Res
         folder=project.reports / "runs" / run.id,
         known_s=store.seconds(),
         offline=request.offline,
+        machine=engine.machine,
     )
+    if run.fresh:
+        return plan
+
+    def holds(result: CellResult) -> set[str]:
+        return {row.probe for row in expectations.rows(result) if row.verdict is Verdict.HOLDS}
+
+    return keep(plan, store, holds=holds, recheck_percent=request.recheck_percent)
 
 
-def _beginning(run: Run, missing: Sequence[Cell], fleet: Fleet) -> str:
-    slots = min(fleet.slots, len(missing))
+def _beginning(run: Run, plan: Plan, fleet: Fleet) -> str:
+    missing, booted = len(plan.orders), len(plan.orders) - len(plan.unbooted)
+    slots = f"{min(fleet.slots, booted)} concurrent" if booted else "none is booted"
     if not run.results:
-        return f"run {run.id}: {counted(len(missing), 'cell')}, {slots} concurrent"
-    there = len(run.cells) - len(missing)
-    return f"run {run.id} resumes: {there} of {counted(len(run.cells), 'cell')} done, {slots} concurrent"
+        first = f"run {run.id}: {counted(missing, 'cell')}, {slots}"
+    else:
+        there = len(run.cells) - missing
+        first = f"run {run.id} resumes: {there} of {counted(len(run.cells), 'cell')} done, {slots}"
+    return "\n".join([first, *_kept_lines(plan)])
+
+
+def _kept_lines(plan: Plan) -> Iterator[str]:
+    """What is not asked, and why a cell is booted all the same."""
+    yield from reused(it.result for it in plan.kept.values() if not it.recheck)
+    for order in plan.orders:
+        if order.known:
+            number = len(order.asks) - len(order.known.probes)
+            yield f"{order.cell.id} is asked {number} of {counted(len(order.asks), 'probe')}"
+    if again := [cell_id for cell_id, it in plan.kept.items() if it.recheck]:
+        yield f"rechecked: {', '.join(again)}"
 
 
 @contextmanager
@@ -187,7 +212,8 @@ def _again(plan: Plan, store: ResultStore, before: Side, expectations: Expectati
     done = judge_run(store.load(plan.run.id), expectations)
     found = compare(before, of_run(done), expectations)
     worse = {change.key.cell for change in found.worse if not found.confirmed(change)}
-    return replace(plan, orders=after(done.run, (order for order in plan.orders if order.cell.id in worse)))
+    orders = (order.model_copy(update={"known": None}) for order in plan.orders if order.cell.id in worse)
+    return replace(plan, orders=after(done.run, orders), kept={})
 
 
 def _status(done: JudgedRun, before: Side | None, request: Request, expectations: Expectations, to: Console) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from runner.engine.plan import CellOrder
+from runner.engine.plan import CellOrder, Known
 from runner.engine.transcript import Place, Transcript
 from runner.errors import BootError, GuestSilent
 from runner.model import Ask, Build, CellResult, Crash, Outcome, Root, Splat, Timings
@@ -92,6 +92,8 @@ class CellRecord:
     boot_s: float | None = None
     probe_s: float = 0.0
     image_sha256: str = ""
+    guest: str = ""  # digest of its GuestKey
+    number: int = 0  # of boots
     accel: str = ""
     root: Root | Literal[""] = ""
     config: dict[str, str] = field(default_factory=dict)
@@ -100,6 +102,12 @@ class CellRecord:
     heard: Transcript = field(default_factory=lambda: Transcript(()))  # in it; another one when a suspect is alone
     _suspicion: Suspicion | None = None
     _acquitted: set[Place] = field(default_factory=set)
+
+    def spare(self, known: Known | None) -> None:
+        """Do not ask what is known of this very guest."""
+        if known and known.guest == self.guest:
+            asks = tuple(ask for ask in self.order.asks if ask.probe not in known.probes)
+            self.order, self.transcript = self.order.model_copy(update={"asks": asks}), Transcript(asks)
 
     def leave_out(self, kinds: Mapping[str, str]) -> None:
         """Do not ask these kinds of probe, each for a reason."""
@@ -123,6 +131,7 @@ class CellRecord:
 
     def boots(self) -> tuple[Ask, ...]:
         """A guest is about to boot: what to ask it."""
+        self.number += 1
         if self._suspicion:
             place = self._suspicion.place
             self.asks = (self._suspicion.alone(self.transcript.ask(place.probe)),)
@@ -219,4 +228,6 @@ class CellRecord:
             unasked=tuple(ask.probe for ask in self.left),
             traces=tuple(self.transcript.traces.values()),
             console=console,
+            guest=self.guest,
+            boots=self.number,
         )

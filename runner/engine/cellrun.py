@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import json
-import platform
 import re
 import tarfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from runner.caches import cache_root, disk_fault
+from runner.caches import disk_fault
 from runner.engine.cellrecord import CellRecord
-from runner.engine.plan import CellOrder, Files, OpenGuests, Phase
+from runner.engine.machine import Machine
+from runner.engine.plan import AGENT, CellOrder, Files, OpenGuests, Phase
 from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
-from runner.guest.accel import accelerations
-from runner.guest.boot import agent_lost, boot
-from runner.guest.interface import Accel, Booter, BootOrder, Guest
-from runner.images import ensure_image
-from runner.kernels import ensure_kernel
+from runner.guest.boot import agent_lost
+from runner.guest.interface import BootOrder, Guest
 from runner.kernels.config import read_config
 from runner.kernels.needs import Abilities, build_of
-from runner.model import Ask, Cell, CellResult, Image, Kernel, Outcome
+from runner.model import Ask, Cell, CellResult, Outcome
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
+from runner.model.guestkey import GuestKey, files_digest
 from runner.probes import OPTIONS
 from runner.text import counted
 
@@ -62,7 +57,7 @@ def run_cell(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         console.unlink(missing_ok=True)
-        if boot_order := _prepare(record, machine, console, tell):
+        if boot_order := _prepare(record, payload, machine, console, tell):
             before = guests.before if guests else lambda _: None
             _ask_everything(record, boot_order, machine, payload, tell, before=before, answered=answered)
     except InfraError as error:
@@ -99,7 +94,7 @@ def boot_order(cell: Cell, machine: Machine, console: Path, *, gdb: bool = False
     return order, able
 
 
-def _prepare(record: CellRecord, machine: Machine, console: Path, tell: Tell) -> BootOrder | None:
+def _prepare(record: CellRecord, payload: Files, machine: Machine, console: Path, tell: Tell) -> BootOrder | None:
     """None: the kernel is not to be booted, and the record says why."""
     tell(Phase.PREPARING, "")
     order, able = boot_order(record.order.cell, machine, console, gdb=record.order.gdb)
@@ -110,8 +105,16 @@ def _prepare(record: CellRecord, machine: Machine, console: Path, tell: Tell) ->
     if why := able.cannot_boot():
         record.end(Outcome.SKIPPED, why)
         return None
+    cell, agent = record.order.cell, files_digest(payload, AGENT)
+    kernel, image = order.kernel.sha256, order.image.sha256
+    key = GuestKey.of(cell, record.order.modules, machine.tools(cell), kernel=kernel, image=image, agent=agent)
+    record.guest = key.digest
+    record.spare(record.order.known)
     record.leave_out(able.cannot_answer({ask.kind for ask in record.order.asks}))
     record.root = order.root
+    if record.order.known and record.done:
+        record.end(Outcome.RAN)
+        return None
     return order
 
 
@@ -195,56 +198,3 @@ def _packed(payload: Files, asks: tuple[Ask, ...], order: CellOrder) -> bytes:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return stream.getvalue()
-
-
-class Machine(Protocol):
-    """What running a cell needs of a machine."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def scratch(self) -> Path: ...
-
-    @property
-    def boot(self) -> Booter: ...
-
-    def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
-        """The kernel and the image, verified, in this machine's cache. Raises InfraError when they cannot be had."""
-
-    def accel(self, cell: Cell) -> Accel: ...
-
-
-def machine_by_name(spec: str, *, offline: bool) -> Machine:
-    """`module:function` called. The names come from the controller's own code and tests, never from a file."""
-    module, _, function = spec.partition(":")
-    machine: Machine = getattr(importlib.import_module(module), function)(offline=offline)
-    return machine
-
-
-@dataclass(frozen=True, slots=True)
-class RealMachine:
-    """A machine that boots guests under qemu."""
-
-    name: str
-    cache: Path
-    offline: bool
-    boot: Booter
-
-    @property
-    def scratch(self) -> Path:
-        return self.cache / "scratch"
-
-    def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
-        kernel = ensure_kernel(cell.kernel, self.cache, deadline=deadline, offline=self.offline)
-        image = ensure_image(cell.image, self.cache, deadline=deadline, offline=self.offline)
-        return kernel, image
-
-    def accel(self, cell: Cell) -> Accel:
-        found = accelerations(deadline=cell.limits.deadline("prepare_s"))
-        return found.get(cell.arch, "tcg")
-
-
-def this_machine(*, offline: bool) -> Machine:
-    """The machine that this process runs on."""
-    return RealMachine(name=platform.node(), cache=cache_root(), offline=offline, boot=boot)

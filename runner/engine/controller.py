@@ -1,13 +1,12 @@
-"""`execute`: runs the cells of a plan on xdist workers, in one pytest session."""
+"""Runs the cells of a plan on xdist workers, in one pytest session."""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,11 +20,9 @@ from runner.engine.plan import (
     CellOrder,
     Delivery,
     Ended,
-    OpenGuests,
     Phase,
     Plan,
     Progress,
-    RunEnd,
     Sink,
     WorkerOrders,
     attempts,
@@ -34,58 +31,12 @@ from runner.engine.scheduling import Job, Pool, item_id
 from runner.engine.xdist import OF_THE_MACHINE, FleetSession, host_of
 from runner.errors import InfraError
 from runner.model import CellResult, Outcome
-from runner.model.architecture import architecture
 
 log = logging.getLogger(__name__)
 
 _PATIENCE = 2  # a worker waits this much longer for the controller than the controller for it
 # a busy host can make a boot fail, too: a kernel is blamed for the second one
 _REPEATED = OF_THE_MACHINE | {Outcome.BOOT_FAILED}
-
-
-def execute(plan: Plan, sinks: Sequence[Sink], *, guests: OpenGuests | None = None) -> RunEnd:
-    """Run every cell; what was lost or did not boot is repeated once, on another host where there is one.
-
-    Each sink is told of each event before the next one is, in this order: a store stands before a display. A result
-    comes as soon as its cell is done. Raises InfraError when no worker comes up, and what a sink raises; then nothing
-    more is run. A KeyboardInterrupt ends the run; it is not raised.
-
-    With `guests` cells run once each in this process, on this machine, so that their guests can be left open.
-    """
-    begun = time.monotonic()
-    told: list[Sink] = []
-    ended = Ended.FAILED
-    try:
-        for sink in sinks:
-            told.append(sink)
-            sink.began(plan)
-        ended = _run_here(plan, sinks, guests) if guests else _run(Controller(plan, sinks))
-    except KeyboardInterrupt:
-        ended = Ended.INTERRUPTED
-    finally:
-        end = RunEnd(plan.run.id, ended, time.monotonic() - begun)
-        with ExitStack() as last:  # each is told, whatever another one raises
-            for sink in reversed(told):
-                last.callback(sink.finished, end)
-    return end
-
-
-def _run_here(plan: Plan, sinks: Sequence[Sink], guests: OpenGuests) -> Ended:
-    # late: it brings paramiko, which takes 17 MiB
-    from runner.engine.cellrun import machine_by_name, run_cell  # noqa: PLC0415
-
-    machine = machine_by_name(plan.machine, offline=plan.offline)
-    for order in plan.orders:
-        cell_id, payload = order.cell.id, plan.payload[architecture(order.cell.arch).byte_order]
-
-        def tell(phase: Phase, note: str, *, cell_id: str = cell_id) -> None:
-            for sink in sinks:
-                sink.progress(Progress(cell_id=cell_id, phase=phase, note=note))
-
-        result = run_cell(order, payload, machine, plan.folder / cell_id, tell, guests=guests)
-        for sink in sinks:
-            sink.result(result)
-    return Ended.COMPLETE
 
 
 @dataclass(slots=True)
@@ -171,6 +122,8 @@ class Controller:
 
     def _take(self, order: CellOrder, result: CellResult) -> None:
         """The one result of an attempt. A cell that is to be repeated waits again."""
+        if kept := self.plan.kept.get(order.cell.id):
+            result = kept.entered(result, order)
         with self._faults_are_kept(), held():
             for sink in self.sinks:
                 sink.result(result)
@@ -222,7 +175,9 @@ def unanswered(order: CellOrder, outcome: Outcome, cause: str, *, host: str = ""
     return CellResult(cell=order.cell, outcome=outcome, cause=cause, attempts=order.attempt, unasked=asked, host=host)
 
 
-def _run(plugin: Controller) -> Ended:
+def run_on_workers(plan: Plan, sinks: Sequence[Sink]) -> Ended:
+    """Run every cell, whatever is kept of it. Raises InfraError when no worker comes up, and what a sink raises."""
+    plugin = Controller(plan, sinks)
     plugin.plan.folder.mkdir(parents=True, exist_ok=True)
     if len(plugin.pool.stranded(host.name for host in plugin.plan.fleet.hosts)) < len(plugin.plan.orders):
         status = pytest.main(_PYTEST_ARGUMENTS, plugins=[plugin])

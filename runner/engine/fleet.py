@@ -11,6 +11,7 @@ from statistics import fmean
 
 from runner.guest.interface import Accel
 from runner.model.architecture import ARCHITECTURES
+from runner.model.guestkey import Tools
 
 CONNECT_S = 30.0
 ASK_S = 180.0
@@ -30,6 +31,7 @@ class Host:
     ssh: str = ""  # what ssh calls it; empty: this machine
     ssh_config: Path | None = None
     python: str = ""
+    tools: Mapping[str, Tools] = field(default_factory=dict)  # by architecture, of another machine
     cache: str = ""  # its cache folder, where that is not the usual one
 
     @property

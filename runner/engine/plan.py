@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from pydantic import ConfigDict
 
@@ -15,7 +15,7 @@ from runner.engine.fleet import Fleet
 from runner.errors import UserError
 from runner.guest.interface import Guest
 from runner.images import ensure_bytecode
-from runner.model import NETWORK_TYPES, Ask, AskedCell, Cell, CellResult, ImagePin, Plain, ProgType, SafeName
+from runner.model import NETWORK_TYPES, Ask, AskedCell, Cell, CellResult, ImagePin, Plain, ProgType, SafeName, Sha256
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes import Expectations, compile_objects
@@ -57,6 +57,13 @@ class Sent(Plain):
         return cls.model_validate_json(text)
 
 
+class Known(Plain):
+    """Probes that are not asked when the guest is this one: their answers are kept."""
+
+    guest: Sha256  # digest of its GuestKey
+    probes: tuple[str, ...]
+
+
 class CellOrder(Plain):
     """One cell and what is to be asked in it."""
 
@@ -66,6 +73,7 @@ class CellOrder(Plain):
     attempt: int = 1
     trace: bool = False  # of every probe
     gdb: bool = False  # a debugger can be attached to the guest
+    known: Known | None = None
 
 
 ATTEMPTS = 2  # of a cell that was lost or did not boot
@@ -112,7 +120,32 @@ class Delivery(Sent):
 
 
 KnownSeconds = Mapping[str, Mapping[str, float]]  # cell -> acceleration -> what it took
-THIS_MACHINE = "runner.engine.cellrun:this_machine"
+
+
+class KeptCell(Protocol):
+    """What is kept of a cell from earlier runs; see runner/engine/kept.py."""
+
+    @property
+    def result(self) -> CellResult:
+        """With the answers that are kept, and where they are from."""
+
+    @property
+    def seq(self) -> int:
+        """Which result of the store it repeats, whole; 0: none."""
+
+    @property
+    def instead(self) -> bool:
+        """Does it stand for the boot?"""
+
+    @property
+    def recheck(self) -> bool:
+        """Is everything asked again, to be compared with it?"""
+
+    def entered(self, result: CellResult, order: CellOrder) -> CellResult:
+        """The result of a boot, as it enters the run."""
+
+
+THIS_MACHINE = "runner.engine.machine:this_machine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +162,14 @@ class Plan:
     fleet: Fleet
     folder: Path
     known_s: KnownSeconds = field(default_factory=dict)
+    kept: Mapping[str, KeptCell] = field(default_factory=dict)  # by the cell's id
     offline: bool = False
     machine: str = THIS_MACHINE  # module:function, see machine_by_name; another one is a fake
+
+    @property
+    def unbooted(self) -> frozenset[str]:
+        """The ids of cells of which nothing is left to ask."""
+        return frozenset(cell_id for cell_id, it in self.kept.items() if it.instead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +228,7 @@ class Results(Sink):
 
 
 _AGENT = Path(__file__).parents[1] / "agent"
+AGENT = "agent/"  # begins the names of its files in a payload
 
 
 def cell_orders(
@@ -243,4 +283,4 @@ def payloads(
 def payload(image: ImagePin, objects: Files, cache: Path, *, offline: bool, deadline: Deadline) -> dict[str, bytes]:
     """The agent's bytecode, below `agent/`, and BPF objects."""
     agent = ensure_bytecode(_AGENT, image, cache, deadline=deadline, offline=offline).tree / _AGENT.name
-    return {f"agent/{path.name}": path.read_bytes() for path in sorted(agent.glob("*.pyc"))} | dict(objects)
+    return {f"{AGENT}{path.name}": path.read_bytes() for path in sorted(agent.glob("*.pyc"))} | dict(objects)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from runner import __version__
 from runner.caches import cache_root
-from runner.engine.controller import execute
+from runner.engine.deviations import answered, changed_answers
+from runner.engine.execute import execute
 from runner.engine.fleet import this_machine_alone
 from runner.engine.plan import CellOrder, OpenGuests, Plan, Results, Sink, cell_orders, payload
-from runner.model import ANSWERS, NO_ANSWER, Ask, AskedCell, CellResult, Deviation, Outcome, Trace, Verdict
+from runner.model import ANSWERS, Ask, AskedCell, CellResult, Deviation, Outcome, Trace, Verdict
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes import Expectations, compile_objects
-from runner.probes.kinds import KINDS
 from runner.project import Project
 from runner.results.model import RunHeader, RunKind, new_run_id
 
@@ -131,52 +131,3 @@ class Repetition:
 
     def _holds(self, result: CellResult) -> set[str]:
         return {row.probe for row in self.project.expectations.rows(result) if row.verdict is Verdict.HOLDS}
-
-
-# --- raw answers of two boots, number by number; verdicts do not matter -----------------------------------------------
-
-
-def changed_answers(
-    before: CellResult, after: CellResult, asks: Iterable[Ask], *, held: Collection[str] = ()
-) -> tuple[Deviation, ...]:
-    """What the second boot answered in another way, for each of these asks.
-
-    Addresses in a log are not the kernel's answer, and neither is how far a timeout has run down. `held` are probes
-    whose claims hold both times: what their programs counted may differ within what the claim says.
-    """
-    was, now = _told(before, after, held), _told(after, before, held)
-    asked = {ask.probe: ask.only for ask in asks}
-    return tuple(
-        Deviation(what=what, before=was.get(what, NO_ANSWER), after=now.get(what, NO_ANSWER))
-        for what in dict.fromkeys((*was, *now))
-        if _is_asked(what, asked) and was.get(what, NO_ANSWER) != now.get(what, NO_ANSWER)
-    )
-
-
-def _is_asked(what: str, asked: Mapping[str, str]) -> bool:
-    """`asked` has by the probe the item that alone was asked about; empty: all of it was."""
-    probe, _, part = what.partition(", ")
-    whole, _, item = probe.partition(":")
-    if probe in asked:
-        return asked[probe] in ("", part)
-    return bool(item) and asked.get(whole) == item  # that it crashed the kernel
-
-
-def answered(result: CellResult, ask: Ask) -> bool:
-    """Did the kernel say anything to it? A crash is an answer as well."""
-    if not {ask.probe, f"{ask.probe}:{ask.only}"}.isdisjoint(result.crashed):
-        return True
-    return any(it.probe == ask.probe and not it.failed and ask.only in ("", it.item) for it in result.answers)
-
-
-def _told(result: CellResult, other: CellResult, held: Collection[str]) -> dict[str, str]:
-    """Each part of what came, by what it is: `alloc-tcp:tc, load errno`."""
-    told = {crash.probe: "crashed the kernel" for crash in result.crashes}
-    crashed = {*result.crashed, *other.crashed}
-    for kind in KINDS.values():
-        for probe, part, value in kind.told(result, held):
-            if probe in crashed:
-                told.setdefault(probe, "answered, and the kernel lived")
-            else:
-                told[f"{probe}, {part}"] = value
-    return told

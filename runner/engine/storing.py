@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 
 from runner import __version__
-from runner.engine.plan import CellOrder, Files, Plan, RunEnd, Sink
+from runner.engine.plan import CellOrder, Files, KeptCell, Plan, RunEnd, Sink
 from runner.errors import UserError
 from runner.model import ANSWERS, Ask, Asked, AskedCell, Cell, CellResult, Outcome
 from runner.model.architecture import architecture
@@ -31,6 +31,7 @@ def new_run(
     matrix_sha256: str,
     run_id: str | None = None,
     kind: RunKind = RunKind.MATRIX,
+    fresh: bool = False,
 ) -> Run:
     """A run that begins now. Runs are ordered by their beginning: this one is the last one, whatever the clock says.
 
@@ -44,7 +45,14 @@ def new_run(
     run_id = run_id or new_run_id(started, kind)
     if any(other.id == run_id for other in others):
         raise UserError(f"there is a run {run_id} in {store.path} already", hint="give it another id")
-    return Run(id=run_id, started=started, matrix_sha256=matrix_sha256, runner_version=__version__, cells=cells)
+    return Run(
+        id=run_id,
+        started=started,
+        matrix_sha256=matrix_sha256,
+        runner_version=__version__,
+        fresh=fresh,
+        cells=cells,
+    )
 
 
 def stopped_run(store: ResultStore, *, matrix_sha256: str, run_id: str | None = None) -> Run:
@@ -99,10 +107,12 @@ class StoreSink(Sink):
     store: ResultStore
     _run_id: str = ""
     _answered: set[str] = field(default_factory=set)
+    _kept: Mapping[str, KeptCell] = field(default_factory=dict)
     _started: datetime | None = None  # of a run that begins here
 
     def began(self, plan: Plan, /) -> None:
         self._run_id, cells = plan.run.id, tuple(order.cell for order in plan.orders)
+        self._kept = plan.kept
         if any(info.id == plan.run.id for info in self.store.runs()):
             run = self.store.load(plan.run.id)
             there = {cell.id for cell in run.cells}
@@ -117,7 +127,10 @@ class StoreSink(Sink):
         self.store.write_asked(plan.run.id, asked_of(plan.orders, plan.payload))
 
     def result(self, result: CellResult, /) -> None:
-        if result.outcome in ANSWERS or result.cell.id not in self._answered:
+        known = self._kept.get(result.cell.id)
+        if known and known.result is result and known.seq:
+            self.store.repeat(self._run_id, result, known.seq)
+        elif result.outcome in ANSWERS or result.cell.id not in self._answered:
             self.store.add(self._run_id, result)
         if result.outcome is Outcome.RAN:
             self._answered.add(result.cell.id)

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from runner.engine.cellrun import Machine, machine_by_name, run_cell
+from runner.engine.cellrun import run_cell
 from runner.engine.heartbeat import HEARTBEAT_KEY, answer
+from runner.engine.machine import Machine, machine_by_name
 from runner.engine.plan import (
     DELIVERY_KEY,
     ORDERS_KEY,

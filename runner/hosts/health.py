@@ -23,11 +23,13 @@ from runner.engine.fleet import Fleet, Host
 from runner.errors import InfraError
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib, slots
 from runner.guest.interface import Accel
+from runner.guest.tools import tools_of
 from runner.hosts.connection import Connection, connect, ssh_config
 from runner.hosts.hostsfile import HostEntry, HostLimits, HostsFile
 from runner.model import GuestSize, Plain, SafeName
 from runner.model.architecture import ARCHITECTURES
 from runner.model.deadline import Deadline
+from runner.model.guestkey import Tools
 from runner.text import printable
 
 _PACKAGE = Path(__file__).parents[1]
@@ -44,6 +46,7 @@ class HostFacts(Plain):
     cpus: Annotated[int, Field(ge=1)]
     memory_mib: Annotated[int, Field(ge=0)]
     accel: dict[str, Accel]
+    tools: dict[str, Tools]  # by architecture
     missing: tuple[str, ...]  # Debian packages
 
 
@@ -74,6 +77,7 @@ def own_facts(*, deadline: Deadline) -> HostFacts:
     """This machine's. Raises InfraError when a program that must be there is not."""
     native = any(row.uname == platform.machine() and shutil.which(row.qemu) for row in ARCHITECTURES.values())
     found = accelerations(deadline, cache=cache_root()) if native else {}
+    accel = {name: found.get(name, "tcg") for name, row in ARCHITECTURES.items() if shutil.which(row.qemu)}
     return HostFacts(
         runner_version=__version__,
         code_sha256=code_sha256(),
@@ -81,7 +85,8 @@ def own_facts(*, deadline: Deadline) -> HostFacts:
         machine=platform.machine(),
         cpus=host_cpus(),
         memory_mib=host_memory_mib(),
-        accel={name: found.get(name, "tcg") for name, row in ARCHITECTURES.items() if shutil.which(row.qemu)},
+        accel=accel,
+        tools={name: tools_of(ARCHITECTURES[name], it, deadline=deadline) for name, it in accel.items()},
         missing=missing_packages(deadline=deadline),
     )
 
@@ -157,8 +162,10 @@ def usable_fleet(file: HostsFile, guest: GuestSize) -> Iterator[tuple[Fleet, tup
     with tempfile.TemporaryDirectory(prefix="runner-hosts-") as folder:
         for health in query_all(file):
             entry = health.entry
-            if health.facts and (number := slots_of(entry, health.facts, guest)):
-                hosts.append(fleet_host(entry, limits, Path(folder), slots=number, accel=health.facts.accel))
+            facts = health.facts
+            if facts and (number := slots_of(entry, facts, guest)):
+                place = Path(folder)
+                hosts.append(fleet_host(entry, limits, place, slots=number, accel=facts.accel, tools=facts.tools))
             else:
                 what = f"{entry.name}: none of its architectures in hosts.yaml has a qemu there"
                 hint = f"`runner host check {entry.name}` shows what it can run"
@@ -169,10 +176,25 @@ def usable_fleet(file: HostsFile, guest: GuestSize) -> Iterator[tuple[Fleet, tup
 
 
 def fleet_host(
-    entry: HostEntry, limits: HostLimits, folder: Path, *, slots: Mapping[str, int], accel: Mapping[str, Accel]
+    entry: HostEntry,
+    limits: HostLimits,
+    folder: Path,
+    *,
+    slots: Mapping[str, int],
+    accel: Mapping[str, Accel],
+    tools: Mapping[str, Tools],
 ) -> Host:
     """A host of a run. Its ssh configuration is written into `folder`."""
     config = folder / f"{entry.name}.config"
     if entry.ssh:
         config.write_text(ssh_config(entry, limits))
-    return Host(entry.name, slots, accel, entry.address, config, entry.python, entry.cache or "")
+    return Host(
+        name=entry.name,
+        slots=slots,
+        accel=accel,
+        tools=tools,
+        ssh=entry.address,
+        ssh_config=config,
+        python=entry.python,
+        cache=entry.cache or "",
+    )

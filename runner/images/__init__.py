@@ -30,6 +30,7 @@ PACKAGES = (
     "libc6",
     *ROOTS,  # Python: the agent's language
 )
+_DISK = PurePosixPath("disk.ext2")  # in its entry
 _UNPACKED_FACTOR = 12  # bytes on disk while building, for each byte of the packages
 
 
@@ -58,6 +59,13 @@ def have_image(pin: ImagePin, cache: Path) -> bool:
     """Is it in the cache? Does not verify it."""
     store, key = stored_image(pin, cache)
     return store.has(key)
+
+
+def stored_image_sha256(pin: ImagePin, cache: Path) -> str:
+    """Of the Image in the cache; empty when there is none. Does not verify it."""
+    store, key = stored_image(pin, cache)
+    sealed = store.sealed(key)
+    return next((file.sha256 for file in sealed[0].files if file.path == _DISK), "") if sealed else ""
 
 
 def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Image:
@@ -89,11 +97,10 @@ def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: boo
 
     store, key = stored_image(pin, cache)
     entry = store.ensure(key, make, deadline=deadline)
-    disk = PurePosixPath("disk.ext2")
     return Image(
         arch=pin.arch,
-        sha256=entry.files[disk].sha256,
-        disk=PurePosixPath(entry.tree) / disk,
+        sha256=entry.files[_DISK].sha256,
+        disk=PurePosixPath(entry.tree) / _DISK,
         busybox=PurePosixPath(entry.tree) / "busybox/busybox",
     )
 

@@ -41,6 +41,7 @@ __all__ = [
     "offered",
     "source_of",
     "stored_kernel",
+    "stored_kernel_sha256",
 ]
 
 SOURCES: tuple[type[KernelSource], ...] = (
@@ -96,6 +97,13 @@ def have_kernel(pin: Pin, cache: Path) -> bool:
     """Is it in the cache? Does not verify it."""
     store, key = stored_kernel(pin, cache)
     return store.has(key)
+
+
+def stored_kernel_sha256(pin: Pin, cache: Path) -> str:
+    """Of the Kernel in the cache; empty when there is none. Does not verify it."""
+    store, key = stored_kernel(pin, cache)
+    sealed = store.sealed(key)
+    return sealed[1] if sealed else ""
 
 
 def kept_build(pin: Pin, cache: Path) -> Build | None:

@@ -10,6 +10,8 @@ from runner.model.answers import (
     Crash,
     Deviation,
     Facts,
+    Kept,
+    Rechecked,
     Splat,
     SplatKind,
     StructConstant,

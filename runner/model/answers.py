@@ -107,6 +107,21 @@ class Deviation(Plain):
     after: str
 
 
+class Kept(Plain):
+    """Where answers are from that the kernel gave in an earlier run, and was not asked again."""
+
+    run: str
+    started: AwareDatetime  # of that run
+    probes: tuple[str, ...] = ()  # empty: all that the cell was asked
+
+
+class Rechecked(Plain):
+    """A boot of a cell whose answers would have been kept: from where, and what it answered in another way."""
+
+    of: tuple[Kept, ...]
+    changed: tuple[Deviation, ...] = ()
+
+
 class Timings(Plain):
     """Seconds; None: not reached."""
 
@@ -138,6 +153,10 @@ class CellResult(Plain):
     unasked: tuple[str, ...] = ()  # probes that were never asked, or never answered
     traces: tuple[Trace, ...] = ()  # none, unless they were asked for
     console: str = ""  # the console log, control characters and all; stored beside the database
+    guest: str = ""  # digest of its GuestKey; empty when it was never prepared
+    boots: int = 0  # guests that were started for it
+    kept: tuple[Kept, ...] = ()
+    rechecked: Rechecked | None = None
 
     @property
     def ended(self) -> str:
@@ -148,6 +167,17 @@ class CellResult(Plain):
     def where(self) -> str:
         """`big (kvm)`; empty when it never started."""
         return " ".join(filter(None, (self.host, self.accel and f"({self.accel})")))
+
+    @property
+    def is_kept(self) -> bool:
+        """Are all of its answers of an earlier run?"""
+        return bool(self.kept) and not self.boots
+
+    @property
+    def undisturbed(self) -> bool:
+        """Was one guest asked everything, and nothing went wrong? Then its answers may be kept."""
+        ran = self.outcome is Outcome.RAN and not self.cause and self.attempts == 1 and self.boots <= 1
+        return ran and not (self.crashes or self.splats or self.unasked)
 
     @property
     def crashed(self) -> tuple[str, ...]:

@@ -114,6 +114,14 @@ class Kind(Generic[KnownT]):
         """Does what a kernel answers to `other` answer `ask` too? Both are of one probe."""
         return True
 
+    def essence(self, ask: Ask) -> Ask:
+        """The ask without what no answer depends on: without what is for the host alone."""
+        return ask
+
+    def files(self, ask: Ask) -> Collection[str] | None:
+        """Of the pushed files, the names of those that its answer may depend on. None: all."""
+        return None
+
     def asks(self, known: KnownT, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
         """What to ask a kernel of this version; `types` where programs of any type can be asked about.
 

@@ -80,6 +80,7 @@ def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> dict[str,
         **result.model_dump(mode="json", include={"outcome", "cause", "host", "accel"}),
         "attempts": result.attempts,  # 0: it never finished
         "timings": result.timings.model_dump(mode="json"),
+        **reused_from(result),
         "crashes": [{"probe": it.probe, "cause": it.cause} for it in result.crashes],  # they took the guest down
         "splats": [_splat(splat) for splat in cell.splats],
         **_sections(result, rows),
@@ -87,6 +88,20 @@ def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> dict[str,
         "recipe": ExportedRecipe(cell=result.cell, image_sha256=result.image_sha256 or None, asked=asked).model_dump(
             mode="json"
         ),
+    }
+
+
+def reused_from(result: CellResult) -> dict[str, object]:
+    """`reused_from`: the run whose answers the cell has, null: it was booted. `reused` names each run that gave some of
+    them, with its `probes`, null: all. `rechecked`: of a cell that was booted although its answers were known, from
+    which runs, and what differs; null: it was not."""
+    kept, again = result.kept, result.rechecked
+    return {
+        "reused_from": kept[0].run if result.is_kept else None,
+        "reused": [{**it.model_dump(mode="json"), "probes": it.probes or None} for it in kept],
+        "rechecked": {"of": [it.run for it in again.of], "changed": [it.model_dump() for it in again.changed]}
+        if again
+        else None,
     }
 
 

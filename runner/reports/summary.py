@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -12,7 +12,7 @@ from typing import TypeVar
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from runner.model import Mark, Outcome, Verdict
+from runner.model import CellResult, Kept, Mark, Outcome, Verdict
 from runner.probes.kinds import KINDS
 from runner.reports.changes import builds_report
 from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns, entry, section, whole
@@ -64,7 +64,8 @@ def summary(judged: JudgedRun, *, is_last: bool = True) -> RenderableType:
         mark = VERDICTS[Verdict.NO_ANSWER if about in _UNANSWERED else Verdict.BROKEN]
         mark = KNOWN_ISSUE if about in _EXPLAINED else mark
         parts += [Text(about.capitalize(), mark.style), *(_finding(finding, mark) for finding in group), Text()]
-    parts += [Text(sentence) for sentence in (*sentences(judged), covers(judged))]
+    parts += [Text(sentence) for sentence in (*sentences(judged), *reused(cell.result for cell in judged.cells))]
+    parts.append(Text(covers(judged)))
     return Trimmed(Group(*parts))
 
 
@@ -112,6 +113,22 @@ def covers(judged: JudgedRun) -> str:
     missing = len(judged.cells) - sum(len(it.cells) for it in judged.sources)
     parts += [f"never run: {counted(missing, 'cell')}"] if missing else []
     return ("each cell's newest answer, from " if len(parts) > 1 else "") + some(parts, _SOURCES, "; ")
+
+
+def reused(results: Iterable[CellResult]) -> Iterator[str]:
+    """How many cells have answers of earlier runs: a line for those of which nothing was asked, one for the others."""
+    results = tuple(results)
+    for every in (True, False):
+        mine = [it for it in results if it.kept and it.is_kept == every]
+        if mine:
+            runs = {it.run: it for result in mine for it in result.kept}
+            where = some([f"run {it.run} of {moment(it.started)}" for it in runs.values()], _SOURCES, "; ")
+            what = "reused" if every else "with some answers reused"
+            yield f"{counted(len(mine), 'cell')} {what} from {where}"
+
+
+def kept_from(kept: Kept) -> str:
+    return f"reused from run {kept.run} of {moment(kept.started)}"
 
 
 def moment(when: datetime) -> str:

@@ -15,7 +15,7 @@ from runner.errors import InfraError
 from runner.results.packed import PackedError
 
 APPLICATION_ID = 0x6B66756E  # "kfun", in the header of the file: tells this database from a foreign one
-VERSION = 8  # of the tables. An older database is refused: its results are had again by a run
+VERSION = 9  # of the tables. An older database is refused: its results are had again by a run
 
 TABLES = (
     """CREATE TABLE content (      -- cells, what was asked, BPF objects: each once, by its digest
@@ -31,6 +31,7 @@ TABLES = (
         matrix_sha256 TEXT NOT NULL,
         runner_version TEXT NOT NULL,
         slots INTEGER,
+        fresh INTEGER NOT NULL,
         document BLOB)               -- zstd of JSON: of a bisection, what runner.results.bisections says of it
     """,
     """CREATE TABLE cell (          -- every cell that is to run
@@ -54,12 +55,17 @@ TABLES = (
         kernel TEXT NOT NULL,        -- its digest, empty when it was not prepared
         accel TEXT NOT NULL,
         taken_s REAL,                -- without the preparation
+        guest TEXT NOT NULL,         -- digest of its GuestKey, empty when it was not prepared
+        keepable INTEGER NOT NULL,   -- 0 disturbed, 1 a probe has no answer, 2 all have one
+        boots INTEGER NOT NULL,      -- 0: all of it is kept from another result, or it never got so far
+        kept TEXT NOT NULL,          -- JSON: [model.Kept, ...]
         digest BLOB NOT NULL,        -- of the answers and all else that rows depend on
         base INTEGER NOT NULL REFERENCES base,
         body BLOB NOT NULL,          -- zstd against the base: runner.results.packed
         UNIQUE (cell, attempt))""",
     "CREATE TABLE object (run INTEGER NOT NULL REFERENCES run, content INTEGER NOT NULL REFERENCES content)",
     "CREATE INDEX base_kernel ON base (kernel)",
+    "CREATE INDEX result_guest ON result (guest)",
     # without these, each row that is deleted costs a look at every row that may refer to it
     "CREATE INDEX result_base ON result (base)",
     "CREATE INDEX cell_content ON cell (content)",

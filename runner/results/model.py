@@ -62,6 +62,7 @@ class RunHeader(Plain):
     matrix_sha256: Sha256
     runner_version: str
     slots: Annotated[int, Field(ge=1)] | None = None  # guests at once
+    fresh: bool = False  # everything is asked, also what is answered in an earlier run
     sessions: tuple[tuple[AwareDatetime, AwareDatetime], ...] = ()  # when it ran; a resumed run has several
 
     @property

@@ -22,7 +22,7 @@ from zstandard import (
     ZstdError,
 )
 
-from runner.model import Answer, Cell, CellResult
+from runner.model import Answer, Cell, CellResult, Kept, Timings
 from runner.probes.kinds import KINDS
 from runner.probes.verifier import steady
 
@@ -35,7 +35,9 @@ _SMALL_BYTES = 4096  # a packed text that is not worth a base of its own
 _MAX_BYTES = 1 << 28  # of one result; what says that it holds more is damaged
 
 # When, where and how fast a cell was asked. No row depends on these: what is judged from the store is without them.
-_CIRCUMSTANCES = frozenset({"began", "timings", "host", "accel", "attempts", "image_sha256"})
+_CIRCUMSTANCES = frozenset(
+    {"began", "timings", "host", "accel", "attempts", "image_sha256", "guest", "boots", "kept", "rechecked"}
+)
 
 _ADDRESSES = re.compile(rb"\b0x[0-9a-f]{12,16}\b")  # lines with these never come again
 _REMEMBERED = 50_000  # lines
@@ -48,14 +50,24 @@ Line = bytes
 
 def lines_of(result: CellResult) -> list[Line]:
     """The lines of a result's text. Its cell and its console have their own places."""
-    head = result.model_dump_json(exclude={"cell", "answers", "console"}, exclude_defaults=True)
+    head = result.model_dump_json(exclude={"cell", "answers", "console", "kept", "boots"}, exclude_defaults=True)
     return [head.encode(), *map(_line, result.answers)]
 
 
-def result_of(lines: list[Line], cell: Cell, console: str = "") -> CellResult:
-    """The other way round. Raises ValueError."""
+def result_of(
+    lines: list[Line], cell: Cell, console: str = "", *, boots: int = 1, kept: tuple[Kept, ...] = ()
+) -> CellResult:
+    """The other way round; how often it was booted has a place of its own, too. Raises ValueError."""
     answers = [Answer.model_validate(from_json(line)) for line in lines[1:]]
-    return CellResult.model_validate({**from_json(lines[0]), "cell": cell, "answers": answers, "console": console})
+    given = {"cell": cell, "answers": answers, "console": console, "boots": boots, "kept": kept}
+    result = CellResult.model_validate({**from_json(lines[0]), **given})
+    return unbooted(result) if result.is_kept else result
+
+
+def unbooted(result: CellResult) -> CellResult:
+    """Without what was of the boot."""
+    now = {"timings": Timings(), "boots": 0, "attempts": 1, "rechecked": None, "traces": (), "console": ""}
+    return result.model_copy(update=now)
 
 
 def _line(answer: Answer) -> Line:

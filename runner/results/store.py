@@ -15,8 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pydantic import TypeAdapter
+
 from runner.errors import InfraError, UserError
-from runner.model import Asked, AskedCell, Build, Cell, CellResult, Limits, Outcome
+from runner.model import Asked, AskedCell, Build, Cell, CellResult, Kept, Limits, Outcome
 from runner.results import evidence
 from runner.results.database import connect, faults, only_writer, snapshot, transaction
 from runner.results.model import Run, RunHeader, RunInfo, RunKind
@@ -41,6 +43,19 @@ class Final:
     cause: str
     digest: bytes
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Keepable:
+    """A stored result whose answers may be kept. `is_whole`: each of its probes has one."""
+
+    seq: int
+    is_whole: bool
+    asked_sha256: bytes  # of the AskedCell's JSON
+    asked: int
+    cell: int
+    source: Kept  # its own run
+    kept: tuple[Kept, ...]  # of its answers, those that are of earlier runs
 
 
 class ResultStore:
@@ -88,9 +103,16 @@ class ResultStore:
         sessions = run.sessions or ((run.started, run.started),)
         with faults(self.path), transaction(self._db):
             seq = self._db.execute(
-                "INSERT INTO run (id, started, finished, sessions, matrix_sha256, runner_version, slots)"
-                " VALUES (?, ?, NULL, ?, ?, ?, ?)",
-                (run.id, _utc(run.started), _sessions(sessions), run.matrix_sha256, run.runner_version, run.slots),
+                f"INSERT INTO run ({_HEADER}) VALUES (?, ?, NULL, ?, ?, ?, ?, ?)",  # noqa: S608
+                (
+                    run.id,
+                    _utc(run.started),
+                    _sessions(sessions),
+                    run.matrix_sha256,
+                    run.runner_version,
+                    run.slots,
+                    run.fresh,
+                ),
             ).lastrowid
             self._write_cells(seq or 0, run.cells)
 
@@ -105,6 +127,16 @@ class ResultStore:
         with self._adding(run_id, result) as seq:
             *before, (began, ended) = self._sessions(seq)
             self._write_sessions(seq, (*before, (began, max(now, ended))))
+
+    def repeat(self, run_id: str, result: CellResult, seq: int) -> None:
+        """Record a result that is kept whole, and equal to the one with this number."""
+        with faults(self.path), transaction(self._db):
+            cell, attempt = self._next_attempt(run_id, result.cell.id)
+            same = "outcome, cause, kernel, accel, NULL, guest, keepable, 0, ?, digest, base, body"
+            self._db.execute(
+                f"INSERT INTO result ({_COLUMNS}) SELECT ?, ?, {same} FROM result WHERE seq = ?",  # noqa: S608
+                (cell, attempt, _KEPT.dump_json(result.kept), seq),
+            )
 
     def copy(self, run_id: str, result: CellResult) -> None:
         """Record a result of another store; the run is as long as it was."""
@@ -193,15 +225,16 @@ class ResultStore:
                 )
             }
             results = []
-            for cell, attempt, base, body in self._db.execute(
-                "SELECT cell, attempt, base, body FROM result JOIN cell ON cell.seq = result.cell"
+            for cell, attempt, base, body, boots, kept in self._db.execute(
+                "SELECT cell, attempt, base, body, boots, kept FROM result JOIN cell ON cell.seq = result.cell"
                 " WHERE run = ? ORDER BY result.seq",
                 (seq,),
             ).fetchall():
                 console = (
                     evidence.read_console(self.path.parent, header.id, cells[cell].id, attempt) if consoles else ""
                 )
-                results.append(result_of(self._texts.lines(base, body), cells[cell], console))
+                lines = self._texts.lines(base, body)
+                results.append(result_of(lines, cells[cell], console, boots=boots, kept=_kept(kept)))
             return Run(**dict(header), cells=tuple(cells.values()), results=tuple(results))
 
     def asked(self, run_id: str) -> Asked | None:
@@ -257,14 +290,43 @@ class ResultStore:
 
     def result(self, final: Final) -> CellResult:
         """The whole result, without its console."""
-        with faults(self.path):
-            return result_of(self.lines(final), final.cell)
+        return self._result(final.seq, final.cell)
 
     def lines(self, final: Final) -> list[Line]:
         """The lines of its text: see runner.results.packed."""
         with faults(self.path):
             base, body = self._db.execute("SELECT base, body FROM result WHERE seq = ?", (final.seq,)).fetchone()
             return self._texts.lines(base, body)
+
+    def keepable(self, guests: Iterable[str]) -> dict[str, list[Keepable]]:
+        """By the guest, the results of which answers may be kept, the newest first, one of those that asked the same.
+
+        What is older than a disturbed result of that guest does not count.
+        """
+        found: dict[str, list[Keepable]] = defaultdict(list)
+        over: set[str] = set()
+        wanted = json.dumps([*guests])
+        with faults(self.path), snapshot(self._db):
+            for guest, how, asked, *rest in self._db.execute(
+                "SELECT guest, keepable, asked.sha256, result.seq, cell.asked, cell.content, kept, run.id, run.started"
+                " FROM result JOIN cell ON cell.seq = result.cell JOIN run ON run.seq = cell.run"
+                " LEFT JOIN content AS asked ON asked.seq = cell.asked"
+                " WHERE guest IN (SELECT value FROM json_each(?)) ORDER BY run.started DESC, result.seq DESC",
+                (wanted,),
+            ):
+                if not how:
+                    over.add(guest)
+                elif guest not in over and asked and all(it.asked_sha256 != asked for it in found[guest]):
+                    seq, content, cell, kept, run, started = rest
+                    whole = Kept(run=run, started=_moment(started))
+                    found[guest].append(Keepable(seq, how == _ALL, asked, content, cell, whole, _kept(kept)))
+        return found
+
+    def kept(self, of: Keepable) -> tuple[CellResult, AskedCell]:
+        """The result, and what it was asked."""
+        with faults(self.path):
+            asked = AskedCell.model_validate_json(self._texts.read(of.asked))
+            return self._result(of.seq, self._cell(of.cell)), asked
 
     # --- parts ------------------------------------------------------------------------------------------------------
 
@@ -283,15 +345,15 @@ class ResultStore:
             evidence.write_console(self.path.parent, run_id, result, attempt)
             text = b"\n".join(lines_of(result))
             times, kernel = result.timings, result.build.sha256
-            taken_s = None if times.total_s is None else times.total_s - (times.prepare_s or 0)
+            # what a whole cell takes is not known of one that was asked a part
+            taken_s = None if times.total_s is None or result.kept else times.total_s - (times.prepare_s or 0)
             with transaction(self._db):
                 base, body = self._texts.pack(kernel or result.cell.id, text)
                 self._db.execute(
-                    "INSERT INTO result (cell, attempt, outcome, cause, kernel, accel, taken_s, digest, base, body)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    f"INSERT INTO result ({_COLUMNS}) VALUES ({_MARKS})",  # noqa: S608
                     (
-                        cell, attempt, result.outcome, result.cause, kernel, result.accel, taken_s, digest_of(result),
-                        base, body,
+                        cell, attempt, result.outcome, result.cause, kernel, result.accel, taken_s, result.guest,
+                        _keepable(result), result.boots, _KEPT.dump_json(result.kept), digest_of(result), base, body,
                     ),
                 )  # fmt: skip
                 yield self._seq(run_id)
@@ -302,6 +364,12 @@ class ResultStore:
             " ON CONFLICT (run, id) DO UPDATE SET position = excluded.position",
             [(run, at, cell.id, self._texts.keep(cell.model_dump_json().encode())) for at, cell in enumerate(cells)],
         )
+
+    def _result(self, seq: int, cell: Cell) -> CellResult:
+        query = "SELECT base, body, boots, kept FROM result WHERE seq = ?"
+        with faults(self.path):
+            base, body, boots, kept = self._db.execute(query, (seq,)).fetchone()
+            return result_of(self._texts.lines(base, body), cell, boots=boots, kept=_kept(kept))
 
     def _cell(self, content: int) -> Cell:
         return Cell.model_validate_json(self._texts.read(content))
@@ -339,7 +407,23 @@ def _last(runs: Iterable[str]) -> str:
     return ", ".join([*runs][:-6:-1])
 
 
-_HEADER = "id, started, finished, sessions, matrix_sha256, runner_version, slots"
+_COLUMNS = "cell, attempt, outcome, cause, kernel, accel, taken_s, guest, keepable, boots, kept, digest, base, body"
+_MARKS = ", ".join("?" for _ in _COLUMNS.split(","))
+_KEPT = TypeAdapter(tuple[Kept, ...])
+_ALL = 2
+
+
+def _kept(text: bytes | str) -> tuple[Kept, ...]:
+    return _KEPT.validate_json(text) if len(text) > len("[]") else ()
+
+
+def _keepable(result: CellResult) -> int:
+    if not result.undisturbed:
+        return 0
+    return 1 if any(answer.failed for answer in result.answers) else _ALL
+
+
+_HEADER = "id, started, finished, sessions, matrix_sha256, runner_version, slots, fresh"
 
 
 def _header(row: sqlite3.Row) -> dict[str, object]:

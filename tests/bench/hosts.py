@@ -6,7 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from runner.engine.controller import execute
+from runner.engine.execute import execute
 from runner.engine.fleet import Fleet, Host
 from runner.engine.plan import Phase, Progress
 from runner.model import CellResult

@@ -10,7 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from runner.caches import cache_root
-from runner.engine.cellrun import run_cell, this_machine
+from runner.engine.cellrun import run_cell
+from runner.engine.machine import this_machine
 from runner.engine.plan import cell_orders, payloads
 from runner.model import Outcome
 from runner.model.deadline import Deadline

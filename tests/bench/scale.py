@@ -20,7 +20,7 @@ HALF = CELLS // 2
 
 def _measure(folder: Path) -> dict[str, Any]:
     """In a process of its own, whose only work is that of a controller: rounds, and the store."""
-    from runner.engine.controller import execute
+    from runner.engine.execute import execute
     from runner.engine.fleet import this_machine_alone
     from runner.engine.plan import Progress
     from runner.engine.storing import StoreSink

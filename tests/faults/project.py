@@ -51,9 +51,10 @@ def plan(cells: Iterable[Cell], folder: Path, *, census: bool = False, fleet: Fl
 
 
 @cache
-def _few_claims_text() -> str:
+def claims_text(ids: Sequence[str] = CLAIMS) -> str:
+    """Of conntrack.yaml these claims."""
     document = yaml.safe_load((ROOT / "bpf" / "conntrack.yaml").read_text())
-    document["claims"] = [claim for claim in document["claims"] if claim["id"] in CLAIMS]
+    document["claims"] = [claim for claim in document["claims"] if claim["id"] in ids]
     return str(yaml.safe_dump(document))
 
 
@@ -62,7 +63,7 @@ def write_project(folder: Path, behaviours: Sequence[str]) -> Path:
     bpf = folder / "bpf"
     bpf.mkdir()
     shutil.copy(ROOT / "bpf" / "conntrack.bpf.c", bpf)
-    (bpf / "conntrack.yaml").write_text(_few_claims_text())
+    (bpf / "conntrack.yaml").write_text(claims_text())
     named = [(f"{behaviour}.{at}", kernel) for at, (behaviour, kernel) in enumerate(kernels(behaviours))]
     lines = ["kernels:"]
     lines += [f'  - {{debian: trixie, series: "{kernel.version}", name: {name}}}' for name, kernel in named]

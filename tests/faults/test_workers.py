@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine.controller import execute
+from runner.engine.execute import execute
 from runner.engine.fleet import this_machine_alone
 from runner.engine.plan import Phase
 from runner.errors import InfraError

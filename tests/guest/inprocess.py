@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from runner.caches import cache_root
-from runner.engine.cellrun import Machine, Tell, run_cell, this_machine
+from runner.engine.cellrun import Tell, run_cell
+from runner.engine.machine import Machine, this_machine
 from runner.engine.plan import OpenGuests, cell_orders, payloads
 from runner.guest.boot import boot
 from runner.guest.command import vng_argv
@@ -21,6 +22,7 @@ from runner.matrix.select import select
 from runner.model import Cell, CellResult, Image, Kernel, Splat
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
+from runner.model.guestkey import Tools
 from runner.probes import Expectations
 from runner.process import Completed
 
@@ -87,8 +89,14 @@ class AlteredMachine:
         moved = {name: root / getattr(kernel, name).relative_to(kernel.root) for name in ("image", "config")}
         return kernel.model_copy(update={"root": root, **moved}), image
 
+    def digests(self, cell: Cell) -> tuple[str, str] | None:
+        return None
+
     def accel(self, cell: Cell) -> Accel:
         return self.real.accel(cell)
+
+    def tools(self, cell: Cell) -> Tools:
+        return self.real.tools(cell)
 
 
 @dataclass(frozen=True)

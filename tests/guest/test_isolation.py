@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from runner.engine.cellrun import this_machine
+from runner.engine.machine import this_machine
 from runner.guest.interface import BootOrder, Guest
 from runner.model import Root
 from runner.model.architecture import architecture

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine.controller import execute
+from runner.engine.execute import execute
 from runner.engine.fleet import Fleet
 from runner.errors import InfraError
 from runner.hosts.connection import connect
@@ -65,7 +65,8 @@ def play(
     """
     file = hosts_file(three, folder, connect_s)
     hosts = [
-        fleet_host(entry, file.limits, folder, slots={"x86_64": 1}, accel={"x86_64": "tcg"}) for entry in file.hosts
+        fleet_host(entry, file.limits, folder, slots={"x86_64": 1}, accel={"x86_64": "tcg"}, tools={})
+        for entry in file.hosts
     ]
     fleet = Fleet(tuple(hosts[:only]), file.limits.connect_s, file.limits.silence_s)
     birch, played, over = three.hosts[1], Played(), threading.Event()

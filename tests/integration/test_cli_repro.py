@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.engine import repeat
-from runner.engine.controller import execute
+from runner.engine.execute import execute
 from runner.engine.plan import OpenGuests
 from runner.model import CellResult, Outcome
 from runner.results.evidence import read_trace, write_trace

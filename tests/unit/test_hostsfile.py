@@ -96,7 +96,7 @@ def test_no_hosts_is_no_file(tmp_path: Path) -> None:
 def test_slots_are_as_written_or_what_the_host_can_carry(slots: object, found: dict[str, int]) -> None:
     facts = HostFacts(
         runner_version="1", code_sha256="", node="n", machine="x86_64", cpus=4, memory_mib=64000,
-        accel={"x86_64": "kvm", "arm64": "tcg"}, missing=(),
+        accel={"x86_64": "kvm", "arm64": "tcg"}, tools={}, missing=(),
     )  # fmt: skip
     entry = HostEntry.model_validate({"name": "a", "slots": slots})
     assert slots_of(entry, facts, GuestSize()) == found

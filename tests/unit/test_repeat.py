@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.engine.repeat import answered, changed_answers
+from runner.engine.deviations import answered, changed_answers
 from runner.model import Ask, CellResult, Crash, Outcome, ProgType
 from runner.probes.census.answers import CensusObservation
 from runner.probes.claims.answers import Observation

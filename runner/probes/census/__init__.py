@@ -92,6 +92,9 @@ class Census(Kind[CensusNames]):
             body = CensusBody(prog_type=prog_type, kfuncs=names)
             yield Ask(kind=NAME, probe=probe_of(prog_type), body=body.model_dump(mode="json"), items=True)
 
+    def files(self, ask: Ask) -> Collection[str]:
+        return ()
+
     def modules(self, known: CensusNames) -> Iterable[str]:
         return known.kfuncs.modules
 

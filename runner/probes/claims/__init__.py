@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from runner.model import Answer, Ask, CellResult, ProgType, Row
 from runner.model.errnos import errno_name, errno_words
@@ -92,6 +92,14 @@ class Claims(Kind[Known]):
             if version is None or version in question.claim.interval:
                 (risky if question.claim.risky else safe).append(_ask(question, number))
         return (*safe, *risky)
+
+    def essence(self, ask: Ask) -> Ask:
+        """No number of a connection: it tells only one question from another."""
+        inputs = {name: value for name, value in cast("dict[str, int]", ask.body["inputs"]).items() if name != FLOW}
+        return ask.model_copy(update={"body": {**ask.body, "inputs": inputs}})
+
+    def files(self, ask: Ask) -> Collection[str]:
+        return (f"{ask.body['object']}.bpf.o",)
 
     def objects(self, known: Known) -> Iterable[str]:
         return (name for file in known for name in file.objects)
@@ -187,7 +195,7 @@ def _ask(question: Question, number: int) -> Ask:
         object=claim.object or file.object,
         program=f"{question.prog_type}_{claim.program}",
         constants=claim.constants,
-        inputs={FLOW: number, **claim.inputs},
+        inputs={**claim.inputs, FLOW: number},
         sysctl=claim.sysctl,
         load_as=claim.load_as,
         license=claim.license,

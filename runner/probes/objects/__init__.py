@@ -36,6 +36,8 @@ _AGAINST = StateWord("loads, not as expected", 1, Mark("!", "!", "bold red"))
 _WHICH = frozenset({"programs", "skip"})  # of an ask's body: which parts it is about
 _OF_THE_HOST = frozenset({"settings", "file", "homes", "earlier"})  # of an ask's body: for the host alone
 
+_WHOLE, _WEAK = ".bpf.o", ".weak.bpf.o"  # the ends of names in a guest
+
 
 class Objects(Kind[tuple[UserObject, ...]]):
     """Its rows are of a program, a map, or the object as a whole: a state, and the verdict whether it is expected."""
@@ -101,6 +103,13 @@ class Objects(Kind[tuple[UserObject, ...]]):
         mine, theirs = ({key: it for key, it in each.body.items() if key not in apart} for each in (ask, other))
         return mine == theirs
 
+    def essence(self, ask: Ask) -> Ask:
+        return ask.model_copy(update={"body": {it: ask.body[it] for it in ask.body if it not in _OF_THE_HOST}})
+
+    def files(self, ask: Ask) -> Collection[str]:
+        digests = cast("dict[str, str]", ask.body["files"]).values()
+        return [f"{digest}{end}" for digest in digests for end in (_WHOLE, _WEAK)]
+
     def recalled(self, asked: Asked) -> tuple[UserObject, ...] | None:
         asks = {ask.probe: ask for cell in asked.cells.values() for ask in cell.asks if ask.kind == NAME}
         return tuple(_recalled(ask, asked.objects) for ask in asks.values()) or None
@@ -112,8 +121,8 @@ class Objects(Kind[tuple[UserObject, ...]]):
 
     def pushed(self, known: tuple[UserObject, ...], arch: str) -> Mapping[str, bytes]:
         files = [each.file(arch) for each in known]
-        whole = {f"{file.sha256}.bpf.o": file.content for file in files}
-        return whole | {f"{file.sha256}.weak.bpf.o": file.weak() for file in files}
+        whole = {f"{file.sha256}{_WHOLE}": file.content for file in files}
+        return whole | {f"{file.sha256}{_WEAK}": file.weak() for file in files}
 
     def judge(self, result: CellResult, known: tuple[UserObject, ...], earlier: Sequence[Row]) -> Iterable[Row]:
         for each in known:

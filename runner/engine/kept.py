@@ -1,0 +1,224 @@
+"""Answers that are kept: what the store has of the very same guest and the very same question is not asked again.
+
+Only what was answered in an undisturbed cell is kept, and the newest answer decides: one that is missing, or of a guest
+in which something went wrong, is asked again, whatever an older one said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from runner.engine.deviations import changed_answers
+from runner.engine.machine import Machine, machine_by_name
+from runner.engine.plan import AGENT, CellOrder, Known, Plan
+from runner.engine.storing import asked_of
+from runner.errors import InfraError
+from runner.model import Answer, Ask, AskedCell, Cell, CellResult, Deviation, Kept, Outcome, Rechecked
+from runner.model.architecture import architecture
+from runner.model.guestkey import AnswerKey, GuestKey, Tools, files_digest
+from runner.probes.kinds import KINDS
+from runner.results.packed import unbooted
+from runner.results.store import Keepable, ResultStore
+
+Holds = Callable[[CellResult], Collection[str]]  # the probes of a result whose claims hold
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAnswers:
+    """What is kept of one cell: in place of its boot (`instead`), beside what it still is asked, or to be rechecked."""
+
+    result: CellResult
+    seq: int = 0
+    instead: bool = False
+    recheck: bool = False
+    holds: Holds = field(default=lambda _: (), repr=False)
+
+    def entered(self, result: CellResult, order: CellOrder) -> CellResult:
+        if result.outcome is not Outcome.RAN or result.guest != self.result.guest:
+            return result  # another machine was given the cell, and asked it everything
+        if self.recheck:
+            return rechecked(self.result, result, order.asks, self.holds)
+        every = _by_probe((*self.result.answers, *result.answers))
+        facts = {} if result.boots else {"facts": self.result.facts}
+        return result.model_copy(
+            update={
+                "answers": tuple(answer for ask in order.asks for answer in every.get(ask.probe, ())),
+                "kept": self.result.kept,
+                **facts,
+            }
+        )
+
+
+def keep(plan: Plan, store: ResultStore, *, holds: Holds, recheck_percent: float = 0) -> Plan:
+    """The plan, with what need not be asked. Of the cells that need no boot, so many are booted, to see if it is so.
+
+    Which ones changes with the id of the run. `holds`: what its programs counted may differ within what a claim says.
+    """
+    guests = _Guests(plan, machine_by_name(plan.machine, offline=plan.offline))
+    keys = {order.cell.id: guests.of(order) for order in plan.orders}
+    stored = store.keepable({key for each in keys.values() for key in each})
+    asked = asked_of(plan.orders, plan.payload).cells
+    kept: dict[str, KeptAnswers] = {}
+    for order in plan.orders:
+        found = (_kept(order, asked[order.cell.id], store, key, stored.get(key, ())) for key in keys[order.cell.id])
+        if best := max(filter(None, found), key=_reach, default=None):
+            kept[order.cell.id] = best
+    whole = [cell_id for cell_id, it in kept.items() if it.instead]
+    number = math.ceil(len(whole) * recheck_percent / 100)
+    for cell_id in random.Random(plan.run.id).sample(whole, number):  # noqa: S311
+        kept[cell_id] = replace(kept[cell_id], instead=False, recheck=True, holds=holds)
+    return replace(plan, kept=kept, orders=tuple(_order(order, kept.get(order.cell.id)) for order in plan.orders))
+
+
+def rechecked(before: CellResult, now: CellResult, asks: Iterable[Ask], holds: Holds) -> CellResult:
+    """The result of a boot that was asked once more, where answers are kept: what differs is no answer.
+
+    One of the two boots was disturbed, and nothing tells which; but a kernel that crashed did crash.
+    """
+    changed = changed_answers(before, now, asks, held={*holds(before)} & {*holds(now)})
+    differs: dict[tuple[str, str], Deviation] = {}
+    for one in changed:
+        probe, _, part = one.what.partition(", ")
+        differs[probe, part if any((it.probe, it.item) == (probe, part) for it in now.answers) else ""] = one
+    where = ", ".join(dict.fromkeys(it.run for it in before.kept))
+
+    def trusted(answer: Answer) -> Answer:
+        one = differs.get((answer.probe, answer.item))
+        if one is None:
+            return answer
+        what = f"two boots of the same guest answered differently: {one.before} in run {where}, {one.after} in this one"
+        return answer.model_copy(update={"failed": f"{what}; neither is trusted", "body": {}})
+
+    return now.model_copy(
+        update={
+            "answers": tuple(map(trusted, now.answers)),
+            "rechecked": Rechecked(of=before.kept, changed=changed),
+        }
+    )
+
+
+def _reach(kept: KeptAnswers) -> int:
+    return len({answer.probe for answer in kept.result.answers})
+
+
+def _order(order: CellOrder, kept: KeptAnswers | None) -> CellOrder:
+    if kept is None or kept.instead or kept.recheck:
+        return order
+    probes = tuple(dict.fromkeys(answer.probe for answer in kept.result.answers))
+    return order.model_copy(update={"known": Known(guest=kept.result.guest, probes=probes)})
+
+
+class _Guests:
+    """The keys of the guests that cells may get, for what is known of machines and of what their caches hold."""
+
+    def __init__(self, plan: Plan, here: Machine) -> None:
+        self._here = here
+        self._hosts = plan.fleet.hosts
+        self._agents = {it: files_digest(files, AGENT) for it, files in plan.payload.items()}
+        self._tools: dict[str, tuple[Tools, ...]] = {}  # by architecture
+
+    def of(self, order: CellOrder) -> tuple[str, ...]:
+        """Digests, each once; none when the kernel or the image is not in this machine's cache."""
+        cell = order.cell
+        digests, agent = self._here.digests(cell), self._agents.get(architecture(cell.arch).byte_order)
+        if digests is None or agent is None or order.trace or order.gdb:
+            return ()
+        if cell.arch not in self._tools:
+            self._tools[cell.arch] = tuple(dict.fromkeys(self._of_hosts(cell)))
+        kernel, image = digests
+        keys = (
+            GuestKey.of(cell, order.modules, tools, kernel=kernel, image=image, agent=agent)
+            for tools in self._tools[cell.arch]
+        )
+        return tuple(key.digest for key in keys)
+
+    def _of_hosts(self, cell: Cell) -> Iterator[Tools]:
+        for host in self._hosts:
+            if cell.arch not in host.slots:
+                continue
+            if host.ssh:
+                yield from filter(None, [host.tools.get(cell.arch)])
+                continue
+            try:
+                yield self._here.tools(cell)
+            except InfraError:  # it is said when the cell is booted
+                continue
+
+
+def _kept(
+    order: CellOrder, asked: AskedCell, store: ResultStore, guest: str, stored: Iterable[Keepable]
+) -> KeptAnswers | None:
+    """What the results of one guest have of an order; None: nothing."""
+    stored = list(stored)
+    if not stored:
+        return None
+    text = asked.model_dump_json().encode()
+    if stored[0].is_whole and stored[0].asked_sha256 == hashlib.sha256(text).digest():
+        result, _ = store.kept(stored[0])
+        same = result.cell == order.cell
+        probes = [ask.probe for ask in order.asks]
+        whole = _grouped({it: _origin(stored[0], it) for it in probes}) if stored[0].kept else (stored[0].source,)
+        return KeptAnswers(_as_kept(result, order.cell, whole), stored[0].seq if same else 0, instead=True)
+    keys = {ask.probe: _key(guest, ask, asked) for ask in order.asks}
+    open_, taken, origins = dict(keys), dict[str, list[Answer]](), dict[str, Kept]()
+    last: CellResult | None = None
+    for each in stored:
+        if not open_:
+            break
+        result, theirs = store.kept(each)
+        answers = _by_probe(result.answers)
+        for ask in theirs.asks:
+            if open_.get(ask.probe) != _key(guest, ask, theirs):
+                continue
+            del open_[ask.probe]
+            if _is_complete(mine := answers.get(ask.probe, [])):
+                taken[ask.probe] = mine
+                origins[ask.probe] = _origin(each, ask.probe)
+                last = last or result
+    if last is None:
+        return None
+    every = tuple(answer for ask in order.asks for answer in taken.get(ask.probe, ()))
+    result = _as_kept(last.model_copy(update={"answers": every}), order.cell, _grouped(origins))
+    return KeptAnswers(result, instead=len(taken) == len(keys))
+
+
+def _key(guest: str, ask: Ask, asked: AskedCell) -> AnswerKey:
+    kind = KINDS[ask.kind]
+    files = kind.files(ask)
+    programs = {name: it for name, it in asked.programs.items() if files is None or name in files}
+    return AnswerKey(guest=guest, ask=kind.essence(ask), programs=programs)
+
+
+def _is_complete(answers: Iterable[Answer]) -> bool:
+    """Did it come to its end, and has each item an answer?"""
+    answers = list(answers)
+    return any(not it.item for it in answers) and not any(it.failed for it in answers)
+
+
+def _as_kept(result: CellResult, cell: Cell, kept: tuple[Kept, ...]) -> CellResult:
+    return unbooted(result).model_copy(update={"cell": cell, "kept": kept, "unasked": ()})
+
+
+def _origin(of: Keepable, probe: str) -> Kept:
+    """Where an answer of a result was given: there, or earlier."""
+    earlier = next((it for it in of.kept if not it.probes or probe in it.probes), of.source)
+    return earlier.model_copy(update={"probes": ()})
+
+
+def _grouped(origins: Mapping[str, Kept]) -> tuple[Kept, ...]:
+    """One for each run, with its probes."""
+    runs: dict[str, tuple[Kept, list[str]]] = {}
+    for probe, origin in origins.items():
+        runs.setdefault(origin.run, (origin, []))[1].append(probe)
+    return tuple(it.model_copy(update={"probes": tuple(probes)}) for it, probes in runs.values())
+
+
+def _by_probe(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
+    found: dict[str, list[Answer]] = {}
+    for answer in answers:
+        found.setdefault(answer.probe, []).append(answer)
+    return found

@@ -1,0 +1,77 @@
+"""A fake machine that writes down what its guests are asked, and is made of what a file in its cache says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from runner.caches import cache_root
+from runner.guest.interface import BootOrder, Guest
+from runner.model import Cell, Image, Kernel
+from runner.model.deadline import Deadline
+from runner.model.guestkey import Tools
+from runner.process import Completed
+from tests import fakes
+from tests.faults import machine
+from tests.faults.fakevng import STARTS
+
+MADE_OF = "machine.json"  # {"kernels": {release: sha256}, "image": sha256, "tools": {...}}
+ASKED = "asked.jsonl"  # a line for each guest: [release, [probe, ...]]
+
+
+def made_of() -> dict[str, Any]:
+    file = cache_root() / MADE_OF
+    said: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return said
+
+
+def asked() -> list[tuple[str, list[str]]]:
+    """What each guest was asked since the last time."""
+    file = cache_root() / ASKED
+    found = [(str(release), list(probes)) for release, probes in map(json.loads, file.read_text().splitlines())]
+    file.write_text("")
+    return sorted(found)
+
+
+@dataclass
+class CountedGuest(machine.ReplayingGuest):
+    release: str = ""
+
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
+        done = super().run(command, deadline=deadline, stdin=stdin)
+        if "tar xf" in command:
+            with (cache_root() / ASKED).open("a") as file:
+                file.write(json.dumps([self.release, [ask["probe"] for ask in self.asks]]) + "\n")
+        return done
+
+
+@contextmanager
+def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
+    pin = order.kernel.pin
+    with order.console.open("a") as file:
+        file.write(STARTS)
+    behaviour = machine.acts(pin.source.rpartition("/")[2], order.console)
+    yield CountedGuest(behaviour, order.console, release=pin.release)
+
+
+@dataclass(frozen=True)
+class CountedMachine(fakes.FakeMachine):
+    def digests(self, cell: Cell) -> tuple[str, str] | None:
+        said, (kernel, image) = made_of(), fakes.digests(cell)
+        return said.get("kernels", {}).get(cell.kernel.release, kernel), said.get("image", image)
+
+    def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
+        kernel, image = super().prepare(cell, deadline=deadline)
+        digests = self.digests(cell)
+        assert digests
+        return kernel.model_copy(update={"sha256": digests[0]}), image.model_copy(update={"sha256": digests[1]})
+
+    def tools(self, cell: Cell) -> Tools:
+        return fakes.TOOLS.model_copy(update=made_of().get("tools", {}))
+
+
+def counted(*, offline: bool) -> CountedMachine:
+    return CountedMachine(boot=boot)
