@@ -72,6 +72,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def held(count: int) -> str:
+    """`1 holds`, `2 hold`"""
+    return f"{count} hold{'s' if count == 1 else ''}"
+
+
 def markdown(text: str, width: int | None = None) -> str:
     """`text` as one line of Markdown that shows exactly what `plain` shows: no HTML, no links, no broken tables."""
     return _MARKDOWN.sub(_escaped, plain(text, width))

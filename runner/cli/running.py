@@ -37,7 +37,7 @@ from runner.results.model import JudgedRun, Run, RunKind, judge_run
 from runner.results.series import measurements
 from runner.results.store import ResultStore
 from runner.store import write_atomically
-from runner.text import counted
+from runner.text import counted, held
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ def describe_result(result: CellResult, expectations: Expectations) -> str:
         return f"{result.outcome}: {result.cause.splitlines()[0] if result.cause else ''}"
     rows = [row for row in expectations.rows(result) if row.verdict]
     count = Counter("by known issues" if row.known_issue else str(row.verdict) for row in rows)
-    said = [f"{count[Verdict.HOLDS]} hold"]
+    said = [held(count[Verdict.HOLDS])]
     words = (Verdict.BROKEN, Verdict.NO_ANSWER, "by known issues")
     return ", ".join(said + [f"{count[word]} {word}" for word in words if count[word]])
 

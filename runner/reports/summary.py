@@ -21,7 +21,7 @@ from runner.reports.grid import Grid
 from runner.results.availability import availability
 from runner.results.model import JudgedCell, JudgedRun, RunInfo
 from runner.results.twobuilds import builds_compared
-from runner.text import counted, plain, some
+from runner.text import counted, held, plain, some
 
 _SOURCES = 6  # runs that are named
 _Key = TypeVar("_Key", Outcome, Verdict)
@@ -172,7 +172,7 @@ def sentences(judged: JudgedRun) -> tuple[str, str, str]:
     figures = totals(judged)
     cells = f"{counted(len(judged.cells), 'cell')}: {_counts(figures.cells, Outcome)}"
     each = [
-        f"{counted(sum(counts.values()), noun)}: {_counts(counts, Verdict).replace('holds', 'hold')}"
+        f"{counted(sum(counts.values()), noun)}: {_counts(counts, Verdict)}"
         for noun, counts in figures.verdicts.items()
     ]
     each += [f"{figures.known} of the broken ones by known issues"] if figures.known else []
@@ -182,7 +182,8 @@ def sentences(judged: JudgedRun) -> tuple[str, str, str]:
 
 
 def _counts(counts: Mapping[_Key, int], order: Iterable[_Key]) -> str:
-    return ", ".join(f"{counts[key]} {key}" for key in order if counts.get(key)) or "none"
+    there = ((key, counts[key]) for key in order if counts.get(key))
+    return ", ".join(held(count) if key == Verdict.HOLDS else f"{count} {key}" for key, count in there) or "none"
 
 
 def _time(judged: JudgedRun) -> str:

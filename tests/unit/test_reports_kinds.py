@@ -79,7 +79,7 @@ def test_grid_shows_its_states_with_their_marks_and_causes() -> None:
 def test_verdicts_are_counted_and_a_broken_one_fails_the_run() -> None:
     run = judged(row("grey", Verdict.BROKEN, expected="blue", observed="grey"))
     text = render(run_report(run))
-    assert "2 colours: 1 hold, 1 broken" in text
+    assert "2 colours: 1 holds, 1 broken" in text
     assert exit_status(run) == 1
     cases = {case.name: case for suite in JUnitXml.fromstring(junit(run).encode()) for case in suite}
     assert cases["apple-colour"].classname.endswith(".apple")
