@@ -126,6 +126,7 @@ class Bench:
     setup: BisectSetup
     checkout: Checkout
     kernels: Kernels
+    said: list[str]
 
     def bisect(self, good: str, bad: str) -> Bisection:
         self.kernels.built.clear()
@@ -153,7 +154,7 @@ def bench(tmp_path: Path, kernels: Kernels) -> Iterator[Bench]:
         target = find("nat-manip-2", expectations())
         said: list[str] = []
         setup = BisectSetup(target, Project(matrix), store, False, said.append, fakes.Told())
-        yield Bench(setup, made, kernels)
+        yield Bench(setup, made, kernels, said)
 
 
 def first_bad(done: Bisection) -> str:
@@ -209,6 +210,7 @@ def test_what_was_interrupted_is_resumed(tmp_path: Path, kernels: Kernels) -> No
     with bench(tmp_path, kernels) as made:
         done = made.bisect(ids[0], ids[-1])
         assert kernels.built == ["fault", "fault", "good 3"]  # one without an answer, then the two that are named
+        assert made.said[0].endswith("nat-manip-2:tc, 10 commits; resumed after 2 boots")
         assert first_bad(done) == ids[5]
         # another bisection with the same question knows them all
         assert first_bad(made.bisect(ids[0], ids[-1])) == ids[5]

@@ -124,8 +124,9 @@ def test_the_changelog_between_the_two(bisecter: Bisecter) -> None:
 
 def test_an_interrupted_bisection_goes_on(bisecter: Bisecter) -> None:
     first = Rounds(since(14), stop_after=5)
-    status, _, _ = bisecter(first, "--series", "6.12")
+    status, _, err = bisecter(first, "--series", "6.12")
     assert status == 130
+    assert "interrupted; the same command resumes the bisection" in err
     (kept,) = bisecter.stored()
     assert (kept.finished, kept.boots) == (None, 5)
     second = Rounds(since(14))
