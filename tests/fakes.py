@@ -158,15 +158,24 @@ class FakeGuest:
         return Access(("ssh", "fake"))
 
     @property
+    def begun(self) -> str:
+        return said_on(self.console, self.booted).begun
+
+    @property
     def splats(self) -> tuple[Splat, ...]:
-        return reported(self.console.read_text()[self.booted :]) if self.console.exists() else ()
+        return said_on(self.console, self.booted).splats
 
 
-def reported(console: str) -> tuple[Splat, ...]:
-    """What a kernel reports by itself on such a console."""
+def said_on(console: Path, booted: int) -> ConsoleParser:
+    """What a kernel and its agent said on a console since the guest had booted."""
+    return said(console.read_text()[booted:] if console.exists() else "")
+
+
+def said(console: str) -> ConsoleParser:
+    """What is to be known of such a console."""
     parser = ConsoleParser()
     parser.feed(f"{console}\n")
-    return parser.splats
+    return parser
 
 
 @contextmanager

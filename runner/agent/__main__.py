@@ -1,4 +1,4 @@
-"""`python3 -m agent ASKS.json`: asks the running kernel what the file says, one JSON line per event.
+"""`main("ASKS.json")`: asks the running kernel what the file says, one JSON line per event.
 
 ASKS.json is {"modules": [...], "asks": [...], "trace": false}; BPF objects lie beside it. Each ask has the form of the
 host's `Ask`. Its kind names the module here that asks it: that module's class `Prober`, made once, has `ask(body)`,
@@ -14,20 +14,20 @@ With `trace` the answer to a probe whose module has `trace(body)` is followed by
 
 from __future__ import annotations
 
-import json
+import _json  # json without its Python: that imports `re`, which under emulation is dearer than the whole agent
 import os
 import sys
-from importlib import import_module
+from time import monotonic
 
 from . import NoAnswer
-from .guest import KernelLog, enable_jit, facts, load_modules, panic_on_oops, write_sysctl
+from .guest import KernelLog, enable_jit, facts, load_modules, panic_on_oops, read, sysctl_path, write_sysctl
 from .libbpf import Libbpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
-    from typing import Any, Protocol, TypedDict
+    from typing import Any, NoReturn, Protocol, TypedDict
 
     Body = dict[str, Any]
     Items = Iterator[tuple[str, Callable[[], Body]]]
@@ -56,9 +56,27 @@ if TYPE_CHECKING:
             """The answer; or its items, and then the answer."""
 
 
-BATCH = 48  # answers that leave together
+BATCH, BATCH_S = 48, 0.1  # answers leave together: at most so many, and those of so long a time
 KMSG = "/dev/kmsg"
-_BEGINS = "<9>runner: begin %s\n"  # facility user, and a level that reaches any console; BEGINS of runner/model
+LEVEL = 1  # KERN_ALERT: reaches any console
+_BEGINS = "<9>runner: begin %s\n"  # facility user, and LEVEL; BEGINS of runner/model
+
+
+class _Reading:
+    """What the scanner is told: as in json.JSONDecoder()."""
+
+    strict, parse_int, parse_float = True, int, float
+    object_hook = object_pairs_hook = parse_constant = None
+
+
+def _refuse(value: object) -> NoReturn:
+    raise TypeError(f"{type(value).__name__} is not for JSON")
+
+
+_encode: Callable[[object, int], tuple[str, ...]] = _json.make_encoder(
+    None, _refuse, _json.encode_basestring_ascii, None, ": ", ", ", False, False, False
+)
+_scan: Callable[[str, int], tuple[Any, int]] = _json.make_scanner(_Reading)  # type: ignore[arg-type]
 
 
 def failure(error: Exception) -> str:
@@ -75,22 +93,26 @@ class Agent:
         self._kmsg = kmsg
         self._probers: dict[str, Prober] = {}
         self._lines: list[str] = []
+        self._since = 0.0  # the time of the first of them
 
     def say(self, event: str, content: Mapping[str, object], *, at_once: bool = True) -> None:
         """One line; several lines leave together when they need not leave at once."""
-        self._lines.append(json.dumps({"event": event, **content}) + "\n")
-        if at_once or len(self._lines) >= BATCH:
+        now = monotonic()
+        if not self._lines:
+            self._since = now
+        self._lines += (*_encode({"event": event, **content}, 0), "\n")
+        if at_once or len(self._lines) >= 2 * BATCH or now - self._since >= BATCH_S:
             sys.stdout.write("".join(self._lines))
             sys.stdout.flush()
             self._lines.clear()
 
     def begin(self, probe: str, item: str = "") -> None:
-        """Name what is about to be asked."""
-        try:  # noqa: SIM105  contextlib is not imported yet
+        """Name what is about to be asked: on the console, else by a line that leaves at once."""
+        try:
             os.write(self._kmsg, (_BEGINS % (f"{probe}:{item}" if item else probe)).encode("ascii", "replace"))
-        except OSError:  # no such device: what is said here may then be lost with the guest
-            pass
-        self.say("begin", {"probe": probe, "item": item})
+        except OSError:
+            self._kmsg = -1
+            self.say("begin", {"probe": probe, "item": item})
 
     def ask(self, ask: Ask) -> None:
         """Answer one, whatever happens."""
@@ -105,7 +127,7 @@ class Agent:
             answer["body"] = found if isinstance(found, dict) else self._items(ask, found)
         except Exception as error:
             answer["failed"] = failure(error)
-        self.say("answer", {**about, **answer})
+        self.say("answer", {**about, **answer}, at_once=self._kmsg < 0)
         if self._trace:
             self._trace_of(ask, kernel_log.lines())
 
@@ -131,7 +153,7 @@ class Agent:
                 about["body"] = answer()
             except Exception as error:
                 about["failed"] = failure(error)
-            self.say("answer", about, at_once=careful)
+            self.say("answer", about, at_once=careful and self._kmsg < 0)
 
     def _trace_of(self, ask: Ask, said: list[str]) -> None:
         """`said` is what the kernel said while it was asked. What brings the guest down here has a name, too."""
@@ -148,11 +170,12 @@ class Agent:
 
 
 def open_kmsg() -> int:
-    """To be written to as fast as one likes. -1 when there is none."""
+    """To be written to as fast as one likes. -1 when there is none, or the console does not show what is written."""
     try:
         write_sysctl("kernel.printk_devkmsg", "on\n")  # kernel/printk/printk.c takes it with its line end only
-        return os.open(KMSG, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
+        shown = int(read(sysctl_path("kernel.printk")).split()[0]) > LEVEL
+        return os.open(KMSG, os.O_WRONLY | os.O_CLOEXEC) if shown else -1
+    except (OSError, ValueError, IndexError):
         return -1
 
 
@@ -188,15 +211,12 @@ class Ready:
 
 
 def _imported(kind: str) -> ModuleType:
-    return import_module(f"{__package__}.{kind}")
+    module: ModuleType = __import__(f"{__package__}.{kind}", None, None, ["Prober"])  # importlib is dear
+    return module
 
 
 def main(path: str) -> None:
     """Ask everything that the file says."""
     with open(path, encoding="ascii") as file:
-        document = json.load(file)
+        document: Document = _scan(file.read(), 0)[0]
     Ready(document["modules"]).ask(document, os.path.dirname(os.path.abspath(path)))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

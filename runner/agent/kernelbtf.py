@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
-from itertools import pairwise
 
 from .btf import (
     ARRAY,
@@ -183,8 +182,7 @@ def _write(libbpf: Libbpf, btf: ctypes.c_void_p, functions: Functions, output: i
 
 def shared(prototype: str) -> set[str]:
     """The names of the structures in a prototype that programs know from the inside."""
-    words = "".join(char if char.isalnum() or char == "_" else " " for char in prototype).split()
-    after = (name for word, name in pairwise(words) if word == "struct")
+    after = (part.partition(" ")[0].rstrip("*,)") for part in prototype.split("struct ")[1:])
     return {name for name in after if name.startswith("bpf_") or name.endswith("_opts")}
 
 

@@ -162,9 +162,13 @@ class Libbpf:
         self.libc.fdopen.restype = c_void_p
         self._vsnprintf = self.libc.vsnprintf
         self._vsnprintf.argtypes = (c_char_p, c_size_t, c_char_p, c_void_p)
+        self._packet = ctypes.create_string_buffer(PACKET, len(PACKET))
+        self._run = TestRunOpts(sz=ctypes.sizeof(TestRunOpts), data_in=ctypes.addressof(self._packet))
+        self._run.data_size_in = len(PACKET)
         self._words: list[str] = []
         self._print = _PRINT(self._on_print)
-        self._log = ctypes.create_string_buffer(LOG_BYTES)
+        self.libc.malloc.restype = c_void_p
+        self._log = c_void_p(self.libc.malloc(c_size_t(LOG_BYTES)))  # touched only as far as it is written to
         for name in _POINTERS:
             getattr(self.c, name).restype = c_void_p
         for name in ("bpf_map__name", "bpf_program__name", "bpf_program__section_name", "libbpf_version_string"):
@@ -227,8 +231,8 @@ class Libbpf:
         """File descriptor or negative errno, and the log; with level 0 and no buffer libbpf asks the kernel once."""
         opts.sz = ctypes.sizeof(LoadOpts)
         if level:
-            self._log[0] = b"\0"
-            opts.log_level, opts.log_size, opts.log_buf = level, size, ctypes.addressof(self._log)
+            ctypes.memset(self._log, 0, 1)
+            opts.log_level, opts.log_size, opts.log_buf = level, size, self._log
         count = c_size_t(len(insns) // 8)
         fd = self.c.bpf_prog_load(prog_type, b"probe", license_.encode(), insns, count, ctypes.byref(opts))
         opts.log_level, opts.log_size, opts.log_buf = 0, 0, None
@@ -252,10 +256,8 @@ class Libbpf:
 
     def test_run(self, fd: int) -> tuple[int, int]:
         """Run a loaded program once on PACKET: errno and its return value."""
-        packet = ctypes.create_string_buffer(PACKET, len(PACKET))
-        opts = TestRunOpts(sz=ctypes.sizeof(TestRunOpts))
-        opts.data_in = ctypes.addressof(packet)
-        opts.data_size_in = len(PACKET)
+        opts = self._run
+        opts.retval = 0
         failed = self.c.bpf_prog_test_run_opts(fd, ctypes.byref(opts))
         return -failed, opts.retval
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from sys import byteorder
 
 from .btf import Btf, BtfError, Slot
@@ -22,6 +23,11 @@ _POISONED, _POISON = "invalid func unknown#", 2002000000  # libbpf's POISON_CALL
 _RESULT = "result"
 _WRITABLE = (".data", ".bss")
 _SECTIONS = (".rodata", *_WRITABLE)
+
+
+_FORMATS = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q"}
+_FORMATS |= {(size, True): letter.lower() for (size, _), letter in _FORMATS.items()}
+_KEY = ctypes.byref(ctypes.c_uint32(0))  # of the one element of a section's map
 
 
 class Relocated:
@@ -113,6 +119,45 @@ class Loader:
         return opened
 
 
+class Section:
+    """A writable section: its map, what it contains at first, and a buffer of its size."""
+
+    __slots__ = ("buffer", "fd", "first", "view")
+
+    def __init__(self, fd: int, first: bytes) -> None:
+        self.fd = fd
+        self.first = first
+        self.buffer = ctypes.create_string_buffer(len(first))
+        self.view = memoryview(self.buffer).cast("B")
+
+
+class Numbers:
+    """Where the numbers of a structure are. Those that overlap (members of unions) are read by further formats."""
+
+    def __init__(self, slots: dict[str, Slot]) -> None:
+        self._layers: list[tuple[tuple[str, ...], struct.Struct]] = []
+        left = sorted(slots.items(), key=lambda item: item[1].offset)
+        while left:
+            names, form, end, rest = [], "=", 0, []
+            for name, slot in left:
+                if slot.offset < end:
+                    rest.append((name, slot))
+                    continue
+                if (letter := _FORMATS.get((slot.size, slot.signed))) is None:
+                    raise BtfError(f"{name} has {8 * slot.size} bits, and not at most 64")
+                form += f"{slot.offset - end}x{letter}"
+                end = slot.offset + slot.size
+                names.append(name)
+            self._layers.append((tuple(names), struct.Struct(form)))
+            left = rest
+
+    def of(self, content: memoryview | bytearray | bytes) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for names, form in self._layers:
+            found.update(zip(names, form.unpack_from(content), strict=True))
+        return found
+
+
 class Object:
     """An object whose maps are in the kernel and whose programs are relocated."""
 
@@ -126,16 +171,20 @@ class Object:
         }
         self._programs: dict[str, Relocated] = {}
         self._loaded: dict[str, int] = {}
-        self._maps: dict[str, tuple[int, bytes]] = {}  # section: file descriptor, first contents
+        self._sections: dict[str, Section] = {}
+        self._slots: dict[str, tuple[str, Slot]] = {}  # by the paths that were asked for
+        self._result: tuple[Section, Numbers] | None = None
         self.words = ""  # libbpf's, while it relocated
 
     def slot(self, path: str) -> tuple[str, Slot]:
         """`opts.netns_id` -> its section and place. Raises BtfError when there is no such global."""
-        name, *members = path.split(".")
-        if name not in self._variables:
-            raise BtfError(f"{self._name} has no global {name!r}")
-        section, offset, type_id = self._variables[name]
-        return section, self._btf.slot(offset, type_id, members)
+        if path not in self._slots:
+            name, *members = path.split(".")
+            if name not in self._variables:
+                raise BtfError(f"{self._name} has no global {name!r}")
+            section, offset, type_id = self._variables[name]
+            self._slots[path] = section, self._btf.slot(offset, type_id, members)
+        return self._slots[path]
 
     def _map(self, section: str) -> ctypes.c_void_p:
         return ctypes.c_void_p(self._libbpf.c.bpf_object__find_map_by_name(self._handle, section.encode()))
@@ -177,7 +226,7 @@ class Object:
             handle = self._map(section)
             if handle:
                 address, size = self._initial(section)
-                self._maps[section] = (self._libbpf.c.bpf_map__fd(handle), ctypes.string_at(address, size))
+                self._sections[section] = Section(self._libbpf.c.bpf_map__fd(handle), ctypes.string_at(address, size))
 
     def load(self, program: str) -> tuple[int, int, str]:
         """File descriptor or -1, errno, log. A program that was taken stays loaded."""
@@ -239,40 +288,40 @@ class Object:
 
     def write(self, inputs: dict[str, int]) -> None:
         """Reset every writable global, then set these."""
-        contents = {section: bytearray(first) for section, (_, first) in self._maps.items()}
+        for it in self._sections.values():
+            it.buffer.raw = it.first
         for path, value in inputs.items():
             section, slot = self.slot(path)
-            if section not in contents:
+            if section not in self._sections:
                 raise BtfError(f"{path!r} is not an input")
-            store(contents[section], path, slot, value)
-        key = ctypes.c_uint32(0)
-        for section, content in contents.items():
-            if self._libbpf.c.bpf_map_update_elem(self._maps[section][0], ctypes.byref(key), bytes(content), 0) < 0:
+            store(self._sections[section].view, path, slot, value)
+        for section, it in self._sections.items():
+            if self._libbpf.c.bpf_map_update_elem(it.fd, _KEY, it.buffer, 0) < 0:
                 raise self._libbpf.error(f"writing {section}")
 
     def read(self) -> dict[str, int]:
         """Every member of the global `result`."""
+        if self._result is None:
+            self._result = self._find_result()
+        section, numbers = self._result
+        if self._libbpf.c.bpf_map_lookup_elem(section.fd, _KEY, section.buffer) < 0:
+            raise self._libbpf.error("reading the result")
+        return numbers.of(section.view)
+
+    def _find_result(self) -> tuple[Section, Numbers]:
         if _RESULT not in self._variables:
             raise BtfError(f"{self._name} has no global {_RESULT!r}")
-        section, offset, type_id = self._variables[_RESULT]
-        fd, first = self._maps[section]
-        content = ctypes.create_string_buffer(len(first))
-        key = ctypes.c_uint32(0)
-        if self._libbpf.c.bpf_map_lookup_elem(fd, ctypes.byref(key), content) < 0:
-            raise self._libbpf.error(f"reading {section}")
-        return {name: fetch(content.raw, self._btf.slot(offset, type_id, [name])) for name in self._btf.fields(type_id)}
+        section, _, type_id = self._variables[_RESULT]
+        names = self._btf.fields(type_id)
+        return self._sections[section], Numbers({name: self.slot(f"{_RESULT}.{name}")[1] for name in names})
 
 
-def store(content: bytearray, path: str, slot: Slot, value: int) -> None:
+def store(content: bytearray | memoryview, path: str, slot: Slot, value: int) -> None:
     """Write a number. -1 may be stored in an unsigned slot. Raises BtfError when it does not fit."""
     bits = 8 * slot.size
     if not -(1 << bits - 1) <= value < 1 << bits:
         raise BtfError(f"{path} has {bits} bits: {value} does not fit")
     content[slot.offset : slot.offset + slot.size] = (value % (1 << bits)).to_bytes(slot.size, byteorder)
-
-
-def fetch(content: bytes, slot: Slot) -> int:
-    return int.from_bytes(content[slot.offset : slot.offset + slot.size], byteorder, signed=slot.signed)
 
 
 def tagged_btf(libbpf: Libbpf, tag: str) -> ctypes.c_void_p:

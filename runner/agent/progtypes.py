@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
-
 from .btf import FUNC, STRUCT, Btf
 from .libbpf import LoadOpts
 
 _SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
 
 
-# `constant` is the kernel's name without BPF_PROG_TYPE_; `attach` is the expected_attach_type, for a struct_ops program
-# the index of a member; `function` or `struct` is what it attaches to.
-ProgType = namedtuple("ProgType", "number constant attach flags function struct", defaults=(0, 0, "", ""))
+class ProgType:
+    """`constant` is the kernel's name without BPF_PROG_TYPE_; `function` or `struct` is what a program attaches to.
+
+    `attach` is the expected_attach_type, for a struct_ops program the index of a member.
+    """
+
+    __slots__ = ("attach", "constant", "flags", "function", "number", "struct")
+
+    def __init__(
+        self, number: int, constant: str, attach: int = 0, flags: int = 0, function: str = "", struct: str = ""
+    ) -> None:
+        self.number = number
+        self.constant = constant
+        self.attach = attach
+        self.flags = flags
+        self.function = function
+        self.struct = struct
 
 
 def load_opts(prog_type: ProgType, vmlinux: Btf) -> LoadOpts:

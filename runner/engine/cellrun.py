@@ -32,7 +32,9 @@ _MAX_BOOTS = 16  # of one cell: each probe that kills its guest costs two
 _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
 # init/do_mounts.c, init/main.c, virtme-ng's initramfs
 _NO_ROOT = re.compile(r"Unable to mount root fs|No working init found|Failed to mount .*We are stuck")
-_AGENT = "cd /dev/shm/runner && exec python3 -m agent asks.json 2>agent.err"
+# Without `site`, and without `-m`: under emulation each costs more than all of the agent's own modules.
+AGENT = "python3 -S -E -c 'from agent.__main__ import main; main(\"asks.json\")'"
+_ASK = f"cd /dev/shm/runner && exec {AGENT} 2>agent.err"
 
 Tell = Callable[[Phase, str], None]
 
@@ -174,10 +176,11 @@ def _ask(record: CellRecord, guest: Guest, payload: Files, deadline: Deadline) -
         raise InfraError(f"the agent could not be pushed: {pushed.stdout.strip()[-500:]}")
     begun = time.monotonic()
     try:
-        for line in guest.lines(_AGENT, silence=lambda: limits.deadline("probe_s"), deadline=deadline):
+        for line in guest.lines(_ASK, silence=lambda: limits.deadline("probe_s"), deadline=deadline):
             transcript.feed(line)
     finally:
         record.probe_s = round(record.probe_s + time.monotonic() - begun, 3)
+        transcript.begins(guest.begun)
     if not transcript.ended:
         if lost := agent_lost(guest):
             raise lost

@@ -75,6 +75,12 @@ class Transcript:
                 return ask
         raise KeyError(probe)
 
+    def begins(self, name: str) -> None:
+        """The console named this last. Its own lines, and those before it, may be lost with the guest."""
+        place = self.place(name)
+        if place and place not in self.answers:
+            self.in_flight = place
+
     def place(self, name: str) -> Place | None:
         """What a name on the console means; None when nothing of the kind was asked."""
         for ask in self.asks:

@@ -75,6 +75,10 @@ class LiveGuest:
         return Access(leave_key(self.keys, self.folder, self.port), gdb if socket_path.exists() else ())
 
     @property
+    def begun(self) -> str:
+        return self.log.begun
+
+    @property
     def splats(self) -> tuple[Splat, ...]:
         return self.log.splats[self.booted :]
 

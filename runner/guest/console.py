@@ -55,6 +55,11 @@ class ConsoleParser:
         """What the kernel reported by itself, in order. The last one may go on."""
         return self._splats.splats
 
+    @property
+    def begun(self) -> str:
+        """The probe, or PROBE:ITEM, that the agent named last; empty before the first."""
+        return self._splats.probe
+
     def feed(self, text: str) -> None:
         *whole, rest = text.split("\n")
         for line in whole:
@@ -158,6 +163,12 @@ class Console:
         """What the kernel reported by itself, in order. The last one may go on."""
         with self._lock:
             return self.parser.splats
+
+    @property
+    def begun(self) -> str:
+        """The probe, or PROBE:ITEM, that the agent named last; empty before the first."""
+        with self._lock:
+            return self.parser.begun
 
 
 # --- a whole console, at the end ------------------------------------------------------------------------------------

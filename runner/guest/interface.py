@@ -54,6 +54,10 @@ class Guest(Protocol):
         """Lets its user in by other means than this program: the key is then on the disk, in the guest's folder."""
 
     @property
+    def begun(self) -> str:
+        """The probe, or PROBE:ITEM, that the console named last as being asked; empty before the first."""
+
+    @property
     def splats(self) -> tuple[Splat, ...]:
         """What the kernel reported by itself since it had booted, in order. The last one may go on."""
 

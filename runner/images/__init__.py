@@ -110,7 +110,7 @@ def ensure_bytecode(
 ) -> StoredTree:
     """`source`, a folder of Python files, compiled for the image's Python: an entry of .pyc files, no sources.
 
-    Where the folder is `.../agent`, the entry's tree holds `agent/x.pyc`: a guest runs it by `python3 -m agent` beside.
+    Where the folder is `.../agent`, the entry's tree holds `agent/x.pyc`: a guest imports it beside.
     Raises InfraError, also on a syntax error.
     """
     texts = {str(path.relative_to(source)): path.read_text() for path in sorted(source.rglob("*.py"))}

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from runner.caches import cache_root
+from runner.engine.cellrun import AGENT
 from runner.engine.plan import cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.model.architecture import architecture, by_uname
@@ -22,7 +23,7 @@ from tests.bench.boot import cells, prepared
 LIMIT_S = 600
 # The answers stay in the guest: the serial console, which is what this image gives a plain --exec, would cost more.
 # The kernel says that all was asked: what a process prints shortly before the end may be lost.
-_ASK = "cd /run/payload && python3 -m agent asks.json > /dev/shm/answers; tail -n 1 /dev/shm/answers > /dev/kmsg\n"
+_ASK = f"cd /run/payload && {AGENT} > /dev/shm/answers; tail -n 1 /dev/shm/answers > /dev/kmsg\n"
 
 
 def loop_s() -> float:
@@ -41,7 +42,7 @@ def loop_s() -> float:
             for path, content in packed[row.byte_order].items():
                 (folder / path).write_bytes(content)
             asks = [ask.model_dump(mode="json") for ask in order.asks]
-            (folder / "asks.json").write_text(json.dumps({"modules": order.modules, "asks": asks}))
+            (folder / "asks.json").write_text(json.dumps({"modules": order.modules, "asks": asks, "trace": False}))
             (folder / "ask.sh").write_text(_ASK)
             argv: list[str | Path] = [
                 Path(sys.executable).with_name("vng"), "--run", str(kernel.image), "--disable-kvm", "--user", "root",

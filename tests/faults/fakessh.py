@@ -45,7 +45,7 @@ class Server(paramiko.ServerInterface):
         return "publickey"
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        if self.scenario == "starts-no-command" or (self.scenario == "starts-no-agent" and b"-m agent" in command):
+        if self.scenario == "starts-no-command" or (self.scenario == "starts-no-agent" and b"from agent" in command):
             hang()
         threading.Thread(target=self._execute, args=(channel, command.decode()), daemon=True).start()
         return True
@@ -61,7 +61,7 @@ class Server(paramiko.ServerInterface):
                 member = tar.extractfile("asks.json")
                 assert member is not None
                 self.asks = json.load(member)["asks"]
-        elif "-m agent" in command:
+        elif "from agent" in command:
             status = self._agent(channel)
         channel.send_exit_status(status)
         channel.close()

@@ -119,8 +119,12 @@ class ReplayingGuest:
         raise NotImplementedError
 
     @property
+    def begun(self) -> str:
+        return fakes.said_on(self.console, self.booted).begun
+
+    @property
     def splats(self) -> tuple[Splat, ...]:
-        return fakes.reported(self.console.read_text()[self.booted :])
+        return fakes.said_on(self.console, self.booted).splats
 
 
 @contextmanager

@@ -49,6 +49,10 @@ class AlteredGuest:
         return self.guest.access()
 
     @property
+    def begun(self) -> str:
+        return self.guest.begun
+
+    @property
     def splats(self) -> tuple[Splat, ...]:
         return self.guest.splats
 

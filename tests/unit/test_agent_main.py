@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Generator
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,6 +116,36 @@ class Out:
 
     def flush(self) -> None:
         self.calls.append("flush")
+
+
+def test_what_the_console_names_needs_no_line_and_answers_leave_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Out()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(main, "BATCH_S", 1000)
+    kmsg = os.open(tmp_path / "kmsg", os.O_WRONLY | os.O_CREAT)
+    agent = Agent(Fake, kmsg=kmsg)
+    for ask in ASKS:
+        agent.ask(ask.model_dump(mode="json"))  # type: ignore[arg-type]
+    assert out.calls == []
+    agent.say("end", {"asked": len(ASKS)})
+    os.close(kmsg)
+    said = [json.loads(line) for line in out.calls[0].splitlines()]
+    assert [event["event"] for event in said] == [*["answer"] * len(ASKS), "end"]
+    assert (tmp_path / "kmsg").read_text().count("begin") == len(ASKS)
+
+
+def test_answers_do_not_wait_longer_than_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Out()
+    monkeypatch.setattr(sys, "stdout", out)
+    kmsg = os.open(tmp_path / "kmsg", os.O_WRONLY | os.O_CREAT)
+    agent = Agent(Fake, kmsg=kmsg)
+    agent.ask(ASKS[0].model_dump(mode="json"))  # type: ignore[arg-type]
+    time.sleep(main.BATCH_S)
+    agent.ask(ASKS[1].model_dump(mode="json"))  # type: ignore[arg-type]
+    os.close(kmsg)
+    assert [text.count("\n") for text in out.calls if text != "flush"] == [2]
 
 
 def test_events_are_flushed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

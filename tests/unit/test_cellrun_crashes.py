@@ -71,7 +71,7 @@ class Scripted(fakes.FakeGuest):
                 self._answer(ask["probe"])
         except (BootError, GuestSilent) as error:
             lost = self.guests.lost if self.guests.boots == 1 else 0
-            yield from self.said[: len(self.said) - lost]
+            yield from self.said[: max(0, len(self.said) - lost)]
             if error is DIED:
                 self._print(PANIC)
             raise
@@ -86,7 +86,7 @@ class Scripted(fakes.FakeGuest):
         place = f"{probe}:{item}" if item else probe
         if aloud and self.guests.marks:
             self._print(f"[    1.000000] runner: begin {place}\n")
-        if aloud:
+        elif aloud:
             self.said.append(json.dumps({"event": "begin", "probe": probe, "item": item}))
         fault = self.guests.fault(place, self.guests.boots, count)
         if not isinstance(fault, str):
@@ -117,7 +117,7 @@ def answered(result: CellResult) -> set[str]:
 EVERYTHING = {ask.probe for ask in ASKS} | {f"{ask.probe}:{name}" for ask in CENSUS for name in NAMES}
 
 
-@pytest.mark.parametrize("lost", [0, 1, 3])
+@pytest.mark.parametrize("lost", [0, 1, 3, 99])
 def test_what_crashes_the_kernel_twice_is_convicted_whatever_of_its_last_lines_was_lost(
     tmp_path: Path, lost: int
 ) -> None:
@@ -129,6 +129,15 @@ def test_what_crashes_the_kernel_twice_is_convicted_whatever_of_its_last_lines_w
     assert result.splats == (), "its crash tells it"
     assert guests.asked[1] == ["claim-2:tc"], "asked again alone"
     assert (guests.boots, result.unasked) == (3, ())
+
+
+@pytest.mark.parametrize("lost", [0, 1, 99])
+def test_what_was_named_last_is_what_hangs_whatever_lines_were_lost(tmp_path: Path, lost: int) -> None:
+    guests = Guests(lambda place, *_: SILENT if place == "claim-2:tc" else "", lost=lost)
+    result = run(tmp_path, guests)
+    assert (result.outcome, guests.boots) == (Outcome.RAN, 2)
+    assert failed(result) == {"claim-2:tc": SILENT.what}
+    assert answered(result) == EVERYTHING - {"claim-2:tc"}
 
 
 def test_without_marks_on_the_console_no_innocent_one_is_convicted(tmp_path: Path) -> None:

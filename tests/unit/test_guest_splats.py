@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from runner.guest.splats import MAX_LINES, MAX_SPLATS, SplatParser, ends_a_kernel
 from runner.model import Splat, SplatKind
-from tests.fakes import reported
+from tests.fakes import said
 
 LOGS = Path(__file__).parents[1] / "data" / "console"
 BAR = "=" * 66
@@ -42,7 +42,7 @@ def console(*messages: str, at: float = 12.0) -> list[str]:
 
 
 def splats_of(lines: Iterable[str]) -> tuple[Splat, ...]:
-    return reported("\n".join(lines))
+    return said("\n".join(lines)).splats
 
 
 def report(kind: str) -> tuple[SplatKind, str, list[str]]:
@@ -250,7 +250,7 @@ def test_a_kernel_in_a_loop_of_reports_fills_no_memory() -> None:
 
 @given(st.text())
 def test_any_text_can_be_parsed(text: str) -> None:
-    reported(text)
+    said(text)
 
 
 def test_a_report_has_the_probe_that_was_named_before_it() -> None:
