@@ -5,8 +5,8 @@ Formats: Documentation/userspace-api/netlink/intro.rst, include/uapi/linux/netfi
 
 from __future__ import annotations
 
+import _socket as socket  # without the Python in front of it, which imports `enum` and is dear under emulation
 import os
-import socket
 import struct
 
 TYPE_CHECKING = False

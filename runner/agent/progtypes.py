@@ -17,7 +17,7 @@ class ProgType:
     __slots__ = ("attach", "constant", "flags", "function", "number", "struct")
 
     def __init__(
-        self, number: int, constant: str, attach: int = 0, flags: int = 0, function: str = "", struct: str = ""
+        self, number: int, constant: str, attach: int = 0, flags: int = 0, *, function: str = "", struct: str = ""
     ) -> None:
         self.number = number
         self.constant = constant
