@@ -144,7 +144,7 @@ def _tcp(ends: list[socket.socket], address: str, server: Server, fields: dict[s
     """Connect, ask twice. Adds the server's end of the connection to `ends`. Raises TimeoutError."""
     client = ends[0]
     client.connect((address, SERVER_PORT))
-    fd, seen = server.tcp._accept()  # type: ignore[attr-defined]  what socket.accept() calls
+    fd, seen = server.tcp._accept()  # type: ignore[attr-defined]  # what socket.accept() calls
     there = socket.socket(fileno=fd)
     ends.append(there)
     there.settimeout(_PATIENCE_S)
