@@ -33,8 +33,8 @@ _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
 # init/do_mounts.c, init/main.c, virtme-ng's initramfs
 _NO_ROOT = re.compile(r"Unable to mount root fs|No working init found|Failed to mount .*We are stuck")
 # Without `site`, and without `-m`: under emulation each costs more than all of the agent's own modules.
-AGENT = "python3 -S -E -c 'from agent.__main__ import main; main(\"asks.json\")'"
-_ASK = f"cd /dev/shm/runner && exec {AGENT} 2>agent.err"
+AGENT_START = "python3 -S -E -c 'from agent.__main__ import main; main(\"asks.json\")'"
+_ASK = f"cd /dev/shm/runner && exec {AGENT_START} 2>agent.err"
 
 Tell = Callable[[Phase, str], None]
 

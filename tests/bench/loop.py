@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from runner.caches import cache_root
-from runner.engine.cellrun import AGENT
+from runner.engine.cellrun import AGENT_START
 from runner.engine.plan import cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.model.architecture import architecture, by_uname
@@ -23,7 +23,7 @@ from tests.bench.boot import cells, prepared
 LIMIT_S = 600
 # The answers stay in the guest: the serial console, which is what this image gives a plain --exec, would cost more.
 # The kernel says that all was asked: what a process prints shortly before the end may be lost.
-_ASK = f"cd /run/payload && {AGENT} > /dev/shm/answers; tail -n 1 /dev/shm/answers > /dev/kmsg\n"
+_ASK = f"cd /run/payload && {AGENT_START} > /dev/shm/answers; tail -n 1 /dev/shm/answers > /dev/kmsg\n"
 
 
 def loop_s() -> float:
