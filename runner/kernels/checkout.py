@@ -126,7 +126,8 @@ class Checkout:
     def _borrow(self, deadline: Deadline) -> None:
         """Make the clone's .git anew, on the objects of the user's repository. Its files and index are kept.
 
-        Refs that stayed there could name commits that are gone since a rebase, and lock files those of a killed git.
+        So no ref names a commit that is gone since a rebase, and neither locks of a killed git nor the end of a history
+        that was shallow stay.
         """
         git = self.source / ".git"
         git.mkdir(mode=0o700, parents=True, exist_ok=True)

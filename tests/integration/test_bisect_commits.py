@@ -340,29 +340,6 @@ def test_blobs_of_a_partial_clone_come_from_its_server(tmp_path: Path, kernels: 
     assert caught.value.hint == f"a partial clone: git -C {tmp_path}/repo fetch --refetch --no-filter"
 
 
-def test_what_a_rebase_and_gc_removed_does_not_break_the_clone(tmp_path: Path, kernels: Kernels) -> None:
-    repo = tmp_path / "repo"
-    ids = history(repo, "good", "good 1", "good 2", "fault", "bad", "bad 1", "bad 2")
-    kernels.faulty = True
-    with bench(tmp_path, kernels) as made, pytest.raises(InfraError, match="no space left"):
-        made.bisect(ids[0], "main")  # the state of git bisect is left
-    git(repo, "config", "user.email", "a@b.example")
-    git(repo, "config", "user.name", "a")
-    git(repo, "reset", "--quiet", "--hard", ids[0])
-    for word in ("good 3", "bad 3"):
-        (repo / "kernel").write_text(word)
-        git(repo, "commit", "--quiet", "--all", "--message", word)
-    git(repo, "reflog", "expire", "--expire=now", "--all")
-    git(repo, "gc", "--quiet", "--prune=now")
-    with bench(tmp_path, kernels) as made:
-        done = made.bisect(ids[0], "main")
-    assert summary(done).endswith("bad 3")
-    repo.rename(tmp_path / "moved")
-    history(repo, "good", "good 7", "bad 7")  # another repository in its place
-    with bench(tmp_path, kernels) as made:
-        assert summary(made.bisect("main~2", "main")).endswith("commit 2: bad 7")
-
-
 def test_a_linked_worktree_is_a_repository_like_any_other(tmp_path: Path, kernels: Kernels) -> None:
     ids = history(tmp_path / "own", "good", "good 1", "bad")
     git(tmp_path / "own", "worktree", "add", "--quiet", "--detach", str(tmp_path / "repo"))
