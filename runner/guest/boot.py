@@ -20,6 +20,7 @@ from runner.guest.command import (
     GDB_SOCKET,
     ROOT,
     Command,
+    need_virtiofsd,
     refusal,
     virtme_environment,
     virtme_tool,
@@ -109,9 +110,11 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
     with suppress(OSError):  # not every kernel tells its .config
         shutil.copyfile(order.kernel.config, folder / "keys" / "config")
     port = _free_port()
-    if order.root == "9p":
+    if order.root != "disk":
         _lay_root(order, folder / ROOT, deadline)
-    qemu = write_qemu(order.architecture, folder)
+    if order.share == "virtiofs":
+        need_virtiofsd(folder, deadline=deadline)
+    qemu = write_qemu(order, folder)
     argv = command(
         order, vng=virtme_tool("vng"), qemu=qemu, port=port, keys=folder / "keys", host_uname=platform.machine()
     )

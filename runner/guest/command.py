@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Protocol
 
 from runner.errors import InfraError
 from runner.guest.interface import BootOrder
-from runner.model.architecture import Architecture
-from runner.process import require
+from runner.model import Share
+from runner.model.deadline import Deadline
+from runner.process import require, run
 
 # vng joins its values into a shell line, most of them unquoted, and qemu splits options at commas.
 _SAFE = re.compile(r"[A-Za-z0-9._/=:+-]+")
@@ -21,10 +24,14 @@ GUEST_ADDRESS = "10.0.2.15"  # where qemu's user network expects its first guest
 KEYS_IN_GUEST = "/run/key"
 GDB_SOCKET = "gdb"  # beside the folder of the keys
 _START = "/usr/sbin/guest-start"
-# over 9p the files are those of who started the guest, and dropbear wants root's home to be root's
+# in a folder of the host the files are those of who started the guest, and dropbear wants root's home to be root's
 _OWN_HOME = "mount -t tmpfs -o mode=700 home /root && ln -s /run/ssh /root/.ssh"
 ROOT = "root"  # there too: the guest's root, where that is no disk
 _SOCKET_PATH_MAX = 107  # of a UNIX socket, unix(7)
+_SHARED: Mapping[Share, tuple[str, ...]] = {
+    "9p": ("--force-9p",),  # the search for virtiofsd costs 3 s per shared folder where only qemu's old one is there
+    "virtiofs": ("--disable-microvm", "--no-root-posix-acl"),  # not another machine, nor what not every kernel has
+}
 # `-v` is what sends the kernel's console to us, and it asks for everything, which costs a second on an emulated
 # serial port. Warnings and worse are what a post-mortem needs.
 _LOGLEVEL = 5
@@ -34,6 +41,7 @@ _LOGLEVEL = 5
 _QEMU = """\
 #!/bin/sh
 for word; do
+    {check}
     if [ "$before" = -append ] && [ ${{#word}} -ge {limit} ]; then
         echo "the kernel's command line has ${{#word}} bytes, and {arch} takes {most}" >&2
         exit 1
@@ -42,7 +50,16 @@ for word; do
 done
 exec {qemu} "$@"
 """
-_REFUSAL = re.compile(r"the kernel's command line has \d+ bytes, and \S+ takes \d+")
+_REFUSAL = re.compile(r"the kernel's command line has \d+ bytes, and \S+ takes \d+|virtiofsd did not start.*")
+# vng falls back to 9p where virtiofsd does not start
+_CHECKS: Mapping[Share, str] = {
+    "9p": ":",
+    "virtiofs": """\
+case $word in
+        virtio-9p*) echo "virtiofsd did not start, and the kernel has no 9p" >&2; exit 1 ;;
+    esac""",
+}
+_VIRTIOFSD = ("/usr/libexec", "/usr/lib/virtiofsd")  # where distributions have it, outside of PATH
 
 
 class Command(Protocol):
@@ -64,7 +81,7 @@ def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, 
     if order.accel == "tcg":  # for some vng names none, and qemu's own default depends on its version
         options += f" -cpu {row.cpu}"
     start = _START
-    if order.root == "9p":
+    if order.root != "disk":
         root = ["--root", _safe(keys.with_name(ROOT))]
         start = f"{_OWN_HOME} && {start}"
     else:
@@ -82,7 +99,7 @@ def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, 
         "--cpus", str(order.size.cpus),
         "--memory", f"{order.size.memory_mib}M",
         "--user", "root",
-        "--force-9p",  # the search for virtiofsd costs 3 s per shared folder where only qemu's old one is there
+        *_SHARED[order.share],
         "--disable-monitor",
         "--verbose",
         "--append", f"loglevel={_LOGLEVEL}",
@@ -102,9 +119,13 @@ def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, 
 
 def _gdb_options(path: Path) -> str:
     """A socket in a folder of the user's own instead of a port: whoever reaches it owns the guest, and ports race."""
+    _check_socket(path)
+    return f"-chardev socket,id=gdb,path={_safe(path)},server=on,wait=off -gdb chardev:gdb"
+
+
+def _check_socket(path: Path) -> None:
     if len(os.fsencode(path)) > _SOCKET_PATH_MAX:
         raise InfraError(f"{path} is too long for a socket", hint="set RUNNER_CACHE to a folder with a shorter path")
-    return f"-chardev socket,id=gdb,path={_safe(path)},server=on,wait=off -gdb chardev:gdb"
 
 
 def _safe(path: PurePath) -> str:
@@ -117,14 +138,19 @@ def _safe(path: PurePath) -> str:
     return text
 
 
-def write_qemu(arch: Architecture, folder: Path) -> Path:
+def write_qemu(order: BootOrder, folder: Path) -> Path:
     """What vng starts as qemu: a script in `folder` that checks the kernel's command line first.
 
     Raises InfraError when qemu is not installed.
     """
+    arch = order.architecture
     script = folder / arch.qemu
     text = _QEMU.format(
-        limit=arch.cmdline_max, most=arch.cmdline_max - 1, arch=arch.name, qemu=shlex.quote(require(arch.qemu))
+        limit=arch.cmdline_max,
+        most=arch.cmdline_max - 1,
+        arch=arch.name,
+        qemu=shlex.quote(require(arch.qemu)),
+        check=_CHECKS[order.share],
     )
     script.write_text(text)
     script.chmod(0o700)
@@ -145,4 +171,15 @@ def virtme_tool(name: str) -> Path:
 def virtme_environment(home: Path) -> dict[str, str]:
     """vng looks for its other programs in PATH, and for settings in HOME: with these it does the same for everybody."""
     folder = Path(sys.executable).parent
-    return {"PATH": f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}", "HOME": os.fspath(home)}
+    path = os.pathsep.join((os.fspath(folder), os.environ.get("PATH", os.defpath), *_VIRTIOFSD))
+    return {"PATH": path, "HOME": os.fspath(home)}
+
+
+def need_virtiofsd(home: Path, *, deadline: Deadline) -> None:
+    """Raises InfraError unless the one that vng starts for a guest in the folder `home` can share it read-only."""
+    found = shutil.which("virtiofsd", path=virtme_environment(home)["PATH"])
+    if not found or "--readonly" not in run([found, "--help"], deadline=deadline, check=False).stdout:
+        what = f"{found} cannot share a folder read-only" if found else "virtiofsd is not installed"
+        hint = "the kernel has no 9p, and needs one with --readonly, as virtiofsd 1.13; the one of qemu 7 has it not"
+        raise InfraError(what, hint=hint)
+    _check_socket(home / "virtme01234567")  # vng's name

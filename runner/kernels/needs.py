@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from runner.kernels.config import image_head, machine_of, read_config
-from runner.model import Build, Kernel, Root
+from runner.model import Build, Kernel, Root, Share
 from runner.model.architecture import Architecture, architecture
 from runner.probes.kind import Need
 from runner.probes.kinds import KINDS
@@ -22,8 +22,6 @@ _GUEST = (
     Need("VIRTIO_PCI", "the guest's devices", "virtio_pci", vital=True),
     Need("VIRTIO_NET", "the connection to the guest", "virtio_net", vital=True),
     Need("VIRTIO_CONSOLE", "virtme-ng starts the guest's programs through it", "virtio_console", vital=True),
-    Need("NET_9P_VIRTIO", "the host's folders come through it", "9pnet_virtio", vital=True),
-    Need("9P_FS", "the host's folders come through it", "9p", vital=True),
     Need("INOTIFY_USER", "virtme-ng waits for the guest's devices with it", vital=True),
     Need("BINFMT_ELF", "the guest's programs", vital=True),
     Need("BINFMT_SCRIPT", "what starts the guest's programs is a script", vital=True),
@@ -42,6 +40,11 @@ _CONSOLES = {
     "ttyAMA0": "SERIAL_AMBA_PL011_CONSOLE",
     "ttysclp0": "SCLP_CONSOLE",
     "hvc0": "HVC_CONSOLE",
+}
+_HOSTS = "the host's folders come through it, or through VIRTIO_FS"
+_SHARES: Mapping[Share, tuple[Need, ...]] = {  # the first that a kernel has
+    "9p": (Need("NET_9P_VIRTIO", _HOSTS, "9pnet_virtio", vital=True), Need("9P_FS", _HOSTS, "9p", vital=True)),
+    "virtiofs": (Need("VIRTIO_FS", "the host's folders come through it", "virtiofs", vital=True),),
 }
 _INITRD = Need("BLK_DEV_INITRD", "what the guest starts from are modules")
 _DISK = (
@@ -81,7 +84,8 @@ _ABOUT = ("CC_VERSION_TEXT", "PAHOLE_VERSION")
 
 def needs_of(row: Architecture) -> tuple[Need, ...]:
     """What guests and probes need of a kernel for this architecture."""
-    return tuple({need.option: need for need in (*_guest(row), *_DISK, _OVERLAY, _INITRD, *_OF_KINDS)}.values())
+    every = (*_guest(row), *_SHARES["9p"], *_DISK, _OVERLAY, _INITRD, *_OF_KINDS)
+    return tuple({need.option: need for need in every}.values())
 
 
 def _guest(row: Architecture) -> tuple[Need, ...]:
@@ -125,7 +129,8 @@ class Abilities:
     @classmethod
     def of(cls, kernel: Kernel) -> Self:
         row = architecture(kernel.pin.arch)
-        names = (*_options(needs_of(row)), *_FORCED, "CPU_BIG_ENDIAN", "MODULE_SIG_FORCE")
+        needs = (*needs_of(row), *_SHARES["virtiofs"])
+        names = (*_options(needs), *_FORCED, "CPU_BIG_ENDIAN", "MODULE_SIG_FORCE")
         folder = Path(kernel.root) / "lib/modules" / kernel.pin.release
         listed = folder / "modules.builtin"
         return cls(
@@ -137,9 +142,14 @@ class Abilities:
         )
 
     @property
+    def share(self) -> Share:
+        """How its guests have folders of their host. 9p where it has neither way, or nothing is known."""
+        return next((way for way, needs in _SHARES.items() if all(map(self._has, needs))), "9p")
+
+    @property
     def root(self) -> Root:
         """What its guests have as their root."""
-        return "disk" if all(self._has(need) for need in _DISK) else "9p"
+        return "disk" if all(map(self._has, _DISK)) else self.share
 
     @property
     def overlays(self) -> bool:
@@ -167,7 +177,7 @@ class Abilities:
         for option in _FORCED:
             if self.options.get(option) == "y":
                 return f"the kernel cannot boot: CONFIG_{option} is set: it takes no command line from virtme-ng"
-        first = (*_guest(self.row), *(_DISK if self.root == "disk" else ()))
+        first = (*_guest(self.row), *_SHARES[self.share], *(_DISK if self.root == "disk" else ()))
         if lacking := list(filter(None, map(self.missing, first))):
             return f"the kernel cannot boot: it is without {', '.join(lacking)}"
         modular = [need.module for need in first if self.options.get(need.option) != "y"]

@@ -32,6 +32,7 @@ from runner.model.kernels import (
     Pin,
     PinnedFile,
     Root,
+    Share,
     Which,
 )
 from runner.model.rows import JudgedSplat, KnownIssue, Mark, Row, StateWord

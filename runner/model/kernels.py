@@ -13,7 +13,8 @@ from runner.model.version import KernelVersion
 from runner.model.words import Plain, SafeName, Sha256, SourceText
 
 Which = Literal["newest-of-series", "all"]  # the kernels of a range
-Root = Literal["disk", "9p"]  # how a guest has its root: the image's disk, or the files on it from a folder of the host
+Share = Literal["9p", "virtiofs"]  # how a guest has folders of its host
+Root = Literal["disk", Share]  # how a guest has its root: the image's disk, or its files in a folder of the host
 
 
 # --- what is fixed before a run: matrix.lock ---------------------------------------------------------------------

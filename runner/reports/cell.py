@@ -164,7 +164,12 @@ def _kernel(result: CellResult) -> _Pairs:
     yield "image", f"{result.image_sha256 or 'never prepared'} (packages: {len(result.cell.image.packages)})"
 
 
-_ROOTS = {"": "never prepared", "disk": "the image's disk", "9p": "the image's files, over 9p: no ext4 or virtio-blk"}
+_ROOTS = {
+    "": "never prepared",
+    "disk": "the image's disk",
+    "9p": "the image's files, over 9p: no ext4 or virtio-blk",
+    "virtiofs": "the image's files, over virtiofs: no ext4 or virtio-blk, no 9p",
+}
 
 
 def _guest(result: CellResult) -> _Pairs:

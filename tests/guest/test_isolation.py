@@ -7,10 +7,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import get_args
+
+import pytest
 
 from runner.engine.machine import this_machine
+from runner.errors import InfraError
+from runner.guest.command import need_virtiofsd
 from runner.guest.interface import BootOrder, Guest
-from runner.model import Root
+from runner.model import Root, Share
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from tests.guest.conftest import Project
@@ -30,7 +35,7 @@ s.recv(512)
 
 
 @contextmanager
-def booted(project: Project, root: Root = "disk") -> Iterator[Guest]:
+def booted(project: Project, root: Root = "disk", share: Share = "9p") -> Iterator[Guest]:
     cell = OneCell.of(project.root, "kernel=6.12,arch=x86_64").cell
     machine = this_machine(offline=False)
     deadline = Deadline.after(_LIMIT_S, "the test's limit")
@@ -44,6 +49,7 @@ def booted(project: Project, root: Root = "disk") -> Iterator[Guest]:
         console=project.root / "console.log",
         scratch=machine.scratch,
         root=root,
+        share=share,
     )
     with machine.boot(order, deadline=deadline) as guest:
         yield guest
@@ -99,7 +105,8 @@ def test_a_guest_reaches_nothing_and_writes_nowhere_and_only_this_machine_reache
 
 def shares_that_cannot_be_written(guest: Guest) -> list[str]:
     """The folders of the host that a guest sees, each tried."""
-    shares = [line.split()[1] for line in in_guest(guest, "cat /proc/mounts")[1].splitlines() if " 9p " in line]
+    mounts = [line.split() for line in in_guest(guest, "cat /proc/mounts")[1].splitlines()]
+    shares = [place for _, place, kind, *_ in mounts if kind in get_args(Share)]
     for place in ("/run/key/authorized_keys", *(f"{share}/new" for share in shares)):
         in_guest(guest, f"mount -o remount,rw {place.rpartition('/')[0] or '/'}")
         status, said = in_guest(guest, f"echo x >> {place}")
@@ -108,8 +115,14 @@ def shares_that_cannot_be_written(guest: Guest) -> list[str]:
     return shares
 
 
-def test_a_guest_whose_root_is_a_folder_works_and_writes_nowhere_either(project: Project) -> None:
-    with booted(project, root="9p") as guest:
+@pytest.mark.parametrize("share", get_args(Share))
+def test_a_guest_whose_root_is_a_folder_works_and_writes_nowhere_either(project: Project, share: Share) -> None:
+    if share == "virtiofs":
+        try:
+            need_virtiofsd(project.root, deadline=Deadline.after(60, "the test's limit"))
+        except InfraError as error:
+            pytest.skip(str(error))
+    with booted(project, root=share, share=share) as guest:
         assert python(guest, "print(6 * 7)") == (0, "42\n")
         assert in_guest(guest, "modprobe nf_conntrack && grep -c ^nf_conntrack /proc/modules") == (0, "1\n")
         assert "/" in shares_that_cannot_be_written(guest)

@@ -65,7 +65,7 @@ def test_a_kernel_is_all_of_its_packages(
         ("6.12.113+deb13-s390x", "s390x", "generic"),
         ("6.12.113+deb13-powerpc64le", "ppc64le", "generic"),  # not the name that Debian has for the architecture
         ("7.2.13+deb14-powerpc64le-64k", "ppc64le", "64k"),
-        ("6.12.117+deb13-cloud-arm64", "arm64", None),
+        ("6.12.117+deb13-cloud-arm64", "arm64", "cloud"),
         ("6.12.117+deb13-amd64-16k", "x86_64", None),
         ("6.12.117+deb13-amd64-dbg", "x86_64", None),
         ("6.12.117+deb13-amd64-unsigned", "x86_64", None),

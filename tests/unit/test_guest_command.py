@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import get_args
 
 import pytest
 
@@ -12,7 +13,7 @@ from runner.errors import InfraError
 from runner.guest.accel import assign
 from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, BootOrder
-from runner.model import GuestSize, Image, Kernel
+from runner.model import GuestSize, Image, Kernel, Share
 from runner.model.architecture import ARCHITECTURES, Architecture, architecture
 from tests.samples import pin
 
@@ -83,8 +84,11 @@ def test_nothing_that_a_shell_or_qemu_could_misread_gets_through(cache: str) -> 
         argv(order("x86_64", cache=cache))
 
 
-def test_without_a_disk_the_root_is_a_folder_of_the_guests_own() -> None:
-    words = argv(replace(order("riscv64"), root="9p"))
+@pytest.mark.parametrize("share", get_args(Share))
+def test_without_a_disk_the_root_is_a_folder_of_the_guests_own(share: Share) -> None:
+    words = argv(replace(order("riscv64"), root=share, share=share))
+    assert ("--force-9p" in words) == (share == "9p")
+    assert ("--disable-microvm" in words) == (share == "virtiofs"), "vng would take another machine than for 9p"
     assert words[words.index("--root") + 1] == "/cache/root"
     assert not {"--root-disk", "--rw"}.intersection(words), "what the guest writes must not go through to the host"
     assert "-snapshot" not in " ".join(words)

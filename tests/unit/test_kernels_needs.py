@@ -79,6 +79,17 @@ def test_a_module_that_is_not_there_is_as_good_as_an_option_that_is_not_set(tmp_
     assert "without its module 9p (the host's folders" in able.cannot_boot()
 
 
+def test_without_9p_the_hosts_folders_come_through_virtiofs(tmp_path: Path) -> None:
+    distribution = abilities(tmp_path / "disk", without("9P_FS") + "CONFIG_VIRTIO_FS=y\n")
+    assert (distribution.root, distribution.share, distribution.cannot_boot()) == ("disk", "virtiofs", "")
+    folder = abilities(tmp_path / "folder", without("NET_9P_VIRTIO", VNG) + "CONFIG_VIRTIO_FS=y\n")
+    assert (folder.root, folder.share, folder.cannot_boot()) == ("virtiofs", "virtiofs", "")
+    module = abilities(tmp_path / "module", without("9P_FS") + "CONFIG_VIRTIO_FS=m\n")
+    assert (module.root, module.share) == ("disk", "9p"), "virtiofs.ko is not there"
+    assert "CONFIG_9P_FS (the host's folders come through it, or through VIRTIO_FS)" in module.cannot_boot()
+    assert abilities(tmp_path / "both", f"{CONFIG}CONFIG_VIRTIO_FS=y\n").share == "9p"
+
+
 def test_only_what_is_loaded_at_the_start_needs_an_initramfs(tmp_path: Path) -> None:
     assert "BLK_DEV_INITRD (what the guest starts from" in abilities(tmp_path, without("BLK_DEV_INITRD")).cannot_boot()
     built_in = without("BLK_DEV_INITRD").replace("VIRTIO_BLK=m", "VIRTIO_BLK=y")
