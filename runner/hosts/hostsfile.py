@@ -24,14 +24,8 @@ _TARGET = r"([A-Za-z0-9_][A-Za-z0-9_.@+\\-]{0,127}@)?[A-Za-z0-9]([A-Za-z0-9.:-]{
 _PATH = r"(~|(~?/[A-Za-z0-9._+-]+))(/[A-Za-z0-9._+-]+)*"
 
 
-Name = Annotated[
-    str,
-    Matches("a host's name", _NAME, "small letters, digits, `.` and `-`"),
-]
-Target = Annotated[
-    str,
-    Matches("an ssh target", _TARGET, "user@host or host; the port has its own key"),
-]
+Name = Annotated[str, Matches("a host's name", _NAME, "small letters, digits, `.` and `-`")]
+Target = Annotated[str, Matches("an ssh target", _TARGET, "user@host or host; the port has its own key")]
 PlainPath = Annotated[
     str,
     Matches("a path", _PATH, "beginning with / or ~/, of letters, digits and `.`, `_`, `+`, `-`"),

@@ -29,23 +29,22 @@ from runner.model.version import KernelVersion
 log = logging.getLogger(__name__)
 
 GENERIC = "generic"
+POCKETS = ("-updates", "-security")  # of a stable suite: a kernel of theirs is a kernel of the suite
 VERSION = r"\d[0-9a-z.+~]*(?:-\d[0-9a-z.+~]*|-rc\d+)*"  # in the name of an image's package
 _URI = r"(https?://|file:/|copy:/)[A-Za-z0-9._~%+=:@/-]{1,200}"
 _LEADING = re.compile(r"\d{1,5}\.\d{1,5}(?:\.\d{1,5})?(?:[-~]rc\d{1,3})?(?![\d.])", re.ASCII)
 _PATTERN = r"[a-z][a-z0-9.+-]*\*[a-z0-9.+-]{0,60}"
 
-Uri = Annotated[
-    str,
-    Matches("the address of an archive", _URI, "like https://deb.example.org/debian"),
-]
-Pattern = Annotated[
-    str,
-    Matches("a pattern", _PATTERN, "like linux-image-*-generic, where * is the version"),
-]
+Uri = Annotated[str, Matches("the address of an archive", _URI, "like https://deb.example.org/debian")]
+Pattern = Annotated[str, Matches("a pattern", _PATTERN, "like linux-image-*-generic, where * is the version")]
 
 
 class AptKernels(PackagedSource):
     """Kernels of an archive of Debian packages. A subclass says of which, and which packages hold their images."""
+
+    @property
+    def default_name(self) -> str:
+        return "-".join(filter(None, (self.suites[0], self.series)))
 
     @property
     def suites(self) -> tuple[str, ...]:
@@ -212,10 +211,6 @@ class AptSource(AptKernels):
     apt: Annotated[AptArchive, Field(description="the archive, and which of its packages hold kernels' images")]
 
     @property
-    def default_name(self) -> str:
-        return "-".join(filter(None, (self.suites[0], self.series)))
-
-    @property
     def suites(self) -> tuple[str, ...]:
         return self.apt.suites
 
@@ -234,7 +229,7 @@ class AptSource(AptKernels):
         return (found[1], GENERIC) if found else ("", "")
 
     def exactly(self, suite: str, version: str, variant: str) -> str:  # noqa: ARG002  there is one flavour
-        return self.model_copy(update={"series": version, "versions": None, "which": None}).text
+        return self.only(version)
 
 
 def _parts(entry: Listed, release: str, known: Mapping[tuple[str, str], Listed]) -> tuple[Package, ...]:

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
-from runner.kernels.apt import GENERIC, VERSION, FlavouredKernels
+from runner.kernels.apt import GENERIC, POCKETS, VERSION, FlavouredKernels
 from runner.kernels.archive import Archive
 from runner.kernels.fields import OneOf
 from runner.kernels.mirrors import SUITES
@@ -28,17 +28,9 @@ FLAVOURS: dict[str, tuple[str, ...]] = {
     "cloud": ("x86_64", "arm64"),
     **{f"{size}k": tuple(row.name for row in ARCHITECTURES.values() if size in row.pages_kib) for size in _SIZES},
 }
-# A stable suite's newest kernels come through these first; a kernel of theirs is a kernel of the suite.
-_POCKETS = ("-updates", "-security")
 
-Suite = Annotated[
-    str,
-    OneOf("suite", SUITES),
-]
-Flavour = Annotated[
-    str,
-    OneOf("flavour", FLAVOURS),
-]
+Suite = Annotated[str, OneOf("suite", SUITES)]
+Flavour = Annotated[str, OneOf("flavour", FLAVOURS)]
 
 
 class DebianSource(FlavouredKernels):
@@ -58,7 +50,7 @@ class DebianSource(FlavouredKernels):
 
     @property
     def pockets(self) -> tuple[str, ...]:
-        return tuple(self.debian + pocket for pocket in _POCKETS if self.debian + pocket in SUITES)
+        return tuple(self.debian + pocket for pocket in POCKETS if self.debian + pocket in SUITES)
 
     @classmethod
     def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> tuple[Pin, ...]:  # noqa: ARG003

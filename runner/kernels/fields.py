@@ -69,14 +69,8 @@ Name = Annotated[
     BeforeValidator(quoted),
     Matches("a name", _NAME, "letters, digits and `.`, `_`, `-`, at most 64, no sign at its start"),
 ]
-Arch = Annotated[
-    str,
-    OneOf("architecture", ARCHITECTURES, likely),
-]
-AbsolutePath = Annotated[
-    str,
-    Matches("a path", _PATH, "it must begin with / and be of letters, digits and ._/+:=-"),
-]
+Arch = Annotated[str, OneOf("architecture", ARCHITECTURES, likely)]
+AbsolutePath = Annotated[str, Matches("a path", _PATH, "it must begin with / and be of letters, digits and ._/+:=-")]
 _DOTTED = r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}"
 _SERIES = rf"{_DOTTED}([-~]rc[0-9]{{1,3}})?(-[0-9][A-Za-z0-9.+~_-]{{0,63}})?"
 _BOUND = rf"(>=|<=|>|<){_DOTTED}"
@@ -87,11 +81,7 @@ Series = Annotated[
     BeforeValidator(quoted),
     Matches("a kernel series", _SERIES, 'like "6.12", "7", or one version, like "6.12.117" or "6.12.117-1"'),
 ]
-Range = Annotated[
-    str,
-    BeforeValidator(quoted),
-    Matches("a range of versions", _RANGE, 'like ">=6.12" or ">=6.1,<7"'),
-]
+Range = Annotated[str, BeforeValidator(quoted), Matches("a range of versions", _RANGE, 'like ">=6.12" or ">=6.1,<7"')]
 
 
 def _listed(value: object) -> object:
@@ -99,11 +89,7 @@ def _listed(value: object) -> object:
     return tuple(value.split(",")) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
-Names = Annotated[
-    tuple[Name, ...],
-    BeforeValidator(_listed),
-    Field(min_length=1),
-]
+Names = Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1)]
 _OURS = re.compile(r"--|(?:(?:init|rdinit|root|rootfstype|rootflags|console|panic)(?:=.*)?)|virtme.*")
 
 

@@ -26,10 +26,7 @@ ALL, NEWEST = "all", "newest"
 ROOT = Path("/")
 _RELEASE = r"(all|newest|[0-9][A-Za-z0-9._+~-]{0,100})"
 
-Release = Annotated[
-    str,
-    Matches("a release", _RELEASE, 'like "6.1.0-56-amd64" (`uname -r`), or all, or newest'),
-]
+Release = Annotated[str, Matches("a release", _RELEASE, 'like "6.1.0-56-amd64" (`uname -r`), or all, or newest')]
 
 
 class InstalledSource(LocalSource):

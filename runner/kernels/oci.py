@@ -45,10 +45,7 @@ _NOT_THERE = re.compile(r"manifest unknown|name unknown|repository name not know
 # Docker's names for architectures are Go's; they are Debian's but for these.
 _GO = {"ppc64el": "ppc64le"}
 
-Reference = Annotated[
-    str,
-    Matches("an image", _REFERENCE, _RULE),
-]
+Reference = Annotated[str, Matches("an image", _REFERENCE, _RULE)]
 
 
 class _Platform(BaseModel):

@@ -42,14 +42,8 @@ _REPO, _COMMON, _RPM = (f"{{http://linux.duke.edu/metadata/{name}}}" for name in
 _HEAD = b'<metadata xmlns="http://linux.duke.edu/metadata/common" xmlns:rpm="http://linux.duke.edu/metadata/rpm">'
 _TAIL = b"</package>"
 
-Uri = Annotated[
-    str,
-    Matches("the address of a repository", _URI, "like https://rpm.example.org/41/$basearch/os"),
-]
-Key = Annotated[
-    str,
-    Matches("a file of keys", _KEY, f"a whole path, or one below /usr/share/{KEYS}"),
-]
+Uri = Annotated[str, Matches("the address of a repository", _URI, "like https://rpm.example.org/41/$basearch/os")]
+Key = Annotated[str, Matches("a file of keys", _KEY, f"a whole path, or one below /usr/share/{KEYS}")]
 
 
 class RpmRepository(Plain):
@@ -91,8 +85,7 @@ class RpmSource(PackagedSource):
         for source in named:
             for arch in archs:
                 for pin in source.kernels(arch, means):
-                    one = source.model_copy(update={"series": _build(pin), "versions": None, "which": None})
-                    yield pin.model_copy(update={"source": one.text})
+                    yield pin.model_copy(update={"source": source.only(_build(pin))})
 
     def pins(self, arch: str, means: Means) -> Sequence[Pin]:
         """Raises UserError, naming what there is, when there is nothing; InfraError also when a signature is bad."""

@@ -155,6 +155,10 @@ class PackagedSource(KernelSource):
             said["which"] = "all"
         return f"{self.word}:{uri}?{urlencode(said, safe='/,:*<>=~')}"
 
+    def only(self, build: str) -> str:
+        """The text that means one build alone."""
+        return self.model_copy(update={"series": build, "versions": None, "which": None}).text
+
     @property
     def chosen(self) -> str:
         return self.versions or self.series or ""

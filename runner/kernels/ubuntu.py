@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
-from runner.kernels.apt import GENERIC, VERSION, FlavouredKernels
+from runner.kernels.apt import GENERIC, POCKETS, VERSION, FlavouredKernels
 from runner.kernels.aptroot import Repository
 from runner.kernels.archive import Archive
 from runner.kernels.download import server_from
@@ -28,7 +28,6 @@ _KEYRING = "usr/share/keyrings/ubuntu-archive-keyring.gpg"
 _SERVERS = {"x86_64": "http://archive.ubuntu.com/ubuntu"}
 _PORTS = "http://ports.ubuntu.com/ubuntu-ports"  # has all other architectures
 _LISTED = ("jammy", "noble")
-_POCKETS = ("-updates", "-security")
 
 
 class UbuntuSource(FlavouredKernels):
@@ -44,12 +43,8 @@ class UbuntuSource(FlavouredKernels):
     ] = (GENERIC,)
 
     @property
-    def default_name(self) -> str:
-        return "-".join(filter(None, (self.ubuntu, self.series)))
-
-    @property
     def pockets(self) -> tuple[str, ...]:
-        return () if "-" in self.ubuntu else tuple(self.ubuntu + pocket for pocket in _POCKETS)
+        return () if "-" in self.ubuntu else tuple(self.ubuntu + pocket for pocket in POCKETS)
 
     @classmethod
     def offers(cls, named: Sequence[Self], archs: Sequence[str], means: Means) -> Iterator[Pin]:

@@ -36,10 +36,7 @@ Glob = Annotated[
     BeforeValidator(quoted),
     Matches("a pattern", _GLOB, "a kernel's name, in which * stands for anything"),
 ]
-BaseSuite = Annotated[
-    str,
-    OneOf("suite for an image", IMAGE_SUITES),
-]
+BaseSuite = Annotated[str, OneOf("suite for an image", IMAGE_SUITES)]
 
 # --- the file, as it is written ------------------------------------------------------------------------------------
 
