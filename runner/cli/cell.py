@@ -71,7 +71,7 @@ def show(
     report = probe_report(found, probe, says=says, source=source, trace=trace, run_id=run or "")
     if trace is None:
         hint = f"runner cell repro {cell}{f' --run {run}' if run else ''} --probe {probe}"
-        report = Lines(report, Text(), Text("its trace:", "dim"), whole(f"  {hint}", "dim"))
+        report = Lines(report, Text("Boot the cell again and ask this probe alone:", "dim"), whole(f"  {hint}", "dim"))
     return Shown(report, lambda: to_json(exported_probe(found, probe)))
 
 

@@ -64,7 +64,9 @@ def list_kernels(
         if (versions is None or pin.upstream in versions) and flavour in ("all", pin.variant or "generic")
     ]
     if not offers:
-        typer.echo("no kernel matches", err=True)
+        unnamed = [word for word in source or () if not any(it.startswith(f"{word}:") for it in named)]
+        of = f"; the matrix names no source {' or '.join(unnamed)}" if unnamed else ""
+        typer.echo(f"no kernel matches{of}", err=True)
     rows = [
         (it.version, it.arch, it.release, it.source, it.package_version, str(it.size_bytes >> 20 or ""))
         for it in offers

@@ -69,6 +69,7 @@ class Archive:
         self._other = repository
         self._transport: str | None = None
         self._offline = offline
+        self._told: set[str] = {""}  # notices: the same for each architecture
 
     def at(self, repository: Repository) -> Archive:
         """Another archive, with the same cache."""
@@ -86,8 +87,9 @@ class Archive:
         roots = [self._root(suite, arch, deadline) for suite, arch in todo]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             notices = set(pool.map(lambda root: root.update(deadline, max_age_s), roots))
-        for notice in sorted(notices - {""}):  # the same for each architecture
+        for notice in sorted(notices - self._told):
             log.warning("%s", notice)
+        self._told |= notices
 
     def _need_lists(self, pairs: Iterable[tuple[str, str]], deadline: Deadline) -> None:
         lacking = [f"{suite} {arch}" for suite, arch in pairs if not self._root(suite, arch, deadline).index.exists()]

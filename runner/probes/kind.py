@@ -193,6 +193,10 @@ class Kind(Generic[KnownT]):
         """Where, and under which name."""
         return GridPlace(subject)
 
+    def noun_of(self, row: Row) -> str:
+        """What it is called when rows are counted."""
+        return self.place(row.subject).noun or self.noun
+
     def title(self, rows: Sequence[Row]) -> str:
         """Of a group, which has these rows."""
         return ""

@@ -51,7 +51,7 @@ def cell_report(
     parts += [_splat(splat) for splat in cell.splats]
     for kind in KINDS.values():
         rows = [row for row in cell.rows if row.kind == kind.name]
-        title = f"{kind.noun.capitalize()}s"
+        title = ", ".join(dict.fromkeys(f"{kind.noun_of(row)}s" for row in rows)).capitalize()
         if verdicts := [row for row in rows if row.verdict is not None]:
             tally = _tally([str(row.verdict) for row in verdicts], [str(it) for it in Verdict])
             parts.append(section(f"{title}: {tally}", _verdicts(verdicts)))

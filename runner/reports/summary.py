@@ -156,8 +156,7 @@ def totals(judged: JudgedRun) -> Totals:
     verdicts: dict[str, Counter[Verdict]] = defaultdict(Counter)
     for row in (row for cell in judged.cells for row in cell.rows):
         if row.verdict is not None:
-            kind = KINDS[row.kind]
-            verdicts[kind.place(row.subject).noun or kind.noun][row.verdict] += 1
+            verdicts[KINDS[row.kind].noun_of(row)][row.verdict] += 1
     return Totals(
         cells=Counter(cell.result.outcome for cell in judged.cells),
         verdicts=verdicts,

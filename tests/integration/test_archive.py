@@ -155,6 +155,7 @@ def test_fresh_lists_are_not_fetched_again(archive: Archive, mirror: Path) -> No
 def test_lists_beyond_their_time_are_used_with_a_warning(archive: Archive, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         archive.update([PAIR, ("forky", "x86_64")], deadline=soon())
+        archive.update([("forky", "x86_64")], deadline=soon(), max_age_s=0)
     assert [record.getMessage().count("forky") for record in caplog.records] == [1]
     assert "Sat, 01 Nov 2025" in caplog.text
 

@@ -14,6 +14,12 @@ TARGET = (
 )
 SLOT = "libbpf: map 'calls': failed to initialize slot [1] to prog 'of_xdp' fd=9: -22\n"
 NO_OPS = "Qdisc_ops is not found in kernel BTF"
+OTHER = """\
+libbpf: prog 'enqueue': BPF program load failed: Invalid argument
+libbpf: prog 'enqueue': -- BEGIN PROG LOAD LOG --
+0: R1=ctx() R10=fp0 refs=1
+libbpf: prog 'enqueue': failed to load: -22
+"""
 UNTYPED = "libbpf: prog 'untyped_section': missing BPF prog type, check ELF section name 'socket1'\n"
 MAP = "libbpf: Error in bpf_create_map_xattr(odd):-EINVAL. Retrying.\nlibbpf: map 'odd': failed to create: -EINVAL\n"
 CORE = "failed to resolve CO-RE relocation <byte_off> [47] struct task_struct.no_such_field (0:0 @ offset 0)\nprocessed"
@@ -48,6 +54,8 @@ def test_the_words_are_the_line_that_says_it() -> None:
     log = "The sequence of 8193 jumps is too complex.\nstack depth 0\nprocessed 24580 insns"
     assert cause_of(ERRNO["E2BIG"], "", log, supported=True).words == "The sequence of 8193 jumps is too complex."
     assert cause_of(ERRNO["EINVAL"], UNTYPED, "", supported=True).words.startswith("prog 'untyped_section': missing")
+    of_other = cause_of(ERRNO["EINVAL"], OTHER, "", supported=True)  # one that it cannot be loaded without
+    assert of_other.words == "prog 'enqueue': BPF program load failed: Invalid argument"
     slot = cause_of(ERRNO["EINVAL"], SLOT, "", supported=True)
     other = "libbpf: extern (func ksym) 'bpf_x': func_proto [41] incompatible with vmlinux [69294]\n"
     assert cause_of(ERRNO["EINVAL"], other, "", supported=True).words.endswith("func_proto incompatible with vmlinux")

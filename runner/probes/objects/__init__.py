@@ -139,11 +139,13 @@ class Objects(Kind[tuple[UserObject, ...]]):
                 yield Said(id=f"{each.id}/{name}", probe=each.id, subject=f"{each.id}/{name}", type="", says="it loads")
 
     def shown(self, result: CellResult, row: Row) -> Pairs:
-        yield "load", errno_words(row.errno, "the kernel took it")
+        yield "load", errno_words(row.errno, "the kernel accepted it")
         for name, value in row.details.items():
             if value in ("", None):
                 continue
-            yield name, ", ".join(f"{it} {value[it]}" for it in value) if isinstance(value, dict) else str(value)
+            text = ", ".join(f"{it} {value[it]}" for it in value) if isinstance(value, dict) else str(value)
+            for number, line in enumerate(text.splitlines()):
+                yield "" if number else name, line
 
     def shown_as(self, row: Row) -> StateWord:
         if row.state == LOADS and row.verdict is Verdict.BROKEN:

@@ -61,6 +61,7 @@ _SAID_BY_VERIFIER = (
     ("target", r"attach_btf_id (\S+) is not a (?:function|tracepoint)"),
 )
 _NUMBERED = re.compile(r" fd=\d+|(?<!slot) \[\d+\]")  # descriptors and BTF ids: others on each boot and kernel
+_SAYS_NOTHING = re.compile(r"failed to load|-- (?:BEGIN|END) PROG LOAD LOG --$")
 _NO_CONFIG = "failed to open system Kconfig"
 _LIBBPF = tuple((word, re.compile(pattern, re.MULTILINE)) for word, pattern in _SAID_BY_LIBBPF)
 _VERIFIER = tuple((word, re.compile(pattern, re.MULTILINE)) for word, pattern in _SAID_BY_VERIFIER)
@@ -83,7 +84,7 @@ def cause_of(errno: int, words: str, log: str, *, supported: bool | None, is_map
 
 def _last_line(words: str) -> str:
     """What libbpf said last but that it failed."""
-    said = [line for line in words.splitlines() if line.startswith("libbpf: ") and "failed to load" not in line]
+    said = [it for it in words.splitlines() if it.startswith("libbpf: ") and not _SAYS_NOTHING.search(it)]
     return _line(said[-1], 0) if said else ""
 
 
