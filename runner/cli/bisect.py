@@ -88,7 +88,7 @@ def bisect(
         raise UserError("--git needs --good REF and --bad REF", hint="--good v6.12.111 --bad v6.12.117")
     archs = _archs(project, arch, several=bool(version))
     project, target = _of_file(project, target)
-    with stoppable(), _resumable(), project.store(read_only=False) as store:
+    with stoppable(), project.store(read_only=False) as store, _resumable():
         setup = _setup(project, target, store, offline=offline)
         if git:
             done = _commits(setup, git, good, bad, archs[0], compiler)

@@ -43,7 +43,7 @@ class Grid:
         parts.append(_legend(grid))
         if grid.hidden:
             were = "was" if grid.hidden == 1 else "were"
-            more = f"{grid.hidden} more {counted(grid.hidden, head(grid.topics)).split()[1]} {were} asked about"
+            more = f"{counted(grid.hidden, f'more {head(grid.topics)}')} {were} asked about"
             parts.append(Text(more + (f": {self.every_hint}" if self.every_hint else ""), "dim"))
         if why.notes:
             parts += [Text(), Text("Why", "bold"), _why(why.notes)]
