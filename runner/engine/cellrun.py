@@ -90,7 +90,6 @@ def boot_order(cell: Cell, machine: Machine, console: Path, *, gdb: bool = False
         console=console,
         scratch=machine.scratch,
         root=able.root,
-        share=able.share,
         overlays=able.overlays,
         gdb=gdb,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import platform
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from runner.guest.accel import accelerations
 from runner.guest.interface import Accel, Booter, BootOrder, Guest
 from runner.guest.tools import tools_of
 from runner.images import ensure_image, stored_image_sha256
+from runner.images.bootfiles import ensure_boot_files
 from runner.kernels import ensure_kernel, stored_kernel_sha256
 from runner.model import Cell, Image, Kernel
 from runner.model.architecture import architecture
@@ -67,6 +68,10 @@ class RealMachine:
     def boot(self, order: BootOrder, *, deadline: Deadline) -> AbstractContextManager[Guest]:
         from runner.guest.boot import boot  # noqa: PLC0415  late: it brings paramiko, which takes 17 MiB
 
+        if order.root == "disk":
+            words = order.cmdline
+            files = ensure_boot_files(order.kernel, order.image, self.cache, cmdline=words, deadline=deadline)
+            order = replace(order, files=files)
         return boot(order, deadline=deadline)
 
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:

@@ -18,6 +18,7 @@ from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest import console
 from runner.guest.command import (
     GDB_SOCKET,
+    INITRD,
     ROOT,
     Command,
     need_virtiofsd,
@@ -25,6 +26,7 @@ from runner.guest.command import (
     virtme_environment,
     virtme_tool,
     vng_argv,
+    write_initrd,
     write_qemu,
 )
 from runner.guest.console import Console
@@ -110,7 +112,9 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
     with suppress(OSError):  # not every kernel tells its .config
         shutil.copyfile(order.kernel.config, folder / "keys" / "config")
     port = _free_port()
-    if order.root != "disk":
+    if order.files:
+        write_initrd(order.files, folder / "keys", folder / INITRD)
+    elif order.root != "disk":
         _lay_root(order, folder / ROOT, deadline)
     if order.share == "virtiofs":
         need_virtiofsd(folder, deadline=deadline)

@@ -7,13 +7,15 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePath
 from typing import Protocol
 
+from virtme.cpiowriter import CpioWriter
+
 from runner.errors import InfraError
 from runner.guest.interface import BootOrder
-from runner.model import Share
+from runner.model import BootFiles, Share
 from runner.model.deadline import Deadline
 from runner.process import require, run
 
@@ -27,6 +29,8 @@ _START = "/usr/sbin/guest-start"
 # in a folder of the host the files are those of who started the guest, and dropbear wants root's home to be root's
 _OWN_HOME = "mount -t tmpfs -o mode=700 home /root && ln -s /run/ssh /root/.ssh"
 ROOT = "root"  # there too: the guest's root, where that is no disk
+INITRD = "initrd"  # there too, where it is one
+_INIT = Path(__file__).with_name("init.sh")
 _SOCKET_PATH_MAX = 107  # of a UNIX socket, unix(7)
 _SHARED: Mapping[Share, tuple[str, ...]] = {
     "9p": ("--force-9p",),  # the search for virtiofsd costs 3 s per shared folder where only qemu's old one is there
@@ -36,18 +40,19 @@ _SHARED: Mapping[Share, tuple[str, ...]] = {
 # serial port. Warnings and worse are what a post-mortem needs.
 _LOGLEVEL = 5
 
-# vng makes most of the kernel's command line itself. A kernel cuts what is too long for it without a word, from its
-# end, where vng names the init process: the guest then panics for another reason.
+# A kernel cuts a command line that is too long for it without a word, from its end, where vng names the init process:
+# the guest then panics for another reason. qemu takes the last one that it is given.
 _QEMU = """\
 #!/bin/sh
 for word; do
     {check}
-    if [ "$before" = -append ] && [ ${{#word}} -ge {limit} ]; then
-        echo "the kernel's command line has ${{#word}} bytes, and {arch} takes {most}" >&2
-        exit 1
-    fi
+    [ "$before" = -append ] && line=$word
     before=$word
 done
+if [ ${{#line}} -ge {limit} ]; then
+    echo "the kernel's command line has ${{#line}} bytes, and {arch} takes {most}" >&2
+    exit 1
+fi
 exec {qemu} "$@"
 """
 _REFUSAL = re.compile(r"the kernel's command line has \d+ bytes, and \S+ takes \d+|virtiofsd did not start.*")
@@ -77,50 +82,67 @@ def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, 
     """
     row = order.architecture
     netdev = f"user,id=ssh,restrict=on,hostfwd=tcp:127.0.0.1:{port}-{GUEST_ADDRESS}:22"
-    options = f"-netdev {netdev} -device {row.net_device},netdev=ssh"
+    options = ["-netdev", netdev, "-device", f"{row.net_device},netdev=ssh"]
     if order.accel == "tcg":  # for some vng names none, and qemu's own default depends on its version
-        options += f" -cpu {row.cpu}"
-    start = _START
-    if order.root != "disk":
-        root = ["--root", _safe(keys.with_name(ROOT))]
-        start = f"{_OWN_HOME} && {start}"
-    else:
-        root = ["--root-disk", _safe(order.image.disk), "--root-fstype", "ext4"]  # the driver; the disk is ext2
-    if order.root == "disk" and not order.overlays:  # what is written goes where qemu throws it away
-        root.append("--rw")
-        options += " -snapshot"
+        options += ["-cpu", row.cpu]
+    words = (*row.kernel_args, *order.cmdline.split())
+    if order.gdb:
+        words = (*words, "nokaslr")  # so that symbols are where vmlinux has them
+        options += _gdb_options(keys.with_name(GDB_SOCKET))
     argv = [
         os.fspath(vng),
         "--run", _safe(order.kernel.image),
         "--qemu", _safe(qemu),
-        *root,
-        "--busybox", _safe(order.image.busybox),
-        "--rodir", f"{KEYS_IN_GUEST}={_safe(keys)}",
+        *(_disk(order, order.files, keys, words, options) if order.files else _folder(order, keys, words)),
         "--cpus", str(order.size.cpus),
         "--memory", f"{order.size.memory_mib}M",
         "--user", "root",
         *_SHARED[order.share],
         "--disable-monitor",
         "--verbose",
-        "--append", f"loglevel={_LOGLEVEL}",
-        *(f"--append={shlex.quote(word)}" for word in (*row.kernel_args, *order.cmdline.split())),
-        "--exec", start,  # --exec also sets panic=-1 and -no-reboot
-        f"--qemu-opts={options}",
+        f"--qemu-opts={shlex.join(options)}",
     ]  # fmt: skip
     if row.uname != host_uname:  # vng refuses the name of its own architecture
         argv += ["--arch", row.vng]
     if order.accel == "tcg":  # vng takes KVM whenever the device opens, which does not mean that it works
         argv.append("--disable-kvm")
-    if order.gdb:
-        argv += ["--append", "nokaslr"]  # so that symbols are where vmlinux has them
-        argv.append(f"--qemu-opts={_gdb_options(keys.with_name(GDB_SOCKET))}")
     return argv
 
 
-def _gdb_options(path: Path) -> str:
+def _disk(order: BootOrder, files: BootFiles, keys: Path, words: Iterable[str], options: list[str]) -> list[str]:
+    """vng's words for a root on a disk. Adds to the options of qemu, of which the last counts where vng has one too:
+    the kernel, an initramfs of ours, and a command line for that.
+    """
+    row = order.architecture
+    console = f"console={row.console} {row.early_console} panic=-1 loglevel={_LOGLEVEL}"
+    options += ["-kernel", _safe(files.kernel), "-initrd", _safe(keys.with_name(INITRD))]
+    options += ["-append", " ".join((*console.split(), *words))]
+    options += ["-drive", f"if=none,id=modules,format=raw,readonly=on,file={_safe(files.modules)}"]
+    options += ["-device", f"{row.disk_device},drive=modules,serial=modules"]
+    rw = []
+    if not order.overlays:
+        options.append("-snapshot")
+        rw.append("--rw")
+    # --exec also sets -no-reboot, and connects the console
+    return ["--root-disk", _safe(order.image.disk), *rw, "--skip-modules", "--exec", "true"]
+
+
+def _folder(order: BootOrder, keys: Path, words: Iterable[str]) -> list[str]:
+    """vng's words for a root that is a folder: vng makes an initramfs where the kernel needs one, and runs its init."""
+    return [
+        "--root", _safe(keys.with_name(ROOT)),
+        "--busybox", _safe(order.image.busybox),
+        "--rodir", f"{KEYS_IN_GUEST}={_safe(keys)}",
+        "--append", f"loglevel={_LOGLEVEL}",
+        *(f"--append={shlex.quote(word)}" for word in words),
+        "--exec", f"{_OWN_HOME} && {_START}",  # --exec also sets panic=-1 and -no-reboot
+    ]  # fmt: skip
+
+
+def _gdb_options(path: Path) -> list[str]:
     """A socket in a folder of the user's own instead of a port: whoever reaches it owns the guest, and ports race."""
     _check_socket(path)
-    return f"-chardev socket,id=gdb,path={_safe(path)},server=on,wait=off -gdb chardev:gdb"
+    return ["-chardev", f"socket,id=gdb,path={_safe(path)},server=on,wait=off", "-gdb", "chardev:gdb"]
 
 
 def _check_socket(path: Path) -> None:
@@ -155,6 +177,19 @@ def write_qemu(order: BootOrder, folder: Path) -> Path:
     script.write_text(text)
     script.chmod(0o700)
     return script
+
+
+def write_initrd(files: BootFiles, keys: Path, path: Path) -> None:
+    """What all guests of the kernel start from, then the first program and what is in the folder `keys`."""
+    shutil.copyfile(files.initrd, path)
+    with path.open("ab") as file:
+        archive = CpioWriter(file)
+        with _INIT.open("rb") as body:
+            archive.write_file(name=b"init", body=body, mode=0o755)
+        for one in sorted(keys.iterdir()):
+            with one.open("rb") as body:
+                archive.write_file(name=f"key/{one.name}".encode(), body=body, mode=0o600)
+        archive.write_trailer()
 
 
 def refusal(text: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from runner.model import GuestSize, Image, Kernel, Root, Share, Splat
+from runner.model import BootFiles, GuestSize, Image, Kernel, Root, Share, Splat
 from runner.model.architecture import Architecture
 from runner.model.deadline import Deadline
 from runner.process import Completed
@@ -28,10 +28,15 @@ class BootOrder:
     console: Path  # where the console log goes, from its first byte on
     scratch: Path  # a folder for what lives as long as the guest
     root: Root = "disk"
-    share: Share = "9p"
-    overlays: bool = True  # over each folder of the root that is written to; without them the root itself is
+    files: BootFiles | None = None  # what it starts from where its root is a disk; vng makes it where it is a folder
+    overlays: bool = True  # over the disk, which is not written to; without them qemu throws away what is written
     cmdline: str = ""  # words, after all that are ours
     gdb: bool = False  # qemu waits for a debugger's connection while the guest runs
+
+    @property
+    def share(self) -> Share:
+        """How vng shows folders of the host to it; a guest whose root is a disk mounts none."""
+        return "9p" if self.root == "disk" else self.root
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,4 +55,4 @@ def host_cpu(cpuinfo: Path = CPUINFO) -> str:
 @cache
 def _own_code() -> str:
     folder = Path(__file__).parent
-    return files_digest({file.name: file.read_bytes() for file in folder.glob("*.py")})
+    return files_digest({file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()})

@@ -21,8 +21,6 @@ from runner.probes.kinds import KINDS
 _GUEST = (
     Need("VIRTIO_PCI", "the guest's devices", "virtio_pci", vital=True),
     Need("VIRTIO_NET", "the connection to the guest", "virtio_net", vital=True),
-    Need("VIRTIO_CONSOLE", "virtme-ng starts the guest's programs through it", "virtio_console", vital=True),
-    Need("INOTIFY_USER", "virtme-ng waits for the guest's devices with it", vital=True),
     Need("BINFMT_ELF", "the guest's programs", vital=True),
     Need("BINFMT_SCRIPT", "what starts the guest's programs is a script", vital=True),
     Need("DEVTMPFS", "the guest's devices", vital=True),
@@ -34,6 +32,10 @@ _GUEST = (
     Need("TMPFS", "what the guest writes", vital=True),
     Need("INET", "the connection to the guest", vital=True),
 )
+_FOLDER = (  # of a guest whose root is a folder of the host
+    Need("VIRTIO_CONSOLE", "virtme-ng starts the guest's programs through it", "virtio_console"),
+    Need("INOTIFY_USER", "virtme-ng waits for the guest's devices with it"),
+)
 _PCI = Need("PCI", "the guest's devices", vital=True)
 _CONSOLES = {
     "ttyS0": "SERIAL_8250_CONSOLE",
@@ -43,8 +45,8 @@ _CONSOLES = {
 }
 _HOSTS = "the host's folders come through it, or through VIRTIO_FS"
 _SHARES: Mapping[Share, tuple[Need, ...]] = {  # the first that a kernel has
-    "9p": (Need("NET_9P_VIRTIO", _HOSTS, "9pnet_virtio", vital=True), Need("9P_FS", _HOSTS, "9p", vital=True)),
-    "virtiofs": (Need("VIRTIO_FS", "the host's folders come through it", "virtiofs", vital=True),),
+    "9p": (Need("NET_9P_VIRTIO", _HOSTS, "9pnet_virtio"), Need("9P_FS", _HOSTS, "9p")),
+    "virtiofs": (Need("VIRTIO_FS", "the host's folders come through it", "virtiofs"),),
 }
 _INITRD = Need("BLK_DEV_INITRD", "what the guest starts from are modules")
 _DISK = (
@@ -84,7 +86,7 @@ _ABOUT = ("CC_VERSION_TEXT", "PAHOLE_VERSION")
 
 def needs_of(row: Architecture) -> tuple[Need, ...]:
     """What guests and probes need of a kernel for this architecture."""
-    every = (*_guest(row), *_SHARES["9p"], *_DISK, _OVERLAY, _INITRD, *_OF_KINDS)
+    every = (*_guest(row), *_FOLDER, *_SHARES["9p"], *_DISK, _OVERLAY, _INITRD, *_OF_KINDS)
     return tuple({need.option: need for need in every}.values())
 
 
@@ -149,12 +151,13 @@ class Abilities:
     @property
     def root(self) -> Root:
         """What its guests have as their root."""
-        return "disk" if all(map(self._has, _DISK)) else self.share
+        disk = all(map(self._has, _DISK)) and not self.missing(_INITRD)
+        return "disk" if disk else self.share
 
     @property
     def overlays(self) -> bool:
         """Can folders that are not to be changed be written to?"""
-        return self.row.overlays and not self.missing(_OVERLAY)
+        return not self.missing(_OVERLAY)
 
     def missing(self, need: Need) -> str:
         """Which part of it is not there, for people; empty when all is, or nothing is known."""
@@ -177,7 +180,8 @@ class Abilities:
         for option in _FORCED:
             if self.options.get(option) == "y":
                 return f"the kernel cannot boot: CONFIG_{option} is set: it takes no command line from virtme-ng"
-        first = (*_guest(self.row), *_SHARES[self.share], *(_DISK if self.root == "disk" else ()))
+        ways = _DISK if self.root == "disk" else (*_FOLDER, *_SHARES[self.share])
+        first = (*_guest(self.row), *ways)
         if lacking := list(filter(None, map(self.missing, first))):
             return f"the kernel cannot boot: it is without {', '.join(lacking)}"
         modular = [need.module for need in first if self.options.get(need.option) != "y"]

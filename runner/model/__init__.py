@@ -23,6 +23,7 @@ from runner.model.answers import (
 )
 from runner.model.cells import Ask, Asked, AskedCell, Attach, Cell, GuestSize, Limit, Limits, Settings, Traffic, Wanted
 from runner.model.kernels import (
+    BootFiles,
     Build,
     Image,
     ImagePin,

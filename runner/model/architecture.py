@@ -25,16 +25,21 @@ class Architecture:
     machine: str  # qemu -machine, as vng has it
     cpu: str  # qemu -cpu, under TCG
     console: str  # the kernel's name of the serial console
+    early_console: str = ""  # the kernel's words for it before its drivers start
     serial: str = "-serial chardev:console"  # how qemu connects `chardev:console` to it
     net_device: str = "virtio-net-pci,romfile="  # qemu's virtio network device, with its options
     loader: str  # the dynamic loader, relative to the root
     byte_order: Literal["little", "big"] = "little"
     pages_kib: tuple[int, ...] = (4,)  # that Debian builds kernels for; other than 4 also as a flavour: 16k
     cmdline_max: int = 2048  # bytes of kernel command line, COMMAND_LINE_SIZE in arch/*/include/*/setup.h
-    overlays: bool = True  # vng puts one over each folder of the root, which takes 170 bytes of command line
     kernel_args: tuple[str, ...] = ()  # that emulation needs
     tcg_cost: float = 1.0  # seconds of a cell under TCG, relative to cells of x86_64 in the same run; orders the work
     host: bool = False  # may run this program: each image's lock pins a Python for it
+
+    @property
+    def disk_device(self) -> str:
+        """qemu's virtio disk, on the bus of the network device."""
+        return f"virtio-blk-{'ccw' if self.net_device.endswith('ccw') else 'pci'}"
 
 
 _TABLE = (
@@ -50,6 +55,7 @@ _TABLE = (
         machine="q35",
         cpu="max",
         console="ttyS0",
+        early_console="earlyprintk=serial,ttyS0,115200",
         loader="usr/lib64/ld-linux-x86-64.so.2",
         # on a busy host the emulated timer is late, and the kernel panics: "IO-APIC + timer doesn't work!"
         kernel_args=("no_timer_check",),
@@ -67,6 +73,7 @@ _TABLE = (
         machine="virt",
         cpu="cortex-a76",  # the a57 cannot do pages of 16 KiB, which one of Debian's kernels has
         console="ttyAMA0",
+        early_console="earlycon=pl011,0x9000000",
         loader="usr/lib/ld-linux-aarch64.so.1",
         pages_kib=(4, 16),
         host=True,
@@ -83,9 +90,9 @@ _TABLE = (
         machine="virt",
         cpu="rv64",
         console="ttyS0",
+        early_console="earlycon=sbi",
         loader="usr/lib/ld-linux-riscv64-lp64d.so.1",
         cmdline_max=1024,
-        overlays=False,
         tcg_cost=2.0,
     ),
     Architecture(
@@ -100,6 +107,7 @@ _TABLE = (
         machine="s390-ccw-virtio",
         cpu="qemu,vx=off",  # with vector instructions no TCP segment's checksum is right under qemu 7.2
         console="ttysclp0",
+        early_console="earlyprintk=sclp",
         serial="-device sclpconsole,chardev=console",
         net_device="virtio-net-ccw",
         loader="usr/lib/ld64.so.1",

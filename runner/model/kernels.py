@@ -156,3 +156,11 @@ class Image(Plain):
     sha256: Sha256  # of the disk
     disk: PurePosixPath
     busybox: PurePosixPath  # statically linked, alone in its folder: vng shares that folder with the guest
+
+
+class BootFiles(Plain):
+    """What qemu starts for a guest whose root is the image's disk."""
+
+    kernel: PurePosixPath  # what qemu starts
+    initrd: PurePosixPath  # without its /init, and without what belongs to one guest alone
+    modules: PurePosixPath  # a disk with /lib/modules/RELEASE

@@ -6,15 +6,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from runner.caches import cache_root
 from runner.engine.cellrun import Tell, run_cell
 from runner.engine.machine import Machine, this_machine
 from runner.engine.plan import OpenGuests, cell_orders, payloads
-from runner.guest.boot import boot
-from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, Access, BootOrder, Guest
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
@@ -78,12 +76,10 @@ class AlteredMachine:
 
     @contextmanager
     def boot(self, order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
-        with boot(order, deadline=deadline, command=self._command) as guest:
+        # what a machine keeps for a kernel is of the kernel's own tree
+        order = replace(order, root="9p" if self.tree else order.root, cmdline=f"{order.cmdline} {self.words}")
+        with self.real.boot(order, deadline=deadline) as guest:
             yield AlteredGuest(guest, self.agent, self.hear)
-
-    def _command(self, order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str) -> list[str]:
-        argv = vng_argv(order, vng=vng, qemu=qemu, port=port, keys=keys, host_uname=host_uname)
-        return [*argv, "--append", self.words] if self.words else argv
 
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
         kernel, image = self.real.prepare(cell, deadline=deadline)

@@ -30,7 +30,7 @@ def start(row: Architecture, programs: Path, *words: str, share: Share = "9p") -
     qemu = programs / row.qemu
     qemu.write_text('#!/bin/sh\nprintf "<%s>" "$@"\n')
     qemu.chmod(0o755)
-    script = write_qemu(replace(order(row.name), share=share), programs.parent)
+    script = write_qemu(replace(order(row.name), root=share), programs.parent)
     return subprocess.run([script, *words], check=False, capture_output=True, text=True)
 
 

@@ -13,7 +13,7 @@ from runner.errors import InfraError
 from runner.guest.accel import assign
 from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, BootOrder
-from runner.model import GuestSize, Image, Kernel, Share
+from runner.model import BootFiles, GuestSize, Image, Kernel, Share
 from runner.model.architecture import ARCHITECTURES, Architecture, architecture
 from tests.samples import pin
 
@@ -24,6 +24,7 @@ GOLDEN = Path(__file__).parents[1] / "data" / "vng"
 def order(arch: str, accel: Accel = "tcg", cache: str = "/cache") -> BootOrder:
     root = PurePosixPath(cache) / "kernels" / "k"
     image = PurePosixPath(cache) / "images" / "i"
+    files = PurePosixPath(cache) / "bootfiles" / "b"
     return BootOrder(
         architecture=architecture(arch),
         kernel=Kernel(
@@ -38,7 +39,7 @@ def order(arch: str, accel: Accel = "tcg", cache: str = "/cache") -> BootOrder:
         accel=accel,
         console=Path("/run/console.log"),
         scratch=Path("/cache/scratch"),
-        overlays=architecture(arch).overlays,
+        files=BootFiles(kernel=files / "vmlinux", initrd=files / "initrd", modules=files / "modules.ext2"),
     )
 
 
@@ -86,26 +87,41 @@ def test_nothing_that_a_shell_or_qemu_could_misread_gets_through(cache: str) -> 
 
 @pytest.mark.parametrize("share", get_args(Share))
 def test_without_a_disk_the_root_is_a_folder_of_the_guests_own(share: Share) -> None:
-    words = argv(replace(order("riscv64"), root=share, share=share))
+    words = argv(replace(order("riscv64"), root=share, files=None, cmdline="dyndbg=file,+p;$(id)"))
     assert ("--force-9p" in words) == (share == "9p")
     assert ("--disable-microvm" in words) == (share == "virtiofs"), "vng would take another machine than for 9p"
     assert words[words.index("--root") + 1] == "/cache/root"
     assert not {"--root-disk", "--rw"}.intersection(words), "what the guest writes must not go through to the host"
     assert "-snapshot" not in " ".join(words)
     assert words[words.index("--exec") + 1].startswith("mount -t tmpfs"), "its home is of whoever started the guest"
+    assert "--append='dyndbg=file,+p;$(id)'" in words
+
+
+def qemu_options(order: BootOrder) -> list[str]:
+    """As the shell reads them."""
+    (options,) = [word.removeprefix("--qemu-opts=") for word in argv(order) if word.startswith("--qemu-opts=")]
+    return shlex.split(options)
+
+
+def test_without_overlays_qemu_throws_away_what_is_written() -> None:
+    written = replace(order("x86_64"), overlays=False)
+    assert "--rw" in argv(written)
+    assert "-snapshot" in qemu_options(written)
+    assert "--rw" not in argv(order("x86_64"))
+    assert "-snapshot" not in qemu_options(order("x86_64"))
 
 
 def test_words_for_the_kernel_come_after_ours_and_as_they_are() -> None:
-    words = argv(replace(order("x86_64"), cmdline="lockdown=integrity  dyndbg=file,+p;$(id) loglevel=7"))
-    values = [shlex.split(word.removeprefix("--append=")) for word in words if word.startswith("--append=")]
-    assert values == [["no_timer_check"], ["lockdown=integrity"], ["dyndbg=file,+p;$(id)"], ["loglevel=7"]]
+    options = qemu_options(replace(order("x86_64"), cmdline="lockdown=integrity  dyndbg=file,+p;$(id) loglevel=7"))
+    line = options[options.index("-append") + 1]
+    assert line.endswith(" loglevel=5 no_timer_check lockdown=integrity dyndbg=file,+p;$(id) loglevel=7")
 
 
 def test_a_debugger_comes_in_by_a_socket_of_the_users_own() -> None:
-    words = argv(replace(order("x86_64"), gdb=True))
-    assert words[-1] == "--qemu-opts=-chardev socket,id=gdb,path=/cache/gdb,server=on,wait=off -gdb chardev:gdb"
-    assert words[words.index("nokaslr") - 1] == "--append"
-    assert not any("gdb" in word for word in argv(order("x86_64")))
+    options = qemu_options(replace(order("x86_64"), gdb=True))
+    assert options[options.index("-gdb") - 1] == "socket,id=gdb,path=/cache/gdb,server=on,wait=off"
+    assert options[options.index("-append") + 1].endswith(" nokaslr")
+    assert not any("gdb" in word or "nokaslr" in word for word in argv(order("x86_64")))
 
 
 def test_a_path_that_no_socket_can_have_is_said_before_qemu_says_it() -> None:

@@ -1,0 +1,145 @@
+"""What a guest starts from whose root is the image's disk: made once for each kernel and image, and kept.
+
+    vmlinux      the kernel, unpacked: qemu starts it without firmware (x86_64 with CONFIG_PVH)
+    initrd       busybox, and the modules that the disks and the network need, in the order of loading
+    modules.ext2 all modules, as the kernel's release has them
+
+Modules are kept without their signatures: under emulation each check costs as much as 60 million instructions, which
+is more than everything else that loading a module does. The kernel then has the taint flag E, as of any module that
+its user built. Where signatures can be demanded they stay.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from virtme.cpiowriter import CpioWriter
+
+from runner.caches import need_space
+from runner.kernels.compressed import kernels_in
+from runner.kernels.config import read_config
+from runner.model import BootFiles, Image, Kernel
+from runner.model.deadline import Deadline
+from runner.process import run
+from runner.store import Store, key_of
+
+_RECIPE = 2  # raise it when what is made here changes
+_SIGNED = b"~Module signature appended~\n"  # kernel/module/signing.c
+_SIGNATURE = struct.Struct(">8xI")  # include/linux/module_signature.h: the size of the signature is its last field
+# In the order of loading. ext4 asks for crc32c by the names of algorithms at run time, which no dependency shows.
+_FIRST = (
+    *("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net"),
+    *("crc32c_generic", "crc32c_cryptoapi", "crc32c_intel", "ext4", "overlay"),
+)
+# With these the kernel refuses modules without a signature, or looks at how each file was signed.
+_DEMANDED = ("MODULE_SIG_FORCE", "LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY")
+_DEMANDING = re.compile(r"(^|\s)(lockdown|lsm|security|module\.sig_enforce|ima_\w+)\b")
+_PVH = (18, b"Xen\0")  # XEN_ELFNOTE_PHYS32_ENTRY, include/xen/interface/elfnote.h
+_NOTE, _PROGRAM = 4, struct.Struct("<IIQQQQQQ")  # PT_NOTE; Elf64_Phdr
+_PATH = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
+_DISK_KIB = 2048  # of a disk with no files
+
+
+def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str, deadline: Deadline) -> BootFiles:
+    """What guests of `kernel` start from, verified; made first when the cache has none.
+
+    `cmdline` are words that are added to the kernel's command line. Raises InfraError.
+    """
+    signed = "y" in read_config(Path(kernel.config), _DEMANDED).values() or bool(_DEMANDING.search(cmdline))
+
+    def make(tree: Path) -> None:
+        modules = Path(kernel.root) / "lib/modules" / kernel.pin.release
+        need_space(tree.parent, 160 << 20, f"what guests of {kernel.pin.release} start from")
+        if unpacked := _without_firmware(kernel):
+            (tree / "vmlinux").write_bytes(unpacked)
+        copy = tree.parent / "modules"
+        shutil.copytree(modules, copy) if modules.is_dir() else copy.mkdir()
+        for file in () if signed else copy.rglob("*.ko"):
+            file.chmod(0o644)
+            file.write_bytes(_unsigned(file.read_bytes()))
+        _write_initrd(tree / "initrd", Path(image.busybox), list(_first_modules(copy)))
+        _write_disk(tree / "modules.ext2", copy, deadline)
+
+    key = key_of(recipe=_RECIPE, kernel=kernel.sha256, image=image.sha256, signed=signed)
+    entry = Store(cache / "bootfiles").ensure(key, make, deadline=deadline)
+    tree, vmlinux = PurePosixPath(entry.tree), PurePosixPath("vmlinux")
+    return BootFiles(
+        kernel=tree / vmlinux if vmlinux in entry.files else kernel.image,
+        initrd=tree / "initrd",
+        modules=tree / "modules.ext2",
+    )
+
+
+def _without_firmware(kernel: Kernel) -> bytes:
+    """The kernel in its image if qemu can start that without firmware; empty when it cannot."""
+    if kernel.pin.arch != "x86_64":
+        return b""
+    return next(filter(_starts_itself, kernels_in(Path(kernel.image).read_bytes())), b"")
+
+
+def _starts_itself(elf: bytes) -> bool:
+    """Does it tell where a virtual machine enters it (Documentation/arch/x86/boot.rst, PVH)?"""
+    if not elf.startswith(b"\x7fELF\2\1"):
+        return False
+    start, size, count = *struct.unpack_from("<Q", elf, 32), *struct.unpack_from("<HH", elf, 54)
+    for number in range(count):
+        kind, _, at, _, _, length, _, _ = _PROGRAM.unpack_from(elf, start + number * size)
+        if kind == _NOTE and _PVH in _notes(elf[at : at + length]):
+            return True
+    return False
+
+
+def _notes(segment: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and name of each note, elf(5)."""
+    at = 0
+    while at + 12 <= len(segment):
+        name, content, kind = struct.unpack_from("<III", segment, at)
+        yield kind, segment[at + 12 : at + 12 + name]
+        at += 12 + (name + 3 & ~3) + (content + 3 & ~3)
+
+
+def _unsigned(module: bytes) -> bytes:
+    """The module without the signature that is appended to it."""
+    if not module.endswith(_SIGNED):
+        return module
+    end = len(module) - len(_SIGNED) - _SIGNATURE.size
+    (size,) = _SIGNATURE.unpack_from(module, end)
+    return module[: end - size]
+
+
+def _first_modules(folder: Path) -> Iterator[Path]:
+    """What is loaded before the root is mounted, with what each depends on before it; what is not there is skipped."""
+    listed = folder / "modules.dep"
+    lines = listed.read_text().splitlines() if listed.is_file() else []
+    needed = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+    paths = {Path(path).stem.replace("-", "_"): path for path in needed}
+    wanted = [paths[name] for name in _FIRST if name in paths]
+    order = [path for last in wanted for path in (*reversed(needed[last]), last)]
+    return (folder / path for path in dict.fromkeys(order))
+
+
+def _write_initrd(path: Path, busybox: Path, modules: list[Path]) -> None:
+    """Without its /init, which each guest has for itself: the kernel reads several archives in a row."""
+    with path.open("wb") as file:
+        archive = CpioWriter(file)
+        for name in (b"bin", b"dev", b"proc", b"sys", b"modules", b"disk", b"written", b"root", b"key"):
+            archive.mkdir(name, 0o700 if name == b"key" else 0o755)
+        archive.mkchardev(b"dev/console", (5, 1), mode=0o600)
+        archive.mkchardev(b"dev/null", (1, 3), mode=0o666)
+        with busybox.open("rb") as body:
+            archive.write_file(name=b"bin/busybox", body=body, mode=0o755)
+        for number, module in enumerate(modules):
+            with module.open("rb") as body:
+                archive.write_file(name=f"modules/{number:02}-{module.name}".encode(), body=body, mode=0o644)
+        archive.write_trailer()
+
+
+def _write_disk(path: Path, content: Path, deadline: Deadline) -> None:
+    """A disk with the files below `content`. Raises InfraError."""
+    files = [file.stat().st_size // 1024 + 8 for file in content.rglob("*")]
+    size = f"{sum(files) * 11 // 10 + _DISK_KIB}k"
+    run(["mke2fs", "-q", "-t", "ext2", "-m", "0", "-d", content, path, size], deadline=deadline, env=_PATH)

@@ -1,0 +1,90 @@
+"""What guests start from, made of a kernel that lies in a folder."""
+
+from __future__ import annotations
+
+import re
+import struct
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from runner.images.bootfiles import ensure_boot_files
+from runner.model import BootFiles, Image, Kernel
+from runner.model.deadline import Deadline
+from runner.process import run
+from tests.samples import pin
+
+RELEASE = "6.12.1"
+SIGNATURE = b"0$signature" + struct.pack(">8xI", 11) + b"~Module signature appended~\n"
+DEPENDENCIES = "ext4.ko: jbd2.ko crc16.ko\njbd2.ko:\ncrc16.ko:\nvirtio_blk.ko:\nnf_nat.ko:\n"
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Kernel:
+    modules = tmp_path / "kernel/lib/modules" / RELEASE
+    modules.mkdir(parents=True)
+    for name in ("ext4", "jbd2", "crc16", "virtio_blk", "nf_nat"):
+        (modules / f"{name}.ko").write_bytes(f"code of {name}".encode() + SIGNATURE)
+    (modules / "modules.dep").write_text(DEPENDENCIES)
+    (tmp_path / "kernel/image").write_bytes(b"MZ")
+    (tmp_path / "kernel/config").write_text("CONFIG_MODULE_SIG=y\n")
+    root = PurePosixPath(tmp_path / "kernel")
+    return Kernel(
+        pin=pin(RELEASE, release=RELEASE), sha256="0" * 64, root=root, image=root / "image", config=root / "config"
+    )
+
+
+def made(kernel: Kernel, tmp_path: Path, cmdline: str = "") -> BootFiles:
+    (tmp_path / "busybox").write_bytes(b"busybox")
+    here = PurePosixPath(tmp_path)
+    image = Image(arch="x86_64", sha256="1" * 64, disk=here / "disk", busybox=here / "busybox")
+    return ensure_boot_files(kernel, image, tmp_path / "cache", cmdline=cmdline, deadline=Deadline.after(60, "x"))
+
+
+def first_modules(files: BootFiles) -> list[str]:
+    return [name.decode() for name in re.findall(rb"modules/([\w.-]+)\0", Path(files.initrd).read_bytes())]
+
+
+def on_disk(files: BootFiles, name: str) -> bytes:
+    return run(["debugfs", "-R", f"cat {name}", files.modules], deadline=Deadline.after(60, "x")).stdout.encode()
+
+
+def test_what_the_root_needs_is_loaded_first_each_module_after_what_it_depends_on(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    assert first_modules(made(kernel, tmp_path)) == ["00-virtio_blk.ko", "01-crc16.ko", "02-jbd2.ko", "03-ext4.ko"]
+
+
+def test_the_disk_has_all_modules_without_their_signatures(kernel: Kernel, tmp_path: Path) -> None:
+    files = made(kernel, tmp_path)
+    assert on_disk(files, "nf_nat.ko") == b"code of nf_nat"
+    assert on_disk(files, "modules.dep").decode() == DEPENDENCIES
+    assert Path(kernel.root / "lib/modules" / RELEASE / "nf_nat.ko").read_bytes().endswith(SIGNATURE)
+
+
+@pytest.mark.parametrize("cmdline", ["lockdown=integrity", "quiet module.sig_enforce", "ima_appraise=enforce"])
+def test_signatures_stay_where_the_command_line_can_demand_them(kernel: Kernel, tmp_path: Path, cmdline: str) -> None:
+    assert on_disk(made(kernel, tmp_path, cmdline), "nf_nat.ko").endswith(SIGNATURE)
+    assert not on_disk(made(kernel, tmp_path, "nolockdown"), "nf_nat.ko").endswith(SIGNATURE)
+
+
+def test_signatures_stay_where_the_kernel_demands_them(kernel: Kernel, tmp_path: Path) -> None:
+    Path(kernel.config).write_text("CONFIG_MODULE_SIG_FORCE=y\n")
+    assert on_disk(made(kernel, tmp_path), "nf_nat.ko").endswith(SIGNATURE)
+
+
+def elf(note: int) -> bytes:
+    """A kernel with one note of this type by Xen; large enough to be one."""
+    content = struct.pack("<III4sQ", 4, 8, note, b"Xen\0", 0x1000000)
+    header = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\2\1\1", 2, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    return header + struct.pack("<IIQQQQQQ", 4, 4, 120, 0, 0, len(content), len(content), 4) + content
+
+
+@pytest.mark.parametrize(("note", "unpacked"), [(18, True), (17, False)])
+def test_qemu_is_given_the_unpacked_kernel_where_that_says_how_it_is_entered(
+    kernel: Kernel, tmp_path: Path, note: int, unpacked: bool
+) -> None:
+    Path(kernel.image).write_bytes(elf(note))
+    started = made(kernel, tmp_path).kernel
+    assert (started != kernel.image) == unpacked
+    assert Path(started).read_bytes() == elf(note)
