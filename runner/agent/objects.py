@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TOGETHER = "@together"
 _STRUCT_OPS = re.compile(r"^libbpf: struct_ops init_kern\b", re.MULTILINE)
 _TOO_LARGE = re.compile(r"program is too large|jumps is too complex")
+_NOT_CREATED = re.compile(r"^BPF map '([^']+)' is referenced but wasn't created", re.MULTILINE)
 _UNRESOLVED = re.compile(r"^kfunc '([^']+)' is referenced but wasn't resolved", re.MULTILINE)  # a weak one
 _COUNTED, _MANY = re.compile(r"^processed (\d+) insns", re.MULTILINE), 100_000  # each is a line
 
@@ -108,6 +109,8 @@ class Prober:
             culprit = made.culprit or (programs[0] if len(programs) == 1 else "")
             if culprit:
                 found[culprit] = self._refusal(wanted, made, culprit, without)
+                if lacked := _NOT_CREATED.search(made.log):
+                    found[culprit]["map_errno"] = found.get(MAP + lacked[1], {}).get("errno")
             # it may be the fault of one that libbpf does not name, or of one member of struct_ops
             if not culprit or (_of_ops(found[culprit]) and len(programs) > 1):
                 for name in programs:

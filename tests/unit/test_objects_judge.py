@@ -126,6 +126,10 @@ def test_our_own_failure_is_no_answer() -> None:
     )
     no_memory = {"errno": 12, "words": "", "log": ""}
     assert rows(result(good=no_memory))["good"].state == "no answer"
+    log = "BPF map 'big' is referenced but wasn't created\nprocessed 3 insns\n"
+    row = rows(result(good={"errno": 22, "words": "", "log": log, "map_errno": 12}))["good"]
+    assert (row.state, row.cause) == ("no answer", "map big: loading failed: -ENOMEM")
+    assert rows(result(good={"errno": 22, "words": "", "log": log, "map_errno": 22}))["good"].state == "refused"
     extern = {
         "errno": 22,
         "words": "libbpf: extern (func ksym) 'bpf_x': not found in kernel or module BTFs\n",

@@ -76,7 +76,7 @@ class _Question:
         cause = self._cause(errno, seen.body)
         if self.what == "together":
             cause = self._of_a_part(cause, _text(seen.body, "culprit"))
-        if why := trouble(errno, _text(seen.body, "words"), _text(seen.body, "log")) or self._unready(cause):
+        if why := trouble(errno, _text(seen.body, "words"), _text(seen.body, "log")) or self._unready(cause, seen.body):
             return self._row(seen, state=NO_ANSWER, verdict=Verdict.NO_ANSWER, cause=why)
         return self._refused(seen, cause)
 
@@ -184,12 +184,13 @@ class _Question:
     def _cause(self, errno: int, body: Mapping[str, JsonValue]) -> Cause:
         return _cause(errno, body, is_map=self.what == "map")
 
-    def _unready(self, cause: Cause) -> str:
-        """What the guest lacked, so that a missing kfunc proves nothing; empty when it lacked nothing."""
-        if cause.word != "extern":
-            return ""
+    def _unready(self, cause: Cause, body: Mapping[str, JsonValue]) -> str:
+        """What the guest lacked, so that a missing kfunc or map proves nothing; empty when it lacked nothing."""
+        errno = body.get("map_errno") if cause.word == "map" else None
+        if isinstance(errno, int) and (why := trouble(errno, "", "")):
+            return f"map {cause.name}: {why}"
         modules = self.result.facts.modules
-        for home in self.mine.homes.get(cause.name, ()):
+        for home in self.mine.homes.get(cause.name, ()) if cause.word == "extern" else ():
             if reason := modules.get(home):
                 return f"module {home} did not load: {reason}"
         return ""
