@@ -33,15 +33,15 @@ class BtfError(Exception):
     """The BTF is malformed, or has no such type or name."""
 
 
-def sections(raw: bytes) -> tuple[bytes, bytes]:
+def sections(raw: bytes | memoryview) -> tuple[bytes, bytes]:
     """The types and the strings of a BTF blob. Raises BtfError."""
     if len(raw) < _HEADER.size:
         raise BtfError(f"BTF of {len(raw)} bytes is shorter than its header")
     magic, _, _, header_len, type_off, type_len, str_off, str_len = _HEADER.unpack_from(raw)
     if magic != _MAGIC:
         raise BtfError(f"BTF begins with {magic:#06x}, not {_MAGIC:#06x}: another byte order?")
-    types = raw[header_len + type_off : header_len + type_off + type_len]
-    strings = raw[header_len + str_off : header_len + str_off + str_len]
+    types = bytes(raw[header_len + type_off : header_len + type_off + type_len])
+    strings = bytes(raw[header_len + str_off : header_len + str_off + str_len])
     if len(types) != type_len or len(strings) != str_len:
         raise BtfError("BTF is cut short")
     return types, strings
@@ -67,7 +67,10 @@ class Btf:
     def __init__(self, libbpf: Libbpf, handle: ctypes.c_void_p, base: Btf | None = None) -> None:
         c, size = libbpf.c, ctypes.c_uint32()
         raw = c.btf__raw_data(handle, ctypes.byref(size))
-        self._types, self._strings = sections(ctypes.string_at(raw, size.value) if raw else b"")
+        self._types, self._strings = sections(
+            memoryview((ctypes.c_ubyte * size.value).from_address(raw)) if raw else b""
+        )
+        self._offsets: dict[str, int] = {}  # of strings that were looked for; -1: not here
         self._c = c
         self.handle = handle
         self._base = base
@@ -145,16 +148,30 @@ class Btf:
 
     def find(self, name: str, kind: int) -> int | None:
         """The id of a type of this object."""
-        heads = map(ONE.pack, self._string_offsets(name))
+        if kind == FUNC:
+            return min(self._functions(name), default=None)
+        heads = map(ONE.pack, self.offsets(name))
         if self._base and not any(head in self._types for head in heads):
             return None  # libbpf would look through the base first
         found = int(self._c.btf__find_by_name_kind(self.handle, name.encode(), ctypes.c_uint32(kind)))
         return found if found >= self._first else None
 
+    def _functions(self, name: str) -> Iterator[int]:
+        """The ids of this object's functions of a name, without libbpf's look at every type."""
+        for head in self.function_heads(name):
+            for place in self._places(head):
+                type_id = self._id_before(place)
+                if self._at(type_id) == place:
+                    yield type_id
+
+    def function_heads(self, name: str) -> list[bytes]:
+        """How the record of such a function may begin, here or in BTF that is split from this."""
+        return [TWO.pack(at, FUNC << 24 | linkage) for at in self.offsets(name) for linkage in range(3)]
+
     def tagged(self, tag: str) -> dict[str, int]:
         """All functions of this object that carry a declaration tag, with their ids."""
         found = {}
-        heads = [TWO.pack(string, DECL_TAG << 24) for string in self._string_offsets(tag)]
+        heads = [TWO.pack(string, DECL_TAG << 24) for string in self.offsets(tag)]
         for at in (place for head in heads for place in self._places(head)):
             if at + 2 * TWO.size > len(self._types):
                 continue
@@ -179,9 +196,13 @@ class Btf:
     def _enumerated(self, string: int) -> Iterator[int]:
         """The values of the enumerators with this name."""
         for place in self._places(ONE.pack(string)):
-            type_id = self._first - 1 + bisect_right(range(self._first, self._end), place, key=self._at)
+            type_id = self._id_before(place)
             if self.kind(type_id) == ENUM:
                 yield from (value for name, value in self._behind(type_id, TWO) if name == string)
+
+    def _id_before(self, place: int) -> int:
+        """The id of the type whose record begins there, or before."""
+        return self._first - 1 + bisect_right(range(self._first, self._end), place, key=self._at)
 
     def _places(self, head: bytes) -> Iterator[int]:
         """Where these bytes are among the types."""
@@ -191,14 +212,19 @@ class Btf:
                 yield at
             at = self._types.find(head, at + 1)
 
-    def _string_offsets(self, text: str) -> list[int]:
+    def offsets(self, text: str) -> list[int]:
         """Where a string is: its own or, in a module, the base's."""
-        wanted = b"\0" + text.encode() + b"\0"
-        found = [(self._base_strings.find(wanted), 1), (self._strings.find(wanted), len(self._base_strings) + 1)]
-        return [at + behind for at, behind in found if at >= 0]
+        found = [self._offset(text)] if self._base is None else [self._base._offset(text), self._offset(text)]
+        return [at for at in found if at >= 0]
+
+    def _offset(self, text: str) -> int:
+        if text not in self._offsets:
+            at = self._strings.find(b"\0" + text.encode() + b"\0")
+            self._offsets[text] = at if at < 0 else at + 1 + len(self._base_strings)
+        return self._offsets[text]
 
     def has_string(self, text: str) -> bool:
-        return bool(self._string_offsets(text))
+        return bool(self.offsets(text))
 
     def strings_among(self, wanted: frozenset[str]) -> frozenset[str]:
         """Those that occur as strings of this object. One pass, however many they are."""

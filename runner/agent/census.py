@@ -33,6 +33,8 @@ _DEV_BOUND_ONLY = 1 << 6  # BPF_F_XDP_DEV_BOUND_ONLY
 _ARENA, _MMAPABLE = 33, 1 << 10  # BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE
 _ARENA_ADDRESS = 1 << 32  # where it would be mapped; it must have an address before a program may use it
 
+_ZEROS = b"".join(instruction(MOV_IMM, register, 0, 0, 0) for register in range(2, 6))
+
 FACTS = ("object", "prototype", "tags", "layouts")  # of a kfunc
 
 # The kernel says these before it looks whether the program type may call the kfunc: so ask again, without the obstacle.
@@ -45,10 +47,8 @@ def program(kfunc: Kfunc) -> bytes:
 
     Whether the program type may call it is checked before the arguments are.
     """
-    zeros = b"".join(instruction(MOV_IMM, register, 0, 0, 0) for register in range(2, 6))
     # 0 is vmlinux; anything else is an index into fd_array
-    call = instruction(_CALL, 0, _PSEUDO_KFUNC_CALL, 1 if kfunc.fd else 0, kfunc.btf_id)
-    return zeros + call + RETURN
+    return _ZEROS + instruction(_CALL, 0, _PSEUDO_KFUNC_CALL, 1 if kfunc.fd else 0, kfunc.btf_id) + RETURN
 
 
 def with_map(fd: int, insns: bytes) -> bytes:
@@ -93,6 +93,7 @@ class KernelCensus:
         self._btf = KernelBtf(libbpf)
         self._arena: int | None = None
         self._opts: dict[str, LoadOpts] = {}
+        self._fds = (ctypes.c_int * 2)()
         found = self._btf.kfuncs(names)
         self.kfuncs = {name: found[name] for name in sorted(found)}
         self.missing = sorted(names - found.keys())
@@ -128,21 +129,22 @@ class KernelCensus:
 
     def _load(self, kfunc: Kfunc, prog_type: str, insns: bytes, flags: int = 0, ifindex: int = 0) -> tuple[int, str]:
         opts = self._load_opts(prog_type)
-        opts.prog_flags |= flags
-        opts.prog_ifindex = ifindex
-        fds = (ctypes.c_int * 2)(0, kfunc.fd)
+        if flags or ifindex:
+            opts = LoadOpts.from_buffer_copy(opts)
+            opts.prog_flags |= flags
+            opts.prog_ifindex = ifindex
         if kfunc.fd:
-            opts.fd_array = fds
+            self._fds[1] = kfunc.fd
+            opts.fd_array = self._fds
         fd, refused, log = self._libbpf.prog_load_logged(PROG_TYPES[prog_type].number, insns, opts)
         if not refused:
             os.close(fd)
         return refused, log
 
     def _load_opts(self, prog_type: str) -> LoadOpts:
-        """A copy: what a load changes in it is no one else's."""
         if prog_type not in self._opts:
             self._opts[prog_type] = load_opts(PROG_TYPES[prog_type], self._btf.vmlinux)
-        return LoadOpts.from_buffer_copy(self._opts[prog_type])
+        return self._opts[prog_type]
 
     def _arena_fd(self) -> int:
         if self._arena is None:

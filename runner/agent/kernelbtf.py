@@ -14,6 +14,7 @@ import struct
 from .btf import (
     ARRAY,
     CONST,
+    DECL_TAG,
     ENUM,
     ENUM64,
     FUNC,
@@ -22,11 +23,13 @@ from .btf import (
     RESTRICT,
     STRUCT,
     TRANSPARENT,
+    TWO,
     TYPE_TAG,
     UNION,
     VOLATILE,
     Btf,
     BtfError,
+    sections,
 )
 from .libbpf import DeclOpts, Libbpf
 
@@ -97,7 +100,12 @@ class KernelBtf:
         shared = self.vmlinux.strings_among(names)  # a module's names are there too when vmlinux has the same string
         found = _kfuncs_of(self.vmlinux, VMLINUX, 0, shared)
         homes = [(self.vmlinux, found)]
+        heads = [TWO.pack(at, DECL_TAG << 24) for at in self.vmlinux.offsets(TAG)]
+        heads += [head for name in shared - found.keys() for head in self.vmlinux.function_heads(name)]
+        words = frozenset(name.encode() for name in (TAG, *names))
         for module in sorted(name for name in self._fds if name != VMLINUX):
+            if not self._concerns(module, heads, words):
+                continue
             btf = Btf.of_file(self._libbpf, os.path.join(self._folder, module), self.vmlinux)
             candidates = (btf.strings_among(names) | shared) - found.keys()
             more = _kfuncs_of(btf, module, self._fds[module], candidates)
@@ -112,6 +120,15 @@ class KernelBtf:
             for name, kfunc in held.items():
                 kfunc.layouts = layouts.of(btf, ids[name], kfunc.prototype)
         return found
+
+    def _concerns(self, module: str, heads: list[bytes], words: frozenset[bytes]) -> bool:
+        """May it have types whose records begin so, or strings among `words`? Most have not, and are not parsed."""
+        try:
+            with open(os.path.join(self._folder, module), "rb") as file:
+                types, strings = sections(file.read())
+        except (OSError, BtfError):  # libbpf has better words for it
+            return True
+        return any(head in types for head in heads) or not words.isdisjoint(strings.split(b"\0"))
 
 
 def holder(libbpf: Libbpf, function: str, folder: str = FOLDER) -> str:

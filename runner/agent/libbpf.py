@@ -199,15 +199,17 @@ class Libbpf:
         return str(self.c.libbpf_version_string().decode())
 
     def prog_load(
-        self, prog_type: int, insns: bytes, opts: LoadOpts | None = None, license_: str = "GPL"
+        self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str = "GPL", *, logged: bool = False
     ) -> tuple[int, int, str]:
         """Load a program: its file descriptor (or -1), the errno (0: it was taken), and the verifier's log if refused.
 
-        The log is asked for only when the program was refused: writing it makes a successful load several times slower.
+        The log costs a refused program a second load, unless it is `logged` at once: that makes a successful load
+        several times slower.
         """
-        opts = opts or LoadOpts()
         opts.attempts = 5
-        fd, log = self._load(prog_type, insns, opts, license_, level=0)
+        fd, log = -1, ""
+        if not logged:
+            fd, log = self._load(prog_type, insns, opts, license_, level=0)
         if fd < 0:
             fd, log = self._load(prog_type, insns, opts, license_, level=1)
         return (fd, 0, "") if fd >= 0 else (-1, -fd, log)

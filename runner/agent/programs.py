@@ -171,6 +171,7 @@ class Object:
         }
         self._programs: dict[str, Relocated] = {}
         self._loaded: dict[str, int] = {}
+        self._refused: set[str] = set()  # without their types
         self._sections: dict[str, Section] = {}
         self._slots: dict[str, tuple[str, Slot]] = {}  # by the paths that were asked for
         self._result: tuple[Section, Numbers] | None = None
@@ -234,8 +235,12 @@ class Object:
         if program in self._loaded:
             return self._loaded[program], 0, ""
         prog_type = PROG_TYPES[program.partition("_")[0]].number
-        fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, relocated.opts)
-        if not refused:
+        name = program.partition("_")[2]
+        likely = name in self._refused  # under another type
+        fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, relocated.opts, logged=likely)
+        if refused:
+            self._refused.add(name)
+        else:
             self._loaded[program] = fd
         # what libbpf could not do, such as a map that the kernel refused, is why the verifier refuses the rest
         return fd, refused, self.words + log if refused else ""
@@ -246,7 +251,7 @@ class Object:
         Raises LibbpfError when the kernel does not load anything of that type: it then says nothing of the program.
         """
         insns, opts, as_type = self._as(program, load_as)
-        fd, refused, log = self._libbpf.prog_load(as_type.number, insns, opts, license_)
+        fd, refused, log = self._libbpf.prog_load(as_type.number, insns, opts, license_, logged=True)
         if not refused:
             os.close(fd)
         elif not log and (

@@ -45,7 +45,9 @@ class FakeKernel:
     def take_words(self) -> str:
         return ""
 
-    def prog_load(self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str) -> tuple[int, int, str]:
+    def prog_load(
+        self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str, *, logged: bool
+    ) -> tuple[int, int, str]:
         return (-1, errno.EACCES, REFUSED) if prog_type in self._types else (-1, errno.EINVAL, "")
 
     def unloadable(self, prog_type: int, opts: LoadOpts) -> str:
