@@ -84,7 +84,7 @@ class Project:
     @cached_property
     def expectations(self) -> Expectations:
         """Raises UserError, with file and line, when one of the files is wrong."""
-        return self.recalled or Expectations.load(self.root, self.matrix.file.probes)
+        return self.recalled or Expectations.load(self.root, self.matrix.file.probes, self.matrix.document)
 
     def lock(self) -> Lock:
         return read_lock(self.lock_path)
@@ -106,7 +106,7 @@ class Project:
         """This project with these probes alone."""
         file = self.matrix.file.model_copy(update={"probes": probes})
         digest = hashlib.sha256(repr(file).encode()).hexdigest()
-        return replace(self, matrix=replace(self.matrix, file=file, sha256=digest))
+        return replace(self, matrix=replace(self.matrix, file=file, sha256=digest, document=None))
 
     def of_run(self, run_id: str) -> Self:
         """This project as a run saw it, where that was begun with probes of its own."""

@@ -12,10 +12,7 @@ from .guest import Namespace, ip
 from .hooks import Hooks
 from .libbpf import Libbpf
 
-_DEVICES = """\
-netns add attach
-link add attach0 netns attach type veth peer name attach1 netns attach
-"""
+_ANY, _PEER = "attach0", "attach-peer"  # for programs that no device is named for; the other ends
 _CGROUP = "/sys/fs/cgroup/attach"
 _TO_ANOTHER = (  # sections of what is attached to a map or a program, or to a device of its own kind
     *("xdp/devmap", "xdp/cpumap", "xdp.frags/devmap", "xdp.frags/cpumap", "netkit/", "freplace"),
@@ -28,24 +25,25 @@ class Attacher:
 
     def __init__(self, libbpf: Libbpf) -> None:
         self._libbpf, self._c = libbpf, libbpf.c
+        self._devices: dict[str, Hooks] = {}  # by name
 
     @cached_property
-    def _namespace(self) -> Namespace:
-        """A network namespace with a pair of devices. Raises NoAnswer where the kernel has none."""
-        ip(_DEVICES)
-        namespace = Namespace("attach")
-        with namespace:
-            ip("link set attach0 up\nlink set attach1 up\n")
-        return namespace
+    def namespace(self) -> Namespace:
+        """A network namespace for devices of ours alone. Raises NoAnswer where the kernel has none."""
+        ip("netns add attach")
+        return Namespace("attach")
 
-    @cached_property
-    def _hooks(self) -> Hooks:
-        with self._namespace:
-            return Hooks(self._libbpf, if_nametoindex("attach0"))
+    def device(self, name: str) -> int:
+        """The index of a veth in that namespace. Raises NoAnswer."""
+        if name not in self._devices:
+            with self.namespace:
+                ip(f"link add {name} type veth peer name {_PEER}{len(self._devices)}\nlink set {name} up\n")
+                self._devices[name] = Hooks(self._libbpf, if_nametoindex(name))
+        return self._devices[name].index
 
     @cached_property
     def _netns(self) -> int:
-        with self._namespace:
+        with self.namespace:
             return os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
     @cached_property
@@ -54,26 +52,27 @@ class Attacher:
         os.makedirs(_CGROUP, exist_ok=True)
         return os.open(_CGROUP, os.O_RDONLY | os.O_CLOEXEC)
 
-    def program(self, program: ctypes.c_void_p, kind: str) -> dict[str, object]:
+    def program(self, program: ctypes.c_void_p, kind: str, device: str = "") -> dict[str, object]:
         """The errno, or 0, and libbpf's words; without an errno: it is attached to nothing by itself.
 
-        `kind` is its type in libbpf's words.
+        `kind` is its type in libbpf's words; `device` is what it is bound to.
         """
         section = self._c.bpf_program__section_name(program).decode("utf-8", "replace").removeprefix("?")
         if section.startswith(_TO_ANOTHER):
             return {}
         self._libbpf.take_words()
-        refused = self._refused(program, kind, section)
+        refused = self._refused(program, kind, section, device or _ANY)
         words = self._libbpf.take_words()
         if refused == errno.EOPNOTSUPP and not words:
             return {}
         return {"errno": refused, "words": words}
 
-    def _refused(self, program: ctypes.c_void_p, kind: str, section: str) -> int:
+    def _refused(self, program: ctypes.c_void_p, kind: str, section: str, device: str) -> int:
         if kind in ("sched_cls", "xdp"):
             how = "native" if kind == "xdp" else "tcx" if section.startswith("tcx") else "clsact"
-            hooks = self._hooks
-            with self._namespace:
+            self.device(device)
+            hooks = self._devices[device]
+            with self.namespace:
                 refused = hooks.refused(how, self._c.bpf_program__fd(program))
                 hooks.detach()
             return refused

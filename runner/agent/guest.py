@@ -175,29 +175,31 @@ class KernelLog:
 
 
 class Memory:
-    """What a block makes the kernel charge to this process at its peak: by a cgroup of its own, as veristat does it.
-
-    `peak_mib` is None before v5.19, and where no cgroup2 is mounted.
-    """
+    """What the kernel charges to this process between `enter` and `leave`, at its peak: by a cgroup of its own."""
 
     def __init__(self, cgroups: str = "/sys/fs/cgroup") -> None:
-        self.peak_mib: int | None = None
-        self._cgroups, self._mine = cgroups, os.path.join(cgroups, "runner")
+        self._cgroups, self._mine, self._entered = cgroups, os.path.join(cgroups, "runner"), False
 
-    def __enter__(self) -> Memory:
+    def enter(self) -> None:
+        """Nothing where there is no cgroup2 with the memory controller."""
+        if self._entered:
+            return
+        self._entered = True
         try:
             write(os.path.join(self._cgroups, "cgroup.subtree_control"), "+memory")
             os.mkdir(self._mine)
             write(os.path.join(self._mine, "cgroup.procs"), "0")
         except OSError:  # it then has no peak
             pass
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        if peak := read(os.path.join(self._mine, "memory.peak")):
-            self.peak_mib = int(peak) >> 20
+    def leave(self) -> int | None:
+        """MiB; None before v5.19, and where it could not be counted."""
+        if not self._entered:
+            return None
+        peak = read(os.path.join(self._mine, "memory.peak"))
         try:
             write(os.path.join(self._cgroups, "cgroup.procs"), "0")
             os.rmdir(self._mine)
         except OSError:
             pass
+        return int(peak) >> 20 if peak else None

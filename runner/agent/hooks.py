@@ -40,7 +40,7 @@ class Hooks:
 
     def __init__(self, libbpf: Libbpf, index: int) -> None:
         self._libbpf = libbpf
-        self._index = index
+        self.index = index
         self._kind = ""
         self._link = -1
         self._has_clsact = False
@@ -61,7 +61,7 @@ class Hooks:
         return -min(0, done)
 
     def _hook(self) -> TcHook:
-        return TcHook(sz=ctypes.sizeof(TcHook), ifindex=self._index, attach_point=_INGRESS)
+        return TcHook(sz=ctypes.sizeof(TcHook), ifindex=self.index, attach_point=_INGRESS)
 
     def _clsact(self, _: str, fd: int) -> int:
         hook = self._hook()
@@ -76,12 +76,12 @@ class Hooks:
     def _tcx(self, _: str, fd: int) -> int:
         if self._link >= 0:
             return int(self._libbpf.c.bpf_link_update(self._link, fd, None))
-        link = int(self._libbpf.c.bpf_link_create(fd, self._index, _TCX_INGRESS, None))
+        link = int(self._libbpf.c.bpf_link_create(fd, self.index, _TCX_INGRESS, None))
         self._link = max(link, -1)
         return link
 
     def _xdp(self, kind: str, fd: int) -> int:
-        return int(self._libbpf.c.bpf_xdp_attach(self._index, fd, ctypes.c_uint32(_XDP_MODES[kind]), None))
+        return int(self._libbpf.c.bpf_xdp_attach(self.index, fd, ctypes.c_uint32(_XDP_MODES[kind]), None))
 
     def detach(self) -> None:
         """Undo the last `attach`, if there was one."""
@@ -93,4 +93,4 @@ class Hooks:
             os.close(self._link)
             self._link = -1
         elif kind:
-            self._libbpf.c.bpf_xdp_detach(self._index, ctypes.c_uint32(_XDP_MODES[kind]), None)
+            self._libbpf.c.bpf_xdp_detach(self.index, ctypes.c_uint32(_XDP_MODES[kind]), None)

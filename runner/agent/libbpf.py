@@ -8,6 +8,10 @@ import os
 import sys
 from ctypes import c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 SHORT_LOG_BYTES = 32 << 10
 LOG_BYTES = 4 << 20  # the verifier's own words; before v6.4 a log that does not fit is -ENOSPC
 
@@ -166,6 +170,7 @@ class Libbpf:
         self._run = TestRunOpts(sz=ctypes.sizeof(TestRunOpts), data_in=ctypes.addressof(self._packet))
         self._run.data_size_in = len(PACKET)
         self._words: list[str] = []
+        self.when_debugging: Callable[[bytes], None] | None = None  # gets the format of each line that is not kept
         self._print = _PRINT(self._on_print)
         self.libc.malloc.restype = c_void_p
         self._log = c_void_p(self.libc.malloc(c_size_t(LOG_BYTES)))  # touched only as far as it is written to
@@ -173,7 +178,7 @@ class Libbpf:
             getattr(self.c, name).restype = c_void_p
         for name in ("bpf_map__name", "bpf_program__name", "bpf_program__section_name", "libbpf_version_string"):
             getattr(self.c, name).restype = c_char_p
-        for name in ("bpf_map__is_internal", "bpf_program__autoload"):
+        for name in ("bpf_map__is_internal", "bpf_map__autocreate", "bpf_program__autoload"):
             getattr(self.c, name).restype = c_bool
         self.c.bpf_program__insn_cnt.restype = c_size_t
         self.c.libbpf_set_print(self._print)
@@ -183,6 +188,8 @@ class Libbpf:
             line = ctypes.create_string_buffer(1024)
             self._vsnprintf(line, len(line), text, values)
             self._words.append(line.value.decode("utf-8", "replace"))
+        elif self.when_debugging:
+            self.when_debugging(text)
         return 0
 
     def take_words(self) -> str:
@@ -248,10 +255,12 @@ class Libbpf:
         os.close(fd)
         return ""
 
-    def map_create(self, map_type: int, max_entries: int, flags: int, extra: int) -> int:
-        """The file descriptor of a map without keys and values. Raises LibbpfError."""
+    def map_create(
+        self, map_type: int, max_entries: int, flags: int, extra: int = 0, *, key: int = 0, value: int = 0
+    ) -> int:
+        """The file descriptor of a map; the sizes of its keys and values are in bytes. Raises LibbpfError."""
         opts = MapOpts(sz=ctypes.sizeof(MapOpts), map_flags=flags, map_extra=extra)
-        fd = self.c.bpf_map_create(map_type, b"probe", 0, 0, max_entries, ctypes.byref(opts))
+        fd = self.c.bpf_map_create(map_type, b"probe", key, value, max_entries, ctypes.byref(opts))
         if fd < 0:
             raise self.error("bpf_map_create")
         return int(fd)

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 
 from . import NoAnswer, bounded
 from .guest import Memory
+from .libbpf import LoadOpts, errno_name
 from .progtypes import PROG_TYPES
 
 TYPE_CHECKING = False
@@ -27,11 +28,26 @@ if TYPE_CHECKING:
         skip: list[str]  # patterns
         types: dict[str, str]  # pattern: program type
         targets: dict[str, str]  # pattern: what it is attached to
-        max_entries: dict[str, int]  # of a map
+        devices: dict[str, str]  # pattern: the name of the device that it is bound to
+        maps: dict[str, Sizes]  # pattern: what is set before it is made
+        one_of: list[list[str]]  # programs of which only one is loaded with the object
         attach: bool
         whole_logs: bool  # else cut in the middle
         careful: bool  # one by one
         earlier: NotRequired[dict[str, int]]  # by program, what its answer is held against: it is handed back with that
+
+    class Inner(TypedDict):
+        """A map as those are that are put into a map of maps; the sizes are in bytes."""
+
+        type: str
+        key: int
+        value: int
+        max_entries: int
+        flags: int
+
+    class Sizes(TypedDict):
+        max_entries: NotRequired[int | str]  # or "cpus"
+        inner: NotRequired[Inner]
 
     Answer = dict[str, Any]
     _T = TypeVar("_T")
@@ -42,9 +58,11 @@ _STATS_BYTES, _LOG_BYTES = 64 << 10, 16 << 20
 _KEPT = 1 << 20  # of a log
 _LARGEST_LINE = 3 << 20  # the host takes a little more: _MAX_LINE of runner/guest/ssh.py
 _EXT, _STRUCT_OPS_MAP = 28, 26  # BPF_PROG_TYPE_EXT, BPF_MAP_TYPE_STRUCT_OPS
+_DEV_BOUND_ONLY = 1 << 6  # BPF_F_XDP_DEV_BOUND_ONLY
 _PROGRAM = re.compile(r"^libbpf: prog '([^']+)': ", re.MULTILINE)
 _MAP = re.compile(r"^libbpf: (?:map '([^']+)': failed to create|struct_ops init_kern ?([^:\n]*): )", re.MULTILINE)
 _SLOT = re.compile(r"^libbpf: map '[^']+': failed to initialize slot", re.MULTILINE)  # all programs were loaded by then
+_MADE = b"libbpf: map '%s': created successfully"
 _DURATION = re.compile(r"^verification time (\d+) usec\n", re.MULTILINE)
 
 
@@ -76,10 +94,13 @@ class Attempt:
 class File:
     """An object file, opened for one attempt. As a context it releases what was loaded at its end."""
 
-    def __init__(self, libbpf: Libbpf, path: str, wanted: Wanted) -> None:
-        """Raises LibbpfError; NoAnswer where a program that another one is to replace a function of does not load."""
-        self._c, self._libbpf, self._wanted = libbpf.c, libbpf, wanted
+    def __init__(self, libbpf: Libbpf, attacher: Attacher, path: str, wanted: Wanted) -> None:
+        """Raises LibbpfError; NoAnswer for what should be there before the load: a program of which another one is to
+        replace a function, a device, an inner map."""
+        self._c, self._libbpf, self._attacher, self._wanted = libbpf.c, libbpf, attacher, wanted
         self._replaced: list[File] = []
+        self._inner: list[int] = []  # descriptors
+        self._bound: dict[str, str] = {}  # by program, the device
         libbpf.take_words()
         self._handle = ctypes.c_void_p(self._c.bpf_object__open_file(path.encode(), None))
         if not self._handle:
@@ -95,10 +116,13 @@ class File:
                 self._c.bpf_program__set_expected_attach_type(program, PROG_TYPES[chosen].attach)
             if target := _matching(wanted["targets"], name):
                 self._aim(program, target, path)
+            if device := _matching(wanted["devices"], name):
+                self._c.bpf_program__set_ifindex(program, ctypes.c_uint32(attacher.device(device)))
+                self._c.bpf_program__set_flags(program, ctypes.c_uint32(_DEV_BOUND_ONLY))
+                self._bound[name] = device
         for name, handle in self._maps.items():
             self._c.bpf_map__set_pin_path(handle, None)
-            if name in wanted["max_entries"]:
-                self._c.bpf_map__set_max_entries(handle, ctypes.c_uint32(wanted["max_entries"][name]))
+            self._resize(name, handle, _matching(wanted["maps"], name) or {})
 
     def __enter__(self) -> File:
         return self
@@ -107,18 +131,34 @@ class File:
         for file in self._replaced:
             file.__exit__()
         self._c.bpf_object__close(self._handle)
+        for fd in self._inner:
+            os.close(fd)
 
     def _aim(self, program: ctypes.c_void_p, target: str, path: str) -> None:
         """Set the target: a function of the kernel, or for freplace PROGRAM or PROGRAM:FUNCTION of this object."""
         fd = 0
         if self._c.bpf_program__type(program) == _EXT:
             name, _, target = target.partition(":")
-            file = File(self._libbpf, path, {**self._wanted, "targets": {}})
+            file = File(self._libbpf, self._attacher, path, {**self._wanted, "targets": {}})
             self._replaced.append(file)
             if name not in file._programs or file.load([name], set(), STATS).errno:
                 raise NoAnswer(f"its target, program {name} of this object, does not load")
             fd, target = self._c.bpf_program__fd(file._programs[name]), target or name
         self._c.bpf_program__set_attach_target(program, fd, target.encode())
+
+    def _resize(self, name: str, handle: ctypes.c_void_p, sizes: Sizes) -> None:
+        """What its own loader sets of a map before it is made. Raises NoAnswer."""
+        if entries := sizes.get("max_entries"):
+            number = entries if isinstance(entries, int) else self._c.libbpf_num_possible_cpus()
+            self._c.bpf_map__set_max_entries(handle, ctypes.c_uint32(number))
+        if inner := sizes.get("inner"):
+            fd = self._libbpf.map_create(
+                next((it for it in range(64) if self._c.libbpf_bpf_map_type_str(it) == inner["type"].encode()), 0),
+                inner["max_entries"], inner["flags"], key=inner["key"], value=inner["value"],
+            )  # fmt: skip
+            self._inner.append(fd)
+            if refused := self._c.bpf_map__set_inner_map_fd(handle, fd):
+                raise NoAnswer(f"map {name} takes no inner map: {errno_name(-refused)}")
 
     def _each(self, what: str) -> Iterator[tuple[str, ctypes.c_void_p]]:
         found = ctypes.c_void_p(None)
@@ -150,8 +190,8 @@ class File:
         """Those that the object declares, with their type: not libbpf's own for global variables."""
         return [name for name, handle in self._maps.items() if not self._c.bpf_map__is_internal(handle)]
 
-    def load(self, programs: list[str], without: set[str], level: int) -> Attempt:
-        """Load these programs, and every map but those in `without`."""
+    def load(self, programs: list[str], without: set[str], level: int, *, measured: bool = False) -> Attempt:
+        """Load these programs, and every map but those in `without`. `measured`: also how much memory that takes."""
         logs = self._set_up(programs, level)
         self._take_out({handle.value for name, handle in self._programs.items() if name not in programs})
         for name, handle in self._maps.items():
@@ -159,7 +199,11 @@ class File:
                 self._c.bpf_map__set_autocreate(handle, ctypes.c_bool(False))
         made = Attempt()
         self._libbpf.take_words()
-        made.errno = -min(0, self._load(made))
+        if self._bound:  # a device is looked for where this process is
+            with self._attacher.namespace:
+                made.errno = -min(0, self._load(made, measured=measured))
+        else:
+            made.errno = -min(0, self._load(made, measured=measured))
         made.words = self._libbpf.take_words()
         loaded = programs if not made.errno or _SLOT.search(made.words) else ()
         for name in loaded:
@@ -176,16 +220,29 @@ class File:
         made.taken |= {MAP + name: {"errno": 0} for name in self.maps if MAP + name not in without}
         return made
 
-    def _load(self, made: Attempt) -> int:
-        """What bpf_object__load returns. The memory is counted from where all but the programs is there: libbpf stops
-        there since 1.6."""
-        if not hasattr(self._c, "bpf_object__prepare"):
-            return int(self._c.bpf_object__load(self._handle))
-        if refused := self._c.bpf_object__prepare(self._handle):
+    def _load(self, made: Attempt, *, measured: bool) -> int:
+        """What bpf_object__load returns. Memory is counted from where all but the programs is there: libbpf stops
+        there since 1.6, and prints a line for each map before."""
+        prepared = hasattr(self._c, "bpf_object__prepare")
+        if prepared and (refused := self._c.bpf_object__prepare(self._handle)):
             return int(refused)
-        with Memory() as memory:
+        memory, maps = Memory(), sum(map(self._c.bpf_map__autocreate, self._maps.values()))
+
+        def made_one(text: bytes) -> None:
+            nonlocal maps
+            maps -= text.startswith(_MADE)
+            if maps == 0:
+                memory.enter()
+
+        if prepared and measured:
+            memory.enter()
+        self._libbpf.when_debugging = made_one if measured and maps and not prepared else None
+        try:
             refused = self._c.bpf_object__load(self._handle)
-        made.memory = {} if memory.peak_mib is None else {"peak_mem_mib": memory.peak_mib}
+        finally:
+            self._libbpf.when_debugging = None
+            peak_mib = memory.leave()
+        made.memory = {} if peak_mib is None else {"peak_mem_mib": peak_mib}
         return int(refused)
 
     def _take_out(self, programs: set[int | None]) -> None:
@@ -236,21 +293,27 @@ class File:
             return {}
         return {"jited_bytes": info[4], "prog_bytes": info[5], **self._about(program)}
 
-    def attach(self, name: str, attacher: Attacher) -> Answer:
+    def attach(self, name: str) -> Answer:
         """What came of attaching what was loaded; empty for what is attached to nothing by itself."""
         if not name.startswith(MAP):
-            return attacher.program(self._programs[name], self._type(self._programs[name]))
+            program = self._programs[name]
+            return self._attacher.program(program, self._type(program), self._bound.get(name, ""))
         handle = self._maps[name.removeprefix(MAP)]
-        return attacher.operations(handle) if handle in self._operations and self._whole else {}
+        return self._attacher.operations(handle) if handle in self._operations and self._whole else {}
 
-    def supports(self, name: str) -> bool | None:
-        """Does the kernel have the type of this program or map at all? None: it cannot be told."""
+    def supports(self, name: str) -> Answer:
+        """`supported`: does the kernel have the type of this program or map at all? Without it: it cannot be told."""
         if name.startswith(MAP):
             handle = self._maps[name.removeprefix(MAP)]
             answer = self._c.libbpf_probe_bpf_map_type(self._c.bpf_map__type(handle), None)
+        elif device := self._bound.get(name):
+            opts = LoadOpts(prog_flags=_DEV_BOUND_ONLY, prog_ifindex=self._attacher.device(device))
+            with self._attacher.namespace:
+                answer = not self._libbpf.unloadable(self._c.bpf_program__type(self._programs[name]), opts)
+            return {"supported": answer, "bound": True}
         else:
             answer = self._c.libbpf_probe_bpf_prog_type(self._c.bpf_program__type(self._programs[name]), None)
-        return None if answer < 0 else bool(answer)
+        return {} if answer < 0 else {"supported": bool(answer)}
 
 
 def text_of(log: ctypes.Array[ctypes.c_char]) -> str:

@@ -62,7 +62,8 @@ class Prober:
 
     def __init__(self, libbpf: Libbpf, folder: str) -> None:
         self._libbpf, self._folder = libbpf, folder
-        libbpf.c.libbpf_bpf_prog_type_str.restype = libbpf.c.libbpf_bpf_attach_type_str.restype = ctypes.c_char_p
+        for what in ("prog", "map", "attach"):
+            getattr(libbpf.c, f"libbpf_bpf_{what}_type_str").restype = ctypes.c_char_p
         prepare()  # what it could not do, libbpf will miss
         self._attacher = Attacher(libbpf)
 
@@ -73,7 +74,8 @@ class Prober:
         found: dict[str, Answer] = {}
 
         def together() -> Answer:
-            made = self._attempt(body, [name for name in programs if name not in optional], set(), STATS, "")
+            rivals = {name for group in body["one_of"] for name in group}
+            made = self._together(body, [name for name in programs if name not in optional or name in rivals])
             found.update(made.taken)
             answer = {**made.answer(), "culprit": made.culprit}
             for name, taken in made.taken.items():
@@ -84,7 +86,7 @@ class Prober:
         def alone(name: str) -> Answer:
             if name not in found:
                 mine = [name] if name in programs else []  # of a map none
-                self._alone(body, mine if body["careful"] else list(programs), found)
+                self._alone(body, mine if body["careful"] else [it for it in programs if it not in found], found)
             if name not in found:
                 raise NoAnswer("libbpf did not come to it")
             earlier = {"earlier": body["earlier"][name]} if name in body.get("earlier", {}) else {}
@@ -94,6 +96,18 @@ class Prober:
         for name in [*programs, *(MAP + it for it in maps)]:
             yield name, partial(alone, name)
         return {"programs": programs, "maps": maps}
+
+    def _together(self, wanted: Wanted, programs: list[str]) -> Attempt:
+        """Of programs of which only one counts, the first that loads."""
+        groups = [[name for name in group if name in programs] for group in wanted["one_of"]]
+        while True:
+            left_out = {name for group in groups for name in group[1:]}
+            made = self._attempt(wanted, [name for name in programs if name not in left_out], set(), STATS, "")
+            group = next((it for it in groups if made.errno and len(it) > 1 and it[0] == made.culprit), None)
+            if group is None:
+                return made
+            del group[0]
+            programs = [name for name in programs if name != made.culprit]
 
     def _alone(self, wanted: Wanted, programs: list[str], found: dict[str, Answer]) -> None:
         """Fill `found` with the answers of these programs, and of every map."""
@@ -128,7 +142,7 @@ class Prober:
         if not made.errno:
             return made.taken[culprit]
         with self._open(wanted, ".weak") as file:
-            answer = {**made.answer(whole=wanted["whole_logs"]), "supported": file.supports(culprit)}
+            answer = {**made.answer(whole=wanted["whole_logs"]), **file.supports(culprit)}
         if unresolved := _UNRESOLVED.search(made.log):
             answer["held_by"] = holder(self._libbpf, unresolved[1])
         return answer
@@ -137,10 +151,10 @@ class Prober:
         self, wanted: Wanted, programs: list[str], without: set[str], level: int, which: str = ".weak"
     ) -> Attempt:
         with self._open(wanted, which) as file:
-            made = file.load(programs, without, level)
+            made = file.load(programs, without, level, measured=not which)
             for name, answer in made.taken.items():
                 if wanted["attach"]:  # what libbpf has loaded and closed again can be attached to nothing
-                    answer["attach"] = {} if made.errno else file.attach(name, self._attacher)
+                    answer["attach"] = {} if made.errno else file.attach(name)
             return made
 
     def _open(self, wanted: Wanted, which: str = "") -> File:
@@ -148,4 +162,4 @@ class Prober:
         if machine not in wanted["files"]:
             raise NoAnswer(f"the object is not built for {machine}")
         path = os.path.join(self._folder, f"{wanted['files'][machine]}{which}.bpf.o")
-        return File(self._libbpf, path, wanted)
+        return File(self._libbpf, self._attacher, path, wanted)

@@ -25,7 +25,10 @@ from runner.engine.storing import StoreSink, after, new_run, reminded, stopped_r
 from runner.errors import InfraError, UserError
 from runner.matrix.select import select, shard
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
+from runner.model.architecture import ARCHITECTURES
 from runner.probes import Expectations
+from runner.probes.census.kfuncs import NO_KFUNCS
+from runner.probes.objects.files import Entry, objects_of
 from runner.project import Project
 from runner.reports.changes import changes_report
 from runner.reports.findings import Ending, ending, incomplete
@@ -71,7 +74,11 @@ def load(project: Project, asked: Load, engine: Engine) -> int:
     )  # fmt: skip
     if asked.resume:
         return _run(project.of_run(asked.resume), request, engine, asked=asked)
-    loading, cells = project.naming(asked.kernel or (), asked.arch or (), asked.entries(), offline=asked.offline)
+    entries = asked.entries()
+    for each in objects_of(project.root, map(Entry, entries), NO_KFUNCS):  # before an archive is asked
+        for arch in set(asked.arch or ()) & ARCHITECTURES.keys():
+            each.file(arch)
+    loading, cells = project.naming(asked.kernel or (), asked.arch or (), entries, offline=asked.offline)
     return _run(loading, request, engine, cells, asked)
 
 

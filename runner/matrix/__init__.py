@@ -22,7 +22,7 @@ from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Settings, Wa
 from runner.probes.files import probe_name
 from runner.probes.kinds import PROBE_ENTRIES
 from runner.text import closest, nearest
-from runner.yamlfile import Location
+from runner.yamlfile import Document, Location
 
 MAX_ENTRIES = 256  # of kernels; many more than anyone boots
 PlainT = TypeVar("PlainT", bound=Plain)
@@ -144,6 +144,7 @@ class Matrix:
     sha256: str  # of the file
     file: MatrixFile
     places: Mapping[str, str] = field(default_factory=dict, compare=False)  # FILE:LINE, by the text of a source
+    document: Document | None = field(default=None, compare=False)  # of the file; None: its probes are not in it
 
     def wanted(self) -> tuple[Wanted, ...]:
         """Everything that is wanted, in the file's order: kernels first, then architectures."""
@@ -208,7 +209,7 @@ def load_matrix(path: Path) -> Matrix:
     if problems:
         raise document.error(problems)
     places = {entry.text: f"{path}:{document.line(loc)}" for loc, entry in reversed(_entries(file))}
-    return Matrix(path, document.sha256, file, places)
+    return Matrix(path, document.sha256, file, places, document)
 
 
 def project_root(path: Path) -> Path:

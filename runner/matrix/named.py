@@ -72,7 +72,7 @@ def named_kernels(
     )
     digest = hashlib.sha256(repr(made).encode()).hexdigest()
     every_kernel = sources if words else {entry.text for entry in own}
-    return Named(replace(matrix, file=made, sha256=digest), tuple(versions), frozenset(every_kernel))
+    return Named(replace(matrix, file=made, sha256=digest, document=None), tuple(versions), frozenset(every_kernel))
 
 
 def _on(entry: KernelSource, of_entry: Sequence[str], wanted: Sequence[str]) -> KernelSource:

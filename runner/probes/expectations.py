@@ -46,9 +46,9 @@ class Expectations:
     issues: tuple[Issue, ...] = ()
 
     @classmethod
-    def load(cls, root: Path, probes: Iterable[str | Plain]) -> Self:
+    def load(cls, root: Path, probes: Iterable[str | Plain], matrix: Document | None = None) -> Self:
         """Those of a matrix's `probes`. Raises UserError, FILE:LINE, when one of the files is wrong."""
-        files = tuple(_read(root, number, probe) for number, probe in enumerate(probes))
+        files = tuple(_read(root, number, probe, matrix) for number, probe in enumerate(probes))
         return cls.made(root, files, load_issues(root))
 
     @classmethod
@@ -161,10 +161,10 @@ def _code() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
-def _read(root: Path, number: int, probe: str | Plain) -> ProbeFile:
+def _read(root: Path, number: int, probe: str | Plain, matrix: Document | None) -> ProbeFile:
     """One entry of `probes`."""
     if isinstance(probe, Plain):
-        return ProbeFile(probe_name(number, probe), probe)
+        return ProbeFile(probe_name(number, probe), probe, matrix, ("probes", number))
     path = root / FOLDER / f"{probe}.yaml"
     if probe == ISSUES:
         raise UserError(f"{path} holds no probes", hint=f"it is always read; `probes` must not name {ISSUES!r}")

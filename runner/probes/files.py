@@ -62,7 +62,8 @@ class ProbeFile:
 
     name: str
     written: Plain  # a Family with the keys of the kinds that it has, or an `entry` of a kind
-    document: Document | None = None  # where it stands; None: in the matrix
+    document: Document | None = None  # where it stands; None: on a command line
+    place: Location = ()  # in it
 
     @property
     def family(self) -> Family:

@@ -272,3 +272,16 @@ def unready(result: CellResult, holder: str, option: str = "") -> str:
     if reason := facts.modules[holder]:
         return f"module {holder} did not load: {reason}"
     return "" if holder in facts.btf else f"module {holder} has no BTF in this kernel"
+
+
+def built_without(result: CellResult, holder: str, option: str) -> str:
+    """Why the kernel was built without the kfuncs of `holder`, which `option` builds; empty: it may have them."""
+    config = result.config
+    if config.get("DEBUG_INFO_BTF") == "n":
+        return "CONFIG_DEBUG_INFO_BTF is not set"
+    if config.get(option) == "n":
+        return f"CONFIG_{option} is not set"
+    loaded = config.get(option) != "y" and result.facts.modules.get(holder) == ""
+    if loaded and config.get("DEBUG_INFO_BTF_MODULES") == "n":
+        return "CONFIG_DEBUG_INFO_BTF_MODULES is not set: no module has kfuncs"
+    return ""

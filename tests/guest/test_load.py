@@ -37,8 +37,23 @@ SAID = {
     "tail/map:calls": (LOADS, LOADS),
     "tail/@together": (("tail-call", "calls"),) * 2,
 }
-REPLACES = """
-  - {object: replaces.bpf.o, up_to: attach, programs: {ext: {target: "base:verdict"}}}
+# What their own loaders set; `bound` and `of_dynptr` call kfuncs of 6.3 and 6.4.
+CONTRACT = """
+objects:
+  - {file: replaces.bpf.o, up_to: attach, programs: {ext: {target: "base:verdict"}}}
+  - file: contract.bpf.o
+    up_to: attach
+    constants: {backends: 16, strict: true}
+    maps: {unsized: {max_entries: cpus}, outer: {inner: {type: hash, key: 4, value: 8}}}
+    programs: {bound: {device: eth0}}
+    one_of: [[of_dynptr, of_pointer]]
+    expect:
+      - {programs: [bound], until: ["6.3"], answer: {cause: type}, why: metadata kfuncs since 6.3}
+  - file: contract.bpf.o
+    id: unbound
+    maps: {unsized: {max_entries: 1}, outer: {inner: {type: array, key: 4, value: 8}}}
+    programs: {bound: skip, constant: skip}
+    one_of: [[of_dynptr, of_pointer]]
 """
 
 
@@ -73,15 +88,24 @@ def test_each_reason_is_told_and_costs_its_own_program_alone(project: Project) -
     assert "failed to create kprobe 'no_such_function" in causes["causes/attach_nowhere"]
 
 
-def test_a_program_replaces_a_function_of_another_one_of_its_object(project: Project) -> None:
-    built("replaces", project.root)
+def test_what_its_own_loader_sets_is_set_before_a_load(project: Project) -> None:
+    for name in ("replaces", "contract"):
+        built(name, project.root)
     project.small()
     path = project.root / "matrix.yaml"
-    path.write_text(path.read_text().replace("probes: [small]\n", f"probes:{REPLACES}"))
-    done = project.runner("matrix", "run", "--only", "kernel=6.12,arch=x86_64")
+    path.write_text(path.read_text().replace("[small]", "[contract]"))
+    (project.root / "bpf/contract.yaml").write_text(CONTRACT)
+    done = project.runner("matrix", "run", "--only", "arch=x86_64")
     assert done.returncode == 0, done.stdout + done.stderr
-    (cell,) = exported(project)["cells"]
-    assert said(cell) == dict.fromkeys(("replaces/base", "replaces/ext", "replaces/@together"), LOADS)
+    old, new = (said(cell) for cell in exported(project)["cells"])
+    refused = {name: it for name, it in old.items() if it != LOADS}
+    assert refused == {
+        "contract/bound": ("type", ""),
+        "contract/of_dynptr": ("extern", "bpf_dynptr_from_xdp"),
+        "contract/@together": ("type", ""),
+        "unbound/of_dynptr": ("extern", "bpf_dynptr_from_xdp"),  # and together of_pointer is loaded in its place
+    }
+    assert new == dict.fromkeys(old, LOADS)
 
 
 def test_an_object_that_takes_a_kernel_down_costs_itself_alone(project: Project) -> None:

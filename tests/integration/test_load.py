@@ -394,6 +394,8 @@ def test_a_link_is_known_by_its_own_name(project: Path, capsys: pytest.CaptureFi
 MISTAKES = [
     (["x\udcff.o"], "x.o: the path has characters that do not print\n  rename it"),
     (["none.bpf.o"], "none.bpf.o: no such file"),
+    (["text.bpf.o", "--kernel", "9.99"], "text.bpf.o is not an ELF file"),  # the file is read before an archive
+    (["lb.bpf.o", "--kernel", "9.99", "--arch", "s390x"], "not built for s390x, which is big-endian"),
     (["lb.bpf.o", "--kernel", ""], "--kernel : '' is neither a series"),
     (["lb.bpf.o", "--arch", "amd64"], "unknown architecture 'amd64'; did you mean 'x86_64'?"),
     (["--resume", "nope"], "no run 'nope' in"),
@@ -404,6 +406,7 @@ MISTAKES = [
 def test_a_mistake_is_told_with_what_to_do(
     project: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
+    (project / "text.bpf.o").write_text("no object")
     assert load(Guests(), "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == 1
     capsys.readouterr()
     assert load(Guests(), *words) == 64

@@ -15,7 +15,9 @@ from elftools.elf.sections import SymbolTableSection
 from runner.errors import UserError
 from runner.probes.census.kfuncs import NO_KFUNCS
 from runner.probes.objects.elf import LARGEST, read_object
-from runner.probes.objects.written import MapSetting, ObjectEntry, WrittenObject, objects_of
+from runner.probes.objects.files import Entry, objects_of
+from runner.probes.objects.written import ObjectEntry, WrittenObject
+from runner.project import Project
 from tests.samples import ROOT
 
 CAUSES = ROOT / "tests" / "data" / "objects" / "causes.bpf.c"
@@ -131,7 +133,7 @@ def test_a_pattern_finds_the_file_of_each_architecture(tmp_path: Path) -> None:
     for arch in ("x86_64", "s390x"):
         (tmp_path / arch).mkdir()
         build(SMALL, tmp_path / arch / "lb.bpf.o", *(("-mbig-endian",) if arch == "s390x" else ()))
-    (found,) = objects_of(tmp_path, [ObjectEntry(object="{arch}/*.bpf.o")], NO_KFUNCS)
+    (found,) = objects_of(tmp_path, [Entry(ObjectEntry(object="{arch}/*.bpf.o"))], NO_KFUNCS)
     assert found.id == "lb"
     assert set(found.files) == {"x86_64", "s390x"}
     with pytest.raises(UserError, match="not built for arm64"):
@@ -140,7 +142,7 @@ def test_a_pattern_finds_the_file_of_each_architecture(tmp_path: Path) -> None:
 
 def test_one_little_endian_file_serves_every_such_architecture(tmp_path: Path) -> None:
     build(SMALL, tmp_path / "lb.bpf.o")
-    (found,) = objects_of(tmp_path, [WrittenObject(file="lb.bpf.o", maps={"m": MapSetting(max_entries=1)})], NO_KFUNCS)
+    (found,) = objects_of(tmp_path, [Entry(WrittenObject(file="lb.bpf.o"))], NO_KFUNCS)
     assert "arm64" in found.files
     with pytest.raises(UserError, match=r"not built for s390x, which is big-endian") as raised:
         found.file("s390x")
@@ -150,10 +152,104 @@ def test_one_little_endian_file_serves_every_such_architecture(tmp_path: Path) -
 def test_what_names_nothing_is_a_users_mistake(tmp_path: Path) -> None:
     build(SMALL, tmp_path / "lb.bpf.o")
     with pytest.raises(UserError, match="no object file matches"):
-        objects_of(tmp_path, [ObjectEntry(object="nowhere/*.o")], NO_KFUNCS)
+        objects_of(tmp_path, [Entry(ObjectEntry(object="nowhere/*.o"))], NO_KFUNCS)
     with pytest.raises(UserError, match=r"no object file matches 'build/\{arhc\}/\*.o'") as raised:
-        objects_of(tmp_path, [ObjectEntry(object="build/{arhc}/*.o")], NO_KFUNCS)
+        objects_of(tmp_path, [Entry(ObjectEntry(object="build/{arhc}/*.o"))], NO_KFUNCS)
     assert "there is no {arhc}" in raised.value.hint
     with pytest.raises(UserError, match="has no program 'g\\*'") as raised:
-        objects_of(tmp_path, [ObjectEntry(object="lb.bpf.o", only=("g*",))], NO_KFUNCS)
+        objects_of(tmp_path, [Entry(ObjectEntry(object="lb.bpf.o", only=("g*",)))], NO_KFUNCS)
     assert "it has: f" in (raised.value.hint or "")
+
+
+VARIABLES = (
+    SMALL
+    + """
+#define V const volatile
+enum color { RED, BLUE = 7 };
+V unsigned backends = 1; V short least; V _Bool strict; V enum color color; V int list[2]; static V char letter = 'a';
+int changed = 5; int zero;
+int g(void *c) __attribute__((section("xdp"), used));
+int g(void *c) { return backends + least + strict + color + list[1] + letter + changed + zero++; }
+"""
+)
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_a_constant_is_set_in_a_copy(tmp_path: Path, order: str) -> None:
+    path = build(VARIABLES, tmp_path / "v.o", f"-m{order}-endian")
+    values = {"backends": 16, "least": -2, "strict": True, "color": 7, "letter": 66, "changed": 9}
+    (whole,) = objects_of(tmp_path, [Entry(WrittenObject(file="v.o"))], NO_KFUNCS)
+    (found,) = objects_of(tmp_path, [Entry(WrittenObject(file="v.o", constants=values))], NO_KFUNCS)
+    arch = "x86_64" if order == "little" else "s390x"
+    new, old = found.file(arch).content, whole.file(arch).content
+    assert old == path.read_bytes()
+    changed = bytes(after for after, before in zip(new, old, strict=True) if after != before)
+    assert changed == bytes((16, *((0xFE, 0xFF) if order == "little" else (0xFF, 0xFE)), 1, 7, 66, 9))
+    assert found.digests[arch] != whole.digests[arch]
+
+
+@pytest.mark.parametrize(
+    ("constants", "what"),
+    [
+        ({"backends": 1 << 32}, "backends takes 0 to 4294967295, not 4294967296"),
+        ({"least": -32769}, "least takes -32768 to 32767, not -32769"),
+        ({"strict": 2}, "strict takes 0 to 1, not 2"),
+        ({"list": 1}, "list is an array, and only a number can be set"),
+        ({"zero": 1}, "zero has no bytes in the object\n  declare it `const volatile`"),
+        ({"nr": 1}, "no variable 'nr' that can be set\n  it has: backends, changed, color"),
+    ],
+)
+def test_what_is_no_constant_of_an_object_is_told(tmp_path: Path, constants: dict[str, int], what: str) -> None:
+    build(VARIABLES, tmp_path / "v.o")
+    with pytest.raises(UserError) as raised:
+        objects_of(tmp_path, [Entry(WrittenObject(file="v.o", constants=constants))], NO_KFUNCS)
+    assert what in str(raised.value)
+
+
+MAPS = """
+struct { int (*type)[1]; int (*key)[4]; int (*value)[4]; int (*max_entries)[1]; } m __attribute__((section(".maps")));
+"""
+MATRIX = """\
+kernels: [{debian: trixie, series: "6.12"}]
+architectures: [x86_64]
+probes:
+  - lb
+  - ENTRY
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [
+        ("{file: none.o}", ".file: no object file matches 'none.o'\n  paths are relative"),
+        ("{file: bad.o}", ".file: ROOT/bad.o is not an ELF file"),
+        ('{file: lb.o, programs: {"g*": skip}}', ".programs.g*: object lb has no program 'g*'\n  it has: f"),
+        ("{file: lb.o, maps: {n: {max_entries: 1}}}", ".maps.n: object lb has no map 'n'\n  it has: m"),
+        ("{file: lb.o, one_of: [[f, g]]}", ".one_of[0]: object lb has no program 'g'\n  it has: f"),
+        (
+            '{file: "[lx]b.o", programs: {"h*": skip}}',
+            ".programs.h*: object lb or xb has no program 'h*'",
+        ),
+        ("{file: lb.o, constants: {x: true}}", ".constants: ROOT/lb.o has no variable 'x'"),
+        (
+            '{file: lb.o, expect: [{programs: [f], why: x}, {programs: ["map:x"], why: x}]}',
+            ".expect[1].programs: object lb has no program or map 'map:x'\n  it has: @together, f, map:m",
+        ),
+    ],
+)
+def test_a_mistake_about_an_object_is_told_with_its_line(tmp_path: Path, entry: str, what: str) -> None:
+    build(SMALL + MAPS, tmp_path / "lb.o")
+    build(SMALL.replace("f(", "x("), tmp_path / "xb.o")
+    (tmp_path / "bad.o").write_text("no object")
+    (tmp_path / "bpf").mkdir()
+    written, matrix = tmp_path / "bpf/lb.yaml", tmp_path / "matrix.yaml"
+    in_matrix, said = entry.replace("file:", "object:"), what.replace("ROOT", str(tmp_path))
+    for text, begins in (
+        (f"objects:\n  - {entry}\n", f"{written}:2: objects[0]{said}"),
+        ("objects:\n  - {file: lb.o, id: first}\n", f"{matrix}:5: probes[1]{said.replace('.file', '.object')}"),
+    ):
+        written.write_text(text)
+        matrix.write_text(MATRIX.replace("ENTRY", in_matrix))
+        with pytest.raises(UserError) as raised:
+            _ = Project.at(matrix).expectations
+        assert str(raised.value).startswith(begins)

@@ -7,16 +7,18 @@ from pathlib import Path
 from runner.agent.guest import Memory
 
 
-def test_the_memory_of_a_block_is_that_of_its_cgroup(tmp_path: Path) -> None:
-    with Memory(str(tmp_path)) as memory:
-        assert (tmp_path / "runner/cgroup.procs").read_text() == "0"
-        (tmp_path / "runner/memory.peak").write_text(f"{5 << 20}\n")
-    assert memory.peak_mib == 5
+def test_memory_is_that_of_a_cgroup_of_its_own(tmp_path: Path) -> None:
+    memory = Memory(str(tmp_path))
+    memory.enter()
+    assert (tmp_path / "runner/cgroup.procs").read_text() == "0"
+    (tmp_path / "runner/memory.peak").write_text(f"{5 << 20}\n")
+    assert memory.leave() == 5
     assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory"
     assert (tmp_path / "cgroup.procs").read_text() == "0"  # out of it again
 
 
 def test_without_cgroups_it_is_not_known(tmp_path: Path) -> None:
-    with Memory(str(tmp_path / "none")) as memory:
-        pass
-    assert memory.peak_mib is None
+    memory = Memory(str(tmp_path / "none"))
+    assert memory.leave() is None
+    memory.enter()
+    assert memory.leave() is None

@@ -6,6 +6,7 @@ import base64
 import zlib
 from typing import Any
 
+import pytest
 from pydantic import JsonValue
 
 from runner.model import Answer, CellResult, Facts, Outcome, Row
@@ -35,7 +36,7 @@ def user_object(**settings: Any) -> UserObject:
         ObjectSettings.model_validate(settings),
         ("good", "bad"),
         {"x86_64": "0" * 64},
-        {"bpf_x": ("fou",)},
+        {"bpf_x": {"fou": "NET_FOU"}},
         file_name="lb.bpf.o",
     )
 
@@ -49,7 +50,7 @@ def result(version: str = "6.1.192", facts: Facts | None = None, **items: dict[s
         cell=cell(pin(version)),
         outcome=Outcome.RAN,
         answers=(*answers, Answer(kind="objects", probe="lb")),
-        facts=facts or Facts(),
+        facts=facts or Facts(btf=("vmlinux", "fou"), modules={"fou": ""}),
     )
 
 
@@ -135,10 +136,10 @@ def test_our_own_failure_is_no_answer() -> None:
         "words": "libbpf: extern (func ksym) 'bpf_x': not found in kernel or module BTFs\n",
         "log": "",
     }
-    unloaded = Facts(modules={"fou": "Module fou not found"})
+    unloaded = Facts(btf=("vmlinux",), modules={"fou": "Module fou not found"})
     row = rows(result(facts=unloaded, good=extern))["good"]
     assert (row.verdict, row.cause) == ("no answer", "module fou did not load: Module fou not found")
-    loaded = rows(result(facts=Facts(modules={"fou": ""}), good=extern))["good"]
+    loaded = rows(result(facts=Facts(btf=("vmlinux", "fou"), modules={"fou": ""}), good=extern))["good"]
     assert (loaded.verdict, loaded.details["modules"]) == ("broken", "fou")
 
 
@@ -180,3 +181,49 @@ def test_the_whole_is_refused_in_the_words_of_the_part_that_lacks_the_same() -> 
         == "extern bpf_y: kfunc 'bpf_y' is referenced but wasn't resolved"
     )
     assert "not found in kernel" in rows(result(bad=REFUSED, together=libbpf))["@together"].cause
+
+
+NO_KFUNC: dict[str, Any] = {"errno": 22, "words": "", "log": "kfunc 'bpf_x' is referenced but wasn't resolved\n"}
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "verdicts"),
+    [
+        (LOADED, NO_KFUNC, ("holds", "not applicable")),
+        (NO_KFUNC, LOADED, ("not applicable", "holds")),
+        (LOADED, LOADED, ("holds", "holds")),
+        (NO_KFUNC, NO_KFUNC, ("broken", "broken")),
+        (NO_KFUNC, {"errno": None}, ("no answer", "no answer")),
+    ],
+)
+def test_of_programs_in_place_of_each_other_one_is_to_load(
+    good: dict[str, Any], bad: dict[str, Any], verdicts: tuple[str, str]
+) -> None:
+    found = rows(result(good=good, bad=bad), user_object(one_of=[["good", "bad"]]))
+    assert (found["good"].verdict, found["bad"].verdict) == verdicts
+    if verdicts == ("holds", "not applicable"):
+        assert found["bad"].cause.endswith("(good loads in its place)")
+
+
+@pytest.mark.parametrize(
+    ("config", "facts", "verdict"),
+    [
+        ({}, Facts(), "no answer"),  # of a kernel that has no BTF
+        ({"DEBUG_INFO_BTF": "n"}, Facts(), "broken"),
+        ({"NET_FOU": "m"}, Facts(btf=("vmlinux",)), "no answer"),  # nobody tried to load it
+        ({"NET_FOU": "m"}, Facts(btf=("vmlinux",), modules={"fou": ""}), "no answer"),  # it has no BTF
+        ({"NET_FOU": "m", "DEBUG_INFO_BTF_MODULES": "n"}, Facts(btf=("vmlinux",), modules={"fou": ""}), "broken"),
+        ({"NET_FOU": "n"}, Facts(btf=("vmlinux",), modules={"fou": "not found"}), "broken"),
+        ({"NET_FOU": "y"}, Facts(btf=("vmlinux",), modules={"fou": ""}), "broken"),
+    ],
+)
+def test_a_kfunc_is_missing_only_where_what_holds_it_was_there(
+    config: dict[str, str], facts: Facts, verdict: str
+) -> None:
+    seen = result(facts=facts, good=NO_KFUNC).model_copy(update={"config": config})
+    assert rows(seen)["good"].verdict == verdict
+
+
+def test_a_kernel_that_binds_no_program_to_a_device_is_told() -> None:
+    row = rows(result(good={"errno": 22, "words": "", "log": "", "supported": False, "bound": True}))["good"]
+    assert (row.answer, row.cause) == ("type", "type: the kernel does not bind such a program to a device")

@@ -13,6 +13,8 @@ from runner.probes.claims.answers import Observation
 from tests.answers import seen_of, with_answers
 from tests.samples import ROOT
 from tests.unit.agent_samples import result
+from tests.unit.test_objects_judge import REFUSED, user_object
+from tests.unit.test_objects_judge import result as of_object
 
 EXPECTATIONS = Expectations.load(ROOT, ["conntrack", "traffic"])
 ISSUES = EXPECTATIONS.issues
@@ -220,3 +222,25 @@ def test_an_entry_shows_or_allows_something(tmp_path: Path) -> None:
     path.write_text(ALLOWS.replace("kind: WARNING", "kind: warning"))
     with pytest.raises(UserError, match=r"known-issues\.yaml:7: .*'WARNING'"):
         load_issues(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "explained"),
+    [
+        ("{cause: refused, log: invalid mem access}", True),
+        ("{}", True),
+        ("{cause: refused, log: another text}", False),
+        ("{cause: extern}", False),
+    ],
+)
+def test_an_entry_explains_a_users_object(tmp_path: Path, answer: str, *, explained: bool) -> None:
+    (tmp_path / "bpf").mkdir()
+    shows = f'shows: [{{objects: ["lb/b*"], answer: {answer}}}]'
+    text = f"issues:\n  - {{id: a-fault, what: x, reason: x, link: x, releases: ['6.1.*'], {shows}}}\n"
+    (tmp_path / "bpf/known-issues.yaml").write_text(text)
+    known = {"objects": (user_object(),)}
+    expectations = Expectations(tmp_path, (), known, load_issues(tmp_path))
+    seen = of_object(good=REFUSED, bad=REFUSED)
+    issues = {row.subject: row.known_issue for row in expectations.rows(seen) if row.verdict is Verdict.BROKEN}
+    assert issues == {"lb/good": "", "lb/bad": "a-fault" if explained else ""}
+    assert [issue.gone for issue in expectations.known_issues([(seen, expectations.rows(seen))])] == [not explained]

@@ -13,7 +13,7 @@ from runner.model.errnos import errno_name
 from runner.probes.census.answers import NAME, CensusObservation, Taken, probe_of, taken
 from runner.probes.census.kfuncs import KfuncList
 from runner.probes.files import Family
-from runner.probes.kind import CRASHED, VMLINUX, not_asked, unready
+from runner.probes.kind import CRASHED, VMLINUX, built_without, not_asked, unready
 from runner.probes.verifier import (
     NEEDS_DEVICE,
     NO_CALLS,
@@ -230,14 +230,10 @@ def absence(result: CellResult, asked: Taken, kfunc: str, known: KfuncList, home
 
 def _without(result: CellResult, module: str, option: str) -> tuple[State, str] | None:
     """What it means for a module's kfuncs that the module is not there; None when it is. `option` builds it."""
+    if missing := built_without(result, module, option):
+        return State.ABSENT, missing
     why = unready(result, module, option)
-    if result.config.get(option) == "n":
-        return State.ABSENT, why
-    if not why:
-        return None
-    if result.facts.modules.get(module) == "" and result.config.get("DEBUG_INFO_BTF_MODULES") == "n":
-        return State.ABSENT, "CONFIG_DEBUG_INFO_BTF_MODULES is not set: no module has kfuncs"
-    return State.NO_ANSWER, why
+    return (State.NO_ANSWER, why) if why else None
 
 
 # What the verifier says when it comes to a flag. Most flags show only where a call goes wrong at just that point.

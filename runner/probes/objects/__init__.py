@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,8 @@ from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.files import ProbeFile, Said
 from runner.probes.kind import GridPlace, Kind, Need, Pairs
 from runner.probes.objects.elf import checked
-from runner.probes.objects.judge import LOADS, NAME, REFUSED, rows_of, told_by
+from runner.probes.objects.files import Entry, objects_of
+from runner.probes.objects.judge import LOADS, NAME, REFUSED, refusal, rows_of, told_by
 from runner.probes.objects.numbers import numbers
 from runner.probes.objects.written import (
     MAP,
@@ -25,9 +27,8 @@ from runner.probes.objects.written import (
     ObjectEntry,
     ObjectKeys,
     ObjectSettings,
+    Refused,
     UserObject,
-    WrittenObject,
-    objects_of,
 )
 
 _EXPECTED = StateWord("refused as expected", 0, Mark("○", "o", "yellow"))
@@ -50,20 +51,21 @@ class Objects(Kind[tuple[UserObject, ...]]):
     one_type = True
     keys = ObjectKeys
     entry = ObjectEntry
+    pattern = Refused
     logs = ("log",)
     circumstances = ("duration_us", "peak_mem_mib")
     needs = (Need("BPF_SYSCALL", "every question is a bpf(2) call", vital=True),)
     options = ("BPF_JIT", "BPF_LSM", "BPF_SYSCALL", "DEBUG_INFO_BTF", "DEBUG_INFO_BTF_MODULES")
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> tuple[UserObject, ...]:
-        kfuncs = load_kfuncs(root)
-        written: list[WrittenObject | ObjectEntry] = []
+        written: list[Entry] = []
         for file in files:
             if isinstance(file.written, ObjectKeys):
-                written += file.written.objects
+                places = ((*file.place, "objects", number) for number, _ in enumerate(file.written.objects))
+                written += map(Entry, file.written.objects, repeat(file.document), places)
             elif isinstance(file.written, ObjectEntry):
-                written.append(file.written)
-        return objects_of(root, written, kfuncs) if written else ()
+                written.append(Entry(file.written, file.document, file.place))
+        return objects_of(root, written, load_kfuncs(root)) if written else ()
 
     def asks(
         self, known: tuple[UserObject, ...], version: KernelVersion | None, types: Sequence[ProgType]
@@ -76,13 +78,15 @@ class Objects(Kind[tuple[UserObject, ...]]):
                 "skip": [pattern for pattern, it in settings.programs.items() if it == "skip"],
                 "types": {name: it.type for name, it in each.program_settings.items() if it.type},
                 "targets": {name: it.target for name, it in each.program_settings.items() if it.target},
-                "max_entries": {name: it.max_entries for name, it in settings.maps.items()},
+                "devices": {name: it.device for name, it in each.program_settings.items() if it.device},
+                "maps": {name: it.model_dump(exclude_none=True) for name, it in settings.maps.items()},
+                "one_of": [list(group) for group in settings.one_of],
                 "attach": settings.up_to == "attach",
                 "whole_logs": settings.log == "whole",
                 # for the host alone: what judges the answers
                 "settings": settings.model_dump(mode="json", exclude_defaults=True),
                 "file": each.file_name,
-                "homes": {name: list(homes) for name, homes in each.homes.items()},
+                "homes": {name: dict(homes) for name, homes in each.homes.items()},
             }
             yield Ask(kind=NAME, probe=each.id, body=body, programs=each.names, items=True)
 
@@ -127,6 +131,10 @@ class Objects(Kind[tuple[UserObject, ...]]):
     def judge(self, result: CellResult, known: tuple[UserObject, ...], earlier: Sequence[Row]) -> Iterable[Row]:
         for each in known:
             yield from rows_of(result, each)
+
+    def shows(self, pattern: Refused, result: CellResult, probe: str) -> bool:
+        found = (it for it in result.answers if it.kind == NAME and it.item and f"{it.probe}/{it.item}" == probe)
+        return any((cause := refusal(answer)) is not None and pattern.fits(cause) for answer in found)
 
     def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
         return (
@@ -215,7 +223,7 @@ def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserObject:
             for uname, digest in body["files"].items()
             if digest in contents
         },
-        homes={name: tuple(homes) for name, homes in body["homes"].items()},
+        homes=body["homes"],
         file_name=body.get("file", ""),
         only=tuple(body["programs"]),
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from elftools.elf.sections import Section, SymbolTableSection
 
 from runner import userfile
 from runner.errors import UserError
+from runner.probes.objects.variables import with_values
 from runner.text import plain
 
 LARGEST = 64 << 20  # bytes
@@ -34,6 +36,7 @@ class ObjectFile:
     content: bytes
     byte_order: str  # little, big
     programs: tuple[str, ...]
+    maps: tuple[str, ...]  # that it declares
     externs: tuple[str, ...]
     license: str
 
@@ -45,6 +48,17 @@ class ObjectFile:
     def name(self) -> str:
         """The file's, without its ending."""
         return name_of(Path(self.path))
+
+    def with_constants(self, values: Mapping[str, int]) -> ObjectFile:
+        """A copy in which variables have these values. Raises UserError when one cannot be set."""
+        if not values:
+            return self
+        try:
+            return replace(self, content=with_values(self.path, self.content, values))
+        except UserError:
+            raise
+        except Exception as error:  # as of any damaged file
+            raise UserError(f"{self.path} has BTF that cannot be read: {error}", hint=_COMPILE) from None
 
     def weak(self) -> bytes:
         """A copy in which every undefined symbol is weak: what the kernel lacks then fails the programs that reach it.
@@ -109,6 +123,13 @@ def _parsed(path: str, content: bytes) -> ObjectFile:
         and isinstance(symbol["st_shndx"], int)
         and elf.get_section(symbol["st_shndx"]).name != ".text"
     )
+    maps = tuple(
+        name
+        for name, symbol in symbols
+        if symbol["st_info"]["type"] == "STT_OBJECT"
+        and isinstance(symbol["st_shndx"], int)
+        and elf.get_section(symbol["st_shndx"]).name == ".maps"
+    )
     if not programs:
         raise UserError(f"{path} has no programs", hint='a program is a function in a section of its own: SEC("xdp")')
     license_, kfuncs = _license(sections.get("license")), _kfuncs(elf, table)
@@ -123,6 +144,7 @@ def _parsed(path: str, content: bytes) -> ObjectFile:
         content=content,
         byte_order="little" if elf.little_endian else "big",
         programs=programs,
+        maps=maps,
         externs=tuple(sorted({name for name, it in symbols if name and it["st_shndx"] == "SHN_UNDEF"})),
         license=license_,
     )

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from runner.model import NO_ANSWER, Answer, CellResult, Row, Verdict
-from runner.probes.kind import CRASHED, not_asked
+from runner.probes.kind import CRASHED, built_without, not_asked, unready
 from runner.probes.objects.causes import Cause, cause_of, not_attached, trouble
 from runner.probes.objects.numbers import numbers
 from runner.probes.objects.written import MAP, TOGETHER, ObjectExpectation, UserObject
@@ -78,7 +78,20 @@ class _Question:
             cause = self._of_a_part(cause, _text(seen.body, "culprit"))
         if why := trouble(errno, _text(seen.body, "words"), _text(seen.body, "log")) or self._unready(cause, seen.body):
             return self._row(seen, state=NO_ANSWER, verdict=Verdict.NO_ANSWER, cause=why)
-        return self._refused(seen, cause)
+        return self._rivalled(self._refused(seen, cause))
+
+    def _rivalled(self, row: Row) -> Row:
+        """The row of a refused program; where another one counts in its place, nothing is expected of it."""
+        others = {name: self.others.get(name) for name in self.mine.rivals(self.name)}
+        errnos = {name: None if it is None or it.failed else it.body.get("errno") for name, it in others.items()}
+        if row.verdict is not Verdict.BROKEN or not errnos:
+            return row
+        if loaded := next((name for name, errno in errnos.items() if errno == 0), ""):
+            return replace(row, verdict=Verdict.NOT_APPLICABLE, cause=f"{row.cause} ({loaded} loads in its place)")
+        if unknown := next((name for name, errno in errnos.items() if errno is None), ""):
+            cause = f"{row.cause}; whether {unknown} loads in its place is not known"
+            return replace(row, state=NO_ANSWER, verdict=Verdict.NO_ANSWER, cause=cause)
+        return row
 
     def _of_a_part(self, cause: Cause, culprit: str) -> Cause:
         """As the part says it that was asked again for its words: the culprit, or one that lacks the same."""
@@ -189,17 +202,17 @@ class _Question:
         errno = body.get("map_errno") if cause.word == "map" else None
         if isinstance(errno, int) and (why := trouble(errno, "", "")):
             return f"map {cause.name}: {why}"
-        modules = self.result.facts.modules
-        for home in self.mine.homes.get(cause.name, ()) if cause.word == "extern" else ():
-            if reason := modules.get(home):
-                return f"module {home} did not load: {reason}"
-        return ""
+        homes = self.mine.homes.get(cause.name, {}).items() if cause.word == "extern" else ()
+        unsure = (unready(self.result, *home) for home in homes if not built_without(self.result, *home))
+        return next(filter(None, unsure), "")
 
 
 def _cause(errno: int, body: Mapping[str, JsonValue], *, is_map: bool) -> Cause:
     supported = body.get("supported")
     known = supported if isinstance(supported, bool) else None
     cause = cause_of(errno, _text(body, "words"), _text(body, "log"), supported=known, is_map=is_map)
+    if cause.word == "type" and body.get("bound"):
+        return replace(cause, words="the kernel does not bind such a program to a device")
     if holder := _text(body, "held_by"):
         return replace(cause, words=f"{cause.name} is in {holder} with another prototype than the program's")
     return cause
@@ -209,12 +222,19 @@ def told_by(answer: Answer) -> str:
     """What another boot must answer too: neither addresses nor numbers of the verifier."""
     if answer.failed or not answer.item:
         return answer.failed or json.dumps(answer.body, sort_keys=True)
-    if cause := _not_attached(answer.body):
+    if cause := refusal(answer):
         return f"{REFUSED}: {cause}"
+    return LOADS if answer.body.get("errno") == 0 else "no answer"
+
+
+def refusal(answer: Answer) -> Cause | None:
+    """Why the program, map or object was refused, by its own answer; None: it was not, or there is no answer."""
     errno = answer.body.get("errno")
-    if not isinstance(errno, int) or not errno:
-        return LOADS if errno == 0 else "no answer"
-    return f"{REFUSED}: {_cause(errno, answer.body, is_map=answer.item.startswith(MAP))}"
+    if cause := _not_attached(answer.body):
+        return cause
+    if answer.failed or not isinstance(errno, int) or not errno:
+        return None
+    return _cause(errno, answer.body, is_map=answer.item.startswith(MAP))
 
 
 def _not_attached(body: Mapping[str, JsonValue]) -> Cause | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -13,13 +12,13 @@ from pydantic import Field, StringConstraints
 
 from runner.errors import UserError
 from runner.model import Plain, ProgType, SafeName
-from runner.model.architecture import ARCHITECTURES, Architecture
+from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import KfuncList
-from runner.probes.files import Span, Text
+from runner.probes.files import Name, Span, Text
 from runner.probes.kind import VMLINUX
 from runner.probes.objects.causes import Cause
-from runner.probes.objects.elf import ObjectFile, read_object
+from runner.probes.objects.elf import ObjectFile
 
 TOGETHER, MAP = "@together", "map:"  # items that are no program: the object as a whole, and its maps
 OLD = "@old"  # ends the id of a build that the object of the same id is compared with
@@ -28,7 +27,10 @@ Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?\[\]@:-]{1,1
 Word = Literal[
     "untyped", "map", "extern", "target", "core", "type", "helper", "refused", "too-large", "tail-call", "attach"
 ]
-_GO = {"x86_64": "amd64"}  # Go's names of the architectures, where they are not ours
+InnerType = Literal[
+    "hash", "array", "percpu_hash", "percpu_array", "lru_hash", "lru_percpu_hash", "lpm_trie", "ringbuf", "queue",
+    "stack", "bloom_filter", "sockmap", "sockhash", "devmap", "devmap_hash", "cpumap", "xskmap", "perf_event_array",
+]  # fmt: skip
 
 
 class Refused(Plain):
@@ -37,9 +39,10 @@ class Refused(Plain):
     load: Annotated[Literal["refused"], Field(description="that it does not load")] = "refused"
     cause: Annotated[Word | None, Field(description="only for this reason")] = None
     name: Annotated[Text | None, Field(description="of what the reason is about: a kfunc, a map")] = None
+    log: Annotated[Text | None, Field(description="text in the line of the log that tells the reason")] = None
 
     def fits(self, cause: Cause) -> bool:
-        return self.cause in (None, cause.word) and self.name in (None, cause.name)
+        return self.cause in (None, cause.word) and self.name in (None, cause.name) and (self.log or "") in cause.words
 
     def __str__(self) -> str:
         return " ".join(filter(None, ("refused", self.cause and f"({self.cause}", self.name))) + ")" * bool(self.cause)
@@ -61,12 +64,30 @@ class ProgramSetting(Plain):
         Text | None,
         Field(description="the kernel's function that to attach to; of ext: PROGRAM or PROGRAM:FUNCTION of the object"),
     ] = None
+    device: Annotated[
+        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,15}$")] | None,
+        Field(description="what an xdp program is bound to: a veth that is made for it, under this name"),
+    ] = None
+
+
+class InnerMap(Plain):
+    """A map as those are that are put into a map of maps."""
+
+    type: Annotated[InnerType, Field(description="in libbpf's words")]
+    key: Annotated[int, Field(ge=0, lt=1 << 32, description="its size in bytes")]
+    value: Annotated[int, Field(ge=0, lt=1 << 32, description="its size in bytes")]
+    max_entries: Annotated[int, Field(gt=0, lt=1 << 32, description="as the object would say")] = 1
+    flags: Annotated[int, Field(ge=0, lt=1 << 32, description="map_flags, of linux/bpf.h")] = 0
 
 
 class MapSetting(Plain):
     """What the user's own loader sets before it makes a map."""
 
-    max_entries: Annotated[int, Field(gt=0, lt=1 << 32, description="instead of what the object says")]
+    max_entries: Annotated[
+        Annotated[int, Field(gt=0, lt=1 << 32)] | Literal["cpus"] | None,
+        Field(description="instead of what the object says; cpus: as many as the guest may have"),
+    ] = None
+    inner: Annotated[InnerMap | None, Field(description="of a map of maps: what is in it")] = None
 
 
 class NumberLimits(Plain):
@@ -87,10 +108,15 @@ class ObjectSettings(Plain):
     up_to: Annotated[Literal["load", "attach"], Field(description="how far each program is to come")] = "load"
     log: Annotated[Literal["cut", "whole"], Field(description="of a verifier's log that is long")] = "cut"
     modules: Annotated[tuple[SafeName, ...], Field(description="to load first, besides those that it calls")] = ()
-    maps: dict[Pattern, MapSetting] = Field(default_factory=dict, description="by name")
+    constants: dict[Name, bool | int] = Field(default_factory=dict, description="values of global variables, by name")
+    maps: dict[Pattern, MapSetting] = Field(default_factory=dict, description="by pattern of their names")
     programs: dict[Pattern, ProgramSetting | Literal["skip"]] = Field(
         default_factory=dict, description="by pattern of their names; skip: not asked about"
     )
+    one_of: Annotated[
+        tuple[Annotated[tuple[Name, ...], Field(min_length=2)], ...],
+        Field(description="programs of which the first that loads counts, and the others may not load"),
+    ] = ()
     limits: Annotated[NumberLimits, Field(description="of each program")] = NumberLimits()
     expect: Annotated[tuple[ObjectExpectation, ...], Field(description="what is known not to load; all else is")] = ()
 
@@ -125,7 +151,8 @@ class UserObject:
     settings: ObjectSettings
     names: tuple[str, ...]  # of its programs that are asked about
     digests: Mapping[str, str]  # of the files, by our name of the architecture
-    homes: Mapping[str, tuple[str, ...]]  # of the kfuncs that it calls: what holds each on some kernel
+    # of the kfuncs that it calls: what holds each on some kernel, with the option that builds that
+    homes: Mapping[str, Mapping[str, str]]
     file_name: str = ""
     only: tuple[str, ...] = ()  # patterns of programs
     files: Mapping[str, ObjectFile] = field(repr=False, default_factory=dict)
@@ -139,11 +166,9 @@ class UserObject:
         files: Mapping[str, ObjectFile],
         kfuncs: KfuncList,
     ) -> Self:
-        """An object from its files. Raises UserError for a pattern that matches no program."""
+        """An object from its files. Raises UserError for a constant that cannot be set."""
+        files = {arch: file.with_constants(settings.constants) for arch, file in files.items()}
         every = tuple(dict.fromkeys(name for file in files.values() for name in file.programs))
-        for pattern in (*only, *settings.programs):
-            if not any(fnmatchcase(name, pattern) for name in every):
-                raise UserError(f"object {id_} has no program {pattern!r}", hint=f"it has: {', '.join(every[:8])}")
         skip = [pattern for pattern, setting in settings.programs.items() if setting == "skip"]
         wanted = {extern for file in files.values() for extern in file.externs}
         return cls(
@@ -151,7 +176,11 @@ class UserObject:
             settings=settings,
             names=tuple(name for name in every if _any(name, only or ("*",)) and not _any(name, skip)),
             digests={arch: file.sha256 for arch, file in files.items()},
-            homes={name: holders for name, holders in kfuncs.homes().items() if name in wanted},
+            homes={
+                name: {holder: kfuncs.objects[holder].config for holder in holders}
+                for name, holders in kfuncs.homes().items()
+                if name in wanted
+            },
             file_name=next((Path(file.path).name for file in files.values()), ""),
             only=only,
             files=files,
@@ -162,6 +191,10 @@ class UserObject:
         """Those that the user names, and those that hold a kfunc which it calls."""
         holders = (home for homes in self.homes.values() for home in homes if home != VMLINUX)
         return tuple(dict.fromkeys((*self.settings.modules, *holders)))
+
+    def rivals(self, name: str) -> tuple[str, ...]:
+        """The other programs of which only one counts."""
+        return tuple(it for group in self.settings.one_of if name in group for it in group if it != name)
 
     @property
     def program_settings(self) -> Mapping[str, ProgramSetting]:
@@ -190,67 +223,5 @@ class UserObject:
         return any(_any(name, entry.programs) and not entry.always for entry in self.settings.expect)
 
 
-def objects_of(root: Path, written: Iterable[WrittenObject | ObjectEntry], kfuncs: KfuncList) -> tuple[UserObject, ...]:
-    """Read every file that is named. Raises UserError when a pattern finds none, or two files have one id."""
-    found: dict[str, UserObject] = {}
-    for entry in written:
-        pattern = entry.object if isinstance(entry, ObjectEntry) else entry.file
-        for name, files in _files(root, pattern).items():
-            chosen = entry.id or name
-            if chosen in found:
-                raise UserError(
-                    f"two objects are called {chosen!r}", hint="rename one, or give it an `id` in bpf/NAME.yaml"
-                )
-            settings = ObjectSettings(**{key: getattr(entry, key) for key in ObjectSettings.model_fields})
-            only = entry.only if isinstance(entry, ObjectEntry) else ()
-            found[chosen] = UserObject.of_files(chosen, settings, only, files, kfuncs)
-    return tuple(found.values())
-
-
 def _any(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _files(root: Path, pattern: str) -> dict[str, dict[str, ObjectFile]]:
-    """The files of a pattern, by the object's name and the architecture."""
-    found: dict[str, dict[str, ObjectFile]] = {}
-    for arch in ARCHITECTURES.values():
-        for path in _paths(root, filled(pattern, arch)):
-            file = _read(path)
-            if file.byte_order == arch.byte_order:
-                found.setdefault(file.name, {})[arch.name] = file
-    if not found:
-        hint = "paths are relative to the project's folder"
-        if unknown := re.search(r"\{\w+\}", filled(pattern, next(iter(ARCHITECTURES.values())))):
-            hint = f"there is no {unknown[0]}: {{arch}}, {{goarch}} and {{debarch}} are replaced"
-        raise UserError(f"no object file matches {pattern!r}", hint=hint)
-    return found
-
-
-def filled(pattern: str, arch: Architecture) -> str:
-    """`build/{arch}/lb.o` with the architecture's names: {arch}, {goarch}, {debarch}."""
-    names = {"arch": arch.name, "goarch": _GO.get(arch.name, arch.name), "debarch": arch.debian}
-    return re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], found[0]), pattern)
-
-
-_cache: dict[tuple[str, int, int], ObjectFile] = {}
-
-
-def _read(path: Path) -> ObjectFile:
-    """Read each file once, although it serves several architectures."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    key = (str(path), stat.st_mtime_ns, stat.st_size)
-    if key not in _cache:
-        _cache[key] = read_object(path)
-    return _cache[key]
-
-
-def _paths(root: Path, pattern: str) -> list[Path]:
-    whole = root / pattern
-    if not re.search(r"[*?\[]", pattern):
-        return [whole] if "{" not in pattern and whole.exists() else []
-    base = Path(whole.anchor)
-    return sorted(path for path in base.glob(str(whole.relative_to(base))) if path.is_file())

@@ -1,0 +1,135 @@
+"""Finds the object files that a project names, reads each, and checks what is said of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from runner.errors import UserError
+from runner.model.architecture import ARCHITECTURES, Architecture
+from runner.probes.census.kfuncs import KfuncList
+from runner.probes.objects.elf import ObjectFile, read_object
+from runner.probes.objects.written import MAP, TOGETHER, ObjectEntry, ObjectSettings, UserObject, WrittenObject
+from runner.yamlfile import Document, Location
+
+_GO = {"x86_64": "amd64"}  # Go's names of the architectures, where they are not ours
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An object that is named, and where that stands; a command line is no document."""
+
+    written: WrittenObject | ObjectEntry
+    document: Document | None = None
+    place: Location = ()
+
+    @property
+    def pattern(self) -> str:
+        return self.written.object if isinstance(self.written, ObjectEntry) else self.written.file
+
+    @contextmanager
+    def at(self, *place: str | int) -> Iterator[None]:
+        """A UserError inside is about this place of the entry: it is raised with FILE:LINE."""
+        try:
+            yield
+        except UserError as error:
+            if self.document is None:
+                raise
+            placed = self.document.error([((*self.place, *place), error.what)])
+            raise UserError(placed.what, hint=error.hint) from None
+
+
+def objects_of(root: Path, written: Iterable[Entry], kfuncs: KfuncList) -> tuple[UserObject, ...]:
+    """Read every file that is named. Raises UserError when a pattern finds none, or two files have one id."""
+    found: dict[str, UserObject] = {}
+    for entry in written:
+        with entry.at("object" if isinstance(entry.written, ObjectEntry) else "file"):
+            every = _files(root, entry.pattern)
+        settings = ObjectSettings(**{key: getattr(entry.written, key) for key in ObjectSettings.model_fields})
+        only = entry.written.only if isinstance(entry.written, ObjectEntry) else ()
+        for place, what, names in _named(settings):
+            with entry.at(*place):
+                _check(what, names, every)
+        for name, files in every.items():
+            chosen = entry.written.id or name
+            with entry.at("id"):
+                if chosen in found:
+                    hint = "rename one, or give it an `id` in bpf/NAME.yaml"
+                    raise UserError(f"two objects are called {chosen!r}", hint=hint)
+            with entry.at("only"):
+                _check("program", only, {chosen: files})
+            with entry.at("constants"):
+                found[chosen] = UserObject.of_files(chosen, settings, only, files, kfuncs)
+    return tuple(found.values())
+
+
+def _named(settings: ObjectSettings) -> Iterator[tuple[Location, str, Iterable[str]]]:
+    """Where programs, maps or either are named, which of these, and their patterns."""
+    for key, what in (("programs", "program"), ("maps", "map")):
+        for pattern in getattr(settings, key):
+            yield (key, pattern), what, [pattern]
+    for number, group in enumerate(settings.one_of):
+        yield ("one_of", number), "program", group
+    for number, entry in enumerate(settings.expect):
+        yield ("expect", number, "programs"), "program or map", entry.programs
+
+
+def _check(what: str, patterns: Iterable[str], objects: Mapping[str, Mapping[str, ObjectFile]]) -> None:
+    """Raises UserError for a pattern that matches nothing of these objects."""
+    files = [file for each in objects.values() for file in each.values()]
+    programs, maps = ({name for file in files for name in getattr(file, it)} for it in ("programs", "maps"))
+    either = {*programs, *(MAP + name for name in maps), TOGETHER}
+    every = sorted({"program": programs, "map": maps}.get(what, either))
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in every):
+            of, there = " or ".join(objects), ", ".join(every[:8]) or "none"
+            raise UserError(f"object {of} has no {what} {pattern!r}", hint=f"it has: {there}")
+
+
+def _files(root: Path, pattern: str) -> dict[str, dict[str, ObjectFile]]:
+    """The files of a pattern, by the object's name and the architecture."""
+    found: dict[str, dict[str, ObjectFile]] = {}
+    for arch in ARCHITECTURES.values():
+        for path in _paths(root, filled(pattern, arch)):
+            file = _read(path)
+            if file.byte_order == arch.byte_order:
+                found.setdefault(file.name, {})[arch.name] = file
+    if not found:
+        hint = "paths are relative to the project's folder"
+        if unknown := re.search(r"\{\w+\}", filled(pattern, next(iter(ARCHITECTURES.values())))):
+            hint = f"there is no {unknown[0]}: {{arch}}, {{goarch}} and {{debarch}} are replaced"
+        raise UserError(f"no object file matches {pattern!r}", hint=hint)
+    return found
+
+
+def filled(pattern: str, arch: Architecture) -> str:
+    """`build/{arch}/lb.o` with the architecture's names: {arch}, {goarch}, {debarch}."""
+    names = {"arch": arch.name, "goarch": _GO.get(arch.name, arch.name), "debarch": arch.debian}
+    return re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], found[0]), pattern)
+
+
+_cache: dict[tuple[str, int, int], ObjectFile] = {}
+
+
+def _read(path: Path) -> ObjectFile:
+    """Read each file once, although it serves several architectures."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    key = (str(path), stat.st_mtime_ns, stat.st_size)
+    if key not in _cache:
+        _cache[key] = read_object(path)
+    return _cache[key]
+
+
+def _paths(root: Path, pattern: str) -> list[Path]:
+    whole = root / pattern
+    if not re.search(r"[*?\[]", pattern):
+        return [whole] if "{" not in pattern and whole.exists() else []
+    base = Path(whole.anchor)
+    return sorted(path for path in base.glob(str(whole.relative_to(base))) if path.is_file())
