@@ -32,7 +32,7 @@ from runner.hosts.health import usable_fleet
 from runner.hosts.hostsfile import load_hosts
 from runner.model import Cell, CellResult, GuestSize, Outcome
 from runner.reports.export import reused_from
-from runner.reports.summary import Totals
+from runner.reports.summary import Totals, differing
 from runner.text import printable
 
 _SHOW_CURSOR = b"\x1b[?25h"
@@ -137,6 +137,8 @@ class Display(Sink):
         if result.is_kept:
             return
         said = self._describe(result)
+        if result.rechecked and result.rechecked.changed:
+            self._console.print(differing(result), soft_wrap=True)
         if not self._live:
             self._line(result.cell.id, Phase.DONE, said)
             return
@@ -161,6 +163,7 @@ class JsonLines(Sink):
         {"event": "cells", "cells": ["6.1.192-x86_64", ...]}
         {"event": "progress", "cell": ..., "phase": "booting", "note": ""}
         {"event": "result", "cell": ..., "outcome": "ran", "cause": "", "attempts": 1, "timings": {...}, "summary": ...}
+        {"event": "differs", "cell": ..., "of": [RUN, ...], "changed": [{"what": ..., "before": ..., "after": ...}]}
         {"event": "finished", "run": ..., "exit": 0, "cells": {"ran": 8}, "claims": {"holds": 1680}}
 
     Each has `at_s`, seconds since the first. Fields and events are added, never renamed. Each line is out before the
@@ -181,6 +184,9 @@ class JsonLines(Sink):
     def result(self, result: CellResult, /) -> None:
         known = result.model_dump(mode="json", include={"outcome", "cause", "attempts", "host", "accel", "timings"})
         self._say("result", cell=result.cell.id, **known, **reused_from(result), summary=self.describe(result))
+        if again := result.rechecked and result.rechecked.changed:
+            of = [it.run for it in result.rechecked.of] if result.rechecked else []
+            self._say("differs", cell=result.cell.id, of=of, changed=[one.model_dump() for one in again])
 
     def exits(self, run_id: str, figures: Totals, status: int) -> None:
         self._say("finished", run=run_id, exit=status, cells=figures.cells, claims=figures.all_verdicts)

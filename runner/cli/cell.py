@@ -60,7 +60,8 @@ def show(
     found, run_id = judged.cell(cell), judged.run.id
     if not probe:
         asked = project.asked(run_id)
-        path = evidence.console_path(project.reports, run_id, cell, attempt=len(found.earlier) + 1)
+        of = (found.result.kept[0].run, 1) if found.result.is_kept else (run_id, len(found.earlier) + 1)
+        path = evidence.console_path(project.reports, of[0], cell, attempt=of[1])
         return Shown(
             lambda: cell_report(found, every=every, console_path=str(path)),
             lambda: to_json(exported_cell(found, asked.cells.get(cell) if asked else None)),

@@ -158,18 +158,19 @@ def _kept(
         return None
     text = asked.model_dump_json().encode()
     if stored[0].is_whole and stored[0].asked_sha256 == hashlib.sha256(text).digest():
-        result, _ = store.kept(stored[0])
+        result = store.kept(stored[0])
         same = result.cell == order.cell
-        probes = [ask.probe for ask in order.asks]
-        whole = _grouped({it: _origin(stored[0], it) for it in probes}) if stored[0].kept else (stored[0].source,)
-        return KeptAnswers(_as_kept(result, order.cell, whole), stored[0].seq if same else 0, instead=True)
+        whole = _origins(stored[0], [ask.probe for ask in order.asks])
+        return KeptAnswers(_as_kept(result, order.cell, whole, whole=True), stored[0].seq if same else 0, instead=True)
     keys = {ask.probe: _key(guest, ask, asked) for ask in order.asks}
     open_, taken, origins = dict(keys), dict[str, list[Answer]](), dict[str, Kept]()
     last: CellResult | None = None
     for each in stored:
         if not open_:
             break
-        result, theirs = store.kept(each)
+        result, theirs = store.kept(each), store.asked_then(each)
+        where = {probe: it for it in each.kept for probe in it.probes}
+        others = next((it for it in each.kept if not it.probes), each.source)
         answers = _by_probe(result.answers)
         for ask in theirs.asks:
             if open_.get(ask.probe) != _key(guest, ask, theirs):
@@ -177,13 +178,14 @@ def _kept(
             del open_[ask.probe]
             if _is_complete(mine := answers.get(ask.probe, [])):
                 taken[ask.probe] = mine
-                origins[ask.probe] = _origin(each, ask.probe)
+                origins[ask.probe] = where.get(ask.probe, others)
                 last = last or result
     if last is None:
         return None
     every = tuple(answer for ask in order.asks for answer in taken.get(ask.probe, ()))
-    result = _as_kept(last.model_copy(update={"answers": every}), order.cell, _grouped(origins))
-    return KeptAnswers(result, instead=len(taken) == len(keys))
+    instead = len(taken) == len(keys)
+    last = last.model_copy(update={"answers": every})
+    return KeptAnswers(_as_kept(last, order.cell, _grouped(origins), whole=instead), instead=instead)
 
 
 def _key(guest: str, ask: Ask, asked: AskedCell) -> AnswerKey:
@@ -199,14 +201,19 @@ def _is_complete(answers: Iterable[Answer]) -> bool:
     return any(not it.item for it in answers) and not any(it.failed for it in answers)
 
 
-def _as_kept(result: CellResult, cell: Cell, kept: tuple[Kept, ...]) -> CellResult:
+def _as_kept(result: CellResult, cell: Cell, kept: tuple[Kept, ...], *, whole: bool) -> CellResult:
+    if whole and len(kept) == 1:
+        kept = (kept[0].model_copy(update={"probes": ()}),)
     return unbooted(result).model_copy(update={"cell": cell, "kept": kept, "unasked": ()})
 
 
-def _origin(of: Keepable, probe: str) -> Kept:
-    """Where an answer of a result was given: there, or earlier."""
-    earlier = next((it for it in of.kept if not it.probes or probe in it.probes), of.source)
-    return earlier.model_copy(update={"probes": ()})
+def _origins(of: Keepable, probes: Iterable[str]) -> tuple[Kept, ...]:
+    """Where the answers of a result were given: there, or earlier."""
+    if any(not it.probes for it in of.kept) or not of.kept:
+        return of.kept or (of.source,)
+    earlier = {probe for it in of.kept for probe in it.probes}
+    rest = tuple(probe for probe in probes if probe not in earlier)
+    return (*of.kept, of.source.model_copy(update={"probes": rest})) if rest else of.kept
 
 
 def _grouped(origins: Mapping[str, Kept]) -> tuple[Kept, ...]:

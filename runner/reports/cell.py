@@ -26,6 +26,7 @@ from runner.model import (
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, pairs, section, state_mark, verdict_mark
 from runner.reports.findings import show_command
+from runner.reports.summary import differing, kept_from
 from runner.results.model import JudgedCell
 from runner.text import counted, lines, nearest, plain, printable
 
@@ -49,6 +50,7 @@ def cell_report(
     expected = {row.subject for row in cell.rows if row.verdict is not None}
     parts = [section(title, pairs(facts)) for title, facts in cell_facts(cell)]
     parts += [_splat(splat) for splat in cell.splats]
+    parts.append(differing(result))
     for kind in KINDS.values():
         rows = [row for row in cell.rows if row.kind == kind.name]
         title = ", ".join(dict.fromkeys(f"{kind.noun_of(row)}s" for row in rows)).capitalize()
@@ -134,11 +136,16 @@ def _about(cell: JudgedCell) -> _Pairs:
     for splat in cell.splats:
         yield "reported", f"{splat.title}{splat.probe and f', while {splat.probe} was asked'}"
     yield "host", result.where or "none"
+    for kept in result.kept:
+        yield "reused from", kept_from(kept)
+    if result.rechecked:
+        yield "rechecks", ", ".join(it.run for it in result.rechecked.of)
     yield "attempts", str(result.attempts)
     for at, earlier in enumerate(cell.earlier, start=1):
         yield f"attempt {at}", earlier.ended
     took = result.timings.model_dump()
-    yield "seconds", ", ".join(f"{name.removesuffix('_s')} {_seconds(took[name])}" for name in took)
+    if not result.is_kept:
+        yield "seconds", ", ".join(f"{name.removesuffix('_s')} {_seconds(took[name])}" for name in took)
     if result.crashed:
         yield "crashed by", ", ".join(result.crashed)
     if result.unasked:

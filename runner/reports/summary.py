@@ -128,7 +128,20 @@ def reused(results: Iterable[CellResult]) -> Iterator[str]:
 
 
 def kept_from(kept: Kept) -> str:
-    return f"reused from run {kept.run} of {moment(kept.started)}"
+    """`20261129-... of 2026-11-29 01:04 UTC: all` or the probes."""
+    return f"{kept.run} of {moment(kept.started)}: {some(kept.probes, _SOURCES) if kept.probes else 'all'}"
+
+
+def differing(result: CellResult) -> RenderableType:
+    """Of a recheck, what differs; nothing when nothing does."""
+    again = result.rechecked
+    if not again or not again.changed:
+        return Group()
+    runs = ", ".join(it.run for it in again.of)
+    title = f"{result.cell.id}: two boots of the same guest answered differently (run {runs}, then this one)"
+    rows = [(one.what, one.before, one.after) for one in again.changed]
+    why = "One of them was disturbed. Neither is trusted: these probes have no answer, and the next run asks again."
+    return section(title, columns(rows, "what", "then", "now"), Text(why, "bold red"))
 
 
 def moment(when: datetime) -> str:

@@ -56,7 +56,8 @@ def _junit_suite(suite: CaseSuite, judged: JudgedRun) -> TestSuite:
         "outcome": str(result.outcome),
         "attempts": str(result.attempts),
     }
-    for name, value in facts.items():
+    reused = [("reused_from", it.run) for it in result.kept]
+    for name, value in (*facts.items(), *reused):
         made.add_property(name, plain(value))
     made.add_testcases([_junit_case(case, suite.stable) for case in suite.cases])  # one by one, each counts all before
     made.time = result.timings.total_s or 0.0
@@ -85,6 +86,7 @@ def ktap(judged: JudgedRun) -> str:
     parts = ["KTAP version 1", f"1..{len(every)}"]
     for number, suite in enumerate(every, start=1):
         parts += ["  KTAP version 1", f"  # Subtest: {suite.name}", f"  # Run: {judged.run_of(suite.cell.id)}"]
+        parts += [f"  # Reused from: {it.run}" for it in suite.cell.result.kept]
         parts.append(f"  1..{len(suite.cases)}")
         parts += [f"  {line}" for at, case in enumerate(suite.cases, start=1) for line in _ktap_case(at, case)]
         parts.append(f"{'ok' if suite.passed else 'not ok'} {number} {_ktap_name(suite.name)}")
@@ -193,7 +195,12 @@ def _test(suite: CaseSuite, case: Case, origin: str, judged: JudgedRun) -> dict[
         "start_time": judged.started_of(suite.cell.id).isoformat(),
         "environment": {
             "comment": f"QEMU guest ({plain(result.accel) or 'never started'}) on {plain(result.host) or 'no host'}",
-            "misc": {"cell": suite.name, "outcome": str(result.outcome), "attempts": result.attempts},
+            "misc": {
+                "cell": suite.name,
+                "outcome": str(result.outcome),
+                "attempts": result.attempts,
+                "reused_from": [it.run for it in result.kept],
+            },
         },
     }
     if case.why:

@@ -230,11 +230,12 @@ class ResultStore:
                 " WHERE run = ? ORDER BY result.seq",
                 (seq,),
             ).fetchall():
-                console = (
-                    evidence.read_console(self.path.parent, header.id, cells[cell].id, attempt) if consoles else ""
-                )
-                lines = self._texts.lines(base, body)
-                results.append(result_of(lines, cells[cell], console, boots=boots, kept=_kept(kept)))
+                result = result_of(self._texts.lines(base, body), cells[cell], boots=boots, kept=_kept(kept))
+                if consoles:
+                    of = (result.kept[0].run, 1) if result.is_kept else (header.id, attempt)
+                    console = evidence.read_console(self.path.parent, of[0], result.cell.id, of[1])
+                    result = result.model_copy(update={"console": console})
+                results.append(result)
             return Run(**dict(header), cells=tuple(cells.values()), results=tuple(results))
 
     def asked(self, run_id: str) -> Asked | None:
@@ -322,11 +323,15 @@ class ResultStore:
                     found[guest].append(Keepable(seq, how == _ALL, asked, content, cell, whole, _kept(kept)))
         return found
 
-    def kept(self, of: Keepable) -> tuple[CellResult, AskedCell]:
-        """The result, and what it was asked."""
+    def kept(self, of: Keepable) -> CellResult:
+        """The whole result."""
         with faults(self.path):
-            asked = AskedCell.model_validate_json(self._texts.read(of.asked))
-            return self._result(of.seq, self._cell(of.cell)), asked
+            return self._result(of.seq, self._cell(of.cell))
+
+    def asked_then(self, of: Keepable) -> AskedCell:
+        """What its cell was asked."""
+        with faults(self.path):
+            return AskedCell.model_validate_json(self._texts.read(of.asked))
 
     # --- parts ------------------------------------------------------------------------------------------------------
 

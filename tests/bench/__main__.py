@@ -15,7 +15,7 @@ from tests.bench.boot import boot_ratio
 from tests.bench.census import census_s
 from tests.bench.hosts import slow_host
 from tests.bench.load import alone_ratio, load_ratio
-from tests.bench.matrix import controller_mib, shell_loop_ratio, utilisation
+from tests.bench.matrix import controller_mib, kept_ratio, shell_loop_ratio, unchanged_ratio, utilisation
 from tests.bench.measure import Figure
 from tests.bench.scale import controller_growth, controller_ms
 from tests.bench.site import filter_ms, first_paint_ms
@@ -33,6 +33,8 @@ BENCHES: dict[str, Callable[[], Figure]] = {
     "utilisation": utilisation,
     "shell-loop": shell_loop_ratio,
     "controller-memory": controller_mib,
+    "unchanged": unchanged_ratio,
+    "unchanged-hundred": kept_ratio,
     "thousand-cells": controller_ms,
     "thousand-cells-memory": controller_growth,
     "slow-host": slow_host,

@@ -1,19 +1,24 @@
-"""What the default matrix costs: how busy the slots are, what a plain loop takes, what the controller needs."""
+"""What the default matrix costs: how busy the slots are, what a plain loop takes, what the controller needs; and what
+it costs when nothing changed."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import datetime
 from functools import cache
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tests.bench.measure import Figure
 
+KEPT, TURNS = 100, 5
 RUNNER = Path(sys.executable).with_name("runner")
 
 
@@ -22,7 +27,7 @@ def _run() -> tuple[dict[str, Any], int, float]:
     """One run of the default matrix with warm caches: its export, the controller's peak in KiB, its wall seconds."""
     subprocess.run([RUNNER, "kernels", "fetch"], check=True, stdout=subprocess.DEVNULL)
     begun = time.monotonic()
-    with subprocess.Popen([RUNNER, "matrix", "run"], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([RUNNER, "matrix", "run", "--fresh"], stdout=subprocess.DEVNULL) as process:
         peak_kib = 0
         while process.poll() is None:
             peak_kib = max(peak_kib, _peak_kib(process.pid))
@@ -67,3 +72,36 @@ def shell_loop_ratio() -> Figure:
         f"`for k in ...; do vng --run $k --exec agent; done` {taken:.1f} s, ours {wall_s:.1f} s, {os.cpu_count()} cores"
     )
     return Figure(taken / wall_s, "x", how, at_least=2.0)
+
+
+def unchanged_ratio() -> Figure:
+    """The run once more, when nothing changed: every answer is reused."""
+    _, _, wall_s = _run()
+    begun = time.monotonic()
+    subprocess.run([RUNNER, "matrix", "run"], check=True, stdout=subprocess.DEVNULL)
+    taken_s = time.monotonic() - begun
+    return Figure(taken_s / wall_s, "x", f"{taken_s:.1f} s, with --fresh {wall_s:.1f} s", at_most=0.02)
+
+
+def kept_ratio() -> Figure:
+    """A run of cells that are all reused, over `matrix list`. The first answers are of fake guests."""
+    from tests.faults.project import write_project
+    from tests.samples import ROOT
+
+    with tempfile.TemporaryDirectory(prefix="bench-kept-") as name:
+        folder = Path(name)
+        write_project(folder, ["fine"] * KEPT)
+        shutil.copy(ROOT / "bpf/conntrack.yaml", folder / "bpf")
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_CACHE": str(folder / "cache")}
+
+        def taken_s(*words: str) -> float:
+            argv = [sys.executable, "-m", "tests.faults.driver", "matrix", *words]
+            begun = time.monotonic()
+            subprocess.run(argv, check=True, stdout=subprocess.DEVNULL, cwd=folder, env=env)
+            return time.monotonic() - begun
+
+        taken_s("run", "--offline", "-n", "2")
+        turns = [(taken_s("run", "--offline", "-n", "2"), taken_s("list")) for _ in range(TURNS)]
+    run_s, list_s = (median(each) for each in zip(*turns, strict=True))
+    how = f"{KEPT} cells reused {run_s:.2f} s, listed {list_s:.2f} s, medians of {TURNS} in turn"
+    return Figure(run_s / list_s, "x", how, at_most=4)

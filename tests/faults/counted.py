@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from runner.caches import cache_root
+from runner.errors import InfraError
 from runner.guest.interface import BootOrder, Guest
 from runner.model import Cell, Image, Kernel
 from runner.model.deadline import Deadline
@@ -18,7 +19,9 @@ from tests import fakes
 from tests.faults import machine
 from tests.faults.fakevng import STARTS
 
-MADE_OF = "machine.json"  # {"kernels": {release: sha256}, "image": sha256, "tools": {...}}
+# {"kernels": {release: sha256}, "image": sha256, "tools": {...}}; `prepared` are kernels that turn out to be others,
+# `broken` machines cannot prepare any, and `answers` are other ones, by probe
+MADE_OF = "machine.json"
 ASKED = "asked.jsonl"  # a line for each guest: [release, [probe, ...]]
 
 
@@ -33,7 +36,7 @@ def asked() -> list[tuple[str, list[str]]]:
     file = cache_root() / ASKED
     found = [(str(release), list(probes)) for release, probes in map(json.loads, file.read_text().splitlines())]
     file.write_text("")
-    return sorted(found)
+    return sorted(found, key=lambda it: it[0])
 
 
 @dataclass
@@ -47,6 +50,13 @@ class CountedGuest(machine.ReplayingGuest):
                 file.write(json.dumps([self.release, [ask["probe"] for ask in self.asks]]) + "\n")
         return done
 
+    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+        other = made_of().get("answers", {})
+        for line in super().lines(command, silence=silence, deadline=deadline):
+            event = json.loads(line)
+            body = other.get(event.get("probe")) if event["event"] == "answer" else None
+            yield json.dumps({**event, "body": body}) if body else line
+
 
 @contextmanager
 def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
@@ -54,6 +64,7 @@ def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
     with order.console.open("a") as file:
         file.write(STARTS)
     behaviour = machine.acts(pin.source.rpartition("/")[2], order.console)
+    machine.AT_BOOT.get(behaviour, bool)()
     yield CountedGuest(behaviour, order.console, release=pin.release)
 
 
@@ -65,8 +76,11 @@ class CountedMachine(fakes.FakeMachine):
 
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
         kernel, image = super().prepare(cell, deadline=deadline)
-        digests = self.digests(cell)
+        digests, said = self.digests(cell), made_of()
         assert digests
+        if said.get("broken"):
+            raise InfraError("no space left on the cache's disk")
+        digests = said.get("prepared", {}).get(cell.kernel.release, digests[0]), digests[1]
         return kernel.model_copy(update={"sha256": digests[0]}), image.model_copy(update={"sha256": digests[1]})
 
     def tools(self, cell: Cell) -> Tools:

@@ -17,6 +17,7 @@ import yaml
 from runner import cli
 from runner.caches import cache_root
 from runner.cli.running import Engine
+from runner.probes.claims.answers import UNTOUCHED
 from runner.results.model import Run
 from runner.results.store import ResultStore
 from tests.faults import counted
@@ -173,3 +174,84 @@ def test_another_expectation_asks_nothing(project: Path) -> None:
 def test_fresh_asks_everything(project: Path) -> None:
     assert matrix_run(project, "--fresh") == (0, BOTH)
     assert not any(result.kept for result in last(project).results)
+
+
+# --- what is not kept -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["panics", "boot-killed-once", "silent", "nonsense"])
+def test_a_disturbed_cell_is_asked_everything_again(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNNER_CACHE", str(tmp_path / "cache"))
+    project = write_project(tmp_path, ["fine", fault])
+    matrix_run(project)
+    _, asked = matrix_run(project)
+    assert asked[0] == (TWO, ALL)
+    assert {release for release, _ in asked} == {TWO}
+
+
+def test_after_a_disturbance_older_answers_do_not_count(project: Path) -> None:
+    edited(project / "matrix.yaml", lambda it: it["kernels"][1].update(name="panics"))
+    status, asked = matrix_run(project, "--fresh")
+    assert (status, asked[0]) == (1, (ONE, ALL))
+    edited(project / "matrix.yaml", lambda it: it["kernels"][1].update(name="fine"))
+    assert matrix_run(project) == (0, [(TWO, ALL)])
+    assert matrix_run(project) == (0, [])
+
+
+def test_a_kernel_that_turns_out_to_be_another_one_is_asked_everything(project: Path) -> None:
+    (project / "bpf/conntrack.yaml").write_text(claims_text(("alloc-table-full", *CLAIMS)))
+    (cache_root() / counted.MADE_OF).write_text(json.dumps({"prepared": {TWO: "b" * 64}}))
+    new = ["alloc-table-full:tc", "alloc-table-full:xdp"]
+    assert matrix_run(project) == (0, [(ONE, new), (TWO, [*CENSUS, *new, *ALL[2:]])])
+    one, two = sorted(last(project).results, key=lambda it: it.cell.id)
+    assert ([it.run for it in one.kept], two.kept) == (["first"], ())
+    assert not two.unasked
+
+
+# --- a sample is asked all the same -----------------------------------------------------------------------------------
+
+
+def test_a_recheck_boots_a_share_of_the_cells(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, asked = matrix_run(project, "--recheck", "10%")
+    assert (status, [probes for _, probes in asked]) == (0, [ALL])
+    (booted,) = (it for it in last(project).results if it.rechecked)
+    assert booted.rechecked
+    assert ([it.run for it in booted.rechecked.of], booted.rechecked.changed, booted.kept) == (["first"], (), ())
+    assert f"rechecked: {booted.cell.id}" in capsys.readouterr().out
+
+
+def test_where_two_boots_differ_neither_is_trusted(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = {"load_errno": 0, "run_errno": 0, "retval": 0, "fields": {"acquired": 0, "error": -22}}
+    (cache_root() / counted.MADE_OF).write_text(json.dumps({"answers": {"alloc-udp:tc": other}}))
+    assert matrix_run(project, "--recheck", "100%", "--format", "json") == (2, BOTH)
+    said = capsys.readouterr()
+    events = [json.loads(line) for line in said.out.splitlines()]
+    differing = [it for it in events if it["event"] == "differs"]
+    assert [it["of"] for it in differing] == [["first"]] * 2
+    changed = [{one["what"]: (one["before"], one["after"]) for one in it["changed"]} for it in differing]
+    assert [it["alloc-udp:tc, error"] for it in changed] == [(str(UNTOUCHED), "-22")] * 2
+    assert {what.partition(", ")[0] for it in changed for what in it} == {"alloc-udp:tc"}
+    assert "neither is trusted" in said.err
+    (cache_root() / counted.MADE_OF).unlink()
+    one = ["alloc-udp:tc"]
+    assert matrix_run(project) == (0, [(ONE, one), (TWO, one)]), "that is asked once more"
+    assert matrix_run(project) == (0, [])
+
+
+@pytest.mark.parametrize("words", [("--recheck", "many"), ("--recheck", "101%"), ("--recheck", "5%", "--fresh")])
+def test_a_share_that_is_none(project: Path, words: tuple[str, ...]) -> None:
+    assert matrix_run(project, *words) == (64, [])
+
+
+# --- runs that are resumed --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("words", "asked"), [((), []), (("--fresh",), BOTH)])
+def test_a_run_resumes_as_it_began(project: Path, words: tuple[str, ...], asked: Asked) -> None:
+    (cache_root() / counted.MADE_OF).write_text(json.dumps({"broken": True}))
+    other = PAYLOAD | {"agent/main.pyc": b"2"}
+    assert matrix_run(project, *words, payload=other) == (2, [])
+    (cache_root() / counted.MADE_OF).unlink()
+    assert matrix_run(project, "--resume") == (0, asked)

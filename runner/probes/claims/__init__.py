@@ -57,6 +57,7 @@ class Claims(Kind[Known]):
         Need("NF_TABLES", "traffic that the kernel tracks"),
     )
     # traffic, and a look at what it did
+    _asked: tuple[Known, list[tuple[Claim, Ask]]] | None = None  # made of the first
     unpacked = (
         "act_bpf",
         "cls_bpf",
@@ -86,12 +87,11 @@ class Claims(Kind[Known]):
         return tuple(_everywhere(file, probe) for file in known)
 
     def asks(self, known: Known, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
-        safe: list[Ask] = []
-        risky: list[Ask] = []
-        for number, question in enumerate(questions(known), start=1):  # the same on every kernel
-            if version is None or version in question.claim.interval:
-                (risky if question.claim.risky else safe).append(_ask(question, number))
-        return (*safe, *risky)
+        if not self._asked or self._asked[0] is not known:  # a run asks each of its kernels the same
+            numbered = enumerate(questions(known), start=1)
+            self._asked = known, [(it.claim, _ask(it, number)) for number, it in numbered]
+        mine = [it for it in self._asked[1] if version is None or version in it[0].interval]
+        return [ask for risky in (False, True) for claim, ask in mine if claim.risky == risky]
 
     def essence(self, ask: Ask) -> Ask:
         """No number of a connection: it tells only one question from another."""
