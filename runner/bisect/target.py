@@ -8,9 +8,11 @@ from __future__ import annotations
 import operator
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Self
+
+from pydantic import JsonValue
 
 from runner.errors import UserError
 from runner.model import Ask, AskedCell, Cell, CellResult, ImagePin, Outcome, Pin, ProgType, Row
@@ -99,7 +101,7 @@ class Target:
             return True
         others = {ask.probe: ask for ask in asked.asks} if asked else {}
         mine = self.asks(version, fully=False)
-        return all(it.probe in others and KINDS[it.kind].is_same(it, others[it.probe]) for it in mine)
+        return all(it.probe in others and _body(it) == _body(others[it.probe], it.only) for it in mine)
 
     def rows(self, result: CellResult) -> tuple[Row, ...]:
         """All that is judged of a result; the last few are remembered, for each is looked at several times."""
@@ -179,6 +181,12 @@ class Target:
 
 def _kind(row: Row) -> Kind[Any]:
     return KINDS[row.kind]
+
+
+def _body(ask: Ask, only: str = "") -> Mapping[str, JsonValue]:
+    """What an answer depends on, or that of one item."""
+    narrow = ask.model_copy(update={"only": only or ask.only})
+    return KINDS[ask.kind].essence(narrow).body
 
 
 def _narrowed(ask: Ask, item: str) -> Ask:

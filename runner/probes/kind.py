@@ -110,12 +110,8 @@ class Kind(Generic[KnownT]):
         """
         return known
 
-    def is_same(self, ask: Ask, other: Ask) -> bool:
-        """Does what a kernel answers to `other` answer `ask` too? Both are of one probe."""
-        return True
-
     def essence(self, ask: Ask) -> Ask:
-        """The ask without what no answer depends on: without what is for the host alone."""
+        """The ask without what no answer depends on: without what is for the host alone. Equal asks have one answer."""
         return ask
 
     def files(self, ask: Ask) -> Collection[str] | None:

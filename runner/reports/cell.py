@@ -126,7 +126,7 @@ def row_facts(row: Row) -> _Pairs:
         yield "observed", row.observed or "nothing"
     if row.known_issue:
         yield "known issue", row.known_issue
-    if row.cause:
+    if row.cause and row.cause != row.observed:
         yield "cause", row.cause
 
 
@@ -209,7 +209,8 @@ def _row(row: Row, says: str, source: str) -> _Pairs:
         yield "says", says
     if source:
         yield "source", source
-    yield kind.subject, f"{row.subject} ({row.type})" if row.type else row.subject
+    about = kind.place(row.subject).noun or kind.subject
+    yield about, f"{row.subject} ({row.type})" if row.type else row.subject
     if row.state:
         yield "state", row.state
     if row.verdict is not None:

@@ -102,13 +102,9 @@ class Objects(Kind[tuple[UserObject, ...]]):
     def everywhere(self, known: tuple[UserObject, ...], probe: str) -> tuple[UserObject, ...]:
         return tuple(each for each in known if each.id == probe)
 
-    def is_same(self, ask: Ask, other: Ask) -> bool:
-        apart = _OF_THE_HOST | (_WHICH if ask.only else frozenset())
-        mine, theirs = ({key: it for key, it in each.body.items() if key not in apart} for each in (ask, other))
-        return mine == theirs
-
     def essence(self, ask: Ask) -> Ask:
-        return ask.model_copy(update={"body": {it: ask.body[it] for it in ask.body if it not in _OF_THE_HOST}})
+        apart = _OF_THE_HOST | (_WHICH if ask.only else frozenset())
+        return ask.model_copy(update={"body": {key: it for key, it in ask.body.items() if key not in apart}})
 
     def files(self, ask: Ask) -> Collection[str]:
         digests = cast("dict[str, str]", ask.body["files"]).values()
