@@ -10,23 +10,21 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import struct
 from sys import byteorder
 
 from .btf import Btf, BtfError, Slot
 from .libbpf import PREPARE_LOAD, RETURN, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, instruction
 from .progtypes import PROG_TYPES, ProgType
+from .values import Numbers, Section, store
 
 PREFIX = "tagged_"  # the map tagged_TAG of an object
 _ARRAY = 2  # BPF_MAP_TYPE_ARRAY
 _POISONED, _POISON = "invalid func unknown#", 2002000000  # libbpf's POISON_CALL_KFUNC_BASE
 _RESULT = "result"
-_WRITABLE = (".data", ".bss")
-_SECTIONS = (".rodata", *_WRITABLE)
+_RODATA, _WRITABLE = ".rodata", (".data", ".bss")
+_LD_IMM64, _PSEUDO_MAP_VALUE = 0x18, 2
 
 
-_FORMATS = {(1, False): "B", (2, False): "H", (4, False): "I", (8, False): "Q"}
-_FORMATS |= {(size, True): letter.lower() for (size, _), letter in _FORMATS.items()}
 _KEY = ctypes.byref(ctypes.c_uint32(0))  # of the one element of a section's map
 
 
@@ -55,6 +53,19 @@ class Relocated:
         if self.fds:
             self.opts.fd_array = self.fds
             self.keep.append(self.fds)
+
+    def with_map(self, old: int, new: int) -> Relocated:
+        """A copy that uses the values of another map."""
+        insns = bytearray(self.insns)
+        for at in range(0, len(insns), 8):
+            if insns[at] == _LD_IMM64 and int.from_bytes(insns[at + 4 : at + 8], byteorder) == old:
+                register = insns[at + 1] & 15 if byteorder == "little" else insns[at + 1] >> 4
+                head = instruction(_LD_IMM64, register, _PSEUDO_MAP_VALUE, 0, new)
+                if insns[at : at + 2] == head[:2]:
+                    insns[at : at + 8] = head
+        other = Relocated.__new__(Relocated)
+        other.insns, other.opts, other.keep, other.fds = bytes(insns), self.opts, self.keep, self.fds
+        return other
 
 
 def _module_fds(insns: bytes, opts: LoadOpts) -> ctypes.Array[ctypes.c_int] | None:
@@ -100,62 +111,22 @@ class Loader:
         """The object `name`, relocated. Raises LibbpfError and BtfError."""
         key = (name, tuple(sorted(constants.items())))
         if key not in self._objects:
-            self._objects[key] = self._open(name, constants)
+            self._objects[key] = self.object(name, {}).with_constants(constants) if constants else self._open(name)
         return self._objects[key]
 
-    def _open(self, name: str, constants: dict[str, int]) -> Object:
+    def _open(self, name: str) -> Object:
         libbpf, path = self._libbpf, os.path.join(self._folder, f"{name}.bpf.o")
         libbpf.take_words()
         handle = ctypes.c_void_p(libbpf.c.bpf_object__open_file(path.encode(), None))
         if not handle:
             raise libbpf.error(f"opening {name}.bpf.o")
         opened = Object(libbpf, handle, path)
-        opened.set_constants(constants)
         opened.set_tagged_maps()
         self._taken = {}
         if libbpf.c.bpf_object__load(handle) < 0:
             raise libbpf.error(f"relocating {name}.bpf.o")
         opened.ready(self._taken)
         return opened
-
-
-class Section:
-    """A writable section: its map, what it contains at first, and a buffer of its size."""
-
-    __slots__ = ("buffer", "fd", "first", "view")
-
-    def __init__(self, fd: int, first: bytes) -> None:
-        self.fd = fd
-        self.first = first
-        self.buffer = ctypes.create_string_buffer(len(first))
-        self.view = memoryview(self.buffer).cast("B")
-
-
-class Numbers:
-    """Where the numbers of a structure are. Those that overlap (members of unions) are read by further formats."""
-
-    def __init__(self, slots: dict[str, Slot]) -> None:
-        self._layers: list[tuple[tuple[str, ...], struct.Struct]] = []
-        left = sorted(slots.items(), key=lambda item: item[1].offset)
-        while left:
-            names, form, end, rest = [], "=", 0, []
-            for name, slot in left:
-                if slot.offset < end:
-                    rest.append((name, slot))
-                    continue
-                if (letter := _FORMATS.get((slot.size, slot.signed))) is None:
-                    raise BtfError(f"{name} has {8 * slot.size} bits, and not at most 64")
-                form += f"{slot.offset - end}x{letter}"
-                end = slot.offset + slot.size
-                names.append(name)
-            self._layers.append((tuple(names), struct.Struct(form)))
-            left = rest
-
-    def of(self, content: memoryview | bytearray | bytes) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for names, form in self._layers:
-            found.update(zip(names, form.unpack_from(content), strict=True))
-        return found
 
 
 class Object:
@@ -167,7 +138,9 @@ class Object:
         self._path, self._name = path, os.path.basename(path)
         self._btf = Btf(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__btf(handle)))
         self._variables = {
-            name: (section, *place) for section in _SECTIONS for name, place in self._btf.variables(section).items()
+            name: (section, *place)
+            for section in (_RODATA, *_WRITABLE)
+            for name, place in self._btf.variables(section).items()
         }
         self._programs: dict[str, Relocated] = {}
         self._loaded: dict[str, int] = {}
@@ -196,16 +169,32 @@ class Object:
         address = self._libbpf.c.bpf_map__initial_value(self._map(section), ctypes.byref(size))
         return address, size.value
 
-    def set_constants(self, constants: dict[str, int]) -> None:
-        """Write members of .rodata before the load. Raises BtfError for what is not a constant."""
-        for path, value in constants.items():
-            section, slot = self.slot(path)
-            if section != ".rodata":
+    def with_constants(self, constants: dict[str, int]) -> Object:
+        """The same, but its programs use another .rodata. Raises BtfError for what is not a constant, LibbpfError."""
+        places = [(path, *self.slot(path)) for path in constants]
+        for path, section, _ in places:
+            if section != _RODATA:
                 raise BtfError(f"{path!r} is not a constant")
-            address, size = self._initial(section)
-            content = bytearray(ctypes.string_at(address, size))
-            store(content, path, slot, value)
-            ctypes.memmove(address, bytes(content), size)
+        content = bytearray(ctypes.string_at(*self._initial(_RODATA)))
+        for path, _, slot in places:
+            store(content, path, slot, constants[path])
+        handle = self._map(_RODATA)
+        old, new = self._libbpf.c.bpf_map__fd(handle), self._constant_map(handle, bytes(content))
+        other = Object(self._libbpf, self._handle, self._path)
+        other.words, other._sections = self.words, self._sections
+        other._programs = {name: made.with_map(old, new) for name, made in self._programs.items()}
+        if all(made.insns == self._programs[name].insns for name, made in other._programs.items()):
+            raise BtfError(f"no program of {self._name} uses a constant")
+        return other
+
+    def _constant_map(self, like: ctypes.c_void_p, content: bytes) -> int:
+        """A map as libbpf made it for .rodata. Raises LibbpfError."""
+        c = self._libbpf.c
+        opts = MapOpts(sz=ctypes.sizeof(MapOpts), map_flags=c.bpf_map__map_flags(like))
+        fd = int(c.bpf_map_create(_ARRAY, c.bpf_map__name(like)[:15], 4, len(content), 1, ctypes.byref(opts)))
+        if fd < 0 or c.bpf_map_update_elem(fd, _KEY, content, 0) < 0 or c.bpf_map_freeze(fd) < 0:
+            raise self._libbpf.error("a map of constants")
+        return fd
 
     def set_tagged_maps(self) -> None:
         """Make the maps called tagged_TAG."""
@@ -319,14 +308,6 @@ class Object:
         section, _, type_id = self._variables[_RESULT]
         names = self._btf.fields(type_id)
         return self._sections[section], Numbers({name: self.slot(f"{_RESULT}.{name}")[1] for name in names})
-
-
-def store(content: bytearray | memoryview, path: str, slot: Slot, value: int) -> None:
-    """Write a number. -1 may be stored in an unsigned slot. Raises BtfError when it does not fit."""
-    bits = 8 * slot.size
-    if not -(1 << bits - 1) <= value < 1 << bits:
-        raise BtfError(f"{path} has {bits} bits: {value} does not fit")
-    content[slot.offset : slot.offset + slot.size] = (value % (1 << bits)).to_bytes(slot.size, byteorder)
 
 
 def tagged_btf(libbpf: Libbpf, tag: str) -> ctypes.c_void_p:

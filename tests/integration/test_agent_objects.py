@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from runner.agent.btf import BtfError, Slot
 from runner.agent.libbpf import Libbpf
-from runner.agent.programs import Numbers, Object, store
+from runner.agent.programs import Object
 from runner.agent.traffic import FIELDS
+from runner.agent.values import Numbers, store
 from runner.model.deadline import Deadline
 from runner.probes import compile_objects
 from tests.samples import ROOT
@@ -77,7 +78,7 @@ def test_unknown_names_are_refused(opened: Object) -> None:
     with pytest.raises(BtfError, match="no member 'nothing'"):
         opened.slot("opts.nothing")
     with pytest.raises(BtfError, match="'flow' is not a constant"):
-        opened.set_constants({"flow": 1})
+        opened.with_constants({"flow": 1})
     with pytest.raises(BtfError, match="no program 'tc_nothing'"):
         opened.load("tc_nothing")
 
