@@ -123,7 +123,7 @@ class Prober:
             culprit = made.culprit or (programs[0] if len(programs) == 1 else "")
             if culprit:
                 found[culprit] = self._refusal(wanted, made, culprit, without)
-                if lacked := _NOT_CREATED.search(made.log):
+                if lacked := _NOT_CREATED.search(found[culprit]["log"]):
                     found[culprit]["map_errno"] = found.get(MAP + lacked[1], {}).get("errno")
             # it may be the fault of one that libbpf does not name, or of one member of struct_ops
             if not culprit or (_of_ops(found[culprit]) and len(programs) > 1):

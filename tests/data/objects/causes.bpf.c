@@ -16,6 +16,8 @@ extern struct flow_offload_tuple_rhash *bpf_xdp_flow_lookup(struct xdp_md *xdp, 
 
 struct { __uint(type, BPF_MAP_TYPE_HASH); __type(key, int); __type(value, long); __uint(max_entries, 16); } fine SEC(".maps");
 struct { __uint(type, 250); __type(key, int); __type(value, long); __uint(max_entries, 16); } map_of_no_type SEC(".maps");
+/* 4 GiB: more than the guest has */
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __type(key, int); __type(value, char[4096]); __uint(max_entries, 1 << 20); } huge SEC(".maps");
 
 struct task_struct { int no_such_field; } __attribute__((preserve_access_index));
 
@@ -44,6 +46,13 @@ SEC("xdp") int map_used(struct xdp_md *xdp)
 	int key = 0;
 
 	return bpf_map_lookup_elem(&map_of_no_type, &key) ? XDP_PASS : XDP_DROP;
+}
+
+SEC("xdp") int map_without_memory(struct xdp_md *xdp)
+{
+	int key = 0;
+
+	return bpf_map_lookup_elem(&huge, &key) ? XDP_PASS : XDP_DROP;
 }
 
 SEC("tc") int refused_packet(struct __sk_buff *skb) { return *(char *)(long)skb->data; }
