@@ -52,7 +52,9 @@ def bisect(
     ],
     arch: Annotated[
         list[str] | None,
-        typer.Option(help="Architecture; may be repeated with --version. [default: the first of the matrix]"),
+        typer.Option(
+            metavar="ARCH", help="Architecture; may be repeated with --version. [default: the first of the matrix]"
+        ),
     ] = None,
     first: Annotated[str, typer.Option("--from", metavar="K", help="Oldest kernel: version, release, build.")] = "",
     last: Annotated[str, typer.Option("--to", metavar="K", help="Newest kernel.")] = "",

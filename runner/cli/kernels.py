@@ -43,7 +43,8 @@ def list_kernels(
     project: Project,
     series: Annotated[str, typer.Option(help="Only this series or range, such as 6.12 or '>=6.12,<7'.")] = "",
     source: Annotated[
-        list[str] | None, typer.Option(help=f"Only this source: {', '.join(BY_WORD)}. May be repeated.")
+        list[str] | None,
+        typer.Option(metavar="SOURCE", help=f"Only this source: {', '.join(BY_WORD)}. May be repeated."),
     ] = None,
     flavour: Annotated[str, typer.Option(help="A flavour: generic, rt, 16k, ..., or all.")] = "generic",
 ) -> Shown:
