@@ -190,11 +190,14 @@ def _beginning(run: Run, plan: Plan, fleet: Fleet) -> str:
 
 def _kept_lines(plan: Plan) -> Iterator[str]:
     """What is not asked, and why a cell is booted all the same."""
-    yield from reused(it.result for it in plan.kept.values() if not it.recheck)
+    left = {it.cell.id: len(it.asks) - len(it.known.probes) for it in plan.orders if it.known}
+    unsure = [cell_id for cell_id, number in left.items() if not number]
+    yield from reused(it.result for cell_id, it in plan.kept.items() if cell_id not in unsure and not it.recheck)
     for order in plan.orders:
-        if order.known:
-            number = len(order.asks) - len(order.known.probes)
+        if number := left.get(order.cell.id):
             yield f"{order.cell.id} is asked {number} of {counted(len(order.asks), 'probe')}"
+    if unsure:
+        yield f"not booted unless its kernel or image is another one there: {', '.join(unsure)}"
     if again := [cell_id for cell_id, it in plan.kept.items() if it.recheck]:
         yield f"rechecked: {', '.join(again)}"
 

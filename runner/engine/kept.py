@@ -22,7 +22,7 @@ from runner.model.architecture import architecture
 from runner.model.guestkey import AnswerKey, GuestKey, Tools, files_digest
 from runner.probes.kinds import KINDS
 from runner.results.packed import unbooted
-from runner.results.store import Keepable, ResultStore
+from runner.results.store import Final, Keepable, ResultStore
 
 Holds = Callable[[CellResult], Collection[str]]  # the probes of a result whose claims hold
 
@@ -58,13 +58,16 @@ def keep(plan: Plan, store: ResultStore, *, holds: Holds, recheck_percent: float
 
     Which ones changes with the id of the run. `holds`: what its programs counted may differ within what a claim says.
     """
-    guests = _Guests(plan, machine_by_name(plan.machine, offline=plan.offline))
+    guests = _Guests(plan, store, machine_by_name(plan.machine, offline=plan.offline))
     keys = {order.cell.id: guests.of(order) for order in plan.orders}
-    stored = store.keepable({key for each in keys.values() for key in each})
+    stored = store.keepable({key for each in keys.values() for key in each.digests})
     asked = asked_of(plan.orders, plan.payload).cells
     kept: dict[str, KeptAnswers] = {}
     for order in plan.orders:
-        found = (_kept(order, asked[order.cell.id], store, key, stored.get(key, ())) for key in keys[order.cell.id])
+        mine = keys[order.cell.id]
+        found = [_kept(order, asked[order.cell.id], store, it, stored[it]) for it in mine.digests if it in stored]
+        if not mine.sure:  # the worker that prepares the kernel sees whether it is this one
+            found = [it and replace(it, instead=False) for it in found]
         if best := max(filter(None, found), key=_reach, default=None):
             kept[order.cell.id] = best
     whole = [cell_id for cell_id, it in kept.items() if it.instead]
@@ -112,21 +115,32 @@ def _order(order: CellOrder, kept: KeptAnswers | None) -> CellOrder:
     return order.model_copy(update={"known": Known(guest=kept.result.guest, probes=probes)})
 
 
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Of the guests that a cell may get, one for each kind of host. `sure`: its kernel and image are known."""
+
+    digests: tuple[str, ...] = ()
+    sure: bool = True
+
+
 class _Guests:
     """The keys of the guests that cells may get, for what is known of machines and of what their caches hold."""
 
-    def __init__(self, plan: Plan, here: Machine) -> None:
+    def __init__(self, plan: Plan, store: ResultStore, here: Machine) -> None:
         self._here = here
+        self._store = store
         self._hosts = plan.fleet.hosts
         self._agents = {it: files_digest(files, AGENT) for it, files in plan.payload.items()}
         self._tools: dict[str, tuple[Tools, ...]] = {}  # by architecture
+        self._stored: tuple[Final, ...] | None = None
 
-    def of(self, order: CellOrder) -> tuple[str, ...]:
-        """Digests, each once; none when the kernel or the image is not in this machine's cache."""
+    def of(self, order: CellOrder) -> _Keys:
+        """What this machine does not have in its cache is taken to be what it was in an earlier run."""
         cell = order.cell
-        digests, agent = self._here.digests(cell), self._agents.get(architecture(cell.arch).byte_order)
+        here, agent = self._here.digests(cell), self._agents.get(architecture(cell.arch).byte_order)
+        digests = here or self._earlier(cell)
         if digests is None or agent is None or order.trace or order.gdb:
-            return ()
+            return _Keys()
         if cell.arch not in self._tools:
             self._tools[cell.arch] = tuple(dict.fromkeys(self._of_hosts(cell)))
         kernel, image = digests
@@ -134,7 +148,19 @@ class _Guests:
             GuestKey.of(cell, order.modules, tools, kernel=kernel, image=image, agent=agent)
             for tools in self._tools[cell.arch]
         )
-        return tuple(key.digest for key in keys)
+        return _Keys(tuple(key.digest for key in keys), sure=here is not None)
+
+    def _earlier(self, cell: Cell) -> tuple[str, str] | None:
+        """The digests of the kernel and the image that were made of the same packages and files."""
+        wanted = _made_of(cell)
+        mine = (it for it in reversed(self._finals()) if it.build.sha256 and _made_of(it.cell) == wanted)
+        last = next(mine, None)
+        return (last.build.sha256, self._store.result(last).image_sha256) if last and cell.kernel.digests else None
+
+    def _finals(self) -> tuple[Final, ...]:
+        if self._stored is None:
+            self._stored = self._store.finals()
+        return self._stored
 
     def _of_hosts(self, cell: Cell) -> Iterator[Tools]:
         for host in self._hosts:
@@ -149,13 +175,15 @@ class _Guests:
                 continue
 
 
+def _made_of(cell: Cell) -> tuple[object, ...]:
+    return cell.kernel.release, cell.kernel.digests, cell.image
+
+
 def _kept(
     order: CellOrder, asked: AskedCell, store: ResultStore, guest: str, stored: Iterable[Keepable]
 ) -> KeptAnswers | None:
     """What the results of one guest have of an order; None: nothing."""
     stored = list(stored)
-    if not stored:
-        return None
     text = asked.model_dump_json().encode()
     if stored[0].is_whole and stored[0].asked_sha256 == hashlib.sha256(text).digest():
         result = store.kept(stored[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -91,7 +90,6 @@ def kept_ratio() -> Figure:
     with tempfile.TemporaryDirectory(prefix="bench-kept-") as name:
         folder = Path(name)
         write_project(folder, ["fine"] * KEPT)
-        shutil.copy(ROOT / "bpf/conntrack.yaml", folder / "bpf")
         env = {**os.environ, "PYTHONPATH": str(ROOT), "RUNNER_CACHE": str(folder / "cache")}
 
         def taken_s(*words: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -12,7 +13,7 @@ import yaml
 from runner.engine.fleet import Fleet
 from runner.engine.plan import CellOrder, Plan, cell_orders
 from runner.matrix.lock import write_lock
-from runner.model import Cell, Limits, Lock, Pin, ProgType
+from runner.model import Cell, Limits, Lock, Pin, PinnedFile, ProgType
 from runner.probes.claims import ClaimFile
 from tests import fakes
 from tests.samples import ROOT, cell, image, pin
@@ -31,9 +32,15 @@ def few_claims() -> tuple[ClaimFile, ...]:
 def kernels(behaviours: Sequence[str]) -> list[tuple[str, Pin]]:
     """A kernel for each behaviour, and its name in the matrix, which is unique."""
     return [
-        (behaviour, pin(f"6.12.{number}", source=f"debian:trixie/6.12.{number}"))
+        (behaviour, _of_files(pin(f"6.12.{number}", source=f"debian:trixie/6.12.{number}")))
         for number, behaviour in zip(VERSIONS, behaviours, strict=False)
     ]
+
+
+def _of_files(kernel: Pin) -> Pin:
+    """With a digest, which is another one for each version."""
+    digest = hashlib.sha256(kernel.version.encode()).hexdigest()
+    return kernel.model_copy(update={"files": (PinnedFile(name="vmlinuz", sha256=digest, size_bytes=1),)})
 
 
 def cells(behaviours: Sequence[str], limits: Limits | None = None) -> tuple[Cell, ...]:

@@ -150,7 +150,7 @@ def test_a_killed_run_goes_on_and_answers_as_an_undisturbed_one(project: Project
     resumed = exported(project)
     assert resumed["run"]["id"] == stopped["run"]["id"]
     assert [cell["attempts"] for cell in resumed["cells"]] == [1, 1]
-    assert project.runner("matrix", "run", "--only", "kernel=6.12,arch=x86_64").returncode == 0
+    assert project.runner("matrix", "run", "--fresh", "--only", "kernel=6.12,arch=x86_64").returncode == 0
     (undisturbed,) = exported(project)["cells"]
     (same,) = [cell for cell in resumed["cells"] if cell["id"] == undisturbed["id"]]
     assert answers(same) == answers(undisturbed)

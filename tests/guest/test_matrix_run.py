@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.guest.conftest import RUNNER, Project, exported
 
 ENDS_WITHIN_S = 30
+APART = {"timings", "reused_from", "reused"}  # in which a cell that is reused differs
 
 
 def test_two_architectures_and_two_runs_answer_the_same(project: Project) -> None:
@@ -44,9 +45,17 @@ def test_two_architectures_and_two_runs_answer_the_same(project: Project) -> Non
     assert not (project.root / "reports" / "availability.md").exists(), "that is for the whole matrix"
     assert project.guests() == []
 
-    again = project.runner("matrix", "run", "--only", "kernel=6.12,arch=x86_64")
+    reused = project.runner("matrix", "run", "--only", "kernel=6.12")
+    assert (reused.returncode, "2 cells, none is booted" in reused.stdout) == (0, True), reused.stdout + reused.stderr
+    run_id = document["run"]["id"]
+    of_run = [{key: it for key, it in cell.items() if key not in APART} for cell in document["cells"]]
+    now = exported(project)["cells"]
+    assert [cell["reused_from"] for cell in now] == [run_id] * 2
+    assert [{key: it for key, it in cell.items() if key not in APART} for cell in now] == of_run
+
+    again = project.runner("matrix", "run", "--fresh", "--only", "kernel=6.12,arch=x86_64")
     assert again.returncode == 0, again.stdout + again.stderr
-    last, first = json.loads(project.runner("report", "runs", "--format", "json").stdout)
+    last, _, first = json.loads(project.runner("report", "runs", "--format", "json").stdout)
     compared = project.runner("report", "diff", first["id"], last["id"], "--same")
     assert "1 cell compared; nothing changed" in " ".join(compared.stdout.split()), compared.stdout
 

@@ -70,7 +70,7 @@ def test_the_grid_is_that_of_one_host_though_one_of_three_is_cut_off(prepared: N
         await_nothing(host)  # birch, too, which is cut off still
     birch.mend()
 
-    alone = project.runner("matrix", "run", "--only", ONLY)
+    alone = project.runner("matrix", "run", "--fresh", "--only", ONLY)
     assert alone.returncode == 0, alone.stdout + alone.stderr
     assert grid(exported(project)) == grid(spread)
 

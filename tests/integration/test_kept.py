@@ -210,6 +210,20 @@ def test_a_kernel_that_turns_out_to_be_another_one_is_asked_everything(project: 
     assert not two.unasked
 
 
+def test_a_kernel_that_is_not_in_the_cache_is_prepared_and_not_booted(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = cache_root() / counted.MADE_OF
+    of.write_text(json.dumps({"uncached": True}))
+    assert matrix_run(project, "--run-id", "second") == (0, [])
+    assert "not booted unless its kernel or image is another one there: 6.12.117-x86_64" in capsys.readouterr().out
+    assert [(it.is_kept, it.kept[0].run, it.facts.release) for it in last(project).results] == [
+        (True, "first", "6.12.117+deb13-amd64")
+    ] * 2
+    of.write_text(json.dumps({"uncached": True, "prepared": {TWO: "b" * 64}}))
+    assert matrix_run(project) == (0, [(TWO, ALL)])
+
+
 # --- a sample is asked all the same -----------------------------------------------------------------------------------
 
 

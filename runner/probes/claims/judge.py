@@ -11,6 +11,7 @@ from typing import Self
 
 from runner.model import CellResult, Level, ProgType, Row, Verdict
 from runner.model.errnos import errno_name
+from runner.model.version import KernelVersion
 from runner.probes.census.answers import held, without_kfuncs
 from runner.probes.claims.answers import (
     NAME,
@@ -51,16 +52,17 @@ class Evidence:
     result: CellResult
     present: frozenset[str] = frozenset()  # in some BTF
     no_kfuncs: bool = False  # the kernel does not know what that is
+    version: KernelVersion | None = None  # that it is judged as
 
     @classmethod
     def of(cls, result: CellResult) -> Self:
-        return cls(result, held(result), without_kfuncs(result))
+        return cls(result, held(result), without_kfuncs(result), result.cell.kernel.judged_as)
 
 
 def judge(evidence: Evidence, question: Question, seen: Observation | None) -> Row:
     """The row of one question, whose answer was `seen`."""
     result, claim, probe = evidence.result, question.claim, question.probe
-    version = result.cell.kernel.judged_as
+    version = evidence.version
     pattern = claim.expected(version)
     observed, crashed, answered = "", False, False
     missing = seen is not None and bool(seen.load_errno) and calls_missing(seen.log)
