@@ -20,7 +20,7 @@ from runner.kernels.source import Means
 from runner.model import Pin
 from runner.model.architecture import ARCHITECTURES, architecture
 
-# Where each is built. `cloud` has no 9p.
+# Where each is built.
 _SIZES = sorted({size for row in ARCHITECTURES.values() for size in row.pages_kib if size != 4})
 FLAVOURS: dict[str, tuple[str, ...]] = {
     GENERIC: tuple(ARCHITECTURES),
