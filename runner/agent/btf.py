@@ -90,7 +90,7 @@ class Btf:
     # --- types by id
 
     def _address(self, type_id: int) -> int:
-        return int(self._c.btf__type_by_id(self.handle, ctypes.c_uint32(type_id)) or 0)
+        return self._c.btf__type_by_id(self.handle, type_id) or 0
 
     def _at(self, type_id: int) -> int:
         """Where the record of a type of this object begins."""
@@ -98,11 +98,16 @@ class Btf:
 
     def holder(self, type_id: int) -> Btf:
         """Whose type it is: this object's, or its base's."""
+        return self._place(type_id)[0]
+
+    def _place(self, type_id: int) -> tuple[Btf, int]:
+        """Whose type it is, and where its record begins there."""
         if self._base and type_id < self._first:
-            return self._base.holder(type_id)
-        if not (self._first <= type_id < self._end and 0 <= self._at(type_id) <= len(self._types) - THREE.size):
+            return self._base._place(type_id)
+        at = self._at(type_id) if self._first <= type_id < self._end else -1
+        if not 0 <= at <= len(self._types) - THREE.size:
             raise BtfError(f"no type {type_id} here")
-        return self
+        return self, at
 
     def record(self, type_id: int) -> tuple[int, int, int]:
         """Kind, number of members or parameters, size or type."""
@@ -110,8 +115,8 @@ class Btf:
         return info >> 24 & 0x1F, info & 0xFFFF, size_or_type
 
     def _record(self, type_id: int) -> tuple[int, int, int]:
-        holder = self.holder(type_id)
-        record: tuple[int, int, int] = THREE.unpack_from(holder._types, holder._at(type_id))
+        holder, at = self._place(type_id)
+        record: tuple[int, int, int] = THREE.unpack_from(holder._types, at)
         return record
 
     def kind(self, type_id: int) -> int:
@@ -127,9 +132,9 @@ class Btf:
 
     def _behind(self, type_id: int, form: struct.Struct, count: int = -1) -> list[tuple[int, ...]]:
         """What follows a type's record: its members, parameters or values; by default as many as it says."""
-        holder = self.holder(type_id)
-        begin = holder._at(type_id) + THREE.size
-        length = form.size * (self.record(type_id)[1] if count < 0 else count)
+        holder, at = self._place(type_id)
+        begin = at + THREE.size
+        length = form.size * (THREE.unpack_from(holder._types, at)[1] & 0xFFFF if count < 0 else count)
         found = holder._types[begin : begin + length]
         if len(found) != length:
             raise BtfError(f"type {type_id} is cut short")

@@ -181,6 +181,7 @@ class Libbpf:
         for name in ("bpf_map__is_internal", "bpf_map__autocreate", "bpf_program__autoload"):
             getattr(self.c, name).restype = c_bool
         self.c.bpf_program__insn_cnt.restype = c_size_t
+        self.c.btf__type_by_id.argtypes = (c_void_p, c_uint32)
         self.c.libbpf_set_print(self._print)
 
     def _on_print(self, level: int, text: bytes, values: int | None) -> int:
