@@ -91,7 +91,7 @@ def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, 
         options += _gdb_options(keys.with_name(GDB_SOCKET))
     argv = [
         os.fspath(vng),
-        "--run", _safe(order.kernel.image),
+        "--run", _safe(order.files.about if order.files else order.kernel.image),
         "--qemu", _safe(qemu),
         *(_disk(order, order.files, keys, words, options) if order.files else _folder(order, keys, words)),
         "--cpus", str(order.size.cpus),

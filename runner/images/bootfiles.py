@@ -1,6 +1,7 @@
 """What a guest starts from whose root is the image's disk: made once for each kernel and image, and kept.
 
-    vmlinux      the kernel, unpacked: qemu starts it without firmware (x86_64 with CONFIG_PVH)
+    kernel       unpacked, for x86_64 (with CONFIG_PVH: qemu then starts it without firmware) and arm64
+    vmlinuz-RELEASE  nothing but the kernel's release, for vng: it looks for that in images, which takes up to a second
     initrd       busybox, and the modules that the disks and the network need, in the order of loading
     modules.ext2 all modules, as the kernel's release has them
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import re
 import shutil
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from virtme.cpiowriter import CpioWriter
@@ -27,7 +28,7 @@ from runner.model.deadline import Deadline
 from runner.process import run
 from runner.store import Store, key_of
 
-_RECIPE = 2  # raise it when what is made here changes
+_RECIPE = 3  # raise it when what is made here changes
 _SIGNED = b"~Module signature appended~\n"  # kernel/module/signing.c
 _SIGNATURE = struct.Struct(">8xI")  # include/linux/module_signature.h: the size of the signature is its last field
 # In the order of loading. ext4 asks for crc32c by the names of algorithms at run time, which no dependency shows.
@@ -39,6 +40,7 @@ _FIRST = (
 _DEMANDED = ("MODULE_SIG_FORCE", "LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY")
 _DEMANDING = re.compile(r"(^|\s)(lockdown|lsm|security|module\.sig_enforce|ima_\w+)\b")
 _PVH = (18, b"Xen\0")  # XEN_ELFNOTE_PHYS32_ENTRY, include/xen/interface/elfnote.h
+_ARM64 = (56, b"ARM\x64")  # Documentation/arch/arm64/booting.rst
 _NOTE, _PROGRAM = 4, struct.Struct("<IIQQQQQQ")  # PT_NOTE; Elf64_Phdr
 _PATH = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
 _DISK_KIB = 2048  # of a disk with no files
@@ -49,13 +51,15 @@ def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str
 
     `cmdline` are words that are added to the kernel's command line. Raises InfraError.
     """
+    about = f"vmlinuz-{kernel.pin.release}"
     signed = "y" in read_config(Path(kernel.config), _DEMANDED).values() or bool(_DEMANDING.search(cmdline))
 
     def make(tree: Path) -> None:
         modules = Path(kernel.root) / "lib/modules" / kernel.pin.release
         need_space(tree.parent, 160 << 20, f"what guests of {kernel.pin.release} start from")
-        if unpacked := _without_firmware(kernel):
-            (tree / "vmlinux").write_bytes(unpacked)
+        if unpacked := _unpacked(kernel):
+            (tree / "kernel").write_bytes(unpacked)
+        (tree / about).write_bytes(bytes(_ARM64[0]) + _ARM64[1] + f"\nLinux version {kernel.pin.release}\n".encode())
         copy = tree.parent / "modules"
         shutil.copytree(modules, copy) if modules.is_dir() else copy.mkdir()
         for file in () if signed else copy.rglob("*.ko"):
@@ -66,19 +70,29 @@ def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str
 
     key = key_of(recipe=_RECIPE, kernel=kernel.sha256, image=image.sha256, signed=signed)
     entry = Store(cache / "bootfiles").ensure(key, make, deadline=deadline)
-    tree, vmlinux = PurePosixPath(entry.tree), PurePosixPath("vmlinux")
+    tree, unpacked = PurePosixPath(entry.tree), PurePosixPath("kernel")
     return BootFiles(
-        kernel=tree / vmlinux if vmlinux in entry.files else kernel.image,
+        about=tree / about,
+        kernel=tree / unpacked if unpacked in entry.files else kernel.image,
         initrd=tree / "initrd",
         modules=tree / "modules.ext2",
     )
 
 
-def _without_firmware(kernel: Kernel) -> bytes:
-    """The kernel in its image if qemu can start that without firmware; empty when it cannot."""
-    if kernel.pin.arch != "x86_64":
+def _unpacked(kernel: Kernel) -> bytes:
+    """The kernel in its image where qemu starts that sooner, or at all; empty where there is none, or nothing else."""
+    ways: dict[str, Callable[[bytes], bool]] = {"x86_64": _starts_itself, "arm64": _is_image}
+    if (way := ways.get(kernel.pin.arch)) is None:
         return b""
-    return next(filter(_starts_itself, kernels_in(Path(kernel.image).read_bytes())), b"")
+    image = Path(kernel.image).read_bytes()
+    found = next(filter(way, kernels_in(image)), image)
+    return b"" if found is image else found
+
+
+def _is_image(kernel: bytes) -> bool:
+    """Is it what a boot loader enters, neither compressed nor inside of an EFI program?"""
+    at, magic = _ARM64
+    return kernel[at : at + len(magic)] == magic
 
 
 def _starts_itself(elf: bytes) -> bool:

@@ -161,6 +161,7 @@ class Image(Plain):
 class BootFiles(Plain):
     """What qemu starts for a guest whose root is the image's disk."""
 
+    about: PurePosixPath  # has the kernel's release, and is what vng is told to boot
     kernel: PurePosixPath  # what qemu starts
     initrd: PurePosixPath  # without its /init, and without what belongs to one guest alone
     modules: PurePosixPath  # a disk with /lib/modules/RELEASE

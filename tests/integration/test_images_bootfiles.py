@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import struct
 from pathlib import Path, PurePosixPath
 
 import pytest
+from virtme.commands.run import get_kernel_version
 
 from runner.images.bootfiles import ensure_boot_files
 from runner.model import BootFiles, Image, Kernel
@@ -84,7 +86,17 @@ def elf(note: int) -> bytes:
 def test_qemu_is_given_the_unpacked_kernel_where_that_says_how_it_is_entered(
     kernel: Kernel, tmp_path: Path, note: int, unpacked: bool
 ) -> None:
-    Path(kernel.image).write_bytes(elf(note))
+    inner = elf(note).ljust(1 << 20, b"\0")
+    Path(kernel.image).write_bytes(b"MZ" + gzip.compress(inner))
     started = made(kernel, tmp_path).kernel
     assert (started != kernel.image) == unpacked
-    assert Path(started).read_bytes() == elf(note)
+    assert Path(started).read_bytes() == (inner if unpacked else Path(kernel.image).read_bytes())
+
+
+def test_a_kernel_that_is_not_packed_is_not_copied(kernel: Kernel, tmp_path: Path) -> None:
+    Path(kernel.image).write_bytes(elf(18))
+    assert made(kernel, tmp_path).kernel == kernel.image
+
+
+def test_vng_finds_the_release_without_the_image(kernel: Kernel, tmp_path: Path) -> None:
+    assert get_kernel_version(made(kernel, tmp_path).about) == RELEASE

@@ -39,7 +39,12 @@ def order(arch: str, accel: Accel = "tcg", cache: str = "/cache") -> BootOrder:
         accel=accel,
         console=Path("/run/console.log"),
         scratch=Path("/cache/scratch"),
-        files=BootFiles(kernel=files / "vmlinux", initrd=files / "initrd", modules=files / "modules.ext2"),
+        files=BootFiles(
+            about=files / "vmlinuz-6.12.1",
+            kernel=files / "kernel",
+            initrd=files / "initrd",
+            modules=files / "modules.ext2",
+        ),
     )
 
 
