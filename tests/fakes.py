@@ -9,13 +9,11 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path, PurePosixPath
-from tarfile import open as open_tar
 from typing import Any
 
 from pydantic import JsonValue
@@ -120,14 +118,10 @@ class FakeGuest:
         self.booted = self.console.stat().st_size if self.console.exists() else 0
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
-        if "tar xf" in command:
-            with open_tar(fileobj=BytesIO(stdin)) as tar:
-                member = tar.extractfile("asks.json")
-                assert member is not None
-                self.pushed = json.load(member)
         return Completed(0, "", "")
 
-    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+    def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+        self.pushed = json.loads(files["asks.json"])
         yield json.dumps({"event": "hello", "facts": {"release": "6.12.0-amd64"}})
         for number, ask in enumerate(self.pushed["asks"]):
             yield json.dumps({"event": "begin", "probe": ask["probe"]})

@@ -34,6 +34,7 @@ class BisectSetup:
     offline: bool
     say: Callable[[str], None]
     shown: Sink  # is told of each round
+    snapshots: bool = False  # a kernel is asked again and again: its guests start from one
     _images: dict[str, ImagePin] = field(default_factory=dict)
 
     @property
@@ -126,7 +127,9 @@ class Boots:
         expectations = self.setup.target.expectations
         asks = self.setup.target.asks(cell.kernel.judged_as, fully=why is Why.CONFIRM)
         attempt = self.attempts.get(cell.id, 0) + 1
-        return CellOrder(cell=cell, asks=asks, modules=expectations.modules, attempt=attempt)
+        return CellOrder(
+            cell=cell, asks=asks, modules=expectations.modules, attempt=attempt, snapshot=self.setup.snapshots
+        )
 
     def _reply(self, key: str, why: Why, result: CellResult) -> Reply:
         said = self.setup.target.read(result)

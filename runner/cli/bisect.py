@@ -19,7 +19,7 @@ from runner.bisect.target import find
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK
 from runner.cli.booting import Display, fleet_of, stoppable
-from runner.cli.options import CompilerOption, Hosts, Offline, Shown, Slots, command, progress_console
+from runner.cli.options import CompilerOption, Hosts, NoSnapshot, Offline, Shown, Slots, command, progress_console
 from runner.errors import InfraError, UserError
 from runner.kernels.build import Recipe
 from runner.kernels.checkout import Checkout
@@ -73,6 +73,7 @@ def bisect(
     bad: Annotated[str, typer.Option(metavar="REF", help="With --git: a later commit with the new answer.")] = "",
     compiler: CompilerOption = "",
     fresh: Annotated[bool, typer.Option("--fresh", help="Re-test kernels that already have a stored answer.")] = False,
+    no_snapshot: NoSnapshot = False,
     offline: Offline = False,
 ) -> Shown:
     """Find the kernels between which an answer changed, in few boots, with the evidence.
@@ -91,7 +92,7 @@ def bisect(
     archs = _archs(project, arch, several=bool(version))
     project, target = _of_file(project, target)
     with stoppable(), project.store(read_only=False) as store, _resumable():
-        setup = _setup(project, target, store, offline=offline)
+        setup = _setup(project, target, store, offline=offline, snapshots=not (git or no_snapshot))
         if git:
             done = _commits(setup, git, good, bad, archs[0], compiler)
         else:
@@ -133,7 +134,7 @@ def _of_file(project: Project, target: str) -> tuple[Project, str]:
     return asking, f"{name}{rest}" if rest.startswith("/") else f"{name}/{TOGETHER}{rest}"
 
 
-def _setup(project: Project, target: str, store: ResultStore, *, offline: bool) -> BisectSetup:
+def _setup(project: Project, target: str, store: ResultStore, *, offline: bool, snapshots: bool) -> BisectSetup:
     found, console = find(target, project.expectations), progress_console()
 
     def describe(result: CellResult) -> str:
@@ -146,6 +147,7 @@ def _setup(project: Project, target: str, store: ResultStore, *, offline: bool) 
         offline=offline,
         say=lambda words: console.print(Text(plain(words)), soft_wrap=True),
         shown=Display(console, describe),
+        snapshots=snapshots,
     )
 
 

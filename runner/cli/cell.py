@@ -18,10 +18,10 @@ from runner import userfile
 from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.booting import Display, stoppable, way_in
-from runner.cli.options import Offline, Shown, command, group, progress_console
-from runner.engine.cellrun import boot_order
+from runner.cli.options import NoSnapshot, Offline, Shown, command, group, progress_console
+from runner.engine.cellrun import boot_order, warmed
 from runner.engine.machine import this_machine
-from runner.engine.plan import OpenGuests, order_again
+from runner.engine.plan import CellOrder, OpenGuests, order_again, payload
 from runner.engine.repeat import Earlier, Repeated, Repetition
 from runner.errors import UserError
 from runner.guest.interface import Guest
@@ -92,6 +92,7 @@ def repro(
         bool, typer.Option("--hold", help="Keep the guest running afterwards and print how to log in.")
     ] = False,
     gdb: Gdb = False,
+    no_snapshot: NoSnapshot = False,
     offline: Offline = False,
 ) -> Shown:
     """Boot exactly that cell again, with the same kernel, image, programs and parameters; compare the answers.
@@ -104,7 +105,8 @@ def repro(
     else:
         project = project.of_run(run_id)
     expectations = project.expectations
-    order = order_again(earlier.result.cell, earlier.asked(expectations), probe, trace=bool(probe))
+    again = order_again(earlier.result.cell, earlier.asked(expectations), probe, trace=bool(probe))
+    order = again.model_copy(update={"snapshot": not no_snapshot})
     if probe and earlier.result.outcome is Outcome.RAN:
         require_probe(judged_cell(earlier.result, expectations), probe, run_id)
     if gdb:
@@ -184,6 +186,7 @@ def shell(
     arch: Annotated[str, typer.Argument(help="Its architecture. [default: the matrix's first]")] = "",
     run: Annotated[str | None, typer.Option("--run", help="Boot it as this run did, not as the lock has it.")] = None,
     gdb: Gdb = False,
+    no_snapshot: NoSnapshot = False,
     offline: Offline = False,
 ) -> None:
     """Boot a kernel of the matrix, or a cell of a run, and open a shell in it. The guest ends with the shell."""
@@ -198,7 +201,12 @@ def shell(
         order, able = boot_order(cell, machine, Path(folder) / "console.log", gdb=gdb)
         if why := able.cannot_boot():
             raise UserError(f"{cell.id} cannot be booted: {why}")
-        console.print(f"booting {cell.id} ({order.accel}); `exit` ends the guest")
+        if not (no_snapshot or gdb):
+            asked = CellOrder(cell=cell, asks=(), modules=project.expectations.of_files(cell.probes).modules)
+            limit = cell.limits.deadline("prepare_s")
+            pushed = payload(cell.image, {}, cache_root(), offline=offline, deadline=limit)
+            order = warmed(asked, order, pushed, machine, console.print)
+        console.print(f"starting {cell.id} ({order.accel}); `exit` ends the guest")
         with machine.boot(order, deadline=cell.limits.deadline("boot_s")) as guest:
             if gdb:
                 way_in(guest, console)

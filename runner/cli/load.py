@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from runner.cli import BISECT, Finished
-from runner.cli.options import Format, Fresh, Hosts, Offline, Slots, Stats, command
+from runner.cli.options import Format, Fresh, Hosts, NoSnapshot, Offline, Slots, Stats, command
 from runner.errors import UserError
 from runner.probes.objects.elf import name_of
 from runner.probes.objects.written import OLD, ObjectEntry
@@ -52,6 +52,7 @@ class Load:
     fresh: Fresh = False
     slots: Slots = None
     hosts: Hosts = None
+    no_snapshot: NoSnapshot = False
     offline: Offline = False
     format_: Annotated[
         Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")

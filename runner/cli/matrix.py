@@ -52,6 +52,9 @@ class Request:
     slots: Slots = None
     hosts: Hosts = None
     locked: Annotated[bool, typer.Option("--locked", help="Fail when a pinned package has left the archive.")] = False
+    snapshots: Annotated[
+        bool, typer.Option("--snapshots", help="Start guests from snapshots, and make those that are not there.")
+    ] = False
     offline: Offline = False
     every_type: Annotated[
         bool, typer.Option("--all-program-types", help="Test every kfunc in every program type, not only TC and XDP.")

@@ -66,6 +66,8 @@ CompilerOption = Annotated[
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ask everything, also what is answered in an earlier run.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.")]
 
+NoSnapshot = Annotated[bool, typer.Option("--no-snapshot", help="Boot each guest instead of starting from a snapshot.")]
+
 
 class Group(TyperGroup):
     """Its help shows the first sentence about each command whole, on several lines where it is long."""

@@ -70,7 +70,7 @@ def load(project: Project, asked: Load, engine: Engine) -> int:
     asked.check()
     request = Request(
         resume=bool(asked.resume), resumed=asked.resume or None, fresh=asked.fresh, slots=asked.slots,
-        hosts=asked.hosts, offline=asked.offline, format_=asked.format_,
+        hosts=asked.hosts, offline=asked.offline, format_=asked.format_, snapshots=not asked.no_snapshot,
     )  # fmt: skip
     if asked.resume:
         return _run(project.of_run(asked.resume), request, engine, asked=asked)
@@ -157,10 +157,11 @@ def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: Res
     asked = {it.probe.rpartition(":")[2] for result in run.results for it in result.answers if it.item}  # a resumed run
     chosen = ProgType if request.every_type else NETWORK_TYPES
     prog_types = tuple(it for it in ProgType if it in {*chosen, *asked})
+    orders = cell_orders(cells, expectations, prog_types)
     deadline = project.limits.deadline("prepare_s")
     plan = Plan(
         run=run.model_copy(update={"slots": run.slots or min(fleet.slots, len(cells))}).header,
-        orders=after(run, reminded(store, cell_orders(cells, expectations, prog_types))),
+        orders=after(run, reminded(store, (it.model_copy(update={"snapshot": request.snapshots}) for it in orders))),
         payload=engine.payloads(cells, expectations, cache=cache_root(), offline=request.offline, deadline=deadline),
         fleet=fleet,
         folder=project.reports / "runs" / run.id,

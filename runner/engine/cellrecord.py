@@ -96,6 +96,8 @@ class CellRecord:
     number: int = 0  # of boots
     accel: str = ""
     root: Root | Literal[""] = ""
+    start: Literal["boot", "snapshot"] = "boot"
+    no_snapshot: str = ""
     config: dict[str, str] = field(default_factory=dict)
     build: Build = field(default_factory=Build)
     asks: tuple[Ask, ...] = ()  # of the present boot
@@ -128,6 +130,14 @@ class CellRecord:
     def done(self) -> bool:
         """Is nothing to be asked any more?"""
         return self._suspicion is None and not self.left
+
+    def starts(self) -> None:
+        """Its guests are started from a snapshot, until the next word."""
+        self.start = "snapshot"
+
+    def boots_instead(self, why: str) -> None:
+        """A boot takes the place of a snapshot."""
+        self.start, self.no_snapshot = "boot", self.no_snapshot or why
 
     def boots(self) -> tuple[Ask, ...]:
         """A guest is about to boot: what to ask it."""
@@ -211,6 +221,8 @@ class CellRecord:
             host=host,
             accel=self.accel,
             root=self.root,
+            start=self.start,
+            no_snapshot=self.no_snapshot,
             attempts=self.order.attempt,
             began=self.began,
             timings=Timings(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import tarfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from runner.caches import disk_fault
@@ -17,24 +16,22 @@ from runner.engine.machine import Machine
 from runner.engine.plan import AGENT, CellOrder, Files, OpenGuests, Phase
 from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
-from runner.guest.boot import agent_lost
-from runner.guest.interface import BootOrder, Guest
+from runner.guest.boot import TO_AGENT, agent_lost
+from runner.guest.interface import BootOrder, Guest, Warm
 from runner.kernels.config import read_config
 from runner.kernels.needs import Abilities, build_of
-from runner.model import Ask, Cell, CellResult, Outcome
+from runner.model import Ask, Cell, CellResult, Outcome, Sha256
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.model.guestkey import GuestKey, files_digest
 from runner.probes import OPTIONS
+from runner.probes.kinds import KINDS
 from runner.text import counted
 
+SNAPSHOTS = "snapshots"  # in the cache, beside the folder of guests
 _MAX_BOOTS = 16  # of one cell: each probe that kills its guest costs two
-_UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
 # init/do_mounts.c, init/main.c, virtme-ng's initramfs
 _NO_ROOT = re.compile(r"Unable to mount root fs|No working init found|Failed to mount .*We are stuck")
-# Without `site`, and without `-m`: under emulation each costs more than all of the agent's own modules.
-AGENT_START = "python3 -S -E -c 'from agent.__main__ import main; main(\"asks.json\")'"
-_ASK = f"cd /dev/shm/runner && exec {AGENT_START} 2>agent.err"
 
 Tell = Callable[[Phase, str], None]
 
@@ -107,17 +104,49 @@ def _prepare(record: CellRecord, payload: Files, machine: Machine, console: Path
     if why := able.cannot_boot():
         record.end(Outcome.SKIPPED, why)
         return None
-    cell, agent = record.order.cell, files_digest(payload, AGENT)
-    kernel, image = order.kernel.sha256, order.image.sha256
-    key = GuestKey.of(cell, record.order.modules, machine.tools(cell), kernel=kernel, image=image, agent=agent)
-    record.guest = key.digest
+    record.guest = _guest_key(record.order, order, payload, machine)
     record.spare(record.order.known)
     record.leave_out(able.cannot_answer({ask.kind for ask in record.order.asks}))
     record.root = order.root
     if record.order.known and record.done:
         record.end(Outcome.RAN)
         return None
-    return order
+    if not record.order.snapshot or record.order.attempt > 1 or order.gdb:
+        return order
+
+    def boots_instead(why: str) -> None:
+        record.boots_instead(why)
+        tell(Phase.BOOTING, why)
+
+    record.starts()
+    return warmed(record.order, order, payload, machine, boots_instead)
+
+
+def _guest_key(order: CellOrder, boot: BootOrder, payload: Files, machine: Machine) -> Sha256:
+    tools, agent = machine.tools(order.cell), files_digest(payload, AGENT)
+    kernel, image = boot.kernel.sha256, boot.image.sha256
+    return GuestKey.of(order.cell, order.modules, tools, kernel=kernel, image=image, agent=agent).digest
+
+
+def warmed(
+    order: CellOrder, boot: BootOrder, payload: Files, machine: Machine, tell: Callable[[str], None]
+) -> BootOrder:
+    """`boot`, with what lets its guest start from a snapshot; `tell` is told why it does not."""
+    if not (boot.root == "disk" and boot.overlays):
+        why = "is written to" if boot.root == "disk" else f"comes over {boot.root}"
+        tell(f"no snapshots: the guest's root {why}")
+        return boot
+    warm = Warm(
+        key=_guest_key(order, boot, payload, machine),
+        agent={name: content for name, content in payload.items() if name.startswith(AGENT)},
+        modules=order.modules,
+        kinds=tuple(sorted(KINDS.keys() - Abilities.of(boot.kernel).cannot_answer(KINDS).keys())),
+        snapshots=machine.scratch.with_name(SNAPSHOTS),
+        name=order.cell.id,
+        limit=lambda: order.cell.limits.deadline("boot_s"),
+        tell=tell,
+    )
+    return replace(boot, warm=warm)
 
 
 def _ask_everything(
@@ -167,16 +196,10 @@ def _ask_everything(
 def _ask(record: CellRecord, guest: Guest, payload: Files, deadline: Deadline) -> None:
     """Push the agent and let it ask. Raises what the guest raises, and InfraError when the agent itself fails."""
     transcript, limits = record.heard, record.order.cell.limits
-    pushed = guest.run(
-        _UNPACK,
-        stdin=_packed(payload, record.asks, record.order),
-        deadline=limits.deadline("probe_s").sooner(deadline),
-    )
-    if pushed.returncode != 0:
-        raise InfraError(f"the agent could not be pushed: {pushed.stdout.strip()[-500:]}")
+    files = {**payload, "asks.json": _questions(record.asks, record.order)}
     begun = time.monotonic()
     try:
-        for line in guest.lines(_ASK, silence=lambda: limits.deadline("probe_s"), deadline=deadline):
+        for line in guest.ask(files, silence=lambda: limits.deadline("probe_s"), deadline=deadline):
             transcript.feed(line)
     finally:
         record.probe_s = round(record.probe_s + time.monotonic() - begun, 3)
@@ -185,19 +208,11 @@ def _ask(record: CellRecord, guest: Guest, payload: Files, deadline: Deadline) -
         if lost := agent_lost(guest):
             raise lost
         limit = limits.deadline("probe_s").sooner(deadline)
-        said = guest.run("tail -c 2000 /dev/shm/runner/agent.err", deadline=limit).stdout.strip()
+        said = guest.run(f"{TO_AGENT} && tail -c 2000 agent.err", deadline=limit).stdout.strip()
         noise = "\n".join(transcript.noise)
         raise InfraError(f"the agent ended too early:\n{said or noise or '(it said nothing)'}")
 
 
-def _packed(payload: Files, asks: tuple[Ask, ...], order: CellOrder) -> bytes:
-    """A tar of the payload and the questions."""
+def _questions(asks: tuple[Ask, ...], order: CellOrder) -> bytes:
     questions = [ask.model_dump(mode="json") for ask in asks]
-    document = {"modules": order.modules, "asks": questions, "trace": order.trace}
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, content in {**payload, "asks.json": json.dumps(document).encode()}.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return stream.getvalue()
+    return json.dumps({"modules": order.modules, "asks": questions, "trace": order.trace}).encode()

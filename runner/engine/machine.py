@@ -66,13 +66,13 @@ class RealMachine:
         return self.cache / "scratch"
 
     def boot(self, order: BootOrder, *, deadline: Deadline) -> AbstractContextManager[Guest]:
-        from runner.guest.boot import boot  # noqa: PLC0415  late: it brings paramiko, which takes 17 MiB
+        from runner.guest.snapshot import open_guest  # noqa: PLC0415  late: it brings paramiko, which takes 17 MiB
 
         if order.root == "disk":
             words = order.cmdline
             files = ensure_boot_files(order.kernel, order.image, self.cache, cmdline=words, deadline=deadline)
             order = replace(order, files=files)
-        return boot(order, deadline=deadline)
+        return open_guest(order, deadline=deadline)
 
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
         kernel = ensure_kernel(cell.kernel, self.cache, deadline=deadline, offline=self.offline)

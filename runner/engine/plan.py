@@ -74,6 +74,7 @@ class CellOrder(Plain):
     trace: bool = False  # of every probe
     gdb: bool = False  # a debugger can be attached to the guest
     known: Known | None = None
+    snapshot: bool = False  # its first attempt may start from a snapshot, or make one
 
 
 ATTEMPTS = 2  # of a cell that was lost or did not boot

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import platform
 import shutil
 import socket
 import subprocess
+import tarfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,12 @@ from runner.process import Completed, is_stopped, own_folder, run, spawn
 
 log = logging.getLogger(__name__)
 
+TO_AGENT = "cd /dev/shm/runner"  # a guest is its user's alone
+# Without `site`, and without `-m`: under emulation each costs more than all of the agent's own modules.
+PYTHON = "python3 -S -E"
+AGENT_START = f"{PYTHON} -c 'from agent.__main__ import main; main(\"asks.json\")'"
+START_AGENT = f"{TO_AGENT} && exec {AGENT_START} 2>agent.err"
+_UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
 _PORT_TRIES = 4
 _KNOCK_S = 5.0  # a server that listens greets within this, even on a busy host
 _PAUSE_S = 0.02
@@ -65,12 +73,17 @@ class LiveGuest:
     native: bool = True  # of this host's own architecture
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
-        with _blame(self.log, self.supervisor, self.booted):
+        with blame(self.log, self.supervisor, self.booted):
             return self.ssh.run(command, deadline=deadline, stdin=stdin)
 
     def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
-        with _blame(self.log, self.supervisor, self.booted):
+        """The command's output, line by line as it comes."""
+        with blame(self.log, self.supervisor, self.booted):
             yield from self.ssh.lines(command, silence=silence, deadline=deadline)
+
+    def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+        push(self, files, deadline=silence().sooner(deadline))
+        yield from self.lines(START_AGENT, silence=silence, deadline=deadline)
 
     def access(self) -> Access:
         socket_path = self.folder / GDB_SOCKET
@@ -84,6 +97,19 @@ class LiveGuest:
     @property
     def splats(self) -> tuple[Splat, ...]:
         return self.log.splats[self.booted :]
+
+
+def push(guest: Guest, files: Mapping[str, bytes], *, deadline: Deadline) -> None:
+    """Write `files` into the agent's folder of a guest. Raises InfraError when that fails."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    pushed = guest.run(_UNPACK, stdin=stream.getvalue(), deadline=deadline)
+    if pushed.returncode != 0:
+        raise InfraError(f"the agent could not be pushed: {pushed.stdout.strip()[-500:]}")
 
 
 @contextmanager
@@ -111,7 +137,7 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
     keys = make_keys(folder / "keys")
     with suppress(OSError):  # not every kernel tells its .config
         shutil.copyfile(order.kernel.config, folder / "keys" / "config")
-    port = _free_port()
+    port = free_port()
     if order.files:
         write_initrd(order.files, folder / "keys", folder / INITRD)
     elif order.root != "disk":
@@ -132,7 +158,7 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
     guest_log = stack.enter_context(Console.of(process, order.console, end_s=deadline.end_s))
     stack.callback(process.terminate)
     connection = _await_greeting(process, guest_log, port, deadline)
-    with _blame(guest_log, process.pid):
+    with blame(guest_log, process.pid):
         ssh = stack.enter_context(to_guest(connection, keys.client_private, keys.host_public, deadline=deadline))
     native = order.architecture.uname == platform.machine()
     return LiveGuest(ssh, guest_log, process.pid, len(guest_log.splats), folder, port, keys, native)
@@ -149,7 +175,7 @@ def _lay_root(order: BootOrder, root: Path, deadline: Deadline) -> None:
         shutil.copytree(modules, root / "usr/lib/modules", dirs_exist_ok=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Chosen by the kernel; free at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -170,13 +196,13 @@ def _await_greeting(
         if deadline.expired:
             _explain_silence(guest_log, process.pid, deadline)
         if guest_log.parser.listening:
-            connection = _greeted(port, timeout_s=min(_KNOCK_S, deadline.remaining_s + 0.01))
+            connection = greeted(port, timeout_s=min(_KNOCK_S, deadline.remaining_s + 0.01))
             if connection:
                 return connection
         time.sleep(_PAUSE_S)
 
 
-def _greeted(port: int, *, timeout_s: float) -> socket.socket | None:
+def greeted(port: int, *, timeout_s: float) -> socket.socket | None:
     """A connection on which an ssh server said something; None when there is none yet.
 
     qemu's user network accepts before the guest listens, so a connection alone proves nothing.
@@ -263,7 +289,7 @@ def _hint(splat: Splat | None) -> str:
 
 
 @contextmanager
-def _blame(guest_log: Console, supervisor: int, booted: int = 0) -> Iterator[None]:
+def blame(guest_log: Console, supervisor: int, booted: int = 0) -> Iterator[None]:
     """A broken connection is the kernel's doing only when the console says that it died.
 
     A kernel that is stuck, or has no memory left, gave no answer; a host that starves its guests can be the cause.

@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Protocol
 
@@ -53,8 +53,11 @@ if [ ${{#line}} -ge {limit} ]; then
     echo "the kernel's command line has ${{#line}} bytes, and {arch} takes {most}" >&2
     exit 1
 fi
-exec {qemu} "$@"
+{keep}exec {qemu} "$@"
 """
+# what qemu has in the guest's folder when the guest may be saved: two sockets, its memory; its command line is kept
+QMP_SOCKET, AGENT_SOCKET, RAM_FILE, ARGV_FILE = "qmp", "agent", "ram", "argv"
+_AGENT_PORT = "runner.agent"
 _REFUSAL = re.compile(r"the kernel's command line has \d+ bytes, and \S+ takes \d+|virtiofsd did not start.*")
 # vng falls back to 9p where virtiofsd does not start
 _CHECKS: Mapping[Share, str] = {
@@ -89,6 +92,8 @@ def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, 
     if order.gdb:
         words = (*words, "nokaslr")  # so that symbols are where vmlinux has them
         options += _gdb_options(keys.with_name(GDB_SOCKET))
+    if order.warm:
+        options += _saved_options(order, keys.parent)
     argv = [
         os.fspath(vng),
         "--run", _safe(order.files.about if order.files else order.kernel.image),
@@ -145,6 +150,46 @@ def _gdb_options(path: Path) -> list[str]:
     return ["-chardev", f"socket,id=gdb,path={_safe(path)},server=on,wait=off", "-gdb", "chardev:gdb"]
 
 
+def _saved_options(order: BootOrder, folder: Path) -> list[str]:
+    """What lets a guest be saved: commands for its qemu, a port for its agent, its memory as a file to be mapped."""
+    qmp, agent = folder / QMP_SOCKET, folder / AGENT_SOCKET
+    _check_socket(agent)
+    ram = f"size={order.size.memory_mib}M,mem-path={_safe(folder / RAM_FILE)},share=on"
+    return [
+        "-object", f"memory-backend-file,id=ram,{ram}",
+        "-machine", "memory-backend=ram",
+        "-qmp", f"unix:{_safe(qmp)},server=on,wait=off",
+        "-chardev", f"socket,id=agent,path={_safe(agent)},server=on,wait=off",
+        "-device", f"virtserialport,name={_AGENT_PORT},chardev=agent",
+    ]  # fmt: skip
+
+
+_DROPPED = frozenset({"-kernel", "-initrd", "-append", "-dtb"})  # its memory has them already
+
+
+def replayed(argv: Sequence[str], *, before: str, folder: str, ram: str) -> list[str]:
+    """The arguments for a qemu that continues a machine which was started by `argv`, qemu's own name left out.
+
+    What was in the folder `before` is in `folder`; its folder `empty` is shown instead of all that was. Its memory is
+    the file `ram`, of which it changes its own copy.
+    """
+    words, found = iter(argv), []
+    for word in words:
+        if word in _DROPPED:
+            next(words, None)
+            continue
+        name, *options = word.split(",")
+        if name == "memory-backend-file":
+            options = [f"mem-path={ram}" if it.startswith("mem-path=") else it for it in options]
+            options = ["share=off" if it == "share=on" else it for it in options]
+        elif name == "local" and any(it.startswith("security_model=") for it in options):
+            options = [f"path={folder}/empty" if it.startswith("path=") else it for it in options]
+        elif name == "user":
+            options = [it for it in options if not it.startswith("hostfwd=")]
+        found.append(",".join((name, *options)).replace(before, folder))
+    return [*found, "-incoming", "defer"]
+
+
 def _check_socket(path: Path) -> None:
     if len(os.fsencode(path)) > _SOCKET_PATH_MAX:
         raise InfraError(f"{path} is too long for a socket", hint="set RUNNER_CACHE to a folder with a shorter path")
@@ -173,6 +218,7 @@ def write_qemu(order: BootOrder, folder: Path) -> Path:
         arch=arch.name,
         qemu=shlex.quote(require(arch.qemu)),
         check=_CHECKS[order.share],
+        keep=f"printf '%s\\0' \"$@\" > {shlex.quote(os.fspath(folder / ARGV_FILE))}\n" if order.warm else "",
     )
     script.write_text(text)
     script.chmod(0o700)

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from runner.model import BootFiles, GuestSize, Image, Kernel, Root, Share, Splat
+from runner.model import BootFiles, GuestSize, Image, Kernel, Root, Sha256, Share, Splat
 from runner.model.architecture import Architecture
 from runner.model.deadline import Deadline
 from runner.process import Completed
 
 Accel = Literal["kvm", "tcg"]
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """That a guest may be started from a snapshot, and what is in one besides the booted kernel: a warm agent."""
+
+    key: Sha256  # digest of the GuestKey
+    agent: Mapping[str, bytes]  # its files
+    modules: tuple[str, ...]  # that it has loaded
+    kinds: tuple[str, ...]  # of probe, for which it is ready
+    snapshots: Path  # the folder of all of them
+    name: str  # of the cell, for people
+    limit: Callable[[], Deadline]  # of what a guest does when it boots
+    tell: Callable[[str], None]  # why it was not started from a snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,7 @@ class BootOrder:
     overlays: bool = True  # over the disk, which is not written to; without them qemu throws away what is written
     cmdline: str = ""  # words, after all that are ours
     gdb: bool = False  # qemu waits for a debugger's connection while the guest runs
+    warm: Warm | None = None
 
     @property
     def share(self) -> Share:
@@ -53,8 +68,11 @@ class Guest(Protocol):
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         """Run a shell command to its end. stdout and stderr come in `stdout`, as they came."""
 
-    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
-        """The command's output, line by line as it comes; GuestLost when `silence` ends before the next output."""
+    def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+        """Let the agent in `files` ask what asks.json there says; the lines that it prints, as they come.
+
+        GuestLost when `silence` ends before the next output, InfraError when the files could not be pushed.
+        """
 
     def access(self) -> Access:
         """Lets its user in by other means than this program: the key is then on the disk, in the guest's folder."""

@@ -22,8 +22,8 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what breaks is told 
 
 _LOOK_S = 1.0  # a connection that broke unnoticed is found within this
 _BLOCK = 1 << 16
-_MAX_OUTPUT = 16 << 20  # of one command
-_MAX_LINE = 4 << 20
+MAX_OUTPUT = 16 << 20  # of one command
+MAX_LINE = 4 << 20
 
 
 class ConnectionLost(Exception):
@@ -52,8 +52,8 @@ class Ssh:
             threading.Thread(target=_send, args=(channel, stdin), daemon=True).start()
             for chunk in self._chunks(channel, lambda: deadline, deadline):
                 out.extend(chunk)
-                if len(out) > _MAX_OUTPUT:
-                    raise ConnectionLost(f"`{_shown(command)}` printed more than {_MAX_OUTPUT} bytes")
+                if len(out) > MAX_OUTPUT:
+                    raise ConnectionLost(f"`{_shown(command)}` printed more than {MAX_OUTPUT} bytes")
             status = self._status(channel, command, deadline)
         return Completed(status, out.decode(errors="replace"), "")
 
@@ -69,8 +69,8 @@ class Ssh:
             for chunk in self._chunks(channel, silence, deadline):
                 *whole, rest = (rest + decode(chunk)).split("\n")
                 yield from whole
-                if len(rest) > _MAX_LINE:
-                    raise ConnectionLost(f"{self.peer} printed a line of more than {_MAX_LINE} bytes")
+                if len(rest) > MAX_LINE:
+                    raise ConnectionLost(f"{self.peer} printed a line of more than {MAX_LINE} bytes")
             if not self.transport.is_active():  # paramiko then shows an end like any other
                 raise ConnectionLost("the ssh connection broke")
 

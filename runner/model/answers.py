@@ -141,6 +141,8 @@ class CellResult(Plain):
     host: str = ""
     accel: str = ""  # kvm or tcg
     root: Root | Literal[""] = ""
+    start: Literal["boot", "snapshot"] = "boot"  # of its guests
+    no_snapshot: str = ""  # why a boot took the place of one
     attempts: int = 1
     began: AwareDatetime | None = None  # when a worker took it up, by its own clock
     timings: Timings = Timings()

@@ -34,6 +34,7 @@ class Architecture:
     cmdline_max: int = 2048  # bytes of kernel command line, COMMAND_LINE_SIZE in arch/*/include/*/setup.h
     kernel_args: tuple[str, ...] = ()  # that emulation needs
     tcg_cost: float = 1.0  # seconds of a cell under TCG, relative to cells of x86_64 in the same run; orders the work
+    maps_ram: bool = True  # is the memory of a saved machine left alone when its qemu starts?
     host: bool = False  # may run this program: each image's lock pins a Python for it
 
     @property
@@ -131,6 +132,7 @@ _TABLE = (
         loader="usr/lib64/ld64.so.2",
         pages_kib=(4, 64),
         tcg_cost=2.0,
+        maps_ram=False,  # hw/ppc/spapr.c: spapr_machine_reset() writes a device tree
     ),
 )
 

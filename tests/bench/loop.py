@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from runner.caches import cache_root
-from runner.engine.cellrun import AGENT_START
 from runner.engine.plan import cell_orders, payloads
+from runner.guest.boot import AGENT_START
 from runner.matrix import load_matrix
 from runner.model.architecture import architecture, by_uname
 from runner.model.deadline import Deadline

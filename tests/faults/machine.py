@@ -10,12 +10,10 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
-from tarfile import open as open_tar
 from typing import Any
 
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
@@ -93,14 +91,10 @@ class ReplayingGuest:
         self.booted = self.console.stat().st_size
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
-        if "tar xf" in command:
-            with open_tar(fileobj=BytesIO(stdin)) as tar:
-                member = tar.extractfile("asks.json")
-                assert member is not None
-                self.asks = json.load(member)["asks"]
         return Completed(0, "", "")
 
-    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+    def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+        self.asks = json.loads(files["asks.json"])["asks"]
         yield recorded.hello()
         for ask in self.asks:
             announced, *answer = recorded.answers(ask["probe"])

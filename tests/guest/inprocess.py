@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -13,6 +13,7 @@ from runner.caches import cache_root
 from runner.engine.cellrun import Tell, run_cell
 from runner.engine.machine import Machine, this_machine
 from runner.engine.plan import OpenGuests, cell_orders, payloads
+from runner.guest.boot import START_AGENT, LiveGuest, push
 from runner.guest.interface import Accel, Access, BootOrder, Guest
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
@@ -38,8 +39,10 @@ class AlteredGuest:
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         return self.guest.run(command, deadline=deadline, stdin=stdin)
 
-    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
-        for line in self.guest.lines(self.altered(command), silence=silence, deadline=deadline):
+    def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+        assert isinstance(self.guest, LiveGuest)
+        push(self.guest, files, deadline=deadline)
+        for line in self.guest.lines(self.altered(START_AGENT), silence=silence, deadline=deadline):
             self.hear(line)
             yield line
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,8 +58,8 @@ class Scripted(fakes.FakeGuest):
 
     said: list[str] = field(default_factory=list)
 
-    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
-        asks = self.pushed["asks"]
+    def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+        asks = json.loads(files["asks.json"])["asks"]
         self.said = [json.dumps({"event": "hello", "facts": {"release": "6.12.0-amd64"}})]
         self.guests.asked.append([ask["probe"] for ask in asks])
         try:

@@ -1,0 +1,148 @@
+"""Gets ready, and then serves a port of the machine instead of an ssh server.
+
+What comes is a line of JSON and the bytes that it announces; what goes ends with a line `done`:
+
+    {"do": "ask", "files": {NAME: SIZE, ...}}   the agent's lines; files besides asks.json lie beside it
+    {"do": "run", "command": ..., "stdin": SIZE}    its output follows the last line
+    {"do": "wake", "now_ns": ..., "seed": HEX}  sets the clock, and adds to the kernel's random numbers
+    {"event": "done", "status": ..., "size": SIZE}
+
+A process that is saved with its machine continues in every machine that is started from there. Each question is asked
+by a child: what becomes of it is told here, and the next one starts from the same.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+import sys
+import time
+
+from .__main__ import Ready
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+PORT = "runner.agent"  # _AGENT_PORT of runner/guest/command.py
+_PORTS = "/sys/class/virtio-ports"
+_ADD_ENTROPY, _RESEED = 0x40085203, 0x5207  # RNDADDENTROPY, RNDRESEEDCRNG of linux/random.h
+_POWERPC_ADD_ENTROPY = 0x80085203  # its ioctls have their direction elsewhere
+_PAUSE_S = 0.01
+_BLOCK = 1 << 16
+
+
+def open_port(name: str = PORT) -> int:
+    """Raises OSError when the machine has no such port."""
+    for port in sorted(os.listdir(_PORTS)):
+        with open(os.path.join(_PORTS, port, "name"), encoding="ascii") as file:
+            if file.read().strip() == name:
+                return os.open(f"/dev/{port}", os.O_RDWR | os.O_CLOEXEC)
+    raise OSError(f"no port {name}")
+
+
+class Served:
+    """Requests that come on one side of a port or socket, one after the other."""
+
+    def __init__(self, port: int, ready: Ready, folder: str) -> None:
+        self._port, self._ready, self._folder = port, ready, folder
+        self._rest = b""
+
+    def serve(self) -> None:
+        """Answer the next request."""
+        while b"\n" not in self._rest:
+            self._more()
+        line, _, self._rest = self._rest.partition(b"\n")
+        request = json.loads(line)
+        getattr(self, f"_{request['do']}")(request)
+
+    def done(self, status: int = 0, output: bytes = b"") -> None:
+        line = json.dumps({"event": "done", "status": status, "size": len(output)})
+        self._send(f"{line}\n".encode() + output)
+
+    def _ask(self, request: dict[str, Any]) -> None:
+        contents = {name: self._take(size) for name, size in request["files"].items()}
+        child = os.fork()
+        if not child:
+            try:
+                self._answer(contents)
+                sys.stdout.flush()
+                os._exit(0)
+            except BaseException as error:  # nothing of the parent's may run here
+                os.write(2, f"{type(error).__name__}: {error}\n".encode())
+                os._exit(1)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if status:
+            self._send(b"\n")  # its last line may have no end
+        self.done(status)
+
+    def _answer(self, contents: dict[str, bytes]) -> None:
+        document = json.loads(contents.pop("asks.json"))
+        os.chdir(self._folder)
+        for name, content in contents.items():
+            with open(name, "wb") as file:
+                file.write(content)
+        errors = os.open("agent.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(errors, 2)
+        os.dup2(self._port, 1)
+        self._ready.ask(document, self._folder)
+
+    def _run(self, request: dict[str, Any]) -> None:
+        feed = self._take(request["stdin"])
+        given = os.memfd_create("stdin")
+        os.write(given, feed)
+        os.lseek(given, 0, os.SEEK_SET)
+        output, write_end = os.pipe()
+        ends = [(os.POSIX_SPAWN_DUP2, end, fd) for fd, end in enumerate((given, write_end, write_end))]
+        words = ["sh", "-c", request["command"]]
+        child = os.posix_spawn("/bin/sh", words, dict(os.environ), file_actions=ends)
+        os.close(given)
+        os.close(write_end)
+        said = b""
+        while chunk := os.read(output, _BLOCK):
+            said += chunk
+        os.close(output)
+        self.done(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said)
+
+    def _wake(self, request: dict[str, Any]) -> None:
+        time.clock_settime_ns(time.CLOCK_REALTIME, request["now_ns"])
+        seed = bytes.fromhex(request["seed"])
+        add = _POWERPC_ADD_ENTROPY if os.uname().machine.startswith("ppc") else _ADD_ENTROPY
+        random = os.open("/dev/urandom", os.O_WRONLY)
+        try:
+            fcntl.ioctl(random, add, struct.pack("ii", 8 * len(seed), len(seed)) + seed)
+            try:  # noqa: SIM105  contextlib is not imported yet
+                fcntl.ioctl(random, _RESEED)
+            except OSError:  # before v4.14 there is none
+                pass
+        finally:
+            os.close(random)
+        self.done()
+
+    def _take(self, size: int) -> bytes:
+        while len(self._rest) < size:
+            self._more()
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+    def _more(self) -> None:
+        chunk = os.read(self._port, _BLOCK)
+        self._rest += chunk
+        if not chunk:  # nobody is connected to the other side
+            time.sleep(_PAUSE_S)
+
+    def _send(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._port, data) :]
+
+
+def main() -> None:
+    """The arguments are a document: {"modules": [...], "kinds": [...]}."""
+    wanted = json.loads(sys.argv[1])
+    port = open_port()
+    served = Served(port, Ready(wanted["modules"], wanted["kinds"]), os.getcwd())
+    served.done()
+    while True:
+        served.serve()

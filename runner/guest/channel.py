@@ -1,0 +1,128 @@
+"""The connection to a warm agent: a port of the machine, whose other end is a socket that qemu has made for this start.
+
+See runner/agent/warm.py for what is said on it. Nobody else can be on it: the socket is in the guest's own folder.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import select
+import socket
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+
+from runner.guest.ssh import MAX_LINE, MAX_OUTPUT, ConnectionLost, ConnectionSilent
+from runner.model.deadline import Deadline
+from runner.process import Completed
+
+_BLOCK = 1 << 16
+_DONE = b'{"event": "done"'
+_SEED_BYTES = 64  # more than the kernel's own key has
+
+
+@dataclass(slots=True)
+class Channel:
+    """One request after the other. Methods raise ConnectionLost when it breaks, ConnectionSilent at a limit.
+
+    After either it is closed: what would come next is the answer to an earlier request.
+    """
+
+    connection: socket.socket
+    _rest: bytes = b""
+
+    def ready(self, deadline: Deadline) -> None:
+        """The agent says that it is warm."""
+        self._reply(lambda: deadline, deadline)
+
+    def wake(self, deadline: Deadline) -> None:
+        """Set the guest's clock, and make its random numbers other ones than those of any other start."""
+        self._request("wake", {"now_ns": time.time_ns(), "seed": secrets.token_hex(_SEED_BYTES)})
+        self._reply(lambda: deadline, deadline)
+
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
+        """Run a shell command to its end. Its stderr comes in stdout."""
+        self._request("run", {"command": command, "stdin": len(stdin)}, stdin, deadline)
+        return self._reply(lambda: deadline, deadline)
+
+    def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+        """The agent's lines as they come, without their ends. `silence` begins the wait for each output."""
+        sizes = {name: len(content) for name, content in files.items()}
+        self._request("ask", {"files": sizes}, b"".join(files.values()), deadline)
+        for line in self._lines(silence, deadline):
+            yield line.decode(errors="replace")
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def _request(self, do: str, about: dict[str, object], data: bytes = b"", deadline: Deadline | None = None) -> None:
+        message = json.dumps({"do": do, **about}).encode() + b"\n" + data
+        try:
+            self.connection.settimeout(deadline.remaining_s + 0.001 if deadline else None)
+            self.connection.sendall(message)
+        except OSError as error:
+            self.close()
+            raise _broken(error) from error
+
+    def _reply(self, silence: Callable[[], Deadline], deadline: Deadline) -> Completed:
+        """What the last line says; lines before it are nobody's."""
+        lines = self._lines(silence, deadline)
+        while True:
+            try:
+                next(lines)
+            except StopIteration as end:
+                done: Completed = end.value
+                return done
+
+    def _lines(self, silence: Callable[[], Deadline], deadline: Deadline) -> Generator[bytes, None, Completed]:
+        """Every line before the last one, which says `done`. Returns what that one tells."""
+        quiet = silence()
+        while True:
+            while b"\n" not in self._rest:
+                self._more(quiet, deadline)
+                quiet = silence()
+            line, _, self._rest = self._rest.partition(b"\n")
+            if line.startswith(_DONE):
+                return self._completed(line, quiet, deadline)
+            yield line
+
+    def _completed(self, line: bytes, quiet: Deadline, deadline: Deadline) -> Completed:
+        try:
+            done = json.loads(line)
+            status, size = int(done["status"]), int(done["size"])
+        except (ValueError, LookupError, TypeError) as error:
+            self.close()
+            raise ConnectionLost("the guest sent something else than the agent's words") from error
+        if not 0 <= size <= MAX_OUTPUT:
+            self.close()
+            raise ConnectionLost(f"a command printed more than {MAX_OUTPUT} bytes")
+        while len(self._rest) < size:
+            self._more(quiet, deadline)
+        output, self._rest = self._rest[:size], self._rest[size:]
+        return Completed(status, output.decode(errors="replace"), "")
+
+    def _more(self, quiet: Deadline, deadline: Deadline) -> None:
+        try:
+            ready, _, _ = select.select([self.connection], [], [], min(quiet.remaining_s, deadline.remaining_s))
+            chunk = self.connection.recv(_BLOCK) if ready else None
+        except (OSError, ValueError) as error:
+            self.close()
+            raise _broken(error) from error
+        if chunk is None:
+            self.close()
+            done = deadline.expired
+            limit = deadline if done else quiet
+            raise ConnectionSilent(f"the guest {'was not done' if done else 'sent no output'} within {limit.what}")
+        if not chunk:
+            self.close()
+            raise ConnectionLost("the connection to the guest broke")
+        self._rest += chunk
+        if b"\n" not in self._rest and len(self._rest) > MAX_LINE:
+            self.close()
+            raise ConnectionLost(f"the guest printed a line of more than {MAX_LINE} bytes")
+
+
+def _broken(error: Exception) -> ConnectionLost:
+    silent = isinstance(error, TimeoutError)
+    return (ConnectionSilent if silent else ConnectionLost)(f"the connection to the guest: {error}")

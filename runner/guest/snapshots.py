@@ -1,0 +1,180 @@
+"""The snapshots on this machine: a folder for each, with the memory of a guest, private to the user.
+
+    ROOT/<key>/about.json       what it is, and how its qemu is started; its time of change is that of the last use
+    ROOT/<key>/ram, state       the guest's memory, and what else qemu keeps of it
+    ROOT/.making-*              one that is being made
+
+A snapshot is published by a rename: nobody sees a part of one. It is removed while guests that started from it run.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from runner.model import Plain, Sha256
+from runner.process import own_folder
+
+MAX_BYTES = 8 << 30  # of all of them: some 50
+_MAKING = ".making-"
+_BLOCK = 1 << 16
+_ZEROS = bytes(_BLOCK)
+
+
+class DamagedError(Exception):
+    """A snapshot is not what was stored."""
+
+
+class About(Plain):
+    """The document about.json."""
+
+    name: str  # of the cell that it was made for
+    made: AwareDatetime
+    argv: tuple[str, ...]  # of the qemu that was saved, without its name
+    folder: str  # of the guest that was saved
+    state_sha256: Sha256
+    ram_bytes: int = Field(ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One that is complete."""
+
+    key: str
+    folder: Path
+    about: About
+
+    @property
+    def ram(self) -> Path:
+        return self.folder / "ram"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def used_s(self) -> float:
+        """When it was last used, since the epoch."""
+        return (self.folder / "about.json").stat().st_mtime
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes on the disk: its memory has holes."""
+        return sum(file.stat().st_blocks * 512 for file in self.folder.iterdir())
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshots:
+    """Those in one folder."""
+
+    root: Path
+
+    def find(self, key: str) -> Snapshot | None:
+        """The snapshot, which counts as used now; None when there is none.
+
+        Raises DamagedError, and removes it, when it is not what was stored.
+        """
+        found = self._read(key)
+        if found is None:
+            return None
+        try:
+            state = hashlib.sha256(found.state.read_bytes()).hexdigest()
+            if state == found.about.state_sha256 and found.ram.stat().st_size == found.about.ram_bytes:
+                os.utime(found.folder / "about.json")
+                return found
+        except OSError:
+            pass
+        self.remove(key)
+        raise DamagedError(f"the snapshot of {found.about.name} is damaged")
+
+    def _read(self, key: str) -> Snapshot | None:
+        folder = self.root / key
+        try:
+            return Snapshot(key, folder, About.model_validate_json((folder / "about.json").read_bytes()))
+        except (OSError, ValidationError):
+            return None
+
+    def __iter__(self) -> Iterator[Snapshot]:
+        """All of them, the most recently used first."""
+        names = [path.parent.name for path in self.root.glob("*/about.json")]
+        found = [it for name in names if not name.startswith(".") and (it := self._read(name))]
+        yield from sorted(found, key=lambda it: it.used_s, reverse=True)
+
+    def remove(self, key: str) -> None:
+        """Under another name first, so that nobody finds a part of it."""
+        gone = self.root / f"{_MAKING}{key}-gone-{os.getpid()}"
+        with suppress(OSError):
+            (self.root / key).rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    @contextmanager
+    def making(self, *, end_s: float) -> Iterator[Path]:
+        """A folder for the files of a new one; gone at the end. Raises OSError and InfraError."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with own_folder(self.root, _MAKING, end_s=end_s) as own:
+            folder = own.path / "entry"
+            folder.mkdir(mode=0o700)
+            yield folder
+
+    def publish(self, key: str, folder: Path, about: About) -> None:
+        """`folder` becomes the snapshot, unless another process has made the same meanwhile. Raises OSError."""
+        (folder / "about.json").write_text(about.model_dump_json())
+        for path in folder.iterdir():
+            path.chmod(0o600)
+            _flush(path)
+        if self._read(key) is None:
+            self.remove(key)  # what cannot be read
+            try:
+                folder.rename(self.root / key)
+            except OSError as error:  # another process was a moment earlier
+                if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
+                    raise
+            _flush(self.root)
+        self.prune(MAX_BYTES, spare=key)
+
+    def prune(self, most_bytes: int, *, spare: str = "") -> list[Snapshot]:
+        """Remove the least recently used ones until all together take no more than `most_bytes`; those removed."""
+        removed, total = [], 0
+        for it in self:
+            total += it.size_bytes
+            if total > most_bytes and it.key != spare:
+                removed.append(it)
+        for it in removed:
+            self.remove(it.key)
+        return removed
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy what is not zero; the rest becomes holes. Raises OSError."""
+    with source.open("rb", buffering=0) as read, target.open("xb", buffering=0) as write:
+        size, at = os.fstat(read.fileno()).st_size, 0
+        write.truncate(size)
+        while at < size:
+            try:
+                at = os.lseek(read.fileno(), at, os.SEEK_DATA)
+            except OSError:  # ENXIO: only a hole is left
+                return
+            end = os.lseek(read.fileno(), at, os.SEEK_HOLE)
+            while at < end:
+                block = os.pread(read.fileno(), min(_BLOCK, end - at), at)
+                if not block:
+                    return
+                if block != _ZEROS[: len(block)] and os.pwrite(write.fileno(), block, at) < len(block):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                at += len(block)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
