@@ -32,7 +32,9 @@ from runner.guest.command import (
     GUEST_ADDRESS,
     QMP_SOCKET,
     RAM_FILE,
+    Command,
     replayed,
+    vng_argv,
 )
 from runner.guest.console import Console
 from runner.guest.interface import Access, BootOrder, Guest, Warm
@@ -47,6 +49,7 @@ from runner.process import Completed, own_folder, require, spawn
 log = logging.getLogger(__name__)
 
 _START_S = 30.0  # from qemu's start until the guest answers; on an idle machine it takes 0.3 s
+_CONNECTED_S = 3.0  # a qemu that runs has its sockets
 _PAUSE_S = 0.003
 _BEYOND_RAM = 64 << 20  # what else of a snapshot lies on the disk, and more
 _SHARED = [{"capability": "x-ignore-shared", "state": True}]
@@ -129,7 +132,7 @@ def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 @contextmanager
-def open_guest(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
+def open_guest(order: BootOrder, *, deadline: Deadline, command: Command = vng_argv) -> Iterator[Guest]:
     """The guest of `order`, booted or, where it may be, started from a snapshot; gone, whole, when the block ends.
 
     Raises what `boot` raises.
@@ -138,18 +141,18 @@ def open_guest(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
         guest: Guest | None = None
         if order.warm:
             try:
-                guest = _warm(order, order.warm, stack, deadline)
+                guest = _warm(order, order.warm, stack, deadline, command)
             except (_NoSnapshotError, InfraError) as error:
                 stack.close()
                 order.warm.tell(str(error).partition("\n")[0])
         if guest is None:
-            guest = stack.enter_context(boot(replace(order, warm=None), deadline=deadline))
+            guest = stack.enter_context(boot(replace(order, warm=None), deadline=deadline, command=command))
         yield guest
         if isinstance(guest, WarmGuest):
             guest.log.check()
 
 
-def _warm(order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline) -> Guest:
+def _warm(order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline, command: Command) -> Guest:
     """Raises _NoSnapshotError or InfraError when there is no such guest, BootError for the kernel's own."""
     store = Snapshots(warm.snapshots)
     try:
@@ -158,8 +161,12 @@ def _warm(order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline) ->
         warm.tell(f"{error}, and is made again")
         found = None
     if found is None:
-        return _made(order, warm, store, stack, deadline)
-    limit = deadline.sooner(Deadline.after(_START_S, "the start of a snapshot"))
+        store.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        need_space(store.root, 2 * (order.size.memory_mib << 20) + _BEYOND_RAM, "a snapshot")
+        live = stack.enter_context(boot(order, deadline=deadline, command=command))
+        return _made(live, order, warm, stack, deadline)
+    seconds = min(_START_S, deadline.remaining_s / 4)  # a boot must have its time as well
+    limit = deadline.sooner(Deadline.after(seconds, "the start of a snapshot"))
     try:
         return _started(found, order, warm, stack, limit)
     except (QmpError, ConnectionLost) as error:
@@ -216,17 +223,15 @@ def _connections(folder: Path, stack: ExitStack, deadline: Deadline, alive: Call
 # --- the first one --------------------------------------------------------------------------------------------------
 
 
-def _made(order: BootOrder, warm: Warm, store: Snapshots, stack: ExitStack, deadline: Deadline) -> Guest:
-    """Boot, make ready, save if nothing disturbs, and go on with that guest."""
-    store.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    need_space(store.root, 2 * (order.size.memory_mib << 20) + _BEYOND_RAM, "a snapshot")
-    live = stack.enter_context(boot(order, deadline=deadline))
+def _made(live: Guest, order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline) -> Guest:
+    """Make a guest that has booted ready, save it if nothing disturbs, and go on with it."""
     if not isinstance(live, LiveGuest):
         raise TypeError("not this machine's own guest")
-    push(live, warm.agent, deadline=deadline)
     wanted = json.dumps({"modules": warm.modules, "kinds": warm.kinds})
     try:
-        qmp, channel = _connections(live.folder, stack, deadline, lambda: not live.log.ended.is_set())
+        connecting = deadline.sooner(Deadline.after(_CONNECTED_S, "the connection to qemu"))
+        qmp, channel = _connections(live.folder, stack, connecting, lambda: not live.log.ended.is_set())
+        push(live, warm.agent, deadline=deadline)
         command = _WARM_UP.format(to=TO_AGENT, python=PYTHON, main=_MAIN, wanted=shlex.quote(wanted))
         live.run(command, deadline=deadline)
         with blame(live.log, live.supervisor, live.booted):
@@ -235,7 +240,7 @@ def _made(order: BootOrder, warm: Warm, store: Snapshots, stack: ExitStack, dead
     except (QmpError, GuestLost) as error:
         raise _NoSnapshotError(f"the agent did not get ready: {error}") from error
     guest = WarmGuest(channel, qmp, live.log, live.supervisor, live.folder, warm.limit, live.booted)
-    why = _saved(guest, order, warm, store, deadline)
+    why = _saved(guest, order, warm, Snapshots(warm.snapshots), deadline)
     if why:
         warm.tell(f"no snapshot was made: {why}")
     with blame(live.log, live.supervisor, live.booted):

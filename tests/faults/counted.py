@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,6 @@ from runner.guest.interface import BootOrder, Guest
 from runner.model import Cell, Image, Kernel
 from runner.model.deadline import Deadline
 from runner.model.guestkey import Tools
-from runner.process import Completed
 from tests import fakes
 from tests.faults import machine
 from tests.faults.fakevng import STARTS
@@ -43,16 +42,13 @@ def asked() -> list[tuple[str, list[str]]]:
 class CountedGuest(machine.ReplayingGuest):
     release: str = ""
 
-    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
-        done = super().run(command, deadline=deadline, stdin=stdin)
-        if "tar xf" in command:
-            with (cache_root() / ASKED).open("a") as file:
-                file.write(json.dumps([self.release, [ask["probe"] for ask in self.asks]]) + "\n")
-        return done
-
-    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+    def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         other = made_of().get("answers", {})
-        for line in super().lines(command, silence=silence, deadline=deadline):
+        with (cache_root() / ASKED).open("a") as file:
+            file.write(
+                json.dumps([self.release, [ask["probe"] for ask in json.loads(files["asks.json"])["asks"]]]) + "\n"
+            )
+        for line in super().ask(files, silence=silence, deadline=deadline):
             event = json.loads(line)
             body = other.get(event.get("probe")) if event["event"] == "answer" else None
             yield json.dumps({**event, "body": body}) if body else line
