@@ -185,6 +185,7 @@ def _guest(result: CellResult) -> _Pairs:
     if facts.version_signature:
         yield "signature", facts.version_signature
     yield "root", _ROOTS[result.root]
+    yield "start", f"{result.start}; {plain(result.no_snapshot)}" if result.no_snapshot else result.start
     yield "command line", facts.cmdline or "unknown"
     yield "BPF JIT", facts.jit or "unknown"
     yield "BTF", ", ".join(facts.btf) or "none was seen"

@@ -81,6 +81,8 @@ def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> dict[str,
         "attempts": result.attempts,  # 0: it never finished
         "timings": result.timings.model_dump(mode="json"),
         **reused_from(result),
+        "start": result.start,  # of its guests: boot or snapshot
+        "no_snapshot": result.no_snapshot or None,  # why a boot took the place of a snapshot
         "crashes": [{"probe": it.probe, "cause": it.cause} for it in result.crashes],  # they took the guest down
         "splats": [_splat(splat) for splat in cell.splats],
         **_sections(result, rows),

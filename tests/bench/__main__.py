@@ -19,6 +19,7 @@ from tests.bench.matrix import controller_mib, kept_ratio, shell_loop_ratio, unc
 from tests.bench.measure import Figure
 from tests.bench.scale import controller_growth, controller_ms
 from tests.bench.site import filter_ms, first_paint_ms
+from tests.bench.snapshots import eight_cells_ratio, first_answer_ratio
 from tests.bench.year import availability_s, history_s, year_mb
 
 BENCHES: dict[str, Callable[[], Figure]] = {
@@ -28,6 +29,9 @@ BENCHES: dict[str, Callable[[], Figure]] = {
     "boot-s390x": lambda: boot_ratio("s390x", at_most=3.3),
     "boot-ppc64le": lambda: boot_ratio("ppc64le", at_most=2.4),
     "census": census_s,
+    "snapshot-x86_64": lambda: first_answer_ratio("x86_64"),
+    "snapshot-arm64": lambda: first_answer_ratio("arm64"),
+    "snapshot-load": eight_cells_ratio,
     "load": load_ratio,
     "load-alone": alone_ratio,
     "utilisation": utilisation,
