@@ -79,7 +79,7 @@ class Served:
         self.done(status)
 
     def _answer(self, contents: dict[str, bytes]) -> None:
-        document = json.loads(contents.pop("asks.json"))
+        document = json.loads(contents["asks.json"])
         os.chdir(self._folder)
         for name, content in contents.items():
             with open(name, "wb") as file:

@@ -51,6 +51,8 @@ class Snapshot:
     key: str
     folder: Path
     about: About
+    used_s: float  # when it was last used, since the epoch
+    size_bytes: int  # what it takes on the disk: its memory has holes
 
     @property
     def ram(self) -> Path:
@@ -59,16 +61,6 @@ class Snapshot:
     @property
     def state(self) -> Path:
         return self.folder / "state"
-
-    @property
-    def used_s(self) -> float:
-        """When it was last used, since the epoch."""
-        return (self.folder / "about.json").stat().st_mtime
-
-    @property
-    def size_bytes(self) -> int:
-        """What it takes on the disk: its memory has holes."""
-        return sum(file.stat().st_blocks * 512 for file in self.folder.iterdir())
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +90,9 @@ class Snapshots:
     def _read(self, key: str) -> Snapshot | None:
         folder = self.root / key
         try:
-            return Snapshot(key, folder, About.model_validate_json((folder / "about.json").read_bytes()))
+            about = About.model_validate_json((folder / "about.json").read_bytes())
+            size = sum(file.stat().st_blocks * 512 for file in folder.iterdir())
+            return Snapshot(key, folder, about, (folder / "about.json").stat().st_mtime, size)
         except (OSError, ValidationError):
             return None
 

@@ -53,11 +53,14 @@ def test_two_architectures_and_two_runs_answer_the_same(project: Project) -> Non
     assert [cell["reused_from"] for cell in now] == [run_id] * 2
     assert [{key: it for key, it in cell.items() if key not in APART} for cell in now] == of_run
 
-    again = project.runner("matrix", "run", "--fresh", "--only", "kernel=6.12,arch=x86_64")
-    assert again.returncode == 0, again.stdout + again.stderr
-    last, _, first = json.loads(project.runner("report", "runs", "--format", "json").stdout)
+    for _ in ("made", "started"):  # snapshots: the first guests of their kind, and those that start from them
+        again = project.runner("matrix", "run", "--fresh", "--snapshots", "--only", "kernel=6.12")
+        assert again.returncode == 0, again.stdout + again.stderr
+        now = exported(project)["cells"]
+        assert [(cell["start"], cell["no_snapshot"]) for cell in now] == [("snapshot", None)] * 2
+    last, _, _, first = json.loads(project.runner("report", "runs", "--format", "json").stdout)
     compared = project.runner("report", "diff", first["id"], last["id"], "--same")
-    assert "1 cell compared; nothing changed" in " ".join(compared.stdout.split()), compared.stdout
+    assert "2 cells compared; nothing changed" in " ".join(compared.stdout.split()), compared.stdout
 
 
 def test_a_killed_worker_takes_its_guest_with_it_and_its_cell_is_run_again(project: Project) -> None:
