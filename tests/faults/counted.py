@@ -44,13 +44,12 @@ class CountedGuest(machine.ReplayingGuest):
 
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         other = made_of().get("answers", {})
+        mine = [ask["probe"] for ask in json.loads(files["asks.json"])["asks"]]
         with (cache_root() / ASKED).open("a") as file:
-            file.write(
-                json.dumps([self.release, [ask["probe"] for ask in json.loads(files["asks.json"])["asks"]]]) + "\n"
-            )
+            file.write(json.dumps([self.release, mine]) + "\n")
         for line in super().ask(files, silence=silence, deadline=deadline):
-            event = json.loads(line)
-            body = other.get(event.get("probe")) if event["event"] == "answer" else None
+            event = json.loads(line) if other else {}
+            body = other.get(event.get("probe")) if event.get("event") == "answer" else None
             yield json.dumps({**event, "body": body}) if body else line
 
 

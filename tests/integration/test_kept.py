@@ -179,7 +179,7 @@ def test_fresh_asks_everything(project: Path) -> None:
 # --- what is not kept -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", ["panics", "boot-killed-once", "silent", "nonsense"])
+@pytest.mark.parametrize("fault", ["panics", "boot-killed-once", "silent", "drops-once", "kills-worker-once"])
 def test_a_disturbed_cell_is_asked_everything_again(
     fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
