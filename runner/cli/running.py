@@ -33,7 +33,7 @@ from runner.project import Project
 from runner.reports.changes import changes_report
 from runner.reports.findings import Ending, ending, incomplete
 from runner.reports.markdown import availability_markdown
-from runner.reports.summary import reused, run_report, totals
+from runner.reports.summary import reused_line, run_report, totals
 from runner.results.diff import Side, of_run
 from runner.results.lookup import baseline, compare
 from runner.results.model import JudgedRun, Run, RunKind, judge_run
@@ -160,7 +160,7 @@ def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: Res
     orders = cell_orders(cells, expectations, prog_types)
     deadline = project.limits.deadline("prepare_s")
     plan = Plan(
-        run=run.model_copy(update={"slots": run.slots or min(fleet.slots, len(cells))}).header,
+        run=run.header,
         orders=after(run, reminded(store, (it.model_copy(update={"snapshot": request.snapshots}) for it in orders))),
         payload=engine.payloads(cells, expectations, cache=cache_root(), offline=request.offline, deadline=deadline),
         fleet=fleet,
@@ -169,13 +169,14 @@ def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: Res
         offline=request.offline,
         machine=engine.machine,
     )
-    if run.fresh:
-        return plan
 
     def holds(result: CellResult) -> set[str]:
         return {row.probe for row in expectations.rows(result) if row.verdict is Verdict.HOLDS}
 
-    return keep(plan, store, holds=holds, recheck_percent=request.recheck_percent)
+    if not run.fresh:
+        plan = keep(plan, store, holds=holds, recheck_percent=request.recheck_percent)
+    slots = run.slots or min(fleet.slots, len(plan.orders) - len(plan.unbooted)) or None
+    return replace(plan, run=plan.run.model_copy(update={"slots": slots}))
 
 
 def _beginning(run: Run, plan: Plan, fleet: Fleet) -> str:
@@ -193,7 +194,9 @@ def _kept_lines(plan: Plan) -> Iterator[str]:
     """What is not asked, and why a cell is booted all the same."""
     left = {it.cell.id: len(it.asks) - len(it.known.probes) for it in plan.orders if it.known}
     unsure = [cell_id for cell_id, number in left.items() if not number]
-    yield from reused(it.result for cell_id, it in plan.kept.items() if cell_id not in unsure and not it.recheck)
+    yield from reused_line([it.result for it in plan.kept.values() if it.instead], "reused")
+    part = [plan.kept[cell_id].result for cell_id, number in left.items() if number]
+    yield from reused_line(part, "with some answers reused")
     for order in plan.orders:
         if number := left.get(order.cell.id):
             yield f"{order.cell.id} is asked {number} of {counted(len(order.asks), 'probe')}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -118,13 +118,16 @@ def covers(judged: JudgedRun) -> str:
 def reused(results: Iterable[CellResult]) -> Iterator[str]:
     """How many cells have answers of earlier runs: a line for those of which nothing was asked, one for the others."""
     results = tuple(results)
-    for every in (True, False):
-        mine = [it for it in results if it.kept and it.is_kept == every]
-        if mine:
-            runs = {it.run: it for result in mine for it in result.kept}
-            where = some([f"run {it.run} of {moment(it.started)}" for it in runs.values()], _SOURCES, "; ")
-            what = "reused" if every else "with some answers reused"
-            yield f"{counted(len(mine), 'cell')} {what} from {where}"
+    yield from reused_line([it for it in results if it.is_kept], "reused")
+    yield from reused_line([it for it in results if it.kept and not it.is_kept], "with some answers reused")
+
+
+def reused_line(results: Sequence[CellResult], what: str) -> Iterator[str]:
+    """`8 cells reused from run ...`; nothing of no result."""
+    if results:
+        runs = {it.run: it for result in results for it in result.kept}
+        where = some([f"run {it.run} of {moment(it.started)}" for it in runs.values()], _SOURCES, "; ")
+        yield f"{counted(len(results), 'cell')} {what} from {where}"
 
 
 def kept_from(kept: Kept) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from runner.model import Answer, Ask, CellResult, ProgType, Row
 from runner.model.errnos import errno_name, errno_words
@@ -30,6 +31,7 @@ from runner.yamlfile import Location
 __all__ = ["KIND", "Claim", "ClaimFile", "Claims", "Pattern"]
 
 FLOW = "flow"  # the input by which every question has a connection of its own
+_FLOWS = 8191  # so many numbers: they are added to ports, of runner/agent/traffic.py and bpf/traffic.bpf.c
 
 Known = tuple[ClaimFile, ...]
 
@@ -88,15 +90,11 @@ class Claims(Kind[Known]):
 
     def asks(self, known: Known, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
         if not self._asked or self._asked[0] is not known:  # a run asks each of its kernels the same
-            numbered = enumerate(questions(known), start=1)
-            self._asked = known, [(it.claim, _ask(it, number)) for number, it in numbered]
+            every = list(questions(known))
+            numbers = _numbered(it.probe for it in every)
+            self._asked = known, [(it.claim, _ask(it, numbers[it.probe])) for it in every]
         mine = [it for it in self._asked[1] if version is None or version in it[0].interval]
         return [ask for risky in (False, True) for claim, ask in mine if claim.risky == risky]
-
-    def essence(self, ask: Ask) -> Ask:
-        """No number of a connection: it tells only one question from another."""
-        inputs = {name: value for name, value in cast("dict[str, int]", ask.body["inputs"]).items() if name != FLOW}
-        return ask.model_copy(update={"body": {**ask.body, "inputs": inputs}})
 
     def files(self, ask: Ask) -> Collection[str]:
         return (f"{ask.body['object']}.bpf.o",)
@@ -187,6 +185,17 @@ def _claim_file(name: str, written: ClaimKeys, options: Mapping[str, str]) -> Cl
     places, claims = zip(*expanded(written), strict=True)
     mine = {module: options[module] for module in written.modules if module in options}
     return ClaimFile(**{**keys, "name": name, "claims": claims, "places": places, "options": mine})
+
+
+def _numbered(probes: Iterable[str]) -> dict[str, int]:
+    """A number for each, from its name: a further claim leaves the numbers of the others as they are, nearly always."""
+    found: dict[int, str] = {}
+    for probe in probes:
+        number = zlib.crc32(probe.encode()) % _FLOWS + 1
+        while number in found:
+            number = number % _FLOWS + 1
+        found[number] = probe
+    return {probe: number for number, probe in found.items()}
 
 
 def _ask(question: Question, number: int) -> Ask:
