@@ -41,14 +41,15 @@ def execute(plan: Plan, sinks: Sequence[Sink], *, guests: OpenGuests | None = No
 
 
 def _run(plan: Plan, sinks: Sequence[Sink]) -> Ended:
-    for order in plan.orders:
-        if order.cell.id in plan.unbooted:
-            with held():
-                for sink in sinks:
-                    sink.result(plan.kept[order.cell.id].result)
+    unbooted = plan.unbooted
+    for cell_id in (order.cell.id for order in plan.orders if order.cell.id in unbooted):
+        result = plan.kept[cell_id].result
+        with held():
             for sink in sinks:
-                sink.progress(Progress(cell_id=order.cell.id, phase=Phase.DONE))
-    rest = tuple(order for order in plan.orders if order.cell.id not in plan.unbooted)
+                sink.result(result)
+        for sink in sinks:
+            sink.progress(Progress(cell_id=cell_id, phase=Phase.DONE, note=result.outcome))
+    rest = tuple(order for order in plan.orders if order.cell.id not in unbooted)
     if not rest:
         return Ended.COMPLETE
     # late: it brings pytest, which takes longer than a hundred cells whose answers are kept
