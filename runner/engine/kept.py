@@ -44,10 +44,12 @@ class KeptAnswers:
             return rechecked(self.result, result, order.asks, self.holds)
         every = _by_probe((*self.result.answers, *result.answers))
         facts = {} if result.boots else {"facts": self.result.facts}
+        start = "snapshot" if "snapshot" in {result.start, self.result.start} else "boot"
         return result.model_copy(
             update={
                 "answers": tuple(answer for ask in order.asks for answer in every.get(ask.probe, ())),
                 "kept": self.result.kept,
+                "start": start,
                 **facts,
             }
         )
@@ -60,7 +62,8 @@ def keep(plan: Plan, store: ResultStore, *, holds: Holds, recheck_percent: float
     """
     guests = _Guests(plan, store, machine_by_name(plan.machine, offline=plan.offline))
     keys = {order.cell.id: guests.of(order) for order in plan.orders}
-    stored = store.keepable({key for each in keys.values() for key in each.digests})
+    wanted = {key for each in keys.values() for key in each.digests}
+    stored = store.keepable(wanted, snapshots=any(order.snapshot for order in plan.orders))
     asked = asked_of(plan.orders, plan.payload).cells
     kept: dict[str, KeptAnswers] = {}
     for order in plan.orders:
@@ -109,8 +112,10 @@ def _reach(kept: KeptAnswers) -> int:
 
 
 def _order(order: CellOrder, kept: KeptAnswers | None) -> CellOrder:
-    if kept is None or kept.instead or kept.recheck:
+    if kept is None or kept.instead:
         return order
+    if kept.recheck:
+        return order.model_copy(update={"snapshot": False})
     probes = tuple(dict.fromkeys(answer.probe for answer in kept.result.answers))
     return order.model_copy(update={"known": Known(guest=kept.result.guest, probes=probes)})
 
@@ -207,13 +212,20 @@ def _kept(
             if _is_complete(mine := answers.get(ask.probe, [])):
                 taken[ask.probe] = mine
                 origins[ask.probe] = where.get(ask.probe, others)
-                last = last or result
+                last = _joined(last, result)
     if last is None:
         return None
     every = tuple(answer for ask in order.asks for answer in taken.get(ask.probe, ()))
     instead = len(taken) == len(keys)
     last = last.model_copy(update={"answers": every})
     return KeptAnswers(_as_kept(last, order.cell, _grouped(origins), whole=instead), instead=instead)
+
+
+def _joined(newer: CellResult | None, result: CellResult) -> CellResult:
+    """The newest one stands for all; but an answer of a guest that was started from a snapshot is no boot's."""
+    if newer is None:
+        return result
+    return newer.model_copy(update={"start": "snapshot"}) if result.start == "snapshot" else newer
 
 
 def _key(guest: str, ask: Ask, asked: AskedCell) -> AnswerKey:

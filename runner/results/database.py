@@ -15,7 +15,7 @@ from runner.errors import InfraError
 from runner.results.packed import PackedError
 
 APPLICATION_ID = 0x6B66756E  # "kfun", in the header of the file: tells this database from a foreign one
-VERSION = 9  # of the tables. An older database is refused: its results are had again by a run
+VERSION = 10  # of the tables. An older database is refused: its results are had again by a run
 
 TABLES = (
     """CREATE TABLE content (      -- cells, what was asked, BPF objects: each once, by its digest
@@ -58,6 +58,7 @@ TABLES = (
         guest TEXT NOT NULL,         -- digest of its GuestKey, empty when it was not prepared
         keepable INTEGER NOT NULL,   -- 0 disturbed, 1 a probe has no answer, 2 all have one
         boots INTEGER NOT NULL,      -- 0: all of it is kept from another result, or it never got so far
+        from_snapshot INTEGER NOT NULL,  -- some of its answers are of a guest that was started so
         kept TEXT NOT NULL,          -- JSON: [model.Kept, ...]
         digest BLOB NOT NULL,        -- of the answers and all else that rows depend on
         base INTEGER NOT NULL REFERENCES base,

@@ -36,7 +36,10 @@ _MAX_BYTES = 1 << 28  # of one result; what says that it holds more is damaged
 
 # When, where and how fast a cell was asked. No row depends on these: what is judged from the store is without them.
 _CIRCUMSTANCES = frozenset(
-    {"began", "timings", "host", "accel", "attempts", "image_sha256", "guest", "boots", "kept", "rechecked"}
+    {
+        *("began", "timings", "host", "accel", "attempts", "image_sha256", "guest", "boots", "kept", "rechecked"),
+        *("start", "no_snapshot"),
+    }
 )
 
 _ADDRESSES = re.compile(rb"\b0x[0-9a-f]{12,16}\b")  # lines with these never come again

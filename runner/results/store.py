@@ -132,7 +132,7 @@ class ResultStore:
         """Record a result that is kept whole, and equal to the one with this number."""
         with faults(self.path), transaction(self._db):
             cell, attempt = self._next_attempt(run_id, result.cell.id)
-            same = "outcome, cause, kernel, accel, NULL, guest, keepable, 0, ?, digest, base, body"
+            same = "outcome, cause, kernel, accel, NULL, guest, keepable, 0, from_snapshot, ?, digest, base, body"
             self._db.execute(
                 f"INSERT INTO result ({_COLUMNS}) SELECT ?, ?, {same} FROM result WHERE seq = ?",  # noqa: S608
                 (cell, attempt, _KEPT.dump_json(result.kept), seq),
@@ -299,17 +299,18 @@ class ResultStore:
             base, body = self._db.execute("SELECT base, body FROM result WHERE seq = ?", (final.seq,)).fetchone()
             return self._texts.lines(base, body)
 
-    def keepable(self, guests: Iterable[str]) -> dict[str, list[Keepable]]:
+    def keepable(self, guests: Iterable[str], *, snapshots: bool = True) -> dict[str, list[Keepable]]:
         """By the guest, the results of which answers may be kept, the newest first, one of those that asked the same.
 
-        What is older than a disturbed result of that guest does not count.
+        What is older than a disturbed result of that guest does not count; without `snapshots`, only boots do.
         """
         found: dict[str, list[Keepable]] = defaultdict(list)
         over: set[str] = set()
         wanted = json.dumps([*guests])
         with faults(self.path), snapshot(self._db):
-            for guest, how, asked, *rest in self._db.execute(
-                "SELECT guest, keepable, asked.sha256, result.seq, cell.asked, cell.content, kept, run.id, run.started"
+            for guest, how, unbooted, asked, *rest in self._db.execute(
+                "SELECT guest, keepable, from_snapshot, asked.sha256,"
+                " result.seq, cell.asked, cell.content, kept, run.id, run.started"
                 " FROM result JOIN cell ON cell.seq = result.cell JOIN run ON run.seq = cell.run"
                 " LEFT JOIN content AS asked ON asked.seq = cell.asked"
                 " WHERE guest IN (SELECT value FROM json_each(?)) ORDER BY run.started DESC, result.seq DESC",
@@ -317,6 +318,8 @@ class ResultStore:
             ):
                 if not how:
                     over.add(guest)
+                elif unbooted and not snapshots:
+                    continue
                 elif guest not in over and asked and all(it.asked_sha256 != asked for it in found[guest]):
                     seq, content, cell, kept, run, started = rest
                     whole = Kept(run=run, started=_moment(started))
@@ -357,8 +360,9 @@ class ResultStore:
                 self._db.execute(
                     f"INSERT INTO result ({_COLUMNS}) VALUES ({_MARKS})",  # noqa: S608
                     (
-                        cell, attempt, result.outcome, result.cause, kernel, result.accel, taken_s, result.guest,
-                        _keepable(result), result.boots, _KEPT.dump_json(result.kept), digest_of(result), base, body,
+                        cell, attempt, result.outcome, result.cause, kernel, result.accel, taken_s,
+                        result.guest, _keepable(result), result.boots, result.start == "snapshot",
+                        _KEPT.dump_json(result.kept), digest_of(result), base, body,
                     ),
                 )  # fmt: skip
                 yield self._seq(run_id)
@@ -412,7 +416,10 @@ def _last(runs: Iterable[str]) -> str:
     return ", ".join([*runs][:-6:-1])
 
 
-_COLUMNS = "cell, attempt, outcome, cause, kernel, accel, taken_s, guest, keepable, boots, kept, digest, base, body"
+_COLUMNS = (
+    "cell, attempt, outcome, cause, kernel, accel, taken_s,"
+    " guest, keepable, boots, from_snapshot, kept, digest, base, body"
+)
 _MARKS = ", ".join("?" for _ in _COLUMNS.split(","))
 _KEPT = TypeAdapter(tuple[Kept, ...])
 _ALL = 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +223,25 @@ def test_a_kernel_that_is_not_in_the_cache_is_prepared_and_not_booted(
     ] * 2
     of.write_text(json.dumps({"uncached": True, "prepared": {TWO: "b" * 64}}))
     assert matrix_run(project) == (0, [(TWO, ALL)])
+
+
+def test_what_a_guest_from_a_snapshot_answered_counts_only_where_snapshots_do(project: Path) -> None:
+    with ResultStore(project / "reports/results.db") as store:
+        run = store.load("first")
+        old, *_ = run.results
+        asked = store.asked("first")
+        assert asked
+        later = {"id": "load-1", "started": run.started + timedelta(hours=1)}
+        store.begin(run.model_copy(update=later))
+        store.write_asked("load-1", asked)
+        store.add("load-1", old.model_copy(update={"start": "snapshot"}))
+        runs = {
+            snapshots: [it.source.run for it in store.keepable([old.guest], snapshots=snapshots)[old.guest]]
+            for snapshots in (True, False)
+        }
+    assert runs == {True: ["load-1"], False: ["first"]}
+    assert matrix_run(project) == (0, [])
+    assert {it.run for result in last(project).results for it in result.kept} == {"first"}
 
 
 # --- a sample is asked all the same -----------------------------------------------------------------------------------
