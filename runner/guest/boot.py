@@ -19,6 +19,7 @@ from pathlib import Path
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest import console
 from runner.guest.command import (
+    CONFIG,
     GDB_SOCKET,
     INITRD,
     ROOT,
@@ -136,7 +137,7 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
     folder = own.path
     keys = make_keys(folder / "keys")
     with suppress(OSError):  # not every kernel tells its .config
-        shutil.copyfile(order.kernel.config, folder / "keys" / "config")
+        shutil.copyfile(order.kernel.config, folder / "keys" / CONFIG)
     port = free_port()
     if order.files:
         write_initrd(order.files, folder / "keys", folder / INITRD)

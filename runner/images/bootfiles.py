@@ -2,7 +2,7 @@
 
     kernel       unpacked, for x86_64 (with CONFIG_PVH: qemu then starts it without firmware) and arm64
     vmlinuz-RELEASE  nothing but the kernel's release, for vng: it looks for that in images, which takes up to a second
-    initrd       busybox, and the modules that the disks and the network need, in the order of loading
+    initrd       busybox, and the modules that the disks and the network need
     modules.ext2 all modules, as the kernel's release has them
 
 Modules are kept without their signatures: under emulation each check costs as much as 60 million instructions, which
@@ -28,7 +28,7 @@ from runner.model.deadline import Deadline
 from runner.process import run
 from runner.store import Store, key_of
 
-_RECIPE = 3  # raise it when what is made here changes
+_RECIPE = 4  # raise it when what is made here changes
 _SIGNED = b"~Module signature appended~\n"  # kernel/module/signing.c
 _SIGNATURE = struct.Struct(">8xI")  # include/linux/module_signature.h: the size of the signature is its last field
 # In the order of loading. ext4 asks for crc32c by the names of algorithms at run time, which no dependency shows.
@@ -43,6 +43,7 @@ _PVH = (18, b"Xen\0")  # XEN_ELFNOTE_PHYS32_ENTRY, include/xen/interface/elfnote
 _ARM64 = (56, b"ARM\x64")  # Documentation/arch/arm64/booting.rst
 _NOTE, _PROGRAM = 4, struct.Struct("<IIQQQQQQ")  # PT_NOTE; Elf64_Phdr
 _PATH = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
+_LINKS = {"fd": "/proc/self/fd", **{name: f"/proc/self/fd/{n}" for n, name in enumerate(("stdin", "stdout", "stderr"))}}
 _DISK_KIB = 2048  # of a disk with no files
 
 
@@ -65,7 +66,7 @@ def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str
         for file in () if signed else copy.rglob("*.ko"):
             file.chmod(0o644)
             file.write_bytes(_unsigned(file.read_bytes()))
-        _write_initrd(tree / "initrd", Path(image.busybox), list(_first_modules(copy)))
+        _write_initrd(tree / "initrd", Path(image.busybox), copy, kernel.pin.release)
         _write_disk(tree / "modules.ext2", copy, deadline)
 
     key = key_of(recipe=_RECIPE, kernel=kernel.sha256, image=image.sha256, signed=signed)
@@ -125,30 +126,42 @@ def _unsigned(module: bytes) -> bytes:
     return module[: end - size]
 
 
-def _first_modules(folder: Path) -> Iterator[Path]:
-    """What is loaded before the root is mounted, with what each depends on before it; what is not there is skipped."""
+def _first_modules(folder: Path) -> tuple[list[str], dict[str, list[str]]]:
+    """The names of what is loaded before the root is mounted, as far as it is there; and the files that are needed for
+    it, each with those that it depends on, as modules.dep has them.
+    """
     listed = folder / "modules.dep"
     lines = listed.read_text().splitlines() if listed.is_file() else []
-    needed = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+    needed = {path: rest.split() for path, _, rest in (line.partition(":") for line in lines)}
     paths = {Path(path).stem.replace("-", "_"): path for path in needed}
-    wanted = [paths[name] for name in _FIRST if name in paths]
-    order = [path for last in wanted for path in (*reversed(needed[last]), last)]
-    return (folder / path for path in dict.fromkeys(order))
+    names = [name for name in _FIRST if name in paths]
+    files = {path for name in names for path in (paths[name], *needed[paths[name]])}
+    return names, {path: needed[path] for path in sorted(files)}
 
 
-def _write_initrd(path: Path, busybox: Path, modules: list[Path]) -> None:
+def _write_initrd(path: Path, busybox: Path, modules: Path, release: str) -> None:
     """Without its /init, which each guest has for itself: the kernel reads several archives in a row."""
+    names, needed = _first_modules(modules)
+    home = f"lib/modules/{release}"
+    folders = {parent for file in needed for parent in PurePosixPath(home, file).parents}
     with path.open("wb") as file:
         archive = CpioWriter(file)
-        for name in (b"bin", b"dev", b"proc", b"sys", b"modules", b"disk", b"written", b"root", b"key"):
-            archive.mkdir(name, 0o700 if name == b"key" else 0o755)
+        for name in ("bin", "dev", "proc", "sys", "disk", "written", "root", "links", "lib", "lib/modules", home):
+            archive.mkdir(name.encode(), 0o755)
+        for folder in sorted(folders - set(PurePosixPath(home).parents) - {PurePosixPath(home)}):
+            archive.mkdir(str(folder).encode(), 0o755)
         archive.mkchardev(b"dev/console", (5, 1), mode=0o600)
         archive.mkchardev(b"dev/null", (1, 3), mode=0o666)
+        for name, target in _LINKS.items():
+            archive.symlink(target.encode(), f"links/{name}".encode())
         with busybox.open("rb") as body:
             archive.write_file(name=b"bin/busybox", body=body, mode=0o755)
-        for number, module in enumerate(modules):
-            with module.open("rb") as body:
-                archive.write_file(name=f"modules/{number:02}-{module.name}".encode(), body=body, mode=0o644)
+        for module in needed:
+            with (modules / module).open("rb") as body:
+                archive.write_file(name=f"{home}/{module}".encode(), body=body, mode=0o644)
+        dependencies = "".join(f"{module}: {' '.join(others)}\n" for module, others in needed.items())
+        archive.write_file(name=f"{home}/modules.dep".encode(), body=dependencies.encode(), mode=0o644)
+        archive.write_file(name=b"modules", body=f"{' '.join(names)}\n".encode(), mode=0o644)
         archive.write_trailer()
 
 

@@ -119,7 +119,7 @@ def test_without_overlays_qemu_throws_away_what_is_written() -> None:
 def test_words_for_the_kernel_come_after_ours_and_as_they_are() -> None:
     options = qemu_options(replace(order("x86_64"), cmdline="lockdown=integrity  dyndbg=file,+p;$(id) loglevel=7"))
     line = options[options.index("-append") + 1]
-    assert line.endswith(" loglevel=5 no_timer_check lockdown=integrity dyndbg=file,+p;$(id) loglevel=7")
+    assert line.endswith(" no_timer_check lockdown=integrity dyndbg=file,+p;$(id) loglevel=7")
 
 
 def test_a_debugger_comes_in_by_a_socket_of_the_users_own() -> None:
