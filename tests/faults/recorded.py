@@ -6,6 +6,7 @@ Python's own library alone: fakevng.py must start fast.
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -16,20 +17,14 @@ FAULTY = "alloc-udp:tc"  # the probe in which the fakes misbehave
 
 @cache
 def _said() -> tuple[str, dict[str, list[str]]]:
-    """The greeting, and by probe every line from its announcement on."""
-    hello, probes, current = "", {}, ""
+    """The greeting, and the lines about each probe."""
+    hello, probes = "", defaultdict(list)
     for line in _SAID.read_text().splitlines():
         event = json.loads(line)
-        match event["event"]:
-            case "hello":
-                hello = line
-            case "begin":
-                current = event["probe"]
-                probes[current] = [line]
-            case "end":
-                break
-            case _:
-                probes[current].append(line)
+        if event["event"] == "hello":
+            hello = line
+        elif event["event"] == "answer":
+            probes[event["probe"]].append(line)
     return hello, probes
 
 
@@ -39,6 +34,7 @@ def hello() -> str:
 
 def answers(probe: str) -> Iterator[str]:
     """The lines of one probe, its announcement first."""
+    yield json.dumps({"event": "begin", "probe": probe})
     yield from _said()[1][probe]
 
 
