@@ -163,7 +163,7 @@ def _ask_everything(
     deadline = cell.limits.deadline("cell_s")
     for number in range(1, _MAX_BOOTS + 1):
         asks = record.boots()
-        tell(Phase.BOOTING, f"boot {number}" if number > 1 else "")
+        tell(Phase.BOOTING, _how(boot, number))
         guest: Guest | None = None
         try:
             begun = time.monotonic()
@@ -191,6 +191,14 @@ def _ask_everything(
             record.end(Outcome.RAN)
             return
     record.end(Outcome.RAN, f"gave up after {_MAX_BOOTS} boots")
+
+
+def _how(boot: BootOrder, number: int) -> str:
+    """In what way the guest starts, for people."""
+    way = ""
+    if boot.warm:
+        way = "from a snapshot" if (boot.warm.snapshots / boot.warm.key).is_dir() else "a snapshot is made"
+    return ", ".join(filter(None, (f"boot {number}" if number > 1 else "", way)))
 
 
 def _ask(record: CellRecord, guest: Guest, payload: Files, deadline: Deadline) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -67,10 +68,9 @@ class Starts:
         with open_guest(replace(order, root="disk", warm=warm), deadline=deadline, command=booted) as guest:
             yield guest
 
-    def run(self) -> CellResult:
+    def run(self, folder: str = "run") -> CellResult:
         machine = fakes.FakeMachine(scratch=self.folder / "scratch", boot=self._open)
-        with nothing_left(Place(self.folder, self.folder / "scratch")):
-            return run_cell(order(LIMITS), {}, machine, self.folder / "run", lambda phase, note: None)
+        return run_cell(order(LIMITS), {}, machine, self.folder / folder, lambda phase, note: None)
 
 
 def booted(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str) -> list[str]:
@@ -83,14 +83,15 @@ def verdicts(result: CellResult) -> dict[str, Verdict]:
 
 
 @pytest.fixture
-def starts(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Starts:
+def starts(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Starts]:
     qemu = tmp_path / "bin" / "qemu-system-x86_64"
     qemu.parent.mkdir()
     words = [sys.executable, str(FAKE.with_name("fakeqemu.py")), request.param]
     qemu.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
     qemu.chmod(0o755)
     monkeypatch.setenv("PATH", f"{qemu.parent}{os.pathsep}{os.environ['PATH']}")
-    return Starts(tmp_path)
+    with nothing_left(Place(tmp_path, tmp_path / "scratch")):
+        yield Starts(tmp_path)
 
 
 @pytest.mark.parametrize("starts", ["fine"], indirect=True)
@@ -98,6 +99,17 @@ def test_a_guest_from_a_snapshot_is_asked_as_one_that_booted(starts: Starts) -> 
     result = starts.run()
     assert (result.outcome, starts.told) == (Outcome.RAN, [])
     assert verdicts(result) == dict.fromkeys(ALL, Verdict.HOLDS)
+
+
+@pytest.mark.parametrize("starts", ["fine"], indirect=True)
+def test_two_guests_of_one_snapshot_do_not_meet(starts: Starts) -> None:
+    first = threading.Thread(target=starts.run)
+    first.start()
+    second = starts.run("run-2")
+    first.join()
+    assert verdicts(second) == dict.fromkeys(ALL, Verdict.HOLDS)
+    assert starts.told == []
+    assert starts.snapshots.find(KEY)
 
 
 @pytest.mark.parametrize(
