@@ -68,11 +68,14 @@ class RealMachine:
     def boot(self, order: BootOrder, *, deadline: Deadline) -> AbstractContextManager[Guest]:
         from runner.guest.snapshot import open_guest  # noqa: PLC0415  late: it brings paramiko, which takes 17 MiB
 
-        if order.root == "disk":
+        def prepared(order: BootOrder) -> BootOrder:
+            if order.root != "disk":
+                return order
             words = order.cmdline
             files = ensure_boot_files(order.kernel, order.image, self.cache, cmdline=words, deadline=deadline)
-            order = replace(order, files=files)
-        return open_guest(order, deadline=deadline)
+            return replace(order, files=files)
+
+        return open_guest(order, deadline=deadline, prepared=prepared)
 
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
         kernel = ensure_kernel(cell.kernel, self.cache, deadline=deadline, offline=self.offline)

@@ -16,7 +16,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -131,28 +131,43 @@ def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
+Boots = Callable[[BootOrder], AbstractContextManager[Guest]]
+
+
 @contextmanager
-def open_guest(order: BootOrder, *, deadline: Deadline, command: Command = vng_argv) -> Iterator[Guest]:
+def open_guest(
+    order: BootOrder,
+    *,
+    deadline: Deadline,
+    prepared: Callable[[BootOrder], BootOrder] = lambda order: order,
+    command: Command = vng_argv,
+) -> Iterator[Guest]:
     """The guest of `order`, booted or, where it may be, started from a snapshot; gone, whole, when the block ends.
+
+    `prepared` makes what only a boot needs.
 
     Raises what `boot` raises.
     """
+
+    def boots(order: BootOrder) -> AbstractContextManager[Guest]:
+        return boot(prepared(order), deadline=deadline, command=command)
+
     with ExitStack() as stack:
         guest: Guest | None = None
         if order.warm:
             try:
-                guest = _warm(order, order.warm, stack, deadline, command)
+                guest = _warm(order, order.warm, stack, deadline, boots)
             except (_NoSnapshotError, InfraError) as error:
                 stack.close()
                 order.warm.tell(str(error).partition("\n")[0])
         if guest is None:
-            guest = stack.enter_context(boot(replace(order, warm=None), deadline=deadline, command=command))
+            guest = stack.enter_context(boots(replace(order, warm=None)))
         yield guest
         if isinstance(guest, WarmGuest):
             guest.log.check()
 
 
-def _warm(order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline, command: Command) -> Guest:
+def _warm(order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline, boots: Boots) -> Guest:
     """Raises _NoSnapshotError or InfraError when there is no such guest, BootError for the kernel's own."""
     store = Snapshots(warm.snapshots)
     try:
@@ -163,7 +178,7 @@ def _warm(order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline, co
     if found is None:
         store.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         need_space(store.root, 2 * (order.size.memory_mib << 20) + _BEYOND_RAM, "a snapshot")
-        live = stack.enter_context(boot(order, deadline=deadline, command=command))
+        live = stack.enter_context(boots(order))
         return _made(live, order, warm, stack, deadline)
     seconds = min(_START_S, deadline.remaining_s / 4)  # a boot must have its time as well
     limit = deadline.sooner(Deadline.after(seconds, "the start of a snapshot"))
