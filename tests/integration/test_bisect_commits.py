@@ -318,6 +318,21 @@ def test_a_shallow_repository_is_named_as_the_cause(tmp_path: Path, kernels: Ker
         assert summary(made.bisect("v1", "v2")).endswith("commit 2: bad")
 
 
+def test_commits_that_the_repository_no_longer_has_are_no_hindrance(tmp_path: Path, kernels: Kernels) -> None:
+    ids = history(tmp_path / "repo", "good", "good 1", "fault", "bad", "bad 1")
+    kernels.faulty = True
+    with bench(tmp_path, kernels) as made, pytest.raises(InfraError, match="no space left"):
+        made.bisect(ids[0], ids[4])
+    repo = tmp_path / "repo"
+    git(repo, "reset", "--quiet", "--hard", ids[1])
+    (repo / "kernel").write_text("bad again")
+    git(repo, "-c", "user.email=a@b.example", "-c", "user.name=a", "commit", "--quiet", "--all", "--message", "new")
+    git(repo, "reflog", "expire", "--expire=now", "--all")
+    git(repo, "gc", "--quiet", "--prune=now")
+    with bench(tmp_path, kernels) as made:
+        assert summary(made.bisect(ids[0], "main")).endswith(" new")
+
+
 def test_a_branch_whose_beginning_is_cut_off_is_named_by_its_merge(tmp_path: Path, kernels: Kernels) -> None:
     ids = merged(tmp_path / "repo", root="good", after="bad")
     (tmp_path / "repo/.git/shallow").write_text(f"{ids['topic 0']}\n")
