@@ -92,6 +92,9 @@ def test_what_no_entry_can_tell_is_said() -> None:
     other = result("6.1.192", **FINE).model_copy(update={"cell": cell(pin("6.1.192", "arm64"))})
     cells = [*asked(user_object(), ("6.1.192", BAD)), (other, tuple(rows_of(other, user_object())))]
     assert learn(cells).doubts == ("lb/bad on 6.1.192: architectures differ",)
+    loads = "lb/bad on 6.1.192-x86_64: it loads, though it was expected not to: x"
+    assert learn(asked(mine, ("6.1.192", FINE))).doubts == (loads,)
+    assert learn(asked(user_object(limits={"insns": 1}), ("6.1.192", FINE))).doubts[0].endswith("and the limit is 1")
 
 
 def _words() -> str:
