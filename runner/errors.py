@@ -2,7 +2,7 @@
 
 RunnerError
 ├── UserError    the user's: the matrix, the claims or the command line is wrong      exit 64
-│   └── BuildError     a kernel source that does not build
+│   └── BuildError     a source that does not build
 ├── InfraError     the machine's: disk, network, tools, caches                          exit 2
 │   └── GuestLost      the host lost a guest that had booted (ssh dropped, qemu was killed)
 │       └── GuestSilent  the guest is there and says nothing
@@ -31,7 +31,7 @@ class UserError(RunnerError):
 
 
 class BuildError(UserError):
-    """A kernel's source does not build, and the machine did not fail."""
+    """A source of theirs, of a kernel or of a program, does not build, and the machine did not fail."""
 
 
 class InfraError(RunnerError):

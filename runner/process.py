@@ -273,3 +273,16 @@ def run(
         hint = FULL_DISK_HINT if os.strerror(errno.ENOSPC) in tail else ""
         raise InfraError(f"`{line}` failed with exit status {done.returncode}:\n{tail}", hint=hint)
     return done
+
+
+def run_in_sight(argv: Sequence[str | os.PathLike[str]], *, end_s: float, limit_s: float | None = None) -> int:
+    """Run `argv` to its end; all that it prints goes to stderr as it comes. Returns its exit status.
+
+    Raises InfraError when the program does not exist, and when it takes longer than `limit_s`.
+    """
+    sys.stdout.flush()
+    with spawn(argv, end_s=end_s, stdout=2) as process:
+        try:
+            return process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            raise InfraError(f"`{_shown(argv)}` did not end within {limit_s:.0f} s") from None

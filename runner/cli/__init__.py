@@ -65,7 +65,7 @@ def run(arguments: list[str], engine: object = None) -> int:
         status = _command(arguments, engine)
         _flush()
     except RunnerError as error:
-        status = _explain(error)
+        status = explain(error)
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
     except _NoReaderError:
@@ -75,7 +75,7 @@ def run(arguments: list[str], engine: object = None) -> int:
         said: RunnerError = InfraError(f"cannot write to {error.filename or 'stdout'}: {error.strerror}")
         if _folder_is_gone():
             said = UserError("the current folder was deleted", hint="cd to another one")
-        status = _explain(said) if full or isinstance(said, UserError) else _unexpected(error, arguments)
+        status = explain(said) if full or isinstance(said, UserError) else _unexpected(error, arguments)
     except BaseException as error:
         status = _unexpected(error, arguments)
     sys.stdout, sys.stderr = streams  # typer replaces them when a pipe breaks
@@ -111,7 +111,8 @@ def _flush() -> None:
         raise InfraError(f"cannot write to stdout: {error.strerror}") from error
 
 
-def _explain(error: RunnerError) -> int:
+def explain(error: RunnerError) -> int:
+    """Print it to stderr. Returns the exit status."""
     from rich.console import Console  # noqa: PLC0415  late: what cannot be imported must not end this module
     from rich.text import Text  # noqa: PLC0415
 

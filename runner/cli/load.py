@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from runner.caches import cache_root
 from runner.cli import BISECT, Finished
 from runner.cli.options import Format, Fresh, Hosts, NoSnapshot, Offline, Slots, Stats, command
 from runner.errors import UserError
+from runner.probes import compile_program
 from runner.probes.objects.elf import name_of
 from runner.probes.objects.written import OLD, ObjectEntry
+from runner.process import own_folder
 from runner.project import Project
 from runner.text import plain
 
@@ -24,7 +29,9 @@ app = typer.Typer()
 class Load:
     """What a command line says about objects."""
 
-    files: Annotated[list[Path] | None, typer.Argument(metavar="FILE.bpf.o...", help="Object files.")] = None
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE.bpf.o...", help="Object files; a FILE.c is compiled first.")
+    ] = None
     kernel: Annotated[
         list[str] | None,
         typer.Option(
@@ -48,6 +55,10 @@ class Load:
     bisect: Annotated[
         bool, typer.Option(BISECT, help="For `git bisect run`: exit 0 as expected, 1 not, 125 no answer, 128 failure.")
     ] = False
+    watch: Annotated[bool, typer.Option("--watch", help="Load again on each save, until Ctrl-C.")] = False
+    build: Annotated[
+        str, typer.Option(metavar="COMMAND", help="With --watch: run this first, on each save in this folder.")
+    ] = ""
     resume: Annotated[str, typer.Option(metavar="RUN", help="Resume this stopped run.")] = ""
     fresh: Fresh = False
     slots: Slots = None
@@ -62,13 +73,44 @@ class Load:
         """Raises UserError for what cannot change a run that is resumed."""
         given = {
             "FILE": self.files, "--kernel": self.kernel, "--arch": self.arch, "--program": self.program,
-            "--attach": self.attach, "--log": self.log, "--against": self.against,
+            "--attach": self.attach, "--log": self.log, "--against": self.against, "--watch": self.watch,
         }  # fmt: skip
         if self.resume and (wrong := [word for word, it in given.items() if it]):
             raise UserError(f"--resume executes a run as it began; {', '.join(wrong)} cannot change it")
+        if self.build and not self.watch:
+            raise UserError("--build is for --watch", hint="or run the command before this one")
+        if self.bisect and self.watch:
+            raise UserError("--bisect ends with an answer, --watch does not end")
 
-    def entries(self) -> tuple[ObjectEntry, ...]:
-        """What a matrix's `probes` would say. Raises UserError without a file, and for several with --against."""
+    def archs(self, project: Project) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(self.arch or (one.arch for one in project.matrix.wanted())))
+
+    @contextmanager
+    def compiled(self, project: Project) -> Iterator[Mapping[Path, str]]:
+        """What names the objects of the sources among the files, for as long as the block lasts.
+
+        Raises BuildError when a source is wrong.
+        """
+        files = [*(self.files or ()), *([self.against] if self.against else ())]
+        sources = [file for file in files if file.suffix == ".c"]
+        if not sources:
+            yield {}
+            return
+        deadline = project.limits.deadline("prepare_s")
+        with own_folder(cache_root() / "compiled", "load-", end_s=deadline.end_s) as folder:
+            named = {}
+            for number, source in enumerate(sources):
+                place = folder.path / str(number)
+                compile_program(source, self.archs(project), place, deadline=deadline)
+                object_ = _escaped(str(source.with_suffix(".o").name))
+                named[source] = f"{_escaped(str(place))}/{{arch}}/{object_}"
+            yield named
+
+    def entries(self, compiled: Mapping[Path, str]) -> tuple[ObjectEntry, ...]:
+        """What a matrix's `probes` would say; `compiled` names what is no object itself.
+
+        Raises UserError without a file, and for several with --against.
+        """
         if not self.files:
             raise UserError("which object file?", hint="runner load prog.bpf.o")
         if self.against and len(self.files) > 1:
@@ -78,7 +120,7 @@ class Load:
             named.append((self.against, f"{name_of(self.files[0])}{OLD}"))
         return tuple(
             ObjectEntry(
-                object=_pattern(file),
+                object=compiled.get(file) or _pattern(file),
                 id=id_,
                 up_to="attach" if self.attach else "load",
                 log="whole" if self.log else "cut",
@@ -94,10 +136,14 @@ def _pattern(file: Path) -> str:
     if not whole.isprintable():
         raise UserError(f"{plain(whole)}: the path has characters that do not print", hint="rename it")
     if file.exists():
-        return glob.escape(whole).replace("{", "[{]")
+        return _escaped(whole)
     if not glob.has_magic(whole) and "{" not in whole:
         raise UserError(f"{file}: no such file", hint="runner load prog.bpf.o")
     return whole
+
+
+def _escaped(path: str) -> str:
+    return glob.escape(path).replace("{", "[{]")
 
 
 @command(app, "load", "load prog.bpf.o --kernel 6.1 --kernel 6.12")
@@ -106,6 +152,8 @@ def load(context: typer.Context, project: Project, asked: Load) -> None:
 
     Exit status: 0 everything loads; 1 something does not; 2 something has no answer; 64 bad usage.
     """
-    from runner.cli import running  # noqa: PLC0415  late: it brings pytest
+    from runner.cli import running, watch  # noqa: PLC0415  late: they bring pytest
 
-    raise Finished(running.load(project, asked, context.obj or running.Engine()))
+    asked.check()
+    ask = watch.watch if asked.watch else running.load
+    raise Finished(ask(project, asked, context.obj or running.Engine()))

@@ -65,21 +65,21 @@ def run(project: Project, request: Request, engine: Engine) -> int:
 def load(project: Project, asked: Load, engine: Engine) -> int:
     """Ask kernels about object files. Returns the exit status.
 
-    Raises UserError when there is no such file, kernel or run.
+    Raises UserError when there is no such file, kernel or run, BuildError when a source does not compile.
     """
-    asked.check()
     request = Request(
         resume=bool(asked.resume), resumed=asked.resume or None, fresh=asked.fresh, slots=asked.slots,
         hosts=asked.hosts, offline=asked.offline, format_=asked.format_, snapshots=not asked.no_snapshot,
     )  # fmt: skip
     if asked.resume:
         return _run(project.of_run(asked.resume), request, engine, asked=asked)
-    entries = asked.entries()
-    for each in objects_of(project.root, map(Entry, entries), NO_KFUNCS):  # before an archive is asked
-        for arch in set(asked.arch or ()) & ARCHITECTURES.keys():
-            each.file(arch)
-    loading, cells = project.naming(asked.kernel or (), asked.arch or (), entries, offline=asked.offline)
-    return _run(loading, request, engine, cells, asked)
+    with asked.compiled(project) as compiled:
+        entries = asked.entries(compiled)
+        for each in objects_of(project.root, map(Entry, entries), NO_KFUNCS):  # before an archive is asked
+            for arch in set(asked.arch or ()) & ARCHITECTURES.keys():
+                each.file(arch)
+        loading, cells = project.naming(asked.kernel or (), asked.arch or (), entries, offline=asked.offline)
+        return _run(loading, request, engine, cells, asked)
 
 
 def _load_status(done: JudgedRun, asked: Load) -> int:

@@ -16,6 +16,7 @@ class Architecture:
     name: str
     uname: str  # `uname -m`, platform.machine()
     debian: str  # dpkg --print-architecture
+    kernel: str  # its folder in the kernel's arch/, and what follows __TARGET_ARCH_ for bpf_tracing.h
     flavour: str  # of Debian's generic kernel: the end of its release
     multiarch: str  # Debian's library folder
     vng: str  # vng --arch, which knows foreign architectures only
@@ -48,6 +49,7 @@ _TABLE = (
         name="x86_64",
         uname="x86_64",
         debian="amd64",
+        kernel="x86",
         flavour="amd64",
         multiarch="x86_64-linux-gnu",
         vng="amd64",
@@ -66,6 +68,7 @@ _TABLE = (
         name="arm64",
         uname="aarch64",
         debian="arm64",
+        kernel="arm64",
         flavour="arm64",
         multiarch="aarch64-linux-gnu",
         vng="arm64",
@@ -83,6 +86,7 @@ _TABLE = (
         name="riscv64",
         uname="riscv64",
         debian="riscv64",
+        kernel="riscv",
         flavour="riscv64",
         multiarch="riscv64-linux-gnu",
         vng="riscv64",
@@ -100,6 +104,7 @@ _TABLE = (
         name="s390x",
         uname="s390x",
         debian="s390x",
+        kernel="s390",
         flavour="s390x",
         multiarch="s390x-linux-gnu",
         vng="s390x",
@@ -120,6 +125,7 @@ _TABLE = (
         name="ppc64le",
         uname="ppc64le",
         debian="ppc64el",
+        kernel="powerpc",
         flavour="powerpc64le",
         multiarch="powerpc64le-linux-gnu",
         vng="ppc64el",

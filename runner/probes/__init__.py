@@ -1,6 +1,6 @@
 """Probes on the host: what to ask a kernel, and what its answers mean. Never sees a guest."""
 
-from runner.probes.compile import compile_objects
+from runner.probes.compile import compile_objects, compile_program, included
 from runner.probes.expectations import Expectations
 from runner.probes.files import ProbeFile, Said
 from runner.probes.issues import Issue, known_issue, load_issues
@@ -17,6 +17,8 @@ __all__ = [
     "ProbeFile",
     "Said",
     "compile_objects",
+    "compile_program",
+    "included",
     "known_issue",
     "load_issues",
 ]

@@ -1,23 +1,26 @@
-"""Compiles the BPF programs, for each byte order, when their sources or the compiler changed."""
+"""Compiles BPF programs: those of a project when their sources or the compiler changed, a user's own when asked."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sysconfig
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 from runner import userfile
-from runner.errors import UserError
+from runner.errors import BuildError, UserError
+from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes.files import FOLDER
-from runner.process import run
+from runner.process import run, run_in_sight
 from runner.store import Store, key_of
 
 _RECIPE = 1  # another number makes every object again
-_FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall", "-Werror")
+_FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall")
+_SPACE = re.compile(r"(?<!\\)\s+")  # of a rule for make, where a blank in a name has a backslash before it
 
 
 def compile_objects(
@@ -51,7 +54,17 @@ def _digests(source: Path) -> dict[str, str]:
 
 def _compile(source: Path, order: str, deadline: Deadline, tree: Path) -> None:
     target = tree / source.with_suffix(".o").name
-    argv = ["clang", *_FLAGS, f"-m{order}-endian", *_includes(), "-c", os.fspath(source), "-o", os.fspath(target)]
+    argv = [
+        "clang",
+        *_FLAGS,
+        "-Werror",
+        f"-m{order}-endian",
+        *_includes(),
+        "-c",
+        os.fspath(source),
+        "-o",
+        os.fspath(target),
+    ]
     done = run(argv, deadline=deadline, check=False)
     if done.returncode != 0:
         raise UserError(f"{source} does not compile:\n{done.stderr.strip()}", hint="is libbpf-dev installed?")
@@ -61,3 +74,44 @@ def _includes() -> tuple[str, ...]:
     """Debian keeps <asm/types.h> in the architecture's folder, which clang does not search for another target."""
     multiarch = sysconfig.get_config_var("MULTIARCH")
     return (f"-I/usr/include/{multiarch}",) if multiarch else ()
+
+
+# --- a user's own source ----------------------------------------------------------------------------------------------
+
+
+def compile_program(source: Path, archs: Iterable[str], folder: Path, *, deadline: Deadline) -> None:
+    """Compile `source`, `lb.bpf.c`, into FOLDER/ARCH/lb.bpf.o for each of `archs`; clang's words go to stderr.
+
+    Raises BuildError when the source is wrong, UserError without a source, InfraError without clang.
+    """
+    if not source.is_file():
+        raise UserError(f"{source}: no such file", hint="runner load prog.bpf.c")
+    for arch in archs:
+        target = folder / arch / source.with_suffix(".o").name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        argv = [*_of_program(source, arch), "-c", "-o", os.fspath(target)]
+        if run_in_sight(argv, end_s=deadline.end_s, limit_s=deadline.remaining_s):
+            raise BuildError(f"{source} does not compile for {arch}", hint=_hint(source, arch, deadline))
+
+
+def included(source: Path, arch: str, *, deadline: Deadline) -> frozenset[Path]:
+    """`source` and all files that it includes, those that are missing by the name that it gives them."""
+    done = run([*_of_program(source, arch), "-M", "-MG"], deadline=deadline, check=False)
+    names = _SPACE.split(done.stdout.replace("\\\n", " ").partition(": ")[2].strip())
+    return frozenset({source, *(Path(re.sub(r"\\(.)", r"\1", name)) for name in names if name)})
+
+
+def _of_program(source: Path, arch: str) -> list[str]:
+    of = architecture(arch)
+    colour = ["-fno-color-diagnostics"] if os.environ.get("NO_COLOR") else []  # else by itself, on a terminal
+    return [
+        "clang", *_FLAGS, *colour, f"-m{of.byte_order}-endian", f"-D__TARGET_ARCH_{of.kernel}", *_includes(),
+        os.path.relpath(source),
+    ]  # fmt: skip
+
+
+def _hint(source: Path, arch: str, deadline: Deadline) -> str:
+    missing = {path.name for path in included(source, arch, deadline=deadline) if not path.exists()}
+    if "vmlinux.h" in missing:
+        return "bpftool btf dump file /sys/kernel/btf/vmlinux format c > vmlinux.h, beside the source"
+    return "is libbpf-dev installed?" if "bpf_helpers.h" in missing else ""

@@ -25,6 +25,7 @@ _STYLES = {  # of those that are listed
 }
 _WIDTH = 160
 _NAMED = 6  # probes, cells
+_PLACES = 3  # in one line
 
 
 def changes_report(of: Difference) -> RenderableType:
@@ -70,11 +71,21 @@ def builds_report(of: Compared, grid: Availability) -> RenderableType:
         what = Text.assemble((f"{mark.sign} ", mark.style), plain(first.subject))
         words = (plain(first.before, _WIDTH), plain(first.after, _WIDTH))
         rows.append((what, places(grid, {it.cell for it in group}), *words))
-    counts = Counter(change.trend or "other numbers" for change in of.changes)
+    counts = Counter(change.what for change in of.changes)
     told = ", ".join(f"{number} {what}" for what, number in counts.items()) or "nothing changed"
     heads = ("", "kernel", "before", "after") if rows else ()
     table = columns(rows, *heads, no_wrap=(0,))
     return section(f"Against the earlier build: {counted(of.subjects, 'answer')} compared; {told}", table)
+
+
+def builds_in_words(of: Compared) -> str:
+    """`worse: lb/bad (6.12.117-x86_64); other numbers: lb/good (...)`, or `nothing changed`"""
+    parts = []
+    for same in alike(of.changes, lambda it: it.what):
+        subjects = alike(same, lambda it: it.subject)
+        named = [f"{plain(it[0].subject)} ({some([each.cell for each in it], _PLACES)})" for it in subjects]
+        parts.append(f"{same[0].what}: {some(named, _PLACES)}")
+    return "; ".join(parts) or "nothing changed"
 
 
 def tally(of: Difference) -> str:

@@ -1,4 +1,7 @@
-"""Two builds of one object that were asked in the same boots: what differs. Pure: judged cells in, changes out."""
+"""Two builds of one object, asked in the same boots or one after the other: what differs.
+
+Pure: judged cells in, changes out.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,13 @@ class Changed:
     before: str
     after: str
     trend: Trend | None
+
+    @property
+    def what(self) -> str:
+        """`worse`, `new`, `gone`, `other numbers`"""
+        if self.trend:
+            return self.trend
+        return "new" if self.before == GONE else "gone" if self.after == GONE else "other numbers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,18 @@ def builds_compared(judged: JudgedRun) -> Compared | None:
         subjects=sum(len(pairs) for _, pairs in found),
         changes=tuple(it for cell, pairs in found for old, new in pairs if (it := _changed(cell, old, new))),
         open=any(not row.answered for row in rows),
+    )
+
+
+def rounds_compared(before: JudgedRun, after: JudgedRun) -> Compared:
+    """What differs between two runs of the same objects on the same kernels, as built before and after."""
+    olds = {cell.id: {row.subject: row for row in cell.rows} for cell in before.cells}
+    found = [(cell, olds[cell.id], {row.subject: row for row in cell.rows}) for cell in after.cells if cell.id in olds]
+    pairs = [(cell, old.get(subject), new.get(subject)) for cell, old, new in found for subject in {**new, **old}]
+    return Compared(
+        subjects=len(pairs),
+        changes=tuple(it for each in pairs if (it := _changed(*each))),
+        open=any(row and not row.answered for _, *rows in pairs for row in rows),
     )
 
 

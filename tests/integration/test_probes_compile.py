@@ -8,7 +8,7 @@ import pytest
 
 from runner.errors import InfraError, UserError
 from runner.model.deadline import Deadline
-from runner.probes import compile_objects
+from runner.probes import compile_objects, compile_program, included
 
 SOURCE = '#include "v.h"\nint value = VALUE;\n'
 
@@ -55,3 +55,19 @@ def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InfraError, match="clang is not installed"):
         objects(project(tmp_path))
+
+
+def test_a_program_of_a_users_for_each_architecture(tmp_path: Path) -> None:
+    source = tmp_path / "lb.bpf.c"
+    source.write_text('#include "one.h"\n#include "two words.h"\n#ifdef __TARGET_ARCH_s390\nint s390;\n#endif\n')
+    (tmp_path / "two words.h").touch()
+    limit = Deadline.after(60, "test")
+    found = included(source, "x86_64", deadline=limit)
+    assert {path.name for path in found} == {"lb.bpf.c", "one.h", "two words.h"}
+    (tmp_path / "one.h").touch()
+    compile_program(source, ["x86_64", "s390x"], tmp_path / "out", deadline=limit)
+    made = {arch: (tmp_path / "out" / arch / "lb.bpf.o").read_bytes() for arch in ("x86_64", "s390x")}
+    assert {arch: (content[5], b"s390\0" in content) for arch, content in made.items()} == {
+        "x86_64": (1, False),
+        "s390x": (2, True),
+    }
