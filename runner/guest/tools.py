@@ -13,6 +13,8 @@ from runner.model.guestkey import Tools, files_digest
 from runner.process import require, run
 
 CPUINFO = Path("/proc/cpuinfo")
+# of this program what a guest is made by: what it starts from, and how its root is chosen
+_BOOTING = ("guest/*", "images/*", "kernels/needs.py")
 _VERSIONS: dict[tuple[str, int], str] = {}  # what a qemu says of itself, by its path and when it was installed
 # arch/x86/kernel/cpu/proc.c, arch/arm64/kernel/cpuinfo.c
 _CPU_FIELDS = frozenset(
@@ -54,5 +56,6 @@ def host_cpu(cpuinfo: Path = CPUINFO) -> str:
 
 @cache
 def _own_code() -> str:
-    folder = Path(__file__).parent
-    return files_digest({file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()})
+    package = Path(__file__).parents[1]
+    files = [file for place in _BOOTING for file in package.glob(place) if file.is_file()]
+    return files_digest({str(file.relative_to(package)): file.read_bytes() for file in files})
