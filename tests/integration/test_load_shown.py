@@ -166,7 +166,7 @@ def slower(order: CellOrder) -> Items:
         (
             Guests(slower, everything_loads),
             0,
-            ["loads, insns 2", "loads, insns 3", "not in this build", "2 other numbers"],
+            ["loads, insns 2", "loads, insns 3", "not in this build", "1 other numbers, 1 new"],
         ),
         (Guests(out_of_memory, everything_loads), 2, ["no answer"]),
     ],
