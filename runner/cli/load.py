@@ -30,7 +30,7 @@ class Load:
     """What a command line says about objects."""
 
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILE.bpf.o...", help="Object files; a FILE.c is compiled first.")
+        list[Path] | None, typer.Argument(metavar="FILE.bpf.o", help="Object files; a FILE.c is compiled first.")
     ] = None
     kernel: Annotated[
         list[str] | None,
