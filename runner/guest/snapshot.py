@@ -181,7 +181,7 @@ def _warm(order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline, bo
         live = stack.enter_context(boots(order))
         return _made(live, order, warm, stack, deadline)
     seconds = min(_START_S, deadline.remaining_s / 4)  # a boot must have its time as well
-    limit = deadline.sooner(Deadline.after(seconds, "the start of a snapshot"))
+    limit = deadline.sooner(Deadline.after(seconds, "the limit for a start"))
     try:
         return _started(found, order, warm, stack, limit)
     except (QmpError, ConnectionLost) as error:
@@ -244,7 +244,7 @@ def _made(live: Guest, order: BootOrder, warm: Warm, stack: ExitStack, deadline:
         raise TypeError("not this machine's own guest")
     wanted = json.dumps({"modules": warm.modules, "kinds": warm.kinds})
     try:
-        connecting = deadline.sooner(Deadline.after(_CONNECTED_S, "the connection to qemu"))
+        connecting = deadline.sooner(Deadline.after(_CONNECTED_S, "the limit for a connection"))
         qmp, channel = _connections(live.folder, stack, connecting, lambda: not live.log.ended.is_set())
         push(live, warm.agent, deadline=deadline)
         command = _WARM_UP.format(to=TO_AGENT, python=PYTHON, main=_MAIN, wanted=shlex.quote(wanted))

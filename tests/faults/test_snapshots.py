@@ -117,8 +117,8 @@ def test_two_guests_of_one_snapshot_do_not_meet(starts: Starts) -> None:
     [
         ("does-not-know-a-device", "'i6300esb' is not a valid device model name"),
         ("refuses-the-state", "Unknown savevm section"),
-        ("never-loads", "qemu did not load it within the start of a snapshot of"),
-        ("agent-is-silent", "within the start of a snapshot of"),
+        ("never-loads", "qemu did not load it within the limit for a start of"),
+        ("agent-is-silent", "within the limit for a start of"),
     ],
     indirect=["starts"],
 )
