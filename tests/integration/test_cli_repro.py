@@ -92,9 +92,11 @@ def test_without_a_probe_everything_is_asked_that_was(
     booted = guests()
     assert runner(project, "repro", ID, "--format", "json") == 0
     assert booted.orders[0].asks == agent_samples.transcript(VERSION).asks
-    assert not booted.orders[0].trace
+    assert (booted.orders[0].trace, booted.orders[0].snapshot) == (False, True)
     document = json.loads(capsys.readouterr().out)
     assert (document["same"], document["changed"], document["notes"]) == (True, [], [])
+    assert runner(project, "repro", ID, "--no-snapshot", "--format", "json") == 0
+    assert not booted.orders[1].snapshot
 
 
 def test_a_probe_that_was_not_asked_is_a_mistake_with_a_proposal(

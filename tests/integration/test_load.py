@@ -35,6 +35,15 @@ def test_nothing_is_written_where_one_stands(project: Path) -> None:
     assert not list((project.parent / "state").rglob("*.md"))  # the table is of the matrix
 
 
+@pytest.mark.parametrize(("words", "snapshot"), [((), True), (("--no-snapshot",), False)])
+def test_guests_start_from_snapshots_unless_told_otherwise(
+    project: Path, words: tuple[str, ...], snapshot: bool
+) -> None:
+    guests = Guests(everything_loads)
+    assert load(guests, "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64", *words) == 0
+    assert [order.snapshot for order in guests.orders] == [snapshot]
+
+
 def test_a_stopped_run_is_resumed_without_the_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ("lb.bpf.o", "--kernel", "6.12", "--kernel", "6.1", "--arch", "x86_64")
     assert load(Guests(results=1), *words) == 130
