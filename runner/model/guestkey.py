@@ -53,7 +53,7 @@ class GuestKey(Plain):
 
     @property
     def digest(self) -> Sha256:
-        return _digest(self)
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 class AnswerKey(Plain):
@@ -63,17 +63,9 @@ class AnswerKey(Plain):
     ask: Ask  # with all that the agent is told
     programs: dict[SafeName, Sha256]  # the files that it uses, by name
 
-    @property
-    def digest(self) -> Sha256:
-        return _digest(self)
-
 
 def files_digest(files: Mapping[str, bytes], folder: str = "") -> Sha256:
     """Over the names and contents of the files below `folder`: `agent/` for the agent in a payload."""
     mine = sorted((name, content) for name, content in files.items() if name.startswith(folder))
     lines = (f"{name} {hashlib.sha256(content).hexdigest()}\n" for name, content in mine)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _digest(key: Plain) -> Sha256:
-    return hashlib.sha256(key.model_dump_json().encode()).hexdigest()

@@ -58,7 +58,7 @@ ANSWER = AnswerKey(guest=A, ask=ASK, programs={"conntrack.bpf.o": A})
     ],
 )
 def test_another_question_has_another_key(part: dict[str, Any]) -> None:
-    assert ANSWER.model_copy(update=part).digest != ANSWER.digest
+    assert ANSWER.model_copy(update=part) != ANSWER
 
 
 def test_the_agents_digest_is_over_its_files_alone_whatever_their_order() -> None:
