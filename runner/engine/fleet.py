@@ -95,8 +95,10 @@ class FleetHealth:
     def avoided(self, cell_id: str, arch: str, name: str, hopeful: Container[str]) -> bool:
         """A host on which a cell failed gets it again only when no other host can run it, now or soon."""
         failed = self.failed_on.get(cell_id, set())
+        if name not in failed:
+            return False
         others = (host for host in self.left if host.name in hopeful and host.name not in failed)
-        return name in failed and any(arch in host.slots for host in others)
+        return any(arch in host.slots for host in others)
 
     def learn(self, name: str, ratio: float) -> None:
         self.ratios.setdefault(name, deque(maxlen=_REMEMBERED)).append(ratio)

@@ -13,7 +13,7 @@ import heapq
 import itertools
 import math
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
@@ -24,6 +24,7 @@ from runner.model.architecture import ARCHITECTURES
 _TCG_S = 20.0  # of a cell on x86_64, where nothing is known; two cores, measured
 _KVM_S = 4.0  # an estimate
 _ROUNDING = 1e-9
+_GONE = 256  # cells that do not wait any more, until they are left out of the order
 
 Worker = TypeVar("Worker")  # whatever has a hash: for xdist a node
 
@@ -109,6 +110,8 @@ class Pool(Generic[Worker]):
         self.hosts = {host.name: host for host in health.fleet.hosts}
         self._home: dict[Worker, str] = {}  # worker -> its host
         self._running: dict[Worker, Running] = {}
+        self._in_order: list[Job] = []  # those that wait, and a few that did; empty: to be sorted again
+        self._native: frozenset[str] = frozenset()  # by which it was sorted
 
     # --- workers ------------------------------------------------------------------------------------------------------
 
@@ -134,6 +137,7 @@ class Pool(Generic[Worker]):
     def put_back(self, job: Job) -> None:
         """A cell that did not start, or that is repeated."""
         self.waiting[job.id] = job
+        self._in_order = []
 
     @property
     def running(self) -> tuple[Job, ...]:
@@ -173,15 +177,19 @@ class Pool(Generic[Worker]):
         archs = {arch for name in hopeful for arch in self.hosts[name].slots}
         return tuple(job for job in self.waiting.values() if job.arch not in archs)
 
-    def _ordered(self, hosts: Iterable[str]) -> list[Job]:
-        """Those that wait, repeated ones last."""
-        native = {arch for host in hosts for arch, accel in self.hosts[host].accel.items() if accel == "kvm"}
+    def _ordered(self, hosts: Iterable[str]) -> Iterator[Job]:
+        """Those that wait, repeated ones last. Sorted only when it must be: a fleet may have ten thousand."""
+        native = frozenset(arch for host in hosts for arch, accel in self.hosts[host].accel.items() if accel == "kvm")
 
         def rank(job: Job) -> tuple[int, bool, float, str]:
             seconds = job.seconds("kvm" if job.arch in native else "tcg")
             return job.attempt, job.arch not in native, -seconds, job.id
 
-        return sorted(self.waiting.values(), key=rank)
+        if native != self._native or not self._in_order:
+            self._native, self._in_order = native, sorted(self.waiting.values(), key=rank)
+        elif len(self._in_order) > len(self.waiting) + _GONE:
+            self._in_order = [job for job in self._in_order if job.id in self.waiting]
+        return (job for job in self._in_order if job.id in self.waiting)
 
     def _expected_s(self, job: Job, host: str) -> float:
         if job.arch not in self.hosts[host].slots:
@@ -228,6 +236,7 @@ class TurnScheduling:
         pool: Pool[Node],
         host_of: Callable[[Node], str],
         hopeful: Callable[[], Iterable[str]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`host_of` names a worker's host; `hopeful` are the hosts that have workers or will have some."""
         self._items = list(items)
@@ -236,6 +245,7 @@ class TurnScheduling:
         self._pool = pool
         self._host_of = host_of
         self._hopeful = hopeful
+        self._clock = clock
         self._pending: dict[Node, list[int]] = {}  # what was sent to it and is not done
 
     @property
@@ -266,7 +276,7 @@ class TurnScheduling:
     def schedule(self) -> None:
         """Give every free worker its next cell, if there is one for it."""
         going = {node for node in self._pending if node.shutting_down}
-        for node, job in self._pool.assign(time.monotonic(), set(self._hopeful()), without=going).items():
+        for node, job in self._pool.assign(self._clock(), set(self._hopeful()), without=going).items():
             indices = [self._index[job.item], self._turn]
             self._pending[node] += indices
             try:

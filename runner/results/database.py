@@ -46,6 +46,10 @@ TABLES = (
         seq INTEGER PRIMARY KEY,
         kernel TEXT NOT NULL,        -- the digest of the kernel whose results use it
         body BLOB NOT NULL)          -- zstd""",
+    """CREATE TABLE text (          -- of results; one that is kept whole from another has the same
+        seq INTEGER PRIMARY KEY,
+        base INTEGER NOT NULL REFERENCES base,
+        body BLOB NOT NULL)          -- zstd against the base: runner.results.packed""",
     """CREATE TABLE result (        -- several for a cell that was repeated; the last one counts
         seq INTEGER PRIMARY KEY,     -- the order in which cells finished
         cell INTEGER NOT NULL REFERENCES cell,
@@ -61,14 +65,14 @@ TABLES = (
         from_snapshot INTEGER NOT NULL,  -- some of its answers are of a guest that was started so
         kept TEXT NOT NULL,          -- JSON: [model.Kept, ...]
         digest BLOB NOT NULL,        -- of the answers and all else that rows depend on
-        base INTEGER NOT NULL REFERENCES base,
-        body BLOB NOT NULL,          -- zstd against the base: runner.results.packed
+        text INTEGER NOT NULL REFERENCES text,
         UNIQUE (cell, attempt))""",
     "CREATE TABLE object (run INTEGER NOT NULL REFERENCES run, content INTEGER NOT NULL REFERENCES content)",
     "CREATE INDEX base_kernel ON base (kernel)",
     "CREATE INDEX result_guest ON result (guest)",
     # without these, each row that is deleted costs a look at every row that may refer to it
-    "CREATE INDEX result_base ON result (base)",
+    "CREATE INDEX text_base ON text (base)",
+    "CREATE INDEX result_text ON result (text)",
     "CREATE INDEX cell_content ON cell (content)",
     "CREATE INDEX cell_asked ON cell (asked)",
     "CREATE INDEX object_run ON object (run)",

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import sqlite3
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 from pydantic_core import from_json, to_json
@@ -74,7 +75,7 @@ def unbooted(result: CellResult) -> CellResult:
 
 def _line(answer: Answer) -> Line:
     """As its model_dump_json, without what is empty; many times faster, for a body is JSON already."""
-    return to_json({name: value for name, value in answer if value})
+    return to_json({name: value for name, value in vars(answer).items() if value})
 
 
 # --- what is compared ------------------------------------------------------------------------------------------------
@@ -104,12 +105,16 @@ class SteadyReader:
         return answer
 
 
-def digest_of(result: CellResult) -> bytes:
-    """Equal digests, equal rows: all that a judge sees of the result, the kernel and what was asked included."""
+def digest_of(result: CellResult, lines: Sequence[Line] = ()) -> bytes:
+    """Equal digests, equal rows: all that a judge sees of the result, the kernel and what was asked included.
+
+    `lines` are those of the result, where they are there already.
+    """
     head = result.model_dump(mode="json", exclude={*_CIRCUMSTANCES, "cell", "answers", "looks", "console"})
     digest = hashlib.sha256(json.dumps([_asked(result.cell), head], sort_keys=True).encode())
-    for answer in result.answers:
-        digest.update(b"\n" + _line(_steady(answer)))
+    for answer, line in zip(result.answers, (lines or lines_of(result))[1:], strict=True):
+        same = _steady(answer)
+        digest.update(b"\n" + (line if same is answer else _line(same)))
     return digest.digest()
 
 
@@ -174,8 +179,17 @@ class Texts:
     def read(self, seq: int) -> bytes:
         return NO_BASE.unpack(self._db.execute("SELECT body FROM content WHERE seq = ?", (seq,)).fetchone()[0])
 
-    def pack(self, kernel: str, text: bytes) -> tuple[int, bytes]:
-        """The text, against the last base of its kernel; against itself when that is of no use."""
+    def write(self, kernel: str, lines: Iterable[Line]) -> int:
+        """Store the text of a result."""
+        base, body = self._packed(kernel, b"\n".join(lines))
+        return int(self._db.execute("INSERT INTO text (base, body) VALUES (?, ?)", (base, body)).lastrowid or 0)
+
+    def lines(self, text: int) -> list[Line]:
+        base, body = self._db.execute("SELECT base, body FROM text WHERE seq = ?", (text,)).fetchone()
+        return self._base(base).unpack(body).split(b"\n")
+
+    def _packed(self, kernel: str, text: bytes) -> tuple[int, bytes]:
+        """Against the last base of its kernel; against itself when that is of no use."""
         last = self._db.execute("SELECT max(seq) FROM base WHERE kernel = ?", (kernel,)).fetchone()[0]
         if last is not None:
             body = self._base(last).pack(text)
@@ -183,9 +197,6 @@ class Texts:
                 return last, body
         added = self._db.execute("INSERT INTO base (kernel, body) VALUES (?, ?)", (kernel, NO_BASE.pack(text)))
         return int(added.lastrowid or 0), Base(text).pack(text)
-
-    def lines(self, base: int, body: bytes) -> list[Line]:
-        return self._base(base).unpack(body).split(b"\n")
 
     def _read_base(self, seq: int) -> Base:
         row = self._db.execute("SELECT body FROM base WHERE seq = ?", (seq,)).fetchone()

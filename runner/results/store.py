@@ -132,7 +132,7 @@ class ResultStore:
         """Record a result that is kept whole, and equal to the one with this number."""
         with faults(self.path), transaction(self._db):
             cell, attempt = self._next_attempt(run_id, result.cell.id)
-            same = "outcome, cause, kernel, accel, NULL, guest, keepable, 0, from_snapshot, ?, digest, base, body"
+            same = "outcome, cause, kernel, accel, NULL, guest, keepable, 0, from_snapshot, ?, digest, text"
             self._db.execute(
                 f"INSERT INTO result ({_COLUMNS}) SELECT ?, ?, {same} FROM result WHERE seq = ?",  # noqa: S608
                 (cell, attempt, _KEPT.dump_json(result.kept), seq),
@@ -192,7 +192,8 @@ class ResultStore:
                     for table in ("cell", "object"):
                         self._db.execute(f"DELETE FROM {table} WHERE run = ?", (seq,))  # noqa: S608
                     self._db.execute("DELETE FROM run WHERE seq = ?", (seq,))
-                self._db.execute("DELETE FROM base WHERE seq NOT IN (SELECT base FROM result)")
+                self._db.execute("DELETE FROM text WHERE seq NOT IN (SELECT text FROM result)")
+                self._db.execute("DELETE FROM base WHERE seq NOT IN (SELECT base FROM text)")
                 used = "SELECT content FROM cell UNION SELECT asked FROM cell WHERE asked IS NOT NULL"
                 self._db.execute(f"DELETE FROM content WHERE seq NOT IN ({used} UNION SELECT content FROM object)")  # noqa: S608
             self._db.execute("VACUUM")
@@ -225,12 +226,12 @@ class ResultStore:
                 )
             }
             results = []
-            for cell, attempt, base, body, boots, kept in self._db.execute(
-                "SELECT cell, attempt, base, body, boots, kept FROM result JOIN cell ON cell.seq = result.cell"
+            for cell, attempt, text, boots, kept in self._db.execute(
+                "SELECT cell, attempt, text, boots, kept FROM result JOIN cell ON cell.seq = result.cell"
                 " WHERE run = ? ORDER BY result.seq",
                 (seq,),
             ).fetchall():
-                result = result_of(self._texts.lines(base, body), cells[cell], boots=boots, kept=_kept(kept))
+                result = result_of(self._texts.lines(text), cells[cell], boots=boots, kept=_kept(kept))
                 if consoles:
                     of = (result.kept[0].run, 1) if result.is_kept else (header.id, attempt)
                     console = evidence.read_console(self.path.parent, of[0], result.cell.id, of[1])
@@ -296,8 +297,8 @@ class ResultStore:
     def lines(self, final: Final) -> list[Line]:
         """The lines of its text: see runner.results.packed."""
         with faults(self.path):
-            base, body = self._db.execute("SELECT base, body FROM result WHERE seq = ?", (final.seq,)).fetchone()
-            return self._texts.lines(base, body)
+            (text,) = self._db.execute("SELECT text FROM result WHERE seq = ?", (final.seq,)).fetchone()
+            return self._texts.lines(text)
 
     def keepable(self, guests: Iterable[str], *, snapshots: bool = True) -> dict[str, list[Keepable]]:
         """By the guest, the results of which answers may be kept, the newest first, one of those that asked the same.
@@ -351,18 +352,18 @@ class ResultStore:
             cell, attempt = self._next_attempt(run_id, result.cell.id)
             # evidence first: a result that is in the database always has its console
             evidence.write_console(self.path.parent, run_id, result, attempt)
-            text = b"\n".join(lines_of(result))
             times, kernel = result.timings, result.build.sha256
             # what a whole cell takes is not known of one that was asked a part
             taken_s = None if times.total_s is None or result.kept else times.total_s - (times.prepare_s or 0)
             with transaction(self._db):
-                base, body = self._texts.pack(kernel or result.cell.id, text)
+                lines = lines_of(result)
+                text = self._texts.write(kernel or result.cell.id, lines)
                 self._db.execute(
                     f"INSERT INTO result ({_COLUMNS}) VALUES ({_MARKS})",  # noqa: S608
                     (
                         cell, attempt, result.outcome, result.cause, kernel, result.accel, taken_s,
                         result.guest, _keepable(result), result.boots, result.start == "snapshot",
-                        _KEPT.dump_json(result.kept), digest_of(result), base, body,
+                        _KEPT.dump_json(result.kept), digest_of(result, lines), text,
                     ),
                 )  # fmt: skip
                 yield self._seq(run_id)
@@ -375,10 +376,10 @@ class ResultStore:
         )
 
     def _result(self, seq: int, cell: Cell) -> CellResult:
-        query = "SELECT base, body, boots, kept FROM result WHERE seq = ?"
+        query = "SELECT text, boots, kept FROM result WHERE seq = ?"
         with faults(self.path):
-            base, body, boots, kept = self._db.execute(query, (seq,)).fetchone()
-            return result_of(self._texts.lines(base, body), cell, boots=boots, kept=_kept(kept))
+            text, boots, kept = self._db.execute(query, (seq,)).fetchone()
+            return result_of(self._texts.lines(text), cell, boots=boots, kept=_kept(kept))
 
     def _cell(self, content: int) -> Cell:
         return Cell.model_validate_json(self._texts.read(content))
@@ -418,7 +419,7 @@ def _last(runs: Iterable[str]) -> str:
 
 _COLUMNS = (
     "cell, attempt, outcome, cause, kernel, accel, taken_s,"
-    " guest, keepable, boots, from_snapshot, kept, digest, base, body"
+    " guest, keepable, boots, from_snapshot, kept, digest, text"
 )
 _MARKS = ", ".join("?" for _ in _COLUMNS.split(","))
 _KEPT = TypeAdapter(tuple[Kept, ...])

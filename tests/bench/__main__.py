@@ -13,6 +13,7 @@ from rich.table import Table
 
 from tests.bench.boot import boot_ratio
 from tests.bench.census import census_s
+from tests.bench.fleet import fleet_mib, fleet_ms, fleet_order
 from tests.bench.hosts import slow_host
 from tests.bench.load import alone_ratio, load_ratio
 from tests.bench.matrix import controller_mib, kept_ratio, shell_loop_ratio, unchanged_ratio, utilisation
@@ -41,6 +42,9 @@ BENCHES: dict[str, Callable[[], Figure]] = {
     "unchanged-hundred": kept_ratio,
     "thousand-cells": controller_ms,
     "thousand-cells-memory": controller_growth,
+    "fleet": fleet_ms,
+    "fleet-memory": fleet_mib,
+    "fleet-order": fleet_order,
     "slow-host": slow_host,
     "year-of-runs": year_mb,
     "availability": availability_s,

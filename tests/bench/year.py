@@ -1,4 +1,7 @@
-"""A year of nightly runs: 20 cells, 400 kfuncs asked for two program types, new builds of all kernels each fortnight.
+"""A year of nightly runs: 100 cells, 400 kfuncs asked for two program types, new builds of all kernels each fortnight.
+
+As a nightly does, a new build is booted, and so is a sample of the others; the answers of all others are reused. The
+last nights are `--fresh`, so that a site of the last 20 runs has nothing that is shared by being reused.
 
 The answers of the claims are real ones, of stored transcripts, and differ from night to night as two real runs do:
 addresses in the logs, timeouts that ran down by a second or not, and when and how fast it all was. BTF ids differ from
@@ -8,15 +11,17 @@ build to build; now and then a kfunc is let into a program type.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -24,15 +29,18 @@ from unittest.mock import patch
 
 from runner.model import (
     NETWORK_TYPES,
+    Answer,
     Build,
     Cell,
     CellResult,
+    Kept,
     Outcome,
     ProgType,
     StructLayout,
     StructMember,
     Timings,
 )
+from runner.model.architecture import ARCHITECTURES
 from runner.probes import OPTIONS, Expectations
 from runner.probes.census.answers import CensusObservation, taken
 from runner.probes.census.kfuncs import load_kfuncs
@@ -49,9 +57,9 @@ from tests.bench.measure import Figure
 from tests.samples import ROOT
 from tests.unit import agent_samples, results_samples
 
-NIGHTS, KFUNCS, FORTNIGHT = 365, 400, 14
-SERIES = ("6.1", "6.6", "6.12", "6.18", "6.19", "7.0", "7.1", "7.2", "7.3", "7.4")
-ARCHES = ("x86_64", "arm64")
+NIGHTS, KFUNCS, FORTNIGHT, FRESH, SAMPLE = 365, 400, 14, 20, 0.05
+SERIES = tuple(f"{6 + number // 20}.{number % 20}" for number in range(1, 21))
+ARCHES = tuple(ARCHITECTURES)
 BEGAN = datetime(2026, 1, 1, 2, tzinfo=UTC)
 RECORDED_ARM64 = ("6.1.192", "6.18.15")
 CONFIG = dict.fromkeys(OPTIONS, "y")
@@ -60,13 +68,18 @@ _ADDRESSES = 2  # of maps, in the log of each program that is refused
 _RUN_DOWN, _TICKED = 0.92, 0.05  # how often, as two real runs of eight cells had it
 
 
-def write(path: Path, nights: int = NIGHTS) -> None:
-    """The files beside the database are left out after the first night: they are equal in size, and take long."""
+def write(folder: Path, nights: int = NIGHTS) -> None:
+    """A project with its store. Consoles are left out after the first night: they are equal in size, and take long."""
+    (folder / "bpf").symlink_to(ROOT / "bpf")
+    shutil.copy(ROOT / "matrix.yaml", folder)
     with ExitStack() as stack:
-        store = stack.enter_context(ResultStore(path))
+        store = stack.enter_context(ResultStore(folder / "reports" / "results.db"))
+        asked: dict[str, tuple[int, Kept]] = {}  # by the cell's id: the number of the result that is reused, its run
+        results = 0
         for night in range(nights):
             if night == 1:
                 stack.enter_context(patch.object(evidence, "write_console", new=lambda *_: None))
+            dice = Random(night)  # noqa: S311
             cells = tuple(_cell(series, arch, night) for series in SERIES for arch in ARCHES)
             started = BEGAN + timedelta(days=night)
             run = Run(
@@ -79,7 +92,14 @@ def write(path: Path, nights: int = NIGHTS) -> None:
             )
             store.begin(run)
             for cell in cells:
+                if cell.id in asked and nights - night > FRESH and dice.random() > SAMPLE:
+                    seq, kept = asked[cell.id]
+                    store.repeat(run.id, CellResult(cell=cell, outcome=Outcome.RAN, kept=(kept,)), seq)
+                    results += 1
+                    continue
                 store.add(run.id, _result(cell, night))
+                results += 1
+                asked.setdefault(cell.id, (results, Kept(run=run.id, started=started)))
             store.finish(run.id, started + timedelta(minutes=4))
 
 
@@ -93,23 +113,21 @@ def _cell(series: str, arch: str, night: int) -> Cell:
 def _result(cell: Cell, night: int) -> CellResult:
     build = night // FORTNIGHT
     dice = Random(f"{cell.id} {night}")  # noqa: S311
-    real = _real(cell.name, cell.arch)
     boot_s, probe_s = round(dice.uniform(8, 16), 3), round(dice.uniform(16, 40), 3)
     return CellResult(
         cell=cell,
         outcome=Outcome.RAN,
         image_sha256="1" * 64,
+        boots=1,
+        guest=sha256(f"{cell.id} {build}".encode()).hexdigest(),
         host="vm",
         accel="tcg",
         began=BEGAN + timedelta(days=night, milliseconds=dice.randrange(200_000)),
         timings=Timings(prepare_s=0.2, boot_s=boot_s, probe_s=probe_s, total_s=round(0.4 + boot_s + probe_s, 3)),
-        facts=real.facts.model_copy(update={"release": cell.kernel.release, "build": f"#1 SMP Debian {cell.id}"}),
-        answers=answers_of(
-            (_as_it_comes(seen, dice) for seen in seen_of(real)),
-            _census(cell.name, cell.arch, build),
-            taken(real).ended,
-            _names()[_count(cell.name) :],
+        facts=agent_samples.result(*_real(cell.name, cell.arch)).facts.model_copy(
+            update={"release": cell.kernel.release, "build": f"#1 SMP Debian {cell.id}"}
         ),
+        answers=(*_census(cell.name, cell.arch, build), *_claims(*_real(cell.name, cell.arch), dice)),
         config=CONFIG,
         build=Build(
             sha256=sha256(f"{cell.id} {build}".encode()).hexdigest(),
@@ -120,12 +138,23 @@ def _result(cell: Cell, night: int) -> CellResult:
     )
 
 
+def _real(series: str, arch: str) -> tuple[str, str]:
+    """The version and architecture of the recorded answers that are nearest."""
+    version = ("6.1.192", "6.12.117", "6.18.15", "7.3.4")[SERIES.index(series) // 5]
+    return version, "arm64" if arch != "x86_64" and version in RECORDED_ARM64 else "x86_64"
+
+
 @cache
-def _real(series: str, arch: str) -> CellResult:
-    """The recorded one that is nearest."""
-    at = SERIES.index(series)
-    version = "6.1.192" if at == 0 else "6.12.117" if at < 3 else "6.18.15" if at < 5 else "7.3.4"
-    return agent_samples.result(version, arch if version in RECORDED_ARM64 else "x86_64")
+def _seen(version: str, arch: str) -> tuple[tuple[Observation, Answer], ...]:
+    every = seen_of(agent_samples.result(version, arch))
+    return tuple(zip(every, answers_of(every), strict=True))
+
+
+def _claims(version: str, arch: str, dice: Random) -> Iterator[Answer]:
+    """What is no other answer than in the boot before is the same object."""
+    for seen, answer in _seen(version, arch):
+        now = _as_it_comes(seen, dice)
+        yield answer if now is seen else answers_of([now])[0]
 
 
 def _as_it_comes(seen: Observation, dice: Random) -> Observation:
@@ -153,19 +182,21 @@ def _names() -> tuple[str, ...]:
 
 def _count(series: str) -> int:
     """How many of the names a kernel has."""
-    return 250 + 15 * SERIES.index(series)
+    return 250 + 7 * SERIES.index(series)
 
 
-@cache
-def _census(series: str, arch: str, build: int) -> tuple[CensusObservation, ...]:
+@lru_cache(maxsize=2 * len(SERIES) * len(ARCHES))
+def _census(series: str, arch: str, build: int) -> tuple[Answer, ...]:
     """A quarter is allowed, later a few more; ids are those of the build."""
     ids = Random(f"{series} {arch} {build}").randrange(60_000, 130_000)  # noqa: S311
     late = 4 * SERIES.index(series) + 1
-    return tuple(
+    seen = (
         _answer(name, number, prog_type, ids, series, allowed=number % 4 == 0 or (build > 12 and number == late))
         for number, name in enumerate(_names()[: _count(series)])
         for prog_type in NETWORK_TYPES
     )
+    ended = taken(agent_samples.result(*_real(series, arch))).ended
+    return answers_of((), seen, ended, _names()[_count(series) :])
 
 
 def _answer(name: str, number: int, prog_type: ProgType, ids: int, series: str, *, allowed: bool) -> CensusObservation:

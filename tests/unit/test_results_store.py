@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError, UserError
-from runner.model import NETWORK_TYPES, Ask, Asked, AskedCell, Cell, CellResult, Outcome, Timings
+from runner.model import NETWORK_TYPES, Ask, Asked, AskedCell, Cell, CellResult, Kept, Outcome, Timings
 from runner.probes.census.answers import CensusObservation
 from runner.results.evidence import console_path
 from runner.results.store import ResultStore
@@ -98,13 +98,27 @@ def test_results_of_one_kernel_are_stored_against_the_first_one(path: Path) -> N
         for night in range(5):
             store.begin(samples.run(run_id=f"night-{night}", cells=(real.cell,)))
             store.add(f"night-{night}", real.model_copy(update={"attempts": night + 1}))
-            sizes.append(single(path, "SELECT sum(length(body)) FROM result"))
+            sizes.append(single(path, "SELECT sum(length(body)) FROM text"))
         assert single(path, "SELECT count(*) FROM base") == 1
         assert sizes[-1] < 5 * 1000
         store.remove(["night-0"])  # the others still need what they are stored against
         assert store.load("night-4").results[0].answers == real.answers
         store.remove([f"night-{night}" for night in range(1, 5)])
     assert single(path, "SELECT (SELECT count(*) FROM base) + (SELECT count(*) FROM content)") == 0
+
+
+def test_a_result_that_is_kept_whole_is_no_copy(path: Path) -> None:
+    first = samples.result(samples.CELLS[0])
+    kept = first.model_copy(update={"kept": (Kept(run="first", started=samples.STARTED),), "boots": 0})
+    store_run_of(path, first)
+    with ResultStore(path) as store:
+        store.begin(samples.run(run_id="again", cells=(first.cell,)))
+        store.repeat("again", kept, store.finals()[0].seq)
+        assert single(path, "SELECT count(*) FROM text") == 1
+        store.remove(["one"])  # what it was kept from
+        assert store.load("again").results[0].answers == first.answers
+        store.remove(["again"])
+    assert single(path, "SELECT count(*) FROM text") == 0
 
 
 def single(path: Path, query: str) -> int:
@@ -233,7 +247,7 @@ def test_a_database_of_another_version_is_refused(path: Path) -> None:
         assert "run again" in caught.value.hint
 
 
-@pytest.mark.parametrize("table", ["result", "base", "content"])
+@pytest.mark.parametrize("table", ["text", "base", "content"])
 def test_damage_in_the_middle_is_found_when_read(path: Path, table: str) -> None:
     store_run(path, agent_samples.result("6.12.117").model_copy(update={"cell": samples.CELLS[0]}))
     with contextlib.closing(sqlite3.connect(path)) as db:
