@@ -15,7 +15,7 @@ from runner.errors import InfraError
 from runner.results.packed import PackedError
 
 APPLICATION_ID = 0x6B66756E  # "kfun", in the header of the file: tells this database from a foreign one
-VERSION = 10  # of the tables. An older database is refused: its results are had again by a run
+VERSION = 11  # of the tables. An older database is refused: its results are had again by a run
 
 TABLES = (
     """CREATE TABLE content (      -- cells, what was asked, BPF objects: each once, by its digest
