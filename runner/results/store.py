@@ -418,8 +418,7 @@ def _last(runs: Iterable[str]) -> str:
 
 
 _COLUMNS = (
-    "cell, attempt, outcome, cause, kernel, accel, taken_s,"
-    " guest, keepable, boots, from_snapshot, kept, digest, text"
+    "cell, attempt, outcome, cause, kernel, accel, taken_s, guest, keepable, boots, from_snapshot, kept, digest, text"
 )
 _MARKS = ", ".join("?" for _ in _COLUMNS.split(","))
 _KEPT = TypeAdapter(tuple[Kept, ...])
