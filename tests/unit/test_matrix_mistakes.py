@@ -114,3 +114,10 @@ def test_a_wrong_matrix_is_refused_with_line_and_remedy(tmp_path: Path, text: st
 def test_all_problems_come_at_once(tmp_path: Path) -> None:
     said = complaint(tmp_path, (DATA / "matrix-wrong.yaml").read_text())
     assert said == (DATA / "matrix-wrong.expected").read_text().rstrip("\n")
+
+
+def test_of_two_forms_that_a_value_may_have_the_one_that_is_written_is_meant(tmp_path: Path) -> None:
+    said = complaint(tmp_path, small(probes="[{object: x.o, programs: {p: {device: 'a b'}, q: skipp}}]"))
+    assert "probes[0].programs.p.device: String should match pattern" in said
+    assert "probes[0].programs.q: should be 'skip', not \"skipp\"" in said
+    assert said.count("programs.p") == said.count("programs.q") == 1

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Discriminator, Field, StringConstraints, Tag
 
 from runner.errors import UserError
 from runner.model import Plain, ProgType, SafeName
@@ -102,6 +102,12 @@ class NumberLimits(Plain):
     ] = None
 
 
+_Setting = Annotated[  # a message speaks of the form that is written
+    Annotated[Literal["skip"], Tag("text")] | Annotated[ProgramSetting, Tag("other")],
+    Discriminator(lambda it: "text" if isinstance(it, str) else "other"),
+]
+
+
 class ObjectSettings(Plain):
     """What can be said of an object, wherever it is named."""
 
@@ -110,7 +116,7 @@ class ObjectSettings(Plain):
     modules: Annotated[tuple[SafeName, ...], Field(description="to load first, besides those that it calls")] = ()
     constants: dict[Name, bool | int] = Field(default_factory=dict, description="values of global variables, by name")
     maps: dict[Pattern, MapSetting] = Field(default_factory=dict, description="by pattern of their names")
-    programs: dict[Pattern, ProgramSetting | Literal["skip"]] = Field(
+    programs: dict[Pattern, _Setting] = Field(
         default_factory=dict, description="by pattern of their names; skip: not asked about"
     )
     one_of: Annotated[
