@@ -24,8 +24,8 @@ from tests.bench.snapshots import eight_cells_ratio, first_answer_ratio
 from tests.bench.year import availability_s, history_s, year_mb
 
 BENCHES: dict[str, Callable[[], Figure]] = {
-    "boot-x86_64": lambda: boot_ratio("x86_64", at_most=2.0),
-    "boot-arm64": lambda: boot_ratio("arm64", at_most=3.3),
+    "boot-x86_64": lambda: boot_ratio("x86_64", at_most=1.1),
+    "boot-arm64": lambda: boot_ratio("arm64", at_most=2.0),
     "boot-riscv64": lambda: boot_ratio("riscv64", at_most=3.7),
     "boot-s390x": lambda: boot_ratio("s390x", at_most=3.3),
     "boot-ppc64le": lambda: boot_ratio("ppc64le", at_most=2.4),
