@@ -23,7 +23,8 @@ from runner.errors import BuildError, InfraError, UserError
 from runner.probes import included
 from runner.process import run, run_in_sight
 from runner.project import Project
-from runner.reports.changes import builds_in_words
+from runner.reports.changes import builds_report
+from runner.results.availability import availability
 from runner.results.twobuilds import rounds_compared
 from runner.text import plain, printable
 
@@ -76,12 +77,12 @@ class _Rounds:
         self._build()
         status = running.load(self.project, self.asked, replace(self.engine, execute=self._execute))
         if status != EXIT_INTERRUPTED:
-            said = f"{time.monotonic() - began:.1f} s"
             if self.last:
                 before, after = self.project.run(self.last), self.project.run(self.run)
-                said += f"; against the last round: {builds_in_words(rounds_compared(before, after))}"
+                report = builds_report(rounds_compared(before, after), availability(after))
+                self._console.print(Text(), report, crop=False)
             self.last = self.run
-            self._say(said)
+            self._say(f"the round took {time.monotonic() - began:.1f} s")
         return status
 
     def wait(self) -> None:

@@ -25,7 +25,6 @@ _STYLES = {  # of those that are listed
 }
 _WIDTH = 160
 _NAMED = 6  # probes, cells
-_PLACES = 3  # in one line
 
 
 def changes_report(of: Difference) -> RenderableType:
@@ -76,16 +75,6 @@ def builds_report(of: Compared, grid: Availability) -> RenderableType:
     heads = ("", "kernel", "before", "after") if rows else ()
     table = columns(rows, *heads, no_wrap=(0,))
     return section(f"Against the earlier build: {counted(of.subjects, 'answer')} compared; {told}", table)
-
-
-def builds_in_words(of: Compared) -> str:
-    """`worse: lb/bad (6.12.117-x86_64); other numbers: lb/good (...)`, or `nothing changed`"""
-    parts = []
-    for same in alike(of.changes, lambda it: it.what):
-        subjects = alike(same, lambda it: it.subject)
-        named = [f"{plain(it[0].subject)} ({some([each.cell for each in it], _PLACES)})" for it in subjects]
-        parts.append(f"{same[0].what}: {some(named, _PLACES)}")
-    return "; ".join(parts) or "nothing changed"
 
 
 def tally(of: Difference) -> str:
