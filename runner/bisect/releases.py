@@ -19,7 +19,7 @@ from runner.errors import InfraError
 from runner.model import Cell, CellResult, Outcome, Pin
 from runner.model.version import KernelVersion
 from runner.results.bisections import AnswerChange, Bisection, ChangeEnd, Reply, Why
-from runner.results.store import Final
+from runner.results.stored import Final
 from runner.text import counted
 
 

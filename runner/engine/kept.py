@@ -22,7 +22,8 @@ from runner.model.architecture import architecture
 from runner.model.guestkey import AnswerKey, GuestKey, Tools, files_digest
 from runner.probes.kinds import KINDS
 from runner.results.packed import unbooted
-from runner.results.store import Final, Keepable, ResultStore
+from runner.results.store import ResultStore
+from runner.results.stored import Final, Keepable
 
 Holds = Callable[[CellResult], Collection[str]]  # the probes of a result whose claims hold
 

@@ -16,7 +16,8 @@ from runner.model import ANSWERS, Ask, Asked, AskedCell, Cell, CellResult, Outco
 from runner.model.architecture import architecture
 from runner.probes.kinds import KINDS
 from runner.results.model import Run, RunKind, new_run_id
-from runner.results.store import Final, ResultStore
+from runner.results.store import ResultStore
+from runner.results.stored import Final
 
 log = logging.getLogger(__name__)
 

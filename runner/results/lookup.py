@@ -12,7 +12,8 @@ from runner.probes import Expectations
 from runner.results.diff import Difference, Side, difference, of_run
 from runner.results.model import CoveredRun, Run, RunKind, judge_run, judged_cell
 from runner.results.series import matrix_finals
-from runner.results.store import MAKES_RESULTS, Final, ResultStore
+from runner.results.store import ResultStore
+from runner.results.stored import MAKES_RESULTS, Final
 from runner.text import counted, nearest
 
 _LAST = re.compile(r"last(?:~(\d{1,4}))?")

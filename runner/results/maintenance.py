@@ -21,7 +21,8 @@ from runner.results.bisections import load_bisections, write_bisection
 from runner.results.evidence import run_folder
 from runner.results.model import Run, RunInfo, RunKind
 from runner.results.rowcache import NAME, retain
-from runner.results.store import Final, ResultStore, Session
+from runner.results.store import ResultStore
+from runner.results.stored import Final, Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from runner.results.availability import Topic
 from runner.results.model import RunKind
 from runner.results.packed import PackedError, SteadyReader
 from runner.results.rowcache import NAME, Judged, RowCache, row_cache
-from runner.results.store import Final, ResultStore
+from runner.results.store import ResultStore
+from runner.results.stored import Final
 
 log = logging.getLogger(__name__)
 
