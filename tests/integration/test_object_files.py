@@ -51,6 +51,11 @@ def test_programs_and_externs_are_read(tmp_path: Path) -> None:
     assert (found.name, found.byte_order, found.license) == ("causes", "little", "GPL")
 
 
+def test_a_weak_program_is_one(tmp_path: Path) -> None:
+    weak = SMALL.replace("int f(void *c) {", "__attribute__((weak)) int f(void *c) {")
+    assert read_object(build(weak, tmp_path / "weak.o")).programs == ("f",)
+
+
 def test_in_the_copy_every_undefined_symbol_is_weak(tmp_path: Path) -> None:
     found = read_object(build(CAUSES, tmp_path / "causes.bpf.o"))
     bindings = {}
@@ -76,6 +81,8 @@ def test_what_cannot_be_used_is_named_with_what_to_do(tmp_path: Path) -> None:
     legacy = SMALL + 'struct { int a; } m __attribute__((section("maps"), used)) = {1};\n'
     refused.append((build(legacy, tmp_path / "legacy.o"), "as libbpf before 1.0", "own loader"))
     refused.append((build("int g;\n", tmp_path / "empty.o"), "has no programs", "SEC("))
+    local = SMALL.replace("int f(", "static int f(")
+    refused.append((build(local, tmp_path / "static.o"), "'f' is static", "without `static`"))
     cut = tmp_path / "cut.o"
     cut.write_bytes(build(SMALL, tmp_path / "whole.o").read_bytes()[:300])
     refused.append((cut, "is not an ELF file", ""))

@@ -115,14 +115,17 @@ def _parsed(path: str, content: bytes) -> ObjectFile:
     if table is None:
         raise UserError(f"{path} has no symbols", hint="do not strip them: llvm-strip -g keeps them")
     symbols = [(_printable(path, symbol.name), symbol) for symbol in table.iter_symbols()]
-    programs = tuple(
-        name
+    functions = [
+        (name, symbol["st_info"]["bind"])
         for name, symbol in symbols
         if symbol["st_info"]["type"] == "STT_FUNC"
-        and symbol["st_info"]["bind"] == "STB_GLOBAL"
         and isinstance(symbol["st_shndx"], int)
         and elf.get_section(symbol["st_shndx"]).name != ".text"
-    )
+    ]
+    if static := next((name for name, bind in functions if bind == "STB_LOCAL"), ""):
+        what = f"{path}: the program {static!r} is static, and libbpf opens no object that has one"
+        raise UserError(what, hint=f"declare it without `static`: int {static}(...)")
+    programs = tuple(name for name, _ in functions)
     maps = tuple(
         name
         for name, symbol in symbols
