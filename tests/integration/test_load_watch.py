@@ -86,6 +86,13 @@ def test_a_source_is_compiled_and_loaded(source: Path, capsys: pytest.CaptureFix
     assert {path.name for path in source.parent.iterdir()} == {"lb.bpf.o", "part.h", "prog.bpf.c"}
 
 
+def test_a_source_is_compared_with_an_earlier_one(source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (source.parent / "old.bpf.c").write_text(HEADER)
+    words = ("prog.bpf.c", "--against", "old.bpf.c", "--kernel", "6.12", "--arch", "x86_64")
+    assert load(Guests(one_is_refused), *words) == 1
+    assert "Against the earlier build: 3 answers compared; 2 worse" in capsys.readouterr().out
+
+
 def test_a_source_that_does_not_compile(source: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source.write_text('#include "vmlinux.h"\n')
     assert load(Guests(everything_loads), "prog.bpf.c") == 64

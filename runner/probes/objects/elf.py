@@ -77,8 +77,8 @@ class ObjectFile:
 
 
 def name_of(path: Path) -> str:
-    """`lb` of build/lb.bpf.o."""
-    return path.name.removesuffix(".o").removesuffix(".bpf")
+    """`lb` of build/lb.bpf.o, and of the lb.bpf.c that it is compiled from."""
+    return path.name.removesuffix(".o").removesuffix(".c").removesuffix(".bpf")
 
 
 def read_object(path: Path) -> ObjectFile:
