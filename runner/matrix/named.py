@@ -13,7 +13,7 @@ from runner.kernels.local import LocalSource
 from runner.kernels.source import meant
 from runner.matrix import Matrix
 from runner.model import Cell, Lock, Pin, Plain
-from runner.model.architecture import ARCHITECTURES, likely
+from runner.model.architecture import architecture
 from runner.model.version import Versions
 
 
@@ -44,8 +44,7 @@ def named_kernels(
     file = matrix.file
     every = tuple(dict.fromkeys(archs or (one.arch for one in matrix.wanted())))
     for arch in archs:
-        if arch not in ARCHITECTURES:
-            raise UserError(f"unknown architecture {arch!r}; {likely(arch)}")
+        architecture(arch)
     own = [_on(entry, entry.architectures or file.architectures, every) for entry in (*file.kernels, *file.include)]
     own = [entry for entry in own if entry.architectures]
     versions, found, sources = [], [], set()

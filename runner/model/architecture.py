@@ -153,11 +153,11 @@ def likely(name: str) -> str:
 
 
 def architecture(name: str) -> Architecture:
-    """The row called `name`. Raises UserError, naming the known ones."""
+    """The row called `name`. Raises UserError, with what may be meant."""
     try:
         return ARCHITECTURES[name]
     except KeyError:
-        raise UserError(f"unknown architecture {name!r}", hint=f"known: {', '.join(ARCHITECTURES)}") from None
+        raise UserError(f"unknown architecture {name!r}", hint=likely(name)) from None
 
 
 def arch_order(name: str) -> tuple[int, str]:

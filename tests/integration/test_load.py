@@ -131,7 +131,7 @@ MISTAKES = [
     (["text.bpf.o", "--kernel", "9.99"], "text.bpf.o is not an ELF file"),  # the file is read before an archive
     (["lb.bpf.o", "--kernel", "9.99", "--arch", "s390x"], "not built for s390x, which is big-endian"),
     (["lb.bpf.o", "--kernel", ""], "--kernel : '' is neither a series"),
-    (["lb.bpf.o", "--arch", "amd64"], "unknown architecture 'amd64'; did you mean 'x86_64'?"),
+    (["lb.bpf.o", "--arch", "amd64"], "unknown architecture 'amd64'\n  did you mean 'x86_64'?"),
     (["--resume", "nope"], "no run 'nope' in"),
 ]
 
