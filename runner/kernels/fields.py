@@ -62,7 +62,7 @@ def quoted(value: object) -> object:
 
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-_PATH = r"/[A-Za-z0-9._/+:=-]{0,255}"
+_PATH = r"/[A-Za-z0-9._/+:=@~-]{0,255}"  # a comma divides paths in a source's text
 
 Name = Annotated[
     str,
@@ -70,7 +70,7 @@ Name = Annotated[
     Matches("a name", _NAME, "letters, digits and `.`, `_`, `-`, at most 64, no sign at its start"),
 ]
 Arch = Annotated[str, OneOf("architecture", ARCHITECTURES, likely)]
-AbsolutePath = Annotated[str, Matches("a path", _PATH, "it must begin with / and be of letters, digits and ._/+:=-")]
+AbsolutePath = Annotated[str, Matches("a path", _PATH, "it must begin with / and be of letters, digits and ._/+:=@~-")]
 _DOTTED = r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}"
 _SERIES = rf"{_DOTTED}([-~]rc[0-9]{{1,3}})?(-[0-9][A-Za-z0-9.+~_-]{{0,63}})?"
 _BOUND = rf"(>=|<=|>|<){_DOTTED}"

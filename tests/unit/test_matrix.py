@@ -86,7 +86,7 @@ def test_every_source_has_its_own_words(tmp_path: Path) -> None:
   - {debian: trixie, series: "6.12", flavours: [16k], name: big}
   - {installed: all, architectures: [x86_64]}
   - {path: /srv/k+1/vmlinuz, modules: /srv/k/6.9.1, architectures: [x86_64]}
-  - {tree: /home/me/linux, architectures: [x86_64]}
+  - {tree: /srv/jobs/night@2/linux, architectures: [x86_64]}
 """
     matrix = loaded(tmp_path, small(kernels, architectures="[x86_64, arm64]"))
     assert [(one.name, one.source, one.arch, one.which) for one in matrix.wanted()] == [
@@ -97,7 +97,7 @@ def test_every_source_has_its_own_words(tmp_path: Path) -> None:
         ("big-16k", "debian:trixie/6.12/16k", "arm64", None),
         ("installed", "installed:all", "x86_64", "all"),
         ("vmlinuz", "path:/srv/k+1/vmlinuz,/srv/k/6.9.1", "x86_64", None),
-        ("linux", "tree:/home/me/linux", "x86_64", None),
+        ("linux", "tree:/srv/jobs/night@2/linux", "x86_64", None),
     ]
     texts = [one.source for one in matrix.wanted()]
     assert [source_of(text).text for text in texts] == texts
