@@ -122,7 +122,7 @@ class FakeGuest:
 
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         self.pushed = json.loads(files["asks.json"])
-        yield json.dumps({"event": "hello", "facts": {"release": "6.12.0-amd64"}})
+        yield json.dumps({"event": "hello", "facts": {"release": "6.12.0-amd64"}, "clock_s": 8.0})
         for number, ask in enumerate(self.pushed["asks"]):
             yield json.dumps({"event": "begin", "probe": ask["probe"]})
             self._misbehave(ask["probe"])
@@ -133,7 +133,8 @@ class FakeGuest:
             body = {"load_errno": 0, "fields": {"error": -22}}
             yield json.dumps({"event": "answer", "probe": ask["probe"], "body": body})
         if self.behaviour != "ends-early":
-            yield json.dumps({"event": "end", "asked": len(self.pushed["asks"])})
+            clock_s = 600.0 if self.behaviour == "fast-clock" else 8.0
+            yield json.dumps({"event": "end", "asked": len(self.pushed["asks"]), "clock_s": clock_s})
 
     def _misbehave(self, probe: str) -> None:
         if probe != "claim-1:tc":

@@ -204,10 +204,10 @@ class Ready:
         self._modules |= load_modules(new)
         agent = Agent(prober, trace=document["trace"], kmsg=open_kmsg())
         modules = {name: self._modules[name] for name in document["modules"]}
-        agent.say("hello", {"facts": facts(modules, self._libbpf.version())})
+        agent.say("hello", {"facts": facts(modules, self._libbpf.version()), "clock_s": monotonic()})
         for ask in document["asks"]:
             agent.ask(ask)
-        agent.say("end", {"asked": len(document["asks"])})
+        agent.say("end", {"asked": len(document["asks"]), "clock_s": monotonic()})
 
 
 def _imported(kind: str) -> ModuleType:

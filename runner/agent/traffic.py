@@ -9,6 +9,7 @@ from __future__ import annotations
 import _socket as socket  # see conntrack.py
 import fcntl
 import struct
+from time import monotonic, sleep
 
 from .conntrack import Table
 from .guest import Namespace, ip
@@ -47,6 +48,7 @@ _FLAGS = struct.pack("=H", _UP)
 _ROUTE = struct.Struct("@L16s16s16sHhLPhPLLH")  # struct rtentry
 _ANY = "0.0.0.0"  # noqa: S104  all addresses of a namespace of our own
 _PATIENCE_S = 10.0  # far more than a loaded machine needs: what is late is not what is lost
+_UNACKED = 24  # offset of tcpi_unacked, struct tcp_info
 _REQUEST, _REPLY = b"request", b"reply"
 
 # Beside the program's own result. Addresses are numbers; _OF_ENTRY are those of the flow's one entry, or 0.
@@ -181,8 +183,20 @@ def _tcp(ends: list[socket.socket], address: str, server: Server, fields: dict[s
         fields["delivered"] += there.recv(len(_REQUEST)) == _REQUEST
         there.sendall(_REPLY)
         fields["answered"] += client.recv(len(_REPLY)) == _REPLY
-    # Acknowledge the reply now: the entry of a connection with unacknowledged data has another timeout.
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)  # acknowledge the reply now
+    _await_acknowledged(there)
+
+
+def _await_acknowledged(end: socket.socket) -> None:
+    """The entry of a connection with unacknowledged data has another timeout: net/netfilter/nf_conntrack_proto_tcp.c.
+
+    Raises TimeoutError.
+    """
+    limit = monotonic() + _PATIENCE_S
+    while any(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED + 4)[_UNACKED:]):
+        if monotonic() > limit:
+            raise TimeoutError
+        sleep(0.001)
 
 
 def _udp(ends: list[socket.socket], address: str, server: Server, fields: dict[str, int]) -> None:

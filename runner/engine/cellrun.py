@@ -18,6 +18,7 @@ from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.boot import TO_AGENT, agent_lost
 from runner.guest.interface import BootOrder, Guest, Warm
+from runner.guest.snapshots import Snapshots
 from runner.kernels.config import read_config
 from runner.kernels.needs import Abilities, build_of
 from runner.model import Ask, Cell, CellResult, Outcome, Sha256
@@ -29,6 +30,7 @@ from runner.probes.kinds import KINDS
 from runner.text import counted
 
 SNAPSHOTS = "snapshots"  # in the cache, beside the folder of guests
+_AHEAD, _AHEAD_S = 1.5, 5.0  # of a guest's clock
 _MAX_BOOTS = 16  # of one cell: each probe that kills its guest costs two
 # init/do_mounts.c, init/main.c, virtme-ng's initramfs
 _NO_ROOT = re.compile(r"Unable to mount root fs|No working init found|Failed to mount .*We are stuck")
@@ -173,7 +175,7 @@ def _ask_everything(
                     record.boot_s = round(time.monotonic() - begun, 3)
                 before(guest)
                 tell(Phase.PROBING, counted(len(asks), "probe"))
-                _ask(record, guest, payload, deadline)
+                _check_clock(record, boot, _ask(record, guest, payload, deadline))
                 record.lived(guest.splats)
                 if record.done:
                     answered(guest)
@@ -201,14 +203,18 @@ def _how(boot: BootOrder, number: int) -> str:
     return ", ".join(filter(None, (f"boot {number}" if number > 1 else "", way)))
 
 
-def _ask(record: CellRecord, guest: Guest, payload: Files, deadline: Deadline) -> None:
-    """Push the agent and let it ask. Raises what the guest raises, and InfraError when the agent itself fails."""
+def _ask(record: CellRecord, guest: Guest, payload: Files, deadline: Deadline) -> float:
+    """Push the agent and let it ask. The seconds from its first line to its last.
+
+    Raises what the guest raises, and InfraError when the agent itself fails.
+    """
     transcript, limits = record.heard, record.order.cell.limits
     files = {**payload, "asks.json": _questions(record.asks, record.order)}
-    begun = time.monotonic()
+    heard = begun = time.monotonic()
     try:
-        for line in guest.ask(files, silence=lambda: limits.deadline("probe_s"), deadline=deadline):
+        for number, line in enumerate(guest.ask(files, silence=lambda: limits.deadline("probe_s"), deadline=deadline)):
             transcript.feed(line)
+            heard = heard if number else time.monotonic()
     finally:
         record.probe_s = round(record.probe_s + time.monotonic() - begun, 3)
         transcript.begins(guest.begun)
@@ -219,6 +225,21 @@ def _ask(record: CellRecord, guest: Guest, payload: Files, deadline: Deadline) -
         said = guest.run(f"{TO_AGENT} && tail -c 2000 agent.err", deadline=limit).stdout.strip()
         noise = "\n".join(transcript.noise)
         raise InfraError(f"the agent ended too early:\n{said or noise or '(it said nothing)'}")
+    return time.monotonic() - heard
+
+
+def _check_clock(record: CellRecord, boot: BootOrder, host_s: float) -> None:
+    """Raises GuestLost when the guest's clock ran ahead: what it says of time is then not its kernel's.
+
+    x86_64 calibrates the TSC against an emulated timer, which goes wrong on a host that starves its guests.
+    """
+    guest_s = record.heard.guest_s
+    if guest_s > _AHEAD * host_s + _AHEAD_S:
+        why = f"the guest's clock went {guest_s:.0f} s ahead in {host_s:.0f} s: its kernel measured it wrongly"
+        record.heard.distrust(record.asks, why)
+        if boot.warm:
+            Snapshots(boot.warm.snapshots).remove(boot.warm.key)
+        raise GuestLost(why, hint="this host is overloaded: fewer concurrent guests (-n)")
 
 
 def _questions(asks: tuple[Ask, ...], order: CellOrder) -> bytes:

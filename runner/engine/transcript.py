@@ -36,6 +36,7 @@ class Transcript:
     careful: set[str] = field(default_factory=set)  # probes with items in which a guest was lost
     ended: bool = False
     noise: list[str] = field(default_factory=list)
+    guest_s: float = 0.0  # from the first line to the last one, by the guest's clock
     _closed: set[Place] = field(default_factory=set)  # items that are not asked any more
 
     def feed(self, line: str) -> None:
@@ -52,6 +53,7 @@ class Transcript:
         match kind:
             case "hello":
                 self.facts = Facts.model_validate(event["facts"])
+                self.guest_s = -_clock(event)
             case "begin":
                 self.in_flight = Place(self.ask(event["probe"]).probe, str(event.get("item", "")))
             case "answer":
@@ -65,6 +67,7 @@ class Transcript:
                 self.in_flight = None
             case "end":
                 self.ended = True
+                self.guest_s += _clock(event)
             case _:
                 raise ValueError(kind)
 
@@ -112,7 +115,18 @@ class Transcript:
         kind = self.ask(place.probe).kind
         self.answers[place] = Answer(kind=kind, probe=place.probe, item=place.item, failed=why)
 
+    def distrust(self, asks: Iterable[Ask], why: str) -> None:
+        """What was answered to `asks` does not count."""
+        asked = {ask.probe for ask in asks}
+        for place in [place for place in self.answers if place.probe in asked]:
+            self.give_up(place, why)
+
     def close(self, place: Place) -> None:
         """It is not asked any more, and has no answer: it took the kernel down."""
         self.answers.pop(place, None)
         self._closed.add(place)
+
+
+def _clock(event: dict[str, object]) -> float:
+    """Seconds of the guest's CLOCK_MONOTONIC."""
+    return float(str(event.get("clock_s", 0.0)))

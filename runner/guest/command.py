@@ -41,9 +41,6 @@ _SHARED: Mapping[Share, tuple[str, ...]] = {
 # serial port. Warnings and worse are what a post-mortem needs.
 _LOGLEVEL = 5
 
-# The self-test of an entropy source that a guest does not use: 140 million instructions, a twentieth of a boot.
-_LEFT_OUT = "initcall_blacklist=jent_mod_init"
-
 # A kernel cuts a command line that is too long for it without a word, from its end, where vng names the init process:
 # the guest then panics for another reason. qemu takes the last one that it is given.
 _QEMU = """\
@@ -123,7 +120,7 @@ def _disk(order: BootOrder, files: BootFiles, keys: Path, words: Iterable[str], 
     the kernel, an initramfs of ours, and a command line for that.
     """
     row = order.architecture
-    console = f"console={row.console} {row.early_console} panic=-1 loglevel={_LOGLEVEL} {_LEFT_OUT}"
+    console = f"console={row.console} {row.early_console} panic=-1 loglevel={_LOGLEVEL}"
     options += ["-kernel", _safe(files.kernel), "-initrd", _safe(keys.with_name(INITRD))]
     options += ["-append", " ".join((*console.split(), *words))]
     options += ["-drive", f"if=none,id=modules,format=raw,readonly=on,file={_safe(files.modules)}"]

@@ -97,6 +97,13 @@ def test_a_connection_that_drops_without_a_panic_is_the_hosts_fault(tmp_path: Pa
     assert [observation.probe for observation in seen_of(result)] == ["claim-0:tc"]
 
 
+def test_no_answer_of_a_guest_whose_clock_runs_ahead_counts(tmp_path: Path) -> None:
+    result = run(tmp_path, "fast-clock")
+    assert (result.outcome, result.crashed) == (Outcome.LOST, ())
+    assert [answer.failed for answer in result.answers] == [result.cause.partition("\n")[0]] * 4
+    assert result.cause.startswith("the guest's clock went 592 s ahead in 0 s")
+
+
 def test_nonsense_from_the_guest_is_no_answer(tmp_path: Path) -> None:
     result = run(tmp_path, "nonsense")
     assert result.outcome is Outcome.RAN
