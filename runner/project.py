@@ -166,7 +166,7 @@ class Project:
             try:
                 cells = self.matrix.cells(self.lock())
             except UserError:
-                cells = store.load().cells
+                cells = store.load(answers=False).cells
             run, sources = newest(store, cells, consoles=consoles)
         return judge_run(run, expectations).model_copy(update={"sources": sources})
 

@@ -56,7 +56,8 @@ def printable(text: str) -> str:
 
 def plain(text: str, width: int | None = None) -> str:
     """`text` as one line, cut to `width` characters."""
-    line = " ".join(" ".join(lines(text)).split())
+    harmless = text.isascii() and text.isprintable()  # as nearly every text is; a site has millions
+    line = " ".join((text if harmless else " ".join(lines(text))).split())
     return line if width is None or len(line) <= width else f"{line[: width - 1].rstrip()}…"
 
 

@@ -29,8 +29,8 @@ from runner.results.bisections import load_bisections
 from runner.results.docscheck import docs_check, load
 from runner.results.history import history, signatures
 from runner.results.lookup import compare, side
-from runner.results.model import JudgedCell, JudgedRun, RunKind, judge_run
-from runner.results.series import Measured, builds, different, measurements
+from runner.results.model import JudgedCell, JudgedRun, RunKind
+from runner.results.series import Measured, builds, different, judged_runs, measurements
 from runner.results.statements import statements
 from runner.results.stories import Only, overview
 from runner.text import counted, nearest
@@ -77,10 +77,10 @@ def html(
     said = {it.id: (it.says, it.sources) for it in expectations.said()}
     shown = project.newest(run, consoles=True)
     with project.store() as store:
-        listed = [info.id for info in store.runs() if info.kind is RunKind.MATRIX][:runs]
-        bisections = load_bisections(store)
-        pages = [judge_run(store.load(each), expectations) for each in dict.fromkeys([shown.run.id, *listed])]
-    count = write_site(output, site(shown, pages, said, bisections))
+        wanted = {shown.run.id, *[info.id for info in store.runs() if info.kind is RunKind.MATRIX][:runs]}
+        listed = [info.id for info in reversed(store.runs()) if info.id in wanted]
+        pages = judged_runs(store, expectations, listed)
+        count = write_site(output, site(shown, pages, said, load_bisections(store)))
     emit(f"{output / 'index.html'}: {counted(count, 'file')}")
 
 

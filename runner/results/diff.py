@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import is_
 
 from runner.model import Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
@@ -147,6 +148,8 @@ def cell_changes(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
     """What changed in one cell. A cell that did not run says so once, not for every probe."""
     yield from _outcome(old, new)
     if old.result.outcome is not Outcome.RAN or new.result.outcome is not Outcome.RAN:
+        return
+    if len(old.rows) == len(new.rows) and all(map(is_, old.rows, new.rows)):
         return
     before = {_key(row): row for row in old.rows}
     for row in new.rows:

@@ -31,7 +31,7 @@ PackedError = ZstdError
 
 _LEVEL = 9
 _WINDOW_LOG = 23  # a base and a text of 4 MiB each still see one another
-_BASES = 64  # in memory, as many as a night needs: a few hundred kilobytes each
+_BASES = 128  # in memory, as many as a night needs: a few hundred kilobytes each
 _SMALL_BYTES = 4096  # a packed text that is not worth a base of its own
 _MAX_BYTES = 1 << 28  # of one result; what says that it holds more is damaged
 
@@ -58,13 +58,28 @@ def lines_of(result: CellResult) -> list[Line]:
     return [head.encode(), *map(_line, result.answers)]
 
 
-def result_of(lines: list[Line], cell: Cell, *, boots: int = 1, kept: tuple[Kept, ...] = ()) -> CellResult:
-    """The other way round; how often it was booted has a place of its own, too. Raises ValueError."""
+def result_of(
+    lines: Sequence[Line],
+    cell: Cell,
+    *,
+    boots: int = 1,
+    kept: tuple[Kept, ...] = (),
+    known: dict[Line, Answer] | None = None,
+) -> CellResult:
+    """The other way round; how often it was booted has a place of its own, too. Raises ValueError.
+
+    `known` are answers by their lines: where several results are read, equal answers are one object.
+    """
     # not validated once more: a checksum tells that this is what was written, and half the time of a report is this
-    answers = [Answer.model_construct(**from_json(line)) for line in lines[1:]]
+    known = {} if known is None else known
+    answers = [known.get(line) or known.setdefault(line, _read(line)) for line in lines[1:]]
     given = {"cell": cell, "answers": answers, "boots": boots, "kept": kept}
     result = CellResult.model_validate({**from_json(lines[0]), **given})
     return unbooted(result) if result.is_kept else result
+
+
+def _read(line: Line) -> Answer:
+    return Answer.model_construct(**from_json(line))
 
 
 def unbooted(result: CellResult) -> CellResult:

@@ -15,7 +15,7 @@ from datetime import datetime
 from runner.model import Build, Cell, Outcome, Row
 from runner.probes.expectations import Bulk, Expectations
 from runner.results.availability import Topic
-from runner.results.model import RunKind
+from runner.results.model import JudgedCell, JudgedRun, RunKind
 from runner.results.packed import PackedError, SteadyReader
 from runner.results.rowcache import NAME, Judged, RowCache, row_cache
 from runner.results.store import ResultStore
@@ -105,6 +105,38 @@ def _judged(
         results = [(it.digest, *reader.read(store.lines(it), it.cell)) for it in new[at : at + _BATCH]]
         judged |= rows.add([(digest, bulk.rows(result, context)) for digest, result, context in results])
     return judged
+
+
+def judged_runs(store: ResultStore, expectations: Expectations, run_ids: Sequence[str]) -> Iterator[JudgedRun]:
+    """These runs, to be looked at one after another: without answers, and with rows that have no particulars.
+
+    What answered alike is read and judged once; a name that one of the kernels has is looked for in all.
+    """
+    runs: dict[str, dict[str, Final]] = defaultdict(dict)
+    for it in store.finals():
+        if it.run in run_ids and it.outcome is Outcome.RAN:
+            runs[it.run][it.cell.id] = it
+    reader = SteadyReader()
+    different = {it.digest: it for mine in runs.values() for it in mine.values()}
+    by_kernel = sorted(different.items(), key=lambda each: each[1].cell.id)
+    read = {digest: reader.read(store.lines(it), it.cell) for digest, it in by_kernel}
+    expectations = expectations.grown(result for result, _ in read.values())
+    bulk = Bulk(expectations)
+    rows = {digest: bulk.rows(*it) for digest, it in read.items()}
+    for run_id in run_ids:
+        run, mine = store.load(run_id, answers=False), runs[run_id]
+        cells = []
+        for result in map(run.final, run.cells):
+            known = mine.get(result.cell.id)
+            cell = JudgedCell(
+                result=result,
+                rows=rows[known.digest] if known else expectations.rows(result),
+                splats=expectations.splats(result),
+                earlier=run.attempts(result.cell.id)[:-1],
+            )
+            cells.append(cell)
+        issues = expectations.known_issues([(it.result, it.rows) for it in cells])
+        yield JudgedRun(run=run, cells=tuple(cells), known_issues=issues)
 
 
 def builds(measured: Iterable[Measured]) -> tuple[KnownBuild, ...]:

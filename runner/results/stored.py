@@ -18,7 +18,7 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from runner.errors import UserError
-from runner.model import Asked, AskedCell, Build, Cell, CellResult, Kept, Limits, Outcome
+from runner.model import Answer, Asked, AskedCell, Build, Cell, CellResult, Kept, Limits, Outcome
 from runner.results import evidence
 from runner.results.database import connect, faults, only_writer, snapshot
 from runner.results.model import Run, RunHeader, RunInfo, RunKind
@@ -101,8 +101,9 @@ class StoredResults:
             ).fetchall()
             return tuple(RunInfo.model_validate(_header(row)) for row in rows)
 
-    def load(self, run_id: str | None = None, *, consoles: bool = False) -> Run:
-        """A run with its cells and results, by default the last matrix run. Consoles are read only when asked for."""
+    def load(self, run_id: str | None = None, *, consoles: bool = False, answers: bool = True) -> Run:
+        """A run with its cells and results, by default the last matrix run. Consoles are read only when asked for, and
+        answers only when they are wanted."""
         with faults(self.path), snapshot(self._db):
             seq = self._seq(run_id)
             header = RunHeader.model_validate(
@@ -114,13 +115,16 @@ class StoredResults:
                     "SELECT seq, content FROM cell WHERE run = ? ORDER BY position", (seq,)
                 )
             }
+            known: dict[Line, Answer] = {}
             results = []
             for cell, attempt, text, boots, kept in self._db.execute(
                 "SELECT cell, attempt, text, boots, kept FROM result JOIN cell ON cell.seq = result.cell"
                 " WHERE run = ? ORDER BY result.seq",
                 (seq,),
             ).fetchall():
-                result = result_of(self._texts.lines(text), cells[cell], boots=boots, kept=_kept(kept))
+                lines = self._texts.lines(text)
+                lines = lines if answers else lines[:1]
+                result = result_of(lines, cells[cell], boots=boots, kept=_kept(kept), known=known)
                 if consoles:
                     of = (result.kept[0].run, 1) if result.is_kept else (header.id, attempt)
                     console = evidence.read_console(self.path.parent, of[0], result.cell.id, of[1])

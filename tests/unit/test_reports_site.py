@@ -16,7 +16,7 @@ from runner.model import State, StructLayout, StructMember, Verdict
 from runner.reports.site import STATIC, site, write_site
 from runner.reports.site.evidence import slug
 from runner.reports.site.pages import changes
-from runner.results.diff import Trend
+from runner.results.diff import Change, Trend
 from runner.results.model import JudgedRun
 from tests.unit import results_samples as samples
 from tests.unit.hostile_samples import hostile_run
@@ -214,12 +214,16 @@ def at(judged: JudgedRun, hours: int, run_id: str) -> JudgedRun:
     return judged.model_copy(update={"run": run.model_copy(update={"id": run_id, "started": begun, "finished": None})})
 
 
+def changes_of(*runs: JudgedRun) -> dict[str, list[list[Change]]]:
+    return {judged.run.id: found for judged, found in changes(runs)}
+
+
 def test_changes_are_held_against_the_last_answer() -> None:
     first, part = at(samples.clean_run(), 0, "first"), at(samples.judged(cells=samples.CELLS[:2]), 1, "part")
     worse = samples.clean_run()
     for cell in ("6.12.117-x86_64", "6.12.117-arm64"):
         worse = samples.with_claim(worse, cell, 3, verdict=Verdict.BROKEN)
-    found = changes([at(samples.clean_run(), 3, "again"), at(worse, 2, "worse"), part, first])
+    found = changes_of(first, part, at(worse, 2, "worse"), at(samples.clean_run(), 3, "again"))
     assert found["first"] == found["part"] == []
     [group] = found["worse"]
     assert (group[0].before, group[0].after) == ("holds: error -EINVAL", "broken: error -EINVAL")
@@ -231,7 +235,7 @@ def test_changes_are_held_against_the_last_answer() -> None:
 def test_no_answer_is_no_change() -> None:
     open_claim = samples.with_claim(samples.clean_run(), samples.CELLS[0].id, 0, verdict=Verdict.NO_ANSWER)
     runs = [at(samples.clean_run(), 0, "a"), at(open_claim, 1, "b"), at(samples.clean_run(), 2, "c")]
-    assert changes(runs) == {"a": [], "b": [], "c": []}
+    assert changes_of(*runs) == {"a": [], "b": [], "c": []}
 
 
 def test_state_of_a_kfunc_that_is_gone_is_a_change_for_the_worse() -> None:
@@ -239,7 +243,7 @@ def test_state_of_a_kfunc_that_is_gone_is_a_change_for_the_worse() -> None:
     cell = samples.with_state(gone.cells[0], state=State.ABSENT)
     state = next(row for row in cell.rows if row.state)
     gone = gone.model_copy(update={"cells": (cell, *gone.cells[1:])})
-    [[change]] = changes([at(samples.clean_run(), 0, "a"), at(gone, 1, "b")])["b"]
+    [[change]] = changes_of(at(samples.clean_run(), 0, "a"), at(gone, 1, "b"))["b"]
     assert (change.key.name, change.kind) == (f"{state.subject} ({state.type})", Trend.WORSE)
     assert change.after.startswith("absent")
 

@@ -14,10 +14,11 @@ from runner.probes.census.answers import taken
 from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.claims.answers import Observation
 from runner.probes.expectations import Expectations
+from runner.probes.verifier import steady
 from runner.results.lookup import side
 from runner.results.packed import digest_of
 from runner.results.rowcache import NAME
-from runner.results.series import measurements
+from runner.results.series import judged_runs, measurements
 from runner.results.store import ResultStore
 from tests.answers import answers_of, seen_of, with_answers
 from tests.samples import ROOT
@@ -86,6 +87,24 @@ NIGHTS = (
     agent_samples.result("6.1.192"),
     agent_samples.result("7.3.4"),
 )
+
+
+def test_runs_that_are_judged_together_have_the_rows_that_each_has_alone(
+    store: ResultStore, expectations: Expectations
+) -> None:
+    keep(store, *NIGHTS)
+    names = [f"night-{number}" for number in range(len(NIGHTS))]
+    together = expectations.grown(NIGHTS)
+    found = list(judged_runs(store, expectations, names))
+    assert [judged.run.id for judged in found] == names
+    for judged, result in zip(found, NIGHTS, strict=True):
+        (cell,) = judged.cells
+        assert [steadied(row) for row in cell.rows] == [steadied(row) for row in together.rows(result)]
+        assert (cell.result.host, cell.result.timings) == (result.host, result.timings)
+
+
+def steadied(row: Row) -> Row:
+    return replace(row, log=steady(row.log))
 
 
 def test_rows_over_all_runs_are_those_of_a_judge_that_remembers_nothing(

@@ -21,7 +21,7 @@ from runner.model import (
 )
 from runner.model.errnos import errno_words
 from runner.model.version import KernelVersion
-from runner.probes.census.answers import NAME, CensusBody, probe_of, taken
+from runner.probes.census.answers import NAME, CensusBody, probe_of, tagged, taken
 from runner.probes.census.judge import CensusJudge, CensusNames
 from runner.probes.census.kfuncs import KfuncList, load_kfuncs
 from runner.probes.files import ProbeFile
@@ -82,9 +82,7 @@ class Census(Kind[CensusNames]):
         return CensusNames(load_kfuncs(root) if families else KfuncList(), families)  # else nobody asks about kfuncs
 
     def grown(self, known: CensusNames, results: Iterable[CellResult]) -> CensusNames:
-        return CensusNames(
-            known.kfuncs.grown(kfunc for result in results for kfunc in taken(result).tagged), known.families
-        )
+        return CensusNames(known.kfuncs.grown(kfunc for result in results for kfunc in tagged(result)), known.families)
 
     def asks(self, known: CensusNames, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
         names = tuple(sorted(known.names))

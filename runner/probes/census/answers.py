@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Annotated
@@ -68,9 +68,22 @@ class Taken:
         """The kfuncs that the kernel's own BTF calls so, each with what holds it."""
         return frozenset((answer.kfunc, answer.object) for answer in self.answers if TAG in answer.tags)
 
+    @cached_property
+    def without_kfuncs(self) -> bool:
+        """Does the kernel not know what a kfunc is?"""
+        return any(NO_CALLS in answer.log for answer in self.answers)
+
 
 def probe_of(prog_type: str) -> str:
     return f"{NAME}:{prog_type}"
+
+
+def tagged(result: CellResult) -> Iterator[tuple[str, str]]:
+    """As `Taken` has it. Many times faster."""
+    for it in result.answers:
+        body = it.body
+        if it.kind == NAME and it.item and isinstance(tags := body.get("tags"), list) and TAG in tags:
+            yield it.item, str(body.get("object") or "")
 
 
 def taken(result: CellResult) -> Taken:

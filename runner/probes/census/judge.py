@@ -16,7 +16,6 @@ from runner.probes.files import Family
 from runner.probes.kind import CRASHED, VMLINUX, built_without, not_asked, unready
 from runner.probes.verifier import (
     NEEDS_DEVICE,
-    NO_CALLS,
     NO_KFUNCS,
     Reading,
     calls_missing,
@@ -215,7 +214,7 @@ def absence(result: CellResult, asked: Taken, kfunc: str, known: KfuncList, home
     """
     if why := unready(result, VMLINUX):
         return State.NO_ANSWER, why
-    if any(NO_CALLS in answer.log for answer in asked.answers):
+    if asked.without_kfuncs:
         return State.ABSENT, NO_KFUNCS
     for module in homes:
         option = known.objects[module].config if module in known.objects else ""

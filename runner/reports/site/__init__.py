@@ -33,9 +33,9 @@ __all__ = ["STATIC", "Sayings", "site", "write_site"]
 
 
 def site(
-    judged: JudgedRun, runs: Sequence[JudgedRun], said: Sayings, bisections: Sequence[Bisection] = ()
+    judged: JudgedRun, runs: Iterable[JudgedRun], said: Sayings, bisections: Sequence[Bisection] = ()
 ) -> Iterator[tuple[str, str]]:
-    """(path, content) of every file. The grids show `judged`; each of `runs`, which hold `judged`, gets a page.
+    """(path, content) of every file. The grids show `judged`; each of `runs`, the earliest first, gets a page.
 
     `said`: what is claimed in words and who says so, by the probe without its type.
     """

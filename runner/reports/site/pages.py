@@ -20,7 +20,7 @@ from runner.reports.summary import covers, moment, sentences
 from runner.results.availability import Availability, Column, Topic, availability, places
 from runner.results.bisections import Bisection
 from runner.results.diff import Change, Trend, cell_changes, trend_order
-from runner.results.model import JudgedCell, JudgedRun
+from runner.results.model import JudgedCell, JudgedRun, RunHeader
 from runner.text import plain
 
 _SHOWN = (Trend.WORSE, Trend.OTHERWISE, Trend.BETTER)  # what has no answer, before or after, is no change
@@ -43,7 +43,7 @@ class Pages:
     """`judged` is what the grids show; `grid` has all that was asked about. Runs and bisections have a page each."""
 
     def __init__(
-        self, judged: JudgedRun, runs: Sequence[JudgedRun], grid: Availability, bisections: Sequence[Bisection] = ()
+        self, judged: JudgedRun, runs: Iterable[JudgedRun], grid: Availability, bisections: Sequence[Bisection] = ()
     ) -> None:
         self._judged = judged
         self._runs = runs
@@ -128,20 +128,20 @@ class Pages:
 
     def _run_pages(self) -> Iterator[tuple[str, str]]:
         """The page of each run, and their list, the last run first."""
-        changed = changes(self._runs)
-        last_first = sorted(self._runs, key=lambda judged: judged.run.started, reverse=True)
-        for judged in last_first:
+        listed: list[tuple[RunHeader, int, tuple[str, ...]]] = []
+        for judged, changed in changes(self._runs):
+            figures = sentences(judged)
+            listed.append((judged.run.header, len(changed), figures))
             yield self._page(
                 f"run/{judged.run.id}.html",
                 "run",
                 of=judged.run,
-                figures=sentences(judged),
-                changes=changed[judged.run.id],
+                figures=figures,
+                changes=changed,
                 findings=findings(availability(judged), judged.known_issues, judged.run.id),
                 cells=[(cell, *_outcome(cell)) for cell in judged.cells],
             )
-        listed = [(judged, len(changed[judged.run.id]), sentences(judged)) for judged in last_first]
-        yield self._page("runs.html", "runs", listed=listed)
+        yield self._page("runs.html", "runs", listed=reversed(listed))
 
     def _bisection_pages(self) -> Iterator[tuple[str, str]]:
         """Nothing when there are none."""
@@ -227,21 +227,19 @@ def _width(names: Iterable[str]) -> str:
     return f"w{next((width for width in _WIDTHS if longest <= width), _WIDTHS[-1])}"
 
 
-def changes(runs: Sequence[JudgedRun]) -> dict[str, list[list[Change]]]:
-    """For each run its changes, those that differ in the cell alone together.
+def changes(runs: Iterable[JudgedRun]) -> Iterator[tuple[JudgedRun, list[list[Change]]]]:
+    """Each run, the earliest first, with its changes, those that differ in the cell alone together.
 
     A cell is compared with its last earlier answer: a run of a part of the matrix does not make the others look new.
     Kernels are known by their names in the matrix: their versions change from run to run.
     """
     last: dict[tuple[str, str], JudgedCell] = {}
-    found = {}
-    for judged in sorted(runs, key=lambda judged: judged.run.started):
+    for judged in runs:
         answered = {
             (it.result.cell.name, it.result.cell.arch): it for it in judged.cells if it.result.outcome in ANSWERS
         }
         pairs = [(last[place], cell) for place, cell in answered.items() if place in last]
         every = sorted((change for pair in pairs for change in cell_changes(*pair)), key=trend_order)
         changed = [change for change in every if change.kind in _SHOWN]
-        found[judged.run.id] = alike(changed, lambda it: (it.kind, it.key.name, plain(it.before), plain(it.after)))
         last |= answered
-    return found
+        yield judged, alike(changed, lambda it: (it.kind, it.key.name, plain(it.before), plain(it.after)))
