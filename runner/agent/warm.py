@@ -21,6 +21,7 @@ import sys
 import time
 
 from .__main__ import Ready
+from .guest import load_modules, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,15 +32,19 @@ _PORTS = "/sys/class/virtio-ports"
 _ADD_ENTROPY, _RESEED = 0x40085203, 0x5207  # RNDADDENTROPY, RNDRESEEDCRNG of linux/random.h
 _POWERPC_ADD_ENTROPY = 0x80085203  # its ioctls have their direction elsewhere
 _PAUSE_S = 0.01
+_TRIES = 500
 _BLOCK = 1 << 16
 
 
 def open_port(name: str = PORT) -> int:
-    """Raises OSError when the machine has no such port."""
-    for port in sorted(os.listdir(_PORTS)):
-        with open(os.path.join(_PORTS, port, "name"), encoding="ascii") as file:
-            if file.read().strip() == name:
+    """Raises OSError when the machine has no such port. The driver may be a module, and learns names a bit later."""
+    if not os.path.isdir(_PORTS):
+        load_modules(["virtio_console"])
+    for _ in range(_TRIES):
+        for port in sorted(os.listdir(_PORTS)):
+            if read(os.path.join(_PORTS, port, "name")) == name:
                 return os.open(f"/dev/{port}", os.O_RDWR | os.O_CLOEXEC)
+        time.sleep(_PAUSE_S)
     raise OSError(f"no port {name}")
 
 
