@@ -81,6 +81,9 @@ def test_each_reason_is_told_and_costs_its_own_program_alone(project: Project) -
     done = project.runner("load", *objects, "--attach", *kernels, "--arch", "x86_64")
     assert done.returncode == 1, done.stderr
     old, new = loaded(project)["cells"]
+    assert [(cell["start"], cell["no_snapshot"], cell["attempts"]) for cell in (old, new)] == [
+        ("snapshot", None, 1)
+    ] * 2
     assert {name: (said(old).get(name), said(new).get(name)) for name in said(old)} == SAID
     assert {row["modules"] for row in new["objects"] if row["id"].startswith("causes/")} == {"nf_flow_table"}
     causes = {row["id"]: row["cause"] for row in new["objects"]}
