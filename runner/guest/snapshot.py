@@ -49,13 +49,18 @@ from runner.process import Completed, own_folder, require, spawn
 log = logging.getLogger(__name__)
 
 _START_S = 30.0  # from qemu's start until the guest answers; on an idle machine it takes 0.3 s
+_READY_S = 60.0
 _CONNECTED_S = 3.0  # a qemu that runs has its sockets
 _PAUSE_S = 0.003
 _BEYOND_RAM = 64 << 20  # what else of a snapshot lies on the disk, and more
 _SHARED = [{"capability": "x-ignore-shared", "state": True}]
 _MAX_BANDWIDTH = 1 << 40
 
-_WARM_UP = "{to} && exec setsid {python} -c '{main}' {wanted} </dev/null >/dev/null 2>agent.err &"
+# its port needs a driver, which some kernels have as a module
+_WARM_UP = (
+    "/usr/sbin/modprobe -q virtio_console; "
+    "{to} && exec setsid {python} -c '{main}' {wanted} </dev/null >/dev/null 2>agent.err &"
+)
 _MAIN = "from agent.warm import main; main()"
 _FORGET = "rm -f /run/ssh/*"  # with the keys: the server that was booted with lets nobody in any more
 _SSH_PORT = 2222  # that one has 22
@@ -250,7 +255,8 @@ def _made(live: Guest, order: BootOrder, warm: Warm, stack: ExitStack, deadline:
         command = _WARM_UP.format(to=TO_AGENT, python=PYTHON, main=_MAIN, wanted=shlex.quote(wanted))
         live.run(command, deadline=deadline)
         with blame(live.log, live.supervisor, live.booted):
-            channel.ready(deadline)
+            seconds = min(_READY_S, deadline.remaining_s / 2)  # if it does not, there is still a boot
+            channel.ready(deadline.sooner(Deadline.after(seconds, "the limit for an agent")))
         live.ssh.transport.close()
     except (QmpError, GuestLost) as error:
         raise _NoSnapshotError(f"the agent did not get ready: {error}") from error
