@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from runner.caches import cache_root
 from runner.cli import BISECT, Finished
@@ -118,16 +119,22 @@ class Load:
         named: list[tuple[Path, str | None]] = [(file, None) for file in self.files]
         if self.against:
             named.append((self.against, f"{name_of(self.files[0])}{OLD}"))
-        return tuple(
-            ObjectEntry(
-                object=compiled.get(file) or _pattern(file),
+        return tuple(self._entry(compiled.get(file) or _pattern(file), id_) for file, id_ in named)
+
+    def _entry(self, pattern: str, id_: str | None) -> ObjectEntry:
+        try:
+            return ObjectEntry(
+                object=pattern,
                 id=id_,
                 up_to="attach" if self.attach else "load",
                 log="whole" if self.log else "cut",
                 only=tuple(self.program or ()),
             )
-            for file, id_ in named
-        )
+        except ValidationError as error:
+            (key, *_), value = error.errors()[0]["loc"], plain(str(error.errors()[0]["input"]))
+            if key == "only":
+                raise UserError(f"--program {value!r} cannot be a program's name", hint="like 'tail_*'") from None
+            raise UserError(f"{value!r} cannot be an object's id", hint="rename the file, without spaces") from None
 
 
 def _pattern(file: Path) -> str:

@@ -133,6 +133,8 @@ MISTAKES = [
     (["lb.bpf.o", "--kernel", ""], "--kernel : '' is neither a series"),
     (["lb.bpf.o", "--arch", "amd64"], "unknown architecture 'amd64'\n  did you mean 'x86_64'?"),
     (["--resume", "nope"], "no run 'nope' in"),
+    (["lb.bpf.o", "--program", ""], "--program '' cannot be a program's name\n  like 'tail_*'"),
+    (["l b.bpf.o", "--against", "lb.bpf.o"], "'l b@old' cannot be an object's id\n  rename the file"),
 ]
 
 
@@ -141,6 +143,7 @@ def test_a_mistake_is_told_with_what_to_do(
     project: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
     (project / "text.bpf.o").write_text("no object")
+    (project / "l b.bpf.o").write_text("no object")
     assert load(Guests(), "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == 1
     capsys.readouterr()
     assert load(Guests(), *words) == 64
