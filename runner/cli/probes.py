@@ -36,7 +36,7 @@ def learn(
     judged = project.newest(run)
     cells = [(cell.result, cell.rows) for cell in judged.cells]
     lesson, why = learned(cells), f"learned from {judged.run.id}"
-    rows = (row for _, rows in cells for row in rows if row.kind == NAME)
+    rows = [row for _, rows in cells for row in rows if row.kind == NAME]
     files = {row.subject.partition("/")[0]: str(row.details.get("file", "")) for row in rows}
     known = project.of_run(judged.run.id).expectations.known.get(NAME) or ()
     gone = list(unneeded(known, cells))
@@ -44,7 +44,11 @@ def learn(
         emit(f"# no entry for {plain(doubt)}")
     for each in gone:
         emit(f"# no kernel needs it any more: {plain(each)}")
-    if not (lesson.entries or lesson.doubts or gone):
+    if unknown := sum(not row.answered for row in rows):
+        emit(f"# nothing is learned from {counted(unknown, 'row')} without an answer")
+    elif not rows:
+        emit(f"# nothing to learn from {judged.run.id}: it has no answers about objects")
+    elif not (lesson.entries or lesson.doubts or gone):
         emit(f"# nothing to learn from {judged.run.id}: all objects load as expected")
     if write is None:
         emit(shown(lesson.entries, why, files))

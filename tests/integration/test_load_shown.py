@@ -208,6 +208,13 @@ def test_what_deviates_is_learned_from_a_run(project: Path, capsys: pytest.Captu
     assert entry in Path("new.yaml").read_text()
 
 
+def test_what_has_no_answer_teaches_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(Guests(out_of_memory), "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64")
+    capsys.readouterr()
+    assert cli.run(["probes", "learn", run_id(project)]) == 0
+    assert capsys.readouterr().out == "# nothing is learned from 1 row without an answer\n"
+
+
 def test_every_report_of_a_run_shows_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     load(Guests(), "lb.bpf.o", "--kernel", "6.12", "--arch", "x86_64")
     for name in ("csv", "junit", "ktap", "kcidb", "markdown", "github"):
