@@ -56,11 +56,7 @@ _BEYOND_RAM = 64 << 20  # what else of a snapshot lies on the disk, and more
 _SHARED = [{"capability": "x-ignore-shared", "state": True}]
 _MAX_BANDWIDTH = 1 << 40
 
-# its port needs a driver, which some kernels have as a module
-_WARM_UP = (
-    "/usr/sbin/modprobe -q virtio_console; "
-    "{to} && exec setsid {python} -c '{main}' {wanted} </dev/null >/dev/null 2>agent.err &"
-)
+_WARM_UP = "{to} && exec setsid {python} -c '{main}' {wanted} </dev/null >/dev/null 2>agent.err &"
 _MAIN = "from agent.warm import main; main()"
 _FORGET = "rm -f /run/ssh/*"  # with the keys: the server that was booted with lets nobody in any more
 _SSH_PORT = 2222  # that one has 22
