@@ -33,8 +33,8 @@ lint: setup
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 
-bench: setup  ## measure speed, as ratios
-	$(PY) -m tests.bench
+bench: setup  ## measure speed, as ratios; BEFORE=COMMIT: also against that commit
+	BEFORE=$(BEFORE) $(PY) -m tests.bench
 
 setup: packages $(READY)  ## Debian packages, virtual environment, this project
 

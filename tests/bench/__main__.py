@@ -5,12 +5,14 @@ A ratio needs no fast machine: both sides of it are measured here, one after the
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.before import checkout
 from tests.bench.boot import boot_ratio
 from tests.bench.census import census_s
 from tests.bench.fleet import fleet_mib, fleet_ms, fleet_order
@@ -21,7 +23,7 @@ from tests.bench.measure import Figure
 from tests.bench.scale import controller_growth, controller_ms
 from tests.bench.site import filter_ms, first_paint_ms
 from tests.bench.snapshots import eight_cells_ratio, first_answer_ratio
-from tests.bench.year import availability_s, history_s, year_mb
+from tests.bench.year import availability_s, history_s, judging_s, site_mib, site_s, year_mb
 
 BENCHES: dict[str, Callable[[], Figure]] = {
     "boot-x86_64": lambda: boot_ratio("x86_64", at_most=1.1),
@@ -49,6 +51,9 @@ BENCHES: dict[str, Callable[[], Figure]] = {
     "year-of-runs": year_mb,
     "availability": availability_s,
     "history": history_s,
+    "judging": judging_s,
+    "year-site": site_s,
+    "year-site-memory": site_mib,
     "site-first-paint": first_paint_ms,
     "site-filter": filter_ms,
 }
@@ -59,6 +64,11 @@ def main(wanted: list[str]) -> int:
     if unknown := set(wanted) - BENCHES.keys():
         console.print(f"no such goal: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
         return 64
+    with checkout(os.environ.get("BEFORE", "")):
+        return _measured(console, wanted)
+
+
+def _measured(console: Console, wanted: list[str]) -> int:
     table = Table("goal", "measured", "limit", "how", box=None, pad_edge=False)
     good = True
     for name, bench in BENCHES.items():

@@ -1,7 +1,6 @@
 """What a start from a snapshot saves: `runner load` of a small object, over the same with boots.
 
-BENCH_BEFORE names another checkout with a virtual environment of its own, which then does the boots. Otherwise this one
-does, with --no-snapshot.
+With `make bench BEFORE=COMMIT` that commit does the boots; otherwise this one does, with --no-snapshot.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from pathlib import Path
 from runner.caches import cache_root
 from runner.model.deadline import Deadline
 from runner.probes import compile_objects
+from tests.bench.before import BEFORE
 from tests.bench.measure import Figure
 
 ROUNDS = 3
 LIMIT_S = 1800
-BEFORE = "BENCH_BEFORE"
 _OBJECT = """\
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
