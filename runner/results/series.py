@@ -123,6 +123,7 @@ def judged_runs(store: ResultStore, expectations: Expectations, run_ids: Sequenc
     expectations = expectations.grown(result for result, _ in read.values())
     bulk = Bulk(expectations)
     rows = {digest: bulk.rows(*it) for digest, it in read.items()}
+    del reader, read, bulk  # rows are a small part of what they are made of
     for run_id in run_ids:
         run, mine = store.load(run_id, answers=False), runs[run_id]
         cells = []
