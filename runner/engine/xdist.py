@@ -104,13 +104,14 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         return min(host.workers, sum(job.arch in host.slots for job in self._pool.waiting.values()))
 
     def _bring_up(self, host: Host, number: int) -> None:
-        """One after another on each host, for an sshd refuses many at once; the hosts side by side."""
+        """Side by side, but one after another on a host over ssh: an sshd refuses many at once."""
         places = [object() for _ in range(number)]
         self._coming.update(dict.fromkeys(places, host))
         self._active_nodes.update(places)  # what is on its way keeps the session alive
-        thread = threading.Thread(target=self._connect, args=(host, places), daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        for group in [places] if host.ssh else [[place] for place in places]:
+            thread = threading.Thread(target=self._connect, args=(host, group), daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def _connect(self, host: Host, places: list[object]) -> None:
         for place in places:
