@@ -242,6 +242,8 @@ def _item(name: str, bound: Bound | None, rows: Iterable[Row], expectations: Exp
         kind = next((it for known, it in kinds.items() if known.startswith(f"{probe}/")), "")
     if not kind:
         raise _unknown(name, rows)
+    if bound and bound.number not in (counts := KINDS[kind].counts):
+        raise UserError(f"no kernel counts {bound.number!r}", hint=nearest(bound.number, counts))
     question = BisectionQuestion(target=f"{name}:{bound}" if bound else name, subject=name)
     alone = expectations.everywhere(probe)
     alone = replace(alone, known={kind: alone.known[kind]})

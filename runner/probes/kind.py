@@ -82,6 +82,7 @@ class Kind(Generic[KnownT]):
     # of an answer's body: logs that `judge` and `shows` read only by `says`, `verdict_line` and the others of
     # runner.probes.verifier, which see no address and no BTF id: rows are then the same whatever these are
     logs: ClassVar[tuple[str, ...]] = ()
+    counts: ClassVar[tuple[str, ...]] = ()  # the numbers that its rows may have: Row.numbers
     circumstances: ClassVar[tuple[str, ...]] = ()  # of an answer's body: how fast it came, and the like; no row has it
     options: ClassVar[tuple[str, ...]] = ()  # of the kernel's .config, kept with each result
     needs: ClassVar[tuple[Need, ...]] = ()

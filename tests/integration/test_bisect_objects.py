@@ -187,7 +187,7 @@ def test_a_number_of_a_program(bisecter: ObjectBisecter) -> None:
 
 
 def test_what_was_not_counted_is_no_answer(bisecter: ObjectBisecter) -> None:
-    status, _, err = bisecter(ObjectRounds(since(99)), f"{bisecter.file}/ingress:bytes>1")
+    status, _, err = bisecter(ObjectRounds(since(99)), f"{bisecter.file}/ingress:jited_bytes>1")
     assert status == 2
     assert "bytes was not counted; there are insns" in err
 
@@ -209,6 +209,7 @@ def test_answers_in_the_store_are_those_of_the_same_bytes(bisecter: ObjectBisect
         ("{file}/ingress:tc", "lb/ingress"),
         ("{root}/none.bpf.o/ingress", "no object file matches"),
         ("nat-manip-2:insns>5", "counts nothing"),
+        ("{file}/ingress:inns>5", "did you mean 'insns'?"),
     ],
 )
 def test_what_is_wrong_is_said(bisecter: ObjectBisecter, target: str, says: str) -> None:

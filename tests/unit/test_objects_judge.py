@@ -227,3 +227,12 @@ def test_a_kfunc_is_missing_only_where_what_holds_it_was_there(
 def test_a_kernel_that_binds_no_program_to_a_device_is_told() -> None:
     row = rows(result(good={"errno": 22, "words": "", "log": "", "supported": False, "bound": True}))["good"]
     assert (row.answer, row.cause) == ("type", "type: the kernel does not bind such a program to a device")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "covers"),
+    [("*", ["bad", "good"]), ("map:*", ["map:m"]), ("m*", []), ("@together", ["@together"])],
+)
+def test_a_pattern_means_programs_unless_it_says_what_else(pattern: str, covers: list[str]) -> None:
+    mine = user_object(expect=[{"programs": [pattern], "why": "x"}])
+    assert [name for name in ("bad", "good", "map:m", "@together") if mine.expected(name, None)] == covers

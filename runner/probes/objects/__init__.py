@@ -19,7 +19,7 @@ from runner.probes.kind import GridPlace, Kind, Need, Pairs
 from runner.probes.objects.elf import checked
 from runner.probes.objects.files import Entry, objects_of
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, refusal, rows_of, told_by
-from runner.probes.objects.numbers import numbers
+from runner.probes.objects.numbers import COUNTS, numbers
 from runner.probes.objects.written import (
     MAP,
     OLD,
@@ -53,6 +53,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
     entry = ObjectEntry
     pattern = Refused
     logs = ("log",)
+    counts = COUNTS
     circumstances = ("duration_us", "peak_mem_mib")
     needs = (Need("BPF_SYSCALL", "every question is a bpf(2) call", vital=True),)
     options = ("BPF_JIT", "BPF_LSM", "BPF_SYSCALL", "DEBUG_INFO_BTF", "DEBUG_INFO_BTF_MODULES")

@@ -17,6 +17,7 @@ _COUNTED = re.compile(
 _STACKS = re.compile(r"^stack depth ([0-9+]+)", re.MULTILINE)
 _STACK = re.compile(r"^subprog \d+ .* stack (\d+)$", re.MULTILINE)
 _SIZES = ("prog_insns", "prog_bytes", "jited_bytes")  # what no log says
+COUNTS = (*_COUNTED.groupindex, "stack_depth_bytes", *_SIZES)
 
 
 def numbers(body: Mapping[str, JsonValue]) -> dict[str, int]:

@@ -230,4 +230,9 @@ class UserObject:
 
 
 def _any(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    return any(_sort(name) == _sort(it) and fnmatchcase(name, it) for it in patterns)
+
+
+def _sort(word: str) -> str:
+    """`*` means programs alone: of what is no program, a pattern has the mark as well."""
+    return next((mark for mark in (MAP, TOGETHER) if word.startswith(mark)), "")
