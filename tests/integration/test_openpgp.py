@@ -33,7 +33,7 @@ def test_a_good_signature_tells_who_made_it() -> None:
         (CONTENT, b"<html>not found</html>", KEY, "no good signature"),
         (CONTENT, SIGNATURE[: len(SIGNATURE) // 2], KEY, "no good signature"),
         (CONTENT, SIGNATURE, FOLDER / "CHECKSUMS", "no good signature"),
-        (CONTENT, SIGNATURE, DATA / "nonesuch.gpg", "cannot read the keys in"),
+        (CONTENT, SIGNATURE, DATA / "nonesuch.gpg", "cannot be read: No such file"),
     ],
     ids=["changed", "another key", "empty", "a page", "cut", "no keyring", "no such file"],
 )
