@@ -18,14 +18,14 @@ from tests.bench.census import census_s
 from tests.bench.fleet import fleet_mib, fleet_ms, fleet_order
 from tests.bench.hosts import slow_host
 from tests.bench.load import alone_ratio, load_ratio
-from tests.bench.matrix import controller_mib, kept_ratio, shell_loop_ratio, unchanged_ratio, utilisation
+from tests.bench.matrix import controller_mib, fresh_ratio, kept_ratio, shell_loop_ratio, unchanged_ratio, utilisation
 from tests.bench.measure import Figure
 from tests.bench.scale import controller_growth, controller_ms
 from tests.bench.site import filter_ms, first_paint_ms
 from tests.bench.snapshots import eight_cells_ratio, first_answer_ratio
 from tests.bench.year import availability_s, history_s, judging_s, site_mib, site_s, year_mb
 
-BENCHES: dict[str, Callable[[], Figure]] = {
+BENCHES: dict[str, Callable[[], Figure | None]] = {
     "boot-x86_64": lambda: boot_ratio("x86_64", at_most=1.1),
     "boot-arm64": lambda: boot_ratio("arm64", at_most=2.0),
     "boot-riscv64": lambda: boot_ratio("riscv64", at_most=3.7),
@@ -40,6 +40,7 @@ BENCHES: dict[str, Callable[[], Figure]] = {
     "utilisation": utilisation,
     "shell-loop": shell_loop_ratio,
     "controller-memory": controller_mib,
+    "fresh": fresh_ratio,
     "unchanged": unchanged_ratio,
     "unchanged-hundred": kept_ratio,
     "thousand-cells": controller_ms,
@@ -75,6 +76,9 @@ def _measured(console: Console, wanted: list[str]) -> int:
         if wanted and name not in wanted:
             continue
         figure = bench()
+        if figure is None:
+            table.add_row(f"- {name}", "not measured", "", "it compares with BEFORE=COMMIT")
+            continue
         good = good and figure.good
         mark = "[green]✓[/]" if figure.good else "[red]✗[/]"
         table.add_row(f"{mark} {name}", f"{figure.value:.2f} {figure.unit}", figure.limit, figure.how)

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from tests.bench.before import BEFORE
 from tests.bench.measure import Figure
 
 KEPT, TURNS = 100, 5
@@ -71,6 +72,20 @@ def shell_loop_ratio() -> Figure:
         f"`for k in ...; do vng --run $k --exec agent; done` {taken:.1f} s, ours {wall_s:.1f} s, {os.cpu_count()} cores"
     )
     return Figure(taken / wall_s, "x", how, at_least=2.0)
+
+
+def fresh_ratio() -> Figure | None:
+    """Over the same run of the commit that `make bench BEFORE=COMMIT` names; None without one."""
+    before = os.environ.get(BEFORE)
+    if before is None:
+        return None
+    _, _, now_s = _run()
+    runner = Path(before, ".venv/bin/runner")
+    subprocess.run([runner, "kernels", "fetch"], check=True, stdout=subprocess.DEVNULL, cwd=before)
+    begun = time.monotonic()
+    subprocess.run([runner, "matrix", "run"], check=True, stdout=subprocess.DEVNULL, cwd=before)
+    before_s = time.monotonic() - begun
+    return Figure(now_s / before_s, "x", f"{now_s:.1f} s over {before_s:.1f} s", at_most=0.5)
 
 
 def unchanged_ratio() -> Figure:
