@@ -84,7 +84,8 @@ class Project:
                 command = (folder / "cmdline").read_bytes()
             except OSError:
                 continue
-            if f"PWD={self.root}\0".encode() in environ and (b"qemu" in command or b"vng" in command):
+            is_guest = (b"qemu" in command or b"vng" in command) and b"--version" not in command
+            if is_guest and f"PWD={self.root}\0".encode() in environ:
                 found.append(int(folder.name))
         return found
 
