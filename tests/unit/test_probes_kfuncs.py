@@ -50,7 +50,7 @@ def test_growing_adds_and_never_takes_away(first: list[tuple[str, str]], second:
     known = KfuncList().grown(first)
     grown = known.grown(second)
     assert grown.names == {name for name, _ in first + second}
-    assert all(holder in grown.homes()[name] for name, holder in first + second)
+    assert all(holder in grown.homes[name] for name, holder in first + second)
     assert grown.grown(first) == grown
     assert grown == KfuncList().grown(second + first)
 

@@ -6,7 +6,7 @@ import errno
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from runner.model import NETWORK_TYPES, CellResult, Level, ProgType, Row, State, StructLayout
 from runner.model.errnos import errno_name
@@ -26,14 +26,14 @@ from runner.probes.verifier import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CensusNames:
     """What a project knows about kfuncs: the list, and the kfuncs that its files are about."""
 
     kfuncs: KfuncList
     families: tuple[Family, ...] = ()
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         return self.kfuncs.names.union(*(family.kfunc_names for family in self.families))
 
@@ -197,7 +197,7 @@ def homes(
     names = {answer.kfunc for answer in asked.answers}.union(asked.missing, claimed, _deadly(result))
     if asked.tagged:
         names |= known.names
-    elsewhere = known.homes()
+    elsewhere = known.homes
     return {name: elsewhere.get(name) or claimed.get(name, ()) for name in sorted(names)}
 
 

@@ -7,7 +7,8 @@ one kernel has is absent on another only if it is known. Names that a run has se
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +37,7 @@ class KfuncList(Plain):
 
     objects: dict[SafeName, Holder] = Field(default_factory=dict)
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         return frozenset(name for holder in self.objects.values() for name in holder.kfuncs)
 
@@ -44,7 +45,8 @@ class KfuncList(Plain):
     def modules(self) -> tuple[str, ...]:
         return tuple(name for name in self.objects if name != VMLINUX)
 
-    def homes(self) -> dict[str, tuple[str, ...]]:
+    @cached_property
+    def homes(self) -> Mapping[str, tuple[str, ...]]:
         """For each kfunc the objects that hold it on some kernel."""
         homes: dict[str, tuple[str, ...]] = defaultdict(tuple)
         for name, holder in self.objects.items():

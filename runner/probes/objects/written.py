@@ -184,7 +184,7 @@ class UserObject:
             digests={arch: file.sha256 for arch, file in files.items()},
             homes={
                 name: {holder: kfuncs.objects[holder].config for holder in holders}
-                for name, holders in kfuncs.homes().items()
+                for name, holders in kfuncs.homes.items()
                 if name in wanted
             },
             file_name=next((Path(file.path).name for file in files.values()), ""),
