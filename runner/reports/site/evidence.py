@@ -11,9 +11,12 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
-from runner.model import Mark, Outcome, Row
+from runner.model import Answer, Mark, Outcome, Row
+from runner.probes.kind import Pairs
 from runner.probes.kinds import KINDS
 from runner.reports.cell import cell_facts, row_facts
 from runner.reports.drawing import state_mark, verdict_mark
@@ -86,30 +89,54 @@ def verdict_rows(grid: Availability) -> dict[tuple[str, str], list[Row]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A cell of the grid, with what all of its squares share."""
+
+    cell: JudgedCell
+    run_id: str
+    show: str
+    again: str
+    answers: Mapping[str, Sequence[Answer]]  # by their probe
+
+    @classmethod
+    def of(cls, cell: JudgedCell, run_id: str) -> Self:
+        answers: dict[str, list[Answer]] = {}
+        for answer in cell.result.answers:
+            answers.setdefault(answer.probe, []).append(answer)
+        return cls(cell, run_id, show_command(cell.id, run_id=run_id), _repeat(cell), answers)
+
+    def shown(self, row: Row) -> Pairs:
+        """The raw answer behind a row: a kind looks through all answers of a result."""
+        result = self.cell.result.model_copy(update={"answers": self.answers.get(row.probe, ())})
+        return KINDS[row.kind].shown(result, row)
+
+
 def scripts(grid: Availability, judged: JudgedRun, said: Sayings) -> Iterator[tuple[str, str]]:
     """(path, content) for every subject of the grid, for the logs of its verdicts, and for every cell."""
     verdicts = verdict_rows(grid)
+    at = [_Place.of(column.cell, judged.run_of(column.cell.id)) for column in grid.columns]
     for mine in alike(grid.topics, lambda topic: topic.subject):
         subject = mine[0].subject
         texts = _Texts()
         cells: dict[str, _Json] = {}
-        for column in grid.columns:
-            cell, rows = column.cell, verdicts.get((column.cell.id, subject), [])
-            run_id = judged.run_of(cell.id)
-            cells[cell.id] = {it.type: _square(grid.state(it, column), cell, rows, run_id, texts) for it in mine}
+        for column, place in zip(grid.columns, at, strict=True):
+            cell_id = column.cell.id
+            rows = verdicts.get((cell_id, subject), [])
+            cells[cell_id] = {it.type: _square(grid.state(it, column), place, rows, texts) for it in mine}
             if rows:
-                yield script(f"logs/{cell.id}/{slug(subject)}", _logs(cell, rows, said, run_id))
+                yield script(f"logs/{cell_id}/{slug(subject)}", _logs(place, rows, said))
         yield script(
             f"kfunc/{slug(subject)}", {"kfunc": plain(subject), "texts": [*map(readable, texts)], "cells": cells}
         )
-    for cell in (column.cell for column in grid.columns):
-        yield script(f"cell/{cell.id}", _cell(cell, judged.run_of(cell.id)))
+    for place in at:
+        yield script(f"cell/{place.cell.id}", _cell(place))
 
 
-def _square(row: Row, cell: JudgedCell, verdicts: Iterable[Row], run_id: str, texts: _Texts) -> _Json:
+def _square(row: Row, place: _Place, verdicts: Iterable[Row], texts: _Texts) -> _Json:
     mark = state_mark(row)
     facts = [("cause", row.cause)] if row.cause else []
-    facts += KINDS[row.kind].shown(cell.result, row) if row.probe else ()
+    facts += place.shown(row) if row.probe else ()
     return {
         "state": row.state,
         "css": css(mark),
@@ -117,8 +144,8 @@ def _square(row: Row, cell: JudgedCell, verdicts: Iterable[Row], run_id: str, te
         "facts": [(plain(word), plain(text)) for word, text in facts],
         "log": texts.number(row.log),
         "declared": texts.number(declaration(row)),
-        "show": show_command(cell.id, run_id=run_id),
-        "again": _repeat(cell),
+        "show": place.show,
+        "again": place.again,
         "verdicts": [_verdict(each) for each in verdicts if each.type == row.type],
     }
 
@@ -129,21 +156,21 @@ def _verdict(row: Row) -> _Json:
     return {"probe": plain(row.probe), "verdict": word, "css": css(mark), "sign": mark.sign, "facts": facts}
 
 
-def _logs(cell: JudgedCell, rows: Iterable[Row], said: Sayings, run_id: str) -> _Json:
+def _logs(place: _Place, rows: Iterable[Row], said: Sayings) -> _Json:
     made: _Json = {}
     for row in rows:
         says, source = said.get(row.probe.removesuffix(f":{row.type}"), ("", ""))
-        facts = [("says", says), ("source", source), *KINDS[row.kind].shown(cell.result, row)]
+        facts = [("says", says), ("source", source), *place.shown(row)]
         made[plain(row.probe)] = {
             "facts": [(plain(word), plain(text)) for word, text in facts if text],
             "log": readable(row.log),
-            "show": show_command(cell.id, row.probe, run_id),
+            "show": show_command(place.cell.id, row.probe, place.run_id),
         }
     return made
 
 
-def _cell(cell: JudgedCell, run_id: str) -> _Json:
-    result = cell.result
+def _cell(place: _Place) -> _Json:
+    cell, result = place.cell, place.cell.result
     facts = [(plain(word), plain(text)) for _, group in cell_facts(cell) for word, text in group]
     kept = lines(result.console.rstrip()) if result.console.strip() else []
     return {
@@ -153,8 +180,8 @@ def _cell(cell: JudgedCell, run_id: str) -> _Json:
         "facts": facts,
         "splats": ["\n".join(map(printable, it.lines)) for it in cell.splats if it.lines],
         "console": "\n".join(kept[-_CONSOLE_LINES:]),
-        "show": show_command(cell.id, run_id=run_id),
-        "again": _repeat(cell),
+        "show": place.show,
+        "again": place.again,
     }
 
 
