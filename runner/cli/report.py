@@ -79,7 +79,7 @@ def html(
     with project.store() as store:
         wanted = {shown.run.id, *[info.id for info in store.runs() if info.kind is RunKind.MATRIX][:runs]}
         listed = [info.id for info in reversed(store.runs()) if info.id in wanted]
-        pages = judged_runs(store, expectations, listed)
+        pages = judged_runs(store, expectations, listed, shown if RunKind.of(shown.run.id) is RunKind.MATRIX else None)
         count = write_site(output, site(shown, pages, said, load_bisections(store)))
     emit(f"{output / 'index.html'}: {counted(count, 'file')}")
 

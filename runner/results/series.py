@@ -107,23 +107,22 @@ def _judged(
     return judged
 
 
-def judged_runs(store: ResultStore, expectations: Expectations, run_ids: Sequence[str]) -> Iterator[JudgedRun]:
-    """These runs, to be looked at one after another: without answers, and with rows that have no particulars.
+def judged_runs(
+    store: ResultStore, expectations: Expectations, run_ids: Sequence[str], judged: JudgedRun | None = None
+) -> Iterator[JudgedRun]:
+    """These runs, to be looked at one after another: without answers, and with rows that have no particulars in what
+    is shown of them.
 
-    What answered alike is read and judged once; a name that one of the kernels has is looked for in all.
+    What answered alike is read and judged once, or was in `judged`, of the same expectations; a name that one of the
+    kernels has is looked for in all.
     """
+    finals = [it for it in store.finals() if it.outcome is Outcome.RAN]
     runs: dict[str, dict[str, Final]] = defaultdict(dict)
-    for it in store.finals():
-        if it.run in run_ids and it.outcome is Outcome.RAN:
+    for it in finals:
+        if it.run in run_ids:
             runs[it.run][it.cell.id] = it
-    reader = SteadyReader()
     different = {it.digest: it for mine in runs.values() for it in mine.values()}
-    by_kernel = sorted(different.items(), key=lambda each: each[1].cell.id)
-    read = {digest: reader.read(store.lines(it), it.cell) for digest, it in by_kernel}
-    expectations = expectations.grown(result for result, _ in read.values())
-    bulk = Bulk(expectations)
-    rows = {digest: bulk.rows(*it) for digest, it in read.items()}
-    del reader, read, bulk  # rows are a small part of what they are made of
+    expectations, rows = _rows(store, expectations, different, finals, judged)
     for run_id in run_ids:
         run, mine = store.load(run_id, answers=False), runs[run_id]
         cells = []
@@ -138,6 +137,29 @@ def judged_runs(store: ResultStore, expectations: Expectations, run_ids: Sequenc
             cells.append(cell)
         issues = expectations.known_issues([(it.result, it.rows) for it in cells])
         yield JudgedRun(run=run, cells=tuple(cells), known_issues=issues)
+
+
+def _rows(
+    store: ResultStore,
+    expectations: Expectations,
+    different: Mapping[bytes, Final],
+    finals: Iterable[Final],
+    judged: JudgedRun | None,
+) -> tuple[Expectations, Mapping[bytes, Sequence[Row]]]:
+    """What these results teach, and the rows of each. Those in `judged` stand, unless other results teach more."""
+    cells = {(judged.run_of(it.id), it.id): it for it in judged.cells} if judged else {}
+    rows: dict[bytes, Sequence[Row]] = {
+        it.digest: cells[it.run, it.cell.id].rows for it in finals if (it.run, it.cell.id) in cells
+    }
+    by_kernel = sorted(different.items(), key=lambda each: each[1].cell.id)
+    reader = SteadyReader()
+    read = {digest: reader.read(store.lines(it), it.cell) for digest, it in by_kernel if digest not in rows}
+    known = expectations.grown(judged.run.results if judged else ())
+    grown = known.grown(result for result, _ in read.values())
+    if judged and grown.known != known.known:
+        return _rows(store, expectations, different, finals, None)
+    bulk = Bulk(grown)
+    return grown, rows | {digest: bulk.rows(*it) for digest, it in read.items()}
 
 
 def builds(measured: Iterable[Measured]) -> tuple[KnownBuild, ...]:
