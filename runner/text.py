@@ -9,6 +9,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 _ESCAPES = re.compile(
     r"""
@@ -54,9 +55,10 @@ def printable(text: str) -> str:
     return "\n".join(lines(text))
 
 
+@lru_cache(maxsize=1 << 14)  # a site has millions, of which few differ
 def plain(text: str, width: int | None = None) -> str:
     """`text` as one line, cut to `width` characters."""
-    harmless = text.isascii() and text.isprintable()  # as nearly every text is; a site has millions
+    harmless = text.isascii() and text.isprintable()  # as nearly every text is
     line = " ".join((text if harmless else " ".join(lines(text))).split())
     return line if width is None or len(line) <= width else f"{line[: width - 1].rstrip()}…"
 

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
+from pydantic import JsonValue
 from pydantic_core import from_json, to_json
 from zstandard import (
     DICT_TYPE_RAWCONTENT,
@@ -31,7 +32,9 @@ PackedError = ZstdError
 
 _LEVEL = 9
 _WINDOW_LOG = 23  # a base and a text of 4 MiB each still see one another
-_BASES = 128  # in memory, as many as a night needs: a few hundred kilobytes each
+_BASES = 8  # in memory: a few hundred kilobytes each; what is read of many kernels is read kernel by kernel
+_SHORT = 40  # characters: so short a text is no smaller when it is shared
+_FIELDS = set(Answer.model_fields)
 _SMALL_BYTES = 4096  # a packed text that is not worth a base of its own
 _MAX_BYTES = 1 << 28  # of one result; what says that it holds more is damaged
 
@@ -64,22 +67,42 @@ def result_of(
     *,
     boots: int = 1,
     kept: tuple[Kept, ...] = (),
-    known: dict[Line, Answer] | None = None,
+    known: Known | None = None,
 ) -> CellResult:
     """The other way round; how often it was booted has a place of its own, too. Raises ValueError.
 
-    `known` are answers by their lines: where several results are read, equal answers are one object.
+    `known` is given where several results are read.
     """
-    # not validated once more: a checksum tells that this is what was written, and half the time of a report is this
-    known = {} if known is None else known
-    answers = [known.get(line) or known.setdefault(line, _read(line)) for line in lines[1:]]
+    answers = list(map((known or Known()).answer, lines[1:]))
     given = {"cell": cell, "answers": answers, "boots": boots, "kept": kept}
     result = CellResult.model_validate({**from_json(lines[0]), **given})
     return unbooted(result) if result.is_kept else result
 
 
-def _read(line: Line) -> Answer:
-    return Answer.model_construct(**from_json(line))
+class Known:
+    """The answers that were read: equal ones are one object in memory, and so are equal parts of those that differ.
+
+    A hundred kernels answer nearly alike: together they are a third of what they are one by one.
+    """
+
+    def __init__(self) -> None:
+        self._answers: dict[bytes, Answer] = {}
+        self._parts: dict[str | bytes, JsonValue] = {}
+
+    def answer(self, line: Line) -> Answer:
+        key = hashlib.blake2b(line, digest_size=16).digest()  # the lines of a run are as large as its answers
+        return self._answers.get(key) or self._answers.setdefault(key, self._read(line))
+
+    def _read(self, line: Line) -> Answer:
+        # not validated once more: a checksum tells that this is what was written, and half the time of a report is this
+        values = from_json(line)
+        body = values.get("body", {})
+        for name, value in body.items():
+            if isinstance(value, list):
+                body[name] = self._parts.setdefault(to_json(value), value)
+            elif isinstance(value, str) and len(value) > _SHORT:
+                body[name] = self._parts.setdefault(value, value)
+        return Answer.model_construct(_FIELDS, **values)
 
 
 def unbooted(result: CellResult) -> CellResult:

@@ -99,10 +99,11 @@ def _judged(
 ) -> Mapping[bytes, Judged]:
     """Everything that ran. What was not judged before is, and is kept."""
     judged = rows.judged()
-    new = list({it.digest: it for it in finals if it.outcome is Outcome.RAN and it.digest not in judged}.values())
+    new = {it.digest: it for it in finals if it.outcome is Outcome.RAN and it.digest not in judged}
+    by_kernel = sorted(new.values(), key=lambda it: it.cell.id)
     bulk, reader = Bulk(expectations), SteadyReader()
-    for at in range(0, len(new), _BATCH):
-        results = [(it.digest, *reader.read(store.lines(it), it.cell)) for it in new[at : at + _BATCH]]
+    for at in range(0, len(by_kernel), _BATCH):
+        results = [(it.digest, *reader.read(store.lines(it), it.cell)) for it in by_kernel[at : at + _BATCH]]
         judged |= rows.add([(digest, bulk.rows(result, context)) for digest, result, context in results])
     return judged
 

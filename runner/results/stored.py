@@ -18,11 +18,11 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from runner.errors import UserError
-from runner.model import Answer, Asked, AskedCell, Build, Cell, CellResult, Kept, Limits, Outcome
+from runner.model import Asked, AskedCell, Build, Cell, CellResult, Kept, Limits, Outcome
 from runner.results import evidence
 from runner.results.database import connect, faults, only_writer, snapshot
 from runner.results.model import Run, RunHeader, RunInfo, RunKind
-from runner.results.packed import NO_BASE, Line, Texts, result_of
+from runner.results.packed import NO_BASE, Known, Line, Texts, result_of
 
 _LAST_RESULTS = 2000  # is more than any matrix has cells
 
@@ -115,7 +115,7 @@ class StoredResults:
                     "SELECT seq, content FROM cell WHERE run = ? ORDER BY position", (seq,)
                 )
             }
-            known: dict[Line, Answer] = {}
+            known = Known()
             results = []
             for cell, attempt, text, boots, kept in self._db.execute(
                 "SELECT cell, attempt, text, boots, kept FROM result JOIN cell ON cell.seq = result.cell"

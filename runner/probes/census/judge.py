@@ -153,9 +153,15 @@ def _details(answer: CensusObservation | None, flags: tuple[str, ...], level: Le
         "object": answer.object if answer else "",
         "prototype": answer.prototype if answer else "",
         "layouts": _json(answer.layouts) if answer else [],
-        "flags": list(flags),
+        "flags": _listed(flags),
         "level": str(level),
     }
+
+
+@lru_cache(maxsize=4096)
+def _listed(flags: tuple[str, ...]) -> list[str]:
+    """Equal lists are one object."""
+    return list(flags)
 
 
 @lru_cache(maxsize=4096)  # the kfuncs of a kernel share them, and so do kernels

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -59,6 +59,17 @@ def readable(text: str) -> str:
 def declaration(row: Row) -> str:
     """What the kernel declares the subject to be: its prototype, the structures that it shares."""
     return readable("\n".join(KINDS[row.kind].declared(row))) if row.details else ""
+
+
+class Declarations(dict[Hashable, str]):
+    """`declaration` of the rows of one run, as long as that is there; where they share it, it is made once."""
+
+    def of(self, row: Row) -> str:
+        values = row.details.items()
+        key = (row.kind, *((name, value if isinstance(value, str) else id(value)) for name, value in values))
+        if key not in self:
+            self[key] = declaration(row)
+        return self[key]
 
 
 def word_of(row: Row) -> tuple[str, Mark]:
@@ -115,6 +126,7 @@ class _Place:
 def scripts(grid: Availability, judged: JudgedRun, said: Sayings) -> Iterator[tuple[str, str]]:
     """(path, content) for every subject of the grid, for the logs of its verdicts, and for every cell."""
     verdicts = verdict_rows(grid)
+    declared = Declarations()
     at = [_Place.of(column.cell, judged.run_of(column.cell.id)) for column in grid.columns]
     for mine in alike(grid.topics, lambda topic: topic.subject):
         subject = mine[0].subject
@@ -123,7 +135,7 @@ def scripts(grid: Availability, judged: JudgedRun, said: Sayings) -> Iterator[tu
         for column, place in zip(grid.columns, at, strict=True):
             cell_id = column.cell.id
             rows = verdicts.get((cell_id, subject), [])
-            cells[cell_id] = {it.type: _square(grid.state(it, column), place, rows, texts) for it in mine}
+            cells[cell_id] = {it.type: _square(grid.state(it, column), place, rows, texts, declared) for it in mine}
             if rows:
                 yield script(f"logs/{cell_id}/{slug(subject)}", _logs(place, rows, said))
         yield script(
@@ -133,7 +145,7 @@ def scripts(grid: Availability, judged: JudgedRun, said: Sayings) -> Iterator[tu
         yield script(f"cell/{place.cell.id}", _cell(place))
 
 
-def _square(row: Row, place: _Place, verdicts: Iterable[Row], texts: _Texts) -> _Json:
+def _square(row: Row, place: _Place, verdicts: Iterable[Row], texts: _Texts, declared: Declarations) -> _Json:
     mark = state_mark(row)
     facts = [("cause", row.cause)] if row.cause else []
     facts += place.shown(row) if row.probe else ()
@@ -143,7 +155,7 @@ def _square(row: Row, place: _Place, verdicts: Iterable[Row], texts: _Texts) -> 
         "sign": mark.sign,
         "facts": [(plain(word), plain(text)) for word, text in facts],
         "log": texts.number(row.log),
-        "declared": texts.number(declaration(row)),
+        "declared": texts.number(declared.of(row)),
         "show": place.show,
         "again": place.again,
         "verdicts": [_verdict(each) for each in verdicts if each.type == row.type],

@@ -15,7 +15,7 @@ from runner.reports import bisection as words
 from runner.reports.drawing import state_mark, state_words
 from runner.reports.findings import WRONG, About, Finding, alike, findings
 from runner.reports.grid import head, question, types_of
-from runner.reports.site.evidence import OUTCOME_CSS, css, declaration, readable, slug, verdict_rows, word_of
+from runner.reports.site.evidence import OUTCOME_CSS, Declarations, css, readable, slug, verdict_rows, word_of
 from runner.reports.summary import covers, moment, sentences
 from runner.results.availability import Availability, Column, Topic, availability, places
 from runner.results.bisections import Bisection
@@ -50,6 +50,7 @@ class Pages:
         self._grid = grid
         self._bisections = bisections
         self._verdicts = verdict_rows(grid)
+        self._declarations = Declarations()
         self._broken = Counter(
             (cell_id, row.subject, row.type)
             for (cell_id, _), rows in self._verdicts.items()
@@ -157,7 +158,7 @@ class Pages:
         """(kernels, what they declare) of one subject: what one type's answer lacks, another's may have."""
         cells: dict[str, set[str]] = {}
         for column in self._grid.columns:
-            said = max((declaration(self._grid.state(topic, column)) for topic in topics), key=len)
+            said = max((self._declarations.of(self._grid.state(topic, column)) for topic in topics), key=len)
             if said:
                 cells.setdefault(said, set()).add(column.cell.id)
         return [(places(self._grid, ids), said) for said, ids in cells.items()]
