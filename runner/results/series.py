@@ -146,10 +146,10 @@ def _rows(
     different: Mapping[bytes, Final],
     finals: Iterable[Final],
     judged: JudgedRun | None,
-) -> tuple[Expectations, Mapping[bytes, Sequence[Row]]]:
+) -> tuple[Expectations, Mapping[bytes, tuple[Row, ...]]]:
     """What these results teach, and the rows of each. Those in `judged` stand, unless other results teach more."""
     cells = {(judged.run_of(it.id), it.id): it for it in judged.cells} if judged else {}
-    rows: dict[bytes, Sequence[Row]] = {
+    rows: dict[bytes, tuple[Row, ...]] = {
         it.digest: cells[it.run, it.cell.id].rows for it in finals if (it.run, it.cell.id) in cells
     }
     by_kernel = sorted(different.items(), key=lambda each: each[1].cell.id)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Self
 
 from runner.model import Answer, Mark, Outcome, Row
-from runner.probes.kind import Pairs
 from runner.probes.kinds import KINDS
 from runner.reports.cell import cell_facts, row_facts
 from runner.reports.drawing import state_mark, verdict_mark
@@ -117,7 +116,7 @@ class _Place:
             answers.setdefault(answer.probe, []).append(answer)
         return cls(cell, run_id, show_command(cell.id, run_id=run_id), _repeat(cell), answers)
 
-    def shown(self, row: Row) -> Pairs:
+    def shown(self, row: Row) -> Iterable[tuple[str, str]]:
         """The raw answer behind a row: a kind looks through all answers of a result."""
         result = self.cell.result.model_copy(update={"answers": self.answers.get(row.probe, ())})
         return KINDS[row.kind].shown(result, row)
