@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from runner.engine.cellrun import run_cell
 from runner.engine.heartbeat import HEARTBEAT_KEY, answer
 from runner.engine.machine import Machine, machine_by_name
 from runner.engine.plan import (
@@ -42,6 +41,9 @@ class CellItem(pytest.Item):
         self.plugin = plugin
 
     def runtest(self) -> None:
+        # late: the controller has this plugin, too, and does not need paramiko
+        from runner.engine.cellrun import run_cell  # noqa: PLC0415
+
         orders, machine, cell = self.plugin.orders, self.plugin.machine, self.order.cell
         payload = orders.payload[architecture(cell.arch).byte_order]
         with console_folder(orders, cell.id, machine) as folder:

@@ -17,10 +17,15 @@ DEAR = ("paramiko", "pytest", "jinja2", "hypothesis")
 
 @pytest.mark.parametrize(
     ("module", "dear"),
-    [("app", DEAR), ("matrix", ("paramiko", "pytest", "jinja2")), ("running", ("paramiko", "jinja2"))],
+    [
+        ("cli.app", DEAR),
+        ("cli.matrix", ("paramiko", "pytest", "jinja2")),
+        ("cli.running", ("paramiko", "jinja2")),
+        ("engine.controller, runner.engine.worker", ("paramiko", "jinja2")),
+    ],
 )
 def test_what_is_dear_is_imported_by_those_who_need_it(module: str, dear: tuple[str, ...]) -> None:
-    script = f"import sys, runner.cli.{module}; print([it for it in {dear!r} if it in sys.modules])"
+    script = f"import sys, runner.{module}; print([it for it in {dear!r} if it in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
