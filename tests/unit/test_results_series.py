@@ -11,11 +11,12 @@ import pytest
 from runner.model import CellResult, Crash, Outcome, Row, Timings
 from runner.probes import load_issues
 from runner.probes.census.answers import taken
-from runner.probes.census.kfuncs import load_kfuncs
+from runner.probes.census.kfuncs import NO_KFUNCS, load_kfuncs
 from runner.probes.claims.answers import Observation
 from runner.probes.expectations import Expectations
 from runner.probes.verifier import steady
 from runner.results.lookup import side
+from runner.results.model import judge_run
 from runner.results.packed import digest_of
 from runner.results.rowcache import NAME
 from runner.results.series import judged_runs, measurements
@@ -81,7 +82,7 @@ NIGHTS = (
     REAL.model_copy(update={"crashes": (Crash(probe="alloc-tcp:tc", cause="panic"),)}),
     with_answers(REAL, missing=(*taken(REAL).missing, "bpf_skb_ct_alloc")),
     REAL.model_copy(update={"config": {**REAL.config, "BPF_JIT": "n"}}),
-    with_answers(REAL, census=taken(REAL).answers[::2]),
+    with_answers(REAL, census=taken(REAL).answers[:2]),
     with_answers(REAL, census=(), ended={}),
     with_answers(REAL, claims=seen_of(REAL)[::3]),
     agent_samples.result("6.1.192"),
@@ -89,13 +90,17 @@ NIGHTS = (
 )
 
 
+# 13 has a part of the names that the others teach; those of claims are always known
+@pytest.mark.parametrize(("claimed", "known"), [(True, None), (True, len(NIGHTS) - 1), (False, 13)])
 def test_runs_that_are_judged_together_have_the_rows_that_each_has_alone(
-    store: ResultStore, expectations: Expectations
+    store: ResultStore, expectations: Expectations, claimed: bool, known: int | None
 ) -> None:
+    expectations = expectations if claimed else agent_samples.expecting((), NO_KFUNCS)
     keep(store, *NIGHTS)
     names = [f"night-{number}" for number in range(len(NIGHTS))]
     together = expectations.grown(NIGHTS)
-    found = list(judged_runs(store, expectations, names))
+    judged_before = None if known is None else judge_run(store.load(names[known]), expectations)
+    found = list(judged_runs(store, expectations, names, judged_before))
     assert [judged.run.id for judged in found] == names
     for judged, result in zip(found, NIGHTS, strict=True):
         (cell,) = judged.cells
