@@ -40,7 +40,7 @@ from runner.guest.console import Console
 from runner.guest.interface import Access, BootOrder, Guest, Warm
 from runner.guest.keys import leave_key, make_keys
 from runner.guest.qmp import Qmp, QmpError, connected, migrated
-from runner.guest.snapshots import About, DamagedError, Snapshot, Snapshots, copy_sparse
+from runner.guest.snapshots import DamagedError, Snapshot, SnapshotFacts, Snapshots, copy_sparse
 from runner.guest.ssh import ConnectionLost
 from runner.model import Splat
 from runner.model.deadline import Deadline
@@ -278,7 +278,7 @@ def _saved(guest: WarmGuest, order: BootOrder, warm: Warm, store: Snapshots, dea
             finally:
                 guest.qmp("cont", deadline=deadline)
             argv = (guest.folder / ARGV_FILE).read_text().split("\0")[:-1]
-            about = About(
+            about = SnapshotFacts(
                 name=warm.name,
                 made=datetime.now(UTC),
                 argv=tuple(argv),

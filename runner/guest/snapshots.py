@@ -33,7 +33,7 @@ class DamagedError(Exception):
     """A snapshot is not what was stored."""
 
 
-class About(Plain):
+class SnapshotFacts(Plain):
     """The document about.json."""
 
     name: str  # of the cell that it was made for
@@ -50,7 +50,7 @@ class Snapshot:
 
     key: str
     folder: Path
-    about: About
+    about: SnapshotFacts
     used_s: float  # when it was last used, since the epoch
     size_bytes: int  # what it takes on the disk: its memory has holes
 
@@ -90,7 +90,7 @@ class Snapshots:
     def _read(self, key: str) -> Snapshot | None:
         folder = self.root / key
         try:
-            about = About.model_validate_json((folder / "about.json").read_bytes())
+            about = SnapshotFacts.model_validate_json((folder / "about.json").read_bytes())
             size = sum(file.stat().st_blocks * 512 for file in folder.iterdir())
             return Snapshot(key, folder, about, (folder / "about.json").stat().st_mtime, size)
         except (OSError, ValidationError):
@@ -118,7 +118,7 @@ class Snapshots:
             folder.mkdir(mode=0o700)
             yield folder
 
-    def publish(self, key: str, folder: Path, about: About) -> None:
+    def publish(self, key: str, folder: Path, about: SnapshotFacts) -> None:
         """`folder` becomes the snapshot, unless another process has made the same meanwhile. Raises OSError."""
         (folder / "about.json").write_text(about.model_dump_json())
         for path in folder.iterdir():

@@ -67,19 +67,19 @@ def result_of(
     *,
     boots: int = 1,
     kept: tuple[Kept, ...] = (),
-    known: Known | None = None,
+    interned: Interned | None = None,
 ) -> CellResult:
     """The other way round; how often it was booted has a place of its own, too. Raises ValueError.
 
-    `known` is given where several results are read.
+    `interned` is given where several results are read.
     """
-    answers = list(map((known or Known()).answer, lines[1:]))
+    answers = list(map((interned or Interned()).answer, lines[1:]))
     given = {"cell": cell, "answers": answers, "boots": boots, "kept": kept}
     result = CellResult.model_validate({**from_json(lines[0]), **given})
     return unbooted(result) if result.is_kept else result
 
 
-class Known:
+class Interned:
     """The answers that were read: equal ones are one object in memory, and so are equal parts of those that differ.
 
     A hundred kernels answer nearly alike: together they are a third of what they are one by one.

@@ -22,7 +22,7 @@ from runner.model import Asked, AskedCell, Build, Cell, CellResult, Kept, Limits
 from runner.results import evidence
 from runner.results.database import connect, faults, only_writer, snapshot
 from runner.results.model import Run, RunHeader, RunInfo, RunKind
-from runner.results.packed import NO_BASE, Known, Line, Texts, result_of
+from runner.results.packed import NO_BASE, Interned, Line, Texts, result_of
 
 _LAST_RESULTS = 2000  # is more than any matrix has cells
 
@@ -115,7 +115,7 @@ class StoredResults:
                     "SELECT seq, content FROM cell WHERE run = ? ORDER BY position", (seq,)
                 )
             }
-            known = Known()
+            interned = Interned()
             results = []
             for cell, attempt, text, boots, kept in self._db.execute(
                 "SELECT cell, attempt, text, boots, kept FROM result JOIN cell ON cell.seq = result.cell"
@@ -124,7 +124,7 @@ class StoredResults:
             ).fetchall():
                 lines = self._texts.lines(text)
                 lines = lines if answers else lines[:1]
-                result = result_of(lines, cells[cell], boots=boots, kept=_kept(kept), known=known)
+                result = result_of(lines, cells[cell], boots=boots, kept=_kept(kept), interned=interned)
                 if consoles:
                     of = (result.kept[0].run, 1) if result.is_kept else (header.id, attempt)
                     console = evidence.read_console(self.path.parent, of[0], result.cell.id, of[1])

@@ -21,7 +21,7 @@ import pytest
 from runner.engine.cellrun import run_cell
 from runner.guest.interface import BootOrder, Guest, Warm
 from runner.guest.snapshot import open_guest
-from runner.guest.snapshots import About, Snapshots
+from runner.guest.snapshots import SnapshotFacts, Snapshots
 from runner.model import CellResult, Limits, Outcome, Verdict
 from runner.model.deadline import Deadline
 from tests import fakes
@@ -43,7 +43,7 @@ class Starts:
         with self.snapshots.making(end_s=1) as making:
             (making / "ram").write_bytes(bytes(4096))
             (making / "state").write_bytes(b"state")
-            about = About(
+            about = SnapshotFacts(
                 name="x",
                 made=datetime.now(UTC),
                 argv=("-m", "1G"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.guest.snapshots import About, DamagedError, Snapshots, copy_sparse
+from runner.guest.snapshots import DamagedError, SnapshotFacts, Snapshots, copy_sparse
 
 RAM = bytes(1 << 20) + b"x" * 4096 + bytes(1 << 20)
 STATE = b"what qemu keeps"
@@ -23,7 +23,9 @@ def make(snapshots: Snapshots, key: str, used_s: int = 0) -> None:
         (folder / "state").write_bytes(STATE)
         digest = sha256(STATE).hexdigest()
         made = datetime.now(UTC)
-        about = About(name=key, made=made, argv=("-m", "1G"), folder="/x", state_sha256=digest, ram_bytes=len(RAM))
+        about = SnapshotFacts(
+            name=key, made=made, argv=("-m", "1G"), folder="/x", state_sha256=digest, ram_bytes=len(RAM)
+        )
         snapshots.publish(key, folder, about)
     if used_s:
         os.utime(snapshots.root / key / "about.json", (used_s, used_s))
