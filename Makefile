@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint bench setup packages schema vendor clean
+.PHONY: help run test check mutate lint bench setup packages schema vendor clean
 
 # Every worker of the tests would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -27,6 +27,9 @@ test: lint  ## lint, type checks, and all tests; boots real guests
 
 check: lint  ## lint, type checks and unit tests, without guests
 	$(PY) -m pytest tests/unit -n auto --dist worksteal
+
+mutate: setup  ## compile the BPF programs without their calls of kfuncs: every claim that shows one at work must break
+	$(PY) -m pytest tests/guest/test_mutate.py
 
 lint: setup
 	$(PY) -m ruff check

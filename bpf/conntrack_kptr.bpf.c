@@ -8,6 +8,8 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "kfunc.h"
+
 struct nf_conn {
 	__u32 mark;
 } __attribute__((preserve_access_index));
@@ -20,11 +22,11 @@ struct bpf_ct_opts {
 	__u8 reserved[2];
 };
 
-struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
-				  __u32) __ksym __weak;
-struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *,
-				  __u32) __ksym __weak;
-void bpf_ct_release(struct nf_conn *) __ksym __weak;
+KFUNC(struct nf_conn *, bpf_skb_ct_lookup,
+      (struct __sk_buff *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *, __u32))
+KFUNC(struct nf_conn *, bpf_xdp_ct_lookup,
+      (struct xdp_md *, struct bpf_sock_tuple *, __u32, struct bpf_ct_opts *, __u32))
+KFUNC(void, bpf_ct_release, (struct nf_conn *))
 
 #define TAGGED(name)                                                                                                   \
 	struct {                                                                                                       \

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from . import bounded
-from .guest import Sysctls, ip
+from . import NoAnswer, bounded
+from .guest import Sysctls, ip, not_loaded
 from .programs import Loader
 
 TYPE_CHECKING = False
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from .libbpf import Libbpf
     from .programs import Object
+    from .setting import Setting
+    from .setting import Wanted as SettingWanted
     from .traffic import Testbed, Wanted
 
     class Claim(TypedDict):
@@ -28,28 +30,37 @@ if TYPE_CHECKING:
         license: str
         netns: int | None
         traffic: Wanted | None
+        run: bool
+        setting: SettingWanted | None
+        modules: list[str]
 
 
 class Prober:
     """Opens what it needs when it first needs it."""
 
     def __init__(self, libbpf: Libbpf, folder: str) -> None:
-        self._libbpf = libbpf
+        self._libbpf, self._folder = libbpf, folder
         self._loader = Loader(libbpf, folder)
         self._numbered: set[int] = set()  # network namespaces that have these ids
         self._traffic: Testbed | Exception | None = None
+        self._settings: dict[str, Setting | Exception] = {}  # by name
 
     def ask(self, body: Claim) -> dict[str, object]:
         """The body of an Observation."""
+        for module in body["modules"]:
+            if module in not_loaded:
+                raise NoAnswer(f"module {module} did not load: {not_loaded[module]}")
         found = self._loader.object(body["object"], body["constants"])
         if body["load_as"] or body["license"] != "GPL":
             refused, log = found.load_other(body["program"], body["load_as"], body["license"])
             return _of_load(found, refused, log)
         self._number(body["netns"])
         with Sysctls(body["sysctl"]):
+            if body["setting"]:
+                return self._in_setting(body, body["setting"], found)
             fd, refused, log = found.load(body["program"])
             observation = _of_load(found, refused, log)
-            if not refused:
+            if not refused and body["run"]:
                 if body["traffic"]:
                     flow = self._flows().flow(body["traffic"], body["inputs"]["flow"], fd, found, body["inputs"])
                     return {**observation, "run_errno": 0, "fields": flow}
@@ -57,6 +68,15 @@ class Prober:
                 failed, observation["retval"] = self._libbpf.test_run(fd)
                 observation["run_errno"] = failed
                 observation["fields"] = found.read()
+        return observation
+
+    def _in_setting(self, body: Claim, wanted: SettingWanted, found: Object) -> dict[str, object]:
+        setting = self._setting(wanted["namespace"])
+        with setting:
+            fd, refused, log = found.load(body["program"], setting.index(wanted["bound"]))
+            observation = _of_load(found, refused, log)
+            if not refused and body["run"]:
+                observation.update(setting.run(wanted, body["program"], fd, found, body["inputs"]))
         return observation
 
     def trace(self, body: Claim) -> dict[str, object]:
@@ -73,6 +93,20 @@ class Prober:
         if netns is not None and netns not in self._numbered:
             ip(f"netns add numbered{netns}\nnetns set numbered{netns} {netns}\n")
             self._numbered.add(netns)
+
+    def _setting(self, name: str) -> Setting:
+        """As `_flows`."""
+        if name not in self._settings:
+            from .setting import Setting  # noqa: PLC0415  as below
+
+            try:
+                self._settings[name] = Setting(self._libbpf, self._folder, name)
+            except Exception as error:
+                self._settings[name] = error
+        made = self._settings[name]
+        if isinstance(made, Exception):
+            raise made
+        return made
 
     def _flows(self) -> Testbed:
         """Made once. Where that failed, half of it is there: to try again would fail for another reason."""

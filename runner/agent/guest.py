@@ -12,6 +12,7 @@ from . import NoAnswer
 JIT = "net.core.bpf_jit_enable"
 _MODPROBE, _IP = "/usr/sbin/modprobe", "/usr/sbin/ip"
 _NEWNET = 0x40000000  # CLONE_NEWNET
+_OWN = "/proc/self/ns/net"
 
 
 def read(path: str) -> str:
@@ -59,7 +60,12 @@ def load_modules(names: list[str]) -> dict[str, str]:
     """Load modules, together: starting modprobe is half of the work. Each: empty, or why it did not load."""
     if not names or not run(_MODPROBE, "-a", "--", *names):
         return dict.fromkeys(names, "")
-    return {name: run(_MODPROBE, "--", name) for name in names}
+    loaded = {name: run(_MODPROBE, "--", name) for name in names}
+    not_loaded.update((name, why) for name, why in loaded.items() if why)
+    return loaded
+
+
+not_loaded: dict[str, str] = {}  # the modules that `load_modules` could not load, and why
 
 
 def run(program: str, *arguments: str, text: str = "") -> str:
@@ -127,12 +133,16 @@ class Sysctls:
 
 
 class Namespace:
-    """A network namespace that ip(8) has made. `with namespace:` is inside of it."""
+    """A network namespace that ip(8) has made, or without a name a new one. `with namespace:` is inside of it."""
 
-    def __init__(self, name: str) -> None:
-        self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self._fd = os.open(f"/run/netns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-        self._libc = ctypes.CDLL(None, use_errno=True)  # os.setns came with Python 3.12
+    def __init__(self, name: str = "") -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)  # os.setns and os.unshare came with Python 3.12
+        self._home = os.open(_OWN, os.O_RDONLY | os.O_CLOEXEC)
+        if not name and self._libc.unshare(_NEWNET) < 0:
+            raise OSError(ctypes.get_errno(), f"unshare: {os.strerror(ctypes.get_errno())}")
+        self._fd = os.open(f"/run/netns/{name}" if name else _OWN, os.O_RDONLY | os.O_CLOEXEC)
+        if not name:
+            self._enter(self._home)
 
     def __enter__(self) -> None:
         self._enter(self._fd)

@@ -266,9 +266,13 @@ class Libbpf:
             raise self.error("bpf_map_create")
         return int(fd)
 
-    def test_run(self, fd: int) -> tuple[int, int]:
-        """Run a loaded program once on PACKET: errno and its return value."""
+    def test_run(self, fd: int, packet: bytes | None = None) -> tuple[int, int]:
+        """Run a loaded program once, on PACKET by default: errno and its return value. An empty packet is none."""
         opts = self._run
+        if packet is not None:
+            opts = TestRunOpts(sz=ctypes.sizeof(TestRunOpts), data_size_in=len(packet))
+            content = ctypes.create_string_buffer(packet, len(packet) or 1)
+            opts.data_in = ctypes.addressof(content) if packet else None
         opts.retval = 0
         failed = self.c.bpf_prog_test_run_opts(fd, ctypes.byref(opts))
         return -failed, opts.retval

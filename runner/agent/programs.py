@@ -12,6 +12,7 @@ import errno
 import os
 from sys import byteorder
 
+from . import NoAnswer
 from .btf import Btf, BtfError, Slot
 from .libbpf import PREPARE_LOAD, RETURN, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, instruction
 from .progtypes import PROG_TYPES, ProgType
@@ -23,6 +24,8 @@ _POISONED, _POISON = "invalid func unknown#", 2002000000  # libbpf's POISON_CALL
 _RESULT = "result"
 _RODATA, _WRITABLE = ".rodata", (".data", ".bss")
 _LD_IMM64, _PSEUDO_MAP_VALUE = 0x18, 2
+_SLEEPABLE, _HAS_FRAGS, _DEV_BOUND_ONLY = 1 << 4, 1 << 5, 1 << 6  # BPF_F_*
+_SECTIONS = (("tc", 0), ("xdp", 0), ("xdp.frags", _HAS_FRAGS), ("syscall", _SLEEPABLE))  # with their flags
 
 
 _KEY = ctypes.byref(ctypes.c_uint32(0))  # of the one element of a section's map
@@ -93,16 +96,17 @@ class Loader:
         self._objects: dict[tuple[str, tuple[tuple[str, int], ...]], Object] = {}
         self._taken: dict[str, Relocated] = {}
         self._prepare = PREPARE_LOAD(self._on_prepare)  # must outlive every load
-        for section in ("tc", "xdp"):
-            opts = HandlerOpts(sz=ctypes.sizeof(HandlerOpts))
+        for section, flags in _SECTIONS:
+            opts = HandlerOpts(sz=ctypes.sizeof(HandlerOpts), cookie=flags)
             opts.prog_prepare_load_fn = ctypes.cast(self._prepare, ctypes.c_void_p)
-            number = PROG_TYPES[section].number
+            number = PROG_TYPES[section.partition(".")[0]].number
             if libbpf.c.libbpf_register_prog_handler(section.encode(), number, 0, ctypes.byref(opts)) < 0:
                 raise libbpf.error("libbpf_register_prog_handler")
 
-    def _on_prepare(self, program: int, opts: ctypes._Pointer[LoadOpts], cookie: int) -> int:  # noqa: ARG002
+    def _on_prepare(self, program: int, opts: ctypes._Pointer[LoadOpts], cookie: int) -> int:
         c, handle = self._libbpf.c, ctypes.c_void_p(program)
         insns = ctypes.string_at(c.bpf_program__insns(handle), 8 * c.bpf_program__insn_cnt(handle))
+        opts[0].prog_flags |= cookie
         self._taken[c.bpf_program__name(handle).decode()] = Relocated(insns, opts[0])
         opts[0].func_info_cnt = opts[0].line_info_cnt = 0  # they describe what is no longer there
         return int(c.bpf_program__set_insns(handle, RETURN, ctypes.c_size_t(len(RETURN) // 8)))
@@ -116,6 +120,8 @@ class Loader:
 
     def _open(self, name: str) -> Object:
         libbpf, path = self._libbpf, os.path.join(self._folder, f"{name}.bpf.o")
+        if not os.path.exists(path):
+            raise NoAnswer(f"{name}.bpf.o was not compiled: bpf/{name}.bpf.c needs a newer clang than there was")
         libbpf.take_words()
         handle = ctypes.c_void_p(libbpf.c.bpf_object__open_file(path.encode(), None))
         if not handle:
@@ -143,7 +149,7 @@ class Object:
             for name, place in self._btf.variables(section).items()
         }
         self._programs: dict[str, Relocated] = {}
-        self._loaded: dict[str, int] = {}
+        self._loaded: dict[tuple[str, int], int] = {}  # by program and the device that it is bound to
         self._refused: set[str] = set()  # without their types
         self._sections: dict[str, Section] = {}
         self._slots: dict[str, tuple[str, Slot]] = {}  # by the paths that were asked for
@@ -218,19 +224,24 @@ class Object:
                 address, size = self._initial(section)
                 self._sections[section] = Section(self._libbpf.c.bpf_map__fd(handle), ctypes.string_at(address, size))
 
-    def load(self, program: str) -> tuple[int, int, str]:
-        """File descriptor or -1, errno, log. A program that was taken stays loaded."""
+    def load(self, program: str, device: int = 0) -> tuple[int, int, str]:
+        """File descriptor or -1, errno, log. A program that was taken stays loaded. `device` is what it is bound to."""
         relocated = self._relocated(program)
-        if program in self._loaded:
-            return self._loaded[program], 0, ""
+        if (program, device) in self._loaded:
+            return self._loaded[program, device], 0, ""
         prog_type = PROG_TYPES[program.partition("_")[0]].number
         name = program.partition("_")[2]
         likely = name in self._refused  # under another type
-        fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, relocated.opts, logged=likely)
+        opts = relocated.opts
+        if device:
+            opts = LoadOpts.from_buffer_copy(opts)
+            opts.prog_flags |= _DEV_BOUND_ONLY
+            opts.prog_ifindex = device
+        fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, opts, logged=likely)
         if refused:
             self._refused.add(name)
         else:
-            self._loaded[program] = fd
+            self._loaded[program, device] = fd
         # what libbpf could not do, such as a map that the kernel refused, is why the verifier refuses the rest
         return fd, refused, self.words + log if refused else ""
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 
 ENOTSUPP = 524  # "this JIT cannot"
-ERRNO = {**{name: number for number, name in errno.errorcode.items()}, "ENOTSUPP": ENOTSUPP}
+ERRNO = {name: number for number, name in errno.errorcode.items()}
+ERRNO |= {"EOPNOTSUPP": errno.EOPNOTSUPP, "ENOTSUPP": ENOTSUPP}  # Python calls the first ENOTSUP
 _NAMES = {number: name for name, number in ERRNO.items()}
 
 

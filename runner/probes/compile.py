@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import sysconfig
 from collections.abc import Iterable
 from functools import partial
@@ -20,6 +21,7 @@ from runner.store import Store, key_of
 
 _RECIPE = 1  # another number makes every object again
 _FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall")
+_NEEDS = re.compile(rb"needs clang (\d+)")
 _SPACE = re.compile(r"(?<!\\)\s+")  # of a rule for make, where a blank in a name has a backslash before it
 
 
@@ -28,21 +30,41 @@ def compile_objects(
 ) -> dict[str, dict[str, bytes]]:
     """For each byte order (`little`, `big`) the objects by file name (`conntrack.bpf.o`), from bpf/NAME.bpf.c.
 
+    A source that says "needs clang 19" is left out where there is none so new: what it asks has then no answer.
     Raises UserError with clang's words when a source is wrong, InfraError when there is no clang.
     """
-    folder = root / FOLDER
-    version = run(["clang", "--version"], deadline=deadline).stdout
+    compilers = _Compilers(deadline)
     store = Store(cache / "objects")
-    names = tuple(dict.fromkeys(names))
-    objects: dict[str, dict[str, bytes]] = {}
-    for order in byte_orders:
-        objects[order] = {}
-        for name in names:
-            source = folder / f"{name}.bpf.c"
-            key = key_of(recipe=_RECIPE, clang=version, order=order, name=name, sources=_digests(source))
-            entry = store.ensure(key, partial(_compile, source, order, deadline), deadline=deadline)
-            objects[order][f"{name}.bpf.o"] = (entry.tree / f"{name}.bpf.o").read_bytes()
+    objects: dict[str, dict[str, bytes]] = {order: {} for order in byte_orders}
+    for name in dict.fromkeys(names):
+        source = root / FOLDER / f"{name}.bpf.c"
+        digests = _digests(source)
+        clang, version = compilers.of(source)
+        for order, made in objects.items() if clang else ():
+            key = key_of(recipe=_RECIPE, clang=version, order=order, name=name, sources=digests)
+            entry = store.ensure(key, partial(_compile, clang, source, order, deadline), deadline=deadline)
+            made[f"{name}.bpf.o"] = (entry.tree / f"{name}.bpf.o").read_bytes()
     return objects
+
+
+class _Compilers:
+    """The machine's `clang`, and `clang-N` for what needs a newer one."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._version = run(["clang", "--version"], deadline=deadline).stdout
+        self._deadline = deadline
+
+    def of(self, source: Path) -> tuple[str, str]:
+        """The name of the compiler for a source, and its version; both empty where there is none for it."""
+        if not (needs := _NEEDS.search(userfile.read(source))) or _major(self._version) >= int(needs[1]):
+            return "clang", self._version
+        name = f"clang-{int(needs[1])}"
+        return (name, run([name, "--version"], deadline=self._deadline).stdout) if shutil.which(name) else ("", "")
+
+
+def _major(version: str) -> int:
+    found = re.search(r"version (\d+)", version)
+    return int(found[1]) if found else 0
 
 
 def _digests(source: Path) -> dict[str, str]:
@@ -52,10 +74,10 @@ def _digests(source: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(userfile.read(path)).hexdigest() for path in (source, *source.parent.glob("*.h"))}
 
 
-def _compile(source: Path, order: str, deadline: Deadline, tree: Path) -> None:
+def _compile(clang: str, source: Path, order: str, deadline: Deadline, tree: Path) -> None:
     target = tree / source.with_suffix(".o").name
     argv = [
-        "clang",
+        clang,
         *_FLAGS,
         "-Werror",
         f"-m{order}-endian",

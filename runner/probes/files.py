@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from runner.model import Plain, ProgType, SafeName
 from runner.model.version import Interval
@@ -17,17 +17,24 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
 
 
+def _points(points: tuple[str, ...]) -> tuple[str, ...]:
+    Interval.parse(points)
+    return points
+
+
+def _listed(value: object) -> object:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+Points = Annotated[tuple[str, ...], AfterValidator(_points)]  # in stable series; see runner/model/version.py
+Names = Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_listed)]
+
+
 class Span(Plain):
-    """The kernels from `since` on and before `until`, as points in stable series; see runner/model/version.py."""
+    """The kernels from `since` on and before `until`."""
 
-    since: Annotated[tuple[str, ...], Field(description="the first kernel of each series, and the first series")] = ()
-    until: Annotated[tuple[str, ...], Field(description="the first kernel of each series that is none any more")] = ()
-
-    @field_validator("since", "until")
-    @classmethod
-    def _points(cls, points: tuple[str, ...]) -> tuple[str, ...]:
-        Interval.parse(points)
-        return points
+    since: Annotated[Points, Field(description="the first kernel of each series, and the first series")] = ()
+    until: Annotated[Points, Field(description="the first kernel of each series that is none any more")] = ()
 
     @property
     def interval(self) -> Interval:
@@ -43,12 +50,13 @@ class Family(Plain):
     """The keys of bpf/NAME.yaml that belong to no kind: the kfuncs that its probes are about, and their modules."""
 
     modules: tuple[SafeName, ...] = ()
-    kfuncs: dict[Name, dict[ProgType, Name]] = Field(default_factory=dict)  # by a word for both, and program type
+    # by a word for all, and program type; of one that was renamed all its names, the newest first
+    kfuncs: dict[Name, dict[ProgType, Names]] = Field(default_factory=dict)
 
     @property
     def kfunc_names(self) -> tuple[str, ...]:
         """Each once, sorted."""
-        return tuple(sorted({name for names in self.kfuncs.values() for name in names.values()}))
+        return tuple(sorted({name for types in self.kfuncs.values() for names in types.values() for name in names}))
 
 
 def probe_name(number: int, probe: str | Plain) -> str:

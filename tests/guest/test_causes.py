@@ -63,7 +63,7 @@ def test_another_prototype_is_told_from_a_missing_kfunc(project: Project) -> Non
 def change_prototype(root: Path) -> None:
     """bpf_ct_set_timeout takes a pointer, as the programs have it."""
     for name, old, new in (
-        ("conntrack_kfuncs.h", r"(void bpf_ct_set_timeout\(struct nf_conn___init \*), __u32 msec", r"\1, void *msec"),
+        ("conntrack_kfuncs.h", r"(bpf_ct_set_timeout, \(struct nf_conn___init \*), __u32 msec", r"\1, void *msec"),
         *(
             (f"{name}.h", r"(bpf_ct_set_timeout\(.+), (set_timeout_ms|\d+)\);", r"\1, (void *)1000);")
             for name in ("conntrack_programs", "conntrack_details", "traffic_programs")

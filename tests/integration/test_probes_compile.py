@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,15 @@ def test_the_compilers_words_are_shown(tmp_path: Path) -> None:
 def test_no_source(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a\.bpf\.c does not exist"):
         objects(tmp_path)
+
+
+def test_a_source_that_needs_a_newer_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = project(tmp_path, f"/* needs clang 97 */\n{SOURCE}")
+    assert objects(root) == {"little": {}, "big": {}}, "what it asks has no answer"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "clang-97").symlink_to(shutil.which("clang") or "")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert {order: [*files] for order, files in objects(root).items()} == {"little": ["a.bpf.o"], "big": ["a.bpf.o"]}
 
 
 def test_no_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from runner.errors import UserError
 from runner.model import Ask, Attach, ProgType
 from runner.model.version import KernelVersion
+from runner.probes import KINDS
 from runner.probes.census.answers import CensusBody
 from runner.probes.claims.answers import ClaimBody
 from tests.unit.agent_samples import claims, expectations, expecting, load_claims
@@ -72,15 +73,20 @@ def test_what_may_crash_a_kernel_is_asked_last(tmp_path: Path) -> None:
         ("    program: p", '    program: p\n    since: ["six"]', 11, "not a kernel version"),
         ("    program: p", '    program: p\n    sysctl: {../../etc/passwd: "1"}', 11, "pattern"),
         ("    program: p", "    program: p\n    inputs: {flow: many}", 11, 'whole number, not "many"'),
-        ("load: ok", "load: refused", 11, "a program that does not load has no fields"),
+        ("load: ok", "load: refused", 11, "a program that does not run has no fields"),
         ("    program: p", "    program: p\n    load_as: socket", 11, "'cgroup_skb'"),
         ("    program: p", "    program: p\n    netns: -1", 11, "0"),
         ("    program: p", "    program: p\n    flow: {protocol: sctp}", 11, "'tcp' or 'udp'"),
-        ("load: ok", "load: maybe", 11, "'ok' or 'refused', not \"maybe\""),
+        ("load: ok", "load: maybe", 11, "'ok', 'loads' or 'refused', not \"maybe\""),
         ("load: ok, fields: {error: -EINVAL, count: {min: 1, max: 2}}", "load: {errno: EWRONG}", 11, "not the name"),
         ("load: ok, fields: {error: -EINVAL, count: {min: 1, max: 2}}", "load: {log: f#71234}", 11, "BTF id"),
         ("load: ok, fields: {error: -EINVAL, count: {min: 1, max: 2}}", "load: {log: [no 0xffff88801234]}", 11, "boot"),
         ("{min: 1, max: 2}", "{min: 3, max: 2}", 11, "min 3 is above max 2"),
+        ("modules: [m]", 'since: {g: ["6.4"]}', 2, "not among `kfuncs`"),
+        ("    program: p", "    program: p\n    unusable: too hard", 11, "'sleepable only'"),
+        ("    program: p", "    program: p\n    unusable: needs a driver", 11, "neither the answer nor the source has"),
+        ("    program: p", "    program: p\n    usable: true\n    unusable: sleepable only", 12, "`usable` as well"),
+        ("    program: p", "    program: p\n    packet: {hex: 0g}", 11, "pattern"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str, line: int, words: str) -> None:
@@ -89,6 +95,53 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, old: str, new: str
         load(tmp_path, GOOD.replace(old, new))
     assert words in caught.value.what
     assert f"thing.yaml:{line}:" in caught.value.what
+
+
+REASONS = {
+    "needs a driver": "{load: ok, fields: {ret: -EOPNOTSUPP}}",
+    "takes the kernel down by design": "{load: loads}",
+    "sleepable only": "{load: {errno: EACCES, log: [must be sleepable to call sleepable kfunc, other words]}}",
+}
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_a_reason_stands_beside_what_shows_it(tmp_path: Path, reason: str) -> None:
+    text = GOOD.partition("    answer:")[0] + f"    unusable: {reason}\n    answer: {REASONS[reason]}\n"
+    load(tmp_path, text)
+    (ask, _) = expecting(load_claims(tmp_path, "thing")).asks(KernelVersion.parse("6.12"))[-2:]
+    assert body(ask).run == (reason != "takes the kernel down by design")
+
+
+def test_a_claim_is_about_the_kernels_that_have_its_kfunc(tmp_path: Path) -> None:
+    second = (
+        GOOD.partition("claims:\n")[2].replace("id: one", "id: two").replace("kfunc: f", 'kfunc: f\n    since: ["6.9"]')
+    )
+    load(tmp_path, GOOD.replace("modules: [m]", 'since: {f: ["6.4"]}') + second)
+    files = load_claims(tmp_path, "thing")
+    asked = {version: expecting(files).asks(KernelVersion.parse(version)) for version in ("6.3", "6.4", "6.9")}
+    probes = {version: [ask.probe for ask in asks if ask.kind == "claims"] for version, asks in asked.items()}
+    assert probes == {"6.3": [], "6.4": ["one:tc", "one:xdp"], "6.9": ["one:tc", "one:xdp", "two:tc", "two:xdp"]}
+
+
+def test_a_kfunc_that_was_renamed_has_the_name_that_the_kernel_has(tmp_path: Path) -> None:
+    load(tmp_path, GOOD.replace("tc: bpf_f,", "tc: [bpf_f, bpf_f_impl],"))
+    (file,) = load_claims(tmp_path, "thing")
+    names = [
+        file.kfunc(file.claims[0], ProgType.TC, present) for present in ({"bpf_f_impl"}, {"bpf_f", "bpf_f_impl"}, ())
+    ]
+    assert names == ["bpf_f_impl", "bpf_f", "bpf_f"]
+    assert file.kfunc_names == ("bpf_f", "bpf_f_impl")
+
+
+def test_commands_are_pushed_with_what_needs_them(tmp_path: Path) -> None:
+    load(tmp_path, GOOD.replace("modules: [m]", "setup: link add d0 type veth peer name d1"))
+    files = load_claims(tmp_path, "thing")
+    assert expecting(files).pushed("x86_64") == {"thing.ip": b"link add d0 type veth peer name d1"}
+    ask = expecting(files).asks(KernelVersion.parse("6.12"))[-1]
+    setting = body(ask).setting
+    assert setting is not None
+    assert setting.namespace == "thing"
+    assert set(KINDS["claims"].files(ask) or ()) == {"thing.bpf.o", "thing.ip"}
 
 
 def test_two_claims_of_one_name(tmp_path: Path) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
-from runner.model import CellResult, Level, Outcome, ProgType
+from runner.model import CellResult, Level, Outcome, ProgType, State
 from runner.probes.census.answers import CensusObservation
 from runner.probes.claims.answers import Observation
 from tests.answers import answers_of, with_answers
-from tests.unit.agent_samples import GOOD_FACTS, cell, result, states
+from tests.unit.agent_samples import GOOD_FACTS, cell, expecting, load_claims, result, states
 
 
 def levels(seen: CellResult) -> dict[tuple[str, ProgType], Level]:
@@ -79,3 +80,38 @@ def test_each_step(observation: Observation, expected: Level) -> None:
     refused = census.model_copy(update={"log": "calling kernel function bpf_ct_set_nat_info is not allowed\n"})
     only_census = with_answers(seen, claims=(), census=(refused,))
     assert level(only_census, "bpf_ct_set_nat_info") is Level.IN_BTF
+
+
+GOOD_DRIVER = Observation(probe="in-driver:xdp", load_errno=0, run_errno=0, fields={"ret": -95})
+
+
+@pytest.mark.parametrize(
+    ("seen", "cause"),
+    [
+        (GOOD_DRIVER, "needs a driver"),
+        (GOOD_DRIVER.model_copy(update={"fields": {"ret": 0}}), "no claim runs it from this program type"),
+    ],
+)
+def test_a_reason_counts_when_it_was_seen(tmp_path: Path, seen: Observation, cause: str) -> None:
+    (tmp_path / "bpf").mkdir()
+    (tmp_path / "bpf" / "thing.yaml").write_text("""\
+object: thing
+kfuncs: {hash: {xdp: bpf_hash}}
+claims:
+  - id: in-driver
+    says: The driver does not do this.
+    source: {kind: source, ref: here}
+    kfunc: hash
+    types: [xdp]
+    program: p
+    unusable: needs a driver
+    answer: {load: ok, fields: {ret: -EOPNOTSUPP}}
+""")
+    census = CensusObservation(
+        kfunc="bpf_hash", prog_type=ProgType.XDP, object="vmlinux", load_errno=13, log="1: (85) call bpf_hash#7\nno\n"
+    )
+    of = CellResult(
+        cell=cell("6.12.117"), outcome=Outcome.RAN, facts=GOOD_FACTS, answers=answers_of((seen,), (census,))
+    )
+    row = next(it for it in expecting(load_claims(tmp_path, "thing")).rows(of) if it.state and it.type == "xdp")
+    assert (row.state, row.cause) == (State.REGISTERED, cause)

@@ -17,12 +17,13 @@ from runner.probes.claims.answers import (
     UNTOUCHED,
     ClaimBody,
     Observation,
+    Setting,
     matches,
     observation,
     observations,
 )
 from runner.probes.claims.judge import Evidence, Question, judge
-from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Pattern, expanded, problems
+from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Packet, Pattern, expanded, problems
 from runner.probes.files import ProbeFile, Said
 from runner.probes.kind import Kind, Need, Pairs
 from runner.probes.verifier import steady
@@ -97,7 +98,12 @@ class Claims(Kind[Known]):
         return [ask for risky in (False, True) for claim, ask in mine if claim.risky == risky]
 
     def files(self, ask: Ask) -> Collection[str]:
-        return (f"{ask.body['object']}.bpf.o",)
+        setting = ask.body.get("setting")
+        namespace = setting.get("namespace") if isinstance(setting, dict) else ""
+        return (f"{ask.body['object']}.bpf.o", *([f"{namespace}.ip"] if namespace else []))
+
+    def pushed(self, known: Known, arch: str) -> Mapping[str, bytes]:
+        return {f"{file.name}.ip": file.setup.encode() for file in known if file.setup}
 
     def objects(self, known: Known) -> Iterable[str]:
         return (name for file in known for name in file.objects)
@@ -128,7 +134,7 @@ class Claims(Kind[Known]):
             yield Said(
                 id=claim.id,
                 probe=question.probe,
-                subject=question.kfunc,
+                subject=question.kfunc(),
                 type=question.prog_type,
                 says=claim.says,
                 source=claim.source.kind,
@@ -210,8 +216,22 @@ def _ask(question: Question, number: int) -> Ask:
         license=claim.license,
         netns=claim.netns,
         traffic=claim.traffic,
+        run=claim.answer.load != "loads",
+        setting=_setting(file, claim),
+        modules=file.modules,
     )
     return Ask(kind=NAME, probe=question.probe, body=body.model_dump(mode="json"), programs=(body.program,))
+
+
+def _setting(file: ClaimFile, claim: Claim) -> Setting | None:
+    setting = Setting(
+        namespace=file.name if file.setup else "",
+        prepare=f"{ProgType.SYSCALL}_{claim.prepare}" if claim.prepare else "",
+        packet=claim.packet or Packet(),
+        wire=claim.wire,
+        bound=claim.bound or "",
+    )
+    return setting if setting != Setting() else None
 
 
 def _told(seen: Observation, *, counted: bool) -> Pairs:

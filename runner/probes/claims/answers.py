@@ -8,13 +8,23 @@ from pydantic import Field, ValidationError
 
 from runner.model import Answer, CellResult, Plain, ProgType, SafeName, Traffic
 from runner.model.errnos import ERRNO, errno_name
-from runner.probes.claims.written import Claim, Pattern, Range, Refusal
+from runner.probes.claims.written import Claim, Packet, Pattern, Range, Refusal, Wire
 from runner.probes.kind import nonsense
 from runner.probes.verifier import says, verdict_line
 
 NAME = "claims"
 UNTOUCHED = 0x12345678  # what the programs leave in opts.error before they call
 NOT_WRITTEN = "not written"
+
+
+class Setting(Plain):
+    """What a run needs besides the program. `namespace` has the commands that make it in NAME.ip, beside the agent."""
+
+    namespace: str = ""
+    prepare: str = ""  # this program is run first
+    packet: Packet = Packet()
+    wire: Wire | None = None
+    bound: str = ""  # to this device
 
 
 class ClaimBody(Plain):
@@ -25,6 +35,7 @@ class ClaimBody(Plain):
     With `load_as` or another `license` the program is loaded only: the question is whether the kernel takes it.
     With `netns` a network namespace has that id, as seen from the one in which the program runs.
     With `traffic` the program is attached and sees a flow, instead of being run once on a packet of ours.
+    Without `modules` the kernel has not what the program calls.
     """
 
     object: SafeName  # bpf/<object>.bpf.c
@@ -36,6 +47,9 @@ class ClaimBody(Plain):
     license: str = "GPL"
     netns: int | None = None
     traffic: Traffic | None = None
+    run: bool = True
+    setting: Setting | None = None
+    modules: tuple[SafeName, ...] = ()
 
 
 class Observation(Plain):
@@ -83,7 +97,7 @@ def matches(pattern: Pattern, seen: Observation) -> bool:
         return bool(seen.load_errno) and _refused_as(pattern.load, seen)
     if pattern.load == "refused":
         return bool(seen.load_errno)
-    if seen.load_errno != 0 or seen.run_errno != 0:
+    if seen.load_errno != 0 or (seen.run_errno != 0 and pattern.load == "ok"):
         return False
     return all(name in seen.fields and _is(value, seen.fields[name]) for name, value in pattern.fields.items())
 
@@ -123,8 +137,8 @@ def expected_words(pattern: Pattern) -> str:
         parts = [f"-{pattern.load.errno}"] if pattern.load.errno else []
         parts += [" or ".join(f'"{words}"' for words in pattern.load.texts)] if pattern.load.log else []
         return "load refused" + (": " + ", ".join(parts) if parts else "")
-    if pattern.load == "refused":
-        return "load refused"
+    if pattern.load != "ok":
+        return "loads" if pattern.load == "loads" else "load refused"
     return ", ".join(f"{name} {value_words(name, value)}" for name, value in pattern.fields.items()) or "loads and runs"
 
 

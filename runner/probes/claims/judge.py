@@ -40,9 +40,9 @@ class Question:
     def probe(self) -> str:
         return f"{self.claim.id}:{self.prog_type}"
 
-    @property
-    def kfunc(self) -> str:
-        return self.file.kfunc(self.claim, self.prog_type)
+    def kfunc(self, present: frozenset[str] = frozenset()) -> str:
+        """Its name, on a kernel where these are `present`."""
+        return self.file.kfunc(self.claim, self.prog_type, present)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def judge(evidence: Evidence, question: Question, seen: Observation | None) -> R
     return Row(
         kind=NAME,
         probe=probe,
-        subject=question.kfunc,
+        subject=question.kfunc(evidence.present),
         type=question.prog_type,
         verdict=verdict,
         cause=cause,
@@ -108,13 +108,15 @@ def _details(
     evidence: Evidence, question: Question, seen: Observation | None, *, missing: bool
 ) -> Mapping[str, object]:
     """`usable`: its answer can show the kfunc at work. Of what was seen: `level`, how far the program got; `missing`,
-    what the program needs and was not there."""
+    what the program needs and was not there; `unusable`, the reason why the kfunc cannot be put to use."""
     claim = question.claim
     details: dict[str, object] = {"usable": True} if claim.usable else {}
     if seen is None:
         return details
-    effect = claim.usable and statement_true(claim, seen)
-    details["level"] = str(Level.EFFECT if effect else _level(seen))
+    shown = statement_true(claim, seen)
+    details["level"] = str(Level.EFFECT if claim.usable and shown else _level(seen))
+    if claim.unusable and shown:
+        details["unusable"] = str(claim.unusable)
     if missing:
         details["missing"] = _unresolved(evidence, question.file, seen) or missing_words(seen)
     return details

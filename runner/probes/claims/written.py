@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
@@ -11,7 +12,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, field_validat
 from runner.model import Attach, Plain, ProgType, SafeName, Traffic
 from runner.model.errnos import ERRNO
 from runner.model.version import KernelVersion
-from runner.probes.files import Family, Name, Span, Text
+from runner.probes.files import Family, Name, Points, Span, Text
 from runner.probes.verifier import steady
 from runner.text import nearest
 from runner.yamlfile import Location
@@ -73,7 +74,7 @@ class Refusal(Plain):
 
 
 _Load = Annotated[
-    Annotated[Literal["ok", "refused"], Tag("text")] | Annotated[Refusal, Tag("other")], Discriminator(_case)
+    Annotated[Literal["ok", "loads", "refused"], Tag("text")] | Annotated[Refusal, Tag("other")], Discriminator(_case)
 ]
 _Value = Annotated[
     Annotated[int, Tag("number")] | Annotated[str, Tag("text")] | Annotated[Range, Tag("other")], Discriminator(_case)
@@ -81,7 +82,10 @@ _Value = Annotated[
 
 
 class Pattern(Plain):
-    """What an observation may be. `load: refused` is any refusal. `fields` are members of `result`."""
+    """What an observation may be. `load: refused` is any refusal; a program that `loads` is not run.
+
+    `fields` are members of `result`.
+    """
 
     load: _Load = "ok"
     fields: dict[Name, _Value] = Field(default_factory=dict)
@@ -97,7 +101,7 @@ class Pattern(Plain):
     @model_validator(mode="after")
     def _refused_has_no_fields(self) -> Pattern:
         if self.load != "ok" and self.fields:
-            raise ValueError("a program that does not load has no fields")
+            raise ValueError("a program that does not run has no fields")
         return self
 
 
@@ -128,6 +132,53 @@ class Flow(Plain):
     virtual: bool = False
 
 
+class Reason(StrEnum):
+    """Why a program of a type cannot put a kfunc to use that it may call. The list is closed.
+
+    That an argument has another type is no reason: some program may have the right one.
+    """
+
+    DEVICE = "needs a bound device"
+    DRIVER = "needs a driver"
+    GPL = "GPL"
+    ARGUMENT = "an argument that no program can pass"
+    TEST = "test-only"
+    DEADLY = "takes the kernel down by design"
+    SLEEPABLE = "sleepable only"
+
+
+# What a kernel then answers; the claim must name one: words of the verifier, or an errno that the call returns.
+EVIDENCE: Mapping[Reason, tuple[str, ...]] = {
+    Reason.DEVICE: ("metadata kfuncs require device-bound program",),
+    Reason.DRIVER: ("-EOPNOTSUPP",),
+    Reason.GPL: ("cannot call kernel function from non-GPL compatible program",),
+    Reason.ARGUMENT: ("must be referenced or trusted", "must be a rcu pointer"),
+    Reason.TEST: ("net/bpf/test_run.c",),  # which the source must name
+    Reason.DEADLY: ("loads",),  # it is not run
+    Reason.SLEEPABLE: ("must be sleepable to call sleepable kfunc",),
+}
+
+
+class Packet(Plain):
+    """The packet that a program is run on: these bytes, by default TCP over IPv4, and zeros up to `size`."""
+
+    hex: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2}| )*$")] = ""
+    size: Annotated[int, Field(ge=0, le=1 << 16)] = 0
+
+
+class Wire(Plain):
+    """The program is attached to a device and sees the packet, which another device sends.
+
+    `also` are further programs, by their full names, each with its device. The answer is read once `result.done` is not
+    0, which the last of them sets.
+    """
+
+    device: SafeName
+    sender: SafeName
+    attach: Attach | None = None  # by default clsact or native
+    also: dict[Name, SafeName] = Field(default_factory=dict)
+
+
 class Claim(Span):
     """One statement. `answer` is what it predicts; `expect` are the kernels on which it is known not to be true.
 
@@ -150,7 +201,12 @@ class Claim(Span):
     netns: Annotated[int, Field(ge=0, le=0x7FFFFFFF)] | None = None
     flow: Flow | None = None
     attach: Attach | None = None
+    prepare: Name | None = None  # the program syscall_NAME is run first, on the same inputs
+    packet: Packet | None = None
+    wire: Wire | None = None
+    bound: SafeName | None = None  # the program is loaded for this device alone
     usable: bool = False  # its answer shows that the kfunc does its work
+    unusable: Reason | None = None  # ... or why no program of the type can have it do that
     answer: Pattern
     expect: tuple[Expectation, ...] = ()
 
@@ -173,7 +229,8 @@ class ClaimKeys(Family):
     """What a file with claims has."""
 
     object: SafeName
-    kfuncs: dict[Name, dict[ProgType, Name]]
+    since: dict[Name, Points] = Field(default_factory=dict)  # by the keys of `kfuncs`: of claims without their own
+    setup: str = ""  # commands of ip(8), one a line: they make the network namespace in which the programs are run
     attach: dict[Attach, Span] = Field(default_factory=dict)  # each claim with a `flow` is one claim for each of these
     claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
 
@@ -190,16 +247,24 @@ class ClaimFile(ClaimKeys):
         """The BPF objects of its claims, each once."""
         return tuple(dict.fromkeys((self.object, *(claim.object for claim in self.claims if claim.object))))
 
-    def kfunc(self, claim: Claim, prog_type: ProgType) -> str:
-        return self.kfuncs[claim.kfunc][prog_type]
+    def kfunc(self, claim: Claim, prog_type: ProgType, present: Collection[str] = ()) -> str:
+        """Its name, of several the first that is `present`."""
+        names = self.kfuncs[claim.kfunc][prog_type]
+        return next((name for name in names if name in present), names[0])
 
 
 def expanded(file: ClaimKeys) -> Iterable[tuple[int, Claim]]:
     """Each claim with its place in the file; those about traffic once for each way to attach, since their setup is
     expensive to change, together."""
-    yield from ((at, claim) for at, claim in enumerate(file.claims) if not claim.flow or claim.attach)
+    claims = [
+        claim
+        if claim.since or claim.kfunc not in file.since
+        else claim.model_copy(update={"since": file.since[claim.kfunc]})
+        for claim in file.claims
+    ]
+    yield from ((at, claim) for at, claim in enumerate(claims) if not claim.flow or claim.attach)
     for attach, span in file.attach.items():
-        for at, claim in enumerate(file.claims):
+        for at, claim in enumerate(claims):
             if claim.flow and not claim.attach and attach.prog_type in claim.types:
                 yield at, claim.attached(attach, span.since)
 
@@ -215,9 +280,24 @@ def problems(file: ClaimKeys) -> Iterable[tuple[Location, str]]:
             yield (*place, "types"), "a program type is there twice"
         if claim.flow and not (claim.attach or file.attach):
             yield (*place, "flow"), "neither the claim nor the file says how to `attach`"
+        if claim.unusable and (why := _unshown(claim, claim.unusable)):
+            yield (*place, "unusable"), why
         if claim.kfunc not in file.kfuncs:
             yield (*place, "kfunc"), f"not among `kfuncs`; {nearest(claim.kfunc, file.kfuncs)}"
             continue
         for prog_type in claim.types:
             if prog_type not in file.kfuncs[claim.kfunc]:
                 yield (*place, "kfunc"), f"`kfuncs` has no {claim.kfunc} for {prog_type}"
+    for key in file.since.keys() - file.kfuncs.keys():
+        yield ("since", key), f"not among `kfuncs`; {nearest(key, file.kfuncs)}"
+
+
+def _unshown(claim: Claim, reason: Reason) -> str:
+    """Why the claim's answer is no evidence of that reason; empty when it is."""
+    if claim.usable:
+        return "the kfunc is `usable` as well"
+    load, evidence = claim.answer.load, EVIDENCE[reason]
+    said = load.texts if isinstance(load, Refusal) else (load, *map(str, claim.answer.fields.values()))
+    if any(words in one for one in (*said, *claim.source.refs) for words in evidence):
+        return ""
+    return f"neither the answer nor the source has {' or '.join(map(repr, evidence))}"

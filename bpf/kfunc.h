@@ -1,0 +1,15 @@
+/* KFUNC(type, name, (parameters)) declares a kfunc: weak, so that a kernel without it loads the programs that do not call it.
+ *
+ * With NO_CALL it does nothing and returns 0. tests/guest/test_mutate.py compiles all programs so: whatever claims to show
+ * a kfunc at work must then be broken.
+ */
+#ifdef NO_CALL
+#pragma clang diagnostic ignored "-Weverything"
+#define KFUNC(type, name, parameters)                                                                                  \
+	static __always_inline type name parameters                                                                    \
+	{                                                                                                              \
+		return (type)0;                                                                                        \
+	}
+#else
+#define KFUNC(type, name, parameters) extern type name parameters __ksym __weak;
+#endif

@@ -1,0 +1,131 @@
+"""Where claims are asked that need more than a program and a packet: devices of their own, and what they carry."""
+
+from __future__ import annotations
+
+import _socket as socket  # see conntrack.py
+import os
+from time import monotonic, sleep
+
+from . import NoAnswer
+from .guest import Namespace, ip
+from .hooks import Hooks
+from .libbpf import PACKET, Libbpf
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    from .programs import Object
+
+    class Packet(TypedDict):
+        """As the host's."""
+
+        hex: str
+        size: int
+
+    class Wire(TypedDict):
+        """As the host's."""
+
+        device: str
+        sender: str
+        attach: str | None
+        also: dict[str, str]
+
+    class Wanted(TypedDict):
+        """Setting of the host."""
+
+        namespace: str
+        prepare: str
+        packet: Packet
+        wire: Wire | None
+        bound: str
+
+
+_ANY_PROTOCOL = 3  # ETH_P_ALL
+_PATIENCE_S = 10.0  # far more than a loaded machine needs: what is late is not what is lost
+_DONE = "done"
+
+
+class Setting:
+    """The network namespace of a file's claims, made by its commands; without any, the agent's own."""
+
+    def __init__(self, libbpf: Libbpf, folder: str, name: str) -> None:
+        """Raises NoAnswer when the commands fail, OSError."""
+        self._libbpf = libbpf
+        self._namespace = Namespace() if name else None
+        self._hooks: dict[str, Hooks] = {}
+        self._senders: dict[str, socket.socket] = {}
+        if name:
+            with open(os.path.join(folder, f"{name}.ip"), encoding="utf-8") as file, self._namespace:  # type: ignore[union-attr]
+                ip(file.read())
+
+    def __enter__(self) -> None:
+        if self._namespace:
+            self._namespace.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        if self._namespace:
+            self._namespace.__exit__()
+
+    def index(self, device: str) -> int:
+        """0 without a name. Raises NoAnswer when there is no such device here."""
+        try:
+            return socket.if_nametoindex(device) if device else 0
+        except OSError as error:
+            raise NoAnswer(f"no device {device}: {error.strerror}") from None
+
+    def run(self, wanted: Wanted, program: str, fd: int, found: Object, inputs: dict[str, int]) -> dict[str, object]:
+        """Run the program, loaded as `fd`: what an Observation has of it. Raises LibbpfError, OSError, NoAnswer."""
+        found.write(inputs)
+        if wanted["prepare"]:
+            first, refused, log = found.load(wanted["prepare"])
+            if refused:
+                raise NoAnswer(f"{wanted['prepare']} does not load: {log.strip()[-500:]}")
+            failed, _ = self._libbpf.test_run(first, b"")
+            if failed:
+                raise NoAnswer(f"{wanted['prepare']} did not run: {os.strerror(failed)}")
+        packet = _bytes(wanted["packet"])
+        if wanted["wire"]:
+            return {"run_errno": 0, "fields": self._carried(wanted["wire"], packet, program, fd, found)}
+        if program.startswith("syscall_"):
+            packet = b""
+        failed, returned = self._libbpf.test_run(fd, packet)
+        return {"run_errno": failed, "retval": returned, "fields": found.read()}
+
+    def _carried(self, wire: Wire, packet: bytes, program: str, fd: int, found: Object) -> dict[str, int]:
+        """The result, once the packet has passed the programs, or has had its time."""
+        attached = [self._attach(program, fd, wire["device"], wire["attach"])]
+        try:
+            for name, device in wire["also"].items():
+                other, refused, log = found.load(name)
+                if refused:
+                    raise NoAnswer(f"{name} does not load: {log.strip()[-500:]}")
+                attached.append(self._attach(name, other, device, None))
+            self._sender(wire["sender"]).send(packet)
+            limit = monotonic() + _PATIENCE_S
+            while not (fields := found.read()).get(_DONE) and monotonic() < limit:
+                sleep(0.001)
+        finally:
+            for hooks in attached:
+                hooks.detach()
+        return fields
+
+    def _attach(self, program: str, fd: int, device: str, how: str | None) -> Hooks:
+        is_tc = program.startswith("tc_")
+        key = f"{device} {is_tc}"  # a device has one hook of each
+        if key not in self._hooks:
+            self._hooks[key] = Hooks(self._libbpf, self.index(device))
+        self._hooks[key].attach(how or ("clsact" if is_tc else "native"), fd)
+        return self._hooks[key]
+
+    def _sender(self, device: str) -> socket.socket:
+        if device not in self._senders:
+            made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            made.bind((device, _ANY_PROTOCOL))
+            self._senders[device] = made
+        return self._senders[device]
+
+
+def _bytes(packet: Packet) -> bytes:
+    content = bytes.fromhex(packet["hex"]) or PACKET
+    return content.ljust(packet["size"], b"\0")
