@@ -32,6 +32,7 @@ DEFAULT_MATRIX = Path("matrix.yaml")
 _PACKAGE = Path(runner.__file__).parent
 # what a wheel brings lies in the package; in a checkout it is the checkout
 BUILTIN = _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent
+MEASURED = BUILTIN / "reports" / "availability.json"  # what `runner report availability` wrote of the default matrix
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,20 @@ from runner import __version__
 from runner.cli.options import Group, set_verbose
 
 # modules of runner.cli, each with its `app`; one whose only command is called like itself is that command
-GROUPS = ("load", "matrix", "probes", "kernels", "cell", "host", "report", "results", "bisect", "cache", "doctor")
+GROUPS = (
+    "load",
+    "kfunc",
+    "matrix",
+    "probes",
+    "kernels",
+    "cell",
+    "host",
+    "report",
+    "results",
+    "bisect",
+    "cache",
+    "doctor",
+)
 
 
 # typer brings its own copy of click, so that these types have no public name

@@ -30,10 +30,11 @@ from runner.reports.veristat import veristat_csv
 from runner.results.bisections import load_bisections
 from runner.results.docscheck import docs_check, load
 from runner.results.history import history, signatures
+from runner.results.kfuncfacts import Sources, kfunc_facts
 from runner.results.lookup import compare, side
 from runner.results.model import JudgedCell, JudgedRun, RunKind
 from runner.results.series import Measured, builds, different, judged_runs, measurements
-from runner.results.statements import statements
+from runner.results.statements import by_probe, statements
 from runner.results.stories import Only, overview
 from runner.text import counted, nearest
 
@@ -237,10 +238,20 @@ def availability(
     kfunc: Annotated[str | None, typer.Option(help="Only this kfunc.")] = None,
     prog_type: Type = None,
     arch: Arch = None,
+    docs: Annotated[
+        Path | None, typer.Option("--ebpf-docs", help="With json: a checkout of eBPF Docs, for what is documented.")
+    ] = None,
 ) -> Shown:
     """Show the first kernel with each kfunc, across all stored matrix runs, and the exceptions."""
-    found = overview(builds(_measured(project, kfunc)), Only(kfunc, prog_type, arch))
-    return Shown(over_time_report(found), over_time_document(found))
+    known = builds(_measured(project, kfunc))
+    found = overview(known, Only(kfunc, prog_type, arch))
+
+    def document() -> dict[str, object]:
+        stated = by_probe(project.newest(), project.expectations.said())
+        sources = Sources(known, stated, project.root, load(docs) if docs else {})
+        return over_time_document(found, kfunc_facts(sources))
+
+    return Shown(over_time_report(found), document)
 
 
 @command(app, "diff", "report diff 6.12.117 6.18.15")

@@ -91,6 +91,7 @@ class Said:
     refs: tuple[str, ...] = ()
     file: str = ""  # of ProbeFile
     place: Location = ()  # in it
+    program: tuple[str, str] | None = None  # that shows the subject at work: its object, its name there
 
     @property
     def sources(self) -> str:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import groupby
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from runner.model import Build, layout_lines
+from runner import __version__
+from runner.model import layout_lines
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, entry, state_words
 from runner.reports.findings import alike, by_arch, merged, show_command
 from runner.reports.grid import head
 from runner.results.history import Signature, Turn
+from runner.results.kfuncfacts import KfuncFacts
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
 from runner.text import counted, plain, printable, some
 
 _WIDTH = 140
 _NOT_RECORDED = "not recorded"
 _NAMED = 12  # kernels
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def over_time_report(overview: Overview) -> RenderableType:
@@ -46,10 +50,12 @@ def over_time_report(overview: Overview) -> RenderableType:
     return Trimmed(Group(*parts))
 
 
-def over_time_document(overview: Overview) -> dict[str, object]:
-    """The same for scripts. Fields are added, never renamed."""
+def over_time_document(overview: Overview, facts: Mapping[str, KfuncFacts]) -> dict[str, object]:
+    """The same for scripts, with what else is known of each kfunc. Fields are added, never renamed."""
     return {
         "schema": 1,
+        "runner": __version__,
+        "measured": f"{max((it.started for known in overview.builds for it in known.measured), default=_NEVER):%F}",
         "kernels": [
             {"version": str(it.build), "release": it.build.release, "arch": it.build.arch, "sha256": it.build.sha256,
              "runs": [each.run for each in it.measured]}
@@ -67,6 +73,7 @@ def over_time_document(overview: Overview) -> dict[str, object]:
              ]}
             for event in overview.events
         ],
+        "kfuncs": {name: it.model_dump(mode="json") for name, it in facts.items()},
     }  # fmt: skip
 
 
@@ -253,15 +260,20 @@ def _declarations(found: Sequence[Signature]) -> Iterator[RenderableType]:
     """Each with the kernels that share it."""
     for same in alike(found, lambda it: (it.prototype, it.flags, it.layouts, it.owner)):
         it = same[0]
-        spans = alike(same, lambda each: (str(each.builds[0]), str(each.builds[-1])))
-        places = (f"{_span(group[0].builds)} ({', '.join(each.arch for each in group)})" for group in spans)
         flags = ", ".join(it.flags) or ("none shown" if it.prototype else _NOT_RECORDED)
         yield entry(
-            f"{'; '.join(places)}  in {plain(it.owner)}",
+            f"{_kernels(same)}  in {plain(it.owner)}",
             [("prototype", it.prototype or _NOT_RECORDED), ("flags", flags)],
             *(printable(line) for layout in it.layouts for line in layout_lines(layout)),
         )
 
 
-def _span(builds: Sequence[Build]) -> str:
-    return str(builds[0]) if len(builds) == 1 else f"{builds[0]} to {builds[-1]}"
+def _kernels(same: Sequence[Signature]) -> str:
+    return spans((it.arch, str(it.builds[0]), str(it.builds[-1])) for it in same)
+
+
+def spans(kernels: Iterable[tuple[str, str, str]]) -> str:
+    """`6.1.192 to 7.3.4 (x86_64, arm64)` of an architecture, its first and its last kernel."""
+    same = alike(kernels, lambda it: it[1:])
+    named = ((group[0][1], group[0][2], ", ".join(arch for arch, *_ in group)) for group in same)
+    return "; ".join(f"{first if first == last else f'{first} to {last}'} ({archs})" for first, last, archs in named)

@@ -27,7 +27,7 @@ from runner.results.stories import Only
 
 T = TypeVar("T")
 _HINT = "--ebpf-docs needs a checkout of the project"
-_CALLABLE = (State.REGISTERED, State.USABLE)
+CALLABLE = (State.REGISTERED, State.USABLE)
 
 # Filters of the kernel look at what such a program is attached to; each type is attached to one thing when it is asked.
 ATTACHED_TYPES = (ProgType.STRUCT_OPS, ProgType.LSM, ProgType.TRACING, ProgType.KPROBE)
@@ -265,7 +265,7 @@ def _wrong(doc: Documented, prog_type: ProgType, answered: _Answers) -> dict[Dis
     for it, row in answered:
         version = it.build.upstream
         expected = doc.says(prog_type, version)
-        if expected == (row.state in _CALLABLE):
+        if expected == (row.state in CALLABLE):
             continue
         if expected:
             kind = Dispute.ABSENT if row.state == State.ABSENT else Dispute.REFUSED

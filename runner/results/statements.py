@@ -7,7 +7,7 @@ verdict holds, because the kernel does what is expected of it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 
 from runner.model import Plain, Row, Verdict
@@ -77,6 +77,12 @@ def statements(judged: JudgedRun, said: Sequence[Said], source: str = "") -> tup
     rows = [(cell, {row.probe: row for row in cell.rows if row.verdict}) for cell in judged.cells]
     found = [_statement(rows, kind, ref, asked) for (kind, ref, _), asked in groups.items()]
     return tuple(sorted(found, key=lambda statement: _KINDS.index(statement.source)))
+
+
+def by_probe(judged: JudgedRun, said: Iterable[Said]) -> Iterator[tuple[Said, Statement]]:
+    """What each probe states, by itself."""
+    rows = [(cell, {row.probe: row for row in cell.rows if row.verdict}) for cell in judged.cells]
+    return ((it, _statement(rows, it.source, "", [it])) for it in said)
 
 
 def _statement(

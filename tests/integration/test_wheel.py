@@ -114,6 +114,12 @@ def test_an_object_is_asked_in_an_empty_folder(python: Path, user: dict[str, Any
     assert "load-" in run(python, user, "-m", "runner", "report", "runs")
 
 
+def test_a_kfunc_is_answered_in_an_empty_folder(python: Path, user: dict[str, Any]) -> None:
+    said = run(python, user, "-m", "runner", "kfunc", "bpf_skb_ct_alloc")
+    assert "struct bpf_ct_opts: 16 bytes" in said
+    assert [path.name for path in user["cwd"].iterdir()] == ["prog.bpf.o"]
+
+
 def test_the_built_in_matrix_is_used_where_there_is_none(python: Path, user: dict[str, Any]) -> None:
     assert run(python, user, "-m", "runner", "matrix", "list").count("6.12.117") >= 1
     assert "builtin/matrix.yaml: 8 cells" in run(python, user, "-m", "runner", "matrix", "validate")

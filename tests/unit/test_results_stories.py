@@ -124,7 +124,7 @@ def test_a_kernel_that_was_never_asked_is_no_kernel_without_it() -> None:
 
 
 def test_document_holds_what_the_text_holds() -> None:
-    document = over_time_document(told(("6.1.192", U), ("6.12.117", R)))
+    document = over_time_document(told(("6.1.192", U), ("6.12.117", R)), {})
     assert document["availability"] == [
         {
             "kfunc": "bpf_ct_release", "prog_type": "tc", "arch": "x86_64", "best": "usable",

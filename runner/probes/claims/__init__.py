@@ -141,6 +141,7 @@ class Claims(Kind[Known]):
                 refs=claim.source.refs,
                 file=question.file.name,
                 place=("claims", places.get(claim.id, 0)),
+                program=(claim.object or question.file.object, claim.program) if claim.usable else None,
             )
 
     def shown(self, result: CellResult, row: Row) -> Pairs:

@@ -1,0 +1,214 @@
+"""What was measured about a kfunc, as `runner report availability --format json` wrote it, for people.
+
+Nothing here reads a store: the document may be another machine's, and is hostile until parsed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from runner import userfile
+from runner.errors import UserError
+from runner.model import layout_lines
+from runner.model.version import KernelVersion
+from runner.probes.kinds import KINDS
+from runner.reports.drawing import Trimmed, columns, entry, section, state_words
+from runner.reports.findings import alike
+from runner.reports.over_time import spans
+from runner.results.docscheck import CALLABLE
+from runner.results.kfuncfacts import KfuncFacts, Stated
+from runner.results.statements import Standing
+from runner.text import counted, plain, printable
+
+FRESH_DAYS = 90  # an older document says its age
+_HINT = "`runner report availability --format json -o FILE` writes one"
+_FALSE = {Standing.FALSE, Standing.OUT_OF_DATE}
+
+
+class _Read(BaseModel):
+    """What is not shown here is not looked at."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Kernel(_Read):
+    """One that was asked."""
+
+    version: str
+    arch: str
+
+
+class _Since(_Read):
+    after: str | None
+    by: str
+    exact: bool
+
+    def __str__(self) -> str:
+        if self.after is None:
+            return f"{self.by} or earlier"
+        return f"since {self.by}" if self.exact else f"after {self.after}, by {self.by}"
+
+
+class _Segment(_Read):
+    """Consecutive kernels with one state."""
+
+    state: str
+    cause: str
+    first: str
+    last: str
+
+
+class Story(_Read):
+    """One kfunc and program type on one architecture."""
+
+    kfunc: str
+    prog_type: str
+    arch: str
+    best: str
+    since: tuple[_Since, ...]
+    segments: tuple[_Segment, ...]
+    no_answer: tuple[str, ...]
+
+    def state_on(self, kernel: Kernel) -> _Segment | None:
+        """None: it was not asked there, or gave no answer."""
+        if kernel.arch != self.arch or kernel.version in self.no_answer:
+            return None
+        version = KernelVersion.parse(kernel.version)
+        spans = ((KernelVersion.parse(it.first), KernelVersion.parse(it.last), it) for it in self.segments)
+        return next((it for first, last, it in spans if first <= version <= last), None)
+
+
+class Measured(_Read):
+    """The document."""
+
+    runner: str
+    measured: date
+    kernels: tuple[Kernel, ...]
+    availability: tuple[Story, ...]
+    kfuncs: dict[str, KfuncFacts]
+
+    @classmethod
+    def read(cls, path: Path) -> Measured:
+        """Raises UserError when the file cannot be read or is none."""
+        content = userfile.read(path, absent=_HINT)
+        try:
+            return TypeAdapter(cls).validate_json(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise UserError(f"{path}: {plain(f'{place}: ' if place else '')}{first['msg']}", hint=_HINT) from None
+
+    @cached_property
+    def archs(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(it.arch for it in self.kernels))
+
+    def stories(self, kfunc: str) -> list[Story]:
+        return [it for it in self.availability if it.kfunc == kfunc]
+
+
+# --- one kfunc --------------------------------------------------------------------------------------------------------
+
+
+def kfunc_report(name: str, known: Measured, today: date) -> RenderableType:
+    """Everything about one, that which is asked most first."""
+    facts = known.kfuncs[name]
+    parts: list[RenderableType] = [Text(name, "bold"), *measured_on(known, today), Text(), _states(known.stories(name))]
+    if facts.documented:
+        said = "; ".join(f"{prog_type} {words}" for prog_type, words in facts.documented.items())
+        parts += [Text(f"documented, not measured: {plain(said)} (eBPF Docs)", "dim")]
+    parts += [Text()]
+    if facts.declared:
+        parts += [section("Declared", *_declared(facts))]
+    if facts.statements:
+        parts += [section("Statements that programs tested", columns(_stated(facts.statements), no_wrap=(0, 1)))]
+    if facts.example:
+        text = (line.replace("\t", "    ") for line in printable(facts.example.text).splitlines())
+        parts += [section(f"A program that works ({plain(facts.example.file)})", *text)]
+    return Trimmed(Group(*parts))
+
+
+def measured_on(known: Measured, today: date) -> Iterator[RenderableType]:
+    """What it rests on, and its age where that matters."""
+    versions = sorted({it.version for it in known.kernels}, key=KernelVersion.parse)
+    span = f", {versions[0]} to {versions[-1]}" if len(versions) > 1 else f", {versions[0]}" if versions else ""
+    yield Text(
+        f"measured {known.measured} on {counted(len(known.kernels), 'kernel')}{span} ({', '.join(known.archs)}) "
+        f"by kfunc-runner {plain(known.runner)}",
+        "dim",
+    )
+    if (age := (today - known.measured).days) > FRESH_DAYS:
+        yield Text(f"{age} days old: `runner matrix run` and `runner report availability` measure again", "yellow")
+
+
+def _states(stories: Sequence[Story]) -> RenderableType:
+    """For each type, by architectures that agree: since when, which states in which kernels, and why not more."""
+    styles = {each.word: each.mark.style for each in state_words(KINDS)}
+    rows: list[tuple[str | Text, ...]] = []
+    for same in alike(stories, lambda it: (it.prog_type, it.since, it.segments)):
+        story, archs = same[0], ", ".join(it.arch for it in same)
+        since = "; ".join(map(str, story.since)) or ("on no kernel" if story.segments else "no answer")
+        states = Text(", ").join(Text(f"{it.state} in {_span(it)}", styles.get(it.state, "")) for it in story.segments)
+        rows.append((story.prog_type, archs, since, states))
+        rows += [("", "", "", Text(f"{it.state}: {plain(it.cause)}", "dim")) for it in story.segments if it.cause]
+    return columns(rows, "type", "architecture", "available since", "measured", no_wrap=(0, 1, 2))
+
+
+def _span(it: _Segment) -> str:
+    return it.first if it.first == it.last else f"{it.first} to {it.last}"
+
+
+def _declared(facts: KfuncFacts) -> Iterator[RenderableType]:
+    for same in alike(facts.declared, lambda it: (it.prototype, it.flags, it.layouts, it.object)):
+        it, kernels = same[0], plain(spans((each.arch, each.first, each.last) for each in same))
+        lines = (printable(line) for layout in it.layouts for line in layout_lines(layout))
+        flags = ", ".join(map(plain, it.flags)) or "none shown"
+        words = [("prototype", plain(it.prototype) or "not recorded"), ("flags", flags)]
+        yield entry(f"{kernels}  in {plain(it.object)}", words, *lines)
+
+
+def _stated(statements: Sequence[Stated]) -> Iterator[tuple[Text, str, str]]:
+    """Those that are equal for all types in one line."""
+    for same in alike(statements, lambda it: (it.says, it.standing, it.turn)):
+        it = same[0]
+        style = "red" if it.standing in _FALSE else "green" if it.standing is Standing.TRUE else ""
+        turn = f": {it.turn[0]} | {it.turn[1]}" if it.turn else ""
+        types = ", ".join(dict.fromkeys(each.type for each in same))
+        yield Text(f"{it.standing}{turn}", style), types, it.says
+
+
+# --- many -------------------------------------------------------------------------------------------------------------
+
+
+def kernel_report(known: Measured, kernels: Sequence[Kernel], prog_type: str, names: Sequence[str]) -> RenderableType:
+    """What may be called on a kernel, by its architectures."""
+    rows = []
+    for name in names:
+        mine = [it for it in known.stories(name) if it.prog_type == prog_type]
+        states = [(it, story.state_on(it)) for story in mine for it in kernels if it.arch == story.arch]
+        there = [(it.arch, segment) for it, segment in states if segment and segment.state in CALLABLE]
+        rows += [
+            (name, same[0][1].state, ", ".join(arch for arch, _ in same), same[0][1].cause)
+            for same in alike(there, lambda it: (it[1].state, it[1].cause))
+        ]
+    version = ", ".join(dict.fromkeys(it.version for it in kernels))
+    found = len({row[0] for row in rows})
+    head = Text(f"{version}: {counted(found, 'kfunc')} that {prog_type} programs may call, measured {known.measured}")
+    return Trimmed(Group(head, Text(), columns(rows, "kfunc", "state", "architecture", "why not more", no_wrap=(0, 1))))
+
+
+def search_report(known: Measured, names: Sequence[str]) -> RenderableType:
+    """A line for each, with since when."""
+    rows = []
+    for name in names:
+        for same in alike(known.stories(name), lambda it: (it.best, it.since)):
+            types = ", ".join(dict.fromkeys(it.prog_type for it in same))
+            since = "; ".join(map(str, same[0].since)) or "on no kernel"
+            rows.append((name, types, same[0].best, since, ", ".join(dict.fromkeys(it.arch for it in same))))
+    return columns(rows, "kfunc", "type", "state", "available since", "architecture", no_wrap=(0, 1, 2))
