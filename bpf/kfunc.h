@@ -13,3 +13,7 @@
 #else
 #define KFUNC(type, name, parameters) extern type name parameters __ksym __weak;
 #endif
+
+/* Of a kfunc that returns a bool, declared to return an int: the kernel's compilers leave the bytes above a bool as they
+ * are, and the JIT hands the whole register to the program. */
+#define TRUTH(returned) ((returned) & 0xff)

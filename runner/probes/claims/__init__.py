@@ -59,17 +59,23 @@ class Claims(Kind[Known]):
         Need("VETH", "traffic"),
         Need("NF_TABLES", "traffic that the kernel tracks"),
     )
-    # traffic, and a look at what it did
     _asked: tuple[Known, list[tuple[Claim, Ask]]] | None = None  # made of the first
+    # devices, traffic, and a look at what it did
     unpacked = (
+        "8021q",
         "act_bpf",
+        "authenc",
         "cls_bpf",
+        "crypto_null",
         "dummy",
+        "ecb",
+        "esp4",
         "ipip",
         "nf_conntrack_netlink",
         "nf_tables",
         "nft_chain_nat",
         "nft_ct",
+        "nft_flow_offload",
         "nft_nat",
         "sch_ingress",
         "sit",
