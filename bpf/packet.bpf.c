@@ -65,6 +65,7 @@ struct {
 	__u32 is_null;
 	__u32 is_rdonly;
 	__u32 new_linear;
+	__u32 pulled;
 	__s32 timestamp_ret;
 	__u64 timestamp;
 	__s32 hash_ret;
@@ -154,6 +155,7 @@ SEC("xdp.frags") int xdp_pull(struct xdp_md *ctx)
 	result.linear = linear_bytes(ctx->data, ctx->data_end);
 	result.ret = bpf_xdp_pull_data(ctx, (from_end ? result.linear : 0) + length);
 	result.new_linear = linear_bytes(ctx->data, ctx->data_end);
+	result.pulled = result.new_linear - result.linear;
 	return XDP_PASS;
 }
 
@@ -169,7 +171,7 @@ SEC("xdp") int xdp_hints(struct xdp_md *ctx)
 {
 	enum xdp_rss_hash_type hash_type = 0;
 	__u64 timestamp = UNTOUCHED;
-	__u32 hash = UNTOUCHED;
+	__u32 hash = 0;
 
 	if (!is_ours(ctx->data, ctx->data_end))
 		return XDP_PASS;

@@ -1,6 +1,8 @@
 """`python -m tests.record [MATRIX]`: record anew what real kernels answer, for the tests that judge stored transcripts.
 
-Boots each guest of RECORDED that is in the matrix once, as its lock pins it, and writes tests/data/agent-*.jsonl.
+Boots each guest of RECORDED that is in the matrix once, as its lock pins it, and writes tests/data/agent-*.jsonl. Of
+those to which nothing was done it also writes tests/data/census/*: the kfuncs that TC and XDP programs may call, one a
+line.
 No line of these is written otherwise.
 """
 
@@ -11,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,10 +23,10 @@ from runner.engine.machine import this_machine
 from runner.engine.plan import cell_orders, payloads
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
-from runner.model import Cell, CellResult
+from runner.model import NETWORK_TYPES, Cell, CellResult, State
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.probes.census.kfuncs import NO_KFUNCS
+from runner.probes.census.kfuncs import load_kfuncs
 from tests.guest.inprocess import AlteredMachine, copied_tree
 from tests.guest.test_causes import change_prototype, strip_btf
 from tests.samples import DATA, ROOT
@@ -84,6 +87,15 @@ def _last_words(log: str) -> str:
     return kept + (f"{_PROSE} (cut)\n" if prose else "")
 
 
+def callable_kfuncs(result: CellResult) -> str:
+    """`bpf_dynptr_slice tc xdp`, a line each."""
+    types: dict[str, list[str]] = defaultdict(list)
+    for row in expectations(load_kfuncs(ROOT)).rows(result):
+        if row.state in {State.REGISTERED, State.USABLE} and row.type in NETWORK_TYPES:
+            types[row.subject].append(row.type)
+    return "".join(f"{kfunc} {' '.join(sorted(types[kfunc]))}\n" for kfunc in sorted(types))
+
+
 def record(matrix: Path, folder: Path) -> None:
     """Write one file for each of RECORDED that `matrix` has."""
     cells = load_matrix(matrix).cells(read_lock(matrix.with_suffix(".lock")))
@@ -94,6 +106,8 @@ def record(matrix: Path, folder: Path) -> None:
             began = time.monotonic()
             result, lines = _answered(cell, variant)
             (folder / name).write_text("\n".join(filter(None, lines)) + "\n")
+            if not variant:
+                (folder / "census" / f"{cell.kernel.version}-{arch}").write_text(callable_kfuncs(result))
             took = time.monotonic() - began
             print(f"{name}: {result.outcome} {result.cause}, {len(lines)} lines, {took:.1f} s")  # noqa: T201
 
@@ -108,7 +122,7 @@ def _answered(cell: Cell, variant: str) -> tuple[CellResult, list[str]]:
         shutil.copytree(ROOT / "bpf", root / "bpf")
         if variant == OTHER_PROTOTYPE:
             change_prototype(root)
-        expected = replace(expectations(NO_KFUNCS), root=root)
+        expected = replace(expectations(load_kfuncs(ROOT)), root=root)
         (order,) = cell_orders((cell,), expected)
         if variant in _FEW:
             asks = tuple(ask for ask in order.asks if ask.kind == "census" or ask.probe in _FEW_CLAIMS)

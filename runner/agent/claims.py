@@ -65,7 +65,8 @@ class Prober:
                     flow = self._flows().flow(body["traffic"], body["inputs"]["flow"], fd, found, body["inputs"])
                     return {**observation, "run_errno": 0, "fields": flow}
                 found.write(body["inputs"])
-                failed, observation["retval"] = self._libbpf.test_run(fd)
+                no_packet = body["program"].startswith("syscall_")
+                failed, observation["retval"] = self._libbpf.test_run(fd, b"" if no_packet else None)
                 observation["run_errno"] = failed
                 observation["fields"] = found.read()
         return observation

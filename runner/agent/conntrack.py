@@ -11,7 +11,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _NETFILTER = 12  # the family of sockets
 _REQUEST, _ACK, _DUMP, _CREATE, _APPEND = 0x1, 0x4, 0x300, 0x400, 0x800
@@ -24,7 +24,7 @@ _LIMIT_S = 5.0
 
 _CTNETLINK, _NFTABLES = 1 << 8, 10 << 8  # NFNL_SUBSYS_*
 _CT_GET, _CT_DELETE = _CTNETLINK | 1, _CTNETLINK | 2
-_NEWTABLE, _NEWCHAIN, _NEWRULE = _NFTABLES, _NFTABLES | 3, _NFTABLES | 6
+_NEWTABLE, _NEWCHAIN, _NEWRULE, _NEWFLOWTABLE = _NFTABLES, _NFTABLES | 3, _NFTABLES | 6, _NFTABLES | 22
 _BATCH_BEGIN, _BATCH_END = 16, 17
 _NUMBERS = (("status", 3, 4), ("timeout_s", 7, 4), ("mark", 8, 4), ("zone", 18, 2))  # CTA_*, and bytes
 _PROTOINFO, _PROTOINFO_TCP, _TCP_STATE = 4, 1, 1  # CTA_PROTOINFO_*
@@ -151,6 +151,22 @@ class Table:
             (_NEWTABLE, _CREATE, head + _text(1, "probe")),
             (_NEWCHAIN, _CREATE, head + _text(1, "probe") + _text(3, "all") + hook + _text(7, "nat")),
             (_NEWRULE, _CREATE | _APPEND | _ACK, head + _text(1, "probe") + _text(2, "all") + nested(4, state)),
+            (_BATCH_END, 0, _head(0, 10)),
+        )
+
+    def offload(self, devices: Iterable[str]) -> None:
+        """Put flows that are forwarded between these devices into a flow table."""
+        head = _head(socket.AF_INET)
+        names = nested(3, *(_text(1, device) for device in devices))
+        table_hook = nested(3, _number(1, 0), _number(2, 0), names)  # NF_NETDEV_INGRESS
+        hook = nested(4, _number(1, 2), _number(2, 0))  # NF_INET_FORWARD
+        rule = nested(1, _text(1, "flow_offload"), nested(2, _text(1, "flows")))
+        self._ask(
+            (_BATCH_BEGIN, 0, _head(0, 10)),
+            (_NEWTABLE, _CREATE, head + _text(1, "probe")),
+            (_NEWFLOWTABLE, _CREATE, head + _text(1, "probe") + _text(2, "flows") + table_hook),
+            (_NEWCHAIN, _CREATE, head + _text(1, "probe") + _text(3, "all") + hook + _text(7, "filter")),
+            (_NEWRULE, _CREATE | _APPEND | _ACK, head + _text(1, "probe") + _text(2, "all") + nested(4, rule)),
             (_BATCH_END, 0, _head(0, 10)),
         )
 

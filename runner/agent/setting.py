@@ -6,8 +6,8 @@ import _socket as socket  # see conntrack.py
 import os
 from time import monotonic, sleep
 
-from . import NoAnswer
-from .guest import Namespace, ip
+from . import NoAnswer, bounded
+from .guest import Namespace, ip, write_sysctl
 from .hooks import Hooks
 from .libbpf import PACKET, Libbpf
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         sender: str
         attach: str | None
         also: dict[str, str]
+        times: int
 
     class Wanted(TypedDict):
         """Setting of the host."""
@@ -55,9 +56,9 @@ class Setting:
         self._namespace = Namespace() if name else None
         self._hooks: dict[str, Hooks] = {}
         self._senders: dict[str, socket.socket] = {}
-        if name:
-            with open(os.path.join(folder, f"{name}.ip"), encoding="utf-8") as file, self._namespace:  # type: ignore[union-attr]
-                ip(file.read())
+        if self._namespace:
+            with open(os.path.join(folder, f"{name}.ip"), encoding="utf-8") as file, self._namespace:
+                _set_up(file.read())
 
     def __enter__(self) -> None:
         if self._namespace:
@@ -75,12 +76,15 @@ class Setting:
             raise NoAnswer(f"no device {device}: {error.strerror}") from None
 
     def run(self, wanted: Wanted, program: str, fd: int, found: Object, inputs: dict[str, int]) -> dict[str, object]:
-        """Run the program, loaded as `fd`: what an Observation has of it. Raises LibbpfError, OSError, NoAnswer."""
+        """Run the program, loaded as `fd`: what an Observation has of it. Raises LibbpfError, OSError, NoAnswer.
+
+        A refused `prepare` program is a refusal of the whole.
+        """
         found.write(inputs)
         if wanted["prepare"]:
             first, refused, log = found.load(wanted["prepare"])
             if refused:
-                raise NoAnswer(f"{wanted['prepare']} does not load: {log.strip()[-500:]}")
+                return {"load_errno": refused, "log": bounded(log)}
             failed, _ = self._libbpf.test_run(first, b"")
             if failed:
                 raise NoAnswer(f"{wanted['prepare']} did not run: {os.strerror(failed)}")
@@ -101,9 +105,11 @@ class Setting:
                 if refused:
                     raise NoAnswer(f"{name} does not load: {log.strip()[-500:]}")
                 attached.append(self._attach(name, other, device, None))
-            self._sender(wire["sender"]).send(packet)
-            limit = monotonic() + _PATIENCE_S
+            limit, left = monotonic() + _PATIENCE_S, wire["times"]
             while not (fields := found.read()).get(_DONE) and monotonic() < limit:
+                if left:
+                    self._sender(wire["sender"]).send(packet)
+                    left -= 1
                 sleep(0.001)
         finally:
             for hooks in attached:
@@ -124,6 +130,27 @@ class Setting:
             made.bind((device, _ANY_PROTOCOL))
             self._senders[device] = made
         return self._senders[device]
+
+
+def _set_up(commands: str) -> None:
+    """Those of ip(8) first, since a device must be there. Raises NoAnswer, OSError, NetlinkError."""
+    ours = {"sysctl": _sysctl, "flowtable": _flowtable}
+    lines = [line.partition(" ") for line in commands.splitlines()]
+    ip("".join(f"{''.join(line)}\n" for line in lines if line[0] not in ours))
+    for command, _, rest in lines:
+        if command in ours:
+            ours[command](rest)
+
+
+def _sysctl(words: str) -> None:
+    name, _, value = words.partition("=")
+    write_sysctl(name, value)
+
+
+def _flowtable(devices: str) -> None:
+    from .conntrack import Table  # noqa: PLC0415  under emulation an import is dear
+
+    Table().offload(devices.split())
 
 
 def _bytes(packet: Packet) -> bytes:

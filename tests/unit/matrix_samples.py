@@ -10,6 +10,7 @@ import pytest
 from runner.errors import UserError
 from runner.matrix import Matrix, load_matrix
 from runner.model import ImagePin, Lock, Package, Pin
+from tests.samples import ROOT
 
 PACKAGE = Package(name="linux", version="1", architecture="amd64", suite="sid", sha256="0" * 64, size_bytes=1)
 KERNEL = '{debian: trixie, series: "6.12"}'
@@ -17,8 +18,8 @@ KERNEL = '{debian: trixie, series: "6.12"}'
 
 def folder_with_claims(folder: Path) -> Path:
     (folder / "bpf").mkdir()
-    for name in ("conntrack", "traffic"):
-        (folder / "bpf" / f"{name}.yaml").touch()
+    for path in (ROOT / "bpf").glob("*.yaml"):
+        (folder / "bpf" / path.name).touch()
     return folder
 
 

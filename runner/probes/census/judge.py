@@ -113,8 +113,10 @@ class CensusJudge:
         """
         if kfunc not in self._owners:
             return "a call of it loads; no claim runs it" if loads else "may be called; no claim runs it", ""
-        if reasons := [str(row.details["unusable"]) for row in rows if "unusable" in row.details]:
-            return reasons[0], ""
+        for row in rows:
+            if "unusable" in row.details:
+                line = verdict_line(row.log)
+                return f"{row.details['unusable']}: {line}" if line else str(row.details["unusable"]), row.log
         showing = [row for row in rows if row.details.get("usable")]
         answers = [row for row in showing or rows if "level" in row.details]
         for row in answers:

@@ -65,6 +65,7 @@ class Claims(Kind[Known]):
         "8021q",
         "act_bpf",
         "authenc",
+        "cbc",
         "cls_bpf",
         "crypto_null",
         "dummy",

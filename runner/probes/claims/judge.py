@@ -113,9 +113,9 @@ def _details(
     details: dict[str, object] = {"usable": True} if claim.usable else {}
     if seen is None:
         return details
-    shown = statement_true(claim, seen)
-    details["level"] = str(Level.EFFECT if claim.usable and shown else _level(seen))
-    if claim.unusable and shown:
+    effect = claim.usable and statement_true(claim, seen)
+    details["level"] = str(Level.EFFECT if effect else _level(seen))
+    if claim.unusable and matches(claim.expected(evidence.version), seen):
         details["unusable"] = str(claim.unusable)
     if missing:
         details["missing"] = _unresolved(evidence, question.file, seen) or missing_words(seen)

@@ -152,7 +152,13 @@ EVIDENCE: Mapping[Reason, tuple[str, ...]] = {
     Reason.DEVICE: ("metadata kfuncs require device-bound program",),
     Reason.DRIVER: ("-EOPNOTSUPP",),
     Reason.GPL: ("cannot call kernel function from non-GPL compatible program",),
-    Reason.ARGUMENT: ("must be referenced or trusted", "must be a rcu pointer"),
+    # a trusted pointer of a type that nothing hands out, or the context of another program type
+    Reason.ARGUMENT: (
+        "must be referenced or trusted",
+        "must be a rcu pointer",
+        "STRUCT __sk_buff",
+        "R1 type=ctx expected=fp",
+    ),
     Reason.TEST: ("net/bpf/test_run.c",),  # which the source must name
     Reason.DEADLY: ("loads",),  # it is not run
     Reason.SLEEPABLE: ("must be sleepable to call sleepable kfunc",),
@@ -167,7 +173,7 @@ class Packet(Plain):
 
 
 class Wire(Plain):
-    """The program is attached to a device and sees the packet, which another device sends.
+    """The program is attached to a device and sees the packet, which another device sends, up to so many `times`.
 
     `also` are further programs, by their full names, each with its device. The answer is read once `result.done` is not
     0, which the last of them sets.
@@ -177,6 +183,7 @@ class Wire(Plain):
     sender: SafeName
     attach: Attach | None = None  # by default clsact or native
     also: dict[Name, SafeName] = Field(default_factory=dict)
+    times: Annotated[int, Field(ge=1, le=100)] = 1
 
 
 class Claim(Span):
@@ -230,7 +237,9 @@ class ClaimKeys(Family):
 
     object: SafeName
     since: dict[Name, Points] = Field(default_factory=dict)  # by the keys of `kfuncs`: of claims without their own
-    setup: str = ""  # commands of ip(8), one a line: they make the network namespace in which the programs are run
+    # commands of ip(8), `sysctl NAME=VALUE` and `flowtable DEVICE...`, one a line, which make the network namespace in
+    # which the programs are run
+    setup: str = ""
     attach: dict[Attach, Span] = Field(default_factory=dict)  # each claim with a `flow` is one claim for each of these
     claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
 
@@ -296,8 +305,10 @@ def _unshown(claim: Claim, reason: Reason) -> str:
     """Why the claim's answer is no evidence of that reason; empty when it is."""
     if claim.usable:
         return "the kfunc is `usable` as well"
-    load, evidence = claim.answer.load, EVIDENCE[reason]
-    said = load.texts if isinstance(load, Refusal) else (load, *map(str, claim.answer.fields.values()))
-    if any(words in one for one in (*said, *claim.source.refs) for words in evidence):
+    evidence, said = EVIDENCE[reason], list(claim.source.refs)
+    for answer in (claim.answer, *(entry.answer for entry in claim.expect)):
+        said += answer.load.texts if isinstance(answer.load, Refusal) else [answer.load]
+        said += map(str, answer.fields.values())
+    if any(words in one for one in said for words in evidence):
         return ""
     return f"neither the answer nor the source has {' or '.join(map(repr, evidence))}"
