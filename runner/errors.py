@@ -47,7 +47,7 @@ class GuestLost(InfraError):
 
 
 class GuestSilent(GuestLost):
-    """A guest that still runs did not answer within a limit."""
+    """A guest did not answer within a limit, or ended itself: what it was asked last is why, for all that is known."""
 
 
 class BootError(RunnerError):

@@ -111,7 +111,7 @@ class Project:
 
     def of_run(self, run_id: str) -> Self:
         """This project as a run saw it, where that was begun with probes of its own."""
-        if RunKind.of(run_id) not in {RunKind.LOAD, RunKind.BISECT}:
+        if RunKind.of(run_id) not in {RunKind.LOAD, RunKind.EXEC, RunKind.BISECT}:
             return self
         with self.store() as store:
             run, asked = store.load(run_id), store.asked(run_id)

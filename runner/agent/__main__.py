@@ -7,19 +7,21 @@ and returns the answer of the probe as a whole. What it raises is the `failed` o
 one is asked.
 
 Events: `hello` with the guest's facts; `begin` names a probe before it is asked; then its `answer`, after those of its
-items; at last `end`. A careful ask also begins each item. What is begun is also written to the kernel's console: there
+items; at last `end`. `alive` says nothing: what is asked takes its time. What is
+too long for a line comes in `part`s, before the answer that has them.
+A careful ask also begins each item. What is begun is also written to the kernel's console: there
 it stands before whatever the kernel reports of it, and has left the guest before it is asked.
 With `trace` the answer to a probe whose module has `trace(body)` is followed by another `begin`, and what that says.
 """
 
 from __future__ import annotations
 
-import _json  # json without its Python: that imports `re`, which under emulation is dearer than the whole agent
 import os
 import sys
 from time import monotonic
 
 from . import NoAnswer
+from .fastjson import encode, scan
 from .guest import KernelLog, enable_jit, facts, load_modules, panic_on_oops, read, sysctl_path, write_sysctl
 from .libbpf import Libbpf
 
@@ -27,7 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
-    from typing import Any, NoReturn, Protocol, TypedDict
+    from typing import Any, Protocol, TypedDict
 
     Body = dict[str, Any]
     Items = Iterator[tuple[str, Callable[[], Body]]]
@@ -62,23 +64,6 @@ LEVEL = 1  # KERN_ALERT: reaches any console
 _BEGINS = "<9>runner: begin %s\n"  # facility user, and LEVEL; BEGINS of runner/model
 
 
-class _Reading:
-    """What the scanner is told: as in json.JSONDecoder()."""
-
-    strict, parse_int, parse_float = True, int, float
-    object_hook = object_pairs_hook = parse_constant = None
-
-
-def _refuse(value: object) -> NoReturn:
-    raise TypeError(f"{type(value).__name__} is not for JSON")
-
-
-_encode: Callable[[object, int], tuple[str, ...]] = _json.make_encoder(
-    None, _refuse, _json.encode_basestring_ascii, None, ": ", ", ", False, False, False
-)
-_scan: Callable[[str, int], tuple[Any, int]] = _json.make_scanner(_Reading)  # type: ignore[arg-type]
-
-
 def failure(error: Exception) -> str:
     """Why there is no answer."""
     return str(error) if isinstance(error, NoAnswer) else f"{type(error).__name__}: {error}"[:4000]
@@ -100,7 +85,7 @@ class Agent:
         now = monotonic()
         if not self._lines:
             self._since = now
-        self._lines += (*_encode({"event": event, **content}, 0), "\n")
+        self._lines += (*encode({"event": event, **content}, 0), "\n")
         if at_once or len(self._lines) >= 2 * BATCH or now - self._since >= BATCH_S:
             sys.stdout.write("".join(self._lines))
             sys.stdout.flush()
@@ -218,5 +203,5 @@ def _imported(kind: str) -> ModuleType:
 def main(path: str) -> None:
     """Ask everything that the file says."""
     with open(path, encoding="ascii") as file:
-        document: Document = _scan(file.read(), 0)[0]
+        document: Document = scan(file.read(), 0)[0]
     Ready(document["modules"]).ask(document, os.path.dirname(os.path.abspath(path)))

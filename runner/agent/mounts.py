@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CONFIG = "/run/key/config"  # the kernel's; KEYS_IN_GUEST of runner/guest/command.py
 _BOOT, _LAYERS = "/boot", "/run/layers"
-_FILE_SYSTEMS = {
+FILE_SYSTEMS = {
     "/sys/fs/bpf": "bpf",
     "/sys/fs/cgroup": "cgroup2",
     "/sys/kernel/debug": "debugfs",
@@ -39,9 +39,9 @@ def prepare() -> dict[str, str]:
 
 def _steps() -> Iterator[tuple[str, Callable[[], None]]]:
     there = set(_mounted())
-    for path, kind in _FILE_SYSTEMS.items():
+    for path, kind in FILE_SYSTEMS.items():
         if path not in there:
-            yield path, partial(_mount, kind, path, kind)
+            yield path, partial(mount, kind, path, kind)
     yield "locked memory", lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
     yield _BOOT, _show_config
 
@@ -56,22 +56,22 @@ def _show_config() -> None:
     except OSError:
         _change_root()
         os.makedirs(_BOOT, exist_ok=True)
-    _mount("tmpfs", _BOOT, "tmpfs")
+    mount("tmpfs", _BOOT, "tmpfs")
     os.symlink(CONFIG, name)
 
 
 def _change_root() -> None:
     """Change to a root that can be written to, with everything that is mounted below the old one."""
     os.makedirs(_LAYERS, exist_ok=True)
-    _mount("tmpfs", _LAYERS, "tmpfs")
+    mount("tmpfs", _LAYERS, "tmpfs")
     upper, work, root = (f"{_LAYERS}/{name}" for name in ("upper", "work", "root"))
     for path in (upper, work, root):
         os.mkdir(path)
     points = _mounted()
-    _mount("overlay", root, "overlay", options=f"lowerdir=/,upperdir={upper},workdir={work}")
+    mount("overlay", root, "overlay", options=f"lowerdir=/,upperdir={upper},workdir={work}")
     for path in points:
         if path != "/" and not any(path.startswith(f"{it}/") for it in points if it != "/"):
-            _mount(path, root + path, "", _WITH_ALL_BELOW)
+            mount(path, root + path, "", _WITH_ALL_BELOW)
     folder = os.getcwd()
     os.chroot(root)
     os.chdir(folder)
@@ -83,7 +83,7 @@ def _mounted() -> list[str]:
         return list(dict.fromkeys(line.split(" ")[4] for line in file))
 
 
-def _mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
+def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:
     """mount(2). Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     words = (os.fsencode(it) or None for it in (source, target, kind))

@@ -14,6 +14,8 @@ from runner.cli.options import Group, set_verbose
 # modules of runner.cli, each with its `app`; one whose only command is called like itself is that command
 GROUPS = (
     "load",
+    "exec",
+    "exec",
     "kfunc",
     "matrix",
     "probes",

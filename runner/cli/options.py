@@ -128,8 +128,10 @@ Stats = Annotated[
 Body = Callable[..., Shown | None]
 
 
-def command(app: typer.Typer, name: str, example: str = "") -> Callable[[Body], Body]:
+def command(app: typer.Typer, name: str, example: str = "", *, takes_rest: bool = False) -> Callable[[Body], Body]:
     """Make a function a command of `app`. `example` is a command line without `runner`; without one it is hidden.
+
+    With `takes_rest`, everything behind the first argument belongs to it, also what looks like an option.
 
     Its options come from its signature. `project: Project` is that of --matrix, any other dataclass stands for its
     fields, a function that returns Shown has --format and --output, and all have -v.
@@ -165,7 +167,9 @@ def command(app: typer.Typer, name: str, example: str = "") -> Callable[[Body], 
         )
         run.__annotations__ = {word: it for word, (it, _) in options.items()}
         text = f"{inspect.getdoc(body)}\n\nExample: runner {example}"
-        app.command(name, hidden=not example, help=text if example else inspect.getdoc(body))(run)
+        settings = {"allow_interspersed_args": not takes_rest}
+        shown = text if example else inspect.getdoc(body)
+        app.command(name, hidden=not example, help=shown, context_settings=settings)(run)
         return body
 
     return add

@@ -14,6 +14,7 @@ from rich.text import Text
 from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, EXIT_SKIP
 from runner.cli.booting import Display, JsonLines, fleet_of, stoppable
+from runner.cli.exec import Exec
 from runner.cli.load import Load
 from runner.cli.matrix import FailOn, Request
 from runner.cli.options import Format, exit_status, out_console, progress_console
@@ -33,6 +34,7 @@ from runner.project import Project
 from runner.reports.changes import changes_report
 from runner.reports.findings import Ending, ending, incomplete
 from runner.reports.markdown import availability_markdown
+from runner.reports.outputs import keep_files, outputs_report
 from runner.reports.summary import reused_line, run_report, totals
 from runner.results.diff import Side, of_run
 from runner.results.lookup import baseline, compare
@@ -71,20 +73,48 @@ def load(project: Project, asked: Load, engine: Engine) -> int:
         resume=bool(asked.resume), resumed=asked.resume or None, fresh=asked.fresh, slots=asked.slots,
         hosts=asked.hosts, offline=asked.offline, format_=asked.format_, snapshots=not asked.no_snapshot,
     )  # fmt: skip
+    own = _Own(RunKind.LOAD, bisects=asked.bisect, stats=asked.stats or "")
     if asked.resume:
-        return _run(project.of_run(asked.resume), request, engine, asked=asked)
+        return _run(project.of_run(asked.resume), request, engine, own=own)
     with asked.compiled(project) as compiled:
         entries = asked.entries(compiled)
         for each in objects_of(project.root, map(Entry, entries), NO_KFUNCS):  # before an archive is asked
             for arch in set(asked.arch or ()) & ARCHITECTURES.keys():
                 each.file(arch)
         loading, cells = project.naming(asked.kernel or (), asked.arch or (), entries, offline=asked.offline)
-        return _run(loading, request, engine, cells, asked)
+        return _run(loading, request, engine, cells, own)
 
 
-def _load_status(done: JudgedRun, asked: Load) -> int:
-    """For a bisection of the objects alone: what a kernel does besides says nothing about a commit of the user's."""
-    if not asked.bisect:
+def run_command(project: Project, asked: Exec, engine: Engine) -> int:
+    """Run a user's command on kernels. Returns the exit status.
+
+    Raises UserError when there is no such file, kernel or run, or when its program cannot start in the guests.
+    """
+    request = Request(
+        resume=bool(asked.resume), resumed=asked.resume or None, fresh=True, slots=asked.slots,
+        hosts=asked.hosts, offline=asked.offline, format_=asked.format_, snapshots=not asked.no_snapshot,
+    )  # fmt: skip
+    own = _Own(RunKind.EXEC, bisects=asked.bisect)
+    if asked.resume:
+        return _run(project.of_run(asked.resume), request, engine, own=own)
+    sized, entry = asked.sized(project), asked.entry()
+    running, cells = sized.naming(asked.kernel or (), asked.arch or (), (entry,), offline=asked.offline)
+    asked.check_program(running, cells)
+    return _run(running, request, engine, cells, own)
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What is particular to a run that is none of a matrix."""
+
+    kind: RunKind
+    bisects: bool = False
+    stats: str = ""
+
+
+def _own_status(done: JudgedRun, own: _Own) -> int:
+    """For a bisection of the user's commits: what a kernel does besides says nothing about one."""
+    if not own.bisects:
         return exit_status(done)
     rows = [row for cell in done.cells for row in cell.rows]
     if any(row.verdict is Verdict.BROKEN and not row.known_issue for row in rows):
@@ -97,10 +127,10 @@ def _run(
     request: Request,
     engine: Engine,
     cells: tuple[Cell, ...] = (),
-    asked: Load | None = None,
+    own: _Own | None = None,
 ) -> int:
-    """`cells` are those of a run that begins. Unless `asked` it is one of the matrix."""
-    expectations, kind = project.expectations, RunKind.LOAD if asked else RunKind.MATRIX
+    """`cells` are those of a run that begins. Unless it is an `own` one it is one of the matrix."""
+    expectations, kind = project.expectations, own.kind if own else RunKind.MATRIX
 
     def describe(result: CellResult) -> str:
         return describe_result(result, expectations)
@@ -136,10 +166,10 @@ def _run(
                 store.finish(begun.id, max(datetime.now(UTC), begun.started))
         done = judge_run(store.load(begun.id), expectations)
         measurements(store, expectations, run_id=begun.id)  # keeps the rows: no report over all runs waits for them
-        show(done, project, console, finished=complete, stats=asked.stats or "" if asked else "")
+        show(done, project, console, finished=complete, stats=own.stats if own else "")
     status = EXIT_INTERRUPTED
     if complete:
-        status = _load_status(done, asked) if asked else _status(done, before, request, expectations, console)
+        status = _own_status(done, own) if own else _status(done, before, request, expectations, console)
     if events:
         events.exits(done.run.id, totals(done), status)
     return status
@@ -218,7 +248,8 @@ def _resumable(run: Run) -> Iterator[None]:
 
 def resuming(run_id: str) -> str:
     """The command that resumes a run."""
-    return f"runner {'load' if RunKind.of(run_id) is RunKind.LOAD else 'matrix run'} --resume {run_id}"
+    kind = RunKind.of(run_id)
+    return f"runner {kind if kind in {RunKind.LOAD, RunKind.EXEC} else 'matrix run'} --resume {run_id}"
 
 
 def _again(plan: Plan, store: ResultStore, before: Side, expectations: Expectations) -> Plan:
@@ -266,6 +297,10 @@ def show(done: JudgedRun, project: Project, console: Console, *, finished: bool 
     if finished or len(missing) < len(cells):
         is_last = done.run.kind is RunKind.MATRIX
         console.print(run_report(done, every_hint="runner report show --all", is_last=is_last, stats=stats), crop=False)
+        if done.run.kind is RunKind.EXEC:
+            console.print(outputs_report(done), crop=False)
+        for line in keep_files(done, project.reports / "runs" / done.run.id):
+            console.print(Text(line), soft_wrap=True)
     if finished and not missing and done.run.kind is RunKind.MATRIX and _is_whole(done, project):
         write_atomically(project.table, availability_markdown(done).encode())
     if missing or not finished:

@@ -191,12 +191,17 @@ def _kept(
     """What the results of one guest have of an order; None: nothing."""
     stored = list(stored)
     text = asked.model_dump_json().encode()
-    if stored[0].is_whole and stored[0].asked_sha256 == hashlib.sha256(text).digest():
+    steady = [ask for ask in order.asks if KINDS[ask.kind].steady]
+    if (
+        stored[0].is_whole
+        and len(steady) == len(order.asks)
+        and stored[0].asked_sha256 == hashlib.sha256(text).digest()
+    ):
         result = store.kept(stored[0])
         same = result.cell == order.cell
-        whole = _origins(stored[0], [ask.probe for ask in order.asks])
-        return KeptAnswers(_as_kept(result, order.cell, whole, whole=True), stored[0].seq if same else 0, instead=True)
-    keys = {ask.probe: _key(guest, ask, asked) for ask in order.asks}
+        origin = _origins(stored[0], [ask.probe for ask in order.asks])
+        return KeptAnswers(_as_kept(result, order.cell, origin, whole=True), stored[0].seq if same else 0, instead=True)
+    keys = {ask.probe: _key(guest, ask, asked) for ask in steady}
     open_, taken, origins = dict(keys), dict[str, list[Answer]](), dict[str, Kept]()
     last: CellResult | None = None
     for each in stored:
@@ -217,7 +222,7 @@ def _kept(
     if last is None:
         return None
     every = tuple(answer for ask in order.asks for answer in taken.get(ask.probe, ()))
-    instead = len(taken) == len(keys)
+    instead = len(taken) == len(order.asks)
     last = last.model_copy(update={"answers": every})
     return KeptAnswers(_as_kept(last, order.cell, _grouped(origins), whole=instead), instead=instead)
 

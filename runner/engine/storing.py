@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 
 from runner import __version__
-from runner.engine.plan import CellOrder, Files, KeptCell, Plan, RunEnd, Sink
+from runner.engine.plan import AGENT, CellOrder, Files, KeptCell, Plan, RunEnd, Sink
 from runner.errors import UserError
 from runner.model import ANSWERS, Ask, Asked, AskedCell, Cell, CellResult, Outcome
 from runner.model.architecture import architecture
@@ -21,8 +21,7 @@ from runner.results.stored import Final
 
 log = logging.getLogger(__name__)
 
-_OBJECT = ".bpf.o"
-_LASTING = frozenset({RunKind.MATRIX, RunKind.LOAD})  # runs whose answers later ones are held against
+_LASTING = frozenset({RunKind.MATRIX, RunKind.LOAD, RunKind.EXEC})  # runs whose answers later ones are held against
 
 
 def new_run(
@@ -151,7 +150,7 @@ def asked_of(orders: Iterable[CellOrder], payload: Mapping[str, Files]) -> Asked
     objects: dict[str, bytes] = {}
     digests: dict[str, dict[str, str]] = {}  # byte order -> file -> digest
     for byte_order, files in payload.items():
-        mine = {name: content for name, content in files.items() if name.endswith(_OBJECT)}
+        mine = {name: content for name, content in files.items() if not name.startswith(AGENT)}
         digests[byte_order] = {name: hashlib.sha256(content).hexdigest() for name, content in mine.items()}
         objects |= {digests[byte_order][name]: content for name, content in mine.items()}
     cells = {

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from runner.model import Answer, Ask, Facts, Trace
 
 _MAX_NOISE = 20
+_MAX_PARTS = 64 << 20  # characters
 
 
 class Place(NamedTuple):
@@ -37,6 +38,7 @@ class Transcript:
     ended: bool = False
     noise: list[str] = field(default_factory=list)
     guest_s: float = 0.0  # from the first line to the last one, by the guest's clock
+    _parts: dict[str, list[str]] = field(default_factory=dict)  # of the next answer, by name
     _closed: set[Place] = field(default_factory=set)  # items that are not asked any more
 
     def feed(self, line: str) -> None:
@@ -56,15 +58,26 @@ class Transcript:
                 self.guest_s = -_clock(event)
             case "begin":
                 self.in_flight = Place(self.ask(event["probe"]).probe, str(event.get("item", "")))
+                self._parts.clear()
             case "answer":
                 ask = self.ask(event["probe"])
                 answer = Answer.model_validate({**event, "kind": ask.kind})
+                if self._parts:
+                    parts = {name: "".join(data) for name, data in self._parts.items()}
+                    answer = answer.model_copy(update={"body": {**answer.body, "parts": parts}})
+                    self._parts.clear()
                 self.answers[Place(ask.probe, answer.item)] = answer
                 self.in_flight = Place(ask.probe) if answer.item else None
             case "trace":
                 trace = Trace.model_validate(event)
                 self.traces[self.ask(trace.probe).probe] = trace
                 self.in_flight = None
+            case "part":
+                data = str(event["data"])
+                if sum(len(each) for it in self._parts.values() for each in it) + len(data) <= _MAX_PARTS:
+                    self._parts.setdefault(str(event["name"]), []).append(data)
+            case "alive":
+                pass  # what is asked takes its time
             case "end":
                 self.ended = True
                 self.guest_s += _clock(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,12 +39,18 @@ class Architecture:
     maps_ram: bool = True  # is the memory of a saved machine left alone when its qemu starts?
     host: bool = False  # may run this program: each image's lock pins a Python for it
 
+    def filled(self, pattern: str) -> str:
+        """`build/{arch}/lb.o` with its own names: {arch}, {goarch}, {debarch}."""
+        names = {"arch": self.name, "goarch": _GO.get(self.name, self.name), "debarch": self.debian}
+        return re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], found[0]), pattern)
+
     @property
     def disk_device(self) -> str:
         """qemu's virtio disk, on the bus of the network device."""
         return f"virtio-blk-{'ccw' if self.net_device.endswith('ccw') else 'pci'}"
 
 
+_GO = {"x86_64": "amd64"}  # Go's names of the architectures, where they are not ours
 _TABLE = (
     Architecture(
         name="x86_64",

@@ -84,6 +84,7 @@ class Kind(Generic[KnownT]):
     logs: ClassVar[tuple[str, ...]] = ()
     counts: ClassVar[tuple[str, ...]] = ()  # the numbers that its rows may have: Row.numbers
     circumstances: ClassVar[tuple[str, ...]] = ()  # of an answer's body: how fast it came, and the like; no row has it
+    steady: ClassVar[bool] = True  # does the same guest give the same answer? Otherwise none is kept for a later run
     options: ClassVar[tuple[str, ...]] = ()  # of the kernel's .config, kept with each result
     needs: ClassVar[tuple[Need, ...]] = ()
     unpacked: ClassVar[tuple[str, ...]] = ()  # modules that are taken from a kernel, with what they depend on
@@ -162,6 +163,10 @@ class Kind(Generic[KnownT]):
     def said(self, known: KnownT) -> Iterable[Said]:
         """What is claimed, each with who says it."""
         return ()
+
+    def left(self, result: CellResult) -> Mapping[str, bytes]:
+        """Files that a guest left, by path; a guest's own names, which are hostile."""
+        return {}
 
     def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
         """What another boot must answer too: the probe, which part of its answer (or item), and that.

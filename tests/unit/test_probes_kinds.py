@@ -67,7 +67,7 @@ def test_what_did_not_run_has_rows_without_answers() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("modules: [nf_nat]\n", "holds no probes: it has none of the keys attach, claims, object"),
+        ("modules: [nf_nat]\n", "holds no probes: it has none of the keys attach, claims, commands, object"),
         ("claimz: []\n", "thing.yaml:1: claimz: unknown key; did you mean 'claims'?"),
     ],
 )

@@ -60,6 +60,7 @@ def test_nothing_has_a_fixed_name_in_a_folder_that_users_share() -> None:
     texts = {
         (node.value, file)
         for file in FILES
+        if file.parent.name != "agent"  # a guest is its user's alone
         for node in nodes(file)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }

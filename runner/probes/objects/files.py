@@ -10,13 +10,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.model.architecture import ARCHITECTURES, Architecture
+from runner.model.architecture import ARCHITECTURES
 from runner.probes.census.kfuncs import KfuncList
 from runner.probes.objects.elf import ObjectFile, read_object
 from runner.probes.objects.written import MAP, TOGETHER, ObjectEntry, ObjectSettings, UserObject, WrittenObject
 from runner.yamlfile import Document, Location
-
-_GO = {"x86_64": "amd64"}  # Go's names of the architectures, where they are not ours
 
 
 @dataclass(frozen=True)
@@ -94,22 +92,16 @@ def _files(root: Path, pattern: str) -> dict[str, dict[str, ObjectFile]]:
     """The files of a pattern, by the object's name and the architecture."""
     found: dict[str, dict[str, ObjectFile]] = {}
     for arch in ARCHITECTURES.values():
-        for path in _paths(root, filled(pattern, arch)):
+        for path in _paths(root, arch.filled(pattern)):
             file = _read(path)
             if file.byte_order == arch.byte_order:
                 found.setdefault(file.name, {})[arch.name] = file
     if not found:
         hint = "paths are relative to the project's folder"
-        if unknown := re.search(r"\{\w+\}", filled(pattern, next(iter(ARCHITECTURES.values())))):
+        if unknown := re.search(r"\{\w+\}", next(iter(ARCHITECTURES.values())).filled(pattern)):
             hint = f"there is no {unknown[0]}: {{arch}}, {{goarch}} and {{debarch}} are replaced"
         raise UserError(f"no object file matches {pattern!r}", hint=hint)
     return found
-
-
-def filled(pattern: str, arch: Architecture) -> str:
-    """`build/{arch}/lb.o` with the architecture's names: {arch}, {goarch}, {debarch}."""
-    names = {"arch": arch.name, "goarch": _GO.get(arch.name, arch.name), "debarch": arch.debian}
-    return re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], found[0]), pattern)
 
 
 _cache: dict[tuple[str, int, int], ObjectFile] = {}

@@ -1,0 +1,72 @@
+"""Lays a user's files below /payload: as they were pushed, with what the command writes in a layer of its own."""
+
+from __future__ import annotations
+
+import os
+
+from .mounts import mount
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class Entry(TypedDict):
+        """A file: its `path` below /payload, and its `content`, a pushed file's name. Or a symbolic link to `link`."""
+
+        path: str
+        mode: int
+        content: str
+        link: str
+
+
+PAYLOAD = "/payload"
+_LAYERS = "/run/payload"
+
+
+def lay(files: list[Entry], folder: str, tree: str) -> None:
+    """In a mount namespace of the caller's own. `folder` has the pushed files, `tree` tells these from others.
+
+    Raises OSError.
+    """
+    os.makedirs(_LAYERS, exist_ok=True)
+    mount("tmpfs", _LAYERS, "tmpfs")
+    lower, upper, work = (os.path.join(_LAYERS, name) for name in ("lower", "upper", "work"))
+    below = os.path.join(folder, f"tree-{tree}")
+    for path in (lower, upper, work, PAYLOAD):
+        os.makedirs(path, exist_ok=True)
+    if not os.path.isdir(below):
+        _link(files, folder, below)
+    try:
+        mount("overlay", PAYLOAD, "overlay", options=f"lowerdir={below},upperdir={upper},workdir={work}")
+    except OSError:  # a kernel without it: a copy
+        mount(lower, PAYLOAD, "", 4096)  # MS_BIND
+        _copy(files, folder, PAYLOAD)
+
+
+def _link(files: list[Entry], folder: str, target: str) -> None:
+    """Files that were pushed are not pushed again for the next command: hard links cost nothing."""
+    for entry in files:
+        path = _made(entry, target)
+        if entry["link"]:
+            os.symlink(entry["link"], path)
+        else:
+            os.link(os.path.join(folder, entry["content"]), path)
+            os.chmod(path, entry["mode"])
+
+
+def _copy(files: list[Entry], folder: str, target: str) -> None:
+    for entry in files:
+        path = _made(entry, target)
+        if entry["link"]:
+            os.symlink(entry["link"], path)
+            continue
+        with open(os.path.join(folder, entry["content"]), "rb") as source, open(path, "wb") as copy:
+            while chunk := source.read(1 << 20):
+                copy.write(chunk)
+        os.chmod(path, entry["mode"])
+
+
+def _made(entry: Entry, target: str) -> str:
+    path = os.path.join(target, entry["path"])
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    return path

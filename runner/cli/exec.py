@@ -1,0 +1,149 @@
+"""`runner exec`: does my own test pass on these kernels?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from runner.cli import BISECT, Finished
+from runner.cli.options import Format, Hosts, NoSnapshot, Offline, Slots, command
+from runner.errors import UserError
+from runner.model import Cell
+from runner.model.architecture import architecture
+from runner.probes.commands.binary import check_program
+from runner.probes.commands.results import ResultsKind
+from runner.probes.commands.written import CommandEntry
+from runner.project import Project
+from runner.text import plain
+
+app = typer.Typer()
+_SPARE_S = 120  # of a cell, besides its commands: its boots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec:
+    """What a command line says about a command."""
+
+    run: Annotated[
+        list[str] | None, typer.Argument(metavar="-- COMMAND ARG...", help="What to run; ./PROGRAM is copied.")
+    ] = None
+    kernel: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KERNEL",
+            help="6.12, 6.12.117, '>=6.1,<7', ./bzImage, ./linux, oci:REF. May be repeated. [default: the matrix's]",
+        ),
+    ] = None
+    arch: Annotated[
+        list[str] | None, typer.Option(metavar="ARCH", help="Architecture. May be repeated. [default: the matrix's]")
+    ] = None
+    copy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH[:NAME]", help="A file or folder for /payload; {arch}, {goarch} and {debarch}."),
+    ] = None
+    env: Annotated[list[str] | None, typer.Option(metavar="N[=V]", help="A variable; without V, this shell's.")] = None
+    results: Annotated[ResultsKind, typer.Option(help="How what it prints is read.")] = "exit"
+    bring: Annotated[list[str] | None, typer.Option(metavar="PATTERN", help="Fetch what it leaves.")] = None
+    timeout: Annotated[float, typer.Option(metavar="S", min=0.1, help="Seconds for one run of it.")] = 300
+    silence: Annotated[
+        float | None, typer.Option(metavar="S", min=0.1, help="Seconds without a word. [default: --timeout]")
+    ] = None
+    memory: Annotated[int | None, typer.Option(metavar="MIB", help="Memory of each guest.")] = None
+    cpus: Annotated[int | None, typer.Option(metavar="N", help="Processors of each guest.")] = None
+    module: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A kernel module to load first.")] = None
+    repeat: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How often to run it on each kernel.")] = 1
+    bisect: Annotated[
+        bool, typer.Option(BISECT, help="For `git bisect run`: exit 0 as expected, 1 not, 125 no answer, 128 failure.")
+    ] = False
+    resume: Annotated[str, typer.Option(metavar="RUN", help="Resume this stopped run.")] = ""
+    slots: Slots = None
+    hosts: Hosts = None
+    no_snapshot: NoSnapshot = False
+    offline: Offline = False
+    format_: Annotated[
+        Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
+    ] = Format.TEXT
+
+    def entry(self) -> CommandEntry:
+        """What a matrix's `probes` would say. Raises UserError for what cannot stand there."""
+        if not self.run:
+            raise UserError("which command?", hint="runner exec --kernel 6.12 -- ./prog.test -v")
+        run, files = list(self.run), [_absolute(named) for named in self.copy or ()]
+        if own := _program(run[0]):
+            files.append(own)
+            run[0] = f"./{Path(run[0]).name}"
+        words = {
+            "command": run, "files": files, "env": dict(map(_variable, self.env or ())), "results": self.results,
+            "bring": self.bring or (), "timeout_s": self.timeout, "silence_s": self.silence,
+            "modules": self.module or (), "repeat": self.repeat,
+        }  # fmt: skip
+        try:
+            return CommandEntry.model_validate(words)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = {"modules": "--module", "env": "--env", "bring": "--bring"}.get(str(first["loc"][0]), "")
+            raise UserError(f"{where} {plain(str(first['input']), 100)}: {first['msg']}".strip()) from None
+
+    def sized(self, project: Project) -> Project:
+        """The project with guests of this size, and time for the command. Raises UserError."""
+        file = project.matrix.file
+        given = {"cpus": self.cpus, "memory_mib": self.memory}
+        try:
+            guest = type(file.guest).model_validate(
+                {**file.guest.model_dump(), **{name: it for name, it in given.items() if it is not None}}
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            option = "--cpus" if first["loc"][0] == "cpus" else "--memory"
+            raise UserError(f"{option} {first['input']}: {first['msg']}") from None
+        whole_s = max(file.limits.cell_s, self.timeout * self.repeat + _SPARE_S)
+        limits = file.limits.model_copy(update={"cell_s": whole_s})
+        return replace(
+            project, matrix=replace(project.matrix, file=file.model_copy(update={"guest": guest, "limits": limits}))
+        )
+
+    def check_program(self, project: Project, cells: Iterable[Cell]) -> None:
+        """Raises UserError when the program that is copied cannot start in a guest."""
+        if not (self.run and (own := _program(self.run[0]))):
+            return
+        for arch, image in {cell.arch: cell.image for cell in cells}.items():
+            row, packages = architecture(arch), {it.name: it.version for it in image.packages}
+            check_program(project.root / row.filled(own), row, packages)
+
+
+def _program(word: str) -> str:
+    """The whole path of a program that lies here and is to be copied; empty when the guest has it."""
+    if word.startswith("/") or "/" not in word:
+        return ""
+    if "{" not in word and not Path(word).exists():
+        raise UserError(f"{word}: no such file", hint="name a program of the guest without ./, or by its whole path")
+    return str(Path(word).absolute())
+
+
+def _absolute(named: str) -> str:
+    path, colon, name = named.partition(":")
+    return f"{Path(path).absolute()}{colon}{name}"
+
+
+def _variable(word: str) -> tuple[str, str]:
+    name, equals, value = word.partition("=")
+    if not equals and name not in os.environ:
+        raise UserError(f"--env {name}: this shell has no such variable", hint=f"--env {name}=VALUE")
+    return name, value if equals else os.environ[name]
+
+
+@command(app, "exec", "exec --kernel 6.1 --kernel 6.12 -- ./prog.test -test.v", takes_rest=True)
+def exec_(context: typer.Context, project: Project, asked: Exec) -> None:
+    """Run a command on kernels, as root in a guest of each: its exit status decides, or the tests that it names.
+
+    Exit status: 0 everything passes; 1 something fails; 2 something has no answer; 64 bad usage.
+    """
+    from runner.cli import running  # noqa: PLC0415  late: it brings pytest
+
+    raise Finished(running.run_command(project, asked, context.obj or running.Engine()))

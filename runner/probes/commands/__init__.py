@@ -1,0 +1,206 @@
+"""Commands: does a user's own test pass on a kernel, as a whole and test by test?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import repeat
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import JsonValue, ValidationError
+
+from runner.errors import UserError
+from runner.model import Ask, Asked, CellResult, Mark, Plain, ProgType, Row, StateWord, Verdict
+from runner.model.architecture import ARCHITECTURES
+from runner.model.version import KernelVersion
+from runner.probes.commands.files import command_of
+from runner.probes.commands.judge import FAILED, LIMITS, NAME, PASSED, SKIPPED, ended_words, rows_of, runs_of
+from runner.probes.commands.written import (
+    CommandEntry,
+    CommandKeys,
+    CommandSettings,
+    PayloadFile,
+    UserCommand,
+    WrittenCommand,
+)
+from runner.probes.files import ProbeFile, Said
+from runner.probes.kind import GridPlace, Kind, Pairs, nonsense
+from runner.yamlfile import Document, Location
+
+_EXPECTED = StateWord("failed as expected", 0, Mark("○", "o", "yellow"))
+_AGAINST = StateWord("passed, not as expected", 2, Mark("!", "!", "bold red"))
+_OF_THE_HOST = frozenset({"settings", "trees"})  # of an ask's body: for the host alone
+Known = tuple[UserCommand, ...]
+
+
+class Failure(Plain):
+    """An answer, in bpf/known-issues.yaml: the test failed, with this text among its words."""
+
+    state: str = FAILED
+    words: str = ""
+
+
+class Commands(Kind[Known]):
+    """Its rows are of a test, or of the command as a whole: a state, and the verdict whether it is expected."""
+
+    name = NAME
+    noun = "test"
+    subject = "test"
+    question = "Which kernel passes which {subject}"
+    states = (
+        StateWord(FAILED, 0, Mark("✗", "x", "red")),
+        StateWord(SKIPPED, 1, Mark("~", "~", "bright_black")),
+        StateWord(PASSED, 2, Mark("✓", "+", "green")),
+    )
+    judged_states = (_AGAINST, _EXPECTED)
+    keys = CommandKeys
+    entry = CommandEntry
+    pattern = Failure
+    steady = False
+    circumstances = ("duration_s",)
+
+    def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
+        found: dict[str, UserCommand] = {}
+        for written, document, place in _written(files):
+            try:
+                mine = command_of(root, written)
+                if mine.id in found:
+                    raise UserError(f"two commands are called {mine.id!r}", hint="give one an `id`")
+            except UserError as error:
+                if document is None:
+                    raise
+                placed = document.error([(place, error.what)])
+                raise UserError(placed.what, hint=error.hint) from None
+            found[mine.id] = mine
+        return tuple(found.values())
+
+    def asks(self, known: Known, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
+        for each in known:
+            settings = each.settings
+            body: dict[str, JsonValue] = {
+                "run": list(each.run),
+                "files": {
+                    ARCHITECTURES[arch].uname: [file.model_dump(mode="json") for file in files]
+                    for arch, files in each.files.items()
+                },
+                "tree": hashlib.sha256(repr(each.files).encode()).hexdigest()[:16],
+                "env": dict(settings.env),
+                "timeout_s": settings.timeout_s,
+                "silence_s": settings.silence_s or settings.timeout_s,
+                "bring": list(settings.bring),
+                "repeat": settings.repeat,
+                "network": False,
+                # for the host alone: what judges the answers
+                "settings": settings.model_dump(mode="json", exclude_defaults=True),
+            }
+            yield Ask(kind=NAME, probe=each.id, body=body)
+
+    def essence(self, ask: Ask) -> Ask:
+        return ask.model_copy(update={"body": {key: it for key, it in ask.body.items() if key not in _OF_THE_HOST}})
+
+    def files(self, ask: Ask) -> Collection[str]:
+        trees = cast("dict[str, list[dict[str, str]]]", ask.body["files"])
+        return {file["content"] for tree in trees.values() for file in tree if file["content"]}
+
+    def recalled(self, asked: Asked) -> Known | None:
+        asks = {ask.probe: ask for cell in asked.cells.values() for ask in cell.asks if ask.kind == NAME}
+        digests = {name: digest for cell in asked.cells.values() for name, digest in cell.programs.items()}
+        contents = {name: asked.objects[digest] for name, digest in digests.items() if digest in asked.objects}
+        return tuple(_recalled(ask, contents) for ask in asks.values()) or None
+
+    def modules(self, known: Known) -> Iterable[str]:
+        for each in known:
+            yield from each.settings.modules
+
+    def pushed(self, known: Known, arch: str) -> Mapping[str, bytes]:
+        found: dict[str, bytes] = {}
+        for each in known:
+            if arch not in each.files:
+                raise UserError(f"command {each.id}: {each.said.get(arch, 'no files')} ({arch})")
+            found |= {it.content: each.contents[it.content] for it in each.files[arch] if it.content}
+        return found
+
+    def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
+        for each in known:
+            yield from rows_of(result, each)
+
+    def shows(self, pattern: Failure, result: CellResult, probe: str) -> bool:
+        return False
+
+    def left(self, result: CellResult) -> Mapping[str, bytes]:
+        found: dict[str, bytes] = {}
+        for answer in (it for it in result.answers if it.kind == NAME):
+            try:
+                runs = runs_of(answer)
+            except ValidationError:
+                continue
+            for number, run in enumerate(runs, 1):
+                folder = answer.probe if len(runs) == 1 else f"{answer.probe}/{number}"
+                found |= {f"{folder}/{name}": content for name, content in run.files.items()}
+        return found
+
+    def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
+        for answer in result.answers:
+            if answer.kind == NAME:
+                try:
+                    ends = [f"{run.ran.ended or run.ran.status}" for run in runs_of(answer)]
+                except ValidationError as error:
+                    ends = [nonsense(error)]
+                yield answer.probe, "answer", answer.failed or ", ".join(ends)
+
+    def said(self, known: Known) -> Iterable[Said]:
+        for each in known:
+            yield Said(id=each.id, probe=each.id, subject=each.id, type="", says="it passes")
+
+    def shown(self, result: CellResult, row: Row) -> Pairs:
+        probe = row.probe.partition("/")[0]
+        answer = next((it for it in result.answers if (it.kind, it.probe) == (NAME, probe)), None)
+        try:
+            runs = runs_of(answer)
+        except ValidationError:
+            return
+        for number, run in enumerate(runs, 1):
+            how = LIMITS.get(run.ran.ended) or ended_words(run.ran.status or 0)
+            yield "run" if len(runs) == 1 else f"run {number}", f"{how}, {run.ran.duration_s:.1f} s"
+            for name, content in run.files.items():
+                yield "brought", f"{name} ({len(content)} bytes)"
+            for name, why in run.ran.not_brought.items():
+                yield "not brought", f"{name}: {why}"
+
+    def shown_as(self, row: Row) -> StateWord:
+        if row.state == PASSED and row.verdict is Verdict.BROKEN:
+            return _AGAINST
+        expected = row.verdict in (Verdict.HOLDS, Verdict.NOT_APPLICABLE) or row.known_issue
+        return _EXPECTED if row.state == FAILED and expected else self.word(row.state)
+
+    def place(self, subject: str) -> GridPlace:
+        group, _, name = subject.partition("/")
+        return GridPlace(name or "the command", group, rank=0 if name else 1, noun="test" if name else "command")
+
+    def title(self, rows: Sequence[Row]) -> str:
+        return f"command {rows[0].subject.partition('/')[0]}"
+
+
+def _written(
+    files: Sequence[ProbeFile],
+) -> Iterable[tuple[WrittenCommand | CommandEntry, Document | None, Location]]:
+    for file in files:
+        if isinstance(file.written, CommandKeys):
+            places = ((*file.place, "commands", number) for number, _ in enumerate(file.written.commands))
+            yield from zip(file.written.commands, repeat(file.document), places, strict=False)
+        elif isinstance(file.written, CommandEntry):
+            yield file.written, file.document, file.place
+
+
+def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserCommand:
+    body = cast("dict[str, Any]", ask.body)
+    archs = {it.uname: arch for arch, it in ARCHITECTURES.items()}
+    files = {
+        archs[uname]: tuple(PayloadFile.model_validate(it) for it in tree) for uname, tree in body["files"].items()
+    }
+    settings = CommandSettings.model_validate(body["settings"])
+    return UserCommand(ask.probe, tuple(body["run"]), settings, files, contents)
+
+
+KIND = Commands()

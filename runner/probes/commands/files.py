@@ -1,0 +1,116 @@
+"""Reads the files that a command needs: what is named, and below a folder everything, but no link out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from runner import userfile
+from runner.errors import UserError
+from runner.model.architecture import ARCHITECTURES, Architecture
+from runner.probes.commands.written import (
+    CommandEntry,
+    CommandSettings,
+    PayloadFile,
+    UserCommand,
+    WrittenCommand,
+    name_of,
+)
+
+LARGEST = 256 << 20  # bytes of all files of one command; they are in memory here, and in the guest's
+_MOST_FILES = 10_000
+
+
+@dataclass
+class Tree:
+    """What lies in /payload on one architecture."""
+
+    files: dict[str, PayloadFile] = field(default_factory=dict)  # by path
+    contents: dict[str, bytes] = field(default_factory=dict)
+    size: int = 0
+
+    def add(self, path: Path, name: str) -> None:
+        """A file, or a folder with all that is below it. Raises UserError."""
+        if not path.is_dir():
+            self._file(path, name)
+            return
+        for each in _below(path):
+            inner = str(PurePosixPath(name) / each.relative_to(path).as_posix())
+            if each.is_symlink():
+                self._link(each, inner, path)
+            else:
+                self._file(each, inner)
+
+    def _file(self, path: Path, name: str) -> None:
+        content = userfile.read(path, most=LARGEST, absent="--copy and `files` name what the command needs")
+        mode = stat.S_IMODE(path.stat().st_mode) & 0o777
+        self.size += len(content)
+        if self.size > LARGEST or len(self.files) >= _MOST_FILES:
+            what = f"more than {LARGEST >> 20} MiB, or {_MOST_FILES} files, for one command, with {path}"
+            raise UserError(what, hint="copy only what the command needs")
+        pushed = f"{hashlib.sha256(content).hexdigest()}.{mode:o}"
+        self.contents[pushed] = content
+        self._place(PayloadFile(path=name, mode=mode, content=pushed))
+
+    def _link(self, path: Path, name: str, folder: Path) -> None:
+        """One that leads out of the folder is left out: what is there was not named."""
+        target = path.readlink()
+        end = Path(os.path.normpath(path.parent / target))
+        if not target.is_absolute() and end.is_relative_to(folder):
+            self._place(PayloadFile(path=name, link=str(target)))
+
+    def _place(self, file: PayloadFile) -> None:
+        if (there := self.files.get(file.path)) and there != file:
+            raise UserError(f"two files would be /payload/{file.path}", hint="name one of them PATH:NAME")
+        self.files[file.path] = file
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Files and links, sorted; no device, no socket."""
+    for at, folders, names in os.walk(folder):
+        folders.sort()
+        links = [name for name in folders if (Path(at) / name).is_symlink()]
+        for name in sorted([*names, *links]):
+            path = Path(at) / name
+            if path.is_symlink() or path.is_file():
+                yield path
+
+
+def command_of(root: Path, written: WrittenCommand | CommandEntry) -> UserCommand:
+    """The command with its files, as far as there are any for each architecture. Raises UserError."""
+    run = written.run if isinstance(written, WrittenCommand) else written.command
+    settings = CommandSettings(**{key: getattr(written, key) for key in CommandSettings.model_fields})
+    found: dict[str, tuple[PayloadFile, ...]] = {}
+    contents: dict[str, bytes] = {}
+    lacking: dict[str, str] = {}
+    per_arch = any("{" in named for named in settings.files)
+    for arch in ARCHITECTURES.values():
+        try:
+            tree = _tree(root, settings, arch)
+        except UserError as error:
+            if not per_arch:
+                raise
+            lacking[arch.name] = error.what
+            continue
+        found[arch.name] = tuple(tree.files.values())
+        contents |= tree.contents
+    if not found:
+        raise UserError(next(iter(lacking.values())), hint="paths are relative to the project's folder")
+    return UserCommand(written.id or name_of(run[0]), run, settings, found, contents, lacking)
+
+
+def _tree(root: Path, settings: CommandSettings, arch: Architecture) -> Tree:
+    tree = Tree()
+    for named in settings.files:
+        word, _, name = named.partition(":")
+        path = root / arch.filled(word)
+        inner = arch.filled(name) or path.name or path.resolve().name
+        place = PurePosixPath(inner)
+        if place.is_absolute() or ".." in place.parts or not inner.isprintable():
+            raise UserError(f"{named}: its name in the guest is to lie below /payload", hint="PATH:NAME")
+        tree.add(path, str(place))
+    return tree

@@ -1,0 +1,226 @@
+"""Turns what a command did in a guest into rows: one for each of its tests, and one for itself. Pure.
+
+No answer is the default: a limit that was reached, a guest that was lost, an output without a test say nothing about a
+kernel.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from signal import Signals
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from runner.model import NO_ANSWER, Answer, CellResult, Plain, Row, Verdict
+from runner.probes.commands.results import parse
+from runner.probes.commands.written import TestExpectation, UserCommand
+from runner.probes.kind import CRASHED, nonsense, not_asked
+from runner.text import lines, plain
+
+NAME = "commands"
+FAILED, SKIPPED, PASSED = "failed", "skipped", "passed"
+LIMITS = {"time": "it was not done within its time limit", "silence": "it printed nothing within its silence limit"}
+_SHELL = {126: "cannot be executed", 127: "was not found"}  # what a shell says of a command that it cannot start
+_SIGNALS = {
+    4: "SIGILL",
+    6: "SIGABRT",
+    7: "SIGBUS",
+    8: "SIGFPE",
+    9: "SIGKILL",
+    11: "SIGSEGV",
+    13: "SIGPIPE",
+    15: "SIGTERM",
+}
+_LARGEST_FILE = 32 << 20
+_LOG_LINES, _LOG_CHARACTERS = 60, 16 << 10
+
+
+class Ran(Plain):
+    """One run of a command, as the agent tells it; see runner/agent/commands.py."""
+
+    status: int | None
+    ended: str
+    duration_s: float
+    left_out: int = 0  # bytes of the output
+    oom_kills: int = 0
+    refused_forks: int = 0
+    full: tuple[str, ...] = ()
+    not_brought: Mapping[str, str] = Field(default_factory=dict)
+
+
+class _Body(Plain):
+    """Of an answer. `parts`: `0/output`, `0/files/NAME`."""
+
+    runs: tuple[Ran, ...] = Field(min_length=1)
+    parts: Mapping[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run, with what it printed, and the files that it left, by name."""
+
+    ran: Ran
+    output: str
+    files: Mapping[str, bytes]
+
+
+@dataclass(frozen=True)
+class End:
+    """How a test, or the command, ended in one run; `why` it is no answer, or did not pass. The command has `tests`."""
+
+    state: str
+    why: str
+    tests: Mapping[str, End] = field(default_factory=dict)
+
+
+def runs_of(answer: Answer | None) -> tuple[Run, ...]:
+    """None when the command was not run. Raises ValidationError."""
+    if answer is None or answer.failed:
+        return ()
+    body = _Body.model_validate(answer.body)
+    return tuple(_run(it, f"{number}/", body.parts) for number, it in enumerate(body.runs))
+
+
+def _run(ran: Ran, prefix: str, parts: Mapping[str, str]) -> Run:
+    mine = {name.removeprefix(prefix): _unpacked(it) for name, it in parts.items() if name.startswith(prefix)}
+    output = mine.pop("output", b"").decode("utf-8", "replace")
+    return Run(ran, output, {name.removeprefix("files/"): content for name, content in mine.items()})
+
+
+def _unpacked(packed: str) -> bytes:
+    """Empty when it cannot be read."""
+    try:
+        return zlib.decompressobj().decompress(base64.b64decode(packed), _LARGEST_FILE)
+    except (ValueError, zlib.error):
+        return b""
+
+
+def rows_of(result: CellResult, mine: UserCommand) -> Iterator[Row]:
+    """The command's own row comes last: its tests say more."""
+    answer = next((it for it in result.answers if (it.kind, it.probe) == (NAME, mine.id)), None)
+    if crash := next((it for it in result.crashes if it.probe == mine.id), None):
+        cause = crash.cause or CRASHED
+        yield _row(mine, "", NO_ANSWER, Verdict.BROKEN, cause, observed=CRASHED, crashed=True)
+        return
+    try:
+        runs = runs_of(answer)
+    except ValidationError as error:
+        yield _row(mine, "", NO_ANSWER, Verdict.NO_ANSWER, nonsense(error))
+        return
+    if not runs:
+        why = answer.failed if answer and answer.failed else not_asked(result, mine.id)
+        yield _row(mine, "", NO_ANSWER, Verdict.NO_ANSWER, why)
+        return
+    seen = [look(run, mine) for run in runs]
+    log = _log(next((run for run, it in zip(runs, seen, strict=True) if it.state != PASSED), runs[-1]).output)
+    names = dict.fromkeys(name for it in seen for name in it.tests)
+    tests = [_judged(result, mine, name, [it.tests.get(name) for it in seen]) for name in names]
+    yield from tests
+    own = _judged(result, mine, "", seen)
+    of_tests = (
+        own.verdict is Verdict.BROKEN and any(it.state == FAILED for it in tests) and not _expectation(result, mine, "")
+    )
+    if of_tests and not any(it.verdict is Verdict.BROKEN for it in tests):  # each of them was expected
+        own = _row(mine, "", own.state, Verdict.NOT_APPLICABLE, own.cause)
+    details = {"runs": len(runs), "files": sorted({name for run in runs for name in run.files})}
+    yield replace(own, log=log, details={**own.details, **details})
+
+
+def look(run: Run, mine: UserCommand) -> End:
+    """What one run shows."""
+    settings, ran = mine.settings, run.ran
+    parsed = parse(settings.results, run.output, ran.status, run.files)
+    tests = {it.name: End(it.state, it.why) for it in parsed.tests}
+    if ran.ended:
+        state = FAILED if settings.timeout_is == FAILED else NO_ANSWER
+        return End(state, LIMITS.get(ran.ended, plain(ran.ended)), tests)
+    if ran.status and (trouble := _trouble(ran)):  # the guest's lack, and no fault of its kernel's
+        lacking = {it.name: End(NO_ANSWER, trouble) if it.state == FAILED else tests[it.name] for it in parsed.tests}
+        return End(NO_ANSWER, f"{ended_words(ran.status)}; {trouble}: {last_words(run.output)}", lacking)
+    if ran.status in settings.skip_exit or parsed.skipped:
+        return End(SKIPPED, parsed.skipped or f"exit status {ran.status}", tests)
+    if ran.status in _SHELL:
+        return End(
+            NO_ANSWER, f"exit status {ran.status}: a command {_SHELL[ran.status]}: {last_words(run.output)}", tests
+        )
+    if ran.status:
+        return End(FAILED, "; ".join(filter(None, (ended_words(ran.status), last_words(run.output)))), tests)
+    if settings.results != "exit" and not tests:
+        return End(NO_ANSWER, parsed.incomplete or f"no test was found in its output, read as {settings.results}")
+    if parsed.incomplete:
+        return End(NO_ANSWER, parsed.incomplete, tests)
+    return End(PASSED, "", tests)
+
+
+def _trouble(ran: Ran) -> str:
+    """What the guest lacked."""
+    return "; ".join(
+        filter(
+            None,
+            (
+                "the kernel killed a process for lack of memory (--memory)" if ran.oom_kills else "",
+                "it reached the limit of its processes" if ran.refused_forks else "",
+                f"no room is left on {', '.join(map(plain, ran.full))}" if ran.full else "",
+            ),
+        )
+    )
+
+
+def ended_words(status: int) -> str:
+    """`exit status 1`, `killed by SIGSEGV`"""
+    return f"exit status {status}" if status > 0 else f"killed by {_signal(-status)}"
+
+
+def _signal(number: int) -> str:
+    return Signals(number).name if number in set(Signals) else f"signal {number}"
+
+
+def last_words(output: str) -> str:
+    """The last line that says something."""
+    return plain(next((line for line in reversed(lines(output[-4096:])) if line.strip()), ""), 200)
+
+
+def _judged(result: CellResult, mine: UserCommand, name: str, ends: Sequence[End | None]) -> Row:
+    """The row of one test, or of the command, from all its runs; a run that did not come to a test says nothing."""
+    there = [it for it in ends if it is not None]
+    counts = Counter(it.state for it in there)
+    number = f"{counts[FAILED]} of {len(there)} runs" if len(ends) > 1 else ""
+    answered = counts.keys() - {NO_ANSWER}
+    if len(answered) > 1:  # a flake: neither of the kernel nor against it
+        words = ", ".join(f"{state} {count} times" for state, count in counts.items())
+        return _row(mine, name, NO_ANSWER, Verdict.NO_ANSWER, f"flaky: {words}", details={"flaky": dict(counts)})
+    end = next((it for it in there if it.state != NO_ANSWER), there[0])
+    state, why = end.state, "; ".join(filter(None, (end.why, number if end.state == FAILED else "")))
+    expectation = _expectation(result, mine, name)
+    if state == NO_ANSWER:
+        return _row(mine, name, state, Verdict.NO_ANSWER, why)
+    expected = expectation.answer if expectation else PASSED
+    if state == expected:
+        because = f" (expected: {expectation.why})" if expectation else ""
+        return _row(mine, name, state, Verdict.HOLDS, f"{why}{because}".strip(), expected=expected)
+    if state == SKIPPED:
+        return _row(mine, name, state, Verdict.NOT_APPLICABLE, why or "it was skipped", expected=expected)
+    cause = f"it {state}, though expected to be {expected}: {expectation.why}" if expectation else why
+    return _row(mine, name, state, Verdict.BROKEN, cause or FAILED, expected=expected)
+
+
+def _expectation(result: CellResult, mine: UserCommand, name: str) -> TestExpectation | None:
+    return mine.expected(name, result.cell.kernel.judged_as)
+
+
+def _row(mine: UserCommand, name: str, state: str, verdict: Verdict, cause: str, **more: object) -> Row:
+    subject = f"{mine.id}/{name}" if name else mine.id
+    given: dict[str, Any] = {"expected": PASSED, "observed": state, "answer": state, "cause": plain(cause), **more}
+    return Row(kind=NAME, probe=subject, subject=subject, state=state, verdict=verdict, **given)
+
+
+@lru_cache(maxsize=256)
+def _log(output: str) -> str:
+    """The end of what was printed."""
+    return "\n".join(lines(output[-_LOG_CHARACTERS:])[-_LOG_LINES:]).strip("\n")
