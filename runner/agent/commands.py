@@ -18,7 +18,7 @@ from . import NoAnswer
 from .bring import bring
 from .fastjson import encode, scan
 from .guest import ip, read, write
-from .mounts import FILE_SYSTEMS, mount, prepare
+from .mounts import FILE_SYSTEMS, NETWORK, mount, prepare
 from .payload import PAYLOAD, lay
 
 TYPE_CHECKING = False
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
         silence_s: float
         bring: list[str]
         repeat: int
-        network: bool
 
     Answer = dict[str, object]
 
@@ -128,7 +127,7 @@ class Command:
     def ended(self, files: list[Entry], folder: str, number: int) -> Answer:
         """Run it to its end. Raises NoAnswer when it cannot be started, OSError when the guest lacks something."""
         cgroup = _cgroup()
-        _isolate(own_network=not self._wanted["network"])
+        _isolate(own_network=not os.path.exists(NETWORK))
         lay(files, folder, self._wanted["tree"])
         begun = monotonic()
         status, why = self._listen(*self._start(cgroup), cgroup, begun)
@@ -274,6 +273,8 @@ def _isolate(*, own_network: bool) -> None:
     if own_network:
         mount("sysfs", "/sys", "sysfs")  # shows the network of whoever mounts it
         ip("link set lo up")
+    else:
+        ctypes.CDLL(None).umount2(_CGROUPS.encode(), 2)  # MNT_DETACH: the same is not mounted twice in one place
     for path, kind in FILE_SYSTEMS.items():
         if path == _CGROUPS:  # the command mounts its own
             continue

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CONFIG = "/run/key/config"  # the kernel's; KEYS_IN_GUEST of runner/guest/command.py
+NETWORK = "/run/key/network"  # there when the guest may use its network
 _BOOT, _LAYERS = "/boot", "/run/layers"
 FILE_SYSTEMS = {
     "/sys/fs/bpf": "bpf",

@@ -108,6 +108,9 @@ class Display(Sink):
         self._began = time.monotonic()
         self._cells = {it.cell.id: (Progress(cell_id=it.cell.id, phase=Phase.WAITING), 0.0) for it in plan.orders}
         self._width = max(map(len, self._cells), default=0)
+        if any(it.cell.guest.network for it in plan.orders):
+            told = "NETWORK: these guests reach all that this host does, and its own ports at 10.0.2.2"
+            self._console.print(Text(told, style="bold yellow"), soft_wrap=True)
         if self._live:
             self._live.start()
 

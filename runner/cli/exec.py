@@ -56,6 +56,7 @@ class Exec:
     ] = None
     memory: Annotated[int | None, typer.Option(metavar="MIB", help="Memory of each guest.")] = None
     cpus: Annotated[int | None, typer.Option(metavar="N", help="Processors of each guest.")] = None
+    network: Annotated[bool, typer.Option("--network", help="Let the guests reach this host's network.")] = False
     module: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A kernel module to load first.")] = None
     repeat: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How often to run it on each kernel.")] = 1
     bisect: Annotated[
@@ -93,7 +94,7 @@ class Exec:
     def sized(self, project: Project) -> Project:
         """The project with guests of this size, and time for the command. Raises UserError."""
         file = project.matrix.file
-        given = {"cpus": self.cpus, "memory_mib": self.memory}
+        given = {"cpus": self.cpus, "memory_mib": self.memory, "network": self.network or None}
         try:
             guest = type(file.guest).model_validate(
                 {**file.guest.model_dump(), **{name: it for name, it in given.items() if it is not None}}

@@ -134,6 +134,9 @@ def warmed(
     order: CellOrder, boot: BootOrder, payload: Files, machine: Machine, tell: Callable[[str], None]
 ) -> BootOrder:
     """`boot`, with what lets its guest start from a snapshot; `tell` is told why it does not."""
+    if boot.size.network:
+        tell("no snapshots: the guest reaches its host's network")
+        return boot
     if not (boot.root == "disk" and boot.overlays):
         why = "is written to" if boot.root == "disk" else f"comes over {boot.root}"
         tell(f"no snapshots: the guest's root {why}")

@@ -22,6 +22,7 @@ from runner.guest.command import (
     CONFIG,
     GDB_SOCKET,
     INITRD,
+    NETWORK,
     ROOT,
     Command,
     need_virtiofsd,
@@ -138,6 +139,8 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
     keys = make_keys(folder / "keys")
     with suppress(OSError):  # not every kernel tells its .config
         shutil.copyfile(order.kernel.config, folder / "keys" / CONFIG)
+    if order.size.network:
+        (folder / "keys" / NETWORK).touch()
     port = free_port()
     if order.files:
         write_initrd(order.files, folder / "keys", folder / INITRD)

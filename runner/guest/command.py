@@ -30,6 +30,7 @@ _START = "/usr/sbin/guest-start"
 _OWN_HOME = "mount -t tmpfs -o mode=700 home /root && ln -s /run/ssh /root/.ssh"
 ROOT = "root"  # there too: the guest's root, where that is no disk
 CONFIG = "config"  # in the folder of the keys: the kernel's
+NETWORK = "network"  # there too, and empty: the guest may use its network
 INITRD = "initrd"  # there too, where it is one
 _INIT = Path(__file__).with_name("init.sh")
 _SOCKET_PATH_MAX = 107  # of a UNIX socket, unix(7)
@@ -85,7 +86,8 @@ def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, 
     `host_uname` is the host's `uname -m`. Raises InfraError for a path that a shell could misread.
     """
     row = order.architecture
-    netdev = f"user,id=ssh,restrict=on,hostfwd=tcp:127.0.0.1:{port}-{GUEST_ADDRESS}:22"
+    restrict = "off" if order.size.network else "on"
+    netdev = f"user,id=ssh,restrict={restrict},hostfwd=tcp:127.0.0.1:{port}-{GUEST_ADDRESS}:22"
     options = ["-netdev", netdev, "-device", f"{row.net_device},netdev=ssh"]
     if order.accel == "tcg":  # for some vng names none, and qemu's own default depends on its version
         options += ["-cpu", row.cpu]
@@ -237,7 +239,7 @@ def write_initrd(files: BootFiles, keys: Path, path: Path) -> None:
             archive.mkdir(folder, 0o755 if folder == b"own" else 0o700)
         for one in sorted(keys.iterdir()):
             with one.open("rb") as body:
-                place = "key" if one.name == CONFIG else "ssh"
+                place = "key" if one.name in {CONFIG, NETWORK} else "ssh"
                 archive.write_file(name=f"own/{place}/{one.name}".encode(), body=body, mode=0o600)
         archive.write_trailer()
 

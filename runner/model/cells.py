@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -17,6 +18,9 @@ class GuestSize(Plain):
 
     cpus: Annotated[int, Field(ge=1, le=64, description="virtual CPUs of a guest")] = 1
     memory_mib: Annotated[int, Field(ge=256, le=65536, description="memory of a guest in MiB")] = 1024
+    network: Annotated[
+        bool, Field(exclude_if=operator.not_, description="can it reach its host's network? By default it cannot")
+    ] = False
 
 
 Limit = Literal["lock_s", "prepare_s", "build_s", "start_s", "boot_s", "probe_s", "cell_s", "end_s", "store_s"]

@@ -84,6 +84,14 @@ def test_the_guest_is_cut_off_from_every_network() -> None:
     assert "hostfwd=tcp:127.0.0.1:40001-" in options
 
 
+def test_a_network_is_opened_only_when_it_is_asked_for() -> None:
+    asked = replace(order("x86_64"), size=GuestSize(network=True))
+    (options,) = [word for word in argv(asked) if word.startswith("--qemu-opts=")]
+    assert "restrict=off" in options
+    assert "hostfwd=tcp:127.0.0.1:40001-" in options
+    assert "network" not in GuestSize().model_dump()  # the keys of all other guests stay as they were
+
+
 @pytest.mark.parametrize("cache", ["/ca che", "/$(id)", "/a;b", "/a`id`", "/a'b", '/a"b', "/a,b", "/a\nb", "/ä"])
 def test_nothing_that_a_shell_or_qemu_could_misread_gets_through(cache: str) -> None:
     with pytest.raises(InfraError, match="shell"):

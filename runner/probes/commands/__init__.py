@@ -90,7 +90,6 @@ class Commands(Kind[Known]):
                 "silence_s": settings.silence_s or settings.timeout_s,
                 "bring": list(settings.bring),
                 "repeat": settings.repeat,
-                "network": False,
                 # for the host alone: what judges the answers
                 "settings": settings.model_dump(mode="json", exclude_defaults=True),
             }
