@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         traffic: Wanted | None
         run: bool
         setting: SettingWanted | None
-        modules: list[str]
+        module: str
 
 
 class Prober:
@@ -47,9 +47,8 @@ class Prober:
 
     def ask(self, body: Claim) -> dict[str, object]:
         """The body of an Observation."""
-        for module in body["modules"]:
-            if module in not_loaded:
-                raise NoAnswer(f"module {module} did not load: {not_loaded[module]}")
+        if why := not_loaded.get(body["module"]):
+            raise NoAnswer(f"module {body['module']} did not load: {why}")
         found = self._loader.object(body["object"], body["constants"])
         if body["load_as"] or body["license"] != "GPL":
             refused, log = found.load_other(body["program"], body["load_as"], body["license"])

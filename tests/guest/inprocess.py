@@ -112,10 +112,11 @@ class OneCell:
     expectations: Expectations
 
     @classmethod
-    def of(cls, root: Path, only: str) -> OneCell:
+    def of(cls, root: Path, only: str, *probes: str) -> OneCell:
+        """Asked these of the project's probes, or all."""
         matrix = load_matrix(root / "matrix.yaml")
         (cell,) = select(matrix.cells(read_lock(root / "matrix.lock")), only)
-        return cls(root, only, cell, Expectations.load(root, matrix.file.probes))
+        return cls(root, only, cell, Expectations.load(root, probes or matrix.file.probes))
 
     def run(
         self,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.model import CellResult, Level, Outcome, ProgType, State
+from runner.model import Answer, CellResult, Level, Outcome, ProgType, State
 from runner.probes.census.answers import CensusObservation
 from runner.probes.claims.answers import Observation
 from tests.answers import answers_of, with_answers
@@ -115,3 +115,32 @@ claims:
     )
     row = next(it for it in expecting(load_claims(tmp_path, "thing")).rows(of) if it.state and it.type == "xdp")
     assert (row.state, row.cause) == (State.REGISTERED, cause)
+
+
+def test_an_old_kernel_has_a_kfunc_under_its_old_name(tmp_path: Path) -> None:
+    (tmp_path / "bpf").mkdir()
+    (tmp_path / "bpf" / "thing.yaml").write_text("""\
+object: thing
+kfuncs: {start: {xdp: [bpf_start, bpf_start_impl]}}
+claims:
+  - id: starts
+    says: It starts.
+    source: {kind: source, ref: here}
+    kfunc: start
+    types: [xdp]
+    program: p
+    usable: true
+    answer: {load: ok, fields: {started: 1}}
+""")
+    census = CensusObservation(kfunc="bpf_start_impl", prog_type=ProgType.XDP, object="vmlinux", load_errno=0)
+    seen = Observation(probe="starts:xdp", load_errno=0, run_errno=0, fields={"started": 1})
+    of = CellResult(
+        cell=cell("6.12.117"), outcome=Outcome.RAN, facts=GOOD_FACTS, answers=answers_of((seen,), (census,))
+    )
+    ended = Answer(kind="census", probe="census:xdp", body={"missing": ["bpf_start"]})
+    of = of.model_copy(update={"answers": (*of.answers, ended)})
+    rows = {
+        it.subject: it for it in expecting(load_claims(tmp_path, "thing")).rows(of) if it.state and it.type == "xdp"
+    }
+    assert rows["bpf_start_impl"].state == State.USABLE
+    assert (rows["bpf_start"].state, rows["bpf_start"].cause) == (State.ABSENT, "called bpf_start_impl here")

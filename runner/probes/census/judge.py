@@ -37,6 +37,12 @@ class CensusNames:
     def names(self) -> frozenset[str]:
         return self.kfuncs.names.union(*(family.kfunc_names for family in self.families))
 
+    @cached_property
+    def renamed(self) -> Mapping[str, tuple[str, ...]]:
+        """Of a kfunc that was renamed, its other names."""
+        groups = [names for family in self.families for types in family.kfuncs.values() for names in types.values()]
+        return {name: tuple(it for it in names if it != name) for names in groups for name in names if len(names) > 1}
+
 
 class CensusJudge:
     """Judges one cell. `earlier` are rows of probes that ran programs with these kfuncs."""
@@ -104,7 +110,10 @@ class CensusJudge:
             return State.NO_ANSWER, why
         if failed:
             return State.NO_ANSWER, failed
-        return absence(result, self._asked, kfunc, self._known.kfuncs, self._homes[kfunc])
+        state, cause = absence(result, self._asked, kfunc, self._known.kfuncs, self._homes[kfunc])
+        others = self._known.renamed.get(kfunc, ()) if state is State.ABSENT else ()
+        name = next((it for it in others if (it, prog_type) in self._answers), "")
+        return state, f"called {name} here" if name else cause
 
     def _unshown(self, kfunc: str, rows: Sequence[Row], *, loads: bool) -> tuple[str, str]:
         """Why a kfunc that may be called was not seen at work, and the log that says so.

@@ -10,7 +10,7 @@ from typing import Any
 from runner.model import Answer, Ask, CellResult, ProgType, Row
 from runner.model.errnos import errno_name, errno_words
 from runner.model.version import KernelVersion
-from runner.probes.census.kfuncs import load_kfuncs
+from runner.probes.census.kfuncs import KfuncList, load_kfuncs
 from runner.probes.claims.answers import (
     NAME,
     NOT_WRITTEN,
@@ -25,7 +25,7 @@ from runner.probes.claims.answers import (
 from runner.probes.claims.judge import Evidence, Question, judge
 from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Packet, Pattern, expanded, problems
 from runner.probes.files import ProbeFile, Said
-from runner.probes.kind import Kind, Need, Pairs
+from runner.probes.kind import VMLINUX, Kind, Need, Pairs
 from runner.probes.verifier import steady
 from runner.yamlfile import Location
 
@@ -88,10 +88,9 @@ class Claims(Kind[Known]):
         return problems(file)
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
-        holders = load_kfuncs(root).objects
-        options = {name: holder.config for name, holder in holders.items() if holder.config}
+        kfuncs = load_kfuncs(root)
         mine = ((file.name, file.written) for file in files)
-        return tuple(_claim_file(name, it, options) for name, it in mine if isinstance(it, ClaimKeys))
+        return tuple(_claim_file(name, it, kfuncs) for name, it in mine if isinstance(it, ClaimKeys))
 
     def everywhere(self, known: Known, probe: str) -> Known:
         return tuple(_everywhere(file, probe) for file in known)
@@ -193,12 +192,12 @@ def _everywhere(file: ClaimFile, probe: str) -> ClaimFile:
     return file.model_copy(update={"claims": tuple(claims)})
 
 
-def _claim_file(name: str, written: ClaimKeys, options: Mapping[str, str]) -> ClaimFile:
-    """`options` build the modules that hold kfuncs."""
+def _claim_file(name: str, written: ClaimKeys, kfuncs: KfuncList) -> ClaimFile:
     keys = {key: getattr(written, key) for key in ClaimKeys.model_fields}
     places, claims = zip(*expanded(written), strict=True)
-    mine = {module: options[module] for module in written.modules if module in options}
-    return ClaimFile(**{**keys, "name": name, "claims": claims, "places": places, "options": mine})
+    options = {it: kfuncs.objects[it].config for it in written.modules if it in kfuncs.objects}
+    homes = {kfunc: home for kfunc in written.kfunc_names for home in kfuncs.homes.get(kfunc, ()) if home != VMLINUX}
+    return ClaimFile(**{**keys, "name": name, "claims": claims, "places": places, "options": options, "holders": homes})
 
 
 def _numbered(probes: Iterable[str]) -> dict[str, int]:
@@ -226,7 +225,7 @@ def _ask(question: Question, number: int) -> Ask:
         traffic=claim.traffic,
         run=claim.answer.load != "loads",
         setting=_setting(file, claim),
-        modules=file.modules,
+        module=file.holders.get(question.kfunc(), ""),
     )
     return Ask(kind=NAME, probe=question.probe, body=body.model_dump(mode="json"), programs=(body.program,))
 

@@ -35,7 +35,7 @@ class ClaimBody(Plain):
     With `load_as` or another `license` the program is loaded only: the question is whether the kernel takes it.
     With `netns` a network namespace has that id, as seen from the one in which the program runs.
     With `traffic` the program is attached and sees a flow, instead of being run once on a packet of ours.
-    Without `modules` the kernel has not what the program calls.
+    `module` holds the kfunc: where it is not loaded nothing is asked.
     """
 
     object: SafeName  # bpf/<object>.bpf.c
@@ -49,7 +49,7 @@ class ClaimBody(Plain):
     traffic: Traffic | None = None
     run: bool = True
     setting: Setting | None = None
-    modules: tuple[SafeName, ...] = ()
+    module: str = ""
 
 
 class Observation(Plain):

@@ -249,6 +249,7 @@ class ClaimFile(ClaimKeys):
 
     name: SafeName
     options: dict[str, str] = Field(default_factory=dict)  # that build its modules, as far as they are known
+    holders: dict[str, str] = Field(default_factory=dict)  # the modules that hold its kfuncs, by kfunc
     places: tuple[int, ...] = ()  # of each claim, where it stands in the file
 
     @property
