@@ -13,7 +13,7 @@ from xml.parsers import expat
 
 from runner.probes.commands.results.found import Parsed, Results, State
 
-_BEGINS = re.compile(rb"<\?xml\s|<testsuites?[\s>]")
+_BEGINS = re.compile(rb"<\?xml\s|<!DOCTYPE\s|<testsuites?[\s>]")
 _DECLARED = re.compile(rb"<\?xml\s")
 _STATES: Mapping[str, State] = {"failure": "failed", "error": "failed", "skipped": "skipped"}
 _NOT_RUN = ("notrun", "disabled", "skipped", "suppressed")  # gtest's and ctest's attributes

@@ -52,7 +52,8 @@ def _take(run: _Run, event: dict[str, object]) -> None:
         if what == "started":
             run.begun += 1
         elif what in {"ok", "failed"}:
-            run.summary([int(str(event.get(key) or 0)) for key in ("passed", "failed", "ignored")])
+            counts = (event.get(key) for key in ("passed", "failed", "ignored"))
+            run.summary([count for count in counts if isinstance(count, int)])
     elif what == "started":
         run.start(name)
     elif what in _EVENTS or event["type"] == "bench":
