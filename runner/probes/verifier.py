@@ -104,6 +104,7 @@ def plain_words(log: str) -> str:
     return log.partition(_PROSE)[0]
 
 
+@lru_cache(maxsize=64)  # a claim is held against one log several times in a row
 def steady(log: str) -> str:
     """A log without its particulars: equal for two boots in which the verifier said the same."""
     if "#" not in log and "0x" not in log:
@@ -121,4 +122,5 @@ def verdict_line(log: str) -> str:
 
 def says(log: str, words: str) -> bool:
     """Are these words in the log, whole? `nf_conn` is not in `nf_conn___init`. Particulars are not looked at."""
-    return re.search(rf"(?<!\w){re.escape(words)}(?!\w)", steady(log)) is not None
+    whole = re.escape(words)  # first: a pattern that begins with letters is searched for much faster
+    return re.search(rf"{whole}(?<!\w{whole})(?!\w)", steady(log)) is not None
