@@ -39,7 +39,7 @@ from runner.reports.summary import reused_line, run_report, totals
 from runner.results.diff import Side, of_run
 from runner.results.lookup import baseline, compare
 from runner.results.model import JudgedRun, Run, RunKind, judge_run
-from runner.results.series import measurements
+from runner.results.series import judged_run
 from runner.results.store import ResultStore
 from runner.store import write_atomically
 from runner.text import counted, held
@@ -164,8 +164,7 @@ def _run(
             console.print(Text(f"run {begun.id} has every result"), soft_wrap=True)
             if begun.finished is None:
                 store.finish(begun.id, max(datetime.now(UTC), begun.started))
-        done = judge_run(store.load(begun.id), expectations)
-        measurements(store, expectations, run_id=begun.id)  # keeps the rows: no report over all runs waits for them
+        done = judged_run(store, expectations, begun.id)
         show(done, project, console, finished=complete, stats=own.stats if own else "")
     status = EXIT_INTERRUPTED
     if complete:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Protocol, Self
@@ -170,6 +170,9 @@ class Judge(Protocol):
         """Those that explain something in these cells, and those that are gone."""
 
 
+RowsOf = Callable[[CellResult], tuple[Row, ...]]
+
+
 class JudgedRun(Plain):
     """A run with a verdict on each of its cells: no cell can be missing, that is checked here."""
 
@@ -205,14 +208,17 @@ class JudgedRun(Plain):
         raise UserError(f"run {self.run.id} has no cell {cell_id!r}", hint=hint)
 
 
-def judge_run(run: Run, judge: Judge) -> JudgedRun:
-    """Judge every cell of a run, also those that never finished."""
+def judge_run(run: Run, judge: Judge, rows_of: RowsOf | None = None) -> JudgedRun:
+    """Judge every cell of a run, also those that never finished. `rows_of` knows the rows of some."""
     judge = judge.grown(run.results)
-    cells = tuple(judged_cell(run.final(cell), judge, run.attempts(cell.id)[:-1]) for cell in run.cells)
+    cells = tuple(judged_cell(run.final(cell), judge, run.attempts(cell.id)[:-1], rows_of) for cell in run.cells)
     return JudgedRun(
         run=run, cells=cells, known_issues=judge.known_issues([(each.result, each.rows) for each in cells])
     )
 
 
-def judged_cell(result: CellResult, judge: Judge, earlier: tuple[CellResult, ...] = ()) -> JudgedCell:
-    return JudgedCell(result=result, rows=judge.rows(result), splats=judge.splats(result), earlier=earlier)
+def judged_cell(
+    result: CellResult, judge: Judge, earlier: tuple[CellResult, ...] = (), rows_of: RowsOf | None = None
+) -> JudgedCell:
+    rows = (rows_of or judge.rows)(result)
+    return JudgedCell(result=result, rows=rows, splats=judge.splats(result), earlier=earlier)

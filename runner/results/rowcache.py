@@ -22,11 +22,11 @@ from runner.results.database import transaction
 from runner.results.packed import NO_BASE
 
 NAME = "rows.db"
-_VERSION = 2
+_VERSION = 3
 _KEPT = 3  # sets of expectations: of two matrices in turn, and the one before an edit
 _BUSY_S = 5.0
 
-_TABLES = (  # the body of a chunk: zstd of JSON lines
+_TABLES = (  # the body of a chunk: zstd of JSON lines, or of one JSON list
     "CREATE TABLE chunk (seq INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, body BLOB NOT NULL)",
     "CREATE TABLE expectations (seq INTEGER PRIMARY KEY, digest TEXT NOT NULL UNIQUE)",
     """CREATE TABLE judged (
@@ -34,6 +34,7 @@ _TABLES = (  # the body of a chunk: zstd of JSON lines
         answers BLOB NOT NULL,       -- Final.digest
         states INTEGER NOT NULL,     -- the chunk of the rows with a state
         others TEXT NOT NULL,        -- JSON: the chunk of the other rows of each subject
+        places INTEGER NOT NULL,     -- the chunk of the subject of each row, null where it has a state
         PRIMARY KEY (expectations, answers)) WITHOUT ROWID""",
 )
 
@@ -44,6 +45,7 @@ class Judged:
 
     states: int
     others: str
+    places: int
 
     def of(self, subject: str) -> int | None:
         """The chunk of the rows about a subject that have no state."""
@@ -77,8 +79,8 @@ class RowCache:
 
     def judged(self) -> dict[bytes, Judged]:
         """What is there, by the digest of the result."""
-        query = "SELECT answers, states, others FROM judged WHERE expectations = ?"
-        return {row[0]: Judged(row[1], row[2]) for row in self._db.execute(query, (self._expectations,))}
+        query = "SELECT answers, states, others, places FROM judged WHERE expectations = ?"
+        return {row[0]: Judged(*row[1:]) for row in self._db.execute(query, (self._expectations,))}
 
     def add(self, judged: Iterable[tuple[bytes, Sequence[Row]]]) -> dict[bytes, Judged]:
         """Keep the rows of results, all of them or none."""
@@ -90,10 +92,18 @@ class RowCache:
         if chunk is None:
             return ()
         if chunk not in self._chunks:
-            (body,) = self._db.execute("SELECT body FROM chunk WHERE seq = ?", (chunk,)).fetchone()
-            lines = NO_BASE.unpack(body).split(b"\n")
+            lines = self._body(chunk).split(b"\n")
             self._chunks[chunk] = tuple(self._rows.get(it) or self._row(it) for it in lines if it)
         return self._chunks[chunk]
+
+    def every(self, judged: Judged) -> tuple[Row, ...]:
+        """All rows of a result, in their order."""
+        others = {subject: iter(self.rows(chunk)) for subject, chunk in from_json(judged.others).items()}
+        rows = {None: iter(self.rows(judged.states)), **others}
+        return tuple(next(rows[subject]) for subject in from_json(self._body(judged.places)))
+
+    def _body(self, chunk: int) -> bytes:
+        return NO_BASE.unpack(self._db.execute("SELECT body FROM chunk WHERE seq = ?", (chunk,)).fetchone()[0])
 
     def _add(self, digest: bytes, rows: Sequence[Row]) -> Judged:
         others: dict[str, list[Row]] = defaultdict(list)
@@ -101,10 +111,11 @@ class RowCache:
             if not row.state:
                 others[row.subject].append(row)
         chunks = {subject: self._chunk(mine) for subject, mine in others.items()}
-        found = Judged(self._chunk([row for row in rows if row.state]), json.dumps(chunks))
+        places = self._kept(to_json([None if row.state else row.subject for row in rows]))
+        found = Judged(self._chunk([row for row in rows if row.state]), json.dumps(chunks), places)
         self._db.execute(
-            "INSERT OR REPLACE INTO judged (expectations, answers, states, others) VALUES (?, ?, ?, ?)",
-            (self._expectations, digest, found.states, found.others),
+            "INSERT OR REPLACE INTO judged (expectations, answers, states, others, places) VALUES (?, ?, ?, ?, ?)",
+            (self._expectations, digest, found.states, found.others, found.places),
         )
         return found
 
@@ -112,12 +123,17 @@ class RowCache:
         """Store them, or find them. Rows that were stored stay in memory, so that no other has the id of one."""
         ids = tuple(map(id, rows))
         if ids not in self._stored:
-            text = b"\n".join(to_json(_written(row)) for row in rows)
-            sha256 = hashlib.sha256(text).digest()
-            self._db.execute("INSERT OR IGNORE INTO chunk (sha256, body) VALUES (?, ?)", (sha256, NO_BASE.pack(text)))
-            seq = self._db.execute("SELECT seq FROM chunk WHERE sha256 = ?", (sha256,)).fetchone()[0]
-            self._stored[ids] = seq, rows
+            self._stored[ids] = self._kept(b"\n".join(to_json(_written(row)) for row in rows)), rows
         return self._stored[ids][0]
+
+    def _kept(self, body: bytes) -> int:
+        """The chunk, stored or found."""
+        sha256 = hashlib.sha256(body).digest()
+        query = "SELECT seq FROM chunk WHERE sha256 = ?"
+        if found := self._db.execute(query, (sha256,)).fetchone():
+            return int(found[0])
+        added = self._db.execute("INSERT INTO chunk (sha256, body) VALUES (?, ?)", (sha256, NO_BASE.pack(body)))
+        return int(added.lastrowid or 0)
 
     def _row(self, line: bytes) -> Row:
         values = from_json(line)
@@ -164,7 +180,7 @@ def _connect(path: Path | None, expectations: str) -> sqlite3.Connection:
 
 
 def _sweep(db: sqlite3.Connection) -> None:
-    used = "SELECT states FROM judged UNION SELECT value FROM judged, json_each(others)"
+    used = "SELECT states FROM judged UNION SELECT places FROM judged UNION SELECT value FROM judged, json_each(others)"
     db.execute(f"DELETE FROM chunk WHERE seq NOT IN ({used})")  # noqa: S608
 
 

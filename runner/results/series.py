@@ -8,14 +8,15 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
-from runner.model import Build, Cell, Outcome, Row
+from runner.model import Build, Cell, CellResult, Outcome, Row
 from runner.probes.expectations import Bulk, Expectations
 from runner.results.availability import Topic
-from runner.results.model import JudgedCell, JudgedRun, RunKind
+from runner.results.model import JudgedCell, JudgedRun, RunKind, judge_run
 from runner.results.packed import PackedError, SteadyReader
 from runner.results.rowcache import NAME, Judged, RowCache, row_cache
 from runner.results.store import ResultStore
@@ -24,6 +25,7 @@ from runner.results.stored import Final
 log = logging.getLogger(__name__)
 
 _BATCH = 50  # results that are judged, and whose rows are then kept together
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +63,47 @@ def matrix_finals(store: ResultStore) -> list[Final]:
     return [it for it in store.finals() if RunKind.of(it.run) is RunKind.MATRIX]
 
 
-def measurements(
-    store: ResultStore, expectations: Expectations, subject: str = "", run_id: str = ""
-) -> tuple[Measured, ...]:
-    """What matrix runs answered, or one of them, the earliest first; with `verdicts` about a subject, where one is
-    given."""
-    finals = [it for it in matrix_finals(store) if run_id in ("", it.run)]
+def measurements(store: ResultStore, expectations: Expectations, subject: str = "") -> tuple[Measured, ...]:
+    """What matrix runs answered, the earliest first; with `verdicts` about a subject, where one is given."""
+    finals = matrix_finals(store)
+
+    def found(rows: RowCache) -> tuple[Measured, ...]:
+        return tuple(_measured(store, expectations, rows, finals, subject))
+
+    return _with_rows(store, expectations, found)
+
+
+def judged_run(store: ResultStore, expectations: Expectations, run_id: str) -> JudgedRun:
+    """A run, and its rows kept: no report over all runs waits for them. What is kept of an earlier run was judged then.
+
+    Of such a cell the rows have no logs.
+    """
+    run = store.load(run_id)
+    grown = expectations.grown(run.results)
+    finals = {it.cell.id: it for it in matrix_finals(store) if it.run == run_id}
+
+    def found(rows: RowCache) -> JudgedRun:
+        judged = _judged(store, grown, rows, finals.values())
+
+        def rows_of(result: CellResult) -> tuple[Row, ...]:
+            final = finals.get(result.cell.id) if result.is_kept else None
+            return rows.every(judged[final.digest]) if final else grown.rows(result)
+
+        return judge_run(run, grown, rows_of)
+
+    return _with_rows(store, grown, found)
+
+
+def _with_rows(store: ResultStore, expectations: Expectations, work: Callable[[RowCache], _Found]) -> _Found:
     path = store.path.with_name(NAME)
     try:
         with row_cache(path, expectations.digest) as rows:
-            return tuple(_measured(store, expectations, rows, finals, subject))
+            return work(rows)
     except (sqlite3.Error, PackedError, ValueError):
         log.warning("%s is damaged or the disk is full: all answers are judged again", path)
         path.unlink(missing_ok=True)
         with row_cache(None, expectations.digest) as rows:
-            return tuple(_measured(store, expectations, rows, finals, subject))
+            return work(rows)
 
 
 def _measured(

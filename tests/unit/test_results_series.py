@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.model import CellResult, Crash, Outcome, Row, Timings
+from runner.model import CellResult, Crash, Kept, Outcome, Row, Timings
 from runner.probes import load_issues
 from runner.probes.census.answers import taken
 from runner.probes.census.kfuncs import NO_KFUNCS, load_kfuncs
@@ -17,9 +17,9 @@ from runner.probes.expectations import Expectations
 from runner.probes.verifier import steady
 from runner.results.lookup import side
 from runner.results.model import judge_run
-from runner.results.packed import digest_of
+from runner.results.packed import digest_of, unbooted
 from runner.results.rowcache import NAME
-from runner.results.series import judged_runs, measurements
+from runner.results.series import judged_run, judged_runs, measurements
 from runner.results.store import ResultStore
 from tests.answers import answers_of, seen_of, with_answers
 from tests.samples import ROOT
@@ -154,13 +154,29 @@ def test_kept_rows_are_read_without_judging(
 ) -> None:
     keep(store, REAL, agent_samples.result("7.3.4"))
     for night in range(2):
-        measurements(store, expectations, run_id=f"night-{night}")
+        judged_run(store, expectations, f"night-{night}")
 
     def never(*_: object) -> None:
         raise AssertionError("judged again")
 
     monkeypatch.setattr(ResultStore, "lines", never)
     assert [bool(it.states) for it in measurements(store, expectations)] == [True, True]
+
+
+def test_a_reused_cell_has_the_rows_that_were_judged_before(
+    store: ResultStore, expectations: Expectations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(store, REAL)
+    final = store.finals()[0]
+    reused = unbooted(REAL).model_copy(update={"kept": (Kept(run=final.run, started=final.started),)})
+    store.begin(samples.run(run_id="second", cells=(REAL.cell,)))
+    store.repeat("second", reused, final.seq)
+    assert judged_run(store, expectations, final.run) == judge_run(store.load(final.run), expectations)
+    wanted = judge_run(store.load("second"), expectations)
+    monkeypatch.setattr(type(expectations), "rows_of", None)
+    found = judged_run(store, expectations, "second")
+    assert [plain(row) for row in found.cells[0].rows] == [plain(row) for row in wanted.cells[0].rows]
+    assert found.known_issues == wanted.known_issues
 
 
 def test_a_cell_that_was_asked_a_part_stands_for_no_kernel(store: ResultStore, expectations: Expectations) -> None:
