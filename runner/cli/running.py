@@ -35,7 +35,7 @@ from runner.reports.changes import changes_report
 from runner.reports.findings import Ending, ending, incomplete
 from runner.reports.markdown import availability_markdown
 from runner.reports.outputs import keep_files, outputs_report
-from runner.reports.summary import reused_line, run_report, totals
+from runner.reports.summary import run_report, totals
 from runner.results.diff import Side, of_run
 from runner.results.lookup import baseline, compare
 from runner.results.model import JudgedRun, Run, RunKind, judge_run
@@ -211,6 +211,8 @@ def _plan(project: Project, request: Request, run: Run, fleet: Fleet, store: Res
 def _beginning(run: Run, plan: Plan, fleet: Fleet) -> str:
     missing, booted = len(plan.orders), len(plan.orders) - len(plan.unbooted)
     slots = f"{min(fleet.slots, booted)} concurrent" if booted else "none is booted"
+    if plan.unbooted and booted:
+        slots = f"{len(plan.unbooted)} reused, {slots}"
     if not run.results:
         first = f"run {run.id}: {counted(missing, 'cell')}, {slots}"
     else:
@@ -220,12 +222,9 @@ def _beginning(run: Run, plan: Plan, fleet: Fleet) -> str:
 
 
 def _kept_lines(plan: Plan) -> Iterator[str]:
-    """What is not asked, and why a cell is booted all the same."""
+    """Of cells that are reused in part, what is asked, and why a cell is booted all the same."""
     left = {it.cell.id: len(it.asks) - len(it.known.probes) for it in plan.orders if it.known}
     unsure = [cell_id for cell_id, number in left.items() if not number]
-    yield from reused_line([it.result for it in plan.kept.values() if it.instead], "reused")
-    part = [plan.kept[cell_id].result for cell_id, number in left.items() if number]
-    yield from reused_line(part, "with some answers reused")
     for order in plan.orders:
         if number := left.get(order.cell.id):
             yield f"{order.cell.id} is asked {number} of {counted(len(order.asks), 'probe')}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -118,16 +118,12 @@ def covers(judged: JudgedRun) -> str:
 def reused(results: Iterable[CellResult]) -> Iterator[str]:
     """How many cells have answers of earlier runs: a line for those of which nothing was asked, one for the others."""
     results = tuple(results)
-    yield from reused_line([it for it in results if it.is_kept], "reused")
-    yield from reused_line([it for it in results if it.kept and not it.is_kept], "with some answers reused")
-
-
-def reused_line(results: Sequence[CellResult], what: str) -> Iterator[str]:
-    """`8 cells reused from run ...`; nothing of no result."""
-    if results:
-        runs = {it.run: it for result in results for it in result.kept}
-        where = some([f"run {it.run} of {moment(it.started)}" for it in runs.values()], _SOURCES, "; ")
-        yield f"{counted(len(results), 'cell')} {what} from {where}"
+    whole, part = [it for it in results if it.is_kept], [it for it in results if it.kept and not it.is_kept]
+    for mine, what in ((whole, "reused"), (part, "with some answers reused")):
+        if mine:
+            runs = {it.run: it for result in mine for it in result.kept}
+            where = some([f"run {it.run} of {moment(it.started)}" for it in runs.values()], _SOURCES, "; ")
+            yield f"{counted(len(mine), 'cell')} {what} from {where}"
 
 
 def kept_from(kept: Kept) -> str:

@@ -48,6 +48,7 @@ _CIRCUMSTANCES = frozenset(
 
 _ADDRESSES = re.compile(rb"\b0x[0-9a-f]{12,16}\b")  # lines with these never come again
 _REMEMBERED = 50_000  # lines
+_INTERNED = 200_000  # answers: a run of a hundred kernels has half as many
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
@@ -67,13 +68,10 @@ def result_of(
     *,
     boots: int = 1,
     kept: tuple[Kept, ...] = (),
-    interned: Interned | None = None,
+    interned: Interned,
 ) -> CellResult:
-    """The other way round; how often it was booted has a place of its own, too. Raises ValueError.
-
-    `interned` is given where several results are read.
-    """
-    answers = list(map((interned or Interned()).answer, lines[1:]))
+    """The other way round; how often it was booted has a place of its own, too. Raises ValueError."""
+    answers = list(map(interned.answer, lines[1:]))
     given = {"cell": cell, "answers": answers, "boots": boots, "kept": kept}
     result = CellResult.model_validate({**from_json(lines[0]), **given})
     return unbooted(result) if result.is_kept else result
@@ -91,6 +89,9 @@ class Interned:
 
     def answer(self, line: Line) -> Answer:
         key = hashlib.blake2b(line, digest_size=16).digest()  # the lines of a run are as large as its answers
+        if len(self._answers) > _INTERNED:
+            self._answers.clear()
+            self._parts.clear()
         return self._answers.get(key) or self._answers.setdefault(key, self._read(line))
 
     def _read(self, line: Line) -> Answer:

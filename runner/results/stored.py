@@ -70,6 +70,7 @@ class StoredResults:
         self.busy_s = busy_s
         self.read_only = read_only
         self._open = contextlib.ExitStack()
+        self._interned = Interned()  # what is kept of an earlier run is read twice
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -115,7 +116,6 @@ class StoredResults:
                     "SELECT seq, content FROM cell WHERE run = ? ORDER BY position", (seq,)
                 )
             }
-            interned = Interned()
             results = []
             for cell, attempt, text, boots, kept in self._db.execute(
                 "SELECT cell, attempt, text, boots, kept FROM result JOIN cell ON cell.seq = result.cell"
@@ -124,7 +124,7 @@ class StoredResults:
             ).fetchall():
                 lines = self._texts.lines(text)
                 lines = lines if answers else lines[:1]
-                result = result_of(lines, cells[cell], boots=boots, kept=_kept(kept), interned=interned)
+                result = result_of(lines, cells[cell], boots=boots, kept=_kept(kept), interned=self._interned)
                 if consoles:
                     of = (result.kept[0].run, 1) if result.is_kept else (header.id, attempt)
                     console = evidence.read_console(self.path.parent, of[0], result.cell.id, of[1])
@@ -234,7 +234,8 @@ class StoredResults:
         query = "SELECT text, boots, kept FROM result WHERE seq = ?"
         with faults(self.path):
             text, boots, kept = self._db.execute(query, (seq,)).fetchone()
-            return result_of(self._texts.lines(text), cell, boots=boots, kept=_kept(kept))
+            lines = self._texts.lines(text)
+            return result_of(lines, cell, boots=boots, kept=_kept(kept), interned=self._interned)
 
     def _cell(self, content: int) -> Cell:
         return Cell.model_validate_json(self._texts.read(content))
