@@ -198,6 +198,11 @@ class Btf:
             at = self._strings.find(wanted, at + 1)
         return found
 
+    def enumerators(self, name: str, kind: int) -> dict[str, int]:
+        """The names and values of an enum of this object; nothing when there is none of this name."""
+        found = self.find(name, kind)
+        return {self.string(at): value for at, value in self._behind(found, TWO)} if found else {}
+
     def _enumerated(self, string: int) -> Iterator[int]:
         """The values of the enumerators with this name."""
         for place in self._places(ONE.pack(string)):

@@ -1,0 +1,74 @@
+"""Which helpers programs may call, and which types of programs, maps and attachments the kernel has.
+
+The names are those of the kernel's own BTF: enum bpf_func_id and the like. A helper is asked about as a kfunc is: the
+smallest program that calls it is loaded, never run. libbpf's probe of helpers is not used: up to 1.5 it does not know
+the words by which kernels from 6.14 on refuse one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from .btf import ENUM
+from .kernelbtf import KernelBtf
+from .libbpf import MOV_IMM, RETURN, Libbpf, MapOpts, instruction
+from .progtypes import PROG_TYPES, load_opts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class Wanted(TypedDict):
+        """Body of runner/probes/features: `what` is an enum, `prog_type` of helpers alone."""
+
+        what: str
+        prog_type: str
+
+
+_CALL = 0x85
+_ZEROS = b"".join(instruction(MOV_IMM, register, 0, 0, 0) for register in range(2, 6))
+_STRUCT_OPS, _ENOTSUPP = "BPF_MAP_TYPE_STRUCT_OPS", 524  # what a kernel that knows it says of a wrong type
+_PROBES = {"bpf_map_type": "libbpf_probe_bpf_map_type", "bpf_prog_type": "libbpf_probe_bpf_prog_type"}
+
+
+class Prober:
+    """One answer for each enum."""
+
+    def __init__(self, libbpf: Libbpf, folder: str) -> None:  # noqa: ARG002  every kind's prober is made so
+        self._libbpf = libbpf
+        self._vmlinux = KernelBtf(libbpf).vmlinux
+
+    def ask(self, body: Wanted) -> dict[str, object]:
+        """`values` of each name: what libbpf says of it, or its number; of helpers `errnos`, and `words` by name, which
+        are indices into `lines`."""
+        names = self._vmlinux.enumerators(body["what"], ENUM)
+        if body["what"] == "bpf_func_id":
+            return self._helpers(names, body["prog_type"])
+        if body["what"] in _PROBES:
+            probe = getattr(self._libbpf.c, _PROBES[body["what"]])
+            names = {name: probe(number, None) for name, number in names.items()}
+            if names.get(_STRUCT_OPS) == 0:
+                names[_STRUCT_OPS] = self._has_struct_ops()
+            self._libbpf.take_words()
+        return {"values": names}
+
+    def _has_struct_ops(self) -> int:
+        """libbpf's probe from 1.4 on sets a field that kernels before 6.9 refuse."""
+        opts = MapOpts(sz=ctypes.sizeof(MapOpts), btf_vmlinux_value_type_id=1)
+        self._libbpf.c.bpf_map_create(26, None, 4, 4, 1, ctypes.byref(opts))
+        return int(ctypes.get_errno() == _ENOTSUPP)
+
+    def _helpers(self, names: dict[str, int], prog_type: str) -> dict[str, object]:
+        opts, number = load_opts(PROG_TYPES[prog_type], self._vmlinux), PROG_TYPES[prog_type].number
+        errnos: dict[str, int] = {}
+        lines: dict[str, int] = {}
+        words: dict[str, int] = {}
+        for name, helper in names.items():
+            insns = _ZEROS + instruction(_CALL, 0, 0, 0, helper) + RETURN
+            fd, errnos[name], log = self._libbpf.prog_load_logged(number, insns, opts)
+            if errnos[name]:
+                words[name] = lines.setdefault(log[-1000:], len(lines))
+            else:
+                os.close(fd)
+        return {"errnos": errnos, "words": words, "lines": [*lines]}
