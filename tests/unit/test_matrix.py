@@ -35,7 +35,8 @@ def test_the_default_matrix_wants_four_kernels_on_two_architectures(tmp_path: Pa
     ]
     assert matrix.file.probes[:2] == ("conntrack", "traffic")
     files = {path.stem for path in (ROOT / "bpf").glob("*.yaml")} - {"kfuncs", "known-issues"}
-    assert set(matrix.file.probes) == files, "every family is asked by default"
+    named = {probe for probe in matrix.file.probes if isinstance(probe, str)}
+    assert named == files, "every family is asked by default"
 
 
 def test_what_the_default_matrix_has_in_comments_is_right_as_well(tmp_path: Path) -> None:
