@@ -39,6 +39,7 @@ class Transcript:
     noise: list[str] = field(default_factory=list)
     guest_s: float = 0.0  # from the first line to the last one, by the guest's clock
     _parts: dict[str, list[str]] = field(default_factory=dict)  # of the next answer, by name
+    _parts_size: int = 0  # characters that were sent of them
     _closed: set[Place] = field(default_factory=set)  # items that are not asked any more
 
     def feed(self, line: str) -> None:
@@ -58,14 +59,14 @@ class Transcript:
                 self.guest_s = -_clock(event)
             case "begin":
                 self.in_flight = Place(self.ask(event["probe"]).probe, str(event.get("item", "")))
-                self._parts.clear()
+                self._parts, self._parts_size = {}, 0
             case "answer":
                 ask = self.ask(event["probe"])
                 answer = Answer.model_validate({**event, "kind": ask.kind})
                 if self._parts:
                     parts = {name: "".join(data) for name, data in self._parts.items()}
                     answer = answer.model_copy(update={"body": {**answer.body, "parts": parts}})
-                    self._parts.clear()
+                self._parts, self._parts_size = {}, 0
                 self.answers[Place(ask.probe, answer.item)] = answer
                 self.in_flight = Place(ask.probe) if answer.item else None
             case "trace":
@@ -73,9 +74,10 @@ class Transcript:
                 self.traces[self.ask(trace.probe).probe] = trace
                 self.in_flight = None
             case "part":
-                data = str(event["data"])
-                if sum(len(each) for it in self._parts.values() for each in it) + len(data) <= _MAX_PARTS:
-                    self._parts.setdefault(str(event["name"]), []).append(data)
+                name, data = str(event["name"]), str(event["data"])
+                self._parts_size += len(name) + len(data)
+                if self._parts_size <= _MAX_PARTS:
+                    self._parts.setdefault(name, []).append(data)
             case "alive":
                 pass  # what is asked takes its time
             case "end":

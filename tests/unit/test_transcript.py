@@ -125,3 +125,42 @@ def test_a_probe_without_items_is_not_asked_carefully() -> None:
 )
 def test_a_name_on_the_console_is_one_that_was_asked(name: str, place: Place | None) -> None:
     assert in_a_census().place(name) == place
+
+
+def part(name: str, data: str) -> str:
+    return json.dumps({"event": "part", "name": name, "data": data})
+
+
+ANSWER = '{"event": "answer", "probe": "claim-%d:tc", "body": {"runs": []}}'
+
+
+def test_parts_belong_to_the_next_answer_alone() -> None:
+    transcript = Transcript(fakes.asks())
+    for line in (part("lost", "x"), '{"event": "begin", "probe": "claim-0:tc"}', part("a", "1"), part("b", "2")):
+        transcript.feed(line)
+    for line in (part("a", "3"), ANSWER % 0, ANSWER % 1):
+        transcript.feed(line)
+    assert transcript.answers[Place("claim-0:tc")].body == {"runs": [], "parts": {"a": "13", "b": "2"}}
+    assert transcript.answers[Place("claim-1:tc")].body == {"runs": []}
+
+
+def test_parts_have_room_together_with_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runner.engine.transcript._MAX_PARTS", 20)
+    transcript = Transcript(fakes.asks())
+    for number in range(100):
+        transcript.feed(part(f"{number:04}", "x"))
+    transcript.feed(ANSWER % 0)
+    transcript.feed(part("a", "whole"))
+    transcript.feed(ANSWER % 1)
+    assert transcript.answers[Place("claim-0:tc")].body["parts"] == {f"{number:04}": "x" for number in range(4)}
+    assert transcript.answers[Place("claim-1:tc")].body["parts"] == {"a": "whole"}
+
+
+def test_a_sign_of_life_changes_nothing() -> None:
+    transcript = Transcript(fakes.asks())
+    for line in ('{"event": "begin", "probe": "claim-0:tc"}', part("a", "1"), '{"event": "alive"}', part("a", "2")):
+        transcript.feed(line)
+    assert str(transcript.in_flight) == "claim-0:tc"
+    assert (transcript.answers, transcript.noise) == ({}, [])
+    transcript.feed(ANSWER % 0)
+    assert transcript.answers[Place("claim-0:tc")].body["parts"] == {"a": "12"}
