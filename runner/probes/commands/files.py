@@ -60,7 +60,7 @@ class Tree:
         """One that leads out of the folder is left out: what is there was not named."""
         target = path.readlink()
         end = Path(os.path.normpath(path.parent / target))
-        if not target.is_absolute() and end.is_relative_to(folder):
+        if not target.is_absolute() and end.is_relative_to(os.path.normpath(folder)):  # it may be named ../data
             self._place(PayloadFile(path=name, link=str(target)))
 
     def _place(self, file: PayloadFile) -> None:

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from signal import Signals
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from runner.model import NO_ANSWER, Answer, CellResult, Plain, Row, Verdict
 from runner.probes.commands.results import parse
@@ -27,31 +27,27 @@ NAME = "commands"
 FAILED, SKIPPED, PASSED = "failed", "skipped", "passed"
 LIMITS = {"time": "it was not done within its time limit", "silence": "it printed nothing within its silence limit"}
 _SHELL = {126: "cannot be executed", 127: "was not found"}  # what a shell says of a command that it cannot start
-_SIGNALS = {
-    4: "SIGILL",
-    6: "SIGABRT",
-    7: "SIGBUS",
-    8: "SIGFPE",
-    9: "SIGKILL",
-    11: "SIGSEGV",
-    13: "SIGPIPE",
-    15: "SIGTERM",
-}
-_LARGEST_FILE = 32 << 20
+_MOST_BYTES = 256 << 20  # of what one command printed and left, in all its runs
 _LOG_LINES, _LOG_CHARACTERS = 60, 16 << 10
 
 
 class Ran(Plain):
     """One run of a command, as the agent tells it; see runner/agent/commands.py."""
 
-    status: int | None
-    ended: str
+    status: int | None  # None: it reached the limit `ended`
+    ended: Literal["", "time", "silence"]
     duration_s: float
     left_out: int = 0  # bytes of the output
     oom_kills: int = 0
     refused_forks: int = 0
     full: tuple[str, ...] = ()
     not_brought: Mapping[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _ends_once(self) -> Self:
+        if (self.status is None) != bool(self.ended):
+            raise ValueError("either a status or a limit is how it ended")
+        return self
 
 
 class _Body(Plain):
@@ -84,19 +80,25 @@ def runs_of(answer: Answer | None) -> tuple[Run, ...]:
     if answer is None or answer.failed:
         return ()
     body = _Body.model_validate(answer.body)
-    return tuple(_run(it, f"{number}/", body.parts) for number, it in enumerate(body.runs))
+    contents, room = dict[str, bytes](), _MOST_BYTES
+    for name, packed in body.parts.items():
+        contents[name] = _unpacked(packed, room)
+        room -= len(contents[name])
+    return tuple(_run(it, f"{number}/", contents) for number, it in enumerate(body.runs))
 
 
-def _run(ran: Ran, prefix: str, parts: Mapping[str, str]) -> Run:
-    mine = {name.removeprefix(prefix): _unpacked(it) for name, it in parts.items() if name.startswith(prefix)}
+def _run(ran: Ran, prefix: str, contents: Mapping[str, bytes]) -> Run:
+    mine = {name.removeprefix(prefix): it for name, it in contents.items() if name.startswith(prefix)}
     output = mine.pop("output", b"").decode("utf-8", "replace")
     return Run(ran, output, {name.removeprefix("files/"): content for name, content in mine.items()})
 
 
-def _unpacked(packed: str) -> bytes:
+def _unpacked(packed: str, room: int) -> bytes:
     """Empty when it cannot be read."""
+    if not room:  # for zlib that were no limit
+        return b""
     try:
-        return zlib.decompressobj().decompress(base64.b64decode(packed), _LARGEST_FILE)
+        return zlib.decompressobj().decompress(base64.b64decode(packed), room)
     except (ValueError, zlib.error):
         return b""
 
@@ -137,12 +139,12 @@ def look(run: Run, mine: UserCommand) -> End:
     settings, ran = mine.settings, run.ran
     parsed = parse(settings.results, run.output, ran.status, run.files)
     tests = {it.name: End(it.state, it.why) for it in parsed.tests}
-    if ran.ended:
-        state = FAILED if settings.timeout_is == FAILED else NO_ANSWER
-        return End(state, LIMITS.get(ran.ended, plain(ran.ended)), tests)
-    if ran.status and (trouble := _trouble(ran)):  # the guest's lack, and no fault of its kernel's
+    how = LIMITS.get(ran.ended) or ended_words(ran.status or 0)
+    if ran.status != 0 and (trouble := _trouble(ran)):  # the guest's lack, and no fault of its kernel's
         lacking = {it.name: End(NO_ANSWER, trouble) if it.state == FAILED else tests[it.name] for it in parsed.tests}
-        return End(NO_ANSWER, f"{ended_words(ran.status)}; {trouble}: {last_words(run.output)}", lacking)
+        return End(NO_ANSWER, f"{how}; {trouble}: {last_words(run.output)}", lacking)
+    if ran.ended:
+        return End(FAILED if settings.timeout_is == FAILED else NO_ANSWER, how, tests)
     if ran.status in settings.skip_exit or parsed.skipped:
         return End(SKIPPED, parsed.skipped or f"exit status {ran.status}", tests)
     if ran.status in _SHELL:
@@ -150,7 +152,7 @@ def look(run: Run, mine: UserCommand) -> End:
             NO_ANSWER, f"exit status {ran.status}: a command {_SHELL[ran.status]}: {last_words(run.output)}", tests
         )
     if ran.status:
-        return End(FAILED, "; ".join(filter(None, (ended_words(ran.status), last_words(run.output)))), tests)
+        return End(FAILED, "; ".join(filter(None, (how, last_words(run.output)))), tests)
     if settings.results != "exit" and not tests:
         return End(NO_ANSWER, parsed.incomplete or f"no test was found in its output, read as {settings.results}")
     if parsed.incomplete:

@@ -1,0 +1,117 @@
+"""Which files a command has in its guest: what is named, and nothing else of this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.errors import UserError
+from runner.probes.commands import files
+from runner.probes.commands.files import command_of
+from runner.probes.commands.written import UserCommand, WrittenCommand
+
+
+def read(root: Path, *named: str, **more: Any) -> UserCommand:
+    return command_of(root, WrittenCommand.model_validate({"run": ["./t"], "files": named, **more}))
+
+
+def laid(mine: UserCommand, arch: str = "x86_64") -> dict[str, str]:
+    """What lies in /payload: a file's content, or where a link leads."""
+    return {it.path: f"-> {it.link}" if it.link else mine.contents[it.content].decode() for it in mine.files[arch]}
+
+
+def written(root: Path, **contents: str) -> None:
+    for name, content in contents.items():
+        path = root / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def test_a_folder_is_copied_whole_and_by_its_name(tmp_path: Path) -> None:
+    written(tmp_path, data__a="1", data__sub__b="2", t="3", other="4")
+    os.mkfifo(tmp_path / "data" / "pipe")
+    assert laid(read(tmp_path, "data", "t")) == {"data/a": "1", "data/sub/b": "2", "t": "3"}
+    assert laid(read(tmp_path, "data:x/y", "t:z")) == {"x/y/a": "1", "x/y/sub/b": "2", "z": "3"}
+
+
+@pytest.mark.parametrize("folder", ["data", "other/../data", "./data"])
+def test_a_link_that_leads_out_of_its_folder_is_left_out(folder: str, tmp_path: Path) -> None:
+    written(tmp_path, data__a="1", data__sub__b="2", data2__c="3", secret="4", other__d="5")
+    links = {
+        "data/in": "a", "data/sub/up": "../a", "data/folder": "sub", "data/sub/out": "../../secret",
+        "data/whole": str(tmp_path / "secret"), "data/beside": "../data2/c", "data/etc": "/etc",
+    }  # fmt: skip
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    assert laid(read(tmp_path, folder)) == {
+        "data/a": "1", "data/sub/b": "2", "data/in": "-> a", "data/sub/up": "-> ../a", "data/folder": "-> sub"
+    }  # fmt: skip
+
+
+def test_modes_are_kept_without_setuid(tmp_path: Path) -> None:
+    written(tmp_path, t="same", u="same")
+    (tmp_path / "t").chmod(0o4755)
+    (tmp_path / "u").chmod(0o640)
+    mine = read(tmp_path, "t", "u")
+    t, u = mine.files["arm64"]
+    assert (t.mode, u.mode) == (0o755, 0o640)
+    assert t.content != u.content  # in a guest it is one file by this name, with its mode
+    assert len(mine.contents) == 2
+
+
+def test_each_architecture_has_its_own_file(tmp_path: Path) -> None:
+    written(tmp_path, x86_64__t="x", amd64="go", arm64__t="a")
+    mine = read(tmp_path, "{arch}/t")
+    assert (laid(mine), laid(mine, "arm64")) == ({"t": "x"}, {"t": "a"})
+    assert mine.files.keys() == {"x86_64", "arm64"}
+    assert "s390x/t: cannot be read" in mine.said["s390x"]
+    assert laid(read(tmp_path, "{goarch}:bin/{arch}")) == {"bin/x86_64": "go"}
+    with pytest.raises(UserError, match="cannot be read"):
+        read(tmp_path, "{arch}/none")
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (("t", "sub/t"), "two files would be /payload/t"),
+        (("t:../t",), "is to lie below /payload"),
+        (("t:/etc/passwd",), "is to lie below /payload"),
+        (("t:a\x07b",), "is to lie below /payload"),
+        (("none",), "cannot be read"),
+        (("pipe",), "is no regular file"),
+    ],
+)
+def test_mistakes_are_told(named: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    written(tmp_path, t="1", sub__t="2")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match=said):
+        read(tmp_path, *named)
+
+
+def test_the_same_file_may_be_named_twice(tmp_path: Path) -> None:
+    written(tmp_path, sub__t="1")
+    assert laid(read(tmp_path, "sub", "sub/t:sub/t")) == {"sub/t": "1"}
+
+
+def test_there_is_a_limit_of_bytes_and_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, data__a="12", data__b="34")
+    monkeypatch.setattr(files, "LARGEST", 3)
+    with pytest.raises(UserError, match=r"for one command, with .*data/b"):
+        read(tmp_path, "data")
+    monkeypatch.setattr(files, "LARGEST", 4)
+    assert len(read(tmp_path, "data").files["x86_64"]) == 2
+    monkeypatch.setattr(files, "_MOST_FILES", 1)
+    with pytest.raises(UserError, match=r"for one command, with .*data/b"):
+        read(tmp_path, "data")
+
+
+def test_a_command_is_called_as_its_program(tmp_path: Path) -> None:
+    assert [read(tmp_path, run=[run]).id for run in ("./x/prog.test", "../.a b", "///")] == [
+        "prog.test",
+        "a-b",
+        "command",
+    ]
+    assert read(tmp_path, id="mine").files["x86_64"] == ()
