@@ -23,6 +23,9 @@ from runner.project import Project
 from runner.text import plain
 
 app = typer.Typer()
+_OPTIONS = {
+    "modules": "--module", "env": "--env", "bring": "--bring", "timeout_s": "--timeout", "silence_s": "--silence"
+}  # fmt: skip
 _SPARE_S = 120  # of a cell, besides its commands: its boots
 
 
@@ -88,7 +91,7 @@ class Exec:
             return CommandEntry.model_validate(words)
         except ValidationError as error:
             first = error.errors()[0]
-            where = {"modules": "--module", "env": "--env", "bring": "--bring"}.get(str(first["loc"][0]), "")
+            where = _OPTIONS.get(str(first["loc"][0]), "")
             raise UserError(f"{where} {plain(str(first['input']), 100)}: {first['msg']}".strip()) from None
 
     def sized(self, project: Project) -> Project:

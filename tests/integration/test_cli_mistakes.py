@@ -80,3 +80,25 @@ def test_the_file_of_another_checkout_is_its_project(tmp_path: Path, monkeypatch
     assert not named.is_builtin
     assert found.matrix.path == named.matrix.path
     assert found.is_builtin
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "which command?\n  runner exec --kernel 6.12 -- ./prog.test -v"),
+        (["--", "./gone"], "./gone: no such file\n  name a program of the guest without ./, or by its whole path"),
+        (["--copy", "gone", "--", "true"], "gone: cannot be read"),
+        (["--env", "NOT_SET", "--", "true"], "this shell has no such variable\n  --env NOT_SET=VALUE"),
+        (["--env", "1=2", "--", "true"], "--env 1: "),
+        (["--timeout", "1e9", "--", "true"], "--timeout 1000000000.0: "),
+        (["--memory", "3", "--", "true"], "--memory 3: Input should be greater than or equal to 256"),
+        (["--cpus", "0", "--", "true"], "--cpus 0: "),
+    ],
+)
+def test_a_command_that_cannot_run_is_told_before_anything_boots(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NOT_SET", raising=False)
+    assert cli.run(["exec", "--kernel", "6.12", "--offline", *words]) == 64
+    assert said in capsys.readouterr().err
