@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 PORT = "runner.agent"  # _AGENT_PORT of runner/guest/command.py
 _PORTS = "/sys/class/virtio-ports"
-_ADD_ENTROPY, _RESEED = 0x40085203, 0x5207  # RNDADDENTROPY, RNDRESEEDCRNG of linux/random.h
-_POWERPC_ADD_ENTROPY = 0x80085203  # its ioctls have their direction elsewhere
+# RNDADDENTROPY, RNDRESEEDCRNG of linux/random.h; powerpc's ioctls have their direction elsewhere
+_STIR, _STIR_POWERPC = (0x40085203, 0x5207), (0x80085203, 0x20005207)
 _PAUSE_S = 0.01
 _TRIES = 500
 _BLOCK = 1 << 16
@@ -114,14 +114,11 @@ class Served:
     def _wake(self, request: dict[str, Any]) -> None:
         time.clock_settime_ns(time.CLOCK_REALTIME, request["now_ns"])
         seed = bytes.fromhex(request["seed"])
-        add = _POWERPC_ADD_ENTROPY if os.uname().machine.startswith("ppc") else _ADD_ENTROPY
+        add, reseed = _STIR_POWERPC if os.uname().machine.startswith("ppc") else _STIR
         random = os.open("/dev/urandom", os.O_WRONLY)
         try:
             fcntl.ioctl(random, add, struct.pack("ii", 8 * len(seed), len(seed)) + seed)
-            try:  # noqa: SIM105  contextlib is not imported yet
-                fcntl.ioctl(random, _RESEED)
-            except OSError:  # before v4.14 there is none
-                pass
+            fcntl.ioctl(random, reseed)
         finally:
             os.close(random)
         self.done()
