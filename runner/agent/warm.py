@@ -4,7 +4,7 @@ What comes is a line of JSON and the bytes that it announces; what goes ends wit
 
     {"do": "ask", "files": {NAME: SIZE, ...}}   the agent's lines; files besides asks.json lie beside it
     {"do": "run", "command": ..., "stdin": SIZE}    its output follows the last line
-    {"do": "wake", "now_ns": ..., "seed": HEX}  sets the clock, and adds to the kernel's random numbers
+    {"do": "wake", "now_ns": ..., "seed": HEX}  sets the clock, adds to the kernel's random numbers, programs its timers
     {"event": "done", "status": ..., "size": SIZE}
 
 A process that is saved with its machine continues in every machine that is started from there. Each question is asked
@@ -13,6 +13,7 @@ by a child: what becomes of it is told here, and the next one starts from the sa
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
 import os
@@ -31,6 +32,7 @@ PORT = "runner.agent"  # _AGENT_PORT of runner/guest/command.py
 _PORTS = "/sys/class/virtio-ports"
 # RNDADDENTROPY, RNDRESEEDCRNG of linux/random.h; powerpc's ioctls have their direction elsewhere
 _STIR, _STIR_POWERPC = (0x40085203, 0x5207), (0x80085203, 0x20005207)
+_ABSOLUTE = 1  # TIMER_ABSTIME
 _PAUSE_S = 0.01
 _TRIES = 500
 _BLOCK = 1 << 16
@@ -121,6 +123,7 @@ class Served:
             fcntl.ioctl(random, reseed)
         finally:
             os.close(random)
+        program_timers()
         self.done()
 
     def _take(self, size: int) -> bytes:
@@ -138,6 +141,21 @@ class Served:
     def _send(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._port, data) :]
+
+
+def program_timers() -> None:
+    """Make the kernel program the timer of each processor; does not return if one does not fire.
+
+    QEMU loses what riscv64's timer and powerpc's decrementer wait for (vmstate_riscv_mtimer has no timers), and a
+    kernel programs a timer again only for what is due before that: after a start nothing that sleeps may ever wake.
+    """
+    sleep = ctypes.CDLL(None).clock_nanosleep
+    due = struct.pack("qq", 0, 1)  # the first nanosecond after the boot: before all else that is due
+    processors = os.sched_getaffinity(0)
+    for processor in processors:
+        os.sched_setaffinity(0, {processor})
+        sleep(time.CLOCK_MONOTONIC, _ABSOLUTE, due, None)
+    os.sched_setaffinity(0, processors)
 
 
 def main() -> None:
