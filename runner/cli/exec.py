@@ -74,12 +74,28 @@ class Exec:
         Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
     ] = Format.TEXT
 
+    def _program(self, word: str) -> str:
+        """The whole path of a program that lies here and is to be copied; empty when the guest has it."""
+        if word.startswith("/") or "/" not in word or word.removeprefix("./") in self._copied:
+            return ""
+        if "{" not in word and not Path(word).exists():
+            raise UserError(
+                f"{word}: no such file", hint="name a program of the guest without ./, or by its whole path"
+            )
+        return str(Path(word).absolute())
+
+    @property
+    def _copied(self) -> set[str]:
+        """The names in /payload that --copy gives."""
+        named = (it.partition(":") for it in self.copy or ())
+        return {name or Path(path).name for path, _, name in named}
+
     def entry(self) -> CommandEntry:
         """What a matrix's `probes` would say. Raises UserError for what cannot stand there."""
         if not self.run:
             raise UserError("which command?", hint="runner exec --kernel 6.12 -- ./prog.test -v")
         run, files = list(self.run), [_absolute(named) for named in self.copy or ()]
-        if own := _program(run[0]):
+        if own := self._program(run[0]):
             files.append(own)
             run[0] = f"./{Path(run[0]).name}"
         words = {
@@ -114,20 +130,11 @@ class Exec:
 
     def check_program(self, project: Project, cells: Iterable[Cell]) -> None:
         """Raises UserError when the program that is copied cannot start in a guest."""
-        if not (self.run and (own := _program(self.run[0]))):
+        if not (self.run and (own := self._program(self.run[0]))):
             return
         for arch, image in {cell.arch: cell.image for cell in cells}.items():
             row, packages = architecture(arch), {it.name: it.version for it in image.packages}
             check_program(project.root / row.filled(own), row, packages)
-
-
-def _program(word: str) -> str:
-    """The whole path of a program that lies here and is to be copied; empty when the guest has it."""
-    if word.startswith("/") or "/" not in word:
-        return ""
-    if "{" not in word and not Path(word).exists():
-        raise UserError(f"{word}: no such file", hint="name a program of the guest without ./, or by its whole path")
-    return str(Path(word).absolute())
 
 
 def _absolute(named: str) -> str:
