@@ -87,9 +87,12 @@ class Agent:
             self._since = now
         self._lines += (*encode({"event": event, **content}, 0), "\n")
         if at_once or len(self._lines) >= 2 * BATCH or now - self._since >= BATCH_S:
-            sys.stdout.write("".join(self._lines))
-            sys.stdout.flush()
-            self._lines.clear()
+            self._leave()
+
+    def _leave(self) -> None:
+        sys.stdout.write("".join(self._lines))
+        sys.stdout.flush()
+        self._lines.clear()
 
     def begin(self, probe: str, item: str = "") -> None:
         """Name what is about to be asked: on the console, else by a line that leaves at once."""
@@ -108,6 +111,8 @@ class Agent:
         answer: dict[str, object] = {}
         try:
             prober = self._prober(ask["kind"])
+            if getattr(prober, "says_parts", False):  # which would come before an earlier answer, and be taken for its
+                self._leave()
             found = prober.ask({**ask["body"], "careful": ask["careful"]})
             answer["body"] = found if isinstance(found, dict) else self._items(ask, found)
         except Exception as error:
