@@ -34,7 +34,7 @@ def _matching(pattern: str) -> list[str]:
     import glob  # noqa: PLC0415  dear under emulation, and most bring nothing
 
     found = []
-    for path in sorted(glob.glob(pattern, recursive=True)):
+    for path in map(os.path.normpath, sorted(glob.glob(pattern, recursive=True))):  # ".." is no part of a name
         if os.path.isdir(path) and not os.path.islink(path):
             found += [os.path.join(at, name) for at, _, names in os.walk(path) for name in sorted(names)]
         else:

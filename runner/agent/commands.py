@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 HALF = 2 << 20  # bytes of the beginning, and of the end, that are kept of what a command prints
 MOST_PROCESSES = 2048
-SPARE = 96 << 20  # bytes of memory that are left to the agent and the ssh server
+SPARE = 64 << 20  # bytes of what is available that are left to the agent and the ssh server
 _PART = 1 << 20  # characters of a line
 _BEAT_S, _LOOK_MS, _LAST_S = 5, 200, 2
 _BEAT = b'{"event": "alive"}\n'
@@ -60,6 +60,8 @@ _SILENT, _TIMED_OUT = "silence", "time"
 
 class Prober:
     """Runs one command after the other."""
+
+    says_parts = True
 
     def __init__(self, libbpf: Libbpf, folder: str) -> None:  # noqa: ARG002  every kind's prober is made so
         self._folder = folder
@@ -83,6 +85,7 @@ class Prober:
         with open(source, encoding="ascii") as answers:
             said = answers.read()
         os.waitpid(child, 0)
+        _remove()
         if not said:
             raise NoAnswer("the process that watched the command ended before its time")
         answer: Answer = scan(said, 0)[0]
@@ -145,7 +148,6 @@ class Command:
         _say("output", zlib.compress(self._kept(), 1), number)
         for name, packed in brought.items():
             _say(f"files/{name}", packed, number)
-        _remove(cgroup)
         return answer
 
     def _start(self, cgroup: int) -> tuple[int, int]:
@@ -247,15 +249,16 @@ def _cgroup() -> int:
     except OSError:
         return -1
     _try_write(os.path.join(_CGROUP, "pids.max"), str(MOST_PROCESSES))
-    total = int(read("/proc/meminfo").split()[1]) << 10
-    _try_write(os.path.join(_CGROUP, "memory.max"), str(max(total - SPARE, total // 2)))
+    # Not of all: the kernel's reserve is none of it, and at that the agent's own pages are what it drops.
+    total, available = (int(read("/proc/meminfo").split()[at]) << 10 for at in (1, 7))
+    _try_write(os.path.join(_CGROUP, "memory.max"), str(max(available - SPARE, total // 2)))
     return descriptor
 
 
-def _remove(cgroup: int) -> None:
-    if cgroup >= 0:
-        os.close(cgroup)
-    for _ in range(20):  # what was killed takes a moment to go
+def _remove() -> None:
+    """Outside of the namespaces: in them there is another /sys. What is left of the command ends."""
+    _try_write(os.path.join(_CGROUP, "cgroup.kill"), "1")
+    for _ in range(200):  # what was killed takes a moment to go
         try:
             os.rmdir(_CGROUP)
         except FileNotFoundError:

@@ -176,7 +176,7 @@ def _trouble(ran: Ran) -> str:
 
 def ended_words(status: int) -> str:
     """`exit status 1`, `killed by SIGSEGV`"""
-    return f"exit status {status}" if status > 0 else f"killed by {_signal(-status)}"
+    return f"exit status {status}" if status >= 0 else f"killed by {_signal(-status)}"
 
 
 def _signal(number: int) -> str:
