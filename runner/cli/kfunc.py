@@ -12,7 +12,7 @@ from runner.cli.options import Shown, command
 from runner.errors import UserError
 from runner.model.version import KernelVersion, Versions
 from runner.project import MEASURED
-from runner.reports.kfunc import Kernel, Measured, kernel_report, kfunc_report, search_report
+from runner.reports.kfunc import AskedKernel, KfuncData, kernel_report, kfunc_report, search_report
 from runner.text import nearest
 
 app = typer.Typer()
@@ -29,7 +29,7 @@ def kfunc(
     ),
 ) -> Shown:
     """Show since when a kfunc is available, how it is declared, and what programs that call it showed."""
-    known = Measured.read(data)
+    known = KfuncData.read(data)
     if name:
         if search or kernel:
             raise UserError("one question at a time", hint="NAME, --search or --kernel")
@@ -55,7 +55,7 @@ def kfunc(
     return Shown(search_report(known, names), names)
 
 
-def _newest(known: Measured, words: str) -> list[Kernel]:
+def _newest(known: KfuncData, words: str) -> list[AskedKernel]:
     """The newest kernel of that version on each architecture. Raises UserError when none was measured."""
     try:
         versions = Versions.parse(words)

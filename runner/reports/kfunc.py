@@ -38,7 +38,7 @@ class _Read(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Kernel(_Read):
+class AskedKernel(_Read):
     """One that was asked."""
 
     version: str
@@ -65,7 +65,7 @@ class _Segment(_Read):
     last: str
 
 
-class Story(_Read):
+class KfuncStory(_Read):
     """One kfunc and program type on one architecture."""
 
     kfunc: str
@@ -76,7 +76,7 @@ class Story(_Read):
     segments: tuple[_Segment, ...]
     no_answer: tuple[str, ...]
 
-    def state_on(self, kernel: Kernel) -> _Segment | None:
+    def state_on(self, kernel: AskedKernel) -> _Segment | None:
         """None: it was not asked there, or gave no answer."""
         if kernel.arch != self.arch or kernel.version in self.no_answer:
             return None
@@ -85,17 +85,17 @@ class Story(_Read):
         return next((it for first, last, it in spans if first <= version <= last), None)
 
 
-class Measured(_Read):
+class KfuncData(_Read):
     """The document."""
 
     runner: str
     measured: date
-    kernels: tuple[Kernel, ...]
-    availability: tuple[Story, ...]
+    kernels: tuple[AskedKernel, ...]
+    availability: tuple[KfuncStory, ...]
     kfuncs: dict[str, KfuncFacts]
 
     @classmethod
-    def read(cls, path: Path) -> Measured:
+    def read(cls, path: Path) -> KfuncData:
         """Raises UserError when the file cannot be read or is none."""
         content = userfile.read(path, absent=_HINT)
         try:
@@ -109,14 +109,14 @@ class Measured(_Read):
     def archs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(it.arch for it in self.kernels))
 
-    def stories(self, kfunc: str) -> list[Story]:
+    def stories(self, kfunc: str) -> list[KfuncStory]:
         return [it for it in self.availability if it.kfunc == kfunc]
 
 
 # --- one kfunc --------------------------------------------------------------------------------------------------------
 
 
-def kfunc_report(name: str, known: Measured, today: date) -> RenderableType:
+def kfunc_report(name: str, known: KfuncData, today: date) -> RenderableType:
     """Everything about one, that which is asked most first."""
     facts = known.kfuncs[name]
     parts: list[RenderableType] = [Text(name, "bold"), *measured_on(known, today), Text(), _states(known.stories(name))]
@@ -134,7 +134,7 @@ def kfunc_report(name: str, known: Measured, today: date) -> RenderableType:
     return Trimmed(Group(*parts))
 
 
-def measured_on(known: Measured, today: date) -> Iterator[RenderableType]:
+def measured_on(known: KfuncData, today: date) -> Iterator[RenderableType]:
     """What it rests on, and its age where that matters."""
     versions = sorted({it.version for it in known.kernels}, key=KernelVersion.parse)
     span = f", {versions[0]} to {versions[-1]}" if len(versions) > 1 else f", {versions[0]}" if versions else ""
@@ -147,7 +147,7 @@ def measured_on(known: Measured, today: date) -> Iterator[RenderableType]:
         yield Text(f"{age} days old: `runner matrix run` and `runner report availability` measure again", "yellow")
 
 
-def _states(stories: Sequence[Story]) -> RenderableType:
+def _states(stories: Sequence[KfuncStory]) -> RenderableType:
     """For each type, by architectures that agree: since when, which states in which kernels, and why not more."""
     styles = {each.word: each.mark.style for each in state_words(KINDS)}
     rows: list[tuple[str | Text, ...]] = []
@@ -186,7 +186,9 @@ def _stated(statements: Sequence[Stated]) -> Iterator[tuple[Text, str, str]]:
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
-def kernel_report(known: Measured, kernels: Sequence[Kernel], prog_type: str, names: Sequence[str]) -> RenderableType:
+def kernel_report(
+    known: KfuncData, kernels: Sequence[AskedKernel], prog_type: str, names: Sequence[str]
+) -> RenderableType:
     """What may be called on a kernel, by its architectures."""
     rows = []
     for name in names:
@@ -203,7 +205,7 @@ def kernel_report(known: Measured, kernels: Sequence[Kernel], prog_type: str, na
     return Trimmed(Group(head, Text(), columns(rows, "kfunc", "state", "architecture", "why not more", no_wrap=(0, 1))))
 
 
-def search_report(known: Measured, names: Sequence[str]) -> RenderableType:
+def search_report(known: KfuncData, names: Sequence[str]) -> RenderableType:
     """A line for each, with since when."""
     rows = []
     for name in names:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from runner.model import Answer, CellResult, Outcome
-from runner.probes.features import ABSENT, AVAILABLE, DECLARED, KIND, REFUSED, Entry, Known
+from runner.probes.features import ABSENT, AVAILABLE, DECLARED, KIND, REFUSED, FeaturesEntry, KnownFeatures
 from runner.probes.files import ProbeFile
 from tests.samples import ROOT
 from tests.unit import results_samples as samples
@@ -18,8 +18,8 @@ ARGUMENTS = "5: (85) call bpf_map_lookup_elem#1\nR1 type=ctx expected=map_ptr\np
 NO_WORDS = ""
 
 
-def known(*names: tuple[str, str]) -> Known:
-    return Known(True, frozenset(names))
+def known(*names: tuple[str, str]) -> KnownFeatures:
+    return KnownFeatures(True, frozenset(names))
 
 
 def result(*answers: Answer, outcome: Outcome = Outcome.RAN) -> CellResult:
@@ -43,7 +43,7 @@ def values(enum: str, of: Mapping[str, int]) -> Answer:
     return Answer(kind="features", probe=f"features:{enum}", body={"values": dict(of)})
 
 
-def states(of: CellResult, known_: Known | None = None) -> dict[tuple[str, str], tuple[str, str]]:
+def states(of: CellResult, known_: KnownFeatures | None = None) -> dict[tuple[str, str], tuple[str, str]]:
     grown = KIND.grown(known_ or known(), [of])
     return {(row.subject, row.type): (row.state, row.cause) for row in KIND.judge(of, grown, ())}
 
@@ -105,7 +105,7 @@ def test_an_answer_that_is_none_says_nothing(body: dict[str, object]) -> None:
 
 def test_it_is_asked_where_the_matrix_says_so() -> None:
     assert not KIND.load(ROOT, []).asked
-    written = KIND.load(ROOT, [ProbeFile("entry-0", Entry(features="all"))])
+    written = KIND.load(ROOT, [ProbeFile("entry-0", FeaturesEntry(features="all"))])
     asks = list(KIND.asks(written, None, ()))
     assert [ask.probe for ask in asks] == [
         "features:tc", "features:xdp", "features:bpf_map_type", "features:bpf_prog_type", "features:bpf_attach_type",

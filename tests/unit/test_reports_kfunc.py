@@ -12,7 +12,7 @@ from runner import cli
 from runner.errors import UserError
 from runner.probes.programs import program_text
 from runner.project import MEASURED
-from runner.reports.kfunc import FRESH_DAYS, Kernel, Measured, kernel_report, kfunc_report, search_report
+from runner.reports.kfunc import FRESH_DAYS, AskedKernel, KfuncData, kernel_report, kfunc_report, search_report
 from tests.samples import ROOT
 from tests.unit.rendering import render
 
@@ -49,10 +49,10 @@ DOCUMENT = {
 TODAY = date(2026, 11, 4)
 
 
-def measured(tmp_path: Path, **changes: object) -> Measured:
+def measured(tmp_path: Path, **changes: object) -> KfuncData:
     path = tmp_path / "availability.json"
     path.write_text(json.dumps({**DOCUMENT, **changes}))
-    return Measured.read(path)
+    return KfuncData.read(path)
 
 
 def test_what_is_measured_and_what_is_documented_are_told_apart(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_a_kernel_without_an_answer_is_not_said_to_have_it(tmp_path: Path) -> No
     known = measured(tmp_path)
     of = {
         it.version: render(kernel_report(known, [it], "tc", [ALLOC]))
-        for it in (*known.kernels, Kernel(version="6.12.200", arch="x86_64"))
+        for it in (*known.kernels, AskedKernel(version="6.12.200", arch="x86_64"))
     }
     assert ALLOC in of["6.12.117"]
     assert [version for version, said in of.items() if ALLOC in said] == ["6.12.117"]
@@ -88,7 +88,7 @@ def test_a_kernel_without_an_answer_is_not_said_to_have_it(tmp_path: Path) -> No
 def test_what_is_no_such_document_is_a_users_mistake(tmp_path: Path, content: str) -> None:
     (path := tmp_path / "x.json").write_text(content)
     with pytest.raises(UserError, match=r"x\.json"):
-        Measured.read(path)
+        KfuncData.read(path)
 
 
 def test_the_shipped_data_answer_at_once(
@@ -124,7 +124,7 @@ def test_mistakes_end_with_what_to_do(words: list[str], hint: str, capsys: pytes
 
 
 def test_shipped_programs_are_those_of_the_sources() -> None:
-    known = Measured.read(MEASURED)
+    known = KfuncData.read(MEASURED)
     examples = {name: facts.example for name, facts in known.kfuncs.items() if facts.example}
     assert SET_NAT in examples
     for name, example in examples.items():

@@ -58,7 +58,7 @@ class _Body(Plain):
 
 
 @dataclass(frozen=True)
-class Run:
+class CommandRun:
     """One run, with what it printed, and the files that it left, by name."""
 
     ran: Ran
@@ -75,7 +75,7 @@ class End:
     tests: Mapping[str, End] = field(default_factory=dict)
 
 
-def runs_of(answer: Answer | None) -> tuple[Run, ...]:
+def runs_of(answer: Answer | None) -> tuple[CommandRun, ...]:
     """None when the command was not run. Raises ValidationError."""
     if answer is None or answer.failed:
         return ()
@@ -87,10 +87,10 @@ def runs_of(answer: Answer | None) -> tuple[Run, ...]:
     return tuple(_run(it, f"{number}/", contents) for number, it in enumerate(body.runs))
 
 
-def _run(ran: Ran, prefix: str, contents: Mapping[str, bytes]) -> Run:
+def _run(ran: Ran, prefix: str, contents: Mapping[str, bytes]) -> CommandRun:
     mine = {name.removeprefix(prefix): it for name, it in contents.items() if name.startswith(prefix)}
     output = mine.pop("output", b"").decode("utf-8", "replace")
-    return Run(ran, output, {name.removeprefix("files/"): content for name, content in mine.items()})
+    return CommandRun(ran, output, {name.removeprefix("files/"): content for name, content in mine.items()})
 
 
 def _unpacked(packed: str, room: int) -> bytes:
@@ -134,7 +134,7 @@ def rows_of(result: CellResult, mine: UserCommand) -> Iterator[Row]:
     yield replace(own, log=log, details={**own.details, **details})
 
 
-def look(run: Run, mine: UserCommand) -> End:
+def look(run: CommandRun, mine: UserCommand) -> End:
     """What one run shows."""
     settings, ran = mine.settings, run.ran
     parsed = parse(settings.results, run.output, ran.status, run.files)

@@ -37,7 +37,7 @@ _NOT_FOR_TYPE = ("unknown func ", "invalid func ", "program of this type cannot 
 _NOT_IN_PROBE = "helper call is not allowed in probe"
 
 
-class Entry(Plain):
+class FeaturesEntry(Plain):
     """The mapping `{features: all}` among the matrix's `probes`."""
 
     features: Annotated[Literal["all"], Field(description="helpers, and types of programs, maps and attachments")]
@@ -58,14 +58,14 @@ class _Types(Plain):
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownFeatures:
     """Is it asked at all, and which names has some kernel: of each enum, by what subjects are called."""
 
     asked: bool = False
     names: frozenset[tuple[str, str]] = field(default_factory=frozenset)
 
 
-class Features(Kind[Known]):
+class Features(Kind[KnownFeatures]):
     """Its rows have a state: of a helper for programs of a type, of a type by itself."""
 
     name = NAME
@@ -79,18 +79,18 @@ class Features(Kind[Known]):
         StateWord(DECLARED, 1, Mark("○", "o", "cyan")),
         StateWord(AVAILABLE, 2, Mark("✓", "+", "green")),
     )
-    entry = Entry
+    entry = FeaturesEntry
 
-    def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
-        return Known(any(isinstance(file.written, Entry) for file in files))
+    def load(self, root: Path, files: Sequence[ProbeFile]) -> KnownFeatures:
+        return KnownFeatures(any(isinstance(file.written, FeaturesEntry) for file in files))
 
-    def grown(self, known: Known, results: Iterable[CellResult]) -> Known:
+    def grown(self, known: KnownFeatures, results: Iterable[CellResult]) -> KnownFeatures:
         if not known.asked:
             return known
         names = (named for result in results for it in _answers(result) for named in _named(it))
-        return Known(True, known.names.union(names))
+        return KnownFeatures(True, known.names.union(names))
 
-    def asks(self, known: Known, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
+    def asks(self, known: KnownFeatures, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
         for probe in _probes() if known.asked else ():
             what, prog_type = _of(probe)
             yield Ask(kind=NAME, probe=probe, body={"what": what, "prog_type": prog_type})
@@ -98,7 +98,7 @@ class Features(Kind[Known]):
     def files(self, ask: Ask) -> Collection[str]:
         return ()
 
-    def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
+    def judge(self, result: CellResult, known: KnownFeatures, earlier: Sequence[Row]) -> Iterable[Row]:
         answers = {answer.probe: answer for answer in _answers(result)}
         for probe in _probes() if known.asked else ():
             what, prog_type = _of(probe)
