@@ -26,7 +26,7 @@ def test_two_architectures_and_two_runs_answer_the_same(project: Project) -> Non
     for cell in cells.values():
         assert (cell["outcome"], cell["cause"]) == ("ran", "")
         assert cell["kernel"]["version"].startswith("6.12.")
-        assert {claim["prog_type"] for claim in cell["claims"]} == {"tc", "xdp"}
+        assert {claim["prog_type"] for claim in cell["claims"]} >= {"tc", "xdp"}
         assert len(cell["claims"]) >= 80
         answers = {claim["id"] + ":" + claim["prog_type"]: claim["observed"] for claim in cell["claims"]}
         assert "acquired 1" in answers["alloc-tcp:tc"]
