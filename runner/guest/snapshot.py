@@ -23,7 +23,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from runner.caches import need_space
-from runner.errors import GuestLost, InfraError
+from runner.errors import GuestLost, GuestSilent, InfraError
 from runner.guest.boot import PYTHON, TO_AGENT, LiveGuest, blame, boot, free_port, greeted, push
 from runner.guest.channel import Channel
 from runner.guest.command import (
@@ -52,6 +52,7 @@ _START_S = 30.0  # from qemu's start until the guest answers; on an idle machine
 _READY_S = 60.0
 _CONNECTED_S = 3.0  # a qemu that runs has its sockets
 _PAUSE_S = 0.003
+_SETTLE_S = 0.5  # from the last reply until nothing is under way: qemu saves no interrupt that waits on s390x
 _BEYOND_RAM = 64 << 20  # what else of a snapshot lies on the disk, and more
 _SHARED = [{"capability": "x-ignore-shared", "state": True}]
 _MAX_BANDWIDTH = 1 << 40
@@ -163,7 +164,12 @@ def open_guest(
                 order.warm.tell(str(error).partition("\n")[0])
         if guest is None:
             guest = stack.enter_context(boots(replace(order, warm=None)))
-        yield guest
+        try:
+            yield guest
+        except GuestSilent:
+            if order.warm:  # a guest that boots may answer
+                Snapshots(order.warm.snapshots).remove(order.warm.key)
+            raise
         if isinstance(guest, WarmGuest):
             guest.log.check()
 
@@ -272,6 +278,7 @@ def _saved(guest: WarmGuest, order: BootOrder, warm: Warm, store: Snapshots, dea
         return f"the kernel reported a problem: {guest.log.splats[0].text}"
     try:
         with store.making(end_s=deadline.end_s) as folder:
+            time.sleep(_SETTLE_S)
             guest.qmp("stop", deadline=deadline)
             try:
                 _save_stopped(guest, order, folder, deadline)

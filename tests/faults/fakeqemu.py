@@ -49,6 +49,8 @@ class Recorded:
         if self._scenario in {"panics-in-a-probe", "killed-in-a-probe"}:
             os.kill(os.getppid(), signal.SIGKILL)
             os._exit(1)
+        if self._scenario == "silent-in-a-probe":
+            signal.pause()
         if self._scenario == "agent-ends-early":
             os._exit(137)
 

@@ -68,9 +68,9 @@ class Starts:
         with open_guest(replace(order, root="disk", warm=warm), deadline=deadline, command=booted) as guest:
             yield guest
 
-    def run(self, folder: str = "run") -> CellResult:
+    def run(self, folder: str = "run", limits: Limits = LIMITS) -> CellResult:
         machine = fakes.FakeMachine(scratch=self.folder / "scratch", boot=self._open)
-        return run_cell(order(LIMITS), {}, machine, self.folder / folder, lambda phase, note: None)
+        return run_cell(order(limits), {}, machine, self.folder / folder, lambda phase, note: None)
 
 
 def booted(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str) -> list[str]:
@@ -166,3 +166,12 @@ def test_what_is_lost_has_no_answer(starts: Starts) -> None:
     assert result.outcome in {Outcome.LOST, Outcome.INFRA_FAILED}
     assert {probe for probe, verdict in verdicts(result).items() if verdict is Verdict.NO_ANSWER} == REST
     assert starts.told == []
+
+
+@pytest.mark.parametrize("starts", ["silent-in-a-probe"], indirect=True)
+def test_a_snapshot_whose_guest_fell_silent_is_not_used_again(starts: Starts) -> None:
+    result = starts.run(limits=LIMITS.model_copy(update={"probe_s": 4}))
+    said = verdicts(result)
+    assert result.outcome is Outcome.RAN
+    assert {probe for probe in ALL if said[probe] is not Verdict.HOLDS} == ONE
+    assert list(starts.snapshots) == []
