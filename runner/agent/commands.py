@@ -139,7 +139,6 @@ class Command:
             "status": status,
             "ended": why,
             "duration_s": round(monotonic() - begun, 3),
-            "left_out": max(0, self._size - len(self._head) - len(self._tail)),
             "oom_kills": _count(cgroup, "memory.events", "oom_kill"),
             "refused_forks": _count(cgroup, "pids.events", "max"),
             "full": [path for path in ("/", PAYLOAD, "/tmp") if _is_full(path)],  # noqa: S108
@@ -240,12 +239,17 @@ class Command:
 
 
 def _cgroup() -> int:
-    """The folder of a new cgroup, -1 where there is none: then nothing but the guest's own size limits the command."""
+    """The folder of a new cgroup, -1 where there is none: then nothing but the guest's own size limits the command.
+
+    Raises NoAnswer when the last command's is still there: what does not even die would disturb this one.
+    """
     for controller in ("memory", "pids"):
         _try_write(os.path.join(_CGROUPS, "cgroup.subtree_control"), f"+{controller}")
     try:
         os.mkdir(_CGROUP)
         descriptor = os.open(_CGROUP, os.O_RDONLY | os.O_DIRECTORY)
+    except FileExistsError:
+        raise NoAnswer("what an earlier command of this guest started does not end") from None
     except OSError:
         return -1
     _try_write(os.path.join(_CGROUP, "pids.max"), str(MOST_PROCESSES))

@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from runner.cli import BISECT, Finished
-from runner.cli.options import Format, Hosts, NoSnapshot, Offline, Slots, command
+from runner.cli.options import Archs, Format, Hosts, Kernels, NoSnapshot, Offline, Slots, command
 from runner.errors import UserError
 from runner.model import Cell
 from runner.model.architecture import architecture
@@ -36,16 +36,8 @@ class Exec:
     run: Annotated[
         list[str] | None, typer.Argument(metavar="-- COMMAND ARG...", help="What to run; ./PROGRAM is copied.")
     ] = None
-    kernel: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KERNEL",
-            help="6.12, 6.12.117, '>=6.1,<7', ./bzImage, ./linux, oci:REF. May be repeated. [default: the matrix's]",
-        ),
-    ] = None
-    arch: Annotated[
-        list[str] | None, typer.Option(metavar="ARCH", help="Architecture. May be repeated. [default: the matrix's]")
-    ] = None
+    kernel: Kernels = None
+    arch: Archs = None
     copy: Annotated[
         list[str] | None,
         typer.Option(metavar="PATH[:NAME]", help="A file or folder for /payload; {arch}, {goarch} and {debarch}."),
@@ -73,6 +65,12 @@ class Exec:
     format_: Annotated[
         Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
     ] = Format.TEXT
+
+    def check(self) -> None:
+        """Raises UserError for what cannot change a run that is resumed."""
+        given = {"COMMAND": self.run, "--kernel": self.kernel, "--arch": self.arch, "--copy": self.copy}
+        if self.resume and (wrong := [word for word, it in given.items() if it]):
+            raise UserError(f"--resume executes a run as it began; {', '.join(wrong)} cannot change it")
 
     def _program(self, word: str) -> str:
         """The whole path of a program that lies here and is to be copied; empty when the guest has it."""
@@ -157,4 +155,5 @@ def exec_(context: typer.Context, project: Project, asked: Exec) -> None:
     """
     from runner.cli import running  # noqa: PLC0415  late: it brings pytest
 
+    asked.check()
     raise Finished(running.run_command(project, asked, context.obj or running.Engine()))

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from runner.caches import cache_root
 from runner.cli import BISECT, Finished
-from runner.cli.options import Format, Fresh, Hosts, NoSnapshot, Offline, Slots, Stats, command
+from runner.cli.options import Archs, Format, Fresh, Hosts, Kernels, NoSnapshot, Offline, Slots, Stats, command
 from runner.errors import UserError
 from runner.probes import compile_program
 from runner.probes.objects.elf import name_of
@@ -33,16 +33,8 @@ class Load:
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="FILE.bpf.o", help="Object files; a FILE.c is compiled first.")
     ] = None
-    kernel: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KERNEL",
-            help="6.12, 6.12.117, '>=6.1,<7', ./bzImage, ./linux, oci:REF. May be repeated. [default: the matrix's]",
-        ),
-    ] = None
-    arch: Annotated[
-        list[str] | None, typer.Option(metavar="ARCH", help="Architecture. May be repeated. [default: the matrix's]")
-    ] = None
+    kernel: Kernels = None
+    arch: Archs = None
     program: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only these programs. May be repeated.")] = (
         None
     )

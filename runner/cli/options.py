@@ -60,6 +60,16 @@ Hosts = Annotated[Path | None, typer.Option("--hosts", help="Run on the hosts of
 Slots = Annotated[
     int | None, typer.Option("-n", "--slots", min=1, help="Concurrent guests. [default: what this machine can run]")
 ]
+Kernels = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="KERNEL",
+        help="6.12, 6.12.117, '>=6.1,<7', ./bzImage, ./linux, oci:REF. May be repeated. [default: the matrix's]",
+    ),
+]
+Archs = Annotated[
+    list[str] | None, typer.Option(metavar="ARCH", help="Architecture. May be repeated. [default: the matrix's]")
+]
 CompilerOption = Annotated[
     str, typer.Option("--cc", metavar="CC", help="The compiler of the kernel, such as gcc-14. [default: gcc]")
 ]

@@ -33,17 +33,17 @@ def outputs_report(judged: JudgedRun) -> RenderableType:
         lines = row.log.splitlines()
         more = [f"[... {len(lines) - _LINES} lines ...]"] if len(lines) > _LINES else []
         title = f"Output of {plain(row.subject)} on {', '.join(cell_id for cell_id, _ in same)}"
-        parts.append(section(title, *more, *(plain_line(line) for line in lines[-_LINES:])))
+        parts.append(section(title, *more, *(_plain(line) for line in lines[-_LINES:])))
     return Group(Text(), *parts) if parts else Group()
 
 
-def plain_line(line: str) -> str:
+def _plain(line: str) -> str:
     """Its blanks stay."""
     return line if line.isprintable() else plain(line)
 
 
 def keep_files(judged: JudgedRun, folder: Path) -> Iterator[str]:
-    """Write what guests left below `folder`, each cell's into its own; says where. Raises OSError."""
+    """Write what guests left below `folder`, each cell's into its own; says where, and what could not be written."""
     for cell in judged.cells:
         found = {name: it for kind in KINDS.values() for name, it in kind.left(cell.result).items()}
         target = folder / cell.id / "files"
@@ -53,9 +53,13 @@ def keep_files(judged: JudgedRun, folder: Path) -> Iterator[str]:
             if not parts or any(it in {"..", "/"} or len(it) > _LONGEST or not it.isprintable() for it in parts):
                 continue
             path = target.joinpath(*parts)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            path.write_bytes(content)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+                path.write_bytes(content)
+            except OSError as error:  # the disk is full, or the guest has a file where this one needs a folder
+                yield f"{cell.id}: {path} was not written: {error.strerror}"
+                continue
             kept += 1
         if kept:
             yield f"{cell.id}: {counted(kept, 'file')} in {target}"

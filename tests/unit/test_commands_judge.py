@@ -196,3 +196,25 @@ def test_what_it_prints_breaks_no_row(output: bytes) -> None:
     (row,) = rows_of(result(run), command())
     assert (row.state, row.verdict) == FAILED
     assert row.cause.isprintable()
+
+
+EXPECTED = {"tests": ["TestBad"], "answer": "failed", "why": "known"}
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "verdict"),
+    [
+        (1, GOOD + BAD, "not applicable"),  # it failed for what was expected
+        (-11, GOOD + BAD, "broken"),  # it died besides
+        (2, GOOD + BAD + "=== RUN   TestNext\npanic: x\n", "broken"),  # it did not come to its end
+    ],
+)
+def test_expected_failures_hide_no_other_end(status: int, output: str, verdict: str) -> None:
+    mine = command(results="gotest", expect=[EXPECTED])
+    assert judged({"status": status, "output": output}, mine=mine)[""].verdict == verdict
+
+
+def test_runs_that_tell_nothing_are_not_made_good_by_others() -> None:
+    lost: dict[str, Any] = {"status": None, "ended": "time"}
+    assert ends({}, lost, {}) == NO_ANSWER
+    assert ends({"status": 1}, lost) == FAILED

@@ -11,7 +11,7 @@ from typing import Any, cast
 from pydantic import JsonValue, ValidationError
 
 from runner.errors import UserError
-from runner.model import Ask, Asked, CellResult, Mark, Plain, ProgType, Row, StateWord, Verdict
+from runner.model import Ask, Asked, CellResult, Mark, ProgType, Row, StateWord, Verdict
 from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
 from runner.probes.commands.files import command_of
@@ -30,15 +30,8 @@ from runner.yamlfile import Document, Location
 
 _EXPECTED = StateWord("failed as expected", 0, Mark("○", "o", "yellow"))
 _AGAINST = StateWord("passed, not as expected", 2, Mark("!", "!", "bold red"))
-_OF_THE_HOST = frozenset({"settings", "trees"})  # of an ask's body: for the host alone
+_OF_THE_HOST = frozenset({"settings"})  # of an ask's body: for the host alone
 Known = tuple[UserCommand, ...]
-
-
-class Failure(Plain):
-    """An answer, in bpf/known-issues.yaml: the test failed, with this text among its words."""
-
-    state: str = FAILED
-    words: str = ""
 
 
 class Commands(Kind[Known]):
@@ -56,7 +49,6 @@ class Commands(Kind[Known]):
     judged_states = (_AGAINST, _EXPECTED)
     keys = CommandKeys
     entry = CommandEntry
-    pattern = Failure
     steady = False
     circumstances = ("duration_s",)
 
@@ -98,10 +90,6 @@ class Commands(Kind[Known]):
     def essence(self, ask: Ask) -> Ask:
         return ask.model_copy(update={"body": {key: it for key, it in ask.body.items() if key not in _OF_THE_HOST}})
 
-    def files(self, ask: Ask) -> Collection[str]:
-        trees = cast("dict[str, list[dict[str, str]]]", ask.body["files"])
-        return {file["content"] for tree in trees.values() for file in tree if file["content"]}
-
     def recalled(self, asked: Asked) -> Known | None:
         asks = {ask.probe: ask for cell in asked.cells.values() for ask in cell.asks if ask.kind == NAME}
         digests = {name: digest for cell in asked.cells.values() for name, digest in cell.programs.items()}
@@ -123,9 +111,6 @@ class Commands(Kind[Known]):
     def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
         for each in known:
             yield from rows_of(result, each)
-
-    def shows(self, pattern: Failure, result: CellResult, probe: str) -> bool:
-        return False
 
     def left(self, result: CellResult) -> Mapping[str, bytes]:
         found: dict[str, bytes] = {}

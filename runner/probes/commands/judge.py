@@ -37,7 +37,6 @@ class Ran(Plain):
     status: int | None  # None: it reached the limit `ended`
     ended: Literal["", "time", "silence"]
     duration_s: float
-    left_out: int = 0  # bytes of the output
     oom_kills: int = 0
     refused_forks: int = 0
     full: tuple[str, ...] = ()
@@ -68,11 +67,15 @@ class CommandRun:
 
 @dataclass(frozen=True)
 class End:
-    """How a test, or the command, ended in one run; `why` it is no answer, or did not pass. The command has `tests`."""
+    """How a test, or the command, ended in one run; `why` it is no answer, or did not pass. The command has `tests`.
+
+    `told`: it came to its end, and its exit status may tell of failed tests alone.
+    """
 
     state: str
     why: str
     tests: Mapping[str, End] = field(default_factory=dict)
+    told: bool = False
 
 
 def runs_of(answer: Answer | None) -> tuple[CommandRun, ...]:
@@ -125,11 +128,11 @@ def rows_of(result: CellResult, mine: UserCommand) -> Iterator[Row]:
     tests = [_judged(result, mine, name, [it.tests.get(name) for it in seen]) for name in names]
     yield from tests
     own = _judged(result, mine, "", seen)
-    of_tests = (
-        own.verdict is Verdict.BROKEN and any(it.state == FAILED for it in tests) and not _expectation(result, mine, "")
-    )
-    if of_tests and not any(it.verdict is Verdict.BROKEN for it in tests):  # each of them was expected
-        own = _row(mine, "", own.state, Verdict.NOT_APPLICABLE, own.cause)
+    failed = [it for it in tests if it.state == FAILED]
+    as_expected = bool(failed) and all(it.verdict is Verdict.HOLDS for it in failed)
+    told = all(it.told for it in seen if it.state == FAILED)
+    if own.verdict is Verdict.BROKEN and as_expected and told and not _expectation(result, mine, ""):
+        own = replace(own, verdict=Verdict.NOT_APPLICABLE)  # it failed for what was expected, and nothing else
     details = {"runs": len(runs), "files": sorted({name for run in runs for name in run.files})}
     yield replace(own, log=log, details={**own.details, **details})
 
@@ -148,11 +151,10 @@ def look(run: CommandRun, mine: UserCommand) -> End:
     if ran.status in settings.skip_exit or parsed.skipped:
         return End(SKIPPED, parsed.skipped or f"exit status {ran.status}", tests)
     if ran.status in _SHELL:
-        return End(
-            NO_ANSWER, f"exit status {ran.status}: a command {_SHELL[ran.status]}: {last_words(run.output)}", tests
-        )
+        return End(NO_ANSWER, f"{how}: a command {_SHELL[ran.status]}: {last_words(run.output)}", tests)
     if ran.status:
-        return End(FAILED, "; ".join(filter(None, (how, last_words(run.output)))), tests)
+        told = ran.status > 0 and not parsed.incomplete
+        return End(FAILED, "; ".join(filter(None, (how, last_words(run.output)))), tests, told)
     if settings.results != "exit" and not tests:
         return End(NO_ANSWER, parsed.incomplete or f"no test was found in its output, read as {settings.results}")
     if parsed.incomplete:
@@ -197,11 +199,13 @@ def _judged(result: CellResult, mine: UserCommand, name: str, ends: Sequence[End
     if len(answered) > 1:  # a flake: neither of the kernel nor against it
         words = ", ".join(f"{state} {count} times" for state, count in counts.items())
         return _row(mine, name, NO_ANSWER, Verdict.NO_ANSWER, f"flaky: {words}", details={"flaky": dict(counts)})
-    end = next((it for it in there if it.state != NO_ANSWER), there[0])
+    if counts[NO_ANSWER] and not counts[FAILED]:  # what some runs did not tell, the others do not make good
+        why = next(it.why for it in there if it.state == NO_ANSWER)
+        some = f"{counts[NO_ANSWER]} of {len(there)} runs: " if len(ends) > 1 else ""
+        return _row(mine, name, NO_ANSWER, Verdict.NO_ANSWER, f"{some}{why}")
+    end = next(it for it in there if it.state != NO_ANSWER)
     state, why = end.state, "; ".join(filter(None, (end.why, number if end.state == FAILED else "")))
     expectation = _expectation(result, mine, name)
-    if state == NO_ANSWER:
-        return _row(mine, name, state, Verdict.NO_ANSWER, why)
     expected = expectation.answer if expectation else PASSED
     if state == expected:
         because = f" (expected: {expectation.why})" if expectation else ""
