@@ -15,7 +15,6 @@ from runner.cli.options import Group, set_verbose
 GROUPS = (
     "load",
     "exec",
-    "exec",
     "kfunc",
     "matrix",
     "probes",
