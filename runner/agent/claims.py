@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 
 from . import NoAnswer, bounded
 from .guest import Sysctls, ip, not_loaded
@@ -35,10 +36,14 @@ if TYPE_CHECKING:
         module: str
 
 
+_MOST_FILES = 1 << 16  # programs stay loaded, and a login has 1024 files
+
+
 class Prober:
     """Opens what it needs when it first needs it."""
 
     def __init__(self, libbpf: Libbpf, folder: str) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
         self._libbpf, self._folder = libbpf, folder
         self._loader = Loader(libbpf, folder)
         self._numbered: set[int] = set()  # network namespaces that have these ids

@@ -1,0 +1,40 @@
+/* How the families that are not about packets write their programs. Include it first. */
+
+/* Older headers do not have these structures, which the verifier knows by their names: so nobody's are used. */
+#define bpf_list_head bpf_list_head_of_header
+#define bpf_list_node bpf_list_node_of_header
+#define bpf_rb_root bpf_rb_root_of_header
+#define bpf_rb_node bpf_rb_node_of_header
+#define bpf_refcount bpf_refcount_of_header
+#define bpf_wq bpf_wq_of_header
+#define bpf_task_work bpf_task_work_of_header
+#define bpf_iter_num bpf_iter_num_of_header
+#include <linux/bpf.h>
+#undef bpf_list_head
+#undef bpf_list_node
+#undef bpf_rb_root
+#undef bpf_rb_node
+#undef bpf_refcount
+#undef bpf_wq
+#undef bpf_task_work
+#undef bpf_iter_num
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#include "kfunc.h"
+
+#define UNTOUCHED 0x12345678 /* what no kfunc returns */
+
+/* A program of both types, for kfuncs that take no context. */
+#define PROGRAM(name) PROGRAM_(name)
+#define PROGRAM_(name)                                                                                                 \
+	static __always_inline int name(void *ctx);                                                                    \
+	SEC("tc") int tc_##name(struct __sk_buff *ctx)                                                                 \
+	{                                                                                                              \
+		return name(ctx);                                                                                      \
+	}                                                                                                              \
+	SEC("xdp") int xdp_##name(struct xdp_md *ctx)                                                                  \
+	{                                                                                                              \
+		return name(ctx);                                                                                      \
+	}                                                                                                              \
+	static __always_inline int name(void *ctx)
