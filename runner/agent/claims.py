@@ -6,7 +6,7 @@ import os
 import resource
 
 from . import NoAnswer, bounded
-from .guest import Sysctls, ip, not_loaded
+from .guest import Sysctls, allow_huge_pages, ip, not_loaded
 from .programs import Loader
 
 TYPE_CHECKING = False
@@ -44,6 +44,8 @@ class Prober:
 
     def __init__(self, libbpf: Libbpf, folder: str) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
+        # khugepaged (nice 19) write-locks our memory until it gets the CPU: bpf_iter_task_vma_new is then -EBUSY
+        allow_huge_pages(False)
         self._libbpf, self._folder = libbpf, folder
         self._loader = Loader(libbpf, folder)
         self._numbered: set[int] = set()  # network namespaces that have these ids

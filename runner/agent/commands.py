@@ -17,7 +17,7 @@ from time import monotonic
 from . import NoAnswer
 from .bring import bring
 from .fastjson import encode, scan
-from .guest import ip, read, write
+from .guest import allow_huge_pages, ip, read, write
 from .mounts import FILE_SYSTEMS, NETWORK, mount, prepare
 from .payload import PAYLOAD, lay
 
@@ -51,6 +51,7 @@ _BEAT = b'{"event": "alive"}\n'
 _NEWNS, _NEWCGROUP, _NEWNET = 0x00020000, 0x02000000, 0x40000000
 _PRIVATE = 1 << 18 | 16384  # MS_PRIVATE, MS_REC
 _SIGKILL, _IGNORED = 9, (13, 25)  # SIGPIPE and SIGXFSZ: Python ignores them, and what is ignored stays so
+_FILES = (1024, 524288)  # soft and hard limit of open files, as systemd sets them
 _CGROUPS, _CGROUP = "/sys/fs/cgroup", "/sys/fs/cgroup/command"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENVIRONMENT = {"PATH": _PATH, "HOME": "/root", "LANG": "C.UTF-8", "TMPDIR": "/tmp"}  # noqa: S108
@@ -179,6 +180,8 @@ class Command:
             mount("cgroup2", _CGROUPS, "cgroup2")
         write("/proc/self/oom_score_adj", "0")
         resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
+        resource.setrlimit(resource.RLIMIT_NOFILE, _FILES)
+        allow_huge_pages(True)
         for number in _IGNORED:
             ctypes.CDLL(None).signal(number, None)  # SIG_DFL
         os.chdir(PAYLOAD)

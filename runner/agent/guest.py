@@ -13,6 +13,7 @@ JIT = "net.core.bpf_jit_enable"
 _MODPROBE, _IP = "/usr/sbin/modprobe", "/usr/sbin/ip"
 _NEWNET = 0x40000000  # CLONE_NEWNET
 _OWN = "/proc/self/ns/net"
+_SET_THP_DISABLE = 41  # PR_SET_THP_DISABLE, linux/prctl.h
 
 
 def read(path: str) -> str:
@@ -54,6 +55,11 @@ def panic_on_oops() -> None:
         write_sysctl("kernel.panic_on_oops", "1")
     except OSError:
         return
+
+
+def allow_huge_pages(allowed: bool) -> None:
+    """Whether this process, and what it starts, may have transparent huge pages."""
+    ctypes.CDLL(None).prctl(_SET_THP_DISABLE, int(not allowed), 0, 0, 0)
 
 
 def load_modules(names: list[str]) -> dict[str, str]:
