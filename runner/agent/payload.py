@@ -45,6 +45,7 @@ def lay(files: list[Entry], folder: str, tree: str) -> None:
 
 def _link(files: list[Entry], folder: str, target: str) -> None:
     """Files that were pushed are not pushed again for the next command: hard links cost nothing."""
+    os.makedirs(target)
     for entry in files:
         path = _made(entry, target)
         if entry["link"]:
