@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError, UserError
-from runner.kernels import Means, config, ensure_kernel, layers, lock_kernels, oci, source_of
+from runner.kernels import Means, config, ensure_kernel, layers, lock_kernels, source_of
+from runner.kernels import registry as registry_module
 from runner.kernels.archive import Archive
 from runner.kernels.layers import Layers
 from runner.kernels.needs import read_build
@@ -126,7 +127,7 @@ def registry(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Regis
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    monkeypatch.setattr(oci, "RETRIES", "0")
+    monkeypatch.setattr(registry_module, "RETRIES", "0")
     return Registry(web, home)
 
 
