@@ -127,7 +127,7 @@ class Project:
         before, cache = self.lock(), cache_root()
         lock, warnings = settle(
             self.matrix.wanted(),
-            self.matrix.file.image.suite,
+            self.matrix.file.image.wanted,
             before,
             Archive(cache),
             cache,

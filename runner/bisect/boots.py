@@ -47,12 +47,12 @@ class BisectSetup:
 
     def image(self, arch: str) -> ImagePin:
         """The image that the project is pinned to, or the newest."""
-        suite = self.project.matrix.file.image.suite
+        wanted = self.project.matrix.file.image.wanted
         if arch not in self._images:
             pins = self.project.lock().images
-            pinned = next((it for it in pins if (it.suite, it.arch) == (suite, arch)), None)
+            pinned = next((it for it in pins if (it.named, it.arch) == (wanted.named, arch)), None)
             deadline = self.limits.deadline("lock_s")
-            self._images[arch] = pinned or lock_image(suite, arch, self.archive, deadline=deadline)
+            self._images[arch] = pinned or lock_image(wanted, arch, self.archive, deadline=deadline)
         return self._images[arch]
 
     def cell(self, cell_id: str, name: str, kernel: Pin) -> Cell:

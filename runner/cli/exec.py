@@ -51,6 +51,9 @@ class Exec:
     ] = None
     memory: Annotated[int | None, typer.Option(metavar="MIB", help="Memory of each guest.")] = None
     cpus: Annotated[int | None, typer.Option(metavar="N", help="Processors of each guest.")] = None
+    package: Annotated[
+        list[str] | None, typer.Option(metavar="DEB", help="A Debian package for the guests' image. May be repeated.")
+    ] = None
     network: Annotated[bool, typer.Option("--network", help="Let the guests reach this host's network.")] = False
     module: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A kernel module to load first.")] = None
     repeat: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How often to run it on each kernel.")] = 1
@@ -109,8 +112,15 @@ class Exec:
             raise UserError(f"{where} {plain(str(first['input']), 100)}: {first['msg']}".strip()) from None
 
     def sized(self, project: Project) -> Project:
-        """The project with guests of this size, and time for the command. Raises UserError."""
+        """The project with guests of this size and with these programs, and time for the command. Raises UserError."""
         file = project.matrix.file
+        try:
+            image = type(file.image).model_validate(
+                {**file.image.model_dump(), "packages": (*file.image.packages, *(self.package or ()))}
+            )
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(f"--package: {first['msg'].removeprefix('Value error, ')}") from None
         given = {"cpus": self.cpus, "memory_mib": self.memory, "network": self.network or None}
         try:
             guest = type(file.guest).model_validate(
@@ -122,9 +132,8 @@ class Exec:
             raise UserError(f"{option} {first['input']}: {first['msg']}") from None
         whole_s = max(file.limits.cell_s, self.timeout * self.repeat + _SPARE_S)
         limits = file.limits.model_copy(update={"cell_s": whole_s})
-        return replace(
-            project, matrix=replace(project.matrix, file=file.model_copy(update={"guest": guest, "limits": limits}))
-        )
+        changed = file.model_copy(update={"guest": guest, "limits": limits, "image": image})
+        return replace(project, matrix=replace(project.matrix, file=changed))
 
     def check_program(self, project: Project, cells: Iterable[Cell]) -> None:
         """Raises UserError when the program that is copied cannot start in a guest."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from runner.caches import need_space
-from runner.errors import InfraError
+from runner.errors import InfraError, UserError
 from runner.images.build import build_image, recipe
 from runner.images.interpreter import ROOTS, Interpreter, host_parts, parts
 from runner.kernels.archive import Archive
-from runner.model import Image, ImagePin, Package
+from runner.model import Image, ImagePin, Package, WantedImage
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.deadline import Deadline
 from runner.store import Store, StoredTree, key_of
@@ -30,24 +32,40 @@ PACKAGES = (
     "libc6",
     *ROOTS,  # Python: the agent's language
 )
+_UNKNOWN = re.compile(r"Unable to locate package (\S+)|Package '?([^\s']+)'? has no installation candidate")
 _DISK = PurePosixPath("disk.ext2")  # in its entry
 _UNPACKED_FACTOR = 12  # bytes on disk while building, for each byte of the packages
 
 
-def lock_image(suite: str, arch: str, archive: Archive, *, deadline: Deadline) -> ImagePin:
+def lock_image(wanted: WantedImage, arch: str, archive: Archive, *, deadline: Deadline) -> ImagePin:
     """Pin the newest packages of a suite; also the Python that compiles its bytecode on a host of another kind.
 
-    Raises InfraError.
+    Raises UserError when the suite has no such package, InfraError.
     """
-    packages = set(archive.closure(PACKAGES, suite, arch, deadline=deadline))
+    suite = wanted.suite
+    with _told_names(suite, arch):
+        packages = set(archive.closure((*PACKAGES, *wanted.added), suite, arch, deadline=deadline))
     for other, row in ARCHITECTURES.items():
         if row.host and other != arch:
             packages.update(parts(archive.closure(ROOTS, suite, other, deadline=deadline)))
     return ImagePin(
         suite=suite,
+        added=wanted.added,
         arch=arch,
         packages=tuple(sorted(packages, key=lambda package: (package.architecture, package.name))),
     )
+
+
+@contextmanager
+def _told_names(suite: str, arch: str) -> Iterator[None]:
+    """Inside, it is the user's mistake when apt knows no package of a name."""
+    try:
+        yield
+    except InfraError as error:
+        if not (found := _UNKNOWN.search(error.what)):
+            raise
+        hint = "packages are named as in Debian's archive, section main"
+        raise UserError(f"{suite} has no package {found[1] or found[2]} for {arch}", hint=hint) from None
 
 
 def image_packages(pin: ImagePin) -> Iterator[Package]:
@@ -132,4 +150,5 @@ def ensure_bytecode(
 def stored_image(pin: ImagePin, cache: Path) -> tuple[Store, str]:
     """Where the cache keeps it, and under which key."""
     packages = sorted(package.sha256 for package in image_packages(pin))
-    return Store(cache / "images"), key_of(recipe=recipe(), suite=pin.suite, arch=pin.arch, packages=packages)
+    key = key_of(recipe=recipe(), suite=pin.suite, arch=pin.arch, packages=packages, added=pin.added)
+    return Store(cache / "images"), key

@@ -12,6 +12,7 @@ its user built. Where signatures can be demanded they stay.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import struct
@@ -69,7 +70,8 @@ def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str
         _write_initrd(tree / "initrd", Path(image.busybox), copy, kernel.pin.release)
         _write_disk(tree / "modules.ext2", copy, deadline)
 
-    key = key_of(recipe=_RECIPE, kernel=kernel.sha256, image=image.sha256, signed=signed)
+    busybox = hashlib.sha256(Path(image.busybox).read_bytes()).hexdigest()  # images with other packages have it too
+    key = key_of(recipe=_RECIPE, kernel=kernel.sha256, busybox=busybox, signed=signed)
     entry = Store(cache / "bootfiles").ensure(key, make, deadline=deadline)
     tree, unpacked = PurePosixPath(entry.tree), PurePosixPath("kernel")
     return BootFiles(

@@ -38,6 +38,9 @@ _ETC = {
 }
 
 
+_UNREAD = ("doc/*", "info/*", "lintian/*", "locale/*", "man/*")
+
+
 def recipe() -> dict[str, str]:
     """All that the image depends on besides the packages."""
     scripts = ("guest-start.sh", "shrink.sh", "compile_tree.py")
@@ -60,6 +63,7 @@ def build_image(
         write_index(repository, debs)
         _fill_overlay(overlay, debs, interpreter, deadline)
         hook = shutil.copy(_HERE / "shrink.sh", work)
+        (work / "named").write_text("".join(f"{line}\n" for line in (*pin.added, *programs_of(pin, debs))))
         _open_to_all(work)
         Path(hook).chmod(0o755)
         disk = tree / "disk.ext2"
@@ -70,7 +74,7 @@ def build_image(
                     "--variant=extract",
                     f"--architectures={architecture(pin.arch).debian}",
                     f"--include={','.join(sorted(package.name for package in debs))}",
-                    "--dpkgopt=path-exclude=/usr/share/*",
+                    *(f"--dpkgopt=path-exclude=/usr/share/{name}" for name in (_UNREAD if pin.added else ("*",))),
                     f"--setup-hook={_MERGE_USR}",
                     f"--extract-hook=sync-in {overlay} /",
                     f"--extract-hook={hook}",
@@ -120,6 +124,18 @@ def write_index(repository: Path, debs: Mapping[Package, Path]) -> None:
             stream.write(b"\n")
 
 
+def programs_of(pin: ImagePin, debs: Mapping[Package, Path]) -> Iterator[str]:
+    """The paths of programs in the packages that were added by name, without a leading slash."""
+    for package, path in debs.items():
+        if package.name not in pin.added:
+            continue
+        with path.open("rb") as deb:
+            for name in DebFile(fileobj=deb).data:
+                folder, _, program = name.removeprefix("./").removeprefix("usr/").rpartition("/")
+                if folder in {"bin", "sbin"} and program:
+                    yield f"usr/{folder}/{program}"
+
+
 def _fill_overlay(overlay: Path, debs: Mapping[Package, Path], interpreter: Interpreter, deadline: Deadline) -> None:
     """The files that no package brings."""
     etc, sbin = overlay / "etc", overlay / "usr/sbin"
@@ -130,7 +146,7 @@ def _fill_overlay(overlay: Path, debs: Mapping[Package, Path], interpreter: Inte
     shutil.copyfile(_HERE / "guest-start.sh", sbin / "guest-start")
     (sbin / "guest-start").chmod(0o755)
     python = overlay.parent / "python"
-    for package in parts(debs):
+    for package in {*parts(debs), *(it for it in debs if it.name.startswith("python3-"))}:
         run(["dpkg-deb", "--extract", debs[package], python], deadline=deadline)
     for standard in (python / "usr/lib").glob("python3*"):
         relative = standard.relative_to(python)

@@ -20,13 +20,17 @@ def main() -> None:
         compiled = relative.with_suffix(".pyc")
         if layout == "cache":
             compiled = Path(importlib.util.cache_from_source(str(relative)))
-        py_compile.compile(
-            str(path),
-            cfile=str(target / compiled),
-            dfile=f"{prefix}/{relative}",
-            doraise=True,
-            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
-        )
+        try:
+            py_compile.compile(
+                str(path),
+                cfile=str(target / compiled),
+                dfile=f"{prefix}/{relative}",
+                doraise=True,
+                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+            )
+        except py_compile.PyCompileError:
+            if layout == "beside":  # of ours; packages have files that no Python takes, as samples of what is wrong
+                raise
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 #!/bin/sh
-# Runs in mmdebstrap when the packages are extracted; $1 is the root. No maintainer script has run.
+# Runs in mmdebstrap when the packages are extracted; $1 is the root. No maintainer script has run. The file `named`
+# beside it has the packages that the user added and the paths of their programs, which stay as they are.
 set -e
+named=$(dirname "$0")/named
 cd "$1"
 # the overlay belonged to whoever builds the image
 chown -h 0:0 . usr usr/lib usr/sbin
@@ -10,17 +12,18 @@ for applet in '[' awk base64 basename cat chmod chown clear cp cut date dd df di
     find free grep head hostname id kill ln ls mkdir mknod mktemp mount mv nproc od poweroff printf ps pwd readlink \
     realpath reset rm rmdir sed seq setsid sh sleep sort stat stty sync sysctl tail tar tee test timeout touch tr true \
     umount uname uniq wc which xargs; do
+    grep -qxF -e "usr/bin/$applet" -e "usr/sbin/$applet" "$named" && continue
     rm -f "usr/bin/$applet" "usr/sbin/$applet"
     ln -s busybox "usr/bin/$applet"
 done
-ln -sf bash-static usr/bin/bash
+grep -qxF usr/bin/bash "$named" || ln -sf bash-static usr/bin/bash
 rm -f etc/hostname etc/resolv.conf # mmdebstrap copies this host's
 : > etc/apt/sources.list
-# What no guest needs; apt only wanted it installed. mmdebstrap itself still cleans up etc/apt and var.
-rm -rf usr/share usr/lib/*/gconv usr/lib/*/perl* usr/lib/apt usr/lib/dpkg usr/lib/systemd usr/lib/tmpfiles.d \
-    usr/bin/dpkg* usr/sbin/dpkg* usr/bin/debconf* usr/bin/mawk usr/bin/openssl usr/lib/python3*/sitecustomize.py \
-    usr/lib/python3*/ensurepip usr/lib/python3*/idlelib usr/lib/python3*/lib2to3 usr/lib/python3*/pydoc_data \
-    usr/lib/python3*/test usr/lib/python3*/tkinter usr/lib/python3*/turtledemo
+# What no guest of ours needs; apt only wanted it installed. mmdebstrap itself still cleans up etc/apt and var.
+[ -s "$named" ] || rm -rf usr/share usr/lib/*/gconv usr/lib/*/perl* usr/lib/apt usr/lib/dpkg usr/lib/systemd \
+    usr/lib/tmpfiles.d usr/bin/dpkg* usr/sbin/dpkg* usr/bin/debconf* usr/bin/mawk usr/bin/openssl \
+    usr/lib/python3*/sitecustomize.py usr/lib/python3*/ensurepip usr/lib/python3*/idlelib usr/lib/python3*/lib2to3 \
+    usr/lib/python3*/pydoc_data usr/lib/python3*/test usr/lib/python3*/tkinter usr/lib/python3*/turtledemo
 # virtme-init mounts something over each of these that is there: a fork and a mount, for nothing
 rm -rf var/cache var/lib/apt var/lib/dpkg var/log var/spool var/tmp
 mkdir -p dev home proc opt run srv sys tmp mnt root lib/modules usr/share # vng mounts over some of them

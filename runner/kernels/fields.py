@@ -69,6 +69,7 @@ Name = Annotated[
     BeforeValidator(quoted),
     Matches("a name", _NAME, "letters, digits and `.`, `_`, `-`, at most 64, no sign at its start"),
 ]
+DebPackage = Annotated[str, Matches("a Debian package", r"[a-z0-9][a-z0-9+.-]{1,63}", "like python3-pytest")]
 Arch = Annotated[str, OneOf("architecture", ARCHITECTURES, likely)]
 AbsolutePath = Annotated[str, Matches("a path", _PATH, "it must begin with / and be of letters, digits and ._/+:=@~-")]
 _DOTTED = r"[1-9][0-9]{0,2}(\.[0-9]{1,5}){0,2}"

@@ -14,11 +14,11 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from runner import yamlfile
 from runner.errors import UserError
 from runner.kernels import BY_WORD, SOURCES
-from runner.kernels.fields import Arch, Matches, Name, OneOf, quoted
+from runner.kernels.fields import Arch, DebPackage, Matches, Name, OneOf, quoted
 from runner.kernels.mirrors import IMAGE_SUITES
 from runner.kernels.source import KernelSource
 from runner.matrix.cellnames import cell_ids, kernel_names
-from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Settings, Wanted
+from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Settings, Wanted, WantedImage
 from runner.probes.files import probe_name
 from runner.probes.kinds import PROBE_ENTRIES
 from runner.text import closest, nearest
@@ -99,6 +99,13 @@ class ImageEntry(Plain):
     """The guests' root disk."""
 
     suite: Annotated[BaseSuite, Field(description="Debian suite of the programs in the guest")] = "trixie"
+    packages: Annotated[
+        tuple[DebPackage, ...], Field(max_length=256, description="Debian packages besides those of every guest")
+    ] = ()
+
+    @property
+    def wanted(self) -> WantedImage:
+        return WantedImage(suite=self.suite, added=tuple(sorted(set(self.packages))))
 
 
 class MatrixFile(Plain):
@@ -159,10 +166,10 @@ class Matrix:
         pins: dict[tuple[str, str], list[Pin]] = {}
         for kernel in lock.kernels:
             pins.setdefault((kernel.source, kernel.arch), []).append(kernel)
-        images = {(image.suite, image.arch): image for image in lock.images}
-        suite, wanted = self.file.image.suite, self.wanted()
+        images = {(image.named, image.arch): image for image in lock.images}
+        image, wanted = self.file.image.wanted, self.wanted()
         missing = [f"kernel {one.source} for {one.arch}" for one in wanted if (one.source, one.arch) not in pins]
-        missing += [f"image {suite} for {one.arch}" for one in wanted if (suite, one.arch) not in images]
+        missing += [f"image {image} for {one.arch}" for one in wanted if (image.named, one.arch) not in images]
         if missing:
             first, *others = dict.fromkeys(missing)
             raise UserError(
@@ -182,7 +189,7 @@ class Matrix:
                 id=cell_id,
                 name=name,
                 kernel=kernel,
-                image=images[suite, kernel.arch],
+                image=images[image.named, kernel.arch],
                 probes=self.file.probe_names,
                 guest=settings.guest,
                 limits=settings.limits,

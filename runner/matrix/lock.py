@@ -16,7 +16,7 @@ from runner.errors import InfraError, UserError
 from runner.images import have_image, image_packages, lock_image
 from runner.kernels import Means, have_kernel, lock_kernels, source_of
 from runner.kernels.archive import Archive
-from runner.model import ImagePin, Lock, Package, Pin, Wanted
+from runner.model import ImagePin, Lock, Package, Pin, Wanted, WantedImage
 from runner.model.deadline import Deadline
 from runner.store import write_atomically
 from runner.text import counted
@@ -55,13 +55,13 @@ def write_lock(path: Path, lock: Lock) -> None:
 def lock_text(lock: Lock) -> str:
     """The file's content: sorted, one value a line, so that a version control system shows what changed."""
     kernels = sorted(lock.kernels, key=lambda kernel: (kernel.source, kernel.arch, kernel.upstream, kernel.release))
-    images = sorted(lock.images, key=lambda image: (image.suite, image.arch))
+    images = sorted(lock.images, key=lambda image: (image.suite, image.arch, image.added))
     return Lock(kernels=tuple(kernels), images=tuple(images)).model_dump_json(indent=1) + "\n"
 
 
 def settle(
     wanted: Iterable[Wanted],
-    image_suite: str,
+    image: WantedImage,
     lock: Lock,
     archive: Archive,
     cache: Path,
@@ -81,7 +81,7 @@ def settle(
     kernels: dict[tuple[str, str], tuple[Pin, ...]] = {}
     for pin in lock.kernels:
         kernels[pin.source, pin.arch] = (*kernels.get((pin.source, pin.arch), ()), pin)
-    images = {(pin.suite, pin.arch): pin for pin in lock.images}
+    images = {(pin.named, pin.arch): pin for pin in lock.images}
     new_kernels: dict[tuple[str, str], tuple[Pin, ...]] = {}
     for kernel in wanted:
         place = (kernel.source, kernel.arch)
@@ -92,7 +92,7 @@ def settle(
                 where = f"{places[kernel.source]}: " if kernel.source in places else ""
                 raise type(error)(f"{where}{error.what}", hint=error.hint) from None
     new_images = {
-        (image_suite, arch): rules.image(image_suite, arch, images.get((image_suite, arch)))
+        (image.named, arch): rules.image(image, arch, images.get((image.named, arch)))
         for arch in sorted({arch for _, arch in new_kernels})
     }
     if mode != "renew":
@@ -147,13 +147,13 @@ class _Rules:
             raise InfraError(f"{what}: {why}", hint=_RENEW)
         return why
 
-    def image(self, suite: str, arch: str, old: ImagePin | None) -> ImagePin:
+    def image(self, wanted: WantedImage, arch: str, old: ImagePin | None) -> ImagePin:
         """The pin of an image."""
-        what = f"image {suite} for {arch}"
+        what = f"image {wanted} for {arch}"
         if old and self._image_stays(what, old):
             return old
         self._may_pin(what)
-        new = lock_image(suite, arch, self.means.archive, deadline=self.means.deadline)
+        new = lock_image(wanted, arch, self.means.archive, deadline=self.means.deadline)
         before, after = _changed(old, new)
         if before is not None and self.mode == "keep":
             self.warnings.append(f"{what}: {before} left the archive, replaced by {after}")

@@ -25,6 +25,7 @@ from runner.model.cells import Ask, Asked, AskedCell, Attach, Cell, GuestSize, L
 from runner.model.kernels import (
     BootFiles,
     Build,
+    DebName,
     Image,
     ImagePin,
     Kernel,
@@ -34,6 +35,7 @@ from runner.model.kernels import (
     PinnedFile,
     Root,
     Share,
+    WantedImage,
     Which,
 )
 from runner.model.rows import JudgedSplat, KnownIssue, Mark, Row, StateWord

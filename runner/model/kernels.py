@@ -14,6 +14,7 @@ from runner.model.words import Plain, SafeName, Sha256, SourceText
 
 Which = Literal["newest-of-series", "all"]  # the kernels of a range
 Share = Literal["9p", "virtiofs"]  # how a guest has folders of its host
+DebName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]{1,63}$")]  # of a Debian package
 Root = Literal["disk", Share]  # how a guest has its root: the image's disk, or its files in a folder of the host
 
 
@@ -86,10 +87,24 @@ class Pin(Plain):
         return tuple(sorted([one.sha256 for one in self.packages] + [one.sha256 for one in self.files]))
 
 
-class ImagePin(Plain):
-    """The packages of a guest's root disk."""
+class WantedImage(Plain):
+    """A guest's root, as the matrix names it; matrix.lock pins it for each architecture."""
 
     suite: SafeName
+    added: Annotated[tuple[DebName, ...], Field(exclude_if=operator.not_)] = ()  # packages besides those of every guest
+
+    @property
+    def named(self) -> tuple[object, ...]:
+        """What the matrix says of it: equal for a pin and for what was pinned."""
+        return self.suite, self.added
+
+    def __str__(self) -> str:
+        return f"{self.suite} with {', '.join(self.added)}" if self.added else self.suite
+
+
+class ImagePin(WantedImage):
+    """The packages of a guest's root disk."""
+
     arch: SafeName
     packages: tuple[Package, ...]
 

@@ -72,11 +72,11 @@ def _cell(arch: str) -> Cell:
     wanted = Wanted(name="6.12", source="debian:trixie/6.12", arch=arch)
     limit = Deadline.after(600, "the limit for the archive")
     archive = Archive(cache_root())
-    suite = matrix.file.image.suite
-    lock, _ = settle([wanted], suite, lock, archive, cache_root(), mode="keep", offline=False, deadline=limit)
+    wanted_image = matrix.file.image.wanted
+    lock, _ = settle([wanted], wanted_image, lock, archive, cache_root(), mode="keep", offline=False, deadline=limit)
     write_lock(kept, lock)
     kernel = next(one for one in lock.kernels if (one.source, one.arch) == (wanted.source, arch))
-    image = next(one for one in lock.images if (one.suite, one.arch) == (suite, arch))
+    image = next(one for one in lock.images if (one.named, one.arch) == (wanted_image.named, arch))
     return Cell(id=cell_id(kernel), name=wanted.name, kernel=kernel, image=image, probes=matrix.file.probe_names)
 
 

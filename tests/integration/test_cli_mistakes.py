@@ -93,6 +93,7 @@ def test_the_file_of_another_checkout_is_its_project(tmp_path: Path, monkeypatch
         (["--timeout", "1e9", "--", "true"], "--timeout 1000000000.0: "),
         (["--memory", "3", "--", "true"], "--memory 3: Input should be greater than or equal to 256"),
         (["--cpus", "0", "--", "true"], "--cpus 0: "),
+        (["--package", "Make", "--", "true"], "--package: 'Make' is not a Debian package: like python3-pytest"),
     ],
 )
 def test_a_command_that_cannot_run_is_told_before_anything_boots(

@@ -12,7 +12,7 @@ import pytest
 from debian import deb822
 
 from runner.errors import InfraError
-from runner.images import ensure_bytecode
+from runner.images import build, ensure_bytecode
 from runner.images import interpreter as interpreter_module
 from runner.images.build import write_index
 from runner.images.interpreter import Interpreter
@@ -85,6 +85,22 @@ def test_a_syntax_error_is_told_with_its_place(locked: ImagePin, package: Path, 
     (package / "words.py").write_text("WORD =\n")
     with pytest.raises(InfraError, match=r"words\.py.*line 1"):
         ensure_bytecode(package, locked, tmp_path / "cache", deadline=soon())
+
+
+def test_of_a_package_what_no_python_takes_is_left_out(package: Path, tmp_path: Path) -> None:
+    (package / "sample.py").write_text("print 'old'\n")
+    command = [sys.executable, str(interpreter_module.SCRIPT), str(package), str(tmp_path / "target"), "/x", "cache"]
+    subprocess.run(command, check=True)
+    names = {path.name.partition(".")[0] for path in (tmp_path / "target").rglob("*.pyc")}
+    assert names == {"__init__", "__main__", "words"}
+
+
+def test_the_programs_of_packages_that_were_added_are_known(tmp_path: Path, archive: Archive) -> None:
+    packages = archive.closure(["tool"], "trixie", "x86_64", deadline=soon())
+    debs = archive.download(packages, "x86_64", tmp_path, deadline=soon())
+    pin = ImagePin(suite="trixie", added=("tool",), arch="x86_64", packages=packages)
+    assert list(build.programs_of(pin, debs)) == ["usr/bin/tool"]
+    assert not list(build.programs_of(pin.model_copy(update={"added": ()}), debs))
 
 
 def test_bytecode_beside_a_source_is_never_compared_with_it(package: Path, tmp_path: Path) -> None:

@@ -9,26 +9,29 @@ from pathlib import Path
 
 import pytest
 
+from runner import images
 from runner.errors import InfraError, UserError
 from runner.kernels import ensure_kernel, have_kernel
 from runner.kernels.archive import Archive
 from runner.matrix import lock as lock_module
 from runner.matrix.lock import Mode, lock_text, read_lock, settle, write_lock
-from runner.model import ImagePin, Lock, Pin, Wanted
+from runner.model import ImagePin, Lock, Pin, Wanted, WantedImage
 from tests.samples import ROOT, soon
 from tests.unit import kernel_samples
 
 ARCH = "x86_64"
 OLD = Wanted(name="old", source="debian:trixie/6.12", arch=ARCH)
 NEW = Wanted(name="new", source="debian:trixie/7", arch=ARCH)
+IMAGE = WantedImage(suite="trixie")
 
 
 @pytest.fixture(autouse=True)
 def small_image(monkeypatch: pytest.MonkeyPatch) -> None:
     """An image of one package: the archive of the tests has no more."""
 
-    def lock_image(suite: str, arch: str, archive: Archive, **limits: object) -> ImagePin:
-        return ImagePin(suite=suite, arch=arch, packages=archive.closure(["tool"], suite, arch, deadline=soon()))
+    def lock_image(wanted: WantedImage, arch: str, archive: Archive, **limits: object) -> ImagePin:
+        packages = archive.closure(["tool"], wanted.suite, arch, deadline=soon())
+        return ImagePin(suite=wanted.suite, added=wanted.added, arch=arch, packages=packages)
 
     monkeypatch.setattr(lock_module, "lock_image", lock_image)
 
@@ -39,9 +42,15 @@ def cache(tmp_path: Path) -> Path:
 
 
 def settled(
-    archive: Archive, cache: Path, lock: Lock, *wanted: Wanted, mode: Mode = "keep", offline: bool = False
+    archive: Archive,
+    cache: Path,
+    lock: Lock,
+    *wanted: Wanted,
+    mode: Mode = "keep",
+    offline: bool = False,
+    image: WantedImage = IMAGE,
 ) -> tuple[Lock, tuple[str, ...]]:
-    return settle(wanted, "trixie", lock, archive, cache, mode=mode, offline=offline, deadline=soon())
+    return settle(wanted, image, lock, archive, cache, mode=mode, offline=offline, deadline=soon())
 
 
 def older(lock: Lock, mirror: Path, *, in_archive: bool, source: str = OLD.source) -> Lock:
@@ -71,6 +80,22 @@ def test_what_is_missing_is_pinned_without_a_warning(archive: Archive, cache: Pa
     assert versions(lock) == ["6.12.10", "7.1.2"]
     assert [(image.suite, image.arch) for image in lock.images] == [("trixie", ARCH)]
     assert warnings == ()
+
+
+def test_an_image_with_more_packages_is_pinned_beside_the_other(archive: Archive, cache: Path) -> None:
+    lock, _ = settled(archive, cache, Lock(), OLD)
+    more = WantedImage(suite="trixie", added=("one", "two"))
+    both, warnings = settled(archive, cache, lock, OLD, image=more)
+    assert [image.added for image in both.images] == [(), ("one", "two")]
+    assert warnings == ()
+    assert settled(archive, cache, both, OLD, mode="locked", image=more) == (both, ())
+    assert Lock.model_validate_json(lock_text(both)) == both
+
+
+def test_a_package_that_no_archive_has_is_the_users_mistake(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "PACKAGES", ("tool",))
+    with pytest.raises(UserError, match="trixie has no package nonesuch for x86_64"):
+        images.lock_image(WantedImage(suite="trixie", added=("nonesuch",)), ARCH, archive, deadline=soon())
 
 
 def test_a_pin_stays_while_the_archive_has_it(archive: Archive, cache: Path, mirror: Path) -> None:

@@ -14,7 +14,7 @@ from runner.kernels import Means, ensure_kernel, lock_kernels, offered, source_o
 from runner.kernels.archive import Archive
 from runner.kernels.rpm import ListedRpm, RpmSource, uname_of, upstream_of
 from runner.matrix.lock import settle
-from runner.model import Lock, Pin, PinnedFile, Wanted
+from runner.model import Lock, Pin, PinnedFile, Wanted, WantedImage
 from tests.integration.rpm_fixture import MISSING, Signer, build_rpm, index, signing
 from tests.integration.web_fixture import Web
 from tests.samples import soon
@@ -192,7 +192,7 @@ def test_a_file_of_keys_that_is_not_there_is_the_users_mistake(fedora: Fedora, t
             with pytest.raises(UserError, match=r"^matrix\.yaml:3: .*key\.asc: cannot be read: No such file"):
                 settle(
                     [Wanted(name="it", source=pin.source, arch="x86_64")],
-                    "trixie",
+                    WantedImage(suite="trixie"),
                     before,
                     Archive(tmp_path),
                     tmp_path,

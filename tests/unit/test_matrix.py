@@ -75,6 +75,17 @@ def test_cells_carry_what_a_worker_needs(tmp_path: Path) -> None:
     assert (cell.image.suite, cell.kernel.source) == ("trixie", "debian:trixie/6.12")
 
 
+def test_an_image_with_more_packages_is_another_one(tmp_path: Path) -> None:
+    matrix = loaded(tmp_path, small(rest="image: {packages: [python3-pytest, bash, bash]}"))
+    plain = lock_for(matrix, {"debian:trixie/6.12": "6.12.107"})
+    with pytest.raises(UserError, match="image trixie with bash, python3-pytest for x86_64"):
+        matrix.cells(plain)
+    (image,) = plain.images
+    more = image.model_copy(update={"added": ("bash", "python3-pytest")})
+    (cell,) = matrix.cells(plain.model_copy(update={"images": (image, more)}))
+    assert cell.image == more
+
+
 def test_two_kernels_of_one_version_are_told_apart_by_name(tmp_path: Path) -> None:
     kernels = f'[{KERNEL}, {{debian: trixie-security, series: "6.12", name: Sec}}, {{debian: sid, series: "7"}}]'
     matrix = loaded(tmp_path, small(kernels))
