@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _CALL = 0x85
 _ZEROS = b"".join(instruction(MOV_IMM, register, 0, 0, 0) for register in range(2, 6))
 _STRUCT_OPS, _ENOTSUPP = "BPF_MAP_TYPE_STRUCT_OPS", 524  # what a kernel that knows it says of a wrong type
+_EOPNOTSUPP = 95  # libbpf of a type that it does not know
+# Such a map is made here: value size and flags, with a key of 4 bytes. Kernels refuse others.
+_NEWER_MAPS = {"BPF_MAP_TYPE_INSN_ARRAY": (16, 0), "BPF_MAP_TYPE_RHASH": (4, 1)}  # 1: BPF_F_NO_PREALLOC
 _PROBES = {"bpf_map_type": "libbpf_probe_bpf_map_type", "bpf_prog_type": "libbpf_probe_bpf_prog_type"}
 
 
@@ -40,16 +43,19 @@ class Prober:
         self._vmlinux = KernelBtf(libbpf).vmlinux
 
     def ask(self, body: Wanted) -> dict[str, object]:
-        """`values` of each name: what libbpf says of it, or its number; of helpers `errnos`, and `words` by name, which
-        are indices into `lines`."""
+        """`values` of each name: 1, 0 or a negative errno, of attachments its number; of helpers `errnos`, and `words`
+        by name, which are indices into `lines`."""
         names = self._vmlinux.enumerators(body["what"], ENUM)
         if body["what"] == "bpf_func_id":
             return self._helpers(names, body["prog_type"])
         if body["what"] in _PROBES:
             probe = getattr(self._libbpf.c, _PROBES[body["what"]])
-            names = {name: probe(number, None) for name, number in names.items()}
+            numbers, names = names, {name: probe(number, None) for name, number in names.items()}
             if names.get(_STRUCT_OPS) == 0:
                 names[_STRUCT_OPS] = self._has_struct_ops()
+            names |= {
+                name: self._has_map(numbers[name], name) for name in _NEWER_MAPS if names.get(name) == -_EOPNOTSUPP
+            }
             self._libbpf.take_words()
         return {"values": names}
 
@@ -58,6 +64,16 @@ class Prober:
         opts = MapOpts(sz=ctypes.sizeof(MapOpts), btf_vmlinux_value_type_id=1)
         self._libbpf.c.bpf_map_create(26, None, 4, 4, 1, ctypes.byref(opts))
         return int(ctypes.get_errno() == _ENOTSUPP)
+
+    def _has_map(self, number: int, name: str) -> int:
+        """1, or the negative errno with which the kernel refuses to make one."""
+        value, flags = _NEWER_MAPS[name]
+        opts = MapOpts(sz=ctypes.sizeof(MapOpts), map_flags=flags)
+        fd = self._libbpf.c.bpf_map_create(number, None, 4, value, 1, ctypes.byref(opts))
+        if fd < 0:
+            return -ctypes.get_errno()
+        os.close(fd)
+        return 1
 
     def _helpers(self, names: dict[str, int], prog_type: str) -> dict[str, object]:
         opts, number = load_opts(PROG_TYPES[prog_type], self._vmlinux), PROG_TYPES[prog_type].number

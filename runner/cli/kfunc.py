@@ -12,7 +12,7 @@ from runner.cli.options import Shown, command
 from runner.errors import UserError
 from runner.model.version import KernelVersion, Versions
 from runner.project import MEASURED
-from runner.reports.kfunc import AskedKernel, KfuncData, kernel_report, kfunc_report, search_report
+from runner.reports.kfunc import AskedKernel, KfuncData, feature_report, kernel_report, kfunc_report, search_report
 from runner.text import nearest
 
 app = typer.Typer()
@@ -20,39 +20,48 @@ app = typer.Typer()
 
 @command(app, "kfunc", "kfunc bpf_skb_ct_alloc")
 def kfunc(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The kfunc.")] = None,
-    search: Annotated[str, typer.Option(metavar="TEXT", help="List the kfuncs whose name has this.")] = "",
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A kfunc, a helper, BPF_MAP_TYPE_ARENA…")] = None,
+    search: Annotated[str, typer.Option(metavar="TEXT", help="List the names that have this in them.")] = "",
     kernel: Annotated[str, typer.Option(metavar="KERNEL", help="List what may be called there: 6.12, 6.12.117.")] = "",
     prog_type: Annotated[Literal["tc", "xdp"], typer.Option("--type", help="With --kernel.")] = "tc",
     data: Annotated[Path, typer.Option(help="Another document of `runner report availability --format json`.")] = (
         MEASURED
     ),
 ) -> Shown:
-    """Show since when a kfunc is available, how it is declared, and what programs that call it showed."""
+    """Show since when a kfunc is available, how it is declared, and what programs that call it showed.
+
+    Helpers, and types of programs, maps and attachments are found as well.
+    """
     known = KfuncData.read(data)
     if name:
         if search or kernel:
             raise UserError("one question at a time", hint="NAME, --search or --kernel")
-        if name not in known.kfuncs:
-            raise UserError(
-                f"no kernel was asked about {name}", hint=nearest(name, known.kfuncs, "runner kfunc --search")
-            )
-        today = datetime.now(UTC).date()
-        document = {
-            "measured": str(known.measured), "runner": known.runner, "kfunc": name,
-            "availability": [it.model_dump(mode="json") for it in known.stories(name)],
-            **known.kfuncs[name].model_dump(mode="json"),
-        }  # fmt: skip
-        return Shown(kfunc_report(name, known, today), document)
-    names = [it for it in sorted(known.kfuncs) if search in it]
+        return _one(name, known)
     if kernel:
-        kernels = _newest(known, kernel)
+        kernels, names = _newest(known, kernel), [it for it in sorted(known.kfuncs) if search in it]
         return Shown(kernel_report(known, kernels, prog_type, names), names)
     if not search:
         raise UserError("which kfunc?", hint="runner kfunc bpf_skb_ct_alloc, runner kfunc --search dynptr")
-    if not names:
-        raise UserError(f"no kfunc has {search!r} in its name")
+    if not (names := [it for it in (*sorted(known.kfuncs), *known.by_feature) if search.lower() in it.lower()]):
+        raise UserError(f"nothing has {search!r} in its name")
     return Shown(search_report(known, names), names)
+
+
+def _one(name: str, known: KfuncData) -> Shown:
+    """Raises UserError when no kernel was asked about it."""
+    feature, today = known.by_feature.get(name), datetime.now(UTC).date()
+    if feature is None and name not in known.kfuncs:
+        there = (*known.kfuncs, *known.by_feature)
+        raise UserError(f"no kernel was asked about {name}", hint=nearest(name, there, "runner kfunc --search"))
+    facts = (
+        feature.model_dump(mode="json", exclude={"stories"}) if feature else known.kfuncs[name].model_dump(mode="json")
+    )
+    document = {
+        "measured": str(known.measured), "runner": known.runner, **({} if feature else {"kfunc": name}),
+        "availability": [it.model_dump(mode="json") for it in known.stories(name)],
+        **facts,
+    }  # fmt: skip
+    return Shown(feature_report(feature, known, today) if feature else kfunc_report(name, known, today), document)
 
 
 def _newest(known: KfuncData, words: str) -> list[AskedKernel]:

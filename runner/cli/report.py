@@ -28,9 +28,9 @@ from runner.reports.summary import run_report, runs_table
 from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, ktap
 from runner.reports.veristat import veristat_csv
 from runner.results.bisections import load_bisections
-from runner.results.docscheck import docs_check, load
+from runner.results.docscheck import FEATURES, docs_check, load, load_brought
 from runner.results.history import history, signatures
-from runner.results.kfuncfacts import Sources, kfunc_facts
+from runner.results.kfuncfacts import Sources, feature_facts, kfunc_facts
 from runner.results.lookup import compare, side
 from runner.results.model import JudgedCell, JudgedRun, RunKind
 from runner.results.series import Measured, builds, different, judged_runs, measurements
@@ -235,7 +235,7 @@ def _measured(
 @command(app, "availability", "report availability --kfunc bpf_ct_set_nat_info")
 def availability(
     project: Project,
-    kfunc: Annotated[str | None, typer.Option(help="Only this kfunc.")] = None,
+    kfunc: Annotated[str | None, typer.Option(help="Only this kfunc or feature.")] = None,
     prog_type: Type = None,
     arch: Arch = None,
     docs: Annotated[
@@ -249,7 +249,9 @@ def availability(
     def document() -> dict[str, object]:
         stated = by_probe(project.newest(), project.expectations.said())
         sources = Sources(known, stated, project.root, load(docs) if docs else {})
-        return over_time_document(found, kfunc_facts(sources))
+        features = feature_facts(known, load_brought(docs, *FEATURES) if docs else {})
+        beside = overview(known, Only(kfunc, prog_type, arch, beside=True)).stories
+        return over_time_document(found, kfunc_facts(sources), beside, features)
 
     return Shown(over_time_report(found), document)
 

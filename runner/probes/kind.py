@@ -32,6 +32,7 @@ from runner.yamlfile import Location
 
 CRASHED = "crashed the kernel"
 VMLINUX = "vmlinux"
+UNNAMED = "the kernel's BTF does not name it"
 NO_ANSWER_WORD = StateWord(NO_ANSWER, -1, Mark("?", "?", "bold magenta"))
 
 Pairs = Iterable[tuple[str, str]]  # a word, and what it is
@@ -194,6 +195,10 @@ class Kind(Generic[KnownT]):
     def place(self, subject: str) -> GridPlace:
         """Where, and under which name."""
         return GridPlace(subject)
+
+    def family(self, row: Row) -> str:
+        """The heading below which long tables list its subject; empty: this row does not tell it."""
+        return ""
 
     def noun_of(self, row: Row) -> str:
         """What it is called when rows are counted."""

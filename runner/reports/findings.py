@@ -171,9 +171,9 @@ def _known(
 
 
 def _open_subjects(cell: JudgedCell) -> list[Row]:
-    """Those whose state is open although no verdict about them is."""
+    """Those whose state is open, where one is due, although no verdict about them is."""
     told = {(row.subject, row.type) for row in cell.rows if row.verdict is Verdict.NO_ANSWER or row.crashed}
-    return [row for row in cell.rows if row.state == NO_ANSWER and (row.subject, row.type) not in told]
+    return [row for row in cell.rows if row.state and is_open(row) and (row.subject, row.type) not in told]
 
 
 def subject_cause(row: Row) -> str:

@@ -23,7 +23,7 @@ from runner.reports.drawing import Trimmed, columns, entry, section, state_words
 from runner.reports.findings import alike
 from runner.reports.over_time import spans
 from runner.results.docscheck import CALLABLE
-from runner.results.kfuncfacts import KfuncFacts, Stated
+from runner.results.kfuncfacts import FeatureFacts, KfuncFacts, Stated
 from runner.results.statements import Standing
 from runner.text import counted, plain, printable
 
@@ -65,16 +65,28 @@ class _Segment(_Read):
     last: str
 
 
-class KfuncStory(_Read):
-    """One kfunc and program type on one architecture."""
+class _Story(_Read):
+    """Of one program type; empty where there is none."""
 
-    kfunc: str
     prog_type: str
-    arch: str
     best: str
     since: tuple[_Since, ...]
     segments: tuple[_Segment, ...]
     no_answer: tuple[str, ...]
+
+
+class KfuncStory(_Story):
+    """One kfunc and program type on one architecture."""
+
+    kfunc: str
+    arch: str
+
+    def callable_in(self) -> list[_Segment]:
+        return [it for it in self.segments if it.state in CALLABLE]
+
+    @property
+    def since_words(self) -> str:
+        return "; ".join(map(str, self.since)) or ("on no kernel" if self.segments else "no answer")
 
     def state_on(self, kernel: AskedKernel) -> _Segment | None:
         """None: it was not asked there, or gave no answer."""
@@ -85,6 +97,26 @@ class KfuncStory(_Read):
         return next((it for first, last, it in spans if first <= version <= last), None)
 
 
+class _SharedStory(_Story):
+    """Of architectures that tell the same."""
+
+    archs: tuple[str, ...]
+
+
+class Feature(FeatureFacts):
+    """A helper, or a type of maps, programs or attachments."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    feature: str
+    stories: tuple[_SharedStory, ...]
+
+    def by_arch(self) -> Iterator[KfuncStory]:
+        for it in self.stories:
+            for arch in it.archs:
+                yield KfuncStory(**dict(it), kfunc=self.feature, arch=arch)
+
+
 class KfuncData(_Read):
     """The document."""
 
@@ -93,6 +125,7 @@ class KfuncData(_Read):
     kernels: tuple[AskedKernel, ...]
     availability: tuple[KfuncStory, ...]
     kfuncs: dict[str, KfuncFacts]
+    features: tuple[Feature, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> KfuncData:
@@ -109,8 +142,20 @@ class KfuncData(_Read):
     def archs(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(it.arch for it in self.kernels))
 
-    def stories(self, kfunc: str) -> list[KfuncStory]:
-        return [it for it in self.availability if it.kfunc == kfunc]
+    @cached_property
+    def by_feature(self) -> dict[str, Feature]:
+        return {it.feature: it for it in self.features}
+
+    @cached_property
+    def _stories(self) -> dict[str, list[KfuncStory]]:
+        found: dict[str, list[KfuncStory]] = {it.feature: [*it.by_arch()] for it in self.features}
+        for it in self.availability:
+            found.setdefault(it.kfunc, []).append(it)
+        return found
+
+    def stories(self, name: str) -> list[KfuncStory]:
+        """Of a kfunc or a feature."""
+        return self._stories.get(name, [])
 
 
 # --- one kfunc --------------------------------------------------------------------------------------------------------
@@ -122,7 +167,9 @@ def kfunc_report(name: str, known: KfuncData, today: date) -> RenderableType:
     parts: list[RenderableType] = [Text(name, "bold"), *measured_on(known, today), Text(), _states(known.stories(name))]
     if facts.documented:
         said = "; ".join(f"{prog_type} {words}" for prog_type, words in facts.documented.items())
-        parts += [Text(f"documented, not measured: {plain(said)} (eBPF Docs)", "dim")]
+        by = f", commit {facts.brought.commit[:12]}" if facts.brought and facts.brought.commit else ""
+        parts += [Text(f"documented, not measured: {plain(said + by)} (eBPF Docs)", "dim")]
+    parts += [Text(f"also called {plain(line)}") for line in _other_names(facts, known)]
     parts += [Text()]
     if facts.declared:
         parts += [section("Declared", *_declared(facts))]
@@ -132,6 +179,29 @@ def kfunc_report(name: str, known: KfuncData, today: date) -> RenderableType:
         text = (line.replace("\t", "    ") for line in printable(facts.example.text).splitlines())
         parts += [section(f"A program that works ({plain(facts.example.file)})", *text)]
     return Trimmed(Group(*parts))
+
+
+def feature_report(it: Feature, known: KfuncData, today: date) -> RenderableType:
+    """The same of what is no kfunc."""
+    head = Text.assemble((it.feature, "bold"), f": {it.family}" if it.family else "")
+    parts: list[RenderableType] = [head, *measured_on(known, today), Text(), _states(known.stories(it.feature))]
+    if it.brought:
+        parts += [Text(f"documented, not measured: {plain(str(it.brought))} (eBPF Docs)", "dim")]
+    return Trimmed(Group(*parts))
+
+
+def _other_names(facts: KfuncFacts, known: KfuncData) -> Iterator[str]:
+    """With when programs may call it so."""
+    for name in facts.names:
+        same = alike(known.stories(name), lambda it: (it.since_words, tuple(map(_span, it.callable_in()))))
+        told = (
+            f"{', '.join(dict.fromkeys(it.prog_type for it in each))} {each[0].since_words}, in "
+            f"{', '.join(map(_span, each[0].callable_in()))}"
+            for each in same
+            if each[0].callable_in()
+        )
+        if when := "; ".join(told):
+            yield f"{name}: {when}"
 
 
 def measured_on(known: KfuncData, today: date) -> Iterator[RenderableType]:
@@ -153,9 +223,8 @@ def _states(stories: Sequence[KfuncStory]) -> RenderableType:
     rows: list[tuple[str | Text, ...]] = []
     for same in alike(stories, lambda it: (it.prog_type, it.since, it.segments)):
         story, archs = same[0], ", ".join(it.arch for it in same)
-        since = "; ".join(map(str, story.since)) or ("on no kernel" if story.segments else "no answer")
         states = Text(", ").join(Text(f"{it.state} in {_span(it)}", styles.get(it.state, "")) for it in story.segments)
-        rows.append((story.prog_type, archs, since, states))
+        rows.append((story.prog_type, archs, story.since_words, states))
         rows += [("", "", "", Text(f"{it.state}: {plain(it.cause)}", "dim")) for it in story.segments if it.cause]
     return columns(rows, "type", "architecture", "available since", "measured", no_wrap=(0, 1, 2))
 
@@ -189,7 +258,7 @@ def _stated(statements: Sequence[Stated]) -> Iterator[tuple[Text, str, str]]:
 def kernel_report(
     known: KfuncData, kernels: Sequence[AskedKernel], prog_type: str, names: Sequence[str]
 ) -> RenderableType:
-    """What may be called on a kernel, by its architectures."""
+    """What may be called on a kernel, by its architectures: kfuncs, then helpers."""
     rows = []
     for name in names:
         mine = [it for it in known.stories(name) if it.prog_type == prog_type]
@@ -202,7 +271,23 @@ def kernel_report(
     version = ", ".join(dict.fromkeys(it.version for it in kernels))
     found = len({row[0] for row in rows})
     head = Text(f"{version}: {counted(found, 'kfunc')} that {prog_type} programs may call, measured {known.measured}")
-    return Trimmed(Group(head, Text(), columns(rows, "kfunc", "state", "architecture", "why not more", no_wrap=(0, 1))))
+    table = columns(rows, "kfunc", "state", "architecture", "why not more", no_wrap=(0, 1))
+    return Trimmed(Group(head, Text(), table, *_helpers(known, kernels, prog_type)))
+
+
+def _helpers(known: KfuncData, kernels: Sequence[AskedKernel], prog_type: str) -> Iterator[RenderableType]:
+    """Those for programs of the type, by the architectures that have them."""
+    there: list[tuple[str, tuple[str, ...]]] = []
+    for it in known.features:
+        able = [story for story in it.by_arch() if story.prog_type == prog_type and story.since]
+        mine = [(story, kernel) for story in able for kernel in kernels]
+        has = [(kernel.arch, story.state_on(kernel), story.best) for story, kernel in mine]
+        if archs := tuple(arch for arch, segment, best in has if segment and segment.state == best):
+            there.append((it.feature, archs))
+    for same in alike(there, lambda it: it[1]):
+        names = ", ".join(name for name, _ in same)
+        yield Text()
+        yield Text(f"{counted(len(same), 'helper')} ({', '.join(same[0][1])}): {plain(names)}")
 
 
 def search_report(known: KfuncData, names: Sequence[str]) -> RenderableType:
@@ -211,6 +296,7 @@ def search_report(known: KfuncData, names: Sequence[str]) -> RenderableType:
     for name in names:
         for same in alike(known.stories(name), lambda it: (it.best, it.since)):
             types = ", ".join(dict.fromkeys(it.prog_type for it in same))
-            since = "; ".join(map(str, same[0].since)) or "on no kernel"
-            rows.append((name, types, same[0].best, since, ", ".join(dict.fromkeys(it.arch for it in same))))
-    return columns(rows, "kfunc", "type", "state", "available since", "architecture", no_wrap=(0, 1, 2))
+            rows.append(
+                (name, types, same[0].best, same[0].since_words, ", ".join(dict.fromkeys(it.arch for it in same)))
+            )
+    return columns(rows, "name", "type", "state", "available since", "architecture", no_wrap=(0, 1, 2))

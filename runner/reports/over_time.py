@@ -16,7 +16,7 @@ from runner.reports.drawing import Trimmed, columns, entry, state_words
 from runner.reports.findings import alike, by_arch, merged, show_command
 from runner.reports.grid import head
 from runner.results.history import Signature, Turn
-from runner.results.kfuncfacts import KfuncFacts
+from runner.results.kfuncfacts import FeatureFacts, KfuncFacts
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story
 from runner.text import counted, plain, printable, some
 
@@ -50,8 +50,14 @@ def over_time_report(overview: Overview) -> RenderableType:
     return Trimmed(Group(*parts))
 
 
-def over_time_document(overview: Overview, facts: Mapping[str, KfuncFacts]) -> dict[str, object]:
-    """The same for scripts, with what else is known of each kfunc. Fields are added, never renamed."""
+def over_time_document(
+    overview: Overview,
+    facts: Mapping[str, KfuncFacts],
+    beside: Sequence[Story] = (),
+    features: Mapping[str, FeatureFacts] | None = None,
+) -> dict[str, object]:
+    """The same for scripts, with what else is known of each kfunc, and what was asked `beside` them, with the facts
+    about these. Fields are added, never renamed."""
     return {
         "schema": 1,
         "runner": __version__,
@@ -74,6 +80,11 @@ def over_time_document(overview: Overview, facts: Mapping[str, KfuncFacts]) -> d
             for event in overview.events
         ],
         "kfuncs": {name: it.model_dump(mode="json") for name, it in facts.items()},
+        "features": [
+            {"feature": mine[0].topic.subject, **(features or {})[mine[0].topic.subject].model_dump(mode="json"),
+             "stories": [_shared_story(same) for same in alike(mine, lambda it: (it.topic, repr(_told(it))))]}
+            for mine in alike(beside, lambda it: it.topic.subject)
+        ],
     }  # fmt: skip
 
 
@@ -161,10 +172,15 @@ def _point(point: Since) -> str:
 
 
 def _story_document(story: Story) -> dict[str, object]:
+    return {"kfunc": story.topic.subject, "prog_type": story.topic.type, "arch": story.arch, **_told(story)}
+
+
+def _shared_story(same: Sequence[Story]) -> dict[str, object]:
+    return {"prog_type": same[0].topic.type, "archs": [it.arch for it in same], **_told(same[0])}
+
+
+def _told(story: Story) -> dict[str, object]:
     return {
-        "kfunc": story.topic.subject,
-        "prog_type": story.topic.type,
-        "arch": story.arch,
         "best": story.best,
         "since": [
             {"after": None if it.after is None else str(it.after), "by": str(it.by), "exact": it.exact}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
@@ -113,6 +113,16 @@ def _unanswered(cells: Sequence[JudgedCell], types: Mapping[tuple[str, str], str
     for cell in cells:
         if cell.result.outcome is not Outcome.RAN:
             yield from (_topic(row, types) for row in cell.rows if not row.answered)
+
+
+def is_beside(kind: str) -> bool:
+    """Is nothing due of it: is it asked about what no claim is about?"""
+    return KINDS[kind].due == frozenset()
+
+
+def family(rows: Iterable[Row]) -> str:
+    """Of one subject: the first that is told."""
+    return next((name for row in rows if (name := KINDS[row.kind].family(row))), "")
 
 
 def counts(topic: Topic) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar, cast
@@ -19,13 +19,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, 
 
 from runner import userfile
 from runner.errors import UserError
-from runner.model import Build, ProgType, Row, State
+from runner.model import Build, Plain, ProgType, Row, State
 from runner.model.version import KernelVersion
 from runner.results.availability import Topic
 from runner.results.series import KnownBuild, Measured
 from runner.results.stories import Only
 
 T = TypeVar("T")
+FEATURES = ("helpers", "map_types", "program_types", "attach_types")  # groups of the project's features
 _HINT = "--ebpf-docs needs a checkout of the project"
 CALLABLE = (State.REGISTERED, State.USABLE)
 
@@ -55,6 +56,7 @@ class _Read(BaseModel):
 
 class _Point(_Read):
     version: _Version
+    commit: str = ""
 
 
 class _Type(_Read):
@@ -90,6 +92,16 @@ class _Group(_Read):
     features: tuple[_Feature, ...] = ()
 
 
+class Brought(Plain):
+    """The version and the commit with which the kernel got it."""
+
+    version: str
+    commit: str
+
+    def __str__(self) -> str:
+        return f"since {self.version}" + (f", commit {self.commit[:12]}" if self.commit else "")
+
+
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """Programs of a type may call it on these kernels. None: every type; from the first; to the last."""
@@ -110,6 +122,7 @@ class Documented:
 
     allowances: tuple[Allowance, ...]
     flags: frozenset[str]
+    brought: Brought | None = None
 
     def of(self, prog_type: ProgType) -> tuple[Allowance, ...]:
         return tuple(it for it in self.allowances if it.prog_type in (None, prog_type))
@@ -139,17 +152,25 @@ Docs = Mapping[str, Documented]  # by kfunc
 def load(folder: Path) -> dict[str, Documented]:
     """By kfunc. `folder` is the project's checkout. Raises UserError when the files are not there or not these."""
     kfuncs = _parsed(folder / "data" / "kfuncs.yaml", TypeAdapter(_Kfuncs))
-    groups = _parsed(folder / "data" / "feature-versions.yaml", TypeAdapter(tuple[_Group, ...]))
-    since = {it.name: it.version for group in groups if group.name == "kfuncs" for it in group.features}
+    brought = load_brought(folder, "kfuncs")
+    since = {name: KernelVersion.parse(it.version) for name, it in brought.items()}
     found: dict[str, Documented] = {}
     for entry in kfuncs.sets.values():
         for func in entry.funcs:
             refused = {it.name for it in func.without.program_types}
             types = (it for it in entry.program_types if it.name in _NAMES and it.name not in refused)
             mine = tuple(_allowance(it, since.get(func.name)) for it in types)
-            before = found.get(func.name, Documented((), frozenset()))
-            found[func.name] = Documented((*before.allowances, *mine), before.flags | frozenset(func.flags))
+            before = found.get(func.name, Documented((), frozenset(), brought.get(func.name)))
+            flags = before.flags | frozenset(func.flags)
+            found[func.name] = replace(before, allowances=(*before.allowances, *mine), flags=flags)
     return found
+
+
+def load_brought(folder: Path, *groups: str) -> dict[str, Brought]:
+    """By name, of these groups of data/feature-versions.yaml. Raises UserError as `load` does."""
+    every = _parsed(folder / "data" / "feature-versions.yaml", TypeAdapter(tuple[_Group, ...]))
+    features = [it for group in every if group.name in groups for it in group.features]
+    return {it.name: Brought(version=str(it.version), commit=it.commit) for it in features}
 
 
 def _allowance(it: _Type, there: KernelVersion | None) -> Allowance:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from pydantic import Field
 
-from runner.model import Plain, ProgType, StructLayout
+from runner.model import Plain, ProgType, Row, StructLayout
 from runner.probes.files import Said
 from runner.probes.programs import program_text
-from runner.results.availability import counts
-from runner.results.docscheck import Docs
+from runner.results.availability import Topic, counts, family, is_beside
+from runner.results.docscheck import Brought, Docs
 from runner.results.history import Signature, signatures
 from runner.results.series import KnownBuild, different
 from runner.results.statements import Standing, Statement
@@ -50,12 +51,22 @@ class Example(Plain):
 
 
 class KfuncFacts(Plain):
-    """Of one kfunc."""
+    """Of one kfunc. `family` is the file that is about it, or what holds it; `names` are others that it has or had."""
 
+    family: str = ""
+    names: tuple[str, ...] = ()
     declared: tuple[Declared, ...] = ()
     statements: tuple[Stated, ...] = ()
     documented: Mapping[str, str] = Field(default_factory=dict)  # by program type, in words; not measured
+    brought: Brought | None = None  # documented
     example: Example | None = None
+
+
+class FeatureFacts(Plain):
+    """Of a helper, or a type of programs, maps or attachments."""
+
+    family: str = ""
+    brought: Brought | None = None  # documented
 
 
 @dataclass(frozen=True)
@@ -73,20 +84,36 @@ def kfunc_facts(sources: Sources) -> dict[str, KfuncFacts]:
     stated: dict[str, list[tuple[Said, Statement]]] = defaultdict(list)
     for said, statement in sources.stated:
         stated[said.subject].append((said, statement))
-    types: dict[str, set[str]] = defaultdict(set)
-    for topic in (topic for states in different(sources.known) for topic in states if counts(topic)):
-        types[topic.subject].add(topic.type)
-    return {name: _facts(name, sorted(types[name]), stated[name], sources) for name in sorted(types)}
+    rows = _rows(sources.known, counts)
+    return {name: _facts(name, rows[name], stated[name], sources) for name in sorted(rows)}
 
 
-def _facts(name: str, types: Iterable[str], stated: Sequence[tuple[Said, Statement]], sources: Sources) -> KfuncFacts:
+def feature_facts(known: Sequence[KnownBuild], docs: Mapping[str, Brought]) -> dict[str, FeatureFacts]:
+    """By name: what else kernels were asked about."""
+    rows = _rows(known, lambda topic: is_beside(topic.kind))
+    return {name: FeatureFacts(family=family(rows[name]), brought=docs.get(name)) for name in sorted(rows)}
+
+
+def _rows(known: Sequence[KnownBuild], wanted: Callable[[Topic], bool]) -> Mapping[str, list[Row]]:
+    found: dict[str, list[Row]] = defaultdict(list)
+    for topic, row in ((topic, row) for states in different(known) for topic, row in states.items()):
+        if wanted(topic):
+            found[topic.subject].append(row)
+    return found
+
+
+def _facts(name: str, rows: Sequence[Row], stated: Sequence[tuple[Said, Statement]], sources: Sources) -> KfuncFacts:
+    doc, types = sources.docs.get(name), sorted({row.type for row in rows})
     return KfuncFacts(
+        family=family(rows),
+        names=tuple(cast("list[str]", rows[0].details.get("names", ()))),
         declared=tuple(map(_declared, signatures(sources.known, name))),
         statements=tuple(
             Stated(id=said.id, type=said.type, says=said.says, standing=it.standing, turn=it.turn)
             for said, it in stated
         ),
-        documented={it: sources.docs[name].words(ProgType(it)) for it in types} if name in sources.docs else {},
+        documented={it: doc.words(ProgType(it)) for it in types} if doc else {},
+        brought=doc.brought if doc else None,
         example=_example([said for said, it in stated if it.standing is not Standing.OPEN], sources.root),
     )
 

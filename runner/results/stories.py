@@ -8,16 +8,17 @@ or two runs of one build, do not share.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import groupby, pairwise
 
 from runner.model import NO_ANSWER, Build, Row
 from runner.model.architecture import arch_order
 from runner.model.version import KernelVersion
+from runner.probes.kind import UNNAMED
 from runner.probes.kinds import KINDS
-from runner.results.availability import Topic, counts
+from runner.results.availability import Topic, counts, is_beside
 from runner.results.series import KnownBuild, Measured, different
 
 
@@ -110,25 +111,33 @@ class Overview:
 
 @dataclass(frozen=True, slots=True)
 class Only:
-    """Which stories are wanted; None is all. Types: those that count, unless another is named."""
+    """Which stories are wanted; None is all. Types: those that count, unless another is named.
+
+    What is asked beside the claims is wanted where its subject is named, or with `beside`, and then nothing else is.
+    """
 
     subject: str | None = None
     type: str | None = None
     arch: str | None = None
+    beside: bool = False
 
     def __contains__(self, topic: Topic) -> bool:
-        fits = counts(topic) if self.type is None else topic.type == self.type
-        return fits and self.subject in (None, topic.subject)
+        if self.subject not in (None, topic.subject):
+            return False
+        if is_beside(topic.kind) and (self.beside or self.subject):
+            return self.type in (None, topic.type)
+        return not self.beside and (counts(topic) if self.type is None else topic.type == self.type)
 
 
 def overview(known: Sequence[KnownBuild], only: Only | None = None) -> Overview:
     """`known` as runner.results.series.builds gives it."""
     only = only or Only()
     mine = [it for it in known if only.arch in (None, it.build.arch)]
-    known = tuple(it for it in mine if it.build.vendor.follows_upstream)
+    known = _filled([it for it in mine if it.build.vendor.follows_upstream])
     by_arch = {arch: tuple(group) for arch, group in groupby(known, key=lambda it: it.build.arch)}
     asked = {topic for states in different(known) for topic in states}
     topics = sorted(topic for topic in asked if topic in only)
+    others = {topic.type for topic in asked if only.subject in (None, topic.subject)}
     archs, kinds = sorted(by_arch, key=arch_order), list(EventKind)
     told = [_story(topic, arch, by_arch[arch]) for topic in topics for arch in archs]
     events = [event for _, less in told for event in less]
@@ -137,10 +146,25 @@ def overview(known: Sequence[KnownBuild], only: Only | None = None) -> Overview:
     return Overview(
         builds=known,
         vendors=tuple(it.build for it in mine if not it.build.vendor.follows_upstream),
-        other_types=tuple(sorted({topic.type for topic in asked} - {topic.type for topic in topics})),
+        other_types=tuple(sorted(others - {"", *(topic.type for topic in topics)})),
         stories=tuple(story for story, _ in told),
         events=tuple(sorted(events, key=lambda it: (it.topic, kinds.index(it.kind)))),
     )
+
+
+def _filled(known: Sequence[KnownBuild]) -> tuple[KnownBuild, ...]:
+    """With what is absent: of what is asked beside the claims, a kernel is asked about each name that it has."""
+    probes = {topic: row.probe for states in different(known) for topic, row in states.items() if is_beside(topic.kind)}
+    filled: dict[int, Mapping[Topic, Row]] = {}
+    for states in different(known):
+        answered = {row.probe for row in states.values() if row.answered}
+        absent = {
+            topic: Row(topic.kind, probe, topic.subject, topic.type, KINDS[topic.kind].states[0].word, cause=UNNAMED)
+            for topic, probe in probes.items()
+            if topic not in states and probe in answered
+        }
+        filled[id(states)] = {**states, **absent} if absent else states
+    return tuple(replace(it, states=filled[id(it.states)]) for it in known)
 
 
 def _given(known: Iterable[KnownBuild], topic: Topic) -> list[tuple[Row, KnownBuild]]:

@@ -27,5 +27,8 @@ def test_every_kfunc_of_the_newest_kernel_has_a_state(project: Project) -> None:
     opts = next(it for it in there["bpf_skb_ct_alloc", "tc"]["layouts"] if it["name"] == "bpf_ct_opts")
     assert (opts["size"], opts["constants"]) == (16, [{"name": "NF_BPF_CT_OPTS_SZ", "value": 16}])
     assert [it["name"] for it in opts["members"]][-2:] == ["ct_zone_dir", "reserved"]
+    types = {it["subject"]: it["state"] for it in cell["features"] if "MAP_TYPE" in it["subject"]}
+    assert set(types.values()) <= {"available", "not available"}, "libbpf knows a new type of maps no more than it did"
+    assert types["BPF_MAP_TYPE_INSN_ARRAY"] == types["BPF_MAP_TYPE_RHASH"] == "available"
     seen = {kfunc for kfunc, _ in there} - load_kfuncs(ROOT).names
     assert not seen, "bpf/kfuncs.yaml lacks these names: add them below the object that holds them"

@@ -24,7 +24,9 @@ def load_claims(root: Path, *names: str) -> tuple[ClaimFile, ...]:
 def expecting(files: tuple[ClaimFile, ...], known: KfuncList = NO_KFUNCS) -> Expectations:
     """What these files say, with these kfuncs instead of the project's list."""
     probes = tuple(ProbeFile(file.name, file) for file in files)
-    return Expectations(ROOT, probes, {"claims": files, "census": CensusNames(known, files)})
+    return Expectations(
+        ROOT, probes, {"claims": files, "census": CensusNames(known, {file.name: file for file in files})}
+    )
 
 
 @cache

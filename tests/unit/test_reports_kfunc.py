@@ -12,11 +12,19 @@ from runner import cli
 from runner.errors import UserError
 from runner.probes.programs import program_text
 from runner.project import MEASURED
-from runner.reports.kfunc import FRESH_DAYS, AskedKernel, KfuncData, kernel_report, kfunc_report, search_report
+from runner.reports.kfunc import (
+    FRESH_DAYS,
+    AskedKernel,
+    KfuncData,
+    feature_report,
+    kernel_report,
+    kfunc_report,
+    search_report,
+)
 from tests.samples import ROOT
 from tests.unit.rendering import render
 
-ALLOC, SET_NAT = "bpf_skb_ct_alloc", "bpf_ct_set_nat_info"
+ALLOC, SET_NAT, NEWER = "bpf_skb_ct_alloc", "bpf_ct_set_nat_info", "bpf_skb_ct_new"
 DOCUMENT = {
     "schema": 1, "runner": "0.1.0", "measured": "2026-11-03",
     "kernels": [{"version": it, "arch": "x86_64"} for it in ("6.1.192", "6.12.117", "6.18.15")],
@@ -42,9 +50,26 @@ DOCUMENT = {
                 for type_ in ("tc", "xdp")
             ],
             "documented": {"tc": "since 6.0"},
+            "brought": {"version": "6.0", "commit": "d7e79c97c00ca82dace0"},
+            "names": ["bpf_never_asked"],
             "example": {"file": "bpf/x.h", "text": "int f(void)\n{\n\treturn 0;\n}"},
-        }
+        },
+        NEWER: {"names": [ALLOC]},
     },
+    "features": [
+        {
+            "feature": name, "family": "helper", "brought": {"version": "4.18", "commit": ""},
+            "stories": [
+                {
+                    "prog_type": "tc", "archs": ["x86_64"], "best": best,
+                    "since": [{"after": None, "by": "6.1.192", "exact": False}] if best == "available" else [],
+                    "segments": [{"state": best, "cause": "", "first": "6.1.192", "last": "6.12.117"}],
+                    "no_answer": ["6.18.15"],
+                }
+            ],
+        }
+        for name, best in (("bpf_fib_lookup", "available"), ("bpf_bind", "not available"))
+    ],
 }  # fmt: skip
 TODAY = date(2026, 11, 4)
 
@@ -59,10 +84,28 @@ def test_what_is_measured_and_what_is_documented_are_told_apart(tmp_path: Path) 
     said = render(kfunc_report(ALLOC, measured(tmp_path), TODAY))
     assert "tc    x86_64        after 6.1.192, by 6.12.117  absent in 6.1.192, usable in 6.12.117" in said
     assert "absent: not in the kernel's BTF" in said
-    assert "documented, not measured: tc since 6.0 (eBPF Docs)" in said
+    assert "documented, not measured: tc since 6.0, commit d7e79c97c00c (eBPF Docs)" in said
     assert "prototype  int x(void)" in said, "nothing that a terminal would act on"
     assert "out of date: 6.1 | 6.12  tc, xdp  -EINVAL: 16." in said
     assert "return 0;" in said
+
+
+def test_a_kfunc_that_was_renamed_has_its_names_by_version(tmp_path: Path) -> None:
+    said = render(kfunc_report(NEWER, measured(tmp_path), TODAY))
+    assert f"also called {ALLOC}: tc after 6.1.192, by 6.12.117, in 6.12.117\n" in said
+    assert "bpf_never_asked" not in render(kfunc_report(ALLOC, measured(tmp_path), TODAY))
+
+
+def test_helpers_and_types_are_found_as_well(tmp_path: Path) -> None:
+    known = measured(tmp_path)
+    said = render(feature_report(known.by_feature["bpf_fib_lookup"], known, TODAY))
+    assert said.startswith("bpf_fib_lookup: helper\n")
+    assert "tc    x86_64        6.1.192 or earlier  available in 6.1.192 to 6.12.117" in said
+    assert "documented, not measured: since 4.18 (eBPF Docs)" in said
+    of = [render(kernel_report(known, [it], "tc", [])) for it in known.kernels]
+    assert ["1 helper (x86_64): bpf_fib_lookup\n" in it for it in of] == [True, True, False]
+    assert not any("bpf_bind" in it for it in of)
+    assert "on no kernel" in render(search_report(known, ["bpf_bind"]))
 
 
 @pytest.mark.parametrize(("days", "shown"), [(FRESH_DAYS, False), (FRESH_DAYS + 1, True)])
@@ -111,7 +154,7 @@ def test_the_shipped_data_answer_at_once(
     [
         (["bpf_skb_ct_aloc"], "did you mean 'bpf_skb_ct_alloc'?"),
         ([], "runner kfunc --search"),
-        (["--search", "nothing_has_this"], "no kfunc has"),
+        (["--search", "nothing_has_this"], "nothing has"),
         (["--kernel", "5.10"], "these were: 6.1"),
         (["--kernel", "x"], "--kernel x"),
         ([ALLOC, "--search", "ct"], "one question at a time"),

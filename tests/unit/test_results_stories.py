@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from itertools import pairwise
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
-from runner.model import Outcome, State
+from runner.model import Outcome, Row, State
 from runner.reports.over_time import over_time_document, over_time_report, since_words
+from runner.results.availability import Topic
+from runner.results.kfuncfacts import feature_facts
 from runner.results.series import builds
 from runner.results.stories import EventKind, Only, Overview, Story, overview
 from tests.unit.tracking_samples import TC, XDP, A, N, Q, R, U, measured, simple, state
@@ -137,6 +141,24 @@ def test_document_holds_what_the_text_holds() -> None:
             "no_answer": [],
         }
     ]  # fmt: skip
+
+
+def test_what_one_kernel_names_and_another_does_not_is_absent_there() -> None:
+    arena, hash_ = (Topic(f"BPF_MAP_TYPE_{it}", "", "features") for it in ("ARENA", "HASH"))
+    rows = {it: Row("features", "features:bpf_map_type", it.subject, state="available") for it in (arena, hash_)}
+    none = {hash_: replace(rows[hash_], state="no answer")}
+    kept = [measured("6.1.192", none), measured("6.6.9", {hash_: rows[hash_]}), measured("6.12.117", rows)]
+    known = builds(kept)
+    assert not overview(known).stories, "nothing is due of them"
+    named = overview(known, Only(arena.subject)).stories
+    beside = overview(known, Only(beside=True)).stories
+    assert [it.topic for it in beside] == [arena, hash_]
+    for story in (*named, beside[0]):
+        assert since_words(story) == "after 6.6.9, by 6.12.117"
+        assert [str(it) for it in story.unanswered] == ["6.1.192"]
+    document = over_time_document(overview(known), {}, beside, feature_facts(known, {}))
+    (first, _) = cast("list[dict[str, object]]", document["features"])
+    assert (first["feature"], first["family"]) == (arena.subject, "map type")
 
 
 @given(st.lists(st.sampled_from([U, R, N, A, Q]), min_size=1, max_size=12))

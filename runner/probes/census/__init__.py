@@ -78,7 +78,7 @@ class Census(Kind[CensusNames]):
     )
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> CensusNames:
-        families = tuple(file.family for file in files if file.family.kfuncs)
+        families = {file.name: file.family for file in files if file.family.kfuncs}
         return CensusNames(load_kfuncs(root) if families else KfuncList(), families)  # else nobody asks about kfuncs
 
     def grown(self, known: CensusNames, results: Iterable[CellResult]) -> CensusNames:
@@ -115,6 +115,10 @@ class Census(Kind[CensusNames]):
 
     def brief(self, row: Row) -> str:
         return f"{_LEVELS[str(row.details['level'])]}, in {row.details['object'] or 'no BTF'}"
+
+    def family(self, row: Row) -> str:
+        """Of kfuncs that no file is about: what holds them."""
+        return str(row.details["family"] or row.details["object"])
 
     def declared(self, row: Row) -> Iterable[str]:
         """The prototype, then each structure that programs hand to it, from BTF."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from runner.model import NETWORK_TYPES, CellResult, Level, ProgType, Row, State, StructLayout
@@ -25,23 +25,39 @@ from runner.probes.verifier import (
     without_jit,
 )
 
+_IMPL = "_impl"
+
 
 @dataclass(frozen=True)
 class CensusNames:
-    """What a project knows about kfuncs: the list, and the kfuncs that its files are about."""
+    """What a project knows about kfuncs: the list, and the kfuncs that its files are about, by the file's name."""
 
     kfuncs: KfuncList
-    families: tuple[Family, ...] = ()
+    families: Mapping[str, Family] = field(default_factory=dict)
 
     @cached_property
     def names(self) -> frozenset[str]:
-        return self.kfuncs.names.union(*(family.kfunc_names for family in self.families))
+        return self.kfuncs.names.union(*(family.kfunc_names for family in self.families.values()))
 
     @cached_property
     def renamed(self) -> Mapping[str, tuple[str, ...]]:
-        """Of a kfunc that was renamed, its other names."""
-        groups = [names for family in self.families for types in family.kfuncs.values() for names in types.values()]
-        return {name: tuple(it for it in names if it != name) for names in groups for name in names if len(names) > 1}
+        """Of a kfunc that was renamed, its other names.
+
+        Where the verifier passes an argument by itself, a kfunc is called NAME_impl up to 6.19, with that argument, and
+        NAME without it from then on, while NAME_impl may stay.
+        """
+        families = [family.kfuncs.values() for family in self.families.values()]
+        groups = [names for kfuncs in families for types in kfuncs for names in types.values()]
+        groups += [(name, f"{name}{_IMPL}") for name in sorted(self.names) if f"{name}{_IMPL}" in self.names]
+        others: dict[str, dict[str, None]] = defaultdict(dict)
+        for name, other in ((name, other) for names in groups for name in names for other in names if other != name):
+            others[name][other] = None
+        return {name: tuple(them) for name, them in others.items()}
+
+    @cached_property
+    def owners(self) -> Mapping[str, str]:
+        """Of each kfunc that a file is about, the name of the first one."""
+        return {name: file for file in reversed([*self.families]) for name in self.families[file].kfunc_names}
 
 
 class CensusJudge:
@@ -50,8 +66,8 @@ class CensusJudge:
     def __init__(self, result: CellResult, known: CensusNames, earlier: Sequence[Row]) -> None:
         self._result, self._known, self._asked = result, known, taken(result)
         self._answers = {(answer.kfunc, answer.prog_type): answer for answer in self._asked.answers}
-        self._owners = {name: it for it in reversed(known.families) for name in it.kfunc_names}
-        self._homes = homes(result, self._asked, {name: it.modules for name, it in self._owners.items()}, known.kfuncs)
+        modules = {name: known.families[file].modules for name, file in known.owners.items()}
+        self._homes = homes(result, self._asked, modules, known.kfuncs)
         self._shown: dict[tuple[str, str], list[Row]] = defaultdict(list)
         for row in earlier:
             self._shown[row.subject, row.type].append(row)
@@ -97,7 +113,11 @@ class CensusJudge:
             hidden=hidden,
             errno=refused,
             log="" if state is State.USABLE else plain_words(log),
-            details=_details(answer, flags, level),
+            details={
+                **_details(answer, flags, level),
+                "family": self._known.owners.get(kfunc, ""),
+                "names": _listed(self._known.renamed.get(kfunc, ())),
+            },
         )
 
     def _without_answer(self, kfunc: str, prog_type: ProgType) -> tuple[State, str]:
@@ -120,7 +140,7 @@ class CensusJudge:
 
         That the smallest call of it loads shows no more than that it may be called: it was not run.
         """
-        if kfunc not in self._owners:
+        if kfunc not in self._known.owners:
             return "a call of it loads; no claim runs it" if loads else "may be called; no claim runs it", ""
         for row in rows:
             if "unusable" in row.details:
@@ -161,7 +181,10 @@ def _of_census(answer: CensusObservation | None) -> Level:
 
 def _details(answer: CensusObservation | None, flags: tuple[str, ...], level: Level) -> dict[str, object]:
     """`object` is whose BTF holds it; `prototype` and `layouts`, of the structures that programs hand to it, are BTF's;
-    `flags` are KF_..., as far as the kernel shows them; `level` is how far programs got with it."""
+    `flags` are KF_..., as far as the kernel shows them; `level` is how far programs got with it.
+
+    A row also has its `family`, the file that is about it, and `names`, others of it.
+    """
     return {
         "object": answer.object if answer else "",
         "prototype": answer.prototype if answer else "",

@@ -24,12 +24,13 @@ from runner.model import (
 from runner.model.errnos import errno_name
 from runner.model.version import KernelVersion
 from runner.probes.files import ProbeFile
-from runner.probes.kind import Kind, nonsense, not_asked
+from runner.probes.kind import UNNAMED, Kind, nonsense, not_asked
 from runner.probes.verifier import plain_words, platform_trouble, verdict_line
 
 NAME = "features"
 HELPERS, MAPS, PROGRAMS, ATTACH = "bpf_func_id", "bpf_map_type", "bpf_prog_type", "bpf_attach_type"
 _ENUMS = {MAPS: "BPF_MAP_TYPE_", PROGRAMS: "BPF_PROG_TYPE_", ATTACH: "BPF_"}
+_FAMILIES = {HELPERS: "helper", MAPS: "map type", PROGRAMS: "program type", ATTACH: "attach type"}
 _FUNC, _ENDS = "BPF_FUNC_", ("_unspec", "_UNSPEC", "_DEPRECATED")
 ABSENT, REFUSED, DECLARED, AVAILABLE = "absent", "not available", "declared", "available"
 # What the verifier says when a program type may not call a helper: until 6.13 the first, from 6.14 on the last.
@@ -98,6 +99,9 @@ class Features(Kind[KnownFeatures]):
     def files(self, ask: Ask) -> Collection[str]:
         return ()
 
+    def family(self, row: Row) -> str:
+        return _FAMILIES[_of(row.probe)[0]]
+
     def judge(self, result: CellResult, known: KnownFeatures, earlier: Sequence[Row]) -> Iterable[Row]:
         answers = {answer.probe: answer for answer in _answers(result)}
         for probe in _probes() if known.asked else ():
@@ -109,7 +113,7 @@ class Features(Kind[KnownFeatures]):
                 yield from (_row(probe, prog_type, name, NO_ANSWER, why) for name in names)
                 continue
             try:
-                said = {**dict.fromkeys(names, (ABSENT, f"not in the kernel's enum {what}")), **_states(what, answer)}
+                said = {**dict.fromkeys(names, (ABSENT, UNNAMED)), **_states(what, answer)}
             except ValidationError as error:
                 said = dict.fromkeys(names, (NO_ANSWER, nonsense(error)))
             for name, (state, cause) in said.items():
@@ -176,11 +180,11 @@ def _helper(errno: int, log: str) -> tuple[str, str]:
 
 
 def _type(what: str, value: int) -> tuple[str, str]:
-    """What libbpf's probe says, which is 1, 0 or a negative errno; of attachments it has none."""
+    """What the probe of a type says, which is 1, 0 or a negative errno; of attachments there is none."""
     if what == ATTACH:
         return DECLARED, "the kernel's BTF names it; nothing was attached"
     if value < 0:
-        return NO_ANSWER, f"libbpf's probe fails: -{errno_name(-value)}"
+        return NO_ANSWER, f"the probe of the type fails: -{errno_name(-value)}"
     return (AVAILABLE, "") if value else (REFUSED, "the kernel was built without it")
 
 
