@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # `make run` boots the default matrix, `make test` runs every test. Both set up what is missing first, once.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -31,10 +34,11 @@ check: lint  ## lint, type checks and unit tests, without guests
 mutate: setup  ## compile the BPF programs without their calls of kfuncs: every claim that shows one at work must break
 	$(PY) -m pytest tests/guest/test_mutate.py
 
-lint: setup
+lint: setup  ## style, types, and the license of every file
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
+	$(VENV)/bin/reuse lint --lines
 
 bench: setup  ## measure speed, as ratios; BEFORE=COMMIT: also against that commit
 	BEFORE=$(BEFORE) $(PY) -m tests.bench

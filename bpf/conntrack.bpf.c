@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+// SPDX-License-Identifier: GPL-2.0-or-later
+
 /* Programs that call the conntrack kfuncs: what conntrack.yaml asks about.
  *
  * The programs themselves are in conntrack_programs.h and conntrack_details.h, which are included once per program type.

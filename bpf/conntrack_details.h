@@ -1,3 +1,6 @@
+/* SPDX-FileCopyrightText: 2026 The kfunc-runner authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* Finer questions: which bytes are written, zones by direction, dying entries, both translations at once, and what else
  * the verifier should refuse. Included once per program type, after conntrack_programs.h.
  */

@@ -1,3 +1,6 @@
+/* SPDX-FileCopyrightText: 2026 The kfunc-runner authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* The conntrack kfuncs, and what they take. Include it below the structures of the kernel that a file reads. */
 #include "kfunc.h"
 

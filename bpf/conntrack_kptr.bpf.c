@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+// SPDX-License-Identifier: GPL-2.0-or-later
+
 /* Programs that keep an entry in a map.
  *
  * A map called tagged_TAG holds one pointer to a struct nf_conn with the BTF type tag TAG. The agent makes these maps:

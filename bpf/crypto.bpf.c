@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+// SPDX-License-Identifier: GPL-2.0-or-later
+
 /* Programs that encrypt and decrypt: crypto.yaml. A program that may sleep makes the context, and leaves it in a map.
  *
  * This needs clang 19: older ones write no type tags into BTF, and without them no map holds a context.

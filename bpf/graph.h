@@ -1,3 +1,6 @@
+/* SPDX-FileCopyrightText: 2026 The kfunc-runner authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* Objects, lists and trees of a program: what the families about them share. Include it below program.h. */
 struct bpf_list_head {
 	__u64 opaque[2];

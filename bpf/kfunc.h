@@ -1,3 +1,6 @@
+/* SPDX-FileCopyrightText: 2026 The kfunc-runner authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* KFUNC(type, name, (parameters)) declares a kfunc: weak, so that a kernel without it loads the programs that do not call it.
  *
  * With NO_CALL it does nothing and returns 0. tests/guest/test_mutate.py compiles all programs so: whatever claims to show

@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+// SPDX-License-Identifier: GPL-2.0-or-later
+
 /* Programs that keep objects in a list: what lists.yaml asks about.
  *
  * Every program leaves the lists empty. Those in lists_programs.h are there once for each of the names that a kfunc has.

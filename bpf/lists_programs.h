@@ -1,3 +1,6 @@
+/* SPDX-FileCopyrightText: 2026 The kfunc-runner authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* Programs of lists.bpf.c that push. First those that run, then those that the verifier is expected to refuse. */
 
 #define PUSH(name, call)                                                                                               \

@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+// SPDX-License-Identifier: GPL-2.0-or-later
+
 /* Programs that make objects: what objects.yaml asks about.
  *
  * The programs are in objects_programs.h, once for each of the names that a kfunc has.

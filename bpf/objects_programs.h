@@ -1,3 +1,6 @@
+/* SPDX-FileCopyrightText: 2026 The kfunc-runner authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* The programs of objects.bpf.c. First those that run, then those that the verifier is expected to refuse. */
 
 PROGRAM(N(new))

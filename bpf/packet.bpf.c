@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+// SPDX-License-Identifier: GPL-2.0-or-later
+
 /* Programs that read and write packets by dynptrs, and ask about what came with them: packet.yaml and metadata.yaml.
  *
  * The programs of both types are in packet_programs.h. XDP programs take packets of several buffers.

@@ -1,3 +1,6 @@
+/* SPDX-FileCopyrightText: 2026 The kfunc-runner authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* The programs of one type. T(), CTX, FROM ... say which; see packet.bpf.c. */
 
 static __always_inline __u32 T(place)(CTX *ctx)

@@ -1,3 +1,6 @@
+/* SPDX-FileCopyrightText: 2026 The kfunc-runner authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* How the families that are not about packets write their programs. Include it first. */
 
 /* Older headers do not have these structures, which the verifier knows by their names: so nobody's are used. */

@@ -1,3 +1,6 @@
+/* SPDX-FileCopyrightText: 2026 The kfunc-runner authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* Programs of rbtrees.bpf.c that add. First those that run, then those that the verifier is expected to refuse. */
 
 PROGRAM(N(add))

@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+// SPDX-License-Identifier: GPL-2.0-or-later
+
 /* Programs about tasks, cgroups and their memory: what tasks.yaml asks about. */
 #include "program.h"
 

@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+// SPDX-License-Identifier: GPL-2.0-or-later
+
 /* Programs that make and change the conntrack entries of real flows: what traffic.yaml asks about.
  *
  * They are attached to the server's device, see the packets of one client port, and let everything pass.

@@ -1,3 +1,6 @@
+/* SPDX-FileCopyrightText: 2026 The kfunc-runner authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* The programs of one type. T(), CTX, PASS ... say which; see traffic.bpf.c. */
 
 static __always_inline int T(ours)(CTX *ctx, struct call *call)

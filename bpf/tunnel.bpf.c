@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+// SPDX-License-Identifier: GPL-2.0-or-later
+
 /* Programs that ask about tunnels, connections and flows around a packet: xfrm.yaml, fou.yaml, reqsk.yaml, flowtable.yaml. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What this machine lacks: the checks of `runner doctor`, and the Debian packages that are missing.
 
 Where something can be tried, it is tried: a file that exists proves little.

@@ -1,4 +1,7 @@
 #!/bin/sh
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # Installs those Debian packages of packages.txt that are missing; `packages.sh --missing` only names them.
 # `packages.sh --list FILE` takes another list.
 set -eu

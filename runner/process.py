@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The one way to start another program. What is started here is gone, with all its descendants, when the block ends.
 
 Every command runs under `supervise.py`, in a session of its own: a Ctrl-C reaches this program alone, which then ends

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A project: a matrix, the files that belong to it, and its runs, judged by the claims as they are now."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A content-addressed store: folders that are complete or not there, verified whenever they are used.
 
 An entry is named by a key over all that it is made from. It is made in a temporary folder beside, under a lock, and

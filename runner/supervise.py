@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Runs one command and ends its whole process tree with it: `python -I -S supervise.py FD DIR END_S COMMAND...`.
 
 FD is the reading end of a pipe whose other end only the parent holds: when the parent is gone, however it went, the

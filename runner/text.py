@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Text from guests is hostile: a kernel under test may print anything. It passes through here before it is shown.
 
 For the terminal the result goes into rich's Text, which knows no markup; for Markdown through `markdown`.

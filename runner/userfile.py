@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Reads the files that users name. A pipe or a device may never end, and a disk image does not fit into memory."""
 
 from __future__ import annotations

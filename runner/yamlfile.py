@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Reads the YAML files that people write, and says in which line what is wrong.
 
 Only plain data is taken: mappings with text keys, lists, text, numbers, true/false, null. Anchors, aliases and tags are

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Fake guests and machines: for faults and for scale, never as evidence that something works.
 
 What a fake guest does is named by its cell's kernel name, e.g. `panic-at-boot`.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`python -m tests.record [MATRIX]`: record anew what real kernels answer, for the tests that judge stored transcripts.
 
 Boots each guest of RECORDED that is in the matrix once, as its lock pins it, and writes tests/data/agent-*.jsonl. Of

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Where the project is, and pins, cells and limits as most tests want them."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What runs inside the guest: asks the kernel, prints one JSON line per event, judges nothing.
 
 Standard library only, and little of it: under emulation every import costs tens of milliseconds.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`main("ASKS.json")`: asks the running kernel what the file says, one JSON line per event.
 
 ASKS.json is {"modules": [...], "asks": [...], "trace": false}; BPF objects lie beside it. Each ask has the form of the

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Attaches programs: to devices, and to whatever else libbpf attaches a program to by itself."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Takes files that a command left: regular ones, whose whole path has no link, as far as there is room."""
 
 from __future__ import annotations

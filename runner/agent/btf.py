@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Reads BTF: types by id and by name, the layout of structures, the globals of a BPF object.
 
 libbpf parses it, and finds a type by its id or name; what a type says is read from the bytes, within their bounds.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """May programs of a type call a kfunc? Loads the smallest program that calls it, and keeps the verifier's words.
 
 Nothing is run: a kfunc that would crash or panic the kernel is loaded like any other.

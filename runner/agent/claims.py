@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Asks one claim: loads a program, runs it on given inputs or past a flow, reads back what it wrote."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Runs a user's command as root: in /payload, in mount, network and cgroup namespaces of its own.
 
 A child makes the namespaces and stays in them, so that it sees the command's files to the end; the command is its

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The kernel's connection tracking of one network namespace: switched on, read and cleared, by netfilter netlink.
 
 Formats: Documentation/userspace-api/netlink/intro.rst, include/uapi/linux/netfilter/.

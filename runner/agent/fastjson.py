@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """json without its Python: that imports `re`, which under emulation is dearer than the whole agent."""
 
 from __future__ import annotations

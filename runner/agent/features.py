@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Which helpers programs may call, and which types of programs, maps and attachments the kernel has.
 
 The names are those of the kernel's own BTF: enum bpf_func_id and the like. A helper is asked about as a kfunc is: the

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The guest that the agent runs in: what it says about itself, its modules, sysctls, network namespaces and log."""
 
 from __future__ import annotations

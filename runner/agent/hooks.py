@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A network device's hooks: one program at a time is attached to one of them."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Which kfuncs the running kernel's BTF holds, in vmlinux and in each loaded module, and what it says of each.
 
 That is its prototype, and the layout of the structures that programs hand to it: pointers to `struct bpf_*` or

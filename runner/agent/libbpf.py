@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """libbpf and the bpf system call, through ctypes. Nothing here knows of kfuncs."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a loader expects of a machine, and a guest lacks: file systems, memory to lock, /boot/config-RELEASE.
 
 Where the guest's root is read-only and has no /boot, this process and what it starts get another one: the same files

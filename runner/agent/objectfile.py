@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """An object file of a user, opened by libbpf for one attempt to load it."""
 
 from __future__ import annotations

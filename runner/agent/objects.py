@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Asks one object file of a user: does it load as a whole, and does each of its programs and maps load alone?
 
 Together: the object as it is, all programs at once that libbpf loads by itself. When that fails, alone: a copy in which

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Lays a user's files below /payload: as they were pushed, with what the command writes in a layer of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """BPF objects: opened and relocated by libbpf once, their programs loaded one by one when they are asked about.
 
 libbpf spends most of an object's load on the BTF of vmlinux. So one load relocates all programs of an object: each is

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The program types, by the host's names for them, and what a program of each needs so that it loads at all."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Where claims are asked that need more than a program and a packet: devices of their own, and what they carry."""
 
 from __future__ import annotations

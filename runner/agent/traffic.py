@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Real flows between network namespaces, past an attached program, and what the kernel's own table then says of them.
 
 A client, and two servers: in one's namespace the kernel tracks no connections, so that an entry stays as a program made

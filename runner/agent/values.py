@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The globals of a BPF object as bytes: written before a run, read after it."""
 
 from __future__ import annotations

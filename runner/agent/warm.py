@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Gets ready, and then serves a port of the machine instead of an ssh server.
 
 What comes is a line of JSON and the bytes that it announces; what goes ends with a line `done`:

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Asks kernels by booting them: each round of a bisection is executed as a run is, and stored in a run of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The kernels of a bisection: what the sources offer, in order, and the cells that ask them."""
 
 from __future__ import annotations

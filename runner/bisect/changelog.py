@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the distribution says that it changed between two of its kernels, as far as it touches what is asked.
 
 Each of Debian's kernel packages holds the whole changelog, and that lists the commits of every stable release:

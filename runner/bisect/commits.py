@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A bisection over commits: `git bisect` itself, driven step by step. Each commit is built, booted and asked once.
 
 What came of a commit is in the stored bisection before git is told. A bisection that is resumed begins git's anew and

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """From the replies of a bisection and the results behind them to where the answer changed. Pure."""
 
 from __future__ import annotations

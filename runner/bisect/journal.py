@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A bisection in the store, written anew after each reply: whatever ends this program, the next one resumes it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One bisection over the releases of an archive, from the kernels that may be asked to what was found."""
 
 from __future__ import annotations

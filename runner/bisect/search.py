@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The search: which candidates to ask next, as a pure function of every reply so far.
 
 k-section: with s slots, s candidates between two neighbours that answer differently are asked at once, which leaves

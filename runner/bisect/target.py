@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a bisection asks of each kernel, and what a kernel's result answers to it. Pure.
 
 A probe is asked of every kernel, whatever its `since` and `until` say: where an answer changed is what is sought.

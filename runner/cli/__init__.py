@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The command line, and the only place that turns an outcome into an exit status.
 
 0: everything was answered as expected. 1: a kernel answered otherwise. 2: something has no answer, or this program or

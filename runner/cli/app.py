@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The command groups, each imported when it is used: `runner matrix list` waits for nothing that a shell needs."""
 
 from __future__ import annotations

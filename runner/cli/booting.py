@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What commands that boot guests share: the fleet of --hosts and -n, what is shown meanwhile, and how they end."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner cache`: the saved guests on this machine: which there are, and how much room they take."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner cell`: show one cell, boot it again and compare, or enter its guest."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner host`: what the machines of hosts.yaml can do, and making them ready."""
 
 from __future__ import annotations

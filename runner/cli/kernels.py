@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner kernels`: what the sources offer, what the matrix is pinned to, what is in the cache; builds from source."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner kfunc`: what was measured about a kfunc, at once: no kernel is booted, and no project is needed."""
 
 from __future__ import annotations

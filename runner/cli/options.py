@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What several commands share: their options, how a function becomes a command, how an answer is printed."""
 
 from __future__ import annotations

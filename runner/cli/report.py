@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner report`: what runs answered, in every format. Nothing is booted: verdicts are computed from the store."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner matrix run` and `runner load`: the cells, the plan, the sinks, and what is printed in the end."""
 
 from __future__ import annotations

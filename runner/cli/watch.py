@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner load --watch`: a run on each save. The newest save wins: it interrupts a run that is under way."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What is known of a cell while it is run, over all its boots, and who is suspected of what ended a kernel."""
 
 from __future__ import annotations

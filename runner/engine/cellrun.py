@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What happens to one cell on a worker: prepare, boot, ask, and boot again when a probe brought the guest down."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Runs the cells of a plan on xdist workers, in one pytest session."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What two boots of one cell answered differently: raw answers, number by number; verdicts do not matter. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`execute`: runs the cells of a plan; those whose answers are kept are not booted."""
 
 from __future__ import annotations

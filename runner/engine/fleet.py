@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The machines that boot guests for one run, and what the run has learnt about each."""
 
 from __future__ import annotations

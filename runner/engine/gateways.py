@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Gateways to Pythons here and over ssh, and what is used of execnet beyond its documented names, and why.
 
 As in xdist.py, within the bounds in pyproject.toml, held by test_xdist_contract.py:

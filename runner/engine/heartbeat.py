@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The heartbeat between controller and workers, over an execnet channel of its own.
 
 The controller asks each worker each second, and a thread of the worker answers; ssh's keepalive would not notice a

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What Ctrl-C, SIGTERM and SIGHUP do: the first one stops cleanly, the second one ends at once."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Answers that are kept: what the store has of the very same guest and the very same question is not asked again.
 
 Only what was answered in an undisturbed cell is kept, and the newest answer decides: one that is missing, or of a guest

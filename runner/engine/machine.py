@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What running a cell needs of a machine. A fake one is anything that has these."""
 
 from __future__ import annotations

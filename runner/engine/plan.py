@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What is to be run, who is told of it, and how it travels to the workers."""
 
 from __future__ import annotations

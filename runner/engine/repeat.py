@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A cell that is booted again as it was booted before, and what it answers differently."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Which worker takes which cell next: `Pool` decides, `TurnScheduling` tells xdist's workers.
 
 A worker is given a cell only when it is free, so no cell waits behind another one. Who gets which is found by

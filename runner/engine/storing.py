@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Runs of the store: one that begins or is resumed, and the store as a sink."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the agent in the guest said, line by line. The lines are hostile until parsed."""
 
 from __future__ import annotations

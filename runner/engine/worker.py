@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The pytest plugin on a worker: one item for each attempt at a cell, built from what the controller sent."""
 
 from __future__ import annotations

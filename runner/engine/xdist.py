@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The session of a run, and all that is used of pytest-xdist beyond its documented hooks and names, and why.
 
 xdist itself connects to one worker after another before the first cell starts, ends the whole session when a host

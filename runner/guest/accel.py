@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """How fast this host runs guests, and how many concurrent ones.
 
 A /dev/kvm that can be opened proves nothing: nested virtualisation may abort, hang, or interpret a guest's kernel one

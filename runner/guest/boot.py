@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Boots one guest with vng and keeps it until the block ends."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The connection to a warm agent: a port of the machine, whose other end is a socket that qemu has made for this start.
 
 See runner/agent/warm.py for what is said on it. Nobody else can be on it: the socket is in the guest's own folder.

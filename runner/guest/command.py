@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What is started for a guest: vng's command line, and what vng starts as qemu."""
 
 from __future__ import annotations

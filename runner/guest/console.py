@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A guest's console, from its first byte on: kept in a file and at hand, and parsed as it comes. Hostile text."""
 
 from __future__ import annotations

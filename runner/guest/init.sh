@@ -1,4 +1,7 @@
 #!/bin/busybox sh
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # The first program of a guest whose root is a disk. It loads what the disks need, mounts a root that can be written to,
 # brings up the network and becomes the ssh server. The shell is busybox's own, and so is each command. Each process that
 # is started takes five milliseconds or more under emulation: one modprobe loads all modules, one mount mounts many.

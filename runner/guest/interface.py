@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the rest of the program knows of a guest. A fake guest is anything that has these."""
 
 from __future__ import annotations

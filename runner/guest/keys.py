@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The keys of one guest: made for it, gone with it. The guest gets its host key and our public key, nothing else."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Starts a guest from the saved state of one that had booted, with an agent that is ready to ask.
 
 The first guest of its kind is booted, made ready and saved; then it is asked like those that start from the snapshot.

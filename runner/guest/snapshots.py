@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The snapshots on this machine: a folder for each, with the memory of a guest, private to the user.
 
     ROOT/<key>/about.json       what it is, and how its qemu is started; its time of change is that of the last use

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a kernel reports by itself: one table of first lines, and a parser that takes a console line by line. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """ssh to guests. The only user of paramiko; hosts are reached with the ssh program (runner/hosts/connection.py)."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What boots guests on this machine, as far as an answer can depend on it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """How a host is reached: with the ssh program, by hosts.yaml and the user's own ~/.ssh/config.
 
 Workers and all other commands use the same configuration, so both log in with the same keys, through the same jumps.

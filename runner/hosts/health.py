@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What machines can do: this one's own facts, those of the hosts of hosts.yaml, and the fleet that they make."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """hosts.yaml: the machines that boot guests. Nothing in it can become more than one word of a command line."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Brings a host from bare Debian to ready: packages, the runner in an environment of its own, kernels and images."""
 
 from __future__ import annotations

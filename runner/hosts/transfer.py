@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels and images from one machine's cache to another's: a tar of each, whose digests are checked on arrival."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The guest's root disk: one per architecture, read-only, built from pinned packages and kept."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a guest starts from whose root is the image's disk: made once for each kernel and image, and kept.
 
     kernel       unpacked, for x86_64 (with CONFIG_PVH: qemu then starts it without firmware) and arm64

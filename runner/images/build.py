@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Makes a guest's root disk with mmdebstrap, from exactly the packages that the lock names.
 
 The packages are fetched and checked first, and put into a repository of their own: mmdebstrap sees no other archive.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Runs under the image's own Python, never imported: `compile_tree.py SOURCE TARGET PREFIX cache|beside`.
 
 Compiles every .py below SOURCE into TARGET; tracebacks will name files below PREFIX. `cache` puts them where the

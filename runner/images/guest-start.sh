@@ -1,4 +1,7 @@
 #!/usr/bin/sh
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # The guest's only service: virtme-init has mounted everything, this brings up the network and becomes the ssh server.
 echo "<6>runner: network" > /dev/kmsg
 [ -c /dev/pts/ptmx ] || mount -t devpts devpts /dev/pts # virtme-init's options are not understood by busybox

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The image's Python, run on this host to compile bytecode for it.
 
 Bytecode depends on the Python version, not on the architecture, and compiling under emulation is slow. So the lock of

@@ -1,4 +1,7 @@
 #!/bin/sh
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 # Runs in mmdebstrap when the packages are extracted; $1 is the root. No maintainer script has run. The file `named`
 # beside it has the packages that the user added and the paths of their programs, which stay as they are.
 set -e

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Where kernels come from. source.py defines what a source is; the table of sources is here.
 
 A source pins what it names (`lock_kernels`), and what is pinned is fetched, unpacked and kept (`ensure_kernel`).

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels in archives of Debian packages, through apt: what the sources of such archives share, and any such archive.
 
 As a text: `apt:URI?suites=A,B&components=main&keyring=FILE&package=PATTERN&series=6.8`. A kernel is the package of its

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One private apt root: its configuration, its lists, and the commands that work on them."""
 
 from __future__ import annotations

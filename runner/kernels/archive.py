@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Debian's archive, or another, through apt, with a private root per suite and architecture: own lists, no root.
 
 apt checks the signatures of the lists against the archive's keyring, and what is downloaded against the lists. A root

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Builds a kernel for guests with virtme-ng, in a folder of its own. The folder is kept: the next build is a short one.
 
 `virtme-configkernel` writes the configuration: the kernel's allnoconfig, virtme-ng's options and `kernel.config` beside

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A clone of a user's kernel repository, in the cache: its files change from commit to commit, the user's do not.
 
 CACHE/builds/KEY/source    a clone that borrows the user's objects; its .git holds the state of `git bisect`

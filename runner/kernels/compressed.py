@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What is compressed in kernels: what an image unpacks when it starts, the .config in it, modules."""
 
 from __future__ import annotations

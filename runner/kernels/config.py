@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a kernel says of itself: its .config, beside the image or (CONFIG_IKCONFIG) in it, and its release.
 
 Everything here is read from bytes that nobody has to have meant well: what cannot be made out is empty.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels from Debian's archive: `debian:SUITE/VERSIONS[/all][/FLAVOUR]`, or with one package's version for VERSIONS.
 
 `debian:trixie/6.12` is the newest 6.12.y of the suite, `debian:trixie/6.12.117` that one, `debian:trixie/6.12/rt` that

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Files from an HTTP server: against a deadline, tried again when that can help, never left behind in part.
 
 What comes is as hostile as any network: a caller names the digest of a file, or checks a signature over the text.

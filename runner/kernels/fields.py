@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The words of matrix.yaml: the types of its fields, each with its pattern in the schema and its rule in the error."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The kernels that are installed on this machine: `installed:all`, `installed:newest`, or `installed:RELEASE`.
 
 They lie in /boot and /lib/modules, or whole in /usr/lib/modules/RELEASE. Nothing is changed there.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Archives of files, such as the layers of a container image, seen as one tree; and the kernel that lies in it.
 
 Nothing is unpacked but the regular files that are asked for. A kernel lies in any folder of the tree, laid out as in

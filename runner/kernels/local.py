@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels that lie on this machine: what the sources `installed`, `path` and `tree` share.
 
 Such a kernel is pinned by the digests of its image, its config and the modules that guests need, and copied into the

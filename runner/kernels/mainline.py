@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Upstream's releases, built for Ubuntu: `mainline:6.6`, `mainline:v6.0`, `mainline:>=6.0`.
 
 The server, the one that virtme-ng's own `--run v6.6` uses, has a folder for each version and in it one for each

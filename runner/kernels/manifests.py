@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The documents of container images: https://github.com/opencontainers/image-spec. They are hostile."""
 
 from __future__ import annotations

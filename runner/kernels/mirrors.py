@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Debian's suites, which mirror to use, and how this host reaches it: taken from the host's own apt configuration."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What guests and probes need of a kernel, and what its .config and files say before it is booted.
 
 What is not known is not missing: without a .config only the files speak.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels in container images, as cilium's ci-kernels are: `oci:HOST/NAME:TAG`, `oci:HOST/NAME[:TAG]@sha256:DIGEST`.
 
 runner/kernels/layers.py says where in an image a kernel may lie. skopeo fetches it with the user's own settings for

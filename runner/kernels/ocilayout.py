@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Images in a layout on this machine, a folder or an archive of one, as `skopeo copy`, buildah and docker write them.
 
 https://github.com/opencontainers/image-spec/blob/main/image-layout.md

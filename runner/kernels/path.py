@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A kernel that lies somewhere on this machine: `path:FOLDER`, or `path:IMAGE[,[MODULES][,CONFIG]]`.
 
 FOLDER is laid out as packages and images of systems are: boot/vmlinuz-RELEASE, boot/config-RELEASE and

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Container images: where they are, for which architectures, and their layers.
 
 skopeo fetches and checks them, with the user's own settings for registries and passwords. What is pinned is the digest

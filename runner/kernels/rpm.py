@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels in repositories of rpm packages, as Fedora, CentOS, RHEL's family, Amazon and openSUSE have them.
 
 As a text: `rpm:URI?key=FILE&package=kernel-core&series=6.11`. A kernel is the package with its image and those of its

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels that an HTTP server has in packages, by version: what the sources `mainline` and `snapshot` share.
 
 A text is `WORD:VERSIONS[/all]`: `6.6` is the newest 6.6.y, `v6.6` or `6.6.12` that one, `>=6.0` the newest of every

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels that Debian ever had: `snapshot:6.5.10`, `snapshot:6.5`, `snapshot:>=6.0`.
 
 Debian's snapshot archive keeps every package ever uploaded, and says as JSON which there are and when each was first

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a source of kernels is: a class, whose instances are the kernels that matrix.yaml names.
 
 Each is in a module beside this one, and a row of `SOURCES` in runner/kernels/__init__.py. In matrix.yaml a source is a

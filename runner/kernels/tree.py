@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A kernel that was built in a folder on this machine: `tree:FOLDER`. Nothing needs to be installed from it.
 
 FOLDER is what `make` built in (with O=, that one): the image below arch/, .config, include/config/kernel.release and

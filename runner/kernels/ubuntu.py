@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels from Ubuntu's archive: `ubuntu:SUITE/VERSIONS[/all][/FLAVOUR]`.
 
 `ubuntu:noble/6.8` is the newest 6.8.0 of the suite, its updates and its security updates, `ubuntu:noble/6.8.0-50` that

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A kernel's parts, wherever they lie -> what a guest needs of them, in the layout that virtme-ng expects.
 
     boot/IMAGE-RELEASE  boot/config-RELEASE  lib/modules/RELEASE/

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """matrix.lock: which exact packages a matrix stands for, and how it is kept up to date."""
 
 from __future__ import annotations

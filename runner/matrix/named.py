@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels as a command line names them: `6.12`, `>=6.1,<7`, `./bzImage`, `./linux` or `oci:REF`."""
 
 from __future__ import annotations

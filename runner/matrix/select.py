@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Picks cells: `arch=arm64,kernel=6.*`.
 
 A comma is "and", `|` is "or" between values: `kernel=6.12*|7.*,arch=x86_64`. In a value, * stands for anything.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The shared data types: frozen, plain, no I/O. Controller, workers, guests and the store exchange nothing else.
 
 Each validates what it is built from, so reading one from text is also the check of that text (`model_validate_json`).

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a guest answered: raw, as it came. Verdicts and states are computed from it, never stored."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A moment by which something must be done. Passed down instead of seconds, so that nested waits share it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Error numbers and their names: include/uapi/asm-generic/errno.h, and the kernel's own that no libc has.
 
 They are the same on x86_64, arm64, riscv64 and s390x; ppc64le differs in EDEADLOCK only. The agent has its own copy.

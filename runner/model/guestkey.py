@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What an answer depends on: two answers with equal keys are answers to the same question, asked in the same guest.
 
 Everything stands here by its digest or by its words, so a key is the same on every machine.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels and guest images: wanted by a matrix, pinned by the lock, unpacked in the cache."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What every report, comparison and query works on: judged answers, whatever kind of probe gave them."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Who built a kernel, as far as its release tells, and whether its version says which fixes it has."""
 
 from __future__ import annotations

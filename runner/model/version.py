@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Upstream kernel versions and intervals over them. The only place where versions are compared.
 
 Fixes are backported, so an interval is a set of points, one per stable series, as the kernel's own CVE records

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What everything else is spelled with: safe strings, and one enumeration for each set of words."""
 
 from __future__ import annotations

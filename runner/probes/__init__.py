@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Probes on the host: what to ask a kernel, and what its answers mean. Never sees a guest."""
 
 from runner.probes.compile import compile_objects, compile_program, included

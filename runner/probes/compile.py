@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Compiles BPF programs: those of a project when their sources or the compiler changed, a user's own when asked."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a project says about kernels: read from bpf/, asked of a kernel, and held against what it answered."""
 
 from __future__ import annotations

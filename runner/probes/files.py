@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a project writes about probes: the files bpf/NAME.yaml, and the entries of the matrix's `probes`."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Known issues: deviations whose cause is understood, from bpf/known-issues.yaml; docs/claims.md explains it.
 
 An entry explains a broken row only where all of it fits: the kernel, the probe, and what the kernel answered. It never

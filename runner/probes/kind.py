@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a kind of probe is. Each is a folder beside this file whose `KIND` is one; runner/agent/NAME.py asks its probes.
 
 Nothing else names a kind: reports, comparisons and the engine work on its asks, answers and rows.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The text of a program in the sources of a project's BPF objects: bpf/OBJECT.bpf.c, and the headers that it includes
 from there."""
 

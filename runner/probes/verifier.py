@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Reads what the verifier and libbpf said. The only place that knows their texts."""
 
 from __future__ import annotations

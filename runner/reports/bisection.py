@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a bisection found, for a terminal. Its page in the site shows the same words."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A run as test systems see it: a suite per cell, a case per probe, each passed, failed, skipped or in error.
 
 An error is the absence of an answer. Failures and errors are there exactly when the exit status of the run is 1 and 2.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Everything about one cell, one probe in it, and a cell that was booted once more, for a terminal."""
 
 from __future__ import annotations

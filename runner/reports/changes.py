@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The difference between two runs, kernels or cells: for the terminal, and for scripts."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What is documented about kfuncs, held against kernels: each statement, and a checkout of ebpf-docs."""
 
 from __future__ import annotations

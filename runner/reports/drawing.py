@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the reports for a terminal are drawn with: one mark and colour for each word, and lines that any width shows.
 
 Rich pads what it lays out to a rectangle; in a pipe, and in copied text, those blanks are noise.

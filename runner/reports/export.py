@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The machine interface: a run as one JSON document, or as CSV, and one cell read back from the document.
 
 Schema 1: fields are added, never renamed or removed.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a run has to tell: what is broken and what has no answer, grouped so that one cause is one finding."""
 
 from __future__ import annotations

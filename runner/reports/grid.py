@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The availability grid: subject and type by kernel and architecture, for a terminal; its causes, for Markdown too."""
 
 from __future__ import annotations

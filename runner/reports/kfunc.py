@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What was measured about a kfunc, as `runner report availability --format json` wrote it, for people.
 
 Nothing here reads a store: the document may be another machine's, and is hostile until parsed.

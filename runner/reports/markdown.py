@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The grid, its causes and what is open as Markdown: reports/availability.md, and for GitHub Actions.
 
 Equal answers give equal text below the heading: nothing there tells a time, an attempt or a host.

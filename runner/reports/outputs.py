@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What tests printed that did not end as expected; and the files that guests left, on this machine."""
 
 from __future__ import annotations

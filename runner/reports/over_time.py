@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Answers over all stored runs: since when a subject is available and what is odd about it; and the history of one."""
 
 from __future__ import annotations

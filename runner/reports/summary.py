@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a person reads after the grid: cells that are not clean, what is broken or unanswered, and the totals."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Suites and cases as test systems read them: JUnit XML, KTAP, KCIDB."""
 
 from __future__ import annotations

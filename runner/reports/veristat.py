@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What `veristat -C` and `-R` read: a CSV of the programs that were given to the verifier, from their exported form."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What of which type has which state on which kernel: a judged run as a grid of states."""
 
 from __future__ import annotations

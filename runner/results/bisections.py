@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A bisection: a run of that kind, with a document that is rewritten after each answer, so that it can be resumed.
 
 It says what was asked of which kernels, every reply, and, when it came to its end, where the answer changed. The

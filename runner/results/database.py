@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """How the results database is laid out, opened, locked and written to, and what a user is told when that fails."""
 
 from __future__ import annotations

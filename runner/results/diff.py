@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What became of the answers between two runs, two kernels, or two cells. Pure: judged cells in, changes out.
 
 A change is one of the answer. What differs from boot to boot (addresses, counters within what is expected) is none.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the eBPF Docs project says about kfuncs, held against what kernels answered.
 
 Its versions are those of the mainline: a stable kernel that has more than its series says got it as a backport, which

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The files that lie beside the database: consoles, and the traces of programs that somebody asked to keep.
 
     runs/<run>/<cell>/console.log             the first attempt

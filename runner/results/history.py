@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One subject over all runs: each change of an answer with its evidence, and what kernels' BTF declares it to be."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What is known of each kfunc besides its states: how kernels declare it, what was claimed, a program that calls it."""
 
 from __future__ import annotations

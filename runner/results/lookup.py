@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Which stored answers are meant: by a word, or by the cells of a matrix when nothing is named."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Stores of several machines or CI jobs become one, without loss and without doubles; and old runs are deleted.
 
 Runs with one id are shards of one run: their cells and results are united. That is what `matrix run --run-id` is for;

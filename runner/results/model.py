@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A run and what it answered, as the store keeps it and as the reports read it. Frozen, no I/O."""
 
 from __future__ import annotations

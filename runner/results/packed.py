@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A result as the database holds it: its JSON, compressed against another result of the same kernel.
 
 The text is one line for the cell's result without its answers, then one line for each answer. Two boots of one kernel

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Judged rows, kept beside the store in rows.db: what is asked over all runs then judges only what is new.
 
 Rows are a function of all that a result says (`Final.digest`) and of all that a project expects, and are found by both.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Every answer that is stored, over all matrix runs: which kernel build, when, and the rows of each.
 
 A year of nightly runs holds few different rows. What was judged once is found in runner.results.rowcache.

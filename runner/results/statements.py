@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What is said about kfuncs, held against what kernels answered: where it is true, false, or not decided.
 
 That is another question than a verdict: a page that is wrong since v6.11 has a false statement there, and a probe whose

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Writing the results store: SQLite in WAL mode, one writer, any number of readers, one commit per finished cell."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Since which kernel, in which series, on which architecture: what is known over all kernels that were run.
 
 Says no more than was measured: between two kernels that answered differently lies the change, and where in between

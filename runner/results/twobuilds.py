@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Two builds of one object, asked in the same boots or one after the other: what differs.
 
 Pure: judged cells in, changes out.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`make bench`: the goals, as ratios measured in one run on one machine. Exit status 1 when one is missed.
 
 A ratio needs no fast machine: both sides of it are measured here, one after the other.

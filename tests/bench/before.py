@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """An older commit to compare with: a checkout with a virtual environment of its own, in a folder that is removed."""
 
 from __future__ import annotations

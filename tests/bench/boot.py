@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """From vng's start to a working ssh command, over a raw qemu boot of the same kernel to its first user program."""
 
 from __future__ import annotations

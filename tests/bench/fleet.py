@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A fleet of 64 hosts and 10,000 cells, simulated: what the controller does for each, and how good its order is.
 
 Real are the controller, the scheduling, the store and the answers, which are recorded ones. Hosts, workers and time are

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What `runner load` costs: an object of twenty programs over the boot of its cell; each alone over all together."""
 
 from __future__ import annotations

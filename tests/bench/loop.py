@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What one would write without this project: a loop over kernels, a plain `vng --exec` for each, one after another."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the default matrix costs: how busy the slots are, what a plain loop takes, what the controller needs; and what
 it costs when nothing changed."""
 

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A thousand cells on 64 workers: what the controller does for each, and whether it grows. Guests are fakes."""
 
 from __future__ import annotations

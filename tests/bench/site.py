@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The site with 400 kfuncs on 24 kernels, from the disk, in Chromium: its first paint, a keystroke in the search."""
 
 from __future__ import annotations

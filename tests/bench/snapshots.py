@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a start from a snapshot saves: `runner load` of a small object, over the same with boots.
 
 With `make bench BEFORE=COMMIT` that commit does the boots; otherwise this one does, with --no-snapshot.

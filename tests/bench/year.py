@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A year of nightly runs: 100 cells, 400 kfuncs asked for two program types, new builds of all kernels each fortnight.
 
 As a nightly does, a new build is booted, and so is a sample of the others; the answers of all others are reused.

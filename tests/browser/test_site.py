@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The site in a real browser, from the disk: fast, usable with mouse and keyboard, and harmless.
 
 Needs chromium (`apt-get install chromium`); without it these tests are skipped, and say so.

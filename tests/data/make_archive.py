@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Makes tests/data/archive, a tiny signed Debian archive: `python -m tests.data.make_archive`. Needs gpg and dpkg-deb.
 
 The result is committed, and its private key was thrown away, so the tests need neither.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Makes tests/data/mainline, a tiny server of mainline kernels: `python -m tests.data.make_mainline`.
 
 The result is committed, and its private key was thrown away, so the tests need neither gpg nor dpkg-deb's builder.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A fake machine that writes down what its guests are asked, and is made of what a file in its cache says."""
 
 from __future__ import annotations

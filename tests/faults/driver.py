@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`python -m tests.faults.driver ARGUMENTS`: the command line as it is, but every guest is a fake of machine.py."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Takes the place of a qemu that continues a saved machine: `fakeqemu.py SCENARIO ARGUMENT...`, in the guest's folder.
 
 Speaks QMP, and answers as a warm agent with what recorded.py has. What it does wrong, and when, is the scenario's name.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The ssh server of fakevng.py: a real one, with an agent that replays recorded.py and misbehaves as it is told."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Takes the place of vng and qemu: `fakevng.py SCENARIO PORT KEYS`. A console on stdout, a real ssh server on PORT.
 
 What it does wrong, and when, is the scenario's name; what it answers is recorded.py's.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Nothing of ours is left: no process, no file, no lock that is held."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A fake machine whose guests say what a real kernel said, and fail as their kernel's name in the matrix tells.
 
 `NAME` and `NAME.7` fail whenever their cells are run, `NAME-once` only in its first attempt.

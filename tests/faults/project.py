@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A project whose guests are fakes: real matrix, lock, claims, store and command line."""
 
 from __future__ import annotations

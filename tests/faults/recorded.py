@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a real 6.12.117 said on x86_64, replayed: fakes give true answers, so that a wrong one shows.
 
 Python's own library alone: fakevng.py must start fast.

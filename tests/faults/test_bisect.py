@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A bisection over real xdist workers and fake guests, into a real store."""
 
 from __future__ import annotations

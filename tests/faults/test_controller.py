@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The controller is stopped, killed, and goes on; guests are fakes, all else is as a user runs it."""
 
 from __future__ import annotations

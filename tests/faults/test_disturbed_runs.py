@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Runs whose controller and workers are killed at random moments, whose guests fail at random, and that are resumed.
 
 Processes, signals, store and command line are real; a guest replays what a real kernel answered. Every raw answer that

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A disk that is really full, at each stage: an InfraError that says what to do, and nothing that looks finished."""
 
 from __future__ import annotations

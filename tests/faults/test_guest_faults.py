@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Everything that a guest can do wrong, against the real boot, console, ssh and supervisor; qemu is a fake.
 
 No fault is an answer: whatever happens, what was answered is what the real kernel said, and the rest has none.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What can go wrong with a snapshot, against the real start, console and supervisor; qemu is a fake.
 
 Where one does not start, a boot takes its place, and that is said once.

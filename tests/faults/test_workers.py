@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What can happen to workers, with real xdist workers; guests are fakes."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Real guests: a project like a user's, and the runner as a user starts it."""
 
 from __future__ import annotations

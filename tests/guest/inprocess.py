@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One cell of the default matrix in this process, with something done to its guest that no user can ask for."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Something is taken from a real guest: the answers change to the right cause, and never to "absent"."""
 
 from __future__ import annotations

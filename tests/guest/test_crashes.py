@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A question that takes a real kernel down costs only itself, and its last words are kept."""
 
 from __future__ import annotations

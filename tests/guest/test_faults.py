@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The faults that matter most, done to real guests. tests/faults has all of them, with fakes.
 
 Whatever happens: what was answered is right, the rest has no answer and says why, and nothing is left.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A real guest tries what a hostile kernel would try first: to reach its host, and to write where it may only read."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner load` on real kernels: each reason why something does not load or attach, and what an object can cost."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Without its calls of kfuncs, no program shows a kfunc at work."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """One cell of a real run is booted again: it answers the same, and shows more."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A real kernel that comes from servers: of mainline builds, of Ubuntu's archive, of Debian's snapshot archive, of rpm
 packages, of container images.
 

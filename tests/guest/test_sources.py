@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A kernel of this machine answers like the archive's: one that lies as a build left it."""
 
 from __future__ import annotations

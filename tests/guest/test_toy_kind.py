@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A kind of probe is added by one folder and one module of the agent, and nothing else.
 
 A copy of the package gets a kind `toy`: what does a file below /proc/sys say? Everything that works on probes then

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a kernel counts for a program is what veristat says of it there: Debian's, in the very guest that was asked."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Hosts made of namespaces: each has its own network, processes, name, home, cache and sshd. Needs root.
 
 The hosts hang on a bridge of this machine and reach nothing but it and each other. All that is made here goes again:

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What happens to a run when something happens to its hosts. Real ssh, sshd and networks; the guests are fakes."""
 
 from __future__ import annotations

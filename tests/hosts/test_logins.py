@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Hosts as people have them: their shells, keys, users, known_hosts and jumps. Real ssh and sshd."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A real matrix on three hosts, one of which is cut off in the middle: the grid is that of a single host."""
 
 from __future__ import annotations

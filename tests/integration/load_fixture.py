@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner load` in a project of its own: an object of two programs, and fakes in place of guests."""
 
 from __future__ import annotations

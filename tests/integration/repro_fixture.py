@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A project with one stored cell, and fakes in place of the guests that are booted again."""
 
 from __future__ import annotations

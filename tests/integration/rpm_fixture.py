@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Repositories of rpm packages, made with rpmbuild and createrepo_c, signed with a key made for the test."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The agent's view of the real BPF object: opened by the host's libbpf, never loaded."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The archive through apt: signatures, exact versions, damaged and missing downloads."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A bisection over commits: a real git, and kernels that are one line of text."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner bisect` about a user's own program, from its command line to what it prints; nothing is booted."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a bisection does with processes: it reads packages with dpkg-deb, and outlives its own death."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner kernels build` and `runner bisect --git` as they are typed; nothing is built and nothing is booted."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """An exception that nobody expected is a fault of this program: exit 2 and one line, whatever it was and wherever."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Commands over many runs, and a run that is held against an earlier one; nothing is booted."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Downloads: what is whole and right comes, everything else leaves nothing behind."""
 
 from __future__ import annotations

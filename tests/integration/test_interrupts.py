@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Which children a second Ctrl-C ends, while threads and children of this process come and go."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Answers that are kept: which cells boot after a change, and what exactly they are asked. Guests are fakes.
 
 Two kernels are asked about three claims and the census; then something changes.

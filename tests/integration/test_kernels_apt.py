@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels in archives of Debian packages that are not Debian's: Ubuntu's, by its layout, and any that is described."""
 
 from __future__ import annotations

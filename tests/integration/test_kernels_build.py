@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Building a kernel, with a tree whose makefile has the targets of a kernel's and compiles one line."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels of this machine: installed, lying in a folder, built in a tree. Copied as they were pinned, or not at all."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Mainline kernels, from a server on 127.0.0.1 with the layout of the real one: whole, old, broken, lying, unsigned."""
 
 from __future__ import annotations

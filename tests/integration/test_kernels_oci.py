@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels in images: what is taken out of one, and a real skopeo with a registry on 127.0.0.1."""
 
 from __future__ import annotations

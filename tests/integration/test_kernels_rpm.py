@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels in rpm packages: real ones, made by rpmbuild, in a repository on 127.0.0.1."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels of Debian's past, from a server on 127.0.0.1 with the interface of the snapshot archive."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner load`: what it begins, resumes and refuses, and how it ends; guests are fakes."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """`runner load` of a source, and `--watch`: what a save begins, what ends it; guests are fakes, clang is real."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Object files as users have them: what can be read of them, and what is said of those that cannot be used."""
 
 from __future__ import annotations

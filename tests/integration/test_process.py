@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Child processes: whatever happens, nothing that was started here is left."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The store at its limits: kill -9 in the middle of writes, and a year of nights."""
 
 from __future__ import annotations

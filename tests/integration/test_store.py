@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The store between processes: made once, waited for, and cleaned up after one that was killed."""
 
 from __future__ import annotations

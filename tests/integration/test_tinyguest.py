@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Guests of a few bytes, for real: emulation works, and silence is found."""
 
 from __future__ import annotations

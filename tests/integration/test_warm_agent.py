@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The agent that waits for questions, and the connection to it: both ends, over a socket in the place of a port."""
 
 from __future__ import annotations

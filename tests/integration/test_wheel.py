@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The wheel brings all that it needs: it works in an empty folder, for a user who may write nowhere but at home."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A server on 127.0.0.1 that has files, and faults."""
 
 from __future__ import annotations

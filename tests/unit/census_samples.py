@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A generated census: hundreds of kfuncs on dozens of kernels, as large as a night's run becomes."""
 
 from __future__ import annotations

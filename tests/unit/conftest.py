@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Unit tests start no process: what does belongs to tests/integration."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Small kernels on the disk: images that are text, modules that modinfo and depmod can read."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Generated runs that look like real ones: eight cells, eleven kfuncs, two program types, about a hundred claims."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The syntax trees of runner/, each parsed once, for the tests that read the code itself."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """KVM is used only where a guest ran under it; how many guests run at once."""
 
 from __future__ import annotations

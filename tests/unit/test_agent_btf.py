@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The agent's reader of BTF, with the host's libbpf, on BTF made here by hand."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """How the agent takes a census, and asks without an obstacle; the kernel behind it is made up."""
 
 from __future__ import annotations

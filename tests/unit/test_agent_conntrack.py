@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Netlink and entries of the kernel's connection tracking table, as a kernel sends them, and as it does not."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Finding kfuncs in BTF, with the host's libbpf, on BTF made here by hand: a vmlinux and a module on top of it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The layout of structures that kfuncs take, from BTF made here by hand: half of it in vmlinux, half in a module."""
 
 from __future__ import annotations

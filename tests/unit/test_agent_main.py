@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The agent's protocol: a probe that goes wrong is that probe's failure alone."""
 
 from __future__ import annotations

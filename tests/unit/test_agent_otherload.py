@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A program is loaded as another type: what the kernel says of the type is not what it says of the program."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a bisection makes of its evidence: declarations, known issues, builds of one version; and how it is said."""
 
 from __future__ import annotations

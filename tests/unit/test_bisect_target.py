@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a bisection asks, and what it makes of the answers of real kernels."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What kernels and cells are called: no two cells alike, whatever a matrix and its lock hold."""
 
 from __future__ import annotations

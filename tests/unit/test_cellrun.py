@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What happens to one cell, with fake guests: faults keep their names, and cost what they must and no more."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Who is said to have crashed a kernel: what did it twice, the second time alone. All others keep their answers."""
 
 from __future__ import annotations

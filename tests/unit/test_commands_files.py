@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Which files a command has in its guest: what is named, and nothing else of this machine."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a command did in a guest, held against what is expected of it. No answer is the default."""
 
 from __future__ import annotations

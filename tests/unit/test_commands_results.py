@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Parsers of test output, on what real programs printed: tests/data/commands/output. And on what none should print."""
 
 from __future__ import annotations

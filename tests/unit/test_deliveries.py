@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a worker sends is believed only when it is about the cell that the worker was given."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The console, on what real kernels printed (tests/data/console) and on what a hostile one might."""
 
 from __future__ import annotations

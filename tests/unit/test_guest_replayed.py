@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """How the qemu of a guest that may be saved is started, and the one that continues it."""
 
 from __future__ import annotations

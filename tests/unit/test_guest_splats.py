@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a kernel reports by itself: on what real kernels printed (tests/data/console), and on what others print.
 
 The reports below are put together from the format strings of the kernel's sources: mm/kasan/report.c,

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """When a worker is ended: it says nothing, or is not done within its limits. The time here does not pass by itself."""
 
 from __future__ import annotations

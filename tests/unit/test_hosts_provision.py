@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """How a host is made ready, as far as that is words; tests/hosts does it for real."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A kernel on its way to another cache: it arrives whole, or not at all."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What CI reads while a run goes on: one JSON object per line, on stdout alone."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a kernel says of itself: its .config, in a file or built into an image, whatever compresses that."""
 
 from __future__ import annotations

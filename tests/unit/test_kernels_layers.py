@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """An image's layers as one tree: what is hidden, what is linked, what is refused."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Imports go one way; this is the picture of docs/architecture.md, held."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Every wait has a limit of matrix.yaml or hosts.yaml, and the documentation lists them all."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kernels as `--kernel` names them, among those that the default matrix has pinned."""
 
 from __future__ import annotations

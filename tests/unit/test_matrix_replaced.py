@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What `runner kernels lock` says of a pin that moved."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Where the archive is: the user's word, or the host's own apt."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What libbpf and the verifier say, and the cause that it is. The texts are of real kernels: 6.1.192, 6.12.117."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a run teaches about objects, and how it is put into a file that people write."""
 
 from __future__ import annotations

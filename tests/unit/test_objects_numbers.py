@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the verifier counted: as it is shown, exported, and compared by veristat."""
 
 from __future__ import annotations

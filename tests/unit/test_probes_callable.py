@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Every kfunc that a TC or XDP program may call has a claim that calls it, on every kernel whose census is stored.
 
 tests/data/census is what kernels answered: `python -m tests.record` writes it anew.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Judging a census, on what real kernels answered about some of their kfuncs, and on what can go wrong around it."""
 
 from __future__ import annotations

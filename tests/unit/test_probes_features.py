@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Helpers, and types of programs, maps and attachments: what answers mean. The logs are real kernels' own."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Judging, on what real kernels answered, and on what can go wrong around them."""
 
 from __future__ import annotations

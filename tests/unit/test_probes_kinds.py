@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Kinds of probe: found by their folders, each with all that the rest of the program needs."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A call that libbpf could not resolve: why, from what real guests answered (and never "absent" without evidence)."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """CSV, JUnit, KTAP, KCIDB and GitHub say what the run says, to readers that others wrote."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The grid is true, and it can be read at any width, without colour, and without UTF-8."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What was measured about a kfunc, read from the document that the reports write; no kernel is asked."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Reports know no kind of probe: one that they have never seen is shown, counted and exported like any other."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A deviation that is understood is shown apart, in every report, and excuses nothing else."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The grid of users' objects: in their order, with what was expected told apart, and every cause said once."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What tests printed, for people; and files out of guests, whose names are hostile, on this machine."""
 
 from __future__ import annotations

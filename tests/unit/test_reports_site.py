@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The site's files: complete, linked, permanent, and harmless whatever a guest says."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The end of a run's report: what is wrong, and how to look at it."""
 
 from __future__ import annotations

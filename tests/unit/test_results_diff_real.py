@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Two runs of real kernels' answers compared: what may vary is no change, and every other answer is one."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Stores are joined without loss or doubles, and made smaller without touching what stays."""
 
 from __future__ import annotations

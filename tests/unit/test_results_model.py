@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A run never loses a cell, and the last result of a repeated cell counts."""
 
 from __future__ import annotations

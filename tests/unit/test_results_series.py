@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Rows over all runs: judged once, kept, and never those of another answer or another expectation."""
 
 from __future__ import annotations

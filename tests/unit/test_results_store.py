@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The store keeps what was finished: through kill -9, repeats, damage, and a year of nightly runs."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Since when, and what is not as one would expect: no more is said than was measured."""
 
 from __future__ import annotations

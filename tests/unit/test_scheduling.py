@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Who gets which cell: played with hosts of given speed, against a clock of our own."""
 
 from __future__ import annotations

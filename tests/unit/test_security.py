@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the code must never do with text that came from elsewhere. docs/security.md says why."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The store: an entry is whole and verified, or it is not there, whatever happens to its maker."""
 
 from __future__ import annotations

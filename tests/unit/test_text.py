@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Hostile text from guests does no harm in a terminal, in rich, in Markdown."""
 
 from __future__ import annotations

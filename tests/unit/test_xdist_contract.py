@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What runner/engine/ uses of xdist and execnet beyond their documented names is still there, and the same."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Builds of kernels with made-up answers, for what looks at many runs."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the census of a kernel means. Pure; only the kernel's own words make anything but "no answer" of it."""
 
 from __future__ import annotations

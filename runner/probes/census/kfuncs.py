@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """bpf/kfuncs.yaml: the kfuncs that some kernel has or had, by the object that holds them.
 
 Kernels whose BTF has no `bpf_kfunc` tags (before v6.10, or an older pahole) are asked by these names. And a name that

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Claims: what is said about a kfunc, held against what a program that calls it observed."""
 
 from __future__ import annotations

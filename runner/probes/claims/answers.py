@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a guest is asked about a claim, what it answers, and whether that is what was predicted. Pure."""
 
 from __future__ import annotations

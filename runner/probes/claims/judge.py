@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """From what a cell answered to claims to rows. Pure: a wrong expectation is corrected without a boot.
 
 No answer is the default. Only the kernel's own words make anything else of it.

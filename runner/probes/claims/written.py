@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Claims as bpf/NAME.yaml has them: what is said about kfuncs, and for which kernels. docs/claims.md explains it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Commands: does a user's own test pass on a kernel, as a whole and test by test?"""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Checks on the host, before anything boots, whether a guest can start a user's program. Its bytes are hostile."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Reads the files that a command needs: what is named, and below a folder everything, but no link out of it."""
 
 from __future__ import annotations

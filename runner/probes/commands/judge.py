@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Turns what a command did in a guest into rows: one for each of its tests, and one for itself. Pure.
 
 No answer is the default: a limit that was reached, a guest that was lost, an output without a test say nothing about a

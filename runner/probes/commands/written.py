@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A user's commands as bpf/NAME.yaml and matrix.yaml name them, and what is expected. docs/exec.md explains it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Features: which helpers may TC and XDP programs call, and which types of programs, maps and attachments are there?"""
 
 from __future__ import annotations

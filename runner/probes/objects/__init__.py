@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Objects: does a user's own object file load on a kernel, as a whole and program by program, and if not, why?"""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Why a program, a map or an object was not loaded: one word for the cause, and a name. Pure.
 
 libbpf's texts are those of 1.1 to 1.7; the verifier's own are in runner.probes.verifier.

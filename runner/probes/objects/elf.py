@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A user's object file: read, checked, and copied with weak symbols. Its bytes are hostile until they are parsed."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Adds entries of `expect:` to the text of bpf/NAME.yaml; comments and layout stay as they are."""
 
 from __future__ import annotations

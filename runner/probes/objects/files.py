@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Finds the object files that a project names, reads each, and checks what is said of it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Turns what a kernel answered about an object into rows. Pure.
 
 No answer is the default: only libbpf's and the kernel's own words make anything else of it.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What deviates in a run, as entries of `expect:`; and entries that no kernel needs any more. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What the verifier and the kernel counted while a program was loaded. Pure."""
 
 from __future__ import annotations

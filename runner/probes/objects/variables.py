@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Global variables of an object: the copy in which some have another value, as a loader sets `const volatile` ones.
 
 What is read are the object's symbols and its BTF (Documentation/bpf/btf.rst); both are hostile until they are parsed.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A user's objects as bpf/NAME.yaml and matrix.yaml name them, and what is expected. docs/load.md explains it."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A run as a static site: one folder, no server, no request to anywhere, opens from the disk.
 
     index.html, <arch>-<type>.html   the grid kfunc x kernel

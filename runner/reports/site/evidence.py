@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a click on a square shows, as scripts: a page from the disk may load scripts, and may not fetch.
 
 data/kfunc/<subject>.js        states and verdicts of a subject in every cell

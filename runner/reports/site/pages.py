@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """The pages of the site: what the templates in runner/reports/templates are given."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+// SPDX-License-Identifier: GPL-2.0-or-later
+
 // The page's own behaviour. Alpine binds it to the markup; evidence comes as scripts, since file:// allows no fetch.
 "use strict";
 

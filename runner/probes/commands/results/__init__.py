@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Reads which tests a command ran, and how each ended, from what it printed or wrote. Pure; all of it is hostile."""
 
 from __future__ import annotations

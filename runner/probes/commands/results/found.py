@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What every parser of test output gives: tests by name, each once, all of it bounded and fit to be shown."""
 
 from __future__ import annotations

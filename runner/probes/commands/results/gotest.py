@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Reads the output of a Go test binary: the text of -test.v, also as -test.v=test2json marks it, and test2json's lines.
 
 Formats: testing/testing.go and cmd/internal/test2json/test2json.go of Go 1.27.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Reads JUnit XML, as pytest, gtest, ctest, gotestsum and others write it: from files, or out of the output.
 
 Read element by element, so that a file that was cut has the results up to there. A document that declares anything

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Reads the output of a Rust test binary: libtest's text, and the lines of `--format json`.
 
 Formats: library/test/src/formatters/{pretty,json}.rs of Rust 1.97.

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """Reads TAP, versions 12 to 14, and the kernel's KTAP: subtests are indented, and their parent's line follows them.
 
 Formats: testanything.org's specification of version 14; Documentation/dev-tools/ktap.rst. Also node-tap's braces, and
