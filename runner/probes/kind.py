@@ -35,6 +35,7 @@ from runner.yamlfile import Location
 
 CRASHED = "crashed the kernel"
 VMLINUX = "vmlinux"
+OTHERS = "others"  # the family of what has none begins so
 UNNAMED = "the kernel's BTF does not name it"
 NO_ANSWER_WORD = StateWord(NO_ANSWER, -1, Mark("?", "?", "bold magenta"))
 

@@ -12,9 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runner.probes.kind import NO_ANSWER_WORD, GridPlace, Kind
+from runner.probes.kind import NO_ANSWER_WORD, OTHERS, GridPlace, Kind
 
-__all__ = ["KINDS", "NO_ANSWER_WORD", "OPTIONS", "PROBE_ENTRIES", "GridPlace", "Kind"]
+__all__ = ["KINDS", "NO_ANSWER_WORD", "OPTIONS", "OTHERS", "PROBE_ENTRIES", "GridPlace", "Kind"]
 
 
 def _found() -> dict[str, Kind[Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeVar
 
@@ -64,7 +64,19 @@ def findings(grid: Availability, issues: Iterable[KnownIssue] = (), run_id: str 
         command = show_command(cell.id, first.probe, run_id, every=first.about is About.NO_ANSWER)
         where = places(grid, {cell.id for cell, _ in group})
         found.append(Finding(first.about, first.what, where, first.details, command, first.kind))
-    return tuple(sorted(found, key=lambda finding: list(About).index(finding.about)))
+    together = (_of_types(group) for group in alike(found, lambda it: (it.about, _stem(it), it.where, it.details)))
+    return tuple(sorted(together, key=lambda finding: list(About).index(finding.about)))
+
+
+def _stem(it: Finding) -> str:
+    """Without the type of a probe that is broken."""
+    return it.what.partition(":")[0] if it.about is About.BROKEN else it.what
+
+
+def _of_types(group: Sequence[Finding]) -> Finding:
+    """One for probes that differ in the type alone: `alloc-tcp:tc, xdp`."""
+    types = ", ".join(dict.fromkeys(it.what.partition(":")[2] for it in group))
+    return replace(group[0], what=f"{_stem(group[0])}:{types}") if len(group) > 1 else group[0]
 
 
 def show_command(cell_id: str, probe: str = "", run_id: str = "", *, every: bool = False) -> str:

@@ -17,10 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.model import ProgType, Row, Verdict
-from runner.probes.kinds import KINDS, GridPlace, Kind
+from runner.probes.kinds import KINDS, OTHERS, GridPlace, Kind
 from runner.reports.drawing import Trimmed, columns, state_mark, state_words
 from runner.reports.findings import subject_cause
-from runner.results.availability import Availability, Column, Topic, places
+from runner.reports.table import Line, archs_note, archs_of, lines, shared
+from runner.results.availability import Availability, Column, Topic, is_beside, places
 from runner.text import counted, plain, some
 
 _CAUSE_WIDTH = 160
@@ -43,21 +44,18 @@ class Grid:
             return
         why = notes(grid)
         parts = [part for table in _tables(self, why, options.max_width) for part in (table, Text())]
-        parts.append(_legend(grid))
-        if grid.hidden:
-            were = "was" if grid.hidden == 1 else "were"
-            more = f"{counted(grid.hidden, f'more {head(grid.topics)}')} {were} asked about"
-            parts.append(Text(more + (f": {self.every_hint}" if self.every_hint else ""), "dim"))
+        parts += [legend(grid), *more(self)]
         if why.notes:
             parts += [Text(), Text("Why", "bold"), _why(why.notes)]
         yield Trimmed(Group(*parts))
 
 
 def _tables(shown: Grid, why: Notes, width: int) -> Iterator[RenderableType]:
-    """As few as fit. A column for each kernel, with the marks of all its architectures."""
+    """As few as fit. A column for each kernel."""
+    every = _titled(shown.grid, lines(shown.grid, lambda topic, column: _field(shown, why, topic, column).plain))
+    blocks = [_block(shown, why, every, name, on) for name, on in shown.grid.kernels]
     for gap, around in _GAPS:
-        lead = _lead(shown.grid, gap)
-        blocks = [_block(shown, why, name, on, gap) for name, on in shown.grid.kernels]
+        lead = _lead(shown.grid, every, gap)
         ends = list(accumulate((_width(it) + 2 * around + 1 for it in blocks), initial=_width(lead)))
         if ends[-1] <= width:
             break
@@ -73,47 +71,49 @@ def _tables(shown: Grid, why: Notes, width: int) -> Iterator[RenderableType]:
         blocks, ends = blocks[fit:], [ends[0], *(end - ends[fit] + ends[0] for end in ends[fit + 1 :])]
 
 
-def _lead(grid: Availability, gap: int) -> list[Text]:
+def _lead(grid: Availability, every: Sequence[Line | str], gap: int) -> list[Text]:
     """Two lines of heads, then subjects and types. Each line repeats its subject's name, so that grep finds it."""
     names = max(len(head(grid.topics)), *(cell_len(_place(topic).name) for topic in grid.topics)) + gap
-    lines, last = [Text(), Text(f"{set_cell_size(head(grid.topics), names)}type", "bold")], ""
-    for line in _lines(grid):
+    lead, last = [Text(), Text(f"{set_cell_size(head(grid.topics), names)}type", "bold")], ""
+    for line in every:
         if isinstance(line, str):
-            lines.append(Text(line, "bold"))
+            lead.append(Text(line, "bold"))
             continue
-        style = "dim" if line.subject == last else ""
-        lines.append(Text.assemble((set_cell_size(_place(line).name, names), style), line.type))
-        last = line.subject
-    return lines
+        subject = line.topic.subject
+        style = "dim" if subject == last else ""
+        lead.append(Text.assemble((set_cell_size(_place(line.topic).name, names), style), line.types))
+        last = subject
+    return lead
 
 
 def _place(topic: Topic) -> GridPlace:
     return KINDS[topic.kind].place(topic.subject)
 
 
-def _lines(grid: Availability) -> Iterator[Topic | str]:
-    """The topics, and before each group its title."""
-    for (kind, group), topics in groupby(grid.topics, key=lambda it: (it.kind, _place(it).group)):
-        mine = tuple(topics)
+def _titled(grid: Availability, every: Sequence[Line]) -> list[Line | str]:
+    """The lines, and before each group, or each of several families, its title."""
+    several = len({grid.family(line.topic) for line in every}) > 1
+    titled: list[Line | str] = []
+    for (kind, group, family), of in groupby(
+        every, key=lambda it: (it.topic.kind, _place(it.topic).group, grid.family(it.topic))
+    ):
+        mine = tuple(of)
         if group:
-            yield KINDS[kind].title([grid.state(topic, column) for topic in mine for column in grid.columns])
-        yield from mine
+            rows = [grid.state(line.topic, column) for line in mine for column in grid.columns]
+            titled.append(KINDS[kind].title(rows))
+        elif several:
+            titled.append(family or OTHERS)
+        titled += mine
+    return titled
 
 
-def _block(grid: Grid, why: Notes, kernel: str, on: Sequence[Column], gap: int) -> list[Text]:
-    """The name of a kernel, its architectures, then their marks or numbers."""
-    columns = []
-    for column in on:
-        fields = [Text() if isinstance(it, str) else _field(grid, why, it, column) for it in _lines(grid.grid)]
-        width = max(len(column.arch), len(f"? {len(why.notes)}"), *(field.cell_len for field in fields)) + gap
-        lines = (Text(column.arch), *fields)
-        columns.append([line.copy() if column is on[-1] else _filled(line, width) for line in lines])
-    return [Text(kernel, "bold"), *(Text().join(parts) for parts in zip(*columns, strict=True))]
-
-
-def _filled(line: Text, width: int) -> Text:
-    line.pad_right(width - line.cell_len)
-    return line
+def _block(grid: Grid, why: Notes, every: Sequence[Line | str], kernel: str, on: Sequence[Column]) -> list[Text]:
+    """The name of a kernel, its architectures where not all have it, then marks or numbers."""
+    fields = (
+        Text() if isinstance(it, str) else Text("/").join(shared([_field(grid, why, it.topic, each) for each in on]))
+        for it in every
+    )
+    return [Text(kernel, "bold"), Text(archs_of(on, grid.grid)), *fields]
 
 
 def _field(grid: Grid, why: Notes, topic: Topic, column: Column) -> Text:
@@ -129,13 +129,24 @@ def _width(lines: Sequence[Text]) -> int:
     return max(line.cell_len for line in lines)
 
 
-def _legend(grid: Availability) -> Text:
+def more(shown: Grid) -> Iterator[Text]:
+    """What has no line, and how to see it."""
+    hidden = shown.grid.hidden
+    if hidden:
+        what = ", ".join(counted(number, f"more {KINDS[kind].subject}") for kind, number in hidden.items())
+        said = f"{what} {'was' if sum(hidden.values()) == 1 else 'were'} asked about"
+        yield Text(said + (f": {shown.every_hint}" if shown.every_hint else ""), "dim")
+
+
+def legend(grid: Availability) -> Text:
     """Of the words that depend on what was expected only those that are there."""
     rows = [grid.state(topic, column) for topic in grid.topics for column in grid.columns]
     there = {KINDS[row.kind].shown_as(row).word for row in rows}
     judged = {it.word for kind in {row.kind for row in rows} for it in KINDS[kind].judged_states} - there
     words = [it for it in state_words(topic.kind for topic in grid.topics) if it.word not in judged]
-    return Text("   ").join(Text.assemble((it.mark.sign, it.mark.style), f" {it.word}") for it in words)
+    several = [Text(note)] if (note := archs_note(grid)) else []
+    marks = (Text.assemble((it.mark.sign, it.mark.style), f" {it.word}") for it in words)
+    return Text("   ").join([*marks, *several])
 
 
 def _why(all_notes: Sequence[Note]) -> RenderableType:
@@ -171,13 +182,13 @@ class Notes:
 
 def notes(grid: Availability) -> Notes:
     """Numbered by state, then in the order in which one meets them when reading the grid."""
-    fields: dict[tuple[str, str], dict[Topic, set[str]]] = defaultdict(lambda: defaultdict(set))
-    firsts: dict[tuple[str, str], Row] = {}
+    fields: dict[tuple[str, str, str], dict[Topic, set[str]]] = defaultdict(lambda: defaultdict(set))
+    firsts: dict[tuple[str, str, str], Row] = {}
     for topic in grid.topics:
         for column in grid.columns:
             row = grid.state(topic, column)
             if (word := KINDS[row.kind].shown_as(row).word) != KINDS[row.kind].best:
-                key = (word, _cause(row))
+                key = (word, _cause(row), row.kind)
                 fields[key][topic].add(column.cell.id)
                 firsts.setdefault(key, row)
     order = [each.word for each in state_words(topic.kind for topic in grid.topics)]
@@ -220,9 +231,10 @@ def head(topics: Iterable[Topic]) -> str:
 
 def question(grid: Availability, of_type: str = "") -> str:
     """What the grid answers, about programs of a type."""
-    asked = {KINDS[topic.kind].question for topic in grid.topics}
+    due = [topic for topic in grid.topics if not is_beside(topic.kind)] or grid.topics
+    asked = {KINDS[topic.kind].question for topic in due}
     words = asked.pop() if len(asked) == 1 else Kind.question
-    words = words.format(subject=head(grid.topics), programs=f"{of_type.upper()} programs".lstrip())
+    words = words.format(subject=head(due), programs=f"{of_type.upper()} programs".lstrip())
     return words[0].upper() + words[1:]
 
 

@@ -186,7 +186,7 @@ def kfunc_report(name: str, known: KfuncData, today: date) -> RenderableType:
 
 def feature_report(it: Feature, known: KfuncData, today: date) -> RenderableType:
     """The same of what is no kfunc."""
-    head = Text.assemble((it.feature, "bold"), f": {it.family}" if it.family else "")
+    head = Text.assemble((it.feature, "bold"), f": {it.family.removesuffix('s')}" if it.family else "")
     parts: list[RenderableType] = [head, *measured_on(known, today), Text(), _states(known.stories(it.feature))]
     if it.brought:
         parts += [Text(f"documented, not measured: {plain(str(it.brought))} (eBPF Docs)", "dim")]

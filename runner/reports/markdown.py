@@ -8,40 +8,52 @@ Equal answers give equal text below the heading: nothing there tells a time, an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 
-from runner.model import Outcome, ProgType
+from runner.model import Outcome
+from runner.probes.kinds import KINDS
 from runner.reports.drawing import state_mark, state_words
-from runner.reports.findings import WRONG, About, Finding, findings
-from runner.reports.grid import Notes, head, notes, question, types_of
+from runner.reports.findings import WRONG, About, Finding, alike, findings
+from runner.reports.grid import Note, Notes, notes, question
 from runner.reports.summary import covers, sentences
-from runner.results.availability import Availability, availability
+from runner.reports.table import Line, archs_note, archs_of, differs, is_nowhere, lines, shared
+from runner.results.availability import Availability, Column, Topic, availability
 from runner.results.model import JudgedRun
-from runner.text import markdown, plain
+from runner.text import markdown, plain, some
 
 Places = Mapping[str, tuple[str, int]]  # what is expected -> file and line where it is written
 
 _SHOWN = 10  # GitHub shows no more annotations of one kind and step
+_WHERE = 6  # groups of subjects that one note names
 SUMMARY_BYTES = 1_000_000  # GitHub refuses more than 1 MiB
-_TYPES: dict[str, str] = {
-    ProgType.TC: "TC programs (`BPF_PROG_TYPE_SCHED_CLS`)",
-    ProgType.XDP: "XDP programs (`BPF_PROG_TYPE_XDP`)",
-}
 
 
-def availability_markdown(judged: JudgedRun, *, every: bool = False) -> str:
+def availability_markdown(judged: JudgedRun) -> str:
     """The document, with a newline at its end."""
-    grid = availability(judged, every=every)
+    grid = availability(judged, whole=True)
     why = notes(grid)
+    usual = _usual(why)
     parts = [
         _heading(judged, question(grid)),
         _kernels(grid),
-        *(_states(grid, why, each) for each in types_of(grid)),
-        _legend(grid),
-        _why(why),
+        *(_states(grid, why, usual) if grid.topics else ["Nothing was asked."]),
+        _why(why, usual),
         _findings(findings(grid, judged.known_issues)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _usual(why: Notes) -> dict[int, Note]:
+    """By their numbers, notes that no field repeats: of a state that has one cause, and the one that most fields share
+    of what is worst."""
+    count, usual = Counter(why.numbers.values()), []
+    for same in alike(why.notes, lambda note: (note.row.kind, note.row.state)):
+        rank = KINDS[same[0].row.kind].rank(same[0].row.state)
+        if rank == 0 or (rank and len(same) == 1):
+            usual.append(max(same, key=lambda note: count[note.number]))
+    return {note.number: note for note in usual}
 
 
 def _heading(judged: JudgedRun, asked: str) -> str:
@@ -65,35 +77,69 @@ def _kernels(grid: Availability) -> str:
     return "## Kernels\n\n" + _table(("kernel", "architecture", "release", "source", "outcome"), rows)
 
 
-def _states(grid: Availability, why: Notes, of_type: str) -> str:
-    top = [head(grid.topics), *(f"{kernel}<br>{column.arch}" for kernel, columns in grid.kernels for column in columns)]
-    rows = []
-    for topic in (topic for topic in grid.topics if topic.type == of_type):
-        fields = []
-        for column in grid.columns:
-            number = why.numbers.get((column.cell.id, topic))
-            sign = state_mark(grid.state(topic, column)).sign
-            fields.append(sign if number is None else f"{sign} <sup>{number}</sup>")
-        rows.append((_code(topic.subject), *fields))
-    title = _TYPES.get(of_type) or (f"`BPF_PROG_TYPE_{of_type.upper()}` programs" if of_type else "Others")
-    return f"## {title}\n\n{_table(top, rows)}"
+def _states(grid: Availability, why: Notes, usual: Mapping[int, Note]) -> Iterator[str]:
+    """Of each kind, what differs between kernels or architectures, by family, and what is the same everywhere."""
+
+    def field(topic: Topic, column: Column) -> str:
+        number, sign = why.numbers.get((column.cell.id, topic)), state_mark(grid.state(topic, column)).sign
+        return sign if number is None or number in usual else f"{sign} <sup>{number}</sup>"
+
+    kernels = ["<br>".join(filter(None, (name, archs_of(on, grid)))) for name, on in grid.kernels]
+    for kind, mine in groupby(lines(grid, field), key=lambda line: line.topic.kind):
+        noun, every = KINDS[kind].subject, list(mine)
+        changing = [line for line in every if any(differs(line, grid))]
+        yield f"## Where kernels or architectures differ: {noun}s\n\n{_legend(grid, kind, usual)}"
+        if not changing:
+            yield "Nowhere."
+        for family, of in groupby(changing, key=lambda line: grid.family(line.topic)):
+            shown = list(of)
+            heads = [noun, *(["type"] if any(it.types for it in shown) else [])]
+            rows = [([_code(it.topic.subject), it.types][: len(heads)], _fields(grid, it.topic, field)) for it in shown]
+            table = _table((*heads, *kernels), ((*names, *fields) for names, fields in rows))
+            yield (f"### {markdown(family)}\n\n" if family else "") + table
+        if same := [line for line in every if line not in changing]:
+            yield f"## Where they do not: {noun}s\n\n{_same(grid, same, field)}"
 
 
-def _legend(grid: Availability) -> str:
-    if not grid.topics:
-        return "Nothing was asked."
-    return ", ".join(f"{it.mark.sign} {it.word}" for it in state_words(topic.kind for topic in grid.topics))
+def _fields(grid: Availability, topic: Topic, field: Callable[[Topic, Column], str]) -> Iterator[str]:
+    for _, on in grid.kernels:
+        yield "/".join(shared([field(topic, column) for column in on]))
 
 
-def _why(why: Notes) -> str:
-    if not why.notes:
-        return ""
+def _same(grid: Availability, every: Sequence[Line], field: Callable[[Topic, Column], str]) -> str:
+    """An item for those with the same marks; what is nowhere comes last, in one."""
+
+    def said(line: Line) -> tuple[bool, str, str]:
+        if is_nowhere(line, grid):
+            return True, "on no kernel", line.types
+        word = KINDS[line.topic.kind].shown_as(grid.state(line.topic, grid.columns[0])).word
+        return False, f"{', '.join(dict.fromkeys(_fields(grid, line.topic, field)))} {word}", line.types
+
+    found = []
+    for of in sorted(alike(every, said), key=lambda of: said(of[0])[0]):
+        _, words, types = said(of[0])
+        names = ", ".join(_code(line.topic.subject) for line in of)
+        found.append(f"- {words}{f' ({types})' if types else ''}: {names}")
+    return "\n".join(found)
+
+
+def _legend(grid: Availability, kind: str, usual: Mapping[int, Note]) -> str:
+    causes = {note.row.state: note.cause for note in usual.values() if note.row.kind == kind}
+    words = (
+        f"{it.mark.sign} {it.word}" + (f" ({markdown(causes[it.word])})" if it.word in causes else "")
+        for it in state_words([kind])
+    )
+    return ", ".join(filter(None, (*words, archs_note(grid))))
+
+
+def _why(why: Notes, usual: Mapping[int, Note]) -> str:
+    told = [note for note in why.notes if note.number not in usual]
     lines = [
         f"- <sup>{note.number}</sup> **{note.row.state}**: {markdown(note.cause)}. "
-        f"Seen for: {markdown('; '.join(note.where))}."
-        for note in why.notes
+        f"Seen for: {markdown(some(note.where, _WHERE, '; '))}."
+        for note in told
     ]
-    return "## Why\n\n" + "\n".join(lines)
+    return "## Why\n\n" + "\n".join(lines) if lines else ""
 
 
 def _findings(found: Iterable[Finding]) -> str:
@@ -119,9 +165,9 @@ def _code(name: str) -> str:
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    lines = [list(head), *(list(row) for row in rows)]
-    lines.insert(1, ["---"] * len(lines[0]))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    found = [list(head), *(list(row) for row in rows)]
+    found.insert(1, ["---"] * len(found[0]))
+    return "\n".join(f"| {' | '.join(line)} |" for line in found)
 
 
 # --- GitHub Actions: a job summary, and annotations beside what is expected -----------------------

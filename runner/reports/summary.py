@@ -17,6 +17,7 @@ from rich.text import Text
 
 from runner.model import CellResult, Kept, Mark, Outcome, Verdict
 from runner.probes.kinds import KINDS
+from runner.reports.brief import Brief
 from runner.reports.changes import builds_report
 from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns, entry, section, whole
 from runner.reports.findings import About, Finding, findings
@@ -41,9 +42,10 @@ def run_report(
     `is_last`, the commands that show evidence name the run.
     """
     grid = Grid(availability(judged, every=every), every_hint, stats)
+    first = grid if every or stats else Brief(grid)
     compared = builds_compared(judged)
     against = [builds_report(compared, grid.grid)] if compared else []
-    return Group(grid, Text(), *against, summary(judged, is_last=is_last))
+    return Group(first, Text(), *against, summary(judged, is_last=is_last))
 
 
 def summary(judged: JudgedRun, *, is_last: bool = True) -> RenderableType:

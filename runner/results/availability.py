@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import groupby
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from runner.model import NO_ANSWER, Outcome, Row
 from runner.model.architecture import arch_order
 from runner.model.version import KernelVersion
+from runner.probes.kind import OTHERS
 from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun
 
@@ -36,15 +38,20 @@ class Topic(NamedTuple):  # a tuple is hashed and compared much faster than a da
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Columns by kernel version, then architecture; topics by subject, then type, or as Kind.place says.
+    """Columns by kernel version, then architecture; topics by family, subject, then type, or as Kind.place says.
 
     Every field has a state.
     """
 
     columns: tuple[Column, ...]
     topics: tuple[Topic, ...]
-    hidden: int  # subjects that were asked about and have no topic here
+    hidden: Mapping[str, int]  # by kind, how many subjects were asked about and have no topic here
     _states: Mapping[tuple[str, Topic], Row]
+    _families: Mapping[tuple[str, str], str]  # by kind and subject
+
+    def family(self, topic: Topic) -> str:
+        """The heading below which long tables list it; empty: it has none."""
+        return self._families.get((topic.kind, topic.subject), "")
 
     def state(self, topic: Topic, column: Column) -> Row:
         """What is known; where nothing was asked or answered, that is "no answer", with the cell's own cause."""
@@ -61,10 +68,11 @@ class Availability:
         return tuple((name, tuple(columns)) for name, columns in groupby(self.columns, key=lambda it: it.kernel))
 
 
-def availability(judged: JudgedRun, *, every: bool = False) -> Availability:
+def availability(judged: JudgedRun, *, every: bool = False, whole: bool = False) -> Availability:
     """The grid of a run: the subjects of which something is expected, and all of a kind of which nothing is.
 
-    Of kinds for which not every type counts, those that do; or, with `every`, all that was asked about.
+    Of kinds for which not every type counts, those that do. With `whole`, every subject, also what is asked beside the
+    claims; with `every`, all that was asked about.
     """
     types = _types(judged.cells)
     states = {(cell.id, _topic(row, types)): row for cell in judged.cells for row in cell.rows if row.state}
@@ -73,13 +81,33 @@ def availability(judged: JudgedRun, *, every: bool = False) -> Availability:
     asked |= {topic for topic in _unanswered(judged.cells, types) if topic[:2] not in answered}
     expected = {row.subject for cell in judged.cells for row in cell.rows if row.verdict is not None}
     judged_kinds = {topic.kind for topic in asked if topic.subject in expected}
-    shown = {topic for topic in asked if every or (counts(topic) and _fits(topic, expected, judged_kinds))}
+    shown = {
+        topic
+        for topic in asked
+        if every
+        or (whole and is_beside(topic.kind))
+        or (counts(topic) and (whole or _fits(topic, expected, judged_kinds)))
+    }
+    families = _families(states, shown)
     return Availability(
         columns=tuple(sorted((_column(cell) for cell in judged.cells), key=_column_order)),
-        topics=_ordered(shown, [topic for _, topic in states]),
-        hidden=len({topic.subject for topic in asked} - {topic.subject for topic in shown}),
+        topics=_ordered(shown, [topic for _, topic in states], families),
+        hidden=Counter(kind for kind, _ in {_named(topic) for topic in asked} - {_named(topic) for topic in shown}),
         _states=states,
+        _families=families,
     )
+
+
+def _named(topic: Topic) -> tuple[str, str]:
+    return topic.kind, topic.subject
+
+
+def _families(states: Mapping[tuple[str, Topic], Row], shown: Set[Topic]) -> Mapping[tuple[str, str], str]:
+    rows: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for (_, topic), row in states.items():
+        if topic in shown:
+            rows[topic.kind, topic.subject].append(row)
+    return {subject: family(mine) for subject, mine in rows.items()}
 
 
 def _types(cells: Sequence[JudgedCell]) -> dict[tuple[str, str], str]:
@@ -96,7 +124,7 @@ def _topic(row: Row, types: Mapping[tuple[str, str], str]) -> Topic:
     return Topic(row.subject, types.get((row.kind, row.subject), row.type) if types else row.type, row.kind)
 
 
-def _ordered(topics: Set[Topic], seen: Sequence[Topic]) -> tuple[Topic, ...]:
+def _ordered(topics: Set[Topic], seen: Sequence[Topic], families: Mapping[tuple[str, str], str]) -> tuple[Topic, ...]:
     """`seen` are topics in the order of the rows."""
     first = {topic: at for at, topic in enumerate(dict.fromkeys(seen))}
     places = {topic: KINDS[topic.kind].place(topic.subject) for topic in topics}
@@ -104,9 +132,11 @@ def _ordered(topics: Set[Topic], seen: Sequence[Topic]) -> tuple[Topic, ...]:
     for topic in sorted(topics, key=lambda it: first.get(it, 0)):
         groups.setdefault(places[topic].group, first.get(topic, 0))
 
-    def order(topic: Topic) -> tuple[int, int, int, Topic]:
-        place = places[topic]
-        return groups[place.group], place.rank, first.get(topic, 0) if place.group else 0, topic
+    def order(topic: Topic) -> tuple[int, int, int, bool, bool, str, Topic]:
+        place, named = places[topic], families.get((topic.kind, topic.subject), "")
+        at = first.get(topic, 0) if place.group else 0
+        last = named.startswith(OTHERS) or not named
+        return groups[place.group], place.rank, at, is_beside(topic.kind), last, named, topic
 
     return tuple(sorted(topics, key=order))
 

@@ -27,7 +27,8 @@ def render(judged: JudgedRun, width: int, *, every: bool = False, encoding: str 
 
 def row(text: str, kfunc: str, prog_type: str) -> list[str]:
     """The fields of one row, kernels joined over the tables."""
-    rows = [line for line in text.splitlines() if line.split("│")[0].split() == [kfunc, prog_type]]
+    heads = [(line, line.split("│")[0].replace(",", "").split()) for line in text.splitlines() if "│" in line]
+    rows = [line for line, head in heads if head[:1] == [kfunc] and prog_type in head[1:]]
     return [part.strip() for line in rows for part in line.split("│")[1:]]
 
 
@@ -35,10 +36,10 @@ def test_states_stand_where_they_belong() -> None:
     text = render(samples.mixed_run(), 120)
     head = next(line for line in text.splitlines() if "6.1.192" in line).split()
     assert head == ["│", "6.1.192", "│", "6.12.117", "│", "6.18.15", "│", "7.3.4"]
-    assert row(text, "bpf_ct_release", "tc") == ["✓       ✓", "✓       ✓", "✓       ✓", "? 3     ? 4"]
-    assert row(text, "bpf_ct_set_nat_info", "xdp") == ["✓       - 2", "✓       ✓", "✓       ✓", "? 3     ? 4"]
-    assert row(text, "bpf_skb_ct_alloc", "tc")[0] == "✓       ✓"
-    assert row(text, "bpf_skb_ct_alloc", "xdp")[0] == "○ 1     ○ 1"
+    assert row(text, "bpf_ct_release", "tc") == ["✓", "✓", "✓", "? 3/? 4"]
+    assert row(text, "bpf_ct_set_nat_info", "xdp") == ["✓/- 2", "✓", "✓", "? 3/? 4"]
+    assert row(text, "bpf_skb_ct_alloc", "tc")[0] == "✓"
+    assert row(text, "bpf_skb_ct_alloc", "xdp")[0] == "○ 1"
 
 
 def test_causes_are_told_once() -> None:
@@ -57,21 +58,21 @@ def test_every_field_is_there_at_every_width(width: int) -> None:
     if width >= 60:
         assert max(map(len, text.splitlines())) <= width
     marks = [mark for kfunc in samples.KFUNCS for it in ("tc", "xdp") for mark in row(text, kfunc, it)]
-    assert " ".join(marks).count("✓") == 6 * (2 * 11 - 4) - 2
+    assert " ".join(marks).count("✓") == 3 * (2 * 11 - 4)
     assert " ".join(marks).count("?") == 2 * 2 * 11
     assert not any(line.endswith(" ") for line in text.splitlines())
 
 
 def test_one_table_for_eight_cells_at_80_columns() -> None:
-    assert render(samples.clean_run(), 80).count("kfunc                 type") == 1
-    assert render(samples.clean_run(), 60).count("kfunc                 type") == 2
+    assert render(samples.clean_run(), 80).count("kfunc                  type") == 1
+    assert render(samples.clean_run(), 50).count("kfunc                 type") == 2
 
 
 def test_no_colour_in_a_pipe_and_marks_in_ascii() -> None:
     text = render(samples.mixed_run(), 100, encoding="ascii")
     assert "\x1b" not in text
-    assert "bpf_skb_ct_alloc       xdp  | o 1     o 1" in text
-    assert "+ usable   o registered   x not allowed   - absent   ? no answer" in text
+    assert "bpf_skb_ct_alloc       xdp     | o 1     | o 1" in text
+    assert "+ usable   o registered   x not allowed   - absent   ? no answer   several marks: x86_64/arm64" in text
 
 
 def test_colour_adds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +111,7 @@ def test_kfunc_that_one_cell_was_not_asked_about_has_no_answer() -> None:
 
 def test_run_in_which_nothing_ran_shows_question_marks_only() -> None:
     text = render(samples.judged(), 120)
-    assert row(text, "bpf_ct_release", "xdp") == ["? 1     ? 1"] * 4
+    assert row(text, "bpf_ct_release", "xdp") == ["? 1"] * 4
     assert "every kfunc (tc, xdp) on every kernel" in text
 
 

@@ -61,7 +61,7 @@ DOCUMENT = {
     },
     "features": [
         {
-            "feature": name, "family": "helper", "brought": {"version": "4.18", "commit": ""},
+            "feature": name, "family": "helpers", "brought": {"version": "4.18", "commit": ""},
             "stories": [
                 {
                     "prog_type": "tc", "archs": ["x86_64"], "best": best,

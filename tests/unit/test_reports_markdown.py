@@ -15,16 +15,26 @@ from tests.unit import results_samples as samples
 
 def test_markdown_tables_hold_every_field() -> None:
     text = availability_markdown(samples.mixed_run())
-    tc, xdp = text.split("## XDP programs")[0].split("## TC programs")[1], text.split("## XDP programs")[1]
-    x, four = "○ <sup>1</sup>", " | ? <sup>3</sup> | ? <sup>4</sup> |"
-    assert f"| `bpf_skb_ct_alloc` | {' | '.join('✓' * 6)}{four}" in tc
-    assert f"| `bpf_skb_ct_alloc` | {' | '.join([x] * 6)}{four}" in xdp
-    assert f"| `bpf_ct_set_nat_info` | ✓ | - <sup>2</sup> | ✓ | ✓ | ✓ | ✓{four}" in tc
+    assert "| kfunc | type | 6.1.192 | 6.12.117 | 6.18.15 | 7.3.4 |" in text
+    last = "? <sup>4</sup>/? <sup>5</sup> |"
+    assert f"| `bpf_skb_ct_alloc` | tc | ✓ | ✓ | ✓ | {last}" in text
+    assert f"| `bpf_skb_ct_alloc` | xdp | ○ | ○ | ○ | {last}" in text, "the one cause of a state is told once"
+    assert "○ registered (wrong context: R1 is ctx expected STRUCT \\_\\_sk_buff)" in text
+    assert f"| `bpf_ct_set_nat_info` | tc, xdp | ✓/- | ✓ | ✓ | {last}" in text
+    assert "several marks: x86_64/arm64" in text
     assert "| 7.3.4 | arm64 | `7.3.4+deb13-arm64` |" in text
     assert "`runner cell show 6.12.117-x86_64 --probe xdp-ct-lookup-1:xdp`" in text
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     assert len(tables) >= 3
     assert [len({line.count("|") for line in table.splitlines()}) for table in tables] == [1] * len(tables)
+
+
+def test_what_is_alike_everywhere_has_a_line_by_its_states() -> None:
+    text = availability_markdown(samples.clean_run())
+    same = text[text.index("## Where they do not: kfuncs") :]
+    assert "- ✓ usable (tc, xdp): `bpf_ct_change_status`, " in same
+    assert "- ○ registered (xdp): `bpf_skb_ct_alloc`, `bpf_skb_ct_lookup`\n" in same
+    assert "- on no kernel (xdp): `bpf_dynptr_from_skb`\n" in same, "every kfunc is there, also without a claim"
 
 
 def test_markdown_is_equal_for_equal_answers() -> None:

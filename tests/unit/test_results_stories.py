@@ -161,7 +161,7 @@ def test_what_one_kernel_names_and_another_does_not_is_absent_there() -> None:
         assert [str(it) for it in story.unanswered] == ["6.1.192"]
     document = over_time_document(overview(known), {}, beside, feature_facts(known, {}))
     (first, _) = cast("list[dict[str, object]]", document["features"])
-    assert (first["feature"], first["family"]) == (arena.subject, "map type")
+    assert (first["feature"], first["family"]) == (arena.subject, "map types")
 
 
 @given(st.lists(st.sampled_from([U, R, N, A, Q]), min_size=1, max_size=12))

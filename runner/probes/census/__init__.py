@@ -28,7 +28,7 @@ from runner.probes.census.answers import NAME, CensusBody, probe_of, tagged, tak
 from runner.probes.census.judge import CensusJudge, CensusNames
 from runner.probes.census.kfuncs import KfuncList, load_kfuncs
 from runner.probes.files import ProbeFile
-from runner.probes.kind import Kind, Need, Pairs
+from runner.probes.kind import OTHERS, Kind, Need, Pairs
 
 
 class Census(Kind[CensusNames]):
@@ -121,7 +121,8 @@ class Census(Kind[CensusNames]):
 
     def family(self, row: Row) -> str:
         """Of kfuncs that no file is about: what holds them."""
-        return str(row.details["family"] or row.details["object"])
+        holder = row.details.get("object", "")
+        return str(row.details.get("family") or (f"{OTHERS} in {holder}" if holder else ""))
 
     def declared(self, row: Row) -> Iterable[str]:
         """The prototype, then each structure that programs hand to it, from BTF."""

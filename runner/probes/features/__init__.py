@@ -33,7 +33,7 @@ from runner.probes.verifier import plain_words, platform_trouble, verdict_line
 NAME = "features"
 HELPERS, MAPS, PROGRAMS, ATTACH = "bpf_func_id", "bpf_map_type", "bpf_prog_type", "bpf_attach_type"
 _ENUMS = {MAPS: "BPF_MAP_TYPE_", PROGRAMS: "BPF_PROG_TYPE_", ATTACH: "BPF_"}
-_FAMILIES = {HELPERS: "helper", MAPS: "map type", PROGRAMS: "program type", ATTACH: "attach type"}
+_FAMILIES = {HELPERS: "helpers", MAPS: "map types", PROGRAMS: "program types", ATTACH: "attach types"}
 _FUNC, _ENDS = "BPF_FUNC_", ("_unspec", "_UNSPEC", "_DEPRECATED")
 ABSENT, REFUSED, DECLARED, AVAILABLE = "absent", "not available", "declared", "available"
 # What the verifier says when a program type may not call a helper: until 6.13 the first, from 6.14 on the last.
