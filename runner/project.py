@@ -15,7 +15,6 @@ from typing import Self
 
 import platformdirs
 
-import runner
 from runner.caches import cache_root
 from runner.errors import UserError
 from runner.kernels import Means
@@ -25,6 +24,7 @@ from runner.matrix.lock import Mode, read_lock, settle, write_lock
 from runner.matrix.named import named_kernels
 from runner.model import Asked, Cell, Limits, Lock, Plain
 from runner.probes import Expectations
+from runner.probes.files import BUILTIN, PACKAGE
 from runner.results.lookup import newest, run_of_cell
 from runner.results.model import JudgedRun, RunKind, judge_run
 from runner.results.store import ResultStore
@@ -32,9 +32,6 @@ from runner.results.store import ResultStore
 log = logging.getLogger(__name__)
 
 DEFAULT_MATRIX = Path("matrix.yaml")
-_PACKAGE = Path(runner.__file__).parent
-# what a wheel brings lies in the package; in a checkout it is the checkout
-BUILTIN = _PACKAGE / "builtin" if (_PACKAGE / "builtin").is_dir() else _PACKAGE.parent
 MEASURED = BUILTIN / "reports" / "availability.json"  # what `runner report availability` wrote of the default matrix
 
 
@@ -56,7 +53,7 @@ class Project:
             here = Path.cwd()
             path = next((it for folder in (here, *here.parents) if (it := folder / path).exists()), BUILTIN / path)
             return cls(load_matrix(path), is_builtin=path.parent == BUILTIN and not here.is_relative_to(BUILTIN))
-        return cls(load_matrix(path), is_builtin=path.absolute().is_relative_to(_PACKAGE))
+        return cls(load_matrix(path), is_builtin=path.absolute().is_relative_to(PACKAGE))
 
     @property
     def root(self) -> Path:

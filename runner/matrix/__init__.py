@@ -22,7 +22,7 @@ from runner.kernels.mirrors import IMAGE_SUITES
 from runner.kernels.source import KernelSource
 from runner.matrix.cellnames import cell_ids, kernel_names
 from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Settings, Wanted, WantedImage
-from runner.probes.files import probe_name
+from runner.probes.files import folders, own_or_shipped, probe_name
 from runner.probes.kinds import PROBE_ENTRIES
 from runner.text import closest, nearest
 from runner.yamlfile import Document, Location
@@ -292,11 +292,18 @@ def _content(entry: KernelSource) -> dict[str, object]:
 
 
 def _missing_probes(file: MatrixFile, folder: Path) -> Iterator[tuple[Location, str]]:
-    there = sorted(found.stem for found in (folder / "bpf").glob("*.yaml"))
+    there = sorted({found.stem for each in folders(folder) for found in each.glob("*.yaml")})
     for index, name in enumerate(file.probes):
-        if isinstance(name, str) and not (folder / "bpf" / f"{name}.yaml").is_file():
-            known = nearest(name, there) if there else "there are no claim files beside the matrix or above it"
-            yield ("probes", index), f"no claims called {name!r}: bpf/{name}.yaml does not exist; {known}"
+        if not isinstance(name, str):
+            continue
+        try:
+            found = own_or_shipped(folder, f"{name}.yaml")
+        except UserError as error:
+            yield ("probes", index), f"{error.what}: {error.hint}"
+        else:
+            if not found.is_file():
+                known = nearest(name, there)
+                yield ("probes", index), f"no claims called {name!r}: bpf/{name}.yaml does not exist; {known}"
 
 
 def _exclude_problems(file: MatrixFile) -> Iterator[tuple[Location, str]]:

@@ -18,7 +18,7 @@ from runner import userfile
 from runner.errors import BuildError, UserError
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.probes.files import FOLDER
+from runner.probes.files import folders, own_or_shipped
 from runner.process import run, run_in_sight
 from runner.store import Store, key_of
 
@@ -40,12 +40,15 @@ def compile_objects(
     store = Store(cache / "objects")
     objects: dict[str, dict[str, bytes]] = {order: {} for order in byte_orders}
     for name in dict.fromkeys(names):
-        source = root / FOLDER / f"{name}.bpf.c"
-        digests = _digests(source)
+        source = own_or_shipped(root, f"{name}.bpf.c")
+        headers = folders(root)
+        digests = _digests(source, headers)
         clang, version = compilers.of(source)
         for order, made in objects.items() if clang else ():
             key = key_of(recipe=_RECIPE, clang=version, order=order, name=name, sources=digests)
-            entry = store.ensure(key, partial(_compile, clang, source, order, deadline), deadline=deadline)
+            entry = store.ensure(
+                key, partial(_compile, clang, source, order, deadline, headers=headers), deadline=deadline
+            )
             made[f"{name}.bpf.o"] = (entry.tree / f"{name}.bpf.o").read_bytes()
     return objects
 
@@ -70,14 +73,15 @@ def _major(version: str) -> int:
     return int(found[1]) if found else 0
 
 
-def _digests(source: Path) -> dict[str, str]:
-    """Of the source and of every header beside it."""
+def _digests(source: Path, headers: Iterable[Path]) -> dict[str, str]:
+    """Of the source, and of every header in these folders; the first folder that has one is meant."""
     if not source.is_file():
         raise UserError(f"{source} does not exist", hint="the claim file's `object` names it")
-    return {path.name: hashlib.sha256(userfile.read(path)).hexdigest() for path in (source, *source.parent.glob("*.h"))}
+    files = [*(path for folder in reversed([*headers]) for path in folder.glob("*.h")), source]
+    return {path.name: hashlib.sha256(userfile.read(path)).hexdigest() for path in files}
 
 
-def _compile(clang: str, source: Path, order: str, deadline: Deadline, tree: Path) -> None:
+def _compile(clang: str, source: Path, order: str, deadline: Deadline, tree: Path, *, headers: Iterable[Path]) -> None:
     target = tree / source.with_suffix(".o").name
     argv = [
         clang,
@@ -85,6 +89,7 @@ def _compile(clang: str, source: Path, order: str, deadline: Deadline, tree: Pat
         "-Werror",
         f"-m{order}-endian",
         *_includes(),
+        *(f"-I{folder}" for folder in headers),
         "-c",
         os.fspath(source),
         "-o",

@@ -31,7 +31,7 @@ from runner.model import (
     Verdict,
 )
 from runner.model.version import KernelVersion
-from runner.probes.files import FOLDER, Family, ProbeFile, Said, probe_name
+from runner.probes.files import Family, ProbeFile, Said, own_or_shipped, probe_name
 from runner.probes.issues import ISSUES, Issue, issues_of, load_issues
 from runner.probes.kind import Kind
 from runner.probes.kinds import KINDS
@@ -168,7 +168,7 @@ def _read(root: Path, number: int, probe: str | Plain, matrix: Document | None) 
     """One entry of `probes`."""
     if isinstance(probe, Plain):
         return ProbeFile(probe_name(number, probe), probe, matrix, ("probes", number))
-    path = root / FOLDER / f"{probe}.yaml"
+    path = own_or_shipped(root, f"{probe}.yaml")
     if probe == ISSUES:
         raise UserError(f"{path} holds no probes", hint=f"it is always read; `probes` must not name {ISSUES!r}")
     document = yamlfile.load(path)

@@ -6,15 +6,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
+import runner
+from runner import userfile
+from runner.errors import UserError
 from runner.model import Plain, ProgType, SafeName
 from runner.model.version import Interval
 from runner.yamlfile import Document, Location
 
 FOLDER = "bpf"  # of a project: holds NAME.yaml and OBJECT.bpf.c
+PACKAGE = Path(runner.__file__).parent
+# what a wheel brings lies in the package; in a checkout it is the checkout
+BUILTIN = PACKAGE / "builtin" if (PACKAGE / "builtin").is_dir() else PACKAGE.parent
+SHIPPED = BUILTIN / FOLDER
+KFUNCS = "kfuncs.yaml"  # of bpf/: the kfuncs that some kernel has or had
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -60,6 +69,29 @@ class Family(Plain):
     def kfunc_names(self) -> tuple[str, ...]:
         """Each once, sorted."""
         return tuple(sorted({name for types in self.kfuncs.values() for names in types.values() for name in names}))
+
+
+def folders(root: Path) -> tuple[Path, ...]:
+    """bpf/ of the project in `root`, and the shipped one beside it.
+
+    A project with a list of kfuncs of its own is a copy of this one, and is taken alone.
+    """
+    own = root / FOLDER
+    return (own,) if (own / KFUNCS).exists() else (own, SHIPPED)
+
+
+def own_or_shipped(root: Path, name: str) -> Path:
+    """bpf/NAME of the project in `root`, or the shipped one where it has none; neither may exist.
+
+    Raises UserError when the project has another file of the name of a shipped one: nobody could tell which is meant.
+    """
+    own, *others = (folder / name for folder in folders(root))
+    shipped = next((path for path in others if path.exists()), None)
+    if shipped is None or not own.exists():
+        return shipped or own
+    if userfile.read(own) != userfile.read(shipped):
+        raise UserError(f"{own}: runner brings another bpf/{name}", hint="rename yours, and what names it")
+    return own
 
 
 def probe_name(number: int, probe: str | Plain) -> str:

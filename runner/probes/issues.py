@@ -21,7 +21,7 @@ from runner import yamlfile
 from runner.model import CellResult, KnownIssue, Outcome, Plain, Row, Splat, SplatKind, Verdict
 from runner.model.architecture import ARCHITECTURES, likely
 from runner.model.version import KernelVersion
-from runner.probes.files import FOLDER, Span
+from runner.probes.files import Span, folders
 from runner.probes.kind import Kind
 from runner.probes.kinds import KINDS
 from runner.yamlfile import Document, Location
@@ -141,8 +141,17 @@ class _Written(Plain):
 
 
 def load_issues(root: Path) -> tuple[Issue, ...]:
-    """Read bpf/known-issues.yaml below `root`; no file, no issues. UserError, FILE:LINE, when it is wrong."""
-    path = root / FOLDER / f"{ISSUES}.yaml"
+    """Those of bpf/known-issues.yaml below `root`, and the shipped ones; of one id that of the project.
+
+    Raises UserError, FILE:LINE, when one is wrong.
+    """
+    found: dict[str, Issue] = {}
+    for folder in folders(root):
+        found = {issue.id: issue for issue in _read_issues(folder / f"{ISSUES}.yaml")} | found
+    return tuple(found.values())
+
+
+def _read_issues(path: Path) -> tuple[Issue, ...]:
     if not path.exists():
         return ()
     document = yamlfile.load(path)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner import userfile
-from runner.probes.files import FOLDER
+from runner.probes.files import FOLDER, own_or_shipped
 
 _INCLUDE = re.compile(r'^#include "([A-Za-z0-9_.]+)"', re.MULTILINE)
 
@@ -24,7 +24,7 @@ def program_text(root: Path, object_: str, program: str) -> tuple[str, str] | No
     """
     name = rf"(?:T\({program}\)|(?:tc_|xdp_)?{program})"
     head = re.compile(rf"^[^\n/#*{{}};]*\b{name}\([^;{{}}]*\)\n\{{.*?^\}}", re.MULTILINE | re.DOTALL)
-    for path in _sources(root / FOLDER / f"{object_}.bpf.c"):
+    for path in _sources(own_or_shipped(root, f"{object_}.bpf.c")):
         text = userfile.read(path).decode("utf-8", "replace")
         if found := head.search(text):
             begins = text[: found.start()].rpartition("\n\n")[2]  # a SEC() may have a line of its own

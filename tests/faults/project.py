@@ -74,6 +74,7 @@ def write_project(folder: Path, behaviours: Sequence[str]) -> Path:
     bpf.mkdir()
     shutil.copy(ROOT / "bpf" / "conntrack.bpf.c", bpf)
     (bpf / "conntrack.yaml").write_text(claims_text())
+    (bpf / "kfuncs.yaml").write_text("objects: {}\n")  # so this conntrack is no clash with the shipped one
     named = [(f"{behaviour}.{at}", kernel) for at, (behaviour, kernel) in enumerate(kernels(behaviours))]
     lines = ["kernels:"]
     lines += [f'  - {{debian: trixie, series: "{kernel.version}", name: {name}}}' for name, kernel in named]

@@ -17,9 +17,7 @@ from tests.samples import ROOT
 
 
 def matrix(folder: Path) -> None:
-    """A matrix of one kernel, and the claims that it names."""
-    (folder / "bpf").mkdir()
-    (folder / "bpf" / "conntrack.yaml").touch()
+    """A matrix of one kernel."""
     (folder / "matrix.yaml").write_text(
         'kernels: [{debian: trixie, series: "6.12"}]\narchitectures: [x86_64]\nprobes: [conntrack]\n'
     )

@@ -177,12 +177,30 @@ def test_the_claims_beside_a_matrix_are_its_own(tmp_path: Path, monkeypatch: pyt
     assert (project.root, project.table) == (Path(), Path("reports/availability.md"))
 
 
-def test_without_claims_anywhere_the_folder_of_the_matrix_is_meant(tmp_path: Path) -> None:
+def test_a_projects_own_claims_come_beside_the_shipped_ones(tmp_path: Path) -> None:
     path = tmp_path / "matrix.yaml"
     path.write_text(small())
-    with pytest.raises(UserError, match="no claim files beside the matrix or above it"):
-        load_matrix(path)
+    assert load_matrix(path).file.probe_names == ("conntrack",)
     assert project_root(path) == tmp_path
+    (tmp_path / "bpf").mkdir()
+    (tmp_path / "bpf/own.yaml").write_text('objects: [{file: "*.bpf.o"}]\n')
+    path.write_text(small(probes="[own, conntrack]"))
+    assert load_matrix(path).file.probe_names == ("own", "conntrack")
+    (tmp_path / "bpf/conntrack.yaml").write_bytes((ROOT / "bpf/conntrack.yaml").read_bytes())
+    assert load_matrix(path).file.probe_names == ("own", "conntrack")  # the same file is no clash
+
+
+def test_a_claim_file_with_the_name_of_a_shipped_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "matrix.yaml"
+    (tmp_path / "bpf").mkdir()
+    (tmp_path / "bpf/conntrack.yaml").write_text("claims: []\n")
+    path.write_text(small())
+    with pytest.raises(
+        UserError, match=r"matrix\.yaml:3: .*bpf/conntrack\.yaml: runner brings another .*: rename yours"
+    ):
+        load_matrix(path)
+    (tmp_path / "bpf/kfuncs.yaml").write_text("objects: {}\n")  # a copy of this project brings everything itself
+    assert load_matrix(path).file.probe_names == ("conntrack",)
 
 
 @pytest.mark.parametrize("path", ["matrix.yaml", "matrices/nightly.yaml"])

@@ -16,7 +16,7 @@ from runner.kernels.needs import MODULES
 from runner.model.version import KernelVersion
 from runner.probes import OPTIONS, Expectations
 from runner.probes.census.answers import CensusBody
-from runner.probes.census.kfuncs import KfuncList, kfuncs_path, load_kfuncs
+from runner.probes.census.kfuncs import KfuncList, load_kfuncs
 from tests.samples import ROOT
 from tests.unit.agent_samples import claims, expectations
 
@@ -59,11 +59,11 @@ def test_growing_adds_and_never_takes_away(first: list[tuple[str, str]], second:
 
 
 def test_a_wrong_list_is_told_with_its_line(tmp_path: Path) -> None:
-    kfuncs_path(tmp_path).parent.mkdir()
-    kfuncs_path(tmp_path).write_text("objects:\n  vmlinux:\n    kfuncs:\n      - bpf_ok\n      - not a name\n")
+    (tmp_path / "bpf").mkdir()
+    (tmp_path / "bpf/kfuncs.yaml").write_text("objects:\n  vmlinux:\n    kfuncs:\n      - bpf_ok\n      - not a name\n")
     with pytest.raises(UserError, match=r"kfuncs\.yaml:5: "):
         load_kfuncs(tmp_path)
 
 
-def test_no_list_is_an_empty_one(tmp_path: Path) -> None:
-    assert load_kfuncs(tmp_path).names == frozenset()
+def test_without_a_list_of_its_own_a_project_has_the_shipped_one(tmp_path: Path) -> None:
+    assert load_kfuncs(tmp_path) == load_kfuncs(ROOT)

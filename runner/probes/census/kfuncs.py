@@ -19,10 +19,8 @@ from pydantic import Field, StringConstraints
 
 from runner import yamlfile
 from runner.model import Plain, SafeName
-from runner.probes.files import FOLDER
+from runner.probes.files import KFUNCS, own_or_shipped
 from runner.probes.kind import VMLINUX
-
-NAME = "kfuncs.yaml"
 
 _Kfunc = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 _Option = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]*$")]
@@ -71,11 +69,7 @@ class KfuncList(Plain):
 NO_KFUNCS = KfuncList()
 
 
-def kfuncs_path(root: Path) -> Path:
-    return root / FOLDER / NAME
-
-
 def load_kfuncs(root: Path) -> KfuncList:
-    """The list below `root`; an empty one when there is none. Raises UserError with FILE:LINE when it is wrong."""
-    path = kfuncs_path(root)
+    """The list below `root`, else the shipped one. Raises UserError with FILE:LINE when it is wrong."""
+    path = own_or_shipped(root, KFUNCS)
     return yamlfile.validate(yamlfile.load(path), KfuncList) if path.exists() else KfuncList()
