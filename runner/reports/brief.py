@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A grid that is longer than a screen, for a terminal: counts by family, and where architectures or kernels differ."""
 
 from __future__ import annotations

@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What tables of states have in common: types and architectures that answer alike share a line and a field."""
 
 from __future__ import annotations

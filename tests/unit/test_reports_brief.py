@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """A grid that would not fit a screen: short, and nothing that differs is left out."""
 
 from __future__ import annotations

@@ -83,7 +83,22 @@ def test_there_is_a_grid_for_each_architecture_and_type(files: Files) -> None:
             assert re.findall(r'<th scope="col" data-cell="([^"]+)"', page) == [
                 cell.id for cell in samples.CELLS if cell.arch == arch
             ]
-    assert files["index.html"] == files["x86_64-tc.html"]
+    assert files["index.html"] == files["all-tc.html"]
+
+
+def test_the_first_grid_has_a_column_for_each_kernel(files: Files) -> None:
+    page = files["all-tc.html"]
+    assert re.findall(r'<th scope="col" data-cell="([^"]+)"', page) == [
+        cell.id for cell in samples.CELLS if cell.arch == "x86_64"
+    ]
+    row = next(line for line in page.splitlines() if 'data-slug="bpf_ct_set_nat_info"' in line)
+    squares = re.findall(r'<td class="(\w+)[^"]*"(?: data-cell="([^"]+)")?>(\S+?)(?=<)', row)
+    assert squares[:2] == [("a", "6.1.192-arm64", "✓/-"), ("u", "", "✓")]
+    assert "several marks: x86_64/arm64" in page
+    titles = re.findall(r'<tr class="family"><th scope="rowgroup">([^<]+)', page)
+    assert titles == ["others in nf_conntrack", "others in nf_nat", "others in vmlinux"]
+    clean = build(samples.clean_run())["all-tc.html"]
+    assert clean.index("others in nf_nat</th>") < clean.index("no difference</th>") < clean.index("bpf_ct_release<")
 
 
 def test_squares_show_states_and_broken_claims(files: Files) -> None:

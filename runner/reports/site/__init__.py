@@ -3,7 +3,7 @@
 
 """A run as a static site: one folder, no server, no request to anywhere, opens from the disk.
 
-    index.html, <arch>-<type>.html   the grid kfunc x kernel
+    index.html, <arch>-<type>.html   the grid kfunc x kernel, of all architectures (all-<type>.html) and of each
     kfunc/<subject>.html             one kfunc, or what else was asked about, over all kernels
     findings.html                    what is broken or has no answer
     runs.html, run/<run>.html        what changed, and the cells with their times

@@ -14,12 +14,14 @@ from itertools import groupby
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from runner.model import ANSWERS, Row, Verdict
+from runner.probes.kinds import KINDS, OTHERS
 from runner.reports import bisection as words
 from runner.reports.drawing import state_mark, state_words
 from runner.reports.findings import WRONG, About, Finding, alike, findings
 from runner.reports.grid import head, question, types_of
 from runner.reports.site.evidence import OUTCOME_CSS, Declarations, css, readable, slug, verdict_rows, word_of
 from runner.reports.summary import covers, moment, sentences
+from runner.reports.table import Line, archs_note, differs, shared
 from runner.results.availability import Availability, Column, Topic, availability, places
 from runner.results.bisections import Bisection
 from runner.results.diff import Change, Trend, cell_changes, trend_order
@@ -32,14 +34,14 @@ _WIDTHS = (8, 16, 24, 32, 40, 56)  # characters; what is longer is cut
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One grid: an architecture and a type; there may be things without one."""
+    """One grid: an architecture, or all, and a type; there may be things without one."""
 
-    arch: str
+    arch: str  # empty: all
     type: str
 
     @property
     def file(self) -> str:
-        return f"{self.arch}-{slug(self.type) if self.type else 'all'}.html"
+        return f"{self.arch or 'all'}-{slug(self.type) if self.type else 'all'}.html"
 
 
 class Pages:
@@ -60,7 +62,8 @@ class Pages:
             for row in rows
             if row.crashed or row.verdict is Verdict.BROKEN
         )
-        archs = dict.fromkeys(column.arch for column in grid.columns)
+        archs = list(dict.fromkeys(column.arch for column in grid.columns))
+        archs = ["", *archs] if len(archs) > 1 else archs
         self._views = tuple(View(arch, of_type) for arch in archs for of_type in types_of(grid))
         self._environment = Environment(
             loader=PackageLoader("runner.reports"),
@@ -98,14 +101,19 @@ class Pages:
         """The first view is index.html too."""
         found, figures = findings(self._grid, self._judged.known_issues), sentences(self._judged)
         for at, view in enumerate(self._views):
-            columns = [column for column in self._grid.columns if column.arch == view.arch]
+            kernels = [[it for it in on if view.arch in ("", it.arch)] for _, on in self._grid.kernels]
+            kernels = [on for on in kernels if on]
+            columns = [on[0] for on in kernels]
+            shown = [topic for topic in self._grid.topics if topic.type == view.type]
             path, text = self._page(
                 view.file,
                 "grid",
                 view=view,
                 columns=columns,
-                lines=[self._line(topic, columns) for topic in self._grid.topics if topic.type == view.type],
-                outcomes=[_outcome(column.cell) for column in columns],
+                count=len(shown),
+                lines=self._families(shown, kernels),
+                archs_note=archs_note(self._grid) if len(kernels) < len(self._grid.columns) and not view.arch else "",
+                outcomes=[max((_outcome(column.cell) for column in on), key=_is_bad) for on in kernels],
                 figures=figures,
                 findings=len(found),
             )
@@ -125,7 +133,10 @@ class Pages:
                 "kfunc",
                 subject=plain(subject),
                 slug=slug(subject),
-                parts=[(arch, on, [self._line(topic, on) for topic in asked]) for arch, on in columns.items()],
+                parts=[
+                    (arch, on, [self._line(topic, [[it] for it in on]) for topic in asked])
+                    for arch, on in columns.items()
+                ],
                 declared=self._declared(asked),
                 verdicts=self._table(subject),
             )
@@ -166,20 +177,39 @@ class Pages:
                 cells.setdefault(said, set()).add(column.cell.id)
         return [(places(self._grid, ids), said) for said, ids in cells.items()]
 
-    def _line(self, topic: Topic, columns: Sequence[Column]) -> dict[str, object]:
-        """A row of squares: class, sign, how many verdicts do not hold there. `objects` have it: vmlinux, a module."""
-        rows = [self._grid.state(topic, column) for column in columns]
-        shown = [(css(mark), mark.sign) for mark in map(state_mark, rows)]
-        broken = [self._broken[column.cell.id, topic.subject, topic.type] for column in columns]
+    def _families(
+        self, topics: Sequence[Topic], kernels: Sequence[Sequence[Column]]
+    ) -> list[tuple[str, list[dict[str, object]]]]:
+        """(title, lines): by family what differs between kernels or architectures, then the rest; no titles for one."""
+        several = len({self._grid.family(topic) for topic in topics}) > 1
+        apart = [topic for topic in topics if several and any(differs(Line((topic,)), self._grid))]
+        groups = alike(apart, self._grid.family)
+        rest = [topic for topic in topics if topic not in set(apart)]
+        titled = [(self._grid.family(group[0]) or OTHERS, group) for group in groups]
+        titled += [("no difference" if apart else "", rest)] if rest else []
+        return [(title, [self._line(topic, kernels) for topic in group]) for title, group in titled]
+
+    def _line(self, topic: Topic, kernels: Sequence[Sequence[Column]]) -> dict[str, object]:
+        """A row of squares. `objects` have it: vmlinux, a module."""
+        every = [[self._grid.state(topic, column) for column in on] for on in kernels]
+        rows = [row for of in every for row in of]
+        squares = [self._square(topic, on, of) for on, of in zip(kernels, every, strict=True)]
         return {
             "subject": plain(topic.subject),
             "type": topic.type,
             "slug": slug(topic.subject),
             "rows": rows,
             "objects": " ".join(sorted({plain(str(row.details.get("object", ""))) for row in rows} - {""})),
-            "states": "".join(dict.fromkeys(name[0] for name, _ in shown)),
-            "squares": [(*square, count) for square, count in zip(shown, broken, strict=True)],
+            "states": "".join(dict.fromkeys(css(state_mark(row))[0] for row in rows)),
+            "squares": squares,
         }
+
+    def _square(self, topic: Topic, on: Sequence[Column], rows: Sequence[Row]) -> tuple[str, str, int, str]:
+        """Class, signs, how many verdicts do not hold there, the cell: of several, the one with the worst state."""
+        broken = sum(self._broken[column.cell.id, topic.subject, topic.type] for column in on)
+        marks = shared([state_mark(row) for row in rows])
+        at = min(range(len(rows)), key=lambda at: KINDS[topic.kind].rank(rows[at].state) or 0) if marks[1:] else 0
+        return css(state_mark(rows[at])), "/".join(mark.sign for mark in marks), broken, on[at].cell.id
 
     def _table(self, subject: str) -> list[dict[str, object]]:
         """Each probe with a verdict about a subject, on every cell, what does not hold first."""
@@ -223,6 +253,10 @@ def _finding_css(finding: Finding) -> str:
 def _outcome(cell: JudgedCell) -> tuple[str, str]:
     """Class and words."""
     return OUTCOME_CSS.get(cell.result.outcome, "q"), plain(cell.result.ended, 180)
+
+
+def _is_bad(outcome: tuple[str, str]) -> bool:
+    return outcome[0] != "u"
 
 
 def _width(names: Iterable[str]) -> str:

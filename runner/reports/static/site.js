@@ -34,7 +34,7 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
   init() {
     const tools = document.querySelector(".tools");
     if (tools) {
-      this.rows = [...document.querySelectorAll("table.grid tbody tr")].map((row) => ({
+      this.rows = [...document.querySelectorAll("table.grid tbody tr[data-slug]")].map((row) => ({
         row, states: row.dataset.states, text: `${row.cells[0].textContent} ${row.dataset.objects}`.toLowerCase(),
       }));
       this.follow();
@@ -74,6 +74,11 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
       if (row.hidden === fits) row.hidden = !fits;
       shown += fits;
     }
+    for (const title of document.querySelectorAll("table.grid tr.family")) {
+      let row = title.nextElementSibling;
+      while (row?.hidden) row = row.nextElementSibling;
+      title.hidden = !row?.dataset.slug;
+    }
     const noun = document.body.dataset.noun;
     this.count = shown === this.rows.length ? `${shown} ${noun}s` : `${shown} of ${this.rows.length} ${noun}s`;
   },
@@ -98,7 +103,7 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
 
   show(box) {
     const table = box.closest("table");
-    const cell = table.tHead.rows[0].cells[box.cellIndex].dataset.cell;
+    const cell = box.dataset.cell ?? table.tHead.rows[0].cells[box.cellIndex].dataset.cell;
     const row = box.closest("tr");
     const type = row.dataset.type ?? document.body.dataset.type;
     this.go({ at: box.tagName === "TH" ? cell : [cell, row.dataset.slug, type, row.dataset.probe].filter(Boolean).join("/") });
@@ -112,7 +117,7 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
     if (!step) return;
     event.preventDefault();
     let row = box.parentElement;
-    if (step[0]) do row = step[0] < 0 ? row.previousElementSibling : row.nextElementSibling; while (row?.hidden);
+    if (step[0]) do row = step[0] < 0 ? row.previousElementSibling : row.nextElementSibling; while (row && (row.hidden || row.classList.contains("family")));
     const next = row?.cells[box.cellIndex + step[1]];
     if (next?.tagName !== "TD") return;
     box.removeAttribute("tabindex");
