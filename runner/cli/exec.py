@@ -19,7 +19,6 @@ from runner.cli.options import Archs, Format, Hosts, Kernels, NoSnapshot, Offlin
 from runner.errors import UserError
 from runner.model import Cell
 from runner.model.architecture import architecture
-from runner.probes.commands.binary import check_program
 from runner.probes.commands.results import ResultsKind
 from runner.probes.commands.written import CommandEntry
 from runner.project import Project
@@ -142,6 +141,8 @@ class Exec:
         """Raises UserError when the program that is copied cannot start in a guest."""
         if not (self.run and (own := self._program(self.run[0]))):
             return
+        from runner.probes.commands.binary import check_program  # noqa: PLC0415  late: it brings elftools
+
         for arch, image in {cell.arch: cell.image for cell in cells}.items():
             row, packages = architecture(arch), {it.name: it.version for it in image.packages}
             check_program(project.root / row.filled(own), row, packages)

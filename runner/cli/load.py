@@ -20,7 +20,7 @@ from runner.cli import BISECT, Finished
 from runner.cli.options import Archs, Format, Fresh, Hosts, Kernels, NoSnapshot, Offline, Slots, Stats, command
 from runner.errors import UserError
 from runner.probes import compile_program
-from runner.probes.objects.elf import name_of
+from runner.probes.objects.objectfile import name_of
 from runner.probes.objects.written import OLD, ObjectEntry
 from runner.process import own_folder
 from runner.project import Project

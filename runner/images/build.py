@@ -16,9 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from debian.deb822 import Deb822
-from debian.debfile import DebFile
-
 from runner.errors import InfraError
 from runner.images.interpreter import Interpreter, parts
 from runner.model import ImagePin, Package
@@ -116,6 +113,9 @@ def _workplace(beside: Path) -> Iterator[Path]:
 
 def write_index(repository: Path, debs: Mapping[Package, Path]) -> None:
     """The list `Packages` of a flat repository."""
+    from debian.deb822 import Deb822  # noqa: PLC0415  late: every command that boots imports this module, few build
+    from debian.debfile import DebFile  # noqa: PLC0415
+
     with (repository / "Packages").open("wb") as stream:
         for package, path in debs.items():
             with path.open("rb") as deb:

@@ -15,14 +15,13 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
-
-from debian import deb822
 
 from runner.caches import FULL_DISK_HINT, need_space
 from runner.errors import InfraError, UserError
@@ -33,6 +32,9 @@ from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.process import run
 from runner.store import write_atomically
+
+if TYPE_CHECKING:
+    from debian import deb822
 
 log = logging.getLogger(__name__)
 
@@ -106,8 +108,7 @@ class Archive:
         """Every version of every package that makes up a kernel; the lists are fetched when there are none."""
         self.update([(suite, arch)], deadline=deadline, max_age_s=float("inf"))
         root = self._root(suite, arch, deadline)
-        paragraphs = deb822.Packages.iter_paragraphs(root.index.read_bytes(), use_apt_pkg=False)
-        return tuple(listed(paragraph, suite) for paragraph in paragraphs)
+        return tuple(listed(paragraph, suite) for paragraph in paragraphs(root.index.read_bytes()))
 
     def closure(self, names: Iterable[str], suite: str, arch: str, *, deadline: Deadline) -> tuple[Package, ...]:
         """The newest `names` of a suite and their dependencies, as apt resolves them. Raises InfraError."""
@@ -138,8 +139,7 @@ class Archive:
             root = self._root(suite, arch, deadline)
             wanted = [f"{package.name}={package.version}" for package in group]
             shown = root.apt("apt-cache", "show", *wanted, deadline=deadline, check=False).stdout
-            paragraphs = deb822.Packages.iter_paragraphs(shown, use_apt_pkg=False)
-            digests = {paragraph["SHA256"] for paragraph in paragraphs}
+            digests = {paragraph["SHA256"] for paragraph in paragraphs(shown)}
             missing += [package for package in group if package.sha256 not in digests]
         return tuple(missing)
 
@@ -206,6 +206,13 @@ class Archive:
         with root.locked(deadline):
             root.configure()
         return root
+
+
+def paragraphs(stanzas: str | bytes) -> Iterator[deb822.Packages]:
+    """Of a list of packages."""
+    from debian import deb822  # noqa: PLC0415  late: it takes as long as all sources of kernels, and few commands need it
+
+    return iter(deb822.Packages.iter_paragraphs(stanzas, use_apt_pkg=False))
 
 
 def listed(paragraph: deb822.Packages, suite: str) -> Listed:

@@ -8,27 +8,27 @@ What comes is as hostile as any network: a caller names the digest of a file, or
 
 from __future__ import annotations
 
-import email.message
 import hashlib
-import http.client
 import logging
 import os
 import re
-import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar, cast
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, TypeVar, cast
+from urllib.parse import quote
 
 from runner import __version__
 from runner.errors import InfraError, UserError
 from runner.model import PinnedFile
 from runner.model.deadline import Deadline
+
+if TYPE_CHECKING:
+    import email.message
+    import http.client
+    import urllib.error
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +144,14 @@ class WebServer:
 
     @contextmanager
     def _answer(self, method: str, path: str, deadline: Deadline) -> Iterator[http.client.HTTPResponse]:
+        # late: ssl and what urllib opens with take longer than all else that a command without a download does here
+        import http.client  # noqa: PLC0415
+        import ssl  # noqa: PLC0415
+        import urllib.error  # noqa: PLC0415
+        import urllib.request  # noqa: PLC0415
+
+        from runner.kernels.redirects import Redirects  # noqa: PLC0415
+
         headers = {"User-Agent": f"kfunc-runner/{__version__}", "Cache-Control": "no-cache"}
         request = urllib.request.Request(self._url(path), method=method, headers=headers)  # noqa: S310  it is HTTP
         patience = max(0.1, min(_SILENCE_S, deadline.remaining_s))
@@ -194,24 +202,6 @@ class WebServer:
     def _url(self, path: str) -> str:
         address, mark, query = path.partition("?")
         return f"{self.base}/{quote(address, safe='/:@~')}{mark}{query}"
-
-
-class Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows, but never from TLS to plain HTTP: someone on the way could have chosen the target."""
-
-    def redirect_request(  # noqa: PLR0917  as urllib calls it
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        target = urlsplit(newurl).scheme
-        if target not in ("http", "https") or (req.type == "https" and target != "https"):
-            raise InfraError(f"{req.full_url} redirects to {newurl}, which is not followed")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 @contextmanager

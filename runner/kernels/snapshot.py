@@ -20,14 +20,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple
 
-from debian import deb822
 from debian.debian_support import Version
 from pydantic import BaseModel, Field, ValidationError
 
 from runner.errors import InfraError
 from runner.kernels.apt import GENERIC, upstream_of
 from runner.kernels.aptroot import kernel_stanzas
-from runner.kernels.archive import listed
+from runner.kernels.archive import listed, paragraphs
 from runner.kernels.compressed import decompressed
 from runner.kernels.debian import ANY
 from runner.kernels.download import NotThere, WebServer
@@ -147,13 +146,15 @@ def signed_kernels(
     keyring = Path(os.environ.get(KEYRING_VARIABLE) or KEYRING)
     text = signed_text(document, keyring, f"{server.base}/{place}/InRelease", deadline=means.deadline)
     prefix = f"main/binary-{architecture(arch).debian}/Packages"
-    digests = {entry["name"]: entry["sha256"] for entry in deb822.Release(text).get("SHA256", ())}
+    from debian.deb822 import Release  # noqa: PLC0415  late, see `paragraphs`
+
+    digests = {entry["name"]: entry["sha256"] for entry in Release(text).get("SHA256", ())}
     for ending in _ENDINGS:
         if digest := digests.get(prefix + ending):
             stanzas = _stanzas(server, f"{place}/{prefix}{ending}", digest, means)
-            paragraphs = list(deb822.Packages.iter_paragraphs(stanzas, use_apt_pkg=False))
-            paths = {paragraph["SHA256"]: paragraph["Filename"] for paragraph in paragraphs}
-            return ANY.kernels_of([listed(paragraph, suite) for paragraph in paragraphs], suite, arch), paths
+            found = [*paragraphs(stanzas)]
+            paths = {paragraph["SHA256"]: paragraph["Filename"] for paragraph in found}
+            return ANY.kernels_of([listed(paragraph, suite) for paragraph in found], suite, arch), paths
     return (), {}
 
 

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from runner.errors import InfraError, UserError
-from runner.kernels.download import NotThere, Redirects, WebServer, server_from
+from runner.kernels.download import NotThere, WebServer, server_from
+from runner.kernels.redirects import Redirects
 from runner.model.deadline import Deadline
 from tests.integration.web_fixture import Fault, Web
 from tests.samples import soon

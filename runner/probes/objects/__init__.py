@@ -19,7 +19,6 @@ from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.files import ProbeFile, Said
 from runner.probes.kind import GridPlace, Kind, Need, Pairs
-from runner.probes.objects.elf import checked
 from runner.probes.objects.files import Entry, objects_of
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, refusal, rows_of, told_by
 from runner.probes.objects.numbers import COUNTS, numbers
@@ -211,6 +210,8 @@ def _memory(body: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
 
 
 def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserObject:
+    from runner.probes.objects.elf import checked  # noqa: PLC0415  late: it brings elftools
+
     body = cast("dict[str, Any]", ask.body)
     archs = {it.uname: arch for arch, it in ARCHITECTURES.items()}
     return UserObject(

@@ -1,15 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""A user's object file: read, checked, and copied with weak symbols. Its bytes are hostile until they are parsed."""
+"""Reads and checks a user's object file. Its bytes are hostile until they are parsed."""
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
@@ -18,7 +14,7 @@ from elftools.elf.sections import Section, SymbolTableSection
 
 from runner import userfile
 from runner.errors import UserError
-from runner.probes.objects.variables import with_values
+from runner.probes.objects.objectfile import COMPILE, ObjectFile
 from runner.text import plain
 
 LARGEST = 64 << 20  # bytes
@@ -27,61 +23,7 @@ _CALL = 10  # R_BPF_64_32: a relocation of a call instruction
 # include/linux/license.h
 _GPL = ("GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL")
 _INFO = 4  # offset of st_info in an Elf64_Sym
-_COMPILE = "build it with clang -target bpf -g -O2 -c"
 _OWN_LOADER = "give your own loader to the guest instead"
-
-
-@dataclass(frozen=True)
-class ObjectFile:
-    """An object that libbpf can open. `externs` are what it needs from the kernel, by name."""
-
-    path: str
-    content: bytes
-    byte_order: str  # little, big
-    programs: tuple[str, ...]
-    maps: tuple[str, ...]  # that it declares
-    externs: tuple[str, ...]
-    license: str
-
-    @cached_property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
-
-    @property
-    def name(self) -> str:
-        """The file's, without its ending."""
-        return name_of(Path(self.path))
-
-    def with_constants(self, values: Mapping[str, int]) -> ObjectFile:
-        """A copy in which variables have these values. Raises UserError when one cannot be set."""
-        if not values:
-            return self
-        try:
-            return replace(self, content=with_values(self.path, self.content, values))
-        except UserError:
-            raise
-        except Exception as error:  # as of any damaged file
-            raise UserError(f"{self.path} has BTF that cannot be read: {error}", hint=_COMPILE) from None
-
-    def weak(self) -> bytes:
-        """A copy in which every undefined symbol is weak: what the kernel lacks then fails the programs that reach it.
-
-        libbpf takes an extern for weak by its symbol's binding alone (libbpf.c, bpf_object__collect_externs).
-        """
-        copy = bytearray(self.content)
-        table = _symbols(ELFFile(io.BytesIO(self.content)))
-        if table is None:
-            return self.content
-        for number, symbol in enumerate(table.iter_symbols()):
-            if symbol["st_shndx"] == "SHN_UNDEF" and symbol["st_info"]["bind"] == "STB_GLOBAL":
-                at = table["sh_offset"] + number * table["sh_entsize"] + _INFO
-                copy[at] = _WEAK | copy[at] & 0xF
-        return bytes(copy)
-
-
-def name_of(path: Path) -> str:
-    """`lb` of build/lb.bpf.o, and of the lb.bpf.c that it is compiled from."""
-    return path.name.removesuffix(".o").removesuffix(".c").removesuffix(".bpf")
 
 
 def read_object(path: Path) -> ObjectFile:
@@ -102,13 +44,13 @@ def checked(path: str, content: bytes) -> ObjectFile:
         raise
     except Exception as error:  # what pyelftools raises of damaged files is no short list
         why = plain(str(error)) or type(error).__name__
-        raise UserError(f"{path} is not an ELF file that can be read: {why}", hint=_COMPILE) from None
+        raise UserError(f"{path} is not an ELF file that can be read: {why}", hint=COMPILE) from None
 
 
 def _parsed(path: str, content: bytes) -> ObjectFile:
     elf = ELFFile(io.BytesIO(content))
     if elf["e_machine"] != "EM_BPF" or elf.elfclass != 64 or elf["e_type"] != "ET_REL":
-        raise UserError(f"{path} is not a BPF object: machine {elf['e_machine']}", hint=_COMPILE)
+        raise UserError(f"{path} is not a BPF object: machine {elf['e_machine']}", hint=COMPILE)
     sections = {section.name: section for section in elf.iter_sections() if _inside(section, len(content))}
     if "maps" in sections and sections["maps"]["sh_size"]:
         raise UserError(f"{path} declares maps as libbpf before 1.0 did (section `maps`)", hint=_OWN_LOADER)
@@ -154,6 +96,19 @@ def _parsed(path: str, content: bytes) -> ObjectFile:
         externs=tuple(sorted({name for name, it in symbols if name and it["st_shndx"] == "SHN_UNDEF"})),
         license=license_,
     )
+
+
+def weakened(content: bytes) -> bytes:
+    """A copy in which every undefined symbol is weak."""
+    copy = bytearray(content)
+    table = _symbols(ELFFile(io.BytesIO(content)))
+    if table is None:
+        return content
+    for number, symbol in enumerate(table.iter_symbols()):
+        if symbol["st_shndx"] == "SHN_UNDEF" and symbol["st_info"]["bind"] == "STB_GLOBAL":
+            at = table["sh_offset"] + number * table["sh_entsize"] + _INFO
+            copy[at] = _WEAK | copy[at] & 0xF
+    return bytes(copy)
 
 
 def _inside(section: Section, size: int) -> bool:

@@ -13,8 +13,8 @@ from pathlib import Path
 import yaml
 
 from runner.errors import UserError
-from runner.probes.objects.elf import name_of
 from runner.probes.objects.learn import Learned
+from runner.probes.objects.objectfile import name_of
 
 
 def shown(entries: Sequence[Learned], why: str, files: Mapping[str, str]) -> str:

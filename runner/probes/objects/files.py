@@ -15,7 +15,7 @@ from pathlib import Path
 from runner.errors import UserError
 from runner.model.architecture import ARCHITECTURES
 from runner.probes.census.kfuncs import KfuncList
-from runner.probes.objects.elf import ObjectFile, read_object
+from runner.probes.objects.objectfile import ObjectFile
 from runner.probes.objects.written import MAP, TOGETHER, ObjectEntry, ObjectSettings, UserObject, WrittenObject
 from runner.yamlfile import Document, Location
 
@@ -118,6 +118,8 @@ def _read(path: Path) -> ObjectFile:
         raise UserError(f"{path}: {error.strerror}") from error
     key = (str(path), stat.st_mtime_ns, stat.st_size)
     if key not in _cache:
+        from runner.probes.objects.elf import read_object  # noqa: PLC0415  late: it brings elftools
+
         _cache[key] = read_object(path)
     return _cache[key]
 

@@ -18,6 +18,7 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from runner.errors import UserError
+from runner.probes.objects.objectfile import COMPILE
 from runner.text import plain
 
 _INT, _ENUM, _VAR, _ENUM64 = 1, 6, 14, 19
@@ -48,6 +49,15 @@ class _Number:
 
 def with_values(path: str, content: bytes, values: Mapping[str, int]) -> bytes:
     """A copy of an object with these values of variables. Raises UserError for what cannot be set, with the reason."""
+    try:
+        return _with_values(path, content, values)
+    except UserError:
+        raise
+    except Exception as error:  # as of any damaged file
+        raise UserError(f"{path} has BTF that cannot be read: {error}", hint=COMPILE) from None
+
+
+def _with_values(path: str, content: bytes, values: Mapping[str, int]) -> bytes:
     elf, copy = ELFFile(io.BytesIO(content)), bytearray(content)
     order: Literal["little", "big"] = "little" if elf.little_endian else "big"
     btf = elf.get_section_by_name(".BTF")

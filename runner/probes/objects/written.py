@@ -21,7 +21,7 @@ from runner.probes.census.kfuncs import KfuncList
 from runner.probes.files import Name, Span, Text
 from runner.probes.kind import VMLINUX
 from runner.probes.objects.causes import Cause
-from runner.probes.objects.elf import ObjectFile
+from runner.probes.objects.objectfile import ObjectFile
 
 TOGETHER, MAP = "@together", "map:"  # items that are no program: the object as a whole, and its maps
 OLD = "@old"  # ends the id of a build that the object of the same id is compared with
