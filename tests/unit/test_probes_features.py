@@ -23,7 +23,7 @@ NO_WORDS = ""
 
 
 def known(*names: tuple[str, str]) -> KnownFeatures:
-    return KnownFeatures(True, frozenset(names))
+    return KnownFeatures(True, tuple(sorted(names)))
 
 
 def result(*answers: Answer, outcome: Outcome = Outcome.RAN) -> CellResult:
@@ -114,3 +114,11 @@ def test_it_is_asked_where_the_matrix_says_so() -> None:
     assert [ask.probe for ask in asks] == [
         "features:tc", "features:xdp", "features:bpf_map_type", "features:bpf_prog_type", "features:bpf_attach_type",
     ]  # fmt: skip
+
+
+def test_what_is_known_is_the_same_in_each_process() -> None:
+    """A set has another order in each, and its rows would be judged again."""
+    two = [result(helpers(bind=(0, ""), trace=(0, ""))), result(values("bpf_map_type", {"BPF_MAP_TYPE_HASH": 1}))]
+    assert KIND.grown(known(), two) == KIND.grown(known(), reversed(two))
+    names = (("bpf_func_id", "bpf_bind"), ("bpf_func_id", "bpf_trace"), ("bpf_map_type", "BPF_MAP_TYPE_HASH"))
+    assert KIND.grown(known(), two).names == names

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -63,10 +63,10 @@ class _Types(Plain):
 
 @dataclass(frozen=True)
 class KnownFeatures:
-    """Is it asked at all, and which names has some kernel: of each enum, by what subjects are called."""
+    """Is it asked at all, and which names has some kernel: of each enum, by what subjects are called. Sorted."""
 
     asked: bool = False
-    names: frozenset[tuple[str, str]] = field(default_factory=frozenset)
+    names: tuple[tuple[str, str], ...] = ()
 
 
 class Features(Kind[KnownFeatures]):
@@ -92,7 +92,7 @@ class Features(Kind[KnownFeatures]):
         if not known.asked:
             return known
         names = (named for result in results for it in _answers(result) for named in _named(it))
-        return KnownFeatures(True, known.names.union(names))
+        return KnownFeatures(True, tuple(sorted({*known.names, *names})))
 
     def asks(self, known: KnownFeatures, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
         for probe in _probes() if known.asked else ():
@@ -109,7 +109,7 @@ class Features(Kind[KnownFeatures]):
         answers = {answer.probe: answer for answer in _answers(result)}
         for probe in _probes() if known.asked else ():
             what, prog_type = _of(probe)
-            names = sorted(name for enum, name in known.names if enum == what)
+            names = [name for enum, name in known.names if enum == what]
             answer = answers.get(probe)
             if answer is None or answer.failed:
                 why = answer.failed if answer else not_asked(result, probe)
