@@ -19,8 +19,9 @@ _FAILURES = {ERRNO[name] for name in ("ENOMEM", "EAGAIN", "EINTR", "ENOSPC", "EM
 _PROSE = "Verification failed:"  # v7.3 appends an explanation behind the old words
 # Addresses and BTF ids differ from boot to boot and from build to build. `unknown#` has no BTF id behind it, but what
 # libbpf says of a call that it did not find; verdicts look at that.
-_PARTICULAR = re.compile(r"0(?<=\b0)x[0-9a-f]{12,16}\b|#(?<=\w#)(?<!unknown#)\d{3,}\b")
-_ADDRESS, _ID = "0xADDRESS", "#ID"
+# each begins with letters, which are looked for four times as fast as either of the two
+_ADDRESS = re.compile(r"0x(?<=\b0x)[0-9a-f]{12,16}\b")
+_ID = re.compile(r"#(?<=\w#)(?<!unknown#)\d{3,}\b")
 # The end of a log; "cur state" and "old state" come behind "infinite loop detected at insn 8".
 _DULL = ("processed ", "max_states", "-- ", "verification time ", "stack depth ", "subprog ", "cur state", "old state")
 _LEAK = "would lead to reference leak"  # the line before says which
@@ -110,9 +111,7 @@ def plain_words(log: str) -> str:
 @lru_cache(maxsize=64)  # a claim is held against one log several times in a row
 def steady(log: str) -> str:
     """A log without its particulars: equal for two boots in which the verifier said the same."""
-    if "#" not in log and "0x" not in log:
-        return log  # most have none, and this is much faster than the pattern
-    return _PARTICULAR.sub(lambda found: _ID if found[0][0] == "#" else _ADDRESS, log)
+    return _ADDRESS.sub("0xADDRESS", _ID.sub("#ID", log))
 
 
 @lru_cache(maxsize=4096)  # asked again and again of the same logs
