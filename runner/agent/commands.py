@@ -17,7 +17,7 @@ import select
 import zlib
 from time import monotonic
 
-from . import NoAnswer
+from . import NoAnswer, container
 from .bring import bring
 from .fastjson import encode, scan
 from .guest import allow_huge_pages, ip, read, write
@@ -130,12 +130,20 @@ class Command:
     def __init__(self, body: Wanted) -> None:
         self._wanted = body
         self._head, self._tail, self._size = bytearray(), bytearray(), 0
+        self._variables: dict[str, str] = {}  # of a container image
 
     def ended(self, files: list[Entry], folder: str, number: int) -> Answer:
         """Run it to its end. Raises NoAnswer when it cannot be started, OSError when the guest lacks something."""
         cgroup = _cgroup()
-        _isolate(own_network=not os.path.exists(NETWORK))
-        lay(files, folder, self._wanted["tree"])
+        own_network = not os.path.exists(NETWORK)
+        _isolate(own_network=own_network)
+        if disk := container.device():
+            root, self._variables = container.mounted(disk)
+            lay(files, folder, self._wanted["tree"], root)
+            container.enter(root)
+        else:
+            lay(files, folder, self._wanted["tree"])
+        _mount_own(new_sys=own_network and not disk)
         begun = monotonic()
         status, why = self._listen(*self._start(cgroup), cgroup, begun)
         brought, refused = bring(self._wanted["bring"], PAYLOAD)
@@ -191,7 +199,7 @@ class Command:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
-        environment = {**_ENVIRONMENT, **self._wanted["env"]}
+        environment = {**_ENVIRONMENT, **self._variables, **self._wanted["env"]}
         os.execvpe(self._wanted["run"][0], self._wanted["run"], environment)  # noqa: S606
 
     def _listen(self, child: int, output: int, cgroup: int, begun: float) -> tuple[int | None, str]:
@@ -284,8 +292,13 @@ def _isolate(*, own_network: bool) -> None:
     _unshare(_NEWNS | (_NEWNET if own_network else 0))
     mount("none", "/", "", _PRIVATE)
     if own_network:
-        mount("sysfs", "/sys", "sysfs")  # shows the network of whoever mounts it
         ip("link set lo up")
+
+
+def _mount_own(*, new_sys: bool) -> None:
+    """File systems of the command's own. Raises OSError."""
+    if new_sys:
+        mount("sysfs", "/sys", "sysfs")  # shows the network of whoever mounts it
     else:
         ctypes.CDLL(None).umount2(_CGROUPS.encode(), 2)  # MNT_DETACH: the same is not mounted twice in one place
     for path, kind in FILE_SYSTEMS.items():

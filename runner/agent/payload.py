@@ -26,24 +26,25 @@ PAYLOAD = "/payload"
 _LAYERS = "/run/payload"
 
 
-def lay(files: list[Entry], folder: str, tree: str) -> None:
+def lay(files: list[Entry], folder: str, tree: str, root: str = "") -> None:
     """In a mount namespace of the caller's own. `folder` has the pushed files, `tree` tells these from others.
 
-    Raises OSError.
+    `root` is what the command will have as its root. Raises OSError.
     """
+    target = root + PAYLOAD
     os.makedirs(_LAYERS, exist_ok=True)
     mount("tmpfs", _LAYERS, "tmpfs")
     lower, upper, work = (os.path.join(_LAYERS, name) for name in ("lower", "upper", "work"))
     below = os.path.join(folder, f"tree-{tree}")
-    for path in (lower, upper, work, PAYLOAD):
+    for path in (lower, upper, work, target):
         os.makedirs(path, exist_ok=True)
     if not os.path.isdir(below):
         _link(files, folder, below)
     try:
-        mount("overlay", PAYLOAD, "overlay", options=f"lowerdir={below},upperdir={upper},workdir={work}")
+        mount("overlay", target, "overlay", options=f"lowerdir={below},upperdir={upper},workdir={work}")
     except OSError:  # a kernel without it: a copy
-        mount(lower, PAYLOAD, "", 4096)  # MS_BIND
-        _copy(files, folder, PAYLOAD)
+        mount(lower, target, "", 4096)  # MS_BIND
+        _copy(files, folder, target)
 
 
 def _link(files: list[Entry], folder: str, target: str) -> None:

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from runner.cli import BISECT, Finished
 from runner.cli.options import Archs, Format, Hosts, Kernels, NoSnapshot, Offline, Slots, command
 from runner.errors import UserError
+from runner.matrix import ImageEntry
 from runner.model import Cell
 from runner.model.architecture import architecture
 from runner.probes.commands.results import ResultsKind
@@ -56,6 +57,9 @@ class Exec:
     package: Annotated[
         list[str] | None, typer.Option(metavar="DEB", help="A Debian package for the guests' image. May be repeated.")
     ] = None
+    image: Annotated[
+        str, typer.Option(metavar="oci:REF", help="Container image as the root of the command, or PATH of a layout.")
+    ] = ""
     network: Annotated[bool, typer.Option("--network", help="Let the guests reach this host's network.")] = False
     module: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A kernel module to load first.")] = None
     repeat: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How often to run it on each kernel.")] = 1
@@ -73,7 +77,13 @@ class Exec:
 
     def check(self) -> None:
         """Raises UserError for what cannot change a run that is resumed."""
-        given = {"COMMAND": self.run, "--kernel": self.kernel, "--arch": self.arch, "--copy": self.copy}
+        given: dict[str, object] = {
+            "COMMAND": self.run,
+            "--kernel": self.kernel,
+            "--arch": self.arch,
+            "--copy": self.copy,
+        }
+        given |= {"--package": self.package, "--image": self.image}
         if self.resume and (wrong := [word for word, it in given.items() if it]):
             raise UserError(f"--resume executes a run as it began; {', '.join(wrong)} cannot change it")
 
@@ -116,13 +126,7 @@ class Exec:
     def sized(self, project: Project) -> Project:
         """The project with guests of this size and with these programs, and time for the command. Raises UserError."""
         file = project.matrix.file
-        try:
-            image = type(file.image).model_validate(
-                {**file.image.model_dump(), "packages": (*file.image.packages, *(self.package or ()))}
-            )
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise UserError(f"--package: {first['msg'].removeprefix('Value error, ')}") from None
+        image = self._image(file.image)
         given = {"cpus": self.cpus, "memory_mib": self.memory, "network": self.network or None}
         try:
             guest = type(file.guest).model_validate(
@@ -137,6 +141,18 @@ class Exec:
         changed = file.model_copy(update={"guest": guest, "limits": limits, "image": image})
         return replace(project, matrix=replace(project.matrix, file=changed))
 
+    def _image(self, image: ImageEntry) -> ImageEntry:
+        """The project's, with what is added to it. Raises UserError."""
+        words = {**image.model_dump(), "packages": (*image.packages, *(self.package or ()))}
+        if self.image:
+            words["oci"] = _reference(self.image)
+        try:
+            return ImageEntry.model_validate(words)
+        except ValidationError as error:
+            first = error.errors()[0]
+            option = "--image" if first["loc"][0] == "oci" else "--package"
+            raise UserError(f"{option}: {first['msg'].removeprefix('Value error, ')}") from None
+
     def check_program(self, project: Project, cells: Iterable[Cell]) -> None:
         """Raises UserError when the program that is copied cannot start in a guest."""
         if not (self.run and (own := self._program(self.run[0]))):
@@ -145,7 +161,16 @@ class Exec:
 
         for arch, image in {cell.arch: cell.image for cell in cells}.items():
             row, packages = architecture(arch), {it.name: it.version for it in image.packages}
-            check_program(project.root / row.filled(own), row, packages)
+            # what a container image has is not known before it was pulled
+            check_program(project.root / row.filled(own), row, None if image.oci else packages)
+
+
+def _reference(word: str) -> str:
+    """Of `oci:REF`; a path becomes a whole one. Raises UserError."""
+    kind, colon, rest = word.partition(":")
+    if not (kind == "oci" and colon and rest):
+        raise UserError(f"--image {word}: which image?", hint="oci:HOST/NAME:TAG, or oci:PATH[:TAG] of a layout")
+    return os.path.abspath(Path(rest).expanduser()) if rest.startswith((".", "~")) else rest  # noqa: PTH100
 
 
 def _absolute(named: str) -> str:

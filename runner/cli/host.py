@@ -87,7 +87,7 @@ def prepare(
     file = _chosen(hosts, names)
     cells = project.matrix.cells(project.lock())
     pins: list[Pinned] = [cell.kernel for cell in cells]
-    pins += [cell.image for cell in cells]
+    pins += [image for cell in cells for image in (cell.image.system, cell.image)]
     if not any(host.ssh for host in file.hosts):
         raise UserError(f"{hosts}: there is no host but this machine", hint="`make setup` prepares this machine")
     console = out_console()

@@ -106,7 +106,7 @@ def _prepare(record: CellRecord, payload: Files, machine: Machine, console: Path
     record.image_sha256, record.accel = order.image.sha256, order.accel
     record.config = read_config(Path(order.kernel.config), OPTIONS)
     record.build = build_of(order.kernel)
-    if why := able.cannot_boot():
+    if why := able.cannot_boot() or (order.image.container and able.cannot_mount()):
         record.end(Outcome.SKIPPED, why)
         return None
     record.guest = _guest_key(record.order, order, payload, machine)

@@ -34,6 +34,7 @@ _OWN_HOME = "mount -t tmpfs -o mode=700 home /root && ln -s /run/ssh /root/.ssh"
 ROOT = "root"  # there too: the guest's root, where that is no disk
 CONFIG = "config"  # in the folder of the keys: the kernel's
 NETWORK = "network"  # there too, and empty: the guest may use its network
+CONTAINER_SERIAL = "container"  # of the disk with a container image: the agent finds it by that
 INITRD = "initrd"  # there too, where it is one
 _INIT = Path(__file__).with_name("init.sh")
 _SOCKET_PATH_MAX = 107  # of a UNIX socket, unix(7)
@@ -130,6 +131,9 @@ def _disk(order: BootOrder, files: BootFiles, keys: Path, words: Iterable[str], 
     options += ["-append", " ".join((*console.split(), *words))]
     options += ["-drive", f"if=none,id=modules,format=raw,readonly=on,file={_safe(files.modules)}"]
     options += ["-device", f"{row.disk_device},drive=modules,serial=modules"]
+    if order.image.container:
+        options += ["-drive", f"if=none,id=container,format=raw,readonly=on,file={_safe(order.image.container)}"]
+        options += ["-device", f"{row.disk_device},drive=container,serial={CONTAINER_SERIAL}"]
     rw = []
     if not order.overlays:
         options.append("-snapshot")

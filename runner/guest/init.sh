@@ -17,7 +17,11 @@ mkdir /dev/pts /dev/shm /written/upper /written/work
 system=/dev/vda modules=
 for disk in /sys/block/vd*; do
     read -r serial < "$disk/serial"
-    if [ "$serial" = modules ]; then modules=/dev/${disk##*/}; else system=/dev/${disk##*/}; fi
+    case $serial in
+    modules) modules=/dev/${disk##*/} ;;
+    container) ;; # a command's root
+    *) system=/dev/${disk##*/} ;;
+    esac
 done
 mount -t ext4 -o ro "$system" /disk # the driver; the disk is ext2
 if ! mount -t overlay -o lowerdir=/disk,upperdir=/written/upper,workdir=/written/work root /root; then

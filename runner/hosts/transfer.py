@@ -35,7 +35,9 @@ class Parcel(Plain):
 
 
 def title(pin: Pinned) -> str:
-    return f"kernel {pin.version} for {pin.arch}" if isinstance(pin, Pin) else f"image for {pin.arch}"
+    if isinstance(pin, Pin):
+        return f"kernel {pin.version} for {pin.arch}"
+    return f"container image for {pin.arch}" if pin.oci else f"image for {pin.arch}"
 
 
 def lacking(pins: Iterable[Pinned], cache: Path) -> tuple[Pinned, ...]:

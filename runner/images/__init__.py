@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import time
@@ -15,8 +16,11 @@ from pathlib import Path, PurePosixPath
 from runner.caches import need_space
 from runner.errors import InfraError, UserError
 from runner.images.build import build_image, recipe
+from runner.images.container import DISK as CONTAINER_DISK
+from runner.images.container import ensure_container, stored_container
 from runner.images.interpreter import ROOTS, Interpreter, host_parts, parts
 from runner.kernels.archive import Archive
+from runner.kernels.registry import ContainerImage
 from runner.model import Image, ImagePin, Package, WantedImage
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.deadline import Deadline
@@ -43,9 +47,10 @@ _UNPACKED_FACTOR = 12  # bytes on disk while building, for each byte of the pack
 def lock_image(wanted: WantedImage, arch: str, archive: Archive, *, deadline: Deadline) -> ImagePin:
     """Pin the newest packages of a suite; also the Python that compiles its bytecode on a host of another kind.
 
-    Raises UserError when the suite has no such package, InfraError.
+    Raises UserError when the suite has no such package, or there is no such container image; InfraError.
     """
     suite = wanted.suite
+    files = (ContainerImage.named(wanted.oci).pinned(arch, deadline),) if wanted.oci else ()
     with _told_names(suite, arch):
         packages = set(archive.closure((*PACKAGES, *wanted.added), suite, arch, deadline=deadline))
     for other, row in ARCHITECTURES.items():
@@ -54,6 +59,8 @@ def lock_image(wanted: WantedImage, arch: str, archive: Archive, *, deadline: De
     return ImagePin(
         suite=suite,
         added=wanted.added,
+        oci=wanted.oci,
+        files=files,
         arch=arch,
         packages=tuple(sorted(packages, key=lambda package: (package.architecture, package.name))),
     )
@@ -78,15 +85,15 @@ def image_packages(pin: ImagePin) -> Iterator[Package]:
 
 def have_image(pin: ImagePin, cache: Path) -> bool:
     """Is it in the cache? Does not verify it."""
-    store, key = stored_image(pin, cache)
-    return store.has(key)
+    return all(store.has(key) for store, key in _places(pin, cache))
 
 
 def stored_image_sha256(pin: ImagePin, cache: Path) -> str:
     """Of the Image in the cache; empty when there is none. Does not verify it."""
-    store, key = stored_image(pin, cache)
-    sealed = store.sealed(key)
-    return next((file.sha256 for file in sealed[0].files if file.path == _DISK), "") if sealed else ""
+    sealed = [store.sealed(key) for store, key in _places(pin, cache)]
+    manifests = [it[0] for it in sealed if it]
+    disks = [file.sha256 for it in manifests for file in it.files if file.path in {_DISK, CONTAINER_DISK}]
+    return _sha256(*disks) if len(manifests) == len(sealed) else ""
 
 
 def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Image:
@@ -116,14 +123,20 @@ def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: boo
             time.monotonic() - fetched,
         )
 
-    store, key = stored_image(pin, cache)
+    store, key = stored_image(pin.system, cache)
     entry = store.ensure(key, make, deadline=deadline)
+    other = ensure_container(pin, cache, deadline=deadline, offline=offline) if pin.oci else None
     return Image(
         arch=pin.arch,
-        sha256=entry.files[_DISK].sha256,
+        sha256=_sha256(entry.files[_DISK].sha256, *((other.files[CONTAINER_DISK].sha256,) if other else ())),
         disk=PurePosixPath(entry.tree) / _DISK,
         busybox=PurePosixPath(entry.tree) / "busybox/busybox",
+        container=PurePosixPath(other.tree) / CONTAINER_DISK if other else None,
     )
+
+
+def _sha256(disk: str, *others: str) -> str:
+    return hashlib.sha256(" ".join((disk, *others)).encode()).hexdigest() if others else disk
 
 
 def ensure_bytecode(
@@ -150,8 +163,15 @@ def ensure_bytecode(
     return Store(cache / "bytecode").ensure(key, make, deadline=deadline)
 
 
+def _places(pin: ImagePin, cache: Path) -> Iterator[tuple[Store, str]]:
+    """Of all its disks."""
+    yield from (stored_image(it, cache) for it in dict.fromkeys((pin.system, pin)))
+
+
 def stored_image(pin: ImagePin, cache: Path) -> tuple[Store, str]:
-    """Where the cache keeps it, and under which key."""
+    """Where the cache keeps the disk of a pin, and under which key: its root's, or its container image's."""
+    if pin.oci:
+        return stored_container(pin, cache)
     packages = sorted(package.sha256 for package in image_packages(pin))
     key = key_of(recipe=recipe(), suite=pin.suite, arch=pin.arch, packages=packages, added=pin.added)
     return Store(cache / "images"), key

@@ -14,9 +14,11 @@ import posixpath
 import re
 import shutil
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from runner.errors import InfraError, UserError
 from runner.kernels.config import read_image, release_of
@@ -35,7 +37,10 @@ _FOLDERS = ("usr/lib/modules", "lib/modules")
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A file of a layer. `target` is where a link leads, below the root; empty: a regular file, or a folder."""
+    """A file of a layer. `target` is where a symbolic link leads, below the root; empty: none.
+
+    A hard link is the member that it leads to.
+    """
 
     layer: Path
     info: tarfile.TarInfo
@@ -43,7 +48,10 @@ class _Member:
 
 
 class Layers:
-    """What the image has, by path without a leading slash. Later layers hide and remove what earlier ones had."""
+    """What the image has, by path without a leading slash. Later layers hide and remove what earlier ones had.
+
+    A path leads through no link: what a layer brings in a folder that is a link lies where the link leads.
+    """
 
     def __init__(self, layers: Iterable[Path]) -> None:
         """Raises InfraError when a layer is no archive, or names something outside of the image."""
@@ -94,6 +102,30 @@ class Layers:
                 raise InfraError(f"the image has no regular file {path}")
             shutil.copyfileobj(source, out)
 
+    def pack(self, archive: tarfile.TarFile, below: str, *, limit_bytes: int) -> None:
+        """Add all folders, files and links to an archive, below one of its folders; no devices, pipes or sockets.
+
+        Every folder comes before what is in it. Raises InfraError when the files have more than `limit_bytes`.
+        """
+        kept = {path: it for path, it in sorted(self._members.items()) if it.info.isdir() or _is_kept(it.info)}
+        if sum({id(it.info): it.info.size for it in kept.values()}.values()) > limit_bytes:
+            raise InfraError(f"the files of the image have more than {limit_bytes >> 20} MiB")
+        folders = _parents(kept)
+        first: dict[int, str] = {}  # paths of files, by their members
+        with ExitStack() as stack:
+            layers = {it.layer for it in kept.values()}
+            sources = {layer: stack.enter_context(tarfile.open(layer)) for layer in layers}
+            for path in sorted({*kept, *folders}):
+                member = kept.get(path)
+                info = _plain(f"{below}/{path}", member.info if member else None)
+                if member is None or not info.isreg():
+                    archive.addfile(info)
+                elif first.setdefault(id(member.info), info.name) != info.name:
+                    info.type, info.size, info.linkname = tarfile.LNKTYPE, 0, first[id(member.info)]
+                    archive.addfile(info)
+                else:
+                    archive.addfile(info, sources[member.layer].extractfile(member.info))
+
     def _apply(self, layer: Path, archive: tarfile.TarFile) -> None:
         """A whiteout removes what the layers below had, not what its own layer brings, wherever it stands in it."""
         mine: dict[str, _Member] = {}
@@ -104,38 +136,94 @@ class Layers:
             path = _inside(info.name, layer)
             folder, _, name = path.rpartition("/")
             if name == _OPAQUE:
-                gone.append((folder, True))
+                gone.append((self._real(folder), True))
             elif name.startswith(_WHITEOUT):
-                gone.append((posixpath.join(folder, name.removeprefix(_WHITEOUT)), False))
+                gone.append((posixpath.join(self._real(folder), name.removeprefix(_WHITEOUT)), False))
             elif path:
-                mine[path] = _Member(layer, info, _target(path, info, layer))
+                real = self._real(folder, mine)
+                if "\0" in real:
+                    raise InfraError(f"layer {layer.name} names {info.name!r}, whose folder is a loop of links")
+                place = posixpath.join(real, name)
+                mine[place] = self._member(layer, info, place, mine)
         for path, only_inside in gone:
-            self._remove(path, only_inside=only_inside)
-        for path, member in mine.items():
-            if not member.info.isdir():
-                self._remove(path, only_inside=False)
+            self._remove([path], only_inside=only_inside)
+        self._remove([path for path, member in mine.items() if not member.info.isdir()], only_inside=False)
+        for folder in _parents(mine):  # a file in the place of which there is a folder now
+            if not mine.get(folder, self._members.get(folder, _FOLDER)).info.isdir():
+                self._members.pop(folder, None)
+                mine.pop(folder, None)
         self._members |= mine
 
-    def _remove(self, path: str, *, only_inside: bool) -> None:
-        inside = f"{path}/" if path else ""
-        for there in [one for one in self._members if one.startswith(inside) or (one == path and not only_inside)]:
-            del self._members[there]
+    def _member(self, layer: Path, info: tarfile.TarInfo, path: str, mine: Mapping[str, _Member]) -> _Member:
+        if info.islnk():
+            target = _inside(info.linkname, layer)
+            folder, _, name = target.rpartition("/")
+            real = posixpath.join(self._real(folder, mine), name)
+            found = mine.get(real) or self._members.get(real)
+            if found is None or found.info.isdir():
+                raise InfraError(f"layer {layer.name} links {info.name!r} to {target!r}, which is no file")
+            return found
+        return _Member(layer, info, _target(path, info) if info.issym() else "")
 
-    def _real(self, path: str) -> str:
-        """The path without links. A loop leads nowhere."""
+    def _remove(self, paths: Iterable[str], *, only_inside: bool) -> None:
+        """Files, or folders with all that is in them."""
+        folders = _parents(self._members)
+        for path in paths:
+            if not only_inside:
+                self._members.pop(path, None)
+            if path in folders or not path:
+                inside = f"{path}/" if path else ""
+                for there in [one for one in self._members if one.startswith(inside)]:
+                    del self._members[there]
+
+    def _real(self, path: str, mine: Mapping[str, _Member] = MappingProxyType({})) -> str:
+        """The path without links; what a layer brings, `mine`, comes first. A loop leads nowhere."""
         links = 0
         done: list[str] = []
         left = [part for part in path.split("/") if part]
         while left:
             done.append(left.pop(0))
-            member = self._members.get("/".join(done))
+            here = "/".join(done)
+            member = mine.get(here) or self._members.get(here)
             if member and member.target:
                 links += 1
                 if links > _MOST_LINKS:
                     return "\0"
-                left = [*member.target.split("/"), *left]
+                left = [*(part for part in member.target.split("/") if part != "."), *left]
                 done = []
         return "/".join(done)
+
+
+_FOLDER = _Member(Path(), tarfile.TarInfo())
+_FOLDER.info.type = tarfile.DIRTYPE
+
+
+def _parents(paths: Iterable[str]) -> set[str]:
+    """All folders in which these lie, but for the root."""
+    found: set[str] = set()
+    for path in paths:
+        folder = path.rpartition("/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
+
+
+def _is_kept(info: tarfile.TarInfo) -> bool:
+    return info.isreg() or info.issym()
+
+
+def _plain(name: str, info: tarfile.TarInfo | None) -> tarfile.TarInfo:
+    """A member of that name with what counts of another one; without one a folder."""
+    plain = tarfile.TarInfo(name)
+    if info is None:
+        plain.type, plain.mode = tarfile.DIRTYPE, 0o755
+        return plain
+    plain.type = tarfile.REGTYPE if info.isreg() else info.type
+    plain.mode, plain.uid, plain.gid = info.mode & 0o7777, info.uid, info.gid
+    plain.mtime = min(max(0, int(info.mtime)), (1 << 31) - 1)
+    plain.size, plain.linkname = info.size if info.isreg() else 0, info.linkname if info.issym() else ""
+    return plain
 
 
 def _inside(name: str, layer: Path) -> str:
@@ -146,14 +234,10 @@ def _inside(name: str, layer: Path) -> str:
     return "/".join(parts)
 
 
-def _target(path: str, info: tarfile.TarInfo, layer: Path) -> str:
+def _target(path: str, info: tarfile.TarInfo) -> str:
     """Where a link leads: below the root of the image, which is the root of absolute ones too."""
-    if info.islnk():
-        return _inside(info.linkname, layer)
-    if not info.issym():
-        return ""
     start = "/" if info.linkname.startswith("/") else f"/{posixpath.dirname(path)}"
-    return posixpath.normpath(posixpath.join(start, info.linkname)).lstrip("/")  # `..` at the root is the root
+    return posixpath.normpath(posixpath.join(start, info.linkname)).lstrip("/") or "."
 
 
 def taken(source: str, layers: Layers, target: Path) -> Parts:

@@ -196,6 +196,12 @@ class Abilities:
             return f"the kernel cannot boot: modules are not signed and CONFIG_MODULE_SIG_FORCE demands it: {names}"
         return ""
 
+    def cannot_mount(self) -> str:
+        """Why its guests cannot have a container image on a disk, for people; empty when they can."""
+        lacking = list(filter(None, map(self.missing, _DISK)))
+        why = f": it is without {', '.join(lacking)}" if lacking else ""
+        return "" if self.root == "disk" else f"the kernel cannot have a container image on a disk{why}"
+
     def cannot_answer(self, kinds: Iterable[str]) -> dict[str, str]:
         """The kinds of probe that it makes no sense to ask, each with the reason, for people."""
         found = {}

@@ -23,7 +23,7 @@ from runner.errors import UserError
 from runner.kernels.config import upstream_version
 from runner.kernels.fields import Matches
 from runner.kernels.layers import Layers, taken
-from runner.kernels.registry import REFERENCE, ContainerImage
+from runner.kernels.registry import LAYOUT, REFERENCE, ContainerImage
 from runner.kernels.source import KernelSource, Means
 from runner.kernels.unpack import unpack_packages
 from runner.model import Pin, PinnedFile
@@ -32,6 +32,7 @@ from runner.model.version import KernelVersion
 _RULE = "with its registry and a tag or a digest, like ghcr.io/cilium/ci-kernels:6.6"
 
 Reference = Annotated[str, Matches("an image", REFERENCE, _RULE)]
+ContainerText = Annotated[str, Matches("an image", f"(?:{REFERENCE}|{LAYOUT})", f"{_RULE}, or a layout's whole path")]
 
 
 class OciSource(KernelSource):

@@ -106,6 +106,11 @@ class ContainerImage:
             return cls(text, Repository(found["name"], found["tag"] or "", found["digest"] or ""))
         raise ValueError(f"{text!r} names no image")
 
+    @property
+    def is_local(self) -> bool:
+        """On this machine's disk: it may change under its pin."""
+        return isinstance(self.place, Layout)
+
     def resolved(self, arch: str, deadline: Deadline) -> tuple[str, Manifest]:
         """The digest of the manifest for one architecture, and the manifest. Raises UserError when there is none."""
         try:

@@ -19,6 +19,7 @@ from runner.errors import UserError
 from runner.kernels import BY_WORD, SOURCES
 from runner.kernels.fields import Arch, DebPackage, Matches, Name, OneOf, quoted
 from runner.kernels.mirrors import IMAGE_SUITES
+from runner.kernels.oci import ContainerText
 from runner.kernels.source import KernelSource
 from runner.matrix.cellnames import cell_ids, kernel_names
 from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Settings, Wanted, WantedImage
@@ -106,9 +107,14 @@ class ImageEntry(Plain):
         tuple[DebPackage, ...], Field(max_length=256, description="Debian packages besides those of every guest")
     ] = ()
 
+    oci: Annotated[
+        ContainerText | None,
+        Field(description="a container image as the root of commands, in a registry or in a layout at a whole path"),
+    ] = None
+
     @property
     def wanted(self) -> WantedImage:
-        return WantedImage(suite=self.suite, added=tuple(sorted(set(self.packages))))
+        return WantedImage(suite=self.suite, added=tuple(sorted(set(self.packages))), oci=self.oci or "")
 
 
 class MatrixFile(Plain):

@@ -19,6 +19,7 @@ from runner.errors import InfraError, UserError
 from runner.images import have_image, image_packages, lock_image
 from runner.kernels import Means, have_kernel, lock_kernels, source_of
 from runner.kernels.archive import Archive
+from runner.kernels.registry import ContainerImage
 from runner.model import ImagePin, Lock, Package, Pin, Wanted, WantedImage
 from runner.model.deadline import Deadline
 from runner.store import write_atomically
@@ -58,7 +59,7 @@ def write_lock(path: Path, lock: Lock) -> None:
 def lock_text(lock: Lock) -> str:
     """The file's content: sorted, one value a line, so that a version control system shows what changed."""
     kernels = sorted(lock.kernels, key=lambda kernel: (kernel.source, kernel.arch, kernel.upstream, kernel.release))
-    images = sorted(lock.images, key=lambda image: (image.suite, image.arch, image.added))
+    images = sorted(lock.images, key=lambda image: (image.suite, image.arch, image.added, image.oci))
     return Lock(kernels=tuple(kernels), images=tuple(images)).model_dump_json(indent=1) + "\n"
 
 
@@ -94,8 +95,9 @@ def settle(
             except UserError as error:
                 where = f"{places[kernel.source]}: " if kernel.source in places else ""
                 raise type(error)(f"{where}{error.what}", hint=error.hint) from None
+    alone = image.model_copy(update={"oci": ""})
     new_images = {
-        (image.named, arch): rules.image(image, arch, images.get((image.named, arch)))
+        (image.named, arch): rules.image(image, arch, images.get((image.named, arch), images.get((alone.named, arch))))
         for arch in sorted({arch for _, arch in new_kernels})
     }
     if mode != "renew":
@@ -151,10 +153,18 @@ class _Rules:
         return why
 
     def image(self, wanted: WantedImage, arch: str, old: ImagePin | None) -> ImagePin:
-        """The pin of an image."""
+        """The pin of an image. `old` may lack its container image: its packages are taken as they are pinned."""
         what = f"image {wanted} for {arch}"
-        if old and self._image_stays(what, old):
-            return old
+        container = ContainerImage.named(wanted.oci) if wanted.oci else None
+        if old and self._packages_stay(what, old):
+            why = self._container_lost(what, old, container) if container and old.oci else ""
+            if container is None or (old.oci and not why):
+                return old
+            self._may_pin(what, local=container.is_local)
+            file = container.pinned(arch, self.means.deadline)
+            if why:
+                self.warnings.append(f"{what}: {why}; replaced by sha256:{file.sha256}")
+            return old.model_copy(update={"oci": wanted.oci, "files": (file,)})
         self._may_pin(what)
         new = lock_image(wanted, arch, self.means.archive, deadline=self.means.deadline)
         before, after = _changed(old, new)
@@ -164,15 +174,27 @@ class _Rules:
             self._note(what, before or "", after)
         return new
 
-    def _image_stays(self, what: str, pin: ImagePin) -> bool:
+    def _packages_stay(self, what: str, pin: ImagePin) -> bool:
         if self.mode == "renew":
             return False
-        if self.offline or have_image(pin, self.means.cache):
+        if self.offline or have_image(pin.system, self.means.cache):
             return True
         lost = self.means.archive.lacks(image_packages(pin), pin.arch, deadline=self.means.deadline)
         if lost and self.mode == "locked":
             raise InfraError(f"{what}: {_names(lost)} left the archive", hint=_RENEW)
         return not lost
+
+    def _container_lost(self, what: str, pin: ImagePin, container: ContainerImage) -> str:
+        """Why the container image of a pin cannot stay; empty when it can."""
+        cached, (file,) = have_image(pin, self.means.cache), pin.files
+        if (cached and (not container.is_local or self.mode == "locked")) or (self.offline and not container.is_local):
+            return ""
+        why = container.lost(file.sha256, self.means.deadline)
+        if container.is_local and not why and container.pinned(pin.arch, self.means.deadline) != file:
+            why = "it changed since it was pinned"
+        if why and self.mode == "locked":
+            raise InfraError(f"{what}: {why}", hint=_RENEW)
+        return why
 
     def _may_pin(self, what: str, *, local: bool = False) -> None:
         """Raises InfraError when nothing may be pinned. What lies on this machine can be pinned without network."""

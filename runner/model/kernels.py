@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import operator
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from runner.model.vendor import Vendor, vendor_of
 from runner.model.version import KernelVersion
@@ -18,6 +18,8 @@ from runner.model.words import Plain, SafeName, Sha256, SourceText
 Which = Literal["newest-of-series", "all"]  # the kernels of a range
 Share = Literal["9p", "virtiofs"]  # how a guest has folders of its host
 DebName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]{1,63}$")]  # of a Debian package
+# a container image: HOST/NAME:TAG, or a path; never a part of a shell's line
+ImageText = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9/][A-Za-z0-9._/+:=@~-]{0,511})?$")]
 Root = Literal["disk", Share]  # how a guest has its root: the image's disk, or its files in a folder of the host
 
 
@@ -95,21 +97,35 @@ class WantedImage(Plain):
 
     suite: SafeName
     added: Annotated[tuple[DebName, ...], Field(exclude_if=operator.not_)] = ()  # packages besides those of every guest
+    oci: Annotated[ImageText, Field(exclude_if=operator.not_)] = ""  # a container image, the root of commands
 
     @property
     def named(self) -> tuple[object, ...]:
         """What the matrix says of it: equal for a pin and for what was pinned."""
-        return self.suite, self.added
+        return self.suite, self.added, self.oci
 
     def __str__(self) -> str:
-        return f"{self.suite} with {', '.join(self.added)}" if self.added else self.suite
+        parts = [*self.added, *([f"oci:{self.oci}"] if self.oci else [])]
+        return f"{self.suite} with {', '.join(parts)}" if parts else self.suite
 
 
 class ImagePin(WantedImage):
-    """The packages of a guest's root disk."""
+    """The packages of a guest's root disk, and the digest of the container image's manifest."""
 
     arch: SafeName
     packages: tuple[Package, ...]
+    files: Annotated[tuple[PinnedFile, ...], Field(max_length=1, exclude_if=operator.not_)] = ()
+
+    @model_validator(mode="after")
+    def _has_its_image(self) -> Self:
+        if bool(self.oci) != bool(self.files):
+            raise ValueError("a container image has a name and a digest")
+        return self
+
+    @property
+    def system(self) -> ImagePin:
+        """The root disk alone."""
+        return ImagePin(suite=self.suite, added=self.added, arch=self.arch, packages=self.packages)
 
 
 class Lock(Plain):
@@ -168,11 +184,12 @@ class Build(Plain):
 
 
 class Image(Plain):
-    """A guest's root disk in the store: verified, read-only."""
+    """A guest's root disk in the store, and the disk with the root of its commands: verified, read-only."""
 
     arch: SafeName
-    sha256: Sha256  # of the disk
+    sha256: Sha256  # of the disk, or of both
     disk: PurePosixPath
+    container: PurePosixPath | None = None  # a disk with a container image
     busybox: PurePosixPath  # statically linked, alone in its folder: vng shares that folder with the guest
 
 

@@ -171,7 +171,12 @@ def _kernel(result: CellResult) -> _Pairs:
         yield "file", f"{file.name}, {file.size_bytes} bytes, sha256 {file.sha256}"
     for package in pin.packages:
         yield "package", f"{package.name} {package.version} ({package.suite}, {package.architecture})"
-    yield "image", f"{result.image_sha256 or 'never prepared'} (packages: {len(result.cell.image.packages)})"
+    image = result.cell.image
+    yield "image", f"{result.image_sha256 or 'never prepared'} (packages: {len(image.packages)})"
+    if image.added:
+        yield "added", ", ".join(image.added)
+    for file in image.files:
+        yield "container", f"{image.oci}, sha256 {file.sha256}"
 
 
 _ROOTS = {

@@ -94,6 +94,9 @@ def test_the_file_of_another_checkout_is_its_project(tmp_path: Path, monkeypatch
         (["--timeout", "1e9", "--", "true"], "--timeout 1000000000.0: "),
         (["--memory", "3", "--", "true"], "--memory 3: Input should be greater than or equal to 256"),
         (["--cpus", "0", "--", "true"], "--cpus 0: "),
+        (["--image", "busybox", "--", "true"], "--image busybox: which image?\n  oci:HOST/NAME:TAG, or oci:PATH[:TAG]"),
+        (["--image", "oci:busybox", "--", "true"], "--image: 'busybox' is not an image: with its registry"),
+        (["--image", "oci:./gone:v1", "--", "true"], "gone is no OCI layout: there is no such file or folder"),
         (["--package", "Make", "--", "true"], "--package: 'Make' is not a Debian package: like python3-pytest"),
     ],
 )

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tests.integration.web_fixture import Web
@@ -49,6 +49,51 @@ def on_disk(folder: Path, *layers: bytes) -> list[Path]:
     return paths
 
 
+Put = Callable[[str, bytes], dict[str, object]]  # keeps something of a type: how a document names it
+
+
+def index_of(images: Mapping[str, list[bytes]], put: Put, variables: Sequence[str] = ()) -> dict[str, object]:
+    """An index with the image of each architecture; whatever it names is put away first."""
+    manifests = []
+    for arch, layers in images.items():
+        manifest = json.dumps(_manifest(arch, layers, put, variables)).encode()
+        named = put(f"{_TYPE}.manifest.v1+json", manifest)
+        manifests.append({**named, "platform": {"architecture": arch, "os": "linux"}})
+    return {"schemaVersion": 2, "mediaType": f"{_TYPE}.index.v1+json", "manifests": manifests}
+
+
+def _manifest(arch: str, layers: list[bytes], put: Put, variables: Sequence[str]) -> dict[str, object]:
+    packed = [gzip.compress(content, 1, mtime=0) for content in layers]
+    digests = [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in layers]
+    rootfs = {"type": "layers", "diff_ids": digests}
+    config = {"architecture": arch, "os": "linux", "rootfs": rootfs, "config": {"Env": list(variables)}}
+    return {
+        "schemaVersion": 2,
+        "mediaType": f"{_TYPE}.manifest.v1+json",
+        "config": put(f"{_TYPE}.config.v1+json", json.dumps(config).encode()),
+        "layers": [put(f"{_TYPE}.layer.v1.tar+gzip", content) for content in packed],
+    }
+
+
+def layout(folder: Path, tag: str, images: Mapping[str, list[bytes]], variables: Sequence[str] = ()) -> Path:
+    """A new folder with the index of images under a tag, without one for a single image."""
+    blobs = folder / "blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def put(kind: str, content: bytes) -> dict[str, object]:
+        digest = hashlib.sha256(content).hexdigest()
+        (blobs / digest).write_bytes(content)
+        return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(content)}
+
+    index = index_of(images, put, variables)
+    if tag:
+        named = put(f"{_TYPE}.index.v1+json", json.dumps(index).encode())
+        index["manifests"] = [{**named, "annotations": {"org.opencontainers.image.ref.name": tag}}]
+    (folder / "index.json").write_text(json.dumps(index))
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return folder
+
+
 class Registry:
     """Read-only, as far as pulling needs it: docs.docker.com's and the OCI's distribution specification."""
 
@@ -60,44 +105,17 @@ class Registry:
         settings.parent.mkdir(parents=True)
         settings.write_text(f'[[registry]]\nlocation = "{self.host}"\ninsecure = true\n')
 
-    def push(self, name: str, tag: str, images: Mapping[str, list[bytes]]) -> str:
+    def push(self, name: str, tag: str, images: Mapping[str, list[bytes]], variables: Sequence[str] = ()) -> str:
         """An index with the image of each architecture. The name that pulls it."""
-        manifests = []
-        for arch, layers in images.items():
-            digest, size = self._manifest(name, "", self._image(name, arch, layers))
-            manifests.append(
-                {
-                    "mediaType": f"{_TYPE}.manifest.v1+json",
-                    "digest": digest,
-                    "size": size,
-                    "platform": {"architecture": arch, "os": "linux"},
-                }
-            )
-        index = {"schemaVersion": 2, "mediaType": f"{_TYPE}.index.v1+json", "manifests": manifests}
-        self._manifest(name, tag, index)
+
+        def put(kind: str, content: bytes) -> dict[str, object]:
+            digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            manifest = kind.endswith(("manifest.v1+json", "index.v1+json"))
+            for reference in (digest, tag) if kind.endswith("index.v1+json") else (digest,):
+                path = f"v2/{name}/{'manifests' if manifest else 'blobs'}/{reference}"
+                self.web.files[path] = content
+                self.web.types[path] = kind if manifest else "application/octet-stream"
+            return {"mediaType": kind, "digest": digest, "size": len(content)}
+
+        put(f"{_TYPE}.index.v1+json", json.dumps(index_of(images, put, variables)).encode())
         return f"{self.host}/{name}:{tag}"
-
-    def _image(self, name: str, arch: str, layers: list[bytes]) -> dict[str, object]:
-        packed = [gzip.compress(content, mtime=0) for content in layers]
-        digests = [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in layers]
-        config = {"architecture": arch, "os": "linux", "rootfs": {"type": "layers", "diff_ids": digests}}
-        return {
-            "schemaVersion": 2,
-            "mediaType": f"{_TYPE}.manifest.v1+json",
-            "config": self._blob(name, f"{_TYPE}.config.v1+json", json.dumps(config).encode()),
-            "layers": [self._blob(name, f"{_TYPE}.layer.v1.tar+gzip", content) for content in packed],
-        }
-
-    def _blob(self, name: str, kind: str, content: bytes) -> dict[str, object]:
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        self.web.files[f"v2/{name}/blobs/{digest}"] = content
-        return {"mediaType": kind, "digest": digest, "size": len(content)}
-
-    def _manifest(self, name: str, tag: str, document: dict[str, object]) -> tuple[str, int]:
-        content = json.dumps(document).encode()
-        digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
-        for reference in filter(None, (digest, tag)):
-            path = f"v2/{name}/manifests/{reference}"
-            self.web.files[path] = content
-            self.web.types[path] = str(document["mediaType"])
-        return digest, len(content)

@@ -12,6 +12,7 @@ from typing import get_args
 
 import pytest
 
+from runner.agent import container
 from runner.errors import InfraError
 from runner.guest.accel import assign
 from runner.guest.command import vng_argv
@@ -125,6 +126,15 @@ def test_without_overlays_qemu_throws_away_what_is_written() -> None:
     assert "-snapshot" in qemu_options(written)
     assert "--rw" not in argv(order("x86_64"))
     assert "-snapshot" not in qemu_options(order("x86_64"))
+
+
+def test_a_container_image_is_a_disk_that_the_agent_finds_by_its_serial() -> None:
+    plain = order("arm64")
+    image = plain.image.model_copy(update={"container": PurePosixPath("/cache/containers/c/disk.ext2")})
+    options = qemu_options(replace(plain, image=image))
+    drive = options.index("if=none,id=container,format=raw,readonly=on,file=/cache/containers/c/disk.ext2")
+    assert options[drive + 2] == f"virtio-blk-pci,drive=container,serial={container._SERIAL}"
+    assert "container" not in " ".join(qemu_options(plain))
 
 
 def test_words_for_the_kernel_come_after_ours_and_as_they_are() -> None:

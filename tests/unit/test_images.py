@@ -9,12 +9,21 @@ from pathlib import Path
 
 import pytest
 
+from runner.engine.machine import RealMachine
 from runner.errors import InfraError
-from runner.images import ensure_bytecode, ensure_image, have_image, image_packages
+from runner.images import (
+    ensure_bytecode,
+    ensure_image,
+    have_image,
+    image_packages,
+    stored_image,
+    stored_image_sha256,
+)
 from runner.images import interpreter as interpreter_module
 from runner.images.interpreter import host_architecture, host_parts, parts
 from runner.matrix.lock import read_lock
-from runner.model import ImagePin
+from runner.model import ImagePin, PinnedFile
+from tests import samples
 from tests.samples import ROOT, soon
 
 LOCK = read_lock(ROOT / "matrix.lock")
@@ -58,3 +67,29 @@ def test_offline_says_how_to_get_an_image(locked: ImagePin, tmp_path: Path) -> N
     assert "runner kernels fetch" in caught.value.hint
     with pytest.raises(InfraError, match="not in the cache"):
         ensure_bytecode(Path(interpreter_module.__file__).parent, locked, tmp_path, deadline=soon(), offline=True)
+
+
+def test_an_images_digest_is_also_that_of_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a guest with another one is another guest: its answers are not reused."""
+    pins = [ImagePin(suite="trixie", arch="x86_64", packages=())]
+    for number in "ab":
+        file = PinnedFile(name="image", sha256=number * 64, size_bytes=1)
+        pins.append(ImagePin(suite="trixie", oci="/x", arch="x86_64", packages=(), files=(file,)))
+
+    def keep(pin: ImagePin, content: str) -> None:
+        store, key = stored_image(pin, tmp_path)
+
+        def make(tree: Path) -> None:
+            (tree / "disk.ext2").write_text(content)
+
+        store.ensure(key, make, deadline=soon())
+
+    keep(pins[0], "system")
+    assert [have_image(pin, tmp_path) for pin in pins] == [True, False, False]
+    assert [bool(stored_image_sha256(pin, tmp_path)) for pin in pins] == [True, False, False]
+    keep(pins[1], "a")
+    keep(pins[2], "b")
+    monkeypatch.setattr("runner.engine.machine.stored_kernel_sha256", lambda *_: "0" * 64)
+    machine = RealMachine("here", tmp_path, offline=True)
+    digests = [machine.digests(samples.cell(samples.pin("6.12.1")).model_copy(update={"image": pin})) for pin in pins]
+    assert len({digest for _, digest in filter(None, digests)}) == len(pins)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 from pathlib import Path
 
@@ -75,6 +76,78 @@ def test_links_stay_in_the_image(tmp_path: Path) -> None:
         assert not found.has(nothing)
         with pytest.raises(InfraError, match="no regular file"):
             found.extract(nothing, tmp_path / "out", limit_bytes=1000)
+
+
+def packed(layers: Layers) -> dict[str, tuple[bytes, str]]:
+    """What an archive of all of it has: the type and the content, or where a link leads."""
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        layers.pack(archive, "root", limit_bytes=1000)
+    whole.seek(0)
+    with tarfile.open(fileobj=whole) as archive:
+        return {
+            it.name: (it.type, it.linkname or (file.read().decode() if (file := archive.extractfile(it)) else ""))
+            for it in archive
+        }
+
+
+def test_all_of_it_becomes_one_archive_in_which_folders_come_first(tmp_path: Path) -> None:
+    below = layer(
+        member("usr/lib/a", b"a"),
+        link("lib", "usr/lib"),
+        link("up", "."),
+        member("usr/lib/same", kind=tarfile.LNKTYPE, to="usr/lib/a"),
+        member("dev/null", kind=tarfile.CHRTYPE),
+        member("pipe", kind=tarfile.FIFOTYPE),
+    )
+    # the second layer writes through links of the first, and replaces what a hard link leads to
+    above = layer(
+        member("lib/b", b"b"),
+        link("lib/to-a", "a"),
+        member("up/top", b"top"),
+        member("usr/lib/a", b"new"),
+        member("lib/.wh.nothing"),
+    )
+    found = tree(tmp_path, below, above)
+    assert packed(found) == {
+        "root/lib": (tarfile.SYMTYPE, "usr/lib"),
+        "root/top": (tarfile.REGTYPE, "top"),
+        "root/up": (tarfile.SYMTYPE, "."),
+        "root/usr": (tarfile.DIRTYPE, ""),
+        "root/usr/lib": (tarfile.DIRTYPE, ""),
+        "root/usr/lib/a": (tarfile.REGTYPE, "new"),
+        "root/usr/lib/b": (tarfile.REGTYPE, "b"),
+        "root/usr/lib/same": (tarfile.REGTYPE, "a"),
+        "root/usr/lib/to-a": (tarfile.SYMTYPE, "a"),
+    }
+    assert content(found, "lib/to-a", tmp_path) == b"new"
+
+
+def test_a_hard_link_is_packed_once(tmp_path: Path) -> None:
+    one = layer(member("b", b"x" * 600), *(member(name, kind=tarfile.LNKTYPE, to="b") for name in "ac"))
+    assert packed(tree(tmp_path, one)) == {
+        "root/a": (tarfile.REGTYPE, "x" * 600),
+        "root/b": (tarfile.LNKTYPE, "root/a"),
+        "root/c": (tarfile.LNKTYPE, "root/a"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ([member("a", kind=tarfile.LNKTYPE, to="nonesuch")], "links 'a' to 'nonesuch', which is no file"),
+        ([link("a", "b"), link("b", "a"), member("a/x", b"x")], "names 'a/x', whose folder is a loop of links"),
+        ([member("d", kind=tarfile.DIRTYPE), member("h", kind=tarfile.LNKTYPE, to="d")], "which is no file"),
+    ],
+)
+def test_links_to_nowhere_are_refused(tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]], says: str) -> None:
+    with pytest.raises(InfraError, match=says):
+        tree(tmp_path, layer(*members))
+
+
+def test_more_than_is_allowed_is_not_packed(tmp_path: Path) -> None:
+    with pytest.raises(InfraError, match="more than"):
+        packed(tree(tmp_path, files_layer({"a": b"x" * 600, "b": b"x" * 600})))
 
 
 @pytest.mark.parametrize("name", ["../evil", "boot/../../evil", "/etc/passwd", "a/../b"])

@@ -53,6 +53,11 @@ def test_a_kernel_with_everything(tmp_path: Path) -> None:
     assert (able.root, able.overlays, able.cannot_boot(), able.cannot_answer(KINDS)) == ("disk", True, "", {})
 
 
+def test_a_container_image_needs_a_disk(tmp_path: Path) -> None:
+    assert abilities(tmp_path).cannot_mount() == ""
+    assert "it is without CONFIG_EXT4_FS" in abilities(tmp_path / "other", without("EXT4_FS")).cannot_mount()
+
+
 @pytest.mark.parametrize("need", NEEDS, ids=lambda need: need.option)
 def test_each_option_is_missed_by_name_and_only_a_vital_one_is_in_the_way(tmp_path: Path, need: Need) -> None:
     one = kernel(tmp_path, without(need.option).replace("=m", "=y"))

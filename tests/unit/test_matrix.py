@@ -89,6 +89,13 @@ def test_an_image_with_more_packages_is_another_one(tmp_path: Path) -> None:
     assert cell.image == more
 
 
+def test_an_image_with_a_container_is_another_one(tmp_path: Path) -> None:
+    matrix = loaded(tmp_path, small(rest="image: {oci: 'localhost:5000/x/y:1'}"))
+    plain = lock_for(matrix, {"debian:trixie/6.12": "6.12.107"})
+    with pytest.raises(UserError, match="image trixie with oci:localhost:5000/x/y:1 for x86_64"):
+        matrix.cells(plain)
+
+
 def test_two_kernels_of_one_version_are_told_apart_by_name(tmp_path: Path) -> None:
     kernels = f'[{KERNEL}, {{debian: trixie-security, series: "6.12", name: Sec}}, {{debian: sid, series: "7"}}]'
     matrix = loaded(tmp_path, small(kernels))

@@ -66,6 +66,8 @@ from tests.unit.matrix_samples import KERNEL, complaint, small
         (small(rest='include: [{debian: sid, series: "7"}]'), "include[0]: the key 'architectures' is missing"),
         (small(rest="image: {suite: trixie-backports}"), "unknown suite for an image 'trixie-backports'"),
         (small(rest="image: {packages: [Make]}"), "image.packages[0]: 'Make' is not a Debian package: like"),
+        (small(rest="image: {oci: busybox}"), "image.oci: 'busybox' is not an image: with its registry and a tag or"),
+        (small(rest="image: {oci: ./layout}"), "or a layout's whole path"),
         (small(rest="guest: {cpus: 0}"), "guest.cpus: should be greater than or equal to 1, not 0"),
         (small(rest='guest: {memory_mib: "1024"}'), "guest.memory_mib: should be a whole number"),
         (small(rest="limits: {boot_s: -1}"), "limits.boot_s: should be greater than 0, not -1"),
