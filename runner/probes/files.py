@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
@@ -113,6 +113,13 @@ class ProbeFile:
         return self.written if isinstance(self.written, Family) else Family()
 
 
+class Sentence(NamedTuple):
+    """Of a page of eBPF Docs, `<page>: <sentence>`. Unless it is `alike`, it says the opposite of what decides it."""
+
+    ref: str
+    alike: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What a probe claims, in words, and who says it."""
@@ -124,6 +131,7 @@ class Said:
     says: str
     source: str = ""  # ebpf-docs, commit, source
     refs: tuple[str, ...] = ()
+    sentences: tuple[Sentence, ...] = ()  # of pages, that it decides besides
     file: str = ""  # of ProbeFile
     place: Location = ()  # in it
     program: tuple[str, str] | None = None  # that shows the subject at work: its object, its name there

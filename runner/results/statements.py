@@ -34,6 +34,9 @@ class Standing(StrEnum):
     OPEN = "not decided"
 
 
+_Asked = tuple[Said, bool]  # and whether it says the same as the sentence, or the opposite
+
+
 class Decided(Plain):
     """Kernels on which a statement is true, or false, for the same reason."""
 
@@ -70,13 +73,15 @@ class Statement(Plain):
 def statements(judged: JudgedRun, said: Sequence[Said], source: str = "") -> tuple[Statement, ...]:
     """Every statement, or those of one kind of source: pages first, else in the order of the files."""
     subjects = {(it.file, it.subject) for it in said}
-    groups: dict[tuple[str, str, str], list[Said]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[_Asked]] = defaultdict(list)
     for it in said:
-        for ref in it.refs if source in ("", it.source) else ():
+        told = [(it.source, ref, True) for ref in it.refs]
+        told += [(PAGES, sentence.ref, sentence.alike) for sentence in it.sentences]
+        for kind, ref, alike in (each for each in told if source in ("", each[0])):
             # a subject's page speaks of that subject alone; a commit says many things, a sentence one
-            page = ref.partition(":")[0] if it.source == PAGES else ""
+            page = ref.partition(":")[0] if kind == PAGES else ""
             if (it.file, page) not in subjects or page == it.subject:
-                groups[it.source, ref, "" if it.source == PAGES else it.id].append(it)
+                groups[kind, ref, "" if kind == PAGES else it.id].append((it, alike))
     rows = [(cell, {row.probe: row for row in cell.rows if row.verdict}) for cell in judged.cells]
     found = [_statement(rows, kind, ref, asked) for (kind, ref, _), asked in groups.items()]
     return tuple(sorted(found, key=lambda statement: _KINDS.index(statement.source)))
@@ -85,11 +90,11 @@ def statements(judged: JudgedRun, said: Sequence[Said], source: str = "") -> tup
 def by_probe(judged: JudgedRun, said: Iterable[Said]) -> Iterator[tuple[Said, Statement]]:
     """What each probe states, by itself."""
     rows = [(cell, {row.probe: row for row in cell.rows if row.verdict}) for cell in judged.cells]
-    return ((it, _statement(rows, it.source, "", [it])) for it in said)
+    return ((it, _statement(rows, it.source, "", [(it, True)])) for it in said)
 
 
 def _statement(
-    cells: Iterable[tuple[JudgedCell, Mapping[str, Row]]], kind: str, ref: str, asked: Sequence[Said]
+    cells: Iterable[tuple[JudgedCell, Mapping[str, Row]]], kind: str, ref: str, asked: Sequence[_Asked]
 ) -> Statement:
     decided: dict[tuple[bool, str, str], list[JudgedCell]] = defaultdict(list)
     left: dict[str, list[str]] = defaultdict(list)
@@ -103,8 +108,8 @@ def _statement(
     return Statement(
         source=kind,
         ref=ref,
-        says=tuple(dict.fromkeys(it.says for it in asked)),
-        probes=tuple(it.probe for it in asked),
+        says=tuple(dict.fromkeys(it.says for it, _ in asked)),
+        probes=tuple(it.probe for it, _ in asked),
         standing=standing,
         turn=turn,
         decided=tuple(
@@ -115,13 +120,14 @@ def _statement(
     )
 
 
-def _truth(rows: Mapping[str, Row], asked: Sequence[Said]) -> tuple[bool | None, str, str]:
+def _truth(rows: Mapping[str, Row], asked: Sequence[_Asked]) -> tuple[bool | None, str, str]:
     """Is it true on this kernel, why not, and the known issue that is the reason.
 
-    False when any of its probes says so; true when each that applies was answered and is true.
+    False when any of its probes says so; true when each that applies was answered and is true. Where a probe says the
+    opposite and that is not so, nothing follows: its program may have been refused for another reason.
     """
     true, unanswered = False, ""
-    for row in (rows.get(it.probe) for it in asked):
+    for row, alike in ((rows.get(it.probe), alike) for it, alike in asked):
         if row is None:
             unanswered = unanswered or "not asked"
         elif row.crashed:
@@ -129,10 +135,10 @@ def _truth(rows: Mapping[str, Row], asked: Sequence[Said]) -> tuple[bool | None,
         elif row.verdict in _OPEN or row.cause or row.true is None:
             if row.verdict is not Verdict.NOT_APPLICABLE:
                 unanswered = unanswered or row.cause or "not asked"
-        elif row.true:
-            true = True
-        else:
+        elif row.true != alike:
             return False, f"{row.probe}: {row.observed}", row.known_issue
+        elif alike:
+            true = True
     if unanswered:
         return None, unanswered, ""
     return (True, "", "") if true else (None, "it says nothing about this version", "")

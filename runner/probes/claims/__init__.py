@@ -138,6 +138,7 @@ class Claims(Kind[Known]):
 
     def said(self, known: Known) -> Iterable[Said]:
         places = {claim.id: at for file in known for claim, at in zip(file.claims, file.places, strict=False)}
+        sentences = {file.name: file.sentences for file in known}
         for question in questions(known):
             claim = question.claim
             yield Said(
@@ -148,6 +149,7 @@ class Claims(Kind[Known]):
                 says=claim.says,
                 source=claim.source.kind,
                 refs=claim.source.refs,
+                sentences=sentences[question.file.name].get(claim.id, ()),
                 file=question.file.name,
                 place=("claims", places.get(claim.id, 0)),
                 program=(claim.object or question.file.object, claim.program) if claim.usable else None,

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -15,13 +15,14 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, field_validat
 from runner.model import Attach, Plain, ProgType, SafeName, Traffic
 from runner.model.errnos import ERRNO
 from runner.model.version import KernelVersion
-from runner.probes.files import Family, Name, Points, Span, Text
+from runner.probes.files import Family, Name, Points, Sentence, Span, Text
 from runner.probes.verifier import steady
 from runner.text import nearest
 from runner.yamlfile import Location
 
 _Path = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z0-9_]+)*$")]
 _ClaimId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+_Decides = Annotated[str, StringConstraints(pattern=r"^(not )?[a-z0-9]+(-[a-z0-9]+)*$")]
 _Sysctl = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)+$")]
 _License = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9 ./-]{1,32}$")]
 
@@ -235,6 +236,9 @@ class Claim(Span):
         return next((entry.answer for entry in mine), self.answer)
 
 
+_NOT = "not "
+
+
 class ClaimKeys(Family):
     """What a file with claims has."""
 
@@ -244,6 +248,8 @@ class ClaimKeys(Family):
     # which the programs are run
     setup: str = ""
     attach: dict[Attach, Span] = Field(default_factory=dict)  # each claim with a `flow` is one claim for each of these
+    # sentences of eBPF Docs, in our words, by page: the claims that decide each; `not ID` where that says the opposite
+    pages: dict[Name, dict[Text, tuple[_Decides, ...]]] = Field(default_factory=dict)
     claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
 
 
@@ -259,6 +265,16 @@ class ClaimFile(ClaimKeys):
     def objects(self) -> tuple[str, ...]:
         """The BPF objects of its claims, each once."""
         return tuple(dict.fromkeys((self.object, *(claim.object for claim in self.claims if claim.object))))
+
+    @property
+    def sentences(self) -> Mapping[str, tuple[Sentence, ...]]:
+        """By a claim's id, those that it decides."""
+        found: dict[str, list[Sentence]] = defaultdict(list)
+        for page, sentences in self.pages.items():
+            for sentence, deciding in sentences.items():
+                for it in deciding:
+                    found[it.removeprefix(_NOT)].append(Sentence(f"{page}: {sentence}", not it.startswith(_NOT)))
+        return {claim_id: tuple(them) for claim_id, them in found.items()}
 
     def kfunc(self, claim: Claim, prog_type: ProgType, present: Collection[str] = ()) -> str:
         """Its name, of several the first that is `present`."""
@@ -303,6 +319,17 @@ def problems(file: ClaimKeys) -> Iterable[tuple[Location, str]]:
                 yield (*place, "kfunc"), f"`kfuncs` has no {claim.kfunc} for {prog_type}"
     for key in file.since.keys() - file.kfuncs.keys():
         yield ("since", key), f"not among `kfuncs`; {nearest(key, file.kfuncs)}"
+    yield from _page_problems(file, ids)
+
+
+def _page_problems(file: ClaimKeys, ids: Collection[str]) -> Iterable[tuple[Location, str]]:
+    for page, sentences in file.pages.items():
+        if page not in file.kfunc_names:
+            yield ("pages", page), f"not among `kfuncs`; {nearest(page, file.kfunc_names)}"
+        for sentence, deciding in sentences.items():
+            for claim_id in (it.removeprefix(_NOT) for it in deciding):
+                if claim_id not in ids:
+                    yield ("pages", page, sentence), f"no claim {claim_id}; {nearest(claim_id, ids)}"
 
 
 def _unshown(claim: Claim, reason: Reason) -> str:
