@@ -129,6 +129,8 @@ def write_index(repository: Path, debs: Mapping[Package, Path]) -> None:
 
 def programs_of(pin: ImagePin, debs: Mapping[Package, Path]) -> Iterator[str]:
     """The paths of programs in the packages that were added by name, without a leading slash."""
+    from debian.debfile import DebFile  # noqa: PLC0415  late, as above
+
     for package, path in debs.items():
         if package.name not in pin.added:
             continue
