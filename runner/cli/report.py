@@ -32,6 +32,7 @@ from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, ktap
 from runner.reports.veristat import veristat_csv
 from runner.results.bisections import load_bisections
 from runner.results.docscheck import FEATURES, docs_check, load, load_brought
+from runner.results.docsmore import errors_check, features_check, load_errors
 from runner.results.history import history, signatures
 from runner.results.kfuncfacts import Sources, feature_facts, kfunc_facts
 from runner.results.lookup import compare, side
@@ -298,6 +299,14 @@ def docs_check_of(
     docs: Annotated[Path, typer.Option("--ebpf-docs", help="A checkout of the eBPF Docs project.")],
     prog_type: Type = None,
 ) -> Shown:
-    """Compare what eBPF Docs says about kfuncs with the kernels' answers; exit 1 when they differ."""
-    found = docs_check(load(docs), builds(_measured(project)), Only(type=prog_type))
-    return Shown(docs_check_report(found), docs_check_document(found), EXIT_BROKEN if found.disagreements else EXIT_OK)
+    """Compare what eBPF Docs says with the kernels' answers; exit 1 when they differ.
+
+    Of kfuncs: versions, program types, flags, and the errors of their pages; of helpers and types: versions.
+    """
+    known = builds(_measured(project))
+    found = docs_check(load(docs), known, Only(type=prog_type))
+    features = features_check(load_brought(docs, *FEATURES), known)
+    errors = errors_check(load_errors(docs), project.newest(), project.expectations.said())
+    wrong = found.disagreements or features.disagreements or any(it.unlisted for it in errors)
+    shown = (found, features, errors)
+    return Shown(docs_check_report(*shown), docs_check_document(*shown), EXIT_BROKEN if wrong else EXIT_OK)

@@ -16,8 +16,9 @@ from runner.model import Mark, Verdict
 from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, entry
 from runner.reports.findings import alike, by_arch, listed, merged, show_command
 from runner.reports.summary import covers
-from runner.results.availability import Availability, availability, places
+from runner.results.availability import Availability, availability, is_beside, places
 from runner.results.docscheck import ATTACHED_TYPES, Disagreement, Dispute, DocsCheck, flags_of
+from runner.results.docsmore import FeaturesCheck, PageErrors
 from runner.results.model import JudgedRun
 from runner.results.statements import PAGES, Standing, Statement
 from runner.text import counted, plain
@@ -105,35 +106,55 @@ def _details(grid: Availability, statement: Statement) -> Iterator[tuple[str, st
 # --- a checkout of ebpf-docs -----------------------------------------------------------------------------------------
 
 
-def docs_check_report(check: DocsCheck) -> RenderableType:
+def docs_check_report(check: DocsCheck, features: FeaturesCheck, errors: Sequence[PageErrors]) -> RenderableType:
     """For the terminal."""
     builds = by_arch(it.build for it in check.builds)
-    wrong = sum(len(it.builds) for it in check.disagreements if it.kind is not Dispute.FLAGS)
+    every = (*check.disagreements, *features.disagreements)
+    wrong = sum(len(it.builds) for it in every if it.kind is not Dispute.FLAGS)
     types = [str(prog_type) for prog_type in check.types]
     parts: list[RenderableType] = [
-        Text(f"{check.agreements} answers agree, {wrong} do not", "bold"),
+        Text(f"{check.agreements + features.agreements} answers agree, {wrong} do not", "bold"),
         Text(f"kernels: {builds}; program types: {listed(types, _NAMED)}"),
-        Text(f"since-versions with a kernel on both sides, which agree: {check.points} of {check.all_points}"),
+        Text(
+            f"since-versions with a kernel on both sides, which agree: {check.points} of {check.all_points}; "
+            f"of helpers and types {features.points} of {features.all_points}"
+        ),
+        *([Text(f"pages with errors, of kfuncs that claims are about: {len(errors)}")] if errors else []),
     ]
     for kind in Dispute:
-        if groups := _alike([it for it in check.disagreements if it.kind is kind]):
+        if groups := _alike([it for it in every if it.kind is kind]):
             parts += [Text(), Text(kind.capitalize(), "bold red"), *map(_disagreement, groups)]
+    if unlisted := [it for it in errors if it.unlisted]:
+        parts += [
+            Text(),
+            Text("Programs got errors that the page does not list", "bold red"),
+            *map(_unlisted, unlisted),
+        ]
     if attached := [str(prog_type) for prog_type in check.types if prog_type in ATTACHED_TYPES]:
         why = "the kernel may answer otherwise where such a program is attached to something else"
         parts += [Text(), Text(f"{', '.join(attached)}: {why}", "yellow")]
     left = [(why, [topic.subject for topic in topics]) for why, topics in check.undecided.items()]
     left += [("documented, and no kernel was asked", list(check.unasked))]
-    left += [("kernels have it, and the documentation does not", list(check.unknown))]
+    left += [("kernels have it, and the documentation does not", [*check.unknown, *features.unknown])]
+    left += [
+        ("documented errors that no claim got", [f"{it.kfunc} {', '.join(it.unseen)}" for it in errors if it.unseen])
+    ]
     lines = (Text(f"{why}: {listed(names, _NAMED)}") for why, names in left if names)
     parts += [Text(), Text("What these kernels cannot decide", "bold"), Trimmed(Group(*lines), indent=2)]
     return Trimmed(Group(*parts))
 
 
-def docs_check_document(check: DocsCheck) -> dict[str, object]:
+def _unlisted(it: PageErrors) -> RenderableType:
+    cell, probe = next(iter(it.unlisted.values()))
+    facts = [("documented", ", ".join(it.listed)), ("observed", ", ".join(it.unlisted))]
+    return entry(it.kfunc, facts, show_command(cell, probe))
+
+
+def docs_check_document(check: DocsCheck, features: FeaturesCheck, errors: Sequence[PageErrors]) -> dict[str, object]:
     """The same for scripts. Fields are added, never renamed."""
     return {
         "schema": 1,
-        "agreements": check.agreements,
+        "agreements": check.agreements + features.agreements,
         "since_confirmed": check.points,
         "since_documented": check.all_points,
         "disagreements": [
@@ -141,14 +162,19 @@ def docs_check_document(check: DocsCheck) -> dict[str, object]:
              "kernels": [{"version": str(build), "arch": build.arch} for build in it.builds],
              "state": it.row.state, "cause": plain(it.row.cause), "errno": it.row.errno,
              "flags": list(flags_of(it.row)), "run": it.seen.run, "cell": it.seen.cell.id, "command": _command(it)}
-            for it in check.disagreements
+            for it in (*check.disagreements, *features.disagreements)
+        ],
+        "errors": [
+            {"kfunc": it.kfunc, "documented": list(it.listed), "unseen": list(it.unseen),
+             "unlisted": {error: {"cell": cell, "probe": probe} for error, (cell, probe) in it.unlisted.items()}}
+            for it in errors
         ],
         "undecided": [
             {"why": why, "kfuncs": [{"kfunc": topic.subject, "prog_type": topic.type} for topic in topics]}
             for why, topics in check.undecided.items()
         ],
         "unasked": list(check.unasked),
-        "undocumented": list(check.unknown),
+        "undocumented": [*check.unknown, *features.unknown],
     }  # fmt: skip
 
 
@@ -169,7 +195,8 @@ def _disagreement(group: Sequence[Disagreement]) -> RenderableType:
     if it.kind is Dispute.FLAGS:
         observed = ", ".join(flags_of(it.row))
     else:
-        what += f" ({', '.join(dict.fromkeys(each.topic.type for each in group))})"
+        types = ", ".join(dict.fromkeys(each.topic.type for each in group if not is_beside(each.topic.kind)))
+        what += f" ({types})" if types else ""
         observed = ": ".join(filter(None, (str(it.row.state), plain(it.row.cause, _WIDTH))))
     facts = [("documented", it.documented), ("observed", observed)]
     return entry(f"{what}  on {by_arch(it.builds)}", facts, _command(it))

@@ -43,8 +43,7 @@ class FeaturesCheck:
 
 
 def features_check(docs: Mapping[str, Brought], known: Sequence[KnownBuild]) -> FeaturesCheck:
-    """Is a name in the kernel's BTF from the documented version on? `known` is what runner.results.series.builds gives.
-    """
+    """Is a name in the BTF of kernels from the documented version on? `known` is of runner.results.series.builds."""
     known = filled([it for it in known if it.build.vendor.follows_upstream])
     topics = {topic.subject: topic for it in known for topic in sorted(it.states) if is_beside(topic.kind)}
     agreements, points, wrong = 0, 0, list[Disagreement]()

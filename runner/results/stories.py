@@ -136,7 +136,7 @@ def overview(known: Sequence[KnownBuild], only: Only | None = None) -> Overview:
     """`known` as runner.results.series.builds gives it."""
     only = only or Only()
     mine = [it for it in known if only.arch in (None, it.build.arch)]
-    known = _filled([it for it in mine if it.build.vendor.follows_upstream])
+    known = filled([it for it in mine if it.build.vendor.follows_upstream])
     by_arch = {arch: tuple(group) for arch, group in groupby(known, key=lambda it: it.build.arch)}
     asked = {topic for states in different(known) for topic in states}
     topics = sorted(topic for topic in asked if topic in only)
@@ -155,7 +155,7 @@ def overview(known: Sequence[KnownBuild], only: Only | None = None) -> Overview:
     )
 
 
-def _filled(known: Sequence[KnownBuild]) -> tuple[KnownBuild, ...]:
+def filled(known: Sequence[KnownBuild]) -> tuple[KnownBuild, ...]:
     """With what is absent: of what is asked beside the claims, a kernel is asked about each name that it has."""
     probes = {topic: row.probe for states in different(known) for topic, row in states.items() if is_beside(topic.kind)}
     filled: dict[int, Mapping[Topic, Row]] = {}

@@ -16,6 +16,7 @@ from runner.model import ProgType, State
 from runner.model.version import KernelVersion
 from runner.reports.documented import docs_check_document, docs_check_report
 from runner.results.docscheck import Dispute, DocsCheck, Documented, docs_check, load
+from runner.results.docsmore import features_check
 from runner.results.series import builds
 from tests.unit.tracking_samples import KFUNC, TC, XDP, A, N, Q, R, U, measured, state
 
@@ -152,12 +153,12 @@ def test_what_cannot_be_decided_is_no_disagreement(folder: Path) -> None:
 def test_report_shows_observation_and_command(folder: Path) -> None:
     found = check(folder, {"6.6.9": (N, N), "6.12.117": (U, U)})
     stream = io.StringIO()
-    Console(file=stream, width=200, color_system=None).print(docs_check_report(found))
+    Console(file=stream, width=200, color_system=None).print(docs_check_report(found, features_check({}, ()), ()))
     text = stream.getvalue()
     assert "3 answers agree, 1 do not" in text
     assert "documented  since 6.2" in text
     assert "observed    not allowed: why" in text
     assert "runner cell show 6.6.9-x86_64 --run night-0" in text
-    document = docs_check_document(found)
+    document = docs_check_document(found, features_check({}, ()), ())
     assert isinstance(document["disagreements"], list)
     assert document["disagreements"][0]["kernels"] == [{"version": "6.6.9", "arch": "x86_64"}]
