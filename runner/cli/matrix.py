@@ -24,7 +24,10 @@ from runner.text import counted
 
 app = group("Run, list and check the cells of the matrix.", "matrix run --only 'arch=arm64,kernel=6.*'")
 
-Only = Annotated[str, typer.Option("--only", help="Only these cells: 'arch=arm64,kernel=6.*'.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="TERMS", help="Only these cells: 'arch=arm64,kernel=6.*'. May be repeated."),
+]
 
 
 class FailOn(StrEnum):
@@ -43,7 +46,7 @@ class Request:
         str | None,
         typer.Argument(metavar="RUN", help="The run to --resume. [default: the last one that was stopped]"),
     ] = None
-    only: Only = ""
+    only: Only = None
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume a stopped run; boot only the cells without a result.")
     ] = False
@@ -145,7 +148,7 @@ def run(context: typer.Context, project: Project, request: Request) -> None:
 
 
 @command(app, "list", "matrix list")
-def list_cells(project: Project, only: Only = "") -> Shown:
+def list_cells(project: Project, only: Only = None) -> Shown:
     """List the cells, with the exact kernels that they are pinned to."""
     lock, wanted = project.lock(), project.matrix.wanted()
     pinned = {(kernel.source, kernel.arch) for kernel in lock.kernels}
@@ -153,7 +156,7 @@ def list_cells(project: Project, only: Only = "") -> Shown:
         title = f"not pinned yet: `runner kernels lock` writes {project.lock_path}"
         table = columns(((it.name, it.arch, it.source) for it in wanted), "kernel", "architecture", "source")
         return Shown(section(title, table), [it.model_dump(mode="json") for it in wanted])
-    cells = select(project.matrix.cells(lock), only)
+    cells = select(project.matrix.cells(lock), *only or ())
     rows = ((it.id, it.kernel.version, it.arch, it.kernel.release, it.kernel.source) for it in cells)
     table = columns(rows, "cell", "kernel", "architecture", "release", "source")
     return Shown(table, [cell.model_dump(mode="json") for cell in cells])

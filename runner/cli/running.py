@@ -179,7 +179,7 @@ def _run(
 
 def _chosen(project: Project, request: Request) -> tuple[Cell, ...]:
     lock = project.settled(mode="locked" if request.locked else "keep", offline=request.offline)
-    cells = select(project.matrix.cells(lock), request.only)
+    cells = select(project.matrix.cells(lock), *request.only or ())
     return shard(cells, request.part) if request.part else cells
 
 

@@ -3,7 +3,8 @@
 
 """Picks cells: `arch=arm64,kernel=6.*`.
 
-A comma is "and", `|` is "or" between values: `kernel=6.12*|7.*,arch=x86_64`. In a value, * stands for anything.
+A comma is "and", `|` is "or" between values: `kernel=6.12*|7.*,arch=x86_64`. In a value, * stands for anything. Of
+several expressions each picks its cells.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ _KEYS: dict[str, Callable[[Cell], tuple[str, ...]]] = {
 }
 
 
-def select(cells: Sequence[Cell], expression: str) -> tuple[Cell, ...]:
-    """The cells that match `expression`, in their order; all of them when it is empty.
+def select(cells: Sequence[Cell], *expressions: str) -> tuple[Cell, ...]:
+    """The cells that match any of `expressions`, in their order; all of them without one, and for an empty one.
 
-    Raises UserError when it cannot be read, and when it matches nothing.
+    Raises UserError when one cannot be read, and when one matches nothing.
     """
-    chosen = tuple(cells)
+    chosen = {cell.id for expression in expressions for cell in _matching(cells, expression)}
+    return tuple(cell for cell in cells if cell.id in chosen or not expressions)
+
+
+def _matching(cells: Sequence[Cell], expression: str) -> Sequence[Cell]:
+    chosen = cells
     for term in filter(None, (part.strip() for part in expression.split(","))):
         key, equals, values = term.partition("=")
         names = _KEYS.get(key.strip())
@@ -39,9 +45,9 @@ def select(cells: Sequence[Cell], expression: str) -> tuple[Cell, ...]:
         if not equals or not patterns:
             raise UserError(f"--only {expression!r}: {term!r} is not KEY=VALUE", hint="such as kernel=6.*|7.*")
         before = chosen
-        chosen = tuple(
+        chosen = [
             cell for cell in chosen if any(fnmatch.fnmatchcase(name, p) for name in names(cell) for p in patterns)
-        )
+        ]
         if not chosen:
             there = dict.fromkeys(name for cell in before for name in names(cell))
             raise UserError(

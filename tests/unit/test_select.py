@@ -34,6 +34,14 @@ def test_terms_pick_cells(expression: str, expected: list[str]) -> None:
     assert [cell.id for cell in select(CELLS, expression)] == expected
 
 
+def test_each_of_several_expressions_adds_its_cells() -> None:
+    picked = select(CELLS, "arch=arm64,kernel=7*", "kernel=6.1", "arch=arm64,kernel=6.1")
+    assert [cell.id for cell in picked] == ["6.1.176-x86_64", "6.1.176-arm64", "7.1.5-arm64"]
+    assert select(CELLS) == select(CELLS, "") == select(CELLS, "", "arch=arm64") == CELLS
+    with pytest.raises(UserError, match="'kernel=5' matches none"):
+        select(CELLS, "arch=arm64", "kernel=5")
+
+
 @pytest.mark.parametrize(
     ("expression", "expected"),
     [
