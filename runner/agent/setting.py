@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         packet: Packet
         wire: Wire | None
         bound: str
+        later: bool
 
 
 _ANY_PROTOCOL = 3  # ETH_P_ALL
@@ -97,7 +98,8 @@ class Setting:
         if program.startswith("syscall_"):
             packet = b""
         failed, returned = self._libbpf.test_run(fd, packet)
-        return {"run_errno": failed, "retval": returned, "fields": found.read()}
+        fields = _awaited(found) if wanted["later"] and not failed else found.read()
+        return {"run_errno": failed, "retval": returned, "fields": fields}
 
     def _carried(self, wire: Wire, packet: bytes, program: str, fd: int, found: Object) -> dict[str, int]:
         """The result, once the packet has passed the programs, or has had its time."""
@@ -133,6 +135,14 @@ class Setting:
             made.bind((device, _ANY_PROTOCOL))
             self._senders[device] = made
         return self._senders[device]
+
+
+def _awaited(found: Object) -> dict[str, int]:
+    """The result, once a callback has set `done`, or has had its time: then `done` is 0."""
+    limit = monotonic() + _PATIENCE_S
+    while not found.read()[_DONE] and monotonic() < limit:
+        sleep(0.001)
+    return found.read()  # what was read while it was written may be half of it
 
 
 def _set_up(commands: str) -> None:

@@ -12,7 +12,7 @@ import errno
 
 ENOTSUPP = 524  # "this JIT cannot"
 ERRNO = {name: number for number, name in errno.errorcode.items()}
-ERRNO |= {"EOPNOTSUPP": errno.EOPNOTSUPP, "ENOTSUPP": ENOTSUPP}  # Python calls the first ENOTSUP
+ERRNO |= {"EOPNOTSUPP": errno.EOPNOTSUPP, "EDEADLK": errno.EDEADLK, "ENOTSUPP": ENOTSUPP}  # Python: ENOTSUP, EDEADLOCK
 _NAMES = {number: name for name, number in ERRNO.items()}
 
 

@@ -88,6 +88,7 @@ def test_what_may_crash_a_kernel_is_asked_last(tmp_path: Path) -> None:
         ("modules: [m]", 'since: {g: ["6.4"]}', 2, "not among `kfuncs`"),
         ("modules: [m]", "pages: {bpf_g: {It is so: [one]}}", 2, "not among `kfuncs`; did you mean 'bpf_f'"),
         ("modules: [m]", "pages: {bpf_f: {It is so: [not on]}}", 2, "no claim on; did you mean 'one'"),
+        ("    program: p", "    program: p\n    later: true", 11, "have no `done`"),
         ("    program: p", "    program: p\n    unusable: too hard", 11, "'sleepable only'"),
         ("    program: p", "    program: p\n    unusable: needs a driver", 11, "neither the answer nor the source has"),
         ("    program: p", "    program: p\n    usable: true\n    unusable: sleepable only", 12, "`usable` as well"),

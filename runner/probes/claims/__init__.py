@@ -242,6 +242,7 @@ def _setting(file: ClaimFile, claim: Claim) -> Setting | None:
         packet=claim.packet or Packet(),
         wire=claim.wire,
         bound=claim.bound or "",
+        later=claim.later,
     )
     return setting if setting != Setting() else None
 

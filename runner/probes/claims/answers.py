@@ -28,6 +28,7 @@ class Setting(Plain):
     packet: Packet = Packet()
     wire: Wire | None = None
     bound: str = ""  # to this device
+    later: bool = False  # wait for `result.done`
 
 
 class ClaimBody(Plain):

@@ -216,6 +216,7 @@ class Claim(Span):
     packet: Packet | None = None
     wire: Wire | None = None
     bound: SafeName | None = None  # the program is loaded for this device alone
+    later: bool = False  # its answer is complete once `result.done` is not 0, which a callback sets
     usable: bool = False  # its answer shows that the kfunc does its work
     unusable: Reason | None = None  # ... or why no program of the type can have it do that
     answer: Pattern
@@ -309,8 +310,7 @@ def problems(file: ClaimKeys) -> Iterable[tuple[Location, str]]:
             yield (*place, "types"), "a program type is there twice"
         if claim.flow and not (claim.attach or file.attach):
             yield (*place, "flow"), "neither the claim nor the file says how to `attach`"
-        if claim.unusable and (why := _unshown(claim, claim.unusable)):
-            yield (*place, "unusable"), why
+        yield from (((*place, key), why) for key, why in _unfounded(claim))
         if claim.kfunc not in file.kfuncs:
             yield (*place, "kfunc"), f"not among `kfuncs`; {nearest(claim.kfunc, file.kfuncs)}"
             continue
@@ -330,6 +330,14 @@ def _page_problems(file: ClaimKeys, ids: Collection[str]) -> Iterable[tuple[Loca
             for claim_id in (it.removeprefix(_NOT) for it in deciding):
                 if claim_id not in ids:
                     yield ("pages", page, sentence), f"no claim {claim_id}; {nearest(claim_id, ids)}"
+
+
+def _unfounded(claim: Claim) -> Iterable[tuple[str, str]]:
+    """Keys of the claim that its answer does not support, and why."""
+    if claim.later and "done" not in claim.answer.fields:
+        yield "later", "the answer's `fields` have no `done`, by which a callback shows that it ran"
+    if claim.unusable and (why := _unshown(claim, claim.unusable)):
+        yield "unusable", why
 
 
 def _unshown(claim: Claim, reason: Reason) -> str:
