@@ -1,0 +1,33 @@
+"""What a callback leaves is read once it has run, and no longer waited for than there is patience."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from runner.agent import setting
+from runner.agent.programs import Object
+
+
+class Results:
+    """Gives these results, one for each time it is read; the last one for ever."""
+
+    def __init__(self, *results: dict[str, int]) -> None:
+        self._left = list(results)
+
+    def read(self) -> dict[str, int]:
+        return self._left.pop(0) if len(self._left) > 1 else self._left[0]
+
+
+def awaited(*results: dict[str, int]) -> dict[str, int]:
+    return setting._awaited(cast("Object", Results(*results)))
+
+
+def test_what_was_written_while_it_was_read_is_read_again() -> None:
+    assert awaited({"done": 0}, {"done": 1, "ret": 0}, {"done": 1, "ret": 5}) == {"done": 1, "ret": 5}
+
+
+def test_a_callback_that_does_not_run_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setting, "_PATIENCE_S", 0.01)
+    assert awaited({"done": 0, "ret": 0}) == {"done": 0, "ret": 0}
