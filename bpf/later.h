@@ -1,3 +1,6 @@
+/* SPDX-FileCopyrightText: 2026 The kfunc-runner authors */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+
 /* Programs whose work is done later, by a callback that may sleep: on a workqueue, or in the task that ran the program.
  * Include it below program.h. `result` has a member `done`.
  */
@@ -11,7 +14,10 @@ struct bpf_task_work {
 
 struct later {
 	struct bpf_wq work;
+	struct bpf_task_work job;
 	__u32 flow; /* of the question that started it */
+	int pid; /* of the task that ran the program */
+	__u64 address; /* in that task's memory, where the program gives one */
 };
 
 struct {
@@ -33,33 +39,35 @@ KFUNC(int, bpf_wq_start, (struct bpf_wq *work, unsigned int flags))
 	(bpf_wq_set_callback ? bpf_wq_set_callback(work, callback, flags) :                                            \
 			       bpf_wq_set_callback_impl(work, callback, flags, NULL))
 
-struct bpf_map;
+struct bpf_map {
+	char any;
+};
+
 typedef int in_task_callback(struct bpf_map *map, void *key, void *value);
 
 KFUNC(int, bpf_task_work_schedule_signal,
-      (struct task_struct *task, struct bpf_task_work *work, void *map,
-       in_task_callback *callback))
+      (struct task_struct *task, struct bpf_task_work *work, void *map, in_task_callback *callback))
 KFUNC(int, bpf_task_work_schedule_signal_impl,
-      (struct task_struct *task, struct bpf_task_work *work, void *map,
-       in_task_callback *callback, void *program))
+      (struct task_struct *task, struct bpf_task_work *work, void *map, in_task_callback *callback, void *program))
 KFUNC(int, bpf_task_work_schedule_resume,
-      (struct task_struct *task, struct bpf_task_work *work, void *map,
-       in_task_callback *callback))
+      (struct task_struct *task, struct bpf_task_work *work, void *map, in_task_callback *callback))
 KFUNC(int, bpf_task_work_schedule_resume_impl,
-      (struct task_struct *task, struct bpf_task_work *work, void *map,
-       in_task_callback *callback, void *program))
+      (struct task_struct *task, struct bpf_task_work *work, void *map, in_task_callback *callback, void *program))
 
 #define IN_TASK(kfunc, task, work, map, callback)                                                                      \
 	(kfunc ? kfunc(task, work, map, callback) : kfunc##_impl(task, work, map, callback, NULL))
 
-/* A program that has the block which follows done by a workqueue. */
-#define LATER(name)                                                                                                    \
-	static __always_inline void name##_work(void);                                                                 \
-	static int name##_callback(void *map, int *key, void *value)                                                   \
+/* A program that has the block which follows done by a callback: `later` is what the program left for it. PREPARE is
+ * done by the program itself. */
+#define CALLBACK(name, key_type, start)                                                                                \
+	static __always_inline void name##_work(struct later *later);                                                  \
+	static int name##_callback(void *map, key_type *key, void *value)                                              \
 	{                                                                                                              \
-		if (((struct later *)value)->flow != flow) /* another question's, and late */                          \
+		struct later *later = value;                                                                           \
+                                                                                                                       \
+		if (later->flow != flow) /* another question's, and late */                                            \
 			return 0;                                                                                      \
-		name##_work();                                                                                         \
+		name##_work(later);                                                                                    \
 		asm volatile("" ::: "memory");                                                                         \
 		result.done = 1;                                                                                       \
 		return 0;                                                                                              \
@@ -67,13 +75,28 @@ KFUNC(int, bpf_task_work_schedule_resume_impl,
 	PROGRAM(name)                                                                                                  \
 	{                                                                                                              \
 		struct later *later = bpf_map_lookup_elem(&laters, &(int){ 0 });                                       \
+		struct task_struct *self = bpf_get_current_task_btf();                                                 \
                                                                                                                        \
 		if (!later)                                                                                            \
 			return 0;                                                                                      \
 		later->flow = flow;                                                                                    \
-		bpf_wq_init(&later->work, &laters, 0); /* -EBUSY from the second time on */                            \
-		if (!SET_CALLBACK(&later->work, name##_callback, 0))                                                   \
-			bpf_wq_start(&later->work, 0);                                                                 \
+		later->pid = self->pid;                                                                                \
+		PREPARE(later, self);                                                                                  \
+		start;                                                                                                 \
 		return 0;                                                                                              \
 	}                                                                                                              \
-	static __always_inline void name##_work(void)
+	static __always_inline void name##_work(struct later *later)
+
+#ifndef PREPARE
+#define PREPARE(later, self)
+#endif
+
+/* On a workqueue. bpf_wq_init returns -EBUSY from the second time on. */
+#define LATER(name)                                                                                                    \
+	CALLBACK(name, int, bpf_wq_init(&later->work, &laters, 0);                                                     \
+		 if (!SET_CALLBACK(&later->work, name##_callback, 0)) bpf_wq_start(&later->work, 0))
+
+/* In the task that ran the program, when it returns to user space. */
+#define LATER_IN_TASK(name)                                                                                            \
+	CALLBACK(name, void,                                                                                           \
+		 IN_TASK(bpf_task_work_schedule_signal, self, &later->job, &laters, (in_task_callback *)name##_callback))

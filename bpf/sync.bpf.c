@@ -1,3 +1,6 @@
+// SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+// SPDX-License-Identifier: GPL-2.0-or-later
+
 /* Programs that take locks, and switch off preemption and interrupts: what sync.yaml asks about. */
 #include "program.h"
 

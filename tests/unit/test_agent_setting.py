@@ -1,3 +1,6 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
 """What a callback leaves is read once it has run, and no longer waited for than there is patience."""
 
 from __future__ import annotations
