@@ -51,6 +51,7 @@ TO_AGENT = "cd /dev/shm/runner"  # a guest is its user's alone
 PYTHON = "python3 -S -E"
 AGENT_START = f"{PYTHON} -c 'from agent.__main__ import main; main(\"asks.json\")'"
 START_AGENT = f"{TO_AGENT} && exec {AGENT_START} 2>agent.err"
+SHELL = f"{TO_AGENT} && exec {PYTHON} -c 'from agent.{{kind}} import shell; shell(\"asks.json\")'"
 _UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
 _PORT_TRIES = 4
 _KNOCK_S = 5.0  # a server that listens greets within this, even on a busy host
@@ -87,7 +88,9 @@ class LiveGuest:
             yield from self.ssh.lines(command, silence=silence, deadline=deadline)
 
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
-        push(self, files, deadline=silence().sooner(deadline))
+        with blame(self.log, self.supervisor, self.booted):  # large files take their time, and are no silence
+            pushed = self.ssh.run(_UNPACK, stdin=_packed(files), silence=silence, deadline=deadline)
+        _check_pushed(pushed)
         yield from self.lines(START_AGENT, silence=silence, deadline=deadline)
 
     def access(self) -> Access:
@@ -106,13 +109,20 @@ class LiveGuest:
 
 def push(guest: Guest, files: Mapping[str, bytes], *, deadline: Deadline) -> None:
     """Write `files` into the agent's folder of a guest. Raises InfraError when that fails."""
+    _check_pushed(guest.run(_UNPACK, stdin=_packed(files), deadline=deadline))
+
+
+def _packed(files: Mapping[str, bytes]) -> bytes:
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    pushed = guest.run(_UNPACK, stdin=stream.getvalue(), deadline=deadline)
+    return stream.getvalue()
+
+
+def _check_pushed(pushed: Completed) -> None:
     if pushed.returncode != 0:
         raise InfraError(f"the agent could not be pushed: {pushed.stdout.strip()[-500:]}")
 

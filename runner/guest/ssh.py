@@ -47,13 +47,19 @@ class Ssh:
     transport: paramiko.Transport
     peer: str  # what messages call it
 
-    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
-        """Run a shell line to its end. Its stderr comes in stdout."""
-        out = bytearray()
-        with self._channel(command, deadline) as channel:
+    def run(
+        self, command: str, *, deadline: Deadline, stdin: bytes = b"", silence: Callable[[], Deadline] | None = None
+    ) -> Completed:
+        """Run a shell line to its end. Its stderr comes in stdout.
+
+        `silence` begins a wait: for the start, for each output, and for each block of `stdin` that is taken.
+        """
+        out, quiet = bytearray(), silence or (lambda: deadline)
+        with self._channel(command, deadline.sooner(quiet())) as channel:
+            sending = _Sending(channel, stdin)
             # in a thread of its own, so that its output is read meanwhile
-            threading.Thread(target=_send, args=(channel, stdin), daemon=True).start()
-            for chunk in self._chunks(channel, lambda: deadline, deadline):
+            threading.Thread(target=sending.run, daemon=True).start()
+            for chunk in self._chunks(channel, quiet, deadline, sending):
                 out.extend(chunk)
                 if len(out) > MAX_OUTPUT:
                     raise ConnectionLost(f"`{_shown(command)}` printed more than {MAX_OUTPUT} bytes")
@@ -112,11 +118,17 @@ class Ssh:
             raise kind(f"{doing}: {error or type(error).__name__}") from error
 
     def _chunks(
-        self, channel: paramiko.Channel, silence: Callable[[], Deadline], deadline: Deadline
+        self,
+        channel: paramiko.Channel,
+        silence: Callable[[], Deadline],
+        deadline: Deadline,
+        sending: _Sending | None = None,
     ) -> Iterator[bytes]:
         """What the command prints, as it comes."""
-        quiet = silence()
+        quiet, sent = silence(), 0
         while True:
+            if sending and sending.sent > sent:
+                quiet, sent = silence(), sending.sent
             ended = channel.eof_received or channel.closed  # looked at first: what came before it is read below
             if channel.recv_ready():
                 yield channel.recv(_BLOCK)
@@ -136,10 +148,20 @@ class Ssh:
         return channel.exit_status
 
 
-def _send(channel: paramiko.Channel, stdin: bytes) -> None:
-    with suppress(OSError, EOFError, paramiko.SSHException):  # the reader meets the same and says so
-        channel.sendall(stdin)
-        channel.shutdown_write()
+@dataclass(slots=True)
+class _Sending:
+    """Sends a command's input; `sent` bytes of it are on their way."""
+
+    channel: paramiko.Channel
+    stdin: bytes
+    sent: int = 0
+
+    def run(self) -> None:
+        with suppress(OSError, EOFError, paramiko.SSHException):  # the reader meets the same and says so
+            for at in range(0, len(self.stdin), _BLOCK):
+                self.channel.sendall(self.stdin[at : at + _BLOCK])
+                self.sent = at + _BLOCK
+            self.channel.shutdown_write()
 
 
 @contextmanager
