@@ -28,10 +28,10 @@ _EPOCH = "1704067200"  # the time of every file in the image: the same packages 
 # bookworm leaves this to a maintainer script, and none is run
 _MERGE_USR = 'cd "$1" && for d in bin lib lib64 sbin; do mkdir -p "usr/$d"; ln -s "usr/$d" "$d"; done'
 _ETC = {
-    "passwd": "root:x:0:0:root:/root:/usr/bin/sh\n",
+    "passwd": "root:x:0:0:root:/root:/usr/bin/ash\n",
     "shadow": "root:*:1::::::\n",
     "group": "root:x:0:\ntty:x:5:\n",
-    "shells": "/usr/bin/sh\n/usr/bin/bash\n",  # dropbear refuses a user whose shell is not in here
+    "shells": "/usr/bin/ash\n/usr/bin/sh\n/usr/bin/bash\n",  # dropbear refuses a user whose shell is not in here
     "hosts": "127.0.0.1 localhost\n",
     "fstab": "",
     "ld.so.conf": "/usr/local/lib\n",

@@ -11,15 +11,25 @@ cd "$1"
 chown -h 0:0 . usr usr/lib usr/sbin
 chown -hR 0:0 etc root usr/sbin/guest-start usr/lib/python3*
 # virtme-init and the tests are shell scripts: statically linked applets start several times faster under emulation
-for applet in '[' awk base64 basename cat chmod chown clear cp cut date dd df dirname dmesg du echo env expr false \
+for applet in '[' ash awk base64 basename cat chmod chown clear cp cut date dd df dirname dmesg du echo env expr false \
     find free grep head hostname id kill ln ls mkdir mknod mktemp mount mv nproc od poweroff printf ps pwd readlink \
-    realpath reset rm rmdir sed seq setsid sh sleep sort stat stty sync sysctl tail tar tee test timeout touch tr true \
+    realpath reset rm rmdir sed seq setsid sleep sort stat stty sync sysctl tail tar tee test timeout touch tr true \
     umount uname uniq wc which xargs; do
     grep -qxF -e "usr/bin/$applet" -e "usr/sbin/$applet" "$named" && continue
     rm -f "usr/bin/$applet" "usr/sbin/$applet"
     ln -s busybox "usr/bin/$applet"
 done
-grep -qxF usr/bin/bash "$named" || ln -sf bash-static usr/bin/bash
+# what scripts call besides, where no package brings it
+for applet in chgrp chroot chrt cmp comm cpio diff fallocate flock fold getopt gunzip gzip halt hexdump ifconfig install \
+    killall less losetup md5sum mkfifo mkswap more mountpoint nc nice nohup nsenter nslookup paste patch pgrep pidof ping \
+    ping6 pkill reboot renice rev sha1sum sha256sum shuf split strings swapoff swapon tac taskset telnet time top tr \
+    traceroute truncate tty unlink unshare unzip uptime usleep vi watch wget xxd yes zcat; do
+    [ -e "usr/bin/$applet" ] || [ -e "usr/sbin/$applet" ] || ln -sf busybox "usr/bin/$applet"
+done
+# sh is not busybox: of a command that is also an applet, such as ip, its shell runs the applet, wherever the program is
+for shell in bash sh; do
+    grep -qxF "usr/bin/$shell" "$named" || ln -sf bash-static "usr/bin/$shell"
+done
 rm -f etc/hostname etc/resolv.conf # mmdebstrap copies this host's
 : > etc/apt/sources.list
 # What no guest of ours needs; apt only wanted it installed. mmdebstrap itself still cleans up etc/apt and var.
