@@ -16,6 +16,7 @@ from runner.model import Answer, Ask, Facts, Trace
 
 _MAX_NOISE = 20
 _MAX_PARTS = 64 << 20  # characters
+_MAX_DROPPED = 1000
 
 
 class Place(NamedTuple):
@@ -43,6 +44,7 @@ class Transcript:
     guest_s: float = 0.0  # from the first line to the last one, by the guest's clock
     _parts: dict[str, list[str]] = field(default_factory=dict)  # of the next answer, by name
     _parts_size: int = 0  # characters that were sent of them
+    _dropped: dict[str, None] = field(default_factory=dict)  # the names of those for which there was no room
     _closed: set[Place] = field(default_factory=set)  # items that are not asked any more
 
     def feed(self, line: str) -> None:
@@ -62,14 +64,15 @@ class Transcript:
                 self.guest_s = -_clock(event)
             case "begin":
                 self.in_flight = Place(self.ask(event["probe"]).probe, str(event.get("item", "")))
-                self._parts, self._parts_size = {}, 0
+                self._parts, self._parts_size, self._dropped = {}, 0, {}
             case "answer":
                 ask = self.ask(event["probe"])
                 answer = Answer.model_validate({**event, "kind": ask.kind})
-                if self._parts:
-                    parts = {name: "".join(data) for name, data in self._parts.items()}
-                    answer = answer.model_copy(update={"body": {**answer.body, "parts": parts}})
-                self._parts, self._parts_size = {}, 0
+                if self._parts or self._dropped:
+                    parts = {name: "".join(data) for name, data in self._parts.items() if name not in self._dropped}
+                    more = {"parts": parts, **({"dropped": list(self._dropped)} if self._dropped else {})}
+                    answer = answer.model_copy(update={"body": {**answer.body, **more}})
+                self._parts, self._parts_size, self._dropped = {}, 0, {}
                 self.answers[Place(ask.probe, answer.item)] = answer
                 self.in_flight = Place(ask.probe) if answer.item else None
             case "trace":
@@ -77,10 +80,7 @@ class Transcript:
                 self.traces[self.ask(trace.probe).probe] = trace
                 self.in_flight = None
             case "part":
-                name, data = str(event["name"]), str(event["data"])
-                self._parts_size += len(name) + len(data)
-                if self._parts_size <= _MAX_PARTS:
-                    self._parts.setdefault(name, []).append(data)
+                self._take_part(str(event["name"]), str(event["data"]))
             case "alive":
                 pass  # what is asked takes its time
             case "end":
@@ -88,6 +88,14 @@ class Transcript:
                 self.guest_s += _clock(event)
             case _:
                 raise ValueError(kind)
+
+    def _take_part(self, name: str, data: str) -> None:
+        """Of one that does not fit, nothing is kept but its name."""
+        self._parts_size += len(name) + len(data)
+        if self._parts_size <= _MAX_PARTS:
+            self._parts.setdefault(name, []).append(data)
+        elif len(self._dropped) < _MAX_DROPPED:
+            self._dropped[name[:500]] = None
 
     def ask(self, probe: object) -> Ask:
         """Raises KeyError when `probe` was not asked."""

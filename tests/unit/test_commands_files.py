@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from runner import userfile
 from runner.errors import UserError
 from runner.probes.commands import files
 from runner.probes.commands.files import command_of
@@ -70,9 +71,9 @@ def test_each_architecture_has_its_own_file(tmp_path: Path) -> None:
     mine = read(tmp_path, "{arch}/t")
     assert (laid(mine), laid(mine, "arm64")) == ({"t": "x"}, {"t": "a"})
     assert mine.files.keys() == {"x86_64", "arm64"}
-    assert "s390x/t: cannot be read" in mine.said["s390x"]
+    assert "s390x/t: no such file" in mine.said["s390x"]
     assert laid(read(tmp_path, "{goarch}:bin/{arch}")) == {"bin/x86_64": "go"}
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="no such file"):
         read(tmp_path, "{arch}/none")
 
 
@@ -118,3 +119,25 @@ def test_a_command_is_called_as_its_program(tmp_path: Path) -> None:
         "command",
     ]
     assert read(tmp_path, id="mine").files["x86_64"] == ()
+
+
+@pytest.mark.parametrize("named", [("{arch}/t", "{arch}/t:/t"), ("{arch}/t", "{arch}/u:t"), ("{arch}/t", "absent")])
+def test_a_file_for_each_architecture_hides_no_other_mistake(named: tuple[str, ...], tmp_path: Path) -> None:
+    written(tmp_path, arm64__t="a", arm64__u="b")
+    with pytest.raises(UserError, match=r"is to lie below /payload|two files would be /payload/t|absent"):
+        read(tmp_path, *named)
+
+
+def test_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, t="x", arm64__u="a")
+    reads: list[Path] = []
+    real = userfile.read
+
+    def counting(path: Path, *, most: int, absent: str) -> bytes:
+        reads.append(path)
+        return real(path, most=most, absent=absent)
+
+    monkeypatch.setattr(userfile, "read", counting)
+    mine = read(tmp_path, "t", "{arch}/u")
+    assert laid(mine, "arm64") == {"t": "x", "u": "a"}
+    assert len(reads) == 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +16,11 @@ from hypothesis import strategies as st
 from pydantic import JsonValue
 
 from runner.model import Answer, CellResult, Crash, Outcome, Row, Verdict
+from runner.probes import Expectations
 from runner.probes.commands import judge
 from runner.probes.commands.judge import rows_of, runs_of
-from runner.probes.commands.written import CommandSettings, UserCommand
+from runner.probes.commands.written import CommandEntry, CommandSettings, UserCommand
+from runner.probes.kinds import KINDS
 from tests.samples import cell, pin
 
 GO = "=== RUN   Test{0}\n    a_test.go:7: no map\n--- {1}: Test{0} (0.00s)\n"
@@ -56,6 +59,7 @@ def ends(*runs: dict[str, Any], **settings: Any) -> tuple[str, Verdict | None]:
     return row.state, row.verdict
 
 
+TOO_NEW = "./new: /lib/x86_64-linux-gnu/libm.so.6: version `GLIBC_2.99' not found (required by ./new)\n"
 NO_ANSWER = ("no answer", "no answer")
 FAILED = ("failed", "broken")
 
@@ -75,6 +79,8 @@ FAILED = ("failed", "broken")
         ({"status": 1, "oom_kills": 1}, NO_ANSWER, "lack of memory (--memory)"),
         ({"status": 1, "refused_forks": 2}, NO_ANSWER, "the limit of its processes"),
         ({"status": 1, "full": ["/tmp"]}, NO_ANSWER, "no room is left on /tmp"),
+        ({"status": 1, "output": TOO_NEW}, NO_ANSWER, "exit status 1; ./new needs a newer C library: GLIBC_2.99"),
+        ({"status": 0, "output": TOO_NEW}, ("passed", "holds"), ""),
         ({"status": 0, "oom_kills": 1}, ("passed", "holds"), ""),
     ],
 )
@@ -190,7 +196,8 @@ def test_parts_belong_to_their_run_and_have_room_together(monkeypatch: pytest.Mo
     assert (one.output, one.files, two.output, two.files) == ("1", {}, "2", {"b": b"b"})
     monkeypatch.setattr(judge, "_MOST_BYTES", 100)
     (run,) = runs_of(answer({"output": "x" * 90}, parts={f"0/files/{n}": packed(bytes(1 << 20)) for n in range(9)}))
-    assert (run.output, sum(map(len, run.files.values()))) == ("x" * 90, 10)
+    assert (run.output, run.files) == ("x" * 90, {})
+    assert set(run.lost) == {str(n) for n in range(9)}
 
 
 @given(st.binary(max_size=300))
@@ -221,3 +228,39 @@ def test_runs_that_tell_nothing_are_not_made_good_by_others() -> None:
     lost: dict[str, Any] = {"status": None, "ended": "time"}
     assert ends({}, lost, {}) == NO_ANSWER
     assert ends({"status": 1}, lost) == FAILED
+
+
+def test_what_was_not_kept_is_told() -> None:
+    body = answer({"output": "1"}, {}).body
+    lost = Answer(kind="commands", probe="mine", body={**body, "dropped": ["1/output", "1/files/core"]})
+    one, two = runs_of(lost)
+    assert (one.lost, two.lost) == ((), ("output", "core"))
+    row = list(rows_of(result(lost), command()))[-1]
+    assert (row.state, row.verdict) == NO_ANSWER
+    assert row.cause == "1 of 2 runs: exit status 0; what it printed was not kept: too much of all its runs, or damaged"
+    assert [it for it in KINDS["commands"].shown(result(lost), row) if it[0] == "not kept"] == [
+        ("not kept", "output"), ("not kept", "core")
+    ]  # fmt: skip
+
+
+def test_output_that_is_damaged_is_no_answer() -> None:
+    for damaged in ("!", base64.b64encode(b"x").decode(), packed("1" * 5000)[:20]):
+        assert ends({"status": 1, "output": ""}) == FAILED
+        lost = answer({"status": 1}, parts={"0/output": damaged})
+        assert [str(it.verdict) for it in rows_of(result(lost), command())] == ["no answer"]
+
+
+@pytest.mark.parametrize(
+    ("words", "states"),
+    [("no map", {"mine/TestBad": "gone-map", "mine/TestGood": "", "mine": ""}),
+     ("other", {"mine/TestBad": "", "mine/TestGood": "", "mine": ""})],
+)  # fmt: skip
+def test_a_known_issue_explains_a_test(words: str, states: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "bpf").mkdir()
+    (tmp_path / "bpf" / "known-issues.yaml").write_text(
+        "issues:\n  - id: gone-map\n    what: w\n    reason: r\n    link: l\n"
+        f"    shows: [{{commands: ['mine/Test*'], answer: {{state: failed, words: {words}}}}}]\n"
+    )
+    entry = CommandEntry(command=("mine",), results="gotest")
+    rows = Expectations.load(tmp_path, [entry]).rows(result(answer({"status": 1, "output": BAD + GOOD})))
+    assert {row.probe: row.known_issue for row in rows} == states

@@ -156,6 +156,7 @@ def test_parts_have_room_together_with_their_names(monkeypatch: pytest.MonkeyPat
     transcript.feed(part("a", "whole"))
     transcript.feed(ANSWER % 1)
     assert transcript.answers[Place("claim-0:tc")].body["parts"] == {f"{number:04}": "x" for number in range(4)}
+    assert transcript.answers[Place("claim-0:tc")].body["dropped"] == [f"{number:04}" for number in range(4, 100)]
     assert transcript.answers[Place("claim-1:tc")].body["parts"] == {"a": "whole"}
 
 

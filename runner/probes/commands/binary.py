@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.gnuversions import GNUVerNeedSection
@@ -48,21 +49,26 @@ def check_program(path: Path, arch: Architecture, packages: Mapping[str, str] | 
     `packages` are those of the guest's image, with their versions; None: not known, as of a container image.
     """
     with userfile.opened(path) as stream:
-        begin = stream.read(4)
-        stream.seek(0)
-        if begin[:2] == b"#!" and packages is not None:
-            _check_script(path, stream.readline(256), packages)
-        elif begin == b"\x7fELF":
-            try:
-                _check_elf(path, ELFFile(stream), arch, packages)
-            except UserError:
-                raise
-            except Exception as error:  # what pyelftools raises of damaged files is no short list
-                why = plain(str(error), 200) or type(error).__name__
-                raise UserError(f"{path} is an ELF file that cannot be read: {why}", hint="build it again") from None
+        check_stream(str(path), stream, arch, packages)
 
 
-def _check_script(path: Path, line: bytes, packages: Mapping[str, str]) -> None:
+def check_stream(name: str, stream: BinaryIO, arch: Architecture, packages: Mapping[str, str] | None) -> None:
+    """The same of a program that is open. Raises UserError."""
+    begin = stream.read(4)
+    stream.seek(0)
+    if begin[:2] == b"#!" and packages is not None:
+        _check_script(name, stream.readline(256), packages)
+    elif begin == b"\x7fELF":
+        try:
+            _check_elf(name, ELFFile(stream), arch, packages)
+        except UserError:
+            raise
+        except Exception as error:  # what pyelftools raises of damaged files is no short list
+            why = plain(str(error), 200) or type(error).__name__
+            raise UserError(f"{name} is an ELF file that cannot be read: {why}", hint="build it again") from None
+
+
+def _check_script(path: str, line: bytes, packages: Mapping[str, str]) -> None:
     """#!/usr/bin/env bash is run by bash."""
     words = [word for word in line[2:].decode(errors="replace").split() if not word.startswith("-")]
     if len(words) > 1 and PurePosixPath(words[0]).name == "env":
@@ -74,7 +80,7 @@ def _check_script(path: Path, line: bytes, packages: Mapping[str, str]) -> None:
         raise UserError(what, hint=f"--package {brought_by[0]} adds it")
 
 
-def _check_elf(path: Path, elf: ELFFile, arch: Architecture, packages: Mapping[str, str] | None) -> None:
+def _check_elf(path: str, elf: ELFFile, arch: Architecture, packages: Mapping[str, str] | None) -> None:
     built_for = (elf["e_machine"], elf.elfclass, elf.little_endian)
     if built_for != (_MACHINES[arch.name], 64, arch.byte_order == "little"):
         name = next((name for name, it in _MACHINES.items() if it == built_for[0] and elf.elfclass == 64), "")
@@ -86,7 +92,7 @@ def _check_elf(path: Path, elf: ELFFile, arch: Architecture, packages: Mapping[s
     loader = next((plain(segment.get_interp_name(), 200) for segment in segments), "")
     if loader and PurePosixPath(loader).name != PurePosixPath(arch.loader).name:
         raise UserError(f"{path} needs {loader}, which the guest's image does not have", hint=_STATIC)
-    needed, have = max(_glibc_of(elf, path.stat().st_size), default=(0, 0)), _version(packages.get("libc6", ""))
+    needed, have = max(_glibc_of(elf, elf.stream_len), default=(0, 0)), _version(packages.get("libc6", ""))
     if have and needed > have:
         shown = [".".join(map(str, version)) for version in (needed, have)]
         raise UserError(f"{path} needs glibc {shown[0]}, and the guest's image has {shown[1]}", hint=_STATIC)

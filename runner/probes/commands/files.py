@@ -35,6 +35,7 @@ class Tree:
     files: dict[str, PayloadFile] = field(default_factory=dict)  # by path
     contents: dict[str, bytes] = field(default_factory=dict)
     size: int = 0
+    known: dict[Path, bytes] = field(default_factory=dict)  # what was read already, for another architecture
 
     def add(self, path: Path, name: str) -> None:
         """A file, or a folder with all that is below it. Raises UserError."""
@@ -49,7 +50,11 @@ class Tree:
                 self._file(each, inner)
 
     def _file(self, path: Path, name: str) -> None:
-        content = userfile.read(path, most=LARGEST, absent="--copy and `files` name what the command needs")
+        if path not in self.known:
+            self.known[path] = userfile.read(
+                path, most=LARGEST, absent="--copy and `files` name what the command needs"
+            )
+        content = self.known[path]
         mode = stat.S_IMODE(path.stat().st_mode) & 0o777
         self.size += len(content)
         if self.size > LARGEST or len(self.files) >= _MOST_FILES:
@@ -90,15 +95,13 @@ def command_of(root: Path, written: WrittenCommand | CommandEntry) -> UserComman
     found: dict[str, tuple[PayloadFile, ...]] = {}
     contents: dict[str, bytes] = {}
     lacking: dict[str, str] = {}
-    per_arch = any("{" in named for named in settings.files)
+    known: dict[Path, bytes] = {}
     for arch in ARCHITECTURES.values():
-        try:
-            tree = _tree(root, settings, arch)
-        except UserError as error:
-            if not per_arch:
-                raise
-            lacking[arch.name] = error.what
+        named = (word for it in settings.files if "{" in (word := it.partition(":")[0]))
+        if absent := next((path for word in named if not (path := root / arch.filled(word)).exists()), None):
+            lacking[arch.name] = f"{absent}: no such file"
             continue
+        tree = _tree(root, settings, arch, known)
         found[arch.name] = tuple(tree.files.values())
         contents |= tree.contents
     if not found:
@@ -106,8 +109,8 @@ def command_of(root: Path, written: WrittenCommand | CommandEntry) -> UserComman
     return UserCommand(written.id or name_of(run[0]), run, settings, found, contents, lacking)
 
 
-def _tree(root: Path, settings: CommandSettings, arch: Architecture) -> Tree:
-    tree = Tree()
+def _tree(root: Path, settings: CommandSettings, arch: Architecture, known: dict[Path, bytes]) -> Tree:
+    tree = Tree(known=known)
     for named in settings.files:
         word, _, name = named.partition(":")
         path = root / arch.filled(word)

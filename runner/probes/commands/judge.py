@@ -10,6 +10,7 @@ kernel.
 from __future__ import annotations
 
 import base64
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,9 @@ NAME = "commands"
 FAILED, SKIPPED, PASSED = "failed", "skipped", "passed"
 LIMITS = {"time": "it was not done within its time limit", "silence": "it printed nothing within its silence limit"}
 _SHELL = {126: "cannot be executed", 127: "was not found"}  # what a shell says of a command that it cannot start
+_TOO_NEW = re.compile(
+    r": version [`'](?P<version>[\w.]+)' not found \(required by (?P<program>[^()\n]+)\)"
+)  # glibc's ld.so
 _MOST_BYTES = 256 << 20  # of what one command printed and left, in all its runs
 _LOG_LINES, _LOG_CHARACTERS = 60, 16 << 10
 
@@ -57,15 +61,17 @@ class _Body(Plain):
 
     runs: tuple[Ran, ...] = Field(min_length=1)
     parts: Mapping[str, str] = Field(default_factory=dict)
+    dropped: tuple[str, ...] = ()  # parts for which the host had no room
 
 
 @dataclass(frozen=True)
 class CommandRun:
-    """One run, with what it printed, and the files that it left, by name."""
+    """One run, with what it printed, and the files that it left, by name. `lost`: those of which nothing was kept."""
 
     ran: Ran
     output: str
     files: Mapping[str, bytes]
+    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,27 +92,30 @@ def runs_of(answer: Answer | None) -> tuple[CommandRun, ...]:
     if answer is None or answer.failed:
         return ()
     body = _Body.model_validate(answer.body)
-    contents, room = dict[str, bytes](), _MOST_BYTES
+    contents, room = dict[str, bytes | None](), _MOST_BYTES
     for name, packed in body.parts.items():
-        contents[name] = _unpacked(packed, room)
-        room -= len(contents[name])
+        contents[name] = content = _unpacked(packed, room)
+        room -= len(content or b"")
+    contents |= dict.fromkeys(body.dropped)
     return tuple(_run(it, f"{number}/", contents) for number, it in enumerate(body.runs))
 
 
-def _run(ran: Ran, prefix: str, contents: Mapping[str, bytes]) -> CommandRun:
+def _run(ran: Ran, prefix: str, contents: Mapping[str, bytes | None]) -> CommandRun:
     mine = {name.removeprefix(prefix): it for name, it in contents.items() if name.startswith(prefix)}
-    output = mine.pop("output", b"").decode("utf-8", "replace")
-    return CommandRun(ran, output, {name.removeprefix("files/"): content for name, content in mine.items()})
+    lost = tuple(name.removeprefix("files/") for name, content in mine.items() if content is None)
+    output = (mine.pop("output", b"") or b"").decode("utf-8", "replace")
+    files = {name.removeprefix("files/"): content for name, content in mine.items() if content is not None}
+    return CommandRun(ran, output, files, lost)
 
 
-def _unpacked(packed: str, room: int) -> bytes:
-    """Empty when it cannot be read."""
-    if not room:  # for zlib that were no limit
-        return b""
+def _unpacked(packed: str, room: int) -> bytes | None:
+    """None when it cannot be read, or there is no room for all of it."""
     try:
-        return zlib.decompressobj().decompress(base64.b64decode(packed), room)
+        unpacker = zlib.decompressobj()
+        content = unpacker.decompress(base64.b64decode(packed), room + 1)  # of 0 there is no limit
     except (ValueError, zlib.error):
-        return b""
+        return None
+    return content if unpacker.eof and len(content) <= room else None
 
 
 def rows_of(result: CellResult, mine: UserCommand) -> Iterator[Row]:
@@ -146,9 +155,11 @@ def look(run: CommandRun, mine: UserCommand) -> End:
     parsed = parse(settings.results, run.output, ran.status, run.files)
     tests = {it.name: End(it.state, it.why) for it in parsed.tests}
     how = LIMITS.get(ran.ended) or ended_words(ran.status or 0)
-    if ran.status != 0 and (trouble := _trouble(ran)):  # the guest's lack, and no fault of its kernel's
+    if ran.status != 0 and (trouble := _trouble(ran, run.output)):  # the guest's lack, and no fault of its kernel's
         lacking = {it.name: End(NO_ANSWER, trouble) if it.state == FAILED else tests[it.name] for it in parsed.tests}
         return End(NO_ANSWER, f"{how}; {trouble}: {last_words(run.output)}", lacking)
+    if "output" in run.lost:
+        return End(NO_ANSWER, f"{how}; what it printed was not kept: too much of all its runs, or damaged")
     if ran.ended:
         return End(FAILED if settings.timeout_is == FAILED else NO_ANSWER, how, tests)
     if ran.status in settings.skip_exit or parsed.skipped:
@@ -165,14 +176,16 @@ def look(run: CommandRun, mine: UserCommand) -> End:
     return End(PASSED, "", tests)
 
 
-def _trouble(ran: Ran) -> str:
+def _trouble(ran: Ran, output: str) -> str:
     """What the guest lacked."""
+    unmet = _TOO_NEW.search(output)
     return "; ".join(
         filter(
             None,
             (
                 "the kernel killed a process for lack of memory (--memory)" if ran.oom_kills else "",
                 "it reached the limit of its processes" if ran.refused_forks else "",
+                f"{plain(unmet['program'], 100)} needs a newer C library: {unmet['version']}" if unmet else "",
                 f"no room is left on {', '.join(map(plain, ran.full))}" if ran.full else "",
             ),
         )
