@@ -98,7 +98,7 @@ class ReleaseBisection:
 
     def _was_asked(self, final: Final) -> bool:
         """Was it the same that is asked now?"""
-        asked = self.setup.store.asked(final.run) if self.setup.target.item else None
+        asked = self.setup.store.asked(final.run) if self.setup.target.users else None
         mine = asked.cells.get(final.cell.id) if asked else None
         return self.setup.target.was_asked(mine, final.cell.kernel.upstream)
 

@@ -76,8 +76,9 @@ _BOUND = re.compile(rf"(?P<name>.+):(?P<number>[a-z_]+)\s*(?P<sign>{'|'.join(_SI
 class Target:
     """A probe, or the state of a subject, with all that is known about it. `probe` is empty for a state.
 
-    `about` are the probes that tell something of the subject and type: its state depends on all of them. Of an item,
-    such as a program of an object, `probe` is the row's, and `about` the probe that has the item.
+    `about` are the probes that tell something of the subject and type: its state depends on all of them. Of an item
+    (a program of an object, a test of a command) `probe` is the row's, and `about` the probe that has the item.
+    `users`: it is about files of the user's.
     """
 
     question: BisectionQuestion
@@ -86,6 +87,7 @@ class Target:
     expectations: Expectations
     refs: tuple[str, ...] = ()  # the sources that what is claimed names
     item: str = ""
+    users: bool = False
     bound: Bound | None = None
     _judged: deque[tuple[CellResult, tuple[Row, ...]]] = field(
         default_factory=lambda: deque(maxlen=4), repr=False, compare=False
@@ -94,13 +96,13 @@ class Target:
     def asks(self, version: KernelVersion | None, *, fully: bool) -> tuple[Ask, ...]:
         """What answers the question; `fully`: all that tells something of the subject, its declaration too."""
         types = tuple(it for it in ProgType if it == self.question.type)
-        wanted = self.about if fully or self.item or not self.probe else {self.probe}
+        wanted = self.about if fully or self.users or not self.probe else {self.probe}
         asks = (ask for ask in self.expectations.asks(version, types) if ask.probe in wanted)
         return tuple(_narrowed(ask, self.item) for ask in asks)
 
     def was_asked(self, asked: AskedCell | None, version: KernelVersion) -> bool:
         """Was a kernel asked the same in another run? There a file may have had other bytes."""
-        if not self.item:
+        if not self.users:
             return True
         others = {ask.probe: ask for ask in asked.asks} if asked else {}
         mine = self.asks(version, fully=False)
@@ -129,7 +131,7 @@ class Target:
 
     def _is_about(self, row: Row) -> bool:
         """Of an item the type is not known before it was asked."""
-        return row.subject == self.question.subject and (bool(self.item) or row.type == self.question.type)
+        return row.subject == self.question.subject and (self.users or row.type == self.question.type)
 
     def read(self, result: CellResult) -> TargetAnswer:
         """What a kernel's result says to the question."""
@@ -137,7 +139,7 @@ class Target:
             return TargetAnswer("", f"{result.outcome}: {result.cause}" if result.cause else str(result.outcome))
         row = self.row(result)
         if row is None:
-            return TargetAnswer("", "the kernel was not asked about it")
+            return TargetAnswer("", self._missing(result))
         if row.crashed:
             return TargetAnswer(CRASHED)
         if not row.answered:
@@ -153,6 +155,13 @@ class Target:
             return TargetAnswer("", f"{self.bound.number} was not counted{there}")
         number = row.numbers[self.bound.number]
         return TargetAnswer(self.bound.answer(number), row.cause, number)
+
+    def _missing(self, result: CellResult) -> str:
+        """Why there is no row: the probe that has the item may tell."""
+        whole = next((row for row in self.rows(result) if row.probe in self.about), None)
+        if whole is None:
+            return "the kernel was not asked about it"
+        return whole.cause if whole.crashed or not whole.answered else f"{whole.probe} ran, and told of no {self.item}"
 
     def known_issue(self, result: CellResult) -> str:
         """The id of the known issue that this answer shows; of a state, one that keeps it from being the best."""
@@ -194,7 +203,7 @@ def _body(ask: Ask, only: str = "") -> Mapping[str, JsonValue]:
 
 def _narrowed(ask: Ask, item: str) -> Ask:
     """The same about one item. An object as a whole is asked about with its parts: these tell why it is refused."""
-    alone = item in ask.programs or ":" in item
+    alone = ask.items and (item in ask.programs or ":" in item)
     return ask.model_copy(update={"only": item, "careful": True}) if alone else ask
 
 
@@ -205,7 +214,7 @@ def find(word: str, expectations: Expectations) -> Target:
     """
     name, bound = Bound.split(word)
     rows = expectations.rows(_NEVER_RAN)
-    if "/" in name:
+    if "/" in name or _is_users(name, rows):
         return _item(name, bound, rows, expectations)
     if bound:
         raise UserError(f"{name} counts nothing", hint="only programs have numbers, like lb/ingress:insns>900000")
@@ -237,12 +246,14 @@ def find(word: str, expectations: Expectations) -> Target:
 
 
 def _item(name: str, bound: Bound | None, rows: Iterable[Row], expectations: Expectations) -> Target:
-    """An item with a colon, such as a map of an object, is not known before a kernel was asked."""
+    """A map of an object, which has a colon, and a test of a command are not known before a kernel was asked."""
     probe, _, item = name.partition("/")
     kinds = {row.probe: row.kind for row in rows}
     kind = kinds.get(name, "")
     if not kind and ":" in item and f"{probe}/{item.partition(':')[0]}" not in kinds:
         kind = next((it for known, it in kinds.items() if known.startswith(f"{probe}/")), "")
+    if not kind and item and _is_users(probe, rows):
+        kind = kinds[probe]
     if not kind:
         raise _unknown(name, rows)
     if bound and bound.number not in (counts := KINDS[kind].counts):
@@ -250,7 +261,12 @@ def _item(name: str, bound: Bound | None, rows: Iterable[Row], expectations: Exp
     question = BisectionQuestion(target=f"{name}:{bound}" if bound else name, subject=name)
     alone = expectations.everywhere(probe)
     alone = replace(alone, known={kind: alone.known[kind]})
-    return Target(question, name, frozenset({probe}), alone, item=item, bound=bound)
+    return Target(question, name, frozenset({probe}), alone, item=item, users=True, bound=bound)
+
+
+def _is_users(probe: str, rows: Iterable[Row]) -> bool:
+    """Is it a probe as a whole that is about files of the user's?"""
+    return any(row.probe == probe and KINDS[row.kind].users for row in rows)
 
 
 def _unknown(name: str, rows: Iterable[Row]) -> UserError:

@@ -50,7 +50,7 @@ def bisect(
         typer.Argument(
             metavar="TARGET",
             help="A probe (nat-manip-2), a kfunc, a program (lb/ingress, build/lb.bpf.o/ingress), a whole object file, "
-            "or a program's number ('lb/ingress:insns>900000').",
+            "a program's number ('lb/ingress:insns>900000'), a command (go), or a test of it (go/TestNat).",
         ),
     ],
     arch: Annotated[

@@ -5,43 +5,43 @@
 
 from __future__ import annotations
 
-import subprocess
+import shlex
 import sys
-import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.console import Group as Lines
 from rich.text import Text
 
 from runner import userfile
-from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.booting import Display, stoppable, way_in
 from runner.cli.options import NoSnapshot, Offline, Shown, command, group, progress_console
-from runner.engine.cellrun import boot_order, warmed
 from runner.engine.machine import this_machine
-from runner.engine.plan import CellOrder, OpenGuests, order_again, payload
+from runner.engine.plan import OpenGuests, order_again
 from runner.engine.repeat import Earlier, Repeated, Repetition
+from runner.engine.shell import Shell
 from runner.errors import UserError
 from runner.guest.interface import Guest
-from runner.model import Asked, Outcome, Trace
+from runner.model import Ask, Asked, Outcome, Trace
+from runner.probes import KINDS
 from runner.project import Project
 from runner.reports.cell import cell_report, comparison_report, probe_report, require_probe
 from runner.reports.drawing import whole
 from runner.reports.export import exported_cell, exported_probe, imported_cell, to_json
 from runner.results import evidence
 from runner.results.model import judged_cell
+from runner.text import nearest
 
 app = group("Show one cell, boot it again, or enter its guest.", "cell show 6.12.117-x86_64")
 
 _UNLIMITED_S = 86400  # while a debugger may stop the guest, its silence means nothing
 _STATUS = {True: EXIT_OK, False: EXIT_BROKEN, None: EXIT_NO_ANSWER}
 _LARGEST_EXPORT = 256 << 20  # bytes; it holds the objects that were asked about
-_SSH_BROKE = 255  # ssh(1)
 
 CellId = Annotated[str, typer.Argument(metavar="ID", help="A cell's id, such as 6.12.117-x86_64.")]
 RunOfCell = Annotated[
@@ -188,6 +188,9 @@ def shell(
     kernel: Annotated[str, typer.Argument(help="A kernel's name or version in the matrix, or a cell's id.")],
     arch: Annotated[str, typer.Argument(help="Its architecture. [default: the matrix's first]")] = "",
     run: Annotated[str | None, typer.Option("--run", help="Boot it as this run did, not as the lock has it.")] = None,
+    with_: Annotated[
+        str, typer.Option("--with", metavar="NAME", help="Open the shell where this command would run, with its files.")
+    ] = "",
     gdb: Gdb = False,
     no_snapshot: NoSnapshot = False,
     offline: Offline = False,
@@ -199,19 +202,27 @@ def shell(
     if cell is None:
         there = ", ".join(f"{it.name} {it.arch}" for it in cells)
         raise UserError(f"there is no kernel {f'{kernel} {arch}'.strip()!r}", hint=f"there are: {there}")
-    machine, console = this_machine(offline=offline), progress_console()
-    with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
-        order, able = boot_order(cell, machine, Path(folder) / "console.log", gdb=gdb)
-        if why := able.cannot_boot():
-            raise UserError(f"{cell.id} cannot be booted: {why}")
-        if not (no_snapshot or gdb):
-            asked = CellOrder(cell=cell, asks=(), modules=project.expectations.of_files(cell.probes).modules)
-            limit = cell.limits.deadline("prepare_s")
-            pushed = payload(cell.image, {}, cache_root(), offline=offline, deadline=limit)
-            order = warmed(asked, order, pushed, machine, console.print)
-        console.print(f"starting {cell.id} ({order.accel}); `exit` ends the guest")
-        with machine.boot(order, deadline=cell.limits.deadline("boot_s")) as guest:
-            if gdb:
-                way_in(guest, console)
-            if subprocess.run(guest.access().ssh, check=False).returncode == _SSH_BROKE:
-                guest.run("true", deadline=cell.limits.deadline("probe_s"))  # raises why
+    console = progress_console()
+    expectations = (project.of_run(run) if run else project).expectations.of_files(cell.probes)
+    ask = _with_a_shell(with_, expectations.asks(cell.kernel.judged_as)) if with_ else None
+
+    def opened(guest: Guest) -> None:
+        if gdb:
+            way_in(guest, console)
+        if ask:
+            console.print(
+                Text(f"the command: {shlex.join(map(str, cast('list[str]', ask.body['run'])))}"), soft_wrap=True
+            )
+
+    opens = Shell(cell, expectations, ask, gdb=gdb, snapshot=not (no_snapshot or gdb), offline=offline)
+    opens.run(this_machine(offline=offline), console.print, opened)
+
+
+def _with_a_shell(name: str, asks: Sequence[Ask]) -> Ask:
+    """Raises UserError."""
+    mine = [ask for ask in asks if KINDS[ask.kind].shell]
+    if found := next((ask for ask in mine if ask.probe == name), None):
+        return found
+    raise UserError(
+        f"there is no command {name!r}", hint=nearest(name, [ask.probe for ask in mine], "name one in `probes`")
+    )

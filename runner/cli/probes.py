@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,15 +14,15 @@ import typer
 from runner import userfile, yamlfile
 from runner.cli.options import command, emit, group
 from runner.errors import InfraError
-from runner.probes.objects.enter import entered, shown
-from runner.probes.objects.judge import NAME
-from runner.probes.objects.learn import learn as learned
-from runner.probes.objects.learn import unneeded
+from runner.probes import KINDS
+from runner.probes.enter import Section, entered
+from runner.probes.lessons import Lesson
 from runner.project import Project
+from runner.results.model import JudgedRun
 from runner.store import write_atomically
 from runner.text import counted, plain
 
-app = group("Learn what to expect of objects from runs.", "probes learn --write bpf/mine.yaml")
+app = group("Learn what to expect of objects and commands from runs.", "probes learn --write bpf/mine.yaml")
 
 
 @command(app, "learn", "probes learn --write bpf/mine.yaml")
@@ -35,33 +36,42 @@ def learn(
         Path | None, typer.Option("--write", metavar="FILE", help="Add the entries to this bpf/NAME.yaml.")
     ] = None,
 ) -> None:
-    """Print what does not load as entries of `expect:`, and the entries that no kernel needs any more."""
+    """Print what does not load or pass as entries of `expect:`, and the entries that no kernel needs any more."""
     judged = project.newest(run)
     cells = [(cell.result, cell.rows) for cell in judged.cells]
-    lesson, why = learned(cells), f"learned from {judged.run.id}"
-    rows = [row for _, rows in cells for row in rows if row.kind == NAME]
-    files = {row.subject.partition("/")[0]: str(row.details.get("file", "")) for row in rows}
-    known = project.of_run(judged.run.id).expectations.known.get(NAME) or ()
-    gone = list(unneeded(known, cells))
-    for doubt in lesson.doubts:
-        emit(f"# no entry for {plain(doubt)}")
-    for each in gone:
-        emit(f"# no kernel needs it any more: {plain(each)}")
-    if unknown := sum(not row.answered for row in rows):
-        emit(f"# nothing is learned from {counted(unknown, 'row')} without an answer")
-    elif not rows:
-        emit(f"# nothing to learn from {judged.run.id}: it has no answers about objects")
-    elif not (lesson.entries or lesson.doubts or gone):
-        emit(f"# nothing to learn from {judged.run.id}: all objects load as expected")
+    known = project.of_run(judged.run.id).expectations.known
+    lessons = {name: kind.learn(known[name], cells) for name, kind in KINDS.items() if name in known}
+    emit_notes(judged, lessons)
+    before = userfile.read(write, most=yamlfile.MAX_BYTES).decode() if write and write.exists() else ""
+    if write and before:
+        yamlfile.load(write)  # raises where it is no mapping
+    after = before
+    for name, lesson in lessons.items():
+        begun = {it.of: KINDS[name].begun(known[name], it.of) for it in lesson.entries}
+        section = Section(name, begun, KINDS[name].is_of)
+        after = entered(after, section, lesson.entries, f"learned from {judged.run.id}", str(write or ""))
     if write is None:
-        emit(shown(lesson.entries, why, files))
+        emit(after)
         return
-    if lesson.entries:
-        document = yamlfile.load(write) if write.exists() else None
-        before = userfile.read(write, most=yamlfile.MAX_BYTES).decode() if document else ""
-        after = entered(before, lesson.entries, why, files, str(write)) if before else shown(lesson.entries, why, files)
+    if after != before:
         try:
             write_atomically(write, after.encode())
         except OSError as error:
             raise InfraError(f"cannot write to {write}: {error.strerror}") from error
-    emit(f"{write}: {counted(len(lesson.entries), 'expectation')} added")
+    emit(f"{write}: {counted(sum(len(it.entries) for it in lessons.values()), 'expectation')} added")
+
+
+def emit_notes(judged: JudgedRun, lessons: Mapping[str, Lesson]) -> None:
+    """What no entry tells, as comments."""
+    rows = [row for cell in judged.cells for row in cell.rows if KINDS[row.kind].users]
+    for lesson in lessons.values():
+        for doubt in lesson.doubts:
+            emit(f"# no entry for {plain(doubt)}")
+        for each in lesson.gone:
+            emit(f"# no kernel needs it any more: {plain(each)}")
+    if unknown := sum(not row.answered for row in rows):
+        emit(f"# nothing is learned from {counted(unknown, 'row')} without an answer")
+    elif not rows:
+        emit(f"# nothing to learn from {judged.run.id}: it has no answers about objects or commands")
+    elif not any(it.entries or it.doubts or it.gone for it in lessons.values()):
+        emit(f"# nothing to learn from {judged.run.id}: everything is as expected")

@@ -150,7 +150,9 @@ class CellRecord:
             self.asks = (self._suspicion.alone(self.transcript.ask(place.probe)),)
             self.heard = Transcript(self.asks)
         else:
-            self.asks, self.heard = self.left, self.transcript
+            left = self.left
+            self.asks = tuple(ask for ask in left if not ask.alone) or left[:1]
+            self.heard = self.transcript
         self.heard.in_flight, self.heard.ended = None, False
         return self.asks
 

@@ -247,7 +247,7 @@ def cell_orders(
 
 
 def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, trace: bool = False) -> CellOrder:
-    """Everything that was asked, one probe, or PROBE/ITEM of one with items.
+    """Everything that was asked, one probe, or PROBE/ITEM: that item alone, where it can be asked alone.
 
     Raises UserError, naming the nearest, when that was not asked.
     """
@@ -255,7 +255,9 @@ def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, trace: bool = 
     if not mine:
         whole, _, item = probe.partition("/")
         mine = tuple(
-            ask.model_copy(update={"only": item}) for ask in asked.asks if item and ask.items and ask.probe == whole
+            ask.model_copy(update={"only": item}) if ask.items else ask
+            for ask in asked.asks
+            if item and ask.probe == whole
         )
     if not mine:
         otherwise = f"`runner cell show {cell.id}` lists what it was asked"

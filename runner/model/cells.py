@@ -131,6 +131,7 @@ class Ask(Plain):
     careful: bool = False
     skip: tuple[str, ...] = ()  # items that have an answer, or will get none
     only: str = ""  # this item alone
+    alone: bool = False  # in a guest that is asked nothing else
 
 
 class AskedCell(Plain):

@@ -152,7 +152,7 @@ class Expectations:
 def _explained(kind: Kind[Any], row: Row, result: CellResult, issues: Sequence[Issue]) -> Row:
     if row.verdict is not Verdict.BROKEN or row.crashed:
         return row
-    shown = next((issue for issue in issues if issue.is_shown_by(kind, row.probe, result)), None)
+    shown = next((issue for issue in issues if issue.is_shown_by(kind, row, result)), None)
     return replace(row, known_issue=shown.id) if shown else row
 
 

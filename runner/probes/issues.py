@@ -126,9 +126,11 @@ class Issue(Span):
     def is_about(self, kind: str, probe: str) -> bool:
         return any(shown.is_about(kind, probe) for shown in self.shows)
 
-    def is_shown_by(self, kind: Kind[Any], probe: str, result: CellResult) -> bool:
+    def is_shown_by(self, kind: Kind[Any], row: Row, result: CellResult) -> bool:
         """Did the probe answer what it answers where the issue is?"""
-        return any(shown.is_about(kind.name, probe) and kind.shows(shown.answer, result, probe) for shown in self.shows)
+        return any(
+            shown.is_about(kind.name, row.probe) and kind.shows(shown.answer, result, row) for shown in self.shows
+        )
 
     def allows(self, splat: Splat) -> bool:
         return self.splat is not None and self.splat.allows(splat)

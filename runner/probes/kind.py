@@ -31,6 +31,7 @@ from runner.model import (
 )
 from runner.model.version import KernelVersion
 from runner.probes.files import ProbeFile, Said
+from runner.probes.lessons import Judged, Lesson
 from runner.yamlfile import Location
 
 CRASHED = "crashed the kernel"
@@ -92,6 +93,8 @@ class Kind(Generic[KnownT]):
     steady: ClassVar[bool] = True  # does the same guest give the same answer? Otherwise none is kept for a later run
     options: ClassVar[tuple[str, ...]] = ()  # of the kernel's .config, kept with each result
     needs: ClassVar[tuple[Need, ...]] = ()
+    shell: ClassVar[bool] = False  # has its module in the guest a `shell`, which opens one where a probe's files are?
+    users: ClassVar[bool] = False  # is a question about files of the user's, which change between runs?
     unpacked: ClassVar[tuple[str, ...]] = ()  # modules that are taken from a kernel, with what they depend on
 
     def problems(self, file: Any) -> Iterable[tuple[Location, str]]:
@@ -161,13 +164,25 @@ class Kind(Generic[KnownT]):
         """The rows of one cell, also of one that did not run. `earlier` are the rows of the kinds in `evidence`."""
         raise NotImplementedError
 
-    def shows(self, pattern: Any, result: CellResult, probe: str) -> bool:
-        """Was the probe answered as the `pattern` says?"""
+    def shows(self, pattern: Any, result: CellResult, row: Row) -> bool:
+        """Is the answer behind the row as the `pattern` says?"""
         return False
 
     def said(self, known: KnownT) -> Iterable[Said]:
         """What is claimed, each with who says it."""
         return ()
+
+    def learn(self, known: KnownT, cells: Judged) -> Lesson:
+        """What these cells teach about the `expect` entries of its probes, of a kind that has some."""
+        return Lesson()
+
+    def begun(self, known: KnownT, probe: str) -> Mapping[str, object]:
+        """How an entry of bpf/NAME.yaml about this probe begins."""
+        return {"id": probe}
+
+    def is_of(self, entry: Mapping[str, object], probe: str) -> bool:
+        """Is this entry of bpf/NAME.yaml about the probe?"""
+        return entry.get("id") == probe
 
     def left(self, result: CellResult) -> Mapping[str, bytes]:
         """Files that a guest left, by path; a guest's own names, which are hostile."""

@@ -18,6 +18,7 @@ from rich.table import Table
 from tests.bench.before import checkout
 from tests.bench.boot import boot_ratio
 from tests.bench.census import census_s
+from tests.bench.command import command_ratio
 from tests.bench.fleet import fleet_mib, fleet_ms, fleet_order
 from tests.bench.hosts import slow_host
 from tests.bench.load import alone_ratio, load_ratio
@@ -40,6 +41,7 @@ BENCHES: dict[str, Callable[[], Figure | None]] = {
     "snapshot-load": eight_cells_ratio,
     "load": load_ratio,
     "load-alone": alone_ratio,
+    "exec": command_ratio,
     "utilisation": utilisation,
     "shell-loop": shell_loop_ratio,
     "controller-memory": controller_mib,

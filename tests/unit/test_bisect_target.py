@@ -6,16 +6,22 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runner.bisect.target import Target, find
 from runner.errors import UserError
-from runner.model import Crash, Outcome
+from runner.model import AskedCell, Crash, Outcome
 from runner.model.version import KernelVersion
 from runner.probes import Expectations
+from runner.probes.commands.written import CommandEntry
 from tests.samples import ROOT
 from tests.unit import agent_samples as samples
+from tests.unit.test_commands_judge import BAD, GOOD
+from tests.unit.test_commands_judge import answer as command_answer
+from tests.unit.test_commands_judge import result as command_result
 
 OLD, NEW = KernelVersion.parse("6.12.43"), KernelVersion.parse("6.12.117")
 
@@ -118,3 +124,50 @@ def test_what_is_wrong_is_said(word: str, hint: str) -> None:
     with pytest.raises(UserError) as caught:
         target(word)
     assert hint in caught.value.hint
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Expectations:
+    """Two of a project, `mine` and `other`."""
+    (tmp_path / "nat.sh").write_text("exit 0")
+    entries = [{"id": "mine", "command": ["sh", "nat.sh"], "files": ["nat.sh"], "results": "gotest"}]
+    entries.append({"id": "other", "command": ["true"]})
+    return Expectations.load(tmp_path, [CommandEntry.model_validate(it) for it in entries])
+
+
+@pytest.mark.parametrize(
+    ("word", "run", "answer", "cause"),
+    [
+        ("mine/TestBad", {"status": 1, "output": BAD + GOOD}, "failed", ""),
+        ("mine/TestGood", {"status": 1, "output": BAD + GOOD}, "passed", ""),
+        ("mine", {"status": 1, "output": BAD + GOOD}, "failed", ""),
+        ("mine", {"status": 0, "output": GOOD}, "passed", ""),
+        ("mine/TestBad", {"status": 0, "output": GOOD}, "", "mine ran, and told of no TestBad"),
+        ("mine/TestBad", {"status": None, "ended": "time"}, "", "it was not done within its time limit"),
+    ],
+)
+def test_a_test_of_a_command_answers(
+    commands: Expectations, word: str, run: dict[str, Any], answer: str, cause: str
+) -> None:
+    one = find(word, commands)
+    assert [ask.probe for ask in one.asks(OLD, fully=True)] == ["mine"]
+    assert one.asks(OLD, fully=False) == commands.asks(OLD)[:1], "the command is run as a whole"
+    assert one.expectations.pushed("arm64").keys() == commands.pushed("arm64").keys()
+    said = one.read(command_result(command_answer(run)))
+    assert (said.answer, said.cause if not said.answer else "") == (answer, cause)
+
+
+def test_a_command_that_took_the_kernel_down_is_no_answer_of_its_test(commands: Expectations) -> None:
+    crash = Crash(probe="mine", cause="it panicked", oops="")
+    crashed = command_result(crashes=(crash,))
+    assert find("mine", commands).read(crashed).answer == "crashed the kernel"
+    assert find("mine/TestBad", commands).read(crashed).cause == "it panicked"
+
+
+def test_other_files_of_a_command_are_another_question(commands: Expectations) -> None:
+    one = find("mine/TestBad", commands)
+    (ask,) = one.asks(OLD, fully=False)
+    others = ask.model_copy(update={"body": {**ask.body, "tree": "another"}})
+    host = ask.model_copy(update={"body": {**ask.body, "settings": {"results": "tap"}}})
+    asked = [AskedCell(asks=(it,), modules=(), programs={}) for it in (ask, host, others)]
+    assert [one.was_asked(it, OLD) for it in (*asked, None)] == [True, True, False, False]

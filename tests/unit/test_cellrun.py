@@ -139,3 +139,18 @@ def test_an_earlier_attempts_console_is_kept(tmp_path: Path) -> None:
         again = order.model_copy(update={"attempt": attempt})
         run_cell(again, {}, machine, tmp_path, lambda phase, note: None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["console-2.log", "console.log"]
+
+
+def test_a_probe_that_is_to_be_alone_has_a_guest_of_its_own(tmp_path: Path) -> None:
+    order = fakes.cell_order(count=5)
+    asks = tuple(ask.model_copy(update={"alone": number in {1, 2}}) for number, ask in enumerate(order.asks))
+    asked: list[tuple[str, ...]] = []
+
+    def tell(phase: Phase, note: str) -> None:
+        if phase is Phase.PROBING:
+            asked.append((note,))
+
+    result = run_cell(order.model_copy(update={"asks": asks}), {}, fakes.fake_machine(offline=True), tmp_path, tell)
+    assert (result.outcome, result.unasked, result.boots) == (Outcome.RAN, (), 3)
+    assert {seen.probe for seen in seen_of(result)} == {f"claim-{n}:tc" for n in range(5)}
+    assert asked == [("3 probes",), ("1 probe",), ("1 probe",)]

@@ -14,15 +14,17 @@ import pytest
 from runner import yamlfile
 from runner.errors import UserError
 from runner.model import CellResult, Row
-from runner.probes.objects.enter import entered, shown
+from runner.probes.enter import Section, entered
+from runner.probes.kinds import KINDS
+from runner.probes.lessons import Learned
 from runner.probes.objects.judge import rows_of
-from runner.probes.objects.learn import Learned, learn, unneeded
+from runner.probes.objects.learn import learn
 from runner.probes.objects.written import ObjectKeys, UserObject
 from tests.samples import cell, pin
 from tests.unit.test_objects_judge import LOADED, REFUSED, result, user_object
 
 EXTERN = {"errno": 22, "words": "libbpf: extern (func ksym) 'bpf_x': not found in kernel or module BTFs\n", "log": ""}
-FILES = {"lb": "lb.bpf.o"}
+BEGUN = {"lb": {"id": "lb", "file": "lb.bpf.o"}}
 WRITTEN = """\
 # ours
 objects:
@@ -46,7 +48,17 @@ def asked(mine: UserObject, *kernels: tuple[str, dict[str, Any]]) -> list[tuple[
 
 
 def spans(*kernels: tuple[str, dict[str, Any]]) -> list[tuple[tuple[str, ...], str, str, str]]:
-    return [(it.programs, it.since, it.until, it.cause[0]) for it in learn(asked(user_object(), *kernels)).entries]
+    entries: list[dict[str, Any]] = [it.entry("") for it in learn((), asked(user_object(), *kernels)).entries]
+    points = [tuple((it.get(key) or [""])[0] for key in ("since", "until")) for it in entries]
+    return [(tuple(it["programs"]), *at, it["answer"]["cause"]) for it, at in zip(entries, points, strict=True)]
+
+
+def learned(of: str, program: str, since: str = "", until: str = "", **answer: str) -> Learned:
+    return Learned(of, (program,), since, until, "programs", answer)
+
+
+def entered_in(text: str, *entries: Learned, why: str = "learned") -> str:
+    return entered(text, Section("objects", BEGUN, KINDS["objects"].is_of), entries, why, "f")
 
 
 BAD: dict[str, Any] = {"good": LOADED, "bad": EXTERN, "together": EXTERN}
@@ -70,7 +82,7 @@ def test_the_kernels_are_those_that_refuse(kernels: list[tuple[str, Any]], learn
 
 def test_what_was_learned_is_held_by_the_same_run() -> None:
     kernels = [("6.1.190", FINE), ("6.1.192", BAD), ("6.12.117", FINE), ("6.18.15", BAD)]
-    entries = [each.entry("learned") for each in learn(asked(user_object(), *kernels)).entries]
+    entries = [each.entry("learned") for each in learn((), asked(user_object(), *kernels)).entries]
     rows = [row for _, rows in asked(user_object(expect=entries), *kernels) for row in rows]
     assert {str(row.verdict) for row in rows} == {"holds", "not applicable"}
 
@@ -87,17 +99,19 @@ def test_the_whole_is_learned_where_no_part_tells_it() -> None:
 
 def test_what_no_entry_can_tell_is_said() -> None:
     mine = user_object(expect=[{"programs": ["bad"], "answer": {"cause": "type"}, "why": "x"}])
-    lesson = learn(asked(mine, ("6.1.192", BAD)))
+    lesson = learn((), asked(mine, ("6.1.192", BAD)))
     assert lesson.entries == ()
     assert lesson.doubts == (
         "lb/bad on 6.1.192-x86_64: expected was refused (type), and not: extern bpf_x: " + _words(),
     )
     other = result("6.1.192", **FINE).model_copy(update={"cell": cell(pin("6.1.192", "arm64"))})
     cells = [*asked(user_object(), ("6.1.192", BAD)), (other, tuple(rows_of(other, user_object())))]
-    assert learn(cells).doubts == ("lb/bad on 6.1.192: architectures differ",)
+    assert learn((), cells).doubts == ("lb/bad on 6.1.192: architectures differ",)
     loads = "lb/bad on 6.1.192-x86_64: it loads, though it was expected not to: x"
-    assert learn(asked(mine, ("6.1.192", FINE))).doubts == (loads,)
-    assert learn(asked(user_object(limits={"insns": 1}), ("6.1.192", FINE))).doubts[0].endswith("and the limit is 1")
+    assert learn((), asked(mine, ("6.1.192", FINE))).doubts == (loads,)
+    assert (
+        learn((), asked(user_object(limits={"insns": 1}), ("6.1.192", FINE))).doubts[0].endswith("and the limit is 1")
+    )
 
 
 def _words() -> str:
@@ -108,19 +122,18 @@ def test_an_expectation_that_no_kernel_needs_is_told() -> None:
     mine = user_object(
         expect=[{"programs": ["bad"], "until": ["6.12"], "why": "old"}, {"programs": ["good"], "why": "x"}]
     )
-    assert list(unneeded([mine], asked(mine, ("6.1.192", FINE)))) == [
+    assert list(learn([mine], asked(mine, ("6.1.192", FINE))).gone) == [
         "lb: bad, until 6.12: old", "lb: good, every kernel: x",
     ]  # fmt: skip
-    assert list(unneeded([mine], asked(mine, ("6.1.192", BAD), ("6.12.117", FINE)))) == ["lb: good, every kernel: x"]
-    assert [it for it in unneeded([mine], asked(mine, ("6.12.117", FINE))) if "bad" in it] == []
+    assert list(learn([mine], asked(mine, ("6.1.192", BAD), ("6.12.117", FINE))).gone) == ["lb: good, every kernel: x"]
+    assert [it for it in learn([mine], asked(mine, ("6.12.117", FINE))).gone if "bad" in it] == []
 
 
 def test_entries_are_added_and_everything_else_stays(tmp_path: Path) -> None:
     lesson = [
-        Learned("lb", ("bad",), "", "6.12", ("extern", "bpf_x")),
-        Learned("other", ("f",), "", "", ("refused", "")),
-    ]
-    text = entered(WRITTEN, lesson, "learned from R", FILES, "bpf/mine.yaml")
+        learned("lb", "bad", until="6.12", cause="extern", name="bpf_x"), learned("other", "f", cause="refused"),
+    ]  # fmt: skip
+    text = entered_in(WRITTEN, *lesson, why="learned from R")
     changed = [line for line in difflib.ndiff(WRITTEN.splitlines(), text.splitlines()) if line[0] in "+-"]
     assert changed == [
         "+       - {programs: [bad], until: ['6.12'], answer: {cause: extern, name: bpf_x}, why: learned from R}",
@@ -136,8 +149,7 @@ def test_entries_are_added_and_everything_else_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize("before", ["", "modules: [fou]\n", "objects:\n- file: x.o", "objects:\n"])
 def test_an_object_that_the_file_lacks_is_added_whole(tmp_path: Path, before: str) -> None:
     path = tmp_path / "new.yaml"
-    entry = [Learned("lb", ("bad",), "6.12", "", ("extern", "bpf_x"))]
-    path.write_text(entered(before, entry, "learned", FILES, "f") if before else shown(entry, "learned", FILES))
+    path.write_text(entered_in(before, learned("lb", "bad", "6.12", cause="extern", name="bpf_x")))
     data = yamlfile.load(path).data
     objects = data["objects"]
     assert isinstance(objects, list)
@@ -151,4 +163,4 @@ def test_an_object_that_the_file_lacks_is_added_whole(tmp_path: Path, before: st
 
 def test_a_layout_on_one_line_is_refused() -> None:
     with pytest.raises(UserError, match="f:1: an entry is added only where each stands on a line of its own"):
-        entered("objects: [{id: lb, file: x.o}]\n", [Learned("lb", ("bad",), "", "", ("type", ""))], "w", FILES, "f")
+        entered_in("objects: [{id: lb, file: x.o}]\n", learned("lb", "bad", cause="type"))

@@ -127,8 +127,8 @@ class Claims(Kind[Known]):
         evidence = Evidence.of(result)
         return (judge(evidence, question, seen.get(question.probe)) for question in questions(known))
 
-    def shows(self, pattern: Any, result: CellResult, probe: str) -> bool:
-        seen = observation(result, probe)
+    def shows(self, pattern: Any, result: CellResult, row: Row) -> bool:
+        seen = observation(result, row.probe)
         return seen is not None and matches(pattern, seen)
 
     def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from io import BytesIO
 from itertools import repeat
 from pathlib import Path
 from typing import Any, cast
@@ -15,20 +16,24 @@ from pydantic import JsonValue, ValidationError
 
 from runner.errors import UserError
 from runner.model import Ask, Asked, CellResult, Mark, ProgType, Row, StateWord, Verdict
-from runner.model.architecture import ARCHITECTURES
+from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.version import KernelVersion
 from runner.probes.commands.files import command_of
 from runner.probes.commands.judge import FAILED, LIMITS, NAME, PASSED, SKIPPED, ended_words, rows_of, runs_of
+from runner.probes.commands.learn import learn
 from runner.probes.commands.written import (
     CommandEntry,
     CommandKeys,
     CommandSettings,
     PayloadFile,
+    TestAnswer,
     UserCommand,
     WrittenCommand,
+    name_of,
 )
 from runner.probes.files import ProbeFile, Said
 from runner.probes.kind import GridPlace, Kind, Pairs, nonsense
+from runner.probes.lessons import Judged, Lesson
 from runner.yamlfile import Document, Location
 
 _EXPECTED = StateWord("failed as expected", 0, Mark("○", "o", "yellow"))
@@ -52,7 +57,10 @@ class Commands(Kind[Known]):
     judged_states = (_AGAINST, _EXPECTED)
     keys = CommandKeys
     entry = CommandEntry
+    pattern = TestAnswer
     steady = False
+    users = True
+    shell = True
     circumstances = ("duration_s",)
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
@@ -88,7 +96,7 @@ class Commands(Kind[Known]):
                 # for the host alone: what judges the answers
                 "settings": settings.model_dump(mode="json", exclude_defaults=True),
             }
-            yield Ask(kind=NAME, probe=each.id, body=body)
+            yield Ask(kind=NAME, probe=each.id, body=body, alone=settings.isolate == "guest")
 
     def essence(self, ask: Ask) -> Ask:
         return ask.model_copy(update={"body": {key: it for key, it in ask.body.items() if key not in _OF_THE_HOST}})
@@ -99,21 +107,45 @@ class Commands(Kind[Known]):
         contents = {name: asked.objects[digest] for name, digest in digests.items() if digest in asked.objects}
         return tuple(_recalled(ask, contents) for ask in asks.values()) or None
 
+    def everywhere(self, known: Known, probe: str) -> Known:
+        return tuple(it for it in known if it.id == probe) or known
+
     def modules(self, known: Known) -> Iterable[str]:
         for each in known:
             yield from each.settings.modules
 
     def pushed(self, known: Known, arch: str) -> Mapping[str, bytes]:
+        from runner.probes.commands.binary import check_stream  # noqa: PLC0415  late: it brings a reader of ELF files
+
         found: dict[str, bytes] = {}
         for each in known:
             if arch not in each.files:
                 raise UserError(f"command {each.id}: {each.said.get(arch, 'no files')} ({arch})")
+            mine = {it.path: each.contents[it.content] for it in each.files[arch] if it.content}
+            if program := mine.get(each.run[0].removeprefix("./")):
+                check_stream(f"command {each.id}: {each.run[0]}", BytesIO(program), architecture(arch), None)
             found |= {it.content: each.contents[it.content] for it in each.files[arch] if it.content}
         return found
 
     def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
         for each in known:
             yield from rows_of(result, each)
+
+    def shows(self, pattern: TestAnswer, result: CellResult, row: Row) -> bool:
+        return row.state == pattern.state and pattern.words in row.cause
+
+    def learn(self, known: Known, cells: Judged) -> Lesson:
+        return learn(known, cells)
+
+    def begun(self, known: Known, probe: str) -> Mapping[str, object]:
+        mine = next(it for it in known if it.id == probe)
+        settings = mine.settings.model_dump(mode="json", exclude_defaults=True, exclude={"expect"})
+        return {"id": probe, "run": list(mine.run), **settings}
+
+    def is_of(self, entry: Mapping[str, object], probe: str) -> bool:
+        run = entry.get("run")
+        name = name_of(str(run[0])) if isinstance(run, list) and run else ""
+        return entry.get("id", name) == probe
 
     def left(self, result: CellResult) -> Mapping[str, bytes]:
         found: dict[str, bytes] = {}
@@ -152,6 +184,8 @@ class Commands(Kind[Known]):
             yield "run" if len(runs) == 1 else f"run {number}", f"{how}, {run.ran.duration_s:.1f} s"
             for name, content in run.files.items():
                 yield "brought", f"{name} ({len(content)} bytes)"
+            for name in run.lost:
+                yield "not kept", name
             for name, why in run.ran.not_brought.items():
                 yield "not brought", f"{name}: {why}"
 

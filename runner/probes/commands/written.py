@@ -35,6 +35,15 @@ class TestExpectation(Span):
     why: Annotated[Text, Field(description="the reason, for people")]
 
 
+class TestAnswer(Plain):
+    """How a test, or a command, ends where a known issue is."""
+
+    __test__ = False
+
+    state: State
+    words: Annotated[str, Field(description="which its cause contains")] = ""
+
+
 class CommandSettings(Plain):
     """What can be said of a command, wherever it is named."""
 
@@ -52,6 +61,9 @@ class CommandSettings(Plain):
         Seconds | None, Field(description="it may print nothing for so long; by default timeout_s")
     ] = None
     timeout_is: Annotated[Literal["no-answer", "failed"], Field(description="what a limit means")] = "no-answer"
+    isolate: Annotated[
+        Literal["namespaces", "guest"], Field(description="what it has of its own; a guest costs a boot")
+    ] = "namespaces"
     repeat: Annotated[int, Field(ge=1, le=1000, description="how often it is run on each kernel")] = 1
     expect: Annotated[tuple[TestExpectation, ...], Field(description="tests that are known not to pass")] = ()
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from itertools import repeat
 from pathlib import Path
 from typing import Any, cast
@@ -19,9 +20,12 @@ from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.files import ProbeFile, Said
 from runner.probes.kind import GridPlace, Kind, Need, Pairs
+from runner.probes.lessons import Judged, Lesson
 from runner.probes.objects.files import Entry, objects_of
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, refusal, rows_of, told_by
+from runner.probes.objects.learn import learn
 from runner.probes.objects.numbers import COUNTS, numbers
+from runner.probes.objects.objectfile import name_of
 from runner.probes.objects.written import (
     MAP,
     OLD,
@@ -47,6 +51,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
 
     name = NAME
     noun = "program"
+    users = True
     subject = "program"
     states = (StateWord(REFUSED, 0, Mark("✗", "x", "red")), StateWord(LOADS, 1, Mark("✓", "+", "green")))
     judged_states = (_AGAINST, _EXPECTED)
@@ -127,12 +132,23 @@ class Objects(Kind[tuple[UserObject, ...]]):
         whole = {f"{file.sha256}{_WHOLE}": file.content for file in files}
         return whole | {f"{file.sha256}{_WEAK}": file.weak() for file in files}
 
+    def learn(self, known: tuple[UserObject, ...], cells: Judged) -> Lesson:
+        return learn(known, cells)
+
+    def begun(self, known: tuple[UserObject, ...], probe: str) -> Mapping[str, object]:
+        return {"id": probe, "file": next(it.file_name for it in known if it.id == probe)}
+
+    def is_of(self, entry: Mapping[str, object], probe: str) -> bool:
+        """By its id, or by its file's name, which may be a pattern."""
+        name = name_of(Path(str(entry.get("file", ""))))
+        return entry["id"] == probe if "id" in entry else fnmatchcase(probe, name)
+
     def judge(self, result: CellResult, known: tuple[UserObject, ...], earlier: Sequence[Row]) -> Iterable[Row]:
         for each in known:
             yield from rows_of(result, each)
 
-    def shows(self, pattern: Refused, result: CellResult, probe: str) -> bool:
-        found = (it for it in result.answers if it.kind == NAME and it.item and f"{it.probe}/{it.item}" == probe)
+    def shows(self, pattern: Refused, result: CellResult, row: Row) -> bool:
+        found = (it for it in result.answers if it.kind == NAME and it.item and f"{it.probe}/{it.item}" == row.probe)
         return any((cause := refusal(answer)) is not None and pattern.fits(cause) for answer in found)
 
     def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:

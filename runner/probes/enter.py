@@ -1,50 +1,67 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Adds entries of `expect:` to the text of bpf/NAME.yaml; comments and layout stay as they are."""
+"""Adds entries of `expect:` to the text of bpf/NAME.yaml; comments and layout stay as they are.
+
+There a kind lists what is the user's (`objects:`, `commands:`) under its own name.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import yaml
 
 from runner.errors import UserError
-from runner.probes.objects.learn import Learned
-from runner.probes.objects.objectfile import name_of
+from runner.probes.lessons import Learned
+
+IsOf = Callable[[Mapping[str, object], str], bool]  # is this entry, as it is written, about the probe?
 
 
-def shown(entries: Sequence[Learned], why: str, files: Mapping[str, str]) -> str:
-    """The entries as a new file would have them. `files` are the paths of the objects, by id."""
-    return entered("objects:\n", entries, why, files, "") if entries else ""
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What a kind lists under `name`. `begun`: how an entry that is not there begins, by the probe's id."""
+
+    name: str
+    begun: Mapping[str, Mapping[str, object]]
+    is_of: IsOf
 
 
-def entered(text: str, entries: Sequence[Learned], why: str, files: Mapping[str, str], path: str) -> str:
-    """`text` is of the file at `path`, which is a mapping. Raises UserError for a layout that is not understood."""
-    by_object: dict[str, list[str]] = defaultdict(list)
+def entered(text: str, section: Section, entries: Sequence[Learned], why: str, path: str) -> str:
+    """`text` is of the file at `path`, which is a mapping or empty.
+
+    Raises UserError for a layout that is not understood.
+    """
+    by_probe: dict[str, list[str]] = defaultdict(list)
     for each in entries:
-        by_object[each.of].append(f"- {_flow(each.entry(why))}")
-    for object_, lines in by_object.items():
+        by_probe[each.of].append(f"- {_flow(each.entry(why))}")
+    for probe, lines in by_probe.items():
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        objects = _value(root, "objects")
-        listed = objects.value if isinstance(objects, yaml.SequenceNode) else ()
-        mine = next((it for it in listed if isinstance(it, yaml.MappingNode) and _is_of(it, object_)), None)
+        there = _value(root, section.name)
+        listed = there.value if isinstance(there, yaml.SequenceNode) else ()
+        mine = next((it for it in listed if isinstance(it, yaml.MappingNode) and section.is_of(_read(it), probe)), None)
         if mine is None:
-            new = [f"- {_flow({'id': object_})[1:-1]}", f"  {_flow({'file': files[object_]})[1:-1]}", "  expect:"]
-            added = [*new, *(f"    {line}" for line in lines)]
-            if isinstance(objects, yaml.SequenceNode):
-                text = _after(text, objects, [" " * objects.start_mark.column + line for line in added], path)
+            pairs = [_flow({key: value})[1:-1] for key, value in section.begun[probe].items()]
+            new = [f"{'  ' if number else '- '}{pair}" for number, pair in enumerate(pairs)]
+            added = [*new, "  expect:", *(f"    {line}" for line in lines)]
+            if isinstance(there, yaml.SequenceNode):
+                text = _after(text, there, [" " * there.start_mark.column + line for line in added], path)
             else:
-                text = text.rstrip("\n") + "\n" + ("" if objects else "objects:\n") + _joined(f"  {it}" for it in added)
+                head = text.rstrip("\n") + "\n" if text.strip() else ""
+                text = head + ("" if there else f"{section.name}:\n") + _joined(f"  {it}" for it in added)
         elif isinstance(expect := _value(mine, "expect"), yaml.SequenceNode):
             text = _after(text, expect, [" " * expect.start_mark.column + line for line in lines], path)
         else:
             column = " " * mine.start_mark.column
             text = _after(text, mine, [f"{column}expect:", *(f"{column}  {line}" for line in lines)], path)
     return text
+
+
+def _read(node: yaml.Node) -> Mapping[str, object]:
+    found: Mapping[str, object] = yaml.SafeLoader("").construct_document(node)
+    return found
 
 
 def _flow(entry: Mapping[str, object]) -> str:
@@ -61,14 +78,6 @@ def _joined(lines: Iterable[str]) -> str:
 def _value(node: yaml.Node | None, key: str) -> yaml.Node | None:
     pairs = node.value if isinstance(node, yaml.MappingNode) else ()
     return next((value for name, value in pairs if name.value == key), None)
-
-
-def _is_of(node: yaml.Node, object_: str) -> bool:
-    """Is this entry about the object: by its id, or by its file's name, which may be a pattern?"""
-    id_, file = _value(node, "id"), _value(node, "file")
-    if id_ is not None:
-        return bool(id_.value == object_)
-    return file is not None and fnmatchcase(object_, name_of(Path(str(file.value))))
 
 
 def _after(text: str, node: yaml.CollectionNode, added: Sequence[str], path: str) -> str:
