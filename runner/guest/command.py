@@ -45,6 +45,8 @@ _SHARED: Mapping[Share, tuple[str, ...]] = {
 # `-v` is what sends the kernel's console to us, and it asks for everything, which costs a second on an emulated
 # serial port. Warnings and worse are what a post-mortem needs.
 _LOGLEVEL = 5
+# Under emulation a kernel spends a third to half of its boot on testing its own ciphers, RSA before all.
+_UNTESTED_CIPHERS = "cryptomgr.notests"
 
 # A kernel cuts a command line that is too long for it without a word, from its end, where vng names the init process:
 # the guest then panics for another reason. qemu takes the last one that it is given.
@@ -95,7 +97,7 @@ def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, 
     options = ["-netdev", netdev, "-device", f"{row.net_device},netdev=ssh"]
     if order.accel == "tcg":  # for some vng names none, and qemu's own default depends on its version
         options += ["-cpu", row.cpu]
-    words = (*row.kernel_args, *order.cmdline.split())
+    words = (_UNTESTED_CIPHERS, *row.kernel_args, *order.cmdline.split())
     if order.gdb:
         words = (*words, "nokaslr")  # so that symbols are where vmlinux has them
         options += _gdb_options(keys.with_name(GDB_SOCKET))
