@@ -9,7 +9,9 @@ import errno
 import os
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import platformdirs
 
@@ -17,8 +19,35 @@ from runner.errors import InfraError, UserError
 
 CACHE_VARIABLE = "RUNNER_CACHE"
 FULL_DISK_HINT = f"free some space where it lies; {CACHE_VARIABLE} names another folder for the caches"
+MAX_BYTES = 8 << 30  # of what is kept of one kind, as long as nobody deletes it
 # vng joins paths into shell lines unquoted, and apt.conf knows no escapes: refuse what either would misread
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/=:+-]+")
+
+
+class Kept(Protocol):
+    """What a cache keeps for as long as there is room."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def used_s(self) -> float: ...  # when it was last used, since the epoch
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
+_Kept = TypeVar("_Kept", bound=Kept)
+
+
+def outgrown(found: Iterable[_Kept], most_bytes: int, *, spare: str = "") -> list[_Kept]:
+    """The least recently used ones, without which the others take no more than `most_bytes`. Never the key `spare`."""
+    gone, total = [], 0
+    for it in sorted(found, key=lambda it: it.used_s, reverse=True):
+        total += it.size_bytes
+        if total > most_bytes and it.key != spare:
+            gone.append(it)
+    return gone
 
 
 def cache_root() -> Path:

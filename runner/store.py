@@ -61,6 +61,16 @@ class StoredTree:
     files: dict[PurePosixPath, StoredFile]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredEntry:
+    """What is known of an entry without reading its files."""
+
+    key: str
+    tree: Path
+    used_s: float  # when it was last made or marked as used, since the epoch
+    size_bytes: int
+
+
 def key_of(**parts: object) -> str:
     """A key over everything that an entry is made from. `parts` must be JSON; name a recipe version among them."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -94,9 +104,31 @@ class Store:
             return None
         try:
             return _verified(self._root / key)
+        except FileNotFoundError:  # removed meanwhile
+            return None
         except _DamagedError as fault:
             log.warning("%s is damaged and will not be used: %s", self._root / key, fault)
             return None
+
+    def __iter__(self) -> Iterator[StoredEntry]:
+        for path in self._root.glob(f"*/{_MANIFEST}"):
+            key = path.parent.name
+            with suppress(OSError):  # removed meanwhile
+                used_s = path.stat().st_mtime
+                if not key.startswith(_MAKING) and (sealed := self.sealed(key)):
+                    yield StoredEntry(key, self.tree(key), used_s, sum(it.size_bytes for it in sealed[0].files))
+
+    def mark_used(self, key: str) -> None:
+        """The entry counts as used now."""
+        with suppress(OSError):
+            os.utime(self._root / key / _MANIFEST)
+
+    def remove(self, key: str) -> None:
+        """Under another name first, so that nobody finds a part of it; who has its files open keeps them."""
+        gone = self._root / f"{_MAKING}{key}-gone-{os.getpid()}"
+        with suppress(OSError):
+            (self._root / key).rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def ensure(self, key: str, make: Callable[[Path], None], *, deadline: Deadline) -> StoredTree:
         """The entry, verified; `make` fills an empty folder when there is none.

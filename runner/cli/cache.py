@@ -1,49 +1,81 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""`runner cache`: the saved guests on this machine: which there are, and how much room they take."""
+"""`runner cache`: what this machine keeps to start guests sooner: what there is, and how much room it takes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from runner.caches import cache_root
+from runner.caches import MAX_BYTES, cache_root, outgrown
 from runner.cli.options import Shown, command, emit, group
-from runner.engine.cellrun import SNAPSHOTS
-from runner.guest.snapshots import MAX_BYTES, Snapshots
+from runner.guest.snapshots import SNAPSHOTS, Snapshots
+from runner.images.bootfiles import boot_files_store, kept_boot_files
 from runner.reports.drawing import columns
 from runner.text import counted
 
-app = group("List and delete snapshots: saved guests from which others start.", "cache list")
+app = group(
+    "List and delete what guests start from: snapshots of saved guests, and boot files of kernels.", "cache list"
+)
 
 
-def _snapshots() -> Snapshots:
-    return Snapshots(cache_root() / SNAPSHOTS)
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A snapshot, or the boot files of a kernel."""
+
+    kind: str
+    name: str
+    key: str
+    size_bytes: int
+    made: datetime
+    used_s: float
+    remove: Callable[[str], None]
+
+    @property
+    def used(self) -> datetime:
+        return datetime.fromtimestamp(self.used_s, UTC)
+
+
+def _kept() -> Iterator[_Kept]:
+    """Boot files come before the snapshots of the same second, which need them."""
+    cache = cache_root()
+    files, snapshots = boot_files_store(cache), Snapshots(cache / SNAPSHOTS)
+    for it in kept_boot_files(cache):
+        made = datetime.fromtimestamp(it.made_s, UTC)
+        yield _Kept("boot files", it.release, it.key, it.size_bytes, made, it.used_s, files.remove)
+    for one in snapshots:
+        yield _Kept("snapshot", one.about.name, one.key, one.size_bytes, one.about.made, one.used_s, snapshots.remove)
 
 
 @command(app, "list", "cache list")
-def list_snapshots() -> Shown:
-    """List the snapshots on this machine, the most recently used first."""
+def list_kept() -> Shown:
+    """List the snapshots and boot files on this machine, the most recently used first."""
     rows, document = [], []
-    for it in _snapshots():
-        used = datetime.fromtimestamp(it.used_s, UTC)
-        rows.append((it.about.name, f"{it.size_bytes >> 20} MiB", f"{it.about.made:%F %H:%M}", f"{used:%F %H:%M}"))
+    for it in sorted(_kept(), key=lambda it: it.used_s, reverse=True):
+        rows.append((it.kind, it.name, f"{it.size_bytes >> 20} MiB", f"{it.made:%F %H:%M}", f"{it.used:%F %H:%M}"))
         document.append({
-            "cell": it.about.name, "key": it.key, "size_bytes": it.size_bytes,
-            "made": it.about.made.isoformat(), "used": used.isoformat(),
+            "kind": it.kind, "cell" if it.kind == "snapshot" else "release": it.name, "key": it.key,
+            "size_bytes": it.size_bytes, "made": it.made.isoformat(), "used": it.used.isoformat(),
         })  # fmt: skip
-    return Shown(lambda: columns(rows, "cell", "size", "made", "last used") if rows else "no snapshots", document)
+    head = ("kind", "of", "size", "made", "last used")
+    return Shown(lambda: columns(rows, *head) if rows else "no snapshots, no boot files", document)
 
 
 @command(app, "prune", "cache prune --keep-mib 2000")
 def prune(
     keep_mib: Annotated[
-        int, typer.Option("--keep-mib", min=0, help="How much room the snapshots may take together.")
-    ] = MAX_BYTES >> 20,
+        int, typer.Option("--keep-mib", min=0, help="How much room snapshots and boot files may take together.")
+    ] = 2 * MAX_BYTES >> 20,
 ) -> None:
-    """Delete snapshots, the least recently used first. Guests that run are not disturbed."""
-    removed = _snapshots().prune(keep_mib << 20)
-    emit(f"{counted(len(removed), 'snapshot')} deleted")
+    """Delete snapshots and boot files, the least recently used first. Guests that run are not disturbed."""
+    removed = outgrown(_kept(), keep_mib << 20)
+    for it in removed:
+        it.remove(it.key)
+    snapshots = sum(it.kind == "snapshot" for it in removed)
+    kernels = counted(len(removed) - snapshots, "kernel")
+    emit(f"{counted(snapshots, 'snapshot')} and the boot files of {kernels} deleted")

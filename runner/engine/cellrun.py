@@ -21,7 +21,7 @@ from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.boot import TO_AGENT, agent_lost
 from runner.guest.interface import BootOrder, Guest, Warm
-from runner.guest.snapshots import Snapshots
+from runner.guest.snapshots import SNAPSHOTS, Snapshots
 from runner.kernels.config import read_config
 from runner.kernels.needs import Abilities, build_of
 from runner.model import Ask, Cell, CellResult, Outcome, Sha256
@@ -32,7 +32,6 @@ from runner.probes import OPTIONS
 from runner.probes.kinds import KINDS
 from runner.text import counted
 
-SNAPSHOTS = "snapshots"  # in the cache, beside the folder of guests
 _AHEAD, _AHEAD_S = 1.5, 5.0  # of a guest's clock
 _MAX_BOOTS = 16  # of one cell: each probe that kills its guest costs two
 # init/do_mounts.c, init/main.c, virtme-ng's initramfs

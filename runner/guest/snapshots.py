@@ -23,10 +23,11 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, Field, ValidationError
 
+from runner.caches import MAX_BYTES, outgrown
 from runner.model import Plain, Sha256
 from runner.process import own_folder
 
-MAX_BYTES = 8 << 30  # of all of them: some 50
+SNAPSHOTS = "snapshots"  # their folder in the cache
 _MAKING = ".making-"
 _BLOCK = 1 << 16
 _ZEROS = bytes(_BLOCK)
@@ -139,11 +140,7 @@ class Snapshots:
 
     def prune(self, most_bytes: int, *, spare: str = "") -> list[Snapshot]:
         """Remove the least recently used ones until all together take no more than `most_bytes`; those removed."""
-        removed, total = [], 0
-        for it in self:
-            total += it.size_bytes
-            if total > most_bytes and it.key != spare:
-                removed.append(it)
+        removed = outgrown(self, most_bytes, spare=spare)
         for it in removed:
             self.remove(it.key)
         return removed

@@ -20,11 +20,13 @@ import re
 import shutil
 import struct
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from virtme.cpiowriter import CpioWriter
 
-from runner.caches import need_space
+from runner.caches import MAX_BYTES, need_space, outgrown
+from runner.guest.snapshots import SNAPSHOTS, Snapshots
 from runner.kernels.compressed import kernels_in
 from runner.kernels.config import read_config
 from runner.model import BootFiles, Image, Kernel
@@ -48,6 +50,7 @@ _ARM64 = (56, b"ARM\x64")  # Documentation/arch/arm64/booting.rst
 _NOTE, _PROGRAM = 4, struct.Struct("<IIQQQQQQ")  # PT_NOTE; Elf64_Phdr
 _PATH = {"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}
 _LINKS = {"fd": "/proc/self/fd", **{name: f"/proc/self/fd/{n}" for n, name in enumerate(("stdin", "stdout", "stderr"))}}
+_ABOUT = "vmlinuz-"
 _DISK_KIB = 2048  # of a disk with no files
 
 
@@ -56,7 +59,7 @@ def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str
 
     `cmdline` are words that are added to the kernel's command line. Raises InfraError.
     """
-    about = f"vmlinuz-{kernel.pin.release}"
+    about = f"{_ABOUT}{kernel.pin.release}"
     signed = "y" in read_config(Path(kernel.config), _DEMANDED).values() or bool(_DEMANDING.search(cmdline))
 
     def make(tree: Path) -> None:
@@ -75,7 +78,12 @@ def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str
 
     busybox = hashlib.sha256(Path(image.busybox).read_bytes()).hexdigest()  # images with other packages have it too
     key = key_of(recipe=_RECIPE, kernel=kernel.sha256, busybox=busybox, signed=signed)
-    entry = Store(cache / "bootfiles").ensure(key, make, deadline=deadline)
+    store = boot_files_store(cache)
+    new = not store.has(key)
+    entry = store.ensure(key, make, deadline=deadline)
+    store.mark_used(key)
+    for it in outgrown(kept_boot_files(cache), MAX_BYTES, spare=key) if new else ():
+        store.remove(it.key)
     tree, unpacked = PurePosixPath(entry.tree), PurePosixPath("kernel")
     return BootFiles(
         about=tree / about,
@@ -83,6 +91,32 @@ def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str
         initrd=tree / "initrd",
         modules=tree / "modules.ext2",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class KeptBootFiles:
+    """What guests of one kernel start from, in the cache."""
+
+    key: str
+    release: str
+    made_s: float
+    used_s: float  # last, by a boot or by a start from a snapshot
+    size_bytes: int
+
+
+def boot_files_store(cache: Path) -> Store:
+    """Where the cache keeps them."""
+    return Store(cache / "bootfiles")
+
+
+def kept_boot_files(cache: Path) -> Iterator[KeptBootFiles]:
+    """All that are in the cache. A snapshot needs those that its guest was booted from: it opens the same disks."""
+    started = [(it.used_s, " ".join(it.about.argv)) for it in Snapshots(cache / SNAPSHOTS)]
+    for entry in boot_files_store(cache):
+        names = (path.name for path in entry.tree.glob(f"{_ABOUT}*"))
+        release = next(names, "").removeprefix(_ABOUT)
+        used_s = max((used_s for used_s, words in started if entry.key in words), default=0)
+        yield KeptBootFiles(entry.key, release, entry.tree.stat().st_mtime, max(entry.used_s, used_s), entry.size_bytes)
 
 
 def _unpacked(kernel: Kernel) -> bytes:

@@ -6,13 +6,20 @@
 from __future__ import annotations
 
 import gzip
+import json
+import os
 import struct
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
 import pytest
 from virtme.commands.run import get_kernel_version
 
-from runner.images.bootfiles import ensure_boot_files
+from runner import cli
+from runner.guest.snapshots import SnapshotFacts, Snapshots
+from runner.images import bootfiles
+from runner.images.bootfiles import boot_files_store, ensure_boot_files, kept_boot_files
 from runner.model import BootFiles, Image, Kernel
 from runner.model.deadline import Deadline
 from runner.process import run
@@ -108,3 +115,66 @@ def test_a_kernel_that_is_not_packed_is_not_copied(kernel: Kernel, tmp_path: Pat
 
 def test_vng_finds_the_release_without_the_image(kernel: Kernel, tmp_path: Path) -> None:
     assert get_kernel_version(made(kernel, tmp_path).about) == RELEASE
+
+
+def save(folder: Path, name: str, *argv: str) -> None:
+    """A snapshot."""
+    snapshots = Snapshots(folder)
+    with snapshots.making(end_s=1) as files:
+        (files / "ram").write_bytes(b"ram")
+        (files / "state").write_bytes(b"state")
+        digest = sha256(b"state").hexdigest()
+        about = SnapshotFacts(
+            name=name, made=datetime.now(UTC), argv=argv, folder="/x", state_sha256=digest, ram_bytes=3
+        )
+        snapshots.publish(name, files, about)
+
+
+def test_the_least_recently_used_ones_make_room(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    first = made(kernel, tmp_path)
+    (one,) = kept_boot_files(cache)
+    assert (one.release, one.size_bytes > 0) == (RELEASE, True)
+    os.utime(cache / "bootfiles" / one.key / "manifest.json", (1, 1))
+    assert next(kept_boot_files(cache)).used_s == 1
+    made(kernel, tmp_path)
+    assert next(kept_boot_files(cache)).used_s > 1, "a boot uses them"
+    monkeypatch.setattr(bootfiles, "MAX_BYTES", one.size_bytes)
+    os.utime(cache / "bootfiles" / one.key / "manifest.json", (1, 1))
+    second = made(kernel, tmp_path, "lockdown=integrity")
+    assert (Path(first.initrd).exists(), Path(second.initrd).exists()) == (False, True)
+    assert Path(made(kernel, tmp_path).initrd).exists(), "and are made again"
+
+
+def test_a_snapshot_keeps_what_its_guest_was_booted_from(tmp_path: Path, kernel: Kernel) -> None:
+    cache = tmp_path / "cache"
+    made(kernel, tmp_path)
+    (one,) = kept_boot_files(cache)
+    os.utime(cache / "bootfiles" / one.key / "manifest.json", (1, 1))
+    save(cache / "snapshots", "it", "-drive", f"file={cache}/bootfiles/{one.key}/tree/modules.ext2")
+    assert next(kept_boot_files(cache)).used_s > 1
+
+
+def test_what_is_kept_is_listed_and_deleted(
+    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("RUNNER_CACHE", str(cache))
+    made(kernel, tmp_path)
+    save(cache / "snapshots", "6.12.1-x86_64")
+    os.utime(cache / "snapshots/6.12.1-x86_64/about.json", (1, 1))
+    assert cli.run(["cache", "list", "--format", "json"]) == 0
+    kept = json.loads(capsys.readouterr().out)
+    assert [(it["kind"], it.get("release", it.get("cell"))) for it in kept] == [
+        ("boot files", RELEASE),
+        ("snapshot", "6.12.1-x86_64"),
+    ]
+    assert cli.run(["cache", "prune"]) == 0
+    assert cli.run(["cache", "prune", "--keep-mib", "0"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "0 snapshots and the boot files of 0 kernels deleted",
+        "1 snapshot and the boot files of 1 kernel deleted",
+    ]
+    assert not [*boot_files_store(cache), *(cache / "snapshots").glob("[!.]*")]
