@@ -56,7 +56,10 @@ _TABLE = (
     ("is not a function", State.NO_ANSWER, "the probe is wrong: not a function"),
     ("functions are allowed for CAP_BPF", State.NO_ANSWER, "no privilege"),
     ("cannot find address for kernel function", State.NOT_ALLOWED, "only in BTF: the kernel has no such function"),
+    ("unexpected __bpf_trap()", State.NOT_ALLOWED, "a compiler's mark of what is never reached: always refused"),
 )
+# v7.3 works out the types of a kfunc's parameters before all else. What it makes of this one depends on no program.
+_NO_ARGUMENT = re.compile(r"^R\d+ pointer type UNKNOWN  must point to (void, )?scalar, or struct with scalar$")
 _NOT_ALLOWED = re.compile(r"calling kernel function \S+ is not allowed")
 
 
@@ -76,6 +79,8 @@ def permission(refused: int, log: str) -> Reading:
     if not verdict_line(log):
         return Reading(State.NO_ANSWER, f"refused without a word: -{errno_name(refused)}")
     if not _CALL.search(words):
+        if _NO_ARGUMENT.search(verdict_line(log)):
+            return Reading(State.NOT_ALLOWED, f"no program can pass its arguments: {verdict_line(log)}")
         return Reading(State.NO_ANSWER, f"hidden by an earlier refusal: {verdict_line(log)}", hidden=True)
     return Reading(State.REGISTERED, "")
 

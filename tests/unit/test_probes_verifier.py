@@ -29,7 +29,8 @@ PROSE = "Verification failed: Execution Context Safety: Operation is not allowed
         (13, f"{CALL}program must be sleepable to call sleepable kfunc bpf_x\n", State.REGISTERED),
         (13, f"{CALL}program must be sleepable to call sleepable kfunc bpf_x\n\n{PROSE}", State.REGISTERED),
         (22, f"{CALL}R1 type=ctx expected=fp\n", State.REGISTERED),
-        (22, "R5 pointer type UNKNOWN  must point to scalar, or struct with scalar\n", State.NO_ANSWER),
+        (22, "R5 pointer type UNKNOWN  must point to scalar, or struct with scalar\n", State.NOT_ALLOWED),
+        (14, "0: (85) call __bpf_trap#1\nunexpected __bpf_trap() due to uninitialized variable?\n", State.NOT_ALLOWED),
         (524, "JIT does not support calling kernel function\n", State.NO_ANSWER),
         (22, "4: (85) call unknown#20432\nBPF_CALL uses reserved fields\n", State.ABSENT),
         (524, "", State.NO_ANSWER),
@@ -52,7 +53,8 @@ def test_permission(refused: int, log: str, state: State) -> None:
 @pytest.mark.parametrize(
     ("refused", "log", "hidden"),
     [
-        (22, "R5 pointer type UNKNOWN  must point to scalar, or struct with scalar\n", True),
+        (22, "R5 pointer type UNKNOWN  must point to scalar, or struct with scalar\n", False),  # for every program
+        (22, "R5 pointer type STRUCT sock must point to scalar, or struct with scalar\n", True),
         (22, "metadata kfuncs require device-bound program\n", True),
         (22, "R1 arena pointer requires a program with an associated arena\n", True),
         (22, f"{CALL}R5 pointer type UNKNOWN  must point to scalar, or struct with scalar\n", False),
