@@ -156,6 +156,19 @@ PREPARE_LOAD = ctypes.CFUNCTYPE(c_int, c_void_p, ctypes.POINTER(LoadOpts), c_lon
 _PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
 
 
+# bpf(2) itself, for what the guest's libbpf does not know yet.
+_BPF_SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "ppc64le": 361}
+_PROG_STREAM_READ_BY_FD = 37
+STDOUT, STDERR = 1, 2  # streams of a program
+_STREAM_BYTES = 1 << 16
+
+
+class StreamRead(ctypes.Structure):
+    """What union bpf_attr has for BPF_PROG_STREAM_READ_BY_FD."""
+
+    _fields_ = (("buffer", c_uint64), ("size", c_uint32), ("stream", c_uint32), ("prog_fd", c_uint32))
+
+
 class LibbpfError(Exception):
     """libbpf could not do what was asked, with its own words."""
 
@@ -279,6 +292,17 @@ class Libbpf:
         opts.retval = 0
         failed = self.c.bpf_prog_test_run_opts(fd, ctypes.byref(opts))
         return -failed, opts.retval
+
+    def read_stream(self, fd: int, stream: int) -> str:
+        """What the program has written to its STDOUT or STDERR since the last read. Raises LibbpfError."""
+        buffer, whole = ctypes.create_string_buffer(_STREAM_BYTES), b""
+        attr = StreamRead(ctypes.addressof(buffer), len(buffer), stream, fd)
+        number = _BPF_SYSCALL[os.uname().machine]
+        while size := self.libc.syscall(number, _PROG_STREAM_READ_BY_FD, ctypes.byref(attr), ctypes.sizeof(attr)):
+            if size < 0:
+                raise self.error("BPF_PROG_STREAM_READ_BY_FD")
+            whole += buffer.raw[:size]
+        return whole.decode("utf-8", "replace")
 
     def kernel_btf_fds(self) -> dict[str, int]:
         """The BTF of vmlinux and of each loaded module, as file descriptors that the caller owns."""

@@ -12,7 +12,7 @@ from time import monotonic, sleep
 from . import NoAnswer, bounded
 from .guest import Namespace, ip, write_sysctl
 from .hooks import Hooks
-from .libbpf import PACKET, Libbpf
+from .libbpf import PACKET, STDERR, STDOUT, Libbpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         wire: Wire | None
         bound: str
         later: bool
+        streams: bool
 
 
 _ANY_PROTOCOL = 3  # ETH_P_ALL
@@ -97,9 +98,19 @@ class Setting:
             return {"run_errno": 0, "fields": self._carried(wanted["wire"], packet, program, fd, found)}
         if program.startswith("syscall_"):
             packet = b""
+        if wanted["streams"]:
+            self._streams(fd)  # of an earlier run
         failed, returned = self._libbpf.test_run(fd, packet)
         fields = _awaited(found) if wanted["later"] and not failed else found.read()
-        return {"run_errno": failed, "retval": returned, "fields": fields}
+        observation: dict[str, object] = {"run_errno": failed, "retval": returned, "fields": fields}
+        if wanted["streams"]:
+            observation.update(self._streams(fd))
+        return observation
+
+    def _streams(self, fd: int) -> dict[str, str]:
+        """What the program has written."""
+        streams = {"stdout": STDOUT, "stderr": STDERR}
+        return {name: bounded(self._libbpf.read_stream(fd, number)) for name, number in streams.items()}
 
     def _carried(self, wire: Wire, packet: bytes, program: str, fd: int, found: Object) -> dict[str, int]:
         """The result, once the packet has passed the programs, or has had its time."""
@@ -147,9 +158,10 @@ def _awaited(found: Object) -> dict[str, int]:
 
 def _set_up(commands: str) -> None:
     """Those of ip(8) first, since a device must be there. Raises NoAnswer, OSError, NetlinkError."""
-    ours = {"sysctl": _sysctl, "flowtable": _flowtable}
+    ours = {"sysctl": _sysctl, "flowtable": _flowtable, "give": _give}
     lines = [line.partition(" ") for line in commands.splitlines()]
-    ip("".join(f"{''.join(line)}\n" for line in lines if line[0] not in ours))
+    if theirs := "".join(f"{''.join(line)}\n" for line in lines if line[0] not in ours):
+        ip(theirs)
     for command, _, rest in lines:
         if command in ours:
             ours[command](rest)
@@ -164,6 +176,13 @@ def _flowtable(devices: str) -> None:
     from .conntrack import Table  # noqa: PLC0415  under emulation an import is dear
 
     Table().offload(devices.split())
+
+
+def _give(words: str) -> None:
+    from .given import COMMANDS  # noqa: PLC0415  as above
+
+    command, _, rest = words.partition(" ")
+    COMMANDS[command](rest)
 
 
 def _bytes(packet: Packet) -> bytes:

@@ -89,7 +89,7 @@ def test_poisoned_calls() -> None:
     assert not calls_missing("invalid func unknown#300")
 
 
-RAN = Observation(probe="p", load_errno=0, run_errno=0, retval=0, fields={"error": -22, "n": 5})
+RAN = Observation(probe="p", load_errno=0, run_errno=0, retval=0, fields={"error": -22, "n": 5}, stdout="a line\n")
 REFUSED = Observation(probe="p", load_errno=13, log="R2 type=scalar expected=fp\nprocessed 1 insns")
 
 
@@ -101,6 +101,9 @@ REFUSED = Observation(probe="p", load_errno=13, log="R2 type=scalar expected=fp\
         (Pattern(fields={"error": "-EPERM"}), RAN, False),
         (Pattern(fields={"n": Range(min=6, max=9)}), RAN, False),
         (Pattern(fields={"missing": 0}), RAN, False),
+        (Pattern(stdout="a line"), RAN, True),
+        (Pattern(fields={"n": 5}, stdout="another"), RAN, False),
+        (Pattern(stderr="a line"), RAN, False),
         (Pattern(load="refused"), RAN, False),
         (Pattern(load=Refusal()), RAN, False),
         (Pattern(), REFUSED, False),
@@ -123,6 +126,9 @@ def test_words() -> None:
     assert expected_words(Pattern(load=Refusal(errno="EACCES", log="a"))) == 'load refused: -EACCES, "a"'
     untouched = Pattern(fields={"error": 0x12345678})
     assert expected_words(untouched) == "error not written"
+    written = Pattern(fields={"n": 5}, stdout="line")
+    assert expected_words(written) == observed_words(written, RAN) == "n 5, stdout 'line'"
+    assert observed_words(Pattern(stdout="another"), RAN).endswith("stdout 'a line\\n'")
 
 
 def test_the_reason_is_not_one_of_the_states_that_are_printed_behind_it() -> None:

@@ -163,6 +163,7 @@ class Claims(Kind[Known]):
             for name, value in seen.fields.items():
                 words = f"-{errno_name(-value)}" if value < 0 else f"{value:#x}"
                 yield name, NOT_WRITTEN if value == UNTOUCHED else f"{value} ({words})"
+            yield from (pair for pair in (("stdout", seen.stdout), ("stderr", seen.stderr)) if pair[1])
             if seen.failed:
                 yield "not asked", seen.failed
 
@@ -243,6 +244,7 @@ def _setting(file: ClaimFile, claim: Claim) -> Setting | None:
         wire=claim.wire,
         bound=claim.bound or "",
         later=claim.later,
+        streams=any(it.stdout or it.stderr for it in claim.answers),
     )
     return setting if setting != Setting() else None
 

@@ -13,11 +13,12 @@ from runner.model import Answer, CellResult, Plain, ProgType, SafeName, Traffic
 from runner.model.errnos import ERRNO, errno_name
 from runner.probes.claims.written import Claim, Packet, Pattern, Range, Refusal, Wire
 from runner.probes.kind import nonsense
-from runner.probes.verifier import says, verdict_line
+from runner.probes.verifier import says, steady, verdict_line
 
 NAME = "claims"
 UNTOUCHED = 0x12345678  # what the programs leave in opts.error before they call
 NOT_WRITTEN = "not written"
+_MOST_WRITTEN = 200  # characters of a stream that are shown
 
 
 class Setting(Plain):
@@ -29,6 +30,7 @@ class Setting(Plain):
     wire: Wire | None = None
     bound: str = ""  # to this device
     later: bool = False  # wait for `result.done`
+    streams: bool = False  # read what the program writes to them
 
 
 class ClaimBody(Plain):
@@ -71,6 +73,8 @@ class Observation(Plain):
     run_errno: int | None = None
     retval: int | None = None
     fields: dict[str, int] = Field(default_factory=dict)
+    stdout: str = ""  # what the program wrote to its streams, of claims that are about them
+    stderr: str = ""
     failed: str = ""
 
 
@@ -103,7 +107,8 @@ def matches(pattern: Pattern, seen: Observation) -> bool:
         return bool(seen.load_errno)
     if seen.load_errno != 0 or (seen.run_errno != 0 and pattern.load == "ok"):
         return False
-    return all(name in seen.fields and _is(value, seen.fields[name]) for name, value in pattern.fields.items())
+    written = pattern.stdout in seen.stdout and pattern.stderr in seen.stderr
+    return written and all(name in seen.fields and _is(it, seen.fields[name]) for name, it in pattern.fields.items())
 
 
 def names_words(pattern: Pattern) -> bool:
@@ -143,7 +148,14 @@ def expected_words(pattern: Pattern) -> str:
         return "load refused" + (": " + ", ".join(parts) if parts else "")
     if pattern.load != "ok":
         return "loads" if pattern.load == "loads" else "load refused"
-    return ", ".join(f"{name} {value_words(name, value)}" for name, value in pattern.fields.items()) or "loads and runs"
+    parts = [f"{name} {value_words(name, value)}" for name, value in pattern.fields.items()]
+    parts += [f"{name} {text!r}" for name, text in _texts(pattern)]
+    return ", ".join(parts) or "loads and runs"
+
+
+def _texts(pattern: Pattern) -> Iterable[tuple[str, str]]:
+    """The streams of which something is expected, and what."""
+    return ((name, text) for name, text in (("stdout", pattern.stdout), ("stderr", pattern.stderr)) if text)
 
 
 def observed_words(pattern: Pattern, seen: Observation) -> str:
@@ -157,6 +169,7 @@ def observed_words(pattern: Pattern, seen: Observation) -> str:
         return f"run failed: -{errno_name(seen.run_errno)}"
     names = pattern.fields or {name: value for name, value in seen.fields.items() if value}
     shown = [f"{name} {value_words(name, seen.fields[name])}" for name in names if name in seen.fields]
+    shown += [_written((text,), name, seen) for name, text in _texts(pattern)]
     return ", ".join(shown) or "loads and runs"
 
 
@@ -172,9 +185,21 @@ def answer_words(claim: Claim, seen: Observation) -> str:
         )
     if seen.run_errno:
         return f"run failed: -{errno_name(seen.run_errno)}"
-    patterns = (claim.answer, *(entry.answer for entry in claim.expect))
+    patterns = claim.answers
     names = dict.fromkeys(name for pattern in patterns for name in pattern.fields)
-    return ", ".join(_field(patterns, name, seen) for name in names if name in seen.fields) or "loads and runs"
+    parts = [_field(patterns, name, seen) for name in names if name in seen.fields]
+    streams: dict[str, list[str]] = {}
+    for pattern in patterns:
+        for name, text in _texts(pattern):
+            streams.setdefault(name, []).append(text)
+    parts += [_written(texts, name, seen) for name, texts in streams.items()]
+    return ", ".join(parts) or "loads and runs"
+
+
+def _written(texts: Iterable[str], name: str, seen: Observation) -> str:
+    """What a stream has: of these texts the one that is in it, or else all of it."""
+    whole: str = getattr(seen, name)
+    return f"{name} {next((text for text in texts if text in whole), steady(whole)[-_MOST_WRITTEN:])!r}"
 
 
 def _field(patterns: Iterable[Pattern], name: str, seen: Observation) -> str:

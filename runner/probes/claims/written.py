@@ -88,11 +88,13 @@ _Value = Annotated[
 class Pattern(Plain):
     """What an observation may be. `load: refused` is any refusal; a program that `loads` is not run.
 
-    `fields` are members of `result`.
+    `fields` are members of `result`; `stdout` and `stderr` are in what the program wrote to its streams.
     """
 
     load: _Load = "ok"
     fields: dict[Name, _Value] = Field(default_factory=dict)
+    stdout: str = ""
+    stderr: str = ""
 
     @field_validator("fields")
     @classmethod
@@ -104,8 +106,8 @@ class Pattern(Plain):
 
     @model_validator(mode="after")
     def _refused_has_no_fields(self) -> Pattern:
-        if self.load != "ok" and self.fields:
-            raise ValueError("a program that does not run has no fields")
+        if self.load != "ok" and (self.fields or self.stdout or self.stderr):
+            raise ValueError("a program that does not run has no fields and writes nothing")
         return self
 
 
@@ -231,6 +233,10 @@ class Claim(Span):
         changes = {"id": f"{self.id}-{attach}", "attach": attach, "types": (attach.prog_type,), "since": since}
         return self.model_copy(update=changes if since else {**changes, "since": self.since})
 
+    @property
+    def answers(self) -> tuple[Pattern, ...]:
+        return (self.answer, *(entry.answer for entry in self.expect))
+
     def expected(self, version: KernelVersion | None) -> Pattern:
         """What this kernel should answer: the first expectation that has it, or else what the claim says."""
         mine = (entry for entry in self.expect if (entry.always if version is None else version in entry.interval))
@@ -345,7 +351,7 @@ def _unshown(claim: Claim, reason: Reason) -> str:
     if claim.usable:
         return "the kfunc is `usable` as well"
     evidence, said = EVIDENCE[reason], list(claim.source.refs)
-    for answer in (claim.answer, *(entry.answer for entry in claim.expect)):
+    for answer in claim.answers:
         said += answer.load.texts if isinstance(answer.load, Refusal) else [answer.load]
         said += map(str, answer.fields.values())
     if any(words in one for one in said for words in evidence):
