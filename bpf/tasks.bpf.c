@@ -83,6 +83,7 @@ __u32 type = 1; /* PIDTYPE_TGID */
 int which = 0; /* counter */
 
 const char user_name[] = "user.runner";
+const char no_name[] = "user.none";
 const char other_name[] = "security.runner";
 
 /* Results. */
@@ -205,6 +206,18 @@ PROGRAM(get_cgroup1)
 	return seen_cgroup(bpf_task_get_cgroup1(bpf_get_current_task_btf(), level));
 }
 
+/* In the first hierarchy of version 1 that there is. */
+PROGRAM(find_cgroup1)
+{
+	for (int hierarchy = 1; hierarchy < 16; hierarchy++) {
+		struct cgroup *cgroup = bpf_task_get_cgroup1(bpf_get_current_task_btf(), hierarchy);
+
+		if (cgroup)
+			return seen_cgroup(cgroup);
+	}
+	return 0;
+}
+
 PROGRAM(send_signal)
 {
 	struct task_struct *task = bpf_task_from_pid(wanted());
@@ -244,6 +257,7 @@ PROGRAM(signal_parent)
 	}
 
 READ_XATTR(read_xattr, user_name)
+READ_XATTR(read_no_xattr, no_name)
 READ_XATTR(read_other_xattr, other_name)
 
 /* --- memory -------------------------------------------------------------------------------------------------------- */

@@ -21,8 +21,6 @@ from tests.samples import DATA, ROOT
 from tests.unit.agent_samples import load_claims
 
 CENSUS = sorted((DATA / "census").iterdir())
-# Those that no claim calls yet. A line that is wrong here fails a test as well.
-OPEN = frozenset((DATA / "uncalled.txt").read_text().split())
 
 
 def known() -> tuple[ClaimFile, ...]:
@@ -56,14 +54,7 @@ def test_every_kfunc_is_called(path: Path) -> None:
     lines = [
         f"{kfunc.removeprefix('bpf_')}: {{{', '.join(f'{it}: {kfunc}' for it in types)}}}"
         for kfunc, types in left.items()
-        if kfunc not in OPEN
     ]
     assert not lines, "no claim calls these; add each to `kfuncs` of a bpf/NAME.yaml, and a claim that is usable:\n" + (
         "\n".join(lines)
     )
-
-
-def test_what_is_open_is_open() -> None:
-    files = known()
-    left = {kfunc for path in CENSUS for kfunc in uncalled(path, files)}
-    assert not OPEN - left, "claims call these now: delete them from tests/data/uncalled.txt"
