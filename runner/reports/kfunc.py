@@ -23,7 +23,7 @@ from runner.model import layout_lines
 from runner.model.version import KernelVersion
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, entry, section, state_words
-from runner.reports.findings import alike
+from runner.reports.findings import alike, merged
 from runner.reports.over_time import spans
 from runner.results.docscheck import CALLABLE
 from runner.results.kfuncfacts import FeatureFacts, KfuncFacts, Stated
@@ -169,7 +169,10 @@ def kfunc_report(name: str, known: KfuncData, today: date) -> RenderableType:
     facts = known.kfuncs[name]
     parts: list[RenderableType] = [Text(name, "bold"), *measured_on(known, today), Text(), _states(known.stories(name))]
     if facts.documented:
-        said = "; ".join(f"{prog_type} {words}" for prog_type, words in facts.documented.items())
+        said = "; ".join(
+            f"{', '.join(prog_type for prog_type, _ in same)} {same[0][1]}"
+            for same in alike(facts.documented.items(), lambda it: it[1])
+        )
         by = f", commit {facts.brought.commit[:12]}" if facts.brought and facts.brought.commit else ""
         parts += [Text(f"documented, not measured: {plain(said + by)} (eBPF Docs)", "dim")]
     parts += [Text(f"also called {plain(line)}") for line in _other_names(facts, known)]
@@ -221,13 +224,15 @@ def measured_on(known: KfuncData, today: date) -> Iterator[RenderableType]:
 
 
 def _states(stories: Sequence[KfuncStory]) -> RenderableType:
-    """For each type, by architectures that agree: since when, which states in which kernels, and why not more."""
+    """By types and architectures that agree: since when, which states in which kernels, and why not more."""
     styles = {each.word: each.mark.style for each in state_words(KINDS)}
     rows: list[tuple[str | Text, ...]] = []
-    for same in alike(stories, lambda it: (it.prog_type, it.since, it.segments)):
-        story, archs = same[0], ", ".join(it.arch for it in same)
+    by_type = alike(stories, lambda it: (it.prog_type, it.since, it.segments))
+    for same in merged(by_type, lambda of: (of[0].since, of[0].segments, tuple(it.arch for it in of))):
+        story, archs = same[0], ", ".join(dict.fromkeys(it.arch for it in same))
+        types = ", ".join(dict.fromkeys(it.prog_type for it in same))
         states = Text(", ").join(Text(f"{it.state} in {_span(it)}", styles.get(it.state, "")) for it in story.segments)
-        rows.append((story.prog_type, archs, story.since_words, states))
+        rows.append((types, archs, story.since_words, states))
         rows += [("", "", "", Text(f"{it.state}: {plain(it.cause)}", "dim")) for it in story.segments if it.cause]
     return columns(rows, "type", "architecture", "available since", "measured", no_wrap=(0, 1, 2))
 
