@@ -40,7 +40,7 @@ class Grid:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         grid = self.grid
         if not grid.topics or not grid.columns:
-            yield Text("Nothing was asked.")
+            yield from [*more(self)] or [Text("Nothing was asked.")]
             return
         why = notes(grid)
         parts = [part for table in _tables(self, why, options.max_width) for part in (table, Text())]

@@ -57,3 +57,12 @@ def test_what_differs_is_named_and_the_rest_is_counted() -> None:
     assert f"and {len(MANY) - 2 - 5} more" in " ".join(text.split())
     assert "registered: why so" in text
     assert "several marks: x86_64/arm64" in text
+
+
+def test_what_is_asked_beside_the_claims_was_asked() -> None:
+    def features(_: CellResult) -> tuple[Row, ...]:
+        return (Row("features", "features:bpf_map_type", "BPF_MAP_TYPE_HASH", state="available"),)
+
+    run = samples.run(*(samples.result(cell) for cell in samples.CELLS))
+    judged = judge_run(run, samples.Judge(samples.nothing, features))
+    assert shown(judged) == "1 more feature was asked about: `--all` shows them\n"
