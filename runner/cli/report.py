@@ -303,10 +303,10 @@ def docs_check_of(
 
     Of kfuncs: versions, program types, flags, and the errors of their pages; of helpers and types: versions.
     """
+    kfuncs, brought, pages = load(docs), load_brought(docs, *FEATURES), load_errors(docs)
     known = builds(_measured(project))
-    found = docs_check(load(docs), known, Only(type=prog_type))
-    features = features_check(load_brought(docs, *FEATURES), known)
-    errors = errors_check(load_errors(docs), project.newest(), project.expectations.said())
+    found, features = docs_check(kfuncs, known, Only(type=prog_type)), features_check(brought, known)
+    errors = errors_check(pages, project.newest(), project.expectations.said())
     wrong = found.disagreements or features.disagreements or any(it.unlisted for it in errors)
     shown = (found, features, errors)
     return Shown(docs_check_report(*shown), docs_check_document(*shown), EXIT_BROKEN if wrong else EXIT_OK)
