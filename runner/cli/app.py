@@ -28,6 +28,7 @@ GROUPS = (
     "results",
     "bisect",
     "cache",
+    "init",
     "doctor",
 )
 
@@ -53,7 +54,7 @@ app = typer.Typer(
     cls=LazyGroups,
     help="Boots real kernels; shows on which of them eBPF programs load, and which kfuncs they can call.",
     epilog="Example: runner matrix run",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -65,11 +66,28 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+# what one can do, in ten lines
+FIRST_SIGHT = """\
+runner boots real kernels and shows what eBPF programs can do on each.
+
+  runner load prog.bpf.o            does my program load, and if not, why?
+  runner exec -- ./my.test          does my test pass in a guest of each kernel?
+  runner kfunc bpf_skb_ct_alloc     since which kernel can I call it?
+  runner bisect prog.bpf.o/main     at which release did the answer change?
+  runner init 'build/*.bpf.o'       a matrix and a CI workflow to commit
+  runner doctor --fix               install what this machine lacks, check it
+
+`runner --help` lists all commands; each has --help with an example."""
+
+
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Options of the program itself."""
     set_verbose(False)
+    if context.invoked_subcommand is None:
+        typer.echo(FIRST_SIGHT)

@@ -20,7 +20,7 @@ from runner.bisect.commits import CommitBisection
 from runner.bisect.releases import ReleaseBisection
 from runner.bisect.target import find
 from runner.caches import cache_root
-from runner.cli import EXIT_NO_ANSWER, EXIT_OK
+from runner.cli import EXIT_NO_ANSWER, EXIT_OK, completion
 from runner.cli.booting import Display, fleet_of, stoppable
 from runner.cli.options import CompilerOption, Hosts, NoSnapshot, Offline, Shown, Slots, command, progress_console
 from runner.errors import InfraError, UserError
@@ -49,6 +49,7 @@ def bisect(
         str,
         typer.Argument(
             metavar="TARGET",
+            autocompletion=completion.probes,
             help="A probe (nat-manip-2), a kfunc, a program (lb/ingress, build/lb.bpf.o/ingress), a whole object file, "
             "a program's number ('lb/ingress:insns>900000'), a command (go), or a test of it (go/TestNat).",
         ),

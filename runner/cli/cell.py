@@ -18,7 +18,7 @@ from rich.console import Group as Lines
 from rich.text import Text
 
 from runner import userfile
-from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished
+from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished, completion
 from runner.cli.booting import Display, stoppable, way_in
 from runner.cli.options import NoSnapshot, Offline, Shown, command, group, progress_console
 from runner.engine.machine import this_machine
@@ -43,7 +43,9 @@ _UNLIMITED_S = 86400  # while a debugger may stop the guest, its silence means n
 _STATUS = {True: EXIT_OK, False: EXIT_BROKEN, None: EXIT_NO_ANSWER}
 _LARGEST_EXPORT = 256 << 20  # bytes; it holds the objects that were asked about
 
-CellId = Annotated[str, typer.Argument(metavar="ID", help="A cell's id, such as 6.12.117-x86_64.")]
+CellId = Annotated[
+    str, typer.Argument(metavar="ID", autocompletion=completion.cells, help="A cell's id, such as 6.12.117-x86_64.")
+]
 RunOfCell = Annotated[
     str | None, typer.Option("--run", help="A run's id. [default: the one with the cell's newest answer]")
 ]
@@ -54,7 +56,10 @@ Gdb = Annotated[bool, typer.Option("--gdb", help="Let gdb attach to the guest, a
 def show(
     project: Project,
     cell: CellId,
-    probe: Annotated[str, typer.Option(help="Show one probe: its raw answer and the verifier's log.")] = "",
+    probe: Annotated[
+        str,
+        typer.Option(autocompletion=completion.probes, help="Show one probe: its raw answer and the verifier's log."),
+    ] = "",
     run: RunOfCell = None,
     every: Annotated[bool, typer.Option("--all", help="Show every kfunc that was asked about.")] = False,
 ) -> Shown:
@@ -185,7 +190,12 @@ def _open_guests(cell_id: str, *, hold: bool, gdb: bool) -> OpenGuests:
 @command(app, "shell", "cell shell 6.12 arm64")
 def shell(
     project: Project,
-    kernel: Annotated[str, typer.Argument(help="A kernel's name or version in the matrix, or a cell's id.")],
+    kernel: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=completion.kernels, help="A kernel's name or version in the matrix, or a cell's id."
+        ),
+    ],
     arch: Annotated[str, typer.Argument(help="Its architecture. [default: the matrix's first]")] = "",
     run: Annotated[str | None, typer.Option("--run", help="Boot it as this run did, not as the lock has it.")] = None,
     with_: Annotated[

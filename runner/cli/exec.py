@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from runner.cli import BISECT, Finished
+from runner.cli import BISECT, Finished, completion
 from runner.cli.options import Archs, Format, Hosts, Kernels, NoSnapshot, Offline, Slots, command
 from runner.errors import UserError
 from runner.matrix import ImageEntry
@@ -66,7 +66,9 @@ class Exec:
     bisect: Annotated[
         bool, typer.Option(BISECT, help="For `git bisect run`: exit 0 as expected, 1 not, 125 no answer, 128 failure.")
     ] = False
-    resume: Annotated[str, typer.Option(metavar="RUN", help="Resume this stopped run.")] = ""
+    resume: Annotated[
+        str, typer.Option(metavar="RUN", autocompletion=completion.runs, help="Resume this stopped run.")
+    ] = ""
     slots: Slots = None
     hosts: Hosts = None
     no_snapshot: NoSnapshot = False

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from runner.cli import completion
 from runner.cli.options import Shown, command
 from runner.errors import UserError
 from runner.model.version import KernelVersion, Versions
@@ -23,9 +24,19 @@ app = typer.Typer()
 
 @command(app, "kfunc", "kfunc bpf_skb_ct_alloc")
 def kfunc(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="A kfunc, a helper, BPF_MAP_TYPE_ARENA…")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", autocompletion=completion.kfuncs, help="A kfunc, a helper, BPF_MAP_TYPE_ARENA…"
+        ),
+    ] = None,
     search: Annotated[str, typer.Option(metavar="TEXT", help="List the names that have this in them.")] = "",
-    kernel: Annotated[str, typer.Option(metavar="KERNEL", help="List what may be called there: 6.12, 6.12.117.")] = "",
+    kernel: Annotated[
+        str,
+        typer.Option(
+            metavar="KERNEL", autocompletion=completion.kernels, help="List what may be called there: 6.12, 6.12.117."
+        ),
+    ] = "",
     prog_type: Annotated[Literal["tc", "xdp"], typer.Option("--type", help="With --kernel.")] = "tc",
     data: Annotated[Path, typer.Option(help="Another document of `runner report availability --format json`.")] = (
         MEASURED

@@ -16,7 +16,7 @@ import typer
 from pydantic import ValidationError
 
 from runner.caches import cache_root
-from runner.cli import BISECT, Finished
+from runner.cli import BISECT, Finished, completion
 from runner.cli.options import Archs, Format, Fresh, Hosts, Kernels, NoSnapshot, Offline, Slots, Stats, command
 from runner.errors import UserError
 from runner.probes import compile_program
@@ -55,7 +55,9 @@ class Load:
     build: Annotated[
         str, typer.Option(metavar="COMMAND", help="With --watch: run this first, on each save in this folder.")
     ] = ""
-    resume: Annotated[str, typer.Option(metavar="RUN", help="Resume this stopped run.")] = ""
+    resume: Annotated[
+        str, typer.Option(metavar="RUN", autocompletion=completion.runs, help="Resume this stopped run.")
+    ] = ""
     fresh: Fresh = False
     slots: Slots = None
     hosts: Hosts = None

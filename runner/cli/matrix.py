@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from runner.cli import Finished
+from runner.cli import Finished, completion
 from runner.cli.options import Format, Fresh, Hosts, Offline, Shown, Slots, command, emit, group
 from runner.errors import UserError
 from runner.matrix.select import select
@@ -44,7 +44,11 @@ class Request:
 
     resumed: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="The run to --resume. [default: the last one that was stopped]"),
+        typer.Argument(
+            metavar="RUN",
+            autocompletion=completion.runs,
+            help="The run to --resume. [default: the last one that was stopped]",
+        ),
     ] = None
     only: Only = None
     resume: Annotated[

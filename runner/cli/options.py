@@ -21,7 +21,7 @@ import typer
 from rich.console import Console, RenderableType
 from typer.core import TyperGroup
 
-from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished
+from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished, completion
 from runner.errors import InfraError, UserError
 from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.findings import Ending, ending
@@ -67,6 +67,7 @@ Kernels = Annotated[
     list[str] | None,
     typer.Option(
         metavar="KERNEL",
+        autocompletion=completion.kernels,
         help="6.12, 6.12.117, '>=6.1,<7', ./bzImage, ./linux, oci:REF. May be repeated. [default: the matrix's]",
     ),
 ]

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from runner.cli import EXIT_BROKEN, EXIT_OK, Finished
+from runner.cli import EXIT_BROKEN, EXIT_OK, Finished, completion
 from runner.cli.options import Output, Shown, Stats, command, emit, exit_status, group
 from runner.errors import UserError
 from runner.model import ProgType
@@ -46,7 +46,11 @@ app = group("Show what runs answered. Nothing is booted.", "report show")
 
 RunId = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="A run's id. [default: every cell of the matrix, with its newest answer]"),
+    typer.Argument(
+        metavar="[RUN]",
+        autocompletion=completion.runs,
+        help="A run's id. [default: every cell of the matrix, with its newest answer]",
+    ),
 ]
 Type = Annotated[
     ProgType | None,
@@ -126,6 +130,7 @@ def export_run(
         str | None,
         typer.Argument(
             metavar="[RUN]",
+            autocompletion=completion.runs,
             help="A run's id. [default: the last run as json; else every cell of the matrix, with its newest answer]",
         ),
     ] = None,
@@ -159,7 +164,12 @@ def export_run(
 @command(app, "veristat", "report veristat --kernel 6.12.117 --output before.csv")
 def veristat(
     project: Project,
-    kernel: Annotated[str, typer.Option(metavar="KERNEL", help="6.12, 6.12.117, or its name in the matrix.")],
+    kernel: Annotated[
+        str,
+        typer.Option(
+            metavar="KERNEL", autocompletion=completion.kernels, help="6.12, 6.12.117, or its name in the matrix."
+        ),
+    ],
     run: RunId = None,
     arch: Arch = None,
     output: Output = None,
@@ -263,8 +273,18 @@ def availability(
 @command(app, "diff", "report diff 6.12.117 6.18.15")
 def diff(
     project: Project,
-    before: Annotated[str, typer.Argument(metavar="A", help="A run, `last`, `last~1`, a kernel, or a cell.")],
-    after: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, named in the same way.")],
+    before: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", autocompletion=completion.runs, help="A run, `last`, `last~1`, a kernel, or a cell."
+        ),
+    ],
+    after: Annotated[
+        str,
+        typer.Argument(
+            metavar="B", autocompletion=completion.runs, help="What to compare it with, named in the same way."
+        ),
+    ],
     same: Annotated[bool, typer.Option("--same", help="Exit 1 when anything changed, or a cell came or went.")] = False,
 ) -> Shown:
     """Show what got better and worse from A to B; exit 1 when something got worse.
@@ -281,7 +301,7 @@ def diff(
 @command(app, "history", "report history bpf_ct_set_nat_info")
 def history_of(
     project: Project,
-    kfunc: Annotated[str, typer.Argument(metavar="KFUNC", help="The kfunc.")],
+    kfunc: Annotated[str, typer.Argument(metavar="KFUNC", autocompletion=completion.kfuncs, help="The kfunc.")],
     prog_type: Type = None,
     arch: Arch = None,
 ) -> Shown:

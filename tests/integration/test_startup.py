@@ -74,6 +74,15 @@ def test_help_of_a_command_fits_and_has_an_example(words: list[str], capsys: pyt
     assert "--verbose" in shown
 
 
+def test_without_a_command_ten_lines_show_what_one_can_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run([]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 10
+    assert max(map(len, shown)) <= 80
+    told = [line.split()[1] for line in shown if line.startswith("  runner ")]
+    assert set(told) < set(GROUPS)
+
+
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
