@@ -135,14 +135,8 @@ def shell(path: str) -> NoReturn:
     (ask,) = document["asks"]
     wanted: Wanted = ask["body"]
     prepare()
-    _isolate(own_network=not os.path.exists(NETWORK))
-    mount("cgroup2", _CGROUPS, "cgroup2")
-    lay(wanted["files"].get(os.uname().machine, []), os.path.dirname(os.path.abspath(path)), wanted["tree"])
-    os.chdir(PAYLOAD)
-    for number in _IGNORED:
-        ctypes.CDLL(None).signal(number, None)
-    terminal = {"TERM": os.environ.get("TERM", "dumb")}
-    os.execvpe("sh", ["sh"], {**_ENVIRONMENT, **terminal, **wanted["env"]})  # noqa: S606, S607
+    files = wanted["files"].get(os.uname().machine, [])
+    Command(wanted).become_shell(files, os.path.dirname(os.path.abspath(path)))
 
 
 class Command:
@@ -156,15 +150,7 @@ class Command:
     def ended(self, files: list[Entry], folder: str, number: int) -> Answer:
         """Run it to its end. Raises NoAnswer when it cannot be started, OSError when the guest lacks something."""
         cgroup = _cgroup()
-        own_network = not os.path.exists(NETWORK)
-        _isolate(own_network=own_network)
-        if disk := container.device():
-            root, self._variables = container.mounted(disk)
-            lay(files, folder, self._wanted["tree"], root)
-            container.enter(root)
-        else:
-            lay(files, folder, self._wanted["tree"])
-        _mount_own(new_sys=own_network and not disk)
+        self._enter(files, folder)
         begun = monotonic()
         status, why = self._listen(*self._start(cgroup), cgroup, begun)
         brought, refused = bring(self._wanted["bring"], PAYLOAD)
@@ -181,6 +167,31 @@ class Command:
         for name, packed in brought.items():
             _say(f"files/{name}", packed, number)
         return answer
+
+    def become_shell(self, files: list[Entry], folder: str) -> NoReturn:
+        """Let a shell take the command's place, on this terminal. Raises OSError."""
+        self._enter(files, folder)
+        mount("cgroup2", _CGROUPS, "cgroup2")
+        self._execute(["sh"], TERM=os.environ.get("TERM", "dumb"))
+
+    def _enter(self, files: list[Entry], folder: str) -> None:
+        """Enter what the command has of its own: namespaces, its root, its files. Raises OSError."""
+        own_network = not os.path.exists(NETWORK)
+        _isolate(own_network=own_network)
+        if disk := container.device():
+            root, self._variables = container.mounted(disk)
+            lay(files, folder, self._wanted["tree"], root)
+            container.enter(root)
+        else:
+            lay(files, folder, self._wanted["tree"])
+        _mount_own(new_sys=own_network and not disk)
+
+    def _execute(self, words: list[str], **more: str) -> NoReturn:
+        """Become a program, in /payload. Raises OSError."""
+        for number in _IGNORED:
+            ctypes.CDLL(None).signal(number, None)  # SIG_DFL
+        os.chdir(PAYLOAD)
+        os.execvpe(words[0], words, {**_ENVIRONMENT, **self._variables, **more, **self._wanted["env"]})  # noqa: S606
 
     def _start(self, cgroup: int) -> tuple[int, int]:
         """The command's process, and where what it prints can be read."""
@@ -215,14 +226,10 @@ class Command:
         resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
         resource.setrlimit(resource.RLIMIT_NOFILE, _FILES)
         allow_huge_pages(True)
-        for number in _IGNORED:
-            ctypes.CDLL(None).signal(number, None)  # SIG_DFL
-        os.chdir(PAYLOAD)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(printed, 1)
         os.dup2(printed, 2)
-        environment = {**_ENVIRONMENT, **self._variables, **self._wanted["env"]}
-        os.execvpe(self._wanted["run"][0], self._wanted["run"], environment)  # noqa: S606
+        self._execute(self._wanted["run"])
 
     def _listen(self, child: int, output: int, cgroup: int, begun: float) -> tuple[int | None, str]:
         """Keep what it prints until it ended, or reached a limit: its exit status (negative: a signal), which limit."""
