@@ -23,7 +23,7 @@ from runner.results.availability import Availability, Column, Topic
 from runner.text import some
 
 LONG = 40  # lines
-_NAMES = 6  # of those with one pattern
+_NAMES = 4  # of those with one pattern
 _PLACES = 2  # of one note
 
 _Row = Sequence[str | Text]
