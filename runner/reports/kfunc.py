@@ -24,7 +24,7 @@ from runner.model.version import KernelVersion
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, entry, section, state_words
 from runner.reports.findings import alike, merged
-from runner.reports.over_time import spans
+from runner.reports.over_time import nowhere, spans
 from runner.results.docscheck import CALLABLE
 from runner.results.kfuncfacts import FeatureFacts, KfuncFacts, Stated
 from runner.results.statements import Standing
@@ -89,7 +89,9 @@ class KfuncStory(_Story):
 
     @property
     def since_words(self) -> str:
-        return "; ".join(map(str, self.since)) or ("on no kernel" if self.segments else "no answer")
+        if not self.segments:
+            return "no answer"
+        return "; ".join(map(str, self.since)) or nowhere(bool(self.no_answer))
 
     def state_on(self, kernel: AskedKernel) -> _Segment | None:
         """None: it was not asked there, or gave no answer."""

@@ -105,8 +105,12 @@ def since_words(story: Story) -> str:
     if not story.segments:
         return "no answer"
     if not story.since:
-        return "on no kernel"
+        return nowhere(bool(story.unanswered))
     return "; ".join(_point(point) for point in story.since)
+
+
+def nowhere(unanswered: bool) -> str:
+    return "on no kernel that answered" if unanswered else "on no kernel"
 
 
 def segment_words(segment: Segment) -> str:
