@@ -16,7 +16,15 @@ from runner.cli.options import Shown, command
 from runner.errors import UserError
 from runner.model.version import KernelVersion, Versions
 from runner.project import MEASURED
-from runner.reports.kfunc import AskedKernel, KfuncData, feature_report, kernel_report, kfunc_report, search_report
+from runner.reports.kfunc import (
+    AskedKernel,
+    KfuncData,
+    callable_on,
+    feature_report,
+    kernel_report,
+    kfunc_report,
+    search_report,
+)
 from runner.text import nearest
 
 app = typer.Typer()
@@ -52,8 +60,10 @@ def kfunc(
             raise UserError("one question at a time", hint="NAME, --search or --kernel")
         return _one(name, known)
     if kernel:
-        kernels, names = _newest(known, kernel), [it for it in sorted(known.kfuncs) if search in it]
-        return Shown(kernel_report(known, kernels, prog_type, names), names)
+        kernels = _newest(known, kernel)
+        kfuncs, helpers = ([it._asdict() for it in found] for found in callable_on(known, kernels, prog_type, search))
+        document = {"kernel": kernels[0].version, "prog_type": prog_type, "kfuncs": kfuncs, "helpers": helpers}
+        return Shown(kernel_report(known, kernels, prog_type, search), document)
     if not search:
         raise UserError("which kfunc?", hint="runner kfunc bpf_skb_ct_alloc, runner kfunc --search dynptr")
     if not (names := [it for it in (*sorted(known.kfuncs), *known.by_feature) if search.lower() in it.lower()]):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from rich.console import Group, RenderableType
@@ -265,39 +266,43 @@ def _stated(statements: Sequence[Stated]) -> Iterator[tuple[Text, str, str]]:
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
-def kernel_report(
-    known: KfuncData, kernels: Sequence[AskedKernel], prog_type: str, names: Sequence[str]
-) -> RenderableType:
-    """What may be called on a kernel, by its architectures: kfuncs, then helpers."""
-    rows = []
-    for name in names:
+class Allowed(NamedTuple):
+    """What programs of a type may call on the kernels of these architectures."""
+
+    name: str
+    state: str
+    archs: tuple[str, ...]
+    cause: str = ""
+
+
+def callable_on(
+    known: KfuncData, kernels: Sequence[AskedKernel], prog_type: str, search: str = ""
+) -> tuple[list[Allowed], list[Allowed]]:
+    """Kfuncs, and helpers, whose names have `search` in them; one that differs between architectures is there twice."""
+    kfuncs, helpers = list[Allowed](), list[Allowed]()
+    for name in (it for it in (*sorted(known.kfuncs), *known.by_feature) if search.lower() in it.lower()):
         mine = [it for it in known.stories(name) if it.prog_type == prog_type]
-        states = [(it, story.state_on(it)) for story in mine for it in kernels if it.arch == story.arch]
-        there = [(it.arch, segment) for it, segment in states if segment and segment.state in CALLABLE]
-        rows += [
-            (name, same[0][1].state, ", ".join(arch for arch, _ in same), same[0][1].cause)
+        states = [(story, it, story.state_on(it)) for story in mine for it in kernels if it.arch == story.arch]
+        able = CALLABLE if name in known.kfuncs else [story.best for story in mine if story.since]
+        there = [(it.arch, segment) for _, it, segment in states if segment and segment.state in able]
+        (kfuncs if name in known.kfuncs else helpers).extend(
+            Allowed(name, same[0][1].state, tuple(arch for arch, _ in same), same[0][1].cause)
             for same in alike(there, lambda it: (it[1].state, it[1].cause))
-        ]
-    version = ", ".join(dict.fromkeys(it.version for it in kernels))
-    found = len({row[0] for row in rows})
+        )
+    return kfuncs, helpers
+
+
+def kernel_report(known: KfuncData, kernels: Sequence[AskedKernel], prog_type: str, search: str) -> RenderableType:
+    """What may be called on a kernel: kfuncs, then helpers."""
+    kfuncs, helpers = callable_on(known, kernels, prog_type, search)
+    version, found = ", ".join(dict.fromkeys(it.version for it in kernels)), len({it.name for it in kfuncs})
     head = Text(f"{version}: {counted(found, 'kfunc')} that {prog_type} programs may call, measured {known.measured}")
-    table = columns(rows, "kfunc", "state", "architecture", "why not more", no_wrap=(0, 1))
-    return Trimmed(Group(head, Text(), table, *_helpers(known, kernels, prog_type)))
-
-
-def _helpers(known: KfuncData, kernels: Sequence[AskedKernel], prog_type: str) -> Iterator[RenderableType]:
-    """Those for programs of the type, by the architectures that have them."""
-    there: list[tuple[str, tuple[str, ...]]] = []
-    for it in known.features:
-        able = [story for story in it.by_arch() if story.prog_type == prog_type and story.since]
-        mine = [(story, kernel) for story in able for kernel in kernels]
-        has = [(kernel.arch, story.state_on(kernel), story.best) for story, kernel in mine]
-        if archs := tuple(arch for arch, segment, best in has if segment and segment.state == best):
-            there.append((it.feature, archs))
-    for same in alike(there, lambda it: it[1]):
-        names = ", ".join(name for name, _ in same)
-        yield Text()
-        yield Text(f"{counted(len(same), 'helper')} ({', '.join(same[0][1])}): {plain(names)}")
+    rows = [(it.name, it.state, ", ".join(it.archs), it.cause) for it in kfuncs]
+    parts: list[RenderableType] = [columns(rows, "kfunc", "state", "architecture", "why not more", no_wrap=(0, 1))]
+    for same in alike(helpers, lambda it: it.archs):
+        names = ", ".join(it.name for it in same)
+        parts += [Text(), Text(f"{counted(len(same), 'helper')} ({', '.join(same[0].archs)}): {plain(names)}")]
+    return Trimmed(Group(head, Text(), *parts))
 
 
 def search_report(known: KfuncData, names: Sequence[str]) -> RenderableType:

@@ -105,7 +105,7 @@ def test_helpers_and_types_are_found_as_well(tmp_path: Path) -> None:
     assert said.startswith("bpf_fib_lookup: helper\n")
     assert "tc    x86_64        6.1.192 or earlier  available in 6.1.192 to 6.12.117" in said
     assert "documented, not measured: since 4.18 (eBPF Docs)" in said
-    of = [render(kernel_report(known, [it], "tc", [])) for it in known.kernels]
+    of = [render(kernel_report(known, [it], "tc", "fib_")) for it in known.kernels]
     assert ["1 helper (x86_64): bpf_fib_lookup\n" in it for it in of] == [True, True, False]
     assert not any("bpf_bind" in it for it in of)
     assert "on no kernel" in render(search_report(known, ["bpf_bind"]))
@@ -121,7 +121,7 @@ def test_old_data_say_their_age(tmp_path: Path, days: int, shown: bool) -> None:
 def test_a_kernel_without_an_answer_is_not_said_to_have_it(tmp_path: Path) -> None:
     known = measured(tmp_path)
     of = {
-        it.version: render(kernel_report(known, [it], "tc", [ALLOC]))
+        it.version: render(kernel_report(known, [it], "tc", ALLOC))
         for it in (*known.kernels, AskedKernel(version="6.12.200", arch="x86_64"))
     }
     assert ALLOC in of["6.12.117"]
@@ -149,6 +149,10 @@ def test_the_shipped_data_answer_at_once(
     assert json.loads(capsys.readouterr().out) == ["bpf_skb_ct_alloc", "bpf_xdp_ct_alloc"]
     assert cli.run(["kfunc", "--kernel", "6.12", "--type", "xdp"]) == 0
     assert "bpf_xdp_ct_alloc" in capsys.readouterr().out
+    assert cli.run(["kfunc", "--kernel", "6.1", "--type", "xdp", "--format", "json"]) == 0
+    there = {it["name"]: it["state"] for it in json.loads(capsys.readouterr().out)["kfuncs"]}
+    assert there["bpf_xdp_ct_alloc"] == "usable"
+    assert "bpf_dynptr_from_xdp" not in there, "6.1 does not have it"
     assert not list(tmp_path.iterdir())
 
 
