@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import os
+import sys
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import pytest
 
@@ -76,6 +78,24 @@ def test_what_a_killed_maker_left_is_removed_by_the_next_one(tmp_path: Path) -> 
     assert names(snapshots) == []
     make(snapshots, "a")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_maker_that_is_killed_while_it_saves_leaves_nothing_that_starts(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from runner.guest.snapshots import Snapshots\n"
+        "with Snapshots(Path(sys.argv[1])).making(end_s=1) as folder:\n"
+        "    (folder / 'ram').write_bytes(b'half'); print('half', flush=True); sys.stdin.read()"
+    )
+    with Popen([sys.executable, "-c", script, tmp_path], stdin=PIPE, stdout=PIPE) as maker:
+        assert maker.stdout
+        assert maker.stdout.readline() == b"half\n"
+        assert list(Snapshots(tmp_path)) == []
+        make(Snapshots(tmp_path), "a")
+        assert len([*tmp_path.iterdir()]) == 2  # the other one still saves
+        maker.kill()
+    assert names(Snapshots(tmp_path)) == ["a"]
+    make(Snapshots(tmp_path), "b")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
 
 
 def test_the_second_of_two_makers_leaves_the_first_ones(tmp_path: Path) -> None:
