@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from pydantic import ConfigDict
+from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, frame_content_size
 
 from runner.engine.fleet import Fleet
 from runner.errors import UserError
@@ -28,7 +28,7 @@ from runner.text import nearest
 ORDERS_KEY = "runner_orders"  # WorkerOrders, packed, in xdist's workerinput
 DELIVERY_KEY = "runner_delivery"  # Delivery, packed, a user property of a report
 MAX_BYTES = 1 << 29  # far above a cell with the longest console
-_QUICK = 1  # of zlib's levels
+_QUICK = 1  # of zstd's levels
 
 
 class Phase(StrEnum):
@@ -45,18 +45,17 @@ class Sent(Plain):
     """Travels as JSON, compressed: a result is then some 30 KiB, and those of all workers may come at once."""
 
     def packed(self) -> bytes:
-        return zlib.compress(self.model_dump_json().encode(), _QUICK)
+        return ZstdCompressor(_QUICK).compress(self.model_dump_json().encode())
 
     @classmethod
     def unpacked(cls, data: bytes) -> Self:
         """Raises ValueError when it is none."""
-        unpacking = zlib.decompressobj()
         try:
-            text = unpacking.decompress(data, MAX_BYTES)
-        except zlib.error as error:
+            if not 0 <= frame_content_size(data) <= MAX_BYTES:  # it is allocated as the data says
+                raise ValueError(f"it is longer than {MAX_BYTES} bytes")
+            text = ZstdDecompressor().decompress(data, allow_extra_data=False)
+        except ZstdError as error:
             raise ValueError(str(error)) from error
-        if not unpacking.eof:
-            raise ValueError(f"it is cut short, or longer than {MAX_BYTES} bytes")
         return cls.model_validate_json(text)
 
 

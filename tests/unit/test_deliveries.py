@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
+import zstandard
 
 from runner.engine import plan
 from runner.engine.controller import Controller, unanswered
@@ -67,10 +67,10 @@ def test_a_result_of_the_cell_is_taken(tmp_path: Path) -> None:
         b"",
         b"{}",
         b"not packed",
-        zlib.compress(b"{}"),
-        zlib.compress(b"not json"),
-        zlib.compress(b'{"result": {"cell": "../../etc/passwd"}}'),
-        zlib.compress(b'{"progress": {"cell_id": "another", "phase": "done"}}'),
+        zstandard.compress(b"{}"),
+        zstandard.compress(b"not json"),
+        zstandard.compress(b'{"result": {"cell": "../../etc/passwd"}}'),
+        zstandard.compress(b'{"progress": {"cell_id": "another", "phase": "done"}}'),
         result_of()[:-9],
         result_of(number=7),
         result_of("another-name"),
