@@ -231,12 +231,12 @@ class Texts:
         return self._base(base).unpack(body).split(b"\n")
 
     def _packed(self, kernel: str, text: bytes) -> tuple[int, bytes]:
-        """Against the last base of its kernel; against itself when that is of no use."""
-        last = self._db.execute("SELECT max(seq) FROM base WHERE kernel = ?", (kernel,)).fetchone()[0]
-        if last is not None:
-            body = self._base(last).pack(text)
-            if len(body) < _SMALL_BYTES or len(body) < len(NO_BASE.pack(text)) // 2:
-                return last, body
+        """Against the last base of its kernel; against itself when that saves less than half of what the base takes."""
+        query = "SELECT seq, length(body) FROM base WHERE kernel = ? ORDER BY seq DESC LIMIT 1"
+        if last := self._db.execute(query, (kernel,)).fetchone():
+            body = self._base(last[0]).pack(text)
+            if len(body) < _SMALL_BYTES or len(body) < last[1] // 2:
+                return int(last[0]), body
         added = self._db.execute("INSERT INTO base (kernel, body) VALUES (?, ?)", (kernel, NO_BASE.pack(text)))
         return int(added.lastrowid or 0), Base(text).pack(text)
 
