@@ -9,12 +9,13 @@ import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache, partial
 from typing import TypeVar
 
 from runner.model import NO_ANSWER, Build, KnownIssue, Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
 from runner.results.availability import Availability, places
-from runner.results.model import JudgedCell, JudgedRun
+from runner.results.model import JudgedCell, JudgedRun, of_rows
 from runner.text import plain, some
 
 _Item = TypeVar("_Item")
@@ -59,10 +60,11 @@ def findings(grid: Availability, issues: Iterable[KnownIssue] = (), run_id: str 
     """
     cells = [column.cell for column in grid.columns]
     found = [*_known(grid, cells, issues, run_id)]
+    words = cache(partial(places, grid))  # many findings are about the same cells
     for group in alike(((cell, it) for cell in cells for it in _seen(cell)), lambda each: each[1].key):
         cell, first = group[0]
         command = show_command(cell.id, first.probe, run_id, every=first.about is About.NO_ANSWER)
-        where = places(grid, {cell.id for cell, _ in group})
+        where = words(frozenset(cell.id for cell, _ in group))
         found.append(Finding(first.about, first.what, where, first.details, command, first.kind))
     together = (_of_types(group) for group in alike(found, lambda it: (it.about, _stem(it), it.where, it.details)))
     return tuple(sorted(together, key=lambda finding: list(About).index(finding.about)))
@@ -139,28 +141,49 @@ def _seen(cell: JudgedCell) -> Iterator[_Seen]:
     if result.outcome is not Outcome.RAN:
         about = About.BOOT_FAILED if result.outcome is Outcome.BOOT_FAILED else About.CELL
         yield _Seen(about, str(result.outcome), (("cause", plain(result.cause) or "not recorded"),))
-    told = {row.probe for row in cell.rows if row.crashed}
+    told = _crashed(cell.rows)
     yield from (_Seen(About.CRASHED, plain(probe)) for probe in result.crashed if probe not in told)
     for splat in (splat for splat in cell.splats if not splat.known_issue):
         trace = [plain(line) for line in splat.lines if plain(line) != plain(splat.text)][:_LINES]
         details = (("while", plain(splat.probe) or "no probe was asked"), ("trace", " / ".join(trace)))
         yield _Seen(About.SPLAT if splat.blames_kernel else About.STUCK, plain(splat.title), details)
-    for row in (row for row in cell.rows if row.crashed or _is_unexplained(row)):
-        details = (("expected", plain(row.expected)), ("observed", plain(row.observed)))
-        yield _Seen(About.CRASHED if row.crashed else About.BROKEN, plain(row.probe), details, row.probe, row.kind)
+    yield from _wrong(cell.rows)
     if result.outcome is Outcome.RAN:
-        yield from _unanswered(cell)
+        yield from _unanswered(cell.rows)
 
 
-def _unanswered(cell: JudgedCell) -> Iterator[_Seen]:
+@of_rows
+def _crashed(rows: tuple[Row, ...]) -> frozenset[str]:
+    return frozenset(row.probe for row in rows if row.crashed)
+
+
+@of_rows
+def _wrong(rows: tuple[Row, ...]) -> tuple[_Seen, ...]:
+    return tuple(
+        _Seen(
+            About.CRASHED if row.crashed else About.BROKEN,
+            plain(row.probe),
+            (("expected", plain(row.expected)), ("observed", plain(row.observed))),
+            row.probe,
+            row.kind,
+        )
+        for row in rows
+        if row.crashed or _is_unexplained(row)
+    )
+
+
+@of_rows
+def _unanswered(rows: tuple[Row, ...]) -> tuple[_Seen, ...]:
     """The probes, then the subjects, of one cause together."""
-    probes = (row for row in cell.rows if row.verdict is Verdict.NO_ANSWER and not row.crashed)
-    for rows in alike(probes, lambda row: plain(row.cause)):
-        what, cause = listed((plain(row.probe) for row in rows), _PROBES), plain(rows[0].cause) or "not recorded"
-        yield _Seen(About.NO_ANSWER, what, (("cause", cause),), rows[0].probe, rows[0].kind)
-    for rows in alike(_open_subjects(cell), subject_cause):
-        what, cause = listed(map(named, rows), _PROBES), subject_cause(rows[0]) or "not recorded"
-        yield _Seen(About.NO_ANSWER, what, (("cause", cause),))
+    found = []
+    probes = (row for row in rows if row.verdict is Verdict.NO_ANSWER and not row.crashed)
+    for same in alike(probes, lambda row: plain(row.cause)):
+        what, cause = listed((plain(row.probe) for row in same), _PROBES), plain(same[0].cause) or "not recorded"
+        found.append(_Seen(About.NO_ANSWER, what, (("cause", cause),), same[0].probe, same[0].kind))
+    for same in alike(_open_subjects(rows), subject_cause):
+        what, cause = listed(map(named, same), _PROBES), subject_cause(same[0]) or "not recorded"
+        found.append(_Seen(About.NO_ANSWER, what, (("cause", cause),)))
+    return tuple(found)
 
 
 def _known(
@@ -168,7 +191,7 @@ def _known(
 ) -> Iterator[Finding]:
     """One finding per issue: what it explains, or that it is gone."""
     for issue in issues:
-        explains = [(cell, row.probe) for cell in cells for row in cell.rows if row.known_issue == issue.id]
+        explains = [(cell, probe) for cell in cells for probe in _explained(cell.rows).get(issue.id, ())]
         allows = [(cell, it.probe) for cell in cells for it in cell.splats if it.known_issue == issue.id]
         details = [("reason", issue.reason), ("see", issue.link)]
         if issue.gone:
@@ -185,10 +208,20 @@ def _known(
             )
 
 
-def _open_subjects(cell: JudgedCell) -> list[Row]:
+@of_rows
+def _explained(rows: tuple[Row, ...]) -> dict[str, list[str]]:
+    """The probes of each known issue."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.known_issue:
+            found.setdefault(row.known_issue, []).append(row.probe)
+    return found
+
+
+def _open_subjects(rows: Sequence[Row]) -> list[Row]:
     """Those whose state is open, where one is due, although no verdict about them is."""
-    told = {(row.subject, row.type) for row in cell.rows if row.verdict is Verdict.NO_ANSWER or row.crashed}
-    return [row for row in cell.rows if row.state and is_open(row) and (row.subject, row.type) not in told]
+    told = {(row.subject, row.type) for row in rows if row.verdict is Verdict.NO_ANSWER or row.crashed}
+    return [row for row in rows if row.state and is_open(row) and (row.subject, row.type) not in told]
 
 
 def subject_cause(row: Row) -> str:

@@ -15,7 +15,7 @@ from typing import TypeVar
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from runner.model import CellResult, Kept, Mark, Outcome, Verdict
+from runner.model import CellResult, Kept, Mark, Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
 from runner.reports.brief import Brief
 from runner.reports.changes import builds_report
@@ -23,7 +23,7 @@ from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns, entr
 from runner.reports.findings import About, Finding, findings
 from runner.reports.grid import Grid
 from runner.results.availability import availability
-from runner.results.model import JudgedCell, JudgedRun, RunInfo
+from runner.results.model import JudgedCell, JudgedRun, RunInfo, of_rows
 from runner.results.twobuilds import builds_compared
 from runner.text import counted, held, plain, some
 
@@ -171,16 +171,26 @@ class Totals:
 
 def totals(judged: JudgedRun) -> Totals:
     verdicts: dict[str, Counter[Verdict]] = defaultdict(Counter)
-    for row in (row for cell in judged.cells for row in cell.rows):
-        if row.verdict is not None:
-            verdicts[KINDS[row.kind].noun_of(row)][row.verdict] += 1
+    known = 0
+    for cell in judged.cells:
+        counts, explained = _verdicts(cell.rows)
+        known += explained
+        for (noun, verdict), count in counts.items():
+            verdicts[noun][verdict] += count
     return Totals(
         cells=Counter(cell.result.outcome for cell in judged.cells),
         verdicts=verdicts,
-        known=sum(bool(row.known_issue) for cell in judged.cells for row in cell.rows),
+        known=known,
         crashed=sum(len(cell.result.crashed) for cell in judged.cells),
         splats=sum(not splat.known_issue for cell in judged.cells for splat in cell.splats),
     )
+
+
+@of_rows
+def _verdicts(rows: tuple[Row, ...]) -> tuple[Counter[tuple[str, Verdict]], int]:
+    """How many there are by noun and verdict; how many a known issue explains."""
+    counts = Counter((KINDS[row.kind].noun_of(row), row.verdict) for row in rows if row.verdict is not None)
+    return counts, sum(bool(row.known_issue) for row in rows)
 
 
 def sentences(judged: JudgedRun) -> tuple[str, str, str]:

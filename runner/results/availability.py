@@ -75,7 +75,8 @@ def availability(judged: JudgedRun, *, every: bool = False, whole: bool = False)
     claims; with `every`, all that was asked about.
     """
     types = _types(judged.cells)
-    states = {(cell.id, _topic(row, types)): row for cell in judged.cells for row in cell.rows if row.state}
+    by_id = {cell.id: cell for cell in judged.cells}
+    states = {(cell_id, _topic(row, types)): row for cell_id, it in by_id.items() for row in it.rows if row.state}
     asked = {topic for _, topic in states}
     answered = {topic[:2] for topic in asked}
     asked |= {topic for topic in _unanswered(judged.cells, types) if topic[:2] not in answered}

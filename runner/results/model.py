@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Protocol, Self
+from functools import wraps
+from typing import Annotated, Protocol, Self, TypeVar
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AwareDatetime, Field, SkipValidation, StringConstraints, model_validator
 
 from runner.errors import UserError
 from runner.model import (
@@ -150,13 +152,34 @@ class JudgedCell(Plain):
     """One cell's result that counts, judged. `earlier` are the results that were repeated."""
 
     result: CellResult
-    rows: tuple[Row, ...]
+    rows: SkipValidation[tuple[Row, ...]]  # judged here; cells of one answer share one tuple, which a check would copy
     splats: tuple[JudgedSplat, ...] = ()  # what the kernel reported by itself, in the last attempt
     earlier: tuple[CellResult, ...] = ()
 
     @property
     def id(self) -> str:
         return self.result.cell.id
+
+
+_Made = TypeVar("_Made")
+_REMEMBERED = 512  # tuples of rows
+
+
+def of_rows(make: Callable[[tuple[Row, ...]], _Made]) -> Callable[[tuple[Row, ...]], _Made]:
+    """`make`, once for each tuple of rows: reports over many runs see the same one again for each repeated answer."""
+    known: OrderedDict[int, tuple[tuple[Row, ...], _Made]] = (
+        OrderedDict()
+    )  # while rows are here, no others get their id
+
+    @wraps(make)
+    def made(rows: tuple[Row, ...]) -> _Made:
+        if id(rows) not in known:
+            known[id(rows)] = rows, make(rows)
+            if len(known) > _REMEMBERED:
+                known.popitem(last=False)
+        return known[id(rows)][1]
+
+    return made
 
 
 class Judge(Protocol):
