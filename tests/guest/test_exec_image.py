@@ -59,12 +59,12 @@ def test_a_suite_of_pytest_runs_where_its_package_was_added(project: Project) ->
     command = ("python3", "-m", "pytest", "--junitxml=out.xml", "test_it.py")
     done = project.runner("exec", *KERNEL, *options, "--format", "json", "--", *command)
     assert done.returncode == 1, done.stderr
-    states = {it["test"]: it["result"] for it in commands(project, done.stdout)}
+    states = {it["probe"]: it["state"] for it in commands(project, done.stdout)}
     assert states == {
-        "": "failed",
-        "test_it.test_python": "passed",
-        "test_it.test_names": "passed",
-        "test_it.test_wrong": "failed",
+        "python3": "failed",
+        "python3/test_it.test_python": "passed",
+        "python3/test_it.test_names": "passed",
+        "python3/test_it.test_wrong": "failed",
     }
 
 
@@ -84,7 +84,7 @@ def test_a_container_image_is_the_root_of_a_command(
         done = project.runner("exec", *KERNEL, *options, "--format", "json", "--", "./look.sh")
     assert done.returncode == 0, done.stdout + done.stderr
     (answer,) = commands(project, done.stdout)
-    assert (answer["result"], "everything is there" in answer["output"]) == ("passed", True)
+    assert (answer["state"], "everything is there" in answer["log"]) == ("passed", True)
     assert [it.read_text() for it in (project.root / "reports").rglob("out.txt")] == ["brought\n"]
 
 
