@@ -248,9 +248,13 @@ class Btf:
 
     def parameters(self, proto: int) -> list[int]:
         """The types of a FUNC_PROTO's parameters."""
+        return [type_id for _, type_id in self.named_parameters(proto)]
+
+    def named_parameters(self, proto: int) -> list[tuple[str, int]]:
+        """The names and types of a FUNC_PROTO's parameters."""
         if self.kind(proto) != FUNC_PROTO:
             raise BtfError(f"type {proto} is not a prototype")
-        return [type_id for _, type_id in self._behind(proto, TWO)]
+        return [(self.string(name), type_id) for name, type_id in self._behind(proto, TWO)]
 
     def element(self, array: int) -> tuple[int, int]:
         """Type and number of an array's elements."""

@@ -55,20 +55,21 @@ _WORDS = {STRUCT: "struct", UNION: "union", ENUM: "enum", ENUM64: "enum"}
 
 
 class Kfunc:
-    """A kernel function: whose BTF holds it, its id there, and a file descriptor of that BTF (0 for vmlinux).
+    """A kernel function: whose BTF holds it, that BTF, its id there, and a file descriptor of it (0 for vmlinux).
 
     `tags`: `bpf_kfunc` and what else its declaration tags say. `prototype` is empty where it cannot be had.
     `layouts` are of the structures that programs hand to it.
     """
 
-    __slots__ = ("btf_id", "fd", "layouts", "name", "object", "prototype", "tags")
+    __slots__ = ("btf", "btf_id", "fd", "layouts", "name", "object", "prototype", "tags")
 
-    def __init__(self, name: str, owner: str, btf_id: int, fd: int, tags: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, owner: str, btf: Btf, btf_id: int, fd: int) -> None:
         self.name = name
         self.object = owner
+        self.btf = btf
         self.btf_id = btf_id
         self.fd = fd
-        self.tags = tags
+        self.tags: tuple[str, ...] = ()
         self.prototype = ""
         self.layouts: list[Layout] = []
 
@@ -146,14 +147,16 @@ def holder(libbpf: Libbpf, function: str, folder: str = FOLDER) -> str:
 
 
 def _kfuncs_of(btf: Btf, owner: str, fd: int, names: frozenset[str]) -> dict[str, Kfunc]:
-    found = {name: Kfunc(name, owner, at, fd, (TAG,)) for name, at in btf.tagged(TAG).items()}
+    found = {name: Kfunc(name, owner, btf, at, fd) for name, at in btf.tagged(TAG).items()}
+    for kfunc in found.values():
+        kfunc.tags = (TAG,)
     for tag in OTHER_TAGS if found else ():
         for name in btf.tagged(tag).keys() & found.keys():
             found[name].tags += (tag,)
     for name in sorted(names - found.keys()):
         type_id = btf.find(name, FUNC)
         if type_id is not None:
-            found[name] = Kfunc(name, owner, type_id, fd)
+            found[name] = Kfunc(name, owner, btf, type_id, fd)
     return found
 
 

@@ -49,7 +49,11 @@ _POINTERS = (
 def instruction(code: int, dst: int, src: int, off: int, imm: int) -> bytes:
     """One struct bpf_insn. Its two register fields are bit fields: their order is the machine's."""
     registers = src << 4 | dst if sys.byteorder == "little" else dst << 4 | src
-    return bytes((code, registers)) + off.to_bytes(2, sys.byteorder) + imm.to_bytes(4, sys.byteorder, signed=True)
+    return (
+        bytes((code, registers))
+        + off.to_bytes(2, sys.byteorder, signed=True)
+        + imm.to_bytes(4, sys.byteorder, signed=True)
+    )
 
 
 MOV_IMM, _EXIT = 0xB7, 0x95

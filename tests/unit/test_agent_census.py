@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from runner.agent import NoAnswer, census
+from runner.agent.btf import Btf
 from runner.agent.census import KernelCensus, Prober, program, with_map
 from runner.agent.kernelbtf import Kfunc
 from runner.agent.libbpf import LoadOpts, instruction
@@ -21,6 +22,7 @@ from runner.model import CellResult, Outcome, ProgType
 from runner.probes.census.answers import taken
 from tests import fakes
 
+NO_BTF = cast("Btf", None)
 NAMES = ("bpf_a", "bpf_b")
 REFUSED = "calling kernel function is not allowed\n"
 
@@ -29,7 +31,9 @@ class FakeCensus(KernelCensus):
     """Every kfunc is refused; `untestable` as told."""
 
     def __init__(self, why: str = "") -> None:
-        self.kfuncs = {name: Kfunc(name, "vmlinux", 1, 0, ("bpf_kfunc",)) for name in NAMES}
+        self.kfuncs = {name: Kfunc(name, "vmlinux", NO_BTF, 1, 0) for name in NAMES}
+        for kfunc in self.kfuncs.values():
+            kfunc.tags = ("bpf_kfunc",)
         self.missing = ["bpf_gone"]
         self._why = why
 
@@ -71,7 +75,7 @@ def test_a_type_of_which_nothing_loads_has_no_answers(monkeypatch: pytest.Monkey
 
 def test_the_census_program() -> None:
     """r2 to r5 = 0, call, r0 = 0, exit; a module's function by way of fd_array[1], vmlinux's without."""
-    module, vmlinux = program(Kfunc("f", "nf_nat", 7, 5)), program(Kfunc("f", "vmlinux", 7, 0))
+    module, vmlinux = program(Kfunc("f", "nf_nat", NO_BTF, 7, 5)), program(Kfunc("f", "vmlinux", NO_BTF, 7, 0))
     assert len(module) == 7 * 8
     assert module[32:40] == instruction(0x85, 0, 2, 1, 7)
     assert vmlinux[32:40] == instruction(0x85, 0, 2, 0, 7)
@@ -102,7 +106,7 @@ class Asking(KernelCensus):
         self._opts = {"xdp": LoadOpts()}
 
 
-KFUNC = Kfunc("bpf_x", "vmlinux", 7, 0)
+KFUNC = Kfunc("bpf_x", "vmlinux", NO_BTF, 7, 0)
 METADATA = "metadata kfuncs require device-bound program\n"
 
 

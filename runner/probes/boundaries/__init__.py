@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Boundaries: what does the verifier accept, and the kernel not survive? Calls of kfuncs with arguments at the edge."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, StringConstraints
+
+from runner.model import Ask, CellResult, Mark, Plain, ProgType, Row, StateWord
+from runner.model.version import KernelVersion
+from runner.probes.boundaries.judge import FINDINGS, NAME, REFUSED, SURVIVED, UNDERIVED, rows_of, said_of
+from runner.probes.census.kfuncs import NO_KFUNCS, KfuncList, load_kfuncs
+from runner.probes.files import ProbeFile
+from runner.probes.kind import GridPlace, Kind, Pairs
+
+_Pattern = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_*?\[\]]+$")]
+
+
+class BoundariesEntry(Plain):
+    """The mapping `{boundaries: all}` among the matrix's `probes`."""
+
+    boundaries: Annotated[
+        Literal["all"] | tuple[_Pattern, ...],
+        Field(description="the kfuncs that are called with arguments at the edge: all, or names with * and ?"),
+    ]
+
+
+@dataclass(frozen=True)
+class Known:
+    """The kfuncs to look for, and the patterns of those that are asked about: empty for none, `*` for all."""
+
+    kfuncs: KfuncList = NO_KFUNCS
+    among: tuple[str, ...] = ()
+
+
+class Boundaries(Kind[Known]):
+    """A row for each call, and for each kfunc of which no call can be derived."""
+
+    name = NAME
+    noun = "call"
+    subject = "call"
+    question = "What {programs} may pass to a kfunc, and whether the kernel survives it"
+    states = (
+        *(StateWord(word, 0, Mark("✗", "x", "red")) for word in FINDINGS),
+        StateWord(UNDERIVED, 1, Mark("·", ".", "bright_black")),
+        StateWord(REFUSED, 1, Mark("-", "-", "bright_black")),
+        StateWord(SURVIVED, 1, Mark("✓", "+", "green")),
+    )
+    entry = BoundariesEntry
+    steady = False
+
+    def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
+        entries = [file.written for file in files if isinstance(file.written, BoundariesEntry)]
+        if not entries:
+            return Known()
+        whole = any(entry.boundaries == "all" for entry in entries)
+        patterns = {pattern for entry in entries for pattern in entry.boundaries if entry.boundaries != "all"}
+        return Known(load_kfuncs(root), ("*",) if whole else tuple(sorted(patterns)))
+
+    def asks(self, known: Known, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
+        names: list[JsonValue] = [*sorted(known.kfuncs.names)]
+        for prog_type in types if known.among else ():
+            body: dict[str, JsonValue] = {"prog_type": prog_type, "kfuncs": names, "among": [*known.among]}
+            yield Ask(kind=NAME, probe=f"{NAME}:{prog_type}", body=body, items=True, careful=True)
+
+    def files(self, ask: Ask) -> Collection[str]:
+        return ()
+
+    def modules(self, known: Known) -> Iterable[str]:
+        return known.kfuncs.modules if known.among else ()
+
+    def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
+        return rows_of(result)
+
+    def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
+        yield from said_of(result)
+
+    def shown(self, result: CellResult, row: Row) -> Pairs:
+        yield from ((name, str(words)) for name, words in row.details.items() if words)
+
+    def place(self, subject: str) -> GridPlace:
+        kfunc, _, call = subject.partition(" ")
+        return GridPlace(call or "no call", kfunc)
+
+    def title(self, rows: Sequence[Row]) -> str:
+        return self.place(rows[0].subject).group
+
+
+KIND = Boundaries()
