@@ -19,6 +19,7 @@ from sys import byteorder
 from . import NoAnswer
 from .calls import AREA, RESULT, VALUE, Frame
 from .derive import Call, Calls
+from .fastjson import encode, scan
 from .kernelbtf import KernelBtf
 from .libbpf import Libbpf, LoadOpts
 from .progtypes import PROG_TYPES, load_opts
@@ -101,8 +102,8 @@ class Sweep:
         return self._libbpf.prog_load_logged(self._prog_type, insns, self._opts)
 
     def of(self, name: str) -> Answer:
-        """`right`: whether some call is accepted, or `why` not. `calls`: of each its errno and the end of its log; of
-        those with two arguments at the edge only what is accepted."""
+        """`right`: whether some call is accepted, or `why` not. `calls`: of each its errno, and the end of its log or
+        what was accepted; of those with two arguments at the edge only what is accepted."""
         return self._asked(name)[0]
 
     def accepted(self, name: str) -> list[Call]:
@@ -122,19 +123,41 @@ class Sweep:
 
         for call in self.calls.edges(right):
             refused, log = self.calls.load(call)
-            said[call.label] = refused, log[-_LINE:] if refused else ""
+            said[call.label] = refused, log[-_LINE:] if refused else self.calls.words(call)
             if not refused:
                 accepted.append(call)
         self._let_succeed(right)
         for call in self.calls.pairs(right, [label for label, (refused, _) in said.items() if refused]):
             if not self.calls.load(call)[0]:
-                said[call.label] = 0, ""
+                said[call.label] = 0, self.calls.words(call)
                 accepted.append(call)
         return {"right": True, "calls": said}, accepted
 
     # --- runs
 
     def run(self, call: Call) -> Answer:
+        """As `_run` answers; `killed` with the signal that ended the process whose program made the call."""
+        output, write_end = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                said = "".join(encode(self._run(call), 0))
+            except Exception as error:
+                said = "".join(encode({"failed": str(error)}, 0))
+            os.write(write_end, said.encode())
+            os._exit(0)
+        os.close(write_end)
+        with open(output, encoding="ascii") as file:
+            said = file.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if not said:
+            return {"runs": {}, "grew": {}, "killed": -status}
+        answer: Answer = scan(said, 0)[0]
+        if "failed" in answer:
+            raise NoAnswer(str(answer["failed"]))
+        return answer
+
+    def _run(self, call: Call) -> Answer:
         """`runs`: of each filling what the call returned, null when it was not reached, and the bytes behind the memory
         that it was given which changed, as [what, offset behind its end]; `grew`: slabs that keep growing."""
         insns, frame = self.calls.program(call)

@@ -257,6 +257,12 @@ class Calls:
             os.close(fd)
         return refused, log
 
+    def words(self, call: Call) -> str:
+        """The call with what each unit is given."""
+        units = self.units(call.kfunc.name)
+        given = (f"{unit.name}: {choice.label}" for unit, choice in zip(units, call.choices, strict=True))
+        return f"{call.kfunc.name}({'; '.join(given)})"
+
     def edges(self, right: Call) -> Iterator[Call]:
         """With one unit at the edge, then with two of which none is right alone."""
         units = self.units(right.kfunc.name)

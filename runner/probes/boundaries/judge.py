@@ -42,6 +42,7 @@ class _Run(Plain):
 
     runs: Mapping[str, _Once]
     grew: Mapping[str, int]
+    killed: int = 0  # the signal that ended the process whose program made the call
 
 
 def rows_of(result: CellResult) -> Iterator[Row]:
@@ -74,7 +75,8 @@ def _of_kfunc(result: CellResult, answer: Answer, runs: Mapping[tuple[str, str],
     for label, (errno, log) in sweep.calls.items():
         subject = f"{answer.item} {label}"
         if errno == 0:
-            yield _of_run(result, answer.probe, subject, runs.get((answer.probe, subject)))
+            row = _of_run(result, answer.probe, subject, runs.get((answer.probe, subject)))
+            yield replace(row, details={"call": log, **row.details})
         elif errno < 0:
             yield _row(answer.probe, subject, UNDERIVED, log)
         elif trouble := platform_trouble(errno, log):
@@ -95,7 +97,8 @@ def _of_run(result: CellResult, probe: str, subject: str, answer: Answer | None)
         run = _Run.model_validate(answer.body)
     except ValidationError as error:
         return _row(probe, subject, NO_ANSWER, nonsense(error))
-    details = {"returned": ", ".join(f"{name}: {_returned(once.ret)}" for name, once in run.runs.items())}
+    returned = ", ".join(f"{name}: {_returned(once.ret)}" for name, once in run.runs.items())
+    details = {"returned": returned or f"its process was ended by signal {run.killed}"}
     wrote = {(what, at) for once in run.runs.values() for what, at in once.wrote}
     if wrote:
         what, first = min(wrote, key=lambda it: it[1])
