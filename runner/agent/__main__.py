@@ -116,7 +116,7 @@ class Agent:
             prober = self._prober(ask["kind"])
             if getattr(prober, "says_parts", False):  # which would come before an earlier answer, and be taken for its
                 self._leave()
-            found = prober.ask({**ask["body"], "careful": ask["careful"]})
+            found = prober.ask({**ask["body"], "careful": ask["careful"], "only": ask["only"]})
             answer["body"] = found if isinstance(found, dict) else self._items(ask, found)
         except Exception as error:
             answer["failed"] = failure(error)

@@ -32,11 +32,15 @@ if TYPE_CHECKING:
     from .kernelbtf import Kfunc
 
     class Wanted(TypedDict):
-        """Body of runner/probes/boundaries. `kfuncs` are names to look for, `among` patterns of those to ask about."""
+        """Body of runner/probes/boundaries. `kfuncs` are names to look for, `among` patterns of those to ask about.
+
+        `only`: the one item that is asked about; empty: all.
+        """
 
         prog_type: str
         kfuncs: list[str]
         among: list[str]
+        only: str
 
     Answer = dict[str, object]
     Items = Generator[tuple[str, Callable[[], Answer]], None, Answer]
@@ -71,7 +75,8 @@ class Prober:
         if why := self._libbpf.unloadable(prog_type.number, opts):
             raise NoAnswer(why)
         sweep = Sweep(self._libbpf, self._kfuncs, prog_type.number, opts)
-        names = [name for name in sorted(self._kfuncs) if any(fnmatchcase(name, it) for it in body["among"])]
+        among = [body["only"].partition(" ")[0]] if body["only"] else body["among"]
+        names = [name for name in sorted(self._kfuncs) if any(fnmatchcase(name, it) for it in among)]
         for name in names:
             yield name, lambda name=name: sweep.of(name)  # type: ignore[misc]
         accepted = [call for name in names for call in sweep.accepted(name)]
