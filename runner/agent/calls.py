@@ -4,105 +4,29 @@
 """Calls of kernel functions, derived from their prototypes in BTF: right arguments, and arguments at the edge.
 
 A prototype is cut into units: a parameter, or a pointer with its size. Each unit has arguments with which a call may be
-right, and others at the edge of what a kernel may take. How parameters are named says what they are:
-Documentation/bpf/kfuncs.rst.
+right, and others at the edge of what a kernel may take.
 """
 
 from __future__ import annotations
 
-from .btf import ENUM, ENUM64, FWD, INT, PTR, STRUCT, TRANSPARENT, TWO, UNION, Btf
 from .libbpf import MOV_IMM, instruction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .prototype import Parameter
+
     Load = Callable[[int], bytes]  # the code that puts it into a register
     Wrap = Callable[[bytes], bytes]  # the code of what uses it, with what comes before and after
     Make = Callable[["Frame"], list["Value"]]
 
-CONTEXTS = ("__sk_buff", "xdp_md", "sk_buff", "xdp_buff")
-_OWN = (
-    "list_head",
-    "list_node",
-    "rb_root",
-    "rb_node",
-    "spin_lock",
-    "res_spin_lock",
-    "wq",
-    "timer",
-    "task_work",
-    "arena",
-)
-_SHAPES = (
-    ("string", ("__str", "__const_str"), ()),
-    ("map", ("__map",), ("bpf_map",)),
-    ("context", (), CONTEXTS),
-    ("dynptr", (), ("bpf_dynptr", "bpf_dynptr_kern")),
-)
-_ENDS = ("__ign", "__prog", "__aux")  # not looked at, or passed by the verifier itself
 AREA, AREAS, RESULT = 1024, 15, 16  # bytes; of the map's one value
 VALUE = AREA * (AREAS + 1)
 BACKING, _UNKNOWN = 64, 16  # bytes of a dynptr's memory, and of a buffer of no type
 _MOV, _LDX, _STX, _ST, _ADD = 0xBF, 0x79, 0x7B, 0x7A, 0x07
 _IMM64, _CALL, _JEQ, _MAP, _MAP_VALUE = 0x18, 0x85, 0x15, 1, 2
 _FROM_MEM, _CURRENT_TASK = 197, 158  # bpf_dynptr_from_mem, bpf_get_current_task_btf
-
-
-class Parameter:
-    """`shape` is one of scalar, buffer, size, context, object, dynptr, iterator, string, map, none, own."""
-
-    __slots__ = ("fields", "name", "shape", "size", "struct")
-
-    def __init__(self, name: str, shape: str, struct: str = "", size: int = 0) -> None:
-        self.name, self.shape, self.struct, self.size = name, shape, struct, size
-        self.fields: list[tuple[int, int]] = []  # offset and size in bytes, of a structure's numbers
-
-
-def parameters(btf: Btf, proto: int) -> list[Parameter]:
-    """Of a FUNC_PROTO. Raises BtfError."""
-    return [_parameter(btf, name, type_id) for name, type_id in btf.named_parameters(proto)]
-
-
-def returned(btf: Btf, proto: int) -> Parameter:
-    """Its `shape` is `nothing` where it returns nothing, else that of a parameter."""
-    target = btf.target(proto)
-    return _parameter(btf, "", target) if target else Parameter("", "nothing")
-
-
-def _parameter(btf: Btf, name: str, type_id: int) -> Parameter:
-    type_id = _plain(btf, type_id)
-    if name.endswith(_ENDS):
-        return Parameter(name, "none")
-    kind = btf.kind(type_id) if type_id else 0
-    if kind in (INT, ENUM, ENUM64):
-        return Parameter(name, "size" if name.endswith(("__sz", "__szk")) else "scalar")
-    return _pointer(btf, name, _plain(btf, btf.target(type_id))) if kind == PTR else Parameter(name, "own")
-
-
-def _pointer(btf: Btf, name: str, target: int) -> Parameter:
-    """`target`: the type that it points to, 0 for void."""
-    kind = btf.kind(target) if target else 0
-    struct = btf.name(target) if kind in (STRUCT, UNION, FWD) else ""
-    for shape, ends, structs in _SHAPES:
-        if (ends and name.endswith(ends)) or struct in structs:
-            return Parameter(name, shape, struct)
-    if struct.startswith("bpf_iter_"):
-        return Parameter(name, "iterator", struct, btf.target(target))
-    if struct.removeprefix("bpf_").startswith(_OWN) or kind not in (0, INT, STRUCT, UNION, FWD):
-        return Parameter(name, "own", struct)
-    found = Parameter(name, "object" if struct else "buffer", struct, btf.target(target) if kind != FWD and kind else 0)
-    if kind in (STRUCT, UNION) and found.size <= AREA // 4:
-        found.fields = [(bits // 8, btf.size(at)) for _, at, bits, width in btf.members(target) if not width]
-    return found
-
-
-def _plain(btf: Btf, type_id: int) -> int:
-    for _ in range(TWO.size):
-        if not type_id or btf.kind(type_id) not in TRANSPARENT:
-            break
-        type_id = btf.target(type_id)
-    return type_id
 
 
 # --- values -----------------------------------------------------------------------------------------------------------

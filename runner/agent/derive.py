@@ -12,7 +12,6 @@ from .btf import BtfError
 from .calls import (
     Choice,
     Frame,
-    Parameter,
     Value,
     buffers,
     contexts,
@@ -23,8 +22,6 @@ from .calls import (
     maps,
     not_objects,
     note,
-    parameters,
-    returned,
     scalars,
     spill,
     spilled,
@@ -32,6 +29,7 @@ from .calls import (
     strings,
 )
 from .libbpf import RETURN, instruction
+from .prototype import Parameter, parameters, returned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
