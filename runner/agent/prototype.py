@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What a prototype in BTF says of each parameter: by its type, and by how it is named (Documentation/bpf/kfuncs.rst)."""
+"""What a prototype in BTF says of each parameter: by its type, and by its name (Documentation/bpf/kfuncs.rst)."""
 
 from __future__ import annotations
 
