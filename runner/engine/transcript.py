@@ -124,7 +124,7 @@ class Transcript:
         return tuple(self._rest(ask) for ask in asks if Place(ask.probe) not in self.answers)
 
     def _rest(self, ask: Ask) -> Ask:
-        if ask.probe not in self.careful:
+        if not ask.careful and ask.probe not in self.careful:
             return ask
         skip = {place.item for place in (*self.answers, *self._closed) if place.probe == ask.probe}
         return ask.model_copy(update={"careful": True, "skip": tuple(sorted(skip))})

@@ -103,6 +103,13 @@ def test_after_a_loss_the_rest_of_the_items_is_asked_carefully() -> None:
     assert transcript.unanswered(transcript.asks)[0].skip == ("bpf_a", "bpf_b")
 
 
+def test_what_took_the_kernel_down_is_not_asked_again_by_an_ask_that_was_careful_from_the_start() -> None:
+    ask = Ask(kind="boundaries", probe="boundaries:tc", items=True, careful=True)
+    transcript = Transcript((ask,))
+    transcript.close(Place("boundaries:tc", "bpf_x from NULL"))
+    assert [it.skip for it in transcript.unanswered((ask,))] == [("bpf_x from NULL",)]
+
+
 @pytest.mark.parametrize(("probe", "item"), [("census:tc", "b:tc"), ("census:tc", ""), ("claim-0:tc", "bpf_a")])
 def test_whatever_a_guest_names_before_it_is_silent_can_be_given_up(probe: str, item: str) -> None:
     transcript = in_a_census(begin(item, probe))

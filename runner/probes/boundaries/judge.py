@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from pydantic import Field, ValidationError
 
-from runner.model import NO_ANSWER, Answer, CellResult, Plain, Row, Splat, Verdict
-from runner.model.errnos import errno_words
+from runner.model import NO_ANSWER, Answer, CellResult, Plain, Row, Splat, State, Verdict
+from runner.model.errnos import ERRNO, errno_words
 from runner.probes.kind import CRASHED, nonsense
-from runner.probes.verifier import platform_trouble, verdict_line
+from runner.probes.verifier import permission, platform_trouble, verdict_line
 
 NAME = "boundaries"
 DIED, SPLAT, WROTE, GREW = "the kernel died", "the kernel complained", "wrote behind", "keeps memory"
@@ -70,6 +70,8 @@ def _of_kfunc(result: CellResult, answer: Answer, runs: Mapping[tuple[str, str],
         yield _row(answer.probe, answer.item, NO_ANSWER, answer.failed)
         return
     if not sweep.right:
+        if permission(ERRNO["EINVAL"], sweep.why).state is State.NOT_ALLOWED:
+            return  # the census says that
         yield _row(answer.probe, answer.item, UNDERIVED, verdict_line(sweep.why) or sweep.why)
         return
     for label, (errno, log) in sweep.calls.items():
