@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check mutate lint bench setup packages schema vendor clean
+.PHONY: help run test check mutate lint docs bench audit sbom setup packages schema vendor clean
 
 # Every worker of the tests would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -23,7 +23,7 @@ help:  ## this list
 run: setup  ## boot the default matrix and show what each kernel answered
 	$(VENV)/bin/runner matrix run
 
-test: lint  ## lint, type checks, and all tests; boots real guests
+test: lint docs  ## lint, type checks, the docs, and all tests; boots real guests
 	@sh runner/packages.sh --list tests/packages.txt
 	$(PY) -m pytest -m 'not heavy' -n auto --dist worksteal
 	$(PY) -m pytest -m heavy -n 2 --dist worksteal
@@ -39,6 +39,20 @@ lint: setup  ## style, types, and the license of every file
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 	$(VENV)/bin/reuse lint --lines
+
+docs: setup  ## build the docs as a site in build/docs; a link or an anchor that leads nowhere is an error
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+audit: setup  ## ask for known vulnerabilities of what is installed; fails without its network
+	@mkdir -p build
+	$(PY) -m pip install --quiet --progress-bar off --group audit
+	$(PY) -m pip freeze --exclude-editable > build/requirements.txt
+	$(VENV)/bin/pip-audit --strict --no-deps --disable-pip --requirement build/requirements.txt
+
+sbom: setup  ## list what is installed as CycloneDX in build/sbom.json
+	@mkdir -p build
+	$(PY) -m pip install --quiet --progress-bar off --group audit
+	$(VENV)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o build/sbom.json $(PY)
 
 bench: setup  ## measure speed, as ratios; BEFORE=COMMIT: also against that commit
 	BEFORE=$(BEFORE) $(PY) -m tests.bench
