@@ -236,7 +236,7 @@ class Command:
         poll = select.poll()
         poll.register(output, select.POLLIN)
         heard = beat = begun
-        status, why = None, ""
+        status, why, held = None, "", True  # held: somebody has its output
         until = begun + 2 * self._wanted["timeout_s"] + _LAST_S  # after that it does not even die
         while (now := monotonic()) < until:
             if now - beat > _BEAT_S:
@@ -246,7 +246,7 @@ class Command:
                 why = why or self._limit(now - begun, now - heard, child, cgroup)
                 status = _status(child)
                 if status is not None:
-                    until = now + _LAST_S
+                    until = now + (_LAST_S if held else 0)
                     _kill(child, cgroup)
             if poll.poll(_LOOK_MS):
                 if now - heard < _REST_S:
@@ -256,6 +256,7 @@ class Command:
                 self._keep(chunk)
                 if not chunk:  # nobody has its output any more
                     poll.unregister(output)
+                    held = False
                     until = now if status is not None else until
         return (None if why else status), why
 

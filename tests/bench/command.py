@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What `runner exec true` costs: all that a cell does after its boot, over the boot."""
+"""What `runner exec true` adds to a boot."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from runner.caches import cache_root
 from runner.engine.cellrun import run_cell
 from runner.engine.machine import this_machine
 from runner.engine.plan import cell_orders, payloads
-from runner.model import Outcome
 from runner.model.deadline import Deadline
 from runner.probes import Expectations
 from runner.probes.commands.written import CommandEntry
 from tests.bench.boot import cells
+from tests.bench.load import BEGUN
 from tests.bench.measure import Figure
 
 ROUNDS = 3
@@ -25,7 +25,7 @@ LIMIT_S = 600
 
 
 def command_ratio() -> Figure:
-    """The seconds from the boot's end to the command's answer, the agent's own start included."""
+    """The guest's seconds from the command's begin to the next one's, over those of the boot."""
     with tempfile.TemporaryDirectory(dir=cache_root()) as name:
         rounds = [_round(Path(name)) for _ in range(ROUNDS)]
     boot, command = (statistics.median(column) for column in zip(*rounds, strict=True))
@@ -34,18 +34,17 @@ def command_ratio() -> Figure:
 
 
 def _round(folder: Path) -> tuple[float, float]:
-    """Seconds: the boot, and what comes then."""
+    """Seconds: the boot, and the first command."""
     cell = next(cell for cell in cells() if cell.arch == "x86_64" and cell.name == "6.12")
     limit = Deadline.after(LIMIT_S, "the bench's limit")
-    expectations = Expectations.load(Path(), [CommandEntry(command=("true",))])
+    names = ("first", "end")  # where that begins, the one before it has ended
+    expectations = Expectations.load(Path(), [CommandEntry(command=("true",), id=name) for name in names])
     cell = cell.model_copy(update={"probes": tuple(file.name for file in expectations.files)})
     (order,) = cell_orders((cell,), expectations)
     payload = payloads((cell,), expectations, cache=cache_root(), offline=False, deadline=limit)["little"]
     result = run_cell(order, payload, this_machine(offline=False), folder, lambda phase, note: None)
     states = [row.state for row in expectations.rows(result)]
-    if states != ["passed"] or result.outcome is not Outcome.RAN:
-        raise RuntimeError(f"{cell.id}: {result.outcome}: {result.cause}; {states}")
-    boot_s, probe_s = result.timings.boot_s, result.timings.probe_s
-    assert boot_s is not None
-    assert probe_s is not None
-    return boot_s, probe_s
+    begun = {found["probe"]: float(found["at_s"]) for found in BEGUN.finditer(result.console)}
+    if states != ["passed"] * 2 or result.timings.boot_s is None or begun.keys() != set(names):
+        raise RuntimeError(f"{cell.id}: {result.outcome}: {result.cause}; {states}; {begun}")
+    return result.timings.boot_s, begun["end"] - begun["first"]

@@ -25,7 +25,7 @@ from tests.bench.measure import Figure
 ROUNDS = 3
 LIMIT_S = 600
 PROGRAMS = 20
-_BEGUN = re.compile(r"\[ *(?P<at_s>\d+\.\d+)\][^\n]*runner: begin (?P<probe>\w+)")  # in the guest's own time
+BEGUN = re.compile(r"\[ *(?P<at_s>\d+\.\d+)\][^\n]*runner: begin (?P<probe>\w+)")  # in the guest's own time
 _HEAD = """\
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -98,7 +98,7 @@ def _round(folder: Path) -> tuple[float, ...]:
     loaded = sum(it.body.get("errno") == 0 for it in result.answers)
     if result.outcome is not Outcome.RAN or loaded != 3 * PROGRAMS + 5:  # the maps, and two of all together
         raise RuntimeError(f"{cell.id}: {result.outcome}: {result.cause}; {loaded} answers are that it loads")
-    begun = {found["probe"]: float(found["at_s"]) for found in _BEGUN.finditer(result.console)}
+    begun = {found["probe"]: float(found["at_s"]) for found in BEGUN.finditer(result.console)}
     if result.timings.boot_s is None or begun.keys() != {"whole", "broken", "end"}:
         raise RuntimeError(f"{cell.id} was not booted, or its console does not show when probes begin: {begun}")
     return result.timings.boot_s, begun["broken"] - begun["whole"], begun["end"] - begun["broken"]
