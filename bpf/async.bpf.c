@@ -108,7 +108,7 @@ PROGRAM(wq)
 	result.ret = bpf_wq_init(&item->work, &items, 0);
 	result.second = SET_CALLBACK(&item->work, in_workqueue, 0);
 	result.third = bpf_wq_start(&item->work, 0);
-	return 0;
+	return LEFT(result.third);
 }
 
 PROGRAM(wq_callback_flags)
@@ -255,7 +255,7 @@ static int in_task(struct bpf_map *map, void *key, void *value)
 		job->value = 77;                                                                                       \
 		result.ret = IN_TASK(kfunc, self, &job->work, &jobs, in_task);                                         \
 		result.second = IN_TASK(kfunc, self, &job->work, &jobs, in_task);                                      \
-		return 0;                                                                                              \
+		return LEFT(result.ret);                                                                               \
 	}                                                                                                              \
 	PROGRAM(name##_elsewhere)                                                                                      \
 	{                                                                                                              \

@@ -4,6 +4,14 @@
 /* Programs whose work is done later, by a callback that may sleep: on a workqueue, or in the task that ran the program.
  * Include it below program.h. `result` has a member `done`.
  */
+
+/* What such a program returns: 1, if there is something to wait for. */
+#ifdef NO_CALL
+#define LEFT(failed) 0
+#else
+#define LEFT(failed) (!(failed))
+#endif
+
 struct bpf_wq {
 	__u64 opaque[2];
 } __attribute__((aligned(8)));
@@ -16,8 +24,8 @@ struct later {
 	struct bpf_wq work;
 	struct bpf_task_work job;
 	__u32 flow; /* of the question that started it */
-	int pid; /* of the task that ran the program */
-	__u64 address; /* in that task's memory, where the program gives one */
+	int pid; /* of the task that ran the program, and an address in its memory, where PREPARE gives them */
+	__u64 address;
 };
 
 struct {
@@ -75,28 +83,28 @@ KFUNC(int, bpf_task_work_schedule_resume_impl,
 	PROGRAM(name)                                                                                                  \
 	{                                                                                                              \
 		struct later *later = bpf_map_lookup_elem(&laters, &(int){ 0 });                                       \
-		struct task_struct *self = bpf_get_current_task_btf();                                                 \
+		int failed;                                                                                            \
                                                                                                                        \
 		if (!later)                                                                                            \
 			return 0;                                                                                      \
 		later->flow = flow;                                                                                    \
-		later->pid = self->pid;                                                                                \
-		PREPARE(later, self);                                                                                  \
+		PREPARE(later);                                                                                        \
 		start;                                                                                                 \
-		return 0;                                                                                              \
+		return LEFT(failed);                                                                                   \
 	}                                                                                                              \
 	static __always_inline void name##_work(struct later *later)
 
 #ifndef PREPARE
-#define PREPARE(later, self)
+#define PREPARE(later)
 #endif
 
 /* On a workqueue. bpf_wq_init returns -EBUSY from the second time on. */
 #define LATER(name)                                                                                                    \
 	CALLBACK(name, int, bpf_wq_init(&later->work, &laters, 0);                                                     \
-		 if (!SET_CALLBACK(&later->work, name##_callback, 0)) bpf_wq_start(&later->work, 0))
+		 failed = SET_CALLBACK(&later->work, name##_callback, 0) || bpf_wq_start(&later->work, 0))
 
 /* In the task that ran the program, when it returns to user space. */
 #define LATER_IN_TASK(name)                                                                                            \
 	CALLBACK(name, void,                                                                                           \
-		 IN_TASK(bpf_task_work_schedule_signal, self, &later->job, &laters, (in_task_callback *)name##_callback))
+		 failed = IN_TASK(bpf_task_work_schedule_signal, bpf_get_current_task_btf(), &later->job, &laters,     \
+				  (in_task_callback *)name##_callback))

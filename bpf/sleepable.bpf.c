@@ -97,7 +97,15 @@ static __always_inline __u64 first_mapping(struct task_struct *task)
 	return start;
 }
 
-#define PREPARE(later, self) (later)->address = result.address = nowhere ? nowhere : first_mapping(self)
+#define PREPARE(later) prepare(&(later)->pid, &(later)->address)
+
+static __always_inline void prepare(int *pid, __u64 *address)
+{
+	struct task_struct *self = bpf_get_current_task_btf();
+
+	*pid = self->pid;
+	*address = result.address = nowhere ? nowhere : first_mapping(self);
+}
 
 #include "later.h"
 

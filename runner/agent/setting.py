@@ -101,7 +101,7 @@ class Setting:
         if wanted["streams"]:
             self._streams(fd)  # of an earlier run
         failed, returned = self._libbpf.test_run(fd, packet)
-        fields = _awaited(found) if wanted["later"] and not failed else found.read()
+        fields = _awaited(found) if wanted["later"] and returned else found.read()
         observation: dict[str, object] = {"run_errno": failed, "retval": returned, "fields": fields}
         if wanted["streams"]:
             observation.update(self._streams(fd))
