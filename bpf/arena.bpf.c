@@ -8,6 +8,10 @@
 #include "program.h"
 #include "later.h"
 
+struct task_struct {
+	int pid;
+} __attribute__((preserve_access_index));
+
 #define __arena __attribute__((address_space(1)))
 #define PAGES 64
 #define WORDS 512 /* of a page of 4096 bytes */

@@ -6,6 +6,10 @@
 #include "later.h"
 #include "signature.h"
 
+struct task_struct {
+	int pid;
+} __attribute__((preserve_access_index));
+
 struct bpf_key {
 	void *key;
 	_Bool has_ref;

@@ -2,7 +2,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 
 /* Programs whose work is done later, by a callback that may sleep: on a workqueue, or in the task that ran the program.
- * Include it below program.h. `result` has a member `done`.
+ * Include it below program.h. `result` has a member `done`, and struct task_struct a member `pid`.
  */
 
 /* What such a program returns: 1, if there is something to wait for. */
