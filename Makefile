@@ -6,7 +6,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help run test check mutate lint docs bench audit sbom setup packages schema vendor clean
+.PHONY: help run test check mutate lint docs bench fuzz audit sbom setup packages schema vendor clean
 
 # Every worker of the tests would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -15,6 +15,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/ready
+MINUTES := 10
 ALPINE := 3.17.4
 
 help:  ## this list
@@ -42,6 +43,10 @@ lint: setup  ## style, types, and the license of every file
 
 docs: setup  ## build the docs as a site in build/docs; a link or an anchor that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+fuzz: setup  ## new examples for the property tests of parsers, for ten minutes; MINUTES=N
+	end=$$((SECONDS + 60 * $(MINUTES))); \
+	while [ $$SECONDS -lt $$end ]; do $(PY) -m pytest tests/unit -m hypothesis -q -n auto; done
 
 audit: setup  ## ask for known vulnerabilities of what is installed; fails without its network
 	@mkdir -p build

@@ -37,4 +37,6 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: object) -> st
         name = PAGES.get(name) or name.removeprefix("docs/")
         return f"[{words}]({name}{anchor})" if name.endswith(".md") and files.get_file_from_path(name) else words
 
+    if generated:
+        markdown = markdown.replace('="docs/', '="')  # of pictures
     return _LINK.sub(placed, markdown)
