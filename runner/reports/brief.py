@@ -76,12 +76,16 @@ def _fields(grid: Availability, line: Line) -> Iterator[Text]:
 
 
 def _counts(grid: Availability, every: Sequence[Line]) -> Iterator[_Row]:
-    """A row for each family: of its subjects and types, how many have which state."""
+    """A row for each family, and one for all: of its subjects and types, how many have which state."""
     words = state_words(line.topic.kind for line in every)
-    for family, mine in groupby(every, key=lambda line: grid.family(line.topic)):
-        topics = [topic for line in mine for topic in line.topics]
+
+    def row(name: str, topics: Sequence[Topic]) -> _Row:
         kernels = (shared([_counted(grid, topics, column, words) for column in on]) for _, on in grid.kernels)
-        yield family or OTHERS, *(Text(" / ").join(fields) for fields in kernels)
+        return name, *(Text(" / ").join(fields) for fields in kernels)
+
+    for family, mine in groupby(every, key=lambda line: grid.family(line.topic)):
+        yield row(family or OTHERS, [topic for line in mine for topic in line.topics])
+    yield row("all", [topic for line in every for topic in line.topics])
 
 
 def _counted(grid: Availability, topics: Sequence[Topic], column: Column, words: Sequence[StateWord]) -> Text:

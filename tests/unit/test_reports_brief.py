@@ -52,6 +52,7 @@ def test_what_differs_is_named_and_the_rest_is_counted() -> None:
     assert fields(text, "others in vmlinux")[0][3:] == [
         f"{pairs - 2}✓", "2-", f"{pairs}✓", "/", f"{pairs - 2}✓", "2○", f"{pairs}✓", f"{pairs}✓",
     ]  # fmt: skip
+    assert fields(text, "all ")[0][1:] == fields(text, "others in vmlinux")[0][3:]
     assert fields(text, f"{MANY[1]}  ") == [[MANY[1], "tc,", "xdp", "✓", "✓/○", "✓", "✓"]]
     assert f"-        ✓         ✓        ✓      tc, xdp  {MANY[0]}\n" in text
     assert f"and {len(MANY) - 2 - 3} more" in " ".join(text.split())
