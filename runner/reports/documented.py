@@ -119,7 +119,7 @@ def docs_check_report(check: DocsCheck, features: FeaturesCheck, errors: Sequenc
             f"since-versions with a kernel on both sides, which agree: {check.points} of {check.all_points}; "
             f"of helpers and types {features.points} of {features.all_points}"
         ),
-        *([Text(f"pages with errors, of kfuncs that claims are about: {len(errors)}")] if errors else []),
+        *([Text(f"pages with errors, of kfuncs that are called: {len(errors)}")] if errors else []),
     ]
     for kind in Dispute:
         if groups := _alike([it for it in every if it.kind is kind]):

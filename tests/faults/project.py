@@ -64,6 +64,7 @@ def plan(cells: Iterable[Cell], folder: Path, *, census: bool = False, fleet: Fl
 def claims_text(ids: Sequence[str] = CLAIMS) -> str:
     """Of conntrack.yaml these claims."""
     document = yaml.safe_load((ROOT / "bpf" / "conntrack.yaml").read_text())
+    del document["pages"]  # they name the others
     document["claims"] = [claim for claim in document["claims"] if claim["id"] in ids]
     return str(yaml.safe_dump(document))
 

@@ -150,7 +150,7 @@ def test_a_program_of_a_file_that_no_project_names(bisecter: ObjectBisecter) -> 
 def test_a_program_of_an_object_of_the_project(bisecter: ObjectBisecter) -> None:
     (bisecter.root / "bpf" / "mine.yaml").write_text("objects:\n  - {id: edge, file: build/lb.bpf.o}\n")
     matrix = bisecter.root / "matrix.yaml"
-    matrix.write_text(matrix.read_text().replace("probes: [conntrack", "probes: [mine, conntrack"))
+    matrix.write_text(matrix.read_text().replace("conntrack, traffic", "mine, conntrack, traffic"))
     rounds = ObjectRounds(since(14))
     assert bisecter.change(rounds, "edge/egress")["first_bad"]["version"] == "6.12.14"
     assert {(ask.probe, ask.only) for ask in rounds.asks} == {("edge", "egress")}
