@@ -57,7 +57,7 @@ def rows_of(result: CellResult) -> Iterator[Row]:
 def said_of(result: CellResult) -> Iterator[tuple[str, str, str]]:
     """What another boot must answer too: the state of each call."""
     for row in rows_of(result):
-        yield row.probe, row.subject, row.state
+        yield row.probe.partition("/")[0], row.subject, row.state
 
 
 def _of_kfunc(result: CellResult, answer: Answer, runs: Mapping[tuple[str, str], Answer]) -> Iterator[Row]:
@@ -123,8 +123,12 @@ def _returned(value: int | None) -> str:
 
 
 def _row(probe: str, subject: str, state: str, cause: str, details: Mapping[str, object] | None = None) -> Row:
+    """`probe/subject` is what `cell show` and `cell repro` take."""
     prog_type = probe.partition(":")[2]
-    return Row(kind=NAME, probe=probe, subject=subject, type=prog_type, state=state, cause=cause, details=details or {})
+    return Row(
+        kind=NAME, probe=f"{probe}/{subject}", subject=subject, type=prog_type, state=state, cause=cause,
+        details=details or {},
+    )  # fmt: skip
 
 
 def _finding(
@@ -136,8 +140,5 @@ def _finding(
     crashed: bool = False,
     details: Mapping[str, object] | None = None,
 ) -> Row:
-    prog_type = probe.partition(":")[2]
-    return Row(
-        kind=NAME, probe=probe, subject=subject, type=prog_type, state=state, verdict=Verdict.BROKEN,
-        cause=cause, expected=_EXPECTED, observed=cause, crashed=crashed, details=details or {},
-    )  # fmt: skip
+    row = _row(probe, subject, state, cause, details)
+    return replace(row, verdict=Verdict.BROKEN, expected=_EXPECTED, observed=cause, crashed=crashed)
