@@ -84,3 +84,11 @@ def test_it_is_asked_only_when_the_matrix_says_so() -> None:
     assert [ask.probe for ask in asks] == ["boundaries:tc", "boundaries:xdp"]
     assert all(ask.careful and ask.items and ask.body["among"] == ["bpf_ct_*"] for ask in asks)
     assert "nf_conntrack" in {*KIND.modules(written)}
+
+
+def test_a_call_that_is_asked_about_alone_has_a_row() -> None:
+    result: CellResult = samples.result(samples.CELLS[0])
+    crash = Crash(probe=f"{PROBE}:bpf_x from NULL", cause="Oops", oops="")
+    result = result.model_copy(update={"answers": (run("bpf_x flags -1"),), "crashes": (crash,)})
+    found = {row.probe: row.state for row in KIND.judge(result, KIND.load(ROOT, []), ())}
+    assert found == {f"{PROBE}/bpf_x flags -1": SURVIVED, f"{PROBE}/bpf_x from NULL": DIED}

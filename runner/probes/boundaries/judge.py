@@ -46,12 +46,25 @@ class _Run(Plain):
 
 
 def rows_of(result: CellResult) -> Iterator[Row]:
-    """Of every kfunc that was asked about."""
+    """Of every kfunc that was asked about, and of a call that was asked about alone."""
     answers = [it for it in result.answers if it.kind == NAME and it.item]
     runs = {(it.probe, it.item): it for it in answers if " " in it.item}
+    told = set()
     for answer in answers:
         if " " not in answer.item:
+            told.add((answer.probe, answer.item))
             yield from _of_kfunc(result, answer, runs)
+    crashed = (place for it in result.crashes if (place := _place(it.probe)))
+    for probe, item in dict.fromkeys((*runs, *crashed)):
+        if (probe, item.partition(" ")[0]) not in told:
+            yield _of_run(result, probe, item, runs.get((probe, item)))
+
+
+def _place(words: str) -> tuple[str, str] | None:
+    """Probe and item of `boundaries:tc:ITEM`; None: of another kind."""
+    kind, _, rest = words.partition(":")
+    prog_type, _, item = rest.partition(":")
+    return (f"{kind}:{prog_type}", item) if kind == NAME and item else None
 
 
 def said_of(result: CellResult) -> Iterator[tuple[str, str, str]]:
