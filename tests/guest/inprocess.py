@@ -44,7 +44,7 @@ class AlteredGuest:
 
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         assert isinstance(self.guest, LiveGuest)
-        push(self.guest, files, deadline=deadline)
+        push(self.guest, files, deadline=silence().sooner(deadline))
         for line in self.guest.lines(self.altered(START_AGENT), silence=silence, deadline=deadline):
             self.hear(line)
             yield line
