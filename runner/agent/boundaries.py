@@ -101,6 +101,7 @@ class Sweep:
         self.calls.fds = (self._map, text)
         self._buffer = ctypes.create_string_buffer(VALUE)
         self._said: dict[str, tuple[Answer, list[Call]]] = {}
+        self._tried: set[str] = set()  # kfuncs
         self._contents: dict[str, bytes] = {}  # that let a call succeed, by what the memory is for
 
     def _load(self, insns: bytes) -> tuple[int, int, str]:
@@ -131,7 +132,6 @@ class Sweep:
             said[call.label] = refused, log[-_LINE:] if refused else self.calls.words(call)
             if not refused:
                 accepted.append(call)
-        self._let_succeed(right)
         for call in self.calls.pairs(right, [label for label, (refused, _) in said.items() if refused]):
             if not self.calls.load(call)[0]:
                 said[call.label] = 0, self.calls.words(call)
@@ -142,6 +142,8 @@ class Sweep:
 
     def run(self, call: Call) -> Answer:
         """As `_run` answers; `killed` with the signal that ended the process whose program made the call."""
+        for name in {what.partition(" ")[0] for _, _, what in self.calls.program(call)[1].areas}:
+            self._let_succeed(name)
         output, write_end = os.pipe()
         child = os.fork()
         if not child:
@@ -202,9 +204,12 @@ class Sweep:
         ]
         return {"ret": ret if reached else None, "wrote": wrote[:64]}
 
-    def _let_succeed(self, right: Call) -> None:
-        """Look for what must be in the memory that it is given so that it returns an object."""
-        name = right.kfunc.name
+    def _let_succeed(self, name: str) -> None:
+        """Look, once, for what must be in the memory that a kfunc is given so that it returns an object."""
+        right = "" if name in self._tried else self.calls.right(name)
+        self._tried.add(name)
+        if isinstance(right, str):
+            return
         fields = [
             (f"{name} {it.name}", at, size)
             for it in self.calls.parameters(name)

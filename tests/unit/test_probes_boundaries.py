@@ -11,7 +11,7 @@ import pytest
 
 from runner.model import NO_ANSWER, Answer, CellResult, Crash, ProgType, Row, Splat, Verdict
 from runner.probes.boundaries import KIND, BoundariesEntry
-from runner.probes.boundaries.judge import DIED, GREW, REFUSED, SPLAT, SURVIVED, UNDERIVED, WROTE
+from runner.probes.boundaries.judge import DIED, GREW, REFUSED, SPLAT, SURVIVED, UNDERIVED, UNREACHED, WROTE
 from runner.probes.files import ProbeFile
 from tests.samples import ROOT
 from tests.unit import results_samples as samples
@@ -92,3 +92,11 @@ def test_a_call_that_is_asked_about_alone_has_a_row() -> None:
     result = result.model_copy(update={"answers": (run("bpf_x flags -1"),), "crashes": (crash,)})
     found = {row.probe: row.state for row in KIND.judge(result, KIND.load(ROOT, []), ())}
     assert found == {f"{PROBE}/bpf_x flags -1": SURVIVED, f"{PROBE}/bpf_x from NULL": DIED}
+
+
+def test_a_call_that_was_never_made_did_not_survive() -> None:
+    body: dict[str, Any] = {
+        "runs": {"zeros": {"ret": None, "wrote": []}, "ones": {"ret": None, "wrote": []}},
+        "grew": {},
+    }
+    assert rows(answer("bpf_x right", body))["bpf_x right"].state == UNREACHED

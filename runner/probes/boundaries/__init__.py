@@ -14,7 +14,7 @@ from pydantic import Field, JsonValue, StringConstraints
 
 from runner.model import Ask, CellResult, Mark, Plain, ProgType, Row, StateWord
 from runner.model.version import KernelVersion
-from runner.probes.boundaries.judge import FINDINGS, NAME, REFUSED, SURVIVED, UNDERIVED, rows_of, said_of
+from runner.probes.boundaries.judge import FINDINGS, NAME, REFUSED, SURVIVED, UNDERIVED, UNREACHED, rows_of, said_of
 from runner.probes.census.kfuncs import NO_KFUNCS, KfuncList, load_kfuncs
 from runner.probes.files import ProbeFile
 from runner.probes.kind import GridPlace, Kind, Pairs
@@ -49,6 +49,7 @@ class Boundaries(Kind[Known]):
     states = (
         *(StateWord(word, 0, Mark("✗", "x", "red")) for word in FINDINGS),
         StateWord(UNDERIVED, 1, Mark("·", ".", "bright_black")),
+        StateWord(UNREACHED, 1, Mark("~", "~", "yellow")),
         StateWord(REFUSED, 1, Mark("-", "-", "bright_black")),
         StateWord(SURVIVED, 1, Mark("✓", "+", "green")),
     )

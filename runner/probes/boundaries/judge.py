@@ -18,7 +18,7 @@ from runner.probes.verifier import permission, platform_trouble, verdict_line
 NAME = "boundaries"
 DIED, SPLAT, WROTE, GREW = "the kernel died", "the kernel complained", "wrote behind", "keeps memory"
 FINDINGS = (DIED, SPLAT, WROTE, GREW)
-UNDERIVED, REFUSED, SURVIVED = "not derived", "refused", "survived"
+UNDERIVED, UNREACHED, REFUSED, SURVIVED = "not derived", "not reached", "refused", "survived"
 _EXPECTED = "the kernel lives, writes only to what it was given, and keeps nothing"
 
 
@@ -122,6 +122,8 @@ def _of_run(result: CellResult, probe: str, subject: str, answer: Answer | None)
     if run.grew:
         name, by = max(run.grew.items(), key=lambda it: it[1])
         return _finding(probe, subject, GREW, f"{by} objects of {name} more after 256 calls", details=details)
+    if run.runs and all(once.ret is None for once in run.runs.values()):
+        return _row(probe, subject, UNREACHED, "nothing gave it the object that it needs", details)
     return replace(_row(probe, subject, SURVIVED, "", details), answer=details["returned"])
 
 
