@@ -32,6 +32,7 @@ Feed = bytes | Callable[[IO[bytes]], None]  # a command's stdin, or what writes 
 _ALIVE_COUNT = 3
 _TAIL_LINES = 15
 _BROKE = 255  # ssh's own exit status
+_AUTHENTICATED = "Authenticated to "
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,12 @@ class Connection:
             raise InfraError(f"{name}: `{shown}` did not end within {deadline.what}") from error
         noise, began, out = done.stdout.partition(f"{OUTPUT_BEGINS}\n")
         logged = log.read_text(errors="replace") if log.exists() else ""
+        if done.returncode == _BROKE and (began or _AUTHENTICATED in logged):
+            why = _words(logged) or printable(f"{noise}\n{done.stderr}").strip()
+            raise InfraError(f"{name}: the connection broke during `{shown}`: {why}")
         if not began:
             raise _refused(self.host, logged, f"{noise}\n{done.stderr}", deadline)
         err = done.stderr.rpartition(f"{OUTPUT_BEGINS}\n")[2]
-        if done.returncode == _BROKE:
-            raise InfraError(f"{name}: the connection broke during `{shown}`: {_words(logged)}")
         if check and done.returncode != 0:
             tail = "\n".join(printable(err.strip() or out.strip()).splitlines()[-_TAIL_LINES:])
             raise InfraError(f"{name}: `{shown}` failed with exit status {done.returncode}:\n{tail}")
@@ -158,7 +160,7 @@ def _refused(host: HostEntry, log: str, printed: str, deadline: Deadline) -> Inf
     said = "; ".join(printable(printed).split("\n")[-_TAIL_LINES:]).strip("; ")
     login = _login(host)
     key = found[1] if (found := _HOST_KEY.search(log)) else ""
-    if "Authenticated to " in log:
+    if _AUTHENTICATED in log:
         return InfraError(f"{host.name}: the login works, but no command runs there: {said or _words(log)}")
     if changed := _OFFENDING.search(log):
         what = f"{host.name}: the host shows another key than {changed[1]}:{changed[2]} has: {key}"

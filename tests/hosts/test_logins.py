@@ -130,6 +130,15 @@ def test_a_connection_that_breaks_in_a_command_is_no_exit_status(three: Net) -> 
         connection.run("kill -9 $PPID", deadline=limit(), check=False)
 
 
+def test_a_connection_that_breaks_before_the_command_is_a_broken_one(three: Net, tmp_path: Path) -> None:
+    amber, shell = three.hosts[0], tmp_path / "shell"
+    shell.write_text("#!/bin/sh\nkill -9 $PPID\n")
+    shell.chmod(0o755)
+    with users(amber, f"root:x:0:0:root:{amber.home}:{shell}"):
+        error = refusal(entry(three, f"root@{amber.address}"))
+    assert error.what.startswith("big: the connection broke during `true`: ")
+
+
 def test_what_cannot_be_sent_is_the_error(three: Net) -> None:
     def feed(to: IO[bytes]) -> None:
         to.write(b"some")
