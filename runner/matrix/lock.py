@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -78,10 +78,11 @@ def settle(
     """A lock in which everything wanted is pinned to what can be had, and warnings that name what was replaced.
 
     Reaches for the archive only when something is neither pinned nor in the cache. Entries that are not wanted stay,
-    unless everything is renewed. Raises UserError (no such kernel), InfraError (offline, no network, mode `locked`).
-    `places` tell FILE:LINE of a kernel's source.
+    unless everything is renewed. Where the archive cannot be asked, pins stay, unless it can be asked about none.
+    Raises UserError (no such kernel), InfraError (offline, no network, mode `locked`). `places` tell FILE:LINE of a
+    kernel's source.
     """
-    rules = _Rules(Means(archive, cache, deadline), mode, offline, [])
+    rules = _Rules(Means(archive, cache, deadline), mode, offline)
     kernels: dict[tuple[str, str], tuple[Pin, ...]] = {}
     for pin in lock.kernels:
         kernels[pin.source, pin.arch] = (*kernels.get((pin.source, pin.arch), ()), pin)
@@ -100,6 +101,9 @@ def settle(
         (image.named, arch): rules.image(image, arch, images.get((image.named, arch), images.get((alone.named, arch))))
         for arch in sorted({arch for _, arch in new_kernels})
     }
+    for unsure, of in ((rules.unsure_kernels, new_kernels), (rules.unsure_images, new_images)):
+        if len(unsure) == len(of) > 0:
+            raise unsure[0]
     if mode != "renew":
         new_kernels, new_images = kernels | new_kernels, images | new_images
     pins = tuple(pin for group in new_kernels.values() for pin in group)
@@ -113,12 +117,18 @@ class _Rules:
     means: Means
     mode: Mode
     offline: bool
-    warnings: list[str]
+    warnings: list[str] = field(default_factory=list)
+    unsure_kernels: list[InfraError] = field(default_factory=list)  # one for each source and architecture
+    unsure_images: list[InfraError] = field(default_factory=list)
 
     def kernels(self, wanted: Wanted, old: tuple[Pin, ...]) -> tuple[Pin, ...]:
         """The pins of one source on one architecture: the old ones, but for those that cannot be had any more."""
         what, local = f"kernel {wanted.source} for {wanted.arch}", source_of(wanted.source).local
-        lost = [(pin, why) for pin in old if (why := self._lost(what, pin, local=local))]
+        try:
+            lost = [(pin, why) for pin in old if (why := self._lost(what, pin, local=local))]
+        except InfraError as error:
+            self._stay(what, error, self.unsure_kernels)
+            return old
         if old and not lost and self.mode != "renew":
             return old
         self._may_pin(what, local=local)
@@ -156,7 +166,12 @@ class _Rules:
         """The pin of an image. `old` may lack its container image: its packages are taken as they are pinned."""
         what = f"image {wanted} for {arch}"
         container = ContainerImage.named(wanted.oci) if wanted.oci else None
-        if old and self._packages_stay(what, old):
+        try:
+            stays = old is not None and self._packages_stay(what, old)
+        except InfraError as error:
+            self._stay(what, error, self.unsure_images)
+            stays = True
+        if old and stays:
             why = self._container_lost(what, old, container) if container and old.oci else ""
             if container is None or (old.oci and not why):
                 return old
@@ -173,6 +188,13 @@ class _Rules:
         else:
             self._note(what, before or "", after)
         return new
+
+    def _stay(self, what: str, error: InfraError, unsure: list[InfraError]) -> None:
+        """Keep pins that may be lost: a cell that needs what is gone will say so. Raises `error` in mode `locked`."""
+        if self.mode == "locked":
+            raise error
+        self.warnings.append(f"{what}: the pins stay, perhaps out of date: {error.what}")
+        unsure.append(error)
 
     def _packages_stay(self, what: str, pin: ImagePin) -> bool:
         if self.mode == "renew":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,8 @@ from runner.kernels import ensure_kernel, have_kernel
 from runner.kernels.archive import Archive
 from runner.matrix import lock as lock_module
 from runner.matrix.lock import Mode, lock_text, read_lock, settle, write_lock
-from runner.model import ImagePin, Lock, Pin, Wanted, WantedImage
+from runner.model import ImagePin, Lock, Package, Pin, Wanted, WantedImage
+from runner.model.deadline import Deadline
 from tests.samples import ROOT, soon
 from tests.unit import kernel_samples
 
@@ -117,6 +118,33 @@ def test_a_pin_that_left_the_archive_is_replaced_with_a_warning_that_names_both(
     (warning,) = warnings
     assert "6.12.9+deb13-amd64" in warning
     assert "6.12.10+deb13-amd64" in warning
+
+
+def test_pins_of_an_archive_that_cannot_be_asked_stay_unless_it_can_be_asked_of_none(
+    archive: Archive, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, _ = settled(archive, cache, Lock(), OLD, NEW)
+    lacks = archive.lacks
+
+    def out_of_step(packages: Iterable[Package], arch: str, **limits: Deadline) -> tuple[Package, ...]:
+        if any(name in package.name for package in packages for name in broken):
+            raise InfraError("the lists do not fit each other")
+        return lacks(packages, arch, **limits)
+
+    monkeypatch.setattr(Archive, "lacks", lambda self, *given, **limits: out_of_step(*given, **limits))
+    kept = {pin.source: pin.packages[0].name for pin in lock.kernels}
+    broken = [kept[OLD.source]]
+    after, warnings = settled(archive, cache, lock, OLD, NEW)
+    assert after == lock
+    assert [it for it in warnings if "the pins stay" in it and OLD.source in it] == list(warnings)
+    with pytest.raises(InfraError, match="do not fit each other"):
+        settled(archive, cache, lock, OLD, NEW, mode="locked")
+    broken[:] = kept.values()
+    with pytest.raises(InfraError, match="do not fit each other"):
+        settled(archive, cache, lock, OLD, NEW)
+    broken[:] = ["tool"]
+    with pytest.raises(InfraError, match="do not fit each other"):
+        settled(archive, cache, lock, OLD, NEW)
 
 
 def test_locked_refuses_to_replace_and_to_add(archive: Archive, cache: Path, mirror: Path) -> None:
