@@ -187,8 +187,9 @@ def notes(grid: Availability) -> Notes:
     for topic in grid.topics:
         for column in grid.columns:
             row = grid.state(topic, column)
-            if (word := KINDS[row.kind].shown_as(row).word) != KINDS[row.kind].best:
-                key = (word, _cause(row), row.kind)
+            word, other = KINDS[row.kind].shown_as(row).word, row.subject != topic.subject
+            if word != KINDS[row.kind].best or other:
+                key = (word, f"called {_alike(row.subject, topic)} here" if other else _cause(row), row.kind)
                 fields[key][topic].add(column.cell.id)
                 firsts.setdefault(key, row)
     order = [each.word for each in state_words(topic.kind for topic in grid.topics)]
@@ -204,6 +205,11 @@ def notes(grid: Availability) -> Notes:
 def _cause(row: Row) -> str:
     """Without the subject's own name, so that one cause of many subjects stays one."""
     return plain(subject_cause(row), _CAUSE_WIDTH) or "cause not recorded"
+
+
+def _alike(name: str, topic: Topic) -> str:
+    """Another name of the subject, so that names which differ alike are one cause."""
+    return plain(name).replace(topic.subject, f"<{KINDS[topic.kind].subject}>")
 
 
 def _where(grid: Availability, topics: Mapping[Topic, set[str]]) -> tuple[str, ...]:

@@ -50,8 +50,9 @@ def _usual(why: Notes) -> dict[int, Note]:
     of what is worst."""
     count, usual = Counter(why.numbers.values()), []
     for same in alike(why.notes, lambda note: (note.row.kind, note.row.state)):
-        rank = KINDS[same[0].row.kind].rank(same[0].row.state)
-        if rank == 0 or (rank and len(same) == 1):
+        kind, state = KINDS[same[0].row.kind], same[0].row.state
+        rank = kind.rank(state)
+        if rank == 0 or (rank and len(same) == 1 and state != kind.best):
             usual.append(max(same, key=lambda note: count[note.number]))
     return {note.number: note for note in usual}
 

@@ -48,6 +48,11 @@ class Availability:
     hidden: Mapping[str, int]  # by kind, how many subjects were asked about and have no topic here
     _states: Mapping[tuple[str, Topic], Row]
     _families: Mapping[tuple[str, str], str]  # by kind and subject
+    _newest: Mapping[str, str]  # of each name that is not its subject's newest
+
+    def subject(self, name: str) -> str:
+        """The subject that has this name on some kernel: of a kfunc that was renamed, its newest name."""
+        return self._newest.get(name, name)
 
     def family(self, topic: Topic) -> str:
         """The heading below which long tables list it; empty: it has none."""
@@ -74,13 +79,13 @@ def availability(judged: JudgedRun, *, every: bool = False, whole: bool = False)
     Of kinds for which not every type counts, those that do. With `whole`, every subject, also what is asked beside the
     claims; with `every`, all that was asked about.
     """
-    types = _types(judged.cells)
-    by_id = {cell.id: cell for cell in judged.cells}
-    states = {(cell_id, _topic(row, types)): row for cell_id, it in by_id.items() for row in it.rows if row.state}
+    types, newest = _types(judged.cells), _newest(judged.cells)
+    states = _by_place(judged.cells, types, newest)
     asked = {topic for _, topic in states}
     answered = {topic[:2] for topic in asked}
-    asked |= {topic for topic in _unanswered(judged.cells, types) if topic[:2] not in answered}
-    expected = {row.subject for cell in judged.cells for row in cell.rows if row.verdict is not None}
+    asked |= {topic for topic in _unanswered(judged.cells, types, newest) if topic[:2] not in answered}
+    subjects = {row.subject for cell in judged.cells for row in cell.rows if row.verdict is not None}
+    expected = {newest.get(name, name) for name in subjects}
     judged_kinds = {topic.kind for topic in asked if topic.subject in expected}
     shown = {
         topic
@@ -96,7 +101,31 @@ def availability(judged: JudgedRun, *, every: bool = False, whole: bool = False)
         hidden=Counter(kind for kind, _ in {_named(topic) for topic in asked} - {_named(topic) for topic in shown}),
         _states=states,
         _families=families,
+        _newest=newest,
     )
+
+
+def _newest(cells: Iterable[JudgedCell]) -> Mapping[str, str]:
+    names = {row.subject: row.details.get("names") for cell in cells for row in cell.rows if row.state}
+    return {name: str(of[0]) for name, of in names.items() if isinstance(of, list) and of and of[0] != name}
+
+
+def _by_place(
+    cells: Iterable[JudgedCell], types: Mapping[tuple[str, str], str], newest: Mapping[str, str]
+) -> Mapping[tuple[str, Topic], Row]:
+    """By cell and topic; of a subject with two names there, the row of the one that the kernel knows better."""
+    found: dict[tuple[str, Topic], Row] = {}
+    for cell_id, row in ((cell.id, row) for cell in cells for row in cell.rows if row.state):
+        place = cell_id, _topic(row, types, newest)
+        other = found.get(place)
+        if other is None or other.subject == row.subject or _known_better(row, other, newest):
+            found[place] = row
+    return found
+
+
+def _known_better(row: Row, other: Row, newest: Mapping[str, str]) -> bool:
+    rank, others = (KINDS[it.kind].rank(it.state) or 0 for it in (row, other))
+    return rank > others or (rank == others and other.subject in newest)
 
 
 def _named(topic: Topic) -> tuple[str, str]:
@@ -121,8 +150,9 @@ def _types(cells: Sequence[JudgedCell]) -> dict[tuple[str, str], str]:
     }
 
 
-def _topic(row: Row, types: Mapping[tuple[str, str], str]) -> Topic:
-    return Topic(row.subject, types.get((row.kind, row.subject), row.type) if types else row.type, row.kind)
+def _topic(row: Row, types: Mapping[tuple[str, str], str], newest: Mapping[str, str]) -> Topic:
+    of_type = types.get((row.kind, row.subject), row.type) if types else row.type
+    return Topic(newest.get(row.subject, row.subject), of_type, row.kind)
 
 
 def _ordered(topics: Set[Topic], seen: Sequence[Topic], families: Mapping[tuple[str, str], str]) -> tuple[Topic, ...]:
@@ -142,11 +172,13 @@ def _ordered(topics: Set[Topic], seen: Sequence[Topic], families: Mapping[tuple[
     return tuple(sorted(topics, key=order))
 
 
-def _unanswered(cells: Sequence[JudgedCell], types: Mapping[tuple[str, str], str]) -> Iterator[Topic]:
+def _unanswered(
+    cells: Sequence[JudgedCell], types: Mapping[tuple[str, str], str], newest: Mapping[str, str]
+) -> Iterator[Topic]:
     """What would have been asked where a cell did not run."""
     for cell in cells:
         if cell.result.outcome is not Outcome.RAN:
-            yield from (_topic(row, types) for row in cell.rows if not row.answered)
+            yield from (_topic(row, types, newest) for row in cell.rows if not row.answered)
 
 
 def is_beside(kind: str) -> bool:

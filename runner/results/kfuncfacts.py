@@ -109,7 +109,7 @@ def _facts(name: str, rows: Sequence[Row], stated: Sequence[tuple[Said, Statemen
     doc, types = sources.docs.get(name), sorted({row.type for row in rows})
     return KfuncFacts(
         family=family(rows),
-        names=tuple(cast("list[str]", rows[0].details.get("names", ()))),
+        names=tuple(it for it in cast("list[str]", rows[0].details.get("names", ())) if it != name),
         declared=tuple(map(_declared, signatures(sources.known, name))),
         statements=tuple(
             Stated(id=said.id, type=said.type, says=said.says, standing=it.standing, turn=it.turn)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -40,6 +41,25 @@ def test_states_stand_where_they_belong() -> None:
     assert row(text, "bpf_ct_set_nat_info", "xdp") == ["✓/- 2", "✓", "✓", "? 3/? 4"]
     assert row(text, "bpf_skb_ct_alloc", "tc")[0] == "✓"
     assert row(text, "bpf_skb_ct_alloc", "xdp")[0] == "○ 1"
+
+
+def test_a_kfunc_that_was_renamed_is_one_line_that_tells_its_name_by_kernel() -> None:
+    names = ["bpf_obj_new", "bpf_obj_new_impl"]
+    by_kernel = {"6.1": (), "6.12": names[1:], "6.18": names[1:], "7": names}
+
+    def states(of: CellResult) -> tuple[Row, ...]:
+        there = by_kernel[of.cell.name]
+        rows = [
+            samples.state_row(it, ProgType.TC, State.USABLE if it in there else State.ABSENT, "", "vmlinux")
+            for it in names
+        ]
+        return tuple(replace(it, details={**it.details, "names": names}) for it in rows)
+
+    run = samples.run(*map(samples.result, samples.CELLS))
+    text = render(judge_run(run, samples.Judge(lambda of: (), states)), 120)
+    assert row(text, "bpf_obj_new", "tc") == ["- 2", "✓ 1", "✓ 1", "✓"]
+    assert row(text, "bpf_obj_new_impl", "tc") == []
+    assert "usable: called <kfunc>_impl here" in text
 
 
 def test_causes_are_told_once() -> None:

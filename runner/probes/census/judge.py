@@ -44,18 +44,15 @@ class CensusNames:
 
     @cached_property
     def renamed(self) -> Mapping[str, tuple[str, ...]]:
-        """Of a kfunc that was renamed, its other names.
+        """Of a kfunc that was renamed, all its names, the newest first.
 
         Where the verifier passes an argument by itself, a kfunc is called NAME_impl up to 6.19, with that argument, and
         NAME without it from then on, while NAME_impl may stay.
         """
         families = [family.kfuncs.values() for family in self.families.values()]
-        groups = [names for kfuncs in families for types in kfuncs for names in types.values()]
+        groups = [names for kfuncs in families for types in kfuncs for names in types.values() if len(names) > 1]
         groups += [(name, f"{name}{_IMPL}") for name in sorted(self.names) if f"{name}{_IMPL}" in self.names]
-        others: dict[str, dict[str, None]] = defaultdict(dict)
-        for name, other in ((name, other) for names in groups for name in names for other in names if other != name):
-            others[name][other] = None
-        return {name: tuple(them) for name, them in others.items()}
+        return {name: names for names in groups for name in names}
 
     @cached_property
     def owners(self) -> Mapping[str, str]:

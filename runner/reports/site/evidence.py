@@ -98,7 +98,7 @@ def verdict_rows(grid: Availability) -> dict[tuple[str, str], list[Row]]:
     found: dict[tuple[str, str], list[Row]] = {}
     for cell in (column.cell for column in grid.columns):
         for row in (row for row in cell.rows if row.verdict is not None):
-            found.setdefault((cell.id, row.subject), []).append(row)
+            found.setdefault((cell.id, grid.subject(row.subject)), []).append(row)
     return found
 
 

@@ -57,8 +57,8 @@ class Pages:
         self._verdicts = verdict_rows(grid)
         self._declarations = Declarations()
         self._broken = Counter(
-            (cell_id, row.subject, row.type)
-            for (cell_id, _), rows in self._verdicts.items()
+            (cell_id, subject, row.type)
+            for (cell_id, subject), rows in self._verdicts.items()
             for row in rows
             if row.crashed or row.verdict is Verdict.BROKEN
         )
