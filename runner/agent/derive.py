@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import islice, product
 
 from .btf import BtfError
@@ -14,73 +13,72 @@ from .calls import (
     Frame,
     Value,
     buffers,
+    call,
     contexts,
-    copy,
     current_task,
     dynptrs,
-    if_not_null,
     maps,
     not_objects,
-    note,
     scalars,
-    spill,
-    spilled,
-    stack,
     strings,
 )
-from .libbpf import RETURN, instruction
 from .prototype import Parameter, parameters, returned
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
+    from .calls import Program, Statement
     from .kernelbtf import Kfunc
 
-    Load = Callable[[bytes], tuple[int, int, str]]  # a program: file descriptor, errno, log
+    Load = Callable[[Program], tuple[int, str]]  # errno (0: accepted), and the log
+    Edge = tuple[int, Choice]  # which unit is given what
 
-_CALL, _KFUNC = 0x85, 2
 _MOST = 48  # programs that are tried to find one that is accepted
 _MOST_PAIRS = 60
 _RELEASES = ("release", "put", "drop", "destroy", "free")
-_SAVE_CONTEXT = copy(6, 1)
 _EVERYWHERE = ("task_struct", "cgroup")  # many calls take one, and none but those of these names ends it
 _RELEASED, _TAKEN = ", released before", ", not released"
+_FORBIDDEN = ("is not allowed", "cannot find address for kernel function")  # whatever it is given
 
 
 class Call:
-    """A kfunc with what each of its units is given."""
+    """A call of a kfunc; `program` makes it, or `why` not. `choices` are what each of its units is given."""
 
-    __slots__ = ("choices", "kfunc", "label", "rank")
+    __slots__ = ("choices", "kfunc", "label", "program", "rank", "why")
 
-    def __init__(self, kfunc: Kfunc, choices: Sequence[Choice], label: str = "", rank: int = 0) -> None:
-        self.kfunc, self.choices, self.label, self.rank = kfunc, choices, label, rank
+    def __init__(self, kfunc: str, label: str, rank: int, choices: Sequence[Choice]) -> None:
+        self.kfunc, self.label, self.rank, self.choices = kfunc, label, rank, choices
+        self.program: Program | None = None
+        self.why = ""
 
 
 class Unit:
     """A parameter, or a pointer with its size: what may be right for it, and what is at the edge."""
 
-    __slots__ = ("edges", "name", "pointer", "right")
+    __slots__ = ("edges", "name", "right")
 
-    def __init__(self, pointer: Parameter, name: str, right: list[Choice], edges: list[Choice]) -> None:
-        self.pointer, self.name, self.right, self.edges = pointer, name, right, edges
+    def __init__(self, name: str, choices: tuple[list[Choice], list[Choice]]) -> None:
+        self.name, (self.right, self.edges) = name, choices
 
 
 class Calls:
-    """The calls of the kfuncs of one kernel, for programs of one type. `load` loads such a program."""
+    """The calls of the kfuncs of one kernel, for programs of one type."""
 
-    def __init__(self, kfuncs: Mapping[str, Kfunc], load: Load, module_index: Callable[[int], int]) -> None:
-        self._kfuncs, self._load, self._module_index = kfuncs, load, module_index
+    def __init__(self, kfuncs: Mapping[str, Kfunc], load: Load) -> None:
+        self._load = load
         self._parameters: dict[str, list[Parameter]] = {}
         self._returned: dict[str, Parameter] = {}
-        for name, kfunc in kfuncs.items():
+        for name in sorted(kfuncs):
+            kfunc = kfuncs[name]
             try:
                 proto = kfunc.btf.target(kfunc.btf_id)
                 self._parameters[name], self._returned[name] = parameters(kfunc.btf, proto), returned(kfunc.btf, proto)
             except BtfError:
                 continue
         self._right: dict[str, Call | str] = {}
-        self.fds = (0, 0)  # of the map that programs use, and of the one with a text
+        self._units: dict[str, list[Unit]] = {}
+        self._ways: dict[str, list[str]] = {}
 
     def parameters(self, name: str) -> list[Parameter]:
         return self._parameters.get(name, [])
@@ -91,46 +89,62 @@ class Calls:
 
     # --- programs
 
-    def program(self, call: Call) -> tuple[bytes, Frame]:
+    def _program(self, kfunc: str, choices: Sequence[Choice]) -> Program:
         """Raises LookupError when it cannot be made."""
-        frame = Frame(*self.fds)
-        result = self.returns(call.kfunc.name)
-        after = (copy(7, 0) if result != "nothing" else b"") + note(frame.fd, result=result != "nothing")
-        if release := self._release(self._returned[call.kfunc.name]):
-            after += if_not_null(copy(1, 7) + release, 7)
-        return _SAVE_CONTEXT + self._made(call, frame, after) + RETURN, frame
+        frame, held = Frame(), self._returned[kfunc]
+        slot = frame.slot() if held.shape != "nothing" else None
+        after: list[Statement] = [["note", slot]]
+        if slot is not None and (release := self._release(held, slot, frame)):
+            after.append(["if", slot, release])
+        body = self._made(kfunc, choices, frame, slot, after)
+        return {"areas": frame.areas, "slots": frame.slots, "body": body}
 
-    def _made(self, call: Call, frame: Frame, after: bytes) -> bytes:
-        """The code of a call and of what comes after it, within what makes and releases its arguments."""
-        values = [value for choice in call.choices for value in choice.make(frame)]
-        loads = b"".join(value.load(number) for number, value in enumerate(values, 1))
-        code = loads + self._calling(call.kfunc) + after
+    def _made(
+        self, kfunc: str, choices: Sequence[Choice], frame: Frame, slot: int | None, after: list[Statement]
+    ) -> list[Statement]:
+        """A call and what comes after it, within what makes and releases its arguments."""
+        values = [value for choice in choices for value in choice.make(frame)]
+        code = [call(kfunc, [value.argument for value in values], slot), *after]
         for value in reversed(values):
             code = value.wrap(code)
         return code
 
-    def _calling(self, kfunc: Kfunc) -> bytes:
-        return instruction(_CALL, 0, _KFUNC, self._module_index(kfunc.fd) if kfunc.fd else 0, kfunc.btf_id)
-
-    def _release(self, held: Parameter, depth: int = 0) -> bytes:
-        """The code that gives back the object in r1: a call that ends it, or turns it into one that is given back.
+    def _release(self, held: Parameter, slot: int, frame: Frame) -> list[Statement]:
+        """Gives back the object in `slot`: by a call that ends it, or turns it into one that is given back.
 
         Empty when there is none.
         """
-        if held.shape != "object" or depth > 1:
-            return b""
-        takers = [name for name in sorted(self._kfuncs) if [it.struct for it in self.parameters(name)] == [held.struct]]
-        for name in takers:
-            if self.returns(name) == "nothing" and any(word in name for word in _RELEASES):
-                return self._calling(self._kfuncs[name])
-        for name in takers if held.struct not in _EVERYWHERE else ():
-            if then := self._release(self._returned[name], depth + 1):
-                return self._calling(self._kfuncs[name]) + if_not_null(copy(1, 0) + then)
-        return b""
+        if held.shape != "object" or not (way := self._way(held.struct)):
+            return []
+        first, *more = way
+        if not more:
+            return [call(first, [["value", slot]])]
+        then = frame.slot()
+        return [call(first, [["value", slot]], then), ["if", then, [call(more[0], [["value", then]])]]]
+
+    def _way(self, struct: str) -> list[str]:
+        """The names of the kfuncs that give back an object, one after the other."""
+        if struct not in self._ways:
+            self._ways[struct] = self._end(struct) or self._turn(struct)
+        return self._ways[struct]
+
+    def _takers(self, struct: str) -> list[str]:
+        return [name for name, takes in self._parameters.items() if [it.struct for it in takes] == [struct]]
+
+    def _end(self, struct: str) -> list[str]:
+        ends = (it for it in self._takers(struct) if self.returns(it) == "nothing" and any(w in it for w in _RELEASES))
+        return [*islice(ends, 1)]
+
+    def _turn(self, struct: str) -> list[str]:
+        for name in self._takers(struct) if struct not in _EVERYWHERE else ():
+            held = self._returned[name]
+            if held.shape == "object" and (end := self._end(held.struct)):
+                return [name, *end]
+        return []
 
     # --- units
 
-    def units(self, name: str) -> list[Unit]:
+    def _derived(self, name: str) -> list[Unit]:
         """Raises LookupError, with the reason, when no call of it can be derived."""
         found: list[Unit] = []
         takes = self.parameters(name)
@@ -140,9 +154,9 @@ class Calls:
             sized = number + 1 < len(takes) and takes[number + 1].shape == "size"
             if each.shape == "size":
                 if not number or takes[number - 1].shape not in ("buffer", "object"):
-                    found.append(Unit(each, each.name, *scalars()))
+                    found.append(Unit(each.name, scalars()))
                 continue
-            found.append(Unit(each, each.name, *self._choices(name, each, sized=sized)))
+            found.append(Unit(each.name, self._choices(name, each, sized=sized)))
         return found
 
     def _choices(self, name: str, each: Parameter, *, sized: bool) -> tuple[list[Choice], list[Choice]]:
@@ -166,57 +180,55 @@ class Calls:
         if each.struct == "task_struct":
             right.append(Choice("the running task", lambda frame: [current_task(frame)]))
             edges.pop()
-        for source in sorted(self._kfuncs):
-            if source != name and self._returned_struct(source) == each.struct and (call := self._accepted(source)):
-                right += [self._object(call, each, ""), self._object(call, each, _TAKEN)]
-                edges += [self._object(call, each, _RELEASED, 2), self._object(call, each, _TAKEN, 1)]
+        for source, held in self._returned.items():
+            if source == name or held.shape != "object" or held.struct != each.struct:
+                continue
+            if found := self._accepted(source):
+                right += [self._object(found, each, ""), self._object(found, each, _TAKEN)]
+                edges += [self._object(found, each, _RELEASED, 2), self._object(found, each, _TAKEN, 1)]
         buffer, more = buffers(each, f"{name} {each.name}", sized=False)
         return [*right, *buffer], [*edges, *(edge for edge in more if edge.label == "a byte short")]
 
-    def _returned_struct(self, name: str) -> str:
-        held = self._returned.get(name)
-        return held.struct if held and held.shape == "object" else ""
-
-    def _object(self, call: Call, each: Parameter, how: str, rank: int = 0) -> Choice:
+    def _object(self, source: Call, each: Parameter, how: str, rank: int = 0) -> Choice:
         """What another kfunc returns. It is released behind the call unless `how` says otherwise."""
-        release = self._release(each)
-        released = copy(1, 0) + release if release else b""
 
         def make(frame: Frame) -> list[Value]:
             slot = frame.slot()
-            drop = spilled(slot)(1) + release if release else b""
 
-            def wrap(inner: bytes) -> bytes:
-                code = released + inner if how == _RELEASED else inner + (b"" if how == _TAKEN else drop)
-                return self._made(call, frame, if_not_null(spill(slot) + code))
+            def wrap(inner: list[Statement]) -> list[Statement]:
+                drop = self._release(each, slot, frame) if how != _TAKEN else []
+                code = [*drop, *inner] if how == _RELEASED else [*inner, *drop]
+                return self._made(source.kfunc, source.choices, frame, slot, [["if", slot, code]])
 
-            return [Value(spilled(slot), wrap)]
+            return [Value(["value", slot], wrap)]
 
-        return Choice(f"{call.kfunc.name}'s{how}", make, rank)
+        return Choice(f"{source.kfunc}'s{how}", make, rank)
 
     def _iterators(self, name: str, each: Parameter) -> tuple[list[Choice], list[Choice]]:
-        prefix = each.struct
-        new, destroy = self._kfuncs.get(f"{prefix}_new"), self._kfuncs.get(f"{prefix}_destroy")
-        if new is None or destroy is None:
-            raise LookupError(f"there is no {prefix}_new or {prefix}_destroy")
-        end = self._calling(destroy)
+        new, destroy = f"{each.struct}_new", f"{each.struct}_destroy"
+        if new not in self._parameters or destroy not in self._parameters:
+            raise LookupError(f"there is no {new} or {destroy}")
 
         def fresh(frame: Frame) -> list[Value]:
             slot = frame.slot(each.size)
-            return [stack(slot, (lambda inner: inner + stack(slot).load(1) + end) if name == new.name else _same)]
+            end = [call(destroy, [["stack", slot]])] if name == new else []
+            return [Value(["stack", slot], lambda inner: [*inner, *end])]
 
         def begun(frame: Frame) -> list[Value]:
-            call = self._accepted(new.name)
-            if call is None:
-                raise LookupError(f"no call of {new.name} is accepted")
+            found = self._accepted(new)
+            if found is None:
+                raise LookupError(f"no call of {new} is accepted")
             slot = frame.slot(each.size)
-            at = Choice("", lambda _: [stack(slot)])
-            begin = Call(new, [at, *call.choices[1:]])
-            after = b"" if name == destroy.name else stack(slot).load(1) + end
-            return [stack(slot, lambda inner: self._made(begin, frame, inner + after))]
+            at = Choice("", lambda _: [Value(["stack", slot])])
+            end = [] if name == destroy else [call(destroy, [["stack", slot]])]
+
+            def wrap(inner: list[Statement]) -> list[Statement]:
+                return self._made(new, [at, *found.choices[1:]], frame, None, [*inner, *end])
+
+            return [Value(["stack", slot], wrap)]
 
         first, second = Choice("uninitialised", fresh, 2), Choice("begun", begun, 0)
-        right, wrong = (first, second) if name == new.name else (second, first)
+        right, wrong = (first, second) if name == new else (second, first)
         return [right], [wrong, *not_objects()]
 
     # --- the search
@@ -234,60 +246,48 @@ class Calls:
 
     def _search(self, name: str) -> Call | str:
         try:
-            units = self.units(name)
+            units = self._units[name] = self._derived(name)
         except LookupError as error:
             return str(error)
         words = "no call was tried"
         for choices in islice(product(*(unit.right for unit in units)), _MOST):
-            call = Call(self._kfuncs[name], choices)
-            refused, words = self.load(call)
+            found = self._with_program(Call(name, "right", 0, choices))
+            refused, words = self._load(found.program) if found.program else (-1, found.why)
             if not refused:
-                return call
+                return found
+            if any(text in words for text in _FORBIDDEN):
+                break
         return words
 
-    def load(self, call: Call) -> tuple[int, str]:
-        """Errno (0: accepted, -1: the call cannot be made), and the log or why."""
-        try:
-            fd, refused, log = self._load(self.program(call)[0])
-        except LookupError as error:
-            return -1, str(error)
-        if not refused:
-            os.close(fd)
-        return refused, log
+    def edges(self, right: Call) -> Iterator[tuple[Edge, Call]]:
+        """One unit at the edge."""
+        for edge in self._single(right):
+            yield edge, self._with(right, (edge,))
 
-    def words(self, call: Call) -> str:
-        """The call with what each unit is given."""
-        units = self.units(call.kfunc.name)
-        given = (f"{unit.name}: {choice.label}" for unit, choice in zip(units, call.choices, strict=True))
-        return f"{call.kfunc.name}({'; '.join(given)})"
-
-    def edges(self, right: Call) -> Iterator[Call]:
-        """With one unit at the edge, then with two of which none is right alone."""
-        units = self.units(right.kfunc.name)
-        yield Call(right.kfunc, right.choices, "right")
-        single: list[tuple[int, Choice]] = [(at, edge) for at, unit in enumerate(units) for edge in unit.edges]
-        for at, edge in single:
-            yield self._with(right, units, [(at, edge)])
-
-    def pairs(self, right: Call, refused: Sequence[str]) -> Iterator[Call]:
-        """Two units at the edge, one of which alone was refused; `refused` are the labels of those calls."""
-        units = self.units(right.kfunc.name)
-        single = [(at, edge) for at, unit in enumerate(units) for edge in unit.edges]
+    def pairs(self, right: Call, refused: Collection[Edge]) -> Iterator[Call]:
+        """Two units at the edge, one of which alone was refused."""
+        single = self._single(right)
         found = (
-            self._with(right, units, [one, two])
+            (one, two)
             for number, one in enumerate(single)
             for two in single[number + 1 :]
-            if one[0] != two[0] and self._with(right, units, [one]).label in refused
+            if one[0] != two[0] and (one in refused or two in refused)
         )
-        yield from islice(found, _MOST_PAIRS)
+        yield from (self._with(right, pair) for pair in islice(found, _MOST_PAIRS))
 
-    def _with(self, right: Call, units: Sequence[Unit], at: Sequence[tuple[int, Choice]]) -> Call:
-        choices = list(right.choices)
-        for number, edge in at:
-            choices[number] = edge
-        label = ", ".join(f"{units[number].name} {edge.label}" for number, edge in at)
-        return Call(right.kfunc, choices, label, sum(edge.rank for _, edge in at))
+    def _single(self, right: Call) -> list[Edge]:
+        return [(at, edge) for at, unit in enumerate(self._units[right.kfunc]) for edge in unit.edges]
 
+    def _with(self, right: Call, edges: Sequence[Edge]) -> Call:
+        choices, units = list(right.choices), self._units[right.kfunc]
+        for at, edge in edges:
+            choices[at] = edge
+        label = ", ".join(f"{units[at].name} {edge.label}" for at, edge in edges)
+        return self._with_program(Call(right.kfunc, label, sum(edge.rank for _, edge in edges), choices))
 
-def _same(inner: bytes) -> bytes:
-    return inner
+    def _with_program(self, call: Call) -> Call:
+        try:
+            call.program = self._program(call.kfunc, call.choices)
+        except LookupError as error:
+            call.why = str(error)
+        return call

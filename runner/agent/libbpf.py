@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 import sys
 from ctypes import c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
 
@@ -46,14 +47,12 @@ _POINTERS = (
 )
 
 
+_INSN, _LITTLE = struct.Struct("=BBhi").pack, sys.byteorder == "little"
+
+
 def instruction(code: int, dst: int, src: int, off: int, imm: int) -> bytes:
     """One struct bpf_insn. Its two register fields are bit fields: their order is the machine's."""
-    registers = src << 4 | dst if sys.byteorder == "little" else dst << 4 | src
-    return (
-        bytes((code, registers))
-        + off.to_bytes(2, sys.byteorder, signed=True)
-        + imm.to_bytes(4, sys.byteorder, signed=True)
-    )
+    return _INSN(code, src << 4 | dst if _LITTLE else dst << 4 | src, off, imm)
 
 
 MOV_IMM, _EXIT = 0xB7, 0x95
@@ -104,6 +103,7 @@ class TestRunOpts(ctypes.Structure):
         ("ctx_size_in", c_uint32),
         ("ctx_size_out", c_uint32),
         ("retval", c_uint32),
+        ("repeat", c_int),
     )
 
 
@@ -286,14 +286,17 @@ class Libbpf:
             raise self.error("bpf_map_create")
         return int(fd)
 
-    def test_run(self, fd: int, packet: bytes | None = None) -> tuple[int, int]:
-        """Run a loaded program once, on PACKET by default: errno and its return value. An empty packet is none."""
+    def test_run(self, fd: int, packet: bytes | None = None, repeat: int = 0) -> tuple[int, int]:
+        """Run a loaded program, on PACKET by default: errno and its return value. An empty packet is none.
+
+        `repeat`: how often; 0 is once, and all that programs without a packet can do.
+        """
         opts = self._run
         if packet is not None:
             opts = TestRunOpts(sz=ctypes.sizeof(TestRunOpts), data_size_in=len(packet))
             content = ctypes.create_string_buffer(packet, len(packet) or 1)
             opts.data_in = ctypes.addressof(content) if packet else None
-        opts.retval = 0
+        opts.retval, opts.repeat = 0, repeat
         failed = self.c.bpf_prog_test_run_opts(fd, ctypes.byref(opts))
         return -failed, opts.retval
 

@@ -96,7 +96,7 @@ class Target:
     def asks(self, version: KernelVersion | None, *, fully: bool) -> tuple[Ask, ...]:
         """What answers the question; `fully`: all that tells something of the subject, its declaration too."""
         types = tuple(it for it in ProgType if it == self.question.type)
-        wanted = self.about if fully or self.users or not self.probe else {self.probe}
+        wanted = self.about if fully or self.item or not self.probe else {self.probe}
         asks = (ask for ask in self.expectations.asks(version, types) if ask.probe in wanted)
         return tuple(_narrowed(ask, self.item) for ask in asks)
 
@@ -130,7 +130,7 @@ class Target:
         )
 
     def _is_about(self, row: Row) -> bool:
-        """Of an item the type is not known before it was asked."""
+        """Of a user's item the type is not known before it was asked."""
         return row.subject == self.question.subject and (self.users or row.type == self.question.type)
 
     def read(self, result: CellResult) -> TargetAnswer:
@@ -203,7 +203,7 @@ def _body(ask: Ask, only: str = "") -> Mapping[str, JsonValue]:
 
 def _narrowed(ask: Ask, item: str) -> Ask:
     """The same about one item. An object as a whole is asked about with its parts: these tell why it is refused."""
-    alone = ask.items and (item in ask.programs or ":" in item)
+    alone = ask.items and (item in ask.programs or ":" in item or ask.careful)
     return ask.model_copy(update={"only": item, "careful": True}) if alone else ask
 
 
@@ -254,6 +254,8 @@ def _item(name: str, bound: Bound | None, rows: Iterable[Row], expectations: Exp
         kind = next((it for known, it in kinds.items() if known.startswith(f"{probe}/")), "")
     if not kind and item and _is_users(probe, rows):
         kind = kinds[probe]
+    if not kind and (found := _call(name, expectations)):
+        return found
     if not kind:
         raise _unknown(name, rows)
     if bound and bound.number not in (counts := KINDS[kind].counts):
@@ -262,6 +264,18 @@ def _item(name: str, bound: Bound | None, rows: Iterable[Row], expectations: Exp
     alone = expectations.everywhere(probe)
     alone = replace(alone, known={kind: alone.known[kind]})
     return Target(question, name, frozenset({probe}), alone, item=item, users=True, bound=bound)
+
+
+def _call(name: str, expectations: Expectations) -> Target | None:
+    """`boundaries:tc/KFUNC ARGUMENTS`: an item of a probe whose items are not known before a kernel was asked."""
+    probe, _, item = name.partition("/")
+    for type_ in (it for it in ProgType if probe.endswith(f":{it}")):
+        for ask in expectations.asks(None, (type_,)):
+            if ask.probe == probe and ask.careful and item:
+                known = {ask.kind: expectations.known[ask.kind]}
+                question = BisectionQuestion(target=name, subject=item, type=type_)
+                return Target(question, name, frozenset({probe}), replace(expectations, known=known), item=item)
+    return None
 
 
 def _is_users(probe: str, rows: Iterable[Row]) -> bool:

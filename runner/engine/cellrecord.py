@@ -16,6 +16,8 @@ from runner.engine.plan import CellOrder, Known
 from runner.engine.transcript import Place, Transcript
 from runner.errors import BootError, GuestSilent
 from runner.model import Ask, Build, CellResult, Crash, Outcome, Root, Splat, Timings
+from runner.model.deadline import Deadline
+from runner.probes.kinds import KINDS
 
 _FATAL = frozenset({"oops", "panic"})
 _PROGRAM = re.compile(r"\bbpf_prog_[0-9a-f]{16}_(\w+)")  # kernel/bpf/core.c: bpf_prog_ksym_set_name
@@ -134,6 +136,10 @@ class CellRecord:
         """Is nothing to be asked any more?"""
         return self._suspicion is None and not self.left
 
+    def is_over(self, deadline: Deadline) -> bool:
+        """Is there no time for what is left? Of what is asked item by item, the answers so far count."""
+        return deadline.expired and bool(self.transcript.answers) and all(ask.careful for ask in self.left)
+
     def starts(self) -> None:
         """Its guests are started from a snapshot, until the next word."""
         self.start = "snapshot"
@@ -147,14 +153,17 @@ class CellRecord:
         self.number += 1
         if self._suspicion:
             place = self._suspicion.place
-            self.asks = (self._suspicion.alone(self.transcript.ask(place.probe)),)
+            self.asks = self._resumed((self._suspicion.alone(self.transcript.ask(place.probe)),))
             self.heard = Transcript(self.asks)
         else:
             left = self.left
-            self.asks = tuple(ask for ask in left if not ask.alone) or left[:1]
+            self.asks = self._resumed(tuple(ask for ask in left if not ask.alone) or left[:1])
             self.heard = self.transcript
         self.heard.in_flight, self.heard.ended = None, False
         return self.asks
+
+    def _resumed(self, asks: Iterable[Ask]) -> tuple[Ask, ...]:
+        return tuple(KINDS[ask.kind].resumed(ask, self.transcript.answers.values()) for ask in asks)
 
     def lived(self, splats: Iterable[Splat]) -> None:
         """The guest was asked everything."""

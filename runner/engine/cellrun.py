@@ -185,19 +185,24 @@ def _ask_everything(
                 if record.done:
                     answered(guest)
         except BootError as error:
-            if not record.died(error, guest.splats if guest else ()):
-                if not record.config and _NO_ROOT.search(f"{error.what}\n{error.console_tail}"):
-                    record.end(Outcome.SKIPPED, f"its options are not known; {error.what}")
-                else:
-                    record.end(Outcome.BOOT_FAILED, error.what)
+            if not record.died(error, guest.splats if guest else ()) and not record.is_over(deadline):
+                _did_not_boot(record, error)
                 return
         except GuestSilent as error:
-            if not record.fell_silent(error, guest.splats if guest else ()) or deadline.expired:
+            known = record.fell_silent(error, guest.splats if guest else ())
+            if not record.is_over(deadline) and (not known or deadline.expired):
                 raise
-        if record.done:
-            record.end(Outcome.RAN)
+        if record.done or record.is_over(deadline):
+            record.end(Outcome.RAN, "" if record.done else f"its {cell.limits.cell_s:.0f} s were over (limits: cell_s)")
             return
     record.end(Outcome.RAN, f"gave up after {_MAX_BOOTS} boots")
+
+
+def _did_not_boot(record: CellRecord, error: BootError) -> None:
+    if not record.config and _NO_ROOT.search(f"{error.what}\n{error.console_tail}"):
+        record.end(Outcome.SKIPPED, f"its options are not known; {error.what}")
+    else:
+        record.end(Outcome.BOOT_FAILED, error.what)
 
 
 def _how(boot: BootOrder, number: int) -> str:

@@ -141,6 +141,10 @@ class Kind(Generic[KnownT]):
         """The ask, with what its answer is held against of the last result of this kernel that answered the probe."""
         return ask
 
+    def resumed(self, ask: Ask, answers: Iterable[Answer]) -> Ask:
+        """The ask for another guest, with what that must know of these answers of the last one."""
+        return ask
+
     def modules(self, known: KnownT) -> Iterable[str]:
         """To load before anything is asked, besides those of the files."""
         return ()

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from runner.agent.assemble import Assembler
 from runner.agent.btf import DECL_TAG, FUNC, FUNC_PROTO, INT, PTR, STRUCT
 from runner.agent.calls import AREA, VALUE
 from runner.agent.derive import Call, Calls
@@ -66,21 +66,12 @@ def decoded(insns: bytes) -> list[tuple[int, int, int]]:
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Calls]:
-    """Of these kfuncs, with a verifier that accepts programs of which `accepts` says so."""
+    """Of these kfuncs, with a verifier that answers `refused` (errno, log) to all programs."""
     libbpf = Libbpf()
     (tmp_path / "vmlinux").write_bytes(blob(TYPES, STRINGS))
     monkeypatch.setattr(libbpf, "kernel_btf_fds", lambda: {"vmlinux": 3})
     kfuncs = KernelBtf(libbpf, str(tmp_path)).kfuncs(frozenset())
-
-    def made(accepts: Callable[[bytes], bool] = lambda _: True) -> Calls:
-        def load(insns: bytes) -> tuple[int, int, str]:
-            return (os.open(os.devnull, os.O_RDONLY), 0, "") if accepts(insns) else (-1, 22, "no")
-
-        found = Calls(kfuncs, load, lambda fd: fd)
-        found.fds = (5, 6)
-        return found
-
-    return made
+    return lambda refused=(0, ""): Calls(kfuncs, lambda _: refused)
 
 
 def right(found: Calls, name: str) -> Call:
@@ -89,27 +80,32 @@ def right(found: Calls, name: str) -> Call:
     return call
 
 
+def edges(found: Calls, name: str) -> list[Call]:
+    return [right(found, name), *(call for _, call in found.edges(right(found, name)))]
+
+
+def assembled(call: Call) -> list[tuple[int, int, int]]:
+    """The function's place among KFUNCS stands for its BTF id."""
+    assert call.program, call.why
+    return decoded(Assembler(lambda name: (0, KFUNCS.index(name)), (5, 6)).program(call.program))
+
+
 def test_a_size_belongs_to_its_pointer_and_stands_at_each_edge(calls: Callable[..., Calls]) -> None:
-    found = calls()
-    labels = [call.label for call in found.edges(right(found, "x_get"))]
+    found = edges(calls(), "x_get")
+    labels = [call.label for call in found]
     assert labels[0] == "right"
     for edge in ("skb NULL", "opts NULL, size 8", "opts NULL, size 0", "opts of 7 bytes", "opts of 9 bytes"):
         assert edge in labels
     assert len(labels) == len(set(labels))
-    sizes = {imm for call in found.edges(right(found, "x_get")) for _, _, imm in decoded(found.program(call)[0])}
+    sizes = {imm for call in found for _, _, imm in assembled(call)}
     assert {0, 1, 4, 7, 9, -1, 0x7FFFFFFF, VALUE} <= sizes
 
 
 def test_programs_are_whole(calls: Callable[..., Calls]) -> None:
     found = calls()
-    programs = [
-        found.program(call)[0]
-        for name in ("x_get", "x_set", "x_put", "x_find")
-        for call in found.edges(right(found, name))
-    ]
+    programs = [call for name in ("x_get", "x_set", "x_put", "x_find") for call in edges(found, name)]
     assert len(programs) > 40
-    for insns in programs:
-        code = decoded(insns)
+    for code in map(assembled, programs):
         assert code[-1][0] == EXIT
         jumps = [number + 1 + off for number, (word, off, _) in enumerate(code) if word == JUMP]
         halves = {number + 1 for number, (word, _, _) in enumerate(code) if word == WIDE}
@@ -118,29 +114,42 @@ def test_programs_are_whole(calls: Callable[..., Calls]) -> None:
 
 def test_an_object_comes_from_the_kfunc_that_returns_it_and_is_given_back(calls: Callable[..., Calls]) -> None:
     found = calls()
-    ids = {name: found._kfuncs[name].btf_id for name in ("x_get", "x_set", "x_put")}
-    call = right(found, "x_set")
-    called = [imm for word, _, imm in decoded(found.program(call)[0]) if word == CALL]
-    assert called.index(ids["x_get"]) < called.index(ids["x_set"]) < called.index(ids["x_put"])
-    labels = [each.label for each in found.edges(call)]
+    called = [imm for word, _, imm in assembled(right(found, "x_set")) if word == CALL]
+    places = [called.index(KFUNCS.index(name)) for name in ("x_get", "x_set", "x_put")]
+    assert places == sorted(places)
+    labels = [each.label for each in edges(found, "x_set")]
     assert {"t x_get's, released before", "t x_get's, not released", "t the running task", "flags -1"} <= {*labels}
 
 
 def test_what_a_program_has_to_define_itself_is_said(calls: Callable[..., Calls]) -> None:
     assert calls().right("x_list") == "t is of a type that the program itself has to define"
-    assert calls(lambda _: False).right("x_get") == "no"
+    assert calls((22, "no")).right("x_get") == "no"
+
+
+def test_what_no_program_of_the_type_may_call_is_tried_once(calls: Callable[..., Calls]) -> None:
+    found, tried = calls(), []
+
+    def forbid(program: Mapping[str, object]) -> tuple[int, str]:
+        tried.append(str(program))
+        return 13, "calling kernel function x_find is not allowed"
+
+    found._load = forbid
+    found.right("x_find")
+    assert sum("x_find" in text for text in tried) == 1
 
 
 def test_two_edges_are_tried_where_one_alone_is_refused(calls: Callable[..., Calls]) -> None:
     found = calls()
     call = right(found, "x_get")
-    pairs = [each.label for each in found.pairs(call, ["skb NULL"])]
+    first = next(edge for edge, made in found.edges(call) if made.label == "skb NULL")
+    pairs = [each.label for each in found.pairs(call, {first})]
     assert pairs
     assert all(label.startswith("skb NULL, opts ") for label in pairs)
-    assert not [*found.pairs(call, [])]
+    assert not [*found.pairs(call, set())]
 
 
 def test_buffers_do_not_share_memory(calls: Callable[..., Calls]) -> None:
-    found = calls()
-    _, frame = found.program(right(found, "x_set"))
-    assert frame.areas == [(AREA, 8, "x_get opts")]
+    program = right(calls(), "x_set").program
+    assert program
+    assert program["areas"] == [[8, "x_get opts"]]
+    assert AREA in {imm for _, _, imm in assembled(right(calls(), "x_set"))}

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from runner.model import NO_ANSWER, Answer, CellResult, Crash, ProgType, Row, Splat, Verdict
+from runner.model import NO_ANSWER, Answer, Ask, CellResult, Crash, ProgType, Row, Splat, Verdict
 from runner.probes.boundaries import KIND, BoundariesEntry
-from runner.probes.boundaries.judge import DIED, GREW, REFUSED, SPLAT, SURVIVED, UNDERIVED, UNREACHED, WROTE
+from runner.probes.boundaries.judge import DIED, GREW, NOT_RUN, REFUSED, SPLAT, SURVIVED, UNDERIVED, UNREACHED, WROTE
+from runner.probes.boundaries.source import source
 from runner.probes.files import ProbeFile
 from tests.samples import ROOT
 from tests.unit import results_samples as samples
@@ -29,7 +30,7 @@ def answer(item: str, body: dict[str, Any] | None = None, failed: str = "") -> A
 
 
 def run(item: str = "bpf_x right", grew: dict[str, int] | None = None, **changed: Any) -> Answer:
-    return answer(item, {"runs": {"zeros": {**ONCE, **changed}, "ones": ONCE}, "grew": grew or {}})
+    return answer(item, {"runs": {"zeros": {**ONCE, **changed}, "ones": ONCE}, "grew": grew or {}, "calls": 1024})
 
 
 def rows(*answers: Answer, sweep: dict[str, Any] = SWEEP, **changed: Any) -> dict[str, Row]:
@@ -98,5 +99,89 @@ def test_a_call_that_was_never_made_did_not_survive() -> None:
     body: dict[str, Any] = {
         "runs": {"zeros": {"ret": None, "wrote": []}, "ones": {"ret": None, "wrote": []}},
         "grew": {},
+        "calls": 1024,
     }
     assert rows(answer("bpf_x right", body))["bpf_x right"].state == UNREACHED
+
+
+PROGRAM = {
+    "areas": [[4, "bpf_y opts"]],
+    "slots": [8, 16, 8],
+    "body": [
+        ["call", "bpf_get_current_task_btf", [], 0],
+        [
+            "if",
+            0,
+            [
+                ["call", "bpf_y", [["context", 0], ["area", 0], 4, ["stack", 1], 1 << 63, ["value", 0], ["text"]], 2],
+                ["note", 2],
+            ],
+        ],
+    ],
+}
+PROTOTYPE = (
+    "struct nf_conn *bpf_y(struct __sk_buff *skb, struct bpf_y_opts *opts, u32 opts__sz, struct bpf_dynptr *p,"
+    " u64 flags, struct task_struct *t, const char *name__str)"
+)
+SOURCED = {
+    "right": True,
+    "calls": {"opts of 4 bytes": [0, ""], "right": [0, ""]},
+    "accepted": {"opts of 4 bytes": [2, PROGRAM]},
+    "prototypes": {"bpf_y": PROTOTYPE},
+}
+
+
+def test_a_finding_carries_its_program_as_c() -> None:
+    wrote = {"runs": {"zeros": {"ret": 0, "wrote": [["bpf_y opts", 0]]}}, "grew": {}, "calls": 1024}
+    alike = answer("bpf_y right", {**wrote, "contents": {"bpf_y opts": "00ff0000"}})
+    result: CellResult = samples.result(samples.CELLS[0])
+    answers = (answer("bpf_y", SOURCED), answer("bpf_y opts of 4 bytes", wrote), alike)
+    result = result.model_copy(update={"answers": answers})
+    (row,) = (row for row in KIND.judge(result, KIND.load(ROOT, []), ()) if "4 bytes" in row.subject)
+    program = str(row.details["program"])
+    for line in (
+        "__auto_type v0 = bpf_get_current_task_btf();",
+        "__auto_type v2 = bpf_y(context, (void *)(memory + 1024), 4, (void *)s1, 0x8000000000000000,",
+        "[1025] = 0xff",
+        "__u64 s1[2];",
+        "extern struct nf_conn___kernel *bpf_y(struct __sk_buff___kernel *skb,",
+        'SEC("tc")',
+    ):
+        assert line in program
+
+
+@pytest.mark.parametrize("broken", [{}, {"areas": 3}, {"areas": [], "slots": [], "body": [["call"]]}, {"body": [[]]}])
+def test_a_program_that_is_none_is_not_shown(broken: dict[str, Any]) -> None:
+    assert not source(broken, {}, {}, "tc", "x")
+
+
+def test_another_guest_is_told_what_was_accepted_and_is_still_to_be_run() -> None:
+    (ask,) = KIND.asks(
+        KIND.load(ROOT, [ProbeFile("entry-0", BoundariesEntry(boundaries=("bpf_y",)))]), None, (ProgType("tc"),)
+    )
+    calls = {"right": [0, PROGRAM], "opts NULL": [2, PROGRAM], "opts of 4 bytes": [2, PROGRAM]}
+    answers = (answer("bpf_y", {**SOURCED, "accepted": calls}), answer("bpf_y right"), answer("bpf_y opts NULL"))
+
+    def known(asked: Ask) -> list[str]:
+        body: Any = KIND.resumed(asked, answers).body
+        return [*body["known"]["bpf_y"]]
+
+    assert known(ask) == ["right", "opts of 4 bytes"]
+    alone = ask.model_copy(update={"only": "bpf_y opts NULL"})
+    assert known(alone) == ["right", "opts NULL"]
+    assert KIND.resumed(ask, ()) == ask
+
+
+@pytest.mark.parametrize(
+    ("refused", "state"), [([22, LOG], REFUSED), ([-1, "there is no such call"], UNDERIVED), ([12, ""], NO_ANSWER)]
+)
+def test_a_call_that_is_asked_about_alone_may_be_refused(refused: list[Any], state: str) -> None:
+    result: CellResult = samples.result(samples.CELLS[0])
+    result = result.model_copy(update={"answers": (answer("bpf_x flags -1", {"refused": refused}),)})
+    assert [row.state for row in KIND.judge(result, KIND.load(ROOT, []), ())] == [state]
+
+
+def test_a_type_that_cannot_be_run_is_said() -> None:
+    whole = answer("", {"not_run": "ENOTSUPP"})
+    row = rows(whole)["bpf_x right"]
+    assert (row.state, row.cause) == (NOT_RUN, "ENOTSUPP")

@@ -12,9 +12,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints
 
-from runner.model import Ask, CellResult, Mark, Plain, ProgType, Row, StateWord
+from runner.model import Answer, Ask, CellResult, Mark, Plain, ProgType, Row, StateWord
 from runner.model.version import KernelVersion
-from runner.probes.boundaries.judge import FINDINGS, NAME, REFUSED, SURVIVED, UNDERIVED, UNREACHED, rows_of, said_of
+from runner.probes.boundaries.judge import (
+    FINDINGS,
+    NAME,
+    NOT_RUN,
+    REFUSED,
+    SURVIVED,
+    UNDERIVED,
+    UNREACHED,
+    rows_of,
+    said_of,
+)
 from runner.probes.census.kfuncs import NO_KFUNCS, KfuncList, load_kfuncs
 from runner.probes.files import ProbeFile
 from runner.probes.kind import GridPlace, Kind, Pairs
@@ -49,6 +59,7 @@ class Boundaries(Kind[Known]):
     states = (
         *(StateWord(word, 0, Mark("✗", "x", "red")) for word in FINDINGS),
         StateWord(UNDERIVED, 1, Mark("·", ".", "bright_black")),
+        StateWord(NOT_RUN, 1, Mark("·", ".", "yellow")),
         StateWord(UNREACHED, 1, Mark("~", "~", "yellow")),
         StateWord(REFUSED, 1, Mark("-", "-", "bright_black")),
         StateWord(SURVIVED, 1, Mark("✓", "+", "green")),
@@ -69,6 +80,19 @@ class Boundaries(Kind[Known]):
         for prog_type in types if known.among else ():
             body: dict[str, JsonValue] = {"prog_type": prog_type, "kfuncs": names, "among": [*known.among]}
             yield Ask(kind=NAME, probe=f"{NAME}:{prog_type}", body=body, items=True, careful=True)
+
+    def resumed(self, ask: Ask, answers: Iterable[Answer]) -> Ask:
+        """Calls that were accepted need not be found again; those that call rightly may be needed by others."""
+        mine = {it.item: it for it in answers if it.probe == ask.probe}
+        known: dict[str, JsonValue] = {}
+        for name, answer in mine.items():
+            accepted = answer.body.get("accepted")
+            if isinstance(accepted, dict):
+                left = (
+                    it for it in accepted if (f"{name} {it}" == ask.only if ask.only else f"{name} {it}" not in mine)
+                )
+                known[name] = {label: accepted[label] for label in ("right", *left) if label in accepted}
+        return ask.model_copy(update={"body": {**ask.body, "known": known}}) if known else ask
 
     def files(self, ask: Ask) -> Collection[str]:
         return ()

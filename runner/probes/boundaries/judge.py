@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from runner.model import NO_ANSWER, Answer, CellResult, Plain, Row, Splat, State, Verdict
 from runner.model.errnos import ERRNO, errno_words
+from runner.probes.boundaries.source import source
 from runner.probes.kind import CRASHED, nonsense
 from runner.probes.verifier import permission, platform_trouble, verdict_line
 
 NAME = "boundaries"
 DIED, SPLAT, WROTE, GREW = "the kernel died", "the kernel complained", "wrote behind", "keeps memory"
 FINDINGS = (DIED, SPLAT, WROTE, GREW)
-UNDERIVED, UNREACHED, REFUSED, SURVIVED = "not derived", "not reached", "refused", "survived"
+UNDERIVED, NOT_RUN, UNREACHED, REFUSED, SURVIVED = "not derived", "not run", "not reached", "refused", "survived"
 _EXPECTED = "the kernel lives, writes only to what it was given, and keeps nothing"
 
 
@@ -28,6 +29,8 @@ class _Sweep(Plain):
     right: bool
     why: str = ""
     calls: Mapping[str, tuple[int, str]] = Field(default_factory=dict)
+    accepted: Mapping[str, tuple[int, Mapping[str, JsonValue]]] = Field(default_factory=dict)
+    prototypes: Mapping[str, str] = Field(default_factory=dict)
 
 
 class _Once(Plain):
@@ -40,24 +43,24 @@ class _Once(Plain):
 class _Run(Plain):
     """A call that was accepted, by how the memory that it is given was filled."""
 
-    runs: Mapping[str, _Once]
-    grew: Mapping[str, int]
+    runs: Mapping[str, _Once] = Field(default_factory=dict)
+    grew: Mapping[str, int] = Field(default_factory=dict)
+    calls: int = 0
+    contents: Mapping[str, str] = Field(default_factory=dict)  # of the memory, by what it is for, hexadecimal
     killed: int = 0  # the signal that ended the process whose program made the call
+    refused: tuple[int, str] | None = None  # as in _Sweep, of a call that was asked about alone
 
 
 def rows_of(result: CellResult) -> Iterator[Row]:
     """Of every kfunc that was asked about, and of a call that was asked about alone."""
-    answers = [it for it in result.answers if it.kind == NAME and it.item]
-    runs = {(it.probe, it.item): it for it in answers if " " in it.item}
-    told = set()
+    answers = [it for it in result.answers if it.kind == NAME]
+    by_probe: dict[str, dict[str, Answer]] = {it.probe: {} for it in answers}
     for answer in answers:
-        if " " not in answer.item:
-            told.add((answer.probe, answer.item))
-            yield from _of_kfunc(result, answer, runs)
-    crashed = (place for it in result.crashes if (place := _place(it.probe)))
-    for probe, item in dict.fromkeys((*runs, *crashed)):
-        if (probe, item.partition(" ")[0]) not in told:
-            yield _of_run(result, probe, item, runs.get((probe, item)))
+        by_probe[answer.probe][answer.item] = answer
+    for probe, item in filter(None, (_place(it.probe) for it in result.crashes)):
+        by_probe.setdefault(probe, {}).setdefault(item, _UNANSWERED)
+    for probe, mine in by_probe.items():
+        yield from _Judge(result, probe, mine).rows()
 
 
 def _place(words: str) -> tuple[str, str] | None:
@@ -73,58 +76,106 @@ def said_of(result: CellResult) -> Iterator[tuple[str, str, str]]:
         yield row.probe.partition("/")[0], row.subject, row.state
 
 
-def _of_kfunc(result: CellResult, answer: Answer, runs: Mapping[tuple[str, str], Answer]) -> Iterator[Row]:
-    try:
-        sweep = _Sweep.model_validate(answer.body) if not answer.failed else None
-    except ValidationError as error:
-        yield _row(answer.probe, answer.item, NO_ANSWER, nonsense(error))
-        return
-    if sweep is None:
-        yield _row(answer.probe, answer.item, NO_ANSWER, answer.failed)
-        return
-    if not sweep.right:
-        if permission(ERRNO["EINVAL"], sweep.why).state is State.NOT_ALLOWED:
-            return  # the census says that
-        yield _row(answer.probe, answer.item, UNDERIVED, verdict_line(sweep.why) or sweep.why)
-        return
-    for label, (errno, log) in sweep.calls.items():
-        subject = f"{answer.item} {label}"
-        if errno == 0:
-            row = _of_run(result, answer.probe, subject, runs.get((answer.probe, subject)))
-            yield replace(row, details={"call": log, **row.details})
-        elif errno < 0:
-            yield _row(answer.probe, subject, UNDERIVED, log)
-        elif trouble := platform_trouble(errno, log):
-            yield _row(answer.probe, subject, NO_ANSWER, trouble)
-        else:
-            yield _row(answer.probe, subject, REFUSED, verdict_line(log) or errno_words(errno, ""))
+class _Judge:
+    """Of one probe in one cell; `answers` by their items."""
+
+    def __init__(self, result: CellResult, probe: str, answers: Mapping[str, Answer]) -> None:
+        self._result, self._probe, self._answers = result, probe, answers
+        whole = answers.get("", _UNANSWERED)
+        self._not_run = str(whole.body.get("not_run", ""))
+        self._contents: dict[str, bytes] = {}
+        for answer in answers.values():
+            contents = answer.body.get("contents")
+            self._contents |= _bytes(contents) if isinstance(contents, dict) else {}
+
+    def rows(self) -> Iterator[Row]:
+        for item, answer in self._answers.items():
+            name = item.partition(" ")[0]
+            if item and item == name:
+                yield from self._of_kfunc(answer)
+            elif item and name not in self._answers:
+                yield self._of_run(item)
+
+    def _of_kfunc(self, answer: Answer) -> Iterator[Row]:
+        probe, item = self._probe, answer.item
+        try:
+            sweep = _Sweep.model_validate(answer.body) if not answer.failed else None
+        except ValidationError as error:
+            yield _row(probe, item, NO_ANSWER, nonsense(error))
+            return
+        if sweep is None:
+            yield _row(probe, item, NO_ANSWER, answer.failed)
+            return
+        if not sweep.right:
+            if permission(ERRNO["EINVAL"], sweep.why).state is State.NOT_ALLOWED:
+                return  # the census says that
+            yield _row(probe, item, UNDERIVED, verdict_line(sweep.why) or sweep.why)
+            return
+        for label, (errno, log) in sweep.calls.items():
+            subject = f"{item} {label}"
+            yield self._refused(subject, errno, log) if errno else self._of_run(subject, sweep)
+
+    def _refused(self, subject: str, errno: int, log: str) -> Row:
+        if errno < 0:
+            return _row(self._probe, subject, UNDERIVED, verdict_line(log) or log)
+        if trouble := platform_trouble(errno, log):
+            return _row(self._probe, subject, NO_ANSWER, trouble)
+        return _row(self._probe, subject, REFUSED, verdict_line(log) or errno_words(errno, ""))
+
+    def _of_run(self, subject: str, sweep: _Sweep | None = None) -> Row:
+        row = self._ran(subject)
+        return self._with_source(row, sweep) if sweep and row.verdict is Verdict.BROKEN else row
+
+    def _ran(self, subject: str) -> Row:
+        probe, place = self._probe, f"{self._probe}:{subject}"
+        answer = self._answers.get(subject, _UNANSWERED)
+        if crash := next((it for it in self._result.crashes if it.probe == place), None):
+            return _finding(probe, subject, DIED, crash.cause or CRASHED, crashed=True)
+        if splat := _splat(self._result, place):
+            return _finding(probe, subject, SPLAT, splat.title)
+        if answer is _UNANSWERED and self._not_run:
+            return _row(probe, subject, NOT_RUN, self._not_run)
+        if answer is _UNANSWERED or answer.failed:
+            return _row(probe, subject, NO_ANSWER, answer.failed or self._result.cause or "it was not run")
+        try:
+            run = _Run.model_validate(answer.body)
+        except ValidationError as error:
+            return _row(probe, subject, NO_ANSWER, nonsense(error))
+        if run.refused:
+            return self._refused(subject, *run.refused)
+        returned = ", ".join(f"{name}: {_returned(once.ret)}" for name, once in run.runs.items())
+        details = {"returned": returned or f"its process was ended by signal {run.killed}"}
+        wrote = {(what, at) for once in run.runs.values() for what, at in once.wrote}
+        if wrote:
+            what, first = min(wrote, key=lambda it: it[1])
+            cause = f"{len(wrote)} bytes from {first} behind what it was given as {what}"
+            return _finding(probe, subject, WROTE, cause, details=details)
+        if run.grew:
+            name, by = max(run.grew.items(), key=lambda it: it[1])
+            cause = f"{by} objects of {name} more after {run.calls} calls"
+            return _finding(probe, subject, GREW, cause, details=details)
+        if run.runs and all(once.ret is None for once in run.runs.values()):
+            return _row(probe, subject, UNREACHED, "nothing gave it the object that it needs", details)
+        return replace(_row(probe, subject, SURVIVED, "", details), answer=details["returned"])
+
+    def _with_source(self, row: Row, sweep: _Sweep) -> Row:
+        cell, (kfunc, _, label) = self._result.cell, row.subject.partition(" ")
+        if label not in sweep.accepted:
+            return row
+        title = f"{row.subject}: {row.state} on {cell.kernel.version} ({cell.arch})"
+        program = sweep.accepted[label][1]
+        written = source(program, {kfunc: "", **sweep.prototypes}, self._contents, row.type, title)
+        return replace(row, details={**row.details, "program": written})
 
 
-def _of_run(result: CellResult, probe: str, subject: str, answer: Answer | None) -> Row:
-    place = f"{probe}:{subject}"
-    if crash := next((it for it in result.crashes if it.probe == place), None):
-        return _finding(probe, subject, DIED, crash.cause or CRASHED, crashed=True)
-    if splat := _splat(result, place):
-        return _finding(probe, subject, SPLAT, splat.title)
-    if answer is None or answer.failed:
-        return _row(probe, subject, NO_ANSWER, answer.failed if answer else result.cause or "it was not run")
+_UNANSWERED = Answer(kind=NAME, probe=NAME)
+
+
+def _bytes(contents: Mapping[str, JsonValue]) -> dict[str, bytes]:
     try:
-        run = _Run.model_validate(answer.body)
-    except ValidationError as error:
-        return _row(probe, subject, NO_ANSWER, nonsense(error))
-    returned = ", ".join(f"{name}: {_returned(once.ret)}" for name, once in run.runs.items())
-    details = {"returned": returned or f"its process was ended by signal {run.killed}"}
-    wrote = {(what, at) for once in run.runs.values() for what, at in once.wrote}
-    if wrote:
-        what, first = min(wrote, key=lambda it: it[1])
-        cause = f"{len(wrote)} bytes from {first} behind what it was given as {what}"
-        return _finding(probe, subject, WROTE, cause, details=details)
-    if run.grew:
-        name, by = max(run.grew.items(), key=lambda it: it[1])
-        return _finding(probe, subject, GREW, f"{by} objects of {name} more after 256 calls", details=details)
-    if run.runs and all(once.ret is None for once in run.runs.values()):
-        return _row(probe, subject, UNREACHED, "nothing gave it the object that it needs", details)
-    return replace(_row(probe, subject, SURVIVED, "", details), answer=details["returned"])
+        return {what: bytes.fromhex(str(digits)) for what, digits in contents.items()}
+    except ValueError:
+        return {}
 
 
 def _splat(result: CellResult, place: str) -> Splat | None:

@@ -1,0 +1,231 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""Runs calls at the edge: with memory filled in several ways, between bytes that must not change, and then so often
+that it shows which of the kernel's slabs grow. What is called may end its caller: all of it happens in a child.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from itertools import combinations
+from sys import byteorder
+
+from . import NoAnswer
+from .calls import AREA, RESULT, VALUE
+from .fastjson import encode, scan
+from .libbpf import PACKET, errno_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from .boundaries import Sweep
+    from .calls import Program
+    from .libbpf import Libbpf
+
+    Answer = dict[str, object]
+
+_KEY = bytes(4)
+_FILL = 0xA5  # of what must not change
+_OFTEN, _SURE = 64, 1024  # runs
+_STEP_S, _REST_S = 0.2, 3.0  # for what the kernel frees later
+_FILLINGS = (("zeros", 0), ("ones", 0xFF), ("found", None))
+_CANDIDATES = (-1, 1, 2, 6, 17)  # of a number in a structure that a call takes; the last two are protocols
+_TOLD = 64  # bytes that changed
+
+
+class Runs:
+    """Of calls that a sweep found."""
+
+    def __init__(self, libbpf: Libbpf, sweep: Sweep) -> None:
+        self._libbpf, self._map, self._sweep = libbpf, sweep.map, sweep
+        self._buffer = ctypes.create_string_buffer(VALUE)
+        self._packet = PACKET
+        self._contents: dict[str, bytes] = {}  # that let a call succeed, by what the memory is for
+        self._free: set[str] = set()  # of those, where anything did: objects of two runs then differ
+        self._made = 0  # values
+        self._tried: set[str] = set()  # kfuncs
+        self._child = 0
+
+    def impossible(self) -> str:
+        """Why the kernel cannot run programs of this type for a test; empty when it can, as the map shows."""
+        why = ""
+        for packet in (PACKET, b""):
+            self._packet = packet
+            try:
+                fd = self._sweep.load({"areas": [], "slots": [], "body": [["note", None]]})
+                reached = self._once(fd, [], bytearray(VALUE))["reached"]
+                os.close(fd)
+                if reached:
+                    return ""
+                why = "a test run does not run it"
+            except NoAnswer as error:
+                why = str(error)
+        return why
+
+    # --- the child
+
+    def run(self, calls: Sequence[tuple[str, Program]], number: int) -> Answer:
+        """As `_run` answers about one of the calls, which are always the same; `killed`: by which signal it ended.
+
+        Raises NoAnswer.
+        """
+        if not self._child:
+            self._start(calls)
+        os.write(self._to_child, b"%d\n" % number)
+        said = self._from_child.readline()
+        if not said:
+            _, status = os.waitpid(self._child, 0)
+            os.close(self._to_child)
+            self._from_child.close()
+            self._child = 0
+            return {"runs": {}, "grew": {}, "calls": 0, "killed": -os.waitstatus_to_exitcode(status)}
+        answer: Answer = scan(said, 0)[0]
+        if "failed" in answer:
+            raise NoAnswer(str(answer["failed"]))
+        return answer
+
+    def _start(self, calls: Sequence[tuple[str, Program]]) -> None:
+        reading, self._to_child = os.pipe()
+        output, writing = os.pipe()
+        self._child = os.fork()
+        if not self._child:
+            os.close(self._to_child)
+            with open(reading, encoding="ascii") as file:
+                for line in file:
+                    try:
+                        answer = self._run(*calls[int(line)])
+                    except Exception as error:
+                        answer = {"failed": str(error)}
+                    os.write(writing, ("".join(encode(answer, 0)) + "\n").encode())
+            os._exit(0)
+        os.close(reading)
+        os.close(writing)
+        self._from_child = open(output, encoding="ascii")  # noqa: SIM115  as long as the child lives
+
+    def _run(self, kfunc: str, program: Program) -> Answer:
+        """`runs`: of each filling what the call returned, null when it was not reached, and the bytes behind the memory
+        that it was given which changed, as [what, offset behind its end]; `grew`: slabs that keep growing, by so many
+        objects in so many `calls`; `contents`: of its memory, that was found to let a call return an object."""
+        for name in {what.partition(" ")[0] for _, what in program["areas"]}:
+            self._let_succeed(name)
+        fd = self._sweep.load(program)
+        try:
+            values: dict[str, bytearray] = {}
+            for words, fill in _FILLINGS:
+                value = self._value(program, kfunc, fill)
+                if value not in values.values():
+                    values[words] = value
+            runs = {words: self._once(fd, program["areas"], value) for words, value in values.items()}
+            told = {
+                words: {"ret": once["ret"] if once["reached"] else None, "wrote": once["wrote"]}
+                for words, once in runs.items()
+            }
+            grew = self._growing(fd, bytes(self._value(program, kfunc))) if _reached(runs) else {}
+            contents = {what: self._contents[what].hex() for _, what in program["areas"] if what in self._contents}
+            return {"runs": told, "grew": grew, "calls": _SURE, "contents": contents}
+        finally:
+            os.close(fd)
+
+    def _value(self, program: Program, kfunc: str, fill: int | None = None) -> bytearray:
+        """Of the map: what the call itself is given is filled; None, and for the calls that it needs: as was found."""
+        value = bytearray(bytes(RESULT) + bytes([_FILL]) * (VALUE - RESULT))
+        self._made += 1
+        for number, (size, what) in enumerate(program["areas"], 1):
+            content = self._contents.get(what, b"")
+            if what.startswith(f"{kfunc} "):
+                content = content if fill is None else bytes([fill]) * size
+            elif what in self._free:
+                content = self._made.to_bytes(4, byteorder)
+            value[AREA * number : AREA * number + size] = content[:size].ljust(size, b"\0")
+        return value
+
+    def _once(self, fd: int, areas: Sequence[tuple[int, str]], value: bytearray, repeat: int = 0) -> dict[str, Any]:
+        """Raises NoAnswer."""
+        self._libbpf.c.bpf_map_update_elem(self._map, _KEY, bytes(value), 0)
+        failed, _ = self._libbpf.test_run(fd, self._packet, repeat)
+        if failed:
+            raise NoAnswer(f"the program was not run: {errno_name(failed)}")
+        self._libbpf.c.bpf_map_lookup_elem(self._map, _KEY, self._buffer)
+        after = self._buffer.raw
+        wrote = []
+        for number, (size, what) in enumerate(areas, 1):
+            first, end = AREA * number + size, AREA * (number + 1)
+            if after[first:end] != value[first:end]:
+                wrote += [[what, at - first] for at in range(first, end) if after[at] != value[at]]
+        ret = int.from_bytes(after[:8], byteorder, signed=True)
+        return {"ret": ret, "reached": any(after[8:RESULT]), "wrote": wrote[:_TOLD]}
+
+    def _let_succeed(self, name: str) -> None:
+        """Look, once, for what must be in the memory that a kfunc is given so that it returns an object."""
+        if name in self._tried:
+            return
+        self._tried.add(name)
+        fields = self._sweep.fields(name)
+        program = self._sweep.right(name) if fields else None
+        if program is None:
+            return
+        fd = self._sweep.load(program)
+        try:
+            settings = [(field, value) for field in fields for value in _CANDIDATES]
+            for some in [(), *((one,) for one in settings), *combinations(settings, 2)]:
+                value = self._value(program, name)
+                for number, (size, what) in enumerate(program["areas"], 1):
+                    for (where, offset, room), setting in some:
+                        if where == what and offset + room <= size:
+                            packed = (setting & (1 << 8 * room) - 1).to_bytes(room, byteorder)
+                            value[AREA * number + offset : AREA * number + offset + room] = packed
+                if self._once(fd, (), value)["ret"]:
+                    for number, (size, what) in enumerate(program["areas"], 1):
+                        self._contents[what] = bytes(value[AREA * number : AREA * number + size])
+                        self._free |= set() if any(self._contents[what]) else {what}
+                    return
+        finally:
+            os.close(fd)
+
+    # --- slabs
+
+    def _growing(self, fd: int, value: bytes) -> dict[str, int]:
+        """The slabs that hold about one object more for each run, and again, also after a rest."""
+        before = _slabs()
+        after = self._often(fd, value, _OFTEN)
+        names = _growth(before, after, _OFTEN, after)
+        if not names:
+            return {}
+        more = self._often(fd, value, _SURE)
+        end = time.monotonic() + _REST_S
+        while (grew := _growth(after, more, _SURE, names)) and time.monotonic() < end:
+            time.sleep(_STEP_S)
+            more = _slabs()
+        return grew
+
+    def _often(self, fd: int, value: bytes, runs: int) -> dict[str, int]:
+        """The slabs after so many runs."""
+        if self._packet:
+            self._once(fd, (), bytearray(value), runs)
+        for _ in range(0 if self._packet else runs):
+            self._libbpf.test_run(fd, self._packet)
+        return _slabs()
+
+
+def _reached(runs: Mapping[str, Mapping[str, Any]]) -> bool:
+    return any(once["reached"] for once in runs.values())
+
+
+def _growth(before: Mapping[str, int], after: Mapping[str, int], runs: int, names: Iterable[str]) -> dict[str, int]:
+    """Of these slabs those that hold nearly an object more for each run."""
+    return {name: by for name in names if (by := after.get(name, 0) - before.get(name, 0)) >= runs * 0.9}
+
+
+def _slabs() -> dict[str, int]:
+    """Objects in use, by the slab's name. Empty where the kernel does not tell."""
+    try:
+        with open("/proc/slabinfo", encoding="ascii") as file:
+            rows = [line.split(None, 2)[:2] for line in file.readlines()[2:]]
+    except OSError:
+        return {}
+    return {name: int(count) for name, count in rows}
