@@ -193,7 +193,7 @@ def _ask_everything(
             if not record.is_over(deadline) and (not known or deadline.expired):
                 raise
         if record.done or record.is_over(deadline):
-            record.end(Outcome.RAN, "" if record.done else f"its {cell.limits.cell_s:.0f} s were over (limits: cell_s)")
+            record.end(Outcome.RAN, "" if record.done else f"its {cell.limits.cell_s:g} s were over (limits: cell_s)")
             return
     record.end(Outcome.RAN, f"gave up after {_MAX_BOOTS} boots")
 

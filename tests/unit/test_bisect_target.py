@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from runner.bisect.target import Target, find
+from runner.bisect.target import CRASHED, Target, find
 from runner.errors import UserError
 from runner.model import AskedCell, Crash, Outcome
 from runner.model.version import KernelVersion
 from runner.probes import Expectations
+from runner.probes.boundaries import BoundariesEntry
 from runner.probes.commands.written import CommandEntry
+from runner.probes.files import ProbeFile
 from tests.samples import ROOT
 from tests.unit import agent_samples as samples
 from tests.unit.test_commands_judge import BAD, GOOD
@@ -171,3 +173,17 @@ def test_other_files_of_a_command_are_another_question(commands: Expectations) -
     host = ask.model_copy(update={"body": {**ask.body, "settings": {"results": "tap"}}})
     asked = [AskedCell(asks=(it,), modules=(), programs={}) for it in (ask, host, others)]
     assert [one.was_asked(it, OLD) for it in (*asked, None)] == [True, True, False, False]
+
+
+def test_a_call_at_the_edge_is_asked_about_alone_of_kernels_with_other_calls_too() -> None:
+    entry = BoundariesEntry(boundaries=("bpf_skb_ct_*",))
+    edges = Expectations.made(ROOT, (ProbeFile("entry-0", entry),))
+    found = find("boundaries:tc/bpf_skb_ct_alloc opts of 4 bytes", edges)
+    assert found.question.subject == "bpf_skb_ct_alloc opts of 4 bytes"
+    (ask,) = found.asks(NEW, fully=True)
+    assert (ask.probe, ask.only, ask.careful) == ("boundaries:tc", "bpf_skb_ct_alloc opts of 4 bytes", True)
+    crash = Crash(probe="boundaries:tc:bpf_skb_ct_alloc opts of 4 bytes", cause="Oops", oops="")
+    result = samples.result("6.12.117").model_copy(update={"crashes": (crash,)})
+    assert found.read(result).answer == CRASHED
+    with pytest.raises(UserError):
+        find("boundaries:tc/bpf_skb_ct_alloc opts of 4 bytes", expectations())

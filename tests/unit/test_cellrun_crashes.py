@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -229,3 +230,22 @@ def test_an_answer_of_a_kernel_that_is_stuck_does_not_count(tmp_path: Path) -> N
     assert failed(result) == {"claim-1:tc": "the kernel hangs: rcu: INFO: rcu_sched self-detected stall on CPU"}
     assert [(splat.kind, splat.probe) for splat in result.splats] == [("stuck", "claim-1:tc")]
     assert answered(result) == EVERYTHING - {"claim-1:tc"}
+
+
+def test_of_what_is_asked_item_by_item_the_answers_count_when_the_time_is_over(tmp_path: Path) -> None:
+    cell = fakes.cell()
+    cell = cell.model_copy(update={"limits": cell.limits.model_copy(update={"cell_s": 0.05})})
+
+    def slow(place: str, *_: int) -> GuestSilent | str:
+        time.sleep(0.02)
+        return SILENT if place == "census:tc:bpf_5" else ""
+
+    def ran(*, careful: bool) -> CellResult:
+        asks = tuple(ask.model_copy(update={"careful": careful}) for ask in CENSUS)
+        machine = fakes.FakeMachine(boot=Guests(slow).boot)
+        return run_cell(CellOrder(cell=cell, asks=asks, modules=()), {}, machine, tmp_path, lambda phase, note: None)
+
+    result = ran(careful=True)
+    assert (result.outcome, result.cause) == (Outcome.RAN, "its 0.05 s were over (limits: cell_s)")
+    assert answered(result) == {f"census:tc:bpf_{n}" for n in range(5)}
+    assert ran(careful=False).outcome is Outcome.LOST
