@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -185,3 +186,12 @@ def test_a_type_that_cannot_be_run_is_said() -> None:
     whole = answer("", {"not_run": "ENOTSUPP"})
     row = rows(whole)["bpf_x right"]
     assert (row.state, row.cause) == (NOT_RUN, "ENOTSUPP")
+
+
+def test_a_type_of_which_no_program_loads_is_said_and_is_missed_of_tc_and_xdp_alone() -> None:
+    result: CellResult = samples.result(samples.CELLS[0])
+    failed = answer("", failed="the kernel does not know this program type")
+    (row,) = KIND.judge(result.model_copy(update={"answers": (failed,)}), KIND.load(ROOT, []), ())
+    assert (row.state, row.cause) == (NO_ANSWER, "the kernel does not know this program type")
+    assert KIND.is_due(row)
+    assert not KIND.is_due(dataclasses.replace(row, type="netfilter"))

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue, StringConstraints
 
-from runner.model import Answer, Ask, CellResult, Mark, Plain, ProgType, Row, StateWord
+from runner.model import NETWORK_TYPES, Answer, Ask, CellResult, Mark, Plain, ProgType, Row, StateWord
 from runner.model.version import KernelVersion
 from runner.probes.boundaries.judge import (
     FINDINGS,
@@ -66,6 +66,7 @@ class Boundaries(Kind[Known]):
     )
     entry = BoundariesEntry
     steady = False
+    due = frozenset(NETWORK_TYPES)  # some kernels lack some of the other types
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
         entries = [file.written for file in files if isinstance(file.written, BoundariesEntry)]

@@ -89,6 +89,8 @@ class _Judge:
             self._contents |= _bytes(contents) if isinstance(contents, dict) else {}
 
     def rows(self) -> Iterator[Row]:
+        if whole := self._answers.get("", _UNANSWERED).failed:
+            yield _row(self._probe, "all calls", NO_ANSWER, whole)
         for item, answer in self._answers.items():
             name = item.partition(" ")[0]
             if item and item == name:
