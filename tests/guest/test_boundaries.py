@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from tests.guest.conftest import Project, exported
+from tests.integration.test_object_files import build
 
 MATRIX = """\
 kernels: [{debian: trixie, series: "6.12"}]
@@ -27,3 +28,7 @@ def test_a_call_that_brings_the_kernel_down_is_found_and_costs_no_other_one(proj
     assert rows["bpf_skb_ct_lookup opts of 8 bytes"]["state"] == "survived"
     assert rows["bpf_ct_release nfct NULL"]["state"] == "refused"
     assert not [subject for subject, row in rows.items() if row["state"] == "no answer"]
+
+    build(rows[NULL]["program"], project.root / "null.bpf.o")
+    done = project.runner("load", "null.bpf.o", "--kernel", "6.12", "--arch", "x86_64")
+    assert done.returncode == 0, "the verifier accepts the program as C, too: " + done.stdout + done.stderr
