@@ -63,6 +63,7 @@ class Mirrors:
 def find_mirrors(*, deadline: Deadline, environ: Mapping[str, str] = os.environ) -> Mirrors:
     """$RUNNER_MIRROR and $RUNNER_SECURITY_MIRROR, else what the host's own apt uses for Debian.
 
+    Security updates are looked for beside the mirror, in NAME-security, if neither names a mirror of them.
     Raises InfraError when neither names a mirror, UserError when a variable is no address.
     """
     for variable in (MIRROR_VARIABLE, SECURITY_VARIABLE):
@@ -76,7 +77,8 @@ def find_mirrors(*, deadline: Deadline, environ: Mapping[str, str] = os.environ)
         main, security = main or found.main, security or found.security
     if not main:
         raise InfraError("this host's apt names no Debian mirror", hint=f"set {MIRROR_VARIABLE} to the address of one")
-    return Mirrors(main.rstrip("/"), security.rstrip("/"), transport(deadline=deadline))
+    main = main.rstrip("/")
+    return Mirrors(main, security.rstrip("/") or f"{main}-security", transport(deadline=deadline))
 
 
 def transport(*, deadline: Deadline) -> str:

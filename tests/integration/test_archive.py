@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -177,3 +178,14 @@ def test_the_user_names_the_mirrors() -> None:
     found = find_mirrors(deadline=Deadline.after(20, "limit"), environ=environ)
     assert found.of("trixie") == "http://one.example/debian"
     assert found.of("trixie-security") == "http://two.example/sec"
+
+
+def test_security_updates_are_looked_for_beside_the_only_mirror_that_apt_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, said in (("apt-get", "'http://one.example/debian/dists/trixie/InRelease' file 0 "), ("apt-config", "")):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{said}"\n')
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    found = find_mirrors(deadline=soon(), environ={})
+    assert found.of("trixie-security") == "http://one.example/debian-security"
