@@ -16,14 +16,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from runner.cli import EXIT_INTERRUPTED
+from runner.cli.steps import time_text
 from runner.engine.fleet import Fleet, this_machine_alone
 from runner.engine.interrupts import handled, signal_workers
 from runner.engine.plan import Phase, Plan, Progress, RunEnd, Sink
@@ -39,7 +42,8 @@ from runner.reports.summary import Totals, differing
 from runner.text import printable
 
 _SHOW_CURSOR = b"\x1b[?25h"
-_ACTIVE = (Phase.PREPARING, Phase.BOOTING, Phase.PROBING)
+_BOOTED = (Phase.BOOTING, Phase.PROBING)
+_ACTIVE = (Phase.PREPARING, *_BOOTED)
 
 
 @contextmanager
@@ -98,18 +102,56 @@ def _end_at_once() -> None:
 # --- sinks that show a run ------------------------------------------------------------------------------------------
 
 
+@dataclass(slots=True)
+class _Shown:
+    """Where a cell is. Times are seconds since the display began; `known_s` is what the cell took the last time."""
+
+    at: Progress
+    known_s: float | None
+    since_s: float = 0.0  # in this phase
+    step_s: float = 0.0  # in this step
+    booted_s: float | None = None  # it left its preparation; None: not yet
+
+    def enter(self, progress: Progress, now_s: float) -> bool:
+        """Returns whether it is another phase or step than before."""
+        before, self.at = self.at, progress
+        if before.phase is not progress.phase:
+            self.since_s = now_s
+        if progress.phase in _BOOTED and self.booted_s is None:
+            self.booted_s = now_s
+        new = (before.phase, before.note) != (progress.phase, progress.note)
+        self.step_s = now_s if new else self.step_s
+        return new
+
+    def ahead(self, now_s: float) -> tuple[float, float] | None:
+        """The part that is done, from 0 to 1, and the seconds that are left: of its step, or of its boot."""
+        if (part := self.at.part) and part < 1:
+            return part, (now_s - self.step_s) * (1 - part) / part
+        if self.booted_s is None or not self.known_s or (ran_s := now_s - self.booted_s) >= self.known_s:
+            return None
+        return ran_s / self.known_s, self.known_s - ran_s
+
+
 class Display(Sink):
     """A sink: a live board on a terminal, plain lines elsewhere. `describe` says in a few words what came of a cell."""
 
-    def __init__(self, console: Console, describe: Callable[[CellResult], str]) -> None:
+    def __init__(
+        self, console: Console, describe: Callable[[CellResult], str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._console = console
         self._describe = describe
-        self._cells: dict[str, tuple[Progress, float]] = {}  # where each is, and since when; in the order of the matrix
+        self._clock = clock
+        self._cells: dict[str, _Shown] = {}  # in the order of the matrix
+        self._took_s: list[float] = []  # what cells took, without their preparation
         self._live = Live(self, console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def began(self, plan: Plan, /) -> None:
-        self._began = time.monotonic()
-        self._cells = {it.cell.id: (Progress(cell_id=it.cell.id, phase=Phase.WAITING), 0.0) for it in plan.orders}
+        self._began, self._slots = self._clock(), plan.fleet.slots
+        self._cells = {
+            cell_id: _Shown(Progress(cell_id=cell_id, phase=Phase.WAITING), max(known.values(), default=None))
+            for cell_id in (order.cell.id for order in plan.orders)
+            for known in (plan.known_s.get(cell_id, {}),)
+        }
         self._width = max(map(len, self._cells), default=0)
         if any(it.cell.guest.network for it in plan.orders):
             told = "NETWORK: these guests reach all that this host does, and its own ports at 10.0.2.2"
@@ -122,20 +164,45 @@ class Display(Sink):
             self._live.stop()
 
     def __rich__(self) -> RenderableType:
-        """What is under way, and `3 waiting · 1 booting · 1 probing · 3 done · 24 s`."""
+        """What is under way, and `3 waiting · 1 booting · 1 probing · 3 done · 24 s · about 2 min left`."""
         now, table = self._elapsed_s, Table.grid(padding=(0, 2))
-        for at, since in self._cells.values():
-            if at.phase in _ACTIVE:
-                note, phase = Text(at.note, style="dim"), Text(at.phase, style="cyan")
-                table.add_row(" ", at.cell_id, phase, f"{now - since:4.0f} s", note)
-        number = Counter(at.phase for at, _ in self._cells.values())
+        for cell in self._cells.values():
+            if cell.at.phase in _ACTIVE:
+                ended = cell.at.part == 1.0
+                note, phase = Text("" if ended else cell.at.note, style="dim"), Text(cell.at.phase, style="cyan")
+                row: list[RenderableType] = [" ", cell.at.cell_id, phase, f"{now - cell.since_s:4.0f} s"]
+                if ahead := cell.ahead(now):
+                    row += [ProgressBar(total=1.0, completed=ahead[0], width=16), f"{time_text(ahead[1])} left", note]
+                else:
+                    row += ["", "", note]
+                table.add_row(*row)
+        number = Counter(cell.at.phase for cell in self._cells.values())
         counts = [f"{number[phase]} {phase}" for phase in Phase if number[phase]]
-        return Group(table, Text("  " + " · ".join([*counts, f"{now:.0f} s"]), style="dim"))
+        left_s = self._left_s(now)
+        left = [f"about {time_text(left_s)} left"] if left_s else []
+        return Group(table, Text("  " + " · ".join([*counts, f"{now:.0f} s", *left]), style="dim"))
+
+    def _left_s(self, now_s: float) -> float | None:
+        """What the cells that are not done will take, by what they took the last time, else by what others took.
+
+        None when neither is known of some cell.
+        """
+        usual = fmean(self._took_s) if self._took_s else None
+        each: list[float] = []
+        for cell in self._cells.values():
+            if cell.at.phase is not Phase.DONE:
+                if (takes := cell.known_s or usual) is None:
+                    return None
+                each.append(max(0.0, takes - (now_s - cell.booted_s if cell.booted_s is not None else 0.0)))
+        return max(sum(each) / self._slots, *each, 0.0)
 
     def progress(self, progress: Progress, /) -> None:
-        if progress.cell_id in self._cells:
-            self._cells[progress.cell_id] = (progress, self._elapsed_s)
-        if not self._live and progress.phase in _ACTIVE:
+        cell = self._cells.get(progress.cell_id)
+        new = cell.enter(progress, self._elapsed_s) if cell else True
+        if cell and progress.phase is Phase.DONE and cell.booted_s is not None:
+            self._took_s.append(self._elapsed_s - cell.booted_s)
+            cell.booted_s = None  # it may be repeated
+        if not self._live and progress.phase in _ACTIVE and (new or progress.part is None):
             self._line(progress.cell_id, progress.phase, progress.note)
 
     def result(self, result: CellResult, /) -> None:
@@ -155,7 +222,7 @@ class Display(Sink):
 
     @property
     def _elapsed_s(self) -> float:
-        return time.monotonic() - self._began
+        return self._clock() - self._began
 
     def _line(self, cell_id: str, phase: Phase, note: str) -> None:
         text = f"{self._elapsed_s:7.1f} s  {cell_id:<{self._width}}  {phase:<9}  {note}".rstrip()
@@ -168,6 +235,7 @@ class JsonLines(Sink):
 
         {"event": "cells", "cells": ["6.1.192-x86_64", ...]}
         {"event": "progress", "cell": ..., "phase": "booting", "note": ""}
+        {"event": "progress", "cell": ..., "phase": "preparing", "note": "fetching ...", "part": 0.25}
         {"event": "result", "cell": ..., "outcome": "ran", "cause": "", "attempts": 1, "timings": {...}, "summary": ...}
         {"event": "differs", "cell": ..., "of": [RUN, ...], "changed": [{"what": ..., "before": ..., "after": ...}]}
         {"event": "finished", "run": ..., "exit": 0, "cells": {"ran": 8}, "claims": {"holds": 1680}}
@@ -185,7 +253,8 @@ class JsonLines(Sink):
         self._say("cells", cells=[order.cell.id for order in plan.orders])
 
     def progress(self, progress: Progress, /) -> None:
-        self._say("progress", cell=progress.cell_id, phase=progress.phase, note=progress.note)
+        part = {} if progress.part is None else {"part": round(progress.part, 3)}
+        self._say("progress", cell=progress.cell_id, phase=progress.phase, note=progress.note, **part)
 
     def result(self, result: CellResult, /) -> None:
         known = result.model_dump(mode="json", include={"outcome", "cause", "attempts", "host", "accel", "timings"})

@@ -36,6 +36,7 @@ from runner.model.architecture import architecture, by_uname
 from runner.model.version import Versions
 from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.drawing import columns
+from runner.steps import step
 from runner.text import nearest
 
 app = group("List, pin, fetch and build kernels.", "kernels list --series 6.12")
@@ -122,7 +123,7 @@ def fetch(project: Project) -> None:
     for cell in cells:
         word = "cached" if have_kernel(cell.kernel, cache) else "fetched"
         deadline = project.limits.deadline("prepare_s")
-        with console.status(cell.id):
+        with step(cell.id):
             kernel = ensure_kernel(cell.kernel, cache, deadline=deadline)
             ensure_image(cell.image, cache, deadline=deadline)
         console.print(f"{cell.id:<28} {word:<8} {kernel.sha256[:12]}")

@@ -22,6 +22,7 @@ from rich.console import Console, RenderableType
 from typer.core import TyperGroup
 
 from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished, completion
+from runner.cli.steps import steps_shown
 from runner.errors import InfraError, UserError
 from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.findings import Ending, ending
@@ -170,7 +171,8 @@ def command(app: typer.Typer, name: str, example: str = "", *, takes_rest: bool 
                 words[word] = (
                     Project.at(given["matrix"]) if part is Project else part(**{it: given[it] for it in _fields(part)})
                 )
-            shown = body(**words)
+            with steps_shown(progress_console()):
+                shown = body(**words)
             if shown is not None:
                 shown.emit(given["format_"], given["output"])
                 raise Finished(shown.status)

@@ -9,10 +9,12 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 from runner.engine.interrupts import held
 from runner.engine.plan import Ended, OpenGuests, Phase, Plan, Progress, RunEnd, Sink
 from runner.model.architecture import architecture
+from runner.steps import heard
 
 
 def execute(plan: Plan, sinks: Sequence[Sink], *, guests: OpenGuests | None = None) -> RunEnd:
@@ -70,11 +72,12 @@ def _run_here(plan: Plan, sinks: Sequence[Sink], guests: OpenGuests) -> Ended:
     for order in plan.orders:
         cell_id, payload = order.cell.id, plan.payload[architecture(order.cell.arch).byte_order]
 
-        def tell(phase: Phase, note: str, *, cell_id: str = cell_id) -> None:
+        def tell(phase: Phase, note: str, part: float | None = None, *, cell_id: str = cell_id) -> None:
             for sink in sinks:
-                sink.progress(Progress(cell_id=cell_id, phase=phase, note=note))
+                sink.progress(Progress(cell_id=cell_id, phase=phase, note=note, part=part))
 
-        result = run_cell(order, payload, machine, plan.folder / cell_id, tell, guests=guests)
+        with heard(partial(tell, Phase.PREPARING)):
+            result = run_cell(order, payload, machine, plan.folder / cell_id, tell, guests=guests)
         for sink in sinks:
             sink.result(result)
     return Ended.COMPLETE

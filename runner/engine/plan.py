@@ -108,11 +108,12 @@ class WorkerOrders(Sent):
 
 
 class Progress(Plain):
-    """A cell entered a phase."""
+    """A cell entered a phase, or a step of one, or came further in it."""
 
     cell_id: str
     phase: Phase
     note: str = ""
+    part: float | None = None  # of the step that `note` names, from 0 to 1
 
 
 class Delivery(Sent):

@@ -31,6 +31,7 @@ from runner.engine.plan import (
 )
 from runner.engine.scheduling import TURN, item_id
 from runner.model.architecture import architecture
+from runner.steps import heard
 
 _CONSOLES = "consoles-"  # and the worker's process id
 
@@ -49,7 +50,10 @@ class CellItem(pytest.Item):
 
         orders, machine, cell = self.plugin.orders, self.plugin.machine, self.order.cell
         payload = orders.payload[architecture(cell.arch).byte_order]
-        with console_folder(orders, cell.id, machine) as folder:
+        with (
+            console_folder(orders, cell.id, machine) as folder,
+            heard(lambda step, part: self._tell(Phase.PREPARING, step, part)),
+        ):
             result = run_cell(self.order, payload, machine, folder, self._tell)
         if orders.host:
             result = result.model_copy(update={"host": orders.host})
@@ -63,8 +67,8 @@ class CellItem(pytest.Item):
         """What this program itself did wrong."""
         return "".join(traceback.format_exception(excinfo.value))
 
-    def _tell(self, phase: Phase, note: str) -> None:
-        delivery = Delivery(progress=Progress(cell_id=self.order.cell.id, phase=phase, note=note))
+    def _tell(self, phase: Phase, note: str, part: float | None = None) -> None:
+        delivery = Delivery(progress=Progress(cell_id=self.order.cell.id, phase=phase, note=note, part=part))
         report = pytest.TestReport(
             nodeid=self.nodeid,
             location=self.location,

@@ -24,6 +24,7 @@ from runner.kernels.registry import ContainerImage
 from runner.model import Image, ImagePin, Package, WantedImage
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.deadline import Deadline
+from runner.steps import step
 from runner.store import Store, StoredTree, key_of
 
 log = logging.getLogger(__name__)
@@ -114,7 +115,8 @@ def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: boo
         files = Archive(cache).download(packages, pin.arch, debs, deadline=deadline)
         interpreter = Interpreter.of(pin, cache, deadline=deadline)
         fetched = time.monotonic()
-        build_image(pin, files, interpreter, tree, deadline=deadline)
+        with step(f"building the image {pin.suite} for {pin.arch}"):
+            build_image(pin, files, interpreter, tree, deadline=deadline)
         log.info(
             "image %s for %s: fetched in %.1f s, built in %.1f s",
             pin.suite,

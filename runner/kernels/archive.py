@@ -26,11 +26,20 @@ from urllib.parse import quote, unquote, urlsplit
 from runner.caches import FULL_DISK_HINT, need_space
 from runner.errors import InfraError, UserError
 from runner.kernels.aptroot import AptRoot, Repository
-from runner.kernels.mirrors import IMAGE_SUITES, KEYRING, MIRROR_VARIABLE, Mirrors, find_mirrors, transport
+from runner.kernels.mirrors import (
+    IMAGE_SUITES,
+    KEYRING,
+    MIRROR_VARIABLE,
+    SECURITY_VARIABLE,
+    Mirrors,
+    find_mirrors,
+    transport,
+)
 from runner.model import Package
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.process import run
+from runner.steps import filling, step
 from runner.store import write_atomically
 
 if TYPE_CHECKING:
@@ -90,8 +99,11 @@ class Archive:
             self._need_lists(todo, deadline)
             return
         roots = [self._root(suite, arch, deadline) for suite, arch in todo]
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            notices = set(pool.map(lambda root: root.update(deadline, max_age_s), roots))
+        notices = set()
+        with step("package lists", len(roots)) as reach, ThreadPoolExecutor(_AT_ONCE) as pool:
+            for number, notice in enumerate(pool.map(lambda root: root.update(deadline, max_age_s), roots), start=1):
+                notices.add(notice)
+                reach(number)
         for notice in sorted(notices - self._told):
             log.warning("%s", notice)
         self._told |= notices
@@ -190,7 +202,8 @@ class Archive:
             return replace(self._other, transport=self._transport)
         if self._known is None:
             self._known = find_mirrors(deadline=deadline)
-        return Repository(self._known.of(suite), ("main",), KEYRING, self._known.transport, MIRROR_VARIABLE)
+        variable = SECURITY_VARIABLE if suite.endswith("-security") else MIRROR_VARIABLE
+        return Repository(self._known.of(suite), ("main",), KEYRING, self._known.transport, variable)
 
     def _root(self, suite: str, arch: str, deadline: Deadline) -> AptRoot:
         its = self._repository(suite, deadline)
@@ -250,7 +263,9 @@ def _fetch(root: AptRoot, packages: list[Package], into: Path, deadline: Deadlin
     with tempfile.TemporaryDirectory(prefix=".download-", dir=into) as name:
         folder = Path(name)
         wanted = [f"{package.name}={package.version}" for package in packages]
-        done = root.apt("apt-get", "-qq", "download", *wanted, deadline=deadline, cwd=folder, check=False)
+        size = sum(package.size_bytes for package in packages)
+        with filling(folder, f"fetching {size >> 20} MiB of packages", size):
+            done = root.apt("apt-get", "-qq", "download", *wanted, deadline=deadline, cwd=folder, check=False)
         left, faults = [], []
         for package in packages:
             file = folder / _file_name(package)

@@ -24,6 +24,7 @@ from runner import __version__
 from runner.errors import InfraError, UserError
 from runner.model import PinnedFile
 from runner.model.deadline import Deadline
+from runner.steps import step
 
 if TYPE_CHECKING:
     import email.message
@@ -133,13 +134,18 @@ class WebServer:
     def _write(self, path: str, part: Path, size_bytes: int, deadline: Deadline) -> str:
         """The digest of what came. Reading stops behind the size that is expected."""
         digest, length = hashlib.sha256(), 0
-        with self._answer("GET", path, deadline) as answer, _written(part) as write:
+        with (
+            self._answer("GET", path, deadline) as answer,
+            _written(part) as write,
+            step(f"fetching {path.rpartition('/')[2]}", _length(answer) or 0) as reach,
+        ):
             for chunk in _chunks(answer, deadline):
                 length += len(chunk)
                 if length > size_bytes:
                     raise InfraError(f"{self._url(path)} is longer than the {size_bytes} bytes that it should have")
                 digest.update(chunk)
                 write(chunk)
+                reach(length)
         return digest.hexdigest()
 
     @contextmanager

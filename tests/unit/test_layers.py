@@ -18,7 +18,7 @@ from tests.unit.sources import PACKAGE, nodes
 
 # Lowest first. A module may import from its own layer and those before it, without cycles between modules or packages.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "model", "process", "caches", "userfile", "yamlfile", "text"}),
+    frozenset({"errors", "model", "process", "caches", "userfile", "yamlfile", "text", "steps"}),
     frozenset({"store", "probes", "guest"}),
     frozenset({"kernels", "results"}),
     frozenset({"images"}),
