@@ -15,13 +15,14 @@ import fcntl
 import os
 import resource
 import select
+import sys
 import zlib
 from time import monotonic, sleep
 
 from . import NoAnswer, container
 from .bring import bring
 from .fastjson import encode, scan
-from .guest import allow_huge_pages, ip, load_modules, read, write
+from .guest import allow_huge_pages, load_modules, read, write
 from .mounts import FILE_SYSTEMS, NETWORK, mount, prepare
 from .payload import PAYLOAD, lay
 
@@ -56,6 +57,7 @@ _SETPIPE_SZ, _PIPE = 1031, 1 << 20  # F_SETPIPE_SZ, bytes
 _REST_S = 0.01  # so that what is printed comes in large pieces: under emulation each costs a millisecond and more
 _NEWNS, _NEWCGROUP, _NEWNET = 0x00020000, 0x02000000, 0x40000000
 _PRIVATE = 1 << 18 | 16384  # MS_PRIVATE, MS_REC
+_AF_INET, _SOCK_DGRAM, _SIOCSIFFLAGS, _UP, _IFNAMSIZ, _IFREQ_BYTES = 2, 2, 0x8914, 1, 16, 40
 _SIGKILL, _IGNORED = 9, (13, 25)  # SIGPIPE and SIGXFSZ: Python ignores them, and what is ignored stays so
 _FILES = (1024, 524288)  # soft and hard limit of open files, as systemd sets them
 _CGROUPS, _CGROUP = "/sys/fs/cgroup", "/sys/fs/cgroup/command"
@@ -235,6 +237,9 @@ class Command:
         """Keep what it prints until it ended, or reached a limit: its exit status (negative: a signal), which limit."""
         poll = select.poll()
         poll.register(output, select.POLLIN)
+        end = _end_of(child)
+        if end >= 0:
+            poll.register(end, select.POLLIN)
         heard = beat = begun
         status, why, held = None, "", True  # held: somebody has its output
         until = begun + 2 * self._wanted["timeout_s"] + _LAST_S  # after that it does not even die
@@ -248,7 +253,10 @@ class Command:
                 if status is not None:
                     until = now + (_LAST_S if held else 0)
                     _kill(child, cgroup)
-            if poll.poll(_LOOK_MS):
+                    if end >= 0:
+                        poll.unregister(end)
+                    continue
+            if output in dict(poll.poll(_LOOK_MS)):
                 if now - heard < _REST_S:
                     sleep(_REST_S)
                 chunk = os.read(output, _PIPE)
@@ -324,7 +332,17 @@ def _isolate(*, own_network: bool) -> None:
     _unshare(_NEWNS | (_NEWNET if own_network else 0))
     mount("none", "/", "", _PRIVATE)
     if own_network:
-        ip("link set lo up")
+        _start_loopback()
+
+
+def _start_loopback() -> None:
+    """As `ip link set lo up` does, netdevice(7), without another process. Raises OSError."""
+    request = b"lo".ljust(_IFNAMSIZ, b"\0") + _UP.to_bytes(2, sys.byteorder)
+    endpoint = ctypes.CDLL(None).socket(_AF_INET, _SOCK_DGRAM, 0)  # Python's module of sockets is dear
+    try:
+        fcntl.ioctl(endpoint, _SIOCSIFFLAGS, request.ljust(_IFREQ_BYTES, b"\0"))
+    finally:
+        os.close(endpoint)
 
 
 def _mount_own(*, new_sys: bool) -> None:
@@ -360,6 +378,14 @@ def _kill(child: int, cgroup: int) -> None:
             os.killpg(child, _SIGKILL)
         except ProcessLookupError:
             return
+
+
+def _end_of(child: int) -> int:
+    """A descriptor that is ready when the process has ended; -1 before v5.3."""
+    try:
+        return os.pidfd_open(child)
+    except OSError:
+        return -1
 
 
 def _status(child: int) -> int | None:

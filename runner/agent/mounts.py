@@ -12,7 +12,6 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,11 +42,14 @@ def prepare() -> dict[str, str]:
 
 def _steps() -> Iterator[tuple[str, Callable[[], None]]]:
     there = set(_mounted())
-    for path, kind in FILE_SYSTEMS.items():
-        if path not in there:
-            yield path, partial(mount, kind, path, kind)
+    for path in (path for path in FILE_SYSTEMS if path not in there):
+        yield path, _mounting(path)
     yield "locked memory", lambda: resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
     yield _BOOT, _show_config
+
+
+def _mounting(path: str) -> Callable[[], None]:
+    return lambda: mount(FILE_SYSTEMS[path], path, FILE_SYSTEMS[path])
 
 
 def _show_config() -> None:

@@ -77,7 +77,9 @@ def _text(console: Path) -> str:
     return ""
 
 
-def boot_order(cell: Cell, machine: Machine, console: Path, *, gdb: bool = False) -> tuple[BootOrder, Abilities]:
+def boot_order(
+    cell: Cell, payload: Files, machine: Machine, console: Path, *, gdb: bool = False
+) -> tuple[BootOrder, Abilities]:
     """Prepares kernel and image: how to boot them, and what the kernel can do. Raises InfraError."""
     kernel, image = machine.prepare(cell, deadline=cell.limits.deadline("prepare_s"))
     able = Abilities.of(kernel)
@@ -92,6 +94,7 @@ def boot_order(cell: Cell, machine: Machine, console: Path, *, gdb: bool = False
         scratch=machine.scratch,
         root=able.root,
         overlays=able.overlays,
+        agent={name: content for name, content in payload.items() if name.startswith(AGENT)},
         gdb=gdb,
     )
     return order, able
@@ -100,7 +103,7 @@ def boot_order(cell: Cell, machine: Machine, console: Path, *, gdb: bool = False
 def _prepare(record: CellRecord, payload: Files, machine: Machine, console: Path, tell: Tell) -> BootOrder | None:
     """None: the kernel is not to be booted, and the record says why."""
     tell(Phase.PREPARING, "")
-    order, able = boot_order(record.order.cell, machine, console, gdb=record.order.gdb)
+    order, able = boot_order(record.order.cell, payload, machine, console, gdb=record.order.gdb)
     record.prepare_s = round(time.monotonic() - record.started, 3)
     record.image_sha256, record.accel = order.image.sha256, order.accel
     record.config = read_config(Path(order.kernel.config), OPTIONS)
@@ -145,7 +148,6 @@ def warmed(
         return boot
     warm = Warm(
         key=_guest_key(order, boot, payload, machine),
-        agent={name: content for name, content in payload.items() if name.startswith(AGENT)},
         modules=order.modules,
         kinds=tuple(sorted(KINDS.keys() - Abilities.of(boot.kernel).cannot_answer(KINDS).keys())),
         snapshots=machine.scratch.with_name(SNAPSHOTS),
@@ -232,7 +234,7 @@ def _ask(record: CellRecord, guest: Guest, payload: Files, deadline: Deadline) -
         if lost := agent_lost(guest):
             raise lost
         limit = limits.deadline("probe_s").sooner(deadline)
-        said = guest.run(f"{TO_AGENT} && tail -c 2000 agent.err", deadline=limit).stdout.strip()
+        said = guest.run(f"{TO_AGENT} && tail -c 2000 agent.err 2>/dev/null", deadline=limit).stdout.strip()
         noise = "\n".join(transcript.noise)
         raise InfraError(f"the agent ended too early:\n{said or noise or '(it said nothing)'}")
     return time.monotonic() - heard

@@ -44,10 +44,10 @@ class Shell:
         Raises UserError when the kernel cannot be booted, and what the guest raises.
         """
         with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
-            order, able = boot_order(self.cell, machine, Path(folder) / "console.log", gdb=self.gdb)
+            files = self._files()
+            order, able = boot_order(self.cell, files, machine, Path(folder) / "console.log", gdb=self.gdb)
             if why := able.cannot_boot():
                 raise UserError(f"{self.cell.id} cannot be booted: {why}")
-            files = self._files()
             if self.snapshot:
                 asked = CellOrder(cell=self.cell, asks=(), modules=self.expectations.modules)
                 order = warmed(asked, order, files, machine, say)

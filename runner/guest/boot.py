@@ -22,6 +22,7 @@ from pathlib import Path
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest import console
 from runner.guest.command import (
+    AGENT_HOME,
     CONFIG,
     GDB_SOCKET,
     INITRD,
@@ -46,13 +47,13 @@ from runner.process import Completed, is_stopped, own_folder, run, spawn
 
 log = logging.getLogger(__name__)
 
-TO_AGENT = "cd /dev/shm/runner"  # a guest is its user's alone
+TO_AGENT = f"cd /run/{AGENT_HOME}"  # a guest is its user's alone
 # Without `site`, and without `-m`: under emulation each costs more than all of the agent's own modules.
 PYTHON = "python3 -S -E"
 AGENT_START = f"{PYTHON} -c 'from agent.__main__ import main; main(\"asks.json\")'"
 START_AGENT = f"{TO_AGENT} && exec {AGENT_START} 2>agent.err"
 SHELL = f"{TO_AGENT} && exec {PYTHON} -c 'from agent.{{kind}} import shell; shell(\"asks.json\")'"
-_UNPACK = "mkdir -p /dev/shm/runner && tar xf - -C /dev/shm/runner"
+_UNPACK = f"mkdir -p /run/{AGENT_HOME} && tar xf - -C /run/{AGENT_HOME}"
 _PORT_TRIES = 4
 _KNOCK_S = 5.0  # a server that listens greets within this, even on a busy host
 _PAUSE_S = 0.02
@@ -77,21 +78,24 @@ class LiveGuest:
     port: int
     keys: Keys
     native: bool = True  # of this host's own architecture
+    has: frozenset[str] = frozenset()  # files of the agent with which it started
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         with blame(self.log, self.supervisor, self.booted):
             return self.ssh.run(command, deadline=deadline, stdin=stdin)
 
-    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+    def lines(
+        self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline, stdin: bytes = b""
+    ) -> Iterator[str]:
         """The command's output, line by line as it comes."""
         with blame(self.log, self.supervisor, self.booted):
-            yield from self.ssh.lines(command, silence=silence, deadline=deadline)
+            yield from self.ssh.lines(command, silence=silence, deadline=deadline, stdin=stdin)
 
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
-        with blame(self.log, self.supervisor, self.booted):  # large files take their time, and are no silence
-            pushed = self.ssh.run(_UNPACK, stdin=_packed(files), silence=silence, deadline=deadline)
-        _check_pushed(pushed)
-        yield from self.lines(START_AGENT, silence=silence, deadline=deadline)
+        """In one session: under emulation each costs as much as many files."""
+        needed = {name: content for name, content in files.items() if name not in self.has}
+        begin = f"{_UNPACK} && {START_AGENT}"
+        yield from self.lines(begin, silence=silence, deadline=deadline, stdin=_packed(needed))
 
     def access(self) -> Access:
         socket_path = self.folder / GDB_SOCKET
@@ -109,7 +113,9 @@ class LiveGuest:
 
 def push(guest: Guest, files: Mapping[str, bytes], *, deadline: Deadline) -> None:
     """Write `files` into the agent's folder of a guest. Raises InfraError when that fails."""
-    _check_pushed(guest.run(_UNPACK, stdin=_packed(files), deadline=deadline))
+    pushed = guest.run(_UNPACK, stdin=_packed(files), deadline=deadline)
+    if pushed.returncode != 0:
+        raise InfraError(f"the agent could not be pushed: {pushed.stdout.strip()[-500:]}")
 
 
 def _packed(files: Mapping[str, bytes]) -> bytes:
@@ -120,11 +126,6 @@ def _packed(files: Mapping[str, bytes]) -> bytes:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return stream.getvalue()
-
-
-def _check_pushed(pushed: Completed) -> None:
-    if pushed.returncode != 0:
-        raise InfraError(f"the agent could not be pushed: {pushed.stdout.strip()[-500:]}")
 
 
 @contextmanager
@@ -156,7 +157,7 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
         (folder / "keys" / NETWORK).touch()
     port = free_port()
     if order.files:
-        write_initrd(order.files, folder / "keys", folder / INITRD)
+        write_initrd(order.files, folder / "keys", order.agent, folder / INITRD)
     elif order.root != "disk":
         _lay_root(order, folder / ROOT, deadline)
     if order.share == "virtiofs":
@@ -178,7 +179,8 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Comm
     with blame(guest_log, process.pid):
         ssh = stack.enter_context(to_guest(connection, keys.client_private, keys.host_public, deadline=deadline))
     native = order.architecture.uname == platform.machine()
-    return LiveGuest(ssh, guest_log, process.pid, len(guest_log.splats), folder, port, keys, native)
+    has = frozenset(order.agent if order.files else ())
+    return LiveGuest(ssh, guest_log, process.pid, len(guest_log.splats), folder, port, keys, native, has)
 
 
 def _lay_root(order: BootOrder, root: Path, deadline: Deadline) -> None:

@@ -34,6 +34,7 @@ _OWN_HOME = "mount -t tmpfs -o mode=700 home /root && ln -s /run/ssh /root/.ssh"
 ROOT = "root"  # there too: the guest's root, where that is no disk
 CONFIG = "config"  # in the folder of the keys: the kernel's
 NETWORK = "network"  # there too, and empty: the guest may use its network
+AGENT_HOME = "runner"  # in /run of a guest
 CONTAINER_SERIAL = "container"  # of the disk with a container image: the agent finds it by that
 INITRD = "initrd"  # there too, where it is one
 _INIT = Path(__file__).with_name("init.sh")
@@ -237,8 +238,8 @@ def write_qemu(order: BootOrder, folder: Path) -> Path:
     return script
 
 
-def write_initrd(files: BootFiles, keys: Path, path: Path) -> None:
-    """What all guests of the kernel start from, then the first program and what is in the folder `keys`."""
+def write_initrd(files: BootFiles, keys: Path, agent: Mapping[str, bytes], path: Path) -> None:
+    """What all guests of the kernel start from, then the first program, what is in the folder `keys`, and the agent."""
     shutil.copyfile(files.initrd, path)
     with path.open("ab") as file:
         archive = CpioWriter(file)
@@ -250,6 +251,10 @@ def write_initrd(files: BootFiles, keys: Path, path: Path) -> None:
             with one.open("rb") as body:
                 place = "key" if one.name in {CONFIG, NETWORK} else "ssh"
                 archive.write_file(name=f"own/{place}/{one.name}".encode(), body=body, mode=0o600)
+        for home in (AGENT_HOME, *{f"{AGENT_HOME}/{PurePath(name).parent}" for name in agent}):
+            archive.mkdir(f"own/{home}".encode(), 0o700)
+        for name, content in agent.items():
+            archive.write_file(name=f"own/{AGENT_HOME}/{name}".encode(), body=content, mode=0o600)
         archive.write_trailer()
 
 

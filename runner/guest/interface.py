@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -24,7 +24,6 @@ class Warm:
     """That a guest may be started from a snapshot, and what is in one besides the booted kernel: a warm agent."""
 
     key: Sha256  # digest of the GuestKey
-    agent: Mapping[str, bytes]  # its files
     modules: tuple[str, ...]  # that it has loaded
     kinds: tuple[str, ...]  # of probe, for which it is ready
     snapshots: Path  # the folder of all of them
@@ -47,6 +46,7 @@ class BootOrder:
     root: Root = "disk"
     files: BootFiles | None = None  # what it starts from where its root is a disk; vng makes it where it is a folder
     overlays: bool = True  # over the disk, which is not written to; without them qemu throws away what is written
+    agent: Mapping[str, bytes] = field(default_factory=dict)  # its files, which the guest starts with where it can
     cmdline: str = ""  # words, after all that are ours
     gdb: bool = False  # qemu waits for a debugger's connection while the guest runs
     warm: Warm | None = None

@@ -256,7 +256,8 @@ def _made(live: Guest, order: BootOrder, warm: Warm, stack: ExitStack, deadline:
     try:
         connecting = deadline.sooner(Deadline.after(_CONNECTED_S, "the limit for a connection"))
         qmp, channel = _connections(live.folder, stack, connecting, lambda: not live.log.ended.is_set())
-        push(live, warm.agent, deadline=deadline)
+        if not live.has:
+            push(live, order.agent, deadline=deadline)
         command = _WARM_UP.format(to=TO_AGENT, python=PYTHON, main=_MAIN, wanted=shlex.quote(wanted))
         live.run(command, deadline=deadline)
         with blame(live.log, live.supervisor, live.booted):

@@ -56,26 +56,24 @@ class Ssh:
         """
         out, quiet = bytearray(), silence or (lambda: deadline)
         with self._channel(command, deadline.sooner(quiet())) as channel:
-            sending = _Sending(channel, stdin)
-            # in a thread of its own, so that its output is read meanwhile
-            threading.Thread(target=sending.run, daemon=True).start()
-            for chunk in self._chunks(channel, quiet, deadline, sending):
+            for chunk in self._chunks(channel, quiet, deadline, _Sending.begun(channel, stdin)):
                 out.extend(chunk)
                 if len(out) > MAX_OUTPUT:
                     raise ConnectionLost(f"`{_shown(command)}` printed more than {MAX_OUTPUT} bytes")
             status = self._status(channel, command, deadline)
         return Completed(status, out.decode(errors="replace"), "")
 
-    def lines(self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
+    def lines(
+        self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline, stdin: bytes = b""
+    ) -> Iterator[str]:
         """The lines of `command` as they come, of stdout and stderr, without their ends.
 
-        The last one may lack its end: it is not given. `silence` begins a wait: for the start, and for each output.
+        The last one may lack its end: it is not given. `silence` begins a wait, as in `run`.
         """
         decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         with self._channel(command, deadline.sooner(silence())) as channel:
-            channel.shutdown_write()
             rest = ""
-            for chunk in self._chunks(channel, silence, deadline):
+            for chunk in self._chunks(channel, silence, deadline, _Sending.begun(channel, stdin)):
                 *whole, rest = (rest + decode(chunk)).split("\n")
                 yield from whole
                 if len(rest) > MAX_LINE:
@@ -122,12 +120,12 @@ class Ssh:
         channel: paramiko.Channel,
         silence: Callable[[], Deadline],
         deadline: Deadline,
-        sending: _Sending | None = None,
+        sending: _Sending,
     ) -> Iterator[bytes]:
         """What the command prints, as it comes."""
         quiet, sent = silence(), 0
         while True:
-            if sending and sending.sent > sent:
+            if sending.sent > sent:
                 quiet, sent = silence(), sending.sent
             ended = channel.eof_received or channel.closed  # looked at first: what came before it is read below
             if channel.recv_ready():
@@ -155,6 +153,13 @@ class _Sending:
     channel: paramiko.Channel
     stdin: bytes
     sent: int = 0
+
+    @classmethod
+    def begun(cls, channel: paramiko.Channel, stdin: bytes) -> _Sending:
+        """In a thread of its own, so that what the command prints is read meanwhile."""
+        sending = cls(channel, stdin)
+        threading.Thread(target=sending.run, daemon=True).start()
+        return sending
 
     def run(self) -> None:
         with suppress(OSError, EOFError, paramiko.SSHException):  # the reader meets the same and says so

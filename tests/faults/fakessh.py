@@ -64,7 +64,7 @@ class Server(paramiko.ServerInterface):
                 member = tar.extractfile("asks.json")
                 assert member is not None
                 self.asks = json.load(member)["asks"]
-        elif "from agent" in command:
+        if "from agent" in command:
             status = self._agent(channel)
         channel.send_exit_status(status)
         channel.close()

@@ -60,7 +60,6 @@ class Starts:
     def _open(self, order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
         warm = Warm(
             key=KEY,
-            agent={},
             modules=(),
             kinds=(),
             snapshots=self.snapshots.root,

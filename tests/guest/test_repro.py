@@ -36,7 +36,7 @@ def test_a_cell_answers_again_what_it_answered(project: Project, tmp_path: Path)
         lines = iter(run.stdout.readline, "")
         assert "The guest is open:" in next(it for it in lines if "open:" in it)
         ssh = shlex.split(next(lines))
-        asked = subprocess.run([*ssh, "cat /dev/shm/runner/asks.json"], capture_output=True, text=True, check=True)
+        asked = subprocess.run([*ssh, "cat /run/runner/asks.json"], capture_output=True, text=True, check=True)
         assert {ask["probe"] for ask in json.loads(asked.stdout)["asks"]} > {"alloc-tcp:tc", "alloc-none:tc"}
         run.stdin.write("\n")
         run.stdin.flush()

@@ -23,7 +23,6 @@ BEFORE, NOW, RAM = "/cache/scratch/guest-a", "/cache/scratch/guest-b", "/cache/s
 def saved(arch: str = "x86_64") -> BootOrder:
     warm = Warm(
         key=DIGEST,
-        agent={},
         modules=(),
         kinds=(),
         snapshots=Path("/cache/snapshots"),
