@@ -119,13 +119,15 @@ def explain(error: RunnerError) -> int:
     from rich.console import Console  # noqa: PLC0415  late: what cannot be imported must not end this module
     from rich.text import Text  # noqa: PLC0415
 
+    from runner.text import printable  # noqa: PLC0415
+
     console = Console(stderr=True, highlight=False)
     with suppress(OSError):
-        console.print(Text.assemble(("error: ", "bold red"), error.what), soft_wrap=True)
+        console.print(Text.assemble(("error: ", "bold red"), printable(error.what)), soft_wrap=True)
         if error.hint:
-            console.print(Text(f"  {error.hint}"), soft_wrap=True)
+            console.print(Text(f"  {printable(error.hint)}"), soft_wrap=True)
         if isinstance(error, BootError):
-            console.print(Text(error.console_tail, style="dim"), soft_wrap=True)
+            console.print(Text(printable(error.console_tail), style="dim"), soft_wrap=True)
     if isinstance(error, BootError):
         return EXIT_BROKEN
     return EXIT_USAGE if isinstance(error, UserError) else EXIT_NO_ANSWER

@@ -39,7 +39,7 @@ from runner.hosts.hostsfile import load_hosts
 from runner.model import Cell, CellResult, GuestSize, Outcome
 from runner.reports.export import reused_from
 from runner.reports.summary import Totals, differing
-from runner.text import printable
+from runner.text import plain, printable
 
 _SHOW_CURSOR = b"\x1b[?25h"
 _BOOTED = (Phase.BOOTING, Phase.PROBING)
@@ -169,7 +169,7 @@ class Display(Sink):
         for cell in self._cells.values():
             if cell.at.phase in _ACTIVE:
                 ended = cell.at.part == 1.0
-                note, phase = Text("" if ended else cell.at.note, style="dim"), Text(cell.at.phase, style="cyan")
+                note, phase = Text("" if ended else plain(cell.at.note), style="dim"), Text(cell.at.phase, style="cyan")
                 row: list[RenderableType] = [" ", cell.at.cell_id, phase, f"{now - cell.since_s:4.0f} s"]
                 if ahead := cell.ahead(now):
                     row += [ProgressBar(total=1.0, completed=ahead[0], width=16), f"{time_text(ahead[1])} left", note]
@@ -209,7 +209,7 @@ class Display(Sink):
         """A finished cell stays on the screen; those of which nothing was asked are told of in one line before."""
         if result.is_kept:
             return
-        said = self._describe(result)
+        said = plain(self._describe(result))
         if result.rechecked and result.rechecked.changed:
             self._console.print(differing(result), soft_wrap=True)
         if not self._live:
@@ -225,7 +225,7 @@ class Display(Sink):
         return self._clock() - self._began
 
     def _line(self, cell_id: str, phase: Phase, note: str) -> None:
-        text = f"{self._elapsed_s:7.1f} s  {cell_id:<{self._width}}  {phase:<9}  {note}".rstrip()
+        text = f"{self._elapsed_s:7.1f} s  {cell_id:<{self._width}}  {phase:<9}  {plain(note)}".rstrip()
         self._console.print(Text(text), soft_wrap=True)
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from runner.model import Mark, Row, StateWord, Verdict
 from runner.probes.kinds import KINDS, NO_ANSWER_WORD
-from runner.text import plain
+from runner.text import plain, printable
 
 VERDICTS = {
     Verdict.HOLDS: Mark("✓", "+", "green"),
@@ -56,7 +56,7 @@ def _ascii() -> dict[int, str]:
 @dataclass(frozen=True, slots=True)
 class Trimmed:
     """`content` without blanks at the ends of its lines, `indent` characters from the margin; marks and lines in ASCII
-    where the terminal knows nothing else.
+    where the terminal knows nothing else. Of a text that a guest chose nothing is left that a terminal would act on.
 
     Unlike rich's Padding it cuts nothing off: a line that does not fold stays whole.
     """
@@ -73,8 +73,12 @@ class Trimmed:
             if line:
                 line[-1] = Segment(line[-1].text.rstrip(), line[-1].style, line[-1].control)
                 yield Segment(" " * self.indent)
-            yield from (Segment(it.text.translate(known), it.style, it.control) for it in line) if known else line
+            yield from (Segment(_harmless(it.text).translate(known), it.style, it.control) for it in line)
             yield Segment.line()
+
+
+def _harmless(text: str) -> str:
+    return text if text.isprintable() else printable(text)
 
 
 def whole(line: str, style: str = "") -> Text:
@@ -85,7 +89,7 @@ def whole(line: str, style: str = "") -> Text:
 def section(title: str, *body: RenderableType) -> RenderableType:
     """A part of a report: its title, its body a little to the right, an empty line. Lines of text are never cut."""
     parts = (whole(part) if isinstance(part, str) else part for part in body)
-    return Group(Text(title, "bold"), Trimmed(Group(*parts), indent=2), Text())
+    return Group(Text(plain(title), "bold"), Trimmed(Group(*parts), indent=2), Text())
 
 
 def columns(

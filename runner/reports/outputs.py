@@ -36,13 +36,8 @@ def outputs_report(judged: JudgedRun) -> RenderableType:
         lines = row.log.splitlines()
         more = [f"[... {len(lines) - _LINES} lines ...]"] if len(lines) > _LINES else []
         title = f"Output of {plain(row.subject)} on {', '.join(cell_id for cell_id, _ in same)}"
-        parts.append(section(title, *more, *(_plain(line) for line in lines[-_LINES:])))
+        parts.append(section(title, *more, *lines[-_LINES:]))
     return Group(Text(), *parts) if parts else Group()
-
-
-def _plain(line: str) -> str:
-    """Its blanks stay."""
-    return line if line.isprintable() else plain(line)
 
 
 def keep_files(judged: JudgedRun, folder: Path) -> Iterator[str]:

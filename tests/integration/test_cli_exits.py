@@ -14,6 +14,7 @@ import pytest
 
 from runner import cli
 from runner.cli import app as cli_app
+from runner.errors import BootError
 
 RUN = [sys.executable, "-m", "runner"]
 LINE = re.compile(r"error: a bug in runner, not in a kernel: (.*); traceback: (/\S+)\n")
@@ -122,3 +123,8 @@ def test_a_folder_that_was_deleted_is_said(
     gone.rmdir()
     assert cli.run(["matrix", "list"]) == 64
     assert capsys.readouterr().err == "error: the current folder was deleted\n  cd to another one\n"
+
+
+def test_what_a_guest_says_does_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.explain(BootError("died: \x1b[31mx", console_tail="one\x1b]0;evil\x07\ntwo", hint="\x9bmfree")) == 1
+    assert capsys.readouterr().err == "error: died: x\n  free\none\ntwo\n"

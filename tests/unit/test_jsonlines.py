@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What CI reads while a run goes on: one JSON object per line, on stdout alone."""
+"""What CI reads while a run goes on, one JSON object per line, on stdout alone; and what people see of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import io
 import json
 from pathlib import Path
 
-from runner.cli.booting import JsonLines
+from rich.console import Console
+
+from runner.cli.booting import Display, JsonLines
 from runner.engine.plan import CellOrder, Phase, Progress
 from runner.model import Outcome
 from runner.reports.summary import totals
@@ -41,3 +43,13 @@ def test_a_run_in_lines(tmp_path: Path) -> None:
     assert lines[2]["timings"]["total_s"] == 20.0
     assert lines[3]["exit"] == 1
     assert lines[3]["cells"] == {"ran": 6, "boot failed": 1, "infrastructure failed": 1}
+
+
+def test_what_a_guest_says_does_not_reach_the_terminal(tmp_path: Path) -> None:
+    cell, out = samples.CELLS[0], io.StringIO()
+    display = Display(Console(file=out, width=200), lambda result: result.cause)
+    display.began(fakes.plan(tmp_path, CellOrder(cell=cell, asks=(), modules=())))
+    display.progress(Progress(cell_id=cell.id, phase=Phase.BOOTING, note="\x1b]0;note\x07"))
+    display.result(samples.result(cell, Outcome.BOOT_FAILED, "kernel panicked: \x1b[31mred"))
+    assert out.getvalue().splitlines()[1].endswith("kernel panicked: red")
+    assert "\x1b" not in out.getvalue()

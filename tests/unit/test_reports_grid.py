@@ -12,7 +12,9 @@ import pytest
 from rich.console import Console
 
 from runner.model import CellResult, Outcome, ProgType, Row, State
+from runner.reports.drawing import entry, section
 from runner.reports.grid import Grid
+from runner.reports.summary import run_report
 from runner.results.availability import availability, places
 from runner.results.model import JudgedRun, judge_run
 from tests.unit import results_samples as samples
@@ -150,6 +152,22 @@ def test_hostile_causes_do_not_reach_the_terminal() -> None:
     text = render(judge_run(run, samples.Judge(states=hostile)), 120)
     assert "\x1b" not in text
     assert "registered: [bold]R1[/bold] second\n" in text
+
+
+def test_hostile_names_do_not_reach_the_terminal() -> None:
+    evil = "bpf_x\x1b]0;evil\x07\x1b[31m\u202e"
+
+    def states(result: CellResult) -> tuple[Row, ...]:
+        old = result.cell.kernel.version.startswith("6.1.")
+        state = State.ABSENT if old else State.REGISTERED
+        return (samples.state_row(evil, ProgType.TC, state, "x", evil), samples.state_row("f", ProgType.TC, state))
+
+    judged = judge_run(samples.run(*map(samples.result, samples.CELLS)), samples.Judge(states=states))
+    for report in (run_report(judged, every=True), entry(evil, [], f"show {evil}"), section(evil, evil)):
+        out = io.StringIO()
+        Console(file=out, width=120).print(report, crop=False)
+        assert "bpf_x" in out.getvalue()
+        assert not {"\x1b", "\x07", "\u202e"} & {*out.getvalue()}
 
 
 def test_columns_are_in_the_order_of_versions() -> None:
