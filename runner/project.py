@@ -98,7 +98,7 @@ class Project:
         Raises what `named_kernels` raises.
         """
         cache, lock = cache_root(), self.lock()
-        means = Means(Archive(cache), cache, self.limits.deadline("lock_s"))
+        means = Means(Archive(cache, offline=offline), cache, self.limits.deadline("lock_s"))
         named = named_kernels(words, archs, self.matrix, lock, probes=probes, means=means)
         other = replace(self, matrix=named.matrix)
         return other, named.cells(other.settled(mode="keep", offline=offline, write=False))

@@ -224,7 +224,12 @@ def load_matrix(path: Path) -> Matrix:
     ]
     if problems:
         raise document.error(problems)
-    places = {entry.text: f"{path}:{document.line(loc)}" for loc, entry in reversed(_entries(file))}
+    places = {
+        wanted.source: f"{path}:{document.line(loc)}"
+        for loc, entry in reversed(_entries(file))
+        for arch in entry.architectures or file.architectures
+        for wanted in entry.wanted(arch)
+    }
     return Matrix(path, document.sha256, file, places, document)
 
 

@@ -54,7 +54,7 @@ def named_kernels(
     for word in words:
         if entry := _source(word):
             found.append(_on(entry, _architectures(entry, archs) or every, every))
-            sources.add(entry.text)
+            sources |= _texts(found[-1])
             continue
         try:
             wanted = Versions.parse(word)
@@ -67,13 +67,13 @@ def named_kernels(
         else:
             offers = list(_of_archives(wanted, word, every, means))
             found += offers
-            sources |= {entry.text for entry in offers}
+            sources |= {text for entry in offers for text in _texts(entry)}
     entries = tuple(found if words else own)
     made = file.model_copy(
         update={"kernels": (), "include": entries, "probes": tuple(probes), "exclude": () if words else file.exclude}
     )
     digest = hashlib.sha256(repr(made).encode()).hexdigest()
-    every_kernel = sources if words else {entry.text for entry in own}
+    every_kernel = sources if words else {text for entry in own for text in _texts(entry)}
     return Named(replace(matrix, file=made, sha256=digest, document=None), tuple(versions), frozenset(every_kernel))
 
 
@@ -82,9 +82,14 @@ def _on(entry: KernelSource, of_entry: Sequence[str], wanted: Sequence[str]) -> 
     return entry.model_copy(update={"architectures": tuple(arch for arch in of_entry if arch in wanted)})
 
 
+def _texts(entry: KernelSource) -> set[str]:
+    """What its kernels are pinned as: each of its flavours has a text."""
+    return {wanted.source for arch in entry.architectures or () for wanted in entry.wanted(arch)}
+
+
 def _pins(entry: KernelSource, lock: Lock) -> Iterator[Pin]:
-    archs = entry.architectures or ()
-    return (pin for pin in lock.kernels if pin.source == entry.text and pin.arch in archs)
+    archs, texts = entry.architectures or (), _texts(entry)
+    return (pin for pin in lock.kernels if pin.source in texts and pin.arch in archs)
 
 
 def _source(word: str) -> KernelSource | None:
