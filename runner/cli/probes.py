@@ -42,10 +42,10 @@ def learn(
     known = project.of_run(judged.run.id).expectations.known
     lessons = {name: kind.learn(known[name], cells) for name, kind in KINDS.items() if name in known}
     emit_notes(judged, lessons)
-    before = userfile.read(write, most=yamlfile.MAX_BYTES).decode() if write and write.exists() else ""
+    before = userfile.read(write, most=yamlfile.MAX_BYTES) if write and write.exists() else b""
     if write and before:
-        yamlfile.load(write)  # raises where it is no mapping
-    after = before
+        yamlfile.load(write)  # raises where it is no mapping, or not UTF-8
+    after = before.decode()
     for name, lesson in lessons.items():
         begun = {it.of: KINDS[name].begun(known[name], it.of) for it in lesson.entries}
         section = Section(name, begun, KINDS[name].is_of)
@@ -53,7 +53,7 @@ def learn(
     if write is None:
         emit(after)
         return
-    if after != before:
+    if after.encode() != before:
         try:
             write_atomically(write, after.encode())
         except OSError as error:

@@ -48,9 +48,11 @@ def entered(text: str, section: Section, entries: Sequence[Learned], why: str, p
             added = [*new, "  expect:", *(f"    {line}" for line in lines)]
             if isinstance(there, yaml.SequenceNode):
                 text = _after(text, there, [" " * there.start_mark.column + line for line in added], path)
+            elif there:  # the key, with nothing behind it
+                text = _inserted(text, there.start_mark.line + 1, [f"  {it}" for it in added])
             else:
                 head = text.rstrip("\n") + "\n" if text.strip() else ""
-                text = head + ("" if there else f"{section.name}:\n") + _joined(f"  {it}" for it in added)
+                text = f"{head}{section.name}:\n" + _joined(f"  {it}" for it in added)
         elif isinstance(expect := _value(mine, "expect"), yaml.SequenceNode):
             text = _after(text, expect, [" " * expect.start_mark.column + line for line in lines], path)
         else:
@@ -89,10 +91,16 @@ def _after(text: str, node: yaml.CollectionNode, added: Sequence[str], path: str
     while isinstance(last, yaml.CollectionNode) and last.value and not last.flow_style:
         item = last.value[-1]
         last = item[1] if isinstance(item, tuple) else item
-    lines = text.splitlines(keepends=True)
+    lines = text.splitlines()
     at = last.end_mark.line + (1 if last.end_mark.column else 0)
     while at and not lines[at - 1].strip():
         at -= 1
+    return _inserted(text, at, added)
+
+
+def _inserted(text: str, at: int, added: Iterable[str]) -> str:
+    """The text with these lines behind the first `at` ones."""
+    lines = text.splitlines(keepends=True)
     if not lines[at - 1].endswith("\n"):
         lines[at - 1] += "\n"
     return "".join([*lines[:at], _joined(added), *lines[at:]])

@@ -209,6 +209,9 @@ def test_what_deviates_is_learned_from_a_run(project: Path, capsys: pytest.Captu
     assert Path("mine.yaml").read_text() == f"objects:\n  - file: lb.bpf.o  # ours\n    expect:\n      - {entry}\n"
     assert cli.run(["probes", "learn", run_id(project), "--write", "new.yaml"]) == 0
     assert entry in Path("new.yaml").read_text()
+    Path("latin.yaml").write_bytes(b"# caf\xe9\n")
+    assert cli.run(["probes", "learn", run_id(project), "--write", "latin.yaml"]) == 64
+    assert "latin.yaml:1: not UTF-8" in capsys.readouterr().err
 
 
 def test_what_has_no_answer_teaches_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

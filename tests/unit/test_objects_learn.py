@@ -118,6 +118,16 @@ def _words() -> str:
     return "extern (func ksym) 'bpf_x': not found in kernel or module BTFs"
 
 
+def test_of_a_vendors_kernel_what_is_expected_is_no_doubt() -> None:
+    vendors = pin("6.12.0", release="6.12.0-55.el10.x86_64")
+    seen = result("6.12.0", **BAD).model_copy(update={"cell": cell(vendors)})
+    for expect, doubts in (([], ["lb/bad"]), ([{"programs": ["bad"], "why": "x"}], [])):
+        mine = user_object(expect=expect)
+        lesson = learn((), [(seen, tuple(rows_of(seen, mine)))])
+        assert [it.partition(" on ")[0] for it in lesson.doubts if "@together" not in it] == doubts
+        assert not lesson.entries
+
+
 def test_an_expectation_that_no_kernel_needs_is_told() -> None:
     mine = user_object(
         expect=[{"programs": ["bad"], "until": ["6.12"], "why": "old"}, {"programs": ["good"], "why": "x"}]
@@ -146,11 +156,14 @@ def test_entries_are_added_and_everything_else_stays(tmp_path: Path) -> None:
     assert [[it.programs for it in each.expect] for each in objects] == [[("good",), ("old",), ("bad",)], [("f",)]]
 
 
-@pytest.mark.parametrize("before", ["", "modules: [fou]\n", "objects:\n- file: x.o", "objects:\n"])
+@pytest.mark.parametrize(
+    "before", ["", "modules: [fou]\n", "objects:\n- file: x.o", "objects:\n", "objects:  # none\nmodules: [fou]"]
+)
 def test_an_object_that_the_file_lacks_is_added_whole(tmp_path: Path, before: str) -> None:
     path = tmp_path / "new.yaml"
     path.write_text(entered_in(before, learned("lb", "bad", "6.12", cause="extern", name="bpf_x")))
     data = yamlfile.load(path).data
+    assert data.get("modules", ["fou"]) == ["fou"]
     objects = data["objects"]
     assert isinstance(objects, list)
     assert objects[-1] == {

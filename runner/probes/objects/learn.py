@@ -41,18 +41,17 @@ def _answers(cells: Judged, doubts: list[str]) -> dict[tuple[str, str], dict[Ker
     for result, rows in cells:
         version = result.cell.kernel.judged_as
         mine = [row for row in rows if row.kind == NAME and row.answered and not row.crashed]
-        if version is None:
-            refused = [row.subject for row in mine if row.state == REFUSED]
-            doubts += [f"{it} on {result.cell.id}: a vendor's kernel, whose version tells nothing" for it in refused]
-            continue
         for row in mine:
             object_, _, name = row.subject.partition("/")
             broken = row.verdict is Verdict.BROKEN and not row.known_issue
-            if broken and row.state == LOADS:  # against an entry, or beyond a limit
+            refused = broken and row.state == REFUSED
+            if broken and not refused:  # it loads against an entry, or beyond a limit
                 doubts.append(f"{row.subject} on {result.cell.id}: {row.cause}")
-            if broken and row.state == REFUSED and row.expected != LOADS:
+            if refused and version is None:
+                doubts.append(f"{row.subject} on {result.cell.id}: a vendor's kernel, whose version tells nothing")
+            elif refused and row.expected != LOADS:
                 doubts.append(f"{row.subject} on {result.cell.id}: expected was {row.expected}, and not: {row.cause}")
-            elif not (name == TOGETHER and _a_part_is_refused(object_, mine)):
+            elif version and not (name == TOGETHER and _a_part_is_refused(object_, mine)):
                 found[object_, name][version].add(_cause(row))
     return agreed(found, doubts)
 
