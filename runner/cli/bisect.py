@@ -29,6 +29,7 @@ from runner.kernels.checkout import Checkout
 from runner.model import CellResult
 from runner.model.architecture import architecture
 from runner.model.version import KernelVersion
+from runner.probes.objects.files import escaped
 from runner.probes.objects.written import TOGETHER, ObjectEntry
 from runner.project import Project
 from runner.reports.bisection import bisection_report
@@ -126,15 +127,18 @@ def _resumable() -> Iterator[None]:
 def _of_file(project: Project, target: str) -> tuple[Project, str]:
     """For `build/lb.bpf.o/ingress` a project of this file, and `lb/ingress`; of the file alone all of it together.
 
-    Raises UserError when there is no such file, or it cannot be used.
+    Raises UserError when there is no such file, it cannot be used, or it is a pattern of several.
     """
     ends = [found.end() for found in re.finditer(r"\.o(?=[/:]|$)", target)]
     if not ends:
         return project, target
     end = next((it for it in ends if Path(target[:it]).is_file()), ends[-1])
     path, rest = Path(target[:end]), target[end:]
-    asking = project.probing(ObjectEntry(object=str(path.resolve())))
-    (name,) = {ask.probe for ask in asking.expectations.asks(KernelVersion.parse("6.0"))}
+    whole = path.resolve()
+    asking = project.probing(ObjectEntry(object=escaped(whole) if path.is_file() else str(whole)))
+    name, *others = sorted({ask.probe for ask in asking.expectations.asks(KernelVersion.parse("6.0"))})
+    if others:
+        raise UserError(f"{path} names several objects: {', '.join((name, *others))}", hint="name one of the files")
     return asking, f"{name}{rest}" if rest.startswith("/") else f"{name}/{TOGETHER}{rest}"
 
 

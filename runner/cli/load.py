@@ -20,6 +20,7 @@ from runner.cli import BISECT, Finished, completion
 from runner.cli.options import Archs, Format, Fresh, Hosts, Kernels, NoSnapshot, Offline, Slots, Stats, command
 from runner.errors import UserError
 from runner.probes import compile_program
+from runner.probes.objects.files import escaped
 from runner.probes.objects.objectfile import name_of
 from runner.probes.objects.written import OLD, ObjectEntry
 from runner.process import own_folder
@@ -100,8 +101,8 @@ class Load:
             for number, source in enumerate(sources):
                 place = folder.path / str(number)
                 compile_program(source, self.archs(project), place, deadline=deadline)
-                object_ = _escaped(str(source.with_suffix(".o").name))
-                named[source] = f"{_escaped(str(place))}/{{arch}}/{object_}"
+                object_ = escaped(source.with_suffix(".o").name)
+                named[source] = f"{escaped(place)}/{{arch}}/{object_}"
             yield named
 
     def entries(self, compiled: Mapping[Path, str]) -> tuple[ObjectEntry, ...]:
@@ -140,14 +141,10 @@ def _pattern(file: Path) -> str:
     if not whole.isprintable():
         raise UserError(f"{plain(whole)}: the path has characters that do not print", hint="rename it")
     if file.exists():
-        return _escaped(whole)
+        return escaped(whole)
     if not glob.has_magic(whole) and "{" not in whole:
         raise UserError(f"{file}: no such file", hint="runner load prog.bpf.o")
     return whole
-
-
-def _escaped(path: str) -> str:
-    return glob.escape(path).replace("{", "[{]")
 
 
 @command(app, "load", "load prog.bpf.o --kernel 6.1 --kernel 6.12")

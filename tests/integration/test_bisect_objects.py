@@ -211,11 +211,15 @@ def test_answers_in_the_store_are_those_of_the_same_bytes(bisecter: ObjectBisect
         ("{file}/ingres", "lb/ingress"),
         ("{file}/ingress:tc", "lb/ingress"),
         ("{root}/none.bpf.o/ingress", "no object file matches"),
+        ("{root}/build/l*.bpf.o/ingress", "names several objects: lb, lb2"),
+        ("{root}/build[1]/lb.bpf.o/ingres", "lb/ingress"),
         ("nat-manip-2:insns>5", "counts nothing"),
         ("{file}/ingress:inns>5", "did you mean 'insns'?"),
     ],
 )
 def test_what_is_wrong_is_said(bisecter: ObjectBisecter, target: str, says: str) -> None:
+    shutil.copytree(bisecter.root / "build", bisecter.root / "build[1]")
+    shutil.copy(bisecter.file, bisecter.file.with_name("lb2.bpf.o"))
     status, _, err = bisecter(ObjectRounds(since(14)), target.format(file=bisecter.file, root=bisecter.root))
     assert status == 64
     assert says in err

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -122,6 +123,11 @@ def _read(path: Path) -> ObjectFile:
 
         _cache[key] = read_object(path)
     return _cache[key]
+
+
+def escaped(path: Path | str) -> str:
+    """The pattern that means this path alone."""
+    return glob.escape(str(path)).replace("{", "[{]")
 
 
 def _paths(root: Path, pattern: str) -> list[Path]:
