@@ -89,7 +89,7 @@ def test_git_bisect_is_told_what_it_knows(project: Path, items: Callable[[CellOr
     [
         ("none.bpf.o",),
         ("lb.bpf.o", "--program", "nothing*"),
-        ("lb.bpf.o", "--kernel", "9.99"),
+        ("lb.bpf.o", "--kernel", "six"),
         ("--no-such-option",),
         (),
     ],
