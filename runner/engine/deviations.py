@@ -31,15 +31,15 @@ def changed_answers(
 def _is_asked(what: str, asked: Mapping[str, str]) -> bool:
     """`asked` has by the probe the item that alone was asked about; empty: all of it was."""
     probe, _, part = what.partition(", ")
-    whole, _, item = probe.partition(":")
     if probe in asked:
-        return asked[probe] in ("", part)
-    return bool(item) and asked.get(whole) == item  # that it crashed the kernel
+        return not part or asked[probe] in ("", part)
+    # that an item crashed the kernel
+    return any(probe.startswith(f"{it}:") and only in ("", probe.removeprefix(f"{it}:")) for it, only in asked.items())
 
 
 def answered(result: CellResult, ask: Ask) -> bool:
     """Did the kernel say anything to it? A crash is an answer as well."""
-    if not {ask.probe, f"{ask.probe}:{ask.only}"}.isdisjoint(result.crashed):
+    if any(_is_asked(crashed, {ask.probe: ask.only}) for crashed in result.crashed):
         return True
     return any(it.probe == ask.probe and not it.failed and ask.only in ("", it.item) for it in result.answers)
 

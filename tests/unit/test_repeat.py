@@ -88,3 +88,12 @@ def test_the_census_is_compared_kfunc_by_kfunc() -> None:
     assert changes(result(census=(there,)), result(census=(gone,))) == [
         ("census:tc, f", "errno 22 in vmlinux", "errno 13 in vmlinux")
     ]
+
+
+@pytest.mark.parametrize(("only", "told"), [("", True), ("bpf_f", True), ("bpf_g", False)])
+def test_an_item_that_crashed_the_kernel_and_does_not_any_more_is_another_answer(only: str, told: bool) -> None:
+    ask = ASKS[1].model_copy(update={"only": only})
+    crashed = result().model_copy(update={"crashes": (Crash(probe="census:tc:bpf_f", cause="Kernel panic"),)})
+    change = ("census:tc:bpf_f", "crashed the kernel", "no answer")
+    assert [(one.what, one.before, one.after) for one in changed_answers(crashed, result(), (ask,))] == [change] * told
+    assert answered(crashed, ask) is told
