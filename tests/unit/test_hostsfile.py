@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from runner.caches import cache_root
 from runner.errors import UserError
 from runner.hosts.health import HostFacts, remote_runner, slots_of
 from runner.hosts.hostsfile import HostEntry, HostsFile, json_schema, load_hosts
@@ -48,6 +49,15 @@ def test_a_whole_file(tmp_path: Path) -> None:
     assert remote_runner(big, "host", "describe") == (
         "RUNNER_CACHE=/srv/cache ~/.local/share/kfunc-runner/venv/bin/runner host describe"
     )
+
+
+def test_a_cache_in_the_home_folder_is_in_that_of_the_user_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (host,) = loaded(tmp_path, "hosts: [{name: a, ssh: b, cache: ~/kfuncs}]").hosts
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RUNNER_CACHE", str(host.cache))  # as a worker has it: no shell has read it
+    assert cache_root() == tmp_path / "kfuncs"
 
 
 @pytest.mark.parametrize(
