@@ -48,7 +48,7 @@ def signal_all(number: int) -> bool:
     for pid in below:
         try:
             os.kill(pid, number)
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # it ended meanwhile; it is another user's, as of sudo
             continue
     return bool(below)
 

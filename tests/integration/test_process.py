@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import supervise
 from runner.errors import InfraError
 from runner.model.deadline import Deadline
 from runner.process import own_folder, require, run, spawn
@@ -208,3 +209,18 @@ def test_a_supervisor_that_somebody_stopped_is_not_waited_for_without_end(caplog
     with spawn(["sleep", "0"], end_s=0.2) as process:
         os.kill(process.pid, signal.SIGSTOP)
     assert f"process {process.pid}, which ends what it started, did not end within 0.4 s" in caplog.text
+
+
+def test_a_process_of_another_user_does_not_keep_the_others_from_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As below sudo."""
+    ended: list[int] = []
+
+    def kill(pid: int, _: int) -> None:
+        if pid == 1:
+            raise PermissionError
+        ended.append(pid)
+
+    monkeypatch.setattr(supervise, "descendants", lambda: [1, 2])
+    monkeypatch.setattr(os, "kill", kill)
+    assert supervise.signal_all(signal.SIGTERM)
+    assert ended == [2]
