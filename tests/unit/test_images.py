@@ -93,3 +93,10 @@ def test_an_images_digest_is_also_that_of_its_container(tmp_path: Path, monkeypa
     machine = RealMachine("here", tmp_path, offline=True)
     digests = [machine.digests(samples.cell(samples.pin("6.12.1")).model_copy(update={"image": pin})) for pin in pins]
     assert len({digest for _, digest in filter(None, digests)}) == len(pins)
+
+
+def test_packages_without_a_python_are_named(tmp_path: Path) -> None:
+    (tmp_path / "root/usr/lib").mkdir(parents=True)
+    (tmp_path / "tree").mkdir()
+    with pytest.raises(InfraError, match="the interpreter's packages hold no Python"):
+        interpreter_module._flatten(tmp_path / "root", tmp_path / "tree", host_architecture())
