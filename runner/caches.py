@@ -56,7 +56,7 @@ def cache_root() -> Path:
     Raises UserError on a path that could not be handed to other programs, InfraError when it cannot be written.
     """
     named = os.environ.get(CACHE_VARIABLE)
-    root = Path(named or platformdirs.user_cache_dir("kfunc-runner")).expanduser().absolute()  # no shell read hosts.yaml
+    root = Path(named or platformdirs.user_cache_dir("kfunc-runner")).expanduser().absolute()
     if not _PLAIN_PATH.fullmatch(str(root)):
         raise UserError(
             f"the cache folder {str(root)!r} has characters that cannot be passed on safely",
