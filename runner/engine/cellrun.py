@@ -33,7 +33,7 @@ from runner.probes.kinds import KINDS
 from runner.text import counted
 
 _AHEAD, _AHEAD_S = 1.5, 5.0  # of a guest's clock
-_MAX_BOOTS = 16  # of one cell: each probe that kills its guest costs two
+_MAX_BOOTS = 16  # of one cell, besides those for what is asked alone: each probe that kills its guest costs two
 # init/do_mounts.c, init/main.c, virtme-ng's initramfs
 _NO_ROOT = re.compile(r"Unable to mount root fs|No working init found|Failed to mount .*We are stuck")
 
@@ -170,7 +170,8 @@ def _ask_everything(
 ) -> None:
     cell = record.order.cell
     deadline = cell.limits.deadline("cell_s")
-    for number in range(1, _MAX_BOOTS + 1):
+    most = _MAX_BOOTS + sum(ask.alone for ask in record.order.asks)
+    for number in range(1, most + 1):
         asks = record.boots()
         tell(Phase.BOOTING, _how(boot, number))
         guest: Guest | None = None
@@ -188,7 +189,7 @@ def _ask_everything(
                     answered(guest)
         except BootError as error:
             if not record.died(error, guest.splats if guest else ()) and not record.is_over(deadline):
-                _did_not_boot(record, error)
+                _did_not_boot(record, error, deadline)
                 return
         except GuestSilent as error:
             known = record.fell_silent(error, guest.splats if guest else ())
@@ -197,14 +198,14 @@ def _ask_everything(
         if record.done or record.is_over(deadline):
             record.end(Outcome.RAN, "" if record.done else f"its {cell.limits.cell_s:g} s were over (limits: cell_s)")
             return
-    record.end(Outcome.RAN, f"gave up after {_MAX_BOOTS} boots")
+    record.end(Outcome.RAN, f"gave up after {most} boots")
 
 
-def _did_not_boot(record: CellRecord, error: BootError) -> None:
+def _did_not_boot(record: CellRecord, error: BootError, deadline: Deadline) -> None:
     if not record.config and _NO_ROOT.search(f"{error.what}\n{error.console_tail}"):
         record.end(Outcome.SKIPPED, f"its options are not known; {error.what}")
-    else:
-        record.end(Outcome.BOOT_FAILED, error.what)
+    else:  # a boot that gets only what others left of the cell's time says nothing about the kernel
+        record.end(Outcome.LOST if deadline.expired else Outcome.BOOT_FAILED, error.what)
 
 
 def _how(boot: BootOrder, number: int) -> str:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +15,10 @@ import pytest
 
 from runner.engine.cellrun import run_cell
 from runner.engine.plan import Phase
+from runner.errors import BootError
+from runner.guest.interface import BootOrder, Guest
 from runner.model import CellResult, Outcome
+from runner.model.deadline import Deadline
 from tests import fakes
 from tests.answers import seen_of
 
@@ -154,3 +160,30 @@ def test_a_probe_that_is_to_be_alone_has_a_guest_of_its_own(tmp_path: Path) -> N
     assert (result.outcome, result.unasked, result.boots) == (Outcome.RAN, (), 3)
     assert {seen.probe for seen in seen_of(result)} == {f"claim-{n}:tc" for n in range(5)}
     assert asked == [("3 probes",), ("1 probe",), ("1 probe",)]
+
+
+def test_any_number_of_probes_may_be_alone(tmp_path: Path) -> None:
+    order = fakes.cell_order(count=20)
+    asks = tuple(ask.model_copy(update={"alone": True}) for ask in order.asks)
+    machine = fakes.fake_machine(offline=True)
+    result = run_cell(order.model_copy(update={"asks": asks}), {}, machine, tmp_path, lambda phase, note: None)
+    assert (result.cause, result.unasked, result.boots) == ("", (), 20)
+
+
+def test_a_boot_for_which_the_cells_time_is_over_does_not_blame_the_kernel(tmp_path: Path) -> None:
+    boots: list[BootOrder] = []
+
+    @contextmanager
+    def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
+        boots.append(order)
+        if len(boots) > 1:  # after a probe took the first guest down
+            time.sleep(deadline.remaining_s)
+            raise BootError(f"no answer over ssh within {deadline.what}", console_tail="")
+        with fakes.fake_boot(order, deadline=deadline) as guest:
+            yield guest
+
+    order = fakes.cell_order("dies-in-probe")
+    cell = order.cell.model_copy(update={"limits": order.cell.limits.model_copy(update={"cell_s": 0.2})})
+    machine = fakes.FakeMachine(boot=boot)
+    result = run_cell(order.model_copy(update={"cell": cell}), {}, machine, tmp_path, lambda phase, note: None)
+    assert (result.outcome, result.cause) == (Outcome.LOST, "no answer over ssh within cell_s of 0.2 s")
