@@ -74,7 +74,6 @@ class Controller:
             orders=self.plan.orders,
             payload={it: dict(files) for it, files in self.plan.payload.items()},
             folder="" if host.ssh else os.fspath(self.plan.folder.absolute()),
-            host=host.name,
             silence_s=_PATIENCE * self.plan.fleet.silence_s if host.ssh else None,
             offline=self.plan.offline,
             verbose=log.isEnabledFor(logging.INFO),
@@ -87,7 +86,7 @@ class Controller:
         signal_workers(signal.SIGINT)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Another machine sent it: it is a delivery of the cell that was asked for, or the worker is not believed."""
+        """Another machine sent it: it is a delivery of the cell that the worker was given, or the worker is ended."""
         packed = dict(report.user_properties).get(DELIVERY_KEY)
         order = self._orders.get(report.nodeid)
         if not isinstance(packed, bytes):
@@ -95,6 +94,8 @@ class Controller:
                 self._failed(order, report)
             return
         node = report.node  # xdist adds it
+        if (job := self.pool.at(node)) is None or job.item != report.nodeid:
+            order = None
         try:
             delivery = Delivery.unpacked(packed)
         except ValueError:
@@ -104,6 +105,7 @@ class Controller:
             self.session.heartbeats.entered(node, order.cell, progress.phase)
             self._tell(progress)
         elif order and result and result.cell == order.cell:
+            result = result.model_copy(update={"host": host_of(node).name})
             self._take(order, result)
             self.session.came(node, result)
         else:

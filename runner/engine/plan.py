@@ -100,7 +100,6 @@ class WorkerOrders(Sent):
     orders: tuple[CellOrder, ...]
     payload: dict[str, dict[str, bytes]]
     folder: str  # the run's folder; consoles are written below it while they speak. Empty: on another machine
-    host: str = ""  # what the worker's machine is called; empty: by its own name
     silence_s: float | None = None  # a worker of another machine that is not asked for so long ends itself
     offline: bool = False
     verbose: bool = False  # the workers say which commands they run

@@ -55,8 +55,6 @@ class CellItem(pytest.Item):
             heard(lambda step, part: self._tell(Phase.PREPARING, step, part)),
         ):
             result = run_cell(self.order, payload, machine, folder, self._tell)
-        if orders.host:
-            result = result.model_copy(update={"host": orders.host})
         self.user_properties.append((DELIVERY_KEY, Delivery(result=result).packed()))
 
     def teardown(self) -> None:

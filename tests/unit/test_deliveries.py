@@ -15,11 +15,21 @@ import zstandard
 from runner.engine import plan
 from runner.engine.controller import Controller, unanswered
 from runner.engine.plan import DELIVERY_KEY, Delivery, Phase, Progress
+from runner.engine.scheduling import Job, Running
 from runner.engine.xdist import FleetSession
 from runner.model import Outcome
 from tests import fakes
 
 ORDER = fakes.cell_order()
+
+
+class Node:
+    """xdist's controller of a worker of the host amber."""
+
+    gateway = SimpleNamespace(spec=SimpleNamespace(host=SimpleNamespace(name="amber")))
+
+
+NODE = Node()
 
 
 class Seen:
@@ -29,6 +39,8 @@ class Seen:
         self.told = fakes.Told()
         self.distrusted: list[object] = []
         self.controller = Controller(fakes.plan(folder, ORDER), [self.told])
+        self.controller.pool.join(NODE, "here")
+        self.give(1)
         self.controller.session = cast(
             FleetSession,
             SimpleNamespace(
@@ -39,11 +51,17 @@ class Seen:
             ),
         )
 
+    def give(self, attempt: int) -> None:
+        """The worker is given this attempt at the cell."""
+        pool = self.controller.pool
+        pool.waiting.pop(ORDER.cell.id, None)
+        pool._running[NODE] = Running(Job(ORDER.cell.id, ORDER.cell.arch, attempt=attempt), 0.0)
+
     def take(self, data: bytes, nodeid: str = f"{ORDER.cell.id}/1") -> None:
         report = pytest.TestReport(
             nodeid, ("", None, ""), {}, "passed", None, "call", user_properties=[(DELIVERY_KEY, data)]
         )
-        report.node = "amber-0"  # type: ignore[attr-defined]
+        report.node = NODE  # type: ignore[attr-defined]
         self.controller.pytest_runtest_logreport(report)
 
 
@@ -79,7 +97,7 @@ def test_a_result_of_the_cell_is_taken(tmp_path: Path) -> None:
 def test_anything_else_is_not(tmp_path: Path, data: bytes) -> None:
     seen = Seen(tmp_path)
     seen.take(data)
-    assert seen.distrusted == ["amber-0"]
+    assert seen.distrusted == [NODE]
     assert not seen.told.results
     assert not seen.told.phases
 
@@ -88,27 +106,42 @@ def test_what_unpacks_to_more_than_fits_is_not(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(plan, "MAX_BYTES", 100)
     seen = Seen(tmp_path)
     seen.take(result_of())
-    assert (seen.told.results, seen.distrusted) == ([], ["amber-0"])
+    assert (seen.told.results, seen.distrusted) == ([], [NODE])
 
 
 def test_nothing_is_taken_twice_and_what_was_lost_waits_once_more(tmp_path: Path) -> None:
     seen = Seen(tmp_path)
-    del seen.controller.pool.waiting[ORDER.cell.id]  # a worker has it
     seen.take(result_of())
     assert [job.attempt for job in seen.controller.pool.waiting.values()] == [2]
     seen.take(result_of())
     assert len(seen.told.results) == 1
-    assert seen.distrusted == ["amber-0"]
+    assert seen.distrusted == [NODE]
+    seen.give(2)
     seen.take(result_of(), f"{ORDER.cell.id}/2")
     assert len(seen.told.results) == 2
+
+
+def test_nothing_is_taken_about_a_cell_that_another_worker_has(tmp_path: Path) -> None:
+    seen = Seen(tmp_path)
+    seen.controller.pool.done(NODE)
+    seen.take(Delivery(progress=Progress(cell_id=ORDER.cell.id, phase=Phase.BOOTING)).packed())
+    seen.take(result_of())
+    assert seen.distrusted == [NODE, NODE]
+    assert (seen.told.phases, seen.told.results) == ([], [])
+
+
+def test_where_a_cell_ran_is_known_by_the_worker_that_sent_it(tmp_path: Path) -> None:
+    seen = Seen(tmp_path)
+    elsewhere = unanswered(ORDER, Outcome.LOST, "gone", host="birch")
+    seen.take(Delivery(result=elsewhere).packed())
+    assert [result.host for result in seen.told.results] == ["amber"]
 
 
 def test_an_unexpected_exception_in_a_worker_is_no_answer(tmp_path: Path) -> None:
     seen = Seen(tmp_path)
     words = "Traceback (most recent call last):\n  ...\nZeroDivisionError: division by zero"
     report = pytest.TestReport(f"{ORDER.cell.id}/1", ("", None, ""), {}, "failed", words, "call")
-    spec = SimpleNamespace(host=SimpleNamespace(name="amber"))
-    report.node = SimpleNamespace(gateway=SimpleNamespace(spec=spec))  # type: ignore[attr-defined]
+    report.node = NODE  # type: ignore[attr-defined]
     seen.controller.pytest_runtest_logreport(report)
     (result,) = seen.told.results
     assert result.outcome is Outcome.INFRA_FAILED
