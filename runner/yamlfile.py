@@ -187,6 +187,8 @@ def _scalar(path: Path, loader: AnyLoader, node: yaml.Node) -> str | int | float
         value = loader.construct_object(node)
         if isinstance(value, str):
             value.encode()  # refuses half a surrogate pair
+        if isinstance(value, int):
+            str(value)  # refuses more digits than JSON takes; hexadecimal ones are not counted before
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError("not finite")
     except (ValueError, KeyError, IndexError) as error:

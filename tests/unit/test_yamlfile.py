@@ -62,6 +62,7 @@ def complaint(folder: Path, text: str | bytes) -> str:
         ("? [1]\n: x\n", "file.yaml:1: the key must be text"),
         ("a: .inf\n", "file.yaml:1: '.inf' is not a value"),
         ("a: " + "9" * 5000, "file.yaml:1: '99999"),
+        ("a: 0x" + "f" * 5000, "file.yaml:1: '0xfffff"),
         ("a: !!int b\n", "file.yaml:1: 'b' is not a value"),
         ("a: 1\nb: [1\n", "not YAML"),
         ("a: 1\n\tb: 2\n", "file.yaml:2: not YAML"),
