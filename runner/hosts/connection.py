@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from runner.caches import disk_fault
 from runner.engine.fleet import OUTPUT_BEGINS
 from runner.errors import InfraError, RunnerError
 from runner.hosts.hostsfile import HostEntry, HostLimits
@@ -101,6 +102,10 @@ def _fed(feed: Feed) -> Iterator[int]:
                     feed(stream)
             except RunnerError as error:
                 errors.append(error)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                errors.append(disk_fault(error, str(error.filename or "what is sent")))
 
     thread = threading.Thread(target=write, daemon=True)
     thread.start()

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from runner.errors import InfraError
 from runner.hosts import transfer
 from runner.hosts.connection import Connection, connect
@@ -96,7 +98,11 @@ def warm(connection: Connection, pins: tuple[Pinned, ...], cache: Path, say: Say
     host = connection.host
     line = remote_runner(host, "host", "lacks")
     done = connection.run(line, deadline=limits.deadline("prepare_s"), feed=PINS.dump_json(pins))
-    missing = PINS.validate_json(done.stdout)
+    try:
+        missing = PINS.validate_json(done.stdout)
+    except ValidationError:
+        what = f"{host.name}: what its runner prints is no list of kernels: {printable(done.stdout)[:200].strip()!r}"
+        raise InfraError(what) from None
     for pin in missing:
         say(transfer.title(pin))
         deadline = limits.deadline("prepare_s")
