@@ -28,7 +28,7 @@ from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.findings import Ending, ending
 from runner.results.model import JudgedRun
 from runner.results.twobuilds import builds_compared
-from runner.text import nearest
+from runner.text import nearest, printable
 
 _WHOLE = 1000  # characters; more than any first sentence has
 _PIPE_WIDTH = 160  # characters of a line where there is no terminal
@@ -42,10 +42,10 @@ class Format(StrEnum):
 
 
 class _Formatter(logging.Formatter):
-    """Commands as they are; anything worse says what it is."""
+    """Commands as they are; anything worse says what it is. What a host or a guest said acts on no terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = printable(super().format(record))
         return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"
 
 

@@ -33,7 +33,6 @@ from runner.engine.heartbeat import Heartbeats
 from runner.engine.scheduling import Pool, TurnScheduling
 from runner.errors import InfraError
 from runner.model import CellResult, Limits, Outcome
-from runner.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +216,8 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         health = self._health
         if health.failed(host.name, why, cell_id=cell_id):
             failures = f"{health.fleet.failures} failures in a row"
-            _warn(f"host {host.name} is set aside after {failures}, its cells run elsewhere; the last one: {why}")
+            what = f"set aside after {failures}, its cells run elsewhere; the last one"
+            log.warning("host %s is %s: %s", host.name, what, why)
             self._let_go(host)
         elif replace and host.name not in health.aside:
             # a worker that died at a cell is replaced in any case: there are only so many cells
@@ -225,7 +225,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
                 self._bring_up(host, min(1, self._wanted(host)))
             else:
                 health.aside[host.name] = why
-                _warn(f"host {host.name}, the last one, is given up: {why}")
+                log.warning("host %s, the last one, is given up: %s", host.name, why)
                 self._let_go(host)
         self.worker_beat()
 
@@ -259,7 +259,3 @@ def host_of(node: Any) -> Host:
 def _words(error: object | None) -> str:
     text = str(error or "").strip()
     return _UNEXPLAINED if text in {"", "Not properly terminated"} else text.splitlines()[-1]
-
-
-def _warn(what: str) -> None:
-    log.warning("%s", printable(what))

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import ast
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from runner.cli.options import _Formatter
 from runner.guest.keys import make_keys
 from tests.unit.sources import FILES, nodes
 
@@ -69,3 +71,9 @@ def test_nothing_has_a_fixed_name_in_a_folder_that_users_share() -> None:
     }
     assert [text for text, _ in texts if text.startswith("/proc")], "places are found this way"
     assert not [it for it in texts if it[0].startswith(("/tmp", "/var/tmp", "/dev/shm"))]
+
+
+def test_what_is_logged_acts_on_no_terminal() -> None:
+    """A worker's traceback, a host's last words: another machine wrote them."""
+    record = logging.LogRecord("runner", logging.INFO, "", 0, "%s", ("birch: \x1b]0;title\x07gone\x1b[2J",), None)
+    assert _Formatter().format(record) == "birch: gone"
