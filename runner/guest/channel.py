@@ -41,28 +41,28 @@ class Channel:
 
     def wake(self, deadline: Deadline) -> None:
         """Set the guest's clock, and make its random numbers other ones than those of any other start."""
-        self._request("wake", {"now_ns": time.time_ns(), "seed": secrets.token_hex(_SEED_BYTES)})
+        self._request("wake", {"now_ns": time.time_ns(), "seed": secrets.token_hex(_SEED_BYTES)}, deadline)
         self._reply(lambda: deadline, deadline)
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         """Run a shell command to its end. Its stderr comes in stdout."""
-        self._request("run", {"command": command, "stdin": len(stdin)}, stdin, deadline)
+        self._request("run", {"command": command, "stdin": len(stdin)}, deadline, stdin)
         return self._reply(lambda: deadline, deadline)
 
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         """The agent's lines as they come, without their ends. `silence` begins the wait for each output."""
         sizes = {name: len(content) for name, content in files.items()}
-        self._request("ask", {"files": sizes}, b"".join(files.values()), deadline)
+        self._request("ask", {"files": sizes}, deadline, b"".join(files.values()))
         for line in self._lines(silence, deadline):
             yield line.decode(errors="replace")
 
     def close(self) -> None:
         self.connection.close()
 
-    def _request(self, do: str, about: dict[str, object], data: bytes = b"", deadline: Deadline | None = None) -> None:
+    def _request(self, do: str, about: dict[str, object], deadline: Deadline, data: bytes = b"") -> None:
         message = json.dumps({"do": do, **about}).encode() + b"\n" + data
         try:
-            self.connection.settimeout(deadline.remaining_s + 0.001 if deadline else None)
+            self.connection.settimeout(deadline.remaining_s + 0.001)
             self.connection.sendall(message)
         except OSError as error:
             self.close()
@@ -83,6 +83,9 @@ class Channel:
         quiet = silence()
         while True:
             while b"\n" not in self._rest:
+                if len(self._rest) > MAX_LINE:
+                    self.close()
+                    raise ConnectionLost(f"the guest printed a line of more than {MAX_LINE} bytes")
                 self._more(quiet, deadline)
                 quiet = silence()
             line, _, self._rest = self._rest.partition(b"\n")
@@ -121,9 +124,6 @@ class Channel:
             self.close()
             raise ConnectionLost("the connection to the guest broke")
         self._rest += chunk
-        if b"\n" not in self._rest and len(self._rest) > MAX_LINE:
-            self.close()
-            raise ConnectionLost(f"the guest printed a line of more than {MAX_LINE} bytes")
 
 
 def _broken(error: Exception) -> ConnectionLost:

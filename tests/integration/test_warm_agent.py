@@ -16,7 +16,7 @@ import pytest
 
 from runner.agent.warm import Served
 from runner.guest.channel import Channel
-from runner.guest.ssh import ConnectionLost, ConnectionSilent
+from runner.guest.ssh import MAX_LINE, ConnectionLost, ConnectionSilent
 from runner.model.deadline import Deadline
 
 
@@ -100,3 +100,8 @@ def test_a_guest_that_says_something_else_is_lost(said: bytes) -> None:
         Channel(ours).ready(soon())
     process.kill()
     process.join()
+
+
+def test_a_command_may_print_more_without_a_line_end_than_a_line_has(channel: Channel) -> None:
+    done = channel.run(f"head -c {MAX_LINE + 1} /dev/zero", deadline=soon())
+    assert (done.returncode, len(done.stdout)) == (0, MAX_LINE + 1)
