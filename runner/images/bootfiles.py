@@ -20,6 +20,7 @@ import re
 import shutil
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -139,11 +140,12 @@ def _starts_itself(elf: bytes) -> bool:
     """Does it tell where a virtual machine enters it (Documentation/arch/x86/boot.rst, PVH)?"""
     if not elf.startswith(b"\x7fELF\2\1"):
         return False
-    start, size, count = *struct.unpack_from("<Q", elf, 32), *struct.unpack_from("<HH", elf, 54)
-    for number in range(count):
-        kind, _, at, _, _, length, _, _ = _PROGRAM.unpack_from(elf, start + number * size)
-        if kind == _NOTE and _PVH in _notes(elf[at : at + length]):
-            return True
+    with suppress(struct.error):  # it is cut short
+        start, size, count = *struct.unpack_from("<Q", elf, 32), *struct.unpack_from("<HH", elf, 54)
+        for number in range(count):
+            kind, _, at, _, _, length, _, _ = _PROGRAM.unpack_from(elf, start + number * size)
+            if kind == _NOTE and _PVH in _notes(elf[at : at + length]):
+                return True
     return False
 
 

@@ -108,6 +108,12 @@ def test_qemu_is_given_the_unpacked_kernel_where_that_says_how_it_is_entered(
     assert Path(started).read_bytes() == (inner if unpacked else Path(kernel.image).read_bytes())
 
 
+@pytest.mark.parametrize("length", [8, 60, 100, 130])
+def test_a_kernel_that_is_cut_short_is_given_as_it_is(kernel: Kernel, tmp_path: Path, length: int) -> None:
+    Path(kernel.image).write_bytes(elf(18)[:length])
+    assert made(kernel, tmp_path).kernel == kernel.image
+
+
 def test_a_kernel_that_is_not_packed_is_not_copied(kernel: Kernel, tmp_path: Path) -> None:
     Path(kernel.image).write_bytes(elf(18))
     assert made(kernel, tmp_path).kernel == kernel.image
