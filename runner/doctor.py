@@ -13,7 +13,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ from runner.guest.command import virtme_tool
 from runner.model import GuestSize
 from runner.model.architecture import ARCHITECTURES, by_uname
 from runner.model.deadline import Deadline
-from runner.process import require, run, spawn
+from runner.process import require, run, run_in_sight
 from runner.text import counted
 
 NEED_MIB = 3072  # two images, eight kernels, the packages they are made of
@@ -153,7 +152,9 @@ def _tools(_: Context) -> Iterator[Checked]:
         ("depmod", "orders their modules"),
         ("mmdebstrap", "makes images"),
         ("genext2fs", "writes their file system"),
-        ("qemu-img", "puts a writable layer over them"),
+        ("mke2fs", "makes the disk of a kernel's modules"),
+        ("debugfs", "unpacks an image where a kernel cannot mount it"),
+        ("qemu-img", "tells vng the format of a disk"),
     ):
         try:
             yield Checked(tool, Severity.OK, f"{require(tool)}: {what}")
@@ -220,14 +221,9 @@ def missing_packages(*, deadline: Deadline) -> tuple[str, ...]:
 
 
 def install_missing(*, deadline: Deadline) -> None:
-    """Install the missing Debian packages, as root or with sudo; what apt says goes to this program's own output.
+    """Install the missing Debian packages, as root or with sudo; what apt says goes to stderr.
 
     Raises InfraError when that is not allowed or fails; the line to run by hand has been printed then.
     """
-    with spawn(["sh", PACKAGES_SCRIPT], end_s=deadline.end_s) as installing:
-        try:
-            status = installing.wait(timeout=deadline.remaining_s)
-        except subprocess.TimeoutExpired:
-            raise InfraError(f"installing packages did not end within {deadline.what}") from None
-    if status != 0:
+    if run_in_sight(["sh", PACKAGES_SCRIPT], end_s=deadline.end_s, limit_s=deadline.remaining_s) != 0:
         raise InfraError("Debian packages are missing and were not installed", hint="what is needed stands above")
