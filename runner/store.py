@@ -172,13 +172,13 @@ class Store:
         target = self._root / key
         if target.exists():
             target.rename(folder / "replaced")
-            _sync(self._root)
+            sync(self._root)
         (folder / "entry").mkdir()
         for part in ("tree", _MANIFEST):
             (folder / part).rename(folder / "entry" / part)
-        _sync(folder / "entry")
+        sync(folder / "entry")
         (folder / "entry").rename(target)
-        _sync(self._root)
+        sync(self._root)
 
     def _sweep(self, held: str) -> None:
         """Remove what killed makers left: only the holder of a key's lock makes, and `held` is held by this one."""
@@ -217,9 +217,9 @@ def _seal(folder: Path) -> None:
     tree = folder / "tree"
     for path in sorted(_walk(tree)):
         path.chmod(0o555 if path.stat().st_mode & 0o100 else 0o444)
-        _sync(path)
+        sync(path)
     for inner in [tree, *(path for path in tree.rglob("*") if path.is_dir())]:
-        _sync(inner)
+        sync(inner)
     write_atomically(folder / _MANIFEST, _manifest(tree))
 
 
@@ -243,12 +243,17 @@ def _walk(tree: Path) -> Iterator[Path]:
 
 
 def _digest(tree: Path, path: PurePosixPath) -> StoredFile:
-    with (tree / path).open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return StoredFile(path=path, size_bytes=(tree / path).stat().st_size, sha256=digest)
+    return StoredFile(path=path, size_bytes=(tree / path).stat().st_size, sha256=file_sha256(tree / path))
 
 
-def _sync(path: Path) -> None:
+def file_sha256(path: Path) -> Sha256:
+    """The digest of a file of any size."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync(path: Path) -> None:
+    """What was written to a file or a folder is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -271,4 +276,4 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(path.parent)
+    sync(path.parent)

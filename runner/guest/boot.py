@@ -95,7 +95,7 @@ class LiveGuest:
         """In one session: under emulation each costs as much as many files."""
         needed = {name: content for name, content in files.items() if name not in self.has}
         begin = f"{_UNPACK} && {START_AGENT}"
-        yield from self.lines(begin, silence=silence, deadline=deadline, stdin=_packed(needed))
+        yield from self.lines(begin, silence=silence, deadline=deadline, stdin=packed(needed))
 
     def access(self) -> Access:
         socket_path = self.folder / GDB_SOCKET
@@ -113,17 +113,18 @@ class LiveGuest:
 
 def push(guest: Guest, files: Mapping[str, bytes], *, deadline: Deadline) -> None:
     """Write `files` into the agent's folder of a guest. Raises InfraError when that fails."""
-    pushed = guest.run(_UNPACK, stdin=_packed(files), deadline=deadline)
+    pushed = guest.run(_UNPACK, stdin=packed(files), deadline=deadline)
     if pushed.returncode != 0:
         raise InfraError(f"the agent could not be pushed: {pushed.stdout.strip()[-500:]}")
 
 
-def _packed(files: Mapping[str, bytes]) -> bytes:
+def packed(files: Mapping[str, bytes], *, mode: int = 0o644) -> bytes:
+    """A tar with these files, which are root's."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as archive:
         for name, content in files.items():
             info = tarfile.TarInfo(name)
-            info.size = len(content)
+            info.size, info.mode = len(content), mode
             archive.addfile(info, io.BytesIO(content))
     return stream.getvalue()
 

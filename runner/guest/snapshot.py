@@ -10,24 +10,21 @@ folder, and its ssh server starts when somebody wants a shell, with keys that ar
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import os
 import shlex
 import subprocess
-import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 
 from runner.caches import need_space
 from runner.errors import GuestLost, GuestSilent, InfraError
-from runner.guest.boot import PYTHON, TO_AGENT, LiveGuest, blame, boot, free_port, greeted, push
+from runner.guest.boot import PYTHON, TO_AGENT, LiveGuest, blame, boot, free_port, greeted, packed, push
 from runner.guest.channel import Channel
 from runner.guest.command import (
     AGENT_SOCKET,
@@ -48,6 +45,7 @@ from runner.guest.ssh import ConnectionLost
 from runner.model import Splat
 from runner.model.deadline import Deadline
 from runner.process import Completed, own_folder, require, spawn
+from runner.store import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -101,11 +99,8 @@ class WarmGuest:
         """Starts an ssh server with keys of its own."""
         keys, port = make_keys(self.folder / "ssh"), free_port()
         deadline = self.limit()
-        stream = io.BytesIO()
-        with tarfile.open(fileobj=stream, mode="w") as archive:
-            for name in ("host", "authorized_keys"):
-                archive.add(self.folder / "ssh" / name, name, filter=_of_root)
-        done = self.run(_SSH_SERVER, deadline=deadline, stdin=stream.getvalue())
+        guests = {name: (self.folder / "ssh" / name).read_bytes() for name in ("host", "authorized_keys")}
+        done = self.run(_SSH_SERVER, deadline=deadline, stdin=packed(guests, mode=0o600))
         if done.returncode:
             raise InfraError(f"the guest's ssh server did not start: {done.stdout.strip()[-500:]}")
         forward = f"hostfwd_add ssh tcp:127.0.0.1:{port}-{GUEST_ADDRESS}:{_SSH_PORT}"
@@ -129,11 +124,6 @@ class WarmGuest:
     @property
     def splats(self) -> tuple[Splat, ...]:
         return self.log.splats[self.booted :]
-
-
-def _of_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
-    member.uid = member.gid = 0
-    return member
 
 
 Boots = Callable[[BootOrder], AbstractContextManager[Guest]]
@@ -294,7 +284,7 @@ def _saved(guest: WarmGuest, order: BootOrder, warm: Warm, store: Snapshots, dea
                 made=datetime.now(UTC),
                 argv=tuple(argv),
                 folder=str(guest.folder),
-                state_sha256=sha256((folder / "state").read_bytes()).hexdigest(),
+                state_sha256=file_sha256(folder / "state"),
                 ram_bytes=(folder / "ram").stat().st_size,
             )
             store.publish(warm.key, folder, about)

@@ -13,7 +13,6 @@ A snapshot is published by a rename: nobody sees a part of one. It is removed wh
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -26,6 +25,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from runner.caches import MAX_BYTES, outgrown
 from runner.model import Plain, Sha256
 from runner.process import own_folder
+from runner.store import file_sha256, sync
 
 SNAPSHOTS = "snapshots"  # their folder in the cache
 _MAKING = ".making-"
@@ -82,8 +82,10 @@ class Snapshots:
         if found is None:
             return None
         try:
-            state = hashlib.sha256(found.state.read_bytes()).hexdigest()
-            if state == found.about.state_sha256 and found.ram.stat().st_size == found.about.ram_bytes:
+            if (
+                file_sha256(found.state) == found.about.state_sha256
+                and found.ram.stat().st_size == found.about.ram_bytes
+            ):
                 os.utime(found.folder / "about.json")
                 return found
         except OSError:
@@ -127,7 +129,7 @@ class Snapshots:
         (folder / "about.json").write_text(about.model_dump_json())
         for path in folder.iterdir():
             path.chmod(0o600)
-            _flush(path)
+            sync(path)
         if self._read(key) is None:
             self.remove(key)  # what cannot be read
             try:
@@ -135,7 +137,7 @@ class Snapshots:
             except OSError as error:  # another process was a moment earlier
                 if error.errno not in {errno.EEXIST, errno.ENOTEMPTY}:
                     raise
-            _flush(self.root)
+            sync(self.root)
         self.prune(MAX_BYTES, spare=key)
 
     def prune(self, most_bytes: int, *, spare: str = "") -> list[Snapshot]:
@@ -164,11 +166,3 @@ def copy_sparse(source: Path, target: Path) -> None:
                 if block != _ZEROS[: len(block)] and os.pwrite(write.fileno(), block, at) < len(block):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 at += len(block)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -40,7 +40,7 @@ from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.process import run
 from runner.steps import filling, step
-from runner.store import write_atomically
+from runner.store import file_sha256, write_atomically
 
 if TYPE_CHECKING:
     from debian import deb822
@@ -286,8 +286,7 @@ def damage(file: Path, package: Package) -> str:
         return f"{what} did not come"
     if file.stat().st_size != package.size_bytes:
         return f"{what}: {file.stat().st_size} bytes instead of {package.size_bytes}"
-    with file.open("rb") as stream:
-        digest = file_digest(stream, "sha256").hexdigest()
+    digest = file_sha256(file)
     return "" if digest == package.sha256 else f"{what}: sha256 is {digest} instead of {package.sha256}"
 
 
