@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,28 @@ def test_claim_of_a_kfunc_page_is_unfolded(page: Page, mixed: Path) -> None:
     first = page.locator("dialog[open] .probe").first
     first.locator("pre").first.wait_for()
     assert first.locator("code").inner_text() == row.get_attribute("data-probe")
+
+
+def test_what_has_no_type_opens_and_so_does_a_probe_with_a_slash(page: Page, tmp_path: Path) -> None:
+    run = samples.mixed_run()
+    rows = {
+        cell.id: tuple(
+            replace(row, subject="lb/100%", type="", probe="lb/100%" if row.verdict else row.probe)
+            for row in cell.rows
+            if (row.subject, row.type) == ("bpf_skb_ct_alloc", "tc")
+        )
+        for cell in run.cells
+    }
+    cells = tuple(cell.model_copy(update={"rows": rows[cell.id]}) for cell in run.cells)
+    folder = written(tmp_path / "site", run.model_copy(update={"cells": cells}))
+    page.goto(f"file://{folder}/index.html")
+    page.locator("table.grid tbody td").first.click()
+    page.locator("dialog[open] .state").wait_for()
+    page.reload()
+    assert page.locator("dialog[open] h2").inner_text().startswith("lb/100%"), "it has an address"
+    page.goto(f"file://{next((folder / 'kfunc').iterdir())}")
+    page.locator("table.probes tbody td").first.click()
+    page.locator("dialog .probe[open]").first.wait_for()
 
 
 def test_address_of_nothing_says_so(page: Page, mixed: Path) -> None:

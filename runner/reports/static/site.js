@@ -106,7 +106,8 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
     const cell = box.dataset.cell ?? table.tHead.rows[0].cells[box.cellIndex].dataset.cell;
     const row = box.closest("tr");
     const type = row.dataset.type ?? document.body.dataset.type;
-    this.go({ at: box.tagName === "TH" ? cell : [cell, row.dataset.slug, type, row.dataset.probe].filter(Boolean).join("/") });
+    const parts = box.tagName === "TH" ? [cell] : [cell, row.dataset.slug, type, row.dataset.probe ?? ""];
+    this.go({ at: parts.map((part) => part.replace(/[%/]/g, encodeURIComponent)).join("/").replace(/\/+$/, "") });
   },
 
   move(event) {
@@ -131,7 +132,7 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
   async open(at) {
     this.opened = at;
     if (!at) { this.$refs.dialog.close(); return; }
-    const [cell, slug, type, probe] = at.split("/");
+    const [cell, slug, type = "", probe] = at.split("/").map((part) => part.replace(/%(25|2F)/g, decodeURIComponent));
     this.logs = {};
     this.guest = null;
     this.at = { ...EMPTY, loading: true, where: slug ? cell : "", title: slug ?? cell, isCell: !slug, permanent: location.href };
@@ -143,7 +144,7 @@ document.addEventListener("alpine:init", () => Alpine.data("page", () => ({
       const square = slug ? data.cells[cell]?.[type] : { ...data, verdicts: null };
       if (!square) throw new Error("There is no such answer in this site.");
       const held = square.verdicts?.length ?? 0;
-      if (slug) this.at.title = `${data.kfunc} · ${type}`;
+      if (slug) this.at.title = type ? `${data.kfunc} · ${type}` : data.kfunc;
       this.at.page = slug ? `${document.body.dataset.up}kfunc/${slug}.html` : "";
       this.at.log = square.log == null ? "" : data.texts[square.log];
       this.at.declared = square.declared == null ? "" : data.texts[square.declared];
