@@ -24,6 +24,7 @@ from runner import userfile
 from runner.errors import UserError
 from runner.model import Build, Plain, ProgType, Row, State
 from runner.model.version import KernelVersion
+from runner.probes.kinds import KINDS
 from runner.results.availability import Topic
 from runner.results.series import KnownBuild, Measured
 from runner.results.stories import Only
@@ -248,7 +249,7 @@ def docs_check(docs: Docs, known: Sequence[KnownBuild], only: Only | None = None
     answers: dict[Topic, list[tuple[KnownBuild, Row]]] = defaultdict(list)
     for it in known:
         for topic, row in it.states.items():
-            if topic in only:
+            if topic in only and KINDS[topic.kind].subject == "kfunc":  # others are about calls, objects, tests
                 answers[topic].append((it, row))
     agreements, confirmed, all_points = 0, 0, 0
     disagreements: list[Disagreement] = []

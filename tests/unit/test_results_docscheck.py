@@ -12,9 +12,10 @@ import pytest
 from rich.console import Console
 
 from runner.errors import UserError
-from runner.model import ProgType, State
+from runner.model import ProgType, Row, State
 from runner.model.version import KernelVersion
 from runner.reports.documented import docs_check_document, docs_check_report
+from runner.results.availability import Topic
 from runner.results.docscheck import Dispute, DocsCheck, Documented, docs_check, load
 from runner.results.docsmore import features_check
 from runner.results.series import builds
@@ -162,3 +163,11 @@ def test_report_shows_observation_and_command(folder: Path) -> None:
     document = docs_check_document(found, features_check({}, ()), ())
     assert isinstance(document["disagreements"], list)
     assert document["disagreements"][0]["kernels"] == [{"version": "6.6.9", "arch": "x86_64"}]
+
+
+def test_what_other_kinds_say_of_a_kfunc_is_no_disagreement(folder: Path) -> None:
+    call = Topic(KFUNC, "tc", "boundaries")
+    other = Row(call.kind, f"boundaries:tc/{KFUNC}", KFUNC, "tc", "not derived", cause="why")
+    kept = [measured("6.12.117", {TC: state(TC, U), call: other})]
+    found = docs_check(load(folder), builds(kept))
+    assert (found.agreements, found.disagreements) == (1, ())
