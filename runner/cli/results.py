@@ -22,7 +22,7 @@ from runner.text import counted, some
 
 app = group("Merge stores of results, and delete old runs.", "results prune --keep 30d --dry-run")
 
-_KEEP = re.compile(r"(\d{1,6})(d?)")
+_KEEP = re.compile(r"([0-9]{1,5})(d?)")
 _NAMED = 8
 
 
@@ -54,7 +54,7 @@ def prune_runs(
 ) -> None:
     """Delete old runs, their consoles, and answers that no other run gave. The newest run always stays.
 
-    Bisections are not counted: one that is older than every run that stays is deleted whole, with its page.
+    Only runs of the matrix are counted. Any other, such as a bisection, is deleted when it is older than all that stay.
     """
     wanted = _keep(keep)
     with project.store(read_only=dry_run) as store:
@@ -79,8 +79,12 @@ def _words(found: PrunePlan, *, dry_run: bool) -> list[str]:
     runs = [info.id for info in found.going if info.kind is RunKind.MATRIX]
     count = len(runs) + sum(info.kind is RunKind.MATRIX for info in found.staying)
     lines = [f"{len(runs)} of {counted(count, 'run')} {verb}" + (f": {_span(runs)}" if runs else "")]
-    if bisections := [info.id for info in found.going if info.kind is RunKind.BISECT]:
-        lines.append(f"bisections {verb}: {_span(bisections)}")
+    others = {kind: [info.id for info in found.going if info.kind is kind] for kind in RunKind}
+    lines += [
+        f"{kind}: {counted(len(ids), 'run')} {verb}: {_span(ids)}"
+        for kind, ids in others.items()
+        if ids and kind is not RunKind.MATRIX
+    ]
     if found.going:
         lines[-1] += f", with {_mib(found.evidence_bytes)} of consoles"
     if found.lost_kernels:

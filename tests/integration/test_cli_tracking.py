@@ -246,3 +246,11 @@ def test_shards_of_one_run_are_merged_and_old_runs_pruned(
     assert last_run(project).id == "tuesday"
     assert not (project / "reports" / "runs" / "monday").exists()
     assert runner(project, "results", "prune", "--keep", "soon") == 64
+
+
+def test_runs_of_other_commands_are_deleted_with_a_word(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored(project, good, "load-old")
+    stored(project, good, "monday", night=1)
+    assert runner(project, "results", "prune", "--keep", "1", "--dry-run") == 0
+    assert output(capsys).splitlines()[1].startswith("load: 1 run would be deleted: load-old, with")
+    assert runner(project, "results", "prune", "--keep", "999999d") == 64
