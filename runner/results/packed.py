@@ -132,7 +132,7 @@ class SteadyReader:
 
     def read(self, lines: list[Line], cell: Cell) -> tuple[CellResult, bytes]:
         """A result, and what is equal where all of it but its answers is. Raises ValueError."""
-        head = {name: value for name, value in from_json(lines[0]).items() if name not in {*_CIRCUMSTANCES, "looks"}}
+        head = {name: value for name, value in from_json(lines[0]).items() if name not in _CIRCUMSTANCES}
         answers = tuple(self._read.get(line) or self._answer(line) for line in lines[1:])
         result = CellResult.model_validate({**head, "cell": cell, "answers": answers})
         return result, to_json([_asked(cell), head])
@@ -152,7 +152,7 @@ def digest_of(result: CellResult, lines: Sequence[Line] = ()) -> bytes:
 
     `lines` are those of the result, where they are there already.
     """
-    head = result.model_dump(mode="json", exclude={*_CIRCUMSTANCES, "cell", "answers", "looks", "console"})
+    head = result.model_dump(mode="json", exclude={*_CIRCUMSTANCES, "cell", "answers", "console"})
     digest = hashlib.sha256(json.dumps([_asked(result.cell), head], sort_keys=True).encode())
     for answer, line in zip(result.answers, (lines or lines_of(result))[1:], strict=True):
         same = _steady(answer)

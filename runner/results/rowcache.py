@@ -106,7 +106,10 @@ class RowCache:
         return tuple(next(rows[subject]) for subject in from_json(self._body(judged.places)))
 
     def _body(self, chunk: int) -> bytes:
-        return NO_BASE.unpack(self._db.execute("SELECT body FROM chunk WHERE seq = ?", (chunk,)).fetchone()[0])
+        found = self._db.execute("SELECT body FROM chunk WHERE seq = ?", (chunk,)).fetchone()
+        if found is None:
+            raise ValueError("another process deleted these rows")
+        return NO_BASE.unpack(found[0])
 
     def _add(self, digest: bytes, rows: Sequence[Row]) -> Judged:
         others: dict[str, list[Row]] = defaultdict(list)

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,3 +210,13 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(store: ResultStore, exp
     keep(store, REAL)
     store.path.with_name(NAME).mkdir()
     assert measurements(store, expectations)[0].states
+
+
+def test_rows_that_another_process_deleted_are_judged_again(
+    store: ResultStore, expectations: Expectations, tmp_path: Path
+) -> None:
+    keep(store, REAL)
+    before = measurements(store, expectations)
+    with closing(sqlite3.connect(tmp_path / NAME)) as db, db:
+        db.execute("DELETE FROM chunk")
+    assert measurements(store, expectations) == before
