@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -42,10 +42,18 @@ class _Read(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
+def _checked(text: str) -> str:
+    KernelVersion.parse(text)
+    return text
+
+
+Version = Annotated[str, AfterValidator(_checked)]
+
+
 class AskedKernel(_Read):
     """One that was asked."""
 
-    version: str
+    version: Version
     arch: str
 
 
@@ -65,8 +73,8 @@ class _Segment(_Read):
 
     state: str
     cause: str
-    first: str
-    last: str
+    first: Version
+    last: Version
 
 
 class _Story(_Read):

@@ -137,6 +137,16 @@ def test_what_is_no_such_document_is_a_users_mistake(tmp_path: Path, content: st
         KfuncData.read(path)
 
 
+@pytest.mark.parametrize("place", ["kernels", "availability"])
+def test_a_version_that_is_none_is_a_users_mistake(tmp_path: Path, place: str) -> None:
+    (path := tmp_path / "x.json").write_text(json.dumps(DOCUMENT).replace('"6.12.117"', '"new"'))
+    if place == "availability":
+        kernels = [{"version": "6.18.15", "arch": "x86_64"}]
+        path.write_text(json.dumps({**json.loads(path.read_text()), "kernels": kernels}))
+    with pytest.raises(UserError, match=rf"x\.json: {place}.*'new' is not a kernel version"):
+        KfuncData.read(path)
+
+
 def test_the_shipped_data_answer_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
