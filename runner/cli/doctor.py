@@ -13,10 +13,10 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK
-from runner.cli.options import MatrixFile, Shown, command
+from runner.cli.options import Shown, command
 from runner.doctor import Severity, examine, install_missing
 from runner.model import GuestSize
-from runner.project import DEFAULT_MATRIX, Project
+from runner.project import Project
 
 _MARKS = {Severity.OK: ("✓", "green"), Severity.WARN: ("!", "yellow"), Severity.BAD: ("✗", "red")}
 
@@ -25,11 +25,10 @@ app = typer.Typer()
 
 @command(app, "doctor", "doctor")
 def doctor(
-    fix: Annotated[bool, typer.Option("--fix", help="Install the missing Debian packages.")] = False,
-    matrix: MatrixFile = DEFAULT_MATRIX,
+    project: Project, fix: Annotated[bool, typer.Option("--fix", help="Install the missing Debian packages.")] = False
 ) -> Shown:
     """Check this machine: what it can do, and what it lacks. Exit status 2 when something that is needed is missing."""
-    limits = Project.at(matrix).limits
+    limits = project.limits
     if fix:
         install_missing(deadline=limits.deadline("prepare_s"))
     findings = tuple(examine(cache_root(), GuestSize(), deadline=limits.deadline("prepare_s")))

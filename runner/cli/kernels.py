@@ -14,16 +14,7 @@ import typer
 from rich.text import Text
 
 from runner.caches import cache_root
-from runner.cli.options import (
-    CompilerOption,
-    MatrixFile,
-    Shown,
-    command,
-    emit,
-    group,
-    out_console,
-    progress_console,
-)
+from runner.cli.options import CompilerOption, Shown, command, emit, group, out_console, progress_console
 from runner.errors import UserError
 from runner.guest.accel import host_cpus
 from runner.images import ensure_image
@@ -34,7 +25,7 @@ from runner.matrix.lock import replaced
 from runner.model import Pin
 from runner.model.architecture import architecture, by_uname
 from runner.model.version import Versions
-from runner.project import DEFAULT_MATRIX, Project
+from runner.project import Project
 from runner.reports.drawing import columns
 from runner.steps import step
 from runner.text import nearest
@@ -77,7 +68,12 @@ def list_kernels(
         for it in offers
     ]
     table = columns(rows, "version", "architecture", "release", "source", "package version", "MiB")
-    return Shown(table if offers else "", lambda: [_plain(it, project.lock().kernels, cache) for it in offers])
+
+    def document() -> list[dict[str, object]]:
+        pins = project.lock().kernels
+        return [_plain(it, pins, cache) for it in offers]
+
+    return Shown(table if offers else "", document)
 
 
 def _plain(offer: Pin, pins: Sequence[Pin], cache: Path) -> dict[str, object]:
@@ -131,6 +127,7 @@ def fetch(project: Project) -> None:
 
 @command(app, "build", "kernels build --git ~/linux v6.12.117")
 def build(
+    project: Project,
     ref: Annotated[str, typer.Argument(metavar="REF", help="With --git: a branch, a tag or a commit.")] = "",
     git: Annotated[Path | None, typer.Option(metavar="DIR", help="A kernel repository. It is not changed.")] = None,
     tree: Annotated[Path | None, typer.Option(metavar="DIR", help="A kernel's source tree, built as it is.")] = None,
@@ -145,7 +142,6 @@ def build(
     jobs: Annotated[
         int | None, typer.Option("-j", "--jobs", min=1, help="Concurrent compilers. [default: all CPUs]")
     ] = None,
-    matrix: MatrixFile = DEFAULT_MATRIX,
 ) -> Shown:
     """Build a small kernel with the options that guests and probes need. Later builds reuse its objects."""
     source = git or tree
@@ -161,7 +157,7 @@ def build(
         Recipe(row.name, config or FRAGMENT, compiler),
         jobs=jobs or host_cpus(),
         cache=cache_root(),
-        deadline=Project.at(matrix).limits.deadline("build_s"),
+        deadline=project.limits.deadline("build_s"),
         begun=lambda folder: console.print(Text(f"building in {folder}"), soft_wrap=True),
     )
     text = (
