@@ -72,6 +72,8 @@ struct {
 	__u64 again_second;
 	__s32 again_ret;
 	__u32 found; /* there was a context */
+	__u32 acquired;
+	__u32 is_same; /* the acquired pointer and the one that was made */
 } result;
 
 __u64 source[2], target[2], again[2], iv[2];
@@ -105,6 +107,76 @@ SEC("syscall") int syscall_make(void *unused)
 	old = bpf_kptr_xchg(&slot->ctx, made);
 	if (old)
 		bpf_crypto_ctx_release(old);
+	return 0;
+}
+
+static __always_inline struct bpf_crypto_ctx *new_context(void)
+{
+	struct bpf_crypto_ctx *made;
+	int error = 0;
+
+	made = bpf_crypto_ctx_create(&params, sizeof(params), &error);
+	result.make_error = error;
+	if (made)
+		result.made = 1;
+	return made;
+}
+
+/* The reference that is left in the map is the second one. */
+SEC("syscall") int syscall_share(void *unused)
+{
+	struct bpf_crypto_ctx *made, *acquired, *old;
+	struct slot *slot = only_slot();
+
+	if (!slot)
+		return 0;
+	made = new_context();
+	if (!made)
+		return 0;
+	acquired = bpf_crypto_ctx_acquire(made);
+	if (!acquired) {
+		bpf_crypto_ctx_release(made);
+		return 0;
+	}
+	result.acquired = 1;
+	result.is_same = (__u64)acquired == (__u64)made;
+	bpf_crypto_ctx_release(made);
+	old = bpf_kptr_xchg(&slot->ctx, acquired);
+	if (old)
+		bpf_crypto_ctx_release(old);
+	return 0;
+}
+
+SEC("syscall") int syscall_leak(void *unused)
+{
+	struct bpf_crypto_ctx *made = new_context();
+
+	if (!made)
+		return 0;
+	result.acquired = !!bpf_crypto_ctx_acquire(made);
+	bpf_crypto_ctx_release(made);
+	return 0;
+}
+
+SEC("syscall") int syscall_acquired_unchecked(void *unused)
+{
+	struct bpf_crypto_ctx *made = new_context();
+
+	if (!made)
+		return 0;
+	bpf_crypto_ctx_release(bpf_crypto_ctx_acquire(made));
+	bpf_crypto_ctx_release(made);
+	return 0;
+}
+
+SEC("syscall") int syscall_release_twice(void *unused)
+{
+	struct bpf_crypto_ctx *made = new_context();
+
+	if (!made)
+		return 0;
+	bpf_crypto_ctx_release(made);
+	bpf_crypto_ctx_release(made);
 	return 0;
 }
 
