@@ -92,7 +92,9 @@ def probe_report(
         kind = KINDS[row.kind]
         parts.append(section(f"{plain(probe)} on {cell.id}", pairs(_row(row, says, source))))
         if raw := list(kind.shown(cell.result, row)):
-            parts.append(section("Answer", pairs(raw)))
+            if short := [it for it in raw if "\n" not in it[1]]:
+                parts.append(section("Answer", pairs(short)))
+            parts += [section(word.capitalize(), *lines(text)) for word, text in raw if "\n" in text]
             log = lines(row.log.rstrip()) if row.log.strip() else ["empty"]
             parts.append(section("Log of the load", *log))
         else:

@@ -50,8 +50,12 @@ def source(
         f"// {title}\n#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n",
         "\n".join([*_types(declared), *(f"extern {_TYPE.sub(_renamed, it)} __ksym;" for it in declared)]) + "\n",
         *(["\n".join(["/* in memory:", *(f" * {line}" for line in areas), " */"])] if areas else []),
-        f'__u8 memory[{_VALUE}] SEC(".data.memory") = {{{", ".join(filled) or "0"}}};',
-        *(['const char text[64] = "probe";'] if "text" in re.findall(r"\w+", text) else []),
+        *(
+            [f'__u8 memory[{_VALUE}] SEC(".data.memory") = {{{", ".join(filled) or "0"}}};']
+            if "(memory" in text
+            else []
+        ),
+        *(['const char text[64] = "probe";'] if re.search(r"\btext\b", text) else []),
         *([_MAP] if "&map" in text else []),
         f'__u64 returned = 0;\n\nSEC("{_SECTIONS.get(prog_type, prog_type)}")\nint probe(void *context)\n{{',
         f'{text}\n\treturn 0;\n}}\n\nchar LICENSE[] SEC("license") = "GPL";\n',
