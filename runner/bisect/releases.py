@@ -150,7 +150,7 @@ class ReleaseBisection:
             stems = (stem for ref in setup.target.refs for stem in re.findall(r"([\w-]+)\.c\b", ref))
             question, sides = setup.target.question, (change.last_good, after)
             refused = (word for side in sides for word in (side.answer, side.evidence.get("name", ""), *_end_of(side)))
-            names = () if setup.target.item else (question.target, question.subject)  # an item has its user's names
+            names = () if setup.target.users else (question.target, question.subject)  # a user's names say nothing
             asked = asked_words(*names, *refused)
             if setup.target.bound or any("too-large" in side.answer for side in sides):
                 asked += VERIFIER
