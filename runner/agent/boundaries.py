@@ -125,8 +125,9 @@ class Sweep:
 
     def of(self, name: str) -> Answer:
         """`right`: whether some call is accepted, or `why` not. `calls`: of each its errno (0: accepted, -1: it cannot
-        be made) and the end of its log; of those with two arguments at the edge only what is accepted. `accepted` has
-        rank and program of those, `prototypes` the functions that they call."""
+        be made) and the end of its log; of those with two arguments at the edge only what is accepted, and in `pairs`
+        how many were asked about, and how many there are. `accepted` has rank and program of what is accepted,
+        `prototypes` the functions that it calls."""
         right = self._calls.right(name)
         self.accepted[name] = {}
         if isinstance(right, str):
@@ -146,14 +147,16 @@ class Sweep:
             said[call.label] = asked(call)
             if said[call.label][0]:
                 refused.add(edge)
-        for call in self._calls.pairs(right, refused):
+        pairs, count = self._calls.pairs(right, refused)
+        for call in pairs:
             answer = asked(call)
             if not answer[0]:
                 said[call.label] = answer
         self.accepted[name] = accepted
         names = {it for _, program in accepted.values() for it in _called(program["body"])}
         prototypes = {it: self._kfuncs[it].prototype for it in sorted(names) if it in self._kfuncs}
-        return {"right": True, "calls": said, "accepted": accepted, "prototypes": prototypes}
+        found: Answer = {"right": True, "calls": said, "pairs": [len(pairs), count]}
+        return found | {"accepted": accepted, "prototypes": prototypes}
 
     def refused(self, name: str, label: str) -> tuple[int, str] | None:
         """Errno and log, or why there is no such call; None where it is accepted."""

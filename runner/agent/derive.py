@@ -264,16 +264,16 @@ class Calls:
         for edge in self._single(right):
             yield edge, self._with(right, (edge,))
 
-    def pairs(self, right: Call, refused: Collection[Edge]) -> Iterator[Call]:
-        """Two units at the edge, one of which alone was refused."""
+    def pairs(self, right: Call, refused: Collection[Edge]) -> tuple[list[Call], int]:
+        """Two units at the edge, one of which alone was refused: the first ones, and how many there are in all."""
         single = self._single(right)
-        found = (
+        found = [
             (one, two)
             for number, one in enumerate(single)
             for two in single[number + 1 :]
             if one[0] != two[0] and (one in refused or two in refused)
-        )
-        yield from (self._with(right, pair) for pair in islice(found, _MOST_PAIRS))
+        ]
+        return [self._with(right, pair) for pair in found[:_MOST_PAIRS]], len(found)
 
     def _single(self, right: Call) -> list[Edge]:
         return [(at, edge) for at, unit in enumerate(self._units[right.kfunc]) for edge in unit.edges]

@@ -78,6 +78,14 @@ def test_what_was_accepted_and_not_run_has_no_answer() -> None:
     assert rows(sweep={"right": True, "calls": {"right": [12, ""]}})["bpf_x right"].state == NO_ANSWER
 
 
+def test_calls_that_were_not_asked_about_are_said() -> None:
+    row = rows(sweep={**SWEEP, "pairs": [60, 203]})["bpf_x others"]
+    assert (row.state, row.cause) == (
+        UNDERIVED, "of 203 calls with two arguments at the edge, 60 were asked about",
+    )  # fmt: skip
+    assert "bpf_x others" not in rows(sweep={**SWEEP, "pairs": [60, 60]})
+
+
 def test_it_is_asked_only_when_the_matrix_says_so() -> None:
     types = (ProgType("tc"), ProgType("xdp"))
     assert not [*KIND.asks(KIND.load(ROOT, []), None, types)]

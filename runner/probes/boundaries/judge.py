@@ -29,6 +29,7 @@ class _Sweep(Plain):
     right: bool
     why: str = ""
     calls: Mapping[str, tuple[int, str]] = Field(default_factory=dict)
+    pairs: tuple[int, int] = (0, 0)
     accepted: Mapping[str, tuple[int, Mapping[str, JsonValue]]] = Field(default_factory=dict)
     prototypes: Mapping[str, str] = Field(default_factory=dict)
 
@@ -113,6 +114,10 @@ class _Judge:
                 return  # the census says that
             yield _row(probe, item, UNDERIVED, verdict_line(sweep.why) or sweep.why)
             return
+        tried, count = sweep.pairs
+        if tried < count:
+            cause = f"of {count} calls with two arguments at the edge, {tried} were asked about"
+            yield _row(probe, f"{item} others", UNDERIVED, cause)
         for label, (errno, log) in sweep.calls.items():
             subject = f"{item} {label}"
             yield self._refused(subject, errno, log) if errno else self._of_run(subject, sweep)
