@@ -28,7 +28,7 @@ _KEYS: dict[str, Callable[[Cell], tuple[str, ...]]] = {
 def select(cells: Sequence[Cell], *expressions: str) -> tuple[Cell, ...]:
     """The cells that match any of `expressions`, in their order; all of them without one, and for an empty one.
 
-    Raises UserError when one cannot be read, and when one matches nothing.
+    Raises UserError when one cannot be read, and when one or a pattern in it matches nothing.
     """
     chosen = {cell.id for expression in expressions for cell in _matching(cells, expression)}
     return tuple(cell for cell in cells if cell.id in chosen or not expressions)
@@ -45,16 +45,21 @@ def _matching(cells: Sequence[Cell], expression: str) -> Sequence[Cell]:
         if not equals or not patterns:
             raise UserError(f"--only {expression!r}: {term!r} is not KEY=VALUE", hint="such as kernel=6.*|7.*")
         before = chosen
-        chosen = [
-            cell for cell in chosen if any(fnmatch.fnmatchcase(name, p) for name in names(cell) for p in patterns)
-        ]
+        chosen = [cell for cell in chosen if any(_matches(cell, names, pattern) for pattern in patterns)]
         if not chosen:
             there = dict.fromkeys(name for cell in before for name in names(cell))
             raise UserError(
                 f"--only {expression!r} selects nothing: {term!r} matches none",
                 hint=f"{key.strip()}: {', '.join(there) or 'no cells at all'}",
             )
+        if typo := next((it for it in patterns if not any(_matches(cell, names, it) for cell in cells)), ""):
+            there = dict.fromkeys(name for cell in cells for name in names(cell))
+            raise UserError(f"--only {expression!r}: {typo!r} matches none", hint=f"{key.strip()}: {', '.join(there)}")
     return chosen
+
+
+def _matches(cell: Cell, names: Callable[[Cell], tuple[str, ...]], pattern: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names(cell))
 
 
 def shard(cells: Sequence[Cell], word: str) -> tuple[Cell, ...]:

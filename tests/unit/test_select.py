@@ -51,6 +51,7 @@ def test_each_of_several_expressions_adds_its_cells() -> None:
         ("arch=", r"'arch=' is not KEY=VALUE"),
         ("arch=|", r"is not KEY=VALUE"),
         ("arch=riscv64", r"selects nothing: 'arch=riscv64' matches none\n  arch: x86_64, arm64"),
+        ("kernel=6.1|kernel=7*", r"'kernel=7\*' matches none\n  kernel: 6\.1, 6\.1\.176, stable"),
         ("arch=arm64,kernel=5.*", r"selects nothing: 'kernel=5\.\*' matches none\n  kernel: 6\.1, 6\.1\.176, stable"),
     ],
 )
