@@ -6,20 +6,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from runner.model import Answer, Ask, Facts, Trace
 
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _MAX_NOISE = 20
 _MAX_PARTS = 64 << 20  # characters
 _MAX_DROPPED = 1000
 
 
-class Place(NamedTuple):
+class ProbeItem(NamedTuple):
     """A probe, or one item of it."""
 
     probe: str
@@ -35,9 +37,9 @@ class Transcript:
 
     asks: tuple[Ask, ...]
     facts: Facts = field(default_factory=Facts)
-    answers: dict[Place, Answer] = field(default_factory=dict)
+    answers: dict[ProbeItem, Answer] = field(default_factory=dict)
     traces: dict[str, Trace] = field(default_factory=dict)
-    in_flight: Place | None = None
+    in_flight: ProbeItem | None = None
     careful: set[str] = field(default_factory=set)  # probes with items in which a guest was lost
     ended: bool = False
     noise: list[str] = field(default_factory=list)
@@ -45,12 +47,12 @@ class Transcript:
     _parts: dict[str, list[str]] = field(default_factory=dict)  # of the next answer, by name
     _parts_size: int = 0  # characters that were sent of them
     _dropped: dict[str, None] = field(default_factory=dict)  # the names of those for which there was no room
-    _closed: set[Place] = field(default_factory=set)  # items that are not asked any more
+    _closed: set[ProbeItem] = field(default_factory=set)  # items that are not asked any more
 
     def feed(self, line: str) -> None:
         """Take one line of the agent's output."""
         try:
-            event = json.loads(line)
+            event = _parsed(line)
             kind = event.pop("event")
             self._take(kind, event)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ValidationError):
@@ -63,7 +65,7 @@ class Transcript:
                 self.facts = Facts.model_validate(event["facts"])
                 self.guest_s = -_clock(event)
             case "begin":
-                self.in_flight = Place(self.ask(event["probe"]).probe, str(event.get("item", "")))
+                self.in_flight = ProbeItem(self.ask(event["probe"]).probe, str(event.get("item", "")))
                 self._parts, self._parts_size, self._dropped = {}, 0, {}
             case "answer":
                 ask = self.ask(event["probe"])
@@ -73,8 +75,8 @@ class Transcript:
                     more = {"parts": parts, **({"dropped": list(self._dropped)} if self._dropped else {})}
                     answer = answer.model_copy(update={"body": {**answer.body, **more}})
                 self._parts, self._parts_size, self._dropped = {}, 0, {}
-                self.answers[Place(ask.probe, answer.item)] = answer
-                self.in_flight = Place(ask.probe) if answer.item else None
+                self.answers[ProbeItem(ask.probe, answer.item)] = answer
+                self.in_flight = ProbeItem(ask.probe) if answer.item else None
             case "trace":
                 trace = Trace.model_validate(event)
                 self.traces[self.ask(trace.probe).probe] = trace
@@ -110,18 +112,18 @@ class Transcript:
         if place and place not in self.answers:
             self.in_flight = place
 
-    def place(self, name: str) -> Place | None:
+    def place(self, name: str) -> ProbeItem | None:
         """What a name on the console means; None when nothing of the kind was asked."""
         for ask in self.asks:
             if name == ask.probe:
-                return Place(name)
+                return ProbeItem(name)
             if ask.items and name.startswith(f"{ask.probe}:"):
-                return Place(ask.probe, name.removeprefix(f"{ask.probe}:"))
+                return ProbeItem(ask.probe, name.removeprefix(f"{ask.probe}:"))
         return None
 
     def unanswered(self, asks: Iterable[Ask]) -> tuple[Ask, ...]:
         """Those of `asks` that have no answer yet; of one with items, what is left of it."""
-        return tuple(self._rest(ask) for ask in asks if Place(ask.probe) not in self.answers)
+        return tuple(self._rest(ask) for ask in asks if ProbeItem(ask.probe) not in self.answers)
 
     def _rest(self, ask: Ask) -> Ask:
         if not ask.careful and ask.probe not in self.careful:
@@ -129,14 +131,14 @@ class Transcript:
         skip = {place.item for place in (*self.answers, *self._closed) if place.probe == ask.probe}
         return ask.model_copy(update={"careful": True, "skip": tuple(sorted(skip))})
 
-    def ask_carefully(self, place: Place) -> bool:
+    def ask_carefully(self, place: ProbeItem) -> bool:
         """The guest was lost at `place`. If that is a probe with items that named none, ask its rest carefully."""
         if place.item or place.probe in self.careful or not self.ask(place.probe).items:
             return False
         self.careful.add(place.probe)
         return True
 
-    def give_up(self, place: Place, why: str) -> None:
+    def give_up(self, place: ProbeItem, why: str) -> None:
         """It gets no answer, or the one that it has does not count."""
         kind = self.ask(place.probe).kind
         self.answers[place] = Answer(kind=kind, probe=place.probe, item=place.item, failed=why)
@@ -147,10 +149,18 @@ class Transcript:
         for place in [place for place in self.answers if place.probe in asked]:
             self.give_up(place, why)
 
-    def close(self, place: Place) -> None:
+    def close(self, place: ProbeItem) -> None:
         """It is not asked any more, and has no answer: it took the kernel down."""
         self.answers.pop(place, None)
         self._closed.add(place)
+
+
+def _parsed(line: str) -> Any:
+    """JSON; half a surrogate pair is no text, as Python makes of a file's name that is not UTF-8: a question mark."""
+    event = json.loads(line)
+    if _SURROGATE.search(line):
+        event = json.loads(json.dumps(event, ensure_ascii=False).encode(errors="replace"))
+    return event
 
 
 def _clock(event: dict[str, object]) -> float:

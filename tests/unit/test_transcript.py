@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.engine.transcript import Place, Transcript
-from runner.model import Ask
+from runner.engine.cellrecord import CellRecord
+from runner.engine.plan import Delivery
+from runner.engine.transcript import ProbeItem, Transcript
+from runner.model import Answer, Ask
 from tests import fakes
 
 JSON = st.recursive(
@@ -28,7 +30,7 @@ def test_the_probe_in_flight_is_known_until_its_answer_comes() -> None:
     assert str(transcript.in_flight) == "claim-0:tc"
     transcript.feed('{"event": "answer", "probe": "claim-0:tc", "body": {"load_errno": 22, "log": "R1 !read_ok"}}')
     assert transcript.in_flight is None
-    assert transcript.answers[Place("claim-0:tc")].body["load_errno"] == 22
+    assert transcript.answers[ProbeItem("claim-0:tc")].body["load_errno"] == 22
     assert [ask.probe for ask in transcript.unanswered(transcript.asks)] == ["claim-1:tc", "claim-2:tc"]
 
 
@@ -92,48 +94,48 @@ def test_the_answer_without_an_item_ends_a_probe() -> None:
 
 def test_after_a_loss_the_rest_of_the_items_is_asked_carefully() -> None:
     transcript = in_a_census(answer("bpf_a"))
-    assert transcript.ask_carefully(Place("census:tc"))
+    assert transcript.ask_carefully(ProbeItem("census:tc"))
     rest = transcript.unanswered(transcript.asks)[0]
     assert (rest.careful, rest.skip) == (True, ("bpf_a",))
     for line in ({"event": "begin", "probe": "census:tc"}, begin("bpf_b")):
         transcript.feed(json.dumps(line))
     assert str(transcript.in_flight) == "census:tc:bpf_b"
-    assert not transcript.ask_carefully(Place("census:tc", "bpf_b")), "now it is known which one"
-    transcript.close(Place("census:tc", "bpf_b"))
+    assert not transcript.ask_carefully(ProbeItem("census:tc", "bpf_b")), "now it is known which one"
+    transcript.close(ProbeItem("census:tc", "bpf_b"))
     assert transcript.unanswered(transcript.asks)[0].skip == ("bpf_a", "bpf_b")
 
 
 def test_what_took_the_kernel_down_is_not_asked_again_by_an_ask_that_was_careful_from_the_start() -> None:
     ask = Ask(kind="boundaries", probe="boundaries:tc", items=True, careful=True)
     transcript = Transcript((ask,))
-    transcript.close(Place("boundaries:tc", "bpf_x from NULL"))
+    transcript.close(ProbeItem("boundaries:tc", "bpf_x from NULL"))
     assert [it.skip for it in transcript.unanswered((ask,))] == [("bpf_x from NULL",)]
 
 
 @pytest.mark.parametrize(("probe", "item"), [("census:tc", "b:tc"), ("census:tc", ""), ("claim-0:tc", "bpf_a")])
 def test_whatever_a_guest_names_before_it_is_silent_can_be_given_up(probe: str, item: str) -> None:
     transcript = in_a_census(begin(item, probe))
-    assert transcript.in_flight == Place(probe, item)
+    assert transcript.in_flight == ProbeItem(probe, item)
     transcript.give_up(transcript.in_flight, "silent")
-    assert {place: one.failed for place, one in transcript.answers.items()} == {Place(probe, item): "silent"}
+    assert {place: one.failed for place, one in transcript.answers.items()} == {ProbeItem(probe, item): "silent"}
 
 
 def test_a_probe_without_items_is_not_asked_carefully() -> None:
-    assert not Transcript(fakes.asks()).ask_carefully(Place("claim-0:tc"))
+    assert not Transcript(fakes.asks()).ask_carefully(ProbeItem("claim-0:tc"))
 
 
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        ("claim-0:tc", Place("claim-0:tc")),
-        ("census:tc", Place("census:tc")),
-        ("census:tc:bpf_a", Place("census:tc", "bpf_a")),
+        ("claim-0:tc", ProbeItem("claim-0:tc")),
+        ("census:tc", ProbeItem("census:tc")),
+        ("census:tc:bpf_a", ProbeItem("census:tc", "bpf_a")),
         ("claim-0:tc:bpf_a", None),
         ("census", None),
         ("", None),
     ],
 )
-def test_a_name_on_the_console_is_one_that_was_asked(name: str, place: Place | None) -> None:
+def test_a_name_on_the_console_is_one_that_was_asked(name: str, place: ProbeItem | None) -> None:
     assert in_a_census().place(name) == place
 
 
@@ -150,8 +152,8 @@ def test_parts_belong_to_the_next_answer_alone() -> None:
         transcript.feed(line)
     for line in (part("a", "3"), ANSWER % 0, ANSWER % 1):
         transcript.feed(line)
-    assert transcript.answers[Place("claim-0:tc")].body == {"runs": [], "parts": {"a": "13", "b": "2"}}
-    assert transcript.answers[Place("claim-1:tc")].body == {"runs": []}
+    assert transcript.answers[ProbeItem("claim-0:tc")].body == {"runs": [], "parts": {"a": "13", "b": "2"}}
+    assert transcript.answers[ProbeItem("claim-1:tc")].body == {"runs": []}
 
 
 def test_parts_have_room_together_with_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +164,9 @@ def test_parts_have_room_together_with_their_names(monkeypatch: pytest.MonkeyPat
     transcript.feed(ANSWER % 0)
     transcript.feed(part("a", "whole"))
     transcript.feed(ANSWER % 1)
-    assert transcript.answers[Place("claim-0:tc")].body["parts"] == {f"{number:04}": "x" for number in range(4)}
-    assert transcript.answers[Place("claim-0:tc")].body["dropped"] == [f"{number:04}" for number in range(4, 100)]
-    assert transcript.answers[Place("claim-1:tc")].body["parts"] == {"a": "whole"}
+    assert transcript.answers[ProbeItem("claim-0:tc")].body["parts"] == {f"{number:04}": "x" for number in range(4)}
+    assert transcript.answers[ProbeItem("claim-0:tc")].body["dropped"] == [f"{number:04}" for number in range(4, 100)]
+    assert transcript.answers[ProbeItem("claim-1:tc")].body["parts"] == {"a": "whole"}
 
 
 def test_a_sign_of_life_changes_nothing() -> None:
@@ -174,4 +176,21 @@ def test_a_sign_of_life_changes_nothing() -> None:
     assert str(transcript.in_flight) == "claim-0:tc"
     assert (transcript.answers, transcript.noise) == ({}, [])
     transcript.feed(ANSWER % 0)
-    assert transcript.answers[Place("claim-0:tc")].body["parts"] == {"a": "12"}
+    assert transcript.answers[ProbeItem("claim-0:tc")].body["parts"] == {"a": "12"}
+
+
+@pytest.mark.parametrize(
+    ("event", "answer"),
+    [
+        (r'"body": {"log": "\udcff!"}', Answer(kind="claims", probe="claim-0:tc", body={"log": "?!"})),
+        (r'"body": {"\uDCFF": 1}', Answer(kind="claims", probe="claim-0:tc", body={"?": 1})),
+        (r'"failed": "\ud83d\ude00 \ud800"', Answer(kind="claims", probe="claim-0:tc", failed="\N{GRINNING FACE} ?")),
+    ],
+)
+def test_what_is_no_text_is_replaced_so_that_the_answer_can_be_sent(event: str, answer: Answer) -> None:
+    order = fakes.cell_order()
+    transcript = Transcript(order.asks)
+    transcript.feed(f'{{"event": "answer", "probe": "claim-0:tc", {event}}}')
+    assert list(transcript.answers.values()) == [answer]
+    sent = Delivery(result=CellRecord(order, transcript).freeze("host", "")).packed()
+    assert Delivery.unpacked(sent).result is not None
