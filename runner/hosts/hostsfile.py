@@ -33,6 +33,7 @@ PlainPath = Annotated[
     str,
     Matches("a path", _PATH, "beginning with / or ~/, of letters, digits and `.`, `_`, `+`, `-`"),
 ]
+PythonPath = Annotated[str, Matches("a path of a Python", rf"{_PATH}/bin/python[0-9.]*", "as in ~/venv/bin/python")]
 Slots = Annotated[int, Field(ge=1, le=256)]
 
 
@@ -58,7 +59,7 @@ class HostEntry(Plain):
         Slots | dict[Arch, Slots] | None,
         Field(description="concurrent guests, or those of each architecture; by default what its cores allow"),
     ] = None
-    python: Annotated[PlainPath, Field(description="the Python of the runner's virtual environment there")] = (
+    python: Annotated[PythonPath, Field(description="the Python of the runner's virtual environment there")] = (
         f"{VENV}/bin/python"
     )
     cache: Annotated[PlainPath | None, Field(description="its cache folder, as RUNNER_CACHE there")] = None

@@ -73,6 +73,7 @@ def test_a_cache_in_the_home_folder_is_in_that_of_the_user_there(
         ("name: a, ssh: b, python: '/usr/bin/python3 -c id'", "is not a path"),
         ("name: a, ssh: b, python: '~//x'", "is not a path"),
         ("name: a, ssh: b, cache: '/tmp/$(id)'", "is not a path"),
+        ("name: a, ssh: b, python: ~/venv", "is not a path of a Python"),
         ("name: a, ssh: b, options: {ProxyCommand: id}", "unknown key; known: IdentityFile"),
         ("name: a, ssh: b, options: {identityfile: /k}", "did you mean 'IdentityFile'?"),
         ("name: a, slots: {x86: 1}", "unknown architecture 'x86'; did you mean 'x86_64'?"),
