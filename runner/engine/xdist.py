@@ -163,7 +163,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
             super().worker_workerfinished(node)
 
     def worker_internal_error(self, node: Any, formatted_error: str) -> None:
-        self.worker_errordown(node, formatted_error.strip().splitlines()[-1])
+        self.worker_errordown(node, formatted_error)
         kill(node.gateway)
 
     def worker_errordown(self, node: Any, error: object | None) -> None:
