@@ -24,7 +24,7 @@ MAX_BYTES = 8 << 30  # of what is kept of one kind, as long as nobody deletes it
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/=:+-]+")
 
 
-class Kept(Protocol):
+class CacheEntry(Protocol):
     """What a cache keeps for as long as there is room."""
 
     @property
@@ -37,10 +37,10 @@ class Kept(Protocol):
     def size_bytes(self) -> int: ...
 
 
-_Kept = TypeVar("_Kept", bound=Kept)
+_Entry = TypeVar("_Entry", bound=CacheEntry)
 
 
-def outgrown(found: Iterable[_Kept], most_bytes: int, *, spare: str = "") -> list[_Kept]:
+def outgrown(found: Iterable[_Entry], most_bytes: int, *, spare: str = "") -> list[_Entry]:
     """The least recently used ones, without which the others take no more than `most_bytes`. Never the key `spare`."""
     gone, total = [], 0
     for it in sorted(found, key=lambda it: it.used_s, reverse=True):

@@ -46,7 +46,7 @@ class StoredFile(Plain):
     sha256: Sha256
 
 
-class Manifest(Plain):
+class TreeManifest(Plain):
     """The document manifest.json."""
 
     files: tuple[StoredFile, ...]
@@ -86,11 +86,11 @@ class Store:
         """Is there an entry? Does not verify it."""
         return (self._root / key / _MANIFEST).is_file()
 
-    def sealed(self, key: str) -> tuple[Manifest, str] | None:
+    def sealed(self, key: str) -> tuple[TreeManifest, str] | None:
         """What an entry was when it was made, and its `sha256`; None when there is none. Does not verify it."""
         try:
             text = (self._root / key / _MANIFEST).read_bytes()
-            return Manifest.model_validate_json(text), hashlib.sha256(text).hexdigest()
+            return TreeManifest.model_validate_json(text), hashlib.sha256(text).hexdigest()
         except (OSError, ValidationError):
             return None
 
@@ -198,7 +198,7 @@ class _DamagedError(Exception):
 def _verified(folder: Path) -> StoredTree:
     text = (folder / _MANIFEST).read_bytes()
     try:
-        manifest = Manifest.model_validate_json(text)
+        manifest = TreeManifest.model_validate_json(text)
     except ValidationError:
         raise _DamagedError("manifest.json cannot be read") from None
     tree = folder / "tree"
@@ -225,7 +225,7 @@ def _seal(folder: Path) -> None:
 
 def _manifest(tree: Path) -> bytes:
     files = (_digest(tree, PurePosixPath(path.relative_to(tree))) for path in sorted(_walk(tree)))
-    return Manifest(files=tuple(files)).model_dump_json(indent=1).encode() + b"\n"
+    return TreeManifest(files=tuple(files)).model_dump_json(indent=1).encode() + b"\n"
 
 
 def tree_sha256(tree: Path) -> str:

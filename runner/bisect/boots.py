@@ -13,7 +13,7 @@ from runner.bisect.target import Target
 from runner.caches import cache_root
 from runner.engine.execute import execute
 from runner.engine.fleet import Fleet
-from runner.engine.plan import CellOrder, Plan, Results, Sink, payload
+from runner.engine.plan import CellOrder, Plan, ResultSink, Sink, payload
 from runner.engine.storing import StoreSink
 from runner.errors import InfraError
 from runner.images import lock_image
@@ -114,7 +114,7 @@ class Boots:
             if result.outcome is Outcome.RAN:  # what did not run is tried once more in this round
                 tell(self._reply(*wanted[result.cell.id], result))
 
-        sinks: tuple[Sink, ...] = (StoreSink(self.setup.store), Results(took), self.setup.shown)
+        sinks: tuple[Sink, ...] = (StoreSink(self.setup.store), ResultSink(took), self.setup.shown)
         if not execute(replace(self.plan, orders=orders), sinks).complete:
             raise KeyboardInterrupt
         unanswered = [result for result in last.values() if result.outcome is not Outcome.RAN]

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from runner.engine.plan import CellOrder, Known
-from runner.engine.transcript import Place, Transcript
+from runner.engine.plan import CellOrder, KnownProbes
+from runner.engine.transcript import ProbeItem, Transcript
 from runner.errors import BootError, GuestSilent
 from runner.model import Ask, Build, CellResult, Crash, Outcome, Root, Splat, Timings
 from runner.model.deadline import Deadline
@@ -27,7 +27,7 @@ _PROGRAM = re.compile(r"\bbpf_prog_[0-9a-f]{16}_(\w+)")  # kernel/bpf/core.c: bp
 class Suspicion:
     """That what was asked at `place` took the kernel down. `named`: by the trace, while something else was asked."""
 
-    place: Place
+    place: ProbeItem
     cause: str
     named: bool = False
 
@@ -47,8 +47,8 @@ def is_fatal(splat: Splat) -> bool:
 
 
 def suspect(
-    asks: Sequence[Ask], heard: Transcript, splats: Sequence[Splat], acquitted: Collection[Place]
-) -> tuple[Place, bool] | None:
+    asks: Sequence[Ask], heard: Transcript, splats: Sequence[Splat], acquitted: Collection[ProbeItem]
+) -> tuple[ProbeItem, bool] | None:
     """Who is suspected of what ended the kernel, and whether the trace names it while another one was in flight.
 
     `asks` is what this guest was asked, in order. None when nothing was in flight.
@@ -62,8 +62,8 @@ def suspect(
     begun = asks[: order.index(place.probe) + 1] if place.probe in order else ()
     names = set(_programs(line for splat in fatal for line in splat.lines))
     for ask in reversed(begun):
-        if names.intersection(ask.programs) and Place(ask.probe) not in acquitted:
-            return (place, False) if ask.probe == place.probe else (Place(ask.probe), True)
+        if names.intersection(ask.programs) and ProbeItem(ask.probe) not in acquitted:
+            return (place, False) if ask.probe == place.probe else (ProbeItem(ask.probe), True)
     return place, False
 
 
@@ -108,9 +108,9 @@ class CellRecord:
     asks: tuple[Ask, ...] = ()  # of the present boot
     heard: Transcript = field(default_factory=lambda: Transcript(()))  # in it; another one when a suspect is alone
     _suspicion: Suspicion | None = None
-    _acquitted: set[Place] = field(default_factory=set)
+    _acquitted: set[ProbeItem] = field(default_factory=set)
 
-    def spare(self, known: Known | None) -> None:
+    def spare(self, known: KnownProbes | None) -> None:
         """Do not ask what is known of this very guest."""
         if known and known.guest == self.guest:
             asks = tuple(ask for ask in self.order.asks if ask.probe not in known.probes)
@@ -120,7 +120,7 @@ class CellRecord:
         """Do not ask these kinds of probe, each for a reason."""
         for ask in self.order.asks:
             if ask.kind in kinds:
-                self.transcript.give_up(Place(ask.probe), kinds[ask.kind])
+                self.transcript.give_up(ProbeItem(ask.probe), kinds[ask.kind])
 
     def end(self, outcome: Outcome, cause: str = "") -> None:
         self.outcome, self.cause = outcome, cause

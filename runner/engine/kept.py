@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from runner.engine.deviations import changed_answers
 from runner.engine.machine import Machine, machine_by_name
-from runner.engine.plan import AGENT, CellOrder, Known, Plan
+from runner.engine.plan import AGENT, CellOrder, KnownProbes, Plan
 from runner.engine.storing import asked_of
 from runner.errors import InfraError
 from runner.model import Answer, Ask, AskedCell, Cell, CellResult, Deviation, Kept, Outcome, Rechecked
@@ -121,7 +121,7 @@ def _order(order: CellOrder, kept: KeptAnswers | None) -> CellOrder:
     if kept.recheck:
         return order.model_copy(update={"snapshot": False})
     probes = tuple(dict.fromkeys(answer.probe for answer in kept.result.answers))
-    return order.model_copy(update={"known": Known(guest=kept.result.guest, probes=probes)})
+    return order.model_copy(update={"known": KnownProbes(guest=kept.result.guest, probes=probes)})
 
 
 @dataclass(frozen=True, slots=True)

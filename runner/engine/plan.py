@@ -59,7 +59,7 @@ class Sent(Plain):
         return cls.model_validate_json(text)
 
 
-class Known(Plain):
+class KnownProbes(Plain):
     """Probes that are not asked when the guest is this one: their answers are kept."""
 
     guest: Sha256  # digest of its GuestKey
@@ -75,7 +75,7 @@ class CellOrder(Plain):
     attempt: int = 1
     trace: bool = False  # of every probe
     gdb: bool = False  # a debugger can be attached to the guest
-    known: Known | None = None
+    known: KnownProbes | None = None
     snapshot: bool = False  # its first attempt may start from a snapshot, or make one
 
 
@@ -221,7 +221,7 @@ class Sink:
 
 
 @dataclass(frozen=True)
-class Results(Sink):
+class ResultSink(Sink):
     """A sink for results alone."""
 
     take: Callable[[CellResult], None]

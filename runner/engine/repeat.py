@@ -17,7 +17,7 @@ from runner.caches import cache_root
 from runner.engine.deviations import answered, changed_answers
 from runner.engine.execute import execute
 from runner.engine.fleet import this_machine_alone
-from runner.engine.plan import CellOrder, OpenGuests, Plan, Results, Sink, cell_orders, payload
+from runner.engine.plan import CellOrder, OpenGuests, Plan, ResultSink, Sink, cell_orders, payload
 from runner.model import ANSWERS, Ask, AskedCell, CellResult, Deviation, Outcome, Trace, Verdict
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
@@ -112,7 +112,7 @@ class Repetition:
         with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
             alone = this_machine_alone(1)
             plan = Plan(header, (order,), {byte_order: pushed}, alone, Path(folder), offline=self.offline)
-            if not execute(plan, (Results(results.append), self.shown), guests=guests).complete:
+            if not execute(plan, (ResultSink(results.append), self.shown), guests=guests).complete:
                 return None
         before = earlier.result
         now = results[-1].model_copy(update={"cell": before.cell})

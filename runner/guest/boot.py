@@ -28,7 +28,7 @@ from runner.guest.command import (
     INITRD,
     NETWORK,
     ROOT,
-    Command,
+    BootCommand,
     need_virtiofsd,
     refusal,
     virtme_environment,
@@ -130,7 +130,7 @@ def packed(files: Mapping[str, bytes], *, mode: int = 0o644) -> bytes:
 
 
 @contextmanager
-def boot(order: BootOrder, *, deadline: Deadline, command: Command = vng_argv) -> Iterator[Guest]:
+def boot(order: BootOrder, *, deadline: Deadline, command: BootCommand = vng_argv) -> Iterator[Guest]:
     """Boot `order` by `command`; the guest answers over ssh when the block begins and is gone, whole, when it ends.
 
     Raises BootError when the kernel panics or does not come up, InfraError when this machine cannot start it.
@@ -148,7 +148,7 @@ def boot(order: BootOrder, *, deadline: Deadline, command: Command = vng_argv) -
     raise InfraError(f"no free port on 127.0.0.1 after {_PORT_TRIES} tries", hint="this host is short of ports")
 
 
-def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Command) -> LiveGuest:
+def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: BootCommand) -> LiveGuest:
     own = stack.enter_context(own_folder(order.scratch, "guest-", end_s=deadline.end_s))
     folder = own.path
     keys = make_keys(folder / "keys")

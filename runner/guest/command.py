@@ -79,7 +79,7 @@ case $word in
 _VIRTIOFSD = ("/usr/libexec", "/usr/lib/virtiofsd")  # where distributions have it, outside of PATH
 
 
-class Command(Protocol):
+class BootCommand(Protocol):
     """Makes the command that boots a guest, as `vng_argv` does."""
 
     def __call__(

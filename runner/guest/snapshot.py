@@ -32,7 +32,7 @@ from runner.guest.command import (
     GUEST_ADDRESS,
     QMP_SOCKET,
     RAM_FILE,
-    Command,
+    BootCommand,
     replayed,
     vng_argv,
 )
@@ -135,7 +135,7 @@ def open_guest(
     *,
     deadline: Deadline,
     prepared: Callable[[BootOrder], BootOrder] = lambda order: order,
-    command: Command = vng_argv,
+    command: BootCommand = vng_argv,
 ) -> Iterator[Guest]:
     """The guest of `order`, booted or, where it may be, started from a snapshot; gone, whole, when the block ends.
 

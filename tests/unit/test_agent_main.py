@@ -21,7 +21,7 @@ from runner.agent import __main__ as main
 from runner.agent.__main__ import Agent
 from runner.agent.guest import KernelLog
 from runner.agent.libbpf import PACKET, errno_name
-from runner.engine.transcript import Place, Transcript
+from runner.engine.transcript import ProbeItem, Transcript
 from runner.guest.splats import SplatParser
 from runner.model import Ask, Trace
 from runner.model.errnos import errno_name as host_errno_name
@@ -68,7 +68,7 @@ def test_failures_stay_with_their_probe(capsys: pytest.CaptureFixture[str]) -> N
         transcript.feed(json.dumps(event))
     assert transcript.noise == []
     assert transcript.unanswered(transcript.asks) == ()
-    failed, lacking, worked = (transcript.answers[Place(ask.probe)] for ask in ASKS)
+    failed, lacking, worked = (transcript.answers[ProbeItem(ask.probe)] for ask in ASKS)
     assert failed.failed == "KeyError: 'a bug, in one probe: \N{SNOWMAN}'"
     assert lacking.failed == "the kernel does not know this"
     assert (worked.failed, worked.body) == ("", {"load_errno": 0})
