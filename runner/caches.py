@@ -19,6 +19,7 @@ from runner.errors import InfraError, UserError
 
 CACHE_VARIABLE = "RUNNER_CACHE"
 FULL_DISK_HINT = f"free some space where it lies; {CACHE_VARIABLE} names another folder for the caches"
+SCRATCH = "scratch"  # in the cache: folders of what runs now
 MAX_BYTES = 8 << 30  # of what is kept of one kind, as long as nobody deletes it
 # vng joins paths into shell lines unquoted, and apt.conf knows no escapes: refuse what either would misread
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/=:+-]+")

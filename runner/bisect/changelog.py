@@ -18,7 +18,6 @@ import gzip
 import re
 import subprocess
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ from runner.errors import InfraError
 from runner.kernels.archive import Archive
 from runner.model import Pin
 from runner.model.deadline import Deadline
-from runner.process import spawn
+from runner.process import own_folder, spawn
 from runner.results.bisections import Mention
 
 _LIMIT = 64 << 20  # bytes of a changelog; Debian's are 4 MiB
@@ -47,9 +46,8 @@ _TOUCHES = r"\b(?:bpf|netfilter|nf_\w+|nft_\w+|conntrack|ctnetlink|kfuncs?|btf)\
 
 def changelog_of(kernel: Pin, archive: Archive, scratch: Path, *, deadline: Deadline) -> str:
     """The changelog in a kernel's packages; empty without one. Raises InfraError when they cannot be had."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="changelog-", dir=scratch) as name:
-        folder = Path(name)
+    with own_folder(scratch, "changelog-", end_s=deadline.end_s) as own:
+        folder = own.path
         for package in sorted(kernel.packages, key=lambda package: package.size_bytes):
             need_space(folder, package.size_bytes, f"the changelog of {kernel.release}")
             files = archive.download([package], kernel.arch, folder, deadline=deadline)

@@ -16,7 +16,7 @@ from runner.bisect.changelog import VERIFIER, asked_words, changelog_of, mention
 from runner.bisect.conclude import BisectEvidence
 from runner.bisect.journal import Journal, begun, digest
 from runner.bisect.search import Tell, Want, expected_rounds, search
-from runner.caches import cache_root
+from runner.caches import SCRATCH, cache_root
 from runner.engine.fleet import Fleet
 from runner.errors import InfraError
 from runner.model import Cell, CellResult, Outcome, Pin
@@ -143,7 +143,7 @@ class ReleaseBisection:
             return change.model_copy(update={"changelog_note": "not read: it is not in the cache"})
         kernel = next(it for it in self.kernels if (it.package_version, it.arch) == (after.build, after.arch))
         setup.say(f"reading the changelog of {after.version} ({after.build})")
-        deadline, scratch = setup.limits.deadline("prepare_s"), cache_root() / "scratch"
+        deadline, scratch = setup.limits.deadline("prepare_s"), cache_root() / SCRATCH
         try:
             if after.build not in texts:
                 texts[after.build] = changelog_of(kernel, setup.archive, scratch, deadline=deadline)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from runner.caches import cache_root
+from runner.caches import SCRATCH, cache_root
 from runner.guest.accel import accelerations
 from runner.guest.interface import Accel, Booter, BootOrder, Guest
 from runner.guest.tools import tools_of
@@ -66,7 +66,7 @@ class RealMachine:
 
     @property
     def scratch(self) -> Path:
-        return self.cache / "scratch"
+        return self.cache / SCRATCH
 
     def boot(self, order: BootOrder, *, deadline: Deadline) -> AbstractContextManager[Guest]:
         from runner.guest.snapshot import open_guest  # noqa: PLC0415  late: it brings paramiko, which takes 17 MiB

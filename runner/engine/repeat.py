@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from runner import __version__
-from runner.caches import cache_root
+from runner.caches import SCRATCH, cache_root
 from runner.engine.deviations import answered, changed_answers
 from runner.engine.execute import execute
 from runner.engine.fleet import this_machine_alone
@@ -22,6 +20,7 @@ from runner.model import ANSWERS, Ask, AskedCell, CellResult, Deviation, Outcome
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.probes import Expectations, compile_objects
+from runner.process import own_folder
 from runner.project import Project
 from runner.results.model import RunHeader, RunKind, new_run_id
 
@@ -109,9 +108,9 @@ class Repetition:
             runner_version=__version__,
         )
         results: list[CellResult] = []
-        with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
+        with own_folder(cache_root() / SCRATCH, "cell-", end_s=deadline.end_s) as folder:
             alone = this_machine_alone(1)
-            plan = Plan(header, (order,), {byte_order: pushed}, alone, Path(folder), offline=self.offline)
+            plan = Plan(header, (order,), {byte_order: pushed}, alone, folder.path, offline=self.offline)
             if not execute(plan, (ResultSink(results.append), self.shown), guests=guests).complete:
                 return None
         before = earlier.result

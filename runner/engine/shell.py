@@ -8,10 +8,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from runner.caches import cache_root
 from runner.engine.cellrun import boot_order, warmed
@@ -23,6 +21,7 @@ from runner.guest.interface import Guest
 from runner.model import Ask, Cell
 from runner.model.architecture import architecture
 from runner.probes import Expectations
+from runner.process import own_folder
 
 _SSH_BROKE = 255  # ssh(1)
 
@@ -43,9 +42,9 @@ class Shell:
 
         Raises UserError when the kernel cannot be booted, and what the guest raises.
         """
-        with tempfile.TemporaryDirectory(dir=cache_root()) as folder:
+        with own_folder(machine.scratch, "cell-", end_s=self.cell.limits.end_s) as folder:
             files = self._files()
-            order, able = boot_order(self.cell, files, machine, Path(folder) / "console.log", gdb=self.gdb)
+            order, able = boot_order(self.cell, files, machine, folder.path / "console.log", gdb=self.gdb)
             if why := able.cannot_boot():
                 raise UserError(f"{self.cell.id} cannot be booted: {why}")
             if self.snapshot:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from runner.caches import FULL_DISK_HINT, need_space
+from runner.caches import FULL_DISK_HINT, SCRATCH, need_space
 from runner.errors import InfraError, UserError
 from runner.kernels.aptroot import AptRoot, Repository
 from runner.kernels.mirrors import (
@@ -38,7 +38,7 @@ from runner.kernels.mirrors import (
 from runner.model import Package
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.process import run
+from runner.process import own_folder, run
 from runner.steps import filling, step
 from runner.store import file_sha256, write_atomically
 
@@ -185,14 +185,13 @@ class Archive:
             return target
         whole = self.closure([package], IMAGE_SUITES[0], arch, deadline=deadline)
         found = [one for one in whole if one.name == package]
-        self._cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".unpack-", dir=self._cache) as name:
-            for deb in self.download(found, arch, Path(name), deadline=deadline).values():
-                run(["dpkg-deb", "--extract", deb, Path(name)], deadline=deadline)
-            if not (Path(name) / file).is_file():
+        with own_folder(self._cache / SCRATCH, "unpack-", end_s=deadline.end_s) as own:
+            for deb in self.download(found, arch, own.path, deadline=deadline).values():
+                run(["dpkg-deb", "--extract", deb, own.path], deadline=deadline)
+            if not (own.path / file).is_file():
                 raise InfraError(f"the package {package} has no file {file}")
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(target, (Path(name) / file).read_bytes())
+            write_atomically(target, (own.path / file).read_bytes())
         return target
 
     def _repository(self, suite: str, deadline: Deadline) -> Repository:

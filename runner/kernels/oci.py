@@ -11,7 +11,6 @@ digests of everything in it.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
+from runner.caches import SCRATCH
 from runner.errors import UserError
 from runner.kernels.config import upstream_version
 from runner.kernels.fields import Matches
@@ -28,6 +28,7 @@ from runner.kernels.source import KernelSource, Means
 from runner.kernels.unpack import unpack_packages
 from runner.model import Pin, PinnedFile
 from runner.model.version import KernelVersion
+from runner.process import own_folder
 
 _RULE = "with its registry and a tag or a digest, like ghcr.io/cilium/ci-kernels:6.6"
 
@@ -67,11 +68,9 @@ class OciSource(KernelSource):
         """Pull the image and pin it as it is now. Raises UserError when it has no kernel for this architecture."""
         digest, manifest = self._container.resolved(arch, means.deadline)
         sha256, size = digest.removeprefix("sha256:"), manifest.size_bytes
-        scratch = means.cache / "scratch"
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="oci-", dir=scratch) as folder:
-            layers, _ = self._container.pulled(sha256, size, Path(folder), means.deadline)
-            parts = taken(self.text, Layers(layers), Path(folder) / "parts")
+        with own_folder(means.cache / SCRATCH, "oci-", end_s=means.deadline.end_s) as own:
+            layers, _ = self._container.pulled(sha256, size, own.path, means.deadline)
+            parts = taken(self.text, Layers(layers), own.path / "parts")
             text = upstream_version(parts.options(), parts.release)
         try:
             version = str(KernelVersion.parse(text))

@@ -102,6 +102,17 @@ def test_without_a_probe_everything_is_asked_that_was(
     assert not booted.orders[1].snapshot
 
 
+def test_what_a_killed_repetition_left_goes_with_the_next_one(
+    project: Path, guests: Callable[..., Guests], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    (cache / "scratch/cell-killed").mkdir(parents=True)
+    monkeypatch.setenv("RUNNER_CACHE", str(cache))
+    guests()
+    assert runner(project, "repro", ID, "--probe", PROBE) == 0
+    assert list((cache / "scratch").iterdir()) == []
+
+
 def test_a_probe_that_was_not_asked_is_a_mistake_with_a_proposal(
     project: Path, guests: Callable[..., Guests], capsys: pytest.CaptureFixture[str]
 ) -> None:
