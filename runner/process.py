@@ -146,16 +146,8 @@ def spawn(
     log.info("$ %s", shlex.join(command))
     mark = str(folder.path) if folder else secrets.token_hex(16)
     read_end, write_end = os.pipe()
-    supervised = [
-        sys.executable,
-        "-I",
-        "-S",
-        os.fspath(_SUPERVISOR),
-        str(read_end),
-        str(folder.path if folder else ""),
-        str(end_s),
-        *command,
-    ]
+    supervised = [sys.executable, "-I", "-S", os.fspath(_SUPERVISOR)]
+    supervised += [str(read_end), str(folder.path if folder else ""), str(end_s), *command]
     try:
         process = subprocess.Popen(
             supervised,

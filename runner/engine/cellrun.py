@@ -19,7 +19,8 @@ from runner.engine.machine import Machine
 from runner.engine.plan import AGENT, CellOrder, Files, OpenGuests, Phase
 from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
-from runner.guest.boot import TO_AGENT, agent_lost
+from runner.guest.blame import agent_lost
+from runner.guest.boot import TO_AGENT
 from runner.guest.interface import BootOrder, Guest, Warm
 from runner.guest.snapshots import SNAPSHOTS, Snapshots
 from runner.kernels.config import read_config

@@ -30,7 +30,7 @@ from runner.engine.plan import (
     WorkerOrders,
     attempts,
 )
-from runner.engine.scheduling import Job, Pool, item_id
+from runner.engine.pool import Job, Pool, item_id
 from runner.engine.xdist import OF_THE_MACHINE, FleetSession, host_of
 from runner.errors import InfraError
 from runner.model import CellResult, Outcome

@@ -29,7 +29,8 @@ from runner.engine.plan import (
     WorkerOrders,
     attempts,
 )
-from runner.engine.scheduling import TURN, item_id
+from runner.engine.pool import item_id
+from runner.engine.scheduling import TURN
 from runner.model.architecture import architecture
 from runner.steps import heard
 

@@ -30,7 +30,8 @@ from xdist.workermanage import NodeManager
 from runner.engine.fleet import Host
 from runner.engine.gateways import Links, Refused, kill, last_words, spec_of
 from runner.engine.heartbeat import Heartbeats
-from runner.engine.scheduling import Pool, TurnScheduling
+from runner.engine.pool import Pool
+from runner.engine.scheduling import TurnScheduling
 from runner.errors import InfraError
 from runner.model import CellResult, Limits, Outcome
 

@@ -74,7 +74,7 @@ class Guest(Protocol):
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         """Let the agent in `files` ask what asks.json there says; the lines that it prints, as they come.
 
-        GuestLost when `silence` ends before the next output, InfraError when the files could not be pushed.
+        GuestLost when `silence` ends before the next output.
         """
 
     def access(self) -> Access:

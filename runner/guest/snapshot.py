@@ -24,7 +24,8 @@ from pathlib import Path
 
 from runner.caches import need_space
 from runner.errors import GuestLost, GuestSilent, InfraError
-from runner.guest.boot import PYTHON, TO_AGENT, LiveGuest, blame, boot, free_port, greeted, packed, push
+from runner.guest.blame import blame
+from runner.guest.boot import PYTHON, TO_AGENT, LiveGuest, boot, free_port, greeted, packed, push
 from runner.guest.channel import Channel
 from runner.guest.command import (
     AGENT_SOCKET,
