@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,17 +17,22 @@ from runner.caches import MAX_BYTES, cache_root, outgrown
 from runner.cli.options import Shown, command, emit, group
 from runner.guest.snapshots import SNAPSHOTS, Snapshots
 from runner.images.bootfiles import boot_files_store, kept_boot_files
+from runner.images.container import containers_store, kept_containers
 from runner.reports.drawing import columns
 from runner.text import counted
 
 app = group(
-    "List and delete what guests start from: snapshots of saved guests, and boot files of kernels.", "cache list"
+    "List and delete what guests start from: snapshots of saved guests, boot files of kernels, container images.",
+    "cache list",
 )
+
+
+_OF = {"snapshot": "cell", "boot files": "release", "container": "image"}  # kind -> what its name is in JSON
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A snapshot, or the boot files of a kernel."""
+    """A snapshot, the boot files of a kernel, or a container image."""
 
     kind: str
     name: str
@@ -42,40 +48,44 @@ class _Kept:
 
 
 def _kept() -> Iterator[_Kept]:
-    """Boot files come before the snapshots of the same second, which need them."""
+    """Disks come before the snapshots of the same second, which need them."""
     cache = cache_root()
-    files, snapshots = boot_files_store(cache), Snapshots(cache / SNAPSHOTS)
-    for it in kept_boot_files(cache):
-        made = datetime.fromtimestamp(it.made_s, UTC)
-        yield _Kept("boot files", it.release, it.key, it.size_bytes, made, it.used_s, files.remove)
+    snapshots = Snapshots(cache / SNAPSHOTS)
+    for kind, store, disks in (
+        ("boot files", boot_files_store(cache), kept_boot_files(cache)),
+        ("container", containers_store(cache), kept_containers(cache)),
+    ):
+        for it in disks:
+            made = datetime.fromtimestamp(it.made_s, UTC)
+            yield _Kept(kind, it.name, it.key, it.size_bytes, made, it.used_s, store.remove)
     for one in snapshots:
         yield _Kept("snapshot", one.about.name, one.key, one.size_bytes, one.about.made, one.used_s, snapshots.remove)
 
 
 @command(app, "list", "cache list")
 def list_kept() -> Shown:
-    """List the snapshots and boot files on this machine, the most recently used first."""
+    """List the snapshots, boot files and container images on this machine, the most recently used first."""
     rows, document = [], []
     for it in sorted(_kept(), key=lambda it: it.used_s, reverse=True):
         rows.append((it.kind, it.name, f"{it.size_bytes >> 20} MiB", f"{it.made:%F %H:%M}", f"{it.used:%F %H:%M}"))
         document.append({
-            "kind": it.kind, "cell" if it.kind == "snapshot" else "release": it.name, "key": it.key,
+            "kind": it.kind, _OF[it.kind]: it.name, "key": it.key,
             "size_bytes": it.size_bytes, "made": it.made.isoformat(), "used": it.used.isoformat(),
         })  # fmt: skip
     head = ("kind", "of", "size", "made", "last used")
-    return Shown(lambda: columns(rows, *head) if rows else "no snapshots, no boot files", document)
+    return Shown(lambda: columns(rows, *head) if rows else "no snapshots, no boot files, no container images", document)
 
 
 @command(app, "prune", "cache prune --keep-mib 2000")
 def prune(
     keep_mib: Annotated[
-        int, typer.Option("--keep-mib", min=0, help="How much room snapshots and boot files may take together.")
-    ] = 2 * MAX_BYTES >> 20,
+        int, typer.Option("--keep-mib", min=0, help="How much room all of them may take together.")
+    ] = len(_OF) * MAX_BYTES >> 20,
 ) -> None:
-    """Delete snapshots and boot files, the least recently used first. Guests that run are not disturbed."""
+    """Delete the least recently used snapshots, boot files and container images. Guests that run are not disturbed."""
     removed = outgrown(_kept(), keep_mib << 20)
     for it in removed:
         it.remove(it.key)
-    snapshots = sum(it.kind == "snapshot" for it in removed)
-    kernels = counted(len(removed) - snapshots, "kernel")
-    emit(f"{counted(snapshots, 'snapshot')} and the boot files of {kernels} deleted")
+    count = Counter(it.kind for it in removed)
+    kernels, images = counted(count["boot files"], "kernel"), counted(count["container"], "container image")
+    emit(f"{counted(count['snapshot'], 'snapshot')}, the boot files of {kernels} and {images} deleted")

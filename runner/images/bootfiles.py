@@ -21,13 +21,12 @@ import shutil
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from virtme.cpiowriter import CpioWriter
 
 from runner.caches import MAX_BYTES, need_space, outgrown
-from runner.guest.snapshots import SNAPSHOTS, Snapshots
+from runner.images.kept import KeptDisks, kept_disks
 from runner.kernels.compressed import kernels_in
 from runner.kernels.config import read_config
 from runner.model import BootFiles, Image, Kernel
@@ -94,30 +93,18 @@ def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str
     )
 
 
-@dataclass(frozen=True, slots=True)
-class KeptBootFiles:
-    """What guests of one kernel start from, in the cache."""
-
-    key: str
-    release: str
-    made_s: float
-    used_s: float  # last, by a boot or by a start from a snapshot
-    size_bytes: int
-
-
 def boot_files_store(cache: Path) -> Store:
     """Where the cache keeps them."""
     return Store(cache / "bootfiles")
 
 
-def kept_boot_files(cache: Path) -> Iterator[KeptBootFiles]:
-    """All that are in the cache. A snapshot needs those that its guest was booted from: it opens the same disks."""
-    started = [(it.used_s, " ".join(it.about.argv)) for it in Snapshots(cache / SNAPSHOTS)]
-    for entry in boot_files_store(cache):
-        names = (path.name for path in entry.tree.glob(f"{_ABOUT}*"))
-        release = next(names, "").removeprefix(_ABOUT)
-        used_s = max((used_s for used_s, words in started if entry.key in words), default=0)
-        yield KeptBootFiles(entry.key, release, entry.tree.stat().st_mtime, max(entry.used_s, used_s), entry.size_bytes)
+def kept_boot_files(cache: Path) -> Iterator[KeptDisks]:
+    """All that are in the cache, by the kernel's release."""
+
+    def release(tree: Path) -> str:
+        return next((path.name for path in tree.glob(f"{_ABOUT}*")), "").removeprefix(_ABOUT)
+
+    return kept_disks(boot_files_store(cache), cache, release)
 
 
 def _unpacked(kernel: Kernel) -> bytes:

@@ -5,6 +5,7 @@
 
     disk.ext2    root/        the image's folders, files and links, and empty folders to mount over
                  environment  its variables, in JSON
+    reference    what the image was called
 
 Its layers are never unpacked here: they become one archive, of which genext2fs makes the disk.
 """
@@ -14,27 +15,46 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from runner.caches import need_space
+from runner.caches import MAX_BYTES, need_space, outgrown
 from runner.errors import InfraError, UserError
+from runner.images.kept import KeptDisks, kept_disks
 from runner.kernels.layers import Layers
 from runner.kernels.registry import LARGEST, ContainerImage
 from runner.model import ImagePin
 from runner.model.deadline import Deadline
 from runner.process import run
 from runner.store import Store, StoredTree, key_of
+from runner.text import plain
 
 DISK = PurePosixPath("disk.ext2")  # in its entry
-_RECIPE = 1  # raise it when what is made here changes
+_RECIPE = 2  # raise it when what is made here changes
+_REFERENCE = "reference"
 _POINTS = ("boot", "dev", "payload", "proc", "root", "run", "sys", "tmp")
 _BLOCK = 4096
 _LARGEST_ENVIRONMENT = 64 << 10
 
 
+def containers_store(cache: Path) -> Store:
+    """Where the cache keeps the disks."""
+    return Store(cache / "containers")
+
+
+def kept_containers(cache: Path) -> Iterator[KeptDisks]:
+    """All that are in the cache, by what each image was called."""
+
+    def reference(tree: Path) -> str:
+        path = tree / _REFERENCE
+        return plain(path.read_text(), 200) if path.exists() else ""  # an older version made it
+
+    return kept_disks(containers_store(cache), cache, reference)
+
+
 def stored_container(pin: ImagePin, cache: Path) -> tuple[Store, str]:
     """Where the cache keeps the disk, and under which key."""
-    return Store(cache / "containers"), key_of(recipe=_RECIPE, image=[file.sha256 for file in pin.files])
+    return containers_store(cache), key_of(recipe=_RECIPE, image=[file.sha256 for file in pin.files])
 
 
 def ensure_container(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool) -> StoredTree:
@@ -53,9 +73,15 @@ def ensure_container(pin: ImagePin, cache: Path, *, deadline: Deadline, offline:
         except UserError as error:  # it was there when it was pinned
             raise InfraError(error.what, hint="it is needed on each machine that boots it") from None
         _write_disk(tree / DISK, Layers(layers), config.environment, deadline)
+        (tree / _REFERENCE).write_text(pin.oci)
 
     store, key = stored_container(pin, cache)
-    return store.ensure(key, make, deadline=deadline)
+    new = not store.has(key)
+    entry = store.ensure(key, make, deadline=deadline)
+    store.mark_used(key)
+    for it in outgrown(kept_containers(cache), MAX_BYTES, spare=key) if new else ():
+        store.remove(it.key)
+    return entry
 
 
 def _write_disk(disk: Path, layers: Layers, environment: dict[str, str], deadline: Deadline) -> None:

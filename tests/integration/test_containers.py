@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from runner import cli
 from runner.errors import InfraError, UserError
-from runner.images.container import DISK, ensure_container, stored_container
+from runner.images import container
+from runner.images.container import DISK, ensure_container, kept_containers, stored_container
 from runner.kernels import registry as registry_module
 from runner.kernels.archive import Archive
 from runner.kernels.registry import ContainerImage
@@ -85,9 +88,32 @@ def test_an_image_is_the_same_disk_wherever_it_comes_from(tmp_path: Path, regist
     places = [registry.push("x/y", "1", BOTH, VARIABLES), f"{folder}:v1", str(folder), f"{archived(folder)}:v1"]
     pins = [pinned(place) for place in places]
     assert len({pin.files[0].sha256 for pin in pins}) == 1
-    disks = {made(place, tmp_path / f"cache-{number}").sha256 for number, place in enumerate(places)}
+    disks = {made(place, tmp_path / f"cache-{number}").files[DISK].sha256 for number, place in enumerate(places)}
     assert len(disks) == 1
-    assert made(places[0], tmp_path / "cache-0", "arm64").sha256 not in disks
+    assert made(places[0], tmp_path / "cache-0", "arm64").files[DISK].sha256 not in disks
+
+
+def test_the_least_recently_used_image_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("RUNNER_CACHE", str(cache))
+    folder = layout(tmp_path / "layout", "v1", BOTH, VARIABLES)
+    first = made(f"{folder}:v1", cache)
+    (one,) = kept_containers(cache)
+    assert (one.name, one.size_bytes > 0) == (f"{folder}:v1", True)
+    assert cli.run(["cache", "list", "--format", "json"]) == 0
+    assert [(it["kind"], it["image"]) for it in json.loads(capsys.readouterr().out)] == [("container", f"{folder}:v1")]
+    os.utime(first.tree.with_name("manifest.json"), (1, 1))
+    made(f"{folder}:v1", cache)
+    assert next(kept_containers(cache)).used_s > 1, "a run uses it"
+    os.utime(first.tree.with_name("manifest.json"), (1, 1))
+    monkeypatch.setattr(container, "MAX_BYTES", one.size_bytes)
+    second = made(f"{folder}:v1", cache, "arm64")
+    assert (first.tree.exists(), second.tree.exists()) == (False, True)
+    assert cli.run(["cache", "prune", "--keep-mib", "0"]) == 0
+    assert capsys.readouterr().out == "0 snapshots, the boot files of 0 kernels and 1 container image deleted\n"
+    assert not list(kept_containers(cache))
 
 
 def test_a_disk_has_the_files_the_variables_and_folders_to_mount_over(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_the_least_recently_used_ones_make_room(
     cache = tmp_path / "cache"
     first = made(kernel, tmp_path)
     (one,) = kept_boot_files(cache)
-    assert (one.release, one.size_bytes > 0) == (RELEASE, True)
+    assert (one.name, one.size_bytes > 0) == (RELEASE, True)
     os.utime(cache / "bootfiles" / one.key / "manifest.json", (1, 1))
     assert next(kept_boot_files(cache)).used_s == 1
     made(kernel, tmp_path)
@@ -180,7 +180,7 @@ def test_what_is_kept_is_listed_and_deleted(
     assert cli.run(["cache", "prune"]) == 0
     assert cli.run(["cache", "prune", "--keep-mib", "0"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "0 snapshots and the boot files of 0 kernels deleted",
-        "1 snapshot and the boot files of 1 kernel deleted",
+        "0 snapshots, the boot files of 0 kernels and 0 container images deleted",
+        "1 snapshot, the boot files of 1 kernel and 0 container images deleted",
     ]
     assert not [*boot_files_store(cache), *(cache / "snapshots").glob("[!.]*")]
