@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         """Body of runner/probes/boundaries. `kfuncs` are names to look for, `among` patterns of those to ask about.
 
         `known`: of kfuncs that were asked about in an earlier guest, what was accepted and is still to be run.
+        `died`: how many calls of a kfunc took a guest down.
         `only`: the one item that is asked about; empty: all.
         """
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         kfuncs: list[str]
         among: list[str]
         known: dict[str, Accepted]
+        died: dict[str, int]
         only: str
 
     Answer = dict[str, Any]
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 _ARRAY, _READ_ONLY = 2, 1 << 7  # BPF_MAP_TYPE_ARRAY, BPF_F_RDONLY_PROG
 _KEY = bytes(4)
 _TEXT = b"probe".ljust(64, b"\0")
+_DEATHS = 2  # of guests, by calls of one kfunc
 _LINE = 300  # characters of a log that are kept
 
 
@@ -59,7 +62,7 @@ class Prober:
         self._kfuncs: dict[str, Kfunc] | None = None
 
     def ask(self, body: Wanted) -> Items:
-        """`not_run`: why no call was run."""
+        """`not_run`: why no call was run. `left_out`: the kfuncs of which the rest was not run, so many guests died."""
         if self._kfuncs is None:
             self._kfuncs = self._btf.kfuncs(frozenset(body["kfuncs"]))
         prog_type = PROG_TYPES[body["prog_type"]]
@@ -81,12 +84,18 @@ class Prober:
         runs = Runs(self._libbpf, sweep)
         if why := runs.impossible():
             return {"not_run": why}
-        calls = [(name, label, *it) for name in names for label, it in sweep.accepted.get(name, {}).items()]
+        left_out = [name for name, count in body.get("died", {}).items() if count >= _DEATHS]
+        calls = [
+            (name, label, *it)
+            for name in names
+            if name not in left_out
+            for label, it in sweep.accepted.get(name, {}).items()
+        ]
         calls.sort(key=lambda it: it[2])
         programs = [(name, program) for name, _, _, program in calls]
         for number, (name, label, _, _) in enumerate(calls):
             yield f"{name} {label}", lambda number=number: runs.run(programs, number)  # type: ignore[misc]
-        return {}
+        return {"left_out": left_out}
 
 
 class Sweep:

@@ -179,6 +179,8 @@ def test_another_guest_is_told_what_was_accepted_and_is_still_to_be_run() -> Non
     alone = ask.model_copy(update={"only": "bpf_y opts NULL"})
     assert known(alone) == ["right", "opts NULL"]
     assert KIND.resumed(ask, ()) == ask
+    died = ask.model_copy(update={"skip": ("bpf_y", "bpf_y right", "bpf_y opts of 4 bytes", "bpf_y opts NULL")})
+    assert KIND.resumed(died, answers).body["died"] == {"bpf_y": 1}, "the one that is skipped and has no answer"
 
 
 @pytest.mark.parametrize(
@@ -194,6 +196,12 @@ def test_a_type_that_cannot_be_run_is_said() -> None:
     whole = answer("", {"not_run": "ENOTSUPP"})
     row = rows(whole)["bpf_x right"]
     assert (row.state, row.cause) == (NOT_RUN, "ENOTSUPP")
+
+
+def test_of_a_kfunc_that_took_down_enough_guests_the_rest_is_not_run() -> None:
+    found = rows(answer("", {"left_out": ["bpf_x"]}), run())
+    assert found["bpf_x right"].state == SURVIVED
+    assert found["bpf_x flags -1"].state == NOT_RUN
 
 
 def test_a_type_of_which_no_program_loads_is_said_and_is_missed_of_tc_and_xdp_alone() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,8 +84,12 @@ class Boundaries(Kind[Known]):
             yield Ask(kind=NAME, probe=f"{NAME}:{prog_type}", body=body, items=True, careful=True)
 
     def resumed(self, ask: Ask, answers: Iterable[Answer]) -> Ask:
-        """Calls that were accepted need not be found again; those that call rightly may be needed by others."""
+        """Calls that were accepted need not be found again; those that call rightly may be needed by others.
+
+        What is skipped without an answer took a guest down.
+        """
         mine = {it.item: it for it in answers if it.probe == ask.probe}
+        died = Counter(it.partition(" ")[0] for it in ask.skip if it not in mine)
         known: dict[str, JsonValue] = {}
         for name, answer in mine.items():
             accepted = answer.body.get("accepted")
@@ -93,7 +98,8 @@ class Boundaries(Kind[Known]):
                     it for it in accepted if (f"{name} {it}" == ask.only if ask.only else f"{name} {it}" not in mine)
                 )
                 known[name] = {label: accepted[label] for label in ("right", *left) if label in accepted}
-        return ask.model_copy(update={"body": {**ask.body, "known": known}}) if known else ask
+        body: dict[str, JsonValue] = {**ask.body, "known": known, "died": dict(died)}
+        return ask.model_copy(update={"body": body}) if known else ask
 
     def files(self, ask: Ask) -> Collection[str]:
         return ()

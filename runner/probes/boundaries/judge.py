@@ -84,6 +84,8 @@ class _Judge:
         self._result, self._probe, self._answers = result, probe, answers
         whole = answers.get("", _UNANSWERED)
         self._not_run = str(whole.body.get("not_run", ""))
+        left_out = whole.body.get("left_out")
+        self._left_out = left_out if isinstance(left_out, list) else []
         self._contents: dict[str, bytes] = {}
         for answer in answers.values():
             contents = answer.body.get("contents")
@@ -140,8 +142,8 @@ class _Judge:
             return _finding(probe, subject, DIED, crash.cause or CRASHED, crashed=True)
         if splat := _splat(self._result, place):
             return _finding(probe, subject, SPLAT, splat.title)
-        if answer is _UNANSWERED and self._not_run:
-            return _row(probe, subject, NOT_RUN, self._not_run)
+        if answer is _UNANSWERED and (why := self._why_not_run(subject)):
+            return _row(probe, subject, NOT_RUN, why)
         if answer is _UNANSWERED or answer.failed:
             return _row(probe, subject, NO_ANSWER, answer.failed or self._result.cause or "it was not run")
         try:
@@ -164,6 +166,10 @@ class _Judge:
         if run.runs and all(once.ret is None for once in run.runs.values()):
             return _row(probe, subject, UNREACHED, "nothing gave it the object that it needs", details)
         return replace(_row(probe, subject, SURVIVED, "", details), answer=details["returned"])
+
+    def _why_not_run(self, subject: str) -> str:
+        left_out = subject.partition(" ")[0] in self._left_out
+        return "other calls of it took down enough guests" if left_out else self._not_run
 
     def _with_source(self, row: Row, sweep: _Sweep) -> Row:
         cell, (kfunc, _, label) = self._result.cell, row.subject.partition(" ")
