@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _KEY = bytes(4)
 _FILL = 0xA5  # of what must not change
 _OFTEN, _SURE = 64, 1024  # runs
-_STEP_S, _REST_S = 0.2, 3.0  # for what the kernel frees later
+_STEP_S, _REST_S = 0.2, 5.0  # for what the kernel frees later
 _FILLINGS = (("zeros", 0), ("ones", 0xFF), ("found", None))
 _CANDIDATES = (-1, 1, 2, 6, 17)  # of a number in a structure that a call takes; the last two are protocols
 _TOLD = 64  # bytes that changed
@@ -115,21 +115,20 @@ class Runs:
             self._let_succeed(name)
         fd = self._sweep.load(program)
         try:
-            values: dict[str, bytearray] = {}
-            for words, fill in _FILLINGS:
-                value = self._value(program, kfunc, fill)
-                if value not in values.values():
-                    values[words] = value
+            own = [what for _, what in program["areas"] if what.startswith(f"{kfunc} ")]
+            many = 1 + bool(own) + any(map(self._contents.get, own))
+            values = {words: self._value(program, kfunc, fill) for words, fill in _FILLINGS[:many]}
             runs = {words: self._once(fd, program["areas"], value) for words, value in values.items()}
-            told = {
-                words: {"ret": once["ret"] if once["reached"] else None, "wrote": once["wrote"]}
-                for words, once in runs.items()
-            }
-            grew = self._growing(fd, bytes(self._value(program, kfunc))) if _reached(runs) else {}
-            contents = {what: self._contents[what].hex() for _, what in program["areas"] if what in self._contents}
-            return {"runs": told, "grew": grew, "calls": _SURE, "contents": contents}
+            reached = any(once["reached"] for once in runs.values())
+            names, after = self._growing(fd, bytes(self._value(program, kfunc))) if reached else ({}, [])
         finally:
             os.close(fd)
+        told = {
+            words: {"ret": once["ret"] if once["reached"] else None, "wrote": once["wrote"]}
+            for words, once in runs.items()
+        }
+        contents = {what: self._contents[what].hex() for _, what in program["areas"] if what in self._contents}
+        return {"runs": told, "grew": _kept(names, after), "calls": _SURE, "contents": contents}
 
     def _value(self, program: Program, kfunc: str, fill: int | None = None) -> bytearray:
         """Of the map: what the call itself is given is filled; None, and for the calls that it needs: as was found."""
@@ -189,21 +188,15 @@ class Runs:
 
     # --- slabs
 
-    def _growing(self, fd: int, value: bytes) -> dict[str, int]:
-        """The slabs that hold about one object more for each run, and again, also after a rest."""
+    def _growing(self, fd: int, value: bytes) -> tuple[dict[str, int], list[str]]:
+        """The slabs that hold about one object more for each run, and again; and all before that."""
         before = _slabs()
         after = self._often(fd, value, _OFTEN)
         names = _growth(before, after, _OFTEN)
         if not names:
-            return {}
+            return {}, after
         more = self._often(fd, value, _SURE)
-        end = time.monotonic() + _REST_S
-        while grew := {name: by for name, by in _growth(after, more, _SURE).items() if name in names}:
-            if time.monotonic() > end:
-                break
-            time.sleep(_STEP_S)
-            more = _slabs()
-        return grew
+        return {name: by for name, by in _growth(after, more, _SURE).items() if name in names}, after
 
     def _often(self, fd: int, value: bytes, runs: int) -> list[str]:
         """The slabs after so many runs."""
@@ -214,8 +207,16 @@ class Runs:
         return _slabs()
 
 
-def _reached(runs: Mapping[str, Mapping[str, Any]]) -> bool:
-    return any(once["reached"] for once in runs.values())
+def _kept(names: Mapping[str, int], before: list[str]) -> dict[str, int]:
+    """Of slabs that grew, those that have not shrunk again: the program is gone, and what the kernel frees later is."""
+    end = time.monotonic() + _REST_S
+    while names:
+        grew = _growth(before, _slabs(), _SURE)
+        names = {name: by for name, by in grew.items() if name in names}
+        if time.monotonic() > end:
+            break
+        time.sleep(_STEP_S)
+    return dict(names)
 
 
 def _growth(before: list[str], after: list[str], runs: int) -> dict[str, int]:
