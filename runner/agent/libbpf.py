@@ -250,6 +250,14 @@ class Libbpf:
             fd, log = self._load(prog_type, insns, opts, "GPL", level=1)
         return (fd, 0, "") if fd >= 0 else (-1, -fd, log)
 
+    def accepts(self, prog_type: int, insns: bytes, opts: LoadOpts) -> bool:
+        """Does the verifier accept a program? Without a log, which is most of the time that a small program takes."""
+        opts.attempts = 1
+        fd, _ = self._load(prog_type, insns, opts, "GPL", level=0)
+        if fd >= 0:
+            os.close(fd)
+        return fd >= 0
+
     def prog_load_verbose(self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str) -> tuple[int, str]:
         """File descriptor or negative errno, and the log with every state, also of a program that was taken."""
         opts.attempts = 1

@@ -221,8 +221,10 @@ def _kept(names: Mapping[str, int], before: list[str]) -> dict[str, int]:
 
 def _growth(before: list[str], after: list[str], runs: int) -> dict[str, int]:
     """The slabs that hold nearly an object more for each run, by name. Most have not changed, and are not parsed."""
-    old = _held(set(before).difference(after))
-    new = _held(set(after).difference(before))
+    if len(before) == len(after):
+        changed = [both for both in zip(before, after, strict=True) if both[0] != both[1]]
+        before, after = [it for it, _ in changed], [it for _, it in changed]
+    old, new = _held(before), _held(after)
     return {name: by for name, held in new.items() if (by := held - old.get(name, 0)) >= runs * 0.9}
 
 
