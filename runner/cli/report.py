@@ -293,7 +293,9 @@ def diff(
     """
     known = [project.of_run(word).expectations for word in (before, after)]
     with project.store() as store:
-        found = compare(side(store, known[0], before), side(store, known[1], after), known[1])
+        old = side(store, known[0], before)
+        judge = known[1].grown(cell.result for cell in old.cells)  # a name that was there, and is not any more
+        found = compare(old, side(store, judge, after), judge)
     status = EXIT_BROKEN if found.worse or (same and not found.nothing) else EXIT_OK
     return Shown(changes_report(found), changes_document(found), status)
 

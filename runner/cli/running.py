@@ -140,9 +140,8 @@ def _run(
 
     events = JsonLines(describe) if request.format_ is Format.JSON else None
     console = progress_console() if events else out_console()
-    if request.resumed and RunKind.of(request.resumed) is not kind:
-        project.run(request.resumed)  # raises when there is none
-        raise UserError(f"{request.resumed} is no run of this command", hint=f"`{resuming(request.resumed)}`")
+    if request.resumed:
+        _require_kind(project, request.resumed, kind)
     with stoppable(), project.store(read_only=False) as store:
         matrix = project.matrix.sha256
         if request.resume:
@@ -151,6 +150,8 @@ def _run(
             run_id = request.run_id or None
             begun = new_run(store, cells, matrix_sha256=matrix, run_id=run_id, kind=kind, fresh=request.fresh)
         before = baseline(store, expectations, request.baseline, cells) if request.baseline else None
+        if before:  # a name that was there, and is not any more
+            expectations = expectations.grown(cell.result for cell in before.cells)
         sinks: tuple[Sink, ...] = (StoreSink(store), *((events,) if events else ()), Display(console, describe))
         complete = True
         if missing := begun.missing_cells():
@@ -175,6 +176,13 @@ def _run(
     if events:
         events.exits(done.run.id, totals(done), status)
     return status
+
+
+def _require_kind(project: Project, run_id: str, kind: RunKind) -> None:
+    """Raises UserError when there is no such run, or it is of another command."""
+    if RunKind.of(run_id) is not kind:
+        project.run(run_id)  # raises when there is none
+        raise UserError(f"{run_id} is no run of this command", hint=f"`{resuming(run_id)}`")
 
 
 def _chosen(project: Project, request: Request) -> tuple[Cell, ...]:

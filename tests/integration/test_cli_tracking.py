@@ -254,3 +254,19 @@ def test_runs_of_other_commands_are_deleted_with_a_word(project: Path, capsys: p
     assert runner(project, "results", "prune", "--keep", "1", "--dry-run") == 0
     assert output(capsys).splitlines()[1].startswith("load: 1 run would be deleted: load-old, with")
     assert runner(project, "results", "prune", "--keep", "999999d") == 64
+
+
+def with_a_new_kfunc(cell: Cell, attempt: int = 1) -> CellResult:
+    """Of 6.12, whose BTF tells which functions are kfuncs: no list has its name."""
+    result = good(cell, attempt)
+    tagged = (it for it in result.answers if it.kind == "census" and it.item and it.body.get("tags"))
+    one = next(tagged, None)
+    more = (one.model_copy(update={"item": "bpf_brand_new"}),) if one else ()
+    return result.model_copy(update={"answers": (*result.answers, *more)})
+
+
+def test_a_kfunc_that_no_list_has_and_that_is_gone_is_worse(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored(project, with_a_new_kfunc, "monday")
+    stored(project, good, "tuesday", night=1)
+    assert runner(project, "report", "diff", "monday", "tuesday") == 1
+    assert "bpf_brand_new (tc)  on 6.12.117" in output(capsys)
