@@ -26,7 +26,7 @@ from runner.results.bisections import (
     Unanswered,
 )
 
-Results = Mapping[str, Sequence[CellResult]]  # by the candidate's key, the last one last
+CandidateResults = Mapping[str, Sequence[CellResult]]  # by the candidate's key, the last one last
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class BisectEvidence:
     bisection: Bisection
     tally: Tally
     target: Target
-    results: Results
+    results: CandidateResults
     shown: Mapping[str, str]
 
     @classmethod
-    def of(cls, bisection: Bisection, target: Target, results: Results) -> BisectEvidence:
+    def of(cls, bisection: Bisection, target: Target, results: CandidateResults) -> BisectEvidence:
         keys = [candidate.key for candidate in bisection.candidates]
         tally = Tally(keys, bisection.replies)
         shown = {}

@@ -15,7 +15,7 @@ from runner import userfile, yamlfile
 from runner.cli.options import command, emit, group
 from runner.errors import InfraError
 from runner.probes import KINDS
-from runner.probes.enter import Section, entered
+from runner.probes.enter import Listing, entered
 from runner.probes.lessons import Lesson
 from runner.project import Project
 from runner.results.model import JudgedRun
@@ -48,8 +48,8 @@ def learn(
     after = before.decode()
     for name, lesson in lessons.items():
         begun = {it.of: KINDS[name].begun(known[name], it.of) for it in lesson.entries}
-        section = Section(name, begun, KINDS[name].is_of)
-        after = entered(after, section, lesson.entries, f"learned from {judged.run.id}", str(write or ""))
+        listing = Listing(name, begun, KINDS[name].is_of)
+        after = entered(after, listing, lesson.entries, f"learned from {judged.run.id}", str(write or ""))
     if write is None:
         emit(after)
         return

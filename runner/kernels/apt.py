@@ -39,7 +39,7 @@ _LEADING = re.compile(r"\d{1,5}\.\d{1,5}(?:\.\d{1,5})?(?:[-~]rc\d{1,3})?(?![\d.]
 _PATTERN = r"[a-z][a-z0-9.+-]*\*[a-z0-9.+-]{0,60}"
 
 Uri = Annotated[str, Matches("the address of an archive", _URI, "like https://deb.example.org/debian")]
-Pattern = Annotated[str, Matches("a pattern", _PATTERN, "like linux-image-*-generic, where * is the version")]
+PackagePattern = Annotated[str, Matches("a pattern", _PATTERN, "like linux-image-*-generic, where * is the version")]
 
 
 class AptKernels(PackagedSource):
@@ -200,7 +200,7 @@ class AptArchive(Plain):
     suites: Annotated[Names, Field(description="as in sources.list")]
     components: Annotated[Names, Field(description="as in sources.list")] = ("main",)
     keyring: Annotated[AbsolutePath, Field(description="file with the keys that may sign the archive")]
-    package: Annotated[Pattern, Field(description="which packages hold images, such as linux-image-*-generic")]
+    package: Annotated[PackagePattern, Field(description="which packages hold images, such as linux-image-*-generic")]
 
 
 class AptSource(AptKernels):

@@ -41,7 +41,7 @@ _NOT_THERE = re.compile(r"manifest unknown|name unknown|repository name not know
 _GO = {"ppc64el": "ppc64le"}
 
 
-class Place(Protocol):
+class ImagePlace(Protocol):
     """Where an image is."""
 
     def first(self, deadline: Deadline) -> bytes:
@@ -60,7 +60,7 @@ class Place(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Repository:
+class ImageRepository:
     """Images of one name in a registry."""
 
     name: str
@@ -95,7 +95,7 @@ class ContainerImage:
     """One that its user names by `text`."""
 
     text: str
-    place: Place
+    place: ImagePlace
 
     @classmethod
     def named(cls, text: str) -> ContainerImage:
@@ -103,7 +103,7 @@ class ContainerImage:
         if found := re.fullmatch(LAYOUT, text):
             return cls(text, Layout(Path(found["path"]), found["label"] or ""))
         if found := re.fullmatch(REFERENCE, text):
-            return cls(text, Repository(found["name"], found["tag"] or "", found["digest"] or ""))
+            return cls(text, ImageRepository(found["name"], found["tag"] or "", found["digest"] or ""))
         raise ValueError(f"{text!r} names no image")
 
     @property

@@ -206,18 +206,18 @@ def needs_tool(tool: str, package: str, what: str) -> None:
         raise InfraError(f"{tool} is not installed; {what}", hint=hint) from None
 
 
-_Known = TypeVar("_Known")
+_Item = TypeVar("_Item")
 
 
 def meant(
-    known: Sequence[_Known], versions: Versions, which: Which | None, version: Callable[[_Known], KernelVersion]
-) -> tuple[tuple[_Known, ...], ...]:
+    known: Sequence[_Item], versions: Versions, which: Which | None, version: Callable[[_Item], KernelVersion]
+) -> tuple[tuple[_Item, ...], ...]:
     """For each kernel that is meant those of `known`, the oldest first, that would do, the best of them first. Pure.
 
     Meant are the newest of each series of a range, or `all` of it. What is no range is one kernel, the newest, unless
     `which` says all. A release candidate will do only where there is nothing else.
     """
-    groups: dict[object, list[_Known]] = {}
+    groups: dict[object, list[_Item]] = {}
     for one in reversed(known):
         its = version(one)
         if its in versions:

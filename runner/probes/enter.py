@@ -21,7 +21,7 @@ IsOf = Callable[[Mapping[str, object], str], bool]  # is this entry, as it is wr
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class Listing:
     """What a kind lists under `name`. `begun`: how an entry that is not there begins, by the probe's id."""
 
     name: str
@@ -29,7 +29,7 @@ class Section:
     is_of: IsOf
 
 
-def entered(text: str, section: Section, entries: Sequence[Learned], why: str, path: str) -> str:
+def entered(text: str, listing: Listing, entries: Sequence[Learned], why: str, path: str) -> str:
     """`text` is of the file at `path`, which is a mapping or empty.
 
     Raises UserError for a layout that is not understood.
@@ -39,11 +39,11 @@ def entered(text: str, section: Section, entries: Sequence[Learned], why: str, p
         by_probe[each.of].append(f"- {_flow(each.entry(why))}")
     for probe, lines in by_probe.items():
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        there = _value(root, section.name)
+        there = _value(root, listing.name)
         listed = there.value if isinstance(there, yaml.SequenceNode) else ()
-        mine = next((it for it in listed if isinstance(it, yaml.MappingNode) and section.is_of(_read(it), probe)), None)
+        mine = next((it for it in listed if isinstance(it, yaml.MappingNode) and listing.is_of(_read(it), probe)), None)
         if mine is None:
-            pairs = [_flow({key: value})[1:-1] for key, value in section.begun[probe].items()]
+            pairs = [_flow({key: value})[1:-1] for key, value in listing.begun[probe].items()]
             new = [f"{'  ' if number else '- '}{pair}" for number, pair in enumerate(pairs)]
             added = [*new, "  expect:", *(f"    {line}" for line in lines)]
             if isinstance(there, yaml.SequenceNode):
@@ -52,7 +52,7 @@ def entered(text: str, section: Section, entries: Sequence[Learned], why: str, p
                 text = _inserted(text, there.start_mark.line + 1, [f"  {it}" for it in added])
             else:
                 head = text.rstrip("\n") + "\n" if text.strip() else ""
-                text = f"{head}{section.name}:\n" + _joined(f"  {it}" for it in added)
+                text = f"{head}{listing.name}:\n" + _joined(f"  {it}" for it in added)
         elif isinstance(expect := _value(mine, "expect"), yaml.SequenceNode):
             text = _after(text, expect, [" " * expect.start_mark.column + line for line in lines], path)
         else:

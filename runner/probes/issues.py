@@ -10,7 +10,7 @@ explains a crash. An entry with `splat` allows what its kernels report by themse
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Union
@@ -24,6 +24,7 @@ from runner.model.version import KernelVersion
 from runner.probes.files import Span, folders
 from runner.probes.kind import Kind
 from runner.probes.kinds import KINDS
+from runner.probes.lessons import Judged
 from runner.yamlfile import Document, Location
 
 ISSUES = "known-issues"  # the one file in bpf/ that holds no probes, besides the list of kfuncs
@@ -177,10 +178,7 @@ def _check(document: Document, issues: tuple[Issue, ...]) -> None:
         raise document.error(problems)
 
 
-Judged = tuple[CellResult, Sequence[Row]]
-
-
-def issues_of(cells: Sequence[Judged], issues: Iterable[Issue]) -> tuple[KnownIssue, ...]:
+def issues_of(cells: Judged, issues: Iterable[Issue]) -> tuple[KnownIssue, ...]:
     """The issues that explain something in these cells, and those that are gone, in the order of the file.
 
     Gone: at least one of its kernels ran, each of its probes there was answered, and nothing shows the issue.
@@ -201,7 +199,7 @@ def known_issue(issue: Issue, *, gone: bool = False) -> KnownIssue:
     return KnownIssue(id=issue.id, what=issue.what, reason=issue.reason, link=issue.link, gone=gone)
 
 
-def _is_gone(cells: Sequence[Judged], issue: Issue) -> bool:
+def _is_gone(cells: Judged, issue: Issue) -> bool:
     """`cells` are those of its kernels that ran."""
     asked = [
         row

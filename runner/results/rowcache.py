@@ -43,7 +43,7 @@ _TABLES = (  # the body of a chunk: zstd of JSON lines, or of one JSON list
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class RowChunks:
     """The chunks of one result's rows."""
 
     states: int
@@ -80,12 +80,12 @@ class RowCache:
         self._rows: dict[bytes, Row] = {}  # equal rows are one object
         self._stored: dict[tuple[int, ...], tuple[int, Sequence[Row]]] = {}  # chunks, by the ids of their rows
 
-    def judged(self) -> dict[bytes, Judged]:
+    def judged(self) -> dict[bytes, RowChunks]:
         """What is there, by the digest of the result."""
         query = "SELECT answers, states, others, places FROM judged WHERE expectations = ?"
-        return {row[0]: Judged(*row[1:]) for row in self._db.execute(query, (self._expectations,))}
+        return {row[0]: RowChunks(*row[1:]) for row in self._db.execute(query, (self._expectations,))}
 
-    def add(self, judged: Iterable[tuple[bytes, Sequence[Row]]]) -> dict[bytes, Judged]:
+    def add(self, judged: Iterable[tuple[bytes, Sequence[Row]]]) -> dict[bytes, RowChunks]:
         """Keep the rows of results, all of them or none."""
         with transaction(self._db):
             return {digest: self._add(digest, rows) for digest, rows in judged}
@@ -99,7 +99,7 @@ class RowCache:
             self._chunks[chunk] = tuple(self._rows.get(it) or self._row(it) for it in lines if it)
         return self._chunks[chunk]
 
-    def every(self, judged: Judged) -> tuple[Row, ...]:
+    def every(self, judged: RowChunks) -> tuple[Row, ...]:
         """All rows of a result, in their order."""
         others = {subject: iter(self.rows(chunk)) for subject, chunk in from_json(judged.others).items()}
         rows = {None: iter(self.rows(judged.states)), **others}
@@ -111,14 +111,14 @@ class RowCache:
             raise ValueError("another process deleted these rows")
         return NO_BASE.unpack(found[0])
 
-    def _add(self, digest: bytes, rows: Sequence[Row]) -> Judged:
+    def _add(self, digest: bytes, rows: Sequence[Row]) -> RowChunks:
         others: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             if not row.state:
                 others[row.subject].append(row)
         chunks = {subject: self._chunk(mine) for subject, mine in others.items()}
         places = self._kept(to_json([None if row.state else row.subject for row in rows]))
-        found = Judged(self._chunk([row for row in rows if row.state]), json.dumps(chunks), places)
+        found = RowChunks(self._chunk([row for row in rows if row.state]), json.dumps(chunks), places)
         self._db.execute(
             "INSERT OR REPLACE INTO judged (expectations, answers, states, others, places) VALUES (?, ?, ?, ?, ?)",
             (self._expectations, digest, found.states, found.others, found.places),

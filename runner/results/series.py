@@ -21,7 +21,7 @@ from runner.probes.expectations import Bulk, Expectations
 from runner.results.availability import Topic
 from runner.results.model import JudgedCell, JudgedRun, RunKind, judge_run
 from runner.results.packed import PackedError, SteadyReader
-from runner.results.rowcache import NAME, Judged, RowCache, row_cache
+from runner.results.rowcache import NAME, RowCache, RowChunks, row_cache
 from runner.results.store import ResultStore
 from runner.results.stored import Final
 
@@ -127,7 +127,7 @@ def _measured(
 
 def _judged(
     store: ResultStore, expectations: Expectations, rows: RowCache, finals: Iterable[Final]
-) -> Mapping[bytes, Judged]:
+) -> Mapping[bytes, RowChunks]:
     """Everything that ran. What was not judged before is, and is kept."""
     judged = rows.judged()
     new = {it.digest: it for it in finals if it.outcome is Outcome.RAN and it.digest not in judged}

@@ -14,7 +14,7 @@ import pytest
 from runner import yamlfile
 from runner.errors import UserError
 from runner.model import CellResult, Row
-from runner.probes.enter import Section, entered
+from runner.probes.enter import Listing, entered
 from runner.probes.kinds import KINDS
 from runner.probes.lessons import Learned
 from runner.probes.objects.judge import rows_of
@@ -58,7 +58,7 @@ def learned(of: str, program: str, since: str = "", until: str = "", **answer: s
 
 
 def entered_in(text: str, *entries: Learned, why: str = "learned") -> str:
-    return entered(text, Section("objects", BEGUN, KINDS["objects"].is_of), entries, why, "f")
+    return entered(text, Listing("objects", BEGUN, KINDS["objects"].is_of), entries, why, "f")
 
 
 BAD: dict[str, Any] = {"good": LOADED, "bad": EXTERN, "together": EXTERN}

@@ -20,7 +20,7 @@ from runner.probes.claims.answers import (
     UNTOUCHED,
     ClaimBody,
     Observation,
-    Setting,
+    RunSetting,
     matches,
     observation,
     observations,
@@ -37,10 +37,10 @@ __all__ = ["KIND", "Claim", "ClaimFile", "Claims", "Pattern"]
 FLOW = "flow"  # the input by which every question has a connection of its own
 _FLOWS = 8191  # so many numbers: they are added to ports, of runner/agent/traffic.py and bpf/traffic.bpf.c
 
-Known = tuple[ClaimFile, ...]
+ClaimFiles = tuple[ClaimFile, ...]
 
 
-class Claims(Kind[Known]):
+class Claims(Kind[ClaimFiles]):
     """Its rows have a verdict: of a claim, for programs of a type."""
 
     name = NAME
@@ -62,7 +62,7 @@ class Claims(Kind[Known]):
         Need("VETH", "traffic"),
         Need("NF_TABLES", "traffic that the kernel tracks"),
     )
-    _asked: tuple[Known, list[tuple[Claim, Ask]]] | None = None  # made of the first
+    _asked: tuple[ClaimFiles, list[tuple[Claim, Ask]]] | None = None  # made of the first
     # devices, traffic, and a look at what it did
     unpacked = (
         "8021q",
@@ -90,15 +90,15 @@ class Claims(Kind[Known]):
     def problems(self, file: Any) -> Iterable[tuple[Location, str]]:
         return problems(file)
 
-    def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
+    def load(self, root: Path, files: Sequence[ProbeFile]) -> ClaimFiles:
         kfuncs = load_kfuncs(root)
         mine = ((file.name, file.written) for file in files)
         return tuple(_claim_file(name, it, kfuncs) for name, it in mine if isinstance(it, ClaimKeys))
 
-    def everywhere(self, known: Known, probe: str) -> Known:
+    def everywhere(self, known: ClaimFiles, probe: str) -> ClaimFiles:
         return tuple(_everywhere(file, probe) for file in known)
 
-    def asks(self, known: Known, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
+    def asks(self, known: ClaimFiles, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
         if not self._asked or self._asked[0] is not known:  # a run asks each of its kernels the same
             every = list(questions(known))
             numbers = _numbered(it.probe for it in every)
@@ -111,18 +111,18 @@ class Claims(Kind[Known]):
         namespace = setting.get("namespace") if isinstance(setting, dict) else ""
         return (f"{ask.body['object']}.bpf.o", *([f"{namespace}.ip"] if namespace else []))
 
-    def pushed(self, known: Known, arch: str) -> Mapping[str, bytes]:
+    def pushed(self, known: ClaimFiles, arch: str) -> Mapping[str, bytes]:
         return {f"{file.name}.ip": file.setup.encode() for file in known if file.setup}
 
-    def objects(self, known: Known) -> Iterable[str]:
+    def objects(self, known: ClaimFiles) -> Iterable[str]:
         return (name for file in known for name in file.objects)
 
-    def about(self, known: Known, probes: Collection[str]) -> Known:
+    def about(self, known: ClaimFiles, probes: Collection[str]) -> ClaimFiles:
         ids = {probe.rpartition(":")[0] for probe in probes}
         mine = [(file, tuple(claim for claim in file.claims if claim.id in ids)) for file in known]
         return tuple(file.model_copy(update={"claims": claims}) for file, claims in mine)
 
-    def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
+    def judge(self, result: CellResult, known: ClaimFiles, earlier: Sequence[Row]) -> Iterable[Row]:
         seen = observations(result)
         evidence = Evidence.of(result)
         return (judge(evidence, question, seen.get(question.probe)) for question in questions(known))
@@ -136,7 +136,7 @@ class Claims(Kind[Known]):
             for part, value in _told(seen, counted=seen.probe not in held):
                 yield seen.probe, part, value
 
-    def said(self, known: Known) -> Iterable[Said]:
+    def said(self, known: ClaimFiles) -> Iterable[Said]:
         places = {claim.id: at for file in known for claim, at in zip(file.claims, file.places, strict=False)}
         sentences = {file.name: file.sentences for file in known}
         for question in questions(known):
@@ -236,8 +236,8 @@ def _ask(question: Question, number: int) -> Ask:
     return Ask(kind=NAME, probe=question.probe, body=body.model_dump(mode="json"), programs=(body.program,))
 
 
-def _setting(file: ClaimFile, claim: Claim) -> Setting | None:
-    setting = Setting(
+def _setting(file: ClaimFile, claim: Claim) -> RunSetting | None:
+    setting = RunSetting(
         namespace=file.name if file.setup else "",
         prepare=f"{ProgType.SYSCALL}_{claim.prepare}" if claim.prepare else "",
         packet=claim.packet or Packet(),
@@ -246,7 +246,7 @@ def _setting(file: ClaimFile, claim: Claim) -> Setting | None:
         later=claim.later,
         streams=any(it.stdout or it.stderr for it in claim.answers),
     )
-    return setting if setting != Setting() else None
+    return setting if setting != RunSetting() else None
 
 
 def _told(seen: Observation, *, counted: bool) -> Pairs:

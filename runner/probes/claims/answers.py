@@ -21,7 +21,7 @@ NOT_WRITTEN = "not written"
 _MOST_WRITTEN = 200  # characters of a stream that are shown
 
 
-class Setting(Plain):
+class RunSetting(Plain):
     """What a run needs besides the program. `namespace` has the commands that make it in NAME.ip, beside the agent."""
 
     namespace: str = ""
@@ -54,7 +54,7 @@ class ClaimBody(Plain):
     netns: int | None = None
     traffic: Traffic | None = None
     run: bool = True
-    setting: Setting | None = None
+    setting: RunSetting | None = None
     module: str = ""
 
 

@@ -131,7 +131,7 @@ class Source(Plain):
 
 
 class Flow(Plain):
-    """The flow of a claim about traffic; see runner/model/asks.py."""
+    """The flow of a claim about traffic; see runner/model/cells.py."""
 
     protocol: Literal["tcp", "udp"]
     tracked: bool = False

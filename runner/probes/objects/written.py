@@ -26,7 +26,7 @@ from runner.probes.objects.objectfile import ObjectFile
 TOGETHER, MAP = "@together", "map:"  # items that are no program: the object as a whole, and its maps
 OLD = "@old"  # ends the id of a build that the object of the same id is compared with
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$")]
-Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?\[\]@:-]{1,128}$")]
+NamePattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.*?\[\]@:-]{1,128}$")]
 Word = Literal[
     "untyped", "map", "extern", "target", "core", "type", "helper", "refused", "too-large", "tail-call", "attach"
 ]
@@ -54,7 +54,7 @@ class Refused(Plain):
 class ObjectExpectation(Span):
     """These programs, maps (`map:NAME`) or `@together` are known not to load on these kernels, and why."""
 
-    programs: Annotated[tuple[Pattern, ...], Field(min_length=1, description="patterns of names")]
+    programs: Annotated[tuple[NamePattern, ...], Field(min_length=1, description="patterns of names")]
     answer: Annotated[Refused, Field(description="what is expected; by default any refusal")] = Refused()
     why: Annotated[Text, Field(description="the reason, for people")]
 
@@ -118,8 +118,8 @@ class ObjectSettings(Plain):
     log: Annotated[Literal["cut", "whole"], Field(description="of a verifier's log that is long")] = "cut"
     modules: Annotated[tuple[SafeName, ...], Field(description="to load first, besides those that it calls")] = ()
     constants: dict[Name, bool | int] = Field(default_factory=dict, description="values of global variables, by name")
-    maps: dict[Pattern, MapSetting] = Field(default_factory=dict, description="by pattern of their names")
-    programs: dict[Pattern, _Setting] = Field(
+    maps: dict[NamePattern, MapSetting] = Field(default_factory=dict, description="by pattern of their names")
+    programs: dict[NamePattern, _Setting] = Field(
         default_factory=dict, description="by pattern of their names; skip: not asked about"
     )
     one_of: Annotated[
@@ -149,7 +149,7 @@ class ObjectEntry(ObjectSettings, _Key):  # in this order the key is the first f
     """The mapping `{object: "build/{arch}/*.bpf.o"}` among the matrix's `probes`."""
 
     id: Annotated[Id | None, Field(description="by default the file's name")] = None
-    only: Annotated[tuple[Pattern, ...], Field(description="only these programs")] = ()
+    only: Annotated[tuple[NamePattern, ...], Field(description="only these programs")] = ()
 
 
 @dataclass(frozen=True)
