@@ -44,9 +44,8 @@ lint: setup  ## style, types, and the license of every file
 docs: setup  ## build the docs as a site in build/docs; a link or an anchor that leads nowhere is an error
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
-fuzz: setup  ## new examples for the property tests of parsers, for ten minutes; MINUTES=N
-	end=$$((SECONDS + 60 * $(MINUTES))); \
-	while [ $$SECONDS -lt $$end ]; do $(PY) -m pytest tests/unit -m hypothesis -q -n auto; done
+fuzz: setup  ## hostile inputs for each parser, ten minutes each; MINUTES=N, PARSER=NAME for one
+	$(PY) -m tests.fuzz --minutes $(MINUTES) $(PARSER)
 
 audit: setup  ## ask for known vulnerabilities of what is installed; fails without its network
 	@mkdir -p build
