@@ -165,7 +165,10 @@ class Store:
             with filelock.FileLock(self._root / f"{key}.lock", timeout=deadline.remaining_s):
                 yield
         except filelock.Timeout:
-            raise InfraError(f"another process held {self._root / key}.lock for {deadline.what}") from None
+            raise InfraError(
+                f"another process held {self._root / key}.lock for {deadline.what}",
+                hint="repeat the command when that other run of runner has ended",
+            ) from None
 
     def _publish(self, folder: Path, key: str) -> None:
         """A damaged entry steps aside under a name that the next sweep removes."""

@@ -59,7 +59,10 @@ class CommitBisection:
         for word, end in (("good", first), ("bad", last)):
             reply = self._tested(end, Why.ENDS, f"the {word} end")
             if not reply.answer:
-                raise UserError(f"the {word} end, {end.short}, has no answer: {reply.cause}")
+                raise UserError(
+                    f"the {word} end, {end.short}, has no answer: {reply.cause}",
+                    hint=f"name a neighbour of it that boots with --{word}",
+                )
             answers.append(reply.answer)
         found: list[str] = []
         doubt, log = "", ""
@@ -79,7 +82,10 @@ class CommitBisection:
 
     def _check_order(self, good: Commit, bad: Commit) -> None:
         if good.id == bad.id:
-            raise UserError(f"--good and --bad are one commit, {good.short}")
+            raise UserError(
+                f"--good and --bad are one commit, {good.short}",
+                hint="--good is the last commit that answers as before, --bad the first that does not",
+            )
         if self._git("merge-base", "--is-ancestor", good.id, bad.id)[0]:
             git = f"git -C {self.checkout.repository}"
             hint = "exchange them?"

@@ -87,7 +87,10 @@ class Exec:
         }
         given |= {"--package": self.package, "--image": self.image}
         if self.resume and (wrong := [word for word, it in given.items() if it]):
-            raise UserError(f"--resume executes a run as it began; {', '.join(wrong)} cannot change it")
+            raise UserError(
+                f"--resume executes a run as it began; {', '.join(wrong)} cannot change it",
+                hint=f"runner exec --resume {self.resume}",
+            )
 
     def _program(self, word: str) -> str:
         """The whole path of a program that lies here and is to be copied; empty when the guest has it."""

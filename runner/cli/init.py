@@ -15,8 +15,9 @@ import typer
 import yaml
 
 from runner import __version__
+from runner.caches import disk_fault
 from runner.cli.options import Archs, Kernels, Offline, Shown, command
-from runner.errors import InfraError, UserError
+from runner.errors import UserError
 from runner.kernels import KernelSource
 from runner.matrix.lock import lock_text
 from runner.model import Lock, Plain
@@ -115,7 +116,7 @@ def _write(files: Mapping[Path, str], *, force: bool) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, text.encode())
         except OSError as error:
-            raise InfraError(f"cannot write {path}: {error.strerror}") from error
+            raise disk_fault(error, f"cannot write {path}") from error
 
 
 def _matrix_text(entries: Iterable[KernelSource], probes: Iterable[str | Plain]) -> str:

@@ -50,7 +50,7 @@ def list_kernels(
     try:
         versions = Versions.parse(series) if series else None
     except ValueError as error:
-        raise UserError(f"--series: {error}") from None
+        raise UserError(f"--series: {error}", hint="such as --series 6.12 or --series '>=6.1,<7'") from None
     wanted, cache = project.matrix.wanted(), cache_root()
     named, archs = dict.fromkeys(it.source for it in wanted), dict.fromkeys(it.arch for it in wanted)
     means = Means(Archive(cache), cache, project.limits.deadline("lock_s"))

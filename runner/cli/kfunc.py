@@ -67,7 +67,10 @@ def kfunc(
     if not search:
         raise UserError("which kfunc?", hint="runner kfunc bpf_skb_ct_alloc, runner kfunc --search dynptr")
     if not (names := [it for it in (*sorted(known.kfuncs), *known.by_feature) if search.lower() in it.lower()]):
-        raise UserError(f"nothing has {search!r} in its name")
+        raise UserError(
+            f"nothing has {search!r} in its name",
+            hint="`runner report show --all` lists all kfuncs that were asked about",
+        )
     return Shown(search_report(known, names), names)
 
 
@@ -93,7 +96,7 @@ def _newest(known: KfuncData, words: str) -> list[AskedKernel]:
     try:
         versions = Versions.parse(words)
     except ValueError as error:
-        raise UserError(f"--kernel {words}: {error}") from None
+        raise UserError(f"--kernel {words}: {error}", hint="such as --kernel 6.12 or --kernel '>=6.1,<7'") from None
     found = {}
     for it in sorted(known.kernels, key=lambda it: KernelVersion.parse(it.version)):
         if KernelVersion.parse(it.version) in versions:

@@ -75,7 +75,10 @@ class Load:
             "--attach": self.attach, "--log": self.log, "--against": self.against, "--watch": self.watch,
         }  # fmt: skip
         if self.resume and (wrong := [word for word, it in given.items() if it]):
-            raise UserError(f"--resume executes a run as it began; {', '.join(wrong)} cannot change it")
+            raise UserError(
+                f"--resume executes a run as it began; {', '.join(wrong)} cannot change it",
+                hint=f"runner load --resume {self.resume}",
+            )
         if self.build and not self.watch:
             raise UserError("--build is for --watch", hint="or run the command before this one")
         if self.bisect and self.watch:

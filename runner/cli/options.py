@@ -225,4 +225,7 @@ def emit(content: RenderableType, output: Path | None = None, mode: Literal["w",
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise InfraError(f"cannot write to {output or 'stdout'}: {error.strerror}") from error
+        raise InfraError(
+            f"cannot write to {output or 'stdout'}: {error.strerror}",
+            hint="`--output FILE` names another file" if output else "",
+        ) from error

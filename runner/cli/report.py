@@ -193,7 +193,7 @@ def _is_named(cell: JudgedCell, word: str) -> bool:
     try:
         return asked.kernel.upstream in Versions.parse(word)
     except ValueError as error:
-        raise UserError(f"--kernel {word}: {error}") from None
+        raise UserError(f"--kernel {word}: {error}", hint="such as --kernel 6.12 or --kernel '>=6.1,<7'") from None
 
 
 def _places(project: Project) -> dict[str, tuple[str, int]]:

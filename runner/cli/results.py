@@ -69,7 +69,9 @@ def prune_runs(
 def _keep(word: str) -> Keep:
     found = _KEEP.fullmatch(word)
     if not found or not int(found[1]):
-        raise UserError(f"--keep {word}: not a number of runs (30) or days (90d)")
+        raise UserError(
+            f"--keep {word}: not a number of runs (30) or days (90d)", hint="runner results prune --keep 30"
+        )
     number = int(found[1])
     return Keep(days=number) if found[2] else Keep(runs=number)
 

@@ -166,7 +166,10 @@ def _refused(host: HostEntry, log: str, printed: str, deadline: Deadline) -> Inf
     login = _login(host)
     key = found[1] if (found := _HOST_KEY.search(log)) else ""
     if _AUTHENTICATED in log:
-        return InfraError(f"{host.name}: the login works, but no command runs there: {said or _words(log)}")
+        return InfraError(
+            f"{host.name}: the login works, but no command runs there: {said or _words(log)}",
+            hint=f"`ssh {login} true` must end by itself and print nothing",
+        )
     if changed := _OFFENDING.search(log):
         what = f"{host.name}: the host shows another key than {changed[1]}:{changed[2]} has: {key}"
         return InfraError(what, hint=f"if it was changed on purpose: sed -i {changed[2]}d {changed[1]}")
@@ -183,7 +186,10 @@ def _refused(host: HostEntry, log: str, printed: str, deadline: Deadline) -> Inf
             return InfraError(what, hint=f"ssh-add {encrypted}")
         return InfraError(f"{host.name}: {host.ssh} accepts none of our keys", hint=f"ssh-copy-id {login}")
     why = "; ".join(filter(None, (_words(log), said)))
-    return InfraError(f"{host.name}: no connection to {host.ssh}: {why or 'ssh ended without a word'}")
+    return InfraError(
+        f"{host.name}: no connection to {host.ssh}: {why or 'ssh ended without a word'}",
+        hint=f"try it by hand: ssh {login} true",
+    )
 
 
 def _login(host: HostEntry) -> str:

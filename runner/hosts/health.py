@@ -174,7 +174,10 @@ def usable_fleet(file: HostsFile, guest: GuestSize) -> Iterator[tuple[Fleet, tup
                 hint = f"`runner host check {entry.name}` shows what it can run"
                 errors.append(health.error or InfraError(what, hint=hint))
         if not hosts:
-            raise InfraError("no host can be used:\n" + "\n".join(str(error) for error in errors))
+            raise InfraError(
+                "no host can be used:\n" + "\n".join(str(error) for error in errors),
+                hint="`runner host check` shows what each lacks, `runner host prepare` installs it",
+            )
         yield Fleet(tuple(hosts), limits.connect_s, limits.silence_s, limits.failures), tuple(errors)
 
 

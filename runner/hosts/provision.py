@@ -129,7 +129,10 @@ def _install_packages(connection: Connection, setup: str, say: Say, deadline: De
     done = connection.run(f"sh {setup}/packages.sh", deadline=deadline, check=False)
     if done.returncode != 0:
         what = printable((done.stderr or done.stdout).strip())[-1500:]
-        raise InfraError(f"{connection.host.name}: Debian packages are missing:\n{what}")
+        raise InfraError(
+            f"{connection.host.name}: Debian packages are missing:\n{what}",
+            hint=f"install them on {connection.host.name}, then repeat `runner host prepare`",
+        )
     if done.stdout.strip():
         say(printable(done.stdout.strip().splitlines()[0]))
 

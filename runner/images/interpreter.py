@@ -41,7 +41,10 @@ def host_architecture() -> Architecture:
     """Raises InfraError on a host that is none of ours."""
     row = by_uname(platform.machine())
     if row is None or not row.host:
-        raise InfraError(f"this host's architecture {platform.machine()} is not supported")
+        raise InfraError(
+            f"this host's architecture {platform.machine()} is not supported",
+            hint="run it on hosts of x86_64 or arm64: --hosts hosts.yaml",
+        )
     return row
 
 

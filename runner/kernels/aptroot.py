@@ -92,7 +92,10 @@ class AptRoot:
             with filelock.FileLock(self.folder / "lock", timeout=deadline.remaining_s):
                 yield
         except filelock.Timeout:
-            raise InfraError(f"{self.folder} was in use by another process for {deadline.what}") from None
+            raise InfraError(
+                f"{self.folder} was in use by another process for {deadline.what}",
+                hint="repeat the command when that other run of runner has ended",
+            ) from None
 
     def configure(self) -> None:
         """Write the configuration where it is not what it must be; other sources make the lists stale."""
@@ -111,14 +114,18 @@ class AptRoot:
         for path, text in files.items():
             write_atomically(path, text.encode())
 
+    def fresh(self, max_age_s: float) -> bool:
+        """Are the lists younger? A clock that was set back does not keep old ones fresh."""
+        now = datetime.now(UTC).timestamp()
+        return self.index.exists() and abs(now - self.index.stat().st_mtime) < max_age_s
+
     def update(self, deadline: Deadline, max_age_s: float) -> str:
         """Fetch the lists unless they are younger than `max_age_s`. Returns a warning about them, or nothing.
 
         Raises InfraError when they cannot be fetched.
         """
         with self.locked(deadline):
-            now = datetime.now(UTC).timestamp()  # a clock that was set back does not keep old lists fresh
-            if self.index.exists() and abs(now - self.index.stat().st_mtime) < max_age_s:
+            if self.fresh(max_age_s):
                 return ""
             done = self.apt("apt-get", "update", "-qq", "--error-on=any", deadline=deadline, check=False)
             if done.returncode != 0:

@@ -98,7 +98,9 @@ class Archive:
         if self._offline:
             self._need_lists(todo, deadline)
             return
-        roots = [self._root(suite, arch, deadline) for suite, arch in todo]
+        every = (self._root(suite, arch, deadline) for suite, arch in todo)
+        if not (roots := [root for root in every if not root.fresh(max_age_s)]):
+            return
         notices = set()
         with step("package lists", len(roots)) as reach, ThreadPoolExecutor(_AT_ONCE) as pool:
             for number, notice in enumerate(pool.map(lambda root: root.update(deadline, max_age_s), roots), start=1):

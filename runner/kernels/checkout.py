@@ -164,7 +164,10 @@ def _folder(path: Path) -> Path:
 def _top(repository: Path, deadline: Deadline) -> Path:
     done = _git(_folder(repository), "rev-parse", "--absolute-git-dir", deadline=deadline, check=False)
     if done.returncode:
-        raise UserError(f"{repository} is not a git repository: {done.stderr.strip()[-300:]}")
+        raise UserError(
+            f"{repository} is not a git repository: {done.stderr.strip()[-300:]}",
+            hint="name the folder of a clone, such as --git ~/linux",
+        )
     folder = Path(done.stdout.strip()).resolve()
     return folder.parent if folder.name == ".git" else folder
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import quote
 
 from runner import __version__
+from runner.caches import disk_fault
 from runner.errors import InfraError, UserError
 from runner.model import PinnedFile
 from runner.model.deadline import Deadline
@@ -218,12 +219,12 @@ def _written(part: Path) -> Iterator[Callable[[bytes], object]]:
         try:
             stream.write(chunk)
         except OSError as error:
-            raise InfraError(f"cannot write {part}: {error.strerror}") from error
+            raise disk_fault(error, f"cannot write {part}") from error
 
     try:
         stream = part.open("wb", buffering=0)
     except OSError as error:
-        raise InfraError(f"cannot write {part}: {error.strerror}") from error
+        raise disk_fault(error, f"cannot write {part}") from error
     with stream:
         yield write
 
@@ -234,7 +235,10 @@ def _chunks(answer: http.client.HTTPResponse, deadline: Deadline) -> Iterator[by
     while chunk := answer.read1(_CHUNK):
         got += len(chunk)
         if deadline.expired:
-            raise InfraError(f"{answer.url}: {got} bytes came within {deadline.what}, and not all")
+            raise InfraError(
+                f"{answer.url}: {got} bytes came within {deadline.what}, and not all",
+                hint="repeat the command, or give it more time: `limits` in matrix.yaml",
+            )
         yield chunk
     if told is not None and got != told:
         raise _PassingError(f"cut: {got} of {told} bytes")

@@ -85,7 +85,7 @@ class LocalSource(KernelSource):
         for parts in self.kernels():
             if parts.release == pin.release:
                 return parts
-        raise UserError(f"{pin.release} is not there any more")
+        raise UserError(f"{pin.release} is not there any more", hint="`runner kernels lock` pins what is there now")
 
 
 def pin_of(source: str, arch: str, parts: Parts) -> Pin:

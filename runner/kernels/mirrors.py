@@ -68,7 +68,10 @@ def find_mirrors(*, deadline: Deadline, environ: Mapping[str, str] = os.environ)
     """
     for variable in (MIRROR_VARIABLE, SECURITY_VARIABLE):
         if environ.get(variable) and not _MIRROR.fullmatch(environ[variable]):
-            raise UserError(f"{variable}={environ[variable]!r} is not the address of a mirror")
+            raise UserError(
+                f"{variable}={environ[variable]!r} is not the address of a mirror",
+                hint=f"export {variable}=http://mirror.example/debian",
+            )
     main, security = environ.get(MIRROR_VARIABLE, ""), environ.get(SECURITY_VARIABLE, "")
     if not main or not security:
         # `update --print-uris` fetches nothing, and shows the sources whether or not the host has lists of them

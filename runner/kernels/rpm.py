@@ -170,7 +170,10 @@ class RpmSource(PackagedSource):
                     if element.findtext(f"{_COMMON}arch") == uname and (package := _package(element)):
                         yield name, package
         except (ValueError, Xml.ParseError) as error:
-            raise InfraError(f"{server.base}/{place} cannot be read: {error}") from None
+            raise InfraError(
+                f"{server.base}/{place} cannot be read: {error}",
+                hint="is it a repository?",
+            ) from None
 
 
 def _need_rpm() -> None:

@@ -90,7 +90,10 @@ def unpack_packages(
             run(["dpkg-deb", "--extract", file, root], deadline=deadline)
         parts = find_parts(root, pin.release)
     if parts.release != pin.release:
-        raise InfraError(f"{pin.source} has kernel {parts.release}, and {pin.release} was pinned")
+        raise InfraError(
+            f"{pin.source} has kernel {parts.release}, and {pin.release} was pinned",
+            hint="`runner kernels lock` pins what is there now",
+        )
     lay_out(needed_of(parts), pin.arch, tree, deadline=deadline)
     log.info(
         "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",

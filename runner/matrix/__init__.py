@@ -192,7 +192,10 @@ class Matrix:
             if not any(entry.matches(one.arch, name, kernel.version) for entry in self.file.exclude if one.which)
         ]
         if not named:
-            raise UserError(f"{self.path}: the matrix is empty: everything is excluded")
+            raise UserError(
+                f"{self.path}: the matrix is empty: everything is excluded",
+                hint="take an entry out of `exclude`; `runner matrix list` shows what is left",
+            )
         return tuple(
             Cell(
                 id=cell_id,

@@ -89,7 +89,9 @@ def side(store: ResultStore, expectations: Expectations, word: str) -> Side:
     if found := _LAST.fullmatch(word):
         back, runs = int(found[1] or 0), [info.id for info in infos if info.kind is RunKind.MATRIX]
         if back >= len(runs):
-            raise UserError(f"{word}: the store has only {counted(len(runs), 'run')}")
+            raise UserError(
+                f"{word}: the store has only {counted(len(runs), 'run')}", hint="`runner report runs` lists them"
+            )
         run_id = runs[back]
     if any(info.id == run_id for info in infos):
         return of_run(judge_run(store.load(run_id), expectations))
