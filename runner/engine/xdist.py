@@ -28,7 +28,7 @@ from xdist.dsession import DSession
 from xdist.workermanage import NodeManager
 
 from runner.engine.fleet import Host
-from runner.engine.gateways import Links, Refused, kill, last_words, spec_of
+from runner.engine.gateways import Links, kill, last_words, spec_of
 from runner.engine.heartbeat import Heartbeats
 from runner.engine.pool import Pool
 from runner.engine.scheduling import TurnScheduling
@@ -122,7 +122,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
                 return
             try:
                 self.nodemanager.setup_node(spec_of(host, next(self._numbers)), self._announcing(place))
-            except Refused as error:
+            except Exception as error:  # of a thread that ends without a word the session would wait for ever
                 what = error.what if isinstance(error, InfraError) else str(error) or type(error).__name__
                 self.queue.put(("unreachable", {"place": place, "why": what}))
 

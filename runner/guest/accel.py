@@ -68,12 +68,12 @@ def native_accel(*, deadline: Deadline, cache: Path | None = None, refresh: bool
     return finding
 
 
-def accelerations(deadline: Deadline, *, cache: Path | None = None) -> dict[str, Accel]:
+def accelerations(deadline: Deadline) -> dict[str, Accel]:
     """kvm or tcg for every known architecture; a foreign one is always emulated.
 
-    The answer is kept in `cache`, by default the cache folder. Raises InfraError as `native_accel` does.
+    The answer is kept in the cache folder. Raises InfraError as `native_accel` does.
     """
-    return assign(native_accel(deadline=deadline, cache=cache or cache_root()).accel, platform.machine())
+    return assign(native_accel(deadline=deadline, cache=cache_root()).accel, platform.machine())
 
 
 def assign(native: Accel, machine: str) -> dict[str, Accel]:

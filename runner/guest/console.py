@@ -192,9 +192,9 @@ def port_taken(text: str) -> bool:
     return _FORWARDING in text
 
 
-def tail(text: str, count: int = _TAIL_LINES) -> str:
+def tail(text: str) -> str:
     """The last lines that are not empty."""
-    return "\n".join([line for line in lines(text) if line][-count:])
+    return "\n".join([line for line in lines(text) if line][-_TAIL_LINES:])
 
 
 def last_words(text: str) -> str:

@@ -39,24 +39,18 @@ class ConnectionSilent(ConnectionLost):
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """An authenticated connection to `peer`. Every wait has a limit; one that passes it ends the connection.
+    """An authenticated connection to a guest. Every wait has a limit; one that passes it ends the connection.
 
     Methods raise ConnectionLost when it breaks, ConnectionSilent when a limit passes.
     """
 
     transport: paramiko.Transport
-    peer: str  # what messages call it
 
-    def run(
-        self, command: str, *, deadline: Deadline, stdin: bytes = b"", silence: Callable[[], Deadline] | None = None
-    ) -> Completed:
-        """Run a shell line to its end. Its stderr comes in stdout.
-
-        `silence` begins a wait: for the start, for each output, and for each block of `stdin` that is taken.
-        """
-        out, quiet = bytearray(), silence or (lambda: deadline)
-        with self._channel(command, deadline.sooner(quiet())) as channel:
-            for chunk in self._chunks(channel, quiet, deadline, _Sending.begun(channel, stdin)):
+    def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
+        """Run a shell line to its end. Its stderr comes in stdout."""
+        out = bytearray()
+        with self._channel(command, deadline) as channel:
+            for chunk in self._chunks(channel, stdin, lambda: deadline, deadline):
                 out.extend(chunk)
                 if len(out) > MAX_OUTPUT:
                     raise ConnectionLost(f"`{_shown(command)}` printed more than {MAX_OUTPUT} bytes")
@@ -68,16 +62,17 @@ class Ssh:
     ) -> Iterator[str]:
         """The lines of `command` as they come, of stdout and stderr, without their ends.
 
-        The last one may lack its end: it is not given. `silence` begins a wait, as in `run`.
+        The last one may lack its end: it is not given. `silence` begins a wait: for the start, for each output, and for
+        each block of `stdin` that is taken.
         """
         decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         with self._channel(command, deadline.sooner(silence())) as channel:
             rest = ""
-            for chunk in self._chunks(channel, silence, deadline, _Sending.begun(channel, stdin)):
+            for chunk in self._chunks(channel, stdin, silence, deadline):
                 *whole, rest = (rest + decode(chunk)).split("\n")
                 yield from whole
                 if len(rest) > MAX_LINE:
-                    raise ConnectionLost(f"{self.peer} printed a line of more than {MAX_LINE} bytes")
+                    raise ConnectionLost(f"the guest printed a line of more than {MAX_LINE} bytes")
             if not self.transport.is_active():  # paramiko then shows an end like any other
                 raise ConnectionLost("the ssh connection broke")
 
@@ -93,7 +88,7 @@ class Ssh:
                     channel.exec_command(command)
             except (paramiko.SSHException, EOFError, OSError) as error:
                 if start.expired:
-                    raise ConnectionSilent(f"{self.peer} did not start a command within {start.what}") from error
+                    raise ConnectionSilent(f"the guest did not start a command within {start.what}") from error
                 raise
             try:
                 yield channel
@@ -116,13 +111,11 @@ class Ssh:
             raise kind(f"{doing}: {error or type(error).__name__}") from error
 
     def _chunks(
-        self,
-        channel: paramiko.Channel,
-        silence: Callable[[], Deadline],
-        deadline: Deadline,
-        sending: _Sending,
+        self, channel: paramiko.Channel, stdin: bytes, silence: Callable[[], Deadline], deadline: Deadline
     ) -> Iterator[bytes]:
-        """What the command prints, as it comes."""
+        """What the command prints, as it comes, while `stdin` is sent to it."""
+        sending = _Sending(channel, stdin)
+        threading.Thread(target=sending.run, daemon=True).start()
         quiet, sent = silence(), 0
         while True:
             if sending.sent > sent:
@@ -134,9 +127,9 @@ class Ssh:
             elif ended:
                 return
             if deadline.expired:  # also of what never stops printing
-                raise ConnectionSilent(f"{self.peer} was not done within {deadline.what}")
+                raise ConnectionSilent(f"the guest was not done within {deadline.what}")
             if quiet.expired:
-                raise ConnectionSilent(f"{self.peer} sent no output within {quiet.what}")
+                raise ConnectionSilent(f"the guest sent no output within {quiet.what}")
             select.select([channel], [], [], min(quiet.remaining_s, deadline.remaining_s, _LOOK_S) + 0.001)
 
     def _status(self, channel: paramiko.Channel, command: str, deadline: Deadline) -> int:
@@ -154,13 +147,6 @@ class _Sending:
     stdin: bytes
     sent: int = 0
 
-    @classmethod
-    def begun(cls, channel: paramiko.Channel, stdin: bytes) -> _Sending:
-        """In a thread of its own, so that what the command prints is read meanwhile."""
-        sending = cls(channel, stdin)
-        threading.Thread(target=sending.run, daemon=True).start()
-        return sending
-
     def run(self) -> None:
         with suppress(OSError, EOFError, paramiko.SSHException):  # the reader meets the same and says so
             for at in range(0, len(self.stdin), _BLOCK):
@@ -174,7 +160,7 @@ def to_guest(connection: socket.socket, private_key: str, host_key: bytes, *, de
     """Authenticate on `connection`, both ways: a host key that is not the guest's own ends it."""
     transport = paramiko.Transport(connection)
     transport.banner_timeout = transport.auth_timeout = max(1.0, deadline.remaining_s)
-    ssh = Ssh(transport, "the guest")
+    ssh = Ssh(transport)
     try:
         with ssh._unbroken("ssh handshake"):
             transport.start_client(timeout=max(1.0, deadline.remaining_s))

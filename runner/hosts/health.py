@@ -20,7 +20,6 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from runner import __version__
-from runner.caches import cache_root
 from runner.doctor import missing_packages
 from runner.engine.fleet import Fleet, Host
 from runner.errors import InfraError
@@ -79,7 +78,7 @@ def code_sha256() -> str:
 def own_facts(*, deadline: Deadline) -> HostFacts:
     """This machine's. Raises InfraError when a program that must be there is not."""
     native = any(row.uname == platform.machine() and shutil.which(row.qemu) for row in ARCHITECTURES.values())
-    found = accelerations(deadline, cache=cache_root()) if native else {}
+    found = accelerations(deadline) if native else {}
     accel = {name: found.get(name, "tcg") for name, row in ARCHITECTURES.items() if shutil.which(row.qemu)}
     return HostFacts(
         runner_version=__version__,

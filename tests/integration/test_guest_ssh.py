@@ -56,8 +56,8 @@ def pem(key: Ed25519PrivateKey) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
 
 
-def sent(server: Server, silence: Deadline | None, begins: list[int]) -> int:
-    """The exit status of a command that is sent SIZE bytes; each begin of a wait is in `begins`."""
+def sent(server: Server, silence: Deadline | None, begins: list[int]) -> list[str]:
+    """What a command prints that is sent SIZE bytes; each begin of a wait is in `begins`."""
     ours, theirs = socket.socketpair()
     host = paramiko.Ed25519Key.from_private_key(io.StringIO(pem(Ed25519PrivateKey.generate())))
     transport = paramiko.Transport(theirs)
@@ -73,14 +73,14 @@ def sent(server: Server, silence: Deadline | None, begins: list[int]) -> int:
 
     try:
         with to_guest(ours, pem(Ed25519PrivateKey.generate()), host.asbytes(), deadline=deadline) as ssh:
-            return ssh.run("cat", deadline=deadline, stdin=bytes(SIZE), silence=begun).returncode
+            return list(ssh.lines("cat", deadline=deadline, stdin=bytes(SIZE), silence=begun))
     finally:
         transport.close()
 
 
 def test_what_is_taken_of_the_input_is_no_silence() -> None:
     server, begins = Server(threading.Event()), list[int]()
-    assert sent(server, None, begins) == 0
+    assert sent(server, None, begins) == []
     assert server.taken == SIZE
     assert len(begins) > 2, "it would not have been taken else"
 

@@ -95,7 +95,8 @@ def test_a_firmware_that_talks_is_no_kernel() -> None:
 
 
 def test_tail_keeps_the_last_lines_that_say_something() -> None:
-    assert console.tail("a\n\nb\n \nc\n", 2) == "b\nc"
+    said = [f"line {number}" for number in range(30)]
+    assert console.tail("\n\n \n".join(said)) == "\n".join(said[-20:])
 
 
 def test_last_words_begin_with_the_first_complaint_and_have_an_end() -> None:

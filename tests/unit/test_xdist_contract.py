@@ -9,12 +9,17 @@ import inspect
 import re
 import tomllib
 from collections.abc import Callable
+from itertools import count
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from execnet import gateway_base, gateway_bootstrap, gateway_io, multi
 from xdist import dsession, newhooks, remote, workermanage
 from xdist.scheduler import Scheduling
 
+from runner.engine.fleet import this_machine_alone
 from runner.engine.scheduling import TurnScheduling
 from runner.engine.xdist import FleetSession
 from tests.samples import ROOT
@@ -99,3 +104,20 @@ def test_the_private_names_of_each_stand_in_one_file(package: str, file: str) ->
     files = {path.name: path.read_text() for path in (ROOT / "runner").rglob("*.py")}
     imports = re.compile(rf"^(from|import) {package}\b", re.MULTILINE)
     assert {name for name, text in files.items() if imports.search(text)} == {file}
+
+
+@pytest.mark.parametrize(("error", "why"), [(OSError("no way"), "no way"), (KeyError(), "KeyError")])
+def test_whatever_keeps_a_worker_from_coming_is_told_to_the_session(error: Exception, why: str) -> None:
+    def setup_node(*_: object) -> None:
+        raise error
+
+    host, place, told = this_machine_alone(1).hosts[0], object(), SimpleQueue[object]()
+    session: Any = SimpleNamespace(
+        _coming={place: host},
+        _numbers=count(),
+        _announcing=lambda _: None,
+        nodemanager=SimpleNamespace(setup_node=setup_node),
+        queue=told,
+    )
+    FleetSession._connect(session, host, [place])
+    assert told.get_nowait() == ("unreachable", {"place": place, "why": why})
