@@ -128,7 +128,7 @@ class Controller:
     def _take(self, order: CellOrder, result: CellResult) -> None:
         """The one result of an attempt. A cell that is to be repeated waits again."""
         if kept := self.plan.kept.get(order.cell.id):
-            result = kept.entered(result, order)
+            result = kept.entered(result, order.asks)
         with self._faults_are_kept(), held():
             for sink in self.sinks:
                 sink.result(result)

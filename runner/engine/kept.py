@@ -12,51 +12,21 @@ from __future__ import annotations
 import hashlib
 import math
 import random
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from runner.engine.deviations import changed_answers
+from runner.engine.keptanswers import Holds, KeptAnswers, by_probe
 from runner.engine.machine import Machine, machine_by_name
 from runner.engine.plan import AGENT, CellOrder, KnownProbes, Plan
 from runner.engine.storing import asked_of
 from runner.errors import InfraError
-from runner.model import Answer, Ask, AskedCell, Cell, CellResult, Deviation, Kept, Outcome, Rechecked
+from runner.model import Answer, Ask, AskedCell, Cell, CellResult, Kept
 from runner.model.architecture import architecture
 from runner.model.guestkey import AnswerKey, GuestKey, Tools, files_digest
 from runner.probes.kinds import KINDS
 from runner.results.packed import unbooted
 from runner.results.store import ResultStore
 from runner.results.stored import Final, Keepable
-
-Holds = Callable[[CellResult], Collection[str]]  # the probes of a result whose claims hold
-
-
-@dataclass(frozen=True, slots=True)
-class KeptAnswers:
-    """What is kept of one cell: in place of its boot (`instead`), beside what it still is asked, or to be rechecked."""
-
-    result: CellResult
-    seq: int = 0
-    instead: bool = False
-    recheck: bool = False
-    holds: Holds = field(default=lambda _: (), repr=False)
-
-    def entered(self, result: CellResult, order: CellOrder) -> CellResult:
-        if result.outcome is not Outcome.RAN or result.guest != self.result.guest:
-            return result  # another machine was given the cell, and asked it everything
-        if self.recheck:
-            return rechecked(self.result, result, order.asks, self.holds)
-        every = _by_probe((*self.result.answers, *result.answers))
-        facts = {} if result.boots else {"facts": self.result.facts}
-        start = "snapshot" if "snapshot" in {result.start, self.result.start} else "boot"
-        return result.model_copy(
-            update={
-                "answers": tuple(answer for ask in order.asks for answer in every.get(ask.probe, ())),
-                "kept": self.result.kept,
-                "start": start,
-                **facts,
-            }
-        )
 
 
 def keep(plan: Plan, store: ResultStore, *, holds: Holds, recheck_percent: float = 0) -> Plan:
@@ -82,33 +52,6 @@ def keep(plan: Plan, store: ResultStore, *, holds: Holds, recheck_percent: float
     for cell_id in random.Random(plan.run.id).sample(whole, number):  # noqa: S311
         kept[cell_id] = replace(kept[cell_id], instead=False, recheck=True, holds=holds)
     return replace(plan, kept=kept, orders=tuple(_order(order, kept.get(order.cell.id)) for order in plan.orders))
-
-
-def rechecked(before: CellResult, now: CellResult, asks: Iterable[Ask], holds: Holds) -> CellResult:
-    """The result of a boot that was asked once more, where answers are kept: what differs is no answer.
-
-    One of the two boots was disturbed, and nothing tells which; but a kernel that crashed did crash.
-    """
-    changed = changed_answers(before, now, asks, held={*holds(before)} & {*holds(now)})
-    differs: dict[tuple[str, str], Deviation] = {}
-    for one in changed:
-        probe, _, part = one.what.partition(", ")
-        differs[probe, part if any((it.probe, it.item) == (probe, part) for it in now.answers) else ""] = one
-    where = ", ".join(dict.fromkeys(it.run for it in before.kept))
-
-    def trusted(answer: Answer) -> Answer:
-        one = differs.get((answer.probe, answer.item))
-        if one is None:
-            return answer
-        what = f"two boots of the same guest answered differently: {one.before} in run {where}, {one.after} in this one"
-        return answer.model_copy(update={"failed": f"{what}; neither is trusted", "body": {}})
-
-    return now.model_copy(
-        update={
-            "answers": tuple(map(trusted, now.answers)),
-            "rechecked": Rechecked(of=before.kept, changed=changed),
-        }
-    )
 
 
 def _reach(kept: KeptAnswers) -> int:
@@ -213,7 +156,7 @@ def _kept(
         result, theirs = store.kept(each), store.asked_then(each)
         where = {probe: it for it in each.kept for probe in it.probes}
         others = next((it for it in each.kept if not it.probes), each.source)
-        answers = _by_probe(result.answers)
+        answers = by_probe(result.answers)
         for ask in theirs.asks:
             if open_.get(ask.probe) != _key(guest, ask, theirs):
                 continue
@@ -271,10 +214,3 @@ def _grouped(origins: Mapping[str, Kept]) -> tuple[Kept, ...]:
     for probe, origin in origins.items():
         runs.setdefault(origin.run, (origin, []))[1].append(probe)
     return tuple(it.model_copy(update={"probes": tuple(probes)}) for it, probes in runs.values())
-
-
-def _by_probe(answers: Iterable[Answer]) -> dict[str, list[Answer]]:
-    found: dict[str, list[Answer]] = {}
-    for answer in answers:
-        found.setdefault(answer.probe, []).append(answer)
-    return found

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from pydantic import ConfigDict
 from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, frame_content_size
 
 from runner.engine.fleet import Fleet
+from runner.engine.keptanswers import KeptAnswers
 from runner.errors import UserError
 from runner.guest.interface import Guest
 from runner.images import ensure_bytecode
@@ -125,29 +126,6 @@ class Delivery(Sent):
 KnownSeconds = Mapping[str, Mapping[str, float]]  # cell -> acceleration -> what it took
 
 
-class KeptCell(Protocol):
-    """What is kept of a cell from earlier runs; see runner/engine/kept.py."""
-
-    @property
-    def result(self) -> CellResult:
-        """With the answers that are kept, and where they are from."""
-
-    @property
-    def seq(self) -> int:
-        """Which result of the store it repeats, whole; 0: none."""
-
-    @property
-    def instead(self) -> bool:
-        """Does it stand for the boot?"""
-
-    @property
-    def recheck(self) -> bool:
-        """Is everything asked again, to be compared with it?"""
-
-    def entered(self, result: CellResult, order: CellOrder) -> CellResult:
-        """The result of a boot, as it enters the run."""
-
-
 THIS_MACHINE = "runner.engine.machine:this_machine"
 
 
@@ -165,7 +143,7 @@ class Plan:
     fleet: Fleet
     folder: Path
     known_s: KnownSeconds = field(default_factory=dict)
-    kept: Mapping[str, KeptCell] = field(default_factory=dict)  # by the cell's id
+    kept: Mapping[str, KeptAnswers] = field(default_factory=dict)  # by the cell's id
     offline: bool = False
     machine: str = THIS_MACHINE  # module:function, see machine_by_name; another one is a fake
 

@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 
 from runner import __version__
-from runner.engine.plan import AGENT, CellOrder, Files, KeptCell, Plan, RunEnd, Sink
+from runner.engine.keptanswers import KeptAnswers
+from runner.engine.plan import AGENT, CellOrder, Files, Plan, RunEnd, Sink
 from runner.errors import UserError
 from runner.model import ANSWERS, Ask, Asked, AskedCell, Cell, CellResult, Outcome
 from runner.model.architecture import architecture
@@ -110,7 +111,7 @@ class StoreSink(Sink):
     store: ResultStore
     _run_id: str = ""
     _answered: set[str] = field(default_factory=set)
-    _kept: Mapping[str, KeptCell] = field(default_factory=dict)
+    _kept: Mapping[str, KeptAnswers] = field(default_factory=dict)
     _started: datetime | None = None  # of a run that begins here
 
     def began(self, plan: Plan, /) -> None:
