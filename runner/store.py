@@ -34,7 +34,7 @@ from runner.model.deadline import Deadline
 
 log = logging.getLogger(__name__)
 
-_MAKING = ".making-"
+MAKING = ".making-"  # begins the names of what is made, or removed
 _MANIFEST = "manifest.json"
 
 
@@ -115,7 +115,7 @@ class Store:
             key = path.parent.name
             with suppress(OSError):  # removed meanwhile
                 used_s = path.stat().st_mtime
-                if not key.startswith(_MAKING) and (sealed := self.sealed(key)):
+                if not key.startswith(MAKING) and (sealed := self.sealed(key)):
                     yield StoredEntry(key, self.tree(key), used_s, sum(it.size_bytes for it in sealed[0].files))
 
     def mark_used(self, key: str) -> None:
@@ -124,11 +124,8 @@ class Store:
             os.utime(self._root / key / _MANIFEST)
 
     def remove(self, key: str) -> None:
-        """Under another name first, so that nobody finds a part of it; who has its files open keeps them."""
-        gone = self._root / f"{_MAKING}{key}-gone-{os.getpid()}"
-        with suppress(OSError):
-            (self._root / key).rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        """If there is one."""
+        remove_entry(self._root, key)
 
     def ensure(self, key: str, make: Callable[[Path], None], *, deadline: Deadline) -> StoredTree:
         """The entry, verified; `make` fills an empty folder when there is none.
@@ -142,7 +139,7 @@ class Store:
             self._sweep(key)
             if found := self.get(key):  # another process made it while this one waited
                 return found
-            folder = Path(tempfile.mkdtemp(prefix=f"{_MAKING}{key}-", dir=self._root))
+            folder = Path(tempfile.mkdtemp(prefix=f"{MAKING}{key}-", dir=self._root))
             try:
                 tree = folder / "tree"
                 tree.mkdir()
@@ -185,13 +182,21 @@ class Store:
 
     def _sweep(self, held: str) -> None:
         """Remove what killed makers left: only the holder of a key's lock makes, and `held` is held by this one."""
-        for folder in self._root.glob(f"{_MAKING}*"):
-            key = folder.name.removeprefix(_MAKING).partition("-")[0]
+        for folder in self._root.glob(f"{MAKING}*"):
+            key = folder.name.removeprefix(MAKING).partition("-")[0]
             with suppress(filelock.Timeout):
                 lock = nullcontext() if key == held else filelock.FileLock(self._root / f"{key}.lock", timeout=0)
                 with lock:
                     log.info("removing what a killed process left: %s", folder)
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_entry(root: Path, key: str) -> None:
+    """Under another name first, so that nobody finds a part of it; who has its files open keeps them."""
+    gone = root / f"{MAKING}{key}-gone-{os.getpid()}"
+    with suppress(OSError):
+        (root / key).rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 class _DamagedError(Exception):

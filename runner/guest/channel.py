@@ -37,17 +37,17 @@ class Channel:
 
     def ready(self, deadline: Deadline) -> None:
         """The agent says that it is warm."""
-        self._reply(lambda: deadline, deadline)
+        self._reply(deadline)
 
     def wake(self, deadline: Deadline) -> None:
         """Set the guest's clock, and make its random numbers other ones than those of any other start."""
         self._request("wake", {"now_ns": time.time_ns(), "seed": secrets.token_hex(_SEED_BYTES)}, deadline)
-        self._reply(lambda: deadline, deadline)
+        self._reply(deadline)
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
         """Run a shell command to its end. Its stderr comes in stdout."""
         self._request("run", {"command": command, "stdin": len(stdin)}, deadline, stdin)
-        return self._reply(lambda: deadline, deadline)
+        return self._reply(deadline)
 
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         """The agent's lines as they come, without their ends. `silence` begins the wait for each output."""
@@ -68,9 +68,9 @@ class Channel:
             self.close()
             raise _broken(error) from error
 
-    def _reply(self, silence: Callable[[], Deadline], deadline: Deadline) -> Completed:
+    def _reply(self, deadline: Deadline) -> Completed:
         """What the last line says; lines before it are nobody's."""
-        lines = self._lines(silence, deadline)
+        lines = self._lines(lambda: deadline, deadline)
         while True:
             try:
                 next(lines)

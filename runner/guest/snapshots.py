@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +24,9 @@ from pydantic import AwareDatetime, Field, ValidationError
 from runner.caches import MAX_BYTES, outgrown
 from runner.model import Plain, Sha256
 from runner.process import own_folder
-from runner.store import file_sha256, sync
+from runner.store import MAKING, file_sha256, remove_entry, sync
 
 SNAPSHOTS = "snapshots"  # their folder in the cache
-_MAKING = ".making-"
 _BLOCK = 1 << 16
 _ZEROS = bytes(_BLOCK)
 
@@ -109,17 +107,14 @@ class Snapshots:
         yield from sorted(found, key=lambda it: it.used_s, reverse=True)
 
     def remove(self, key: str) -> None:
-        """Under another name first, so that nobody finds a part of it."""
-        gone = self.root / f"{_MAKING}{key}-gone-{os.getpid()}"
-        with suppress(OSError):
-            (self.root / key).rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        """If there is one."""
+        remove_entry(self.root, key)
 
     @contextmanager
     def making(self, *, end_s: float) -> Iterator[Path]:
         """A folder for the files of a new one; gone at the end. Raises OSError and InfraError."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with own_folder(self.root, _MAKING, end_s=end_s) as own:
+        with own_folder(self.root, MAKING, end_s=end_s) as own:
             folder = own.path / "entry"
             folder.mkdir(mode=0o700)
             yield folder
