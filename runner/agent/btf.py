@@ -242,7 +242,11 @@ class Btf:
     def strings_among(self, wanted: frozenset[str]) -> frozenset[str]:
         """Those that occur as strings of this object. One pass, however many they are."""
         names = frozenset(name.encode() for name in wanted)
-        return frozenset(name.decode() for name in names.intersection(self._strings.split(b"\0")))
+        return frozenset(name.decode() for name in names.intersection(self.strings()))
+
+    def strings(self) -> list[bytes]:
+        """All of this object's own."""
+        return self._strings.split(b"\0")
 
     # --- what types say
 
@@ -281,6 +285,11 @@ class Btf:
         if kind in TRANSPARENT and depth < _DEPTH:
             return self.size(size_or_type, depth + 1)
         raise BtfError(f"type {type_id} has no size")
+
+    def int_offset(self, type_id: int) -> int:
+        """Where an integer begins in its bytes, in bits: not 0 of old bit fields."""
+        ((encoding,),) = self._behind(type_id, ONE, 1)
+        return encoding >> 16 & 0xFF
 
     # --- the globals of a BPF object
 

@@ -74,17 +74,19 @@ class Kfunc:
         self.layouts: list[Layout] = []
 
 
-_WARM: dict[str, Btf] = {}  # by path
+_PARSED: dict[str, Btf] = {}  # by path
 
 
 def warm(libbpf: Libbpf) -> None:
     """Parse the kernel's own BTF now; it is not parsed again. Raises LibbpfError and BtfError."""
-    _WARM[os.path.join(FOLDER, VMLINUX)] = _vmlinux(libbpf, FOLDER)
+    _vmlinux(libbpf, FOLDER)
 
 
 def _vmlinux(libbpf: Libbpf, folder: str) -> Btf:
     path = os.path.join(folder, VMLINUX)
-    return _WARM.get(path) or Btf.of_file(libbpf, path)
+    if path not in _PARSED:
+        _PARSED[path] = Btf.of_file(libbpf, path)
+    return _PARSED[path]
 
 
 class KernelBtf:
@@ -101,6 +103,31 @@ class KernelBtf:
 
         BTF has such tags from v6.10 on, when pahole was new enough; before, `names` are all that is known.
         """
+        found, homes = self._functions(names)
+        protos = [{name: btf.target(kfunc.btf_id) for name, kfunc in held.items()} for btf, held in homes]
+        jobs = [(btf.handle, ids) for (btf, _), ids in zip(homes, protos, strict=True)]
+        for name, prototype in prototypes(self._libbpf, jobs).items():
+            found[name].prototype = prototype
+        layouts = Layouts()
+        for (btf, held), ids in zip(homes, protos, strict=True):
+            for name, kfunc in held.items():
+                kfunc.layouts = layouts.of(btf, ids[name], kfunc.prototype)
+        return found
+
+    def functions(self, names: frozenset[str]) -> dict[str, Kfunc]:
+        """As `kfuncs`, without prototypes and layouts."""
+        return self._functions(names)[0]
+
+    def words(self) -> frozenset[bytes]:
+        """All strings, of modules too: what is not among them is no function."""
+        found = [self.vmlinux.strings()]
+        for module in self._fds.keys() - {VMLINUX}:
+            with open(os.path.join(self._folder, module), "rb") as file:
+                found.append(sections(file.read())[1].split(b"\0"))
+        return frozenset().union(*found)
+
+    def _functions(self, names: frozenset[str]) -> tuple[dict[str, Kfunc], list[tuple[Btf, dict[str, Kfunc]]]]:
+        """By name, and by the BTF that has them."""
         shared = self.vmlinux.strings_among(names)  # a module's names are there too when vmlinux has the same string
         found = _kfuncs_of(self.vmlinux, VMLINUX, 0, shared)
         homes = [(self.vmlinux, found)]
@@ -115,15 +142,7 @@ class KernelBtf:
             more = _kfuncs_of(btf, module, self._fds[module], candidates)
             homes += [(btf, more)] if more else []
             found = {**more, **found}
-        protos = [{name: btf.target(kfunc.btf_id) for name, kfunc in held.items()} for btf, held in homes]
-        jobs = [(btf.handle, ids) for (btf, _), ids in zip(homes, protos, strict=True)]
-        for name, prototype in prototypes(self._libbpf, jobs).items():
-            found[name].prototype = prototype
-        layouts = Layouts()
-        for (btf, held), ids in zip(homes, protos, strict=True):
-            for name, kfunc in held.items():
-                kfunc.layouts = layouts.of(btf, ids[name], kfunc.prototype)
-        return found
+        return found, homes
 
     def _concerns(self, module: str, heads: list[bytes], words: frozenset[bytes]) -> bool:
         """May it have types whose records begin so, or strings among `words`? Most have not, and are not parsed."""

@@ -17,13 +17,18 @@ from sys import byteorder
 
 from . import NoAnswer
 from .btf import Btf, BtfError, Slot
+from .externs import POISON, Externs, names_in
 from .libbpf import PREPARE_LOAD, RETURN, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, instruction
 from .progtypes import PROG_TYPES, ProgType
 from .values import Numbers, Section, store
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .kernelbtf import Kfunc
+
 PREFIX = "tagged_"  # the map tagged_TAG of an object
 _ARRAY = 2  # BPF_MAP_TYPE_ARRAY
-_POISONED, _POISON = "invalid func unknown#", 2002000000  # libbpf's POISON_CALL_KFUNC_BASE
+_POISONED = "invalid func unknown#"
 _RESULT = "result"
 _RODATA, _WRITABLE = ".rodata", (".data", ".bss")
 _LD_IMM64, _PSEUDO_MAP_VALUE = 0x18, 2
@@ -31,6 +36,7 @@ _SLEEPABLE, _HAS_FRAGS, _DEV_BOUND_ONLY = 1 << 4, 1 << 5, 1 << 6  # BPF_F_*
 _SECTIONS = (("tc", 0), ("xdp", 0), ("xdp.frags", _HAS_FRAGS), ("syscall", _SLEEPABLE))  # with their flags
 
 
+_KFUNC_CALL = instruction(0x85, 0, 2, 0, 0)[:2]
 _KEY = ctypes.byref(ctypes.c_uint32(0))  # of the one element of a section's map
 
 
@@ -39,7 +45,8 @@ class Relocated:
 
     __slots__ = ("fds", "insns", "keep", "opts")
 
-    def __init__(self, insns: bytes, opts: LoadOpts) -> None:
+    def __init__(self, insns: bytes, opts: LoadOpts, fds: ctypes.Array[ctypes.c_int] | None = None) -> None:
+        """`fds` are those of modules that calls of kfuncs index, where libbpf has not put them into `opts`."""
         self.insns = insns
         self.keep: list[object] = []  # what opts points to
         self.opts = LoadOpts()
@@ -55,7 +62,7 @@ class Relocated:
                 setattr(self.opts, kind + "_cnt", count)
                 setattr(self.opts, kind + "_rec_size", record)
                 self.keep.append(copy)
-        self.fds = _module_fds(insns, opts)
+        self.fds = fds or _module_fds(insns, opts)
         if self.fds:
             self.opts.fd_array = self.fds
             self.keep.append(self.fds)
@@ -77,10 +84,10 @@ class Relocated:
 def _module_fds(insns: bytes, opts: LoadOpts) -> ctypes.Array[ctypes.c_int] | None:
     """Our own copy of the BTF file descriptors that kfunc calls index: libbpf closes its own after the load."""
     used = set()
-    for at in range(0, len(insns), 8):
-        kfunc_call = insns[at] == 0x85 and insns[at : at + 2] == instruction(0x85, 0, 2, 0, 0)[:2]
-        if kfunc_call:
-            used.add(int.from_bytes(insns[at + 2 : at + 4], byteorder))
+    if opts.fd_array:
+        for at in range(0, len(insns), 8):
+            if insns[at : at + 2] == _KFUNC_CALL:
+                used.add(int.from_bytes(insns[at + 2 : at + 4], byteorder))
     used.discard(0)
     if not used:
         return None
@@ -98,6 +105,8 @@ class Loader:
         self._folder = folder
         self._objects: dict[tuple[str, tuple[tuple[str, int], ...]], Object] = {}
         self._taken: dict[str, Relocated] = {}
+        self._externs = Externs(libbpf)
+        self._functions: list[Kfunc | None] = []  # of the object that is opened
         self._prepare = PREPARE_LOAD(self._on_prepare)  # must outlive every load
         for section, flags in _SECTIONS:
             opts = HandlerOpts(sz=ctypes.sizeof(HandlerOpts), cookie=flags)
@@ -110,7 +119,9 @@ class Loader:
         c, handle = self._libbpf.c, ctypes.c_void_p(program)
         insns = ctypes.string_at(c.bpf_program__insns(handle), 8 * c.bpf_program__insn_cnt(handle))
         opts[0].prog_flags |= cookie
-        self._taken[c.bpf_program__name(handle).decode()] = Relocated(insns, opts[0])
+        insns, uses_fds = self._externs.settled(insns, self._functions)
+        fds = self._externs.fds if uses_fds else None
+        self._taken[c.bpf_program__name(handle).decode()] = Relocated(insns, opts[0], fds)
         opts[0].func_info_cnt = opts[0].line_info_cnt = 0  # they describe what is no longer there
         return int(c.bpf_program__set_insns(handle, RETURN, ctypes.c_size_t(len(RETURN) // 8)))
 
@@ -131,7 +142,7 @@ class Loader:
             raise libbpf.error(f"opening {name}.bpf.o")
         opened = Object(libbpf, handle, path)
         opened.set_tagged_maps()
-        self._taken = {}
+        self._taken, self._functions = {}, self._externs.of(opened.btf)
         if libbpf.c.bpf_object__load(handle) < 0:
             raise libbpf.error(f"relocating {name}.bpf.o")
         opened.ready(self._taken)
@@ -145,11 +156,11 @@ class Object:
         self._libbpf = libbpf
         self._handle = handle
         self._path, self._name = path, os.path.basename(path)
-        self._btf = Btf(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__btf(handle)))
+        self.btf = Btf(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__btf(handle)))
         self._variables = {
             name: (section, *place)
             for section in (_RODATA, *_WRITABLE)
-            for name, place in self._btf.variables(section).items()
+            for name, place in self.btf.variables(section).items()
         }
         self._programs: dict[str, Relocated] = {}
         self._loaded: dict[tuple[str, int], int] = {}  # by program and the device that it is bound to
@@ -166,7 +177,7 @@ class Object:
             if name not in self._variables:
                 raise BtfError(f"{self._name} has no global {name!r}")
             section, offset, type_id = self._variables[name]
-            self._slots[path] = section, self._btf.slot(offset, type_id, members)
+            self._slots[path] = section, self.btf.slot(offset, type_id, members)
         return self._slots[path]
 
     def _map(self, section: str) -> ctypes.c_void_p:
@@ -270,14 +281,16 @@ class Object:
         return fd, self.words + log if fd < 0 else log
 
     def unresolved(self, log: str) -> str:
-        """The kfunc of whose call the verifier says that libbpf had not found it, or found another prototype.
+        """The kfunc of whose call the verifier says that it was not found, or has another prototype.
 
-        libbpf puts a number into the call: that of the kfunc among what the object takes from outside, sorted by name.
+        Its number is in the call; in libbpf's it is that among what the object takes from outside, sorted by name.
         """
         number = log.rpartition(_POISONED)[2].partition("\n")[0]
-        at = int(number) - _POISON if number.isdecimal() else -1
+        at = int(number) - POISON if number.isdecimal() else -1
         if at < 0:
             return ""
+        if names := names_in(self.btf):
+            return names[at] if at < len(names) else ""
         whole = Btf.of_file(self._libbpf, self._path)  # libbpf has taken their names out of its own
         names = [*whole.variables(".kconfig"), *sorted(whole.variables(".ksyms"))]
         return names[at] if at < len(names) else ""
@@ -320,7 +333,7 @@ class Object:
         if _RESULT not in self._variables:
             raise BtfError(f"{self._name} has no global {_RESULT!r}")
         section, _, type_id = self._variables[_RESULT]
-        names = self._btf.fields(type_id)
+        names = self.btf.fields(type_id)
         return self._sections[section], Numbers({name: self.slot(f"{_RESULT}.{name}")[1] for name in names})
 
 

@@ -18,11 +18,12 @@ from runner import userfile
 from runner.errors import BuildError, UserError
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
+from runner.probes.externs import taken_out
 from runner.probes.files import folders, own_or_shipped
 from runner.process import run, run_in_sight
 from runner.store import Store, key_of
 
-_RECIPE = 1  # another number makes every object again
+_RECIPE = 2  # another number makes every object again
 _FLAGS = ("-target", "bpf", "-mcpu=v3", "-O2", "-g", "-Wall")
 _NEEDS = re.compile(rb"needs clang (\d+)")
 _SPACE = re.compile(r"(?<!\\)\s+")  # of a rule for make, where a blank in a name has a backslash before it
@@ -33,6 +34,7 @@ def compile_objects(
 ) -> dict[str, dict[str, bytes]]:
     """For each byte order (`little`, `big`) the objects by file name (`conntrack.bpf.o`), from bpf/NAME.bpf.c.
 
+    The kernel's functions are `taken_out` of them: the agent loads them, and nobody else.
     A source that says "needs clang 19" is left out where there is none so new: what it asks has then no answer.
     Raises UserError with clang's words when a source is wrong, InfraError when there is no clang.
     """
@@ -98,6 +100,7 @@ def _compile(clang: str, source: Path, order: str, deadline: Deadline, tree: Pat
     done = run(argv, deadline=deadline, check=False)
     if done.returncode != 0:
         raise UserError(f"{source} does not compile:\n{done.stderr.strip()}", hint="is libbpf-dev installed?")
+    target.write_bytes(taken_out(target.read_bytes()))
 
 
 def _includes() -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from runner.engine.machine import this_machine
 from runner.engine.plan import cell_orders, payloads
 from runner.model import Outcome
 from runner.model.deadline import Deadline
-from runner.probes import Expectations, compile_objects
+from runner.probes import Expectations, compile_program
 from runner.probes.objects.written import ObjectEntry
 from tests.bench.boot import cells
 from tests.bench.measure import Figure
@@ -108,10 +108,8 @@ def _objects(folder: Path, limit: Deadline) -> list[Path]:
     """One of which every program loads, and the same with one in its middle that does not."""
     programs = [_PROGRAM.format(number=number) for number in range(PROGRAMS)]
     sources = {"whole": programs, "broken": [*programs[: PROGRAMS // 2], _REFUSED, *programs[PROGRAMS // 2 :]]}
-    (folder / "bpf").mkdir(exist_ok=True)
     for name, parts in sources.items():
-        (folder / "bpf" / f"{name}.bpf.c").write_text(_HEAD + "".join(parts))
-    made = compile_objects(folder, sources, ["little"], cache_root(), deadline=limit)["little"]
-    for name, content in made.items():
-        (folder / name).write_bytes(content)
-    return [folder / name for name in made]
+        source = folder / f"{name}.bpf.c"
+        source.write_text(_HEAD + "".join(parts))
+        compile_program(source, ["x86_64"], folder, deadline=limit)
+    return [folder / "x86_64" / f"{name}.bpf.o" for name in sources]

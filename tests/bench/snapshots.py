@@ -21,7 +21,7 @@ from pathlib import Path
 
 from runner.caches import cache_root
 from runner.model.deadline import Deadline
-from runner.probes import compile_objects
+from runner.probes import compile_program
 from tests.bench.before import BEFORE
 from tests.bench.measure import Figure
 
@@ -95,11 +95,7 @@ def _load(python: str, words: Sequence[str]) -> tuple[float, float]:
 @cache
 def _object() -> Path:
     folder = Path(tempfile.mkdtemp(dir=cache_root()))
-    (folder / "bpf").mkdir()
-    (folder / "bpf" / "small.bpf.c").write_text(_OBJECT)
+    (folder / "small.bpf.c").write_text(_OBJECT)
     limit = Deadline.after(LIMIT_S, "the bench's limit")
-    made = compile_objects(folder, ["small"], ["little"], cache_root(), deadline=limit)["little"]
-    for name, content in made.items():
-        (folder / name).write_bytes(content)
-    (found,) = made
-    return folder / found
+    compile_program(folder / "small.bpf.c", ["x86_64"], folder, deadline=limit)
+    return folder / "x86_64" / "small.bpf.o"

@@ -9,7 +9,7 @@ import shutil
 
 from runner.engine.machine import this_machine
 from runner.model.deadline import Deadline
-from runner.probes.compile import compile_objects
+from runner.probes.compile import compile_program
 from tests.guest.conftest import Project
 from tests.guest.inprocess import OneCell
 
@@ -39,8 +39,8 @@ def test_the_crash_kernel_is_started(project: Project) -> None:
     limit = Deadline.after(600, "the test's limit")
     kernel, _ = this_machine(offline=False).prepare(cell.cell, deadline=limit)
     shutil.copyfile(kernel.image, project.root / "vmlinuz")
-    made = compile_objects(project.root, ["crash"], ["little"], project.root / "cache", deadline=limit)
-    (project.root / "crash.bpf.o").write_bytes(made["little"]["crash.bpf.o"])
+    compile_program(project.root / "bpf" / "crash.bpf.c", ["x86_64"], project.root, deadline=limit)
+    shutil.copyfile(project.root / "x86_64" / "crash.bpf.o", project.root / "crash.bpf.o")
     (project.root / "start.py").write_text(SCRIPT)
     copies = ["--copy", "start.py", "--copy", "vmlinuz", "--copy", "crash.bpf.o"]
     done = project.runner("exec", "--silence", "200", *copies, "--", "python3", "start.py")

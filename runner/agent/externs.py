@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: 2026 The kfunc-runner authors
+# SPDX-License-Identifier: GPL-2.0-or-later
+
+"""The kernel's functions that programs call, found in its BTF once for all objects.
+
+runner/probes/externs.py has taken them out of the objects: libbpf would look through all BTF for each of them. What is
+put in here is what libbpf would have put in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from sys import byteorder
+
+from .btf import ARRAY, ENUM, ENUM64, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TRANSPARENT, Btf
+from .kernelbtf import KernelBtf
+from .libbpf import instruction
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .kernelbtf import Kfunc
+    from .libbpf import Libbpf
+
+POISON = 2002000000  # libbpf's POISON_CALL_KFUNC_BASE
+_MARK = 0x6B660000  # as runner/probes/externs.py has it
+_STRUCT_NAME = "kfuncs"
+_CALL, _LD_IMM64, _PSEUDO_KFUNC_CALL, _PSEUDO_BTF_ID = 0x85, 0x18, 2, 3
+_DEPTH = 32  # libbpf's
+
+
+def names_in(btf: Btf) -> list[str]:
+    """Of an object's functions, in the order of their numbers."""
+    at = btf.find(_STRUCT_NAME, STRUCT)
+    return [name for name, *_ in btf.members(at)] if at else []
+
+
+class Externs:
+    """What libbpf's search would find. Raises LibbpfError and BtfError."""
+
+    def __init__(self, libbpf: Libbpf) -> None:
+        self._libbpf = libbpf
+        self._btf: KernelBtf | None = None
+        self._words: frozenset[bytes] = frozenset()
+        self._found: dict[str, Kfunc] = {}
+        self._asked: set[str] = set()
+        self._modules: list[int] = []  # file descriptors of their BTF
+        self.fds = (ctypes.c_int * 1)()  # what a load needs for calls into modules: the Nth is the Nth module's
+
+    def of(self, btf: Btf) -> list[Kfunc | None]:
+        """Those of an object, in the order of their numbers: None for what is not there, or has another prototype."""
+        names = names_in(btf)
+        self._find(frozenset(names))
+        return [self._compatible(btf, name, self._found.get(name)) for name in names]
+
+    def _find(self, names: frozenset[str]) -> None:
+        new = names - self._asked
+        if not new:
+            return
+        if self._btf is None:
+            self._btf = KernelBtf(self._libbpf)
+            self._words = self._btf.words()
+        self._asked |= new
+        if present := frozenset(name for name in new - self._found.keys() if name.encode() in self._words):
+            self._found.update(self._btf.functions(present))
+            self._modules += sorted({it.fd for it in self._found.values()} - {0, *self._modules})
+            self.fds = (ctypes.c_int * (len(self._modules) + 1))(0, *self._modules)
+
+    @staticmethod
+    def _compatible(btf: Btf, name: str, there: Kfunc | None) -> Kfunc | None:
+        here = btf.find(name, FUNC)
+        if there is None or here is None:
+            return None
+        return there if alike(btf, btf.target(here), there.btf, there.btf.target(there.btf_id)) else None
+
+    def settled(self, insns: bytes, functions: list[Kfunc | None]) -> tuple[bytes, bool]:
+        """The program with the functions instead of their numbers; and does it need `fds`?"""
+        if not functions:
+            return insns, False
+        out, uses_fds = bytearray(insns), False
+        opcodes = insns[::8]
+        at = opcodes.find(_CALL)
+        while at >= 0:
+            place, at = 8 * at, opcodes.find(_CALL, at + 1)
+            number = int.from_bytes(insns[place + 4 : place + 8], byteorder) - _MARK
+            if 0 <= number < len(functions):
+                it = functions[number]
+                index = self._index(it) if it else 0
+                uses_fds = uses_fds or index > 0
+                new = instruction(_CALL, 0, _PSEUDO_KFUNC_CALL, index, it.btf_id) if it else _poisoned(number)
+                out[place : place + 8] = new
+        at = opcodes.find(_LD_IMM64)
+        while at >= 0:
+            place, at = 8 * at, opcodes.find(_LD_IMM64, at + 2)
+            low, high = (int.from_bytes(insns[place + i : place + i + 4], byteorder) for i in (4, 12))
+            if high == _MARK and 0 <= low - _MARK < len(functions):
+                it = functions[low - _MARK]
+                register = insns[place + 1] & 15 if byteorder == "little" else insns[place + 1] >> 4
+                source, btf_id, fd = (_PSEUDO_BTF_ID, it.btf_id, it.fd) if it else (0, 0, 0)
+                out[place : place + 16] = instruction(_LD_IMM64, register, source, 0, btf_id) + instruction(
+                    0, 0, 0, 0, fd
+                )
+        return bytes(out), uses_fds
+
+    def _index(self, it: Kfunc) -> int:
+        return self._modules.index(it.fd) + 1 if it.fd else 0
+
+
+def _poisoned(number: int) -> bytes:
+    """A call that the verifier refuses, naming the number."""
+    return instruction(_CALL, 0, 0, 0, POISON + number)
+
+
+def alike(a: Btf, at: int, b: Btf, bt: int, depth: int = _DEPTH) -> bool:
+    """libbpf's bpf_core_types_are_compat: of structures and enums only the kinds count."""
+    for _ in range(_DEPTH):
+        at, bt = _plain(a, at), _plain(b, bt)
+        (kind, count, to), (other, other_count, other_to) = _record(a, at), _record(b, bt)
+        if _same_kind(kind) != _same_kind(other):
+            return False
+        if kind == INT:
+            return not a.int_offset(at) and not b.int_offset(bt)
+        if kind == PTR:
+            at, bt = to, other_to
+        elif kind == ARRAY:
+            at, bt = a.element(at)[0], b.element(bt)[0]
+        elif kind == FUNC_PROTO:
+            pairs = zip(a.parameters(at), b.parameters(bt), strict=True) if count == other_count else None
+            if pairs is None or not depth or not all(alike(a, x, b, y, depth - 1) for x, y in pairs):
+                return False
+            at, bt = to, other_to
+        else:
+            return True
+    return False
+
+
+def _same_kind(kind: int) -> int:
+    return ENUM if kind == ENUM64 else kind
+
+
+def _record(btf: Btf, type_id: int) -> tuple[int, int, int]:
+    return btf.record(type_id) if type_id else (0, 0, 0)  # void
+
+
+def _plain(btf: Btf, type_id: int) -> int:
+    while type_id and (record := btf.record(type_id))[0] in TRANSPARENT:
+        type_id = record[2]
+    return type_id
