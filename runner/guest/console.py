@@ -37,6 +37,7 @@ _LEAD_LINES = 3  # of what comes before an end: "cut here", the lock's owner
 _MAX_LAST_LINES = 120
 _TAIL_LINES = 20
 _LOOK_S = 0.1
+_GATHER_S = 0.005  # an emulated serial port sends each character by itself
 
 
 @dataclass(slots=True)
@@ -131,12 +132,13 @@ class Console:
             self.ended.set()
 
     def _read(self, pipe: int) -> bytes:
-        """What is there, as soon as something is; nothing at the end."""
+        """What is there, soon after something is; nothing at the end."""
         poll = select.poll()
         poll.register(pipe, select.POLLIN)
         while not poll.poll(_LOOK_S * 1000):
             if self._abandoned.is_set():
                 return b""
+        time.sleep(_GATHER_S)
         return os.read(pipe, 1 << 16)
 
     def _keep(self, chunk: bytes) -> bytes:
