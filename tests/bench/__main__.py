@@ -22,7 +22,15 @@ from tests.bench.command import command_ratio
 from tests.bench.fleet import fleet_mib, fleet_ms, fleet_order
 from tests.bench.hosts import slow_host
 from tests.bench.load import alone_ratio, load_ratio
-from tests.bench.matrix import controller_mib, fresh_ratio, kept_ratio, shell_loop_ratio, unchanged_ratio, utilisation
+from tests.bench.matrix import (
+    controller_mib,
+    families_ratio,
+    fresh_ratio,
+    kept_ratio,
+    shell_loop_ratio,
+    unchanged_ratio,
+    utilisation,
+)
 from tests.bench.measure import Figure
 from tests.bench.scale import controller_growth, controller_ms
 from tests.bench.site import filter_ms, first_paint_ms
@@ -46,6 +54,7 @@ BENCHES: dict[str, Callable[[], Figure | None]] = {
     "shell-loop": shell_loop_ratio,
     "controller-memory": controller_mib,
     "fresh": fresh_ratio,
+    "families": families_ratio,
     "unchanged": unchanged_ratio,
     "unchanged-hundred": kept_ratio,
     "thousand-cells": controller_ms,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -89,6 +91,25 @@ def fresh_ratio() -> Figure | None:
     subprocess.run([runner, "matrix", "run"], check=True, stdout=subprocess.DEVNULL, cwd=before)
     before_s = time.monotonic() - begun
     return Figure(now_s / before_s, "x", f"{now_s:.1f} s over {before_s:.1f} s", at_most=0.5)
+
+
+def families_ratio() -> Figure:
+    """All families of kfuncs over conntrack and traffic alone."""
+    _, _, all_s = _run()
+    with tempfile.TemporaryDirectory(prefix="bench-families-") as name:
+        folder = Path(name)
+        shutil.copytree("bpf", folder / "bpf")
+        shutil.copy("matrix.lock", folder)
+        text, count = re.subn(
+            r"(?ms)^probes: \[.*?\]$", "probes: [conntrack, traffic]", Path("matrix.yaml").read_text()
+        )
+        if count != 1:
+            raise RuntimeError("matrix.yaml: no probes")
+        (folder / "matrix.yaml").write_text(text)
+        begun = time.monotonic()
+        subprocess.run([RUNNER, "matrix", "run", "--fresh"], check=True, stdout=subprocess.DEVNULL, cwd=folder)
+        two_s = time.monotonic() - begun
+    return Figure(all_s / two_s, "x", f"{all_s:.1f} s, conntrack and traffic alone {two_s:.1f} s", at_most=1.5)
 
 
 def unchanged_ratio() -> Figure:
