@@ -143,7 +143,7 @@ class Sweep:
         right = self._calls.right(name)
         self.accepted[name] = {}
         if isinstance(right, str):
-            return {"right": False, "why": right[-_LINE:], "calls": {}}
+            return {"right": False, "why": _end(right), "calls": {}}
         said: dict[str, tuple[int, str]] = {}
         accepted: dict[str, tuple[int, Program]] = {}
 
@@ -151,7 +151,7 @@ class Sweep:
             refused, log = self._verified(call.program) if call.program else (-1, call.why)
             if call.program and not refused:
                 accepted[call.label] = (call.rank, call.program)
-            return refused, log[-_LINE:] if refused else ""
+            return refused, _end(log) if refused else ""
 
         said["right"] = asked(right)
         refused = set()
@@ -185,7 +185,7 @@ class Sweep:
         insns = self._assembler.program(program)
         fd, refused, log = self._libbpf.prog_load(self._prog_type, insns, self._opts)
         if refused:
-            raise NoAnswer(f"it was accepted, and now is not: {log[-_LINE:]}")
+            raise NoAnswer(f"it was accepted, and now is not: {_end(log)}")
         return fd
 
     def right(self, name: str) -> Program | None:
@@ -203,6 +203,11 @@ class Sweep:
             for at, size in it.fields
             if size in (1, 2, 4, 8) and self._calls.returns(name) == "object"
         ]
+
+
+def _end(log: str) -> str:
+    """Of the verifier's log, or of a reason. v7.3 appends an explanation, which is longer than what is kept."""
+    return log.partition("Verification failed:")[0].rstrip()[-_LINE:]
 
 
 def _called(body: list[list[Any]]) -> set[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.agent.assemble import Assembler
+from runner.agent.boundaries import _end
 from runner.agent.btf import DECL_TAG, FUNC, FUNC_PROTO, INT, PTR, STRUCT
 from runner.agent.calls import AREA, VALUE
 from runner.agent.derive import Call, Calls
@@ -153,3 +154,9 @@ def test_buffers_do_not_share_memory(calls: Callable[..., Calls]) -> None:
     assert program
     assert program["areas"] == [[8, "x_get opts"]]
     assert AREA in {imm for _, _, imm in assembled(right(calls(), "x_set"))}
+
+
+def test_of_a_log_the_reason_is_kept_and_not_the_explanation_behind_it() -> None:
+    reason = "calling kernel function bpf_x is not allowed"
+    assert _end(f"0: R1=ctx()\n{reason}\n\nVerification failed: Policy\n{'Suggestion: ...' * 99}").endswith(reason)
+    assert _end("no call was tried") == "no call was tried"
