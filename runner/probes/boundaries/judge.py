@@ -139,7 +139,7 @@ class _Judge:
         probe, place = self._probe, f"{self._probe}:{subject}"
         answer = self._answers.get(subject, _UNANSWERED)
         if crash := next((it for it in self._result.crashes if it.probe == place), None):
-            return _finding(probe, subject, DIED, crash.cause or CRASHED, crashed=True)
+            return _finding(probe, subject, DIED, crash.cause.removeprefix(f"{DIED}: ") or CRASHED, crashed=True)
         if splat := _splat(self._result, place):
             return _finding(probe, subject, SPLAT, splat.title)
         if answer is _UNANSWERED and (why := self._why_not_run(subject)):
