@@ -95,6 +95,7 @@ class Runs:
         self._child = os.fork()
         if not self._child:
             os.close(self._to_child)
+            self._made = os.getpid() << 16  # values of another child differ, too
             with open(reading, encoding="ascii") as file:
                 for line in file:
                     try:
@@ -139,7 +140,7 @@ class Runs:
             if what.startswith(f"{kfunc} "):
                 content = content if fill is None else bytes([fill]) * size
             elif what in self._free:
-                content = self._made.to_bytes(4, byteorder)
+                content = (self._made & 0xFFFFFFFF).to_bytes(4, byteorder)
             value[AREA * number : AREA * number + size] = content[:size].ljust(size, b"\0")
         return value
 
