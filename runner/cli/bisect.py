@@ -21,9 +21,9 @@ from runner.bisect.releases import ReleaseBisection
 from runner.bisect.target import find
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, completion
-from runner.cli.booting import Display, fleet_of, stoppable
+from runner.cli.booting import Display, fleet_of, resumable, stoppable
 from runner.cli.options import CompilerOption, Hosts, NoSnapshot, Offline, Shown, Slots, command, progress_console
-from runner.errors import InfraError, UserError
+from runner.errors import UserError
 from runner.kernels.build import Recipe
 from runner.kernels.checkout import Checkout
 from runner.model import CellResult
@@ -116,12 +116,11 @@ def _resumable() -> Iterator[None]:
     """Inside, an interrupt and an InfraError say how to resume the bisection."""
     then = "the same command resumes the bisection"
     try:
-        yield
+        with resumable(then):
+            yield
     except KeyboardInterrupt:
         progress_console().print(f"interrupted; {then}")
         raise
-    except InfraError as error:
-        raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error
 
 
 def _of_file(project: Project, target: str) -> tuple[Project, str]:

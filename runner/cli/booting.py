@@ -30,7 +30,7 @@ from runner.cli.steps import time_text
 from runner.engine.fleet import Fleet, this_machine_alone
 from runner.engine.interrupts import handled, signal_workers
 from runner.engine.plan import Phase, Plan, Progress, RunEnd, Sink
-from runner.errors import UserError
+from runner.errors import InfraError, UserError
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib
 from runner.guest.accel import slots as slots_for
 from runner.guest.interface import Guest
@@ -88,6 +88,15 @@ def way_in(guest: Guest, console: Console) -> None:
 def stoppable() -> AbstractContextManager[None]:
     """Ctrl-C, SIGTERM and SIGHUP: the first one is a KeyboardInterrupt, the second one ends the process at once."""
     return handled(_end_at_once)
+
+
+@contextmanager
+def resumable(then: str) -> Iterator[None]:
+    """Inside, an InfraError ends with `then`: how to resume what it stopped."""
+    try:
+        yield
+    except InfraError as error:
+        raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error
 
 
 def _end_at_once() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, EXIT_SKIP
-from runner.cli.booting import Display, JsonLines, fleet_of, stoppable
+from runner.cli.booting import Display, JsonLines, fleet_of, resumable, stoppable
 from runner.cli.exec import Exec
 from runner.cli.load import Load
 from runner.cli.matrix import FailOn, Request
@@ -26,7 +25,7 @@ from runner.engine.fleet import Fleet
 from runner.engine.kept import keep
 from runner.engine.plan import THIS_MACHINE, Files, Plan, RunEnd, Sink, cell_orders, payloads
 from runner.engine.storing import StoreSink, after, new_run, reminded, stopped_run
-from runner.errors import InfraError, UserError
+from runner.errors import UserError
 from runner.matrix.select import select, shard
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
 from runner.model.architecture import ARCHITECTURES
@@ -44,6 +43,7 @@ from runner.results.lookup import baseline, compare
 from runner.results.model import JudgedRun, Run, RunKind, judge_run
 from runner.results.series import judged_run
 from runner.results.store import ResultStore
+from runner.results.twobuilds import builds_compared
 from runner.store import write_atomically
 from runner.text import counted, held
 
@@ -72,10 +72,7 @@ def load(project: Project, asked: Load, engine: Engine) -> int:
 
     Raises UserError when there is no such file, kernel or run, BuildError when a source does not compile.
     """
-    request = Request(
-        resume=bool(asked.resume), resumed=asked.resume or None, fresh=asked.fresh, slots=asked.slots,
-        hosts=asked.hosts, offline=asked.offline, format_=asked.format_, snapshots=not asked.no_snapshot,
-    )  # fmt: skip
+    request = _request(asked, fresh=asked.fresh)
     own = _Own(RunKind.LOAD, bisects=asked.bisect, stats=asked.stats or "")
     if asked.resume:
         return _run(project.of_run(asked.resume), request, engine, own=own)
@@ -93,10 +90,7 @@ def run_command(project: Project, asked: Exec, engine: Engine) -> int:
 
     Raises UserError when there is no such file, kernel or run, or when its program cannot start in the guests.
     """
-    request = Request(
-        resume=bool(asked.resume), resumed=asked.resume or None, fresh=True, slots=asked.slots,
-        hosts=asked.hosts, offline=asked.offline, format_=asked.format_, snapshots=not asked.no_snapshot,
-    )  # fmt: skip
+    request = _request(asked, fresh=True)
     own = _Own(RunKind.EXEC, bisects=asked.bisect)
     if asked.resume:
         return _run(project.of_run(asked.resume), request, engine, own=own)
@@ -104,6 +98,13 @@ def run_command(project: Project, asked: Exec, engine: Engine) -> int:
     running, cells = sized.naming(asked.kernel or (), asked.arch or (), (entry,), offline=asked.offline)
     asked.check_program(running, cells)
     return _run(running, request, engine, cells, own)
+
+
+def _request(asked: Load | Exec, *, fresh: bool) -> Request:
+    return Request(
+        resume=bool(asked.resume), resumed=asked.resume or None, fresh=fresh, slots=asked.slots,
+        hosts=asked.hosts, offline=asked.offline, format_=asked.format_, snapshots=not asked.no_snapshot,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +117,14 @@ class _Own:
 
 
 def _own_status(done: JudgedRun, own: _Own) -> int:
-    """For a bisection of the user's commits: what a kernel does besides says nothing about one."""
+    """For a bisection of the user's commits: what a kernel does besides says nothing about one.
+
+    Of two builds, neither does what both have in common.
+    """
     if not own.bisects:
         return exit_status(done)
+    if builds_compared(done):
+        return EXIT_SKIP if exit_status(done) == EXIT_NO_ANSWER else exit_status(done)
     rows = [row for cell in done.cells for row in cell.rows]
     if any(row.verdict is Verdict.BROKEN and not row.known_issue for row in rows):
         return EXIT_BROKEN
@@ -158,7 +164,7 @@ def _run(
             with fleet_of(request.hosts, request.slots, missing, console) as fleet:
                 plan = _plan(project, request, begun, fleet, store, engine)
                 console.print(Text(_beginning(begun, plan, fleet)), soft_wrap=True)
-                with _resumable(begun):
+                with resumable(f"`{resuming(begun.id)}` boots the cells without a result"):
                     complete = engine.execute(plan, sinks).complete
                     if complete and before and (again := _again(plan, store, before, expectations)).orders:
                         number = f"{counted(len(again.orders), 'cell')} of {len(cells)}"
@@ -243,16 +249,6 @@ def _kept_lines(plan: Plan) -> Iterator[str]:
         yield f"not booted unless its kernel or image is another one there: {', '.join(unsure)}"
     if again := [cell_id for cell_id, it in plan.kept.items() if it.recheck]:
         yield f"rechecked: {', '.join(again)}"
-
-
-@contextmanager
-def _resumable(run: Run) -> Iterator[None]:
-    """Inside, an InfraError says how to resume the run."""
-    try:
-        yield
-    except InfraError as error:
-        then = f"`{resuming(run.id)}` boots the cells without a result"
-        raise InfraError(error.what, hint=f"{error.hint}\n  {then}" if error.hint else then) from error
 
 
 def resuming(run_id: str) -> str:

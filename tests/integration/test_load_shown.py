@@ -190,6 +190,19 @@ def test_two_builds_are_compared_in_one_boot(
     assert cli.run(["report", "show", run_id(project)]) == status
 
 
+@pytest.mark.parametrize(
+    ("guests", "status"),
+    [
+        (Guests(one_is_refused, one_is_refused), 0),
+        (Guests(one_is_refused, everything_loads), 1),
+        (Guests(out_of_memory, everything_loads), 125),
+    ],
+)
+def test_git_bisect_is_told_whether_it_got_worse(project: Path, guests: Guests, status: int) -> None:
+    (project / "old.bpf.o").write_bytes((project / "lb.bpf.o").read_bytes())
+    assert load(guests, *AGAINST, "--bisect") == status
+
+
 def test_one_file_is_compared_with_one(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert load(Guests(), "lb.bpf.o", "other.bpf.o", "--against", "old.bpf.o") == 64
     assert load(Guests(), "lb.bpf.o", "--against", "none.bpf.o", "--kernel", "6.12", "--arch", "x86_64") == 64
