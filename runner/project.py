@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -106,8 +105,7 @@ class Project:
     def probing(self, *probes: Plain) -> Self:
         """This project with these probes alone."""
         file = self.matrix.file.model_copy(update={"probes": probes})
-        digest = hashlib.sha256(repr(file).encode()).hexdigest()
-        return replace(self, matrix=replace(self.matrix, file=file, sha256=digest, document=None))
+        return replace(self, matrix=self.matrix.holding(file))
 
     def of_run(self, run_id: str) -> Self:
         """This project as a run saw it, where that was begun with probes of its own."""

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar, Union
 
@@ -161,6 +162,10 @@ class Matrix:
     file: MatrixFile
     places: Mapping[str, str] = field(default_factory=dict, compare=False)  # FILE:LINE, by the text of a source
     document: Document | None = field(default=None, compare=False)  # of the file; None: its probes are not in it
+
+    def holding(self, file: MatrixFile) -> Matrix:
+        """The same with other content, which stands in no file."""
+        return replace(self, file=file, sha256=hashlib.sha256(repr(file).encode()).hexdigest(), document=None)
 
     def wanted(self) -> tuple[Wanted, ...]:
         """Everything that is wanted, in the file's order: kernels first, then architectures."""

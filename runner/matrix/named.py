@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from runner.errors import UserError
@@ -72,9 +71,8 @@ def named_kernels(
     made = file.model_copy(
         update={"kernels": (), "include": entries, "probes": tuple(probes), "exclude": () if words else file.exclude}
     )
-    digest = hashlib.sha256(repr(made).encode()).hexdigest()
     every_kernel = sources if words else {text for entry in own for text in _texts(entry)}
-    return Named(replace(matrix, file=made, sha256=digest, document=None), tuple(versions), frozenset(every_kernel))
+    return Named(matrix.holding(made), tuple(versions), frozenset(every_kernel))
 
 
 def _on(entry: KernelSource, of_entry: Sequence[str], wanted: Sequence[str]) -> KernelSource:

@@ -6,16 +6,14 @@
 from runner.probes.compile import compile_objects, compile_program, included
 from runner.probes.expectations import Expectations
 from runner.probes.files import ProbeFile, Said
-from runner.probes.issues import Issue, known_issue, load_issues
+from runner.probes.issues import known_issue, load_issues
 from runner.probes.kind import Kind
-from runner.probes.kinds import KINDS, NO_ANSWER_WORD, OPTIONS
+from runner.probes.kinds import KINDS, OPTIONS
 
 __all__ = [
     "KINDS",
-    "NO_ANSWER_WORD",
     "OPTIONS",
     "Expectations",
-    "Issue",
     "Kind",
     "ProbeFile",
     "Said",

@@ -266,12 +266,12 @@ def docs_check(docs: Docs, known: Sequence[KnownBuild], only: Only | None = None
             undecided[why].append(topic)
         if not _in_any(answers[topic]):
             wrong.pop(Dispute.ABSENT, None)
-        disagreements += [_disagreement(kind, topic, doc.words(prog_type), found) for kind, found in wrong.items()]
+        disagreements += [disagreement(kind, topic, doc.words(prog_type), found) for kind, found in wrong.items()]
         more = [(it, row) for it, row in answers[topic] if set(flags_of(row)) - doc.flags]
         if more and topic.subject not in flagged:
             flagged.add(topic.subject)
             words = ", ".join(sorted(doc.flags)) or "no flags"
-            disagreements.append(_disagreement(Dispute.FLAGS, topic, words, more))
+            disagreements.append(disagreement(Dispute.FLAGS, topic, words, more))
     return DocsCheck(
         agreements=agreements,
         disagreements=tuple(disagreements),
@@ -303,7 +303,8 @@ def _wrong(doc: Documented, prog_type: ProgType, answered: _Answers) -> dict[Dis
     return wrong
 
 
-def _disagreement(kind: Dispute, topic: Topic, documented: str, found: _Answers) -> Disagreement:
+def disagreement(kind: Dispute, topic: Topic, documented: str, found: _Answers) -> Disagreement:
+    """Of the builds that answered so."""
     known, row = found[0]
     return Disagreement(kind, topic, documented, tuple(it.build for it, _ in found), row, known.evidence(topic))
 

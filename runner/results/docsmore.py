@@ -17,7 +17,7 @@ from runner.model.version import KernelVersion
 from runner.probes import Said
 from runner.probes.kinds import KINDS
 from runner.results.availability import Topic, is_beside
-from runner.results.docscheck import Brought, Disagreement, Dispute
+from runner.results.docscheck import Brought, Disagreement, Dispute, disagreement
 from runner.results.model import JudgedRun
 from runner.results.series import KnownBuild
 from runner.results.stories import filled
@@ -58,9 +58,7 @@ def features_check(docs: Mapping[str, Brought], known: Sequence[KnownBuild]) -> 
                 differing[Dispute.ABSENT if due else Dispute.EARLIER].append((it, row))
         agreements += len(answered) - sum(map(len, differing.values()))
         points += not differing and len(sides) == 2
-        for kind, found in differing.items():
-            builds, (first, row) = tuple(it.build for it, _ in found), found[0]
-            wrong.append(Disagreement(kind, topic, f"since {since}", builds, row, first.evidence(topic)))
+        wrong += [disagreement(kind, topic, f"since {since}", found) for kind, found in differing.items()]
     return FeaturesCheck(
         agreements=agreements,
         disagreements=tuple(wrong),
