@@ -110,7 +110,7 @@ PROGRAM(use_after_put)
 	if (!key)
 		return 0;
 	bpf_key_put(key);
-	result.key = (__u64)key->key;
+	result.key = READ_OF(key->key);
 	return 0;
 }
 

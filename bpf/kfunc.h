@@ -20,3 +20,7 @@
 /* Of a kfunc that returns a bool, declared to return an int: the kernel's compilers leave the bytes above a bool as they
  * are, and the JIT hands the whole register to the program. */
 #define TRUTH(returned) ((returned) & 0xff)
+
+/* Reads a byte of what the verifier should refuse to read. A wider read is refused for its alignment first, in other words,
+ * where the kernel demands alignment (riscv64). */
+#define READ_OF(member) (*(const volatile char *)&(member))

@@ -326,7 +326,7 @@ UNCHECKED(back_unchecked, bpf_list_back)
 		node = call(&list);                                                                                    \
 		bpf_spin_unlock(&lock);                                                                                \
 		if (node)                                                                                              \
-			result.peeked = ITEM(node)->key;                                                               \
+			result.peeked = READ_OF(ITEM(node)->key);                                                      \
 		return 0;                                                                                              \
 	}
 

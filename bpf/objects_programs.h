@@ -125,7 +125,7 @@ PROGRAM(N(use_after_drop))
 	if (!object)
 		return 0;
 	DROP(object);
-	result.key = object->key;
+	result.key = READ_OF(object->key);
 	return 0;
 }
 

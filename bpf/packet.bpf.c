@@ -121,13 +121,15 @@ static __always_inline __u32 linear_bytes(__u32 data, __u32 data_end)
 
 SEC("xdp") int xdp_give(struct xdp_md *ctx)
 {
-	__u64 *meta;
+	volatile char *meta; /* bytes: it need not be aligned */
 
-	if (bpf_xdp_adjust_meta(ctx, -(int)sizeof(*meta)))
+	if (bpf_xdp_adjust_meta(ctx, -8))
 		return XDP_PASS;
 	meta = (void *)(long)ctx->data_meta;
-	if ((void *)(meta + 1) <= (void *)(long)ctx->data)
-		*meta = bpf_cpu_to_be64(0x0102030405060708);
+	if ((void *)(meta + 8) <= (void *)(long)ctx->data)
+#pragma unroll
+		for (int at = 0; at < 8; at++)
+			meta[at] = at + 1;
 	return XDP_PASS;
 }
 

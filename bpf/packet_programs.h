@@ -217,7 +217,7 @@ SECTION int T(slice_after_change)(CTX *ctx)
 	if (!found)
 		return PASS;
 	CHANGE(ctx);
-	result.value = *found;
+	result.value = READ_OF(*found);
 	return PASS;
 }
 
@@ -231,7 +231,7 @@ SECTION int T(slice_rdwr_after_write)(CTX *ctx)
 	if (!found)
 		return PASS;
 	bpf_dynptr_write(&p, 0, &buffer, sizeof(buffer), 0);
-	*found = value;
+	*(volatile char *)found = value;
 	return PASS;
 }
 

@@ -216,7 +216,7 @@ UNCHECKED(root_unchecked, bpf_rbtree_root)
 		node = call(&tree);                                                                                    \
 		bpf_spin_unlock(&lock);                                                                                \
 		if (node)                                                                                              \
-			result.peeked = ITEM(node)->key;                                                               \
+			result.peeked = READ_OF(ITEM(node)->key);                                                      \
 		return 0;                                                                                              \
 	}
 

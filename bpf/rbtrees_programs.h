@@ -85,7 +85,7 @@ PROGRAM(N(add_other_type))
 		return 0;                                                                                              \
 	}
 
-ADD_AND(add_use, less, result.peeked = item->key)
+ADD_AND(add_use, less, result.peeked = READ_OF(item->key))
 ADD_AND(add_drop, less, DROP_IMPL(item))
 ADD_AND(add_changes, less_changes, )
 ADD_AND(add_unlocks, less_unlocks, )

@@ -21,6 +21,14 @@ struct task_struct {
 	struct task_struct *real_parent;
 };
 
+struct thread_info___narrow { /* riscv64 */
+	int preempt_count;
+};
+
+struct task_struct___narrow {
+	struct thread_info___narrow thread_info;
+};
+
 struct pcpu_hot {
 	int preempt_count;
 };
@@ -92,8 +100,12 @@ static __always_inline __u32 preempt_count(void)
 		count = *(const int *)bpf_this_cpu_ptr(&__preempt_count);
 	else if (&pcpu_hot)
 		count = ((const struct pcpu_hot *)bpf_this_cpu_ptr(&pcpu_hot))->preempt_count;
-	else if (bpf_core_field_exists(self->thread_info.preempt_count))
-		count = self->thread_info.preempt_count;
+	else if (bpf_core_field_exists(self->thread_info.preempt_count)) {
+		if (bpf_core_field_size(self->thread_info.preempt_count) == sizeof(int))
+			count = ((struct task_struct___narrow *)self)->thread_info.preempt_count;
+		else
+			count = self->thread_info.preempt_count;
+	}
 	barrier();
 	return count;
 }

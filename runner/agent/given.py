@@ -62,7 +62,10 @@ def dmabuf(size: str) -> None:
     written = 1 << (31 if os.uname().machine.startswith("ppc") else 30)
     # struct udmabuf_create of <linux/udmabuf.h>
     wanted = bytearray(struct.pack("=IIQQ", memory, 0, 0, int(size)))  # of bytes, the call would be answered with bytes
-    device = os.open(_UDMABUF, os.O_RDWR)
+    try:
+        device = os.open(_UDMABUF, os.O_RDWR)
+    except FileNotFoundError:
+        raise OSError(f"no {_UDMABUF}: the kernel has no CONFIG_UDMABUF, or its module did not load") from None
     try:
         _held.append(fcntl.ioctl(device, written | _UDMABUF_CREATE, wanted))
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import UserError
+from runner.matrix import load_matrix
 from runner.model import CellResult, Crash, KnownIssue, Outcome, Row, Splat, Verdict
 from runner.probes import Expectations, load_issues
 from runner.probes.claims.answers import Observation
@@ -106,7 +107,7 @@ def test_an_issue_is_not_gone_because_nobody_looked() -> None:
 
 
 def test_every_pattern_of_the_committed_file_names_a_probe() -> None:
-    probes = {said.probe for said in EXPECTATIONS.said()}
+    probes = {said.probe for said in Expectations.load(ROOT, load_matrix(ROOT / "matrix.yaml").file.probes).said()}
     patterns = {
         (issue.id, pattern): shown.model_copy(update={"claims": (pattern,)})
         for issue in ISSUES
