@@ -11,9 +11,11 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
 
 ROOT = Path(__file__).parent.parent
 PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md"}
+_SHIM = "https://unpkg.com/iframe-worker/shim"  # what the theme's plugin for pages from the disk loads from elsewhere
 _LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|#)([^)#\s]*)(#[^)\s]*)?\)")
 
 
@@ -40,3 +42,13 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: object) -> st
     if generated:
         markdown = markdown.replace('="docs/', '="')  # of pictures
     return _LINK.sub(placed, markdown)
+
+
+def on_post_page(output: str, page: Page, **_: object) -> str:
+    """The search runs without anything from elsewhere."""
+    return output.replace(_SHIM, get_relative_url("worker.js", page.url))
+
+
+def on_post_template(output: str, **_: object) -> str:
+    """The same, of pages that are no documents."""
+    return output.replace(_SHIM, "worker.js")
