@@ -161,7 +161,7 @@ def ensure_bytecode(
         interpreter = Interpreter.of(pin, cache, deadline=deadline, offline=offline)
         interpreter.compile(copy.parent, tree, prefix="", layout="beside", deadline=deadline)
 
-    key = key_of(recipe=recipe()["compile_tree.py"], python=python, name=source.name, texts=texts)
+    key = key_of(recipe=recipe(pin)["compile_tree.py"], python=python, name=source.name, texts=texts)
     return Store(cache / "bytecode").ensure(key, make, deadline=deadline)
 
 
@@ -175,5 +175,5 @@ def stored_image(pin: ImagePin, cache: Path) -> tuple[Store, str]:
     if pin.oci:
         return stored_container(pin, cache)
     packages = sorted(package.sha256 for package in image_packages(pin))
-    key = key_of(recipe=recipe(), suite=pin.suite, arch=pin.arch, packages=packages, added=pin.added)
+    key = key_of(recipe=recipe(pin), suite=pin.suite, arch=pin.arch, packages=packages, added=pin.added)
     return Store(cache / "images"), key

@@ -10,9 +10,10 @@ The packages are fetched and checked first, and put into a repository of their o
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -38,15 +39,21 @@ _ETC = {
 }
 
 
+# what update-alternatives would link, for it does not run either
+_LINK = """cd "$1" && while read -r link file; do
+    [ -e "$link" ] || [ ! -e "$file" ] || { mkdir -p "${link%/*}" && ln -sr "$file" "$link"; }
+done"""
+_PLAIN = re.compile(r"/[A-Za-z0-9._+/@-]+")  # of a path: no shell would replace a part of it
 _UNREAD = ("doc/*", "info/*", "lintian/*", "locale/*", "man/*")
 
 
-def recipe() -> dict[str, str]:
+def recipe(pin: ImagePin) -> dict[str, str]:
     """All that the image depends on besides the packages."""
     scripts = ("guest-start.sh", "shrink.sh", "compile_tree.py")
     return (
         {name: (_HERE / name).read_text() for name in scripts}
         | _ETC
+        | ({"link": _LINK} if pin.added else {})
         | {"epoch": _EPOCH, "setup": _MERGE_USR, "recipe": "1"}
     )
 
@@ -63,7 +70,11 @@ def build_image(
         write_index(repository, debs)
         _fill_overlay(overlay, debs, interpreter, deadline)
         hook = shutil.copy(_HERE / "shrink.sh", work)
-        (work / "named").write_text("".join(f"{line}\n" for line in (*pin.added, *programs_of(pin, debs))))
+        links = alternatives_of(debs) if pin.added else {}
+        (work / "links").write_text("".join(f"{link} {file}\n" for link, file in links.items()))
+        named = {*pin.added, *programs_of(pin, debs)}
+        named |= {link for link, file in links.items() if file in named}
+        (work / "named").write_text("".join(f"{line}\n" for line in sorted(named)))
         _open_to_all(work)
         Path(hook).chmod(0o755)
         disk = tree / "disk.ext2"
@@ -77,6 +88,7 @@ def build_image(
                     *(f"--dpkgopt=path-exclude=/usr/share/{name}" for name in (_UNREAD if pin.added else ("*",))),
                     f"--setup-hook={_MERGE_USR}",
                     f"--extract-hook=sync-in {overlay} /",
+                    *((f"--extract-hook={_LINK} < {work}/links",) if pin.added else ()),
                     f"--extract-hook={hook}",
                     "--format=ext2",
                     pin.suite,
@@ -139,6 +151,41 @@ def programs_of(pin: ImagePin, debs: Mapping[Package, Path]) -> Iterator[str]:
                 folder, _, program = name.removeprefix("./").removeprefix("usr/").rpartition("/")
                 if folder in {"bin", "sbin"} and program:
                     yield f"usr/{folder}/{program}"
+
+
+def alternatives_of(debs: Mapping[Package, Path]) -> Mapping[str, str]:
+    """What `update-alternatives --install` in the packages' own scripts links: link -> the file of highest priority.
+
+    Both without a leading slash. The scripts do not run: words that a shell would replace are left out.
+    """
+    from debian.debfile import DebFile  # noqa: PLC0415  late, as above
+
+    found: dict[str, tuple[int, str]] = {}
+    for path in debs.values():
+        with path.open("rb") as deb:
+            script = DebFile(fileobj=deb).control.scripts().get("postinst", b"")
+        for line in script.decode(errors="replace").replace("\\\n", " ").splitlines():
+            for link, file, priority in _installed(line.split()):
+                if link not in found or priority > found[link][0]:
+                    found[link] = (priority, file)
+    return {link: file for link, (_, file) in sorted(found.items())}
+
+
+def _installed(words: Sequence[str]) -> Iterator[tuple[str, str, int]]:
+    """Each link of one line, its file and its priority: `--install LINK NAME FILE PRIORITY --slave LINK NAME FILE`."""
+    if "update-alternatives" not in words or "--install" not in words:
+        return
+    at = words.index("--install")
+    link, _, file, priority, *_ = (*words[at + 1 :], *4 * ("",))
+    slaves = ((words[it + 1], words[it + 3]) for it, word in enumerate(words[:-3]) if word == "--slave")
+    for one, target in ((link, file), *slaves):
+        if _PLAIN.fullmatch(one) and _PLAIN.fullmatch(target) and priority.isdecimal():
+            yield _merged(one), _merged(target), int(priority)
+
+
+def _merged(path: str) -> str:
+    """Where /bin and its like are links into /usr; without a leading slash."""
+    return re.sub(r"^/(?=s?bin/|lib)", "usr/", path).lstrip("/")
 
 
 def _fill_overlay(overlay: Path, debs: Mapping[Package, Path], interpreter: Interpreter, deadline: Deadline) -> None:

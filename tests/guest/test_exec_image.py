@@ -30,6 +30,10 @@ def test_names():
     subprocess.run(["ip", "netns", "add", "one"], check=True)
     assert "one" in subprocess.run(["ip", "netns"], check=True, capture_output=True, text=True).stdout
 
+def test_alternatives():
+    said = subprocess.run(["nc", "-h"], capture_output=True, text=True)
+    assert "OpenBSD netcat" in said.stdout + said.stderr
+
 def test_wrong():
     assert 1 == 2
 """
@@ -55,7 +59,18 @@ echo everything is there
 
 def test_a_suite_of_pytest_runs_where_its_package_was_added(project: Project) -> None:
     (project.root / "test_it.py").write_text(SUITE)
-    options = ("--package", "python3-pytest", "--results", "junit", "--bring", "out.xml", "--copy", "test_it.py")
+    options = (
+        "--package",
+        "python3-pytest",
+        "--package",
+        "netcat-openbsd",
+        "--results",
+        "junit",
+        "--bring",
+        "out.xml",
+        "--copy",
+        "test_it.py",
+    )
     command = ("python3", "-m", "pytest", "--junitxml=out.xml", "test_it.py")
     done = project.runner("exec", *KERNEL, *options, "--format", "json", "--", *command)
     assert done.returncode == 1, done.stderr
@@ -64,6 +79,7 @@ def test_a_suite_of_pytest_runs_where_its_package_was_added(project: Project) ->
         "python3": "failed",
         "python3/test_it.test_python": "passed",
         "python3/test_it.test_names": "passed",
+        "python3/test_it.test_alternatives": "passed",
         "python3/test_it.test_wrong": "failed",
     }
 

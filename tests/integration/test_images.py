@@ -20,7 +20,7 @@ from runner.images import interpreter as interpreter_module
 from runner.images.build import write_index
 from runner.images.interpreter import Interpreter
 from runner.kernels.archive import Archive
-from runner.model import ImagePin
+from runner.model import ImagePin, Package
 from tests.samples import soon
 from tests.unit.test_images import locked
 
@@ -104,6 +104,40 @@ def test_the_programs_of_packages_that_were_added_are_known(tmp_path: Path, arch
     pin = ImagePin(suite="trixie", added=("tool",), arch="x86_64", packages=packages)
     assert list(build.programs_of(pin, debs)) == ["usr/bin/tool"]
     assert not list(build.programs_of(pin.model_copy(update={"added": ()}), debs))
+
+
+def test_what_alternatives_would_link_is_known(tmp_path: Path) -> None:
+    script = """#!/bin/sh
+if [ "$1" = configure ]; then
+    update-alternatives --install /usr/sbin/table table /usr/sbin/table-old 10 \\
+        --slave /usr/sbin/table-save table-save /usr/sbin/table-old-save
+    update-alternatives --install /usr/sbin/table table /usr/sbin/table-new 20
+    update-alternatives --install /bin/nc nc /bin/nc.openbsd 50
+    update-alternatives --install /usr/bin/other other $where 1
+    update-alternatives --remove gone /usr/bin/gone
+fi
+"""
+    deb = made_deb(tmp_path, "tables", script)
+    package = Package(
+        name="tables", version="1", architecture="all", suite="trixie", sha256="0" * 64, size_bytes=deb.stat().st_size
+    )
+    assert build.alternatives_of({package: deb}) == {
+        "usr/bin/nc": "usr/bin/nc.openbsd",
+        "usr/sbin/table": "usr/sbin/table-new",
+        "usr/sbin/table-save": "usr/sbin/table-old-save",
+    }
+
+
+def made_deb(folder: Path, name: str, postinst: str) -> Path:
+    control = folder / name / "DEBIAN"
+    control.mkdir(parents=True)
+    (control / "control").write_text(
+        f"Package: {name}\nVersion: 1\nArchitecture: all\nMaintainer: a <a@b.example>\nDescription: x\n"
+    )
+    (control / "postinst").write_text(postinst)
+    (control / "postinst").chmod(0o755)
+    subprocess.run(["/usr/bin/env", "dpkg-deb", "--build", control.parent, folder], check=True, capture_output=True)
+    return folder / f"{name}_1_all.deb"
 
 
 def test_bytecode_beside_a_source_is_never_compared_with_it(package: Path, tmp_path: Path) -> None:
