@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.guest import console
-from runner.guest.console import ConsoleParser
+from runner.errors import GuestSilent
+from runner.guest import blame, console
+from runner.guest.console import Console, ConsoleParser
+from runner.guest.ssh import ConnectionLost
 
 LOGS = Path(__file__).parents[1] / "data" / "console"
 
@@ -129,3 +132,13 @@ def test_a_port_that_somebody_took_is_recognised() -> None:
     said = "qemu-system-x86_64: -netdev user,id=ssh: Could not set up host forwarding rule 'tcp:127.0.0.1:22-:22'\n"
     assert console.port_taken(said)
     assert not console.kernel_started(said)
+
+
+def test_a_guest_that_restarts_itself_is_silent_though_qemu_has_not_ended_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blame, "_LAST_WORDS_S", 0.0)
+    said = Console(tmp_path / "console.log")
+    said._content += b"[  463.282289] reboot: Restarting system\n"
+    with pytest.raises(GuestSilent, match="switched off or restarted from inside"), blame.blame(said, os.getpid()):
+        raise ConnectionLost("the connection to the guest broke")
