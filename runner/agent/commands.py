@@ -24,7 +24,7 @@ from .bring import bring
 from .fastjson import encode, scan
 from .guest import allow_huge_pages, load_modules, read, write
 from .mounts import FILE_SYSTEMS, NETWORK, mount, prepare
-from .payload import PAYLOAD, lay
+from .payload import PAYLOAD, lay, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         silence_s: float
         bring: list[str]
         repeat: int
+        shared: bool
 
     Answer = dict[str, object]
 
@@ -83,6 +84,8 @@ class Prober:
         machine = os.uname().machine
         if machine not in body["files"]:
             raise NoAnswer(f"there are no files of the command for {machine}")
+        if body["shared"]:
+            show()
         return {"runs": [self._once(body, body["files"][machine], number) for number in range(body["repeat"])]}
 
     def _once(self, body: Wanted, files: list[Entry], number: int) -> Answer:
@@ -137,6 +140,8 @@ def shell(path: str) -> NoReturn:
     (ask,) = document["asks"]
     wanted: Wanted = ask["body"]
     prepare()
+    if wanted["shared"]:
+        show()
     files = wanted["files"].get(os.uname().machine, [])
     Command(wanted).become_shell(files, os.path.dirname(os.path.abspath(path)))
 
@@ -297,7 +302,11 @@ def _cgroup() -> int:
 
     Raises NoAnswer when the last command's is still there: what does not even die would disturb this one.
     """
-    for controller in ("memory", "pids"):
+    for controller in (
+        "cpu",
+        "memory",
+        "pids",
+    ):  # with the first, all of its processes together weigh as one other does
         _try_write(os.path.join(_CGROUPS, "cgroup.subtree_control"), f"+{controller}")
     try:
         os.mkdir(_CGROUP)
@@ -316,7 +325,7 @@ def _cgroup() -> int:
 def _remove() -> None:
     """Outside of the namespaces: in them there is another /sys. What is left of the command ends."""
     _try_write(os.path.join(_CGROUP, "cgroup.kill"), "1")
-    for _ in range(200):  # what was killed takes a moment to go
+    for _ in range(600):  # what was killed takes a moment to go, and thousands of processes longer
         try:
             os.rmdir(_CGROUP)
         except FileNotFoundError:

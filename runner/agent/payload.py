@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from .guest import load_modules
 from .mounts import mount
 
 TYPE_CHECKING = False
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
 
 PAYLOAD = "/payload"
 _LAYERS = "/run/payload"
+_TAG, SHARE, _READ_ONLY = "shared", "/run/shared", 1  # SHARE of runner/guest/command.py; MS_RDONLY
+
+
+def show() -> None:
+    """Mount what the host shows, if it shows something and the guest does not have it yet."""
+    if os.path.isdir(SHARE) and os.listdir(SHARE):
+        return
+    os.makedirs(SHARE, exist_ok=True)
+    load_modules(["9pnet_virtio", "9p"])
+    try:
+        mount(_TAG, SHARE, "9p", _READ_ONLY, "trans=virtio,version=9p2000.L,msize=512000,cache=loose")
+    except OSError:  # it shows nothing: the files were pushed
+        return
 
 
 def lay(files: list[Entry], folder: str, tree: str, root: str = "") -> None:
@@ -35,7 +49,9 @@ def lay(files: list[Entry], folder: str, tree: str, root: str = "") -> None:
     os.makedirs(_LAYERS, exist_ok=True)
     mount("tmpfs", _LAYERS, "tmpfs")
     lower, upper, work = (os.path.join(_LAYERS, name) for name in ("lower", "upper", "work"))
-    below = os.path.join(folder, f"tree-{tree}")
+    below = os.path.join(SHARE, tree)
+    if not os.path.isdir(below):
+        below = os.path.join(folder, f"tree-{tree}")
     for path in (lower, upper, work, target):
         os.makedirs(path, exist_ok=True)
     if not os.path.isdir(below):
@@ -44,7 +60,7 @@ def lay(files: list[Entry], folder: str, tree: str, root: str = "") -> None:
         mount("overlay", target, "overlay", options=f"lowerdir={below},upperdir={upper},workdir={work}")
     except OSError:  # a kernel without it: a copy
         mount(lower, target, "", 4096)  # MS_BIND
-        _copy(files, folder, target)
+        _copy(files, below, target)
 
 
 def _link(files: list[Entry], folder: str, target: str) -> None:
@@ -59,13 +75,13 @@ def _link(files: list[Entry], folder: str, target: str) -> None:
             os.chmod(path, entry["mode"])
 
 
-def _copy(files: list[Entry], folder: str, target: str) -> None:
+def _copy(files: list[Entry], below: str, target: str) -> None:
     for entry in files:
         path = _made(entry, target)
         if entry["link"]:
             os.symlink(entry["link"], path)
             continue
-        with open(os.path.join(folder, entry["content"]), "rb") as source, open(path, "wb") as copy:
+        with open(os.path.join(below, entry["path"]), "rb") as source, open(path, "wb") as copy:
             while chunk := source.read(1 << 20):
                 copy.write(chunk)
         os.chmod(path, entry["mode"])

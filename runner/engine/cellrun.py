@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +22,11 @@ from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.blame import agent_lost
 from runner.guest.boot import TO_AGENT
 from runner.guest.interface import BootOrder, Guest, Warm
+from runner.guest.share import pushed, without
 from runner.guest.snapshots import SNAPSHOTS, Snapshots
 from runner.kernels.config import read_config
 from runner.kernels.needs import Abilities, build_of
-from runner.model import Ask, Cell, CellResult, Outcome, Sha256
+from runner.model import Ask, Cell, CellResult, Outcome, Sha256, SharedFile
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.model.guestkey import GuestKey, files_digest
@@ -61,9 +62,9 @@ def run_cell(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         console.unlink(missing_ok=True)
-        if boot_order := _prepare(record, payload, machine, console, tell):
+        if prepared := _prepare(record, payload, machine, console, tell):
             before = guests.before if guests else lambda _: None
-            _ask_everything(record, boot_order, machine, payload, tell, before=before, answered=answered)
+            _ask_everything(record, *prepared, machine, tell, before=before, answered=answered)
     except InfraError as error:
         lost = isinstance(error, GuestLost)
         record.end(Outcome.LOST if lost else Outcome.INFRA_FAILED, str(error))
@@ -101,8 +102,10 @@ def boot_order(
     return order, able
 
 
-def _prepare(record: CellRecord, payload: Files, machine: Machine, console: Path, tell: Tell) -> BootOrder | None:
-    """None: the kernel is not to be booted, and the record says why."""
+def _prepare(
+    record: CellRecord, payload: Files, machine: Machine, console: Path, tell: Tell
+) -> tuple[BootOrder, Files] | None:
+    """How to boot it, and what is pushed. None: the kernel is not to be booted, and the record says why."""
     tell(Phase.PREPARING, "")
     order, able = boot_order(record.order.cell, payload, machine, console, gdb=record.order.gdb)
     record.prepare_s = round(time.monotonic() - record.started, 3)
@@ -119,15 +122,26 @@ def _prepare(record: CellRecord, payload: Files, machine: Machine, console: Path
     if record.order.known and record.done:
         record.end(Outcome.RAN)
         return None
+    order, files = showing(order, able, record.order.asks, payload)
     if not record.order.snapshot or record.order.attempt > 1 or order.gdb:
-        return order
+        return order, files
 
     def boots_instead(why: str) -> None:
         record.boots_instead(why)
         tell(Phase.BOOTING, why)
 
     record.starts()
-    return warmed(record.order, order, payload, machine, boots_instead)
+    return warmed(record.order, order, payload, machine, boots_instead), files
+
+
+def showing(boot: BootOrder, able: Abilities, asks: Iterable[Ask], payload: Files) -> tuple[BootOrder, Files]:
+    """`boot` with the folder that its guest is shown, and what is pushed. Raises InfraError when a file changed."""
+    shown: dict[str, SharedFile] = {}
+    for ask in asks:
+        shown |= KINDS[ask.kind].shared(ask, boot.architecture.uname, payload)
+    if shown and able.shares:
+        return replace(boot, shared=shown), without(payload)
+    return boot, pushed(payload) if shown else without(payload)
 
 
 def _guest_key(order: CellOrder, boot: BootOrder, payload: Files, machine: Machine) -> Sha256:
@@ -140,6 +154,9 @@ def warmed(
     order: CellOrder, boot: BootOrder, payload: Files, machine: Machine, tell: Callable[[str], None]
 ) -> BootOrder:
     """`boot`, with what lets its guest start from a snapshot; `tell` is told why it does not."""
+    if boot.shared:
+        tell("no snapshots: the guest is shown a folder of its host")
+        return boot
     if boot.size.network:
         tell("no snapshots: the guest reaches its host's network")
         return boot
@@ -162,8 +179,8 @@ def warmed(
 def _ask_everything(
     record: CellRecord,
     boot: BootOrder,
-    machine: Machine,
     payload: Files,
+    machine: Machine,
     tell: Tell,
     *,
     before: Callable[[Guest], None],

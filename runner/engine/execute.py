@@ -13,6 +13,7 @@ from functools import partial
 
 from runner.engine.interrupts import held
 from runner.engine.plan import Ended, OpenGuests, Phase, Plan, Progress, RunEnd, Sink
+from runner.guest.share import pushed
 from runner.model.architecture import architecture
 from runner.steps import heard
 
@@ -57,6 +58,8 @@ def _run(plan: Plan, sinks: Sequence[Sink]) -> Ended:
     rest = tuple(order for order in plan.orders if order.cell.id not in unbooted)
     if not rest:
         return Ended.COMPLETE
+    if any(host.ssh for host in plan.fleet.hosts):  # no folder of this machine is shown to their guests
+        plan = replace(plan, payload={it: pushed(files) for it, files in plan.payload.items()})
     # late: it brings pytest, which takes longer than a hundred cells whose answers are kept
     from runner.engine.controller import run_on_workers  # noqa: PLC0415
 

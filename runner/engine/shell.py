@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from runner.caches import cache_root
-from runner.engine.cellrun import boot_order, warmed
+from runner.engine.cellrun import boot_order, showing, warmed
 from runner.engine.machine import Machine
 from runner.engine.plan import CellOrder, Files, payload, payloads
 from runner.errors import UserError
@@ -47,6 +47,7 @@ class Shell:
             order, able = boot_order(self.cell, files, machine, folder.path / "console.log", gdb=self.gdb)
             if why := able.cannot_boot():
                 raise UserError(f"{self.cell.id} cannot be booted: {why}")
+            order, files = showing(order, able, filter(None, (self.ask,)), files)
             if self.snapshot:
                 asked = CellOrder(cell=self.cell, asks=(), modules=self.expectations.modules)
                 order = warmed(asked, order, files, machine, say)

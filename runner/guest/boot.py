@@ -28,6 +28,7 @@ from runner.guest.command import (
     INITRD,
     NETWORK,
     ROOT,
+    SHARE,
     BootCommand,
     need_virtiofsd,
     virtme_environment,
@@ -39,6 +40,7 @@ from runner.guest.command import (
 from runner.guest.console import Console
 from runner.guest.interface import Access, BootOrder, Guest
 from runner.guest.keys import Keys, leave_key, make_keys
+from runner.guest.share import stage
 from runner.guest.ssh import Ssh, to_guest
 from runner.model import Splat
 from runner.model.deadline import Deadline
@@ -148,6 +150,8 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Boot
         shutil.copyfile(order.kernel.config, folder / "keys" / CONFIG)
     if order.size.network:
         (folder / "keys" / NETWORK).touch()
+    if order.shared:
+        stage(order.shared, folder / SHARE)
     port = free_port()
     if order.files:
         write_initrd(order.files, folder / "keys", order.agent, folder / INITRD)

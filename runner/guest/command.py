@@ -31,6 +31,7 @@ GDB_SOCKET = "gdb"  # beside the folder of the keys
 _START = "/usr/sbin/guest-start"
 # in a folder of the host the files are those of who started the guest, and dropbear wants root's home to be root's
 _OWN_HOME = "mount -t tmpfs -o mode=700 home /root && ln -s /run/ssh /root/.ssh"
+SHARE = "shared"  # there too: what is shown to the guest; its tag, and its place in /run
 ROOT = "root"  # there too: the guest's root, where that is no disk
 CONFIG = "config"  # in the folder of the keys: the kernel's
 NETWORK = "network"  # there too, and empty: the guest may use its network
@@ -137,6 +138,9 @@ def _disk(order: BootOrder, files: BootFiles, keys: Path, words: Iterable[str], 
     if order.image.container:
         options += ["-drive", f"if=none,id=container,format=raw,readonly=on,file={_safe(order.image.container)}"]
         options += ["-device", f"{row.disk_device},drive=container,serial={CONTAINER_SERIAL}"]
+    if order.shared:
+        words = f"local,id={SHARE},path={_safe(keys.with_name(SHARE))},security_model=none,readonly=on,multidevs=remap"
+        options += ["-fsdev", words, "-device", f"{row.share_device},fsdev={SHARE},mount_tag={SHARE}"]
     rw = []
     if not order.overlays:
         options.append("-snapshot")
@@ -151,6 +155,7 @@ def _folder(order: BootOrder, keys: Path, words: Iterable[str]) -> list[str]:
         "--root", _safe(keys.with_name(ROOT)),
         "--busybox", _safe(order.image.busybox),
         "--rodir", f"{KEYS_IN_GUEST}={_safe(keys)}",
+        *(("--rodir", f"/run/{SHARE}={_safe(keys.with_name(SHARE))}") if order.shared else ()),
         "--append", f"loglevel={_LOGLEVEL}",
         *(f"--append={shlex.quote(word)}" for word in words),
         "--exec", f"{_OWN_HOME} && {_START}",  # --exec also sets panic=-1 and -no-reboot

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from runner.model import BootFiles, GuestSize, Image, Kernel, Root, Sha256, Share, Splat
+from runner.model import BootFiles, GuestSize, Image, Kernel, Root, Sha256, Share, SharedFile, Splat
 from runner.model.architecture import Architecture
 from runner.model.deadline import Deadline
 from runner.process import Completed
@@ -47,6 +47,7 @@ class BootOrder:
     files: BootFiles | None = None  # what it starts from where its root is a disk; vng makes it where it is a folder
     overlays: bool = True  # over the disk, which is not written to; without them qemu throws away what is written
     agent: Mapping[str, bytes] = field(default_factory=dict)  # its files, which the guest starts with where it can
+    shared: Mapping[str, SharedFile] = field(default_factory=dict)  # what it is shown, by path
     cmdline: str = ""  # words, after all that are ours
     gdb: bool = False  # qemu waits for a debugger's connection while the guest runs
     warm: Warm | None = None

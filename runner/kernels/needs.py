@@ -152,6 +152,11 @@ class Abilities:
         return next((way for way, needs in _SHARES.items() if all(map(self._has, needs))), "9p")
 
     @property
+    def shares(self) -> bool:
+        """Can its guests be shown a folder of their host?"""
+        return self.root != "disk" or all(map(self._has, _SHARES["9p"]))
+
+    @property
     def root(self) -> Root:
         """What its guests have as their root."""
         disk = all(map(self._has, _DISK)) and not self.missing(_INITRD)

@@ -26,6 +26,7 @@ from runner.model.answers import (
 )
 from runner.model.cells import Ask, Asked, AskedCell, Attach, Cell, GuestSize, Limit, Limits, Settings, Traffic, Wanted
 from runner.model.kernels import (
+    SHARED,
     BootFiles,
     Build,
     DebName,
@@ -38,6 +39,7 @@ from runner.model.kernels import (
     PinnedFile,
     Root,
     Share,
+    SharedFile,
     WantedImage,
     Which,
 )

@@ -50,7 +50,16 @@ class Architecture:
     @property
     def disk_device(self) -> str:
         """qemu's virtio disk, on the bus of the network device."""
-        return f"virtio-blk-{'ccw' if self.net_device.endswith('ccw') else 'pci'}"
+        return f"virtio-blk-{self._bus}"
+
+    @property
+    def share_device(self) -> str:
+        """qemu's folder of the host, over 9p, on the same bus."""
+        return f"virtio-9p-{self._bus}"
+
+    @property
+    def _bus(self) -> str:
+        return "ccw" if self.net_device.endswith("ccw") else "pci"
 
 
 _GO = {"x86_64": "amd64"}  # Go's names of the architectures, where they are not ours

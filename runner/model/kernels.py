@@ -23,6 +23,18 @@ ImageText = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9/][A-Za-z0-9.
 Root = Literal["disk", Share]  # how a guest has its root: the image's disk, or its files in a folder of the host
 
 
+SHARED = "shared-"  # begins the name of such a file in a payload; its content is then its path
+
+
+class SharedFile(Plain):
+    """A file of this machine, or a symbolic link, in a folder that a guest is shown."""
+
+    source: str = ""  # its path here
+    sha256: Sha256 | Literal[""] = ""
+    mode: int = 0o644
+    link: str = ""
+
+
 # --- what is fixed before a run: matrix.lock ---------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from runner.model import (
     Plain,
     ProgType,
     Row,
+    SharedFile,
     StateWord,
 )
 from runner.model.version import KernelVersion
@@ -158,6 +159,10 @@ class Kind(Generic[KnownT]):
 
         Raises UserError when there is nothing for this architecture.
         """
+        return {}
+
+    def shared(self, ask: Ask, uname: str, payload: Mapping[str, bytes]) -> Mapping[str, SharedFile]:
+        """What guests of this architecture are shown of this machine when this is asked, by path."""
         return {}
 
     def about(self, known: KnownT, probes: Collection[str]) -> KnownT | None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -25,6 +26,15 @@ guest: {memory_mib: 512}
 limits: {cell_s: 3600}
 probes:
 """
+SHOWN = """\
+set -e
+sha256sum large/some
+[ "$(cat large/sub/small)" = small ]
+[ ! -e large/sub/out ]
+echo written > large/sub/small
+rm large/some
+! touch /run/shared/x
+"""
 CLEAN = "test ! -e /sys/class/net/left && test ! -e /tmp/left && test ! -e /payload/left && ! pidof sleep"
 ENTITIES = """\
 cat <<X
@@ -39,6 +49,9 @@ b() { b | b & }
 (b)
 while [ $met = 0 ]; do read -r _ met < /sys/fs/cgroup/pids.events; done
 exit 1"""
+LARGE_BOMB = """\
+b() { b | b & }
+while :; do b 2>/dev/null; done"""
 TOO_NEW = """\
 python3 -c "
 import re
@@ -59,6 +72,10 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "oom": ("", "tail /dev/zero", NO_ANSWER, "lack of memory"),
     "full": ("", "cat /dev/zero > /payload/z; exit 1", NO_ANSWER, "no room is left on /payload"),
     "bomb": ("", BOMB, NO_ANSWER, "limit of its processes"),
+    # Its processes would have the processor to themselves, if each weighed as much as another one does.
+    "large-bomb": ("timeout_s: 60", LARGE_BOMB, NO_ANSWER, "within its time limit"),
+    "after-bombs": ("", f"{CLEAN} && touch /run/mark", PASSED, ""),
+    "same-guest": ("", "test -e /run/mark", PASSED, ""),
     "too-new": ("", TOO_NEW, NO_ANSWER, "newer C library"),
     "flood": ("", "dd if=/dev/zero bs=1M count=1024; echo; echo end", PASSED, ""),
     "silent": ("silence_s: 1", "sleep inf", NO_ANSWER, "silence limit"),
@@ -74,6 +91,7 @@ COMMANDS: dict[str, tuple[str, str, str, str]] = {
     "short-tap": ("results: tap", "echo 1..3; echo ok 1 - first", NO_ANSWER, "its plan is 3 tests, and 1 have"),
     "long-tap": ("results: tap", "echo 1..10000; seq 10000 | sed 's/.*/ok & - t&/'", PASSED, ""),
     "entities": ("results: junit", ENTITIES, NO_ANSWER, "declares a document type"),
+    "alone": ("isolate: guest", "! test -e /run/mark", PASSED, ""),
     "panic": ("isolate: guest", "echo c > /proc/sysrq-trigger; sleep 5", NO_ANSWER, "sysrq"),
     "reboot": ("", "reboot -f; sleep 5", NO_ANSWER, "switched off or restarted from inside"),
     "after-all": ("", CLEAN, PASSED, ""),
@@ -93,7 +111,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PWD", os.fspath(root))
-        done = project.runner("matrix", "run")
+        done = project.runner("matrix", "run", "--snapshots")  # what ends its guest costs no boot
     assert done.returncode == 1, done.stdout + done.stderr
     assert not project.guests()
     return project
@@ -131,6 +149,25 @@ def test_a_shell_opens_where_the_command_would_run(hostile: Project) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["/payload", "lo", "there"]
     assert "the command: sh -c 'setsid sleep 1000 & " in done.stderr
+
+
+def test_a_large_folder_is_shown_and_what_is_written_there_is_gone(hostile: Project) -> None:
+    digest = hashlib.sha256()
+    folder = hostile.root / "large"
+    (folder / "sub").mkdir(parents=True)
+    with (folder / "some").open("wb") as file:
+        for number in range(200):
+            block = number.to_bytes(4, "little") * (1 << 18)
+            digest.update(block)
+            file.write(block)
+    (folder / "sub/small").write_text("small\n")
+    (folder / "sub/out").symlink_to("/etc/passwd")
+    options = ("--kernel", "6.12", "--repeat", "2", "--copy", "large", "--format", "json")
+    done = hostile.runner("exec", *options, "--", "sh", "-c", SHOWN)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (cell,) = exported(hostile, json.loads(done.stdout.splitlines()[-1])["run"])["cells"]
+    assert digest.hexdigest() in cell["commands"][0]["log"]
+    assert (folder / "sub/small").read_text() == "small\n"
 
 
 def test_of_a_flood_its_end_is_kept(rows: dict[str, Any]) -> None:

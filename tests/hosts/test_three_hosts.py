@@ -78,6 +78,15 @@ def test_the_grid_is_that_of_one_host_though_one_of_three_is_cut_off(prepared: N
     assert alone.returncode == 0, alone.stdout + alone.stderr
     assert grid(exported(project)) == grid(spread)
 
+    (project.root / "data").mkdir()
+    (project.root / "data/word").write_text("from the controller\n")
+    one = ("--hosts", "hosts.yaml", "--kernel", "6.12", "--arch", "x86_64")
+    does = "cat data/word; cat data/word > out"
+    done = project.runner("exec", *one, "--copy", "data", "--bring", "out", "--", "sh", "-c", does)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [it.read_text() for it in (project.root / "reports").rglob("files/**/out")] == ["from the controller\n"]
+    assert not list((project.root / "reports/runs").rglob("consoles-*"))
+
     build(ROOT / "tests/data/objects/calls.bpf.c", project.root / "calls.bpf.o")
     words = ("--hosts", "hosts.yaml", "--kernel", "6.12", "--arch", "x86_64", "--program", "none*")
     assert project.runner("load", "calls.bpf.o", *words).returncode == 64

@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner import userfile
-from runner.errors import UserError
-from runner.probes.commands import files
+from runner.errors import InfraError, UserError
+from runner.guest import share
+from runner.guest.share import pushed as without_folder
+from runner.guest.share import stage
+from runner.model import SHARED
+from runner.probes.commands import KIND, files
 from runner.probes.commands.files import command_of
 from runner.probes.commands.written import UserCommand, WrittenCommand
 
@@ -112,6 +117,49 @@ def test_there_is_a_limit_of_bytes_and_of_files(tmp_path: Path, monkeypatch: pyt
         read(tmp_path, "data")
 
 
+def test_what_is_too_large_to_copy_is_named_by_its_path_and_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, data__a="12", data__sub__b="34")
+    (tmp_path / "data/link").symlink_to("sub/b")
+    monkeypatch.setattr(files, "MOST_COPIED", 3)
+    mine = read(tmp_path, "data")
+    assert {name[:7] for name in mine.contents} == {SHARED}
+    assert sorted(map(os.fsdecode, mine.contents.values())) == [f"{tmp_path}/data/a", f"{tmp_path}/data/sub/b"]
+    (ask,) = KIND.asks((mine,), None, ())
+    assert ask.body["shared"] is True
+    shown = KIND.shared(ask, "x86_64", KIND.pushed((mine,), "x86_64"))
+    folder = tmp_path / "shown"
+    stage(shown, folder)
+    tree = folder / str(ask.body["tree"])
+    assert {str(it.relative_to(tree)): it.read_text() for it in tree.rglob("*") if not it.is_dir()} == {
+        "data/a": "12", "data/sub/b": "34", "data/link": "34"
+    }  # fmt: skip
+    assert (tree / "data/link").readlink() == Path("sub/b")
+    pushed = without_folder(KIND.pushed((mine,), "x86_64"))
+    assert sorted(pushed.values()) == [b"12", b"34"], "where no folder can be shown"
+    assert not KIND.shared(ask, "x86_64", pushed)
+    monkeypatch.setattr(share, "MOST_PUSHED", 3)
+    with pytest.raises(InfraError, match="go only to guests of this machine with 9p"):
+        without_folder(KIND.pushed((mine,), "x86_64"))
+
+
+@pytest.mark.parametrize("change", [lambda path: path.write_text("56"), Path.unlink], ids=["another", "gone"])
+def test_a_file_that_changes_after_the_plan_is_noticed(
+    change: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, data__a="12")
+    monkeypatch.setattr(files, "MOST_COPIED", 1)
+    mine = read(tmp_path, "data")
+    (ask,) = KIND.asks((mine,), None, ())
+    pushed = KIND.pushed((mine,), "x86_64")
+    change(tmp_path / "data/a")
+    with pytest.raises(InfraError, match="data/a changed since the run was planned"):
+        stage(KIND.shared(ask, "x86_64", pushed), tmp_path / "shown")
+    with pytest.raises(InfraError, match="data/a changed since the run was planned"):
+        without_folder(pushed)
+
+
 def test_a_command_is_called_as_its_program(tmp_path: Path) -> None:
     assert [read(tmp_path, run=[run]).id for run in ("./x/prog.test", "../.a b", "///")] == [
         "prog.test",
@@ -130,14 +178,14 @@ def test_a_file_for_each_architecture_hides_no_other_mistake(named: tuple[str, .
 
 def test_each_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written(tmp_path, t="x", arm64__u="a")
-    reads: list[Path] = []
-    real = userfile.read
+    reads: list[int] = []
+    real = files._read
 
-    def counting(path: Path, *, most: int, absent: str) -> bytes:
-        reads.append(path)
-        return real(path, most=most, absent=absent)
+    def counting(stream: BufferedReader, *, whole: bool) -> tuple[str, bytes]:
+        reads.append(stream.fileno())
+        return real(stream, whole=whole)
 
-    monkeypatch.setattr(userfile, "read", counting)
+    monkeypatch.setattr(files, "_read", counting)
     mine = read(tmp_path, "t", "{arch}/u")
     assert laid(mine, "arm64") == {"t": "x", "u": "a"}
     assert len(reads) == 2

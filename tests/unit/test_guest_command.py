@@ -17,7 +17,7 @@ from runner.errors import InfraError
 from runner.guest.accel import assign
 from runner.guest.command import vng_argv
 from runner.guest.interface import Accel, BootOrder
-from runner.model import BootFiles, GuestSize, Image, Kernel, Share
+from runner.model import BootFiles, GuestSize, Image, Kernel, Share, SharedFile
 from runner.model.architecture import ARCHITECTURES, Architecture, architecture
 from tests.samples import pin
 
@@ -62,6 +62,20 @@ def argv(order: BootOrder, host_uname: str = "x86_64") -> list[str]:
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_command_line_is_the_golden_one(arch: str) -> None:
     assert argv(order(arch)) == (GOLDEN / f"{arch}-on-x86_64.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "s390x"])
+def test_a_folder_of_the_host_is_shown_read_only(arch: str) -> None:
+    shown = replace(order(arch), shared={"x": SharedFile(source="/data/x")})
+    (words,) = (word for word in argv(shown) if word.startswith("--qemu-opts="))
+    options = shlex.split(words.partition("=")[2])
+    at = options.index("-fsdev")
+    assert "readonly=on" in options[at + 1].split(",")
+    assert "path=/cache/shared" in options[at + 1].split(",")
+    bus = "ccw" if arch == "s390x" else "pci"
+    assert options[at + 2 : at + 4] == ["-device", f"virtio-9p-{bus},fsdev=shared,mount_tag=shared"]
+    folder = argv(replace(shown, files=None, root="9p"))
+    assert folder[folder.index("/run/shared=/cache/shared") - 1] == "--rodir"
 
 
 def test_nothing_assumes_that_the_host_is_x86_64() -> None:

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from io import BytesIO
 from itertools import repeat
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from pydantic import JsonValue, ValidationError
 
+from runner import userfile
 from runner.errors import UserError
-from runner.model import Ask, Asked, CellResult, Mark, ProgType, Row, StateWord, Verdict
+from runner.model import SHARED, Ask, Asked, CellResult, Mark, ProgType, Row, SharedFile, StateWord, Verdict
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.version import KernelVersion
 from runner.probes.commands.files import command_of
@@ -93,6 +95,7 @@ class Commands(Kind[Known]):
                 "silence_s": settings.silence_s or settings.timeout_s,
                 "bring": list(settings.bring),
                 "repeat": settings.repeat,
+                "shared": any(name.startswith(SHARED) for name in each.contents),
                 # for the host alone: what judges the answers
                 "settings": settings.model_dump(mode="json", exclude_defaults=True),
             }
@@ -121,11 +124,20 @@ class Commands(Kind[Known]):
         for each in known:
             if arch not in each.files:
                 raise UserError(f"command {each.id}: {each.said.get(arch, 'no files')} ({arch})")
-            mine = {it.path: each.contents[it.content] for it in each.files[arch] if it.content}
-            if program := mine.get(each.run[0].removeprefix("./")):
-                check_stream(f"command {each.id}: {each.run[0]}", BytesIO(program), architecture(arch), None)
-            found |= {it.content: each.contents[it.content] for it in each.files[arch] if it.content}
+            for file in each.files[arch]:
+                names = (name for name in (file.content, f"{SHARED}{file.content}") if name in each.contents)
+                found |= {name: each.contents[name] for name in names}
+                if file.path == each.run[0].removeprefix("./") and file.content:
+                    with _opened(file, each.contents) as program:
+                        check_stream(f"command {each.id}: {each.run[0]}", program, architecture(arch), None)
         return found
+
+    def shared(self, ask: Ask, uname: str, payload: Mapping[str, bytes]) -> Mapping[str, SharedFile]:
+        tree = cast("dict[str, Any]", ask.body["files"]).get(uname, ())
+        files = [PayloadFile.model_validate(it) for it in tree]
+        if not any(f"{SHARED}{it.content}" in payload for it in files):
+            return {}
+        return {f"{ask.body['tree']}/{it.path}": _shared(it, payload) for it in files}
 
     def judge(self, result: CellResult, known: Known, earlier: Sequence[Row]) -> Iterable[Row]:
         for each in known:
@@ -212,6 +224,20 @@ def _written(
             yield from zip(file.written.commands, repeat(file.document), places, strict=False)
         elif isinstance(file.written, CommandEntry):
             yield file.written, file.document, file.place
+
+
+def _opened(file: PayloadFile, contents: Mapping[str, bytes]) -> BinaryIO:
+    """A file's content. Raises UserError."""
+    if file.content in contents:
+        return BytesIO(contents[file.content])
+    return userfile.opened(Path(os.fsdecode(contents[f"{SHARED}{file.content}"])))
+
+
+def _shared(file: PayloadFile, payload: Mapping[str, bytes]) -> SharedFile:
+    if file.link:
+        return SharedFile(link=file.link)
+    source = os.fsdecode(payload[f"{SHARED}{file.content}"])
+    return SharedFile(source=source, sha256=file.content.partition(".")[0], mode=file.mode)
 
 
 def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserCommand:

@@ -10,10 +10,12 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
 
 from runner import userfile
 from runner.errors import UserError
+from runner.model import SHARED
 from runner.model.architecture import ARCHITECTURES, Architecture
 from runner.probes.commands.written import (
     CommandEntry,
@@ -24,7 +26,8 @@ from runner.probes.commands.written import (
     name_of,
 )
 
-LARGEST = 256 << 20  # bytes of all files of one command; they are in memory here, and in the guest's
+LARGEST = 4 << 30  # bytes of all files of one command
+MOST_COPIED = 16 << 20  # of those that are in memory here, and in the guest's: more are shown to it in a folder
 _MOST_FILES = 10_000
 
 
@@ -35,7 +38,14 @@ class Tree:
     files: dict[str, PayloadFile] = field(default_factory=dict)  # by path
     contents: dict[str, bytes] = field(default_factory=dict)
     size: int = 0
-    known: dict[Path, bytes] = field(default_factory=dict)  # what was read already, for another architecture
+    known: dict[Path, tuple[str, bytes]] = field(default_factory=dict)  # digest and content of what was read already
+    sources: dict[str, Path] = field(default_factory=dict)  # by the name under which it would be pushed
+
+    def pushed(self) -> dict[str, bytes]:
+        """By name; of files that are too many for that, where they are."""
+        if self.size <= MOST_COPIED:
+            return self.contents
+        return {f"{SHARED}{name}": os.fsencode(path.absolute()) for name, path in self.sources.items()}
 
     def add(self, path: Path, name: str) -> None:
         """A file, or a folder with all that is below it. Raises UserError."""
@@ -50,18 +60,21 @@ class Tree:
                 self._file(each, inner)
 
     def _file(self, path: Path, name: str) -> None:
-        if path not in self.known:
-            self.known[path] = userfile.read(
-                path, most=LARGEST, absent="--copy and `files` name what the command needs"
-            )
-        content = self.known[path]
-        mode = stat.S_IMODE(path.stat().st_mode) & 0o777
-        self.size += len(content)
+        with userfile.opened(path, absent="--copy and `files` name what the command needs") as stream:
+            about = os.fstat(stream.fileno())
+            mode = stat.S_IMODE(about.st_mode) & 0o777
+            self.size += about.st_size
+            whole = self.size <= MOST_COPIED
+            if path not in self.known or (whole and len(self.known[path][1]) < about.st_size):
+                self.known[path] = _read(stream, whole=whole)
+        digest, content = self.known[path]
         if self.size > LARGEST or len(self.files) >= _MOST_FILES:
             what = f"more than {LARGEST >> 20} MiB, or {_MOST_FILES} files, for one command, with {path}"
             raise UserError(what, hint="copy only what the command needs")
-        pushed = f"{hashlib.sha256(content).hexdigest()}.{mode:o}"
-        self.contents[pushed] = content
+        pushed = f"{digest}.{mode:o}"
+        self.sources[pushed] = path
+        if self.size <= MOST_COPIED:
+            self.contents[pushed] = content
         self._place(PayloadFile(path=name, mode=mode, content=pushed))
 
     def _link(self, path: Path, name: str, folder: Path) -> None:
@@ -75,6 +88,17 @@ class Tree:
         if (there := self.files.get(file.path)) and there != file:
             raise UserError(f"two files would be /payload/{file.path}", hint="name one of them PATH:NAME")
         self.files[file.path] = file
+
+
+def _read(stream: BufferedReader, *, whole: bool) -> tuple[str, bytes]:
+    """A file's digest, and its content if it is wanted `whole`. Raises UserError."""
+    try:
+        if whole:
+            content = stream.read(MOST_COPIED + 1)
+            return hashlib.sha256(content).hexdigest(), content
+        return hashlib.file_digest(stream, "sha256").hexdigest(), b""
+    except OSError as error:
+        raise UserError(f"{stream.name}: cannot be read: {error.strerror}") from None
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -95,7 +119,7 @@ def command_of(root: Path, written: WrittenCommand | CommandEntry) -> UserComman
     found: dict[str, tuple[PayloadFile, ...]] = {}
     contents: dict[str, bytes] = {}
     lacking: dict[str, str] = {}
-    known: dict[Path, bytes] = {}
+    known: dict[Path, tuple[str, bytes]] = {}
     for arch in ARCHITECTURES.values():
         named = (word for it in settings.files if "{" in (word := it.partition(":")[0]))
         if absent := next((path for word in named if not (path := root / arch.filled(word)).exists()), None):
@@ -103,13 +127,13 @@ def command_of(root: Path, written: WrittenCommand | CommandEntry) -> UserComman
             continue
         tree = _tree(root, settings, arch, known)
         found[arch.name] = tuple(tree.files.values())
-        contents |= tree.contents
+        contents |= tree.pushed()
     if not found:
         raise UserError(next(iter(lacking.values())), hint="paths are relative to the project's folder")
     return UserCommand(written.id or name_of(run[0]), run, settings, found, contents, lacking)
 
 
-def _tree(root: Path, settings: CommandSettings, arch: Architecture, known: dict[Path, bytes]) -> Tree:
+def _tree(root: Path, settings: CommandSettings, arch: Architecture, known: dict[Path, tuple[str, bytes]]) -> Tree:
     tree = Tree(known=known)
     for named in settings.files:
         word, _, name = named.partition(":")
