@@ -294,8 +294,8 @@ class Libbpf:
             raise self.error("bpf_map_create")
         return int(fd)
 
-    def test_run(self, fd: int, packet: bytes | None = None, repeat: int = 0) -> tuple[int, int]:
-        """Run a loaded program, on PACKET by default: errno and its return value. An empty packet is none.
+    def test_run(self, fd: int, packet: bytes | None = None, repeat: int = 0, context: bytes = b"") -> tuple[int, int]:
+        """Run a loaded program, on PACKET by default: errno and its return value. An empty packet or context is none.
 
         `repeat`: how often; 0 is once, and all that programs without a packet can do.
         """
@@ -304,6 +304,8 @@ class Libbpf:
             opts = TestRunOpts(sz=ctypes.sizeof(TestRunOpts), data_size_in=len(packet))
             content = ctypes.create_string_buffer(packet, len(packet) or 1)
             opts.data_in = ctypes.addressof(content) if packet else None
+            given = ctypes.create_string_buffer(context, len(context) or 1)
+            opts.ctx_in, opts.ctx_size_in = (ctypes.addressof(given), len(context)) if context else (None, 0)
         opts.retval, opts.repeat = 0, repeat
         failed = self.c.bpf_prog_test_run_opts(fd, ctypes.byref(opts))
         return -failed, opts.retval

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     Answer = dict[str, object]
 
 _KEY = bytes(4)
+_CONTEXT = bytes(4096)  # of programs that are given what their caller likes
 _FILL = 0xA5  # of what must not change
 _OFTEN, _SURE = 64, 1024  # runs
 _STEP_S, _REST_S = 0.2, 5.0  # for what the kernel frees later
@@ -44,7 +45,7 @@ class Runs:
     def __init__(self, libbpf: Libbpf, sweep: Sweep) -> None:
         self._libbpf, self._map, self._sweep = libbpf, sweep.map, sweep
         self._buffer = ctypes.create_string_buffer(VALUE)
-        self._packet = PACKET
+        self._packet, self._context = PACKET, b""
         self._contents: dict[str, bytes] = {}  # that let a call succeed, by what the memory is for
         self._free: set[str] = set()  # of those, where anything did: objects of two runs then differ
         self._made = 0  # values
@@ -54,8 +55,7 @@ class Runs:
     def impossible(self) -> str:
         """Why the kernel cannot run programs of this type for a test; empty when it can, as the map shows."""
         why = ""
-        for packet in (PACKET, b""):
-            self._packet = packet
+        for self._packet, self._context in ((PACKET, b""), (b"", _CONTEXT), (b"", b"")):
             try:
                 fd = self._sweep.load({"areas": [], "slots": [], "body": [["note", None]]})
                 reached = self._once(fd, [], bytearray(VALUE))["reached"]
@@ -147,7 +147,7 @@ class Runs:
     def _once(self, fd: int, areas: Sequence[tuple[int, str]], value: bytearray, repeat: int = 0) -> dict[str, Any]:
         """Raises NoAnswer."""
         self._libbpf.c.bpf_map_update_elem(self._map, _KEY, bytes(value), 0)
-        failed, _ = self._libbpf.test_run(fd, self._packet, repeat)
+        failed, _ = self._libbpf.test_run(fd, self._packet, repeat, self._context)
         if failed:
             raise NoAnswer(f"the program was not run: {errno_name(failed)}")
         self._libbpf.c.bpf_map_lookup_elem(self._map, _KEY, self._buffer)
@@ -204,7 +204,7 @@ class Runs:
         if self._packet:
             self._once(fd, (), bytearray(value), runs)
         for _ in range(0 if self._packet else runs):
-            self._libbpf.test_run(fd, self._packet)
+            self._libbpf.test_run(fd, self._packet, 0, self._context)
         return _slabs()
 
 

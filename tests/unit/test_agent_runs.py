@@ -40,7 +40,7 @@ class Kernel:
         ctypes.memmove(buffer, bytes(self.value), VALUE)
         return 0
 
-    def test_run(self, fd: int, packet: bytes, repeat: int = 0) -> tuple[int, int]:
+    def test_run(self, fd: int, packet: bytes, repeat: int, context: bytes) -> tuple[int, int]:
         for _ in range(repeat or 1):
             self.does(self.value)
         return 0, 0
@@ -130,3 +130,27 @@ def test_a_call_that_ends_its_caller_is_told_by_the_signal_and_the_next_one_is_r
     os.close(runs._to_child)
     assert os.waitpid(runs._child, 0)[1] == 0, "the child ends with its parent"
     runs._from_child.close()
+
+
+@pytest.mark.parametrize(
+    ("takes", "why"),
+    [
+        (("packet", "context", ""), ""),
+        (("context", ""), ""),
+        (("",), ""),
+        ((), "the program was not run: ENOTSUPP"),
+        (("nothing",), "a test run does not run it"),
+    ],
+)
+def test_how_programs_of_a_type_can_be_run_is_found_out(takes: tuple[str, ...], why: str) -> None:
+    kernel: Any = Kernel(made)
+
+    def tried(fd: int, packet: bytes, repeat: int, context: bytes) -> tuple[int, int]:
+        if takes == ("nothing",):
+            return 0, 0
+        runs = ("packet" if packet else "context" if context else "") in takes
+        made(kernel.value) if runs else None
+        return 0 if runs else 524, 0
+
+    kernel.test_run = tried
+    assert Runs(kernel, kernel).impossible() == why
