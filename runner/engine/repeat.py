@@ -72,7 +72,7 @@ class Repeated:
         said = {
             "the run did not store what it asked: what the claims ask now was asked": not recorded,
             "the BPF programs of that run are not available: these were compiled now, perhaps from other source": (
-                recorded and not self.same_programs
+                recorded and recorded.programs and not self.same_programs
             ),
             "the kernel has another digest: the same packages, unpacked in another way": (
                 before.build.sha256 not in {"", now.build.sha256}
