@@ -21,7 +21,7 @@ from runner.guest.interface import Accel, Access, BootOrder, Guest
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
 from runner.matrix.select import select
-from runner.model import Cell, CellResult, Image, Kernel, Splat
+from runner.model import Ask, Cell, CellResult, Image, Kernel, Splat
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.model.guestkey import Tools
@@ -129,8 +129,10 @@ class OneCell:
         agent: Callable[[str], str] = str,
         tell: Tell = lambda phase, note: None,
         guests: OpenGuests | None = None,
+        only: Callable[[Ask], bool] = lambda ask: True,
     ) -> CellResult:
         (order,) = cell_orders((self.cell,), self.expectations)
+        order = order.model_copy(update={"asks": tuple(filter(only, order.asks))})
         limit = Deadline.after(_LIMIT_S, "the test's limit")
         payload = payloads((self.cell,), self.expectations, cache=cache_root(), offline=False, deadline=limit)
         altered = AlteredMachine(this_machine(offline=False), self.root / "scratch", tree, words, agent)
