@@ -73,6 +73,7 @@ class Btf:
         self._types, self._strings = sections(
             memoryview((ctypes.c_ubyte * size.value).from_address(raw)) if raw else b""
         )
+        self._words: frozenset[bytes] = frozenset()
         self._offsets: dict[str, int] = {}  # of strings that were looked for; -1: not here
         self._c = c
         self.handle = handle
@@ -240,13 +241,15 @@ class Btf:
         return bool(self.offsets(text))
 
     def strings_among(self, wanted: frozenset[str]) -> frozenset[str]:
-        """Those that occur as strings of this object. One pass, however many they are."""
+        """Those that occur as strings of this object."""
         names = frozenset(name.encode() for name in wanted)
         return frozenset(name.decode() for name in names.intersection(self.strings()))
 
-    def strings(self) -> list[bytes]:
+    def strings(self) -> frozenset[bytes]:
         """All of this object's own."""
-        return self._strings.split(b"\0")
+        if not self._words:
+            self._words = frozenset(self._strings.split(b"\0"))
+        return self._words
 
     # --- what types say
 
@@ -285,6 +288,13 @@ class Btf:
         if kind in TRANSPARENT and depth < _DEPTH:
             return self.size(size_or_type, depth + 1)
         raise BtfError(f"type {type_id} has no size")
+
+    def raw(self, type_id: int) -> tuple[int, int, list[tuple[int, ...]]]:
+        """The words of a record behind its name, and what follows: members, or of an integer its bits."""
+        _, info, size_or_type = self._record(type_id)
+        kind = info >> 24 & 0x1F
+        form, count = {INT: (ONE, 1), STRUCT: (THREE, -1), UNION: (THREE, -1)}.get(kind, (ONE, 0))
+        return info, size_or_type, self._behind(type_id, form, count)
 
     def int_offset(self, type_id: int) -> int:
         """Where an integer begins in its bytes, in bits: not 0 of old bit fields."""

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 POISON = 2002000000  # libbpf's POISON_CALL_KFUNC_BASE
 _MARK = 0x6B660000  # as runner/probes/externs.py has it
-_STRUCT_NAME = "kfuncs"
+FUNCTIONS, TYPES = "kfuncs", "kernel_types"  # of an object: structures whose members' names are meant
 _CALL, _LD_IMM64, _PSEUDO_KFUNC_CALL, _PSEUDO_BTF_ID = 0x85, 0x18, 2, 3
 _DEPTH = 32  # libbpf's
 
 
-def names_in(btf: Btf) -> list[str]:
-    """Of an object's functions, in the order of their numbers."""
-    at = btf.find(_STRUCT_NAME, STRUCT)
+def names_in(btf: Btf, of: str = FUNCTIONS) -> list[str]:
+    """Of an object's functions, in the order of their numbers, or of types."""
+    at = btf.find(of, STRUCT)
     return [name for name, *_ in btf.members(at)] if at else []
 
 
@@ -39,8 +39,7 @@ class Externs:
 
     def __init__(self, libbpf: Libbpf) -> None:
         self._libbpf = libbpf
-        self._btf: KernelBtf | None = None
-        self._words: frozenset[bytes] = frozenset()
+        self._kernel: KernelBtf | None = None
         self._found: dict[str, Kfunc] = {}
         self._asked: set[str] = set()
         self._modules: list[int] = []  # file descriptors of their BTF
@@ -52,16 +51,19 @@ class Externs:
         self._find(frozenset(names))
         return [self._compatible(btf, name, self._found.get(name)) for name in names]
 
+    def kernel(self) -> KernelBtf:
+        if self._kernel is None:
+            self._kernel = KernelBtf(self._libbpf)
+        return self._kernel
+
     def _find(self, names: frozenset[str]) -> None:
         new = names - self._asked
         if not new:
             return
-        if self._btf is None:
-            self._btf = KernelBtf(self._libbpf)
-            self._words = self._btf.words()
+        kernel = self.kernel()
         self._asked |= new
-        if present := frozenset(name for name in new - self._found.keys() if name.encode() in self._words):
-            self._found.update(self._btf.functions(present))
+        if present := frozenset(name for name in new - self._found.keys() if kernel.has_word(name)):
+            self._found.update(kernel.functions(present))
             self._modules += sorted({it.fd for it in self._found.values()} - {0, *self._modules})
             self.fds = (ctypes.c_int * (len(self._modules) + 1))(0, *self._modules)
 

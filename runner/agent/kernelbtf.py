@@ -22,6 +22,7 @@ from .btf import (
     ENUM64,
     FUNC,
     FWD,
+    ONE,
     PTR,
     RESTRICT,
     STRUCT,
@@ -97,6 +98,7 @@ class KernelBtf:
         self._folder = folder
         self.vmlinux = _vmlinux(libbpf, folder)
         self._fds = libbpf.kernel_btf_fds()
+        self._words: tuple[frozenset[bytes], ...] = ()
 
     def kfuncs(self, names: frozenset[str]) -> dict[str, Kfunc]:
         """Every function that its BTF calls a kfunc, and those of `names` that are functions of any kind.
@@ -118,13 +120,40 @@ class KernelBtf:
         """As `kfuncs`, without prototypes and layouts."""
         return self._functions(names)[0]
 
-    def words(self) -> frozenset[bytes]:
-        """All strings, of modules too: what is not among them is no function."""
-        found = [self.vmlinux.strings()]
-        for module in self._fds.keys() - {VMLINUX}:
+    def has_word(self, name: str) -> bool:
+        """Is it among all strings, of modules too? What is not is no function."""
+        if not self._words:
+            texts = (self._sections(module)[1] for module in self._fds.keys() - {VMLINUX})
+            self._words = self.vmlinux.strings(), frozenset(word for text in texts for word in text.split(b"\0"))
+        return any(name.encode() in words for words in self._words)
+
+    def structure(self, name: str) -> tuple[Btf, int] | None:
+        """A structure of this name, and whose: of vmlinux, else of the first module that has one."""
+        word = name.encode()
+        for module in (VMLINUX, *sorted(self._fds.keys() - {VMLINUX})):
+            if module == VMLINUX:
+                btf = self.vmlinux
+            elif self._names(module, word):
+                btf = Btf.of_file(self._libbpf, os.path.join(self._folder, module), self.vmlinux)
+            else:
+                continue
+            if found := btf.find(name, STRUCT):
+                return btf, found
+        return None
+
+    def _names(self, module: str, word: bytes) -> bool:
+        """May it have a type of this name? Most have not, and are not parsed."""
+        types, strings = self._sections(module)
+        heads = [ONE.pack(at) for at in self.vmlinux.offsets(word.decode())]
+        return b"\0" + word + b"\0" in strings or any(head in types for head in heads)
+
+    def _sections(self, module: str) -> tuple[bytes, bytes]:
+        """Its types and strings: none where they cannot be had."""
+        try:
             with open(os.path.join(self._folder, module), "rb") as file:
-                found.append(sections(file.read())[1].split(b"\0"))
-        return frozenset().union(*found)
+                return sections(file.read())
+        except (OSError, BtfError):
+            return b"", b""
 
     def _functions(self, names: frozenset[str]) -> tuple[dict[str, Kfunc], list[tuple[Btf, dict[str, Kfunc]]]]:
         """By name, and by the BTF that has them."""

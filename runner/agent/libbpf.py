@@ -89,6 +89,20 @@ class LoadOpts(ctypes.Structure):
     )
 
 
+class OpenOpts(ctypes.Structure):
+    """struct bpf_object_open_opts"""
+
+    _fields_ = (
+        ("sz", c_size_t),
+        ("object_name", c_char_p),
+        ("relaxed_maps", c_bool),
+        ("pin_root_path", c_char_p),
+        ("unused", c_uint32),
+        ("kconfig", c_char_p),
+        ("btf_custom_path", c_char_p),
+    )
+
+
 class TestRunOpts(ctypes.Structure):
     """struct bpf_test_run_opts."""
 

@@ -17,8 +17,9 @@ from sys import byteorder
 
 from . import NoAnswer
 from .btf import Btf, BtfError, Slot
-from .externs import POISON, Externs, names_in
-from .libbpf import PREPARE_LOAD, RETURN, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, instruction
+from .corebtf import CoreBtf
+from .externs import POISON, TYPES, Externs, names_in
+from .libbpf import PREPARE_LOAD, RETURN, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, OpenOpts, instruction
 from .progtypes import PROG_TYPES, ProgType
 from .values import Numbers, Section, store
 
@@ -105,7 +106,7 @@ class Loader:
         self._folder = folder
         self._objects: dict[tuple[str, tuple[tuple[str, int], ...]], Object] = {}
         self._taken: dict[str, Relocated] = {}
-        self._externs = Externs(libbpf)
+        self._externs, self._core = Externs(libbpf), CoreBtf(folder)
         self._functions: list[Kfunc | None] = []  # of the object that is opened
         self._prepare = PREPARE_LOAD(self._on_prepare)  # must outlive every load
         for section, flags in _SECTIONS:
@@ -136,11 +137,13 @@ class Loader:
         libbpf, path = self._libbpf, os.path.join(self._folder, f"{name}.bpf.o")
         if not os.path.exists(path):
             raise NoAnswer(f"{name}.bpf.o was not compiled: bpf/{name}.bpf.c needs a newer clang than there was")
-        libbpf.take_words()
-        handle = ctypes.c_void_p(libbpf.c.bpf_object__open_file(path.encode(), None))
-        if not handle:
-            raise libbpf.error(f"opening {name}.bpf.o")
-        opened = Object(libbpf, handle, path)
+        opened = self._opened(path, None)
+        if types := names_in(opened.btf, TYPES):
+            libbpf.c.bpf_object__close(opened.handle)
+            self._core.add(self._externs.kernel(), types)
+            opts = OpenOpts(sz=ctypes.sizeof(OpenOpts), btf_custom_path=self._core.path.encode())
+            opened = self._opened(path, ctypes.pointer(opts))
+        handle = opened.handle
         opened.set_tagged_maps()
         self._taken, self._functions = {}, self._externs.of(opened.btf)
         if libbpf.c.bpf_object__load(handle) < 0:
@@ -148,13 +151,20 @@ class Loader:
         opened.ready(self._taken)
         return opened
 
+    def _opened(self, path: str, opts: ctypes._Pointer[OpenOpts] | None) -> Object:
+        self._libbpf.take_words()
+        handle = ctypes.c_void_p(self._libbpf.c.bpf_object__open_file(path.encode(), opts))
+        if not handle:
+            raise self._libbpf.error(f"opening {os.path.basename(path)}")
+        return Object(self._libbpf, handle, path)
+
 
 class Object:
     """An object whose maps are in the kernel and whose programs are relocated."""
 
     def __init__(self, libbpf: Libbpf, handle: ctypes.c_void_p, path: str) -> None:
         self._libbpf = libbpf
-        self._handle = handle
+        self.handle = handle
         self._path, self._name = path, os.path.basename(path)
         self.btf = Btf(libbpf, ctypes.c_void_p(libbpf.c.bpf_object__btf(handle)))
         self._variables = {
@@ -181,7 +191,7 @@ class Object:
         return self._slots[path]
 
     def _map(self, section: str) -> ctypes.c_void_p:
-        return ctypes.c_void_p(self._libbpf.c.bpf_object__find_map_by_name(self._handle, section.encode()))
+        return ctypes.c_void_p(self._libbpf.c.bpf_object__find_map_by_name(self.handle, section.encode()))
 
     def _initial(self, section: str) -> tuple[int, int]:
         """Address and size of a section's first contents."""
@@ -200,7 +210,7 @@ class Object:
             store(content, path, slot, constants[path])
         handle = self._map(_RODATA)
         old, new = self._libbpf.c.bpf_map__fd(handle), self._constant_map(handle, bytes(content))
-        other = Object(self._libbpf, self._handle, self._path)
+        other = Object(self._libbpf, self.handle, self._path)
         other.words, other._sections = self.words, self._sections
         other._programs = {name: made.with_map(old, new) for name, made in self._programs.items()}
         if all(made.insns == self._programs[name].insns for name, made in other._programs.items()):
@@ -219,7 +229,7 @@ class Object:
     def set_tagged_maps(self) -> None:
         """Make the maps called tagged_TAG."""
         c, found = self._libbpf.c, ctypes.c_void_p(None)
-        while (found := ctypes.c_void_p(c.bpf_object__next_map(self._handle, found))).value:
+        while (found := ctypes.c_void_p(c.bpf_object__next_map(self.handle, found))).value:
             name = c.bpf_map__name(found).decode()
             if name.startswith(PREFIX):
                 fd, words = tagged_map(self._libbpf, name.removeprefix(PREFIX))

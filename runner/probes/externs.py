@@ -6,6 +6,9 @@
 For each object libbpf parses all BTF of the kernel, and then looks through all of it for each function. The agent has
 parsed it already, and looks once for the functions of all objects.
 
+The same is done for the layout of structures (CO-RE): libbpf gets BTF of those alone that an object has relocations
+for. Their names are those of the members of `struct kernel_types`.
+
 A call of the Nth function becomes a call of the helper MARK + N, which no kernel has, and its address that number. The
 object's BTF gets `struct kfuncs`, whose members are named like the functions. ELF64; Documentation/bpf/btf.rst.
 """
@@ -13,12 +16,12 @@ object's BTF gets `struct kfuncs`, whose members are named like the functions. E
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 MARK = 0x6B660000  # as runner/agent/externs.py has it
-STRUCT_NAME = b"kfuncs"
+FUNCTIONS, TYPES = b"kfuncs", b"kernel_types"  # structures whose members' names are meant
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_NOBITS, _SHT_REL, _SHF_EXECINSTR, _STB_WEAK = 1, 2, 8, 9, 4, 2
 _INT, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _ENUM64 = (
     1, 3, 4, 5, 6, 12, 13, 14, 15, 17, 19,
@@ -26,7 +29,8 @@ _INT, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_
 _BEHIND = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}  # bytes that follow a type's record
 _EACH = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}  # for each of its members
 _GLOBAL = 1  # BTF_FUNC_GLOBAL
-_CALL, _TYPE_ID_LOCAL = 0x85, 6  # BPF_CORE_TYPE_ID_LOCAL
+_CALL, _CORE_SIZE_AT = 0x85, 28  # struct btf_ext_header: core_relo_len
+_FIELDS, _TYPE_ID_LOCAL, _TYPE_EXISTS, _TYPE_SIZE = range(6), 6, 8, 9  # of enum bpf_core_relo_kind
 
 
 class Section(NamedTuple):
@@ -99,68 +103,106 @@ def taken_out(raw: bytes) -> bytes:
     elf = Elf.of(raw)
     if b".BTF" not in elf.names:
         return raw
-    btf, names = _without_functions(bytes(elf.content(b".BTF")), elf.order, {name for _, name, _ in elf.weak()})
-    if names:
-        elf.content(b".BTF")[:] = btf
-        _mark(elf, {name: number for number, name in enumerate(names)})
-    _drop_local_ids(elf)
+    btf = _Btf.of(bytes(elf.content(b".BTF")), elf.order)
+    names = btf.without_functions({name for _, name, _ in elf.weak()})
+    _mark(elf, {name: number for number, name in enumerate(names)})
+    wanted = {kind: {btf.root(it) for it in roots} for kind, roots in _core_relocations(elf).items()}
+    if wanted.keys() == {_TYPE_ID_LOCAL}:  # clang has put the ids of the object's own types in already
+        struct.pack_into(f"{elf.order}I", elf.content(b".BTF.ext"), _CORE_SIZE_AT, 0)
+    elif wanted and all(kind in (*_FIELDS, _TYPE_ID_LOCAL, _TYPE_EXISTS, _TYPE_SIZE) for kind in wanted):
+        roots = sorted(set[bytes]().union(*(roots for kind, roots in wanted.items() if kind != _TYPE_ID_LOCAL)))
+        if all(roots) and btf.named(TYPES) is None:
+            btf.append_structure(TYPES, roots)
+    elf.content(b".BTF")[:] = btf.packed()
     return elf.packed()
 
 
-def _types(btf: bytes, order: str, at: int, end: int) -> Iterator[tuple[int, int, int, int, int]]:
-    """Place, end, name, info and type of each record."""
-    while at < end:
-        name, info, kind_type = struct.unpack_from(f"{order}III", btf, at)
-        kind = info >> 24 & 31
-        behind = at + 12 + _BEHIND.get(kind, 0) + _EACH.get(kind, 0) * (info & 0xFFFF)
-        yield at, behind, name, info, kind_type
-        at = behind
+@dataclass
+class _Btf:
+    """BTF, taken apart. The ids of types stay what they are."""
 
+    order: str
+    head: bytes
+    types: list[bytearray]
+    strings: bytes
 
-def _without_functions(btf: bytes, order: str, weak: Collection[bytes]) -> tuple[bytes, list[bytes]]:
-    """BTF without those functions in .ksyms that are weak, and their names, sorted."""
-    head_len, types_at, types_len, strings_at, strings_len = struct.unpack_from(f"{order}IIIII", btf, 4)
-    strings = btf[head_len + strings_at : head_len + strings_at + strings_len]
-    start = head_len + types_at
-    records = [*_types(btf, order, start, start + types_len)]
+    @classmethod
+    def of(cls, raw: bytes, order: str) -> _Btf:
+        head_len, types_at, types_len, strings_at, strings_len = struct.unpack_from(f"{order}IIIII", raw, 4)
+        start, types = head_len + types_at, []
+        end = start + types_len
+        while start < end:
+            _, info, _ = struct.unpack_from(f"{order}III", raw, start)
+            kind = info >> 24 & 31
+            behind = start + 12 + _BEHIND.get(kind, 0) + _EACH.get(kind, 0) * (info & 0xFFFF)
+            types.append(bytearray(raw[start:behind]))
+            start = behind
+        at = head_len + strings_at
+        return cls(order, raw[:head_len], types, raw[at : at + strings_len])
 
-    def string(at: int) -> bytes:
-        return strings[at : strings.index(b"\0", at)]
+    def packed(self) -> bytes:
+        head, types = bytearray(self.head), b"".join(self.types)
+        struct.pack_into(f"{self.order}IIII", head, 8, 0, len(types), len(types), len(self.strings))
+        return bytes(head) + types + self.strings
 
-    ksyms = next((it for it in records if it[3] >> 24 & 31 == _DATASEC and string(it[2]) == b".ksyms"), None)
-    if ksyms is None:
-        return btf, []
-    rows = [struct.unpack_from(f"{order}III", btf, at) for at in range(ksyms[0] + 12, ksyms[1], 12)]
-    named = {row[0]: string(records[row[0] - 1][2]) for row in rows if records[row[0] - 1][3] >> 24 & 31 == _FUNC}
-    taken = sorted((name, type_id) for type_id, name in named.items() if name in weak)
-    if not taken:
-        return btf, []
-    left = [row for row in rows if named.get(row[0]) not in weak]
-    number = next(i for i, it in enumerate(records, 1) if it[3] >> 24 & 31 == _INT)
-    (size,) = struct.unpack_from(f"{order}I", btf, records[number - 1][0] + 8)
-    edited = [bytearray(btf[at:end]) for at, end, *_ in records]
-    for _, type_id in taken:
-        record = records[type_id - 1]
-        struct.pack_into(f"{order}I", edited[type_id - 1], 4, record[3] & ~0xFFFF | _GLOBAL)
-        proto = edited[record[4] - 1]
-        for at in range(12, len(proto), 8):  # the kernel wants names of parameters, but for the end of `...`
-            name, of_type = struct.unpack_from(f"{order}II", proto, at)
-            if of_type and not name:
-                struct.pack_into(f"{order}I", proto, at, strings_len)
-    members = [(records[type_id - 1][2], number, 0) for _, type_id in taken]
-    ours = struct.pack(f"{order}III", strings_len, _STRUCT << 24 | len(members), size)
-    ours += b"".join(struct.pack(f"{order}III", *it) for it in members)
-    at = next(i for i, it in enumerate(records) if it is ksyms)
-    if left:
-        edited[at] = bytearray(struct.pack(f"{order}III", ksyms[2], _DATASEC << 24 | len(left), ksyms[4]))
-        edited[at] += b"".join(struct.pack(f"{order}III", *row) for row in left)
-        edited.append(bytearray(ours))
-    else:
-        edited[at] = bytearray(ours)  # ids stay what they are
-    types, strings = b"".join(edited), strings + STRUCT_NAME + b"\0"
-    head = bytearray(btf[:head_len])
-    struct.pack_into(f"{order}IIII", head, 8, 0, len(types), len(types), len(strings))
-    return bytes(head) + types + strings, [name for name, _ in taken]
+    def record(self, type_id: int) -> tuple[bytes, int, int]:
+        """Name, kind, size or type."""
+        name, info, size_or_type = struct.unpack_from(f"{self.order}III", self.types[type_id - 1])
+        return self.string(name), info >> 24 & 31, size_or_type
+
+    def string(self, at: int) -> bytes:
+        return self.strings[at : self.strings.index(b"\0", at)]
+
+    def add_string(self, text: bytes) -> int:
+        self.strings += text + b"\0"
+        return len(self.strings) - len(text) - 1
+
+    def named(self, name: bytes) -> int | None:
+        return next((i for i in range(1, len(self.types) + 1) if self.record(i)[0] == name), None)
+
+    def root(self, type_id: int) -> bytes:
+        """The name that a structure has in the kernel; empty when it is none, or has no name."""
+        name, kind, _ = self.record(type_id)
+        return name.partition(b"___")[0] if kind == _STRUCT else b""
+
+    def rows(self, type_id: int, form: str) -> list[tuple[int, ...]]:
+        return [*struct.iter_unpack(f"{self.order}{form}", self.types[type_id - 1][12:])]
+
+    def write(self, type_id: int, head: tuple[int, int, int], rows: Iterable[tuple[int, ...]]) -> None:
+        packed = [struct.pack(f"{self.order}{len(row)}I", *row) for row in (head, *rows)]
+        self.types[type_id - 1 : type_id] = [bytearray(b"".join(packed))]
+
+    def append_structure(self, name: bytes, members: Iterable[bytes]) -> None:
+        """All of its members are the same integer: only their names count."""
+        number = next(i for i in range(1, len(self.types) + 1) if self.record(i)[1] == _INT)
+        rows = [(self.add_string(member), number, 0) for member in members]
+        head = self.add_string(name), _STRUCT << 24 | len(rows), self.record(number)[2]
+        self.write(len(self.types) + 1, head, rows)
+
+    def without_functions(self, weak: Collection[bytes]) -> list[bytes]:
+        """Take those that are `weak` out of .ksyms. Their names, sorted."""
+        ksyms = self.named(b".ksyms")
+        if ksyms is None:
+            return []
+        rows = self.rows(ksyms, "III")
+        functions = {row[0]: self.record(row[0])[0] for row in rows if self.record(row[0])[1] == _FUNC}
+        taken = {type_id: name for type_id, name in functions.items() if name in weak}
+        if not taken:
+            return []
+        for type_id in taken:
+            name, _, proto = struct.unpack_from(f"{self.order}III", self.types[type_id - 1])
+            self.write(type_id, (name, _FUNC << 24 | _GLOBAL, proto), ())
+            # the kernel wants names of parameters, but not of the end of `...`
+            head = struct.unpack_from(f"{self.order}III", self.types[proto - 1])
+            named = [(name or (self.add_string(b"p") if to else 0), to) for name, to in self.rows(proto, "II")]
+            self.write(proto, head, named)
+        name, _, size = struct.unpack_from(f"{self.order}III", self.types[ksyms - 1])
+        left = [row for row in rows if row[0] not in taken]
+        head = (name, _DATASEC << 24 | len(left), size) if left else (0, _STRUCT << 24, 0)
+        self.write(ksyms, head, left)
+        names = sorted(taken.values())
+        self.append_structure(FUNCTIONS, names)
+        return names
 
 
 def _mark(elf: Elf, numbers: dict[bytes, int]) -> None:
@@ -191,20 +233,18 @@ def _marked(elf: Elf, relocations: bytearray, code: bytearray, found: dict[int, 
     return left
 
 
-def _drop_local_ids(elf: Elf) -> None:
-    """Relocations by the ids of the object's own types, where there are no others: clang has put these in already."""
-    if b".BTF.ext" not in elf.names:
-        return
-    ext = elf.content(b".BTF.ext")
-    (head_len,) = struct.unpack_from(f"{elf.order}I", ext, 4)
-    if head_len < 32:
-        return
-    offset, size = struct.unpack_from(f"{elf.order}II", ext, 24)
+def _core_relocations(elf: Elf) -> dict[int, set[int]]:
+    """The types of an object's relocations by the kernel's BTF, by the kind of relocation."""
+    found: dict[int, set[int]] = {}
+    ext = bytes(elf.content(b".BTF.ext")) if b".BTF.ext" in elf.names else b""
+    (head_len,) = struct.unpack_from(f"{elf.order}I", ext, 4) if ext else (0,)
+    if head_len < _CORE_SIZE_AT + 4:
+        return found
+    offset, size = struct.unpack_from(f"{elf.order}II", ext, _CORE_SIZE_AT - 4)
     at, end = head_len + offset + 4, head_len + offset + size
-    kinds = set()
     while size and at < end:
         _, count = struct.unpack_from(f"{elf.order}II", ext, at)
-        kinds |= {struct.unpack_from(f"{elf.order}I", ext, at + 8 + 16 * i + 12)[0] for i in range(count)}
+        for _, type_id, _, kind in struct.iter_unpack(f"{elf.order}IIII", ext[at + 8 : at + 8 + 16 * count]):
+            found.setdefault(kind, set()).add(type_id)
         at += 8 + 16 * count
-    if kinds <= {_TYPE_ID_LOCAL}:
-        struct.pack_into(f"{elf.order}I", ext, 28, 0)
+    return found

@@ -11,8 +11,9 @@ from typing import Literal
 
 import pytest
 
-from runner.agent.btf import FUNC, Btf
-from runner.agent.externs import POISON, Externs, alike, names_in
+from runner.agent.btf import FUNC, STRUCT, Btf
+from runner.agent.corebtf import CoreBtf
+from runner.agent.externs import POISON, TYPES, Externs, alike, names_in
 from runner.agent.kernelbtf import Kfunc
 from runner.agent.libbpf import Libbpf, instruction
 from runner.model.deadline import Deadline
@@ -36,6 +37,16 @@ extern int counted(enum three *, long) WEAK;
 extern void nothing(struct one *, long) WEAK;
 extern int must_be(void) KSYM;
 extern const int variable WEAK;
+struct inner { int a; union { long b; struct { short c, d; }; }; };
+struct outer {
+	struct outer *next;
+	const named list[3];
+	struct inner inner;
+	enum three three;
+	int (*call)(struct two *);
+	unsigned bits : 3;
+} __attribute__((preserve_access_index));
+struct outer___old { int three; } __attribute__((preserve_access_index));
 int sum = 0;
 __attribute__((section("tc"))) int tc_program(void *context)
 {
@@ -45,6 +56,7 @@ __attribute__((section("tc"))) int tc_program(void *context)
 		sum += second(&one) + first(&one, 1);
 	sum += same(&one, 1) + other_struct(0, 1) + fewer(&one) + number(1, 1) + counted(0, 1) + must_be() + variable;
 	nothing(&one, 1);
+	sum += ((struct outer *)context)->inner.d + ((struct outer___old *)context)->three;
 	return 0;
 }
 """
@@ -126,3 +138,31 @@ def test_what_is_there_is_put_in(folder: Path) -> None:
         instruction(LOAD, 3, 3, 0, 12), instruction(BEHIND, 0, 0, 0, 9),
     ])  # fmt: skip
     assert externs.settled(calls[0], functions) == (instruction(CALL, 0, 2, 0, 11), False)
+
+
+class Kernel:
+    """What has the structures of the object."""
+
+    def __init__(self, btf: Btf) -> None:
+        self._btf = btf
+
+    def structure(self, name: str) -> tuple[Btf, int] | None:
+        found = self._btf.find(name, STRUCT)
+        return (self._btf, found) if found else None
+
+
+def test_structures_are_copied_for_relocations(folder: Path, tmp_path: Path) -> None:
+    btf = btf_of(folder, "little.bpf.o")
+    assert names_in(btf, TYPES) == ["outer"], "by the name that the kernel has"
+    made = CoreBtf(str(tmp_path))
+    for _ in range(2):
+        made.add(Kernel(btf), ["outer", "nowhere"])  # type: ignore[arg-type]
+    copy = Btf.of_file(Libbpf(), made.path)
+    for path in (["inner", "d"], ["list", "2", "a"], ["three"]):
+        offsets = [it.slot(0, it.find("outer", STRUCT) or 0, path).offset for it in (btf, copy)]
+        assert offsets[0] == offsets[1]
+    assert [*copy.members(copy.find("outer", STRUCT) or 0)][-1][2:] == [*btf.members(btf.find("outer", STRUCT) or 0)][
+        -1
+    ][2:]
+    assert copy.find("inner", STRUCT)
+    assert copy.find("two", STRUCT) is None, "what is only pointed to is left out"
