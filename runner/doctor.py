@@ -169,7 +169,7 @@ def _namespaces(context: Context) -> Iterator[Checked]:
     done = run(["unshare", "--user", "--map-root-user", "true"], deadline=context.deadline, check=False)
     allowed = done.returncode == 0
     found = "allowed" if allowed else done.stderr.strip() or "not allowed"
-    todo = "allow them (sysctl kernel.unprivileged_userns_clone=1), or make the images as root"
+    todo = "allow them (sysctl kernel.unprivileged_userns_clone=1; a chroot never has them), or make the images as root"
     yield _checked("user namespaces", allowed, found, todo)
 
 
