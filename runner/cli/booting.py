@@ -132,13 +132,13 @@ class _Shown:
         self.step_s = now_s if new else self.step_s
         return new
 
-    def ahead(self, now_s: float) -> tuple[float, float] | None:
-        """The part that is done, from 0 to 1, and the seconds that are left: of its step, or of its boot."""
-        if (part := self.at.part) and part < 1:
-            return part, (now_s - self.step_s) * (1 - part) / part
+    def ahead(self, now_s: float) -> tuple[float, str] | None:
+        """The part that is done, from 0 to 1, and the time left, of its step or of its boot; None: nobody knows."""
+        if (part := self.at.part) is not None and part < 1:
+            return part, f"{time_text((now_s - self.step_s) * (1 - part) / part)} left" if part else ""
         if self.booted_s is None or not self.known_s or (ran_s := now_s - self.booted_s) >= self.known_s:
             return None
-        return ran_s / self.known_s, self.known_s - ran_s
+        return ran_s / self.known_s, f"{time_text(self.known_s - ran_s)} left"
 
 
 class Display(Sink):
@@ -181,7 +181,7 @@ class Display(Sink):
                 note, phase = Text("" if ended else plain(cell.at.note), style="dim"), Text(cell.at.phase, style="cyan")
                 row: list[RenderableType] = [" ", cell.at.cell_id, phase, f"{now - cell.since_s:4.0f} s"]
                 if ahead := cell.ahead(now):
-                    row += [ProgressBar(total=1.0, completed=ahead[0], width=16), f"{time_text(ahead[1])} left", note]
+                    row += [ProgressBar(total=1.0, completed=ahead[0], width=16), ahead[1], note]
                 else:
                     row += ["", "", note]
                 table.add_row(*row)

@@ -99,6 +99,7 @@ def test_a_download_has_a_bar_and_the_time_that_it_will_take(shown: tuple[Displa
     display.progress(Progress(cell_id=A.id, phase=Phase.PREPARING))
     clock.now += 5
     display.progress(Progress(cell_id=A.id, phase=Phase.PREPARING, note="fetching 90 MiB", part=0.0))
+    assert "left" not in drawn(display)  # nobody knows yet
     clock.now += 10
     display.progress(Progress(cell_id=A.id, phase=Phase.PREPARING, note="fetching 90 MiB", part=0.25))
     line = drawn(display).splitlines()[0]
