@@ -52,7 +52,7 @@ HALF = 2 << 20  # bytes of the beginning, and of the end, that are kept of what 
 MOST_PROCESSES = 2048
 SPARE = 64 << 20  # bytes of what is available that are left to the agent and the ssh server
 _PART = 1 << 20  # characters of a line
-_BEAT_S, _LOOK_MS, _LAST_S = 5, 200, 2
+_BEAT_S, _LOOK_MS, _LAST_S, _GONE_S = 5, 200, 2, 120
 _BEAT = b'{"event": "alive"}\n'
 _SETPIPE_SZ, _PIPE = 1031, 1 << 20  # F_SETPIPE_SZ, bytes
 _REST_S = 0.01  # so that what is printed comes in large pieces: under emulation each costs a millisecond and more
@@ -302,11 +302,7 @@ def _cgroup() -> int:
 
     Raises NoAnswer when the last command's is still there: what does not even die would disturb this one.
     """
-    for controller in (
-        "cpu",
-        "memory",
-        "pids",
-    ):  # with the first, all of its processes together weigh as one other does
+    for controller in ("memory", "pids"):
         _try_write(os.path.join(_CGROUPS, "cgroup.subtree_control"), f"+{controller}")
     try:
         os.mkdir(_CGROUP)
@@ -323,17 +319,24 @@ def _cgroup() -> int:
 
 
 def _remove() -> None:
-    """Outside of the namespaces: in them there is another /sys. What is left of the command ends."""
+    """Outside of the namespaces: in them there is another /sys. What is left of the command ends.
+
+    Under emulation thousands of processes take half a minute to go.
+    """
     _try_write(os.path.join(_CGROUP, "cgroup.kill"), "1")
-    for _ in range(600):  # what was killed takes a moment to go, and thousands of processes longer
+    beat = begun = monotonic()
+    while (now := monotonic()) < begun + _GONE_S:
         try:
             os.rmdir(_CGROUP)
         except FileNotFoundError:
             return
         except OSError:
-            select.poll().poll(50)
+            sleep(_LOOK_MS / 1000 if now - begun > 1 else 0.05)
         else:
             return
+        if now - beat > _BEAT_S:
+            beat = now
+            os.write(1, _BEAT)
 
 
 def _isolate(*, own_network: bool) -> None:
