@@ -27,7 +27,8 @@ from runner.text import plain
 
 app = typer.Typer()
 _OPTIONS = {
-    "modules": "--module", "env": "--env", "bring": "--bring", "timeout_s": "--timeout", "silence_s": "--silence"
+    "modules": "--module", "env": "--env", "bring": "--bring", "timeout_s": "--timeout", "silence_s": "--silence",
+    "command": "COMMAND",
 }  # fmt: skip
 _SPARE_S = 120  # of a cell, besides its commands: its boots
 
@@ -126,7 +127,8 @@ class Exec:
         except ValidationError as error:
             first = error.errors()[0]
             where = _OPTIONS.get(str(first["loc"][0]), "")
-            raise UserError(f"{where} {plain(str(first['input']), 100)}: {first['msg']}".strip()) from None
+            given = str(first["input"]).encode(errors="backslashreplace").decode()  # bytes that are not UTF-8, too
+            raise UserError(f"{where} {plain(given, 100)}: {first['msg']}".strip()) from None
 
     def sized(self, project: Project) -> Project:
         """The project with guests of this size and with these programs, and time for the command. Raises UserError."""

@@ -86,6 +86,7 @@ def test_the_file_of_another_checkout_is_its_project(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--", "echo", "\udcff"], r"COMMAND \udcff: Input should be a valid string"),
         ([], "which command?\n  runner exec --kernel 6.12 -- ./prog.test -v"),
         (["--", "./gone"], "./gone: no such file\n  name a program of the guest without ./, or by its whole path"),
         (["--copy", "gone", "--", "true"], "gone: cannot be read"),
