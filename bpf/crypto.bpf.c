@@ -85,47 +85,47 @@ static __always_inline struct slot *only_slot(void)
 	return bpf_map_lookup_elem(&slots, &zero);
 }
 
-SEC("syscall") int syscall_make(void *unused)
-{
-	struct bpf_crypto_ctx *made, *old;
-	struct slot *slot = only_slot();
-	__u32 size = params_size;
-	int error = 0;
-
-	if (!slot)
-		return 0;
-	old = bpf_kptr_xchg(&slot->ctx, NULL);
-	if (old)
-		bpf_crypto_ctx_release(old);
-	if (chained)
-		__builtin_memcpy(params.algo, "cbc", 3);
-	made = bpf_crypto_ctx_create(&params, size > sizeof(params) ? sizeof(params) : size, &error);
-	result.make_error = error;
-	if (!made)
-		return 0;
-	result.made = 1;
-	old = bpf_kptr_xchg(&slot->ctx, made);
-	if (old)
-		bpf_crypto_ctx_release(old);
-	return 0;
-}
-
 static __always_inline struct bpf_crypto_ctx *new_context(void)
 {
 	struct bpf_crypto_ctx *made;
+	__u32 size = params_size;
 	int error = 0;
 
-	made = bpf_crypto_ctx_create(&params, sizeof(params), &error);
+	if (chained)
+		__builtin_memcpy(params.algo, "cbc", 3);
+	made = bpf_crypto_ctx_create(&params, size > sizeof(params) ? sizeof(params) : size, &error);
 	result.make_error = error;
 	if (made)
 		result.made = 1;
 	return made;
 }
 
+static __always_inline void leave(struct slot *slot, struct bpf_crypto_ctx *ctx)
+{
+	struct bpf_crypto_ctx *old = bpf_kptr_xchg(&slot->ctx, ctx);
+
+	if (old)
+		bpf_crypto_ctx_release(old);
+}
+
+SEC("syscall") int syscall_make(void *unused)
+{
+	struct slot *slot = only_slot();
+	struct bpf_crypto_ctx *made;
+
+	if (!slot)
+		return 0;
+	leave(slot, NULL);
+	made = new_context();
+	if (made)
+		leave(slot, made);
+	return 0;
+}
+
 /* The reference that is left in the map is the second one. */
 SEC("syscall") int syscall_share(void *unused)
 {
-	struct bpf_crypto_ctx *made, *acquired, *old;
+	struct bpf_crypto_ctx *made, *acquired;
 	struct slot *slot = only_slot();
 
 	if (!slot)
@@ -141,9 +141,7 @@ SEC("syscall") int syscall_share(void *unused)
 	result.acquired = 1;
 	result.is_same = (__u64)acquired == (__u64)made;
 	bpf_crypto_ctx_release(made);
-	old = bpf_kptr_xchg(&slot->ctx, acquired);
-	if (old)
-		bpf_crypto_ctx_release(old);
+	leave(slot, acquired);
 	return 0;
 }
 
