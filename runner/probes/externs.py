@@ -33,7 +33,7 @@ _CALL, _CORE_SIZE_AT = 0x85, 28  # struct btf_ext_header: core_relo_len
 _FIELDS, _TYPE_ID_LOCAL, _TYPE_EXISTS, _TYPE_SIZE = range(6), 6, 8, 9  # of enum bpf_core_relo_kind
 
 
-class Section(NamedTuple):
+class ElfSection(NamedTuple):
     """Elf64_Shdr"""
 
     name: int
@@ -54,7 +54,7 @@ class Elf:
 
     head: bytearray
     order: str
-    sections: list[Section]
+    sections: list[ElfSection]
     contents: list[bytearray]
     names: list[bytes]
 
@@ -63,7 +63,7 @@ class Elf:
         order = "<" if raw[5] == 1 else ">"
         (at,) = struct.unpack_from(f"{order}Q", raw, 0x28)
         count, names_at = struct.unpack_from(f"{order}HH", raw, 0x3C)
-        sections = [Section(*struct.unpack_from(f"{order}IIQQQQIIQQ", raw, at + 64 * i)) for i in range(count)]
+        sections = [ElfSection(*struct.unpack_from(f"{order}IIQQQQIIQQ", raw, at + 64 * i)) for i in range(count)]
         contents = [
             bytearray(b"" if it.type == _SHT_NOBITS else raw[it.offset : it.offset + it.size]) for it in sections
         ]
@@ -88,7 +88,7 @@ class Elf:
         for it, content, name in zip(self.sections, self.contents, self.names, strict=True):
             body += bytes(-len(body) % 8)
             if name.startswith((b".debug_", b".rel.debug_", b".rel.BTF")):
-                heads.append(Section(it.name, 0, *[0] * 8))
+                heads.append(ElfSection(it.name, 0, *[0] * 8))
                 continue
             size = it.size if it.type == _SHT_NOBITS else len(content)
             heads.append(it._replace(offset=len(body), size=size))

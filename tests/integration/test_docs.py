@@ -187,7 +187,8 @@ def test_every_command_has_a_row_and_every_row_a_command() -> None:
 
 def test_the_commands_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     number = Counter(
-        "by other tests" if where.startswith("tests/") else where for where in (how(command) for _, command in EVERY)
+        "as another test runs its like" if where.startswith("tests/") else where
+        for where in (how(command) for _, command in EVERY)
     )
     with capsys.disabled():
         counts = ", ".join(f"{count} {where}" for where, count in number.most_common())
