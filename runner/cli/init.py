@@ -26,7 +26,7 @@ from runner.probes.files import BUILTIN, folders
 from runner.probes.objects.written import ObjectEntry
 from runner.project import DEFAULT_MATRIX, Project
 from runner.store import write_atomically
-from runner.text import nearest, plain
+from runner.text import counted, nearest, plain
 
 app = typer.Typer()
 
@@ -87,7 +87,10 @@ def init(
     _write(files, force=force)
     Project.at(DEFAULT_MATRIX).matrix.cells(lock)  # what was written is what will be read
     said = [f"written: {path}" for path in files]
-    said += [f"{len(cells)} cells; next: runner matrix run", "Commit these files, and add /reports/ to .gitignore."]
+    said += [
+        f"{counted(len(cells), 'cell')}; next: runner matrix run",
+        "Commit these files, and add /reports/ to .gitignore.",
+    ]
     return Shown("\n".join(said), {"written": [str(path) for path in files], "cells": [cell.id for cell in cells]})
 
 
