@@ -205,14 +205,31 @@ def _carries(pid: int, mark: str) -> bool:
 
 def is_stopped(supervisor: int) -> bool:
     """Is a process below `supervisor` stopped?"""
+    return any(state in _STOPPED for _, state in _below(supervisor))
+
+
+def starved_s(supervisor: int) -> float:
+    """For how long the thread below `supervisor` that waited most was ready to run and had no processor, in seconds.
+
+    0 where the kernel does not count it. Documentation/scheduler/sched-stats.rst: the second of three numbers.
+    """
+    waited_ns = [0]
+    for pid, _ in _below(supervisor):
+        for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # it ended meanwhile
+                waited_ns.append(int(path.read_text().split()[1]))
+    return max(waited_ns) / 1e9
+
+
+def _below(supervisor: int) -> Iterator[tuple[int, str]]:
+    """Each process below `supervisor`, and itself: its id and state."""
     processes = _processes()
-
-    def below(pid: int) -> bool:
-        while pid in processes and pid != supervisor:
-            pid = processes[pid][1]
-        return pid == supervisor
-
-    return any(state in _STOPPED and below(pid) for pid, (state, _) in processes.items())
+    for pid, (state, _) in processes.items():
+        above = pid
+        while above in processes and above != supervisor:
+            above = processes[above][1]
+        if above == supervisor:
+            yield pid, state
 
 
 def _processes() -> dict[int, tuple[str, int]]:

@@ -17,10 +17,13 @@ from runner.guest.interface import Guest
 from runner.guest.ssh import ConnectionLost, ConnectionSilent
 from runner.model import Splat
 from runner.model.deadline import Deadline
-from runner.process import is_stopped
+from runner.process import is_stopped, starved_s
 
 _LAST_WORDS_S = 1.5  # from the break of the ssh connection to the end of the panic's text
 _STOPPED_HINT = "something sent it SIGSTOP; it was ended"
+_STARVED_HINT = "this host is overloaded: fewer concurrent guests (-n)"
+_SLOW_HINT = "it boots slowly: raise boot_s (limits in matrix.yaml), or run fewer concurrent guests (-n)"
+_STARVED, _SILENT = 0.25, 0.5  # parts of the time that a boot was given
 _KILLED_HINT = "killed by `kill -9`, or by this host's out-of-memory killer? `dmesg` of the host shows the latter"
 
 
@@ -62,18 +65,29 @@ def explain_end(guest_log: Console, status: int) -> NoReturn:
 
 
 def explain_silence(guest_log: Console, supervisor: int, deadline: Deadline) -> NoReturn:
-    text = guest_log.text
+    """The guest did not boot in its time: raise what that means.
+
+    A kernel hangs when its guest had the processor and its console says so, or has long been silent.
+    """
+    text, silent_s = guest_log.text, guest_log.silent_s
+    tail, what = console.tail(text), f"no answer over ssh within {deadline.what}"
     if is_stopped(supervisor):
         raise GuestLost(f"qemu was stopped, and did not resume within {deadline.what}", hint=_STOPPED_HINT)
-    if console.kernel_started(text):
-        stuck = _trouble(guest_log.splats)
-        why = f": {_meaning(stuck)}" if stuck else ""
-        what = f"no answer over ssh within {deadline.what}{why}"
-        raise BootError(what, console_tail=console.tail(text), hint=_hint(stuck))
-    raise InfraError(
-        f"the console stayed empty for {deadline.what}",
-        hint="qemu or its firmware hangs, or this host is overloaded: lower -n, or raise boot_s",
-    )
+    if not console.kernel_started(text):
+        raise InfraError(
+            f"the console stayed empty for {deadline.what}",
+            hint="qemu or its firmware hangs, or this host is overloaded: lower -n, or raise boot_s",
+        )
+    waited_s = starved_s(supervisor)
+    if waited_s > _STARVED * guest_log.age_s:
+        why = f"qemu waited {waited_s:.0f} s of them for a processor"
+        raise GuestLost(f"{what}: {why}", hint=_STARVED_HINT, console_tail=tail)
+    if stuck := _trouble(guest_log.splats):
+        raise BootError(f"{what}: {_meaning(stuck)}", console_tail=tail, hint=_hint(stuck))
+    if silent_s < _SILENT * guest_log.age_s:
+        why = f"its console still showed something {silent_s:.0f} s ago"
+        raise GuestLost(f"{what}: {why}", hint=_SLOW_HINT, console_tail=tail)
+    raise BootError(f"{what}; its console has been silent for {silent_s:.0f} s", console_tail=tail)
 
 
 def _trouble(found: Iterable[Splat]) -> Splat | None:

@@ -85,6 +85,7 @@ class Console:
         self._path = path
         self._lock = threading.Lock()
         self._content = bytearray()
+        self._began_s = self._heard_s = time.monotonic()
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         self.parser = ConsoleParser()
         self._fault: InfraError | None = None
@@ -149,6 +150,7 @@ class Console:
                 return b""
             kept = chunk if len(chunk) <= room else chunk[:room] + _CUT
             self._content += kept
+            self._heard_s = time.monotonic()
             self.parser.feed(self._decode(kept))
         return kept
 
@@ -156,6 +158,16 @@ class Console:
         """Raises InfraError when the log could not be written: what a guest says without one cannot be looked into."""
         if self._fault:
             raise self._fault
+
+    @property
+    def age_s(self) -> float:
+        """Since its guest was started."""
+        return time.monotonic() - self._began_s
+
+    @property
+    def silent_s(self) -> float:
+        """Since the guest last printed something; since its start where it never did."""
+        return time.monotonic() - self._heard_s
 
     @property
     def text(self) -> str:

@@ -154,6 +154,8 @@ def open_guest(
             try:
                 guest = _warm(order, order.warm, stack, deadline, boots)
             except (_NoSnapshotError, InfraError) as error:
+                if isinstance(error, InfraError) and deadline.expired:
+                    raise
                 stack.close()
                 order.warm.tell(str(error).partition("\n")[0])
         if guest is None:

@@ -85,6 +85,22 @@ def kill_supervisor_and_hang() -> None:
     hang()
 
 
+def starve() -> None:
+    """Many want the one processor that there is."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    for _ in range(6):
+        if os.fork() == 0:
+            break
+    while True:
+        pass
+
+
+def boot_slowly() -> None:
+    while True:
+        say("[    1.000000] a driver\n")
+        time.sleep(0.1)
+
+
 def chatter() -> None:
     """As a kernel that logs everything: half a MiB, in many pieces."""
     for number in range(512):
@@ -102,6 +118,8 @@ WHILE_BOOTING: dict[str, Callable[[], None]] = {
     "stalls-at-boot-and-goes-on": lambda: say(TROUBLE["stall"]),
     "garbage-on-the-console": lambda: say(GARBAGE),
     "supervisor-killed-at-boot": kill_supervisor_and_hang,
+    "starved-at-boot": starve,
+    "boots-slowly": boot_slowly,
     "chatters-at-boot": chatter,
 }
 IN_A_PROBE: dict[str, Callable[[], None]] = {

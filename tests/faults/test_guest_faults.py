@@ -75,6 +75,8 @@ FAULTS = (
     Fault("powers-off-at-boot", DEAD, "the guest powered off while booting", "", ALL, boots=False),
     Fault("killed-at-boot", LOST, "qemu ended while the kernel booted", "out-of-memory killer", ALL, boots=False),
     Fault("stopped-at-boot", LOST, "qemu was stopped", "SIGSTOP", ALL, boots=False),
+    Fault("starved-at-boot", LOST, "for a processor", "-n", ALL, boots=False),
+    Fault("boots-slowly", LOST, "its console still showed something 0 s ago", "raise boot_s", ALL, boots=False),
     Fault("accepts-and-says-nothing", DEAD, "no answer over ssh within boot_s", "", ALL, boots=False),
     Fault("greets-and-says-nothing", LOST, "ssh handshake", "", ALL, boots=False),
     Fault("stalls-at-boot-and-goes-on", RAN, ""),
@@ -127,7 +129,7 @@ def run(fault: Fault, tmp_path: Path, *, folder: Path | None = None) -> CellResu
     def fake(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str) -> list[str]:
         return [sys.executable, str(FAKE), fault.scenario, str(port), str(keys)]
 
-    limits = Limits(boot_s=60 if fault.boots else 2, probe_s=3 if fault.silent else 60, cell_s=fault.cell_s)
+    limits = Limits(boot_s=60 if fault.boots else 3, probe_s=3 if fault.silent else 60, cell_s=fault.cell_s)
     # nothing is known of a fake kernel, and it needs no root
     machine = fakes.FakeMachine(
         scratch=tmp_path / "scratch",

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,14 +72,10 @@ def disturb(
     inside: str = "",
     outside: Callable[[], None] | None = None,
     memory_mib: int = 1024,
+    limits: Limits = LIMITS,
 ) -> tuple[CellResult, dict[Verdict, list[str]]]:
     """Run one cell. While it is asked for the first time, `inside` runs in its guest, or `outside` on this host."""
-    found = OneCell.of(project.root, "kernel=6.12,arch=x86_64")
-    cell = replace(
-        found,
-        cell=found.cell.model_copy(update={"limits": LIMITS, "guest": GuestSize(memory_mib=memory_mib)}),
-    )
-    boots = 0
+    cell, boots = one_cell(project, limits, memory_mib), 0
 
     def tell(phase: Phase, note: str) -> None:
         nonlocal boots
@@ -97,6 +95,12 @@ def disturb(
     assert Verdict.BROKEN not in said
     assert "" not in said.get(Verdict.NO_ANSWER, [])
     return result, said
+
+
+def one_cell(project: Project, limits: Limits, memory_mib: int = 1024) -> OneCell:
+    found = OneCell.of(project.root, "kernel=6.12,arch=x86_64")
+    changed = {"limits": limits, "guest": GuestSize(memory_mib=memory_mib)}
+    return replace(found, cell=found.cell.model_copy(update=changed))
 
 
 def beside_the_agent(script: str, command: str) -> str:
@@ -170,6 +174,25 @@ def test_a_kernel_that_hangs_is_named_as_the_cause(project: Project) -> None:
     assert "the kernel hangs: watchdog: BUG: soft lockup" in cause
     assert said == {Verdict.NO_ANSWER: [cause], Verdict.HOLDS: [""] * 4}
     assert (result.unasked, result.crashes) == ((), ())
+
+
+def test_a_kernel_that_hangs_while_booting_did_not_boot(project: Project) -> None:
+    """Its first program never comes to the ssh server."""
+    limits = LIMITS.model_copy(update={"boot_s": 40})
+    result, _ = disturb(project, words="rdinit=/bin/busybox -- sleep 1000", limits=limits)
+    assert (result.outcome, "its console has been silent for" in result.cause) == (Outcome.BOOT_FAILED, True)
+
+
+def test_a_guest_that_gets_no_processor_is_the_hosts_fault(project: Project) -> None:
+    mine = os.sched_getaffinity(0)
+    busy = ["sh", "-c", "while :; do :; done"]
+    with ExitStack() as stack:
+        os.sched_setaffinity(0, {min(mine)})
+        stack.callback(os.sched_setaffinity, 0, mine)
+        for _ in range(12):  # each in a session: the kernel shares out time among these
+            stack.callback(stack.enter_context(subprocess.Popen(busy, start_new_session=True)).kill)
+        result = one_cell(project, LIMITS.model_copy(update={"boot_s": 20})).run()
+    assert (result.outcome, "for a processor" in result.cause) == (Outcome.LOST, True), result.cause
 
 
 def test_a_killed_qemu_is_the_hosts_fault(project: Project) -> None:
