@@ -26,13 +26,14 @@ from time import monotonic
 from . import NoAnswer
 from .fastjson import encode, scan
 from .guest import KernelLog, enable_jit, facts, load_modules, panic_on_oops, read, sysctl_path, write_sysctl
-from .libbpf import Libbpf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from types import ModuleType
-    from typing import Any, Protocol, TypedDict
+    from typing import Any, NoReturn, Protocol, TypedDict
+
+    from .libbpf import Libbpf
 
     Body = dict[str, Any]
     Items = Iterator[tuple[str, Callable[[], Body]]]
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
 
 BATCH, BATCH_S = 48, 0.1  # answers leave together: at most so many, and those of so long a time
 KMSG = "/dev/kmsg"
+_WITHOUT_LIBBPF = ("commands",)  # kinds of probes: it is dear to load
 LEVEL = 1  # KERN_ALERT: reaches any console
 _BEGINS = "<9>runner: begin %s\n"  # facility user, and LEVEL; BEGINS of runner/model
 
@@ -182,22 +184,33 @@ class Ready:
         panic_on_oops()
         enable_jit()
         self._modules = load_modules(modules)
-        self._libbpf = Libbpf()
+        self._libbpf: Libbpf | None = None
         for kind in kinds:
-            getattr(_imported(kind), "warm", bool)(self._libbpf)
+            getattr(_imported(kind), "warm", bool)(self._library())
+
+    def _library(self) -> Libbpf:
+        """Loaded when it is first needed: to run commands alone it is not."""
+        if self._libbpf is None:
+            from .libbpf import Libbpf  # noqa: PLC0415
+
+            self._libbpf = Libbpf()
+        return self._libbpf
 
     def ask(self, document: Document, folder: str) -> None:
         """Ask everything that the document says. BPF objects lie in `folder`."""
 
         def prober(kind: str) -> Prober:
-            made: Prober = _imported(kind).Prober(self._libbpf, folder)
+            libbpf = None if kind in _WITHOUT_LIBBPF else self._library()
+            made: Prober = _imported(kind).Prober(libbpf, folder)
             return made
 
         new = [name for name in document["modules"] if name not in self._modules]
         self._modules |= load_modules(new)
         agent = Agent(prober, trace=document["trace"], kmsg=open_kmsg())
         modules = {name: self._modules[name] for name in document["modules"]}
-        agent.say("hello", {"facts": facts(modules, self._libbpf.version()), "clock_s": monotonic()})
+        needed = any(ask["kind"] not in _WITHOUT_LIBBPF for ask in document["asks"])
+        version = self._library().version() if needed else ""
+        agent.say("hello", {"facts": facts(modules, version), "clock_s": monotonic()})
         for ask in document["asks"]:
             agent.ask(ask)
         agent.say("end", {"asked": len(document["asks"]), "clock_s": monotonic()})
@@ -208,8 +221,16 @@ def _imported(kind: str) -> ModuleType:
     return module
 
 
-def main(path: str) -> None:
+def main(path: str) -> NoReturn:
     """Ask everything that the file says."""
     with open(path, encoding="ascii") as file:
         document: Document = scan(file.read(), 0)[0]
     Ready(document["modules"]).ask(document, os.path.dirname(os.path.abspath(path)))
+    os._exit(0)  # Python's own end takes as long as many an answer
+
+
+def fed(path: str) -> NoReturn:
+    """Write the file first, with what comes as this program's input."""
+    with open(0, "rb") as said, open(path, "wb") as file:
+        file.write(said.read())
+    main(path)

@@ -23,14 +23,13 @@ from . import NoAnswer, container
 from .bring import bring
 from .fastjson import encode, scan
 from .guest import allow_huge_pages, load_modules, read, write
-from .mounts import FILE_SYSTEMS, NETWORK, mount, prepare
+from .mounts import FILE_SYSTEMS, NETWORK, mount, mount_known, prepare
 from .payload import PAYLOAD, lay, show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, TypedDict
 
-    from .libbpf import Libbpf
     from .payload import Entry
 
     class Wanted(TypedDict):
@@ -73,7 +72,7 @@ class Prober:
 
     says_parts = True
 
-    def __init__(self, libbpf: Libbpf, folder: str) -> None:  # noqa: ARG002  every kind's prober is made so
+    def __init__(self, libbpf: None, folder: str) -> None:  # noqa: ARG002  every kind's prober is made so
         self._folder = folder
         prepare()
         write("/proc/self/oom_score_adj", "-1000")
@@ -363,11 +362,11 @@ def _mount_own(*, new_sys: bool) -> None:
         mount("sysfs", "/sys", "sysfs")  # shows the network of whoever mounts it
     else:
         ctypes.CDLL(None).umount2(_CGROUPS.encode(), 2)  # MNT_DETACH: the same is not mounted twice in one place
-    for path, kind in FILE_SYSTEMS.items():
+    for path in FILE_SYSTEMS:
         if path == _CGROUPS:  # the command mounts its own
             continue
         try:
-            mount(kind, path, kind)
+            mount_known(path)
         except OSError:  # the kernel was built without it
             continue
     for path in _FRESH:

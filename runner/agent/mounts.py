@@ -13,12 +13,15 @@ import ctypes
 import os
 import resource
 
+from .guest import read, sysctl_path, write
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CONFIG = "/run/key/config"  # the kernel's; KEYS_IN_GUEST of runner/guest/command.py
 NETWORK = "/run/key/network"  # there when the guest may use its network
+_MODPROBE = sysctl_path("kernel.modprobe")
 _BOOT, _LAYERS = "/boot", "/run/layers"
 FILE_SYSTEMS = {
     "/sys/fs/bpf": "bpf",
@@ -49,7 +52,25 @@ def _steps() -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 def _mounting(path: str) -> Callable[[], None]:
-    return lambda: mount(FILE_SYSTEMS[path], path, FILE_SYSTEMS[path])
+    return lambda: mount_known(path)
+
+
+def mount_known(path: str) -> None:
+    """Mount what FILE_SYSTEMS has for it. Raises OSError.
+
+    For each new bpffs the kernel looks for its module bpf_preload (kernel/bpf/inode.c, populate_bpffs): where there is
+    none, modprobe alone takes as long as a command's other mounts together.
+    """
+    kind = FILE_SYSTEMS[path]
+    preload = f"/lib/modules/{os.uname().release}/kernel/kernel/bpf/preload"
+    modprobe = read(_MODPROBE) if kind == "bpf" and not os.path.isdir(preload) else ""
+    if modprobe:
+        write(_MODPROBE, "\n")
+    try:
+        mount(kind, path, kind)
+    finally:
+        if modprobe:
+            write(_MODPROBE, modprobe)
 
 
 def _show_config() -> None:

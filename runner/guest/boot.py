@@ -51,9 +51,11 @@ log = logging.getLogger(__name__)
 TO_AGENT = f"cd /run/{AGENT_HOME}"  # a guest is its user's alone
 # Without `site`, and without `-m`: under emulation each costs more than all of the agent's own modules.
 PYTHON = "python3 -S -E"
-AGENT_START = f"{PYTHON} -c 'from agent.__main__ import main; main(\"asks.json\")'"
+ASKS = "asks.json"
+AGENT_START = f"{PYTHON} -c 'from agent.__main__ import main; main(\"{ASKS}\")'"
 START_AGENT = f"{TO_AGENT} && exec {AGENT_START} 2>agent.err"
-SHELL = f"{TO_AGENT} && exec {PYTHON} -c 'from agent.{{kind}} import shell; shell(\"asks.json\")'"
+_FEED_AGENT = f"{TO_AGENT} && exec {PYTHON} -c 'from agent.__main__ import fed; fed(\"{ASKS}\")' 2>agent.err"
+SHELL = f"{TO_AGENT} && exec {PYTHON} -c 'from agent.{{kind}} import shell; shell(\"{ASKS}\")'"
 _UNPACK = f"mkdir -p /run/{AGENT_HOME} && tar xf - -C /run/{AGENT_HOME}"
 _PORT_TRIES = 4
 _KNOCK_S = 5.0  # a server that listens greets within this, even on a busy host
@@ -86,10 +88,16 @@ class LiveGuest:
             yield from self.ssh.lines(command, silence=silence, deadline=deadline, stdin=stdin)
 
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
-        """In one session: under emulation each costs as much as many files."""
+        """In one session, and with no program but the agent where its questions are all that is new to the guest.
+
+        Under emulation a session or a program costs as much as many files.
+        """
         needed = {name: content for name, content in files.items() if name not in self.has}
-        begin = f"{_UNPACK} && {START_AGENT}"
-        yield from self.lines(begin, silence=silence, deadline=deadline, stdin=packed(needed))
+        if self.has and needed.keys() == {ASKS}:
+            begin, stdin = _FEED_AGENT, needed[ASKS]
+        else:
+            begin, stdin = f"{_UNPACK} && {START_AGENT}", packed(needed)
+        yield from self.lines(begin, silence=silence, deadline=deadline, stdin=stdin)
 
     def access(self) -> Access:
         socket_path = self.folder / GDB_SOCKET

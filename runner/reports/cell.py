@@ -201,7 +201,7 @@ def _guest(result: CellResult) -> _Pairs:
     yield "BTF", ", ".join(facts.btf) or "none was seen"
     for module, error in facts.modules.items():
         yield f"module {plain(module)}", error or "loaded"
-    yield "agent", f"Python {facts.python or 'unknown'}, libbpf {facts.libbpf or 'unknown'}"
+    yield "agent", f"Python {facts.python or 'unknown'}" + (f", libbpf {facts.libbpf}" if facts.libbpf else "")
     size = result.cell.guest
     yield "size", f"{counted(size.cpus, 'CPU')}, {size.memory_mib} MiB"
 

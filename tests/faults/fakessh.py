@@ -63,7 +63,9 @@ class Server(paramiko.ServerInterface):
             with tarfile.open(fileobj=io.BytesIO(content)) as tar:
                 member = tar.extractfile("asks.json")
                 assert member is not None
-                self.asks = json.load(member)["asks"]
+                content = member.read()
+        if content:
+            self.asks = json.loads(content)["asks"]
         if "from agent" in command:
             status = self._agent(channel)
         channel.send_exit_status(status)
