@@ -12,12 +12,10 @@ the limit for ending the tree: a tenth of it may pass before SIGKILL, in which a
 import ctypes
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
 GRACE = 0.1  # of END_S: between SIGTERM and SIGKILL
@@ -25,6 +23,8 @@ GRACE = 0.1  # of END_S: between SIGTERM and SIGKILL
 
 def descendants() -> list[int]:
     """Every process below this one, parents first."""
+    from pathlib import Path  # noqa: PLC0415  late: most commands leave nothing behind, and end sooner without it
+
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -58,6 +58,11 @@ def end_tree(end_s: float) -> None:
 
     A process that waits in the kernel, for a disk that hangs, does not even see SIGKILL.
     """
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:  # zombies that it inherited
+            pass
+    except ChildProcessError:  # a process below it is its child, or has a parent below it: there is none
+        return
     begun = time.monotonic()
     alive = signal_all(signal.SIGTERM)
     signal_all(signal.SIGCONT)  # a stopped process does not see SIGTERM
@@ -101,6 +106,8 @@ def main() -> int:
         status = 127
     finally:
         if folder:
+            import shutil  # noqa: PLC0415  late: as above
+
             shutil.rmtree(folder, ignore_errors=True)
     if status is None:
         return 128 + signal.SIGTERM

@@ -37,8 +37,9 @@ IN_OUR_WORDS = "in_our_words"  # the type of an error whose text is ours
 AnyLoader = yaml.SafeLoader | yaml.CSafeLoader
 _Loader: type[yaml.SafeLoader] | type[yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
-_PLAIN_SCALARS = {_TAG + kind for kind in ("str", "int", "float", "bool", "null")}
-_TEXT_SCALARS = {_TAG + kind for kind in ("timestamp", "merge", "value")}  # YAML's own readings of these help nobody
+# YAML's own readings of the last three help nobody
+_TEXT_SCALARS = {_TAG + kind for kind in ("str", "timestamp", "merge", "value")}
+_OTHER_SCALARS = {_TAG + kind for kind in ("int", "float", "bool", "null")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,12 +180,10 @@ def _value(path: Path, loader: AnyLoader, node: yaml.Node, loc: Location, lines:
 
 def _scalar(path: Path, loader: AnyLoader, node: yaml.Node) -> str | int | float | bool | None:
     """One value. A date stays the text that it is."""
-    if node.tag in _TEXT_SCALARS:
-        return str(node.value)
-    if node.tag not in _PLAIN_SCALARS:
+    if node.tag not in _TEXT_SCALARS and node.tag not in _OTHER_SCALARS:
         raise UserError(f"{path}:{_line(node)}: tags ({node.tag}) are not supported")
     try:
-        value = loader.construct_object(node)
+        value = node.value if node.tag in _TEXT_SCALARS else loader.construct_object(node)
         if isinstance(value, str):
             value.encode()  # refuses half a surrogate pair
         if isinstance(value, int):

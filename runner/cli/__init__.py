@@ -11,6 +11,7 @@ status 2, never 1, which would blame a kernel. For `git bisect run` other number
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import select
@@ -27,6 +28,7 @@ EXIT_OK, EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 64
 BISECT, EXIT_SKIP, EXIT_STOP = "--bisect", 125, 128
 _BISECT_KNOWS = frozenset((EXIT_OK, EXIT_BROKEN, EXIT_SKIP, EXIT_INTERRUPTED))
 _TYPER_USAGE = 2  # the status with which typer ends for a bad option
+_OBJECTS = 100_000  # new ones before cycles are looked for, of which there are few: a tenth of a command's time
 _VERBOSE = frozenset(("-v", "--verbose"))
 
 
@@ -44,6 +46,7 @@ class _NoReaderError(Exception):
 
 def main() -> None:
     """The entry point `runner`."""
+    gc.set_threshold(_OBJECTS)
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -22,6 +23,7 @@ from runner.images import ensure_bytecode
 from runner.model import NETWORK_TYPES, Ask, AskedCell, Cell, CellResult, ImagePin, Plain, ProgType, SafeName, Sha256
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
+from runner.model.version import KernelVersion
 from runner.probes import Expectations, compile_objects
 from runner.results.model import RunHeader
 from runner.text import nearest
@@ -218,9 +220,15 @@ def cell_orders(
     prog_types: tuple[ProgType, ...] = NETWORK_TYPES,
 ) -> Iterator[CellOrder]:
     """Every cell with its asks."""
+
+    @cache
+    def asked(probes: tuple[str, ...], version: KernelVersion | None) -> tuple[tuple[Ask, ...], tuple[str, ...]]:
+        mine = expectations.of_files(probes)
+        return mine.asks(version, prog_types), mine.modules
+
     for cell in cells:
-        mine = expectations.of_files(cell.probes)
-        yield CellOrder(cell=cell, asks=mine.asks(cell.kernel.judged_as, prog_types), modules=mine.modules)
+        asks, modules = asked(cell.probes, cell.kernel.judged_as)
+        yield CellOrder(cell=cell, asks=asks, modules=modules)
 
 
 def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, trace: bool = False) -> CellOrder:

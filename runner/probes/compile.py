@@ -11,7 +11,7 @@ import re
 import shutil
 import sysconfig
 from collections.abc import Iterable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from runner import userfile
@@ -59,15 +59,19 @@ class _Compilers:
     """The machine's `clang`, and `clang-N` for what needs a newer one."""
 
     def __init__(self, deadline: Deadline) -> None:
-        self._version = run(["clang", "--version"], deadline=deadline).stdout
-        self._deadline = deadline
+        self._version = cache(partial(_version, deadline=deadline))  # by its name
 
     def of(self, source: Path) -> tuple[str, str]:
         """The name of the compiler for a source, and its version; both empty where there is none for it."""
-        if not (needs := _NEEDS.search(userfile.read(source))) or _major(self._version) >= int(needs[1]):
-            return "clang", self._version
+        version = self._version("clang")
+        if not (needs := _NEEDS.search(userfile.read(source))) or _major(version) >= int(needs[1]):
+            return "clang", version
         name = f"clang-{int(needs[1])}"
-        return (name, run([name, "--version"], deadline=self._deadline).stdout) if shutil.which(name) else ("", "")
+        return (name, self._version(name)) if shutil.which(name) else ("", "")
+
+
+def _version(name: str, deadline: Deadline) -> str:
+    return run([name, "--version"], deadline=deadline).stdout
 
 
 def _major(version: str) -> int:

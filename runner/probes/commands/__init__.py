@@ -118,10 +118,10 @@ class Commands(Kind[Known]):
             yield from each.settings.modules
 
     def pushed(self, known: Known, arch: str) -> Mapping[str, bytes]:
-        from runner.probes.commands.binary import check_stream  # noqa: PLC0415  late: it brings a reader of ELF files
-
         found: dict[str, bytes] = {}
         for each in known:
+            from runner.probes.commands.binary import check_stream  # noqa: PLC0415  late: it brings elftools
+
             if arch not in each.files:
                 raise UserError(f"command {each.id}: {each.said.get(arch, 'no files')} ({arch})")
             for file in each.files[arch]:
