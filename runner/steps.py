@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 EVERY_S = 0.5  # how often a step says how far it is
+_NEARLY = 0.99  # of a step that has more to do than it announced; 1.0 is its end
 
 Hear = Callable[[str, float | None], None]  # the name of a step, and the part that is done: 0 to 1, None: unknown
 Reach = Callable[[int], None]  # how much is done, in the unit of the step's total
@@ -41,7 +43,7 @@ def step(name: str, total: int = 0) -> Iterator[Reach]:
         nonlocal said_s
         if total and time.monotonic() - said_s >= EVERY_S:
             said_s = time.monotonic()
-            hear(name, min(1.0, done / total))
+            hear(name, min(_NEARLY, done / total))
 
     hear(name, 0.0 if total else None)
     try:
@@ -52,16 +54,17 @@ def step(name: str, total: int = 0) -> Iterator[Reach]:
 
 @contextmanager
 def filling(folder: Path, name: str, size_bytes: int) -> Iterator[None]:
-    """A step that another program does: the files that appear in `folder` say how far it is."""
-    over = threading.Event()
+    """A step that another program does: the bytes of the files that appear in `folder` say how far it is."""
+    if not _listening:
+        yield
+        return
+    over, before = threading.Event(), _bytes_in(folder)
 
     def look() -> None:
+        most = 0  # it also deletes
         while not over.wait(EVERY_S):
-            sizes = []
-            for path in folder.rglob("*"):
-                with suppress(OSError):  # renamed meanwhile
-                    sizes.append(path.stat().st_size)
-            reach(sum(sizes))
+            most = max(most, _bytes_in(folder) - before)
+            reach(most)
 
     with step(name, size_bytes) as reach:
         watch = threading.Thread(target=look, name="steps", daemon=True)
@@ -71,3 +74,12 @@ def filling(folder: Path, name: str, size_bytes: int) -> Iterator[None]:
         finally:
             over.set()
             watch.join()
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):  # renamed meanwhile
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118  thousands, twice a second
+    return total

@@ -24,7 +24,7 @@ from runner.kernels.registry import ContainerImage
 from runner.model import Image, ImagePin, Package, WantedImage
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.deadline import Deadline
-from runner.steps import step
+from runner.steps import filling
 from runner.store import Store, StoredTree, key_of
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ PACKAGES = (
 )
 _UNKNOWN = re.compile(r"Unable to locate package (\S+)|Package '?([^\s']+)'? has no installation candidate")
 _DISK = PurePosixPath("disk.ext2")  # in its entry
+_WRITTEN_FACTOR = 8  # bytes that a build writes, for each byte of the packages: measured
 _UNPACKED_FACTOR = 12  # bytes on disk while building, for each byte of the packages
 
 
@@ -115,7 +116,7 @@ def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: boo
         files = Archive(cache).download(packages, pin.arch, debs, deadline=deadline)
         interpreter = Interpreter.of(pin, cache, deadline=deadline)
         fetched = time.monotonic()
-        with step(f"building the image {pin.suite} for {pin.arch}"):
+        with filling(tree.parent, f"building the image {pin.suite} for {pin.arch}", _WRITTEN_FACTOR * size):
             build_image(pin, files, interpreter, tree, deadline=deadline)
         log.info(
             "image %s for %s: fetched in %.1f s, built in %.1f s",

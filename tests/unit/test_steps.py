@@ -41,13 +41,15 @@ def test_a_step_says_how_far_it_is_to_the_last_who_listens() -> None:
             reach(7)
     with step("nobody listens", 10) as reach:
         reach(5)
-    assert inner == [("fetching", 0.0), ("fetching", 0.25), ("fetching", 1.0), ("fetching", 1.0)]
+    assert inner == [("fetching", 0.0), ("fetching", 0.25), ("fetching", 0.99), ("fetching", 1.0)]
     assert outer == [("building", None), ("building", 1.0)]
 
 
 def test_a_step_of_another_program_is_read_off_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "EVERY_S", 0.01)
     said: list[float | None] = []
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before/old.deb").write_bytes(b"x" * 300)
     with heard(lambda _, part: said.append(part)), filling(tmp_path, "apt", 1000):
         (tmp_path / "one.deb").write_bytes(b"x" * 400)
         limit = time.monotonic() + 10
