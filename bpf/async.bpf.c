@@ -332,6 +332,12 @@ PROGRAM(cancel)
 	return 0;
 }
 
+static long cancel_again(__u32 i, struct clock **clock)
+{
+	result.second = bpf_timer_cancel_async(&(*clock)->timer);
+	return !result.second;
+}
+
 /* Where interrupts are off, it is called off once they are on again. */
 PROGRAM(cancel_irq)
 {
@@ -345,11 +351,7 @@ PROGRAM(cancel_irq)
 	bpf_local_irq_save(&saved);
 	result.ret = bpf_timer_cancel_async(&clock->timer);
 	bpf_local_irq_restore(&saved);
-	for (int i = 0; i < 1000; i++) {
-		result.second = bpf_timer_cancel_async(&clock->timer);
-		if (!result.second)
-			break;
-	}
+	bpf_loop(1000, cancel_again, &clock, 0);
 	return 0;
 }
 

@@ -59,17 +59,21 @@ PROGRAM(system)
 	return 0;
 }
 
+static long one_of_many(__u32 i, void *unused)
+{
+	struct bpf_key *key = bpf_lookup_system_key(id);
+
+	if (!key)
+		return 1;
+	bpf_key_put(key);
+	result.put++;
+	return 0;
+}
+
 /* More than a kernel would give without getting any back. */
 PROGRAM(many)
 {
-	for (int i = 0; i < 1000; i++) {
-		struct bpf_key *key = bpf_lookup_system_key(id);
-
-		if (!key)
-			return 0;
-		bpf_key_put(key);
-		result.put++;
-	}
+	bpf_loop(1000, one_of_many, NULL, 0);
 	return 0;
 }
 

@@ -39,19 +39,23 @@ PROGRAM(N(two))
 	return 0;
 }
 
+static long N(one_of_many)(__u32 i, void *unused)
+{
+	struct plain *object = NEW(struct plain);
+
+	if (!object)
+		return 1;
+	object->key = i;
+	result.key = object->key;
+	result.made++;
+	DROP(object);
+	return 0;
+}
+
 /* More than a kernel would give without getting any back. */
 PROGRAM(N(many))
 {
-	for (int i = 0; i < 2000; i++) {
-		struct plain *object = NEW(struct plain);
-
-		if (!object)
-			return 0;
-		object->key = i;
-		result.key = object->key;
-		result.made++;
-		DROP(object);
-	}
+	bpf_loop(2000, N(one_of_many), NULL, 0);
 	return 0;
 }
 

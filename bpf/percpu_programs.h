@@ -34,16 +34,20 @@ PROGRAM(N(each))
 	return 0;
 }
 
+static long N(one_of_many)(__u32 i, void *unused)
+{
+	struct plain *object = EACH_NEW(struct plain);
+
+	if (!object)
+		return 1;
+	result.made++;
+	EACH_DROP(object);
+	return 0;
+}
+
 PROGRAM(N(each_many))
 {
-	for (int i = 0; i < 200; i++) {
-		struct plain *object = EACH_NEW(struct plain);
-
-		if (!object)
-			return 0;
-		result.made++;
-		EACH_DROP(object);
-	}
+	bpf_loop(200, N(one_of_many), NULL, 0);
 	return 0;
 }
 

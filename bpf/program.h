@@ -28,15 +28,13 @@
 
 #define UNTOUCHED 0x12345678 /* what no kfunc returns */
 
-/* A program of both types, for kfuncs that take no context. */
+/* A program that is loaded as either type, for kfuncs that take no context. What it does often it does by bpf_loop: of a loop in C the
+ * verifier follows each round.
+ */
 #define PROGRAM(name) PROGRAM_(name)
 #define PROGRAM_(name)                                                                                                 \
 	static __always_inline int name(void *ctx);                                                                    \
-	SEC("tc") int tc_##name(struct __sk_buff *ctx)                                                                 \
-	{                                                                                                              \
-		return name(ctx);                                                                                      \
-	}                                                                                                              \
-	SEC("xdp") int xdp_##name(struct xdp_md *ctx)                                                                  \
+	SEC("tc") int any_##name(struct __sk_buff *ctx)                                                                \
 	{                                                                                                              \
 		return name(ctx);                                                                                      \
 	}                                                                                                              \

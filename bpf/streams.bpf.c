@@ -85,15 +85,19 @@ PROGRAM(unknown)
 	return 0;
 }
 
+static long print_hundred(__u32 i, void *unused)
+{
+	result.ret = PRINT(stream, hundred, &number, 0);
+	if (result.ret)
+		return 1;
+	result.times++;
+	return 0;
+}
+
 /* More than a stream has room for. */
 PROGRAM(full)
 {
-	for (int i = 0; i < 1100; i++) {
-		result.ret = PRINT(stream, hundred, &number, 0);
-		if (result.ret)
-			return 0;
-		result.times++;
-	}
+	bpf_loop(1100, print_hundred, NULL, 0);
 	return 0;
 }
 

@@ -252,17 +252,11 @@ static __always_inline int signal(void)
 	return bpf_send_signal_task(bpf_get_current_task_btf(), 0, 1, 0);
 }
 
-/* The result, once it is another than -EBUSY. */
-static __always_inline int signal_at_last(void)
+/* Until it is another than -EBUSY. */
+static long signal_again(__u32 i, void *unused)
 {
-	int ret = UNTOUCHED;
-
-	for (int i = 0; i < 1000; i++) {
-		ret = signal();
-		if (ret != -16)
-			break;
-	}
-	return ret;
+	result.third = signal();
+	return result.third != -16;
 }
 
 PROGRAM(irq)
@@ -273,7 +267,7 @@ PROGRAM(irq)
 	result.ret = signal();
 	result.second = signal();
 	bpf_local_irq_restore(&flags);
-	result.third = signal_at_last();
+	bpf_loop(1000, signal_again, NULL, 0);
 	return 0;
 }
 
@@ -288,7 +282,7 @@ PROGRAM(irq_nested)
 	bpf_local_irq_restore(&inner);
 	result.second = signal();
 	bpf_local_irq_restore(&flags);
-	result.third = signal_at_last();
+	bpf_loop(1000, signal_again, NULL, 0);
 	return 0;
 }
 

@@ -7,7 +7,7 @@ ASKS.json is {"modules": [...], "asks": [...], "trace": false}; BPF objects lie 
 host's `Ask`. Its kind names the module here that asks it: that module's class `Prober`, made once, has `ask(body)`,
 which returns the answer. For a probe with items it is a generator: it yields each item and a function that asks it,
 and returns the answer of the probe as a whole. What it raises is the `failed` of that probe, or of that item; the next
-one is asked.
+one is asked. `expect(bodies)`, where a prober has it, is told all asks of its kind before the first.
 
 Events: `hello` with the guest's facts; `begin` names a probe before it is asked; then its `answer`, after those of its
 items; at last `end`. `alive` says nothing: what is asked takes its time. What is
@@ -19,6 +19,7 @@ With `trace` the answer to a probe whose module has `trace(body)` is followed by
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from time import monotonic
@@ -202,6 +203,8 @@ class Ready:
         def prober(kind: str) -> Prober:
             libbpf = None if kind in _WITHOUT_LIBBPF else self._library()
             made: Prober = _imported(kind).Prober(libbpf, folder)
+            if expect := getattr(made, "expect", None):
+                expect([ask["body"] for ask in document["asks"] if ask["kind"] == kind])
             return made
 
         new = [name for name in document["modules"] if name not in self._modules]
@@ -223,14 +226,8 @@ def _imported(kind: str) -> ModuleType:
 
 def main(path: str) -> NoReturn:
     """Ask everything that the file says."""
+    gc.disable()  # it would look at all asks again and again, and little is garbage
     with open(path, encoding="ascii") as file:
         document: Document = scan(file.read(), 0)[0]
     Ready(document["modules"]).ask(document, os.path.dirname(os.path.abspath(path)))
     os._exit(0)  # Python's own end takes as long as many an answer
-
-
-def fed(path: str) -> NoReturn:
-    """Write the file first, with what comes as this program's input."""
-    with open(0, "rb") as said, open(path, "wb") as file:
-        file.write(said.read())
-    main(path)

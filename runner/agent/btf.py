@@ -75,6 +75,7 @@ class Btf:
         )
         self._words: frozenset[bytes] = frozenset()
         self._offsets: dict[str, int] = {}  # of strings that were looked for; -1: not here
+        self._tagged: dict[str, dict[str, int]] = {}  # by the tag
         self._c = c
         self.handle = handle
         self._base = base
@@ -179,6 +180,11 @@ class Btf:
 
     def tagged(self, tag: str) -> dict[str, int]:
         """All functions of this object that carry a declaration tag, with their ids."""
+        if tag not in self._tagged:
+            self._tagged[tag] = self._find_tagged(tag)
+        return self._tagged[tag]
+
+    def _find_tagged(self, tag: str) -> dict[str, int]:
         found = {}
         heads = [TWO.pack(string, DECL_TAG << 24) for string in self.offsets(tag)]
         for at in (place for head in heads for place in self._places(head)):

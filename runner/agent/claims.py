@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         netns: int | None
         traffic: Wanted | None
         run: bool
+        refused: bool
         setting: SettingWanted | None
         module: str
 
@@ -55,6 +56,16 @@ class Prober:
         self._traffic: Testbed | Exception | None = None
         self._settings: dict[str, Setting | Exception] = {}  # by name
 
+    def expect(self, bodies: list[Claim]) -> None:
+        """Of each object only the programs of these are made ready."""
+        programs: dict[str, set[str]] = {}
+        for body in bodies:
+            mine = programs.setdefault(body["object"], set())
+            mine.add(body["program"])
+            if setting := body["setting"]:
+                mine.update((setting["prepare"], *(setting["wire"] or {"also": ()})["also"]))
+        self._loader.expect(programs)
+
     def ask(self, body: Claim) -> dict[str, object]:
         """The body of an Observation."""
         if why := not_loaded.get(body["module"]):
@@ -67,7 +78,7 @@ class Prober:
         with Sysctls(body["sysctl"]):
             if body["setting"]:
                 return self._in_setting(body, body["setting"], found)
-            fd, refused, log = found.load(body["program"])
+            fd, refused, log = found.load(body["program"], likely_refused=body["refused"])
             observation = _of_load(found, refused, log)
             if not refused and body["run"]:
                 if body["traffic"]:
@@ -83,7 +94,8 @@ class Prober:
     def _in_setting(self, body: Claim, wanted: SettingWanted, found: Object) -> dict[str, object]:
         setting = self._setting(wanted["namespace"])
         with setting:
-            fd, refused, log = found.load(body["program"], setting.index(wanted["bound"]))
+            device = setting.index(wanted["bound"])
+            fd, refused, log = found.load(body["program"], device, likely_refused=body["refused"])
             observation = _of_load(found, refused, log)
             if not refused and body["run"]:
                 observation.update(setting.run(wanted, body["program"], fd, found, body["inputs"]))

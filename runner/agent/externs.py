@@ -48,7 +48,7 @@ class Externs:
     def of(self, btf: Btf) -> list[Kfunc | None]:
         """Those of an object, in the order of their numbers: None for what is not there, or has another prototype."""
         names = names_in(btf)
-        self._find(frozenset(names))
+        self.find(frozenset(names))
         return [self._compatible(btf, name, self._found.get(name)) for name in names]
 
     def kernel(self) -> KernelBtf:
@@ -56,7 +56,8 @@ class Externs:
             self._kernel = KernelBtf(self._libbpf)
         return self._kernel
 
-    def _find(self, names: frozenset[str]) -> None:
+    def find(self, names: frozenset[str]) -> None:
+        """Look for functions: once for those of many objects costs as much as for those of one."""
         new = names - self._asked
         if not new:
             return

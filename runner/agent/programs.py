@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .kernelbtf import Kfunc
 
 PREFIX = "tagged_"  # the map tagged_TAG of an object
+_ANY = "any"  # any_NAME: a program that is loaded as each type
 _ARRAY = 2  # BPF_MAP_TYPE_ARRAY
 _POISONED = "invalid func unknown#"
 _RESULT = "result"
@@ -108,6 +109,8 @@ class Loader:
         self._taken: dict[str, Relocated] = {}
         self._externs, self._core = Externs(libbpf), CoreBtf(folder)
         self._functions: list[Kfunc | None] = []  # of the object that is opened
+        self._expected: dict[str, set[str]] = {}  # programs by object
+        self._unopened: dict[str, Object] = {}  # what was looked into, and is not loaded yet
         self._prepare = PREPARE_LOAD(self._on_prepare)  # must outlive every load
         for section, flags in _SECTIONS:
             opts = HandlerOpts(sz=ctypes.sizeof(HandlerOpts), cookie=flags)
@@ -133,17 +136,43 @@ class Loader:
             self._objects[key] = self.object(name, {}).with_constants(constants) if constants else self._open(name)
         return self._objects[key]
 
+    def expect(self, programs: dict[str, set[str]]) -> None:
+        """What will be asked for, by object: no other program of these is made ready.
+
+        What their objects need of the kernel's BTF is looked for together.
+        """
+        self._expected = programs
+        functions: set[str] = set()
+        types: set[str] = set()
+        try:
+            for name in programs:
+                if os.path.exists(self._path(name)):
+                    self._unopened[name] = it = self._opened(self._path(name), None)
+                    functions.update(names_in(it.btf))
+                    types.update(names_in(it.btf, TYPES))
+            self._externs.find(frozenset(functions))
+            if types:
+                self._core.add(self._externs.kernel(), sorted(types))
+        except (LibbpfError, BtfError, OSError):
+            return  # the first that needs it says why
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder, f"{name}.bpf.o")
+
     def _open(self, name: str) -> Object:
-        libbpf, path = self._libbpf, os.path.join(self._folder, f"{name}.bpf.o")
+        libbpf, path = self._libbpf, self._path(name)
         if not os.path.exists(path):
             raise NoAnswer(f"{name}.bpf.o was not compiled: bpf/{name}.bpf.c needs a newer clang than there was")
-        opened = self._opened(path, None)
+        libbpf.take_words()
+        opened = self._unopened.pop(name, None) or self._opened(path, None)
         if types := names_in(opened.btf, TYPES):
             libbpf.c.bpf_object__close(opened.handle)
             self._core.add(self._externs.kernel(), types)
             opts = OpenOpts(sz=ctypes.sizeof(OpenOpts), btf_custom_path=self._core.path.encode())
             opened = self._opened(path, ctypes.pointer(opts))
         handle = opened.handle
+        if name in self._expected:
+            opened.leave_out_all_but(self._expected[name])
         opened.set_tagged_maps()
         self._taken, self._functions = {}, self._externs.of(opened.btf)
         if libbpf.c.bpf_object__load(handle) < 0:
@@ -226,6 +255,14 @@ class Object:
             raise self._libbpf.error("a map of constants")
         return fd
 
+    def leave_out_all_but(self, programs: set[str]) -> None:
+        """Neither relocate nor load the others."""
+        compiled = {*programs, *map(_for_any, programs)}
+        c, found = self._libbpf.c, ctypes.c_void_p(None)
+        while (found := ctypes.c_void_p(c.bpf_object__next_program(self.handle, found))).value:
+            if c.bpf_program__name(found).decode() not in compiled:
+                c.bpf_program__set_autoload(found, ctypes.c_bool(False))
+
     def set_tagged_maps(self) -> None:
         """Make the maps called tagged_TAG."""
         c, found = self._libbpf.c, ctypes.c_void_p(None)
@@ -248,14 +285,17 @@ class Object:
                 address, size = self._initial(section)
                 self._sections[section] = Section(self._libbpf.c.bpf_map__fd(handle), ctypes.string_at(address, size))
 
-    def load(self, program: str, device: int = 0) -> tuple[int, int, str]:
-        """File descriptor or -1, errno, log. A program that was taken stays loaded. `device` is what it is bound to."""
+    def load(self, program: str, device: int = 0, *, likely_refused: bool = False) -> tuple[int, int, str]:
+        """File descriptor or -1, errno, log. A program that was taken stays loaded. `device` is what it is bound to.
+
+        Where the verifier's log is needed most likely, it is asked for at once.
+        """
         relocated = self._relocated(program)
         if (program, device) in self._loaded:
             return self._loaded[program, device], 0, ""
         prog_type = PROG_TYPES[program.partition("_")[0]].number
         name = program.partition("_")[2]
-        likely = name in self._refused  # under another type
+        likely = likely_refused or name in self._refused  # under another type
         opts = relocated.opts
         if device:
             opts = LoadOpts.from_buffer_copy(opts)
@@ -313,9 +353,10 @@ class Object:
         return relocated.insns, opts, as_type
 
     def _relocated(self, program: str) -> Relocated:
-        if program not in self._programs:
+        found = self._programs.get(program) or self._programs.get(_for_any(program))
+        if not found:
             raise BtfError(f"{self._name} has no program {program!r}")
-        return self._programs[program]
+        return found
 
     def write(self, inputs: dict[str, int]) -> None:
         """Reset every writable global, then set these."""
@@ -345,6 +386,10 @@ class Object:
         section, _, type_id = self._variables[_RESULT]
         names = self.btf.fields(type_id)
         return self._sections[section], Numbers({name: self.slot(f"{_RESULT}.{name}")[1] for name in names})
+
+
+def _for_any(program: str) -> str:
+    return f"{_ANY}_{program.partition('_')[2]}"
 
 
 def tagged_btf(libbpf: Libbpf, tag: str) -> ctypes.c_void_p:

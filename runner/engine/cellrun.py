@@ -20,7 +20,7 @@ from runner.engine.plan import AGENT, CellOrder, Files, OpenGuests, Phase
 from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.blame import agent_lost
-from runner.guest.boot import TO_AGENT
+from runner.guest.boot import ASKS, TO_AGENT
 from runner.guest.interface import BootOrder, Guest, Warm
 from runner.guest.share import pushed, without
 from runner.guest.snapshots import SNAPSHOTS, Snapshots
@@ -34,6 +34,7 @@ from runner.probes import OPTIONS
 from runner.probes.kinds import KINDS
 from runner.text import counted
 
+_SMALL = 16 << 20  # bytes, of a guest's memory twice
 _AHEAD, _AHEAD_S = 1.5, 5.0  # of a guest's clock
 _MAX_BOOTS = 16  # of one cell, besides those for what is asked alone: each probe that kills its guest costs two
 # init/do_mounts.c, init/main.c, virtme-ng's initramfs
@@ -196,12 +197,13 @@ def _ask_everything(
         try:
             begun = time.monotonic()
             boot_deadline = cell.limits.deadline("boot_s").sooner(deadline)
-            with machine.boot(boot, deadline=boot_deadline) as guest:
+            files = {**payload, ASKS: _questions(asks, record.order)}
+            with machine.boot(_with_all(boot, files), deadline=boot_deadline) as guest:
                 if record.boot_s is None:
                     record.boot_s = round(time.monotonic() - begun, 3)
                 before(guest)
                 tell(Phase.PROBING, counted(len(asks), "probe"))
-                _check_clock(record, boot, _ask(record, guest, payload, deadline))
+                _check_clock(record, boot, _ask(record, guest, files, deadline))
                 record.lived(guest.splats)
                 if record.done:
                     answered(guest)
@@ -219,6 +221,11 @@ def _ask_everything(
     record.end(Outcome.RAN, f"gave up after {most} boots")
 
 
+def _with_all(boot: BootOrder, files: Files) -> BootOrder:
+    """`boot`, whose guest starts with all that would be pushed: under emulation ssh is slow. Not where it is much."""
+    return boot if boot.warm or sum(map(len, files.values())) > _SMALL else replace(boot, agent=files)
+
+
 def _did_not_boot(record: CellRecord, error: BootError, deadline: Deadline) -> None:
     if not record.config and _NO_ROOT.search(f"{error.what}\n{error.console_tail}"):
         record.end(Outcome.SKIPPED, f"its options are not known; {error.what}")
@@ -234,13 +241,12 @@ def _how(boot: BootOrder, number: int) -> str:
     return ", ".join(filter(None, (f"boot {number}" if number > 1 else "", way)))
 
 
-def _ask(record: CellRecord, guest: Guest, payload: Files, deadline: Deadline) -> float:
+def _ask(record: CellRecord, guest: Guest, files: Files, deadline: Deadline) -> float:
     """Push the agent and let it ask. The seconds from its first line to its last.
 
     Raises what the guest raises, and InfraError when the agent itself fails.
     """
     transcript, limits = record.heard, record.order.cell.limits
-    files = {**payload, "asks.json": _questions(record.asks, record.order)}
     heard = begun = time.monotonic()
     try:
         for number, line in enumerate(guest.ask(files, silence=lambda: limits.deadline("probe_s"), deadline=deadline)):

@@ -54,7 +54,6 @@ PYTHON = "python3 -S -E"
 ASKS = "asks.json"
 AGENT_START = f"{PYTHON} -c 'from agent.__main__ import main; main(\"{ASKS}\")'"
 START_AGENT = f"{TO_AGENT} && exec {AGENT_START} 2>agent.err"
-_FEED_AGENT = f"{TO_AGENT} && exec {PYTHON} -c 'from agent.__main__ import fed; fed(\"{ASKS}\")' 2>agent.err"
 SHELL = f"{TO_AGENT} && exec {PYTHON} -c 'from agent.{{kind}} import shell; shell(\"{ASKS}\")'"
 _UNPACK = f"mkdir -p /run/{AGENT_HOME} && tar xf - -C /run/{AGENT_HOME}"
 _PORT_TRIES = 4
@@ -88,15 +87,12 @@ class LiveGuest:
             yield from self.ssh.lines(command, silence=silence, deadline=deadline, stdin=stdin)
 
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
-        """In one session, and with no program but the agent where its questions are all that is new to the guest.
+        """In one session, and with no program but the agent where nothing is new to the guest.
 
         Under emulation a session or a program costs as much as many files.
         """
         needed = {name: content for name, content in files.items() if name not in self.has}
-        if self.has and needed.keys() == {ASKS}:
-            begin, stdin = _FEED_AGENT, needed[ASKS]
-        else:
-            begin, stdin = f"{_UNPACK} && {START_AGENT}", packed(needed)
+        begin, stdin = (f"{_UNPACK} && {START_AGENT}", packed(needed)) if needed else (START_AGENT, b"")
         yield from self.lines(begin, silence=silence, deadline=deadline, stdin=stdin)
 
     def access(self) -> Access:

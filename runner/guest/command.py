@@ -256,7 +256,7 @@ def write_initrd(files: BootFiles, keys: Path, agent: Mapping[str, bytes], path:
             with one.open("rb") as body:
                 place = "key" if one.name in {CONFIG, NETWORK} else "ssh"
                 archive.write_file(name=f"own/{place}/{one.name}".encode(), body=body, mode=0o600)
-        for home in (AGENT_HOME, *{f"{AGENT_HOME}/{PurePath(name).parent}" for name in agent}):
+        for home in sorted({AGENT_HOME, *(str(PurePath(AGENT_HOME, name).parent) for name in agent)}):
             archive.mkdir(f"own/{home}".encode(), 0o700)
         for name, content in agent.items():
             archive.write_file(name=f"own/{AGENT_HOME}/{name}".encode(), body=content, mode=0o600)

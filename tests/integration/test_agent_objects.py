@@ -86,6 +86,15 @@ def test_unknown_names_are_refused(opened: Object) -> None:
         opened.load("tc_nothing")
 
 
+def test_only_what_is_asked_about_is_made_ready(opened: Object) -> None:
+    c = opened._libbpf.c
+    opened.leave_out_all_but({"tc_alloc", "xdp_lookup"})
+    found, left = ctypes.c_void_p(None), set()
+    while (found := ctypes.c_void_p(c.bpf_object__next_program(opened.handle, found))).value:
+        left |= {c.bpf_program__name(found).decode()} if c.bpf_program__autoload(found) else set()
+    assert left == {"tc_alloc", "xdp_lookup"}
+
+
 def test_the_kfunc_of_an_unresolved_call_is_named(opened: Object) -> None:
     """By its place among the object's kfuncs, which libbpf puts into the call."""
     kfuncs = claims()[0].kfunc_names

@@ -10,6 +10,7 @@ import errno
 
 import pytest
 
+from runner.agent.btf import BtfError
 from runner.agent.libbpf import RETURN, LibbpfError, LoadOpts
 from runner.agent.programs import Object, Relocated
 from tests.unit.test_agent_btf import blob
@@ -49,7 +50,7 @@ class FakeKernel:
         return ""
 
     def prog_load(
-        self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str, *, logged: bool
+        self, prog_type: int, insns: bytes, opts: LoadOpts, license_: str = "GPL", *, logged: bool
     ) -> tuple[int, int, str]:
         return (-1, errno.EACCES, REFUSED) if prog_type in self._types else (-1, errno.EINVAL, "")
 
@@ -57,9 +58,9 @@ class FakeKernel:
         return "" if prog_type in self._types else "a program that calls nothing does not load: -EINVAL"
 
 
-def program(kernel: FakeKernel) -> Object:
+def program(kernel: FakeKernel, name: str = "tc_alloc") -> Object:
     made = Object(kernel, ctypes.c_void_p(1), "x")  # type: ignore[arg-type]
-    made.ready({"tc_alloc": Relocated(INSNS, LoadOpts())})
+    made.ready({name: Relocated(INSNS, LoadOpts())})
     return made
 
 
@@ -70,6 +71,14 @@ def test_a_refusal_is_the_kernels_word_about_the_program() -> None:
 def test_a_kernel_without_the_type_has_not_looked_at_the_program() -> None:
     with pytest.raises(LibbpfError, match="as KPROBE: a program that calls nothing does not load: -EINVAL"):
         program(FakeKernel(3)).load_other("tc_alloc", "kprobe", "GPL")
+
+
+@pytest.mark.parametrize(("name", "taken"), [("tc_drop", 3), ("xdp_drop", 6)])
+def test_a_program_of_any_type_is_loaded_as_the_one_that_is_asked_about(name: str, taken: int) -> None:
+    made = program(FakeKernel(taken), "any_drop")
+    assert made.load(name) == (-1, errno.EACCES, REFUSED)
+    with pytest.raises(BtfError, match="no program 'tc_other'"):
+        made.load("tc_other")
 
 
 def test_the_smallest_program_calls_nothing() -> None:

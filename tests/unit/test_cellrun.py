@@ -47,6 +47,21 @@ def test_a_healthy_cell_answers_everything(tmp_path: Path) -> None:
     assert result.facts.release == "6.12.0-amd64"
 
 
+def test_a_guest_starts_with_all_that_it_is_asked(tmp_path: Path) -> None:
+    started: list[BootOrder] = []
+
+    @contextmanager
+    def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
+        started.append(order)
+        with fakes.fake_boot(order, deadline=deadline) as guest:
+            yield guest
+
+    machine, large = fakes.FakeMachine(boot=boot), bytes(17 << 20)
+    for payload in ({"agent/x.pyc": b"x", "y.bpf.o": b"y"}, {"agent/x.pyc": b"x", "y.bpf.o": large}):
+        run_cell(fakes.cell_order("fine"), payload, machine, tmp_path, lambda phase, note: None)
+    assert [[*order.agent] for order in started] == [["agent/x.pyc", "y.bpf.o", "asks.json"], ["agent/x.pyc"]]
+
+
 def test_what_a_kernel_cannot_answer_is_not_asked_and_has_the_cause(tmp_path: Path) -> None:
     result = run(tmp_path, "without-btf")
     assert (result.outcome, result.root, result.unasked) == (Outcome.RAN, "9p", ())

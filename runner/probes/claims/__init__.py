@@ -26,7 +26,7 @@ from runner.probes.claims.answers import (
     observations,
 )
 from runner.probes.claims.judge import Evidence, Question, judge
-from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Packet, Pattern, expanded, problems
+from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Packet, Pattern, Refusal, expanded, problems
 from runner.probes.files import ProbeFile, Said
 from runner.probes.kind import VMLINUX, Kind, Need, Pairs
 from runner.probes.verifier import steady
@@ -105,6 +105,9 @@ class Claims(Kind[ClaimFiles]):
             self._asked = known, [(it.claim, _ask(it, numbers[it.probe])) for it in every]
         mine = [it for it in self._asked[1] if version is None or version in it[0].interval]
         return [ask for risky in (False, True) for claim, ask in mine if claim.risky == risky]
+
+    def essence(self, ask: Ask) -> Ask:
+        return ask.model_copy(update={"body": {key: it for key, it in ask.body.items() if key != "refused"}})
 
     def files(self, ask: Ask) -> Collection[str]:
         setting = ask.body.get("setting")
@@ -230,10 +233,16 @@ def _ask(question: Question, number: int) -> Ask:
         netns=claim.netns,
         traffic=claim.traffic,
         run=claim.answer.load != "loads",
+        refused=claim.answer.load == "refused" or isinstance(claim.answer.load, Refusal),
         setting=_setting(file, claim),
         module=file.holders.get(question.kfunc(), ""),
     )
-    return Ask(kind=NAME, probe=question.probe, body=body.model_dump(mode="json"), programs=(body.program,))
+    return Ask(
+        kind=NAME,
+        probe=question.probe,
+        body=body.model_dump(mode="json"),
+        programs=(body.program, f"any_{claim.program}"),  # PROGRAM of bpf/program.h has the second name
+    )
 
 
 def _setting(file: ClaimFile, claim: Claim) -> RunSetting | None:

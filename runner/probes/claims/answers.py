@@ -54,6 +54,7 @@ class ClaimBody(Plain):
     netns: int | None = None
     traffic: Traffic | None = None
     run: bool = True
+    refused: bool = False  # the claim says so: for speed alone
     setting: RunSetting | None = None
     module: str = ""
 
