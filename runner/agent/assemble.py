@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .calls import AREA, VALUE
+from .calls import AREA, CURRENT_TASK, RESULT, VALUE
 from .libbpf import MOV_IMM, RETURN, instruction
 
 TYPE_CHECKING = False
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MOV, _LDX, _STX, _ST, _ADD = 0xBF, 0x79, 0x7B, 0x7A, 0x07
 _IMM64, _CALL, _JEQ, _MAP, _MAP_VALUE, _KFUNC = 0x18, 0x85, 0x15, 1, 2, 2
-_HELPERS = {"bpf_dynptr_from_mem": 197, "bpf_get_current_task_btf": 158}
+_HELPERS = {"bpf_dynptr_from_mem": 197, CURRENT_TASK: 158}
 _FRAME, _CONTEXT, _SCRATCH, _RESULT = 10, 6, 8, 7  # registers
 
 
@@ -29,9 +29,11 @@ class Assembler:
     def __init__(self, where: Where, fds: tuple[int, int]) -> None:
         self._where, self._fds = where, fds
         self._slots: list[int] = []
+        self._told = False
 
-    def program(self, program: Program) -> bytes:
-        at, self._slots = 0, []
+    def program(self, program: Program, *, told: bool = False) -> bytes:
+        """`told`: what calls return is also left in the map, behind the result, by slots."""
+        at, self._slots, self._told = 0, [], told
         for size in program["slots"]:
             at -= (size + 7) // 8 * 8
             self._slots.append(at)
@@ -45,6 +47,8 @@ class Assembler:
             arguments, slot = more
             loads = b"".join([self._load(register, it) for register, it in enumerate(arguments, 1)])
             kept = b"" if slot is None else instruction(_STX, _FRAME, 0, self._slots[slot], 0)
+            if slot is not None and self._told:
+                kept += wide(1, _MAP_VALUE, self._fds[0], RESULT + 8 * slot) + instruction(_STX, 1, 0, 0, 0)
             return loads + self._called(what) + kept
         if word == "if":
             inner = self._block(more[0])

@@ -16,11 +16,12 @@ from .derive import Call, Calls
 from .kernelbtf import KernelBtf
 from .libbpf import Libbpf, LoadOpts
 from .progtypes import PROG_TYPES, load_opts
+from .references import references
 from .runs import Runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import Any, TypedDict
 
     from .calls import Program
@@ -60,9 +61,11 @@ class Prober:
         self._libbpf = libbpf
         self._btf = KernelBtf(libbpf)
         self._kfuncs: dict[str, Kfunc] | None = None
+        self._references = references(self._btf)
 
     def ask(self, body: Wanted) -> Items:
-        """`not_run`: why no call was run. `left_out`: the kfuncs of which the rest was not run, so many guests died."""
+        """`not_run`: why no call was run. `left_out`: the kfuncs of which the rest was not run, so many guests died.
+        `uncounted`: why references were not counted."""
         if self._kfuncs is None:
             self._kfuncs = self._btf.kfuncs(frozenset(body["kfuncs"]))
         prog_type = PROG_TYPES[body["prog_type"]]
@@ -81,7 +84,7 @@ class Prober:
         if alone and only in self._kfuncs and (refused := sweep.refused(only, alone)):
             yield body["only"], lambda: {"refused": refused}
             return {}
-        runs = Runs(self._libbpf, sweep)
+        runs = Runs(self._libbpf, sweep, self._references)
         if why := runs.impossible():
             return {"not_run": why}
         left_out = [name for name, count in body.get("died", {}).items() if count >= _DEATHS]
@@ -95,7 +98,7 @@ class Prober:
         programs = [(name, program) for name, _, _, program in calls]
         for number, (name, label, _, _) in enumerate(calls):
             yield f"{name} {label}", lambda number=number: runs.run(programs, number)  # type: ignore[misc]
-        return {"left_out": left_out}
+        return {"left_out": left_out, "uncounted": "" if self._references else "the kernel has no /proc/kcore"}
 
 
 class Sweep:
@@ -181,12 +184,24 @@ class Sweep:
     # --- for runs
 
     def load(self, program: Program) -> int:
-        """Raises NoAnswer."""
-        insns = self._assembler.program(program)
-        fd, refused, log = self._libbpf.prog_load(self._prog_type, insns, self._opts)
-        if refused:
-            raise NoAnswer(f"it was accepted, and now is not: {_end(log)}")
-        return fd
+        """It also leaves what calls return in the map, unless the verifier does not have that. Raises NoAnswer."""
+        for told in (True, False):
+            insns = self._assembler.program(program, told=told)
+            fd, refused, log = self._libbpf.prog_load(self._prog_type, insns, self._opts)
+            if not refused:
+                return fd
+        raise NoAnswer(f"it was accepted, and now is not: {_end(log)}")
+
+    def objects(self, program: Program) -> list[tuple[int, str, str]]:
+        """Slot, function and structure of the objects that a program is given."""
+        return [*self._objects(program["body"])]
+
+    def _objects(self, body: list[list[Any]]) -> Iterator[tuple[int, str, str]]:
+        for word, what, *more in body:
+            if word == "if":
+                yield from self._objects(more[0])
+            elif word == "call" and more[1] is not None and (name := self._calls.object(what)):
+                yield more[1], what, name
 
     def right(self, name: str) -> Program | None:
         """A program that calls it rightly."""

@@ -34,6 +34,7 @@ AREA, AREAS, RESULT = 1024, 15, 16  # bytes; of the map's one value
 VALUE = AREA * (AREAS + 1)
 BACKING, _UNKNOWN = 64, 16  # bytes of a dynptr's memory, and of a buffer of no type
 _DYNPTR = 16  # bytes
+CURRENT_TASK, TASK = "bpf_get_current_task_btf", "task_struct"  # a helper, and the structure that it returns
 
 
 class Frame:
@@ -94,7 +95,7 @@ def _dynptr(frame: Frame, what: str, flags: int = 0) -> Value:
 
 def current_task(frame: Frame) -> Value:
     slot = frame.slot()
-    return Value(["value", slot], lambda inner: [call("bpf_get_current_task_btf", [], slot), *inner])
+    return Value(["value", slot], lambda inner: [call(CURRENT_TASK, [], slot), *inner])
 
 
 # --- what units are given ---------------------------------------------------------------------------------------------

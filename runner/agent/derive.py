@@ -9,6 +9,8 @@ from itertools import islice, product
 
 from .btf import BtfError
 from .calls import (
+    CURRENT_TASK,
+    TASK,
     Choice,
     Frame,
     Value,
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 _MOST = 48  # programs that are tried to find one that is accepted
 _MOST_PAIRS = 60
 _RELEASES = ("release", "put", "drop", "destroy", "free")
-_EVERYWHERE = ("task_struct", "cgroup")  # many calls take one, and none but those of these names ends it
+_EVERYWHERE = (TASK, "cgroup")  # many calls take one, and none but those of these names ends it
 _RELEASED, _TAKEN = ", released before", ", not released"
 _FORBIDDEN = ("is not allowed", "cannot find address for kernel function")  # whatever it is given
 
@@ -86,6 +88,13 @@ class Calls:
     def returns(self, name: str) -> str:
         """The shape of what it returns."""
         return self._returned[name].shape
+
+    def object(self, function: str) -> str:
+        """The structure of the object that a function returns; empty when it returns none."""
+        if function == CURRENT_TASK:
+            return TASK
+        found = self._returned.get(function)
+        return found.struct if found and found.shape == "object" else ""
 
     # --- programs
 
@@ -177,7 +186,7 @@ class Calls:
 
     def _objects(self, name: str, each: Parameter) -> tuple[list[Choice], list[Choice]]:
         right, edges = [], not_objects()
-        if each.struct == "task_struct":
+        if each.struct == TASK:
             right.append(Choice("the running task", lambda frame: [current_task(frame)]))
             edges.pop()
         for source, held in self._returned.items():

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 
 """Runs calls at the edge: with memory filled in several ways, between bytes that must not change, and then so often
-that it shows which of the kernel's slabs grow. What is called may end its caller: all of it happens in a child.
+that it shows which of the kernel's slabs and counts of references grow. What is called may end its caller: all of it
+happens in a child.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from itertools import combinations
 from sys import byteorder
 
 from . import NoAnswer
-from .calls import AREA, RESULT, VALUE
+from .calls import AREA, CURRENT_TASK, RESULT, VALUE
 from .fastjson import encode, scan
 from .libbpf import PACKET, errno_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from .boundaries import Sweep
     from .calls import Program
     from .libbpf import Libbpf
+    from .references import Object, References
 
     Answer = dict[str, object]
 
@@ -37,13 +39,15 @@ _STEP_S, _REST_S = 0.2, 5.0  # for what the kernel frees later
 _FILLINGS = (("zeros", 0), ("ones", 0xFF), ("found", None))
 _CANDIDATES = (-1, 1, 2, 6, 17)  # of a number in a structure that a call takes; the last two are protocols
 _TOLD = 64  # bytes that changed
+_WORD, _UNSET = (1 << 64) - 1, int.from_bytes(bytes([_FILL]) * 8, byteorder)
+_TASK: Program = {"areas": [], "slots": [8], "body": [["call", CURRENT_TASK, [], 0], ["note", 0]]}
 
 
 class Runs:
     """Of calls that a sweep found."""
 
-    def __init__(self, libbpf: Libbpf, sweep: Sweep) -> None:
-        self._libbpf, self._map, self._sweep = libbpf, sweep.map, sweep
+    def __init__(self, libbpf: Libbpf, sweep: Sweep, references: References | None = None) -> None:
+        self._libbpf, self._map, self._sweep, self._references = libbpf, sweep.map, sweep, references
         self._buffer = ctypes.create_string_buffer(VALUE)
         self._packet, self._context = PACKET, b""
         self._contents: dict[str, bytes] = {}  # that let a call succeed, by what the memory is for
@@ -51,6 +55,7 @@ class Runs:
         self._made = 0  # values
         self._tried: set[str] = set()  # kfuncs
         self._child = 0
+        self._always: list[Object] = []  # whose references are counted, whatever is called
 
     def impossible(self) -> str:
         """Why the kernel cannot run programs of this type for a test; empty when it can, as the map shows."""
@@ -90,12 +95,14 @@ class Runs:
         return answer
 
     def _start(self, calls: Sequence[tuple[str, Program]]) -> None:
+        self._lines(self.held_by_task())  # where counters are is found once, not in each child
         reading, self._to_child = os.pipe()
         output, writing = os.pipe()
         self._child = os.fork()
         if not self._child:
             os.close(self._to_child)
             self._made = os.getpid() << 16  # values of another child differ, too
+            self._always = self.held_by_task()
             with open(reading, encoding="ascii") as file:
                 for line in file:
                     try:
@@ -110,8 +117,9 @@ class Runs:
 
     def _run(self, kfunc: str, program: Program) -> Answer:
         """`runs`: of each filling what the call returned, null when it was not reached, and the bytes behind the memory
-        that it was given which changed, as [what, offset behind its end]; `grew`: slabs that keep growing, by so many
-        objects in so many `calls`; `contents`: of its memory, that was found to let a call return an object."""
+        that it was given which changed, as [what, offset behind its end]; `grew`: slabs and counts of references that
+        keep growing, by so much in so many `calls`; `contents`: of its memory, that was found to let a call return an
+        object."""
         for name in {what.partition(" ")[0] for _, what in program["areas"]}:
             self._let_succeed(name)
         fd = self._sweep.load(program)
@@ -121,7 +129,12 @@ class Runs:
             values = {words: self._value(program, kfunc, fill) for words, fill in _FILLINGS[:many]}
             runs = {words: self._once(fd, program["areas"], value) for words, value in values.items()}
             reached = any(once["reached"] for once in runs.values())
-            names, after = self._growing(fd, bytes(self._value(program, kfunc))) if reached else ({}, [])
+            objects: list[Object] = []
+            value = bytes(self._value(program, kfunc))
+            if reached:
+                self._once(fd, (), bytearray(value))
+                objects = self._always + self._given(program)
+            names, after = self._growing(fd, value, objects) if reached else ({}, [])
         finally:
             os.close(fd)
         told = {
@@ -129,7 +142,8 @@ class Runs:
             for words, once in runs.items()
         }
         contents = {what: self._contents[what].hex() for _, what in program["areas"] if what in self._contents}
-        return {"runs": told, "grew": _kept(names, after), "calls": _SURE, "contents": contents}
+        grew = _kept(names, after, lambda: self._lines(objects))
+        return {"runs": told, "grew": grew, "calls": _SURE, "contents": contents}
 
     def _value(self, program: Program, kfunc: str, fill: int | None = None) -> bytearray:
         """Of the map: what the call itself is given is filled; None, and for the calls that it needs: as was found."""
@@ -187,34 +201,61 @@ class Runs:
         finally:
             os.close(fd)
 
-    # --- slabs
+    # --- what grows
 
-    def _growing(self, fd: int, value: bytes) -> tuple[dict[str, int], list[str]]:
-        """The slabs that hold about one object more for each run, and again; and all before that."""
-        before = _slabs()
-        after = self._often(fd, value, _OFTEN)
+    def held_by_task(self) -> list[Object]:
+        """The running task, and what it holds; none where references cannot be counted."""
+        if self._references is None:
+            return []
+        try:
+            fd = self._sweep.load(_TASK)
+            try:
+                task = self._once(fd, (), bytearray(VALUE))["ret"]
+            finally:
+                os.close(fd)
+        except NoAnswer:
+            return []
+        return self._references.held_by(task & _WORD) if task else []
+
+    def _given(self, program: Program) -> list[Object]:
+        """The objects that the program was given when it ran last, as it left their addresses in the map."""
+        found = []
+        for slot, function, name in self._sweep.objects(program):
+            at = RESULT + 8 * slot
+            address = int.from_bytes(self._buffer.raw[at : at + 8], byteorder)
+            if address not in (0, _UNSET, *(known for _, _, known in self._always)):
+                found.append((f"{function}'s", name, address))
+        return found
+
+    def _lines(self, objects: Iterable[Object]) -> list[str]:
+        """A line for each slab, and for each counter of these objects: its name, how many it has, and more."""
+        return _slabs() + (self._references.lines(objects) if self._references else [])
+
+    def _growing(self, fd: int, value: bytes, objects: Sequence[Object]) -> tuple[dict[str, int], list[str]]:
+        """What has about one more for each run, and again; and all lines before that."""
+        before = self._lines(objects)
+        self._often(fd, value, _OFTEN)
+        after = self._lines(objects)
         names = _growth(before, after, _OFTEN)
         if not names:
             return {}, after
-        more = self._often(fd, value, _SURE)
-        return {name: by for name, by in _growth(after, more, _SURE).items() if name in names}, after
+        self._often(fd, value, _SURE)
+        return {name: by for name, by in _growth(after, self._lines(objects), _SURE).items() if name in names}, after
 
-    def _often(self, fd: int, value: bytes, runs: int) -> list[str]:
-        """The slabs after so many runs."""
+    def _often(self, fd: int, value: bytes, runs: int) -> None:
         if self._packet:
             self._once(fd, (), bytearray(value), runs)
         for _ in range(0 if self._packet else runs):
             self._libbpf.test_run(fd, self._packet, 0, self._context)
-        return _slabs()
 
 
-def _kept(names: Mapping[str, int], before: list[str]) -> dict[str, int]:
-    """Of slabs that grew, those that do not shrink again: the program is gone, and what the kernel frees later is."""
+def _kept(names: Mapping[str, int], before: list[str], lines: Callable[[], list[str]]) -> dict[str, int]:
+    """Of what grew, that which does not shrink again: the program is gone, and what the kernel frees later is."""
     end = time.monotonic() + _REST_S
     while names:
         for name in names:
             _shrink(name)
-        grew = _growth(before, _slabs(), _SURE)
+        grew = _growth(before, lines(), _SURE)
         names = {name: by for name, by in grew.items() if name in names}
         if time.monotonic() > end:
             break
@@ -232,7 +273,7 @@ def _shrink(name: str) -> None:
 
 
 def _growth(before: list[str], after: list[str], runs: int) -> dict[str, int]:
-    """The slabs that hold nearly an object more for each run, by name. Most have not changed, and are not parsed."""
+    """What has nearly one more for each run, by name. Most lines have not changed, and are not parsed."""
     if len(before) == len(after):
         changed = [both for both in zip(before, after, strict=True) if both[0] != both[1]]
         before, after = [it for it, _ in changed], [it for _, it in changed]
@@ -241,7 +282,7 @@ def _growth(before: list[str], after: list[str], runs: int) -> dict[str, int]:
 
 
 def _held(lines: Iterable[str]) -> dict[str, int]:
-    """Objects in use, by the slab's name."""
+    """Objects in use, or references, by name."""
     return {name: int(held) for name, held, *_ in (line.split(None, 2) for line in lines)}
 
 

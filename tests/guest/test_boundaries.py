@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Calls at the edge, in a real guest: what brings a kernel down is found without a hint, and the rest survives."""
+"""Calls at the edge, in real guests: what brings a kernel down is found without a hint, and the rest survives."""
 
 from __future__ import annotations
 
+import pytest
+
 from tests.guest.conftest import Project, exported
 from tests.integration.test_object_files import build
+from tests.samples import ROOT
 
 MATRIX = """\
 kernels: [{debian: trixie, series: "6.12"}]
@@ -32,3 +35,50 @@ def test_a_call_that_brings_the_kernel_down_is_found_and_costs_no_other_one(proj
     build(rows[NULL]["program"], project.root / "null.bpf.o")
     done = project.runner("load", "null.bpf.o", "--kernel", "6.12", "--arch", "x86_64")
     assert done.returncode == 0, "the verifier accepts the program as C, too: " + done.stdout + done.stderr
+
+
+# A perf event holds a reference of its task, its file one of the credentials, and a cgroup two of its parent.
+HOLDS = """\
+import ctypes, json, os
+from agent.boundaries import Sweep
+from agent.kernelbtf import KernelBtf
+from agent.libbpf import Libbpf
+from agent.progtypes import PROG_TYPES, load_opts
+from agent.references import references
+from agent.runs import Runs
+
+libbpf = Libbpf()
+btf = KernelBtf(libbpf)
+tc = PROG_TYPES["tc"]
+counted = references(btf)
+runs = Runs(libbpf, Sweep(libbpf, {}, tc.number, load_opts(tc, btf.vmlinux), {}), counted)
+assert not runs.impossible()
+objects = runs.held_by_task()
+
+def counts():
+    return {line.split()[0]: int(line.split()[1]) for line in counted.lines(objects)}
+
+before = counts()
+call = {"x86_64": 298, "aarch64": 241}[os.uname().machine]
+attribute = (ctypes.c_uint32 * 32)(1, 128)  # software, its clock
+for _ in range(64):
+    assert ctypes.CDLL(None, use_errno=True).syscall(call, attribute, 0, -1, -1, 0) > 0, ctypes.get_errno()
+mine = "/sys/fs/cgroup" + open("/proc/self/cgroup").read().split("::")[1].strip()
+for number in range(64):
+    os.mkdir(f"{mine}/{number}")
+after = counts()
+grew = {name: after[name] - before[name] for name in before}
+print(json.dumps(grew))
+assert {name for name, by in grew.items() if by >= 64} == {
+    "refs:task_struct.usage.refs,the_running_task", "refs:cred.usage,its_real_cred",
+    "refs:cgroup.self.refcnt,its_cgroups.dfl_cgrp", "refs:cgroup.bpf.refcnt,its_cgroups.dfl_cgrp",
+}
+"""
+
+
+@pytest.mark.parametrize(("kernel", "arch"), [("6.12", "x86_64"), ("7.3", "arm64")])
+def test_references_are_counted_where_the_kernel_counts_them(project: Project, kernel: str, arch: str) -> None:
+    (project.root / "holds.py").write_text(HOLDS)
+    copies = ("--copy", f"{ROOT / 'runner' / 'agent'}:agent", "--copy", "holds.py")
+    done = project.runner("exec", "--kernel", kernel, "--arch", arch, *copies, "--", "python3", "holds.py")
+    assert done.returncode == 0, done.stdout + done.stderr

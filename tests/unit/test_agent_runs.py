@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 from collections.abc import Callable
+from sys import byteorder
 from typing import Any
 
 import pytest
@@ -53,6 +54,9 @@ class Kernel:
 
     def fields(self, name: str) -> list[tuple[str, int, int]]:
         return [("x_need opts", 0, 4), ("x_need opts", 4, 4)] if name == "x_need" else []
+
+    def objects(self, program: object) -> list[tuple[int, str, str]]:
+        return [(0, "x_get", "thing")]
 
 
 def answer(does: Callable[[bytearray], None]) -> dict[str, Any]:
@@ -113,6 +117,36 @@ def test_slabs_that_grow_with_each_call_and_do_not_shrink_are_told(monkeypatch: 
 
     monkeypatch.setattr(module.os, "close", closes)  # type: ignore[attr-defined]
     assert Runs(kernel, kernel)._run("x_get", PROGRAM)["grew"] == {"leaked": 1024}
+
+
+class Counters:
+    """Stands for the kernel's: each call takes a reference of the object that it is given, and of the task."""
+
+    def __init__(self) -> None:
+        self.held = {"task": 1, "object": 1}
+
+    def held_by(self, task: int) -> list[tuple[str, str, int]]:
+        return [("task", "task_struct", task)]
+
+    def lines(self, objects: Any) -> list[str]:
+        return [f"refs:{name}.usage,{whose} {self.held.get(whose, 0)} \n" for whose, name, _ in objects]
+
+
+def test_references_that_each_call_keeps_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_REST_S", 0.0)
+    monkeypatch.setattr(module, "_slabs", list)
+    counters: Any = Counters()
+
+    def takes(value: bytearray) -> None:
+        made(value)
+        value[16:24] = (0x1000).to_bytes(8, byteorder)
+        counters.held["x_get's"] = counters.held.get("x_get's", 0) + 1
+
+    kernel: Any = Kernel(takes)
+    found = Runs(kernel, kernel, counters)._run("x_get", PROGRAM)
+    assert found["grew"] == {"refs:thing.usage,x_get's": 1024}
+    kernel.does = made  # no object: the place in the map is as it was
+    assert Runs(kernel, kernel, counters)._run("x_get", PROGRAM)["grew"] == {}
 
 
 def test_a_call_that_ends_its_caller_is_told_by_the_signal_and_the_next_one_is_run() -> None:

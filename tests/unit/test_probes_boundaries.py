@@ -12,7 +12,18 @@ import pytest
 
 from runner.model import NO_ANSWER, Answer, Ask, CellResult, Crash, ProgType, Row, Splat, Verdict
 from runner.probes.boundaries import KIND, BoundariesEntry
-from runner.probes.boundaries.judge import DIED, GREW, NOT_RUN, REFUSED, SPLAT, SURVIVED, UNDERIVED, UNREACHED, WROTE
+from runner.probes.boundaries.judge import (
+    DIED,
+    GREW,
+    LEAKED,
+    NOT_RUN,
+    REFUSED,
+    SPLAT,
+    SURVIVED,
+    UNDERIVED,
+    UNREACHED,
+    WROTE,
+)
 from runner.probes.boundaries.source import source
 from runner.probes.files import ProbeFile
 from tests.samples import ROOT
@@ -55,6 +66,12 @@ def test_what_is_refused_and_what_survives_is_no_finding() -> None:
     [
         ((run(wrote=[["bpf_x opts", 0], ["bpf_x opts", 3]]),), {}, WROTE, "2 bytes from 0 behind what it was given"),
         ((run(grew={"nf_conn": 256}),), {}, GREW, "256 objects of nf_conn more"),
+        (
+            (run(grew={"refs:task_struct.usage.refs,the_running_task": 1024}),),
+            {},
+            LEAKED,
+            "task_struct.usage.refs of the running task says 1024 more after 1024 calls",
+        ),
         ((), {"crashes": (Crash(probe=f"{PROBE}:bpf_x right", cause="Oops", oops=""),)}, DIED, "Oops"),
         (
             (run(),),

@@ -17,8 +17,10 @@ from runner.probes.kind import CRASHED, nonsense
 from runner.probes.verifier import permission, platform_trouble, verdict_line
 
 NAME = "boundaries"
-DIED, SPLAT, WROTE, GREW = "the kernel died", "the kernel complained", "wrote behind", "keeps memory"
-FINDINGS = (DIED, SPLAT, WROTE, GREW)
+DIED, SPLAT, WROTE = "the kernel died", "the kernel complained", "wrote behind"
+GREW, LEAKED = "keeps memory", "keeps references"
+FINDINGS = (DIED, SPLAT, WROTE, GREW, LEAKED)
+_REFERENCES = "refs:"  # before the names of counters; see runner/agent/references.py
 UNDERIVED, NOT_RUN, UNREACHED, REFUSED, SURVIVED = "not derived", "not run", "not reached", "refused", "survived"
 _EXPECTED = "the kernel lives, writes only to what it was given, and keeps nothing"
 
@@ -84,6 +86,7 @@ class _Judge:
         self._result, self._probe, self._answers = result, probe, answers
         whole = answers.get("", _UNANSWERED)
         self._not_run = str(whole.body.get("not_run", ""))
+        self._uncounted = str(whole.body.get("uncounted", ""))
         left_out = whole.body.get("left_out")
         self._left_out = left_out if isinstance(left_out, list) else []
         self._contents: dict[str, bytes] = {}
@@ -154,15 +157,14 @@ class _Judge:
             return self._refused(subject, *run.refused)
         returned = ", ".join(f"{name}: {_returned(once.ret)}" for name, once in run.runs.items())
         details = {"returned": returned or f"its process was ended by signal {run.killed}"}
+        details |= {"references": f"not counted: {self._uncounted}"} if self._uncounted else {}
         wrote = {(what, at) for once in run.runs.values() for what, at in once.wrote}
         if wrote:
             what, first = min(wrote, key=lambda it: it[1])
             cause = f"{len(wrote)} bytes from {first} behind what it was given as {what}"
             return _finding(probe, subject, WROTE, cause, details=details)
         if run.grew:
-            name, by = max(run.grew.items(), key=lambda it: it[1])
-            cause = f"{by} objects of {name} more after {run.calls} calls"
-            return _finding(probe, subject, GREW, cause, details=details)
+            return _finding(probe, subject, *_grown(run), details=details)
         if run.runs and all(once.ret is None for once in run.runs.values()):
             return _row(probe, subject, UNREACHED, "nothing gave it the object that it needs", details)
         return replace(_row(probe, subject, SURVIVED, "", details), answer=details["returned"])
@@ -193,6 +195,16 @@ def _bytes(contents: Mapping[str, JsonValue]) -> dict[str, bytes]:
 
 def _splat(result: CellResult, place: str) -> Splat | None:
     return next((it for it in result.splats if it.probe == place and it.blames_kernel), None)
+
+
+def _grown(run: _Run) -> tuple[str, str]:
+    """State and cause, of what grew most; a slab says more than a reference."""
+    name, by = max(run.grew.items(), key=lambda it: (not it[0].startswith(_REFERENCES), it[1]))
+    more = f"more after {run.calls} calls"
+    if not name.startswith(_REFERENCES):
+        return GREW, f"{by} objects of {name} {more}"
+    counter, _, whose = name.removeprefix(_REFERENCES).partition(",")
+    return LEAKED, f"{counter} of {whose.replace('_', ' ')} says {by} {more}"
 
 
 def _returned(value: int | None) -> str:
