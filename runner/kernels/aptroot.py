@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import filelock
 
@@ -21,6 +21,9 @@ from runner.errors import InfraError
 from runner.model.deadline import Deadline
 from runner.process import Completed, run, spawn
 from runner.store import write_atomically
+
+if TYPE_CHECKING:
+    from debian import deb822
 
 _HELPER = "/usr/lib/apt/apt-helper"
 _KERNEL_STANZA = re.compile(rb"Package: (?:[a-z]+-)*(?:image|unsigned|binary|modules|extra|base|kernel)-\d")
@@ -173,6 +176,13 @@ class AptRoot:
                     f"until {until}: newer packages may exist"
                 )
         return ""
+
+
+def paragraphs(stanzas: str | bytes) -> Iterator[deb822.Packages]:
+    """Of a list of packages."""
+    from debian import deb822  # noqa: PLC0415  late: it takes as long as all sources of kernels, and few commands need it
+
+    return iter(deb822.Packages.iter_paragraphs(stanzas, use_apt_pkg=False))
 
 
 def kernel_stanzas(stream: IO[bytes]) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -25,7 +25,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from runner.caches import FULL_DISK_HINT, SCRATCH, need_space
 from runner.errors import InfraError, UserError
-from runner.kernels.aptroot import AptRoot, Repository
+from runner.kernels import pool
+from runner.kernels.aptroot import AptRoot, Repository, paragraphs
 from runner.kernels.mirrors import (
     IMAGE_SUITES,
     KEYRING,
@@ -146,15 +147,13 @@ class Archive:
         return tuple(sorted(packages, key=lambda package: package.name))
 
     def lacks(self, packages: Iterable[Package], arch: str, *, deadline: Deadline) -> tuple[Package, ...]:
-        """Those of `packages` that the archive no longer has, byte for byte."""
+        """Those of `packages` that the archive no longer has, byte for byte, in its lists or beside them."""
         missing: list[Package] = []
         for suite, group in _by_suite(packages).items():
             self.update([(suite, arch)], deadline=deadline)
             root = self._root(suite, arch, deadline)
-            wanted = [f"{package.name}={package.version}" for package in group]
-            shown = root.apt("apt-cache", "show", *wanted, deadline=deadline, check=False).stdout
-            digests = {paragraph["SHA256"] for paragraph in paragraphs(shown)}
-            missing += [package for package in group if package.sha256 not in digests]
+            gone = _unlisted(root, group, deadline)
+            missing += [package for package in gone if not pool.has(root, package, deadline=deadline)]
         return tuple(missing)
 
     def download(
@@ -162,7 +161,8 @@ class Archive:
     ) -> dict[Package, Path]:
         """Fetch exactly these into the folder `into`, each file's size and sha256 checked.
 
-        What came cut or damaged is reported, deleted and fetched once more, with fresh lists. Raises InfraError.
+        What the lists no longer name comes from the pool. What came cut or damaged is reported, deleted and fetched
+        once more, with fresh lists. Raises InfraError.
         """
         wanted = tuple(packages)
         need_space(into, sum(package.size_bytes for package in wanted), "downloading")
@@ -170,7 +170,11 @@ class Archive:
         for suite, group in _by_suite(wanted).items():
             self.update([(suite, arch)], deadline=deadline, max_age_s=float("inf"))
             root = self._root(suite, arch, deadline)
-            left, faults = _fetch(root, group, into, deadline)
+            gone = _unlisted(root, group, deadline)
+            lost = [it for it in gone if not pool.fetch(root, it, into / _file_name(it), deadline=deadline)]
+            if lost:
+                raise _not_fetched([f"{it.name} {it.version} with sha256 {it.sha256} was not found" for it in lost])
+            left, faults = _fetch(root, [it for it in group if it not in gone], into, deadline)
             if left:
                 log.warning("fetching again: %s", "; ".join(faults))
                 self.update([(suite, arch)], deadline=deadline, max_age_s=0)
@@ -222,13 +226,6 @@ class Archive:
         return root
 
 
-def paragraphs(stanzas: str | bytes) -> Iterator[deb822.Packages]:
-    """Of a list of packages."""
-    from debian import deb822  # noqa: PLC0415  late: it takes as long as all sources of kernels, and few commands need it
-
-    return iter(deb822.Packages.iter_paragraphs(stanzas, use_apt_pkg=False))
-
-
 def listed(paragraph: deb822.Packages, suite: str) -> Listed:
     """A stanza of a list."""
     package = Package(
@@ -259,8 +256,18 @@ def _file_name(package: Package) -> str:
     return f"{package.name}_{quote(package.version, safe='+~')}_{package.architecture}.deb".replace("%3A", "%3a")
 
 
+def _unlisted(root: AptRoot, packages: list[Package], deadline: Deadline) -> list[Package]:
+    """Those that the lists do not name, byte for byte."""
+    wanted = [f"{package.name}={package.version}" for package in packages]
+    shown = root.apt("apt-cache", "show", *wanted, deadline=deadline, check=False).stdout
+    digests = {paragraph["SHA256"] for paragraph in paragraphs(shown)}
+    return [package for package in packages if package.sha256 not in digests]
+
+
 def _fetch(root: AptRoot, packages: list[Package], into: Path, deadline: Deadline) -> tuple[list[Package], list[str]]:
     """(those that did not come whole, what went wrong with each). Files appear in `into` only when they are whole."""
+    if not packages:
+        return [], []
     with tempfile.TemporaryDirectory(prefix=".download-", dir=into) as name:
         folder = Path(name)
         wanted = [f"{package.name}={package.version}" for package in packages]

@@ -25,8 +25,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from runner.errors import InfraError
 from runner.kernels.apt import GENERIC, upstream_of
-from runner.kernels.aptroot import kernel_stanzas
-from runner.kernels.archive import listed, paragraphs
+from runner.kernels.aptroot import kernel_stanzas, paragraphs
+from runner.kernels.archive import listed
 from runner.kernels.compressed import decompressed
 from runner.kernels.debian import ANY
 from runner.kernels.download import NotThere, WebServer

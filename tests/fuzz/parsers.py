@@ -26,8 +26,8 @@ from runner.errors import InfraError, RunnerError, UserError
 from runner.guest import console
 from runner.hosts.hostsfile import load_hosts
 from runner.kernels import rpm
-from runner.kernels.aptroot import kernel_stanzas
-from runner.kernels.archive import listed, paragraphs
+from runner.kernels.aptroot import kernel_stanzas, paragraphs
+from runner.kernels.archive import listed
 from runner.kernels.compressed import decompressed
 from runner.kernels.config import config_of, machine_of, options_in, release_of, upstream_version
 from runner.kernels.layers import Layers

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,10 +17,12 @@ import pytest
 
 from runner.errors import InfraError
 from runner.kernels import archive as archive_module
+from runner.kernels.aptroot import Repository
 from runner.kernels.archive import Archive, damage
 from runner.kernels.mirrors import Mirrors, find_mirrors
 from runner.model import Package
 from runner.model.deadline import Deadline
+from tests.integration.web_fixture import Web
 from tests.samples import soon
 
 PAIR = ("trixie", "x86_64")
@@ -109,7 +112,7 @@ def test_a_file_that_differs_from_the_lock_is_refused_although_the_archive_signe
     archive: Archive, tmp_path: Path
 ) -> None:
     other = tools(archive)[0].model_copy(update={"sha256": "0" * 64})
-    with pytest.raises(InfraError, match=f"instead of {'0' * 64}"):
+    with pytest.raises(InfraError, match=f"{'0' * 64} was not found"):
         archive.download([other], "x86_64", tmp_path, deadline=soon())
     assert not list(tmp_path.glob("*.deb"))
     assert archive.lacks([other], "x86_64", deadline=soon()) == (other,)
@@ -121,6 +124,28 @@ def test_a_version_that_left_the_archive_says_how_to_renew(archive: Archive, tmp
         archive.download([gone], "x86_64", tmp_path, deadline=soon())
     assert "runner kernels lock" in caught.value.hint
     assert archive.lacks([gone], "x86_64", deadline=soon()) == (gone,)
+
+
+@pytest.mark.parametrize("said", [b"older", b"other"])
+def test_what_left_the_lists_and_is_still_in_the_pool_is_fetched_by_the_pin(
+    archive: Archive, mirror: Path, tmp_path: Path, web: Web, said: bytes
+) -> None:
+    web.folders["debian"] = mirror
+    (mirror / "pool/tool_0.9-1_amd64.deb").write_bytes(said)
+    served = archive.at(Repository(f"{web.address}/debian", ("main",), mirror / "keyring.gpg"))
+    older = tools(archive)[0].model_copy(
+        update={"version": "1:0.9-1", "sha256": sha256(b"older").hexdigest(), "size_bytes": 5}
+    )
+    assert served.lacks([older], "x86_64", deadline=soon()) == ()
+    assert archive.lacks([older], "x86_64", deadline=soon()) == (older,), "that one is on no HTTP server"
+    if said == b"older":
+        (file,) = served.download([older], "x86_64", tmp_path, deadline=soon()).values()
+        assert file.read_bytes() == said
+    else:
+        with pytest.raises(InfraError, match="sha256 is"):
+            served.download([older], "x86_64", tmp_path, deadline=soon())
+    with pytest.raises(InfraError, match="no longer has it"):
+        served.download([older.model_copy(update={"size_bytes": 6})], "x86_64", tmp_path, deadline=soon())
 
 
 def test_an_archive_that_debian_did_not_sign_is_refused(
