@@ -51,7 +51,11 @@ audit: setup  ## ask for known vulnerabilities of what is installed; fails witho
 	@mkdir -p build
 	$(PY) -m pip install --quiet --progress-bar off --group audit
 	$(PY) -m pip freeze --exclude-editable > build/requirements.txt
-	$(VENV)/bin/pip-audit --strict --no-deps --disable-pip --requirement build/requirements.txt
+	@rm -f build/audit.txt
+	$(VENV)/bin/pip-audit --strict --no-deps --disable-pip --requirement build/requirements.txt --output build/audit.txt \
+	2> build/audit.log || { cat build/audit.txt 2>/dev/null || { tail -n 1 build/audit.log; \
+	echo 'not audited: pypi.org did not answer for every package; see build/audit.log'; }; exit 1; } >&2
+	@tail -n 1 build/audit.log
 
 sbom: setup  ## list what is installed as CycloneDX in build/sbom.json
 	@mkdir -p build

@@ -55,7 +55,7 @@ def main(run: str, command: str) -> None:
     for name, theme in (("light", LIGHT), ("dark", DIMMED_MONOKAI)):
         console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, highlight=False)
         console.print(Text(f"$ {command}", "bold"))
-        console.print(run_report(judged))
+        console.print(run_report(judged, is_last=False))
         drawn = console.export_svg(title="", theme=theme, code_format=FORMAT, unique_id=f"load-{name}")
         Path(ROOT / f"docs/load-{name}.svg").write_text("\n".join(map(str.rstrip, drawn.splitlines())) + "\n")
 
