@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from pydantic import JsonValue
@@ -117,7 +117,11 @@ def unbooted(result: CellResult) -> CellResult:
 
 def _line(answer: Answer) -> Line:
     """As its model_dump_json, without what is empty; many times faster, for a body is JSON already."""
-    return to_json({name: value for name, value in vars(answer).items() if value})
+    return _line_of(vars(answer))
+
+
+def _line_of(values: Mapping[str, object]) -> Line:
+    return to_json({name: value for name, value in values.items() if value})
 
 
 # --- what is compared ------------------------------------------------------------------------------------------------
@@ -138,7 +142,9 @@ class SteadyReader:
         return result, to_json([_asked(cell), head])
 
     def _answer(self, line: Line) -> Answer:
-        answer = _steady(Answer.model_validate(from_json(line)))
+        answer = Answer.model_validate_json(line)
+        if (body := _steady(answer)) is not None:
+            answer = answer.model_copy(update={"body": body})
         answer = self._same.setdefault(_line(answer), answer)
         if len(self._read) > _REMEMBERED:
             self._read.clear()
@@ -155,8 +161,8 @@ def digest_of(result: CellResult, lines: Sequence[Line] = ()) -> bytes:
     head = result.model_dump(mode="json", exclude={*_CIRCUMSTANCES, "cell", "answers", "console"})
     digest = hashlib.sha256(json.dumps([_asked(result.cell), head], sort_keys=True).encode())
     for answer, line in zip(result.answers, (lines or lines_of(result))[1:], strict=True):
-        same = _steady(answer)
-        digest.update(b"\n" + (line if same is answer else _line(same)))
+        body = _steady(answer)
+        digest.update(b"\n" + (line if body is None else _line_of({**vars(answer), "body": body})))
     return digest.digest()
 
 
@@ -165,17 +171,21 @@ def _asked(cell: Cell) -> dict[str, object]:
     return cell.model_dump(mode="json", include={"kernel", "probes"})
 
 
-def _steady(answer: Answer) -> Answer:
-    """Without circumstances, and without the particulars of what is the verifier's log and judged without them."""
-    kind = KINDS.get(answer.kind)
+def _steady(answer: Answer) -> dict[str, JsonValue] | None:
+    """Its body without circumstances, and without the particulars of what is the verifier's log and judged without
+    them; None: the body is that already."""
+    kind, body = KINDS.get(answer.kind), answer.body
     if kind is None:
-        return answer
-    logs = {name: str(log) for name in kind.logs if (log := answer.body.get(name))}
-    changed = {name: now for name, log in logs.items() if (now := steady(log)) != log}
-    if not changed and not any(name in answer.body for name in kind.circumstances):
-        return answer
-    body = {name: value for name, value in (answer.body | changed).items() if name not in kind.circumstances}
-    return answer.model_copy(update={"body": body})
+        return None
+    changed: dict[str, JsonValue] = {}
+    for name in kind.logs:
+        if log := body.get(name):
+            text = str(log)
+            if (now := steady(text)) != text:
+                changed[name] = now
+    if not changed and body.keys().isdisjoint(kind.circumstances):
+        return None
+    return {name: value for name, value in (body | changed).items() if name not in kind.circumstances}
 
 
 # --- compression -----------------------------------------------------------------------------------------------------

@@ -52,6 +52,7 @@ class Worker:
     """As xdist shows it. What it is sent is in `queue` until the simulation takes it."""
 
     host: str
+    gateway: SimpleNamespace
     shutting_down: bool = False
     queue: list[int] = field(default_factory=list)
 
@@ -107,7 +108,11 @@ class Simulation:
 
     def run(self) -> None:
         """To the end of the last cell."""
-        workers = [Worker(host.name) for host in self.hosts for _ in range(host.workers)]
+        workers = [
+            Worker(host.name, SimpleNamespace(spec=SimpleNamespace(host=host)))
+            for host in self.hosts
+            for _ in range(host.workers)
+        ]
         for worker in workers:
             self.scheduling.add_node(worker)
             self.scheduling.add_node_collection(worker, [*self.items, TURN])
