@@ -138,4 +138,4 @@ class Said:
 
     @property
     def sources(self) -> str:
-        return f"{self.source}: {'; '.join(self.refs)}"
+        return f"{self.source}: {'; '.join(self.refs)}" if self.source else ""

@@ -74,6 +74,7 @@ class Kind(Generic[KnownT]):
     name: ClassVar[str]  # of its folder; the kind of its asks, answers and rows; its section of an export
     noun: ClassVar[str] = "answer"  # what one of its rows is called: "3648 claims"
     subject: ClassVar[str] = "subject"  # what its rows are about: the head of that column
+    log_title: ClassVar[str] = "Log of the load"  # what the log of one of its rows is called
     question: ClassVar[str] = "{subject}s by kernel"  # what a grid of its states answers; `{programs}` of a type
     states: ClassVar[tuple[StateWord, ...]] = ()  # that its rows may have, the worst first
     # how a grid shows some of these by what was expected; it then tells what is broken, and why there is no answer

@@ -96,7 +96,7 @@ def probe_report(
                 parts.append(section("Answer", pairs(short)))
             parts += [section(word.capitalize(), *lines(text)) for word, text in raw if "\n" in text]
             log = lines(row.log.rstrip()) if row.log.strip() else ["empty"]
-            parts.append(section("Log of the load", *log))
+            parts.append(section(kind.log_title, *log))
         else:
             why = "it took the guest down" if crashed else "the guest never answered it"
             parts.append(Text(f"There is no answer: {why}."))

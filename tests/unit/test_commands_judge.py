@@ -21,7 +21,10 @@ from runner.probes.commands import judge
 from runner.probes.commands.judge import rows_of, runs_of
 from runner.probes.commands.written import CommandEntry, CommandSettings, UserCommand
 from runner.probes.kinds import KINDS
+from runner.reports.cell import probe_report
+from runner.results.model import JudgedCell
 from tests.samples import cell, pin
+from tests.unit.rendering import render
 
 GO = "=== RUN   Test{0}\n    a_test.go:7: no map\n--- {1}: Test{0} (0.00s)\n"
 BAD = GO.format("Bad", "FAIL") + "FAIL\n"
@@ -264,3 +267,16 @@ def test_a_known_issue_explains_a_test(words: str, states: dict[str, str], tmp_p
     entry = CommandEntry(command=("mine",), results="gotest")
     rows = Expectations.load(tmp_path, [entry]).rows(result(answer({"status": 1, "output": BAD + GOOD})))
     assert {row.probe: row.known_issue for row in rows} == states
+
+
+def test_its_report_names_no_load_and_no_source() -> None:
+    entry = CommandEntry(command=("mine",), results="gotest")
+    expectations = Expectations.load(Path(), [entry])
+    seen = result(answer({"status": 1, "output": BAD}))
+    found = JudgedCell(result=seen, rows=expectations.rows(seen))
+    (said,) = expectations.said()
+    text = render(probe_report(found, "mine", says=said.says, source=said.sources))
+    assert "says      it passes" in text
+    assert "Output\n  === RUN   TestBad" in text
+    assert "load" not in text
+    assert "source" not in text

@@ -49,6 +49,7 @@ class Commands(Kind[Known]):
 
     name = NAME
     noun = "test"
+    log_title = "Output"
     subject = "test"
     question = "Which kernel passes which {subject}"
     states = (
