@@ -76,6 +76,7 @@ class Btf:
         self._words: frozenset[bytes] = frozenset()
         self._offsets: dict[str, int] = {}  # of strings that were looked for; -1: not here
         self._tagged: dict[str, dict[str, int]] = {}  # by the tag
+        self._begins: dict[int, int] = {}  # where records begin, of types that were looked at
         self._c = c
         self.handle = handle
         self._base = base
@@ -99,7 +100,9 @@ class Btf:
 
     def _at(self, type_id: int) -> int:
         """Where the record of a type of this object begins."""
-        return self._address(type_id) - self._start
+        if type_id not in self._begins:
+            self._begins[type_id] = self._address(type_id) - self._start
+        return self._begins[type_id]
 
     def holder(self, type_id: int) -> Btf:
         """Whose type it is: this object's, or its base's."""

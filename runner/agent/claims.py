@@ -9,7 +9,7 @@ import os
 import resource
 
 from . import NoAnswer, bounded
-from .guest import Sysctls, allow_huge_pages, ip, not_loaded
+from .guest import MODPROBE, Sysctls, allow_huge_pages, ip, not_loaded
 from .programs import Loader
 
 TYPE_CHECKING = False
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         refused: bool
         setting: SettingWanted | None
         module: str
+        modules: list[str]
 
 
 _MOST_FILES = 1 << 16  # programs stay loaded, and a login has 1024 files
@@ -75,7 +76,7 @@ class Prober:
             refused, log = found.load_other(body["program"], body["load_as"], body["license"])
             return _of_load(found, refused, log)
         self._number(body["netns"])
-        with Sysctls(body["sysctl"]):
+        with Sysctls(sysctls(body["sysctl"], body["modules"])):
             if body["setting"]:
                 return self._in_setting(body, body["setting"], found)
             fd, refused, log = found.load(body["program"], likely_refused=body["refused"])
@@ -142,6 +143,11 @@ class Prober:
         if isinstance(self._traffic, Exception):
             raise self._traffic
         return self._traffic
+
+
+def sysctls(wanted: dict[str, str], modules: list[str]) -> dict[str, str]:
+    """Those that are `wanted`, and where all `modules` are loaded, that the kernel looks for no others."""
+    return {**wanted, MODPROBE: "\n"} if modules and not any(map(not_loaded.get, modules)) else wanted
 
 
 def _of_load(found: Object, refused: int, log: str) -> dict[str, object]:

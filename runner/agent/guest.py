@@ -13,6 +13,7 @@ import sys
 from . import NoAnswer
 
 JIT = "net.core.bpf_jit_enable"
+MODPROBE = "kernel.modprobe"  # what the kernel starts; nothing where that is an empty line
 _MODPROBE, _IP = "/usr/sbin/modprobe", "/usr/sbin/ip"
 _NEWNET = 0x40000000  # CLONE_NEWNET
 _OWN = "/proc/self/ns/net"

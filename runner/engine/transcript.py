@@ -48,6 +48,10 @@ class Transcript:
     _parts_size: int = 0  # characters that were sent of them
     _dropped: dict[str, None] = field(default_factory=dict)  # the names of those for which there was no room
     _closed: set[ProbeItem] = field(default_factory=set)  # items that are not asked any more
+    _by_probe: dict[str, Ask] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._by_probe = {ask.probe: ask for ask in self.asks}
 
     def feed(self, line: str) -> None:
         """Take one line of the agent's output."""
@@ -65,10 +69,10 @@ class Transcript:
                 self.facts = Facts.model_validate(event["facts"])
                 self.guest_s = -_clock(event)
             case "begin":
-                self.in_flight = ProbeItem(self.ask(event["probe"]).probe, str(event.get("item", "")))
+                self.in_flight = ProbeItem(self.ask(str(event["probe"])).probe, str(event.get("item", "")))
                 self._parts, self._parts_size, self._dropped = {}, 0, {}
             case "answer":
-                ask = self.ask(event["probe"])
+                ask = self.ask(str(event["probe"]))
                 answer = Answer.model_validate({**event, "kind": ask.kind})
                 if self._parts or self._dropped:
                     parts = {name: "".join(data) for name, data in self._parts.items() if name not in self._dropped}
@@ -99,12 +103,9 @@ class Transcript:
         elif len(self._dropped) < _MAX_DROPPED:
             self._dropped[name[:500]] = None
 
-    def ask(self, probe: object) -> Ask:
+    def ask(self, probe: str) -> Ask:
         """Raises KeyError when `probe` was not asked."""
-        for ask in self.asks:
-            if ask.probe == probe:
-                return ask
-        raise KeyError(probe)
+        return self._by_probe[probe]
 
     def begins(self, name: str) -> None:
         """The console named this last. Its own lines, and those before it, may be lost with the guest."""

@@ -62,6 +62,7 @@ class Family(Plain):
     """The keys of bpf/NAME.yaml that belong to no kind: the kfuncs that its probes are about, and their modules."""
 
     modules: tuple[SafeName, ...] = ()
+    modules_suffice: bool = False  # the kernel need not look for others by itself: each time it starts modprobe
     # by a word for all, and program type; of one that was renamed all its names, the newest first
     kfuncs: dict[Name, dict[ProgType, Names]] = Field(default_factory=dict)
 

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from runner.agent import setting
+from runner.agent import claims, guest, setting
 from runner.agent.programs import Object
 
 
@@ -34,3 +34,9 @@ def test_what_was_written_while_it_was_read_is_read_again() -> None:
 def test_a_callback_that_does_not_run_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setting, "_PATIENCE_S", 0.01)
     assert awaited({"done": 0, "ret": 0}) == {"done": 0, "ret": 0}
+
+
+def test_the_kernel_looks_for_modules_unless_all_that_it_needs_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(guest.not_loaded, "cbc", "modprobe: FATAL: Module cbc not found")
+    assert claims.sysctls({"a": "1"}, ["ecb"]) == {"a": "1", "kernel.modprobe": "\n"}
+    assert claims.sysctls({"a": "1"}, ["ecb", "cbc"]) == claims.sysctls({"a": "1"}, []) == {"a": "1"}

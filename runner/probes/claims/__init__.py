@@ -236,6 +236,7 @@ def _ask(question: Question, number: int) -> Ask:
         refused=claim.answer.load == "refused" or isinstance(claim.answer.load, Refusal),
         setting=_setting(file, claim),
         module=file.holders.get(question.kfunc(), ""),
+        modules=file.modules if file.modules_suffice else (),
     )
     return Ask(
         kind=NAME,

@@ -41,7 +41,8 @@ class ClaimBody(Plain):
     With `load_as` or another `license` the program is loaded only: the question is whether the kernel takes it.
     With `netns` a network namespace has that id, as seen from the one in which the program runs.
     With `traffic` the program is attached and sees a flow, instead of being run once on a packet of ours.
-    `module` holds the kfunc: where it is not loaded nothing is asked.
+    `module` holds the kfunc: where it is not loaded nothing is asked. Where all `modules` are loaded the kernel looks
+    for no others.
     """
 
     object: SafeName  # bpf/<object>.bpf.c
@@ -57,6 +58,7 @@ class ClaimBody(Plain):
     refused: bool = False  # the claim says so: for speed alone
     setting: RunSetting | None = None
     module: str = ""
+    modules: tuple[SafeName, ...] = ()
 
 
 class Observation(Plain):
