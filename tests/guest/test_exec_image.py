@@ -104,6 +104,18 @@ def test_a_container_image_is_the_root_of_a_command(
     assert [it.read_text() for it in (project.root / "reports").rglob("out.txt")] == ["brought\n"]
 
 
+def test_a_command_reaches_the_network_of_its_host_only_where_that_was_asked_for(project: Project) -> None:
+    with serving(Web()) as web:
+        web.files["page"] = b"a page"
+        address = f"{web.address.replace('127.0.0.1', '10.0.2.2')}/page"  # as qemu names this host
+        for option, state in (["--network"], "passed"), ([], "failed"):
+            does = ("busybox", "wget", "-q", "-O", "-", address)
+            done = project.runner("exec", *KERNEL, *option, "--format", "json", "--", *does)
+            (answer,) = commands(project, done.stdout)
+            assert (answer["state"], "a page" in answer["log"]) == (state, state == "passed"), answer
+            assert ("NETWORK: " in done.stderr) == bool(option)
+
+
 def commands(project: Project, lines: str) -> list[dict[str, str]]:
     """What a run's export says of its commands."""
     run = json.loads(lines.splitlines()[-1])["run"]
