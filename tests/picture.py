@@ -34,7 +34,7 @@ LIGHT = TerminalTheme(
         (87, 96, 106),
     ],
 )
-WIDTH = 100  # columns
+WIDTH = 106  # columns: the longest line
 FORMAT = """\
 <svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
