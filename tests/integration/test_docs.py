@@ -79,19 +79,20 @@ def test_it_understands_its_commands_in_the_docs(line: str, words: list[str]) ->
     assert not hasattr(here, "commands") or not words or words[0].startswith("-"), line
 
 
-# How each command is run: here, for real; by another test, in this form or with other words; or not at all, and why.
+# How each command is run: here, for real; by another test, with the same options and other values; or not, and why.
 # The first row whose pattern a command begins with counts.
 HERE = "here"
 NETWORK = "not run: needs the network"
 KVM_HOURS = "not run: takes hours"
+SHOWN = "tests/integration/test_load_shown.py::test_numbers_are_shown_in_the_grid_and_printed_for_veristat"
 PLACE = "not run: it names a file, a host or a run of the reader's"
 RUN_BY: tuple[tuple[str, str], ...] = (
-    (r"do runner report veristat", "tests/guest/test_veristat.py::test_numbers_are_those_of_veristat"),
+    (r"do runner report veristat", SHOWN),
     (r"runner kfunc NAME", PLACE),
-    (r"runner cell show .*boundaries:", "tests/guest/test_boundaries.py"),
+    (r"runner cell show .*boundaries:", "not run: no recorded answers have boundaries"),
     (r"runner (report|kfunc|matrix list|cell show 6\.18|results merge)", HERE),
     (r"runner cell show", PLACE),
-    (r"runner doctor --fix", "tests/integration/test_doctor.py::test_root_installs_what_is_missing"),
+    (r"runner doctor --fix", "not run: changes the machine"),
     (r"runner doctor", HERE),
     (r"runner init 'build/\*\.bpf\.o'$", HERE),
     (r"runner init", "tests/integration/test_init.py::test_what_it_writes_is_a_project_of_exactly_these_kernels"),
@@ -99,19 +100,24 @@ RUN_BY: tuple[tuple[str, str], ...] = (
     (r"runner kernels fetch", "tests/integration/test_kernels_lock.py::test_a_kernel_is_fetched_unpacked_and_kept"),
     (r"runner kernels build", "tests/integration/test_cli_commits.py::test_a_commit_is_built_in_the_cache"),
     (r"runner bisect .*--git", "tests/integration/test_bisect_objects.py::test_over_the_commits_of_the_kernel"),
+    (r"runner bisect \S*(lb|calls).*--from", "not run: --series, of whose range a test runs it, picks these kernels"),
     (r"runner bisect \S*(lb|calls)", "tests/integration/test_bisect_objects.py"),
     (r"runner bisect", "tests/integration/test_cli_bisect.py::test_where_it_changed_with_its_evidence"),
+    (r"runner load .*--stats", SHOWN),
     (r"runner load", "tests/guest/test_load.py::test_each_reason_is_told_and_costs_its_own_program_alone"),
-    (r"runner exec .*--image", "tests/guest/test_exec_image.py::test_a_container_image_is_the_root_of_a_command"),
+    (r"runner exec .*--(image|env)", "tests/guest/test_exec_image.py::test_a_container_image_is_the_root_of_a_command"),
     (r"runner exec .*--package", "tests/guest/test_exec_image.py"),
     (r"runner exec", "tests/guest/test_exec.py::test_a_command_costs_its_own_row_alone"),
     (r"runner cell repro .*--from", "tests/integration/test_cli_repro_exports.py"),
     (r"runner cell repro", "tests/guest/test_repro.py::test_a_cell_answers_again_what_it_answered"),
     (r"runner cell shell .*--with", "tests/guest/test_exec.py::test_a_shell_opens_where_the_command_would_run"),
+    (r"runner cell shell .*--run", PLACE),
     (r"runner cell shell .*--gdb", "not run: a debugger waits for a person"),
     (r"runner cell shell", "tests/guest/test_matrix_run.py::test_a_shell_in_a_cell"),
     (r"runner matrix run .*--hosts", "tests/hosts/test_three_hosts.py"),
-    (r"runner matrix run .*--(baseline|recheck)", "tests/integration/test_cli_tracking.py"),
+    (r"runner matrix run .*--recheck", "not run: --recheck and --baseline are, each by itself"),
+    (r"runner matrix run .*--shard", "tests/integration/test_kept.py::test_a_new_claim_asks_itself"),
+    (r"runner matrix run .*--baseline", "tests/integration/test_cli_tracking.py"),
     (r"timeout .* runner matrix run", KVM_HOURS),
     (r"runner matrix run", "tests/guest/test_matrix_run.py::test_two_architectures_and_two_runs_answer_the_same"),
     (r"make (run|test|lint)", "not run: it runs the tests"),
@@ -183,6 +189,16 @@ def test_every_command_has_a_row_and_every_row_a_command() -> None:
         if where.startswith("tests/"):
             file, _, test = where.partition("::")
             assert f"def {test}" in (ROOT / file).read_text(), where
+
+
+def test_another_test_that_runs_a_command_has_its_options() -> None:
+    for line, command in EVERY:
+        mine, (file, found, _) = own(shlex.split(command)), how(command).partition(".py")
+        if mine is None or not found:
+            continue
+        options = {word for word in mine[: mine.index("--") if "--" in mine else None] if word.startswith("--")}
+        text = (ROOT / f"{file}.py").read_text()
+        assert not [it for it in options if not re.search(rf'{it}[" =]', text)], f"{line}: not in {file}.py"
 
 
 def test_the_commands_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
