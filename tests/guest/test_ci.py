@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from tests.guest.conftest import RUNNER
+from tests.integration.test_wheel import installed
 from tests.samples import ROOT
 
 PROGRAM = """\
@@ -99,18 +100,23 @@ def test_the_action_loads_a_program_and_tells_github(job: Job) -> None:
 
 
 def test_the_workflow_of_init_asks_the_kernels_of_the_matrix(job: Job) -> None:
+    """From the wheel, as `pipx install` leaves it."""
+    (folder := job.folder / "installed").mkdir()
+    runner = installed(folder).with_name("runner")
+    for name in ("vng", "virtme-run"):  # pipx would bring them as well
+        (runner.parent / name).symlink_to(RUNNER.with_name(name))
     subprocess.run(
-        [RUNNER, "init", "*.bpf.o", "--kernel", "6.12", "--arch", "x86_64"], cwd=job.folder, env=job.env, check=True
+        [runner, "init", "*.bpf.o", "--kernel", "6.12", "--arch", "x86_64"], cwd=job.folder, env=job.env, check=True
     )
     flags = ("-target", "bpf", "-O2", "-g", "-I/usr/include/x86_64-linux-gnu")
     subprocess.run(
         [which("clang") or "clang", *flags, "-c", "prog.bpf.c", "-o", "prog.bpf.o"], cwd=job.folder, check=True
     )
     (tools := job.folder / "tools").mkdir()
-    for name in ("apt-get", "pipx"):  # they would change this machine
-        (tools / name).write_text('#!/bin/sh\necho "$0 $*" >> "$RUNNER_TEMP/called"\n')
-        (tools / name).chmod(0o755)
-    job.env["PATH"] = os.pathsep.join([str(tools), str(RUNNER.parent), job.env["PATH"]])
+    called = 'echo "${0##*/} $*" >> "$RUNNER_TEMP/called"\n'
+    tool(tools / "apt-get", called)  # it would change this machine
+    tool(tools / "pipx", f'{called}mkdir -p "$HOME/.local/bin" && ln -s {runner} "$HOME/.local/bin"\n')
+    job.env["PATH"] = os.pathsep.join([str(tools), "/usr/sbin", "/usr/bin", "/sbin", "/bin"])
     job.env["HOME"], home = str(job.folder), os.environ["HOME"]
     job.env.setdefault("RUNNER_CACHE", f"{home}/.cache/kfunc-runner")
     workflow = yaml.safe_load((job.folder / ".github/workflows/kernels.yml").read_text())
@@ -119,3 +125,8 @@ def test_the_workflow_of_init_asks_the_kernels_of_the_matrix(job: Job) -> None:
     assert job.path == [f"{job.folder}/.local/bin"]
     assert "pass" in job.file("GITHUB_STEP_SUMMARY").read_text()
     assert 'name="prog/pass' in (job.folder / "junit.xml").read_text()
+
+
+def tool(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)

@@ -50,20 +50,25 @@ sys.exit(cli.run(sys.argv[1:], Engine(payloads=lambda *_, **__: {}, execute=exec
 
 @pytest.fixture(scope="module")
 def python() -> Iterator[Path]:
-    """Of a virtual environment with the wheel, and with what it depends on from ours."""
+    """Of a virtual environment with the wheel."""
     with tempfile.TemporaryDirectory(prefix="wheel-") as name:  # below /tmp: any user may go there
         folder = Path(name)
         folder.chmod(0o755)
-        pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        _call([*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT])
-        (wheel,) = folder.glob("*.whl")
-        _call([sys._base_executable, "-m", "venv", "--without-pip", folder / "venv"])  # type: ignore[attr-defined]
-        made = folder / "venv/bin/python"
-        _call([*pip, "--python", made, "install", "--no-deps", "--no-index", wheel])
-        site = folder / f"venv/lib/python{sysconfig.get_python_version()}/site-packages"
-        others = [path for path in sys.path if path.endswith("site-packages")]
-        (site / "others.pth").write_text("".join(f"{path}\n" for path in others))
-        yield made
+        yield installed(folder)
+
+
+def installed(folder: Path) -> Path:
+    """The interpreter of a new virtual environment with the wheel, and with what it depends on from ours."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    _call([*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT])
+    (wheel,) = folder.glob("*.whl")
+    _call([sys._base_executable, "-m", "venv", "--without-pip", folder / "venv"])  # type: ignore[attr-defined]
+    made = folder / "venv/bin/python"
+    _call([*pip, "--python", made, "install", "--no-deps", "--no-index", wheel])
+    site = folder / f"venv/lib/python{sysconfig.get_python_version()}/site-packages"
+    others = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "others.pth").write_text("".join(f"{path}\n" for path in others))
+    return made
 
 
 @pytest.fixture
