@@ -37,7 +37,7 @@ class Reading:
 
 
 JIT_OFF = "the BPF JIT is off"  # or there is none: the kernel says the same
-_NO_JIT = "the kernel is built without a BPF JIT"
+NO_JIT = "the kernel is built without a BPF JIT"
 NO_KFUNCS = "the kernel has no kfuncs: upstream's verifier accepts calls of them since 5.13"
 NO_CALLS = "BPF_CALL uses reserved fields"  # what such a verifier says of a call
 NEEDS_DEVICE = "metadata kfuncs require device-bound program"
@@ -100,7 +100,7 @@ def platform_trouble(refused: int, log: str) -> str:
 
 def without_jit(result: CellResult, cause: str) -> str:
     """A kernel says the same of a JIT that is off and of one that it does not have; its configuration tells."""
-    return _NO_JIT if cause == JIT_OFF and result.config.get("BPF_JIT") == "n" else cause
+    return NO_JIT if cause == JIT_OFF and result.config.get("BPF_JIT") == "n" else cause
 
 
 def calls_missing(log: str) -> bool:

@@ -221,6 +221,11 @@ def test_what_counts_as_an_answer(observation: Observation, verdict: Verdict, ca
     assert cause in why
 
 
+def test_a_kernel_that_cannot_call_kfuncs_does_not_lack_one() -> None:
+    seen = with_observation(Observation(probe="nat-source:tc", load_errno=22, log=POISONED), config={"BPF_JIT": "n"})
+    assert verdict_of(seen, "nat-source:tc") == (Verdict.NO_ANSWER, "the kernel is built without a BPF JIT")
+
+
 def test_a_crash_is_the_kernels_fault() -> None:
     crashes = (Crash(probe="nat-source:tc", oops="BUG: unable to handle"), Crash(probe="census:tc"))
     seen = with_observation(Observation(probe="x"), crashes=crashes, cause="Oops")

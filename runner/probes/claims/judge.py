@@ -28,7 +28,7 @@ from runner.probes.claims.answers import (
 )
 from runner.probes.claims.written import Claim, ClaimFile, Pattern
 from runner.probes.kind import CRASHED, VMLINUX, not_asked, unready
-from runner.probes.verifier import NO_KFUNCS, calls_missing, platform_trouble, without_jit
+from runner.probes.verifier import NO_JIT, NO_KFUNCS, calls_missing, platform_trouble, without_jit
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,13 @@ def _level(seen: Observation) -> Level:
     return Level.RUNS if seen.run_errno == 0 else Level.LOADS
 
 
+def _trouble(result: CellResult, seen: Observation) -> str:
+    """Why this refusal says nothing about the kernel; empty when it does."""
+    if calls_missing(seen.log) and result.config.get("BPF_JIT") == "n":
+        return NO_JIT  # no kfunc can be called, whether it is there or not
+    return without_jit(result, platform_trouble(seen.load_errno or 0, seen.log))
+
+
 def _no_answer(evidence: Evidence, question: Question, pattern: Pattern, seen: Observation | None) -> str:
     """Why there is no answer to a claim; empty when there is one."""
     result, file = evidence.result, question.file
@@ -147,8 +154,8 @@ def _no_answer(evidence: Evidence, question: Question, pattern: Pattern, seen: O
     if names_words(pattern) and matches(pattern, seen):
         return ""  # the refusal that it speaks of, even one that elsewhere shows nothing
     if seen.load_errno:
-        if trouble := platform_trouble(seen.load_errno, seen.log):
-            return without_jit(result, trouble)
+        if trouble := _trouble(result, seen):
+            return trouble
         return _unresolved(evidence, file, seen) if calls_missing(seen.log) else ""
     if seen.run_errno is None and pattern.load != "ok":
         return ""  # it was to be refused
