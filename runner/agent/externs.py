@@ -34,6 +34,15 @@ def names_in(btf: Btf, of: str = FUNCTIONS) -> list[str]:
     return [name for name, *_ in btf.members(at)] if at else []
 
 
+def there(name: str) -> str:
+    """What the kernel calls it: an object's `name___6_17` is `name` with another prototype.
+
+    As libbpf's bpf_core_essential_name_len().
+    """
+    root, _, flavour = name.rpartition("___")
+    return root if root and not root.endswith("_") and not flavour.startswith("_") else name
+
+
 class Externs:
     """What libbpf's search would find. Raises LibbpfError and BtfError."""
 
@@ -49,7 +58,7 @@ class Externs:
         """Those of an object, in the order of their numbers: None for what is not there, or has another prototype."""
         names = names_in(btf)
         self.find(frozenset(names))
-        return [self._compatible(btf, name, self._found.get(name)) for name in names]
+        return [self._compatible(btf, name, self._found.get(there(name))) for name in names]
 
     def kernel(self) -> KernelBtf:
         if self._kernel is None:
@@ -58,7 +67,7 @@ class Externs:
 
     def find(self, names: frozenset[str]) -> None:
         """Look for functions: once for those of many objects costs as much as for those of one."""
-        new = names - self._asked
+        new = frozenset(map(there, names)) - self._asked
         if not new:
             return
         kernel = self.kernel()

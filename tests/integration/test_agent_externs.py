@@ -35,6 +35,7 @@ extern int fewer(struct one *) WEAK;
 extern int number(long, long) WEAK;
 extern int counted(enum three *, long) WEAK;
 extern void nothing(struct one *, long) WEAK;
+extern int first___6_17(struct one *) WEAK;
 extern int must_be(void) KSYM;
 extern const int variable WEAK;
 struct inner { int a; union { long b; struct { short c, d; }; }; };
@@ -56,12 +57,13 @@ __attribute__((section("tc"))) int tc_program(void *context)
 		sum += second(&one) + first(&one, 1);
 	sum += same(&one, 1) + other_struct(0, 1) + fewer(&one) + number(1, 1) + counted(0, 1) + must_be() + variable;
 	nothing(&one, 1);
+	first___6_17(&one);
 	sum += ((struct outer *)context)->inner.d + ((struct outer___old *)context)->three;
 	return 0;
 }
 """
 CALL, LOAD, BEHIND = 0x85, 0x18, 0  # opcodes
-NAMES = sorted(["counted", "fewer", "first", "nothing", "number", "other_struct", "same", "second"])
+NAMES = sorted(["counted", "fewer", "first", "first___6_17", "nothing", "number", "other_struct", "same", "second"])
 
 
 @pytest.fixture(scope="module")
@@ -141,14 +143,30 @@ def test_what_is_there_is_put_in(folder: Path) -> None:
 
 
 class Kernel:
-    """What has the structures of the object."""
+    """What has the structures of the object, and its function `first`, as `prototype` is declared there."""
 
-    def __init__(self, btf: Btf) -> None:
+    def __init__(self, btf: Btf, prototype: str = "first") -> None:
         self._btf = btf
+        self._first = Kfunc("first", "vmlinux", btf, btf.find(prototype, FUNC) or 0, 0)
+
+    def has_word(self, name: str) -> bool:
+        return name == "first"
+
+    def functions(self, names: frozenset[str]) -> dict[str, Kfunc]:
+        return {"first": self._first} if "first" in names else {}
 
     def structure(self, name: str) -> tuple[Btf, int] | None:
         found = self._btf.find(name, STRUCT)
         return (self._btf, found) if found else None
+
+
+@pytest.mark.parametrize("declared", ["first", "first___6_17"])
+def test_a_flavour_of_a_name_is_the_same_function_with_another_prototype(folder: Path, declared: str) -> None:
+    btf = btf_of(folder, "little.bpf.o")
+    externs = Externs(Libbpf())
+    externs._kernel = Kernel(btf, declared)  # type: ignore[assignment]
+    found = dict(zip(NAMES, externs.of(btf), strict=True))
+    assert {name: it.name for name, it in found.items() if it} == {declared: "first"}
 
 
 def test_structures_are_copied_for_relocations(folder: Path, tmp_path: Path) -> None:
