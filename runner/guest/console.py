@@ -37,7 +37,7 @@ _LEAD_LINES = 3  # of what comes before an end: "cut here", the lock's owner
 _MAX_LAST_LINES = 120
 _TAIL_LINES = 20
 _LOOK_S = 0.1
-_GATHER_S = 0.005  # an emulated serial port sends each character by itself
+_GATHER_S = 0.02  # an emulated serial port sends each character by itself, and each look at it costs
 
 
 @dataclass(slots=True)
