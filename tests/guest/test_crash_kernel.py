@@ -29,7 +29,7 @@ if ctypes.CDLL(None, use_errno=True).syscall(320, kernel, -1, len(line) + 1, lin
     sys.exit(os.strerror(ctypes.get_errno()))
 open("packet", "wb").write(bytes(64))
 subprocess.run(["bpftool", "prog", "loadall", "crash.bpf.o", "/sys/fs/bpf/crash"], check=True)
-subprocess.run(["bpftool", "prog", "run", "pinned", "/sys/fs/bpf/crash/xdp_crash", "data_in", "packet"], check=True)
+subprocess.run(["bpftool", "prog", "run", "pinned", "/sys/fs/bpf/crash/any_crash", "data_in", "packet"], check=True)
 """
 
 
