@@ -20,6 +20,7 @@ import ctypes
 import fcntl
 import json
 import os
+import signal
 import struct
 import sys
 import time
@@ -59,6 +60,8 @@ class Served:
     def __init__(self, port: int, ready: Ready, folder: str) -> None:
         self._port, self._ready, self._folder = port, ready, folder
         self._rest = b""
+        # As the ssh server has: a signal that its receiver ignores is never pending, and programs look for that.
+        signal.signal(signal.SIGCHLD, lambda *_: None)
 
     def serve(self) -> None:
         """Answer the next request."""
@@ -77,6 +80,7 @@ class Served:
         child = os.fork()
         if not child:
             try:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 self._answer(contents)
                 sys.stdout.flush()
                 os._exit(0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,9 @@ class Answering:
             raise OSError("no such thing")
         if how == "hangs":
             time.sleep(60)
+        if how == "signals":
+            caught = (Path(f"/proc/{pid}/status").read_text().partition("SigCgt:")[2] for pid in (os.getppid(), "self"))
+            os.write(1, b"".join(b"%d" % (int(mask[:17], 16) >> signal.SIGCHLD - 1 & 1) for mask in caught))
         os.write(1, b"hello\n" + Path(folder, "program.o").read_bytes() + b"\n")
 
 
@@ -73,6 +77,11 @@ def test_each_question_is_asked_by_a_child_and_what_becomes_of_it_does_not_matte
     assert asked(channel, '{"how": "fails"}') == [""]
     assert channel.run("cat agent.err", deadline=soon()).returncode != 0  # it is in its own folder
     assert asked(channel, "{}") == ["hello", "its bytes"]
+
+
+def test_who_asks_has_a_parent_to_which_a_signal_can_be_sent(channel: Channel) -> None:
+    """As an ssh server: of what is ignored none is pending. Whoever asks has no handler of its own."""
+    assert asked(channel, '{"how": "signals"}')[0].startswith("10")
 
 
 def test_a_command_has_its_input_its_output_and_its_status(channel: Channel) -> None:
