@@ -54,7 +54,7 @@ audit: setup  ## ask for known vulnerabilities of what is installed; fails witho
 	@rm -f build/audit.txt
 	$(VENV)/bin/pip-audit --strict --no-deps --disable-pip --requirement build/requirements.txt --output build/audit.txt \
 	2> build/audit.log || { cat build/audit.txt 2>/dev/null || { tail -n 1 build/audit.log; \
-	echo 'not audited: pypi.org did not answer for every package; see build/audit.log'; }; exit 1; } >&2
+	echo 'not audited: the index did not answer for every package; see build/audit.log'; }; exit 1; } >&2
 	@tail -n 1 build/audit.log
 
 sbom: setup  ## list what is installed as CycloneDX in build/sbom.json

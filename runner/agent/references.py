@@ -38,7 +38,7 @@ _WORD = (1 << 64) - 1
 _FLAGS = 3  # in the lowest bits of percpu_ref's pointer: include/linux/percpu-refcount.h
 
 
-class Memory:
+class KernelMemory:
     """The kernel's, by its addresses. Raises OSError where it cannot be read."""
 
     def __init__(self, path: str = _KCORE) -> None:
@@ -60,7 +60,7 @@ class Memory:
 def references(btf: KernelBtf) -> References | None:
     """None where the kernel has no /proc/kcore."""
     try:
-        return References(btf, Memory())
+        return References(btf, KernelMemory())
     except (OSError, struct.error):
         return None
 
@@ -68,7 +68,7 @@ def references(btf: KernelBtf) -> References | None:
 class References:
     """Of the objects of one kernel."""
 
-    def __init__(self, btf: KernelBtf, memory: Memory) -> None:
+    def __init__(self, btf: KernelBtf, memory: KernelMemory) -> None:
         self._btf, self._memory = btf, memory
         self._counters: dict[str, list[Counter]] = {}
         self._each_cpu: list[int] | None = None

@@ -14,7 +14,7 @@ from runner.agent import references as module
 from runner.agent.btf import INT, PTR, STRUCT, TYPEDEF, UNION
 from runner.agent.kernelbtf import KernelBtf
 from runner.agent.libbpf import Libbpf
-from runner.agent.references import Memory, References
+from runner.agent.references import KernelMemory, References
 from tests.unit.test_agent_btf import record
 
 STRINGS = (
@@ -61,7 +61,7 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> References:
     (tmp_path / "symbols").write_text(f"{BEGIN:016x} T _stext\n{BEGIN + 240:016x} D __per_cpu_offset\n")
     monkeypatch.setattr(module, "_SYMBOLS", str(tmp_path / "symbols"))
     monkeypatch.setattr(module.os, "cpu_count", lambda: 2)  # type: ignore[attr-defined]
-    return References(KernelBtf(Libbpf(), str(tmp_path)), Memory(str(tmp_path / "kcore")))
+    return References(KernelBtf(Libbpf(), str(tmp_path)), KernelMemory(str(tmp_path / "kcore")))
 
 
 def test_the_counters_of_a_task_and_of_what_it_holds_are_found_by_their_types(known: References) -> None:
