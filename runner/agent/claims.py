@@ -9,7 +9,7 @@ import os
 import resource
 
 from . import NoAnswer, bounded
-from .guest import MODPROBE, Sysctls, allow_huge_pages, ip, not_loaded
+from .guest import Sysctls, allow_huge_pages, ip, no_modprobe, not_loaded
 from .programs import Loader
 
 TYPE_CHECKING = False
@@ -147,7 +147,7 @@ class Prober:
 
 def sysctls(wanted: dict[str, str], modules: list[str]) -> dict[str, str]:
     """Those that are `wanted`, and where all `modules` are loaded, that the kernel looks for no others."""
-    return {**wanted, MODPROBE: "\n"} if modules and not any(map(not_loaded.get, modules)) else wanted
+    return {**wanted, **no_modprobe()} if modules and not any(map(not_loaded.get, modules)) else wanted
 
 
 def _of_load(found: Object, refused: int, log: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ import sys
 from . import NoAnswer
 
 JIT = "net.core.bpf_jit_enable"
-MODPROBE = "kernel.modprobe"  # what the kernel starts; nothing where that is an empty line
+_STARTED = "kernel.modprobe"  # by the kernel; nothing where that is an empty line
 _MODPROBE, _IP = "/usr/sbin/modprobe", "/usr/sbin/ip"
 _NEWNET = 0x40000000  # CLONE_NEWNET
 _OWN = "/proc/self/ns/net"
@@ -140,6 +140,11 @@ class Sysctls:
         for name, value in self._before.items():
             write_sysctl(name, value)
         self._before.clear()
+
+
+def no_modprobe() -> dict[str, str]:
+    """With these sysctls the kernel starts no modprobe; none where it cannot load modules, and starts none anyway."""
+    return {_STARTED: "\n"} if os.path.exists(sysctl_path(_STARTED)) else {}
 
 
 class Namespace:

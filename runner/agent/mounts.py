@@ -13,7 +13,7 @@ import ctypes
 import os
 import resource
 
-from .guest import read, sysctl_path, write
+from .guest import Sysctls, no_modprobe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 CONFIG = "/run/key/config"  # the kernel's; KEYS_IN_GUEST of runner/guest/command.py
 NETWORK = "/run/key/network"  # there when the guest may use its network
-_MODPROBE = sysctl_path("kernel.modprobe")
 _BOOT, _LAYERS = "/boot", "/run/layers"
 FILE_SYSTEMS = {
     "/sys/fs/bpf": "bpf",
@@ -63,14 +62,8 @@ def mount_known(path: str) -> None:
     """
     kind = FILE_SYSTEMS[path]
     preload = f"/lib/modules/{os.uname().release}/kernel/kernel/bpf/preload"
-    modprobe = read(_MODPROBE) if kind == "bpf" and not os.path.isdir(preload) else ""
-    if modprobe:
-        write(_MODPROBE, "\n")
-    try:
+    with Sysctls(no_modprobe() if kind == "bpf" and not os.path.isdir(preload) else {}):
         mount(kind, path, kind)
-    finally:
-        if modprobe:
-            write(_MODPROBE, modprobe)
 
 
 def _show_config() -> None:
