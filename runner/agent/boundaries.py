@@ -98,7 +98,7 @@ class Prober:
         programs = [(name, program) for name, _, _, program in calls]
         for number, (name, label, _, _) in enumerate(calls):
             yield f"{name} {label}", lambda number=number: runs.run(programs, number)  # type: ignore[misc]
-        return {"left_out": left_out, "uncounted": "" if self._references else "the kernel has no /proc/kcore"}
+        return {"left_out": left_out, "uncounted": "" if self._references else "/proc/kcore cannot be read"}
 
 
 class Sweep:

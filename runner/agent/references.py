@@ -58,7 +58,7 @@ class KernelMemory:
 
 
 def references(btf: KernelBtf) -> References | None:
-    """None where the kernel has no /proc/kcore."""
+    """None where /proc/kcore cannot be read: it is not there, or the kernel is locked down."""
     try:
         return References(btf, KernelMemory())
     except (OSError, struct.error):
