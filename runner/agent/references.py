@@ -86,7 +86,7 @@ class References:
     def lines(self, objects: Iterable[Object]) -> list[str]:
         """A line for each counter, as of a slab: its name, and how many there are."""
         return [
-            f"{MARK}{struct_name}.{path},{whose.replace(' ', '_')} {self._count(address + offset, size)} \n"
+            f"{MARK}{struct_name}.{path},{whose.replace(' ', '+')} {self._count(address + offset, size)} \n"
             for whose, struct_name, address in objects
             for path, offset, size in self._of(struct_name)
         ]

@@ -70,8 +70,8 @@ after = counts()
 grew = {name: after[name] - before[name] for name in before}
 print(json.dumps(grew))
 assert {name for name, by in grew.items() if by >= 64} == {
-    "refs:task_struct.usage.refs,the_running_task", "refs:cred.usage,its_real_cred",
-    "refs:cgroup.self.refcnt,its_cgroups.dfl_cgrp", "refs:cgroup.bpf.refcnt,its_cgroups.dfl_cgrp",
+    "refs:task_struct.usage.refs,the+running+task", "refs:cred.usage,its+real_cred",
+    "refs:cgroup.self.refcnt,its+cgroups.dfl_cgrp", "refs:cgroup.bpf.refcnt,its+cgroups.dfl_cgrp",
 }
 """
 

@@ -71,8 +71,8 @@ def test_the_counters_of_a_task_and_of_what_it_holds_are_found_by_their_types(kn
         ("its cgroups", "css_set", BEGIN + SET),
     ]
     assert known.lines(objects) == [
-        "refs:task_struct.usage.refs,the_running_task 7 \n",
-        f"refs:css_set.refcnt,its_cgroups {(1 << 63) + 3} \n",
+        "refs:task_struct.usage.refs,the+running+task 7 \n",
+        f"refs:css_set.refcnt,its+cgroups {(1 << 63) + 3} \n",
     ]
 
 

@@ -67,10 +67,16 @@ def test_what_is_refused_and_what_survives_is_no_finding() -> None:
         ((run(wrote=[["bpf_x opts", 0], ["bpf_x opts", 3]]),), {}, WROTE, "2 bytes from 0 behind what it was given"),
         ((run(grew={"nf_conn": 256}),), {}, GREW, "256 objects of nf_conn more"),
         (
-            (run(grew={"refs:task_struct.usage.refs,the_running_task": 1024}),),
+            (run(grew={"refs:task_struct.usage.refs,the+running+task": 1024}),),
             {},
             LEAKED,
             "task_struct.usage.refs of the running task says 1024 more after 1024 calls",
+        ),
+        (
+            (run(grew={"refs:cgroup.self.refcnt,bpf_cgroup_from_id's": 1024}),),
+            {},
+            LEAKED,
+            "cgroup.self.refcnt of bpf_cgroup_from_id's says 1024 more",
         ),
         ((), {"crashes": (Crash(probe=f"{PROBE}:bpf_x right", cause="Oops", oops=""),)}, DIED, "Oops"),
         (

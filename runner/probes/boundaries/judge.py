@@ -204,7 +204,7 @@ def _grown(run: _Run) -> tuple[str, str]:
     if not name.startswith(_REFERENCES):
         return GREW, f"{by} objects of {name} {more}"
     counter, _, whose = name.removeprefix(_REFERENCES).partition(",")
-    return LEAKED, f"{counter} of {whose.replace('_', ' ')} says {by} {more}"
+    return LEAKED, f"{counter} of {whose.replace('+', ' ')} says {by} {more}"
 
 
 def _returned(value: int | None) -> str:
