@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import paramiko
@@ -40,16 +41,18 @@ class Server(paramiko.ServerInterface):
         return "publickey"
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        threading.Thread(target=self._take, args=(channel,), daemon=True).start()
+        self.threads.append(threading.Thread(target=self._take, args=(channel,), daemon=True))
+        self.threads[-1].start()
         return True
 
     def _take(self, channel: paramiko.Channel) -> None:
-        while self.taken < SIZE and (chunk := channel.recv(1 << 16)):
-            self.taken += len(chunk)
-            if self.taken > SIZE // 2:
-                self.may.wait(LIMIT_S)
-        channel.send_exit_status(0)
-        channel.close()
+        with suppress(EOFError, OSError):  # the client is gone
+            while self.taken < SIZE and (chunk := channel.recv(1 << 16)):
+                self.taken += len(chunk)
+                if self.taken > SIZE // 2:
+                    self.may.wait(LIMIT_S)
+            channel.send_exit_status(0)
+            channel.close()
 
 
 def pem(key: Ed25519PrivateKey) -> str:
@@ -76,6 +79,9 @@ def sent(server: Server, silence: Deadline | None, begins: list[int]) -> list[st
             return list(ssh.lines("cat", deadline=deadline, stdin=bytes(SIZE), silence=begun))
     finally:
         transport.close()
+        server.may.set()
+        for thread in server.threads:
+            thread.join(LIMIT_S)
 
 
 def test_what_is_taken_of_the_input_is_no_silence() -> None:
