@@ -18,9 +18,12 @@ from runner.bisect.journal import Journal, begun, digest
 from runner.bisect.search import Tell, Want, expected_rounds, search
 from runner.caches import SCRATCH, cache_root
 from runner.engine.fleet import Fleet
+from runner.engine.storing import programs_of
 from runner.errors import InfraError
-from runner.model import Cell, CellResult, Outcome, Pin
+from runner.model import AskedCell, Cell, CellResult, Outcome, Pin
+from runner.model.architecture import architecture
 from runner.model.version import KernelVersion
+from runner.probes import KINDS
 from runner.results.bisections import AnswerChange, Bisection, ChangeEnd, Reply, Why
 from runner.results.stored import Final
 from runner.text import counted
@@ -42,11 +45,12 @@ class ReleaseBisection:
 
     def run(self, cells: Mapping[str, Cell], fleet: Fleet) -> Bisection:
         """To its end. Raises KeyboardInterrupt when it was interrupted; what came until then is stored."""
-        journal = self._journal(min(fleet.slots, len(cells)))
-        known = self._known(journal)
+        payload = self.setup.payload(list(dict.fromkeys(cell.arch for cell in cells.values())))
+        programs = {byte_order: programs_of(files) for byte_order, files in payload.items()}
+        journal = self._journal(min(fleet.slots, len(cells)), programs)
+        known = self._known(journal, programs)
         journal.keep()
         self._say_begin(journal, len(known))
-        payload = self.setup.payload(list(dict.fromkeys(cell.arch for cell in cells.values())))
         boots = self.setup.boots(journal.bisection, payload, fleet)
         keys = [candidate_of(it).key for it in self.kernels]
 
@@ -66,17 +70,22 @@ class ReleaseBisection:
         changes = self._with_changelogs(found.changes)
         return journal.finish(found=found.model_copy(update={"changes": changes}))
 
-    def _journal(self, slots: int) -> Journal:
+    def _journal(self, slots: int, programs: Mapping[str, Mapping[str, str]]) -> Journal:
         question, candidates = self.setup.target.question, tuple(map(candidate_of, self.kernels))
         asks = self.setup.target.asks(KernelVersion.parse("6.0"), fully=False)
-        words = (question.target, str(self.every), *(it.model_dump_json() for it in asks))
+        files = {file for ask in asks for file in KINDS[ask.kind].files(ask) or ()}
+        pushed = (mine.get(file, "") for _, mine in sorted(programs.items()) for file in sorted(files))
+        words = (question.target, str(self.every), *(it.model_dump_json() for it in asks), *pushed)
         key = digest(*words, *(candidate.key for candidate in candidates))
         more = {"slots": slots, "samples": self.samples, "every": self.every}
         new = begun(key, question, candidates).model_copy(update=more)
         return Journal.open(self.setup.store, new, self.setup.project.matrix.sha256)
 
-    def _known(self, journal: Journal) -> dict[str, CellResult]:
-        """The newest answer that other runs have of each kernel; told to a bisection that begins."""
+    def _known(self, journal: Journal, programs: Mapping[str, Mapping[str, str]]) -> dict[str, CellResult]:
+        """The newest answer that other runs have of each kernel; told to a bisection that begins.
+
+        `programs`: by byte order, the digests of what would be pushed.
+        """
         found: dict[str, CellResult] = {}
         if self.fresh:
             return found
@@ -89,18 +98,19 @@ class ReleaseBisection:
                 continue
             result = store.result(final)
             said = self.setup.target.read(result).answer
-            if said and self._was_asked(final):
+            if said and self._was_asked(final, programs):
                 found[key] = result
                 replies.append(Reply(candidate=key, why=Why.KNOWN, answer=said, run=final.run, cell=final.cell.id))
         if not journal.resumed:
             journal.replies += reversed(replies)
         return found
 
-    def _was_asked(self, final: Final) -> bool:
+    def _was_asked(self, final: Final, programs: Mapping[str, Mapping[str, str]]) -> bool:
         """Was it the same that is asked now?"""
-        asked = self.setup.store.asked(final.run) if self.setup.target.users else None
-        mine = asked.cells.get(final.cell.id) if asked else None
-        return self.setup.target.was_asked(mine, final.cell.kernel.upstream)
+        target, kernel = self.setup.target, final.cell.kernel
+        asks = target.asks(kernel.judged_as, fully=False)
+        mine = dict(programs.get(architecture(kernel.arch).byte_order, {}))
+        return target.was_asked(self.setup.store.asked_of(final), AskedCell(asks=asks, modules=(), programs=mine))
 
     def _say_begin(self, journal: Journal, known: int) -> None:
         it = journal.bisection

@@ -100,13 +100,18 @@ class Target:
         asks = (ask for ask in self.expectations.asks(version, types) if ask.probe in wanted)
         return tuple(_narrowed(ask, self.item) for ask in asks)
 
-    def was_asked(self, asked: AskedCell | None, version: KernelVersion) -> bool:
+    def was_asked(self, then: AskedCell | None, now: AskedCell) -> bool:
         """Was a kernel asked the same in another run? There a file may have had other bytes."""
-        if not self.users:
-            return True
-        others = {ask.probe: ask for ask in asked.asks} if asked else {}
-        mine = self.asks(version, fully=False)
-        return all(it.probe in others and _body(it) == _body(others[it.probe], it.only) for it in mine)
+        if then is None:
+            return False
+        others = {ask.probe: ask for ask in then.asks}
+        both = then.programs.keys() & now.programs.keys()  # a file of another architecture may be in one alone
+        return all(
+            ask.probe in others
+            and _body(ask) == _body(others[ask.probe], ask.only)
+            and all(then.programs[it] == now.programs[it] for it in both & {*(KINDS[ask.kind].files(ask) or ())})
+            for ask in now.asks
+        )
 
     def rows(self, result: CellResult) -> tuple[Row, ...]:
         """All that is judged of a result; the last few are remembered, for each is looked at several times."""

@@ -152,11 +152,9 @@ class StoreSink(Sink):
 def asked_of(orders: Iterable[CellOrder], payload: Mapping[str, Files]) -> Asked:
     """What is about to be asked, and with which programs."""
     objects: dict[str, bytes] = {}
-    digests: dict[str, dict[str, str]] = {}  # byte order -> file -> digest
+    digests = {byte_order: programs_of(files) for byte_order, files in payload.items()}
     for byte_order, files in payload.items():
-        mine = {name: content for name, content in files.items() if not name.startswith(AGENT)}
-        digests[byte_order] = {name: hashlib.sha256(content).hexdigest() for name, content in mine.items()}
-        objects |= {digests[byte_order][name]: content for name, content in mine.items()}
+        objects |= {digest: files[name] for name, digest in digests[byte_order].items()}
     cells = {
         order.cell.id: AskedCell(
             asks=order.asks,
@@ -166,3 +164,8 @@ def asked_of(orders: Iterable[CellOrder], payload: Mapping[str, Files]) -> Asked
         for order in orders
     }
     return Asked(cells=cells, objects=objects)
+
+
+def programs_of(files: Files) -> dict[str, str]:
+    """The digests of what is pushed beside the agent, by name."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in files.items() if not name.startswith(AGENT)}

@@ -152,6 +152,13 @@ class StoredResults:
             return None
         return Asked(cells=cells, objects={hashlib.sha256(each).hexdigest(): each for each in objects})
 
+    def asked_of(self, final: Final) -> AskedCell | None:
+        """What the cell of a result was asked; None when that was not recorded."""
+        query = "SELECT asked FROM cell WHERE seq = (SELECT cell FROM result WHERE seq = ?)"
+        with faults(self.path):
+            (asked,) = self._db.execute(query, (final.seq,)).fetchone()
+            return None if asked is None else AskedCell.model_validate_json(self._texts.read(asked))
+
     def documents(self) -> list[bytes]:
         """Of the runs that have one, the last one first."""
         query = "SELECT document FROM run WHERE document IS NOT NULL ORDER BY started DESC, seq DESC"

@@ -25,6 +25,7 @@ from runner.errors import InfraError, UserError
 from runner.guest.interface import Accel
 from runner.hosts.hostsfile import HostsFile
 from runner.model import GuestSize, Pin
+from runner.model.architecture import architecture
 from runner.probes import Expectations
 from runner.reports.site import site
 from runner.results.bisections import Bisection, load_bisections
@@ -150,6 +151,24 @@ def test_the_store_knows_them_next_time(bisecter: Bisecter) -> None:
     assert len(again.asked) == 6
     with ResultStore(bisecter.root / "reports/results.db", read_only=True) as store:
         assert {(info.kind, bool(info.finished)) for info in store.runs()} == {(RunKind.BISECT, True)}
+
+
+def test_what_an_earlier_program_said_is_not_used(bisecter: Bisecter) -> None:
+    for content in (b"earlier", b"now"):
+        payload = {architecture("x86_64").byte_order: {"conntrack.bpf.o": content}}
+        bisecter.patch.setattr(boots.BisectSetup, "payload", lambda *_args, it=payload: it)
+        rounds = Rounds(since(14))
+        _, _, err = bisecter(rounds, "--series", "6.12")
+        assert "known from the store" not in err
+        assert len(rounds.asked) > 6
+
+
+def test_a_bisection_does_not_go_on_with_another_program(bisecter: Bisecter) -> None:
+    for content in (b"earlier", b"now"):
+        payload = {architecture("x86_64").byte_order: {"conntrack.bpf.o": content}}
+        bisecter.patch.setattr(boots.BisectSetup, "payload", lambda *_args, it=payload: it)
+        _, _, err = bisecter(Rounds(since(14), stop_after=5), "--series", "6.12")
+        assert "resumed" not in err.splitlines()[0]
 
 
 def test_the_last_run_is_none_of_a_bisection(bisecter: Bisecter) -> None:

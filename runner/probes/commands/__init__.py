@@ -105,6 +105,10 @@ class Commands(Kind[Known]):
     def essence(self, ask: Ask) -> Ask:
         return ask.model_copy(update={"body": {key: it for key, it in ask.body.items() if key not in _OF_THE_HOST}})
 
+    def files(self, ask: Ask) -> Collection[str]:
+        files = cast("dict[str, list[dict[str, str]]]", ask.body["files"]).values()
+        return {f"{start}{it['content']}" for each in files for it in each for start in ("", SHARED)}
+
     def recalled(self, asked: Asked) -> Known | None:
         asks = {ask.probe: ask for cell in asked.cells.values() for ask in cell.asks if ask.kind == NAME}
         digests = {name: digest for cell in asked.cells.values() for name, digest in cell.programs.items()}
