@@ -32,7 +32,7 @@ from runner.model import (
 )
 from runner.model.version import KernelVersion
 from runner.probes.files import ProbeFile, Said
-from runner.probes.lessons import Judged, Lesson
+from runner.probes.lessons import Judged, Learning, Lesson
 from runner.yamlfile import Location
 
 CRASHED = "crashed the kernel"
@@ -97,6 +97,7 @@ class Kind(Generic[KnownT]):
     needs: ClassVar[tuple[Need, ...]] = ()
     shell: ClassVar[bool] = False  # has its module in the guest a `shell`, which opens one where a probe's files are?
     users: ClassVar[bool] = False  # is a question about files of the user's, which change between runs?
+    learning: ClassVar[Learning | None] = None  # how rows teach what to expect, of a kind whose probes have `expect`
     unpacked: ClassVar[tuple[str, ...]] = ()  # modules that are taken from a kernel, with what they depend on
 
     def problems(self, file: Any) -> Iterable[tuple[Location, str]]:
@@ -182,9 +183,9 @@ class Kind(Generic[KnownT]):
         """What is claimed, each with who says it."""
         return ()
 
-    def learn(self, known: KnownT, cells: Judged) -> Lesson:
-        """What these cells teach about the `expect` entries of its probes, of a kind that has some."""
-        return Lesson()
+    def learn(self, known: Any, cells: Judged) -> Lesson:
+        """What these cells teach about the `expect` entries of its probes."""
+        return self.learning.lesson(known, cells) if self.learning else Lesson()
 
     def begun(self, known: KnownT, probe: str) -> Mapping[str, object]:
         """How an entry of bpf/NAME.yaml about this probe begins."""

@@ -11,7 +11,6 @@ from typing import Any
 from runner import yamlfile
 from runner.model import CellResult, Row
 from runner.probes.commands.judge import rows_of
-from runner.probes.commands.learn import learn
 from runner.probes.commands.written import CommandKeys, UserCommand
 from runner.probes.enter import Listing, entered
 from runner.probes.kinds import KINDS
@@ -19,6 +18,7 @@ from tests.samples import cell, pin
 from tests.unit.test_commands_judge import GO, answer, command, result
 
 KIND = KINDS["commands"]
+learn = KIND.learn
 FINE: dict[str, Any] = {"output": GO.format("A", "PASS") + GO.format("B", "PASS")}
 BAD: dict[str, Any] = {"status": 1, "output": GO.format("A", "FAIL") + GO.format("B", "PASS")}
 

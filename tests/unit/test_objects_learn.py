@@ -18,12 +18,12 @@ from runner.probes.enter import Listing, entered
 from runner.probes.kinds import KINDS
 from runner.probes.lessons import Learned
 from runner.probes.objects.judge import rows_of
-from runner.probes.objects.learn import learn
 from runner.probes.objects.written import ObjectKeys, UserObject
 from tests.samples import cell, pin
 from tests.unit.test_objects_judge import LOADED, REFUSED, result, user_object
 
 EXTERN = {"errno": 22, "words": "libbpf: extern (func ksym) 'bpf_x': not found in kernel or module BTFs\n", "log": ""}
+learn = KINDS["objects"].learn
 BEGUN = {"lb": {"id": "lb", "file": "lb.bpf.o"}}
 WRITTEN = """\
 # ours

@@ -22,7 +22,6 @@ from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.version import KernelVersion
 from runner.probes.commands.files import command_of
 from runner.probes.commands.judge import FAILED, LIMITS, NAME, PASSED, SKIPPED, ended_words, rows_of, runs_of
-from runner.probes.commands.learn import learn
 from runner.probes.commands.written import (
     CommandEntry,
     CommandKeys,
@@ -35,7 +34,7 @@ from runner.probes.commands.written import (
 )
 from runner.probes.files import ProbeFile, Said
 from runner.probes.kind import GridPlace, Kind, Pairs, nonsense
-from runner.probes.lessons import Judged, Lesson
+from runner.probes.lessons import Learning
 from runner.yamlfile import Document, Location
 
 _EXPECTED = StateWord("failed as expected", 0, Mark("○", "o", "yellow"))
@@ -65,6 +64,7 @@ class Commands(Kind[Known]):
     users = True
     shell = True
     circumstances = ("duration_s",)
+    learning = Learning(NAME, PASSED, FAILED, "tests", "", lambda _: FAILED)
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
         found: dict[str, UserCommand] = {}
@@ -150,9 +150,6 @@ class Commands(Kind[Known]):
 
     def shows(self, pattern: TestAnswer, result: CellResult, row: Row) -> bool:
         return row.state == pattern.state and pattern.words in row.cause
-
-    def learn(self, known: Known, cells: Judged) -> Lesson:
-        return learn(known, cells)
 
     def begun(self, known: Known, probe: str) -> Mapping[str, object]:
         mine = next(it for it in known if it.id == probe)

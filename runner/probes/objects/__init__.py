@@ -20,10 +20,9 @@ from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.files import ProbeFile, Said
 from runner.probes.kind import GridPlace, Kind, Need, Pairs
-from runner.probes.lessons import Judged, Lesson
+from runner.probes.lessons import Learning
 from runner.probes.objects.files import Entry, objects_of
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, refusal, rows_of, told_by
-from runner.probes.objects.learn import learn
 from runner.probes.objects.numbers import COUNTS, numbers
 from runner.probes.objects.objectfile import name_of
 from runner.probes.objects.written import (
@@ -46,6 +45,11 @@ _OF_THE_HOST = frozenset({"settings", "file", "homes", "earlier"})  # of an ask'
 _WHOLE, _WEAK = ".bpf.o", ".weak.bpf.o"  # the ends of names in a guest
 
 
+def _expected(row: Row) -> tuple[tuple[str, str], ...]:
+    """The `answer` of an entry that expects this refusal."""
+    return tuple((key, str(row.details[key])) for key in ("cause", "name") if row.details.get(key))
+
+
 class Objects(Kind[tuple[UserObject, ...]]):
     """Its rows are of a program, a map, or the object as a whole: a state, and the verdict whether it is expected."""
 
@@ -63,6 +67,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
     counts = COUNTS
     circumstances = ("duration_us", "peak_mem_mib")
     needs = (Need("BPF_SYSCALL", "every question is a bpf(2) call", vital=True),)
+    learning = Learning(NAME, LOADS, REFUSED, "programs", TOGETHER, _expected)
     options = ("BPF_JIT", "BPF_LSM", "BPF_SYSCALL", "DEBUG_INFO_BTF", "DEBUG_INFO_BTF_MODULES")
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> tuple[UserObject, ...]:
@@ -131,9 +136,6 @@ class Objects(Kind[tuple[UserObject, ...]]):
         files = [each.file(arch) for each in known]
         whole = {f"{file.sha256}{_WHOLE}": file.content for file in files}
         return whole | {f"{file.sha256}{_WEAK}": file.weak() for file in files}
-
-    def learn(self, known: tuple[UserObject, ...], cells: Judged) -> Lesson:
-        return learn(known, cells)
 
     def begun(self, known: tuple[UserObject, ...], probe: str) -> Mapping[str, object]:
         return {"id": probe, "file": next(it.file_name for it in known if it.id == probe)}
