@@ -31,7 +31,8 @@ from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Ver
 from runner.model.architecture import ARCHITECTURES
 from runner.probes import Expectations
 from runner.probes.census.kfuncs import NO_KFUNCS
-from runner.probes.objects.files import Entry, objects_of
+from runner.probes.files import ProbeFile
+from runner.probes.objects.files import objects_of
 from runner.project import Project
 from runner.reports.changes import changes_report
 from runner.reports.findings import Ending, ending, incomplete
@@ -78,7 +79,8 @@ def load(project: Project, asked: Load, engine: Engine) -> int:
         return _run(project.of_run(asked.resume), request, engine, own=own)
     with asked.compiled(project) as compiled:
         entries = asked.entries(compiled)
-        for each in objects_of(project.root, map(Entry, entries), NO_KFUNCS):  # before an archive is asked
+        named = (ProbeFile("", it) for it in entries)
+        for each in objects_of(project.root, named, NO_KFUNCS):  # before an archive is asked
             for arch in set(asked.arch or ()) & ARCHITECTURES.keys():
                 each.file(arch)
         loading, cells = project.naming(asked.kernel or (), asked.arch or (), entries, offline=asked.offline)

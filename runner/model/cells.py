@@ -149,3 +149,8 @@ class Asked(Plain):
 
     cells: dict[CellId, AskedCell]
     objects: dict[Sha256, bytes]
+
+    def of(self, kind: str) -> tuple[Ask, ...]:
+        """The asks of a kind, each probe once."""
+        asks = {ask.probe: ask for cell in self.cells.values() for ask in cell.asks if ask.kind == kind}
+        return tuple(asks.values())

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -112,6 +114,28 @@ class ProbeFile:
     @property
     def family(self) -> Family:
         return self.written if isinstance(self.written, Family) else Family()
+
+    @contextmanager
+    def at(self, *place: str | int) -> Iterator[None]:
+        """A UserError inside is about this place of what is written: it is raised with FILE:LINE."""
+        try:
+            yield
+        except UserError as error:
+            if self.document is None:
+                raise
+            placed = self.document.error([((*self.place, *place), error.what)])
+            raise UserError(placed.what, hint=error.hint) from None
+
+
+def listed(files: Iterable[ProbeFile], keys: type[Plain], entry: type[Plain]) -> Iterator[ProbeFile]:
+    """What a kind lists in files under its one key, and mappings of its `entry`: each by itself."""
+    (key,) = keys.model_fields
+    for file in files:
+        if isinstance(file.written, keys):
+            for number, each in enumerate(getattr(file.written, key)):
+                yield replace(file, written=each, place=(*file.place, key, number))
+        elif isinstance(file.written, entry):
+            yield file
 
 
 class Sentence(NamedTuple):

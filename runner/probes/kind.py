@@ -29,6 +29,7 @@ from runner.model import (
     Row,
     SharedFile,
     StateWord,
+    Verdict,
 )
 from runner.model.version import KernelVersion
 from runner.probes.files import ProbeFile, Said
@@ -77,7 +78,8 @@ class Kind(Generic[KnownT]):
     log_title: ClassVar[str] = "Log of the load"  # what the log of one of its rows is called
     question: ClassVar[str] = "{subject}s by kernel"  # what a grid of its states answers; `{programs}` of a type
     states: ClassVar[tuple[StateWord, ...]] = ()  # that its rows may have, the worst first
-    # how a grid shows some of these by what was expected; it then tells what is broken, and why there is no answer
+    # how a grid shows the best state against what is expected, and the worst as expected; it then tells what is broken,
+    # and why there is no answer
     judged_states: ClassVar[tuple[StateWord, ...]] = ()
     one_type: ClassVar[bool] = False  # a subject has one type, which only an answer tells
     # the types that a run must have an answer of, and that a grid shows unless all are wanted; None: all
@@ -92,6 +94,7 @@ class Kind(Generic[KnownT]):
     logs: ClassVar[tuple[str, ...]] = ()
     counts: ClassVar[tuple[str, ...]] = ()  # the numbers that its rows may have: Row.numbers
     circumstances: ClassVar[tuple[str, ...]] = ()  # of an answer's body: how fast it came, and the like; no row has it
+    apart: ClassVar[frozenset[str]] = frozenset()  # of an ask's body: no answer depends on it, as it is for the host
     steady: ClassVar[bool] = True  # does the same guest give the same answer? Otherwise none is kept for a later run
     options: ClassVar[tuple[str, ...]] = ()  # of the kernel's .config, kept with each result
     needs: ClassVar[tuple[Need, ...]] = ()
@@ -124,8 +127,8 @@ class Kind(Generic[KnownT]):
         return known
 
     def essence(self, ask: Ask) -> Ask:
-        """The ask without what no answer depends on: without what is for the host alone. Equal asks have one answer."""
-        return ask
+        """The ask without what no answer depends on. Equal asks have one answer."""
+        return without(ask, self.apart) if self.apart else ask
 
     def files(self, ask: Ask) -> Collection[str] | None:
         """Of the pushed files, the names of those that its answer may depend on. None: all."""
@@ -220,6 +223,13 @@ class Kind(Generic[KnownT]):
 
     def shown_as(self, row: Row) -> StateWord:
         """What a grid shows of a row with a state."""
+        if self.judged_states:
+            against, expected = self.judged_states
+            if row.state == self.best and row.verdict is Verdict.BROKEN:
+                return against
+            held = row.verdict in (Verdict.HOLDS, Verdict.NOT_APPLICABLE) or row.known_issue
+            if row.state == self.states[0].word and held:
+                return expected
         return self.word(row.state)
 
     def place(self, subject: str) -> GridPlace:
@@ -277,6 +287,11 @@ class Kind(Generic[KnownT]):
     def is_due(self, row: Row) -> bool:
         """Does a run lack something when this row has no answer?"""
         return not row.hidden and (self.due is None or row.type in self.due)
+
+
+def without(ask: Ask, keys: Collection[str]) -> Ask:
+    """The ask without these keys of its body."""
+    return ask.model_copy(update={"body": {key: it for key, it in ask.body.items() if key not in keys}})
 
 
 def nonsense(error: ValidationError) -> str:

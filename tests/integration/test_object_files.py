@@ -17,8 +17,9 @@ from elftools.elf.sections import SymbolTableSection
 
 from runner.errors import UserError
 from runner.probes.census.kfuncs import NO_KFUNCS
+from runner.probes.files import ProbeFile
 from runner.probes.objects.elf import LARGEST, read_object
-from runner.probes.objects.files import Entry, objects_of
+from runner.probes.objects.files import objects_of
 from runner.probes.objects.written import ObjectEntry, WrittenObject
 from runner.project import Project
 from tests.samples import ROOT
@@ -143,7 +144,7 @@ def test_a_pattern_finds_the_file_of_each_architecture(tmp_path: Path) -> None:
     for arch in ("x86_64", "s390x"):
         (tmp_path / arch).mkdir()
         build(SMALL, tmp_path / arch / "lb.bpf.o", *(("-mbig-endian",) if arch == "s390x" else ()))
-    (found,) = objects_of(tmp_path, [Entry(ObjectEntry(object="{arch}/*.bpf.o"))], NO_KFUNCS)
+    (found,) = objects_of(tmp_path, [ProbeFile("", ObjectEntry(object="{arch}/*.bpf.o"))], NO_KFUNCS)
     assert found.id == "lb"
     assert set(found.files) == {"x86_64", "s390x"}
     with pytest.raises(UserError, match="not built for arm64"):
@@ -152,7 +153,7 @@ def test_a_pattern_finds_the_file_of_each_architecture(tmp_path: Path) -> None:
 
 def test_one_little_endian_file_serves_every_such_architecture(tmp_path: Path) -> None:
     build(SMALL, tmp_path / "lb.bpf.o")
-    (found,) = objects_of(tmp_path, [Entry(WrittenObject(file="lb.bpf.o"))], NO_KFUNCS)
+    (found,) = objects_of(tmp_path, [ProbeFile("", WrittenObject(file="lb.bpf.o"))], NO_KFUNCS)
     assert "arm64" in found.files
     with pytest.raises(UserError, match=r"not built for s390x, which is big-endian") as raised:
         found.file("s390x")
@@ -162,12 +163,12 @@ def test_one_little_endian_file_serves_every_such_architecture(tmp_path: Path) -
 def test_what_names_nothing_is_a_users_mistake(tmp_path: Path) -> None:
     build(SMALL, tmp_path / "lb.bpf.o")
     with pytest.raises(UserError, match="no object file matches"):
-        objects_of(tmp_path, [Entry(ObjectEntry(object="nowhere/*.o"))], NO_KFUNCS)
+        objects_of(tmp_path, [ProbeFile("", ObjectEntry(object="nowhere/*.o"))], NO_KFUNCS)
     with pytest.raises(UserError, match=r"no object file matches 'build/\{arhc\}/\*.o'") as raised:
-        objects_of(tmp_path, [Entry(ObjectEntry(object="build/{arhc}/*.o"))], NO_KFUNCS)
+        objects_of(tmp_path, [ProbeFile("", ObjectEntry(object="build/{arhc}/*.o"))], NO_KFUNCS)
     assert "there is no {arhc}" in raised.value.hint
     with pytest.raises(UserError, match="has no program 'g\\*'") as raised:
-        objects_of(tmp_path, [Entry(ObjectEntry(object="lb.bpf.o", only=("g*",)))], NO_KFUNCS)
+        objects_of(tmp_path, [ProbeFile("", ObjectEntry(object="lb.bpf.o", only=("g*",)))], NO_KFUNCS)
     assert "it has: f" in (raised.value.hint or "")
 
 
@@ -188,8 +189,8 @@ int g(void *c) { return backends + least + strict + color + list[1] + letter + c
 def test_a_constant_is_set_in_a_copy(tmp_path: Path, order: str) -> None:
     path = build(VARIABLES, tmp_path / "v.o", f"-m{order}-endian")
     values = {"backends": 16, "least": -2, "strict": True, "color": 7, "letter": 66, "changed": 9}
-    (whole,) = objects_of(tmp_path, [Entry(WrittenObject(file="v.o"))], NO_KFUNCS)
-    (found,) = objects_of(tmp_path, [Entry(WrittenObject(file="v.o", constants=values))], NO_KFUNCS)
+    (whole,) = objects_of(tmp_path, [ProbeFile("", WrittenObject(file="v.o"))], NO_KFUNCS)
+    (found,) = objects_of(tmp_path, [ProbeFile("", WrittenObject(file="v.o", constants=values))], NO_KFUNCS)
     arch = "x86_64" if order == "little" else "s390x"
     new, old = found.file(arch).content, whole.file(arch).content
     assert old == path.read_bytes()
@@ -212,7 +213,7 @@ def test_a_constant_is_set_in_a_copy(tmp_path: Path, order: str) -> None:
 def test_what_is_no_constant_of_an_object_is_told(tmp_path: Path, constants: dict[str, int], what: str) -> None:
     build(VARIABLES, tmp_path / "v.o")
     with pytest.raises(UserError) as raised:
-        objects_of(tmp_path, [Entry(WrittenObject(file="v.o", constants=constants))], NO_KFUNCS)
+        objects_of(tmp_path, [ProbeFile("", WrittenObject(file="v.o", constants=constants))], NO_KFUNCS)
     assert what in str(raised.value)
 
 

@@ -50,6 +50,7 @@ class Claims(Kind[ClaimFiles]):
     logs = ("log",)
     keys = ClaimKeys
     pattern = Pattern
+    apart = frozenset({"refused"})
     needs = (
         Need("BPF_SYSCALL", "every question is a bpf(2) call", vital=True),
         Need("DEBUG_INFO_BTF", "kfuncs are found by the kernel's BTF", vital=True),
@@ -105,9 +106,6 @@ class Claims(Kind[ClaimFiles]):
             self._asked = known, [(it.claim, _ask(it, numbers[it.probe])) for it in every]
         mine = [it for it in self._asked[1] if version is None or version in it[0].interval]
         return [ask for risky in (False, True) for claim, ask in mine if claim.risky == risky]
-
-    def essence(self, ask: Ask) -> Ask:
-        return ask.model_copy(update={"body": {key: it for key, it in ask.body.items() if key != "refused"}})
 
     def files(self, ask: Ask) -> Collection[str]:
         setting = ask.body.get("setting")

@@ -9,7 +9,6 @@ import hashlib
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from io import BytesIO
-from itertools import repeat
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -17,7 +16,7 @@ from pydantic import JsonValue, ValidationError
 
 from runner import userfile
 from runner.errors import UserError
-from runner.model import SHARED, Ask, Asked, CellResult, Mark, ProgType, Row, SharedFile, StateWord, Verdict
+from runner.model import SHARED, Ask, Asked, CellResult, Mark, ProgType, Row, SharedFile, StateWord
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.version import KernelVersion
 from runner.probes.commands.files import command_of
@@ -32,14 +31,10 @@ from runner.probes.commands.written import (
     WrittenCommand,
     name_of,
 )
-from runner.probes.files import ProbeFile, Said
+from runner.probes.files import ProbeFile, Said, listed
 from runner.probes.kind import GridPlace, Kind, Pairs, nonsense
 from runner.probes.lessons import Learning
-from runner.yamlfile import Document, Location
 
-_EXPECTED = StateWord("failed as expected", 0, Mark("○", "o", "yellow"))
-_AGAINST = StateWord("passed, not as expected", 2, Mark("!", "!", "bold red"))
-_OF_THE_HOST = frozenset({"settings"})  # of an ask's body: for the host alone
 Known = tuple[UserCommand, ...]
 
 
@@ -56,10 +51,14 @@ class Commands(Kind[Known]):
         StateWord(SKIPPED, 1, Mark("~", "~", "bright_black")),
         StateWord(PASSED, 2, Mark("✓", "+", "green")),
     )
-    judged_states = (_AGAINST, _EXPECTED)
+    judged_states = (
+        StateWord("passed, not as expected", 2, Mark("!", "!", "bold red")),
+        StateWord("failed as expected", 0, Mark("○", "o", "yellow")),
+    )
     keys = CommandKeys
     entry = CommandEntry
     pattern = TestAnswer
+    apart = frozenset({"settings"})
     steady = False
     users = True
     shell = True
@@ -68,16 +67,11 @@ class Commands(Kind[Known]):
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
         found: dict[str, UserCommand] = {}
-        for written, document, place in _written(files):
-            try:
-                mine = command_of(root, written)
+        for entry in listed(files, CommandKeys, CommandEntry):
+            with entry.at():
+                mine = command_of(root, cast("WrittenCommand | CommandEntry", entry.written))
                 if mine.id in found:
                     raise UserError(f"two commands are called {mine.id!r}", hint="give one an `id`")
-            except UserError as error:
-                if document is None:
-                    raise
-                placed = document.error([(place, error.what)])
-                raise UserError(placed.what, hint=error.hint) from None
             found[mine.id] = mine
         return tuple(found.values())
 
@@ -97,23 +91,19 @@ class Commands(Kind[Known]):
                 "bring": list(settings.bring),
                 "repeat": settings.repeat,
                 "shared": any(name.startswith(SHARED) for name in each.contents),
-                # for the host alone: what judges the answers
+                # what judges the answers
                 "settings": settings.model_dump(mode="json", exclude_defaults=True),
             }
             yield Ask(kind=NAME, probe=each.id, body=body, alone=settings.isolate == "guest")
-
-    def essence(self, ask: Ask) -> Ask:
-        return ask.model_copy(update={"body": {key: it for key, it in ask.body.items() if key not in _OF_THE_HOST}})
 
     def files(self, ask: Ask) -> Collection[str]:
         files = cast("dict[str, list[dict[str, str]]]", ask.body["files"]).values()
         return {f"{start}{it['content']}" for each in files for it in each for start in ("", SHARED)}
 
     def recalled(self, asked: Asked) -> Known | None:
-        asks = {ask.probe: ask for cell in asked.cells.values() for ask in cell.asks if ask.kind == NAME}
         digests = {name: digest for cell in asked.cells.values() for name, digest in cell.programs.items()}
         contents = {name: asked.objects[digest] for name, digest in digests.items() if digest in asked.objects}
-        return tuple(_recalled(ask, contents) for ask in asks.values()) or None
+        return tuple(_recalled(ask, contents) for ask in asked.of(NAME)) or None
 
     def everywhere(self, known: Known, probe: str) -> Known:
         return tuple(it for it in known if it.id == probe) or known
@@ -203,29 +193,12 @@ class Commands(Kind[Known]):
             for name, why in run.ran.not_brought.items():
                 yield "not brought", f"{name}: {why}"
 
-    def shown_as(self, row: Row) -> StateWord:
-        if row.state == PASSED and row.verdict is Verdict.BROKEN:
-            return _AGAINST
-        expected = row.verdict in (Verdict.HOLDS, Verdict.NOT_APPLICABLE) or row.known_issue
-        return _EXPECTED if row.state == FAILED and expected else self.word(row.state)
-
     def place(self, subject: str) -> GridPlace:
         group, _, name = subject.partition("/")
         return GridPlace(name or "the command", group, rank=0 if name else 1, noun="test" if name else "command")
 
     def title(self, rows: Sequence[Row]) -> str:
         return f"command {rows[0].subject.partition('/')[0]}"
-
-
-def _written(
-    files: Sequence[ProbeFile],
-) -> Iterable[tuple[WrittenCommand | CommandEntry, Document | None, Location]]:
-    for file in files:
-        if isinstance(file.written, CommandKeys):
-            places = ((*file.place, "commands", number) for number, _ in enumerate(file.written.commands))
-            yield from zip(file.written.commands, repeat(file.document), places, strict=False)
-        elif isinstance(file.written, CommandEntry):
-            yield file.written, file.document, file.place
 
 
 def _opened(file: PayloadFile, contents: Mapping[str, bytes]) -> BinaryIO:
@@ -244,10 +217,8 @@ def _shared(file: PayloadFile, payload: Mapping[str, bytes]) -> SharedFile:
 
 def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserCommand:
     body = cast("dict[str, Any]", ask.body)
-    archs = {it.uname: arch for arch, it in ARCHITECTURES.items()}
-    files = {
-        archs[uname]: tuple(PayloadFile.model_validate(it) for it in tree) for uname, tree in body["files"].items()
-    }
+    trees = {arch: body["files"].get(it.uname) for arch, it in ARCHITECTURES.items()}
+    files = {arch: tuple(map(PayloadFile.model_validate, tree)) for arch, tree in trees.items() if tree is not None}
     settings = CommandSettings.model_validate(body["settings"])
     return UserCommand(ask.probe, tuple(body["run"]), settings, files, contents)
 

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from itertools import repeat
 from pathlib import Path
 from typing import Any, cast
 
 from pydantic import JsonValue
 
-from runner.model import Answer, Ask, Asked, CellResult, Mark, ProgType, Row, StateWord, Verdict
+from runner.model import Answer, Ask, Asked, CellResult, Mark, ProgType, Row, StateWord
 from runner.model.architecture import ARCHITECTURES
 from runner.model.errnos import errno_words
 from runner.model.version import KernelVersion
 from runner.probes.census.kfuncs import load_kfuncs
-from runner.probes.files import ProbeFile, Said
-from runner.probes.kind import GridPlace, Kind, Need, Pairs
+from runner.probes.files import ProbeFile, Said, listed
+from runner.probes.kind import GridPlace, Kind, Need, Pairs, without
 from runner.probes.lessons import Learning
-from runner.probes.objects.files import Entry, objects_of
+from runner.probes.objects.files import objects_of
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, refusal, rows_of, told_by
 from runner.probes.objects.numbers import COUNTS, numbers
 from runner.probes.objects.objectfile import name_of
@@ -36,12 +35,7 @@ from runner.probes.objects.written import (
     UserObject,
 )
 
-_EXPECTED = StateWord("refused as expected", 0, Mark("○", "o", "yellow"))
-_AGAINST = StateWord("loads, not as expected", 1, Mark("!", "!", "bold red"))
-
 _WHICH = frozenset({"programs", "skip"})  # of an ask's body: which parts it is about
-_OF_THE_HOST = frozenset({"settings", "file", "homes", "earlier"})  # of an ask's body: for the host alone
-
 _WHOLE, _WEAK = ".bpf.o", ".weak.bpf.o"  # the ends of names in a guest
 
 
@@ -58,11 +52,15 @@ class Objects(Kind[tuple[UserObject, ...]]):
     users = True
     subject = "program"
     states = (StateWord(REFUSED, 0, Mark("✗", "x", "red")), StateWord(LOADS, 1, Mark("✓", "+", "green")))
-    judged_states = (_AGAINST, _EXPECTED)
+    judged_states = (
+        StateWord("loads, not as expected", 1, Mark("!", "!", "bold red")),
+        StateWord("refused as expected", 0, Mark("○", "o", "yellow")),
+    )
     one_type = True
     keys = ObjectKeys
     entry = ObjectEntry
     pattern = Refused
+    apart = frozenset({"settings", "file", "homes", "earlier"})
     logs = ("log",)
     counts = COUNTS
     circumstances = ("duration_us", "peak_mem_mib")
@@ -71,14 +69,8 @@ class Objects(Kind[tuple[UserObject, ...]]):
     options = ("BPF_JIT", "BPF_LSM", "BPF_SYSCALL", "DEBUG_INFO_BTF", "DEBUG_INFO_BTF_MODULES")
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> tuple[UserObject, ...]:
-        written: list[Entry] = []
-        for file in files:
-            if isinstance(file.written, ObjectKeys):
-                places = ((*file.place, "objects", number) for number, _ in enumerate(file.written.objects))
-                written += map(Entry, file.written.objects, repeat(file.document), places)
-            elif isinstance(file.written, ObjectEntry):
-                written.append(Entry(file.written, file.document, file.place))
-        return objects_of(root, written, load_kfuncs(root)) if written else ()
+        named = tuple(listed(files, ObjectKeys, ObjectEntry))
+        return objects_of(root, named, load_kfuncs(root)) if named else ()
 
     def asks(
         self, known: tuple[UserObject, ...], version: KernelVersion | None, types: Sequence[ProgType]
@@ -96,7 +88,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
                 "one_of": [list(group) for group in settings.one_of],
                 "attach": settings.up_to == "attach",
                 "whole_logs": settings.log == "whole",
-                # for the host alone: what judges the answers
+                # what judges the answers
                 "settings": settings.model_dump(mode="json", exclude_defaults=True),
                 "file": each.file_name,
                 "homes": {name: dict(homes) for name, homes in each.homes.items()},
@@ -116,16 +108,14 @@ class Objects(Kind[tuple[UserObject, ...]]):
         return tuple(each for each in known if each.id == probe)
 
     def essence(self, ask: Ask) -> Ask:
-        apart = _OF_THE_HOST | (_WHICH if ask.only else frozenset())
-        return ask.model_copy(update={"body": {key: it for key, it in ask.body.items() if key not in apart}})
+        return without(ask, self.apart | _WHICH if ask.only else self.apart)
 
     def files(self, ask: Ask) -> Collection[str]:
         digests = cast("dict[str, str]", ask.body["files"]).values()
         return [f"{digest}{end}" for digest in digests for end in (_WHOLE, _WEAK)]
 
     def recalled(self, asked: Asked) -> tuple[UserObject, ...] | None:
-        asks = {ask.probe: ask for cell in asked.cells.values() for ask in cell.asks if ask.kind == NAME}
-        return tuple(_recalled(ask, asked.objects) for ask in asks.values()) or None
+        return tuple(_recalled(ask, asked.objects) for ask in asked.of(NAME)) or None
 
     def modules(self, known: tuple[UserObject, ...]) -> Iterable[str]:
         """Those that the user names, and those that hold a kfunc which an object calls."""
@@ -171,12 +161,6 @@ class Objects(Kind[tuple[UserObject, ...]]):
             text = ", ".join(f"{it} {value[it]}" for it in value) if isinstance(value, dict) else str(value)
             for number, line in enumerate(text.splitlines()):
                 yield "" if number else name, line
-
-    def shown_as(self, row: Row) -> StateWord:
-        if row.state == LOADS and row.verdict is Verdict.BROKEN:
-            return _AGAINST
-        expected = row.verdict in (Verdict.HOLDS, Verdict.NOT_APPLICABLE) or row.known_issue
-        return _EXPECTED if row.state == REFUSED and expected else self.word(row.state)
 
     def place(self, subject: str) -> GridPlace:
         group, _, name = subject.partition("/")
@@ -231,17 +215,13 @@ def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserObject:
     from runner.probes.objects.elf import checked  # noqa: PLC0415  late: it brings elftools
 
     body = cast("dict[str, Any]", ask.body)
-    archs = {it.uname: arch for arch, it in ARCHITECTURES.items()}
+    files = {arch: body["files"][it.uname] for arch, it in ARCHITECTURES.items() if it.uname in body["files"]}
     return UserObject(
         id=ask.probe,
         settings=ObjectSettings.model_validate(body["settings"]),
         names=ask.programs,
-        digests={archs[uname]: digest for uname, digest in body["files"].items()},
-        files={
-            archs[uname]: checked(f"{ask.probe}.bpf.o", contents[digest])
-            for uname, digest in body["files"].items()
-            if digest in contents
-        },
+        digests=files,
+        files={arch: checked(f"{ask.probe}.bpf.o", contents[it]) for arch, it in files.items() if it in contents},
         homes=body["homes"],
         file_name=body.get("file", ""),
         only=tuple(body["programs"]),

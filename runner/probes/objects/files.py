@@ -8,56 +8,37 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import cast
 
 from runner.errors import UserError
 from runner.model.architecture import ARCHITECTURES
 from runner.probes.census.kfuncs import KfuncList
+from runner.probes.files import ProbeFile
 from runner.probes.objects.objectfile import ObjectFile
 from runner.probes.objects.written import MAP, TOGETHER, ObjectEntry, ObjectSettings, UserObject, WrittenObject
-from runner.yamlfile import Document, Location
+from runner.yamlfile import Location
 
 
-@dataclass(frozen=True)
-class Entry:
-    """An object that is named, and where that stands; a command line is no document."""
+def objects_of(root: Path, named: Iterable[ProbeFile], kfuncs: KfuncList) -> tuple[UserObject, ...]:
+    """Read every file of what is `named`, each a WrittenObject or an ObjectEntry.
 
-    written: WrittenObject | ObjectEntry
-    document: Document | None = None
-    place: Location = ()
-
-    @property
-    def pattern(self) -> str:
-        return self.written.object if isinstance(self.written, ObjectEntry) else self.written.file
-
-    @contextmanager
-    def at(self, *place: str | int) -> Iterator[None]:
-        """A UserError inside is about this place of the entry: it is raised with FILE:LINE."""
-        try:
-            yield
-        except UserError as error:
-            if self.document is None:
-                raise
-            placed = self.document.error([((*self.place, *place), error.what)])
-            raise UserError(placed.what, hint=error.hint) from None
-
-
-def objects_of(root: Path, written: Iterable[Entry], kfuncs: KfuncList) -> tuple[UserObject, ...]:
-    """Read every file that is named. Raises UserError when a pattern finds none, or two files have one id."""
+    Raises UserError when a pattern finds none, or two files have one id.
+    """
     found: dict[str, UserObject] = {}
-    for entry in written:
-        with entry.at("object" if isinstance(entry.written, ObjectEntry) else "file"):
-            every = _files(root, entry.pattern)
-        settings = ObjectSettings(**{key: getattr(entry.written, key) for key in ObjectSettings.model_fields})
-        only = entry.written.only if isinstance(entry.written, ObjectEntry) else ()
+    for entry in named:
+        written = cast("WrittenObject | ObjectEntry", entry.written)
+        key = "object" if isinstance(written, ObjectEntry) else "file"
+        with entry.at(key):
+            every = _files(root, getattr(written, key))
+        settings = ObjectSettings(**{key: getattr(written, key) for key in ObjectSettings.model_fields})
+        only = written.only if isinstance(written, ObjectEntry) else ()
         for place, what, names in _named(settings):
             with entry.at(*place):
                 _check(what, names, every)
         for name, files in every.items():
-            chosen = entry.written.id or name
+            chosen = written.id or name
             with entry.at("id"):
                 if chosen in found:
                     hint = "rename one, or give it an `id` in bpf/NAME.yaml"
