@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .calls import AREA, CURRENT_TASK, RESULT, VALUE
-from .libbpf import MOV_IMM, RETURN, instruction
+from .libbpf import CALL, KFUNC_CALL, MAP_FD, MAP_VALUE, MOV_IMM, RETURN, instruction, wide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     Where = Callable[[str], tuple[int, int]]  # of a kfunc: its BTF's index in fd_array, and its id there
 
-_MOV, _LDX, _STX, _ST, _ADD = 0xBF, 0x79, 0x7B, 0x7A, 0x07
-_IMM64, _CALL, _JEQ, _MAP, _MAP_VALUE, _KFUNC = 0x18, 0x85, 0x15, 1, 2, 2
+_MOV, _LDX, _STX, _ST, _ADD, _JEQ = 0xBF, 0x79, 0x7B, 0x7A, 0x07, 0x15
 _HELPERS = {"bpf_dynptr_from_mem": 197, CURRENT_TASK: 158}
 _FRAME, _CONTEXT, _SCRATCH, _RESULT = 10, 6, 8, 7  # registers
 
@@ -48,21 +47,21 @@ class Assembler:
             loads = b"".join([self._load(register, it) for register, it in enumerate(arguments, 1)])
             kept = b"" if slot is None else instruction(_STX, _FRAME, 0, self._slots[slot], 0)
             if slot is not None and self._told:
-                kept += wide(1, _MAP_VALUE, self._fds[0], RESULT + 8 * slot) + instruction(_STX, 1, 0, 0, 0)
+                kept += wide(1, MAP_VALUE, self._fds[0], RESULT + 8 * slot) + instruction(_STX, 1, 0, 0, 0)
             return loads + self._called(what) + kept
         if word == "if":
             inner = self._block(more[0])
             return self._value(0, what) + instruction(_JEQ, 0, 0, len(inner) // 8, 0) + inner
-        code = wide(_SCRATCH, _MAP_VALUE, self._fds[0], 0)
+        code = wide(_SCRATCH, MAP_VALUE, self._fds[0], 0)
         if what is not None:
             code += self._value(_RESULT, what) + instruction(_STX, _SCRATCH, _RESULT, 0, 0)
         return code + instruction(_ST, _SCRATCH, 0, 8, 1)
 
     def _called(self, function: str) -> bytes:
         if helper := _HELPERS.get(function):
-            return instruction(_CALL, 0, 0, 0, helper)
+            return instruction(CALL, 0, 0, 0, helper)
         index, btf_id = self._where(function)
-        return instruction(_CALL, 0, _KFUNC, index, btf_id)
+        return instruction(CALL, 0, KFUNC_CALL, index, btf_id)
 
     def _load(self, register: int, argument: Any) -> bytes:
         if isinstance(argument, int):
@@ -77,10 +76,10 @@ class Assembler:
         if word == "stack":
             return _sum(register, _FRAME, self._slots[at])
         if word == "map":
-            return wide(register, _MAP, self._fds[0], 0)
+            return wide(register, MAP_FD, self._fds[0])
         if word == "text":
-            return wide(register, _MAP_VALUE, self._fds[1], 0)
-        return wide(register, _MAP_VALUE, self._fds[0], AREA * (at + 1) if word == "area" else VALUE - at)
+            return wide(register, MAP_VALUE, self._fds[1], 0)
+        return wide(register, MAP_VALUE, self._fds[0], AREA * (at + 1) if word == "area" else VALUE - at)
 
     def _value(self, register: int, slot: int) -> bytes:
         return instruction(_LDX, register, _FRAME, self._slots[slot], 0)
@@ -88,12 +87,3 @@ class Assembler:
 
 def _sum(register: int, base: int, offset: int) -> bytes:
     return instruction(_MOV, register, base, 0, 0) + (instruction(_ADD, register, 0, 0, offset) if offset else b"")
-
-
-def wide(register: int, source: int, low: int, high: int) -> bytes:
-    return instruction(_IMM64, register, source, 0, _signed(low)) + instruction(0, 0, 0, 0, _signed(high))
-
-
-def _signed(value: int) -> int:
-    value &= 0xFFFFFFFF
-    return value - (1 << 32) if value >> 31 else value

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 from fnmatch import fnmatchcase
 
 from . import NoAnswer
@@ -129,11 +128,7 @@ class Sweep:
         self.accepted = dict(accepted)
 
     def _verified(self, program: Program) -> tuple[int, str]:
-        insns = self._assembler.program(program)
-        fd, refused, log = self._libbpf.prog_load_logged(self._prog_type, insns, self._opts)
-        if not refused:
-            os.close(fd)
-        return refused, log
+        return self._libbpf.verified(self._prog_type, self._assembler.program(program), self._opts)
 
     def _accepts(self, program: Program) -> bool:
         return self._libbpf.accepts(self._prog_type, self._assembler.program(program), self._opts)

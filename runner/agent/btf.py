@@ -24,8 +24,8 @@ VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64 = range(14, 20)
 TRANSPARENT = (TYPEDEF, VOLATILE, CONST, RESTRICT, TYPE_TAG)
 
 ONE, TWO, THREE = struct.Struct("=I"), struct.Struct("=II"), struct.Struct("=III")
-_MAGIC = 0xEB9F
-_HEADER = struct.Struct("=HBBIIIII")
+MAGIC = 0xEB9F
+HEADER = struct.Struct("=HBBIIIII")
 _INT_SIGNED = 1 << 24
 _WHOLE = 0xFFFFFFFF  # a tag of the function itself, not of a parameter
 _POINTER = struct.calcsize("P")
@@ -38,11 +38,11 @@ class BtfError(Exception):
 
 def sections(raw: bytes | memoryview) -> tuple[bytes, bytes]:
     """The types and the strings of a BTF blob. Raises BtfError."""
-    if len(raw) < _HEADER.size:
+    if len(raw) < HEADER.size:
         raise BtfError(f"BTF of {len(raw)} bytes is shorter than its header")
-    magic, _, _, header_len, type_off, type_len, str_off, str_len = _HEADER.unpack_from(raw)
-    if magic != _MAGIC:
-        raise BtfError(f"BTF begins with {magic:#06x}, not {_MAGIC:#06x}: another byte order?")
+    magic, _, _, header_len, type_off, type_len, str_off, str_len = HEADER.unpack_from(raw)
+    if magic != MAGIC:
+        raise BtfError(f"BTF begins with {magic:#06x}, not {MAGIC:#06x}: another byte order?")
     types = bytes(raw[header_len + type_off : header_len + type_off + type_len])
     strings = bytes(raw[header_len + str_off : header_len + str_off + str_len])
     if len(types) != type_len or len(strings) != str_len:
@@ -118,11 +118,13 @@ class Btf:
         return self, at
 
     def record(self, type_id: int) -> tuple[int, int, int]:
-        """Kind, number of members or parameters, size or type."""
+        """Kind, number of members or parameters, size or type; of void, which is 0, nothing of it."""
         _, info, size_or_type = self._record(type_id)
         return info >> 24 & 0x1F, info & 0xFFFF, size_or_type
 
     def _record(self, type_id: int) -> tuple[int, int, int]:
+        if not type_id:
+            return 0, 0, 0
         holder, at = self._place(type_id)
         record: tuple[int, int, int] = THREE.unpack_from(holder._types, at)
         return record
@@ -284,6 +286,14 @@ class Btf:
             width, offset = (place >> 24, place & 0xFFFFFF) if has_bit_fields else (0, place)
             yield self.string(name), member, offset, width
 
+    def plain(self, type_id: int) -> int:
+        """Without typedefs and qualifiers."""
+        for _ in range(2 * _DEPTH):
+            if self.kind(type_id) not in TRANSPARENT:
+                break
+            type_id = self.target(type_id)
+        return type_id
+
     def size(self, type_id: int, depth: int = 0) -> int:
         """In bytes."""
         kind, _, size_or_type = self.record(type_id)
@@ -323,7 +333,7 @@ class Btf:
 
         Bit fields are left out.
         """
-        type_id = self._plain(type_id)
+        type_id = self.plain(type_id)
         found: dict[str, tuple[int, int]] = {}
         for name, member, bits, width in self.members(type_id) if self.kind(type_id) in (STRUCT, UNION) else ():
             if width or bits % 8:
@@ -332,18 +342,12 @@ class Btf:
             found.update({key: (bits // 8 + at, inner_type) for key, (at, inner_type) in inner.items()})
         return found
 
-    def _plain(self, type_id: int) -> int:
-        """Without typedefs and qualifiers."""
-        while self.kind(type_id) in TRANSPARENT:
-            type_id = self.target(type_id)
-        return type_id
-
     def slot(self, offset: int, type_id: int, path: list[str]) -> Slot:
         """The number at `path` (members, array indices) below a variable of this type."""
         for name in path:
-            inner, type_id = self._below(self._plain(type_id), name)
+            inner, type_id = self._below(self.plain(type_id), name)
             offset += inner
-        type_id = self._plain(type_id)
+        type_id = self.plain(type_id)
         _, info, size = self._record(type_id)
         kind = self.kind(type_id)
         if kind == INT:

@@ -14,7 +14,7 @@ import os
 
 from . import NoAnswer, bounded
 from .kernelbtf import KernelBtf, Kfunc, warm
-from .libbpf import MOV_IMM, RETURN, Libbpf, LibbpfError, LoadOpts, instruction
+from .libbpf import KFUNC_CALL, MAP_FD, Libbpf, LibbpfError, LoadOpts, smallest, wide
 from .progtypes import PROG_TYPES, load_opts
 
 TYPE_CHECKING = False
@@ -30,13 +30,8 @@ if TYPE_CHECKING:
 
     Items = Generator[tuple[str, Callable[[], dict[str, object]]], None, dict[str, object]]
 
-_LD_IMM64, _CALL = 0x18, 0x85
-_PSEUDO_MAP_FD, _PSEUDO_KFUNC_CALL = 1, 2
-_DEV_BOUND_ONLY = 1 << 6  # BPF_F_XDP_DEV_BOUND_ONLY
 _ARENA, _MMAPABLE = 33, 1 << 10  # BPF_MAP_TYPE_ARENA, BPF_F_MMAPABLE
 _ARENA_ADDRESS = 1 << 32  # where it would be mapped; it must have an address before a program may use it
-
-_ZEROS = b"".join(instruction(MOV_IMM, register, 0, 0, 0) for register in range(2, 6))
 
 FACTS = ("object", "prototype", "tags", "layouts")  # of a kfunc
 
@@ -46,17 +41,8 @@ _NEEDS_ARENA = "requires a program with an associated arena"
 
 
 def program(kfunc: Kfunc) -> bytes:
-    """r1 is the context; r2 to r5 are 0; call; return 0.
-
-    Whether the program type may call it is checked before the arguments are.
-    """
-    # 0 is vmlinux; anything else is an index into fd_array
-    return _ZEROS + instruction(_CALL, 0, _PSEUDO_KFUNC_CALL, 1 if kfunc.fd else 0, kfunc.btf_id) + RETURN
-
-
-def with_map(fd: int, insns: bytes) -> bytes:
-    """The program, with a map that it uses: one load of its address, in front."""
-    return instruction(_LD_IMM64, 0, _PSEUDO_MAP_FD, 0, fd) + instruction(0, 0, 0, 0, 0) + insns
+    """That calls it. Index 0 is vmlinux; anything else is one of fd_array."""
+    return smallest(KFUNC_CALL, 1 if kfunc.fd else 0, kfunc.btf_id)
 
 
 __all__ = ["Prober", "warm"]
@@ -116,13 +102,13 @@ class KernelCensus:
         answer: dict[str, object] = {"load_errno": refused, "log": bounded(log)}
         if _NEEDS_DEVICE in log:
             for name, index in devices():  # bound to one after the other
-                refused, log = self._load(kfunc, prog_type, insns, _DEV_BOUND_ONLY, index)
+                refused, log = self._load(kfunc, prog_type, insns, index)
                 answer.update(again=f"bound to {name}", again_errno=refused, again_log=bounded(log))
                 if refused != errno.EOPNOTSUPP:
                     break
         elif _NEEDS_ARENA in log:
             try:
-                insns = with_map(self._arena_fd(), insns)
+                insns = wide(0, MAP_FD, self._arena_fd()) + insns  # a program that uses it
             except LibbpfError as error:
                 answer.update(again=f"not asked again: {error}")
             else:
@@ -130,19 +116,12 @@ class KernelCensus:
                 answer.update(again="with an arena", again_errno=refused, again_log=bounded(log))
         return answer
 
-    def _load(self, kfunc: Kfunc, prog_type: str, insns: bytes, flags: int = 0, ifindex: int = 0) -> tuple[int, str]:
-        opts = self._load_opts(prog_type)
-        if flags or ifindex:
-            opts = LoadOpts.from_buffer_copy(opts)
-            opts.prog_flags |= flags
-            opts.prog_ifindex = ifindex
+    def _load(self, kfunc: Kfunc, prog_type: str, insns: bytes, device: int = 0) -> tuple[int, str]:
+        opts = self._load_opts(prog_type).bound(device)
         if kfunc.fd:
             self._fds[1] = kfunc.fd
             opts.fd_array = self._fds
-        fd, refused, log = self._libbpf.prog_load_logged(PROG_TYPES[prog_type].number, insns, opts)
-        if not refused:
-            os.close(fd)
-        return refused, log
+        return self._libbpf.verified(PROG_TYPES[prog_type].number, insns, opts)
 
     def _load_opts(self, prog_type: str) -> LoadOpts:
         if prog_type not in self._opts:

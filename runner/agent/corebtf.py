@@ -11,13 +11,12 @@ from __future__ import annotations
 import os
 import struct
 
-from .btf import ARRAY, ENUM, ENUM64, FUNC_PROTO, PTR, STRUCT, TRANSPARENT, UNION, Btf
+from .btf import ARRAY, ENUM, ENUM64, FUNC_PROTO, HEADER, MAGIC, PTR, STRUCT, TRANSPARENT, UNION, Btf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .kernelbtf import KernelBtf
 
-_MAGIC, _HEAD = 0xEB9F, struct.Struct("=HBBIIIII")
 _COUNT, _KIND = 0xFFFF, 24  # in the word `info`: the number of members, and where the kind begins
 
 
@@ -39,7 +38,7 @@ class CoreBtf:
                 if there:
                     self._copy(*there)
         types = b"".join(self._types)
-        head = _HEAD.pack(_MAGIC, 1, 0, _HEAD.size, 0, len(types), len(types), len(self._strings))
+        head = HEADER.pack(MAGIC, 1, 0, HEADER.size, 0, len(types), len(types), len(self._strings))
         with open(self.path, "wb") as file:
             file.write(head + types + self._strings)
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import ctypes
 from sys import byteorder
 
-from .btf import ARRAY, ENUM, ENUM64, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TRANSPARENT, Btf
+from .btf import ARRAY, ENUM, ENUM64, FUNC, FUNC_PROTO, INT, PTR, STRUCT, Btf
 from .kernelbtf import KernelBtf
-from .libbpf import instruction
+from .libbpf import CALL, KFUNC_CALL, LD_IMM64, instruction, register, wide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 POISON = 2002000000  # libbpf's POISON_CALL_KFUNC_BASE
 _MARK = 0x6B660000  # as runner/probes/externs.py has it
 FUNCTIONS, TYPES = "kfuncs", "kernel_types"  # of an object: structures whose members' names are meant
-_CALL, _LD_IMM64, _PSEUDO_KFUNC_CALL, _PSEUDO_BTF_ID = 0x85, 0x18, 2, 3
+_PSEUDO_BTF_ID = 3
 _DEPTH = 32  # libbpf's
 
 
@@ -90,27 +90,24 @@ class Externs:
             return insns, False
         out, uses_fds = bytearray(insns), False
         opcodes = insns[::8]
-        at = opcodes.find(_CALL)
+        at = opcodes.find(CALL)
         while at >= 0:
-            place, at = 8 * at, opcodes.find(_CALL, at + 1)
+            place, at = 8 * at, opcodes.find(CALL, at + 1)
             number = int.from_bytes(insns[place + 4 : place + 8], byteorder) - _MARK
             if 0 <= number < len(functions):
                 it = functions[number]
                 index = self._index(it) if it else 0
                 uses_fds = uses_fds or index > 0
-                new = instruction(_CALL, 0, _PSEUDO_KFUNC_CALL, index, it.btf_id) if it else _poisoned(number)
+                new = instruction(CALL, 0, KFUNC_CALL, index, it.btf_id) if it else _poisoned(number)
                 out[place : place + 8] = new
-        at = opcodes.find(_LD_IMM64)
+        at = opcodes.find(LD_IMM64)
         while at >= 0:
-            place, at = 8 * at, opcodes.find(_LD_IMM64, at + 2)
+            place, at = 8 * at, opcodes.find(LD_IMM64, at + 2)
             low, high = (int.from_bytes(insns[place + i : place + i + 4], byteorder) for i in (4, 12))
             if high == _MARK and 0 <= low - _MARK < len(functions):
                 it = functions[low - _MARK]
-                register = insns[place + 1] & 15 if byteorder == "little" else insns[place + 1] >> 4
                 source, btf_id, fd = (_PSEUDO_BTF_ID, it.btf_id, it.fd) if it else (0, 0, 0)
-                out[place : place + 16] = instruction(_LD_IMM64, register, source, 0, btf_id) + instruction(
-                    0, 0, 0, 0, fd
-                )
+                out[place : place + 16] = wide(register(insns[place : place + 8]), source, btf_id, fd)
         return bytes(out), uses_fds
 
     def _index(self, it: Kfunc) -> int:
@@ -119,14 +116,14 @@ class Externs:
 
 def _poisoned(number: int) -> bytes:
     """A call that the verifier refuses, naming the number."""
-    return instruction(_CALL, 0, 0, 0, POISON + number)
+    return instruction(CALL, 0, 0, 0, POISON + number)
 
 
 def alike(a: Btf, at: int, b: Btf, bt: int, depth: int = _DEPTH) -> bool:
     """libbpf's bpf_core_types_are_compat: of structures and enums only the kinds count."""
     for _ in range(_DEPTH):
-        at, bt = _plain(a, at), _plain(b, bt)
-        (kind, count, to), (other, other_count, other_to) = _record(a, at), _record(b, bt)
+        at, bt = a.plain(at), b.plain(bt)
+        (kind, count, to), (other, other_count, other_to) = a.record(at), b.record(bt)
         if _same_kind(kind) != _same_kind(other):
             return False
         if kind == INT:
@@ -147,13 +144,3 @@ def alike(a: Btf, at: int, b: Btf, bt: int, depth: int = _DEPTH) -> bool:
 
 def _same_kind(kind: int) -> int:
     return ENUM if kind == ENUM64 else kind
-
-
-def _record(btf: Btf, type_id: int) -> tuple[int, int, int]:
-    return btf.record(type_id) if type_id else (0, 0, 0)  # void
-
-
-def _plain(btf: Btf, type_id: int) -> int:
-    while type_id and (record := btf.record(type_id))[0] in TRANSPARENT:
-        type_id = record[2]
-    return type_id

@@ -15,7 +15,7 @@ import os
 
 from .btf import ENUM
 from .kernelbtf import KernelBtf
-from .libbpf import MOV_IMM, RETURN, Libbpf, MapOpts, instruction
+from .libbpf import Libbpf, MapOpts, smallest
 from .progtypes import PROG_TYPES, load_opts
 
 TYPE_CHECKING = False
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
         prog_type: str
 
 
-_CALL = 0x85
-_ZEROS = b"".join(instruction(MOV_IMM, register, 0, 0, 0) for register in range(2, 6))
 _STRUCT_OPS, _ENOTSUPP = "BPF_MAP_TYPE_STRUCT_OPS", 524  # what a kernel that knows it says of a wrong type
 _EOPNOTSUPP = 95  # libbpf of a type that it does not know
 # Such a map is made here: value size and flags, with a key of 4 bytes. Kernels refuse others.
@@ -84,10 +82,7 @@ class Prober:
         lines: dict[str, int] = {}
         words: dict[str, int] = {}
         for name, helper in names.items():
-            insns = _ZEROS + instruction(_CALL, 0, 0, 0, helper) + RETURN
-            fd, errnos[name], log = self._libbpf.prog_load_logged(number, insns, opts)
+            errnos[name], log = self._libbpf.verified(number, smallest(0, 0, helper), opts)
             if errnos[name]:
                 words[name] = lines.setdefault(log[-1000:], len(lines))
-            else:
-                os.close(fd)
         return {"errnos": errnos, "words": words, "lines": [*lines]}

@@ -26,7 +26,6 @@ from .btf import (
     PTR,
     RESTRICT,
     STRUCT,
-    TRANSPARENT,
     TWO,
     TYPE_TAG,
     UNION,
@@ -175,12 +174,8 @@ class KernelBtf:
 
     def _concerns(self, module: str, heads: list[bytes], words: frozenset[bytes]) -> bool:
         """May it have types whose records begin so, or strings among `words`? Most have not, and are not parsed."""
-        try:
-            with open(os.path.join(self._folder, module), "rb") as file:
-                types, strings = sections(file.read())
-        except (OSError, BtfError):  # libbpf has better words for it
-            return True
-        return any(head in types for head in heads) or not words.isdisjoint(strings.split(b"\0"))
+        types, strings = self._sections(module)  # without any libbpf has better words for it
+        return not types or any(head in types for head in heads) or not words.isdisjoint(strings.split(b"\0"))
 
 
 def holder(libbpf: Libbpf, function: str, folder: str = FOLDER) -> str:
@@ -299,18 +294,9 @@ def _layout(btf: Btf, type_id: int) -> Layout | None:
 
 def _pointee(btf: Btf, type_id: int) -> int:
     """The structure that a parameter points to; 0 when it points to something else."""
-    pointers = 0
-    for _ in range(_DEPTH):
-        if type_id == 0:
-            break
-        kind, _, target = btf.record(type_id)
-        if kind == STRUCT:
-            return type_id if pointers == 1 else 0
-        if kind != PTR and kind not in TRANSPARENT:
-            break
-        pointers += kind == PTR
-        type_id = target
-    return 0
+    kind, _, target = btf.record(btf.plain(type_id))
+    target = btf.plain(target) if kind == PTR else 0
+    return target if btf.kind(target) == STRUCT else 0
 
 
 def _words(btf: Btf, type_id: int, depth: int = 0) -> str:

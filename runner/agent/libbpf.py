@@ -55,8 +55,36 @@ def instruction(code: int, dst: int, src: int, off: int, imm: int) -> bytes:
     return _INSN(code, src << 4 | dst if _LITTLE else dst << 4 | src, off, imm)
 
 
-MOV_IMM, _EXIT = 0xB7, 0x95
+def wide(register: int, source: int, low: int, high: int = 0) -> bytes:
+    """The two instructions that load 64 bits."""
+    return instruction(LD_IMM64, register, source, 0, _signed(low)) + instruction(0, 0, 0, 0, _signed(high))
+
+
+def _signed(value: int) -> int:
+    value &= 0xFFFFFFFF
+    return value - (1 << 32) if value >> 31 else value
+
+
+def register(insn: bytes | bytearray) -> int:
+    """The one that an instruction writes to."""
+    return insn[1] & 15 if _LITTLE else insn[1] >> 4
+
+
+MOV_IMM, LD_IMM64, CALL, _EXIT = 0xB7, 0x18, 0x85, 0x95
+MAP_FD, MAP_VALUE, KFUNC_CALL = 1, 2, 2  # BPF_PSEUDO_*
 RETURN = instruction(MOV_IMM, 0, 0, 0, 0) + instruction(_EXIT, 0, 0, 0, 0)
+_ZEROS = b"".join(instruction(MOV_IMM, number, 0, 0, 0) for number in range(2, 6))
+
+
+def smallest(source: int, index: int, function: int) -> bytes:
+    """The smallest program that calls a function: r1 is the context; r2 to r5 are 0; call; return 0.
+
+    Whether the program type may call it is checked before the arguments are.
+    """
+    return _ZEROS + instruction(CALL, 0, source, index, function) + RETURN
+
+
+DEV_BOUND_ONLY = 1 << 6  # BPF_F_XDPDEV_BOUND_ONLY
 
 
 # Each up to the last member that is used here: libbpf takes `sz` for the end of what its caller knows.
@@ -87,6 +115,14 @@ class LoadOpts(ctypes.Structure):
         ("log_size", c_uint32),
         ("log_buf", c_void_p),
     )
+
+    def bound(self, device: int) -> LoadOpts:
+        """The same for a program that is bound to a device; 0: to none."""
+        opts = LoadOpts.from_buffer_copy(self)
+        if device:
+            opts.prog_flags |= DEV_BOUND_ONLY
+            opts.prog_ifindex = device
+        return opts
 
 
 class OpenOpts(ctypes.Structure):
@@ -256,13 +292,16 @@ class Libbpf:
             fd, log = self._load(prog_type, insns, opts, license_, level=1)
         return (fd, 0, "") if fd >= 0 else (-1, -fd, log)
 
-    def prog_load_logged(self, prog_type: int, insns: bytes, opts: LoadOpts) -> tuple[int, int, str]:
-        """As prog_load, with the log asked for at once: for small programs, most of which are refused."""
+    def verified(self, prog_type: int, insns: bytes, opts: LoadOpts) -> tuple[int, str]:
+        """The errno with which the verifier refuses a small program, and its log, asked for at once; 0: it does not."""
         opts.attempts = 1
         fd, log = self._load(prog_type, insns, opts, "GPL", level=1, size=SHORT_LOG_BYTES)
         if fd == -errno.ENOSPC:
             fd, log = self._load(prog_type, insns, opts, "GPL", level=1)
-        return (fd, 0, "") if fd >= 0 else (-1, -fd, log)
+        if fd < 0:
+            return -fd, log
+        os.close(fd)
+        return 0, ""
 
     def accepts(self, prog_type: int, insns: bytes, opts: LoadOpts) -> bool:
         """Does the verifier accept a program? Without a log, which is most of the time that a small program takes."""
@@ -292,11 +331,9 @@ class Libbpf:
 
     def unloadable(self, prog_type: int, opts: LoadOpts) -> str:
         """Why no program of this type can be loaded here, not even one that calls nothing; empty when one can."""
-        fd, refused, log = self.prog_load_logged(prog_type, RETURN, opts)
-        if refused:
-            return f"a program that calls nothing does not load: -{errno_name(refused)} {log.strip()[-500:]}".strip()
-        os.close(fd)
-        return ""
+        refused, log = self.verified(prog_type, RETURN, opts)
+        why = f"a program that calls nothing does not load: -{errno_name(refused)} {log.strip()[-500:]}".strip()
+        return why if refused else ""
 
     def map_create(
         self, map_type: int, max_entries: int, flags: int, extra: int = 0, *, key: int = 0, value: int = 0

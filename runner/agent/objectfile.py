@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from . import NoAnswer, bounded
 from .guest import Memory
-from .libbpf import LoadOpts, errno_name
+from .libbpf import DEV_BOUND_ONLY, LoadOpts, errno_name
 from .progtypes import PROG_TYPES
 
 TYPE_CHECKING = False
@@ -61,7 +61,6 @@ _STATS_BYTES, _LOG_BYTES = 64 << 10, 16 << 20
 _KEPT = 1 << 20  # of a log
 _LARGEST_LINE = 3 << 20  # the host takes a little more: _MAX_LINE of runner/guest/ssh.py
 _EXT, _STRUCT_OPS_MAP = 28, 26  # BPF_PROG_TYPE_EXT, BPF_MAP_TYPE_STRUCT_OPS
-_DEV_BOUND_ONLY = 1 << 6  # BPF_F_XDP_DEV_BOUND_ONLY
 _PROGRAM = re.compile(r"^libbpf: prog '([^']+)': ", re.MULTILINE)
 _MAP = re.compile(r"^libbpf: (?:map '([^']+)': failed to create|struct_ops init_kern ?([^:\n]*): )", re.MULTILINE)
 _SLOT = re.compile(r"^libbpf: map '[^']+': failed to initialize slot", re.MULTILINE)  # all programs were loaded by then
@@ -121,7 +120,7 @@ class File:
                 self._aim(program, target, path)
             if device := _matching(wanted["devices"], name):
                 self._c.bpf_program__set_ifindex(program, ctypes.c_uint32(attacher.device(device)))
-                self._c.bpf_program__set_flags(program, ctypes.c_uint32(_DEV_BOUND_ONLY))
+                self._c.bpf_program__set_flags(program, ctypes.c_uint32(DEV_BOUND_ONLY))
                 self._bound[name] = device
         for name, handle in self._maps.items():
             self._c.bpf_map__set_pin_path(handle, None)
@@ -310,7 +309,7 @@ class File:
             handle = self._maps[name.removeprefix(MAP)]
             answer = self._c.libbpf_probe_bpf_map_type(self._c.bpf_map__type(handle), None)
         elif device := self._bound.get(name):
-            opts = LoadOpts(prog_flags=_DEV_BOUND_ONLY, prog_ifindex=self._attacher.device(device))
+            opts = LoadOpts().bound(self._attacher.device(device))
             with self._attacher.namespace:
                 answer = not self._libbpf.unloadable(self._c.bpf_program__type(self._programs[name]), opts)
             return {"supported": answer, "bound": True}

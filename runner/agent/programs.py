@@ -19,8 +19,24 @@ from . import NoAnswer
 from .btf import Btf, BtfError, Slot
 from .corebtf import CoreBtf
 from .externs import POISON, TYPES, Externs, names_in
-from .libbpf import PREPARE_LOAD, RETURN, HandlerOpts, Libbpf, LibbpfError, LoadOpts, MapOpts, OpenOpts, instruction
-from .progtypes import PROG_TYPES, ProgType
+from .libbpf import (
+    CALL,
+    KFUNC_CALL,
+    LD_IMM64,
+    MAP_VALUE,
+    PREPARE_LOAD,
+    RETURN,
+    HandlerOpts,
+    Libbpf,
+    LibbpfError,
+    LoadOpts,
+    MapOpts,
+    OpenOpts,
+    instruction,
+    register,
+    wide,
+)
+from .progtypes import PROG_TYPES, ProgTypeRow
 from .values import Numbers, Section, store
 
 TYPE_CHECKING = False
@@ -33,12 +49,11 @@ _ARRAY = 2  # BPF_MAP_TYPE_ARRAY
 _POISONED = "invalid func unknown#"
 _RESULT = "result"
 _RODATA, _WRITABLE = ".rodata", (".data", ".bss")
-_LD_IMM64, _PSEUDO_MAP_VALUE = 0x18, 2
-_SLEEPABLE, _HAS_FRAGS, _DEV_BOUND_ONLY = 1 << 4, 1 << 5, 1 << 6  # BPF_F_*
+_SLEEPABLE, _HAS_FRAGS = 1 << 4, 1 << 5  # BPF_F_*
 _SECTIONS = (("tc", 0), ("xdp", 0), ("xdp.frags", _HAS_FRAGS), ("syscall", _SLEEPABLE))  # with their flags
 
 
-_KFUNC_CALL = instruction(0x85, 0, 2, 0, 0)[:2]
+_KFUNC_CALL = instruction(CALL, 0, KFUNC_CALL, 0, 0)[:2]
 _KEY = ctypes.byref(ctypes.c_uint32(0))  # of the one element of a section's map
 
 
@@ -73,9 +88,8 @@ class Relocated:
         """A copy that uses the values of another map."""
         insns = bytearray(self.insns)
         for at in range(0, len(insns), 8):
-            if insns[at] == _LD_IMM64 and int.from_bytes(insns[at + 4 : at + 8], byteorder) == old:
-                register = insns[at + 1] & 15 if byteorder == "little" else insns[at + 1] >> 4
-                head = instruction(_LD_IMM64, register, _PSEUDO_MAP_VALUE, 0, new)
+            if insns[at] == LD_IMM64 and int.from_bytes(insns[at + 4 : at + 8], byteorder) == old:
+                head = wide(register(insns[at : at + 8]), MAP_VALUE, new)[:8]
                 if insns[at : at + 2] == head[:2]:
                     insns[at : at + 8] = head
         other = Relocated.__new__(Relocated)
@@ -296,11 +310,7 @@ class Object:
         prog_type = PROG_TYPES[program.partition("_")[0]].number
         name = program.partition("_")[2]
         likely = likely_refused or name in self._refused  # under another type
-        opts = relocated.opts
-        if device:
-            opts = LoadOpts.from_buffer_copy(opts)
-            opts.prog_flags |= _DEV_BOUND_ONLY
-            opts.prog_ifindex = device
+        opts = relocated.opts.bound(device)
         fd, refused, log = self._libbpf.prog_load(prog_type, relocated.insns, opts, logged=likely)
         if refused:
             self._refused.add(name)
@@ -345,7 +355,7 @@ class Object:
         names = [*whole.variables(".kconfig"), *sorted(whole.variables(".ksyms"))]
         return names[at] if at < len(names) else ""
 
-    def _as(self, program: str, load_as: str | None) -> tuple[bytes, LoadOpts, ProgType]:
+    def _as(self, program: str, load_as: str | None) -> tuple[bytes, LoadOpts, ProgTypeRow]:
         """To load as a type."""
         relocated, as_type = self._relocated(program), PROG_TYPES[load_as or program.partition("_")[0]]
         opts = LoadOpts.from_buffer_copy(relocated.opts)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .btf import ENUM, ENUM64, FWD, INT, PTR, STRUCT, TRANSPARENT, UNION, Btf
+from .btf import ENUM, ENUM64, FWD, INT, PTR, STRUCT, UNION, Btf
 
 CONTEXTS = ("__sk_buff", "xdp_md", "sk_buff", "xdp_buff")
 _OWN = (
@@ -27,7 +27,6 @@ _SHAPES = (
     ("dynptr", (), ("bpf_dynptr", "bpf_dynptr_kern")),
 )
 _ENDS = ("__ign", "__prog", "__aux")  # not looked at, or passed by the verifier itself
-_DEPTH = 16  # of types within types; a damaged one may contain itself
 _LARGE = 256  # bytes of a structure that is not looked into
 
 
@@ -53,18 +52,18 @@ def returned(btf: Btf, proto: int) -> Parameter:
 
 
 def _parameter(btf: Btf, name: str, type_id: int) -> Parameter:
-    type_id = _plain(btf, type_id)
+    type_id = btf.plain(type_id)
     if name.endswith(_ENDS):
         return Parameter(name, "none")
-    kind = btf.kind(type_id) if type_id else 0
+    kind = btf.kind(type_id)
     if kind in (INT, ENUM, ENUM64):
         return Parameter(name, "size" if name.endswith(("__sz", "__szk")) else "scalar")
-    return _pointer(btf, name, _plain(btf, btf.target(type_id))) if kind == PTR else Parameter(name, "own")
+    return _pointer(btf, name, btf.plain(btf.target(type_id))) if kind == PTR else Parameter(name, "own")
 
 
 def _pointer(btf: Btf, name: str, target: int) -> Parameter:
     """`target`: the type that it points to, 0 for void."""
-    kind = btf.kind(target) if target else 0
+    kind = btf.kind(target)
     struct = btf.name(target) if kind in (STRUCT, UNION, FWD) else ""
     for shape, ends, structs in _SHAPES:
         if (ends and name.endswith(ends)) or struct in structs:
@@ -77,11 +76,3 @@ def _pointer(btf: Btf, name: str, target: int) -> Parameter:
     if kind in (STRUCT, UNION) and found.size <= _LARGE:
         found.fields = [(bits // 8, btf.size(at)) for _, at, bits, width in btf.members(target) if not width]
     return found
-
-
-def _plain(btf: Btf, type_id: int) -> int:
-    for _ in range(_DEPTH):
-        if not type_id or btf.kind(type_id) not in TRANSPARENT:
-            break
-        type_id = btf.target(type_id)
-    return type_id

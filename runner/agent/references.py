@@ -158,10 +158,10 @@ def _counters(btf: Btf, type_id: int, above: str = "", base: int = 0, depth: int
 
 def _names(btf: Btf, type_id: int) -> tuple[list[str], int]:
     """Those of a type and of what it is a typedef of, and the id of that; nothing and 0 for void."""
-    words = [btf.name(type_id)] if type_id else [""]
-    while type_id and btf.kind(type_id) in TRANSPARENT:
+    words = [btf.name(type_id)]
+    while btf.kind(type_id) in TRANSPARENT:
         type_id = btf.target(type_id)
-        words.append(btf.name(type_id) if type_id else "")
+        words.append(btf.name(type_id))
     return words, type_id
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from runner.agent import NoAnswer, census
 from runner.agent.btf import Btf
-from runner.agent.census import KernelCensus, Prober, program, with_map
+from runner.agent.census import KernelCensus, Prober, program
 from runner.agent.kernelbtf import Kfunc
 from runner.agent.libbpf import LoadOpts, instruction
 from runner.agent.progtypes import PROG_TYPES
@@ -90,10 +90,9 @@ class Kernel:
         self.answers: Iterator[tuple[int, str]] = iter(answers)
         self.loads: list[tuple[int, int, bytes]] = []  # flags, ifindex, instructions
 
-    def prog_load_logged(self, number: int, insns: bytes, opts: LoadOpts) -> tuple[int, int, str]:
+    def verified(self, number: int, insns: bytes, opts: LoadOpts) -> tuple[int, str]:
         self.loads.append((opts.prog_flags, opts.prog_ifindex, insns))
-        refused, log = next(self.answers)
-        return -1, refused, log
+        return next(self.answers)
 
     def map_create(self, *arguments: int) -> int:
         return 9
@@ -133,8 +132,7 @@ def test_asked_again_with_an_arena() -> None:
     kernel = Kernel((22, "R1 arena pointer requires a program with an associated arena\n"), (13, REFUSED))
     answer = Asking(kernel).ask(KFUNC, "xdp")
     assert (answer["again"], answer["again_errno"], answer["again_log"]) == ("with an arena", 13, REFUSED)
-    assert kernel.loads[1][2] == with_map(9, program(KFUNC))
-    assert kernel.loads[1][2].startswith(instruction(0x18, 0, 1, 0, 9) + bytes(8))
+    assert kernel.loads[1][2] == instruction(0x18, 0, 1, 0, 9) + bytes(8) + program(KFUNC)
 
 
 def test_every_program_type_of_the_host_is_known() -> None:
