@@ -65,7 +65,6 @@ if TYPE_CHECKING:
 
 BATCH, BATCH_S = 48, 0.1  # answers leave together: at most so many, and those of so long a time
 KMSG = "/dev/kmsg"
-_WITHOUT_LIBBPF = ("commands",)  # kinds of probes: it is dear to load
 LEVEL = 1  # KERN_ALERT: reaches any console
 _BEGINS = "<9>runner: begin %s\n"  # facility user, and LEVEL; BEGINS of runner/model
 
@@ -201,8 +200,7 @@ class Ready:
         """Ask everything that the document says. BPF objects lie in `folder`."""
 
         def prober(kind: str) -> Prober:
-            libbpf = None if kind in _WITHOUT_LIBBPF else self._library()
-            made: Prober = _imported(kind).Prober(libbpf, folder)
+            made: Prober = _imported(kind).Prober(self._library() if _needs_libbpf(kind) else None, folder)
             if expect := getattr(made, "expect", None):
                 expect([ask["body"] for ask in document["asks"] if ask["kind"] == kind])
             return made
@@ -211,7 +209,7 @@ class Ready:
         self._modules |= load_modules(new)
         agent = Agent(prober, trace=document["trace"], kmsg=open_kmsg())
         modules = {name: self._modules[name] for name in document["modules"]}
-        needed = any(ask["kind"] not in _WITHOUT_LIBBPF for ask in document["asks"])
+        needed = any(_needs_libbpf(ask["kind"]) for ask in document["asks"])
         version = self._library().version() if needed else ""
         agent.say("hello", {"facts": facts(modules, version), "clock_s": monotonic()})
         for ask in document["asks"]:
@@ -222,6 +220,11 @@ class Ready:
 def _imported(kind: str) -> ModuleType:
     module: ModuleType = __import__(f"{__package__}.{kind}", None, None, ["Prober"])  # importlib is dear
     return module
+
+
+def _needs_libbpf(kind: str) -> bool:
+    """It is dear to load."""
+    return getattr(_imported(kind).Prober, "needs_libbpf", True)
 
 
 def main(path: str) -> NoReturn:

@@ -14,13 +14,16 @@ from .programs import Loader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypedDict
+    from collections.abc import Callable
+    from typing import TypedDict, TypeVar
 
     from .libbpf import Libbpf
     from .programs import Object
-    from .setting import Setting
+    from .setting import Network
     from .setting import Wanted as SettingWanted
     from .traffic import Testbed, Wanted
+
+    _T = TypeVar("_T", Network, Testbed)
 
     class Claim(TypedDict):
         """Body of runner/probes/claims."""
@@ -54,8 +57,7 @@ class Prober:
         self._libbpf, self._folder = libbpf, folder
         self._loader = Loader(libbpf, folder)
         self._numbered: set[int] = set()  # network namespaces that have these ids
-        self._traffic: Testbed | Exception | None = None
-        self._settings: dict[str, Setting | Exception] = {}  # by name
+        self._made: dict[str, Network | Testbed | Exception] = {}  # where claims are asked
 
     def expect(self, bodies: list[Claim]) -> None:
         """Of each object only the programs of these are made ready."""
@@ -93,13 +95,13 @@ class Prober:
         return observation
 
     def _in_setting(self, body: Claim, wanted: SettingWanted, found: Object) -> dict[str, object]:
-        setting = self._setting(wanted["namespace"])
-        with setting:
-            device = setting.index(wanted["bound"])
+        network = self._network(wanted["namespace"])
+        with network:
+            device = network.index(wanted["bound"])
             fd, refused, log = found.load(body["program"], device, likely_refused=body["refused"])
             observation = _of_load(found, refused, log)
             if not refused and body["run"]:
-                observation.update(setting.run(wanted, body["program"], fd, found, body["inputs"]))
+                observation.update(network.run(wanted, body["program"], fd, found, body["inputs"]))
         return observation
 
     def trace(self, body: Claim) -> dict[str, object]:
@@ -117,32 +119,27 @@ class Prober:
             ip(f"netns add numbered{netns}\nnetns set numbered{netns} {netns}\n")
             self._numbered.add(netns)
 
-    def _setting(self, name: str) -> Setting:
-        """As `_flows`."""
-        if name not in self._settings:
-            from .setting import Setting  # noqa: PLC0415  as below
+    def _network(self, name: str) -> Network:
+        from .setting import Network  # noqa: PLC0415  under emulation an import is dear
 
-            try:
-                self._settings[name] = Setting(self._libbpf, self._folder, name)
-            except Exception as error:
-                self._settings[name] = error
-        made = self._settings[name]
-        if isinstance(made, Exception):
-            raise made
-        return made
+        return self._once(f"network {name}", lambda: Network(self._libbpf, self._folder, name))
 
     def _flows(self) -> Testbed:
-        """Made once. Where that failed, half of it is there: to try again would fail for another reason."""
-        if self._traffic is None:
-            from .traffic import Testbed  # noqa: PLC0415  under emulation an import is dear
+        from .traffic import Testbed  # noqa: PLC0415  as above
 
+        return self._once("flows", lambda: Testbed(self._libbpf))
+
+    def _once(self, name: str, make: Callable[[], _T]) -> _T:
+        """Made once. Where that failed, half of it is there: to try again would fail for another reason."""
+        if name not in self._made:
             try:
-                self._traffic = Testbed(self._libbpf)
+                self._made[name] = make()
             except Exception as error:
-                self._traffic = error
-        if isinstance(self._traffic, Exception):
-            raise self._traffic
-        return self._traffic
+                self._made[name] = error
+        made = self._made[name]
+        if isinstance(made, Exception):
+            raise made
+        return made  # type: ignore[return-value]
 
 
 def sysctls(wanted: dict[str, str], modules: list[str]) -> dict[str, str]:

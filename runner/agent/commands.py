@@ -70,7 +70,7 @@ _SILENT, _TIMED_OUT = "silence", "time"
 class Prober:
     """Runs one command after the other."""
 
-    says_parts = True
+    says_parts, needs_libbpf = True, False
 
     def __init__(self, libbpf: None, folder: str) -> None:  # noqa: ARG002  every kind's prober is made so
         self._folder = folder

@@ -52,7 +52,7 @@ _PATIENCE_S = 10.0  # far more than a loaded machine needs: what is late is not 
 _DONE = "done"
 
 
-class Setting:
+class Network:
     """The network namespace of a file's claims, made by its commands; without any, the agent's own."""
 
     def __init__(self, libbpf: Libbpf, folder: str, name: str) -> None:
