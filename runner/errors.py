@@ -16,6 +16,11 @@ An InfraError is never an answer about a kernel. When in doubt, an error is an I
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
 
 class RunnerError(Exception):
     """What happened, where; `hint` says what to do about it."""
@@ -59,3 +64,9 @@ class BootError(RunnerError):
     def __init__(self, what: str, *, console_tail: str, hint: str = "") -> None:
         super().__init__(what, hint=hint)
         self.console_tail = console_tail
+
+
+def first_of(error: ValidationError) -> str:
+    """`cells.0.id: Field required`: the first of its problems."""
+    first = error.errors()[0]
+    return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))

@@ -9,7 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
-from runner.errors import InfraError
+from runner.errors import InfraError, first_of
 
 
 class _Document(BaseModel):
@@ -19,9 +19,7 @@ class _Document(BaseModel):
         try:
             return cls.model_validate_json(raw)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise InfraError(f"{where}: its {cls.__name__.lower()} cannot be read: {place}: {first['msg']}") from None
+            raise InfraError(f"{where}: its {cls.__name__.lower()} cannot be read: {first_of(error)}") from None
 
 
 class Platform(BaseModel):

@@ -23,7 +23,7 @@ from typing import Annotated, ClassVar, NamedTuple
 from debian.debian_support import Version
 from pydantic import BaseModel, Field, ValidationError
 
-from runner.errors import InfraError
+from runner.errors import InfraError, first_of
 from runner.kernels.apt import GENERIC, upstream_of
 from runner.kernels.aptroot import kernel_stanzas, paragraphs
 from runner.kernels.archive import listed
@@ -259,8 +259,7 @@ def _asked(server: WebServer, path: str, means: Means) -> _Answer:
     try:
         return _Answer.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
         raise InfraError(
-            f"{server.base}/{path} has an unexpected answer: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            f"{server.base}/{path} has an unexpected answer: {first_of(error)}",
             hint=f"is it a snapshot archive? {server.variable} names another server",
         ) from None

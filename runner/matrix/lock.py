@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from runner import userfile
-from runner.errors import InfraError, UserError
+from runner.errors import InfraError, UserError, first_of
 from runner.images import have_image, image_packages, lock_image
 from runner.kernels import Means, have_kernel, lock_kernels, source_of
 from runner.kernels.archive import Archive
@@ -40,12 +40,7 @@ def read_lock(path: Path) -> Lock:
     try:
         return Lock.model_validate_json(userfile.read(path))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(
-            f"{path}: {f'{place}: ' if place else ''}{first['msg']}",
-            hint="delete it; `runner kernels lock` writes it anew",
-        ) from None
+        raise UserError(f"{path}: {first_of(error)}", hint="delete it; `runner kernels lock` writes it anew") from None
 
 
 def write_lock(path: Path, lock: Lock) -> None:

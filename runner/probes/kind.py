@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from runner.errors import first_of
 from runner.model import (
     NO_ANSWER,
     Answer,
@@ -296,8 +297,7 @@ def without(ask: Ask, keys: Collection[str]) -> Ask:
 
 def nonsense(error: ValidationError) -> str:
     """Why an answer that the agent gave is none."""
-    first = error.errors()[0]
-    return f"the agent's answer is none: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return f"the agent's answer is none: {first_of(error)}"
 
 
 def not_asked(result: CellResult, probe: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from runner.errors import UserError
+from runner.errors import UserError, first_of
 from runner.model import Asked, AskedCell, Build, Cell, CellResult, Crash, JudgedSplat, Plain, Row, Sha256
 from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun
@@ -231,7 +231,7 @@ def imported_cell(text: bytes, cell_id: str, where: str) -> Imported:
         recipe = ExportedRecipe.model_validate(cell["recipe"])
         return Imported(_result(cell, recipe), recipe.asked, dict(_objects(document.get("programs", {}))))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        reason = _first(error) if isinstance(error, ValidationError) else str(error) or type(error).__name__
+        reason = first_of(error) if isinstance(error, ValidationError) else str(error) or type(error).__name__
         raise UserError(
             f"{where} is not an export that this version can read: {reason}",
             hint="`runner report export --format json` makes one",
@@ -277,8 +277,3 @@ def _objects(programs: dict[str, str]) -> Iterator[tuple[str, bytes]]:
         if hashlib.sha256(content).hexdigest() != digest:
             raise ValueError(f"program {digest[:12]} is not what its digest says")
         yield digest, content
-
-
-def _first(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

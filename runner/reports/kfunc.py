@@ -19,7 +19,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner import userfile
-from runner.errors import UserError
+from runner.errors import UserError, first_of
 from runner.model import layout_lines
 from runner.model.version import KernelVersion
 from runner.probes.kinds import KINDS
@@ -148,9 +148,7 @@ class KfuncData(_Read):
         try:
             return TypeAdapter(cls).validate_json(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise UserError(f"{path}: {plain(f'{place}: ' if place else '')}{first['msg']}", hint=_HINT) from None
+            raise UserError(f"{path}: {plain(first_of(error))}", hint=_HINT) from None
 
     @cached_property
     def archs(self) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, TypeAdapter, ValidationError
 
 from runner import userfile
-from runner.errors import UserError
+from runner.errors import UserError, first_of
 from runner.model import Build, Plain, ProgType, Row, State
 from runner.model.version import KernelVersion
 from runner.probes.kinds import KINDS
@@ -191,9 +191,7 @@ def _parsed(path: Path, model: TypeAdapter[T]) -> T:
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        what = f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise UserError(what, hint="is it the file of the eBPF Docs project?") from error
+        raise UserError(f"{path}: {first_of(error)}", hint="is it the file of the eBPF Docs project?") from error
 
 
 # --- what kernels answered --------------------------------------------------------------------------------------------

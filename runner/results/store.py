@@ -184,10 +184,6 @@ class ResultStore(StoredResults):
         return row[0], row[1] + 1
 
 
-def _last(runs: Iterable[str]) -> str:
-    return ", ".join([*runs][:-6:-1])
-
-
 _COLUMNS = (
     "cell, attempt, outcome, cause, kernel, accel, taken_s, guest, keepable, boots, from_snapshot, kept, digest, text"
 )
