@@ -13,14 +13,12 @@ from runner.bisect.target import Target
 from runner.caches import cache_root
 from runner.engine.execute import execute
 from runner.engine.fleet import Fleet
-from runner.engine.plan import CellOrder, Plan, ResultSink, Sink, payload
+from runner.engine.plan import CellOrder, Plan, ResultSink, Sink, payloads_of
 from runner.engine.storing import StoreSink
 from runner.errors import InfraError
 from runner.images import lock_image
 from runner.kernels.archive import Archive
 from runner.model import Cell, CellResult, ImagePin, Limits, Outcome, Pin
-from runner.model.architecture import architecture
-from runner.probes import compile_objects
 from runner.project import Project
 from runner.results.bisections import Bisection, Reply, Why
 from runner.results.evidence import run_folder
@@ -73,15 +71,9 @@ class BisectSetup:
 
     def payload(self, archs: Sequence[str]) -> dict[str, dict[str, bytes]]:
         """What is pushed into guests of these architectures, for each byte order."""
-        cache, deadline = cache_root(), self.limits.deadline("prepare_s")
-        byte_orders = sorted({architecture(arch).byte_order for arch in archs})
-        objects = compile_objects(
-            self.project.root, self.target.expectations.objects, byte_orders, cache, deadline=deadline
-        )
-        for arch in archs:
-            objects[architecture(arch).byte_order] |= self.target.expectations.pushed(arch)
-        image = self.image(archs[0])
-        return {it: payload(image, objects[it], cache, offline=self.offline, deadline=deadline) for it in byte_orders}
+        cache, deadline, image = cache_root(), self.limits.deadline("prepare_s"), self.image(archs[0])
+        expectations = self.target.expectations
+        return payloads_of(archs, image, expectations, cache=cache, offline=self.offline, deadline=deadline)
 
     def boots(self, bisection: Bisection, payload: dict[str, dict[str, bytes]], fleet: Fleet) -> Boots:
         """What boots the kernels of a bisection."""

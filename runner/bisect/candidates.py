@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""The kernels of a bisection: what the sources offer, in order, and the cells that ask them."""
+"""The kernels of a bisection: what the sources offer, in order."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runner.caches import cache_root
@@ -14,8 +13,7 @@ from runner.errors import UserError
 from runner.kernels import Means, have_kernel, offered
 from runner.kernels.archive import Archive
 from runner.kernels.source import age
-from runner.matrix.cellnames import cell_id
-from runner.model import Cell, Pin
+from runner.model import Pin
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
 from runner.results.bisections import Candidate
@@ -135,14 +133,3 @@ def _nothing(word: str, kernels: Sequence[Pin]) -> UserError:
         f"there are {there}; `runner kernels list` shows all" if there else "`runner kernels list` shows what there is"
     )
     return UserError(f"no source offers a kernel {word}", hint=hint)
-
-
-def cells_of(kernels: Sequence[Pin], make: Callable[[str, str, Pin], Cell]) -> dict[str, Cell]:
-    """The cell that boots each candidate, by the candidate's key. Where a version has several builds, so do the ids."""
-    builds = Counter((it.version, it.variant, it.arch) for it in kernels)
-    found = {}
-    for it in kernels:
-        several = builds[it.version, it.variant, it.arch] > 1
-        revision = it.package_version.partition("-")[2] or it.package_version
-        found[candidate_of(it).key] = make(cell_id(it, revision if several else ""), it.release, it)
-    return found

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from runner.bisect.boots import BisectSetup
-from runner.bisect.candidates import candidate_of, cells_of
+from runner.bisect.candidates import candidate_of
 from runner.bisect.changelog import VERIFIER, asked_words, changelog_of, mentions
 from runner.bisect.conclude import BisectEvidence
 from runner.bisect.journal import Journal, begun, digest
@@ -20,6 +20,7 @@ from runner.caches import SCRATCH, cache_root
 from runner.engine.fleet import Fleet
 from runner.engine.storing import programs_of
 from runner.errors import InfraError
+from runner.matrix.cellnames import cell_id
 from runner.model import AskedCell, Cell, CellResult, Outcome, Pin
 from runner.model.architecture import architecture
 from runner.model.version import KernelVersion
@@ -40,8 +41,14 @@ class ReleaseBisection:
     fresh: bool
 
     def cells(self) -> dict[str, Cell]:
-        """The cell that boots each candidate, by the candidate's key."""
-        return cells_of(self.kernels, self.setup.cell)
+        """The cell that boots each candidate, by its key. Where a version has several builds, so do the ids."""
+        builds = Counter((it.version, it.variant, it.arch) for it in self.kernels)
+        found = {}
+        for it in self.kernels:
+            several = builds[it.version, it.variant, it.arch] > 1
+            revision = it.package_version.partition("-")[2] or it.package_version
+            found[candidate_of(it).key] = self.setup.cell(cell_id(it, revision if several else ""), it.release, it)
+        return found
 
     def run(self, cells: Mapping[str, Cell], fleet: Fleet) -> Bisection:
         """To its end. Raises KeyboardInterrupt when it was interrupted; what came until then is stored."""

@@ -255,20 +255,23 @@ def order_again(cell: Cell, asked: AskedCell, probe: str = "", *, trace: bool = 
 
 
 def payloads(
-    cells: tuple[Cell, ...],
-    expectations: Expectations,
-    *,
-    cache: Path,
-    offline: bool,
-    deadline: Deadline,
+    cells: tuple[Cell, ...], expectations: Expectations, *, cache: Path, offline: bool, deadline: Deadline
 ) -> dict[str, dict[str, bytes]]:
     """Compile what changed: the files for each byte order. Raises UserError when a BPF program does not compile."""
-    byte_orders = sorted({architecture(cell.arch).byte_order for cell in cells})
-    objects = compile_objects(expectations.root, expectations.objects, byte_orders, cache, deadline=deadline)
-    for arch in {cell.arch for cell in cells}:
-        objects[architecture(arch).byte_order] |= expectations.pushed(arch)
-    image = cells[0].image
-    return {it: payload(image, objects[it], cache, offline=offline, deadline=deadline) for it in byte_orders}
+    archs = {cell.arch for cell in cells}
+    return payloads_of(archs, cells[0].image, expectations, cache=cache, offline=offline, deadline=deadline)
+
+
+def payloads_of(
+    archs: Iterable[str], image: ImagePin, expectations: Expectations, *, cache: Path, offline: bool, deadline: Deadline
+) -> dict[str, dict[str, bytes]]:
+    """The same for guests of these architectures, of which `image` is one's."""
+    byte_orders = {arch: architecture(arch).byte_order for arch in archs}
+    every = sorted({*byte_orders.values()})
+    objects = compile_objects(expectations.root, expectations.objects, every, cache, deadline=deadline)
+    for arch, byte_order in byte_orders.items():
+        objects[byte_order] |= expectations.pushed(arch)
+    return {it: payload(image, objects[it], cache, offline=offline, deadline=deadline) for it in every}
 
 
 def payload(image: ImagePin, objects: Files, cache: Path, *, offline: bool, deadline: Deadline) -> dict[str, bytes]:

@@ -20,12 +20,11 @@ from rich.text import Text
 
 from runner import userfile
 from runner.errors import UserError, first_of
-from runner.model import layout_lines
 from runner.model.version import KernelVersion
 from runner.probes.kinds import KINDS
-from runner.reports.drawing import Trimmed, columns, entry, section, state_words
+from runner.reports.drawing import Trimmed, columns, section, state_words
 from runner.reports.findings import alike, merged
-from runner.reports.over_time import nowhere, spans
+from runner.reports.over_time import declaration, nowhere, spans
 from runner.results.docscheck import CALLABLE
 from runner.results.kfuncfacts import FeatureFacts, KfuncFacts, Stated
 from runner.results.statements import Standing
@@ -253,10 +252,7 @@ def _span(it: _Segment) -> str:
 def _declared(facts: KfuncFacts) -> Iterator[RenderableType]:
     for same in alike(facts.declared, lambda it: (it.prototype, it.flags, it.layouts, it.object)):
         it, kernels = same[0], plain(spans((each.arch, each.first, each.last) for each in same))
-        lines = (printable(line) for layout in it.layouts for line in layout_lines(layout))
-        flags = ", ".join(map(plain, it.flags)) or "none shown"
-        words = [("prototype", plain(it.prototype) or "not recorded"), ("flags", flags)]
-        yield entry(f"{kernels}  in {plain(it.object)}", words, *lines)
+        yield declaration(kernels, it.object, it.prototype, it.flags, it.layouts)
 
 
 def _stated(statements: Sequence[Stated]) -> Iterator[tuple[Text, str, str]]:

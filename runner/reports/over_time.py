@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from runner import __version__
-from runner.model import layout_lines
+from runner.model import StructLayout, layout_lines
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, entry, state_words
 from runner.reports.findings import alike, by_arch, merged, show_command
@@ -282,17 +282,18 @@ def _turn_document(turn: Turn) -> dict[str, object]:
 def _declarations(found: Sequence[Signature]) -> Iterator[RenderableType]:
     """Each with the kernels that share it."""
     for same in alike(found, lambda it: (it.prototype, it.flags, it.layouts, it.owner)):
-        it = same[0]
-        flags = ", ".join(it.flags) or ("none shown" if it.prototype else _NOT_RECORDED)
-        yield entry(
-            f"{_kernels(same)}  in {plain(it.owner)}",
-            [("prototype", it.prototype or _NOT_RECORDED), ("flags", flags)],
-            *(printable(line) for layout in it.layouts for line in layout_lines(layout)),
-        )
+        kernels = spans((it.arch, str(it.builds[0]), str(it.builds[-1])) for it in same)
+        yield declaration(kernels, same[0].owner, same[0].prototype, same[0].flags, same[0].layouts)
 
 
-def _kernels(same: Sequence[Signature]) -> str:
-    return spans((it.arch, str(it.builds[0]), str(it.builds[-1])) for it in same)
+def declaration(
+    kernels: str, owner: str, prototype: str, flags: Iterable[str], layouts: Iterable[StructLayout]
+) -> RenderableType:
+    """How `kernels` declare a kfunc, which is in `owner`. An empty prototype was not recorded."""
+    words = ", ".join(map(plain, flags)) or ("none shown" if prototype else _NOT_RECORDED)
+    facts = [("prototype", plain(prototype) or _NOT_RECORDED), ("flags", words)]
+    lines = (printable(line) for layout in layouts for line in layout_lines(layout))
+    return entry(f"{kernels}  in {plain(owner)}", facts, *lines)
 
 
 def spans(kernels: Iterable[tuple[str, str, str]]) -> str:

@@ -18,6 +18,7 @@ from runner import cli
 from runner.bisect import boots, commits, releases
 from runner.cli import bisect as command
 from runner.cli import booting
+from runner.engine import plan
 from runner.engine.plan import CellOrder, Plan, RunEnd
 from runner.model import Answer, Ask, CellResult, Outcome
 from runner.project import Project
@@ -117,7 +118,7 @@ def bisecter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
         shutil.copy(ROOT / name, tmp_path / name)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr(os, "fsync", lambda _file: None)  # nobody pulls the plug here
-    monkeypatch.setattr(boots, "payload", lambda _image, objects, _cache, **_more: dict(objects))
+    monkeypatch.setattr(plan, "payload", lambda _image, objects, _cache, **_more: dict(objects))
     monkeypatch.setattr(booting, "default_slots", lambda _cells: 2)
     monkeypatch.setattr(releases, "changelog_of", lambda *_args, **_more: CHANGELOG)
     monkeypatch.setattr(command, "every_kernel", lambda *_args, **_more: kernels(20))
