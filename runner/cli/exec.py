@@ -14,8 +14,8 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from runner.cli import BISECT, Finished, completion
-from runner.cli.options import Archs, Format, Hosts, Kernels, NoSnapshot, Offline, Slots, command
+from runner.cli import Finished, options
+from runner.cli.options import Format, command
 from runner.errors import UserError
 from runner.matrix import ImageEntry
 from runner.model import Cell
@@ -40,8 +40,8 @@ class Exec:
     run: Annotated[
         list[str] | None, typer.Argument(metavar="-- COMMAND ARG...", help="What to run; ./PROGRAM is copied.")
     ] = None
-    kernel: Kernels = None
-    arch: Archs = None
+    kernel: options.Kernels = None
+    arch: options.Archs = None
     copy: Annotated[
         list[str] | None,
         typer.Option(metavar="PATH[:NAME]", help="A file or folder for /payload; {arch}, {goarch} and {debarch}."),
@@ -64,34 +64,22 @@ class Exec:
     network: Annotated[bool, typer.Option("--network", help="Let the guests reach this host's network.")] = False
     module: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A kernel module to load first.")] = None
     repeat: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How often to run it on each kernel.")] = 1
-    bisect: Annotated[
-        bool, typer.Option(BISECT, help="For `git bisect run`: exit 0 as expected, 1 not, 125 no answer, 128 failure.")
-    ] = False
-    resume: Annotated[
-        str, typer.Option(metavar="RUN", autocompletion=completion.runs, help="Resume this stopped run.")
-    ] = ""
-    slots: Slots = None
-    hosts: Hosts = None
-    no_snapshot: NoSnapshot = False
-    offline: Offline = False
-    format_: Annotated[
-        Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
-    ] = Format.TEXT
+    bisect: options.Bisects = False
+    resume: options.Resumed = ""
+    slots: options.Slots = None
+    hosts: options.Hosts = None
+    no_snapshot: options.NoSnapshot = False
+    offline: options.Offline = False
+    format_: options.EventFormat = Format.TEXT
 
     def check(self) -> None:
         """Raises UserError for what cannot change a run that is resumed."""
-        given: dict[str, object] = {
-            "COMMAND": self.run,
-            "--kernel": self.kernel,
-            "--arch": self.arch,
-            "--copy": self.copy,
-        }
-        given |= {"--package": self.package, "--image": self.image}
-        if self.resume and (wrong := [word for word, it in given.items() if it]):
-            raise UserError(
-                f"--resume executes a run as it began; {', '.join(wrong)} cannot change it",
-                hint=f"runner exec --resume {self.resume}",
-            )
+        given = {
+            "COMMAND": self.run, "--kernel": self.kernel, "--arch": self.arch, "--copy": self.copy,
+            "--package": self.package, "--image": self.image,
+        }  # fmt: skip
+        if self.resume:
+            options.only_a_new_run_takes(given, f"runner exec --resume {self.resume}")
 
     def _program(self, word: str) -> str:
         """The whole path of a program that lies here and is to be copied; empty when the guest has it."""

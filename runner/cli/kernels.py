@@ -14,7 +14,7 @@ import typer
 from rich.text import Text
 
 from runner.caches import cache_root
-from runner.cli.options import CompilerOption, Shown, command, emit, group, out_console, progress_console
+from runner.cli.options import CompilerOption, Shown, command, emit, group, out_console, progress_console, versions
 from runner.errors import UserError
 from runner.guest.accel import host_cpus
 from runner.images import ensure_image
@@ -24,7 +24,6 @@ from runner.kernels.build import FRAGMENT, Recipe, build_tree
 from runner.matrix.lock import replaced
 from runner.model import Pin
 from runner.model.architecture import architecture, by_uname
-from runner.model.version import Versions
 from runner.project import Project
 from runner.reports.drawing import columns
 from runner.steps import step
@@ -47,17 +46,14 @@ def list_kernels(
     for word in source or ():
         if word not in BY_WORD:
             raise UserError(f"--source {word}: there is no such source", hint=nearest(word, BY_WORD))
-    try:
-        versions = Versions.parse(series) if series else None
-    except ValueError as error:
-        raise UserError(f"--series: {error}", hint="such as --series 6.12 or --series '>=6.1,<7'") from None
+    only = versions("--series", series) if series else None
     wanted, cache = project.matrix.wanted(), cache_root()
     named, archs = dict.fromkeys(it.source for it in wanted), dict.fromkeys(it.arch for it in wanted)
     means = Means(Archive(cache), cache, project.limits.deadline("lock_s"))
     offers = [
         pin
         for pin in offered(named, tuple(archs), means, words=source or ())
-        if (versions is None or pin.upstream in versions) and flavour in ("all", pin.variant or "generic")
+        if (only is None or pin.upstream in only) and flavour in ("all", pin.variant or "generic")
     ]
     if not offers:
         unnamed = [word for word in source or () if not any(it.startswith(f"{word}:") for it in named)]

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 import typer
 
 from runner.cli import completion
-from runner.cli.options import Shown, command
+from runner.cli.options import Shown, command, versions
 from runner.errors import UserError
-from runner.model.version import KernelVersion, Versions
+from runner.model.version import KernelVersion
 from runner.project import MEASURED
 from runner.reports.kfunc import (
     AskedKernel,
@@ -93,13 +93,9 @@ def _one(name: str, known: KfuncData) -> Shown:
 
 def _newest(known: KfuncData, words: str) -> list[AskedKernel]:
     """The newest kernel of that version on each architecture. Raises UserError when none was measured."""
-    try:
-        versions = Versions.parse(words)
-    except ValueError as error:
-        raise UserError(f"--kernel {words}: {error}", hint="such as --kernel 6.12 or --kernel '>=6.1,<7'") from None
-    found = {}
+    wanted, found = versions("--kernel", words), {}
     for it in sorted(known.kernels, key=lambda it: KernelVersion.parse(it.version)):
-        if KernelVersion.parse(it.version) in versions:
+        if KernelVersion.parse(it.version) in wanted:
             found[it.arch] = it
     if not found:
         there = ", ".join(dict.fromkeys(it.version for it in known.kernels))

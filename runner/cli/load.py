@@ -16,8 +16,8 @@ import typer
 from pydantic import ValidationError
 
 from runner.caches import cache_root
-from runner.cli import BISECT, Finished, completion
-from runner.cli.options import Archs, Format, Fresh, Hosts, Kernels, NoSnapshot, Offline, Slots, Stats, command
+from runner.cli import Finished, options
+from runner.cli.options import Format, command
 from runner.errors import UserError
 from runner.probes import compile_program
 from runner.probes.objects.files import escaped
@@ -37,36 +37,30 @@ class Load:
     files: Annotated[
         list[Path] | None, typer.Argument(metavar="FILE.bpf.o", help="Object files; a FILE.c is compiled first.")
     ] = None
-    kernel: Kernels = None
-    arch: Archs = None
+    kernel: options.Kernels = None
+    arch: options.Archs = None
     program: Annotated[list[str] | None, typer.Option(metavar="GLOB", help="Only these programs. May be repeated.")] = (
         None
     )
     attach: Annotated[bool, typer.Option("--attach", help="Also attach each program that loads.")] = False
-    stats: Stats = None
+    stats: options.Stats = None
     log: Annotated[bool, typer.Option("--log", help="Keep the whole log of the verifier, up to 16 MiB.")] = False
     against: Annotated[
         Path | None,
         typer.Option(metavar="OLD.bpf.o", help="Also load an earlier build; exit 1 only when FILE.bpf.o is worse."),
     ] = None
-    bisect: Annotated[
-        bool, typer.Option(BISECT, help="For `git bisect run`: exit 0 as expected, 1 not, 125 no answer, 128 failure.")
-    ] = False
+    bisect: options.Bisects = False
     watch: Annotated[bool, typer.Option("--watch", help="Load again on each save, until Ctrl-C.")] = False
     build: Annotated[
         str, typer.Option(metavar="COMMAND", help="With --watch: run this first, on each save in this folder.")
     ] = ""
-    resume: Annotated[
-        str, typer.Option(metavar="RUN", autocompletion=completion.runs, help="Resume this stopped run.")
-    ] = ""
-    fresh: Fresh = False
-    slots: Slots = None
-    hosts: Hosts = None
-    no_snapshot: NoSnapshot = False
-    offline: Offline = False
-    format_: Annotated[
-        Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
-    ] = Format.TEXT
+    resume: options.Resumed = ""
+    fresh: options.Fresh = False
+    slots: options.Slots = None
+    hosts: options.Hosts = None
+    no_snapshot: options.NoSnapshot = False
+    offline: options.Offline = False
+    format_: options.EventFormat = Format.TEXT
 
     def check(self) -> None:
         """Raises UserError for what cannot change a run that is resumed."""
@@ -74,11 +68,8 @@ class Load:
             "FILE": self.files, "--kernel": self.kernel, "--arch": self.arch, "--program": self.program,
             "--attach": self.attach, "--log": self.log, "--against": self.against, "--watch": self.watch,
         }  # fmt: skip
-        if self.resume and (wrong := [word for word, it in given.items() if it]):
-            raise UserError(
-                f"--resume executes a run as it began; {', '.join(wrong)} cannot change it",
-                hint=f"runner load --resume {self.resume}",
-            )
+        if self.resume:
+            options.only_a_new_run_takes(given, f"runner load --resume {self.resume}")
         if self.build and not self.watch:
             raise UserError("--build is for --watch", hint="or run the command before this one")
         if self.bisect and self.watch:

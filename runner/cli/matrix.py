@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from runner.cli import Finished, completion
-from runner.cli.options import Format, Fresh, Hosts, Offline, Shown, Slots, command, emit, group
+from runner.cli import Finished, completion, options
+from runner.cli.options import Format, Shown, command, emit, group
 from runner.errors import UserError
 from runner.matrix.select import select
 from runner.project import Project
@@ -54,18 +54,18 @@ class Request:
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume a stopped run; boot only the cells without a result.")
     ] = False
-    fresh: Fresh = False
+    fresh: options.Fresh = False
     recheck: Annotated[
         str,
         typer.Option(metavar="N%", help="Boot N % of the cells with earlier answers anyway, and compare the answers."),
     ] = ""
-    slots: Slots = None
-    hosts: Hosts = None
+    slots: options.Slots = None
+    hosts: options.Hosts = None
     locked: Annotated[bool, typer.Option("--locked", help="Fail when a pinned package has left the archive.")] = False
     snapshots: Annotated[
         bool, typer.Option("--snapshots", help="Start guests from snapshots, and make those that are not there.")
     ] = False
-    offline: Offline = False
+    offline: options.Offline = False
     every_type: Annotated[
         bool, typer.Option("--all-program-types", help="Test every kfunc in every program type, not only TC and XDP.")
     ] = False
@@ -89,9 +89,7 @@ class Request:
     run_id: Annotated[
         str, typer.Option("--run-id", help="The run's id: equal for the shards of one run, see `results merge`.")
     ] = ""
-    format_: Annotated[
-        Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
-    ] = Format.TEXT
+    format_: options.EventFormat = Format.TEXT
 
     @property
     def recheck_percent(self) -> float:
@@ -117,10 +115,9 @@ class Request:
             raise UserError("--fresh boots every cell, so --recheck has nothing to add", hint="leave --recheck out")
         _ = self.recheck_percent
         alone = {"--only": self.only, "--shard": self.part, "--locked": self.locked, "--baseline": self.baseline}
-        if self.resume and (wrong := [option for option, given in alone.items() if given]):
-            raise UserError(
-                f"--resume executes a run as it began; {', '.join(wrong)} cannot change it",
-                hint=f"leave {' and '.join(wrong)} out, or begin a new run",
+        if self.resume:
+            options.only_a_new_run_takes(
+                alone, f"leave {' and '.join(it for it in alone if alone[it])} out, or begin a new run"
             )
         if not self.run_id:
             return

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
@@ -21,9 +21,10 @@ import typer
 from rich.console import Console, RenderableType
 from typer.core import TyperGroup
 
-from runner.cli import EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished, completion
+from runner.cli import BISECT, EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished, completion
 from runner.cli.steps import steps_shown
 from runner.errors import InfraError, UserError
+from runner.model.version import Versions
 from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.findings import Ending, ending
 from runner.results.model import JudgedRun
@@ -80,8 +81,22 @@ CompilerOption = Annotated[
 ]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Ask everything, also what is answered in an earlier run.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Use only what is in the cache.")]
-
 NoSnapshot = Annotated[bool, typer.Option("--no-snapshot", help="Boot each guest instead of starting from a snapshot.")]
+Bisects = Annotated[
+    bool, typer.Option(BISECT, help="For `git bisect run`: exit 0 as expected, 1 not, 125 no answer, 128 failure.")
+]
+Resumed = Annotated[str, typer.Option(metavar="RUN", autocompletion=completion.runs, help="Resume this stopped run.")]
+EventFormat = Annotated[
+    Format, typer.Option("--format", help="json: a JSON object per event on stdout, all else on stderr.")
+]
+RunId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[RUN]",
+        autocompletion=completion.runs,
+        help="A run's id. [default: every cell of the matrix, with its newest answer]",
+    ),
+]
 
 
 class Group(TyperGroup):
@@ -104,6 +119,21 @@ class Group(TyperGroup):
 def group(help_: str, example: str) -> typer.Typer:
     """A group of commands. `example` is a command line without `runner`."""
     return typer.Typer(cls=Group, help=help_, epilog=f"Example: runner {example}", no_args_is_help=True)
+
+
+def versions(option: str, word: str) -> Versions:
+    """Raises UserError when they are none."""
+    try:
+        return Versions.parse(word)
+    except ValueError as error:
+        hint = f"such as {option} 6.12 or {option} '>=6.1,<7'"
+        raise UserError(f"{option} {word}: {error}", hint=hint) from None
+
+
+def only_a_new_run_takes(given: Mapping[str, object], hint: str) -> None:
+    """Raises UserError when an option or argument was given that cannot change a run which is resumed."""
+    if wrong := [word for word, it in given.items() if it]:
+        raise UserError(f"--resume executes a run as it began; {', '.join(wrong)} cannot change it", hint=hint)
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------

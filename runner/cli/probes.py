@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from runner import userfile, yamlfile
-from runner.cli.options import command, emit, group
+from runner.cli.options import RunId, command, emit, group
 from runner.errors import InfraError
 from runner.probes import KINDS
 from runner.probes.enter import Listing, entered
@@ -28,10 +28,7 @@ app = group("Learn what to expect of objects and commands from runs.", "probes l
 @command(app, "learn", "probes learn --write bpf/mine.yaml")
 def learn(
     project: Project,
-    run: Annotated[
-        str | None,
-        typer.Argument(metavar="[RUN]", help="A run's id. [default: every cell of the matrix, with its newest answer]"),
-    ] = None,
+    run: RunId = None,
     write: Annotated[
         Path | None, typer.Option("--write", metavar="FILE", help="Add the entries to this bpf/NAME.yaml.")
     ] = None,

@@ -16,10 +16,9 @@ from typing import Annotated, Literal
 import typer
 
 from runner.cli import EXIT_BROKEN, EXIT_OK, Finished, completion
-from runner.cli.options import Output, Shown, Stats, command, emit, exit_status, group
+from runner.cli.options import Output, RunId, Shown, Stats, command, emit, exit_status, group, versions
 from runner.errors import UserError
 from runner.model import ProgType
-from runner.model.version import Versions
 from runner.project import Project
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.documented import docs_check_document, docs_check_report, statements_report
@@ -44,14 +43,6 @@ from runner.text import counted, nearest
 
 app = group("Show what runs answered. Nothing is booted.", "report show")
 
-RunId = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[RUN]",
-        autocompletion=completion.runs,
-        help="A run's id. [default: every cell of the matrix, with its newest answer]",
-    ),
-]
 Type = Annotated[
     ProgType | None,
     typer.Option("--type", metavar="TYPE", help="Only this program type, such as tc. [default: tc and xdp]"),
@@ -188,12 +179,7 @@ def veristat(
 
 def _is_named(cell: JudgedCell, word: str) -> bool:
     asked = cell.result.cell
-    if word in (asked.name, asked.id):
-        return True
-    try:
-        return asked.kernel.upstream in Versions.parse(word)
-    except ValueError as error:
-        raise UserError(f"--kernel {word}: {error}", hint="such as --kernel 6.12 or --kernel '>=6.1,<7'") from None
+    return word in (asked.name, asked.id) or asked.kernel.upstream in versions("--kernel", word)
 
 
 def _places(project: Project) -> dict[str, tuple[str, int]]:
