@@ -91,7 +91,6 @@ RUN_BY: tuple[tuple[str, str], ...] = (
     (r"runner kfunc NAME", PLACE),
     (r"runner cell show .*boundaries:", "not run: no recorded answers have boundaries"),
     (r"runner (report|kfunc|matrix list|cell show 6\.18|results merge)", HERE),
-    (r"runner cell show", PLACE),
     (r"runner doctor --fix", "not run: changes the machine"),
     (r"runner doctor", HERE),
     (r"runner init 'build/\*\.bpf\.o'$", HERE),
