@@ -125,9 +125,6 @@ class Delivery(Sent):
     result: CellResult | None = None
 
 
-KnownSeconds = Mapping[str, Mapping[str, float]]  # cell -> acceleration -> what it took
-
-
 THIS_MACHINE = "runner.engine.machine:this_machine"
 
 
@@ -144,7 +141,7 @@ class Plan:
     payload: Mapping[str, Files]
     fleet: Fleet
     folder: Path
-    known_s: KnownSeconds = field(default_factory=dict)
+    known_s: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by cell, then acceleration
     kept: Mapping[str, KeptAnswers] = field(default_factory=dict)  # by the cell's id
     offline: bool = False
     machine: str = THIS_MACHINE  # module:function, see machine_by_name; another one is a fake

@@ -73,12 +73,10 @@ class Trimmed:
             if line:
                 line[-1] = Segment(line[-1].text.rstrip(), line[-1].style, line[-1].control)
                 yield Segment(" " * self.indent)
-            yield from (Segment(_harmless(it.text).translate(known), it.style, it.control) for it in line)
+            for it in line:
+                text = it.text if it.text.isprintable() else printable(it.text)
+                yield Segment(text.translate(known), it.style, it.control)
             yield Segment.line()
-
-
-def _harmless(text: str) -> str:
-    return text if text.isprintable() else printable(text)
 
 
 def whole(line: str, style: str = "") -> Text:

@@ -70,7 +70,10 @@ def over_time_document(
              "runs": [each.run for each in it.measured]}
             for it in overview.builds
         ],
-        "availability": [_story_document(story) for story in overview.stories],
+        "availability": [
+            {"kfunc": it.topic.subject, "prog_type": it.topic.type, "arch": it.arch, **_told(it)}
+            for it in overview.stories
+        ],
         "events": [
             {"kind": event.kind, "kfunc": event.topic.subject, "prog_type": event.topic.type,
              "between": [str(build) for build in event.between],
@@ -85,7 +88,10 @@ def over_time_document(
         "kfuncs": {name: it.model_dump(mode="json") for name, it in facts.items()},
         "features": [
             {"feature": mine[0].topic.subject, **(features or {})[mine[0].topic.subject].model_dump(mode="json"),
-             "stories": [_shared_story(same) for same in alike(mine, lambda it: (it.topic, repr(_told(it))))]}
+             "stories": [
+                 {"prog_type": same[0].topic.type, "archs": [it.arch for it in same], **_told(same[0])}
+                 for same in alike(mine, lambda it: (it.topic, repr(_told(it))))
+             ]}
             for mine in alike(beside, lambda it: it.topic.subject)
         ],
     }  # fmt: skip
@@ -176,14 +182,6 @@ def _point(point: Since) -> str:
     if point.after is None:
         return f"{point.by} or earlier"
     return str(point.by) if point.exact else f"after {point.after}, by {point.by}"
-
-
-def _story_document(story: Story) -> dict[str, object]:
-    return {"kfunc": story.topic.subject, "prog_type": story.topic.type, "arch": story.arch, **_told(story)}
-
-
-def _shared_story(same: Sequence[Story]) -> dict[str, object]:
-    return {"prog_type": same[0].topic.type, "archs": [it.arch for it in same], **_told(same[0])}
 
 
 def _told(story: Story) -> dict[str, object]:

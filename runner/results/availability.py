@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 from runner.model import NO_ANSWER, Outcome, Row
 from runner.model.architecture import arch_order
-from runner.model.version import KernelVersion
 from runner.probes.kind import OTHERS
 from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun
@@ -92,11 +91,16 @@ def availability(judged: JudgedRun, *, every: bool = False, whole: bool = False)
         for topic in asked
         if every
         or (whole and is_beside(topic.kind))
-        or (counts(topic) and (whole or _fits(topic, expected, judged_kinds)))
+        or (counts(topic) and (whole or topic.subject in expected or topic.kind not in judged_kinds))
     }
     families = _families(states, shown)
     return Availability(
-        columns=tuple(sorted((_column(cell) for cell in judged.cells), key=_column_order)),
+        columns=tuple(
+            sorted(
+                map(_column, judged.cells),
+                key=lambda it: (it.cell.result.cell.kernel.upstream, it.kernel, arch_order(it.arch)),
+            )
+        ),
         topics=_ordered(shown, [topic for _, topic in states], families),
         hidden=Counter(kind for kind, _ in {_named(topic) for topic in asked} - {_named(topic) for topic in shown}),
         _states=states,
@@ -197,10 +201,6 @@ def counts(topic: Topic) -> bool:
     return due is None or topic.type in due
 
 
-def _fits(topic: Topic, expected: Set[str], judged_kinds: Set[str]) -> bool:
-    return topic.subject in expected or topic.kind not in judged_kinds
-
-
 def places(grid: Availability, cell_ids: Set[str]) -> str:
     """Cells in words: `every kernel`, or `6.1.192, 6.12.117 (x86_64, arm64); 7.3.4 (arm64)`."""
     if len(grid.columns) > 1 and cell_ids >= {column.cell.id for column in grid.columns}:
@@ -215,7 +215,3 @@ def places(grid: Availability, cell_ids: Set[str]) -> str:
 def _column(cell: JudgedCell) -> Column:
     arch = cell.result.cell.arch
     return Column(cell, cell.id.removesuffix(f"-{arch}"), arch)
-
-
-def _column_order(column: Column) -> tuple[KernelVersion, str, tuple[int, str]]:
-    return (column.cell.result.cell.kernel.upstream, column.kernel, arch_order(column.arch))

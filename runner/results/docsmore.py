@@ -16,7 +16,7 @@ from runner.model import Row
 from runner.model.version import KernelVersion
 from runner.probes import Said
 from runner.probes.kinds import KINDS
-from runner.results.availability import Topic, is_beside
+from runner.results.availability import is_beside
 from runner.results.docscheck import Brought, Disagreement, Dispute, disagreement
 from runner.results.model import JudgedRun
 from runner.results.series import KnownBuild
@@ -53,8 +53,8 @@ def features_check(docs: Mapping[str, Brought], known: Sequence[KnownBuild]) -> 
         sides = {it.build.upstream.series >= since.series for it, _ in answered}
         differing: dict[Dispute, list[tuple[KnownBuild, Row]]] = defaultdict(list)
         for it, row in answered:
-            due, there = it.build.upstream.series >= since.series, _is_there(topic, row)
-            if due != there:
+            due = it.build.upstream.series >= since.series
+            if due != (row.state != KINDS[topic.kind].states[0].word):
                 differing[Dispute.ABSENT if due else Dispute.EARLIER].append((it, row))
         agreements += len(answered) - sum(map(len, differing.values()))
         points += not differing and len(sides) == 2
@@ -66,10 +66,6 @@ def features_check(docs: Mapping[str, Brought], known: Sequence[KnownBuild]) -> 
         all_points=len(topics.keys() & docs.keys()),
         unknown=tuple(sorted(topics.keys() - docs.keys())),
     )
-
-
-def _is_there(topic: Topic, row: Row) -> bool:
-    return row.state != KINDS[topic.kind].states[0].word
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------

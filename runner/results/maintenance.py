@@ -17,9 +17,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from runner.errors import UserError
-from runner.model import Cell, CellResult
+from runner.model import CellResult
 from runner.model.architecture import arch_order
-from runner.model.version import KernelVersion
 from runner.results.bisections import load_bisections, write_bisection
 from runner.results.evidence import run_folder
 from runner.results.model import Run, RunInfo, RunKind
@@ -90,7 +89,8 @@ def _join(into: ResultStore, run: Run) -> Counter[str]:
     known = {cell.id for cell in ours.cells}
     fresh = [cell for cell in run.cells if cell.id not in known]
     if fresh:
-        into.widen(run.id, sorted((*ours.cells, *fresh), key=_cell_order))
+        every = sorted((*ours.cells, *fresh), key=lambda it: (it.kernel.upstream, it.name, arch_order(it.arch)))
+        into.widen(run.id, every)
     now = {
         "started": min(ours.started, run.started),
         "finished": _finished(ours, run),
@@ -138,10 +138,6 @@ def _sessions(ours: Run, theirs: Run) -> tuple[Session, ...]:
 
 def _digest(result: CellResult) -> str:
     return hashlib.sha256(result.model_dump_json(exclude={"console"}).encode()).hexdigest()
-
-
-def _cell_order(cell: Cell) -> tuple[KernelVersion, str, tuple[int, str]]:
-    return (cell.kernel.upstream, cell.name, arch_order(cell.arch))
 
 
 # --- old runs --------------------------------------------------------------------------------------------------------

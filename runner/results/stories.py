@@ -30,11 +30,6 @@ def rank(row: Row) -> int | None:
     return KINDS[row.kind].rank(row.state)
 
 
-def is_less(before: Row, after: Row) -> bool:
-    """Did it get worse? Both are answers."""
-    return (rank(after) or 0) < (rank(before) or 0)
-
-
 @dataclass(frozen=True, slots=True)
 class Segment:
     """Consecutive kernels, by version, that answered alike. Kernels without an answer are not counted."""
@@ -186,7 +181,7 @@ def _story(topic: Topic, arch: str, known: Sequence[KnownBuild]) -> tuple[Story,
     )
     less = []
     for (*_, (before, old)), ((after, new), *_) in pairwise(groups):
-        if is_less(before, after):
+        if (rank(after) or 0) < (rank(before) or 0):
             between = tuple(it for it in unanswered if old.build.order < it.order < new.build.order)
             seen = ((before, old.evidence(topic)), (after, new.evidence(topic)))
             less.append(Event(EventKind.LESS, topic, seen, between))
