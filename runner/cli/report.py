@@ -33,7 +33,7 @@ from runner.results.bisections import load_bisections
 from runner.results.docscheck import FEATURES, docs_check, load, load_brought
 from runner.results.docsmore import errors_check, features_check, load_errors
 from runner.results.history import history, signatures
-from runner.results.kfuncfacts import Sources, feature_facts, kfunc_facts
+from runner.results.kfuncfacts import feature_facts, kfunc_facts
 from runner.results.lookup import compare, side
 from runner.results.model import JudgedCell, JudgedRun, RunKind
 from runner.results.series import Measured, builds, different, judged_runs, measurements
@@ -248,10 +248,10 @@ def availability(
 
     def document() -> dict[str, object]:
         stated = by_probe(project.newest(), project.expectations.said())
-        sources = Sources(known, stated, project.root, load(docs) if docs else {})
+        kfuncs = kfunc_facts(known, stated, project.root, load(docs) if docs else {})
         features = feature_facts(known, load_brought(docs, *FEATURES) if docs else {})
         beside = overview(known, Only(kfunc, prog_type, arch, beside=True)).stories
-        return over_time_document(found, kfunc_facts(sources), beside, features)
+        return over_time_document(found, kfuncs, beside, features)
 
     return Shown(over_time_report(found), document)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -72,23 +71,30 @@ class FeatureFacts(Plain):
     brought: Brought | None = None  # documented
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Where facts come from: `root` has the programs, `stated` what each probe states and how kernels stand to it."""
-
-    known: Sequence[KnownBuild]
-    stated: Iterable[tuple[Said, Statement]]
-    root: Path
-    docs: Docs
-
-
-def kfunc_facts(sources: Sources) -> dict[str, KfuncFacts]:
-    """By kfunc: those that kernels were asked about."""
-    stated: dict[str, list[tuple[Said, Statement]]] = defaultdict(list)
-    for said, statement in sources.stated:
-        stated[said.subject].append((said, statement))
-    rows = _rows(sources.known, counts)
-    return {name: _facts(name, rows[name], stated[name], sources) for name in sorted(rows)}
+def kfunc_facts(
+    known: Sequence[KnownBuild], stated: Iterable[tuple[Said, Statement]], root: Path, docs: Docs
+) -> dict[str, KfuncFacts]:
+    """By kfunc: those that kernels were asked about. `stated`: what each probe states, and how kernels stand to it;
+    `root` has the programs."""
+    mine: dict[str, list[tuple[Said, Statement]]] = defaultdict(list)
+    for said, statement in stated:
+        mine[said.subject].append((said, statement))
+    found = {}
+    for name, rows in sorted(_rows(known, counts).items()):
+        doc, types = docs.get(name), sorted({row.type for row in rows})
+        found[name] = KfuncFacts(
+            family=family(rows),
+            names=tuple(it for it in cast("list[str]", rows[0].details.get("names", ())) if it != name),
+            declared=tuple(map(_declared, signatures(known, name))),
+            statements=tuple(
+                Stated(id=said.id, type=said.type, says=said.says, standing=it.standing, turn=it.turn)
+                for said, it in mine[name]
+            ),
+            documented={it: doc.words(ProgType(it)) for it in types} if doc else {},
+            brought=doc.brought if doc else None,
+            example=_example([said for said, it in mine[name] if it.standing is not Standing.OPEN], root),
+        )
+    return found
 
 
 def feature_facts(known: Sequence[KnownBuild], docs: Mapping[str, Brought]) -> dict[str, FeatureFacts]:
@@ -103,22 +109,6 @@ def _rows(known: Sequence[KnownBuild], wanted: Callable[[Topic], bool]) -> Mappi
         if wanted(topic):
             found[topic.subject].append(row)
     return found
-
-
-def _facts(name: str, rows: Sequence[Row], stated: Sequence[tuple[Said, Statement]], sources: Sources) -> KfuncFacts:
-    doc, types = sources.docs.get(name), sorted({row.type for row in rows})
-    return KfuncFacts(
-        family=family(rows),
-        names=tuple(it for it in cast("list[str]", rows[0].details.get("names", ())) if it != name),
-        declared=tuple(map(_declared, signatures(sources.known, name))),
-        statements=tuple(
-            Stated(id=said.id, type=said.type, says=said.says, standing=it.standing, turn=it.turn)
-            for said, it in stated
-        ),
-        documented={it: doc.words(ProgType(it)) for it in types} if doc else {},
-        brought=doc.brought if doc else None,
-        example=_example([said for said, it in stated if it.standing is not Standing.OPEN], sources.root),
-    )
 
 
 def _declared(it: Signature) -> Declared:

@@ -31,7 +31,6 @@ from runner.results.stored import Final, Session
 class Merged:
     """What one file brought: runs that were not there, cells and results that were added, results that were there."""
 
-    path: Path
     runs: int = 0
     cells: int = 0
     results: int = 0
@@ -62,7 +61,7 @@ def merge(into: ResultStore, path: Path) -> Merged:
         for bisection in load_bisections(source):
             if bisection.id not in ended:
                 write_bisection(into, bisection)
-    return Merged(path, **counts)
+    return Merged(**counts)
 
 
 def _check_shards(ours: Run, theirs: Run, path: Path, other: Path) -> None:
