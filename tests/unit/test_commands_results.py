@@ -31,6 +31,8 @@ RUST = [
     "-tests::panics_not", "-tests::result", "+tests::shows",
 ]  # fmt: skip
 RUST_ALL = [*RUST, "+tests::zz_ends", "+tests::zzz_last"]
+# two that print what looks like an event, without its end, and fail
+UNENDED = ["-tests::fails_behind_half_of_it", "-tests::fails_behind_its_own_json", "+tests::passes"]
 PERL = [
     "+first", "-second fails", "-issue #12 works", "+a group/in it", "-a group/bad in it", "+a group/deeper/1",
     "+a group/deeper", "-a group", "~skipped group", "~6", "~todo test", "-same", "+10",
@@ -77,6 +79,7 @@ def why(parsed: Parsed) -> dict[str, str]:
         ("libtest", "libtest.txt", RUST_ALL, ""),
         ("libtest", "libtest-nocapture.txt", RUST_ALL, ""),
         ("libtest", "libtest.jsonl", RUST_ALL, ""),
+        ("libtest", "libtest-unended.jsonl", UNENDED, ""),
         ("libtest", "libtest-abort.txt", [*RUST, "-tests::zz_ends"], "it ended before its last line"),
         ("tap", "perl.tap", PERL, ""),
         ("tap", "perl-killed.tap", [*PERL, "+cut/before"], "it ended without a plan"),
@@ -156,6 +159,10 @@ def test_go_packages_stand_before_their_tests() -> None:
 def test_libtest_that_loses_results_says_so() -> None:
     output = "running 2 tests\ntest a ... ok\n\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured\n"
     assert parse("libtest", output, 0, {}).incomplete.startswith("its last line counts ")
+    lines = (SAMPLES / "libtest-unended.jsonl").read_text().splitlines()
+    broken = parse("libtest", "\n".join(line for line in lines if "(15828) panicked" not in line), 101, {})
+    assert shown(broken) == ["-tests::fails_behind_its_own_json", "+tests::passes"]
+    assert broken.incomplete == "its last line counts 3 tests, 1 more than have a result"
 
 
 @pytest.mark.parametrize(

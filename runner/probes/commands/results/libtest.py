@@ -40,8 +40,11 @@ def parse(output: str, exit_status: int | None) -> Parsed:
 
 
 def _event(line: str) -> dict[str, object] | None:
-    """A line of JSON. Where the output of a test lacks its line feed, it stands behind it."""
-    begin = line.find('{ "type": "')
+    """The line of JSON that `line` ends with: output of a test that lacks its line feed stands before it.
+
+    That output may look the same; inside an event no quotation mark is without its backslash.
+    """
+    begin = line.rfind('{ "type": "')
     try:
         event = json.loads(line[begin:]) if begin >= 0 else None
     except (ValueError, RecursionError):
@@ -56,7 +59,7 @@ def _take(run: _Run, event: dict[str, object]) -> None:
             run.begun += 1
         elif what in {"ok", "failed"}:
             counts = (event.get(key) for key in ("passed", "failed", "ignored"))
-            run.summary([count for count in counts if isinstance(count, int)])
+            run.over([count for count in counts if isinstance(count, int)])
     elif what == "started":
         run.start(name)
     elif what in _EVENTS or event["type"] == "bench":
@@ -89,7 +92,8 @@ def _read_text(run: _Run, lines: Iterable[str]) -> None:
             listing = False
         elif summary := _SUMMARY.match(line):
             run.settle(last)
-            run.summary([int(count) for count in summary.groups()])
+            run.pass_rest()
+            run.over([int(count) for count in summary.groups()])
         elif found := _STDOUT.match(line):
             run.explain(shown, _panic(output))
             shown, output = found[1], []
@@ -140,12 +144,16 @@ class _Run:
         if self._results.get(name, ("",))[0] == "failed":
             self._results[name] = "failed", why
 
-    def summary(self, counts: Iterable[int]) -> None:
-        """The last line of a suite: what it did not name among its failures has passed."""
-        self._ended += 1
-        self._count += sum(counts)
+    def pass_rest(self) -> None:
+        """What has no result at the end of a suite's text has passed: those that failed are listed there."""
         for name in list(self._running):
             self.result(name, "passed")
+
+    def over(self, counts: Iterable[int]) -> None:
+        """The last line of a suite. None of its tests runs on; one without a result was lost."""
+        self._ended += 1
+        self._count += sum(counts)
+        self._running.clear()
 
     def ended(self) -> Parsed:
         """The output is over."""
