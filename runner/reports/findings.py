@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -225,8 +226,13 @@ def _open_subjects(rows: Sequence[Row]) -> list[Row]:
 
 
 def subject_cause(row: Row) -> str:
-    """Without the subject's own name, so that one cause of many subjects stays one."""
-    return plain(row.cause).replace(row.subject, f"<{KINDS[row.kind].subject}>")
+    """Without the subject's own name, so that one cause of many subjects stays one. A part of a word is no name."""
+    return _name(row.subject).sub(f"<{KINDS[row.kind].subject}>", plain(row.cause))
+
+
+@cache
+def _name(subject: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![A-Za-z0-9]){re.escape(subject)}(?![A-Za-z0-9])")
 
 
 def named(row: Row) -> str:

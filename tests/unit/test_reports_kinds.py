@@ -66,6 +66,11 @@ def test_no_report_names_a_kind() -> None:
     assert [path.name for path in files if word.search(path.read_text(encoding="utf-8"))] == []
 
 
+def test_a_subjects_name_is_no_part_of_a_word() -> None:
+    text = render(run_report(judged(row("grey", cause="the status of t: t_x is not at t/1", subject="t"))))
+    assert "the status of <thing>: <thing>_x is not at <thing>/1" in text
+
+
 def test_grid_shows_its_states_with_their_marks_and_causes() -> None:
     text = render(run_report(judged(row("grey", cause="it rained on the apple"), row("blue", subject="pear"))))
     assert "│ 6.1.192" in text
