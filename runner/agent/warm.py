@@ -66,7 +66,7 @@ class Served:
     def serve(self) -> None:
         """Answer the next request."""
         while b"\n" not in self._rest:
-            self._more()
+            self._rest += self._more()
         line, _, self._rest = self._rest.partition(b"\n")
         request = json.loads(line)
         getattr(self, f"_{request['do']}")(request)
@@ -134,16 +134,20 @@ class Served:
         self.done()
 
     def _take(self, size: int) -> bytes:
-        while len(self._rest) < size:
-            self._more()
-        taken, self._rest = self._rest[:size], self._rest[size:]
-        return taken
+        """The next bytes. The port gives a page at a time: what came before must not be copied for each."""
+        chunks, missing = [self._rest], size - len(self._rest)
+        while missing > 0:
+            chunks.append(self._more())
+            missing -= len(chunks[-1])
+        whole = b"".join(chunks)
+        self._rest = whole[size:]
+        return whole[:size]
 
-    def _more(self) -> None:
+    def _more(self) -> bytes:
         chunk = os.read(self._port, _BLOCK)
-        self._rest += chunk
         if not chunk:  # nobody is connected to the other side
             time.sleep(_PAUSE_S)
+        return chunk
 
     def _send(self, data: bytes) -> None:
         while data:

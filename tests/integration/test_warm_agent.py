@@ -114,3 +114,21 @@ def test_a_guest_that_says_something_else_is_lost(said: bytes) -> None:
 def test_a_command_may_print_more_without_a_line_end_than_a_line_has(channel: Channel) -> None:
     done = channel.run(f"head -c {MAX_LINE + 1} /dev/zero", deadline=soon())
     assert (done.returncode, len(done.stdout)) == (0, MAX_LINE + 1)
+
+
+class Paged(Served):
+    """On a port as a guest's is: it gives a page at a time."""
+
+    def taken(self, size: int) -> bytes:
+        return self._take(size)
+
+    def _more(self) -> bytes:
+        return bytes(4096)
+
+
+def test_large_files_take_no_more_time_for_each_page_than_small_ones(tmp_path: Path) -> None:
+    served = Paged(-1, Answering(), str(tmp_path))  # type: ignore[arg-type]
+    begun = time.process_time()
+    assert len(served.taken((32 << 20) + 1)) == (32 << 20) + 1
+    assert len(served.taken(4095)) == 4095  # what is left of the last page
+    assert time.process_time() - begun < 2
