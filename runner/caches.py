@@ -71,8 +71,7 @@ def cache_root() -> Path:
         ) from error
     if not os.access(root, os.R_OK | os.W_OK | os.X_OK):
         raise InfraError(
-            f"the cache folder {root} is not readable and writable",
-            hint=f"set {CACHE_VARIABLE} to a folder of yours",
+            f"the cache folder {root} is not readable and writable", hint=f"set {CACHE_VARIABLE} to a folder of yours"
         )
     return root
 

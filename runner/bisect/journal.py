@@ -10,14 +10,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from runner import __version__
-from runner.results.bisections import (
-    Bisection,
-    BisectionQuestion,
-    Candidate,
-    Reply,
-    load_bisections,
-    write_bisection,
-)
+from runner.results.bisections import Bisection, BisectionQuestion, Candidate, Reply, load_bisections, write_bisection
 from runner.results.model import Run, RunKind, new_run_id
 from runner.results.store import ResultStore
 

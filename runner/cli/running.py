@@ -134,11 +134,7 @@ def _own_status(done: JudgedRun, own: _Own) -> int:
 
 
 def _run(
-    project: Project,
-    request: Request,
-    engine: Engine,
-    cells: tuple[Cell, ...] = (),
-    own: _Own | None = None,
+    project: Project, request: Request, engine: Engine, cells: tuple[Cell, ...] = (), own: _Own | None = None
 ) -> int:
     """`cells` are those of a run that begins. Unless it is an `own` one it is one of the matrix."""
     expectations, kind = project.expectations, own.kind if own else RunKind.MATRIX

@@ -63,10 +63,7 @@ def rechecked(before: CellResult, now: CellResult, asks: Iterable[Ask], holds: H
         return answer.model_copy(update={"failed": f"{what}; neither is trusted", "body": {}})
 
     return now.model_copy(
-        update={
-            "answers": tuple(map(trusted, now.answers)),
-            "rechecked": Rechecked(of=before.kept, changed=changed),
-        }
+        update={"answers": tuple(map(trusted, now.answers)), "rechecked": Rechecked(of=before.kept, changed=changed)}
     )
 
 

@@ -212,9 +212,7 @@ AGENT = "agent/"  # begins the names of its files in a payload
 
 
 def cell_orders(
-    cells: Iterable[Cell],
-    expectations: Expectations,
-    prog_types: tuple[ProgType, ...] = NETWORK_TYPES,
+    cells: Iterable[Cell], expectations: Expectations, prog_types: tuple[ProgType, ...] = NETWORK_TYPES
 ) -> Iterator[CellOrder]:
     """Every cell with its asks."""
 

@@ -50,12 +50,7 @@ def new_run(
     if any(other.id == run_id for other in others):
         raise UserError(f"there is a run {run_id} in {store.path} already", hint="give it another id")
     return Run(
-        id=run_id,
-        started=started,
-        matrix_sha256=matrix_sha256,
-        runner_version=__version__,
-        fresh=fresh,
-        cells=cells,
+        id=run_id, started=started, matrix_sha256=matrix_sha256, runner_version=__version__, fresh=fresh, cells=cells
     )
 
 
@@ -157,9 +152,7 @@ def asked_of(orders: Iterable[CellOrder], payload: Mapping[str, Files]) -> Asked
         objects |= {digest: files[name] for name, digest in digests[byte_order].items()}
     cells = {
         order.cell.id: AskedCell(
-            asks=order.asks,
-            modules=order.modules,
-            programs=digests.get(architecture(order.cell.arch).byte_order, {}),
+            asks=order.asks, modules=order.modules, programs=digests.get(architecture(order.cell.arch).byte_order, {})
         )
         for order in orders
     }

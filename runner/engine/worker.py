@@ -19,16 +19,7 @@ import pytest
 
 from runner.engine.heartbeat import HEARTBEAT_KEY, answer
 from runner.engine.machine import Machine, machine_by_name
-from runner.engine.plan import (
-    DELIVERY_KEY,
-    ORDERS_KEY,
-    CellOrder,
-    Delivery,
-    Phase,
-    Progress,
-    WorkerOrders,
-    attempts,
-)
+from runner.engine.plan import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders, attempts
 from runner.engine.pool import item_id
 from runner.engine.scheduling import TURN
 from runner.model.architecture import architecture

@@ -30,8 +30,7 @@ _PATH = r"(~|(~?/[A-Za-z0-9._+-]+))(/[A-Za-z0-9._+-]+)*"
 Name = Annotated[str, Matches("a host's name", _NAME, "small letters, digits, `.` and `-`")]
 Target = Annotated[str, Matches("an ssh target", _TARGET, "user@host or host; the port has its own key")]
 PlainPath = Annotated[
-    str,
-    Matches("a path", _PATH, "beginning with / or ~/, of letters, digits and `.`, `_`, `+`, `-`"),
+    str, Matches("a path", _PATH, "beginning with / or ~/, of letters, digits and `.`, `_`, `+`, `-`")
 ]
 PythonPath = Annotated[str, Matches("a path of a Python", rf"{_PATH}/bin/python[0-9.]*", "as in ~/venv/bin/python")]
 Slots = Annotated[int, Field(ge=1, le=256)]

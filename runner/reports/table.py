@@ -36,8 +36,7 @@ class Line:
 def lines(grid: Availability, text: Text) -> tuple[Line, ...]:
     """In the order of the topics."""
     groups = alike(
-        grid.topics,
-        lambda topic: (topic.kind, topic.subject, *(text(topic, column) for column in grid.columns)),
+        grid.topics, lambda topic: (topic.kind, topic.subject, *(text(topic, column) for column in grid.columns))
     )
     return tuple(Line(tuple(group)) for group in groups)
 

@@ -16,17 +16,7 @@ from typing import Annotated, Protocol, Self, TypeVar
 from pydantic import AwareDatetime, Field, SkipValidation, StringConstraints, model_validator
 
 from runner.errors import UserError
-from runner.model import (
-    Cell,
-    CellId,
-    CellResult,
-    JudgedSplat,
-    KnownIssue,
-    Outcome,
-    Plain,
-    Row,
-    Sha256,
-)
+from runner.model import Cell, CellId, CellResult, JudgedSplat, KnownIssue, Outcome, Plain, Row, Sha256
 from runner.text import nearest
 
 # becomes a folder's name below reports/runs

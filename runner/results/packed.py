@@ -66,12 +66,7 @@ def lines_of(result: CellResult) -> list[Line]:
 
 
 def result_of(
-    lines: Sequence[Line],
-    cell: Cell,
-    *,
-    boots: int = 1,
-    kept: tuple[Kept, ...] = (),
-    interned: Interned,
+    lines: Sequence[Line], cell: Cell, *, boots: int = 1, kept: tuple[Kept, ...] = (), interned: Interned
 ) -> CellResult:
     """The other way round; how often it was booted has a place of its own, too. Raises ValueError."""
     answers = list(map(interned.answer, lines[1:]))

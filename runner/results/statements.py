@@ -144,9 +144,7 @@ def _truth(rows: Mapping[str, Row], asked: Sequence[_Asked]) -> tuple[bool | Non
     return (True, "", "") if true else (None, "it says nothing about this version", "")
 
 
-def _standing(
-    decided: dict[tuple[bool, str, str], list[JudgedCell]],
-) -> tuple[Standing, tuple[str, str] | None]:
+def _standing(decided: dict[tuple[bool, str, str], list[JudgedCell]]) -> tuple[Standing, tuple[str, str] | None]:
     """By the kernels that no known issue excuses, as long as there are any."""
     for with_issues in (False, True):
         versions: dict[bool, set[KernelVersion]] = {True: set(), False: set()}
