@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from runner.errors import InfraError, UserError
+from runner.errors import InfraError
 from runner.model import Asked, Cell, CellResult
 from runner.results import evidence
 from runner.results.database import faults, transaction
@@ -26,12 +26,7 @@ class ResultStore(StoredResults):
     """
 
     def begin(self, run: Run) -> None:
-        """Record a run and every cell that is to run, before the first one starts; `run.results` are ignored.
-
-        Raises UserError when there is a run of that id.
-        """
-        if any(known.id == run.id for known in self.runs()):
-            raise UserError(f"there is a run {run.id} in {self.path} already", hint="give it another id")
+        """Record a run, of a new id, and all its cells, before the first one starts; `run.results` are ignored."""
         sessions = run.sessions or ((run.started, run.started),)
         with faults(self.path), transaction(self._db):
             seq = self._db.execute(
