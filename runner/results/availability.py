@@ -102,7 +102,7 @@ def availability(judged: JudgedRun, *, every: bool = False, whole: bool = False)
             )
         ),
         topics=_ordered(shown, [topic for _, topic in states], families),
-        hidden=Counter(kind for kind, _ in {_named(topic) for topic in asked} - {_named(topic) for topic in shown}),
+        hidden=Counter(kind for kind, _ in sorted({*map(_named, asked)} - {*map(_named, shown)})),
         _states=states,
         _families=families,
         _newest=newest,
