@@ -159,6 +159,9 @@ def test_go_packages_stand_before_their_tests() -> None:
 def test_libtest_that_loses_results_says_so() -> None:
     output = "running 2 tests\ntest a ... ok\n\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured\n"
     assert parse("libtest", output, 0, {}).incomplete.startswith("its last line counts ")
+    cut = output.replace("\n\n", "\ntest b ... output\n[... 9 bytes ...]\n\n").replace("2 passed; 0", "1 passed; 1")
+    assert shown(parse("libtest", cut, 101, {})) == ["+a"]
+    assert shown(parse("libtest", cut.replace("1 passed; 1", "2 passed; 0"), 0, {})) == ["+a", "+b"]
     lines = (SAMPLES / "libtest-unended.jsonl").read_text().splitlines()
     broken = parse("libtest", "\n".join(line for line in lines if "(15828) panicked" not in line), 101, {})
     assert shown(broken) == ["-tests::fails_behind_its_own_json", "+tests::passes"]

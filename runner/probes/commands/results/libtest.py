@@ -59,7 +59,7 @@ def _take(run: _Run, event: dict[str, object]) -> None:
             run.begun += 1
         elif what in {"ok", "failed"}:
             counts = (event.get(key) for key in ("passed", "failed", "ignored"))
-            run.over([count for count in counts if isinstance(count, int)])
+            run.over(*(count if isinstance(count, int) else 0 for count in counts))
     elif what == "started":
         run.start(name)
     elif what in _EVENTS or event["type"] == "bench":
@@ -92,8 +92,7 @@ def _read_text(run: _Run, lines: Iterable[str]) -> None:
             listing = False
         elif summary := _SUMMARY.match(line):
             run.settle(last)
-            run.pass_rest()
-            run.over([int(count) for count in summary.groups()])
+            run.over(*map(int, summary.groups()), listed=True)
         elif found := _STDOUT.match(line):
             run.explain(shown, _panic(output))
             shown, output = found[1], []
@@ -114,7 +113,7 @@ class _Run:
     def __init__(self, exit_status: int | None) -> None:
         self.begun = 0  # suites
         self._ended = 0
-        self._count = 0  # of tests, by the last lines of the suites
+        self._count = self._failed = 0  # tests, by the last lines of the suites
         self._pending = ""  # the test whose result is to come
         self._running: dict[str, None] = {}
         self._exit_status = exit_status
@@ -144,15 +143,17 @@ class _Run:
         if self._results.get(name, ("",))[0] == "failed":
             self._results[name] = "failed", why
 
-    def pass_rest(self) -> None:
-        """What has no result at the end of a suite's text has passed: those that failed are listed there."""
-        for name in list(self._running):
-            self.result(name, "passed")
+    def over(self, passed: int, failed: int, ignored: int, *, listed: bool = False) -> None:
+        """The last line of a suite. None of its tests runs on; one without a result was lost.
 
-    def over(self, counts: Iterable[int]) -> None:
-        """The last line of a suite. None of its tests runs on; one without a result was lost."""
+        `listed`: it has passed where all that failed are known, for text lists these alone.
+        """
         self._ended += 1
-        self._count += sum(counts)
+        self._count += passed + failed + ignored
+        self._failed += failed
+        if listed and sum(state == "failed" for state, _ in self._results.values()) >= self._failed:
+            for name in list(self._running):
+                self.result(name, "passed")
         self._running.clear()
 
     def ended(self) -> Parsed:
