@@ -13,11 +13,10 @@ import os
 
 from .fastjson import scan
 from .guest import read
-from .mounts import CONFIG, NETWORK, mount
+from .mounts import BIND, CONFIG, NETWORK, READ_ONLY, mount, overlay
 
 _SERIAL = "container"  # of the disk: CONTAINER_SERIAL of runner/guest/command.py
 _HOME = "/run/container"
-_READ_ONLY, _BIND = 1, 4096  # MS_RDONLY, MS_BIND
 _MOUNTS = {"/proc": "proc", "/sys": "sysfs", "/dev": "devtmpfs", "/dev/pts": "devpts", "/dev/shm": "tmpfs"}  # noqa: S108
 _HOSTS, _RESOLVER = "/etc/hosts", "/etc/resolv.conf"
 
@@ -38,19 +37,15 @@ def mounted(disk: str) -> tuple[str, dict[str, str]]:
 
     Raises OSError.
     """
-    disk_at, layers, root = (f"{_HOME}/{name}" for name in ("disk", "layers", "root"))
-    upper, work = f"{layers}/upper", f"{layers}/work"
-    for path in (disk_at, layers, root):
+    disk_at, root = f"{_HOME}/disk", f"{_HOME}/root"
+    for path in (disk_at, root):
         os.makedirs(path, exist_ok=True)
-    mount(disk, disk_at, "ext4", _READ_ONLY)
-    mount("tmpfs", layers, "tmpfs")
-    os.mkdir(upper)
-    os.mkdir(work)
+    mount(disk, disk_at, "ext4", READ_ONLY)
     below = f"{disk_at}/root"
     try:
-        mount("overlay", root, "overlay", options=f"lowerdir={below},upperdir={upper},workdir={work}")
+        overlay(below, root, f"{_HOME}/layers")
     except OSError:  # a kernel without it: what the command writes is in /payload, /run or /tmp
-        mount(below, root, "", _BIND)
+        mount(below, root, "", BIND)
         mount("tmpfs", f"{root}/run", "tmpfs")
     variables: dict[str, str] = scan(read(f"{disk_at}/environment"), 0)[0]
     return root, variables
@@ -74,7 +69,7 @@ def enter(root: str) -> None:
         mount(kind, path, kind)
     place = f"/lib/modules/{release}"
     if _made(place):
-        mount(f"/proc/self/fd/{modules}", place, "", _BIND)
+        mount(f"/proc/self/fd/{modules}", place, "", BIND)
     os.close(modules)
     for path, text in texts.items():
         if not (os.path.exists(path) and os.path.getsize(path)):

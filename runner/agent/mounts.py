@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 CONFIG = "/run/key/config"  # the kernel's; KEYS_IN_GUEST of runner/guest/command.py
 NETWORK = "/run/key/network"  # there when the guest may use its network
-_BOOT, _LAYERS = "/boot", "/run/layers"
+_BOOT, _LAYERS, _ROOT = "/boot", "/run/layers", "/run/root"
 FILE_SYSTEMS = {
     "/sys/fs/bpf": "bpf",
     "/sys/fs/cgroup": "cgroup2",
     "/sys/kernel/debug": "debugfs",
     "/sys/kernel/tracing": "tracefs",
 }
-_WITH_ALL_BELOW = 4096 | 16384  # MS_BIND, MS_REC
+READ_ONLY, BIND, _WITH_ALL_BELOW = 1, 4096, 16384  # MS_RDONLY, MS_BIND, MS_REC
 
 
 def prepare() -> dict[str, str]:
@@ -82,18 +82,14 @@ def _show_config() -> None:
 
 def _change_root() -> None:
     """Change to a root that can be written to, with everything that is mounted below the old one."""
-    os.makedirs(_LAYERS, exist_ok=True)
-    mount("tmpfs", _LAYERS, "tmpfs")
-    upper, work, root = (f"{_LAYERS}/{name}" for name in ("upper", "work", "root"))
-    for path in (upper, work, root):
-        os.mkdir(path)
     points = _mounted()
-    mount("overlay", root, "overlay", options=f"lowerdir=/,upperdir={upper},workdir={work}")
+    os.makedirs(_ROOT, exist_ok=True)
+    overlay("/", _ROOT, _LAYERS)
     for path in points:
         if path != "/" and not any(path.startswith(f"{it}/") for it in points if it != "/"):
-            mount(path, root + path, "", _WITH_ALL_BELOW)
+            mount(path, _ROOT + path, "", BIND | _WITH_ALL_BELOW)
     folder = os.getcwd()
-    os.chroot(root)
+    os.chroot(_ROOT)
     os.chdir(folder)
 
 
@@ -101,6 +97,19 @@ def _mounted() -> list[str]:
     """The folders on which something is mounted."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         return list(dict.fromkeys(line.split(" ")[4] for line in file))
+
+
+def overlay(below: str, target: str, layers: str) -> None:
+    """Mount a folder where it can be written to; what is written is in a tmpfs at `layers`.
+
+    Raises OSError where the kernel has no overlay; then the tmpfs is there, with the empty folder `upper`.
+    """
+    os.makedirs(layers, exist_ok=True)
+    mount("tmpfs", layers, "tmpfs")
+    upper, work = f"{layers}/upper", f"{layers}/work"
+    os.mkdir(upper)
+    os.mkdir(work)
+    mount("overlay", target, "overlay", options=f"lowerdir={below},upperdir={upper},workdir={work}")
 
 
 def mount(source: str, target: str, kind: str, flags: int = 0, options: str = "") -> None:

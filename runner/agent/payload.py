@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from .guest import load_modules
-from .mounts import mount
+from .mounts import BIND, READ_ONLY, mount, overlay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PAYLOAD = "/payload"
 _LAYERS = "/run/payload"
-_TAG, SHARE, _READ_ONLY = "shared", "/run/shared", 1  # SHARE of runner/guest/command.py; MS_RDONLY
+_TAG, SHARE = "shared", "/run/shared"  # SHARE of runner/guest/command.py
 
 
 def show() -> None:
@@ -35,7 +35,7 @@ def show() -> None:
     os.makedirs(SHARE, exist_ok=True)
     load_modules(["9pnet_virtio", "9p"])
     try:
-        mount(_TAG, SHARE, "9p", _READ_ONLY, "trans=virtio,version=9p2000.L,msize=512000,cache=loose")
+        mount(_TAG, SHARE, "9p", READ_ONLY, "trans=virtio,version=9p2000.L,msize=512000,cache=loose")
     except OSError:  # it shows nothing: the files were pushed
         return
 
@@ -46,20 +46,16 @@ def lay(files: list[Entry], folder: str, tree: str, root: str = "") -> None:
     `root` is what the command will have as its root. Raises OSError.
     """
     target = root + PAYLOAD
-    os.makedirs(_LAYERS, exist_ok=True)
-    mount("tmpfs", _LAYERS, "tmpfs")
-    lower, upper, work = (os.path.join(_LAYERS, name) for name in ("lower", "upper", "work"))
     below = os.path.join(SHARE, tree)
     if not os.path.isdir(below):
         below = os.path.join(folder, f"tree-{tree}")
-    for path in (lower, upper, work, target):
-        os.makedirs(path, exist_ok=True)
+    os.makedirs(target, exist_ok=True)
     if not os.path.isdir(below):
         _link(files, folder, below)
     try:
-        mount("overlay", target, "overlay", options=f"lowerdir={below},upperdir={upper},workdir={work}")
+        overlay(below, target, _LAYERS)
     except OSError:  # a kernel without it: a copy
-        mount(lower, target, "", 4096)  # MS_BIND
+        mount(f"{_LAYERS}/upper", target, "", BIND)
         _copy(files, below, target)
 
 
