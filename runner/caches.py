@@ -83,6 +83,12 @@ def disk_fault(error: OSError, what: str) -> InfraError:
     return InfraError(f"{what}: {error.strerror or error}", hint=hint)
 
 
+def not_cached(what: str) -> InfraError:
+    """Of something that is needed offline."""
+    hint = "`runner kernels fetch` fetches it, with network"
+    return InfraError(f"{what} is not in the cache, or is damaged there", hint=hint)
+
+
 def need_space(folder: Path, size_bytes: int, what: str) -> None:
     """Raises InfraError unless the file system of `folder` has `size_bytes` free."""
     free = shutil.disk_usage(folder).free

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from runner.caches import need_space
+from runner.caches import need_space, not_cached
 from runner.errors import InfraError, UserError
 from runner.images.build import build_image, recipe
 from runner.images.container import DISK as CONTAINER_DISK
@@ -104,10 +104,7 @@ def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: boo
 
     def make(tree: Path) -> None:
         if offline:
-            raise InfraError(
-                f"the image {pin.suite} for {pin.arch} is not in the cache, or is damaged there",
-                hint="`runner kernels fetch` fetches it, with network",
-            )
+            raise not_cached(f"the image {pin.suite} for {pin.arch}")
         start = time.monotonic()
         size = sum(package.size_bytes for package in packages)
         need_space(tree.parent, _UNPACKED_FACTOR * size, f"the image {pin.suite} for {pin.arch}")

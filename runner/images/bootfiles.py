@@ -25,8 +25,8 @@ from pathlib import Path, PurePosixPath
 
 from virtme.cpiowriter import CpioWriter
 
-from runner.caches import MAX_BYTES, need_space, outgrown
-from runner.images.kept import KeptDisks, kept_disks
+from runner.caches import need_space
+from runner.images.kept import KeptDisks, ensure_kept, kept_disks
 from runner.kernels.compressed import kernels_in
 from runner.kernels.config import read_config
 from runner.model import BootFiles, Image, Kernel
@@ -79,11 +79,7 @@ def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str
     busybox = hashlib.sha256(Path(image.busybox).read_bytes()).hexdigest()  # images with other packages have it too
     key = key_of(recipe=_RECIPE, kernel=kernel.sha256, busybox=busybox, signed=signed)
     store = boot_files_store(cache)
-    new = not store.has(key)
-    entry = store.ensure(key, make, deadline=deadline)
-    store.mark_used(key)
-    for it in outgrown(kept_boot_files(cache), MAX_BYTES, spare=key) if new else ():
-        store.remove(it.key)
+    entry = ensure_kept(store, key, make, kept_boot_files(cache), deadline=deadline)
     tree, unpacked = PurePosixPath(entry.tree), PurePosixPath("kernel")
     return BootFiles(
         about=tree / about,

@@ -18,9 +18,9 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from runner.caches import MAX_BYTES, need_space, outgrown
+from runner.caches import need_space, not_cached
 from runner.errors import InfraError, UserError
-from runner.images.kept import KeptDisks, kept_disks
+from runner.images.kept import KeptDisks, ensure_kept, kept_disks
 from runner.kernels.layers import Layers
 from runner.kernels.registry import LARGEST, ContainerImage
 from runner.model import ImagePin
@@ -46,8 +46,7 @@ def kept_containers(cache: Path) -> Iterator[KeptDisks]:
     """All that are in the cache, by what each image was called."""
 
     def reference(tree: Path) -> str:
-        path = tree / _REFERENCE
-        return plain(path.read_text(), 200) if path.exists() else ""  # an older version made it
+        return plain((tree / _REFERENCE).read_text(), 200)
 
     return kept_disks(containers_store(cache), cache, reference)
 
@@ -64,10 +63,7 @@ def ensure_container(pin: ImagePin, cache: Path, *, deadline: Deadline, offline:
 
     def make(tree: Path) -> None:
         if offline and not container.is_local:
-            raise InfraError(
-                f"the container image {pin.oci} for {pin.arch} is not in the cache, or is damaged there",
-                hint="`runner kernels fetch` fetches it, with network",
-            )
+            raise not_cached(f"the container image {pin.oci} for {pin.arch}")
         try:
             layers, config = container.pulled(file.sha256, file.size_bytes, tree.parent, deadline)
         except UserError as error:  # it was there when it was pinned
@@ -76,12 +72,7 @@ def ensure_container(pin: ImagePin, cache: Path, *, deadline: Deadline, offline:
         (tree / _REFERENCE).write_text(pin.oci)
 
     store, key = stored_container(pin, cache)
-    new = not store.has(key)
-    entry = store.ensure(key, make, deadline=deadline)
-    store.mark_used(key)
-    for it in outgrown(kept_containers(cache), MAX_BYTES, spare=key) if new else ():
-        store.remove(it.key)
-    return entry
+    return ensure_kept(store, key, make, kept_containers(cache), deadline=deadline)
 
 
 def _write_disk(disk: Path, layers: Layers, environment: dict[str, str], deadline: Deadline) -> None:

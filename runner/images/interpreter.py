@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
+from runner.caches import not_cached
 from runner.errors import InfraError
 from runner.kernels.archive import Archive
 from runner.model import ImagePin, Package
@@ -74,10 +75,7 @@ class Interpreter:
 
         def make(tree: Path) -> None:
             if offline:
-                raise InfraError(
-                    "the Python that compiles for the guests is not in the cache, or is damaged there",
-                    hint="`runner kernels fetch` fetches it, with network",
-                )
+                raise not_cached("the Python that compiles for the guests")
             debs, root = tree.parent / "debs", tree.parent / "root"
             debs.mkdir()
             for deb in Archive(cache).download(packages, row.name, debs, deadline=deadline).values():

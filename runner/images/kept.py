@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.caches import MAX_BYTES, outgrown
 from runner.guest.snapshots import SNAPSHOTS, Snapshots
-from runner.store import Store
+from runner.model.deadline import Deadline
+from runner.store import Store, StoredTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,18 @@ class KeptDisks:
     made_s: float
     used_s: float  # last, by a boot or by a start from a snapshot
     size_bytes: int
+
+
+def ensure_kept(
+    store: Store, key: str, make: Callable[[Path], None], kept: Iterable[KeptDisks], *, deadline: Deadline
+) -> StoredTree:
+    """The entry, used now; made where there is none, and then others are removed for which there is no room."""
+    new = not store.has(key)
+    entry = store.ensure(key, make, deadline=deadline)
+    store.mark_used(key)
+    for it in outgrown(kept, MAX_BYTES, spare=key) if new else ():
+        store.remove(it.key)
+    return entry
 
 
 def kept_disks(store: Store, cache: Path, name_of: Callable[[Path], str]) -> Iterator[KeptDisks]:

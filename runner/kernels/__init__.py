@@ -12,7 +12,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from runner.errors import InfraError, UserError
+from runner.caches import not_cached
+from runner.errors import UserError
 from runner.kernels import needs
 from runner.kernels.apt import AptSource
 from runner.kernels.archive import Archive
@@ -121,10 +122,7 @@ def ensure_kernel(pin: Pin, cache: Path, *, deadline: Deadline, offline: bool = 
     def make(tree: Path) -> None:
         source = source_of(pin.source)
         if offline and not source.local:
-            raise InfraError(
-                f"kernel {pin.release} is not in the cache, or is damaged there",
-                hint="`runner kernels fetch` fetches it, with network",
-            )
+            raise not_cached(f"kernel {pin.release}")
         source.fetch(pin, tree, Means(Archive(cache), cache, deadline))
 
     store, key = stored_kernel(pin, cache)

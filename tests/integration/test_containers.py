@@ -16,7 +16,7 @@ import pytest
 
 from runner import cli
 from runner.errors import InfraError, UserError
-from runner.images import container
+from runner.images import kept
 from runner.images.container import DISK, ensure_container, kept_containers, stored_container
 from runner.kernels import registry as registry_module
 from runner.kernels.archive import Archive
@@ -108,7 +108,7 @@ def test_the_least_recently_used_image_makes_room(
     made(f"{folder}:v1", cache)
     assert next(kept_containers(cache)).used_s > 1, "a run uses it"
     os.utime(first.tree.with_name("manifest.json"), (1, 1))
-    monkeypatch.setattr(container, "MAX_BYTES", one.size_bytes)
+    monkeypatch.setattr(kept, "MAX_BYTES", one.size_bytes)
     second = made(f"{folder}:v1", cache, "arm64")
     assert (first.tree.exists(), second.tree.exists()) == (False, True)
     assert cli.run(["cache", "prune", "--keep-mib", "0"]) == 0

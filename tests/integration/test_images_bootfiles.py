@@ -18,7 +18,7 @@ from virtme.commands.run import get_kernel_version
 
 from runner import cli
 from runner.guest.snapshots import SnapshotFacts, Snapshots
-from runner.images import bootfiles
+from runner.images import kept
 from runner.images.bootfiles import boot_files_store, ensure_boot_files, kept_boot_files
 from runner.model import BootFiles, Image, Kernel
 from runner.model.deadline import Deadline
@@ -147,7 +147,7 @@ def test_the_least_recently_used_ones_make_room(
     assert next(kept_boot_files(cache)).used_s == 1
     made(kernel, tmp_path)
     assert next(kept_boot_files(cache)).used_s > 1, "a boot uses them"
-    monkeypatch.setattr(bootfiles, "MAX_BYTES", one.size_bytes)
+    monkeypatch.setattr(kept, "MAX_BYTES", one.size_bytes)
     os.utime(cache / "bootfiles" / one.key / "manifest.json", (1, 1))
     second = made(kernel, tmp_path, "lockdown=integrity")
     assert (Path(first.initrd).exists(), Path(second.initrd).exists()) == (False, True)
