@@ -28,23 +28,11 @@ PACKET = bytes.fromhex(
 
 
 _POINTERS = (
-    "bpf_object__open_file",
-    "bpf_object__find_map_by_name",
-    "bpf_object__btf",
-    "bpf_map__initial_value",
-    "bpf_program__insns",
-    "btf__new_empty",
-    "btf__parse_split",
-    "btf__raw_data",
-    "btf__type_by_id",
-    "btf_dump__new",
-    "bpf_object__next_map",
-    "bpf_object__next_program",
-    "bpf_program__attach",
-    "bpf_program__attach_cgroup",
-    "bpf_program__attach_netns",
-    "bpf_map__attach_struct_ops",
-)
+    "bpf_object__open_file", "bpf_object__find_map_by_name", "bpf_object__btf", "bpf_map__initial_value",
+    "bpf_program__insns", "btf__new_empty", "btf__parse_split", "btf__raw_data", "btf__type_by_id",
+    "btf_dump__new", "bpf_object__next_map", "bpf_object__next_program", "bpf_program__attach",
+    "bpf_program__attach_cgroup", "bpf_program__attach_netns", "bpf_map__attach_struct_ops",
+)  # fmt: skip
 
 
 _INSN, _LITTLE = struct.Struct("=BBhi").pack, sys.byteorder == "little"

@@ -9,17 +9,9 @@ from .btf import ENUM, ENUM64, FWD, INT, PTR, STRUCT, UNION, Btf
 
 CONTEXTS = ("__sk_buff", "xdp_md", "sk_buff", "xdp_buff")
 _OWN = (
-    "list_head",
-    "list_node",
-    "rb_root",
-    "rb_node",
-    "spin_lock",
-    "res_spin_lock",
-    "wq",
-    "timer",
-    "task_work",
+    "list_head", "list_node", "rb_root", "rb_node", "spin_lock", "res_spin_lock", "wq", "timer", "task_work",
     "arena",
-)
+)  # fmt: skip
 _SHAPES = (
     ("string", ("__str", "__const_str"), ()),
     ("map", ("__map",), ("bpf_map",)),

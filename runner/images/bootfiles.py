@@ -29,19 +29,14 @@ from runner.caches import need_space
 from runner.images.kept import KeptDisks, ensure_kept, kept_disks
 from runner.kernels.compressed import kernels_in
 from runner.kernels.config import read_config
+from runner.kernels.needs import FIRST, SIGNED
 from runner.model import BootFiles, Image, Kernel
 from runner.model.deadline import Deadline
 from runner.process import run
 from runner.store import Store, key_of
 
 _RECIPE = 4  # raise it when what is made here changes
-_SIGNED = b"~Module signature appended~\n"  # kernel/module/signing.c
 _SIGNATURE = struct.Struct(">8xI")  # include/linux/module_signature.h: the size of the signature is its last field
-# In the order of loading. ext4 asks for crc32c by the names of algorithms at run time, which no dependency shows.
-_FIRST = (
-    *("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net"),
-    *("crc32c_generic", "crc32c_cryptoapi", "crc32c_intel", "ext4", "overlay"),
-)
 # With these the kernel refuses modules without a signature, or looks at how each file was signed.
 _DEMANDED = ("MODULE_SIG_FORCE", "LOCK_DOWN_KERNEL_FORCE_INTEGRITY", "LOCK_DOWN_KERNEL_FORCE_CONFIDENTIALITY")
 _DEMANDING = re.compile(r"(^|\s)(lockdown|lsm|security|module\.sig_enforce|ima_\w+)\b")
@@ -143,9 +138,9 @@ def _notes(segment: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _unsigned(module: bytes) -> bytes:
     """The module without the signature that is appended to it."""
-    if not module.endswith(_SIGNED):
+    if not module.endswith(SIGNED):
         return module
-    end = len(module) - len(_SIGNED) - _SIGNATURE.size
+    end = len(module) - len(SIGNED) - _SIGNATURE.size
     (size,) = _SIGNATURE.unpack_from(module, end)
     return module[: end - size]
 
@@ -158,7 +153,7 @@ def _first_modules(folder: Path) -> tuple[list[str], dict[str, list[str]]]:
     lines = listed.read_text().splitlines() if listed.is_file() else []
     needed = {path: rest.split() for path, _, rest in (line.partition(":") for line in lines)}
     paths = {Path(path).stem.replace("-", "_"): path for path in needed}
-    names = [name for name in _FIRST if name in paths]
+    names = [name for name in FIRST if name in paths]
     files = {path for name in names for path in (paths[name], *needed[paths[name]])}
     return names, {path: needed[path] for path in sorted(files)}
 

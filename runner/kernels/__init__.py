@@ -33,20 +33,7 @@ from runner.model.deadline import Deadline
 from runner.store import Store, key_of
 from runner.text import nearest
 
-__all__ = [
-    "BY_WORD",
-    "SOURCES",
-    "KernelSource",
-    "Means",
-    "ensure_kernel",
-    "have_kernel",
-    "kept_build",
-    "lock_kernels",
-    "offered",
-    "source_of",
-    "stored_kernel",
-    "stored_kernel_sha256",
-]
+__all__ = ["KernelSource", "Means"]  # of others
 
 SOURCES: tuple[type[KernelSource], ...] = (
     DebianSource,

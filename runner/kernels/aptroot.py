@@ -18,6 +18,8 @@ from typing import IO, TYPE_CHECKING, cast
 import filelock
 
 from runner.errors import InfraError
+from runner.kernels.download import WebServer
+from runner.model import Package
 from runner.model.deadline import Deadline
 from runner.process import Completed, run, spawn
 from runner.store import write_atomically
@@ -29,6 +31,7 @@ _HELPER = "/usr/lib/apt/apt-helper"
 _KERNEL_STANZA = re.compile(rb"Package: (?:[a-z]+-)*(?:image|unsigned|binary|modules|extra|base|kernel)-\d")
 _UNREACHED = "check the network and the proxy"
 _NO_SUITE = re.compile(r"does not have a Release file")
+_FOLDER = re.compile(r"\w[\w.+/-]*", re.ASCII)
 _OUT_OF_STEP = re.compile(r"has unexpected size|Hash Sum mismatch")  # as apt says it of a mirror that is being updated
 
 # The host's configuration is not read (Parts, Main), but its passwords for mirrors are. /dev/null is apt's own word
@@ -193,3 +196,44 @@ def kernel_stanzas(stream: IO[bytes]) -> Iterator[bytes]:
         yield from (stanza for stanza in whole if _KERNEL_STANZA.match(stanza))
     if _KERNEL_STANZA.match(rest):
         yield rest.rstrip(b"\n")
+
+
+# --- packages that the lists no longer name: a pin names the file and its digest ------------------------------------
+
+
+def in_pool(root: AptRoot, package: Package, *, deadline: Deadline) -> bool:
+    """Does the pool still have a file of this name and size, which the lists no longer name?"""
+    return bool(_place(root, package, deadline))
+
+
+def from_pool(root: AptRoot, package: Package, target: Path, *, deadline: Deadline) -> bool:
+    """`target` appears only when it is the package; false when the pool has no such file. Raises InfraError."""
+    path = _place(root, package, deadline)
+    if path:
+        size = package.size_bytes
+        WebServer(root.repository.uri).file(path, target, sha256=package.sha256, size_bytes=size, deadline=deadline)
+    return bool(path)
+
+
+def _place(root: AptRoot, package: Package, deadline: Deadline) -> str:
+    """Below the archive's address; empty where there is none, or the archive is not on an HTTP server."""
+    server = WebServer(root.repository.uri)
+    version = package.version.partition(":")[2] or package.version  # names of files have no epoch
+    name = f"{package.name}_{version}_{package.architecture}.deb"
+    for folder in _folders(root, package, deadline) if server.base.startswith("http") else ():
+        try:
+            if server.size(f"{folder}/{name}", deadline=deadline) == package.size_bytes:
+                return f"{folder}/{name}"
+        except InfraError:  # not there, or not to be asked: the lists say that it left
+            continue
+    return ""
+
+
+def _folders(root: AptRoot, package: Package, deadline: Deadline) -> Iterator[str]:
+    """Where other versions of it lie; of a kernel's, whose name has its version, other kernels'."""
+    shown = root.apt("apt-cache", "show", package.name, deadline=deadline, check=False).stdout
+    word = re.split(r"\d", package.name)[0]
+    known = paragraphs(root.index.read_bytes()) if word != package.name else ()
+    alike = (it for it in known if it["Package"].startswith(word))
+    folders = {it.get("Filename", "").rpartition("/")[0] for it in (*paragraphs(shown), *alike)}
+    yield from sorted(filter(_FOLDER.fullmatch, folders))

@@ -25,8 +25,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from runner.caches import FULL_DISK_HINT, SCRATCH, need_space
 from runner.errors import InfraError, UserError
-from runner.kernels import pool
-from runner.kernels.aptroot import AptRoot, Repository, paragraphs
+from runner.kernels.aptroot import AptRoot, Repository, from_pool, in_pool, paragraphs
 from runner.kernels.mirrors import (
     IMAGE_SUITES,
     KEYRING,
@@ -153,7 +152,7 @@ class Archive:
             self.update([(suite, arch)], deadline=deadline)
             root = self._root(suite, arch, deadline)
             gone = _unlisted(root, group, deadline)
-            missing += [package for package in gone if not pool.has(root, package, deadline=deadline)]
+            missing += [package for package in gone if not in_pool(root, package, deadline=deadline)]
         return tuple(missing)
 
     def download(
@@ -171,7 +170,7 @@ class Archive:
             self.update([(suite, arch)], deadline=deadline, max_age_s=float("inf"))
             root = self._root(suite, arch, deadline)
             gone = _unlisted(root, group, deadline)
-            lost = [it for it in gone if not pool.fetch(root, it, into / _file_name(it), deadline=deadline)]
+            lost = [it for it in gone if not from_pool(root, it, into / _file_name(it), deadline=deadline)]
             if lost:
                 raise _not_fetched([f"{it.name} {it.version} with sha256 {it.sha256} was not found" for it in lost])
             left, faults = _fetch(root, [it for it in group if it not in gone], into, deadline)

@@ -59,30 +59,19 @@ _DISK = (
 _OVERLAY = Need("OVERLAY_FS", "folders that the guest writes to", "overlay")
 # With these a kernel does not do what it is told, or does not take what it is given.
 _FORCED = ("CMDLINE_OVERRIDE", "CMDLINE_FORCE")
-_SIGNED = b"~Module signature appended~\n"  # kernel/module/signing.c
+SIGNED = b"~Module signature appended~\n"  # ends a module: kernel/module/signing.c
 
 _OF_KINDS = tuple(need for kind in KINDS.values() for need in kind.needs)
+# What guests load before their root is mounted, in this order, as far as it is there. ext4 asks for crc32c by the names
+# of algorithms at run time, which no dependency shows.
+FIRST = (
+    *("virtio_pci", "virtio_mmio", "virtio_blk", "virtio_net"),
+    *("crc32c_generic", "crc32c_cryptoapi", "crc32c_intel", "ext4", "overlay"),
+)
 # The modules that are taken from a kernel, with their dependencies; what a kernel lacks is skipped.
-MODULES = frozenset(
-    {
-        # its disk, its network, the host's folders, its console
-        "virtio_pci",
-        "virtio_mmio",
-        "virtio_blk",
-        "virtio_net",
-        "virtio_console",
-        "virtio_rng",
-        "virtiofs",
-        "9p",
-        "9pnet_virtio",
-        "overlay",
-        "ext4",
-        # ext4 asks for them by the names of algorithms at run time, which no dependency shows
-        "crc32c_generic",
-        "crc32c_cryptoapi",
-        "crc32c_intel",
-        "libcrc32c",
-    }.union(*(kind.unpacked for kind in KINDS.values()))
+MODULES = frozenset(FIRST).union(
+    ("virtio_console", "virtio_rng", "virtiofs", "9p", "9pnet_virtio", "libcrc32c"),
+    *(kind.unpacked for kind in KINDS.values()),
 )
 _ABOUT = ("CC_VERSION_TEXT", "PAHOLE_VERSION")
 
@@ -229,7 +218,7 @@ def _name(path: Path) -> str:
 
 
 def _signed(path: Path) -> bool:
-    return path.read_bytes().endswith(_SIGNED)
+    return path.read_bytes().endswith(SIGNED)
 
 
 def _compiler(text: str) -> str:

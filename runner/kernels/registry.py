@@ -18,8 +18,7 @@ from typing import Protocol
 
 from runner.caches import need_space
 from runner.errors import InfraError, UserError
-from runner.kernels.manifests import Config, Manifest
-from runner.kernels.ocilayout import Layout
+from runner.kernels.ocilayout import Config, Layout, Manifest
 from runner.kernels.source import needs_tool
 from runner.model import PinnedFile
 from runner.model.architecture import architecture

@@ -5,22 +5,25 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 from pydantic import Field
 
+from runner import userfile
 from runner.model import Plain, ProgType, Row, StructLayout
-from runner.probes.files import Said
-from runner.probes.programs import program_text
+from runner.probes.files import FOLDER, Said, own_or_shipped
 from runner.results.availability import Topic, counts, family, is_beside
 from runner.results.docscheck import Brought, Docs
 from runner.results.history import Signature, signatures
 from runner.results.series import KnownBuild, different
 from runner.results.statements import Standing, Statement
 from runner.text import plain
+
+_INCLUDE = re.compile(r'^#include "([A-Za-z0-9_.]+)"', re.MULTILINE)
 
 
 class Declared(Plain):
@@ -128,3 +131,27 @@ def _example(said: Iterable[Said], root: Path) -> Example | None:
     found = (program_text(root, *program) for program in programs)
     best = min((it for it in found if it), key=lambda it: len(it[1]), default=None)
     return best and Example(file=best[0], text=best[1])
+
+
+def program_text(root: Path, object_: str, program: str) -> tuple[str, str] | None:
+    """The file in bpf/ that has a program, a source or a header, and its text: from its section to its last brace.
+
+    None: it is not written as `SECTION int T(program)(` or `int tc_program(`. Raises UserError when a source cannot be
+    read.
+    """
+    name = rf"(?:T\({program}\)|(?:tc_|xdp_)?{program})"
+    head = re.compile(rf"^[^\n/#*{{}};]*\b{name}\([^;{{}}]*\)\n\{{.*?^\}}", re.MULTILINE | re.DOTALL)
+    for path in _sources(own_or_shipped(root, f"{object_}.bpf.c")):
+        text = userfile.read(path).decode("utf-8", "replace")
+        if found := head.search(text):
+            begins = text[: found.start()].rpartition("\n\n")[2]  # a SEC() may have a line of its own
+            return f"{FOLDER}/{path.name}", (begins if begins.startswith("SEC(") else "") + found[0]
+    return None
+
+
+def _sources(path: Path) -> Iterator[Path]:
+    yield path
+    included = _INCLUDE.findall(userfile.read(path).decode("utf-8", "replace"))
+    for name in dict.fromkeys(included):
+        if (path.parent / name).is_file():
+            yield path.parent / name

@@ -32,7 +32,7 @@ from runner.kernels.compressed import decompressed
 from runner.kernels.config import config_of, machine_of, options_in, release_of, upstream_version
 from runner.kernels.layers import Layers
 from runner.kernels.mainline import kernel_of
-from runner.kernels.manifests import Config, Manifest
+from runner.kernels.ocilayout import Config, Manifest
 from runner.kernels.served import NotWholeError
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock

@@ -13,7 +13,6 @@ import pytest
 
 from runner import cli
 from runner.errors import UserError
-from runner.probes.programs import program_text
 from runner.project import MEASURED
 from runner.reports.kfunc import (
     FRESH_DAYS,
@@ -24,6 +23,7 @@ from runner.reports.kfunc import (
     kfunc_report,
     search_report,
 )
+from runner.results.kfuncfacts import program_text
 from tests.samples import ROOT
 from tests.unit.rendering import render
 

@@ -58,27 +58,11 @@ class Census(Kind[CensusNames]):
     unpacked = ("fou", "fou6", "nf_conntrack", "nf_flow_table", "nf_flow_table_inet", "nf_nat", "xfrm_interface")
     # what decides whether a kfunc is there and can be called
     options = (
-        "BPF_JIT",
-        "BPF_JIT_ALWAYS_ON",
-        "BPF_LSM",
-        "BPF_SYSCALL",
-        "CRASH_DUMP",
-        "CRYPTO_SKCIPHER",
-        "DEBUG_INFO_BTF",
-        "DEBUG_INFO_BTF_MODULES",
-        "HZ",
-        "MEMCG",
-        "NET_FOU",
-        "NF_CONNTRACK",
-        "NF_CONNTRACK_MARK",
-        "NF_CONNTRACK_ZONES",
-        "NF_FLOW_TABLE",
-        "NF_NAT",
-        "SCHED_CLASS_EXT",
-        "SYN_COOKIES",
-        "XFRM",
-        "XFRM_INTERFACE",
-    )
+        "BPF_JIT", "BPF_JIT_ALWAYS_ON", "BPF_LSM", "BPF_SYSCALL", "CRASH_DUMP", "CRYPTO_SKCIPHER",
+        "DEBUG_INFO_BTF", "DEBUG_INFO_BTF_MODULES", "HZ", "MEMCG", "NET_FOU", "NF_CONNTRACK",
+        "NF_CONNTRACK_MARK", "NF_CONNTRACK_ZONES", "NF_FLOW_TABLE", "NF_NAT", "SCHED_CLASS_EXT", "SYN_COOKIES",
+        "XFRM", "XFRM_INTERFACE",
+    )  # fmt: skip
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> CensusNames:
         families = {file.name: file.family for file in files if file.family.kfuncs}

@@ -66,27 +66,10 @@ class Claims(Kind[ClaimFiles]):
     _asked: tuple[ClaimFiles, list[tuple[Claim, Ask]]] | None = None  # made of the first
     # devices, traffic, and a look at what it did
     unpacked = (
-        "8021q",
-        "act_bpf",
-        "authenc",
-        "cbc",
-        "cls_bpf",
-        "crypto_null",
-        "dummy",
-        "ecb",
-        "esp4",
-        "ipip",
-        "nf_conntrack_netlink",
-        "nf_tables",
-        "nft_chain_nat",
-        "nft_ct",
-        "nft_flow_offload",
-        "nft_nat",
-        "sch_ingress",
-        "sit",
-        "veth",
-        "xfrm_user",
-    )
+        "8021q", "act_bpf", "authenc", "cbc", "cls_bpf", "crypto_null", "dummy", "ecb", "esp4", "ipip",
+        "nf_conntrack_netlink", "nf_tables", "nft_chain_nat", "nft_ct", "nft_flow_offload", "nft_nat",
+        "sch_ingress", "sit", "veth", "xfrm_user",
+    )  # fmt: skip
 
     def problems(self, file: Any) -> Iterable[tuple[Location, str]]:
         return problems(file)
