@@ -10,7 +10,7 @@ import resource
 
 from . import NoAnswer, bounded
 from .guest import Sysctls, allow_huge_pages, ip, no_modprobe, not_loaded
-from .programs import Loader
+from .programs import Loader, key_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import TypedDict, TypeVar
 
     from .libbpf import Libbpf
-    from .programs import Object
+    from .programs import Key, Object
     from .setting import Network
     from .setting import Wanted as SettingWanted
     from .traffic import Testbed, Wanted
@@ -61,9 +61,9 @@ class Prober:
 
     def expect(self, bodies: list[Claim]) -> None:
         """Of each object only the programs of these are made ready."""
-        programs: dict[str, set[str]] = {}
+        programs: dict[Key, set[str]] = {}
         for body in bodies:
-            mine = programs.setdefault(body["object"], set())
+            mine = programs.setdefault(key_of(body["object"], body["constants"]), set())
             mine.add(body["program"])
             if setting := body["setting"]:
                 mine.update((setting["prepare"], *(setting["wire"] or {"also": ()})["also"]))

@@ -22,8 +22,6 @@ from .externs import POISON, TYPES, Externs, names_in
 from .libbpf import (
     CALL,
     KFUNC_CALL,
-    LD_IMM64,
-    MAP_VALUE,
     PREPARE_LOAD,
     RETURN,
     HandlerOpts,
@@ -33,15 +31,17 @@ from .libbpf import (
     MapOpts,
     OpenOpts,
     instruction,
-    register,
-    wide,
 )
 from .progtypes import PROG_TYPES, ProgTypeRow
-from .values import Numbers, Section, store
+from .values import Section, number, store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .kernelbtf import Kfunc
+
+    Key = tuple[str, tuple[tuple[str, int], ...]]  # an object's name, and its constants
 
 PREFIX = "tagged_"  # the map tagged_TAG of an object
 _ANY = "any"  # any_NAME: a program that is loaded as each type
@@ -84,18 +84,6 @@ class Relocated:
             self.opts.fd_array = self.fds
             self.keep.append(self.fds)
 
-    def with_map(self, old: int, new: int) -> Relocated:
-        """A copy that uses the values of another map."""
-        insns = bytearray(self.insns)
-        for at in range(0, len(insns), 8):
-            if insns[at] == LD_IMM64 and int.from_bytes(insns[at + 4 : at + 8], byteorder) == old:
-                head = wide(register(insns[at : at + 8]), MAP_VALUE, new)[:8]
-                if insns[at : at + 2] == head[:2]:
-                    insns[at : at + 8] = head
-        other = Relocated.__new__(Relocated)
-        other.insns, other.opts, other.keep, other.fds = bytes(insns), self.opts, self.keep, self.fds
-        return other
-
 
 def _module_fds(insns: bytes, opts: LoadOpts) -> ctypes.Array[ctypes.c_int] | None:
     """Our own copy of the BTF file descriptors that kfunc calls index: libbpf closes its own after the load."""
@@ -113,17 +101,21 @@ def _module_fds(insns: bytes, opts: LoadOpts) -> ctypes.Array[ctypes.c_int] | No
     return fds
 
 
+def key_of(name: str, constants: dict[str, int]) -> Key:
+    return name, tuple(sorted(constants.items()))
+
+
 class Loader:
     """Opens objects from a folder; each (object, constants) once."""
 
     def __init__(self, libbpf: Libbpf, folder: str) -> None:
         self._libbpf = libbpf
         self._folder = folder
-        self._objects: dict[tuple[str, tuple[tuple[str, int], ...]], Object] = {}
+        self._objects: dict[Key, Object] = {}
         self._taken: dict[str, Relocated] = {}
         self._externs, self._core = Externs(libbpf), CoreBtf(folder)
         self._functions: list[Kfunc | None] = []  # of the object that is opened
-        self._expected: dict[str, set[str]] = {}  # programs by object
+        self._expected: dict[Key, set[str]] = {}  # programs
         self._unopened: dict[str, Object] = {}  # what was looked into, and is not loaded yet
         self._prepare = PREPARE_LOAD(self._on_prepare)  # must outlive every load
         for section, flags in _SECTIONS:
@@ -145,13 +137,13 @@ class Loader:
 
     def object(self, name: str, constants: dict[str, int]) -> Object:
         """The object `name`, relocated. Raises LibbpfError and BtfError."""
-        key = (name, tuple(sorted(constants.items())))
+        key = key_of(name, constants)
         if key not in self._objects:
-            self._objects[key] = self.object(name, {}).with_constants(constants) if constants else self._open(name)
+            self._objects[key] = self._open(key)
         return self._objects[key]
 
-    def expect(self, programs: dict[str, set[str]]) -> None:
-        """What will be asked for, by object: no other program of these is made ready.
+    def expect(self, programs: dict[Key, set[str]]) -> None:
+        """What will be asked for: no other program of these objects is made ready.
 
         What their objects need of the kernel's BTF is looked for together.
         """
@@ -159,7 +151,7 @@ class Loader:
         functions: set[str] = set()
         types: set[str] = set()
         try:
-            for name in programs:
+            for name in {name for name, _ in programs}:
                 if os.path.exists(self._path(name)):
                     self._unopened[name] = it = self._opened(self._path(name), None)
                     functions.update(names_in(it.btf))
@@ -173,7 +165,8 @@ class Loader:
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, f"{name}.bpf.o")
 
-    def _open(self, name: str) -> Object:
+    def _open(self, key: Key) -> Object:
+        name, constants = key
         libbpf, path = self._libbpf, self._path(name)
         if not os.path.exists(path):
             raise NoAnswer(f"{name}.bpf.o was not compiled: bpf/{name}.bpf.c needs a newer clang than there was")
@@ -185,8 +178,9 @@ class Loader:
             opts = OpenOpts(sz=ctypes.sizeof(OpenOpts), btf_custom_path=self._core.path.encode())
             opened = self._opened(path, ctypes.pointer(opts))
         handle = opened.handle
-        if name in self._expected:
-            opened.leave_out_all_but(self._expected[name])
+        if key in self._expected:
+            opened.leave_out_all_but(self._expected[key])
+        opened.set_constants(constants)
         opened.set_tagged_maps()
         self._taken, self._functions = {}, self._externs.of(opened.btf)
         if libbpf.c.bpf_object__load(handle) < 0:
@@ -220,7 +214,7 @@ class Object:
         self._refused: set[str] = set()  # without their types
         self._sections: dict[str, Section] = {}
         self._slots: dict[str, tuple[str, Slot]] = {}  # by the paths that were asked for
-        self._result: tuple[Section, Numbers] | None = None
+        self._result: tuple[Section, dict[str, Slot]] | None = None
         self.words = ""  # libbpf's, while it relocated
 
     def slot(self, path: str) -> tuple[str, Slot]:
@@ -242,32 +236,14 @@ class Object:
         address = self._libbpf.c.bpf_map__initial_value(self._map(section), ctypes.byref(size))
         return address, size.value
 
-    def with_constants(self, constants: dict[str, int]) -> Object:
-        """The same, but its programs use another .rodata. Raises BtfError for what is not a constant, LibbpfError."""
-        places = [(path, *self.slot(path)) for path in constants]
-        for path, section, _ in places:
+    def set_constants(self, constants: Iterable[tuple[str, int]]) -> None:
+        """Before the verifier sees them. Raises BtfError for what is not a constant."""
+        for path, value in constants:
+            section, slot = self.slot(path)
             if section != _RODATA:
                 raise BtfError(f"{path!r} is not a constant")
-        content = bytearray(ctypes.string_at(*self._initial(_RODATA)))
-        for path, _, slot in places:
-            store(content, path, slot, constants[path])
-        handle = self._map(_RODATA)
-        old, new = self._libbpf.c.bpf_map__fd(handle), self._constant_map(handle, bytes(content))
-        other = Object(self._libbpf, self.handle, self._path)
-        other.words, other._sections = self.words, self._sections
-        other._programs = {name: made.with_map(old, new) for name, made in self._programs.items()}
-        if all(made.insns == self._programs[name].insns for name, made in other._programs.items()):
-            raise BtfError(f"no program of {self._name} uses a constant")
-        return other
-
-    def _constant_map(self, like: ctypes.c_void_p, content: bytes) -> int:
-        """A map as libbpf made it for .rodata. Raises LibbpfError."""
-        c = self._libbpf.c
-        opts = MapOpts(sz=ctypes.sizeof(MapOpts), map_flags=c.bpf_map__map_flags(like))
-        fd = int(c.bpf_map_create(_ARRAY, c.bpf_map__name(like)[:15], 4, len(content), 1, ctypes.byref(opts)))
-        if fd < 0 or c.bpf_map_update_elem(fd, _KEY, content, 0) < 0 or c.bpf_map_freeze(fd) < 0:
-            raise self._libbpf.error("a map of constants")
-        return fd
+            address, size = self._initial(_RODATA)
+            store(memoryview((ctypes.c_ubyte * size).from_address(address)).cast("B"), path, slot, value)
 
     def leave_out_all_but(self, programs: set[str]) -> None:
         """Neither relocate nor load the others."""
@@ -385,17 +361,17 @@ class Object:
         """Every member of the global `result`."""
         if self._result is None:
             self._result = self._find_result()
-        section, numbers = self._result
+        section, slots = self._result
         if self._libbpf.c.bpf_map_lookup_elem(section.fd, _KEY, section.buffer) < 0:
             raise self._libbpf.error("reading the result")
-        return numbers.of(section.view)
+        return {name: number(section.view, slot) for name, slot in slots.items()}
 
-    def _find_result(self) -> tuple[Section, Numbers]:
+    def _find_result(self) -> tuple[Section, dict[str, Slot]]:
         if _RESULT not in self._variables:
             raise BtfError(f"{self._name} has no global {_RESULT!r}")
         section, _, type_id = self._variables[_RESULT]
         names = self.btf.fields(type_id)
-        return self._sections[section], Numbers({name: self.slot(f"{_RESULT}.{name}")[1] for name in names})
+        return self._sections[section], {name: self.slot(f"{_RESULT}.{name}")[1] for name in names}
 
 
 def _for_any(program: str) -> str:
