@@ -178,17 +178,6 @@ class KernelBtf:
         return not types or any(head in types for head in heads) or not words.isdisjoint(strings.split(b"\0"))
 
 
-def holder(libbpf: Libbpf, function: str, folder: str = FOLDER) -> str:
-    """In whose BTF a function is: vmlinux, or a loaded module. Empty when it is in none."""
-    vmlinux = _vmlinux(libbpf, folder)
-    if vmlinux.find(function, FUNC) is not None:
-        return VMLINUX
-    for module in sorted(set(os.listdir(folder)) - {VMLINUX}):
-        if Btf.of_file(libbpf, os.path.join(folder, module), vmlinux).find(function, FUNC) is not None:
-            return module
-    return ""
-
-
 def _kfuncs_of(btf: Btf, owner: str, fd: int, names: frozenset[str]) -> dict[str, Kfunc]:
     found = {name: Kfunc(name, owner, btf, at, fd) for name, at in btf.tagged(TAG).items()}
     for kfunc in found.values():

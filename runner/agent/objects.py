@@ -14,11 +14,11 @@ import ctypes
 import errno
 import os
 import re
-from functools import partial
+from functools import cached_property, partial
 
 from . import NoAnswer
 from .attach import Attacher
-from .kernelbtf import holder
+from .kernelbtf import KernelBtf
 from .mounts import prepare
 from .objectfile import MAP, ON_REFUSAL, STATS, Attempt, File
 
@@ -69,6 +69,10 @@ class Prober:
             getattr(libbpf.c, f"libbpf_bpf_{what}_type_str").restype = ctypes.c_char_p
         prepare()  # what it could not do, libbpf will miss
         self._attacher = Attacher(libbpf)
+
+    @cached_property
+    def _kernel(self) -> KernelBtf:
+        return KernelBtf(self._libbpf)
 
     def ask(self, body: Wanted) -> Items:
         """The whole object together, then each program and map alone; where the whole loads, that answers its parts."""
@@ -147,7 +151,8 @@ class Prober:
         with self._open(wanted, ".weak") as file:
             answer = {**made.answer(whole=wanted["whole_logs"]), **file.supports(culprit)}
         if unresolved := _UNRESOLVED.search(made.log):
-            answer["held_by"] = holder(self._libbpf, unresolved[1])
+            there = self._kernel.functions(frozenset({unresolved[1]})).get(unresolved[1])
+            answer["held_by"] = there.object if there else ""
         return answer
 
     def _attempt(
