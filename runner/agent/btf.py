@@ -56,9 +56,7 @@ class Slot:
     __slots__ = ("offset", "signed", "size")
 
     def __init__(self, offset: int, size: int, signed: bool) -> None:
-        self.offset = offset
-        self.size = size
-        self.signed = signed
+        self.offset, self.size, self.signed = offset, size, signed
 
 
 class Btf:

@@ -64,11 +64,7 @@ class Kfunc:
     __slots__ = ("btf", "btf_id", "fd", "layouts", "name", "object", "prototype", "tags")
 
     def __init__(self, name: str, owner: str, btf: Btf, btf_id: int, fd: int) -> None:
-        self.name = name
-        self.object = owner
-        self.btf = btf
-        self.btf_id = btf_id
-        self.fd = fd
+        self.name, self.object, self.btf, self.btf_id, self.fd = name, owner, btf, btf_id, fd
         self.tags: tuple[str, ...] = ()
         self.prototype = ""
         self.layouts: list[Layout] = []

@@ -223,11 +223,8 @@ class File:
         return made
 
     def _load(self, made: Attempt, *, measured: bool) -> int:
-        """What bpf_object__load returns. Memory is counted from where all but the programs is there: libbpf stops
-        there since 1.6, and prints a line for each map before."""
-        prepared = hasattr(self._c, "bpf_object__prepare")
-        if prepared and (refused := self._c.bpf_object__prepare(self._handle)):
-            return int(refused)
+        """What bpf_object__load returns. Memory is counted from where all but the programs is there: libbpf prints a
+        line for each map."""
         memory, maps = Memory(), sum(map(self._c.bpf_map__autocreate, self._maps.values()))
 
         def made_one(text: bytes) -> None:
@@ -236,9 +233,7 @@ class File:
             if maps == 0:
                 memory.enter()
 
-        if prepared and measured:
-            memory.enter()
-        self._libbpf.when_debugging = made_one if measured and maps and not prepared else None
+        self._libbpf.when_debugging = made_one if measured and maps else None
         try:
             refused = self._c.bpf_object__load(self._handle)
         finally:

@@ -22,12 +22,8 @@ class ProgTypeRow:
     def __init__(
         self, number: int, constant: str, attach: int = 0, flags: int = 0, *, function: str = "", struct: str = ""
     ) -> None:
-        self.number = number
-        self.constant = constant
-        self.attach = attach
-        self.flags = flags
-        self.function = function
-        self.struct = struct
+        self.number, self.constant, self.attach, self.flags = number, constant, attach, flags
+        self.function, self.struct = function, struct
 
 
 def load_opts(prog_type: ProgTypeRow, vmlinux: Btf) -> LoadOpts:
