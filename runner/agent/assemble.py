@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .calls import AREA, CURRENT_TASK, RESULT, VALUE
-from .libbpf import CALL, KFUNC_CALL, MAP_FD, MAP_VALUE, MOV_IMM, RETURN, instruction, wide
+from .structs import CALL, KFUNC_CALL, MAP_FD, MAP_VALUE, MOV_IMM, RETURN, instruction, wide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -13,10 +13,11 @@ from .assemble import Assembler
 from .calls import VALUE
 from .derive import Call, Calls
 from .kernelbtf import KernelBtf
-from .libbpf import Libbpf, LoadOpts
+from .libbpf import Libbpf
 from .progtypes import PROG_TYPES, load_opts
 from .references import references
 from .runs import Runs
+from .structs import LoadOpts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

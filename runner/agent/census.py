@@ -14,8 +14,9 @@ import os
 
 from . import NoAnswer, bounded
 from .kernelbtf import KernelBtf, Kfunc, warm
-from .libbpf import KFUNC_CALL, MAP_FD, Libbpf, LibbpfError, LoadOpts, smallest, wide
+from .libbpf import Libbpf, LibbpfError
 from .progtypes import PROG_TYPES, load_opts
+from .structs import KFUNC_CALL, MAP_FD, LoadOpts, smallest, wide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypedDict, TypeVar
 
+    from .claimobject import Object
     from .libbpf import Libbpf
-    from .programs import Key, Object
+    from .programs import Key
     from .setting import Network
     from .setting import Wanted as SettingWanted
     from .traffic import Testbed, Wanted

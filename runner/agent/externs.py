@@ -14,7 +14,7 @@ from sys import byteorder
 
 from .btf import ARRAY, ENUM, ENUM64, FUNC, FUNC_PROTO, INT, PTR, STRUCT, Btf
 from .kernelbtf import KernelBtf
-from .libbpf import CALL, KFUNC_CALL, LD_IMM64, instruction, register, wide
+from .structs import CALL, KFUNC_CALL, LD_IMM64, instruction, register, wide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import os
 
 from .btf import ENUM
 from .kernelbtf import KernelBtf
-from .libbpf import Libbpf, MapOpts, smallest
+from .libbpf import Libbpf
 from .progtypes import PROG_TYPES, load_opts
+from .structs import MapOpts, smallest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

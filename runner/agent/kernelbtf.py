@@ -34,7 +34,8 @@ from .btf import (
     BtfError,
     sections,
 )
-from .libbpf import DeclOpts, Libbpf
+from .libbpf import Libbpf
+from .structs import DeclOpts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

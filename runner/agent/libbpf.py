@@ -8,9 +8,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import struct
-import sys
-from ctypes import c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import c_bool, c_char_p, c_int, c_long, c_size_t, c_uint32, c_void_p
+
+from .structs import RETURN, BtfInfo, LoadOpts, MapOpts, StreamRead, TestRunOpts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,164 +35,6 @@ _POINTERS = (
 )  # fmt: skip
 
 
-_INSN, _LITTLE = struct.Struct("=BBhi").pack, sys.byteorder == "little"
-
-
-def instruction(code: int, dst: int, src: int, off: int, imm: int) -> bytes:
-    """One struct bpf_insn. Its two register fields are bit fields: their order is the machine's."""
-    return _INSN(code, src << 4 | dst if _LITTLE else dst << 4 | src, off, imm)
-
-
-def wide(register: int, source: int, low: int, high: int = 0) -> bytes:
-    """The two instructions that load 64 bits."""
-    return instruction(LD_IMM64, register, source, 0, _signed(low)) + instruction(0, 0, 0, 0, _signed(high))
-
-
-def _signed(value: int) -> int:
-    value &= 0xFFFFFFFF
-    return value - (1 << 32) if value >> 31 else value
-
-
-def register(insn: bytes | bytearray) -> int:
-    """The one that an instruction writes to."""
-    return insn[1] & 15 if _LITTLE else insn[1] >> 4
-
-
-MOV_IMM, LD_IMM64, CALL, _EXIT = 0xB7, 0x18, 0x85, 0x95
-MAP_FD, MAP_VALUE, KFUNC_CALL = 1, 2, 2  # BPF_PSEUDO_*
-RETURN = instruction(MOV_IMM, 0, 0, 0, 0) + instruction(_EXIT, 0, 0, 0, 0)
-_ZEROS = b"".join(instruction(MOV_IMM, number, 0, 0, 0) for number in range(2, 6))
-
-
-def smallest(source: int, index: int, function: int) -> bytes:
-    """The smallest program that calls a function: r1 is the context; r2 to r5 are 0; call; return 0.
-
-    Whether the program type may call it is checked before the arguments are.
-    """
-    return _ZEROS + instruction(CALL, 0, source, index, function) + RETURN
-
-
-DEV_BOUND_ONLY = 1 << 6  # BPF_F_XDPDEV_BOUND_ONLY
-
-
-# Each up to the last member that is used here: libbpf takes `sz` for the end of what its caller knows.
-
-
-class LoadOpts(ctypes.Structure):
-    """struct bpf_prog_load_opts"""
-
-    _fields_ = (
-        ("sz", c_size_t),
-        ("attempts", c_int),
-        ("expected_attach_type", c_int),
-        ("prog_btf_fd", c_uint32),
-        ("prog_flags", c_uint32),
-        ("prog_ifindex", c_uint32),
-        ("kern_version", c_uint32),
-        ("attach_btf_id", c_uint32),
-        ("attach_prog_fd", c_uint32),
-        ("attach_btf_obj_fd", c_uint32),
-        ("fd_array", ctypes.POINTER(c_int)),
-        ("func_info", c_void_p),
-        ("func_info_cnt", c_uint32),
-        ("func_info_rec_size", c_uint32),
-        ("line_info", c_void_p),
-        ("line_info_cnt", c_uint32),
-        ("line_info_rec_size", c_uint32),
-        ("log_level", c_uint32),
-        ("log_size", c_uint32),
-        ("log_buf", c_void_p),
-    )
-
-    def bound(self, device: int) -> LoadOpts:
-        """The same for a program that is bound to a device; 0: to none."""
-        opts = LoadOpts.from_buffer_copy(self)
-        if device:
-            opts.prog_flags |= DEV_BOUND_ONLY
-            opts.prog_ifindex = device
-        return opts
-
-
-class OpenOpts(ctypes.Structure):
-    """struct bpf_object_open_opts"""
-
-    _fields_ = (
-        ("sz", c_size_t),
-        ("object_name", c_char_p),
-        ("relaxed_maps", c_bool),
-        ("pin_root_path", c_char_p),
-        ("unused", c_uint32),
-        ("kconfig", c_char_p),
-        ("btf_custom_path", c_char_p),
-    )
-
-
-class TestRunOpts(ctypes.Structure):
-    """struct bpf_test_run_opts."""
-
-    _fields_ = (
-        ("sz", c_size_t),
-        ("data_in", c_void_p),
-        ("data_out", c_void_p),
-        ("data_size_in", c_uint32),
-        ("data_size_out", c_uint32),
-        ("ctx_in", c_void_p),
-        ("ctx_out", c_void_p),
-        ("ctx_size_in", c_uint32),
-        ("ctx_size_out", c_uint32),
-        ("retval", c_uint32),
-        ("repeat", c_int),
-    )
-
-
-class HandlerOpts(ctypes.Structure):
-    """struct libbpf_prog_handler_opts."""
-
-    _fields_ = (
-        ("sz", c_size_t),
-        ("cookie", c_long),
-        ("prog_setup_fn", c_void_p),
-        ("prog_prepare_load_fn", c_void_p),
-    )
-
-
-class DeclOpts(ctypes.Structure):
-    """struct btf_dump_emit_type_decl_opts."""
-
-    _fields_ = (
-        ("sz", c_size_t),
-        ("field_name", c_char_p),
-    )
-
-
-class MapOpts(ctypes.Structure):
-    """struct bpf_map_create_opts."""
-
-    _fields_ = (
-        ("sz", c_size_t),
-        ("btf_fd", c_uint32),
-        ("btf_key_type_id", c_uint32),
-        ("btf_value_type_id", c_uint32),
-        ("btf_vmlinux_value_type_id", c_uint32),
-        ("inner_map_fd", c_uint32),
-        ("map_flags", c_uint32),
-        ("map_extra", c_uint64),
-    )
-
-
-class BtfInfo(ctypes.Structure):
-    """struct bpf_btf_info."""
-
-    _fields_ = (
-        ("btf", ctypes.c_uint64),
-        ("btf_size", c_uint32),
-        ("id", c_uint32),
-        ("name", ctypes.c_uint64),
-        ("name_len", c_uint32),
-        ("kernel_btf", c_uint32),
-    )
-
-
 PREPARE_LOAD = ctypes.CFUNCTYPE(c_int, c_void_p, ctypes.POINTER(LoadOpts), c_long)
 # A va_list is, wherever this runs, a pointer or passed as one; only libc looks into it.
 _PRINT = ctypes.CFUNCTYPE(c_int, c_int, c_char_p, c_void_p)
@@ -203,12 +45,6 @@ _BPF_SYSCALL = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "s390x": 351, "pp
 _PROG_STREAM_READ_BY_FD = 37
 STDOUT, STDERR = 1, 2  # streams of a program
 _STREAM_BYTES = 1 << 16
-
-
-class StreamRead(ctypes.Structure):
-    """What union bpf_attr has for BPF_PROG_STREAM_READ_BY_FD."""
-
-    _fields_ = (("buffer", c_uint64), ("size", c_uint32), ("stream", c_uint32), ("prog_fd", c_uint32))
 
 
 class LibbpfError(Exception):

@@ -12,8 +12,9 @@ from fnmatch import fnmatchcase
 
 from . import NoAnswer, bounded
 from .guest import Memory
-from .libbpf import DEV_BOUND_ONLY, LoadOpts, errno_name
+from .libbpf import errno_name
 from .progtypes import PROG_TYPES
+from .structs import DEV_BOUND_ONLY, LoadOpts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .btf import FUNC, STRUCT, Btf
-from .libbpf import LoadOpts
+from .structs import LoadOpts
 
 _SLEEPABLE = 1 << 4  # BPF_F_SLEEPABLE
 

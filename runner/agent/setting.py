@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypedDict
 
-    from .programs import Object
+    from .claimobject import Object
 
     class Packet(TypedDict):
         """As the host's."""

@@ -23,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypedDict
 
-    from .programs import Object
+    from .claimobject import Object
 
     class Wanted(TypedDict):
         """Traffic of the host."""

@@ -15,7 +15,8 @@ from runner.agent.btf import FUNC, STRUCT, Btf
 from runner.agent.corebtf import CoreBtf
 from runner.agent.externs import POISON, TYPES, Externs, alike, names_in
 from runner.agent.kernelbtf import Kfunc
-from runner.agent.libbpf import Libbpf, instruction
+from runner.agent.libbpf import Libbpf
+from runner.agent.structs import instruction
 from runner.model.deadline import Deadline
 from runner.probes import compile_objects, compile_program
 from runner.probes.externs import MARK, Elf, taken_out

@@ -15,10 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.agent.btf import BtfError, Slot
+from runner.agent.claimobject import Object, number, store
 from runner.agent.libbpf import Libbpf
-from runner.agent.programs import Object
 from runner.agent.traffic import FIELDS
-from runner.agent.values import number, store
 from runner.model.deadline import Deadline
 from runner.probes import compile_objects
 from tests.samples import ROOT

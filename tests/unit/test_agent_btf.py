@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.agent.btf import ARRAY, DATASEC, FUNC, FUNC_PROTO, INT, PTR, STRUCT, TYPE_TAG, VAR, Btf, BtfError, sections
+from runner.agent.claimobject import PREFIX, tagged_btf
 from runner.agent.libbpf import Libbpf, LibbpfError
-from runner.agent.programs import PREFIX, tagged_btf
 from tests.samples import ROOT
 
 LIBBPF = Libbpf()

@@ -15,8 +15,8 @@ from runner.agent import NoAnswer, census
 from runner.agent.btf import Btf
 from runner.agent.census import KernelCensus, Prober, program
 from runner.agent.kernelbtf import Kfunc
-from runner.agent.libbpf import LoadOpts, instruction
 from runner.agent.progtypes import PROG_TYPES
+from runner.agent.structs import LoadOpts, instruction
 from runner.model import Answer as CellAnswer
 from runner.model import CellResult, Outcome, ProgType
 from runner.probes.census.answers import taken

@@ -11,8 +11,10 @@ import errno
 import pytest
 
 from runner.agent.btf import BtfError
-from runner.agent.libbpf import RETURN, LibbpfError, LoadOpts
-from runner.agent.programs import Object, Relocated
+from runner.agent.claimobject import Object
+from runner.agent.libbpf import LibbpfError
+from runner.agent.programs import Relocated
+from runner.agent.structs import RETURN, LoadOpts
 from tests.unit.test_agent_btf import blob
 
 INSNS = b"calls..."

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from runner.agent import claims, guest, setting
-from runner.agent.programs import Object
+from runner.agent.claimobject import Object
 
 
 class Results:
