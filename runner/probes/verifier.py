@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+
+from pydantic import JsonValue
 
 from runner.model import CellResult, State
 from runner.model.errnos import ENOTSUPP, ERRNO, errno_name
@@ -131,3 +134,29 @@ def says(log: str, words: str) -> bool:
     """Are these words in the log, whole? `nf_conn` is not in `nf_conn___init`. Particulars are not looked at."""
     whole = re.escape(words)  # first: a pattern that begins with letters is searched for much faster
     return re.search(rf"{whole}(?<!\w{whole})(?!\w)", steady(log)) is not None
+
+
+# --- what was counted while a program was loaded ----------------------------------------------------------------------
+
+# kernel/bpf/verifier.c, print_verification_stats: the last lines of a log of level 4
+_COUNTED = re.compile(
+    r"^processed (?P<insns>\d+) insns \(limit \d+\) max_states_per_insn (?P<max_states_per_insn>\d+) "
+    r"total_states (?P<states>\d+) peak_states (?P<peak_states>\d+)(?: mark_read (?P<mark_read>\d+))?",
+    re.MULTILINE,
+)
+# Of each function; 7.3 has a line for each, and calls the deepest chain of calls "stack depth max".
+_STACKS = re.compile(r"^stack depth ([0-9+]+)", re.MULTILINE)
+_STACK = re.compile(r"^subprog \d+ .* stack (\d+)$", re.MULTILINE)
+_SIZES = ("prog_insns", "prog_bytes", "jited_bytes")  # what no log says
+COUNTS = (*_COUNTED.groupindex, "stack_depth_bytes", *_SIZES)
+
+
+def numbers(body: Mapping[str, JsonValue]) -> dict[str, int]:
+    """The numbers by name; none for a map. `stack_depth_bytes` is the sum over the functions, as in veristat."""
+    log = str(body.get("log", ""))
+    seen = _COUNTED.search(log)
+    found = {name: int(value) for name, value in seen.groupdict("0").items()} if seen else {}
+    stacks = _STACKS.search(log)
+    if depths := stacks[1].split("+") if stacks else _STACK.findall(log):
+        found["stack_depth_bytes"] = sum(int(depth) for depth in depths if depth)
+    return found | {name: size for name in _SIZES if isinstance(size := body.get(name), int)}

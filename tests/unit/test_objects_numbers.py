@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from runner.model import Answer, CellResult
 from runner.probes.objects import KIND
 from runner.probes.objects.judge import rows_of
-from runner.probes.objects.numbers import numbers
+from runner.probes.verifier import numbers
 from runner.reports.summary import run_report
 from runner.reports.veristat import veristat_csv
 from runner.results.model import JudgedCell, JudgedRun, Run

@@ -22,7 +22,6 @@ from runner.probes.kind import GridPlace, Kind, Need, Pairs, without
 from runner.probes.lessons import Learning
 from runner.probes.objects.files import objects_of
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, refusal, rows_of, told_by
-from runner.probes.objects.numbers import COUNTS, numbers
 from runner.probes.objects.objectfile import name_of
 from runner.probes.objects.written import (
     MAP,
@@ -34,6 +33,7 @@ from runner.probes.objects.written import (
     Refused,
     UserObject,
 )
+from runner.probes.verifier import COUNTS, numbers
 
 _WHICH = frozenset({"programs", "skip"})  # of an ask's body: which parts it is about
 _WHOLE, _WEAK = ".bpf.o", ".weak.bpf.o"  # the ends of names in a guest

@@ -20,8 +20,8 @@ from pydantic import JsonValue
 from runner.model import NO_ANSWER, Answer, CellResult, Row, Verdict
 from runner.probes.kind import CRASHED, built_without, not_asked, unready
 from runner.probes.objects.causes import Cause, cause_of, not_attached, trouble
-from runner.probes.objects.numbers import numbers
 from runner.probes.objects.written import MAP, TOGETHER, ObjectExpectation, UserObject
+from runner.probes.verifier import numbers
 
 NAME = "objects"
 LOADS, REFUSED = "loads", "refused"
