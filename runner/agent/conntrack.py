@@ -126,6 +126,9 @@ def _read(found: dict[int, bytes], kind: int, size: int) -> int:
     return int.from_bytes(content, "big")
 
 
+_TABLE = _head(socket.AF_INET) + _text(1, "probe")
+
+
 class Table:
     """The table of the network namespace in which this was made. Methods raise OSError and NetlinkError."""
 
@@ -146,31 +149,28 @@ class Table:
 
         It does so for whoever needs it: a rule that looks at a packet's state is enough, in a chain for translation.
         """
-        head = _head(socket.AF_INET)
         hook = nested(4, _number(1, 0), _number(2, _NAT_PRIORITY))  # NF_INET_PRE_ROUTING
         state = nested(1, _text(1, "ct"), nested(2, _number(1, 1), _number(2, 0)))  # NFT_REG_1 = NFT_CT_STATE
-        self._ask(  # nftables takes all between the ends or nothing
-            (_BATCH_BEGIN, 0, _head(0, 10)),
-            (_NEWTABLE, _CREATE, head + _text(1, "probe")),
-            (_NEWCHAIN, _CREATE, head + _text(1, "probe") + _text(3, "all") + hook + _text(7, "nat")),
-            (_NEWRULE, _CREATE | _APPEND | _ACK, head + _text(1, "probe") + _text(2, "all") + nested(4, state)),
-            (_BATCH_END, 0, _head(0, 10)),
-        )
+        self._chain(hook, "nat", state)
 
     def offload(self, devices: Iterable[str]) -> None:
         """Put flows that are forwarded between these devices into a flow table."""
-        head = _head(socket.AF_INET)
         names = nested(3, *(_text(1, device) for device in devices))
-        table_hook = nested(3, _number(1, 0), _number(2, 0), names)  # NF_NETDEV_INGRESS
+        ingress = nested(3, _number(1, 0), _number(2, 0), names)  # NF_NETDEV_INGRESS
         hook = nested(4, _number(1, 2), _number(2, 0))  # NF_INET_FORWARD
         rule = nested(1, _text(1, "flow_offload"), nested(2, _text(1, "flows")))
+        self._chain(hook, "filter", rule, (_NEWFLOWTABLE, _CREATE, _TABLE + _text(2, "flows") + ingress))
+
+    def _chain(self, hook: bytes, kind: str, expression: bytes, *before: tuple[int, int, bytes]) -> None:
+        """Make a table with a chain of one rule. nftables takes all between the ends or nothing."""
+        end = _head(0, 10)
         self._ask(
-            (_BATCH_BEGIN, 0, _head(0, 10)),
-            (_NEWTABLE, _CREATE, head + _text(1, "probe")),
-            (_NEWFLOWTABLE, _CREATE, head + _text(1, "probe") + _text(2, "flows") + table_hook),
-            (_NEWCHAIN, _CREATE, head + _text(1, "probe") + _text(3, "all") + hook + _text(7, "filter")),
-            (_NEWRULE, _CREATE | _APPEND | _ACK, head + _text(1, "probe") + _text(2, "all") + nested(4, rule)),
-            (_BATCH_END, 0, _head(0, 10)),
+            (_BATCH_BEGIN, 0, end),
+            (_NEWTABLE, _CREATE, _TABLE),
+            *before,
+            (_NEWCHAIN, _CREATE, _TABLE + _text(3, "all") + hook + _text(7, kind)),
+            (_NEWRULE, _CREATE | _APPEND | _ACK, _TABLE + _text(2, "all") + nested(4, expression)),
+            (_BATCH_END, 0, end),
         )
 
     def _ask(self, *wanted: tuple[int, int, bytes]) -> list[bytes]:

@@ -142,9 +142,10 @@ class _Judge:
         probe, place = self._probe, f"{self._probe}:{subject}"
         answer = self._answers.get(subject, _UNANSWERED)
         if crash := next((it for it in self._result.crashes if it.probe == place), None):
-            return _finding(probe, subject, DIED, crash.cause.removeprefix(f"{DIED}: ") or CRASHED, crashed=True)
+            why = crash.cause.removeprefix(f"{DIED}: ") or CRASHED
+            return _finding(_row(probe, subject, DIED, why), crashed=True)
         if splat := _splat(self._result, place):
-            return _finding(probe, subject, SPLAT, splat.title)
+            return _finding(_row(probe, subject, SPLAT, splat.title))
         if answer is _UNANSWERED and (why := self._why_not_run(subject)):
             return _row(probe, subject, NOT_RUN, why)
         if answer is _UNANSWERED or answer.failed:
@@ -162,9 +163,9 @@ class _Judge:
         if wrote:
             what, first = min(wrote, key=lambda it: it[1])
             cause = f"{len(wrote)} bytes from {first} behind what it was given as {what}"
-            return _finding(probe, subject, WROTE, cause, details=details)
+            return _finding(_row(probe, subject, WROTE, cause, details))
         if run.grew:
-            return _finding(probe, subject, *_grown(run), details=details)
+            return _finding(_row(probe, subject, *_grown(run), details))
         if run.runs and all(once.ret is None for once in run.runs.values()):
             return _row(probe, subject, UNREACHED, "nothing gave it the object that it needs", details)
         return replace(_row(probe, subject, SURVIVED, "", details), answer=details["returned"])
@@ -222,14 +223,5 @@ def _row(probe: str, subject: str, state: str, cause: str, details: Mapping[str,
     )  # fmt: skip
 
 
-def _finding(
-    probe: str,
-    subject: str,
-    state: str,
-    cause: str,
-    *,
-    crashed: bool = False,
-    details: Mapping[str, object] | None = None,
-) -> Row:
-    row = _row(probe, subject, state, cause, details)
-    return replace(row, verdict=Verdict.BROKEN, expected=_EXPECTED, observed=cause, crashed=crashed)
+def _finding(row: Row, *, crashed: bool = False) -> Row:
+    return replace(row, verdict=Verdict.BROKEN, expected=_EXPECTED, observed=row.cause, crashed=crashed)

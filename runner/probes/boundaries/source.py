@@ -27,7 +27,6 @@ struct {{
 	__type(value, __u8[{_VALUE}]);
 }} map SEC(".maps");
 """
-_MEMORY = f'__u8 memory[{_VALUE}] SEC(".data.memory")'
 # A type of the kernel has a name of its own here: its content does not matter, and linux/bpf.h may declare it.
 _TYPE = re.compile(r"\b(struct|union|enum) (\w+)")
 
