@@ -26,7 +26,8 @@ from runner.probes.claims.answers import (
     observations,
 )
 from runner.probes.claims.judge import Evidence, Question, judge
-from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Packet, Pattern, Refusal, expanded, problems
+from runner.probes.claims.problems import problems
+from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Packet, Pattern, Refusal, expanded
 from runner.probes.files import ProbeFile, Said
 from runner.probes.kind import VMLINUX, Kind, Need, Pairs
 from runner.probes.verifier import steady
