@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +27,7 @@ from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
 from runner.probes import Expectations, compile_objects
 from runner.results.model import RunHeader
+from runner.results.packed import answer_line, answer_of
 from runner.text import nearest
 
 ORDERS_KEY = "runner_orders"  # WorkerOrders, packed, in xdist's workerinput
@@ -48,7 +50,7 @@ class Sent(Plain):
     """Travels as JSON, compressed: a result is then some 30 KiB, and those of all workers may come at once."""
 
     def packed(self) -> bytes:
-        return ZstdCompressor(_QUICK).compress(self.model_dump_json().encode())
+        return ZstdCompressor(_QUICK).compress(self.text())
 
     @classmethod
     def unpacked(cls, data: bytes) -> Self:
@@ -59,6 +61,14 @@ class Sent(Plain):
             text = ZstdDecompressor().decompress(data, allow_extra_data=False)
         except ZstdError as error:
             raise ValueError(str(error)) from error
+        return cls.read(text)
+
+    def text(self) -> bytes:
+        return self.model_dump_json().encode()
+
+    @classmethod
+    def read(cls, text: bytes) -> Self:
+        """The other way round. Raises ValueError."""
         return cls.model_validate_json(text)
 
 
@@ -119,10 +129,25 @@ class Progress(Plain):
 
 
 class Delivery(Sent):
-    """What a worker sends with a report: progress or a result."""
+    """What a worker sends with a report: progress or a result.
+
+    Each answer has a line of its own: one that came before, of whatever cell, is not validated again.
+    """
 
     progress: Progress | None = None
     result: CellResult | None = None
+
+    def text(self) -> bytes:
+        head = self.model_dump_json(exclude={"result": {"answers"}}).encode()
+        return b"\n".join([head, *map(answer_line, self.result.answers if self.result else ())])
+
+    @classmethod
+    def read(cls, text: bytes) -> Self:
+        lines = BytesIO(text)
+        delivery = cls.model_validate_json(lines.readline())
+        if (result := delivery.result) is None:
+            return delivery
+        return delivery.model_copy(update={"result": result.model_copy(update={"answers": (*map(answer_of, lines),)})})
 
 
 THIS_MACHINE = "runner.engine.machine:this_machine"

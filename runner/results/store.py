@@ -15,7 +15,7 @@ from runner.model import Asked, Cell, CellResult
 from runner.results import evidence
 from runner.results.database import faults, transaction
 from runner.results.model import Run, RunHeader
-from runner.results.packed import NO_BASE, digest_of, lines_of
+from runner.results.packed import NO_BASE, written
 from runner.results.stored import HEADER, KEPT, KEPT_WHOLE, Session, StoredResults, moment
 
 
@@ -143,14 +143,14 @@ class ResultStore(StoredResults):
             # what a whole cell takes is not known of one that was asked a part
             taken_s = None if times.total_s is None or result.kept else times.total_s - (times.prepare_s or 0)
             with transaction(self._db):
-                lines = lines_of(result)
+                lines, digest = written(result)
                 text = self._texts.write(kernel or result.cell.id, lines)
                 self._db.execute(
                     f"INSERT INTO result ({_COLUMNS}) VALUES ({_MARKS})",  # noqa: S608
                     (
                         cell, attempt, result.outcome, result.cause, kernel, result.accel, taken_s,
                         result.guest, _keepable(result), result.boots, result.start == "snapshot",
-                        KEPT.dump_json(result.kept), digest_of(result, lines), text,
+                        KEPT.dump_json(result.kept), digest, text,
                     ),
                 )  # fmt: skip
                 yield self._seq(run_id)

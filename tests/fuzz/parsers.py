@@ -178,7 +178,9 @@ def _program_seed() -> Iterable[bytes]:
 
 
 def _delivery_seed() -> Iterable[bytes]:
-    return [Delivery().packed()]
+    from tests.unit.test_deliveries import result_of
+
+    return [Delivery().packed(), result_of()]
 
 
 def _layer_seed() -> Iterable[bytes]:

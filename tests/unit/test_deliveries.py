@@ -17,7 +17,8 @@ from runner.engine.controller import Controller, unanswered
 from runner.engine.plan import DELIVERY_KEY, Delivery, Phase, Progress
 from runner.engine.pool import Job, Running
 from runner.engine.xdist import FleetSession
-from runner.model import Outcome
+from runner.model import Answer, Outcome
+from runner.results.packed import answer_line
 from tests import fakes
 
 ORDER = fakes.cell_order()
@@ -77,6 +78,31 @@ def test_a_result_of_the_cell_is_taken(tmp_path: Path) -> None:
     assert [result.cell.id for result in seen.told.results] == [ORDER.cell.id]
     assert seen.told.phases[0].phase is Phase.BOOTING
     assert not seen.distrusted
+
+
+ANSWERS = (
+    Answer(kind="claims", probe="claim-0:tc", body={"x": [1, 2.5, None], "log": "a\nb"}),
+    Answer(kind="claims", probe="claim-1:tc", failed="no memory"),
+    Answer(kind="claims", probe="claim-2:tc", body={"log": "long" * 1000}),
+)
+
+
+def test_answers_come_as_they_were_sent_also_those_that_came_before(tmp_path: Path) -> None:
+    result = unanswered(ORDER, Outcome.LOST, "gone", host="amber").model_copy(update={"answers": ANSWERS})
+    for _ in range(2):
+        seen = Seen(tmp_path)
+        seen.take(Delivery(result=result).packed())
+        assert seen.told.results == [result]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"{}", b"[1]", b'{"kind": 1, "probe": "x"}', b'{"kind": "x", "probe": "x", "y": 1}']
+)
+def test_each_answer_is_validated(tmp_path: Path, answer: bytes) -> None:
+    seen = Seen(tmp_path)
+    lines = b"\n".join((zstandard.decompress(result_of()), answer_line(ANSWERS[0]), answer, b""))
+    seen.take(zstandard.compress(lines))
+    assert (seen.told.results, seen.distrusted) == ([], [NODE])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from runner.probes.verifier import numbers
 from runner.reports.summary import run_report
 from runner.reports.veristat import veristat_csv
 from runner.results.model import JudgedCell, JudgedRun, Run
-from runner.results.packed import digest_of
+from runner.results.packed import written
 from tests.unit.rendering import render
 from tests.unit.test_objects_judge import LOADED, REFUSED, result, rows, user_object
 
@@ -66,11 +66,11 @@ def test_what_has_no_answer_is_no_line_of_veristat() -> None:
 
 def test_how_long_it_took_is_no_part_of_the_answer() -> None:
     fast, slow = result(good=LOADED), result(good=SLOWER)
-    assert digest_of(fast) == digest_of(slow)
+    assert written(fast)[1] == written(slow)[1]
     assert rows(fast) == rows(slow)
     assert list(KIND.told(fast)) == list(KIND.told(slow))
     other: dict[str, JsonValue] = {**LOADED, "jited_bytes": 95}
-    assert digest_of(fast) != digest_of(result(good=other))
+    assert written(fast)[1] != written(result(good=other))[1]
 
 
 def test_the_export_has_the_numbers_and_the_file() -> None:
