@@ -39,3 +39,15 @@
 		return name(ctx);                                                                                      \
 	}                                                                                                              \
 	static __always_inline int name(void *ctx)
+
+/* What an interrupt brings comes after the program asked for it: mostly before its next instruction, on an emulated ppc64le
+ * milliseconds later. `round` is called until it returns other than 0; it returns late() while there is nothing yet.
+ */
+#define MOMENT 20000000 /* ns */
+#define within(ns, round) bpf_loop(1 << 23, round, &(__u64){ bpf_ktime_get_ns() + (ns) }, 0)
+#define soon(round) within(1000000000, round)
+
+static __always_inline long late(const __u64 *until)
+{
+	return bpf_ktime_get_ns() > *until;
+}

@@ -252,27 +252,28 @@ static __always_inline int signal(void)
 	return bpf_send_signal_task(bpf_get_current_task_btf(), 0, 1, 0);
 }
 
-/* Until it is another than -EBUSY. */
-static long signal_again(__u32 i, void *unused)
+#define EBUSY 16
+
+static long signal_second(__u32 i, const __u64 *until)
 {
-	result.third = signal();
-	return result.third != -16;
+	result.second = signal();
+	return result.second != -EBUSY || late(until);
 }
 
-PROGRAM(irq)
+/* The first one is busy, too, while the last one of another program is on its way. */
+static long signals(__u32 i, const __u64 *until)
 {
 	unsigned long flags;
 
 	bpf_local_irq_save(&flags);
 	result.ret = signal();
-	result.second = signal();
+	within(MOMENT, signal_second);
 	bpf_local_irq_restore(&flags);
-	bpf_loop(1000, signal_again, NULL, 0);
-	return 0;
+	return result.ret != -EBUSY || late(until);
 }
 
 /* The inner ones change nothing. */
-PROGRAM(irq_nested)
+static long signals_nested(__u32 i, const __u64 *until)
 {
 	unsigned long flags, inner;
 
@@ -280,9 +281,28 @@ PROGRAM(irq_nested)
 	result.ret = signal();
 	bpf_local_irq_save(&inner);
 	bpf_local_irq_restore(&inner);
-	result.second = signal();
+	within(MOMENT, signal_second);
 	bpf_local_irq_restore(&flags);
-	bpf_loop(1000, signal_again, NULL, 0);
+	return result.ret != -EBUSY || late(until);
+}
+
+static long signal_again(__u32 i, const __u64 *until)
+{
+	result.third = signal();
+	return result.third != -EBUSY || late(until);
+}
+
+PROGRAM(irq)
+{
+	soon(signals);
+	soon(signal_again);
+	return 0;
+}
+
+PROGRAM(irq_nested)
+{
+	soon(signals_nested);
+	soon(signal_again);
 	return 0;
 }
 

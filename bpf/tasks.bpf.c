@@ -229,7 +229,16 @@ PROGRAM(send_signal)
 	return 0;
 }
 
-/* To the process that waits for the one which runs this: it can take care of the signal only later. */
+static long pending(__u32 i, const __u64 *until)
+{
+	struct task_struct *task = bpf_get_current_task_btf()->real_parent;
+
+	result.pending = task->signal->shared_pending.signal.sig[0] >> (number - 1) & 1;
+	return result.pending || late(until);
+}
+
+/* To the process that waits for the one which runs this: it can take care of the signal only later. Where preemption is
+ * off, as it is here, an interrupt sends it. */
 PROGRAM(signal_parent)
 {
 	struct task_struct *task = bpf_task_acquire(bpf_get_current_task_btf()->real_parent);
@@ -237,8 +246,8 @@ PROGRAM(signal_parent)
 	if (!task)
 		return 0;
 	result.ret = bpf_send_signal_task(task, number, type, 0);
-	result.pending = task->signal->shared_pending.signal.sig[0] >> (number - 1) & 1;
 	bpf_task_release(task);
+	soon(pending);
 	return 0;
 }
 
