@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from typing import TypeVar
 
 from runner.model import NO_ANSWER, Build, KnownIssue, Outcome, Row, Verdict
@@ -120,7 +120,7 @@ def by_arch(builds: Iterable[Build]) -> str:
     return "; ".join(f"{group[0][1]} ({', '.join(arch for arch, _ in group)})" for group in same)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Seen:
     """A finding in one cell; `probe` shows the evidence, without one the whole cell does."""
 
@@ -130,7 +130,7 @@ class _Seen:
     probe: str = ""
     kind: str = ""
 
-    @property
+    @cached_property
     def key(self) -> Hashable:
         """Equal in cells that share the finding. The trace of a splat has addresses."""
         return self.about, self.what, tuple(each for each in self.details if each[0] != "trace")
@@ -158,10 +158,13 @@ def _crashed(rows: tuple[Row, ...]) -> frozenset[str]:
     return frozenset(row.probe for row in rows if row.crashed)
 
 
+_shared = lru_cache(maxsize=1 << 14)(_Seen)  # many kernels do the same wrong
+
+
 @of_rows
 def _wrong(rows: tuple[Row, ...]) -> tuple[_Seen, ...]:
     return tuple(
-        _Seen(
+        _shared(
             About.CRASHED if row.crashed else About.BROKEN,
             plain(row.probe),
             (("expected", plain(row.expected)), ("observed", plain(row.observed))),

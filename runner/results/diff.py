@@ -157,7 +157,7 @@ def cell_changes(old: JudgedCell, new: JudgedCell) -> Iterator[Change]:
     before = {_key(row): row for row in old.rows}
     for row in new.rows:
         earlier = before.get(_key(row))
-        if earlier is None:
+        if earlier is None or earlier is row:
             continue
         if row.verdict and (kind := _verdict_kind(earlier, row)):  # what is broken comes before what is otherwise
             key = Key(Subject.VERDICT, row.probe, new.id)

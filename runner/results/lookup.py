@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -31,8 +32,10 @@ def newest(store: ResultStore, cells: Sequence[Cell], *, consoles: bool = False)
     """
     last = store.load(consoles=consoles)
     infos = {info.id: info for info in store.runs()}
-    finals = matrix_finals(store)
-    found = [(cell, _of_cell(finals, cell)) for cell in cells]
+    finals: dict[tuple[str, str], list[Final]] = defaultdict(list)
+    for final in matrix_finals(store):
+        finals[final.cell.name, final.cell.arch].append(final)
+    found = [(cell, _of_cell(finals[cell.name, cell.arch], cell)) for cell in cells]
     chosen = {it.cell.id if it else cell.id: (it.cell if it else cell, it) for cell, it in found}
     gave: dict[str, list[str]] = {}
     for cell, it in chosen.values():
@@ -66,8 +69,8 @@ def run_of_cell(store: ResultStore, cell_id: str) -> str:
     raise UserError(f"{store.path} has no cell {cell_id!r}", hint=hint)
 
 
-def _of_cell(finals: Iterable[Final], cell: Cell) -> Final | None:
-    mine = [it for it in finals if (it.cell.name, it.cell.arch) == (cell.name, cell.arch)]
+def _of_cell(mine: Sequence[Final], cell: Cell) -> Final | None:
+    """`mine` are those of its kernel, whichever build that was."""
     same = _newest_answer([it for it in mine if it.cell.id == cell.id])
     return same if same and same.outcome in ANSWERS else _newest_answer(mine) or same
 

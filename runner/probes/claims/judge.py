@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from runner.model import CellResult, Level, ProgType, Row, Verdict
@@ -83,14 +84,17 @@ def judge(evidence: Evidence, question: Question, seen: Observation | None) -> R
         assert seen is not None  # noqa: S101  _no_answer has a cause without one
         verdict = Verdict.HOLDS if matches(pattern, seen) and not missing else Verdict.BROKEN
         cause, answered = missing_words(seen) if missing else "", True
+    subject, expected = question.kfunc(evidence.present), expected_words(pattern)
+    if seen is None and not crashed:
+        return _unanswered(probe, subject, question.prog_type, verdict, cause, expected, bool(claim.usable))
     return Row(
         kind=NAME,
         probe=probe,
-        subject=question.kfunc(evidence.present),
+        subject=subject,
         type=question.prog_type,
         verdict=verdict,
         cause=cause,
-        expected=expected_words(pattern),
+        expected=expected,
         observed=observed or (observed_words(pattern, seen) if seen else ""),
         answer=_answer(claim, seen) if seen and answered else "",
         true=statement_true(claim, seen) if seen else None,
@@ -99,6 +103,15 @@ def judge(evidence: Evidence, question: Question, seen: Observation | None) -> R
         log=seen.log if seen else "",
         details=_details(evidence, question, seen, missing=missing),
     )
+
+
+@lru_cache(maxsize=1 << 14)  # an old kernel is asked few of a matrix's claims
+def _unanswered(  # noqa: PLR0917  what its rows depend on
+    probe: str, subject: str, prog_type: ProgType, verdict: Verdict, cause: str, expected: str, usable: bool
+) -> Row:
+    """The same object for all kernels of which this is so."""
+    details = {"usable": True} if usable else {}
+    return Row(NAME, probe, subject, prog_type, verdict=verdict, cause=cause, expected=expected, details=details)
 
 
 def _answer(claim: Claim, seen: Observation) -> str:
