@@ -22,7 +22,7 @@ VERDICTS = {PASSED: "holds", FAILED: "broken", NO_ANSWER: "no answer"}
 MATRIX = """\
 kernels: [{debian: trixie, series: "6.12"}]
 architectures: [x86_64]
-guest: {memory_mib: 512}
+guest: {memory_mib: 640}
 limits: {cell_s: 3600}
 probes:
 """
@@ -42,7 +42,8 @@ cat <<X
 <!DOCTYPE t [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;"><!ENTITY f SYSTEM "file:///etc/passwd">]>
 <testsuite><testcase name="t"><failure>&b;&f;</failure></testcase></testsuite>
 X"""
-# It reaches the agent's limit, 2,048, and lacks memory then. What waits for that needs no process more.
+# It reaches the agent's limit, 2,048, which takes more than 512 MiB, and lacks memory then. What waits for that needs
+# no process more.
 BOMB = """\
 met=0
 b() { b | b & }
