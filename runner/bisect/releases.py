@@ -80,9 +80,10 @@ class ReleaseBisection:
     def _journal(self, slots: int, programs: Mapping[str, Mapping[str, str]]) -> Journal:
         question, candidates = self.setup.target.question, tuple(map(candidate_of, self.kernels))
         asks = self.setup.target.asks(KernelVersion.parse("6.0"), fully=False)
-        files = {file for ask in asks for file in KINDS[ask.kind].files(ask) or ()}
-        pushed = (mine.get(file, "") for _, mine in sorted(programs.items()) for file in sorted(files))
-        words = (question.target, str(self.every), *(it.model_dump_json() for it in asks), *pushed)
+        pushed = {
+            it for ask in asks for mine in programs.values() for it in KINDS[ask.kind].programs(ask, mine).values()
+        }
+        words = (question.target, str(self.every), *(it.model_dump_json() for it in asks), *sorted(pushed))
         key = digest(*words, *(candidate.key for candidate in candidates))
         more = {"slots": slots, "samples": self.samples, "every": self.every}
         new = begun(key, question, candidates).model_copy(update=more)

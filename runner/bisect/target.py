@@ -105,11 +105,12 @@ class Target:
         if then is None:
             return False
         others = {ask.probe: ask for ask in then.asks}
-        both = then.programs.keys() & now.programs.keys()  # a file of another architecture may be in one alone
+        # a file of another architecture may be in one alone
+        changed = {name: it for name, it in now.programs.items() if then.programs.get(name, it) != it}
         return all(
             ask.probe in others
             and _body(ask) == _body(others[ask.probe], ask.only)
-            and all(then.programs[it] == now.programs[it] for it in both & {*(KINDS[ask.kind].files(ask) or ())})
+            and not KINDS[ask.kind].programs(ask, changed)
             for ask in now.asks
         )
 

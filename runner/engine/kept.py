@@ -182,9 +182,7 @@ def _joined(newer: CellResult | None, result: CellResult) -> CellResult:
 
 def _key(guest: str, ask: Ask, asked: AskedCell) -> AnswerKey:
     kind = KINDS[ask.kind]
-    files = kind.files(ask)
-    programs = {name: it for name, it in asked.programs.items() if files is None or name in files}
-    return AnswerKey(guest=guest, ask=kind.essence(ask), programs=programs)
+    return AnswerKey(guest=guest, ask=kind.essence(ask), programs=kind.programs(ask, asked.programs))
 
 
 def _is_complete(answers: Iterable[Answer]) -> bool:

@@ -135,6 +135,11 @@ class Kind(Generic[KnownT]):
         """Of the pushed files, the names of those that its answer may depend on. None: all."""
         return None
 
+    def programs(self, ask: Ask, pushed: Mapping[str, str]) -> dict[str, str]:
+        """Of the digests of pushed files, by name, those of `files`."""
+        names = self.files(ask)
+        return {name: digest for name, digest in pushed.items() if names is None or name in names}
+
     def asks(self, known: KnownT, version: KernelVersion | None, types: Sequence[ProgType]) -> Iterable[Ask]:
         """What to ask a kernel of this version; `types` where programs of any type can be asked about.
 

@@ -15,7 +15,7 @@ from runner.bisect.target import CRASHED, Target, find
 from runner.errors import UserError
 from runner.model import AskedCell, Crash, Outcome
 from runner.model.version import KernelVersion
-from runner.probes import Expectations
+from runner.probes import KINDS, Expectations, Kind
 from runner.probes.boundaries import BoundariesEntry
 from runner.probes.commands.written import CommandEntry
 from runner.probes.files import ProbeFile
@@ -198,3 +198,13 @@ def test_a_call_at_the_edge_is_asked_about_alone_of_kernels_with_other_calls_too
     assert found.read(result).answer == CRASHED
     with pytest.raises(UserError):
         find("boundaries:tc/bpf_skb_ct_alloc opts of 4 bytes", expectations())
+
+
+def test_a_kind_that_names_no_files_may_depend_on_any() -> None:
+    class Toy(Kind[tuple[()]]):
+        """Says nothing of files."""
+
+    (ask,) = target("nat-manip-2:tc").asks(OLD, fully=False)
+    pushed = {"conntrack.bpf.o": "a", "other.bpf.o": "b"}
+    assert Toy().programs(ask, pushed) == pushed
+    assert KINDS[ask.kind].programs(ask, pushed) == {"conntrack.bpf.o": "a"}
