@@ -124,7 +124,6 @@ RUN_BY: tuple[tuple[str, str], ...] = (
     (r"podman", "not run: needs podman"),
     (r"pipx|apt-get", "not run: changes the machine"),
     (r"gpg|mainline\.gpg", NETWORK),
-    (r"vng --build", KVM_HOURS),
     (r"git bisect", "not run: needs a repository with a broken commit"),
     (r"veristat", "not run: needs the files of the line before"),
     (r"export|for|do|done|echo", "not run: words of the shell"),
