@@ -27,8 +27,8 @@ from rich.text import Text
 
 from runner.cli import EXIT_INTERRUPTED
 from runner.cli.steps import time_text
+from runner.engine.execute import handled, signal_workers
 from runner.engine.fleet import Fleet, this_machine_alone
-from runner.engine.interrupts import handled, signal_workers
 from runner.engine.plan import Phase, Plan, Progress, RunEnd, Sink
 from runner.errors import InfraError, UserError
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib

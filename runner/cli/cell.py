@@ -21,10 +21,9 @@ from runner import userfile
 from runner.cli import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_NO_ANSWER, EXIT_OK, Finished, completion
 from runner.cli.booting import Display, stoppable, way_in
 from runner.cli.options import NoSnapshot, Offline, Shown, command, group, progress_console
-from runner.engine.machine import this_machine
+from runner.engine.fleet import this_machine
 from runner.engine.plan import OpenGuests, order_again
-from runner.engine.repeat import Earlier, Repeated, Repetition
-from runner.engine.shell import Shell
+from runner.engine.repeat import Earlier, Repeated, Shell, repeat
 from runner.errors import UserError
 from runner.guest.interface import Guest
 from runner.model import Ask, Asked, Outcome, Trace
@@ -123,7 +122,7 @@ def repro(
     shown = Display(progress_console(), lambda result: result.cause or str(result.outcome))
     guests = _open_guests(cell, hold=hold, gdb=gdb) if hold or gdb else None
     with stoppable():
-        done = Repetition(project, shown, offline).run(earlier, order, guests)
+        done = repeat(project, earlier, order, guests, shown, offline=offline)
     if done is None:
         raise Finished(EXIT_INTERRUPTED)
     trace = done.trace(probe)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from runner.caches import disk_fault
 from runner.engine.cellrecord import CellRecord
-from runner.engine.machine import Machine
+from runner.engine.fleet import Machine
 from runner.engine.plan import AGENT, CellOrder, Files, OpenGuests, Phase
 from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError

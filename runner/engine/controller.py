@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from runner.engine.execute import held, signal_workers
 from runner.engine.fleet import FleetHealth
-from runner.engine.interrupts import held, signal_workers
 from runner.engine.plan import (
     DELIVERY_KEY,
     ORDERS_KEY,
@@ -30,7 +30,7 @@ from runner.engine.plan import (
     WorkerOrders,
     attempts,
 )
-from runner.engine.pool import Job, Pool, item_id
+from runner.engine.scheduling import Job, Pool, item_id
 from runner.engine.xdist import OF_THE_MACHINE, FleetSession, host_of
 from runner.errors import InfraError
 from runner.model import CellResult, Outcome
@@ -74,7 +74,7 @@ class Controller:
             orders=self.plan.orders,
             payload={it: dict(files) for it, files in self.plan.payload.items()},
             folder="" if host.ssh else os.fspath(self.plan.folder.absolute()),
-            silence_s=_PATIENCE * self.plan.fleet.silence_s if host.ssh else None,
+            silence_s=_PATIENCE * self.plan.fleet.limits.silence_s if host.ssh else None,
             offline=self.plan.offline,
             verbose=log.isEnabledFor(logging.INFO),
             machine=self.plan.machine,

@@ -1,17 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""`execute`: runs the cells of a plan; those whose answers are kept are not booted."""
+"""`execute`: runs the cells of a plan, and what Ctrl-C, SIGTERM and SIGHUP do meanwhile.
+
+The first signal stops cleanly, the second one ends at once. Cells whose answers are kept are not booted.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
+from types import FrameType
 
-from runner.engine.interrupts import held
 from runner.engine.plan import Ended, OpenGuests, Phase, Plan, Progress, RunEnd, Sink
 from runner.guest.share import pushed
 from runner.model.architecture import architecture
@@ -69,7 +76,7 @@ def _run(plan: Plan, sinks: Sequence[Sink]) -> Ended:
 def _run_here(plan: Plan, sinks: Sequence[Sink], guests: OpenGuests) -> Ended:
     # late: it brings paramiko, which takes 17 MiB
     from runner.engine.cellrun import run_cell  # noqa: PLC0415
-    from runner.engine.machine import machine_by_name  # noqa: PLC0415
+    from runner.engine.fleet import machine_by_name  # noqa: PLC0415
 
     machine = machine_by_name(plan.machine, offline=plan.offline)
     for order in plan.orders:
@@ -84,3 +91,70 @@ def _run_here(plan: Plan, sinks: Sequence[Sink], guests: OpenGuests) -> Ended:
         for sink in sinks:
             sink.result(result)
     return Ended.COMPLETE
+
+
+# --- what signals do --------------------------------------------------------------------------------------------------
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # systemd and CI send SIGTERM, a closed terminal SIGHUP
+
+
+@dataclass(slots=True)
+class _State:
+    came: bool = False
+    pending: bool = False  # one came while it was held
+    held: int = 0
+    at_once: Callable[[], None] = lambda: None
+
+
+_state = _State()
+
+
+@contextmanager
+def handled(at_once: Callable[[], None]) -> Iterator[None]:
+    """Inside, the first signal is a KeyboardInterrupt, and the second one calls `at_once`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _state.came = _state.pending = False
+    _state.at_once = at_once
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup, and & in scripts
+    before = {number: signal.signal(number, _handle) for number in heard}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Inside, the first signal waits for the end of the block: what is finished is written down, or not begun."""
+    _state.held += 1
+    try:
+        yield
+    finally:
+        _state.held -= 1
+    if _state.pending and not _state.held:
+        _state.pending = False
+        raise KeyboardInterrupt
+
+
+def _handle(_number: int, _frame: FrameType | None) -> None:
+    if _state.came:
+        _state.at_once()
+    _state.came = True
+    if _state.held:
+        _state.pending = True
+        return
+    raise KeyboardInterrupt
+
+
+def signal_workers(number: signal.Signals) -> None:
+    """Send it to the children of this process that are not supervisors. Threads and children may end meanwhile."""
+    for children in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):
+            for pid in children.read_text().split():
+                with suppress(OSError):
+                    command = Path("/proc", pid, "cmdline").read_bytes()
+                    if command and b"supervise.py" not in command:  # empty while a program is being started
+                        os.kill(int(pid), number)

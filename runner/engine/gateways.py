@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Gateways to Pythons here and over ssh, and what is used of execnet beyond its documented names, and why.
+"""Pythons here and over ssh: their gateways, the heartbeat over each, and what is used of execnet for it beyond its
+documented names, and why.
 
 As in xdist.py, within the bounds in pyproject.toml, held by test_xdist_contract.py:
 
@@ -10,6 +11,12 @@ As in xdist.py, within the bounds in pyproject.toml, held by test_xdist_contract
     Popen2IO, Popen2IOMaster    a process in a session of its own, and an ssh whose last words are kept; `infile` is
                         read before execnet begins to, for what a shell prints
     gateway._io         kills a worker, or its ssh, at once: the public exit waits for it
+
+The controller asks each worker each second over a channel of its own, and a thread of the worker answers; the keepalive
+of ssh would not notice a stopped process. A worker without a heartbeat is ended. One that answers while its cell hangs
+exceeds the limits of the cell: a cell keeps prepare_s and cell_s by itself, and `end_s` after that its worker is ended.
+A worker of another machine that is not asked any more cannot reach its controller: it ends itself, and what it started
+ends with it.
 """
 
 from __future__ import annotations
@@ -17,15 +24,20 @@ from __future__ import annotations
 import logging
 import subprocess
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import IO, Any
 
 import execnet
 from execnet import gateway_base, gateway_bootstrap, gateway_io
 
 from runner.engine.fleet import OUTPUT_BEGINS, Host
+from runner.engine.plan import HEARTBEAT_KEY, Phase
 from runner.errors import InfraError
+from runner.model import Cell, Limits
 from runner.model.deadline import Deadline
 from runner.text import plain
 
@@ -40,6 +52,8 @@ os.environ.update(environ)
 """
 _KEPT_LINES = 5
 _LINE_CHARS = 300
+_EVERY_S = 1.0  # each worker is asked
+_LATE = 3.0  # times that: then it was this process that slept
 
 
 class Link(gateway_io.Popen2IOMaster):
@@ -146,3 +160,114 @@ def last_words(gateway: Any) -> str:
     """Why it ended, after it did."""
     said: str = gateway._io.last_words()
     return said
+
+
+# --- the heartbeat ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A worker. Without a deadline it waits for a cell."""
+
+    channel: Any
+    deadline: Deadline | None
+    doing: str
+    heard: float | None = None  # None: it starts, and may be too busy to answer
+
+
+@dataclass(slots=True)
+class Heartbeats:
+    """Asks in a thread of its own, and calls from there."""
+
+    silence_s: float
+    limits: Limits  # of the workers; those of a cell come with it
+    on_fault: Callable[[Any, str], None]  # the node, and what is wrong
+    on_beat: Callable[[], None]  # after all were asked
+    _workers: dict[Any, _Watched] = field(default_factory=dict)  # by node
+    _over: bool = False
+    _asked: float = field(default_factory=time.monotonic)
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def starting(self, node: Any) -> None:
+        """Give the worker its end of the channel."""
+        channel = node.gateway.newchannel()
+        channel.setcallback(lambda _: self._hear(node))
+        node.workerinput[HEARTBEAT_KEY] = channel
+        self._workers[node] = _Watched(channel, self.limits.deadline("start_s"), "start_s")
+
+    def ready(self, node: Any) -> None:
+        if worker := self._workers.get(node):
+            worker.heard = time.monotonic()
+        self.done(node)
+
+    def entered(self, node: Any, cell: Cell, phase: Phase) -> None:
+        """A cell reports. Of a cell that boots several times, only the first boot starts the clock."""
+        name = "prepare_s" if phase is Phase.PREPARING else "cell_s"
+        worker = self._workers.get(node)
+        if worker and worker.doing != f"{cell.id} {name}":
+            limits = cell.limits
+            what = f"{name} and end_s: in all"
+            worker.deadline = Deadline.after(getattr(limits, name) + limits.end_s, what)
+            worker.doing = f"{cell.id} {name}"
+
+    def done(self, node: Any) -> None:
+        """It waits for a cell, or for nothing any more."""
+        if worker := self._workers.get(node):
+            worker.doing = ""
+            worker.deadline = self.limits.deadline("end_s") if self._over else None
+
+    def over(self) -> None:
+        """There are no more cells: who has none ends."""
+        self._over = True
+        for node, worker in list(self._workers.items()):
+            if not worker.doing:
+                self.done(node)
+
+    def forget(self, node: Any) -> None:
+        self._workers.pop(node, None)
+
+    def start(self) -> None:
+        threading.Thread(target=self._go, name="heartbeats", daemon=True).start()
+
+    def stop(self) -> None:
+        self._ended.set()
+
+    def _hear(self, node: Any) -> None:
+        worker = self._workers.get(node)
+        if worker and worker.heard is not None:
+            worker.heard = time.monotonic()
+
+    def _go(self) -> None:
+        while not self._ended.wait(_EVERY_S):
+            self.ask()
+            self.on_beat()
+
+    def _forgive(self, slept_s: float) -> None:
+        """This process was stopped and continued, or got no processor time: what came meanwhile is not read yet."""
+        for worker in list(self._workers.values()):
+            if worker.heard is not None:
+                worker.heard = time.monotonic()
+            if worker.deadline:
+                worker.deadline = replace(worker.deadline, at=worker.deadline.at + slept_s)
+
+    def ask(self) -> None:
+        """Tell of what is wrong, and ask all the others."""
+        now = time.monotonic()
+        if now - self._asked > _LATE * _EVERY_S:
+            self._forgive(now - self._asked)
+        self._asked = now
+        for node, worker in list(self._workers.items()):
+            if why := self._fault(worker):
+                self.forget(node)
+                log.info("%s: %s", node.gateway.id, why)
+                self.on_fault(node, why)
+                continue
+            with suppress(OSError):  # xdist learns of it in its own way
+                worker.channel.send(None)
+
+    def _fault(self, worker: _Watched) -> str:
+        if worker.deadline and worker.deadline.expired:
+            return f"it was not done within {worker.deadline.what}"
+        if worker.heard is not None and time.monotonic() - worker.heard > self.silence_s:
+            return f"no heartbeat for {self.silence_s:g} s"
+        return ""

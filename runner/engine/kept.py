@@ -15,8 +15,8 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from runner.engine.fleet import Machine, machine_by_name
 from runner.engine.keptanswers import Holds, KeptAnswers, by_probe
-from runner.engine.machine import Machine, machine_by_name
 from runner.engine.plan import AGENT, CellOrder, KnownProbes, Plan
 from runner.engine.storing import asked_of
 from runner.errors import InfraError

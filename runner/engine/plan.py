@@ -31,6 +31,7 @@ from runner.results.packed import answer_line, answer_of
 from runner.text import nearest
 
 ORDERS_KEY = "runner_orders"  # WorkerOrders, packed, in xdist's workerinput
+HEARTBEAT_KEY = "runner_heartbeat"  # an execnet channel, there too
 DELIVERY_KEY = "runner_delivery"  # Delivery, packed, a user property of a report
 MAX_BYTES = 1 << 29  # far above a cell with the longest console
 _QUICK = 1  # of zstd's levels
@@ -150,7 +151,7 @@ class Delivery(Sent):
         return delivery.model_copy(update={"result": result.model_copy(update={"answers": (*map(answer_of, lines),)})})
 
 
-THIS_MACHINE = "runner.engine.machine:this_machine"
+THIS_MACHINE = "runner.engine.fleet:this_machine"
 
 
 @dataclass(frozen=True, slots=True)

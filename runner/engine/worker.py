@@ -8,24 +8,36 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import tempfile
+import threading
+import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runner.engine.heartbeat import HEARTBEAT_KEY, answer
-from runner.engine.machine import Machine, machine_by_name
-from runner.engine.plan import DELIVERY_KEY, ORDERS_KEY, CellOrder, Delivery, Phase, Progress, WorkerOrders, attempts
-from runner.engine.pool import item_id
-from runner.engine.scheduling import TURN
+from runner.engine.fleet import Machine, machine_by_name
+from runner.engine.plan import (
+    DELIVERY_KEY,
+    HEARTBEAT_KEY,
+    ORDERS_KEY,
+    CellOrder,
+    Delivery,
+    Phase,
+    Progress,
+    WorkerOrders,
+    attempts,
+)
+from runner.engine.scheduling import TURN, item_id
 from runner.model.architecture import architecture
 from runner.steps import heard
 
 _CONSOLES = "consoles-"  # and the worker's process id
+_LOOK_S = 1.0  # whether the controller still asks
 
 
 class CellItem(pytest.Item):
@@ -121,6 +133,30 @@ def console_folder(orders: WorkerOrders, cell_id: str, machine: Machine) -> Iter
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{_CONSOLES}{os.getpid()}-", dir=machine.scratch) as folder:
         yield Path(folder) / cell_id
+
+
+# --- the heartbeat: see gateways.py -----------------------------------------------------------------------------------
+
+
+def answer(channel: Any, *, silence_s: float | None, last: Callable[[], None]) -> None:
+    """With `silence_s`, this process ends when it is not asked for so long; `last` tidies up."""
+    asked = [time.monotonic()]
+
+    def beat(_: object) -> None:
+        asked[0] = time.monotonic()
+        with suppress(OSError):
+            channel.send(None)
+
+    channel.setcallback(beat)
+    if silence_s is not None:
+        threading.Thread(target=_end_when_silent, args=(asked, silence_s, last), name="heartbeat", daemon=True).start()
+
+
+def _end_when_silent(asked: list[float], silence_s: float, last: Callable[[], None]) -> None:
+    while time.monotonic() - asked[0] < silence_s:
+        time.sleep(_LOOK_S)
+    last()
+    os.kill(os.getpid(), signal.SIGKILL)  # guests end with their worker: runner/process.py
 
 
 def pytest_configure(config: pytest.Config) -> None:

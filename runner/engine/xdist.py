@@ -28,10 +28,8 @@ from xdist.dsession import DSession
 from xdist.workermanage import NodeManager
 
 from runner.engine.fleet import Host
-from runner.engine.gateways import Links, kill, last_words, spec_of
-from runner.engine.heartbeat import Heartbeats
-from runner.engine.pool import Pool
-from runner.engine.scheduling import TurnScheduling
+from runner.engine.gateways import Heartbeats, Links, kill, last_words, spec_of
+from runner.engine.scheduling import Pool, TurnScheduling
 from runner.errors import InfraError
 from runner.model import CellResult, Limits, Outcome
 
@@ -57,7 +55,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
         self._numbers = itertools.count()
         self._threads: list[threading.Thread] = []
         self._end_s = limits.end_s
-        silence_s = self._health.fleet.silence_s
+        silence_s = self._health.fleet.limits.silence_s
         self.heartbeats = Heartbeats(silence_s, limits, self._end, lambda: self.queue.put(("beat", {})))
 
     # --- what xdist asks for --------------------------------------------------------------------------------------
@@ -66,7 +64,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self.nodemanager = NodeManager(self.config, specs=[])
         self.nodemanager.roots = []  # nothing is copied to anywhere: cells travel as data
-        self.nodemanager.group = Links(self._health.fleet.connect_s)
+        self.nodemanager.group = Links(self._health.fleet.limits.connect_s)
         self.nodemanager.EXIT_TIMEOUT = self._end_s
         self._session = session
         for host in self._health.left:
@@ -216,7 +214,7 @@ class FleetSession(DSession):  # type: ignore[misc]  # xdist has no types
     def _host_failed(self, host: Host, why: str, *, cell_id: str = "", replace: bool = False) -> None:
         health = self._health
         if health.failed(host.name, why, cell_id=cell_id):
-            failures = f"{health.fleet.failures} failures in a row"
+            failures = f"{health.fleet.limits.failures} failures in a row"
             what = f"set aside after {failures}, its cells run elsewhere; the last one"
             log.warning("host %s is %s: %s", host.name, what, why)
             self._let_go(host)

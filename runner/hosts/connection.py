@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import IO
 
 from runner.caches import disk_fault
-from runner.engine.fleet import OUTPUT_BEGINS
+from runner.engine.fleet import OUTPUT_BEGINS, HostLimits
 from runner.errors import InfraError, RunnerError
-from runner.hosts.hostsfile import HostEntry, HostLimits
+from runner.hosts.hostsfile import HostEntry
 from runner.model.deadline import Deadline
 from runner.process import Completed, run
 from runner.text import printable

@@ -21,13 +21,13 @@ from pydantic import Field, ValidationError
 
 from runner import __version__
 from runner.doctor import missing_packages
-from runner.engine.fleet import Fleet, Host
+from runner.engine.fleet import Fleet, Host, HostLimits
 from runner.errors import InfraError
 from runner.guest.accel import accelerations, host_cpus, host_memory_mib, slots
 from runner.guest.interface import Accel
 from runner.guest.tools import tools_of
 from runner.hosts.connection import Connection, connect, ssh_config
-from runner.hosts.hostsfile import HostEntry, HostLimits, HostsFile
+from runner.hosts.hostsfile import HostEntry, HostsFile
 from runner.model import GuestSize, Plain, SafeName
 from runner.model.architecture import ARCHITECTURES
 from runner.model.deadline import Deadline
@@ -177,7 +177,7 @@ def usable_fleet(file: HostsFile, guest: GuestSize) -> Iterator[tuple[Fleet, tup
                 "no host can be used:\n" + "\n".join(str(error) for error in errors),
                 hint="`runner host check` shows what each lacks, `runner host prepare` installs it",
             )
-        yield Fleet(tuple(hosts), limits.connect_s, limits.silence_s, limits.failures), tuple(errors)
+        yield Fleet(tuple(hosts), limits), tuple(errors)
 
 
 def fleet_host(

@@ -11,11 +11,10 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from runner import yamlfile
-from runner.engine.fleet import ASK_S, CONNECT_S, FAILURES, SILENCE_S
+from runner.engine.fleet import HostLimits
 from runner.kernels.fields import Arch, Matches
 from runner.matrix import SCHEMA_ID
-from runner.model import Plain, Seconds
-from runner.model.deadline import Deadline
+from runner.model import Plain
 from runner.yamlfile import Location
 
 MAX_HOSTS = 64
@@ -75,22 +74,6 @@ class HostEntry(Plain):
     @property
     def address(self) -> str:
         return self.ssh.rpartition("@")[2] if self.ssh else ""
-
-
-class HostLimits(Plain):
-    """When a host is no longer waited for."""
-
-    connect_s: Annotated[Seconds, Field(description="until the ssh login succeeds, and until Python starts there")] = (
-        CONNECT_S
-    )
-    ask_s: Annotated[Seconds, Field(description="until a query of a host ends")] = ASK_S
-    silence_s: Annotated[Seconds, Field(ge=5, description="a worker that is silent for longer is dead")] = SILENCE_S
-    failures: Annotated[int, Field(ge=1, le=100, description="in a row, until a host gets no more cells")] = FAILURES
-
-    def deadline(self, limit: Literal["connect_s", "ask_s"]) -> Deadline:
-        """When a wait that begins now must be over."""
-        seconds: float = getattr(self, limit)
-        return Deadline.after(seconds, limit)
 
 
 class HostsFile(Plain):

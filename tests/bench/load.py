@@ -13,7 +13,7 @@ from pathlib import Path
 
 from runner.caches import cache_root
 from runner.engine.cellrun import run_cell
-from runner.engine.machine import this_machine
+from runner.engine.fleet import this_machine
 from runner.engine.plan import cell_orders, payloads
 from runner.model import Outcome
 from runner.model.deadline import Deadline

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from runner.caches import cache_root
 from runner.engine.cellrun import Tell, run_cell
-from runner.engine.machine import Machine, this_machine
+from runner.engine.fleet import Machine, this_machine
 from runner.engine.plan import OpenGuests, cell_orders, payloads
 from runner.guest.boot import START_AGENT, LiveGuest, push
 from runner.guest.interface import Accel, Access, BootOrder, Guest

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 
-from runner.engine.machine import this_machine
+from runner.engine.fleet import this_machine
 from runner.model.deadline import Deadline
 from runner.probes.compile import compile_program
 from tests.guest.conftest import Project

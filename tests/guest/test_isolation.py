@@ -14,7 +14,7 @@ from typing import get_args
 
 import pytest
 
-from runner.engine.machine import this_machine
+from runner.engine.fleet import this_machine
 from runner.errors import InfraError
 from runner.guest.command import need_virtiofsd
 from runner.guest.interface import BootOrder, Guest

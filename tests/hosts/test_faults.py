@@ -19,11 +19,11 @@ from pathlib import Path
 import pytest
 
 from runner.engine.execute import execute
-from runner.engine.fleet import Fleet
+from runner.engine.fleet import Fleet, HostLimits
 from runner.errors import InfraError
 from runner.hosts.connection import connect
 from runner.hosts.health import fleet_host
-from runner.hosts.hostsfile import HostEntry, HostLimits, HostsFile, load_hosts
+from runner.hosts.hostsfile import HostEntry, HostsFile, load_hosts
 from runner.model import CellResult, Outcome
 from runner.model.deadline import Deadline
 from tests import fakes
@@ -71,7 +71,7 @@ def play(
         fleet_host(entry, file.limits, folder, slots={"x86_64": 1}, accel={"x86_64": "tcg"}, tools={})
         for entry in file.hosts
     ]
-    fleet = Fleet(tuple(hosts[:only]), file.limits.connect_s, file.limits.silence_s)
+    fleet = Fleet(tuple(hosts[:only]), file.limits)
     birch, played, over = three.hosts[1], Played(), threading.Event()
     for host in three.hosts:
         host.cache.mkdir(parents=True, exist_ok=True)
@@ -92,7 +92,7 @@ def play(
     class Seen(fakes.Told):
         def result(self, result: CellResult) -> None:
             played.results.append(result)
-            if [it.host for it in played.of(Outcome.INFRA_FAILED)] == ["birch"] * fleet.failures:
+            if [it.host for it in played.of(Outcome.INFRA_FAILED)] == ["birch"] * fleet.limits.failures:
                 go()
 
     orders = [fakes.cell_order(behaviour, number=number) for number, behaviour in enumerate(behaviours)]

@@ -16,9 +16,10 @@ from typing import IO
 
 import pytest
 
+from runner.engine.fleet import HostLimits
 from runner.errors import InfraError
 from runner.hosts.connection import connect
-from runner.hosts.hostsfile import HostEntry, HostLimits
+from runner.hosts.hostsfile import HostEntry
 from runner.model import Outcome
 from runner.model.deadline import Deadline
 from runner.process import require

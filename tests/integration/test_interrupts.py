@@ -14,8 +14,8 @@ from pathlib import Path
 import execnet
 import pytest
 
+from runner.engine.execute import signal_workers
 from runner.engine.gateways import Links
-from runner.engine.interrupts import signal_workers
 
 
 @pytest.mark.parametrize("gone", [(), ("/proc/self/task/4194305/children",)], ids=["", "a-thread-ended"])

@@ -15,7 +15,7 @@ import zstandard
 from runner.engine import plan
 from runner.engine.controller import Controller, unanswered
 from runner.engine.plan import DELIVERY_KEY, Delivery, Phase, Progress
-from runner.engine.pool import Job, Running
+from runner.engine.scheduling import Job, Running
 from runner.engine.xdist import FleetSession
 from runner.model import Answer, Outcome
 from runner.results.packed import answer_line

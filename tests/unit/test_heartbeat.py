@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from runner.engine.heartbeat import Heartbeats
+from runner.engine.gateways import Heartbeats
 from runner.engine.plan import Phase
 from runner.model import Limits
 from tests import fakes

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.engine.machine import RealMachine
+from runner.engine.fleet import RealMachine
 from runner.errors import InfraError
 from runner.images import (
     ensure_bytecode,
@@ -89,7 +89,7 @@ def test_an_images_digest_is_also_that_of_its_container(tmp_path: Path, monkeypa
     assert [bool(stored_image_sha256(pin, tmp_path)) for pin in pins] == [True, False, False]
     keep(pins[1], "a")
     keep(pins[2], "b")
-    monkeypatch.setattr("runner.engine.machine.stored_kernel_sha256", lambda *_: "0" * 64)
+    monkeypatch.setattr("runner.engine.fleet.stored_kernel_sha256", lambda *_: "0" * 64)
     machine = RealMachine("here", tmp_path, offline=True)
     digests = [machine.digests(samples.cell(samples.pin("6.12.1")).model_copy(update={"image": pin})) for pin in pins]
     assert len({digest for _, digest in filter(None, digests)}) == len(pins)

@@ -12,13 +12,13 @@ from typing import get_args
 
 import pytest
 
-from runner.hosts.hostsfile import HostLimits
+from runner.engine.fleet import HostLimits
 from runner.model import Limit, Limits
 from tests.unit.sources import FILES, PACKAGE, nodes
 
 ROOT = PACKAGE.parent
 # where a limit that a file names becomes a deadline, or one that another machine sent
-MAKERS = {"model/cells.py", "hosts/hostsfile.py", "engine/heartbeat.py", "engine/gateways.py", "cli/host.py"}
+MAKERS = {"model/cells.py", "engine/fleet.py", "engine/gateways.py", "cli/host.py"}
 SECONDS = {**Limits().model_dump(), **{k: v for k, v in HostLimits().model_dump().items() if k.endswith("_s")}}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runner.engine.deviations import answered, changed_answers
+from runner.engine.keptanswers import answered, changed_answers
 from runner.model import Ask, CellResult, Crash, Outcome, ProgType
 from runner.probes.census.answers import CensusObservation
 from runner.probes.claims.answers import Observation

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.engine.fleet import Fleet, FleetHealth, Host
-from runner.engine.pool import Job, Pool
-from runner.engine.scheduling import TURN, Node, TurnScheduling
+from runner.engine.scheduling import TURN, Job, Node, Pool, TurnScheduling
 from runner.guest.interface import Accel
 
 NAMES = ("a", "b", "fast", "slow")
