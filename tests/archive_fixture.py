@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from runner.kernels import archive as archive_module
-from runner.kernels.archive import Archive
-from runner.kernels.mirrors import Mirrors
+from runner.kernels.archive import Archive, Mirrors
 from tests import samples
 
 DATA = samples.DATA / "archive"

@@ -17,7 +17,7 @@ from runner.process import require, run
 
 CPUINFO = Path("/proc/cpuinfo")
 # of this program what a guest is made by: what it starts from, its machine, and how its root is chosen
-_BOOTING = ("guest/*", "images/*", "kernels/compressed.py", "kernels/needs.py", "model/architecture.py")
+_BOOTING = ("guest/*", "images/*", "kernels/config.py", "kernels/needs.py", "model/architecture.py")
 _VERSIONS: dict[tuple[str, int], str] = {}  # what a qemu says of itself, by its path and when it was installed
 # arch/x86/kernel/cpu/proc.c, arch/arm64/kernel/cpuinfo.c
 _CPU_FIELDS = frozenset(

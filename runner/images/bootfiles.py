@@ -27,8 +27,7 @@ from virtme.cpiowriter import CpioWriter
 
 from runner.caches import need_space
 from runner.images.kept import KeptDisks, ensure_kept, kept_disks
-from runner.kernels.compressed import kernels_in
-from runner.kernels.config import read_config
+from runner.kernels.config import kernels_in, read_config
 from runner.kernels.needs import FIRST, SIGNED
 from runner.model import BootFiles, Image, Kernel
 from runner.model.deadline import Deadline

@@ -65,7 +65,7 @@ def ensure_container(pin: ImagePin, cache: Path, *, deadline: Deadline, offline:
         if offline and not container.is_local:
             raise not_cached(f"the container image {pin.oci} for {pin.arch}")
         try:
-            layers, config = container.pulled(file.sha256, file.size_bytes, tree.parent, deadline)
+            layers, config = container.pulled(file, tree.parent, deadline)
         except UserError as error:  # it was there when it was pinned
             raise InfraError(error.what, hint="it is needed on each machine that boots it") from None
         _write_disk(tree / DISK, Layers(layers), config.environment, deadline)

@@ -17,16 +17,13 @@ from runner.errors import UserError
 from runner.kernels import needs
 from runner.kernels.apt import AptSource
 from runner.kernels.archive import Archive
-from runner.kernels.debian import DebianSource
-from runner.kernels.installed import InstalledSource
-from runner.kernels.mainline import MainlineSource
+from runner.kernels.debian import DebianSource, UbuntuSource
+from runner.kernels.local import InstalledSource, PathSource, TreeSource
 from runner.kernels.oci import OciSource
-from runner.kernels.path import PathSource
 from runner.kernels.rpm import RpmSource
+from runner.kernels.served import MainlineSource
 from runner.kernels.snapshot import SnapshotSource
 from runner.kernels.source import KernelSource, Means, age
-from runner.kernels.tree import TreeSource
-from runner.kernels.ubuntu import UbuntuSource
 from runner.model import Build, Kernel, Pin, Wanted
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline

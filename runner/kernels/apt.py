@@ -25,14 +25,12 @@ from runner.kernels.aptroot import Repository
 from runner.kernels.archive import Archive, Listed
 from runner.kernels.fields import AbsolutePath, Matches, Names
 from runner.kernels.source import Means, PackagedSource
-from runner.kernels.unpack import unpack_packages
-from runner.model import Package, Pin, Plain, Wanted
+from runner.model import Package, Pin, Plain
 from runner.model.version import KernelVersion
 
 log = logging.getLogger(__name__)
 
 GENERIC = "generic"
-POCKETS = ("-updates", "-security")  # of a stable suite: a kernel of theirs is a kernel of the suite
 VERSION = r"\d[0-9a-z.+~]*(?:-\d[0-9a-z.+~]*|-rc\d+)*"  # in the name of an image's package
 _URI = r"(https?://|file:/|copy:/)[A-Za-z0-9._~%+=:@/-]{1,200}"
 _LEADING = re.compile(r"\d{1,5}\.\d{1,5}(?:\.\d{1,5})?(?:[-~]rc\d{1,3})?(?![\d.])", re.ASCII)
@@ -133,64 +131,10 @@ class AptKernels(PackagedSource):
         names = sorted({f"{package.name} {package.version}" for package in gone})
         return f"{', '.join(names)} left the archive" if names else ""
 
-    def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
-        """Download the packages, checked by apt, and unpack them."""
+    def download(self, pin: Pin, folder: Path, means: Means) -> Iterable[Path]:
+        """Checked by apt too."""
         archive = self.archive(pin.arch, means)
-
-        def download(folder: Path) -> Iterable[Path]:
-            return archive.download(pin.packages, pin.arch, folder, deadline=means.deadline).values()
-
-        unpack_packages(pin, tree, download, deadline=means.deadline)
-
-
-class FlavouredKernels(AptKernels):
-    """Kernels of a distribution in several flavours: `WORD:SUITE/VERSIONS[/all][/FLAVOUR]`.
-
-    The field that `word` names holds the suite; a subclass says which `flavours` there are.
-    """
-
-    flavours: tuple[str, ...]
-
-    @classmethod
-    def fields_of(cls, rest: str) -> dict[str, object]:
-        suite, _, rest = rest.partition("/")
-        versions, *words = rest.split("/")
-        fields: dict[str, object] = {cls.word: suite, "versions" if versions[:1] in {"<", ">"} else "series": versions}
-        if words[:1] == ["all"]:
-            fields["which"] = words.pop(0)
-        if len(words) > 1:
-            raise ValueError(f"after the versions {'/'.join(words)!r}, which is no flavour")
-        return fields | ({"flavours": tuple(words)} if words else {})
-
-    @property
-    def text(self) -> str:
-        """With one flavour, as it is what a text names."""
-        words = [self.exactly(self.suites[0], self.chosen, ""), "all" if self.which == "all" else None]
-        return "/".join(filter(None, (*words, *(flavour for flavour in self.flavours if flavour != GENERIC))))
-
-    @property
-    def suites(self) -> tuple[str, ...]:
-        return (getattr(self, self.word),)
-
-    @property
-    def variant(self) -> str:
-        (flavour,) = self.flavours
-        return "" if flavour == GENERIC else flavour
-
-    def exactly(self, suite: str, version: str, variant: str) -> str:
-        return "/".join(filter(None, (f"{self.word}:{suite}", version, variant)))
-
-    def built(self, flavour: str, arch: str) -> bool:  # noqa: ARG002  what is not known is seen in the lists
-        """Is there such a flavour for an architecture?"""
-        return True
-
-    def wanted(self, arch: str) -> Iterator[Wanted]:
-        """One for each flavour."""
-        for flavour in self.flavours:
-            if self.built(flavour, arch):
-                name = self.called if flavour == GENERIC else f"{self.called}-{flavour}"
-                one = self.model_copy(update={"flavours": (flavour,), "name": name})
-                yield from super(FlavouredKernels, one).wanted(arch)
+        return archive.download(pin.packages, pin.arch, folder, deadline=means.deadline).values()
 
 
 class AptArchive(Plain):

@@ -1,19 +1,21 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""One private apt root: its configuration, its lists, and the commands that work on them."""
+"""One private apt root: its configuration, its lists, and what is fetched through it."""
 
 from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
+from urllib.parse import quote
 
 import filelock
 
@@ -22,7 +24,8 @@ from runner.kernels.download import WebServer
 from runner.model import Package
 from runner.model.deadline import Deadline
 from runner.process import Completed, run, spawn
-from runner.store import write_atomically
+from runner.steps import filling
+from runner.store import file_sha256, write_atomically
 
 if TYPE_CHECKING:
     from debian import deb822
@@ -81,6 +84,7 @@ class AptRoot:
     suite: str
     debian_arch: str
     repository: Repository
+    deadline: Deadline
 
     @property
     def index(self) -> Path:
@@ -91,15 +95,15 @@ class AptRoot:
         return self.folder / "apt.conf"
 
     @contextmanager
-    def locked(self, deadline: Deadline) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """One process and one thread at a time. Raises InfraError when the deadline passes first."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            with filelock.FileLock(self.folder / "lock", timeout=deadline.remaining_s):
+            with filelock.FileLock(self.folder / "lock", timeout=self.deadline.remaining_s):
                 yield
         except filelock.Timeout:
             raise InfraError(
-                f"{self.folder} was in use by another process for {deadline.what}",
+                f"{self.folder} was in use by another process for {self.deadline.what}",
                 hint="repeat the command when that other run of runner has ended",
             ) from None
 
@@ -125,24 +129,23 @@ class AptRoot:
         now = datetime.now(UTC).timestamp()
         return self.index.exists() and abs(now - self.index.stat().st_mtime) < max_age_s
 
-    def update(self, deadline: Deadline, max_age_s: float) -> str:
+    def update(self, max_age_s: float) -> str:
         """Fetch the lists unless they are younger than `max_age_s`. Returns a warning about them, or nothing.
 
         Raises InfraError when they cannot be fetched.
         """
-        with self.locked(deadline):
+        with self.locked():
             if self.fresh(max_age_s):
                 return ""
-            done = self.apt("apt-get", "update", "-qq", "--error-on=any", deadline=deadline, check=False)
+            done = self.apt("apt-get", "update", "-qq", "--error-on=any", check=False)
             if done.returncode != 0:
                 raise self._update_failed(done)
             stanzas: list[bytes] = []
             for packages in sorted((self.folder / "state/lists").glob("*_Packages*")):
+                argv: list[str | Path] = [_HELPER, "cat-file", packages]
                 with (
-                    spawn(
-                        [_HELPER, "cat-file", packages], end_s=deadline.end_s, stdout=subprocess.PIPE, env=self._env
-                    ) as process,
-                    deadline.at_end(process.terminate),
+                    spawn(argv, end_s=self.deadline.end_s, stdout=subprocess.PIPE, env=self._env) as process,
+                    self.deadline.at_end(process.terminate),
                 ):
                     stanzas += kernel_stanzas(cast("IO[bytes]", process.stdout))
                     if process.wait() != 0:
@@ -150,10 +153,72 @@ class AptRoot:
             write_atomically(self.index, b"\n\n".join(stanzas) + b"\n")
             return self._notice()
 
-    def apt(
-        self, tool: str, *arguments: str, deadline: Deadline, cwd: Path | None = None, check: bool = True
-    ) -> Completed:
-        return run([tool, *arguments], deadline=deadline, cwd=cwd, env=self._env, check=check)
+    def apt(self, tool: str, *arguments: str, cwd: Path | None = None, check: bool = True) -> Completed:
+        return run([tool, *arguments], deadline=self.deadline, cwd=cwd, env=self._env, check=check)
+
+    def unlisted(self, packages: Sequence[Package]) -> list[Package]:
+        """Those that the lists do not name, byte for byte."""
+        wanted = [f"{package.name}={package.version}" for package in packages]
+        shown = self.apt("apt-cache", "show", *wanted, check=False).stdout
+        digests = {paragraph["SHA256"] for paragraph in paragraphs(shown)}
+        return [package for package in packages if package.sha256 not in digests]
+
+    def fetch(self, packages: Sequence[Package], into: Path) -> tuple[list[Package], list[str]]:
+        """(those that did not come whole, what went wrong with each). Files appear in `into` only when they are."""
+        if not packages:
+            return [], []
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=into) as name:
+            folder = Path(name)
+            wanted = [f"{package.name}={package.version}" for package in packages]
+            size = sum(package.size_bytes for package in packages)
+            with filling(folder, f"fetching {size >> 20} MiB of packages", size):
+                done = self.apt("apt-get", "-qq", "download", *wanted, cwd=folder, check=False)
+            left, faults = [], []
+            for package in packages:
+                file = folder / file_name(package)
+                if fault := damage(file, package):
+                    left.append(package)
+                    faults.append(fault)
+                else:
+                    file.replace(into / file.name)
+        if left and done.stderr.strip():
+            faults.append(done.stderr.strip())
+        return left, faults
+
+    # what the lists no longer name may still be in the pool: a pin names the file and its digest
+
+    def in_pool(self, package: Package) -> str:
+        """Where below the archive's address a file of this name and size is, which the lists no longer name.
+
+        Empty where there is none, or the archive is not on an HTTP server.
+        """
+        server = WebServer(self.repository.uri)
+        version = package.version.partition(":")[2] or package.version  # names of files have no epoch
+        name = f"{package.name}_{version}_{package.architecture}.deb"
+        for folder in self._folders(package) if server.base.startswith("http") else ():
+            try:
+                if server.size(f"{folder}/{name}", deadline=self.deadline) == package.size_bytes:
+                    return f"{folder}/{name}"
+            except InfraError:  # not there, or not to be asked: the lists say that it left
+                continue
+        return ""
+
+    def from_pool(self, package: Package, target: Path) -> bool:
+        """`target` appears only when it is the package; false when the pool has no such file. Raises InfraError."""
+        if not (path := self.in_pool(package)):
+            return False
+        server, size = WebServer(self.repository.uri), package.size_bytes
+        server.file(path, target, sha256=package.sha256, size_bytes=size, deadline=self.deadline)
+        return True
+
+    def _folders(self, package: Package) -> Iterator[str]:
+        """Where other versions of it lie; of a kernel's, whose name has its version, other kernels'."""
+        shown = self.apt("apt-cache", "show", package.name, check=False).stdout
+        word = re.split(r"\d", package.name)[0]
+        known = paragraphs(self.index.read_bytes()) if word != package.name else ()
+        alike = (it for it in known if it["Package"].startswith(word))
+        folders = {it.get("Filename", "").rpartition("/")[0] for it in (*paragraphs(shown), *alike)}
+        yield from sorted(filter(_FOLDER.fullmatch, folders))
 
     @property
     def _env(self) -> dict[str, str]:
@@ -198,42 +263,17 @@ def kernel_stanzas(stream: IO[bytes]) -> Iterator[bytes]:
         yield rest.rstrip(b"\n")
 
 
-# --- packages that the lists no longer name: a pin names the file and its digest ------------------------------------
+def file_name(package: Package) -> str:
+    """As apt names what it downloads."""
+    return f"{package.name}_{quote(package.version, safe='+~')}_{package.architecture}.deb".replace("%3A", "%3a")
 
 
-def in_pool(root: AptRoot, package: Package, *, deadline: Deadline) -> bool:
-    """Does the pool still have a file of this name and size, which the lists no longer name?"""
-    return bool(_place(root, package, deadline))
-
-
-def from_pool(root: AptRoot, package: Package, target: Path, *, deadline: Deadline) -> bool:
-    """`target` appears only when it is the package; false when the pool has no such file. Raises InfraError."""
-    path = _place(root, package, deadline)
-    if path:
-        size = package.size_bytes
-        WebServer(root.repository.uri).file(path, target, sha256=package.sha256, size_bytes=size, deadline=deadline)
-    return bool(path)
-
-
-def _place(root: AptRoot, package: Package, deadline: Deadline) -> str:
-    """Below the archive's address; empty where there is none, or the archive is not on an HTTP server."""
-    server = WebServer(root.repository.uri)
-    version = package.version.partition(":")[2] or package.version  # names of files have no epoch
-    name = f"{package.name}_{version}_{package.architecture}.deb"
-    for folder in _folders(root, package, deadline) if server.base.startswith("http") else ():
-        try:
-            if server.size(f"{folder}/{name}", deadline=deadline) == package.size_bytes:
-                return f"{folder}/{name}"
-        except InfraError:  # not there, or not to be asked: the lists say that it left
-            continue
-    return ""
-
-
-def _folders(root: AptRoot, package: Package, deadline: Deadline) -> Iterator[str]:
-    """Where other versions of it lie; of a kernel's, whose name has its version, other kernels'."""
-    shown = root.apt("apt-cache", "show", package.name, deadline=deadline, check=False).stdout
-    word = re.split(r"\d", package.name)[0]
-    known = paragraphs(root.index.read_bytes()) if word != package.name else ()
-    alike = (it for it in known if it["Package"].startswith(word))
-    folders = {it.get("Filename", "").rpartition("/")[0] for it in (*paragraphs(shown), *alike)}
-    yield from sorted(filter(_FOLDER.fullmatch, folders))
+def damage(file: Path, package: Package) -> str:
+    """What is wrong with a downloaded file; empty when it is the package."""
+    what = f"{package.name} {package.version}"
+    if not file.is_file():
+        return f"{what} did not come"
+    if file.stat().st_size != package.size_bytes:
+        return f"{what}: {file.stat().st_size} bytes instead of {package.size_bytes}"
+    digest = file_sha256(file)
+    return "" if digest == package.sha256 else f"{what}: sha256 is {digest} instead of {package.sha256}"

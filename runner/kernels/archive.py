@@ -4,7 +4,8 @@
 """Debian's archive, or another, through apt, with a private root per suite and architecture: own lists, no root.
 
 apt checks the signatures of the lists against the archive's keyring, and what is downloaded against the lists. A root
-of its own for each suite keeps a version's origin certain, and lets one suite fail without the others.
+of its own for each suite keeps a version's origin certain, and lets one suite fail without the others. Which mirror to
+use, and how this host reaches it, is taken from the host's own apt configuration.
 """
 
 from __future__ import annotations
@@ -13,39 +14,51 @@ import errno
 import logging
 import os
 import re
-import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote, urlsplit
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from runner.caches import FULL_DISK_HINT, SCRATCH, need_space
 from runner.errors import InfraError, UserError
-from runner.kernels.aptroot import AptRoot, Repository, from_pool, in_pool, paragraphs
-from runner.kernels.mirrors import (
-    IMAGE_SUITES,
-    KEYRING,
-    MIRROR_VARIABLE,
-    SECURITY_VARIABLE,
-    Mirrors,
-    find_mirrors,
-    transport,
-)
+from runner.kernels.aptroot import AptRoot, Repository, file_name, paragraphs
 from runner.model import Package
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.process import own_folder, run
-from runner.steps import filling, step
-from runner.store import file_sha256, write_atomically
+from runner.steps import step
+from runner.store import write_atomically
 
 if TYPE_CHECKING:
     from debian import deb822
 
 log = logging.getLogger(__name__)
+
+# The suites that kernels and images may come from.
+_STABLE = ("bookworm", "trixie")  # those have pockets
+
+# bookworm's dropbear 2022 refuses sessions that follow each other quickly on one connection; newer ones are untried
+IMAGE_SUITES = ("trixie",)
+SUITES = (
+    *(suite + pocket for suite in _STABLE for pocket in ("", "-updates", "-security", "-backports")),
+    "forky",
+    "sid",
+    "experimental",
+)
+
+MIRROR_VARIABLE = "RUNNER_MIRROR"
+SECURITY_VARIABLE = "RUNNER_SECURITY_MIRROR"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+_RELEASE_URI = re.compile(r"'(?P<mirror>[^'\s]+?)/dists/(?P<suite>[a-z-]+)/InRelease'")
+_ALIASES = ("stable", "oldstable", "testing", "unstable")
+_MIRROR = re.compile(r"[a-z][a-z+]*:[^\s\[\]'\"]+")
+# How to reach a mirror, not what to fetch from it: anything else of the host's settings could change the answers.
+_TRANSPORT = re.compile(r"Acquire::(https?|Retries|ForceIPv[46]|Check-Date|Proxy-Auto-Detect|socks)\b.*;")
 
 FRESH_S = 600  # lists younger than this are not fetched again
 _UNPACKED_AGAIN_S = 30 * 86400  # keys are added now and then
@@ -70,17 +83,10 @@ class Archive:
     `offline`: the lists are those that were fetched before, however old.
     """
 
-    def __init__(
-        self,
-        cache: Path,
-        *,
-        mirrors: Mirrors | None = None,
-        repository: Repository | None = None,
-        offline: bool = False,
-    ) -> None:
+    def __init__(self, cache: Path, *, repository: Repository | None = None, offline: bool = False) -> None:
         self._cache = cache
-        self._known = mirrors
         self._other = repository
+        self._mirrors: Mirrors | None = None
         self._transport: str | None = None
         self._offline = offline
         self._told: set[str] = {""}  # notices: the same for each architecture
@@ -94,43 +100,35 @@ class Archive:
 
         Raises InfraError: no network, no such suite, a signature that is not Debian's; offline, lists are not there.
         """
-        todo = sorted(set(pairs))
+        every = {pair: self._root(*pair, deadline) for pair in sorted(set(pairs))}
         if self._offline:
-            self._need_lists(todo, deadline)
+            if lacking := [" ".join(pair) for pair, root in every.items() if not root.index.exists()]:
+                raise InfraError(
+                    f"the archive's lists are not in the cache: {', '.join(lacking)}",
+                    hint="`runner kernels list` fetches them, with network",
+                )
             return
-        every = (self._root(suite, arch, deadline) for suite, arch in todo)
-        if not (roots := [root for root in every if not root.fresh(max_age_s)]):
+        if not (roots := [root for root in every.values() if not root.fresh(max_age_s)]):
             return
         notices = set()
         with step("package lists", len(roots)) as reach, ThreadPoolExecutor(_AT_ONCE) as pool:
-            for number, notice in enumerate(pool.map(lambda root: root.update(deadline, max_age_s), roots), start=1):
+            for number, notice in enumerate(pool.map(lambda root: root.update(max_age_s), roots), start=1):
                 notices.add(notice)
                 reach(number)
         for notice in sorted(notices - self._told):
             log.warning("%s", notice)
         self._told |= notices
 
-    def _need_lists(self, pairs: Iterable[tuple[str, str]], deadline: Deadline) -> None:
-        lacking = [f"{suite} {arch}" for suite, arch in pairs if not self._root(suite, arch, deadline).index.exists()]
-        if lacking:
-            raise InfraError(
-                f"the archive's lists are not in the cache: {', '.join(lacking)}",
-                hint="`runner kernels list` fetches them, with network",
-            )
-
     def kernel_packages(self, suite: str, arch: str, *, deadline: Deadline) -> tuple[Listed, ...]:
         """Every version of every package that makes up a kernel; the lists are fetched when there are none."""
-        self.update([(suite, arch)], deadline=deadline, max_age_s=float("inf"))
-        root = self._root(suite, arch, deadline)
+        root = self._updated(suite, arch, deadline, max_age_s=float("inf"))
         return tuple(listed(paragraph, suite) for paragraph in paragraphs(root.index.read_bytes()))
 
     def closure(self, names: Iterable[str], suite: str, arch: str, *, deadline: Deadline) -> tuple[Package, ...]:
         """The newest `names` of a suite and their dependencies, as apt resolves them. Raises InfraError."""
-        self.update([(suite, arch)], deadline=deadline)
-        root = self._root(suite, arch, deadline)
         # ForceHash: the default is to print the MD5 sum
         options = ["-o", "Acquire::ForceHash=SHA256", "--print-uris", "-qq", "--no-install-recommends"]
-        printed = root.apt("apt-get", *options, "install", *names, deadline=deadline).stdout
+        printed = self._updated(suite, arch, deadline).apt("apt-get", *options, "install", *names).stdout
         found = [match for line in printed.splitlines() if (match := _URI_LINE.fullmatch(line.strip()))]
         packages = (
             Package(
@@ -149,10 +147,8 @@ class Archive:
         """Those of `packages` that the archive no longer has, byte for byte, in its lists or beside them."""
         missing: list[Package] = []
         for suite, group in _by_suite(packages).items():
-            self.update([(suite, arch)], deadline=deadline)
-            root = self._root(suite, arch, deadline)
-            gone = _unlisted(root, group, deadline)
-            missing += [package for package in gone if not in_pool(root, package, deadline=deadline)]
+            root = self._updated(suite, arch, deadline)
+            missing += [package for package in root.unlisted(group) if not root.in_pool(package)]
         return tuple(missing)
 
     def download(
@@ -167,20 +163,18 @@ class Archive:
         need_space(into, sum(package.size_bytes for package in wanted), "downloading")
         files: dict[Package, Path] = {}
         for suite, group in _by_suite(wanted).items():
-            self.update([(suite, arch)], deadline=deadline, max_age_s=float("inf"))
-            root = self._root(suite, arch, deadline)
-            gone = _unlisted(root, group, deadline)
-            lost = [it for it in gone if not from_pool(root, it, into / _file_name(it), deadline=deadline)]
-            if lost:
+            root = self._updated(suite, arch, deadline, max_age_s=float("inf"))
+            gone = root.unlisted(group)
+            if lost := [it for it in gone if not root.from_pool(it, into / file_name(it))]:
                 raise _not_fetched([f"{it.name} {it.version} with sha256 {it.sha256} was not found" for it in lost])
-            left, faults = _fetch(root, [it for it in group if it not in gone], into, deadline)
+            left, faults = root.fetch([it for it in group if it not in gone], into)
             if left:
                 log.warning("fetching again: %s", "; ".join(faults))
                 self.update([(suite, arch)], deadline=deadline, max_age_s=0)
-                left, faults = _fetch(root, left, into, deadline)
+                left, faults = root.fetch(left, into)
             if left:
                 raise _not_fetched(faults)
-            files |= {package: into / _file_name(package) for package in group}
+            files |= {package: into / file_name(package) for package in group}
         return files
 
     def unpacked(self, package: str, file: str, arch: str, *, deadline: Deadline) -> Path:
@@ -199,15 +193,18 @@ class Archive:
             write_atomically(target, (own.path / file).read_bytes())
         return target
 
+    def _updated(self, suite: str, arch: str, deadline: Deadline, max_age_s: float = FRESH_S) -> AptRoot:
+        self.update([(suite, arch)], deadline=deadline, max_age_s=max_age_s)
+        return self._root(suite, arch, deadline)
+
     def _repository(self, suite: str, deadline: Deadline) -> Repository:
+        if self._transport is None:
+            self._transport = transport(deadline=deadline)
         if self._other:
-            if self._transport is None:
-                self._transport = transport(deadline=deadline)
             return replace(self._other, transport=self._transport)
-        if self._known is None:
-            self._known = find_mirrors(deadline=deadline)
+        self._mirrors = self._mirrors or find_mirrors(deadline=deadline)
         variable = SECURITY_VARIABLE if suite.endswith("-security") else MIRROR_VARIABLE
-        return Repository(self._known.of(suite), ("main",), KEYRING, self._known.transport, variable)
+        return Repository(self._mirrors.of(suite), ("main",), KEYRING, self._transport, variable)
 
     def _root(self, suite: str, arch: str, deadline: Deadline) -> AptRoot:
         its = self._repository(suite, deadline)
@@ -219,8 +216,8 @@ class Archive:
             hint = "install the package debian-archive-keyring" if its.keyring == KEYRING else "it names who may sign"
             kind = InfraError if its.variable or not self._other else UserError  # the user's own names it itself
             raise kind(f"the keyring {its.keyring} is missing", hint=hint)
-        root = AptRoot(self._cache / "apt" / name, suite, architecture(arch).debian, its)
-        with root.locked(deadline):
+        root = AptRoot(self._cache / "apt" / name, suite, architecture(arch).debian, its, deadline)
+        with root.locked():
             root.configure()
         return root
 
@@ -250,53 +247,6 @@ def _by_suite(packages: Iterable[Package]) -> dict[str, list[Package]]:
     return groups
 
 
-def _file_name(package: Package) -> str:
-    """As apt names what it downloads."""
-    return f"{package.name}_{quote(package.version, safe='+~')}_{package.architecture}.deb".replace("%3A", "%3a")
-
-
-def _unlisted(root: AptRoot, packages: list[Package], deadline: Deadline) -> list[Package]:
-    """Those that the lists do not name, byte for byte."""
-    wanted = [f"{package.name}={package.version}" for package in packages]
-    shown = root.apt("apt-cache", "show", *wanted, deadline=deadline, check=False).stdout
-    digests = {paragraph["SHA256"] for paragraph in paragraphs(shown)}
-    return [package for package in packages if package.sha256 not in digests]
-
-
-def _fetch(root: AptRoot, packages: list[Package], into: Path, deadline: Deadline) -> tuple[list[Package], list[str]]:
-    """(those that did not come whole, what went wrong with each). Files appear in `into` only when they are whole."""
-    if not packages:
-        return [], []
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=into) as name:
-        folder = Path(name)
-        wanted = [f"{package.name}={package.version}" for package in packages]
-        size = sum(package.size_bytes for package in packages)
-        with filling(folder, f"fetching {size >> 20} MiB of packages", size):
-            done = root.apt("apt-get", "-qq", "download", *wanted, deadline=deadline, cwd=folder, check=False)
-        left, faults = [], []
-        for package in packages:
-            file = folder / _file_name(package)
-            if fault := damage(file, package):
-                left.append(package)
-                faults.append(fault)
-            else:
-                file.replace(into / file.name)
-    if left and done.stderr.strip():
-        faults.append(done.stderr.strip())
-    return left, faults
-
-
-def damage(file: Path, package: Package) -> str:
-    """What is wrong with a downloaded file; empty when it is the package."""
-    what = f"{package.name} {package.version}"
-    if not file.is_file():
-        return f"{what} did not come"
-    if file.stat().st_size != package.size_bytes:
-        return f"{what}: {file.stat().st_size} bytes instead of {package.size_bytes}"
-    digest = file_sha256(file)
-    return "" if digest == package.sha256 else f"{what}: sha256 is {digest} instead of {package.sha256}"
-
-
 def _not_fetched(faults: list[str]) -> InfraError:
     text = "; ".join(faults)
     if _LOST.search(text):
@@ -308,3 +258,65 @@ def _not_fetched(faults: list[str]) -> InfraError:
     return InfraError(
         f"the download failed twice: {text}", hint="check the network, the proxy and the disk, then repeat"
     )
+
+
+# --- which mirror, and how this host reaches it ---------------------------------------------------------------------
+
+
+class Mirrors(NamedTuple):
+    """Of all suites but those of security updates, and of those. Empty: none is known."""
+
+    main: str
+    security: str = ""
+
+    def of(self, suite: str) -> str:
+        return self.security if suite.endswith("-security") else self.main
+
+
+def find_mirrors(*, deadline: Deadline, environ: Mapping[str, str] = os.environ) -> Mirrors:
+    """$RUNNER_MIRROR and $RUNNER_SECURITY_MIRROR, else what the host's own apt uses for Debian.
+
+    Security updates are looked for beside the mirror, in NAME-security, if neither names a mirror of them.
+    Raises InfraError when neither names a mirror, UserError when a variable is no address.
+    """
+    for variable in (MIRROR_VARIABLE, SECURITY_VARIABLE):
+        if environ.get(variable) and not _MIRROR.fullmatch(environ[variable]):
+            raise UserError(
+                f"{variable}={environ[variable]!r} is not the address of a mirror",
+                hint=f"export {variable}=http://mirror.example/debian",
+            )
+    main, security = environ.get(MIRROR_VARIABLE, ""), environ.get(SECURITY_VARIABLE, "")
+    if not main or not security:
+        # `update --print-uris` fetches nothing, and shows the sources whether or not the host has lists of them
+        uris = run(["apt-get", "update", "--print-uris"], deadline=deadline, check=False).stdout
+        found = choose(uris.splitlines())
+        main, security = main or found.main, security or found.security
+    if not main:
+        raise InfraError("this host's apt names no Debian mirror", hint=f"set {MIRROR_VARIABLE} to the address of one")
+    main = main.rstrip("/")
+    return Mirrors(main, security.rstrip("/") or f"{main}-security")
+
+
+def transport(*, deadline: Deadline) -> str:
+    """The host's own proxy and TLS settings for apt, as lines of apt.conf."""
+    config = run(["apt-config", "dump"], deadline=deadline).stdout
+    return "".join(f"{line}\n" for line in config.splitlines() if _TRANSPORT.fullmatch(line))
+
+
+def choose(print_uris: Iterable[str]) -> Mirrors:
+    """Debian's own mirrors among what `apt-get update --print-uris` printed; empty where there is none.
+
+    Other archives use Debian's suite names too; only Debian's has an -updates pocket. A wrong choice cannot do harm:
+    nothing but Debian's keyring is trusted.
+    """
+    suites: dict[str, set[str]] = {}
+    for line in print_uris:
+        if found := _RELEASE_URI.match(line):
+            suites.setdefault(found["mirror"], set()).add(found["suite"])
+    known = {*SUITES, *_ALIASES}
+    main = [
+        mirror for mirror, has in suites.items() if any(suite in known and "-security" not in suite for suite in has)
+    ]
+    main.sort(key=lambda mirror: any(s.endswith("-updates") for s in suites[mirror]), reverse=True)
+    security = [mirror for mirror, has in suites.items() if any(suite.endswith("-security") for suite in has)]
+    return Mirrors(*(next(iter(mirrors), "") for mirrors in (main, security)))

@@ -3,34 +3,41 @@
 
 """Files from an HTTP server: against a deadline, tried again when that can help, never left behind in part.
 
-What comes is as hostile as any network: a caller names the digest of a file, or checks a signature over the text.
+What comes is as hostile as any network: a caller names the digest of a file, or checks a signature over the text, with
+gpgv and a file of trusted keys.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import logging
 import os
 import re
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
-from urllib.parse import quote
+from typing import IO, TYPE_CHECKING, TypeVar, cast
+from urllib.parse import quote, urlsplit
 
-from runner import __version__
+from runner import __version__, userfile
 from runner.caches import disk_fault
 from runner.errors import InfraError, UserError
 from runner.model import PinnedFile
 from runner.model.deadline import Deadline
+from runner.process import run
 from runner.steps import step
 
 if TYPE_CHECKING:
     import email.message
     import http.client
     import urllib.error
+    import urllib.request
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +50,15 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _TEXT_LIMIT = 16 << 20  # bytes; an index or a list of checksums is smaller
 _CHUNK = 1 << 18
 _UNKNOWN_SIZE = 1 << 30  # bytes; no kernel's package is larger
+
+_ARMOR = re.compile(
+    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]+: [^\r\n]*\r?\n)*\r?\n"
+    rb"([A-Za-z0-9+/=\s]+?)(?:\r?\n=[A-Za-z0-9+/]{4})?\s*-----END"  # the checksum may be missing
+)
+_GOOD = re.compile(
+    r"^\[GNUPG:\] GOODSIG .*\n(?:\[GNUPG:\] .*\n)*?\[GNUPG:\] VALIDSIG .*\b([0-9A-F]{40})$", re.MULTILINE
+)
+_BAD = re.compile(r"^\[GNUPG:\] BADSIG ", re.MULTILINE)
 
 _Result = TypeVar("_Result")
 
@@ -157,13 +173,11 @@ class WebServer:
         import urllib.error  # noqa: PLC0415
         import urllib.request  # noqa: PLC0415
 
-        from runner.kernels.redirects import Redirects  # noqa: PLC0415
-
         headers = {"User-Agent": f"kfunc-runner/{__version__}", "Cache-Control": "no-cache"}
         request = urllib.request.Request(self._url(path), method=method, headers=headers)  # noqa: S310  it is HTTP
         patience = max(0.1, min(_SILENCE_S, deadline.remaining_s))
         try:
-            opened = urllib.request.build_opener(Redirects()).open(request, timeout=patience)
+            opened = opener().open(request, timeout=patience)
             with cast("http.client.HTTPResponse", opened) as answer:
                 yield answer
         except urllib.error.HTTPError as error:
@@ -211,6 +225,30 @@ class WebServer:
         return f"{self.base}/{quote(address, safe='/:@~')}{mark}{query}"
 
 
+@cache
+def opener() -> urllib.request.OpenerDirector:
+    """What opens addresses. Follows redirects, but never from TLS to plain HTTP: someone on the way could have chosen
+    the target. Raises InfraError then."""
+    import urllib.request  # noqa: PLC0415  late, as above
+
+    class Redirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(  # noqa: PLR0917  as urllib calls it
+            self,
+            req: urllib.request.Request,
+            fp: IO[bytes],
+            code: int,
+            msg: str,
+            headers: http.client.HTTPMessage,
+            newurl: str,
+        ) -> urllib.request.Request | None:
+            target = urlsplit(newurl).scheme
+            if target not in ("http", "https") or (req.type == "https" and target != "https"):
+                raise InfraError(f"{req.full_url} redirects to {newurl}, which is not followed")
+            return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    return urllib.request.build_opener(Redirects())
+
+
 @contextmanager
 def _written(part: Path) -> Iterator[Callable[[bytes], object]]:
     """Writes a file. A disk that is full is this machine's fault, and no reason to ask the server again."""
@@ -253,3 +291,52 @@ def _asked_wait_s(headers: email.message.Message) -> float:
     """Retry-After, where it is a number of seconds."""
     text = str(headers.get("Retry-After", ""))
     return float(text) if re.fullmatch(r"\d{1,6}", text, re.ASCII) else 0.0
+
+
+# --- signatures -----------------------------------------------------------------------------------------------------
+
+
+def signed_text(document: bytes, keyring: Path, what: str, *, deadline: Deadline) -> bytes:
+    """The signed text of a document that contains its signature (InRelease). Raises InfraError."""
+    with tempfile.TemporaryDirectory(prefix="signed-") as name:
+        folder = Path(name)
+        (folder / "document").write_bytes(document)
+        _check(folder, keyring, ["--output", str(folder / "text"), str(folder / "document")], what, deadline)
+        return (folder / "text").read_bytes()
+
+
+def check_detached(content: bytes, signature: bytes, keyring: Path, what: str, *, deadline: Deadline) -> str:
+    """The fingerprint of the key that made a detached signature. Raises InfraError when none is good."""
+    with tempfile.TemporaryDirectory(prefix="signed-") as name:
+        folder = Path(name)
+        (folder / "content").write_bytes(content)
+        (folder / "signature").write_bytes(signature)
+        return _check(folder, keyring, [str(folder / "signature"), str(folder / "content")], what, deadline)
+
+
+def _check(folder: Path, keyring: Path, files: list[str], what: str, deadline: Deadline) -> str:
+    """One good signature is enough: archives sign with their next key as well, which not every host has yet."""
+    keys = folder / "keys.gpg"
+    try:
+        keys.write_bytes(_binary(userfile.read(keyring)))
+    except UserError as error:
+        raise InfraError(f"the file of keys {error.what}") from None
+    argv = ["gpgv", "--homedir", str(folder), "--weak-digest", "SHA1", "--status-fd", "1", "--keyring", str(keys)]
+    done = run([*argv, *files], deadline=deadline, env={"LC_ALL": "C.UTF-8"}, check=False)
+    good = _GOOD.search(done.stdout)
+    if not good or _BAD.search(done.stdout):
+        said = [line.removeprefix("gpgv: ") for line in done.stderr.splitlines() if line.strip()]
+        raise InfraError(
+            f"{what} has no good signature of a key in {keyring}:\n" + "\n".join(said[-5:]),
+            hint="it was changed on the way or on the server, or that file lacks the key that signs it",
+        )
+    return good[1]
+
+
+def _binary(keys: bytes) -> bytes:
+    """Keys as gpgv wants them; key servers hand them out as text."""
+    blocks = _ARMOR.findall(keys)
+    try:
+        return b"".join(base64.b64decode(block) for block in blocks) or keys
+    except binascii.Error:
+        return keys  # gpgv will say what is wrong

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler
+from pydantic import AfterValidator, BeforeValidator, Field, GetCoreSchemaHandler, WithJsonSchema
 from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from runner.model import Which
 from runner.model.architecture import ARCHITECTURES, likely
+from runner.model.version import Versions
 from runner.text import nearest
 
 
@@ -113,4 +114,21 @@ Cmdline = Annotated[
     str,
     AfterValidator(_cmdline),
     Field(description='words for the kernel\'s command line: "lockdown=integrity"'),
+]
+_HOW = 'a stable series like "6.6" (its newest), one version like "v6.6" or "6.6.12", or a range like ">=6.0"'
+
+
+def _understood(text: str) -> str:
+    try:
+        Versions.parse(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not {_HOW}") from None
+    return text
+
+
+VersionsField = Annotated[
+    str,
+    BeforeValidator(quoted),
+    AfterValidator(_understood),
+    WithJsonSchema({"type": "string", "pattern": r"^[v0-9<>=][0-9a-z.,<>=~-]*$"}),
 ]

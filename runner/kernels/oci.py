@@ -11,7 +11,7 @@ digests of everything in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
@@ -25,8 +25,8 @@ from runner.kernels.fields import Matches
 from runner.kernels.layers import Layers, taken
 from runner.kernels.registry import LAYOUT, REFERENCE, ContainerImage
 from runner.kernels.source import KernelSource, Means
-from runner.kernels.unpack import unpack_packages
-from runner.model import Pin, PinnedFile
+from runner.kernels.unpack import Parts
+from runner.model import Pin
 from runner.model.version import KernelVersion
 from runner.process import own_folder
 
@@ -66,15 +66,13 @@ class OciSource(KernelSource):
 
     def pins(self, arch: str, means: Means) -> Sequence[Pin]:
         """Pull the image and pin it as it is now. Raises UserError when it has no kernel for this architecture."""
-        digest, manifest = self._container.resolved(arch, means.deadline)
-        sha256, size = digest.removeprefix("sha256:"), manifest.size_bytes
+        file = self._container.resolved(arch, means.deadline)
         with own_folder(means.cache / SCRATCH, "oci-", end_s=means.deadline.end_s) as own:
-            layers, _ = self._container.pulled(sha256, size, own.path, means.deadline)
+            layers, _ = self._container.pulled(file, own.path, means.deadline)
             parts = taken(self.text, Layers(layers), own.path / "parts")
             text = upstream_version(parts.options(), parts.release)
         try:
             version = str(KernelVersion.parse(text))
-            file = PinnedFile(name="image", sha256=sha256, size_bytes=size, where=self.image)
             return [Pin(source=self.text, arch=arch, version=version, release=parts.release, files=(file,))]
         except ValueError as error:  # ValidationError is one
             raise UserError(f"{self.text}: release {parts.release!r} is not a kernel's: {error}") from None
@@ -83,15 +81,12 @@ class OciSource(KernelSource):
         """Whether the registry still has it."""
         return self._container.lost(pin.digests[0], means.deadline)
 
-    def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
-        """Pull what is pinned, which skopeo checks against its digests, and take the kernel out of it."""
-        unpack_packages(
-            pin,
-            tree,
-            lambda folder: self._container.pulled(pin.digests[0], pin.size_bytes, folder, means.deadline)[0],
-            lambda layers, root: taken(self.text, Layers(layers), root),
-            deadline=means.deadline,
-        )
+    def download(self, pin: Pin, folder: Path, means: Means) -> Iterable[Path]:
+        """Its layers, which skopeo checks against their digests."""
+        return self._container.pulled(pin.files[0], folder, means.deadline)[0]
+
+    def unpacked(self, pin: Pin, files: Sequence[Path], root: Path, means: Means) -> Parts:  # noqa: ARG002
+        return taken(self.text, Layers(files), root)
 
     @property
     def _container(self) -> ContainerImage:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, NamedTuple, Self
 from xml.etree import ElementTree as Xml
@@ -22,13 +22,12 @@ from pydantic import Field
 
 from runner import userfile
 from runner.errors import InfraError
-from runner.kernels.compressed import decompressed
-from runner.kernels.download import NotThere, WebServer
+from runner.kernels.config import decompressed
+from runner.kernels.download import NotThere, WebServer, check_detached
 from runner.kernels.fields import Matches, Name
 from runner.kernels.layers import Layers, taken
-from runner.kernels.openpgp import check_detached
 from runner.kernels.source import Means, PackagedSource, needs_tool
-from runner.kernels.unpack import Parts, unpack_packages
+from runner.kernels.unpack import Parts
 from runner.model import Pin, PinnedFile, Plain
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
@@ -121,20 +120,16 @@ class RpmSource(PackagedSource):
         self._key(pin.arch, means)
         return self._server(pin.arch).lost(pin.files, deadline=means.deadline)
 
-    def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
-        """Download the packages, check their digests and signatures, and take the kernel out of them."""
+    def download(self, pin: Pin, folder: Path, means: Means) -> Iterable[Path]:
         _need_rpm()
-        server, key = self._server(pin.arch), self._key(pin.arch, means)
+        self._key(pin.arch, means)  # is it there? If not, nothing needs to be fetched
+        return self._server(pin.arch).pinned(pin.files, folder, deadline=means.deadline)
 
-        def unpacked(files: Sequence[Path], root: Path) -> Parts:
-            check_signatures(files, key, root / "keys", deadline=means.deadline)
-            run(["rpm2archive", "--nocompression", *files], deadline=means.deadline)
-            return taken(self.text, Layers(file.with_name(f"{file.name}.tar") for file in files), root / "parts")
-
-        unpack_packages(
-            pin, tree, lambda folder: server.pinned(pin.files, folder, deadline=means.deadline), unpacked,
-            deadline=means.deadline,
-        )  # fmt: skip
+    def unpacked(self, pin: Pin, files: Sequence[Path], root: Path, means: Means) -> Parts:
+        """Checked for the signatures of the packages first."""
+        check_signatures(files, self._key(pin.arch, means), root / "keys", deadline=means.deadline)
+        run(["rpm2archive", "--nocompression", *files], deadline=means.deadline)
+        return taken(self.text, Layers(file.with_name(f"{file.name}.tar") for file in files), root / "parts")
 
     def _server(self, arch: str) -> WebServer:
         return WebServer(self.rpm.uri.replace("$basearch", architecture(arch).uname).rstrip("/"))

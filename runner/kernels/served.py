@@ -1,56 +1,55 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Kernels that an HTTP server has in packages, by version: what the sources `mainline` and `snapshot` share.
+"""Kernels that an HTTP server has in packages, by version: what such sources share, and the source `mainline`.
 
 A text is `WORD:VERSIONS[/all]`: `6.6` is the newest 6.6.y, `v6.6` or `6.6.12` that one, `>=6.0` the newest of every
 series, `>=6.0/all` every release. What a server says of itself only chooses: which files a kernel is made of is read
 from something that is signed, and pinned by digest.
+
+`mainline:6.6` are upstream's releases, built for Ubuntu. Their server, the one that virtme-ng's own `--run v6.6` uses,
+has a folder for each version and in it one for each architecture, with packages and CHECKSUMS, signed in CHECKSUMS.gpg.
+The names and digests of packages are taken from there alone. Its kernels are builds without patches; a build that
+failed for an architecture is simply not there.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from debian.debian_support import Version
+from pydantic import Field
 
-from runner.errors import UserError
-from runner.kernels.download import WebServer, server_from
-from runner.kernels.fields import WhichField, quoted
+from runner.errors import InfraError, UserError
+from runner.kernels.download import NotThere, WebServer, check_detached, server_from
+from runner.kernels.fields import VersionsField, WhichField
 from runner.kernels.source import KernelSource, Means, meant
-from runner.kernels.unpack import unpack_packages
-from runner.model import Pin, Wanted
+from runner.model import Pin, PinnedFile, Wanted
+from runner.model.architecture import architecture
+from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion, Versions, exactly
 
 log = logging.getLogger(__name__)
 
 OLDEST = KernelVersion(6, 0)  # lists begin here: kfuncs of TC and XDP programs came with it
 _TRIED = 8  # of the kernels that would do, the newest so many are looked at: a build may have failed
-_HOW = 'a stable series like "6.6" (its newest), one version like "v6.6" or "6.6.12", or a range like ">=6.0"'
+
+KEYRING_VARIABLE = "RUNNER_MAINLINE_KEYRING"
+UNCHECKED = "unchecked"  # instead of a keyring: signatures are not checked
+_FINGERPRINT = "60AA7B6F30434AE68E569963E50C6A0917C622B0"  # Kernel PPA <kernel-ppa@canonical.com>
+_FOLDER = re.compile(r"""href=["'](?:\./)?v(\d{1,3}\.\d{1,3}(?:\.\d{1,4})?(?:-rc\d{1,2})?)/["']""")
+_OTHER_FLAVOUR = re.compile(r"generic-|lowlatency|-rt\b|-lpae\b|-\d+k\b")
+_LONGEST_NAME = 128  # as model.SafeName has it
+_SHA256_LINE = re.compile(r"^([0-9a-f]{64})\s+\*?(\S+\.deb)\s*$", re.MULTILINE)
 
 
 class NotWholeError(Exception):
     """A version that the server names has no whole kernel; says why."""
-
-
-def _understood(text: str) -> str:
-    try:
-        Versions.parse(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is not {_HOW}") from None
-    return text
-
-
-VersionsField = Annotated[
-    str,
-    BeforeValidator(quoted),
-    AfterValidator(_understood),
-    WithJsonSchema({"type": "string", "pattern": r"^[v0-9<>=][0-9a-z.,<>=~-]*$"}),
-]
 
 
 class ServedSource(KernelSource):
@@ -127,9 +126,113 @@ class ServedSource(KernelSource):
         """Which of its files the server no longer has."""
         return self.at().lost(pin.files, deadline=means.deadline)
 
-    def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
-        """Download the packages, each checked against its digest in the lock, and unpack them."""
-        server = self.at()
-        unpack_packages(
-            pin, tree, lambda folder: server.pinned(pin.files, folder, deadline=means.deadline), deadline=means.deadline
+    def download(self, pin: Pin, folder: Path, means: Means) -> Iterable[Path]:
+        return self.at().pinned(pin.files, folder, deadline=means.deadline)
+
+
+class MainlineSource(ServedSource):
+    """Upstream's releases, as they are built for Ubuntu."""
+
+    word: ClassVar[str] = "mainline"
+    example: ClassVar[str] = "mainline:6.6, mainline:v6.0 or mainline:>=6.0"
+    variable: ClassVar[str] = "RUNNER_MAINLINE"
+    server: ClassVar[str] = "https://kernel.ubuntu.com/mainline"
+
+    mainline: Annotated[VersionsField, Field(description='in quotes: "6.6" (the newest), "v6.6", or ">=6.0"')]
+
+    @classmethod
+    def known(cls, means: Means) -> Sequence[KernelVersion]:
+        server = cls.at()
+        page = server.text("", deadline=means.deadline).decode(errors="replace")
+        found = {KernelVersion.parse(text) for text in _FOLDER.findall(page)}
+        if not found:
+            raise InfraError(f"{server.base}/ names no kernels", hint=f"{cls.variable} names another server")
+        return sorted(found)
+
+    def pins(self, arch: str, means: Means) -> Sequence[Pin]:
+        """Raises InfraError also when a signature is not good."""
+        keyring, one = trusted_keys(), self._exact()
+        known = (one,) if one else self.known(means)  # no list is needed for one version
+        return self.first_whole(known, arch, lambda version: self._pin(version, arch, keyring, means))
+
+    def _exact(self) -> KernelVersion | None:
+        """The one version that is named, if it is one."""
+        try:
+            version = KernelVersion.parse(self.mainline.removeprefix("v"))
+        except ValueError:
+            return None
+        return version if exactly(version) == self.mainline else None
+
+    def _pin(self, version: KernelVersion, arch: str, keyring: Path | None, means: Means) -> Pin:
+        debian, server = architecture(arch).debian, self.at()
+        folder = f"v{version}/{debian}"
+        try:
+            checksums = _checksums(server, folder, keyring, means.deadline)
+            release, digests = kernel_of(checksums, version, debian)
+            files = [
+                PinnedFile(
+                    name=name,
+                    sha256=digest,
+                    size_bytes=server.size(f"{folder}/{name}", deadline=means.deadline),
+                    where=f"{folder}/{name}",
+                )
+                for name, digest in digests.items()
+            ]
+        except NotThere as error:
+            raise NotWholeError(error.what) from None
+        return Pin(source=self.text, arch=arch, version=str(version), release=release, files=tuple(files))
+
+
+def trusted_keys(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The file of trusted keys; None where signatures are not to be checked. Raises InfraError when neither is said."""
+    said = environ.get(KEYRING_VARIABLE, "")
+    if said == UNCHECKED:
+        log.warning("%s=%s: the signatures of mainline kernels are not checked", KEYRING_VARIABLE, UNCHECKED)
+        return None
+    if not said:
+        raise InfraError(
+            "no key is known to check the signatures of mainline kernels",
+            hint=f"set {KEYRING_VARIABLE} to a file with the public key {_FINGERPRINT}, "
+            f"or to `{UNCHECKED}` to skip the check; see docs/kernels.md",
         )
+    return Path(said)
+
+
+def _checksums(server: WebServer, folder: str, keyring: Path | None, deadline: Deadline) -> str:
+    """The list of packages and digests. Raises NotThere; InfraError when it has no good signature of a trusted key."""
+    place = f"{folder}/CHECKSUMS"
+    content = server.text(place, deadline=deadline)
+    if keyring:
+        what = f"{server.base}/{place}"
+        try:
+            signature = server.text(f"{place}.gpg", deadline=deadline)
+        except NotThere:
+            raise InfraError(f"{what} has no signature", hint=f"{server.variable} names another server") from None
+        key = check_detached(content, signature, keyring, what, deadline=deadline)
+        log.info("%s is signed by %s", what, key)
+    return content.decode(errors="replace")
+
+
+def kernel_of(checksums: str, version: KernelVersion, debian_arch: str) -> tuple[str, dict[str, str]]:
+    """(release, {package: sha256}) of the newest build of the generic flavour. Raises NotWholeError. Pure.
+
+    The version is looked at in the names: an old list with a good signature must not pass for another version's. A
+    server of one's own, with the same layout, need not call its kernels -060612-generic.
+    """
+    numbers = rf"{version.major}\.{version.minor}\.{version.patch}"
+    candidate = rf"[0-9A-Za-z.+~-]*rc{version.rc}(?!\d)" if version.is_candidate else r"(?!\S*rc\d)"
+    package = re.compile(
+        rf"linux-(?P<part>image-unsigned|image|modules)-(?P<release>{numbers}(?!\d){candidate}[0-9A-Za-z.+~-]*)"
+        rf"_(?P<build>[0-9A-Za-z.+~-]+)_{re.escape(debian_arch)}\.deb"
+    )
+    builds: dict[tuple[Version, str], dict[str, tuple[str, str]]] = {}
+    for digest, path in _SHA256_LINE.findall(checksums):
+        found = package.fullmatch(path.rpartition("/")[2])
+        if found and len(found[0]) <= _LONGEST_NAME and not _OTHER_FLAVOUR.search(found["release"]):
+            part = found["part"].removesuffix("-unsigned")
+            builds.setdefault((Version(found["build"]), found["release"]), {})[part] = (found[0], digest)
+    for (_, release), parts in sorted(builds.items(), reverse=True):
+        if parts.keys() >= {"image", "modules"}:
+            return release, dict(sorted(parts.values()))
+    lacking = f"linux-{'modules' if any('image' in parts for parts in builds.values()) else 'image'}"
+    raise NotWholeError(f"the list of its packages has no {lacking} of {version} for {debian_arch}")

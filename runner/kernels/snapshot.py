@@ -26,13 +26,12 @@ from pydantic import BaseModel, Field, ValidationError
 from runner.errors import InfraError, first_of
 from runner.kernels.apt import GENERIC, upstream_of
 from runner.kernels.aptroot import kernel_stanzas, paragraphs
-from runner.kernels.archive import listed
-from runner.kernels.compressed import decompressed
+from runner.kernels.archive import KEYRING, listed
+from runner.kernels.config import decompressed
 from runner.kernels.debian import ANY
-from runner.kernels.download import NotThere, WebServer
-from runner.kernels.mirrors import KEYRING, PROPOSED_SUITES, SECURITY_SUITES, backports_of
-from runner.kernels.openpgp import signed_text
-from runner.kernels.served import NotWholeError, ServedSource, VersionsField
+from runner.kernels.download import NotThere, WebServer, signed_text
+from runner.kernels.fields import VersionsField
+from runner.kernels.served import NotWholeError, ServedSource
 from runner.kernels.source import Means
 from runner.model import Package, Pin, PinnedFile
 from runner.model.architecture import architecture
@@ -47,6 +46,8 @@ _FORMAT = "%Y%m%dT%H%M%SZ"
 _LATER = timedelta(hours=12)
 _PACKAGE_VERSION = re.compile(r"[0-9][A-Za-z0-9.+~:-]{0,100}")
 _PATH = re.compile(r"pool/[A-Za-z0-9._+~/-]+\.deb")
+# Codenames by Debian's version number, the oldest that had a kernel 6.x first.
+_CODENAMES = {11: "bullseye", 12: "bookworm", 13: "trixie", 14: "forky"}
 
 
 # What the server says; of anything else that it says nothing is read.
@@ -246,12 +247,14 @@ def release_in(names: Iterable[str], arch: str) -> str:
 def suites_at(archive: str, build: str) -> tuple[str, ...]:
     """The suites whose lists may name a build when it was new, the likeliest first. Pure."""
     if archive == "debian-security":
-        return SECURITY_SUITES
+        return tuple(f"{codename}-security" for codename in _CODENAMES.values())
     if found := re.search(r"~bpo(\d+)\+", build):
-        return backports_of(int(found[1]))
+        codename = _CODENAMES.get(int(found[1]))
+        return (f"{codename}-backports",) if codename else ()
     if "~exp" in build or "~rc" in build:
         return ("experimental", "sid")
-    return ("sid", *PROPOSED_SUITES, "experimental")
+    proposed = (f"{codename}-proposed-updates" for codename in _CODENAMES.values())  # of point releases
+    return ("sid", *proposed, "experimental")
 
 
 def _asked(server: WebServer, path: str, means: Means) -> _Answer:

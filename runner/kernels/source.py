@@ -22,10 +22,11 @@ from pydantic import Field, ValidationError, model_validator
 from runner.errors import InfraError, UserError
 from runner.kernels.archive import Archive
 from runner.kernels.fields import Arch, Cmdline, Name, Range, Series, WhichField
+from runner.kernels.unpack import Parts, find_parts, unpack_packages
 from runner.model import GuestSize, Limits, Pin, Plain, Wanted, Which
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion, Versions
-from runner.process import require
+from runner.process import require, run
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,23 @@ class KernelSource(Plain):
     def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
         """Fill the empty folder `tree` with what is pinned, as runner/kernels/unpack.py lays it out; scratch space is
         `tree.parent`. Digests are checked before anything is unpacked. Raises InfraError."""
+        unpack_packages(
+            pin,
+            tree,
+            lambda folder: self.download(pin, folder, means),
+            lambda files, root: self.unpacked(pin, files, root, means),
+            deadline=means.deadline,
+        )
+
+    def download(self, pin: Pin, folder: Path, means: Means) -> Iterable[Path]:
+        """Put what is pinned into a folder, each file checked against its digest, and name the files."""
         raise NotImplementedError
+
+    def unpacked(self, pin: Pin, files: Sequence[Path], root: Path, means: Means) -> Parts:
+        """The kernel in those files, unpacked into the new folder `root`: here packages of Debian's format."""
+        for file in files:
+            run(["dpkg-deb", "--extract", file, root], deadline=means.deadline)
+        return find_parts(root, pin.release)
 
 
 class PackagedSource(KernelSource):

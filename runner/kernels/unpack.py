@@ -23,8 +23,7 @@ from pathlib import Path
 from runner import userfile
 from runner.caches import need_space
 from runner.errors import InfraError, UserError
-from runner.kernels.compressed import decompressed
-from runner.kernels.config import built_for, config_of, image_head, machine_of, read_image, release_of
+from runner.kernels.config import built_for, config_of, decompressed, image_head, machine_of, read_image, release_of
 from runner.kernels.needs import MODULES
 from runner.model import Pin
 from runner.model.architecture import architecture
@@ -65,12 +64,12 @@ def unpack_packages(
     pin: Pin,
     tree: Path,
     download: Callable[[Path], Iterable[Path]],
-    unpack: Callable[[Sequence[Path], Path], Parts] | None = None,
+    unpack: Callable[[Sequence[Path], Path], Parts],
     *,
     deadline: Deadline,
 ) -> None:
     """Fill the empty folder `tree`. `download` puts the packages into a folder, checked, and names the files; `unpack`
-    unpacks them into a new folder, where they are not Debian's.
+    unpacks them into a new folder.
 
     Raises InfraError when a part is not there, or it is another kernel than was pinned.
     """
@@ -80,15 +79,10 @@ def unpack_packages(
     folder.mkdir()
     files = tuple(download(folder))
     fetched = time.monotonic()
-    if unpack:
-        try:
-            parts = unpack(files, root)
-        except UserError as error:  # it had a kernel when it was pinned
-            raise InfraError(error.what, hint=error.hint) from None
-    else:
-        for file in files:
-            run(["dpkg-deb", "--extract", file, root], deadline=deadline)
-        parts = find_parts(root, pin.release)
+    try:
+        parts = unpack(files, root)
+    except UserError as error:  # it had a kernel when it was pinned
+        raise InfraError(error.what, hint=error.hint) from None
     if parts.release != pin.release:
         raise InfraError(
             f"{pin.source} has kernel {parts.release}, and {pin.release} was pinned",
@@ -109,29 +103,28 @@ def find_parts(root: Path, release: str) -> Parts:
     folders = [root / "usr/lib/modules" / release, root / "lib/modules" / release]
     images = [root / f"boot/{name}-{release}" for name in _IMAGES]
     images += [folder / name for folder in (*folders, root) for name in _IMAGES]
-    configs = [root / f"boot/config-{release}", *(folder / "config" for folder in folders)]
-    base = _first(folder / "kernel" for folder in folders)
-    return Parts(
-        release=release,
-        image=_first(images),
-        config=next(filter(Path.is_file, configs), None),
-        lists=_lists(folders),
-        base=base,
-        modules=available(base.rglob("*.ko*")),
-    )
+    return _parts(images, folders, [root / f"boot/config-{release}"])
 
 
 def parts_of(image: Path, modules: Path, config: Path | None = None) -> Parts:
     """A kernel's parts at these paths. `modules` is named after the release. Raises InfraError when one is missing."""
-    release = modules.name
-    configs = [config] if config else [image.parent / f"config-{release}", modules / "config"]
+    parts = _parts([image], [modules], [image.parent / f"config-{modules.name}"])
+    return replace(parts, config=_first([config])) if config else parts
+
+
+def _parts(images: Iterable[Path], folders: Sequence[Path], configs: Sequence[Path]) -> Parts:
+    """What is there of these. The folders are named after the release."""
+    image, base = _first(images), _first(folder / "kernel" for folder in folders)
+    configs = [*configs, *(folder / "config" for folder in folders)]
+    # depmod can do without any of its lists
+    lists = (next(filter(Path.is_file, (folder / name for folder in folders)), None) for name in DEPMOD_INPUT)
     return Parts(
-        release=release,
-        image=_first([image]),
-        config=_first(configs) if config else next(filter(Path.is_file, configs), None),
-        lists=_lists([modules]),
-        base=_first([modules / "kernel"]),
-        modules=available((modules / "kernel").rglob("*.ko*")),
+        release=folders[0].name,
+        image=image,
+        config=next(filter(Path.is_file, configs), None),
+        lists=tuple(path for path in lists if path),
+        base=base,
+        modules=available(base.rglob("*.ko*")),
     )
 
 
@@ -203,12 +196,6 @@ def _content(module: Path) -> bytes:
         return decompressed(module.read_bytes())
     except ValueError as error:
         raise InfraError(f"{module} cannot be unpacked: {error}") from None
-
-
-def _lists(folders: Sequence[Path]) -> tuple[Path, ...]:
-    """What depmod reads: it can do without any of them."""
-    found = (next(filter(Path.is_file, (folder / name for folder in folders)), None) for name in DEPMOD_INPUT)
-    return tuple(path for path in found if path)
 
 
 def _name(text: str) -> str:

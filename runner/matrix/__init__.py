@@ -18,8 +18,8 @@ from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag
 from runner import yamlfile
 from runner.errors import UserError
 from runner.kernels import BY_WORD, SOURCES
+from runner.kernels.archive import IMAGE_SUITES
 from runner.kernels.fields import Arch, DebPackage, Matches, Name, OneOf, quoted
-from runner.kernels.mirrors import IMAGE_SUITES
 from runner.kernels.oci import ContainerText
 from runner.kernels.source import KernelSource
 from runner.matrix.cellnames import cell_ids, kernel_names

@@ -44,8 +44,13 @@ class Architecture:
 
     def filled(self, pattern: str) -> str:
         """`build/{arch}/lb.o` with its own names: {arch}, {goarch}, {debarch}."""
-        names = {"arch": self.name, "goarch": _GO.get(self.name, self.name), "debarch": self.debian}
+        names = {"arch": self.name, "goarch": self.goarch, "debarch": self.debian}
         return re.sub(r"\{(\w+)\}", lambda found: names.get(found[1], found[0]), pattern)
+
+    @property
+    def goarch(self) -> str:
+        """As Go calls it, and with it Docker."""
+        return _GO.get(self.name, self.name)
 
     @property
     def disk_device(self) -> str:

@@ -28,12 +28,10 @@ from runner.hosts.hostsfile import load_hosts
 from runner.kernels import rpm
 from runner.kernels.aptroot import kernel_stanzas, paragraphs
 from runner.kernels.archive import listed
-from runner.kernels.compressed import decompressed
-from runner.kernels.config import config_of, machine_of, options_in, release_of, upstream_version
+from runner.kernels.config import config_of, decompressed, machine_of, options_in, release_of, upstream_version
 from runner.kernels.layers import Layers
-from runner.kernels.mainline import kernel_of
-from runner.kernels.ocilayout import Config, Manifest
-from runner.kernels.served import NotWholeError
+from runner.kernels.registry import Config, Manifest
+from runner.kernels.served import NotWholeError, kernel_of
 from runner.matrix import load_matrix
 from runner.matrix.lock import read_lock
 from runner.model.architecture import architecture

@@ -23,9 +23,8 @@ import zstandard
 
 from runner.caches import cache_root
 from runner.kernels import Means, ensure_kernel, lock_kernels
-from runner.kernels.archive import Archive
-from runner.kernels.compressed import decompressed
-from runner.kernels.mirrors import find_mirrors
+from runner.kernels.archive import Archive, find_mirrors
+from runner.kernels.config import decompressed
 from runner.kernels.needs import MODULES
 from runner.kernels.snapshot import suites_at
 from runner.kernels.unpack import available, closure

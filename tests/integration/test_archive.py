@@ -17,9 +17,8 @@ import pytest
 
 from runner.errors import InfraError
 from runner.kernels import archive as archive_module
-from runner.kernels.aptroot import Repository
-from runner.kernels.archive import Archive, damage
-from runner.kernels.mirrors import Mirrors, find_mirrors
+from runner.kernels.aptroot import Repository, damage
+from runner.kernels.archive import Archive, Mirrors, find_mirrors
 from runner.model import Package
 from runner.model.deadline import Deadline
 from tests.integration.web_fixture import Web
@@ -166,10 +165,12 @@ def test_changed_lists_are_refused(archive: Archive, mirror: Path) -> None:
         archive.update([PAIR], deadline=soon())
 
 
-def test_no_network_names_the_suite_and_the_way_out(archive: Archive, tmp_path: Path) -> None:
-    nowhere = Archive(tmp_path / "cache", mirrors=Mirrors(f"copy:{tmp_path}/nowhere"))
+def test_no_network_names_the_suite_and_the_way_out(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive_module, "find_mirrors", lambda **_: Mirrors(f"copy:{tmp_path}/nowhere"))
     with pytest.raises(InfraError, match="lists of trixie") as caught:
-        nowhere.update([PAIR], deadline=soon())
+        archive.update([PAIR], deadline=soon())
     assert "RUNNER_MIRROR" in caught.value.hint
 
 

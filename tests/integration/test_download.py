@@ -21,8 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from runner.errors import InfraError, UserError
-from runner.kernels.download import NotThere, WebServer, server_from
-from runner.kernels.redirects import Redirects
+from runner.kernels.download import NotThere, WebServer, opener, server_from
 from runner.model.deadline import Deadline
 from tests.integration.web_fixture import Fault, Web
 from tests.samples import soon
@@ -127,9 +126,11 @@ def test_a_text_has_a_limit_and_a_size_is_what_the_server_says(web: Web) -> None
 def test_tls_is_never_left() -> None:
     import urllib.request
 
+    handlers = opener().handlers  # type: ignore[attr-defined]
+    (redirects,) = (it for it in handlers if isinstance(it, urllib.request.HTTPRedirectHandler))
     request = urllib.request.Request("https://example.org/a")
     with pytest.raises(InfraError, match="not followed"):
-        Redirects().redirect_request(request, None, 302, "", Message(), "http://example.org/a")  # type: ignore[arg-type]
+        redirects.redirect_request(request, None, 302, "", Message(), "http://example.org/a")  # type: ignore[arg-type]
 
 
 def test_another_server_can_be_named() -> None:

@@ -15,7 +15,7 @@ from runner.errors import InfraError, UserError
 from runner.kernels import Means, ensure_kernel, lock_kernels, offered, source_of
 from runner.kernels.apt import AptSource
 from runner.kernels.archive import Archive
-from runner.kernels.ubuntu import UbuntuSource
+from runner.kernels.debian import UbuntuSource
 from runner.model import Pin, Wanted
 from tests.integration.web_fixture import Web
 from tests.samples import soon

@@ -15,7 +15,7 @@ import zstandard
 
 from runner.errors import InfraError, UserError
 from runner.kernels import Means, ensure_kernel, lock_kernels, offered, source_of
-from runner.kernels import installed as installed_module
+from runner.kernels import local as local_module
 from runner.kernels.archive import Archive
 from runner.model import Pin, Wanted
 from tests.samples import soon
@@ -35,7 +35,7 @@ def pinned(source: str, means: Means, arch: str = ARCH) -> Pin:
 
 
 def at_root(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(installed_module, "ROOT", installed(folder))
+    monkeypatch.setattr(local_module, "ROOT", installed(folder))
     return f"installed:{RELEASE}"
 
 
@@ -258,7 +258,7 @@ def test_the_newest_or_all_of_what_is_installed(tmp_path: Path, means: Means, mo
         version = "6.1.76" if release.startswith("6.1.") else release.partition("-")[0]
         installed(tmp_path, release, CONFIG.replace("6.12.10", version))
     (tmp_path / "lib/modules/6.6.6/kernel").mkdir(parents=True)  # the remains of one that was removed
-    monkeypatch.setattr(installed_module, "ROOT", tmp_path)
+    monkeypatch.setattr(local_module, "ROOT", tmp_path)
     assert pinned("installed:newest", means).release == "6.12.10-custom"
     every = lock_kernels(Wanted(name="k", source="installed:all", arch=ARCH), means)
     assert [locked.version for locked in every] == ["6.1.76", "6.12.9", "6.12.10"]

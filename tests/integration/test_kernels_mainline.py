@@ -14,8 +14,7 @@ import pytest
 from runner.errors import InfraError, RunnerError, UserError
 from runner.kernels import Means, ensure_kernel, lock_kernels, offered, source_of
 from runner.kernels.archive import Archive
-from runner.kernels.mainline import MainlineSource, kernel_of
-from runner.kernels.served import NotWholeError
+from runner.kernels.served import MainlineSource, NotWholeError, kernel_of
 from runner.model import Pin, Wanted
 from runner.model.version import KernelVersion
 from tests.integration.web_fixture import Fault, Web

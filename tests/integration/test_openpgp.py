@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError
-from runner.kernels.openpgp import check_detached, signed_text
+from runner.kernels.download import check_detached, signed_text
 from tests.samples import soon
 
 DATA = Path(__file__).parents[1] / "data"

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from runner.kernels.compressed import decompressed
-from runner.kernels.config import config_of, read_config, release_of
+from runner.kernels.config import config_of, decompressed, read_config, release_of
 
 TEXT = """\
 # Automatically generated file; DO NOT EDIT.

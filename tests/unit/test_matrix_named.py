@@ -76,6 +76,6 @@ def test_offline_the_lists_in_the_cache_are_searched(tmp_path: Path, monkeypatch
     monkeypatch.setenv("RUNNER_CACHE", str(tmp_path))
     monkeypatch.setenv("RUNNER_MIRROR", "http://127.0.0.1:9/debian")
     monkeypatch.setenv("RUNNER_SECURITY_MIRROR", "http://127.0.0.1:9/debian-security")
-    monkeypatch.setattr("runner.kernels.mirrors.transport", lambda **_: "")
+    monkeypatch.setattr("runner.kernels.archive.transport", lambda **_: "")
     with pytest.raises(InfraError, match="lists are not in the cache"):
         Project.at(ROOT / "matrix.yaml").naming(("6.5",), ("x86_64",), (PROBE,), offline=True)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from runner.errors import InfraError, UserError
-from runner.kernels.mirrors import Mirrors, choose, find_mirrors
+from runner.errors import UserError
+from runner.kernels.archive import Mirrors, choose, find_mirrors
 from runner.model.deadline import Deadline
 
 
@@ -47,8 +47,3 @@ def test_archives_of_others_are_not_debians() -> None:
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UserError, match="RUNNER_MIRROR"):
         find_mirrors(deadline=Deadline.after(20, "limit"), environ={"RUNNER_MIRROR": address})
-
-
-def test_a_missing_security_mirror_is_told() -> None:
-    with pytest.raises(InfraError, match="trixie-security"):
-        Mirrors("http://one.example/debian").of("trixie-security")
