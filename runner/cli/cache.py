@@ -16,8 +16,8 @@ import typer
 from runner.caches import MAX_BYTES, cache_root, outgrown
 from runner.cli.options import Shown, command, emit, group
 from runner.guest.snapshots import SNAPSHOTS, Snapshots
-from runner.images.bootfiles import boot_files_store, kept_boot_files
-from runner.images.container import containers_store, kept_containers
+from runner.images.bootfiles import boot_files
+from runner.images.container import containers
 from runner.reports.drawing import columns
 from runner.text import counted
 
@@ -51,11 +51,8 @@ def _kept() -> Iterator[_Kept]:
     """Disks come before the snapshots of the same second, which need them."""
     cache = cache_root()
     snapshots = Snapshots(cache / SNAPSHOTS)
-    for kind, store, disks in (
-        ("boot files", boot_files_store(cache), kept_boot_files(cache)),
-        ("container", containers_store(cache), kept_containers(cache)),
-    ):
-        for it in disks:
+    for kind, store in (("boot files", boot_files(cache)), ("container", containers(cache))):
+        for it in store.kept():
             made = datetime.fromtimestamp(it.made_s, UTC)
             yield _Kept(kind, it.name, it.key, it.size_bytes, made, it.used_s, store.remove)
     for one in snapshots:

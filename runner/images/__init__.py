@@ -10,15 +10,13 @@ import logging
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from runner.caches import need_space, not_cached
 from runner.errors import InfraError, UserError
-from runner.images.build import build_image, recipe
 from runner.images.container import DISK as CONTAINER_DISK
 from runner.images.container import ensure_container, stored_container
-from runner.images.interpreter import ROOTS, Interpreter, host_parts, parts
+from runner.images.disk import ROOTS, Interpreter, build_image, host_parts, parts, recipe
 from runner.kernels.archive import Archive
 from runner.kernels.registry import ContainerImage
 from runner.model import Image, ImagePin, Package, WantedImage
@@ -53,8 +51,13 @@ def lock_image(wanted: WantedImage, arch: str, archive: Archive, *, deadline: De
     """
     suite = wanted.suite
     files = (ContainerImage.named(wanted.oci).pinned(arch, deadline),) if wanted.oci else ()
-    with _told_names(suite, arch):
+    try:
         packages = set(archive.closure((*PACKAGES, *wanted.added), suite, arch, deadline=deadline))
+    except InfraError as error:
+        if not (found := _UNKNOWN.search(error.what)):
+            raise
+        hint = "packages are named as in Debian's archive, section main"
+        raise UserError(f"{suite} has no package {found[1] or found[2]} for {arch}", hint=hint) from None
     for other, row in ARCHITECTURES.items():
         if row.host and other != arch:
             packages.update(parts(archive.closure(ROOTS, suite, other, deadline=deadline)))
@@ -66,18 +69,6 @@ def lock_image(wanted: WantedImage, arch: str, archive: Archive, *, deadline: De
         arch=arch,
         packages=tuple(sorted(packages, key=lambda package: (package.architecture, package.name))),
     )
-
-
-@contextmanager
-def _told_names(suite: str, arch: str) -> Iterator[None]:
-    """Inside, it is the user's mistake when apt knows no package of a name."""
-    try:
-        yield
-    except InfraError as error:
-        if not (found := _UNKNOWN.search(error.what)):
-            raise
-        hint = "packages are named as in Debian's archive, section main"
-        raise UserError(f"{suite} has no package {found[1] or found[2]} for {arch}", hint=hint) from None
 
 
 def image_packages(pin: ImagePin) -> Iterator[Package]:

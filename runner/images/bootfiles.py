@@ -26,13 +26,13 @@ from pathlib import Path, PurePosixPath
 from virtme.cpiowriter import CpioWriter
 
 from runner.caches import need_space
-from runner.images.kept import KeptDisks, ensure_kept, kept_disks
+from runner.images.container import DiskStore
 from runner.kernels.config import kernels_in, read_config
 from runner.kernels.needs import FIRST, SIGNED
 from runner.model import BootFiles, Image, Kernel
 from runner.model.deadline import Deadline
 from runner.process import run
-from runner.store import Store, key_of
+from runner.store import key_of
 
 _RECIPE = 4  # raise it when what is made here changes
 _SIGNATURE = struct.Struct(">8xI")  # include/linux/module_signature.h: the size of the signature is its last field
@@ -72,8 +72,7 @@ def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str
 
     busybox = hashlib.sha256(Path(image.busybox).read_bytes()).hexdigest()  # images with other packages have it too
     key = key_of(recipe=_RECIPE, kernel=kernel.sha256, busybox=busybox, signed=signed)
-    store = boot_files_store(cache)
-    entry = ensure_kept(store, key, make, kept_boot_files(cache), deadline=deadline)
+    entry = boot_files(cache).ensure_kept(key, make, deadline=deadline)
     tree, unpacked = PurePosixPath(entry.tree), PurePosixPath("kernel")
     return BootFiles(
         about=tree / about,
@@ -83,18 +82,13 @@ def ensure_boot_files(kernel: Kernel, image: Image, cache: Path, *, cmdline: str
     )
 
 
-def boot_files_store(cache: Path) -> Store:
-    """Where the cache keeps them."""
-    return Store(cache / "bootfiles")
-
-
-def kept_boot_files(cache: Path) -> Iterator[KeptDisks]:
-    """All that are in the cache, by the kernel's release."""
+def boot_files(cache: Path) -> DiskStore:
+    """By the kernel's release."""
 
     def release(tree: Path) -> str:
         return next((path.name for path in tree.glob(f"{_ABOUT}*")), "").removeprefix(_ABOUT)
 
-    return kept_disks(boot_files_store(cache), cache, release)
+    return DiskStore(cache, "bootfiles", release)
 
 
 def _unpacked(kernel: Kernel) -> bytes:

@@ -15,12 +15,13 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from runner.caches import need_space, not_cached
+from runner.caches import MAX_BYTES, need_space, not_cached, outgrown
 from runner.errors import InfraError, UserError
-from runner.images.kept import KeptDisks, ensure_kept, kept_disks
+from runner.guest.snapshots import SNAPSHOTS, Snapshots
 from runner.kernels.layers import Layers
 from runner.kernels.registry import LARGEST, ContainerImage
 from runner.model import ImagePin
@@ -37,23 +38,51 @@ _BLOCK = 4096
 _LARGEST_ENVIRONMENT = 64 << 10
 
 
-def containers_store(cache: Path) -> Store:
-    """Where the cache keeps the disks."""
-    return Store(cache / "containers")
+@dataclass(frozen=True, slots=True)
+class KeptDisks:
+    """Those of one kernel, or of one image."""
+
+    key: str
+    name: str  # for people
+    made_s: float
+    used_s: float  # last, by a boot or by a start from a snapshot
+    size_bytes: int
 
 
-def kept_containers(cache: Path) -> Iterator[KeptDisks]:
-    """All that are in the cache, by what each image was called."""
+class DiskStore(Store):
+    """Disks that the cache keeps for as long as there is room: boot files of kernels, and container images."""
 
-    def reference(tree: Path) -> str:
-        return plain((tree / _REFERENCE).read_text(), 200)
+    def __init__(self, cache: Path, folder: str, name_of: Callable[[Path], str]) -> None:
+        super().__init__(cache / folder)
+        self._snapshots = cache / SNAPSHOTS
+        self._name_of = name_of
 
-    return kept_disks(containers_store(cache), cache, reference)
+    def kept(self) -> Iterator[KeptDisks]:
+        """All of them. A snapshot needs those that its guest was booted with: it opens the same disks."""
+        started = [(it.used_s, " ".join(it.about.argv)) for it in Snapshots(self._snapshots)]
+        for it in self:
+            used_s = max((used_s for used_s, words in started if it.key in words), default=0)
+            made_s = it.tree.stat().st_mtime
+            yield KeptDisks(it.key, self._name_of(it.tree), made_s, max(it.used_s, used_s), it.size_bytes)
+
+    def ensure_kept(self, key: str, make: Callable[[Path], None], *, deadline: Deadline) -> StoredTree:
+        """The entry, used now; made where there is none, and then others are removed for which there is no room."""
+        new = not self.has(key)
+        entry = self.ensure(key, make, deadline=deadline)
+        self.mark_used(key)
+        for it in outgrown(self.kept(), MAX_BYTES, spare=key) if new else ():
+            self.remove(it.key)
+        return entry
 
 
-def stored_container(pin: ImagePin, cache: Path) -> tuple[Store, str]:
+def containers(cache: Path) -> DiskStore:
+    """By what each image was called."""
+    return DiskStore(cache, "containers", lambda tree: plain((tree / _REFERENCE).read_text(), 200))
+
+
+def stored_container(pin: ImagePin, cache: Path) -> tuple[DiskStore, str]:
     """Where the cache keeps the disk, and under which key."""
-    return containers_store(cache), key_of(recipe=_RECIPE, image=[file.sha256 for file in pin.files])
+    return containers(cache), key_of(recipe=_RECIPE, image=[file.sha256 for file in pin.files])
 
 
 def ensure_container(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool) -> StoredTree:
@@ -72,7 +101,7 @@ def ensure_container(pin: ImagePin, cache: Path, *, deadline: Deadline, offline:
         (tree / _REFERENCE).write_text(pin.oci)
 
     store, key = stored_container(pin, cache)
-    return ensure_kept(store, key, make, kept_containers(cache), deadline=deadline)
+    return store.ensure_kept(key, make, deadline=deadline)
 
 
 def _write_disk(disk: Path, layers: Layers, environment: dict[str, str], deadline: Deadline) -> None:

@@ -33,6 +33,7 @@ LOG = "runner-build.log"
 _SPACE_BYTES = 3 << 30  # objects with debug information: 1.4 GiB seen
 _NICE = ("nice", "-n", "10")  # guests, which have time limits, come first
 _TAIL_LINES = 25
+_ARCHITECTURES = ("x86_64", "arm64")
 TOOLS = ("make", "gcc", "ld", "flex", "bison", "bc", "pahole", "perl")
 _PACKAGES = "build-essential flex bison bc dwarves libelf-dev perl"
 # What make says when the machine failed, not the source.
@@ -51,20 +52,6 @@ _FIXED = {
     "KBUILD_BUILD_HOST": "runner",
     "KBUILD_BUILD_VERSION": "1",
     "LC_ALL": "C",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """How the kernel's own makefiles and Debian call an architecture."""
-
-    arch: str  # as virtme-configkernel has it: for another ARCH make would configure again
-    cross: str  # the prefix of the compiler on hosts of another architecture
-
-
-_TARGETS = {
-    "x86_64": _Target("x86", "x86_64-linux-gnu-"),
-    "arm64": _Target("arm64", "aarch64-linux-gnu-"),
 }
 
 
@@ -124,23 +111,25 @@ def build_kernel(source: Path, objects: Path, recipe: Recipe, *, jobs: int, dead
     Raises BuildError with the compiler's words when the source does not build, or does not take an option that guests
     or probes need; InfraError when the machine failed, or has a pahole that is too old. UserError: no such compiler.
     """
-    target, compiler, fragment = _TARGETS.get(recipe.arch), recipe.compiler, recipe.fragment.absolute()
-    if target is None:
-        raise InfraError(f"kernels for {recipe.arch} cannot be built here", hint=f"known: {', '.join(_TARGETS)}")
-    cross = "" if recipe.native else target.cross
+    compiler, fragment = recipe.compiler, recipe.fragment.absolute()
+    if recipe.arch not in _ARCHITECTURES:
+        raise InfraError(f"kernels for {recipe.arch} cannot be built here", hint=f"known: {', '.join(_ARCHITECTURES)}")
+    row = architecture(recipe.arch)
+    cross = "" if recipe.native else f"{row.multiarch}-"
     if not re.fullmatch(r"[A-Za-z0-9._+/-]*", compiler):
         raise UserError(f"{compiler!r} is not a compiler's name", hint="like gcc-14")
     _check_tools({"gcc": compiler or f"{cross}gcc", "ld": f"{cross}ld"})
     objects.mkdir(parents=True, exist_ok=True)
     need_space(objects, _SPACE_BYTES, "building a kernel")
-    variables = {"ARCH": target.arch, "CROSS_COMPILE": cross}
+    # as virtme-configkernel has it: for another ARCH make would configure again
+    variables = {"ARCH": row.kernel, "CROSS_COMPILE": cross}
     if compiler:  # a variable of the command line, of every make below: the makefiles set CC themselves
         variables["MAKEFLAGS"] = f" -- CC={compiler}" + (f" HOSTCC={compiler}" if recipe.native else "")
     make = _Make(source, objects, variables, deadline)
     # `vng --kconfig` has but the architecture's defconfig, twice as many options (1,489 for 755, of 6.12 on x86_64).
     # allnoconfig gets the fragment as well: what it makes visible is then "no" where nobody says otherwise.
     make.run(
-        virtme_tool("virtme-configkernel"), "--arch", architecture(recipe.arch).uname, "--allnoconfig",
+        virtme_tool("virtme-configkernel"), "--arch", row.uname, "--allnoconfig",
         "--custom", fragment, KCONFIG_ALLCONFIG=os.fspath(fragment),
     )  # fmt: skip
     _check_options(source, objects / ".config", recipe)

@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar, cast
 from urllib.parse import quote, urlsplit
@@ -93,25 +92,19 @@ class WebServer:
     def text(self, path: str, *, deadline: Deadline, limit_bytes: int = _TEXT_LIMIT) -> bytes:
         """A small file. Raises NotThere or another InfraError."""
 
-        def get() -> bytes:
+        def read(answer: http.client.HTTPResponse) -> bytes:
             content = bytearray()
-            with self._answer("GET", path, deadline) as answer:
-                for chunk in _chunks(answer, deadline):
-                    content += chunk
-                    if len(content) > limit_bytes:
-                        raise InfraError(f"{self._url(path)} is longer than {limit_bytes} bytes")
+            for chunk in _chunks(answer, deadline):
+                content += chunk
+                if len(content) > limit_bytes:
+                    raise InfraError(f"{self._url(path)} is longer than {limit_bytes} bytes")
             return bytes(content)
 
-        return self._tried(path, get, deadline)
+        return self._asked("GET", path, read, deadline)
 
     def size(self, path: str, *, deadline: Deadline) -> int:
         """How long the server says that a file is; 0 when it does not say. Raises NotThere or another InfraError."""
-
-        def head() -> int:
-            with self._answer("HEAD", path, deadline) as answer:
-                return _length(answer) or 0
-
-        return self._tried(path, head, deadline)
+        return self._asked("HEAD", path, lambda answer: _length(answer) or 0, deadline)
 
     def file(self, path: str, target: Path, *, sha256: str, size_bytes: int, deadline: Deadline) -> None:
         """Fetch a file whose digest is known. `target` appears only when it is whole and right.
@@ -119,9 +112,24 @@ class WebServer:
         A file of another digest is fetched once more: a proxy may keep a broken one. Raises NotThere or InfraError.
         """
         part = target.with_name(f".{target.name}.part")
+
+        def digest_of(answer: http.client.HTTPResponse) -> str:
+            """Of what came, which is in `part`. Reading stops behind the size that is expected."""
+            hashed, length = hashlib.sha256(), 0
+            name, total = path.rpartition("/")[2], _length(answer) or 0
+            with _written(part) as write, step(f"fetching {name}", total) as reach:
+                for chunk in _chunks(answer, deadline):
+                    length += len(chunk)
+                    if length > size_bytes:
+                        raise InfraError(f"{self._url(path)} is longer than the {size_bytes} bytes that it should have")
+                    hashed.update(chunk)
+                    write(chunk)
+                    reach(length)
+            return hashed.hexdigest()
+
         try:
             for last in (False, True):
-                digest = self._tried(path, lambda: self._write(path, part, size_bytes, deadline), deadline)
+                digest = self._asked("GET", path, digest_of, deadline)
                 if digest == sha256:
                     part.replace(target)
                     return
@@ -147,23 +155,6 @@ class WebServer:
             target, size = folder / file.name, file.size_bytes or _UNKNOWN_SIZE
             self.file(file.where, target, sha256=file.sha256, size_bytes=size, deadline=deadline)
             yield target
-
-    def _write(self, path: str, part: Path, size_bytes: int, deadline: Deadline) -> str:
-        """The digest of what came. Reading stops behind the size that is expected."""
-        digest, length = hashlib.sha256(), 0
-        with (
-            self._answer("GET", path, deadline) as answer,
-            _written(part) as write,
-            step(f"fetching {path.rpartition('/')[2]}", _length(answer) or 0) as reach,
-        ):
-            for chunk in _chunks(answer, deadline):
-                length += len(chunk)
-                if length > size_bytes:
-                    raise InfraError(f"{self._url(path)} is longer than the {size_bytes} bytes that it should have")
-                digest.update(chunk)
-                write(chunk)
-                reach(length)
-        return digest.hexdigest()
 
     @contextmanager
     def _answer(self, method: str, path: str, deadline: Deadline) -> Iterator[http.client.HTTPResponse]:
@@ -196,13 +187,17 @@ class WebServer:
             return _PassingError(f"{error.code} {error.reason}", _asked_wait_s(error.headers))
         return self._failed(path, f"{error.code} {error.reason}")
 
-    def _tried(self, path: str, get: Callable[[], _Result], deadline: Deadline) -> _Result:
+    def _asked(
+        self, method: str, path: str, take: Callable[[http.client.HTTPResponse], _Result], deadline: Deadline
+    ) -> _Result:
+        """What `take` makes of the answer. Asks again where that can help."""
         log.info("%s", self._url(path))
         for number in range(_TRIES):
             if deadline.expired:
                 raise self._failed(path, f"{deadline.what} is over")
             try:
-                return get()
+                with self._answer(method, path, deadline) as answer:
+                    return take(answer)
             except _PassingError as error:
                 last = error
             if number + 1 < _TRIES:
@@ -225,7 +220,6 @@ class WebServer:
         return f"{self.base}/{quote(address, safe='/:@~')}{mark}{query}"
 
 
-@cache
 def opener() -> urllib.request.OpenerDirector:
     """What opens addresses. Follows redirects, but never from TLS to plain HTTP: someone on the way could have chosen
     the target. Raises InfraError then."""

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Protocol, Self
+from typing import IO, Annotated, Self
 
 from pydantic import BaseModel, Field, ValidationError
 
@@ -99,24 +99,6 @@ class Config(_Document):
         return {name: value for name, equals, value in pairs if name and equals and "\0" not in name + value}
 
 
-class ImagePlace(Protocol):
-    """Where an image is."""
-
-    def first(self, deadline: Deadline) -> bytes:
-        """The manifest that is named, or an index of several."""
-
-    def manifest(self, digest: str, deadline: Deadline) -> bytes: ...
-
-    def config(self, digest: str, deadline: Deadline) -> bytes:
-        """Of the image with this manifest."""
-
-    def source(self, digest: str, folder: Path) -> str:
-        """What skopeo calls it. The folder is new, and for whatever that takes."""
-
-    def lacks(self, error: InfraError) -> bool:
-        """Does this error mean that it has no such image?"""
-
-
 @dataclass(frozen=True, slots=True)
 class ImageRepository:
     """Images of one name in a registry."""
@@ -129,18 +111,22 @@ class ImageRepository:
         return self.name
 
     def first(self, deadline: Deadline) -> bytes:
+        """The manifest that is named, or an index of several."""
         return self._raw(self.digest or self.tag, deadline)
 
     def manifest(self, digest: str, deadline: Deadline) -> bytes:
         return self._raw(digest, deadline)
 
     def config(self, digest: str, deadline: Deadline) -> bytes:
+        """Of the image with this manifest."""
         return self._raw(digest, deadline, "--config")
 
     def source(self, digest: str, folder: Path) -> str:  # noqa: ARG002  a layout's needs it
+        """What skopeo calls it. The folder is new, and for whatever that takes."""
         return f"docker://{self.name}@{digest}"
 
     def lacks(self, error: InfraError) -> bool:
+        """Does this error mean that it has no such image?"""
         return bool(_NOT_THERE.search(error.what))
 
     def _raw(self, which: str, deadline: Deadline, *words: str) -> bytes:
@@ -197,7 +183,6 @@ class Layout:
         return f"oci:{folder}"
 
     def lacks(self, error: InfraError) -> bool:  # noqa: ARG002
-        """Does this error mean that it has no such image?"""
         return True
 
     def _blob(self, digest: str) -> bytes:
@@ -237,7 +222,7 @@ class ContainerImage:
     """One that its user names by `text`."""
 
     text: str
-    place: ImagePlace
+    place: ImageRepository | Layout
 
     @classmethod
     def named(cls, text: str) -> ContainerImage:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
@@ -183,9 +183,9 @@ class MainlineSource(ServedSource):
         return Pin(source=self.text, arch=arch, version=str(version), release=release, files=tuple(files))
 
 
-def trusted_keys(environ: Mapping[str, str] = os.environ) -> Path | None:
+def trusted_keys() -> Path | None:
     """The file of trusted keys; None where signatures are not to be checked. Raises InfraError when neither is said."""
-    said = environ.get(KEYRING_VARIABLE, "")
+    said = os.environ.get(KEYRING_VARIABLE, "")
     if said == UNCHECKED:
         log.warning("%s=%s: the signatures of mainline kernels are not checked", KEYRING_VARIABLE, UNCHECKED)
         return None

@@ -9,7 +9,9 @@ mapping with a key that is its word, everywhere else a text, `WORD:...`; both ar
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +21,19 @@ from urllib.parse import parse_qsl, urlencode
 from debian.debian_support import Version
 from pydantic import Field, ValidationError, model_validator
 
+from runner.caches import need_space
 from runner.errors import InfraError, UserError
 from runner.kernels.archive import Archive
 from runner.kernels.fields import Arch, Cmdline, Name, Range, Series, WhichField
-from runner.kernels.unpack import Parts, find_parts, unpack_packages
+from runner.kernels.unpack import Parts, find_parts, lay_out, needed_of
 from runner.model import GuestSize, Limits, Pin, Plain, Wanted, Which
 from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion, Versions
 from runner.process import require, run
+
+log = logging.getLogger(__name__)
+
+_UNPACKED_FACTOR = 9  # bytes on disk while unpacking, for each byte of the packages: 7 measured with 6.1 on x86_64
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +125,32 @@ class KernelSource(Plain):
 
     def fetch(self, pin: Pin, tree: Path, means: Means) -> None:
         """Fill the empty folder `tree` with what is pinned, as runner/kernels/unpack.py lays it out; scratch space is
-        `tree.parent`. Digests are checked before anything is unpacked. Raises InfraError."""
-        unpack_packages(
-            pin,
-            tree,
-            lambda folder: self.download(pin, folder, means),
-            lambda files, root: self.unpacked(pin, files, root, means),
-            deadline=means.deadline,
+        `tree.parent`. Digests are checked before anything is unpacked.
+
+        Raises InfraError when a part is not there, or it is another kernel than was pinned.
+        """
+        start = time.monotonic()
+        need_space(tree.parent, _UNPACKED_FACTOR * pin.size_bytes, f"kernel {pin.release}")
+        folder = tree.parent / "packages"
+        folder.mkdir()
+        files = tuple(self.download(pin, folder, means))
+        fetched = time.monotonic()
+        try:
+            parts = self.unpacked(pin, files, tree.parent / "unpacked", means)
+        except UserError as error:  # it had a kernel when it was pinned
+            raise InfraError(error.what, hint=error.hint) from None
+        if parts.release != pin.release:
+            raise InfraError(
+                f"{pin.source} has kernel {parts.release}, and {pin.release} was pinned",
+                hint="`runner kernels lock` pins what is there now",
+            )
+        lay_out(needed_of(parts), pin.arch, tree, deadline=means.deadline)
+        log.info(
+            "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",
+            pin.release,
+            pin.size_bytes >> 20,
+            fetched - start,
+            time.monotonic() - fetched,
         )
 
     def download(self, pin: Pin, folder: Path, means: Means) -> Iterable[Path]:

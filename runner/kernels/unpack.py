@@ -11,28 +11,21 @@ the modules in /lib; newer ones keep everything in /usr/lib/modules/RELEASE, spr
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shutil
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner import userfile
-from runner.caches import need_space
-from runner.errors import InfraError, UserError
+from runner.errors import InfraError
 from runner.kernels.config import built_for, config_of, decompressed, image_head, machine_of, read_image, release_of
 from runner.kernels.needs import MODULES
-from runner.model import Pin
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
 from runner.process import run
 
-log = logging.getLogger(__name__)
-
-_UNPACKED_FACTOR = 9  # bytes on disk while unpacking, for each byte of the packages: 7 measured with 6.1 on x86_64
 # A daemon's PATH often lacks these, and a normal user's does on Debian.
 _PATH = {"PATH": f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"}
 _IMAGES = ("vmlinuz", "vmlinux", "bzImage", "Image")
@@ -58,44 +51,6 @@ class Parts:
     def architecture(self) -> str:
         """What it runs on; empty where neither its .config nor its image tells."""
         return built_for(self.options()) or machine_of(image_head(self.image))
-
-
-def unpack_packages(
-    pin: Pin,
-    tree: Path,
-    download: Callable[[Path], Iterable[Path]],
-    unpack: Callable[[Sequence[Path], Path], Parts],
-    *,
-    deadline: Deadline,
-) -> None:
-    """Fill the empty folder `tree`. `download` puts the packages into a folder, checked, and names the files; `unpack`
-    unpacks them into a new folder.
-
-    Raises InfraError when a part is not there, or it is another kernel than was pinned.
-    """
-    start = time.monotonic()
-    need_space(tree.parent, _UNPACKED_FACTOR * pin.size_bytes, f"kernel {pin.release}")
-    folder, root = tree.parent / "packages", tree.parent / "unpacked"
-    folder.mkdir()
-    files = tuple(download(folder))
-    fetched = time.monotonic()
-    try:
-        parts = unpack(files, root)
-    except UserError as error:  # it had a kernel when it was pinned
-        raise InfraError(error.what, hint=error.hint) from None
-    if parts.release != pin.release:
-        raise InfraError(
-            f"{pin.source} has kernel {parts.release}, and {pin.release} was pinned",
-            hint="`runner kernels lock` pins what is there now",
-        )
-    lay_out(needed_of(parts), pin.arch, tree, deadline=deadline)
-    log.info(
-        "kernel %s: %d MiB fetched in %.1f s, unpacked in %.1f s",
-        pin.release,
-        pin.size_bytes >> 20,
-        fetched - start,
-        time.monotonic() - fetched,
-    )
 
 
 def find_parts(root: Path, release: str) -> Parts:

@@ -16,8 +16,8 @@ import pytest
 
 from runner import cli
 from runner.errors import InfraError, UserError
-from runner.images import kept
-from runner.images.container import DISK, ensure_container, kept_containers, stored_container
+from runner.images import container
+from runner.images.container import DISK, containers, ensure_container, stored_container
 from runner.kernels import registry as registry_module
 from runner.kernels.archive import Archive
 from runner.kernels.registry import ContainerImage
@@ -100,20 +100,20 @@ def test_the_least_recently_used_image_makes_room(
     monkeypatch.setenv("RUNNER_CACHE", str(cache))
     folder = layout(tmp_path / "layout", "v1", BOTH, VARIABLES)
     first = made(f"{folder}:v1", cache)
-    (one,) = kept_containers(cache)
+    (one,) = containers(cache).kept()
     assert (one.name, one.size_bytes > 0) == (f"{folder}:v1", True)
     assert cli.run(["cache", "list", "--format", "json"]) == 0
     assert [(it["kind"], it["image"]) for it in json.loads(capsys.readouterr().out)] == [("container", f"{folder}:v1")]
     os.utime(first.tree.with_name("manifest.json"), (1, 1))
     made(f"{folder}:v1", cache)
-    assert next(kept_containers(cache)).used_s > 1, "a run uses it"
+    assert next(containers(cache).kept()).used_s > 1, "a run uses it"
     os.utime(first.tree.with_name("manifest.json"), (1, 1))
-    monkeypatch.setattr(kept, "MAX_BYTES", one.size_bytes)
+    monkeypatch.setattr(container, "MAX_BYTES", one.size_bytes)
     second = made(f"{folder}:v1", cache, "arm64")
     assert (first.tree.exists(), second.tree.exists()) == (False, True)
     assert cli.run(["cache", "prune", "--keep-mib", "0"]) == 0
     assert capsys.readouterr().out == "0 snapshots, the boot files of 0 kernels and 1 container image deleted\n"
-    assert not list(kept_containers(cache))
+    assert not list(containers(cache).kept())
 
 
 def test_a_disk_has_the_files_the_variables_and_folders_to_mount_over(tmp_path: Path) -> None:

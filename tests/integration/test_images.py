@@ -15,10 +15,8 @@ import pytest
 from debian import deb822
 
 from runner.errors import InfraError
-from runner.images import build, ensure_bytecode
-from runner.images import interpreter as interpreter_module
-from runner.images.build import write_index
-from runner.images.interpreter import Interpreter
+from runner.images import disk, ensure_bytecode
+from runner.images.disk import Interpreter, write_index
 from runner.kernels.archive import Archive
 from runner.model import ImagePin, Package
 from tests.samples import soon
@@ -45,7 +43,7 @@ def own_python(monkeypatch: pytest.MonkeyPatch) -> None:
     def compile_here(
         self: Interpreter, source: Path, target: Path, *, prefix: str, layout: str, **limits: object
     ) -> None:
-        command = [sys.executable, str(interpreter_module.SCRIPT), str(source), str(target), prefix, layout]
+        command = [sys.executable, str(disk.SCRIPT), str(source), str(target), prefix, layout]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         if done.returncode:
             raise InfraError(done.stderr)
@@ -92,7 +90,7 @@ def test_a_syntax_error_is_told_with_its_place(locked: ImagePin, package: Path, 
 
 def test_of_a_package_what_no_python_takes_is_left_out(package: Path, tmp_path: Path) -> None:
     (package / "sample.py").write_text("print 'old'\n")
-    command = [sys.executable, str(interpreter_module.SCRIPT), str(package), str(tmp_path / "target"), "/x", "cache"]
+    command = [sys.executable, str(disk.SCRIPT), str(package), str(tmp_path / "target"), "/x", "cache"]
     subprocess.run(command, check=True)
     names = {path.name.partition(".")[0] for path in (tmp_path / "target").rglob("*.pyc")}
     assert names == {"__init__", "__main__", "words"}
@@ -102,8 +100,8 @@ def test_the_programs_of_packages_that_were_added_are_known(tmp_path: Path, arch
     packages = archive.closure(["tool"], "trixie", "x86_64", deadline=soon())
     debs = archive.download(packages, "x86_64", tmp_path, deadline=soon())
     pin = ImagePin(suite="trixie", added=("tool",), arch="x86_64", packages=packages)
-    assert list(build.programs_of(pin, debs)) == ["usr/bin/tool"]
-    assert not list(build.programs_of(pin.model_copy(update={"added": ()}), debs))
+    assert list(disk.programs_of(pin, debs)) == ["usr/bin/tool"]
+    assert not list(disk.programs_of(pin.model_copy(update={"added": ()}), debs))
 
 
 def test_what_alternatives_would_link_is_known(tmp_path: Path) -> None:
@@ -121,7 +119,7 @@ fi
     package = Package(
         name="tables", version="1", architecture="all", suite="trixie", sha256="0" * 64, size_bytes=deb.stat().st_size
     )
-    assert build.alternatives_of({package: deb}) == {
+    assert disk.alternatives_of({package: deb}) == {
         "usr/bin/nc": "usr/bin/nc.openbsd",
         "usr/sbin/table": "usr/sbin/table-new",
         "usr/sbin/table-save": "usr/sbin/table-old-save",
@@ -142,7 +140,7 @@ def made_deb(folder: Path, name: str, postinst: str) -> Path:
 
 def test_bytecode_beside_a_source_is_never_compared_with_it(package: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
-    command = [sys.executable, str(interpreter_module.SCRIPT), str(package), str(target), "/usr/lib/thing", "cache"]
+    command = [sys.executable, str(disk.SCRIPT), str(package), str(target), "/usr/lib/thing", "cache"]
     subprocess.run(command, check=True)
     compiled = target / importlib.util.cache_from_source("words.py")
     content = compiled.read_bytes()

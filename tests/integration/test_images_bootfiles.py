@@ -18,8 +18,8 @@ from virtme.commands.run import get_kernel_version
 
 from runner import cli
 from runner.guest.snapshots import SnapshotFacts, Snapshots
-from runner.images import kept
-from runner.images.bootfiles import boot_files_store, ensure_boot_files, kept_boot_files
+from runner.images import container
+from runner.images.bootfiles import boot_files, ensure_boot_files
 from runner.model import BootFiles, Image, Kernel
 from runner.model.deadline import Deadline
 from runner.process import run
@@ -141,13 +141,13 @@ def test_the_least_recently_used_ones_make_room(
 ) -> None:
     cache = tmp_path / "cache"
     first = made(kernel, tmp_path)
-    (one,) = kept_boot_files(cache)
+    (one,) = boot_files(cache).kept()
     assert (one.name, one.size_bytes > 0) == (RELEASE, True)
     os.utime(cache / "bootfiles" / one.key / "manifest.json", (1, 1))
-    assert next(kept_boot_files(cache)).used_s == 1
+    assert next(boot_files(cache).kept()).used_s == 1
     made(kernel, tmp_path)
-    assert next(kept_boot_files(cache)).used_s > 1, "a boot uses them"
-    monkeypatch.setattr(kept, "MAX_BYTES", one.size_bytes)
+    assert next(boot_files(cache).kept()).used_s > 1, "a boot uses them"
+    monkeypatch.setattr(container, "MAX_BYTES", one.size_bytes)
     os.utime(cache / "bootfiles" / one.key / "manifest.json", (1, 1))
     second = made(kernel, tmp_path, "lockdown=integrity")
     assert (Path(first.initrd).exists(), Path(second.initrd).exists()) == (False, True)
@@ -157,10 +157,10 @@ def test_the_least_recently_used_ones_make_room(
 def test_a_snapshot_keeps_what_its_guest_was_booted_from(tmp_path: Path, kernel: Kernel) -> None:
     cache = tmp_path / "cache"
     made(kernel, tmp_path)
-    (one,) = kept_boot_files(cache)
+    (one,) = boot_files(cache).kept()
     os.utime(cache / "bootfiles" / one.key / "manifest.json", (1, 1))
     save(cache / "snapshots", "it", "-drive", f"file={cache}/bootfiles/{one.key}/tree/modules.ext2")
-    assert next(kept_boot_files(cache)).used_s > 1
+    assert next(boot_files(cache).kept()).used_s > 1
 
 
 def test_what_is_kept_is_listed_and_deleted(
@@ -183,4 +183,4 @@ def test_what_is_kept_is_listed_and_deleted(
         "0 snapshots, the boot files of 0 kernels and 0 container images deleted",
         "1 snapshot, the boot files of 1 kernel and 0 container images deleted",
     ]
-    assert not [*boot_files_store(cache), *(cache / "snapshots").glob("[!.]*")]
+    assert not [*boot_files(cache), *(cache / "snapshots").glob("[!.]*")]

@@ -12,7 +12,7 @@ import pytest
 
 from runner.cli.exec import Exec
 from runner.errors import UserError
-from runner.images.interpreter import host_architecture
+from runner.images.disk import host_architecture
 from runner.model import Cell, ImagePin, Package, PinnedFile
 from runner.project import Project
 from tests import samples

@@ -12,6 +12,7 @@ import pytest
 from runner.engine.fleet import RealMachine
 from runner.errors import InfraError
 from runner.images import (
+    disk,
     ensure_bytecode,
     ensure_image,
     have_image,
@@ -19,8 +20,7 @@ from runner.images import (
     stored_image,
     stored_image_sha256,
 )
-from runner.images import interpreter as interpreter_module
-from runner.images.interpreter import host_architecture, host_parts, parts
+from runner.images.disk import host_architecture, host_parts, parts
 from runner.matrix.lock import read_lock
 from runner.model import ImagePin, PinnedFile
 from tests import samples
@@ -66,7 +66,7 @@ def test_offline_says_how_to_get_an_image(locked: ImagePin, tmp_path: Path) -> N
         ensure_image(locked, tmp_path, deadline=soon(), offline=True)
     assert "runner kernels fetch" in caught.value.hint
     with pytest.raises(InfraError, match="not in the cache"):
-        ensure_bytecode(Path(interpreter_module.__file__).parent, locked, tmp_path, deadline=soon(), offline=True)
+        ensure_bytecode(Path(disk.__file__).parent, locked, tmp_path, deadline=soon(), offline=True)
 
 
 def test_an_images_digest_is_also_that_of_its_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,4 +99,4 @@ def test_packages_without_a_python_are_named(tmp_path: Path) -> None:
     (tmp_path / "root/usr/lib").mkdir(parents=True)
     (tmp_path / "tree").mkdir()
     with pytest.raises(InfraError, match="the interpreter's packages hold no Python"):
-        interpreter_module._flatten(tmp_path / "root", tmp_path / "tree", host_architecture())
+        disk._flatten(tmp_path / "root", tmp_path / "tree", host_architecture())

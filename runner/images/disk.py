@@ -5,26 +5,39 @@
 
 The packages are fetched and checked first, and put into a repository of their own: mmdebstrap sees no other archive.
 `trusted=yes` there is honest, for every file's digest was held against the lock.
+
+The image's Python is run on this host to compile bytecode for it. Bytecode depends on the Python version, not on the
+architecture, and compiling under emulation is slow. So the lock of an image holds the interpreter's packages for every
+architecture, and the host's are unpacked and run in place, through their own dynamic loader: nothing is installed, and
+this host's Python and libraries do not matter.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Self
 
+from runner.caches import not_cached
 from runner.errors import InfraError
-from runner.images.interpreter import Interpreter, parts
+from runner.kernels.archive import Archive
 from runner.model import ImagePin, Package
-from runner.model.architecture import architecture
+from runner.model.architecture import Architecture, architecture, by_uname
 from runner.model.deadline import Deadline
 from runner.process import run
+from runner.store import Store, key_of
 
+ROOTS = ("python3-minimal", "libpython3-stdlib")
+_PART = re.compile(r"python3\.\d+-minimal|libpython3\.\d+-(minimal|stdlib)|libc6|libgcc-s1|libexpat1|zlib1g")
+_PYTHON = 1  # raise it when what an entry of the interpreter holds changes
 _HERE = Path(__file__).parent
+SCRIPT = _HERE / "compile_tree.py"
 _EPOCH = "1704067200"  # the time of every file in the image: the same packages make the same bytes
 # bookworm leaves this to a maintainer script, and none is run
 _MERGE_USR = 'cd "$1" && for d in bin lib lib64 sbin; do mkdir -p "usr/$d"; ln -s "usr/$d" "$d"; done'
@@ -44,6 +57,10 @@ _LINK = """cd "$1" && while read -r link file; do
     [ -e "$link" ] || [ ! -e "$file" ] || { mkdir -p "${link%/*}" && ln -sr "$file" "$link"; }
 done"""
 _PLAIN = re.compile(r"/[A-Za-z0-9._+/@-]+")  # of a path: no shell would replace a part of it
+_NO_USERS = (
+    "users other than root need `newuidmap` (package uidmap) and a line in /etc/subuid and in /etc/subgid: "
+    "NAME:100000:65536"
+)
 _UNREAD = ("doc/*", "info/*", "lintian/*", "locale/*", "man/*")
 
 
@@ -62,7 +79,10 @@ def build_image(
     pin: ImagePin, debs: Mapping[Package, Path], interpreter: Interpreter, tree: Path, *, deadline: Deadline
 ) -> None:
     """Fill the empty folder `tree` with disk.ext2 and busybox/busybox. Raises InfraError with mmdebstrap's words."""
-    with _workplace(tree.parent) as work:
+    # without root, mmdebstrap works as another user, who cannot enter a private cache
+    place = tree.parent if os.geteuid() == 0 else None
+    with tempfile.TemporaryDirectory(prefix="kfunc-image-", dir=place) as name:
+        work = Path(name)
         repository, overlay = work / "repository", work / "overlay"
         repository.mkdir()
         for deb in debs.values():
@@ -78,7 +98,7 @@ def build_image(
         _open_to_all(work)
         Path(hook).chmod(0o755)
         disk = tree / "disk.ext2"
-        with _told_why():
+        try:
             run(
                 [
                     "mmdebstrap",
@@ -98,29 +118,14 @@ def build_image(
                 deadline=deadline,
                 env={"SOURCE_DATE_EPOCH": _EPOCH, "TMPDIR": str(work)},
             )
+        except InfraError as error:
+            if "chroot mode" not in error.what:
+                raise
+            raise InfraError(error.what, hint=_NO_USERS) from error
         busybox = next(package for package in debs if package.name == "busybox-static")
         run(["dpkg-deb", "--extract", debs[busybox], work / "busybox"], deadline=deadline)
         (tree / "busybox").mkdir()
-        shutil.copy(_first((work / "busybox").rglob("bin/busybox")), tree / "busybox/busybox")
-
-
-@contextmanager
-def _told_why() -> Iterator[None]:
-    """Inside, mmdebstrap's words for a user who may not be other users have a hint."""
-    try:
-        yield
-    except InfraError as error:
-        if "chroot mode" not in error.what:
-            raise
-        hint = "users other than root need `newuidmap` (package uidmap) and a line in /etc/subuid and in /etc/subgid: "
-        raise InfraError(error.what, hint=f"{hint}NAME:100000:65536") from error
-
-
-@contextmanager
-def _workplace(beside: Path) -> Iterator[Path]:
-    """A folder for mmdebstrap. Without root it works as another user, who cannot enter a private cache."""
-    with tempfile.TemporaryDirectory(prefix="kfunc-image-", dir=beside if os.geteuid() == 0 else None) as name:
-        yield Path(name)
+        shutil.copy(next((work / "busybox").rglob("bin/busybox")), tree / "busybox/busybox")
 
 
 def write_index(repository: Path, debs: Mapping[Package, Path]) -> None:
@@ -212,7 +217,81 @@ def _open_to_all(folder: Path) -> None:
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
-def _first(paths: Iterable[Path]) -> Path:
-    for path in paths:
-        return path
-    raise InfraError("the package busybox-static holds no busybox")
+# --- the image's Python, run here -----------------------------------------------------------------------------------
+
+
+def parts(packages: Iterable[Package]) -> tuple[Package, ...]:
+    """Those packages that an interpreter consists of."""
+    return tuple(package for package in packages if _PART.fullmatch(package.name))
+
+
+def host_architecture() -> Architecture:
+    """Raises InfraError on a host that is none of ours."""
+    row = by_uname(platform.machine())
+    if row is None or not row.host:
+        raise InfraError(
+            f"this host's architecture {platform.machine()} is not supported",
+            hint="run it on hosts of x86_64 or arm64: --hosts hosts.yaml",
+        )
+    return row
+
+
+def host_parts(pin: ImagePin) -> tuple[Package, ...]:
+    """The packages of the interpreter that runs here. Raises InfraError when the lock has none for this host."""
+    row = host_architecture()
+    found = parts(package for package in pin.packages if package.architecture == row.debian)
+    if not found:
+        raise InfraError(
+            f"the lock of the image for {pin.arch} has no Python for {row.name}",
+            hint="`runner kernels lock` pins it anew",
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """The Python of an image. `tree` is as `_flatten` leaves it."""
+
+    tree: Path
+    loader: str  # of this host's architecture: a file in lib/
+
+    @classmethod
+    def of(cls, pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Self:
+        """From the cache; fetched and unpacked first when it is not there. Raises InfraError."""
+        packages, row = host_parts(pin), host_architecture()
+
+        def make(tree: Path) -> None:
+            if offline:
+                raise not_cached("the Python that compiles for the guests")
+            debs, root = tree.parent / "debs", tree.parent / "root"
+            debs.mkdir()
+            for deb in Archive(cache).download(packages, row.name, debs, deadline=deadline).values():
+                run(["dpkg-deb", "--extract", deb, root], deadline=deadline)
+            _flatten(root, tree, row)
+
+        key = key_of(recipe=_PYTHON, packages=sorted(package.sha256 for package in packages))
+        return cls(Store(cache / "pythons").ensure(key, make, deadline=deadline).tree, Path(row.loader).name)
+
+    def compile(
+        self, source: Path, target: Path, *, prefix: str, layout: Literal["cache", "beside"], deadline: Deadline
+    ) -> None:
+        """Compile what is below `source` into `target`. Raises InfraError, with Python's words, on a syntax error."""
+        python = next((self.tree / "bin").glob("python3.*"))
+        library = self.tree / "lib"
+        # -s -S: nothing of this host's Python; -B: write no bytecode of its own into the cache
+        argv: list[str | Path] = [library / self.loader, "--library-path", library, python, "-s", "-S", "-B", SCRIPT]
+        run([*argv, source, target, prefix, layout], deadline=deadline, env={"PYTHONHOME": str(self.tree)})
+
+
+def _flatten(root: Path, tree: Path, row: Architecture) -> None:
+    """bin/python3.X, lib/python3.X/ and the libraries in lib/; links become files, for an entry holds nothing else."""
+    (tree / "bin").mkdir()
+    for python in (root / "usr/bin").glob("python3.*"):
+        shutil.copy(python, tree / "bin")
+    for standard in (root / "usr/lib").glob("python3.*"):
+        shutil.copytree(standard, tree / "lib" / standard.name, ignore_dangling_symlinks=True)
+    for folder in (root / "lib" / row.multiarch, root / "usr/lib" / row.multiarch):  # libc6 before and after 2024
+        for library in folder.glob("*.so*"):
+            shutil.copy(library, tree / "lib")
+    if not any((tree / "bin").iterdir()):
+        raise InfraError("the interpreter's packages hold no Python", hint="runner/images/disk.py names its parts")
