@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from runner import __version__
 from tests.samples import ROOT
 
 SOURCES = (
@@ -56,6 +57,7 @@ def test_two_folders_umasks_and_dates_make_the_same_bytes(tmp_path: Path) -> Non
     first = built(tmp_path / "a", 0o022, 1_000_000_000)
     second = built(tmp_path / "a longer name", 0o077, 1_700_000_000)
     assert first.name == second.name
+    assert first.name.startswith(f"kfunc_runner-{__version__}-")  # what `runner --version` says
     digests = [hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in (first, second)]
     assert digests[0] == digests[1]
     names = zipfile.ZipFile(first).namelist()
