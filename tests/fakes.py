@@ -28,8 +28,8 @@ from runner.errors import BootError, GuestLost, GuestSilent, InfraError
 from runner.guest.console import ConsoleParser
 from runner.guest.interface import Accel, Access, Booter, BootOrder, Guest
 from runner.model import Ask, Cell, CellResult, Image, Kernel, Limits, Splat
+from runner.model.cells import Tools
 from runner.model.deadline import Deadline
-from runner.model.guestkey import Tools
 from runner.process import Completed
 from runner.results.model import RunHeader
 from tests import samples

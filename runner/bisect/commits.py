@@ -13,9 +13,8 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
-from runner.bisect.boots import BisectSetup
+from runner.bisect.boots import BisectSetup, Journal, begun, digest
 from runner.bisect.conclude import BisectEvidence
-from runner.bisect.journal import Journal, begun, digest
 from runner.bisect.search import Gap, Votes, votes
 from runner.caches import cache_root
 from runner.engine.fleet import this_machine_alone

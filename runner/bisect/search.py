@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -76,14 +76,6 @@ def votes(replies: Sequence[Reply]) -> Votes:
 
 
 _NEVER_ASKED = Votes()
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """One candidate to ask, by its place."""
-
-    at: int
-    why: Why
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,20 +149,23 @@ class Tally:
         return len(set(changed)) == len(changed)
 
 
-def plan(tally: Tally, *, slots: int, samples: int, every: bool = False) -> tuple[Want, ...]:
+Wish = tuple[int, Why]  # a candidate to ask, by its place
+
+
+def plan(tally: Tally, *, slots: int, samples: int, every: bool) -> dict[int, Why]:
     """What to ask next, at most `slots`; empty at the end of the search. `every`: each candidate, without a search."""
-    wants: dict[int, Want] = {}
-    for want in _each(tally) if every else _wishes(tally, slots, samples):
-        wants.setdefault(want.at, want)
-        if len(wants) == slots:
+    wanted: dict[int, Why] = {}
+    for at, why in _each(tally) if every else _wishes(tally, slots, samples):
+        wanted.setdefault(at, why)
+        if len(wanted) == slots:
             break
-    return tuple(wants.values())
+    return wanted
 
 
-def _each(tally: Tally) -> Iterator[Want]:
-    yield from (Want(at, Why.REPEAT) for at in range(tally.size) if tally[at].open)
-    yield from (Want(at, Why.SEARCH) for at in range(tally.size) if tally[at].untried)
-    yield from (Want(at, Why.CONFIRM) for gap in tally.edges for at in (gap.low, gap.high) if _doubtful(tally[at]))
+def _each(tally: Tally) -> Iterator[Wish]:
+    yield from ((at, Why.REPEAT) for at in range(tally.size) if tally[at].open)
+    yield from ((at, Why.SEARCH) for at in range(tally.size) if tally[at].untried)
+    yield from ((at, Why.CONFIRM) for gap in tally.edges for at in (gap.low, gap.high) if _doubtful(tally[at]))
 
 
 def expected_rounds(candidates: int, slots: int) -> int:
@@ -178,24 +173,24 @@ def expected_rounds(candidates: int, slots: int) -> int:
     return math.ceil(math.log(max(2, candidates) - 1) / math.log(slots + 1) - 1e-9) if candidates > 2 else 0
 
 
-def _wishes(tally: Tally, slots: int, samples: int) -> Iterator[Want]:
+def _wishes(tally: Tally, slots: int, samples: int) -> Iterator[Wish]:
     """In the order in which they matter."""
-    yield from (Want(at, Why.REPEAT) for at in range(tally.size) if tally[at].open)
+    yield from ((at, Why.REPEAT) for at in range(tally.size) if tally[at].open)
     ends = tuple(_ends(tally))
-    yield from (Want(at, Why.ENDS) for at in ends)
+    yield from ((at, Why.ENDS) for at in ends)
     edges = tally.edges
     if not tally.answered and not tally.dead:  # nothing is known: what the ends leave free is used between them
         inner = tally.gap(0, tally.size - 1)
-        yield from (Want(at, Why.SEARCH) for at in spread([inner], slots - len(ends)))
-    yield from (Want(at, Why.SEARCH) for at in spread(edges, slots))
+        yield from ((at, Why.SEARCH) for at in spread([inner], slots - len(ends)))
+    yield from ((at, Why.SEARCH) for at in spread(edges, slots))
     for gap in edges:
         if not gap.inside:
-            yield from (Want(at, Why.CONFIRM) for at in (gap.low, gap.high) if _doubtful(tally[at]))
+            yield from ((at, Why.CONFIRM) for at in (gap.low, gap.high) if _doubtful(tally[at]))
     if tally.answered and not edges:  # a change that an end hides shows when that end is asked twice
-        yield from (Want(at, Why.CONFIRM) for at in (tally.answered[0], tally.answered[-1]) if _doubtful(tally[at]))
+        yield from ((at, Why.CONFIRM) for at in (tally.answered[0], tally.answered[-1]) if _doubtful(tally[at]))
     left = (samples if edges else 2 * samples) - tally.samples
     if tally.answered and left > 0:
-        yield from (Want(at, Why.SAMPLE) for at in spread(tally.calm, min(left, slots)))
+        yield from ((at, Why.SAMPLE) for at in spread(tally.calm, min(left, slots)))
 
 
 def _doubtful(it: Votes) -> bool:
@@ -232,7 +227,7 @@ def _even(inside: Sequence[int], count: int) -> Iterator[int]:
 # --- the loop ------------------------------------------------------------------------------------------------------
 
 Tell = Callable[[Reply], None]
-Ask = Callable[[Sequence[Want], Tell], None]
+Ask = Callable[[Mapping[str, Why], Tell], None]
 
 
 def search(
@@ -247,7 +242,8 @@ def search(
 ) -> Tally:
     """Ask until nothing is left to ask. `replies` grows; `kept` is called after each reply, before anything else.
 
-    `ask` tells a reply for every candidate of its batch, in any order, each as soon as it is there.
+    `ask` is given a batch: the key of each candidate, and why it is asked. It tells a reply for each of them, in any
+    order, as soon as it is there.
     """
 
     def tell(reply: Reply) -> None:
@@ -256,11 +252,12 @@ def search(
 
     while True:
         tally = Tally(keys, replies)
-        if not (batch := plan(tally, slots=slots, samples=samples, every=every)):
+        batch = {keys[at]: why for at, why in plan(tally, slots=slots, samples=samples, every=every).items()}
+        if not batch:
             return tally
         known = len(replies)
         ask(batch, tell)
         told = {reply.candidate for reply in replies[known:]}
-        for want in batch:
-            if keys[want.at] not in told:
-                tell(Reply(candidate=keys[want.at], why=want.why, cause="nothing came of it"))
+        for key, why in batch.items():
+            if key not in told:
+                tell(Reply(candidate=key, why=why, cause="nothing came of it"))

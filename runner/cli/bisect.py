@@ -15,9 +15,8 @@ import typer
 from rich.text import Text
 
 from runner.bisect.boots import BisectSetup
-from runner.bisect.candidates import KernelRange, every_kernel
 from runner.bisect.commits import CommitBisection
-from runner.bisect.releases import ReleaseBisection
+from runner.bisect.releases import KernelRange, ReleaseBisection, every_kernel
 from runner.bisect.target import find
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, completion

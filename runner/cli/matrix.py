@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from runner.cli import Finished, completion, options
 from runner.cli.options import Format, Shown, command, emit, group
 from runner.errors import UserError
-from runner.matrix.select import select
+from runner.matrix.cells import select
 from runner.project import Project
 from runner.reports.drawing import columns, section
 from runner.results.model import RunId, RunKind

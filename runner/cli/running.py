@@ -26,7 +26,7 @@ from runner.engine.kept import keep
 from runner.engine.plan import THIS_MACHINE, Files, Plan, RunEnd, Sink, cell_orders, payloads
 from runner.engine.storing import StoreSink, after, new_run, reminded, stopped_run
 from runner.errors import UserError
-from runner.matrix.select import select, shard
+from runner.matrix.cells import select, shard
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
 from runner.model.architecture import ARCHITECTURES
 from runner.probes import Expectations

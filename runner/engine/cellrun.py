@@ -28,8 +28,8 @@ from runner.kernels.config import read_config
 from runner.kernels.needs import Abilities, build_of
 from runner.model import Ask, Cell, CellResult, Outcome, Sha256, SharedFile
 from runner.model.architecture import architecture
+from runner.model.cells import GuestKey, files_digest
 from runner.model.deadline import Deadline
-from runner.model.guestkey import GuestKey, files_digest
 from runner.probes import OPTIONS
 from runner.probes.kinds import KINDS
 from runner.text import counted

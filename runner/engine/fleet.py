@@ -26,8 +26,8 @@ from runner.images.bootfiles import ensure_boot_files
 from runner.kernels import ensure_kernel, stored_kernel_sha256
 from runner.model import Cell, Image, Kernel, Plain, Seconds
 from runner.model.architecture import ARCHITECTURES, architecture
+from runner.model.cells import Tools
 from runner.model.deadline import Deadline
-from runner.model.guestkey import Tools
 
 OUTPUT_BEGINS = "runner-output-begins"  # printed on a host before a command: its shell may have printed something
 _REMEMBERED = 8  # cells of a host, for its speed

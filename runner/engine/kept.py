@@ -22,7 +22,7 @@ from runner.engine.storing import asked_of
 from runner.errors import InfraError
 from runner.model import Answer, Ask, AskedCell, Cell, CellResult, Kept
 from runner.model.architecture import architecture
-from runner.model.guestkey import AnswerKey, GuestKey, Tools, files_digest
+from runner.model.cells import AnswerKey, GuestKey, Tools, files_digest
 from runner.probes.kinds import KINDS
 from runner.results.packed import unbooted
 from runner.results.store import ResultStore

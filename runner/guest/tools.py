@@ -11,8 +11,8 @@ from pathlib import Path
 
 from runner.guest.interface import Accel
 from runner.model.architecture import Architecture
+from runner.model.cells import Tools, files_digest
 from runner.model.deadline import Deadline
-from runner.model.guestkey import Tools, files_digest
 from runner.process import require, run
 
 CPUINFO = Path("/proc/cpuinfo")

@@ -30,8 +30,8 @@ from runner.hosts.connection import Connection, connect, ssh_config
 from runner.hosts.hostsfile import HostEntry, HostsFile
 from runner.model import GuestSize, Plain, SafeName
 from runner.model.architecture import ARCHITECTURES
+from runner.model.cells import Tools
 from runner.model.deadline import Deadline
-from runner.model.guestkey import Tools
 from runner.text import printable
 
 _PACKAGE = Path(__file__).parents[1]

@@ -22,7 +22,7 @@ from runner.kernels.archive import IMAGE_SUITES
 from runner.kernels.fields import Arch, DebPackage, Matches, Name, OneOf, quoted
 from runner.kernels.oci import ContainerText
 from runner.kernels.source import KernelSource
-from runner.matrix.cellnames import cell_ids, kernel_names
+from runner.matrix.cells import cell_ids, kernel_names
 from runner.model import Cell, GuestSize, Limits, Lock, Pin, Plain, Settings, Wanted, WantedImage
 from runner.probes.files import folders, own_or_shipped, probe_name
 from runner.probes.kinds import PROBE_ENTRIES

@@ -13,10 +13,15 @@ from runner.model.answers import (
     Crash,
     Deviation,
     Facts,
+    JudgedSplat,
     Kept,
+    KnownIssue,
+    Mark,
     Rechecked,
+    Row,
     Splat,
     SplatKind,
+    StateWord,
     StructConstant,
     StructLayout,
     StructMember,
@@ -43,7 +48,6 @@ from runner.model.kernels import (
     WantedImage,
     Which,
 )
-from runner.model.rows import JudgedSplat, KnownIssue, Mark, Row, StateWord
 from runner.model.words import (
     ANSWERS,
     NETWORK_TYPES,

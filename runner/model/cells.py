@@ -1,16 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""One guest boot: what it may take, and what is asked in it."""
+"""One guest boot: what it may take, what is asked in it, and what its answers depend on."""
 
 from __future__ import annotations
 
+import hashlib
 import operator
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, JsonValue, StringConstraints
 
+from runner.model.architecture import architecture
 from runner.model.deadline import END_S, Deadline
 from runner.model.kernels import ImagePin, Pin, Which
 from runner.model.words import CellId, Plain, ProgType, SafeName, Seconds, Sha256, SourceText
@@ -154,3 +157,65 @@ class Asked(Plain):
         """The asks of a kind, each probe once."""
         asks = {ask.probe: ask for cell in self.cells.values() for ask in cell.asks if ask.kind == kind}
         return tuple(asks.values())
+
+
+# --- what an answer depends on ----------------------------------------------------------------------------------------
+# Two answers with equal keys are answers to the same question, asked in the same guest. Everything stands here by its
+# digest or by its words, so a key is the same on every machine.
+
+
+class Tools(Plain):
+    """What boots the guests of one architecture on one machine."""
+
+    vng: str  # its version
+    qemu: str  # the first line of `--version`: it names the distribution's build too
+    accel: Literal["kvm", "tcg"]
+    cpu: str  # the model of the CPU: the host's under kvm, qemu's under tcg
+    code: Sha256  # of the part of this program that boots guests
+
+
+class GuestKey(Plain):
+    """All that a guest is made from, until the first question is asked."""
+
+    kernel: Sha256  # of the Kernel, over every file of it: its image, its .config and its modules
+    image: Sha256  # of the Image's disk
+    agent: Sha256  # see `files_digest`
+    size: GuestSize
+    cmdline: tuple[str, ...]  # words for the kernel's command line that vng does not add by itself
+    modules: tuple[SafeName, ...]  # loaded before the first question, in this order
+    tools: Tools
+
+    @classmethod
+    def of(
+        cls, cell: Cell, modules: Iterable[str], tools: Tools, *, kernel: Sha256, image: Sha256, agent: Sha256
+    ) -> GuestKey:
+        """That of a cell, by what a worker knows when kernel and image are prepared."""
+        words = (*architecture(cell.arch).kernel_args, *cell.cmdline.split())
+        return cls(
+            kernel=kernel,
+            image=image,
+            agent=agent,
+            size=cell.guest,
+            cmdline=words,
+            modules=tuple(modules),
+            tools=tools,
+        )
+
+    @property
+    def digest(self) -> Sha256:
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+class AnswerKey(Plain):
+    """A question, and the guest that is asked."""
+
+    guest: Sha256  # digest of the GuestKey
+    ask: Ask  # with all that the agent is told
+    programs: dict[SafeName, Sha256]  # the files that it uses, by name
+
+
+def files_digest(files: Mapping[str, bytes], folder: str = "") -> Sha256:
+    """Over the names and contents of the files below `folder`: `agent/` for the agent in a payload."""
+    mine = sorted((name, content) for name, content in files.items() if name.startswith(folder))
+    lines = (f"{name} {hashlib.sha256(content).hexdigest()}\n" for name, content in mine)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -11,8 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
-from runner.model.vendor import Vendor, vendor_of
-from runner.model.version import KernelVersion
+from runner.model.version import KernelVersion, Vendor, vendor_of
 from runner.model.words import Plain, SafeName, Sha256, SourceText
 
 Which = Literal["newest-of-series", "all"]  # the kernels of a range

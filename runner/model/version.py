@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Upstream kernel versions and intervals over them. The only place where versions are compared.
+"""Upstream kernel versions and intervals over them, and whose version says which fixes it has: see `Vendor`.
+
+The only place where versions are compared.
 
 Fixes are backported, so an interval is a set of points, one per stable series, as the kernel's own CVE records
 write them (Documentation/process/cve.rst): `since 6.1.191, 6.12.114, 7.1.5, 7.2` means from 6.1.191 on in 6.1.y,
@@ -14,16 +16,15 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache, total_ordering
-from typing import Self
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple, Self
 
 _VERSION = re.compile(r"(\d{1,5})\.(\d{1,5})(?:\.(\d{1,5}))?(?:[-~]rc(\d{1,3}))?", re.ASCII)
 _FINAL = 10_000  # sorts a final release behind all of its release candidates
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True)
-class KernelVersion:
+class KernelVersion(NamedTuple):
     """`6.12.107`, `6.11` or `7.3-rc7` (Debian writes `7.3~rc7`). A release candidate comes before its release."""
 
     major: int
@@ -49,13 +50,6 @@ class KernelVersion:
     @property
     def is_candidate(self) -> bool:
         return self.rc != _FINAL
-
-    @property
-    def key(self) -> tuple[int, int, int, int]:
-        return (self.major, self.minor, self.patch, self.rc)
-
-    def __lt__(self, other: KernelVersion) -> bool:
-        return self.key < other.key
 
     def __str__(self) -> str:
         patch = f".{self.patch}" if self.patch else ""
@@ -99,7 +93,7 @@ class Versions:
         return bool(self.terms[0][0])
 
     def __contains__(self, version: KernelVersion) -> bool:
-        return all(_COMPARE[how](version.key[: len(bound)], bound) for how, bound in self.terms)
+        return all(_COMPARE[how](version[: len(bound)], bound) for how, bound in self.terms)
 
     def __str__(self) -> str:
         return self.text
@@ -113,7 +107,7 @@ def exactly(version: KernelVersion) -> str:
 def _bound(text: str) -> tuple[int, ...]:
     if text.startswith("v") or "rc" in text:
         text = text.removeprefix("v")
-        return KernelVersion.parse(text if "." in text else f"{text}.0").key
+        return KernelVersion.parse(text if "." in text else f"{text}.0")
     return tuple(map(int, text.split(".")))
 
 
@@ -152,3 +146,55 @@ def _reached(points: tuple[KernelVersion, ...], version: KernelVersion) -> bool:
         if point.series == version.series:
             return version >= point
     return version.series > points[-1].series
+
+
+# --- who built it -----------------------------------------------------------------------------------------------------
+
+
+class Vendor(StrEnum):
+    """Who built a kernel, as far as its release tells."""
+
+    UPSTREAM = "upstream"
+    DEBIAN = "debian"
+    UBUNTU = "ubuntu"
+    RHEL = "rhel"  # and what is built from its sources
+    AMAZON = "amazon"
+    AZURE = "azure"
+    UNKNOWN = "unknown"
+
+    @property
+    def note(self) -> str:
+        """What reports say of its kernels; empty where there is nothing to say."""
+        return "" if self.follows_upstream else "vendor kernel: compared with its own earlier answers only"
+
+    @property
+    def follows_upstream(self) -> bool:
+        """Does its version say what upstream's stable release of that version has? Others backport without a number."""
+        return self in (Vendor.UPSTREAM, Vendor.DEBIAN)
+
+
+_BASE = r"\d+\.\d+(?:\.\d+)?(?:-rc\d+)?"
+_DEBIAN = "(?:amd64|arm64|riscv64|s390x|powerpc64le|686|armmp)"  # flavours
+# The first row that matches the whole of `uname -r` counts.
+_RELEASES = (
+    (Vendor.RHEL, r".*\.el\d+(?:[._a-z0-9-]*)?(?:\.[a-z0-9_]+)?(?:\+.*)?"),
+    (Vendor.AMAZON, r".*\.amzn\d+(?:\..*)?"),
+    (Vendor.AZURE, r".*(?:-azure(?:-fde)?|\.azl\d+|\.cm\d+)(?:\..*)?"),
+    (Vendor.UPSTREAM, rf"{_BASE}-0\d{{5}}(?:rc\d+)?-(?:generic|lowlatency)"),  # upstream's, built by Ubuntu: mainline
+    (
+        Vendor.UBUNTU,
+        r"\d+\.\d+\.\d+-\d+-(?:generic|lowlatency|realtime|aws|gcp|gke|oracle|ibm|kvm|nvidia|raspi|oem)\b.*",
+    ),
+    (Vendor.DEBIAN, rf"{_BASE}(?:-\d+|[+~](?:deb|bpo)[0-9.+u]*)*-(?:cloud-|rt-)?{_DEBIAN}(?:-\d\dk|-l?pae)?"),
+    # scripts/setlocalversion: commits since a tag, changes that are not committed; -next: linux-next
+    (Vendor.UPSTREAM, rf"{_BASE}(?:-next-\d{{8}})?(?:-\d{{5}})?(?:-g[0-9a-f]{{7,40}})?(?:-dirty)?\+?"),
+)
+_TABLE = tuple((vendor, re.compile(pattern, re.ASCII)) for vendor, pattern in _RELEASES)
+
+
+def vendor_of(release: str, *, built_by_user: bool = False) -> Vendor:
+    """The vendor of the kernel with this `uname -r`. What a user built has a suffix of their own, and is upstream's."""
+    for vendor, pattern in _TABLE:
+        if pattern.fullmatch(release):
+            return vendor
+    return Vendor.UPSTREAM if built_by_user else Vendor.UNKNOWN

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What everything else is spelled with: safe strings, and one enumeration for each set of words."""
+"""What everything else is spelled with: safe strings, one enumeration for each set of words, and error numbers."""
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 from typing import Annotated
 
@@ -115,3 +116,25 @@ class State(StrEnum):
 
 
 Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+
+# --- error numbers ----------------------------------------------------------------------------------------------------
+# include/uapi/asm-generic/errno.h, and the kernel's own that no libc has. They are the same on x86_64, arm64, riscv64
+# and s390x; ppc64le differs in EDEADLOCK only. The agent has its own copy.
+
+ENOTSUPP = 524  # "this JIT cannot"
+ERRNO = {name: number for number, name in errno.errorcode.items()}
+ERRNO |= {"EOPNOTSUPP": errno.EOPNOTSUPP, "EDEADLK": errno.EDEADLK, "ENOTSUPP": ENOTSUPP}  # Python: ENOTSUP, EDEADLOCK
+_NAMES = {number: name for name, number in ERRNO.items()}
+
+
+def errno_name(number: int) -> str:
+    """`EINVAL` for 22; the number itself when it has no name."""
+    return _NAMES.get(number, str(number))
+
+
+def errno_words(number: int | None, success: str) -> str:
+    """What a system call answered: `success` for 0, "-22 (-EINVAL)", or that it was never made."""
+    if number is None:
+        return "never got that far"
+    return success if number == 0 else f"-{number} (-{errno_name(number)})"

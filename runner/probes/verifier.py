@@ -13,7 +13,7 @@ from functools import lru_cache
 from pydantic import JsonValue
 
 from runner.model import CellResult, State
-from runner.model.errnos import ENOTSUPP, ERRNO, errno_name
+from runner.model.words import ENOTSUPP, ERRNO, errno_name
 
 # libbpf replaces a call of a kfunc that the kernel lacks, or an access to a field that it lacks, by a call of a helper
 # with one of these impossible numbers (POISON_CALL_KFUNC_BASE, and bpf_core_poison_insn's).

@@ -22,7 +22,7 @@ from runner.images.bootfiles import ensure_boot_files
 from runner.kernels import ensure_kernel
 from runner.kernels.archive import Archive
 from runner.matrix import load_matrix
-from runner.matrix.cellnames import cell_id
+from runner.matrix.cells import cell_id
 from runner.matrix.lock import read_lock, settle, write_lock
 from runner.model import Cell, Image, Kernel, Wanted
 from runner.model.architecture import architecture

@@ -15,8 +15,8 @@ from runner.caches import cache_root
 from runner.errors import InfraError
 from runner.guest.interface import BootOrder, Guest
 from runner.model import Cell, Image, Kernel
+from runner.model.cells import Tools
 from runner.model.deadline import Deadline
-from runner.model.guestkey import Tools
 from tests import fakes
 from tests.faults import machine
 from tests.faults.fakevng import STARTS

@@ -5,21 +5,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from runner.bisect.boots import BisectSetup, Boots
-from runner.bisect.journal import Journal, begun
-from runner.bisect.search import Tell, Want, search
+from runner.bisect.boots import BisectSetup, Boots, Journal, begun
+from runner.bisect.search import Tell, search
 from runner.bisect.target import find
 from runner.engine.fleet import this_machine_alone
 from runner.matrix import load_matrix
 from runner.model import Outcome
 from runner.project import Project
-from runner.results.bisections import Reply
+from runner.results.bisections import Reply, Why
 from runner.results.store import ResultStore
 from tests import fakes
 from tests.samples import ROOT
@@ -39,8 +38,8 @@ def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) ->
         fake = fakes.plan(tmp_path / "run", fleet=this_machine_alone(2))
         boots = Boots(setup, replace(fake, run=boots.plan.run))
 
-        def ask(batch: Sequence[Want], tell: Tell) -> None:
-            boots.boot({keys[want.at]: (cells[keys[want.at]], want.why) for want in batch}, tell)
+        def ask(batch: Mapping[str, Why], tell: Tell) -> None:
+            boots.boot({key: (cells[key], why) for key, why in batch.items()}, tell)
 
         tally = search(keys, replies, ask, slots=2, samples=8)
         assert [tally[at].answer for at in range(4)] == ["loads and runs", "", "loads and runs", "loads and runs"]

@@ -19,12 +19,12 @@ from runner.engine.plan import OpenGuests, cell_orders, payloads
 from runner.guest.boot import START_AGENT, LiveGuest, push
 from runner.guest.interface import Accel, Access, BootOrder, Guest
 from runner.matrix import load_matrix
+from runner.matrix.cells import select
 from runner.matrix.lock import read_lock
-from runner.matrix.select import select
 from runner.model import Ask, Cell, CellResult, Image, Kernel, Splat
 from runner.model.architecture import architecture
+from runner.model.cells import Tools
 from runner.model.deadline import Deadline
-from runner.model.guestkey import Tools
 from runner.probes import Expectations
 from runner.process import Completed
 

@@ -10,18 +10,18 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from runner.bisect.boots import Journal
 from runner.bisect.changelog import packed_changelog
-from runner.bisect.journal import Journal
-from runner.bisect.search import Tally, Tell, Want, search
+from runner.bisect.search import Tally, Tell, search
 from runner.errors import InfraError
 from runner.model import Limits
 from runner.model.deadline import Deadline
-from runner.results.bisections import Reply, load_bisections
+from runner.results.bisections import Reply, Why, load_bisections
 from runner.results.store import ResultStore
 from tests.integration.test_bisect_changelog import TEXT
 from tests.unit.test_bisect_journal import CANDIDATES, journal
@@ -59,14 +59,15 @@ def test_a_damaged_one_is_the_machines_fault(tmp_path: Path) -> None:
 
 
 def resume(kept: Journal, asked: list[int], *, die_after: int = 1000) -> Tally:
-    def ask(batch: Sequence[Want], tell: Tell) -> None:
-        for want in batch:
+    keys = [candidate.key for candidate in CANDIDATES]
+
+    def ask(batch: Mapping[str, Why], tell: Tell) -> None:
+        for key, why in batch.items():
             if len(asked) == die_after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            asked.append(want.at)
-            tell(Reply(candidate=CANDIDATES[want.at].key, why=want.why, answer="new" if want.at >= 42 else "old"))
+            asked.append(keys.index(key))
+            tell(Reply(candidate=key, why=why, answer="new" if keys.index(key) >= 42 else "old"))
 
-    keys = [candidate.key for candidate in CANDIDATES]
     return search(keys, kept.replies, ask, slots=3, samples=2, kept=kept.keep)
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from runner import cli
-from runner.bisect import boots, candidates, releases
-from runner.bisect.candidates import KernelRange, ordered
+from runner.bisect import boots, releases
+from runner.bisect.releases import KernelRange, ordered
 from runner.cli import bisect as command
 from runner.cli import booting
 from runner.engine.fleet import Fleet, Host
@@ -275,13 +275,13 @@ def test_what_was_asked_is_kept_to_be_asked_again(bisecter: Bisecter) -> None:
 
 
 def test_offline_only_what_is_in_the_cache(bisecter: Bisecter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "every_kernel", candidates.every_kernel)
+    monkeypatch.setattr(command, "every_kernel", releases.every_kernel)
     monkeypatch.setenv("RUNNER_CACHE", str(bisecter.root / "cache"))
     status, _, err = bisecter(Rounds(since(14)), "--series", "6.12", "--offline")
     assert status == 2
     assert "the archive's lists are not in the cache: bookworm x86_64" in err
-    monkeypatch.setattr(candidates, "offered", lambda *_args, **_more: kernels(20))
-    monkeypatch.setattr(candidates, "have_kernel", lambda pin, _cache: pin.upstream.patch in {3, 9, 15})
+    monkeypatch.setattr(releases, "offered", lambda *_args, **_more: kernels(20))
+    monkeypatch.setattr(releases, "have_kernel", lambda pin, _cache: pin.upstream.patch in {3, 9, 15})
     found = bisecter.json(Rounds(since(14)), "--series", "6.12", "--offline")
     assert [it["version"] for it in found["candidates"]] == ["6.12.3", "6.12.9", "6.12.15"]
     assert found["found"]["changes"][0]["changelog_note"] == "not read: it is not in the cache"

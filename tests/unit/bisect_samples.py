@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from runner.bisect.candidates import ordered
+from runner.bisect.releases import ordered
 from runner.engine.fleet import Fleet
 from runner.engine.plan import CellOrder, Ended, Plan, RunEnd, Sink
 from runner.model import Build, CellResult, Outcome, Package, Pin

@@ -24,7 +24,7 @@ from runner.agent.libbpf import PACKET, errno_name
 from runner.engine.transcript import ProbeItem, Transcript
 from runner.guest.splats import SplatParser
 from runner.model import Ask, Trace
-from runner.model.errnos import errno_name as host_errno_name
+from runner.model.words import errno_name as host_errno_name
 
 ASKS = tuple(Ask(kind=kind, probe=f"{kind}:tc") for kind in ("failing", "lacking", "working"))
 ITEMS = Ask(kind="listing", probe="listing:tc", items=True)

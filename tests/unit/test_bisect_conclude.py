@@ -9,8 +9,8 @@ from functools import cache
 
 import pytest
 
-from runner.bisect.candidates import KernelRange, candidate_of, ordered
 from runner.bisect.conclude import BisectEvidence
+from runner.bisect.releases import KernelRange, candidate_of, ordered
 from runner.bisect.target import find
 from runner.model import CellResult
 from runner.reports.bisection import commands, declared_difference, issue_words, labels, remarks, summary, what_differs

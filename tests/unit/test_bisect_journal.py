@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runner.bisect.candidates import candidate_of
-from runner.bisect.journal import Journal, begun
+from runner.bisect.boots import Journal, begun
+from runner.bisect.releases import candidate_of
 from runner.model import Outcome
 from runner.results.bisections import BisectionQuestion, Reply, Why
 from runner.results.store import ResultStore

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import ceil
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from runner.bisect.search import Tally, Tell, Want, expected_rounds, search, spread, votes
+from runner.bisect.search import Tally, Tell, expected_rounds, search, spread, votes
 from runner.model import Outcome
 from runner.results.bisections import Reply, Why
 
@@ -41,17 +41,17 @@ class Planted:
     def answer(self, at: int) -> str:
         return "old" if sum(change <= at for change in self.changes) % 2 == 0 else "new"
 
-    def ask(self, batch: Sequence[Want], tell: Tell) -> None:
+    def ask(self, batch: Mapping[str, Why], tell: Tell) -> None:
         self.rounds += 1
-        assert len({want.at for want in batch}) == len(batch)
-        for want in batch:
-            before = self.asked.count(want.at)
-            self.asked.append(want.at)
-            if want.at in self.dead:
-                tell(Reply(candidate=f"k{want.at}", why=want.why, cause="panic", outcome=Outcome.BOOT_FAILED))
+        for key, why in batch.items():
+            at = int(key.removeprefix("k"))
+            before = self.asked.count(at)
+            self.asked.append(at)
+            if at in self.dead:
+                tell(Reply(candidate=key, why=why, cause="panic", outcome=Outcome.BOOT_FAILED))
             else:
-                said = self.odd[want.at](before) if want.at in self.odd else self.answer(want.at)
-                tell(Reply(candidate=f"k{want.at}", why=want.why, answer=said))
+                said = self.odd[at](before) if at in self.odd else self.answer(at)
+                tell(Reply(candidate=key, why=why, answer=said))
 
     def bisection(self, slots: int, replies: list[Reply] | None = None) -> Tally:
         return search(self.keys, [] if replies is None else replies, self.ask, slots=slots, samples=SAMPLES)

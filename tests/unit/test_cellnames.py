@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from runner.matrix.cellnames import cell_ids, kernel_names
+from runner.matrix.cells import cell_ids, kernel_names
 from runner.model import CellId, Pin, PinnedFile, Settings, Wanted, Which
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from runner.guest.tools import host_cpu
 from runner.model import Ask, Cell, GuestSize, Limits
-from runner.model.guestkey import AnswerKey, GuestKey, Tools, files_digest
+from runner.model.cells import AnswerKey, GuestKey, Tools, files_digest
 from tests import samples
 
 A, B = "a" * 64, "b" * 64

@@ -17,7 +17,7 @@ from runner.errors import UserError
 from runner.kernels import source_of
 from runner.kernels.fields import Name
 from runner.matrix import MatrixFile, load_matrix, project_root
-from runner.matrix.cellnames import cell_id
+from runner.matrix.cells import cell_id
 from runner.model import CellId, GuestSize, ImagePin, Lock, Pin, Wanted
 from runner.project import Project
 from tests.samples import DATA, ROOT, pin

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.model.errnos import ERRNO
+from runner.model.words import ERRNO
 from runner.probes.objects.causes import cause_of, not_attached, trouble
 
 EXTERN = "libbpf: extern (func ksym) 'bpf_no_such_kfunc': not found in kernel or module BTFs\n"

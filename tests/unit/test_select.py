@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from runner.errors import UserError
-from runner.matrix.select import select, shard
+from runner.matrix.cells import select, shard
 from tests.samples import cell, pin
 
 CELLS = tuple(

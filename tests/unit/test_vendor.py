@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from runner.model import Facts, Verdict
-from runner.model.vendor import Vendor, vendor_of
+from runner.model.version import Vendor, vendor_of
 from runner.probes.issues import Issue
 from tests.samples import pin
 from tests.unit import agent_samples

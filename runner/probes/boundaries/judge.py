@@ -11,7 +11,7 @@ from dataclasses import replace
 from pydantic import Field, JsonValue, ValidationError
 
 from runner.model import NO_ANSWER, Answer, CellResult, Plain, Row, Splat, State, Verdict
-from runner.model.errnos import ERRNO, errno_words
+from runner.model.words import ERRNO, errno_words
 from runner.probes.boundaries.source import source
 from runner.probes.kind import CRASHED, nonsense
 from runner.probes.verifier import permission, platform_trouble, verdict_line

@@ -22,8 +22,8 @@ from runner.model import (
     StructLayout,
     layout_lines,
 )
-from runner.model.errnos import errno_words
 from runner.model.version import KernelVersion
+from runner.model.words import errno_words
 from runner.probes.census.answers import NAME, CensusBody, probe_of, tagged, taken
 from runner.probes.census.judge import CensusJudge, CensusNames
 from runner.probes.census.kfuncs import KfuncList, load_kfuncs

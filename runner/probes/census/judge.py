@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 from runner.model import NETWORK_TYPES, CellResult, Level, ProgType, Row, State, StructLayout
-from runner.model.errnos import errno_name
+from runner.model.words import errno_name
 from runner.probes.census.answers import NAME, CensusObservation, Taken, probe_of, taken
 from runner.probes.census.kfuncs import KfuncList
 from runner.probes.files import Family

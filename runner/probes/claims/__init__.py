@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from runner.model import Answer, Ask, CellResult, ProgType, Row
-from runner.model.errnos import errno_name, errno_words
 from runner.model.version import KernelVersion
+from runner.model.words import errno_name, errno_words
 from runner.probes.census.kfuncs import KfuncList, load_kfuncs
 from runner.probes.claims.answers import (
     NAME,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import Field, ValidationError
 
 from runner.model import Answer, CellResult, Plain, ProgType, SafeName, Traffic
-from runner.model.errnos import ERRNO, errno_name
+from runner.model.words import ERRNO, errno_name
 from runner.probes.claims.written import Claim, Packet, Pattern, Range, Refusal, Wire
 from runner.probes.kind import nonsense
 from runner.probes.verifier import says, steady, verdict_line

@@ -14,8 +14,8 @@ from functools import lru_cache
 from typing import Self
 
 from runner.model import CellResult, Level, ProgType, Row, Verdict
-from runner.model.errnos import errno_name
 from runner.model.version import KernelVersion
+from runner.model.words import errno_name
 from runner.probes.census.answers import held, without_kfuncs
 from runner.probes.claims.answers import (
     NAME,

@@ -13,8 +13,8 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
 from runner.model import Attach, Plain, ProgType, SafeName, Traffic
-from runner.model.errnos import ERRNO
 from runner.model.version import KernelVersion
+from runner.model.words import ERRNO
 from runner.probes.files import Family, Name, Points, Sentence, Span, Text
 from runner.probes.verifier import steady
 

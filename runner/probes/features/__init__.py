@@ -24,8 +24,8 @@ from runner.model import (
     Row,
     StateWord,
 )
-from runner.model.errnos import errno_name
 from runner.model.version import KernelVersion
+from runner.model.words import errno_name
 from runner.probes.files import ProbeFile
 from runner.probes.kind import UNNAMED, Kind, nonsense, not_asked
 from runner.probes.verifier import plain_words, platform_trouble, verdict_line

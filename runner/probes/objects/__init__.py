@@ -14,8 +14,8 @@ from pydantic import JsonValue
 
 from runner.model import Answer, Ask, Asked, CellResult, Mark, ProgType, Row, StateWord
 from runner.model.architecture import ARCHITECTURES
-from runner.model.errnos import errno_words
 from runner.model.version import KernelVersion
+from runner.model.words import errno_words
 from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.files import ProbeFile, Said, listed
 from runner.probes.kind import GridPlace, Kind, Need, Pairs, without

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from runner.model.errnos import ERRNO, errno_name
+from runner.model.words import ERRNO, errno_name
 from runner.probes.verifier import plain_words, platform_trouble, steady, verdict_line
 
 REFUSED: Final = "refused"
