@@ -54,7 +54,7 @@ class TreeManifest(Plain):
 
 @dataclass(frozen=True, slots=True)
 class StoredTree:
-    """A verified entry. `sha256` is the manifest's: the same for the same content, on every machine."""
+    """An entry. `sha256` is the manifest's: the same for the same content, on every machine."""
 
     tree: Path
     sha256: str
@@ -86,12 +86,11 @@ class Store:
         """Is there an entry? Does not verify it."""
         return (self._root / key / _MANIFEST).is_file()
 
-    def sealed(self, key: str) -> tuple[TreeManifest, str] | None:
-        """What an entry was when it was made, and its `sha256`; None when there is none. Does not verify it."""
+    def sealed(self, key: str) -> StoredTree | None:
+        """What an entry was when it was made; None when there is none. Does not verify it."""
         try:
-            text = (self._root / key / _MANIFEST).read_bytes()
-            return TreeManifest.model_validate_json(text), hashlib.sha256(text).hexdigest()
-        except (OSError, ValidationError):
+            return _sealed(self._root / key)
+        except (OSError, _DamagedError):
             return None
 
     def tree(self, key: str) -> Path:
@@ -100,11 +99,9 @@ class Store:
 
     def get(self, key: str) -> StoredTree | None:
         """The entry, verified; None when there is none, or when it is damaged, which is reported."""
-        if not self.has(key):
-            return None
         try:
             return _verified(self._root / key)
-        except FileNotFoundError:  # removed meanwhile
+        except FileNotFoundError:  # there is none, or it was removed meanwhile
             return None
         except _DamagedError as fault:
             log.warning("%s is damaged and will not be used: %s", self._root / key, fault)
@@ -116,7 +113,7 @@ class Store:
             with suppress(OSError):  # removed meanwhile
                 used_s = path.stat().st_mtime
                 if not key.startswith(MAKING) and (sealed := self.sealed(key)):
-                    yield StoredEntry(key, self.tree(key), used_s, sum(it.size_bytes for it in sealed[0].files))
+                    yield StoredEntry(key, sealed.tree, used_s, sum(it.size_bytes for it in sealed.files.values()))
 
     def mark_used(self, key: str) -> None:
         """The entry counts as used now."""
@@ -203,21 +200,25 @@ class _DamagedError(Exception):
     """Names the file."""
 
 
-def _verified(folder: Path) -> StoredTree:
+def _sealed(folder: Path) -> StoredTree:
     text = (folder / _MANIFEST).read_bytes()
     try:
         manifest = TreeManifest.model_validate_json(text)
     except ValidationError:
         raise _DamagedError("manifest.json cannot be read") from None
-    tree = folder / "tree"
-    files = {file.path: file for file in manifest.files}
+    return StoredTree(folder / "tree", hashlib.sha256(text).hexdigest(), {file.path: file for file in manifest.files})
+
+
+def _verified(folder: Path) -> StoredTree:
+    entry = _sealed(folder)
+    tree, files = entry.tree, entry.files
     present = {PurePosixPath(path.relative_to(tree)) for path in _walk(tree)}
     for path in sorted(files.keys() ^ present):
         raise _DamagedError(f"{path} {'is missing' if path in files else 'does not belong there'}")
     for path, file in files.items():
         if _digest(tree, path) != file:
             raise _DamagedError(f"{path} is not what was stored")
-    return StoredTree(tree, hashlib.sha256(text).hexdigest(), files)
+    return entry
 
 
 def _seal(folder: Path) -> None:

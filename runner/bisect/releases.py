@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runner.bisect.boots import BisectSetup, Journal, begun, digest
 from runner.bisect.changelog import VERIFIER, asked_words, changelog_of, mentions
@@ -19,12 +19,10 @@ from runner.engine.fleet import Fleet
 from runner.engine.storing import programs_of
 from runner.errors import InfraError, UserError
 from runner.kernels import Means, have_kernel, offered
-from runner.kernels.archive import Archive
 from runner.kernels.source import age
 from runner.matrix.cells import cell_id
 from runner.model import AskedCell, Cell, CellResult, Outcome, Pin
 from runner.model.architecture import architecture
-from runner.model.deadline import Deadline
 from runner.model.version import KernelVersion
 from runner.probes import KINDS
 from runner.results.bisections import AnswerChange, Bisection, Candidate, ChangeEnd, Reply, Why
@@ -32,36 +30,40 @@ from runner.results.stored import Final
 from runner.text import counted
 
 
+def cells_of(kernels: Sequence[Pin], setup: BisectSetup) -> dict[str, Cell]:
+    """The cell that boots each candidate, by its key. Where a version has several builds, so do the ids."""
+    builds = Counter((it.version, it.variant, it.arch) for it in kernels)
+    found = {}
+    for it in kernels:
+        several = builds[it.version, it.variant, it.arch] > 1
+        revision = it.package_version.partition("-")[2] or it.package_version
+        found[candidate_of(it).key] = setup.cell(cell_id(it, revision if several else ""), it.release, it)
+    return found
+
+
 @dataclass(slots=True)
 class ReleaseBisection:
-    """`kernels` are in their order. `every`: ask all of them; `fresh`: do not use what the store knows."""
+    """`cells` are in the order of their kernels, see `cells_of`. `every`: ask all of them; `fresh`: do not use what the
+    store knows."""
 
     setup: BisectSetup
-    kernels: Sequence[Pin]
+    cells: Mapping[str, Cell]
     samples: int
     every: bool
     fresh: bool
+    journal: Journal = field(init=False)
 
-    def cells(self) -> dict[str, Cell]:
-        """The cell that boots each candidate, by its key. Where a version has several builds, so do the ids."""
-        builds = Counter((it.version, it.variant, it.arch) for it in self.kernels)
-        found = {}
-        for it in self.kernels:
-            several = builds[it.version, it.variant, it.arch] > 1
-            revision = it.package_version.partition("-")[2] or it.package_version
-            found[candidate_of(it).key] = self.setup.cell(cell_id(it, revision if several else ""), it.release, it)
-        return found
-
-    def run(self, cells: Mapping[str, Cell], fleet: Fleet) -> Bisection:
+    def run(self, fleet: Fleet) -> Bisection:
         """To its end. Raises KeyboardInterrupt when it was interrupted; what came until then is stored."""
-        payload = self.setup.payload(list(dict.fromkeys(cell.arch for cell in cells.values())))
+        payload = self.setup.payload(list(dict.fromkeys(cell.arch for cell in self.cells.values())))
         programs = {byte_order: programs_of(files) for byte_order, files in payload.items()}
-        journal = self._journal(min(fleet.slots, len(cells)), programs)
-        known = self._known(journal, programs)
+        slots = min(fleet.slots, len(self.cells))
+        self._open_journal(slots, programs)
+        journal, cells = self.journal, self.cells
+        results = {} if self.fresh else self._known(programs)
         journal.keep()
-        self._say_begin(journal, len(known))
+        self._say_begin(len(results))
         boots = self.setup.boots(journal.bisection, payload, fleet)
-        keys = [candidate_of(it).key for it in self.kernels]
 
         def ask(batch: Mapping[str, Why], tell: Tell) -> None:
             journal.count_round()
@@ -69,49 +71,48 @@ class ReleaseBisection:
             self.setup.say(f"round {journal.bisection.rounds}: {words}")
             boots.boot({key: (cells[key], why) for key, why in batch.items()}, tell)
 
-        slots, samples = journal.bisection.slots, journal.bisection.samples
-        search(keys, journal.replies, ask, slots=slots, samples=samples, every=self.every, kept=journal.keep)
+        keys = list(cells)
+        search(keys, journal.replies, ask, slots=slots, samples=self.samples, every=self.every, kept=journal.keep)
         journal.keep()
-        found = BisectEvidence.of(
-            journal.bisection, self.setup.target, self._results(journal, known, cells)
-        ).conclusion()
+        booted = {cell.id: key for key, cell in cells.items()}
+        for result in self.setup.store.load(journal.bisection.id).results:
+            results.setdefault(booted[result.cell.id], []).append(result)
+        found = BisectEvidence.of(journal.bisection, self.setup.target, results).conclusion()
         changes = self._with_changelogs(found.changes)
         return journal.finish(found=found.model_copy(update={"changes": changes}))
 
-    def _journal(self, slots: int, programs: Mapping[str, Mapping[str, str]]) -> Journal:
-        question, candidates = self.setup.target.question, tuple(map(candidate_of, self.kernels))
+    def _open_journal(self, slots: int, programs: Mapping[str, Mapping[str, str]]) -> None:
+        question = self.setup.target.question
+        candidates = tuple(candidate_of(cell.kernel) for cell in self.cells.values())
         asks = self.setup.target.asks(KernelVersion.parse("6.0"), fully=False)
         pushed = {
             it for ask in asks for mine in programs.values() for it in KINDS[ask.kind].programs(ask, mine).values()
         }
         words = (question.target, str(self.every), *(it.model_dump_json() for it in asks), *sorted(pushed))
-        key = digest(*words, *(candidate.key for candidate in candidates))
         more = {"slots": slots, "samples": self.samples, "every": self.every}
-        new = begun(key, question, candidates).model_copy(update=more)
-        return Journal.open(self.setup.store, new, self.setup.project.matrix.sha256)
+        new = begun(digest(*words, *self.cells), question, candidates).model_copy(update=more)
+        self.journal = Journal.open(self.setup.store, new, self.setup.project.matrix.sha256)
 
-    def _known(self, journal: Journal, programs: Mapping[str, Mapping[str, str]]) -> dict[str, CellResult]:
+    def _known(self, programs: Mapping[str, Mapping[str, str]]) -> dict[str, list[CellResult]]:
         """The newest answer that other runs have of each kernel; told to a bisection that begins.
 
         `programs`: by byte order, the digests of what would be pushed.
         """
-        found: dict[str, CellResult] = {}
-        if self.fresh:
-            return found
-        store, keys = self.setup.store, {(it.arch, it.digests): candidate_of(it).key for it in self.kernels}
-        replies = []
-        for final in reversed(list(store.finals())):
+        found: dict[str, list[CellResult]] = {}
+        store, replies = self.setup.store, []
+        keys = {(cell.arch, cell.kernel.digests): key for key, cell in self.cells.items()}
+        for final in reversed(store.finals()):
             kernel = final.cell.kernel
             key = keys.get((kernel.arch, kernel.digests), "")
-            if not key or key in found or final.outcome is not Outcome.RAN or final.run == journal.bisection.id:
+            if not key or key in found or final.outcome is not Outcome.RAN or final.run == self.journal.bisection.id:
                 continue
             result = store.result(final)
             said = self.setup.target.read(result).answer
             if said and self._was_asked(final, programs):
-                found[key] = result
+                found[key] = [result]
                 replies.append(Reply(candidate=key, why=Why.KNOWN, answer=said, run=final.run, cell=final.cell.id))
-        if not journal.resumed:
-            journal.replies += reversed(replies)
+        if not self.journal.resumed:
+            self.journal.replies += reversed(replies)
         return found
 
     def _was_asked(self, final: Final, programs: Mapping[str, Mapping[str, str]]) -> bool:
@@ -121,31 +122,18 @@ class ReleaseBisection:
         mine = dict(programs.get(architecture(kernel.arch).byte_order, {}))
         return target.was_asked(self.setup.store.asked_of(final), AskedCell(asks=asks, modules=(), programs=mine))
 
-    def _say_begin(self, journal: Journal, known: int) -> None:
-        it = journal.bisection
+    def _say_begin(self, known: int) -> None:
+        it = self.journal.bisection
         kernels = counted(len(it.candidates), "kernel")
         guests = counted(it.slots, "concurrent guest")
         words = f"bisection {it.id}: {it.question.target}, {kernels}, {guests}"
         if not self.every:
             words += f", about {counted(expected_rounds(len(it.candidates), it.slots), 'round')} to the change"
-        if journal.resumed and it.rounds:
+        if self.journal.resumed and it.rounds:
             words += f"; resumed after {counted(it.boots, 'boot')}"
         elif known:
             words += f"; {known} known from the store"
         self.setup.say(words)
-
-    def _results(
-        self, journal: Journal, known: Mapping[str, CellResult], cells: Mapping[str, Cell]
-    ) -> dict[str, list[CellResult]]:
-        """What there is of each candidate, that of this bisection last."""
-        found: dict[str, list[CellResult]] = defaultdict(list)
-        for key, result in known.items():
-            found[key].append(result)
-        if journal.bisection.boots:
-            keys = {cell.id: key for key, cell in cells.items()}
-            for result in self.setup.store.load(journal.bisection.id).results:
-                found[keys[result.cell.id]].append(result)
-        return found
 
     # --- what the distribution says that it changed
 
@@ -160,7 +148,8 @@ class ReleaseBisection:
         after, setup = change.first_bad, self.setup
         if setup.offline:
             return change.model_copy(update={"changelog_note": "not read: it is not in the cache"})
-        kernel = next(it for it in self.kernels if (it.package_version, it.arch) == (after.build, after.arch))
+        kernels = (cell.kernel for cell in self.cells.values())
+        kernel = next(it for it in kernels if (it.package_version, it.arch) == (after.build, after.arch))
         setup.say(f"reading the changelog of {after.version} ({after.build})")
         deadline, scratch = setup.limits.deadline("prepare_s"), cache_root() / SCRATCH
         try:
@@ -205,17 +194,15 @@ def candidate_of(pin: Pin) -> Candidate:
     )
 
 
-def every_kernel(
-    archive: Archive, archs: Iterable[str], *, deadline: Deadline, offline: bool = False
-) -> tuple[Pin, ...]:
-    """Every kernel of the archive, each build once whatever suites have it, in order. Raises InfraError.
+def every_kernel(setup: BisectSetup, archs: Sequence[str]) -> tuple[Pin, ...]:
+    """Every kernel of the archive, each build once whatever suites have it, in order; offline those in the cache.
 
-    `offline`: only those in the cache.
+    Raises InfraError.
     """
     found: dict[object, Pin] = {}
-    cache = cache_root()
-    for pin in offered((), tuple(archs), Means(archive, cache, deadline), words=("debian",)):
-        if not offline or have_kernel(pin, cache):
+    means = Means(setup.archive, cache_root(), setup.limits.deadline("lock_s"))
+    for pin in offered((), tuple(archs), means, words=("debian",)):
+        if not setup.offline or have_kernel(pin, means.cache):
             found.setdefault((pin.arch, pin.digests), pin)
     return ordered(found.values())
 
@@ -225,31 +212,26 @@ def ordered(kernels: Iterable[Pin]) -> tuple[Pin, ...]:
     return tuple(sorted(kernels, key=lambda pin: (age(pin), pin.arch, pin.variant)))
 
 
-@dataclass(frozen=True, slots=True)
-class KernelRange:
-    """Which of them: `series` one of the stable series, `first` and `last` ends, each a version, release or build.
+def chosen(
+    kernels: Sequence[Pin], *, series: str = "", first: str = "", last: str = "", version: str = ""
+) -> tuple[Pin, ...]:
+    """Which of `kernels`, which are in order: those of a stable series, those between two ends, each a version, release
+    or build, or all builds of one version, those of an architecture and a configuration together.
 
     All are of the generic configuration, but where an end is a release of another one, or all of a version are wanted.
+    Raises UserError when there are none, and when an end is not there.
     """
-
-    series: str = ""
-    first: str = ""
-    last: str = ""
-    version: str = ""  # all builds of one version, those of an architecture and a configuration together
-
-    def select(self, kernels: Sequence[Pin]) -> tuple[Pin, ...]:
-        """Those of `kernels`, which are in order. Raises UserError when an end is not there."""
-        if self.version:
-            mine = [it for it in kernels if it.version == self.version]
-            return _some(_to_and_fro(mine), self.version, kernels)
-        kernels = _of_variant(kernels, self.first, self.last)
-        if self.series:
-            return _some([it for it in kernels if _in_series(it, self.series)], self.series, kernels)
-        first = _places(kernels, self.first)[0] if self.first else 0
-        last = _places(kernels, self.last)[-1] if self.last else len(kernels) - 1
-        if first > last:
-            raise UserError(f"--from {self.first} is newer than --to {self.last}", hint="swap them")
-        return tuple(kernels[first : last + 1])
+    if version:
+        return _some(_to_and_fro(it for it in kernels if it.version == version), version, kernels)
+    variant = next((it.variant for it in kernels if it.release in {first, last}), "")
+    kernels = [it for it in kernels if it.variant == variant]  # those of several are in no order
+    if series:
+        return _some([it for it in kernels if _in_series(it, series)], series, kernels)
+    oldest = _places(kernels, first)[0] if first else 0
+    newest = _places(kernels, last)[-1] if last else len(kernels) - 1
+    if oldest > newest:
+        raise UserError(f"--from {first} is newer than --to {last}", hint="swap them")
+    return tuple(kernels[oldest : newest + 1])
 
 
 def _to_and_fro(builds: Iterable[Pin]) -> list[Pin]:
@@ -261,30 +243,21 @@ def _to_and_fro(builds: Iterable[Pin]) -> list[Pin]:
     return [it for at, group in enumerate(archs.values()) for it in group[:: -1 if (backwards - at) % 2 else 1]]
 
 
-def _of_variant(kernels: Sequence[Pin], *ends: str) -> Sequence[Pin]:
-    """Those of one configuration: kernels of several are in no order."""
-    variant = next((it.variant for it in kernels if it.release in ends), "")
-    return [it for it in kernels if it.variant == variant]
-
-
 def _places(kernels: Sequence[Pin], word: str) -> list[int]:
-    found = [at for at, it in enumerate(kernels) if _named(it, word)]
+    found = [
+        at
+        for at, it in enumerate(kernels)
+        if word in {it.version, it.release, it.package_version, it.source} or _in_series(it, word)
+    ]
     if not found:
         raise _nothing(word, kernels)
     return found
 
 
-def _named(it: Pin, word: str) -> bool:
-    return word in {it.version, it.release, it.package_version, it.source} or _in_series(it, word)
-
-
 def _in_series(it: Pin, word: str) -> bool:
     """`6.12` and `7`; a whole version is no series."""
-    major, _, minor = word.partition(".")
-    if not major.isdecimal() or (minor and not minor.isdecimal()):
-        return False
-    version = it.upstream
-    return version.major == int(major) and (not minor or version.minor == int(minor))
+    major, minor = it.upstream.series
+    return word in {f"{major}", f"{major}.{minor}"}
 
 
 def _some(found: list[Pin], word: str, kernels: Sequence[Pin]) -> tuple[Pin, ...]:

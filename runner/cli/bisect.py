@@ -16,7 +16,7 @@ from rich.text import Text
 
 from runner.bisect.boots import BisectSetup
 from runner.bisect.commits import CommitBisection
-from runner.bisect.releases import KernelRange, ReleaseBisection, every_kernel
+from runner.bisect.releases import ReleaseBisection, cells_of, chosen, every_kernel
 from runner.bisect.target import find
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, completion
@@ -100,13 +100,11 @@ def bisect(
         if git:
             done = _commits(setup, git, good, bad, archs[0], compiler)
         else:
-            deadline = project.limits.deadline("lock_s")
-            offered = every_kernel(setup.archive, archs, deadline=deadline, offline=offline)
-            kernels = KernelRange(series, first, last, version).select(offered)
-            bisection = ReleaseBisection(setup, kernels, samples, bool(version), fresh)
-            cells = bisection.cells()
+            every_one = every_kernel(setup, archs)
+            kernels = chosen(every_one, series=series, first=first, last=last, version=version)
+            cells = cells_of(kernels, setup)
             with fleet_of(hosts, slots, tuple(cells.values()), progress_console()) as fleet:
-                done = bisection.run(cells, fleet)
+                done = ReleaseBisection(setup, cells, samples, bool(version), fresh).run(fleet)
     return Shown(bisection_report(done), lambda: done.model_dump_json(indent=1), _status(done))
 
 

@@ -83,10 +83,9 @@ def have_image(pin: ImagePin, cache: Path) -> bool:
 
 def stored_image_sha256(pin: ImagePin, cache: Path) -> str:
     """Of the Image in the cache; empty when there is none. Does not verify it."""
-    sealed = [store.sealed(key) for store, key in _places(pin, cache)]
-    manifests = [it[0] for it in sealed if it]
-    disks = [file.sha256 for it in manifests for file in it.files if file.path in {_DISK, CONTAINER_DISK}]
-    return _sha256(*disks) if len(manifests) == len(sealed) else ""
+    entries = [store.sealed(key) for store, key in _places(pin, cache)]
+    disks = [it.sha256 for one in entries if one for path, it in one.files.items() if path in {_DISK, CONTAINER_DISK}]
+    return _sha256(*disks) if all(entries) else ""
 
 
 def ensure_image(pin: ImagePin, cache: Path, *, deadline: Deadline, offline: bool = False) -> Image:

@@ -91,7 +91,7 @@ def stored_kernel_sha256(pin: Pin, cache: Path) -> str:
     """Of the Kernel in the cache; empty when there is none. Does not verify it."""
     store, key = stored_kernel(pin, cache)
     sealed = store.sealed(key)
-    return sealed[1] if sealed else ""
+    return sealed.sha256 if sealed else ""
 
 
 def kept_build(pin: Pin, cache: Path) -> Build | None:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
@@ -118,41 +119,43 @@ class _Rules:
 
     def kernels(self, wanted: Wanted, old: tuple[Pin, ...]) -> tuple[Pin, ...]:
         """The pins of one source on one architecture: the old ones, but for those that cannot be had any more."""
-        what, local = f"kernel {wanted.source} for {wanted.arch}", source_of(wanted.source).local
+        what, source = f"kernel {wanted.source} for {wanted.arch}", source_of(wanted.source)
+        lost: dict[Pin, str] = {}
         try:
-            lost = [(pin, why) for pin in old if (why := self._lost(what, pin, local=local))]
+            for pin in old if self.mode != "renew" else ():
+                cached, look = have_kernel(pin, self.means.cache), partial(source.lost, pin, self.means)
+                if why := self._lost(what, look, cached=cached, local=source.local):
+                    lost[pin] = why
         except InfraError as error:
             self._stay(what, error, self.unsure_kernels)
             return old
         if old and not lost and self.mode != "renew":
             return old
-        self._may_pin(what, local=local)
+        self._may_pin(what, local=source.local)
         try:
             fresh = lock_kernels(wanted, self.means)
         except UserError:
             # nothing takes its place, but what was copied into the cache before is still as good
-            if lost and all(have_kernel(pin, self.means.cache) for pin, _ in lost):
+            if lost and all(have_kernel(pin, self.means.cache) for pin in lost):
                 return old
             raise
         if not lost:
             self._note(what, _titles(old), _titles(fresh))
             return fresh
-        gone = {pin for pin, _ in lost}
-        kept = tuple(pin for pin in old if pin not in gone)
-        new = tuple(pin for pin in fresh if not kept or _takes_a_place(pin, gone, kept))
-        for pin, why in lost:
+        kept = tuple(pin for pin in old if pin not in lost)
+        new = tuple(pin for pin in fresh if not kept or _takes_a_place(pin, lost, kept))
+        for pin, why in lost.items():
             self.warnings.append(f"{what}: {_title(pin)}: {why}; replaced by {_titles(new) or 'nothing'}")
         return (*kept, *new)
 
-    def _lost(self, what: str, pin: Pin, *, local: bool) -> str:
-        """Why a pin cannot stay; empty when it can.
+    def _lost(self, what: str, look: Callable[[], str], *, cached: bool, local: bool) -> str:
+        """Why a pin cannot stay, as far as `look` tells; empty when it can. Raises InfraError in mode `locked`.
 
         Offline, a pin that is not in the cache stays too: the cell that needs it will say that it has no answer.
         """
-        cached = have_kernel(pin, self.means.cache)
-        if self.mode == "renew" or (cached and (not local or self.mode == "locked")) or (self.offline and not local):
+        if (cached and (not local or self.mode == "locked")) or (self.offline and not local):
             return ""
-        why = source_of(pin.source).lost(pin, self.means)
+        why = look()
         if why and self.mode == "locked":
             raise InfraError(f"{what}: {why}", hint=_RENEW)
         return why
@@ -162,7 +165,7 @@ class _Rules:
         what = f"image {wanted} for {arch}"
         container = ContainerImage.named(wanted.oci) if wanted.oci else None
         try:
-            stays = old is not None and self._packages_stay(what, old)
+            stays = old is not None and self.mode != "renew" and not self._packages_lost(what, old)
         except InfraError as error:
             self._stay(what, error, self.unsure_images)
             stays = True
@@ -191,27 +194,21 @@ class _Rules:
         self.warnings.append(f"{what}: the pins stay, perhaps out of date: {error.what}")
         unsure.append(error)
 
-    def _packages_stay(self, what: str, pin: ImagePin) -> bool:
-        if self.mode == "renew":
-            return False
-        if self.offline or have_image(pin.system, self.means.cache):
-            return True
-        lost = self.means.archive.lacks(image_packages(pin), pin.arch, deadline=self.means.deadline)
-        if lost and self.mode == "locked":
-            raise InfraError(f"{what}: {_names(lost)} left the archive", hint=_RENEW)
-        return not lost
+    def _packages_lost(self, what: str, pin: ImagePin) -> str:
+        def look() -> str:
+            lost = self.means.archive.lacks(image_packages(pin), pin.arch, deadline=self.means.deadline)
+            return f"{_names(lost)} left the archive" if lost else ""
+
+        return self._lost(what, look, cached=have_image(pin.system, self.means.cache), local=False)
 
     def _container_lost(self, what: str, pin: ImagePin, container: ContainerImage) -> str:
-        """Why the container image of a pin cannot stay; empty when it can."""
-        cached, (file,) = have_image(pin, self.means.cache), pin.files
-        if (cached and (not container.is_local or self.mode == "locked")) or (self.offline and not container.is_local):
-            return ""
-        why = container.lost(file.sha256, self.means.deadline)
-        if container.is_local and not why and container.pinned(pin.arch, self.means.deadline) != file:
-            why = "it changed since it was pinned"
-        if why and self.mode == "locked":
-            raise InfraError(f"{what}: {why}", hint=_RENEW)
-        return why
+        def look() -> str:
+            (file,), deadline = pin.files, self.means.deadline
+            if (why := container.lost(file.sha256, deadline)) or not container.is_local:
+                return why
+            return "" if container.pinned(pin.arch, deadline) == file else "it changed since it was pinned"
+
+        return self._lost(what, look, cached=have_image(pin, self.means.cache), local=container.is_local)
 
     def _may_pin(self, what: str, *, local: bool = False) -> None:
         """Raises InfraError when nothing may be pinned. What lies on this machine can be pinned without network."""

@@ -16,7 +16,7 @@ import pytest
 
 from runner import cli
 from runner.bisect import boots, releases
-from runner.bisect.releases import KernelRange, ordered
+from runner.bisect.releases import chosen, ordered
 from runner.cli import bisect as command
 from runner.cli import booting
 from runner.engine.fleet import Fleet, Host
@@ -308,7 +308,7 @@ def test_ends_are_named_by_version_series_release_or_build() -> None:
     some = ordered([kernel(90), kernel(90, "2"), kernel(94)])
 
     def builds(first: str, last: str) -> list[str]:
-        return [it.package_version for it in KernelRange(first=first, last=last).select(some)]
+        return [it.package_version for it in chosen(some, first=first, last=last)]
 
     assert builds("6.12.90", "6.12.90") == ["6.12.90-1", "6.12.90-2"]
     assert builds("6.12.90-2", "6.12") == ["6.12.90-2", "6.12.94-1"]

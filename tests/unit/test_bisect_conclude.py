@@ -10,7 +10,7 @@ from functools import cache
 import pytest
 
 from runner.bisect.conclude import BisectEvidence
-from runner.bisect.releases import KernelRange, candidate_of, ordered
+from runner.bisect.releases import candidate_of, chosen, ordered
 from runner.bisect.target import find
 from runner.model import CellResult
 from runner.reports.bisection import commands, declared_difference, issue_words, labels, remarks, summary, what_differs
@@ -138,12 +138,12 @@ def test_a_range_is_of_one_configuration_and_a_version_of_all() -> None:
     plain, rt, newer = kernel(90), kernel(90, variant="rt"), kernel(91)
     assert len({candidate_of(it).key for it in (plain, rt, newer)}) == 3
     some = ordered([newer, rt, plain])
-    assert KernelRange(series="6.12").select(some) == (plain, newer)
-    assert KernelRange(version="6.12.90").select(some) == (plain, rt)
-    assert KernelRange(first=rt.release).select(some) == (rt,)
+    assert chosen(some, series="6.12") == (plain, newer)
+    assert chosen(some, version="6.12.90") == (plain, rt)
+    assert chosen(some, first=rt.release) == (rt,)
     arm, arm_rt = kernel(90, arch="arm64"), kernel(90, arch="arm64", variant="rt")
     both = ordered([*some, arm, arm_rt])
-    assert KernelRange(version="6.12.90").select(both) == (arm_rt, arm, plain, rt)  # neighbours differ in one thing
+    assert chosen(both, version="6.12.90") == (arm_rt, arm, plain, rt)  # neighbours differ in one thing
 
 
 def test_the_commands_ask_the_same_cell() -> None:
