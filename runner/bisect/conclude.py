@@ -44,10 +44,10 @@ class BisectEvidence:
         keys = [candidate.key for candidate in bisection.candidates]
         tally = Tally(keys, bisection.replies)
         shown = {}
-        for key in (keys[at] for at in tally.answered):
-            telling = _telling(results.get(key, ()), target, tally[keys.index(key)].answer)
+        for at in tally.answered:
+            telling = _telling(results.get(keys[at], ()), target, tally[at].answer)
             if issue := next((it for result in telling if (it := target.known_issue(result))), ""):
-                shown[key] = issue
+                shown[keys[at]] = issue
         return cls(bisection, tally, target, results, shown)
 
     def conclusion(self) -> Conclusion:

@@ -13,14 +13,14 @@ import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from pydantic import JsonValue
 
 from runner.errors import UserError
 from runner.model import Ask, AskedCell, Cell, CellResult, ImagePin, Outcome, Pin, ProgType, Row
 from runner.model.version import KernelVersion
-from runner.probes import KINDS, Expectations, Kind
+from runner.probes import KINDS, Expectations
 from runner.results.bisections import BisectionQuestion
 from runner.text import nearest
 
@@ -64,11 +64,11 @@ class Bound:
 
     def answer(self, counted: int) -> str:
         """`insns>900000`, or the opposite."""
-        opposite = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}[self.sign]
-        return str(self if _SIGNS[self.sign](counted, self.value) else replace(self, sign=opposite))
+        holds, opposite = _SIGNS[self.sign]
+        return str(self if holds(counted, self.value) else replace(self, sign=opposite))
 
 
-_SIGNS: Final = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+_SIGNS: Final = {">=": (operator.ge, "<"), "<=": (operator.le, ">"), ">": (operator.gt, "<="), "<": (operator.lt, ">=")}
 _BOUND = re.compile(rf"(?P<name>.+):(?P<number>[a-z_]+)\s*(?P<sign>{'|'.join(_SIGNS)})\s*(?P<value>\d[\d_]*)")
 
 
@@ -175,7 +175,7 @@ class Target:
         mine = [row for row in rows if self._is_about(row)]
         if self.probe:
             mine = [row for row in mine if row.probe == self.probe]
-        elif (best := next((row for row in mine if row.state), None)) and best.state == _kind(best).states[-1].word:
+        elif (own := next((row for row in mine if row.state), None)) and own.state == KINDS[own.kind].best:
             return ""
         return next((row.known_issue for row in mine if row.known_issue), "")
 
@@ -183,7 +183,7 @@ class Target:
         """What was observed, in words; where a number is asked about, each number apart."""
         if (row := self.row(result)) is None:
             return {}
-        shown = dict(_kind(row).shown(result, row))
+        shown = dict(KINDS[row.kind].shown(result, row))
         if self.bound:
             shown.pop("numbers", None)
             shown |= {name: str(number) for name, number in row.numbers.items()}
@@ -192,13 +192,9 @@ class Target:
     def declared(self, result: CellResult) -> tuple[str, ...]:
         """Lines of C about the subject, as far as some kind of probe tells them."""
         for row in self.rows(result):
-            if self._is_about(row) and (lines := tuple(_kind(row).declared(row))):
+            if self._is_about(row) and (lines := tuple(KINDS[row.kind].declared(row))):
                 return lines
         return ()
-
-
-def _kind(row: Row) -> Kind[Any]:
-    return KINDS[row.kind]
 
 
 def _body(ask: Ask, only: str = "") -> Mapping[str, JsonValue]:
@@ -232,23 +228,24 @@ def find(word: str, expectations: Expectations) -> Target:
     types = tuple(dict.fromkeys(row.type for row in probes or states))
     if type_ and type_ not in types:
         raise UserError(f"nothing is known of {name} for {type_!r}", hint=f"like {name}:{types[0]}")
-
-    def about(subject: str, type_: str) -> frozenset[str]:
-        return frozenset(row.probe for row in rows if (row.subject, row.type) == (subject, type_))
-
     if probes:
         row = next(row for row in probes if type_ in {"", row.type})
-        said = next((it for it in expectations.said() if it.probe == row.probe), None)
-        question = BisectionQuestion(
-            target=row.probe, subject=row.subject, type=row.type, says=said.says if said else ""
-        )
-        everywhere, refs = expectations.everywhere(row.probe), said.refs if said else ()
-        return Target(question, row.probe, about(row.subject, row.type), everywhere, refs)
-    shown = [row.type for row in rows if row.verdict and row.subject == name]  # the types of which more is known
-    type_ = type_ or next((it for it in types if f"_{it}_" in name), shown[0] if shown else types[0])
-    refs = tuple(ref for it in expectations.said() if it.subject == name for ref in it.refs)
-    question = BisectionQuestion(target=f"{name}:{type_}" if type_ else name, subject=name, type=type_)
-    return Target(question, "", about(name, type_), expectations.everywhere(""), refs)
+        probe, subject, type_ = row.probe, row.subject, row.type
+        said = [it for it in expectations.said() if it.probe == probe][:1]
+    else:
+        shown = [row.type for row in rows if row.verdict and row.subject == name]  # the types of which more is known
+        type_ = type_ or next((it for it in types if f"_{it}_" in name), shown[0] if shown else types[0])
+        probe, subject = "", name
+        said = [it for it in expectations.said() if it.subject == name]
+    about = frozenset(row.probe for row in rows if (row.subject, row.type) == (subject, type_))
+    refs = tuple(ref for it in said for ref in it.refs)
+    question = BisectionQuestion(
+        target=probe or (f"{name}:{type_}" if type_ else name),
+        subject=subject,
+        type=type_,
+        says=said[0].says if probe and said else "",
+    )
+    return Target(question, probe, about, expectations.everywhere(probe), refs)
 
 
 def _item(name: str, bound: Bound | None, rows: Iterable[Row], expectations: Expectations) -> Target:
