@@ -26,7 +26,9 @@ from runner.probes import Expectations
 from runner.probes.files import BUILTIN, PACKAGE
 from runner.results.lookup import newest, run_of_cell
 from runner.results.model import JudgedRun, RunKind, judge_run
+from runner.results.series import Measured, different, measurements
 from runner.results.store import ResultStore
+from runner.text import nearest
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +170,20 @@ class Project:
                 cells = store.load(answers=False).cells
             run, sources = newest(store, cells, consoles=consoles)
         return judge_run(run, expectations).model_copy(update={"sources": sources})
+
+    def measured(
+        self, subject: str | None = None, arch: str | None = None, *, verdicts_of: str = ""
+    ) -> tuple[Measured, ...]:
+        """Answers of all matrix runs, of one architecture, judged by the claims as they are now; with the verdicts
+        about one subject. Raises UserError when no kernel was ever asked about `subject`.
+        """
+        with self.store() as store:
+            every = measurements(store, self.expectations, verdicts_of)
+        kept = tuple(each for each in every if arch in (None, each.cell.arch))
+        names = {topic.subject for states in different(kept) for topic in states}
+        if subject is not None and subject not in names:
+            raise UserError(f"no kernel was asked about {subject}", hint=nearest(subject, sorted(names)))
+        return kept
 
     def asked(self, run_id: str) -> Asked | None:
         """What a run asked; None when that was not recorded."""

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""`runner host`: what the machines of hosts.yaml can do, and making them ready."""
+"""`runner host`: making the machines of hosts.yaml ready; what they can do is for `runner doctor --hosts`."""
 
 from __future__ import annotations
 
@@ -11,70 +11,32 @@ from typing import Annotated
 
 import typer
 from pydantic import ValidationError
-from rich.table import Table
 from rich.text import Text
 
 from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
-from runner.cli.options import Shown, command, emit, group, out_console
+from runner.cli.options import command, emit, group, out_console
 from runner.errors import InfraError, UserError
 from runner.hosts import transfer
-from runner.hosts.health import HostHealth, own_facts, query_all, slots_of
-from runner.hosts.hostsfile import HostsFile, load_hosts
+from runner.hosts.health import own_facts
+from runner.hosts.hostsfile import load_hosts
 from runner.hosts.provision import prepare as prepare_hosts
 from runner.hosts.transfer import PINS, Pinned
-from runner.model import GuestSize
 from runner.model.deadline import Deadline
 from runner.project import Project
-from runner.text import counted, printable
 
-app = group("Manage the machines that boot guests (hosts.yaml).", "host check")
-
-HostsOption = Annotated[Path, typer.Option("--hosts", help="File that lists the hosts.", show_default=True)]
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these hosts. [default: all]")]
-
-DEFAULT_HOSTS = Path("hosts.yaml")
-
-
-@command(app, "check", "host check")
-def check(names: Names = None, hosts: HostsOption = DEFAULT_HOSTS) -> Shown:
-    """Query every host: cores, memory, architectures, missing packages. Exit status 2 when one cannot be used."""
-    table, document = Table.grid(padding=(0, 2)), []
-    found = query_all(_chosen(hosts, names))
-    for health in found:
-        slots = slots_of(health.entry, health.facts, GuestSize()) if health.facts else {}
-        sign = Text("✓", "green") if health.facts else Text("✗", "red")
-        table.add_row(sign, health.entry.name, _words(health, slots))
-        document.append(
-            {
-                "host": health.entry.name,
-                "usable": health.facts is not None,
-                "error": str(health.error or ""),
-                "facts": health.facts.model_dump(mode="json") if health.facts else None,
-                "slots": slots,
-            }
-        )
-    return Shown(table, document, EXIT_OK if all(health.facts for health in found) else EXIT_NO_ANSWER)
-
-
-def _words(health: HostHealth, slots: dict[str, int]) -> Text:
-    """What a host can do, or why it cannot be used."""
-    facts, error = health.facts, health.error
-    if facts is None:
-        what = printable(error.what if error else "").removeprefix(f"{health.entry.name}: ")
-        return Text.assemble(what, (f"\n{error.hint}" if error and error.hint else "", "dim"))
-    guests = ", ".join(f"{number} {arch} ({facts.accel[arch]})" for arch, number in slots.items())
-    words = Text(f"{guests or 'no guests'}; {counted(facts.cpus, 'core')}, {facts.memory_mib} MiB free")
-    if facts.missing:
-        words.append(f"\nDebian packages are missing: {' '.join(facts.missing)}", "yellow")
-    return words
+app = group("Prepare the machines that boot guests (hosts.yaml).", "host prepare --push")
 
 
 @command(app, "prepare", "host prepare --push")
 def prepare(
     project: Project,
-    names: Names = None,
-    hosts: HostsOption = DEFAULT_HOSTS,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these hosts. [default: all]")
+    ] = None,
+    hosts: Annotated[Path, typer.Option("--hosts", help="File that lists the hosts.", show_default=True)] = Path(
+        "hosts.yaml"
+    ),
     push: Annotated[
         bool, typer.Option("--push", help="Send wheels, kernels and images from here; hosts need no network.")
     ] = False,
@@ -84,7 +46,7 @@ def prepare(
     Installing packages needs root there, or sudo without a password; without either they are listed. Exit status 2
     when a host did not become ready.
     """
-    file = _chosen(hosts, names)
+    file = load_hosts(hosts, names or ())
     cells = project.matrix.cells(project.lock())
     pins: list[Pinned] = [cell.kernel for cell in cells]
     pins += [image for cell in cells for image in (cell.image.system, cell.image)]
@@ -100,16 +62,6 @@ def prepare(
     for error in errors:
         console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
     raise Finished(EXIT_NO_ANSWER if errors else EXIT_OK)
-
-
-def _chosen(hosts: Path, names: list[str] | None) -> HostsFile:
-    """The file, with these hosts alone. Raises UserError for a name that is not in it."""
-    file = load_hosts(hosts)
-    known = [host.name for host in file.hosts]
-    for name in names or ():
-        if name not in known:
-            raise UserError(f"no host is called {name!r}", hint=f"known: {', '.join(known)}")
-    return file.model_copy(update={"hosts": tuple(it for it in file.hosts if not names or it.name in names)})
 
 
 # --- what the controller runs on a host; hidden -----------------------------------------------------------------------

@@ -24,7 +24,7 @@ from runner.reports.changes import changes_document, changes_report
 from runner.reports.documented import docs_check_document, docs_check_report, statements_report
 from runner.reports.export import csv_table, export, to_json
 from runner.reports.markdown import availability_markdown, job_summary, workflow_commands
-from runner.reports.over_time import history_document, history_report, over_time_document, over_time_report
+from runner.reports.over_time import over_time_document, over_time_report
 from runner.reports.site import site, write_site
 from runner.reports.summary import run_report, runs_table
 from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, ktap
@@ -32,14 +32,13 @@ from runner.reports.veristat import veristat_csv
 from runner.results.bisections import load_bisections
 from runner.results.docscheck import FEATURES, docs_check, load, load_brought
 from runner.results.docsmore import errors_check, features_check, load_errors
-from runner.results.history import history, signatures
 from runner.results.kfuncfacts import feature_facts, kfunc_facts
 from runner.results.lookup import compare, side
 from runner.results.model import JudgedCell, JudgedRun, RunKind
-from runner.results.series import Measured, builds, different, judged_runs, measurements
+from runner.results.series import builds, judged_runs
 from runner.results.statements import by_probe, statements
 from runner.results.stories import Only, overview
-from runner.text import counted, nearest
+from runner.text import counted
 
 app = group("Show what runs answered. Nothing is booted.", "report show")
 
@@ -191,20 +190,6 @@ def _places(project: Project) -> dict[str, tuple[str, int]]:
     return found
 
 
-@command(app, "claims", "report claims --source ebpf-docs")
-def claims(
-    project: Project,
-    run: RunId = None,
-    source: Annotated[
-        Literal["ebpf-docs", "commit", "source"] | None, typer.Option(help="Only statements of this source.")
-    ] = None,
-) -> Shown:
-    """Show what is documented about the kfuncs, and on which kernels it is true, false or out of date."""
-    judged = project.newest(run)
-    found = statements(judged, project.expectations.said(), source or "")
-    return Shown(statements_report(judged, found), [statement.model_dump(mode="json") for statement in found])
-
-
 @command(app, "runs", "report runs")
 def runs(project: Project) -> Shown:
     """List the runs in the store, the last one first."""
@@ -214,22 +199,6 @@ def runs(project: Project) -> Shown:
 
 
 # --- over all stored runs ---------------------------------------------------------------------------------------------
-
-
-def _measured(
-    project: Project, kfunc: str | None = None, arch: str | None = None, *, verdicts_of: str = ""
-) -> tuple[Measured, ...]:
-    """All stored answers, of one architecture, judged by the claims as they are now; with the verdicts about one kfunc.
-
-    Raises UserError when no kernel was ever asked about `kfunc`.
-    """
-    with project.store() as store:
-        every = measurements(store, project.expectations, verdicts_of)
-    kept = tuple(each for each in every if arch in (None, each.cell.arch))
-    names = {topic.subject for states in different(kept) for topic in states}
-    if kfunc is not None and kfunc not in names:
-        raise UserError(f"no kernel was asked about {kfunc}", hint=nearest(kfunc, sorted(names)))
-    return kept
 
 
 @command(app, "availability", "report availability --kfunc bpf_ct_set_nat_info")
@@ -243,7 +212,7 @@ def availability(
     ] = None,
 ) -> Shown:
     """Show the first kernel with each kfunc, across all stored matrix runs, and the exceptions."""
-    known = builds(_measured(project, kfunc))
+    known = builds(project.measured(kfunc))
     found = overview(known, Only(kfunc, prog_type, arch))
 
     def document() -> dict[str, object]:
@@ -286,33 +255,36 @@ def diff(
     return Shown(changes_report(found), changes_document(found), status)
 
 
-@command(app, "history", "report history bpf_ct_set_nat_info")
-def history_of(
-    project: Project,
-    kfunc: Annotated[str, typer.Argument(metavar="KFUNC", autocompletion=completion.kfuncs, help="The kfunc.")],
-    prog_type: Type = None,
-    arch: Arch = None,
-) -> Shown:
-    """Show each change of the answers about a kfunc in all stored matrix runs, and its prototype and flags in BTF."""
-    kept = _measured(project, kfunc, arch, verdicts_of=kfunc)
-    types = {topic.type for states in different(kept) for topic in states}
-    turns = history(kept, kfunc, (prog_type,) if prog_type else types)
-    shown = (kfunc, turns, signatures(builds(kept), kfunc), len({each.run for each in kept}))
-    return Shown(history_report(*shown), history_document(*shown))
-
-
-@command(app, "docs-check", "report docs-check --ebpf-docs ../ebpf-docs")
+@command(app, "docs-check", "report docs-check --source ebpf-docs")
 def docs_check_of(
     project: Project,
-    docs: Annotated[Path, typer.Option("--ebpf-docs", help="A checkout of the eBPF Docs project.")],
-    prog_type: Type = None,
+    run: RunId = None,
+    source: Annotated[
+        Literal["ebpf-docs", "commit", "source"] | None, typer.Option(help="Only statements of this source.")
+    ] = None,
+    docs: Annotated[
+        Path | None, typer.Option("--ebpf-docs", help="Compare with this checkout of the eBPF Docs project.")
+    ] = None,
+    prog_type: Annotated[
+        ProgType | None, typer.Option("--type", metavar="TYPE", help="With --ebpf-docs: only this program type.")
+    ] = None,
 ) -> Shown:
-    """Compare what eBPF Docs says with the kernels' answers; exit 1 when they differ.
+    """Show what is documented about the kfuncs, and on which kernels it is true, false or out of date.
 
-    Of kfuncs: versions, program types, flags, and the errors of their pages; of helpers and types: versions.
+    These are the statements that claims link to pages, commits and sources. With --ebpf-docs, show where a checkout
+    differs from the kernels' answers in all stored matrix runs, and exit 1 if it does. Of kfuncs: versions, program
+    types, flags, and the errors of their pages; of helpers and types: versions.
     """
+    if docs is None:
+        if prog_type:
+            raise UserError("--type needs --ebpf-docs", hint="--ebpf-docs ../ebpf-docs")
+        judged = project.newest(run)
+        stated = statements(judged, project.expectations.said(), source or "")
+        return Shown(statements_report(judged, stated), [it.model_dump(mode="json") for it in stated])
+    if run or source:
+        raise UserError("--ebpf-docs compares the answers of all runs", hint="leave RUN and --source out")
     kfuncs, brought, pages = load(docs), load_brought(docs, *FEATURES), load_errors(docs)
-    known = builds(_measured(project))
+    known = builds(project.measured())
     found, features = docs_check(kfuncs, known, Only(type=prog_type)), features_check(brought, known)
     errors = errors_check(pages, project.newest(), project.expectations.said())
     wrong = found.disagreements or features.disagreements or any(it.unlisted for it in errors)

@@ -170,12 +170,12 @@ def usable_fleet(file: HostsFile, guest: GuestSize) -> Iterator[tuple[Fleet, tup
                 hosts.append(fleet_host(entry, limits, place, slots=number, accel=facts.accel, tools=facts.tools))
             else:
                 what = f"{entry.name}: none of its architectures in hosts.yaml has a qemu there"
-                hint = f"`runner host check {entry.name}` shows what it can run"
+                hint = f"`runner doctor --hosts FILE {entry.name}` shows what it can run"
                 errors.append(health.error or InfraError(what, hint=hint))
         if not hosts:
             raise InfraError(
                 "no host can be used:\n" + "\n".join(str(error) for error in errors),
-                hint="`runner host check` shows what each lacks, `runner host prepare` installs it",
+                hint="`runner doctor --hosts FILE` shows what each lacks, `runner host prepare` installs it",
             )
         yield Fleet(tuple(hosts), limits), tuple(errors)
 

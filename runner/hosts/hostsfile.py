@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,7 @@ from pydantic import ConfigDict, Field
 
 from runner import yamlfile
 from runner.engine.fleet import HostLimits
+from runner.errors import UserError
 from runner.kernels.fields import Arch, Matches
 from runner.matrix import SCHEMA_ID
 from runner.model import Plain
@@ -91,8 +93,11 @@ def json_schema() -> dict[str, object]:
     return {"$schema": SCHEMA_ID, **HostsFile.model_json_schema()}
 
 
-def load_hosts(path: Path) -> HostsFile:
-    """Read and check hosts.yaml. Raises one UserError that lists every problem with its line."""
+def load_hosts(path: Path, only: Sequence[str] = ()) -> HostsFile:
+    """Read and check hosts.yaml; of its hosts, `only` those of these names, if there are any.
+
+    Raises one UserError that lists every problem with its line, or for a name that is not in the file.
+    """
     document = yamlfile.load(path, absent="docs/hosts.md shows one")
     file = yamlfile.validate(document, HostsFile)
     problems: list[tuple[Location, str]] = []
@@ -106,4 +111,7 @@ def load_hosts(path: Path) -> HostsFile:
             problems.append((("hosts", index, "slots"), "no architecture: the host would get no guest"))
     if problems:
         raise document.error(problems)
-    return file
+    for name in only:
+        if name not in names:
+            raise UserError(f"no host is called {name!r}", hint=f"known: {', '.join(names)}")
+    return file.model_copy(update={"hosts": tuple(it for it in file.hosts if not only or it.name in only)})

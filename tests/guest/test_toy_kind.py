@@ -203,7 +203,7 @@ def test_everything_that_works_on_probes_works_on_it(runner: Installed) -> None:
 
     diff = runner.json("report", "diff", old, new, status=1)
     assert "toy-release" in {change["probe"] for change in diff["changes"]}, diff
-    assert "as it begins" in runner("report", "history", "kernel/osrelease")
+    assert "as it begins" in runner("kfunc", "kernel/osrelease", "--history")
     runner("report", "html", "--output", "site")
     assert "kernel/osrelease" in (runner.root / "site" / "index.html").read_text()
 

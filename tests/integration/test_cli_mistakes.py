@@ -27,13 +27,38 @@ def matrix(folder: Path) -> None:
     ("words", "said"),
     [
         (["matrix", "list", "--matrix", "mine.yaml"], "run it in the project's folder, or say --matrix FILE"),
-        (["host", "check"], "docs/hosts.md shows one"),
+        (["host", "prepare"], "docs/hosts.md shows one"),
     ],
 )
 def test_where_there_is_no_file_it_says_what_to_do(
     words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    assert cli.run(words) == 64
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["kfunc", "--history"], "the history of which kfunc?"),
+        (["kfunc", "bpf_x", "--history", "--kernel", "6.12"], "one question at a time"),
+        (["kfunc", "bpf_x", "--history", "--data", "mine.json"], "--history shows the runs of the project's store"),
+        (["kfunc", "bpf_x", "--arch", "arm64"], "--arch needs --history"),
+        (["kfunc", "--kernel", "6.12", "--type", "lsm"], "--kernel with --type lsm: it was not measured\n  tc or xdp"),
+        (["doctor", "--hosts", "hosts.yaml", "--fix"], "`runner host prepare` installs what hosts lack"),
+        (["doctor", "big"], "unexpected argument big: only valid with --hosts"),
+        (["doctor", "--hosts", "hosts.yaml", "bigg"], "no host is called 'bigg'\n  known: big"),
+        (["report", "docs-check", "--type", "tc"], "--type needs --ebpf-docs"),
+        (["report", "docs-check", "--ebpf-docs", ".", "monday"], "leave RUN and --source out"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    matrix(tmp_path)
+    (tmp_path / "hosts.yaml").write_text("hosts: [{name: big, ssh: ci@big.example.org}]\n")
     assert cli.run(words) == 64
     assert said in capsys.readouterr().err
 
@@ -53,7 +78,7 @@ def test_a_shell_of_a_kernel_that_is_not_there_names_those_that_are(
     [
         ["cell", "repro", "6.12.117-x86_64", "--from", "pipe"],
         ["cell", "repro", "6.12.117-x86_64", "--from", "/dev/zero"],
-        ["host", "check", "--hosts", "pipe"],
+        ["doctor", "--hosts", "pipe"],
         ["matrix", "list", "--matrix", "pipe"],
         ["matrix", "list", "--matrix", "piped.yaml"],  # its lock is one
         ["kernels", "build", "--tree", ".", "--config", "pipe"],

@@ -213,7 +213,7 @@ def test_diff_of_two_runs_and_its_exit_status(project: Path, capsys: pytest.Capt
 def test_history_tells_when_the_claim_broke(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for night, answers in enumerate((good, good, worse, worse)):
         stored(project, answers, f"night-{night}", night)
-    assert runner(project, "report", "history", "bpf_ct_insert_entry", "--format", "json") == 0
+    assert runner(project, "kfunc", "bpf_ct_insert_entry", "--history", "--format", "json") == 0
     turns = json.loads(output(capsys))["turns"]
     broken = [turn for turn in turns if turn["probe"] == PROBE]
     assert [(turn["before"], turn["run"], turn["kernel"]["after"]) for turn in broken] == [

@@ -65,6 +65,10 @@ def commands() -> Iterator[list[str]]:
                 yield [group] if it.name == group else [group, it.name]
 
 
+def test_there_are_few_enough_commands_to_look_through() -> None:
+    assert len(list(commands())) <= 30
+
+
 @pytest.mark.parametrize("words", list(commands()), ids=" ".join)
 def test_help_of_a_command_fits_and_has_an_example(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run([*words, "--help"]) == 0
