@@ -26,7 +26,6 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.cli import EXIT_INTERRUPTED
-from runner.cli.steps import time_text
 from runner.engine.execute import handled, signal_workers
 from runner.engine.fleet import Fleet, this_machine_alone
 from runner.engine.plan import Phase, Plan, Progress, RunEnd, Sink
@@ -106,6 +105,11 @@ def _end_at_once() -> None:
     os.write(2, b"ended at once; what was answered is stored\n")
     signal_workers(signal.SIGKILL)
     os._exit(EXIT_INTERRUPTED)
+
+
+def time_text(seconds: float) -> str:
+    """`40 s`, `3 min`."""
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 # --- sinks that show a run ------------------------------------------------------------------------------------------

@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from runner.project import Project
 
 
 def _safely(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
@@ -20,27 +24,28 @@ def _safely(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     return complete
 
 
-def _cells() -> Iterable[str]:
-    from runner.project import DEFAULT_MATRIX, Project  # noqa: PLC0415  late: every command imports this module
+def _project() -> Project:
+    """The nearest one. Imported late: every command imports this module."""
+    from runner.project import DEFAULT_MATRIX, Project  # noqa: PLC0415
 
-    project = Project.at(DEFAULT_MATRIX)
+    return Project.at(DEFAULT_MATRIX)
+
+
+def _cells() -> Iterable[str]:
+    project = _project()
     return [cell.id for cell in project.matrix.cells(project.lock())]
 
 
 def _kernels() -> Iterable[str]:
     """Series and versions that the lock has, then the names of the matrix."""
-    from runner.project import DEFAULT_MATRIX, Project  # noqa: PLC0415
-
-    project = Project.at(DEFAULT_MATRIX)
+    project = _project()
     versions = [pin.upstream for pin in project.lock().kernels]
     series = [".".join(map(str, it.series)) for it in versions]
     return [*series, *map(str, versions), *(it.name for it in project.matrix.wanted())]
 
 
 def _probes() -> Iterable[str]:
-    from runner.project import DEFAULT_MATRIX, Project  # noqa: PLC0415
-
-    return [said.probe for said in Project.at(DEFAULT_MATRIX).expectations.said()]
+    return [said.probe for said in _project().expectations.said()]
 
 
 def _kfuncs() -> Iterable[str]:
@@ -51,9 +56,7 @@ def _kfuncs() -> Iterable[str]:
 
 
 def _runs() -> Iterable[str]:
-    from runner.project import DEFAULT_MATRIX, Project  # noqa: PLC0415
-
-    with Project.at(DEFAULT_MATRIX).store() as store:
+    with _project().store() as store:
         return [run.id for run in store.runs()]
 
 

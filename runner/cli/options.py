@@ -10,26 +10,29 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal, get_type_hints
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 from rich.console import Console, RenderableType
 from typer.core import TyperGroup
 
 from runner.cli import BISECT, EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished, completion
-from runner.cli.steps import steps_shown
 from runner.errors import InfraError, UserError
 from runner.model.version import Versions
 from runner.project import DEFAULT_MATRIX, Project
 from runner.reports.findings import Ending, ending
 from runner.results.model import JudgedRun
 from runner.results.twobuilds import builds_compared
+from runner.steps import heard
 from runner.text import nearest, printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 _WHOLE = 1000  # characters; more than any first sentence has
 _PIPE_WIDTH = 160  # characters of a line where there is no terminal
@@ -241,6 +244,43 @@ def out_console(file: IO[str] | None = None) -> Console:
 def progress_console() -> Console:
     """For everything else: stderr."""
     return Console(stderr=True, highlight=False)
+
+
+@contextmanager
+def steps_shown(console: Console) -> Iterator[None]:
+    """On a terminal, a bar for each step that is under way, with the time left where that is known."""
+    if not console.is_terminal:
+        yield
+        return
+    tasks: dict[str, TaskID] = {}
+    with ExitStack() as last:
+        bars: list[Progress] = []
+
+        def hear(name: str, part: float | None) -> None:
+            if not bars:
+                bars.append(_bars(console))
+                last.callback(bars[0].stop)
+            (bar,) = bars
+            if part == 1.0:
+                if name in tasks:
+                    bar.remove_task(tasks.pop(name))
+                if not tasks:
+                    bar.stop()
+                return
+            if name not in tasks:
+                bar.start()
+                tasks[name] = bar.add_task(name, total=None if part is None else 1.0)
+            bar.update(tasks[name], completed=part or 0.0)
+
+        with heard(hear):
+            yield
+
+
+def _bars(console: Console) -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415  late: most need none
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeRemainingColumn(compact=True))
+    return Progress(*columns, console=console, transient=True)
 
 
 def emit(content: RenderableType, output: Path | None = None, mode: Literal["w", "a"] = "w") -> None:

@@ -22,13 +22,12 @@ from runner.model import ProgType
 from runner.project import Project
 from runner.reports.changes import changes_document, changes_report
 from runner.reports.documented import docs_check_document, docs_check_report, statements_report
-from runner.reports.export import csv_table, export, to_json
+from runner.reports.export import csv_table, export, to_json, veristat_csv
 from runner.reports.markdown import availability_markdown, job_summary, workflow_commands
 from runner.reports.over_time import over_time_document, over_time_report
 from runner.reports.site import site, write_site
 from runner.reports.summary import run_report, runs_table
 from runner.reports.testsystems import KCIDB_ORIGIN, junit, kcidb, ktap
-from runner.reports.veristat import veristat_csv
 from runner.results.bisections import load_bisections
 from runner.results.docscheck import FEATURES, docs_check, load, load_brought
 from runner.results.docsmore import errors_check, features_check, load_errors

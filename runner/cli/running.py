@@ -37,9 +37,9 @@ from runner.project import Project
 from runner.reports.changes import changes_report
 from runner.reports.findings import Ending, ending, incomplete
 from runner.reports.markdown import availability_markdown
-from runner.reports.outputs import keep_files, outputs_report
-from runner.reports.summary import run_report, totals
+from runner.reports.summary import outputs_report, run_report, totals
 from runner.results.diff import Side, of_run
+from runner.results.evidence import keep_files
 from runner.results.lookup import baseline, compare
 from runner.results.model import JudgedRun, Run, RunKind, judge_run
 from runner.results.series import judged_run
@@ -302,7 +302,7 @@ def show(done: JudgedRun, project: Project, console: Console, *, finished: bool 
         console.print(run_report(done, every_hint="runner report show --all", is_last=is_last, stats=stats), crop=False)
         if done.run.kind is RunKind.EXEC:
             console.print(outputs_report(done), crop=False)
-        for line in keep_files(done, project.reports / "runs" / done.run.id):
+        for line in keep_files(project.reports, done):
             console.print(Text(line), soft_wrap=True)
     if finished and not missing and done.run.kind is RunKind.MATRIX and _is_whole(done, project):
         write_atomically(project.table, availability_markdown(done).encode())

@@ -15,14 +15,14 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from runner.errors import UserError, first_of
-from runner.model import Asked, AskedCell, Build, Cell, CellResult, Crash, JudgedSplat, Plain, Row, Sha256
+from runner.model import NO_ANSWER, Asked, AskedCell, Build, Cell, CellResult, Crash, JudgedSplat, Plain, Row, Sha256
 from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import nearest, plain
@@ -205,6 +205,56 @@ def _parts(cell: JudgedCell) -> Iterator[_Row]:
 def _safe(text: str) -> str:
     line = plain(text)
     return f"'{line}" if line.startswith(_FORMULA) else line
+
+
+# --- CSV as `veristat -C` and `-R` read it: the programs that were given to the verifier, from their exported form
+
+# The columns of veristat 0.5's CSV, in its order, and the number that each shows.
+_VERISTAT = {
+    "total_insns": "insns",
+    "total_states": "states",
+    "peak_states": "peak_states",
+    "max_states_per_insn": "max_states_per_insn",
+    "max_mark_read_len": "mark_read",
+    "prog_size": "prog_insns",
+    "prog_size_jited": "jited_bytes",
+}
+
+
+def veristat_csv(cell: JudgedCell) -> str:
+    """As veristat prints it: by file and program. Empty when no program was given to the verifier."""
+    lines = [_veristat_line(program) for program in _programs(cell)]
+    if not lines:
+        return ""
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, lines[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(sorted(lines, key=lambda line: (line["file_name"], line["prog_name"])))
+    return out.getvalue()
+
+
+def _programs(cell: JudgedCell) -> Iterator[Mapping[str, Any]]:
+    """The entries of an export, of any kind, that are of programs with an answer."""
+    for name, kind in KINDS.items():
+        for entry in kind.exported(cell.result, [row for row in cell.rows if row.kind == name]):
+            if entry.get("what") == "program" and entry.get("answer") not in (None, NO_ANSWER):
+                yield entry
+
+
+def _veristat_line(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """By veristat's columns. What was not counted is 0, memory -1."""
+    numbers, raw = entry["numbers"], entry["raw"]
+    return {
+        "file_name": entry["file"],
+        "prog_name": entry["name"],
+        "verdict": "failure" if entry["errno"] else "success",
+        "duration": raw.get("duration_us", 0),
+        **{column: numbers.get(name, 0) for column, name in _VERISTAT.items()},
+        "prog_type": raw.get("type") or "unspec",
+        "attach_type": raw.get("attach_type") or "N/A",
+        "stack_depth": numbers.get("stack_depth_bytes", 0),
+        "mem_peak": numbers.get("peak_mem_mib", -1),
+    }
 
 
 # --- read back, of this machine or another: the text is hostile until parsed -----------------------------------------

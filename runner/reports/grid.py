@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""The availability grid: subject and type by kernel and architecture, for a terminal; its causes, for Markdown too."""
+"""The availability grid for a terminal: subject and type by kernel and architecture.
+
+Of one that is longer than a screen: counts by family, and where architectures or kernels differ.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
@@ -16,17 +19,20 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from runner.model import ProgType, Row, Verdict
-from runner.probes.kinds import KINDS, OTHERS, GridPlace, Kind
-from runner.reports.drawing import Trimmed, columns, state_mark, state_words
-from runner.reports.findings import subject_cause
-from runner.reports.table import Line, archs_note, archs_of, lines, shared
-from runner.results.availability import Availability, Column, Topic, is_beside, places
-from runner.text import counted, plain, some
+from runner.model import StateWord, Verdict
+from runner.probes.kinds import KINDS, OTHERS, GridPlace
+from runner.reports.drawing import Trimmed, columns, section, state_mark, state_words
+from runner.reports.findings import alike
+from runner.reports.table import Line, Note, Notes, archs_note, archs_of, differs, head, lines, notes, shared
+from runner.results.availability import Availability, Column, Topic
+from runner.text import counted, some
 
-_CAUSE_WIDTH = 160
-_NAMES = 6  # subjects named in one note
+LONG = 40  # lines
+_NAMES = 4  # of those with one pattern
+_PLACES = 2  # of one note
 _GAPS = ((2, 1), (1, 1), (1, 0))  # blanks between columns, and around the line between kernels: the first that fits
+
+_Row = Sequence[str | Text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,99 +159,99 @@ def _why(all_notes: Sequence[Note]) -> RenderableType:
     rows = []
     for note in all_notes:
         mark = state_mark(note.row)
-        places = ((f"\n{phrase}", "dim") for phrase in note.where)
-        why = Text.assemble(f"{note.row.state}: {note.cause}", *places)
-        rows.append((Text.assemble(f"{note.number:>2} ", (mark.sign, mark.style)), why))
+        rows.append((Text.assemble(f"{note.number:>2} ", (mark.sign, mark.style)), _reason(note, note.where)))
     return columns(rows, no_wrap=(0,))
 
 
-# --- notes: why something is not there, one for each state and cause, however many fields of the grid share it -------
+def _reason(note: Note, where: Sequence[str]) -> Text:
+    return Text.assemble(f"{note.row.state}: {note.cause}", *((f"\n{phrase}", "dim") for phrase in where))
+
+
+# --- of a grid that is longer than a screen ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """`row` is the first of those that it is about. `where` says in words which: a phrase per group of subjects."""
+class Brief:
+    """Of a grid with more than LONG lines; else the grid itself."""
 
-    number: int
-    row: Row
-    cause: str
-    where: tuple[str, ...]
+    whole: Grid
 
-
-@dataclass(frozen=True, slots=True)
-class Notes:
-    """The notes, and the number of the note of each field (cell id, topic) that has one."""
-
-    notes: tuple[Note, ...]
-    numbers: Mapping[tuple[str, Topic], int]
-
-
-def notes(grid: Availability) -> Notes:
-    """Numbered by state, then in the order in which one meets them when reading the grid."""
-    fields: dict[tuple[str, str, str], dict[Topic, set[str]]] = defaultdict(lambda: defaultdict(set))
-    firsts: dict[tuple[str, str, str], Row] = {}
-    for topic in grid.topics:
-        for column in grid.columns:
-            row = grid.state(topic, column)
-            word, other = KINDS[row.kind].shown_as(row).word, row.subject != topic.subject
-            if word != KINDS[row.kind].best or other:
-                key = (word, f"called {_alike(row.subject, topic)} here" if other else _cause(row), row.kind)
-                fields[key][topic].add(column.cell.id)
-                firsts.setdefault(key, row)
-    order = [each.word for each in state_words(topic.kind for topic in grid.topics)]
-    numbered = list(enumerate(sorted(fields, key=lambda key: order.index(key[0])), start=1))
-    return Notes(
-        notes=tuple(Note(number, firsts[key], key[1], _where(grid, fields[key])) for number, key in numbered),
-        numbers={
-            (cell, topic): number for number, key in numbered for topic in fields[key] for cell in fields[key][topic]
-        },
-    )
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        grid = self.whole.grid
+        every = lines(grid, lambda topic, column: _mark(grid, topic, column).plain)
+        if len(every) <= LONG:
+            yield self.whole
+            return
+        name, kernels = head(grid.topics), [_kernel(grid, kernel, on) for kernel, on in grid.kernels]
+        apart: list[_Row] = [
+            (_name(line), line.types, *_fields(grid, line)) for line in every if differs(line, grid)[0]
+        ]
+        parts = [
+            section(f"{name}s, for each program type", columns(_counts(grid, every), "family", *kernels)),
+            *([section("Architectures differ", columns(apart, name, "type", *kernels))] if apart else []),
+            *_kernels(grid, every, [*kernels, "type", f"{name}s"]),
+            legend(grid),
+            *more(self.whole),
+            Text(),
+            section("Why not more", columns(_why_not_more(grid), no_wrap=(0,))),
+        ]
+        yield Trimmed(Group(*parts))
 
 
-def _cause(row: Row) -> str:
-    """Without the subject's own name, so that one cause of many subjects stays one."""
-    return plain(subject_cause(row), _CAUSE_WIDTH) or "cause not recorded"
+def _kernel(grid: Availability, name: str, on: Sequence[Column]) -> str:
+    return " ".join(filter(None, (name, archs_of(on, grid))))
 
 
-def _alike(name: str, topic: Topic) -> str:
-    """Another name of the subject, so that names which differ alike are one cause."""
-    return plain(name).replace(topic.subject, f"<{KINDS[topic.kind].subject}>")
+def _name(line: Line) -> str:
+    return KINDS[line.topic.kind].place(line.topic.subject).name
 
 
-def _where(grid: Availability, topics: Mapping[Topic, set[str]]) -> tuple[str, ...]:
-    """Subjects with the same types on the same kernels share a phrase."""
-    types: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
-    for topic, cells in topics.items():
-        types[topic.subject, frozenset(cells)].append(topic.type)
-    subjects: dict[tuple[tuple[str, ...], frozenset[str]], list[str]] = defaultdict(list)
-    for (subject, on), of in types.items():
-        subjects[tuple(of), on].append(subject)
-    every = len({topic.subject for topic in grid.topics})
-    phrases = []
-    for (of_types, on), names in subjects.items():
-        what = f"every {head(grid.topics)}" if 1 < len(names) == every else some(names, _NAMES)
-        of_type = f" ({', '.join(filter(None, of_types))})" if any(of_types) else ""
-        phrases.append(f"{what}{of_type} on {places(grid, on)}")
-    return tuple(phrases)
+def _mark(grid: Availability, topic: Topic, column: Column) -> Text:
+    mark = state_mark(grid.state(topic, column))
+    return Text(mark.sign, mark.style)
 
 
-def head(topics: Iterable[Topic]) -> str:
-    """What they are about: `kfunc`, or `subject` where kinds differ."""
-    names = {KINDS[topic.kind].subject for topic in topics}
-    return names.pop() if len(names) == 1 else Kind.subject
+def _fields(grid: Availability, line: Line) -> Iterator[Text]:
+    for _, on in grid.kernels:
+        yield Text("/").join(shared([_mark(grid, line.topic, column) for column in on]))
 
 
-def question(grid: Availability, of_type: str = "") -> str:
-    """What the grid answers, about programs of a type."""
-    due = [topic for topic in grid.topics if not is_beside(topic.kind)] or grid.topics
-    asked = {KINDS[topic.kind].question for topic in due}
-    words = asked.pop() if len(asked) == 1 else Kind.question
-    words = words.format(subject=head(due), programs=f"{of_type.upper()} programs".lstrip())
-    return words[0].upper() + words[1:]
+def _counts(grid: Availability, every: Sequence[Line]) -> Iterator[_Row]:
+    """A row for each family, and one for all: of its subjects and types, how many have which state."""
+    words = state_words(line.topic.kind for line in every)
+
+    def row(name: str, topics: Sequence[Topic]) -> _Row:
+        kernels = (shared([_counted(grid, topics, column, words) for column in on]) for _, on in grid.kernels)
+        return name, *(Text(" / ").join(fields) for fields in kernels)
+
+    for family, mine in groupby(every, key=lambda line: grid.family(line.topic)):
+        yield row(family or OTHERS, [topic for line in mine for topic in line.topics])
+    yield row("all", [topic for line in every for topic in line.topics])
 
 
-def types_of(grid: Availability) -> list[str]:
-    """The program types in the kernel's order, then what other kinds of probe call theirs."""
-    known: list[str] = list(ProgType)
-    found = {topic.type for topic in grid.topics}
-    return [*(it for it in known if it in found), *sorted(found.difference(known))]
+def _counted(grid: Availability, topics: Sequence[Topic], column: Column, words: Sequence[StateWord]) -> Text:
+    rows = (grid.state(topic, column) for topic in topics)
+    count = Counter(KINDS[row.kind].shown_as(row).word for row in rows)
+    found = ((it, count[it.word]) for it in words if count[it.word])
+    return Text(" ").join(Text.assemble(f"{number}", (it.mark.sign, it.mark.style)) for it, number in found)
+
+
+def _kernels(grid: Availability, every: Sequence[Line], heads: Sequence[str]) -> Iterator[RenderableType]:
+    """A row for those with the same marks on all architectures: what differs between kernels, then the rest."""
+    for differ, title in ((True, "Kernels differ"), (False, "All kernels alike, or on none")):
+        mine = [line for line in every if differs(line, grid) == (False, differ)]
+        groups = alike(mine, lambda line: (*(field.plain for field in _fields(grid, line)), line.types))
+        rows: list[_Row] = [
+            (*_fields(grid, of[0]), of[0].types, some([_name(line) for line in of], _NAMES))
+            for of in sorted(groups, key=lambda of: [field.plain for field in _fields(grid, of[0])])
+        ]
+        if rows:
+            yield section(title, columns(rows, *heads))
+
+
+def _why_not_more(grid: Availability) -> Iterator[_Row]:
+    """The reasons of what is neither the best nor the worst."""
+    for note in notes(grid).notes:
+        if KINDS[note.row.kind].rank(note.row.state) != 0:
+            mark, cut = state_mark(note.row), ["…"] * (len(note.where) > _PLACES)
+            yield Text(mark.sign, mark.style), _reason(note, (*note.where[:_PLACES], *cut))

@@ -16,9 +16,20 @@ from runner.model import Outcome
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import state_mark, state_words
 from runner.reports.findings import WRONG, About, Finding, alike, findings
-from runner.reports.grid import Note, Notes, notes, question
 from runner.reports.summary import covers, sentences
-from runner.reports.table import Line, archs_note, archs_of, differs, is_nowhere, lines, shared
+from runner.reports.table import (
+    Line,
+    Note,
+    Notes,
+    archs_note,
+    archs_of,
+    differs,
+    is_nowhere,
+    lines,
+    notes,
+    question,
+    shared,
+)
 from runner.results.availability import Availability, Column, Topic, availability
 from runner.results.model import JudgedRun
 from runner.text import markdown, plain, some

@@ -17,7 +17,7 @@ from runner.model import StructLayout, layout_lines
 from runner.probes.kinds import KINDS
 from runner.reports.drawing import Trimmed, columns, entry, state_words
 from runner.reports.findings import alike, by_arch, merged, show_command
-from runner.reports.grid import head
+from runner.reports.table import head
 from runner.results.history import Signature, Turn
 from runner.results.kfuncfacts import FeatureFacts, KfuncFacts
 from runner.results.stories import Event, EventKind, Overview, Segment, Since, Story

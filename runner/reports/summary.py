@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What a person reads after the grid: cells that are not clean, what is broken or unanswered, and the totals."""
+"""What a person reads after the grid: cells that are not clean, what is broken or unanswered, the totals, and what
+tests printed that did not end as expected."""
 
 from __future__ import annotations
 
@@ -17,17 +18,17 @@ from rich.text import Text
 
 from runner.model import CellResult, Kept, Mark, Outcome, Row, Verdict
 from runner.probes.kinds import KINDS
-from runner.reports.brief import Brief
 from runner.reports.changes import builds_report
 from runner.reports.drawing import KNOWN_ISSUE, VERDICTS, Trimmed, columns, entry, section, whole
-from runner.reports.findings import About, Finding, findings
-from runner.reports.grid import Grid
+from runner.reports.findings import About, Finding, alike, findings
+from runner.reports.grid import Brief, Grid
 from runner.results.availability import availability
 from runner.results.model import JudgedCell, JudgedRun, RunInfo, of_rows
 from runner.results.twobuilds import builds_compared
 from runner.text import counted, held, plain, some
 
 _SOURCES = 6  # runs that are named
+_LINES = 30  # of what one test printed
 _Key = TypeVar("_Key", Outcome, Verdict)
 
 _UNANSWERED, _EXPLAINED = (About.CELL, About.STUCK, About.NO_ANSWER), (About.KNOWN, About.GONE)
@@ -95,6 +96,24 @@ def _remarks(cell: JudgedCell) -> list[str]:
 def _finding(finding: Finding, mark: Mark) -> RenderableType:
     what = Text.assemble((f"{mark.sign} ", mark.style), (finding.what, "bold"), f"  {finding.where}")
     return entry(what, ((word, plain(text, 300) or "nothing") for word, text in finding.details), finding.command)
+
+
+def outputs_report(judged: JudgedRun) -> RenderableType:
+    """The end of what was printed, once for all kernels on which it is the same."""
+    rows = [
+        (cell.id, row)
+        for cell in judged.cells
+        for row in cell.rows
+        if row.log and row.verdict in (Verdict.BROKEN, Verdict.NO_ANSWER)
+    ]
+    parts = []
+    for same in alike(rows, lambda it: (it[1].subject, it[1].log)):
+        _, row = same[0]
+        lines = row.log.splitlines()
+        more = [f"[... {len(lines) - _LINES} lines ...]"] if len(lines) > _LINES else []
+        title = f"Output of {plain(row.subject)} on {', '.join(cell_id for cell_id, _ in same)}"
+        parts.append(section(title, *more, *lines[-_LINES:]))
+    return Group(Text(), *parts) if parts else Group()
 
 
 def runs_table(found: Iterable[RunInfo]) -> RenderableType:

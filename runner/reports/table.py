@@ -1,18 +1,27 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What tables of states have in common: types and architectures that answer alike share a line and a field."""
+"""What tables of states have in common, for a terminal, Markdown and the site.
+
+Types and architectures that answer alike share a line and a field; what is not there has a note, which says why.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from runner.probes.kinds import KINDS
-from runner.reports.findings import alike
-from runner.results.availability import Availability, Column, Topic
+from runner.model import ProgType, Row
+from runner.probes.kinds import KINDS, Kind
+from runner.reports.drawing import state_words
+from runner.reports.findings import alike, subject_cause
+from runner.results.availability import Availability, Column, Topic, is_beside, places
+from runner.text import plain, some
 
+_CAUSE_WIDTH = 160
+_NAMES = 6  # subjects named in one note
 _Field = TypeVar("_Field")
 Text = Callable[[Topic, Column], str]  # what a field says, as far as it tells answers apart
 
@@ -76,3 +85,95 @@ def archs_of(on: Sequence[Column], grid: Availability) -> str:
     """Of a kernel, where these are not those of all kernels."""
     mine, every = ([column.arch for column in each] for each in (on, grid.columns))
     return "/".join(mine) if len(set(every)) == 1 or set(mine) != set(every) else ""
+
+
+# --- notes: why something is not there, one for each state and cause, however many fields of the grid share it -------
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """`row` is the first of those that it is about. `where` says in words which: a phrase per group of subjects."""
+
+    number: int
+    row: Row
+    cause: str
+    where: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """The notes, and the number of the note of each field (cell id, topic) that has one."""
+
+    notes: tuple[Note, ...]
+    numbers: Mapping[tuple[str, Topic], int]
+
+
+def notes(grid: Availability) -> Notes:
+    """Numbered by state, then in the order in which one meets them when reading the grid."""
+    fields: dict[tuple[str, str, str], dict[Topic, set[str]]] = defaultdict(lambda: defaultdict(set))
+    firsts: dict[tuple[str, str, str], Row] = {}
+    for topic in grid.topics:
+        for column in grid.columns:
+            row = grid.state(topic, column)
+            word, other = KINDS[row.kind].shown_as(row).word, row.subject != topic.subject
+            if word != KINDS[row.kind].best or other:
+                key = (word, f"called {_alike(row.subject, topic)} here" if other else _cause(row), row.kind)
+                fields[key][topic].add(column.cell.id)
+                firsts.setdefault(key, row)
+    order = [each.word for each in state_words(topic.kind for topic in grid.topics)]
+    numbered = list(enumerate(sorted(fields, key=lambda key: order.index(key[0])), start=1))
+    return Notes(
+        notes=tuple(Note(number, firsts[key], key[1], _where(grid, fields[key])) for number, key in numbered),
+        numbers={
+            (cell, topic): number for number, key in numbered for topic in fields[key] for cell in fields[key][topic]
+        },
+    )
+
+
+def _cause(row: Row) -> str:
+    """Without the subject's own name, so that one cause of many subjects stays one."""
+    return plain(subject_cause(row), _CAUSE_WIDTH) or "cause not recorded"
+
+
+def _alike(name: str, topic: Topic) -> str:
+    """Another name of the subject, so that names which differ alike are one cause."""
+    return plain(name).replace(topic.subject, f"<{KINDS[topic.kind].subject}>")
+
+
+def _where(grid: Availability, topics: Mapping[Topic, set[str]]) -> tuple[str, ...]:
+    """Subjects with the same types on the same kernels share a phrase."""
+    types: dict[tuple[str, frozenset[str]], list[str]] = defaultdict(list)
+    for topic, cells in topics.items():
+        types[topic.subject, frozenset(cells)].append(topic.type)
+    subjects: dict[tuple[tuple[str, ...], frozenset[str]], list[str]] = defaultdict(list)
+    for (subject, on), of in types.items():
+        subjects[tuple(of), on].append(subject)
+    every = len({topic.subject for topic in grid.topics})
+    phrases = []
+    for (of_types, on), names in subjects.items():
+        what = f"every {head(grid.topics)}" if 1 < len(names) == every else some(names, _NAMES)
+        of_type = f" ({', '.join(filter(None, of_types))})" if any(of_types) else ""
+        phrases.append(f"{what}{of_type} on {places(grid, on)}")
+    return tuple(phrases)
+
+
+def head(topics: Iterable[Topic]) -> str:
+    """What they are about: `kfunc`, or `subject` where kinds differ."""
+    names = {KINDS[topic.kind].subject for topic in topics}
+    return names.pop() if len(names) == 1 else Kind.subject
+
+
+def question(grid: Availability, of_type: str = "") -> str:
+    """What the grid answers, about programs of a type."""
+    due = [topic for topic in grid.topics if not is_beside(topic.kind)] or grid.topics
+    asked = {KINDS[topic.kind].question for topic in due}
+    words = asked.pop() if len(asked) == 1 else Kind.question
+    words = words.format(subject=head(due), programs=f"{of_type.upper()} programs".lstrip())
+    return words[0].upper() + words[1:]
+
+
+def types_of(grid: Availability) -> list[str]:
+    """The program types in the kernel's order, then what other kinds of probe call theirs."""
+    known: list[str] = list(ProgType)
+    found = {topic.type for topic in grid.topics}
+    return [*(it for it in known if it in found), *sorted(found.difference(known))]

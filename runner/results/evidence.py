@@ -6,6 +6,7 @@
     runs/<run>/<cell>/console.log             the first attempt
     runs/<run>/<cell>/console-2.log           a repeated one
     runs/<run>/<cell>/trace-<probe>.json.gz   the last trace of each probe
+    runs/<run>/<cell>/files/                  what a guest left
 
 A console is never changed once it is there: an attempt whose result was not committed leaves one that nobody names.
 """
@@ -16,15 +17,21 @@ import gzip
 import logging
 import re
 import zlib
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from pydantic import ValidationError
 
 from runner.model import CellResult, Trace
+from runner.probes.kinds import KINDS
 from runner.results.database import faults
+from runner.results.model import JudgedRun
 from runner.store import write_atomically
+from runner.text import counted
 
 log = logging.getLogger(__name__)
+
+_LONGEST_NAME = 200  # characters of a part of a guest's path
 
 
 def run_folder(reports: Path, run_id: str) -> Path:
@@ -83,3 +90,26 @@ def publish(path: Path, content: bytes) -> None:
     """Write so that a reader sees the whole file or none, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
+
+
+def keep_files(reports: Path, judged: JudgedRun) -> Iterator[str]:
+    """Write what guests left into `files` beside each cell's console; says where, and what could not be written."""
+    for cell in judged.cells:
+        found = {name: it for kind in KINDS.values() for name, it in kind.left(cell.result).items()}
+        target = run_folder(reports, judged.run.id) / cell.id / "files"
+        kept = 0
+        for name, content in found.items():
+            parts = PurePosixPath(name).parts
+            if not parts or any(it in {"..", "/"} or len(it) > _LONGEST_NAME or not it.isprintable() for it in parts):
+                continue
+            path = target.joinpath(*parts)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.unlink(missing_ok=True)
+                path.write_bytes(content)
+            except OSError as error:  # the disk is full, or the guest has a file where this one needs a folder
+                yield f"{cell.id}: {path} was not written: {error.strerror}"
+                continue
+            kept += 1
+        if kept:
+            yield f"{cell.id}: {counted(kept, 'file')} in {target}"

@@ -16,7 +16,7 @@ from runner.engine.plan import OpenGuests
 from runner.guest.interface import Guest
 from runner.kernels.archive import Archive
 from runner.process import run
-from runner.reports.veristat import veristat_csv
+from runner.reports.export import veristat_csv
 from runner.results.model import judged_cell
 from tests.guest.conftest import Project
 from tests.guest.inprocess import OneCell

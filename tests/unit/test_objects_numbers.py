@@ -14,8 +14,8 @@ from runner.model import Answer, CellResult
 from runner.probes.objects import KIND
 from runner.probes.objects.judge import rows_of
 from runner.probes.verifier import numbers
+from runner.reports.export import veristat_csv
 from runner.reports.summary import run_report
-from runner.reports.veristat import veristat_csv
 from runner.results.model import JudgedCell, JudgedRun, Run
 from runner.results.packed import written
 from tests.unit.rendering import render

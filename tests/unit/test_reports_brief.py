@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 from runner.model import CellResult, ProgType, Row, State
-from runner.reports.brief import LONG, Brief
-from runner.reports.grid import Grid
+from runner.reports.grid import LONG, Brief, Grid
 from runner.results.availability import availability
 from runner.results.model import JudgedRun, judge_run
 from tests.unit import results_samples as samples

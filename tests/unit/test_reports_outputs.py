@@ -11,7 +11,8 @@ import pytest
 
 from runner.model import CellResult, Row, Verdict
 from runner.probes.kinds import KINDS
-from runner.reports.outputs import keep_files, outputs_report
+from runner.reports.summary import outputs_report
+from runner.results.evidence import keep_files, run_folder
 from runner.results.model import JudgedRun
 from tests.unit import results_samples as samples
 from tests.unit.rendering import render
@@ -29,8 +30,9 @@ def written(folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, byte
         return files
 
     monkeypatch.setattr(KINDS["commands"], "left", left)
-    said = list(keep_files(judged(), folder))
-    target = folder / samples.CELLS[0].id / "files"
+    run = judged()
+    said = list(keep_files(folder, run))
+    target = run_folder(folder, run.run.id) / samples.CELLS[0].id / "files"
     return said, {str(path.relative_to(target)) for path in folder.rglob("*") if path.is_file()}
 
 

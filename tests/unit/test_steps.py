@@ -15,7 +15,7 @@ from rich.console import Console
 
 from runner import steps
 from runner.cli.booting import Display
-from runner.cli.steps import steps_shown
+from runner.cli.options import steps_shown
 from runner.engine.plan import CellOrder, Phase, Progress
 from runner.model import Outcome
 from runner.steps import filling, heard, step

@@ -18,10 +18,9 @@ from runner.probes.kinds import KINDS, OTHERS
 from runner.reports import bisection as words
 from runner.reports.drawing import state_mark, state_words
 from runner.reports.findings import WRONG, About, Finding, alike, findings
-from runner.reports.grid import head, question, types_of
 from runner.reports.site.evidence import OUTCOME_CSS, Declarations, css, readable, slug, verdict_rows, word_of
 from runner.reports.summary import covers, moment, sentences
-from runner.reports.table import Line, archs_note, differs, shared
+from runner.reports.table import Line, archs_note, differs, head, question, shared, types_of
 from runner.results.availability import Availability, Column, Topic, availability, places
 from runner.results.bisections import Bisection
 from runner.results.diff import Change, Trend, cell_changes, trend_order
