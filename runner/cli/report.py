@@ -41,10 +41,6 @@ from runner.text import counted
 
 app = group("Show what runs answered. Nothing is booted.", "report show")
 
-Type = Annotated[
-    ProgType | None,
-    typer.Option("--type", metavar="TYPE", help="Only this program type, such as tc. [default: tc and xdp]"),
-]
 Arch = Annotated[str | None, typer.Option(help="Only this architecture.")]
 
 
@@ -204,7 +200,10 @@ def runs(project: Project) -> Shown:
 def availability(
     project: Project,
     kfunc: Annotated[str | None, typer.Option(help="Only this kfunc or feature.")] = None,
-    prog_type: Type = None,
+    prog_type: Annotated[
+        ProgType | None,
+        typer.Option("--type", metavar="TYPE", help="Only this program type, such as tc. [default: tc and xdp]"),
+    ] = None,
     arch: Arch = None,
     docs: Annotated[
         Path | None, typer.Option("--ebpf-docs", help="With json: a checkout of eBPF Docs, for what is documented.")

@@ -58,9 +58,11 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class CaseSuite:
-    """`stable` is what the matrix calls the cell: it stays when a new build of the kernel comes."""
+    """`stable` is the name that the cell has in the matrix: it stays when a new build of its kernel comes."""
 
     cell: JudgedCell
+    run: str
+    started: str
     stable: str
     cases: tuple[Case, ...]
 
@@ -81,6 +83,8 @@ def suites(judged: JudgedRun) -> tuple[CaseSuite, ...]:
     return tuple(
         CaseSuite(
             cell,
+            run=judged.run_of(cell.id),
+            started=judged.started_of(cell.id).isoformat(),
             stable=names[cell.id] if counts[names[cell.id]] == 1 else cell.id,
             cases=tuple(_cases(cell, kinds, judged.run_of(cell.id))),
         )

@@ -32,7 +32,7 @@ def junit(judged: JudgedRun) -> str:
     """The document, by junitparser. The time of a suite is the cell's: most is the boot, and no case takes it alone."""
     document = JUnitXml(name=f"kfunc-runner {judged.run.id}")
     for suite in suites(judged):
-        document.add_testsuite(_junit_suite(suite, judged))
+        document.add_testsuite(_junit_suite(suite))
     made = list(document)
     for name in ("tests", "failures", "errors", "skipped"):
         setattr(document, name, sum(getattr(suite, name) for suite in made))
@@ -42,13 +42,13 @@ def junit(judged: JudgedRun) -> str:
     return out.getvalue().decode()
 
 
-def _junit_suite(suite: CaseSuite, judged: JudgedRun) -> TestSuite:
+def _junit_suite(suite: CaseSuite) -> TestSuite:
     result = suite.cell.result
     made = TestSuite(suite.stable)
-    made.timestamp = judged.started_of(suite.cell.id).isoformat()
+    made.timestamp = suite.started
     made.hostname = plain(result.host)
     facts = {
-        "run": judged.run_of(suite.cell.id),
+        "run": suite.run,
         "cell": suite.name,
         "kernel.version": result.cell.kernel.version,
         "kernel.release": result.cell.kernel.release,
@@ -88,7 +88,7 @@ def ktap(judged: JudgedRun) -> str:
     every = suites(judged)
     parts = ["KTAP version 1", f"1..{len(every)}"]
     for number, suite in enumerate(every, start=1):
-        parts += ["  KTAP version 1", f"  # Subtest: {suite.name}", f"  # Run: {judged.run_of(suite.cell.id)}"]
+        parts += ["  KTAP version 1", f"  # Subtest: {suite.name}", f"  # Run: {suite.run}"]
         parts += [f"  # Reused from: {it.run}" for it in suite.cell.result.kept]
         parts.append(f"  1..{len(suite.cases)}")
         parts += [f"  {line}" for at, case in enumerate(suite.cases, start=1) for line in _ktap_case(at, case)]
@@ -133,8 +133,8 @@ def kcidb(judged: JudgedRun, origin: str = KCIDB_ORIGIN) -> str:
     document = {
         "version": {"major": 5, "minor": 3},
         "checkouts": [_checkout(name, kernel, origin, started) for name, kernel in kernels.items()],
-        "builds": [_build(suite, origin, judged) for suite in every],
-        "tests": [_test(suite, case, origin, judged) for suite in every for case in suite.cases],
+        "builds": [_build(suite, origin) for suite in every],
+        "tests": [_test(suite, case, origin) for suite in every for case in suite.cases],
     }
     text = json.dumps(document, indent=1) + "\n"
     try:
@@ -170,10 +170,10 @@ def _checkout(name: str, kernel: Pin, origin: str, started: str) -> dict[str, ob
     }
 
 
-def _build(suite: CaseSuite, origin: str, judged: JudgedRun) -> dict[str, object]:
+def _build(suite: CaseSuite, origin: str) -> dict[str, object]:
     result = suite.cell.result
     return {
-        "id": _build_id(suite, origin, judged),
+        "id": f"{origin}:{suite.run}:{suite.name}",
         "checkout_id": _checkout_id(suite, origin),
         "origin": origin,
         "architecture": result.cell.arch,
@@ -187,15 +187,15 @@ def _build(suite: CaseSuite, origin: str, judged: JudgedRun) -> dict[str, object
     }
 
 
-def _test(suite: CaseSuite, case: Case, origin: str, judged: JudgedRun) -> dict[str, object]:
+def _test(suite: CaseSuite, case: Case, origin: str) -> dict[str, object]:
     result = suite.cell.result
     made: dict[str, object] = {
-        "id": f"{origin}:{judged.run_of(suite.cell.id)}:{suite.name}:{case.group}:{case.name}",
-        "build_id": _build_id(suite, origin, judged),
+        "id": f"{origin}:{suite.run}:{suite.name}:{case.group}:{case.name}",
+        "build_id": f"{origin}:{suite.run}:{suite.name}",
         "origin": origin,
         "path": _path(case),
         "status": _KCIDB_STATUS[case.status],
-        "start_time": judged.started_of(suite.cell.id).isoformat(),
+        "start_time": suite.started,
         "environment": {
             "comment": f"QEMU guest ({plain(result.accel) or 'never started'}) on {plain(result.host) or 'no host'}",
             "misc": {
@@ -219,10 +219,6 @@ def _checkout_id(suite: CaseSuite, origin: str) -> str:
     """The source that the builds of all architectures have in common."""
     kernel = suite.cell.result.cell.kernel
     return f"{origin}:{kernel.source}:{kernel.version}"
-
-
-def _build_id(suite: CaseSuite, origin: str, judged: JudgedRun) -> str:
-    return f"{origin}:{judged.run_of(suite.cell.id)}:{suite.name}"
 
 
 def _path(case: Case) -> str:

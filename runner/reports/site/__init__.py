@@ -32,8 +32,6 @@ STATIC = ("style.css", "site.js", "alpine.js", "LICENSES.md")
 
 _MARKER = b'<meta name="generator" content="kfunc-runner'
 
-__all__ = ["STATIC", "Sayings", "site", "write_site"]
-
 
 def site(
     judged: JudgedRun, runs: Iterable[JudgedRun], said: Sayings, bisections: Sequence[Bisection] = ()

@@ -58,19 +58,15 @@ def readable(text: str) -> str:
     return "\n".join([f"[{counted(cut, 'line')} before these]", *kept[cut:]] if cut > 0 else kept)
 
 
-def declaration(row: Row) -> str:
-    """What the kernel declares the subject to be: its prototype, the structures that it shares."""
-    return readable("\n".join(KINDS[row.kind].declared(row))) if row.details else ""
-
-
 class Declarations(dict[Hashable, str]):
-    """`declaration` of the rows of one run, as long as that is there; where they share it, it is made once."""
+    """What kernels declare the subjects of one run to be, as long as that is there: prototypes, and the structures that
+    programs share with them. Where rows share it, it is made once."""
 
     def of(self, row: Row) -> str:
         values = row.details.items()
         key = (row.kind, *((name, value if isinstance(value, str) else id(value)) for name, value in values))
         if key not in self:
-            self[key] = declaration(row)
+            self[key] = readable("\n".join(KINDS[row.kind].declared(row))) if values else ""
         return self[key]
 
 

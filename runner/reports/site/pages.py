@@ -112,7 +112,7 @@ class Pages:
                 count=len(shown),
                 lines=self._families(shown, kernels),
                 archs_note=archs_note(self._grid) if len(kernels) < len(self._grid.columns) and not view.arch else "",
-                outcomes=[max((_outcome(column.cell) for column in on), key=_is_bad) for on in kernels],
+                outcomes=[max((_outcome(column.cell) for column in on), key=lambda it: it[0] != "u") for on in kernels],
                 figures=figures,
                 findings=len(found),
             )
@@ -252,10 +252,6 @@ def _finding_css(finding: Finding) -> str:
 def _outcome(cell: JudgedCell) -> tuple[str, str]:
     """Class and words."""
     return OUTCOME_CSS.get(cell.result.outcome, "q"), plain(cell.result.ended, 180)
-
-
-def _is_bad(outcome: tuple[str, str]) -> bool:
-    return outcome[0] != "u"
 
 
 def _width(names: Iterable[str]) -> str:
