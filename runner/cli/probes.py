@@ -15,8 +15,7 @@ from runner import userfile, yamlfile
 from runner.cli.options import RunId, command, emit, group
 from runner.errors import InfraError
 from runner.probes import KINDS
-from runner.probes.enter import Listing, entered
-from runner.probes.lessons import Lesson
+from runner.probes.lessons import Lesson, entered
 from runner.project import Project
 from runner.results.model import JudgedRun
 from runner.store import write_atomically
@@ -45,8 +44,8 @@ def learn(
     after = before.decode()
     for name, lesson in lessons.items():
         begun = {it.of: KINDS[name].begun(known[name], it.of) for it in lesson.entries}
-        listing = Listing(name, begun, KINDS[name].is_of)
-        after = entered(after, listing, lesson.entries, f"learned from {judged.run.id}", str(write or ""))
+        why = f"learned from {judged.run.id}"
+        after = entered(after, KINDS[name], begun, lesson.entries, why=why, path=str(write or ""))
     if write is None:
         emit(after)
         return

@@ -12,8 +12,8 @@ from runner import yamlfile
 from runner.model import CellResult, Row
 from runner.probes.commands.judge import rows_of
 from runner.probes.commands.written import CommandKeys, UserCommand
-from runner.probes.enter import Listing, entered
 from runner.probes.kinds import KINDS
+from runner.probes.lessons import entered
 from tests.samples import cell, pin
 from tests.unit.test_commands_judge import GO, answer, command, result
 
@@ -73,7 +73,7 @@ def test_what_passes_against_an_entry_is_told() -> None:
 def test_a_command_that_the_file_lacks_is_added_whole(tmp_path: Path) -> None:
     mine = command(results="gotest", timeout_s=20)
     found = learn([mine], asked(mine, v6_1_192=BAD)).entries
-    text = entered("# ours\n", Listing("commands", {"mine": KIND.begun((mine,), "mine")}, KIND.is_of), found, "w", "f")
+    text = entered("# ours\n", KIND, {"mine": KIND.begun((mine,), "mine")}, found, why="w", path="f")
     (tmp_path / "f.yaml").write_text(text)
     (written,) = yamlfile.validate(yamlfile.load(tmp_path / "f.yaml"), CommandKeys).commands
     assert (written.id, written.run, written.timeout_s, written.results) == ("mine", ("./mine",), 20, "gotest")

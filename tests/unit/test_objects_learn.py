@@ -14,9 +14,8 @@ import pytest
 from runner import yamlfile
 from runner.errors import UserError
 from runner.model import CellResult, Row
-from runner.probes.enter import Listing, entered
 from runner.probes.kinds import KINDS
-from runner.probes.lessons import Learned
+from runner.probes.lessons import Learned, entered
 from runner.probes.objects.judge import rows_of
 from runner.probes.objects.written import ObjectKeys, UserObject
 from tests.samples import cell, pin
@@ -58,7 +57,7 @@ def learned(of: str, program: str, since: str = "", until: str = "", **answer: s
 
 
 def entered_in(text: str, *entries: Learned, why: str = "learned") -> str:
-    return entered(text, Listing("objects", BEGUN, KINDS["objects"].is_of), entries, why, "f")
+    return entered(text, KINDS["objects"], BEGUN, entries, why=why, path="f")
 
 
 BAD: dict[str, Any] = {"good": LOADED, "bad": EXTERN, "together": EXTERN}

@@ -63,7 +63,7 @@ class Commands(Kind[Known]):
     users = True
     shell = True
     circumstances = ("duration_s",)
-    learning = Learning(NAME, PASSED, FAILED, "tests", "", lambda _: FAILED)
+    learning = Learning("tests", "", lambda _: FAILED)
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> Known:
         found: dict[str, UserCommand] = {}
