@@ -29,7 +29,7 @@ from runner.matrix.lock import read_lock
 from runner.model import NETWORK_TYPES, Cell, CellResult, State
 from runner.model.architecture import architecture
 from runner.model.deadline import Deadline
-from runner.probes.census.kfuncs import load_kfuncs
+from runner.probes.files import load_kfuncs
 from tests.guest.inprocess import AlteredMachine, copied_tree
 from tests.guest.test_causes import change_prototype, strip_btf
 from tests.samples import DATA, ROOT

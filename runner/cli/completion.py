@@ -49,8 +49,7 @@ def _probes() -> Iterable[str]:
 
 
 def _kfuncs() -> Iterable[str]:
-    from runner.probes.census.kfuncs import load_kfuncs  # noqa: PLC0415
-    from runner.probes.files import BUILTIN  # noqa: PLC0415
+    from runner.probes.files import BUILTIN, load_kfuncs  # noqa: PLC0415
 
     return sorted(load_kfuncs(BUILTIN).names)
 

@@ -30,8 +30,7 @@ from runner.matrix.cells import select, shard
 from runner.model import NETWORK_TYPES, Cell, CellResult, Outcome, ProgType, Verdict
 from runner.model.architecture import ARCHITECTURES
 from runner.probes import Expectations
-from runner.probes.census.kfuncs import NO_KFUNCS
-from runner.probes.files import ProbeFile
+from runner.probes.files import NO_KFUNCS, ProbeFile
 from runner.probes.objects.files import objects_of
 from runner.project import Project
 from runner.reports.changes import changes_report

@@ -1,20 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What a project writes about probes: the files bpf/NAME.yaml, and the entries of the matrix's `probes`."""
+"""What a project writes about probes: bpf/NAME.yaml, the entries of the matrix's `probes`, and bpf/kfuncs.yaml."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 import runner
-from runner import userfile
+from runner import userfile, yamlfile
 from runner.errors import UserError
 from runner.model import Plain, ProgType, SafeName
 from runner.model.version import Interval
@@ -25,10 +27,12 @@ PACKAGE = Path(runner.__file__).parent
 # what a wheel brings lies in the package; in a checkout it is the checkout
 BUILTIN = PACKAGE / "builtin" if (PACKAGE / "builtin").is_dir() else PACKAGE.parent
 SHIPPED = BUILTIN / FOLDER
-KFUNCS = "kfuncs.yaml"  # of bpf/: the kfuncs that some kernel has or had
+KFUNCS = "kfuncs.yaml"  # of bpf/
+VMLINUX = "vmlinux"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
+_Option = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]*$")]
 
 
 def _points(points: tuple[str, ...]) -> tuple[str, ...]:
@@ -164,3 +168,59 @@ class Said:
     @property
     def sources(self) -> str:
         return f"{self.source}: {'; '.join(self.refs)}" if self.source else ""
+
+
+# --- the kfuncs that there are ----------------------------------------------------------------------------------------
+
+
+class Holder(Plain):
+    """What holds kfuncs."""
+
+    config: _Option = ""
+    kfuncs: tuple[Name, ...]
+
+
+class KfuncList(Plain):
+    """bpf/kfuncs.yaml: the kfuncs that some kernel has or had, by the object that holds them.
+
+    Kernels whose BTF has no `bpf_kfunc` tags (before v6.10, or an older pahole) are asked by these names. And a name
+    that one kernel has is absent on another only if it is known. Names that a run has seen are known to all its cells.
+    """
+
+    objects: dict[SafeName, Holder] = Field(default_factory=dict)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return frozenset(name for holder in self.objects.values() for name in holder.kfuncs)
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        return tuple(name for name in self.objects if name != VMLINUX)
+
+    @cached_property
+    def homes(self) -> Mapping[str, tuple[str, ...]]:
+        """For each kfunc the objects that hold it on some kernel."""
+        homes: dict[str, tuple[str, ...]] = defaultdict(tuple)
+        for name, holder in self.objects.items():
+            for kfunc in holder.kfuncs:
+                homes[kfunc] += (name,)
+        return dict(homes)
+
+    def grown(self, seen: Iterable[tuple[str, str]]) -> KfuncList:
+        """With these kfuncs, each with what holds it; nothing is taken away."""
+        kfuncs = {name: set(holder.kfuncs) for name, holder in self.objects.items()}
+        for kfunc, holder in seen:
+            kfuncs.setdefault(holder, set()).add(kfunc)
+        order = sorted(kfuncs, key=lambda name: (name != VMLINUX, name))
+        configs = {name: holder.config for name, holder in self.objects.items()}
+        holders = {name: Holder(config=configs.get(name, ""), kfuncs=tuple(sorted(kfuncs[name]))) for name in order}
+        return KfuncList(objects=holders)
+
+
+NO_KFUNCS = KfuncList()
+
+
+def load_kfuncs(root: Path) -> KfuncList:
+    """The list below `root`, else the shipped one. Raises UserError with FILE:LINE when it is wrong."""
+    path = own_or_shipped(root, KFUNCS)
+    return yamlfile.validate(yamlfile.load(path), KfuncList) if path.exists() else KfuncList()

@@ -33,12 +33,11 @@ from runner.model import (
     Verdict,
 )
 from runner.model.version import KernelVersion
-from runner.probes.files import ProbeFile, Said
+from runner.probes.files import VMLINUX, ProbeFile, Said
 from runner.probes.lessons import Judged, Learning, Lesson
 from runner.yamlfile import Location
 
 CRASHED = "crashed the kernel"
-VMLINUX = "vmlinux"
 OTHERS = "others"  # the family of what has none begins so
 UNNAMED = "the kernel's BTF does not name it"
 NO_ANSWER_WORD = StateWord(NO_ANSWER, -1, Mark("?", "?", "bold magenta"))
@@ -194,7 +193,7 @@ class Kind(Generic[KnownT]):
 
     def learn(self, known: Any, cells: Judged) -> Lesson:
         """What these cells teach about the `expect` entries of its probes."""
-        return self.learning.lesson(known, cells) if self.learning else Lesson()
+        return self.learning.lesson(self, known, cells) if self.learning else Lesson()
 
     def begun(self, known: KnownT, probe: str) -> Mapping[str, object]:
         """How an entry of bpf/NAME.yaml about this probe begins."""

@@ -46,8 +46,8 @@ from runner.model import (
 from runner.model.architecture import ARCHITECTURES
 from runner.probes import OPTIONS, Expectations
 from runner.probes.census.answers import CensusObservation, taken
-from runner.probes.census.kfuncs import load_kfuncs
 from runner.probes.claims.answers import Observation
+from runner.probes.files import load_kfuncs
 from runner.results import evidence
 from runner.results.history import history
 from runner.results.model import Run

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from runner.probes.census.kfuncs import load_kfuncs
+from runner.probes.files import load_kfuncs
 from tests.guest.conftest import Project, exported
 from tests.samples import ROOT
 

@@ -13,8 +13,8 @@ from runner.model import Cell, CellResult, Facts, Outcome, Row
 from runner.model.version import KernelVersion
 from runner.probes import KINDS, Expectations, ProbeFile
 from runner.probes.census.judge import CensusNames
-from runner.probes.census.kfuncs import NO_KFUNCS, KfuncList
 from runner.probes.claims import ClaimFile
+from runner.probes.files import NO_KFUNCS, KfuncList
 from tests import samples
 from tests.samples import DATA, ROOT
 

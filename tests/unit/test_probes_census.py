@@ -16,7 +16,7 @@ from runner.model.version import KernelVersion
 from runner.probes import OPTIONS, Expectations
 from runner.probes.census.answers import CensusObservation, taken
 from runner.probes.census.judge import CensusNames, absence, read
-from runner.probes.census.kfuncs import KfuncList, load_kfuncs
+from runner.probes.files import KfuncList, load_kfuncs
 from tests.answers import answers_of, with_answers
 from tests.samples import DATA, ROOT
 from tests.unit.agent_samples import cell

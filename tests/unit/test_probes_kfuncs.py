@@ -16,7 +16,7 @@ from runner.kernels.needs import MODULES
 from runner.model.version import KernelVersion
 from runner.probes import OPTIONS, Expectations
 from runner.probes.census.answers import CensusBody
-from runner.probes.census.kfuncs import KfuncList, load_kfuncs
+from runner.probes.files import KfuncList, load_kfuncs
 from tests.samples import ROOT
 from tests.unit.agent_samples import claims, expectations
 

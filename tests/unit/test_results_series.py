@@ -16,9 +16,9 @@ import pytest
 from runner.model import CellResult, Crash, Kept, Outcome, Row, Timings
 from runner.probes import load_issues
 from runner.probes.census.answers import taken
-from runner.probes.census.kfuncs import NO_KFUNCS, load_kfuncs
 from runner.probes.claims.answers import Observation
 from runner.probes.expectations import Expectations
+from runner.probes.files import NO_KFUNCS, load_kfuncs
 from runner.probes.verifier import steady
 from runner.results.lookup import side
 from runner.results.model import judge_run

@@ -26,8 +26,7 @@ from runner.probes.boundaries.judge import (
     rows_of,
     said_of,
 )
-from runner.probes.census.kfuncs import NO_KFUNCS, KfuncList, load_kfuncs
-from runner.probes.files import ProbeFile
+from runner.probes.files import NO_KFUNCS, KfuncList, ProbeFile, load_kfuncs
 from runner.probes.kind import GridPlace, Kind, Pairs
 
 _Pattern = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_*?\[\]]+$")]

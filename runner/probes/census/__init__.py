@@ -26,8 +26,7 @@ from runner.model.version import KernelVersion
 from runner.model.words import errno_words
 from runner.probes.census.answers import NAME, CensusBody, probe_of, tagged, taken
 from runner.probes.census.judge import CensusJudge, CensusNames
-from runner.probes.census.kfuncs import KfuncList, load_kfuncs
-from runner.probes.files import ProbeFile
+from runner.probes.files import KfuncList, ProbeFile, load_kfuncs
 from runner.probes.kind import OTHERS, Kind, Need, Pairs
 
 

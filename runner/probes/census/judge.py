@@ -14,9 +14,8 @@ from functools import cached_property, lru_cache
 from runner.model import NETWORK_TYPES, CellResult, Level, ProgType, Row, State, StructLayout
 from runner.model.words import errno_name
 from runner.probes.census.answers import NAME, CensusObservation, Taken, probe_of, taken
-from runner.probes.census.kfuncs import KfuncList
-from runner.probes.files import Family
-from runner.probes.kind import CRASHED, VMLINUX, built_without, not_asked, unready
+from runner.probes.files import VMLINUX, Family, KfuncList
+from runner.probes.kind import CRASHED, built_without, not_asked, unready
 from runner.probes.verifier import (
     NEEDS_DEVICE,
     NO_KFUNCS,

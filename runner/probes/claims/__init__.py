@@ -13,7 +13,6 @@ from typing import Any
 from runner.model import Answer, Ask, CellResult, ProgType, Row
 from runner.model.version import KernelVersion
 from runner.model.words import errno_name, errno_words
-from runner.probes.census.kfuncs import KfuncList, load_kfuncs
 from runner.probes.claims.answers import (
     NAME,
     NOT_WRITTEN,
@@ -28,8 +27,8 @@ from runner.probes.claims.answers import (
 from runner.probes.claims.judge import Evidence, Question, judge
 from runner.probes.claims.problems import problems
 from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Packet, Pattern, Refusal, expanded
-from runner.probes.files import ProbeFile, Said
-from runner.probes.kind import VMLINUX, Kind, Need, Pairs
+from runner.probes.files import VMLINUX, KfuncList, ProbeFile, Said, load_kfuncs
+from runner.probes.kind import Kind, Need, Pairs
 from runner.probes.verifier import steady
 from runner.yamlfile import Location
 

@@ -28,7 +28,8 @@ from runner.probes.claims.answers import (
     statement_true,
 )
 from runner.probes.claims.written import Claim, ClaimFile, Pattern
-from runner.probes.kind import CRASHED, VMLINUX, not_asked, unready
+from runner.probes.files import VMLINUX
+from runner.probes.kind import CRASHED, not_asked, unready
 from runner.probes.verifier import NO_JIT, NO_KFUNCS, calls_missing, platform_trouble, without_jit
 
 
