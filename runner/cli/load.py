@@ -21,8 +21,7 @@ from runner.cli.options import Format, command
 from runner.errors import UserError
 from runner.probes import compile_program
 from runner.probes.objects.files import escaped
-from runner.probes.objects.objectfile import name_of
-from runner.probes.objects.written import OLD, ObjectEntry
+from runner.probes.objects.written import OLD, ObjectEntry, name_of
 from runner.process import own_folder
 from runner.project import Project
 from runner.text import plain

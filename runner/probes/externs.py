@@ -23,11 +23,11 @@ from typing import NamedTuple
 MARK = 0x6B660000  # as runner/agent/externs.py has it
 FUNCTIONS, TYPES = b"kfuncs", b"kernel_types"  # structures whose members' names are meant
 _SHT_PROGBITS, _SHT_SYMTAB, _SHT_NOBITS, _SHT_REL, _SHF_EXECINSTR, _STB_WEAK = 1, 2, 8, 9, 4, 2
-_INT, _ARRAY, _STRUCT, _UNION, _ENUM, _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _ENUM64 = (
+INT, _ARRAY, _STRUCT, _UNION, ENUM, _FUNC, _FUNC_PROTO, VAR, _DATASEC, _DECL_TAG, ENUM64 = (
     1, 3, 4, 5, 6, 12, 13, 14, 15, 17, 19,
 )  # fmt: skip
-_BEHIND = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}  # bytes that follow a type's record
-_EACH = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}  # for each of its members
+_BEHIND = {INT: 4, _ARRAY: 12, VAR: 4, _DECL_TAG: 4}  # bytes that follow a type's record
+_EACH = {_STRUCT: 12, _UNION: 12, ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, ENUM64: 12}  # for each of its members
 _GLOBAL = 1  # BTF_FUNC_GLOBAL
 _CALL, _CORE_SIZE_AT = 0x85, 28  # struct btf_ext_header: core_relo_len
 _FIELDS, _TYPE_ID_LOCAL, _TYPE_EXISTS, _TYPE_SIZE = range(6), 6, 8, 9  # of enum bpf_core_relo_kind
@@ -103,7 +103,7 @@ def taken_out(raw: bytes) -> bytes:
     elf = Elf.of(raw)
     if b".BTF" not in elf.names:
         return raw
-    btf = _Btf.of(bytes(elf.content(b".BTF")), elf.order)
+    btf = Btf.of(bytes(elf.content(b".BTF")), elf.order)
     names = btf.without_functions({name for _, name, _ in elf.weak()})
     _mark(elf, {name: number for number, name in enumerate(names)})
     wanted = {kind: {btf.root(it) for it in roots} for kind, roots in _core_relocations(elf).items()}
@@ -118,7 +118,7 @@ def taken_out(raw: bytes) -> bytes:
 
 
 @dataclass
-class _Btf:
+class Btf:
     """BTF, taken apart. The ids of types stay what they are."""
 
     order: str
@@ -127,7 +127,7 @@ class _Btf:
     strings: bytes
 
     @classmethod
-    def of(cls, raw: bytes, order: str) -> _Btf:
+    def of(cls, raw: bytes, order: str) -> Btf:
         head_len, types_at, types_len, strings_at, strings_len = struct.unpack_from(f"{order}IIIII", raw, 4)
         start, types = head_len + types_at, []
         end = start + types_len
@@ -174,7 +174,7 @@ class _Btf:
 
     def append_structure(self, name: bytes, members: Iterable[bytes]) -> None:
         """All of its members are the same integer: only their names count."""
-        number = next(i for i in range(1, len(self.types) + 1) if self.record(i)[1] == _INT)
+        number = next(i for i in range(1, len(self.types) + 1) if self.record(i)[1] == INT)
         rows = [(self.add_string(member), number, 0) for member in members]
         head = self.add_string(name), _STRUCT << 24 | len(rows), self.record(number)[2]
         self.write(len(self.types) + 1, head, rows)

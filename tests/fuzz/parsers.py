@@ -40,8 +40,7 @@ from runner.probes import verifier
 from runner.probes.commands.binary import check_stream
 from runner.probes.commands.results import ResultsKind, parse
 from runner.probes.objects.causes import cause_of
-from runner.probes.objects.elf import checked
-from runner.probes.objects.variables import with_values
+from runner.probes.objects.elf import checked, with_values
 from runner.text import markdown, plain
 from tests import fakes
 from tests.samples import ROOT

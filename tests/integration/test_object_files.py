@@ -16,9 +16,8 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
 from runner.errors import UserError
-from runner.probes.census.kfuncs import NO_KFUNCS
-from runner.probes.files import ProbeFile
-from runner.probes.objects.elf import LARGEST, read_object
+from runner.probes.files import NO_KFUNCS, ProbeFile
+from runner.probes.objects.elf import LARGEST, read_object, weakened
 from runner.probes.objects.files import objects_of
 from runner.probes.objects.written import ObjectEntry, WrittenObject
 from runner.project import Project
@@ -63,14 +62,15 @@ def test_a_weak_program_is_one(tmp_path: Path) -> None:
 def test_in_the_copy_every_undefined_symbol_is_weak(tmp_path: Path) -> None:
     found = read_object(build(CAUSES, tmp_path / "causes.bpf.o"))
     bindings = {}
-    for content in (found.content, found.weak()):
+    weak = weakened(found.content)
+    for content in (found.content, weak):
         table = ELFFile(io.BytesIO(content)).get_section_by_name(".symtab")
         assert isinstance(table, SymbolTableSection)
         undefined = [it for it in table.iter_symbols() if it["st_shndx"] == "SHN_UNDEF" and it.name]
         bindings[content] = {it.name: it["st_info"]["bind"] for it in undefined}
     assert set(bindings[found.content].values()) == {"STB_GLOBAL"}
-    assert set(bindings[found.weak()].values()) == {"STB_WEAK"}
-    assert len(found.weak()) == len(found.content)
+    assert set(bindings[weak].values()) == {"STB_WEAK"}
+    assert len(weak) == len(found.content)
 
 
 def test_what_cannot_be_used_is_named_with_what_to_do(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_any_bytes_are_refused_or_read(tmp_path: Path) -> None:
     for place in range(0, len(good), 7):
         damaged.write_bytes(good[:place] + bytes([good[place] ^ 0xFF]) + good[place + 1 :])
         try:
-            read_object(damaged).weak()
+            weakened(read_object(damaged).content)
         except UserError:
             refused += 1
     assert refused

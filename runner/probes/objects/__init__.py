@@ -16,13 +16,11 @@ from runner.model import Answer, Ask, Asked, CellResult, Mark, ProgType, Row, St
 from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
 from runner.model.words import errno_words
-from runner.probes.census.kfuncs import load_kfuncs
-from runner.probes.files import ProbeFile, Said, listed
+from runner.probes.files import ProbeFile, Said, listed, load_kfuncs
 from runner.probes.kind import GridPlace, Kind, Need, Pairs, without
 from runner.probes.lessons import Learning
 from runner.probes.objects.files import objects_of
 from runner.probes.objects.judge import LOADS, NAME, REFUSED, refusal, rows_of, told_by
-from runner.probes.objects.objectfile import name_of
 from runner.probes.objects.written import (
     MAP,
     OLD,
@@ -32,6 +30,7 @@ from runner.probes.objects.written import (
     ObjectSettings,
     Refused,
     UserObject,
+    name_of,
 )
 from runner.probes.verifier import COUNTS, numbers
 
@@ -65,7 +64,7 @@ class Objects(Kind[tuple[UserObject, ...]]):
     counts = COUNTS
     circumstances = ("duration_us", "peak_mem_mib")
     needs = (Need("BPF_SYSCALL", "every question is a bpf(2) call", vital=True),)
-    learning = Learning(NAME, LOADS, REFUSED, "programs", TOGETHER, _expected)
+    learning = Learning("programs", TOGETHER, _expected)
     options = ("BPF_JIT", "BPF_LSM", "BPF_SYSCALL", "DEBUG_INFO_BTF", "DEBUG_INFO_BTF_MODULES")
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> tuple[UserObject, ...]:
@@ -123,9 +122,13 @@ class Objects(Kind[tuple[UserObject, ...]]):
             yield from each.modules
 
     def pushed(self, known: tuple[UserObject, ...], arch: str) -> Mapping[str, bytes]:
+        if not known:
+            return {}
+        from runner.probes.objects.elf import weakened  # noqa: PLC0415  late: it brings elftools
+
         files = [each.file(arch) for each in known]
         whole = {f"{file.sha256}{_WHOLE}": file.content for file in files}
-        return whole | {f"{file.sha256}{_WEAK}": file.weak() for file in files}
+        return whole | {f"{file.sha256}{_WEAK}": weakened(file.content) for file in files}
 
     def begun(self, known: tuple[UserObject, ...], probe: str) -> Mapping[str, object]:
         return {"id": probe, "file": next(it.file_name for it in known if it.id == probe)}

@@ -1,12 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Reads and checks a user's object file. Its bytes are hostile until they are parsed."""
+"""Reads and checks a user's object file, and makes altered copies. Its bytes are hostile until they are parsed."""
 
 from __future__ import annotations
 
 import io
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.relocation import RelocationSection
@@ -14,9 +19,11 @@ from elftools.elf.sections import Section, SymbolTableSection
 
 from runner import userfile
 from runner.errors import UserError
-from runner.probes.objects.objectfile import COMPILE, ObjectFile
+from runner.probes.externs import ENUM, ENUM64, INT, VAR, Btf
+from runner.probes.objects.written import ObjectFile
 from runner.text import plain
 
+COMPILE = "build it with clang -target bpf -g -O2 -c"
 LARGEST = 64 << 20  # bytes
 _WEAK = 2 << 4  # STB_WEAK, in st_info
 _CALL = 10  # R_BPF_64_32: a relocation of a call instruction
@@ -38,13 +45,19 @@ def read_object(path: Path) -> ObjectFile:
 
 def checked(path: str, content: bytes) -> ObjectFile:
     """The object with this content; `path` is for messages. Raises UserError when libbpf could not open it."""
-    try:
+    with _parsing(f"{path} is not an ELF file that can be read"):
         return _parsed(path, content)
+
+
+@contextmanager
+def _parsing(what: str) -> Iterator[None]:
+    """What pyelftools raises of damaged files, which is no short list, is a UserError: `what`, and why."""
+    try:
+        yield
     except UserError:
         raise
-    except Exception as error:  # what pyelftools raises of damaged files is no short list
-        why = plain(str(error)) or type(error).__name__
-        raise UserError(f"{path} is not an ELF file that can be read: {why}", hint=COMPILE) from None
+    except Exception as error:
+        raise UserError(f"{what}: {plain(str(error)) or type(error).__name__}", hint=COMPILE) from None
 
 
 def _parsed(path: str, content: bytes) -> ObjectFile:
@@ -99,7 +112,10 @@ def _parsed(path: str, content: bytes) -> ObjectFile:
 
 
 def weakened(content: bytes) -> bytes:
-    """A copy in which every undefined symbol is weak."""
+    """A copy in which every undefined symbol is weak: what the kernel lacks then fails the programs that reach it.
+
+    libbpf takes an extern for weak by its symbol's binding alone (libbpf.c, bpf_object__collect_externs).
+    """
     copy = bytearray(content)
     table = _symbols(ELFFile(io.BytesIO(content)))
     if table is None:
@@ -139,3 +155,87 @@ def _printable(path: str, name: str) -> str:
 
 def _license(section: Section | None) -> str:
     return section.data().split(b"\0")[0].decode("ascii", "replace")[:128] if section else ""
+
+
+# --- values of global variables, as a loader sets `const volatile` ones; Documentation/bpf/btf.rst --------------------
+
+_NAMES = {2: "a pointer", 3: "an array", 4: "a structure", 5: "a union", 16: "a floating-point number"}
+_ALIASES = frozenset({8, 9, 10, 11, 18})  # typedef, volatile, const, restrict, type tag
+_SIGNED, _BOOL = 1, 4  # of an integer's encoding
+
+
+@dataclass(frozen=True)
+class _Number:
+    """How a variable is stored."""
+
+    size: int  # bytes
+    signed: bool
+    is_bool: bool = False
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        if self.is_bool:
+            return 0, 1
+        bits = 8 * self.size
+        return (-1 << bits - 1, (1 << bits - 1) - 1) if self.signed else (0, (1 << bits) - 1)
+
+
+def with_values(path: str, content: bytes, values: Mapping[str, int]) -> bytes:
+    """A copy of an object with these values of variables. Raises UserError for what cannot be set, with the reason."""
+    with _parsing(f"{path} has BTF that cannot be read"):
+        elf, copy = ELFFile(io.BytesIO(content)), bytearray(content)
+        order: Literal["little", "big"] = "little" if elf.little_endian else "big"
+        btf = elf.get_section_by_name(".BTF")
+        types = _variables(Btf.of(btf.data() if btf else b"", "<" if elf.little_endian else ">"))
+        places = _places(elf)
+        for name, value in values.items():
+            if name not in places or name not in types:
+                there = ", ".join(sorted(places.keys() & types.keys())) or "none"
+                raise UserError(
+                    f"{path} has no variable {name!r} that can be set", hint=f"it has: {plain(there)[:400]}"
+                )
+            number = types[name]
+            if isinstance(number, str):
+                raise UserError(f"{path}: {name} is {number}, and only a number can be set")
+            place, (least, most) = places[name], number.limits
+            if place is None:
+                raise UserError(f"{path}: {name} has no bytes in the object", hint="declare it `const volatile`")
+            if not least <= value <= most or place + number.size > len(content):
+                raise UserError(f"{path}: {name} takes {least} to {most}, not {value}")
+            copy[place : place + number.size] = int(value).to_bytes(number.size, order, signed=number.signed)
+        return bytes(copy)
+
+
+def _places(elf: ELFFile) -> dict[str, int | None]:
+    """Where the bytes of each global variable are in the file; None: it is zero and has none."""
+    table = elf.get_section_by_name(".symtab")
+    found: dict[str, int | None] = {}
+    for symbol in table.iter_symbols() if isinstance(table, SymbolTableSection) else ():
+        if symbol["st_info"]["type"] != "STT_OBJECT" or not isinstance(symbol["st_shndx"], int):
+            continue
+        section = elf.get_section(symbol["st_shndx"])
+        if section.name.startswith((".rodata", ".data", ".bss")):
+            has_bytes = section["sh_type"] != "SHT_NOBITS"
+            found[symbol.name] = section["sh_offset"] + symbol["st_value"] if has_bytes else None
+    return found
+
+
+def _variables(btf: Btf) -> dict[str, _Number | str]:
+    """Of each variable that the BTF names: how it is stored, or what it is that is no number."""
+    records = [btf.record(number) for number in range(1, len(btf.types) + 1)]
+    return {name.decode("utf-8", "replace"): _stored(btf, number) for name, kind, number in records if kind == VAR}
+
+
+def _stored(btf: Btf, number: int) -> _Number | str:
+    for _ in range(32):  # a damaged one may contain itself
+        _, kind, size = btf.record(number) if number else (b"", 0, 0)  # void
+        if kind == INT:
+            (encoding,) = struct.unpack_from(f"{btf.order}I", btf.types[number - 1], 12)
+            return _Number(size, bool(encoding >> 24 & _SIGNED), bool(encoding >> 24 & _BOOL))
+        if kind in (ENUM, ENUM64):
+            (info,) = struct.unpack_from(f"{btf.order}I", btf.types[number - 1], 4)
+            return _Number(size, bool(info >> 31))
+        if kind not in _ALIASES:
+            return _NAMES.get(kind, "of another type")
+        number = size
+    raise ValueError("a type of its BTF contains itself")

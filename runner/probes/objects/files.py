@@ -8,16 +8,23 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import cast
 
 from runner.errors import UserError
 from runner.model.architecture import ARCHITECTURES
-from runner.probes.census.kfuncs import KfuncList
-from runner.probes.files import ProbeFile
-from runner.probes.objects.objectfile import ObjectFile
-from runner.probes.objects.written import MAP, TOGETHER, ObjectEntry, ObjectSettings, UserObject, WrittenObject
+from runner.probes.files import KfuncList, ProbeFile
+from runner.probes.objects.written import (
+    MAP,
+    TOGETHER,
+    ObjectEntry,
+    ObjectFile,
+    ObjectSettings,
+    UserObject,
+    WrittenObject,
+)
 from runner.yamlfile import Location
 
 
@@ -46,7 +53,8 @@ def objects_of(root: Path, named: Iterable[ProbeFile], kfuncs: KfuncList) -> tup
             with entry.at("only"):
                 _check("program", only, {chosen: files})
             with entry.at("constants"):
-                found[chosen] = UserObject.of_files(chosen, settings, only, files, kfuncs)
+                built = {arch: _with_constants(file, settings.constants) for arch, file in files.items()}
+            found[chosen] = UserObject.of_files(chosen, settings, only, built, kfuncs)
     return tuple(found.values())
 
 
@@ -104,6 +112,15 @@ def _read(path: Path) -> ObjectFile:
 
         _cache[key] = read_object(path)
     return _cache[key]
+
+
+def _with_constants(file: ObjectFile, values: Mapping[str, int]) -> ObjectFile:
+    """A copy in which variables have these values. Raises UserError when one cannot be set."""
+    if not values:
+        return file
+    from runner.probes.objects.elf import with_values  # noqa: PLC0415  late: it brings elftools
+
+    return replace(file, content=with_values(file.path, file.content, values))
 
 
 def escaped(path: Path | str) -> str:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -17,11 +19,8 @@ from runner.errors import UserError
 from runner.model import Plain, ProgType, SafeName
 from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
-from runner.probes.census.kfuncs import KfuncList
-from runner.probes.files import Name, Span, Text
-from runner.probes.kind import VMLINUX
+from runner.probes.files import VMLINUX, KfuncList, Name, Span, Text
 from runner.probes.objects.causes import Cause
-from runner.probes.objects.objectfile import ObjectFile
 
 TOGETHER, MAP = "@together", "map:"  # items that are no program: the object as a whole, and its maps
 OLD = "@old"  # ends the id of a build that the object of the same id is compared with
@@ -153,6 +152,33 @@ class ObjectEntry(ObjectSettings, _Key):  # in this order the key is the first f
 
 
 @dataclass(frozen=True)
+class ObjectFile:
+    """An object that libbpf can open, as elf.py reads one. `externs` are what it needs from the kernel, by name."""
+
+    path: str
+    content: bytes
+    byte_order: str  # little, big
+    programs: tuple[str, ...]
+    maps: tuple[str, ...]  # that it declares
+    externs: tuple[str, ...]
+    license: str
+
+    @cached_property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """The file's, without its ending."""
+        return name_of(Path(self.path))
+
+
+def name_of(path: Path) -> str:
+    """`lb` of build/lb.bpf.o, and of the lb.bpf.c that it is compiled from."""
+    return path.name.removesuffix(".o").removesuffix(".c").removesuffix(".bpf")
+
+
+@dataclass(frozen=True)
 class UserObject:
     """An object file of one id, on each architecture that it was built for."""
 
@@ -175,8 +201,7 @@ class UserObject:
         files: Mapping[str, ObjectFile],
         kfuncs: KfuncList,
     ) -> Self:
-        """An object from its files. Raises UserError for a constant that cannot be set."""
-        files = {arch: file.with_constants(settings.constants) for arch, file in files.items()}
+        """An object from its files."""
         every = tuple(dict.fromkeys(name for file in files.values() for name in file.programs))
         skip = [pattern for pattern, setting in settings.programs.items() if setting == "skip"]
         wanted = {extern for file in files.values() for extern in file.externs}
