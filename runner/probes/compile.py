@@ -10,8 +10,9 @@ import os
 import re
 import shutil
 import sysconfig
-from collections.abc import Iterable
-from functools import cache, partial
+from collections.abc import Callable, Iterable
+from functools import cache as cached
+from functools import partial
 from pathlib import Path
 
 from runner import userfile
@@ -38,14 +39,14 @@ def compile_objects(
     A source that says "needs clang 19" is left out where there is none so new: what it asks has then no answer.
     Raises UserError with clang's words when a source is wrong, InfraError when there is no clang.
     """
-    compilers = _Compilers(deadline)
+    version_of = cached(partial(_version, deadline=deadline))  # by its name
     store = Store(cache / "objects")
     objects: dict[str, dict[str, bytes]] = {order: {} for order in byte_orders}
     for name in dict.fromkeys(names):
         source = own_or_shipped(root, f"{name}.bpf.c")
         headers = folders(root)
         digests = _digests(source, headers)
-        clang, version = compilers.of(source)
+        clang, version = _compiler(source, version_of)
         for order, made in objects.items() if clang else ():
             key = key_of(recipe=_RECIPE, clang=version, order=order, name=name, sources=digests)
             entry = store.ensure(
@@ -55,28 +56,18 @@ def compile_objects(
     return objects
 
 
-class _Compilers:
-    """The machine's `clang`, and `clang-N` for what needs a newer one."""
-
-    def __init__(self, deadline: Deadline) -> None:
-        self._version = cache(partial(_version, deadline=deadline))  # by its name
-
-    def of(self, source: Path) -> tuple[str, str]:
-        """The name of the compiler for a source, and its version; both empty where there is none for it."""
-        version = self._version("clang")
-        if not (needs := _NEEDS.search(userfile.read(source))) or _major(version) >= int(needs[1]):
-            return "clang", version
-        name = f"clang-{int(needs[1])}"
-        return (name, self._version(name)) if shutil.which(name) else ("", "")
+def _compiler(source: Path, version_of: Callable[[str], str]) -> tuple[str, str]:
+    """The machine's `clang`, or `clang-N` where a source needs a newer one, and its version; both empty without one."""
+    version = version_of("clang")
+    found = re.search(r"version (\d+)", version)
+    if not (needs := _NEEDS.search(userfile.read(source))) or (found and int(found[1]) >= int(needs[1])):
+        return "clang", version
+    name = f"clang-{int(needs[1])}"
+    return (name, version_of(name)) if shutil.which(name) else ("", "")
 
 
 def _version(name: str, deadline: Deadline) -> str:
     return run([name, "--version"], deadline=deadline).stdout
-
-
-def _major(version: str) -> int:
-    found = re.search(r"version (\d+)", version)
-    return int(found[1]) if found else 0
 
 
 def _digests(source: Path, headers: Iterable[Path]) -> dict[str, str]:

@@ -19,7 +19,7 @@ import runner
 from runner import userfile, yamlfile
 from runner.errors import UserError
 from runner.model import Plain, ProgType, SafeName
-from runner.model.version import Interval
+from runner.model.version import Interval, KernelVersion
 from runner.yamlfile import Document, Location
 
 FOLDER = "bpf"  # of a project: holds NAME.yaml and OBJECT.bpf.c
@@ -62,6 +62,10 @@ class Span(Plain):
     def always(self) -> bool:
         """Does it mean every kernel, whatever its version?"""
         return not (self.since or self.until)
+
+    def covers(self, version: KernelVersion | None) -> bool:
+        """Does it mean a kernel of this version? None: its version tells nothing."""
+        return version in self.interval if version else self.always
 
 
 class Family(Plain):

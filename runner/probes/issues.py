@@ -20,7 +20,6 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, create_model,
 from runner import yamlfile
 from runner.model import CellResult, KnownIssue, Outcome, Plain, Row, Splat, SplatKind, Verdict
 from runner.model.architecture import ARCHITECTURES, likely
-from runner.model.version import KernelVersion
 from runner.probes.files import Span, folders
 from runner.probes.kind import Kind
 from runner.probes.kinds import KINDS
@@ -111,18 +110,14 @@ class Issue(Span):
         return self
 
     def is_of(self, result: CellResult) -> bool:
-        """Is this one of the kernels that it names?"""
+        """Is this one of the kernels that it names? One whose version tells nothing is named by release, if at all."""
         pin = result.cell.kernel
         release = result.facts.release or pin.release
         return (
-            self._is_of_version(pin.judged_as)
+            (self.covers(pin.judged_as) or (pin.judged_as is None and bool(self.releases)))
             and (not self.architectures or pin.arch in self.architectures)
             and (not self.releases or any(fnmatchcase(release, pattern) for pattern in self.releases))
         )
-
-    def _is_of_version(self, version: KernelVersion | None) -> bool:
-        """A kernel whose version tells nothing is named by its release, if at all."""
-        return (self.always or bool(self.releases)) if version is None else version in self.interval
 
     def is_about(self, kind: str, probe: str) -> bool:
         return any(shown.is_about(kind, probe) for shown in self.shows)

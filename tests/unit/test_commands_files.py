@@ -18,9 +18,9 @@ from runner.guest import share
 from runner.guest.share import pushed as without_folder
 from runner.guest.share import stage
 from runner.model import SHARED
-from runner.probes.commands import KIND, files
-from runner.probes.commands.files import command_of
-from runner.probes.commands.written import UserCommand, WrittenCommand
+from runner.probes.commands import KIND
+from runner.probes.commands import written as files
+from runner.probes.commands.written import UserCommand, WrittenCommand, command_of
 
 
 def read(root: Path, *named: str, **more: Any) -> UserCommand:

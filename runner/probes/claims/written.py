@@ -219,8 +219,7 @@ class Claim(Span):
 
     def expected(self, version: KernelVersion | None) -> Pattern:
         """What this kernel should answer: the first expectation that has it, or else what the claim says."""
-        mine = (entry for entry in self.expect if (entry.always if version is None else version in entry.interval))
-        return next((entry.answer for entry in mine), self.answer)
+        return next((entry.answer for entry in self.expect if entry.covers(version)), self.answer)
 
 
 NOT = "not "

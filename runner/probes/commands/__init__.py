@@ -19,7 +19,6 @@ from runner.errors import UserError
 from runner.model import SHARED, Ask, Asked, CellResult, Mark, ProgType, Row, SharedFile, StateWord
 from runner.model.architecture import ARCHITECTURES, architecture
 from runner.model.version import KernelVersion
-from runner.probes.commands.files import command_of
 from runner.probes.commands.judge import FAILED, LIMITS, NAME, PASSED, SKIPPED, ended_words, rows_of, runs_of
 from runner.probes.commands.written import (
     CommandEntry,
@@ -29,6 +28,7 @@ from runner.probes.commands.written import (
     TestAnswer,
     UserCommand,
     WrittenCommand,
+    command_of,
     name_of,
 )
 from runner.probes.files import ProbeFile, Said, listed

@@ -76,7 +76,7 @@ class _Question:
             return self._refused(seen, refused)
         if errno == 0:
             return self._loads(seen)
-        cause = self._cause(errno, seen.body)
+        cause = _cause(errno, seen.body, is_map=self.what == "map")
         if self.what == "together":
             cause = self._of_a_part(cause, _text(seen.body, "culprit"))
         if why := trouble(errno, _text(seen.body, "words"), _text(seen.body, "log")) or self._unready(cause, seen.body):
@@ -99,7 +99,7 @@ class _Question:
     def _of_a_part(self, cause: Cause, culprit: str) -> Cause:
         """As the part says it that was asked again for its words: the culprit, or one that lacks the same."""
         refused = {
-            name: self._cause(errno, other.body)
+            name: _cause(errno, other.body, is_map=False)
             for name, other in self.others.items()
             if name != TOGETHER and isinstance(errno := other.body.get("errno"), int) and errno
         }
@@ -118,18 +118,14 @@ class _Question:
             errno=errno if isinstance(errno, int) else None,
             log=_log(body) if errno else "",
             details={
-                "what": self.what, "file": self.mine.file_name, "sha256": self._sha256,
-                "up_to": self.mine.settings.up_to,
+                "what": self.what, "file": self.mine.file_name,
+                "sha256": self.mine.digests.get(self.result.cell.arch, ""), "up_to": self.mine.settings.up_to,
                 "libbpf": _text(body, "words")[-1000:],
                 "modules": ", ".join(it for it in self.mine.modules if self.result.facts.modules.get(it) == ""),
                 "numbers": numbers(body) if self.what == "program" else {}, **fields.pop("details", {}),
             },
             **fields,
         )  # fmt: skip
-
-    @property
-    def _sha256(self) -> str:
-        return self.mine.digests.get(self.result.cell.arch, "")
 
     def _type(self, body: Mapping[str, JsonValue]) -> str:
         word = _text(body, "type") or self.type_known
@@ -196,9 +192,6 @@ class _Question:
     def _part_is_expected_to_fail(self) -> bool:
         version = self.result.cell.kernel.judged_as
         return any(self.mine.expected(name, version) for name in self.mine.names)
-
-    def _cause(self, errno: int, body: Mapping[str, JsonValue]) -> Cause:
-        return _cause(errno, body, is_map=self.what == "map")
 
     def _unready(self, cause: Cause, body: Mapping[str, JsonValue]) -> str:
         """What the guest lacked, so that a missing kfunc or map proves nothing; empty when it lacked nothing."""

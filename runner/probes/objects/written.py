@@ -247,10 +247,8 @@ class UserObject:
 
     def expected(self, name: str, version: KernelVersion | None) -> ObjectExpectation | None:
         """The first expectation that has this program or map on a kernel of this version, or on all if it has none."""
-        for entry in self.settings.expect:
-            if _any(name, entry.programs) and (version in entry.interval if version else entry.always):
-                return entry
-        return None
+        mine = (it for it in self.settings.expect if _any(name, it.programs) and it.covers(version))
+        return next(mine, None)
 
     def expects_by_version(self, name: str) -> bool:
         """Does it depend on the version whether this is expected to load?"""
