@@ -190,15 +190,17 @@ def test_a_hostile_body_is_no_answer(body: dict[str, JsonValue]) -> None:
 
 @pytest.mark.parametrize("part", ["%%%", "é", "eHl6", base64.b64encode(b"x" * 99).decode()])
 def test_a_part_that_cannot_be_read_is_empty(part: str) -> None:
-    (run,) = runs_of(answer({}, parts={"0/output": part, "0/files/a": packed("whole")}))
+    ((run,), _) = runs_of(answer({}, parts={"0/output": part, "0/files/a": packed("whole")}))
     assert (run.output, run.files) == ("", {"a": b"whole"})
 
 
 def test_parts_belong_to_their_run_and_have_room_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = runs_of(answer({"output": "1"}, {"output": "2"}, parts={"1/files/b": packed("b"), "7/output": "x"}))
+    (one, two), _ = runs_of(answer({"output": "1"}, {"output": "2"}, parts={"1/files/b": packed("b"), "7/output": "x"}))
     assert (one.output, one.files, two.output, two.files) == ("1", {}, "2", {"b": b"b"})
     monkeypatch.setattr(judge, "_MOST_BYTES", 100)
-    (run,) = runs_of(answer({"output": "x" * 90}, parts={f"0/files/{n}": packed(bytes(1 << 20)) for n in range(9)}))
+    ((run,), _) = runs_of(
+        answer({"output": "x" * 90}, parts={f"0/files/{n}": packed(bytes(1 << 20)) for n in range(9)})
+    )
     assert (run.output, run.files) == ("x" * 90, {})
     assert set(run.lost) == {str(n) for n in range(9)}
 
@@ -236,7 +238,7 @@ def test_runs_that_tell_nothing_are_not_made_good_by_others() -> None:
 def test_what_was_not_kept_is_told() -> None:
     body = answer({"output": "1"}, {}).body
     lost = Answer(kind="commands", probe="mine", body={**body, "dropped": ["1/output", "1/files/core"]})
-    one, two = runs_of(lost)
+    (one, two), _ = runs_of(lost)
     assert (one.lost, two.lost) == ((), ("output", "core"))
     row = list(rows_of(result(lost), command()))[-1]
     assert (row.state, row.verdict) == NO_ANSWER

@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from runner import userfile
 from runner.errors import UserError
@@ -32,7 +32,7 @@ from runner.probes.commands.written import (
     name_of,
 )
 from runner.probes.files import ProbeFile, Said, listed
-from runner.probes.kind import GridPlace, Kind, Pairs, nonsense
+from runner.probes.kind import GridPlace, Kind, Pairs
 from runner.probes.lessons import Learning
 
 Known = tuple[UserCommand, ...]
@@ -154,23 +154,16 @@ class Commands(Kind[Known]):
     def left(self, result: CellResult) -> Mapping[str, bytes]:
         found: dict[str, bytes] = {}
         for answer in (it for it in result.answers if it.kind == NAME):
-            try:
-                runs = runs_of(answer)
-            except ValidationError:
-                continue
+            runs, _ = runs_of(answer)
             for number, run in enumerate(runs, 1):
                 folder = answer.probe if len(runs) == 1 else f"{answer.probe}/{number}"
                 found |= {f"{folder}/{name}": content for name, content in run.files.items()}
         return found
 
     def told(self, result: CellResult, held: Collection[str] = ()) -> Iterable[tuple[str, str, str]]:
-        for answer in result.answers:
-            if answer.kind == NAME:
-                try:
-                    ends = [f"{run.ran.ended or run.ran.status}" for run in runs_of(answer)]
-                except ValidationError as error:
-                    ends = [nonsense(error)]
-                yield answer.probe, "answer", answer.failed or ", ".join(ends)
+        for answer in (it for it in result.answers if it.kind == NAME):
+            runs, why = runs_of(answer)
+            yield answer.probe, "answer", why or ", ".join(f"{run.ran.ended or run.ran.status}" for run in runs)
 
     def said(self, known: Known) -> Iterable[Said]:
         for each in known:
@@ -179,10 +172,7 @@ class Commands(Kind[Known]):
     def shown(self, result: CellResult, row: Row) -> Pairs:
         probe = row.probe.partition("/")[0]
         answer = next((it for it in result.answers if (it.kind, it.probe) == (NAME, probe)), None)
-        try:
-            runs = runs_of(answer)
-        except ValidationError:
-            return
+        runs, _ = runs_of(answer)
         for number, run in enumerate(runs, 1):
             how = LIMITS.get(run.ran.ended) or ended_words(run.ran.status or 0)
             yield "run" if len(runs) == 1 else f"run {number}", f"{how}, {run.ran.duration_s:.1f} s"

@@ -87,17 +87,20 @@ class End:
     told: bool = False
 
 
-def runs_of(answer: Answer | None) -> tuple[CommandRun, ...]:
-    """None when the command was not run. Raises ValidationError."""
+def runs_of(answer: Answer | None) -> tuple[tuple[CommandRun, ...], str]:
+    """Its runs; or none, and why, as far as the agent told it."""
     if answer is None or answer.failed:
-        return ()
-    body = _Body.model_validate(answer.body)
+        return (), answer.failed if answer else ""
+    try:
+        body = _Body.model_validate(answer.body)
+    except ValidationError as error:
+        return (), nonsense(error)
     contents, room = dict[str, bytes | None](), _MOST_BYTES
     for name, packed in body.parts.items():
         contents[name] = content = _unpacked(packed, room)
         room -= len(content or b"")
     contents |= dict.fromkeys(body.dropped)
-    return tuple(_run(it, f"{number}/", contents) for number, it in enumerate(body.runs))
+    return tuple(_run(it, f"{number}/", contents) for number, it in enumerate(body.runs)), ""
 
 
 def _run(ran: Ran, prefix: str, contents: Mapping[str, bytes | None]) -> CommandRun:
@@ -125,14 +128,9 @@ def rows_of(result: CellResult, mine: UserCommand) -> Iterator[Row]:
         cause = crash.cause or CRASHED
         yield _row(mine, "", NO_ANSWER, Verdict.BROKEN, cause, observed=CRASHED, crashed=True)
         return
-    try:
-        runs = runs_of(answer)
-    except ValidationError as error:
-        yield _row(mine, "", NO_ANSWER, Verdict.NO_ANSWER, nonsense(error))
-        return
+    runs, why = runs_of(answer)
     if not runs:
-        why = answer.failed if answer and answer.failed else not_asked(result, mine.id)
-        yield _row(mine, "", NO_ANSWER, Verdict.NO_ANSWER, why)
+        yield _row(mine, "", NO_ANSWER, Verdict.NO_ANSWER, why or not_asked(result, mine.id))
         return
     seen = [look(run, mine) for run in runs]
     log = _log(next((run for run, it in zip(runs, seen, strict=True) if it.state != PASSED), runs[-1]).output)
@@ -179,17 +177,13 @@ def look(run: CommandRun, mine: UserCommand) -> End:
 def _trouble(ran: Ran, output: str) -> str:
     """What the guest lacked."""
     unmet = _TOO_NEW.search(output)
-    return "; ".join(
-        filter(
-            None,
-            (
-                "the kernel killed a process for lack of memory (--memory)" if ran.oom_kills else "",
-                "it reached the limit of its processes" if ran.refused_forks else "",
-                f"{plain(unmet['program'], 100)} needs a newer C library: {unmet['version']}" if unmet else "",
-                f"no room is left on {', '.join(map(plain, ran.full))}" if ran.full else "",
-            ),
-        )
+    lacks = (
+        "the kernel killed a process for lack of memory (--memory)" if ran.oom_kills else "",
+        "it reached the limit of its processes" if ran.refused_forks else "",
+        f"{plain(unmet['program'], 100)} needs a newer C library: {unmet['version']}" if unmet else "",
+        f"no room is left on {', '.join(map(plain, ran.full))}" if ran.full else "",
     )
+    return "; ".join(filter(None, lacks))
 
 
 def ended_words(status: int) -> str:

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
@@ -16,6 +17,7 @@ from runner.text import plain
 MOST_TESTS = 20_000  # of one command
 LONGEST_NAME = 240  # characters
 _LONGEST_WHY = 300
+_LONGEST_EVENT = 1 << 20  # characters: a test's whole output may be in it
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[mK]")
 
 State = Literal["failed", "passed", "skipped"]
@@ -96,3 +98,14 @@ def lines_of(output: str, longest: int = 4096) -> Iterator[str]:
         line = output[start : min(end, start + 2 * longest)].rstrip("\r").rpartition("\r")[2]
         yield _COLOUR.sub("", line)[:longest]
         start = end + 1
+
+
+def events_of(output: str, begin: Callable[[str], int]) -> Iterator[dict[str, object]]:
+    """The mappings in JSON that lines end with. `begin`: where one begins in a line; below 0: it has none."""
+    for line in lines_of(output, _LONGEST_EVENT):
+        try:
+            event = json.loads(line[at:]) if (at := begin(line)) >= 0 else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(event, dict):
+            yield event

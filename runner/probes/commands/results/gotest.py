@@ -8,11 +8,10 @@ Formats: testing/testing.go and cmd/internal/test2json/test2json.go of Go 1.27.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 
-from runner.probes.commands.results.found import MOST_TESTS, Parsed, Results, State, lines_of
+from runner.probes.commands.results.found import MOST_TESTS, Parsed, Results, State, events_of, lines_of
 
 # where the output of a test lacks its line feed, they stand behind it
 _UPDATE = re.compile(r"(?<!\s)=== (RUN|PAUSE|CONT|NAME) {1,3}(\S*)$")
@@ -22,31 +21,20 @@ _LOGGED = re.compile(r"^ {4,}\S{1,200}\.go:\d+: ?(.*)")
 _FATAL = re.compile(r"^(?:panic: |fatal error: |SIG[A-Z]+: |runtime: out of memory)")
 _TIMED_OUT, _WAS_RUNNING = "panic: test timed out", re.compile(r"^\t\t(\S+) \(\S+\)$")
 _STATES: dict[str, State] = {"pass": "passed", "fail": "failed", "skip": "skipped"}
-_LONGEST_EVENT = 1 << 20  # characters
 _MOST_WORDS = 600  # characters of a test's log
 
 
 def parse(output: str, exit_status: int | None) -> Parsed:
     """The tests. `exit_status` None: the binary was ended from outside, so that nothing blames the test that ran."""
     run = _Run()
-    events = [event for line in lines_of(output, _LONGEST_EVENT) if (event := _event(line)) is not None]
+    lines = events_of(output, lambda line: 0 if line.startswith("{") else -1)  # of test2json
+    events = [event for event in lines if isinstance(event.get("Action"), str)]
     if events:
         for event in events:
             _take(run, event)
     else:
         _read_text(run, lines_of(output))
     return run.ended(exit_status)
-
-
-def _event(line: str) -> dict[str, object] | None:
-    """A line of test2json."""
-    if not line.startswith("{"):
-        return None
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) and isinstance(event.get("Action"), str) else None
 
 
 def _take(run: _Run, event: dict[str, object]) -> None:

@@ -8,11 +8,10 @@ Formats: library/test/src/formatters/{pretty,json}.rs of Rust 1.97.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 
-from runner.probes.commands.results.found import MOST_TESTS, Parsed, Results, State, lines_of
+from runner.probes.commands.results.found import MOST_TESTS, Parsed, Results, State, events_of, lines_of
 
 # where the output of a test lacks its line feed, the next line stands behind it
 _TEST = re.compile(r"(?:^|(?<=\S))test (\S.{0,1000}?)(?: - should panic| - compile fail| - compile)? \.\.\. ?(.*)$")
@@ -24,32 +23,21 @@ _MOST_LINES = 50  # of the output of one test
 _RUNNING_LONG = "has been running for over "
 _EVENTS: dict[str, State] = {"ok": "passed", "failed": "failed", "ignored": "skipped"}
 _WORDS: dict[str, State] = {"ok": "passed", "FAILED": "failed", "ignored": "skipped"}
-_LONGEST_EVENT = 1 << 20  # characters: a test's whole output may be in it
 
 
 def parse(output: str, exit_status: int | None) -> Parsed:
     """The tests. `exit_status` None: the binary was ended from outside, so that nothing blames the test that ran."""
     run = _Run(exit_status)
-    events = [event for line in lines_of(output, _LONGEST_EVENT) if (event := _event(line)) is not None]
+    # Output of a test that lacks its line feed stands before an event, and may look the same; inside one no quotation
+    # mark is without its backslash.
+    lines = events_of(output, lambda line: line.rfind('{ "type": "'))
+    events = [event for event in lines if event.get("type") in {"suite", "test", "bench"}]
     if events:
         for event in events:
             _take(run, event)
     else:
         _read_text(run, lines_of(output))
     return run.ended()
-
-
-def _event(line: str) -> dict[str, object] | None:
-    """The line of JSON that `line` ends with: output of a test that lacks its line feed stands before it.
-
-    That output may look the same; inside an event no quotation mark is without its backslash.
-    """
-    begin = line.rfind('{ "type": "')
-    try:
-        event = json.loads(line[begin:]) if begin >= 0 else None
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) and event.get("type") in {"suite", "test", "bench"} else None
 
 
 def _take(run: _Run, event: dict[str, object]) -> None:
