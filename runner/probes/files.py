@@ -46,6 +46,7 @@ def _listed(value: object) -> object:
 
 Points = Annotated[tuple[str, ...], AfterValidator(_points)]  # in stable series; see runner/model/version.py
 Names = Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_listed)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_listed)]  # or one
 
 
 class Span(Plain):

@@ -24,7 +24,7 @@ from runner.probes.files import Span, folders
 from runner.probes.kind import Kind
 from runner.probes.kinds import KINDS
 from runner.probes.lessons import Judged
-from runner.yamlfile import Document, Location
+from runner.yamlfile import Location
 
 ISSUES = "known-issues"  # the one file in bpf/ that holds no probes, besides the list of kfuncs
 
@@ -37,13 +37,8 @@ class ShownIssue(Plain):
     """What these probes answer where the issue is: the evidence. The name of their kind is their key."""
 
     kind: ClassVar[str]
+    probes: tuple[str, ...]  # patterns of their names
     answer: Any
-
-    @property
-    def probes(self) -> tuple[str, ...]:
-        """Patterns of their names."""
-        found: tuple[str, ...] = getattr(self, self.kind)
-        return found
 
     def is_about(self, kind: str, probe: str) -> bool:
         return kind == self.kind and any(fnmatchcase(probe, pattern) for pattern in self.probes)
@@ -51,7 +46,7 @@ class ShownIssue(Plain):
 
 def _shown(kind: Kind[Any]) -> type[ShownIssue]:
     fields: dict[str, Any] = {
-        kind.name: (Annotated[tuple[_ProbePattern, ...], Field(min_length=1)], ...),
+        "probes": (Annotated[tuple[_ProbePattern, ...], Field(min_length=1, alias=kind.name)], ...),
         "answer": (kind.pattern, ...),
     }
     made = create_model(f"ShownIssue_{kind.name}", __base__=ShownIssue, **fields)
@@ -154,11 +149,6 @@ def _read_issues(path: Path) -> tuple[Issue, ...]:
         return ()
     document = yamlfile.load(path)
     issues = yamlfile.validate(document, _Written).issues
-    _check(document, issues)
-    return issues
-
-
-def _check(document: Document, issues: tuple[Issue, ...]) -> None:
     ids = Counter(issue.id for issue in issues)
     problems: list[tuple[Location, str]] = []
     for index, issue in enumerate(issues):
@@ -171,6 +161,7 @@ def _check(document: Document, issues: tuple[Issue, ...]) -> None:
                 problems.append(((*place, "architectures", at), f"unknown architecture {arch!r}; {hint}"))
     if problems:
         raise document.error(problems)
+    return issues
 
 
 def issues_of(cells: Judged, issues: Iterable[Issue]) -> tuple[KnownIssue, ...]:

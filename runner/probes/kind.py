@@ -251,7 +251,7 @@ class Kind(Generic[KnownT]):
 
     def title(self, rows: Sequence[Row]) -> str:
         """Of a group, which has these rows."""
-        return ""
+        return self.place(rows[0].subject).group
 
     def declared(self, row: Row) -> Iterable[str]:
         """What the kernel declares the subject to be, in lines."""

@@ -50,7 +50,7 @@ def test_a_small_file_loads(tmp_path: Path) -> None:
 def test_a_source_may_name_several_places(tmp_path: Path) -> None:
     load(tmp_path, GOOD.replace("ref: here", "ref: [here, there]"))
     (file,) = load_claims(tmp_path, "thing")
-    assert file.claims[0].source.refs == ("here", "there")
+    assert file.claims[0].source.ref == ("here", "there")
 
 
 def test_what_may_crash_a_kernel_is_asked_last(tmp_path: Path) -> None:

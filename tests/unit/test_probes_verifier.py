@@ -111,7 +111,7 @@ REFUSED = Observation(probe="p", load_errno=13, log="R2 type=scalar expected=fp\
         (Pattern(load=Refusal(errno="EACCES")), REFUSED, True),
         (Pattern(load=Refusal(errno="EINVAL")), REFUSED, False),
         (Pattern(load=Refusal(log=("nothing", "expected=fp"))), REFUSED, True),
-        (Pattern(load=Refusal(log="nothing")), REFUSED, False),
+        (Pattern(load=Refusal(log=("nothing",))), REFUSED, False),
     ],
 )
 def test_matches(answer: Pattern, observation: Observation, expected: bool) -> None:
@@ -123,7 +123,7 @@ def test_words() -> None:
     assert expected_words(answer) == "error -EINVAL, n 1..4"
     assert observed_words(answer, RAN) == "error -EINVAL, n 5"
     assert observed_words(answer, REFUSED) == 'load refused: -EACCES, "R2 type=scalar expected=fp"'
-    assert expected_words(Pattern(load=Refusal(errno="EACCES", log="a"))) == 'load refused: -EACCES, "a"'
+    assert expected_words(Pattern(load=Refusal(errno="EACCES", log=("a",)))) == 'load refused: -EACCES, "a"'
     untouched = Pattern(fields={"error": 0x12345678})
     assert expected_words(untouched) == "error not written"
     written = Pattern(fields={"n": 5}, stdout="line")

@@ -119,8 +119,5 @@ class Boundaries(Kind[Known]):
         kfunc, _, call = subject.partition(" ")
         return GridPlace(call or "no call", kfunc)
 
-    def title(self, rows: Sequence[Row]) -> str:
-        return self.place(rows[0].subject).group
-
 
 KIND = Boundaries()

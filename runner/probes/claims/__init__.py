@@ -25,8 +25,7 @@ from runner.probes.claims.answers import (
     observations,
 )
 from runner.probes.claims.judge import Evidence, Question, judge
-from runner.probes.claims.problems import problems
-from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Packet, Pattern, Refusal, expanded
+from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Packet, Pattern, Refusal, problems
 from runner.probes.files import VMLINUX, KfuncList, ProbeFile, Said, load_kfuncs
 from runner.probes.kind import Kind, Need, Pairs
 from runner.probes.verifier import steady
@@ -132,7 +131,7 @@ class Claims(Kind[ClaimFiles]):
                 type=question.prog_type,
                 says=claim.says,
                 source=claim.source.kind,
-                refs=claim.source.refs,
+                refs=claim.source.ref,
                 sentences=sentences[question.file.name].get(claim.id, ()),
                 file=question.file.name,
                 place=("claims", places.get(claim.id, 0)),
@@ -184,10 +183,26 @@ def _everywhere(file: ClaimFile, probe: str) -> ClaimFile:
 
 def _claim_file(name: str, written: ClaimKeys, kfuncs: KfuncList) -> ClaimFile:
     keys = {key: getattr(written, key) for key in ClaimKeys.model_fields}
-    places, claims = zip(*expanded(written), strict=True)
+    places, claims = zip(*_expanded(written), strict=True)
     options = {it: kfuncs.objects[it].config for it in written.modules if it in kfuncs.objects}
     homes = {kfunc: home for kfunc in written.kfunc_names for home in kfuncs.homes.get(kfunc, ()) if home != VMLINUX}
     return ClaimFile(**{**keys, "name": name, "claims": claims, "places": places, "options": options, "holders": homes})
+
+
+def _expanded(file: ClaimKeys) -> Iterable[tuple[int, Claim]]:
+    """Each claim with its place in the file; those about traffic once for each way to attach, since their setup is
+    expensive to change, together."""
+    claims = [
+        claim
+        if claim.since or claim.kfunc not in file.since
+        else claim.model_copy(update={"since": file.since[claim.kfunc]})
+        for claim in file.claims
+    ]
+    yield from ((at, claim) for at, claim in enumerate(claims) if not claim.flow or claim.attach)
+    for attach, span in file.attach.items():
+        for at, claim in enumerate(claims):
+            if claim.flow and not claim.attach and attach.prog_type in claim.types:
+                yield at, claim.attached(attach, span.since)
 
 
 def _numbered(probes: Iterable[str]) -> dict[str, int]:

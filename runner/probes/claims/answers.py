@@ -129,7 +129,7 @@ def statement_true(claim: Claim, seen: Observation) -> bool | None:
 def _refused_as(refusal: Refusal, seen: Observation) -> bool:
     if refusal.errno is not None and ERRNO[refusal.errno] != seen.load_errno:
         return False
-    return not refusal.log or any(says(seen.log, words) for words in refusal.texts)
+    return not refusal.log or any(says(seen.log, words) for words in refusal.log)
 
 
 def _is(expected: int | str | Range, number: int) -> bool:
@@ -147,7 +147,7 @@ def expected_words(pattern: Pattern) -> str:
     """`error -EINVAL, acquired 0`; `load refused: -EACCES, "..."`."""
     if isinstance(pattern.load, Refusal):
         parts = [f"-{pattern.load.errno}"] if pattern.load.errno else []
-        parts += [" or ".join(f'"{words}"' for words in pattern.load.texts)] if pattern.load.log else []
+        parts += [" or ".join(f'"{words}"' for words in pattern.load.log)] if pattern.load.log else []
         return "load refused" + (": " + ", ".join(parts) if parts else "")
     if pattern.load != "ok":
         return "loads" if pattern.load == "loads" else "load refused"

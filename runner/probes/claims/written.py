@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -15,8 +15,10 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, field_validat
 from runner.model import Attach, Plain, ProgType, SafeName, Traffic
 from runner.model.version import KernelVersion
 from runner.model.words import ERRNO
-from runner.probes.files import Family, Name, Points, Sentence, Span, Text
+from runner.probes.files import Family, Name, Points, Sentence, Span, Text, Texts
 from runner.probes.verifier import steady
+from runner.text import nearest
+from runner.yamlfile import Location
 
 _Path = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*(\.[a-zA-Z0-9_]+)*$")]
 _ClaimId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
@@ -55,7 +57,7 @@ class Refusal(Plain):
     """The kernel does not load the program. `log`: this, or one of these, is in the verifier's log, as whole words."""
 
     errno: str | None = None
-    log: Annotated[Annotated[Text, Tag("text")] | Annotated[tuple[Text, ...], Tag("other")], Discriminator(_case)] = ()
+    log: Texts = ()
 
     @field_validator("errno")
     @classmethod
@@ -64,15 +66,11 @@ class Refusal(Plain):
 
     @field_validator("log")
     @classmethod
-    def _log(cls, log: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        for text in (log,) if isinstance(log, str) else log:
+    def _log(cls, log: tuple[str, ...]) -> tuple[str, ...]:
+        for text in log:
             if steady(text) != text:
                 raise ValueError(f"{text!r}: an address or a BTF id is another one in the next boot or build")
         return log
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return (self.log,) if isinstance(self.log, str) else self.log
 
 
 _Load = Annotated[
@@ -120,12 +118,7 @@ class Source(Plain):
     """Who says it."""
 
     kind: Literal["ebpf-docs", "commit", "source"]
-    # one place or several; of ebpf-docs `<page>: <sentence>`
-    ref: Annotated[Annotated[Text, Tag("text")] | Annotated[tuple[Text, ...], Tag("other")], Discriminator(_case)]
-
-    @property
-    def refs(self) -> tuple[str, ...]:
-        return (self.ref,) if isinstance(self.ref, str) else self.ref
+    ref: Texts  # one place or several; of ebpf-docs `<page>: <sentence>`
 
 
 class Flow(Plain):
@@ -149,6 +142,24 @@ class Reason(StrEnum):
     TEST = "test-only"
     DEADLY = "takes the kernel down by design"
     SLEEPABLE = "sleepable only"
+
+
+# What a kernel then answers; the claim must name one: words of the verifier, or an errno that the call returns.
+EVIDENCE: Mapping[Reason, tuple[str, ...]] = {
+    Reason.DEVICE: ("metadata kfuncs require device-bound program",),
+    Reason.DRIVER: ("-EOPNOTSUPP",),
+    Reason.GPL: ("cannot call kernel function from non-GPL compatible program",),
+    # a trusted pointer of a type that nothing hands out, or the context of another program type
+    Reason.ARGUMENT: (
+        "must be referenced or trusted",
+        "must be a rcu pointer",
+        "STRUCT __sk_buff",
+        "R1 type=ctx expected=fp",
+    ),
+    Reason.TEST: ("net/bpf/test_run.c",),  # which the source must name
+    Reason.DEADLY: ("loads",),  # it is not run
+    Reason.SLEEPABLE: ("must be sleepable to call sleepable kfunc",),
+}
 
 
 class Packet(Plain):
@@ -268,17 +279,55 @@ class ClaimFile(ClaimKeys):
         return next((name for name in names if name in present), names[0])
 
 
-def expanded(file: ClaimKeys) -> Iterable[tuple[int, Claim]]:
-    """Each claim with its place in the file; those about traffic once for each way to attach, since their setup is
-    expensive to change, together."""
-    claims = [
-        claim
-        if claim.since or claim.kfunc not in file.since
-        else claim.model_copy(update={"since": file.since[claim.kfunc]})
-        for claim in file.claims
-    ]
-    yield from ((at, claim) for at, claim in enumerate(claims) if not claim.flow or claim.attach)
-    for attach, span in file.attach.items():
-        for at, claim in enumerate(claims):
-            if claim.flow and not claim.attach and attach.prog_type in claim.types:
-                yield at, claim.attached(attach, span.since)
+def problems(file: ClaimKeys) -> Iterable[tuple[Location, str]]:
+    """What is wrong with it that only the whole file shows."""
+    ids = Counter(claim.id for claim in file.claims)
+    for index, claim in enumerate(file.claims):
+        place: Location = ("claims", index)
+        if ids[claim.id] > 1:
+            yield (*place, "id"), f"there are {ids[claim.id]} claims called {claim.id!r}"
+        if len(set(claim.types)) != len(claim.types):
+            yield (*place, "types"), "a program type is there twice"
+        if claim.flow and not (claim.attach or file.attach):
+            yield (*place, "flow"), "neither the claim nor the file says how to `attach`"
+        yield from (((*place, key), why) for key, why in _unfounded(claim))
+        if claim.kfunc not in file.kfuncs:
+            yield (*place, "kfunc"), f"not among `kfuncs`; {nearest(claim.kfunc, file.kfuncs)}"
+            continue
+        for prog_type in claim.types:
+            if prog_type not in file.kfuncs[claim.kfunc]:
+                yield (*place, "kfunc"), f"`kfuncs` has no {claim.kfunc} for {prog_type}"
+    for key in file.since.keys() - file.kfuncs.keys():
+        yield ("since", key), f"not among `kfuncs`; {nearest(key, file.kfuncs)}"
+    yield from _page_problems(file, ids)
+
+
+def _page_problems(file: ClaimKeys, ids: Collection[str]) -> Iterable[tuple[Location, str]]:
+    for page, sentences in file.pages.items():
+        if page not in file.kfunc_names:
+            yield ("pages", page), f"not among `kfuncs`; {nearest(page, file.kfunc_names)}"
+        for sentence, deciding in sentences.items():
+            for claim_id in (it.removeprefix(NOT) for it in deciding):
+                if claim_id not in ids:
+                    yield ("pages", page, sentence), f"no claim {claim_id}; {nearest(claim_id, ids)}"
+
+
+def _unfounded(claim: Claim) -> Iterable[tuple[str, str]]:
+    """Keys of the claim that its answer does not support, and why."""
+    if claim.later and "done" not in claim.answer.fields:
+        yield "later", "the answer's `fields` have no `done`, by which a callback shows that it ran"
+    if claim.unusable and (why := _unshown(claim, claim.unusable)):
+        yield "unusable", why
+
+
+def _unshown(claim: Claim, reason: Reason) -> str:
+    """Why the claim's answer is no evidence of that reason; empty when it is."""
+    if claim.usable:
+        return "the kfunc is `usable` as well"
+    evidence, said = EVIDENCE[reason], list(claim.source.ref)
+    for answer in claim.answers:
+        said += answer.load.log if isinstance(answer.load, Refusal) else [answer.load]
+        said += map(str, answer.fields.values())
+    if any(words in one for one in said for words in evidence):
+        return ""
+    return f"neither the answer nor the source has {' or '.join(map(repr, evidence))}"

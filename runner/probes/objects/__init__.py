@@ -194,10 +194,10 @@ class Objects(Kind[tuple[UserObject, ...]]):
                 "observed": row.observed, "crashed": row.crashed, "known_issue": row.known_issue,
                 "cause": row.cause, "cause_word": row.details.get("cause"), "cause_name": row.details.get("name"),
                 "errno": row.errno, "libbpf": row.details.get("libbpf"), "modules": row.details.get("modules"),
-                "numbers": {**row.numbers, **_memory(bodies.get(row.probe, {}))},
-                "log": row.log, "raw": {key: it for key, it in bodies.get(row.probe, {}).items() if key != "log"},
+                "numbers": {**row.numbers, **{key: it for key, it in body.items() if key == "peak_mem_mib"}},
+                "log": row.log, "raw": {key: it for key, it in body.items() if key != "log"},
             }
-            for row in rows
+            for row, body in ((row, bodies.get(row.probe, {})) for row in rows)
         ]  # fmt: skip
 
     def imported(self, entry: Mapping[str, Any]) -> Answer | None:
@@ -208,10 +208,6 @@ class Objects(Kind[tuple[UserObject, ...]]):
 def _reached(row: Row) -> object:
     """How far it came: `up_to` where it did all that was asked."""
     return row.details["up_to"] if row.state == LOADS else "load" if row.details.get("cause") == "attach" else None
-
-
-def _memory(body: Mapping[str, JsonValue]) -> Mapping[str, JsonValue]:
-    return {name: value for name, value in body.items() if name == "peak_mem_mib"}
 
 
 def _recalled(ask: Ask, contents: Mapping[str, bytes]) -> UserObject:
