@@ -38,7 +38,8 @@ from runner.model.architecture import architecture
 from runner.model.version import KernelVersion
 from runner.probes import verifier
 from runner.probes.commands.binary import check_stream
-from runner.probes.commands.results import ResultsKind, parse
+from runner.probes.commands.judge import parse
+from runner.probes.commands.results import ResultsKind
 from runner.probes.objects.causes import cause_of
 from runner.probes.objects.elf import checked, with_values
 from runner.text import markdown, plain

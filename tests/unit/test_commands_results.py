@@ -14,8 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tap.parser import Parser
 
-from runner.probes.commands.results import ResultsKind, parse
-from runner.probes.commands.results.found import LONGEST_NAME, MOST_TESTS, Parsed
+from runner.probes.commands.judge import parse
+from runner.probes.commands.results import LONGEST_NAME, MOST_TESTS, Parsed, ResultsKind
 from runner.text import plain
 from tests.samples import DATA
 

@@ -17,12 +17,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from signal import Signals
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, assert_never
 
 from pydantic import Field, ValidationError, model_validator
 
 from runner.model import NO_ANSWER, Answer, CellResult, Plain, Row, Verdict
-from runner.probes.commands.results import parse
+from runner.probes.commands.results import Parsed, ResultsKind, gotest, junit, libtest, tap
 from runner.probes.commands.written import TestExpectation, UserCommand
 from runner.probes.kind import CRASHED, nonsense, not_asked
 from runner.text import lines, plain
@@ -172,6 +172,26 @@ def look(run: CommandRun, mine: UserCommand) -> End:
     if parsed.incomplete:
         return End(NO_ANSWER, parsed.incomplete, tests)
     return End(PASSED, "", tests)
+
+
+def parse(kind: ResultsKind, output: str, exit_status: int | None, files: Mapping[str, bytes]) -> Parsed:
+    """The tests of an output; none where it has none. `files` are those that it wrote, by name.
+
+    `exit_status` None: it did not end by itself. Never raises.
+    """
+    if kind == "exit":
+        return Parsed()
+    if kind == "gotest":
+        return gotest.parse(output, exit_status)
+    if kind == "libtest":
+        return libtest.parse(output, exit_status)
+    if kind == "tap":
+        return tap.parse(output)
+    if kind == "ktap":
+        return tap.parse(output, kernel=True)
+    if kind == "junit":
+        return junit.parse(output, files)
+    assert_never(kind)
 
 
 def _trouble(ran: Ran, output: str) -> str:

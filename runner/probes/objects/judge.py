@@ -72,11 +72,10 @@ class _Question:
         if seen is None or seen.failed or not isinstance(errno, int):
             why = (seen and seen.failed) or (whole and whole.failed) or not_asked(self.result, self.mine.id)
             return self._row(seen, state=NO_ANSWER, verdict=Verdict.NO_ANSWER, cause=why)
-        if refused := _not_attached(seen.body):
-            return self._refused(seen, refused)
-        if errno == 0:
+        if (cause := refusal(seen)) is None:
             return self._loads(seen)
-        cause = _cause(errno, seen.body, is_map=self.what == "map")
+        if cause.word == "attach":
+            return self._refused(seen, cause)
         if self.what == "together":
             cause = self._of_a_part(cause, _text(seen.body, "culprit"))
         if why := trouble(errno, _text(seen.body, "words"), _text(seen.body, "log")) or self._unready(cause, seen.body):
@@ -225,19 +224,12 @@ def told_by(answer: Answer) -> str:
 
 def refusal(answer: Answer) -> Cause | None:
     """Why the program, map or object was refused, by its own answer; None: it was not, or there is no answer."""
-    errno = answer.body.get("errno")
-    if cause := _not_attached(answer.body):
-        return cause
+    errno, attached = answer.body.get("errno"), answer.body.get("attach")
+    if isinstance(attached, dict) and isinstance(number := attached.get("errno"), int) and number:
+        return not_attached(number, _text(attached, "words"))
     if answer.failed or not isinstance(errno, int) or not errno:
         return None
     return _cause(errno, answer.body, is_map=answer.item.startswith(MAP))
-
-
-def _not_attached(body: Mapping[str, JsonValue]) -> Cause | None:
-    attached = body.get("attach")
-    if not isinstance(attached, dict) or not isinstance(errno := attached.get("errno"), int) or not errno:
-        return None
-    return not_attached(errno, _text(attached, "words"))
 
 
 def _log(body: Mapping[str, JsonValue]) -> str:

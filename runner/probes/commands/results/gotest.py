@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from runner.probes.commands.results.found import MOST_TESTS, Parsed, Results, State, events_of, lines_of
+from runner.probes.commands.results import MOST_TESTS, Parsed, Results, State, events_of, lines_of
 
 # where the output of a test lacks its line feed, they stand behind it
 _UPDATE = re.compile(r"(?<!\s)=== (RUN|PAUSE|CONT|NAME) {1,3}(\S*)$")

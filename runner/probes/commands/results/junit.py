@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from xml.parsers import expat
 
-from runner.probes.commands.results.found import Parsed, Results, State
+from runner.probes.commands.results import Parsed, Results, State
 
 _BEGINS = re.compile(rb"<\?xml\s|<!DOCTYPE\s|<testsuites?[\s>]")
 _DECLARED = re.compile(rb"<\?xml\s")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from runner.probes.commands.results.found import MOST_TESTS, Parsed, Results, State, events_of, lines_of
+from runner.probes.commands.results import MOST_TESTS, Parsed, Results, State, events_of, lines_of
 
 # where the output of a test lacks its line feed, the next line stands behind it
 _TEST = re.compile(r"(?:^|(?<=\S))test (\S.{0,1000}?)(?: - should panic| - compile fail| - compile)? \.\.\. ?(.*)$")

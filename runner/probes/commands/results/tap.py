@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from runner.probes.commands.results.found import MOST_TESTS, Parsed, Results, State, lines_of
+from runner.probes.commands.results import MOST_TESTS, Parsed, Results, State, lines_of
 
 _POINT = re.compile(r"(not )?ok(?=\s|$)(?:\s+(\d{1,9})(?=\s|$))?(?:\s+-(?=\s|$))?\s*(.*)$")
 _PLAN = re.compile(r"1\.\.(\d{1,9})\s*(?:#\s*(.*))?$")
