@@ -80,28 +80,18 @@ def _digests(source: Path, headers: Iterable[Path]) -> dict[str, str]:
 
 def _compile(clang: str, source: Path, order: str, deadline: Deadline, tree: Path, *, headers: Iterable[Path]) -> None:
     target = tree / source.with_suffix(".o").name
-    argv = [
-        clang,
-        *_FLAGS,
-        "-Werror",
-        f"-m{order}-endian",
-        *_includes(),
-        *(f"-I{folder}" for folder in headers),
-        "-c",
-        os.fspath(source),
-        "-o",
-        os.fspath(target),
-    ]
-    done = run(argv, deadline=deadline, check=False)
+    flags = ("-Werror", *(f"-I{folder}" for folder in headers), "-c", "-o", os.fspath(target))
+    done = run(_argv(clang, order, *flags, os.fspath(source)), deadline=deadline, check=False)
     if done.returncode != 0:
         raise UserError(f"{source} does not compile:\n{done.stderr.strip()}", hint="is libbpf-dev installed?")
     target.write_bytes(taken_out(target.read_bytes()))
 
 
-def _includes() -> tuple[str, ...]:
+def _argv(clang: str, order: str, *more: str) -> list[str]:
     """Debian keeps <asm/types.h> in the architecture's folder, which clang does not search for another target."""
     multiarch = sysconfig.get_config_var("MULTIARCH")
-    return (f"-I/usr/include/{multiarch}",) if multiarch else ()
+    includes = [f"-I/usr/include/{multiarch}"] if multiarch else []
+    return [clang, *_FLAGS, f"-m{order}-endian", *includes, *more]
 
 
 # --- a user's own source ----------------------------------------------------------------------------------------------
@@ -132,10 +122,7 @@ def included(source: Path, arch: str, *, deadline: Deadline) -> frozenset[Path]:
 def _of_program(source: Path, arch: str) -> list[str]:
     of = architecture(arch)
     colour = ["-fno-color-diagnostics"] if os.environ.get("NO_COLOR") else []  # else by itself, on a terminal
-    return [
-        "clang", *_FLAGS, *colour, f"-m{of.byte_order}-endian", f"-D__TARGET_ARCH_{of.kernel}", *_includes(),
-        os.path.relpath(source),
-    ]  # fmt: skip
+    return _argv("clang", of.byte_order, *colour, f"-D__TARGET_ARCH_{of.kernel}", os.path.relpath(source))
 
 
 def _hint(source: Path, arch: str, deadline: Deadline) -> str:
