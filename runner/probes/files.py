@@ -44,6 +44,11 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
+def form(value: object) -> str:
+    """Which of two forms a value has, the tag of a union, so that a message speaks of that form only."""
+    return "text" if isinstance(value, str) else "other"
+
+
 Points = Annotated[tuple[str, ...], AfterValidator(_points)]  # in stable series; see runner/model/version.py
 Names = Annotated[tuple[Name, ...], Field(min_length=1), BeforeValidator(_listed)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(_listed)]  # or one

@@ -15,7 +15,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, field_validat
 from runner.model import Attach, Plain, ProgType, SafeName, Traffic
 from runner.model.version import KernelVersion
 from runner.model.words import ERRNO
-from runner.probes.files import Family, Name, Points, Sentence, Span, Text, Texts
+from runner.probes.files import Family, Name, Points, Sentence, Span, Text, Texts, form
 from runner.probes.verifier import steady
 from runner.text import nearest
 from runner.yamlfile import Location
@@ -34,10 +34,7 @@ def _known_errno(name: str) -> str:
 
 
 def _case(value: object) -> str:
-    """Which of several forms a value has, so that a message speaks of that form only."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return "number"
-    return "text" if isinstance(value, str) else "other"
+    return "number" if isinstance(value, int) and not isinstance(value, bool) else form(value)
 
 
 class Range(Plain):
@@ -74,7 +71,7 @@ class Refusal(Plain):
 
 
 _Load = Annotated[
-    Annotated[Literal["ok", "loads", "refused"], Tag("text")] | Annotated[Refusal, Tag("other")], Discriminator(_case)
+    Annotated[Literal["ok", "loads", "refused"], Tag("text")] | Annotated[Refusal, Tag("other")], Discriminator(form)
 ]
 _Value = Annotated[
     Annotated[int, Tag("number")] | Annotated[str, Tag("text")] | Annotated[Range, Tag("other")], Discriminator(_case)

@@ -107,7 +107,6 @@ def _parsed(path: str, content: bytes) -> ObjectFile:
         programs=programs,
         maps=maps,
         externs=tuple(sorted({name for name, it in symbols if name and it["st_shndx"] == "SHN_UNDEF"})),
-        license=license_,
     )
 
 

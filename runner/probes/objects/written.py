@@ -19,7 +19,7 @@ from runner.errors import UserError
 from runner.model import Plain, ProgType, SafeName
 from runner.model.architecture import ARCHITECTURES
 from runner.model.version import KernelVersion
-from runner.probes.files import VMLINUX, KfuncList, Name, Span, Text
+from runner.probes.files import VMLINUX, KfuncList, Name, Span, Text, form
 from runner.probes.objects.causes import Cause
 
 TOGETHER, MAP = "@together", "map:"  # items that are no program: the object as a whole, and its maps
@@ -104,9 +104,8 @@ class NumberLimits(Plain):
     ] = None
 
 
-_Setting = Annotated[  # a message speaks of the form that is written
-    Annotated[Literal["skip"], Tag("text")] | Annotated[ProgramSetting, Tag("other")],
-    Discriminator(lambda it: "text" if isinstance(it, str) else "other"),
+_Setting = Annotated[
+    Annotated[Literal["skip"], Tag("text")] | Annotated[ProgramSetting, Tag("other")], Discriminator(form)
 ]
 
 
@@ -161,7 +160,6 @@ class ObjectFile:
     programs: tuple[str, ...]
     maps: tuple[str, ...]  # that it declares
     externs: tuple[str, ...]
-    license: str
 
     @cached_property
     def sha256(self) -> str:
