@@ -172,13 +172,10 @@ def _read(root: Path, number: int, probe: str | Plain, matrix: Document | None) 
     if probe == ISSUES:
         raise UserError(f"{path} holds no probes", hint=f"it is always read; `probes` must not name {ISSUES!r}")
     document = yamlfile.load(path)
-    kinds = [kind for kind in KINDS.values() if _own_keys(kind) & document.data.keys()]
+    kinds = [name for name, kind in KINDS.items() if _own_keys(kind) & document.data.keys()]
     if not kinds:
         raise _no_probes(document)
-    written = yamlfile.validate(document, _model(tuple(kind.name for kind in kinds)))
-    if problems := [problem for kind in kinds for problem in kind.problems(written)]:
-        raise document.error(problems)
-    return ProbeFile(probe, written, document)
+    return ProbeFile(probe, yamlfile.validate(document, _model(tuple(kinds))), document)
 
 
 def _own_keys(kind: Kind[Any]) -> set[str]:

@@ -35,7 +35,6 @@ from runner.model import (
 from runner.model.version import KernelVersion
 from runner.probes.files import VMLINUX, ProbeFile, Said
 from runner.probes.lessons import Judged, Learning, Lesson
-from runner.yamlfile import Location
 
 CRASHED = "crashed the kernel"
 OTHERS = "others"  # the family of what has none begins so
@@ -102,10 +101,6 @@ class Kind(Generic[KnownT]):
     users: ClassVar[bool] = False  # is a question about files of the user's, which change between runs?
     learning: ClassVar[Learning | None] = None  # how rows teach what to expect, of a kind whose probes have `expect`
     unpacked: ClassVar[tuple[str, ...]] = ()  # modules that are taken from a kernel, with what they depend on
-
-    def problems(self, file: Any) -> Iterable[tuple[Location, str]]:
-        """What only the whole file shows to be wrong. `file` has the keys of this kind and those of a Family."""
-        return ()
 
     def load(self, root: Path, files: Sequence[ProbeFile]) -> KnownT:
         """What the project at `root` says. Raises UserError with FILE:LINE when it is wrong."""

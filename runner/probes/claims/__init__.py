@@ -29,7 +29,6 @@ from runner.probes.claims.written import Claim, ClaimFile, ClaimKeys, Packet, Pa
 from runner.probes.files import VMLINUX, KfuncList, ProbeFile, Said, load_kfuncs
 from runner.probes.kind import Kind, Need, Pairs
 from runner.probes.verifier import steady
-from runner.yamlfile import Location
 
 __all__ = ["KIND", "Claim", "ClaimFile", "Claims", "Pattern"]
 
@@ -70,13 +69,9 @@ class Claims(Kind[ClaimFiles]):
         "sch_ingress", "sit", "veth", "xfrm_user",
     )  # fmt: skip
 
-    def problems(self, file: Any) -> Iterable[tuple[Location, str]]:
-        return problems(file)
-
     def load(self, root: Path, files: Sequence[ProbeFile]) -> ClaimFiles:
         kfuncs = load_kfuncs(root)
-        mine = ((file.name, file.written) for file in files)
-        return tuple(_claim_file(name, it, kfuncs) for name, it in mine if isinstance(it, ClaimKeys))
+        return tuple(_claim_file(file, it, kfuncs) for file in files if isinstance(it := file.written, ClaimKeys))
 
     def everywhere(self, known: ClaimFiles, probe: str) -> ClaimFiles:
         return tuple(_everywhere(file, probe) for file in known)
@@ -181,12 +176,16 @@ def _everywhere(file: ClaimFile, probe: str) -> ClaimFile:
     return file.model_copy(update={"claims": tuple(claims)})
 
 
-def _claim_file(name: str, written: ClaimKeys, kfuncs: KfuncList) -> ClaimFile:
+def _claim_file(file: ProbeFile, written: ClaimKeys, kfuncs: KfuncList) -> ClaimFile:
+    if file.document and (found := [*problems(written)]):
+        raise file.document.error(found)
     keys = {key: getattr(written, key) for key in ClaimKeys.model_fields}
     places, claims = zip(*_expanded(written), strict=True)
     options = {it: kfuncs.objects[it].config for it in written.modules if it in kfuncs.objects}
     homes = {kfunc: home for kfunc in written.kfunc_names for home in kfuncs.homes.get(kfunc, ()) if home != VMLINUX}
-    return ClaimFile(**{**keys, "name": name, "claims": claims, "places": places, "options": options, "holders": homes})
+    return ClaimFile(
+        **{**keys, "name": file.name, "claims": claims, "places": places, "options": options, "holders": homes}
+    )
 
 
 def _expanded(file: ClaimKeys) -> Iterable[tuple[int, Claim]]:
