@@ -21,12 +21,11 @@ from runner.errors import InfraError, UserError
 from runner.kernels import Means, have_kernel, offered
 from runner.kernels.source import age
 from runner.matrix.cells import cell_id
-from runner.model import AskedCell, Cell, CellResult, Outcome, Pin
+from runner.model import Cell, CellResult, Outcome, Pin
 from runner.model.architecture import architecture
 from runner.model.version import KernelVersion
 from runner.probes import KINDS
 from runner.results.bisections import AnswerChange, Bisection, Candidate, ChangeEnd, Reply, Why
-from runner.results.stored import Final
 from runner.text import counted
 
 
@@ -108,19 +107,13 @@ class ReleaseBisection:
                 continue
             result = store.result(final)
             said = self.setup.target.read(result).answer
-            if said and self._was_asked(final, programs):
+            mine = programs.get(architecture(kernel.arch).byte_order, {})
+            if said and self.setup.target.was_asked(store.asked_of(final), kernel.judged_as, mine):
                 found[key] = [result]
                 replies.append(Reply(candidate=key, why=Why.KNOWN, answer=said, run=final.run, cell=final.cell.id))
         if not self.journal.resumed:
             self.journal.replies += reversed(replies)
         return found
-
-    def _was_asked(self, final: Final, programs: Mapping[str, Mapping[str, str]]) -> bool:
-        """Was it the same that is asked now?"""
-        target, kernel = self.setup.target, final.cell.kernel
-        asks = target.asks(kernel.judged_as, fully=False)
-        mine = dict(programs.get(architecture(kernel.arch).byte_order, {}))
-        return target.was_asked(self.setup.store.asked_of(final), AskedCell(asks=asks, modules=(), programs=mine))
 
     def _say_begin(self, known: int) -> None:
         it = self.journal.bisection

@@ -18,7 +18,7 @@ from typing import Final, Self
 from pydantic import JsonValue
 
 from runner.errors import UserError
-from runner.model import Ask, AskedCell, Cell, CellResult, ImagePin, Outcome, Pin, ProgType, Row
+from runner.model import Ask, AskedCell, Cell, CellResult, ImagePin, Outcome, Pin, ProgType, Row, Sha256
 from runner.model.version import KernelVersion
 from runner.probes import KINDS, Expectations
 from runner.results.bisections import BisectionQuestion
@@ -100,18 +100,21 @@ class Target:
         asks = (ask for ask in self.expectations.asks(version, types) if ask.probe in wanted)
         return tuple(_narrowed(ask, self.item) for ask in asks)
 
-    def was_asked(self, then: AskedCell | None, now: AskedCell) -> bool:
-        """Was a kernel asked the same in another run? There a file may have had other bytes."""
+    def was_asked(self, then: AskedCell | None, version: KernelVersion | None, programs: Mapping[str, Sha256]) -> bool:
+        """Was a kernel asked the same in another run? There a file may have had other bytes.
+
+        `programs`: the digests of what would be pushed now.
+        """
         if then is None:
             return False
         others = {ask.probe: ask for ask in then.asks}
         # a file of another architecture may be in one alone
-        changed = {name: it for name, it in now.programs.items() if then.programs.get(name, it) != it}
+        changed = {name: it for name, it in programs.items() if then.programs.get(name, it) != it}
         return all(
             ask.probe in others
             and _body(ask) == _body(others[ask.probe], ask.only)
             and not KINDS[ask.kind].programs(ask, changed)
-            for ask in now.asks
+            for ask in self.asks(version, fully=False)
         )
 
     def rows(self, result: CellResult) -> tuple[Row, ...]:
