@@ -129,11 +129,9 @@ class Project:
             self.matrix.wanted(),
             self.matrix.file.image.wanted,
             before,
-            Archive(cache),
-            cache,
+            Means(Archive(cache), cache, self.limits.deadline("lock_s")),
             mode=mode,
             offline=offline,
-            deadline=self.limits.deadline("lock_s"),
             places=self.matrix.places,
         )
         for warning in warnings:

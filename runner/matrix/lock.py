@@ -19,10 +19,8 @@ from runner import userfile
 from runner.errors import InfraError, UserError, first_of
 from runner.images import have_image, image_packages, lock_image
 from runner.kernels import Means, have_kernel, lock_kernels, source_of
-from runner.kernels.archive import Archive
 from runner.kernels.registry import ContainerImage
 from runner.model import ImagePin, Lock, Package, Pin, Wanted, WantedImage
-from runner.model.deadline import Deadline
 from runner.store import write_atomically
 from runner.text import counted
 
@@ -63,12 +61,10 @@ def settle(
     wanted: Iterable[Wanted],
     image: WantedImage,
     lock: Lock,
-    archive: Archive,
-    cache: Path,
+    means: Means,
     *,
     mode: Mode,
     offline: bool,
-    deadline: Deadline,
     places: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Lock, tuple[str, ...]]:
     """A lock in which everything wanted is pinned to what can be had, and warnings that name what was replaced.
@@ -78,7 +74,7 @@ def settle(
     Raises UserError (no such kernel), InfraError (offline, no network, mode `locked`). `places` tell FILE:LINE of a
     kernel's source.
     """
-    rules = _Rules(Means(archive, cache, deadline), mode, offline)
+    rules = _Rules(means, mode, offline)
     kernels: dict[tuple[str, str], tuple[Pin, ...]] = {}
     for pin in lock.kernels:
         kernels[pin.source, pin.arch] = (*kernels.get((pin.source, pin.arch), ()), pin)

@@ -19,7 +19,7 @@ from runner.guest.boot import boot
 from runner.guest.interface import BootOrder
 from runner.images import ensure_image
 from runner.images.bootfiles import ensure_boot_files
-from runner.kernels import ensure_kernel
+from runner.kernels import Means, ensure_kernel
 from runner.kernels.archive import Archive
 from runner.matrix import load_matrix
 from runner.matrix.cells import cell_id
@@ -76,7 +76,7 @@ def _cell(arch: str) -> Cell:
     limit = Deadline.after(600, "the limit for the archive")
     archive = Archive(cache_root())
     wanted_image = matrix.file.image.wanted
-    lock, _ = settle([wanted], wanted_image, lock, archive, cache_root(), mode="keep", offline=False, deadline=limit)
+    lock, _ = settle([wanted], wanted_image, lock, Means(archive, cache_root(), limit), mode="keep", offline=False)
     write_lock(kept, lock)
     kernel = next(one for one in lock.kernels if (one.source, one.arch) == (wanted.source, arch))
     image = next(one for one in lock.images if (one.named, one.arch) == (wanted_image.named, arch))

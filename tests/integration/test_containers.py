@@ -18,6 +18,7 @@ from runner import cli
 from runner.errors import InfraError, UserError
 from runner.images import container
 from runner.images.container import DISK, containers, ensure_container, stored_container
+from runner.kernels import Means
 from runner.kernels import registry as registry_module
 from runner.kernels.archive import Archive
 from runner.kernels.registry import ContainerImage
@@ -210,7 +211,7 @@ class Settled:
     ) -> tuple[Lock, tuple[str, ...]]:
         kernel = Wanted(name="it", source="debian:trixie/6.12", arch="x86_64")
         image = WantedImage(suite="trixie", oci=text)
-        return settle([kernel], image, lock, self.archive, self.cache, mode=mode, offline=offline, deadline=soon())
+        return settle([kernel], image, lock, Means(self.archive, self.cache, soon()), mode=mode, offline=offline)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from runner import images
 from runner.errors import InfraError, UserError
-from runner.kernels import ensure_kernel, have_kernel
+from runner.kernels import Means, ensure_kernel, have_kernel
 from runner.kernels.archive import Archive
 from runner.matrix import lock as lock_module
 from runner.matrix.lock import Mode, lock_text, read_lock, settle, write_lock
@@ -54,7 +54,7 @@ def settled(
     offline: bool = False,
     image: WantedImage = IMAGE,
 ) -> tuple[Lock, tuple[str, ...]]:
-    return settle(wanted, image, lock, archive, cache, mode=mode, offline=offline, deadline=soon())
+    return settle(wanted, image, lock, Means(archive, cache, soon()), mode=mode, offline=offline)
 
 
 def older(lock: Lock, mirror: Path, *, in_archive: bool, source: str = OLD.source) -> Lock:

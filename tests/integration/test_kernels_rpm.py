@@ -197,11 +197,9 @@ def test_a_file_of_keys_that_is_not_there_is_the_users_mistake(fedora: Fedora, t
                     [Wanted(name="it", source=pin.source, arch="x86_64")],
                     WantedImage(suite="trixie"),
                     before,
-                    Archive(tmp_path),
-                    tmp_path,
+                    Means(Archive(tmp_path), tmp_path, soon()),
                     mode="keep",
                     offline=False,
-                    deadline=soon(),
                     places={pin.source: "matrix.yaml:3"},
                 )
     finally:
