@@ -3,4 +3,4 @@
 
 """A distributed QEMU kernel test-matrix runner: which kfuncs can TC and XDP programs call, on which kernel?"""
 
-__version__ = "0.2.0"  # pyproject.toml takes it from here: to ask importlib.metadata takes 30 ms of each start
+__version__ = "0.2.0"  # pyproject.toml takes it from here
