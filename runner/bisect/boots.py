@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Self
 
 from runner import __version__
 from runner.bisect.search import Tell
@@ -171,35 +170,31 @@ def begun(key: str, question: BisectionQuestion, candidates: tuple[Candidate, ..
 
 
 class Journal:
-    """The current bisection. `replies` is what the search appends to, before `keep` writes it."""
+    """The current bisection: the unfinished one with the key of `new`, or `new`, whose run begins.
 
-    def __init__(self, store: ResultStore, bisection: Bisection) -> None:
+    What was the machine's fault is dropped, and so asked once more. `replies` is what the search appends to, before
+    `keep` writes it.
+    """
+
+    def __init__(self, store: ResultStore, new: Bisection, matrix_sha256: str) -> None:
         self._store = store
-        self.bisection = bisection
-        self.replies = list(bisection.replies)
-
-    @classmethod
-    def open(cls, store: ResultStore, new: Bisection, matrix_sha256: str) -> Self:
-        """The unfinished bisection with the key of `new`, or `new`, whose run begins.
-
-        What was the machine's fault is dropped, and so asked once more.
-        """
-        for old in load_bisections(store):
-            if old.key == new.key and old.finished is None:
-                kept = tuple(reply for reply in old.replies if not reply.machines_fault)
-                more = {"replies": kept, "slots": new.slots, "samples": new.samples}
-                return cls(store, old.model_copy(update=more))
-        store.begin(
-            Run(
-                id=new.id,
-                started=new.started,
-                matrix_sha256=matrix_sha256,
-                runner_version=__version__,
-                slots=new.slots,
-                cells=(),
+        old = next((it for it in load_bisections(store) if it.key == new.key and it.finished is None), None)
+        if old:
+            kept = tuple(reply for reply in old.replies if not reply.machines_fault)
+            new = old.model_copy(update={"replies": kept, "slots": new.slots, "samples": new.samples})
+        else:
+            store.begin(
+                Run(
+                    id=new.id,
+                    started=new.started,
+                    matrix_sha256=matrix_sha256,
+                    runner_version=__version__,
+                    slots=new.slots,
+                    cells=(),
+                )
             )
-        )
-        return cls(store, new)
+        self.bisection = new
+        self.replies = list(new.replies)
 
     @property
     def resumed(self) -> bool:

@@ -109,7 +109,7 @@ class CommitBisection:
                 self.known |= {it.candidate: it for it in other.replies if not it.machines_fault}
         new = begun(f"{about}-{digest(good.id, bad.id)}", target.question)
         new = new.model_copy(update={"repository": str(self.checkout.repository)})
-        self.journal = Journal.open(self.setup.store, new, self.setup.project.matrix.sha256)
+        self.journal = Journal(self.setup.store, new, self.setup.project.matrix.sha256)
         number = int(self._git("rev-list", "--count", f"{good.id}..{bad.id}")[1])
         it, resumed = self.journal.bisection, self.journal.resumed
         then = f"; resumed after {counted(it.boots, 'boot')}" if resumed else ""
@@ -224,7 +224,7 @@ class CommitBisection:
         places = {commit: at for at, commit in enumerate([good.id, *order])}
         candidates = sorted(self.journal.bisection.candidates, key=lambda candidate: places.get(candidate.key, -1))
         it = self.journal.bisection.model_copy(update={"candidates": tuple(candidates)})
-        evidence = BisectEvidence.of(it, self.setup.target, self._results(it))
+        evidence = BisectEvidence(it, self.setup.target, self._results(it))
         at = {candidate.key: number for number, candidate in enumerate(candidates)}
         parents = self._good_parents(found[0])[:1] if len(found) == 1 else []
         changes = tuple(evidence.change(Gap(at[key], at[found[0]], (), ())) for key in parents)

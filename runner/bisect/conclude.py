@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from runner.bisect.search import Gap, Tally
 from runner.bisect.target import Target
@@ -29,26 +28,18 @@ from runner.results.bisections import (
 CandidateResults = Mapping[str, Sequence[CellResult]]  # by the candidate's key, the last one last
 
 
-@dataclass(frozen=True, slots=True)
 class BisectEvidence:
     """What there is to conclude from. `shown`: the id of the known issue that each candidate's answer shows."""
 
-    bisection: Bisection
-    tally: Tally
-    target: Target
-    results: CandidateResults
-    shown: Mapping[str, str]
-
-    @classmethod
-    def of(cls, bisection: Bisection, target: Target, results: CandidateResults) -> BisectEvidence:
+    def __init__(self, bisection: Bisection, target: Target, results: CandidateResults) -> None:
+        self.bisection, self.target, self.results = bisection, target, results
         keys = [candidate.key for candidate in bisection.candidates]
-        tally = Tally(keys, bisection.replies)
-        shown = {}
-        for at in tally.answered:
-            telling = _telling(results.get(keys[at], ()), target, tally[at].answer)
+        self.tally = Tally(keys, bisection.replies)
+        self.shown: dict[str, str] = {}
+        for at in self.tally.answered:
+            telling = _telling(results.get(keys[at], ()), target, self.tally[at].answer)
             if issue := next((it for result in telling if (it := target.known_issue(result))), ""):
-                shown[keys[at]] = issue
-        return cls(bisection, tally, target, results, shown)
+                self.shown[keys[at]] = issue
 
     def conclusion(self) -> Conclusion:
         """Every change with its evidence but for the changelog, what was skipped, and what a known issue explains."""

@@ -76,7 +76,7 @@ class ReleaseBisection:
         booted = {cell.id: key for key, cell in cells.items()}
         for result in self.setup.store.load(journal.bisection.id).results:
             results.setdefault(booted[result.cell.id], []).append(result)
-        found = BisectEvidence.of(journal.bisection, self.setup.target, results).conclusion()
+        found = BisectEvidence(journal.bisection, self.setup.target, results).conclusion()
         changes = self._with_changelogs(found.changes)
         return journal.finish(found=found.model_copy(update={"changes": changes}))
 
@@ -90,7 +90,7 @@ class ReleaseBisection:
         words = (question.target, str(self.every), *(it.model_dump_json() for it in asks), *sorted(pushed))
         more = {"slots": slots, "samples": self.samples, "every": self.every}
         new = begun(digest(*words, *self.cells), question, candidates).model_copy(update=more)
-        self.journal = Journal.open(self.setup.store, new, self.setup.project.matrix.sha256)
+        self.journal = Journal(self.setup.store, new, self.setup.project.matrix.sha256)
 
     def _known(self, programs: Mapping[str, Mapping[str, str]]) -> dict[str, list[CellResult]]:
         """The newest answer that other runs have of each kernel; told to a bisection that begins.

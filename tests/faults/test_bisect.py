@@ -33,7 +33,7 @@ def test_what_does_not_boot_is_skipped_and_everything_is_kept(tmp_path: Path) ->
     matrix = load_matrix(ROOT / "matrix.yaml")
     with ResultStore(tmp_path / "results.db") as store:
         setup = BisectSetup(target, Project(matrix), store, False, lambda _: None, fakes.Told())
-        bisection = Journal.open(store, begun("k", target.question), matrix.sha256).bisection
+        bisection = Journal(store, begun("k", target.question), matrix.sha256).bisection
         boots = setup.boots(bisection, {}, this_machine_alone(2))
         fake = fakes.plan(tmp_path / "run", fleet=this_machine_alone(2))
         boots = Boots(setup, replace(fake, run=boots.plan.run))
@@ -60,7 +60,7 @@ def test_a_sink_that_fails_ends_it(tmp_path: Path) -> None:
     matrix = load_matrix(ROOT / "matrix.yaml")
     with ResultStore(tmp_path / "results.db") as store:
         setup = BisectSetup(target, Project(matrix), store, False, lambda _: None, Full())
-        bisection = Journal.open(store, begun("k", target.question), matrix.sha256).bisection
+        bisection = Journal(store, begun("k", target.question), matrix.sha256).bisection
         run = setup.boots(bisection, {}, this_machine_alone(1)).plan.run
         boots = Boots(setup, replace(fakes.plan(tmp_path / "run", fleet=this_machine_alone(1)), run=run))
         with pytest.raises(OSError, match="No space left"):

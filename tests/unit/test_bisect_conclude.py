@@ -84,7 +84,7 @@ def bisected(target: str, *names: str) -> Bisection:
         candidates=tuple(_candidate(name, result) for name, result in results.items()),
         replies=tuple(replies),
     )
-    evidence = BisectEvidence.of(bisection, asked, {name: [it] for name, it in results.items()})
+    evidence = BisectEvidence(bisection, asked, {name: [it] for name, it in results.items()})
     return bisection.model_copy(update={"found": evidence.conclusion()})
 
 

@@ -23,7 +23,7 @@ CANDIDATES = tuple(map(candidate_of, kernels(100)))
 
 def journal(store: ResultStore, key: str = "k") -> Journal:
     new = begun(key, QUESTION, CANDIDATES).model_copy(update={"slots": 3, "samples": 2})
-    return Journal.open(store, new, "0" * 64)
+    return Journal(store, new, "0" * 64)
 
 
 @pytest.fixture
