@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from runner.bisect.boots import BisectSetup, Journal, begun, digest
@@ -236,11 +237,15 @@ class CommitBisection:
         )
 
     def _results(self, it: Bisection) -> dict[str, list[CellResult]]:
-        """What the store has of each commit; what another bisection booted is in that one's run."""
-        runs = {reply.run for reply in it.replies if reply.run}
-        stored = {(run, result.cell.id): result for run in runs for result in self.setup.store.load(run).results}
-        found = {reply.candidate: stored.get((reply.run, reply.cell)) for reply in it.replies}
-        return {key: [result] for key, result in found.items() if result}
+        """What the store has of each commit, every boot; what another bisection booted is in that one's run."""
+        stored: dict[tuple[str, str], list[CellResult]] = defaultdict(list)
+        for run in {reply.run for reply in it.replies if reply.run}:
+            for result in self.setup.store.load(run).results:
+                stored[run, result.cell.id].append(result)
+        found: dict[str, list[CellResult]] = defaultdict(list)
+        for key, run, cell in dict.fromkeys((reply.candidate, reply.run, reply.cell) for reply in it.replies):
+            found[key] += stored[run, cell]
+        return found
 
 
 def _ended(log: str) -> list[str]:

@@ -84,7 +84,7 @@ class Kernels:
     """In place of make and guests: a kernel is the first word of its source.
 
     `good` and `bad` answer in two ways, `broken` does not build, `panic` does not boot, `fault` is the machine's.
-    `flaky` answers as `good` at first, as `bad` afterwards.
+    `flaky` answers as `good` at first, as `bad` afterwards. `once` answers as `bad` at first, and panics afterwards.
     """
 
     built: list[str] = field(default_factory=list)
@@ -111,7 +111,7 @@ class Kernels:
     def _result(self, order: CellOrder) -> CellResult:
         word = order.cell.kernel.release
         self.booted.append(word)
-        if word == "panic":
+        if word == "panic" or (word == "once" and self.booted.count(word) > 1):
             return CellResult(cell=order.cell, outcome=Outcome.BOOT_FAILED, cause="Kernel panic")
         if word == "fault" and self.faulty:
             return CellResult(cell=order.cell, outcome=Outcome.LOST, cause="no space left on device")
@@ -295,6 +295,17 @@ def test_what_answers_otherwise_when_it_is_asked_again_is_in_doubt(tmp_path: Pat
     assert not done.found.certain
     assert kernels.booted.count("flaky") > 2
     assert "in doubt" in summary(done) or ids[2][:12] in summary(done)
+
+
+def test_what_does_not_answer_again_is_in_doubt_and_shows_what_it_answered(tmp_path: Path, kernels: Kernels) -> None:
+    ids = history(tmp_path / "repo", "good", "once", "bad")
+    with bench(tmp_path, kernels) as made:
+        done = made.bisect(ids[0], ids[2])
+    assert first_bad(done) == ids[1]
+    assert done.found
+    assert done.found.doubt == f"{ids[1][:12]} did not answer again"
+    (change,) = done.found.changes
+    assert change.first_bad.evidence.keys() == change.last_good.evidence.keys() != set()
 
 
 def test_a_shallow_repository_is_named_as_the_cause(tmp_path: Path, kernels: Kernels) -> None:
