@@ -72,7 +72,6 @@ class Repository:
     uri: str
     components: tuple[str, ...]
     keyring: Path
-    transport: str = ""  # the host's proxy and TLS settings, as lines of apt.conf
     variable: str = ""  # the environment variable that names another server, if there is one
 
 
@@ -84,6 +83,7 @@ class AptRoot:
     suite: str
     debian_arch: str
     repository: Repository
+    transport: str  # the host's proxy and TLS settings, as lines of apt.conf
     deadline: Deadline
 
     @property
@@ -112,7 +112,7 @@ class AptRoot:
         its = self.repository
         source = f"deb [signed-by={its.keyring}] {its.uri} {self.suite} {' '.join(its.components)}\n"
         files = {
-            self._config: _APT_CONF.format(root=self.folder, arch=self.debian_arch) + its.transport,
+            self._config: _APT_CONF.format(root=self.folder, arch=self.debian_arch) + self.transport,
             self.folder / "sources.list": source,
             self.folder / "status": "",
         }

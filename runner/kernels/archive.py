@@ -17,7 +17,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -197,17 +197,13 @@ class Archive:
         self.update([(suite, arch)], deadline=deadline, max_age_s=max_age_s)
         return self._root(suite, arch, deadline)
 
-    def _repository(self, suite: str, deadline: Deadline) -> Repository:
-        if self._transport is None:
-            self._transport = transport(deadline=deadline)
-        if self._other:
-            return replace(self._other, transport=self._transport)
+    def _debian(self, suite: str, deadline: Deadline) -> Repository:
         self._mirrors = self._mirrors or find_mirrors(deadline=deadline)
         variable = SECURITY_VARIABLE if suite.endswith("-security") else MIRROR_VARIABLE
-        return Repository(self._mirrors.of(suite), ("main",), KEYRING, self._transport, variable)
+        return Repository(self._mirrors.of(suite), ("main",), KEYRING, variable)
 
     def _root(self, suite: str, arch: str, deadline: Deadline) -> AptRoot:
-        its = self._repository(suite, deadline)
+        its = self._other or self._debian(suite, deadline)
         name = f"{suite}-{arch}"
         if self._other:
             known = sha256(repr((its.uri, its.components, str(its.keyring))).encode()).hexdigest()[:8]
@@ -216,7 +212,10 @@ class Archive:
             hint = "install the package debian-archive-keyring" if its.keyring == KEYRING else "it names who may sign"
             kind = InfraError if its.variable or not self._other else UserError  # the user's own names it itself
             raise kind(f"the keyring {its.keyring} is missing", hint=hint)
-        root = AptRoot(self._cache / "apt" / name, suite, architecture(arch).debian, its, deadline)
+        if self._transport is None:
+            self._transport = transport(deadline=deadline)
+        folder, debian_arch = self._cache / "apt" / name, architecture(arch).debian
+        root = AptRoot(folder, suite, debian_arch, its, self._transport, deadline)
         with root.locked():
             root.configure()
         return root

@@ -118,13 +118,10 @@ class Checkout:
         """
         done = self.git("checkout", "--quiet", "--force", "--detach", commit, "--", deadline=deadline, check=False)
         if done.returncode:
-            hint = f"a partial clone: git -C {self.repository} fetch --refetch --no-filter" if self._promisors else ""
+            partial = "promisor" in (self.source / ".git" / "config").read_text()
+            hint = f"a partial clone: git -C {self.repository} fetch --refetch --no-filter" if partial else ""
             what = f"git cannot check out {commit[:12]} of {self.repository}:\n{done.stderr.strip()[-500:]}"
             raise InfraError(what, hint=hint)
-
-    @property
-    def _promisors(self) -> bool:
-        return "promisor" in (self.source / ".git" / "config").read_text()
 
     def _borrow(self, deadline: Deadline) -> None:
         """Make the clone's .git anew, on the objects of the user's repository. Its files and index are kept.

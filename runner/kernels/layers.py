@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import IO, cast
 
 from runner.errors import InfraError, UserError
 from runner.kernels.config import read_image, release_of
@@ -97,17 +98,15 @@ class Layers:
             raise InfraError(f"{path} in the image has {member.info.size} bytes, more than {limit_bytes}")
         target.parent.mkdir(parents=True, exist_ok=True)
         with tarfile.open(member.layer) as archive, target.open("wb") as out:
-            source = archive.extractfile(member.info)
-            if source is None:
-                raise InfraError(f"the image has no regular file {path}")
-            shutil.copyfileobj(source, out)
+            shutil.copyfileobj(cast("IO[bytes]", archive.extractfile(member.info)), out)
 
     def pack(self, archive: tarfile.TarFile, below: str, *, limit_bytes: int) -> None:
         """Add all folders, files and links to an archive, below one of its folders; no devices, pipes or sockets.
 
         Every folder comes before what is in it. Raises InfraError when the files have more than `limit_bytes`.
         """
-        kept = {path: it for path, it in sorted(self._members.items()) if it.info.isdir() or _is_kept(it.info)}
+        every = sorted(self._members.items())
+        kept = {path: it for path, it in every if it.info.isdir() or it.info.isreg() or it.info.issym()}
         if sum({id(it.info): it.info.size for it in kept.values()}.values()) > limit_bytes:
             raise InfraError(f"the files of the image have more than {limit_bytes >> 20} MiB")
         folders = _parents(kept)
@@ -207,10 +206,6 @@ def _parents(paths: Iterable[str]) -> set[str]:
             found.add(folder)
             folder = folder.rpartition("/")[0]
     return found
-
-
-def _is_kept(info: tarfile.TarInfo) -> bool:
-    return info.isreg() or info.issym()
 
 
 def _plain(name: str, info: tarfile.TarInfo | None) -> tarfile.TarInfo:
