@@ -25,8 +25,8 @@ from runner.caches import cache_root
 from runner.engine.fleet import Fleet, this_machine_alone
 from runner.engine.plan import CellOrder, Ended, Plan, Progress, RunEnd, Sink
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
-from runner.guest.console import ConsoleParser
 from runner.guest.interface import Accel, Access, Booter, BootOrder, Guest
+from runner.guest.splats import ConsoleParser
 from runner.model import Ask, Cell, CellResult, Image, Kernel, Limits, Splat
 from runner.model.cells import Tools
 from runner.model.deadline import Deadline

@@ -17,11 +17,10 @@ from runner.caches import cache_root
 from runner.cli import EXIT_NO_ANSWER, EXIT_OK, Finished
 from runner.cli.options import command, emit, group, out_console
 from runner.errors import InfraError, UserError
-from runner.hosts import transfer
+from runner.hosts import provision
 from runner.hosts.health import own_facts
 from runner.hosts.hostsfile import load_hosts
-from runner.hosts.provision import prepare as prepare_hosts
-from runner.hosts.transfer import PINS, Pinned
+from runner.hosts.provision import PINS, Pinned
 from runner.model.deadline import Deadline
 from runner.project import Project
 
@@ -58,7 +57,7 @@ def prepare(
     def say(name: str, what: str) -> None:
         console.print(Text(f"{name}: {what}"), soft_wrap=True)
 
-    errors = prepare_hosts(file, tuple(dict.fromkeys(pins)), cache_root(), say, push=push, limits=project.limits)
+    errors = provision.prepare(file, tuple(dict.fromkeys(pins)), cache_root(), say, push=push, limits=project.limits)
     for error in errors:
         console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
     raise Finished(EXIT_NO_ANSWER if errors else EXIT_OK)
@@ -78,21 +77,21 @@ def describe(limit_s: LimitS) -> None:
 @command(app, "lacks")
 def lacks() -> None:
     """Print those kernels and images on stdin that this machine's cache lacks."""
-    emit(PINS.dump_json(transfer.lacking(_pins_from_stdin(), cache_root())).decode())
+    emit(PINS.dump_json(provision.lacking(_pins_from_stdin(), cache_root())).decode())
 
 
 @command(app, "fetch")
 def fetch(limit_s: LimitS) -> None:
     """Get the kernels and images on stdin from the archive."""
-    for pin in transfer.fetch(_pins_from_stdin(), cache_root(), deadline=_limit(limit_s)):
-        emit(transfer.title(pin))
+    for pin in provision.fetch(_pins_from_stdin(), cache_root(), deadline=_limit(limit_s)):
+        emit(provision.title(pin))
 
 
 @command(app, "receive")
 def receive(limit_s: LimitS) -> None:
     """Take a kernel or an image from stdin into this machine's cache."""
     try:
-        emit(transfer.title(transfer.receive(sys.stdin.buffer, cache_root(), deadline=_limit(limit_s))))
+        emit(provision.title(provision.receive(sys.stdin.buffer, cache_root(), deadline=_limit(limit_s))))
     except ValidationError:
         raise InfraError("what was received is not a kernel or an image of this program") from None
 

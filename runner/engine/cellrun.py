@@ -19,8 +19,8 @@ from runner.engine.fleet import Machine
 from runner.engine.plan import AGENT, CellOrder, Files, OpenGuests, Phase
 from runner.engine.transcript import Transcript
 from runner.errors import BootError, GuestLost, GuestSilent, InfraError
-from runner.guest.blame import agent_lost
 from runner.guest.boot import ASKS, TO_AGENT
+from runner.guest.console import agent_lost
 from runner.guest.interface import BootOrder, Guest, Warm
 from runner.guest.share import pushed, without
 from runner.guest.snapshots import SNAPSHOTS, Snapshots
@@ -155,15 +155,14 @@ def warmed(
     order: CellOrder, boot: BootOrder, payload: Files, machine: Machine, tell: Callable[[str], None]
 ) -> BootOrder:
     """`boot`, with what lets its guest start from a snapshot; `tell` is told why it does not."""
-    if boot.shared:
-        tell("no snapshots: the guest is shown a folder of its host")
-        return boot
-    if boot.size.network:
-        tell("no snapshots: the guest reaches its host's network")
-        return boot
-    if not (boot.root == "disk" and boot.overlays):
-        why = "is written to" if boot.root == "disk" else f"comes over {boot.root}"
-        tell(f"no snapshots: the guest's root {why}")
+    against = {
+        "the guest is shown a folder of its host": bool(boot.shared),
+        "the guest reaches its host's network": boot.size.network,
+        f"the guest's root comes over {boot.root}": boot.root != "disk",
+        "the guest's root is written to": not boot.overlays,
+    }
+    if why := next((why for why, is_so in against.items() if is_so), ""):
+        tell(f"no snapshots: {why}")
         return boot
     warm = Warm(
         key=_guest_key(order, boot, payload, machine),

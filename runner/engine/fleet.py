@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Container, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Literal, Protocol
@@ -18,9 +19,8 @@ from typing import Annotated, Literal, Protocol
 from pydantic import Field
 
 from runner.caches import SCRATCH, cache_root
-from runner.guest.accel import accelerations
+from runner.guest.accel import accelerations, tools_of
 from runner.guest.interface import Accel, Booter, BootOrder, Guest
-from runner.guest.tools import tools_of
 from runner.images import ensure_image, stored_image_sha256
 from runner.images.bootfiles import ensure_boot_files
 from runner.kernels import ensure_kernel, stored_kernel_sha256
@@ -180,14 +180,11 @@ class RealMachine:
     def boot(self, order: BootOrder, *, deadline: Deadline) -> AbstractContextManager[Guest]:
         from runner.guest.snapshot import open_guest  # noqa: PLC0415  late: it brings paramiko, which takes 17 MiB
 
-        def prepared(order: BootOrder) -> BootOrder:
-            if order.root != "disk":
-                return order
-            words = order.cmdline
-            files = ensure_boot_files(order.kernel, order.image, self.cache, cmdline=words, deadline=deadline)
-            return replace(order, files=files)
-
-        return open_guest(order, deadline=deadline, prepared=prepared)
+        if order.root == "disk":
+            made_of = order.kernel, order.image, self.cache
+            files = partial(ensure_boot_files, *made_of, cmdline=order.cmdline, deadline=deadline)
+            order = replace(order, make_files=files)
+        return open_guest(order, deadline=deadline)
 
     def prepare(self, cell: Cell, *, deadline: Deadline) -> tuple[Kernel, Image]:
         kernel = ensure_kernel(cell.kernel, self.cache, deadline=deadline, offline=self.offline)

@@ -14,6 +14,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from runner.engine.fleet import Machine, machine_by_name
 from runner.engine.keptanswers import Holds, KeptAnswers, by_probe
@@ -84,7 +85,6 @@ class _Guests:
         self._hosts = plan.fleet.hosts
         self._agents = {it: files_digest(files, AGENT) for it, files in plan.payload.items()}
         self._tools: dict[str, tuple[Tools, ...]] = {}  # by architecture
-        self._stored: tuple[Final, ...] | None = None
 
     def of(self, order: CellOrder) -> _Keys:
         """What this machine does not have in its cache is taken to be what it was in an earlier run."""
@@ -105,14 +105,13 @@ class _Guests:
     def _earlier(self, cell: Cell) -> tuple[str, str] | None:
         """The digests of the kernel and the image that were made of the same packages and files."""
         wanted = _made_of(cell)
-        mine = (it for it in reversed(self._finals()) if it.build.sha256 and _made_of(it.cell) == wanted)
+        mine = (it for it in reversed(self._finals) if it.build.sha256 and _made_of(it.cell) == wanted)
         last = next(mine, None)
         return (last.build.sha256, self._store.result(last).image_sha256) if last and cell.kernel.digests else None
 
+    @cached_property
     def _finals(self) -> tuple[Final, ...]:
-        if self._stored is None:
-            self._stored = self._store.finals()
-        return self._stored
+        return self._store.finals()
 
     def _of_hosts(self, cell: Cell) -> Iterator[Tools]:
         for host in self._hosts:

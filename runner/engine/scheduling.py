@@ -225,8 +225,6 @@ class Node(Protocol):
 
     def send_runtest_some(self, indices: Sequence[int]) -> None: ...
 
-    def shutdown(self) -> None: ...
-
 
 class TurnScheduling:
     """Implements xdist's Scheduling. `items` are the node ids of the workers' items; a turn comes after them."""

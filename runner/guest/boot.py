@@ -5,22 +5,19 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import platform
 import shutil
 import socket
 import subprocess
-import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runner.errors import InfraError
-from runner.guest.blame import PortTakenError, blame, explain_death, explain_end, explain_silence
 from runner.guest.command import (
     AGENT_HOME,
     CONFIG,
@@ -29,7 +26,6 @@ from runner.guest.command import (
     NETWORK,
     ROOT,
     SHARE,
-    BootCommand,
     need_virtiofsd,
     virtme_environment,
     virtme_tool,
@@ -37,11 +33,10 @@ from runner.guest.command import (
     write_initrd,
     write_qemu,
 )
-from runner.guest.console import Console
+from runner.guest.console import Console, PortTakenError, blame, explain_death, explain_end, explain_silence
 from runner.guest.interface import Access, BootOrder, Guest
-from runner.guest.keys import Keys, leave_key, make_keys
-from runner.guest.share import stage
-from runner.guest.ssh import Ssh, to_guest
+from runner.guest.share import packed, stage
+from runner.guest.ssh import Keys, Ssh, leave_key, make_keys, to_guest
 from runner.model import Splat
 from runner.model.deadline import Deadline
 from runner.process import Completed, own_folder, run, spawn
@@ -62,28 +57,45 @@ _PAUSE_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class LiveGuest:
-    """A guest under qemu. See interface.Guest."""
+class QemuGuest:
+    """What each guest under qemu has."""
+
+    log: Console
+    supervisor: int  # the process above qemu
+    booted: int  # splats on the console when it had booted, or was saved
+    folder: Path  # gone with the guest
+
+    @property
+    def begun(self) -> str:
+        return self.log.begun
+
+    @property
+    def splats(self) -> tuple[Splat, ...]:
+        return self.log.splats[self.booted :]
+
+    def blame(self) -> AbstractContextManager[None]:
+        return blame(self.log, self.supervisor, self.booted)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveGuest(QemuGuest):
+    """A guest that was booted. See interface.Guest."""
 
     ssh: Ssh
-    log: Console
-    supervisor: int  # the process above vng and qemu
-    booted: int  # splats on the console when it had booted
-    folder: Path  # gone with the guest
     port: int
     keys: Keys
     native: bool = True  # of this host's own architecture
     has: frozenset[str] = frozenset()  # files of the agent with which it started
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
-        with blame(self.log, self.supervisor, self.booted):
+        with self.blame():
             return self.ssh.run(command, deadline=deadline, stdin=stdin)
 
     def lines(
         self, command: str, *, silence: Callable[[], Deadline], deadline: Deadline, stdin: bytes = b""
     ) -> Iterator[str]:
         """The command's output, line by line as it comes."""
-        with blame(self.log, self.supervisor, self.booted):
+        with self.blame():
             yield from self.ssh.lines(command, silence=silence, deadline=deadline, stdin=stdin)
 
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
@@ -100,14 +112,6 @@ class LiveGuest:
         gdb = ("gdb" if self.native else "gdb-multiarch", "-ex", f"target remote {socket_path}")
         return Access(leave_key(self.keys, self.folder, self.port), gdb if socket_path.exists() else ())
 
-    @property
-    def begun(self) -> str:
-        return self.log.begun
-
-    @property
-    def splats(self) -> tuple[Splat, ...]:
-        return self.log.splats[self.booted :]
-
 
 def push(guest: Guest, files: Mapping[str, bytes], *, deadline: Deadline) -> None:
     """Write `files` into the agent's folder of a guest. Raises InfraError when that fails."""
@@ -116,27 +120,18 @@ def push(guest: Guest, files: Mapping[str, bytes], *, deadline: Deadline) -> Non
         raise InfraError(f"the agent could not be pushed: {pushed.stdout.strip()[-500:]}")
 
 
-def packed(files: Mapping[str, bytes], *, mode: int = 0o644) -> bytes:
-    """A tar with these files, which are root's."""
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size, info.mode = len(content), mode
-            archive.addfile(info, io.BytesIO(content))
-    return stream.getvalue()
-
-
 @contextmanager
-def boot(order: BootOrder, *, deadline: Deadline, command: BootCommand = vng_argv) -> Iterator[Guest]:
-    """Boot `order` by `command`; the guest answers over ssh when the block begins and is gone, whole, when it ends.
+def boot(order: BootOrder, *, deadline: Deadline) -> Iterator[LiveGuest]:
+    """Boot `order`; the guest answers over ssh when the block begins and is gone, whole, when it ends.
 
     Raises BootError when the kernel panics or does not come up, InfraError when this machine cannot start it.
     """
+    if order.make_files:
+        order = replace(order, files=order.make_files())
     for _ in range(_PORT_TRIES):
         with ExitStack() as stack:
             try:
-                guest = _start(order, stack, deadline, command)
+                guest = _start(order, stack, deadline)
             except PortTakenError:
                 log.info("the port was taken meanwhile: trying another one")
                 continue
@@ -146,7 +141,7 @@ def boot(order: BootOrder, *, deadline: Deadline, command: BootCommand = vng_arg
     raise InfraError(f"no free port on 127.0.0.1 after {_PORT_TRIES} tries", hint="this host is short of ports")
 
 
-def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: BootCommand) -> LiveGuest:
+def _start(order: BootOrder, stack: ExitStack, deadline: Deadline) -> LiveGuest:
     own = stack.enter_context(own_folder(order.scratch, "guest-", end_s=deadline.end_s))
     folder = own.path
     keys = make_keys(folder / "keys")
@@ -164,7 +159,7 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Boot
     if order.share == "virtiofs":
         need_virtiofsd(folder, deadline=deadline)
     qemu = write_qemu(order, folder)
-    argv = command(
+    argv = vng_argv(
         order, vng=virtme_tool("vng"), qemu=qemu, port=port, keys=folder / "keys", host_uname=platform.machine()
     )
     env = {
@@ -181,7 +176,7 @@ def _start(order: BootOrder, stack: ExitStack, deadline: Deadline, command: Boot
         ssh = stack.enter_context(to_guest(connection, keys.client_private, keys.host_public, deadline=deadline))
     native = order.architecture.uname == platform.machine()
     has = frozenset(order.agent if order.files else ())
-    return LiveGuest(ssh, guest_log, process.pid, len(guest_log.splats), folder, port, keys, native, has)
+    return LiveGuest(guest_log, process.pid, len(guest_log.splats), folder, ssh, port, keys, native, has)
 
 
 def _lay_root(order: BootOrder, root: Path, deadline: Deadline) -> None:

@@ -12,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import Protocol
 
 from virtme.cpiowriter import CpioWriter
 
@@ -78,14 +77,6 @@ case $word in
     esac""",
 }
 _VIRTIOFSD = ("/usr/libexec", "/usr/lib/virtiofsd")  # where distributions have it, outside of PATH
-
-
-class BootCommand(Protocol):
-    """Makes the command that boots a guest, as `vng_argv` does."""
-
-    def __call__(
-        self, order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str
-    ) -> list[str]: ...
 
 
 def vng_argv(order: BootOrder, *, vng: Path, qemu: Path, port: int, keys: Path, host_uname: str) -> list[str]:

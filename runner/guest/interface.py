@@ -45,6 +45,7 @@ class BootOrder:
     scratch: Path  # a folder for what lives as long as the guest
     root: Root = "disk"
     files: BootFiles | None = None  # what it starts from where its root is a disk; vng makes it where it is a folder
+    make_files: Callable[[], BootFiles] | None = None  # once it is to boot: a snapshot needs none
     overlays: bool = True  # over the disk, which is not written to; without them qemu throws away what is written
     agent: Mapping[str, bytes] = field(default_factory=dict)  # its files, which the guest starts with where it can
     shared: Mapping[str, SharedFile] = field(default_factory=dict)  # what it is shown, by path

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Files of this machine that are too many for ssh: a guest is shown a folder of them, which it cannot write to.
+"""Files for a guest: what is pushed, and what is too much for ssh: a folder of this machine, which it cannot write to.
 
 In a payload such a file is called `shared-NAME`, and its content is its path here.
 """
@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import io
 import os
 import shutil
+import tarfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -90,6 +92,17 @@ def pushed(payload: Mapping[str, bytes]) -> Mapping[str, bytes]:
 def without(payload: Mapping[str, bytes]) -> dict[str, bytes]:
     """What is pushed into a guest that is shown the others."""
     return {name: content for name, content in payload.items() if not name.startswith(SHARED)}
+
+
+def packed(files: Mapping[str, bytes], *, mode: int = 0o644) -> bytes:
+    """A tar with these files, which are root's."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), mode
+            archive.addfile(info, io.BytesIO(content))
+    return stream.getvalue()
 
 
 def _changed(path: str) -> InfraError:

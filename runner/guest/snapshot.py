@@ -17,33 +17,28 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from runner.caches import need_space
 from runner.errors import GuestLost, GuestSilent, InfraError
-from runner.guest.blame import blame
-from runner.guest.boot import PYTHON, TO_AGENT, LiveGuest, boot, free_port, greeted, packed, push
-from runner.guest.channel import Channel
+from runner.guest.boot import PYTHON, TO_AGENT, LiveGuest, QemuGuest, boot, free_port, greeted, push
+from runner.guest.channel import Channel, Qmp, QmpError, connected, migrated
 from runner.guest.command import (
     AGENT_SOCKET,
     ARGV_FILE,
     GUEST_ADDRESS,
     QMP_SOCKET,
     RAM_FILE,
-    BootCommand,
     replayed,
-    vng_argv,
 )
 from runner.guest.console import Console
 from runner.guest.interface import Access, BootOrder, Guest, Warm
-from runner.guest.keys import leave_key, make_keys
-from runner.guest.qmp import Qmp, QmpError, connected, migrated
+from runner.guest.share import packed
 from runner.guest.snapshots import DamagedError, Snapshot, SnapshotFacts, Snapshots, copy_sparse
-from runner.guest.ssh import ConnectionLost
-from runner.model import Splat
+from runner.guest.ssh import ConnectionLost, leave_key, make_keys
 from runner.model.deadline import Deadline
 from runner.process import Completed, own_folder, require, spawn
 from runner.store import file_sha256
@@ -76,24 +71,20 @@ class _NoSnapshotError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class WarmGuest:
+class WarmGuest(QemuGuest):
     """A guest whose agent waits for questions. See interface.Guest."""
 
     channel: Channel
     qmp: Qmp
-    log: Console
-    supervisor: int  # the process above qemu
-    folder: Path  # gone with the guest
     limit: Callable[[], Deadline]  # of what a guest does when it boots
-    booted: int = 0  # splats on the console when it was saved
 
     def run(self, command: str, *, deadline: Deadline, stdin: bytes = b"") -> Completed:
-        with blame(self.log, self.supervisor, self.booted):
+        with self.blame():
             return self.channel.run(command, deadline=deadline, stdin=stdin)
 
     def ask(self, files: Mapping[str, bytes], *, silence: Callable[[], Deadline], deadline: Deadline) -> Iterator[str]:
         needed = {name: content for name, content in files.items() if not name.startswith("agent/")}
-        with blame(self.log, self.supervisor, self.booted):
+        with self.blame():
             yield from self.channel.ask(needed, silence=silence, deadline=deadline)
 
     def access(self) -> Access:
@@ -118,48 +109,25 @@ class WarmGuest:
         connection.close()
         return Access(leave_key(keys, self.folder, port))
 
-    @property
-    def begun(self) -> str:
-        return self.log.begun
-
-    @property
-    def splats(self) -> tuple[Splat, ...]:
-        return self.log.splats[self.booted :]
-
-
-Boots = Callable[[BootOrder], AbstractContextManager[Guest]]
-
 
 @contextmanager
-def open_guest(
-    order: BootOrder,
-    *,
-    deadline: Deadline,
-    prepared: Callable[[BootOrder], BootOrder] = lambda order: order,
-    command: BootCommand = vng_argv,
-) -> Iterator[Guest]:
+def open_guest(order: BootOrder, *, deadline: Deadline) -> Iterator[Guest]:
     """The guest of `order`, booted or, where it may be, started from a snapshot; gone, whole, when the block ends.
-
-    `prepared` makes what only a boot needs.
 
     Raises what `boot` raises.
     """
-
-    def boots(order: BootOrder) -> AbstractContextManager[Guest]:
-        return boot(prepared(order), deadline=deadline, command=command)
-
     with ExitStack() as stack:
         guest: Guest | None = None
         if order.warm:
             try:
-                guest = _warm(order, order.warm, stack, deadline, boots)
+                guest = _warm(order, order.warm, stack, deadline)
             except (_NoSnapshotError, InfraError) as error:
                 if isinstance(error, InfraError) and deadline.expired:
                     raise
                 stack.close()
                 order.warm.tell(str(error).partition("\n")[0])
         if guest is None:
-            guest = stack.enter_context(boots(replace(order, warm=None)))
+            guest = stack.enter_context(boot(replace(order, warm=None), deadline=deadline))
         try:
             yield guest
         except GuestSilent:
@@ -170,7 +138,7 @@ def open_guest(
             guest.log.check()
 
 
-def _warm(order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline, boots: Boots) -> Guest:
+def _warm(order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline) -> Guest:
     """Raises _NoSnapshotError or InfraError when there is no such guest, BootError for the kernel's own."""
     store = Snapshots(warm.snapshots)
     try:
@@ -181,8 +149,7 @@ def _warm(order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline, bo
     if found is None:
         store.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         need_space(store.root, 2 * (order.size.memory_mib << 20) + _BEYOND_RAM, "a snapshot")
-        live = stack.enter_context(boots(order))
-        return _made(live, order, warm, stack, deadline)
+        return _made(stack.enter_context(boot(order, deadline=deadline)), order, warm, stack, deadline)
     seconds = min(_START_S, deadline.remaining_s / 4)  # a boot must have its time as well
     limit = deadline.sooner(Deadline.after(seconds, "the limit for a start"))
     try:
@@ -228,7 +195,7 @@ def _started(found: Snapshot, order: BootOrder, warm: Warm, stack: ExitStack, de
         console.ended.wait(1.0)
         said = [line for line in console.text.splitlines() if "warning" not in line]
         raise QmpError(f"{error}; {said[0]}" if said else str(error)) from error
-    return WarmGuest(channel, qmp, console, process.pid, own.path, warm.limit)
+    return WarmGuest(console, process.pid, 0, own.path, channel, qmp, warm.limit)
 
 
 def _connections(folder: Path, stack: ExitStack, deadline: Deadline, alive: Callable[[], bool]) -> tuple[Qmp, Channel]:
@@ -241,10 +208,8 @@ def _connections(folder: Path, stack: ExitStack, deadline: Deadline, alive: Call
 # --- the first one --------------------------------------------------------------------------------------------------
 
 
-def _made(live: Guest, order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline) -> Guest:
+def _made(live: LiveGuest, order: BootOrder, warm: Warm, stack: ExitStack, deadline: Deadline) -> Guest:
     """Make a guest that has booted ready, save it if nothing disturbs, and go on with it."""
-    if not isinstance(live, LiveGuest):
-        raise TypeError("not this machine's own guest")
     wanted = json.dumps({"modules": warm.modules, "kinds": warm.kinds})
     try:
         connecting = deadline.sooner(Deadline.after(_CONNECTED_S, "the limit for a connection"))
@@ -253,17 +218,17 @@ def _made(live: Guest, order: BootOrder, warm: Warm, stack: ExitStack, deadline:
             push(live, order.agent, deadline=deadline)
         command = _WARM_UP.format(to=TO_AGENT, python=PYTHON, main=_MAIN, wanted=shlex.quote(wanted))
         live.run(command, deadline=deadline)
-        with blame(live.log, live.supervisor, live.booted):
+        with live.blame():
             seconds = min(_READY_S, deadline.remaining_s / 2)  # if it does not, there is still a boot
             channel.ready(deadline.sooner(Deadline.after(seconds, "the limit for an agent")))
         live.ssh.transport.close()
     except (QmpError, GuestLost) as error:
         raise _NoSnapshotError(f"the agent did not get ready: {error}") from error
-    guest = WarmGuest(channel, qmp, live.log, live.supervisor, live.folder, warm.limit, live.booted)
+    guest = WarmGuest(live.log, live.supervisor, live.booted, live.folder, channel, qmp, warm.limit)
     why = _saved(guest, order, warm, Snapshots(warm.snapshots), deadline)
     if why:
         warm.tell(f"no snapshot was made: {why}")
-    with blame(live.log, live.supervisor, live.booted):
+    with live.blame():
         channel.wake(deadline)
     return guest
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""What a kernel reports by itself: one table of first lines, and a parser that takes a console line by line. Pure."""
+"""What a kernel reports by itself: one table of first lines, and a parser of consoles, which are hostile text. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from runner.model import BEGINS, Splat, SplatKind
+from runner.text import lines
 
 MAX_LINES = 120  # of one splat
 MAX_SPLATS = 1000
 _MAX_KEPT = 4000  # lines of all splats together; further splats are kept without their traces
 _MAX_TEXT = 300
 _MAX_LEAD = 8
+_MAX_LINE = 2048  # what is looked at of one; the kernel's own end at 1024, kernel/printk/printk.c
+_LISTENING = "Not backgrounding"  # dropbear's svr-main.c, when its sockets are open
 _GAP_S = 1.0  # of kernel time, between two lines of one report
 
 
@@ -116,22 +119,36 @@ class _Report:
 
 
 @dataclass(slots=True)
-class SplatParser:
-    """Takes a console line by line, at a cost that does not depend on what came before."""
+class ConsoleParser:
+    """Knows what a console has said so far; looks at each character once, whatever came before it."""
 
+    listening: bool = False  # has the guest's ssh server opened its sockets? A knock before that is lost
+    looked_at: int = 0  # characters, in whole lines
     died: str = ""  # the line that says so; empty: the kernel lives, as far as its console tells
-    probe: str = ""  # that the agent named last on the console, before it asked it
+    begun: str = ""  # the probe, or PROBE:ITEM, that the agent named last, before it asked it; empty before the first
     _ended: list[Splat] = field(default_factory=list)
     _open: _Report | None = None
     _lead: list[str] = field(default_factory=list)  # from a bar or a "cut here" on, until a report begins
     _kept: int = 0
+    _rest: str = ""  # the line that has no end yet
 
     @property
     def splats(self) -> tuple[Splat, ...]:
-        """In order. The last one may go on."""
+        """What the kernel reported by itself, in order. The last one may go on."""
         return (*self._ended, self._open.freeze()) if self._open else tuple(self._ended)
 
-    def feed(self, line: str) -> None:
+    def feed(self, text: str) -> None:
+        *whole, rest = text.split("\n")
+        for line in whole:
+            complete = (self._rest + line)[:_MAX_LINE]
+            self.looked_at += len(complete) + 1
+            for part in lines(complete):
+                self._line(part)
+                self.listening = self.listening or _LISTENING in part
+            self._rest = ""
+        self._rest = (self._rest + rest)[:_MAX_LINE]
+
+    def _line(self, line: str) -> None:
         """`line` is printable: see runner.text."""
         stamp = _STAMP.match(line)
         at = float(stamp[1]) if stamp else None
@@ -139,7 +156,7 @@ class SplatParser:
         if not message or message.isspace():
             return
         if message.startswith(BEGINS):
-            self.probe = message.removeprefix(BEGINS).strip()
+            self.begun = message.removeprefix(BEGINS).strip()
             return
         begins = _begins(message)
         if begins and begins[0].fatal:
@@ -151,7 +168,7 @@ class SplatParser:
         if report:
             self._continue(report, message, at, begins)
         elif begins:
-            self._open = _Report(begins[0].kind, begins[1], [*self._lead, message], at, self.probe)
+            self._open = _Report(begins[0].kind, begins[1], [*self._lead, message], at, self.begun)
             self._lead = []
         elif _CUT_HERE in message or _BAR.match(message):
             self._lead = [message]

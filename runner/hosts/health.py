@@ -23,9 +23,8 @@ from runner import __version__
 from runner.doctor import missing_packages
 from runner.engine.fleet import Fleet, Host, HostLimits
 from runner.errors import InfraError
-from runner.guest.accel import accelerations, host_cpus, host_memory_mib, slots
+from runner.guest.accel import accelerations, host_cpus, host_memory_mib, slots, tools_of
 from runner.guest.interface import Accel
-from runner.guest.tools import tools_of
 from runner.hosts.connection import Connection, connect, ssh_config
 from runner.hosts.hostsfile import HostEntry, HostsFile
 from runner.model import GuestSize, Plain, SafeName

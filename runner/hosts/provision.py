@@ -1,31 +1,37 @@
 # SPDX-FileCopyrightText: 2026 The kfunc-runner authors
 # SPDX-License-Identifier: GPL-2.0-or-later
 
-"""Brings a host from bare Debian to ready: packages, the runner in an environment of its own, kernels and images."""
+"""Brings a host from bare Debian to ready: packages, the runner in an environment of its own, kernels and images.
+
+Those go from the cache of one machine to that of another as a tar of each, whose digests are checked on arrival.
+"""
 
 from __future__ import annotations
 
-import io
+import shutil
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import IO, Annotated
 
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from runner.errors import InfraError
-from runner.hosts import transfer
+from runner.guest.share import packed
 from runner.hosts.connection import Connection, connect
 from runner.hosts.health import HostFacts, describe, remote_runner, slots_of
 from runner.hosts.hostsfile import HostEntry, HostsFile
-from runner.hosts.transfer import PINS, Pinned
-from runner.model import GuestSize, Limits
+from runner.images import ensure_image, stored_image
+from runner.kernels import ensure_kernel, stored_kernel
+from runner.model import GuestSize, ImagePin, Limits, Pin, Plain, Sha256
 from runner.model.deadline import Deadline
 from runner.process import run
+from runner.store import Store, StoredTree, tree_sha256
 from runner.text import printable
 
 _PACKAGE = Path(__file__).parents[1]
@@ -70,9 +76,9 @@ def install(
     deadline = limits.deadline("prepare_s")
     host = connection.host
     setup = f"{host.venv}.setup"
-    files = {name: _PACKAGE / name for name in ("packages.sh", "packages.txt")}
-    files |= {f"wheels/{file.name}": file for file in wheels}
-    connection.run(_UNPACK.format(folder=setup), deadline=deadline, feed=_tar(files))
+    files = {name: (_PACKAGE / name).read_bytes() for name in ("packages.sh", "packages.txt")}
+    files |= {f"wheels/{file.name}": file.read_bytes() for file in wheels}
+    connection.run(_UNPACK.format(folder=setup), deadline=deadline, feed=packed(files))
     try:
         say("Debian packages")
         _install_packages(connection, setup, say, deadline)
@@ -104,11 +110,11 @@ def warm(connection: Connection, pins: tuple[Pinned, ...], cache: Path, say: Say
         what = f"{host.name}: what its runner prints is no list of kernels: {printable(done.stdout)[:200].strip()!r}"
         raise InfraError(what) from None
     for pin in missing:
-        say(transfer.title(pin))
+        say(title(pin))
         deadline = limits.deadline("prepare_s")
         if push:
             line = remote_runner(host, "host", "receive", within=deadline)
-            connection.run(line, deadline=deadline, feed=partial(transfer.send, pin, cache))
+            connection.run(line, deadline=deadline, feed=partial(send, pin, cache))
         else:
             line = remote_runner(host, "host", "fetch", within=deadline)
             with _needs_network():
@@ -137,14 +143,6 @@ def _install_packages(connection: Connection, setup: str, say: Say, deadline: De
         say(printable(done.stdout.strip().splitlines()[0]))
 
 
-def _tar(files: dict[str, Path]) -> bytes:
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for name, path in files.items():
-            archive.add(path, arcname=name, recursive=False)
-    return stream.getvalue()
-
-
 def build_wheels(into: Path, *, deadline: Deadline, with_needs: bool) -> tuple[Path, tuple[Path, ...]]:
     """(this program's wheel, all wheels). Raises InfraError when this is not a checkout, or pip fails.
 
@@ -160,3 +158,93 @@ def build_wheels(into: Path, *, deadline: Deadline, with_needs: bool) -> tuple[P
     run([*pip, *options, "--wheel-dir", into, _PACKAGE.parent], deadline=deadline)
     wheels = tuple(sorted(into.glob("*.whl")))
     return next(wheel for wheel in wheels if wheel.name.startswith("kfunc_runner-")), wheels
+
+
+# --- from one cache to another ----------------------------------------------------------------------------------------
+
+_BLOCK = 1 << 16
+
+Pinned = Pin | ImagePin
+_Either = Annotated[Pinned, Field(union_mode="left_to_right")]
+PINS: TypeAdapter[tuple[Pinned, ...]] = TypeAdapter(tuple[_Either, ...])  # what hosts are told in
+
+
+class Parcel(Plain):
+    """One entry on its way: the first line of what `runner host receive` reads; the tar follows."""
+
+    pin: _Either
+    sha256: Sha256  # of the entry
+
+
+def title(pin: Pinned) -> str:
+    if isinstance(pin, Pin):
+        return f"kernel {pin.version} for {pin.arch}"
+    return f"container image for {pin.arch}" if pin.oci else f"image for {pin.arch}"
+
+
+def lacking(pins: Iterable[Pinned], cache: Path) -> tuple[Pinned, ...]:
+    """What is not in this machine's cache."""
+    places = ((pin, *_place(pin, cache)) for pin in pins)
+    return tuple(pin for pin, store, key in places if not store.has(key))
+
+
+def fetch(pins: Iterable[Pinned], cache: Path, *, deadline: Deadline) -> Iterator[Pinned]:
+    """Get each from the archive, unless it is there. Raises InfraError."""
+    for pin in pins:
+        if isinstance(pin, Pin):
+            ensure_kernel(pin, cache, deadline=deadline)
+        else:
+            ensure_image(pin, cache, deadline=deadline)
+        yield pin
+
+
+def send(pin: Pinned, cache: Path, to: IO[bytes]) -> None:
+    """Write a parcel. Raises InfraError when the entry is not in this machine's cache."""
+    entry = _entry(pin, cache)
+    to.write(Parcel(pin=pin, sha256=entry.sha256).model_dump_json().encode() + b"\n")
+    with tarfile.open(fileobj=to, mode="w|", bufsize=_BLOCK) as archive:
+        for path in sorted(entry.files):
+            archive.add(entry.tree / path, arcname=str(path), recursive=False)
+
+
+def receive(stream: IO[bytes], cache: Path, *, deadline: Deadline) -> Pinned:
+    """Take a parcel into the cache. Raises InfraError when something is missing or is not what was sent."""
+    parcel = Parcel.model_validate_json(stream.readline())
+    store, key = _place(parcel.pin, cache)
+
+    def make(tree: Path) -> None:
+        try:
+            _unpack(stream, tree)
+        except (tarfile.TarError, EOFError) as error:
+            raise InfraError(f"{title(parcel.pin)} arrived damaged: {error}") from error
+        if tree_sha256(tree) != parcel.sha256:
+            raise InfraError(f"{title(parcel.pin)} arrived damaged: its files are not those that were sent")
+
+    store.ensure(key, make, deadline=deadline)
+    return parcel.pin
+
+
+def _unpack(stream: IO[bytes], tree: Path) -> None:
+    """Plain files below `tree`, nothing else. tarfile's own filters came with Python 3.11.4; Debian 12 has 3.11.2."""
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK) as archive:
+        for member in archive:
+            path = PurePosixPath(member.name)
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is None or path.is_absolute() or ".." in path.parts:
+                raise InfraError(f"{member.name!r} is not a file of a kernel or an image")
+            (tree / path).parent.mkdir(parents=True, exist_ok=True)
+            with (tree / path).open("xb") as file:
+                shutil.copyfileobj(content, file, _BLOCK)
+            (tree / path).chmod(0o700 if member.mode & 0o100 else 0o600)
+
+
+def _entry(pin: Pinned, cache: Path) -> StoredTree:
+    store, key = _place(pin, cache)
+    entry = store.get(key)
+    if entry is None:
+        raise InfraError(f"the {title(pin)} is not in this machine's cache", hint="`runner kernels fetch` gets it")
+    return entry
+
+
+def _place(pin: Pinned, cache: Path) -> tuple[Store, str]:
+    return stored_kernel(pin, cache) if isinstance(pin, Pin) else stored_image(pin, cache)

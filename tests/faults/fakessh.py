@@ -106,7 +106,7 @@ class Server(paramiko.ServerInterface):
 
 def serve(scenario: str, port: int, keys: Path) -> None:
     """For ever."""
-    seed = (keys / "host").read_bytes()[-64:-32]  # as runner/guest/keys.py writes it for dropbear
+    seed = (keys / "host").read_bytes()[-64:-32]  # as runner/guest/ssh.py writes it for dropbear
     own, other = Ed25519PrivateKey.from_private_bytes(seed), Ed25519PrivateKey.generate()
     key = other if scenario == "has-another-host-key" else own
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -133,11 +134,12 @@ def run(fault: Fault, tmp_path: Path, *, folder: Path | None = None) -> CellResu
     # nothing is known of a fake kernel, and it needs no root
     machine = fakes.FakeMachine(
         scratch=tmp_path / "scratch",
-        boot=lambda order, *, deadline: boot(replace(order, root="disk"), deadline=deadline, command=fake),
+        boot=lambda order, *, deadline: boot(replace(order, root="disk"), deadline=deadline),
     )
     # more than sockets and windows hold
     payload = {"ballast": bytes(32 << 20)} if fault.scenario == "stopped-while-it-takes" else {}
-    return run_cell(order(limits), payload, machine, folder or tmp_path / "run", lambda phase, note: None)
+    with patch("runner.guest.boot.vng_argv", fake):
+        return run_cell(order(limits), payload, machine, folder or tmp_path / "run", lambda phase, note: None)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.scenario)

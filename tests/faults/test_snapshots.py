@@ -18,6 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -67,7 +68,10 @@ class Starts:
             limit=lambda: deadline,
             tell=self.told.append,
         )
-        with open_guest(replace(order, root="disk", warm=warm), deadline=deadline, command=booted) as guest:
+        with (
+            patch("runner.guest.boot.vng_argv", booted),
+            open_guest(replace(order, root="disk", warm=warm), deadline=deadline) as guest,
+        ):
             yield guest
 
     def run(self, folder: str = "run", limits: Limits = LIMITS) -> CellResult:

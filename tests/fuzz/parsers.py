@@ -24,6 +24,7 @@ from runner.engine.plan import Delivery
 from runner.engine.transcript import Transcript
 from runner.errors import InfraError, RunnerError, UserError
 from runner.guest import console
+from runner.guest.splats import ConsoleParser
 from runner.hosts.hostsfile import load_hosts
 from runner.kernels import rpm
 from runner.kernels.aptroot import kernel_stanzas, paragraphs
@@ -69,11 +70,11 @@ def _files(pattern: str) -> Iterable[bytes]:
 
 
 def _console(content: bytes) -> None:
-    parser, text = console.ConsoleParser(), _text(content)
+    parser, text = ConsoleParser(), _text(content)
     for start in range(0, len(text), 61):
         parser.feed(text[start : start + 61])
     assert parser.splats is not None
-    console.tail(text)
+    console.last_lines(text)
     console.last_words(text)
     console.kernel_started(text)
 

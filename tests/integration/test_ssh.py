@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from runner.guest.keys import leave_key, make_keys
+from runner.guest.ssh import leave_key, make_keys
 from runner.hosts.connection import ssh_config
 from runner.model.deadline import Deadline
 from runner.process import require, run

@@ -22,7 +22,7 @@ from runner.agent.__main__ import Agent
 from runner.agent.guest import KernelLog
 from runner.agent.libbpf import PACKET, errno_name
 from runner.engine.transcript import ProbeItem, Transcript
-from runner.guest.splats import SplatParser
+from runner.guest.splats import ConsoleParser
 from runner.model import Ask, Trace
 from runner.model.words import errno_name as host_errno_name
 
@@ -102,10 +102,10 @@ def test_what_begins_is_on_the_console_first(tmp_path: Path, capsys: pytest.Capt
     os.close(kmsg)
     lines = console.read_text().splitlines()
     assert lines == ["<9>runner: begin listing:tc", "<9>runner: begin listing:tc:bpf_007"]
-    parser = SplatParser()
+    parser = ConsoleParser()
     for line in lines:
-        parser.feed(f"[    1.500000] {line.removeprefix('<9>')}")
-    assert parser.probe == "listing:tc:bpf_007"
+        parser.feed(f"[    1.500000] {line.removeprefix('<9>')}\n")
+    assert parser.begun == "listing:tc:bpf_007"
 
 
 class Out:

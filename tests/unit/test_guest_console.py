@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.errors import GuestSilent
-from runner.guest import blame, console
-from runner.guest.console import Console, ConsoleParser
+from runner.guest import console
+from runner.guest.console import Console
+from runner.guest.splats import ConsoleParser
 from runner.guest.ssh import ConnectionLost
 
 LOGS = Path(__file__).parents[1] / "data" / "console"
@@ -81,7 +82,7 @@ def test_an_escape_sequence_in_the_words_does_not_hide_them() -> None:
 def test_any_bytes_can_be_parsed(content: bytes, size: int) -> None:
     text = content.decode(errors="replace")
     parsed(text, size)
-    console.tail(text)
+    console.last_lines(text)
     console.last_words(text)
     console.kernel_started(text)
 
@@ -99,7 +100,7 @@ def test_a_firmware_that_talks_is_no_kernel() -> None:
 
 def test_tail_keeps_the_last_lines_that_say_something() -> None:
     said = [f"line {number}" for number in range(30)]
-    assert console.tail("\n\n \n".join(said)) == "\n".join(said[-20:])
+    assert console.last_lines("\n\n \n".join(said)) == "\n".join(said[-20:])
 
 
 def test_last_words_begin_with_the_first_complaint_and_have_an_end() -> None:
@@ -110,7 +111,7 @@ def test_last_words_begin_with_the_first_complaint_and_have_an_end() -> None:
     assert words[:4] == [*before[-3:], oops]
     assert words[4:6] == trace[:2]
     assert len(words) == 120
-    assert console.last_words("\n".join(before)) == console.tail("\n".join(before))
+    assert console.last_words("\n".join(before)) == console.last_lines("\n".join(before))
 
 
 @pytest.mark.parametrize(
@@ -137,8 +138,8 @@ def test_a_port_that_somebody_took_is_recognised() -> None:
 def test_a_guest_that_restarts_itself_is_silent_though_qemu_has_not_ended_yet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blame, "_LAST_WORDS_S", 0.0)
+    monkeypatch.setattr(console, "_LAST_WORDS_S", 0.0)
     said = Console(tmp_path / "console.log")
     said._content += b"[  463.282289] reboot: Restarting system\n"
-    with pytest.raises(GuestSilent, match="switched off or restarted from inside"), blame.blame(said, os.getpid()):
+    with pytest.raises(GuestSilent, match="switched off or restarted from inside"), console.blame(said, os.getpid()):
         raise ConnectionLost("the connection to the guest broke")

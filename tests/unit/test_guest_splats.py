@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runner.guest.splats import MAX_LINES, MAX_SPLATS, SplatParser, ends_a_kernel
+from runner.guest.splats import MAX_LINES, MAX_SPLATS, ConsoleParser, ends_a_kernel
 from runner.model import Splat, SplatKind
 from tests.fakes import said
 
@@ -167,8 +167,8 @@ def test_first_lines(kind: SplatKind, line: str) -> None:
     for prefix in ("", "[   12.345678] ", "[   12.345678][  T133] ", "[   12.345678][    C0] \x1b[31m"):
         (splat,) = splats_of(["all is well", f"{prefix}{line}\r"])
         assert (splat.kind, splat.text) == (kind, line.removeprefix("[ "))
-        parser = SplatParser()
-        parser.feed(line)
+        parser = ConsoleParser()
+        parser.feed(f"{line}\n")
         assert bool(parser.died) == (kind in {"oops", "panic"})
         assert ends_a_kernel(f"[   12.345678] {line}") == (kind in {"oops", "panic", "stuck", "out of memory"})
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from runner.guest.tools import host_cpu
+from runner.guest.accel import host_cpu
 from runner.model import Ask, Cell, GuestSize, Limits
 from runner.model.cells import AnswerKey, GuestKey, Tools, files_digest
 from tests import samples

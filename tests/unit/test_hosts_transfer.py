@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runner.errors import InfraError
-from runner.hosts import transfer
+from runner.hosts import provision as transfer
 from runner.kernels import stored_kernel
 from runner.model import ImagePin, Package, Pin
 from tests.samples import soon

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from runner.cli.options import _Formatter
-from runner.guest.keys import make_keys
+from runner.guest.ssh import make_keys
 from tests.unit.sources import FILES, nodes
 
 # they run what they read
