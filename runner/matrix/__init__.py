@@ -32,14 +32,10 @@ from runner.yamlfile import Document, Location
 MAX_ENTRIES = 256  # of kernels; many more than anyone boots
 PlainT = TypeVar("PlainT", bound=Plain)
 SCHEMA_ID = "https://json-schema.org/draft/2020-12/schema"
-
-
-_GLOB = r"[A-Za-z0-9._*?\[\]!-]{1,64}"
-
 Glob = Annotated[
     str,
     BeforeValidator(quoted),
-    Matches("a pattern", _GLOB, "a kernel's name, in which * stands for anything"),
+    Matches("a pattern", r"[A-Za-z0-9._*?\[\]!-]{1,64}", "a kernel's name, in which * stands for anything"),
 ]
 BaseSuite = Annotated[str, OneOf("suite for an image", IMAGE_SUITES)]
 
