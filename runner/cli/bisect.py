@@ -32,7 +32,6 @@ from runner.probes.objects.files import escaped
 from runner.probes.objects.written import TOGETHER, ObjectEntry
 from runner.project import Project
 from runner.reports.bisection import bisection_report
-from runner.results.bisections import Bisection
 from runner.results.store import ResultStore
 from runner.text import plain
 
@@ -98,14 +97,19 @@ def bisect(
     with stoppable(), project.store(read_only=False) as store, _resumable():
         setup = _setup(project, target, store, offline=offline, snapshots=not (git or no_snapshot))
         if git:
-            done = _commits(setup, git, good, bad, archs[0], compiler)
+            recipe, deadline = Recipe(archs[0], compiler=compiler), setup.limits.deadline("prepare_s")
+            with Checkout.opened(git, recipe.key, cache_root(), deadline=deadline) as checkout:
+                done = CommitBisection(setup, checkout, recipe).run(good, bad)
         else:
             every_one = every_kernel(setup, archs)
             kernels = chosen(every_one, series=series, first=first, last=last, version=version)
             cells = cells_of(kernels, setup)
             with fleet_of(hosts, slots, tuple(cells.values()), progress_console()) as fleet:
                 done = ReleaseBisection(setup, cells, samples, bool(version), fresh).run(fleet)
-    return Shown(bisection_report(done), lambda: done.model_dump_json(indent=1), _status(done))
+    found = done.found
+    is_sure = found is not None and found.certain and (found.changes or not done.repository)
+    status = EXIT_OK if is_sure else EXIT_NO_ANSWER
+    return Shown(bisection_report(done), lambda: done.model_dump_json(indent=1), status)
 
 
 @contextmanager
@@ -155,12 +159,6 @@ def _setup(project: Project, target: str, store: ResultStore, *, offline: bool, 
     )
 
 
-def _commits(setup: BisectSetup, repository: Path, good: str, bad: str, arch: str, compiler: str) -> Bisection:
-    recipe, deadline = Recipe(arch, compiler=compiler), setup.limits.deadline("prepare_s")
-    with Checkout.opened(repository, recipe.key, cache_root(), deadline=deadline) as checkout:
-        return CommitBisection(setup, checkout, recipe).run(good, bad)
-
-
 def _archs(project: Project, given: list[str] | None, *, several: bool) -> tuple[str, ...]:
     """Kernels of several architectures have no order, so that only builds of one version may be of several."""
     archs = tuple(dict.fromkeys(given or [wanted.arch for wanted in project.matrix.wanted()]))
@@ -171,10 +169,3 @@ def _archs(project: Project, given: list[str] | None, *, several: bool) -> tuple
     if given:
         raise UserError("one architecture at a time", hint="--version V tests all builds of one version on several")
     return archs[:1]
-
-
-def _status(done: Bisection) -> int:
-    found = done.found
-    if found is None or not found.certain or (done.repository and not found.changes):
-        return EXIT_NO_ANSWER
-    return EXIT_OK

@@ -42,10 +42,6 @@ class _Kept:
     used_s: float
     remove: Callable[[str], None]
 
-    @property
-    def used(self) -> datetime:
-        return datetime.fromtimestamp(self.used_s, UTC)
-
 
 def _kept() -> Iterator[_Kept]:
     """Disks come before the snapshots of the same second, which need them."""
@@ -64,10 +60,11 @@ def list_kept() -> Shown:
     """List the snapshots, boot files and container images on this machine, the most recently used first."""
     rows, document = [], []
     for it in sorted(_kept(), key=lambda it: it.used_s, reverse=True):
-        rows.append((it.kind, it.name, f"{it.size_bytes >> 20} MiB", f"{it.made:%F %H:%M}", f"{it.used:%F %H:%M}"))
+        used = datetime.fromtimestamp(it.used_s, UTC)
+        rows.append((it.kind, it.name, f"{it.size_bytes >> 20} MiB", f"{it.made:%F %H:%M}", f"{used:%F %H:%M}"))
         document.append({
             "kind": it.kind, _OF[it.kind]: it.name, "key": it.key,
-            "size_bytes": it.size_bytes, "made": it.made.isoformat(), "used": it.used.isoformat(),
+            "size_bytes": it.size_bytes, "made": it.made.isoformat(), "used": used.isoformat(),
         })  # fmt: skip
     head = ("kind", "of", "size", "made", "last used")
     return Shown(lambda: columns(rows, *head) if rows else "no snapshots, no boot files, no container images", document)

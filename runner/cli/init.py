@@ -145,11 +145,9 @@ def _plain(entry: Plain) -> dict[str, Any]:
 
 def _listed(key: str, items: Iterable[Any]) -> str:
     """One item a line."""
-    lines = [f"  - {_flow(item)}" for item in items]
+    lines = []
+    for item in items:
+        kept = {name: it for name, it in item.items() if it is not None} if isinstance(item, dict) else item
+        text = yaml.safe_dump(kept, default_flow_style=True, width=1 << 16, sort_keys=False).removesuffix("...\n")
+        lines.append(f"  - {text.strip()}")
     return "\n".join([f"{key}:", *lines, ""]) if lines else ""
-
-
-def _flow(item: Any) -> str:
-    kept = {key: value for key, value in item.items() if value is not None} if isinstance(item, dict) else item
-    text = yaml.safe_dump(kept, default_flow_style=True, width=1 << 16, sort_keys=False)
-    return text.removesuffix("...\n").strip()

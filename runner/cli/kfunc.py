@@ -84,7 +84,7 @@ def kfunc(
         return _callable(known, _newest(known, kernel), prog_type or ProgType.TC, search)
     if not search:
         raise UserError("which kfunc?", hint="runner kfunc bpf_skb_ct_alloc, runner kfunc --search dynptr")
-    if not (names := [it for it in (*sorted(known.kfuncs), *known.by_feature) if search.lower() in it.lower()]):
+    if not (names := known.names(search)):
         raise UserError(
             f"nothing has {search!r} in its name",
             hint="`runner report show --all` lists all kfuncs that were asked about",

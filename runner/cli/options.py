@@ -25,7 +25,7 @@ from runner.cli import BISECT, EXIT_BROKEN, EXIT_NO_ANSWER, EXIT_OK, Finished, c
 from runner.errors import InfraError, UserError
 from runner.model.version import Versions
 from runner.project import DEFAULT_MATRIX, Project
-from runner.reports.findings import Ending, ending
+from runner.reports.findings import broken, incomplete
 from runner.results.model import JudgedRun
 from runner.results.twobuilds import builds_compared
 from runner.steps import heard
@@ -165,7 +165,7 @@ def exit_status(judged: JudgedRun) -> int:
     """Of `runner matrix run` and `runner load`, and of the reports that show a run."""
     if compared := builds_compared(judged):
         return EXIT_BROKEN if compared.worse else EXIT_NO_ANSWER if compared.open else EXIT_OK
-    return {Ending.EXPECTED: EXIT_OK, Ending.BROKEN: EXIT_BROKEN, Ending.INCOMPLETE: EXIT_NO_ANSWER}[ending(judged)]
+    return EXIT_BROKEN if broken(judged) else EXIT_NO_ANSWER if incomplete(judged) else EXIT_OK
 
 
 Stats = Annotated[

@@ -34,7 +34,7 @@ from runner.probes.files import NO_KFUNCS, ProbeFile
 from runner.probes.objects.files import objects_of
 from runner.project import Project
 from runner.reports.changes import changes_report
-from runner.reports.findings import Ending, ending, incomplete
+from runner.reports.findings import broken, incomplete
 from runner.reports.markdown import availability_markdown
 from runner.reports.summary import outputs_report, run_report, totals
 from runner.results.diff import Side, of_run
@@ -272,8 +272,7 @@ def _status(done: JudgedRun, before: Side | None, request: Request, expectations
         worse = bool(found.worse)
     elif before is not None:
         to.print(Text("no baseline yet: this is the first answer of these kernels"))
-    broken = FailOn.BROKEN in fail_on and ending(done) is Ending.BROKEN
-    if broken or (worse and FailOn.WORSE in fail_on):
+    if (FailOn.BROKEN in fail_on and broken(done)) or (FailOn.WORSE in fail_on and worse):
         return EXIT_BROKEN
     return EXIT_NO_ANSWER if FailOn.INCOMPLETE in fail_on and incomplete(done) else EXIT_OK
 

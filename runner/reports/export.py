@@ -15,14 +15,14 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
 from runner.errors import UserError, first_of
-from runner.model import NO_ANSWER, Asked, AskedCell, Build, Cell, CellResult, Crash, JudgedSplat, Plain, Row, Sha256
+from runner.model import NO_ANSWER, Asked, AskedCell, Build, Cell, CellResult, Crash, JudgedSplat, Plain, Sha256
 from runner.probes.kinds import KINDS
 from runner.results.model import JudgedCell, JudgedRun
 from runner.text import nearest, plain
@@ -88,7 +88,7 @@ def exported_cell(cell: JudgedCell, asked: AskedCell | None = None) -> dict[str,
         "no_snapshot": result.no_snapshot or None,  # why a boot took the place of a snapshot
         "crashes": [{"probe": it.probe, "cause": it.cause} for it in result.crashes],  # they took the guest down
         "splats": [_splat(splat) for splat in cell.splats],
-        **_sections(result, rows),
+        **{it.name: it.exported(result, [row for row in rows if row.kind == it.name]) for it in KINDS.values()},
         "config": result.config,  # of the kernel's own .config, without CONFIG_: y, m, n, or another value
         "recipe": ExportedRecipe(cell=result.cell, image_sha256=result.image_sha256 or None, asked=asked).model_dump(
             mode="json"
@@ -123,11 +123,6 @@ def exported_probe(cell: JudgedCell, probe: str) -> dict[str, object]:
         "crashes": [crash.model_dump(mode="json") for crash in result.crashes if crash.probe == probe],
         "splats": [_splat(splat) for splat in cell.splats if splat.probe == probe],
     }
-
-
-def _sections(result: CellResult, rows: Sequence[Row]) -> dict[str, object]:
-    """One for each kind of probe, by its name; see Kind.exported."""
-    return {it.name: it.exported(result, [row for row in rows if row.kind == it.name]) for it in KINDS.values()}
 
 
 def _splat(splat: JudgedSplat) -> dict[str, object]:

@@ -250,31 +250,20 @@ def _is_unexplained(row: Row) -> bool:
 # --- what a run means to a script; runner/cli has the exit status of each --------------------------------------------
 
 
-class Ending(StrEnum):
-    """How a run ended."""
-
-    EXPECTED = "as expected"  # every cell ran, everything has an answer, and it is the expected one
-    BROKEN = "broken"
-    INCOMPLETE = "incomplete"
+def broken(judged: JudgedRun) -> bool:
+    """Is an expectation broken that no known issue explains, did a probe crash a kernel, did a kernel not boot or
+    report a splat that no known issue allows? It is wrong, whatever else is not known: this wins over `incomplete`."""
+    return any(_is_broken(cell) for cell in judged.cells)
 
 
-def ending(judged: JudgedRun) -> Ending:
-    """BROKEN: an expectation is broken and no known issue explains it, a probe crashed a kernel, a kernel did not boot
-    or reported a splat that no known issue allows. This wins over INCOMPLETE: it is wrong, whatever else is not known.
-
-    INCOMPLETE: something has no answer: a cell that never finished or was lost, an expectation, a state of which an
-    answer is due; a guest that was stuck; also a run or a cell in which nothing was asked.
+def incomplete(judged: JudgedRun) -> bool:
+    """Has something no answer, whatever else is known to be broken: a cell that never finished or was lost, an
+    expectation, a state of which an answer is due; a guest that was stuck; also a run or a cell in which nothing was
+    asked.
 
     A state that is `hidden` does not make a run incomplete: the kernel did answer, the same words on every run, but
     with a refusal that comes before the one that was asked about. Nor does one that is not due, see Kind.due.
     """
-    if any(_is_broken(cell) for cell in judged.cells):
-        return Ending.BROKEN
-    return Ending.INCOMPLETE if incomplete(judged) else Ending.EXPECTED
-
-
-def incomplete(judged: JudgedRun) -> bool:
-    """Has something no answer, whatever else is known to be broken?"""
     return not judged.cells or any(_is_open(cell) for cell in judged.cells)
 
 

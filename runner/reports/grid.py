@@ -184,7 +184,7 @@ class Brief:
             return
         name, kernels = head(grid.topics), [_kernel(grid, kernel, on) for kernel, on in grid.kernels]
         apart: list[_Row] = [
-            (_name(line), line.types, *_fields(grid, line)) for line in every if differs(line, grid)[0]
+            (_name(line), line.types, *_fields(grid, line)) for line in every if differs(line.topic, grid)[0]
         ]
         parts = [
             section(f"{name}s, for each program type", columns(_counts(grid, every), "family", *kernels)),
@@ -239,7 +239,7 @@ def _counted(grid: Availability, topics: Sequence[Topic], column: Column, words:
 def _kernels(grid: Availability, every: Sequence[Line], heads: Sequence[str]) -> Iterator[RenderableType]:
     """A row for those with the same marks on all architectures: what differs between kernels, then the rest."""
     for differ, title in ((True, "Kernels differ"), (False, "All kernels alike, or on none")):
-        mine = [line for line in every if differs(line, grid) == (False, differ)]
+        mine = [line for line in every if differs(line.topic, grid) == (False, differ)]
         groups = alike(mine, lambda line: (*(field.plain for field in _fields(grid, line)), line.types))
         rows: list[_Row] = [
             (*_fields(grid, of[0]), of[0].types, some([_name(line) for line in of], _NAMES))

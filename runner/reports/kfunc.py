@@ -164,6 +164,10 @@ class KfuncData(_Read):
             found.setdefault(it.kfunc, []).append(it)
         return found
 
+    def names(self, search: str) -> list[str]:
+        """Of kfuncs, then of features, that have this in them."""
+        return [it for it in (*sorted(self.kfuncs), *self.by_feature) if search.lower() in it.lower()]
+
     def stories(self, name: str) -> list[KfuncStory]:
         """Of a kfunc or a feature."""
         return self._stories.get(name, [])
@@ -282,7 +286,7 @@ def callable_on(
 ) -> tuple[list[Allowed], list[Allowed]]:
     """Kfuncs, and helpers, whose names have `search` in them; one that differs between architectures is there twice."""
     kfuncs, helpers = list[Allowed](), list[Allowed]()
-    for name in (it for it in (*sorted(known.kfuncs), *known.by_feature) if search.lower() in it.lower()):
+    for name in known.names(search):
         mine = [it for it in known.stories(name) if it.prog_type == prog_type]
         states = [(story, it, story.state_on(it)) for story in mine for it in kernels if it.arch == story.arch]
         able = CALLABLE if name in known.kfuncs else [story.best for story in mine if story.since]

@@ -99,7 +99,7 @@ def _states(grid: Availability, why: Notes, usual: Mapping[int, Note]) -> Iterat
     kernels = ["<br>".join(filter(None, (name, archs_of(on, grid)))) for name, on in grid.kernels]
     for kind, mine in groupby(lines(grid, field), key=lambda line: line.topic.kind):
         noun, every = KINDS[kind].subject, list(mine)
-        changing = [line for line in every if any(differs(line, grid))]
+        changing = [line for line in every if any(differs(line.topic, grid))]
         yield f"## Where kernels or architectures differ: {noun}s\n\n{_legend(grid, kind, usual)}"
         if not changing:
             yield "Nowhere."
@@ -122,7 +122,7 @@ def _same(grid: Availability, every: Sequence[Line], field: Callable[[Topic, Col
     """An item for those with the same marks; what is nowhere comes last, in one."""
 
     def said(line: Line) -> tuple[bool, str, str]:
-        if is_nowhere(line, grid):
+        if is_nowhere(line.topic, grid):
             return True, "on no kernel", line.types
         word = KINDS[line.topic.kind].shown_as(grid.state(line.topic, grid.columns[0])).word
         return False, f"{', '.join(dict.fromkeys(_fields(grid, line.topic, field)))} {word}", line.types

@@ -55,15 +55,15 @@ def shared(fields: Sequence[_Field]) -> Sequence[_Field]:
     return fields[:1] if all(field == fields[0] for field in fields) else fields
 
 
-def differs(line: Line, grid: Availability) -> tuple[bool, bool]:
+def differs(topic: Topic, grid: Availability) -> tuple[bool, bool]:
     """Do architectures of one kernel differ; do kernels? One of several worst states is as good as another."""
-    ranks = [[_rank(line.topic, column, grid) for column in on] for _, on in grid.kernels]
+    ranks = [[_rank(topic, column, grid) for column in on] for _, on in grid.kernels]
     return any(len(set(of)) > 1 for of in ranks), len({rank for of in ranks for rank in of}) > 1
 
 
-def is_nowhere(line: Line, grid: Availability) -> bool:
+def is_nowhere(topic: Topic, grid: Availability) -> bool:
     """Is every answer one of the worst?"""
-    return {_rank(line.topic, column, grid) for column in grid.columns} == {0}
+    return {_rank(topic, column, grid) for column in grid.columns} == {0}
 
 
 def _rank(topic: Topic, column: Column, grid: Availability) -> int | str:
@@ -77,7 +77,7 @@ def archs_note(grid: Availability) -> str:
     archs = list(dict.fromkeys(column.arch for column in grid.columns))
     if len(archs) < 2:
         return ""
-    apart = any(differs(Line((topic,)), grid)[0] for topic in grid.topics)
+    apart = any(differs(topic, grid)[0] for topic in grid.topics)
     return f"several marks: {'/'.join(archs)}" if apart else f"{', '.join(archs)} agree"
 
 

@@ -20,7 +20,7 @@ from runner.reports.drawing import state_mark, state_words
 from runner.reports.findings import WRONG, About, Finding, alike, findings
 from runner.reports.site.evidence import OUTCOME_CSS, Declarations, css, readable, slug, verdict_rows, word_of
 from runner.reports.summary import covers, moment, sentences
-from runner.reports.table import Line, archs_note, differs, head, question, shared, types_of
+from runner.reports.table import archs_note, differs, head, question, shared, types_of
 from runner.results.availability import Availability, Column, Topic, availability, places
 from runner.results.bisections import Bisection
 from runner.results.diff import Change, Trend, cell_changes, trend_order
@@ -181,7 +181,7 @@ class Pages:
     ) -> list[tuple[str, list[dict[str, object]]]]:
         """(title, lines): by family what differs between kernels or architectures, then the rest; no titles for one."""
         several = len({self._grid.family(topic) for topic in topics}) > 1
-        apart = [topic for topic in topics if several and any(differs(Line((topic,)), self._grid))]
+        apart = [topic for topic in topics if several and any(differs(topic, self._grid))]
         groups = alike(apart, self._grid.family)
         rest = [topic for topic in topics if topic not in set(apart)]
         titled = [(self._grid.family(group[0]) or OTHERS, group) for group in groups]
